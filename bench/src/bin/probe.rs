@@ -1,0 +1,115 @@
+//! What the measured services run: small, static, and it says when something happens to it.
+//!
+//! - `probe copy FILE`: standard input to FILE, by nothing but read and write: the most a log writer could reach.
+//! - `probe FIFO RUN ...` (the first line of a service's `run` is `#!probe FIFO`): writes an [`Event`] to the FIFO when
+//!   it starts, and on each ALRM and TERM; it ends on TERM.
+//! - `probe parent DIRECTORY`: starts the service's `run` and waits for it; a supervisor's processes without its work.
+//! - `probe numbers RUN ...`: a service that writes lines, each a number of 15 digits, until TERM; how many is then in
+//!   the file `written`. It too tells when it starts and when it has been terminated.
+//!
+//! Usage: 100. Anything refused: 111.
+
+#![cfg_attr(not(test), no_main)]
+
+#[path = "../event.rs"]
+mod event;
+
+use daemontools::{Args, Attempt, Fatal, sys};
+use event::{Event, What};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::Mode;
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+
+daemontools::main!(probe);
+
+const USAGE: &str = "probe: usage: probe copy file | parent directory | numbers run ... | fifo run ...";
+
+fn probe(args: Args) -> Result<i32, Fatal> {
+    let args: Vec<_> = args.collect();
+    let words: Vec<&OsStr> = args.iter().map(|word| word.as_os_str()).collect();
+    match (words.first().and_then(|word| word.to_str()), words.get(1..).unwrap_or_default()) {
+        (Some("copy"), [file]) => copy(file),
+        (Some("parent"), [directory]) => parent(directory),
+        (Some("numbers"), [_, ..]) => numbers(OsStr::new("../../events")),
+        (Some(fifo), [_, ..]) => service(OsStr::new(fifo)),
+        _ => Err(Fatal::usage(USAGE)),
+    }
+}
+
+fn copy(file: &OsStr) -> Result<i32, Fatal> {
+    let output = std::fs::File::create(file).unable_to("create", file)?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match nix::unistd::read(sys::stdin(), &mut buffer) {
+            Ok(0) => return Ok(0),
+            Ok(count) => sys::write_all(&output, buffer.get(..count).unwrap_or_default()).unable_to("write", file)?,
+            Err(Errno::EINTR) => {}
+            Err(errno) => Err(errno).unable_to("read", OsStr::new("standard input"))?,
+        }
+    }
+}
+
+fn parent(directory: &OsStr) -> Result<i32, Fatal> {
+    std::env::set_current_dir(directory).unable_to("chdir to", directory)?;
+    let mut run = std::process::Command::new("./run").spawn().unable_to("start", OsStr::new("./run"))?;
+    run.wait().unable_to("wait for", OsStr::new("./run"))?;
+    Ok(0)
+}
+
+/// Who listens to what happens here.
+struct Listener<'a> {
+    fifo: &'a OsStr,
+    events: OwnedFd,
+    /// Blocked, to be waited for.
+    signals: SigSet,
+}
+
+impl Listener<'_> {
+    /// The start is told.
+    fn find(fifo: &OsStr) -> Result<Listener<'_>, Fatal> {
+        let signals: SigSet = [Signal::SIGTERM, Signal::SIGALRM].into_iter().collect();
+        signals.thread_block().unable_to("block", OsStr::new("signals"))?;
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let events = nix::fcntl::open(fifo, flags, Mode::empty()).unable_to("open", fifo)?;
+        let listener = Listener { fifo, events, signals };
+        listener.tell(What::Started)?;
+        Ok(listener)
+    }
+
+    fn tell(&self, what: What) -> Result<(), Fatal> {
+        Ok(sys::write_all(&self.events, &Event::now(what).to_bytes()).unable_to("write", self.fifo)?)
+    }
+}
+
+fn service(fifo: &OsStr) -> Result<i32, Fatal> {
+    let listener = Listener::find(fifo)?;
+    loop {
+        match listener.signals.wait() {
+            Ok(Signal::SIGTERM) => {
+                listener.tell(What::Terminated)?;
+                return Ok(0);
+            }
+            Ok(_) => listener.tell(What::Alarmed)?,
+            Err(_) => {}
+        }
+    }
+}
+
+fn numbers(fifo: &OsStr) -> Result<i32, Fatal> {
+    let listener = Listener::find(fifo)?;
+    let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+    let told = SignalFd::with_flags(&listener.signals, flags).unable_to("make", OsStr::new("a signalfd"))?;
+    let mut written: u64 = 0;
+    while !matches!(told.read_signal(), Ok(Some(signal)) if signal.ssi_signo == Signal::SIGTERM as u32) {
+        let lines: String = (written..written + 64).map(|number| format!("{number:015}\n")).collect();
+        sys::write_all(sys::stdout(), lines.as_bytes()).unable_to("write", OsStr::new("standard output"))?;
+        written += 64;
+    }
+    std::fs::write("written", written.to_string()).unable_to("write", OsStr::new("written"))?;
+    listener.tell(What::Terminated)?;
+    Ok(0)
+}

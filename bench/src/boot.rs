@@ -1,0 +1,121 @@
+//! How long until all services of a directory run, from the start of whatever scans it.
+//!
+//! Beside them, the bare cost: the same number of processes forked and executed, with nothing else around.
+
+use crate::event::{What, now};
+use crate::guard::end_children;
+use crate::peers::Suite;
+use crate::run::Run;
+use crate::sample::{Better, Figure};
+use crate::service::{Events, make};
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The bare cost's column.
+const BARE: &str = "fork+exec";
+
+#[derive(Debug, Clone, Copy)]
+struct Services {
+    count: usize,
+    per_service: Processes,
+}
+
+/// What each has a supervisor for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Processes {
+    Service,
+    WithLogger,
+}
+
+impl Services {
+    fn describe(self) -> String {
+        let with = if self.per_service == Processes::WithLogger { ", with loggers" } else { "" };
+        format!("{}{with}", self.count)
+    }
+
+    /// Starts to wait for.
+    fn starts(self) -> usize {
+        if self.per_service == Processes::WithLogger { 2 * self.count } else { self.count }
+    }
+}
+
+/// Measures.
+pub fn measure(run: &Run) -> Result<Vec<Figure>> {
+    let title = "Boot: until all services run".into();
+    let cells = Vec::new();
+    let mut figure = Figure { name: "boot", title, unit: "ms", better: Better::Less, reference: BARE, cells };
+    let counts: &[usize] = run.length.pick(&[10], &[10, 100, 1000], &[10, 100, 1000, 3000, 10_000]);
+    let with_loggers: &[usize] = run.length.pick(&[10], &[100], &[100, 1000]);
+    let plain = counts.iter().map(|count| Services { count: *count, per_service: Processes::Service });
+    let logged = with_loggers.iter().map(|count| Services { count: *count, per_service: Processes::WithLogger });
+    let rounds = run.length.pick(1, 5, 5);
+    for services in plain.chain(logged) {
+        let row = services.describe();
+        for round in 1..=rounds {
+            for suite in run.peers.suites.iter().filter(|suite| services.count <= suite.limit()) {
+                run.progress(&format!("boot: {row}: {} ({round} of {rounds})", suite.name()));
+                figure.add(&row, suite.name(), boot(run, *suite, services)?);
+            }
+            run.progress(&format!("boot: {row}: {BARE} ({round} of {rounds})"));
+            figure.add(&row, BARE, bare(run, services)?);
+        }
+    }
+    Ok(vec![figure])
+}
+
+/// The directories in a folder, their supervisors' to be.
+fn directories(run: &Run, folder: &Path, services: Services) -> Result<Vec<PathBuf>> {
+    let parent = folder.join("services");
+    fs::create_dir(&parent)?;
+    let mut all = Vec::new();
+    for number in 0..services.count {
+        let service = parent.join(number.to_string());
+        make(run, &service, "../../events")?;
+        all.push(service.clone());
+        if services.per_service == Processes::WithLogger {
+            let logger = service.join("log");
+            make(run, &logger, "../../../events")?;
+            all.push(logger);
+        }
+    }
+    Ok(all)
+}
+
+/// In ms.
+fn boot(run: &Run, suite: Suite, services: Services) -> Result<f64> {
+    let folder = run.folder()?;
+    directories(run, &folder, services)?;
+    let mut events = Events::of(&folder)?;
+    let mut scanner = run.peers.scanner(suite, &folder.join("services"));
+    let begin = now();
+    scanner.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+    let end = last_start(&mut events, services).with_context(|| format!("start {}", suite.name()))?;
+    end_children();
+    fs::remove_dir_all(folder)?;
+    Ok(end.saturating_sub(begin) as f64 / 1e6)
+}
+
+/// In ms: for each one a process that starts it.
+fn bare(run: &Run, services: Services) -> Result<f64> {
+    let folder = run.folder()?;
+    let directories = directories(run, &folder, services)?;
+    let mut events = Events::of(&folder)?;
+    let begin = now();
+    for directory in directories {
+        Command::new(&run.peers.probe).arg("parent").arg(directory).stdin(Stdio::null()).spawn()?;
+    }
+    let end = last_start(&mut events, services)?;
+    end_children();
+    fs::remove_dir_all(folder)?;
+    Ok(end.saturating_sub(begin) as f64 / 1e6)
+}
+
+fn last_start(events: &mut Events, services: Services) -> Result<u64> {
+    let mut last = 0;
+    for _ in 0..services.starts() {
+        last = last.max(events.wait(What::Started)?.at);
+    }
+    Ok(last)
+}

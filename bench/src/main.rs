@@ -1,0 +1,168 @@
+//! bench: how fast and how small, beside daemontools, runit and s6, in one run.
+//!
+//! `bench [ --full | --quick ] [ --json ] [ --svg DIR [ --note WORDS ] ] [ --scratch DIR ] NAME ...`
+//!
+//! NAME is one of the measurements:
+//!
+//! - `log`: the log writers' throughput, CPU and memory, and how soon a line can be read;
+//! - `control`: how soon a command arrives, a dead service runs again; commanding and asking thousands at once;
+//! - `footprint`: memory, kernel objects, wake-ups and CPU of what supervises an idle service;
+//! - `boot`: until all services of a directory run;
+//! - `recover`: what a SIGKILL of each of the programs costs.
+//!
+//! Programs take turns, so that whatever else the machine does meets all of them; what is compared are medians. Ours
+//! are built first, as package/compile does it, or taken from `$BIN`, as is the probe if it lies there. Progress goes to
+//! standard error, tables (or `--json`) to standard output, and as pictures into the DIR of `--svg`, below each of them
+//! the date, the machine (in WORDS, if given) and the versions. What it makes lies in a directory of its own in the DIR
+//! of `--scratch` (in memory, if /dev/shm is there), and is gone when it ends, as are all processes it started.
+
+mod boot;
+mod control;
+mod event;
+mod footprint;
+mod guard;
+mod latency;
+mod log;
+mod peers;
+mod plot;
+mod recover;
+mod run;
+mod sample;
+mod service;
+mod table;
+
+use anyhow::{Context, Result, bail};
+use lexopt::{Arg, ValueExt};
+use run::{Length, Run};
+use sample::Figure;
+use std::ffi::OsString;
+use std::io::{Write, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str =
+    "usage: bench [ --full | --quick ] [ --json ] [ --svg dir [ --note words ] ] [ --scratch dir ] name ...";
+
+/// A measurement.
+type Measure = fn(&Run) -> Result<Vec<Figure>>;
+
+const MEASURES: [(&str, Measure); 5] = [
+    ("log", log::measure),
+    ("control", control::measure),
+    ("footprint", footprint::measure),
+    ("boot", boot::measure),
+    ("recover", recover::measure),
+];
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1).peekable();
+    let result = if guard::is_inside(args.peek().map(OsString::as_os_str)) {
+        guard::inside().and_then(|()| measure(args.nth(1), args))
+    } else {
+        watch(args)
+    };
+    let code = result.unwrap_or_else(|error| {
+        let _ = writeln!(stderr(), "bench: {error:#}");
+        111
+    });
+    ExitCode::from(u8::try_from(code).unwrap_or(111))
+}
+
+struct Options {
+    measures: Vec<(&'static str, Measure)>,
+    length: Length,
+    json: bool,
+    pictures: Option<PathBuf>,
+    note: String,
+    scratch: PathBuf,
+}
+
+fn watch(args: impl Iterator<Item = OsString>) -> Result<i32> {
+    let args: Vec<OsString> = args.collect();
+    match parse(args.clone()) {
+        Ok(options) => guard::guarded(args.into_iter(), &options.scratch),
+        Err(error) => {
+            let names: Vec<&str> = MEASURES.iter().map(|(name, _)| *name).collect();
+            writeln!(stderr(), "bench: {error:#}\n{USAGE}\nnames: {}", names.join(" "))?;
+            Ok(100)
+        }
+    }
+}
+
+fn parse(args: Vec<OsString>) -> Result<Options> {
+    let in_memory = Path::new("/dev/shm");
+    let scratch = if in_memory.is_dir() { in_memory.into() } else { std::env::temp_dir() };
+    let mut options = Options {
+        measures: Vec::new(),
+        length: Length::Default,
+        json: false,
+        pictures: None,
+        note: String::new(),
+        scratch,
+    };
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("full") => options.length = Length::Full,
+            Arg::Long("quick") => options.length = Length::Quick,
+            Arg::Long("json") => options.json = true,
+            Arg::Long("svg") => options.pictures = Some(parser.value()?.into()),
+            Arg::Long("note") => options.note = parser.value()?.string()?,
+            Arg::Long("scratch") => options.scratch = parser.value()?.into(),
+            Arg::Value(name) => {
+                let name = name.string()?;
+                let found = MEASURES.into_iter().find(|(known, _)| *known == name);
+                options.measures.push(found.with_context(|| format!("there is no measurement {name}"))?);
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if options.measures.is_empty() {
+        bail!("which measurement?");
+    }
+    Ok(options)
+}
+
+fn measure(scratch: Option<OsString>, args: impl Iterator<Item = OsString>) -> Result<i32> {
+    let options = parse(args.collect())?;
+    let run = Run::new(scratch.context("no scratch directory")?.into(), options.length)?;
+    let mut figures = Vec::new();
+    for (name, measure) in &options.measures {
+        let measured = measure(&run).with_context(|| format!("measure {name}"))?;
+        run.progress("");
+        if !options.json {
+            for figure in &measured {
+                writeln!(stdout(), "{}", table::table(figure))?;
+            }
+        }
+        if let Some(folder) = &options.pictures {
+            draw(&run, &options, &measured, folder)?;
+        }
+        figures.extend(measured);
+    }
+    if options.json {
+        let versions: serde_json::Map<_, _> =
+            run.peers.versions().into_iter().map(|(name, version)| (name.into(), version.into())).collect();
+        let all = serde_json::json!({ "versions": versions, "figures": table::as_json(&figures) });
+        writeln!(stdout(), "{all:#}")?;
+    }
+    Ok(0)
+}
+
+fn draw(run: &Run, options: &Options, figures: &[Figure], folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).context("make the folder of the pictures")?;
+    let today = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    let machine = match options.note.as_str() {
+        "" => format!("{} cores", std::thread::available_parallelism()?),
+        note => note.to_string(),
+    };
+    let release = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
+    let kernel = release.split('.').take(2).collect::<Vec<_>>().join(".");
+    let versions = run.peers.versions().into_iter().map(|(name, version)| format!("{name} {version}"));
+    let facts = [today.chars().take(10).collect(), machine, format!("Linux {kernel}")];
+    let note: Vec<String> = facts.into_iter().chain(versions).collect();
+    for figure in figures {
+        std::fs::write(folder.join(format!("{}.svg", figure.name)), plot::svg(figure, &note.join(", "))?)?;
+    }
+    Ok(())
+}

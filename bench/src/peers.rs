@@ -1,0 +1,266 @@
+//! Who is measured: ours, and what of the peers is installed.
+
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, io};
+
+/// A suite of programs that supervise and log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suite {
+    Ours,
+    Daemontools,
+    Runit,
+    S6,
+}
+
+/// How a log writer is to treat lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    Plain,
+    Stamped,
+    /// Stamped, and four patterns that no line matches.
+    Selected,
+}
+
+/// What a service can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Up,
+    Down,
+    Alarm,
+    Continue,
+}
+
+/// Where the programs are.
+#[derive(Debug)]
+pub struct Peers {
+    ours: PathBuf,
+    /// What the measured services run: see `bin/probe.rs`.
+    pub probe: PathBuf,
+    /// Ours first.
+    pub suites: Vec<Suite>,
+}
+
+impl Suite {
+    pub const ALL: [Suite; 4] = [Suite::Ours, Suite::Daemontools, Suite::Runit, Suite::S6];
+
+    /// Debian's name of the package, and the column in the tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Suite::Ours => "ours",
+            Suite::Daemontools => "daemontools",
+            Suite::Runit => "runit",
+            Suite::S6 => "s6",
+        }
+    }
+
+    /// The most services that its scanner takes.
+    pub fn limit(self) -> usize {
+        match self {
+            Suite::Daemontools | Suite::Runit => 1000,
+            Suite::Ours | Suite::S6 => usize::MAX,
+        }
+    }
+
+    fn programs(self) -> &'static [&'static str] {
+        match self {
+            Suite::Ours | Suite::Daemontools => &["svscan", "supervise", "svc", "svstat", "multilog"],
+            Suite::Runit => &["runsvdir", "runsv", "sv", "svlogd"],
+            Suite::S6 => &["s6-svscan", "s6-supervise", "s6-svc", "s6-svstat", "s6-log"],
+        }
+    }
+}
+
+impl Peers {
+    /// Builds ours and the probe, or takes them from `$BIN`; sees who else is there.
+    pub fn find() -> Result<Peers> {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+        let ours = match env::var_os("BIN") {
+            Some(folder) => fs::canonicalize(&folder).context("the folder that BIN names")?,
+            None => {
+                succeed(Command::new(workspace.join("package/compile")).stdout(Stdio::null()), "package/compile")?;
+                workspace.join("command")
+            }
+        };
+        for program in Suite::Ours.programs() {
+            let file = fs::File::open(ours.join(program));
+            let file = file.with_context(|| format!("there is no {program} in {}", ours.display()))?;
+            // What was just built and is not on the disk yet would count as memory that its process has written.
+            file.sync_all()?;
+        }
+        let suites = Suite::ALL.into_iter().filter(|suite| *suite == Suite::Ours || is_installed(*suite)).collect();
+        let beside = ours.join("probe");
+        let probe = if beside.is_file() { beside } else { build_probe(workspace)? };
+        Ok(Peers { ours, probe, suites })
+    }
+
+    /// The packages that are not there.
+    pub fn missing(&self) -> Vec<&'static str> {
+        Suite::ALL.into_iter().filter(|suite| !self.suites.contains(suite)).map(Suite::name).collect()
+    }
+
+    /// What each suite is, for whoever reads the figures later.
+    pub fn versions(&self) -> Vec<(&'static str, String)> {
+        let version = |suite: &Suite| match suite {
+            Suite::Ours => env!("CARGO_PKG_VERSION").to_string(),
+            peer => debian_version(peer.name()).unwrap_or_else(|| "of unknown version".into()),
+        };
+        self.suites.iter().map(|suite| (suite.name(), version(suite))).collect()
+    }
+
+    /// A program of a suite, about to be run.
+    pub fn program(&self, suite: Suite, name: &str) -> Command {
+        match suite {
+            Suite::Ours => Command::new(self.ours.join(name)),
+            Suite::Daemontools | Suite::Runit | Suite::S6 => Command::new(folder().join(name)),
+        }
+    }
+
+    /// What supervises the service in a directory.
+    pub fn supervisor(&self, suite: Suite, directory: &Path) -> Command {
+        let name = match suite {
+            Suite::Ours | Suite::Daemontools => "supervise",
+            Suite::Runit => "runsv",
+            Suite::S6 => "s6-supervise",
+        };
+        let mut command = self.program(suite, name);
+        command.arg(directory);
+        command
+    }
+
+    /// What starts a supervisor for each service of a directory, however many there are.
+    pub fn scanner(&self, suite: Suite, directory: &Path) -> Command {
+        let mut command = match suite {
+            Suite::Ours | Suite::Daemontools => self.program(suite, "svscan"),
+            Suite::Runit => self.program(suite, "runsvdir"),
+            Suite::S6 => {
+                let mut command = self.program(suite, "s6-svscan");
+                command.args(["-c", "20000"]);
+                command
+            }
+        };
+        // They look their supervisors up.
+        let path = env::var_os("PATH").unwrap_or_default();
+        let folder = if suite == Suite::Ours { self.ours.clone() } else { folder() };
+        let all = env::join_paths([folder].into_iter().chain(env::split_paths(&path))).unwrap_or(path);
+        command.arg(directory).env("PATH", all);
+        command
+    }
+
+    /// What tells services something; of s6's, only one at a time.
+    pub fn order(&self, suite: Suite, order: Order) -> Command {
+        let (name, word) = match (suite, order) {
+            (Suite::Runit, Order::Up) => ("sv", "up"),
+            (Suite::Runit, Order::Down) => ("sv", "down"),
+            (Suite::Runit, Order::Alarm) => ("sv", "alarm"),
+            (Suite::Runit, Order::Continue) => ("sv", "cont"),
+            (Suite::S6, order) => ("s6-svc", letter(order)),
+            (Suite::Ours | Suite::Daemontools, order) => ("svc", letter(order)),
+        };
+        let mut command = self.program(suite, name);
+        command.arg(word);
+        command
+    }
+
+    /// What ends once a service is down, without asking again and again; None where there is no such program.
+    pub fn wait_until_down(&self, suite: Suite, directory: &Path) -> Option<Command> {
+        let (mut command, goal) = match suite {
+            Suite::Ours => (self.program(suite, "svwait"), "down"),
+            Suite::S6 => (self.program(suite, "s6-svwait"), "-d"),
+            Suite::Daemontools | Suite::Runit => return None,
+        };
+        command.arg(goal).arg(directory);
+        Some(command)
+    }
+
+    /// What says how services are; None where it takes only one at a time.
+    pub fn status(&self, suite: Suite) -> Option<Command> {
+        match suite {
+            Suite::Ours | Suite::Daemontools => Some(self.program(suite, "svstat")),
+            Suite::Runit => {
+                let mut command = self.program(suite, "sv");
+                command.arg("status");
+                Some(command)
+            }
+            Suite::S6 => None,
+        }
+    }
+
+    /// A suite's log writer on a directory, which is made where the writer does not.
+    pub fn logger(&self, suite: Suite, style: Style, directory: &Path) -> io::Result<Command> {
+        let stamped = (style != Style::Plain).then_some("t");
+        let selected: &[&str] = match (style, suite) {
+            (Style::Plain | Style::Stamped, _) => &[],
+            (Style::Selected, Suite::S6) => &["-debug", "-trace", "+error", "-health check"],
+            (Style::Selected, _) => &["-*debug*", "-*trace*", "+*error*", "-*health check*"],
+        };
+        let mut command = self.program(suite, suite.programs().last().copied().unwrap_or_default());
+        match suite {
+            Suite::Ours | Suite::Daemontools => {
+                command.args(stamped).args(selected).args(["s16000000", "n99"]).arg(directory);
+            }
+            Suite::S6 => {
+                command.arg("--").args(selected).args(stamped).args(["n99", "s16000000"]).arg(directory);
+            }
+            Suite::Runit => {
+                fs::create_dir(directory)?;
+                let config: String =
+                    ["s16000000", "n99"].iter().chain(selected).map(|line| format!("{line}\n")).collect();
+                fs::write(directory.join("config"), config)?;
+                command.args(stamped.map(|_| "-t")).arg(directory);
+            }
+        }
+        Ok(command)
+    }
+}
+
+fn letter(order: Order) -> &'static str {
+    match order {
+        Order::Up => "-u",
+        Order::Down => "-d",
+        Order::Alarm => "-a",
+        Order::Continue => "-c",
+    }
+}
+
+/// The folder of the peers' programs: `$PEERS`, or where Debian's packages put them.
+fn folder() -> PathBuf {
+    env::var_os("PEERS").unwrap_or_else(|| "/usr/bin".into()).into()
+}
+
+fn is_installed(suite: Suite) -> bool {
+    suite.programs().iter().all(|program| folder().join(program).is_file())
+}
+
+fn debian_version(package: &str) -> Option<String> {
+    let output = Command::new("dpkg-query").args(["-W", "-f", "${Version}", package]).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The probe, static as our programs are: so that it adds little to what is measured.
+fn build_probe(workspace: &Path) -> Result<PathBuf> {
+    let target = env::var("CARGO_BUILD_TARGET").or_else(|_| host())?;
+    let folder = env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    let flags = env::var("RUSTFLAGS").unwrap_or_default() + " -C target-feature=+crt-static -C relocation-model=static";
+    let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "--quiet", "--release", "--locked", "--package", "bench", "--bin", "probe"]);
+    build.args(["--target", &target, "--target-dir"]).arg(&folder).env("RUSTFLAGS", flags).current_dir(workspace);
+    succeed(&mut build, "cargo build --bin probe")?;
+    Ok(fs::canonicalize(folder.join(target).join("release/probe"))?)
+}
+
+fn host() -> Result<String> {
+    let output = Command::new("rustc").arg("-vV").output().context("start rustc")?;
+    let text = String::from_utf8(output.stdout)?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not name its host")?;
+    Ok(host.to_string())
+}
+
+/// Runs a command that must succeed.
+pub fn succeed(command: &mut Command, name: &str) -> Result<()> {
+    let status = command.status().with_context(|| format!("start {name}"))?;
+    ensure!(status.success(), "{name} failed: {status}");
+    Ok(())
+}

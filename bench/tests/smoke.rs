@@ -1,0 +1,77 @@
+//! The program itself, on the quickest measurement, as far as it goes without building a release.
+
+#![allow(clippy::unwrap_used)]
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+fn bench() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_bench"))
+}
+
+#[test]
+fn what_is_not_known_is_refused_with_the_names_of_what_is() {
+    for arguments in [&["--quick"][..], &["logs"], &["--loud", "log"]] {
+        let output = bench().args(arguments).output().unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(100), "{words}");
+        assert!(words.contains("names: log control footprint boot recover"), "{words}");
+    }
+}
+
+/// A bench in a scratch directory, about to measure this workspace's programs, built like this test.
+fn on_debug_build(scratch: &Path) -> Command {
+    let built = Path::new(env!("CARGO_BIN_EXE_bench")).parent().unwrap();
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--workspace", "--bins", "--target-dir"]).arg(built.parent().unwrap());
+    assert!(cargo.status().unwrap().success());
+    let mut command = bench();
+    command.args(["--quick", "--scratch"]).arg(scratch).env("BIN", built);
+    command
+}
+
+fn entries(folder: &Path) -> Vec<OsString> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+}
+
+#[test]
+fn boot_is_measured_drawn_and_leaves_nothing_behind() {
+    let scratch = tempfile::tempdir().unwrap();
+    let pictures = scratch.path().join("pictures");
+    let mut command = on_debug_build(scratch.path());
+    let output = command.args(["--json", "--svg"]).arg(&pictures).arg("boot").output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{words}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let ours = &json["figures"][0]["cells"][0];
+    assert_eq!((&ours["who"], &ours["case"]), (&"ours".into(), &"10".into()), "{json}");
+    assert!(ours["median"].as_f64().unwrap() > 0.0);
+    assert!(fs::read_to_string(pictures.join("boot.svg")).unwrap().starts_with("<svg"));
+    assert_eq!(entries(scratch.path()), ["pictures"]);
+}
+
+#[test]
+fn interrupted_it_ends_all_that_it_started() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = on_debug_build(scratch.path());
+    let mut bench = command.arg("footprint").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let limit = Instant::now() + Duration::from_secs(30);
+    let runs = |entry: &OsString| scratch.path().join(entry).join("0/services/9/supervise/status").exists();
+    while !entries(scratch.path()).iter().any(runs) {
+        assert!(Instant::now() < limit, "nothing was started");
+        sleep(Duration::from_millis(1));
+    }
+    let pid = Pid::from_raw(bench.id().cast_signed());
+    kill(pid, Signal::SIGINT).unwrap();
+    assert_eq!(bench.wait().unwrap().code(), Some(130));
+    assert_eq!(entries(scratch.path()), Vec::<OsString>::new());
+    let inside =
+        |entry: fs::DirEntry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&scratch));
+    assert!(!fs::read_dir("/proc").unwrap().any(|entry| inside(entry.unwrap())));
+}

@@ -1,0 +1,188 @@
+//! Accounts, by the system's own rules or by `/etc/passwd` alone.
+//!
+//! A dynamic build asks the C library, which follows `nsswitch.conf` (LDAP, systemd …). A static
+//! build must not: the C library would load modules of whatever version lies about, or find none
+//! in the empty image it was copied into. It reads `/etc/passwd` and `/etc/group` and nothing else.
+
+use daemontools::sys::exec::c_string;
+use daemontools::{Attempt, Fatal, Unable, report};
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid, User, getgrouplist};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::str;
+
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
+const FILES_ONLY: bool = cfg!(target_feature = "crt-static");
+
+/// Whom a program may run as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its name, as it was asked for.
+    pub name: OsString,
+    /// The user's number.
+    pub uid: Uid,
+    /// The number of its own group.
+    pub gid: Gid,
+}
+
+impl Account {
+    /// Looks an account up.
+    ///
+    /// # Errors
+    /// `unknown account NAME`, or the list of accounts is there and cannot be read.
+    pub fn named(name: &OsStr) -> Result<Account, Fatal> {
+        let numbers = if FILES_ONLY {
+            read_if_there(PASSWD).map(|passwd| numbers_in(&passwd, name.as_bytes()))
+        } else {
+            ask_system(name)
+        };
+        match numbers.unable_to("look up account", name)? {
+            Some((uid, gid)) => Ok(Account { name: name.into(), uid, gid }),
+            None => Err(Fatal::new(report::TEMPORARY, &[b"unknown account ", name.as_bytes()])),
+        }
+    }
+
+    /// All its groups, its own first.
+    ///
+    /// # Errors
+    /// The list of groups cannot be read.
+    pub fn groups(&self) -> Result<Vec<Gid>, Unable> {
+        let groups = if FILES_ONLY {
+            read_if_there(GROUP).map(|group| groups_in(&group, self))
+        } else {
+            c_string(&self.name).and_then(|name| getgrouplist(&name, self.gid)).map_err(io::Error::from)
+        };
+        groups.unable_to("look up groups of", &self.name)
+    }
+}
+
+fn ask_system(name: &OsStr) -> io::Result<Option<(Uid, Gid)>> {
+    // An account never has a name that is not UTF-8 …
+    let Some(name) = name.to_str() else { return Ok(None) };
+    match User::from_name(name) {
+        Ok(user) => Ok(user.map(|user| (user.uid, user.gid))),
+        // … and these are what the C library says, beside "none", where it finds no account.
+        Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn read_if_there(file: &str) -> io::Result<Vec<u8>> {
+    match std::fs::read(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        content => content,
+    }
+}
+
+/// The user and group number of the first account of that name in `passwd`: lines of
+/// `name:password:uid:gid:…`. A malformed line is no account.
+fn numbers_in(passwd: &[u8], name: &[u8]) -> Option<(Uid, Gid)> {
+    lines(passwd).find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let found = fields.next() == Some(name) && !name.is_empty();
+        let (_password, uid, gid) = (fields.next()?, number(fields.next()?)?, number(fields.next()?)?);
+        found.then(|| (Uid::from_raw(uid), Gid::from_raw(gid)))
+    })
+}
+
+/// The account's own group, then those that list it in `group`: lines of `name:password:gid:member,…`.
+fn groups_in(group: &[u8], account: &Account) -> Vec<Gid> {
+    let mut groups = vec![account.gid];
+    for line in lines(group) {
+        let mut fields = line.split(|byte| *byte == b':').skip(2);
+        let (Some(gid), Some(members)) = (fields.next().and_then(number), fields.next()) else { continue };
+        let gid = Gid::from_raw(gid);
+        let is_member = members.split(|byte| *byte == b',').any(|member| member == account.name.as_bytes());
+        if is_member && !groups.contains(&gid) {
+            groups.push(gid);
+        }
+    }
+    groups
+}
+
+fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
+    file.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"#"))
+}
+
+fn number(field: &[u8]) -> Option<u32> {
+    let digits = field.iter().all(u8::is_ascii_digit);
+    // The last number means "leave as it is" to the system calls: nobody's.
+    str::from_utf8(field).ok()?.parse().ok().filter(|number| digits && *number != u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\n\
+        #log:x:9:9::/:\n\
+        log:x:nine:9::/:\n\
+        log:x::9::/:\n\
+        log:x:+9:9::/:\n\
+        log:x:4294967295:9::/:\n\
+        log:x:9\n\
+        log:x:101:102:a log:/var/log:/bin/false\n\
+        log:x:7:7::/:\n\
+        :x:8:8::/:\n\
+        short:x:5:6\n\
+        +::::::\n\
+        last:x:4294967294:65534::/:";
+
+    #[test]
+    fn an_account_is_the_first_well_formed_line_of_its_name() {
+        for (name, expected) in [
+            ("root", Some((0, 0))),
+            ("log", Some((101, 102))),
+            ("short", Some((5, 6))),
+            ("last", Some((4_294_967_294, 65_534))),
+            ("#log", None),
+            ("", None),
+            ("+", None),
+            ("lo", None),
+            ("logs", None),
+            ("0", None),
+        ] {
+            let found = numbers_in(PASSWD, name.as_bytes()).map(|(uid, gid)| (uid.as_raw(), gid.as_raw()));
+            assert_eq!(found, expected, "{name}");
+        }
+        assert_eq!(numbers_in(b"", b"root"), None);
+    }
+
+    #[test]
+    fn groups_are_its_own_and_those_that_list_it() {
+        let group = b"adm:x:4:syslog,log\n\
+            log:x:102:\n\
+            tape:x:26:logs,lo\n\
+            again:x:4:log\n\
+            own:x:102:log\n\
+            #off:x:30:log\n\
+            bad:x:thirty:log\n\
+            short:x:31\n\
+            www:x:33:log,\n\
+            last:x:34:x,log";
+        let log = Account { name: "log".into(), uid: Uid::from_raw(101), gid: Gid::from_raw(102) };
+        let groups: Vec<u32> = groups_in(group, &log).into_iter().map(Gid::as_raw).collect();
+        assert_eq!(groups, [102, 4, 33, 34]);
+    }
+
+    proptest! {
+        #[test]
+        fn an_account_is_found_between_any_other_lines(
+            before in "[a-z0-9:#,\n]{0,60}", after in "[a-z0-9:#,\n]{0,60}", uid in 0..u32::MAX, gid in 0..u32::MAX,
+        ) {
+            let passwd = format!("{before}\nLog:x:{uid}:{gid}:{after}");
+            let expected = Some((Uid::from_raw(uid), Gid::from_raw(gid)));
+            prop_assert_eq!(numbers_in(passwd.as_bytes(), b"Log"), expected);
+
+            let log = Account { name: "Log".into(), uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
+            let group = format!("{before}\nx:x:{uid}:a,Log,b\n{after}");
+            let groups = groups_in(group.as_bytes(), &log);
+            prop_assert_eq!(groups[0], log.gid);
+            prop_assert!(groups.contains(&Gid::from_raw(uid)));
+        }
+    }
+}

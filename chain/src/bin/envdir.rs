@@ -1,0 +1,82 @@
+//! envdir: runs a program with the variables that a directory holds, one a file.
+//!
+//! `envdir DIR PROGRAM [ ARG ... ]`
+//!
+//! 1. Reads every file in DIR whose name does not begin with a dot. The file's name is the
+//!    variable's, its first line the value: spaces and tabs at the end are cut off, and NUL bytes
+//!    stand for newlines. A file without a single byte removes the variable, and so does a symbolic
+//!    link to nothing.
+//! 2. Runs PROGRAM with these variables added to its environment.
+//!
+//! Usage, DIR or a file in it cannot be read, PROGRAM cannot be run: 111.
+
+#![cfg_attr(not(test), no_main)]
+
+use chain::variable::value;
+use daemontools::sys::exec::Change;
+use daemontools::{Args, Attempt, Fatal, Unable};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{AccessFlags, faccessat};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+daemontools::main!(envdir);
+
+fn envdir(args: Args) -> Result<i32, Fatal> {
+    let [dir, program @ ..] = args.as_slice() else { return Err(usage()) };
+    if program.is_empty() {
+        return Err(usage());
+    }
+    let changes = read_directory(dir)?;
+    Err(chain::run(program, &changes))
+}
+
+fn usage() -> Fatal {
+    Fatal::usage("envdir: usage: envdir dir child").with_code(111)
+}
+
+fn read_directory(dir: &OsStr) -> Result<Vec<Change>, Unable> {
+    let mut entries = Dir::from_fd(open_directory(dir)?).unable_to("read directory", dir)?;
+    let mut names = Vec::new();
+    for entry in entries.iter() {
+        let name = entry.unable_to("read directory", dir)?.file_name().to_bytes().to_vec();
+        if !name.starts_with(b".") {
+            names.push(OsString::from_vec(name));
+        }
+    }
+    let change = |name: OsString| {
+        let path = || OsString::from_vec([dir.as_bytes(), b"/", name.as_bytes()].concat());
+        let line = first_line(&entries, &name).unable_to("read", path())?;
+        Ok((name, value(line).map(OsString::from_vec)))
+    };
+    names.into_iter().map(change).collect()
+}
+
+/// Opens `dir` without ever leaving the current directory, which the program might not be allowed to
+/// enter again.
+fn open_directory(dir: &OsStr) -> Result<OwnedFd, Unable> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let place = open(dir, flags | OFlag::O_PATH, Mode::empty()).unable_to("switch to directory", dir)?;
+    faccessat(&place, ".", AccessFlags::X_OK, AtFlags::AT_EACCESS).unable_to("switch to directory", dir)?;
+    openat(&place, ".", flags | OFlag::O_RDONLY, Mode::empty()).unable_to("read directory", dir)
+}
+
+/// The first line of a file, its newline included; nothing if the file vanished, or never was where a
+/// symbolic link points.
+fn first_line(directory: impl AsFd, name: &OsStr) -> io::Result<Vec<u8>> {
+    // Does not wait for somebody to open the other end of a FIFO.
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let mut line = Vec::new();
+    match openat(directory, name, flags, Mode::empty()) {
+        Ok(file) => BufReader::new(File::from(file)).read_until(b'\n', &mut line)?,
+        Err(Errno::ENOENT) => 0,
+        Err(errno) => return Err(errno.into()),
+    };
+    Ok(line)
+}

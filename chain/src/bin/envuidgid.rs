@@ -1,0 +1,29 @@
+//! envuidgid: runs a program with the numbers of an account in its environment.
+//!
+//! `envuidgid ACCOUNT PROGRAM [ ARG ... ]`
+//!
+//! 1. Sets UID and GID to the account's user number and group number.
+//! 2. Runs PROGRAM: as the same user as before, for it to change to that account when it has done
+//!    what needs more rights.
+//!
+//! Usage: 100. No such account, PROGRAM cannot be run: 111. Files: `/etc/passwd`.
+
+#![cfg_attr(not(test), no_main)]
+
+use chain::account::Account;
+use daemontools::sys::exec::Change;
+use daemontools::{Args, Fatal};
+
+daemontools::main!(envuidgid);
+
+const USAGE: &str = "envuidgid: usage: envuidgid account child";
+
+fn envuidgid(args: Args) -> Result<i32, Fatal> {
+    let [name, program @ ..] = args.as_slice() else { return Err(Fatal::usage(USAGE)) };
+    if program.is_empty() {
+        return Err(Fatal::usage(USAGE));
+    }
+    let Account { uid, gid, .. } = Account::named(name)?;
+    let change = |name: &str, number: String| -> Change { (name.into(), Some(number.into())) };
+    Err(chain::run(program, &[change("GID", gid.to_string()), change("UID", uid.to_string())]))
+}

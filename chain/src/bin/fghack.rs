@@ -1,0 +1,64 @@
+//! fghack: keeps a program in the foreground that insists on going into the background.
+//!
+//! `fghack PROGRAM [ ARG ... ]`
+//!
+//! 1. Makes a pipe and runs PROGRAM as a child that holds its writing end many times over, so that
+//!    one survives though the program closes a few descriptors it does not know.
+//! 2. Waits until nobody holds the pipe: until PROGRAM and all that it left behind have ended, or
+//!    closed every descriptor they had.
+//! 3. Exits with PROGRAM's exit code.
+//!
+//! Signals sent to fghack do not reach PROGRAM.
+//!
+//! Usage: 100. PROGRAM cannot be run, was killed by a signal, or cannot be waited for: 111.
+
+#![cfg_attr(not(test), no_main)]
+
+use daemontools::sys::process;
+use daemontools::{Args, Attempt, Fatal, report};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::unistd::{close, dup, pipe, read};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+daemontools::main!(fghack);
+
+/// How many more writing ends the program gets.
+const COPIES: usize = 30;
+
+fn fghack(args: Args) -> Result<i32, Fatal> {
+    let program = args.as_slice();
+    if program.is_empty() {
+        return Err(Fatal::usage("fghack: usage: fghack child"));
+    }
+    let (reading, writing) = pipe().unable_to("create pipe", "")?;
+    // Only the writing end is for the program.
+    fcntl(&reading, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unable_to("create pipe", "")?;
+    let child = process::fork(|| {
+        // First, so that a copy takes its number: where standard output was closed, it is the pipe then.
+        let _ = close(reading.as_raw_fd());
+        hold_copies(&writing);
+        chain::run(program, &[]).tell()
+    });
+    let child = child.unable_to("fork", "")?;
+    drop(writing);
+    wait_until_nobody_writes(&reading);
+    let status = process::wait_for(child).map_err(wait_failed)?;
+    ExitStatus::from_raw(status).code().ok_or_else(|| Fatal::new(report::TEMPORARY, &[b"child crashed"]))
+}
+
+/// Fewer do where there are no more descriptors.
+fn hold_copies(writing: impl AsFd) {
+    (0..COPIES).map_while(|_| dup(&writing).ok()).for_each(|copy| _ = copy.into_raw_fd());
+}
+
+fn wait_until_nobody_writes(reading: impl AsFd) {
+    let mut ignored = [0; 512];
+    while matches!(read(&reading, &mut ignored), Ok(1..) | Err(Errno::EINTR)) {}
+}
+
+fn wait_failed(errno: Errno) -> Fatal {
+    Fatal::new(report::TEMPORARY, &[b"wait failed: ", report::reason(errno).as_bytes()])
+}

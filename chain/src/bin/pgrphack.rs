@@ -1,0 +1,27 @@
+//! pgrphack: runs a program in a session and process group of its own.
+//!
+//! `pgrphack PROGRAM [ ARG ... ]`
+//!
+//! 1. Starts a new session, and in it a new process group, whose leader it is: signals from the
+//!    terminal no longer reach PROGRAM, and it may signal its whole group. A process that leads a
+//!    group already stays where it is.
+//! 2. Runs PROGRAM.
+//!
+//! Usage: 100. PROGRAM cannot be run: 111.
+
+#![cfg_attr(not(test), no_main)]
+
+use daemontools::{Args, Fatal};
+use nix::unistd::setsid;
+
+daemontools::main!(pgrphack);
+
+fn pgrphack(args: Args) -> Result<i32, Fatal> {
+    let program = args.as_slice();
+    if program.is_empty() {
+        return Err(Fatal::usage("pgrphack: usage: pgrphack child"));
+    }
+    // Refused only to the leader of a group, which is what it was to become.
+    let _ = setsid();
+    Err(chain::run(program, &[]))
+}

@@ -1,0 +1,78 @@
+//! setlock: runs a program with a file locked.
+//!
+//! `setlock [ -nNxX ] FILE PROGRAM [ ARG ... ]`
+//!
+//! 1. Opens FILE for appending, creating it (mode 0600) if it does not exist.
+//! 2. Locks it with flock(2): waiting (`-N`, the default), or giving up at once (`-n`).
+//! 3. Runs PROGRAM, which inherits the locked descriptor: the lock lasts until it and all that it
+//!    started have ended or closed it.
+//!
+//! If FILE cannot be opened or locked: a message and exit 111 (`-X`, the default), or exit 0 and
+//! not a word (`-x`). Usage: 100. PROGRAM cannot be run: 111.
+
+#![cfg_attr(not(test), no_main)]
+
+use daemontools::{Args, Attempt, Fatal, Unable};
+use lexopt::Arg;
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::sys::stat::Mode;
+use std::ffi::{OsStr, OsString};
+
+daemontools::main!(setlock);
+
+const USAGE: &str = "setlock: usage: setlock [ -nNxX ] file program [ arg ... ]";
+
+fn setlock(args: Args) -> Result<i32, Fatal> {
+    let Options { wait, on_failure, file, program } = parse(args)?;
+    match lock(&file, wait) {
+        // Not unlocked, not closed, not close-on-exec: the program keeps the lock.
+        Ok(locked) => std::mem::forget(locked),
+        Err(refusal) => return on_failure(refusal),
+    }
+    Err(chain::run(&program, &[]))
+}
+
+fn lock(file: &OsStr, wait: FlockArg) -> Result<Flock<std::os::fd::OwnedFd>, Unable> {
+    let append = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_CREAT;
+    let opened = open(file, append, Mode::from_bits_truncate(0o600)).unable_to("open", file)?;
+    Flock::lock(opened, wait).map_err(|(_, errno)| Unable::new("lock", file, errno))
+}
+
+struct Options {
+    wait: FlockArg,
+    on_failure: fn(Unable) -> Result<i32, Fatal>,
+    file: OsString,
+    program: Vec<OsString>,
+}
+
+fn parse(args: Args) -> Result<Options, Fatal> {
+    let misused = |error: lexopt::Error| Fatal::option(&error, USAGE);
+    let mut options =
+        Options { wait: FlockArg::LockExclusive, on_failure: say_why, file: OsString::new(), program: Vec::new() };
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(argument) = parser.next().map_err(misused)? {
+        match argument {
+            Arg::Short('n') => options.wait = FlockArg::LockExclusiveNonblock,
+            Arg::Short('N') => options.wait = FlockArg::LockExclusive,
+            Arg::Short('x') => options.on_failure = give_up_quietly,
+            Arg::Short('X') => options.on_failure = say_why,
+            Arg::Value(file) => {
+                options.file = file;
+                options.program = parser.raw_args().map_err(misused)?.collect();
+            }
+            other @ (Arg::Short(_) | Arg::Long(_)) => return Err(misused(other.unexpected())),
+        }
+    }
+    if options.program.is_empty() {
+        return Err(Fatal::usage(USAGE));
+    }
+    Ok(options)
+}
+
+fn say_why(refusal: Unable) -> Result<i32, Fatal> {
+    Err(refusal.into())
+}
+
+fn give_up_quietly(_: Unable) -> Result<i32, Fatal> {
+    Ok(0)
+}

@@ -1,0 +1,46 @@
+//! setuidgid: runs a program as another account.
+//!
+//! `setuidgid [ -s ] ACCOUNT PROGRAM [ ARG ... ]`
+//!
+//! 1. Takes on the account's group, and it alone; with `-s`, all groups that list the account.
+//! 2. Takes on the account's user. From here on there is no way back.
+//! 3. Runs PROGRAM. The environment stays as it is: USER and HOME are not touched.
+//!
+//! Usage: 100. No such account, not root, PROGRAM cannot be run: 111. Files: `/etc/passwd`, `/etc/group`.
+
+#![cfg_attr(not(test), no_main)]
+
+use chain::account::Account;
+use daemontools::{Args, Attempt, Fatal};
+use nix::unistd::{setgid, setgroups, setuid};
+
+daemontools::main!(setuidgid);
+
+const USAGE: &str = "setuidgid: usage: setuidgid [ -s ] account child";
+
+enum Groups {
+    Own,
+    All,
+}
+
+fn setuidgid(args: Args) -> Result<i32, Fatal> {
+    // Not parsed as options: to the original, whatever stands before PROGRAM is an account.
+    let (groups, rest) = match args.as_slice() {
+        [first, rest @ ..] if first == "-s" => (Groups::All, rest),
+        rest => (Groups::Own, rest),
+    };
+    let [name, program @ ..] = rest else { return Err(Fatal::usage(USAGE)) };
+    if program.is_empty() {
+        return Err(Fatal::usage(USAGE));
+    }
+    let account = Account::named(name)?;
+    let groups = match groups {
+        Groups::Own => vec![account.gid],
+        Groups::All => account.groups()?,
+    };
+    // The user last: after it there is no right left to change groups.
+    setgroups(&groups).unable_to("setgid", "")?;
+    setgid(account.gid).unable_to("setgid", "")?;
+    setuid(account.uid).unable_to("setuid", "")?;
+    Err(chain::run(program, &[]))
+}

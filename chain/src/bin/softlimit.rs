@@ -1,0 +1,217 @@
+//! softlimit: runs a program with lower resource limits.
+//!
+//! `softlimit [ -a BYTES ] [ -c BYTES ] … PROGRAM [ ARG ... ]`
+//!
+//! 1. Sets soft limits, in the order of the options: to the number given, to the hard limit if that
+//!    is lower, or to the hard limit itself for `=`.
+//!    `-m` data, stack, locked and all memory, each; `-a` all memory; `-d` data; `-s` stack;
+//!    `-l` locked memory; `-r` resident memory; `-o` open files; `-p` processes of this user;
+//!    `-f` size of a file written; `-c` size of a core dump; `-t` seconds of CPU.
+//! 2. Runs PROGRAM. Hard limits stay as they are, so it may raise its limits again.
+//!
+//! Usage: 100. A limit is refused, PROGRAM cannot be run: 111.
+
+#![cfg_attr(not(test), no_main)]
+
+use daemontools::sys::exec::Program;
+use daemontools::{Args, Fatal, report};
+use lexopt::Arg;
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+daemontools::main!(softlimit);
+
+const USAGE: &str = "softlimit: usage: softlimit [-a allbytes] [-c corebytes] [-d databytes] [-f filebytes] \
+    [-l lockbytes] [-m membytes] [-o openfiles] [-p processes] [-r residentbytes] [-s stackbytes] \
+    [-t cpusecs] child";
+
+fn softlimit(args: Args) -> Result<i32, Fatal> {
+    let Options { limits, program } = parse(args)?;
+    // Put together before there is too little memory left to do it.
+    let prepared = Program::new(&program, &[]);
+    for (resource, limit) in limits {
+        set(resource, limit)?;
+    }
+    let errno = prepared.map_or_else(|errno| errno, |prepared| prepared.run());
+    Err(chain::cannot_run(&program, errno))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    Hard,
+    AtMost(rlim_t),
+}
+
+fn set(resource: Resource, limit: Limit) -> Result<(), Fatal> {
+    let (_, hard) = getrlimit(resource).map_err(|errno| failed(b"getrlimit failed: ", errno))?;
+    let soft = match limit {
+        Limit::Hard => hard,
+        Limit::AtMost(limit) => limit.min(hard),
+    };
+    setrlimit(resource, soft, hard).map_err(|errno| failed(b"setrlimit failed: ", errno))
+}
+
+fn failed(what: &[u8], errno: Errno) -> Fatal {
+    Fatal::new(report::TEMPORARY, &[what, report::reason(errno).as_bytes()])
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    limits: Vec<(Resource, Limit)>,
+    program: Vec<OsString>,
+}
+
+fn parse(args: Args) -> Result<Options, Fatal> {
+    let misused = |error: lexopt::Error| Fatal::option(&error, USAGE);
+    let mut options = Options { limits: Vec::new(), program: Vec::new() };
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(argument) = parser.next().map_err(misused)? {
+        match argument {
+            Arg::Short(letter) => {
+                let Some(resources) = resources(letter) else { return Err(misused(argument.unexpected())) };
+                let limit = value(&mut parser).map_err(misused)?;
+                let limit = parse_limit(&limit).ok_or_else(|| Fatal::usage(USAGE))?;
+                options.limits.extend(resources.iter().map(|resource| (*resource, limit)));
+            }
+            Arg::Value(first) => {
+                options.program.push(first);
+                options.program.extend(parser.raw_args().map_err(misused)?);
+            }
+            Arg::Long(_) => return Err(misused(argument.unexpected())),
+        }
+    }
+    if options.program.is_empty() {
+        return Err(Fatal::usage(USAGE));
+    }
+    Ok(options)
+}
+
+/// What an option limits.
+fn resources(letter: char) -> Option<&'static [Resource]> {
+    Some(match letter {
+        'a' => &[Resource::RLIMIT_AS],
+        'c' => &[Resource::RLIMIT_CORE],
+        'd' => &[Resource::RLIMIT_DATA],
+        'f' => &[Resource::RLIMIT_FSIZE],
+        'l' => &[Resource::RLIMIT_MEMLOCK],
+        'm' => &[Resource::RLIMIT_DATA, Resource::RLIMIT_STACK, Resource::RLIMIT_MEMLOCK, Resource::RLIMIT_AS],
+        'o' => &[Resource::RLIMIT_NOFILE],
+        'p' => &[Resource::RLIMIT_NPROC],
+        'r' => &[Resource::RLIMIT_RSS],
+        's' => &[Resource::RLIMIT_STACK],
+        't' => &[Resource::RLIMIT_CPU],
+        _ => return None,
+    })
+}
+
+/// The value of an option. lexopt takes the `=` off `-m=`, as if it stood between an option and its value;
+/// here it is the value, and the only one that leaves nothing behind.
+fn value(parser: &mut lexopt::Parser) -> Result<OsString, lexopt::Error> {
+    match parser.optional_value() {
+        Some(glued) if glued.is_empty() => Ok("=".into()),
+        Some(glued) => Ok(glued),
+        None => parser.value(),
+    }
+}
+
+/// `=`, or decimal digits: none are 0, and more than fit are no limit.
+fn parse_limit(limit: &OsStr) -> Option<Limit> {
+    let number = |number: rlim_t, byte: &u8| {
+        let digit = char::from(*byte).to_digit(10)?;
+        Some(number.saturating_mul(10).saturating_add(digit.into()))
+    };
+    match limit.as_bytes() {
+        b"=" => Some(Limit::Hard),
+        digits => digits.iter().try_fold(0, number).map(Limit::AtMost),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Limit::{AtMost, Hard};
+    use proptest::prelude::*;
+
+    fn parsed(words: &str) -> Result<Options, Fatal> {
+        parse(words.split(' ').map(OsString::from).collect::<Vec<_>>().into_iter())
+    }
+
+    #[test]
+    fn a_limit_is_a_number_or_the_hard_limit() {
+        for (limit, expected) in [
+            ("=", Some(Hard)),
+            ("0", Some(AtMost(0))),
+            ("", Some(AtMost(0))),
+            ("007", Some(AtMost(7))),
+            ("18446744073709551615", Some(AtMost(rlim_t::MAX))),
+            ("18446744073709551616", Some(AtMost(rlim_t::MAX))),
+            ("99999999999999999999999999", Some(AtMost(rlim_t::MAX))),
+            ("12x", None),
+            ("x12", None),
+            ("-5", None),
+            ("+5", None),
+            (" 5", None),
+            ("==", None),
+            ("5=", None),
+            ("0x10", None),
+        ] {
+            assert_eq!(parse_limit(OsStr::new(limit)), expected, "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn options_are_glued_or_apart_and_end_at_the_program() {
+        use Resource::*;
+        for (words, limits, program) in [
+            ("prog", vec![], "prog"),
+            ("-o5 prog", vec![(RLIMIT_NOFILE, AtMost(5))], "prog"),
+            ("-o 5 prog", vec![(RLIMIT_NOFILE, AtMost(5))], "prog"),
+            ("-o = prog", vec![(RLIMIT_NOFILE, Hard)], "prog"),
+            ("-o= prog", vec![(RLIMIT_NOFILE, Hard)], "prog"),
+            ("-o=5 prog", vec![(RLIMIT_NOFILE, AtMost(5))], "prog"),
+            ("-o5 -- -c 3", vec![(RLIMIT_NOFILE, AtMost(5))], "-c 3"),
+            ("-o5 prog -c 3 -- =", vec![(RLIMIT_NOFILE, AtMost(5))], "prog -c 3 -- ="),
+            ("-o5 - -c", vec![(RLIMIT_NOFILE, AtMost(5))], "- -c"),
+            ("-t1 -t2 prog", vec![(RLIMIT_CPU, AtMost(1)), (RLIMIT_CPU, AtMost(2))], "prog"),
+        ] {
+            let program = program.split(' ').map(OsString::from).collect();
+            assert_eq!(parsed(words), Ok(Options { limits, program }), "{words}");
+        }
+    }
+
+    #[test]
+    fn memory_is_four_limits() {
+        let options = parsed("-m9 prog").unwrap();
+        assert_eq!(options.limits.len(), 4);
+        assert!(options.limits.iter().all(|(_, limit)| *limit == AtMost(9)));
+    }
+
+    #[test]
+    fn misuse_is_said_as_getopt_says_it() {
+        let misuse = |complaint: &str| Err(Fatal::usage(&format!("daemontools: {complaint}\n{USAGE}")));
+        assert_eq!(parsed("-z5 prog"), misuse("illegal option -- z"));
+        assert_eq!(parsed("--foo prog"), misuse("illegal option -- -"));
+        assert_eq!(parsed("--foo=5 prog"), misuse("illegal option -- -"));
+        assert_eq!(parsed("-o5 -c"), misuse("option requires an argument -- c"));
+        for words in ["--", "-o5", "-o5 --", "-o -- prog", "-o x prog", "-c0o64 prog"] {
+            assert_eq!(parsed(words), Err(Fatal::usage(USAGE)), "{words}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_number_is_itself_or_no_limit(number: u128) {
+            let limit = rlim_t::try_from(number).unwrap_or(rlim_t::MAX);
+            prop_assert_eq!(parse_limit(OsStr::new(&number.to_string())), Some(AtMost(limit)));
+        }
+
+        #[test]
+        fn whatever_is_written_as_options_is_parsed_or_misuse(words in "(-?[-=a-z0-9 ]{0,4} ){0,6}") {
+            if let Ok(options) = parsed(words.trim_end()) {
+                prop_assert!(!options.program.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What the programs share that change one thing about themselves and then run another program.
+
+pub mod account;
+pub mod variable;
+
+use daemontools::sys::exec::{Change, exec};
+use daemontools::{Fatal, Unable};
+use nix::errno::Errno;
+use std::ffi::{OsStr, OsString};
+
+/// Becomes `program`, its arguments included, with the environment changed; returns only if it cannot.
+pub fn run(program: &[OsString], changes: &[Change]) -> Fatal {
+    cannot_run(program, exec(program, changes))
+}
+
+/// `unable to run PROGRAM: reason`
+pub fn cannot_run(program: &[OsString], errno: Errno) -> Fatal {
+    let name = program.first().map_or(OsStr::new(""), OsString::as_os_str);
+    Unable::new("run", name, errno).into()
+}

@@ -1,0 +1,51 @@
+//! What must hold for any bytes from outside. Each function takes bytes and panics where it does not hold; the
+//! fuzz targets are these functions, and so is a test that needs no fuzzer.
+
+mod control;
+mod envdir;
+mod input;
+mod journal;
+mod notify;
+mod pattern;
+mod recovery;
+mod retention;
+mod route;
+mod schedule;
+mod script;
+mod settings;
+mod state;
+mod status;
+mod svlog;
+mod tai64nlocal;
+
+/// A property, by the name of its target and its corpus.
+pub type Property = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const ALL: [Property; 15] = [
+    ("control", control::obeyed),
+    ("envdir", envdir::value),
+    ("journal", journal::nothing_lost),
+    ("notify", notify::datagram),
+    ("pattern", pattern::as_the_reference),
+    ("recovery", recovery::no_line_lost),
+    ("retention", retention::within_limits),
+    ("route", route::bytes_unchanged),
+    ("schedule", schedule::ahead),
+    ("script", script::in_range),
+    ("settings", settings::in_range),
+    ("state", state::read_as_written),
+    ("status", status::read_as_written),
+    ("svlog", svlog::lines_and_times),
+    ("tai64nlocal", tai64nlocal::labels_only),
+];
+
+/// Tries the property of this name.
+///
+/// # Panics
+/// It does not hold, or there is none of this name.
+pub fn check(name: &str, data: &[u8]) {
+    let property = ALL.into_iter().find(|(known, _)| *known == name);
+    assert!(property.is_some(), "no property {name}");
+    property.iter().for_each(|(_, property)| property(data));
+}

@@ -1,0 +1,22 @@
+use supervise::notify::Message;
+
+/// A status is one short line; a datagram says what its lines say one after the other, and those that make no
+/// sense say nothing.
+pub fn datagram(data: &[u8]) {
+    let whole = Message::parse(data);
+    if let Some(status) = &whole.status {
+        assert!(status.chars().count() <= 200 && !status.chars().any(char::is_control));
+    }
+    assert!(whole.main_pid.is_none_or(|pid| pid > 1));
+    let mut said = Message::default();
+    for line in data.split(|byte| *byte == b'\n') {
+        let Message { ready, stopping, alive, main_pid, status } = Message::parse(line);
+        let known = ["READY=1", "STOPPING=1", "WATCHDOG=1"].map(|word| line == word.as_bytes());
+        assert_eq!([ready, stopping, alive], known, "{}", line.escape_ascii());
+        assert!(main_pid.is_none() || line.starts_with(b"MAINPID="));
+        assert_eq!(status.is_some(), line.starts_with(b"STATUS="));
+        (said.ready, said.stopping, said.alive) = (said.ready | ready, said.stopping | stopping, said.alive | alive);
+        (said.main_pid, said.status) = (main_pid.or(said.main_pid), status.or(said.status));
+    }
+    assert_eq!(whole, said);
+}

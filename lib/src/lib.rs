@@ -1,0 +1,15 @@
+//! What two programs of the toolkit share, and nothing else.
+//!
+//! - [`report`]: how a program starts, warns, fails and ends;
+//! - [`service`]: the service directory, the only place that knows its names and bytes;
+//! - [`tai64`]: the time labels;
+//! - [`duration`]: durations as people write them;
+//! - [`sys`]: what the standard library and nix lack, the only `unsafe` in the workspace.
+
+pub mod duration;
+pub mod report;
+pub mod service;
+pub mod sys;
+pub mod tai64;
+
+pub use report::{Args, Attempt, Fatal, Unable, program};

@@ -1,0 +1,381 @@
+//! How a program starts, warns, fails and ends.
+//!
+//! Every message is one line in one `write(2)`, so that lines of several processes on one
+//! descriptor never mix, and carries paths as the raw bytes they are:
+//!
+//! ```text
+//! prog: fatal: unable to VERB OBJECT: reason
+//! prog: warning: unable to VERB OBJECT: reason
+//! ```
+//!
+//! Exit codes: 100, asking again is useless; 111, the system refused; 101, a bug of ours.
+
+use crate::sys;
+use nix::errno::Errno;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::panic::PanicHookInfo;
+use std::path::{Path, PathBuf};
+use std::sync::{OnceLock, RwLock};
+
+/// A program's arguments, its own name taken off.
+pub type Args = std::vec::IntoIter<OsString>;
+
+/// The name in front of every message, set once by [`program`]. Zero at first, unlike a `OnceLock`: with that,
+/// it would be the only thing a small program writes on the first page of its data.
+static NAME: RwLock<Option<&'static str>> = RwLock::new(None);
+
+/// See [`at_bug`].
+static LAST_RESORT: OnceLock<fn()> = OnceLock::new();
+
+/// Exit code when asking again is useless: bad usage, bad name.
+pub const PERMANENT: i32 = 100;
+/// Exit code of a bug: a panic.
+pub const BUG: i32 = 101;
+/// Exit code when the system refused; the same call may succeed later.
+pub const TEMPORARY: i32 = 111;
+
+/// Runs `body` as the program `name`; what it returns is the exit code.
+///
+/// Called by [`main!`](crate::main), which is how every program of the toolkit starts.
+pub fn program(name: &'static str, args: Args, body: fn(Args) -> Result<i32, Fatal>) -> i32 {
+    let _ = NAME.write().map(|mut written| *written = Some(name));
+    std::panic::set_hook(Box::new(say_bug_and_exit));
+    body(args).unwrap_or_else(|fatal| fatal.tell())
+}
+
+/// What a program does after a panic was reported, before it exits: become another program, if it can.
+pub fn at_bug(last_resort: fn()) {
+    LAST_RESORT.get_or_init(|| last_resort);
+}
+
+/// Starts a program: `daemontools::main!(setlock);` runs `fn setlock(Args) -> Result<i32, Fatal>`.
+///
+/// The program's crate says `#![cfg_attr(not(test), no_main)]`. Rust's own start-up is left out
+/// because it ignores SIGPIPE, which every program that we execute would inherit, and because it
+/// touches a quarter of a small program's private memory.
+#[macro_export]
+macro_rules! main {
+    ($body:path) => {
+        $crate::main!($body, env!("CARGO_BIN_NAME"));
+    };
+    ($body:path, $name:expr) => {
+        const _: fn($crate::Args) -> Result<i32, $crate::Fatal> = $body;
+
+        #[cfg(not(test))]
+        #[allow(unsafe_code, missing_docs)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn main(argc: i32, argv: *const *const std::ffi::c_char) -> i32 {
+            // SAFETY: the C library calls main once, with argc strings that live as long as we do.
+            let args = unsafe { $crate::sys::arguments(argc, argv) };
+            $crate::program($name, args, $body)
+        }
+    };
+}
+
+fn say_bug_and_exit(info: &PanicHookInfo) {
+    let mut line = format!("{}: bug: {info}", name()).into_bytes();
+    line.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
+    line.push(b'\n');
+    write_stderr(&line);
+    LAST_RESORT.get().into_iter().for_each(|last_resort| last_resort());
+    sys::exit_now(BUG);
+}
+
+fn name() -> &'static str {
+    NAME.try_read().ok().and_then(|name| *name).unwrap_or("daemontools")
+}
+
+/// Why a program ends before its work is done: what to write, and the exit code.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fatal {
+    code: i32,
+    text: Vec<u8>,
+}
+
+impl Fatal {
+    /// `prog: fatal: WORDS`, with an exit code of one's own.
+    pub fn new(code: i32, words: &[&[u8]]) -> Fatal {
+        Fatal { code, text: line(b": fatal: ", words) }
+    }
+
+    /// A usage line, exit 100. `usage` is the whole line without its newline, as the original's
+    /// programs do not agree on its beginning.
+    pub fn usage(usage: &str) -> Fatal {
+        Fatal { code: PERMANENT, text: [usage.as_bytes(), b"\n"].concat() }
+    }
+
+    /// The two lines that getopt's users expect: `prog: illegal option -- z`, then `usage` as in
+    /// [`Fatal::usage`]. Exit 100.
+    pub fn option(error: &lexopt::Error, usage: &str) -> Fatal {
+        let complaint: (&str, String) = match error {
+            lexopt::Error::MissingValue { option: Some(option) } => {
+                ("option requires an argument -- ", option.trim_start_matches('-').into())
+            }
+            lexopt::Error::UnexpectedOption(option) if option.starts_with("--") => ("illegal option -- ", "-".into()),
+            lexopt::Error::UnexpectedOption(option) => ("illegal option -- ", option.trim_start_matches('-').into()),
+            // `-n=`: to getopt one more option, named `=`.
+            lexopt::Error::UnexpectedValue { .. } => ("illegal option -- ", "=".into()),
+            other => ("", other.to_string()),
+        };
+        let mut text = line(b": ", &[complaint.0.as_bytes(), complaint.1.as_bytes()]);
+        text.extend_from_slice(usage.as_bytes());
+        text.push(b'\n');
+        Fatal { code: PERMANENT, text }
+    }
+
+    /// No message at all, only an exit code.
+    pub fn silent(code: i32) -> Fatal {
+        Fatal { code, text: Vec::new() }
+    }
+
+    /// Writes the message; returns the exit code. For a child that cannot go on; a program returns
+    /// the error instead.
+    pub fn tell(&self) -> i32 {
+        write_stderr(&self.text);
+        self.code
+    }
+
+    /// The same message with another exit code.
+    pub fn with_code(self, code: i32) -> Fatal {
+        Fatal { code, ..self }
+    }
+}
+
+/// Something the system refused: `unable to VERB OBJECT: reason`.
+///
+/// In a program that may end it becomes a [`Fatal`] with exit 111 by `?`; a daemon warns and goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unable {
+    verb: &'static str,
+    object: Option<Vec<u8>>,
+    /// What the system said.
+    pub errno: Errno,
+}
+
+impl Unable {
+    /// `verb` completes "unable to"; `object` is what it was done to.
+    pub fn new(verb: &'static str, object: impl Object, errno: Errno) -> Unable {
+        Unable { verb, object: object.object().map(<[u8]>::to_vec), errno }
+    }
+
+    /// `unable to VERB OBJECT: reason`, without the program's name.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let object = self.object.as_ref().map(|object| [b" ", object.as_slice()].concat()).unwrap_or_default();
+        [b"unable to ", self.verb.as_bytes(), &object, b": ", reason(self.errno).as_bytes()].concat()
+    }
+
+    /// Writes `prog: warning: unable to VERB OBJECT: reason`.
+    pub fn warn(&self) {
+        warning(&[&self.to_bytes()]);
+    }
+}
+
+/// What a verb is done to: a name from outside, be it empty, or a text of ours, which is none if it is empty.
+pub trait Object {
+    /// Its raw bytes, if there is one.
+    fn object(&self) -> Option<&[u8]>;
+}
+
+macro_rules! from_outside {
+    ($($name:ty)*) => {
+        $(impl Object for $name {
+            fn object(&self) -> Option<&[u8]> {
+                Some(AsRef::<OsStr>::as_ref(self).as_bytes())
+            }
+        })*
+    };
+}
+
+from_outside! { OsStr OsString Path PathBuf }
+
+impl Object for str {
+    fn object(&self) -> Option<&[u8]> {
+        Some(self.as_bytes()).filter(|text| !text.is_empty())
+    }
+}
+
+impl Object for String {
+    fn object(&self) -> Option<&[u8]> {
+        self.as_str().object()
+    }
+}
+
+impl<T: Object + ?Sized> Object for &T {
+    fn object(&self) -> Option<&[u8]> {
+        (**self).object()
+    }
+}
+
+impl From<Unable> for Fatal {
+    fn from(unable: Unable) -> Fatal {
+        Fatal::new(TEMPORARY, &[&unable.to_bytes()])
+    }
+}
+
+/// Says what was being attempted when a system call fails.
+pub trait Attempt<T> {
+    /// `open(path).unable_to("open", path)?`
+    ///
+    /// # Errors
+    /// The same failure, now with its verb and object.
+    fn unable_to(self, verb: &'static str, object: impl Object) -> Result<T, Unable>;
+}
+
+impl<T> Attempt<T> for io::Result<T> {
+    fn unable_to(self, verb: &'static str, object: impl Object) -> Result<T, Unable> {
+        self.map_err(|error| Unable::new(verb, object, errno_of(&error)))
+    }
+}
+
+impl<T> Attempt<T> for nix::Result<T> {
+    fn unable_to(self, verb: &'static str, object: impl Object) -> Result<T, Unable> {
+        self.map_err(|errno| Unable::new(verb, object, errno))
+    }
+}
+
+/// The system's error number; one that never came from the system counts as bad data (EINVAL).
+pub fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)
+}
+
+/// Writes `prog: WORDS` as one line: news, and nothing is wrong.
+pub fn notice(words: &[&[u8]]) {
+    write_stderr(&line(b": ", words));
+}
+
+/// Writes `prog: warning: WORDS` as one line.
+pub fn warning(words: &[&[u8]]) {
+    write_stderr(&line(b": warning: ", words));
+}
+
+fn line(kind: &[u8], words: &[&[u8]]) -> Vec<u8> {
+    let mut line = [name().as_bytes(), kind].concat();
+    words.iter().for_each(|word| line.extend_from_slice(word));
+    line.push(b'\n');
+    line
+}
+
+/// Nothing can be done where even the complaint cannot be written.
+fn write_stderr(bytes: &[u8]) {
+    if !bytes.is_empty() {
+        let _ = sys::write_all(sys::stderr(), bytes);
+    }
+}
+
+/// The words for an error number: the original's where it has them, else the C library's.
+///
+/// Source: the message table of daemontools 0.76.
+pub fn reason(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EINTR => "interrupted system call",
+        Errno::ENOMEM => "out of memory",
+        Errno::ENOENT => "file does not exist",
+        Errno::ETXTBSY => "text busy",
+        Errno::EIO => "input/output error",
+        Errno::EEXIST => "file already exists",
+        Errno::ETIMEDOUT => "timed out",
+        Errno::EINPROGRESS => "operation in progress",
+        Errno::EAGAIN => "temporary failure",
+        Errno::EPIPE => "broken pipe",
+        Errno::EPERM => "permission denied",
+        Errno::EACCES => "access denied",
+        Errno::ENXIO => "device not configured",
+        Errno::EPROTO => "protocol error",
+        Errno::EISDIR => "is a directory",
+        Errno::ECONNREFUSED => "connection refused",
+        Errno::ENOTDIR => "not a directory",
+        Errno::ESRCH => "no such process",
+        Errno::E2BIG => "argument list too long",
+        Errno::ENOEXEC => "exec format error",
+        Errno::EBADF => "file descriptor not open",
+        Errno::ECHILD => "no child processes",
+        Errno::EDEADLK => "operation would cause deadlock",
+        Errno::EFAULT => "bad address",
+        Errno::ENOTBLK => "not a block device",
+        Errno::EBUSY => "device busy",
+        Errno::EXDEV => "cross-device link",
+        Errno::ENODEV => "device does not support operation",
+        Errno::EINVAL => "invalid argument",
+        Errno::ENFILE => "system cannot open more files",
+        Errno::EMFILE => "process cannot open more files",
+        Errno::ENOTTY => "not a tty",
+        Errno::EFBIG => "file too big",
+        Errno::ENOSPC => "out of disk space",
+        Errno::ESPIPE => "unseekable descriptor",
+        Errno::EROFS => "read-only file system",
+        Errno::EMLINK => "too many links",
+        Errno::EDOM => "input out of range",
+        Errno::ERANGE => "output out of range",
+        Errno::EALREADY => "operation already in progress",
+        Errno::ENOTSOCK => "not a socket",
+        Errno::EDESTADDRREQ => "destination address required",
+        Errno::EMSGSIZE => "message too long",
+        Errno::EPROTOTYPE => "incorrect protocol type",
+        Errno::ENOPROTOOPT => "protocol not available",
+        Errno::EPROTONOSUPPORT => "protocol not supported",
+        Errno::ESOCKTNOSUPPORT => "socket type not supported",
+        Errno::EOPNOTSUPP => "operation not supported",
+        Errno::EPFNOSUPPORT => "protocol family not supported",
+        Errno::EAFNOSUPPORT => "address family not supported",
+        Errno::EADDRINUSE => "address already used",
+        Errno::EADDRNOTAVAIL => "address not available",
+        Errno::ENETDOWN => "network down",
+        Errno::ENETUNREACH => "network unreachable",
+        Errno::ENETRESET => "network reset",
+        Errno::ECONNABORTED => "connection aborted",
+        Errno::ECONNRESET => "connection reset",
+        Errno::ENOBUFS => "out of buffer space",
+        Errno::EISCONN => "already connected",
+        Errno::ENOTCONN => "not connected",
+        Errno::ESHUTDOWN => "socket shut down",
+        Errno::ETOOMANYREFS => "too many references",
+        Errno::ELOOP => "symbolic link loop",
+        Errno::ENAMETOOLONG => "file name too long",
+        Errno::EHOSTDOWN => "host down",
+        Errno::EHOSTUNREACH => "host unreachable",
+        Errno::ENOTEMPTY => "directory not empty",
+        Errno::EUSERS => "too many users",
+        Errno::EDQUOT => "disk quota exceeded",
+        Errno::ESTALE => "stale NFS file handle",
+        Errno::ENOLCK => "no locks available",
+        Errno::ENOSYS => "system call not available",
+        other => other.desc(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_one_line_with_the_raw_path() {
+        let unable = Unable::new("open", OsStr::from_bytes(b"/log/\xff a"), Errno::ENOENT);
+        assert_eq!(unable.to_bytes(), b"unable to open /log/\xff a: file does not exist");
+        assert_eq!(Fatal::from(unable).code, TEMPORARY);
+    }
+
+    #[test]
+    fn a_verb_may_stand_alone() {
+        let unable = Unable::new("read input", "", Errno::EIO);
+        assert_eq!(unable.to_bytes(), b"unable to read input: input/output error");
+        let nameless = Unable::new("open", OsStr::new(""), Errno::ENOENT);
+        assert_eq!(nameless.to_bytes(), b"unable to open : file does not exist");
+    }
+
+    #[test]
+    fn reasons_the_original_has_no_words_for_are_the_c_librarys() {
+        assert_eq!(reason(Errno::ENOMEDIUM), "No medium found");
+    }
+
+    #[test]
+    fn bad_options_are_named_as_getopt_names_them() {
+        let unknown = lexopt::Error::UnexpectedOption("-z".into());
+        assert_eq!(Fatal::option(&unknown, "use: it").text, b"daemontools: illegal option -- z\nuse: it\n");
+        let value = lexopt::Error::UnexpectedValue { option: "-n".into(), value: "".into() };
+        assert_eq!(Fatal::option(&value, "use").text, b"daemontools: illegal option -- =\nuse\n");
+        let unfinished = lexopt::Error::MissingValue { option: Some("-m".into()) };
+        assert_eq!(Fatal::option(&unfinished, "use").text, b"daemontools: option requires an argument -- m\nuse\n");
+    }
+}

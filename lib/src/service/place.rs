@@ -1,0 +1,95 @@
+//! Where the files of `supervise/` lie: in the service directory, or where `$SUPERVISEDIR` says.
+//!
+//! Source: the manual of daemontools-encore. A relative `$SUPERVISEDIR` is another name for `supervise`. An
+//! absolute one is a directory that holds those of all services, each named by the service directory's
+//! path with colons for the slashes within: for services on a read-only disk.
+
+use super::SUPERVISE;
+use nix::errno::Errno;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The variable that says so; empty, it says nothing.
+const VARIABLE: &str = "SUPERVISEDIR";
+
+/// The directory that stands for a service's `supervise/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place(PathBuf);
+
+impl Place {
+    /// Of the service in the current directory.
+    ///
+    /// # Errors
+    /// Those of `getcwd(3)`, where its path is needed.
+    pub fn here() -> nix::Result<Place> {
+        Place::of(Path::new(""))
+    }
+
+    /// Of the service in this directory.
+    ///
+    /// # Errors
+    /// It has no path, where its path is needed.
+    pub fn of(service: &Path) -> nix::Result<Place> {
+        let name = std::env::var_os(VARIABLE).filter(|name| !name.is_empty());
+        let name = PathBuf::from(name.unwrap_or_else(|| SUPERVISE.into()));
+        if name.is_relative() {
+            return Ok(Place(service.join(name)));
+        }
+        let resolved = std::fs::canonicalize(if service == Path::new("") { Path::new(".") } else { service });
+        let resolved = resolved.map_err(|error| error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw))?;
+        Ok(Place(name.join(flat(&resolved))))
+    }
+
+    /// The directory itself.
+    pub fn directory(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where a file of `supervise/` lies; it is named as it is in a plain service directory.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.0.join(Path::new(file).strip_prefix(SUPERVISE).unwrap_or(Path::new(file)))
+    }
+
+    /// The same for messages about the service `name`.
+    pub fn name(&self, service: &OsStr, file: &str) -> Vec<u8> {
+        let path = self.path(file);
+        let path = path.as_os_str().as_bytes();
+        if path.starts_with(b"/") { path.to_vec() } else { [service.as_bytes(), b"/", path].concat() }
+    }
+}
+
+/// An absolute path as one name.
+fn flat(path: &Path) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    let bytes = bytes.iter().skip(1).map(|byte| if *byte == b'/' { b':' } else { *byte }).collect::<Vec<u8>>();
+    PathBuf::from(OsStr::from_bytes(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::{CONTROL, STATUS_NEW};
+
+    #[test]
+    fn a_path_becomes_one_name() {
+        for (path, name) in [("/etc/service/web", "etc:service:web"), ("/web", "web"), ("/", ""), ("/a/b:c", "a:b:c")] {
+            assert_eq!(flat(Path::new(path)), Path::new(name));
+        }
+    }
+
+    #[test]
+    fn files_lie_in_the_directory_and_are_named_by_where_they_lie() {
+        let table = [
+            ("supervise", "supervise/control", "web/supervise/control"),
+            (".state", ".state/control", "web/.state/control"),
+            ("/run/sv/etc:web", "/run/sv/etc:web/control", "/run/sv/etc:web/control"),
+        ];
+        for (directory, path, name) in table {
+            let place = Place(directory.into());
+            assert_eq!(place.path(CONTROL), Path::new(path));
+            assert_eq!(place.name("web".as_ref(), CONTROL), name.as_bytes());
+        }
+        assert_eq!(Place("a/supervise".into()).path(STATUS_NEW), Path::new("a/supervise/status.new"));
+    }
+}

@@ -1,0 +1,537 @@
+//! `supervise/state`: what a supervise knows that does not fit into the status bytes, for those who
+//! ask and for the supervise that comes after a killed one.
+//!
+//! Text, one `key value …` a line; unknown keys and malformed lines are ignored, so that an older
+//! reader reads a newer file. Times are TAI64N labels (`@` and 24 digits), durations nanoseconds.
+//!
+//! ```text
+//! supervise PID TICKS          the supervise that wrote this
+//! boot ID                      the kernel's boot id: of another boot, nothing below is alive
+//! want up|down|once
+//! phase stopped|starting|started|running|stopping|failed
+//! pid PID                      the process …
+//! pid-start TICKS              … its start time, field 22 of /proc/PID/stat …
+//! role start|run|finish|stop   … and which of the service's programs it is
+//! since LABEL UPTIME           last change of the process; UPTIME counts since boot
+//! ready LABEL UPTIME           since when it is ready
+//! paused                       it was told to pause
+//! ending                       it was told to end
+//! to-group                     signals go to its process group
+//! kill-at LABEL UPTIME         it is killed then if it has not ended
+//! leaving                      supervise exits as soon as the service is down
+//! begun                        `start` has succeeded, `stop` is owed
+//! again                        told up while `finish` or `stop` ran: it starts once more after them
+//! verdict done|give-up         after the `finish` or `stop` that runs it is not restarted, for that reason
+//! group PGID                   the process group of the last `run`, where it led one
+//! next-start LABEL UPTIME      nothing runs, and `run` is started then
+//! streak N                     short runs in a row, which make the pause longer
+//! starts N                     how often `run` was started
+//! status-text TEXT             what it last said of itself
+//! pipe INODE                   from the service to a `log` that the same supervise runs
+//! log-…                        all of this but the first two once more, for that `log`
+//! death START END EXIT         the last exits of `run` (labels, see [`Exit`]), oldest first
+//! ```
+
+use super::{Phase, Want};
+use crate::report::reason;
+use crate::tai64::{self, Moment, Tai64N};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::fmt::{self, Display, Write};
+use std::str::{FromStr, SplitAsciiWhitespace};
+use std::time::Duration;
+
+/// Which of the service's programs a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `start`, once before the first `run`.
+    Start,
+    /// `run`, the service itself.
+    Run,
+    /// `finish`, after each `run`.
+    Finish,
+    /// `stop`, once after the last `run`.
+    Stop,
+}
+
+impl Role {
+    const ALL: [Role; 4] = [Role::Start, Role::Run, Role::Finish, Role::Stop];
+
+    /// The program's file name in the service directory.
+    pub fn program(self) -> &'static str {
+        match self {
+            Role::Start => "start",
+            Role::Run => "run",
+            Role::Finish => "finish",
+            Role::Stop => "stop",
+        }
+    }
+}
+
+/// A process and what tells it from every other that had or will have its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: Pid,
+    /// When it was started, in clock ticks since boot; 0 if that could not be read.
+    pub ticks: u64,
+}
+
+/// How a process ended. As text: `exit CODE`, `signal NUMBER`, `core NUMBER` (killed by that signal,
+/// core dumped), `unstarted ERRNO`, `unknown`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// It was killed by this signal.
+    Signal(i32),
+    /// It was killed by this signal and dumped core.
+    Core(i32),
+    /// It never was: the program could not be executed, for this reason.
+    Unstarted(i32),
+    /// It ended while nobody who could know watched.
+    Unknown,
+}
+
+impl Exit {
+    /// Reads what `wait(2)` says.
+    pub fn from_wait_status(status: i32) -> Exit {
+        match status & 0x7f {
+            0 => Exit::Code((status >> 8) & 0xff),
+            signal if status & 0x80 != 0 => Exit::Core(signal),
+            signal => Exit::Signal(signal),
+        }
+    }
+
+    /// In words, for people: `exited 1`, `killed by SIGSEGV (core dumped)`, `not executed: access denied`.
+    pub fn words(self) -> String {
+        match self {
+            Exit::Code(code) => format!("exited {code}"),
+            Exit::Signal(signal) => format!("killed by {}", signal_name(signal)),
+            Exit::Core(signal) => format!("killed by {} (core dumped)", signal_name(signal)),
+            Exit::Unstarted(errno) => format!("not executed: {}", reason(Errno::from_raw(errno))),
+            Exit::Unknown => "ended unseen".into(),
+        }
+    }
+}
+
+/// `SIGTERM`; a signal without a name is `signal 34`.
+pub fn signal_name(number: i32) -> String {
+    Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().into())
+}
+
+impl Display for Exit {
+    fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(to, "exit {code}"),
+            Exit::Signal(signal) => write!(to, "signal {signal}"),
+            Exit::Core(signal) => write!(to, "core {signal}"),
+            Exit::Unstarted(errno) => write!(to, "unstarted {errno}"),
+            Exit::Unknown => write!(to, "unknown"),
+        }
+    }
+}
+
+/// What the end of `run` or `finish` means for what comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on as wanted.
+    AsWanted,
+    /// It has done its work: do not restart.
+    Done,
+    /// It cannot work: do not restart.
+    GiveUp,
+}
+
+/// One exit of `run`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Death {
+    /// When it was started.
+    pub started: Tai64N,
+    /// When it ended.
+    pub ended: Tai64N,
+    /// How it ended.
+    pub exit: Exit,
+}
+
+/// The contents of `supervise/state`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The supervise that wrote this.
+    pub supervise: Process,
+    /// The kernel's boot id.
+    pub boot: String,
+    /// What is to be achieved.
+    pub want: Want,
+    /// Where the service is in its life.
+    pub phase: Phase,
+    /// The process of the service, if there is one.
+    pub process: Option<(Role, Process)>,
+    /// Last change of the process.
+    pub since: Moment,
+    /// Since when it is ready, if it is.
+    pub ready: Option<Moment>,
+    /// It was told to pause.
+    pub paused: bool,
+    /// It was told to end.
+    pub ending: bool,
+    /// When it is killed if it has not ended by then.
+    pub kill_at: Option<Moment>,
+    /// Signals go to its process group.
+    pub to_group: bool,
+    /// supervise exits as soon as the service is down.
+    pub leaving: bool,
+    /// `start` has succeeded, `stop` is owed.
+    pub begun: bool,
+    /// It was told up while `finish` or `stop` ran.
+    pub again: bool,
+    /// What comes after the `finish` or `stop` that runs.
+    pub verdict: Verdict,
+    /// The process group of the last `run`, where it led one.
+    pub group: Option<i32>,
+    /// When `run` is started next, where nothing runs but something will.
+    pub next_start: Option<Moment>,
+    /// Short runs in a row.
+    pub streak: u32,
+    /// How often `run` was started.
+    pub starts: u64,
+    /// What the service last said of itself (STATUS= of sd_notify), one line.
+    pub status_text: String,
+    /// The last exits of `run`, oldest first.
+    pub deaths: Vec<Death>,
+    /// The inode of the pipe between the service and that logger.
+    pub pipe: Option<u64>,
+    /// The same of the logger that this supervise runs too, if it does.
+    pub logger: Option<Box<Record>>,
+}
+
+impl Record {
+    /// A record that says nothing: down, never started.
+    pub fn blank() -> Record {
+        let nobody = Process { pid: Pid::from_raw(0), ticks: 0 };
+        Record {
+            supervise: nobody,
+            boot: String::new(),
+            want: Want::Down,
+            phase: Phase::Stopped,
+            process: None,
+            since: Moment::ZERO,
+            ready: None,
+            paused: false,
+            ending: false,
+            kill_at: None,
+            to_group: false,
+            leaving: false,
+            begun: false,
+            again: false,
+            verdict: Verdict::AsWanted,
+            group: None,
+            next_start: None,
+            streak: 0,
+            starts: 0,
+            status_text: String::new(),
+            deaths: Vec::new(),
+            pipe: None,
+            logger: None,
+        }
+    }
+
+    /// The text of the file.
+    pub fn encode(&self) -> String {
+        let mut text = String::with_capacity(1024);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "supervise {} {}\nboot {}\n", self.supervise.pid, self.supervise.ticks, self.boot);
+        let _ = self.write(&mut text);
+        if let Some(inode) = self.pipe {
+            let _ = writeln!(text, "pipe {inode}");
+        }
+        if let Some(logger) = &self.logger {
+            let mut lines = String::new();
+            let _ = logger.write(&mut lines);
+            lines.split_inclusive('\n').for_each(|line| text.extend([LOGGER, line]));
+        }
+        text
+    }
+
+    fn write(&self, to: &mut String) -> fmt::Result {
+        writeln!(to, "want {}", self.want.word())?;
+        writeln!(to, "phase {}", self.phase.word())?;
+        if let Some((role, process)) = self.process {
+            writeln!(to, "pid {}\npid-start {}\nrole {}", process.pid, process.ticks, role.program())?;
+        }
+        writeln!(to, "since {}", self.since)?;
+        if let Some(ready) = self.ready {
+            writeln!(to, "ready {ready}")?;
+        }
+        let flags = [
+            ("paused", self.paused),
+            ("ending", self.ending),
+            ("to-group", self.to_group),
+            ("leaving", self.leaving),
+            ("begun", self.begun),
+            ("again", self.again),
+        ];
+        flags.iter().filter(|(_, set)| *set).try_for_each(|(flag, _)| writeln!(to, "{flag}"))?;
+        if self.verdict != Verdict::AsWanted {
+            writeln!(to, "verdict {}", word_of(&VERDICTS, self.verdict))?;
+        }
+        if let Some(group) = self.group {
+            writeln!(to, "group {group}")?;
+        }
+        if let Some(kill_at) = self.kill_at {
+            writeln!(to, "kill-at {kill_at}")?;
+        }
+        if let Some(next_start) = self.next_start {
+            writeln!(to, "next-start {next_start}")?;
+        }
+        writeln!(to, "streak {}\nstarts {}", self.streak, self.starts)?;
+        if !self.status_text.is_empty() {
+            writeln!(to, "status-text {}", self.status_text)?;
+        }
+        self.deaths.iter().try_for_each(|death| {
+            writeln!(to, "death {} {} {}", tai64::Label(death.started), tai64::Label(death.ended), death.exit)
+        })
+    }
+
+    /// Reads the text of the file; what is missing or makes no sense is as in [`Record::blank`].
+    pub fn decode(text: &str) -> Record {
+        let of_logger = |line: &&str| line.starts_with(LOGGER);
+        let mut record = Record::from_lines(text.split('\n').filter(|line| !of_logger(line)));
+        let mut logger = text.split('\n').filter_map(|line| line.strip_prefix(LOGGER)).peekable();
+        if logger.peek().is_some() {
+            // Who wrote this is said once, and whose pipe it is.
+            let Record { supervise, boot, pipe, .. } = Record::blank();
+            record.logger = Some(Box::new(Record { supervise, boot, pipe, ..Record::from_lines(logger) }));
+        }
+        record
+    }
+
+    fn from_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Record {
+        let mut record = Record::blank();
+        let (mut role, mut pid, mut ticks) = (None, None, 0);
+        for line in lines {
+            let mut words = line.split_ascii_whitespace();
+            match words.next().unwrap_or_default() {
+                "role" => {
+                    role = words.next().and_then(|word| Role::ALL.into_iter().find(|role| role.program() == word))
+                }
+                "status-text" => record.status_text = line.strip_prefix("status-text ").unwrap_or_default().into(),
+                "pid" => pid = number(&mut words),
+                "pid-start" => ticks = number(&mut words).unwrap_or(0),
+                key => record.take(key, &mut words),
+            }
+        }
+        let positive = pid.filter(|pid| *pid > 0);
+        record.process = positive.map(|pid| (role.unwrap_or(Role::Run), Process { pid: Pid::from_raw(pid), ticks }));
+        record
+    }
+
+    fn take(&mut self, key: &str, words: &mut SplitAsciiWhitespace) {
+        match key {
+            "supervise" => {
+                let pid = Pid::from_raw(number(words).unwrap_or(0));
+                self.supervise = Process { pid, ticks: number(words).unwrap_or(0) };
+            }
+            "boot" => self.boot = words.next().unwrap_or_default().into(),
+            "want" => self.want = meaning_of(&WANTS, words).unwrap_or(self.want),
+            "phase" => self.phase = meaning_of(&PHASES, words).unwrap_or(self.phase),
+            "since" => self.since = moment(words).unwrap_or(self.since),
+            "ready" => self.ready = moment(words),
+            "paused" => self.paused = true,
+            "ending" => self.ending = true,
+            "to-group" => self.to_group = true,
+            "leaving" => self.leaving = true,
+            "begun" => self.begun = true,
+            "again" => self.again = true,
+            "verdict" => self.verdict = meaning_of(&VERDICTS, words).unwrap_or(self.verdict),
+            "group" => self.group = number(words).filter(|group| *group > 1),
+            "kill-at" => self.kill_at = moment(words),
+            "next-start" => self.next_start = moment(words),
+            "pipe" => self.pipe = number(words),
+            "streak" => self.streak = number(words).unwrap_or(0),
+            "starts" => self.starts = number(words).unwrap_or(0),
+            "death" => self.deaths.extend(death(words)),
+            _ => {}
+        }
+    }
+}
+
+/// Before each line about the logger.
+const LOGGER: &str = "log-";
+
+const WANTS: [(&str, Want); 3] = [("up", Want::Up), ("down", Want::Down), ("once", Want::Once)];
+
+const PHASES: [(&str, Phase); 6] = [
+    ("stopped", Phase::Stopped),
+    ("starting", Phase::Starting),
+    ("started", Phase::Started),
+    ("running", Phase::Running),
+    ("stopping", Phase::Stopping),
+    ("failed", Phase::Failed),
+];
+
+const VERDICTS: [(&str, Verdict); 3] =
+    [("as-wanted", Verdict::AsWanted), ("done", Verdict::Done), ("give-up", Verdict::GiveUp)];
+
+impl Want {
+    /// Its word in `supervise/state`.
+    pub fn word(self) -> &'static str {
+        word_of(&WANTS, self)
+    }
+}
+
+impl Phase {
+    /// Its word in `supervise/state`.
+    pub fn word(self) -> &'static str {
+        word_of(&PHASES, self)
+    }
+}
+
+fn word_of<T: PartialEq>(table: &[(&'static str, T)], meaning: T) -> &'static str {
+    table.iter().find(|(_, known)| *known == meaning).map_or("", |(word, _)| word)
+}
+
+fn meaning_of<T: Copy>(table: &[(&str, T)], words: &mut SplitAsciiWhitespace) -> Option<T> {
+    let word = words.next()?;
+    table.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning)
+}
+
+fn number<T: FromStr>(words: &mut SplitAsciiWhitespace) -> Option<T> {
+    words.next()?.parse().ok()
+}
+
+fn moment(words: &mut SplitAsciiWhitespace) -> Option<Moment> {
+    let label = tai64::parse(words.next()?.as_bytes())?;
+    let nanoseconds: u128 = number(words)?;
+    let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+    Some(Moment { label, uptime: Duration::new(u64::try_from(seconds).ok()?, u32::try_from(rest).ok()?) })
+}
+
+fn death(words: &mut SplitAsciiWhitespace) -> Option<Death> {
+    let started = tai64::parse(words.next()?.as_bytes())?;
+    let ended = tai64::parse(words.next()?.as_bytes())?;
+    let exit = match words.next()? {
+        "exit" => Exit::Code(number(words)?),
+        "signal" => Exit::Signal(number(words)?),
+        "core" => Exit::Core(number(words)?),
+        "unstarted" => Exit::Unstarted(number(words)?),
+        _ => Exit::Unknown,
+    };
+    Some(Death { started, ended, exit })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tai64::{Tai64, Tai64N};
+    use proptest::prelude::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment { label: Tai64N(Tai64(0x4000_0000_0000_0000 + seconds), 5), uptime: Duration::new(seconds, 7) }
+    }
+
+    fn full() -> Record {
+        let exits = [Exit::Code(111), Exit::Signal(9), Exit::Core(11), Exit::Unstarted(2), Exit::Unknown];
+        Record {
+            supervise: Process { pid: Pid::from_raw(5), ticks: 44 },
+            boot: "b-1".into(),
+            want: Want::Once,
+            phase: Phase::Stopping,
+            process: Some((Role::Finish, Process { pid: Pid::from_raw(77), ticks: 99 })),
+            since: at(9),
+            ready: Some(at(10)),
+            paused: true,
+            ending: true,
+            kill_at: Some(at(11)),
+            to_group: true,
+            leaving: true,
+            begun: true,
+            again: true,
+            verdict: Verdict::GiveUp,
+            group: Some(76),
+            next_start: Some(at(12)),
+            streak: 3,
+            starts: 1 << 40,
+            status_text: "loading  5 of 7 ".into(),
+            deaths: exits.map(|exit| Death { started: at(1).label, ended: at(2).label, exit }).to_vec(),
+            pipe: None,
+            logger: None,
+        }
+    }
+
+    fn with_logger() -> Record {
+        let logger = Record { supervise: Record::blank().supervise, boot: String::new(), ..full() };
+        Record { pipe: Some(7), logger: Some(Box::new(logger)), ..full() }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for record in [full(), with_logger(), Record::blank()] {
+            assert_eq!(Record::decode(&record.encode()), record);
+        }
+    }
+
+    #[test]
+    fn what_is_odd_is_read_too() {
+        let odd = Record {
+            next_start: Some(Moment { uptime: Duration::MAX, ..at(1) }),
+            status_text: "ends in a return\r".into(),
+            ..Record::blank()
+        };
+        for record in [odd.clone(), Record { logger: Some(Box::new(odd)), ..Record::blank() }] {
+            assert_eq!(Record::decode(&record.encode()), record);
+        }
+    }
+
+    #[test]
+    fn only_the_service_has_a_writer_and_a_pipe() {
+        let record = Record::decode("log-supervise 5 6\nlog-boot b\nlog-pipe 7\nlog-starts 8\n");
+        let logger = Record { starts: 8, ..Record::blank() };
+        assert_eq!(record, Record { logger: Some(Box::new(logger)), ..Record::blank() });
+    }
+
+    #[test]
+    fn wait_statuses_are_read_as_the_kernel_writes_them() {
+        let table =
+            [(0, Exit::Code(0)), (111 << 8, Exit::Code(111)), (9, Exit::Signal(9)), (11 | 0x80, Exit::Core(11))];
+        for (status, exit) in table {
+            assert_eq!(Exit::from_wait_status(status), exit);
+        }
+    }
+
+    #[test]
+    fn exits_have_words() {
+        let table = [
+            (Exit::Code(0), "exited 0"),
+            (Exit::Signal(9), "killed by SIGKILL"),
+            (Exit::Signal(40), "killed by signal 40"),
+            (Exit::Core(11), "killed by SIGSEGV (core dumped)"),
+            (Exit::Unstarted(13), "not executed: access denied"),
+            (Exit::Unknown, "ended unseen"),
+        ];
+        for (exit, words) in table {
+            assert_eq!(exit.words(), words);
+        }
+    }
+
+    #[test]
+    fn a_process_needs_a_number() {
+        for text in ["pid 0", "pid -5", "pid x", "pid", "role run"] {
+            assert_eq!(Record::decode(text).process, None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(text in "(?s).{0,300}") {
+            let _ = Record::decode(&text);
+        }
+
+        #[test]
+        fn a_text_cut_short_is_read_without_panic(length in 0usize..700) {
+            let text = full().encode();
+            let _ = Record::decode(text.get(..length).unwrap_or(&text));
+        }
+    }
+}

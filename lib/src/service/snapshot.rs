@@ -1,0 +1,139 @@
+//! What the files in `supervise/` say of a service at one moment, taken together.
+
+use super::{Place, Record, STATE, STATUS, Status};
+use crate::sys::process;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::read;
+
+/// A state is never longer: with as many deaths as a supervise may be told to remember it is half of that.
+const LONGEST_STATE: usize = 1 << 20;
+
+/// Why `supervise/status` says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Illegible {
+    /// It cannot be opened.
+    Closed(Errno),
+    /// It cannot be read.
+    Unread(Errno),
+    /// It is shorter than the original's eighteen bytes.
+    TooShort,
+}
+
+/// How a service is, and its past where that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What `supervise/status` says.
+    pub status: Status,
+    /// What it says of a logger that the same supervise runs.
+    pub logger: Option<Status>,
+    /// What `supervise/state` says, if it is about the same service at the same time: one that was left
+    /// there before another supervise came, which writes none, is not.
+    pub record: Option<Record>,
+}
+
+impl Snapshot {
+    /// Of the service in the current directory.
+    ///
+    /// # Errors
+    /// There is no status to be read. A state that cannot be read is none.
+    pub fn take() -> Result<Snapshot, Illegible> {
+        let (status, logger) = read_status()?;
+        let record = read_state().filter(|record| is_same(record, &status) || is_kept(record));
+        Ok(Snapshot { status, logger, record })
+    }
+
+    /// Whether the two files say the same. They are replaced one after another, so that there are moments
+    /// when they do not; then the second is about to follow.
+    pub fn is_settled(&self) -> bool {
+        self.record.as_ref().is_none_or(|record| is_same(record, &self.status))
+    }
+
+    /// The same of the logger that the same supervise runs, if it runs one.
+    pub fn of_logger(self) -> Option<Snapshot> {
+        let record = self.record.and_then(|record| record.logger).map(|record| *record);
+        self.logger.map(|status| Snapshot { status, logger: None, record })
+    }
+}
+
+/// The status of the service in the current directory, and of the logger that the same supervise runs.
+///
+/// # Errors
+/// Why not.
+pub fn read_status() -> Result<(Status, Option<Status>), Illegible> {
+    let mut bytes = [0; 2 * Status::LENGTH];
+    let length = read_file(STATUS, &mut bytes)?;
+    let (service, logger) = bytes[..length].split_at(length.min(Status::LENGTH));
+    let status = Status::decode(service).map_err(|_| Illegible::TooShort)?;
+    Ok((status, Status::decode(logger).ok()))
+}
+
+fn read_state() -> Option<Record> {
+    let mut bytes = vec![0; 4096];
+    let mut length = read_file(STATE, &mut bytes).ok()?;
+    if length == bytes.len() {
+        bytes = vec![0; LONGEST_STATE];
+        length = read_file(STATE, &mut bytes).ok().filter(|length| *length < LONGEST_STATE)?;
+    }
+    Some(Record::decode(&String::from_utf8_lossy(&bytes[..length])))
+}
+
+/// Reads a file from its beginning until it or `bytes` is full; one that would make us wait is none.
+fn read_file(path: &str, bytes: &mut [u8]) -> Result<usize, Illegible> {
+    let path = Place::here().map_err(Illegible::Closed)?.path(path);
+    let file = open(&path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty());
+    let file = file.map_err(Illegible::Closed)?;
+    // A file gives all it has at once.
+    read(&file, bytes).map_err(Illegible::Unread)
+}
+
+fn is_same(record: &Record, status: &Status) -> bool {
+    let Record { since, paused, want, phase, .. } = *record;
+    let pid = record.process.map(|(_, process)| process.pid);
+    Status { since: since.label, pid, paused, want, phase }.encode() == status.encode()
+}
+
+/// Whether the supervise that wrote it is alive: then the status is about to follow.
+fn is_kept(record: &Record) -> bool {
+    let writer = record.supervise;
+    writer.pid.as_raw() > 0 && process::start_ticks(writer.pid).is_some_and(|ticks| ticks == writer.ticks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::{Phase, Process, Role, Want};
+    use crate::tai64::{Moment, Tai64, Tai64N};
+    use nix::unistd::{Pid, getpid};
+
+    fn status() -> Status {
+        let since = Tai64N(Tai64(7), 5);
+        Status { since, pid: Some(Pid::from_raw(9)), paused: false, want: Want::Up, phase: Phase::Running }
+    }
+
+    fn record() -> Record {
+        let process = Process { pid: Pid::from_raw(9), ticks: 1 };
+        let since = Moment { label: status().since, ..Moment::ZERO };
+        let process = Some((Role::Run, process));
+        Record { since, process, want: Want::Up, phase: Phase::Running, ..Record::blank() }
+    }
+
+    #[test]
+    fn a_state_is_about_the_status_that_says_the_same() {
+        assert!(is_same(&record(), &status()));
+        assert!(!is_same(&record(), &Status { pid: None, ..status() }));
+        assert!(!is_same(&record(), &Status { since: Tai64N(Tai64(8), 5), ..status() }));
+        assert!(!is_same(&record(), &Status { phase: Phase::Stopping, ..status() }));
+        assert!(!is_same(&Record::blank(), &status()));
+    }
+
+    #[test]
+    fn a_state_is_kept_while_its_writer_lives() {
+        let ticks = process::start_ticks(getpid()).unwrap();
+        let by = |pid, ticks| Record { supervise: Process { pid, ticks }, ..Record::blank() };
+        assert!(is_kept(&by(getpid(), ticks)));
+        assert!(!is_kept(&by(getpid(), ticks + 1)));
+        assert!(!is_kept(&Record::blank()));
+    }
+}

@@ -1,0 +1,161 @@
+//! `supervise/status`: daemontools' eighteen bytes and daemontools-encore's two.
+
+use crate::tai64::{Tai64, Tai64N};
+use nix::unistd::Pid;
+
+/// What supervise was told to achieve (byte 17 of the status).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// Running; restarted whenever it ends.
+    Up,
+    /// Not running.
+    Down,
+    /// Left as it is: not restarted when it ends.
+    Once,
+}
+
+/// Where a service is in its life (byte 18 of the status).
+///
+/// Source: daemontools-encore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// No process.
+    Stopped = 0,
+    /// `start` is running.
+    Starting = 1,
+    /// `start` has ended, `run` comes next.
+    Started = 2,
+    /// `run` is running.
+    Running = 3,
+    /// Told to end, or `stop` or `finish` is running.
+    Stopping = 4,
+    /// Gave up: it is not restarted until told so.
+    Failed = 5,
+}
+
+/// The contents of `supervise/status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// When `pid` last changed.
+    pub since: Tai64N,
+    /// The process that is running, if one is.
+    pub pid: Option<Pid>,
+    /// It was told to pause.
+    pub paused: bool,
+    /// What is to be achieved.
+    pub want: Want,
+    /// daemontools-encore's state; what a file of the original's lacks is told by `pid`.
+    pub phase: Phase,
+}
+
+/// The status file is shorter than the original's eighteen bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooShort;
+
+impl Status {
+    /// Bytes that we write: the original's eighteen and encore's two.
+    pub const LENGTH: usize = 20;
+    /// Bytes that a reader must find: the original's.
+    pub const SHORTEST: usize = 18;
+
+    /// The bytes of the status file.
+    ///
+    /// ```text
+    ///  0..8   TAI64 seconds, big-endian
+    ///  8..12  nanoseconds, big-endian
+    /// 12..16  pid, little-endian; 0: down
+    /// 16      1: paused
+    /// 17      'u': want up; 'd': want down; 0: once
+    /// 18      phase
+    /// 19      0
+    /// ```
+    pub fn encode(&self) -> [u8; Status::LENGTH] {
+        let mut bytes = [0; Status::LENGTH];
+        bytes[..12].copy_from_slice(&self.since.to_bytes());
+        bytes[12..16].copy_from_slice(&self.pid.map_or(0, Pid::as_raw).to_le_bytes());
+        bytes[16] = u8::from(self.paused && self.pid.is_some());
+        bytes[17] = match self.want {
+            Want::Up => b'u',
+            Want::Down => b'd',
+            Want::Once => 0,
+        };
+        bytes[18] = self.phase as u8;
+        bytes
+    }
+
+    /// Reads what any daemontools wrote, ours, the original's or encore's.
+    ///
+    /// # Errors
+    /// [`TooShort`], for which the original's word is "bad format". Values that make no sense are
+    /// taken as the original takes them: any other `want` is none.
+    pub fn decode(bytes: &[u8]) -> Result<Status, TooShort> {
+        let (fixed, rest) = bytes.split_first_chunk::<{ Status::SHORTEST }>().ok_or(TooShort)?;
+        let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3, p0, p1, p2, p3, paused, want] = *fixed;
+        let pid = Some(i32::from_le_bytes([p0, p1, p2, p3])).filter(|pid| *pid != 0).map(Pid::from_raw);
+        let without_encore = if pid.is_some() { Phase::Running } else { Phase::Stopped };
+        Ok(Status {
+            since: Tai64N(
+                Tai64(u64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7])),
+                u32::from_be_bytes([n0, n1, n2, n3]),
+            ),
+            pid,
+            paused: paused != 0,
+            want: match want {
+                b'u' => Want::Up,
+                b'd' => Want::Down,
+                _ => Want::Once,
+            },
+            phase: match rest.first() {
+                Some(0) => Phase::Stopped,
+                Some(1) => Phase::Starting,
+                Some(2) => Phase::Started,
+                Some(3) => Phase::Running,
+                Some(4) => Phase::Stopping,
+                Some(5) => Phase::Failed,
+                Some(_) | None => without_encore,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn running() -> Status {
+        Status {
+            since: Tai64N(Tai64(0x4000_0000_0000_000b), 0x1234),
+            pid: Some(Pid::from_raw(0x0102_0304)),
+            paused: false,
+            want: Want::Up,
+            phase: Phase::Running,
+        }
+    }
+
+    #[test]
+    fn the_first_eighteen_bytes_are_the_originals() {
+        assert_eq!(running().encode(), [0x40, 0, 0, 0, 0, 0, 0, 0xb, 0, 0, 0x12, 0x34, 4, 3, 2, 1, 0, b'u', 3, 0]);
+    }
+
+    #[test]
+    fn nothing_that_is_down_is_paused() {
+        let down = Status { pid: None, paused: true, want: Want::Down, phase: Phase::Stopped, ..running() };
+        assert_eq!(down.encode()[12..], [0, 0, 0, 0, 0, b'd', 0, 0]);
+    }
+
+    #[test]
+    fn a_file_of_the_originals_tells_the_phase_by_its_pid() {
+        let bytes = running().encode();
+        assert_eq!(Status::decode(&bytes[..18]), Ok(running()));
+        assert_eq!(Status::decode(&bytes[..17]), Err(TooShort));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            prop_assert_eq!(Status::decode(&bytes).is_ok(), bytes.len() >= Status::SHORTEST);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The C library's patterns.
+
+use std::ffi::CString;
+
+/// Whether the shell pattern matches the whole of `text`, as fnmatch(3) without flags. Both end at a NUL byte.
+pub fn fnmatch(pattern: &[u8], text: &[u8]) -> bool {
+    let (pattern, text) = (until_nul(pattern), until_nul(text));
+    // SAFETY: two strings that end with NUL.
+    unsafe { libc::fnmatch(pattern.as_ptr(), text.as_ptr(), 0) == 0 }
+}
+
+fn until_nul(bytes: &[u8]) -> CString {
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    // There is no NUL left in it.
+    CString::new(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fnmatch;
+
+    #[test]
+    fn shell_patterns() {
+        assert!(fnmatch(b"*err[0-9]*", b"an err5 here"));
+        assert!(!fnmatch(b"err", b"an err"));
+        assert!(fnmatch(b"a\xff*", b"a\xff\xfe"));
+    }
+}

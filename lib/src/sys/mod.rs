@@ -1,0 +1,170 @@
+//! What the standard library and nix lack or leave unsafe; the only `unsafe` in the workspace.
+//!
+//! Nothing here decides anything: each function is one system call, or the shortest sequence of
+//! them that makes sense, with its errors handed back.
+
+#![allow(unsafe_code)]
+
+pub mod directory;
+pub mod exec;
+pub mod fnmatch;
+pub mod localtime;
+pub mod lock;
+pub mod mapping;
+pub mod process;
+pub mod proctitle;
+pub mod spawn;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::Mode;
+use std::ffi::{CStr, OsStr, OsString, c_char};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// The program's arguments without its own name.
+///
+/// # Safety
+/// `argv` must be what the C library gave `main`: `argc` pointers to strings that stay. Called once, by `main`
+/// alone: the last string is handed out for writing later ([`proctitle::last_argument`]).
+pub unsafe fn arguments(argc: i32, argv: *const *const c_char) -> crate::Args {
+    let count = usize::try_from(argc).unwrap_or(0);
+    if count > 1 {
+        // SAFETY: count - 1 < argc.
+        proctitle::remember(unsafe { *argv.add(count - 1) });
+    }
+    let argument = |index: usize| {
+        // SAFETY: index < argc, and the C library ends every argument with NUL.
+        let string = unsafe { CStr::from_ptr(*argv.add(index)) };
+        OsStr::from_bytes(string.to_bytes()).to_os_string()
+    };
+    (1..count).map(argument).collect::<Vec<OsString>>().into_iter()
+}
+
+/// Standard input, borrowed: it may be closed, and the first use says so with EBADF.
+pub fn stdin() -> BorrowedFd<'static> {
+    // SAFETY: descriptor 0 is never closed by us. Whoever started us may have closed it; then it is nobody's,
+    // or a file of ours that got its number, as in any program in C: a wrong answer, but no memory is touched.
+    unsafe { BorrowedFd::borrow_raw(0) }
+}
+
+/// Standard output, borrowed likewise.
+pub fn stdout() -> BorrowedFd<'static> {
+    // SAFETY: as for stdin.
+    unsafe { BorrowedFd::borrow_raw(1) }
+}
+
+/// Standard error, borrowed likewise.
+pub fn stderr() -> BorrowedFd<'static> {
+    // SAFETY: as for stdin.
+    unsafe { BorrowedFd::borrow_raw(2) }
+}
+
+/// Opens `/dev/null` for each of the standard descriptors that whoever started us has closed: else a file of ours gets
+/// its number, is taken for input, or gets the complaints that are for people. Close-on-exec: what we start finds
+/// closed what was closed.
+pub fn fill_standard_descriptors() {
+    for standard in [stdin(), stdout(), stderr()] {
+        if fcntl(standard, FcntlArg::F_GETFD) == Err(Errno::EBADF) {
+            // It gets the lowest number that is free, which is this one. Without a /dev/null all is as before.
+            let _ = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map(IntoRawFd::into_raw_fd);
+        }
+    }
+}
+
+/// Writes all of `bytes`, beginning with a single `write(2)`; goes on after EINTR and short writes.
+///
+/// # Errors
+/// Whatever `write(2)` says otherwise; what was written until then stays written.
+pub fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> nix::Result<()> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(fd.as_fd(), bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// A descriptor above 2 that an earlier program in this process left open for us by number; close-on-exec from
+/// now on.
+///
+/// # Errors
+/// EBADF: it did not, or it was asked for before.
+pub fn inherited_descriptor(number: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: an integer; the kernel checks it.
+    let flags = Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    if number <= 2 || flags & libc::FD_CLOEXEC != 0 {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: likewise.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open and was not close-on-exec, as all are that we open ourselves: so it came through an exec,
+    // nothing in this program owns it, and it is not handed out again.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// The writing end of a pipe, made a reading end as well: whoever has it can write though all readers are dead,
+/// until the pipe is full. As it was where `/proc` is missing.
+pub fn also_reading(writer: OwnedFd) -> OwnedFd {
+    let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).unwrap_or(writer)
+}
+
+/// Bytes in a pipe that nobody has read yet: so many can be read without waiting.
+///
+/// # Errors
+/// ENOTTY: it is not a pipe, nor anything else that knows.
+pub fn unread(fd: impl AsFd) -> nix::Result<usize> {
+    let mut count: std::ffi::c_int = 0;
+    // SAFETY: an open descriptor, and the request writes one integer.
+    Errno::result(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONREAD, &mut count) })?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Ends the process at once: no destructors, no buffers, no exit handlers.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// The program `name` that lies beside the running one, if there is one; else just `name`, to be
+/// looked up in PATH. So one toolkit in a folder always starts its own companions.
+pub fn companion(name: &str) -> PathBuf {
+    let beside = std::fs::read_link("/proc/self/exe").ok().and_then(|own| Some(own.parent()?.join(name)));
+    beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::FdFlag;
+    use std::io::Write;
+
+    #[test]
+    fn what_comes_through_an_exec_is_taken_once() {
+        let (_reader, mut writer) = std::io::pipe().unwrap();
+        let ours = inherited_descriptor(writer.as_raw_fd());
+        assert_eq!(ours.map(drop), Err(Errno::EBADF), "it is close-on-exec, so it is somebody's here");
+        writer.write_all(b"still open").unwrap();
+        fcntl(&writer, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+        let number = writer.into_raw_fd();
+        let taken = inherited_descriptor(number).unwrap();
+        assert_eq!(taken.as_raw_fd(), number);
+        assert_eq!(inherited_descriptor(number).map(drop), Err(Errno::EBADF));
+        assert_eq!(inherited_descriptor(0).map(drop), Err(Errno::EBADF));
+    }
+
+    #[test]
+    fn what_is_unread_is_counted() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"seven..").unwrap();
+        assert_eq!(unread(&reader), Ok(7));
+        assert_eq!(
+            unread(tempfile::tempdir().map(|dir| std::fs::File::open(dir.path()).unwrap()).unwrap()),
+            Err(Errno::ENOTTY)
+        );
+    }
+}

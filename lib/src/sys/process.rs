@@ -1,0 +1,305 @@
+//! Processes: making them, holding on to them, knowing one from another.
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::Mode;
+use nix::unistd::{ForkResult, Pid, geteuid};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+
+/// Forks. The child runs `child`, and exits with the code it returns unless it became another program. Only for
+/// programs with one thread, as all of ours are.
+///
+/// # Errors
+/// EAGAIN or ENOMEM: no more processes for now.
+pub fn fork(child: impl FnOnce() -> i32) -> nix::Result<Pid> {
+    // SAFETY: one thread, so the child may do anything the parent could: nobody holds a lock that stays locked in
+    // it. It never returns from here into what the parent was doing; a panic ends it.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Child => super::exit_now(child()),
+        ForkResult::Parent { child } => Ok(child),
+    }
+}
+
+/// Closes all descriptors numbered `first` and above, whoever owns them: only for a child of [`fork`] that is to keep
+/// nothing of its parent's open. A kernel before 5.9 leaves them open.
+pub fn close_from(first: u32) {
+    // SAFETY: integers. What owned them in the parent's memory is never dropped or used in the child, which ends by
+    // exiting at once; what it opens from now on is its own.
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+}
+
+/// The same, without descriptors below 3 and without those to be kept.
+pub fn close_all_but(kept: &[RawFd]) {
+    let mut kept: Vec<u32> = kept.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept {
+        if first < fd {
+            // SAFETY: as for close_from.
+            unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) };
+        }
+        first = first.max(fd + 1);
+    }
+    close_from(first);
+}
+
+/// A process held by a descriptor: signals reach this process or fail with ESRCH, never another
+/// one that got its number later. Readable in `poll(2)` once the process has ended.
+#[derive(Debug)]
+pub struct PidFd(OwnedFd);
+
+impl PidFd {
+    /// Takes hold of the process that has the number `pid` now. Close-on-exec.
+    ///
+    /// # Errors
+    /// ESRCH: no such process. ENOSYS: a kernel before 5.3. EMFILE: out of descriptors.
+    pub fn open(pid: Pid) -> nix::Result<PidFd> {
+        // SAFETY: takes two integers; the result is checked before it is taken for a descriptor.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+        let fd = RawFd::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
+        // SAFETY: the kernel just gave us this descriptor, and nobody else knows it.
+        Ok(PidFd(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Sends a signal to the process held.
+    ///
+    /// # Errors
+    /// ESRCH: it has ended and was reaped. EPERM: not allowed.
+    pub fn signal(&self, signal: Signal) -> nix::Result<()> {
+        // SAFETY: an open descriptor, an integer, no siginfo, no flags.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.0.as_raw_fd(),
+                signal as libc::c_int,
+                std::ptr::null::<libc::siginfo_t>(),
+                0,
+            )
+        };
+        Errno::result(result).map(drop)
+    }
+}
+
+/// What is known of the end of a process that is held by its [`PidFd`] and has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// As `wait(2)` has it: to be taken apart by the usual rules.
+    Status(i32),
+    /// Its parent has not waited for it yet: ask again.
+    NotReaped,
+    /// The kernel does not tell (before 6.15).
+    Untold,
+}
+
+impl PidFd {
+    /// How the process ended, to be asked once it has. For this the kernel need not be asked by the
+    /// parent of the process.
+    pub fn ended(&self) -> Ended {
+        // SAFETY: a struct of integers, for which zero is a value.
+        let mut info: libc::pidfd_info = unsafe { std::mem::zeroed() };
+        info.mask = u64::from(libc::PIDFD_INFO_EXIT);
+        // SAFETY: the descriptor is open, and the kernel writes at most the size that the request names.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::PIDFD_GET_INFO, &mut info) };
+        match Errno::result(result) {
+            Ok(_) if info.mask & u64::from(libc::PIDFD_INFO_EXIT) != 0 => Ended::Status(info.exit_code),
+            Ok(_) => Ended::NotReaped,
+            // Reaped before a kernel that remembers could be asked, or no such request.
+            Err(_) => Ended::Untold,
+        }
+    }
+}
+
+/// Waits for any child that has ended, without blocking; `None` if there is none. The number is as
+/// `wait(2)` has it: nix's `waitpid` reaps a child killed by a real-time signal and then fails.
+///
+/// # Errors
+/// ECHILD: no children at all.
+pub fn reap() -> nix::Result<Option<(Pid, i32)>> {
+    let mut status = 0;
+    // SAFETY: writes one integer.
+    let pid = Errno::result(unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) })?;
+    Ok((pid > 0).then(|| (Pid::from_raw(pid), status)))
+}
+
+/// Waits until the child `pid` has ended. The number is as `wait(2)` has it, for the reason given at [`reap`].
+///
+/// # Errors
+/// ECHILD: no such child, or SIGCHLD is ignored and its end was thrown away.
+pub fn wait_for(pid: Pid) -> nix::Result<i32> {
+    let mut status = 0;
+    loop {
+        // SAFETY: writes one integer.
+        match Errno::result(unsafe { libc::waitpid(pid.as_raw(), &mut status, 0) }) {
+            Err(Errno::EINTR) => {}
+            ended => return ended.map(|_| status),
+        }
+    }
+}
+
+/// A child that has ended, left as it is until [`wait_for`] is asked for it; `None` if there is none now.
+///
+/// # Errors
+/// ECHILD: no children at all.
+pub fn ended_child() -> nix::Result<Option<Pid>> {
+    Ok(ended_child_status()?.map(|(pid, _)| pid))
+}
+
+/// The same, and how it ended, as `wait(2)` has it.
+///
+/// # Errors
+/// ECHILD: no children at all.
+pub fn ended_child_status() -> nix::Result<Option<(Pid, i32)>> {
+    // SAFETY: a struct of integers, for which zero is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: writes one struct.
+    Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &mut info, flags) })?;
+    // SAFETY: filled by waitid, which has these fields; zero if it found nothing.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let status = match info.si_code {
+        libc::CLD_EXITED => (status & 0xff) << 8,
+        libc::CLD_DUMPED => status | 0x80,
+        _ => status,
+    };
+    Ok((pid > 0).then(|| (Pid::from_raw(pid), status)))
+}
+
+/// When a process was started, in clock ticks since boot (field 22 of `/proc/PID/stat`): together with
+/// its number, this names it among all processes since boot. `None` if there is no such process.
+pub fn start_ticks(pid: Pid) -> Option<u64> {
+    stat_fields(pid)?.split_ascii_whitespace().nth(START_TICKS - FIRST)?.parse().ok()
+}
+
+/// How a process ended that nobody has waited for yet, as `wait(2)` has it; `None` if it lives, is gone,
+/// or hides it from us (as it does from another user; then the kernel says 0).
+pub fn zombie_status(pid: Pid, ticks: u64) -> Option<i32> {
+    let fields = stat_fields(pid)?;
+    let field = |number: usize| fields.split_ascii_whitespace().nth(number - FIRST);
+    let ours = || std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|file| file.uid() == geteuid().as_raw());
+    let is_it = field(STATE) == Some("Z") && field(START_TICKS)?.parse() == Ok(ticks);
+    let status = field(EXIT_CODE)?.parse().ok()?;
+    (is_it && (status != 0 || ours())).then_some(status)
+}
+
+// Fields of /proc/PID/stat, numbered from 1 as in proc(5).
+const FIRST: usize = 3;
+const STATE: usize = 3;
+const START_TICKS: usize = 22;
+const EXIT_CODE: usize = 52;
+
+/// From the third field on: the second is the program's name in parentheses, which may hold anything.
+fn stat_fields(pid: Pid) -> Option<String> {
+    let file = open(format!("/proc/{pid}/stat").as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    // Fifty-two numbers and a name of at most 64 bytes: one read has it all.
+    let mut bytes = vec![0; 2048];
+    let length = nix::unistd::read(&file, &mut bytes).ok()?;
+    let stat = bytes.get(..length)?;
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    String::from_utf8(stat.get(name_end + 1..)?.to_vec()).ok()
+}
+
+/// Who is whose child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ancestry {
+    /// The process.
+    pub pid: Pid,
+    /// Its parent.
+    pub parent: Pid,
+    /// It has ended, and nobody has waited for it yet.
+    pub zombie: bool,
+}
+
+/// All processes that `/proc` shows.
+pub fn process_table() -> Vec<Ancestry> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw);
+    pids.filter_map(ancestry).collect()
+}
+
+/// Whose child a process is; `None` if there is no such process.
+pub fn ancestry(pid: Pid) -> Option<Ancestry> {
+    let fields = stat_fields(pid)?;
+    let mut fields = fields.split_ascii_whitespace();
+    let zombie = fields.next()? == "Z";
+    Some(Ancestry { pid, parent: Pid::from_raw(fields.next()?.parse().ok()?), zombie })
+}
+
+/// The kernel's name for the time since it was booted; empty if it does not tell.
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim_end().to_string()
+}
+
+/// Makes descriptor `number` the same as `fd`, to be kept across execution.
+///
+/// # Errors
+/// EBADF: more than the limit on descriptors.
+pub fn duplicate_to(fd: impl AsFd, number: RawFd) -> nix::Result<()> {
+    if fd.as_fd().as_raw_fd() == number {
+        // SAFETY: integers, one of them an open descriptor.
+        return Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }).map(drop);
+    }
+    // SAFETY: only for a child that is about to execute: what `number` was before, nobody misses there.
+    Errno::result(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) }).map(drop)
+}
+
+/// A set of signals by number, real-time signals included, which nix's own sets cannot be given.
+pub fn signal_set(numbers: &[i32]) -> SigSet {
+    // SAFETY: plain memory, which sigemptyset fills; a number that is no signal is refused by sigaddset.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for number in numbers {
+            libc::sigaddset(&mut set, *number);
+        }
+        SigSet::from_sigset_t_unchecked(set)
+    }
+}
+
+/// Another descriptor for the same as `fd`, close-on-exec, numbered `least` or above.
+///
+/// # Errors
+/// EMFILE: none left.
+pub fn duplicate_above(fd: impl AsFd, least: RawFd) -> nix::Result<OwnedFd> {
+    let duplicate = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(least))?;
+    // SAFETY: the kernel just gave us this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
+}
+
+/// From here on everybody else goes first, at the processor and at the disk.
+pub fn be_last() {
+    // Being refused, as on a kernel that cannot, changes nothing else.
+    // SAFETY: integers; 0 is this process.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 19);
+        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_CLASS_IDLE << IOPRIO_CLASS_SHIFT);
+    }
+}
+
+// Of linux/ioprio.h, which libc lacks.
+const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+const IOPRIO_CLASS_IDLE: libc::c_int = 3;
+const IOPRIO_CLASS_SHIFT: libc::c_int = 13;
+
+/// The numbers of the signals in a set.
+pub fn signals_in(set: &SigSet) -> Vec<i32> {
+    // SAFETY: a valid set, and a number that is no signal is only refused.
+    (1..=libc::SIGRTMAX()).filter(|number| unsafe { libc::sigismember(set.as_ref(), *number) } == 1).collect()
+}
+
+/// Gives a signal its default action, which it may have lost before we were executed.
+///
+/// # Errors
+/// EINVAL: not a signal that has actions.
+pub fn default_action(signal: Signal) -> nix::Result<()> {
+    // SAFETY: the default action runs no code of ours.
+    unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }.map(drop)
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,180 @@
+//! TAI64N labels as daemontools, runit and s6 write them: 2^62 + 10 + seconds since 1970.
+//!
+//! The crate `tai64` adds 37 in `Tai64::now()` and in `From<SystemTime>`, but 10 in
+//! `Tai64::from_unix`. Every label of ours is built by the latter.
+
+use nix::time::{ClockId, clock_gettime};
+use std::fmt::{self, Display};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+pub use tai64::{Tai64, Tai64N};
+
+/// Hexadecimal digits of a label.
+pub const DIGITS: usize = 24;
+
+/// The label of a moment by the wall clock.
+pub fn at(moment: SystemTime) -> Tai64N {
+    match moment.duration_since(UNIX_EPOCH) {
+        Ok(since) => Tai64N(Tai64::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)), since.subsec_nanos()),
+        Err(before) => {
+            // Floor: a quarter of a second before 1970 is second -1 and 750 million nanoseconds.
+            let before = before.duration();
+            let (borrow, nanos) = match before.subsec_nanos() {
+                0 => (0, 0),
+                nanos => (1, 1_000_000_000 - nanos),
+            };
+            let seconds = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
+            Tai64N(Tai64::from_unix(-seconds - borrow), nanos)
+        }
+    }
+}
+
+/// The label of this moment.
+pub fn now() -> Tai64N {
+    at(SystemTime::now())
+}
+
+/// Seconds from `earlier` to `later` by their second numbers alone, as the original counts; zero if
+/// the clock went back between them.
+pub fn seconds_between(earlier: Tai64N, later: Tai64N) -> u64 {
+    later.0.0.saturating_sub(earlier.0.0)
+}
+
+/// The second since 1970 of a label; `None` from 2^63 on, which labels nothing.
+pub fn unix_second(label: Tai64N) -> Option<i64> {
+    // There the crate's subtraction would overflow.
+    i64::try_from(label.0.0).ok().map(|_| label.0.to_unix())
+}
+
+/// The wall-clock moment of a label, as time since 1970; `None` before that, and where there is none.
+pub fn since_1970(label: Tai64N) -> Option<Duration> {
+    let seconds = u64::try_from(unix_second(label)?).ok()?;
+    Some(Duration::new(seconds, label.1.min(999_999_999)))
+}
+
+/// The moment of a label, `@` and 24 hexadecimal digits, nothing else.
+pub fn parse(label: &[u8]) -> Option<Tai64N> {
+    let digits: &[u8; DIGITS] = label.strip_prefix(b"@")?.try_into().ok()?;
+    let value = |digits: &[u8]| digits.iter().try_fold(0, |value, digit| Some(value << 4 | hex_value(*digit)?));
+    let (seconds, nanos) = (value(&digits[..16])?, value(&digits[16..])?);
+    Some(Tai64N(Tai64(seconds), u32::try_from(nanos).ok()?))
+}
+
+fn hex_value(digit: u8) -> Option<u64> {
+    char::from(digit).to_digit(16).map(u64::from)
+}
+
+/// A label as text, with its `@`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label(pub Tai64N);
+
+impl Display for Label {
+    fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
+        write!(to, "@{:016x}{:08x}", self.0.0.0, self.0.1)
+    }
+}
+
+/// A moment by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Since boot, time asleep included: never set by anyone, so good for lengths.
+    pub uptime: Duration,
+    /// The wall clock's label: good for people.
+    pub label: Tai64N,
+}
+
+impl Moment {
+    /// Before everything.
+    pub const ZERO: Moment = Moment { uptime: Duration::ZERO, label: Tai64N(Tai64(0), 0) };
+
+    /// This moment.
+    pub fn now() -> Moment {
+        let boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+        Moment { uptime: boot, label: now() }
+    }
+
+    /// The moment so much later.
+    pub fn after(self, wait: Duration) -> Moment {
+        let nanos = u64::from(self.label.1) + u64::from(wait.subsec_nanos());
+        let seconds = self.label.0.0.saturating_add(wait.as_secs()).saturating_add(nanos / 1_000_000_000);
+        let rest = u32::try_from(nanos % 1_000_000_000).unwrap_or(0);
+        Moment { uptime: self.uptime.saturating_add(wait), label: Tai64N(Tai64(seconds), rest) }
+    }
+}
+
+/// As text: the label, then the nanoseconds since boot.
+impl Display for Moment {
+    fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
+        write!(to, "{} {}", Label(self.label), self.uptime.as_nanos())
+    }
+}
+
+/// The label a nanosecond later.
+pub fn next_nanosecond(label: Tai64N) -> Tai64N {
+    match label.1.checked_add(1) {
+        Some(nanos @ ..1_000_000_000) => Tai64N(label.0, nanos),
+        _ => Tai64N(Tai64(label.0.0.saturating_add(1)), 0),
+    }
+}
+
+/// The 24 digits, lower case, without the `@`.
+pub fn digits(label: Tai64N) -> [u8; DIGITS] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [0; DIGITS];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(label.to_bytes()) {
+        pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_ten_seconds_ahead_of_unix_time() {
+        let moment = UNIX_EPOCH + Duration::new(1, 500);
+        assert_eq!(&digits(at(moment)), b"400000000000000b000001f4");
+    }
+
+    #[test]
+    fn what_labels_nothing_is_no_time() {
+        for (label, expected) in [(0x4000_0000_0000_000b, Some(1)), ((1 << 63) - 1, Some((1 << 62) - 11))] {
+            assert_eq!(since_1970(Tai64N(Tai64(label), 0)), expected.map(Duration::from_secs), "{label:x}");
+        }
+        for label in [0, 0x4000_0000_0000_0009, 1 << 63, u64::MAX] {
+            assert_eq!(since_1970(Tai64N(Tai64(label), 0)), None, "{label:x}");
+        }
+    }
+
+    #[test]
+    fn moments_before_1970_round_down() {
+        let moment = UNIX_EPOCH - Duration::from_millis(250);
+        assert_eq!(&digits(at(moment)), b"40000000000000092cb41780");
+    }
+
+    #[test]
+    fn a_label_is_read_as_it_is_written() {
+        let label = at(UNIX_EPOCH + Duration::new(3, 999_999_999));
+        assert_eq!(parse(Label(label).to_string().as_bytes()), Some(label));
+        for malformed in
+            ["", "@", "@400000000000000b000001f", "@400000000000000b000001f4 ", "@40000000000000gb000001f4"]
+        {
+            assert_eq!(parse(malformed.as_bytes()), None, "{malformed}");
+        }
+    }
+
+    #[test]
+    fn later_carries_nanoseconds() {
+        let moment =
+            Moment { uptime: Duration::new(1, 999_999_999), label: at(UNIX_EPOCH + Duration::new(1, 999_999_999)) };
+        let later = moment.after(Duration::new(1, 1));
+        assert_eq!((later.uptime, later.label), (Duration::from_secs(3), at(UNIX_EPOCH + Duration::from_secs(3))));
+    }
+
+    #[test]
+    fn time_going_back_counts_as_no_time() {
+        let (early, late) = (at(UNIX_EPOCH), at(UNIX_EPOCH + Duration::from_secs(3)));
+        assert_eq!(seconds_between(early, late), 3);
+        assert_eq!(seconds_between(late, early), 0);
+    }
+}

@@ -1,0 +1,210 @@
+//! logcompress: compresses the old files of a log directory, after everything else.
+//!
+//! `logcompress zstd|gzip DIR`
+//!
+//! 1. Locks the directory itself; while another logcompress has it, there is nothing to do.
+//! 2. Takes the last place in the queues for the processor and the disk.
+//! 3. For each old file, `@LABEL.s` or `@LABEL.u`, the oldest first: writes `compressing`, to the disk too, renames it
+//!    to `@LABEL.s.zst` or `@LABEL.s.gz`, and removes the old file.
+//! 4. Looks again, until there are no more.
+//!
+//! Killed at any moment it leaves the old file or the whole new one, between the last two steps both; the next
+//! logcompress removes what is too much.
+//!
+//! Exit codes: 0; 100, wrong usage; 111, a file cannot be compressed, it stays as it was. Only a full disk keeps it
+//! from the others.
+
+#![cfg_attr(not(test), no_main)]
+
+use daemontools::report::{TEMPORARY, errno_of};
+use daemontools::sys;
+use daemontools::{Args, Attempt, Fatal, Unable};
+use flate2::write::GzEncoder;
+use multilog::retention::{COMPRESSED, is_old, plain_name};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, futimens};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+daemontools::main!(logcompress);
+
+/// What is being written.
+const UNFINISHED: &str = "compressing";
+const BUFFER: usize = 64 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Zstd,
+    Gzip,
+}
+
+fn logcompress(mut args: Args) -> Result<i32, Fatal> {
+    let format = args.next().and_then(|format| match format.as_bytes() {
+        b"zstd" => Some(Format::Zstd),
+        b"gzip" => Some(Format::Gzip),
+        _ => None,
+    });
+    let (Some(format), Some(path), None) = (format, args.next(), args.next()) else {
+        return Err(Fatal::usage("logcompress zstd|gzip dir"));
+    };
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let folder = open(path.as_os_str(), flags, Mode::empty()).unable_to("open directory", &path)?;
+    let locked = match sys::lock::lock(
+        folder.try_clone().map_err(|error| Unable::new("open directory", &path, errno_of(&error)))?,
+    ) {
+        Err(Errno::EAGAIN) => return Ok(0),
+        locked => locked.unable_to("lock directory", &path)?,
+    };
+    sys::process::be_last();
+    let code = Directory { path, folder, format }.compress_all()?;
+    drop(locked);
+    Ok(code)
+}
+
+/// A log directory.
+struct Directory {
+    path: OsString,
+    folder: OwnedFd,
+    format: Format,
+}
+
+impl Directory {
+    /// Compresses all that there is, and what comes meanwhile. One file that cannot be read is in nobody's way; a full
+    /// disk is in everybody's.
+    fn compress_all(&self) -> Result<i32, Fatal> {
+        let mut failed = Vec::new();
+        loop {
+            let mut names = self.plain_names()?;
+            names.retain(|name| !failed.contains(name));
+            let mut done = 0;
+            for name in names {
+                match self.compress(&name) {
+                    Ok(compressed) => done += usize::from(compressed),
+                    Err(unable) if matches!(unable.errno, Errno::ENOSPC | Errno::EDQUOT) => return Err(unable.into()),
+                    Err(unable) => {
+                        unable.warn();
+                        failed.push(name);
+                    }
+                }
+            }
+            if done == 0 {
+                return Ok(if failed.is_empty() { 0 } else { TEMPORARY });
+            }
+        }
+    }
+
+    /// The names of the old files that are not compressed, the oldest first.
+    fn plain_names(&self) -> Result<Vec<Vec<u8>>, Fatal> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let mut entries =
+            Dir::openat(self.folder.as_fd(), ".", flags, Mode::empty()).unable_to("read directory", &self.path)?;
+        let names = entries.iter().flatten().map(|entry| entry.file_name().to_bytes().to_vec());
+        let mut names: Vec<Vec<u8>> = names.filter(|name| is_old(name) && plain_name(name) == &name[..]).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Compresses one file; false if it is none, or gone.
+    fn compress(&self, name: &[u8]) -> Result<bool, Unable> {
+        let plain = OsStr::from_bytes(name);
+        let path = self.path_of(name);
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let from = match openat(&self.folder, plain, flags, Mode::empty()) {
+            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => return Ok(false),
+            opened => File::from(opened.unable_to("open", &path)?),
+        };
+        let stat = fstat(&from).unable_to("stat", &path)?;
+        if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
+            return Ok(false);
+        }
+        let compressed = match self.has_compressed(name) {
+            Some(compressed) => compressed,
+            None => self.write_whole(from, &stat, name)?,
+        };
+        match unlinkat(&self.folder, plain, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => Ok(true),
+            // Somebody has removed it meanwhile, and meant both.
+            Err(Errno::ENOENT) => {
+                let _ = unlinkat(&self.folder, OsStr::from_bytes(&compressed), UnlinkatFlags::NoRemoveDir);
+                Ok(true)
+            }
+            Err(errno) => Err(Unable::new("remove", &path, errno)),
+        }
+    }
+
+    /// Makes the compressed file of this one, and returns its name.
+    fn write_whole(&self, from: File, stat: &FileStat, name: &[u8]) -> Result<Vec<u8>, Unable> {
+        let unfinished = self.path_of(UNFINISHED.as_bytes());
+        if let Err(error) = self.write(from, stat) {
+            let _ = unlinkat(&self.folder, UNFINISHED, UnlinkatFlags::NoRemoveDir);
+            return Err(Unable::new("compress", self.path_of(name), errno_of(&error)));
+        }
+        let suffix: &[u8] = match self.format {
+            Format::Zstd => b".zst",
+            Format::Gzip => b".gz",
+        };
+        let compressed = [name, suffix].concat();
+        renameat(&self.folder, UNFINISHED, &self.folder, OsStr::from_bytes(&compressed))
+            .unable_to("rename", &unfinished)?;
+        // Its name is on the disk before the other one is not.
+        sys::directory::sync(&self.folder).unable_to("write to disk directory", &self.path)?;
+        Ok(compressed)
+    }
+
+    /// Its compressed file's name, if one that was killed before it could remove it has made that: the name is
+    /// given to what is complete only.
+    fn has_compressed(&self, name: &[u8]) -> Option<Vec<u8>> {
+        COMPRESSED
+            .iter()
+            .map(|suffix| [name, suffix.as_bytes()].concat())
+            .find(|name| fstatat(&self.folder, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok())
+    }
+
+    /// Writes the compressed file, to the disk too; it looks as old as the other one.
+    fn write(&self, mut from: File, stat: &FileStat) -> io::Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let to = File::from(openat(&self.folder, UNFINISHED, flags, Mode::from_bits_truncate(0o600))?);
+        let to = match self.format {
+            Format::Zstd => {
+                let mut encoder = zstd::Encoder::new(to, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+                encoder.include_checksum(true)?;
+                // Less memory for small files, and their length for readers.
+                encoder.set_pledged_src_size(u64::try_from(stat.st_size).ok())?;
+                copy(&mut from, &mut encoder)?;
+                encoder.finish()?
+            }
+            Format::Gzip => {
+                let mut encoder = GzEncoder::new(to, flate2::Compression::default());
+                copy(&mut from, &mut encoder)?;
+                encoder.finish()?
+            }
+        };
+        fchmod(&to, Mode::from_bits_truncate(stat.st_mode & 0o777))?;
+        let modified = TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec);
+        futimens(&to, &modified, &modified)?;
+        Ok(fsync(&to)?)
+    }
+
+    fn path_of(&self, name: &[u8]) -> OsString {
+        OsStr::from_bytes(&[self.path.as_bytes(), b"/", name].concat()).to_os_string()
+    }
+}
+
+fn copy(from: &mut File, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => to.write_all(&buffer[..length])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

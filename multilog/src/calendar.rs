@@ -1,0 +1,233 @@
+//! TAI64N labels at the beginning of lines, shown as dates and times: no I/O.
+
+use daemontools::tai64::{DIGITS, Tai64};
+use std::ops::RangeInclusive;
+
+/// `@` and its digits.
+const LABEL: usize = 1 + DIGITS;
+
+/// Where in a line the input stands.
+enum Place {
+    /// In what may be a label: so much of it was read.
+    Label(Vec<u8>),
+    /// Behind it.
+    Text,
+}
+
+/// Reads lines in pieces of any size.
+pub struct Reader<Local> {
+    place: Place,
+    /// What is to be written, labels shown; the caller clears it.
+    pub output: Vec<u8>,
+    /// Writes a second since 1970 as date and time.
+    local: Local,
+    /// What the last label's minute looks like: most share it with the one before.
+    known: Known,
+}
+
+/// Seconds that differ in their last two digits alone.
+struct Known {
+    /// They are called so, but for these digits; nothing is known yet if it is empty.
+    name: Vec<u8>,
+    seconds: RangeInclusive<i64>,
+    /// They are a whole minute, from 00 to 59.
+    is_minute: bool,
+}
+
+impl<Local: Fn(i64) -> Option<Vec<u8>>> Reader<Local> {
+    /// At the beginning of a line. `local` says what a second since 1970 is called, if it has a name.
+    pub fn new(local: Local) -> Self {
+        Reader {
+            place: Place::Label(Vec::new()),
+            output: Vec::new(),
+            local,
+            known: Known { name: Vec::new(), seconds: 0..=0, is_minute: false },
+        }
+    }
+
+    /// Takes in the next piece.
+    pub fn take(&mut self, mut data: &[u8]) {
+        while !data.is_empty() {
+            data = match &mut self.place {
+                Place::Text => {
+                    let end = memchr::memchr(b'\n', data).map_or(data.len(), |at| at + 1);
+                    self.output.extend_from_slice(&data[..end]);
+                    if data[..end].ends_with(b"\n") {
+                        self.place = Place::Label(Vec::new());
+                    }
+                    &data[end..]
+                }
+                Place::Label(label) if label.is_empty() && data.len() > LABEL && !is_digit(data[LABEL]) => {
+                    self.place = Place::Text;
+                    if self.show(&data[..LABEL]) { &data[LABEL..] } else { data }
+                }
+                Place::Label(label) => {
+                    let belongs = match label.first() {
+                        None => data[0] == b'@',
+                        Some(_) => is_digit(data[0]) && label.len() <= LABEL,
+                    };
+                    if belongs {
+                        label.push(data[0]);
+                        &data[1..]
+                    } else {
+                        self.end();
+                        data
+                    }
+                }
+            };
+        }
+    }
+
+    /// The input has ended, and so has the label, if it stands in one.
+    pub fn end(&mut self) {
+        if let Place::Label(label) = std::mem::replace(&mut self.place, Place::Text)
+            && !self.show(&label)
+        {
+            self.output.extend(label);
+        }
+    }
+
+    /// Writes what a label says; false if it is none.
+    fn show(&mut self, label: &[u8]) -> bool {
+        let Some((second, nanos)) = parse(label) else { return false };
+        if !self.known.seconds.contains(&second) || self.known.name.is_empty() {
+            match Known::about(second, &self.local) {
+                Some(known) => self.known = known,
+                None => return false,
+            }
+        }
+        self.known.write(second, &mut self.output);
+        let mut fraction = *b".000000000";
+        let mut rest = nanos;
+        for digit in fraction[1..].iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        self.output.extend_from_slice(&fraction);
+        true
+    }
+}
+
+impl Known {
+    /// The whole minute of a second, unless the clocks are changed within it.
+    fn about(second: i64, local: impl Fn(i64) -> Option<Vec<u8>>) -> Option<Known> {
+        let name = local(second)?;
+        let (minute, digits) = split(&name);
+        if let Some(digits) = digits.filter(|digits| *digits < 60) {
+            let first = second.saturating_sub(i64::from(digits));
+            let is_whole = [0u8, 59].into_iter().all(|digits| {
+                local(first.saturating_add(i64::from(digits)))
+                    .is_some_and(|other| split(&other) == (minute, Some(digits)))
+            });
+            if is_whole {
+                return Some(Known { seconds: first..=first + 59, is_minute: true, name });
+            }
+        }
+        Some(Known { seconds: second..=second, is_minute: false, name })
+    }
+
+    fn write(&self, second: i64, output: &mut Vec<u8>) {
+        output.extend_from_slice(&self.name);
+        if self.is_minute {
+            let digits = (second - self.seconds.start()) as u8;
+            let at = output.len() - 2;
+            output[at..].copy_from_slice(&[b'0' + digits / 10, b'0' + digits % 10]);
+        }
+    }
+}
+
+/// A name without its last two digits, and these.
+fn split(name: &[u8]) -> (&[u8], Option<u8>) {
+    match name {
+        [minute @ .., tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => (minute, Some((tens - b'0') * 10 + ones - b'0')),
+        _ => (name, None),
+    }
+}
+
+fn is_digit(byte: u8) -> bool {
+    byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
+}
+
+/// A label as a second since 1970 and nanoseconds.
+fn parse(label: &[u8]) -> Option<(i64, u32)> {
+    let digits: &[u8; DIGITS] = label.strip_prefix(b"@")?.try_into().ok()?;
+    let mut value = 0u128;
+    for half in digits.chunks_exact(8) {
+        let mut part = 0u32;
+        for digit in half {
+            let digit = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                _ => return None,
+            };
+            part = part << 4 | u32::from(digit);
+        }
+        value = value << 32 | u128::from(part);
+    }
+    let (seconds, nanos) = ((value >> 32) as u64, value as u32);
+    // By the crate's other constant, UNIX_EPOCH, labels would be 27 seconds off.
+    let second = i64::try_from(seconds).ok().map(|_| Tai64(seconds).to_unix())?;
+    (nanos <= 999_999_999).then_some((second, nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shown(pieces: &[&[u8]]) -> String {
+        let mut reader = Reader::new(|second: i64| (second < 1000).then(|| format!("[{second}]").into_bytes()));
+        pieces.iter().for_each(|piece| reader.take(piece));
+        reader.end();
+        String::from_utf8_lossy(&reader.output).into_owned()
+    }
+
+    #[test]
+    fn labels_at_the_beginning_of_lines_are_shown() {
+        let line = "@400000000000000b000001f4 x @400000000000000b000001f4\n";
+        assert_eq!(shown(&[line.as_bytes()]), "[1].000000500 x @400000000000000b000001f4\n");
+    }
+
+    #[test]
+    fn a_minute_is_asked_for_once_unless_clocks_are_changed_in_it() {
+        let asked = std::cell::Cell::new(0);
+        let shown = |seconds: &[u64], change: i64| {
+            asked.set(0);
+            let mut reader = Reader::new(|second: i64| {
+                asked.set(asked.get() + 1);
+                let wall = if second >= change { second + 7 } else { second };
+                Some(format!("{:02}:{:02}", wall / 60, wall % 60).into_bytes())
+            });
+            seconds
+                .iter()
+                .for_each(|second| reader.take(format!("@{:016x}00000001 \n", second + (1 << 62) + 10).as_bytes()));
+            (String::from_utf8(reader.output).unwrap().replace(".000000001 \n", " "), asked.get())
+        };
+        assert_eq!(shown(&[65, 119, 60, 120, 59], i64::MAX), ("01:05 01:59 01:00 02:00 00:59 ".into(), 9));
+        assert_eq!(shown(&[65, 119, 113, 112, 120], 113).0, "01:05 02:06 02:00 01:52 02:07 ");
+    }
+
+    #[test]
+    fn what_is_no_label_is_left() {
+        for line in [
+            "@",
+            "@\n",
+            "@40\n",
+            "@400000000000000b000001f40 x",
+            "@400000000000000B000001F4 x",
+            "@40000000000000 b000001f4 x",
+            "@4fffffffffffffff00000000\n",
+            "@400000000000000bffffffff ",
+        ] {
+            assert_eq!(shown(&[line.as_bytes()]), line);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cutting_the_input_changes_nothing(text in "(@400000000000000[0-9b]000001f4|[@0-9a-f x\n]){0,9}", at in 0usize..99) {
+            let at = at.min(text.len());
+            prop_assert_eq!(shown(&[&text.as_bytes()[..at], &text.as_bytes()[at..]]), shown(&[text.as_bytes()]));
+        }
+    }
+}

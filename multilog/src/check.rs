@@ -1,0 +1,370 @@
+//! What a script means, in words, and what of it will not do what its author wanted. No I/O.
+
+use crate::reach::{Reach, Reached};
+use crate::script::{Action, Dialect, Pattern, Reader, Sees, StampKind, Word, Zone};
+use crate::settings::Directory;
+use crate::steps::MOST_DIRECTORIES;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+/// What there is to say about a script.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// A line for each argument.
+    pub lines: Vec<String>,
+    /// What is wrong, in the script's order.
+    pub warnings: Vec<String>,
+}
+
+/// Explains a script.
+pub fn check(arguments: &[OsString]) -> Report {
+    let mut check = Check::default();
+    let mut lines = Vec::new();
+    for (index, argument) in arguments.iter().enumerate() {
+        let word = check.reader.read(argument);
+        check.look(index, argument, &word);
+        let meaning = check.meaning(index, argument, word);
+        lines.push(format!("{}: {meaning}", shown(argument)));
+    }
+    check.end(arguments.len());
+    check.warnings.sort_by_key(|(index, _)| *index);
+    let name = |index: usize| arguments.get(index).map_or(String::new(), |argument| format!("{}: ", shown(argument)));
+    let warnings = check.warnings.iter().map(|(index, text)| name(*index) + text).collect();
+    Report { lines, warnings }
+}
+
+/// What waits for something that it counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Setting(u8),
+    Dialect,
+    Sees,
+    Prefix,
+    Selection,
+}
+
+#[derive(Default)]
+struct Check {
+    reader: Reader,
+    stamp: Option<StampKind>,
+    reach: Reach,
+    unused: Vec<(Kind, usize)>,
+    directories: Vec<OsString>,
+    writes: bool,
+    warnings: Vec<(usize, String)>,
+}
+
+impl Check {
+    fn warn(&mut self, index: usize, text: impl Into<String>) {
+        self.warnings.push((index, text.into()));
+    }
+
+    fn look(&mut self, index: usize, argument: &OsStr, word: &Word) {
+        let rest = argument.as_bytes().get(1..).unwrap_or_default();
+        match word {
+            Word::Stamp(stamp) if index == 0 => self.stamp = Some(*stamp),
+            Word::Stamp(_) => self.warn(index, "not the first action, so it is ignored"),
+            Word::Unknown => self.warn(index, "no such action, so it is ignored"),
+            Word::Malformed(reason) => self.warn(index, format!("ignored: {reason}")),
+            Word::Unset(reason) => self.warn(index, format!("ignored: {reason}")),
+            Word::Setting(letter) => {
+                self.settings(index, *letter, rest);
+                self.set(Kind::Setting(*letter), index);
+            }
+            Word::Dialect(_) => self.set(Kind::Dialect, index),
+            Word::Sees(_) if self.stamp.is_none() => self.warn(index, "no stamp is asked for, so it changes nothing"),
+            Word::Sees(_) => self.set(Kind::Sees, index),
+            Word::Action(Action::Prefix(_)) => self.set(Kind::Prefix, index),
+            Word::Action(action) => self.action(index, action),
+            Word::Directory(directory) => self.directory(index, directory),
+        }
+    }
+
+    /// It counts for what follows; what was set before and not used yet does not count any more.
+    fn set(&mut self, kind: Kind, index: usize) {
+        for replaced in self.take_unused(|other| other == kind) {
+            self.warn(replaced, "set anew before anything uses it");
+        }
+        self.unused.push((kind, index));
+    }
+
+    fn take_unused(&mut self, is_meant: impl Fn(Kind) -> bool) -> Vec<usize> {
+        let (taken, left) = self.unused.iter().partition(|(kind, _)| is_meant(*kind));
+        self.unused = left;
+        taken.into_iter().map(|(_, index): (Kind, usize)| index).collect()
+    }
+
+    fn action(&mut self, index: usize, action: &Action) {
+        match action {
+            Action::Select(pattern) | Action::Deselect(pattern) => {
+                self.take_unused(|kind| matches!(kind, Kind::Dialect | Kind::Sees));
+                let complaints = self.reach.pattern(matches!(action, Action::Select(_)), pattern, self.stamp);
+                complaints.into_iter().for_each(|text| self.warn(index, text));
+                self.unused.push((Kind::Selection, index));
+            }
+            Action::Limit(_) => {
+                if self.reach.limit() == Reached::None {
+                    self.warn(index, "no line is selected here, so it does nothing");
+                }
+                self.unused.push((Kind::Selection, index));
+            }
+            Action::Status(file) if file.is_empty() => self.warn(index, "names no file: multilog will not start"),
+            _ => self.write(index),
+        }
+    }
+
+    fn write(&mut self, index: usize) {
+        self.writes = true;
+        self.take_unused(|kind| matches!(kind, Kind::Prefix | Kind::Selection));
+        if self.reach.state == Reached::None {
+            self.warn(index, "no line is selected here, so nothing goes there");
+        }
+    }
+
+    fn directory(&mut self, index: usize, directory: &Directory) {
+        if self.directories.contains(&directory.path) {
+            self.warn(index, "named twice: multilog will not start");
+        }
+        if self.directories.len() == MOST_DIRECTORIES {
+            self.warn(index, format!("more than {MOST_DIRECTORIES} directories: multilog will not start"));
+        }
+        if directory.code.contains(&b'/') {
+            self.warn(index, "its files cannot be named, with a slash in their code");
+        }
+        self.directories.push(directory.path.clone());
+        self.take_unused(|kind| matches!(kind, Kind::Setting(_)));
+        self.write(index);
+    }
+
+    /// Where the original takes another value than it was told, without a word.
+    fn settings(&mut self, index: usize, letter: u8, written: &[u8]) {
+        let taken = match letter {
+            b's' => self.reader.settings.size,
+            b'n' => self.reader.settings.count as u64,
+            _ => return,
+        };
+        let text = String::from_utf8_lossy(written);
+        match text.parse::<u64>() {
+            Ok(number) if number == taken => {}
+            Ok(_) => self.warn(index, format!("out of range: {taken} is taken")),
+            Err(_) if letter == b's' && crate::settings::size(&text) == Ok(taken) => {}
+            Err(_) => self.warn(index, format!("not a number alone: {taken} is taken")),
+        }
+    }
+
+    fn end(&mut self, count: usize) {
+        for (kind, index) in std::mem::take(&mut self.unused) {
+            let what = match kind {
+                Kind::Setting(_) => "no directory follows, so it sets nothing",
+                Kind::Dialect | Kind::Sees => "no pattern follows, so it changes nothing",
+                Kind::Prefix | Kind::Selection => "nothing that follows writes lines, so it changes nothing",
+            };
+            self.warn(index, what);
+        }
+        if !self.writes {
+            self.warn(count, "no action writes lines: they all are thrown away");
+        }
+    }
+
+    fn meaning(&self, index: usize, argument: &OsStr, word: Word) -> String {
+        let rest = OsStr::from_bytes(argument.as_bytes().get(1..).unwrap_or_default());
+        match word {
+            Word::Stamp(_) if index > 0 => "nothing".into(),
+            Word::Stamp(stamp) => format!("each line begins with {}", stamp_words(stamp)),
+            Word::Action(action) => self.action_words(&action),
+            Word::Directory(directory) => format!(
+                "selected lines go to the log directory {}, in at most {} files of {} bytes",
+                shown(&directory.path),
+                directory.count,
+                directory.size
+            ),
+            Word::Dialect(Dialect::Simple) => "patterns that follow are simple".into(),
+            Word::Dialect(Dialect::Fnmatch) => "patterns that follow are those of fnmatch".into(),
+            Word::Dialect(Dialect::Regex) => "patterns that follow are regular expressions".into(),
+            Word::Sees(Sees::All) => "patterns that follow see lines with their stamps".into(),
+            Word::Sees(Sees::Text) => "patterns that follow see lines without their stamps".into(),
+            Word::Setting(letter) => self.setting_words(letter, rest),
+            Word::Malformed(_) | Word::Unset(_) | Word::Unknown => "nothing".into(),
+        }
+    }
+
+    fn action_words(&self, action: &Action) -> String {
+        match action {
+            Action::Select(pattern) => format!("selects {}", pattern_words(pattern)),
+            Action::Deselect(pattern) => format!("deselects {}", pattern_words(pattern)),
+            Action::Alert => "the first 200 bytes of selected lines go to standard error".into(),
+            Action::Status(file) => format!("the file {} shows the last selected line", shown(file)),
+            // Read as a directory.
+            Action::Log(_) => "selected lines go to a log directory".into(),
+            Action::Output => "selected lines go to standard output".into(),
+            Action::Syslog(target) => {
+                let (address, priority) = target.to_words();
+                format!("selected lines go to syslog at {} as {priority}", shown(OsStr::from_bytes(&address)))
+            }
+            Action::Prefix(text) if text.is_empty() => "no prefix from here on".into(),
+            Action::Prefix(text) => {
+                format!("lines written from here on have {:?} in front", shown(OsStr::from_bytes(text)))
+            }
+            Action::Limit(rate) => {
+                format!("deselects all but the first {} lines within {:?}, and counts them", rate.count, rate.window)
+            }
+        }
+    }
+
+    fn setting_words(&self, letter: u8, value: &OsStr) -> String {
+        let settings = &self.reader.settings;
+        let what = match letter {
+            b's' => return format!("files in directories that follow are full at {} bytes", settings.size),
+            b'n' => {
+                return format!("directories that follow keep {} files, the current one among them", settings.count);
+            }
+            b'w' => "full files in directories that follow have names that end in",
+            b'!' if value.is_empty() => return "directories that follow have no processor".into(),
+            b'!' => "full files in directories that follow go through the command",
+            b'b' => "old files in directories that follow are removed beyond so many bytes:",
+            b'a' => "old files in directories that follow are removed when they are older than",
+            b'r' => "files in directories that follow are finished at each",
+            b'z' => "old files in directories that follow are compressed by",
+            b'y' => "lines in directories that follow are on the disk at or within each",
+            b'd' => "when the disk is full, directories that follow do as told:",
+            _ => "for directories that follow:",
+        };
+        if value.is_empty() { format!("{what} what it is by itself") } else { format!("{what} {}", shown(value)) }
+    }
+}
+
+fn stamp_words(stamp: StampKind) -> &'static str {
+    match stamp {
+        StampKind::None => "nothing",
+        StampKind::Tai64n => "a TAI64N label",
+        StampKind::Unix => "seconds since 1970, to microseconds",
+        StampKind::Iso(Zone::Utc) => "date and time by UTC, to microseconds",
+        StampKind::Iso(Zone::Local) => "date and time by the local time zone, to microseconds",
+    }
+}
+
+fn pattern_words(pattern: &Pattern) -> String {
+    let text = shown(OsStr::from_bytes(&pattern.text));
+    let what = match pattern.dialect {
+        _ if crate::reach::matches_all(pattern) => return "every line".into(),
+        Dialect::Simple => "lines that match",
+        Dialect::Fnmatch => "lines that fnmatch finds to match",
+        Dialect::Regex => "lines in which there is a match of",
+    };
+    format!("{what} {text:?}")
+}
+
+/// As it can be shown on a terminal.
+fn shown(text: &OsStr) -> String {
+    let text = String::from_utf8_lossy(text.as_bytes());
+    text.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn checked(script: &str) -> Report {
+        check(&script.split(' ').map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn an_ordinary_script_is_explained_and_nothing_is_wrong_with_it() {
+        let report = checked("t s1000000 n20 ./main -* +*fatal* ./alerts e =status");
+        let lines = [
+            "t: each line begins with a TAI64N label",
+            "s1000000: files in directories that follow are full at 1000000 bytes",
+            "n20: directories that follow keep 20 files, the current one among them",
+            "./main: selected lines go to the log directory ./main, in at most 20 files of 1000000 bytes",
+            "-*: deselects every line",
+            "+*fatal*: selects lines that match \"*fatal*\"",
+            "./alerts: selected lines go to the log directory ./alerts, in at most 20 files of 1000000 bytes",
+            "e: the first 200 bytes of selected lines go to standard error",
+            "=status: the file status shows the last selected line",
+        ];
+        assert_eq!(report.lines, lines);
+        assert_eq!(report.warnings, [""; 0]);
+    }
+
+    #[test]
+    fn every_kind_of_action_has_words() {
+        let script =
+            "I F -[ab] R +^c x -d S pweb: l5/1s o u/dev/log w.x !cat !gzip b1M a7d rday zzstd yline doldest /log";
+        let report = checked(script);
+        assert!(report.lines.iter().all(|line| !line.ends_with("nothing")), "{report:#?}");
+        assert_eq!(report.lines.len(), script.split(' ').count());
+        for line in [
+            "u/dev/log: selected lines go to syslog at /dev/log as daemon.info",
+            "rday: files in directories that follow are finished at each day",
+        ] {
+            assert!(report.lines.iter().any(|other| other == line), "{report:#?}");
+        }
+    }
+
+    #[test]
+    fn what_will_not_do_what_it_seems_to_is_said() {
+        let table = [
+            ("./main t", "t: not the first action, so it is ignored"),
+            ("zzz ./main", "zzz: ignored: neither zstd nor gzip"),
+            ("Q ./main", "Q: no such action, so it is ignored"),
+            ("./main s5000", "s5000: no directory follows, so it sets nothing"),
+            ("s5000 s6000 ./main", "s5000: set anew before anything uses it"),
+            ("s99 ./main", "s99: out of range: 4096 is taken"),
+            ("s99999999 ./main", "s99999999: out of range: 16777215 is taken"),
+            ("s5000x ./main", "s5000x: not a number alone: 5000 is taken"),
+            ("n1 ./main", "n1: out of range: 2 is taken"),
+            ("nten ./main", "nten: not a number alone: 2 is taken"),
+            ("./main -*x", "-*x: nothing that follows writes lines, so it changes nothing"),
+            ("-* ./main", "./main: no line is selected here, so nothing goes there"),
+            ("+a ./main", "+a: all lines are selected here already, so it does nothing"),
+            ("-* -a +b ./main", "-a: no line is selected here, so it does nothing"),
+            ("t -a ./main", "-a: it can never match, as each line begins with its stamp"),
+            ("-** ./main", "-**: in a simple pattern the second of two stars is looked for in the line"),
+            ("F ./main", "F: no pattern follows, so it changes nothing"),
+            ("x -a ./main", "x: no stamp is asked for, so it changes nothing"),
+            ("R -a( ./main", "-a(: ignored: unclosed group"),
+            ("l5 ./main", "l5: ignored: no duration behind a slash, as in l100/1s"),
+            ("./main pweb", "pweb: nothing that follows writes lines, so it changes nothing"),
+            ("./main ./main", "./main: named twice: multilog will not start"),
+            ("=", "=: names no file: multilog will not start"),
+            ("w/ ./main", "./main: its files cannot be named, with a slash in their code"),
+            ("-* l5/1s +a ./main", "l5/1s: no line is selected here, so it does nothing"),
+            ("t", "no action writes lines: they all are thrown away"),
+        ];
+        for (script, expected) in table {
+            assert!(checked(script).warnings.iter().any(|text| text == expected), "{script}: {:?}", checked(script));
+        }
+    }
+
+    #[test]
+    fn what_is_in_order_is_not_complained_about() {
+        for script in [
+            "s16M ./main",
+            "./a S -*b ./c",
+            "t x -a ./main",
+            "t -@4* ./main",
+            "T -*x ./main",
+            "t -* F +*x* R +y x -z ./main",
+            "s5000 ./a s6000 ./b",
+            "pa: o p u/dev/log",
+            "-* +*a* ./a +* ./b",
+        ] {
+            assert_eq!(checked(script).warnings, [""; 0], "{script}");
+        }
+    }
+
+    proptest! {
+        /// Whatever the script: a line for each action, that no terminal obeys.
+        #[test]
+        fn any_script_is_explained(
+            words in proptest::collection::vec(("[-+tTILFSRxXeopul=./snw!bardyzQ]", proptest::collection::vec(any::<u8>(), 0..9)), 0..9)
+        ) {
+            let word = |(letter, rest): &(String, Vec<u8>)| OsStr::from_bytes(&[letter.as_bytes(), rest].concat()).to_os_string();
+            let script: Vec<OsString> = words.iter().map(word).collect();
+            let report = check(&script);
+            prop_assert_eq!(report.lines.len(), script.len());
+            prop_assert!(report.lines.iter().chain(&report.warnings).all(|line| !line.chars().any(char::is_control)));
+        }
+    }
+}

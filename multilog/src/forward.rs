@@ -1,0 +1,291 @@
+//! Lines that go to standard output, to syslog, and to status files.
+//!
+//! Standard output is waited for, as a pipe is: nothing is lost there while somebody reads. Syslog is not: what
+//! it does not take at once, or almost, is counted and dropped. Trouble with either stops no log directory.
+
+use crate::hold::{Hold, Stop};
+use crate::logdir::show;
+use crate::losses::Losses;
+use crate::script::{Action, Script};
+use crate::syslog::{Address, Identity, Target};
+use daemontools::Unable;
+use daemontools::report::{errno_of, reason, warning};
+use daemontools::sys;
+use daemontools::tai64::Moment;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
+use nix::unistd::write;
+use std::ffi::{OsStr, OsString};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::time::Duration;
+
+/// A pipe takes so much in one piece, so that lines of several writers do not mix (PIPE_BUF).
+const PIECE: usize = 4096;
+/// A target that refuses is tried again after that.
+const REST: Duration = Duration::from_secs(1);
+/// So long, in each second, a target may take to make room.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// All that lines are forwarded to.
+pub struct Forwarder {
+    senders: Vec<Sender>,
+    losses: Losses,
+    /// How often it was said that nobody reads.
+    stalls: Losses,
+    /// Status files that could not be written.
+    unshown: Vec<(OsString, Losses)>,
+}
+
+impl Forwarder {
+    pub fn new(script: &Script) -> Forwarder {
+        let target = |action: &Action| if let Action::Syslog(target) = action { Some(target.clone()) } else { None };
+        let senders = script.actions.iter().filter_map(target).map(Sender::new).collect();
+        Forwarder { senders, losses: Losses::default(), stalls: Losses::default(), unshown: Vec::new() }
+    }
+
+    /// How many syslog targets there are.
+    pub fn targets(&self) -> usize {
+        self.senders.len()
+    }
+
+    /// Writes lines to standard output, short ones in whole pieces. With nobody to read them, or no room on a
+    /// disk, they are counted and dropped.
+    ///
+    /// # Errors
+    /// [`Stop`]: told to end while nobody reads. Part of it may have been written.
+    pub fn print(&mut self, mut lines: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+        let is_pending = !lines.is_empty();
+        while !lines.is_empty() {
+            match self.print_piece(&lines[..piece(lines)], hold)? {
+                Ok(printed) => lines = &lines[printed..],
+                Err(errno) => {
+                    let count = memchr::memchr_iter(b'\n', lines).count() as u64;
+                    say_lost(self.losses.lost(count, Moment::now().uptime), b"standard output", Some(errno));
+                    return Ok(());
+                }
+            }
+        }
+        if is_pending && self.losses.has_some() {
+            say_over(self.losses.taken(Moment::now().uptime), b"standard output");
+        }
+        Ok(())
+    }
+
+    fn print_piece(&mut self, piece: &[u8], hold: &mut Hold) -> Result<nix::Result<usize>, Stop> {
+        loop {
+            if !hold.wait_to_write(sys::stdout(), PollTimeout::from(1000u16))? {
+                if !hold.leaving && self.stalls.lost(0, Moment::now().uptime).is_some() {
+                    warning(&[b"nobody reads from standard output, pausing"]);
+                }
+                continue;
+            }
+            match write(sys::stdout(), piece) {
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                result => return Ok(result),
+            }
+        }
+    }
+
+    /// Sends messages, a line each, to the target of their number.
+    pub fn send(&mut self, messages: &mut [Vec<u8>]) {
+        for (sender, messages) in self.senders.iter_mut().zip(messages) {
+            for message in messages.split(|byte| *byte == b'\n').filter(|message| !message.is_empty()) {
+                sender.deliver(message);
+            }
+            messages.clear();
+        }
+    }
+
+    /// Shows the last line in a status file. One that cannot be written is told of once in a while, as the next
+    /// line will be tried again.
+    pub fn show(&mut self, file: OsString, content: &[u8]) {
+        let Err(errno) = show(&file, content) else { return };
+        let unable = Unable::new("write to", &file, errno);
+        let known = self.unshown.iter().position(|(known, _)| *known == file);
+        let index = known.unwrap_or_else(|| {
+            self.unshown.push((file, Losses::default()));
+            self.unshown.len() - 1
+        });
+        if self.unshown[index].1.lost(1, Moment::now().uptime).is_some() {
+            unable.warn();
+        }
+    }
+
+    /// Tells of what was lost and not told of.
+    pub fn end(&mut self) {
+        say_lost(self.losses.rest(), b"standard output", None);
+        for sender in &mut self.senders {
+            say_lost(sender.losses.rest(), &sender.name, None);
+        }
+    }
+}
+
+/// Whole lines that a pipe takes in one piece; where already the first line is longer, that one.
+fn piece(lines: &[u8]) -> usize {
+    if lines.len() <= PIECE {
+        return lines.len();
+    }
+    let whole = memchr::memrchr(b'\n', &lines[..PIECE]).or_else(|| memchr::memchr(b'\n', lines));
+    whole.map_or(lines.len(), |at| at + 1)
+}
+
+fn say_lost(count: Option<u64>, target: &[u8], errno: Option<Errno>) {
+    if let Some(count) = count {
+        let why = errno.map_or(String::new(), |errno| format!(": {}", reason(errno)));
+        let lines = if count == 1 { "line" } else { "lines" };
+        warning(&[format!("dropped {count} {lines} for ").as_bytes(), target, why.as_bytes()]);
+    }
+}
+
+fn say_over(count: Option<u64>, target: &[u8]) {
+    if let Some(count) = count {
+        warning(&[target, b" takes lines again", format!("; dropped {count} more meanwhile").as_bytes()]);
+    }
+}
+
+/// Sends to one syslog target.
+struct Sender {
+    target: Target,
+    name: Vec<u8>,
+    socket: Option<OwnedFd>,
+    losses: Losses,
+    /// After a refusal, as time since boot.
+    not_before: Duration,
+    /// Waited for room, since when and for how long.
+    waited: (Duration, Duration),
+}
+
+impl Sender {
+    fn new(target: Target) -> Sender {
+        let (name, _) = target.to_words();
+        let (not_before, waited) = (Duration::ZERO, (Duration::ZERO, Duration::ZERO));
+        Sender { target, name, socket: None, losses: Losses::default(), not_before, waited }
+    }
+
+    fn deliver(&mut self, message: &[u8]) {
+        let sent = if self.rests() { Err(Errno::EAGAIN) } else { self.send(message) };
+        match sent {
+            Ok(()) if self.losses.has_some() => say_over(self.losses.taken(Moment::now().uptime), &self.name),
+            Ok(()) => {}
+            Err(errno) => self.lost(errno),
+        }
+    }
+
+    /// Whether it was refused a moment ago.
+    fn rests(&self) -> bool {
+        !self.not_before.is_zero() && Moment::now().uptime < self.not_before
+    }
+
+    fn lost(&mut self, errno: Errno) {
+        say_lost(self.losses.lost(1, Moment::now().uptime), &self.name, Some(errno));
+    }
+
+    fn send(&mut self, message: &[u8]) -> nix::Result<()> {
+        // Twice: a restarted syslog daemon has a new socket.
+        for is_second in [false, true] {
+            let sent = self.connect().and_then(|()| self.send_connected(message));
+            match (sent, &self.target.address) {
+                (Ok(()), _) => {
+                    self.not_before = Duration::ZERO;
+                    return Ok(());
+                }
+                // For want of room; it needs no rest, as this is known at once.
+                (Err(Errno::EAGAIN), _) => return Err(Errno::EAGAIN),
+                // This tells that an earlier message was not taken.
+                (Err(Errno::ECONNREFUSED), Address::Udp(_)) => self.lost(Errno::ECONNREFUSED),
+                (Err(errno), _) => {
+                    self.socket = None;
+                    if is_second {
+                        self.not_before = Moment::now().uptime.saturating_add(REST);
+                        return Err(errno);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self) -> nix::Result<()> {
+        if self.socket.is_none() {
+            let socket = match &self.target.address {
+                Address::Unix(path) => connect_unix(path),
+                Address::Udp(address) => connect_udp(*address),
+            };
+            self.socket = Some(socket.map_err(|error| errno_of(&error))?);
+        }
+        Ok(())
+    }
+
+    fn send_connected(&mut self, message: &[u8]) -> nix::Result<()> {
+        let Some(socket) = &self.socket else { return Err(Errno::ENOTCONN) };
+        loop {
+            match send(socket.as_raw_fd(), message, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    let before = Moment::now().uptime;
+                    if before >= self.waited.0.saturating_add(REST) {
+                        self.waited = (before, Duration::ZERO);
+                    }
+                    let left = PATIENCE.saturating_sub(self.waited.1);
+                    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+                    let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::ZERO);
+                    if timeout == PollTimeout::ZERO || poll(&mut fds, timeout) == Ok(0) {
+                        self.waited.1 = PATIENCE;
+                        return Err(Errno::EAGAIN);
+                    }
+                    self.waited.1 += Moment::now().uptime.saturating_sub(before);
+                }
+                sent => return sent.map(drop),
+            }
+        }
+    }
+}
+
+fn connect_unix(path: &OsStr) -> std::io::Result<OwnedFd> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(path)?;
+    Ok(socket.into())
+}
+
+fn connect_udp(address: SocketAddr) -> std::io::Result<OwnedFd> {
+    let any = match address {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(address)?;
+    Ok(socket.into())
+}
+
+/// Whose lines these are: this host's, and those of the service whose directory, or its `log`, we are in.
+pub fn identity() -> Identity {
+    let host = nix::sys::utsname::uname().map(|names| names.nodename().as_bytes().to_vec()).unwrap_or_default();
+    let here = std::env::current_dir().unwrap_or_default();
+    let directory = if here.ends_with("log") { here.parent().unwrap_or(Path::new("")) } else { &here };
+    Identity { host, service: directory.file_name().unwrap_or_default().as_bytes().to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_whole_lines_unless_one_is_long() {
+        let lines = |length: usize| [&vec![b'x'; length - 1][..], b"\n"].concat();
+        let table = [
+            (lines(10), 10),
+            ([lines(4000), lines(96)].concat(), 4096),
+            ([lines(4000), lines(97)].concat(), 4000),
+            ([lines(5000), lines(10)].concat(), 5000),
+            (vec![b'x'; 5000], 5000),
+        ];
+        for (lines, expected) in table {
+            assert_eq!(piece(&lines), expected);
+        }
+    }
+}

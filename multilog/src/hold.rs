@@ -1,0 +1,129 @@
+//! Signals, and waiting where something must be done that cannot be done now.
+
+use daemontools::report::{reason, warning};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// Between two tries.
+const PAUSE_MILLISECONDS: u16 = 1000;
+/// Between two warnings of the same trouble.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+/// Told to end while something could not be done, and what is undone can be done by the next multilog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop;
+
+/// What signals have said, and the patience with trouble.
+pub struct Hold {
+    signals: SignalFd,
+    /// The signal mask we were started with.
+    pub mask: SigSet,
+    /// TERM has come.
+    pub leaving: bool,
+    /// ALRM has come.
+    pub rotate: bool,
+    /// CHLD has come, and nobody has looked yet whose end it was.
+    pub child: bool,
+    /// What cannot be done may be left to the next multilog.
+    pub may_stop: bool,
+    said: Option<(Vec<u8>, Instant)>,
+}
+
+impl Hold {
+    /// From here on TERM, ALRM and CHLD are told through a descriptor, and PIPE does not kill: whoever writes
+    /// hears of it.
+    ///
+    /// # Errors
+    /// No descriptors.
+    pub fn new() -> nix::Result<Hold> {
+        daemontools::sys::process::default_action(Signal::SIGCHLD)?;
+        let heard = SigSet::from_iter([Signal::SIGTERM, Signal::SIGALRM, Signal::SIGCHLD, Signal::SIGPIPE]);
+        let mut mask = heard.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        heard.iter().for_each(|signal| mask.remove(signal));
+        let signals = SignalFd::with_flags(&heard, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Hold { signals, mask, leaving: false, rotate: false, child: false, may_stop: false, said: None })
+    }
+
+    /// Takes in the signals that have come.
+    pub fn hear(&mut self) {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
+                Ok(Ok(Signal::SIGTERM)) => self.leaving = true,
+                Ok(Ok(Signal::SIGALRM)) => self.rotate = true,
+                Ok(Ok(Signal::SIGCHLD)) => self.child = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// Does `act` until it succeeds: a warning and a pause after every failure.
+    ///
+    /// # Errors
+    /// [`Stop`], if TERM has come meanwhile and it may be left undone.
+    pub fn insist<T>(
+        &mut self,
+        verb: &str,
+        object: &[&[u8]],
+        mut act: impl FnMut() -> nix::Result<T>,
+    ) -> Result<T, Stop> {
+        loop {
+            match act() {
+                Ok(done) => {
+                    self.said = None;
+                    return Ok(done);
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    let words = [
+                        b"unable to ",
+                        verb.as_bytes(),
+                        b" ",
+                        &object.concat(),
+                        b", pausing: ",
+                        reason(errno).as_bytes(),
+                    ];
+                    self.pause(words.concat())?;
+                }
+            }
+        }
+    }
+
+    fn pause(&mut self, trouble: Vec<u8>) -> Result<(), Stop> {
+        let said = self.said.as_ref().is_some_and(|(known, when)| *known == trouble && when.elapsed() < SAY_AGAIN);
+        if !said {
+            warning(&[&trouble]);
+            self.said = Some((trouble, Instant::now()));
+        }
+        self.wait(PollTimeout::from(PAUSE_MILLISECONDS));
+        if self.leaving && self.may_stop { Err(Stop) } else { Ok(()) }
+    }
+
+    /// Waits until more can be written, a signal comes, or so long; whether more can be written.
+    ///
+    /// # Errors
+    /// [`Stop`], if TERM has come meanwhile and the rest may be left unwritten.
+    pub fn wait_to_write(&mut self, fd: BorrowedFd, timeout: PollTimeout) -> Result<bool, Stop> {
+        let mut fds = [PollFd::new(fd, PollFlags::POLLOUT), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, timeout);
+        let ready = fds[0].any().unwrap_or(false);
+        self.hear();
+        if !ready && self.leaving && self.may_stop { Err(Stop) } else { Ok(ready) }
+    }
+
+    /// Waits for a signal.
+    pub fn wait(&mut self, timeout: PollTimeout) {
+        let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, timeout);
+        self.hear();
+    }
+}
+
+impl AsFd for Hold {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
+    }
+}

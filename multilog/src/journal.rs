@@ -1,0 +1,289 @@
+//! The input buffer, in a file: what was read from the pipe and is not yet safely in a log directory
+//! outlives multilog, however it ends, and the next one goes on with it.
+//!
+//! The file `journal` in the first log directory is mapped into memory, and input is read right into it:
+//!
+//! ```text
+//! word 0      identity: not ours, or of another boot, if it is not as expected
+//! word 1      which of the two notes counts
+//! word 2, 3   a read of so many bytes into so far an offset may be under way
+//! word 4, 5   what lies at the end of that place until the read has happened
+//! word 64…    note 0, word 256…: note 1 (see `Note`)
+//! byte 4096…  the bytes read
+//! ```
+//!
+//! A note says how far the input was read, how far it is in the directories, and how long the files there
+//! were at that moment. A note is written while the other one counts, and then one store makes it count:
+//! whenever multilog is killed, one of them is whole. What a directory's file has beyond the noted length
+//! was being written when multilog was killed; it is cut off and written again.
+//!
+//! Whether a read has happened that multilog was killed in is told by its destination: before, the
+//! place's last bytes are set to what cannot come.
+
+use crate::router::Line;
+use daemontools::sys::mapping::Mapping;
+use daemontools::sys::process::boot_id;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, OFlag, fallocate, openat};
+use nix::sys::stat::Mode;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The file's name in the log directory.
+pub const JOURNAL: &str = "journal";
+
+/// Bytes for input.
+const ROOM: usize = 256 * 1024;
+const START: usize = 4096;
+
+const IDENTITY: usize = 0;
+const COUNTS: usize = 1;
+const READING: usize = 2;
+const OFFSET: usize = 3;
+const SENTINEL: usize = 4;
+const NOTES: [usize; 2] = [64, 256];
+
+/// Bytes of a sentinel that random ones make safe.
+const SAFE: usize = 16;
+
+/// A directory's current file at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct File {
+    /// Which file it is.
+    pub inode: u64,
+    /// Its length.
+    pub size: u64,
+    /// At most so many bytes are being written beyond its size.
+    pub underway: u64,
+}
+
+/// How things stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// So much of the room is filled.
+    pub filled: usize,
+    /// So much of it is in the directories.
+    pub done: usize,
+    /// Where in a line that is.
+    pub line: Line,
+    /// The directories' files, in the script's order.
+    pub files: Vec<File>,
+}
+
+impl Note {
+    fn blank() -> Note {
+        Note { filled: 0, done: 0, line: Line::Fresh, files: Vec::new() }
+    }
+}
+
+/// The input buffer.
+pub struct Journal {
+    map: Mapping,
+    note: Note,
+    /// Still there after we are killed.
+    survives: bool,
+}
+
+impl Journal {
+    /// Opens or makes the journal in a log directory, whose lock is held. Without a directory, or where
+    /// there is no room, the buffer is in memory only and dies with us.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn open(directory: Option<&OwnedFd>) -> nix::Result<Journal> {
+        let identity = identity();
+        if let Some(Ok(map)) = directory.map(open_file) {
+            let mut journal = Journal { map, note: Note::blank(), survives: true };
+            if journal.map.load(IDENTITY) == identity {
+                journal.recover();
+            } else {
+                journal.map.store(READING, 0);
+                journal.write_note();
+                journal.map.store(IDENTITY, identity);
+            }
+            return Ok(journal);
+        }
+        let memory = nix::sys::memfd::memfd_create("journal", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?;
+        fill(&memory)?;
+        Ok(Journal { map: Mapping::new(&memory, START + ROOM)?, note: Note::blank(), survives: false })
+    }
+
+    /// How things stand.
+    pub fn note(&self) -> &Note {
+        &self.note
+    }
+
+    /// Whether input in it is safe though it is in no directory yet.
+    pub fn survives(&self) -> bool {
+        self.survives
+    }
+
+    /// What was read and is not done.
+    pub fn data(&self) -> &[u8] {
+        &self.map.bytes()[START + self.note.done..START + self.note.filled]
+    }
+
+    /// How much may be read now. What little is left of a line is moved to the front for that.
+    pub fn room(&mut self) -> usize {
+        let left = self.note.filled - self.note.done;
+        if left == 0 && self.note.filled > 0 || ROOM - self.note.filled < ROOM / 2 && left <= self.note.done {
+            let (from, bytes) = (START + self.note.done, self.map.bytes_mut());
+            // Without overlap: what counts until the next note is not touched.
+            bytes.copy_within(from..from + left, START);
+            (self.note.done, self.note.filled) = (0, left);
+            self.write_note();
+        }
+        ROOM - self.note.filled
+    }
+
+    /// Reads exactly `length` bytes, which are known to be there, by `read`. `peek` shows the first few
+    /// without taking them.
+    ///
+    /// # Errors
+    /// What `read` or `peek` says.
+    pub fn read(
+        &mut self,
+        length: usize,
+        peek: impl FnOnce(&mut [u8]) -> nix::Result<usize>,
+        read: impl FnOnce(&mut [u8]) -> nix::Result<usize>,
+    ) -> nix::Result<usize> {
+        let place = START + self.note.filled..START + self.note.filled + length;
+        if self.survives {
+            self.expect(place.clone(), peek)?;
+        }
+        let got = read(&mut self.map.bytes_mut()[place])?;
+        self.note.filled += got;
+        // The note first: until then the read is still under way, and told by its destination.
+        self.write_note();
+        self.map.store(READING, 0);
+        Ok(got)
+    }
+
+    /// Reads up to `length` bytes from something that is no pipe, or at its end; killed in the middle of that,
+    /// they are lost, as nothing tells whether they were read.
+    ///
+    /// # Errors
+    /// What `read` says.
+    pub fn read_unproven(
+        &mut self,
+        length: usize,
+        read: impl FnOnce(&mut [u8]) -> nix::Result<usize>,
+    ) -> nix::Result<usize> {
+        let place = START + self.note.filled..START + self.note.filled + length;
+        let got = read(&mut self.map.bytes_mut()[place])?;
+        self.note.filled += got;
+        self.write_note();
+        Ok(got)
+    }
+
+    /// Writes down how a read can be told to have happened.
+    fn expect(
+        &mut self,
+        place: std::ops::Range<usize>,
+        peek: impl FnOnce(&mut [u8]) -> nix::Result<usize>,
+    ) -> nix::Result<()> {
+        let length = place.len();
+        let shown = length.min(SAFE);
+        let mut last = [0; SAFE];
+        if length < SAFE {
+            // Too few bytes for chance: they are looked at, and the last one is made another.
+            if peek(&mut last[..shown])? != shown {
+                return Err(Errno::EAGAIN);
+            }
+            last[shown - 1] = !last[shown - 1];
+        } else {
+            let random = [RandomState::new().hash_one(0), RandomState::new().hash_one(1)];
+            last[..8].copy_from_slice(&random[0].to_ne_bytes());
+            last[8..].copy_from_slice(&random[1].to_ne_bytes());
+        }
+        self.map.bytes_mut()[place.end - shown..place.end].copy_from_slice(&last[..shown]);
+        let words: [u64; 2] = [u64::from_ne_bytes(eight(&last[..8])), u64::from_ne_bytes(eight(&last[8..]))];
+        self.map.store(SENTINEL, words[0]);
+        self.map.store(SENTINEL + 1, words[1]);
+        self.map.store(OFFSET, (place.start - START) as u64);
+        self.map.store(READING, length as u64);
+        Ok(())
+    }
+
+    /// So much has been dealt with; the directories' files are so long.
+    pub fn commit(&mut self, done: usize, line: Line, files: Vec<File>) {
+        self.note = Note { filled: self.note.filled, done: self.note.done + done, line, files };
+        self.write_note();
+    }
+
+    fn write_note(&mut self) {
+        if !self.survives {
+            return;
+        }
+        let next = 1 - self.map.load(COUNTS) % 2;
+        let word = NOTES[next as usize];
+        let (within, to) = match self.note.line {
+            Line::Fresh => (0, 0),
+            Line::Within(to) => (1, to),
+        };
+        let fixed = [self.note.filled as u64, self.note.done as u64, within, to, self.note.files.len() as u64];
+        let files = self.note.files.iter().flat_map(|file| [file.inode, file.size, file.underway]);
+        let words: Vec<u64> = fixed.into_iter().chain(files).collect();
+        words.into_iter().enumerate().for_each(|(index, value)| self.map.store(word + index, value));
+        self.map.store(COUNTS, next);
+    }
+
+    fn recover(&mut self) {
+        let word = NOTES[(self.map.load(COUNTS) % 2) as usize];
+        let at = |index: usize| self.map.load(word + index);
+        let files = 0..usize::try_from(at(4)).unwrap_or(0).min(crate::steps::MOST_DIRECTORIES);
+        let files = files.map(|file| 5 + 3 * file).map(|i| File { inode: at(i), size: at(i + 1), underway: at(i + 2) });
+        let note = Note {
+            filled: at(0) as usize,
+            done: at(1) as usize,
+            line: if at(2) == 1 { Line::Within(at(3)) } else { Line::Fresh },
+            files: files.collect(),
+        };
+        let sound = note.done <= note.filled && note.filled <= ROOM;
+        self.note = if sound { note } else { Note::blank() };
+        let (length, offset) = (self.map.load(READING) as usize, self.map.load(OFFSET) as usize);
+        // A read that the note does not know of, but that has changed its destination.
+        if length > 0 && offset == self.note.filled && offset.saturating_add(length) <= ROOM {
+            let end = START + offset + length;
+            let shown = length.min(SAFE);
+            let words = [self.map.load(SENTINEL).to_ne_bytes(), self.map.load(SENTINEL + 1).to_ne_bytes()].concat();
+            if self.map.bytes()[end - shown..end] != words[..shown] {
+                self.note.filled += length;
+            }
+        }
+        self.write_note();
+        self.map.store(READING, 0);
+    }
+}
+
+fn eight(bytes: &[u8]) -> [u8; 8] {
+    bytes.try_into().unwrap_or_default()
+}
+
+/// The same for every journal of this kind since boot.
+fn identity() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    ("multilog journal 1", ROOM, boot_id()).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn open_file(directory: &OwnedFd) -> nix::Result<Mapping> {
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let file = openat(directory, JOURNAL, flags, Mode::from_bits_truncate(0o600))?;
+    let size = nix::sys::stat::fstat(&file)?.st_size;
+    if size != (START + ROOM) as i64 {
+        nix::unistd::ftruncate(&file, 0)?;
+        fill(&file)?;
+    }
+    Mapping::new(&file, START + ROOM)
+}
+
+/// Every byte gets its place on the disk now: later it would be too late to hear that there is none.
+fn fill(file: impl AsFd) -> nix::Result<()> {
+    match fallocate(&file, FallocateFlags::empty(), 0, (START + ROOM) as i64) {
+        // A file system that cannot is given the bytes.
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => daemontools::sys::write_all(file, &vec![0; START + ROOM]),
+        filled => filled,
+    }
+}

@@ -1,0 +1,19 @@
+//! What multilog and tai64nlocal make of bytes, apart from where these come from and go to.
+
+pub mod calendar;
+pub mod check;
+pub mod dropped;
+pub mod journal;
+pub mod limit;
+pub mod losses;
+pub mod pattern;
+pub mod reach;
+pub mod recovery;
+pub mod retention;
+pub mod router;
+pub mod schedule;
+pub mod script;
+pub mod settings;
+pub mod stamp;
+pub mod steps;
+pub mod syslog;

@@ -1,0 +1,210 @@
+//! Full files get their final names, are compressed, and are removed when there are too many.
+
+use super::LogDirectory;
+use crate::hold::{Hold, Stop};
+use crate::retention::{self, Limits, Old};
+use crate::settings::Compression;
+use daemontools::sys::process::{self, duplicate_to};
+use daemontools::sys::{self, exec};
+use daemontools::tai64::{self, Tai64N};
+use daemontools::{Fatal, Unable};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, renameat, renameat2};
+use nix::sys::signal::SigSet;
+use nix::sys::stat::{Mode, fstatat};
+use nix::unistd::{Pid, UnlinkatFlags, fchdir, unlinkat};
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// The program that compresses all old files of a directory.
+const COMPRESSOR: &str = "logcompress";
+
+/// What makes old files smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compressor {
+    Idle,
+    Running(Pid),
+    /// There are files that it may not have seen.
+    RunningAndWanted(Pid),
+}
+
+/// Whether the sizes of files are worth a look at each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sizes {
+    Asked,
+    Unasked,
+}
+
+impl LogDirectory {
+    /// Gives a file its final name, and removes old files beyond what is to be kept.
+    pub(super) fn finish(&mut self, name: &str, code: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+        let (path, folder) = (self.settings.path.as_bytes(), &self.folder);
+        let object: [&[u8]; 3] = [path, b"/", name.as_bytes()];
+        let stat = hold.insist("stat", &object, || match fstatat(folder, name, AtFlags::empty()) {
+            Err(Errno::ENOENT) => Ok(None),
+            other => other.map(Some),
+        })?;
+        match stat {
+            None => return Ok(()),
+            // It has its final name already: only the old one is left to be removed.
+            Some(stat) if stat.st_nlink != 1 => {
+                hold.insist("remove", &object, || unlinkat(folder, name, UnlinkatFlags::NoRemoveDir))?;
+            }
+            Some(_) => {
+                let newest = match self.newest {
+                    Some(known) => known,
+                    None => hold.insist("read directory", &[path], || {
+                        Ok(retention::newest(&old_files(folder, Sizes::Unasked)?))
+                    })?,
+                };
+                hold.insist("rename", &object, || rename_to_label(folder, name, code, newest))?;
+            }
+        }
+        self.tidy(hold)?;
+        self.compress(hold);
+        Ok(())
+    }
+
+    /// Looks after what is there from before; the original does so with the next full file.
+    pub(super) fn tend_old_files(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+        if self.settings.bytes.is_some() || self.settings.age.is_some() {
+            self.tidy(hold)?;
+        }
+        self.compress(hold);
+        Ok(())
+    }
+
+    /// Removes what is too much or too old.
+    pub(super) fn tidy(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+        let (path, folder, age) = (self.settings.path.as_bytes(), &self.folder, self.settings.age);
+        let limits = Limits {
+            count: self.settings.count,
+            // However full the current file becomes.
+            bytes: self.settings.bytes.map(|most| most.saturating_sub(self.limit)),
+            age,
+        };
+        let (newest, expiry) = hold.insist("tidy directory", &[path], || {
+            let files = old_files(folder, if limits.bytes.is_some() { Sizes::Asked } else { Sizes::Unasked })?;
+            let surplus = retention::surplus(files.clone(), &limits, now());
+            remove(folder, &surplus)?;
+            let left = files.iter().map(|file| &file.name[..]).filter(|name| !surplus.iter().any(|gone| gone == name));
+            Ok((retention::newest(&files), age.and_then(|age| retention::next_expiry(left, age))))
+        })?;
+        (self.newest, self.expiry) = (Some(newest), expiry);
+        Ok(())
+    }
+
+    /// Removes what is too old, if it is time.
+    pub(super) fn tidy_expired(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+        if self.expiry.is_some_and(|at| at <= now()) { self.tidy(hold) } else { Ok(()) }
+    }
+
+    /// Lets another process compress all old files. It is no trouble to us if that fails: it is tried again
+    /// after the next file.
+    pub(super) fn compress(&mut self, hold: &Hold) {
+        let Some(format) = self.settings.compression else { return };
+        if let Compressor::Running(pid) | Compressor::RunningAndWanted(pid) = self.compressor {
+            self.compressor = Compressor::RunningAndWanted(pid);
+            return;
+        }
+        match process::fork(|| self.run_compressor(format, &hold.mask)) {
+            Ok(pid) => self.compressor = Compressor::Running(pid),
+            Err(errno) => Unable::new("fork for compressor in", &self.settings.path, errno).warn(),
+        }
+    }
+
+    /// In the child. Our input is not to be held open by it.
+    fn run_compressor(&self, format: Compression, mask: &SigSet) -> i32 {
+        let _ = mask.thread_set_mask();
+        let entered = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).and_then(|null| {
+            duplicate_to(&null, 0)?;
+            duplicate_to(&null, 1)?;
+            fchdir(&self.folder)
+        });
+        if let Err(errno) = entered {
+            return Fatal::from(Unable::new("switch to", &self.settings.path, errno)).tell();
+        }
+        let format = match format {
+            Compression::Zstd => "zstd",
+            Compression::Gzip => "gzip",
+        };
+        let program = sys::companion(COMPRESSOR);
+        let errno = exec::exec(&[program.clone().into(), format.into(), ".".into()], &[]);
+        Fatal::from(Unable::new("run", program.as_os_str(), errno)).tell()
+    }
+
+    /// Takes in that the compressor has ended, if it was this process.
+    pub(super) fn compressor_ended(&mut self, ended: Pid, hold: &mut Hold) -> Result<(), Stop> {
+        match self.compressor {
+            Compressor::Running(pid) | Compressor::RunningAndWanted(pid) if pid == ended => {
+                let wanted = self.compressor == Compressor::RunningAndWanted(pid);
+                self.compressor = Compressor::Idle;
+                // What was removed meanwhile may be back under its other name.
+                self.tidy(hold)?;
+                if wanted {
+                    self.compress(hold);
+                }
+            }
+            Compressor::Running(_) | Compressor::RunningAndWanted(_) | Compressor::Idle => {}
+        }
+        Ok(())
+    }
+}
+
+fn now() -> Duration {
+    tai64::since_1970(tai64::now()).unwrap_or(Duration::ZERO)
+}
+
+/// `@`, the label of this moment, a point, the code; never a name that is taken. Where the clock was put back it is
+/// the label after the newest one: among older names the file would be out of order, and soon be removed.
+fn rename_to_label(folder: &OwnedFd, name: &str, code: &[u8], mut newest: Tai64N) -> nix::Result<()> {
+    loop {
+        newest = tai64::now().max(tai64::next_nanosecond(newest));
+        let label = [b"@", &tai64::digits(newest)[..], b".", code].concat();
+        let label = OsStr::from_bytes(&label);
+        let renamed = match renameat2(folder, name, folder, label, RenameFlags::RENAME_NOREPLACE) {
+            // A file system that cannot. Nobody else makes names here: the directory is ours alone.
+            Err(Errno::EINVAL | Errno::ENOSYS) => match fstatat(folder, label, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Err(Errno::ENOENT) => renameat(folder, name, folder, label),
+                other => other.and(Err(Errno::EEXIST)),
+            },
+            renamed => renamed,
+        };
+        if renamed != Err(Errno::EEXIST) {
+            return renamed;
+        }
+    }
+}
+
+/// The old files.
+fn old_files(folder: &OwnedFd, sizes: Sizes) -> nix::Result<Vec<Old>> {
+    let mut entries = Dir::openat(folder.as_fd(), ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let names = entries.iter().flatten().map(|entry| entry.file_name().to_bytes().to_vec());
+    let size = |name: &[u8]| {
+        if sizes == Sizes::Unasked {
+            return 0;
+        }
+        fstatat(folder, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW).map_or(0, |stat| stat.st_size as u64)
+    };
+    Ok(names.filter(|name| retention::is_old(name)).map(|name| Old { size: size(&name), name }).collect())
+}
+
+/// Removes the oldest files until they are as large as that together; whether there were any.
+pub fn remove_oldest(folder: &OwnedFd, size: u64) -> nix::Result<bool> {
+    let oldest = retention::oldest(old_files(folder, Sizes::Asked)?, size);
+    remove(folder, &oldest)?;
+    Ok(!oldest.is_empty())
+}
+
+fn remove(folder: &OwnedFd, names: &[Vec<u8>]) -> nix::Result<()> {
+    for name in names {
+        match unlinkat(folder, OsStr::from_bytes(name), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! Full files go through a command.
+
+use super::{COMPLETE, INCOMPLETE, LogDirectory};
+use crate::hold::{Hold, Stop};
+use daemontools::sys::exec;
+use daemontools::sys::process::{self, duplicate_above, duplicate_to};
+use daemontools::tai64::Moment;
+use daemontools::{Fatal, Unable, report};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::signal::SigSet;
+use nix::sys::stat::fchmod;
+use nix::unistd::{Pid, UnlinkatFlags, fchdir, fsync, unlinkat};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// After a processor has failed.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What becomes of `previous`.
+pub enum Processing {
+    Running(Pid),
+    FailedUntil(Duration),
+}
+
+impl LogDirectory {
+    pub(super) fn process(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+        let Some(command) = self.settings.processor.clone() else {
+            return self.finish("previous", &self.settings.code.clone(), hold);
+        };
+        let path = self.settings.path.as_bytes();
+        let mask = hold.mask;
+        let pid = hold.insist("fork for processor in", &[path], || process::fork(|| self.run(&command, &mask)))?;
+        self.processing = Some(Processing::Running(pid));
+        Ok(())
+    }
+
+    /// In the child: `previous` in, `processed` out, `state` in as 4, `newstate` out as 5.
+    fn run(&self, command: &OsStr, mask: &SigSet) -> i32 {
+        let _ = mask.thread_set_mask();
+        let files = [
+            ("previous", OFlag::O_RDONLY, 0),
+            ("processed", OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC, 1),
+            ("state", OFlag::O_RDONLY | OFlag::O_CREAT, 4),
+            ("newstate", OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC, 5),
+        ];
+        // All are opened above the numbers they will have, and the folder is not needed any more, before one
+        // of them takes the place of something else.
+        let opened = files.map(|(name, flags, number)| {
+            let file = openat(&self.folder, name, flags | OFlag::O_CLOEXEC, INCOMPLETE);
+            (name, number, file.and_then(|file| duplicate_above(&file, 6)))
+        });
+        if let Err(errno) = fchdir(&self.folder) {
+            return Fatal::from(Unable::new("switch to", &self.settings.path, errno)).tell();
+        }
+        for (name, number, file) in opened {
+            if let Err(errno) = file.and_then(|file| duplicate_to(&file, number)) {
+                return Fatal::from(Unable::new("open", self.path_of(name), errno)).tell();
+            }
+        }
+        let argv = ["/bin/sh".into(), "-c".into(), command.to_os_string()];
+        Fatal::from(Unable::new("run", "/bin/sh", exec::exec(&argv, &[]))).tell()
+    }
+
+    /// Takes in that the processor has ended, if it was this process.
+    pub(super) fn processor_ended(&mut self, pid: Pid, status: i32, hold: &mut Hold) -> Result<(), Stop> {
+        match self.processing {
+            Some(Processing::Running(processor)) if processor == pid => {}
+            Some(Processing::Running(_) | Processing::FailedUntil(_)) | None => return Ok(()),
+        }
+        if status == 0 {
+            return self.take_result(hold);
+        }
+        let how: &[u8] = if status & 0x7f == 0 { b"processor failed in " } else { b"processor crashed in " };
+        report::warning(&[how, self.settings.path.as_bytes(), b", pausing"]);
+        self.processing = Some(Processing::FailedUntil(Moment::now().uptime + RETRY));
+        Ok(())
+    }
+
+    /// When the processor is to be tried again.
+    pub fn retry_at(&self) -> Option<Duration> {
+        match self.processing {
+            Some(Processing::FailedUntil(at)) => Some(at),
+            Some(Processing::Running(_)) | None => None,
+        }
+    }
+
+    /// Tries the processor again if it is time.
+    ///
+    /// # Errors
+    /// [`Stop`]: the next multilog tries.
+    pub fn retry(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+        if self.retry_at().is_some_and(|at| at <= Moment::now().uptime) { self.process(hold) } else { Ok(()) }
+    }
+
+    /// Whether a full file is being dealt with.
+    pub fn is_processing(&self) -> bool {
+        self.processing.is_some()
+    }
+
+    fn take_result(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+        let (path, folder) = (self.settings.path.as_bytes(), &self.folder);
+        for (name, mode) in [("newstate", INCOMPLETE), ("processed", COMPLETE)] {
+            let object: [&[u8]; 4] = [path, b"/", name.as_bytes(), b" to disk"];
+            hold.insist("write", &object, || {
+                let file = openat(folder, name, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC, INCOMPLETE)?;
+                fsync(&file)?;
+                fchmod(&file, mode)
+            })?;
+        }
+        // Left behind, it would be processed again, and its lines be there twice.
+        hold.insist("remove", &[path, b"/previous"], || {
+            match unlinkat(folder, "previous", UnlinkatFlags::NoRemoveDir) {
+                Err(Errno::ENOENT) => Ok(()),
+                removed => removed,
+            }
+        })?;
+        hold.insist("rename newstate to state in directory", &[path], || {
+            renameat(folder, "newstate", folder, "state")
+        })?;
+        self.processing = None;
+        self.finish("processed", &self.settings.code.clone(), hold)
+    }
+}

@@ -1,0 +1,253 @@
+//! Lines into the current file; when they are on the disk, and what becomes of them when it is full.
+
+use super::LogDirectory;
+use super::old;
+use crate::dropped::{Dropped, LONGEST_ACCOUNT};
+use crate::hold::{Hold, Stop};
+use crate::settings::{Directory, Durability, WhenFull};
+use crate::stamp::Stamper;
+use daemontools::report::{reason, warning};
+use daemontools::tai64::{self, Moment};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::fstatvfs;
+use nix::sys::uio::pread;
+use nix::unistd::{fdatasync, ftruncate, write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// Between two looks at how full the disk is.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Bytes of the longest stamp.
+const LONGEST_STAMP: usize = 40;
+
+/// The room on the disk.
+pub struct Space {
+    when_full: WhenFull,
+    reserve: u64,
+    /// When it is to be looked at again; it was found short.
+    look_at: Duration,
+    is_short: bool,
+    /// Lines that are to be told of.
+    dropped: Option<Dropped>,
+    /// When to try again to tell of them.
+    tell_at: Duration,
+}
+
+impl Space {
+    /// As it was set.
+    pub fn new(settings: &Directory) -> Space {
+        Space {
+            when_full: settings.when_full,
+            reserve: settings.reserve,
+            look_at: Duration::ZERO,
+            is_short: false,
+            dropped: None,
+            tell_at: Duration::ZERO,
+        }
+    }
+
+    /// Appends bytes; where it is so set the oldest files make room for them.
+    fn put(&mut self, folder: &OwnedFd, current: &OwnedFd, bytes: &[u8]) -> nix::Result<usize> {
+        if self.reserve > 0 {
+            self.look(folder)?;
+        }
+        self.making_room(folder, || write(current, bytes))
+    }
+
+    /// Does `act`; where it is so set the oldest file makes room for it.
+    pub(super) fn making_room<T>(&self, folder: &OwnedFd, mut act: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+        match act() {
+            // One at a time: not every disk has the room of a removed file at once.
+            Err(errno) if is_full(errno) && self.when_full == WhenFull::RemoveOldest => {
+                if old::remove_oldest(folder, 1)? { act() } else { Err(errno) }
+            }
+            done => done,
+        }
+    }
+
+    /// Whether others would have too little.
+    fn look(&mut self, folder: &OwnedFd) -> nix::Result<()> {
+        let now = Moment::now().uptime;
+        if now >= self.look_at {
+            self.look_at = now + LOOK_AGAIN;
+            let shortage = shortage(folder, self.reserve);
+            self.is_short = shortage > 0 && self.when_full != WhenFull::RemoveOldest;
+            if shortage > 0 && !self.is_short {
+                old::remove_oldest(folder, shortage)?;
+            }
+        }
+        if self.is_short { Err(Errno::ENOSPC) } else { Ok(()) }
+    }
+}
+
+impl LogDirectory {
+    /// Writes all of `bytes` to the current file, or drops lines of it where that is so set.
+    ///
+    /// # Errors
+    /// [`Stop`]: part of it may have been written.
+    pub fn write(&mut self, bytes: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+        match self.settings.when_full {
+            WhenFull::Block | WhenFull::RemoveOldest => self.write_all(bytes, hold)?,
+            WhenFull::Drop => self.write_or_drop(bytes, hold)?,
+        }
+        match self.settings.durability {
+            Durability::Rotation => Ok(()),
+            Durability::Line => self.sync(hold),
+            Durability::Within(time) => {
+                if self.sync_at.is_none() && self.size > self.synced {
+                    self.sync_at = Some(Moment::now().uptime.saturating_add(time));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn write_all(&mut self, mut bytes: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+        while !bytes.is_empty() {
+            let LogDirectory { settings, folder, current, space, .. } = self;
+            let object = [settings.path.as_bytes(), b"/current"];
+            let written = hold.insist("write to", &object, || space.put(folder, current, bytes))?;
+            self.size += written as u64;
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn write_or_drop(&mut self, mut bytes: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+        if let Some(mut dropped) = self.space.dropped.take() {
+            bytes = dropped.end_line(bytes);
+            if !self.tell(&dropped, bytes) {
+                dropped.add(bytes);
+                self.space.dropped = Some(dropped);
+                return Ok(());
+            }
+        }
+        let mut written = 0;
+        while written < bytes.len() {
+            let LogDirectory { settings, folder, current, space, .. } = self;
+            let object = [settings.path.as_bytes(), b"/current"];
+            let put = || match space.put(folder, current, &bytes[written..]) {
+                Err(errno) if is_full(errno) => Ok(Err(errno)),
+                other => other.map(Ok),
+            };
+            match hold.insist("write to", &object, put)? {
+                Ok(more) => written += more,
+                Err(errno) => {
+                    // Lines are written whole or not at all.
+                    let whole = memchr::memrchr(b'\n', &bytes[..written]).map_or(0, |at| at + 1);
+                    let end = (self.size + whole as u64) as i64;
+                    hold.insist("write to", &object, || ftruncate(&self.current, end))?;
+                    written = whole;
+                    self.begin_to_drop(&bytes[whole..], errno);
+                    break;
+                }
+            }
+        }
+        self.size += written as u64;
+        Ok(())
+    }
+
+    fn begin_to_drop(&mut self, bytes: &[u8], errno: Errno) {
+        let path = self.settings.path.as_bytes();
+        warning(&[b"unable to write to ", path, b"/current, dropping lines: ", reason(errno).as_bytes()]);
+        let mut dropped = Dropped::default();
+        dropped.add(bytes);
+        self.space.dropped = Some(dropped);
+        self.space.tell_at = Moment::now().uptime + LOOK_AGAIN;
+    }
+
+    /// Tells in the log and to standard error which lines were dropped, before `bytes` are written; false if there is
+    /// no room for that yet.
+    fn tell(&mut self, dropped: &Dropped, bytes: &[u8]) -> bool {
+        let now = Moment::now().uptime;
+        if now < self.space.tell_at {
+            return false;
+        }
+        self.space.tell_at = now + LOOK_AGAIN;
+        if dropped.is_within() {
+            return false;
+        }
+        let account = dropped.account();
+        let newline: &[u8] = if self.ends_in_a_line() { b"\n" } else { b"" };
+        let told = [newline, &self.stamp_like(bytes), b"multilog: warning: ", account.as_bytes(), b"\n"].concat();
+        if self.space.put(&self.folder, &self.current, &told) != Ok(told.len()) {
+            // Part of it may be there. What cannot be cut off now is cut off the next time.
+            let _ = ftruncate(&self.current, self.size as i64);
+            return false;
+        }
+        self.size += told.len() as u64;
+        self.tell_without_room(dropped);
+        true
+    }
+
+    fn tell_without_room(&self, dropped: &Dropped) {
+        warning(&[dropped.account().as_bytes(), b": ", self.settings.path.as_bytes()]);
+    }
+
+    /// Whether the current file's last line has no end: the rest of it was dropped.
+    fn ends_in_a_line(&self) -> bool {
+        let mut last = [b'\n'];
+        let Some(at) = self.size.checked_sub(1) else { return false };
+        let file = openat(&self.folder, "current", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+        file.and_then(|file| pread(&file, &mut last, at as i64)) == Ok(1) && last != *b"\n"
+    }
+
+    /// The stamp that these lines begin with; without lines, that of this moment.
+    fn stamp_like(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut stamper = Stamper::new(self.settings.stamp);
+        stamper.batch(tai64::now());
+        let now = stamper.stamp();
+        match memchr::memchr(b' ', bytes) {
+            Some(at) if !now.is_empty() && at < LONGEST_STAMP => bytes[..=at].to_vec(),
+            _ => now.to_vec(),
+        }
+    }
+
+    /// So much may be written beside the lines that are to be written.
+    pub(super) fn account_size(&self) -> usize {
+        if self.space.dropped.is_some() { LONGEST_STAMP + LONGEST_ACCOUNT } else { 0 }
+    }
+
+    /// When to try again to tell of dropped lines.
+    pub fn tell_at(&self) -> Option<Duration> {
+        self.space.dropped.as_ref().map(|_| self.space.tell_at)
+    }
+
+    /// Tells of dropped lines a last time, to standard error at least.
+    pub(super) fn tell_or_give_up(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+        self.space.tell_at = Duration::ZERO;
+        self.write(b"", hold)?;
+        self.give_up_telling();
+        Ok(())
+    }
+
+    /// Tells of dropped lines to standard error: nobody will know of them any more.
+    pub fn give_up_telling(&mut self) {
+        if let Some(dropped) = self.space.dropped.take() {
+            self.tell_without_room(&dropped);
+        }
+    }
+
+    /// What was written is on the disk then.
+    pub(super) fn sync(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+        if self.size > self.synced {
+            let (path, current) = (self.settings.path.as_bytes(), &self.current);
+            hold.insist("write", &[path, b"/current to disk"], || fdatasync(current))?;
+            self.synced = self.size;
+        }
+        self.sync_at = None;
+        Ok(())
+    }
+}
+
+fn is_full(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOSPC | Errno::EDQUOT)
+}
+
+/// How much less than the reserve is free.
+fn shortage(folder: &OwnedFd, reserve: u64) -> u64 {
+    fstatvfs(folder).map_or(0, |disk| reserve.saturating_sub(disk.blocks_available() * disk.fragment_size()))
+}

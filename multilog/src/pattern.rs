@@ -1,0 +1,173 @@
+//! Patterns of `+` and `-`: no I/O.
+
+use crate::script::{Dialect, Pattern, Sees};
+use daemontools::sys::fnmatch::fnmatch;
+use regex::bytes::{Regex, RegexBuilder};
+
+/// A regular expression may take so many bytes of memory; one that needs more is refused.
+const MOST_MEMORY: usize = 256 * 1024;
+
+/// A pattern, ready to be matched.
+#[derive(Debug)]
+pub struct Matcher {
+    kind: Kind,
+    sees: Sees,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Simple(Vec<u8>),
+    Fnmatch(Vec<u8>),
+    Regex(Box<Regex>),
+}
+
+impl Matcher {
+    /// Makes a pattern ready.
+    ///
+    /// # Errors
+    /// What is wrong with a regular expression, in a few words.
+    pub fn new(pattern: &Pattern) -> Result<Matcher, String> {
+        let kind = match pattern.dialect {
+            Dialect::Simple => Kind::Simple(pattern.text.clone()),
+            Dialect::Fnmatch => Kind::Fnmatch(pattern.text.clone()),
+            Dialect::Regex => Kind::Regex(Box::new(regex(&pattern.text)?)),
+        };
+        Ok(Matcher { kind, sees: pattern.sees })
+    }
+
+    /// Whether it matches a line that begins with a stamp of so many bytes.
+    pub fn matches(&self, line: &[u8], stamp: usize) -> bool {
+        let line = match self.sees {
+            Sees::All => line,
+            Sees::Text => &line[stamp..],
+        };
+        match &self.kind {
+            Kind::Simple(pattern) => matches(pattern, line),
+            Kind::Fnmatch(pattern) => fnmatch(pattern, line),
+            Kind::Regex(regex) => regex.is_match(line),
+        }
+    }
+}
+
+/// Bytes, not characters: there are no tables of Unicode behind it. Bytes that are not UTF-8 stand for
+/// themselves.
+fn regex(text: &[u8]) -> Result<Regex, String> {
+    let text: String = text.utf8_chunks().map(|chunk| chunk.valid().to_string() + &escaped(chunk.invalid())).collect();
+    let built = RegexBuilder::new(&text).unicode(false).size_limit(MOST_MEMORY).dfa_size_limit(MOST_MEMORY).build();
+    built.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => "it takes too much memory".to_string(),
+        // Several lines that end in the reason.
+        error => {
+            let text = error.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            last.strip_prefix("error: ").unwrap_or(last).to_string()
+        }
+    })
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
+}
+
+/// Whether `pattern` matches the whole of `line`, in daemontools' own way: `*` stands for everything up
+/// to the first occurrence of the character after it, and never goes back to look for another one. At
+/// the end of a pattern it stands for all the rest.
+///
+/// Source: daemontools 0.76; so `**` first looks for a star.
+pub fn matches(pattern: &[u8], line: &[u8]) -> bool {
+    let (mut pattern, mut line) = (pattern, line);
+    loop {
+        match (pattern, line) {
+            ([], []) => return true,
+            ([b'*'], _) => return true,
+            ([b'*', next, ..], _) => match memchr::memchr(*next, line) {
+                Some(at) => (pattern, line) = (&pattern[1..], &line[at..]),
+                None => return false,
+            },
+            ([wanted, rest @ ..], [found, after @ ..]) if wanted == found => (pattern, line) = (rest, after),
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn as_the_original_matches() {
+        let table: [(&str, &str, bool); 12] = [
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("*", "anything", true),
+            ("a*", "abc", true),
+            ("a*c", "abc", true),
+            ("a*c", "abcc", false),
+            ("*c", "acc", false),
+            ("* fatal: *", "@4000 fatal: x", true),
+            ("**", "ab", false),
+            ("**", "a*b", true),
+            ("a", "ab", false),
+        ];
+        for (pattern, line, expected) in table {
+            assert_eq!(matches(pattern.as_bytes(), line.as_bytes()), expected, "{pattern} on {line}");
+        }
+    }
+
+    fn regex_matches(pattern: &[u8], line: &[u8]) -> bool {
+        let pattern = Pattern { dialect: Dialect::Regex, sees: Sees::All, text: pattern.to_vec() };
+        Matcher::new(&pattern).unwrap().matches(line, 0)
+    }
+
+    #[test]
+    fn regular_expressions_are_searched_for_in_bytes() {
+        let table: [(&[u8], &[u8], bool); 10] = [
+            (b"", b"", true),
+            (b"err(or)?:", b"an err: here", true),
+            (b"^err", b"an err", false),
+            (b"[0-9]{3}$", b"HTTP 404", true),
+            (b"(?i)FATAL", b"fatal", true),
+            (b"a.c", b"a\xffc", true),
+            (b"a\0c", b"a\0c", true),
+            (b"\xff+$", b"\xff\xff", true),
+            ("é$".as_bytes(), "café".as_bytes(), true),
+            (b"\\w\\d\\s", b"a1 ", true),
+        ];
+        for (pattern, line, expected) in table {
+            assert_eq!(regex_matches(pattern, line), expected, "{}", pattern.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_regular_expression_is_said_in_a_few_words() {
+        let table = [("a(", "unclosed group"), ("*", "repetition operator missing expression")];
+        for (text, expected) in table {
+            assert_eq!(regex(text.as_bytes()).unwrap_err(), expected);
+        }
+        assert_eq!(regex(b"((a{99}){99}){99}").unwrap_err(), "it takes too much memory");
+    }
+
+    #[test]
+    fn a_pattern_may_leave_out_the_stamp() {
+        for (sees, line) in [(Sees::All, "12 ab"), (Sees::Text, "ab")] {
+            let text = line.as_bytes().to_vec();
+            let pattern = Matcher::new(&Pattern { dialect: Dialect::Simple, sees, text }).unwrap();
+            assert!(pattern.matches(b"12 ab", 3));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn without_a_star_it_is_equality(pattern in "[a-c]{0,4}", line in "[a-c]{0,4}") {
+            prop_assert_eq!(matches(pattern.as_bytes(), line.as_bytes()), pattern == line);
+        }
+
+        #[test]
+        fn a_star_at_the_end_takes_every_rest(start in "[a-c]{0,4}", rest in "[a-c]{0,9}") {
+            let (pattern, line) = (format!("{start}*"), format!("{start}{rest}"));
+            prop_assert!(matches(pattern.as_bytes(), line.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Which lines a place in a script can see, as far as its patterns tell. No I/O.
+
+use crate::script::{Dialect, Pattern, Sees, StampKind, Zone};
+
+/// What is selected at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reached {
+    /// Every line.
+    #[default]
+    All,
+    /// No line.
+    None,
+    /// Some lines perhaps.
+    Some,
+}
+
+/// Goes through a script's patterns.
+#[derive(Debug, Default)]
+pub struct Reach {
+    /// What is selected here.
+    pub state: Reached,
+}
+
+impl Reach {
+    /// A pattern that selects, or else deselects, lines of this stamp: what is wrong with it.
+    pub fn pattern(&mut self, selects: bool, pattern: &Pattern, stamp: Option<StampKind>) -> Vec<&'static str> {
+        let mut complaints = Vec::new();
+        let never = matches_none(pattern, stamp);
+        complaints.extend(never);
+        if pattern.dialect == Dialect::Simple && pattern.text.windows(2).any(|pair| pair == b"**") {
+            complaints.push("in a simple pattern the second of two stars is looked for in the line");
+        }
+        let all = matches_all(pattern);
+        self.state = match (self.state, selects) {
+            (Reached::All, true) => {
+                complaints.push("all lines are selected here already, so it does nothing");
+                Reached::All
+            }
+            (Reached::None, false) => {
+                complaints.push("no line is selected here, so it does nothing");
+                Reached::None
+            }
+            (state, _) if never.is_some() => state,
+            (_, true) if all => Reached::All,
+            (_, false) if all => Reached::None,
+            _ => Reached::Some,
+        };
+        complaints
+    }
+
+    /// A rate limit; what was selected before.
+    pub fn limit(&mut self) -> Reached {
+        let before = self.state;
+        if before == Reached::All {
+            self.state = Reached::Some;
+        }
+        before
+    }
+}
+
+/// Whether it is plain that every line matches.
+pub fn matches_all(pattern: &Pattern) -> bool {
+    match pattern.dialect {
+        Dialect::Simple => pattern.text == b"*",
+        Dialect::Fnmatch => !pattern.text.is_empty() && pattern.text.iter().all(|byte| *byte == b'*'),
+        Dialect::Regex => matches!(&pattern.text[..], b"" | b"^" | b"$" | b".*" | b"^.*" | b".*$" | b"^.*$"),
+    }
+}
+
+/// Why it is plain that no line matches.
+fn matches_none(pattern: &Pattern, stamp: Option<StampKind>) -> Option<&'static str> {
+    let start = literal_start(pattern);
+    if pattern.dialect != Dialect::Regex && pattern.text.contains(&b'\n') {
+        return Some("it can never match, as no line contains a newline");
+    }
+    if pattern.dialect == Dialect::Fnmatch && pattern.text.ends_with(b"\\") && !pattern.text.ends_with(b"\\\\") {
+        return Some("it can never match, as it ends in a backslash");
+    }
+    if start.is_some_and(|(text, _)| text.len() > crate::steps::SEEN) {
+        return Some("it can never match, as only 1000 bytes of a line are looked at");
+    }
+    let stamp = stamp.filter(|_| pattern.sees == Sees::All)?;
+    start.filter(|start| !can_begin(stamp, *start)).map(|_| "it can never match, as each line begins with its stamp")
+}
+
+/// The bytes that a line must begin with, and whether it must end there.
+fn literal_start(pattern: &Pattern) -> Option<(&[u8], bool)> {
+    let until = |text: &'static [u8]| {
+        let end = pattern.text.iter().position(|byte| text.contains(byte));
+        Some((&pattern.text[..end.unwrap_or(pattern.text.len())], end.is_none()))
+    };
+    match pattern.dialect {
+        Dialect::Simple => until(b"*"),
+        Dialect::Fnmatch => until(b"*?[\\"),
+        Dialect::Regex if pattern.text.contains(&b'|') => None,
+        Dialect::Regex => {
+            let text = pattern.text.strip_prefix(b"^")?;
+            let end = text.iter().position(|byte| b".+*?()|[]{}^$\\ #".contains(byte)).unwrap_or(text.len());
+            // What comes before a repetition may be missing.
+            let repeated = text.get(end).is_some_and(|byte| b"*?{".contains(byte));
+            Some((&text[..end.saturating_sub(usize::from(repeated))], false))
+        }
+    }
+}
+
+/// Whether a line with such a stamp can begin so.
+fn can_begin(stamp: StampKind, (start, must_end): (&[u8], bool)) -> bool {
+    // A digit stands for any; x for a hexadecimal one; a sign for either.
+    let shape: &[u8] = match stamp {
+        StampKind::None => b"",
+        StampKind::Tai64n => b"@xxxxxxxxxxxxxxxxxxxxxxxx ",
+        // As long as seconds have ten digits.
+        StampKind::Unix => b"0000000000.000000 ",
+        StampKind::Iso(Zone::Utc) => b"0000-00-00T00:00:00.000000Z ",
+        StampKind::Iso(Zone::Local) => b"0000-00-00T00:00:00.000000+00:00 ",
+    };
+    let fits = |(shape, byte): (&u8, &u8)| match shape {
+        b'x' => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),
+        b'0' => byte.is_ascii_digit(),
+        b'+' => matches!(byte, b'+' | b'-'),
+        other => byte == other,
+    };
+    shape.iter().zip(start).all(fits) && !(must_end && start.len() < shape.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_that_cannot_match_stamped_lines_are_found() {
+        let t = Some(StampKind::Tai64n);
+        let iso = Some(StampKind::Iso(Zone::Local));
+        let table = [
+            (Dialect::Simple, "fatal*", t, true),
+            (Dialect::Simple, "fatal*", None, false),
+            (Dialect::Simple, "*fatal*", t, false),
+            (Dialect::Simple, "", t, true),
+            (Dialect::Simple, "@4*", t, false),
+            (Dialect::Simple, "@4", t, true),
+            (Dialect::Simple, "@4g*", t, true),
+            (Dialect::Simple, "@400000000000000000000000 a", t, false),
+            (Dialect::Fnmatch, "fatal*", t, true),
+            (Dialect::Fnmatch, "?*", t, false),
+            (Dialect::Fnmatch, "a\\", None, true),
+            (Dialect::Regex, "^fatal", t, true),
+            (Dialect::Regex, "^a?@", t, false),
+            (Dialect::Regex, "^a|b", t, false),
+            (Dialect::Regex, "^a*", t, false),
+            (Dialect::Regex, "^ab*", t, true),
+            (Dialect::Regex, "fatal", t, false),
+            (Dialect::Simple, "2026-11-21T06:53:07.123456-01:00 *", iso, false),
+            (Dialect::Simple, "2026-11-21 06:*", iso, true),
+            (Dialect::Simple, "a\nb", None, true),
+        ];
+        for (dialect, text, stamp, expected) in table {
+            let pattern = Pattern { dialect, sees: Sees::All, text: text.into() };
+            assert_eq!(matches_none(&pattern, stamp).is_some(), expected, "{text}");
+            let pattern = Pattern { sees: Sees::Text, ..pattern };
+            assert_eq!(matches_none(&pattern, stamp).is_some(), matches_none(&pattern, None).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_match_everything_are_known() {
+        for (dialect, text) in [(Dialect::Simple, "*"), (Dialect::Fnmatch, "**"), (Dialect::Regex, ".*")] {
+            let pattern = Pattern { dialect, sees: Sees::All, text: text.into() };
+            assert!(matches_all(&pattern), "{text}");
+        }
+        assert!(!matches_all(&Pattern { dialect: Dialect::Simple, sees: Sees::All, text: b"**".to_vec() }));
+    }
+}

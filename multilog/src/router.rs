@@ -1,0 +1,459 @@
+//! What goes where: lines in, bytes for each log directory out. No I/O and no clock.
+
+use crate::script::{Script, StampKind};
+use crate::stamp::Stamper;
+use crate::steps::{Aside, Destinations, Head, OUTPUT, SEEN, Steps};
+use crate::syslog::Identity;
+use daemontools::tai64::Moment;
+use std::time::Duration;
+
+/// A file within so many bytes of its size is full at the end of a line.
+const NEARLY_FULL: u64 = 2000;
+/// So much is taken at a time: with stamps it is to fit into the cache, and into little memory though lines are empty.
+const MOST_TAKEN: usize = 64 * 1024;
+/// What lines leave aside is dealt with when it is so much.
+const MOST_ASIDE: usize = 128 * 1024;
+
+/// Where in a line the input stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// At the beginning of one.
+    Fresh,
+    /// In the middle of a long one, which goes there.
+    Within(Destinations),
+}
+
+/// Whether there may be more input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// There may.
+    Open,
+    /// There is none.
+    Ended,
+}
+
+/// What is to be written to a log directory, and how much its current file takes.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Not yet written.
+    pub pending: Vec<u8>,
+    /// Of the current file, once all is written.
+    pub size: u64,
+    /// Full at so many bytes.
+    pub limit: u64,
+}
+
+impl Output {
+    fn add(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+        self.size += bytes.len() as u64;
+    }
+
+    fn room(&self) -> usize {
+        usize::try_from(self.limit.saturating_sub(self.size)).unwrap_or(usize::MAX)
+    }
+
+    fn is_full(&self, line: Line) -> bool {
+        is_full(self.size, self.limit, line)
+    }
+}
+
+/// Whether a file of so many bytes is to be replaced by a new one: at the end of a line a little early.
+pub fn is_full(size: u64, limit: u64, line: Line) -> bool {
+    let margin = if line == Line::Fresh { NEARLY_FULL } else { 0 };
+    size > 0 && size + margin >= limit
+}
+
+/// Sends lines where the script wants them.
+pub struct Router {
+    steps: Steps,
+    is_plain: bool,
+    is_selective: bool,
+    only_selects: bool,
+    needs_clock: bool,
+    stamper: Stamper,
+    /// Where the input stands.
+    pub line: Line,
+    head: Vec<u8>,
+}
+
+impl Router {
+    /// One for this script, at the beginning of a line.
+    pub fn new(script: &Script, identity: &Identity) -> Router {
+        let steps = Steps::new(script, identity);
+        Router {
+            is_plain: script.is_plain(),
+            is_selective: !script.only_writes(),
+            only_selects: steps.only_selects(),
+            needs_clock: script.stamp != StampKind::None || steps.need_clock(),
+            stamper: Stamper::new(script.stamp),
+            line: Line::Fresh,
+            head: Vec::with_capacity(SEEN + 1),
+            steps,
+        }
+    }
+
+    /// Goes on in a line, as far as the script knows its destinations.
+    pub fn resume(&mut self, line: Line) {
+        self.line = match line {
+            Line::Fresh => Line::Fresh,
+            Line::Within(to) => Line::Within(to & self.steps.destinations()),
+        };
+    }
+
+    /// Lines that come next came at `now`.
+    pub fn batch(&mut self, now: Moment) {
+        self.stamper.batch(now.label);
+        self.steps.now = now.uptime;
+    }
+
+    /// Whether somebody must read the clock.
+    pub fn needs_clock(&self) -> bool {
+        self.needs_clock
+    }
+
+    /// When there will be something to say without any input.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.steps.deadline().filter(|_| self.line == Line::Fresh)
+    }
+
+    /// How much of the beginning of `data` may go to every directory as it is, in one piece: whole lines, up
+    /// to where a file is full. 0: it must be looked at.
+    pub fn plain_part(&self, data: &[u8], outputs: &[Output]) -> usize {
+        if !self.is_plain || self.line != Line::Fresh {
+            return 0;
+        }
+        let whole = memchr::memrchr(b'\n', data).map_or(0, |at| at + 1);
+        let room = outputs.iter().map(Output::room).min().unwrap_or(usize::MAX);
+        let free = room.saturating_sub(NEARLY_FULL as usize);
+        if whole <= free {
+            return whole;
+        }
+        // The line that is the first to come near the size is the last of its file.
+        let end =
+            memchr::memchr(b'\n', &data[free.saturating_sub(1)..whole]).map_or(0, |at| free.saturating_sub(1) + at + 1);
+        if end <= room { end } else { 0 }
+    }
+
+    /// Takes lines off the beginning of `data` until it is used up, or the rest is the beginning of a
+    /// line that may matter as a whole, or a file is full. How many bytes were taken.
+    pub fn take(&mut self, data: &[u8], input: Input, outputs: &mut [Output], aside: &mut Aside) -> usize {
+        let (data, input) = match data.get(..MOST_TAKEN) {
+            Some(part) if part.len() < data.len() => (part, Input::Open),
+            _ => (data, input),
+        };
+        let mut taken =
+            if self.is_selective { self.select_lines(data, outputs, aside) } else { self.stamp_lines(data, outputs) };
+        while aside.size() < MOST_ASIDE && !outputs.iter().any(|output| output.is_full(self.line)) {
+            if self.line == Line::Fresh && self.tell_suppressed(self.steps.now, outputs, aside) {
+                continue;
+            }
+            let rest = &data[taken..];
+            if rest.is_empty() {
+                break;
+            }
+            let used = match self.line {
+                Line::Fresh => self.begin_line(rest, input, outputs, aside),
+                Line::Within(to) => self.go_on(rest, to, outputs, aside),
+            };
+            if used == 0 {
+                break;
+            }
+            taken += used;
+        }
+        taken
+    }
+
+    /// The usual script of a stamp and directories, in a tighter loop: whole lines that are not long.
+    fn stamp_lines(&mut self, data: &[u8], outputs: &mut [Output]) -> usize {
+        if self.line != Line::Fresh || outputs.iter().any(|output| output.is_full(Line::Fresh)) {
+            return 0;
+        }
+        let mut taken = 0;
+        for newline in memchr::memchr_iter(b'\n', data) {
+            let line = &data[taken..=newline];
+            if line.len() > SEEN / 2 {
+                break;
+            }
+            let stamp = self.stamper.stamp();
+            let mut full = false;
+            for output in outputs.iter_mut() {
+                output.add(stamp);
+                output.add(line);
+                full |= output.is_full(Line::Fresh);
+            }
+            taken = newline + 1;
+            if full {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// The same where patterns select: a line is stamped where the first directory will have it, and taken
+    /// back if it is not wanted there.
+    fn select_lines(&mut self, data: &[u8], outputs: &mut [Output], aside: &mut Aside) -> usize {
+        let full = |outputs: &[Output]| outputs.iter().any(|output| output.is_full(Line::Fresh));
+        let mut taken = 0;
+        if !self.only_selects || self.line != Line::Fresh || full(outputs) {
+            return 0;
+        }
+        for newline in memchr::memchr_iter(b'\n', data) {
+            let Some((first, others)) = outputs.split_first_mut() else { return 0 };
+            let line = &data[taken..=newline];
+            if line.len() > SEEN / 2 {
+                break;
+            }
+            let begin = first.pending.len();
+            let stamp = self.stamper.stamp();
+            first.pending.extend_from_slice(stamp);
+            first.pending.extend_from_slice(line);
+            let written = &first.pending[begin..];
+            let time = self.stamper.last();
+            let bytes = &written[..written.len() - 1];
+            let head = Head { bytes, stamp: written.len() - line.len(), goes_on: false, time };
+            let to = self.steps.judge(0, &head, aside);
+            each(to >> 1, others, |_, output| output.add(written));
+            if to & 1 == 1 {
+                first.size += written.len() as u64;
+            } else {
+                first.pending.truncate(begin);
+            }
+            taken = newline + 1;
+            if to != 0 && full(outputs) {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Ends a line that the input broke off, and tells of all that was suppressed.
+    pub fn end(&mut self, outputs: &mut [Output], aside: &mut Aside) {
+        if let Line::Within(to) = std::mem::replace(&mut self.line, Line::Fresh) {
+            put(to, b"\n", outputs, aside);
+        }
+        while self.tell_suppressed(Duration::MAX, outputs, aside) {}
+    }
+
+    fn begin_line(&mut self, rest: &[u8], input: Input, outputs: &mut [Output], aside: &mut Aside) -> usize {
+        let newline = memchr::memchr(b'\n', rest);
+        let length = newline.unwrap_or(rest.len());
+        if newline.is_none() && length < SEEN && input == Input::Open {
+            return 0;
+        }
+        self.head.clear();
+        self.head.extend_from_slice(self.stamper.stamp());
+        let stamp = self.head.len();
+        let seen = length.min(SEEN - stamp);
+        self.head.extend_from_slice(&rest[..seen]);
+        let goes_on = seen < length || newline.is_none() && input == Input::Open;
+        let to = self.put_head(0, (stamp, goes_on), outputs, aside);
+        if goes_on {
+            self.line = Line::Within(to);
+            return seen;
+        }
+        length + usize::from(newline.is_some())
+    }
+
+    /// Does the script to the line in `head`, whose stamp is so long, from a step on.
+    fn put_head(
+        &mut self,
+        from: usize,
+        (stamp, goes_on): (usize, bool),
+        outputs: &mut [Output],
+        aside: &mut Aside,
+    ) -> Destinations {
+        let head = Head { bytes: &self.head, stamp, goes_on, time: self.stamper.last() };
+        let to = self.steps.judge(from, &head, aside);
+        each(to, outputs, |number, output| {
+            output.add(&self.head[..stamp]);
+            output.add(self.steps.prefix(number));
+            output.add(&self.head[stamp..]);
+            output.add(if goes_on { b"" } else { b"\n" });
+        });
+        to
+    }
+
+    /// A line of our own where a rate limit has suppressed some, if its time has come.
+    fn tell_suppressed(&mut self, now: Duration, outputs: &mut [Output], aside: &mut Aside) -> bool {
+        let Some((count, next)) = self.steps.take_suppressed(now) else { return false };
+        self.head.clear();
+        self.head.extend_from_slice(self.stamper.stamp());
+        let stamp = self.head.len();
+        let lines = if count == 1 { "line" } else { "lines" };
+        self.head.extend_from_slice(format!("multilog: {count} {lines} suppressed").as_bytes());
+        self.put_head(next, (stamp, false), outputs, aside);
+        true
+    }
+
+    /// The rest of a long line is not kept here, so that a line may have any length; it is cut where
+    /// a file is full.
+    fn go_on(&mut self, rest: &[u8], to: Destinations, outputs: &mut [Output], aside: &mut Aside) -> usize {
+        let mut room = rest.len();
+        each(to, outputs, |_, output| room = room.min(output.room()));
+        let newline = memchr::memchr(b'\n', rest);
+        let piece = &rest[..newline.map_or(rest.len(), |at| at + 1).min(room)];
+        put(to, piece, outputs, aside);
+        if piece.ends_with(b"\n") {
+            self.line = Line::Fresh;
+        }
+        piece.len()
+    }
+}
+
+fn put(to: Destinations, bytes: &[u8], outputs: &mut [Output], aside: &mut Aside) {
+    each(to, outputs, |_, output| output.add(bytes));
+    if to & OUTPUT != 0 {
+        aside.lines.extend_from_slice(bytes);
+    }
+}
+
+fn each(set: Destinations, outputs: &mut [Output], mut act: impl FnMut(usize, &mut Output)) {
+    let chosen = outputs.iter_mut().enumerate().filter(|(number, _)| set >> number & 1 == 1);
+    chosen.for_each(|(number, output)| act(number, output));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use daemontools::tai64::{Tai64, Tai64N};
+    use proptest::prelude::*;
+    use std::ffi::OsString;
+
+    fn route(script: &[&str], pieces: &[&[u8]], limit: u64) -> (Vec<Vec<u8>>, Aside) {
+        let script = Script::parse(script.iter().map(OsString::from));
+        let mut router = Router::new(&script, &Identity::default());
+        router.batch(Moment { uptime: Duration::ZERO, label: Tai64N(Tai64(0x4000_0000_0000_000a), 0) });
+        let mut outputs: Vec<Output> =
+            script.directories.iter().map(|_| Output { limit, ..Output::default() }).collect();
+        let mut files = vec![Vec::new()];
+        let (mut aside, mut data) = (Aside::new(9), Vec::new());
+        for (index, piece) in pieces.iter().enumerate() {
+            data.extend_from_slice(piece);
+            let input = if index + 1 == pieces.len() { Input::Ended } else { Input::Open };
+            loop {
+                let plain = router.plain_part(&data, &outputs);
+                let taken = if plain > 0 {
+                    outputs.iter_mut().for_each(|output| output.add(&data[..plain]));
+                    plain
+                } else {
+                    router.take(&data, input, &mut outputs, &mut aside)
+                };
+                data.drain(..taken);
+                if outputs.first().is_some_and(|output| output.is_full(router.line)) {
+                    files.last_mut().unwrap().append(&mut outputs[0].pending);
+                    outputs[0].size = 0;
+                    files.push(Vec::new());
+                } else if taken == 0 {
+                    break;
+                }
+            }
+        }
+        router.end(&mut outputs, &mut aside);
+        if let Some(output) = outputs.first_mut() {
+            files.last_mut().unwrap().append(&mut output.pending);
+        }
+        (files, aside)
+    }
+
+    #[test]
+    fn lines_are_selected_stamp_and_all() {
+        let (files, _) = route(&["t", "-*", "+* b*", "./d"], &[b"a\nb1\nb2\n"], 99999);
+        assert_eq!(files, [b"@400000000000000a00000001 b1\n@400000000000000a00000002 b2\n"]);
+    }
+
+    #[test]
+    fn prefixes_stand_behind_stamps_and_no_pattern_sees_them() {
+        let script = ["T", "x", "p[web] ", "-*web*", "-b", "./d", "p", "o", "p> ", "e", "u/dev/log"];
+        let (files, aside) = route(&script, &[b"a\nb\n"], 99999);
+        assert_eq!(files, [b"0.000000 [web] a\n"]);
+        assert_eq!((&aside.lines[..], &aside.alerts[..]), (&b"0.000000 a\n"[..], &b"0.000000 > a\n"[..]));
+        assert_eq!(aside.messages[0], b"<30>1 1970-01-01T00:00:00.000000Z - - - - - > a\n");
+    }
+
+    #[test]
+    fn of_a_long_line_everybody_gets_what_he_is_told() {
+        let long = [b'x'; 2500];
+        let (files, aside) = route(&["p> ", "./d", "o", "p! ", "o", "u/dev/log"], &[&long, b"y\nz\n"], 99999);
+        assert_eq!(files, [[b"> ", &long[..], b"y\n> z\n"].concat()]);
+        assert_eq!(aside.lines, [b"> ", &long[..], b"y\n> z\n! z\n"].concat());
+        let messages: Vec<&[u8]> = aside.messages[0].split_inclusive(|byte| *byte == b'\n').collect();
+        assert!(messages[0].ends_with(&[b"! ", &long[..1000], b"...\n"].concat()) && messages[1].ends_with(b"! z\n"));
+    }
+
+    #[test]
+    fn what_a_limit_suppresses_is_told_to_the_actions_after_it() {
+        let (files, aside) = route(&["-c", "o", "l2/1s", "p> ", "./d", "-*s*", "e"], &[b"a\nb\nc\nd\ne\n"], 99999);
+        assert_eq!(files, [b"> a\n> b\n> multilog: 2 lines suppressed\n"]);
+        assert_eq!((&aside.lines[..], &aside.alerts[..]), (&b"a\nb\nd\ne\n"[..], &b"> a\n> b\n"[..]));
+    }
+
+    #[test]
+    fn once_its_window_is_over_a_limit_tells_without_input() {
+        let script = Script::parse(["l0/1s", "o"].iter().map(OsString::from));
+        let mut router = Router::new(&script, &Identity::default());
+        let mut aside = Aside::default();
+        let at = |seconds| Moment { uptime: Duration::from_secs(seconds), ..Moment::ZERO };
+        router.batch(at(5));
+        router.take(b"a\n", Input::Open, &mut [], &mut aside);
+        assert_eq!((router.deadline(), aside.is_empty()), (Some(Duration::from_secs(6)), true));
+        router.batch(at(6));
+        router.take(b"", Input::Open, &mut [], &mut aside);
+        assert_eq!((router.deadline(), &aside.lines[..]), (None, &b"multilog: 1 line suppressed\n"[..]));
+    }
+
+    #[test]
+    fn a_line_is_resumed_where_this_script_has_a_place_for_it() {
+        let script = Script::parse(["./d"].iter().map(OsString::from));
+        let mut router = Router::new(&script, &Identity::default());
+        router.resume(Line::Within(u64::MAX));
+        assert_eq!(router.line, Line::Within(1));
+    }
+
+    #[test]
+    fn a_line_waits_for_its_end_unless_it_is_long() {
+        let long = [b'x'; 1500];
+        let (files, _) = route(&["-y*", "./d"], &[b"ab", b"c\n", &long, b"yy\nz"], 99999);
+        assert_eq!(files, [[b"abc\n", &long[..], b"yy\nz\n"].concat()]);
+    }
+
+    #[test]
+    fn alerts_show_two_hundred_bytes() {
+        let (_, aside) = route(&["e"], &[&[b'x'; 200], b"\n", &[b'y'; 201], b"\n"], 99999);
+        assert_eq!(aside.alerts, [&[b'x'; 200][..], b"\n", &[b'y'; 200], b"...\n"].concat());
+    }
+
+    #[test]
+    fn a_status_is_the_last_line_and_blank_lines_up_to_1001_bytes() {
+        let (_, aside) = route(&["=f"], &[b"first one\nlast\n"], 99999);
+        assert_eq!(aside.statuses[0].1.len(), 1001);
+        assert_eq!(aside.statuses[0].1.trim_ascii_end(), b"last");
+    }
+
+    fn lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        proptest::collection::vec(proptest::collection::vec(prop::sample::select(&b"ab\n"[..]), 0..3000), 1..6)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// However the input is cut, whatever looks at it: nothing is lost, added or moved, and no
+        /// file is longer than its size.
+        #[test]
+        fn bytes_go_through_unchanged(pieces in lines(), limit in 4096u64..9000) {
+            let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+            let mut expected = pieces.concat();
+            if !expected.is_empty() && !expected.ends_with(b"\n") {
+                expected.push(b'\n');
+            }
+            for script in [&["./d"][..], &["-z", "./d"], &["e", "./d"], &["p", "./d", "o"]] {
+                let (files, aside) = route(script, &pieces, limit);
+                prop_assert_eq!(files.concat(), expected.clone());
+                prop_assert!(aside.lines.is_empty() || aside.lines == expected);
+                for file in &files {
+                    prop_assert!(file.len() as u64 <= limit + 1);
+                }
+            }
+        }
+    }
+}

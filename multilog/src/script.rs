@@ -1,0 +1,286 @@
+//! A script: multilog's arguments, taken as actions. No I/O.
+
+use crate::limit::Rate;
+use crate::pattern::Matcher;
+use crate::settings::{Directory, Refused};
+use crate::syslog::Target;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+/// What is put in front of each line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StampKind {
+    /// Nothing.
+    None,
+    /// `t`: `@`, 24 digits, a blank.
+    Tai64n,
+    /// `T`: seconds since 1970, a point, microseconds, a blank.
+    Unix,
+    /// `I`, `L`: date and time to microseconds as ISO 8601 has it, a blank.
+    Iso(Zone),
+}
+
+/// Whose clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zone {
+    /// Everybody's.
+    Utc,
+    /// That of $TZ.
+    Local,
+}
+
+/// How the patterns that follow are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// daemontools' own.
+    Simple,
+    /// `F`: as fnmatch(3).
+    Fnmatch,
+    /// `R`: regular expressions, searched for.
+    Regex,
+}
+
+/// What of a line the patterns that follow look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sees {
+    /// Its stamp and its text.
+    All,
+    /// `x`: its text alone.
+    Text,
+}
+
+/// What `+` and `-` look for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// How it is read.
+    pub dialect: Dialect,
+    /// What it looks at.
+    pub sees: Sees,
+    /// As it is written.
+    pub text: Vec<u8>,
+}
+
+/// One action, done to each line in turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// `+`: selects the line if it matches.
+    Select(Pattern),
+    /// `-`: deselects it if it matches.
+    Deselect(Pattern),
+    /// `e`: selected lines go to standard error, their first 200 bytes.
+    Alert,
+    /// `=`: this file shows the last selected line.
+    Status(OsString),
+    /// `.` or `/`: selected lines go to the log directory of this number.
+    Log(usize),
+    /// `o`: selected lines go to standard output.
+    Output,
+    /// `u`: selected lines go to syslog, their first 1000 bytes.
+    Syslog(Target),
+    /// `p`: where later actions write lines, this is in front, behind the stamp.
+    Prefix(Vec<u8>),
+    /// `l`: deselects lines that are too many.
+    Limit(Rate),
+}
+
+/// An action that cannot be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// As it is written.
+    pub action: OsString,
+    /// In a few words.
+    pub reason: String,
+}
+
+/// All that multilog is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// What comes in front of each line.
+    pub stamp: StampKind,
+    /// What is done to it, in order.
+    pub actions: Vec<Action>,
+    /// The log directories that actions speak of by number.
+    pub directories: Vec<Directory>,
+    /// What is left out. The original's actions are never among them.
+    pub complaints: Vec<Complaint>,
+}
+
+/// Bytes of a prefix: what a line takes must stay well below what a file has to spare at its end.
+const LONGEST_PREFIX: usize = 255;
+
+/// What an argument says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// The stamp, in the first place; elsewhere it means nothing.
+    Stamp(StampKind),
+    /// An action on lines.
+    Action(Action),
+    /// An action: a log directory, with all that was set for it.
+    Directory(Directory),
+    /// How patterns that follow are read.
+    Dialect(Dialect),
+    /// What they look at.
+    Sees(Sees),
+    /// A setting of this letter for directories that follow.
+    Setting(u8),
+    /// An action that cannot be done, and why.
+    Malformed(String),
+    /// A setting that sets nothing, and why.
+    Unset(&'static str),
+    /// Nothing.
+    Unknown,
+}
+
+/// Reads a script word by word: each may change what later ones mean.
+#[derive(Debug)]
+pub struct Reader {
+    dialect: Dialect,
+    sees: Sees,
+    /// Those that the next directory will have.
+    pub settings: Directory,
+}
+
+impl Default for Reader {
+    fn default() -> Reader {
+        Reader { dialect: Dialect::Simple, sees: Sees::All, settings: Directory::default() }
+    }
+}
+
+impl Reader {
+    /// What an argument says.
+    pub fn read(&mut self, argument: &OsStr) -> Word {
+        let Some((letter, rest)) = argument.as_bytes().split_first() else { return Word::Unknown };
+        match letter {
+            b't' => Word::Stamp(StampKind::Tai64n),
+            b'T' => Word::Stamp(StampKind::Unix),
+            b'I' => Word::Stamp(StampKind::Iso(Zone::Utc)),
+            b'L' => Word::Stamp(StampKind::Iso(Zone::Local)),
+            b'+' => self.pattern(rest).map_or_else(Word::Malformed, |pattern| Word::Action(Action::Select(pattern))),
+            b'-' => self.pattern(rest).map_or_else(Word::Malformed, |pattern| Word::Action(Action::Deselect(pattern))),
+            b'e' => Word::Action(Action::Alert),
+            b'=' => Word::Action(Action::Status(OsStr::from_bytes(rest).into())),
+            b'o' => Word::Action(Action::Output),
+            b'l' => action(Rate::parse(rest).map(Action::Limit)),
+            b'u' => action(Target::parse(rest).map(Action::Syslog)),
+            b'p' => action(prefix(rest).map(Action::Prefix)),
+            b'F' => self.set_dialect(Dialect::Fnmatch),
+            b'S' => self.set_dialect(Dialect::Simple),
+            b'R' => self.set_dialect(Dialect::Regex),
+            b'x' => self.set_sight(Sees::Text),
+            b'X' => self.set_sight(Sees::All),
+            b'.' | b'/' => Word::Directory(Directory { path: argument.to_os_string(), ..self.settings.clone() }),
+            _ => match self.settings.set(*letter, rest) {
+                Ok(()) => Word::Setting(*letter),
+                Err(Refused::Malformed(reason)) => Word::Unset(reason),
+                Err(Refused::Unknown) => Word::Unknown,
+            },
+        }
+    }
+
+    fn pattern(&self, text: &[u8]) -> Result<Pattern, String> {
+        let pattern = Pattern { dialect: self.dialect, sees: self.sees, text: text.to_vec() };
+        Matcher::new(&pattern).map(|_| pattern)
+    }
+
+    fn set_dialect(&mut self, dialect: Dialect) -> Word {
+        self.dialect = dialect;
+        Word::Dialect(dialect)
+    }
+
+    fn set_sight(&mut self, sees: Sees) -> Word {
+        self.sees = sees;
+        Word::Sees(sees)
+    }
+}
+
+fn action(read: Result<Action, &'static str>) -> Word {
+    read.map_or_else(|reason| Word::Malformed(reason.to_string()), Word::Action)
+}
+
+fn prefix(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    match text {
+        text if text.len() > LONGEST_PREFIX => Err("longer than 255 bytes"),
+        text if text.contains(&b'\n') => Err("more than one line"),
+        text => Ok(text.to_vec()),
+    }
+}
+
+impl Script {
+    /// Takes the arguments one after the other; settings count for the directories after them. What
+    /// means nothing is ignored, as the original does.
+    pub fn parse(arguments: impl Iterator<Item = OsString>) -> Script {
+        let mut script =
+            Script { stamp: StampKind::None, actions: Vec::new(), directories: Vec::new(), complaints: Vec::new() };
+        let mut reader = Reader::default();
+        for (index, argument) in arguments.enumerate() {
+            match reader.read(&argument) {
+                Word::Stamp(stamp) if index == 0 => script.stamp = stamp,
+                Word::Action(action) => script.actions.push(action),
+                Word::Directory(directory) => {
+                    script.actions.push(Action::Log(script.directories.len()));
+                    script.directories.push(Directory { stamp: script.stamp, ..directory });
+                }
+                Word::Malformed(reason) => script.complaints.push(Complaint { action: argument, reason }),
+                // The original has never heard of these settings: it says nothing either.
+                Word::Unset(_) => {}
+                Word::Stamp(_) | Word::Dialect(_) | Word::Sees(_) | Word::Setting(_) | Word::Unknown => {}
+            }
+        }
+        script
+    }
+
+    /// Whether each line goes to the directories as it is, so that nobody need look at it.
+    pub fn is_plain(&self) -> bool {
+        self.stamp == StampKind::None && self.only_writes()
+    }
+
+    /// Whether each line goes to every directory, and nowhere else.
+    pub fn only_writes(&self) -> bool {
+        self.actions.iter().all(|action| matches!(action, Action::Log(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(script: &str) -> Script {
+        Script::parse(script.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn settings_count_for_later_directories() {
+        let set: Vec<_> = parsed("./a s5000 ./b n3 ./c").directories.iter().map(|d| (d.size, d.count)).collect();
+        assert_eq!(set, [(99999, 10), (5000, 10), (5000, 3)]);
+    }
+
+    #[test]
+    fn a_stamp_counts_only_in_the_first_place() {
+        assert_eq!(parsed("t ./a").stamp, StampKind::Tai64n);
+        assert_eq!(parsed("T ./a").stamp, StampKind::Unix);
+        assert_eq!(parsed("./a t").stamp, StampKind::None);
+    }
+
+    #[test]
+    fn what_means_nothing_is_ignored() {
+        assert_eq!(parsed("zzz  ./a Q").actions, [Action::Log(0)]);
+    }
+
+    #[test]
+    fn plain_scripts_only_write() {
+        assert!(parsed("s5000 ./a ./b").is_plain());
+        for other in ["t ./a", "-* ./a", "e ./a", "=x ./a"] {
+            assert!(!parsed(other).is_plain(), "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_script_is_taken(script in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 0..9)) {
+            let arguments = script.iter().map(|bytes| OsStr::from_bytes(bytes).to_os_string());
+            let script = Script::parse(arguments);
+            prop_assert!(script.directories.iter().all(|d| d.size >= 4096 && d.count >= 2));
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What can be set for a log directory. No I/O.
+
+use crate::schedule::Schedule;
+use crate::script::StampKind;
+use daemontools::duration;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// A log directory and what was set for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// Its path.
+    pub path: OsString,
+    /// What is in front of its lines.
+    pub stamp: StampKind,
+    /// A file is full at so many bytes.
+    pub size: u64,
+    /// Fewer old files than that are kept.
+    pub count: usize,
+    /// Ends the names of files that are safely written.
+    pub code: Vec<u8>,
+    /// A shell command that every full file goes through.
+    pub processor: Option<OsString>,
+    /// Old files and a full current one have at most so many bytes together.
+    pub bytes: Option<u64>,
+    /// Old files are kept for so long.
+    pub age: Option<Duration>,
+    /// A file is finished at these times, full or not.
+    pub schedule: Option<Schedule>,
+    /// How old files are made smaller.
+    pub compression: Option<Compression>,
+    /// When lines are made to survive a crash of the machine.
+    pub durability: Durability,
+    /// What becomes of lines when the disk is full.
+    pub when_full: WhenFull,
+    /// The disk counts as full when fewer bytes than that are free.
+    pub reserve: u64,
+}
+
+/// A format of compressed files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// `.zst`
+    Zstd,
+    /// `.gz`
+    Gzip,
+}
+
+/// When what was written is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// `yrotate`: when its file is finished.
+    Rotation,
+    /// `yline`: before more is read.
+    Line,
+    /// So long after it was written at the latest.
+    Within(Duration),
+}
+
+/// What becomes of lines when the disk is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// `dblock`: they wait.
+    Block,
+    /// `doldest`: the oldest file makes room.
+    RemoveOldest,
+    /// `ddrop`: they are counted.
+    Drop,
+}
+
+/// Why an argument sets nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// No setting has this letter.
+    Unknown,
+    /// What is wrong with what follows the letter.
+    Malformed(&'static str),
+}
+
+const SMALLEST: u64 = 4096;
+const LARGEST: u64 = 16_777_215;
+const DEFAULT_SIZE: u64 = 99_999;
+const DEFAULT_COUNT: usize = 10;
+
+impl Default for Directory {
+    fn default() -> Directory {
+        Directory {
+            path: OsString::new(),
+            stamp: StampKind::None,
+            size: DEFAULT_SIZE,
+            count: DEFAULT_COUNT,
+            code: b"s".to_vec(),
+            processor: None,
+            bytes: None,
+            age: None,
+            schedule: None,
+            compression: None,
+            durability: Durability::Rotation,
+            when_full: WhenFull::Block,
+            reserve: 0,
+        }
+    }
+}
+
+impl Directory {
+    /// Takes a setting, its letter and what follows; nothing that follows sets it back to what it is by itself.
+    ///
+    /// # Errors
+    /// It sets nothing; everything is as it was.
+    pub fn set(&mut self, letter: u8, value: &[u8]) -> Result<(), Refused> {
+        let text = std::str::from_utf8(value).unwrap_or("\u{fffd}");
+        match letter {
+            b's' => self.size = file_size(text).unwrap_or(number(value).min(LARGEST)).max(SMALLEST),
+            b'n' => self.count = usize::try_from(number(value)).unwrap_or(usize::MAX).max(2),
+            b'w' => self.code = value.to_vec(),
+            b'!' => self.processor = Some(OsStr::from_bytes(value).into()).filter(|_| !value.is_empty()),
+            b'b' => self.bytes = unless_empty(text, size)?,
+            b'a' => self.age = unless_empty(text, duration::with_units)?,
+            b'r' => self.schedule = unless_empty(text, Schedule::parse)?,
+            b'z' => self.compression = unless_empty(text, compression)?,
+            b'y' => self.durability = unless_empty(text, durability)?.unwrap_or(Durability::Rotation),
+            b'd' => (self.when_full, self.reserve) = unless_empty(text, when_full)?.unwrap_or((WhenFull::Block, 0)),
+            _ => return Err(Refused::Unknown),
+        }
+        Ok(())
+    }
+}
+
+/// The digits in front; none is zero, too many are the largest.
+fn number(text: &[u8]) -> u64 {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number: u64, digit| number.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+}
+
+fn unless_empty<T>(text: &str, parse: impl Fn(&str) -> Result<T, &'static str>) -> Result<Option<T>, Refused> {
+    if text.is_empty() { Ok(None) } else { parse(text).map(Some).map_err(Refused::Malformed) }
+}
+
+/// A size with a unit: whoever writes one knows that the original's limit is passed.
+fn file_size(text: &str) -> Option<u64> {
+    size(text).ok().filter(|_| text.ends_with(['k', 'M', 'G']))
+}
+
+/// Bytes, with a unit or without.
+///
+/// # Errors
+/// It is neither.
+pub fn size(text: &str) -> Result<u64, &'static str> {
+    let (digits, unit) = match text.as_bytes() {
+        [digits @ .., b'k'] => (digits.len(), 1 << 10),
+        [digits @ .., b'M'] => (digits.len(), 1 << 20),
+        [digits @ .., b'G'] => (digits.len(), 1 << 30),
+        digits => (digits.len(), 1),
+    };
+    let digits = &text[..digits];
+    // `parse` would take a sign too.
+    let number = if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None };
+    let size = number.and_then(|number: u64| number.checked_mul(unit)).filter(|size| i64::try_from(*size).is_ok());
+    size.ok_or("neither a number of bytes nor one with k, M or G")
+}
+
+fn compression(text: &str) -> Result<Compression, &'static str> {
+    match text {
+        "zstd" => Ok(Compression::Zstd),
+        "gzip" => Ok(Compression::Gzip),
+        _ => Err("neither zstd nor gzip"),
+    }
+}
+
+fn durability(text: &str) -> Result<Durability, &'static str> {
+    match text {
+        "rotate" => Ok(Durability::Rotation),
+        "line" => Ok(Durability::Line),
+        other => match duration::with_units(other) {
+            Ok(within) => Ok(Durability::Within(within)),
+            Err(_) => Err("neither rotate, nor line, nor a duration"),
+        },
+    }
+}
+
+fn when_full(text: &str) -> Result<(WhenFull, u64), &'static str> {
+    let (policy, reserve) = match text.split_once(':') {
+        Some((policy, reserve)) => (policy, size(reserve)?),
+        None => (text, 0),
+    };
+    match policy {
+        "block" => Ok((WhenFull::Block, reserve)),
+        "oldest" => Ok((WhenFull::RemoveOldest, reserve)),
+        "drop" => Ok((WhenFull::Drop, reserve)),
+        _ => Err("neither block, nor oldest, nor drop"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A directory with these settings.
+    fn set(script: &str) -> Directory {
+        let mut directory = Directory::default();
+        for word in script.split(' ') {
+            let _ = directory.set(word.as_bytes()[0], &word.as_bytes()[1..]);
+        }
+        directory
+    }
+
+    #[test]
+    fn the_originals_settings_are_clamped_and_never_refused() {
+        let table = [
+            ("s5000 n3 !cat wx", (5000, 3, true, &b"x"[..])),
+            ("!cat s99 n1 !", (4096, 2, false, b"s")),
+            ("s99999999 nx", (16_777_215, 2, false, b"s")),
+        ];
+        for (script, expected) in table {
+            let d = set(script);
+            assert_eq!((d.size, d.count, d.processor.is_some(), &d.code[..]), expected, "{script}");
+        }
+    }
+
+    #[test]
+    fn only_a_unit_makes_a_size_that_the_original_does_not_have() {
+        let table = [
+            ("s1k", 4096),
+            ("s5k", 5120),
+            ("s16M", 16 << 20),
+            ("s3G", 3 << 30),
+            ("s5000x", 5000),
+            ("s5kk", 4096),
+            ("s99999999G", 99_999_999 << 30),
+            ("s99999999999G", 16_777_215),
+        ];
+        for (script, expected) in table {
+            assert_eq!(set(script).size, expected, "{script}");
+        }
+    }
+
+    #[test]
+    fn what_is_ours_is_set_and_set_back() {
+        let all = set("b10M a7d rday,utc zzstd y200ms doldest:1G");
+        let expected = Directory {
+            bytes: Some(10 << 20),
+            age: Some(Duration::from_secs(7 * 86400)),
+            schedule: Schedule::parse("day,utc").ok(),
+            compression: Some(Compression::Zstd),
+            durability: Durability::Within(Duration::from_millis(200)),
+            when_full: WhenFull::RemoveOldest,
+            reserve: 1 << 30,
+            ..Directory::default()
+        };
+        assert_eq!(all, expected);
+        assert_eq!(set("b10M a7d rday zgzip yline ddrop b a r z y d"), Directory::default());
+        assert_eq!(set("yline yrotate ddrop dblock"), Directory::default());
+        assert_eq!(set("yline").durability, Durability::Line);
+        assert_eq!(set("ddrop").when_full, WhenFull::Drop);
+    }
+
+    #[test]
+    fn what_is_malformed_is_said_and_changes_nothing() {
+        for wrong in
+            ["bx", "b-1", "b+1", "b1T", "b99999999999G", "a7", "aweek", "r5", "zlzma", "ynever", "y0", "dx", "ddrop:x"]
+        {
+            let mut directory = set("b7 a7s rhour zgzip yline ddrop:9");
+            let before = directory.clone();
+            let refused = directory.set(wrong.as_bytes()[0], &wrong.as_bytes()[1..]);
+            assert!(matches!(refused, Err(Refused::Malformed(_))), "{wrong}");
+            assert_eq!(directory, before, "{wrong}");
+        }
+        assert_eq!(Directory::default().set(b'k', b""), Err(Refused::Unknown));
+        assert!(Directory::default().set(b'b', b"\xff").is_err());
+    }
+
+    proptest! {
+        /// Whatever follows a letter; and what is refused changes nothing.
+        #[test]
+        fn any_value_is_taken_or_refused(letter in prop::sample::select(&b"bardyz"[..]), value in "[0-9a-zG:,µ]{0,24}") {
+            let mut directory = set("b7 a7s rhour zgzip yline ddrop:9");
+            let before = directory.clone();
+            if directory.set(letter, value.as_bytes()).is_err() {
+                prop_assert_eq!(directory, before);
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Stamps: one reading of the clock a batch, and still a later label for every line. No I/O.
+
+use crate::script::{StampKind, Zone};
+use daemontools::sys::localtime::{self, Calendar};
+use daemontools::tai64::{self, Tai64, Tai64N};
+use std::io::Write;
+
+/// Makes stamps that rise strictly from line to line.
+pub struct Stamper {
+    kind: StampKind,
+    /// The label of the next line.
+    next: Tai64N,
+    /// The label of the last one.
+    last: Tai64N,
+    text: Vec<u8>,
+    /// What the digits of the seconds in `text` say.
+    seconds: Option<u64>,
+}
+
+impl Stamper {
+    /// None was made yet.
+    pub fn new(kind: StampKind) -> Stamper {
+        Stamper {
+            kind,
+            next: Tai64N(Tai64(0), 0),
+            last: Tai64N(Tai64(0), 0),
+            text: Vec::with_capacity(32),
+            seconds: None,
+        }
+    }
+
+    /// A batch has come at `now`; lines that come faster than a nanosecond each are later than now.
+    pub fn batch(&mut self, now: Tai64N) {
+        self.next = self.next.max(now);
+    }
+
+    /// The moment of the last stamp.
+    pub fn last(&self) -> Tai64N {
+        self.last
+    }
+
+    /// The stamp of the next line.
+    pub fn stamp(&mut self) -> &[u8] {
+        let Tai64N(Tai64(seconds), nanos) = self.next;
+        self.last = self.next;
+        self.next = tai64::next_nanosecond(self.next);
+        match self.kind {
+            StampKind::None => {}
+            StampKind::Tai64n if self.seconds == Some(seconds) => self.text[17..25].copy_from_slice(&hex(nanos)),
+            StampKind::Tai64n => {
+                self.seconds = Some(seconds);
+                self.text.clear();
+                self.text.push(b'@');
+                self.text.extend(tai64::digits(Tai64N(Tai64(seconds), nanos)));
+                self.text.push(b' ');
+            }
+            StampKind::Iso(_) if self.seconds == Some(seconds) => {
+                write_decimal(nanos / 1000, &mut self.text[ISO_FRACTION..ISO_FRACTION + 6]);
+            }
+            StampKind::Iso(zone) => {
+                self.text.clear();
+                write_iso(Tai64N(Tai64(seconds), nanos), zone, &mut self.text);
+                self.text.push(b' ');
+                // A year of more than four digits has its fraction elsewhere.
+                self.seconds = Some(seconds).filter(|_| self.text.get(ISO_FRACTION - 1) == Some(&b'.'));
+            }
+            StampKind::Unix => {
+                let unix = Tai64(seconds).to_unix();
+                self.text.clear();
+                // Writing to a Vec cannot fail.
+                let _ = write!(self.text, "{unix}.{:06} ", nanos / 1000);
+            }
+        }
+        &self.text
+    }
+}
+
+/// Where the microseconds begin in `2026-11-21T06:53:07.123456Z`.
+const ISO_FRACTION: usize = 20;
+
+/// Appends a moment as ISO 8601 has it, to microseconds; where no calendar reaches, the first of all moments.
+pub fn write_iso(Tai64N(seconds, nanos): Tai64N, zone: Zone, text: &mut Vec<u8>) {
+    let first = Calendar { year: 1970, month: 1, day: 1, hour: 0, minute: 0, second: 0, offset: 0 };
+    let calendar = match zone {
+        Zone::Utc => localtime::utc(seconds.to_unix()),
+        Zone::Local => localtime::local(seconds.to_unix()),
+    };
+    let Calendar { year, month, day, hour, minute, second, offset } = calendar.unwrap_or(first);
+    let micros = nanos / 1000;
+    // Writing to a Vec cannot fail.
+    let _ = write!(text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}");
+    let _ = match zone {
+        Zone::Utc => write!(text, "Z"),
+        Zone::Local => {
+            let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.abs() / 60);
+            write!(text, "{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+        }
+    };
+}
+
+fn write_decimal(mut value: u32, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+}
+
+/// Eight digits at once: each nibble in a byte of its own, then made a character. This is done for every line.
+fn hex(value: u32) -> [u8; 8] {
+    let mut nibbles = u64::from(value);
+    nibbles = (nibbles << 16 | nibbles) & 0x0000_ffff_0000_ffff;
+    nibbles = (nibbles << 8 | nibbles) & 0x00ff_00ff_00ff_00ff;
+    nibbles = (nibbles << 4 | nibbles) & 0x0f0f_0f0f_0f0f_0f0f;
+    // One in the bytes from 10 on, whose characters are letters.
+    let letters = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64, nanos: u32) -> Tai64N {
+        Tai64N(Tai64(0x4000_0000_0000_000a + seconds), nanos)
+    }
+
+    #[test]
+    fn labels_rise_by_a_nanosecond_and_across_seconds() {
+        let mut stamper = Stamper::new(StampKind::Tai64n);
+        stamper.batch(at(1, 999_999_999));
+        assert_eq!(stamper.stamp(), b"@400000000000000b3b9ac9ff ");
+        assert_eq!(stamper.stamp(), b"@400000000000000c00000000 ");
+        assert_eq!(stamper.stamp(), b"@400000000000000c00000001 ");
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_those_of_the_library() {
+        for value in [0, 9, 10, 0x89ab_cdef, 0x0123_4567, 0xffff_ffff, 0xa0b0_c0d0, 999_999_999] {
+            assert_eq!(hex(value), *format!("{value:08x}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_make_labels_fall() {
+        let mut stamper = Stamper::new(StampKind::Tai64n);
+        stamper.batch(at(5, 7));
+        stamper.stamp();
+        stamper.batch(at(1, 0));
+        assert_eq!(stamper.stamp(), b"@400000000000000f00000008 ");
+    }
+
+    #[test]
+    fn the_iso_stamp_has_microseconds_and_a_zone() {
+        let mut stamper = Stamper::new(StampKind::Iso(Zone::Utc));
+        stamper.batch(at(951_868_799, 999_999_999));
+        assert_eq!(stamper.stamp(), b"2000-02-29T23:59:59.999999Z ");
+        assert_eq!(stamper.stamp(), b"2000-03-01T00:00:00.000000Z ");
+        stamper.batch(at(951_868_800, 12_345_678));
+        assert_eq!(stamper.stamp(), b"2000-03-01T00:00:00.012345Z ");
+    }
+
+    #[test]
+    fn beyond_all_calendars_lines_still_have_stamps() {
+        let mut text = Vec::new();
+        write_iso(Tai64N(Tai64(u64::MAX), 5000), Zone::Utc, &mut text);
+        assert_eq!(text, b"1970-01-01T00:00:00.000005Z");
+    }
+
+    #[test]
+    fn the_unix_stamp_has_microseconds() {
+        let mut stamper = Stamper::new(StampKind::Unix);
+        stamper.batch(at(1_400_000_000, 12_345_678));
+        assert_eq!(stamper.stamp(), b"1400000000.012345 ");
+    }
+}

@@ -1,0 +1,230 @@
+//! The script's actions, ready to be done to a line. No I/O and no clock.
+
+use crate::limit::Limiter;
+use crate::pattern::Matcher;
+use crate::script::{Action, Script};
+use crate::syslog::{Format, Identity};
+use daemontools::tai64::Tai64N;
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// Patterns, alerts and messages see so many bytes of a line, its stamp included.
+pub const SEEN: usize = 1000;
+/// An alert shows so many.
+const ALERT: usize = 200;
+
+/// Where lines go that all see: log directories by their numbers, and standard output.
+pub type Destinations = u64;
+/// The one that is not a directory.
+pub const OUTPUT: Destinations = 1 << MOST_DIRECTORIES;
+/// How many directories fit into such a set.
+pub const MOST_DIRECTORIES: usize = 63;
+
+/// A line, as far as actions look at it.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// Its stamp and its text.
+    pub bytes: &'a [u8],
+    /// How much of that is its stamp.
+    pub stamp: usize,
+    /// Whether there is more of it.
+    pub goes_on: bool,
+    /// When it came.
+    pub time: Tai64N,
+}
+
+/// What lines leave beside the log directories.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// For standard error.
+    pub alerts: Vec<u8>,
+    /// The last line for each status file.
+    pub statuses: Vec<(OsString, Vec<u8>)>,
+    /// For standard output.
+    pub lines: Vec<u8>,
+    /// For each syslog target, in the script's order; each ends in a newline and has no other.
+    pub messages: Vec<Vec<u8>>,
+}
+
+impl Aside {
+    /// Nothing, for so many syslog targets.
+    pub fn new(targets: usize) -> Aside {
+        Aside { messages: vec![Vec::new(); targets], ..Aside::default() }
+    }
+
+    /// How much memory it takes.
+    pub fn size(&self) -> usize {
+        self.alerts.len() + self.lines.len() + self.messages.iter().map(Vec::len).sum::<usize>()
+    }
+
+    /// Nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.size() == 0 && self.statuses.is_empty()
+    }
+}
+
+/// The actions.
+pub struct Steps {
+    steps: Vec<Step>,
+    /// Behind the stamps of lines in each directory.
+    prefixes: Vec<Vec<u8>>,
+    /// Time since boot.
+    pub now: Duration,
+}
+
+enum Step {
+    /// Whether lines that it matches are selected.
+    Pattern(bool, Matcher),
+    Log(usize),
+    Alert(Vec<u8>),
+    Status(OsString, Vec<u8>),
+    Output(Vec<u8>),
+    Syslog(usize, Format, Vec<u8>),
+    Limit(Limiter),
+}
+
+impl Steps {
+    /// Those of a script, whose messages are this service's.
+    pub fn new(script: &Script, identity: &Identity) -> Steps {
+        let mut made = Steps { steps: Vec::new(), prefixes: Vec::new(), now: Duration::ZERO };
+        let (mut prefix, mut targets) = (Vec::new(), 0..);
+        for action in &script.actions {
+            let step = match action {
+                // They were tried when the script was read.
+                Action::Select(pattern) => Matcher::new(pattern).ok().map(|matcher| Step::Pattern(true, matcher)),
+                Action::Deselect(pattern) => Matcher::new(pattern).ok().map(|matcher| Step::Pattern(false, matcher)),
+                Action::Alert => Some(Step::Alert(prefix.clone())),
+                Action::Status(file) => Some(Step::Status(file.clone(), prefix.clone())),
+                Action::Log(number) => {
+                    made.prefixes.push(prefix.clone());
+                    Some(Step::Log(*number))
+                }
+                Action::Output => Some(Step::Output(prefix.clone())),
+                Action::Syslog(target) => {
+                    targets.next().map(|number| Step::Syslog(number, Format::new(target, identity), prefix.clone()))
+                }
+                Action::Limit(rate) => Some(Step::Limit(Limiter::new(*rate))),
+                Action::Prefix(text) => {
+                    prefix.clone_from(text);
+                    None
+                }
+            };
+            made.steps.extend(step);
+        }
+        made
+    }
+
+    /// Whether lines only go to directories, as they are.
+    pub fn only_selects(&self) -> bool {
+        self.prefixes.iter().all(Vec::is_empty)
+            && self.steps.iter().all(|step| matches!(step, Step::Pattern(..) | Step::Log(_)))
+    }
+
+    /// Whether some of them ask what time it is.
+    pub fn need_clock(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Limit(_) | Step::Syslog(..)))
+    }
+
+    /// All that lines may go to.
+    pub fn destinations(&self) -> Destinations {
+        let of = |step: &Step| match step {
+            Step::Log(number) => 1 << number,
+            Step::Output(_) => OUTPUT,
+            _ => 0,
+        };
+        self.steps.iter().map(of).fold(0, |all, one| all | one)
+    }
+
+    /// Behind the stamps of lines in this directory.
+    pub fn prefix(&self, directory: usize) -> &[u8] {
+        self.prefixes.get(directory).map_or(&[], Vec::as_slice)
+    }
+
+    /// Does them to a line, from this one on: where it goes.
+    pub fn judge(&mut self, from: usize, line: &Head, aside: &mut Aside) -> Destinations {
+        let (mut selected, mut to) = (true, 0);
+        for step in &mut self.steps[from..] {
+            match step {
+                Step::Pattern(verdict, matcher) => {
+                    if selected != *verdict && matcher.matches(line.bytes, line.stamp) {
+                        selected = *verdict;
+                    }
+                }
+                _ if !selected => {}
+                Step::Log(number) => to |= 1 << *number,
+                Step::Limit(limiter) => selected = limiter.admits(self.now),
+                other => other.put_aside(line, aside, &mut to),
+            }
+        }
+        to
+    }
+
+    /// When to tell of lines that were suppressed.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.steps.iter().filter_map(|step| if let Step::Limit(limiter) = step { limiter.due() } else { None }).min()
+    }
+
+    /// How many lines were suppressed, where the time to say so has come by `now`, and the step after that.
+    pub fn take_suppressed(&mut self, now: Duration) -> Option<(u64, usize)> {
+        self.steps.iter_mut().enumerate().find_map(|(index, step)| match step {
+            Step::Limit(limiter) if limiter.due().is_some_and(|due| due <= now) => {
+                Some((limiter.take_suppressed(), index + 1))
+            }
+            _ => None,
+        })
+    }
+}
+
+impl Step {
+    fn put_aside(&self, line: &Head, aside: &mut Aside, to: &mut Destinations) {
+        match self {
+            Step::Alert(prefix) => alert(&line.with(prefix), &mut aside.alerts),
+            Step::Status(file, prefix) => show(file, &line.with(prefix), &mut aside.statuses),
+            // There is one rest of a long line, whoever wants it.
+            Step::Output(_) if *to & OUTPUT != 0 && line.goes_on => {}
+            Step::Output(prefix) => {
+                line.put(prefix, &mut aside.lines);
+                aside.lines.extend_from_slice(if line.goes_on { b"" } else { b"\n" });
+                *to |= OUTPUT;
+            }
+            Step::Syslog(number, format, prefix) => {
+                let message = &mut aside.messages[*number];
+                format.begin(line.time, message);
+                message.extend_from_slice(prefix);
+                message.extend_from_slice(&line.bytes[line.stamp..]);
+                message.extend_from_slice(if line.goes_on { b"...\n" } else { b"\n" });
+            }
+            Step::Pattern(..) | Step::Log(_) | Step::Limit(_) => {}
+        }
+    }
+}
+
+impl Head<'_> {
+    fn put(&self, prefix: &[u8], to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.bytes[..self.stamp]);
+        to.extend_from_slice(prefix);
+        to.extend_from_slice(&self.bytes[self.stamp..]);
+    }
+
+    fn with(&self, prefix: &[u8]) -> Vec<u8> {
+        let mut line = Vec::with_capacity(self.bytes.len() + prefix.len());
+        self.put(prefix, &mut line);
+        line
+    }
+}
+
+fn alert(line: &[u8], alerts: &mut Vec<u8>) {
+    let shown = line.len().min(ALERT);
+    alerts.extend_from_slice(&line[..shown]);
+    alerts.extend_from_slice(if shown < line.len() { b"...\n" } else { b"\n" });
+}
+
+fn show(file: &OsString, line: &[u8], statuses: &mut Vec<(OsString, Vec<u8>)>) {
+    let mut content = vec![b'\n'; SEEN + 1];
+    let shown = line.len().min(SEEN);
+    content[..shown].copy_from_slice(&line[..shown]);
+    match statuses.iter_mut().find(|(known, _)| known == file) {
+        Some((_, shown)) => *shown = content,
+        None => statuses.push((file.clone(), content)),
+    }
+}

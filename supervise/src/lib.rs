@@ -1,0 +1,5 @@
+//! What supervise decides, apart from what it does: no clock and no I/O, so that it can be tried in every way.
+
+pub mod machine;
+pub mod notify;
+pub mod policy;

@@ -1,0 +1,659 @@
+//! The life of a service: what to do when something happens. No clock, no I/O.
+//!
+//! At any moment one of the service's programs is running, or none is:
+//!
+//! - **Idle**: nothing runs and nothing will, until told `u` or `o`. Either *stopped*, which is how
+//!   every life ends, or *failed*: it gave up (exit 100 of `run` or 125 of `finish`, a `start` that
+//!   failed, too many deaths), and only a command gets it going again.
+//! - **Waiting**: nothing runs, and `run` is started at a known time. The pause after a short life
+//!   is no more than this state: commands are obeyed in it as in any other.
+//! - **Preparing**: about to start; the settings are being read, so that changed ones count now.
+//! - **Launching**: a process was asked for. It is held at a gate before it becomes `start`, `run`,
+//!   `finish` or `stop`: first it is written down who it is, and only then let through. A supervise
+//!   killed in between leaves nothing behind, as a gate whose keeper died never opens.
+//! - **Alive**: the process runs.
+//!
+//! ```text
+//!                    u, o                        start ends well
+//!   Idle ─────────► Preparing ──► start (if any) ───────────────► run ◄─────────┐
+//!     ▲                                │ fails                     │ ends       │ time has come
+//!     │◄───────────────────────────────┘                           ▼            │
+//!     │◄───────────── stop (if any) ◄─────────────────── finish (if any) ──► Waiting
+//!           wanted down, once, leaving, success, given up                wanted up
+//! ```
+//!
+//! What is wanted (up, down, once) is not a state but a promise kept in all of them: it decides
+//! which way is taken when a process ends. A supervise killed and started again continues from its
+//! record: the machine is the same, and the process is adopted instead of launched.
+//!
+//! `machine/table.txt` says what every event does in every state; a test holds it against the code.
+
+use crate::policy::Policy;
+use daemontools::service::{Command, Death, Exit, Phase, Record, Role, Verdict, Want};
+use daemontools::tai64::{self, Moment};
+use nix::sys::signal::Signal;
+use std::time::Duration;
+
+/// What happens to a service.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// supervise has begun, or goes on after one that was killed.
+    Begun,
+    /// A byte came through `control`.
+    Told(Command),
+    /// The settings, asked for by [`Action::Configure`].
+    Configured(Policy),
+    /// The process asked for by [`Action::Launch`] waits at its gate.
+    Launched,
+    /// It could not be had.
+    NotLaunched,
+    /// The process has become the program.
+    Executed,
+    /// The process has ended.
+    Ended(Exit),
+    /// The process that an earlier supervise had made never passed its gate.
+    NeverBegan,
+    /// The service says, or was found, to be ready.
+    Ready,
+    /// The service says that it is about to end.
+    Stopping,
+    /// The service says that it is alive.
+    Alive,
+    /// The service is another process now, or has something new to say.
+    Changed,
+    /// The deadline may have passed.
+    Woken,
+}
+
+/// What is to be done about it, in this order. Only the last has an event as its consequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Read the settings, then say [`Event::Configured`].
+    Configure,
+    /// Make a process for this program and hold it at its gate, then say [`Event::Launched`]. For
+    /// `finish`, the exit of `run` it is told of.
+    Launch(Role, Option<Exit>),
+    /// Write status and state.
+    Publish,
+    /// Let the process through the gate.
+    OpenGate,
+    /// Send a signal to the process.
+    Send(Signal),
+    /// Send a signal to the process's group.
+    SendGroup(Signal),
+    /// Send a signal to all whom stopping reaches.
+    SendScope(Signal),
+    /// Kill what is left of all whom stopping reaches, now that the process has ended.
+    KillRest,
+    /// Tell those who listen for transitions: one letter as s6 uses them.
+    Announce(char),
+    /// End supervise.
+    Leave,
+}
+
+/// Retry after the system had no process to give: the original's figure, in its message too.
+pub const RETRY_FORK: Duration = Duration::from_secs(60);
+
+/// A process that was not ready in time, or hangs, is killed so long after it was told to end, unless
+/// `timeout-kill` says otherwise.
+const KILL_OVERDUE: Duration = Duration::from_secs(5);
+
+/// Where the service is; see the module's introduction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Idle(Rest),
+    Waiting(Moment),
+    Preparing,
+    Launching(Role),
+    Alive(Role),
+}
+
+/// How an idle service came to rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Stopped,
+    Failed,
+}
+
+/// Why a process is expected to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It was told to: its exit is no failure.
+    Told,
+    /// It said so itself.
+    OfItself,
+    /// It was not ready in time, or not alive.
+    Overdue,
+}
+
+/// The life of one service.
+#[derive(Debug)]
+pub struct Machine {
+    policy: Policy,
+    want: Want,
+    stage: Stage,
+    /// Last change of the process.
+    since: Moment,
+    /// Of the process that is alive: since when it is ready, whether it is paused, why it will end.
+    ready: Option<Moment>,
+    paused: bool,
+    ending: Option<Ending>,
+    /// When it is killed if it has not ended.
+    kill_at: Option<Moment>,
+    /// When it must have said that it is ready, and that it is alive.
+    ready_by: Option<Duration>,
+    alive_by: Option<Duration>,
+    /// `u` or `o` came while `finish` or `stop` ran.
+    again: bool,
+    /// Signals that are commanded go to the process's group.
+    to_group: bool,
+    /// supervise ends once the service is down.
+    leaving: bool,
+    /// `start` has succeeded and `stop` is owed.
+    begun: bool,
+    /// What comes after the `finish` that runs.
+    verdict: Verdict,
+    /// Last start of `run`, from which the pause to the next one counts.
+    started: Moment,
+    starts: u64,
+    /// Short lives in a row.
+    streak: u32,
+    deaths: Vec<Death>,
+    /// When `run` died, as far back as the restart limit looks.
+    recent_deaths: Vec<Duration>,
+}
+
+impl Machine {
+    /// A service at rest that nothing is known of but what is wanted.
+    pub fn new(policy: Policy, want: Want, now: Moment) -> Machine {
+        Machine {
+            policy,
+            want,
+            stage: Stage::Idle(Rest::Stopped),
+            since: now,
+            ready: None,
+            paused: false,
+            ending: None,
+            kill_at: None,
+            ready_by: None,
+            alive_by: None,
+            again: false,
+            to_group: false,
+            leaving: false,
+            begun: false,
+            verdict: Verdict::AsWanted,
+            started: now,
+            starts: 0,
+            streak: 0,
+            deaths: Vec::new(),
+            recent_deaths: Vec::new(),
+        }
+    }
+
+    /// A service at rest, whose past is remembered.
+    pub fn remember(policy: Policy, want: Want, record: &Record, now: Moment) -> Machine {
+        Machine { starts: record.starts, deaths: record.deaths.clone(), ..Machine::new(policy, want, now) }
+    }
+
+    /// The service as the supervise before this one left it when it was killed. A process in the
+    /// record is taken as alive: if it is not, [`Event::Ended`] is the first thing to say.
+    pub fn resume(policy: Policy, record: &Record, now: Moment) -> Machine {
+        let stage = match (record.process, record.next_start, record.phase) {
+            (Some((role, _)), _, _) => Stage::Alive(role),
+            (None, Some(moment), _) => Stage::Waiting(moment),
+            (None, None, Phase::Failed) => Stage::Idle(Rest::Failed),
+            (None, None, _) => Stage::Idle(Rest::Stopped),
+        };
+        let ending = record.process.and(record.ending.then_some(Ending::Told));
+        // Only of a `run` that was not told to end something is expected.
+        let runs = matches!(stage, Stage::Alive(Role::Run)) && !record.ending;
+        let watchdog = policy.watchdog.filter(|_| runs);
+        let ready_within = policy.ready_within.filter(|_| runs && record.ready.is_none());
+        let ago = |death: &Death| Duration::from_secs(tai64::seconds_between(death.ended, now.label));
+        Machine {
+            stage,
+            ready_by: ready_within.map(|within| record.since.uptime.saturating_add(within)),
+            alive_by: watchdog.map(|within| now.uptime.saturating_add(within)),
+            recent_deaths: record.deaths.iter().map(|death| now.uptime.saturating_sub(ago(death))).collect(),
+            since: record.since,
+            ready: record.ready,
+            paused: record.paused,
+            ending,
+            kill_at: record.process.and(record.kill_at),
+            to_group: record.to_group,
+            leaving: record.leaving,
+            begun: record.begun,
+            again: record.again,
+            verdict: record.verdict,
+            started: record.since,
+            starts: record.starts,
+            streak: record.streak,
+            deaths: record.deaths.clone(),
+            ..Machine::new(policy, record.want, now)
+        }
+    }
+
+    /// Takes in what happened at `now`; adds to `todo` what is to be done.
+    pub fn step(&mut self, now: Moment, event: Event, todo: &mut Vec<Action>) {
+        match event {
+            Event::Begun => self.begin(todo),
+            Event::Told(command) => self.told(now, command, todo),
+            Event::Configured(policy) => self.configured(policy, todo),
+            Event::Launched => self.launched(now, todo),
+            Event::NotLaunched => self.not_launched(now, todo),
+            Event::Executed => self.executed(now, todo),
+            Event::Ended(exit) => self.ended(now, exit, todo),
+            Event::NeverBegan => self.never_began(todo),
+            Event::Ready => self.is_ready(now, todo),
+            Event::Stopping => self.is_stopping(todo),
+            Event::Alive => self.is_alive(now),
+            Event::Changed => todo.push(Action::Publish),
+            Event::Woken => self.woken(now, todo),
+        }
+    }
+
+    /// When [`Event::Woken`] is due at the latest, in time since boot; `None`: only when something happens.
+    pub fn deadline(&self) -> Option<Duration> {
+        match self.stage {
+            Stage::Waiting(moment) => Some(moment.uptime),
+            Stage::Alive(_) => {
+                [self.kill_at.map(|moment| moment.uptime), self.ready_by, self.alive_by].into_iter().flatten().min()
+            }
+            Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) => None,
+        }
+    }
+
+    /// What is to be written down; who the process is adds the caller.
+    pub fn record(&self) -> Record {
+        Record {
+            want: self.want,
+            phase: self.phase(),
+            since: self.since,
+            ready: self.ready,
+            paused: self.paused,
+            ending: self.ending.is_some(),
+            kill_at: self.kill_at,
+            to_group: self.to_group,
+            leaving: self.leaving,
+            begun: self.begun,
+            again: self.again,
+            verdict: self.verdict,
+            next_start: match self.stage {
+                Stage::Waiting(moment) => Some(moment),
+                Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => None,
+            },
+            streak: self.streak,
+            starts: self.starts,
+            deaths: self.deaths.clone(),
+            ..Record::blank()
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        match self.stage {
+            Stage::Idle(Rest::Failed) => Phase::Failed,
+            Stage::Idle(Rest::Stopped) => Phase::Stopped,
+            Stage::Waiting(_) | Stage::Preparing if self.begun => Phase::Started,
+            Stage::Waiting(_) | Stage::Preparing => Phase::Stopped,
+            Stage::Launching(Role::Start) | Stage::Alive(Role::Start) => Phase::Starting,
+            Stage::Launching(Role::Run) | Stage::Alive(Role::Run) if self.ending.is_none() => Phase::Running,
+            Stage::Launching(_) | Stage::Alive(_) => Phase::Stopping,
+        }
+    }
+
+    fn begin(&mut self, todo: &mut Vec<Action>) {
+        todo.push(Action::Announce('s'));
+        match self.stage {
+            Stage::Idle(Rest::Stopped) if self.want == Want::Up => self.prepare(todo),
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {
+                todo.push(Action::Publish);
+            }
+        }
+    }
+
+    fn told(&mut self, now: Moment, command: Command, todo: &mut Vec<Action>) {
+        match command {
+            Command::Up => self.get_up(Want::Up, todo),
+            Command::Once => self.get_up(Want::Once, todo),
+            Command::Down => self.get_down(now, todo),
+            Command::Exit => self.leave(todo),
+            Command::Pause => self.pause(true, Signal::SIGSTOP, todo),
+            Command::Continue => self.pause(false, Signal::SIGCONT, todo),
+            Command::Hangup => self.send(Signal::SIGHUP, todo),
+            Command::Alarm => self.send(Signal::SIGALRM, todo),
+            Command::Interrupt => self.send(Signal::SIGINT, todo),
+            Command::Terminate => self.send(Signal::SIGTERM, todo),
+            Command::Kill => self.send(Signal::SIGKILL, todo),
+            Command::Quit => self.send(Signal::SIGQUIT, todo),
+            Command::User1 => self.send(Signal::SIGUSR1, todo),
+            Command::User2 => self.send(Signal::SIGUSR2, todo),
+            Command::Window => self.send(Signal::SIGWINCH, todo),
+            Command::ToGroup => self.aim(true, todo),
+            Command::ToProcess => self.aim(false, todo),
+            // Says which machine is told, which is not for a machine to know.
+            Command::ForService | Command::ForLogger => {}
+        }
+    }
+
+    fn get_up(&mut self, want: Want, todo: &mut Vec<Action>) {
+        self.want = want;
+        todo.push(Action::Publish);
+        match self.stage {
+            Stage::Idle(_) | Stage::Waiting(_) => self.prepare(todo),
+            // What was told to end still may; but it is not killed any more for taking its time.
+            Stage::Alive(Role::Start | Role::Run) => self.kill_at = None,
+            Stage::Alive(Role::Finish | Role::Stop) => self.again = true,
+            Stage::Preparing | Stage::Launching(_) => {}
+        }
+    }
+
+    fn get_down(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        self.want = Want::Down;
+        self.again = false;
+        match self.stage {
+            Stage::Alive(Role::Start | Role::Run) => {
+                self.end(now, Ending::Told, self.policy.down_signal, todo);
+            }
+            Stage::Idle(_) | Stage::Waiting(_) => self.wind_down(Verdict::AsWanted, todo),
+            Stage::Preparing | Stage::Launching(_) | Stage::Alive(Role::Finish | Role::Stop) => {
+                todo.push(Action::Publish);
+            }
+        }
+    }
+
+    /// Tells the process to end, and wakes it if it is paused, so that it can.
+    fn end(&mut self, now: Moment, why: Ending, signal: Signal, todo: &mut Vec<Action>) {
+        todo.extend([Action::SendScope(signal), Action::SendScope(Signal::SIGCONT)]);
+        (self.paused, self.ending, self.ready_by, self.alive_by) = (false, Some(why), None, None);
+        self.kill_at = self.kill_at.or(self.policy.kill_after.map(|wait| now.after(wait)));
+        todo.push(Action::Publish);
+    }
+
+    fn leave(&mut self, todo: &mut Vec<Action>) {
+        self.leaving = true;
+        match self.stage {
+            Stage::Idle(_) => todo.extend([Action::Publish, Action::Announce('x'), Action::Leave]),
+            Stage::Waiting(_) => self.wind_down(Verdict::AsWanted, todo),
+            Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => todo.push(Action::Publish),
+        }
+    }
+
+    fn pause(&mut self, paused: bool, signal: Signal, todo: &mut Vec<Action>) {
+        match self.stage {
+            Stage::Alive(_) => {
+                self.paused = paused;
+                todo.push(Action::Publish);
+                self.send(signal, todo);
+            }
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => {}
+        }
+    }
+
+    fn send(&mut self, signal: Signal, todo: &mut Vec<Action>) {
+        match self.stage {
+            Stage::Alive(_) if self.to_group => todo.push(Action::SendGroup(signal)),
+            Stage::Alive(_) => todo.push(Action::Send(signal)),
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => {}
+        }
+    }
+
+    fn aim(&mut self, to_group: bool, todo: &mut Vec<Action>) {
+        self.to_group = to_group;
+        todo.push(Action::Publish);
+    }
+
+    fn prepare(&mut self, todo: &mut Vec<Action>) {
+        (self.stage, self.again) = (Stage::Preparing, false);
+        todo.push(Action::Configure);
+    }
+
+    fn configured(&mut self, policy: Policy, todo: &mut Vec<Action>) {
+        self.policy = policy;
+        match self.stage {
+            Stage::Preparing if self.policy.has_start && !self.begun => self.launch(Role::Start, None, todo),
+            Stage::Preparing => self.launch(Role::Run, None, todo),
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Launching(_) | Stage::Alive(_) => {}
+        }
+    }
+
+    fn launch(&mut self, role: Role, exit: Option<Exit>, todo: &mut Vec<Action>) {
+        self.stage = Stage::Launching(role);
+        todo.push(Action::Launch(role, exit));
+    }
+
+    fn launched(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        let Stage::Launching(role) = self.stage else { return };
+        self.stage = Stage::Alive(role);
+        self.since = now;
+        self.forget_process();
+        match role {
+            Role::Start | Role::Stop => {}
+            Role::Run => {
+                self.starts += 1;
+                self.started = now;
+                self.begun = true;
+                self.ready_by = self.policy.ready_within.map(|within| now.uptime.saturating_add(within));
+                self.alive_by = self.policy.watchdog.map(|within| now.uptime.saturating_add(within));
+            }
+            Role::Finish => self.kill_at = self.policy.kill_finish_after.map(|wait| now.after(wait)),
+        }
+        todo.extend([Action::Publish, Action::OpenGate]);
+        if role == Role::Run {
+            todo.push(Action::Announce('u'));
+        }
+    }
+
+    fn forget_process(&mut self) {
+        (self.ready, self.paused, self.ending) = (None, false, None);
+        (self.kill_at, self.ready_by, self.alive_by) = (None, None, None);
+    }
+
+    /// What cannot be had now is tried again later, except for what only follows a `run`.
+    fn not_launched(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        match self.stage {
+            Stage::Launching(Role::Start | Role::Run) => {
+                self.stage = Stage::Waiting(now.after(RETRY_FORK));
+                todo.push(Action::Publish);
+            }
+            Stage::Launching(Role::Finish) => self.finished(now, self.verdict, todo),
+            Stage::Launching(Role::Stop) => self.rest(self.rest_after(self.verdict), todo),
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Alive(_) => {}
+        }
+    }
+
+    fn executed(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        if !self.policy.tells_when_ready() {
+            self.is_ready(now, todo);
+        }
+    }
+
+    fn is_ready(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        match self.stage {
+            Stage::Alive(Role::Run) if self.ready.is_none() => {
+                self.ready = Some(now);
+                self.ready_by = None;
+                todo.push(Action::Publish);
+                if self.policy.tells_when_ready() {
+                    todo.push(Action::Announce('U'));
+                }
+            }
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
+        }
+    }
+
+    fn is_stopping(&mut self, todo: &mut Vec<Action>) {
+        match self.stage {
+            Stage::Alive(Role::Run) if self.ending.is_none() => {
+                self.ending = Some(Ending::OfItself);
+                todo.push(Action::Publish);
+            }
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
+        }
+    }
+
+    fn is_alive(&mut self, now: Moment) {
+        if self.alive_by.is_some() {
+            self.alive_by = self.policy.watchdog.map(|within| now.uptime.saturating_add(within));
+        }
+    }
+
+    fn ended(&mut self, now: Moment, exit: Exit, todo: &mut Vec<Action>) {
+        let Stage::Alive(role) = self.stage else { return };
+        let told_to_end = self.ending == Some(Ending::Told);
+        self.since = now;
+        self.forget_process();
+        match role {
+            Role::Start => self.start_ended(exit, told_to_end, todo),
+            Role::Run => {
+                todo.push(Action::Announce('d'));
+                self.verdict = self.judge(now, exit, told_to_end);
+                if self.policy.has_finish {
+                    self.launch(Role::Finish, Some(exit), todo);
+                } else {
+                    self.finished(now, self.verdict, todo);
+                }
+            }
+            Role::Finish if exit == Exit::Code(125) => self.finished(now, Verdict::GiveUp, todo),
+            Role::Finish => self.finished(now, self.verdict, todo),
+            Role::Stop => self.rest(self.rest_after(self.verdict), todo),
+        }
+    }
+
+    /// As if it had not been asked for: what was about to be done is done now, if it still is to be.
+    fn never_began(&mut self, todo: &mut Vec<Action>) {
+        let Stage::Alive(role) = self.stage else { return };
+        self.forget_process();
+        let wanted = self.want != Want::Down && !self.leaving;
+        match role {
+            Role::Run => {
+                self.starts = self.starts.saturating_sub(1);
+                if wanted { self.prepare(todo) } else { self.wind_down(Verdict::AsWanted, todo) }
+            }
+            Role::Start if wanted => self.prepare(todo),
+            Role::Start => self.rest(Rest::Stopped, todo),
+            Role::Finish => self.launch(Role::Finish, self.deaths.last().map(|death| death.exit), todo),
+            Role::Stop => self.launch(Role::Stop, None, todo),
+        }
+    }
+
+    fn start_ended(&mut self, exit: Exit, told_to_end: bool, todo: &mut Vec<Action>) {
+        match exit {
+            Exit::Code(0) if self.want == Want::Down || self.leaving => {
+                self.begun = true;
+                self.wind_down(Verdict::AsWanted, todo);
+            }
+            Exit::Code(0) => {
+                self.begun = true;
+                self.launch(Role::Run, None, todo);
+            }
+            _ if told_to_end => self.rest(Rest::Stopped, todo),
+            // It ended while nobody saw it: whether it has done its work only another one can tell.
+            Exit::Unknown if self.want != Want::Down && !self.leaving => self.prepare(todo),
+            Exit::Unknown => self.rest(Rest::Stopped, todo),
+            Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) => {
+                self.rest(Rest::Failed, todo);
+            }
+        }
+    }
+
+    /// Writes a death of `run` down and says what it means.
+    fn judge(&mut self, now: Moment, exit: Exit, told_to_end: bool) -> Verdict {
+        self.deaths.push(Death { started: self.started.label, ended: now.label, exit });
+        let surplus = self.deaths.len().saturating_sub(self.policy.deaths_kept);
+        self.deaths.drain(..surplus);
+        let lived = now.uptime.saturating_sub(self.started.uptime);
+        self.streak = if lived >= self.policy.restart.stable { 0 } else { self.streak.saturating_add(1) };
+        if told_to_end {
+            return Verdict::AsWanted;
+        }
+        match exit {
+            Exit::Code(code) if self.policy.success.contains(&code) => Verdict::Done,
+            Exit::Code(100) => Verdict::GiveUp,
+            _ if self.dies_too_often(now) => Verdict::GiveUp,
+            Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) | Exit::Unknown => Verdict::AsWanted,
+        }
+    }
+
+    fn dies_too_often(&mut self, now: Moment) -> bool {
+        let Some(limit) = self.policy.restart_limit else { return false };
+        self.recent_deaths.retain(|death| now.uptime.saturating_sub(*death) < limit.within);
+        self.recent_deaths.push(now.uptime);
+        self.recent_deaths.len() >= limit.count
+    }
+
+    /// `run` and its `finish` are over.
+    fn finished(&mut self, now: Moment, verdict: Verdict, todo: &mut Vec<Action>) {
+        todo.extend([Action::KillRest, Action::Announce('D')]);
+        let stay_down = verdict != Verdict::AsWanted || self.want != Want::Up || self.leaving;
+        if stay_down {
+            return self.wind_down(verdict, todo);
+        }
+        let at = self.started.after(self.policy.restart.pause(self.streak));
+        if at.uptime <= now.uptime {
+            self.prepare(todo);
+        } else {
+            self.stage = Stage::Waiting(at);
+            todo.push(Action::Publish);
+        }
+    }
+
+    /// The way from the last `run` to rest: through `stop`, where there is one and it is owed.
+    fn wind_down(&mut self, verdict: Verdict, todo: &mut Vec<Action>) {
+        self.verdict = verdict;
+        if self.policy.has_stop && self.begun {
+            self.launch(Role::Stop, None, todo);
+        } else {
+            self.rest(self.rest_after(verdict), todo);
+        }
+    }
+
+    fn rest_after(&self, verdict: Verdict) -> Rest {
+        match verdict {
+            Verdict::AsWanted | Verdict::Done => Rest::Stopped,
+            Verdict::GiveUp => Rest::Failed,
+        }
+    }
+
+    /// At rest, unless it was told to start again meanwhile.
+    fn rest(&mut self, rest: Rest, todo: &mut Vec<Action>) {
+        let (again, verdict) = (self.again, self.verdict);
+        (self.begun, self.again, self.verdict) = (false, false, Verdict::AsWanted);
+        self.stage = Stage::Idle(rest);
+        if again && !self.leaving {
+            return self.prepare(todo);
+        }
+        if rest == Rest::Failed {
+            todo.push(Action::Announce('O'));
+        }
+        if rest == Rest::Failed || verdict == Verdict::Done {
+            self.want = Want::Down;
+        }
+        todo.push(Action::Publish);
+        if self.leaving {
+            todo.extend([Action::Announce('x'), Action::Leave]);
+        }
+    }
+
+    fn woken(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        let passed = |deadline: Option<Duration>| deadline.is_some_and(|deadline| deadline <= now.uptime);
+        match self.stage {
+            Stage::Waiting(moment) if passed(Some(moment.uptime)) => self.prepare(todo),
+            Stage::Alive(_) if passed(self.kill_at.map(|moment| moment.uptime)) => {
+                self.kill_at = None;
+                todo.push(Action::SendScope(Signal::SIGKILL));
+            }
+            Stage::Alive(_) if passed(self.alive_by) => self.overdue(now, Signal::SIGABRT, todo),
+            Stage::Alive(_) if passed(self.ready_by) => self.overdue(now, self.policy.down_signal, todo),
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
+        }
+    }
+
+    /// It is to end and to be started again; if it does not end by itself, it is made to.
+    fn overdue(&mut self, now: Moment, signal: Signal, todo: &mut Vec<Action>) {
+        self.kill_at = Some(now.after(self.policy.kill_after.unwrap_or(KILL_OVERDUE)));
+        self.end(now, Ending::Overdue, signal, todo);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,585 @@
+use super::Action::{Announce, Configure, Launch, Leave, OpenGate, Publish, Send, SendScope};
+use super::*;
+use crate::policy::Limit;
+use nix::sys::signal::Signal::{
+    SIGABRT, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
+};
+
+/// A machine and a clock that stands still unless told.
+struct Life {
+    machine: Machine,
+    now: Moment,
+}
+
+impl Life {
+    fn of(policy: Policy) -> Life {
+        Life { machine: Machine::new(policy, Want::Up, Moment::ZERO), now: Moment::ZERO }
+    }
+
+    fn happens(&mut self, event: Event) -> Vec<Action> {
+        let mut todo = Vec::new();
+        self.machine.step(self.now, event, &mut todo);
+        todo
+    }
+
+    fn told(&mut self, command: Command) -> Vec<Action> {
+        self.happens(Event::Told(command))
+    }
+
+    fn passes(&mut self, milliseconds: u64) {
+        self.now = self.now.after(Duration::from_millis(milliseconds));
+    }
+
+    /// Does what the machine says until it waits for something from outside; what it did.
+    fn follow(&mut self, event: Event) -> Vec<Action> {
+        let mut done = self.happens(event);
+        loop {
+            let policy = self.machine.policy.clone();
+            let next = match done.last() {
+                Some(Configure) => Event::Configured(policy),
+                Some(Launch(..)) => Event::Launched,
+                _ => return done,
+            };
+            done.extend(self.happens(next));
+        }
+    }
+
+    fn running(policy: Policy) -> Life {
+        let mut life = Life::of(policy);
+        life.follow(Event::Begun);
+        life.happens(Event::Executed);
+        assert_eq!(life.machine.stage, Stage::Alive(Role::Run));
+        life
+    }
+
+    fn down() -> Life {
+        let mut life = Life::of(Policy::default());
+        life.machine.want = Want::Down;
+        life.happens(Event::Begun);
+        life
+    }
+
+    fn waiting() -> Life {
+        let mut life = Life::running(Policy::default());
+        life.passes(10);
+        life.happens(Event::Ended(Exit::Code(1)));
+        assert!(matches!(life.machine.stage, Stage::Waiting(_)));
+        life
+    }
+}
+
+fn plain() -> Policy {
+    Policy::default()
+}
+
+#[test]
+fn a_service_is_recorded_before_it_is_let_loose() {
+    let mut life = Life::of(plain());
+    let done = life.follow(Event::Begun);
+    assert_eq!(done, [Announce('s'), Configure, Launch(Role::Run, None), Publish, OpenGate, Announce('u')]);
+}
+
+#[test]
+fn down_wakes_a_paused_child_so_that_it_can_die() {
+    let mut life = Life::running(plain());
+    assert_eq!(life.told(Command::Pause), [Publish, Send(SIGSTOP)]);
+    assert!(life.machine.record().paused);
+    assert_eq!(life.told(Command::Down), [SendScope(SIGTERM), SendScope(SIGCONT), Publish]);
+    assert!(!life.machine.record().paused);
+    let end = life.happens(Event::Ended(Exit::Signal(15)));
+    assert_eq!(end, [Announce('d'), Action::KillRest, Announce('D'), Publish]);
+    assert_eq!(life.machine.record().phase, Phase::Stopped);
+}
+
+/// Every command in every state that lasts.
+#[test]
+fn commands() {
+    use Command::*;
+    let up = || Life::running(plain());
+    let (down, waiting) = (Life::down, Life::waiting);
+    let stopping = || {
+        let mut life = Life::running(plain());
+        life.told(Down);
+        life
+    };
+    let end = || vec![SendScope(SIGTERM), SendScope(SIGCONT), Publish];
+    let leave = || vec![Publish, Announce('x'), Leave];
+    let start = || vec![Publish, Configure];
+    let publish = || vec![Publish];
+    let nothing = Vec::new;
+    let send = |signal| vec![Send(signal)];
+    // command, then: down, waiting, up, stopping
+    type Row = (Command, [Vec<Action>; 4]);
+    let table: Vec<Row> = vec![
+        (Up, [start(), start(), publish(), publish()]),
+        (Once, [start(), start(), publish(), publish()]),
+        (Down, [publish(), publish(), end(), end()]),
+        (Exit, [leave(), leave(), publish(), publish()]),
+        (Pause, [nothing(), nothing(), vec![Publish, Send(SIGSTOP)], vec![Publish, Send(SIGSTOP)]]),
+        (Continue, [nothing(), nothing(), vec![Publish, Send(SIGCONT)], vec![Publish, Send(SIGCONT)]]),
+        (Hangup, [nothing(), nothing(), send(SIGHUP), send(SIGHUP)]),
+        (Alarm, [nothing(), nothing(), send(SIGALRM), send(SIGALRM)]),
+        (Interrupt, [nothing(), nothing(), send(SIGINT), send(SIGINT)]),
+        (Terminate, [nothing(), nothing(), send(SIGTERM), send(SIGTERM)]),
+        (Kill, [nothing(), nothing(), send(SIGKILL), send(SIGKILL)]),
+        (Quit, [nothing(), nothing(), send(SIGQUIT), send(SIGQUIT)]),
+        (User1, [nothing(), nothing(), send(SIGUSR1), send(SIGUSR1)]),
+        (User2, [nothing(), nothing(), send(SIGUSR2), send(SIGUSR2)]),
+        (Window, [nothing(), nothing(), send(SIGWINCH), send(SIGWINCH)]),
+        (ToGroup, [publish(), publish(), publish(), publish()]),
+        (ToProcess, [publish(), publish(), publish(), publish()]),
+        (ForService, [nothing(), nothing(), nothing(), nothing()]),
+        (ForLogger, [nothing(), nothing(), nothing(), nothing()]),
+    ];
+    assert_eq!(table.len(), Command::ALL.len());
+    for (command, expected) in table {
+        let states: [(&str, &dyn Fn() -> Life); 4] =
+            [("down", &down), ("waiting", &waiting), ("up", &up), ("stopping", &stopping)];
+        for ((state, life), expected) in states.iter().zip(expected) {
+            assert_eq!(life().told(command), expected, "{command:?} while {state}");
+        }
+    }
+}
+
+/// Events that a state does not expect do nothing.
+#[test]
+fn illegal_pairs() {
+    let events = [
+        Event::Launched,
+        Event::NotLaunched,
+        Event::Ended(Exit::Code(0)),
+        Event::NeverBegan,
+        Event::Ready,
+        Event::Stopping,
+    ];
+    for event in events {
+        for mut life in [Life::down(), Life::waiting()] {
+            let before = life.machine.record();
+            assert_eq!(life.happens(event.clone()), [], "{event:?}");
+            assert_eq!(life.machine.record(), before, "{event:?}");
+        }
+    }
+    let mut up = Life::running(plain());
+    assert_eq!(up.happens(Event::Configured(plain())), []);
+    assert_eq!(up.happens(Event::Launched), []);
+    assert_eq!(up.happens(Event::NotLaunched), []);
+    assert_eq!(up.happens(Event::Woken), []);
+}
+
+#[test]
+fn a_short_life_is_followed_by_a_pause_counted_from_its_start() {
+    let mut life = Life::running(plain());
+    life.passes(300);
+    assert_eq!(life.follow(Event::Ended(Exit::Code(0))), [Announce('d'), Action::KillRest, Announce('D'), Publish]);
+    assert_eq!(life.machine.deadline(), Some(Duration::from_secs(1)));
+    life.passes(699);
+    assert_eq!(life.happens(Event::Woken), []);
+    life.passes(1);
+    assert_eq!(life.follow(Event::Woken)[..2], [Configure, Launch(Role::Run, None)]);
+}
+
+#[test]
+fn a_long_life_is_followed_by_the_next_at_once() {
+    let mut life = Life::running(plain());
+    life.passes(1000);
+    assert!(life.follow(Event::Ended(Exit::Signal(11))).contains(&Launch(Role::Run, None)));
+    assert_eq!(life.machine.record().starts, 2);
+}
+
+#[test]
+fn once_is_not_restarted_and_wants_nothing() {
+    let mut life = Life::running(plain());
+    life.told(Command::Once);
+    life.passes(5000);
+    life.follow(Event::Ended(Exit::Code(0)));
+    assert_eq!((life.machine.stage, life.machine.record().want), (Stage::Idle(Rest::Stopped), Want::Once));
+    assert!(life.follow(Event::Told(Command::Once)).contains(&Launch(Role::Run, None)));
+}
+
+#[test]
+fn exit_waits_for_the_child_and_does_not_kill_it() {
+    let mut life = Life::running(plain());
+    assert_eq!(life.told(Command::Exit), [Publish]);
+    assert_eq!(life.follow(Event::Ended(Exit::Code(0))).last(), Some(&Leave));
+}
+
+#[test]
+fn signals_go_to_the_group_when_told() {
+    let mut life = Life::running(plain());
+    life.told(Command::ToGroup);
+    assert_eq!(life.told(Command::Hangup), [Action::SendGroup(SIGHUP)]);
+    life.told(Command::ToProcess);
+    assert_eq!(life.told(Command::Hangup), [Send(SIGHUP)]);
+}
+
+#[test]
+fn a_fork_that_fails_is_tried_again_later_or_when_told() {
+    let mut life = Life::of(plain());
+    life.happens(Event::Begun);
+    life.happens(Event::Configured(plain()));
+    assert_eq!(life.happens(Event::NotLaunched), [Publish]);
+    assert_eq!(life.machine.deadline(), Some(RETRY_FORK));
+    assert_eq!(life.told(Command::Up), [Publish, Configure]);
+}
+
+#[test]
+fn the_whole_way_through_start_run_finish_stop() {
+    let policy = Policy { has_start: true, has_finish: true, has_stop: true, ..plain() };
+    let mut life = Life::of(policy);
+    assert!(life.follow(Event::Begun).contains(&Launch(Role::Start, None)));
+    assert_eq!(life.machine.record().phase, Phase::Starting);
+    assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run, None)));
+    life.passes(2000);
+    assert!(life.follow(Event::Ended(Exit::Code(7))).contains(&Launch(Role::Finish, Some(Exit::Code(7)))));
+    assert_eq!(life.machine.record().phase, Phase::Stopping);
+    // start is not run again for a restart.
+    assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run, None)));
+    life.told(Command::Down);
+    life.follow(Event::Ended(Exit::Signal(15)));
+    assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Stop, None)));
+    assert_eq!(life.follow(Event::Ended(Exit::Code(0))), [Publish]);
+    assert_eq!(life.machine.record().phase, Phase::Stopped);
+    // It is stopped once, however often it is told.
+    assert_eq!(life.told(Command::Down), [Publish]);
+}
+
+#[test]
+fn a_start_that_fails_fails_the_service() {
+    let mut life = Life::of(Policy { has_start: true, ..plain() });
+    life.follow(Event::Begun);
+    assert_eq!(life.follow(Event::Ended(Exit::Code(1))), [Announce('O'), Publish]);
+    assert_eq!((life.machine.record().phase, life.machine.record().want), (Phase::Failed, Want::Down));
+    assert!(life.follow(Event::Told(Command::Up)).contains(&Launch(Role::Start, None)));
+}
+
+#[test]
+fn exit_codes_that_mean_do_not_restart() {
+    let success = Policy { success: vec![0, 3], ..plain() };
+    let limit = Policy { restart_limit: Some(Limit { count: 1, within: Duration::from_secs(9) }), ..plain() };
+    let table = [
+        (plain(), Exit::Code(100), Phase::Failed),
+        (success.clone(), Exit::Code(3), Phase::Stopped),
+        (limit, Exit::Code(1), Phase::Failed),
+    ];
+    for (policy, exit, phase) in table {
+        let mut life = Life::running(policy);
+        life.passes(5000);
+        life.follow(Event::Ended(exit));
+        assert_eq!((life.machine.record().phase, life.machine.record().want), (phase, Want::Down), "{exit:?}");
+    }
+    let mut other = Life::running(success);
+    other.passes(5000);
+    assert!(other.follow(Event::Ended(Exit::Code(4))).contains(&Launch(Role::Run, None)));
+}
+
+#[test]
+fn finish_may_say_that_restarting_is_useless() {
+    let mut life = Life::running(Policy { has_finish: true, ..plain() });
+    life.passes(5000);
+    life.follow(Event::Ended(Exit::Code(1)));
+    assert_eq!(life.machine.deadline(), Some(Duration::from_secs(10)), "finish is killed after 5 s");
+    life.follow(Event::Ended(Exit::Code(125)));
+    assert_eq!(life.machine.record().phase, Phase::Failed);
+}
+
+#[test]
+fn what_is_told_while_finish_or_stop_runs_counts_afterwards() {
+    for role in [Role::Finish, Role::Stop] {
+        let policy = Policy { has_finish: role == Role::Finish, has_stop: role == Role::Stop, ..plain() };
+        let mut life = Life::running(policy);
+        life.told(Command::Down);
+        life.passes(1500);
+        life.follow(Event::Ended(Exit::Signal(15)));
+        assert_eq!(life.machine.stage, Stage::Alive(role));
+        life.told(Command::Once);
+        assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run, None)), "{role:?}");
+    }
+}
+
+#[test]
+fn what_does_not_end_in_time_is_killed() {
+    let mut life = Life::running(Policy { kill_after: Some(Duration::from_secs(3)), ..plain() });
+    life.told(Command::Down);
+    assert_eq!(life.machine.deadline(), Some(Duration::from_secs(3)));
+    life.passes(3000);
+    assert_eq!(life.happens(Event::Woken), [SendScope(SIGKILL)]);
+    assert_eq!(life.machine.deadline(), None);
+}
+
+#[test]
+fn readiness_is_told_or_the_same_as_running() {
+    assert!(Life::running(plain()).machine.record().ready.is_some());
+    let telling = Policy { notification_fd: Some(3), ready_within: Some(Duration::from_secs(2)), ..plain() };
+    let mut life = Life::running(telling);
+    assert_eq!(life.machine.record().ready, None);
+    assert_eq!(life.happens(Event::Ready), [Publish, Announce('U')]);
+    assert_eq!(life.happens(Event::Ready), []);
+    assert_eq!(life.machine.deadline(), None);
+}
+
+#[test]
+fn what_is_not_ready_in_time_is_started_again() {
+    let policy = Policy { notify_socket: true, ready_within: Some(Duration::from_secs(2)), ..plain() };
+    let mut life = Life::running(policy);
+    life.passes(2000);
+    assert_eq!(life.happens(Event::Woken), [SendScope(SIGTERM), SendScope(SIGCONT), Publish]);
+    assert_eq!(life.machine.deadline(), Some(Duration::from_secs(7)));
+    assert!(life.follow(Event::Ended(Exit::Signal(15))).contains(&Launch(Role::Run, None)));
+}
+
+#[test]
+fn what_does_not_say_that_it_is_alive_is_aborted() {
+    let mut life = Life::running(Policy { watchdog: Some(Duration::from_secs(2)), ..plain() });
+    life.passes(1500);
+    life.happens(Event::Alive);
+    life.passes(1500);
+    assert_eq!(life.happens(Event::Woken), []);
+    life.passes(500);
+    assert_eq!(life.happens(Event::Woken)[0], SendScope(SIGABRT));
+}
+
+#[test]
+fn history_is_kept_short() {
+    let mut life = Life::running(plain());
+    for _ in 0..20 {
+        life.passes(1000);
+        life.follow(Event::Ended(Exit::Code(1)));
+    }
+    assert_eq!((life.machine.record().deaths.len(), life.machine.record().starts), (16, 21));
+}
+
+/// A machine in whose record this process is, as the next supervise has it.
+fn resumed(life: &Life, role: Role) -> Life {
+    let process = daemontools::service::Process { pid: nix::unistd::Pid::from_raw(7), ticks: 1 };
+    let record = Record { process: Some((role, process)), ..life.machine.record() };
+    Life { machine: Machine::resume(life.machine.policy.clone(), &record, life.now), now: life.now }
+}
+
+#[test]
+fn what_never_passed_its_gate_is_done_by_the_next_supervise() {
+    let policy = Policy { has_start: true, has_finish: true, has_stop: true, ..plain() };
+    let mut life = Life::of(policy);
+    life.follow(Event::Begun);
+    life = resumed(&life, Role::Start);
+    assert_eq!(life.follow(Event::NeverBegan)[..2], [Configure, Launch(Role::Start, None)]);
+    life.follow(Event::Ended(Exit::Code(0)));
+    life = resumed(&life, Role::Run);
+    assert_eq!(life.follow(Event::NeverBegan)[..2], [Configure, Launch(Role::Run, None)]);
+    assert_eq!((life.machine.record().starts, life.machine.record().deaths.len()), (1, 0));
+    life.follow(Event::Ended(Exit::Code(7)));
+    life = resumed(&life, Role::Finish);
+    assert_eq!(life.follow(Event::NeverBegan)[0], Launch(Role::Finish, Some(Exit::Code(7))));
+    life.told(Command::Down);
+    life.follow(Event::Ended(Exit::Code(0)));
+    life = resumed(&life, Role::Stop);
+    assert_eq!(life.follow(Event::NeverBegan)[0], Launch(Role::Stop, None));
+    life.follow(Event::Ended(Exit::Code(0)));
+    assert_eq!(life.machine.record().phase, Phase::Stopped);
+}
+
+#[test]
+fn what_never_began_and_is_not_wanted_any_more_is_not_done() {
+    for (role, expected) in [(Role::Start, vec![Publish]), (Role::Run, vec![Launch(Role::Stop, None)])] {
+        let mut life = Life::of(Policy { has_start: role == Role::Start, has_stop: true, ..plain() });
+        life.follow(Event::Begun);
+        life.told(Command::Down);
+        assert_eq!(resumed(&life, role).happens(Event::NeverBegan), expected, "{role:?}");
+    }
+}
+
+#[test]
+fn what_finish_and_stop_are_followed_by_outlives_supervise() {
+    let policy = Policy { has_finish: true, has_stop: true, ..plain() };
+    let mut life = Life::running(policy.clone());
+    life.follow(Event::Ended(Exit::Code(100)));
+    life = resumed(&life, Role::Finish);
+    life.follow(Event::Ended(Exit::Code(0)));
+    life = resumed(&life, Role::Stop);
+    life.follow(Event::Ended(Exit::Code(0)));
+    assert_eq!((life.machine.record().phase, life.machine.record().want), (Phase::Failed, Want::Down));
+    let mut told = Life::running(policy);
+    told.told(Command::Down);
+    told.follow(Event::Ended(Exit::Signal(15)));
+    told.follow(Event::Ended(Exit::Code(0)));
+    told.told(Command::Once);
+    told = resumed(&told, Role::Stop);
+    assert!(told.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run, None)));
+    // That is done with: the next end is the last.
+    assert!(!told.machine.record().again);
+}
+
+#[test]
+fn what_is_expected_of_a_process_is_expected_by_the_next_supervise_too() {
+    let policy = Policy {
+        notify_socket: true,
+        has_finish: true,
+        ready_within: Some(Duration::from_secs(3)),
+        watchdog: Some(Duration::from_secs(9)),
+        kill_finish_after: None,
+        ..plain()
+    };
+    let mut life = Life::running(policy);
+    life.passes(2000);
+    let mut next = resumed(&life, Role::Run);
+    assert_eq!(next.machine.deadline(), Some(Duration::from_secs(3)));
+    next.passes(1000);
+    assert_eq!(next.happens(Event::Woken), [SendScope(SIGTERM), SendScope(SIGCONT), Publish]);
+    // Of a finish neither readiness nor signs of life.
+    life.follow(Event::Ended(Exit::Code(1)));
+    assert_eq!(resumed(&life, Role::Finish).machine.deadline(), None);
+}
+
+#[test]
+fn deaths_before_count_for_the_limit() {
+    let limit = Limit { count: 3, within: Duration::from_secs(60) };
+    let mut life = Life::running(Policy { restart_limit: Some(limit), ..plain() });
+    for _ in 0..2 {
+        life.passes(5000);
+        life.follow(Event::Ended(Exit::Code(1)));
+        life = resumed(&life, Role::Run);
+    }
+    life.passes(5000);
+    life.follow(Event::Ended(Exit::Code(1)));
+    assert_eq!(life.machine.record().phase, Phase::Failed);
+}
+
+#[test]
+fn a_machine_goes_on_from_its_record() {
+    for mut life in [Life::down(), Life::waiting(), Life::running(plain())] {
+        let mut record = life.machine.record();
+        if let Stage::Alive(role) = life.machine.stage {
+            let process = daemontools::service::Process { pid: nix::unistd::Pid::from_raw(7), ticks: 1 };
+            record.process = Some((role, process));
+        }
+        let resumed = Machine::resume(plain(), &record, life.now);
+        assert_eq!(resumed.stage, life.machine.stage);
+        assert_eq!(resumed.record(), life.machine.record());
+        assert_eq!(life.happens(Event::Begun).first(), Some(&Announce('s')));
+    }
+}
+
+#[test]
+fn what_is_to_last_for_ever_may() {
+    let for_ever = Some(Duration::MAX);
+    let policy = Policy {
+        kill_after: for_ever,
+        kill_finish_after: for_ever,
+        ready_within: for_ever,
+        watchdog: for_ever,
+        has_finish: true,
+        ..Policy::default()
+    };
+    let mut life = Life::running(policy);
+    life.passes(1);
+    life.happens(Event::Alive);
+    life.told(Command::Down);
+    life.follow(Event::Ended(Exit::Signal(15)));
+    assert_eq!(life.machine.deadline(), for_ever);
+}
+
+/// Every event in every state, against the table beside this file. `UPDATE=1` writes it anew, to be read by whoever
+/// changed something.
+#[test]
+fn every_event_in_every_state() {
+    let table = table();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/machine/table.txt");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &table).unwrap();
+    }
+    assert_eq!(table, std::fs::read_to_string(path).unwrap());
+}
+
+fn table() -> String {
+    let states = states();
+    let mut text = format!("{LEGEND}\n{:<14}", "");
+    states.iter().for_each(|(name, _)| text.push_str(&format!("| {name:<20}")));
+    for (name, event) in events() {
+        text = format!("{}\n{name:<14}", text.trim_end());
+        for (_, stage) in &states {
+            text.push_str(&format!("| {:<20}", cell(*stage, event.clone())));
+        }
+    }
+    format!("{}\n", text.trim_end())
+}
+
+const LEGEND: &str = "\
+Every event (down) in every state (across) of a service that has start, finish and stop and is wanted up: what is
+done, and where it leads. Nothing: an event that a state does not expect, or that changes nothing.
+
+P publish  C read settings  Lrun launch  G open the gate  s15 signal to the process  S15 to all whom stopping reaches
+R kill the rest  au announce  X leave  >state
+";
+
+fn states() -> Vec<(&'static str, Stage)> {
+    let roles = [Role::Start, Role::Run, Role::Finish, Role::Stop];
+    let still = [
+        ("stopped", Stage::Idle(Rest::Stopped)),
+        ("failed", Stage::Idle(Rest::Failed)),
+        ("waiting", Stage::Waiting(Moment::ZERO)),
+        ("preparing", Stage::Preparing),
+    ];
+    let launching = ["~start", "~run", "~finish", "~stop"].into_iter().zip(roles.map(Stage::Launching));
+    let alive = ["start", "run", "finish", "stop"].into_iter().zip(roles.map(Stage::Alive));
+    still.into_iter().chain(launching).chain(alive).collect()
+}
+
+fn policy_of_the_table() -> Policy {
+    Policy { has_start: true, has_finish: true, has_stop: true, notify_socket: true, ..plain() }
+}
+
+fn events() -> Vec<(String, Event)> {
+    let commands = Command::ALL.map(|command| (format!("told {}", char::from(command.byte())), Event::Told(command)));
+    let exits =
+        [0, 1, 100, 125].map(Exit::Code).into_iter().chain([Exit::Signal(9), Exit::Unstarted(2), Exit::Unknown]);
+    let ends = exits.map(|exit| (exit.to_string(), Event::Ended(exit)));
+    let others = [
+        ("begun", Event::Begun),
+        ("configured", Event::Configured(policy_of_the_table())),
+        ("launched", Event::Launched),
+        ("not launched", Event::NotLaunched),
+        ("executed", Event::Executed),
+        ("never began", Event::NeverBegan),
+        ("ready", Event::Ready),
+        ("stopping", Event::Stopping),
+        ("alive", Event::Alive),
+        ("changed", Event::Changed),
+        ("woken", Event::Woken),
+    ];
+    others.map(|(name, event)| (name.to_string(), event)).into_iter().chain(ends).chain(commands).collect()
+}
+
+fn cell(stage: Stage, event: Event) -> String {
+    let mut machine = Machine::new(policy_of_the_table(), Want::Up, Moment::ZERO);
+    machine.stage = stage;
+    machine.begun =
+        !matches!(stage, Stage::Idle(_) | Stage::Preparing | Stage::Launching(Role::Start) | Stage::Alive(Role::Start));
+    let mut todo = Vec::new();
+    machine.step(Moment::ZERO, event, &mut todo);
+    let mut text = todo.iter().map(code).collect::<Vec<_>>().join(" ");
+    let after = states().into_iter().find(|(_, other)| kind(*other) == kind(machine.stage));
+    let (name, _) = after.unwrap();
+    if kind(machine.stage) != kind(stage) {
+        text = format!("{text} >{name}");
+    }
+    text.trim().to_string()
+}
+
+/// A state without its time.
+fn kind(stage: Stage) -> Stage {
+    if matches!(stage, Stage::Waiting(_)) { Stage::Waiting(Moment::ZERO) } else { stage }
+}
+
+fn code(action: &Action) -> String {
+    match action {
+        Configure => "C".into(),
+        Launch(role, _) => format!("L{}", role.program()),
+        Publish => "P".into(),
+        OpenGate => "G".into(),
+        Send(signal) => format!("s{}", *signal as i32),
+        Action::SendGroup(signal) => format!("g{}", *signal as i32),
+        SendScope(signal) => format!("S{}", *signal as i32),
+        Action::KillRest => "R".into(),
+        Announce(letter) => format!("a{letter}"),
+        Leave => "X".into(),
+    }
+}

@@ -1,0 +1,47 @@
+//! supervise: keeps one service running.
+//!
+//! `supervise SERVICE`
+//!
+//! 1. Changes into SERVICE and locks `supervise/lock`: there is one supervise a service.
+//! 2. Opens `supervise/control` for commands, writes `supervise/status` and `supervise/state`, and
+//!    opens `supervise/ok`, by which others know that it is in charge.
+//! 3. If an earlier supervise was killed, takes over the process it left behind; else starts `./run`,
+//!    unless there is a file `down`.
+//! 4. Restarts it when it ends: at once if it lived a second, else one second after its last start.
+//!    Obeys commands at any moment, and writes every change down before it counts.
+//! 5. Told to exit, does so when the service is down.
+//!
+//! What else runs (`start`, `finish`, `stop`) and what can be set: see the `policy` and `machine`
+//! modules. Exit codes: 0, told to; 100, usage; 111, the service cannot be taken charge of.
+
+#![cfg_attr(not(test), no_main)]
+
+mod charge;
+mod child;
+mod pipe;
+mod publish;
+mod ready;
+mod settings;
+mod side;
+mod slot;
+mod supervisor;
+mod tree;
+
+use daemontools::{Args, Fatal, sys};
+use supervise::{machine, notify, policy};
+use supervisor::Supervisor;
+
+daemontools::main!(supervise);
+
+fn supervise(mut args: Args) -> Result<i32, Fatal> {
+    let (Some(service), None) = (args.next(), args.next()) else {
+        return Err(Fatal::usage("supervise: usage: supervise dir"));
+    };
+    sys::fill_standard_descriptors();
+    let (mut supervisor, first) = Supervisor::take_charge(service)?;
+    supervisor.begin(first);
+    while !supervisor.is_done() {
+        supervisor.wait_and_act()?;
+    }
+    Ok(0)
+}

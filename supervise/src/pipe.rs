@@ -1,0 +1,67 @@
+//! The pipe between a service and the `log` that the same supervise runs.
+
+use crate::slot::Which;
+use daemontools::service::{Process, is_fifo};
+use daemontools::sys::also_reading;
+use daemontools::sys::process::duplicate_to;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::pipe2;
+use std::os::fd::OwnedFd;
+
+/// Both ends stay open here, so that neither side's end is the other's: the service writes while its
+/// logger is restarted, and nothing in between is lost. The writing end is a reading end too, and with it the
+/// service's standard output: it writes on even while nobody but itself is left.
+pub struct Pipe {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+impl Pipe {
+    /// A new one, empty.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE: no descriptors.
+    pub fn new() -> nix::Result<Pipe> {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+        Ok(Pipe { reader, writer: also_reading(writer) })
+    }
+
+    /// The pipe that a killed supervise left behind, with all that is in it, if one of the two still
+    /// has it: the logger as its standard input, or the service as its standard output.
+    pub fn recover(inode: u64, logger: Option<Process>, service: Option<Process>) -> Option<Pipe> {
+        let ends = logger.map(|process| (process, 0)).into_iter().chain(service.map(|process| (process, 1)));
+        ends.into_iter().find_map(|(process, fd)| Pipe::open(&format!("/proc/{}/fd/{fd}", process.pid), inode).ok())
+    }
+
+    fn open(path: &str, inode: u64) -> nix::Result<Pipe> {
+        let end = |access: OFlag| open(path, access | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty());
+        let pipe = Pipe { reader: end(OFlag::O_RDONLY)?, writer: end(OFlag::O_RDWR)? };
+        if is_fifo(&pipe.reader)? && pipe.inode()? == inode { Ok(pipe) } else { Err(Errno::ENXIO) }
+    }
+
+    /// What tells this pipe from others.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    pub fn inode(&self) -> nix::Result<u64> {
+        Ok(fstat(&self.reader)?.st_ino)
+    }
+
+    /// In a child: makes an end its standard input or output.
+    ///
+    /// # Errors
+    /// Those of `dup2(2)`.
+    pub fn give(&self, which: Which) -> nix::Result<()> {
+        match which {
+            Which::Service => blocking(&self.writer).and_then(|()| duplicate_to(&self.writer, 1)),
+            Which::Logger => blocking(&self.reader).and_then(|()| duplicate_to(&self.reader, 0)),
+        }
+    }
+}
+
+/// An end recovered was opened without waiting for the other; its users expect to wait.
+fn blocking(end: &OwnedFd) -> nix::Result<()> {
+    nix::fcntl::fcntl(end, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty())).map(drop)
+}

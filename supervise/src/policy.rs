@@ -1,0 +1,310 @@
+//! What the files of a service directory ask of supervise, and what they mean: no I/O.
+//!
+//! Each setting is a file of its own, read at every start, so that a change counts from the next one
+//! on. The first line counts, blanks around it do not. A duration is a bare number of milliseconds, as
+//! s6 has it, or has units (`5s`, `1m 30s`). A file that cannot be understood is a warning, and the
+//! default counts.
+//!
+//! | file | content | default |
+//! |---|---|---|
+//! | `down-signal` | the signal that `svc -d` sends first: a name or a number | `TERM` |
+//! | `timeout-kill` | how long after it KILL follows; 0: never | 0 |
+//! | `timeout-finish` | how long `finish` may take before it is killed; 0: for ever | 5s |
+//! | `kill-scope` | whom stopping reaches: `main`, `group`, `tree` | `main` |
+//! | `restart-delay` | `FIRST [CAP [STABLE]]`: least time from a start to the next; doubled after each life shorter than STABLE, up to CAP | `1s` |
+//! | `restart-limit` | `COUNT in TIME`: so many deaths within that time, and the service has failed | none |
+//! | `success-codes` | exit codes of `run` after which its work is done | none |
+//! | `max-death-tally` | how many deaths `supervise/state` remembers, at most 4096 | 16 |
+//! | `notification-fd` | the descriptor on which `run` writes a newline when it is ready | none |
+//! | `timeout-up` | how long `run` may take to be ready before it is stopped and started again; 0: for ever | 0 |
+//! | `notify-socket` | (any) `run` has NOTIFY_SOCKET and says READY=1 when it is ready | |
+//! | `check` | a program run until it succeeds: then the service is ready | |
+//! | `setsid` | (any) `run` leads a session of its own, as it does with `kill-scope` `group` | |
+//! | `no-setsid` | (any) never that | |
+//! | `watchdog` | `run` must send WATCHDOG=1 at least that often | none |
+
+use daemontools::duration;
+use nix::sys::signal::Signal;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Whom the signals of stopping reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The process that was started, as the original.
+    Main,
+    /// Its process group; it leads one of its own.
+    Group,
+    /// All its descendants, wherever they moved.
+    Tree,
+}
+
+/// The pause between two starts of `run`, counted from the earlier start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restart {
+    /// After a first short life.
+    pub first: Duration,
+    /// Never longer than this.
+    pub cap: Duration,
+    /// A life this long is no short one.
+    pub stable: Duration,
+}
+
+impl Restart {
+    /// The pause after `streak` short lives in a row.
+    pub fn pause(&self, streak: u32) -> Duration {
+        let doublings = streak.saturating_sub(1).min(31);
+        self.first.saturating_mul(1 << doublings).min(self.cap)
+    }
+}
+
+/// So many deaths within that time are too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Number of deaths.
+    pub count: usize,
+    /// The time they count in.
+    pub within: Duration,
+}
+
+/// All that the settings say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// There is a `start`.
+    pub has_start: bool,
+    /// There is a `finish`.
+    pub has_finish: bool,
+    /// There is a `stop`.
+    pub has_stop: bool,
+    /// What `svc -d` sends first.
+    pub down_signal: Signal,
+    /// KILL follows the down signal after so long.
+    pub kill_after: Option<Duration>,
+    /// KILL ends `finish` after so long.
+    pub kill_finish_after: Option<Duration>,
+    /// Whom stopping reaches.
+    pub scope: Scope,
+    /// How long until it is started again.
+    pub restart: Restart,
+    /// When it is not started again.
+    pub restart_limit: Option<Limit>,
+    /// Exit codes of `run` after which its work is done.
+    pub success: Vec<i32>,
+    /// How many deaths are remembered.
+    pub deaths_kept: usize,
+    /// Where `run` writes a newline when it is ready.
+    pub notification_fd: Option<i32>,
+    /// There is a `notify-socket`: NOTIFY_SOCKET is set for `run`.
+    pub notify_socket: bool,
+    /// There is a `check`.
+    pub has_check: bool,
+    /// There is a `notify`.
+    pub has_notify: bool,
+    /// How long `run` may take to be ready.
+    pub ready_within: Option<Duration>,
+    /// How often `run` must say that it is alive.
+    pub watchdog: Option<Duration>,
+    /// `run` leads a session of its own.
+    pub own_session: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        let second = Duration::from_secs(1);
+        Policy {
+            has_start: false,
+            has_finish: false,
+            has_stop: false,
+            down_signal: Signal::SIGTERM,
+            kill_after: None,
+            kill_finish_after: Some(Duration::from_secs(5)),
+            scope: Scope::Main,
+            restart: Restart { first: second, cap: second, stable: second },
+            restart_limit: None,
+            success: Vec::new(),
+            deaths_kept: 16,
+            notification_fd: None,
+            notify_socket: false,
+            has_check: false,
+            has_notify: false,
+            ready_within: None,
+            watchdog: None,
+            own_session: false,
+        }
+    }
+}
+
+/// The files that hold a value.
+pub const SETTINGS: [&str; 11] = [
+    "down-signal",
+    "timeout-kill",
+    "timeout-finish",
+    "kill-scope",
+    "restart-delay",
+    "restart-limit",
+    "success-codes",
+    "max-death-tally",
+    "notification-fd",
+    "timeout-up",
+    "watchdog",
+];
+
+impl Policy {
+    /// Whether being ready is told or found out, rather than the same as running.
+    pub fn tells_when_ready(&self) -> bool {
+        self.notification_fd.is_some() || self.notify_socket || self.has_check
+    }
+
+    /// Whether the service has a socket to speak to us.
+    pub fn listens(&self) -> bool {
+        self.notify_socket || self.watchdog.is_some()
+    }
+
+    /// Takes in the text of one of [`SETTINGS`].
+    ///
+    /// # Errors
+    /// What is wrong with it, in a few words; the policy is as before.
+    pub fn set(&mut self, file: &str, text: &str) -> Result<(), &'static str> {
+        let value = text.lines().next().unwrap_or_default().trim();
+        match file {
+            "down-signal" => self.down_signal = signal(value)?,
+            "timeout-kill" => self.kill_after = timeout(value)?,
+            "timeout-finish" => self.kill_finish_after = timeout(value)?,
+            "kill-scope" => self.scope = scope(value)?,
+            "restart-delay" => self.restart = restart(value)?,
+            "restart-limit" => self.restart_limit = Some(limit(value)?),
+            "success-codes" => self.success = codes(value)?,
+            "max-death-tally" => self.deaths_kept = at_most(value, 4096)?,
+            "notification-fd" => self.notification_fd = Some(descriptor(value)?),
+            "timeout-up" => self.ready_within = timeout(value)?,
+            "watchdog" => self.watchdog = timeout(value)?,
+            _ => return Err("not a setting"),
+        }
+        Ok(())
+    }
+}
+
+/// As any duration; zero is no timeout.
+fn timeout(value: &str) -> Result<Option<Duration>, &'static str> {
+    Ok(Some(duration::parse(value)?).filter(|duration| !duration.is_zero()))
+}
+
+fn signal(value: &str) -> Result<Signal, &'static str> {
+    let by_number = value.parse().ok().and_then(|number: i32| Signal::try_from(number).ok());
+    let upper = value.to_ascii_uppercase();
+    let name = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
+    by_number.or_else(|| Signal::from_str(&name).ok()).ok_or("not a signal")
+}
+
+fn scope(value: &str) -> Result<Scope, &'static str> {
+    match value {
+        "main" => Ok(Scope::Main),
+        "group" => Ok(Scope::Group),
+        "tree" => Ok(Scope::Tree),
+        _ => Err("neither main nor group nor tree"),
+    }
+}
+
+fn restart(value: &str) -> Result<Restart, &'static str> {
+    let mut durations = value.split_ascii_whitespace().map(duration::parse);
+    let first = durations.next().ok_or("not a duration")??;
+    let cap = durations.next().transpose()?.unwrap_or(first).max(first);
+    let stable = durations.next().transpose()?.unwrap_or(cap);
+    if durations.next().is_some() {
+        return Err("more than three durations");
+    }
+    Ok(Restart { first, cap, stable })
+}
+
+fn limit(value: &str) -> Result<Limit, &'static str> {
+    let (count, within) = value.split_once(" in ").ok_or("not COUNT in TIME")?;
+    let count = at_most(count.trim(), 4096)?.max(1);
+    Ok(Limit { count, within: duration::parse(within.trim())? })
+}
+
+fn codes(value: &str) -> Result<Vec<i32>, &'static str> {
+    let words = value.split(|separator: char| separator == ',' || separator.is_ascii_whitespace());
+    let codes = words.filter(|word| !word.is_empty()).map(|word| word.parse::<u8>().map(i32::from));
+    codes.collect::<Result<_, _>>().map_err(|_| "not exit codes")
+}
+
+fn descriptor(value: &str) -> Result<i32, &'static str> {
+    value.parse().ok().filter(|fd| (3..=1023).contains(fd)).ok_or("not a descriptor from 3 to 1023")
+}
+
+fn at_most(value: &str, limit: usize) -> Result<usize, &'static str> {
+    value.parse().map(|number: usize| number.min(limit)).map_err(|_| "not a number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn with(file: &str, text: &str) -> Result<Policy, &'static str> {
+        let mut policy = Policy::default();
+        policy.set(file, text).map(|()| policy)
+    }
+
+    #[test]
+    fn durations_are_milliseconds_or_have_units() {
+        let table = [
+            ("5000", Some(Duration::from_secs(5))),
+            (" 5s \nsecond line", Some(Duration::from_secs(5))),
+            ("1m 30s", Some(Duration::from_secs(90))),
+            ("0", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(with("timeout-kill", text).unwrap().kill_after, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn signals_have_names_and_numbers() {
+        for text in ["HUP", "hup", "SIGHUP", "1\n"] {
+            assert_eq!(with("down-signal", text).unwrap().down_signal, Signal::SIGHUP, "{text}");
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_cap() {
+        let restart = with("restart-delay", "100ms 1s").unwrap().restart;
+        let pauses: Vec<_> = (0..8).map(|streak| restart.pause(streak).as_millis()).collect();
+        assert_eq!(pauses, [100, 100, 200, 400, 800, 1000, 1000, 1000]);
+        assert_eq!(restart.pause(u32::MAX), Duration::from_secs(1));
+        assert_eq!(restart.stable, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn limits_count_deaths_in_a_time() {
+        let expected = Limit { count: 5, within: Duration::from_secs(60) };
+        assert_eq!(with("restart-limit", "5 in 1m").unwrap().restart_limit, Some(expected));
+    }
+
+    #[test]
+    fn nonsense_is_refused_and_changes_nothing() {
+        let table = [
+            ("down-signal", "NONSENSE"),
+            ("timeout-kill", ""),
+            ("timeout-kill", "-5"),
+            ("kill-scope", "everything"),
+            ("restart-delay", "1s 2s 3s 4s"),
+            ("restart-limit", "5"),
+            ("success-codes", "0 256"),
+            ("notification-fd", "2"),
+            ("notification-fd", "99999999999999999999"),
+        ];
+        for (file, text) in table {
+            let mut policy = Policy::default();
+            assert!(policy.set(file, text).is_err(), "{file}: {text}");
+            assert_eq!(policy, Policy::default());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_taken_or_refused(file in prop::sample::select(&SETTINGS[..]), text in "(?s).{0,60}") {
+            let _ = Policy::default().set(file, &text);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! How a service tells that it is ready: by a newline to a descriptor, by datagrams to a socket, or by
+//! a `check` that succeeds.
+//!
+//! All of it outlives a supervise that is killed. The descriptor is a FIFO in `supervise/`, which the
+//! service holds open for reading too, so that it never writes to nobody; the socket has a name in
+//! the kernel's own space that follows from the service directory, so that the next supervise listens
+//! under the same. (A socket in `supervise/` could not be reached by a service that runs as another user.)
+
+use crate::notify::{LONGEST, Message};
+use crate::policy::Policy;
+use daemontools::service::{NOTIFICATION, Place};
+use daemontools::sys::exec::Change;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::socket::sockopt::PassCred;
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind, recvmsg,
+    setsockopt, socket,
+};
+use nix::sys::stat::{Mode, stat};
+use nix::unistd::{mkfifo, read, unlink};
+use std::io::IoSliceMut;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// Where a service that runs is listened to.
+pub struct Ears {
+    fifo: Option<OwnedFd>,
+    socket: Option<OwnedFd>,
+}
+
+/// Whether what an earlier process of the service said still counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    Counts,
+    Forgotten,
+}
+
+impl Ears {
+    /// Nobody is listened to.
+    pub const DEAF: Ears = Ears { fifo: None, socket: None };
+
+    /// Listens where the policy says that the service speaks.
+    ///
+    /// # Errors
+    /// What could not be opened, in a word, and why; the rest listens.
+    pub fn open(policy: &Policy, past: Past, place: &Place) -> (Ears, Vec<(&'static str, Errno)>) {
+        let mut complaints = Vec::new();
+        let mut ear = |what, opened: nix::Result<OwnedFd>| opened.map_err(|errno| complaints.push((what, errno))).ok();
+        let fifo = policy.notification_fd.and_then(|_| ear(NOTIFICATION, open_fifo(past, place)));
+        let socket = policy.listens().then(|| ear("notify-socket", open_socket())).flatten();
+        (Ears { fifo, socket }, complaints)
+    }
+
+    /// What to poll for reading.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.fifo.iter().chain(&self.socket).map(AsFd::as_fd)
+    }
+
+    /// Whether a newline has come; then the descriptor has said all it can say. What is not read now, as
+    /// somebody writes without end, is read the next time.
+    pub fn hear_newline(&mut self) -> bool {
+        let Some(fifo) = &self.fifo else { return false };
+        let mut bytes = [0; 512];
+        let length = read(fifo, &mut bytes).unwrap_or(0);
+        let said = bytes[..length].contains(&b'\n');
+        if said {
+            self.fifo = None;
+        }
+        said
+    }
+
+    /// The next datagram, if one has come; nothing of it if it is longer than any of use, or nobody's.
+    pub fn hear_message(&self) -> Option<Option<(Message, UnixCredentials)>> {
+        let socket = self.socket.as_ref()?;
+        let mut bytes = vec![0; LONGEST];
+        let mut space = nix::cmsg_space!(UnixCredentials);
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        // One interrupted is still there, and so is the next time to look.
+        let received = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags).ok()?;
+        let sender = received.cmsgs().ok().and_then(|mut messages| {
+            messages.find_map(|message| match message {
+                ControlMessageOwned::ScmCredentials(sender) => Some(sender),
+                _ => None,
+            })
+        });
+        let (length, whole) = (received.bytes, !received.flags.contains(MsgFlags::MSG_TRUNC));
+        let heard = sender.filter(|_| whole);
+        Some(heard.and_then(|sender| Some((Message::parse(bytes.get(..length)?), sender))))
+    }
+}
+
+/// The service's end of the FIFO, to be opened by the service itself: to read and to write, so that
+/// writing never fails for want of a reader.
+///
+/// # Errors
+/// The FIFO is not there.
+pub fn open_for_service(place: &Place) -> nix::Result<OwnedFd> {
+    open(&place.path(NOTIFICATION), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// What the service finds in its environment.
+pub fn environment(policy: &Policy, service_pid: i32) -> Vec<Change> {
+    let mut changes: Vec<Change> = Vec::new();
+    if let (true, Ok(name)) = (policy.listens(), socket_name()) {
+        changes.push(("NOTIFY_SOCKET".into(), Some(format!("@{name}").into())));
+    }
+    if let Some(within) = policy.watchdog {
+        changes.push(("WATCHDOG_USEC".into(), Some(within.as_micros().to_string().into())));
+        changes.push(("WATCHDOG_PID".into(), Some(service_pid.to_string().into())));
+    }
+    changes
+}
+
+fn open_fifo(past: Past, place: &Place) -> nix::Result<OwnedFd> {
+    let path = place.path(NOTIFICATION);
+    if past == Past::Forgotten {
+        let _ = unlink(&path);
+    }
+    match mkfifo(&path, Mode::from_bits_truncate(0o600)) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    // For writing too: with no writer at all the FIFO would be at its end, which is always news.
+    open(&path, OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+fn open_socket() -> nix::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    setsockopt(&socket, PassCred, &true)?;
+    bind(socket.as_raw_fd(), &UnixAddr::new_abstract(socket_name()?.as_bytes())?)?;
+    Ok(socket)
+}
+
+/// The same for every supervise of this service, different for every service.
+fn socket_name() -> nix::Result<String> {
+    let directory = stat(".")?;
+    Ok(format!("supervise/notify/{}/{}", directory.st_dev, directory.st_ino))
+}

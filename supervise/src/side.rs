@@ -1,0 +1,105 @@
+//! Programs run beside the service: `check`, to find out whether it is ready, and `notify`, to tell
+//! somebody of it. Neither is supervised; a supervise that is killed forgets them.
+
+use daemontools::service::Exit;
+use daemontools::sys::exec::{c_string, environment, execute};
+use daemontools::sys::process;
+use daemontools::{Attempt, Fatal, Unable};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// Starts `./PROGRAM ARGS…` with the signal mask `mask`; it is ours to wait for.
+///
+/// # Errors
+/// The system has no process to give.
+pub fn start(program: &'static str, arguments: &[OsString], mask: &SigSet) -> Result<Pid, Unable> {
+    let argv = [&[program.into()], arguments].concat();
+    let child = || {
+        let _ = mask.thread_set_mask();
+        let strings = argv.iter().map(|argument| c_string(argument)).collect::<Result<Vec<_>, _>>();
+        let errno = match (c_string(program.as_ref()), strings, environment(&[])) {
+            (Ok(program), Ok(argv), Ok(environment)) => execute(&program, &argv, &environment),
+            (Err(errno), _, _) | (_, Err(errno), _) | (_, _, Err(errno)) => errno,
+        };
+        Fatal::from(Unable::new("start", program, errno)).tell()
+    };
+    process::fork(child).unable_to("fork for", program)
+}
+
+/// Runs `notify NAME EVENT PID CODE`, as daemontools-encore: the start (no exit) or end of a program.
+/// A notification that cannot be had is a warning, and lost. Its process is ours to wait for.
+pub fn notify(program: &str, pid: Pid, exit: Option<Exit>, mask: &SigSet) -> Option<Pid> {
+    let (event, code) = match exit {
+        None => ("start", 0),
+        Some(Exit::Code(code)) => ("exit", code),
+        Some(Exit::Signal(signal) | Exit::Core(signal)) => ("killed", signal),
+        Some(Exit::Unstarted(_)) => ("exit", daemontools::report::TEMPORARY),
+        Some(Exit::Unknown) => ("exit", 0),
+    };
+    let arguments = [program.into(), event.into(), pid.to_string().into(), code.to_string().into()];
+    start("./notify", &arguments, mask).map_err(|unable| unable.warn()).ok()
+}
+
+/// The first `check` comes soon, as most services are quick; later ones are rarer.
+const FIRST: Duration = Duration::from_millis(10);
+const RAREST: Duration = Duration::from_secs(1);
+
+/// A `check` that is to succeed one day.
+pub struct Check {
+    running: Option<Pid>,
+    pause: Duration,
+    /// When the next one is due, in time since boot.
+    due: Duration,
+}
+
+impl Check {
+    /// The first is due shortly after `now`.
+    pub fn from(now: Duration) -> Check {
+        Check { running: None, pause: FIRST, due: now + FIRST }
+    }
+
+    /// When to look again; `None` while one runs.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.running.is_none().then_some(self.due)
+    }
+
+    /// Starts the next one if it is due.
+    pub fn start_if_due(&mut self, now: Duration, mask: &SigSet) {
+        if self.deadline().is_some_and(|due| due <= now) {
+            match start("./check", &[], mask) {
+                Ok(pid) => self.running = Some(pid),
+                Err(unable) => {
+                    unable.warn();
+                    self.again(now);
+                }
+            }
+        }
+    }
+
+    /// Takes in that a child has ended; true if this makes the service ready.
+    pub fn ended(&mut self, pid: Pid, exit: Exit, now: Duration) -> bool {
+        if self.running == Some(pid) {
+            self.running = None;
+            self.again(now);
+            return exit == Exit::Code(0);
+        }
+        false
+    }
+
+    fn again(&mut self, now: Duration) {
+        self.due = now + self.pause;
+        self.pause = (self.pause * 2).min(RAREST);
+    }
+}
+
+/// A service that has ended is not to be checked any more.
+impl Drop for Check {
+    fn drop(&mut self) {
+        if let Some(pid) = self.running {
+            let _: Result<(), Errno> = kill(pid, Signal::SIGKILL);
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! One of the two things that a supervise may keep running, the service and its logger: what its
+//! machine decides, done; what happens to it, told to its machine.
+
+use crate::charge::Charge;
+use crate::child::{self, Found, Gate, Held, Order, Passage};
+use crate::machine::{Action, Event, Machine, RETRY_FORK};
+use crate::pipe::Pipe;
+use crate::policy::{Policy, Scope};
+use crate::publish::{Publisher, announce};
+use crate::ready::{Ears, Past};
+use crate::settings::{self, Complaint};
+use crate::side::{self, Check};
+use crate::tree;
+use daemontools::service::{Exit, Place, Process, Record, Role, Want};
+use daemontools::tai64::Moment;
+use daemontools::{Unable, report};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::unistd::{Pid, getpgrp};
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// An adopted process has ended, and its parent is not in a hurry to say how: asked again this often …
+const ASK_AGAIN: Duration = Duration::from_millis(10);
+/// … and so many times.
+const ASK_TIMES: u32 = 100;
+
+/// So many datagrams are dealt with before commands and other news are.
+const MESSAGES_AT_ONCE: u32 = 64;
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// `run`, and what goes with it.
+    Service,
+    /// `log`, where it is a program in the service directory.
+    Logger,
+}
+
+impl Which {
+    /// The file that plays a role.
+    pub fn program(self, role: Role) -> &'static str {
+        match self {
+            Which::Service => role.program(),
+            Which::Logger => "log",
+        }
+    }
+}
+
+/// What the service and its logger have in common.
+pub struct Common {
+    pub charge: Charge,
+    pub publisher: Publisher,
+    pub pipe: Option<Pipe>,
+    /// The signal mask supervise was started with, which is the service's.
+    pub mask: SigSet,
+    /// Children of ours that are not of the service: notifications, the logger.
+    pub bystanders: Vec<Pid>,
+}
+
+/// A machine and what it has in the world.
+pub struct Slot {
+    which: Which,
+    machine: Machine,
+    policy: Policy,
+    complaints: Vec<Complaint>,
+    /// The settings were read just now, before the first start.
+    fresh: Option<Vec<Complaint>>,
+    /// The process of the service.
+    held: Option<Held>,
+    /// The gate it waits at, or has not been seen to pass.
+    gate: Option<Gate>,
+    /// The process group of the last `run`.
+    group: Pid,
+    /// What the service tells of itself, and what it last said.
+    ears: Ears,
+    status_text: String,
+    /// Asks whether the service is ready, where it does not tell.
+    check: Option<Check>,
+    /// How often the end of an adopted process was asked for in vain, and when to ask again.
+    asked: u32,
+    ask_again: Option<Duration>,
+    /// To be announced.
+    letters: Vec<u8>,
+    /// The machine has come to its end.
+    pub done: bool,
+}
+
+impl Slot {
+    /// One that begins, with the past of its record.
+    pub fn new(which: Which, want: Want, record: &Record) -> Box<Slot> {
+        let (policy, complaints) = policy_of(which);
+        let machine = Machine::remember(policy.clone(), want, record, Moment::now());
+        // Wanted down, it may be started long after this.
+        let fresh = (want == Want::Up).then_some(complaints);
+        let mut slot = Slot::with(which, machine, policy, None);
+        slot.fresh = fresh;
+        slot
+    }
+
+    /// One that goes on after a supervise that was killed, and the first thing to happen to it.
+    pub fn resume(which: Which, record: &Record, place: &Place) -> (Box<Slot>, Event) {
+        let policy = policy_of(which).0;
+        let machine = Machine::resume(policy.clone(), record, Moment::now());
+        let (held, first) = match record.process.map(|(role, process)| child::adopt(role, process, place)) {
+            Some(Found::Alive(held)) => (Some(held), Event::Begun),
+            Some(Found::Ended(event)) => (None, event),
+            None => (None, Event::Begun),
+        };
+        let mut slot = Slot::with(which, machine, policy, held);
+        slot.status_text.clone_from(&record.status_text);
+        if let Some(group) = record.group {
+            slot.group = Pid::from_raw(group);
+        }
+        (slot, first)
+    }
+
+    /// In the heap, where it lies once; on the stack it would leave a copy for every move.
+    fn with(which: Which, machine: Machine, policy: Policy, held: Option<Held>) -> Box<Slot> {
+        Box::new(Slot {
+            which,
+            group: getpgrp(),
+            machine,
+            policy,
+            complaints: Vec::new(),
+            fresh: None,
+            held,
+            gate: None,
+            ears: Ears::DEAF,
+            status_text: String::new(),
+            check: None,
+            asked: 0,
+            ask_again: None,
+            letters: Vec::new(),
+            done: false,
+        })
+    }
+
+    /// Listens again to what an adopted process has to tell.
+    pub fn take_up(&mut self, common: &Common) {
+        if self.held.as_ref().is_some_and(|held| held.role == Role::Run) {
+            self.listen(Past::Counts, common);
+            self.check_if_needed();
+        }
+    }
+
+    /// What to poll for.
+    pub fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
+        fds.extend(self.gate.iter().map(|gate| PollFd::new(gate.as_fd(), PollFlags::POLLIN)));
+        fds.extend(self.ears.descriptors().map(|ear| PollFd::new(ear, PollFlags::POLLIN)));
+        if let Some(end) = self.held.as_ref().and_then(Held::end_watch) {
+            // Once it has ended, only being waited for by its parent is news.
+            let news = if self.asked == 0 { PollFlags::POLLIN } else { PollFlags::empty() };
+            fds.push(PollFd::new(end, news));
+        }
+    }
+
+    /// When to look again at the latest, in time since boot.
+    pub fn deadline(&self) -> Option<Duration> {
+        let check = self.check.as_ref().and_then(Check::deadline);
+        [self.machine.deadline(), self.ask_again, check].into_iter().flatten().min()
+    }
+
+    /// Looks at everything that is not told by SIGCHLD.
+    pub fn look(&mut self, common: &mut Common) {
+        self.look_at_gate(common);
+        self.look_at_adopted(common);
+        self.listen_to_service(common);
+        if let Some(check) = &mut self.check {
+            check.start_if_due(Moment::now().uptime, &common.mask);
+        }
+        self.happen(Event::Woken, common);
+    }
+
+    /// Takes in that a child of ours has ended; does nothing if it is none of this slot's.
+    pub fn child_ended(&mut self, pid: Pid, status: i32, common: &mut Common) {
+        let exit = Exit::from_wait_status(status);
+        if self.held.as_ref().is_some_and(|held| held.process.pid == pid) {
+            let refused = match self.gate.as_ref().map(Gate::passage) {
+                Some(Passage::Refused(errno)) => Some(Exit::Unstarted(errno as i32)),
+                Some(Passage::Executed | Passage::Underway) | None => None,
+            };
+            self.has_ended(refused.unwrap_or(exit), common);
+        } else if let Some(check) = &mut self.check
+            && check.ended(pid, exit, Moment::now().uptime)
+        {
+            self.check = None;
+            self.happen(Event::Ready, common);
+        }
+    }
+
+    fn look_at_gate(&mut self, common: &mut Common) {
+        match self.gate.as_ref().map(Gate::passage) {
+            Some(Passage::Executed) => {
+                self.gate = None;
+                self.happen(Event::Executed, common);
+                self.check_if_needed();
+            }
+            // Said again by its end, which is not far.
+            Some(Passage::Refused(_) | Passage::Underway) | None => {}
+        }
+    }
+
+    fn look_at_adopted(&mut self, common: &mut Common) {
+        let Some(held) = &self.held else { return };
+        if !held.has_ended() {
+            return;
+        }
+        let give_up = (self.asked >= ASK_TIMES).then_some(Event::Ended(Exit::Unknown));
+        match held.adopted_end(&common.charge.place).or(give_up) {
+            Some(Event::Ended(exit)) => self.has_ended(exit, common),
+            Some(event) => {
+                self.forget_process();
+                self.happen(event, common);
+            }
+            None => {
+                self.asked += 1;
+                self.ask_again = Some(Moment::now().uptime + ASK_AGAIN);
+            }
+        }
+    }
+
+    fn has_ended(&mut self, exit: Exit, common: &mut Common) {
+        if let Some(held) = &self.held {
+            self.notify(held.role, held.process.pid, Some(exit), common);
+        }
+        self.forget_process();
+        self.happen(Event::Ended(exit), common);
+    }
+
+    fn forget_process(&mut self) {
+        (self.held, self.gate, self.asked, self.ask_again) = (None, None, 0, None);
+        (self.ears, self.check) = (Ears::DEAF, None);
+        self.status_text.clear();
+    }
+
+    fn listen(&mut self, past: Past, common: &Common) {
+        let (ears, complaints) = Ears::open(&self.policy, past, &common.charge.place);
+        self.ears = ears;
+        for (what, errno) in complaints {
+            let object = [common.charge.name(), b"/", what.as_bytes()].concat();
+            Unable::new("listen for", OsStr::from_bytes(&object), errno).warn();
+        }
+    }
+
+    fn listen_to_service(&mut self, common: &mut Common) {
+        if self.ears.hear_newline() {
+            self.happen(Event::Ready, common);
+        }
+        // Somebody may send them faster than they are dealt with: then there is a time for other things.
+        for _ in 0..MESSAGES_AT_ONCE {
+            let Some(heard) = self.ears.hear_message() else { return };
+            let (Some((message, sender)), Some(held)) = (heard, &self.held) else { continue };
+            if !held.speaks_through(&sender) {
+                continue;
+            }
+            if let Some(moved) =
+                message.main_pid.and_then(|pid| held.moved_to(Pid::from_raw(pid), &common.charge.place))
+            {
+                self.held = Some(moved);
+                self.happen(Event::Changed, common);
+            }
+            if let Some(text) = message.status {
+                self.status_text = text;
+                self.happen(Event::Changed, common);
+            }
+            let told =
+                [(message.alive, Event::Alive), (message.ready, Event::Ready), (message.stopping, Event::Stopping)];
+            told.into_iter().filter(|(said, _)| *said).for_each(|(_, event)| self.happen(event, common));
+        }
+    }
+
+    fn check_if_needed(&mut self) {
+        let runs = self.held.as_ref().is_some_and(|held| held.role == Role::Run);
+        if runs && self.policy.has_check && self.machine.record().ready.is_none() {
+            self.check = Some(Check::from(Moment::now().uptime));
+        }
+    }
+
+    /// Tells the machine, and does what it says. What is announced of it comes last: a restart does not wait for
+    /// those who listen.
+    pub fn happen(&mut self, event: Event, common: &mut Common) {
+        self.follow(event, common);
+        if !self.letters.is_empty() {
+            announce(&std::mem::take(&mut self.letters), &common.charge.place);
+        }
+    }
+
+    fn follow(&mut self, event: Event, common: &mut Common) {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let mut todo = Vec::new();
+            self.machine.step(Moment::now(), event, &mut todo);
+            // Only the last thing to do has a consequence.
+            for action in todo {
+                next = self.perform(action, common);
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action, common: &mut Common) -> Option<Event> {
+        match action {
+            Action::Configure => {
+                self.configure(common);
+                return Some(Event::Configured(self.policy.clone()));
+            }
+            Action::Launch(role, exit) => return Some(self.launch(role, exit, common)),
+            Action::Publish => common.publisher.publish(self.which, self.record()),
+            Action::OpenGate => self.open_gate(common),
+            Action::Send(signal) => self.held.iter().for_each(|held| held.send(signal)),
+            Action::SendGroup(signal) => self.held.iter().for_each(|held| held.send_group(signal)),
+            Action::SendScope(signal) => self.send_scope(signal, common),
+            Action::KillRest => self.kill_rest(common),
+            Action::Announce(letter) if self.which == Which::Service => self.letters.push(letter as u8),
+            Action::Announce(_) => {}
+            Action::Leave => self.done = true,
+        }
+        None
+    }
+
+    /// Complains of settings once, not at every restart.
+    fn configure(&mut self, common: &Common) {
+        let complaints = match self.fresh.take() {
+            Some(complaints) => complaints,
+            None => {
+                let (policy, complaints) = policy_of(self.which);
+                self.policy = policy;
+                complaints
+            }
+        };
+        if complaints != self.complaints {
+            for (setting, why) in &complaints {
+                let name = common.charge.name();
+                report::warning(&[name, b"/", setting.as_bytes(), b": line 1: ", why.as_bytes(), b"; ignored"]);
+            }
+            self.complaints = complaints;
+        }
+    }
+
+    fn launch(&mut self, role: Role, exit: Option<Exit>, common: &mut Common) -> Event {
+        if role == Role::Run {
+            self.listen(Past::Forgotten, common);
+        }
+        let _ = set_child_subreaper(self.policy.scope == Scope::Tree || self.policy.listens());
+        let order = Order {
+            role,
+            which: self.which,
+            pipe: common.pipe.as_ref(),
+            exit,
+            group: self.group,
+            policy: &self.policy,
+            name: common.charge.name(),
+            place: &common.charge.place,
+            lock: common.charge.lock.as_fd(),
+            mask: &common.mask,
+        };
+        match child::launch(&order) {
+            Ok((held, gate)) => {
+                if self.which == Which::Logger {
+                    common.bystanders.push(held.process.pid);
+                }
+                if role == Role::Run {
+                    self.group = if self.policy.own_session { held.process.pid } else { getpgrp() };
+                }
+                (self.held, self.gate) = (Some(held), Some(gate));
+                Event::Launched
+            }
+            Err(errno) => {
+                self.complain_of_fork(role, errno, common.charge.name());
+                Event::NotLaunched
+            }
+        }
+    }
+
+    /// In the original's words where we do what it does; `finish` and `stop` are left out.
+    fn complain_of_fork(&self, role: Role, errno: Errno, name: &[u8]) {
+        let (seconds, reason) = (RETRY_FORK.as_secs().to_string(), report::reason(errno).as_bytes());
+        let program = [b"/", self.which.program(role).as_bytes()].concat();
+        let (program, sleeping) = match role {
+            Role::Finish | Role::Stop => (&program[..], String::new()),
+            Role::Start | Role::Run if self.which == Which::Logger => (&program[..], seconds),
+            Role::Start | Role::Run => (&[][..], seconds),
+        };
+        let sleeping = if sleeping.is_empty() { sleeping } else { format!(", sleeping {sleeping} seconds") };
+        report::warning(&[b"unable to fork for ", name, program, sleeping.as_bytes(), b": ", reason]);
+    }
+
+    fn open_gate(&mut self, common: &mut Common) {
+        self.gate.iter().for_each(Gate::open);
+        if let Some(held) = &self.held {
+            self.notify(held.role, held.process.pid, None, common);
+        }
+    }
+
+    /// Tells whom it concerns of the start (no exit) or end of a process.
+    pub fn notify(&self, role: Role, pid: Pid, exit: Option<Exit>, common: &mut Common) {
+        if self.policy.has_notify {
+            let program = self.which.program(role);
+            common.bystanders.extend(side::notify(program, pid, exit, &common.mask));
+        }
+    }
+
+    fn send_scope(&self, signal: Signal, common: &Common) {
+        let Some(held) = &self.held else { return };
+        match self.policy.scope {
+            Scope::Main => held.send(signal),
+            Scope::Group => held.send_group(signal),
+            Scope::Tree => tree::send(Some(held.process.pid), signal, &common.bystanders),
+        }
+    }
+
+    fn kill_rest(&self, common: &Common) {
+        match self.policy.scope {
+            Scope::Main => {}
+            Scope::Group if self.group == getpgrp() => {}
+            Scope::Group => drop(killpg(self.group, Signal::SIGKILL)),
+            Scope::Tree => tree::kill_all(&common.bystanders),
+        }
+    }
+
+    /// The process that is alive.
+    pub fn process(&self) -> Option<Process> {
+        self.held.as_ref().map(|held| held.process)
+    }
+
+    /// How it is now.
+    pub fn record(&self) -> Record {
+        Record {
+            status_text: self.status_text.clone(),
+            group: (self.group != getpgrp()).then_some(self.group.as_raw()),
+            process: self.held.as_ref().map(|held| (held.role, held.process)),
+            ..self.machine.record()
+        }
+    }
+}
+
+/// The settings are the service's; of them its logger has only that somebody is to be notified.
+fn policy_of(which: Which) -> (Policy, Vec<Complaint>) {
+    let (policy, complaints) = settings::read();
+    match which {
+        Which::Service => (policy, complaints),
+        Which::Logger => (Policy { has_notify: policy.has_notify, ..Policy::default() }, Vec::new()),
+    }
+}

@@ -1,0 +1,94 @@
+//! svwait: waits until services have come to where they are wanted.
+//!
+//! `svwait [ -ao ] [ -T TIME ] up|ready|down|finished|restarted SERVICE ...`
+//!
+//! 1. Looks at each SERVICE, and watches it from then on.
+//! 2. Waits until all of them have come there (`-a`, `--all`, the default), or one of them (`-o`, `--any`). At most as long as TIME (`-T`, `--timeout`): milliseconds, or with a unit; 0: only looks.
+//!
+//! What the words mean says the `goal` module.
+//!
+//! Exit codes: 0, they have come there; 1, they will not, and a message says why; 99, the time is over; 100,
+//! usage; 111, a service cannot be watched.
+
+#![cfg_attr(not(test), no_main)]
+
+use daemontools::{Args, Attempt, Fatal};
+use lexopt::Arg;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::fchdir;
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+use svc::goal::{Goal, Told};
+use svc::watch::{Order, Part, Quorum, Watch, parse_timeout};
+
+daemontools::main!(svwait);
+
+const USAGE: &str = "svwait: usage: svwait [ -ao ] [ -T timeout ] up|ready|down|finished|restarted service ...";
+
+fn svwait(args: Args) -> Result<i32, Fatal> {
+    let Options { goal, quorum, timeout, services } = parse(args)?;
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .unable_to("open current directory", "")?;
+    let mut watch = Watch::new(Part::Service)?;
+    for service in services {
+        watch.add(service)?;
+        fchdir(&origin).unable_to("set directory", "")?;
+    }
+    watch.wait(&Order { goal, quorum, told: Told::default(), deadline })
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Options {
+    goal: Goal,
+    quorum: Quorum,
+    timeout: Option<Duration>,
+    services: Vec<OsString>,
+}
+
+fn parse(args: Args) -> Result<Options, Fatal> {
+    let misused = |error: lexopt::Error| Fatal::option(&error, USAGE);
+    let (mut quorum, mut timeout) = (Quorum::All, None);
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(argument) = parser.next().map_err(misused)? {
+        match argument {
+            Arg::Short('a') | Arg::Long("all") => quorum = Quorum::All,
+            Arg::Short('o') | Arg::Long("any") => quorum = Quorum::Any,
+            Arg::Short('T') | Arg::Long("timeout") => {
+                timeout = Some(parse_timeout(&parser.value().map_err(misused)?)?);
+            }
+            Arg::Value(word) => {
+                let services: Vec<OsString> = parser.raw_args().map_err(misused)?.collect();
+                if services.is_empty() {
+                    break;
+                }
+                return Ok(Options { goal: Goal::parse(&word)?, quorum, timeout, services });
+            }
+            other @ (Arg::Short(_) | Arg::Long(_)) => return Err(misused(other.unexpected())),
+        }
+    }
+    Err(Fatal::usage(USAGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Options, Fatal> {
+        parse(line.split(' ').map(OsString::from).collect::<Vec<_>>().into_iter())
+    }
+
+    #[test]
+    fn a_goal_and_services_are_needed() {
+        let (services, timeout) = (vec!["a".into(), "-o".into()], Some(Duration::from_secs(60)));
+        let all = Options { goal: Goal::Up, quorum: Quorum::All, timeout: None, services };
+        assert_eq!(parsed("up a -o"), Ok(all.clone()));
+        assert_eq!(parsed("-oa up a -o"), Ok(all.clone()));
+        assert_eq!(parsed("-o -T 1m -- up a -o"), Ok(Options { quorum: Quorum::Any, timeout, ..all.clone() }));
+        assert_eq!(parsed("--any --timeout=60000 up a -o"), Ok(Options { quorum: Quorum::Any, timeout, ..all }));
+        for line in ["up", "-o", "-T 5 up", "sideways a", "-T soon up a", "-x up a", "--none up a"] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+use super::Goal::{Down, Finished, Ready, Restarted, Up};
+use super::Verdict::{Never, NotYet, Reached};
+use super::*;
+use daemontools::service::{Death, Process};
+use daemontools::tai64::{Moment, Tai64, Tai64N};
+
+const NOTHING: Told = Told { to_start: false, to_end: false };
+const START: Told = Told { to_start: true, to_end: false };
+const END: Told = Told { to_start: false, to_end: true };
+const BOTH: Told = Told { to_start: true, to_end: true };
+
+const GOALS: [Goal; 5] = [Up, Ready, Down, Finished, Restarted];
+
+fn here(record: Record) -> Picture {
+    let Record { since, paused, want, phase, .. } = record;
+    let pid = record.process.map(|(_, process)| process.pid);
+    let status = Status { since: since.label, pid, paused, want, phase };
+    Picture { presence: Presence::Here, seen: Some(Snapshot { status, logger: None, record: Some(record) }) }
+}
+
+/// As a supervise shows it that writes no state.
+fn bare(picture: Picture) -> Picture {
+    let seen = picture.seen.map(|seen| Snapshot { record: None, ..seen });
+    Picture { seen, ..picture }
+}
+
+fn with(presence: Presence, picture: Picture) -> Picture {
+    Picture { presence, ..picture }
+}
+
+/// How a service is after its `count`th start, at that second.
+fn record(count: u64) -> Record {
+    let since = Moment { label: Tai64N(Tai64(count), 0), ..Moment::ZERO };
+    Record { starts: count, since, want: Want::Up, ..Record::blank() }
+}
+
+fn process(role: Role, pid: u64) -> Option<(Role, Process)> {
+    Some((role, Process { pid: Pid::from_raw(i32::try_from(pid).unwrap()), ticks: 1 }))
+}
+
+fn up(count: u64) -> Record {
+    Record { phase: Phase::Running, process: process(Role::Run, count), ..record(count) }
+}
+
+fn ready(count: u64) -> Record {
+    Record { ready: Some(Moment::ZERO), ..up(count) }
+}
+
+fn ending(count: u64) -> Record {
+    Record { phase: Phase::Stopping, want: Want::Down, ..ready(count) }
+}
+
+fn between(count: u64, exit: Exit) -> Record {
+    Record { next_start: Some(Moment::ZERO), deaths: vec![death(exit)], ..record(count) }
+}
+
+fn finishing(count: u64, want: Want) -> Record {
+    let deaths = vec![death(Exit::Code(1))];
+    Record { phase: Phase::Stopping, process: process(Role::Finish, 100 + count), want, deaths, ..record(count) }
+}
+
+fn rest(count: u64, exit: Exit) -> Record {
+    Record { want: Want::Down, deaths: vec![death(exit)], ..record(count) }
+}
+
+fn failed(count: u64) -> Record {
+    Record { phase: Phase::Failed, ..rest(count, Exit::Code(100)) }
+}
+
+fn death(exit: Exit) -> Death {
+    let label = Moment::ZERO.label;
+    Death { started: label, ended: label, exit }
+}
+
+const CODE: Exit = Exit::Code(1);
+const MISSING: Exit = Exit::Unstarted(2);
+
+/// Later than the picture before: the process has changed.
+fn later(record: Record) -> Record {
+    Record { since: Moment { label: Tai64N(Tai64(record.since.label.0.0), 9), ..Moment::ZERO }, ..record }
+}
+
+#[test]
+fn words_mean_goals() {
+    for goal in GOALS {
+        let missed = goal.missed().strip_prefix("not ").unwrap();
+        assert_eq!(Goal::parse(OsStr::new(missed)), Ok(goal));
+    }
+    assert!(Goal::parse(OsStr::new("")).is_err());
+    assert!(Goal::parse(OsStr::from_bytes(b"up\xff")).is_err());
+}
+
+#[test]
+fn commands_start_or_end_or_do_neither() {
+    for (commands, told) in
+        [(&b"u"[..], START), (b"o", START), (b"dx", END), (b"t", END), (b"du", BOTH), (b"hw", NOTHING)]
+    {
+        assert_eq!(Told::by(commands), told);
+    }
+}
+
+/// Each row: a picture now, and what it means for up, ready, down, finished, restarted.
+type Row = (Record, [Verdict; 5]);
+
+#[track_caller]
+fn check(told: Told, before: Record, rows: &[Row]) {
+    for (now, expected) in rows {
+        let verdicts = GOALS.map(|goal| judge(goal, told, &here(before.clone()), &here(now.clone())));
+        assert_eq!(verdicts, *expected, "{told:?}\n{before:#?}\n{now:#?}");
+    }
+}
+
+const GAVE_UP: Verdict = Never(Reason::Failed(Some(Exit::Code(100))));
+const OVER: Verdict = Never(Reason::Ended(Some(CODE)));
+
+#[test]
+fn only_waiting_for_what_was_ready() {
+    check(
+        NOTHING,
+        ready(3),
+        &[
+            (ready(3), [Reached, Reached, NotYet, NotYet, NotYet]),
+            (ending(3), [NotYet, NotYet, NotYet, NotYet, NotYet]),
+            (later(between(3, CODE)), [NotYet, NotYet, NotYet, NotYet, NotYet]),
+            (finishing(3, Want::Up), [NotYet, NotYet, NotYet, NotYet, NotYet]),
+            (finishing(3, Want::Down), [NotYet, NotYet, Reached, NotYet, NotYet]),
+            (later(rest(3, CODE)), [OVER, OVER, Reached, Reached, OVER]),
+            (later(failed(3)), [GAVE_UP, GAVE_UP, Reached, Reached, GAVE_UP]),
+            (up(4), [Reached, NotYet, NotYet, NotYet, Reached]),
+            (ready(4), [Reached, Reached, NotYet, NotYet, Reached]),
+        ],
+    );
+}
+
+#[test]
+fn only_waiting_for_what_was_at_rest_or_had_failed() {
+    let start = Record { phase: Phase::Starting, process: process(Role::Start, 50), ..record(3) };
+    for before in [rest(3, CODE), failed(3)] {
+        check(
+            NOTHING,
+            before,
+            &[
+                (rest(3, CODE), [NotYet, NotYet, Reached, Reached, NotYet]),
+                (failed(3), [GAVE_UP, GAVE_UP, Reached, Reached, GAVE_UP]),
+                (start.clone(), [NotYet, NotYet, NotYet, NotYet, NotYet]),
+                (up(4), [Reached, NotYet, NotYet, NotYet, Reached]),
+            ],
+        );
+    }
+}
+
+#[test]
+fn told_to_start_what_was_down_before_does_not_count() {
+    let start = Record { phase: Phase::Starting, process: process(Role::Start, 50), ..record(3) };
+    check(
+        START,
+        rest(3, CODE),
+        &[
+            (rest(3, CODE), [NotYet, NotYet, NotYet, NotYet, NotYet]),
+            (Record { want: Want::Up, ..rest(3, CODE) }, [NotYet, NotYet, NotYet, NotYet, NotYet]),
+            (start, [NotYet, NotYet, NotYet, NotYet, NotYet]),
+            (up(4), [Reached, NotYet, NotYet, NotYet, Reached]),
+            (ready(4), [Reached, Reached, NotYet, NotYet, Reached]),
+            // A life too short to be seen.
+            (between(4, CODE), [Reached, NotYet, NotYet, NotYet, Reached]),
+            (finishing(4, Want::Once), [Reached, NotYet, Reached, NotYet, Reached]),
+            (rest(4, CODE), [Reached, OVER, Reached, Reached, Reached]),
+            // Not a life at all.
+            (between(4, MISSING), [NotYet, NotYet, NotYet, NotYet, NotYet]),
+            (failed(4), [GAVE_UP, GAVE_UP, Reached, Reached, GAVE_UP]),
+            // `start` failed.
+            (later(failed(3)), [GAVE_UP, GAVE_UP, Reached, Reached, GAVE_UP]),
+        ],
+    );
+}
+
+#[test]
+fn told_to_start_an_earlier_failure_does_not_count() {
+    check(
+        START,
+        failed(3),
+        &[
+            (failed(3), [NotYet, NotYet, NotYet, NotYet, NotYet]),
+            (later(failed(3)), [GAVE_UP, GAVE_UP, Reached, Reached, GAVE_UP]),
+            (failed(4), [GAVE_UP, GAVE_UP, Reached, Reached, GAVE_UP]),
+            (up(4), [Reached, NotYet, NotYet, NotYet, Reached]),
+        ],
+    );
+}
+
+#[test]
+fn told_to_end_what_was_up_before_does_not_count() {
+    check(
+        END,
+        ready(3),
+        &[
+            (ready(3), [NotYet, NotYet, NotYet, NotYet, NotYet]),
+            (ending(3), [NotYet, NotYet, NotYet, NotYet, NotYet]),
+            (later(rest(3, CODE)), [OVER, OVER, Reached, Reached, OVER]),
+            (ready(4), [Reached, Reached, NotYet, NotYet, Reached]),
+        ],
+    );
+    // With -du, that it ended is not the end of it.
+    check(BOTH, ready(3), &[(later(rest(3, CODE)), [NotYet, NotYet, Reached, Reached, NotYet])]);
+}
+
+#[test]
+fn where_only_the_status_tells_up_is_ready_and_down_is_finished() {
+    let rows = [
+        (ready(3), [Reached, Reached, NotYet, NotYet, NotYet]),
+        (up(4), [Reached, Reached, NotYet, NotYet, Reached]),
+        (later(up(3)), [Reached, Reached, NotYet, NotYet, Reached]),
+        (later(between(3, CODE)), [NotYet, NotYet, NotYet, NotYet, NotYet]),
+        (
+            later(rest(3, CODE)),
+            [Never(Reason::Ended(None)), Never(Reason::Ended(None)), Reached, Reached, Never(Reason::Ended(None))],
+        ),
+        (
+            later(failed(3)),
+            [Never(Reason::Failed(None)), Never(Reason::Failed(None)), Reached, Reached, Never(Reason::Failed(None))],
+        ),
+    ];
+    for (now, expected) in rows {
+        let verdicts = GOALS.map(|goal| judge(goal, NOTHING, &bare(here(up(3))), &bare(here(now.clone()))));
+        assert_eq!(verdicts, expected, "{now:#?}");
+    }
+}
+
+#[test]
+fn a_supervise_that_is_away_may_come_back() {
+    let nobody = Never(Reason::Unsupervised);
+    let left = Record { leaving: true, ..rest(3, CODE) };
+    let left_wanted_up = Record { leaving: true, next_start: None, ..between(3, CODE) };
+    let rows = [
+        (ready(3), [NotYet; 5], [nobody; 5]),
+        (between(3, CODE), [NotYet; 5], [nobody, nobody, Reached, Reached, nobody]),
+        (rest(3, CODE), [NotYet, NotYet, Reached, Reached, NotYet], [nobody, nobody, Reached, Reached, nobody]),
+        (left, [nobody, nobody, Reached, Reached, nobody], [nobody, nobody, Reached, Reached, nobody]),
+        (left_wanted_up, [nobody, nobody, Reached, Reached, nobody], [nobody, nobody, Reached, Reached, nobody]),
+    ];
+    for (now, away, gone) in rows {
+        for (presence, expected) in [(Presence::Away, away), (Presence::Gone, gone)] {
+            let now = with(presence, here(now.clone()));
+            let verdicts = GOALS.map(|goal| judge(goal, NOTHING, &here(ready(3)), &now));
+            assert_eq!(verdicts, expected, "{now:#?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_to_see_means_nothing_until_nobody_comes() {
+    let unseen = |presence| Picture { presence, seen: None };
+    for goal in GOALS {
+        for presence in [Presence::Here, Presence::Away] {
+            assert_eq!(judge(goal, NOTHING, &unseen(Presence::Away), &unseen(presence)), NotYet);
+        }
+        let gone = judge(goal, NOTHING, &unseen(Presence::Away), &unseen(Presence::Gone));
+        assert_eq!(gone, Never(Reason::Unsupervised));
+    }
+    // Its first start is a new one.
+    assert_eq!(judge(Restarted, NOTHING, &unseen(Presence::Away), &here(up(1))), Reached);
+}
+
+#[test]
+fn between_two_files_nothing_is_said() {
+    let Picture { presence, seen } = here(ready(4));
+    let unsettled = seen.map(|seen| Snapshot { status: Status { pid: None, ..seen.status }, ..seen });
+    let verdicts =
+        GOALS.map(|goal| judge(goal, NOTHING, &here(ready(3)), &Picture { presence, seen: unsettled.clone() }));
+    assert_eq!(verdicts, [NotYet; 5]);
+}
+
+#[test]
+fn reasons_have_words() {
+    assert_eq!(Reason::Unsupervised.words(), "supervise not running");
+    assert_eq!(Reason::Failed(Some(Exit::Code(100))).words(), "failed: exited 100");
+    assert_eq!(Reason::Ended(Some(Exit::Signal(15))).words(), "ended: killed by SIGTERM");
+    assert_eq!(Reason::Failed(None).words(), "failed");
+}

@@ -1,0 +1,4 @@
+//! What svc and svwait share: waiting until services have come to where they are wanted.
+
+pub mod goal;
+pub mod watch;

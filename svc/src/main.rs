@@ -1,0 +1,208 @@
+//! svc: commands services.
+//!
+//! `svc [ -udopchaitkxq12w ] [ -lL+= ] [ -s ] [ -W GOAL [ -T TIME ] ] SERVICE ...`
+//!
+//! 1. Collects the options, each letter once, in the order given.
+//! 2. For each SERVICE: changes into it and writes the letters, in one write(2), to the FIFO
+//!    `supervise/control`, from which its supervise reads them.
+//! 3. With `-W`: waits until each has come to the GOAL (`up` `ready` `down` `finished` `restarted`, see the
+//!    `goal` module), for as long as TIME: milliseconds, or with a unit.
+//!
+//! | option | supervise … |
+//! |---|---|
+//! | `-u` `-d` `-o` | keeps the service up; takes it down (TERM, then CONT); runs it once |
+//! | `-x` | exits as soon as the service is down |
+//! | `-p` `-c` | sends STOP; CONT |
+//! | `-h` `-a` `-i` `-t` `-k` | sends HUP; ALRM; INT; TERM; KILL |
+//! | `-q` `-1` `-2` `-w` | sends QUIT; USR1; USR2; WINCH (as daemontools-encore's svc) |
+//! | `-L` `-l` | takes what follows as meant for the logger that it runs too; for the service |
+//! | `-+` `-=` | sends signals to the process group; to the process |
+//!
+//! Exit codes: 0, also if a service could not be commanded (a warning says which), but 1 then with `-s` or
+//! `-W`; 1 if one will not come to the GOAL; 99 if the time is over; 100 for an unknown option; 111 if the
+//! current directory cannot be held.
+
+#![cfg_attr(not(test), no_main)]
+
+use daemontools::service::{Command, open_control};
+use daemontools::{Args, Attempt, Fatal, Unable, report, sys};
+use lexopt::Arg;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{chdir, fchdir};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+use svc::goal::{Goal, Told};
+use svc::watch::{self, Order, Part, Quorum, Watch};
+
+daemontools::main!(svc);
+
+const USAGE: &str = "svc options: u up, d down, o once, x exit, p pause, c continue, h hup, a alarm, i interrupt, \
+                     t term, k kill, q quit, 1 usr1, 2 usr2, w winch";
+
+/// Exit code where strictness is asked for and a service could not be commanded.
+const NOT_COMMANDED: i32 = 1;
+
+fn svc(args: Args) -> Result<i32, Fatal> {
+    let options = parse(args)?;
+    let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .unable_to("open current directory", "")?;
+    match options.goal {
+        Some(goal) => command_and_wait(goal, &options, &origin),
+        None => {
+            let enter = |service: &OsStr| chdir(service).unable_to("chdir to", service);
+            let missed = command_all(&options, &origin, enter)?;
+            Ok(if options.strict && missed > 0 { NOT_COMMANDED } else { 0 })
+        }
+    }
+}
+
+/// Looks at each service before it is told anything, so that what happens then is seen to be new.
+fn command_and_wait(goal: Goal, options: &Options, origin: &OwnedFd) -> Result<i32, Fatal> {
+    let deadline = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut watch = Watch::new(options.part())?;
+    let missed = command_all(options, origin, |service| watch.add(service.into()))?;
+    if missed > 0 {
+        return Ok(NOT_COMMANDED);
+    }
+    watch.wait(&Order { goal, quorum: Quorum::All, told: Told::by(&options.commands), deadline })
+}
+
+/// A service that cannot be commanded is a warning: the others still are. How many could not.
+fn command_all<Enter>(options: &Options, origin: &OwnedFd, mut enter: Enter) -> Result<usize, Fatal>
+where
+    Enter: FnMut(&OsStr) -> Result<(), Unable>,
+{
+    let mut missed = 0;
+    for service in &options.services {
+        let entered = enter(service).map_err(|refusal| refusal.to_bytes());
+        if let Err(why) = entered.and_then(|()| command(service, &options.commands)) {
+            report::warning(&[&why]);
+            missed += 1;
+        }
+        fchdir(origin).unable_to("set directory", "")?;
+    }
+    Ok(missed)
+}
+
+/// Commands the service in the current directory, or says why not.
+fn command(service: &OsStr, commands: &[u8]) -> Result<(), Vec<u8>> {
+    let control = open_control().map_err(|errno| match errno {
+        Errno::ENXIO => [b"unable to control ", service.as_bytes(), b": supervise not running"].concat(),
+        _ => Unable::new("control", service, errno).to_bytes(),
+    })?;
+    sys::write_all(&control, commands).map_err(|errno| {
+        [b"error writing commands to ", service.as_bytes(), b": ", report::reason(errno).as_bytes()].concat()
+    })
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Options {
+    commands: Vec<u8>,
+    strict: bool,
+    goal: Option<Goal>,
+    timeout: Option<Duration>,
+    services: Vec<OsString>,
+}
+
+impl Options {
+    /// Whom the last commands are meant for.
+    fn part(&self) -> Part {
+        let selects = [Command::ForService.byte(), Command::ForLogger.byte()];
+        match self.commands.iter().rfind(|command| selects.contains(command)) {
+            Some(b'L') => Part::Logger,
+            Some(_) | None => Part::Service,
+        }
+    }
+}
+
+fn parse(args: Args) -> Result<Options, Fatal> {
+    let misused = |error: lexopt::Error| Fatal::option(&error, USAGE);
+    let mut options = Options::default();
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(argument) = parser.next().map_err(misused)? {
+        let letter = match argument {
+            Arg::Short('s') => {
+                options.strict = true;
+                continue;
+            }
+            Arg::Short('W') => {
+                options.goal = Some(Goal::parse(&parser.value().map_err(misused)?)?);
+                continue;
+            }
+            Arg::Short('T') => {
+                options.timeout = Some(watch::parse_timeout(&parser.value().map_err(misused)?)?);
+                continue;
+            }
+            Arg::Short(letter) => u8::try_from(letter).ok().and_then(Command::from_byte),
+            Arg::Long(_) => None,
+            Arg::Value(first) => {
+                options.services.push(first);
+                options.services.extend(parser.raw_args().map_err(misused)?);
+                break;
+            }
+        };
+        let command = letter.ok_or_else(|| misused(argument.unexpected()))?;
+        if !options.commands.contains(&command.byte()) {
+            options.commands.push(command.byte());
+        }
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Options, Fatal> {
+        parse(args.iter().map(OsString::from).collect::<Vec<_>>().into_iter())
+    }
+
+    fn commanding(commands: &[u8], services: &[&str]) -> Options {
+        let services = services.iter().map(OsString::from).collect();
+        Options { commands: commands.to_vec(), services, ..Options::default() }
+    }
+
+    #[test]
+    fn each_letter_counts_once_and_keeps_its_place() {
+        assert_eq!(parsed(&["-ud", "-u", "x"]), Ok(commanding(b"ud", &["x"])));
+    }
+
+    #[test]
+    fn options_end_at_the_first_service() {
+        assert_eq!(parsed(&["a", "-d"]), Ok(commanding(b"", &["a", "-d"])));
+        assert_eq!(parsed(&["-d", "--", "-u"]), Ok(commanding(b"d", &["-u"])));
+    }
+
+    #[test]
+    fn unknown_letters_are_refused() {
+        assert!(parsed(&["-uz"]).is_err());
+        assert!(parsed(&["--up"]).is_err());
+    }
+
+    #[test]
+    fn waiting_has_a_goal_and_a_time() {
+        let waiting = Options {
+            goal: Some(Goal::Down),
+            timeout: Some(Duration::from_secs(5)),
+            strict: true,
+            ..commanding(b"dx", &["a"])
+        };
+        for words in ["-dx -s -W down -T 5s a", "-dxsWdown -T5000 a", "-T 1 -W up -T5000 -d -Wdown -sx a"] {
+            assert_eq!(parsed(&words.split(' ').collect::<Vec<_>>()), Ok(waiting.clone()), "{words}");
+        }
+        for words in ["-W", "-W sideways a", "-T", "-T soon a"] {
+            assert!(parsed(&words.split(' ').collect::<Vec<_>>()).is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn whom_it_waits_for_is_whom_it_commands() {
+        for (commands, part) in [(&b"d"[..], Part::Service), (b"Ld", Part::Logger), (b"Ltld", Part::Service)] {
+            assert_eq!(commanding(commands, &[]).part(), part);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Watching services: woken by what happens, never by a clock but for deadlines.
+//!
+//! A supervise renames `supervise/status` and `supervise/state` into place at each change, which inotify
+//! tells; that it is gone is told by `supervise/ok`, which has no reader then; and that another one has come, by
+//! inotify again, as it opens `ok`. The watching begins before the first look, and each look takes in all that
+//! was written before it, so that nothing is missed between the two.
+
+use crate::goal::{Goal, Picture, Presence, Told, Verdict, judge};
+use daemontools::service::{OK, Place, SUPERVISE, Snapshot, hold_ok};
+use daemontools::{Attempt, Fatal, Unable, duration, report};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::Mode;
+use nix::unistd::fchdir;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Exit code when the time is over.
+const TIMED_OUT: i32 = 99;
+/// Exit code when what is waited for will not happen.
+const FAILED: i32 = 1;
+
+/// How long a supervise may be missing: a killed one is replaced by svscan, the original's within five seconds.
+const GRACE: Duration = Duration::from_secs(6);
+
+/// The names in `supervise/` that tell something.
+const TELLING: [&str; 3] = ["status", "state", "ok"];
+
+const NOTHING: PollFlags = PollFlags::empty();
+
+/// Reads how long to wait.
+///
+/// # Errors
+/// It is not a duration: exit 100.
+pub fn parse_timeout(text: &OsStr) -> Result<Duration, Fatal> {
+    let parsed = text.to_str().ok_or("not a duration").and_then(duration::parse);
+    parsed.map_err(|why| Fatal::new(report::PERMANENT, &[b"timeout ", text.as_bytes(), b": ", why.as_bytes()]))
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Order {
+    /// Where services are to come …
+    pub goal: Goal,
+    /// … and how many of them.
+    pub quorum: Quorum,
+    /// What they have been told since they were added.
+    pub told: Told,
+    /// Until when; `None`: for ever.
+    pub deadline: Option<Instant>,
+}
+
+/// How many services must come there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quorum {
+    /// Each.
+    All,
+    /// One of them.
+    Any,
+}
+
+/// Which part of a service directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `run`.
+    Service,
+    /// A `log` that the same supervise runs.
+    Logger,
+}
+
+/// The services that are watched.
+pub struct Watch {
+    inotify: Inotify,
+    part: Part,
+    subjects: Vec<Subject>,
+}
+
+impl Watch {
+    /// None yet.
+    ///
+    /// # Errors
+    /// The system has no more instances of inotify for us.
+    pub fn new(part: Part) -> Result<Watch, Unable> {
+        // Two descriptors a service: as many services as there may be.
+        let most = getrlimit(Resource::RLIMIT_NOFILE).map(|(_, most)| most);
+        let _ = most.and_then(|most| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).unable_to("watch", "")?;
+        Ok(Watch { inotify, part, subjects: Vec::new() })
+    }
+
+    /// Watches a service from now on, and remembers how it is. Leaves us in its directory.
+    ///
+    /// # Errors
+    /// There is no such directory for us.
+    pub fn add(&mut self, name: OsString) -> Result<(), Unable> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = open(name.as_os_str(), flags, Mode::empty()).unable_to("chdir to", &name)?;
+        let unseen = Picture { presence: Presence::Away, seen: None };
+        let mut subject = Subject {
+            name,
+            directory,
+            ok: None,
+            presence: Presence::Away,
+            patience: None,
+            watches: Vec::new(),
+            awaited: None,
+            stale: true,
+            before: unseen,
+            verdict: Verdict::NotYet,
+        };
+        subject.before = subject.look(&self.inotify, self.part)?;
+        self.subjects.push(subject);
+        Ok(())
+    }
+
+    /// Waits for the outcome, and says why it is not the one wanted. The exit code.
+    ///
+    /// # Errors
+    /// A service cannot be watched any more, or the kernel does not let us wait.
+    pub fn wait(&mut self, order: &Order) -> Result<i32, Fatal> {
+        loop {
+            for subject in self.subjects.iter_mut().filter(|subject| subject.is_open() && subject.stale) {
+                let now = subject.look(&self.inotify, self.part)?;
+                subject.verdict = judge(order.goal, order.told, &subject.before, &now);
+                subject.stale = false;
+            }
+            if let Some(code) = self.outcome(order) {
+                return Ok(code);
+            }
+            self.sleep(order.deadline)?;
+        }
+    }
+
+    fn outcome(&self, order: &Order) -> Option<i32> {
+        let count =
+            |wanted: fn(&Verdict) -> bool| self.subjects.iter().filter(|subject| wanted(&subject.verdict)).count();
+        let reached = count(|verdict| *verdict == Verdict::Reached);
+        let pending = count(|verdict| *verdict == Verdict::NotYet);
+        let never = self.subjects.len() - reached - pending;
+        let (is_reached, is_failed) = match order.quorum {
+            Quorum::All => (reached == self.subjects.len(), never > 0),
+            Quorum::Any => (reached > 0, reached + pending == 0),
+        };
+        if is_reached {
+            return Some(0);
+        }
+        let timed_out = order.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if !is_failed && !timed_out {
+            return None;
+        }
+        for subject in &self.subjects {
+            match subject.verdict {
+                Verdict::Never(reason) => subject.complain(order.goal, &reason.words()),
+                Verdict::NotYet if !is_failed => subject.complain(order.goal, "timed out"),
+                Verdict::NotYet | Verdict::Reached => {}
+            }
+        }
+        Some(if is_failed { FAILED } else { TIMED_OUT })
+    }
+
+    /// Until something happens to one of them, or a time is over.
+    fn sleep(&mut self, deadline: Option<Instant>) -> Result<(), Fatal> {
+        let open = || self.subjects.iter().filter(|subject| subject.is_open());
+        let wake = open().filter_map(Subject::wake).chain(deadline).min();
+        let mut fds = vec![PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
+        // Of these only the error counts, which is told unasked.
+        fds.extend(open().filter_map(|subject| subject.ok.as_ref()).map(|ok| PollFd::new(ok.as_fd(), NOTHING)));
+        match poll(&mut fds, timeout(wake)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Unable::new("wait", "", errno).into()),
+        }
+        let has_ended = |fd: &PollFd| fd.any().unwrap_or(false);
+        let ended: Vec<bool> = fds.iter().skip(1).map(has_ended).collect();
+        let held = self.subjects.iter_mut().filter(|subject| subject.is_open() && subject.ok.is_some());
+        held.zip(ended).for_each(|(subject, ended)| subject.stale |= ended);
+        let now = Instant::now();
+        for subject in &mut self.subjects {
+            subject.stale |= subject.wake().is_some_and(|wake| wake <= now);
+        }
+        while let Ok(events) = self.inotify.read_events() {
+            events.iter().for_each(|event| self.take_in(event));
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, event: &InotifyEvent) {
+        let name = event.name.as_ref();
+        let telling = name.is_none_or(|name| TELLING.iter().any(|telling| name == telling));
+        let lost = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+        for subject in self.subjects.iter_mut().filter(|subject| lost || subject.watches.contains(&event.wd)) {
+            subject.stale |= telling || name == subject.awaited.as_ref();
+        }
+    }
+}
+
+/// A service that is watched.
+struct Subject {
+    name: OsString,
+    directory: OwnedFd,
+    /// Held while a supervise is in charge.
+    ok: Option<OwnedFd>,
+    presence: Presence,
+    /// Until when a supervise that is missing may come.
+    patience: Option<Instant>,
+    watches: Vec<WatchDescriptor>,
+    /// What `supervise/` is called.
+    awaited: Option<OsString>,
+    /// Something has happened since the last look.
+    stale: bool,
+    before: Picture,
+    verdict: Verdict,
+}
+
+impl Subject {
+    /// Watches first, then looks who is in charge, then at what is written: in this order nothing is missed.
+    fn look(&mut self, inotify: &Inotify, part: Part) -> Result<Picture, Unable> {
+        fchdir(&self.directory).unable_to("chdir to", &self.name)?;
+        self.watch(inotify)?;
+        let presence = self.presence(inotify)?;
+        let seen = Snapshot::take().ok();
+        let seen = match part {
+            Part::Service => seen,
+            Part::Logger => seen.and_then(Snapshot::of_logger),
+        };
+        Ok(Picture { presence, seen })
+    }
+
+    /// Anew each time: `supervise/` may be another directory now. Before there is one, its coming is watched for.
+    fn watch(&mut self, inotify: &Inotify) -> Result<(), Unable> {
+        let changes = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MODIFY;
+        let itself = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
+        let coming = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+        let place = Place::here().map_err(|errno| self.unable("watch", SUPERVISE, errno))?;
+        let watch = || inotify.add_watch(place.directory(), changes | itself);
+        let added = match watch() {
+            Err(Errno::ENOENT) => {
+                let parent = inotify.add_watch(&parent(place.directory()), coming);
+                // It may have come just before.
+                watch().or(parent)
+            }
+            added => added,
+        };
+        self.awaited = place.directory().file_name().map(OsStr::to_os_string);
+        self.watches = vec![added.map_err(|errno| self.unable("watch", SUPERVISE, errno))?];
+        Ok(())
+    }
+
+    fn presence(&mut self, inotify: &Inotify) -> Result<Presence, Unable> {
+        self.ok = self.hold()?;
+        if self.ok.is_none() {
+            // Told when somebody opens it, as a supervise does.
+            let opened = AddWatchFlags::IN_OPEN | AddWatchFlags::IN_ONESHOT;
+            let ok = Place::here().and_then(|place| inotify.add_watch(&place.path(OK), opened));
+            self.watches.extend(ok);
+            self.ok = self.hold()?;
+        }
+        self.presence = match (&self.ok, self.patience) {
+            (Some(_), _) => Presence::Here,
+            (None, Some(patience)) if patience <= Instant::now() => Presence::Gone,
+            (None, _) => Presence::Away,
+        };
+        self.patience = match self.presence {
+            Presence::Here => None,
+            Presence::Away | Presence::Gone => Some(self.patience.unwrap_or_else(|| Instant::now() + GRACE)),
+        };
+        Ok(self.presence)
+    }
+
+    fn hold(&self) -> Result<Option<OwnedFd>, Unable> {
+        match hold_ok() {
+            Ok(ok) => Ok(Some(ok)),
+            Err(Errno::ENXIO | Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(self.unable("open", OK, errno)),
+        }
+    }
+
+    fn unable(&self, verb: &'static str, file: &str, errno: Errno) -> Unable {
+        let object = [self.name.as_bytes(), b"/", file.as_bytes()].concat();
+        Unable::new(verb, OsStr::from_bytes(&object), errno)
+    }
+
+    /// What has come there may still leave again before the others come.
+    fn is_open(&self) -> bool {
+        !matches!(self.verdict, Verdict::Never(_))
+    }
+
+    /// When it is too late for a supervise that is missing, if it is not yet.
+    fn wake(&self) -> Option<Instant> {
+        self.patience.filter(|_| self.presence == Presence::Away)
+    }
+
+    fn complain(&self, goal: Goal, why: &str) {
+        let missed = [b" is ", goal.missed().as_bytes(), b": "].concat();
+        report::warning(&[self.name.as_bytes(), &missed, why.as_bytes()]);
+    }
+}
+
+fn parent(directory: &Path) -> PathBuf {
+    match directory.parent() {
+        Some(parent) if parent != Path::new("") => parent.into(),
+        Some(_) | None => PathBuf::from("."),
+    }
+}
+
+/// Rounded up: woken too early, we would only wait again.
+fn timeout(wake: Option<Instant>) -> PollTimeout {
+    wake.map_or(PollTimeout::NONE, |wake| {
+        let milliseconds = wake.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
+        PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
+    })
+}

@@ -1,0 +1,196 @@
+//! What the user asks for. No I/O.
+
+use crate::show::{Style, Zone};
+use crate::source::{Mode, Selection};
+use daemontools::tai64::Tai64N;
+use daemontools::{Args, Fatal};
+use jiff::Zoned;
+use lexopt::{Arg, Parser};
+use regex::bytes::{Regex, RegexBuilder};
+use std::ffi::{OsStr, OsString};
+use svlog::when;
+
+const USAGE: &str = "svlog: usage: svlog [ -f ] [ -n lines ] [ --since time ] [ --until time ] [ --grep pattern ] \
+                     [ --json ] [ --utc ] [ --color=auto|always|never ] service|dir ...";
+/// Shown before what is new.
+const LAST: u64 = 10;
+
+/// All that can be asked for.
+#[derive(Debug)]
+pub struct Request {
+    pub mode: Mode,
+    /// Only so many of the last lines.
+    pub last: Option<u64>,
+    pub selection: Selection,
+    pub style: Style,
+    pub zone: Zone,
+    /// Services and log directories.
+    pub logs: Vec<OsString>,
+}
+
+/// What the place is like where we were started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// A terminal that may have colours.
+    Terminal,
+    Other,
+}
+
+#[derive(Debug, Default)]
+struct Raw {
+    follow: bool,
+    lines: Option<Option<u64>>,
+    selection: Selection,
+    json: bool,
+    utc: bool,
+    color: Option<bool>,
+    logs: Vec<OsString>,
+}
+
+/// Reads the arguments; `now` is what durations are counted back from, and its time zone the local one.
+///
+/// # Errors
+/// The usage, exit 100.
+pub fn parse(args: Args, now: &Zoned, output: Output) -> Result<Request, Fatal> {
+    let raw = options(args, now).map_err(|refusal| match refusal {
+        Refusal::Option(error) => Fatal::option(&error, USAGE),
+        Refusal::Value(words) => Fatal::new(daemontools::report::PERMANENT, &[words.as_bytes()]),
+    })?;
+    if raw.logs.is_empty() {
+        return Err(Fatal::usage(USAGE));
+    }
+    let anything = raw.selection.since.is_none() && raw.selection.until.is_none();
+    Ok(Request {
+        mode: if raw.follow { Mode::Follow } else { Mode::Once },
+        last: raw.lines.unwrap_or_else(|| (raw.follow && anything).then_some(LAST)),
+        selection: raw.selection,
+        style: match (raw.json, raw.color.unwrap_or(output == Output::Terminal)) {
+            (true, _) => Style::Json,
+            (false, true) => Style::Coloured,
+            (false, false) => Style::Plain,
+        },
+        zone: if raw.utc { Zone::Utc } else { Zone::Local(now.time_zone().clone()) },
+        logs: raw.logs,
+    })
+}
+
+enum Refusal {
+    Option(lexopt::Error),
+    Value(String),
+}
+
+impl From<lexopt::Error> for Refusal {
+    fn from(error: lexopt::Error) -> Refusal {
+        Refusal::Option(error)
+    }
+}
+
+fn options(args: Args, now: &Zoned) -> Result<Raw, Refusal> {
+    let mut raw = Raw::default();
+    let mut parser = Parser::from_args(args);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('f') | Arg::Long("follow") => raw.follow = true,
+            Arg::Short('n') | Arg::Long("lines") => raw.lines = Some(lines(&parser.value()?)?),
+            Arg::Long("since") => raw.selection.since = Some(moment(&parser.value()?, now)?),
+            Arg::Long("until") => raw.selection.until = Some(moment(&parser.value()?, now)?),
+            Arg::Long("grep") => raw.selection.pattern = Some(pattern(&parser.value()?)?),
+            Arg::Long("json") => raw.json = true,
+            Arg::Long("utc") => raw.utc = true,
+            Arg::Long("color") => raw.color = color(parser.optional_value())?,
+            Arg::Value(log) => raw.logs.push(log),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(raw)
+}
+
+fn lines(value: &OsStr) -> Result<Option<u64>, Refusal> {
+    let number = || value.to_str()?.parse().ok();
+    if value == "all" { Ok(None) } else { number().map(Some).ok_or_else(|| refused("a number of lines", value)) }
+}
+
+fn moment(value: &OsStr, now: &Zoned) -> Result<Tai64N, Refusal> {
+    value.to_str().and_then(|text| when::moment(text, now)).ok_or_else(|| refused("a time", value))
+}
+
+/// Bytes, not letters: a log may be in any encoding.
+fn pattern(value: &OsStr) -> Result<Regex, Refusal> {
+    let pattern = value.to_str().ok_or_else(|| refused("a pattern", value))?;
+    RegexBuilder::new(pattern).unicode(false).build().map_err(|_| refused("a regular expression", value))
+}
+
+fn color(value: Option<OsString>) -> Result<Option<bool>, Refusal> {
+    match value.as_deref().and_then(OsStr::to_str) {
+        Some("auto") => Ok(None),
+        Some("always") => Ok(Some(true)),
+        Some("never") => Ok(Some(false)),
+        None if value.is_none() => Ok(Some(true)),
+        _ => Err(refused("auto, always or never", &value.unwrap_or_default())),
+    }
+}
+
+fn refused(expected: &str, value: &OsStr) -> Refusal {
+    Refusal::Value(format!("not {expected}: {}", value.to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::tz::TimeZone;
+
+    fn parsed(line: &str, output: Output) -> Result<Request, i32> {
+        let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let now = jiff::civil::date(2026, 11, 21).at(8, 0, 0, 0).to_zoned(TimeZone::UTC).unwrap();
+        parse(args.into_iter(), &now, output).map_err(|fatal| fatal.tell())
+    }
+
+    #[test]
+    fn following_begins_with_the_last_lines_unless_told_otherwise() {
+        for (line, expected) in [
+            ("web", None),
+            ("-f web", Some(10)),
+            ("-f -n all web", None),
+            ("-fn3 web", Some(3)),
+            ("-n 0 web", Some(0)),
+            ("--since 1h -f web", None),
+            ("--lines=7 --since 1h -f web", Some(7)),
+        ] {
+            assert_eq!(parsed(line, Output::Other).unwrap().last, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn colours_are_for_terminals_unless_told_otherwise() {
+        for (line, output, expected) in [
+            ("web", Output::Terminal, Style::Coloured),
+            ("web", Output::Other, Style::Plain),
+            ("--color web", Output::Other, Style::Coloured),
+            ("--color=always web", Output::Other, Style::Coloured),
+            ("--color=auto web", Output::Other, Style::Plain),
+            ("--color=never web", Output::Terminal, Style::Plain),
+            ("--json web", Output::Terminal, Style::Json),
+        ] {
+            assert_eq!(parsed(line, output).unwrap().style, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn bad_usage_exits_100() {
+        for line in [
+            "",
+            "-f",
+            "-x web",
+            "-n",
+            "-n -1 web",
+            "-n few web",
+            "--since soon web",
+            "--until= web",
+            "--grep ( web",
+            "--color=red web",
+            "--json=yes web",
+        ] {
+            assert_eq!(parsed(line, Output::Other).map(|_| ()), Err(100), "{line}");
+        }
+    }
+}

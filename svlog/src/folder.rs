@@ -1,0 +1,305 @@
+//! A log directory and its files, opened so that no rotation meanwhile can hide one.
+
+use daemontools::tai64::{self, DIGITS, Tai64N};
+use daemontools::{Attempt, Unable};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, fstatat};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use svlog::bisect::{ReadAt, line_start};
+use svlog::stamp;
+
+/// What compressed files begin with, whatever they are called: `!gzip` leaves `@….s`.
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+const GZIP: &[u8] = &[0x1f, 0x8b, 8];
+/// How names of compressed files end.
+const PACKED: [&[u8]; 2] = [b".zst", b".gz"];
+
+/// Device and inode: the same as long as somebody has the file open, whatever it is called.
+pub type Id = (u64, u64);
+
+/// The name of a finished file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// When it was finished: after its last line.
+    pub label: Tai64N,
+    pub name: Vec<u8>,
+}
+
+impl Finished {
+    /// Reads `@label.code`.
+    pub fn parse(name: &[u8]) -> Option<Finished> {
+        let label = tai64::parse(name.get(..=DIGITS)?)?;
+        let has_code = name.get(DIGITS + 1) == Some(&b'.');
+        has_code.then(|| Finished { label, name: name.to_vec() })
+    }
+
+    fn code(&self) -> &[u8] {
+        let code = &self.name[DIGITS + 2..];
+        PACKED.iter().find_map(|packed| code.strip_suffix(*packed)).unwrap_or(code)
+    }
+}
+
+/// In the order of time; of a file and its compressed copy only one, the one that is surely whole.
+fn in_order(mut files: Vec<Finished>) -> Vec<Finished> {
+    // `@….s` comes before `@….s.zst`.
+    files.sort_by(|one, other| one.name.cmp(&other.name));
+    files.dedup_by(|later, earlier| later.label == earlier.label && later.code() == earlier.code());
+    files
+}
+
+/// What a file is in its directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Finished(Finished),
+    /// Full, and waiting for its name.
+    Previous,
+    Current,
+}
+
+impl Place {
+    /// The name of a file there.
+    pub fn name(&self) -> &[u8] {
+        match self {
+            Place::Finished(finished) => &finished.name,
+            Place::Previous => b"previous",
+            Place::Current => b"current",
+        }
+    }
+
+    /// Whether the last line of a file there may be torn: the machine crashed while it was written.
+    pub fn is_cut(&self) -> bool {
+        matches!(self, Place::Finished(finished) if finished.code() == b"u")
+    }
+}
+
+/// A file of a log directory, open.
+pub struct LogFile {
+    pub place: Place,
+    pub id: Id,
+    /// How much of it was read, uncompressed.
+    pub offset: u64,
+    file: File,
+    unpacked: Option<Box<dyn Read>>,
+}
+
+impl LogFile {
+    fn new(file: File, place: Place) -> io::Result<LogFile> {
+        let metadata = file.metadata()?;
+        let unpacked = match place {
+            Place::Finished(_) => unpacked(&file)?,
+            Place::Previous | Place::Current => None,
+        };
+        Ok(LogFile { place, id: (metadata.dev(), metadata.ino()), offset: 0, file, unpacked })
+    }
+
+    /// Reads on; 0 at the end.
+    ///
+    /// # Errors
+    /// Whatever the system says; UnexpectedEof or InvalidData where what is compressed is cut short or damaged.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = match &mut self.unpacked {
+            Some(unpacked) => unpacked.read(buffer)?,
+            None => self.file.read_at(buffer, self.offset)?,
+        };
+        self.offset += length as u64;
+        Ok(length)
+    }
+
+    /// The same file from a place on; one that is compressed from its beginning.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn at(&self, offset: u64) -> io::Result<LogFile> {
+        let file = LogFile::new(self.file.try_clone()?, self.place.clone())?;
+        Ok(LogFile { offset: if file.unpacked.is_some() { 0 } else { offset }, ..file })
+    }
+
+    /// The file, if its bytes can be had in any order.
+    pub fn plain(&self) -> Option<&File> {
+        self.unpacked.is_none().then_some(&self.file)
+    }
+
+    /// Where the first line begins: not at 0 if that is the rest of a line of the file before.
+    ///
+    /// # Errors
+    /// Whatever reading says.
+    pub fn first_line(&self, before: Option<&LogFile>) -> io::Result<u64> {
+        let (Some(plain), Some(before)) = (self.plain(), before) else { return Ok(0) };
+        let (mut end, mut start) = ([b'\n'], [0; stamp::LONGEST]);
+        if let (Some(plain), Some(last)) = (before.plain(), before.length().checked_sub(1)) {
+            plain.read_at(&mut end, last)?;
+        }
+        let length = plain.read_at(&mut start, 0)?;
+        let goes_on = !before.place.is_cut() && end != [b'\n'] && stamp::of(&start[..length]).is_none();
+        if goes_on { line_start(plain, 1, self.length()) } else { Ok(0) }
+    }
+
+    /// Its length on the disk.
+    pub fn length(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    /// The time of lines that have none: when it was finished, or last written to.
+    pub fn time(&self) -> Tai64N {
+        match &self.place {
+            Place::Finished(finished) => finished.label,
+            Place::Previous | Place::Current => {
+                self.file.metadata().and_then(|metadata| metadata.modified()).map_or_else(|_| tai64::now(), tai64::at)
+            }
+        }
+    }
+}
+
+fn unpacked(file: &File) -> io::Result<Option<Box<dyn Read>>> {
+    let mut start = [0; 4];
+    let length = file.read_at(&mut start, 0)?;
+    let start = &start[..length];
+    if !start.starts_with(ZSTD) && !start.starts_with(GZIP) {
+        return Ok(None);
+    }
+    // Whoever read it before has moved the place that all copies share.
+    let mut file = file.try_clone()?;
+    file.rewind()?;
+    let unpacked: Box<dyn Read> = match start.starts_with(ZSTD) {
+        true => Box::new(zstd::Decoder::new(file)?),
+        false => Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::new(file))),
+    };
+    Ok(Some(unpacked))
+}
+
+/// A directory's files at one moment.
+pub struct Look {
+    pub finished: Vec<Finished>,
+    pub previous: Option<LogFile>,
+    pub current: Option<LogFile>,
+}
+
+/// A log directory.
+#[derive(Debug)]
+pub struct Folder {
+    path: OsString,
+    folder: OwnedFd,
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
+    }
+}
+
+impl Folder {
+    /// Opens the directory; it may be renamed later.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn open(path: &OsStr) -> Result<Folder, Unable> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let folder = open(path, flags, Mode::empty()).unable_to("open directory", path)?;
+        Ok(Folder { path: path.to_os_string(), folder })
+    }
+
+    /// What it was opened as.
+    pub fn path(&self) -> &OsStr {
+        &self.path
+    }
+
+    /// The path of a file in it, for messages.
+    pub fn path_of(&self, name: &[u8]) -> OsString {
+        OsStr::from_bytes(&[self.path.as_bytes(), b"/", name].concat()).to_os_string()
+    }
+
+    /// All its files. The newer is opened before the older, and the names are read last: a file that is rotated
+    /// meanwhile is seen under both names, never under none.
+    ///
+    /// # Errors
+    /// The directory or one of the newest files cannot be read.
+    pub fn look(&self) -> Result<Look, Unable> {
+        let current = self.file(Place::Current.name(), Place::Current)?;
+        let previous = self.file(Place::Previous.name(), Place::Previous)?;
+        let mut entries = Dir::openat(self, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+            .unable_to("read directory", &self.path)?;
+        let names = entries.iter().flatten();
+        let finished = in_order(names.filter_map(|entry| Finished::parse(entry.file_name().to_bytes())).collect());
+        Ok(Look { finished, previous, current })
+    }
+
+    /// A finished file; none if it is gone. One that was compressed meanwhile is found as that.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn finished_file(&self, finished: &Finished) -> Result<Option<LogFile>, Unable> {
+        for suffix in [b"", PACKED[0], PACKED[1]] {
+            let name = [&finished.name, suffix].concat();
+            if let Some(file) = self.file(&name, Place::Finished(finished.clone()))? {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last file that was finished before `since`.
+    pub fn last_before(&self, finished: &[Finished], since: Option<Tai64N>) -> Option<LogFile> {
+        let last = finished.iter().rev().find(|file| since.is_some_and(|since| file.label < since));
+        self.finished_file(last?).unwrap_or(None)
+    }
+
+    fn file(&self, name: &[u8], place: Place) -> Result<Option<LogFile>, Unable> {
+        // A FIFO by that name is not to be waited for.
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        match openat(&self.folder, OsStr::from_bytes(name), flags, Mode::empty()) {
+            Ok(file) => LogFile::new(file.into(), place).map(Some).unable_to("read", self.path_of(name)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(Unable::new("open", self.path_of(name), errno)),
+        }
+    }
+
+    /// Which file has a name at this moment.
+    pub fn id_of(&self, name: &[u8]) -> Option<Id> {
+        let stat = fstatat(&self.folder, OsStr::from_bytes(name), nix::fcntl::AtFlags::empty()).ok()?;
+        Some((stat.st_dev, stat.st_ino))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LABEL: &str = "@400000000000000b000001f4";
+
+    #[test]
+    fn finished_files_are_told_by_their_names() {
+        for (name, expected) in [
+            (format!("{LABEL}.s"), Some(("s", false))),
+            (format!("{LABEL}.u"), Some(("u", true))),
+            (format!("{LABEL}.u.zst"), Some(("u", true))),
+            (format!("{LABEL}.s.gz"), Some(("s", false))),
+            (format!("{LABEL}.web.old"), Some(("web.old", false))),
+            (format!("{LABEL}."), Some(("", false))),
+            (LABEL.to_string(), None),
+            (format!("{LABEL}x.s"), None),
+            ("current".to_string(), None),
+        ] {
+            let parsed = Finished::parse(name.as_bytes());
+            let code = |file: &Finished| String::from_utf8(file.code().to_vec()).unwrap();
+            let seen = parsed.map(|file| (code(&file), Place::Finished(file).is_cut()));
+            let expected = expected.map(|(code, cut): (&str, bool)| (code.to_string(), cut));
+            assert_eq!(seen, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_and_its_compressed_copy_are_one() {
+        let file = |name: &str| Finished::parse(format!("@400000000000000{name}").as_bytes()).unwrap();
+        let names =
+            ["c00000000.s", "b00000000.s.zst", "b00000000.s", "a00000000.s.gz", "a00000000.u"].map(file).to_vec();
+        let expected = ["a00000000.s.gz", "a00000000.u", "b00000000.s", "c00000000.s"].map(file);
+        assert_eq!(in_order(names), expected);
+    }
+}

@@ -1,0 +1,7 @@
+//! What svlog knows of lines and times, without I/O.
+
+pub mod bisect;
+pub mod lines;
+pub mod merge;
+pub mod stamp;
+pub mod when;

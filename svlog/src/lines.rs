@@ -1,0 +1,224 @@
+//! Bytes of files into lines. No I/O.
+
+use crate::stamp;
+use memchr::memchr;
+
+/// A longer line comes in pieces.
+const LONGEST: usize = 1 << 20;
+/// Bytes asked for at a time.
+const ROOM: usize = 64 * 1024;
+
+/// A line, or a piece of one, without its newline: where in the buffer it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    start: usize,
+    end: usize,
+    /// Whether the line ends with it.
+    pub ends: bool,
+    /// Bytes to be dropped with it: 1 for a newline.
+    newline: usize,
+}
+
+/// How two files lie behind each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joint {
+    /// The first may end within a line, which goes on in the second unless that begins with a stamp.
+    MayGoOn,
+    /// A line that the first did not finish never was.
+    Ends,
+}
+
+/// What of some files, one behind the other, was read but not yet taken.
+#[derive(Debug, Default)]
+pub struct Lines {
+    bytes: Vec<u8>,
+    /// What was read lies in `bytes[start..end]`; no newline is in `bytes[start..searched]`.
+    start: usize,
+    end: usize,
+    searched: usize,
+    /// Where the first byte of the last file lies.
+    seam: Option<(usize, Joint)>,
+}
+
+impl Lines {
+    /// Nothing yet.
+    pub fn new() -> Lines {
+        Lines::default()
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// What was read but not taken.
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// The bytes of a piece that [`Lines::piece`] found last.
+    pub fn text(&self, piece: Piece) -> &[u8] {
+        &self.bytes[piece.start..piece.end]
+    }
+
+    /// Where to read more to; then say how much it was by [`Lines::filled`].
+    pub fn room(&mut self) -> &mut [u8] {
+        if self.start > 0 && self.bytes.len() - self.end < ROOM {
+            self.bytes.copy_within(self.start..self.end, 0);
+            let start = std::mem::take(&mut self.start);
+            self.end -= start;
+            self.searched = self.searched.saturating_sub(start);
+            // Behind the seam it is of no use any more.
+            self.seam = self.seam.and_then(|(at, joint)| Some((at.checked_sub(start)?, joint)));
+        }
+        if self.bytes.len() - self.end < ROOM {
+            self.bytes.resize(self.end + ROOM, 0);
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// So many bytes were read.
+    pub fn filled(&mut self, length: usize) {
+        self.end = (self.end + length).min(self.bytes.len());
+    }
+
+    /// What is read from now on is of the next file.
+    pub fn next_file(&mut self, joint: Joint) {
+        self.seam = Some((self.end, joint));
+    }
+
+    /// Forgets what was not taken.
+    pub fn clear(&mut self) {
+        (self.start, self.end, self.searched, self.seam) = (0, 0, 0, None);
+    }
+
+    /// The next piece, if it is whole already; `at_end`, there will be no more, neither here nor in a next file.
+    pub fn piece(&mut self, at_end: bool) -> Option<Piece> {
+        let start = self.start;
+        if let Some((seam, joint)) = self.seam.filter(|(seam, _)| *seam > start) {
+            match memchr(b'\n', &self.bytes[start..seam]) {
+                Some(length) => return Some(line(start, start + length)),
+                None if joint == Joint::Ends => return Some(Piece { start, end: seam, ends: true, newline: 0 }),
+                None => {}
+            }
+            let next = &self.bytes[seam..self.end];
+            let next = &next[..memchr(b'\n', next).map_or(next.len(), |newline| newline + 1)];
+            if stamp::of(next).is_some() {
+                return Some(Piece { start, end: seam, ends: true, newline: 0 });
+            }
+            if next.len() < stamp::LONGEST && !next.ends_with(b"\n") && !at_end {
+                return None;
+            }
+        }
+        let from = self.searched.max(start);
+        if let Some(length) = memchr(b'\n', &self.bytes[from..self.end]) {
+            return Some(line(start, from + length));
+        }
+        self.searched = self.end;
+        match self.end - start {
+            // What ends a line is never an empty piece.
+            length if length > LONGEST => Some(Piece { start, end: start + LONGEST, ends: false, newline: 0 }),
+            1.. if at_end => Some(Piece { start, end: self.end, ends: true, newline: 0 }),
+            _ => None,
+        }
+    }
+
+    /// Takes it out: the next begins behind it. Says whether that is in the last file.
+    pub fn take(&mut self, piece: Piece) -> bool {
+        self.start = piece.end + piece.newline;
+        self.searched = self.searched.max(self.start);
+        let in_last = self.seam.is_none_or(|(seam, _)| self.start >= seam);
+        if in_last {
+            self.seam = None;
+        }
+        in_last
+    }
+}
+
+fn line(start: usize, end: usize) -> Piece {
+    Piece { start, end, ends: true, newline: 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(lines: &mut Lines, bytes: &[u8]) {
+        lines.room()[..bytes.len()].copy_from_slice(bytes);
+        lines.filled(bytes.len());
+    }
+
+    fn all(lines: &mut Lines, at_end: bool) -> Vec<String> {
+        let mut found = Vec::new();
+        while let Some(piece) = lines.piece(at_end) {
+            found.push(String::from_utf8_lossy(lines.text(piece)).into_owned());
+            lines.take(piece);
+        }
+        found
+    }
+
+    /// The lines of some files in a row.
+    fn lines_of(files: &[&str], joint: Joint) -> Vec<String> {
+        let mut lines = Lines::new();
+        let mut found = Vec::new();
+        for (number, file) in files.iter().enumerate() {
+            if number > 0 {
+                lines.next_file(joint);
+            }
+            read(&mut lines, file.as_bytes());
+            found.extend(all(&mut lines, false));
+        }
+        found.extend(all(&mut lines, true));
+        found
+    }
+
+    #[test]
+    fn a_line_goes_on_in_the_next_file_unless_that_begins_with_a_stamp() {
+        let stamped = "@400000000000000b000001f4 d\n";
+        assert_eq!(lines_of(&["a\nb", "c\nd"], Joint::MayGoOn), ["a", "bc", "d"]);
+        assert_eq!(lines_of(&["a\nb", "c\nd"], Joint::Ends), ["a", "b", "c", "d"]);
+        assert_eq!(lines_of(&["a\nb", stamped], Joint::MayGoOn), ["a", "b", stamped.trim_end()]);
+        assert_eq!(lines_of(&["a\nb", "c", "d\n"], Joint::MayGoOn), ["a", "bcd"]);
+        assert_eq!(lines_of(&["a\n", "", "d\n\n"], Joint::MayGoOn), ["a", "d", ""]);
+    }
+
+    #[test]
+    fn a_line_that_is_not_finished_waits() {
+        let mut lines = Lines::new();
+        read(&mut lines, b"a\nb");
+        assert_eq!((all(&mut lines, false), lines.rest()), (vec!["a".to_string()], &b"b"[..]));
+        read(&mut lines, b"c\n");
+        assert_eq!(all(&mut lines, false), ["bc"]);
+        assert!(lines.is_empty());
+    }
+
+    #[test]
+    fn a_line_without_end_comes_in_pieces() {
+        let mut lines = Lines::new();
+        let mut pieces = Vec::new();
+        for _ in 0..40 {
+            read(&mut lines, &[b'x'; ROOM]);
+            while let Some(piece) = lines.piece(false) {
+                pieces.push((lines.text(piece).len(), piece.ends));
+                lines.take(piece);
+            }
+        }
+        let last = lines.piece(true).unwrap();
+        pieces.push((lines.text(last).len(), last.ends));
+        assert_eq!(pieces, [(LONGEST, false), (LONGEST, false), (40 * ROOM - 2 * LONGEST, true)]);
+        assert!(lines.bytes.len() <= LONGEST + 2 * ROOM);
+    }
+
+    proptest! {
+        #[test]
+        fn how_the_bytes_come_changes_nothing(text in "[ab\n]{0,60}", cuts in proptest::collection::vec(0usize..60, 0..6)) {
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let parts: Vec<&str> = cuts.windows(2).map(|cut| &text[cut[0]..cut[1]]).collect();
+            let expected: Vec<&str> = text.split_terminator('\n').collect();
+            prop_assert_eq!(lines_of(&parts, Joint::MayGoOn), expected);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Lines as they are shown: as text, on a terminal in colours, or as JSON. No I/O.
+
+use crate::source::Line;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use daemontools::tai64::{self, Tai64N};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::borrow::Cow;
+use std::io::Write;
+
+/// One after the other for the services; red is for what is wrong, and black and white may be the paper.
+const COLOURS: [&str; 5] = ["36", "33", "32", "35", "34"];
+
+/// How lines are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    Plain,
+    Coloured,
+    Json,
+}
+
+/// Whose time is shown.
+#[derive(Debug, Clone)]
+pub enum Zone {
+    Local(TimeZone),
+    Utc,
+}
+
+/// The last second and what it looks like, nothing beyond all calendars: most lines share it with the one before.
+struct Cached {
+    second: u64,
+    shown: Option<(String, String)>,
+}
+
+/// Makes lines into bytes.
+pub struct Show {
+    style: Style,
+    zone: Zone,
+    /// What the services are called; nobody needs to be told which it is if there is only one.
+    names: Vec<String>,
+    raw_names: Vec<Vec<u8>>,
+    cached: Option<Cached>,
+    /// Whose line was begun but not ended.
+    unfinished: Option<usize>,
+    pub output: Vec<u8>,
+}
+
+impl Show {
+    /// `names` are those of the services, in their order.
+    pub fn new(style: Style, zone: Zone, names: Vec<Vec<u8>>) -> Show {
+        let text = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        Show { style, zone, names: text, raw_names: names, cached: None, unfinished: None, output: Vec::new() }
+    }
+
+    /// Appends a line, or a piece of one, of the service of that number.
+    pub fn line(&mut self, service: usize, line: Line) {
+        match self.style {
+            Style::Json => self.json(service, line),
+            Style::Plain | Style::Coloured => self.text(service, line),
+        }
+    }
+
+    fn text(&mut self, service: usize, line: Line) {
+        if self.unfinished.take().is_some_and(|other| other != service || line.begins) {
+            self.output.push(b'\n');
+        }
+        if line.begins {
+            self.front(service, line);
+        }
+        self.output.extend_from_slice(line.text);
+        match line.ends {
+            true => self.output.push(b'\n'),
+            false => self.unfinished = Some(service),
+        }
+    }
+
+    /// Time and name.
+    fn front(&mut self, service: usize, line: Line) {
+        if line.stamped {
+            self.time(line.time);
+            self.output.push(b' ');
+        }
+        if let (Some(name), true) = (self.raw_names.get(service), self.raw_names.len() > 1) {
+            let (on, off) = match self.style {
+                Style::Coloured => (format!("\x1b[{}m", COLOURS[service % COLOURS.len()]), "\x1b[0m"),
+                Style::Plain | Style::Json => (String::new(), ""),
+            };
+            self.output.extend_from_slice(on.as_bytes());
+            self.output.extend_from_slice(name);
+            self.output.extend_from_slice(b":");
+            self.output.extend_from_slice(off.as_bytes());
+            self.output.push(b' ');
+        }
+    }
+
+    /// `2026-11-21 05:13:07.123456789`, with a `Z` where it is UTC; in JSON by RFC 3339.
+    fn time(&mut self, label: Tai64N) {
+        let Tai64N(second, nanos) = label;
+        if self.cached.as_ref().is_none_or(|cached| cached.second != second.0) {
+            let shown = Timestamp::from_second(second.to_unix()).ok().map(|moment| self.around_nanos(moment));
+            self.cached = Some(Cached { second: second.0, shown });
+        }
+        // Writing to a Vec cannot fail.
+        let _ = match self.cached.as_ref().and_then(|cached| cached.shown.as_ref()) {
+            Some((before, after)) => write!(self.output, "{before}.{nanos:09}{after}"),
+            None => write!(self.output, "{}", tai64::Label(label)),
+        };
+    }
+
+    /// What comes before and after the point and the nanoseconds.
+    fn around_nanos(&self, moment: Timestamp) -> (String, String) {
+        let (zone, after) = match (&self.zone, self.style) {
+            (Zone::Utc, _) => (&TimeZone::UTC, "Z"),
+            (Zone::Local(zone), Style::Json) => (zone, "%:z"),
+            (Zone::Local(zone), Style::Plain | Style::Coloured) => (zone, ""),
+        };
+        let between = if self.style == Style::Json { "T" } else { " " };
+        let moment = moment.to_zoned(zone.clone());
+        let before = moment.strftime(&format!("%Y-%m-%d{between}%H:%M:%S")).to_string();
+        (before, moment.strftime(after).to_string())
+    }
+
+    /// An object a line. Text that is not UTF-8 is there twice: readable, and exact.
+    fn json(&mut self, service: usize, line: Line) {
+        self.output.extend_from_slice(b"{\"time\":\"");
+        self.time(line.time);
+        self.output.extend_from_slice(b"\",\"service\":");
+        let text = String::from_utf8_lossy(line.text);
+        string(&mut self.output, self.names.get(service).map_or("", String::as_str));
+        self.output.extend_from_slice(b",\"text\":");
+        string(&mut self.output, &text);
+        if matches!(text, Cow::Owned(_)) {
+            self.output.extend_from_slice(b",\"base64\":");
+            string(&mut self.output, &BASE64.encode(line.text));
+        }
+        if !line.stamped && line.begins {
+            self.output.extend_from_slice(b",\"stamped\":false");
+        }
+        if !line.begins {
+            self.output.extend_from_slice(b",\"continued\":true");
+        }
+        self.output.extend_from_slice(b"}\n");
+    }
+}
+
+fn string(output: &mut Vec<u8>, text: &str) {
+    // Writing to a Vec cannot fail.
+    let _ = serde_json::to_writer(output, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use daemontools::tai64::Tai64;
+    use jiff::tz::offset;
+    use serde_json::Value;
+
+    fn line(text: &[u8]) -> Line<'_> {
+        let time = Tai64N(Tai64::from_unix(1_795_243_987), 123_456_789);
+        Line { time, stamped: true, text, begins: true, ends: true }
+    }
+
+    fn shown(style: Style, zone: Zone, names: &[&str], lines: &[(usize, Line)]) -> String {
+        let mut show = Show::new(style, zone, names.iter().map(|name| name.as_bytes().to_vec()).collect());
+        lines.iter().for_each(|(service, line)| show.line(*service, *line));
+        String::from_utf8_lossy(&show.output).into_owned()
+    }
+
+    #[test]
+    fn text_has_local_time_and_the_names_where_there_are_several() {
+        let berlin = || Zone::Local(TimeZone::fixed(offset(1)));
+        let lines = [(0, line(b"a")), (1, line(b"b\xff")), (0, Line { stamped: false, ..line(b"c") })];
+        let alone = shown(Style::Plain, berlin(), &["web"], &lines[..1]);
+        assert_eq!(alone, "2026-11-21 07:53:07.123456789 a\n");
+        assert_eq!(shown(Style::Plain, Zone::Utc, &["web"], &lines[..1]), "2026-11-21 06:53:07.123456789Z a\n");
+        let several = shown(Style::Plain, berlin(), &["web", "db"], &lines);
+        let expected = "2026-11-21 07:53:07.123456789 web: a\n2026-11-21 07:53:07.123456789 db: b\u{fffd}\nweb: c\n";
+        assert_eq!(several, expected);
+        let coloured = shown(Style::Coloured, berlin(), &["web", "db"], &lines[..1]);
+        assert_eq!(coloured, "2026-11-21 07:53:07.123456789 \x1b[36mweb:\x1b[0m a\n");
+    }
+
+    #[test]
+    fn pieces_are_one_line_again_unless_another_comes_between() {
+        let first = Line { ends: false, stamped: false, ..line(b"a") };
+        let middle = Line { begins: false, ..first };
+        let last = Line { begins: false, stamped: false, ..line(b"b") };
+        let table: [(&[_], _); 2] = [
+            (&[(0, first), (0, middle), (0, last)], "web: aab\n"),
+            (&[(0, first), (1, Line { stamped: false, ..line(b"x") }), (0, last)], "web: a\ndb: x\nb\n"),
+        ];
+        for (lines, expected) in table {
+            assert_eq!(shown(Style::Plain, Zone::Utc, &["web", "db"], lines), expected);
+        }
+    }
+
+    #[test]
+    fn json_is_an_object_a_line_and_keeps_every_byte() {
+        let table: [(Line, &str); 4] = [
+            (line(b"a \"b\"\t\0"), r#""text":"a \"b\"\t\u0000""#),
+            (line(b"\xff"), r#""base64":"/w==""#),
+            (Line { stamped: false, ..line(b"") }, r#""stamped":false"#),
+            (Line { begins: false, ..line(b"") }, r#""continued":true"#),
+        ];
+        for (line, expected) in table {
+            let text = shown(Style::Json, Zone::Utc, &["web"], &[(0, line)]);
+            assert!(text.contains(expected) && text.ends_with("}\n"), "{text}");
+            let object: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(
+                (&object["time"], &object["service"]),
+                (&"2026-11-21T06:53:07.123456789Z".into(), &"web".into())
+            );
+        }
+        let local = shown(Style::Json, Zone::Local(TimeZone::fixed(offset(1))), &["web"], &[(0, line(b""))]);
+        assert!(local.contains("2026-11-21T07:53:07.123456789+01:00"), "{local}");
+    }
+
+    #[test]
+    fn a_time_beyond_all_calendars_is_a_label() {
+        let late = Line { time: Tai64N(Tai64((1 << 63) - 1), 0), ..line(b"x") };
+        assert_eq!(shown(Style::Plain, Zone::Utc, &["w"], &[(0, late)]), "@7fffffffffffffff00000000 x\n");
+        assert!(shown(Style::Json, Zone::Utc, &["w"], &[(0, late)]).contains("@7fffffffffffffff00000000"));
+    }
+}

@@ -1,0 +1,425 @@
+//! One log: the files of a directory in their order, as lines with their times.
+//!
+//! A file is known by its inode while it is open, so a rotation changes only its name. At its end the next is
+//! found thus:
+//!
+//! 1. the file now has a finished name: the next finished one, else `previous`, else `current`;
+//! 2. it is `previous`: `current`;
+//! 3. it is gone (a processor made another of it, it was compressed, or removed as too old): all that was finished
+//!    since it was `current`, from the first line on that is later than the last one seen.
+
+use crate::folder::{Finished, Folder, Id, LogFile, Look, Place};
+use daemontools::tai64::{self, Tai64N};
+use daemontools::{Unable, report};
+use regex::bytes::Regex;
+use std::collections::VecDeque;
+use std::os::unix::ffi::OsStrExt;
+use svlog::bisect;
+use svlog::lines::{Joint, Lines, Piece};
+use svlog::stamp::{self, Stamp};
+
+/// Which lines are asked for.
+#[derive(Debug, Default)]
+pub struct Selection {
+    pub since: Option<Tai64N>,
+    pub until: Option<Tai64N>,
+    pub pattern: Option<Regex>,
+}
+
+/// What is there to be shown next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// A line, or a piece of one, of this time.
+    Line(Tai64N),
+    /// Nothing until the directory changes.
+    Wait,
+    /// Nothing any more.
+    End,
+}
+
+/// What becomes of a log at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Once,
+    Follow,
+}
+
+/// A line, or a piece of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Its own, or that of the line or the file before it.
+    pub time: Tai64N,
+    /// Whether it has one of its own.
+    pub stamped: bool,
+    /// What comes behind the stamp, without newline.
+    pub text: &'a [u8],
+    /// Whether the line begins, and ends, with this piece.
+    pub begins: bool,
+    pub ends: bool,
+}
+
+/// A log being read.
+pub struct Source<'a> {
+    folder: &'a Folder,
+    selection: &'a Selection,
+    mode: Mode,
+    file: Option<LogFile>,
+    /// Finished files to be read after it.
+    queue: VecDeque<Finished>,
+    /// The finished file taken last, readable or not.
+    passed: Option<Tai64N>,
+    /// The newest finished file when `previous` or `current` was opened.
+    newest: Option<Tai64N>,
+    /// Whether `current` was found to have another name, so that a last look at its end is enough.
+    leaving: bool,
+    /// Whether the file could not be read to its end, so that its last line is not whole.
+    torn: bool,
+    /// The file before the first of which anything is read.
+    before: Option<LogFile>,
+    /// Lines before this are passed over unread, where that can be.
+    seek: Option<Tai64N>,
+    lines: Lines,
+    at_end: bool,
+    done: bool,
+    found: Option<Found>,
+    /// Whether the piece taken last did not end its line; and whether that line was asked for.
+    within_line: Option<bool>,
+    /// How many files were begun, and in which of them the next line begins.
+    files: u64,
+    line_file: u64,
+    /// The last stamp in this file; the last of all; the time of lines before the first stamp.
+    carried: Option<Tai64N>,
+    last: Option<Tai64N>,
+    file_time: Option<Tai64N>,
+    /// Whether something could not be read.
+    pub failed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    piece: Piece,
+    stamp: usize,
+    time: Tai64N,
+}
+
+/// Whether reading on brought anything.
+enum More {
+    Bytes,
+    Wait,
+    End,
+}
+
+impl<'a> Source<'a> {
+    /// From the first line that was asked for.
+    pub fn new(folder: &'a Folder, selection: &'a Selection, mode: Mode) -> Source<'a> {
+        Source {
+            folder,
+            selection,
+            mode,
+            file: None,
+            queue: VecDeque::new(),
+            passed: None,
+            newest: None,
+            leaving: false,
+            torn: false,
+            before: None,
+            seek: selection.since,
+            lines: Lines::new(),
+            at_end: false,
+            done: false,
+            found: None,
+            within_line: None,
+            files: 0,
+            line_file: 0,
+            carried: None,
+            last: None,
+            file_time: None,
+            failed: false,
+        }
+    }
+
+    /// From where this file, one of those that were looked at, now stands.
+    pub fn starting_in(&mut self, file: LogFile, look: &Look) {
+        let newest = look.finished.last().map(|finished| finished.label);
+        if let Place::Finished(own) = &file.place {
+            self.passed = Some(own.label);
+            self.queue = look.finished.iter().filter(|finished| finished.label > own.label).cloned().collect();
+        }
+        self.newest = newest;
+        self.seek = None;
+        self.enter(file, Joint::MayGoOn);
+    }
+
+    /// In which of the files read the line begins that [`Source::next`] has found: 1 is the first.
+    pub fn file_number(&self) -> u64 {
+        self.line_file
+    }
+
+    /// Finds the next piece that was asked for.
+    pub fn next(&mut self) -> Next {
+        loop {
+            if let Some(found) = self.found {
+                return Next::Line(found.time);
+            }
+            if self.done {
+                return Next::End;
+            }
+            match self.lines.piece(self.at_end) {
+                Some(piece) => self.consider(piece),
+                None => match self.more() {
+                    More::Bytes => {}
+                    More::Wait => return Next::Wait,
+                    More::End => {
+                        self.done = self.at_end;
+                        self.at_end = true;
+                    }
+                },
+            }
+        }
+    }
+
+    /// What [`Source::next`] has found.
+    pub fn line(&self) -> Option<Line<'_>> {
+        let found = self.found?;
+        Some(Line {
+            time: found.time,
+            stamped: found.stamp > 0,
+            text: &self.lines.text(found.piece)[found.stamp..],
+            begins: self.within_line.is_none(),
+            ends: found.piece.ends,
+        })
+    }
+
+    /// It was shown.
+    pub fn take(&mut self) {
+        if let Some(found) = self.found.take() {
+            self.pass(found.piece, true);
+        }
+    }
+
+    fn pass(&mut self, piece: Piece, asked_for: bool) {
+        let in_last_file = self.lines.take(piece);
+        self.within_line = (!piece.ends).then_some(asked_for);
+        if piece.ends && in_last_file && self.line_file != self.files {
+            self.line_begins_in_file();
+        }
+    }
+
+    /// The next line begins in the file read last.
+    fn line_begins_in_file(&mut self) {
+        self.line_file = self.files;
+        self.carried = None;
+        self.file_time = None;
+    }
+
+    fn consider(&mut self, piece: Piece) {
+        if let Some(asked_for) = self.within_line {
+            let time = self.carried.or(self.file_time).unwrap_or_else(tai64::now);
+            self.decide(Found { piece, stamp: 0, time }, asked_for);
+            return;
+        }
+        let stamp = stamp::of(self.lines.text(piece));
+        let time = match stamp {
+            Some(Stamp { time, .. }) => time,
+            None => self.carried.unwrap_or_else(|| self.time_of_file()),
+        };
+        if stamp.is_some() {
+            (self.carried, self.last) = (Some(time), Some(time));
+            if self.selection.until.is_some_and(|until| time > until) {
+                self.done = true;
+                return;
+            }
+        }
+        let length = stamp.map_or(0, |stamp| stamp.length);
+        let text = &self.lines.text(piece)[length..];
+        let asked_for = self.selection.admits(time, text) && self.seek.is_none_or(|seek| time >= seek);
+        self.decide(Found { piece, stamp: length, time }, asked_for);
+    }
+
+    fn decide(&mut self, found: Found, asked_for: bool) {
+        if asked_for {
+            self.seek = None;
+            self.found = Some(found);
+        } else {
+            self.pass(found.piece, false);
+        }
+    }
+
+    /// The time of lines before the first stamp of a file: the file's, unless a stamp nearby is earlier.
+    fn time_of_file(&mut self) -> Tai64N {
+        *self.file_time.get_or_insert_with(|| {
+            let own = self.file.as_ref().map_or_else(tai64::now, LogFile::time);
+            let lines = self.lines.rest().split(|byte| *byte == b'\n');
+            lines.filter_map(stamp::of).next().map_or(own, |stamp| own.min(stamp.time))
+        })
+    }
+
+    fn more(&mut self) -> More {
+        let Some(file) = &mut self.file else { return self.next_file() };
+        match file.read(self.lines.room()) {
+            Ok(0) => self.end_of_file(),
+            Ok(length) => {
+                self.lines.filled(length);
+                // It was just written to.
+                if self.line_file == self.files && file.place == Place::Current {
+                    self.file_time = None;
+                }
+                More::Bytes
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => More::Bytes,
+            Err(error) => {
+                let path = self.folder.path_of(file.place.name());
+                match error.raw_os_error() {
+                    Some(_) => Unable::new("read", path, report::errno_of(&error)).warn(),
+                    None => report::warning(&[path.as_bytes(), b" is cut short or damaged: the rest is not shown"]),
+                }
+                self.torn = true;
+                self.failed = true;
+                self.end_of_file()
+            }
+        }
+    }
+
+    fn end_of_file(&mut self) -> More {
+        let Some(file) = &mut self.file else { return More::End };
+        match (&file.place, self.mode) {
+            (Place::Finished(finished), _) if self.selection.until.is_some_and(|until| finished.label > until) => {
+                More::End
+            }
+            (Place::Finished(_) | Place::Previous, _) => self.next_file(),
+            (Place::Current, Mode::Once) => More::End,
+            (Place::Current, Mode::Follow) => {
+                if self.folder.id_of(b"current") != Some(file.id) {
+                    // What was written between the last reading and the rotation is still to be read.
+                    if std::mem::replace(&mut self.leaving, true) { self.next_file() } else { More::Bytes }
+                } else if file.length() < file.offset {
+                    report::warning(&[self.folder.path().as_bytes(), b"/current was truncated: read from its start"]);
+                    file.offset = 0;
+                    self.lines.clear();
+                    self.within_line = None;
+                    More::Bytes
+                } else {
+                    More::Wait
+                }
+            }
+        }
+    }
+
+    /// Goes on to the next file, if there is one.
+    fn next_file(&mut self) -> More {
+        match self.find_next_file() {
+            Ok(Some(file)) => {
+                let cut = self.torn || self.file.as_ref().is_some_and(|file| file.place.is_cut());
+                self.enter(file, if cut { Joint::Ends } else { Joint::MayGoOn });
+                More::Bytes
+            }
+            Ok(None) if self.mode == Mode::Follow => {
+                self.leaving = false;
+                More::Wait
+            }
+            Ok(None) => More::End,
+            Err(unable) => {
+                unable.warn();
+                self.failed = true;
+                if self.mode == Mode::Follow { More::Wait } else { More::End }
+            }
+        }
+    }
+
+    fn find_next_file(&mut self) -> Result<Option<LogFile>, Unable> {
+        loop {
+            while let Some(finished) = self.queue.pop_front() {
+                self.passed = Some(finished.label);
+                match self.folder.finished_file(&finished) {
+                    Ok(Some(file)) => return Ok(Some(file)),
+                    Ok(None) => {}
+                    Err(unable) => {
+                        unable.warn();
+                        self.failed = true;
+                    }
+                }
+            }
+            let Look { finished, previous, current } = self.folder.look()?;
+            let own = self.file.as_ref().map(|file| file.id);
+            let passed = match self.file.as_ref().map(|file| &file.place) {
+                None | Some(Place::Finished(_)) => self.passed,
+                Some(Place::Previous | Place::Current) if previous.as_ref().map(|file| file.id) == own => {
+                    // Rotated a moment ago, what was opened as current is this one still; and if others were since the
+                    // names were read, the newest of them is not the one before the next.
+                    let moved = self.folder.id_of(b"previous") != own;
+                    if moved || current.as_ref().map(|file| file.id) == own {
+                        continue;
+                    }
+                    self.newest = finished.last().map(|finished| finished.label);
+                    return Ok(current);
+                }
+                Some(Place::Previous | Place::Current) => match self.renamed(&finished, own) {
+                    Some(renamed) => {
+                        let label = renamed.label;
+                        self.file.iter_mut().for_each(|file| file.place = Place::Finished(renamed.clone()));
+                        Some(label)
+                    }
+                    None => {
+                        self.seek = self.last.map(tai64::next_nanosecond);
+                        self.newest
+                    }
+                },
+            };
+            self.passed = passed;
+            let newest = finished.last().map(|finished| finished.label);
+            let since = self.selection.since;
+            if self.file.is_none() {
+                self.before = self.folder.last_before(&finished, since);
+            }
+            self.queue = finished.into_iter().filter(|file| passed.is_none_or(|passed| file.label > passed)).collect();
+            self.queue.retain(|file| since.is_none_or(|since| file.label >= since));
+            if self.queue.is_empty() {
+                self.newest = newest;
+                return Ok(previous.or(current).filter(|file| Some(file.id) != own));
+            }
+        }
+    }
+
+    /// What the file is now that was opened as `previous` or `current`.
+    fn renamed(&self, finished: &[Finished], own: Option<Id>) -> Option<Finished> {
+        let mut later = finished.iter().filter(|file| self.newest.is_none_or(|newest| file.label > newest));
+        later.find(|file| self.folder.id_of(&file.name) == own).cloned()
+    }
+
+    fn enter(&mut self, mut file: LogFile, joint: Joint) {
+        if !self.lines.is_empty() && self.carried.is_none() {
+            // A line that goes on in the next file is of the time of the one it begins in.
+            self.time_of_file();
+        }
+        (self.leaving, self.torn) = (false, false);
+        self.files += 1;
+        self.lines.next_file(joint);
+        if self.lines.is_empty() {
+            if joint == Joint::Ends {
+                self.within_line = None;
+            }
+            if self.within_line.is_none() {
+                self.line_begins_in_file();
+            }
+            if let (Some(moment), Some(plain)) = (self.seek, file.plain()) {
+                let length = file.length();
+                file.offset = match bisect::first_line_from(plain, length, moment) {
+                    Ok(Some(start @ 1..)) => start,
+                    Ok(None) if file.time() < moment => length,
+                    // Reading will tell what is wrong with it.
+                    Ok(Some(0) | None) | Err(_) => file.first_line(self.before.as_ref()).unwrap_or(0),
+                };
+                self.before = if file.offset == length { file.at(0).ok() } else { None };
+            }
+        }
+        self.file = Some(file);
+    }
+}
+
+impl Selection {
+    fn admits(&self, time: Tai64N, text: &[u8]) -> bool {
+        self.since.is_none_or(|since| time >= since)
+            && self.until.is_none_or(|until| time <= until)
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
+    }
+}

@@ -1,0 +1,114 @@
+//! What went wrong is said once: again when it changes, or after it was right for a while.
+
+use crate::table::{Id, Post};
+use daemontools::{Unable, report};
+use std::collections::HashMap;
+use std::ffi::OsString;
+
+/// What a complaint is about; of each subject, one is remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// The scan directory.
+    Directory,
+    /// A file that says how everything is done.
+    Setting(&'static str),
+    /// Being told of changes in it.
+    Watch,
+    /// An entry that is not a service.
+    Entry(OsString),
+    /// A service's contents.
+    Service(Id),
+    /// A service's other names.
+    Names(Id),
+    /// A name in a service's `after`.
+    After(Id, OsString),
+    /// A supervise that could not be started.
+    Start(Post),
+}
+
+/// The complaints that stand.
+#[derive(Debug, Default)]
+pub struct Complaints {
+    said: HashMap<Subject, (Vec<u8>, u64)>,
+    scan: u64,
+}
+
+impl Complaints {
+    /// Says what could not be done, unless that was the last thing said of the subject.
+    pub fn unable(&mut self, subject: Subject, unable: &Unable) {
+        self.say(subject, unable.to_bytes());
+    }
+
+    /// Says anything likewise.
+    pub fn say(&mut self, subject: Subject, words: Vec<u8>) {
+        if self.news(subject, &words) {
+            report::warning(&[&words]);
+        }
+    }
+
+    /// Whether this was the last thing said of the subject.
+    pub fn stands(&self, subject: &Subject, unable: &Unable) -> bool {
+        self.said.get(subject).is_some_and(|(words, _)| *words == unable.to_bytes())
+    }
+
+    /// Whether this is to be said.
+    fn news(&mut self, subject: Subject, words: &[u8]) -> bool {
+        let said = self.said.insert(subject, (words.to_vec(), self.scan));
+        said.is_none_or(|(before, _)| before != words)
+    }
+
+    /// It works now.
+    pub fn withdraw(&mut self, subject: &Subject) {
+        self.said.remove(subject);
+    }
+
+    /// All entries are about to be looked at.
+    pub fn begin_scan(&mut self) {
+        self.scan += 1;
+    }
+
+    /// All entries were looked at: those not complained of now are right, or gone.
+    pub fn end_scan(&mut self) {
+        let scan = self.scan;
+        self.said.retain(|subject, (_, last)| *last == scan || !matches!(subject, Subject::Entry(_)));
+    }
+
+    /// A service is gone.
+    pub fn forget(&mut self, id: Id) {
+        self.said.retain(|subject, _| match subject {
+            Subject::Service(known) | Subject::Names(known) | Subject::After(known, _) => *known != id,
+            Subject::Start(post) => post.id != id,
+            Subject::Directory | Subject::Setting(_) | Subject::Watch | Subject::Entry(_) => true,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Subject {
+        Subject::Entry("x".into())
+    }
+
+    #[test]
+    fn the_same_is_said_once_and_another_thing_again() {
+        let mut complaints = Complaints::default();
+        assert!(complaints.news(entry(), b"a"));
+        assert!(!complaints.news(entry(), b"a"));
+        assert!(complaints.news(entry(), b"b"));
+        assert!(complaints.news(Subject::Directory, b"b"));
+    }
+
+    #[test]
+    fn what_was_right_for_a_scan_is_said_again() {
+        let mut complaints = Complaints::default();
+        assert!(complaints.news(entry(), b"a"));
+        for renewed in [true, false] {
+            complaints.begin_scan();
+            assert!(!renewed || !complaints.news(entry(), b"a"));
+            complaints.end_scan();
+        }
+        assert!(complaints.news(entry(), b"a"));
+    }
+}

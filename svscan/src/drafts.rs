@@ -1,0 +1,128 @@
+//! Service directories that are being made: started when they are complete, or when they have been
+//! waited for long enough.
+//!
+//! Complete: `run` can be executed, and so can `log/run` if there is a `log` directory, and neither
+//! is being written. A directory that was made elsewhere and moved or linked here is complete when
+//! it is first seen; one that is made in place is watched.
+
+use crate::table::{Id, Part};
+use nix::sys::inotify::{AddWatchFlags, Inotify, InotifyEvent, WatchDescriptor};
+use nix::unistd::{AccessFlags, access};
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A directory that is not complete after so long is started as it is: supervise says what it lacks.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+struct Draft {
+    path: PathBuf,
+    watches: Vec<WatchDescriptor>,
+    /// Directories in which `run` was created and has not been closed since.
+    writing: Vec<Part>,
+}
+
+/// All drafts.
+#[derive(Default)]
+pub struct Drafts {
+    drafts: HashMap<Id, Draft>,
+    watched: HashMap<WatchDescriptor, (Id, Part)>,
+    /// Until when each is waited for, in this order.
+    waiting: VecDeque<(Instant, Id)>,
+}
+
+impl Drafts {
+    /// Whether the directory is a draft; if so, it is watched from now on.
+    pub fn take(&mut self, id: Id, name: &OsStr, inotify: &Inotify, now: Instant) -> bool {
+        let path = Path::new(name);
+        if self.drafts.contains_key(&id) {
+            return true;
+        }
+        if is_complete(path) {
+            return false;
+        }
+        self.drafts.insert(id, Draft { path: path.into(), watches: Vec::new(), writing: Vec::new() });
+        let watched = self.watch(id, Part::Main, inotify);
+        self.watch(id, Part::Log, inotify);
+        // It may have become complete before it was watched.
+        if !watched || is_complete(path) {
+            self.forget(id, inotify);
+            return false;
+        }
+        self.waiting.push_back((now + PATIENCE, id));
+        true
+    }
+
+    fn watch(&mut self, id: Id, part: Part, inotify: &Inotify) -> bool {
+        let changes = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_ATTRIB
+            | AddWatchFlags::IN_ONLYDIR;
+        let Some(draft) = self.drafts.get_mut(&id) else { return false };
+        let Ok(watch) = inotify.add_watch(&directory(&draft.path, part), changes) else { return false };
+        draft.watches.push(watch);
+        self.watched.insert(watch, (id, part));
+        true
+    }
+
+    /// A change in a directory that is watched; the service if it is complete now.
+    pub fn changed(&mut self, event: &InotifyEvent, inotify: &Inotify) -> Option<Id> {
+        let (id, part) = *self.watched.get(&event.wd)?;
+        let draft = self.drafts.get_mut(&id)?;
+        let created = event.mask.contains(AddWatchFlags::IN_CREATE);
+        match event.name.as_deref().and_then(OsStr::to_str) {
+            Some("run") if created && is_new_file(&directory(&draft.path, part).join("run")) => {
+                draft.writing.push(part)
+            }
+            Some("run") if event.mask.intersects(AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO) => {
+                draft.writing.retain(|writing| *writing != part);
+            }
+            Some("log") if created && part == Part::Main => drop(self.watch(id, Part::Log, inotify)),
+            _ => {}
+        }
+        let draft = self.drafts.get(&id)?;
+        (draft.writing.is_empty() && is_complete(&draft.path)).then_some(id)
+    }
+
+    /// A draft that has been waited for long enough.
+    pub fn overdue(&self, now: Instant) -> Option<Id> {
+        self.waiting.front().filter(|(until, _)| *until <= now).map(|(_, id)| *id)
+    }
+
+    /// When the next one will have been.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.waiting.front().map(|(until, _)| *until)
+    }
+
+    /// It is no draft any more.
+    pub fn forget(&mut self, id: Id, inotify: &Inotify) {
+        let Some(draft) = self.drafts.remove(&id) else { return };
+        self.waiting.retain(|(_, waiting)| *waiting != id);
+        for watch in draft.watches {
+            self.watched.remove(&watch);
+            // A directory that was removed took its watch with it.
+            let _ = inotify.rm_watch(watch);
+        }
+    }
+}
+
+fn directory(service: &Path, part: Part) -> PathBuf {
+    match part {
+        Part::Main => service.into(),
+        Part::Log => service.join("log"),
+    }
+}
+
+/// A file that was just created is being written; a link to another is not.
+fn is_new_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|file| file.is_file() && file.nlink() == 1)
+}
+
+fn is_complete(service: &Path) -> bool {
+    let runs = |directory: &Path| access(&directory.join("run"), AccessFlags::X_OK).is_ok();
+    let log = service.join("log");
+    runs(service) && (!log.is_dir() || runs(&log))
+}

@@ -1,0 +1,177 @@
+//! Forwarding: lines of services without a logger go to svscan's standard output, each with its service's
+//! name in front. svscan only keeps the pipes and the process that reads them (see [`relay`](crate::relay)).
+//!
+//! That process knows its pipes from its beginning. When there are more of them, it is told to end, and
+//! another one begins; as it is when svscan finds one that a killed svscan has left.
+
+use crate::attach;
+use crate::inspect::id_of;
+use crate::relay::{Source, relay};
+use crate::scanner::Scanner;
+use crate::table::Id;
+use daemontools::Unable;
+use daemontools::sys::process::fork;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::fstat;
+use nix::unistd::{AccessFlags, Pid, access};
+use std::collections::HashSet;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+/// Its presence turns forwarding on.
+const FORWARD: &str = ".svscan/forward";
+/// One that has lived for so short a time …
+const SHORT: Duration = Duration::from_secs(1);
+/// … is followed by the next only after so long.
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy)]
+struct Helper {
+    pid: Pid,
+    since: Instant,
+    /// It was told to end.
+    told: bool,
+}
+
+/// Whose lines are forwarded, and by whom.
+#[derive(Debug, Default)]
+pub struct Forward {
+    wanted: HashSet<Id>,
+    services: HashSet<Id>,
+    helper: Option<Helper>,
+    /// There is a service that the helper does not know.
+    stale: bool,
+    /// When the next one may begin, if not at once.
+    pause: Option<Instant>,
+    /// The last one was told to write all there is.
+    finished: bool,
+}
+
+impl Forward {
+    /// Whether lines are to be forwarded of services that are new.
+    pub fn is_wanted() -> bool {
+        access(FORWARD, AccessFlags::F_OK).is_ok()
+    }
+
+    /// The lines of this service are to be forwarded, once it has a pipe.
+    pub fn want(&mut self, id: Id) {
+        self.wanted.insert(id);
+    }
+
+    /// Whether they are to be.
+    pub fn wants(&self, id: Id) -> bool {
+        self.wanted.contains(&id)
+    }
+
+    /// The service has its pipe.
+    pub fn begin(&mut self, id: Id) {
+        self.stale |= self.services.insert(id);
+    }
+
+    /// It has another one.
+    pub fn changed(&mut self, id: Id) {
+        self.stale |= self.includes(id);
+    }
+
+    /// Whether it has.
+    pub fn includes(&self, id: Id) -> bool {
+        self.services.contains(&id)
+    }
+
+    /// The service is gone.
+    pub fn forget(&mut self, id: Id) {
+        self.wanted.remove(&id);
+        self.services.remove(&id);
+    }
+
+    /// A process has ended.
+    pub fn ended(&mut self, pid: Pid, now: Instant) {
+        if let Some(helper) = self.helper.filter(|helper| helper.pid == pid) {
+            self.helper = None;
+            self.stale = true;
+            let hasty = !helper.told && now < helper.since + SHORT;
+            self.pause = hasty.then_some(now + PAUSE);
+        }
+    }
+
+    /// When there is something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.pause.filter(|_| self.stale && self.helper.is_none())
+    }
+
+    fn tell(&mut self, signal: Signal) {
+        if let Some(helper) = self.helper.as_mut().filter(|helper| !helper.told) {
+            helper.told = true;
+            // Not waited for yet, so that the number is still its own.
+            let _ = kill(helper.pid, signal);
+        }
+    }
+}
+
+impl Scanner {
+    /// Sees to it that somebody reads all pipes.
+    pub fn forward(&mut self, now: Instant) {
+        // More of them may come in a moment.
+        let settled = self.table.deadline().is_none_or(|next| next > now);
+        if !self.forward.stale
+            || self.forward.finished
+            || !settled
+            || self.forward.pause.is_some_and(|pause| pause > now)
+        {
+            return;
+        }
+        match self.forward.helper {
+            Some(_) => self.forward.tell(Signal::SIGTERM),
+            None if self.forward.services.is_empty() => self.forward.stale = false,
+            None => self.start_helper(now),
+        }
+    }
+
+    fn start_helper(&mut self, now: Instant) {
+        self.forward.stale = false;
+        let forwarded = self.launcher.pipes().filter(|(id, _, _)| self.forward.includes(*id));
+        let (mut sources, mut files) = (Vec::new(), Vec::new());
+        for (id, reader, _) in forwarded {
+            let name = self.table.name(id).unwrap_or_default();
+            sources.push(Source { reader: reader.as_fd(), prefix: [name.as_bytes(), b": "].concat() });
+            files.extend(fstat(reader).map(|file| id_of(&file)));
+        }
+        // What a killed svscan has left, and whatever else reads these pipes by our rules.
+        for pid in attach::locks().into_iter().filter(|(file, _)| files.contains(file)).map(|(_, pid)| pid) {
+            let _ = kill(pid, Signal::SIGTERM);
+        }
+        match fork(|| relay(sources)) {
+            Ok(pid) => self.forward.helper = Some(Helper { pid, since: now, told: false }),
+            Err(errno) => {
+                Unable::new("forward lines", "", errno).warn();
+                (self.forward.stale, self.forward.pause) = (true, Some(now + PAUSE));
+            }
+        }
+    }
+
+    /// Everything was stopped: whether all that was said is written too.
+    pub fn has_forwarded(&mut self, now: Instant) -> bool {
+        if self.forward.services.is_empty() {
+            return true;
+        }
+        match self.forward.helper {
+            None if self.forward.finished => return true,
+            None => self.start_helper(now),
+            Some(_) => {}
+        }
+        // One that was told already only makes room for the next.
+        if self.forward.helper.is_some_and(|helper| !helper.told) {
+            self.forward.finished = true;
+            self.forward.tell(Signal::SIGINT);
+        }
+        false
+    }
+
+    /// What is left unsaid stays so.
+    pub fn hurry_forwarding(&mut self) {
+        if let Some(helper) = self.forward.helper {
+            let _ = kill(helper.pid, Signal::SIGKILL);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Looking at service directories.
+
+use crate::attach;
+use crate::table::{Contents, Id};
+use daemontools::duration;
+use daemontools::service::{self, Exit, Phase, Place, Role, Status, Want};
+use daemontools::tai64::Moment;
+use nix::errno::Errno;
+use nix::sys::stat::{FileStat, SFlag, stat};
+use nix::unistd::{AccessFlags, Pid, access};
+use std::ffi::{OsStr, OsString};
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+use std::{fs, io};
+
+/// Services that are to be ready before this one starts, and down after it: one name a line.
+const AFTER: &str = "after";
+/// Its presence makes everything stop when this service ends for good.
+const ESSENTIAL: &str = "essential";
+
+/// How long the service may take to stop, if it is killed after that.
+pub fn time_to_stop(service: &Path) -> Option<Duration> {
+    let text = fs::read_to_string(service.join(TIMEOUT_KILL)).ok()?;
+    duration::parse(text.trim()).ok().filter(|time| !time.is_zero())
+}
+
+/// How long it still has, when it is being stopped.
+pub fn time_left(service: &Path) -> Option<Duration> {
+    let kill_at = attach::record(service)?.kill_at?;
+    Some(kill_at.uptime.saturating_sub(Moment::now().uptime))
+}
+
+/// A setting of supervise: when a service that is told to end is killed.
+const TIMEOUT_KILL: &str = "timeout-kill";
+/// How many services may start at a time.
+pub const STARTS_AT_A_TIME: &str = ".svscan/starts-at-a-time";
+
+/// What a service's `log` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logger {
+    /// None, or a program that the service's own supervise runs.
+    None,
+    Directory,
+    /// A file that cannot be executed.
+    Unusable,
+}
+
+/// Looks for a logger.
+///
+/// # Errors
+/// It cannot be told.
+pub fn logger(service: &Path) -> nix::Result<Logger> {
+    let log = service.join(service::LOG);
+    match stat(&log) {
+        Ok(file) if is_directory(&file) => Ok(Logger::Directory),
+        Ok(_) if access(&log, AccessFlags::X_OK).is_ok() => Ok(Logger::None),
+        Ok(_) => Ok(Logger::Unusable),
+        Err(Errno::ENOENT) => Ok(Logger::None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// What else matters before the service is started.
+pub fn contents(service: &Path, logger: Logger) -> Contents {
+    let after = fs::read(service.join(AFTER)).unwrap_or_default();
+    let names = after.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+    let after: Vec<OsString> = names.map(|name| OsStr::from_bytes(name).to_os_string()).collect();
+    let supervised = !after.is_empty() && service::is_supervised_at(service) == Ok(true);
+    Contents { logger: logger == Logger::Directory, after, supervised }
+}
+
+/// Whether everything is to stop when this service ends for good.
+pub fn is_essential(service: &Path) -> bool {
+    access(&service.join(ESSENTIAL), AccessFlags::F_OK).is_ok()
+}
+
+/// Whether `name` still leads to the service, and may be entered.
+///
+/// # Errors
+/// It does not, or may not.
+pub fn still_there(name: &OsStr, id: Id) -> nix::Result<()> {
+    let file = stat(name)?;
+    if id_of(&file) != id {
+        return Err(Errno::ENOENT);
+    }
+    access(name, AccessFlags::X_OK)
+}
+
+/// Whether the service whose supervise is `pid` is ready: as its supervise says, or running where the
+/// supervise is one that does not say.
+pub fn is_ready(service: &Path, pid: Pid) -> bool {
+    match attach::record(service) {
+        Some(record) => record.supervise.pid == pid && record.ready.is_some(),
+        None => status(service).is_some_and(|status| status.pid.is_some()),
+    }
+}
+
+/// Whether the service whose supervise is `pid` is about to be ready: not where it is down, or has ended and
+/// is to be started again later.
+pub fn is_starting(service: &Path, pid: Pid) -> bool {
+    let Some(record) = attach::record(service) else {
+        let settled = |status: Status| status.pid.is_some() || status.want == Want::Down;
+        return !status(service).is_some_and(settled);
+    };
+    let mine = record.supervise.pid == pid;
+    let expected = match record.process {
+        Some((role, _)) => matches!(role, Role::Start | Role::Run),
+        None => record.next_start.is_none() && record.phase != Phase::Failed,
+    };
+    !mine || (expected && record.want != Want::Down && record.ready.is_none())
+}
+
+/// How many services may start at a time, if there is a limit.
+///
+/// # Errors
+/// The file cannot be read, or does not say (EINVAL).
+pub fn starts_at_a_time() -> io::Result<Option<usize>> {
+    match fs::read_to_string(STARTS_AT_A_TIME) {
+        Ok(text) => {
+            let number: Option<NonZeroUsize> = text.trim_ascii().parse().ok();
+            number.map(|number| Some(number.get())).ok_or_else(|| Errno::EINVAL.into())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// With what code the service whose supervise is `pid` has ended for good; `None` if it has not.
+pub fn final_exit(service: &Path, pid: Pid) -> Option<i32> {
+    let record = attach::record(service).filter(|record| record.supervise.pid == pid)?;
+    let ended = matches!(record.phase, Phase::Stopped | Phase::Failed) && record.next_start.is_none();
+    let last = record.deaths.last().filter(|_| ended && record.process.is_none())?;
+    Some(match last.exit {
+        Exit::Code(code) => code,
+        Exit::Signal(signal) | Exit::Core(signal) => 128 + signal,
+        Exit::Unstarted(_) | Exit::Unknown => daemontools::report::TEMPORARY,
+    })
+}
+
+fn status(service: &Path) -> Option<Status> {
+    Status::decode(&fs::read(Place::of(service).ok()?.path(service::STATUS)).ok()?).ok()
+}
+
+/// Whether it is a directory.
+pub fn is_directory(file: &FileStat) -> bool {
+    SFlag::from_bits_truncate(file.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
+}
+
+/// What a directory is known by.
+pub fn id_of(file: &FileStat) -> Id {
+    Id { device: file.st_dev, inode: file.st_ino }
+}

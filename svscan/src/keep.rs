@@ -1,0 +1,211 @@
+//! Keeping supervises: starting them, finding those that run already and the pipes between them, learning
+//! of their end, and of the end of what they left.
+
+use crate::attach::{self, InCharge};
+use crate::complaints::Subject;
+use crate::inspect;
+use crate::launch::label;
+use crate::orphans::End;
+use crate::scanner::Scanner;
+use crate::table::{Id, Left, Part, Post};
+use daemontools::service::{self, Place, Process, Record};
+use daemontools::sys::process;
+use daemontools::{Attempt, Unable};
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Starts in a row before the loop looks at what else has happened.
+const BATCH: usize = 32;
+
+impl Scanner {
+    /// Starts what is to be started now, at most a batch of it.
+    pub fn start(&mut self, now: Instant) {
+        for post in self.table.starts(now, BATCH) {
+            self.start_one(post);
+        }
+    }
+
+    /// Waits for every child that has ended, and learns of supervises that are not our children.
+    pub fn reap(&mut self, now: Instant) {
+        while let Ok(Some(pid)) = process::ended_child() {
+            self.attached.release(pid);
+            self.forward.ended(pid, now);
+            if !self.supervise_ended(pid, now) {
+                self.inherited(pid);
+            }
+            if process::wait_for(pid).is_err() {
+                break;
+            }
+        }
+        for pid in self.attached.ended() {
+            self.supervise_ended(pid, now);
+        }
+    }
+
+    /// Whether it was a supervise.
+    fn supervise_ended(&mut self, pid: Pid, now: Instant) -> bool {
+        let Some(post) = self.table.post(pid) else { return false };
+        let stopping = if self.table.is_stopping(post.id) { self.folder(post) } else { None };
+        let left = |record: Record| processes(&record).any(|process| attach::is_same(&process));
+        // Another one may have been in charge all the time, and ours in vain.
+        let is_left = stopping.is_some_and(|folder| {
+            !matches!(attach::in_charge(&folder), InCharge::Nobody) || attach::record(&folder).is_some_and(left)
+        });
+        let mut todo = Vec::new();
+        self.table.died(pid, if is_left { Left::Process } else { Left::Nothing }, now, &mut todo);
+        self.perform(todo, now);
+        true
+    }
+
+    fn start_one(&mut self, post: Post) {
+        let Some(name) = self.table.name(post.id).map(OsStr::to_os_string) else { return };
+        let now = Instant::now();
+        let mut todo = Vec::new();
+        match self.run(post, &name) {
+            Ok(Some(pid)) => {
+                self.complaints.withdraw(&Subject::Start(post));
+                self.table.started(post, pid, now, &mut todo);
+                if post.part == Part::Main && self.table.is_unsettled(post.id) {
+                    self.heed.begin(post.id, now);
+                }
+            }
+            Ok(None) => self.table.not_needed(post, now, &mut todo),
+            // Removed meanwhile: the directory will tell.
+            Err(unable) if unable.errno == Errno::ENOENT && inspect::still_there(&name, post.id).is_err() => {
+                self.entry(&name);
+                if self.table.is_stopping(post.id) {
+                    self.table.not_needed(post, now, &mut todo);
+                } else {
+                    self.table.not_started(post, now);
+                }
+            }
+            Err(unable) => {
+                // What keeps a service from starting may keep its logger from it too.
+                let main = Subject::Start(Post { part: Part::Main, ..post });
+                if post.part == Part::Main || !self.complaints.stands(&main, &unable) {
+                    self.complaints.unable(Subject::Start(post), &unable);
+                }
+                self.table.not_started(post, now);
+            }
+        }
+        self.perform(todo, now);
+    }
+
+    /// The supervise of a post: the one that is in charge, or a new one. `None` if there is nothing to
+    /// stop and nothing else is wanted.
+    fn run(&mut self, post: Post, name: &OsStr) -> Result<Option<Pid>, Unable> {
+        let label = label(post.part, name);
+        let folder = Path::new(&label);
+        let there = self.reach.check(Path::new(name)).and_then(|()| inspect::still_there(name, post.id));
+        there.unable_to("supervise", &label)?;
+        let logged = self.table.has_logger(post.id) || self.forward.wants(post.id);
+        if logged && !self.launcher.has_pipe(post.id) {
+            self.recover_pipe(post.id, name);
+        }
+        if !self.table.has_logger(post.id) && self.launcher.has_pipe(post.id) {
+            self.forward.begin(post.id);
+        }
+        if let Some(pid) = self.attached.expected(post).filter(|pid| self.table.post(*pid).is_none()) {
+            return Ok(Some(pid));
+        }
+        match attach::in_charge(folder) {
+            InCharge::Supervise(pid) => {
+                self.attached.hold(pid).unable_to("watch supervise of", &label)?;
+                if self.table.has_logger(post.id) {
+                    self.settle_pipe(post, pid);
+                }
+                return Ok(Some(pid));
+            }
+            InCharge::Unknown => return Err(Unable::new("find supervise of", &label, Errno::ESRCH)),
+            InCharge::Nobody => {}
+        }
+        let record = attach::record(folder);
+        if self.table.is_stopping(post.id)
+            && !record.iter().flat_map(processes).any(|process| attach::is_same(&process))
+        {
+            return Ok(None);
+        }
+        // What ended meanwhile is written down before anybody asks.
+        let left = record.iter().flat_map(processes);
+        let ends: Vec<End> = left.filter_map(|process| self.orphans.left_behind(process, post)).collect();
+        ends.into_iter().for_each(|end| write_end(folder, end));
+        let started = self.launcher.start(post, name, logged);
+        if self.forward.wants(post.id) && self.launcher.has_pipe(post.id) {
+            self.forward.begin(post.id);
+        }
+        started.map(Some)
+    }
+
+    /// The pipe of a service that an earlier svscan started lives on in its processes.
+    fn recover_pipe(&mut self, id: Id, name: &OsStr) {
+        let of = |part, number| {
+            let folder = PathBuf::from(label(part, name));
+            let supervise = match attach::in_charge(&folder) {
+                InCharge::Supervise(pid) => Some(pid),
+                InCharge::Nobody | InCharge::Unknown => None,
+            };
+            let process = attach::record(&folder).and_then(|record| record.process).map(|(_, process)| process);
+            let process = process.filter(attach::is_same).map(|process| process.pid);
+            supervise.into_iter().chain(process).map(move |pid| (pid, number))
+        };
+        let forwarded = self.forward.wants(id);
+        let main = of(Part::Main, 1).filter(|(pid, number)| !forwarded || attach::is_own_pipe(*pid, *number));
+        if let Some(pipe) = attach::recover_pipe(main.chain(of(Part::Log, 0))) {
+            self.launcher.put_pipe(id, pipe);
+        }
+    }
+
+    /// A supervise is in charge whose svscan was killed while it was starting. What it has is the pipe then, not what
+    /// we made meanwhile; a logger that reads another is to end when it has read that, and is started again.
+    fn settle_pipe(&mut self, post: Post, pid: Pid) {
+        let Post { id, part } = post;
+        if part == Part::Main
+            && self.launcher.is_other_pipe(id, pid, 1)
+            && (self.table.has_logger(id) || attach::is_own_pipe(pid, 1))
+            && let Some(pipe) = attach::recover_pipe([(pid, 1)].into_iter())
+        {
+            self.launcher.put_pipe(id, pipe);
+            self.forward.changed(id);
+        }
+        let log = Post { id, part: Part::Log };
+        let logger = if part == Part::Log { Some(pid) } else { self.table.pid(log) };
+        if logger.is_some_and(|logger| self.launcher.is_other_pipe(id, logger, 0)) {
+            self.stopping.let_end(log, Instant::now());
+        }
+    }
+
+    /// A process has ended that is no supervise: one that a killed supervise left, or a stranger's.
+    fn inherited(&mut self, pid: Pid) {
+        let Some(ticks) = process::start_ticks(pid) else { return };
+        let process = Process { pid, ticks };
+        let Some(status) = process::zombie_status(pid, ticks) else { return };
+        let end = End { process, status };
+        let Some(post) = self.orphans.ended(end) else { return };
+        if let Some(folder) = self.folder(post) {
+            write_end(&folder, end);
+        }
+    }
+}
+
+/// The processes of a service that its supervise wrote down.
+fn processes(record: &Record) -> impl Iterator<Item = Process> {
+    let logger = record.logger.as_ref().and_then(|logger| logger.process);
+    [record.process, logger].into_iter().flatten().map(|(_, process)| process)
+}
+
+/// Writes down how a process ended: newest first, of two at most, as one supervise has no more.
+fn write_end(service: &Path, end: End) {
+    let Ok(place) = Place::of(service) else { return };
+    let (path, new) = (place.path(service::ORPHAN), place.path(service::ORPHAN_NEW));
+    let before = fs::read_to_string(&path).unwrap_or_default();
+    let before = before.lines().next().map(|line| format!("{line}\n")).unwrap_or_default();
+    let text = format!("{} {} {}\n{before}", end.process.pid, end.process.ticks, end.status);
+    let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
+    if let Err(unable) = written.unable_to("write", &path) {
+        unable.warn();
+    }
+}

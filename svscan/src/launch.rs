@@ -1,0 +1,215 @@
+//! Starting supervises, and the pipe between each service and its logger.
+
+use crate::attach::process_path;
+use crate::table::{Id, Part, Post};
+use daemontools::Unable;
+use daemontools::sys;
+use daemontools::sys::exec::{c_string, candidates, environment};
+use daemontools::sys::spawn::{Refused, Spawn, spawn};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::SigSet;
+use nix::sys::stat::{FileStat, SFlag, fstat, stat};
+use nix::unistd::{Pid, dup3, pipe2};
+use std::collections::HashMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Both ends stay open for as long as the service is known: a logger that is restarted finds what its
+/// predecessor left, and a service that is restarted writes on without the logger seeing an end.
+struct Pipe {
+    reader: OwnedFd,
+    /// A reading end too, and with it the service's standard output: with everybody else dead, the service
+    /// writes on without an error, and nothing of it is lost.
+    /// Closed only when the service has been stopped and the logger is to see the end.
+    writer: Option<OwnedFd>,
+}
+
+/// Descriptors that are not used up for pipes, so that what runs can still be commanded.
+const SPARE: u64 = 8;
+
+/// What every supervise is started with.
+pub struct Launcher {
+    candidates: Vec<CString>,
+    environment: Vec<CString>,
+    mask: SigSet,
+    /// The limits of open files that we were started with, if we have raised ours.
+    open_files: Option<(u64, u64)>,
+    pipes: HashMap<Id, Pipe>,
+    /// A low descriptor for what a child is to have, so that it need not be given all those below
+    /// a high one; `null` is what it is between times.
+    slot: OwnedFd,
+    null: OwnedFd,
+}
+
+impl Launcher {
+    /// Raises our own limit of open files; children have the one that we were given (or an earlier svscan in
+    /// this process was: `open_files`), and `mask`.
+    ///
+    /// # Errors
+    /// `/dev/null` cannot be opened, or the environment does not fit.
+    pub fn new(mask: SigSet, open_files: Option<(u64, u64)>) -> nix::Result<Launcher> {
+        let null = OwnedFd::from(File::open("/dev/null").map_err(|error| daemontools::report::errno_of(&error))?);
+        let slot = null.try_clone().map_err(|error| daemontools::report::errno_of(&error))?;
+        let beside = c_string(sys::companion("supervise").as_os_str())?;
+        let beside = Some(beside).filter(|path| path.as_bytes().contains(&b'/'));
+        Ok(Launcher {
+            candidates: beside.into_iter().chain(candidates(c"supervise")).collect(),
+            environment: environment(&[(crate::renew::VARIABLE.into(), None)])?,
+            mask,
+            open_files: raise_open_files().or(open_files),
+            pipes: HashMap::new(),
+            slot,
+            null,
+        })
+    }
+
+    /// Starts the supervise of a post whose service is `name`.
+    ///
+    /// # Errors
+    /// The system refused, in the original's words.
+    pub fn start(&mut self, post: Post, name: &OsStr, logged: bool) -> Result<Pid, Unable> {
+        let label = label(post.part, name);
+        let refused = |refused| match refused {
+            Refused::Process(errno) => Unable::new("fork for", &label, errno),
+            Refused::Descriptors(errno) => Unable::new("set up descriptors for", &label, errno),
+            Refused::Directory(errno) => Unable::new("switch to", name, errno),
+            Refused::Program(errno) => Unable::new("start supervise", &label, errno),
+        };
+        if logged {
+            self.make_pipe(post.id).map_err(|errno| Unable::new("create pipe for", name, errno))?;
+            self.fill_slot(post).map_err(|errno| refused(Refused::Descriptors(errno)))?;
+        }
+        let started = self.spawn(post.part, name, logged).map_err(refused);
+        if logged {
+            // An end kept here would keep the other from ever seeing the pipe closed.
+            let _ = dup3(&self.null, &mut self.slot, OFlag::O_CLOEXEC);
+        }
+        started
+    }
+
+    fn spawn(&self, part: Part, name: &OsStr, logged: bool) -> Result<Pid, Refused> {
+        let name = c_string(name).map_err(Refused::Directory)?;
+        let (argument, directory, its) = match part {
+            Part::Main => (name, None, 1),
+            Part::Log => (c"log".into(), Some(name), 0),
+        };
+        spawn(&Spawn {
+            candidates: &self.candidates,
+            argv: &[c"supervise".into(), argument],
+            environment: &self.environment,
+            directory: directory.as_ref(),
+            descriptor: logged.then(|| (self.slot.as_fd(), its)),
+            mask: &self.mask,
+            open_files: self.open_files,
+        })
+    }
+
+    fn make_pipe(&mut self, id: Id) -> nix::Result<()> {
+        if !self.has_pipe(id) {
+            let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+            let pipe = (reader, sys::also_reading(writer));
+            let highest = u64::try_from(pipe.0.as_raw_fd().max(pipe.1.as_raw_fd())).unwrap_or(0);
+            let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+            if highest + SPARE > limit {
+                return Err(Errno::EMFILE);
+            }
+            self.put_pipe(id, pipe);
+        }
+        Ok(())
+    }
+
+    fn fill_slot(&mut self, post: Post) -> nix::Result<()> {
+        let pipe = self.pipes.get(&post.id).ok_or(Errno::EBADF)?;
+        let end = match post.part {
+            Part::Main => pipe.writer.as_ref().ok_or(Errno::EPIPE)?,
+            Part::Log => &pipe.reader,
+        };
+        dup3(end, &mut self.slot, OFlag::O_CLOEXEC)
+    }
+
+    /// All pipes that are whole: reading and writing end.
+    pub fn pipes(&self) -> impl Iterator<Item = (Id, &OwnedFd, &OwnedFd)> {
+        self.pipes.iter().filter_map(|(id, pipe)| Some((*id, &pipe.reader, pipe.writer.as_ref()?)))
+    }
+
+    /// The limits of open files that children have, if not ours.
+    pub fn open_files(&self) -> Option<(u64, u64)> {
+        self.open_files
+    }
+
+    /// Whether the service has its pipe.
+    pub fn has_pipe(&self, id: Id) -> bool {
+        self.pipes.contains_key(&id)
+    }
+
+    /// Whether a descriptor of a process is a pipe, but not the service's.
+    pub fn is_other_pipe(&self, id: Id, pid: Pid, number: u8) -> bool {
+        let Some(pipe) = self.pipes.get(&id) else { return false };
+        let Ok(ours) = fstat(&pipe.reader) else { return false };
+        let its = stat(&process_path(pid, &format!("fd/{number}")));
+        its.is_ok_and(|its| is_pipe(&its) && (its.st_dev, its.st_ino) != (ours.st_dev, ours.st_ino))
+    }
+
+    /// Gives the service this pipe: its reading and its writing end.
+    pub fn put_pipe(&mut self, id: Id, (reader, writer): (OwnedFd, OwnedFd)) {
+        self.pipes.insert(id, Pipe { reader, writer: Some(writer) });
+    }
+
+    /// The logger is to see the end once all others have closed it too.
+    pub fn close_writer(&mut self, id: Id) {
+        if let Some(pipe) = self.pipes.get_mut(&id) {
+            pipe.writer = None;
+        }
+    }
+
+    /// Whether the logger has read all there is.
+    pub fn is_drained(&self, id: Id) -> bool {
+        self.pipes.get(&id).is_none_or(|pipe| sys::unread(&pipe.reader).is_ok_and(|unread| unread == 0))
+    }
+
+    /// Closes the pipe of a service.
+    pub fn forget(&mut self, id: Id) {
+        self.pipes.remove(&id);
+    }
+
+    /// Starts a program in the scan directory, as supervises are started.
+    ///
+    /// # Errors
+    /// Which step the system refused.
+    pub fn start_program(&self, file: &Path, argument: &str) -> Result<Pid, Refused> {
+        let program = c_string(file.as_os_str()).map_err(Refused::Program)?;
+        let argument = c_string(argument.as_ref()).map_err(Refused::Program)?;
+        spawn(&Spawn {
+            candidates: std::slice::from_ref(&program),
+            argv: &[program.clone(), argument],
+            environment: &self.environment,
+            directory: None,
+            descriptor: None,
+            mask: &self.mask,
+            open_files: self.open_files,
+        })
+    }
+}
+
+/// The service, or its logger, as messages have it.
+pub fn label(part: Part, name: &OsStr) -> OsString {
+    match part {
+        Part::Main => name.to_os_string(),
+        Part::Log => OsStr::from_bytes(&[name.as_bytes(), b"/log"].concat()).to_os_string(),
+    }
+}
+
+fn is_pipe(file: &FileStat) -> bool {
+    file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits()
+}
+
+/// Two descriptors for each logged service may be more than a login is given. `None` if nothing changed.
+fn raise_open_files() -> Option<(u64, u64)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    (soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok()).then_some((soft, hard))
+}

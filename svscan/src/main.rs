@@ -1,0 +1,206 @@
+//! svscan: starts and keeps a supervise for every service in a directory.
+//!
+//! `svscan [ DIRECTORY ]`
+//!
+//! 1. Changes into DIRECTORY, if it is given. If another svscan serves it, says so and waits for its end.
+//! 2. For each entry that is a directory, or a link to one, and whose name does not begin with a dot,
+//!    starts `supervise NAME`; if it contains a directory `log`, also `supervise log` in it, with a
+//!    pipe between the two. Two entries that lead to one directory are one service; an entry renamed
+//!    is the same service. A supervise that runs already is not started again but watched, and its
+//!    pipe recovered.
+//! 3. Starts a supervise again when it has ended: at once, but not more than twice within a second.
+//! 4. Looks at the directory again whenever the kernel reports a change, and every five seconds. A new
+//!    directory is started when its `run` can be executed, or after five seconds.
+//! 5. Told TERM, stops all services in order, loggers last, and exits.
+//!
+//! An entry that is removed stops nothing: its supervise is only not started again. The pipe is kept
+//! until the entry is gone and both supervises have ended. With the word `stop` in `.svscan/on-remove`
+//! the service and its logger are stopped. Where another directory takes the name, the service before
+//! it is stopped first in any case.
+//!
+//! `NAME/after`: names of services, one a line. NAME is started when they are ready, and stopped before
+//! them. `NAME/essential`: when NAME ends for good, everything is stopped, and svscan exits with its code
+//! (128 and the signal's number if it was killed).
+//!
+//! `.svscan/starts-at-a-time`: a number of services; the next one is started when one of them is ready.
+//!
+//! `.svscan/forward`: lines of services without a logger go to standard output, their names in front.
+//!
+//! Signals: TERM, PWR, RTMIN+3: stop, as long as it takes. INT: the same; the second one kills. HUP, ALRM:
+//! look at the directory now. USR2: svscan's file is executed anew, for an upgrade; nothing is stopped.
+//! An executable `.svscan/SIGTERM`, `SIGHUP` and so on is run instead, also for QUIT, USR1 and WINCH,
+//! which are ignored otherwise. At the end `.svscan/finish CODE` is executed in svscan's place; after a
+//! failure, `.svscan/crash`.
+//!
+//! `supervise` is the one beside svscan's own file, else the first in PATH. svscan raises its own limit
+//! of open files; what it starts has the limits that svscan was given. Processes whose supervise was
+//! killed become svscan's children: it keeps their exit statuses for the next supervise, in
+//! `supervise/orphan`.
+//!
+//! A failure is one line on standard error, once: `svscan: warning: unable to VERB NAME: reason`.
+//! Exit codes: 0, stopped; that of an essential service; 111, DIRECTORY cannot be entered.
+
+#![cfg_attr(not(test), no_main)]
+
+mod attach;
+mod complaints;
+mod drafts;
+mod forward;
+mod heed;
+mod inspect;
+mod keep;
+mod launch;
+mod orphans;
+mod reach;
+mod relay;
+mod renew;
+mod scanner;
+mod signals;
+mod stopping;
+mod table;
+
+use daemontools::sys::exec::exec;
+use daemontools::{Args, Attempt, Fatal, Unable, report, sys};
+use launch::Launcher;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::SignalFd;
+use nix::sys::stat::Mode;
+use nix::unistd::{AccessFlags, access};
+use renew::Heritage;
+use scanner::Scanner;
+use signals::Request;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+daemontools::main!(svscan);
+
+const FINISH: &str = ".svscan/finish";
+const CRASH: &str = ".svscan/crash";
+
+/// The signal mask that svscan was started with, and that all it starts has.
+static MASK: OnceLock<SigSet> = OnceLock::new();
+
+fn svscan(mut args: Args) -> Result<i32, Fatal> {
+    sys::fill_standard_descriptors();
+    if let Some(directory) = args.next() {
+        nix::unistd::chdir(directory.as_os_str()).unable_to("chdir to", directory)?;
+    }
+    let mut heritage = Heritage::read();
+    let lock = heritage.lock.take().or_else(lock);
+    let (signals, mask) = signals::take().unable_to("set up signals", "")?;
+    let mask = *MASK.get_or_init(|| heritage.mask.unwrap_or(mask));
+    report::at_bug(|| MASK.get().into_iter().for_each(|mask| replace_by(CRASH, report::BUG, mask)));
+    match serve(&signals, mask, heritage, lock.as_ref()) {
+        Ok(code) => {
+            replace_by(FINISH, code, &mask);
+            Ok(code)
+        }
+        Err(fatal) => {
+            let code = fatal.tell();
+            replace_by(CRASH, code, &mask);
+            Ok(code)
+        }
+    }
+}
+
+fn serve(signals: &SignalFd, mask: SigSet, heritage: Heritage, lock: Option<&OwnedFd>) -> Result<i32, Fatal> {
+    // Without it, exit statuses of processes whose supervise was killed are lost; nothing else is.
+    let _ = set_child_subreaper(true);
+    let launcher = Launcher::new(mask, heritage.open_files).unable_to("start", "")?;
+    let mut scanner = Scanner::new(launcher, Instant::now()).unable_to("start", "")?;
+    // Known before the file can be replaced.
+    let own_file = daemontools::sys::companion("svscan");
+    heritage.hand_to(&mut scanner);
+    let mut interrupts = 0;
+    loop {
+        // The directory first: a supervise that ended because its entry is gone is not restarted.
+        scanner.look(Instant::now());
+        scanner.reap(Instant::now());
+        scanner.start(Instant::now());
+        scanner.carry_on(Instant::now());
+        scanner.forward(Instant::now());
+        if scanner.table.is_closed() && scanner.has_forwarded(Instant::now()) {
+            return Ok(scanner.stopping.exit_code);
+        }
+        wait(signals, &scanner).unable_to("poll", "")?;
+        while let Ok(Some(signal)) = signals.read_signal() {
+            if obey(signal.ssi_signo, &mut interrupts, &mut scanner) == Request::Renew && !scanner.table.is_closing() {
+                renew::become_new(&own_file, &scanner, lock, &mask).warn();
+            }
+        }
+    }
+}
+
+/// There is one svscan for a directory. The next one waits until it can take over.
+fn lock() -> Option<OwnedFd> {
+    let directory = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    // Locked until we end, also through another svscan in this process.
+    let locked = directory.try_clone().ok()?;
+    match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => std::mem::forget(lock),
+        Err((directory, Errno::EAGAIN)) => {
+            report::warning(&[b"another svscan serves this directory: waiting for its end"]);
+            std::mem::forget(Flock::lock(directory, FlockArg::LockExclusive).ok()?);
+        }
+        // A file system without locks: everybody is on their own.
+        Err(_) => return None,
+    }
+    Some(locked)
+}
+
+/// Does what a signal asks for; what is left to the caller is returned.
+fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
+    let (request, name) = signals::request(number);
+    let script = signals::script(name);
+    if request != Request::Reap && access(&script, AccessFlags::X_OK).is_ok() {
+        match scanner.launcher.start_program(&script, name) {
+            Ok(_) => return Request::Nothing,
+            Err(refused) => Unable::new("start", &script, refused.errno()).warn(),
+        }
+    }
+    let now = Instant::now();
+    match request {
+        Request::Reap | Request::Renew | Request::Nothing => {}
+        Request::Scan => scanner.scan_now(now),
+        Request::Stop => scanner.close(now),
+        Request::Interrupt => {
+            *interrupts += 1;
+            scanner.close(now);
+            if *interrupts > 1 {
+                scanner.hurry(now);
+                scanner.hurry_forwarding();
+            }
+        }
+    }
+    request
+}
+
+/// Executes the script in our place, if there is one.
+fn replace_by(script: &str, code: i32, mask: &SigSet) {
+    if access(script, AccessFlags::X_OK).is_ok() {
+        let _ = mask.thread_set_mask();
+        let errno = exec(&[script.into(), code.to_string().into()], &[(renew::VARIABLE.into(), None)]);
+        Unable::new("start", script, errno).warn();
+    }
+}
+
+/// Waits until something happens or is to be done.
+fn wait(signals: &SignalFd, scanner: &Scanner) -> nix::Result<()> {
+    let sources = [signals.as_fd()].into_iter().chain(scanner.sources());
+    let mut fds: Vec<PollFd> = sources.map(|source| PollFd::new(source, PollFlags::POLLIN)).collect();
+    match poll(&mut fds, timeout(scanner.deadline(), Instant::now())) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whole milliseconds, rounded up: waking before the deadline would only mean waiting again.
+fn timeout(deadline: Instant, now: Instant) -> PollTimeout {
+    let left = deadline.saturating_duration_since(now) + Duration::from_micros(999);
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+}

@@ -1,0 +1,122 @@
+//! Processes that we inherited because the supervise that started them was killed: how they ended is
+//! kept for the supervise that comes next. No clock, no I/O.
+//!
+//! The end of such a process and that of its supervise come in any order. Whichever is later brings
+//! both together: a process that ended first waits here for its service to ask; a service that asked
+//! first is told whom to write to when the process ends.
+
+use crate::table::{Id, Post};
+use daemontools::service::Process;
+use nix::unistd::Pid;
+use std::collections::{HashMap, VecDeque};
+
+/// Ends kept at a time; where more orphans end that nobody asks for, the oldest is dropped.
+const KEPT: usize = 1024;
+
+/// A process that has ended, and its status as `wait(2)` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    pub process: Process,
+    pub status: i32,
+}
+
+/// The ends that nobody has asked for, and the questions that have no answer yet.
+#[derive(Debug, Default)]
+pub struct Orphans {
+    ended: VecDeque<End>,
+    awaited: HashMap<Pid, (u64, Post)>,
+}
+
+impl Orphans {
+    /// A process that is no supervise has ended; the post whose next supervise is to be told, if it is
+    /// known already.
+    pub fn ended(&mut self, end: End) -> Option<Post> {
+        match self.awaited.remove(&end.process.pid) {
+            Some((ticks, post)) if ticks == end.process.ticks => Some(post),
+            _ => {
+                if self.ended.len() == KEPT {
+                    self.ended.pop_front();
+                }
+                self.ended.push_back(end);
+                None
+            }
+        }
+    }
+
+    /// The supervise of `post` has died and left this process; its end, if that has come already.
+    pub fn left_behind(&mut self, process: Process, post: Post) -> Option<End> {
+        let found = self.ended.iter().position(|end| end.process == process);
+        let end = found.and_then(|index| self.ended.remove(index));
+        if end.is_none() {
+            self.awaited.insert(process.pid, (process.ticks, post));
+        }
+        end
+    }
+
+    /// The ends that nobody has asked for, oldest first.
+    pub fn unasked(&self) -> impl Iterator<Item = &End> {
+        self.ended.iter()
+    }
+
+    /// Nobody will ask for the processes of this service any more.
+    pub fn forget(&mut self, id: Id) {
+        self.awaited.retain(|_, (_, asked)| asked.id != id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Part;
+
+    const POST: Post = Post { id: Id { device: 1, inode: 2 }, part: Part::Main };
+
+    fn process(pid: i32, ticks: u64) -> Process {
+        Process { pid: Pid::from_raw(pid), ticks }
+    }
+
+    fn end(pid: i32, ticks: u64) -> End {
+        End { process: process(pid, ticks), status: 7 << 8 }
+    }
+
+    #[test]
+    fn the_process_may_end_before_its_service_asks() {
+        let mut orphans = Orphans::default();
+        assert_eq!(orphans.ended(end(5, 50)), None);
+        assert_eq!(orphans.left_behind(process(5, 50), POST), Some(end(5, 50)));
+        assert_eq!(orphans.left_behind(process(5, 50), POST), None);
+    }
+
+    #[test]
+    fn the_service_may_ask_before_the_process_ends() {
+        let mut orphans = Orphans::default();
+        assert_eq!(orphans.left_behind(process(5, 50), POST), None);
+        assert_eq!(orphans.ended(end(5, 50)), Some(POST));
+    }
+
+    #[test]
+    fn another_process_with_the_same_number_is_not_taken_for_it() {
+        let mut orphans = Orphans::default();
+        assert_eq!(orphans.left_behind(process(5, 50), POST), None);
+        assert_eq!(orphans.ended(end(5, 51)), None);
+        assert_eq!(orphans.left_behind(process(5, 50), POST), None);
+    }
+
+    #[test]
+    fn a_forgotten_service_is_not_told() {
+        let mut orphans = Orphans::default();
+        assert_eq!(orphans.left_behind(process(5, 50), POST), None);
+        orphans.forget(POST.id);
+        assert_eq!(orphans.ended(end(5, 50)), None);
+    }
+
+    #[test]
+    fn only_so_many_ends_are_kept() {
+        let mut orphans = Orphans::default();
+        for pid in 1..=i32::try_from(KEPT).unwrap() + 1 {
+            assert_eq!(orphans.ended(end(pid, 50)), None);
+        }
+        assert_eq!(orphans.left_behind(process(1, 50), POST), None);
+        assert_eq!(orphans.left_behind(process(2, 50), POST), Some(end(2, 50)));
+    }
+}

@@ -1,0 +1,245 @@
+//! Service directories on mounts that may hang: NFS, FUSE and the like, whose server is gone.
+//!
+//! Whoever touches such a directory waits, perhaps forever, and all other services with him. So before
+//! svscan touches one it lets a child do so; if that one does not come back within a second, the
+//! mount counts as hung for as long as the child does. Where nothing of the kind is mounted, none of
+//! this costs anything. Of a link, only the parts that lie before such a mount are looked at.
+
+use daemontools::sys::process::{PidFd, close_from, fork, wait_for};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::sys::statfs::statfs;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{Read, Seek};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// File systems whose answer depends on another machine or process; also all that begin with `fuse`.
+const REMOTE: [&str; 16] = [
+    "9p",
+    "afs",
+    "autofs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "coda",
+    "gfs2",
+    "glusterfs",
+    "lustre",
+    "nfs",
+    "nfs4",
+    "ocfs2",
+    "smb3",
+    "smbfs",
+    "virtiofs",
+];
+const MOUNTS: &str = "/proc/self/mountinfo";
+/// For so long an answer is waited for …
+const PATIENCE: u16 = 1000;
+/// … and for so long it is relied upon.
+const FRESH: Duration = Duration::from_secs(1);
+/// As many links in a path as the kernel follows.
+const LINKS: usize = 40;
+
+#[derive(Debug, Default)]
+struct Mount {
+    answered: Option<Instant>,
+    /// The child that has not come back.
+    hung: Option<PidFd>,
+}
+
+/// The mounts that may hang.
+#[derive(Debug, Default)]
+pub struct Reach {
+    table: Option<File>,
+    mounts: HashMap<PathBuf, Mount>,
+}
+
+impl Reach {
+    /// Looks for mounts that are new or gone, if there are any.
+    pub fn refresh(&mut self) {
+        if self.has_changed() {
+            let mut text = Vec::new();
+            let table = self.table.as_mut();
+            let read = table.map(|table| table.rewind().and_then(|()| table.read_to_end(&mut text)));
+            if let Some(Ok(_)) = read {
+                let mut before = std::mem::take(&mut self.mounts);
+                let points = text.split(|byte| *byte == b'\n').filter_map(remote);
+                self.mounts =
+                    points.map(|point| before.remove_entry(&point).unwrap_or((point, Mount::default()))).collect();
+            }
+        }
+    }
+
+    /// The kernel tells: changed, the table has an exceptional condition.
+    fn has_changed(&mut self) -> bool {
+        let Some(table) = &self.table else {
+            self.table = File::open(MOUNTS).ok();
+            return self.table.is_some();
+        };
+        let mut fds = [PollFd::new(table.as_fd(), PollFlags::POLLPRI)];
+        poll(&mut fds, PollTimeout::ZERO) == Ok(1)
+    }
+
+    /// Whether a path, relative to the scan directory, can be touched.
+    ///
+    /// # Errors
+    /// ETIMEDOUT: whoever touches it waits.
+    pub fn check(&mut self, path: &Path) -> nix::Result<()> {
+        if self.mounts.is_empty() {
+            return Ok(());
+        }
+        let is_remote = |path: &Path| self.mounts.contains_key(path);
+        let directory = std::env::current_dir().unwrap_or_default();
+        let point = crossed(&directory, path, is_remote, |path| fs::read_link(path).ok());
+        match point.and_then(|point| self.mounts.get_mut(&point)) {
+            Some(mount) => mount.check(path),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Mount {
+    fn check(&mut self, path: &Path) -> nix::Result<()> {
+        if let Some(child) = &self.hung
+            && !has_ended(child, PollTimeout::ZERO)
+        {
+            return Err(Errno::ETIMEDOUT);
+        }
+        self.hung = None;
+        if self.answered.is_some_and(|answered| answered.elapsed() < FRESH) {
+            return Ok(());
+        }
+        let pid = fork(|| touch(path))?;
+        let child = PidFd::open(pid)?;
+        if !has_ended(&child, PATIENCE.into()) {
+            self.hung = Some(child);
+            return Err(Errno::ETIMEDOUT);
+        }
+        self.answered = Some(Instant::now());
+        wait_for(pid).map(drop)
+    }
+}
+
+/// In the child. It ends with svscan if it can, and keeps nothing of it open, the lock least of all.
+fn touch(path: &Path) -> i32 {
+    let _ = set_pdeathsig(Signal::SIGKILL);
+    close_from(3);
+    // Unlike attributes, this is not kept from an earlier answer. A refusal is an answer too.
+    let _ = statfs(path);
+    0
+}
+
+fn has_ended(child: &PidFd, patience: PollTimeout) -> bool {
+    let mut fds = [PollFd::new(child.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, patience) == Ok(1)
+}
+
+/// The mount point in a line of the kernel's table, if what is mounted there is remote.
+///
+/// ```text
+/// 36 35 98:0 /root /mount\040point rw,noatime master:1 - nfs4 server:/export rw
+/// ```
+fn remote(line: &[u8]) -> Option<PathBuf> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let point = words.nth(4)?;
+    let kind = words.skip_while(|word| *word != b"-").nth(1)?;
+    let remote = kind.starts_with(b"fuse") || REMOTE.iter().any(|known| known.as_bytes() == kind);
+    remote.then(|| PathBuf::from(OsString::from_vec(unescaped(point))))
+}
+
+/// A blank is `\040`.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut parts = text.split(|byte| *byte == b'\\');
+    let mut plain = parts.next().unwrap_or_default().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(3).unwrap_or((b"", part));
+        let byte = std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        plain.extend(byte);
+        plain.extend(rest);
+    }
+    plain
+}
+
+/// The first mount point in question on the way from `start` along `path`; `link` tells where a link leads.
+fn crossed(
+    start: &Path,
+    path: &Path,
+    is_mount: impl Fn(&Path) -> bool,
+    link: impl Fn(&Path) -> Option<PathBuf>,
+) -> Option<PathBuf> {
+    let reversed = |path: &Path| -> Vec<OsString> {
+        path.components().rev().map(|part| part.as_os_str().to_os_string()).collect()
+    };
+    let (mut at, mut ahead, mut links) = (start.to_path_buf(), reversed(path), 0);
+    while let Some(part) = ahead.pop() {
+        match Path::new(&part).components().next() {
+            Some(Component::ParentDir) => drop(at.pop()),
+            Some(Component::CurDir) | None => {}
+            // What is absolute takes the place of all before it.
+            Some(_) => at.push(OsStr::from_bytes(part.as_bytes())),
+        }
+        if is_mount(&at) {
+            return Some(at);
+        }
+        let target = if part == ".." || part == "." { None } else { link(&at) };
+        if let Some(target) = target {
+            links += 1;
+            if links > LINKS {
+                return None;
+            }
+            at.pop();
+            ahead.extend(reversed(&target));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_tell_where_remote_file_systems_are() {
+        let table = [
+            (r"36 35 98:0 / /mnt rw - nfs4 server:/x rw", Some("/mnt")),
+            (r"36 35 98:0 / /a\040b\134c rw master:1 shared:2 - fuse.sshfs x rw", Some(r"/a b\c")),
+            ("36 35 98:0 / /mnt rw master:1 - ext4 /dev/nfs rw", None),
+            ("36 35 98:0 / /mnt rw - fuse x rw", Some("/mnt")),
+            ("36 35 98:0 / /mnt rw", None),
+            ("", None),
+        ];
+        for (line, point) in table {
+            assert_eq!(remote(line.as_bytes()), point.map(PathBuf::from), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_followed_up_to_the_mount_and_no_further() {
+        let links = [("/s/link", "/etc/x"), ("/etc/x", "../net/y"), ("/s/circle", "circle"), ("/s/up", "..")];
+        let link = |path: &Path| {
+            assert!(!path.starts_with("/net"), "touched {path:?}");
+            links.iter().find(|(name, _)| Path::new(name) == path).map(|(_, target)| PathBuf::from(target))
+        };
+        let table = [
+            ("plain", None),
+            ("link", Some("/net")),
+            ("link/log", Some("/net")),
+            ("circle", None),
+            ("up/net/z", Some("/net")),
+            ("./../net", Some("/net")),
+            ("/nets/a", None),
+            ("/net/../x", Some("/net")),
+        ];
+        for (path, point) in table {
+            let crossed = crossed(Path::new("/s"), Path::new(path), |at| at == Path::new("/net"), link);
+            assert_eq!(crossed, point.map(PathBuf::from), "{path}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! An upgrade: svscan executes its file anew in its own process. Children stay children; supervises that are
+//! none are found as after a kill. What could not be found again is handed on in a file in memory, whose
+//! number is in the environment:
+//!
+//! ```text
+//! lock FD
+//! mask NUMBER ...
+//! files SOFT HARD
+//! pipe DEVICE INODE READER WRITER
+//! service DEVICE INODE SUPERVISE-PID
+//! logger DEVICE INODE SUPERVISE-PID
+//! end PID TICKS STATUS
+//! ```
+
+use crate::orphans::End;
+use crate::scanner::Scanner;
+use crate::table::{Id, Part, Post};
+use daemontools::Unable;
+use daemontools::service::Process;
+use daemontools::sys::exec::exec;
+use daemontools::sys::inherited_descriptor;
+use daemontools::sys::process::{signal_set, signals_in};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::SigSet;
+use nix::unistd::Pid;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+/// The environment variable.
+pub const VARIABLE: &str = "SVSCAN_HERITAGE";
+
+/// What an earlier svscan in this process handed on; nothing if there was none.
+#[derive(Debug, Default)]
+pub struct Heritage {
+    pub lock: Option<OwnedFd>,
+    pub mask: Option<SigSet>,
+    pub open_files: Option<(u64, u64)>,
+    pipes: Vec<(Id, (OwnedFd, OwnedFd))>,
+    supervises: Vec<(Post, Pid)>,
+    ends: Vec<End>,
+}
+
+impl Heritage {
+    /// Reads it. What makes no sense is left out.
+    pub fn read() -> Heritage {
+        let mut heritage = Heritage::default();
+        let number = std::env::var(VARIABLE).ok().and_then(|number| number.parse().ok());
+        let Some(Ok(file)) = number.map(inherited_descriptor) else { return heritage };
+        let (mut file, mut text) = (File::from(file), String::new());
+        if file.rewind().is_ok() && file.read_to_string(&mut text).is_ok() {
+            for line in text.lines() {
+                let _ = heritage.take(line);
+            }
+        }
+        heritage
+    }
+
+    fn take(&mut self, line: &str) -> Option<()> {
+        let mut words = line.split(' ');
+        let key = words.next()?;
+        let numbers: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
+        let descriptor = |number: u64| inherited_descriptor(i32::try_from(number).ok()?).ok();
+        match (key, numbers.as_slice()) {
+            ("lock", [number]) => self.lock = descriptor(*number),
+            ("mask", numbers) => {
+                let numbers: Vec<i32> = numbers.iter().filter_map(|number| i32::try_from(*number).ok()).collect();
+                self.mask = Some(signal_set(&numbers));
+            }
+            ("files", [soft, hard]) => self.open_files = Some((*soft, *hard)),
+            ("pipe", [device, inode, reader, writer]) => {
+                let id = Id { device: *device, inode: *inode };
+                self.pipes.push((id, (descriptor(*reader)?, descriptor(*writer)?)));
+            }
+            ("service", [device, inode, pid]) => self.add_supervise(Part::Main, *device, *inode, *pid)?,
+            ("logger", [device, inode, pid]) => self.add_supervise(Part::Log, *device, *inode, *pid)?,
+            ("end", [pid, ticks, status]) => {
+                let pid = Pid::from_raw(i32::try_from(*pid).ok()?);
+                let status = i32::try_from(*status).ok()?;
+                self.ends.push(End { process: Process { pid, ticks: *ticks }, status });
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn add_supervise(&mut self, part: Part, device: u64, inode: u64, pid: u64) -> Option<()> {
+        let pid = Pid::from_raw(i32::try_from(pid).ok()?);
+        self.supervises.push((Post { id: Id { device, inode }, part }, pid));
+        Some(())
+    }
+
+    /// Gives it to the new svscan.
+    pub fn hand_to(self, scanner: &mut Scanner) {
+        self.pipes.into_iter().for_each(|(id, pipe)| scanner.launcher.put_pipe(id, pipe));
+        self.supervises.into_iter().for_each(|(post, pid)| scanner.attached.expect(post, pid));
+        for end in self.ends {
+            let _ = scanner.orphans.ended(end);
+        }
+    }
+}
+
+/// Executes `file` in our place; returns only if that fails.
+pub fn become_new(file: &Path, scanner: &Scanner, lock: Option<&OwnedFd>, mask: &SigSet) -> Unable {
+    let refused = |errno| Unable::new("execute", file, errno);
+    let heritage = match write(scanner, lock, mask) {
+        Ok(heritage) => heritage,
+        Err(error) => return refused(daemontools::report::errno_of(&error)),
+    };
+    let kept = || {
+        let pipes = scanner.launcher.pipes().flat_map(|(_, reader, writer)| [reader, writer]);
+        pipes.chain(lock)
+    };
+    let set = |fd: &OwnedFd, flag| {
+        let _ = fcntl(fd, FcntlArg::F_SETFD(flag));
+    };
+    kept().for_each(|fd| set(fd, FdFlag::empty()));
+    // Our signals stay blocked: what comes meanwhile is for the new svscan.
+    let number = heritage.as_raw_fd().to_string();
+    let errno = exec(&[file.into(), ".".into()], &[(VARIABLE.into(), Some(number.into()))]);
+    kept().for_each(|fd| set(fd, FdFlag::FD_CLOEXEC));
+    refused(errno)
+}
+
+/// Survives the execution, alone among the files that we open.
+fn write(scanner: &Scanner, lock: Option<&OwnedFd>, mask: &SigSet) -> std::io::Result<File> {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = lock.map(|lock| writeln!(text, "lock {}", lock.as_raw_fd()));
+    let _ = writeln!(text, "mask{}", signals_in(mask).iter().map(|number| format!(" {number}")).collect::<String>());
+    let _ = scanner.launcher.open_files().map(|(soft, hard)| writeln!(text, "files {soft} {hard}"));
+    for (id, reader, writer) in scanner.launcher.pipes() {
+        let _ = writeln!(text, "pipe {} {} {} {}", id.device, id.inode, reader.as_raw_fd(), writer.as_raw_fd());
+    }
+    // Those that are just starting could not be found by what they write.
+    for (pid, Post { id, part }) in scanner.table.running() {
+        let key = if part == Part::Main { "service" } else { "logger" };
+        let _ = writeln!(text, "{key} {} {} {pid}", id.device, id.inode);
+    }
+    for end in scanner.orphans.unasked() {
+        let _ = writeln!(text, "end {} {} {}", end.process.pid, end.process.ticks, end.status);
+    }
+    let mut file = File::from(memfd_create("svscan", MFdFlags::empty())?);
+    file.write_all(text.as_bytes())?;
+    Ok(file)
+}

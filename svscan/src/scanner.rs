@@ -1,0 +1,327 @@
+//! Looks at the scan directory, carries out what the table decides, and tells it what happens.
+
+use crate::attach::Attached;
+use crate::complaints::{Complaints, Subject};
+use crate::drafts::Drafts;
+use crate::forward::Forward;
+use crate::heed::Heed;
+use crate::inspect::{self, Logger, STARTS_AT_A_TIME, id_of, is_directory};
+use crate::launch::{Launcher, label};
+use crate::orphans::Orphans;
+use crate::reach::Reach;
+use crate::stopping::Stopping;
+use crate::table::{Action, Id, OnRemove, Part, Post, Remark, Table};
+use daemontools::{Attempt, Unable};
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use nix::sys::stat::{lstat, stat};
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirEntryExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Between two scans. Changes are known at once where the kernel tells; the scan is the safety net.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// What is done when an entry is removed: `stop`, or nothing.
+const ON_REMOVE: &str = ".svscan/on-remove";
+
+/// A scan directory, which is the current one, and its supervises.
+pub struct Scanner {
+    pub(crate) table: Table,
+    pub(crate) launcher: Launcher,
+    pub(crate) stopping: Stopping,
+    pub(crate) inotify: Option<(Inotify, WatchDescriptor)>,
+    pub(crate) heed: Heed,
+    pub(crate) orphans: Orphans,
+    pub(crate) reach: Reach,
+    pub(crate) forward: Forward,
+    pub(crate) complaints: Complaints,
+    drafts: Drafts,
+    pub(crate) attached: Attached,
+    next_scan: Instant,
+}
+
+/// What came in from the kernel's reports.
+#[derive(Default)]
+struct Reports {
+    entries: HashSet<OsString>,
+    complete: Vec<Id>,
+    heeded: Vec<Id>,
+    overflow: bool,
+}
+
+impl Scanner {
+    /// Nothing is known yet; the first scan is due.
+    ///
+    /// # Errors
+    /// No descriptor to be had.
+    pub fn new(launcher: Launcher, now: Instant) -> nix::Result<Scanner> {
+        let mut complaints = Complaints::default();
+        let inotify = watch().map_err(|unable| complaints.unable(Subject::Watch, &unable)).ok();
+        Ok(Scanner {
+            table: Table::default(),
+            launcher,
+            stopping: Stopping::default(),
+            inotify,
+            heed: Heed::default(),
+            complaints,
+            orphans: Orphans::default(),
+            reach: Reach::default(),
+            forward: Forward::default(),
+            drafts: Drafts::default(),
+            attached: Attached::new()?,
+            next_scan: now,
+        })
+    }
+
+    /// What is readable when there is something to do.
+    pub fn sources(&self) -> Vec<BorrowedFd<'_>> {
+        let changes = self.inotify.as_ref().map(|(inotify, _)| inotify.as_fd());
+        changes.into_iter().chain([self.attached.as_fd()]).collect()
+    }
+
+    /// Until when nothing is to be done unless something happens.
+    pub fn deadline(&self) -> Instant {
+        let deadlines = [self.table.deadline(), self.drafts.deadline(), self.heed.deadline(), self.stopping.deadline()];
+        deadlines.into_iter().chain([self.forward.deadline()]).flatten().fold(self.next_scan, Instant::min)
+    }
+
+    /// The whole directory is to be looked at now.
+    pub fn scan_now(&mut self, now: Instant) {
+        self.next_scan = now;
+    }
+
+    /// Looks at what has changed in the directory, and at all of it when that is due.
+    pub fn look(&mut self, now: Instant) {
+        self.reach.refresh();
+        let mut reports = self.read_reports();
+        if reports.overflow || now >= self.next_scan {
+            self.scan();
+            self.next_scan = now + INTERVAL;
+        }
+        reports.entries.iter().for_each(|name| self.entry(name));
+        let mut todo = Vec::new();
+        self.table.settle(on_remove(), now, &mut todo);
+        self.perform(todo, now);
+        while let Some(id) = self.drafts.overdue(now) {
+            reports.complete.push(id);
+            self.end_draft(id);
+        }
+        reports.complete.into_iter().for_each(|id| self.admit(id, now));
+        self.heed(reports.heeded, now);
+    }
+
+    fn read_reports(&mut self) -> Reports {
+        let mut reports = Reports::default();
+        while let Some(events) = self.inotify.as_ref().and_then(|(inotify, _)| inotify.read_events().ok()) {
+            events.into_iter().for_each(|event| self.take_report(event, &mut reports));
+        }
+        reports
+    }
+
+    fn take_report(&mut self, event: InotifyEvent, reports: &mut Reports) {
+        let Some((inotify, directory)) = &self.inotify else { return };
+        reports.overflow |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+        if event.wd != *directory {
+            reports.heeded.extend(self.heed.told(event.wd));
+            if let Some(id) = self.drafts.changed(&event, inotify) {
+                self.drafts.forget(id, inotify);
+                reports.complete.push(id);
+            }
+        } else if event.mask.contains(AddWatchFlags::IN_MOVE_SELF) {
+            self.complaints.say(Subject::Directory, b"directory was moved, and is still served".to_vec());
+        } else {
+            reports.entries.extend(event.name);
+        }
+    }
+
+    fn scan(&mut self) {
+        self.table.begin_scan();
+        self.complaints.begin_scan();
+        self.limit_starts();
+        let (device, links) = stat(".").map_or((0, 1), |file| (file.st_dev, file.st_nlink));
+        if links == 0 {
+            self.complaints.say(Subject::Directory, b"directory was removed".to_vec());
+            return self.table.end_scan();
+        }
+        let read = fs::read_dir(".").and_then(|entries| {
+            for entry in entries {
+                let entry = entry?;
+                let name = entry.file_name();
+                // The listing alone tells that a directory is the one it was; of a link, where it leads
+                // must be asked.
+                let same = entry.file_type().is_ok_and(|kind| kind.is_dir())
+                    && self.table.confirm(&name, Id { device, inode: entry.ino() });
+                if !same {
+                    self.entry(&name);
+                }
+            }
+            Ok(())
+        });
+        match read.unable_to("read directory", "") {
+            Ok(()) => {
+                self.table.end_scan();
+                self.complaints.end_scan();
+            }
+            // What was not read is not gone for that.
+            Err(unable) => self.complaints.unable(Subject::Directory, &unable),
+        }
+    }
+
+    fn limit_starts(&mut self) {
+        let subject = Subject::Setting(STARTS_AT_A_TIME);
+        match inspect::starts_at_a_time().unable_to("read", STARTS_AT_A_TIME) {
+            Ok(most) => {
+                self.complaints.withdraw(&subject);
+                self.table.limit_starts(most);
+            }
+            Err(unable) => self.complaints.unable(subject, &unable),
+        }
+    }
+
+    /// Looks at one entry of the directory, which may not exist.
+    pub(crate) fn entry(&mut self, name: &OsStr) {
+        if name.as_bytes().starts_with(b".") {
+            return;
+        }
+        let refusal = match self.reach.check(Path::new(name)).and_then(|()| stat(name)) {
+            Ok(file) if is_directory(&file) => return self.table.seen(name, id_of(&file)),
+            Ok(_) => Unable::new("supervise", name, Errno::ENOTDIR),
+            Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)) => Unable::new("stat", name, errno),
+            Err(errno) => {
+                self.table.keep(name);
+                return self.complaints.unable(Subject::Entry(name.into()), &Unable::new("stat", name, errno));
+            }
+        };
+        self.table.gone(name);
+        // Gone altogether is nothing to complain of; a link that leads nowhere is, unless it changed meanwhile.
+        let wrong = stat(name).map_or_else(|_| lstat(name).is_ok(), |file| !is_directory(&file));
+        if wrong {
+            self.complaints.unable(Subject::Entry(name.into()), &refusal);
+        }
+    }
+
+    /// Does what the table has decided.
+    pub(crate) fn perform(&mut self, todo: Vec<Action>, now: Instant) {
+        for action in todo {
+            match action {
+                Action::Inspect(id) => self.inspect(id, now),
+                Action::End(post) => self.stopping.end(post, now),
+                Action::Drain(id) => {
+                    self.launcher.close_writer(id);
+                    self.stopping.drain(id, now);
+                }
+                Action::Forget(id) => self.forget(id),
+                Action::Say(id, remark) => self.say(id, remark),
+            }
+        }
+    }
+
+    /// A service is new: it is supervised from now on, unless it is still being made.
+    fn inspect(&mut self, id: Id, now: Instant) {
+        let Some(name) = self.table.name(id) else { return };
+        let draft = self.inotify.as_ref().is_some_and(|(inotify, _)| self.drafts.take(id, name, inotify, now));
+        if !draft {
+            self.admit(id, now);
+        }
+    }
+
+    /// Looks for what there is to supervise.
+    fn admit(&mut self, id: Id, now: Instant) {
+        let Some(name) = self.table.name(id).map(OsStr::to_os_string) else { return };
+        let service = Path::new(&name);
+        let log = match self.reach.check(service).and_then(|()| inspect::logger(service)) {
+            Ok(log) => log,
+            Err(errno) => {
+                let refusal = Unable::new("stat", label(Part::Log, &name), errno);
+                self.complaints.unable(Subject::Service(id), &refusal);
+                return self.table.not_inspected(id);
+            }
+        };
+        if log == Logger::Unusable {
+            let refusal = Unable::new("supervise", label(Part::Log, &name), Errno::ENOTDIR);
+            self.complaints.unable(Subject::Service(id), &refusal);
+        }
+        if log == Logger::None && Forward::is_wanted() {
+            self.forward.want(id);
+        }
+        if inspect::is_essential(service) {
+            self.stopping.essential(id);
+            self.heed.begin(id, now);
+        }
+        let mut todo = Vec::new();
+        self.table.inspected(id, &inspect::contents(service, log), now, &mut todo);
+        self.table.awaited().for_each(|id| self.heed.begin(id, now));
+        self.perform(todo, now);
+    }
+
+    fn end_draft(&mut self, id: Id) {
+        if let Some((inotify, _)) = &self.inotify {
+            self.drafts.forget(id, inotify);
+        }
+    }
+
+    fn forget(&mut self, id: Id) {
+        self.end_draft(id);
+        self.launcher.forget(id);
+        self.complaints.forget(id);
+        self.orphans.forget(id);
+        self.stopping.forget(id);
+        self.forward.forget(id);
+        self.heed.end(id, self.inotify.as_ref().map(|(inotify, _)| inotify));
+    }
+
+    fn say(&mut self, id: Id, remark: Remark) {
+        let name = self.table.name(id).unwrap_or_default().to_os_string();
+        let name = name.as_bytes();
+        let (subject, words) = match remark {
+            Remark::SameAs(other) => {
+                (Subject::Names(id), [other.as_bytes(), b" is the same directory as ", name].concat())
+            }
+            Remark::UnknownAfter(other) => (
+                Subject::After(id, other.clone()),
+                [name, b": after ", other.as_bytes(), b": no such service"].concat(),
+            ),
+            Remark::CyclicAfter(other) => (
+                Subject::After(id, other.clone()),
+                [name, b": after ", other.as_bytes(), b": goes in a circle"].concat(),
+            ),
+            Remark::Replaces => {
+                (Subject::Service(id), [name, b" is another directory now: stopping the one before"].concat())
+            }
+            Remark::Stopping => return self.say_stopping(id),
+            Remark::Down(name) => return self.say_down(id, &name),
+        };
+        self.complaints.say(subject, words);
+    }
+
+    /// Where the service, or its logger, is to be found; `None` if that cannot be touched.
+    pub(crate) fn folder(&mut self, post: Post) -> Option<PathBuf> {
+        let folder = PathBuf::from(label(post.part, self.table.name(post.id)?));
+        self.reach.check(&folder).ok().map(|()| folder)
+    }
+}
+
+/// Watches the current directory.
+fn watch() -> Result<(Inotify, WatchDescriptor), Unable> {
+    let changes = AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_DELETE
+        | AddWatchFlags::IN_MOVED_FROM
+        | AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_MOVE_SELF
+        | AddWatchFlags::IN_ONLYDIR;
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).unable_to("watch directory", "")?;
+    let directory = inotify.add_watch(".", changes).unable_to("watch directory", "")?;
+    Ok((inotify, directory))
+}
+
+fn on_remove() -> OnRemove {
+    match fs::read(ON_REMOVE) {
+        Ok(text) if text.trim_ascii() == b"stop" => OnRemove::Stop,
+        Ok(_) | Err(_) => OnRemove::Leave,
+    }
+}

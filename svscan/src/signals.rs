@@ -1,0 +1,68 @@
+//! What a signal means to svscan.
+
+use daemontools::sys::process::{default_action, signal_set};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::path::PathBuf;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Children have ended.
+    Reap,
+    /// Everything is to be stopped in order.
+    Stop,
+    /// The same; the second time, it is to be killed.
+    Interrupt,
+    /// The directory is to be looked at.
+    Scan,
+    /// svscan's file is to be executed anew.
+    Renew,
+    /// Nothing, unless a script says what.
+    Nothing,
+}
+
+/// Number, name and meaning of every signal that we read.
+fn table() -> [(i32, &'static str, Request); 11] {
+    [
+        (Signal::SIGCHLD as i32, "SIGCHLD", Request::Reap),
+        (Signal::SIGTERM as i32, "SIGTERM", Request::Stop),
+        (Signal::SIGPWR as i32, "SIGPWR", Request::Stop),
+        (libc::SIGRTMIN() + 3, "SIGRTMIN+3", Request::Stop),
+        (Signal::SIGINT as i32, "SIGINT", Request::Interrupt),
+        (Signal::SIGHUP as i32, "SIGHUP", Request::Scan),
+        (Signal::SIGALRM as i32, "SIGALRM", Request::Scan),
+        (Signal::SIGQUIT as i32, "SIGQUIT", Request::Nothing),
+        (Signal::SIGUSR1 as i32, "SIGUSR1", Request::Nothing),
+        (Signal::SIGUSR2 as i32, "SIGUSR2", Request::Renew),
+        (Signal::SIGWINCH as i32, "SIGWINCH", Request::Nothing),
+    ]
+}
+
+/// What a signal asks for, and its name.
+pub fn request(number: u32) -> (Request, &'static str) {
+    let known = table().into_iter().find(|(known, _, _)| u32::try_from(*known) == Ok(number));
+    known.map_or((Request::Nothing, ""), |(_, name, request)| (request, name))
+}
+
+/// The script that is run instead of doing what the signal asks for.
+pub fn script(name: &str) -> PathBuf {
+    PathBuf::from(format!(".svscan/{name}"))
+}
+
+/// The signals that we read instead of being interrupted, and the mask that we were started with. SIGPIPE
+/// is blocked too: a reader of our complaints that died must not end us.
+///
+/// # Errors
+/// No descriptor to be had.
+pub fn take() -> nix::Result<(SignalFd, SigSet)> {
+    let wanted = signal_set(&table().map(|(number, _, _)| number));
+    // Ignored, it would reap our children for us and tell nobody.
+    default_action(Signal::SIGCHLD)?;
+    let mask = SigSet::thread_get_mask()?;
+    wanted.thread_block()?;
+    let mut pipe = SigSet::empty();
+    pipe.add(Signal::SIGPIPE);
+    pipe.thread_block()?;
+    Ok((SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?, mask))
+}

@@ -1,0 +1,233 @@
+//! Stopping services: telling their supervises, letting loggers read what is left, saying how far it
+//! is; and the services at whose end everything stops.
+
+use crate::attach;
+use crate::inspect;
+use crate::scanner::Scanner;
+use crate::table::{Id, Part, Post};
+use daemontools::duration::in_seconds;
+use daemontools::{report, service};
+use nix::errno::Errno;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// `svc -dx`: stop the service, then end.
+const END: &[u8] = b"dx";
+/// `svc -x`: end when the logger does, which it will when it has read all.
+const LET_END: &[u8] = b"x";
+/// `svc -dxk`: and now.
+const KILL: &[u8] = b"dxk";
+
+/// Until a supervise that did not listen yet is told again, and a logger is looked at again.
+const AGAIN: Duration = Duration::from_millis(20);
+/// A logger that has nothing left to read and does not end of itself is told to.
+const GRACE: Duration = Duration::from_secs(1);
+/// A logger that does not come to read what is left is not waited for any longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Names in a message.
+const FEW: usize = 5;
+
+/// A logger that reads what is left.
+#[derive(Debug)]
+struct Draining {
+    since: Instant,
+    /// When its supervise was told to end with it: one that waits to be started again would end at once, and what is
+    /// in the pipe be lost.
+    told: Option<Instant>,
+}
+
+/// What is under way.
+#[derive(Debug, Default)]
+pub struct Stopping {
+    /// Supervises that are still to be told.
+    owed: Vec<(Post, &'static [u8])>,
+    /// Loggers that read what is left, and since when.
+    draining: HashMap<Id, Draining>,
+    essential: HashSet<Id>,
+    next: Option<Instant>,
+    /// With what svscan exits.
+    pub exit_code: i32,
+}
+
+impl Stopping {
+    /// A supervise is to stop its service and end.
+    pub fn end(&mut self, post: Post, now: Instant) {
+        self.tell(post, END, now);
+    }
+
+    /// A logger is to end once it has read all there is.
+    pub fn drain(&mut self, id: Id, now: Instant) {
+        self.draining.insert(id, Draining { since: now, told: None });
+        self.next = Some(now);
+    }
+
+    /// A supervise is to end when its service does.
+    pub fn let_end(&mut self, post: Post, now: Instant) {
+        self.tell(post, LET_END, now);
+    }
+
+    fn tell(&mut self, post: Post, commands: &'static [u8], now: Instant) {
+        self.owed.push((post, commands));
+        self.next = Some(now);
+    }
+
+    /// Everything is to stop when this service ends for good.
+    pub fn essential(&mut self, id: Id) {
+        self.essential.insert(id);
+    }
+
+    /// The service is gone.
+    pub fn forget(&mut self, id: Id) {
+        self.draining.remove(&id);
+        self.essential.remove(&id);
+    }
+
+    /// When there is something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.next
+    }
+}
+
+impl Scanner {
+    /// Everything is to be stopped.
+    pub fn close(&mut self, now: Instant) {
+        if !self.table.is_closing() {
+            let mut todo = Vec::new();
+            self.table.close(now, &mut todo);
+            self.perform(todo, now);
+        }
+    }
+
+    /// What is being stopped is killed instead of waited for.
+    pub fn hurry(&mut self, now: Instant) {
+        for post in self.table.unstopped() {
+            self.stopping.tell(post, KILL, now);
+        }
+    }
+
+    /// Carries on with what is being stopped.
+    pub fn carry_on(&mut self, now: Instant) {
+        if self.stopping.next.is_none_or(|next| next > now) {
+            return;
+        }
+        self.drained(now);
+        for (post, commands) in std::mem::take(&mut self.stopping.owed) {
+            let Some(pid) = self.table.pid(post) else { continue };
+            // It does not listen yet, or we have no descriptor. One that ended will be noticed.
+            if self.command(post, pid, commands).is_err() {
+                self.stopping.owed.push((post, commands));
+            }
+        }
+        let busy = !self.stopping.owed.is_empty() || !self.stopping.draining.is_empty();
+        self.stopping.next = busy.then_some(now + AGAIN);
+    }
+
+    /// Tells the loggers that have read all to end, in two steps.
+    fn drained(&mut self, now: Instant) {
+        let mut over = Vec::new();
+        for (id, logger) in &mut self.stopping.draining {
+            let read = self.launcher.is_drained(*id);
+            let log = Post { id: *id, part: Part::Log };
+            match logger.told {
+                None if read || logger.since + PATIENCE <= now => {
+                    logger.told = Some(now);
+                    self.stopping.owed.push((log, LET_END));
+                }
+                Some(told) if read && told + GRACE <= now => over.push(*id),
+                None | Some(_) => {}
+            }
+        }
+        for id in over {
+            self.stopping.draining.remove(&id);
+            self.stopping.owed.push((Post { id, part: Part::Log }, END));
+        }
+    }
+
+    /// A supervise whose directory cannot be touched will be told when that is over; one that is not in charge yet,
+    /// when it is: the one before, told in its place, would leave, and it would start the service.
+    fn command(&mut self, post: Post, pid: nix::unistd::Pid, commands: &[u8]) -> nix::Result<()> {
+        let folder = self.folder(post).ok_or(Errno::ETIMEDOUT)?;
+        let name = self.table.name(post.id).ok_or(Errno::ESRCH)?;
+        if inspect::still_there(name, post.id).is_err() {
+            return attach::command(pid, commands);
+        }
+        if !attach::may_be_in_charge(&folder, pid) {
+            // Or what would tell was removed.
+            return attach::command_itself(pid, commands);
+        }
+        match service::send_commands(&service::Place::of(&folder)?.path(service::CONTROL), commands) {
+            Err(Errno::ENOENT) => attach::command_itself(pid, commands),
+            sent => sent,
+        }
+    }
+
+    /// Looks at services that are waited for or essential: those of which something was reported, and
+    /// those of which nothing can be.
+    pub fn heed(&mut self, mut ids: Vec<Id>, now: Instant) {
+        if self.heed.is_empty() {
+            return;
+        }
+        let (table, inotify) = (&self.table, self.inotify.as_ref().map(|(inotify, _)| inotify));
+        let reach = &mut self.reach;
+        let folder = |id| table.name(id).map(PathBuf::from).filter(|folder| reach.check(folder).is_ok());
+        ids.extend(self.heed.ask(now, inotify, folder));
+        for id in ids {
+            let post = Post { id, part: Part::Main };
+            let (Some(pid), Some(folder)) = (self.table.pid(post), self.folder(post)) else { continue };
+            let ready = inspect::is_ready(&folder, pid);
+            if ready {
+                self.table.release(id, now);
+            }
+            if self.table.is_unsettled(id) && !inspect::is_starting(&folder, pid) {
+                self.table.settled(id);
+            }
+            let awaited = self.table.is_awaited(id) || self.table.is_unsettled(id);
+            if !awaited && !self.stopping.essential.contains(&id) {
+                self.heed.end(id, self.inotify.as_ref().map(|(inotify, _)| inotify));
+            }
+            if self.stopping.essential.contains(&id)
+                && !self.table.is_closing()
+                && let Some(code) = inspect::final_exit(&folder, pid)
+            {
+                self.stopping.exit_code = code;
+                report::notice(&[folder.as_os_str().as_bytes(), b" has ended, and is essential"]);
+                self.close(now);
+            }
+        }
+    }
+
+    pub(crate) fn say_stopping(&mut self, id: Id) {
+        let Some(folder) = self.folder(Post { id, part: Part::Main }) else { return };
+        let time = inspect::time_to_stop(&folder).map(killed_in).unwrap_or_default();
+        report::notice(&[b"stopping ", folder.as_os_str().as_bytes(), time.as_bytes()]);
+    }
+
+    pub(crate) fn say_down(&mut self, id: Id, name: &OsStr) {
+        self.stopping.draining.remove(&id);
+        // A new service under this identity starts with a new pipe: of this one an end is closed.
+        if !self.forward.includes(id) {
+            self.launcher.forget(id);
+        }
+        let (count, waited_for) = self.table.waited_for(FEW);
+        let mut line = [name.as_bytes(), b" is down"].concat();
+        for (index, id) in waited_for.into_iter().enumerate() {
+            line.extend_from_slice(if index == 0 { b", waiting for " } else { b", " });
+            line.extend_from_slice(self.table.name(id).unwrap_or_default().as_bytes());
+            // Of a long list nobody asks how long each of them has.
+            let folder = if count > FEW { None } else { self.folder(Post { id, part: Part::Main }) };
+            let left = folder.and_then(|folder| inspect::time_left(&folder));
+            line.extend_from_slice(left.map(killed_in).unwrap_or_default().as_bytes());
+        }
+        if count > FEW {
+            line.extend_from_slice(format!(" and {} more", count - FEW).as_bytes());
+        }
+        report::notice(&[&line]);
+    }
+}
+
+fn killed_in(time: Duration) -> String {
+    format!(" (killed in {})", in_seconds(time))
+}

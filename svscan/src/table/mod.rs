@@ -1,0 +1,504 @@
+//! What svscan knows of its directory and its supervises, and what to do about it. No clock, no I/O.
+//!
+//! A *service* is a directory, known by device and inode: renamed, it is the same; under two names,
+//! it is one. It is *present* as long as the scan directory has an entry for it. Each service has one
+//! supervise, and one more if there was a `log` when it was first seen. Each of these is in one of
+//! four states:
+//!
+//! - **Idle**: not running, and not to be started for now.
+//! - **Due**: not running, to be started at a known time: at once, but no more than twice within a
+//!   second; later where the system refused to start it.
+//! - **Starting**: handed out to be started; the answer is awaited.
+//! - **Up**: running.
+//!
+//! An entry that goes away stops nothing: what is up stays up, and is only not started again. Once
+//! neither supervise is up, the service is forgotten, its pipe with it. Unless the directory's owner
+//! wants removed services stopped, or another directory has taken the name: see `stop`.
+//!
+//! A service may have to wait with its first start for others (*held*): for those it names in `after`
+//! until they are ready, and for the one whose name it took until that is gone.
+
+mod due;
+mod order;
+mod stop;
+#[cfg(test)]
+mod tests;
+
+use due::Due;
+use nix::unistd::Pid;
+use order::Order;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::time::{Duration, Instant};
+use stop::Stage;
+
+/// Two starts of a supervise within so long are enough.
+pub const PAUSE: Duration = Duration::from_secs(1);
+/// The next attempt after the system refused to start a supervise.
+pub const RETRY: Duration = Duration::from_secs(5);
+
+/// What a service is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id {
+    pub device: u64,
+    pub inode: u64,
+}
+
+/// Which of a service's two supervises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    Main,
+    Log,
+}
+
+/// One supervise, running or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Post {
+    pub id: Id,
+    pub part: Part,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Look into a new service, then say [`Table::inspected`].
+    Inspect(Id),
+    /// Tell this supervise to stop its service and end.
+    End(Post),
+    /// Let the logger read what is left, then end.
+    Drain(Id),
+    /// Give up all that is kept for this service: it is gone.
+    Forget(Id),
+    /// Tell the user something about the service.
+    Say(Id, Remark),
+}
+
+/// What the user may want to know of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remark {
+    /// It has another name, by which it is not known.
+    SameAs(OsString),
+    /// Its `after` has a name that no service has: ignored.
+    UnknownAfter(OsString),
+    /// Its `after` has a name of a service that is itself to start after this one: ignored.
+    CyclicAfter(OsString),
+    /// It took the name of another service, which is stopped first.
+    Replaces,
+    /// It is told to stop.
+    Stopping,
+    /// It was told to, and is down, its logger too.
+    Down(OsString),
+}
+
+/// What was found in a new service.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Contents {
+    pub logger: bool,
+    /// The services that are to be ready before it starts.
+    pub after: Vec<OsString>,
+    /// A supervise is in charge of it already.
+    pub supervised: bool,
+}
+
+/// What a supervise that ended left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    /// The service's process, running.
+    Process,
+}
+
+/// What is done with services whose entry is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRemove {
+    /// As the original: nothing.
+    #[default]
+    Leave,
+    Stop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeper {
+    Idle,
+    Due(Instant),
+    Starting,
+    Up(Pid),
+}
+
+#[derive(Debug)]
+struct Supervise {
+    keeper: Keeper,
+    /// Its last start, and the one before.
+    last: Option<Instant>,
+    before: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Service {
+    /// The entries that lead to it; the first gives it its name. Empty: not present.
+    names: Vec<OsString>,
+    /// The name it had when it was last present.
+    name: OsString,
+    /// `None`: not inspected.
+    main: Option<Supervise>,
+    log: Option<Supervise>,
+    /// What its first start waits for.
+    held_by: Vec<Id>,
+    /// How far stopping it has come, if it is to be stopped, and whether anybody was told.
+    stop: Option<Stage>,
+    told: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: Id,
+    scan: u64,
+}
+
+/// All entries and services.
+#[derive(Debug, Default)]
+pub struct Table {
+    entries: HashMap<OsString, Entry>,
+    services: HashMap<Id, Service>,
+    pids: HashMap<Pid, Post>,
+    due: Due,
+    /// Services whose entries have changed since the last [`Table::settle`].
+    touched: Vec<Id>,
+    scan: u64,
+    /// Services that are not present but still up, by their last name.
+    absent: HashMap<OsString, Id>,
+    order: Order,
+    /// Who is held, by what holds it.
+    holding: HashMap<Id, Vec<Id>>,
+    on_remove: OnRemove,
+    /// Everything is to be stopped.
+    closing: bool,
+    /// Services that are being stopped.
+    stopping: usize,
+}
+
+impl Table {
+    /// The entry `name` leads to the directory `id`; it may have led to another before.
+    pub fn seen(&mut self, name: &OsStr, id: Id) {
+        let scan = self.scan;
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.scan = scan;
+            if entry.id == id {
+                return;
+            }
+            self.gone(name);
+        }
+        self.entries.insert(name.to_os_string(), Entry { id, scan });
+        self.services.entry(id).or_default().names.push(name.to_os_string());
+        self.touched.push(id);
+    }
+
+    /// The entry is there; whether it is known to lead to `id`, so that there is no more to be told.
+    pub fn confirm(&mut self, name: &OsStr, id: Id) -> bool {
+        let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.id == id) else { return false };
+        entry.scan = self.scan;
+        true
+    }
+
+    /// There is no entry `name`, or it leads nowhere.
+    pub fn gone(&mut self, name: &OsStr) {
+        let Some(Entry { id, .. }) = self.entries.remove(name) else { return };
+        if let Some(service) = self.services.get_mut(&id) {
+            service.names.retain(|known| known != name);
+        }
+        self.touched.push(id);
+    }
+
+    /// The entry is there, but what it leads to cannot be told now: what was known stays.
+    pub fn keep(&mut self, name: &OsStr) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.scan = self.scan;
+        }
+    }
+
+    /// A full scan begins: every entry that there is will be [`seen`](Table::seen), or kept.
+    pub fn begin_scan(&mut self) {
+        self.scan += 1;
+    }
+
+    /// The full scan has ended: what it did not see is gone.
+    pub fn end_scan(&mut self) {
+        let unseen = self.entries.iter().filter(|(_, entry)| entry.scan != self.scan);
+        let names: Vec<OsString> = unseen.map(|(name, _)| name.clone()).collect();
+        names.iter().for_each(|name| self.gone(name));
+    }
+
+    /// Draws the conclusions once all changes that came together are known, so that an entry renamed
+    /// is not taken for one removed.
+    pub fn settle(&mut self, on_remove: OnRemove, now: Instant, todo: &mut Vec<Action>) {
+        self.on_remove = on_remove;
+        let mut touched = std::mem::take(&mut self.touched);
+        // Those that went first: others may have come in their place.
+        touched.sort_by_key(|id| self.is_present(*id));
+        for id in touched {
+            if self.is_present(id) { self.arrive(id, now, todo) } else { self.leave(id, now, todo) }
+        }
+    }
+
+    fn arrive(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        if self.absent.get(&service.name) == Some(&id) {
+            self.absent.remove(&service.name);
+        }
+        if let [name, others @ ..] = service.names.as_slice() {
+            service.name.clone_from(name);
+            todo.extend(others.last().map(|other| Action::Say(id, Remark::SameAs(other.clone()))));
+        }
+        match service.main {
+            None if self.closing => {}
+            None => todo.push(Action::Inspect(id)),
+            Some(_) => self.resume(id, now),
+        }
+    }
+
+    /// It is not present: nothing more is started, and once nothing is up it is forgotten.
+    fn leave(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
+        for post in posts(id) {
+            if let Some(Keeper::Due(_)) = self.keeper(post) {
+                self.set(post, Keeper::Idle);
+            }
+        }
+        if !posts(id).into_iter().any(|post| self.is_busy(post)) {
+            return self.forget(id, now, todo);
+        }
+        let Some(service) = self.services.get(&id) else { return };
+        self.absent.insert(service.name.clone(), id);
+        if self.on_remove == OnRemove::Stop {
+            self.stop(id, now, todo);
+        }
+    }
+
+    fn forget(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
+        let Some(service) = self.services.remove(&id) else { return };
+        self.stopping -= usize::from(service.stop.is_some());
+        if self.absent.get(&service.name) == Some(&id) {
+            self.absent.remove(&service.name);
+        }
+        self.order.remove(id);
+        self.due.leave(id);
+        todo.push(Action::Forget(id));
+        self.release(id, now);
+    }
+
+    /// A new service has this to supervise, from `now` on, or once nothing holds it any more.
+    pub fn inspected(&mut self, id: Id, contents: &Contents, now: Instant, todo: &mut Vec<Action>) {
+        let idle = || Supervise { keeper: Keeper::Idle, last: None, before: None };
+        let Some(service) = self.services.get_mut(&id) else { return };
+        service.main = Some(idle());
+        service.log = contents.logger.then(idle);
+        if let Some(replaced) = self.absent.get(&service.name).copied() {
+            todo.push(Action::Say(id, Remark::Replaces));
+            self.hold(id, replaced);
+            self.stop(replaced, now, todo);
+        }
+        for name in &contents.after {
+            match self.entries.get(name).map(|entry| entry.id) {
+                None => todo.push(Action::Say(id, Remark::UnknownAfter(name.clone()))),
+                Some(other) if !self.order.put(id, other) => {
+                    todo.push(Action::Say(id, Remark::CyclicAfter(name.clone())));
+                }
+                Some(other) if !contents.supervised => self.hold(id, other),
+                Some(_) => {}
+            }
+        }
+        self.resume(id, now);
+    }
+
+    /// A service could not be inspected: it will be when things are next settled.
+    pub fn not_inspected(&mut self, id: Id) {
+        self.touched.push(id);
+    }
+
+    fn hold(&mut self, id: Id, by: Id) {
+        if let Some(service) = self.services.get_mut(&id) {
+            service.held_by.push(by);
+            self.holding.entry(by).or_default().push(id);
+        }
+    }
+
+    /// The service is ready, or gone: it holds nobody any more.
+    pub fn release(&mut self, by: Id, now: Instant) {
+        for id in self.holding.remove(&by).unwrap_or_default() {
+            if let Some(service) = self.services.get_mut(&id) {
+                service.held_by.retain(|holder| *holder != by);
+                self.resume(id, now);
+            }
+        }
+    }
+
+    /// Whether others wait for it.
+    pub fn is_awaited(&self, id: Id) -> bool {
+        self.holding.contains_key(&id)
+    }
+
+    /// The services that others wait for.
+    pub fn awaited(&self) -> impl Iterator<Item = Id> {
+        self.holding.keys().copied()
+    }
+
+    /// Hands out up to `limit` supervises to be started now.
+    pub fn starts(&mut self, now: Instant, limit: usize) -> Vec<Post> {
+        let ripe: Vec<Post> = self.due.ripe(now, limit).into_iter().map(|(_, post)| post).collect();
+        ripe.iter().for_each(|post| self.set(*post, Keeper::Starting));
+        ripe
+    }
+
+    /// So many services may start at a time; `None`: all of them.
+    pub fn limit_starts(&mut self, most: Option<usize>) {
+        self.due.limit(most.filter(|_| !self.closing));
+    }
+
+    /// The service does not hold up others any more: it is ready, or will not be for now.
+    pub fn settled(&mut self, id: Id) {
+        self.due.leave(id);
+    }
+
+    /// Whether it does.
+    pub fn is_unsettled(&self, id: Id) -> bool {
+        self.due.has_place(id)
+    }
+
+    /// When the next supervise is to be started.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.due.deadline()
+    }
+
+    /// The supervise runs.
+    pub fn started(&mut self, post: Post, pid: Pid, now: Instant, todo: &mut Vec<Action>) {
+        if self.pids.contains_key(&pid) {
+            // A supervise that was not our child has ended, and its number is used again already.
+            self.died(pid, Left::Nothing, now, todo);
+        }
+        self.pids.insert(pid, post);
+        self.set(post, Keeper::Up(pid));
+        if let Some(supervise) = self.supervise_mut(post) {
+            supervise.before = supervise.last.replace(now);
+        }
+        self.back(post, todo);
+    }
+
+    /// The supervise could not be started.
+    pub fn not_started(&mut self, post: Post, now: Instant) {
+        if post.part == Part::Main {
+            self.due.leave(post.id);
+        }
+        self.set(post, Keeper::Due(now + RETRY));
+    }
+
+    /// The supervise that was handed out need not be started: there is nothing left to stop.
+    pub fn not_needed(&mut self, post: Post, now: Instant, todo: &mut Vec<Action>) {
+        self.set(post, Keeper::Idle);
+        self.ended(post, now, todo);
+    }
+
+    /// A process has ended; the post it held if it was a supervise.
+    pub fn died(&mut self, pid: Pid, left: Left, now: Instant, todo: &mut Vec<Action>) -> Option<Post> {
+        let post = self.pids.remove(&pid)?;
+        if post.part == Part::Main {
+            self.due.leave(post.id);
+        }
+        let before = self.supervise(post).and_then(|supervise| supervise.before);
+        let next = before.map_or(now, |before| now.max(before + PAUSE));
+        let stopping = self.services.get(&post.id).is_some_and(|service| service.stop.is_some());
+        if (stopping && left == Left::Process) || (!stopping && self.is_present(post.id)) {
+            self.set(post, Keeper::Due(next));
+        } else {
+            self.set(post, Keeper::Idle);
+            if stopping { self.ended(post, now, todo) } else { self.leave(post.id, now, todo) }
+        }
+        Some(post)
+    }
+
+    /// The name of a service's entry, the last it had if it is not present.
+    pub fn name(&self, id: Id) -> Option<&OsStr> {
+        self.services.get(&id).map(|service| service.name.as_os_str())
+    }
+
+    /// The post that this process holds.
+    pub fn post(&self, pid: Pid) -> Option<Post> {
+        self.pids.get(&pid).copied()
+    }
+
+    /// All supervises that run.
+    pub fn running(&self) -> impl Iterator<Item = (Pid, Post)> {
+        self.pids.iter().map(|(pid, post)| (*pid, *post))
+    }
+
+    /// The process that holds this post.
+    pub fn pid(&self, post: Post) -> Option<Pid> {
+        match self.keeper(post)? {
+            Keeper::Up(pid) => Some(pid),
+            Keeper::Idle | Keeper::Due(_) | Keeper::Starting => None,
+        }
+    }
+
+    /// Whether the service has a logger.
+    pub fn has_logger(&self, id: Id) -> bool {
+        self.services.get(&id).is_some_and(|service| service.log.is_some())
+    }
+
+    fn is_present(&self, id: Id) -> bool {
+        self.services.get(&id).is_some_and(|service| !service.names.is_empty())
+    }
+
+    /// It is wanted: what is idle is to be started, unless it is held, or being stopped.
+    fn resume(&mut self, id: Id, at: Instant) {
+        let Some(service) = self.services.get(&id) else { return };
+        let held = !service.held_by.is_empty();
+        if self.closing || service.stop.is_some() || service.names.is_empty() {
+            return;
+        }
+        for post in posts(id) {
+            if self.keeper(post) == Some(Keeper::Idle) && !(held && post.part == Part::Main) {
+                self.set(post, Keeper::Due(at));
+            }
+        }
+    }
+
+    /// Running, or about to.
+    fn is_busy(&self, post: Post) -> bool {
+        self.keeper(post).is_some_and(|keeper| keeper != Keeper::Idle)
+    }
+
+    fn keeper(&self, post: Post) -> Option<Keeper> {
+        self.supervise(post).map(|supervise| supervise.keeper)
+    }
+
+    fn supervise(&self, post: Post) -> Option<&Supervise> {
+        let service = self.services.get(&post.id)?;
+        match post.part {
+            Part::Main => service.main.as_ref(),
+            Part::Log => service.log.as_ref(),
+        }
+    }
+
+    fn supervise_mut(&mut self, post: Post) -> Option<&mut Supervise> {
+        let service = self.services.get_mut(&post.id)?;
+        match post.part {
+            Part::Main => service.main.as_mut(),
+            Part::Log => service.log.as_mut(),
+        }
+    }
+
+    /// The only place where a supervise changes its state, so that `due` always agrees.
+    fn set(&mut self, post: Post, next: Keeper) {
+        let Some(supervise) = self.supervise_mut(post) else { return };
+        let before = std::mem::replace(&mut supervise.keeper, next);
+        if let Keeper::Due(at) = before {
+            self.due.remove(at, post);
+        }
+        if let Keeper::Due(at) = next {
+            self.due.insert(at, post);
+        }
+    }
+}
+
+/// Both posts of a service, whether or not it has the second.
+fn posts(id: Id) -> [Post; 2] {
+    [Part::Main, Part::Log].map(|part| Post { id, part })
+}

@@ -1,0 +1,159 @@
+//! Stopping services in order: all of them, those that were removed, those that were replaced.
+//!
+//! A service goes through three stages. It waits until those that come after it and are to be stopped
+//! as well are down; then its supervise is told to stop it and to end, and takes as long as the
+//! service's own settings allow; then its logger is let read what is left in the pipe, and ends. A
+//! supervise that is killed meanwhile and leaves its service running is started again and told again.
+
+use super::{Action, Id, Keeper, Part, Post, Remark, Table, posts};
+use std::time::Instant;
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// For those that come after it.
+    Waiting,
+    /// For the service.
+    Service,
+    /// For the logger.
+    Logger,
+}
+
+impl Table {
+    /// Everything is to be stopped, and nothing more is started.
+    pub fn close(&mut self, now: Instant, todo: &mut Vec<Action>) {
+        self.closing = true;
+        self.due.limit(None);
+        let ids: Vec<Id> = self.services.keys().copied().collect();
+        for id in &ids {
+            self.mark(*id, now);
+        }
+        ids.into_iter().for_each(|id| self.advance(id, now, todo));
+    }
+
+    /// Whether everything was to be stopped, and is.
+    pub fn is_closed(&self) -> bool {
+        self.closing && self.stopping == 0
+    }
+
+    /// Whether everything is to be stopped.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Whether this service is being stopped.
+    pub fn is_stopping(&self, id: Id) -> bool {
+        self.services.get(&id).is_some_and(|service| service.stop.is_some())
+    }
+
+    /// How many services are being stopped, and a few of them: first those that were told to stop.
+    pub fn waited_for(&self, few: usize) -> (usize, Vec<Id>) {
+        let at = |told: bool| {
+            let stopping = self.services.iter().filter(move |(_, service)| service.stop.is_some());
+            stopping.filter(move |(_, service)| service.told == told).map(|(id, _)| *id)
+        };
+        (self.stopping, at(true).chain(at(false)).take(few).collect())
+    }
+
+    /// Supervises that run of services that are being stopped.
+    pub fn unstopped(&self) -> Vec<Post> {
+        let stopping = self.services.iter().filter(|(_, service)| service.stop.is_some());
+        stopping.flat_map(|(id, _)| posts(*id)).filter(|post| self.pid(*post).is_some()).collect()
+    }
+
+    /// One service is to be stopped.
+    pub(super) fn stop(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
+        if self.mark(id, now) {
+            self.proceed(id, todo);
+        }
+    }
+
+    /// It is to be stopped from now on; whether that is new.
+    fn mark(&mut self, id: Id, now: Instant) -> bool {
+        for post in posts(id) {
+            // It may have left a process, which can only be stopped by its next supervise.
+            if let Some(Keeper::Due(_)) = self.keeper(post) {
+                self.set(post, Keeper::Due(now));
+            }
+        }
+        match self.services.get_mut(&id) {
+            Some(service) if service.stop.is_none() => {
+                service.stop = Some(Stage::Waiting);
+                self.stopping += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A supervise of a service that is being stopped has ended for good.
+    pub(super) fn ended(&mut self, post: Post, now: Instant, todo: &mut Vec<Action>) {
+        let earlier = self.order.after(post.id).to_vec();
+        self.advance(post.id, now, todo);
+        if post.part == Part::Main {
+            earlier.into_iter().for_each(|id| self.advance(id, now, todo));
+        }
+    }
+
+    /// Takes a service that is being stopped as far as it can come now.
+    fn advance(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
+        if self.is_stopping(id) && self.proceed(id, todo) {
+            self.down(id, now, todo);
+        }
+    }
+
+    /// Returns whether it has come to the end.
+    fn proceed(&mut self, id: Id, todo: &mut Vec<Action>) -> bool {
+        let [main, log] = posts(id);
+        let dependents = self.order.dependents(id);
+        let waits = dependents
+            .iter()
+            .any(|other| self.is_stopping(*other) && self.is_busy(Post { id: *other, part: Part::Main }));
+        let (main_busy, log_busy) = (self.is_busy(main), self.is_busy(log));
+        let (main_up, log_up) = (self.pid(main).is_some(), self.pid(log).is_some());
+        let Some(service) = self.services.get_mut(&id) else { return false };
+        if service.stop == Some(Stage::Waiting) && main_up && !waits {
+            service.stop = Some(Stage::Service);
+            service.told = true;
+            todo.push(Action::Say(id, Remark::Stopping));
+            todo.push(Action::End(main));
+        }
+        if service.stop != Some(Stage::Logger) && !main_busy {
+            service.stop = Some(Stage::Logger);
+            if log_up {
+                service.told = true;
+                todo.push(Action::Drain(id));
+            }
+        }
+        service.stop == Some(Stage::Logger) && !main_busy && !log_busy
+    }
+
+    /// A supervise runs, perhaps in the place of one that was killed while its service was stopped.
+    pub(super) fn back(&mut self, post: Post, todo: &mut Vec<Action>) {
+        let Some(service) = self.services.get_mut(&post.id) else { return };
+        match (service.stop, post.part) {
+            (None, _) => {}
+            (Some(_), Part::Main) => {
+                service.stop = Some(Stage::Waiting);
+                self.proceed(post.id, todo);
+            }
+            (Some(Stage::Logger), Part::Log) => todo.push(Action::Drain(post.id)),
+            (Some(Stage::Waiting | Stage::Service), Part::Log) => {}
+        }
+    }
+
+    /// The service is down. If it was stopped only to make room, or is present again, life goes on.
+    fn down(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
+        let Some(service) = self.services.get_mut(&id) else { return };
+        service.stop = None;
+        self.stopping -= 1;
+        if std::mem::take(&mut service.told) {
+            todo.push(Action::Say(id, Remark::Down(service.name.clone())));
+        }
+        if !self.is_present(id) {
+            self.forget(id, now, todo);
+        }
+        self.resume(id, now);
+        self.release(id, now);
+    }
+}

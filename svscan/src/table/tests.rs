@@ -1,0 +1,279 @@
+use super::*;
+use Part::{Log, Main};
+
+/// A table, the time, and what is to be done.
+struct Story {
+    table: Table,
+    start: Instant,
+    now: Instant,
+    todo: Vec<Action>,
+    next_pid: i32,
+    on_remove: OnRemove,
+}
+
+fn id(inode: u64) -> Id {
+    Id { device: 1, inode }
+}
+
+fn post(inode: u64, part: Part) -> Post {
+    Post { id: id(inode), part }
+}
+
+impl Story {
+    fn new() -> Story {
+        let now = Instant::now();
+        let (table, on_remove) = (Table::default(), OnRemove::Leave);
+        Story { table, start: now, now, todo: Vec::new(), next_pid: 100, on_remove }
+    }
+
+    fn scan(&mut self, entries: &[(&str, u64)]) -> Vec<Action> {
+        self.table.begin_scan();
+        entries.iter().for_each(|(name, inode)| self.table.seen(OsStr::new(name), id(*inode)));
+        self.table.end_scan();
+        self.table.settle(self.on_remove, self.now, &mut self.todo);
+        self.done()
+    }
+
+    fn inspected(&mut self, inode: u64, logger: bool, after: &[&str]) -> Vec<Action> {
+        let after = after.iter().map(OsString::from).collect();
+        let contents = Contents { logger, after, supervised: false };
+        self.table.inspected(id(inode), &contents, self.now, &mut self.todo);
+        self.done()
+    }
+
+    /// Starts whatever is due.
+    fn start(&mut self) -> Vec<Post> {
+        let posts = self.table.starts(self.now, 100);
+        for post in &posts {
+            self.next_pid += 1;
+            self.table.started(*post, Pid::from_raw(self.next_pid), self.now, &mut self.todo);
+        }
+        posts
+    }
+
+    fn die(&mut self, post: Post) -> Vec<Action> {
+        self.die_leaving(post, Left::Nothing)
+    }
+
+    fn die_leaving(&mut self, post: Post, left: Left) -> Vec<Action> {
+        let pid = self.table.pid(post).expect("it runs");
+        assert_eq!(self.table.died(pid, left, self.now, &mut self.todo), Some(post));
+        self.done()
+    }
+
+    fn close(&mut self) -> Vec<Action> {
+        self.table.close(self.now, &mut self.todo);
+        self.done()
+    }
+
+    fn after(&mut self, milliseconds: u64) {
+        self.now += Duration::from_millis(milliseconds);
+    }
+
+    fn deadline(&self) -> Option<u128> {
+        self.table.deadline().map(|at| at.duration_since(self.start).as_millis())
+    }
+
+    /// What there is to do, without remarks.
+    fn done(&mut self) -> Vec<Action> {
+        let mut todo = std::mem::take(&mut self.todo);
+        todo.retain(|action| !matches!(action, Action::Say(_, Remark::Stopping | Remark::Down(_))));
+        todo
+    }
+
+    /// One service `a`, with or without a logger, up.
+    fn with(logger: bool) -> Story {
+        let mut story = Story::new();
+        story.scan(&[("a", 1)]);
+        story.inspected(1, logger, &[]);
+        assert_eq!(story.start().len(), 1 + usize::from(logger));
+        story
+    }
+}
+
+#[test]
+fn a_new_service_is_inspected_and_started() {
+    let mut story = Story::new();
+    assert_eq!(story.scan(&[("a", 1)]), [Action::Inspect(id(1))]);
+    assert_eq!(story.inspected(1, true, &[]), []);
+    assert_eq!(story.start(), [post(1, Main), post(1, Log)]);
+    assert_eq!(story.scan(&[("a", 1)]), []);
+    assert_eq!((story.start(), story.deadline()), (vec![], None));
+}
+
+#[test]
+fn a_supervise_that_died_is_started_at_once_but_not_more_than_twice_in_a_second() {
+    let mut story = Story::with(false);
+    story.after(10);
+    story.die(post(1, Main));
+    assert_eq!(story.start(), [post(1, Main)]);
+    story.after(10);
+    story.die(post(1, Main));
+    assert_eq!((story.start(), story.deadline()), (vec![], Some(1000)));
+    story.after(980);
+    assert_eq!(story.start(), [post(1, Main)]);
+    story.after(1000);
+    story.die(post(1, Main));
+    assert_eq!(story.start(), [post(1, Main)]);
+}
+
+#[test]
+fn what_the_system_refused_is_tried_again_later() {
+    let mut story = Story::new();
+    story.scan(&[("a", 1)]);
+    story.inspected(1, false, &[]);
+    let posts = story.table.starts(story.now, 100);
+    story.table.not_started(posts[0], story.now);
+    assert_eq!(story.deadline(), Some(5000));
+}
+
+#[test]
+fn a_removed_entry_stops_nothing_and_is_forgotten_with_its_last_supervise() {
+    let mut story = Story::with(true);
+    assert_eq!(story.scan(&[]), []);
+    assert_eq!(story.die(post(1, Main)), []);
+    assert_eq!(story.start(), []);
+    assert_eq!(story.die(post(1, Log)), [Action::Forget(id(1))]);
+    assert_eq!(story.table.name(id(1)), None);
+}
+
+#[test]
+fn an_entry_that_comes_back_is_the_same_service() {
+    let mut story = Story::with(true);
+    story.scan(&[]);
+    story.die(post(1, Main));
+    assert_eq!(story.scan(&[("b", 1)]), []);
+    assert_eq!(story.start(), [post(1, Main)]);
+    assert_eq!(story.table.name(id(1)), Some(OsStr::new("b")));
+}
+
+#[test]
+fn a_renamed_entry_is_the_same_service() {
+    let mut story = Story::with(false);
+    story.on_remove = OnRemove::Stop;
+    assert_eq!(story.scan(&[("b", 1)]), []);
+    assert_eq!(story.table.name(id(1)), Some(OsStr::new("b")));
+}
+
+#[test]
+fn two_entries_for_one_directory_are_one_service() {
+    let mut story = Story::new();
+    let same = Action::Say(id(1), Remark::SameAs("b".into()));
+    let todo = story.scan(&[("a", 1), ("b", 1)]);
+    assert_eq!(todo.iter().filter(|action| **action == same).count(), 2);
+    story.inspected(1, false, &[]);
+    assert_eq!(story.start(), [post(1, Main)]);
+    assert_eq!(story.scan(&[("b", 1)]), []);
+    assert_eq!(story.table.name(id(1)), Some(OsStr::new("b")));
+}
+
+#[test]
+fn a_removed_service_is_stopped_before_its_logger_if_so_wanted() {
+    let mut story = Story::with(true);
+    story.on_remove = OnRemove::Stop;
+    assert_eq!(story.scan(&[]), [Action::End(post(1, Main))]);
+    assert_eq!(story.die(post(1, Main)), [Action::Drain(id(1))]);
+    assert_eq!(story.die(post(1, Log)), [Action::Forget(id(1))]);
+}
+
+#[test]
+fn a_service_whose_name_is_taken_is_stopped_first() {
+    let mut story = Story::with(false);
+    assert_eq!(story.scan(&[("a", 2)]), [Action::Inspect(id(2))]);
+    let todo = story.inspected(2, false, &[]);
+    assert_eq!(todo, [Action::Say(id(2), Remark::Replaces), Action::End(post(1, Main))]);
+    assert_eq!(story.start(), []);
+    assert_eq!(story.die(post(1, Main)), [Action::Forget(id(1))]);
+    assert_eq!(story.start(), [post(2, Main)]);
+}
+
+/// `b` after `a`.
+fn two() -> Story {
+    let mut story = Story::new();
+    story.scan(&[("a", 1), ("b", 2)]);
+    story.inspected(2, false, &["a"]);
+    story.inspected(1, true, &[]);
+    story
+}
+
+#[test]
+fn a_service_starts_when_those_it_comes_after_are_ready() {
+    let mut story = two();
+    assert_eq!(story.start(), [post(1, Main), post(1, Log)]);
+    assert_eq!(story.table.awaited().collect::<Vec<_>>(), [id(1)]);
+    story.table.release(id(1), story.now);
+    assert_eq!(story.start(), [post(2, Main)]);
+    assert_eq!(story.table.awaited().count(), 0);
+}
+
+#[test]
+fn it_does_not_wait_for_one_that_is_gone() {
+    let mut story = Story::new();
+    story.scan(&[("a", 1), ("b", 2)]);
+    story.inspected(2, false, &["a"]);
+    assert_eq!(story.scan(&[("b", 2)]), [Action::Forget(id(1))]);
+    assert_eq!(story.start(), [post(2, Main)]);
+}
+
+#[test]
+fn unknown_names_and_cycles_are_told_and_ignored() {
+    let mut story = Story::new();
+    story.scan(&[("a", 1), ("b", 2)]);
+    assert_eq!(story.inspected(2, false, &["a"]), []);
+    let todo = story.inspected(1, false, &["b", "x"]);
+    let remarks = [Remark::CyclicAfter("b".into()), Remark::UnknownAfter("x".into())];
+    assert_eq!(todo, remarks.map(|remark| Action::Say(id(1), remark)));
+    assert_eq!(story.start(), [post(1, Main)]);
+}
+
+#[test]
+fn everything_stops_in_order_loggers_last() {
+    let mut story = two();
+    story.table.release(id(1), story.now);
+    story.start();
+    assert_eq!(story.close(), [Action::End(post(2, Main))]);
+    assert_eq!(story.die(post(2, Main)), [Action::End(post(1, Main))]);
+    assert_eq!(story.die(post(1, Main)), [Action::Drain(id(1))]);
+    assert!(!story.table.is_closed());
+    story.die(post(1, Log));
+    assert!(story.table.is_closed());
+}
+
+#[test]
+fn a_killed_supervise_that_left_its_service_is_started_to_stop_it() {
+    let mut story = Story::with(true);
+    assert_eq!(story.close(), [Action::End(post(1, Main))]);
+    assert_eq!(story.die_leaving(post(1, Main), Left::Process), []);
+    assert_eq!(story.start(), [post(1, Main)]);
+    assert_eq!(story.done(), [Action::End(post(1, Main))]);
+    assert_eq!(story.die(post(1, Main)), [Action::Drain(id(1))]);
+    assert_eq!(story.die_leaving(post(1, Log), Left::Process), []);
+    story.after(1000);
+    assert_eq!(story.start(), [post(1, Log)]);
+    assert_eq!(story.done(), [Action::Drain(id(1))]);
+    story.die(post(1, Log));
+    assert!(story.table.is_closed());
+}
+
+#[test]
+fn what_is_due_when_everything_stops_may_not_be_needed() {
+    let mut story = Story::with(false);
+    story.die(post(1, Main));
+    story.start();
+    story.die(post(1, Main));
+    assert_eq!(story.close(), []);
+    assert!(!story.table.is_closed());
+    let due = story.table.starts(story.now, 100);
+    assert_eq!(due, [post(1, Main)]);
+    story.table.not_needed(due[0], story.now, &mut story.todo);
+    assert!(story.table.is_closed());
+}
+
+#[test]
+fn nothing_new_is_started_once_everything_stops() {
+    let mut story = Story::new();
+    assert_eq!(story.close(), []);
+    assert!(story.table.is_closed());
+    assert_eq!(story.scan(&[("a", 1)]), []);
+    assert_eq!(story.start(), []);
+}

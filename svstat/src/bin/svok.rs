@@ -1,0 +1,28 @@
+//! svok: whether a supervise is in charge of a service.
+//!
+//! `svok SERVICE`
+//!
+//! Exit codes: 0, it is, and `supervise/status` exists; 100, it is not (or bad usage); 111, that
+//! cannot be told.
+
+#![cfg_attr(not(test), no_main)]
+
+use daemontools::{Args, Attempt, Fatal, Unable, service};
+use nix::errno::Errno;
+use nix::unistd::chdir;
+use std::path::Path;
+
+daemontools::main!(svok);
+
+fn svok(mut args: Args) -> Result<i32, Fatal> {
+    let directory = args.next().ok_or_else(|| Fatal::usage("svok: usage: svok dir"))?;
+    chdir(directory.as_os_str()).unable_to("chdir to", &directory)?;
+    match service::is_supervised() {
+        Ok(true) => Ok(0),
+        Ok(false) | Err(Errno::ENOENT) => Ok(100),
+        Err(errno) => {
+            let named = Path::new(&directory).join(service::OK);
+            Err(Unable::new("open", named, errno).into())
+        }
+    }
+}

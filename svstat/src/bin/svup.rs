@@ -1,0 +1,134 @@
+//! svup: whether a service is up.
+//!
+//! `svup [ -lL ] SERVICE`
+//!
+//! It is up if a supervise is in charge of it, and its `run` runs and was not told to end. Where that supervise
+//! runs a logger too (`log` is a program), the logger must be up as well; with `-l` it need not, and with `-L` it
+//! alone must.
+//!
+//! Exit codes: 0, it is; 100, it is not (or bad usage); 111, that cannot be told, and a message says why.
+//! Source: the manual of daemontools-encore.
+
+#![cfg_attr(not(test), no_main)]
+
+use daemontools::service::{self, Illegible, Phase, Status, read_status};
+use daemontools::{Args, Attempt, Fatal, Unable, report};
+use lexopt::Arg;
+use nix::errno::Errno;
+use nix::unistd::chdir;
+use std::ffi::OsString;
+use std::path::Path;
+
+daemontools::main!(svup);
+
+const USAGE: &str = "svup: usage: svup [ -lL ] service";
+
+/// Exit code of what is not up.
+const NOT_UP: i32 = 100;
+
+fn svup(args: Args) -> Result<i32, Fatal> {
+    let (parts, directory) = parse(args)?;
+    let named = |file: &str| Path::new(&directory).join(file);
+    chdir(directory.as_os_str()).unable_to("chdir to", &directory)?;
+    match service::is_supervised() {
+        Ok(true) => {}
+        Ok(false) | Err(Errno::ENOENT) => return Ok(NOT_UP),
+        Err(errno) => return Err(Unable::new("open", named(service::OK), errno).into()),
+    }
+    let (status, logger) = read_status().map_err(|illegible| match illegible {
+        Illegible::Closed(errno) => Unable::new("open", named(service::STATUS), errno).into(),
+        Illegible::Unread(errno) => Unable::new("read", named(service::STATUS), errno).into(),
+        Illegible::TooShort => too_short(&named(service::STATUS)),
+    })?;
+    Ok(if parts.are_up(&status, logger.as_ref()) { 0 } else { NOT_UP })
+}
+
+fn too_short(status: &Path) -> Fatal {
+    let name = status.as_os_str().as_encoded_bytes();
+    Fatal::new(report::TEMPORARY, &[b"unable to read ", name, b": bad format"])
+}
+
+/// What must be up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    /// The service, and its logger if the same supervise runs it.
+    Both,
+    /// The service.
+    Service,
+    /// Its logger, if the same supervise runs it; else the service.
+    Logger,
+}
+
+impl Parts {
+    fn are_up(self, service: &Status, logger: Option<&Status>) -> bool {
+        match (self, logger) {
+            (Parts::Both, Some(logger)) => is_up(service) && is_up(logger),
+            (Parts::Logger, Some(logger)) => is_up(logger),
+            (Parts::Service, _) | (_, None) => is_up(service),
+        }
+    }
+}
+
+fn is_up(status: &Status) -> bool {
+    status.pid.is_some() && status.phase == Phase::Running
+}
+
+fn parse(args: Args) -> Result<(Parts, OsString), Fatal> {
+    let misused = |error: lexopt::Error| Fatal::option(&error, USAGE);
+    let mut parts = Parts::Both;
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(argument) = parser.next().map_err(misused)? {
+        match argument {
+            Arg::Short('l') => parts = Parts::Service,
+            Arg::Short('L') => parts = Parts::Logger,
+            Arg::Value(service) => return Ok((parts, service)),
+            other @ (Arg::Short(_) | Arg::Long(_)) => return Err(misused(other.unexpected())),
+        }
+    }
+    Err(Fatal::usage(USAGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use daemontools::service::Want;
+    use daemontools::tai64::Moment;
+    use nix::unistd::Pid;
+
+    fn status(pid: Option<i32>, phase: Phase) -> Status {
+        Status { since: Moment::ZERO.label, pid: pid.map(Pid::from_raw), paused: false, want: Want::Up, phase }
+    }
+
+    #[test]
+    fn what_runs_and_was_not_told_to_end_is_up() {
+        let table = [
+            (Some(7), Phase::Running, true),
+            (None, Phase::Running, false),
+            (Some(7), Phase::Starting, false),
+            (Some(7), Phase::Stopping, false),
+            (None, Phase::Stopped, false),
+            (None, Phase::Failed, false),
+        ];
+        for (pid, phase, expected) in table {
+            assert_eq!(is_up(&status(pid, phase)), expected, "{pid:?} {phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_logger_counts_where_there_is_one() {
+        let (up, down) = (status(Some(7), Phase::Running), status(None, Phase::Stopped));
+        let table = [
+            (Parts::Both, up, None, true),
+            (Parts::Both, up, Some(down), false),
+            (Parts::Both, down, Some(up), false),
+            (Parts::Both, up, Some(up), true),
+            (Parts::Service, up, Some(down), true),
+            (Parts::Logger, down, Some(up), true),
+            (Parts::Logger, up, Some(down), false),
+            (Parts::Logger, up, None, true),
+        ];
+        for (parts, service, logger, expected) in table {
+            assert_eq!(parts.are_up(&service, logger.as_ref()), expected, "{parts:?} {logger:?}");
+        }
+    }
+}

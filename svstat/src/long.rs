@@ -1,0 +1,182 @@
+//! The long form: the short line, then one for each thing that is known beyond it, its name in front.
+
+use crate::{Normally, describe, seconds};
+use daemontools::service::{Death, Record, Role, Snapshot, Want};
+use daemontools::sys::localtime::local_second;
+use daemontools::tai64::{Moment, Tai64N, seconds_between, unix_second};
+use humantime::format_duration;
+use std::time::Duration;
+
+/// A name and what there is to say.
+type Line = (&'static str, String);
+
+/// All lines, the first without a name.
+pub fn describe_at_length(seen: &Snapshot, normally: Normally, now: Moment) -> String {
+    let service = block(seen, normally, now, "\n    ");
+    match seen.clone().of_logger() {
+        Some(logger) => format!("{service}\n    log: {}", block(&logger, Normally::Up, now, "\n        ")),
+        None => service,
+    }
+}
+
+fn block(seen: &Snapshot, normally: Normally, now: Moment, indent: &str) -> String {
+    let age = seconds(&seen.status, seen.record.as_ref(), now);
+    let mut lines = vec![("since", format!("{}, for {}", local(seen.status.since), length(age)))];
+    match &seen.record {
+        Some(record) => lines.extend(known(record, now)),
+        None => lines.extend([("want", seen.status.want.word().into()), ("beyond", "nothing is told".into())]),
+    }
+    let mut text = describe(&seen.status, normally, age);
+    for (name, words) in lines {
+        text.push_str(&format!("{indent}{name:<11}{words}"));
+    }
+    text
+}
+
+/// What `supervise/state` tells.
+fn known(record: &Record, now: Moment) -> Vec<Line> {
+    let mut lines = Vec::new();
+    match (record.process, record.ready) {
+        (Some((Role::Run, _)), Some(ready)) => {
+            let age = now.uptime.saturating_sub(ready.uptime).as_secs();
+            lines.push(("ready", format!("{}, for {}", local(ready.label), length(age))));
+        }
+        (Some((Role::Run, _)), None) => lines.push(("ready", "not yet".into())),
+        (Some((role, _)), _) => lines.push(("runs", role.program().into())),
+        (None, _) => {}
+    }
+    let ahead = [("killed", record.kill_at), ("next start", record.next_start)];
+    for (name, at) in ahead.into_iter().filter_map(|(name, at)| Some((name, at?))) {
+        let wait = at.uptime.saturating_sub(now.uptime).as_nanos().div_ceil(1_000_000_000);
+        lines.push((name, format!("{}, in {}", local(at.label), length(wait.try_into().unwrap_or(u64::MAX)))));
+    }
+    if !record.status_text.is_empty() {
+        lines.push(("says", record.status_text.replace(char::is_control, " ")));
+    }
+    lines.extend([
+        ("phase", record.phase.word().into()),
+        ("want", wants(record)),
+        ("starts", record.starts.to_string()),
+    ]);
+    if record.supervise.pid.as_raw() != 0 {
+        lines.push(("supervise", format!("pid {}", record.supervise.pid)));
+    }
+    let names = std::iter::once("last exit").chain(std::iter::repeat("before it"));
+    lines.extend(names.zip(record.deaths.iter().rev().map(end)));
+    lines
+}
+
+fn wants(record: &Record) -> String {
+    let want = match record.want {
+        Want::Up => "up",
+        Want::Down => "down",
+        Want::Once => "up once",
+    };
+    let told = [(record.paused, ", paused"), (record.ending, ", told to end"), (record.leaving, ", supervise to exit")];
+    let told: String = told.into_iter().filter(|(is, _)| *is).map(|(_, words)| words).collect();
+    format!("{want}{told}")
+}
+
+/// How a `run` ended, when, and how long it had lived by the wall clock, which is all that is kept of that.
+fn end(death: &Death) -> String {
+    let lived = seconds_between(death.started, death.ended);
+    format!("{}, {}, after {}", death.exit.words(), local(death.ended), length(lived))
+}
+
+/// The wall clock's time, where it is one that calendars know.
+fn local(label: Tai64N) -> String {
+    let second = unix_second(label).and_then(local_second).unwrap_or_else(|| b"beyond all calendars".to_vec());
+    String::from_utf8_lossy(&second).into_owned()
+}
+
+/// `1day 2h 3m 4s`: as `-T` of svc and svwait reads it.
+fn length(seconds: u64) -> String {
+    format_duration(Duration::from_secs(seconds)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use daemontools::service::{Exit, Phase, Process, Status};
+    use daemontools::tai64::Tai64;
+    use nix::unistd::Pid;
+
+    fn at(second: i64) -> Moment {
+        let uptime = Duration::from_secs(u64::try_from(second).unwrap());
+        Moment { uptime, label: Tai64N(Tai64::from_unix(second + 86_400 * 365), 0) }
+    }
+
+    fn process(role: Role) -> Option<(Role, Process)> {
+        Some((role, Process { pid: Pid::from_raw(7), ticks: 1 }))
+    }
+
+    fn record() -> Record {
+        let supervise = Process { pid: Pid::from_raw(5), ticks: 1 };
+        Record { supervise, since: at(100), want: Want::Up, starts: 3, ..Record::blank() }
+    }
+
+    fn names(record: &Record) -> Vec<(&'static str, String)> {
+        let without_times = |(name, words): Line| (name, words.split(", 19").next().unwrap().to_string());
+        known(record, at(160)).into_iter().map(without_times).collect()
+    }
+
+    fn line(name: &'static str, words: &str) -> Line {
+        (name, words.into())
+    }
+
+    #[test]
+    fn what_runs_is_ready_or_not() {
+        let ready = Record { process: process(Role::Run), ready: Some(at(130)), ..record() };
+        let (name, words) = &known(&ready, at(160))[0];
+        assert!(*name == "ready" && words.ends_with(", for 30s"), "{words}");
+        let starting = Record { ready: None, ..ready };
+        assert_eq!(names(&starting)[0], line("ready", "not yet"));
+        assert_eq!(names(&Record { process: process(Role::Finish), ..starting })[0], line("runs", "finish"));
+    }
+
+    #[test]
+    fn what_is_down_tells_when_it_is_started() {
+        let waiting = Record { next_start: Some(at(161)), ..record() };
+        let (name, words) = &known(&waiting, Moment { uptime: Duration::from_millis(159_001), ..at(159) })[0];
+        assert!(*name == "next start" && words.ends_with(", in 2s"), "{words}");
+    }
+
+    #[test]
+    fn what_is_told_to_end_tells_when_it_is_killed() {
+        let ending = Record { process: process(Role::Finish), kill_at: Some(at(3760)), ..record() };
+        let (name, words) = &known(&ending, at(160))[1];
+        assert!(*name == "killed" && words.ends_with(", in 1h"), "{words}");
+    }
+
+    #[test]
+    fn the_past_is_told_newest_first() {
+        let exits = [Exit::Code(1), Exit::Unstarted(13), Exit::Core(11)];
+        let deaths = exits.map(|exit| Death { started: at(1).label, ended: at(90).label, exit });
+        let told = Record { deaths: deaths.to_vec(), want: Want::Once, leaving: true, paused: true, ..record() };
+        let expected = [
+            line("phase", "stopped"),
+            line("want", "up once, paused, supervise to exit"),
+            line("starts", "3"),
+            line("supervise", "pid 5"),
+            line("last exit", "killed by SIGSEGV (core dumped)"),
+            line("before it", "not executed: access denied"),
+            line("before it", "exited 1"),
+        ];
+        assert_eq!(names(&told), expected);
+        assert!(end(&deaths[0]).ends_with(", after 1m 29s"));
+    }
+
+    #[test]
+    fn what_a_service_says_cannot_command_a_terminal() {
+        let told = Record { status_text: "a\x1b[2Jb".into(), ..record() };
+        assert_eq!(names(&told)[0], line("says", "a [2Jb"));
+    }
+
+    #[test]
+    fn lengths_are_not_bent_by_the_wall_clock() {
+        let status = Status { since: at(100).label, pid: None, paused: false, want: Want::Up, phase: Phase::Stopped };
+        let now = Moment { label: at(5).label, ..at(160) };
+        assert_eq!(seconds(&status, Some(&record()), now), 60);
+        assert_eq!(seconds(&status, None, now), 0);
+    }
+}

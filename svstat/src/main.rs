@@ -1,0 +1,197 @@
+//! svstat: says how services are.
+//!
+//! `svstat [ -l | -j ] SERVICE ...`
+//!
+//! For each SERVICE one line, in the words of daemontools 0.76:
+//!
+//! ```text
+//! SERVICE: up (pid PID) N seconds[, normally down][, paused][, want down]
+//! SERVICE: down N seconds[, normally up][, want up]
+//! SERVICE: why it cannot be said
+//! ```
+//!
+//! Seconds count from the last change of the process; a clock set back counts as 0. "normally" tells
+//! of the file `down` at this moment, "want" of what supervise was told.
+//!
+//! With `-l` (`--long`) more lines follow, each indented, for all that `supervise/state` tells; then seconds
+//! are counted by the clock that nobody sets. With `-j` (`--json`) there is one JSON document a line instead:
+//! see the `document` module. These words are options only before the first SERVICE; the original, which has
+//! no options, takes any word for a service, and so do we. A service of such a name is `./-l`.
+//!
+//! Exit codes: 0, also where a line says why not; 111 if the current directory cannot be held.
+
+#![cfg_attr(not(test), no_main)]
+
+mod document;
+mod long;
+
+use daemontools::service::{self, Illegible, Record, Snapshot, Status, Want};
+use daemontools::tai64::{self, Moment};
+use daemontools::{Args, Attempt, Fatal, report, sys};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, stat};
+use nix::unistd::{chdir, fchdir};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+daemontools::main!(svstat);
+
+/// Answers are written once there are so many bytes of them: one at a time, ten thousand take twice as long.
+const OUTPUT: usize = 8192;
+
+fn svstat(mut args: Args) -> Result<i32, Fatal> {
+    let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .unable_to("open current directory", "")?;
+    let mut answer: fn(&OsStr) -> Vec<u8> = line;
+    while let Some(other) = args.as_slice().first().and_then(|word| form(word)) {
+        answer = other;
+        args.next();
+    }
+    let mut answers = Vec::new();
+    for service in args {
+        answers.extend(answer(&service));
+        answers.push(b'\n');
+        if answers.len() > OUTPUT {
+            sys::write_all(sys::stdout(), &answers).unable_to("write output", "")?;
+            answers.clear();
+        }
+        fchdir(&origin).unable_to("set directory", "")?;
+    }
+    sys::write_all(sys::stdout(), &answers).unable_to("write output", "")?;
+    Ok(0)
+}
+
+/// The form of the answer that an option asks for.
+fn form(word: &OsStr) -> Option<fn(&OsStr) -> Vec<u8>> {
+    match word.as_bytes() {
+        b"-l" | b"--long" => Some(lines),
+        b"-j" | b"--json" => Some(json),
+        _ => None,
+    }
+}
+
+/// What there is to say about a service, all that can go wrong included.
+fn line(service: &OsStr) -> Vec<u8> {
+    let said = look(service, || Ok(service::read_status()?.0));
+    let words = said.map(|(status, normally)| {
+        let seconds = tai64::seconds_between(status.since, tai64::now());
+        describe(&status, normally, seconds)
+    });
+    named(service, &words.unwrap_or_else(|why| why))
+}
+
+fn lines(service: &OsStr) -> Vec<u8> {
+    let said = look(service, Snapshot::take);
+    named(
+        service,
+        &said.map_or_else(|why| why, |(seen, normally)| long::describe_at_length(&seen, normally, Moment::now())),
+    )
+}
+
+fn json(service: &OsStr) -> Vec<u8> {
+    let document = match look(service, Snapshot::take) {
+        Ok((seen, normally)) => document::of(service, &seen, normally, Moment::now()),
+        Err(why) => document::without_answer(service, &why),
+    };
+    document.to_string().into_bytes()
+}
+
+fn named(service: &OsStr, words: &str) -> Vec<u8> {
+    [service.as_bytes(), b": ", words.as_bytes()].concat()
+}
+
+/// Whether the service is started when its supervise starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Normally {
+    Up,
+    Down,
+}
+
+/// Changes into a service and reads what it is asked for, in the original's order, on which depends what
+/// is said to be wrong.
+fn look<Seen>(service: &OsStr, read: fn() -> Result<Seen, Illegible>) -> Result<(Seen, Normally), String> {
+    let unable = |what: &str, errno: Errno| format!("unable to {what}: {}", report::reason(errno));
+    chdir(service).map_err(|errno| unable("chdir", errno))?;
+    let normally = match stat(service::DOWN) {
+        Ok(_) => Normally::Down,
+        Err(Errno::ENOENT) => Normally::Up,
+        Err(errno) => return Err(unable("stat down", errno)),
+    };
+    if !service::is_supervised().map_err(|errno| unable("open supervise/ok", errno))? {
+        return Err("supervise not running".into());
+    }
+    let seen = read().map_err(|illegible| match illegible {
+        Illegible::Closed(errno) => unable("open supervise/status", errno),
+        Illegible::Unread(errno) => unable("read supervise/status", errno),
+        Illegible::TooShort => "unable to read supervise/status: bad format".into(),
+    })?;
+    Ok((seen, normally))
+}
+
+/// Seconds since the last change of the process: by the clock that nobody sets, where that is known.
+fn seconds(status: &Status, record: Option<&Record>, now: Moment) -> u64 {
+    match record {
+        Some(record) => now.uptime.saturating_sub(record.since.uptime).as_secs(),
+        None => tai64::seconds_between(status.since, now.label),
+    }
+}
+
+/// The words of the original, to the byte.
+fn describe(status: &Status, normally: Normally, seconds: u64) -> String {
+    match status.pid {
+        Some(pid) => {
+            let normally = if normally == Normally::Down { ", normally down" } else { "" };
+            let paused = if status.paused { ", paused" } else { "" };
+            let want = if status.want == Want::Down { ", want down" } else { "" };
+            format!("up (pid {pid}) {seconds} seconds{normally}{paused}{want}")
+        }
+        None => {
+            let normally = if normally == Normally::Up { ", normally up" } else { "" };
+            let want = if status.want == Want::Up { ", want up" } else { "" };
+            format!("down {seconds} seconds{normally}{want}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use daemontools::service::Phase;
+    use daemontools::tai64::{Tai64, Tai64N};
+    use nix::unistd::Pid;
+
+    fn at(seconds: u64) -> Tai64N {
+        Tai64N(Tai64(seconds), 999_999_999)
+    }
+
+    fn up() -> Status {
+        Status { since: at(100), pid: Some(Pid::from_raw(7)), paused: false, want: Want::Up, phase: Phase::Running }
+    }
+
+    #[test]
+    fn the_originals_words() {
+        let down = Status { pid: None, phase: Phase::Stopped, ..up() };
+        let table = [
+            (up(), Normally::Up, "up (pid 7) 5 seconds"),
+            (
+                Status { paused: true, want: Want::Down, ..up() },
+                Normally::Down,
+                "up (pid 7) 5 seconds, normally down, paused, want down",
+            ),
+            (Status { want: Want::Once, ..up() }, Normally::Up, "up (pid 7) 5 seconds"),
+            (down, Normally::Up, "down 5 seconds, normally up, want up"),
+            (Status { want: Want::Down, ..down }, Normally::Down, "down 5 seconds"),
+        ];
+        for (status, normally, words) in table {
+            assert_eq!(describe(&status, normally, 5), words);
+        }
+    }
+
+    #[test]
+    fn options_are_words_of_their_own() {
+        for (word, is_option) in [("-l", true), ("--json", true), ("-lj", false), ("--", false), ("web", false)] {
+            assert_eq!(form(OsStr::new(word)).is_some(), is_option, "{word}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Compression of old files.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use tests::{Log, Multilog, Outcome, Scratch, fails, has, lines, parent_of, prints, state_of, wait_until};
+
+#[test]
+fn finished_files_are_compressed_and_count_as_before() {
+    for (format, suffix) in [("zzstd", ".s.zst"), ("zgzip", ".s.gz")] {
+        let scratch = Scratch::new();
+        let log = Log::of(&scratch, "log");
+        let compressed = || log.old().iter().all(|name| name.ends_with(suffix));
+        let mut multilog = Multilog::start(&scratch, &format!("s4096 n1000 {format} ./log"));
+        multilog.feed(lines(1000, 50));
+        wait_until("all is compressed", || compressed() && log.all() == lines(1000, 50));
+        let mode = |name: &str| fs::metadata(scratch.path().join("log").join(name)).unwrap().mode() & 0o777;
+        assert_eq!((log.old().len() > 15, mode(&log.old()[0])), (true, 0o744));
+        assert_eq!(multilog.end(), "");
+        assert_eq!(log.names().iter().filter(|name| !name.starts_with('@')).count(), 3, "{:?}", log.names());
+        // Fewer are kept, and none comes back.
+        let mut multilog = Multilog::start(&scratch, &format!("s4096 n4 {format} ./log"));
+        multilog.feed(lines(1000, 50));
+        wait_until("the last are compressed", || {
+            let last = log.content("current");
+            lines(1000, 50).ends_with(&last) && !last.is_empty() && compressed() && log.old().len() == 3
+        });
+        let left = log.all();
+        assert_eq!(multilog.end(), "");
+        assert!(left.len() > 6_000 && lines(1000, 50).ends_with(&left));
+    }
+}
+
+#[test]
+fn what_is_there_from_before_is_compressed_too() {
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let mut multilog = Multilog::start(&scratch, "s4096 n1000 ./log");
+    multilog.feed(lines(500, 50));
+    multilog.end();
+    let multilog = Multilog::start(&scratch, "s4096 n1000 zzstd ./log");
+    wait_until("all are compressed", || log.old().iter().all(|name| name.ends_with(".zst")));
+    assert_eq!(multilog.end(), "");
+    assert!(log.all() == lines(500, 50));
+}
+
+/// Stopped in the middle of it, say by a disk that hangs.
+#[test]
+fn input_does_not_wait_for_it() {
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    scratch.script("bin/logcompress", "#!/bin/sh\nexec sleep 1000\n");
+    fs::copy(tests::programs().join("multilog"), scratch.path().join("bin/multilog")).unwrap();
+    let program = scratch.path().join("bin/multilog");
+    let mut multilog = Multilog::by(&scratch, &[program.to_str().unwrap()], "s4096 n1000 zzstd ./log");
+    multilog.feed(lines(2000, 50));
+    wait_until("all is logged", || log.all().len() == 2000 * 50);
+    // It is the only one, and one that nobody waits for.
+    let sleepers =
+        tests::processes_in(scratch.path()).into_iter().filter(|pid| parent_of(*pid) == Some(multilog.pid()));
+    assert_eq!(sleepers.count(), 1);
+    assert_eq!(multilog.end(), "");
+    assert!(log.all() == lines(2000, 50));
+}
+
+#[test]
+fn without_the_program_files_stay_as_they_are() {
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    fs::copy(tests::programs().join("multilog"), scratch.path().join("alone")).unwrap();
+    let mut multilog = Multilog::by(&scratch, &["/usr/bin/env", "PATH=/bin", "./alone"], "s4096 n1000 zgzip ./log");
+    multilog.feed(lines(500, 50));
+    multilog.complains("multilog: fatal: unable to run logcompress: file does not exist");
+    multilog.end();
+    assert!(log.all() == lines(500, 50) && log.old().iter().all(|name| name.ends_with(".s")));
+}
+
+#[test]
+fn by_hand() {
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let names = ["a", "b", "c", "d"].map(|letter| format!("@4000000065{:014}.{letter}", 0));
+    scratch.file(format!("log/{}", names[0]), "");
+    scratch.file(format!("log/{}", names[1]), "second\n");
+    // Done already, but for the removal.
+    assert_eq!(scratch.run("logcompress zstd log"), prints(""));
+    scratch.file(format!("log/{}", names[1]), "second\n");
+    scratch.file(format!("log/{}.gz", names[2]), "not touched");
+    // Neither files nor old.
+    scratch.dir(format!("log/{}", names[3]));
+    std::os::unix::fs::symlink("../in", scratch.path().join("log/@400000006500000000000000000")).unwrap();
+    scratch.file("log/@short", "x");
+    scratch.file("log/compressing", "half of one");
+    assert_eq!(scratch.run("logcompress gzip log"), prints(""));
+    let expected =
+        [format!("{}.zst", names[0]), format!("{}.zst", names[1]), format!("{}.gz", names[2]), names[3].clone()];
+    for name in &expected {
+        assert!(log.names().contains(name), "{name} in {:?}", log.names());
+    }
+    assert!(!log.names().contains(&names[1]));
+    assert_eq!(log.content(&expected[0]), b"");
+    assert_eq!(log.content(&expected[1]), b"second\n");
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let scratch = Scratch::new();
+    let usage = fails(100, "logcompress: usage: logcompress zstd|gzip dir\n");
+    let said = |line: &str| scratch.run(line);
+    for line in ["logcompress", "logcompress zstd", "logcompress lzma log", "logcompress zstd log log"] {
+        let Outcome { code, stderr, .. } = said(line);
+        assert_eq!((code, stderr.is_empty()), (usage.code, false), "{line}");
+    }
+    let missing = "logcompress: fatal: unable to open directory nowhere: file does not exist\n";
+    assert_eq!(said("logcompress zstd nowhere"), fails(111, missing));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_keeps_nobody_from_the_others() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let names = [1, 2, 3].map(|number| format!("@{number:024}.s"));
+    names.iter().for_each(|name| scratch.file(format!("log/{name}"), "line\n"));
+    let program = tests::programs().join("logcompress");
+    let run = |path: &str, inject: &str| {
+        let path = scratch.path().join(path);
+        let mut command = scratch.command("strace");
+        command.args(["-qq", "-o", "/dev/null", "-P"]).arg(path).args(["-e", inject]).arg(&program);
+        scratch.outcome_of(command.args(["gzip", "log"]))
+    };
+    let failed = run("log/compressing", "inject=write:error=ENOSPC");
+    let words = format!("logcompress: fatal: unable to compress log/{}: out of disk space\n", names[0]);
+    assert_eq!(failed, fails(111, &words));
+    assert_eq!(log.names(), names);
+    let failed = run(&format!("log/{}", names[1]), "inject=read:error=EIO");
+    let words = format!("logcompress: warning: unable to compress log/{}: input/output error\n", names[1]);
+    assert_eq!(failed, fails(111, &words));
+    assert_eq!(log.names(), [format!("{}.gz", names[0]), names[1].clone(), format!("{}.gz", names[2])]);
+}
+
+/// The one that is at work sees to it.
+#[test]
+fn there_is_one_at_a_time() {
+    let scratch = Scratch::new();
+    scratch.file(format!("log/@{:024}.s", 4), "line\n");
+    scratch.script("hold", "#!/bin/sh\nexec 9<log; flock 9; echo >held; exec sleep 1000\n");
+    let holder = tests::Daemon::start(&mut scratch.command("./hold"), &scratch);
+    wait_until("it is locked", || scratch.path().join("held").exists());
+    assert_eq!(scratch.run("logcompress zstd log"), prints(""));
+    assert!(Log::of(&scratch, "log").old()[0].ends_with(".s"));
+    assert!(state_of(holder.pid()).is_some());
+}

@@ -1,0 +1,117 @@
+//! Odd file systems, odd processors, and too many multilogs.
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::io::Write;
+use tests::{Daemon, Log, Multilog, Scratch, fails, has, lines, state_of, wait_until};
+
+/// As on some network and FUSE file systems.
+#[test]
+fn neither_hard_links_nor_an_exclusive_rename_are_needed() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let program = tests::programs().join("multilog");
+    let words = [
+        "strace",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "inject=renameat2:error=EINVAL",
+        "-e",
+        "inject=link,linkat:error=EPERM",
+        program.to_str().unwrap(),
+    ];
+    let mut multilog = Multilog::by(&scratch, &words, "s4096 n1000 ./log");
+    multilog.feed(lines(500, 50));
+    assert_eq!(multilog.end(), "");
+    assert!(log.old().len() > 5);
+    assert!(log.all() == lines(500, 50));
+}
+
+#[test]
+fn a_second_multilog_goes_and_the_first_does_not_notice() {
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let mut multilog = Multilog::start(&scratch, "s4096 n1000 ./log");
+    multilog.feed(lines(300, 50));
+    wait_until("it is at work", || log.all() == lines(300, 50));
+    let busy = fails(111, "multilog: fatal: unable to lock directory ./log: temporary failure\n");
+    assert_eq!(scratch.run("multilog ./log"), busy);
+    assert_eq!(scratch.run("multilog ./other ./log"), busy);
+    assert_eq!(scratch.run("multilog zzstd b1 a1s r1s ./log"), busy);
+    // Even the same one names it twice only once.
+    assert_eq!(scratch.run("multilog ./twice ./twice").code, 111);
+    multilog.feed("last\n");
+    assert_eq!(multilog.end(), "");
+    assert!(log.all() == [lines(300, 50), b"last\n".to_vec()].concat());
+}
+
+/// Input waits once a second file is full; TERM is heard, and the next multilog runs the processor again.
+#[test]
+fn a_processor_that_never_ends_holds_up_nothing_but_input() {
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let mut multilog =
+        Multilog::start(&scratch, "s4096 n1000 !exec\u{a0}sleep\u{a0}1000 ./log".replace('\u{a0}', "\t").as_str());
+    multilog.feed(lines(500, 50));
+    wait_until("a second file is full", || {
+        log.content("current").len() > 2000 && log.names().contains(&"previous".into())
+    });
+    assert_eq!(multilog.terminate(), "");
+    let multilog = Multilog::start(&scratch, "s4096 n1000 !cat ./log");
+    assert_eq!(multilog.end(), "");
+    assert!(log.all() == lines(500, 50));
+}
+
+/// The end of the processor and input that fills the next file are heard of in one: neither is told again.
+#[test]
+fn a_processor_that_ends_when_input_comes_is_not_waited_for() {
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    scratch.script("slow", "#!/bin/sh\nwhile [ ! -e ../go ]; do sleep 0.01; done\nexec cat");
+    let mut multilog = Multilog::start(&scratch, "s4096 n1000 !../slow ./log");
+    multilog.feed(lines(60, 50));
+    wait_until("a file is processed", || log.names().contains(&"processed".into()));
+    wait_until("the rest is in the next", || log.content("current").ends_with(b"59\n"));
+    let signal = |signal| kill(Pid::from_raw(multilog.pid()), signal).unwrap();
+    signal(Signal::SIGSTOP);
+    scratch.file("go", "");
+    let child = || fs::read_to_string(format!("/proc/{0}/task/{0}/children", multilog.pid())).unwrap();
+    wait_until("it has ended", || child().trim().parse().ok().and_then(state_of) == Some('Z'));
+    multilog.feed(lines(500, 50));
+    kill(Pid::from_raw(multilog.pid()), Signal::SIGCONT).unwrap();
+    wait_until("all is written", || log.all() == [lines(60, 50), lines(500, 50)].concat());
+    assert_eq!(multilog.end(), "");
+}
+
+/// All the room for input is taken, and the line at its end goes on: that is read yet.
+#[test]
+fn told_to_end_with_a_full_buffer_it_ends_at_the_end_of_the_line() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
+    writer.write_all(&lines(50_000, 7)).unwrap();
+    let program = tests::programs().join("multilog");
+    let mut command = scratch.command("strace");
+    // It asks how much there is, just before it reads that for the first time.
+    command.args(["-qq", "-o", "/dev/null", "-e", "trace=ioctl", "-e", "inject=ioctl:signal=SIGTERM:when=1"]);
+    command.arg(program).arg("./log").stdin(reader.try_clone().unwrap());
+    let mut multilog = Daemon::start(&mut command, &scratch);
+    assert_eq!((multilog.wait(), multilog.errors().as_str()), (0, ""));
+    let first = log.all();
+    assert!(first.len() > 200_000 && first.len() < 350_000 && first.ends_with(b"\n"), "{}", first.len());
+    drop(writer);
+    let next = scratch.command("multilog").arg("./log").stdin(reader).spawn().unwrap();
+    assert_eq!(tests::Running(next).wait().code(), Some(0));
+    assert!(log.all() == lines(50_000, 7));
+}

@@ -1,0 +1,34 @@
+//! What only ours has, judged by what its users see.
+
+// Tests say what went wrong by panicking.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod adoption;
+mod closed;
+mod log_check;
+mod log_compress;
+mod log_durability;
+mod log_forward;
+mod log_full;
+mod log_limits;
+mod log_lines;
+mod log_time;
+mod log_trouble;
+mod logger;
+mod place;
+mod readiness;
+mod scope;
+mod supervise;
+mod supervise_bad;
+mod svc_wait;
+mod svlog;
+mod svscan;
+mod svscan_bad;
+mod svscan_first;
+mod svscan_forward;
+mod svscan_mounts;
+mod svscan_starts;
+mod svscan_stop;
+mod svscanboot;
+mod svstat_long;
+mod svwait;

@@ -1,0 +1,123 @@
+//! Whom stopping reaches: the group, the tree, and nobody else; also after supervise was killed.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use tests::{Scratch, Service, is_alive, wait_until};
+
+/// Starts a daemon as daemons start themselves: in a session of its own, its parents gone. It does not heed TERM.
+const DAEMON: &str =
+    "(setsid sh -c 'trap \"\" TERM; echo $$ >>daemons; while :; do sleep 0.1; done' </dev/null >/dev/null 2>&1 &)";
+
+/// The pids in a file.
+fn pids(service: &Service, file: &str, count: usize) -> Vec<i32> {
+    service.lines(file, count).iter().map(|pid| pid.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_daemon_of_its_own_ends_with_its_service_under_the_next_supervise_too() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", &format!("{DAEMON}; echo >>starts; exec sleep 1000"))
+        .file("kill-scope", "tree")
+        .file("timeout-kill", "100");
+    let supervise = service.supervise();
+    let first = pids(&service, "daemons", 1)[0];
+    service.lines("starts", 1);
+    supervise.kill();
+    let mut supervise = service.supervise();
+    assert!(is_alive(first));
+    service.svc("-t");
+    let second = pids(&service, "daemons", 2)[1];
+    assert!(!is_alive(first), "one of the run before lives beside the next");
+    service.lines("starts", 2);
+    supervise.kill();
+    supervise = service.supervise();
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+    assert!(!is_alive(second));
+}
+
+#[test]
+fn what_a_crash_leaves_is_gone_before_the_next_run() {
+    for (scope, leave) in [("tree", DAEMON), ("group", "sleep 1000 & echo $! >>daemons")] {
+        let scratch = Scratch::new();
+        let service = Service::new(&scratch, "web", &format!("{leave}; echo >>starts; exec sleep 1000"))
+            .file("kill-scope", scope)
+            .file("restart-delay", "10");
+        let mut supervise = service.supervise();
+        for number in 1..4 {
+            let daemons = pids(&service, "daemons", number);
+            service.lines("starts", number);
+            assert!(daemons[..number - 1].iter().all(|pid| !is_alive(*pid)), "{scope}: {daemons:?}");
+            assert!(is_alive(daemons[number - 1]), "{scope}");
+            kill(Pid::from_raw(service.up()), Signal::SIGKILL).unwrap();
+        }
+        service.svc("-dx");
+        assert_eq!(supervise.wait(), 0);
+        wait_until("none is left", || service.says("daemons").lines().all(|pid| !is_alive(pid.parse().unwrap())));
+    }
+}
+
+/// The group is that of `run`, also for a supervise that finds only `finish`.
+#[test]
+fn a_group_is_remembered_while_finish_runs() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "sleep 1000 & echo $! >>daemons; echo $$ >>starts; exec sleep 1000")
+        .script("finish", "echo $4 >>groups; while [ ! -e go ]; do sleep 0.01; done")
+        .file("timeout-finish", "0")
+        .file("kill-scope", "group");
+    let supervise = service.supervise();
+    let run = pids(&service, "starts", 1)[0];
+    let left = pids(&service, "daemons", 1)[0];
+    kill(Pid::from_raw(run), Signal::SIGKILL).unwrap();
+    assert_eq!(pids(&service, "groups", 1), [run]);
+    supervise.kill();
+    let mut supervise = service.supervise();
+    assert!(is_alive(left));
+    service.svc("-d");
+    fs::write(service.path("go"), "").unwrap();
+    service.svc("-x");
+    assert_eq!(supervise.wait(), 0);
+    wait_until("what run left is killed", || !is_alive(left));
+}
+
+#[test]
+fn what_is_born_while_the_tree_is_felled_falls_too() {
+    let scratch = Scratch::new();
+    // Each that is told to end leaves another.
+    let heirs = "heir() { trap 'heir & exit' TERM; echo >>heirs; while :; do sleep 0.01; done; }; heir & heir & wait";
+    let service = Service::new(&scratch, "web", heirs).file("kill-scope", "tree").file("timeout-kill", "200");
+    let mut supervise = service.supervise();
+    service.lines("heirs", 2);
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+    let left = || {
+        let all = tests::processes_in(scratch.path());
+        all.into_iter().filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == service.path("")))
+    };
+    wait_until("none is left", || left().next().is_none());
+}
+
+/// Its logger, what notifies, and supervise itself are not of the tree.
+#[test]
+fn a_tree_has_no_other_members() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo line; echo >>starts; exec sleep 1000")
+        .script("log", "echo $$ >>loggers; exec cat >>out")
+        .script("notify", "echo $$ >>notifiers; exec sleep 1000")
+        .file("kill-scope", "tree")
+        .file("restart-delay", "10");
+    let mut supervise = service.supervise();
+    service.lines("starts", 1);
+    let logger = pids(&service, "loggers", 1)[0];
+    let before = pids(&service, "notifiers", 2);
+    service.svc("-t");
+    service.lines("starts", 2);
+    service.svc("-d");
+    service.wait_down();
+    assert!(is_alive(logger) && before.iter().all(|pid| is_alive(*pid)));
+    service.svc("-x");
+    assert_eq!(supervise.wait(), 0);
+    assert!(before.iter().all(|pid| is_alive(*pid)));
+    assert_eq!(pids(&service, "loggers", 1), [logger]);
+}

@@ -1,0 +1,451 @@
+//! supervise with bad input: settings that make no sense, programs that misbehave, floods, a system that refuses.
+//! Whatever it is, it says so, tries again by deadline, and obeys.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use tests::{Daemon, Scratch, Service, has, is_alive, is_root, prints, processes_in, skip, wait_until};
+
+const SETTINGS: [&str; 11] = [
+    "down-signal",
+    "timeout-kill",
+    "timeout-finish",
+    "kill-scope",
+    "restart-delay",
+    "restart-limit",
+    "success-codes",
+    "max-death-tally",
+    "notification-fd",
+    "timeout-up",
+    "watchdog",
+];
+
+type Make = fn(&Path);
+
+/// Ways in which a file makes no sense, and what is said of it.
+const KINDS: [(&str, Make, &str); 7] = [
+    ("huge", |path| File::create(path).unwrap().set_len(100 << 20).unwrap(), "too long"),
+    ("a directory", |path| fs::create_dir(path).unwrap(), "not a file"),
+    ("binary", |path| fs::write(path, [0xff, 0, 0x80, b'\n', 0xfe]).unwrap(), "not text"),
+    ("a FIFO", |path| tests::fifo(path).unwrap(), "not a file"),
+    ("a link to itself", |path| symlink(path, path).unwrap(), "symbolic link loop"),
+    ("a device", |path| symlink("/dev/zero", path).unwrap(), "not a file"),
+    ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()), "device not configured"),
+];
+
+/// It starts, restarts and ends, and each setting is complained of once.
+fn lives(service: &Service, mut supervise: Daemon, reason: &str, kind: &str) {
+    service.lines("starts", 1);
+    service.svc("-t");
+    service.lines("starts", 2);
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0, "{kind}");
+    let expected = SETTINGS.map(|setting| format!("supervise: warning: web/{setting}: line 1: {reason}; ignored\n"));
+    assert_eq!(supervise.errors(), expected.concat(), "{kind}");
+}
+
+#[test]
+fn settings_that_are_no_settings() {
+    for (kind, make, reason) in KINDS {
+        let scratch = Scratch::new();
+        let service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000");
+        SETTINGS.iter().for_each(|setting| make(&service.path(setting)));
+        let supervise = service.supervise();
+        lives(&service, supervise, reason, kind);
+    }
+}
+
+#[test]
+fn settings_that_are_empty_or_lead_nowhere() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000");
+    SETTINGS.iter().for_each(|setting| fs::write(service.path(setting), "").unwrap());
+    let mut supervise = service.supervise();
+    service.lines("starts", 1);
+    // No codes are codes.
+    assert_eq!(supervise.errors().lines().count(), SETTINGS.len() - 1, "{}", supervise.errors());
+    for setting in SETTINGS {
+        fs::remove_file(service.path(setting)).unwrap();
+        symlink("/nonexistent", service.path(setting)).unwrap();
+    }
+    service.svc("-t");
+    service.lines("starts", 2);
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+    assert_eq!(supervise.errors().lines().count(), SETTINGS.len() - 1, "{}", supervise.errors());
+}
+
+#[test]
+fn settings_that_may_not_be_read() {
+    if !is_root() {
+        return skip("needs root");
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo >>../out/starts; exec sleep 1000");
+    for setting in SETTINGS {
+        scratch.file(format!("web/{setting}"), "5s");
+        scratch.mode(format!("web/{setting}"), 0);
+    }
+    for directory in ["web/supervise", "out"] {
+        scratch.dir(directory);
+        scratch.mode(directory, 0o777);
+    }
+    let supervise = Daemon::start(scratch.without_rights("supervise").arg("web"), &scratch);
+    wait_until("it is supervised", || service.is_supervised());
+    let out = Service::at(&scratch, "out");
+    out.lines("starts", 1);
+    service.svc("-t");
+    out.lines("starts", 2);
+    let expected =
+        SETTINGS.map(|setting| format!("supervise: warning: web/{setting}: line 1: access denied; ignored\n"));
+    assert_eq!(supervise.errors(), expected.concat());
+}
+
+/// What is there but cannot be executed is said to be so, and the service goes on.
+#[test]
+fn programs_that_are_no_programs() {
+    let refused: [(&str, Make, bool); 5] = [
+        ("empty", |path| fs::write(path, "").unwrap(), true),
+        ("binary", |path| fs::write(path, [0xff; 4096]).unwrap(), true),
+        ("a directory", |path| fs::create_dir(path).unwrap(), false),
+        ("a FIFO", |path| tests::fifo(path).unwrap(), false),
+        ("a link to itself", |path| symlink(path, path).unwrap(), false),
+    ];
+    for (kind, make, is_tried) in refused {
+        let scratch = Scratch::new();
+        let service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000").file("restart-delay", "10");
+        for program in ["finish", "stop", "notify"] {
+            make(&service.path(program));
+            // Of a link to itself there is no mode.
+            let _ = Command::new("chmod").arg("755").arg(service.path(program)).output();
+        }
+        let mut supervise = service.supervise();
+        service.lines("starts", 1);
+        service.svc("-t");
+        service.lines("starts", 2);
+        service.svc("-dx");
+        assert_eq!(supervise.wait(), 0, "{kind}");
+        for program in ["finish", "stop", "notify"] {
+            assert_eq!(supervise.errors().contains(program), is_tried, "{kind}: {}", supervise.errors());
+        }
+    }
+}
+
+#[test]
+fn a_finish_that_hangs_is_killed_and_commands_are_obeyed_meanwhile() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000")
+        .script("finish", "trap '' TERM; echo $$ >>finishes; while :; do sleep 0.01; done")
+        .file("restart-delay", "10");
+    let mut supervise = service.supervise();
+    service.lines("starts", 1);
+    service.svc("-t");
+    let finish: i32 = service.lines("finishes", 1)[0].parse().unwrap();
+    service.svc("-p");
+    service.wait_for("finish is paused", |status| status.paused == 1);
+    service.svc("-c");
+    service.wait_for("finish goes on", |status| status.paused == 0);
+    assert!(is_alive(finish));
+    // Five seconds if nothing else is said.
+    service.lines("starts", 2);
+    assert!(!is_alive(finish));
+    fs::write(service.path("timeout-finish"), "50").unwrap();
+    service.svc("-t");
+    service.lines("starts", 3);
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+}
+
+#[test]
+fn a_finish_that_forks_does_not_hold_up_the_next_run() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000")
+        .script("finish", "sleep 1000 & echo $! >>children")
+        .file("restart-delay", "10");
+    let mut supervise = service.supervise();
+    service.lines("starts", 1);
+    for number in 2..5 {
+        service.svc("-t");
+        service.lines("starts", number);
+    }
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+    let children = service.lines("children", 4);
+    assert!(children.iter().all(|pid| is_alive(pid.parse().unwrap())), "what finish leaves is not ours");
+}
+
+#[test]
+fn a_service_that_ignores_term_is_killed_in_time() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "trap '' TERM; echo >>starts; while :; do sleep 0.01; done")
+        .file("timeout-kill", "100");
+    let mut supervise = service.supervise();
+    service.lines("starts", 1);
+    service.svc("-d");
+    service.wait_down();
+    assert!(service.state("death")[0].ends_with("signal 9"));
+    service.svc("-u");
+    service.lines("starts", 2);
+    // Told up again, it is not killed for taking its time.
+    service.svc("-du");
+    assert!(service.state("death").len() == 1 && service.up() != 0);
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+}
+
+fn descriptors(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Memory that is not of a file, in kB.
+fn own_memory(pid: i32) -> usize {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = rollup.lines().find(|line| line.starts_with("Anonymous:")).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Nanoseconds of a label.
+fn nanoseconds(label: &str) -> u64 {
+    let seconds = u64::from_str_radix(&label[1..17], 16).unwrap() & 0xffff_ffff;
+    seconds * 1_000_000_000 + u64::from_str_radix(&label[17..25], 16).unwrap()
+}
+
+#[test]
+fn what_dies_at_once_for_hours_costs_nothing_in_the_long_run() {
+    let scratch = Scratch::new();
+    scratch.dir("web");
+    let service = Service::at(&scratch, "web").file("restart-delay", "3").file("notification-fd", "5");
+    symlink("/bin/true", service.path("run")).unwrap();
+    let mut supervise = service.supervise();
+    let starts = || service.state("starts").first().map_or(0, |starts| starts.parse().unwrap());
+    let has_started = |count: u64| wait_until(&format!("it has started {count} times"), || starts() >= count);
+    // While it is down: a child at its gate shares memory and has descriptors.
+    let costs = |most: usize| {
+        service.svc("-d");
+        service.wait_for("is down", |status| status.pid == 0 && status.want == b'd');
+        // What it was writing then it closes.
+        wait_until("there are no more descriptors", || descriptors(supervise.pid()) <= most);
+        let costs = (own_memory(supervise.pid()), descriptors(supervise.pid()));
+        service.svc("-u");
+        costs
+    };
+    has_started(200);
+    let before = costs(20);
+    // In steps, as a machine may be busy.
+    (300..=1500).step_by(100).for_each(has_started);
+    let after = costs(before.1);
+    assert!(after.0 <= before.0 + 8, "{before:?} {after:?}");
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+    // Never before its time, but for the clock that people see being another than the one that counts.
+    let began: Vec<u64> =
+        service.state("death").iter().map(|death| nanoseconds(death.split(' ').next().unwrap())).collect();
+    assert_eq!(began.len(), 16);
+    // The last one but one was told to start by us.
+    let soonest = began[..10].windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+    assert!(soonest >= 2_500_000, "{soonest} ns");
+    assert_eq!(supervise.errors(), "");
+}
+
+/// Says so much to $NOTIFY_SOCKET, after which it says READY=1.
+fn speaker(saying: &str) -> String {
+    format!(
+        "exec python3 -c '\nimport array, os, socket, time\n\
+         name = os.environ[\"NOTIFY_SOCKET\"].replace(\"@\", chr(0), 1)\n\
+         speak = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\nspeak.connect(name)\n{saying}\n\
+         open(\"said\", \"w\").write(chr(10))\n\
+         while not os.path.exists(\"go\"): time.sleep(0.01)\nspeak.send(b\"READY=1\")\ntime.sleep(1000)\n'"
+    )
+}
+
+#[test]
+fn datagrams_that_make_no_sense() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let saying = "for text in [b\"\", b\"READY=1\" + b\" \" * 5000, b\"READY=1 \", b\"=\", bytes(range(256)), b\"READY=1\\0\",\n\
+                  b\"MAINPID=1\", b\"MAINPID=99999999999999999999\", b\"WATCHDOG=1\" * 300, b\"STATUS=\" + b\"x\" * 100000]:\n    \
+                  speak.send(text)\n\
+                  for number in range(50):\n    \
+                  speak.sendmsg([b\"FDSTORE=1\"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array(\"i\", [0, 1, 2]))])";
+    let service = Service::new(&scratch, "web", &speaker(saying)).file("notify-socket", "");
+    let supervise = service.supervise();
+    let pid = service.up();
+    service.lines("said", 1);
+    let before = descriptors(supervise.pid());
+    assert!(service.state("ready").is_empty() && service.state("status-text").is_empty());
+    fs::write(service.path("go"), "").unwrap();
+    wait_until("it is ready", || !service.state("ready").is_empty());
+    wait_until("no descriptor is kept", || descriptors(supervise.pid()) == before);
+    assert_eq!(service.up(), pid);
+    assert!(before < 20, "{before}");
+}
+
+#[test]
+fn floods_do_not_keep_it_from_obeying() {
+    let flood = speaker("count = 0\nwhile True:\n    count += 1\n    speak.send(b\"STATUS=%d\" % count)");
+    for (name, run) in [("notify-socket", flood.as_str()), ("notification-fd", "exec cat /dev/zero >&3")] {
+        if name == "notify-socket" && !has("python3") {
+            continue;
+        }
+        let scratch = Scratch::new();
+        let service = Service::new(&scratch, "web", run).file(name, "3");
+        let mut supervise = service.supervise();
+        if name == "notify-socket" {
+            wait_until("it speaks", || !service.state("status-text").is_empty());
+        }
+        let pid = service.up();
+        service.svc("-t");
+        service.another(pid);
+        assert!(service.state("ready").is_empty());
+        service.svc("-dx");
+        assert_eq!(supervise.wait(), 0, "{name}");
+    }
+}
+
+#[test]
+fn ten_thousand_commands_at_once() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "trap '' HUP; echo >>starts; while :; do sleep 0.1; done");
+    let mut strace = scratch.command("strace");
+    strace.args(["-D", "-qq", "-o", "trace", "-e", "trace=kill"]);
+    let mut supervise = Daemon::start(strace.arg(tests::programs().join("supervise")).arg("web"), &scratch);
+    wait_until("it is supervised", || service.is_supervised());
+    service.lines("starts", 1);
+    // With bytes that mean nothing between them.
+    service.control(&b"h\0".repeat(10_000));
+    service.svc("-p");
+    service.wait_for("the last is obeyed too", |status| status.paused == 1);
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+    let sent = || fs::read_to_string(scratch.path().join("trace")).unwrap_or_default().matches("SIGHUP").count();
+    wait_until("each was acted on", || sent() == 10_000);
+    assert_eq!(service.says("starts").lines().count(), 1);
+}
+
+/// Commands for a logger do not go to the service where one reading ends and the next begins.
+#[test]
+fn a_selection_holds_for_all_commands_that_come_with_it() {
+    for before in [253, 254, 255, 256] {
+        let scratch = Scratch::new();
+        let service = Service::new(&scratch, "web", "echo >>starts; trap '' HUP; while :; do sleep 0.1; done")
+            .script("log", "echo >>loggers; exec cat");
+        let _supervise = service.supervise();
+        service.lines("starts", 1);
+        service.lines("loggers", 1);
+        let pid = service.up();
+        service.control(&[&b"h".repeat(before)[..], b"Lt"].concat());
+        service.lines("loggers", 2);
+        assert_eq!(service.up(), pid, "{before} before");
+    }
+}
+
+#[test]
+fn forks_refused_are_said_and_control_answers() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000").file("restart-delay", "10");
+    let mut strace = scratch.command("strace");
+    let refuse = "inject=clone,clone3,fork,vfork:error=EAGAIN:when=2+";
+    strace.args(["-D", "-qq", "-o", "/dev/null", "-e", "trace=clone,clone3,fork,vfork", "-e", refuse]);
+    let mut supervise = Daemon::start(strace.arg(tests::programs().join("supervise")).arg("web"), &scratch);
+    wait_until("it is supervised", || service.is_supervised());
+    service.lines("starts", 1);
+    service.svc("-k");
+    let words = "supervise: warning: unable to fork for web, sleeping 60 seconds: temporary failure\n";
+    wait_until("it says so", || supervise.errors() == words);
+    wait_until("it waits", || !service.state("next-start").is_empty());
+    service.wait_down();
+    assert_eq!(service.svstat(), "down N seconds, normally up, want up");
+    // Told up, it tries at once.
+    service.svc("-u");
+    wait_until("it says so again", || supervise.errors() == words.repeat(2));
+    service.svc("-d");
+    service.wait_for("is wanted down", |status| status.want == b'd');
+    service.svc("-x");
+    assert_eq!(supervise.wait(), 0);
+    assert_eq!(service.says("starts").lines().count(), 1);
+}
+
+fn limit_descriptors(pid: i32, limit: &str) {
+    let done = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--nofile={limit}:1024")]).status();
+    assert!(done.unwrap().success());
+}
+
+#[test]
+fn descriptors_used_up_are_said_and_written_is_what_could_not_be_as_soon_as_it_can() {
+    if !has("prlimit") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000").file("restart-delay", "10");
+    let mut supervise = service.supervise();
+    service.lines("starts", 1);
+    let pid = service.up();
+    limit_descriptors(supervise.pid(), "4");
+    service.svc("-k");
+    wait_until("it says so", || supervise.errors().contains("unable to fork for web, sleeping 60 seconds: "));
+    let complaints = || supervise.errors().lines().filter(|line| line.contains("supervise/st")).count();
+    assert_eq!(complaints(), 2, "{}", supervise.errors());
+    // It obeys: there is just nobody to be told.
+    service.control(b"d");
+    limit_descriptors(supervise.pid(), "1024");
+    service.wait_for("is down and wanted so", |status| status.pid == 0 && status.want == b'd');
+    assert_eq!(complaints(), 2, "{}", supervise.errors());
+    service.svc("-u");
+    assert_ne!(service.up(), pid);
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+}
+
+/// Even with every start refused it never starts two, and leaves nothing.
+#[test]
+fn a_system_that_refuses_now_and_then() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo $$ >>starts; exec sleep 1000")
+        .script("finish", "echo >>finishes")
+        .file("restart-delay", "10");
+    let calls = "clone,clone3,openat,socketpair,renameat,waitid,fcntl,sendto";
+    let mut strace = scratch.command("strace");
+    strace.args(["-D", "-qq", "-o", "/dev/null", "-e"]).arg(format!("trace={calls}"));
+    strace.arg("-e").arg(format!("inject={calls}:error=ENOMEM:when=60+7"));
+    let mut supervise = Daemon::start(strace.arg(tests::programs().join("supervise")).arg("web"), &scratch);
+    wait_until("it is supervised", || service.is_supervised());
+    service.lines("starts", 1);
+    let alive = || {
+        service
+            .says("starts")
+            .lines()
+            .filter(|pid| pid.parse().is_ok_and(is_alive))
+            .map(str::to_string)
+            .collect::<Vec<_>>()
+    };
+    for _ in 0..10 {
+        if let Some(pid) = alive().first() {
+            let _ = kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL);
+        }
+        wait_until("one runs", || {
+            service.control(b"u");
+            let alive = alive();
+            assert!(alive.len() <= 1, "{alive:?}");
+            alive.len() == 1
+        });
+    }
+    service.control(b"dx");
+    assert_eq!(supervise.wait(), 0);
+    wait_until("nothing is left", || processes_in(scratch.path()).is_empty());
+    assert_eq!(scratch.run("svok web").code, 100);
+    assert_eq!(scratch.run("svc -u missing").code, prints("").code);
+}

@@ -1,0 +1,215 @@
+//! svc that waits for what it told, or is strict about whom it could tell.
+
+use crate::svwait::waiting;
+use tests::{Daemon, Scratch, Service, fails, is_alive, others, prints, wait_until};
+
+const SLEEPS: &str = "echo >>starts; exec sleep 1000";
+
+#[test]
+fn strict_it_fails_where_it_cannot_command() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", SLEEPS).down();
+    let _supervise = service.supervise();
+    let missing = "svc: warning: unable to chdir to missing: file does not exist\n";
+    assert_eq!(scratch.run("svc -u missing"), fails(0, missing));
+    // The others are commanded all the same.
+    assert_eq!(scratch.run("svc -s -u missing web"), fails(1, missing));
+    service.up();
+    assert_eq!(scratch.run("svc -ds web"), prints(""));
+    assert_eq!(scratch.run("svc -s"), prints(""));
+    scratch.dir("empty");
+    let empty = "svc: warning: unable to control empty: file does not exist\n";
+    assert_eq!(scratch.run("svc -su empty"), fails(1, empty));
+}
+
+#[test]
+fn when_it_returns_it_is_so() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", SLEEPS).file("restart-delay", "1").down();
+    let _supervise = service.supervise();
+    for _ in 0..10 {
+        assert_eq!(scratch.run("svc -u -W ready web"), prints(""));
+        let pid = service.status().pid;
+        assert!(is_alive(pid));
+        assert_eq!(scratch.run("svc -t -W restarted web"), prints(""));
+        let next = service.status().pid;
+        assert!(next != pid && next != 0 && !is_alive(pid));
+        // The one before does not count as ready, nor as up.
+        assert_eq!(scratch.run("svc -k -W ready -T 20s web"), prints(""));
+        assert!(service.status().pid != next && !service.state("ready").is_empty());
+        let last = service.status().pid;
+        assert_eq!(scratch.run("svc -du -Wup web"), prints(""));
+        assert!(service.status().pid != last);
+        assert_eq!(scratch.run("svc -d -W down web"), prints(""));
+        assert_eq!(service.status().pid, 0);
+        assert_eq!(scratch.run("svc -d -W down web"), prints(""));
+    }
+}
+
+#[test]
+fn a_job_is_finished_after_it_was_begun() {
+    let scratch = Scratch::new();
+    let service =
+        Service::new(&scratch, "job", "echo >>starts").script("finish", "echo >>finishes").file("restart-delay", "1");
+    let service = service.down();
+    let _supervise = service.supervise();
+    for count in 1..=10 {
+        assert_eq!(scratch.run("svc -o -W finished job"), prints(""));
+        let counts = ["starts", "finishes"].map(|file| service.says(file).lines().count());
+        assert_eq!(counts, [count, count]);
+    }
+    // Too short to be seen up, but it was.
+    for _ in 0..10 {
+        assert_eq!(scratch.run("svc -o -W up job"), prints(""));
+        assert_eq!(scratch.run("svc -W finished job"), prints(""));
+        assert_eq!(scratch.run("svc -o -W restarted job"), prints(""));
+        assert_eq!(scratch.run("svwait finished job"), prints(""));
+    }
+    assert_eq!(service.says("starts").lines().count(), 30);
+}
+
+#[test]
+fn down_comes_before_finished() {
+    let scratch = Scratch::new();
+    let finish = "while [ ! -e go ]; do sleep 0.01; done; echo >finished";
+    let service = Service::new(&scratch, "web", SLEEPS).script("finish", finish).file("timeout-finish", "0");
+    let _supervise = service.supervise();
+    service.lines("starts", 1);
+    let mut finished = waiting(&scratch, "svwait finished web", 1);
+    assert_eq!(scratch.run("svc -d -W down web"), prints(""));
+    assert!(!finished.has_ended());
+    assert_eq!(scratch.run("svc -W finished -T 30 web").code, 99);
+    scratch.file("web/go", "");
+    assert_eq!(finished.wait(), 0);
+    assert_eq!(service.says("finished"), "\n");
+}
+
+#[test]
+fn up_comes_before_ready() {
+    let scratch = Scratch::new();
+    let run = "echo >>starts; while [ ! -e go ]; do sleep 0.01; done; echo >&3; exec sleep 1000";
+    let service = Service::new(&scratch, "web", run).file("notification-fd", "3").down();
+    let _supervise = service.supervise();
+    assert_eq!(scratch.run("svc -u -W up web"), prints(""));
+    assert_eq!(scratch.run("svc -W ready -T 30 web"), fails(99, "svc: warning: web is not ready: timed out\n"));
+    let mut ready = waiting(&scratch, "svc -u -W ready web", 1);
+    scratch.file("web/go", "");
+    assert_eq!((ready.wait(), ready.errors().as_str()), (0, ""));
+    assert_eq!(service.says("starts").lines().count(), 1);
+}
+
+#[test]
+fn what_does_not_obey_is_late() {
+    let scratch = Scratch::new();
+    let run = "trap '' TERM; echo >started; while :; do sleep 0.01; done";
+    let service = Service::new(&scratch, "deaf", run);
+    let _supervise = service.supervise();
+    service.lines("started", 1);
+    for goal in ["down", "finished"] {
+        let late = format!("svc: warning: deaf is not {goal}: timed out\n");
+        assert_eq!(scratch.run(&format!("svc -d -W {goal} -T 50ms deaf")), fails(99, &late));
+    }
+    assert_eq!(scratch.run("svc -k -W down -T 20s deaf"), prints(""));
+}
+
+#[test]
+fn an_earlier_failure_does_not_count_a_new_one_does() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "[ -e well ] && exec sleep 1000; exit 100");
+    let service = service.file("notification-fd", "3");
+    let _supervise = service.supervise();
+    service.wait_for("has failed", |status| status.phase == Some(5));
+    for _ in 0..10 {
+        let failed = "svc: warning: web is not ready: failed: exited 100\n";
+        assert_eq!(scratch.run("svc -u -W ready web"), fails(1, failed));
+    }
+    // Without a command that starts it, it stays failed.
+    assert_eq!(scratch.run("svc -h -W ready web").code, 1);
+    scratch.file("web/well", "");
+    for _ in 0..3 {
+        assert_eq!(scratch.run("svc -u -W up web"), prints(""));
+        assert_eq!(scratch.run("svc -d -W finished web"), prints(""));
+    }
+}
+
+#[test]
+fn all_of_several_must_come_there() {
+    let scratch = Scratch::new();
+    let names = ["a", "b", "c"];
+    let services = names.map(|name| Service::new(&scratch, name, SLEEPS).down());
+    let _supervises = services.each_ref().map(Service::supervise);
+    assert_eq!(scratch.run("svc -u -W ready a b c"), prints(""));
+    assert!(services.iter().all(|service| is_alive(service.status().pid)));
+    let missing = "svc: warning: unable to chdir to missing: file does not exist\n";
+    assert_eq!(scratch.run("svc -d -W down a missing c"), fails(1, missing));
+    services[0].wait_down();
+    services[2].wait_down();
+    assert_eq!(scratch.run("svc -u -W up -T 20s"), prints(""));
+}
+
+#[test]
+fn a_supervise_told_to_exit_leaves_it_down() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", SLEEPS);
+    for _ in 0..5 {
+        let mut supervise = service.supervise();
+        service.up();
+        assert_eq!(scratch.run("svc -dx -W finished web"), prints(""));
+        assert_eq!(supervise.wait(), 0);
+    }
+    assert_eq!(
+        scratch.run("svc -u -W up web"),
+        fails(1, "svc: warning: unable to control web: supervise not running\n")
+    );
+    // Wanted up until it went.
+    let mut supervise = service.supervise();
+    service.up();
+    assert_eq!(scratch.run("svc -xt -W down web"), prints(""));
+    assert_eq!(supervise.wait(), 0);
+}
+
+#[test]
+fn the_logger_that_the_same_supervise_runs_is_waited_for_if_it_is_told() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", SLEEPS).script("log", "exec cat >/dev/null");
+    let _supervise = service.supervise();
+    let pid = service.up();
+    wait_until("the logger is ready", || !service.state("log-ready").is_empty());
+    let logger = service.state("log-pid");
+    assert_eq!(scratch.run("svc -Lk -W restarted web"), prints(""));
+    assert_ne!(service.state("log-pid"), logger);
+    assert_eq!(scratch.run("svc -Ld -W down web"), prints(""));
+    assert!(service.state("log-pid").is_empty());
+    assert_eq!(service.status().pid, pid);
+}
+
+#[test]
+fn the_originals_supervise_is_commanded_and_waited_for() {
+    let Some(others) = others() else { return };
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", SLEEPS).down();
+    let mut supervise = Daemon::start(scratch.command(others.join("supervise").to_str().unwrap()).arg("web"), &scratch);
+    wait_until("it is in charge", || service.is_supervised());
+    for _ in 0..2 {
+        assert_eq!(scratch.run("svc -u -W ready web"), prints(""));
+        let pid = service.status().pid;
+        assert_eq!(scratch.run("svc -t -W restarted web"), prints(""));
+        assert!(service.status().pid != pid && service.status().pid != 0);
+        assert_eq!(scratch.run("svc -d -W finished web"), prints(""));
+        assert_eq!(service.status().pid, 0);
+    }
+    assert_eq!(scratch.run("svc -dx -W down web"), prints(""));
+    assert_eq!(supervise.wait(), 0);
+}
+
+#[test]
+fn what_cannot_be_waited_for_is_told_to_nobody() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", SLEEPS).down();
+    let _supervise = service.supervise();
+    let goal = "svc: fatal: unable to wait for sideways: not one of up ready down finished restarted\n";
+    assert_eq!(scratch.run("svc -u -W sideways web"), fails(100, goal));
+    assert_eq!(scratch.run("svc -u -W up -T soon web"), fails(100, "svc: fatal: timeout soon: not a duration\n"));
+    assert_eq!(scratch.run("svc -u -W").code, 100);
+    assert!(service.says("starts").is_empty() && service.state("starts") == ["0"]);
+}

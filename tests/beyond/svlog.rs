@@ -1,0 +1,488 @@
+//! svlog: reads what multilog wrote, and goes on while multilog writes.
+
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tests::{Daemon, Outcome, Scratch, fails, prints, wait_until};
+
+/// 2026-11-21 06:53:07 UTC.
+const SECOND: u64 = 1_795_243_987;
+
+fn label(second: u64, nanos: u32) -> String {
+    format!("@{:016x}{nanos:08x}", (1 << 62) + 10 + second)
+}
+
+/// A log directory that was written by hand: names of files, and the seconds at which they have a line.
+fn written(scratch: &Scratch, folder: &str, files: &[(&str, &[u64])]) {
+    scratch.file(format!("{folder}/lock"), "");
+    for (name, seconds) in files {
+        let line = |second| format!("{} {folder} {second}\n", label(SECOND + second, 0));
+        scratch.file(format!("{folder}/{name}"), seconds.iter().map(|second| line(*second)).collect::<String>());
+    }
+}
+
+fn svlog(scratch: &Scratch, line: &str) -> Outcome {
+    let mut command = scratch.command("svlog");
+    scratch.outcome_of(command.env("TZ", "XYZ-1").args(line.split(' ')))
+}
+
+/// The last words of its lines, if all is well.
+fn numbers(scratch: &Scratch, line: &str) -> String {
+    let outcome = svlog(scratch, line);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""), "svlog {line}");
+    let words = outcome.stdout.lines().map(|line| line.rsplit(' ').next().unwrap_or_default());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_lines_of_several_logs_are_one_log_in_local_time() {
+    let scratch = Scratch::new();
+    let old = format!("{}.s", label(SECOND + 10, 0));
+    written(&scratch, "web", &[(&old, &[1, 4, 9]), ("current", &[12, 15])]);
+    written(&scratch, "db", &[("current", &[2, 11, 14])]);
+    let expected = "2026-11-21 07:53:08.000000000 web: web 1
+2026-11-21 07:53:09.000000000 db: db 2
+2026-11-21 07:53:11.000000000 web: web 4
+2026-11-21 07:53:16.000000000 web: web 9
+2026-11-21 07:53:18.000000000 db: db 11
+2026-11-21 07:53:19.000000000 web: web 12
+2026-11-21 07:53:21.000000000 db: db 14
+2026-11-21 07:53:22.000000000 web: web 15
+";
+    assert_eq!(svlog(&scratch, "web db"), prints(expected));
+    assert_eq!(svlog(&scratch, "--utc -n 1 db"), prints("2026-11-21 06:53:21.000000000Z db 14\n"));
+    let coloured = "2026-11-21 07:53:21.000000000 \x1b[33mdb:\x1b[0m db 14\n";
+    assert_eq!(svlog(&scratch, "--color --grep 14 web db"), prints(coloured));
+    let json = "{\"time\":\"2026-11-21T07:53:22.000000000+01:00\",\"service\":\"web\",\"text\":\"web 15\"}\n";
+    assert_eq!(svlog(&scratch, "--json -n1 web db"), prints(json));
+}
+
+#[test]
+fn lines_are_chosen_by_time_by_number_and_by_pattern() {
+    let scratch = Scratch::new();
+    let [first, second, third] = [10, 20, 30].map(|end| format!("{}.s", label(SECOND + end, 0)));
+    let current: Vec<u64> = (31..40).collect();
+    let files: [(&str, &[u64]); 4] =
+        [(&first, &[1, 5, 9]), (&second, &[11, 15, 19]), (&third, &[21, 25, 29]), ("current", &current)];
+    written(&scratch, "web", &files);
+    written(&scratch, "db", &[("current", &[8, 28])]);
+    for (line, expected) in [
+        ("web", "1 5 9 11 15 19 21 25 29 31 32 33 34 35 36 37 38 39"),
+        ("--since 2026-11-21T06:53:22Z --until 2026-11-21T06:53:38Z web", "15 19 21 25 29 31"),
+        ("--since 2026-11-21T07:53:40+01:00 web", "33 34 35 36 37 38 39"),
+        ("--until 2026-11-21T07:53:12 --since 2026-11-21 web", "1 5"),
+        ("-n 3 web", "37 38 39"),
+        ("-n 12 web", "21 25 29 31 32 33 34 35 36 37 38 39"),
+        ("-n 99 web", "1 5 9 11 15 19 21 25 29 31 32 33 34 35 36 37 38 39"),
+        ("-n 0 web", ""),
+        ("-n 12 web db", "25 28 29 31 32 33 34 35 36 37 38 39"),
+        ("-n 4 --until 2026-11-21T06:53:26Z web db", "9 11 15 19"),
+        ("-n 4 --since 2026-11-21T06:53:45Z web db", "38 39"),
+        ("--grep [05]$ web", "5 15 25 35"),
+        ("-n 2 --grep 5$ --until 2026-11-21T06:53:41Z web", "15 25"),
+        ("--since 1ns web", ""),
+    ] {
+        assert_eq!(numbers(&scratch, line), expected, "svlog {line}");
+    }
+}
+
+#[test]
+fn compressed_files_are_read_and_what_is_cut_short_is_shown_as_far_as_it_goes() {
+    for format in ["zstd", "gzip"] {
+        let scratch = Scratch::new();
+        let old: Vec<String> = (1..4).map(|number| format!("{}.s", label(SECOND + 10_000 * number, 0))).collect();
+        let lines: Vec<Vec<u64>> =
+            (0..3).map(|number| (10_000 * number + 1..10_000 * number + 9_000).collect()).collect();
+        let mut files: Vec<(&str, &[u64])> =
+            old.iter().zip(&lines).map(|(name, lines)| (name.as_str(), &lines[..])).collect();
+        files.push(("current", &[40_000]));
+        written(&scratch, "web", &files);
+        let before = svlog(&scratch, "web");
+        let since = "--since 2026-11-21T09:40:00Z --until 2026-11-21T09:40:02Z web";
+        let (chosen, last) = (svlog(&scratch, since), svlog(&scratch, "-n 9005 web"));
+        assert_eq!((chosen.stdout.lines().count(), last.stdout.lines().count()), (3, 9005));
+        assert_eq!(scratch.run(&format!("logcompress {format} web")), prints(""));
+        assert!(!scratch.path().join("web").join(&old[0]).exists());
+        assert!(
+            svlog(&scratch, "web") == before
+                && svlog(&scratch, since) == chosen
+                && svlog(&scratch, "-n 9005 web") == last
+        );
+
+        let suffix = if format == "zstd" { "zst" } else { "gz" };
+        let damaged = scratch.path().join("web").join(format!("{}.{suffix}", old[1]));
+        let file = OpenOptions::new().write(true).open(damaged).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        let Outcome { code, stdout, stderr } = svlog(&scratch, "web");
+        let warning =
+            format!("svlog: warning: web/{}.{suffix} is cut short or damaged: the rest is not shown\n", old[1]);
+        assert_eq!((code, stderr), (111, warning));
+        let shown = stdout.lines().count();
+        assert!((18_000..26_000).contains(&shown) && stdout.ends_with(" web 40000\n"), "{shown}");
+    }
+}
+
+#[test]
+fn lines_may_have_any_bytes_any_length_and_no_stamps() {
+    let scratch = Scratch::new();
+    let stamp = label(SECOND, 0);
+    scratch.file(
+        "web/current",
+        [stamp.as_bytes(), b" a\0\xff\nb\n@40 c\n", stamp.as_bytes(), b" \n", stamp.as_bytes(), b" d"].concat(),
+    );
+    let time = "2026-11-21 07:53:07.000000000";
+    assert_eq!(svlog(&scratch, "web"), prints(&format!("{time} a\0\\xff\nb\n@40 c\n{time} \n{time} d\n")));
+    let json = svlog(&scratch, "--json --utc -n 5 web").stdout;
+    let first = json.lines().next().unwrap();
+    assert!(
+        first.ends_with(r#""text":"a\u0000\ufffd","base64":"YQD/"}"#) || first.ends_with("\"base64\":\"YQD/\"}"),
+        "{json}"
+    );
+    assert!(json.lines().nth(1).unwrap().contains(r#""time":"2026-11-21T06:53:07.000000000Z""#), "{json}");
+
+    // Unstamped, a file is of the time when it was finished.
+    scratch.file(format!("plain/{}.s", label(SECOND - 5, 0)), "old\nhal");
+    scratch.file(format!("plain/{}.s", label(SECOND + 5, 0)), "f\nnew\n");
+    // A line is of the file that it begins in.
+    assert_eq!(svlog(&scratch, "plain").stdout, "old\nhalf\nnew\n");
+    assert_eq!(svlog(&scratch, "-n 2 plain").stdout, "half\nnew\n");
+    assert_eq!(svlog(&scratch, "--since 2026-11-21T06:53:07Z plain").stdout, "new\n");
+    let both = format!(
+        "plain: old\nplain: half\n{time} web: a\0\\xff\nweb: b\nweb: @40 c\n{time} web: \n{time} web: d\nplain: new\n"
+    );
+    assert_eq!(svlog(&scratch, "plain web"), prints(&both));
+
+    // Its memory does not grow with a line.
+    let mut long = File::create(scratch.path().join("web/current")).unwrap();
+    (0..64).for_each(|_| long.write_all(&[b'x'; 1 << 20]).unwrap());
+    let shown = scratch.shell("ulimit -v 60000; svlog web | wc -c; svlog -n 1 web | wc -c");
+    assert_eq!(shown, prints("67108865\n67108865\n"));
+}
+
+#[test]
+fn every_stamp_of_multilog_is_understood() {
+    let scratch = Scratch::new();
+    for stamp in ["t", "T", "I", "L"] {
+        let mut command = scratch.command("multilog");
+        command.env("TZ", "XYZ-1:30").args([stamp, "./main"]);
+        scratch.file("input", "a line\n");
+        let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let logged = scratch.outcome_of(command.stdin(File::open(scratch.path().join("input")).unwrap()));
+        assert_eq!(logged, prints(""));
+        let found = svlog(&scratch, &format!("--since {} main", label(begun, 0)));
+        assert!(found.stdout.ends_with(" a line\n"), "{stamp}: {found:?}");
+        assert_eq!(svlog(&scratch, &format!("--until {} main", label(begun - 1, 0))), prints(""), "{stamp}");
+        fs::remove_dir_all(scratch.path().join("main")).unwrap();
+    }
+}
+
+#[test]
+fn what_cannot_be_shown_is_one_line() {
+    let scratch = Scratch::new();
+    scratch.dir("empty");
+    scratch.file("file", "");
+    let nowhere = fails(111, "svlog: fatal: unable to open directory nowhere: file does not exist\n");
+    assert_eq!(svlog(&scratch, "-f nowhere"), nowhere);
+    let file = fails(111, "svlog: fatal: unable to open directory file: not a directory\n");
+    assert_eq!(svlog(&scratch, "file"), file);
+    let empty = fails(111, "svlog: fatal: unable to find a log in empty: no multilog wrote there\n");
+    assert_eq!(svlog(&scratch, "empty"), empty);
+    // One of several is a warning.
+    scratch.file("one/current", "a line\n");
+    let warning = "svlog: warning: unable to find a log in empty: no multilog wrote there\n";
+    let rest = Outcome { code: 111, stdout: "a line\n".into(), stderr: warning.into() };
+    assert_eq!(svlog(&scratch, "empty one"), rest);
+    assert_eq!(svlog(&scratch, "empty empty"), fails(111, &warning.repeat(2)));
+    for (line, complaint) in [
+        ("--since soon empty", "svlog: fatal: not a time: soon\n"),
+        ("--grep ( empty", "svlog: fatal: not a regular expression: (\n"),
+        ("-n few empty", "svlog: fatal: not a number of lines: few\n"),
+        ("--color=red empty", "svlog: fatal: not auto, always or never: red\n"),
+    ] {
+        assert_eq!(svlog(&scratch, line), fails(100, complaint));
+    }
+    let usage = svlog(&scratch, "-f");
+    assert!(usage.code == 100 && usage.stderr.starts_with("svlog: usage: svlog [ -f ]"), "{usage:?}");
+}
+
+#[test]
+fn it_ends_quietly_when_nobody_reads() {
+    let scratch = Scratch::new();
+    written(&scratch, "web", &[("current", &(0..20_000).collect::<Vec<_>>())]);
+    assert_eq!(scratch.shell("svlog web | head -n 1 | wc -l"), prints("1\n"));
+    // With SIGPIPE ignored too, and where nothing more is ever written.
+    assert_eq!(scratch.shell("trap '' PIPE; { svlog web; echo $? >&2; } | true").stderr, "0\n");
+    assert_eq!(scratch.shell("{ svlog -f web; echo $? >&2; } | head -n 1 >/dev/null").stderr, "0\n");
+}
+
+/// What svlog had to read for this, all files of all kinds together.
+fn bytes_read(scratch: &Scratch, line: &str) -> u64 {
+    let script = format!(
+        "svlog {line} >shown; while read -r what bytes; do [ $what != rchar: ] || echo $bytes; done </proc/$$/io"
+    );
+    let Outcome { stdout, stderr, .. } = scratch.shell(&script);
+    assert_eq!(stderr, "");
+    stdout.trim().parse().expect("a number")
+}
+
+#[test]
+fn of_a_large_log_little_is_read() {
+    let scratch = Scratch::new();
+    let text = "x".repeat(100);
+    let mut second = SECOND;
+    for number in 0..20 {
+        let mut content = String::with_capacity(2 << 20);
+        for _ in 0..15_000 {
+            second += 1;
+            writeln!(content, "{} {number} {text}", label(second, 0)).unwrap();
+        }
+        let name = if number < 19 { format!("{}.s", label(second, 1)) } else { "current".into() };
+        scratch.file(format!("web/{name}"), content);
+    }
+    assert!(bytes_read(&scratch, "web") > 35 << 20);
+    let from = |second| format!("{} {}", label(second, 0), "web");
+    let lines = || fs::read_to_string(scratch.path().join("shown")).unwrap().lines().count();
+    for (line, expected) in [
+        ("-n 10 web".to_string(), 10),
+        ("-n 1000 web".to_string(), 1000),
+        (format!("--since {}", from(second - 99)), 100),
+        (format!("-n 5 --until {}", from(SECOND + 100_000)), 5),
+        (format!("--since {} --until {}", label(SECOND + 100_000, 0), from(SECOND + 100_099)), 100),
+    ] {
+        let read = bytes_read(&scratch, &line);
+        assert!(read < 1 << 20, "svlog {line} read {read} bytes");
+        assert_eq!(lines(), expected, "svlog {line}");
+    }
+}
+
+/// A multilog that is fed by the test.
+struct Logger {
+    child: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Logger {
+    fn start(scratch: &Scratch, script: &str) -> Logger {
+        let mut command = scratch.command("multilog");
+        let mut child = command.args(script.split(' ')).stdin(Stdio::piped()).spawn().unwrap();
+        Logger { input: child.stdin.take(), child }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+}
+
+impl Drop for Logger {
+    fn drop(&mut self) {
+        self.input = None;
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// svlog -f, its output in a file.
+struct Follower {
+    daemon: Daemon,
+    output: PathBuf,
+}
+
+impl Follower {
+    fn start(scratch: &Scratch, line: &str) -> Follower {
+        let output = scratch.path().join("followed");
+        let mut command = scratch.command("svlog");
+        command.args(line.split(' ')).stdout(File::create(&output).unwrap());
+        Follower { daemon: Daemon::start(&mut command, scratch), output }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let shown = fs::read(&self.output).unwrap();
+        let whole = shown.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        String::from_utf8_lossy(&shown[..whole]).lines().map(str::to_string).collect()
+    }
+
+    fn wait_for(&self, number: usize) -> Vec<String> {
+        wait_until(&format!("{number} lines are shown"), || self.lines().len() >= number);
+        self.lines()
+    }
+}
+
+fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
+/// So many rotations make it certain that one falls between any two steps of svlog.
+const ROTATIONS: usize = 50;
+
+/// Feeds numbered lines of so many bytes through a multilog with this script, in portions, while svlog follows; each
+/// must be shown once. `paced`: the next portion, of less than a file, comes when the last one is shown.
+fn followed(script: &str, length: usize, paced: bool) {
+    let scratch = Scratch::new();
+    let mut logger = Logger::start(&scratch, script);
+    wait_until("there is a log", || exists(&scratch.path().join("main/current")));
+    let follower = Follower::start(&scratch, "-f -n all main");
+    let filler = "x".repeat(length);
+    let portion = (1000 / length).max(1);
+    let count = (ROTATIONS * 4096 / length + 1).next_multiple_of(portion);
+    for first in (0..count).step_by(portion) {
+        let lines: String = (first..first + portion).map(|number| format!("{filler} {number}\n")).collect();
+        logger.say(&lines);
+        if paced {
+            follower.wait_for(first + portion);
+        }
+    }
+    let shown = follower.wait_for(count);
+    let numbers: Vec<usize> = shown.iter().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(numbers, (0..count).collect::<Vec<_>>(), "{script}");
+    assert!(shown.iter().all(|line| line.contains(&filler)), "{script}");
+    assert_eq!(follower.daemon.errors(), "");
+}
+
+#[test]
+fn every_line_is_shown_once_across_many_rotations() {
+    followed("t s4096 n1000 ./main", 60, false);
+}
+
+#[test]
+fn every_line_without_a_stamp_is_shown_once_across_many_rotations() {
+    followed("s4096 n1000 ./main", 60, false);
+}
+
+#[test]
+fn every_line_is_shown_once_though_files_are_removed_soon() {
+    followed("t s4096 n2 ./main", 60, true);
+    followed("s4096 n2 ./main", 60, true);
+}
+
+#[test]
+fn every_line_is_shown_once_though_files_are_compressed() {
+    followed("t s4096 n1000 zzstd ./main", 60, false);
+    followed("t s4096 n1000 zgzip ./main", 60, true);
+}
+
+#[test]
+fn every_line_is_shown_once_though_a_processor_rewrites_the_files() {
+    followed("t s4096 n1000 !cat ./main", 60, false);
+    followed("t s4096 n1000 !gzip ./main", 60, true);
+}
+
+#[test]
+fn lines_that_go_on_in_the_next_files_are_whole() {
+    followed("t s4096 n1000 ./main", 9000, false);
+    followed("s4096 n1000 ./main", 9000, false);
+}
+
+#[test]
+fn several_logs_are_followed_at_once() {
+    let scratch = Scratch::new();
+    let mut loggers = ["web", "db", "mail"].map(|name| Logger::start(&scratch, &format!("t s4096 n1000 ./{name}")));
+    wait_until("there are logs", || {
+        ["web", "db", "mail"].iter().all(|name| exists(&scratch.path().join(name).join("current")))
+    });
+    let follower = Follower::start(&scratch, "-f -n all --json web db mail");
+    for number in 0..2000 {
+        loggers.iter_mut().for_each(|logger| logger.say(&format!("{number}\n")));
+    }
+    let shown = follower.wait_for(6000);
+    for name in ["web", "db", "mail"] {
+        let own = shown.iter().filter(|line| line.contains(&format!("\"service\":\"{name}\"")));
+        let numbers: Vec<String> = own
+            .filter_map(|line| Some(line.split_once("\"text\":\"")?.1.trim_end_matches("\"}").to_string()))
+            .collect();
+        assert_eq!(numbers, (0..2000).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn following_begins_with_the_last_lines_and_shows_each_new_one_at_once() {
+    let scratch = Scratch::new();
+    written(&scratch, "main", &[("current", &(0..500).collect::<Vec<_>>())]);
+    let follower = Follower::start(&scratch, "-f main");
+    assert!(follower.wait_for(10)[0].ends_with(" 490"));
+    // A line that is not finished is not shown yet.
+    let mut current = OpenOptions::new().append(true).open(scratch.path().join("main/current")).unwrap();
+    current.write_all(b"5").unwrap();
+    assert_eq!(numbers(&scratch, "-n 1 main"), "5");
+    assert_eq!(follower.lines().len(), 10);
+    current.write_all(b"00\n").unwrap();
+    assert!(follower.wait_for(11)[10] == "500");
+}
+
+#[test]
+fn a_log_that_is_truncated_or_removed_is_followed_on() {
+    let scratch = Scratch::new();
+    let mut logger = Logger::start(&scratch, "t s4096 ./main");
+    wait_until("there is a log", || exists(&scratch.path().join("main/current")));
+    logger.say(&"one line more\n".repeat(9));
+    wait_until("they are logged", || svlog(&scratch, "main").stdout.lines().count() == 9);
+    let follower = Follower::start(&scratch, "-f main");
+    follower.wait_for(9);
+    File::create(scratch.path().join("main/current")).unwrap();
+    wait_until("it is noticed", || {
+        follower.daemon.errors() == "svlog: warning: main/current was truncated: read from its start\n"
+    });
+    logger.say("after it was truncated\n");
+    assert!(follower.wait_for(10)[9].ends_with(" after it was truncated"));
+    // Who removes the current file has its lines lost until multilog makes the next one.
+    fs::remove_file(scratch.path().join("main/current")).unwrap();
+    drop(logger);
+    let mut logger = Logger::start(&scratch, "t s4096 ./main");
+    logger.say("after it was removed\n");
+    assert!(follower.wait_for(11)[10].ends_with(" after it was removed"));
+}
+
+#[test]
+fn the_log_of_a_service_is_found() {
+    let scratch = Scratch::new();
+    let log = |folder: &str| written(&scratch, folder, &[("current", &[1])]);
+    let finds = |service: &str, folder: &str| {
+        let found = svlog(&scratch, service);
+        assert!(found.stdout.ends_with(&format!(" {folder} 1\n")), "{service}: {found:?}");
+    };
+    log("one/log/main");
+    log("one/log/alerts");
+    finds("one", "one/log/main");
+    log("two/log");
+    finds("two/", "two/log");
+    log("three/log/b");
+    scratch.file("three/log/a/current", "not one of multilog's");
+    finds("three", "three/log/b");
+    log("far/away");
+    scratch.script("four/log/run", "#!/bin/sh\nexec setuidgid log multilog t '-*' ../../far/away\n");
+    finds("four", "far/away");
+    scratch.script("five/log", "#!/bin/sh\nexec multilog t ./logs\n");
+    log("five/logs");
+    finds("five", "five/logs");
+    scratch.dir("six/log");
+    let nothing = "svlog: fatal: unable to find a log in six: no multilog wrote there\n";
+    assert_eq!(svlog(&scratch, "six"), fails(111, nothing));
+}
+
+#[test]
+fn the_log_of_a_running_logger_is_what_it_has_open() {
+    let scratch = Scratch::new();
+    written(&scratch, "web/log/main", &[("current", &[1])]);
+    scratch.script("web/log/run", "#!/bin/sh\nwhere=$(pwd)/../../far\nexec multilog \"$where\"\n");
+    let mut command = scratch.command("supervise");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let _supervise = Daemon::start(command.arg("log").current_dir(scratch.path().join("web")).stdin(reader), &scratch);
+    writer.write_all(b"hello\n").unwrap();
+    wait_until("it is logged", || fs::read(scratch.path().join("far/current")).is_ok_and(|log| log == b"hello\n"));
+    assert_eq!(svlog(&scratch, "web"), prints("hello\n"));
+}
+
+#[test]
+fn what_may_not_be_read_is_said_and_the_rest_is_shown() {
+    let scratch = Scratch::new();
+    let old = format!("{}.s", label(SECOND + 10, 0));
+    written(&scratch, "web", &[(&old, &[1]), ("current", &[12])]);
+    fs::set_permissions(scratch.path().join("web").join(&old), fs::Permissions::from_mode(0o000)).unwrap();
+    let outcome = scratch.outcome_of(scratch.without_rights("svlog").args(["--utc", "web"]));
+    let warning = format!("svlog: warning: unable to open web/{old}: access denied\n");
+    let expected = Outcome { code: 111, stdout: "2026-11-21 06:53:19.000000000Z web 12\n".into(), stderr: warning };
+    assert_eq!(outcome, expected);
+}

@@ -1,0 +1,356 @@
+//! svscan beyond the original: what is killed takes nothing with it; what is new is known at once; what is wrong is
+//! said once.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::os::unix::fs::symlink;
+use tests::{Daemon, Scratch, Service, has, is_alive, parent_of, processes_in, wait_until};
+
+/// The scan directory in the scratch directory.
+pub const SCANNED: &str = "services";
+
+pub fn svscan(scratch: &Scratch) -> Daemon {
+    scratch.dir(SCANNED);
+    Daemon::start(scratch.command("svscan").arg(SCANNED), scratch)
+}
+
+/// A service in the scan directory.
+pub fn service<'a>(scratch: &'a Scratch, name: &str, run: &str) -> Service<'a> {
+    Service::new(scratch, &format!("{SCANNED}/{name}"), run)
+}
+
+/// A service with a logger that keeps the lines in a file `lines` of its own.
+fn logged<'a>(scratch: &'a Scratch, name: &str, run: &str) -> Service<'a> {
+    scratch.dir(format!("{SCANNED}/{name}/log"));
+    scratch.script(format!("{SCANNED}/{name}/log/run"), "#!/bin/sh\nexec cat >>lines\n");
+    service(scratch, name, run)
+}
+
+/// Writes numbered lines until told to end, then a last one.
+pub const COUNT: &str = "trap 'echo end; exit' TERM; i=0; while sleep 0.002; do echo $i; i=$((i+1)); done";
+
+pub fn supervise_of(service: &Service) -> i32 {
+    let state = service.state("supervise");
+    state.first().and_then(|line| line.split(' ').next()?.parse().ok()).expect("a supervise in the state")
+}
+
+fn terminate(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).expect("send a signal");
+}
+
+#[test]
+fn a_killed_svscan_is_replaced_and_no_service_notices() {
+    let scratch = Scratch::new();
+    let (a, b) = (service(&scratch, "a", "exec sleep 1000"), logged(&scratch, "b", COUNT));
+    let first = svscan(&scratch);
+    let pids = [a.up(), b.up()];
+    let supervises = [supervise_of(&a), supervise_of(&b)];
+    let before = b.lines("log/lines", 10).len();
+    first.kill();
+    let mut second = svscan(&scratch);
+    b.lines("log/lines", before + 100);
+    assert_eq!((pids, supervises), ([a.up(), b.up()], [supervise_of(&a), supervise_of(&b)]));
+    // Both are kept by the new one, and the pipe too.
+    for supervise in supervises {
+        terminate(supervise, Signal::SIGKILL);
+    }
+    wait_until("both have a new supervise", || {
+        [&a, &b].iter().zip(supervises).all(|(service, old)| service.is_supervised() && supervise_of(service) != old)
+    });
+    assert_eq!(pids, [a.up(), b.up()]);
+    assert_eq!(parent_of(supervise_of(&a)), Some(second.pid()));
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.wait(), 0);
+    let lines = b.lines("log/lines", 100);
+    let expected = (0..lines.len() - 1).map(|number| number.to_string()).chain(["end".into()]);
+    assert_eq!(lines, expected.collect::<Vec<_>>(), "every line, once");
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+    assert!(!second.errors().contains("unable"), "{}", second.errors());
+}
+
+#[test]
+fn the_bytes_in_a_pipe_outlive_svscan_and_both_supervises_one_after_another() {
+    let scratch = Scratch::new();
+    let a = logged(&scratch, "a", "echo kept; exec sleep 1000");
+    scratch.file(format!("{SCANNED}/a/log/down"), "");
+    let first = svscan(&scratch);
+    let pid = a.up();
+    first.kill();
+    let second = svscan(&scratch);
+    let old = supervise_of(&a);
+    terminate(old, Signal::SIGKILL);
+    wait_until("there is a new supervise", || a.is_supervised() && supervise_of(&a) != old);
+    assert_eq!(a.up(), pid);
+    scratch.outcome_of(scratch.command("svc").args(["-u", &format!("{}/log", a.name())]));
+    assert_eq!(a.lines("log/lines", 1), ["kept"]);
+    drop(second);
+}
+
+#[test]
+fn with_all_of_ours_dead_a_service_writes_on_and_no_line_is_lost() {
+    let scratch = Scratch::new();
+    let count = "trap 'echo end; exit' TERM; i=0; while sleep 0.002; do echo $i; i=$((i+1)); echo $i >>written; done";
+    let a = logged(&scratch, "a", count);
+    let log = Service::new(&scratch, &format!("{SCANNED}/a/log"), "exec multilog ./main");
+    let first = svscan(&scratch);
+    let before = log.lines("main/current", 10).len();
+    let (pid, multilog) = (a.up(), log.up());
+    let supervises = [supervise_of(&a), supervise_of(&log)];
+    first.kill();
+    for pid in supervises.into_iter().chain([multilog]) {
+        terminate(pid, Signal::SIGKILL);
+    }
+    let alone = a.lines("written", before).len();
+    a.lines("written", alone + 20);
+    let mut second = svscan(&scratch);
+    log.lines("main/current", alone + 50);
+    assert_eq!(a.up(), pid);
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.wait(), 0);
+    let lines = log.lines("main/current", alone + 50);
+    let expected = (0..lines.len() - 1).map(|number| number.to_string()).chain(["end".into()]);
+    assert_eq!(lines, expected.collect::<Vec<_>>(), "every line, once");
+}
+
+#[test]
+fn the_exit_of_a_service_whose_supervise_was_killed_is_known() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "trap 'exit 42' TERM; echo >ready; while :; do sleep 0.01; done");
+    let _svscan = svscan(&scratch);
+    a.lines("ready", 1);
+    let pid = a.up();
+    let supervise = supervise_of(&a);
+    // It must not see the end itself.
+    terminate(supervise, Signal::SIGSTOP);
+    terminate(pid, Signal::SIGTERM);
+    wait_until("the service ends", || !is_alive(pid));
+    terminate(supervise, Signal::SIGKILL);
+    a.another(pid);
+    assert_eq!(a.state("death").len(), 1);
+    assert!(a.state("death")[0].ends_with(" exit 42"), "{:?}", a.state("death"));
+}
+
+#[test]
+fn a_second_svscan_waits_for_the_end_of_the_first() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    let first = svscan(&scratch);
+    let pid = a.up();
+    let second = svscan(&scratch);
+    wait_until("it says that it waits", || second.errors().contains("waiting for its end"));
+    first.kill();
+    let old = supervise_of(&a);
+    terminate(old, Signal::SIGKILL);
+    wait_until("it has taken over", || a.is_supervised() && supervise_of(&a) != old);
+    assert_eq!((a.up(), parent_of(supervise_of(&a))), (pid, Some(second.pid())));
+}
+
+#[test]
+fn a_directory_made_in_place_is_started_when_it_is_complete() {
+    let scratch = Scratch::new();
+    let svscan = svscan(&scratch);
+    for name in ["a", "b"] {
+        scratch.dir(format!("{SCANNED}/{name}"));
+    }
+    let a = service(&scratch, "a", "exec sleep 1000");
+    let b = logged(&scratch, "b", "echo line; exec sleep 1000");
+    a.up();
+    b.lines("log/lines", 1);
+    assert_eq!(svscan.errors(), "");
+}
+
+#[test]
+fn what_is_wrong_is_said_once() {
+    let scratch = Scratch::new();
+    scratch.dir(SCANNED);
+    let directory = scratch.path().join(SCANNED);
+    scratch.file(format!("{SCANNED}/file"), "");
+    for (target, link) in [("nowhere", "dangling"), ("loop", "loop"), ("a", "same")] {
+        symlink(target, directory.join(link)).expect("make a link");
+    }
+    service(&scratch, "a", "exec sleep 1000").file("log", "not a directory");
+    service(&scratch, "b", "exec sleep 1000").file("after", "nobody\nb\n\na\n");
+    let svscan = svscan(&scratch);
+    wait_until("b runs", || directory.join("b/supervise/ok").exists());
+    for round in 0..3 {
+        svscan.signal(Signal::SIGHUP);
+        let made = service(&scratch, &format!("round{round}"), "exec sleep 1000");
+        made.up();
+    }
+    let errors = svscan.errors();
+    let mut lines: Vec<&str> = errors.lines().collect();
+    lines.sort_unstable();
+    let same = if errors.contains("a is the same") {
+        "a is the same directory as same"
+    } else {
+        "same is the same directory as a"
+    };
+    let log = if errors.contains("same/log") { "same/log" } else { "a/log" };
+    let mut expected = vec![
+        format!("svscan: warning: {same}"),
+        "svscan: warning: b: after b: goes in a circle".into(),
+        "svscan: warning: b: after nobody: no such service".into(),
+        "svscan: warning: unable to stat dangling: file does not exist".into(),
+        "svscan: warning: unable to stat loop: symbolic link loop".into(),
+        format!("svscan: warning: unable to supervise {log}: not a directory"),
+        "svscan: warning: unable to supervise file: not a directory".into(),
+    ];
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn entries_that_come_and_go_leave_nothing_behind() {
+    let scratch = Scratch::new();
+    let svscan = svscan(&scratch);
+    let directory = scratch.path().join(SCANNED);
+    service(&scratch, "../elsewhere", "exec sleep 1000").down();
+    for round in 0..300 {
+        let link = directory.join(format!("entry{}", round % 7));
+        symlink("../elsewhere", &link).expect("make a link");
+        fs::remove_file(&link).expect("remove a link");
+    }
+    service(&scratch, "last", "exec sleep 1000").up();
+    let words = svscan.errors();
+    assert!(words.lines().all(|line| line.contains("same directory") || line.contains("entry")), "{words}");
+}
+
+#[test]
+fn a_directory_that_takes_anothers_name_is_started_when_that_one_is_down() {
+    let scratch = Scratch::new();
+    let old = service(&scratch, "a", "exec sleep 1000");
+    let svscan = svscan(&scratch);
+    let pid = old.up();
+    service(&scratch, "../new", "exec sleep 1000");
+    let directory = scratch.path().join(SCANNED);
+    fs::rename(directory.join("a"), scratch.path().join("old")).expect("move the old one away");
+    fs::rename(scratch.path().join("new"), directory.join("a")).expect("move the new one in");
+    let next = old.another(pid);
+    assert!(!is_alive(pid) && is_alive(next));
+    wait_until("it is said", || svscan.errors().contains("a is another directory now"));
+}
+
+#[test]
+fn a_removed_service_is_stopped_where_that_is_wanted_and_only_there() {
+    for wanted in [true, false] {
+        let scratch = Scratch::new();
+        let a = logged(&scratch, "a", COUNT);
+        service(&scratch, "b", "exec sleep 1000");
+        if wanted {
+            scratch.file(format!("{SCANNED}/.svscan/on-remove"), "stop\n");
+        }
+        let _svscan = svscan(&scratch);
+        let pid = a.up();
+        a.lines("log/lines", 3);
+        let directory = scratch.path().join(SCANNED);
+        fs::rename(directory.join("a"), scratch.path().join("away")).expect("move it away");
+        // Whatever follows from the removal is done before this.
+        fs::rename(directory.join("b"), directory.join("c")).expect("rename another");
+        let away = scratch.path().join("away");
+        if wanted {
+            wait_until("both supervises have ended", || {
+                processes_in(&away).is_empty()
+                    && fs::read_to_string(away.join("log/lines")).is_ok_and(|lines| lines.ends_with("end\n"))
+            });
+        } else {
+            service(&scratch, "d", "exec sleep 1000").up();
+            assert!(is_alive(pid));
+        }
+    }
+}
+
+#[test]
+fn descriptors_running_out_is_one_warning_a_service_and_what_runs_runs_on() {
+    let scratch = Scratch::new();
+    for number in 0..12 {
+        logged(&scratch, &format!("s{number}"), "exec sleep 1000");
+    }
+    let limited = format!("ulimit -n 30; exec svscan {SCANNED}");
+    let mut svscan = Daemon::start(scratch.command("/bin/sh").args(["-c", &limited]), &scratch);
+    wait_until("it runs out of descriptors", || svscan.errors().contains("process cannot open more files"));
+    let refused = || svscan.errors().matches("unable to create pipe for ").count();
+    let running = || (0..12).filter(|number| directory(&scratch, *number).join("supervise/ok").exists()).count();
+    wait_until("each runs or is complained of", || refused() + running() == 12);
+    assert!(running() > 0);
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0);
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+fn directory(scratch: &Scratch, number: usize) -> std::path::PathBuf {
+    scratch.path().join(format!("{SCANNED}/s{number}"))
+}
+
+#[test]
+fn an_upgrade_replaces_the_program_and_no_service_notices() {
+    let scratch = Scratch::new();
+    let (a, b) = (logged(&scratch, "a", COUNT), logged(&scratch, "b", "echo kept; exec sleep 1000"));
+    scratch.file(format!("{SCANNED}/b/log/down"), "");
+    let mut svscan = svscan(&scratch);
+    let (pids, supervise) = ([a.up(), b.up()], supervise_of(&a));
+    a.lines("log/lines", 10);
+    let program = || fs::read(format!("/proc/{}/environ", svscan.pid())).unwrap_or_default();
+    assert!(!program().windows(7).any(|part| part == b"SVSCAN_"));
+    for _ in 0..3 {
+        svscan.signal(Signal::SIGUSR2);
+        wait_until("svscan is executed anew", || program().windows(7).any(|part| part == b"SVSCAN_"));
+    }
+    terminate(supervise, Signal::SIGKILL);
+    wait_until("a has a new supervise", || a.is_supervised() && supervise_of(&a) != supervise);
+    assert_eq!((pids, parent_of(supervise_of(&a))), ([a.up(), b.up()], Some(svscan.pid())));
+    assert!(tests::environment(supervise_of(&a)).iter().all(|entry| !entry.starts_with("SVSCAN_")));
+    let c = service(&scratch, "c", "exec sleep 1000");
+    let status = format!("/proc/{}/status", c.up());
+    wait_until("a new service has no signals blocked", || {
+        fs::read_to_string(&status)
+            .is_ok_and(|text| text.contains("sleep") && text.contains("SigBlk:\t0000000000000000"))
+    });
+    scratch.outcome_of(scratch.command("svc").args(["-u", &format!("{}/log", b.name())]));
+    assert_eq!(b.lines("log/lines", 1), ["kept"]);
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    let lines = a.lines("log/lines", 10);
+    let expected = (0..lines.len() - 1).map(|number| number.to_string()).chain(["end".into()]);
+    assert_eq!(lines, expected.collect::<Vec<_>>(), "every line, once");
+    assert!(!svscan.errors().contains("unable"), "{}", svscan.errors());
+}
+
+/// A svscan is killed while a supervise that it started has the service's lock and does not listen yet: the next one
+/// starts another in vain, and a logger.
+#[test]
+fn a_supervise_that_was_starting_when_its_svscan_was_killed_keeps_its_logger() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let web = logged(&scratch, "web", COUNT);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = scratch.command("strace");
+    command.args(["-qq", "-o", "/dev/null", "-e", "inject=flock:delay_exit=300000:when=1"]);
+    command.arg(tests::programs().join("supervise")).arg("web").current_dir(scratch.path().join(SCANNED));
+    let mut starting = Daemon::start(command.stdout(writer), &scratch);
+    drop(command);
+    wait_until("it has the lock", || web.path("supervise/lock").exists());
+    let mut svscan = svscan(&scratch);
+    let lines = web.lines("log/lines", 20);
+    drop(reader);
+    assert_eq!(lines[..20], (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert_eq!(starting.wait(), 0);
+    assert!(web.says("log/lines").ends_with("end\n"));
+}
+
+/// Told to end with its service at that moment, its supervise would end, and what is in the pipe be lost.
+#[test]
+fn a_logger_that_waits_to_be_started_again_reads_what_is_left_before_the_stop() {
+    let scratch = Scratch::new();
+    let web = logged(&scratch, "web", COUNT);
+    let mut svscan = svscan(&scratch);
+    web.lines("log/lines", 5);
+    terminate(Service::at(&scratch, "services/web/log").status().pid, Signal::SIGKILL);
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert!(web.says("log/lines").ends_with("end\n"), "{}", web.says("log/lines"));
+}

@@ -1,0 +1,66 @@
+//! svscan's limit on starts at a time.
+
+use crate::svscan::{SCANNED, service, svscan};
+use nix::sys::signal::Signal;
+use std::fs;
+use tests::{Scratch, wait_until};
+
+/// Its value in this scan directory.
+fn limit(scratch: &Scratch, text: &str) {
+    scratch.file(format!("{SCANNED}/.svscan/starts-at-a-time"), text);
+}
+
+#[test]
+fn no_more_services_start_at_a_time_than_are_wanted() {
+    let scratch = Scratch::new();
+    limit(&scratch, "2\n");
+    let run = "echo begins >>../../story; sleep 0.05; echo ready >>../../story; echo >&3; exec sleep 1000";
+    for number in 0..7 {
+        service(&scratch, &format!("s{number}"), run).file("notification-fd", "3\n");
+    }
+    // These will not be ready for now, and do not keep the others from starting.
+    for number in 0..3 {
+        service(&scratch, &format!("down{number}"), run).down();
+        service(&scratch, &format!("fails{number}"), "exit 1").file("notification-fd", "3\n");
+    }
+    let svscan = svscan(&scratch);
+    let story = || fs::read_to_string(scratch.path().join("story")).unwrap_or_default();
+    wait_until("all are ready", || story().matches("ready\n").count() == 7);
+    let (mut at_a_time, mut most) = (0, 0);
+    for line in story().lines() {
+        at_a_time = if line == "begins" { at_a_time + 1 } else { at_a_time - 1 };
+        most = most.max(at_a_time);
+    }
+    assert_eq!((most, svscan.errors().as_str()), (2, ""));
+}
+
+#[test]
+fn a_limit_that_makes_no_sense_is_none_and_is_said_once() {
+    let scratch = Scratch::new();
+    limit(&scratch, "few\n");
+    let svscan = svscan(&scratch);
+    for number in 0..3 {
+        service(&scratch, &format!("s{number}"), "exec sleep 1000").up();
+        svscan.signal(Signal::SIGHUP);
+    }
+    let words = "svscan: warning: unable to read .svscan/starts-at-a-time: invalid argument\n";
+    wait_until("it is said", || !svscan.errors().is_empty());
+    assert_eq!(svscan.errors(), words);
+}
+
+/// A supervise that an earlier svscan started runs already, and takes no place for long.
+#[test]
+fn what_runs_already_is_no_start() {
+    let scratch = Scratch::new();
+    for number in 0..5 {
+        service(&scratch, &format!("s{number}"), "exec sleep 1000");
+    }
+    let first = svscan(&scratch);
+    for number in 0..5 {
+        tests::Service::at(&scratch, &format!("{SCANNED}/s{number}")).up();
+    }
+    first.kill();
+    limit(&scratch, "1\n");
+    let _second = svscan(&scratch);
+    service(&scratch, "new", "exec sleep 1000").up();
+}

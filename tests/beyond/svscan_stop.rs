@@ -1,0 +1,218 @@
+//! svscan's orderly stop, essential services, and its duties as the first process.
+
+use crate::svscan::{COUNT, SCANNED, service, svscan};
+use nix::sys::signal::Signal;
+use std::fs;
+use tests::{Scratch, is_alive, wait_until};
+
+/// Says when it starts and ends, in a file that all share.
+fn telling(name: &str, last_words: &str) -> String {
+    let end = format!("{last_words} echo {name} ends >>../story; exit");
+    format!("trap '{end}' TERM; echo {name} starts >>../story; while :; do sleep 0.005; done")
+}
+
+fn story(scratch: &Scratch) -> Vec<String> {
+    let story = fs::read_to_string(scratch.path().join(SCANNED).join("story")).unwrap_or_default();
+    story.lines().map(str::to_string).collect()
+}
+
+#[test]
+fn services_start_when_those_they_come_after_are_ready_and_stop_before_them() {
+    let scratch = Scratch::new();
+    // The first in the directory's order is the last in time, whatever that order is.
+    let ready = format!("sleep 0.1; echo base ready >>../story; echo >&3; {}", telling("base", "sleep 0.1;"));
+    let base = service(&scratch, "base", &ready).file("notification-fd", "3\n");
+    service(&scratch, "a", &telling("a", "")).file("after", "z\n");
+    let z = service(&scratch, "z", &telling("z", "sleep 0.1;")).file("after", "base\n");
+    let mut svscan = svscan(&scratch);
+    wait_until("all run", || story(&scratch).contains(&"a starts".to_string()));
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0);
+    let expected = ["base ready", "base starts", "z starts", "a starts", "a ends", "z ends", "base ends"];
+    assert_eq!(story(&scratch), expected);
+    assert!(!base.is_supervised() && !z.is_supervised());
+}
+
+/// The case to serve: a machine is being terminated. A web server writes a log; a shipper like filebeat reads the
+/// file, sends it away slowly, and knows from a registry what has arrived; told to end, it ends at once. So its `run`
+/// tells it only when the registry has not moved for a while. What takes the lines has to outlive it.
+#[test]
+fn a_shipper_stops_when_it_has_sent_everything() {
+    let scratch = Scratch::new();
+    scratch.dir(SCANNED);
+    scratch.file("access.log", "");
+    tests::fifo(&scratch.path().join("wire")).expect("make a FIFO");
+    let beat = "sent=0; while :; do
+            line=$(sed -n $((sent+1))p access.log)
+            [ -n \"$line\" ] || { sleep 0.01; continue; }
+            echo \"$line\"; sent=$((sent+1)); sleep 0.002
+        done >wire";
+    scratch.script("beat", &format!("#!/bin/sh\n{beat}\n"));
+    let collector = "exec 4<>../../wire; trap 'echo collector ends >>story; exit' TERM
+        cd ../..; got=0; while read -r line <&4; do
+            echo $line >>sent; got=$((got+1)); echo $got >registry.new; mv registry.new registry
+        done";
+    let collector = service(&scratch, "collector", collector);
+    let ship = "cd ../..; ./beat & beat=$!
+        drain() {
+            quiet=0; seen=
+            while [ $quiet -lt 100 ]; do
+                sleep 0.01; now=$(cat registry)
+                if [ \"$now\" = \"$seen\" ]; then quiet=$((quiet+1)); else quiet=0 seen=$now; fi
+            done
+            kill $beat; wait $beat; echo shipper ends >>story; exit
+        }
+        trap drain TERM; wait";
+    let shipper = service(&scratch, "shipper", ship).file("after", "collector\n").file("timeout-kill", "1h\n");
+    let web = "trap 'echo last >>../../access.log; echo web ends >>../../story; exit' TERM
+        i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); done >>../../access.log
+        while :; do sleep 0.005; done";
+    let web = service(&scratch, "web", web).file("after", "shipper\n");
+    let mut svscan = svscan(&scratch);
+    let read = |name: &str| fs::read_to_string(scratch.path().join(name)).unwrap_or_default();
+    wait_until("it ships, and the web server has work done", || {
+        !read("registry").is_empty() && read("access.log").contains("line 299\n")
+    });
+    let (shipper, collector) = (shipper.up(), collector.up());
+    svscan.signal(Signal::SIGTERM);
+    web.wait_down();
+    // It has just begun, and is neither killed nor hurried by being told twice.
+    assert!(is_alive(shipper) && is_alive(collector));
+    svscan.signal(Signal::SIGTERM);
+    wait_until("it is said who is waited for", || svscan.errors().contains("web is down, waiting for "));
+    assert_eq!(svscan.wait(), 0);
+    assert!(read("access.log").ends_with("last\n"));
+    assert_eq!(read("sent"), read("access.log"));
+    assert_eq!(read("story"), "web ends\nshipper ends\ncollector ends\n");
+    let said = svscan.errors();
+    for words in ["stopping web\n", "stopping shipper (killed in 1h)\n", "shipper is down, waiting for collector\n"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+/// A service that takes its time, one that has to wait for it, and one that is done: all that is said.
+#[test]
+fn it_is_said_what_is_waited_for_and_how_long_it_has() {
+    let scratch = Scratch::new();
+    let patient = "trap 'until [ -e go ]; do sleep 0.01; done; exit' TERM; echo >ready; while :; do sleep 0.01; done";
+    let slow = service(&scratch, "slow", patient).file("timeout-kill", "2h\n");
+    let quick = service(&scratch, "quick", "exec sleep 1000");
+    let last = service(&scratch, "last", "exec sleep 1000");
+    let slow = slow.file("after", "last\n");
+    let mut svscan = svscan(&scratch);
+    slow.lines("ready", 1);
+    quick.up();
+    last.up();
+    // So that the one is told before the other is down.
+    quick.svc("-d");
+    quick.wait_down();
+    slow.svc("-d");
+    wait_until("it has a time", || !slow.state("kill-at").is_empty());
+    svscan.signal(Signal::SIGTERM);
+    wait_until("it is said", || svscan.errors().contains("quick is down"));
+    let said = svscan.errors();
+    let line = said.lines().find(|line| line.contains("quick is down")).expect("the line");
+    let expected = ["slow (killed in 1h 59m ", "slow (killed in 2h)"];
+    assert!(expected.iter().any(|words| line.contains(words)) && line.ends_with(", last"), "{line}");
+    scratch.file(format!("{SCANNED}/slow/go"), "");
+    assert_eq!(svscan.wait(), 0);
+    assert!(svscan.errors().contains("svscan: slow is down, waiting for last\n"), "{}", svscan.errors());
+}
+
+#[test]
+fn a_logger_ends_after_its_services_last_line() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", COUNT);
+    scratch.dir(format!("{SCANNED}/a/log"));
+    // A slow one, which must not be told to end before it has read all.
+    scratch.script(
+        format!("{SCANNED}/a/log/run"),
+        "#!/bin/sh\nwhile read line; do echo $line >>lines; sleep 0.004; done\n",
+    );
+    let mut svscan = svscan(&scratch);
+    a.lines("log/lines", 30);
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0);
+    let lines = a.says("log/lines");
+    let numbers = lines.lines().count() - 1;
+    let expected: String = (0..numbers).map(|number| format!("{number}\n")).collect();
+    assert_eq!(lines, expected + "end\n");
+}
+
+#[test]
+fn a_second_interrupt_kills_what_does_not_stop() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "trap '' TERM; echo >ready; while :; do sleep 0.01; done");
+    let mut svscan = svscan(&scratch);
+    a.lines("ready", 1);
+    svscan.signal(Signal::SIGINT);
+    a.wait_for("is told to stop", |status| status.want == b'd');
+    let pid = a.up();
+    svscan.signal(Signal::SIGTERM);
+    svscan.signal(Signal::SIGINT);
+    assert_eq!(svscan.wait(), 0);
+    assert!(!is_alive(pid));
+}
+
+#[test]
+fn a_supervise_killed_while_everything_stops_is_no_way_out() {
+    let scratch = Scratch::new();
+    let a = service(
+        &scratch,
+        "a",
+        "trap 'while [ ! -e go ]; do sleep 0.01; done; exit' TERM; echo >ready; while :; do sleep 0.01; done",
+    );
+    let mut svscan = svscan(&scratch);
+    a.lines("ready", 1);
+    let pid = a.up();
+    svscan.signal(Signal::SIGTERM);
+    a.wait_for("is told to stop", |status| status.want == b'd');
+    let supervise = a.state("supervise")[0].split(' ').next().and_then(|pid| pid.parse().ok()).expect("a pid");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervise), Signal::SIGKILL).expect("kill it");
+    wait_until("there is another", || {
+        a.state("supervise")[0].split(' ').next() != Some(supervise.to_string().as_str())
+    });
+    assert!(is_alive(pid));
+    scratch.file(format!("{SCANNED}/a/go"), "");
+    assert_eq!(svscan.wait(), 0);
+    assert!(!is_alive(pid));
+}
+
+#[test]
+fn everything_stops_with_an_essential_service_and_its_code_is_svscans() {
+    for (end, code) in [("exit 100", 100), ("kill -9 $$", 137)] {
+        let scratch = Scratch::new();
+        let other = service(&scratch, "other", &telling("other", ""));
+        let run = format!("until [ -e ../story ]; do sleep 0.01; done; {end}");
+        // Killed, it would be restarted, were it not for this.
+        service(&scratch, "main", &run)
+            .file("essential", "")
+            .file("max-death-tally", "1")
+            .file("restart-limit", "1 in 1m");
+        let mut svscan = svscan(&scratch);
+        assert_eq!(svscan.wait(), code, "{end}: {}", svscan.errors());
+        assert_eq!(story(&scratch).last().map(String::as_str), Some("other ends"));
+        assert!(!other.is_supervised());
+    }
+}
+
+#[test]
+fn scripts_take_the_place_of_what_signals_mean_and_of_the_end() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    let directory = format!("{SCANNED}/.svscan");
+    scratch.script(format!("{directory}/SIGTERM"), "#!/bin/sh\necho $0 $1 >>.svscan/said\n");
+    scratch.script(format!("{directory}/SIGUSR1"), "#!/bin/sh\necho $1 >>.svscan/said\n");
+    scratch.script(format!("{directory}/finish"), "#!/bin/sh\necho finish $1 >>.svscan/said; exit 7\n");
+    let said = || fs::read_to_string(scratch.path().join(&directory).join("said")).unwrap_or_default();
+    let mut svscan = svscan(&scratch);
+    let pid = a.up();
+    svscan.signal(Signal::SIGTERM);
+    wait_until("the script has run", || said() == ".svscan/SIGTERM SIGTERM\n");
+    svscan.signal(Signal::SIGUSR1);
+    wait_until("the other has run", || said().ends_with("SIGUSR1\n"));
+    assert!(is_alive(pid) && !svscan.has_ended());
+    svscan.signal(Signal::SIGINT);
+    assert_eq!(svscan.wait(), 7);
+    assert!(said().ends_with("finish 0\n"));
+}

@@ -1,0 +1,204 @@
+//! svstat's long form and its JSON.
+
+use nix::libc::O_NONBLOCK;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use tests::{Scratch, Service, fifo, has, others, prints, wait_until};
+
+/// What a line of the long form says; empty if there is none.
+fn said(scratch: &Scratch, name: &str) -> String {
+    let text = scratch.run("svstat -l web").stdout;
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(name)).unwrap_or_default();
+    line.trim_start().to_string()
+}
+
+/// A value of the JSON document, as Python prints it.
+fn value(scratch: &Scratch, path: &str) -> String {
+    let program = format!(
+        "import json, subprocess; d = json.loads(subprocess.check_output(['svstat', '-j', 'web'])); print(d{path})"
+    );
+    let outcome = scratch.outcome_of(scratch.command("python3").args(["-c", &program]));
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+    outcome.stdout.trim_end().to_string()
+}
+
+fn has_date(words: &str) -> bool {
+    words.chars().filter(|c| *c == '-').count() >= 2 && words.chars().filter(|c| *c == ':').count() >= 2
+}
+
+#[test]
+fn the_first_line_is_the_short_one_and_the_others_say_more() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "exec sleep 1000").file("restart-delay", "1");
+    let supervise = service.supervise();
+    assert_eq!(scratch.run("svc -k -W restarted web"), prints(""));
+    wait_until("it is ready", || !service.state("ready").is_empty());
+    let text = scratch.run("svstat -l web").stdout;
+    assert!(text.starts_with(&format!("web: up (pid {}) ", service.status().pid)), "{text}");
+    for (name, expected) in [("phase", "running"), ("want", "up"), ("starts", "2")] {
+        assert_eq!(said(&scratch, name), expected, "{text}");
+    }
+    assert_eq!(said(&scratch, "supervise"), format!("pid {}", supervise.pid()));
+    for name in ["since", "ready"] {
+        let words = said(&scratch, name);
+        assert!(has_date(&words) && words.contains(", for "), "{words}");
+    }
+    let exit = said(&scratch, "last exit");
+    assert!(exit.starts_with("killed by SIGKILL, ") && has_date(&exit) && exit.contains(", after "), "{exit}");
+    assert_eq!(scratch.run("svstat --long web").code, 0);
+    // The short one is as ever.
+    assert_eq!(scratch.run("svstat web").stdout.lines().count(), 1);
+}
+
+#[test]
+fn every_kind_of_end_has_its_words() {
+    let scratch = Scratch::new();
+    let run = "case $(cat how) in code) exit 7;; term) kill -TERM $$;; esac; ulimit -c 0; kill -SEGV $$";
+    let service = Service::new(&scratch, "web", run).file("how", "code").file("restart-delay", "1h").down();
+    let _supervise = service.supervise();
+    for (how, expected) in [("code", "exited 7, "), ("term", "killed by SIGTERM, "), ("segv", "killed by SIGSEGV")] {
+        scratch.file("web/how", how);
+        assert_eq!(scratch.run("svc -o -W finished web"), prints(""));
+        assert!(said(&scratch, "last exit").starts_with(expected), "{}", said(&scratch, "last exit"));
+    }
+    assert_eq!(scratch.run("svstat -l web").stdout.matches("before it").count(), 2);
+}
+
+#[test]
+fn what_waits_tells_until_when() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "exit 1").file("restart-delay", "1h");
+    let _supervise = service.supervise();
+    wait_until("it waits", || !service.state("next-start").is_empty());
+    let next = said(&scratch, "next start");
+    assert!(has_date(&next) && (next.ends_with(", in 1h") || next.contains(", in 59m ")), "{next}");
+    assert!(scratch.run("svstat -l web").stdout.starts_with("web: down "));
+    assert_eq!(said(&scratch, "ready"), "");
+    service.svc("-d");
+    service.wait_for("is wanted down", |status| status.want == b'd');
+    assert_eq!((said(&scratch, "next start").as_str(), said(&scratch, "want").as_str()), ("", "down"));
+}
+
+#[test]
+fn what_is_told_is_told() {
+    let scratch = Scratch::new();
+    let run = "trap '' TERM; echo >started; while :; do sleep 0.01; done";
+    let service = Service::new(&scratch, "web", run);
+    let _supervise = service.supervise();
+    service.lines("started", 1);
+    service.svc("-p");
+    wait_until("it is paused", || said(&scratch, "want") == "up, paused");
+    service.svc("-dx");
+    wait_until("it is to end", || said(&scratch, "want") == "down, told to end, supervise to exit");
+    assert_eq!(said(&scratch, "phase"), "stopping");
+}
+
+#[test]
+fn a_logger_is_told_of_too() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "exec sleep 1000").script("log", "exec cat >/dev/null");
+    let _supervise = service.supervise();
+    service.up();
+    wait_until("the logger is ready", || !service.state("log-ready").is_empty());
+    assert!(said(&scratch, "log:").starts_with("up (pid "), "{}", said(&scratch, "log:"));
+    if has("python3") {
+        assert_eq!(value(&scratch, "['log']['phase']"), "running");
+        assert_eq!(value(&scratch, "['log']['pid']"), service.state("log-pid")[0]);
+    }
+}
+
+#[test]
+fn json_is_a_document_a_line() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "exec sleep 1000").file("restart-delay", "1");
+    let supervise = service.supervise();
+    assert_eq!(scratch.run("svc -t -W restarted web"), prints(""));
+    wait_until("it is ready", || !service.state("ready").is_empty());
+    let pid = service.status().pid.to_string();
+    for (path, expected) in [
+        ("['service']", "web"),
+        ("['service_bytes']", "None"),
+        ("['error']", "None"),
+        ("['up']", "True"),
+        ("['pid']", pid.as_str()),
+        ("['want']", "up"),
+        ("['normally']", "up"),
+        ("['phase']", "running"),
+        ("['program']", "run"),
+        ("['ready']", "True"),
+        ("['ready_seconds'] >= 0", "True"),
+        ("['since'] > 1.7e9", "True"),
+        ("['starts']", "2"),
+        ("['supervise_pid']", &supervise.pid().to_string()),
+        ("['deaths'][-1]['signal']", "15"),
+        ("['deaths'][-1]['text']", "killed by SIGTERM"),
+        ("['log']", "None"),
+    ] {
+        assert_eq!(value(&scratch, path), expected, "{path}");
+    }
+    let many = scratch.run("svstat -j web missing web").stdout;
+    assert_eq!(many.lines().filter(|line| line.starts_with('{') && line.ends_with('}')).count(), 3);
+    assert!(
+        many.contains(r#""service":"missing","service_bytes":null,"error":"unable to chdir: file does not exist""#)
+    );
+}
+
+#[test]
+fn a_name_that_is_not_text_survives() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let name = Path::new(std::ffi::OsStr::from_bytes(b"w\xffb\n\""));
+    fs::create_dir(scratch.path().join(name)).unwrap();
+    let program = "import json, subprocess; name = b'w\\xffb\\n\"'; \
+                   d = json.loads(subprocess.check_output(['svstat', '--json', name])); \
+                   print(bytes(d['service_bytes']) == name, d['service'] == name.decode(errors='replace'))";
+    let outcome = scratch.outcome_of(scratch.command("python3").args(["-c", program]));
+    assert_eq!(outcome, prints("True True\n"));
+}
+
+#[test]
+fn without_a_state_it_says_so() {
+    let Some(others) = others() else { return };
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "exec sleep 1000");
+    let supervise = scratch.command(others.join("supervise").to_str().unwrap()).arg("web").spawn().unwrap();
+    let _supervise = tests::Running(supervise);
+    let pid = service.up();
+    let check = || {
+        let text = scratch.run("svstat -l web").stdout;
+        assert!(text.starts_with(&format!("web: up (pid {pid}) ")), "{text}");
+        assert_eq!((said(&scratch, "want"), said(&scratch, "beyond")), ("up".into(), "nothing is told".into()));
+    };
+    check();
+    // One that a supervise of ours left long ago is not about this one.
+    for state in ["starts 7\nphase failed\n".to_string(), "x".repeat(5000), "\0".repeat(3 << 20)] {
+        scratch.file("web/supervise/state", &state);
+        check();
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_as_in_the_short_form() {
+    let scratch = Scratch::new();
+    scratch.dir("empty");
+    scratch.dir("short/supervise");
+    scratch.file("short/supervise/status", "short");
+    let ok = scratch.path().join("short/supervise/ok");
+    fifo(&ok).unwrap();
+    let _reader = File::options().read(true).custom_flags(O_NONBLOCK).open(ok).unwrap();
+    let plain = scratch.run("svstat missing empty short");
+    assert_eq!(scratch.run("svstat -l missing empty short"), plain);
+    assert_eq!(plain.stdout.lines().count(), 3);
+    // Behind the first service, or glued, they are names, as in the original.
+    let name = "unable to chdir: file does not exist\n";
+    assert_eq!(scratch.run("svstat missing -l"), prints(&format!("missing: {name}-l: {name}")));
+    assert_eq!(scratch.run("svstat -lj --"), prints(&format!("-lj: {name}--: {name}")));
+    assert_eq!(scratch.run("svstat -l"), prints(""));
+}

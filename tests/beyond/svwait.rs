@@ -1,0 +1,323 @@
+//! svwait and svup: waiting for services, and asking whether they are up.
+
+use nix::libc::O_NONBLOCK;
+use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
+use tests::{Daemon, Scratch, Service, fails, fifo, has, is_root, others, prints, state_of, wait_until};
+
+/// A program in the background that waits for so many services: it has looked at them, and sleeps.
+pub fn waiting(scratch: &Scratch, line: &str, services: usize) -> Daemon {
+    let mut words = line.split(' ');
+    let daemon = Daemon::start(scratch.command(words.next().unwrap()).args(words), scratch);
+    wait_until("it waits", || state_of(daemon.pid()) == Some('S') && watches(daemon.pid()) >= services);
+    daemon
+}
+
+/// How many watches of inotify it has.
+fn watches(pid: i32) -> usize {
+    let files = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    let texts = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+    texts.map(|text| text.matches("inotify wd:").count()).sum()
+}
+
+fn sleeper<'a>(scratch: &'a Scratch, name: &str) -> Service<'a> {
+    Service::new(scratch, name, "exec sleep 1000")
+}
+
+#[test]
+fn what_is_so_already_is_not_waited_for() {
+    let scratch = Scratch::new();
+    let service = sleeper(&scratch, "web").down();
+    let _supervise = service.supervise();
+    for line in ["svwait down web", "svwait finished web", "svwait -T 0 down web"] {
+        assert_eq!(scratch.run(line), prints(""), "{line}");
+    }
+    service.svc("-u");
+    for line in ["svwait ready web", "svwait up web", "svwait -T 0 up web"] {
+        assert_eq!(scratch.run(line), prints(""), "{line}");
+    }
+}
+
+#[test]
+fn what_becomes_so_wakes_it() {
+    let scratch = Scratch::new();
+    let service = sleeper(&scratch, "web").down();
+    let _supervise = service.supervise();
+    for (goal, command) in
+        [("up", "-u"), ("restarted", "-k"), ("down", "-d"), ("ready", "-o"), ("finished", "-t"), ("restarted", "-u")]
+    {
+        let mut wait = waiting(&scratch, &format!("svwait {goal} web"), 1);
+        assert!(!wait.has_ended(), "{goal}");
+        service.svc(command);
+        assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""), "{goal}");
+    }
+}
+
+#[test]
+fn the_time_may_be_over_before() {
+    let scratch = Scratch::new();
+    let (up, down) = (sleeper(&scratch, "up"), sleeper(&scratch, "down").down());
+    let _supervises = (up.supervise(), down.supervise());
+    up.up();
+    let late = |what: &str| fails(99, &format!("svwait: warning: {what}: timed out\n"));
+    assert_eq!(scratch.run("svwait -T 30 up down"), late("down is not up"));
+    assert_eq!(scratch.run("svwait --timeout=30ms ready up down"), late("down is not ready"));
+    assert_eq!(scratch.run("svwait -T0 restarted up"), late("up is not restarted"));
+    let both = "svwait: warning: up is not down: timed out\nsvwait: warning: up is not down: timed out\n";
+    assert_eq!(scratch.run("svwait --any -T 30 down up up"), fails(99, both));
+}
+
+#[test]
+fn all_of_ten_or_any_of_them() {
+    let scratch = Scratch::new();
+    let names: Vec<String> = (0..10).map(|number| format!("s{number}")).collect();
+    let services: Vec<Service> = names.iter().map(|name| sleeper(&scratch, name).down()).collect();
+    let _supervises: Vec<Daemon> = services.iter().map(Service::supervise).collect();
+    let line = |options: &str| format!("svwait {options} {}", names.join(" "));
+    let (mut all, mut any) = (waiting(&scratch, &line("-a up"), 10), waiting(&scratch, &line("-o up"), 10));
+    let mut of_any_two = waiting(&scratch, "svwait -o ready s7 s8", 2);
+    services[3].svc("-u");
+    assert_eq!(any.wait(), 0);
+    for service in services.iter().filter(|service| !["s3", "s7"].contains(&service.name())) {
+        assert!(!all.has_ended());
+        service.svc("-u");
+    }
+    assert_eq!(of_any_two.wait(), 0);
+    assert!(!all.has_ended());
+    services[7].svc("-u");
+    assert_eq!((all.wait(), all.errors().as_str()), (0, ""));
+}
+
+#[test]
+fn what_fails_fails_at_once() {
+    let scratch = Scratch::new();
+    let bad = Service::new(&scratch, "bad", "exit 100").down();
+    let good = sleeper(&scratch, "good").down();
+    let _supervises = (bad.supervise(), good.supervise());
+    let mut waits = ["svwait -a ready good bad", "svwait -o up bad good", "svwait -o restarted bad"]
+        .map(|line| waiting(&scratch, line, 1));
+    bad.svc("-u");
+    bad.wait_for("has failed", |status| status.phase == Some(5));
+    let said = "svwait: warning: bad is not ready: failed: exited 100\n";
+    let [all, any, alone] = &mut waits;
+    assert_eq!((all.wait(), all.errors().as_str()), (1, said));
+    // It was up for a moment, and may have been seen then.
+    assert!(matches!(alone.wait(), 0 | 1));
+    good.svc("-u");
+    assert_eq!(any.wait(), 0);
+    // What has failed before will not come up by itself.
+    let failed = "svwait: warning: bad is not up: failed: exited 100\n";
+    assert_eq!(scratch.run("svwait up bad"), fails(1, failed));
+    assert_eq!(scratch.run("svwait finished bad"), prints(""));
+}
+
+#[test]
+fn what_ends_and_is_not_started_again_will_not_be_ready() {
+    let scratch = Scratch::new();
+    let run = "while [ ! -e go ]; do sleep 0.01; done; exit 3";
+    let service = Service::new(&scratch, "job", run).file("notification-fd", "3").down();
+    let _supervise = service.supervise();
+    let mut wait = waiting(&scratch, "svwait ready job", 1);
+    service.svc("-o");
+    service.up();
+    scratch.file("job/go", "");
+    assert_eq!((wait.wait(), wait.errors().as_str()), (1, "svwait: warning: job is not ready: ended: exited 3\n"));
+}
+
+#[test]
+fn a_supervise_that_comes_later_is_waited_for() {
+    let scratch = Scratch::new();
+    let service = sleeper(&scratch, "web");
+    // Nothing of it is there yet.
+    let mut wait = waiting(&scratch, "svwait ready web", 1);
+    let supervise = service.supervise();
+    assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""));
+    // All of it is there, but nobody in charge.
+    supervise.kill();
+    let mut wait = waiting(&scratch, "svwait ready web", 1);
+    let _supervise = service.supervise();
+    assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""));
+}
+
+#[test]
+fn a_killed_supervise_may_be_replaced_meanwhile() {
+    let scratch = Scratch::new();
+    let service = sleeper(&scratch, "web");
+    let supervise = service.supervise();
+    service.up();
+    let mut wait = waiting(&scratch, "svwait restarted web", 1);
+    supervise.kill();
+    let _supervise = service.supervise();
+    // The process is the same: that is no restart.
+    assert!(!wait.has_ended());
+    service.svc("-t");
+    assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""));
+}
+
+#[test]
+fn a_supervise_gone_for_good_ends_the_wait() {
+    let scratch = Scratch::new();
+    let (killed, left) = (sleeper(&scratch, "killed"), sleeper(&scratch, "left"));
+    let (supervise, _left) = (killed.supervise(), left.supervise());
+    killed.up();
+    left.up();
+    let nobody = |what: &str| format!("svwait: warning: {what}: supervise not running\n");
+    let mut waits = [waiting(&scratch, "svwait down killed", 1), waiting(&scratch, "svwait -o down killed", 1)];
+    let mut told = waiting(&scratch, "svwait restarted left", 1);
+    supervise.kill();
+    left.svc("-dx");
+    assert!(told.wait() == 1);
+    assert!(["supervise not running\n", "ended: killed by SIGTERM\n"].iter().any(|end| told.errors().ends_with(end)));
+    assert_eq!(waits.each_mut().map(Daemon::wait), [1, 1]);
+    assert_eq!(waits.map(|wait| wait.errors()), [nobody("killed is not down"), nobody("killed is not down")]);
+    // What went as told is down.
+    assert_eq!(scratch.run("svwait finished left"), prints(""));
+    let nobody = nobody("left is not up");
+    assert_eq!(scratch.run("svwait up left"), fails(1, &nobody));
+}
+
+#[test]
+fn any_state_is_read_as_far_as_it_makes_sense() {
+    let scratch = Scratch::new();
+    let service = sleeper(&scratch, "web").down();
+    let _supervise = service.supervise();
+    let state = service.path("supervise/state");
+    let huge = format!("{}\n", "death @ @ exit 0\n".repeat(1 << 17));
+    for garbage in ["", "\0\u{ff}\n\n \n", "starts 99999999999999999999\nphase failed\n", huge.as_str()] {
+        fs::write(&state, garbage).unwrap();
+        // By what the status says.
+        assert_eq!(scratch.run("svwait -T 0 finished web"), prints(""));
+        assert_eq!(scratch.run("svwait -T 0 up web").code, 99);
+    }
+    fs::remove_file(&state).unwrap();
+    assert_eq!(scratch.run("svwait -T 0 finished web"), prints(""));
+    fs::create_dir(&state).unwrap();
+    assert_eq!(scratch.run("svwait -T 0 finished web"), prints(""));
+    fs::remove_dir(&state).unwrap();
+    fifo(&state).unwrap();
+    assert_eq!(scratch.run("svwait -T 0 finished web"), prints(""));
+}
+
+#[test]
+fn what_cannot_be_watched_is_said() {
+    let scratch = Scratch::new();
+    scratch.file("file", "");
+    let missing = "svwait: fatal: unable to chdir to missing: file does not exist\n";
+    assert_eq!(scratch.run("svwait up missing"), fails(111, missing));
+    assert_eq!(scratch.run("svwait up file"), fails(111, "svwait: fatal: unable to chdir to file: not a directory\n"));
+    if is_root() {
+        let service = sleeper(&scratch, "web");
+        let _supervise = service.supervise();
+        let denied = "svwait: fatal: unable to watch web/supervise: access denied\n";
+        let seen = scratch.outcome_of(scratch.without_rights("svwait").args(["up", "web"]));
+        assert_eq!((seen.code, seen.stderr.ends_with("access denied\n")), (111, true), "{denied}{seen:?}");
+    }
+}
+
+#[test]
+fn usage() {
+    let scratch = Scratch::new();
+    scratch.dir("web");
+    let usage = "svwait: usage: svwait [ -ao ] [ -T timeout ] up|ready|down|finished|restarted service ...\n";
+    for (line, first) in [
+        ("svwait", ""),
+        ("svwait up", ""),
+        ("svwait -x up web", "svwait: illegal option -- x\n"),
+        ("svwait -T", "svwait: option requires an argument -- T\n"),
+    ] {
+        assert_eq!(scratch.run(line), fails(100, &format!("{first}{usage}")), "{line}");
+    }
+    let goal = "svwait: fatal: unable to wait for sideways: not one of up ready down finished restarted\n";
+    assert_eq!(scratch.run("svwait sideways web"), fails(100, goal));
+    assert_eq!(scratch.run("svwait -T soon up web"), fails(100, "svwait: fatal: timeout soon: not a duration\n"));
+}
+
+#[test]
+fn it_sleeps_while_nothing_happens() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (web, up) = (sleeper(&scratch, "web").down(), sleeper(&scratch, "up"));
+    let _supervises = (web.supervise(), up.supervise());
+    // Nobody is in charge of it any more, and nobody comes.
+    let left = sleeper(&scratch, "left").down();
+    let mut supervise = left.supervise();
+    left.svc("-x");
+    assert_eq!(supervise.wait(), 0);
+    for (line, most) in [("svwait -T 1s up web", 3), ("svwait -T 8s finished left up", 5)] {
+        assert_eq!(scratch.shell(&format!("strace -o trace -e trace=poll,ppoll {line}")).code, 99, "{line}");
+        let trace = fs::read_to_string(scratch.path().join("trace")).unwrap();
+        let sleeps = trace.matches("poll(").count();
+        // One, and perhaps another for what its own first looks set off, or for the patience that ends.
+        assert!(sleeps <= most, "{line}: {trace}");
+    }
+}
+
+#[test]
+fn the_originals_supervise_is_waited_for_as_far_as_its_bytes_tell() {
+    let Some(others) = others() else { return };
+    let scratch = Scratch::new();
+    let service = sleeper(&scratch, "web").down();
+    let mut supervise = Daemon::start(scratch.command(others.join("supervise").to_str().unwrap()).arg("web"), &scratch);
+    wait_until("it is in charge", || service.is_supervised());
+    for (goal, command) in [("up", "-u"), ("restarted", "-t"), ("down", "-d"), ("ready", "-u"), ("finished", "-d")] {
+        let mut wait = waiting(&scratch, &format!("svwait {goal} web"), 1);
+        service.svc(command);
+        assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""), "{goal}");
+    }
+    // A state that one of ours left is none of its.
+    scratch.file("web/supervise/state", "starts 7\nphase failed\n");
+    assert_eq!(scratch.run("svwait -T 30 up web").code, 99);
+    let mut wait = waiting(&scratch, "svwait up web", 1);
+    service.svc("-x");
+    assert_eq!(supervise.wait(), 0);
+    assert_eq!((wait.wait(), wait.errors().as_str()), (1, "svwait: warning: web is not up: supervise not running\n"));
+}
+
+#[test]
+fn svup_says_whether_it_is_up() {
+    let scratch = Scratch::new();
+    let service = sleeper(&scratch, "web").down();
+    assert_eq!(scratch.run("svup web"), fails(100, ""));
+    let supervise = service.supervise();
+    assert_eq!(scratch.run("svup web"), fails(100, ""));
+    service.svc("-u");
+    service.up();
+    assert_eq!(scratch.run("svup web"), prints(""));
+    assert_eq!(scratch.run("svup -l web"), prints(""));
+    assert_eq!(scratch.run("svup -L web"), prints(""));
+    // Nobody says so any more.
+    supervise.kill();
+    assert_eq!(scratch.run("svup web"), fails(100, ""));
+}
+
+#[test]
+fn svup_asks_for_the_logger_that_the_same_supervise_runs() {
+    let scratch = Scratch::new();
+    let service = sleeper(&scratch, "web").script("log", "exec cat >/dev/null");
+    let _supervise = service.supervise();
+    service.up();
+    wait_until("both are up", || scratch.run("svup web") == prints(""));
+    service.svc("-Ld");
+    wait_until("the logger is down", || scratch.run("svup -L web") == fails(100, ""));
+    assert_eq!(scratch.run("svup web"), fails(100, ""));
+    assert_eq!(scratch.run("svup -l web"), prints(""));
+}
+
+#[test]
+fn svup_says_why_it_cannot() {
+    let scratch = Scratch::new();
+    let usage = "svup: usage: svup [ -lL ] service\n";
+    assert_eq!(scratch.run("svup"), fails(100, usage));
+    assert_eq!(scratch.run("svup -x web"), fails(100, &format!("svup: illegal option -- x\n{usage}")));
+    assert_eq!(scratch.run("svup web"), fails(111, "svup: fatal: unable to chdir to web: file does not exist\n"));
+    scratch.dir("web/supervise");
+    let ok = scratch.path().join("web/supervise/ok");
+    fifo(&ok).unwrap();
+    let _reader = File::options().read(true).custom_flags(O_NONBLOCK).open(ok).unwrap();
+    let missing = "svup: fatal: unable to open web/supervise/status: file does not exist\n";
+    assert_eq!(scratch.run("svup web"), fails(111, missing));
+    scratch.file("web/supervise/status", "short");
+    assert_eq!(scratch.run("svup web"), fails(111, "svup: fatal: unable to read web/supervise/status: bad format\n"));
+}

@@ -1,0 +1,123 @@
+//! envuidgid and setuidgid: accounts.
+
+use std::fs;
+use tests::{Scratch, differs, fails, is_root, prints};
+
+/// Name, user and group number of every account that the system's file lists, each name once.
+fn accounts() -> Vec<(String, u32, u32)> {
+    let passwd = fs::read_to_string("/etc/passwd").expect("a system with accounts");
+    let mut accounts: Vec<(String, u32, u32)> = Vec::new();
+    for line in passwd.lines() {
+        let fields: Vec<&str> = line.split(':').collect();
+        let (Ok(uid), Ok(gid)) = (fields[2].parse(), fields[3].parse()) else { continue };
+        if !accounts.iter().any(|(name, ..)| name == fields[0]) {
+            accounts.push((fields[0].into(), uid, gid));
+        }
+    }
+    accounts
+}
+
+#[test]
+fn envuidgid_sets_two_numbers_and_nothing_else() {
+    let scratch = Scratch::new();
+    for (name, uid, gid) in accounts() {
+        let mut command = scratch.command("envuidgid");
+        command.args([&name, "/usr/bin/env"]).env_clear().env("UID", "old").env("GID", "old").env("HOME", "/h");
+        let outcome = scratch.outcome_of(&mut command);
+        let mut variables: Vec<&str> = outcome.stdout.lines().collect();
+        variables.sort_unstable();
+        assert_eq!(variables, [format!("GID={gid}"), "HOME=/h".into(), format!("UID={uid}")], "{name}");
+    }
+}
+
+#[test]
+fn envuidgid_changes_the_environment_only() {
+    let scratch = Scratch::new();
+    let mine = scratch.run("id");
+    assert_eq!(scratch.run("envuidgid nobody id"), mine);
+}
+
+#[test]
+fn an_account_that_is_not_there_is_named() {
+    let scratch = Scratch::new();
+    for program in ["envuidgid", "setuidgid"] {
+        for name in ["no-such-account", "0", "-z", "--", "''", "root:"] {
+            let message = format!("{program}: fatal: unknown account {}\n", name.replace("''", ""));
+            assert_eq!(scratch.run(&format!("{program} {name} echo never")), fails(111, &message));
+        }
+    }
+}
+
+#[test]
+fn setuidgid_becomes_the_account_with_its_group_alone() {
+    if !is_root() {
+        return needs_root("setuidgid");
+    }
+    let scratch = Scratch::new();
+    for (name, uid, gid) in accounts() {
+        let show = "grep -E ^(Uid|Gid|Groups) /proc/self/status";
+        let expected = format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{gid} \n");
+        assert_eq!(scratch.run(&format!("setuidgid {name} {show}")), prints(&expected), "{name}");
+    }
+}
+
+#[test]
+fn setuidgid_leaves_the_environment_alone() {
+    if !is_root() {
+        return needs_root("setuidgid");
+    }
+    let scratch = Scratch::new();
+    let mut command = scratch.command("setuidgid");
+    command.args(["nobody", "/usr/bin/env"]).env_clear().env("HOME", "/root").env("USER", "root");
+    let outcome = scratch.outcome_of(&mut command);
+    let mut variables: Vec<&str> = outcome.stdout.lines().collect();
+    variables.sort_unstable();
+    assert_eq!(variables, ["HOME=/root", "USER=root"]);
+}
+
+#[test]
+fn setuidgid_with_s_takes_all_groups_that_list_the_account() {
+    if differs(false, true) {
+        // The option is daemontools-encore's: to the original it is an account.
+        let message = "setuidgid: fatal: unknown account -s\n";
+        assert_eq!(Scratch::new().run("setuidgid -s root true"), fails(111, message));
+        return;
+    }
+    if !is_root() {
+        return needs_root("setuidgid -s");
+    }
+    let scratch = Scratch::new();
+    for (name, ..) in accounts() {
+        let id = |line: &str| {
+            let mut groups: Vec<String> = scratch.run(line).stdout.split_whitespace().map(String::from).collect();
+            groups.sort_unstable();
+            groups
+        };
+        // What login would give it, by the system's own word.
+        assert_eq!(id(&format!("setuidgid -s {name} id -G")), id(&format!("id -G {name}")), "{name}");
+    }
+    let usage = "setuidgid: usage: setuidgid [ -s ] account child\n";
+    for line in ["setuidgid -s", "setuidgid -s root"] {
+        assert_eq!(scratch.run(line), fails(100, usage), "{line}");
+    }
+    assert_eq!(
+        scratch.run("setuidgid -s no-such-account true").stderr,
+        "setuidgid: fatal: unknown account no-such-account\n"
+    );
+}
+
+#[test]
+fn nobody_but_root_changes_to_an_account() {
+    let refused = fails(111, "setuidgid: fatal: unable to setgid: permission denied\n");
+    for account in ["nobody", "root"] {
+        let scratch = Scratch::new();
+        let mut command = scratch.without_rights("setuidgid");
+        assert_eq!(scratch.outcome_of(command.args([account, "echo", "never"])), refused, "{account}");
+    }
+}
+
+/// Without root there is this to see; what only root can show is left to a run as root.
+fn needs_root(line: &str) {
+    let refused = fails(111, "setuidgid: fatal: unable to setgid: permission denied\n");
+    assert_eq!(Scratch::new().run(&format!("{line} nobody echo never")), refused);
+}

@@ -1,0 +1,143 @@
+//! softlimit: options, numbers, hard limits.
+
+use tests::{Outcome, Scratch, differs, fails, prints};
+
+/// Runs `softlimit OPTIONS`, and the program asked shows what has become of one limit with soft 40, hard 50.
+fn open_files(options: &str) -> Outcome {
+    let show = "prlimit --nofile -o SOFT,HARD --noheadings --raw";
+    Scratch::new().shell(&format!("prlimit --nofile=40:50 softlimit {options} {show}"))
+}
+
+const USAGE: &str = "softlimit: usage: softlimit [-a allbytes] [-c corebytes] [-d databytes] [-f filebytes] [-l lockbytes] \
+                     [-m membytes] [-o openfiles] [-p processes] [-r residentbytes] [-s stackbytes] [-t cpusecs] child\n";
+
+#[test]
+fn the_soft_limit_becomes_the_number_or_the_hard_limit_whichever_is_lower() {
+    for (options, shown) in [
+        ("", "40 50\n"),
+        ("-o45", "45 50\n"),
+        ("-o 45", "45 50\n"),
+        ("-o 030", "30 50\n"),
+        ("-o 50", "50 50\n"),
+        ("-o 51", "50 50\n"),
+        ("-o =", "50 50\n"),
+        ("-o=", "50 50\n"),
+        ("-o 18446744073709551615", "50 50\n"),
+        ("-o30 -o35", "35 50\n"),
+        ("-o30 -o =", "50 50\n"),
+        ("-c5 -o30 --", "30 50\n"),
+    ] {
+        assert_eq!(open_files(options), prints(shown), "{options}");
+    }
+}
+
+#[test]
+fn more_than_fits_into_a_number_is_no_limit() {
+    // The original counts on from zero: 2^64 + 45 is 45 to it.
+    assert_eq!(open_files("-o 18446744073709551661"), prints(differs("50 50\n", "45 50\n")));
+}
+
+#[test]
+fn no_digits_are_zero() {
+    let shown = Scratch::new().shell("softlimit -c '' prlimit --core -o SOFT --noheadings --raw");
+    assert_eq!(shown, prints("0\n"));
+}
+
+#[test]
+fn what_is_not_a_number_is_misuse() {
+    for options in
+        ["-o 12x", "-o x12", "-o -5", "-o +5", "-o ' 5'", "-o =x", "-o '= '", "-o ==", "-o --", "-c0o64", "-o 0x10"]
+    {
+        assert_eq!(open_files(options), fails(100, USAGE), "{options}");
+    }
+    // Between an option and its value we take an `=` for what it is elsewhere.
+    assert_eq!(open_files("-o=45"), differs(prints("45 50\n"), fails(100, USAGE)));
+    assert_eq!(open_files("-o=="), differs(prints("50 50\n"), fails(100, USAGE)));
+}
+
+#[test]
+fn unknown_options_are_misuse() {
+    for (options, complaint) in [
+        ("-z", "illegal option -- z"),
+        ("-z5", "illegal option -- z"),
+        ("-=", "illegal option -- ="),
+        ("-o45 -Z", "illegal option -- Z"),
+        ("-o45 -\u{1}", "illegal option -- \u{1}"),
+    ] {
+        assert_eq!(open_files(options), fails(100, &format!("softlimit: {complaint}\n{USAGE}")), "{options}");
+    }
+    let unfinished = Scratch::new().run("softlimit -o45 -c");
+    assert_eq!(unfinished, fails(100, &format!("softlimit: option requires an argument -- c\n{USAGE}")));
+    // The original takes whatever begins with two dashes for the end of the options.
+    for options in ["--foo", "--foo=5", "--o45"] {
+        let illegal = fails(100, &format!("softlimit: illegal option -- -\n{USAGE}"));
+        assert_eq!(open_files(options), differs(illegal, prints("40 50\n")), "{options}");
+    }
+}
+
+#[test]
+fn options_end_at_the_program() {
+    let scratch = Scratch::new();
+    assert_eq!(scratch.run("softlimit echo -c 5 -- -z"), prints("-c 5 -- -z\n"));
+    assert_eq!(scratch.run("softlimit -c5 -- echo -c"), prints("-c\n"));
+    assert_eq!(scratch.run("softlimit -c5 -").stderr, "softlimit: fatal: unable to run -: file does not exist\n");
+    assert_eq!(scratch.run("softlimit -- -c").stderr, "softlimit: fatal: unable to run -c: file does not exist\n");
+}
+
+#[test]
+fn each_option_has_its_limits() {
+    for (option, limits) in [
+        ("-a", "AS"),
+        ("-c", "CORE"),
+        ("-d", "DATA"),
+        ("-f", "FSIZE"),
+        ("-l", "MEMLOCK"),
+        ("-m", "AS DATA MEMLOCK STACK"),
+        ("-o", "NOFILE"),
+        ("-p", "NPROC"),
+        ("-r", "RSS"),
+        ("-s", "STACK"),
+        ("-t", "CPU"),
+    ] {
+        // Enough to live with.
+        let number: u64 = match option {
+            "-o" | "-p" => 234,
+            "-l" | "-c" | "-f" | "-r" | "-t" => 12_345,
+            _ => 123_456_789,
+        };
+        let before = all_limits("");
+        let after = all_limits(&format!("softlimit {option} {number}"));
+        for ((name, soft, hard), (_, soft_after, hard_after)) in before.iter().zip(&after) {
+            let is_meant = limits.split(' ').any(|limit| limit == name);
+            let expected = if is_meant { number.min(*hard) } else { *soft };
+            assert_eq!((soft_after, hard_after), (&expected, hard), "{option} {name}");
+        }
+        assert_eq!(before.len(), after.len());
+    }
+}
+
+/// Name, soft and hard limit of everything, as a program sees it that is run by `prefix`.
+fn all_limits(prefix: &str) -> Vec<(String, u64, u64)> {
+    let list = "prlimit -o RESOURCE,SOFT,HARD --noheadings --raw";
+    let outcome = Scratch::new().shell(&format!("{prefix} {list}"));
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+    let number = |word: &str| if word == "unlimited" { u64::MAX } else { word.parse().expect("a number") };
+    let limit = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        (words[0].to_string(), number(words[1]), number(words[2]))
+    };
+    let limits: Vec<_> = outcome.stdout.lines().map(limit).collect();
+    assert!(limits.len() >= 11, "{limits:?}");
+    limits
+}
+
+#[test]
+fn a_limit_below_what_it_takes_to_start_kills_the_program_and_not_softlimit() {
+    // An environment that takes some memory to pass on.
+    let large = "V=$(head -c 100000 /dev/zero | tr '\\0' v); export V; W=$V; X=$V; export W X";
+    let scratch = Scratch::new();
+    for option in ["-m 1000", "-d 1000", "-a 1000", "-s 1000"] {
+        let missing = fails(111, "softlimit: fatal: unable to run nosuch: file does not exist\n");
+        assert_eq!(scratch.shell(&format!("{large}; softlimit {option} nosuch")), missing, "{option}");
+    }
+}

@@ -1,0 +1,114 @@
+//! A drill for each system call that a program makes: what they have in common.
+
+use std::collections::BTreeMap;
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::scope;
+use std::{env, fs};
+
+/// Drills at a time: they wait most of the time.
+const WORKERS: usize = 6;
+/// Of all drills, how many a quick test makes.
+const SAMPLE: usize = 60;
+
+/// How strace ends when what it runs was killed.
+const KILLED: i32 = 128 + 9;
+/// The fault that is no error.
+const KILL: &str = "KILL";
+/// Exit codes of a panic, of an abort, and of other deaths by a signal that is a program's own fault.
+const CRASHES: [i32; 6] = [101, 128 + 4, 128 + 6, 128 + 7, 128 + 8, 128 + 11];
+
+/// In a life of this `kind` the `when`th call of `syscall`, or those of a range (`5..10`), have this `fault`: it is the
+/// program's last, or fails with an error.
+#[derive(Debug, Clone)]
+pub struct Drill {
+    pub kind: String,
+    pub syscall: String,
+    pub when: String,
+    pub fault: String,
+}
+
+impl Drill {
+    fn parse(text: &str) -> Drill {
+        let words: Vec<&str> = text.split(':').collect();
+        let word = |number: usize| words.get(number).copied().map(str::to_string);
+        let required = |number| word(number).expect("KIND:CALL:NUMBER or KIND:CALL:NUMBER:ERROR");
+        let fault = word(3).unwrap_or_else(|| KILL.into());
+        Drill { kind: required(0), syscall: required(1), when: required(2), fault }
+    }
+
+    fn text(&self) -> String {
+        let Drill { kind, syscall, when, fault } = self;
+        if fault == KILL { format!("{kind}:{syscall}:{when}") } else { format!("{kind}:{syscall}:{when}:{fault}") }
+    }
+
+    /// strace's options for it.
+    pub fn options(&self) -> Vec<String> {
+        let Drill { syscall, when, fault, .. } = self;
+        let fault = if fault == KILL { "signal=SIGKILL".into() } else { format!("error={fault}") };
+        ["-e".into(), format!("trace={syscall}"), "-e".into(), format!("inject={syscall}:{fault}:when={when}")].into()
+    }
+
+    /// Whether the fault came, told by how strace ended and its trace. An error is nothing to crash of.
+    pub fn came(&self, code: i32, trace: &Path) -> bool {
+        if self.fault == KILL {
+            return code == KILLED;
+        }
+        // The loader of dynamic programs crashes when it cannot map itself; the released ones are static.
+        let crashed = CRASHES.contains(&code) && !(self.syscall == "mmap" && self.when.starts_with('1'));
+        assert!(!crashed, "{} crashes: {code}", self.text());
+        fs::read_to_string(trace).is_ok_and(|trace| trace.contains("(INJECTED)"))
+    }
+}
+
+/// One drill for each system call in a trace of a whole life.
+pub fn calls(kind: &str, trace: &Path) -> Vec<Drill> {
+    let trace = fs::read_to_string(trace).expect("a trace");
+    let mut counts = BTreeMap::new();
+    for name in trace.lines().filter_map(|line| line.split_once('(')).map(|(name, _)| name) {
+        if name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_') {
+            *counts.entry(name.to_string()).or_insert(0) += 1;
+        }
+    }
+    let each = counts.into_iter().flat_map(|(syscall, count)| (1..=count).map(move |when| (syscall.clone(), when)));
+    each.map(|(syscall, when)| Drill { kind: kind.into(), syscall, when: when.to_string(), fault: KILL.into() })
+        .collect()
+}
+
+/// The drills named by $DRILL, else a sample of all.
+pub fn quick(all: impl Fn() -> Vec<Drill>) -> Vec<Drill> {
+    match env::var("DRILL") {
+        Ok(drill) => drill.split(',').map(Drill::parse).collect(),
+        Err(_) => {
+            let all = all();
+            all.iter().step_by(all.len().div_ceil(SAMPLE)).cloned().collect()
+        }
+    }
+}
+
+/// Runs them, several at a time; those that failed are told with what runs them again as the test `name`. `run` says
+/// whether the fault came: a program does not make the same calls each time. It must have come in most.
+pub fn run_all(drills: &[Drill], name: &str, run: fn(&Drill) -> bool) {
+    let (next, struck, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::new()));
+    scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some(drill) = drills.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let came = catch_unwind(|| run(drill));
+                    struck.fetch_add(usize::from(came.as_ref().is_ok_and(|came| *came)), Ordering::Relaxed);
+                    if came.is_err() {
+                        let replay = format!("DRILL={} cargo test -p tests --test drills {name}", drill.text());
+                        eprintln!("failed; again: {replay}");
+                        failed.lock().expect("the list").push(replay);
+                    }
+                }
+            });
+        }
+    });
+    let (struck, failed) = (struck.into_inner(), failed.into_inner().expect("the list"));
+    eprintln!("{name}: {} drills, the fault came in {struck}, {} failed", drills.len(), failed.len());
+    assert!(failed.is_empty(), "{} of {} drills failed:\n{}", failed.len(), drills.len(), failed.join("\n"));
+    assert!(struck * 2 >= drills.len(), "the fault came in {struck} of {} drills only", drills.len());
+}

@@ -1,0 +1,132 @@
+//! The programs, and a system call that fails: the errors that it may have, at some of its calls in a life, one time and
+//! several times in a row. No program crashes of it; and when it is over, all must be as if the program had been killed
+//! there at worst: no service lost or doubled, no line lost.
+
+use crate::every_call::{Drill, quick, run_all};
+use crate::{kill_multilog, kill_supervise, kill_svscan};
+use std::collections::BTreeMap;
+use tests::has;
+
+/// At how many of its calls a system call has each of its errors.
+const PLACES: usize = 5;
+/// How many in a row fail, once for each.
+const BURST: usize = 4;
+
+/// What may go wrong with a system call through no fault of the program.
+fn errors(syscall: &str) -> &'static [&'static str] {
+    match syscall {
+        "openat" | "open" => &["ENOSPC", "EIO", "EMFILE", "ENOMEM", "EINTR"],
+        "read" | "readv" | "pread64" => &["EIO", "EAGAIN", "EINTR", "ENOMEM"],
+        "write" | "writev" | "pwrite64" => &["ENOSPC", "EIO", "EAGAIN", "EINTR"],
+        "rename" | "renameat" | "renameat2" | "mkdir" | "mkdirat" | "mknod" | "mknodat" | "unlink" | "unlinkat"
+        | "link" | "linkat" | "symlink" | "symlinkat" | "ftruncate" | "truncate" | "fallocate" => {
+            &["ENOSPC", "EIO", "ENOMEM"]
+        }
+        "fsync" | "fdatasync" | "msync" | "sync_file_range" => &["ENOSPC", "EIO", "EINTR"],
+        "stat" | "lstat" | "fstat" | "newfstatat" | "statx" | "statfs" | "fstatfs" | "access" | "faccessat"
+        | "faccessat2" | "readlink" | "readlinkat" | "getdents64" | "chdir" | "fchdir" | "fchmod" | "chmod" => {
+            &["EIO", "ENOMEM"]
+        }
+        "clone" | "clone3" | "fork" | "vfork" => &["EAGAIN", "ENOMEM"],
+        "poll" | "ppoll" | "epoll_wait" | "epoll_pwait" => &["EINTR", "EAGAIN", "ENOMEM"],
+        "pipe2" | "socket" | "eventfd2" | "signalfd4" | "pidfd_open" | "inotify_init1" | "epoll_create1"
+        | "timerfd_create" | "memfd_create" => &["EMFILE", "ENOMEM"],
+        "dup" | "dup2" | "dup3" => &["EMFILE", "EINTR"],
+        "epoll_ctl" | "inotify_add_watch" => &["ENOSPC", "ENOMEM"],
+        "flock" => &["EINTR", "ENOLCK"],
+        "tee" | "splice" => &["EAGAIN", "EINTR", "ENOMEM"],
+        "sendto" | "recvfrom" => &["EINTR"],
+        // But brk(2) and mprotect(2), without which a dynamic program cannot begin.
+        "mmap" | "mremap" => &["ENOMEM"],
+        _ => &[],
+    }
+}
+
+/// Errors where the program could be killed.
+fn failures(kills: Vec<Drill>) -> Vec<Drill> {
+    let mut counts = BTreeMap::new();
+    for Drill { kind, syscall, .. } in kills {
+        *counts.entry((kind, syscall)).or_insert(0) += 1;
+    }
+    let mut drills = Vec::new();
+    for ((kind, syscall), count) in counts {
+        let places = (1..=count).step_by(usize::div_ceil(count, PLACES)).map(|when| when.to_string());
+        let middle = count.div_ceil(2);
+        let burst = (count > 1).then(|| format!("{middle}..{}", middle + BURST - 1));
+        for when in places.chain(burst) {
+            let drill = |error: &&str| Drill {
+                kind: kind.clone(),
+                syscall: syscall.clone(),
+                when: when.clone(),
+                fault: (*error).into(),
+            };
+            drills.extend(errors(&syscall).iter().map(drill));
+        }
+    }
+    drills
+}
+
+/// But for a refused fork, after which the original waits a minute and so do we.
+fn supervises() -> Vec<Drill> {
+    let mut drills = failures(kill_supervise::all());
+    drills.retain(|drill| drill.syscall != "clone");
+    drills
+}
+
+/// But for an input that cannot be read: that ends it, as it ends the original, and with it a line in two pieces.
+fn multilogs() -> Vec<Drill> {
+    let mut drills = failures(kill_multilog::all());
+    // What it cannot forward is in the log all the same.
+    drills.retain(|drill| drill.kind != "forward");
+    drills.retain(|drill| drill.syscall != "read" || ["EINTR", "EAGAIN"].contains(&drill.fault.as_str()));
+    drills
+}
+
+fn svscans() -> Vec<Drill> {
+    failures(kill_svscan::all())
+}
+
+#[test]
+fn a_sample_of_supervises_failures() {
+    if has("strace") {
+        run_all(&quick(supervises), "a_sample_of_supervises_failures", kill_supervise::run);
+    }
+}
+
+#[test]
+fn a_sample_of_multilogs_failures() {
+    if has("strace") {
+        run_all(&quick(multilogs), "a_sample_of_multilogs_failures", kill_multilog::run);
+    }
+}
+
+#[test]
+fn a_sample_of_svscans_failures() {
+    if has("strace") {
+        run_all(&quick(svscans), "a_sample_of_svscans_failures", kill_svscan::run);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn many_of_supervises_failures() {
+    if has("strace") {
+        run_all(&supervises(), "a_sample_of_supervises_failures", kill_supervise::run);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn many_of_multilogs_failures() {
+    if has("strace") {
+        run_all(&multilogs(), "a_sample_of_multilogs_failures", kill_multilog::run);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn many_of_svscans_failures() {
+    if has("strace") {
+        run_all(&svscans(), "a_sample_of_svscans_failures", kill_svscan::run);
+    }
+}

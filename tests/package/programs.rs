@@ -1,0 +1,151 @@
+//! What package/compile leaves in ./command. Building takes a minute or two: `cargo test -- --ignored`.
+
+use crate::tree::{Workshop, can_unshare, commands, identities, succeed, unshare, workspace, write_program};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Enough for the largest; a program that outgrows it has taken in something it should not have.
+const LARGEST: u64 = 3 << 19;
+/// Regular expressions, calendars and decompression take more.
+const LARGEST_READERS: u64 = 3_000_000;
+
+fn compile() {
+    succeed(Command::new(workspace().join("package/compile")).env_remove("RUSTFLAGS"));
+}
+
+/// The folder of the programs, built.
+fn compiled() -> PathBuf {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(compile);
+    workspace().join("command")
+}
+
+/// What an ELF file says of itself.
+struct Elf {
+    bytes: Vec<u8>,
+}
+
+impl Elf {
+    /// An executable at a fixed place (ET_EXEC) has no relocations but those of its own start-up.
+    const FIXED: u64 = 2;
+    const DYNAMIC: u64 = 2;
+    const INTERPRETER: u64 = 3;
+    const SYMBOLS: u64 = 2;
+
+    fn read(path: &Path) -> Elf {
+        let bytes = fs::read(path).unwrap();
+        assert_eq!(bytes[..6], *b"\x7fELF\x02\x01", "{} is not 64-bit little-endian ELF", path.display());
+        Elf { bytes }
+    }
+
+    fn number(&self, at: u64, length: usize) -> u64 {
+        let at = usize::try_from(at).unwrap();
+        self.bytes[at..at + length].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
+    fn kind(&self) -> u64 {
+        self.number(16, 2)
+    }
+
+    fn segments(&self) -> Vec<u64> {
+        let (table, size, count) = (self.number(32, 8), self.number(54, 2), self.number(56, 2));
+        (0..count).map(|index| self.number(table + index * size, 4)).collect()
+    }
+
+    fn sections(&self) -> Vec<u64> {
+        let (table, size, count) = (self.number(40, 8), self.number(58, 2), self.number(60, 2));
+        (0..count).map(|index| self.number(table + index * size + 4, 4)).collect()
+    }
+}
+
+#[test]
+#[ignore = "builds the release"]
+fn every_program_is_static_without_relocations_stripped_and_small() {
+    let folder = compiled();
+    for command in commands() {
+        let path = folder.join(&command);
+        let elf = Elf::read(&path);
+        assert_eq!(elf.kind(), Elf::FIXED, "{command} can be relocated");
+        assert!(!elf.segments().contains(&Elf::INTERPRETER), "{command} needs a dynamic linker");
+        assert!(!elf.segments().contains(&Elf::DYNAMIC), "{command} needs dynamic linking");
+        assert!(!elf.sections().contains(&Elf::SYMBOLS), "{command} is not stripped");
+        let largest = if ["multilog", "svlog"].contains(&command.as_str()) { LARGEST_READERS } else { LARGEST };
+        assert!(path.metadata().unwrap().len() <= largest, "{command} is too large");
+    }
+}
+
+#[test]
+#[ignore = "builds the release"]
+fn a_second_time_changes_nothing() {
+    let before = identities(&compiled());
+    compile();
+    assert_eq!(identities(&compiled()), before);
+}
+
+/// An image with nothing but our programs in /command, in a process namespace of its own.
+struct Image(Workshop);
+
+impl Image {
+    const NAMESPACES: [&str; 3] = ["--pid", "--fork", "--kill-child"];
+
+    fn new() -> Option<Image> {
+        let image = Image(Workshop::new());
+        fs::create_dir_all(image.root().join("command")).unwrap();
+        for command in commands() {
+            fs::copy(compiled().join(&command), image.root().join("command").join(&command)).unwrap();
+        }
+        can_unshare(&Image::NAMESPACES).then_some(image)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.0.path("an image")
+    }
+
+    /// Words parted by blanks, run in the image; all it started ends with it.
+    fn run(&self, words: &str) -> Command {
+        let mut command = unshare(&Image::NAMESPACES);
+        command.arg("chroot").arg(self.root()).args(words.split(' '));
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command
+    }
+}
+
+#[test]
+#[ignore = "builds the release"]
+fn in_an_empty_image_services_are_supervised() {
+    let Some(image) = Image::new() else { return };
+    fs::create_dir_all(image.root().join("service/web")).unwrap();
+    fs::create_dir_all(image.root().join("dev")).unwrap();
+    fs::write(image.root().join("dev/null"), "").unwrap();
+    write_program(&image.root().join("service/web/run"), "#!/command/setlock\n");
+    let mut boot = image.run("/command/svscanboot").spawn().unwrap();
+    let limit = Instant::now() + Duration::from_secs(60);
+    let supervised = || image.run("/command/svok /service/web").status().unwrap().success();
+    while !supervised() {
+        assert!(Instant::now() < limit, "not supervised");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    boot.kill().unwrap();
+    boot.wait().unwrap();
+    while supervised() {
+        assert!(Instant::now() < limit, "something is left");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+#[ignore = "builds the release"]
+fn accounts_are_found_in_the_images_passwd() {
+    let Some(image) = Image::new() else { return };
+    fs::create_dir_all(image.root().join("etc")).unwrap();
+    fs::create_dir_all(image.root().join("service")).unwrap();
+    fs::write(image.root().join("etc/passwd"), "tester:x:0:0::/:/bin/sh\n").unwrap();
+    let known = image.run("/command/setuidgid tester /command/svok /service").status().unwrap();
+    assert_eq!(known.code(), Some(100));
+    let unknown = image.run("/command/setuidgid stranger /command/svok /service").output().unwrap();
+    assert_eq!(unknown.status.code(), Some(111));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("unknown account stranger"), "{unknown:?}");
+}

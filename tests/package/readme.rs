@@ -1,0 +1,51 @@
+//! The service of the README, by its own words.
+
+use crate::tree::{Workshop, can_unshare, unshare, workspace};
+use std::fs;
+use std::os::unix::fs::symlink;
+
+/// The indented lines below a heading, up to the first other text.
+fn block(heading: &str) -> String {
+    let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
+    let (_, after) = readme.split_once(heading).unwrap();
+    let lines = after.lines().skip_while(|line| !line.starts_with("    "));
+    lines.take_while(|line| line.starts_with("    ")).map(|line| format!("{}\n", line.trim())).collect()
+}
+
+/// On a machine of its own: this one's programs, but its own /etc and /service, and no process but its own.
+#[test]
+fn five_commands_make_a_service_and_one_line_takes_it_away() {
+    let workshop = Workshop::new();
+    let root = workshop.path("machine");
+    for folder in ["command", "dev", "etc", "proc", "service", "tmp", "usr"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    for part in ["bin", "lib", "lib64"] {
+        symlink(format!("usr/{part}"), root.join(part)).unwrap();
+    }
+    let make = block("## A service in five commands");
+    assert_eq!(make.lines().count(), 5, "{make}");
+    let take_away = block("away with it for good:");
+    let story = format!(
+        "until_ok() {{ for _ in $(seq 600); do if eval \"$1\" >/tmp/out 2>&1; then return; fi; sleep 0.1; done
+            echo \"in vain: $1\"; cat /tmp/out; kill $!; exit 1; }}
+        svscan /service &
+        {make}
+        until_ok 'svstat /service/clock | grep \"up (pid\"'
+        until_ok 'svlog /service/clock | grep \"^20.* 20\"'
+        ({take_away})
+        until_ok 'svstat /etc/clock | grep \"supervise not running\"'
+        until_ok 'svstat /etc/clock/log | grep \"supervise not running\"'
+        kill $!"
+    );
+    let enter = "mount --rbind /usr \"$1/usr\" && mount --rbind /dev \"$1/dev\" && mount -t proc proc \"$1/proc\" &&
+        mount --bind \"$2\" \"$1/command\" && exec chroot \"$1\" env -i PATH=/command:/usr/bin:/bin sh -c \"$3\"";
+    let namespaces = ["--mount", "--pid", "--fork", "--kill-child"];
+    if !can_unshare(&namespaces) {
+        return;
+    }
+    let mut command = unshare(&namespaces);
+    command.args(["sh", "-c", enter, "enter"]).arg(&root).arg(tests::programs()).arg(story);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
+}

@@ -1,0 +1,76 @@
+//! The scripts as texts.
+
+use crate::tree::{commands, succeed, workspace};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use tests::skip;
+
+/// Every shell script of the package and the examples.
+fn scripts() -> Vec<PathBuf> {
+    let mut scripts = Vec::new();
+    let mut folders = vec![workspace().join("package"), workspace().join("examples")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if fs::read(&path).unwrap().starts_with(b"#!/bin/sh\n") {
+                scripts.push(path);
+            }
+        }
+    }
+    scripts
+}
+
+#[test]
+fn shellcheck_has_nothing_to_say() {
+    if Command::new("shellcheck").arg("--version").output().is_err() {
+        return skip("shellcheck is not installed");
+    }
+    let scripts = scripts();
+    assert!(scripts.len() >= 14, "{scripts:?}");
+    assert_eq!(succeed(Command::new("shellcheck").arg("-x").args(scripts)), "");
+}
+
+#[test]
+fn the_list_of_programs_is_sorted_and_has_all_that_the_original_has() {
+    let commands = commands();
+    assert!(commands.is_sorted());
+    for original in [
+        "envdir",
+        "envuidgid",
+        "fghack",
+        "multilog",
+        "pgrphack",
+        "readproctitle",
+        "setlock",
+        "setuidgid",
+        "softlimit",
+        "supervise",
+        "svc",
+        "svok",
+        "svscan",
+        "svscanboot",
+        "svstat",
+        "tai64n",
+        "tai64nlocal",
+    ] {
+        assert!(commands.iter().any(|command| command == original), "{original}");
+    }
+}
+
+#[test]
+fn manual_pages_are_well_formed() {
+    if Command::new("mandoc").arg("/dev/null").output().is_err() {
+        return skip("mandoc is not installed");
+    }
+    for page in fs::read_dir(workspace().join("man")).unwrap() {
+        let page = page.unwrap().path();
+        let output = Command::new("mandoc").args(["-T", "lint"]).arg(&page).output().unwrap();
+        let words = String::from_utf8_lossy(&output.stdout).into_owned();
+        // It looks among the manuals of this machine, where ours are not yet.
+        let complaints: Vec<_> = words.lines().filter(|line| !line.contains("referenced manual not found")).collect();
+        assert_eq!(complaints, [""; 0]);
+    }
+}

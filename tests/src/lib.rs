@@ -1,0 +1,18 @@
+//! The harness: a scratch directory, services in it, and programs run on them; whatever a test started is gone when
+//! it ends, passed or failed.
+
+// Tests say what went wrong by panicking, and what they skip by printing it.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::unwrap_used)]
+#![allow(missing_docs)]
+
+mod log;
+mod processes;
+mod programs;
+mod scratch;
+mod service;
+
+pub use log::{Disk, Log, Multilog, lines};
+pub use processes::{children_of, environment, is_alive, parent_of, processes_in, state_of};
+pub use programs::{differs, has, is_root, original, others, programs, skip};
+pub use scratch::{Outcome, Running, Scratch, fails, fifo, prints, wait_until};
+pub use service::{Daemon, Service, Status};

@@ -1,0 +1,246 @@
+//! Service directories, and the daemons that work on them.
+
+use crate::processes::is_alive;
+use crate::scratch::{Outcome, Scratch, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+/// A service directory in a scratch directory.
+pub struct Service<'a> {
+    scratch: &'a Scratch,
+    name: String,
+}
+
+impl<'a> Service<'a> {
+    /// With a `run` of these lines of shell.
+    pub fn new(scratch: &'a Scratch, name: &str, run: &str) -> Service<'a> {
+        scratch.dir(name);
+        Service { scratch, name: name.into() }.script("run", run)
+    }
+
+    /// One that is there already.
+    pub fn at(scratch: &'a Scratch, name: &str) -> Service<'a> {
+        Service { scratch, name: name.into() }
+    }
+
+    /// Another program of it.
+    pub fn script(self, name: &str, lines: &str) -> Self {
+        self.scratch.script(Path::new(&self.name).join(name), &format!("#!/bin/sh\n{lines}\n"));
+        self
+    }
+
+    /// A setting.
+    pub fn file(self, name: &str, content: &str) -> Self {
+        self.scratch.file(Path::new(&self.name).join(name), content);
+        self
+    }
+
+    pub fn down(self) -> Self {
+        self.file("down", "")
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(&self.name).join(name)
+    }
+
+    /// What a file says; nothing if it is missing.
+    pub fn says(&self, name: &str) -> String {
+        fs::read(self.path(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Of the pids that a file lists, those that are alive.
+    pub fn alive(&self, file: &str) -> Vec<i32> {
+        self.says(file).lines().filter_map(|line| line.parse().ok()).filter(|pid| is_alive(*pid)).collect()
+    }
+
+    /// Waits until a file has so many lines, and gives them.
+    pub fn lines(&self, name: &str, count: usize) -> Vec<String> {
+        let mut text = String::new();
+        wait_until(&format!("{name} has {count} lines"), || {
+            text = self.says(name);
+            text.matches('\n').count() >= count
+        });
+        text.lines().map(str::to_string).collect()
+    }
+
+    /// Supervised: in charge when this returns.
+    pub fn supervise(&self) -> Daemon {
+        let daemon = Daemon::start(self.scratch.command("supervise").arg(&self.name), self.scratch);
+        wait_until("supervise is in charge", || self.is_supervised());
+        daemon
+    }
+
+    pub fn is_supervised(&self) -> bool {
+        let open = OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(self.path("supervise/ok"));
+        open.is_ok()
+    }
+
+    /// Commands it, without complaint.
+    pub fn svc(&self, commands: &str) {
+        let outcome = self.scratch.outcome_of(self.scratch.command("svc").args([commands, &self.name]));
+        assert_eq!(outcome, crate::prints(""), "svc {commands}");
+    }
+
+    /// As soon as somebody is there to obey: one who is just going is not.
+    pub fn svc_when_supervised(&self, commands: &str) {
+        let svc = || self.scratch.outcome_of(self.scratch.command("svc").args([commands, &self.name]));
+        wait_until("it can be commanded", || self.is_supervised() && svc() == crate::prints(""));
+    }
+
+    /// Commands it without svc, by bytes.
+    pub fn control(&self, bytes: &[u8]) {
+        self.try_control(bytes).expect("write to control");
+    }
+
+    /// The same where nobody may be there to obey.
+    ///
+    /// # Errors
+    /// ENXIO: nobody is.
+    pub fn try_control(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut open = OpenOptions::new();
+        let fifo = open.write(true).custom_flags(nix::libc::O_NONBLOCK).open(self.path("supervise/control"));
+        fifo?.write_all(bytes)
+    }
+
+    /// What svstat says of it, with N for every number.
+    pub fn svstat(&self) -> String {
+        let Outcome { stdout, .. } = self.scratch.outcome_of(self.scratch.command("svstat").arg(&self.name));
+        let answer =
+            stdout.trim_end().strip_prefix(&format!("{}: ", self.name)).expect("a line that begins with the name");
+        answer.split_inclusive(|c: char| !c.is_ascii_digit()).map(without_number).collect()
+    }
+
+    pub fn status(&self) -> Status {
+        Status::read(&self.path("supervise/status")).expect("a status of at least 18 bytes")
+    }
+
+    /// A byte of the status, if there is one yet.
+    pub fn status_byte(&self, number: usize) -> Option<u8> {
+        Status::read(&self.path("supervise/status"))?.bytes.get(number).copied()
+    }
+
+    pub fn wait_for(&self, what: &str, condition: impl Fn(&Status) -> bool) -> Status {
+        let mut seen = None;
+        wait_until(&format!("{}: {what}", self.name), || {
+            seen = Status::read(&self.path("supervise/status"));
+            seen.as_ref().is_some_and(&condition)
+        });
+        seen.expect("a status")
+    }
+
+    /// Waits until it is up, and gives its pid.
+    pub fn up(&self) -> i32 {
+        self.another(0)
+    }
+
+    pub fn wait_down(&self) {
+        self.wait_for("is down", |status| status.pid == 0);
+    }
+
+    /// Waits until it is up under another pid, and has become what it is to be: its status is written before.
+    pub fn another(&self, pid: i32) -> i32 {
+        self.wait_for("is up", |status| status.pid != 0 && status.pid != pid && has_executed(status.pid)).pid
+    }
+
+    /// The values of a key of `supervise/state`, in its order.
+    pub fn state(&self, key: &str) -> Vec<String> {
+        let state = self.says("supervise/state");
+        state.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' ').map(str::to_string)).collect()
+    }
+}
+
+fn has_executed(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name != "supervise\n")
+}
+
+/// `12)` as `N)`.
+fn without_number(piece: &str) -> String {
+    let rest = piece.trim_start_matches(|c: char| c.is_ascii_digit());
+    if rest.len() < piece.len() { format!("N{rest}") } else { piece.to_string() }
+}
+
+/// What `supervise/status` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub bytes: Vec<u8>,
+    pub pid: i32,
+    pub paused: u8,
+    pub want: u8,
+    /// The byte after the original's: encore's.
+    pub phase: Option<u8>,
+}
+
+impl Status {
+    pub fn read(path: &Path) -> Option<Status> {
+        let bytes = fs::read(path).ok().filter(|bytes| bytes.len() >= 18)?;
+        let pid = i32::from_le_bytes(bytes[12..16].try_into().ok()?);
+        Some(Status { pid, paused: bytes[16], want: bytes[17], phase: bytes.get(18).copied(), bytes })
+    }
+
+    pub fn unix_seconds(&self) -> i64 {
+        i64::from_be_bytes(self.bytes[..8].try_into().expect("eight bytes")) - (1 << 62) - 10
+    }
+}
+
+/// A daemon in the background, with what it complains about. It does not outlive the test.
+pub struct Daemon {
+    child: Child,
+    errors: PathBuf,
+}
+
+impl Daemon {
+    pub fn start(command: &mut Command, scratch: &Scratch) -> Daemon {
+        let errors = scratch.path().join(format!(".errors.{}", scratch.next()));
+        let file = fs::File::create(&errors).expect("a file for complaints");
+        // Inherited by all that it starts, so that the end of the test finds them.
+        let child = command.stderr(file).env("SCRATCH", scratch.path()).spawn().expect("start a daemon");
+        Daemon { child, errors }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    pub fn errors(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.errors).unwrap_or_default()).into_owned()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    /// Waits for its end: its exit code, or 128 and the signal.
+    pub fn wait(&mut self) -> i32 {
+        wait_until("the daemon ends", || self.has_ended());
+        let status = self.child.wait().expect("its status");
+        status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        assert!(is_alive(self.pid()), "the daemon has ended: {}", self.errors());
+        kill(Pid::from_raw(self.pid()), signal).expect("send a signal");
+    }
+
+    /// SIGKILL, and gone when this returns.
+    pub fn kill(mut self) {
+        self.signal(Signal::SIGKILL);
+        self.wait();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
