@@ -58,8 +58,10 @@ fn in_order(mut files: Vec<Finished>) -> Vec<Finished> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     Finished(Finished),
-    /// Full, and waiting for its name.
+    /// Full, and waiting for its name, or for a processor.
     Previous,
+    /// What a processor made of that, waiting for its name.
+    Processed,
     Current,
 }
 
@@ -69,6 +71,7 @@ impl Place {
         match self {
             Place::Finished(finished) => &finished.name,
             Place::Previous => b"previous",
+            Place::Processed => b"processed",
             Place::Current => b"current",
         }
     }
@@ -93,7 +96,7 @@ impl LogFile {
     fn new(file: File, place: Place) -> io::Result<LogFile> {
         let metadata = file.metadata()?;
         let unpacked = match place {
-            Place::Finished(_) => unpacked(&file)?,
+            Place::Finished(_) | Place::Processed => unpacked(&file)?,
             Place::Previous | Place::Current => None,
         };
         Ok(LogFile { place, id: (metadata.dev(), metadata.ino()), offset: 0, file, unpacked })
@@ -119,6 +122,11 @@ impl LogFile {
     pub fn at(&self, offset: u64) -> io::Result<LogFile> {
         let file = LogFile::new(self.file.try_clone()?, self.place.clone())?;
         Ok(LogFile { offset: if file.unpacked.is_some() { 0 } else { offset }, ..file })
+    }
+
+    /// Whether multilog has marked it as complete.
+    fn is_complete(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.mode() & 0o100 != 0)
     }
 
     /// The file, if its bytes can be had in any order.
@@ -150,7 +158,7 @@ impl LogFile {
     pub fn time(&self) -> Tai64N {
         match &self.place {
             Place::Finished(finished) => finished.label,
-            Place::Previous | Place::Current => {
+            Place::Previous | Place::Processed | Place::Current => {
                 self.file.metadata().and_then(|metadata| metadata.modified()).map_or_else(|_| tai64::now(), tai64::at)
             }
         }
@@ -174,10 +182,11 @@ fn unpacked(file: &File) -> io::Result<Option<Box<dyn Read>>> {
     Ok(Some(unpacked))
 }
 
-/// A directory's files at one moment.
+/// A directory's files at one moment, each once, from the oldest to the newest.
 pub struct Look {
     pub finished: Vec<Finished>,
-    pub previous: Option<LogFile>,
+    /// What is full but has no name of its own yet: `previous`, or what a processor made of it.
+    pub full: Option<LogFile>,
     pub current: Option<LogFile>,
 }
 
@@ -215,19 +224,36 @@ impl Folder {
         OsStr::from_bytes(&[self.path.as_bytes(), b"/", name].concat()).to_os_string()
     }
 
-    /// All its files. The newer is opened before the older, and the names are read last: a file that is rotated
-    /// meanwhile is seen under both names, never under none.
+    /// All its files. The newer is opened before the older, and the names are read last, so that a file that is rotated
+    /// meanwhile is seen under both names, never under none; then it is looked at again.
     ///
     /// # Errors
     /// The directory or one of the newest files cannot be read.
     pub fn look(&self) -> Result<Look, Unable> {
-        let current = self.file(Place::Current.name(), Place::Current)?;
-        let previous = self.file(Place::Previous.name(), Place::Previous)?;
-        let mut entries = Dir::openat(self, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-            .unable_to("read directory", &self.path)?;
-        let names = entries.iter().flatten();
-        let finished = in_order(names.filter_map(|entry| Finished::parse(entry.file_name().to_bytes())).collect());
-        Ok(Look { finished, previous, current })
+        loop {
+            let current = self.file(Place::Current.name(), Place::Current)?;
+            let full = self.full()?;
+            let mut entries = Dir::openat(self, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+                .unable_to("read directory", &self.path)?;
+            let names = entries.iter().flatten();
+            let finished = in_order(names.filter_map(|entry| Finished::parse(entry.file_name().to_bytes())).collect());
+            let is_still = |file: &LogFile| self.id_of(file.place.name()) == Some(file.id);
+            if current.iter().chain(&full).all(is_still) {
+                // daemontools' multilog gives a file its name before it takes the old one away.
+                let newest = finished.last().and_then(|finished| self.id_of(&finished.name));
+                return Ok(Look { finished, full: full.filter(|full| Some(full.id) != newest), current });
+            }
+        }
+    }
+
+    /// A processor's result is one, and takes the place of `previous`, when multilog has found it whole and said so by its
+    /// mode; in the next instant `previous` is gone, and the result has no name yet.
+    fn full(&self) -> Result<Option<LogFile>, Unable> {
+        if let Some(previous) = self.file(Place::Previous.name(), Place::Previous)? {
+            return Ok(Some(previous));
+        }
+        let processed = self.file(Place::Processed.name(), Place::Processed)?;
+        Ok(processed.filter(LogFile::is_complete))
     }
 
     /// A finished file; none if it is gone. One that was compressed meanwhile is found as that.

@@ -23,12 +23,11 @@ pub fn last<'a>(
     mode: Mode,
     wanted: u64,
 ) -> Result<(Source<'a>, u64), Unable> {
-    let mut look = steady(folder)?;
+    let mut look = folder.look()?;
     let mut places: Vec<Place> = asked_for(&look.finished, selection).into_iter().map(Place::Finished).collect();
     let over = selection.until.is_some_and(|until| look.finished.last().is_some_and(|last| last.label > until));
     if !over {
-        places.extend(look.previous.iter().map(|_| Place::Previous));
-        places.extend(look.current.iter().map(|_| Place::Current));
+        places.extend(look.full.iter().chain(&look.current).map(|file| file.place.clone()));
     }
     // None too is a place in the last file.
     let wanted = wanted.max(1);
@@ -38,7 +37,9 @@ pub fn last<'a>(
         let Some(file) = open(folder, place, &mut look)? else { continue };
         let before = match places.last() {
             Some(Place::Finished(finished)) => folder.finished_file(finished).unwrap_or(None),
-            Some(Place::Previous | Place::Current) => look.previous.as_ref().and_then(|file| file.at(0).ok()),
+            Some(Place::Previous | Place::Processed | Place::Current) => {
+                look.full.as_ref().and_then(|file| file.at(0).ok())
+            }
             None => folder.last_before(&look.finished, selection.since),
         };
         let count = |file: LogFile| lines_from(file, folder, selection, &look);
@@ -56,18 +57,6 @@ pub fn last<'a>(
     Ok((source, total))
 }
 
-/// The files of a moment in which none is being rotated.
-fn steady(folder: &Folder) -> Result<Look, Unable> {
-    loop {
-        let mut look = folder.look()?;
-        if look.current.as_ref().map(|file| file.id) == folder.id_of(b"current") {
-            let newest = look.finished.last().and_then(|finished| folder.id_of(&finished.name));
-            look.previous = look.previous.filter(|file| Some(file.id) != newest);
-            return Ok(look);
-        }
-    }
-}
-
 /// The finished files that may have lines of the time asked for.
 fn asked_for(finished: &[Finished], selection: &Selection) -> Vec<Finished> {
     let from = finished.partition_point(|file| selection.since.is_some_and(|since| file.label < since));
@@ -78,7 +67,7 @@ fn asked_for(finished: &[Finished], selection: &Selection) -> Vec<Finished> {
 fn open(folder: &Folder, place: Place, look: &mut Look) -> Result<Option<LogFile>, Unable> {
     match place {
         Place::Finished(finished) => folder.finished_file(&finished),
-        Place::Previous => Ok(look.previous.take()),
+        Place::Previous | Place::Processed => Ok(look.full.take()),
         Place::Current => Ok(look.current.take()),
     }
 }

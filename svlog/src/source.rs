@@ -3,8 +3,8 @@
 //! A file is known by its inode while it is open, so a rotation changes only its name. At its end the next is
 //! found thus:
 //!
-//! 1. the file now has a finished name: the next finished one, else `previous`, else `current`;
-//! 2. it is `previous`: `current`;
+//! 1. the file now has a finished name: the next finished one, else what is full (`previous`), else `current`;
+//! 2. it is what is full: `current`;
 //! 3. it is gone (a processor made another of it, it was compressed, or removed as too old): all that was finished
 //!    since it was `current`, from the first line on that is later than the last one seen.
 
@@ -68,7 +68,7 @@ pub struct Source<'a> {
     queue: VecDeque<Finished>,
     /// The finished file taken last, readable or not.
     passed: Option<Tai64N>,
-    /// The newest finished file when `previous` or `current` was opened.
+    /// The newest finished file when one that is not finished was opened.
     newest: Option<Tai64N>,
     /// Whether `current` was found to have another name, so that a last look at its end is enough.
     leaving: bool,
@@ -286,7 +286,7 @@ impl<'a> Source<'a> {
             (Place::Finished(finished), _) if self.selection.until.is_some_and(|until| finished.label > until) => {
                 More::End
             }
-            (Place::Finished(_) | Place::Previous, _) => self.next_file(),
+            (Place::Finished(_) | Place::Previous | Place::Processed, _) => self.next_file(),
             (Place::Current, Mode::Once) => More::End,
             (Place::Current, Mode::Follow) => {
                 if self.folder.id_of(b"current") != Some(file.id) {
@@ -339,21 +339,17 @@ impl<'a> Source<'a> {
                     }
                 }
             }
-            let Look { finished, previous, current } = self.folder.look()?;
+            let Look { finished, full, current } = self.folder.look()?;
             let own = self.file.as_ref().map(|file| file.id);
             let passed = match self.file.as_ref().map(|file| &file.place) {
                 None | Some(Place::Finished(_)) => self.passed,
-                Some(Place::Previous | Place::Current) if previous.as_ref().map(|file| file.id) == own => {
-                    // Rotated a moment ago, what was opened as current is this one still; and if others were since the
-                    // names were read, the newest of them is not the one before the next.
-                    let moved = self.folder.id_of(b"previous") != own;
-                    if moved || current.as_ref().map(|file| file.id) == own {
-                        continue;
-                    }
+                Some(Place::Previous | Place::Processed | Place::Current)
+                    if full.as_ref().map(|file| file.id) == own =>
+                {
                     self.newest = finished.last().map(|finished| finished.label);
                     return Ok(current);
                 }
-                Some(Place::Previous | Place::Current) => match self.renamed(&finished, own) {
+                Some(Place::Previous | Place::Processed | Place::Current) => match self.renamed(&finished, own) {
                     Some(renamed) => {
                         let label = renamed.label;
                         self.file.iter_mut().for_each(|file| file.place = Place::Finished(renamed.clone()));
@@ -375,12 +371,12 @@ impl<'a> Source<'a> {
             self.queue.retain(|file| since.is_none_or(|since| file.label >= since));
             if self.queue.is_empty() {
                 self.newest = newest;
-                return Ok(previous.or(current).filter(|file| Some(file.id) != own));
+                return Ok(full.or(current).filter(|file| Some(file.id) != own));
             }
         }
     }
 
-    /// What the file is now that was opened as `previous` or `current`.
+    /// What the file is now that was opened before it was finished.
     fn renamed(&self, finished: &[Finished], own: Option<Id>) -> Option<Finished> {
         let mut later = finished.iter().filter(|file| self.newest.is_none_or(|newest| file.label > newest));
         later.find(|file| self.folder.id_of(&file.name) == own).cloned()

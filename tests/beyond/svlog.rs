@@ -370,6 +370,39 @@ fn every_line_is_shown_once_though_a_processor_rewrites_the_files() {
     followed("t s4096 n1000 !gzip ./main", 60, true);
 }
 
+/// What multilog, and daemontools' own, leave for an instant while a full file gets its name.
+#[test]
+fn no_line_is_missing_or_doubled_between_any_two_steps_of_a_rotation() {
+    let (first, second) = (format!("{}.s", label(SECOND + 10, 0)), format!("{}.s", label(SECOND + 20, 0)));
+    let full: &[u64] = &[11, 15];
+    // Whether `processed` is marked as complete; whether `previous` has its new name too.
+    for (state, files, complete, linked) in [
+        ("renamed to previous, no current yet", vec![("previous", full)], true, false),
+        ("a processor runs", vec![("previous", full), ("processed", &full[..1]), ("current", &[21])], false, false),
+        ("a processor has ended", vec![("previous", full), ("processed", full), ("current", &[21])], true, false),
+        ("previous is removed", vec![("processed", full), ("current", &[21])], true, false),
+        ("previous and current are missing", vec![("processed", full)], true, false),
+        ("a result that nobody vouches for", vec![(&second, full), ("processed", &full[..1])], false, false),
+        ("the result has its name", vec![(&second, full), ("current", &[21])], true, false),
+        ("linked to its name", vec![("previous", full), ("current", &[21])], true, true),
+    ] {
+        let scratch = Scratch::new();
+        written(&scratch, "main", &[(first.as_str(), &[1, 5])]);
+        written(&scratch, "main", &files.iter().map(|(name, lines)| (*name, *lines)).collect::<Vec<_>>());
+        let path = |name: &str| scratch.path().join("main").join(name);
+        let mode = fs::Permissions::from_mode(if complete { 0o744 } else { 0o644 });
+        let _ = fs::set_permissions(path("processed"), mode);
+        if linked {
+            fs::hard_link(path("previous"), path(&second)).unwrap();
+        }
+        let expected = if exists(&path("current")) { "1 5 11 15 21" } else { "1 5 11 15" };
+        for line in ["main", "-n 99 main", "--since 2026-11-21 main"] {
+            assert_eq!(numbers(&scratch, line), expected, "svlog {line}: {state}");
+        }
+        assert_eq!(numbers(&scratch, "-n 3 main"), expected[expected.len() - 8..].trim(), "{state}");
+    }
+}
+
 #[test]
 fn lines_that_go_on_in_the_next_files_are_whole() {
     followed("t s4096 n1000 ./main", 9000, false);
