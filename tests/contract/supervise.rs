@@ -30,6 +30,8 @@ fn run_has_no_descriptors_but_those_of_supervise() {
     let service = Service::new(&scratch, "web", "exec sleep 1000");
     let _daemon = service.supervise();
     let pid = service.up();
+    // Until then it is a shell, which has the script open.
+    wait_until("run is sleep", || fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n"));
     let mut fds: Vec<i32> = fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
