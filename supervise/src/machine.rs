@@ -29,7 +29,7 @@
 //! `machine/table.txt` says what every event does in every state; a test holds it against the code.
 
 use crate::policy::Policy;
-use daemontools::service::{Command, Death, Exit, Phase, Record, Role, Verdict, Want};
+use daemontools::service::{Command, Death, Ending, Exit, Phase, Record, Role, Verdict, Want};
 use daemontools::tai64::{self, Moment};
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -115,17 +115,6 @@ enum Rest {
     Failed,
 }
 
-/// Why a process is expected to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// It was told to: its exit is no failure.
-    Told,
-    /// It said so itself.
-    OfItself,
-    /// It was not ready in time, or not alive.
-    Overdue,
-}
-
 /// The life of one service.
 #[derive(Debug)]
 pub struct Machine {
@@ -204,9 +193,9 @@ impl Machine {
             (None, None, Phase::Failed) => Stage::Idle(Rest::Failed),
             (None, None, _) => Stage::Idle(Rest::Stopped),
         };
-        let ending = record.process.and(record.ending.then_some(Ending::Told));
+        let ending = record.process.and(record.ending);
         // Only of a `run` that was not told to end something is expected.
-        let runs = matches!(stage, Stage::Alive(Role::Run)) && !record.ending;
+        let runs = matches!(stage, Stage::Alive(Role::Run)) && ending.is_none() && !record.paused;
         let watchdog = policy.watchdog.filter(|_| runs);
         let ready_within = policy.ready_within.filter(|_| runs && record.ready.is_none());
         let ago = |death: &Death| Duration::from_secs(tai64::seconds_between(death.ended, now.label));
@@ -271,7 +260,7 @@ impl Machine {
             since: self.since,
             ready: self.ready,
             paused: self.paused,
-            ending: self.ending.is_some(),
+            ending: self.ending,
             kill_at: self.kill_at,
             to_group: self.to_group,
             leaving: self.leaving,
@@ -317,8 +306,8 @@ impl Machine {
             Command::Once => self.get_up(Want::Once, todo),
             Command::Down => self.get_down(now, todo),
             Command::Exit => self.leave(todo),
-            Command::Pause => self.pause(true, Signal::SIGSTOP, todo),
-            Command::Continue => self.pause(false, Signal::SIGCONT, todo),
+            Command::Pause => self.pause(todo),
+            Command::Continue => self.go_on(now, todo),
             Command::Hangup => self.send(Signal::SIGHUP, todo),
             Command::Alarm => self.send(Signal::SIGALRM, todo),
             Command::Interrupt => self.send(Signal::SIGINT, todo),
@@ -339,11 +328,15 @@ impl Machine {
         self.want = want;
         todo.push(Action::Publish);
         match self.stage {
-            Stage::Idle(_) | Stage::Waiting(_) => self.prepare(todo),
-            // What was told to end still may; but it is not killed any more for taking its time.
-            Stage::Alive(Role::Start | Role::Run) => self.kill_at = None,
+            Stage::Idle(_) => {
+                // What made it fail is forgiven: it has all its attempts again.
+                self.recent_deaths.clear();
+                self.prepare(todo);
+            }
+            Stage::Waiting(_) => self.prepare(todo),
+            // What was told to end does end, and is killed if it does not: only then it can be started again.
+            Stage::Alive(Role::Start | Role::Run) | Stage::Preparing | Stage::Launching(_) => {}
             Stage::Alive(Role::Finish | Role::Stop) => self.again = true,
-            Stage::Preparing | Stage::Launching(_) => {}
         }
     }
 
@@ -378,15 +371,38 @@ impl Machine {
         }
     }
 
-    fn pause(&mut self, paused: bool, signal: Signal, todo: &mut Vec<Action>) {
+    fn pause(&mut self, todo: &mut Vec<Action>) {
         match self.stage {
             Stage::Alive(_) => {
-                self.paused = paused;
+                self.paused = true;
+                // Nothing is expected of somebody who is held.
+                (self.ready_by, self.alive_by) = (None, None);
                 todo.push(Action::Publish);
-                self.send(signal, todo);
+                self.send(Signal::SIGSTOP, todo);
             }
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => {}
         }
+    }
+
+    fn go_on(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        match self.stage {
+            Stage::Alive(role) => {
+                if self.paused && role == Role::Run && self.ending.is_none() {
+                    self.expect(now);
+                }
+                self.paused = false;
+                todo.push(Action::Publish);
+                self.send(Signal::SIGCONT, todo);
+            }
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => {}
+        }
+    }
+
+    /// From now on `run` has its time to be ready, if it is not, and to say that it is alive.
+    fn expect(&mut self, now: Moment) {
+        let by = |within: Option<Duration>| within.map(|within| now.uptime.saturating_add(within));
+        self.ready_by = by(self.policy.ready_within.filter(|_| self.ready.is_none()));
+        self.alive_by = by(self.policy.watchdog);
     }
 
     fn send(&mut self, signal: Signal, todo: &mut Vec<Action>) {
@@ -432,8 +448,7 @@ impl Machine {
                 self.starts += 1;
                 self.started = now;
                 self.begun = true;
-                self.ready_by = self.policy.ready_within.map(|within| now.uptime.saturating_add(within));
-                self.alive_by = self.policy.watchdog.map(|within| now.uptime.saturating_add(within));
+                self.expect(now);
             }
             Role::Finish => self.kill_at = self.policy.kill_finish_after.map(|wait| now.after(wait)),
         }
@@ -546,11 +561,16 @@ impl Machine {
                 self.begun = true;
                 self.launch(Role::Run, None, todo);
             }
-            _ if told_to_end => self.rest(Rest::Stopped, todo),
-            // It ended while nobody saw it: whether it has done its work only another one can tell.
-            Exit::Unknown if self.want != Want::Down && !self.leaving => self.prepare(todo),
-            Exit::Unknown => self.rest(Rest::Stopped, todo),
-            Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) => {
+            // Told to end, it has not failed; and it may have been told up since. Unseen, whether it has done its work
+            // only another one can tell.
+            _ if told_to_end || exit == Exit::Unknown => {
+                if self.want == Want::Down || self.leaving {
+                    self.rest(Rest::Stopped, todo)
+                } else {
+                    self.prepare(todo)
+                }
+            }
+            Exit::Unknown | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) => {
                 self.rest(Rest::Failed, todo);
             }
         }

@@ -1,7 +1,7 @@
 //! The long form: the short line, then one for each thing that is known beyond it, its name in front.
 
 use crate::{Normally, describe, seconds};
-use daemontools::service::{Death, Record, Role, Snapshot, Want};
+use daemontools::service::{Death, Ending, Record, Role, Snapshot, Want};
 use daemontools::sys::localtime::local_second;
 use daemontools::tai64::{Moment, Tai64N, seconds_between, unix_second};
 use humantime::format_duration;
@@ -72,9 +72,15 @@ fn wants(record: &Record) -> String {
         Want::Down => "down",
         Want::Once => "up once",
     };
-    let told = [(record.paused, ", paused"), (record.ending, ", told to end"), (record.leaving, ", supervise to exit")];
-    let told: String = told.into_iter().filter(|(is, _)| *is).map(|(_, words)| words).collect();
-    format!("{want}{told}")
+    let ending = match record.ending {
+        None => "",
+        Some(Ending::Told) => ", told to end",
+        Some(Ending::OfItself) => ", says that it ends",
+        Some(Ending::Overdue) => ", too late and told to end",
+    };
+    let paused = if record.paused { ", paused" } else { "" };
+    let leaving = if record.leaving { ", supervise to exit" } else { "" };
+    format!("{want}{paused}{ending}{leaving}")
 }
 
 /// How a `run` ended, when, and how long it had lived by the wall clock, which is all that is kept of that.

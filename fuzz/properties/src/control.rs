@@ -182,7 +182,7 @@ impl World {
             Phase::Starting | Phase::Running | Phase::Stopping => assert!(alive, "{record:?}"),
             Phase::Stopped | Phase::Started | Phase::Failed => assert!(!alive, "{record:?}"),
         }
-        assert!(alive || !record.paused && !record.ending && record.ready.is_none(), "{record:?}");
+        assert!(alive || !record.paused && record.ending.is_none() && record.ready.is_none(), "{record:?}");
         assert!(record.next_start.is_none() || !alive && self.machine.deadline().is_some(), "{record:?}");
         assert!(record.deaths.len() <= self.policy.deaths_kept, "{record:?}");
         assert!(!alive || self.gate_is_open);
@@ -196,7 +196,7 @@ impl World {
         for _ in 0..10 {
             let record = self.machine.record();
             match self.process {
-                Some((Role::Run, _)) if !record.ending => return,
+                Some((Role::Run, _)) if record.ending.is_none() => return,
                 Some((Role::Run, _)) => self.ends(Exit::Signal(9)),
                 Some(_) => self.ends(Exit::Code(0)),
                 None => self.waits(),

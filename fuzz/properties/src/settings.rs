@@ -1,5 +1,5 @@
 use crate::input::Input;
-use daemontools::service::{Command, Exit, Record, Role, Want};
+use daemontools::service::{Command, Ending, Exit, Process, Record, Role, Want};
 use daemontools::tai64::Moment;
 use std::time::Duration;
 use supervise::machine::{Event, Machine};
@@ -74,8 +74,8 @@ fn live_by(policy: Policy) {
         machine.step(now, event, &mut todo);
         let _ = machine.deadline();
     }
-    let process = daemontools::service::Process { pid: nix::unistd::Pid::from_raw(9), ticks: 1 };
-    let record = Record { process: Some((Role::Run, process)), ending: true, ..machine.record() };
+    let process = Process { pid: nix::unistd::Pid::from_raw(9), ticks: 1 };
+    let record = Record { process: Some((Role::Run, process)), ending: Some(Ending::Told), ..machine.record() };
     let mut machine = Machine::resume(policy, &record, now);
     let late = now.after(Duration::MAX);
     machine.step(late, Event::Woken, &mut todo);

@@ -10,7 +10,7 @@ mod snapshot;
 mod status;
 
 pub use place::Place;
-pub use record::{Death, Exit, Process, Record, Role, Verdict, signal_name};
+pub use record::{Death, Ending, Exit, Process, Record, Role, Verdict, signal_name};
 pub use snapshot::{Illegible, Snapshot, read_status};
 pub use status::{Phase, Status, TooShort, Want};
 

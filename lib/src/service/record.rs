@@ -15,7 +15,7 @@
 //! since LABEL UPTIME           last change of the process; UPTIME counts since boot
 //! ready LABEL UPTIME           since when it is ready
 //! paused                       it was told to pause
-//! ending                       it was told to end
+//! ending told|itself|overdue   it is expected to end, and why
 //! to-group                     signals go to its process group
 //! kill-at LABEL UPTIME         it is killed then if it has not ended
 //! leaving                      supervise exits as soon as the service is down
@@ -144,6 +144,17 @@ pub enum Verdict {
     GiveUp,
 }
 
+/// Why a process is expected to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It was told to: its exit is no failure.
+    Told,
+    /// It said so itself.
+    OfItself,
+    /// It was not ready in time, or not alive.
+    Overdue,
+}
+
 /// One exit of `run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Death {
@@ -174,8 +185,8 @@ pub struct Record {
     pub ready: Option<Moment>,
     /// It was told to pause.
     pub paused: bool,
-    /// It was told to end.
-    pub ending: bool,
+    /// Why it is expected to end, if it is.
+    pub ending: Option<Ending>,
     /// When it is killed if it has not ended by then.
     pub kill_at: Option<Moment>,
     /// Signals go to its process group.
@@ -219,7 +230,7 @@ impl Record {
             since: Moment::ZERO,
             ready: None,
             paused: false,
-            ending: false,
+            ending: None,
             kill_at: None,
             to_group: false,
             leaving: false,
@@ -266,13 +277,15 @@ impl Record {
         }
         let flags = [
             ("paused", self.paused),
-            ("ending", self.ending),
             ("to-group", self.to_group),
             ("leaving", self.leaving),
             ("begun", self.begun),
             ("again", self.again),
         ];
         flags.iter().filter(|(_, set)| *set).try_for_each(|(flag, _)| writeln!(to, "{flag}"))?;
+        if let Some(ending) = self.ending {
+            writeln!(to, "ending {}", word_of(&ENDINGS, ending))?;
+        }
         if self.verdict != Verdict::AsWanted {
             writeln!(to, "verdict {}", word_of(&VERDICTS, self.verdict))?;
         }
@@ -339,7 +352,7 @@ impl Record {
             "since" => self.since = moment(words).unwrap_or(self.since),
             "ready" => self.ready = moment(words),
             "paused" => self.paused = true,
-            "ending" => self.ending = true,
+            "ending" => self.ending = meaning_of(&ENDINGS, words),
             "to-group" => self.to_group = true,
             "leaving" => self.leaving = true,
             "begun" => self.begun = true,
@@ -370,6 +383,9 @@ const PHASES: [(&str, Phase); 6] = [
     ("stopping", Phase::Stopping),
     ("failed", Phase::Failed),
 ];
+
+const ENDINGS: [(&str, Ending); 3] =
+    [("told", Ending::Told), ("itself", Ending::OfItself), ("overdue", Ending::Overdue)];
 
 const VERDICTS: [(&str, Verdict); 3] =
     [("as-wanted", Verdict::AsWanted), ("done", Verdict::Done), ("give-up", Verdict::GiveUp)];
@@ -442,7 +458,7 @@ mod tests {
             since: at(9),
             ready: Some(at(10)),
             paused: true,
-            ending: true,
+            ending: Some(Ending::Overdue),
             kill_at: Some(at(11)),
             to_group: true,
             leaving: true,

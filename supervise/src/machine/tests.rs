@@ -444,6 +444,65 @@ fn deaths_before_count_for_the_limit() {
 }
 
 #[test]
+fn told_up_what_has_failed_has_all_its_attempts_again() {
+    let limit = Limit { count: 2, within: Duration::from_secs(60) };
+    let mut life = Life::running(Policy { restart_limit: Some(limit), ..plain() });
+    let dies = |life: &mut Life| {
+        life.passes(5000);
+        life.follow(Event::Ended(Exit::Code(1)));
+        life.machine.record().phase
+    };
+    assert_eq!([dies(&mut life), dies(&mut life)], [Phase::Running, Phase::Failed]);
+    life.follow(Event::Told(Command::Up));
+    assert_eq!([dies(&mut life), dies(&mut life)], [Phase::Running, Phase::Failed]);
+}
+
+#[test]
+fn told_up_while_start_is_ending_it_starts_again() {
+    let mut life = Life::of(Policy { has_start: true, ..plain() });
+    life.follow(Event::Begun);
+    life.told(Command::Down);
+    life.told(Command::Up);
+    assert!(life.follow(Event::Ended(Exit::Signal(15))).contains(&Launch(Role::Start, None)));
+    life.told(Command::Down);
+    life.follow(Event::Ended(Exit::Signal(15)));
+    assert_eq!(life.machine.stage, Stage::Idle(Rest::Stopped));
+}
+
+#[test]
+fn told_up_what_hangs_is_killed_all_the_same() {
+    let mut life = Life::running(Policy { kill_after: Some(Duration::from_secs(3)), ..plain() });
+    life.told(Command::Down);
+    life.told(Command::Up);
+    life.passes(3000);
+    assert_eq!(life.happens(Event::Woken), [SendScope(SIGKILL)]);
+    assert!(life.follow(Event::Ended(Exit::Signal(9))).contains(&Launch(Role::Run, None)));
+}
+
+#[test]
+fn nothing_is_expected_of_a_paused_one() {
+    let mut life = Life::running(Policy {
+        watchdog: Some(Duration::from_secs(2)),
+        ready_within: Some(Duration::from_secs(5)),
+        notify_socket: true,
+        ..plain()
+    });
+    life.passes(1500);
+    life.told(Command::Pause);
+    assert_eq!(life.machine.deadline(), None);
+    assert_eq!(resumed(&life, Role::Run).machine.deadline(), None);
+    life.passes(60_000);
+    life.told(Command::Continue);
+    assert_eq!(life.machine.deadline(), Some(Duration::from_millis(63_500)));
+    life.happens(Event::Alive);
+    life.happens(Event::Ready);
+    life.told(Command::Down);
+    life.told(Command::Pause);
+    life.told(Command::Continue);
+    assert_eq!(life.machine.deadline(), None);
+}
+
+#[test]
 fn a_machine_goes_on_from_its_record() {
     for mut life in [Life::down(), Life::waiting(), Life::running(plain())] {
         let mut record = life.machine.record();
