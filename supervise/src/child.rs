@@ -57,8 +57,8 @@ pub struct Order<'a> {
     pub pipe: Option<&'a Pipe>,
     /// For `finish`: how `run` ended.
     pub exit: Option<Exit>,
-    /// For `finish`: the process group `run` had.
-    pub group: Pid,
+    /// For `finish`: the `run` that ended.
+    pub last_run: Option<Process>,
     pub policy: &'a Policy,
     /// The service's name in messages.
     pub name: &'a [u8],
@@ -160,7 +160,9 @@ fn give_notification_fd(order: &Order) -> nix::Result<()> {
     Ok(())
 }
 
-/// `finish CODE SIGNAL NAME PGID`: 256 for a run that was killed, and the signal, else 0.
+/// `finish CODE SIGNAL NAME PGID`: 256 for a run that was killed, and the signal, else 0. The group is the one that
+/// `run` leads where it has a session of its own; where it has ours, none has that number, and `kill -- -PGID` reaches
+/// nobody instead of everybody.
 ///
 /// Source: s6-supervise.
 fn finish_arguments(order: &Order) -> Vec<OsString> {
@@ -171,7 +173,8 @@ fn finish_arguments(order: &Order) -> Vec<OsString> {
         Some(Exit::Unknown) | None => (256, 0),
     };
     let name = OsStr::from_bytes(order.name).to_os_string();
-    vec!["finish".into(), code.to_string().into(), signal.to_string().into(), name, order.group.to_string().into()]
+    let group = order.last_run.map_or(0, |run| run.pid.as_raw());
+    vec!["finish".into(), code.to_string().into(), signal.to_string().into(), name, group.to_string().into()]
 }
 
 impl Gate {

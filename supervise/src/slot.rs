@@ -17,8 +17,8 @@ use daemontools::{Unable, report};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::prctl::set_child_subreaper;
-use nix::sys::signal::{SigSet, Signal, killpg};
-use nix::unistd::{Pid, getpgrp};
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -74,8 +74,8 @@ pub struct Slot {
     held: Option<Held>,
     /// The gate it waits at, or has not been seen to pass.
     gate: Option<Gate>,
-    /// The process group of the last `run`.
-    group: Pid,
+    /// The last `run`, whose number its process group has, where it led one.
+    last_run: Option<Process>,
     /// What the service tells of itself, and what it last said.
     ears: Ears,
     status_text: String,
@@ -113,9 +113,7 @@ impl Slot {
         };
         let mut slot = Slot::with(which, machine, policy, held);
         slot.status_text.clone_from(&record.status_text);
-        if let Some(group) = record.group {
-            slot.group = Pid::from_raw(group);
-        }
+        slot.last_run = record.last_run;
         (slot, first)
     }
 
@@ -123,7 +121,7 @@ impl Slot {
     fn with(which: Which, machine: Machine, policy: Policy, held: Option<Held>) -> Box<Slot> {
         Box::new(Slot {
             which,
-            group: getpgrp(),
+            last_run: None,
             machine,
             policy,
             complaints: Vec::new(),
@@ -351,7 +349,7 @@ impl Slot {
             which: self.which,
             pipe: common.pipe.as_ref(),
             exit,
-            group: self.group,
+            last_run: self.last_run,
             policy: &self.policy,
             name: common.charge.name(),
             place: &common.charge.place,
@@ -364,7 +362,7 @@ impl Slot {
                     common.bystanders.push(held.process.pid);
                 }
                 if role == Role::Run {
-                    self.group = if self.policy.own_session { held.process.pid } else { getpgrp() };
+                    self.last_run = Some(held.process);
                 }
                 (self.held, self.gate) = (Some(held), Some(gate));
                 Event::Launched
@@ -416,8 +414,7 @@ impl Slot {
     fn kill_rest(&self, common: &Common) {
         match self.policy.scope {
             Scope::Main => {}
-            Scope::Group if self.group == getpgrp() => {}
-            Scope::Group => drop(killpg(self.group, Signal::SIGKILL)),
+            Scope::Group => self.last_run.iter().for_each(|run| tree::kill_group(*run)),
             Scope::Tree => tree::kill_all(&common.bystanders),
         }
     }
@@ -431,7 +428,7 @@ impl Slot {
     pub fn record(&self) -> Record {
         Record {
             status_text: self.status_text.clone(),
-            group: (self.group != getpgrp()).then_some(self.group.as_raw()),
+            last_run: self.last_run,
             process: self.held.as_ref().map(|held| (held.role, held.process)),
             ..self.machine.record()
         }

@@ -1,9 +1,12 @@
-//! All processes of a service, wherever they moved: its process's descendants, and, as supervise is the
+//! All processes of a service, or of its group, are found and killed.
+//!
+//! The tree is all of them, wherever they moved: its process's descendants, and, as supervise is the
 //! parent of those whose parents died (a child subreaper), its own. After a supervise was killed, the
 //! orphans among them are somebody else's; they are known by a mark in their environment.
 
+use daemontools::service::Process;
 use daemontools::sys::exec::Change;
-use daemontools::sys::process::{Ancestry, process_table};
+use daemontools::sys::process::{Ancestry, process_table, start_ticks};
 use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -63,8 +66,22 @@ pub fn send(main: Option<Pid>, signal: Signal, bystanders: &[Pid]) {
 
 /// Kills all that is left, also what is born meanwhile.
 pub fn kill_all(bystanders: &[Pid]) {
+    kill_until_gone(|| members(None, bystanders));
+}
+
+/// Kills what is left of the process group that `run` led, if it led one.
+pub fn kill_group(run: Process) {
+    // While the group has members, its number is nobody else's: whoever has it now got it when none was left.
+    if start_ticks(run.pid).is_some_and(|ticks| ticks != run.ticks) {
+        return;
+    }
+    let is_left = |process: &Ancestry| process.group == run.pid && !process.zombie;
+    kill_until_gone(|| process_table().into_iter().filter(is_left).map(|process| process.pid).collect());
+}
+
+fn kill_until_gone(members: impl Fn() -> Vec<Pid>) {
     for _ in 0..PASSES {
-        let members = members(None, bystanders);
+        let members = members();
         if members.is_empty() {
             return;
         }

@@ -3,6 +3,9 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
+use std::os::unix::process::CommandExt;
+use std::thread::sleep;
+use std::time::Duration;
 use tests::{Scratch, Service, is_alive, wait_until};
 
 /// Starts a daemon as daemons start themselves: in a session of its own, its parents gone. It does not heed TERM.
@@ -79,6 +82,34 @@ fn a_group_is_remembered_while_finish_runs() {
     service.svc("-x");
     assert_eq!(supervise.wait(), 0);
     wait_until("what run left is killed", || !is_alive(left));
+}
+
+/// By the time that `finish` has ended, the number of `run` may be somebody else's, and his group's.
+#[test]
+fn a_group_that_got_the_number_later_is_not_killed() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo $$ >>starts; exec sleep 1000")
+        .script("finish", "echo $$ >>finishes; exec sleep 1000")
+        .file("timeout-finish", "0")
+        .file("kill-scope", "group");
+    let supervise = service.supervise();
+    let run = pids(&service, "starts", 1)[0];
+    kill(Pid::from_raw(run), Signal::SIGKILL).unwrap();
+    let finish = pids(&service, "finishes", 1)[0];
+    // Processes are told apart by the clock tick they were started in.
+    sleep(Duration::from_millis(50));
+    let mut stranger = scratch.command("sleep").arg("1000").process_group(0).spawn().unwrap();
+    let (number, state) = (stranger.id(), service.says("supervise/state"));
+    supervise.kill();
+    let made_up = state.replace(&format!("\nlast-run {run} "), &format!("\nlast-run {number} "));
+    assert_ne!(made_up, state);
+    fs::write(service.path("supervise/state"), made_up).unwrap();
+    let _supervise = service.supervise();
+    kill(Pid::from_raw(finish), Signal::SIGKILL).unwrap();
+    pids(&service, "starts", 2);
+    assert!(stranger.try_wait().unwrap().is_none(), "a stranger was killed");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
 }
 
 #[test]

@@ -37,6 +37,27 @@ fn finish_is_told_how_run_ended() {
     assert!(deaths[0].ends_with("exit 7") && deaths[1].ends_with("signal 9"), "{deaths:?}");
 }
 
+/// What finish scripts do to be rid of what `run` left; supervise's own group, and all who are in it, is not `run`'s.
+#[test]
+fn the_group_that_finish_is_told_of_is_runs_or_nobodys() {
+    for (setsid, left_alive) in [(None, true), (Some("setsid"), false)] {
+        let scratch = Scratch::new();
+        let service = Service::new(&scratch, "web", "sleep 1000 & echo $! >>left; echo $$ >>starts; exec sleep 1000")
+            .script("finish", "kill -9 -$4; echo $4 $? >>finishes");
+        if let Some(file) = setsid {
+            fs::write(service.path(file), "").unwrap();
+        }
+        let supervise = service.supervise();
+        let (run, left) = (service.lines("starts", 1)[0].clone(), service.lines("left", 1)[0].parse().unwrap());
+        service.svc("-k");
+        let code = if left_alive { 1 } else { 0 };
+        assert_eq!(service.lines("finishes", 1)[0], format!("{run} {code}"));
+        service.lines("starts", 2);
+        wait_until("only what is in the group is killed", || is_alive(left) == left_alive);
+        assert!(is_alive(supervise.pid()));
+    }
+}
+
 #[test]
 fn start_comes_before_run_and_stop_after_it() {
     let scratch = Scratch::new();

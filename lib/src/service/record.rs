@@ -22,7 +22,7 @@
 //! begun                        `start` has succeeded, `stop` is owed
 //! again                        told up while `finish` or `stop` ran: it starts once more after them
 //! verdict done|give-up         after the `finish` or `stop` that runs it is not restarted, for that reason
-//! group PGID                   the process group of the last `run`, where it led one
+//! last-run PID TICKS           the last `run`, whose number its process group has, where it led one
 //! next-start LABEL UPTIME      nothing runs, and `run` is started then
 //! streak N                     short runs in a row, which make the pause longer
 //! starts N                     how often `run` was started
@@ -199,8 +199,8 @@ pub struct Record {
     pub again: bool,
     /// What comes after the `finish` or `stop` that runs.
     pub verdict: Verdict,
-    /// The process group of the last `run`, where it led one.
-    pub group: Option<i32>,
+    /// The last `run`, whose number its process group has, where it led one.
+    pub last_run: Option<Process>,
     /// When `run` is started next, where nothing runs but something will.
     pub next_start: Option<Moment>,
     /// Short runs in a row.
@@ -237,7 +237,7 @@ impl Record {
             begun: false,
             again: false,
             verdict: Verdict::AsWanted,
-            group: None,
+            last_run: None,
             next_start: None,
             streak: 0,
             starts: 0,
@@ -289,8 +289,8 @@ impl Record {
         if self.verdict != Verdict::AsWanted {
             writeln!(to, "verdict {}", word_of(&VERDICTS, self.verdict))?;
         }
-        if let Some(group) = self.group {
-            writeln!(to, "group {group}")?;
+        if let Some(run) = self.last_run {
+            writeln!(to, "last-run {} {}", run.pid, run.ticks)?;
         }
         if let Some(kill_at) = self.kill_at {
             writeln!(to, "kill-at {kill_at}")?;
@@ -343,8 +343,7 @@ impl Record {
     fn take(&mut self, key: &str, words: &mut SplitAsciiWhitespace) {
         match key {
             "supervise" => {
-                let pid = Pid::from_raw(number(words).unwrap_or(0));
-                self.supervise = Process { pid, ticks: number(words).unwrap_or(0) };
+                self.supervise = process(words).unwrap_or(self.supervise);
             }
             "boot" => self.boot = words.next().unwrap_or_default().into(),
             "want" => self.want = meaning_of(&WANTS, words).unwrap_or(self.want),
@@ -358,7 +357,7 @@ impl Record {
             "begun" => self.begun = true,
             "again" => self.again = true,
             "verdict" => self.verdict = meaning_of(&VERDICTS, words).unwrap_or(self.verdict),
-            "group" => self.group = number(words).filter(|group| *group > 1),
+            "last-run" => self.last_run = process(words).filter(|run| run.pid.as_raw() > 1),
             "kill-at" => self.kill_at = moment(words),
             "next-start" => self.next_start = moment(words),
             "pipe" => self.pipe = number(words),
@@ -417,6 +416,10 @@ fn number<T: FromStr>(words: &mut SplitAsciiWhitespace) -> Option<T> {
     words.next()?.parse().ok()
 }
 
+fn process(words: &mut SplitAsciiWhitespace) -> Option<Process> {
+    Some(Process { pid: Pid::from_raw(number(words)?), ticks: number(words).unwrap_or(0) })
+}
+
 fn moment(words: &mut SplitAsciiWhitespace) -> Option<Moment> {
     let label = tai64::parse(words.next()?.as_bytes())?;
     let nanoseconds: u128 = number(words)?;
@@ -465,7 +468,7 @@ mod tests {
             begun: true,
             again: true,
             verdict: Verdict::GiveUp,
-            group: Some(76),
+            last_run: Some(Process { pid: Pid::from_raw(76), ticks: 98 }),
             next_start: Some(at(12)),
             streak: 3,
             starts: 1 << 40,

@@ -200,13 +200,15 @@ fn stat_fields(pid: Pid) -> Option<String> {
     String::from_utf8(stat.get(name_end + 1..)?.to_vec()).ok()
 }
 
-/// Who is whose child.
+/// Who is whose child, and in whose company.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ancestry {
     /// The process.
     pub pid: Pid,
     /// Its parent.
     pub parent: Pid,
+    /// Its process group.
+    pub group: Pid,
     /// It has ended, and nobody has waited for it yet.
     pub zombie: bool,
 }
@@ -223,7 +225,8 @@ pub fn ancestry(pid: Pid) -> Option<Ancestry> {
     let fields = stat_fields(pid)?;
     let mut fields = fields.split_ascii_whitespace();
     let zombie = fields.next()? == "Z";
-    Some(Ancestry { pid, parent: Pid::from_raw(fields.next()?.parse().ok()?), zombie })
+    let mut number = || Some(Pid::from_raw(fields.next()?.parse().ok()?));
+    Some(Ancestry { pid, parent: number()?, group: number()?, zombie })
 }
 
 /// The kernel's name for the time since it was booted; empty if it does not tell.
