@@ -72,6 +72,11 @@ impl Charge {
         Ok(())
     }
 
+    /// What a file in its `supervise/` is called in messages.
+    pub fn object(&self, file: &str) -> OsString {
+        Paths { name: &self.name, place: &self.place }.object(file)
+    }
+
     /// The service's name as bytes.
     pub fn name(&self) -> &[u8] {
         self.name.as_bytes()

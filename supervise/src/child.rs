@@ -8,13 +8,14 @@ use crate::{ready, tree};
 use daemontools::service::{Exit, ORPHAN, Place, Process, Role};
 use daemontools::sys::exec::{c_string, environment, execute};
 use daemontools::sys::process::{self, Ended, PidFd};
-use daemontools::{Fatal, Unable, report};
+use daemontools::{Attempt, Fatal, Unable, report};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixCredentials, recv, send, shutdown, socketpair,
 };
+use nix::sys::stat::stat;
 use nix::unistd::{Pid, close, getpgid, getpid, setsid};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
@@ -60,6 +61,8 @@ pub struct Order<'a> {
     /// For `finish`: the `run` that ended.
     pub last_run: Option<Process>,
     pub policy: &'a Policy,
+    /// Where `run` finds NOTIFY_SOCKET.
+    pub socket_name: Option<&'a str>,
     /// The service's name in messages.
     pub name: &'a [u8],
     /// Where the service's end of what it tells us lies.
@@ -90,7 +93,7 @@ pub fn launch(order: &Order) -> nix::Result<(Held, Gate)> {
 fn become_program(order: &Order, gate: OwnedFd) -> i32 {
     let Ok(gate) = out_of_the_way(gate, order) else { return TURNED_BACK };
     let _ = order.mask.thread_set_mask();
-    if order.policy.own_session {
+    if order.policy.own_session() {
         let _ = setsid();
     }
     let program = prepare(order);
@@ -138,7 +141,7 @@ fn prepare(order: &Order) -> nix::Result<Program> {
     order.pipe.map_or(Ok(()), |pipe| pipe.give(order.which))?;
     let mut changes = Vec::new();
     if order.role == Role::Run && order.which == Which::Service {
-        changes = ready::environment(order.policy, getpid().as_raw());
+        changes = ready::environment(order.policy, order.socket_name, getpid().as_raw());
         give_notification_fd(order)?;
     }
     if order.policy.scope == Scope::Tree {
@@ -219,18 +222,35 @@ pub enum Found {
 }
 
 /// Takes over the process in the record of an earlier supervise.
-pub fn adopt(role: Role, process: Process, place: &Place) -> Found {
+///
+/// # Errors
+/// Whether it is still there cannot be told now: EMFILE, or no `/proc`. To guess would be to have it twice, or to lose it.
+pub fn adopt(role: Role, process: Process, place: &Place, past: Gated) -> Result<Found, Unable> {
+    let ended = || Found::Ended(of_adopted(inherited_exit(process, place).unwrap_or(Exit::Unknown), past));
+    let object = format!("process {}", process.pid);
     // First hold it, then look whether it is the one: what is held cannot become another.
-    let held = PidFd::open(process.pid);
-    let same = process.ticks != 0 && process::start_ticks(process.pid) == Some(process.ticks);
-    match held {
-        Ok(pidfd) if same => Found::Alive(Held { role, process, hold: Hold::Adopted(pidfd) }),
-        Ok(_) | Err(_) => Found::Ended(of_adopted(inherited_exit(process, place).unwrap_or(Exit::Unknown))),
+    let held = match PidFd::open(process.pid) {
+        Err(Errno::ESRCH) => return Ok(ended()),
+        held => Held { role, process, hold: Hold::Adopted(held.unable_to("hold", &object)?) },
+    };
+    match process::ticks_of(process.pid).unable_to("recognise", &object)? {
+        Some(ticks) if ticks == process.ticks => Ok(Found::Alive(held)),
+        Some(_) if process.ticks != 0 => Ok(ended()),
+        None if held.has_ended() => Ok(ended()),
+        // Its start was not known, or is not now.
+        Some(_) | None => Err(Unable::new("recognise", &object, Errno::ENOENT)),
     }
 }
 
-fn of_adopted(exit: Exit) -> Event {
-    if exit == Exit::Code(TURNED_BACK) { Event::NeverBegan } else { Event::Ended(exit) }
+/// Whether an adopted process may have been at its gate when its supervise was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gated {
+    Maybe,
+    No,
+}
+
+fn of_adopted(exit: Exit, past: Gated) -> Event {
+    if exit == Exit::Code(TURNED_BACK) && past == Gated::Maybe { Event::NeverBegan } else { Event::Ended(exit) }
 }
 
 impl Held {
@@ -250,16 +270,22 @@ impl Held {
     }
 
     /// How the adopted process ended; `None` if its parent has yet to wait for it.
-    pub fn adopted_end(&self, place: &Place) -> Option<Event> {
+    pub fn adopted_end(&self, place: &Place, past: Gated) -> Option<Event> {
         let Hold::Adopted(pidfd) = &self.hold else { return None };
         // Looked at first: if nothing is left of it by now, all that can be told has been.
         let gone = self.is_gone();
         let told = match pidfd.ended() {
-            Ended::Status(status) => return Some(of_adopted(Exit::from_wait_status(status))),
+            Ended::Status(status) => return Some(of_adopted(Exit::from_wait_status(status), past)),
             Ended::NotReaped | Ended::Untold => inherited_exit(self.process, place),
         };
         let seen = || process::zombie_status(self.process.pid, self.process.ticks).map(Exit::from_wait_status);
-        told.or_else(seen).or_else(|| gone.then_some(Exit::Unknown)).map(of_adopted)
+        told.or_else(seen).or_else(|| gone.then_some(Exit::Unknown)).map(|exit| of_adopted(exit, past))
+    }
+
+    /// Whether the process has become a program: until then it is this one still.
+    pub fn has_executed(&self) -> bool {
+        let program = |who: &str| stat(format!("/proc/{who}/exe").as_str()).map(|file| (file.st_dev, file.st_ino));
+        program(&self.process.pid.to_string()).ok() != program("self").ok()
     }
 
     fn is_gone(&self) -> bool {
@@ -286,9 +312,9 @@ impl Held {
     pub fn moved_to(&self, pid: Pid, place: &Place) -> Option<Held> {
         let ours = pid != self.process.pid && (self.is_ancestor_of(pid) || is_ancestor(getpid(), pid));
         let process = Process { pid, ticks: process::start_ticks(pid)? };
-        match adopt(self.role, process, place) {
-            Found::Alive(held) if ours => Some(held),
-            Found::Alive(_) | Found::Ended(_) => None,
+        match adopt(self.role, process, place, Gated::No) {
+            Ok(Found::Alive(held)) if ours => Some(held),
+            Ok(Found::Alive(_) | Found::Ended(_)) | Err(_) => None,
         }
     }
 

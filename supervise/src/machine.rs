@@ -59,6 +59,8 @@ pub enum Event {
     Stopping,
     /// The service says that it is alive.
     Alive,
+    /// What the service says to its socket cannot be heard.
+    Deaf,
     /// The service is another process now, or has something new to say.
     Changed,
     /// The deadline may have passed.
@@ -236,6 +238,7 @@ impl Machine {
             Event::Ready => self.is_ready(now, todo),
             Event::Stopping => self.is_stopping(todo),
             Event::Alive => self.is_alive(now),
+            Event::Deaf => self.is_deaf(),
             Event::Changed => todo.push(Action::Publish),
             Event::Woken => self.woken(now, todo),
         }
@@ -509,6 +512,14 @@ impl Machine {
     fn is_alive(&mut self, now: Moment) {
         if self.alive_by.is_some() {
             self.alive_by = self.policy.watchdog.map(|within| now.uptime.saturating_add(within));
+        }
+    }
+
+    /// It is not to be killed for what we cannot hear.
+    fn is_deaf(&mut self) {
+        self.alive_by = None;
+        if !self.policy.has_check && self.policy.notification_fd.is_none() {
+            self.ready_by = None;
         }
     }
 

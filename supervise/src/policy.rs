@@ -104,8 +104,10 @@ pub struct Policy {
     pub ready_within: Option<Duration>,
     /// How often `run` must say that it is alive.
     pub watchdog: Option<Duration>,
-    /// `run` leads a session of its own.
-    pub own_session: bool,
+    /// There is a `setsid`, and a `no-setsid`.
+    pub setsid: bool,
+    /// The stronger one.
+    pub no_setsid: bool,
 }
 
 impl Default for Policy {
@@ -129,10 +131,17 @@ impl Default for Policy {
             has_notify: false,
             ready_within: None,
             watchdog: None,
-            own_session: false,
+            setsid: false,
+            no_setsid: false,
         }
     }
 }
+
+/// The files that are run.
+pub const PROGRAMS: [&str; 5] = ["start", "finish", "stop", "check", "notify"];
+
+/// The files that only have to be there.
+pub const MARKS: [&str; 3] = ["notify-socket", "setsid", "no-setsid"];
 
 /// The files that hold a value.
 pub const SETTINGS: [&str; 11] = [
@@ -150,6 +159,20 @@ pub const SETTINGS: [&str; 11] = [
 ];
 
 impl Policy {
+    /// What these settings ask for, of which [`Policy::set`] has taken each before.
+    pub fn of(settings: &[(String, String)]) -> Policy {
+        let mut policy = Policy::default();
+        for (file, text) in settings {
+            let _ = policy.set(file, text);
+        }
+        policy
+    }
+
+    /// Whether `run` leads a session of its own.
+    pub fn own_session(&self) -> bool {
+        (self.setsid || self.scope == Scope::Group) && !self.no_setsid
+    }
+
     /// Whether being ready is told or found out, rather than the same as running.
     pub fn tells_when_ready(&self) -> bool {
         self.notification_fd.is_some() || self.notify_socket || self.has_check
@@ -160,7 +183,7 @@ impl Policy {
         self.notify_socket || self.watchdog.is_some()
     }
 
-    /// Takes in the text of one of [`SETTINGS`].
+    /// Takes in the text of one of [`SETTINGS`], or that there is one of [`PROGRAMS`] or [`MARKS`].
     ///
     /// # Errors
     /// What is wrong with it, in a few words; the policy is as before.
@@ -178,6 +201,14 @@ impl Policy {
             "notification-fd" => self.notification_fd = Some(descriptor(value)?),
             "timeout-up" => self.ready_within = timeout(value)?,
             "watchdog" => self.watchdog = timeout(value)?,
+            "start" => self.has_start = true,
+            "finish" => self.has_finish = true,
+            "stop" => self.has_stop = true,
+            "check" => self.has_check = true,
+            "notify" => self.has_notify = true,
+            "notify-socket" => self.notify_socket = true,
+            "setsid" => self.setsid = true,
+            "no-setsid" => self.no_setsid = true,
             _ => return Err("not a setting"),
         }
         Ok(())
@@ -298,6 +329,21 @@ mod tests {
             let mut policy = Policy::default();
             assert!(policy.set(file, text).is_err(), "{file}: {text}");
             assert_eq!(policy, Policy::default());
+        }
+    }
+
+    #[test]
+    fn a_session_of_its_own_is_asked_for_or_needed_and_can_be_forbidden() {
+        let table: [(&[&str], bool); 5] = [
+            (&[], false),
+            (&["setsid"], true),
+            (&["kill-scope"], true),
+            (&["no-setsid", "setsid"], false),
+            (&["kill-scope", "no-setsid"], false),
+        ];
+        for (files, expected) in table {
+            let settings: Vec<_> = files.iter().map(|file| (file.to_string(), "group".to_string())).collect();
+            assert_eq!(Policy::of(&settings).own_session(), expected, "{files:?}");
         }
     }
 

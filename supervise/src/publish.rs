@@ -58,7 +58,7 @@ impl Publisher {
     }
 
     /// Writes who the service is, then how it is, if that has changed. What cannot be written is a
-    /// warning, and tried again later: a service is not kept from running because a disk is full.
+    /// warning, and tried again later: what runs runs on though a disk is full.
     pub fn publish(&mut self, which: Which, record: Record) {
         self.note(which, record);
         if self.written.as_ref() != Some(&self.record) {
@@ -70,6 +70,11 @@ impl Publisher {
         let failed: Vec<Failure> = [self.put_state(), self.put_status()].into_iter().flatten().collect();
         self.written = failed.is_empty().then(|| self.record.clone());
         self.take_in(failed);
+    }
+
+    /// Whether the next supervise would know what was published last.
+    pub fn is_written_down(&self) -> bool {
+        self.failed.iter().all(|failure| failure.new != STATE_NEW)
     }
 
     /// When [`Publisher::try_again`] is due.

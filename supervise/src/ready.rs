@@ -3,13 +3,15 @@
 //!
 //! All of it outlives a supervise that is killed. The descriptor is a FIFO in `supervise/`, which the
 //! service holds open for reading too, so that it never writes to nobody; the socket has a name in
-//! the kernel's own space that follows from the service directory, so that the next supervise listens
-//! under the same. (A socket in `supervise/` could not be reached by a service that runs as another user.)
+//! the kernel's own space, so that the next supervise can listen under the same. (A socket in `supervise/` could not be
+//! reached by a service that runs as another user.) The name is another for each `run`, and nobody can foretell it:
+//! whoever took it first would be told what is meant for us, and we nothing.
 
 use crate::notify::{LONGEST, Message};
 use crate::policy::Policy;
 use daemontools::service::{NOTIFICATION, Place};
 use daemontools::sys::exec::Change;
+use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::sockopt::PassCred;
@@ -17,8 +19,10 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind, recvmsg,
     setsockopt, socket,
 };
-use nix::sys::stat::{Mode, stat};
+use nix::sys::stat::Mode;
 use nix::unistd::{mkfifo, read, unlink};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -26,18 +30,21 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 pub struct Ears {
     fifo: Option<OwnedFd>,
     socket: Option<OwnedFd>,
+    /// The socket's name, also where it could not be had.
+    pub name: Option<String>,
 }
 
 /// Whether what an earlier process of the service said still counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Past {
-    Counts,
+    /// It does, and what it says comes to the socket of this name.
+    Counts(Option<String>),
     Forgotten,
 }
 
 impl Ears {
     /// Nobody is listened to.
-    pub const DEAF: Ears = Ears { fifo: None, socket: None };
+    pub const DEAF: Ears = Ears { fifo: None, socket: None, name: None };
 
     /// Listens where the policy says that the service speaks.
     ///
@@ -46,9 +53,18 @@ impl Ears {
     pub fn open(policy: &Policy, past: Past, place: &Place) -> (Ears, Vec<(&'static str, Errno)>) {
         let mut complaints = Vec::new();
         let mut ear = |what, opened: nix::Result<OwnedFd>| opened.map_err(|errno| complaints.push((what, errno))).ok();
-        let fifo = policy.notification_fd.and_then(|_| ear(NOTIFICATION, open_fifo(past, place)));
-        let socket = policy.listens().then(|| ear("notify-socket", open_socket())).flatten();
-        (Ears { fifo, socket }, complaints)
+        let fifo = policy.notification_fd.and_then(|_| ear(NOTIFICATION, open_fifo(&past, place)));
+        let name = policy.listens().then(|| match past {
+            Past::Counts(Some(name)) => name,
+            Past::Counts(None) | Past::Forgotten => new_name(),
+        });
+        let socket = name.as_ref().and_then(|name| ear("notify-socket", open_socket(name)));
+        (Ears { fifo, socket, name }, complaints)
+    }
+
+    /// Whether nothing the service says to its socket would be heard.
+    pub fn misses_messages(&self) -> bool {
+        self.name.is_some() && self.socket.is_none()
     }
 
     /// What to poll for reading.
@@ -100,9 +116,9 @@ pub fn open_for_service(place: &Place) -> nix::Result<OwnedFd> {
 }
 
 /// What the service finds in its environment.
-pub fn environment(policy: &Policy, service_pid: i32) -> Vec<Change> {
+pub fn environment(policy: &Policy, socket_name: Option<&str>, service_pid: i32) -> Vec<Change> {
     let mut changes: Vec<Change> = Vec::new();
-    if let (true, Ok(name)) = (policy.listens(), socket_name()) {
+    if let Some(name) = socket_name {
         changes.push(("NOTIFY_SOCKET".into(), Some(format!("@{name}").into())));
     }
     if let Some(within) = policy.watchdog {
@@ -112,9 +128,9 @@ pub fn environment(policy: &Policy, service_pid: i32) -> Vec<Change> {
     changes
 }
 
-fn open_fifo(past: Past, place: &Place) -> nix::Result<OwnedFd> {
+fn open_fifo(past: &Past, place: &Place) -> nix::Result<OwnedFd> {
     let path = place.path(NOTIFICATION);
-    if past == Past::Forgotten {
+    if *past == Past::Forgotten {
         let _ = unlink(&path);
     }
     match mkfifo(&path, Mode::from_bits_truncate(0o600)) {
@@ -125,16 +141,16 @@ fn open_fifo(past: Past, place: &Place) -> nix::Result<OwnedFd> {
     open(&path, OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-fn open_socket() -> nix::Result<OwnedFd> {
+fn open_socket(name: &str) -> nix::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
     setsockopt(&socket, PassCred, &true)?;
-    bind(socket.as_raw_fd(), &UnixAddr::new_abstract(socket_name()?.as_bytes())?)?;
+    bind(socket.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
     Ok(socket)
 }
 
-/// The same for every supervise of this service, different for every service.
-fn socket_name() -> nix::Result<String> {
-    let directory = stat(".")?;
-    Ok(format!("supervise/notify/{}/{}", directory.st_dev, directory.st_ino))
+/// A name that no socket has or had: the standard library's hashes begin at random.
+fn new_name() -> String {
+    let random = || RandomState::new().hash_one(Moment::now().uptime);
+    format!("supervise/notify/{:016x}{:016x}", random(), random())
 }

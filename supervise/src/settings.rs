@@ -1,9 +1,10 @@
 //! Reading a service directory's settings.
 
-use crate::policy::{Policy, SETTINGS};
+use crate::policy::{MARKS, PROGRAMS, Policy, SETTINGS};
 use daemontools::report;
 use daemontools::sys::directory::for_each_name;
 use nix::fcntl::OFlag;
+use nix::sys::resource::{Resource, getrlimit};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::ops::ControlFlow;
@@ -15,30 +16,53 @@ const LONGEST: u64 = 4096;
 /// A setting that cannot be understood, and why.
 pub type Complaint = (&'static str, &'static str);
 
+/// The settings in force, and what they ask for.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub policy: Policy,
+    /// File and first line of each, as they are written down for the next supervise.
+    pub files: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Those that an earlier supervise wrote down.
+    pub fn recall(files: &[(String, String)]) -> Settings {
+        Settings { policy: Policy::of(files), files: files.to_vec() }
+    }
+
+    fn take(&mut self, file: &'static str, text: &str) -> Result<(), &'static str> {
+        let mut policy = self.policy.clone();
+        policy.set(file, text)?;
+        if policy.notification_fd.and_then(|number| u64::try_from(number).ok()) >= Some(open_files()) {
+            return Err("beyond the limit of open files");
+        }
+        self.policy = policy;
+        self.files.push((file.into(), text.lines().next().unwrap_or_default().trim().into()));
+        Ok(())
+    }
+}
+
+/// Descriptors are numbered below this, ours and the service's.
+fn open_files() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
+}
+
 /// What the files of the current directory say. What cannot be understood counts as not said.
-pub fn read() -> (Policy, Vec<Complaint>) {
+pub fn read() -> (Settings, Vec<Complaint>) {
     let there = Names::list();
-    let is_program = |name| there.may_have(name) && is_executable(name);
-    let is_there = |name| there.may_have(name) && std::fs::metadata(name).is_ok();
+    let mut settings = Settings::default();
     let mut complaints = Vec::new();
-    let mut policy = Policy {
-        has_start: is_program("start"),
-        has_finish: is_program("finish"),
-        has_stop: is_program("stop"),
-        has_check: is_program("check"),
-        has_notify: is_program("notify"),
-        notify_socket: is_there("notify-socket"),
-        ..Policy::default()
-    };
-    for setting in SETTINGS.into_iter().filter(|setting| there.may_have(setting)) {
-        let taken = text(setting).and_then(|text| text.map_or(Ok(()), |text| policy.set(setting, &text)));
+    let programs = PROGRAMS.into_iter().filter(|name| there.may_have(name) && is_executable(name));
+    let marks = MARKS.into_iter().filter(|name| there.may_have(name) && std::fs::metadata(name).is_ok());
+    let said = programs.chain(marks).map(|file| (file, Ok(Some(String::new()))));
+    let values = SETTINGS.into_iter().filter(|name| there.may_have(name)).map(|file| (file, text(file)));
+    for (file, text) in said.chain(values) {
+        let taken = text.and_then(|text| text.map_or(Ok(()), |text| settings.take(file, &text)));
         if let Err(why) = taken {
-            complaints.push((setting, why));
+            complaints.push((file, why));
         }
     }
-    policy.own_session = is_there("setsid") || policy.scope == crate::policy::Scope::Group;
-    policy.own_session &= !is_there("no-setsid");
-    (policy, complaints)
+    (settings, complaints)
 }
 
 /// The names in the current directory, so that two dozen need not be asked for one by one at each restart.

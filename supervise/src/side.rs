@@ -5,19 +5,35 @@ use daemontools::service::Exit;
 use daemontools::sys::exec::{c_string, environment, execute};
 use daemontools::sys::process;
 use daemontools::{Attempt, Fatal, Unable};
-use nix::errno::Errno;
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid, getppid};
 use std::ffi::OsString;
 use std::time::Duration;
+
+/// What becomes of a program when supervise is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Survival {
+    /// It has its own work to do.
+    Independent,
+    /// It is of no use without us, and the next supervise starts another.
+    EndsWithUs,
+}
 
 /// Starts `./PROGRAM ARGS…` with the signal mask `mask`; it is ours to wait for.
 ///
 /// # Errors
 /// The system has no process to give.
-pub fn start(program: &'static str, arguments: &[OsString], mask: &SigSet) -> Result<Pid, Unable> {
+fn start(program: &'static str, arguments: &[OsString], mask: &SigSet, survival: Survival) -> Result<Pid, Unable> {
     let argv = [&[program.into()], arguments].concat();
+    let parent = getpid();
     let child = || {
+        if survival == Survival::EndsWithUs {
+            let _ = set_pdeathsig(Some(Signal::SIGKILL));
+            if getppid() != parent {
+                return 0;
+            }
+        }
         let _ = mask.thread_set_mask();
         let strings = argv.iter().map(|argument| c_string(argument)).collect::<Result<Vec<_>, _>>();
         let errno = match (c_string(program.as_ref()), strings, environment(&[])) {
@@ -40,16 +56,20 @@ pub fn notify(program: &str, pid: Pid, exit: Option<Exit>, mask: &SigSet) -> Opt
         Some(Exit::Unknown) => ("exit", 0),
     };
     let arguments = [program.into(), event.into(), pid.to_string().into(), code.to_string().into()];
-    start("./notify", &arguments, mask).map_err(|unable| unable.warn()).ok()
+    start("./notify", &arguments, mask, Survival::Independent).map_err(|unable| unable.warn()).ok()
 }
 
 /// The first `check` comes soon, as most services are quick; later ones are rarer.
 const FIRST: Duration = Duration::from_millis(10);
 const RAREST: Duration = Duration::from_secs(1);
 
+/// One that takes so long is killed, and the next is tried.
+const LONGEST: Duration = Duration::from_secs(10);
+
 /// A `check` that is to succeed one day.
 pub struct Check {
-    running: Option<Pid>,
+    /// The one that runs, and when it is killed.
+    running: Option<(Pid, Duration)>,
     pause: Duration,
     /// When the next one is due, in time since boot.
     due: Duration,
@@ -61,27 +81,33 @@ impl Check {
         Check { running: None, pause: FIRST, due: now + FIRST }
     }
 
-    /// When to look again; `None` while one runs.
-    pub fn deadline(&self) -> Option<Duration> {
-        self.running.is_none().then_some(self.due)
+    /// When to look again.
+    pub fn deadline(&self) -> Duration {
+        self.running.map_or(self.due, |(_, kill_at)| kill_at)
     }
 
-    /// Starts the next one if it is due.
-    pub fn start_if_due(&mut self, now: Duration, mask: &SigSet) {
-        if self.deadline().is_some_and(|due| due <= now) {
-            match start("./check", &[], mask) {
-                Ok(pid) => self.running = Some(pid),
-                Err(unable) => {
-                    unable.warn();
-                    self.again(now);
-                }
+    /// Starts the next one if it is due, or kills the one that takes too long.
+    pub fn look(&mut self, now: Duration, mask: &SigSet) {
+        if self.deadline() > now {
+            return;
+        }
+        if let Some((pid, kill_at)) = &mut self.running {
+            let _ = kill(*pid, Signal::SIGKILL);
+            *kill_at = now + LONGEST;
+            return;
+        }
+        match start("./check", &[], mask, Survival::EndsWithUs) {
+            Ok(pid) => self.running = Some((pid, now + LONGEST)),
+            Err(unable) => {
+                unable.warn();
+                self.again(now);
             }
         }
     }
 
     /// Takes in that a child has ended; true if this makes the service ready.
     pub fn ended(&mut self, pid: Pid, exit: Exit, now: Duration) -> bool {
-        if self.running == Some(pid) {
+        if self.running.is_some_and(|(running, _)| running == pid) {
             self.running = None;
             self.again(now);
             return exit == Exit::Code(0);
@@ -98,8 +124,8 @@ impl Check {
 /// A service that has ended is not to be checked any more.
 impl Drop for Check {
     fn drop(&mut self) {
-        if let Some(pid) = self.running {
-            let _: Result<(), Errno> = kill(pid, Signal::SIGKILL);
+        if let Some((pid, _)) = self.running {
+            let _ = kill(pid, Signal::SIGKILL);
         }
     }
 }

@@ -2,13 +2,13 @@
 //! machine decides, done; what happens to it, told to its machine.
 
 use crate::charge::Charge;
-use crate::child::{self, Found, Gate, Held, Order, Passage};
+use crate::child::{self, Found, Gate, Gated, Held, Order, Passage};
 use crate::machine::{Action, Event, Machine, RETRY_FORK};
 use crate::pipe::Pipe;
-use crate::policy::{Policy, Scope};
+use crate::policy::Scope;
 use crate::publish::{Publisher, announce};
 use crate::ready::{Ears, Past};
-use crate::settings::{self, Complaint};
+use crate::settings::{self, Complaint, Settings};
 use crate::side::{self, Check};
 use crate::tree;
 use daemontools::service::{Exit, Place, Process, Record, Role, Want};
@@ -66,7 +66,7 @@ pub struct Common {
 pub struct Slot {
     which: Which,
     machine: Machine,
-    policy: Policy,
+    settings: Settings,
     complaints: Vec<Complaint>,
     /// The settings were read just now, before the first start.
     fresh: Option<Vec<Complaint>>,
@@ -74,6 +74,8 @@ pub struct Slot {
     held: Option<Held>,
     /// The gate it waits at, or has not been seen to pass.
     gate: Option<Gate>,
+    /// The gate is to be opened once the process is written down.
+    shut: bool,
     /// The last `run`, whose number its process group has, where it led one.
     last_run: Option<Process>,
     /// What the service tells of itself, and what it last said.
@@ -81,7 +83,9 @@ pub struct Slot {
     status_text: String,
     /// Asks whether the service is ready, where it does not tell.
     check: Option<Check>,
-    /// How often the end of an adopted process was asked for in vain, and when to ask again.
+    /// Whether an adopted process has yet to be seen as a program.
+    gated: Gated,
+    /// How often that, or the end of an adopted process, was asked for in vain, and when to ask again.
     asked: u32,
     ask_again: Option<Duration>,
     /// To be announced.
@@ -93,44 +97,60 @@ pub struct Slot {
 impl Slot {
     /// One that begins, with the past of its record.
     pub fn new(which: Which, want: Want, record: &Record) -> Box<Slot> {
-        let (policy, complaints) = policy_of(which);
-        let machine = Machine::remember(policy.clone(), want, record, Moment::now());
+        let (settings, complaints) = settings_of(which);
+        let machine = Machine::remember(settings.policy.clone(), want, record, Moment::now());
         // Wanted down, it may be started long after this.
         let fresh = (want == Want::Up).then_some(complaints);
-        let mut slot = Slot::with(which, machine, policy, None);
+        let mut slot = Slot::with(which, machine, settings, None);
         slot.fresh = fresh;
         slot
     }
 
     /// One that goes on after a supervise that was killed, and the first thing to happen to it.
-    pub fn resume(which: Which, record: &Record, place: &Place) -> (Box<Slot>, Event) {
-        let policy = policy_of(which).0;
-        let machine = Machine::resume(policy.clone(), record, Moment::now());
-        let (held, first) = match record.process.map(|(role, process)| child::adopt(role, process, place)) {
+    ///
+    /// # Errors
+    /// What became of its process cannot be told.
+    pub fn resume(which: Which, record: &Record, place: &Place) -> Result<(Box<Slot>, Event), Unable> {
+        // Of what runs those count with which it was started.
+        let settings = match record.process {
+            Some(_) => Settings::recall(&record.settings),
+            None => settings_of(which).0,
+        };
+        let machine = Machine::resume(settings.policy.clone(), record, Moment::now());
+        // What is ready was seen to have passed.
+        let gated = if record.ready.is_none() { Gated::Maybe } else { Gated::No };
+        let adopted = record.process.map(|(role, process)| child::adopt(role, process, place, gated));
+        let (held, first) = match adopted.transpose()? {
             Some(Found::Alive(held)) => (Some(held), Event::Begun),
             Some(Found::Ended(event)) => (None, event),
             None => (None, Event::Begun),
         };
-        let mut slot = Slot::with(which, machine, policy, held);
+        let mut slot = Slot::with(which, machine, settings, held);
+        if slot.held.is_some() && gated == Gated::Maybe {
+            (slot.gated, slot.ask_again) = (gated, Some(Moment::now().uptime));
+        }
         slot.status_text.clone_from(&record.status_text);
+        slot.ears.name.clone_from(&record.notify_socket);
         slot.last_run = record.last_run;
-        (slot, first)
+        Ok((slot, first))
     }
 
     /// In the heap, where it lies once; on the stack it would leave a copy for every move.
-    fn with(which: Which, machine: Machine, policy: Policy, held: Option<Held>) -> Box<Slot> {
+    fn with(which: Which, machine: Machine, settings: Settings, held: Option<Held>) -> Box<Slot> {
         Box::new(Slot {
             which,
             last_run: None,
             machine,
-            policy,
+            settings,
             complaints: Vec::new(),
             fresh: None,
             held,
             gate: None,
+            shut: false,
             ears: Ears::DEAF,
             status_text: String::new(),
             check: None,
+            gated: Gated::No,
             asked: 0,
             ask_again: None,
             letters: Vec::new(),
@@ -141,7 +161,8 @@ impl Slot {
     /// Listens again to what an adopted process has to tell.
     pub fn take_up(&mut self, common: &Common) {
         if self.held.as_ref().is_some_and(|held| held.role == Role::Run) {
-            self.listen(Past::Counts, common);
+            let name = self.ears.name.take();
+            self.listen(Past::Counts(name), common);
             self.check_if_needed();
         }
     }
@@ -152,24 +173,31 @@ impl Slot {
         fds.extend(self.ears.descriptors().map(|ear| PollFd::new(ear, PollFlags::POLLIN)));
         if let Some(end) = self.held.as_ref().and_then(Held::end_watch) {
             // Once it has ended, only being waited for by its parent is news.
-            let news = if self.asked == 0 { PollFlags::POLLIN } else { PollFlags::empty() };
+            let ended = self.held.as_ref().is_some_and(Held::has_ended);
+            let news = if ended { PollFlags::empty() } else { PollFlags::POLLIN };
             fds.push(PollFd::new(end, news));
         }
     }
 
     /// When to look again at the latest, in time since boot.
     pub fn deadline(&self) -> Option<Duration> {
-        let check = self.check.as_ref().and_then(Check::deadline);
+        let check = self.check.as_ref().map(Check::deadline);
         [self.machine.deadline(), self.ask_again, check].into_iter().flatten().min()
     }
 
     /// Looks at everything that is not told by SIGCHLD.
     pub fn look(&mut self, common: &mut Common) {
+        if self.shut && common.publisher.is_written_down() {
+            self.open_gate(common);
+        }
         self.look_at_gate(common);
         self.look_at_adopted(common);
+        if self.ears.misses_messages() {
+            self.happen(Event::Deaf, common);
+        }
         self.listen_to_service(common);
         if let Some(check) = &mut self.check {
-            check.start_if_due(Moment::now().uptime, &common.mask);
+            check.look(Moment::now().uptime, &common.mask);
         }
         self.happen(Event::Woken, common);
     }
@@ -205,21 +233,31 @@ impl Slot {
 
     fn look_at_adopted(&mut self, common: &mut Common) {
         let Some(held) = &self.held else { return };
-        if !held.has_ended() {
-            return;
+        if held.has_ended() {
+            let give_up = (self.asked >= ASK_TIMES).then_some(Event::Ended(Exit::Unknown));
+            return match held.adopted_end(&common.charge.place, self.gated).or(give_up) {
+                Some(Event::Ended(exit)) => self.has_ended(exit, common),
+                Some(event) => {
+                    self.forget_process();
+                    self.happen(event, common);
+                }
+                None => self.ask_again(),
+            };
         }
-        let give_up = (self.asked >= ASK_TIMES).then_some(Event::Ended(Exit::Unknown));
-        match held.adopted_end(&common.charge.place).or(give_up) {
-            Some(Event::Ended(exit)) => self.has_ended(exit, common),
-            Some(event) => {
-                self.forget_process();
-                self.happen(event, common);
+        match self.gated {
+            Gated::No => {}
+            // What takes so long is no child of ours at a gate, whatever it is.
+            Gated::Maybe if held.has_executed() || self.asked >= ASK_TIMES => {
+                (self.gated, self.asked, self.ask_again) = (Gated::No, 0, None);
+                self.happen(Event::Executed, common);
             }
-            None => {
-                self.asked += 1;
-                self.ask_again = Some(Moment::now().uptime + ASK_AGAIN);
-            }
+            Gated::Maybe => self.ask_again(),
         }
+    }
+
+    fn ask_again(&mut self) {
+        self.asked += 1;
+        self.ask_again = Some(Moment::now().uptime + ASK_AGAIN);
     }
 
     fn has_ended(&mut self, exit: Exit, common: &mut Common) {
@@ -231,13 +269,14 @@ impl Slot {
     }
 
     fn forget_process(&mut self) {
-        (self.held, self.gate, self.asked, self.ask_again) = (None, None, 0, None);
+        (self.held, self.gate, self.shut) = (None, None, false);
+        (self.gated, self.asked, self.ask_again) = (Gated::No, 0, None);
         (self.ears, self.check) = (Ears::DEAF, None);
         self.status_text.clear();
     }
 
     fn listen(&mut self, past: Past, common: &Common) {
-        let (ears, complaints) = Ears::open(&self.policy, past, &common.charge.place);
+        let (ears, complaints) = Ears::open(&self.settings.policy, past, &common.charge.place);
         self.ears = ears;
         for (what, errno) in complaints {
             let object = [common.charge.name(), b"/", what.as_bytes()].concat();
@@ -274,7 +313,7 @@ impl Slot {
 
     fn check_if_needed(&mut self) {
         let runs = self.held.as_ref().is_some_and(|held| held.role == Role::Run);
-        if runs && self.policy.has_check && self.machine.record().ready.is_none() {
+        if runs && self.settings.policy.has_check && self.machine.record().ready.is_none() {
             self.check = Some(Check::from(Moment::now().uptime));
         }
     }
@@ -304,7 +343,7 @@ impl Slot {
         match action {
             Action::Configure => {
                 self.configure(common);
-                return Some(Event::Configured(self.policy.clone()));
+                return Some(Event::Configured(self.settings.policy.clone()));
             }
             Action::Launch(role, exit) => return Some(self.launch(role, exit, common)),
             Action::Publish => common.publisher.publish(self.which, self.record()),
@@ -325,8 +364,8 @@ impl Slot {
         let complaints = match self.fresh.take() {
             Some(complaints) => complaints,
             None => {
-                let (policy, complaints) = policy_of(self.which);
-                self.policy = policy;
+                let (settings, complaints) = settings_of(self.which);
+                self.settings = settings;
                 complaints
             }
         };
@@ -343,14 +382,15 @@ impl Slot {
         if role == Role::Run {
             self.listen(Past::Forgotten, common);
         }
-        let _ = set_child_subreaper(self.policy.scope == Scope::Tree || self.policy.listens());
+        let _ = set_child_subreaper(self.settings.policy.scope == Scope::Tree || self.settings.policy.listens());
         let order = Order {
             role,
             which: self.which,
             pipe: common.pipe.as_ref(),
             exit,
             last_run: self.last_run,
-            policy: &self.policy,
+            policy: &self.settings.policy,
+            socket_name: self.ears.name.as_deref(),
             name: common.charge.name(),
             place: &common.charge.place,
             lock: common.charge.lock.as_fd(),
@@ -387,7 +427,13 @@ impl Slot {
         report::warning(&[b"unable to fork for ", name, program, sleeping.as_bytes(), b": ", reason]);
     }
 
+    /// Not before it is on the disk who the process is: otherwise, were we killed, the next supervise would start a
+    /// second one beside it.
     fn open_gate(&mut self, common: &mut Common) {
+        self.shut = !common.publisher.is_written_down();
+        if self.shut {
+            return;
+        }
         self.gate.iter().for_each(Gate::open);
         if let Some(held) = &self.held {
             self.notify(held.role, held.process.pid, None, common);
@@ -396,7 +442,7 @@ impl Slot {
 
     /// Tells whom it concerns of the start (no exit) or end of a process.
     pub fn notify(&self, role: Role, pid: Pid, exit: Option<Exit>, common: &mut Common) {
-        if self.policy.has_notify {
+        if self.settings.policy.has_notify {
             let program = self.which.program(role);
             common.bystanders.extend(side::notify(program, pid, exit, &common.mask));
         }
@@ -404,7 +450,7 @@ impl Slot {
 
     fn send_scope(&self, signal: Signal, common: &Common) {
         let Some(held) = &self.held else { return };
-        match self.policy.scope {
+        match self.settings.policy.scope {
             Scope::Main => held.send(signal),
             Scope::Group => held.send_group(signal),
             Scope::Tree => tree::send(Some(held.process.pid), signal, &common.bystanders),
@@ -412,7 +458,7 @@ impl Slot {
     }
 
     fn kill_rest(&self, common: &Common) {
-        match self.policy.scope {
+        match self.settings.policy.scope {
             Scope::Main => {}
             Scope::Group => self.last_run.iter().for_each(|run| tree::kill_group(*run)),
             Scope::Tree => tree::kill_all(&common.bystanders),
@@ -427,6 +473,8 @@ impl Slot {
     /// How it is now.
     pub fn record(&self) -> Record {
         Record {
+            settings: self.settings.files.clone(),
+            notify_socket: self.ears.name.clone(),
             status_text: self.status_text.clone(),
             last_run: self.last_run,
             process: self.held.as_ref().map(|held| (held.role, held.process)),
@@ -436,10 +484,13 @@ impl Slot {
 }
 
 /// The settings are the service's; of them its logger has only that somebody is to be notified.
-fn policy_of(which: Which) -> (Policy, Vec<Complaint>) {
-    let (policy, complaints) = settings::read();
+fn settings_of(which: Which) -> (Settings, Vec<Complaint>) {
+    let (settings, complaints) = settings::read();
     match which {
-        Which::Service => (policy, complaints),
-        Which::Logger => (Policy { has_notify: policy.has_notify, ..Policy::default() }, Vec::new()),
+        Which::Service => (settings, complaints),
+        Which::Logger => {
+            let notify = settings.files.into_iter().filter(|(file, _)| file == "notify").collect::<Vec<_>>();
+            (Settings::recall(&notify), Vec::new())
+        }
     }
 }

@@ -9,13 +9,14 @@ use crate::slot::{Common, Slot, Which};
 use daemontools::service::{Command, Place, Process, Record, Role, STATE, Want};
 use daemontools::sys::process;
 use daemontools::tai64::Moment;
-use daemontools::{Attempt, Fatal, Unable};
+use daemontools::{Attempt, Fatal, Unable, report};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{getpid, read};
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 
 /// A supervise in charge of a service.
@@ -48,11 +49,14 @@ impl Supervisor {
     pub fn take_charge(name: OsString) -> Result<(Box<Supervisor>, First), Fatal> {
         let (mask, signals) = watch_children().unable_to("watch children for", &name)?;
         let (charge, normally) = Charge::take(name.clone())?;
-        let (record, boot) = (read_record(&charge.place), process::boot_id());
+        let record = read_record(&charge.place).unable_to("read", charge.object(STATE))?;
+        let boot = process::epoch().unable_to("read", "/proc/sys/kernel/random/boot_id")?;
         let left_as_told = record.leaving && record.process.is_none();
-        let goes_on = !boot.is_empty() && record.boot == boot && !left_as_told;
+        // Where boots cannot be told apart, the process tells.
+        let same_boot = record.boot == boot && (!boot.is_empty() || record.process.is_some());
+        let goes_on = same_boot && !left_as_told;
         let (service, service_first) = if goes_on {
-            Slot::resume(Which::Service, &record, &charge.place)
+            Slot::resume(Which::Service, &record, &charge.place)?
         } else {
             let want = if normally == Normally::Up { Want::Up } else { Want::Down };
             (Slot::new(Which::Service, want, &record), Event::Begun)
@@ -60,7 +64,7 @@ impl Supervisor {
         let left = record.process.filter(|_| goes_on);
         let logger_left = record.logger.as_ref().filter(|_| goes_on).and_then(|logger| logger.process);
         let (logger, logger_first) = match record.logger.filter(|_| goes_on) {
-            Some(record) => Some(Slot::resume(Which::Logger, &record, &charge.place)),
+            Some(record) => Some(Slot::resume(Which::Logger, &record, &charge.place)?),
             None => {
                 settings::has_logger().then(|| (Slot::new(Which::Logger, Want::Up, &Record::blank()), Event::Begun))
             }
@@ -131,10 +135,10 @@ impl Supervisor {
             }
             let _ = process::wait_for(pid);
         }
+        common.publisher.try_again(Moment::now().uptime);
         for slot in logger.as_deref_mut().into_iter().chain([&mut **service]) {
             slot.look(common);
         }
-        common.publisher.try_again(Moment::now().uptime);
         if told {
             self.read_control();
         }
@@ -208,7 +212,14 @@ fn watch_children() -> nix::Result<(SigSet, SignalFd)> {
     Ok((mask, SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
 }
 
-fn read_record(place: &Place) -> Record {
-    let bytes = std::fs::read(place.path(STATE)).unwrap_or_default();
-    Record::decode(&String::from_utf8_lossy(&bytes))
+/// What an earlier supervise left; where there was none, or only garbage, it says nothing.
+///
+/// # Errors
+/// EMFILE, EIO …: not to be taken for nothing.
+fn read_record(place: &Place) -> nix::Result<Record> {
+    match std::fs::read(place.path(STATE)) {
+        Ok(bytes) => Ok(Record::decode(&String::from_utf8_lossy(&bytes))),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => Ok(Record::blank()),
+        Err(error) => Err(report::errno_of(&error)),
+    }
 }

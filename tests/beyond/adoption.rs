@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
-use tests::{Daemon, Scratch, Service, has, is_alive, parent_of, prints, state_of, wait_until};
+use tests::{Daemon, Scratch, Service, fails, has, is_alive, parent_of, prints, state_of, wait_until};
 
 /// What has not happened by then is taken not to happen: longer than the pause before a restart.
 const WHILE: Duration = Duration::from_millis(1300);
@@ -281,6 +281,115 @@ fn each_program_runs_once_wherever_supervise_is_killed() {
         svscan.signal(Signal::SIGTERM);
         assert_eq!(svscan.wait(), 0);
     }
+}
+
+/// To guess would be to have the service twice, or unsupervised.
+#[test]
+fn what_cannot_be_told_of_it_is_not_guessed() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", &format!("{COUNTED}; exec sleep 1000"));
+    let supervise = service.supervise();
+    wait_until("it runs and is ready", || !service.state("ready").is_empty());
+    let pid = service.up();
+    supervise.kill();
+    let refused = |calls: &str, path: &str| {
+        let mut strace = scratch.command("strace");
+        strace.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+        if !path.is_empty() {
+            strace.args(["-P", path]);
+        }
+        strace.args(["-e", &format!("inject={calls}:error=EMFILE")]);
+        scratch.outcome_of(strace.arg(tests::programs().join("supervise")).arg("web"))
+    };
+    let reason = "process cannot open more files";
+    for (calls, path, what) in [
+        ("open,openat", "supervise/state", "read web/supervise/state".to_string()),
+        ("open,openat", "/proc/sys/kernel/random/boot_id", "read /proc/sys/kernel/random/boot_id".into()),
+        ("pidfd_open", "", format!("hold process {pid}")),
+        ("open,openat", &format!("/proc/{pid}/stat"), format!("recognise process {pid}")),
+    ] {
+        let said = format!("supervise: fatal: unable to {what}: {reason}\n");
+        assert_eq!(refused(calls, path), fails(111, &said), "{path}");
+        assert!(is_alive(pid));
+    }
+    let _next = service.supervise();
+    assert_eq!((service.up(), alive(&service)), (pid, vec![pid]));
+}
+
+/// Killed before it has seen that its process has become `run`, which the next one must find out by itself.
+#[test]
+fn what_was_let_through_the_gate_is_ready_under_the_next_supervise() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", &format!("{COUNTED}; exec sleep 1000")).file("timeout-up", "200");
+    let mut strace = scratch.command("strace");
+    strace.args(["-qq", "-o", "/dev/null", "-e", "trace=poll", "-e", "inject=poll:signal=KILL:when=1"]);
+    let first = Daemon::start(strace.arg(tests::programs().join("supervise")).arg("web"), &scratch);
+    service.lines("starts", 1);
+    wait_until("the first is gone", || !service.is_supervised());
+    drop(first);
+    assert!(service.state("ready").is_empty());
+    let _next = service.supervise();
+    wait_until("it is ready", || !service.state("ready").is_empty());
+    sleep(WHILE);
+    assert_eq!(alive(&service), pids(&service, "starts"));
+}
+
+/// What supervise makes of it tells a process that never became `run` from one that exits with the same code.
+#[test]
+fn a_run_may_exit_with_any_code() {
+    let scratch = Scratch::new();
+    let run = format!("{COUNTED}; trap 'exit 213' TERM; while :; do sleep 0.01; done");
+    let service = Service::new(&scratch, "web", &run).file("notification-fd", "3");
+    let supervise = service.supervise();
+    service.lines("starts", 1);
+    let _next = succeed(&service, supervise);
+    service.svc("-t");
+    service.lines("starts", 2);
+    let deaths = service.state("death");
+    assert!(deaths.len() == 1 && deaths[0].ends_with(" exit 213"), "{deaths:?}");
+}
+
+/// Settings count from the next start on, whoever supervises.
+#[test]
+fn what_runs_keeps_the_settings_it_was_started_with() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", &format!("{COUNTED}; trap '' TERM; while :; do sleep 0.01; done"))
+        .file("timeout-kill", "10");
+    let supervise = service.supervise();
+    service.lines("starts", 1);
+    fs::write(service.path("watchdog"), "1").unwrap();
+    fs::write(service.path("timeout-kill"), "0").unwrap();
+    let _next = succeed(&service, supervise);
+    sleep(WHILE);
+    assert_eq!((alive(&service).len(), service.state("death").len()), (1, 0));
+    service.svc("-d");
+    service.wait_down();
+}
+
+/// A container's processes are gone though the machine was not started anew.
+#[test]
+fn in_another_container_a_service_begins_anew() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", &format!("{COUNTED}; exec sleep 1000"));
+    let supervise = service.supervise();
+    service.svc("-d");
+    service.wait_down();
+    supervise.kill();
+    let state = service.says("supervise/state");
+    let (before, boot) = state.split_once("\nboot ").unwrap();
+    let (boot, after) = boot.split_once('\n').unwrap();
+    let (kernel, first) = boot.split_once('/').unwrap();
+    assert!(first.parse::<u64>().is_ok(), "{boot}");
+    fs::write(service.path("supervise/state"), format!("{before}\nboot {kernel}/{first}1\n{after}")).unwrap();
+    let before = service.says("starts").lines().count();
+    let _next = service.supervise();
+    service.lines("starts", before + 1);
 }
 
 /// A kernel that does not remember, and nobody who was there: that is all that is known, and enough to go on.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
-use tests::{Scratch, Service, has, is_root, prints, skip, wait_until};
+use tests::{Daemon, Scratch, Service, has, is_root, prints, skip, wait_until};
 
 /// Sends a datagram with each of these texts to $NOTIFY_SOCKET when a file of that number appears.
 fn speaker(texts: &[&str]) -> String {
@@ -160,6 +160,49 @@ fn signs_of_life_keep_it_alive() {
     assert_eq!(service.says("starts").lines().count(), 1);
     // Then it falls silent.
     service.lines("starts", 2);
+}
+
+/// Whoever has the name that a killed supervise listened under hears what is meant for the next; that is no reason to
+/// kill the service again and again.
+#[test]
+fn a_socket_that_somebody_else_has_kills_nobody() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let run = "echo $NOTIFY_SOCKET >>starts; ulimit -c 0; exec sleep 1000";
+    let service = Service::new(&scratch, "web", run).file("watchdog", "2s").file("timeout-up", "2s");
+    let supervise = service.supervise();
+    let name = service.lines("starts", 1)[0].clone();
+    supervise.kill();
+    let squat = "import socket, sys, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); \
+                 s.bind(sys.argv[1].replace('@', chr(0), 1)); open('squatted', 'w'); time.sleep(1000)";
+    let _squatter = Daemon::start(scratch.command("python3").args(["-c", squat, &name]), &scratch);
+    wait_until("it has the name", || scratch.path().join("squatted").exists());
+    let next = service.supervise();
+    sleep(Duration::from_secs(3));
+    assert_eq!(service.says("starts").lines().count(), 1);
+    assert_eq!(next.errors(), "supervise: warning: unable to listen for web/notify-socket: address already used\n");
+    // The next run speaks to a name that nobody could foretell.
+    service.svc("-k");
+    assert_ne!(service.lines("starts", 2)[1], name);
+}
+
+/// Nor is it left behind by a supervise that was killed.
+#[test]
+fn a_check_that_hangs_is_killed_and_tried_again() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "exec sleep 1000")
+        .script("check", "echo $$ >>checks; test -e go0 || exec sleep 1000");
+    let supervise = service.supervise();
+    let first = service.lines("checks", 1)[0].parse().unwrap();
+    supervise.kill();
+    wait_until("it ended with its supervise", || !tests::is_alive(first));
+    let _next = service.supervise();
+    let second = service.lines("checks", 2)[1].parse().unwrap();
+    go(&service, 0);
+    wait_until("it is ready by another", || is_ready(&service));
+    assert!(!tests::is_alive(second));
 }
 
 #[test]

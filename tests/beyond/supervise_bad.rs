@@ -7,7 +7,11 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
-use tests::{Daemon, Scratch, Service, has, is_alive, is_root, prints, processes_in, skip, wait_until};
+use std::thread::sleep;
+use std::time::Duration;
+use tests::{
+    Daemon, Disk, Scratch, Service, children_of, has, is_alive, is_root, prints, processes_in, skip, wait_until,
+};
 
 const SETTINGS: [&str; 11] = [
     "down-signal",
@@ -448,4 +452,43 @@ fn a_system_that_refuses_now_and_then() {
     wait_until("nothing is left", || processes_in(scratch.path()).is_empty());
     assert_eq!(scratch.run("svok web").code, 100);
     assert_eq!(scratch.run("svc -u missing").code, prints("").code);
+}
+
+/// Killed now, supervise would be followed by one that starts a second copy.
+#[test]
+fn on_a_full_disk_nothing_is_started_before_it_is_written_down() {
+    if !is_root() {
+        return skip("a full disk needs root, to mount a small one");
+    }
+    let scratch = Scratch::new();
+    let disk = Disk::new(&scratch, 128);
+    let service = Service::new(&scratch, "disk/web", "echo $$ >>../../starts; exec sleep 1000");
+    disk.fill(0);
+    let mut supervise = service.supervise();
+    let waits = || supervise.errors().contains("unable to write disk/web/supervise/state.new: out of disk space");
+    wait_until("it says what it waits for", waits);
+    sleep(Duration::from_millis(300));
+    assert!(!scratch.path().join("starts").exists());
+    // Commands are obeyed all the same.
+    assert_eq!(children_of(supervise.pid()).len(), 1);
+    service.svc("-d");
+    wait_until("what was to become run has ended", || children_of(supervise.pid()).is_empty());
+    service.svc("-u");
+    disk.free();
+    wait_until("it is started", || scratch.path().join("starts").exists());
+    wait_until("it is written down", || !service.state("ready").is_empty());
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+}
+
+#[test]
+fn a_descriptor_beyond_the_limit_keeps_nothing_from_starting() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000").file("notification-fd", "1000");
+    let mut command = scratch.command("prlimit");
+    let supervise =
+        Daemon::start(command.arg("--nofile=64").arg(tests::programs().join("supervise")).arg("web"), &scratch);
+    service.lines("starts", 1);
+    let complaint = "supervise: warning: web/notification-fd: line 1: beyond the limit of open files; ignored\n";
+    assert_eq!(supervise.errors(), complaint);
 }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! supervise PID TICKS          the supervise that wrote this
-//! boot ID                      the kernel's boot id: of another boot, nothing below is alive
+//! boot ID                      of the kernel's boot and of process 1: where they differ, nothing below is alive
 //! want up|down|once
 //! phase stopped|starting|started|running|stopping|failed
 //! pid PID                      the process …
@@ -24,6 +24,8 @@
 //! verdict done|give-up         after the `finish` or `stop` that runs it is not restarted, for that reason
 //! last-run PID TICKS           the last `run`, whose number its process group has, where it led one
 //! next-start LABEL UPTIME      nothing runs, and `run` is started then
+//! notify-socket NAME           where it finds NOTIFY_SOCKET, in the abstract namespace
+//! setting FILE TEXT            a setting that counts for the process, or a program or mark that is there
 //! streak N                     short runs in a row, which make the pause longer
 //! starts N                     how often `run` was started
 //! status-text TEXT             what it last said of itself
@@ -171,7 +173,7 @@ pub struct Death {
 pub struct Record {
     /// The supervise that wrote this.
     pub supervise: Process,
-    /// The kernel's boot id.
+    /// Of the kernel's boot and of process 1.
     pub boot: String,
     /// What is to be achieved.
     pub want: Want,
@@ -203,6 +205,10 @@ pub struct Record {
     pub last_run: Option<Process>,
     /// When `run` is started next, where nothing runs but something will.
     pub next_start: Option<Moment>,
+    /// The name of NOTIFY_SOCKET, in the abstract namespace.
+    pub notify_socket: Option<String>,
+    /// The settings that count for the process: file and first line.
+    pub settings: Vec<(String, String)>,
     /// Short runs in a row.
     pub streak: u32,
     /// How often `run` was started.
@@ -239,6 +245,8 @@ impl Record {
             verdict: Verdict::AsWanted,
             last_run: None,
             next_start: None,
+            notify_socket: None,
+            settings: Vec::new(),
             streak: 0,
             starts: 0,
             status_text: String::new(),
@@ -298,6 +306,10 @@ impl Record {
         if let Some(next_start) = self.next_start {
             writeln!(to, "next-start {next_start}")?;
         }
+        if let Some(name) = &self.notify_socket {
+            writeln!(to, "notify-socket {name}")?;
+        }
+        self.settings.iter().try_for_each(|(file, text)| writeln!(to, "setting {file} {text}"))?;
         writeln!(to, "streak {}\nstarts {}", self.streak, self.starts)?;
         if !self.status_text.is_empty() {
             writeln!(to, "status-text {}", self.status_text)?;
@@ -330,6 +342,7 @@ impl Record {
                     role = words.next().and_then(|word| Role::ALL.into_iter().find(|role| role.program() == word))
                 }
                 "status-text" => record.status_text = line.strip_prefix("status-text ").unwrap_or_default().into(),
+                "setting" => record.settings.extend(setting(line)),
                 "pid" => pid = number(&mut words),
                 "pid-start" => ticks = number(&mut words).unwrap_or(0),
                 key => record.take(key, &mut words),
@@ -360,6 +373,7 @@ impl Record {
             "last-run" => self.last_run = process(words).filter(|run| run.pid.as_raw() > 1),
             "kill-at" => self.kill_at = moment(words),
             "next-start" => self.next_start = moment(words),
+            "notify-socket" => self.notify_socket = words.next().map(str::to_string),
             "pipe" => self.pipe = number(words),
             "streak" => self.streak = number(words).unwrap_or(0),
             "starts" => self.starts = number(words).unwrap_or(0),
@@ -416,6 +430,11 @@ fn number<T: FromStr>(words: &mut SplitAsciiWhitespace) -> Option<T> {
     words.next()?.parse().ok()
 }
 
+fn setting(line: &str) -> Option<(String, String)> {
+    let (file, text) = line.strip_prefix("setting ")?.split_once(' ')?;
+    Some((file.into(), text.into()))
+}
+
 fn process(words: &mut SplitAsciiWhitespace) -> Option<Process> {
     Some(Process { pid: Pid::from_raw(number(words)?), ticks: number(words).unwrap_or(0) })
 }
@@ -470,6 +489,8 @@ mod tests {
             verdict: Verdict::GiveUp,
             last_run: Some(Process { pid: Pid::from_raw(76), ticks: 98 }),
             next_start: Some(at(12)),
+            notify_socket: Some("supervise/notify/05".into()),
+            settings: vec![("finish".into(), "".into()), ("restart-limit".into(), "3 in 5m".into())],
             streak: 3,
             starts: 1 << 40,
             status_text: "loading  5 of 7 ".into(),

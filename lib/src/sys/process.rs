@@ -167,9 +167,22 @@ pub fn ended_child_status() -> nix::Result<Option<(Pid, i32)>> {
 }
 
 /// When a process was started, in clock ticks since boot (field 22 of `/proc/PID/stat`): together with
-/// its number, this names it among all processes since boot. `None` if there is no such process.
+/// its number, this names it among all processes since boot. `None` if there is no such process, or it cannot be told.
 pub fn start_ticks(pid: Pid) -> Option<u64> {
-    stat_fields(pid)?.split_ascii_whitespace().nth(START_TICKS - FIRST)?.parse().ok()
+    ticks_of(pid).ok().flatten()
+}
+
+/// The same; `None` if `/proc` shows no such process.
+///
+/// # Errors
+/// EMFILE, EIO …: it cannot be told now.
+pub fn ticks_of(pid: Pid) -> nix::Result<Option<u64>> {
+    match stat_text(pid) {
+        Ok(fields) => Ok(fields.split_ascii_whitespace().nth(START_TICKS - FIRST).and_then(|ticks| ticks.parse().ok())),
+        // It ended while it was looked at, or before.
+        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// How a process ended that nobody has waited for yet, as `wait(2)` has it; `None` if it lives, is gone,
@@ -189,15 +202,19 @@ const STATE: usize = 3;
 const START_TICKS: usize = 22;
 const EXIT_CODE: usize = 52;
 
-/// From the third field on: the second is the program's name in parentheses, which may hold anything.
 fn stat_fields(pid: Pid) -> Option<String> {
-    let file = open(format!("/proc/{pid}/stat").as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    stat_text(pid).ok()
+}
+
+/// From the third field on: the second is the program's name in parentheses, which may hold anything.
+fn stat_text(pid: Pid) -> nix::Result<String> {
+    let file = open(format!("/proc/{pid}/stat").as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     // Fifty-two numbers and a name of at most 64 bytes: one read has it all.
     let mut bytes = vec![0; 2048];
-    let length = nix::unistd::read(&file, &mut bytes).ok()?;
-    let stat = bytes.get(..length)?;
-    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-    String::from_utf8(stat.get(name_end + 1..)?.to_vec()).ok()
+    let length = nix::unistd::read(&file, &mut bytes)?;
+    let stat = bytes.get(..length).unwrap_or_default();
+    let name_end = stat.iter().rposition(|byte| *byte == b')').ok_or(Errno::EINVAL)?;
+    String::from_utf8(stat.get(name_end + 1..).unwrap_or_default().to_vec()).map_err(|_| Errno::EINVAL)
 }
 
 /// Who is whose child, and in whose company.
@@ -227,6 +244,21 @@ pub fn ancestry(pid: Pid) -> Option<Ancestry> {
     let zombie = fields.next()? == "Z";
     let mut number = || Some(Pid::from_raw(fields.next()?.parse().ok()?));
     Some(Ancestry { pid, parent: number()?, group: number()?, zombie })
+}
+
+/// What tells this life of the system from all others: the kernel's boot id and, as a container's can be shorter, the
+/// start of process 1. Empty where `/proc` does not tell.
+///
+/// # Errors
+/// EMFILE, EIO …: it would tell, but not now.
+pub fn epoch() -> nix::Result<String> {
+    let id = match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => id,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(crate::report::errno_of(&error)),
+    };
+    let first = ticks_of(Pid::from_raw(1))?.map(|ticks| format!("/{ticks}"));
+    Ok(format!("{}{}", id.trim_end(), first.unwrap_or_default()))
 }
 
 /// The kernel's name for the time since it was booted; empty if it does not tell.

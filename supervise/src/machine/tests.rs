@@ -480,6 +480,17 @@ fn told_up_what_hangs_is_killed_all_the_same() {
 }
 
 #[test]
+fn it_is_not_killed_for_what_cannot_be_heard() {
+    let within = Some(Duration::from_secs(2));
+    let mute = Policy { watchdog: within, ready_within: within, notify_socket: true, ..plain() };
+    for (policy, expected) in [(mute.clone(), None), (Policy { has_check: true, ..mute }, within)] {
+        let mut life = Life::running(policy);
+        life.happens(Event::Deaf);
+        assert_eq!(life.machine.deadline(), expected);
+    }
+}
+
+#[test]
 fn nothing_is_expected_of_a_paused_one() {
     let mut life = Life::running(Policy {
         watchdog: Some(Duration::from_secs(2)),
@@ -601,6 +612,7 @@ fn events() -> Vec<(String, Event)> {
         ("ready", Event::Ready),
         ("stopping", Event::Stopping),
         ("alive", Event::Alive),
+        ("deaf", Event::Deaf),
         ("changed", Event::Changed),
         ("woken", Event::Woken),
     ];
