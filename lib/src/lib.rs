@@ -1,10 +1,11 @@
-//! What two programs of the toolkit share, and nothing else.
+//! What the programs of the toolkit share.
 //!
 //! - [`report`]: how a program starts, warns, fails and ends;
 //! - [`service`]: the service directory, the only place that knows its names and bytes;
 //! - [`tai64`]: the time labels;
 //! - [`duration`]: durations as people write them;
-//! - [`sys`]: what the standard library and nix lack, the only `unsafe` in the workspace.
+//! - [`sys`]: what the standard library and nix lack, the only place for `unsafe`; what [`main!`] puts into each
+//!   program, its C entry point, is the one exception.
 
 pub mod duration;
 pub mod report;

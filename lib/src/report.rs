@@ -12,6 +12,7 @@
 
 use crate::sys;
 use nix::errno::Errno;
+use nix::unistd::{Pid, getpid};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -27,7 +28,7 @@ pub type Args = std::vec::IntoIter<OsString>;
 static NAME: RwLock<Option<&'static str>> = RwLock::new(None);
 
 /// See [`at_bug`].
-static LAST_RESORT: OnceLock<fn()> = OnceLock::new();
+static LAST_RESORT: OnceLock<(Pid, fn())> = OnceLock::new();
 
 /// Exit code when asking again is useless: bad usage, bad name.
 pub const PERMANENT: i32 = 100;
@@ -45,9 +46,10 @@ pub fn program(name: &'static str, args: Args, body: fn(Args) -> Result<i32, Fat
     body(args).unwrap_or_else(|fatal| fatal.tell())
 }
 
-/// What a program does after a panic was reported, before it exits: become another program, if it can.
+/// What a program does after a panic was reported, before it exits: become another program, if it can. Not what a process
+/// does that it has forked: the program itself goes on.
 pub fn at_bug(last_resort: fn()) {
-    LAST_RESORT.get_or_init(|| last_resort);
+    LAST_RESORT.get_or_init(|| (getpid(), last_resort));
 }
 
 /// Starts a program: `daemontools::main!(setlock);` runs `fn setlock(Args) -> Result<i32, Fatal>`.
@@ -79,7 +81,8 @@ fn say_bug_and_exit(info: &PanicHookInfo) {
     line.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
     line.push(b'\n');
     write_stderr(&line);
-    LAST_RESORT.get().into_iter().for_each(|last_resort| last_resort());
+    let last_resort = LAST_RESORT.get().filter(|(program, _)| *program == getpid());
+    last_resort.into_iter().for_each(|(_, last_resort)| last_resort());
     sys::exit_now(BUG);
 }
 

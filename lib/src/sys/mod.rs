@@ -1,7 +1,8 @@
-//! What the standard library and nix lack or leave unsafe; the only `unsafe` in the workspace.
+//! What the standard library and nix lack or leave unsafe; all `unsafe` is here, whoever needs it, but for the entry
+//! point that [`main!`](crate::main!) gives each program.
 //!
-//! Nothing here decides anything: each function is one system call, or the shortest sequence of
-//! them that makes sense, with its errors handed back.
+//! Nothing here makes policy: each function is one system call, or the shortest sequence of them that makes sense,
+//! with its errors handed back.
 
 #![allow(unsafe_code)]
 
