@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::scope;
 use std::{env, fs};
+use tests::has;
 
 /// Drills at a time: they wait most of the time.
 const WORKERS: usize = 6;
@@ -77,20 +78,49 @@ pub fn calls(kind: &str, trace: &Path) -> Vec<Drill> {
         .collect()
 }
 
-/// The drills named by $DRILL, else a sample of all.
-pub fn quick(all: impl Fn() -> Vec<Drill>) -> Vec<Drill> {
-    match env::var("DRILL") {
-        Ok(drill) => drill.split(',').map(Drill::parse).collect(),
-        Err(_) => {
-            let all = all();
-            all.iter().step_by(all.len().div_ceil(SAMPLE)).cloned().collect()
+/// What is drilled.
+pub struct Subject {
+    /// The test that makes the drills which $DRILL names.
+    pub test: &'static str,
+    pub kinds: &'static [&'static str],
+    /// All drills of a kind.
+    pub drills: fn(&str) -> Vec<Drill>,
+    /// Makes one, and says whether the fault came: a program does not make the same calls each time.
+    pub run: fn(&Drill) -> bool,
+}
+
+impl Subject {
+    pub fn a_sample(&self) {
+        if has("strace") {
+            run_all(&self.quick(), self);
+        }
+    }
+
+    pub fn every_one(&self) {
+        if has("strace") {
+            run_all(&self.all(), self);
+        }
+    }
+
+    fn all(&self) -> Vec<Drill> {
+        self.kinds.iter().flat_map(|kind| (self.drills)(kind)).collect()
+    }
+
+    /// The drills named by $DRILL, else a sample of all.
+    fn quick(&self) -> Vec<Drill> {
+        match env::var("DRILL") {
+            Ok(drill) => drill.split(',').map(Drill::parse).collect(),
+            Err(_) => {
+                let all = self.all();
+                all.iter().step_by(all.len().div_ceil(SAMPLE)).cloned().collect()
+            }
         }
     }
 }
 
-/// Runs them, several at a time; those that failed are told with what runs them again as the test `name`. `run` says
-/// whether the fault came: a program does not make the same calls each time. It must have come in most.
-pub fn run_all(drills: &[Drill], name: &str, run: fn(&Drill) -> bool) {
+/// Runs them, several at a time; those that failed are told with what runs them again. The fault must have come in most.
+fn run_all(drills: &[Drill], subject: &Subject) {
+    let Subject { test: name, run, .. } = subject;
     let (next, struck, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::new()));
     scope(|scope| {
         for _ in 0..WORKERS {

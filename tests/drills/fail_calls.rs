@@ -2,10 +2,11 @@
 //! several times in a row. No program crashes of it; and when it is over, all must be as if the program had been killed
 //! there at worst: no service lost or doubled, no line lost.
 
-use crate::every_call::{Drill, quick, run_all};
-use crate::{kill_multilog, kill_supervise, kill_svscan};
+use crate::every_call::{Drill, Subject};
+use crate::kill_multilog::MULTILOGS;
+use crate::kill_supervise::SUPERVISES;
+use crate::kill_svscan::SVSCANS;
 use std::collections::BTreeMap;
-use tests::has;
 
 /// At how many of its calls a system call has each of its errors.
 const PLACES: usize = 5;
@@ -67,66 +68,59 @@ fn failures(kills: Vec<Drill>) -> Vec<Drill> {
 }
 
 /// But for a refused fork, after which the original waits a minute and so do we.
-fn supervises() -> Vec<Drill> {
-    let mut drills = failures(kill_supervise::all());
+fn supervises(kind: &str) -> Vec<Drill> {
+    let mut drills = failures((SUPERVISES.drills)(kind));
     drills.retain(|drill| drill.syscall != "clone");
     drills
 }
 
 /// But for an input that cannot be read: that ends it, as it ends the original, and with it a line in two pieces.
-fn multilogs() -> Vec<Drill> {
-    let mut drills = failures(kill_multilog::all());
+fn multilogs(kind: &str) -> Vec<Drill> {
+    let mut drills = failures((MULTILOGS.drills)(kind));
     // What it cannot forward is in the log all the same.
     drills.retain(|drill| drill.kind != "forward");
     drills.retain(|drill| drill.syscall != "read" || ["EINTR", "EAGAIN"].contains(&drill.fault.as_str()));
     drills
 }
 
-fn svscans() -> Vec<Drill> {
-    failures(kill_svscan::all())
+fn svscans(kind: &str) -> Vec<Drill> {
+    failures((SVSCANS.drills)(kind))
 }
+
+const SUPERVISES_FAILURES: Subject =
+    Subject { test: "a_sample_of_supervises_failures", drills: supervises, ..SUPERVISES };
+const MULTILOGS_FAILURES: Subject = Subject { test: "a_sample_of_multilogs_failures", drills: multilogs, ..MULTILOGS };
+const SVSCANS_FAILURES: Subject = Subject { test: "a_sample_of_svscans_failures", drills: svscans, ..SVSCANS };
 
 #[test]
 fn a_sample_of_supervises_failures() {
-    if has("strace") {
-        run_all(&quick(supervises), "a_sample_of_supervises_failures", kill_supervise::run);
-    }
+    SUPERVISES_FAILURES.a_sample();
 }
 
 #[test]
 fn a_sample_of_multilogs_failures() {
-    if has("strace") {
-        run_all(&quick(multilogs), "a_sample_of_multilogs_failures", kill_multilog::run);
-    }
+    MULTILOGS_FAILURES.a_sample();
 }
 
 #[test]
 fn a_sample_of_svscans_failures() {
-    if has("strace") {
-        run_all(&quick(svscans), "a_sample_of_svscans_failures", kill_svscan::run);
-    }
+    SVSCANS_FAILURES.a_sample();
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn many_of_supervises_failures() {
-    if has("strace") {
-        run_all(&supervises(), "a_sample_of_supervises_failures", kill_supervise::run);
-    }
+    SUPERVISES_FAILURES.every_one();
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn many_of_multilogs_failures() {
-    if has("strace") {
-        run_all(&multilogs(), "a_sample_of_multilogs_failures", kill_multilog::run);
-    }
+    MULTILOGS_FAILURES.every_one();
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn many_of_svscans_failures() {
-    if has("strace") {
-        run_all(&svscans(), "a_sample_of_svscans_failures", kill_svscan::run);
-    }
+    SVSCANS_FAILURES.every_one();
 }

@@ -1,14 +1,14 @@
 //! multilog with rotation by time, compression and durability, and logcompress, killed at each system call. A
 //! successor does the rest; every byte is there, once and in its order, in whole files.
 
-use crate::every_call::{Drill, calls, quick, run_all};
+use crate::every_call::{Drill, Subject, calls};
 use std::io::{PipeReader, Write};
 use std::process::Command;
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
-use tests::{Daemon, Log, Running, Scratch, has, lines, wait_until};
+use tests::{Daemon, Log, Running, Scratch, lines, wait_until};
 
-const TEST: &str = "a_sample_of_log_directories";
+pub const LOG_DIRECTORIES: Subject = Subject { test: "a_sample_of_log_directories", kinds: &KINDS, drills, run };
 const KINDS: [&str; 5] = ["timed", "durable", "dropping", "zstd", "gzip"];
 
 /// What is killed, and what its successor is.
@@ -71,7 +71,7 @@ fn strace(scratch: &Scratch, kind: &str, options: &[String], input: &PipeReader)
     command
 }
 
-pub fn run(drill: &Drill) -> bool {
+fn run(drill: &Drill) -> bool {
     let scratch = Scratch::new();
     let kind = drill.kind.as_str();
     let (input, writer) = feed(kind);
@@ -117,21 +117,13 @@ fn drills(kind: &str) -> Vec<Drill> {
     calls(kind, &scratch.path().join("trace"))
 }
 
-pub fn all() -> Vec<Drill> {
-    KINDS.iter().flat_map(|kind| drills(kind)).collect()
-}
-
 #[test]
 fn a_sample_of_log_directories() {
-    if has("strace") {
-        run_all(&quick(all), TEST, run);
-    }
+    LOG_DIRECTORIES.a_sample();
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn every_one_of_log_directories() {
-    if has("strace") {
-        run_all(&all(), TEST, run);
-    }
+    LOG_DIRECTORIES.every_one();
 }

@@ -1,14 +1,14 @@
 //! multilog, killed at each system call of a whole life: from its start through input, rotations and processors to
 //! its end. A successor reads the same pipe, as under svscan; then every byte is there, once and in its order.
 
-use crate::every_call::{Drill, calls, quick, run_all};
+use crate::every_call::{Drill, Subject, calls};
 use std::fs;
 use std::io::{PipeReader, Write};
 use std::process::Command;
 use std::thread::{JoinHandle, spawn};
-use tests::{Daemon, Running, Scratch, has, wait_until};
+use tests::{Daemon, Running, Scratch, wait_until};
 
-const TEST: &str = "a_sample_of_multilogs";
+pub const MULTILOGS: Subject = Subject { test: "a_sample_of_multilogs", kinds: &KINDS, drills, run };
 
 /// Scripts, and what they are fed in so many writes.
 const KINDS: [&str; 5] = ["plain", "stamped", "processor", "long", "forward"];
@@ -75,7 +75,7 @@ fn holds_each_line(shown: &[u8], expected: &[u8]) -> bool {
     expected.split_inclusive(|byte| *byte == b'\n').all(|line| shown.any(|other| other == line))
 }
 
-pub fn run(drill: &Drill) -> bool {
+fn run(drill: &Drill) -> bool {
     let scratch = Scratch::new();
     let (input, writer) = feed(&drill.kind);
     let mut first = Daemon::start(&mut strace(&scratch, &drill.kind, &drill.options(), &input), &scratch);
@@ -121,21 +121,13 @@ fn drills(kind: &str) -> Vec<Drill> {
     calls(kind, &scratch.path().join("trace"))
 }
 
-pub fn all() -> Vec<Drill> {
-    KINDS.iter().flat_map(|kind| drills(kind)).collect()
-}
-
 #[test]
 fn a_sample_of_multilogs() {
-    if has("strace") {
-        run_all(&quick(all), TEST, run);
-    }
+    MULTILOGS.a_sample();
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn every_one_of_multilogs() {
-    if has("strace") {
-        run_all(&all(), TEST, run);
-    }
+    MULTILOGS.every_one();
 }

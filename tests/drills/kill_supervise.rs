@@ -2,14 +2,14 @@
 //! told to exit. strace does the killing. A successor is started, as svscan would; whatever the killed one was at, it
 //! goes on with one instance of the service, and with none when it is told so.
 
-use crate::every_call::{Drill, calls, quick, run_all};
+use crate::every_call::{Drill, Subject, calls};
 use std::fs;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use tests::{Daemon, Scratch, Service, has, wait_until};
+use tests::{Daemon, Scratch, Service, wait_until};
 
-const TEST: &str = "a_sample_of_supervises";
+pub const SUPERVISES: Subject = Subject { test: "a_sample_of_supervises", kinds: &KINDS, drills, run };
 
 /// Longer than the pause before a restart that the services have.
 const WHILE: Duration = Duration::from_millis(60);
@@ -31,7 +31,7 @@ fn service<'a>(scratch: &'a Scratch, kind: &str) -> Service<'a> {
     }
 }
 
-pub fn run(drill: &Drill) -> bool {
+fn run(drill: &Drill) -> bool {
     let scratch = Scratch::new();
     let service = service(&scratch, &drill.kind);
     let mut first = strace(&scratch, &drill.options());
@@ -168,21 +168,13 @@ fn drills(kind: &str) -> Vec<Drill> {
     calls(kind, &scratch.path().join("trace"))
 }
 
-pub fn all() -> Vec<Drill> {
-    KINDS.iter().flat_map(|kind| drills(kind)).collect()
-}
-
 #[test]
 fn a_sample_of_supervises() {
-    if has("strace") {
-        run_all(&quick(all), TEST, run);
-    }
+    SUPERVISES.a_sample();
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn every_one_of_supervises() {
-    if has("strace") {
-        run_all(&all(), TEST, run);
-    }
+    SUPERVISES.every_one();
 }

@@ -3,15 +3,15 @@
 //! everything in order. strace does the killing. The next svscan has exactly one instance of each, every line that was
 //! said is in the log, and after its orderly stop nothing is left.
 
-use crate::every_call::{Drill, calls, quick, run_all};
+use crate::every_call::{Drill, Subject, calls};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use tests::{Daemon, Scratch, Service, children_of, has, wait_until};
+use tests::{Daemon, Scratch, Service, children_of, wait_until};
 
-const TEST: &str = "a_sample_of_svscans";
+pub const SVSCANS: Subject = Subject { test: "a_sample_of_svscans", kinds: &["life"], drills, run };
 
 /// Longer than the pause before a restart that the services have.
 const WHILE: Duration = Duration::from_millis(60);
@@ -101,7 +101,7 @@ fn live(scratch: &Scratch, services: &Services, svscan: &mut Daemon) -> Option<(
     Some(())
 }
 
-pub fn run(drill: &Drill) -> bool {
+fn run(drill: &Drill) -> bool {
     let scratch = Scratch::new();
     let services = services(&scratch);
     let mut first = strace(&scratch, &drill.options());
@@ -145,26 +145,22 @@ fn has_status(service: &Service) -> bool {
 }
 
 /// One drill for each system call that a life is seen to make.
-pub fn all() -> Vec<Drill> {
+fn drills(kind: &str) -> Vec<Drill> {
     let scratch = Scratch::new();
     let services = services(&scratch);
     let mut svscan = strace(&scratch, &[]);
     live(&scratch, &services, &mut svscan).expect("a whole life");
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
-    calls("life", &scratch.path().join("trace"))
+    calls(kind, &scratch.path().join("trace"))
 }
 
 #[test]
 fn a_sample_of_svscans() {
-    if has("strace") {
-        run_all(&quick(all), TEST, run);
-    }
+    SVSCANS.a_sample();
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn every_one_of_svscans() {
-    if has("strace") {
-        run_all(&all(), TEST, run);
-    }
+    SVSCANS.every_one();
 }
