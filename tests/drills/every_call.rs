@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::scope;
 use std::{env, fs};
-use tests::has;
+use tests::{Scratch, has};
 
 /// Drills at a time: they wait most of the time.
 const WORKERS: usize = 6;
@@ -83,10 +83,12 @@ pub struct Subject {
     /// The test that makes the drills which $DRILL names.
     pub test: &'static str,
     pub kinds: &'static [&'static str],
-    /// All drills of a kind.
-    pub drills: fn(&str) -> Vec<Drill>,
+    /// Killed, or else given errors.
+    pub killed: bool,
+    /// All drills of a kind, told by a life.
+    pub drills: fn(&Scratch, &str) -> Vec<Drill>,
     /// Makes one, and says whether the fault came: a program does not make the same calls each time.
-    pub run: fn(&Drill) -> bool,
+    pub run: fn(&Scratch, &Drill) -> bool,
 }
 
 impl Subject {
@@ -103,13 +105,17 @@ impl Subject {
     }
 
     fn all(&self) -> Vec<Drill> {
-        self.kinds.iter().flat_map(|kind| (self.drills)(kind)).collect()
+        self.kinds.iter().flat_map(|kind| (self.drills)(&Scratch::new(), kind)).collect()
     }
 
-    /// The drills named by $DRILL, else a sample of all.
+    fn has(&self, drill: &Drill) -> bool {
+        self.kinds.contains(&drill.kind.as_str()) && self.killed == (drill.fault == KILL)
+    }
+
+    /// Those of the drills named by $DRILL that are its own, else a sample of all.
     fn quick(&self) -> Vec<Drill> {
         match env::var("DRILL") {
-            Ok(drill) => drill.split(',').map(Drill::parse).collect(),
+            Ok(drills) => drills.split(',').map(Drill::parse).filter(|drill| self.has(drill)).collect(),
             Err(_) => {
                 let all = self.all();
                 all.iter().step_by(all.len().div_ceil(SAMPLE)).cloned().collect()
@@ -126,10 +132,11 @@ fn run_all(drills: &[Drill], subject: &Subject) {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 while let Some(drill) = drills.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let came = catch_unwind(|| run(drill));
+                    let came = catch_unwind(|| run(&Scratch::new().kept_on_failure(), drill));
                     struck.fetch_add(usize::from(came.as_ref().is_ok_and(|came| *came)), Ordering::Relaxed);
                     if came.is_err() {
-                        let replay = format!("DRILL={} cargo test -p tests --test drills {name}", drill.text());
+                        let replay =
+                            format!("DRILL={} cargo test -p tests --test drills -- --exact {name}", drill.text());
                         eprintln!("failed; again: {replay}");
                         failed.lock().expect("the list").push(replay);
                     }

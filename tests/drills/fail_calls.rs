@@ -7,6 +7,7 @@ use crate::kill_multilog::MULTILOGS;
 use crate::kill_supervise::SUPERVISES;
 use crate::kill_svscan::SVSCANS;
 use std::collections::BTreeMap;
+use tests::Scratch;
 
 /// At how many of its calls a system call has each of its errors.
 const PLACES: usize = 5;
@@ -68,29 +69,31 @@ fn failures(kills: Vec<Drill>) -> Vec<Drill> {
 }
 
 /// But for a refused fork, after which the original waits a minute and so do we.
-fn supervises(kind: &str) -> Vec<Drill> {
-    let mut drills = failures((SUPERVISES.drills)(kind));
+fn supervises(scratch: &Scratch, kind: &str) -> Vec<Drill> {
+    let mut drills = failures((SUPERVISES.drills)(scratch, kind));
     drills.retain(|drill| drill.syscall != "clone");
     drills
 }
 
 /// But for an input that cannot be read: that ends it, as it ends the original, and with it a line in two pieces.
-fn multilogs(kind: &str) -> Vec<Drill> {
-    let mut drills = failures((MULTILOGS.drills)(kind));
+fn multilogs(scratch: &Scratch, kind: &str) -> Vec<Drill> {
+    let mut drills = failures((MULTILOGS.drills)(scratch, kind));
     // What it cannot forward is in the log all the same.
     drills.retain(|drill| drill.kind != "forward");
     drills.retain(|drill| drill.syscall != "read" || ["EINTR", "EAGAIN"].contains(&drill.fault.as_str()));
     drills
 }
 
-fn svscans(kind: &str) -> Vec<Drill> {
-    failures((SVSCANS.drills)(kind))
+fn svscans(scratch: &Scratch, kind: &str) -> Vec<Drill> {
+    failures((SVSCANS.drills)(scratch, kind))
 }
 
 const SUPERVISES_FAILURES: Subject =
-    Subject { test: "a_sample_of_supervises_failures", drills: supervises, ..SUPERVISES };
-const MULTILOGS_FAILURES: Subject = Subject { test: "a_sample_of_multilogs_failures", drills: multilogs, ..MULTILOGS };
-const SVSCANS_FAILURES: Subject = Subject { test: "a_sample_of_svscans_failures", drills: svscans, ..SVSCANS };
+    Subject { test: "fail_calls::a_sample_of_supervises_failures", killed: false, drills: supervises, ..SUPERVISES };
+const MULTILOGS_FAILURES: Subject =
+    Subject { test: "fail_calls::a_sample_of_multilogs_failures", killed: false, drills: multilogs, ..MULTILOGS };
+const SVSCANS_FAILURES: Subject =
+    Subject { test: "fail_calls::a_sample_of_svscans_failures", killed: false, drills: svscans, ..SVSCANS };
 
 #[test]
 fn a_sample_of_supervises_failures() {

@@ -8,7 +8,8 @@ use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
 use tests::{Daemon, Log, Running, Scratch, lines, wait_until};
 
-pub const LOG_DIRECTORIES: Subject = Subject { test: "a_sample_of_log_directories", kinds: &KINDS, drills, run };
+pub const LOG_DIRECTORIES: Subject =
+    Subject { test: "kill_logdir::a_sample_of_log_directories", kinds: &KINDS, killed: true, drills, run };
 const KINDS: [&str; 5] = ["timed", "durable", "dropping", "zstd", "gzip"];
 
 /// What is killed, and what its successor is.
@@ -66,22 +67,21 @@ fn feed(kind: &str) -> (PipeReader, JoinHandle<()>) {
 fn strace(scratch: &Scratch, kind: &str, options: &[String], input: &PipeReader) -> Command {
     let mut command = scratch.command("strace");
     command.args(["-qq", "-o"]).arg(scratch.path().join("trace")).args(options);
-    command.arg(tests::programs().join(words(kind)[0])).args(&words(kind)[1..]);
+    command.arg(scratch.programs().join(words(kind)[0])).args(&words(kind)[1..]);
     command.stdin(input.try_clone().expect("the pipe again"));
     command
 }
 
-fn run(drill: &Drill) -> bool {
-    let scratch = Scratch::new();
+fn run(scratch: &Scratch, drill: &Drill) -> bool {
     let kind = drill.kind.as_str();
     let (input, writer) = feed(kind);
-    prepare(&scratch, kind);
-    let mut first = Daemon::start(&mut strace(&scratch, kind, &drill.options(), &input), &scratch);
+    prepare(scratch, kind);
+    let mut first = Daemon::start(&mut strace(scratch, kind, &drill.options(), &input), scratch);
     wait_until("it is killed or done", || first.has_ended());
-    let log = Log::of(&scratch, "log");
+    let log = Log::of(scratch, "log");
     if words(kind)[0] == "logcompress" {
         // At this moment too: whatever has the name of a compressed file is one.
-        assert!(log.all() == expected(kind), "before the successor: see {}", scratch.path().display());
+        assert!(log.all() == expected(kind), "before the successor");
     }
     let mut next = scratch.command(words(kind)[0]);
     let next = next.args(&words(kind)[1..]).stdin(input).spawn().expect("start a successor");
@@ -89,8 +89,8 @@ fn run(drill: &Drill) -> bool {
     writer.join().expect("all is written");
     // What compresses for multilog goes on without it: a file is read under one name or the other.
     let logged = || if kind == "timed" { unstamped(&log.all()) } else { log.all() };
-    let what = format!("all is there that was said, once: see {}", scratch.path().display());
-    wait_until(&what, || logged() == expected(kind));
+
+    wait_until("all is there that was said, once", || logged() == expected(kind));
     if words(kind)[0] == "logcompress" {
         let old = log.old();
         assert!(old.len() == 4 && old.iter().all(|name| name.ends_with(".zst") || name.ends_with(".gz")), "{old:?}");
@@ -107,11 +107,10 @@ fn unstamped(logged: &[u8]) -> Vec<u8> {
     stamped().flat_map(|line| line[26..].to_vec()).collect()
 }
 
-fn drills(kind: &str) -> Vec<Drill> {
-    let scratch = Scratch::new();
+fn drills(scratch: &Scratch, kind: &str) -> Vec<Drill> {
     let (input, writer) = feed(kind);
-    prepare(&scratch, kind);
-    let mut whole = Daemon::start(&mut strace(&scratch, kind, &[], &input), &scratch);
+    prepare(scratch, kind);
+    let mut whole = Daemon::start(&mut strace(scratch, kind, &[], &input), scratch);
     assert_eq!(whole.wait(), 0, "{}", whole.errors());
     writer.join().expect("all is written");
     calls(kind, &scratch.path().join("trace"))

@@ -8,7 +8,8 @@ use std::process::Command;
 use std::thread::{JoinHandle, spawn};
 use tests::{Daemon, Running, Scratch, wait_until};
 
-pub const MULTILOGS: Subject = Subject { test: "a_sample_of_multilogs", kinds: &KINDS, drills, run };
+pub const MULTILOGS: Subject =
+    Subject { test: "kill_multilog::a_sample_of_multilogs", kinds: &KINDS, killed: true, drills, run };
 
 /// Scripts, and what they are fed in so many writes.
 const KINDS: [&str; 5] = ["plain", "stamped", "processor", "long", "forward"];
@@ -57,7 +58,7 @@ fn strace(scratch: &Scratch, kind: &str, options: &[String], input: &PipeReader)
     let mut command = scratch.command("strace");
     command.args(["-qq", "-o"]).arg(scratch.path().join("trace")).args(options);
     command
-        .arg(tests::programs().join("multilog"))
+        .arg(scratch.programs().join("multilog"))
         .args(script(kind))
         .stdin(input.try_clone().expect("the pipe again"))
         .stdout(output(scratch));
@@ -75,24 +76,23 @@ fn holds_each_line(shown: &[u8], expected: &[u8]) -> bool {
     expected.split_inclusive(|byte| *byte == b'\n').all(|line| shown.any(|other| other == line))
 }
 
-fn run(drill: &Drill) -> bool {
-    let scratch = Scratch::new();
+fn run(scratch: &Scratch, drill: &Drill) -> bool {
     let (input, writer) = feed(&drill.kind);
-    let mut first = Daemon::start(&mut strace(&scratch, &drill.kind, &drill.options(), &input), &scratch);
+    let mut first = Daemon::start(&mut strace(scratch, &drill.kind, &drill.options(), &input), scratch);
     wait_until("it is killed or done", || first.has_ended());
     // It may have been killed again in what it left: what it was at is done by the successor in any case.
     let mut next = scratch.command("multilog");
-    let next = next.args(script(&drill.kind)).stdin(input).stdout(output(&scratch)).spawn().expect("start a successor");
+    let next = next.args(script(&drill.kind)).stdin(input).stdout(output(scratch)).spawn().expect("start a successor");
     assert_eq!(Running(next).wait().code(), Some(0));
     writer.join().expect("all is written");
     let expected = pieces(&drill.kind).concat();
-    assert!(logged(&scratch, "log", &drill.kind) == expected, "not what was said: see {}", scratch.path().display());
+    assert!(logged(scratch, "log", &drill.kind) == expected, "not what was said");
     if drill.kind == "forward" {
         let shown = fs::read(scratch.path().join("output")).expect("what it put out");
-        assert!(holds_each_line(&shown, &expected), "lost on its way out: see {}", scratch.path().display());
+        assert!(holds_each_line(&shown, &expected), "lost on its way out");
     }
     if drill.kind == "long" {
-        assert!(logged(&scratch, "copy", &drill.kind) == expected, "the second directory");
+        assert!(logged(scratch, "copy", &drill.kind) == expected, "the second directory");
     }
     drill.came(first.wait(), &scratch.path().join("trace"))
 }
@@ -112,10 +112,9 @@ fn logged(scratch: &Scratch, name: &str, kind: &str) -> Vec<u8> {
     }
 }
 
-fn drills(kind: &str) -> Vec<Drill> {
-    let scratch = Scratch::new();
+fn drills(scratch: &Scratch, kind: &str) -> Vec<Drill> {
     let (input, writer) = feed(kind);
-    let mut whole = Daemon::start(&mut strace(&scratch, kind, &[], &input), &scratch);
+    let mut whole = Daemon::start(&mut strace(scratch, kind, &[], &input), scratch);
     assert_eq!(whole.wait(), 0, "{}", whole.errors());
     writer.join().expect("all is written");
     calls(kind, &scratch.path().join("trace"))

@@ -9,7 +9,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tests::{Daemon, Scratch, Service, wait_until};
 
-pub const SUPERVISES: Subject = Subject { test: "a_sample_of_supervises", kinds: &KINDS, drills, run };
+pub const SUPERVISES: Subject =
+    Subject { test: "kill_supervise::a_sample_of_supervises", kinds: &KINDS, killed: true, drills, run };
 
 /// Longer than the pause before a restart that the services have.
 const WHILE: Duration = Duration::from_millis(60);
@@ -31,18 +32,17 @@ fn service<'a>(scratch: &'a Scratch, kind: &str) -> Service<'a> {
     }
 }
 
-fn run(drill: &Drill) -> bool {
-    let scratch = Scratch::new();
-    let service = service(&scratch, &drill.kind);
-    let mut first = strace(&scratch, &drill.options());
+fn run(scratch: &Scratch, drill: &Drill) -> bool {
+    let service = service(scratch, &drill.kind);
+    let mut first = strace(scratch, &drill.options());
     let told = live(&service, &mut first);
     let came = drill.came(first.wait(), &scratch.path().join("trace"));
-    check(&scratch, &service, told);
+    check(scratch, &service, told);
     came
 }
 
 fn strace(scratch: &Scratch, options: &[String]) -> Daemon {
-    let supervise = tests::programs().join("supervise");
+    let supervise = scratch.programs().join("supervise");
     let trace = scratch.path().join("trace");
     let mut command = scratch.command("strace");
     Daemon::start(command.args(["-qq", "-o"]).arg(trace).args(options).arg(supervise).arg("web"), scratch)
@@ -159,10 +159,9 @@ fn is_told_up(service: &Service, supervise: &mut Daemon) -> bool {
 }
 
 /// One drill for each system call that a life is seen to make.
-fn drills(kind: &str) -> Vec<Drill> {
-    let scratch = Scratch::new();
-    let service = service(&scratch, kind);
-    let mut supervise = strace(&scratch, &[]);
+fn drills(scratch: &Scratch, kind: &str) -> Vec<Drill> {
+    let service = service(scratch, kind);
+    let mut supervise = strace(scratch, &[]);
     live(&service, &mut supervise);
     assert_eq!(supervise.wait(), 0, "{}", supervise.errors());
     calls(kind, &scratch.path().join("trace"))

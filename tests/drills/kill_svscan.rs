@@ -11,7 +11,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tests::{Daemon, Scratch, Service, children_of, wait_until};
 
-pub const SVSCANS: Subject = Subject { test: "a_sample_of_svscans", kinds: &["life"], drills, run };
+pub const SVSCANS: Subject =
+    Subject { test: "kill_svscan::a_sample_of_svscans", kinds: &["life"], killed: true, drills, run };
 
 /// Longer than the pause before a restart that the services have.
 const WHILE: Duration = Duration::from_millis(60);
@@ -57,7 +58,7 @@ impl Services<'_> {
 fn strace(scratch: &Scratch, options: &[String]) -> Daemon {
     let mut command = scratch.command("strace");
     command.args(["-qq", "-o"]).arg(scratch.path().join("trace")).args(options);
-    Daemon::start(command.arg(tests::programs().join("svscan")).arg(SCANNED), scratch)
+    Daemon::start(command.arg(scratch.programs().join("svscan")).arg(SCANNED), scratch)
 }
 
 /// Sends a signal to what strace runs; it may be gone.
@@ -101,13 +102,12 @@ fn live(scratch: &Scratch, services: &Services, svscan: &mut Daemon) -> Option<(
     Some(())
 }
 
-fn run(drill: &Drill) -> bool {
-    let scratch = Scratch::new();
-    let services = services(&scratch);
-    let mut first = strace(&scratch, &drill.options());
-    let _ = live(&scratch, &services, &mut first);
+fn run(scratch: &Scratch, drill: &Drill) -> bool {
+    let services = services(scratch);
+    let mut first = strace(scratch, &drill.options());
+    let _ = live(scratch, &services, &mut first);
     let came = drill.came(first.wait(), &scratch.path().join("trace"));
-    check(&scratch, &services);
+    check(scratch, &services);
     came
 }
 
@@ -145,11 +145,10 @@ fn has_status(service: &Service) -> bool {
 }
 
 /// One drill for each system call that a life is seen to make.
-fn drills(kind: &str) -> Vec<Drill> {
-    let scratch = Scratch::new();
-    let services = services(&scratch);
-    let mut svscan = strace(&scratch, &[]);
-    live(&scratch, &services, &mut svscan).expect("a whole life");
+fn drills(scratch: &Scratch, kind: &str) -> Vec<Drill> {
+    let services = services(scratch);
+    let mut svscan = strace(scratch, &[]);
+    live(scratch, &services, &mut svscan).expect("a whole life");
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
     calls(kind, &scratch.path().join("trace"))
 }

@@ -6,10 +6,10 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::sleep;
+use std::thread::{panicking, sleep};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -39,12 +39,18 @@ pub fn fails(code: i32, stderr: &str) -> Outcome {
 /// A directory that goes away with what it holds, and with all processes that have to do with it.
 pub struct Scratch {
     dir: TempDir,
+    programs: PathBuf,
+    kept_on_failure: bool,
     count: AtomicUsize,
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         kill_all_in(self.path());
+        if self.kept_on_failure && panicking() {
+            self.dir.disable_cleanup(true);
+            eprintln!("what is left of it: {}", self.path().display());
+        }
     }
 }
 
@@ -56,10 +62,26 @@ impl Default for Scratch {
 
 impl Scratch {
     pub fn new() -> Scratch {
+        Scratch::of(programs())
+    }
+
+    /// For the programs of another folder than the one that is judged.
+    pub fn of(programs: &Path) -> Scratch {
         let dir = tempfile::tempdir().expect("a scratch directory");
         // Entered by nobody too, see `without_rights`.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("set the mode of the scratch directory");
-        Scratch { dir, count: AtomicUsize::new(0) }
+        Scratch { dir, programs: programs.into(), kept_on_failure: false, count: AtomicUsize::new(0) }
+    }
+
+    /// Its files stay if the test fails, to be looked at.
+    pub fn kept_on_failure(mut self) -> Scratch {
+        self.kept_on_failure = true;
+        self
+    }
+
+    /// The folder of its programs.
+    pub fn programs(&self) -> &Path {
+        &self.programs
     }
 
     pub fn path(&self) -> &Path {
@@ -101,7 +123,7 @@ impl Scratch {
     /// A program of the judged folder, or of the system, to be run here with an empty input and little
     /// environment.
     pub fn command(&self, name: &str) -> Command {
-        let folder = programs();
+        let folder = self.programs();
         let judged = folder.join(name);
         let mut path = folder.as_os_str().to_os_string();
         path.push(":/usr/bin:/bin");
@@ -112,7 +134,7 @@ impl Scratch {
 
     /// The same for somebody without root's rights, run from a copy that he can reach.
     pub fn without_rights(&self, name: &str) -> Command {
-        let copy = Command::new("cp").arg(programs().join(name)).arg(self.path()).status();
+        let copy = Command::new("cp").arg(self.programs().join(name)).arg(self.path()).status();
         assert!(copy.expect("start cp").success());
         let mut command = self.command(self.path().join(name).to_str().expect("a plain path"));
         if is_root() {
