@@ -7,7 +7,12 @@ use nix::time::{ClockId, clock_gettime};
 pub enum What {
     Started,
     Alarmed,
+    Continued,
     Terminated,
+}
+
+impl What {
+    const ALL: [What; 4] = [What::Started, What::Alarmed, What::Continued, What::Terminated];
 }
 
 /// One record in the FIFO: 16 bytes, so that the kernel writes it whole.
@@ -38,7 +43,7 @@ impl Event {
     #[allow(dead_code, reason = "one program writes, the other reads")]
     pub fn from_bytes(bytes: [u8; 16]) -> Event {
         let [what, .., p0, p1, p2, p3, a0, a1, a2, a3, a4, a5, a6, a7] = bytes;
-        let what = [What::Started, What::Alarmed, What::Terminated].into_iter().find(|known| *known as u8 == what);
+        let what = What::ALL.into_iter().find(|known| *known as u8 == what);
         Event {
             what: what.unwrap_or(What::Started),
             pid: u32::from_ne_bytes([p0, p1, p2, p3]),
@@ -59,7 +64,7 @@ mod tests {
 
     #[test]
     fn an_event_survives_the_fifo() {
-        for what in [What::Started, What::Alarmed, What::Terminated] {
+        for what in What::ALL {
             let event = Event { what, pid: 4711, at: 1 << 40 };
             assert_eq!(Event::from_bytes(event.to_bytes()), event);
         }

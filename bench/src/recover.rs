@@ -6,9 +6,10 @@ use crate::guard::end_children;
 use crate::peers::{Order, Style, Suite, succeed};
 use crate::run::Run;
 use crate::sample::{Better, Figure};
-use crate::service::{Events, make, script};
+use crate::service::{Events, run_probe, script};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -20,14 +21,16 @@ use std::time::{Duration, Instant};
 
 /// Measures.
 pub fn measure(run: &Run) -> Result<Vec<Figure>> {
-    let mut lines = figure("recover-lines", "Log writer killed five times under load: lines", "number");
+    let kills = run.length.pick(2, 3, 5);
+    let mut lines = figure("recover-lines", &format!("Log writer killed {kills} times under load: lines"), "number");
     let mut copies = figure("recover-copies", "Killed: copies of the service that run afterwards", "number");
     let mut times = figure("recover-time", "Killed: until commands are obeyed again (-: not in 10 s)", "ms");
     let rounds = run.length.pick(1, 3, 15);
     for round in 1..=rounds {
         for suite in &run.peers.suites {
             run.progress(&format!("recover: log writer: {} ({round} of {rounds})", suite.name()));
-            let (lost, doubled) = kill_logger(run, *suite).with_context(|| format!("kill {}'s", suite.name()))?;
+            let (lost, doubled) =
+                kill_logger(run, *suite, kills).with_context(|| format!("kill {}'s", suite.name()))?;
             lines.add("lost", suite.name(), lost as f64);
             lines.add("doubled", suite.name(), doubled as f64);
         }
@@ -96,15 +99,18 @@ impl Subject {
         let folder = run.folder()?;
         let mut events = Events::of(&folder)?;
         let services = folder.join("services");
-        fs::create_dir(&services)?;
-        make(run, &services.join("service"), "../../events")?;
+        let service = services.join("service");
+        fs::create_dir_all(&service)?;
+        run_probe(run, &service, "commanded")?;
         let scanner = scan(run, suite, &services)?;
         let pid = events.wait(What::Started).with_context(|| format!("start {}", suite.name()))?.pid;
         Ok(Subject { suite, services, events, scanner, pids: vec![pid], killed: Instant::now(), obeyed: None })
     }
 
+    /// As init does it: the next one starts when the last one is gone, with its locks.
     fn replace_scanner(&mut self, run: &Run) -> Result<()> {
         end(self.scanner)?;
+        waitpid(Pid::from_raw(self.scanner.cast_signed()), None)?;
         self.scanner = scan(run, self.suite, &self.services)?;
         Ok(())
     }
@@ -116,17 +122,18 @@ impl Subject {
         end(supervisor)
     }
 
-    /// Commands the service, if anybody listens; whether it has heard.
+    /// Commands the service, if anybody listens; whether it has heard. CONT, because a copy that is just being started
+    /// would be killed by any other signal, and so again and again.
     fn is_obeyed(&mut self) -> Result<bool> {
         let control = self.services.join("service/supervise/control");
         if let Ok(mut fifo) = OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(control) {
-            let _ = fifo.write_all(b"a");
+            let _ = fifo.write_all(b"c");
         }
         while let Some(event) = self.events.next()? {
             match event.what {
                 What::Started => self.pids.push(event.pid),
-                What::Alarmed => return Ok(true),
-                What::Terminated => {}
+                What::Continued => return Ok(true),
+                What::Alarmed | What::Terminated => {}
             }
         }
         Ok(false)
@@ -168,19 +175,19 @@ fn end(pid: u32) -> Result<()> {
 }
 
 /// Lines lost and lines written twice, of a service that writes as fast as it can, whose log writer is killed.
-fn kill_logger(run: &Run, suite: Suite) -> Result<(usize, usize)> {
+fn kill_logger(run: &Run, suite: Suite, kills: usize) -> Result<(usize, usize)> {
     let folder = run.folder()?;
     let mut events = Events::of(&folder)?;
     let service = folder.join("services/service");
     fs::create_dir_all(service.join("log"))?;
-    script(&service.join("run"), &format!("#!{} numbers\n", run.peers.probe.display()))?;
+    run_probe(run, &service, "numbers")?;
     let main = service.join("log/main");
     let logger = run.peers.logger(suite, Style::Plain, &main)?;
     script(&service.join("log/run"), &format!("#!/bin/sh\nexec {}\n", as_words(&logger)))?;
     scan(run, suite, &folder.join("services"))?;
     events.wait(What::Started)?;
     let mut last = 0;
-    for _ in 0..5 {
+    for _ in 0..kills {
         last = logger_in(&service.join("log"), &logger, last)?;
         sleep(Duration::from_millis(200));
         end(last)?;

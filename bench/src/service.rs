@@ -59,7 +59,12 @@ impl Events {
 /// Makes a service directory whose `run` is the probe; `events` is the FIFO for what it tells, seen from there.
 pub fn make(run: &Run, directory: &Path, events: &str) -> Result<()> {
     fs::create_dir(directory)?;
-    script(&directory.join("run"), &format!("#!{} {events}\n", run.peers.probe.display()))
+    run_probe(run, directory, events)
+}
+
+/// Makes the `run` of a directory: the probe, with a word.
+pub fn run_probe(run: &Run, directory: &Path, word: &str) -> Result<()> {
+    script(&directory.join("run"), &format!("#!{} {word}\n", run.peers.probe.display()))
 }
 
 /// Writes a program.

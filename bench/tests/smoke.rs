@@ -1,9 +1,10 @@
-//! The program itself, on the quickest measurement, as far as it goes without building a release.
+//! The program itself, in its quick form, as far as it goes without building a release.
 
 #![allow(clippy::unwrap_used)]
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -36,6 +37,22 @@ fn on_debug_build(scratch: &Path) -> Command {
     command
 }
 
+/// What a measurement says.
+fn measured(name: &str) -> Value {
+    let scratch = tempfile::tempdir().unwrap();
+    let output = on_debug_build(scratch.path()).args(["--json", name]).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{words}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A figure's median for each of those that it has in a case.
+fn medians<'a>(json: &'a Value, figure: &str, case: &str) -> Vec<(&'a str, Option<f64>)> {
+    let figure = json["figures"].as_array().unwrap().iter().find(|one| one["name"] == figure).unwrap();
+    let cells = figure["cells"].as_array().unwrap().iter().filter(|cell| cell["case"] == case);
+    cells.map(|cell| (cell["who"].as_str().unwrap(), cell["median"].as_f64())).collect()
+}
+
 fn entries(folder: &Path) -> Vec<OsString> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
 }
@@ -54,6 +71,21 @@ fn boot_is_measured_drawn_and_leaves_nothing_behind() {
     assert!(ours["median"].as_f64().unwrap() > 0.0);
     assert!(fs::read_to_string(pictures.join("boot.svg")).unwrap().starts_with("<svg"));
     assert_eq!(entries(scratch.path()), ["pictures"]);
+}
+
+#[test]
+fn a_kill_costs_ours_no_line_and_no_second_copy_but_the_others_do_start_one() {
+    let json = measured("recover");
+    for case in ["lost", "doubled"] {
+        assert!(medians(&json, "recover-lines", case).contains(&("ours", Some(0.0))), "{json:#}");
+    }
+    for case in ["supervisor", "scanner, then supervisor"] {
+        let copies = medians(&json, "recover-copies", case);
+        assert_eq!(copies.len(), json["versions"].as_object().unwrap().len());
+        for (who, median) in copies {
+            assert_eq!(median, Some(if who == "ours" { 1.0 } else { 2.0 }), "{who}, {case}: {json:#}");
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! - `probe copy FILE`: standard input to FILE, by nothing but read and write: the most a log writer could reach.
 //! - `probe FIFO RUN ...` (the first line of a service's `run` is `#!probe FIFO`): writes an [`Event`] to the FIFO when
 //!   it starts, and on each ALRM and TERM; it ends on TERM.
+//! - `probe commanded RUN ...`: such a service too, but it tells of CONT instead of ALRM, to the FIFO `../../events`.
+//!   CONT does not kill it before it listens, so it can be sent at any moment.
 //! - `probe parent DIRECTORY`: starts the service's `run` and waits for it; a supervisor's processes without its work.
 //! - `probe numbers RUN ...`: a service that writes lines, each a number of 15 digits, until TERM; how many is then in
 //!   the file `written`. It too tells when it starts and when it has been terminated.
@@ -26,7 +28,11 @@ use std::os::fd::OwnedFd;
 
 daemontools::main!(probe);
 
-const USAGE: &str = "probe: usage: probe copy file | parent directory | numbers run ... | fifo run ...";
+const USAGE: &str =
+    "probe: usage: probe copy file | parent directory | numbers run ... | commanded run ... | fifo run ...";
+
+/// Where the scanned services tell.
+const EVENTS: &str = "../../events";
 
 fn probe(args: Args) -> Result<i32, Fatal> {
     let args: Vec<_> = args.collect();
@@ -34,8 +40,9 @@ fn probe(args: Args) -> Result<i32, Fatal> {
     match (words.first().and_then(|word| word.to_str()), words.get(1..).unwrap_or_default()) {
         (Some("copy"), [file]) => copy(file),
         (Some("parent"), [directory]) => parent(directory),
-        (Some("numbers"), [_, ..]) => numbers(OsStr::new("../../events")),
-        (Some(fifo), [_, ..]) => service(OsStr::new(fifo)),
+        (Some("numbers"), [_, ..]) => numbers(OsStr::new(EVENTS)),
+        (Some("commanded"), [_, ..]) => service(OsStr::new(EVENTS), Signal::SIGCONT),
+        (Some(fifo), [_, ..]) => service(OsStr::new(fifo), Signal::SIGALRM),
         _ => Err(Fatal::usage(USAGE)),
     }
 }
@@ -69,9 +76,9 @@ struct Listener<'a> {
 }
 
 impl Listener<'_> {
-    /// The start is told.
-    fn find(fifo: &OsStr) -> Result<Listener<'_>, Fatal> {
-        let signals: SigSet = [Signal::SIGTERM, Signal::SIGALRM].into_iter().collect();
+    /// For TERM and another signal. The start is told.
+    fn find(fifo: &OsStr, other: Signal) -> Result<Listener<'_>, Fatal> {
+        let signals: SigSet = [Signal::SIGTERM, other].into_iter().collect();
         signals.thread_block().unable_to("block", OsStr::new("signals"))?;
         let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let events = nix::fcntl::open(fifo, flags, Mode::empty()).unable_to("open", fifo)?;
@@ -85,14 +92,15 @@ impl Listener<'_> {
     }
 }
 
-fn service(fifo: &OsStr) -> Result<i32, Fatal> {
-    let listener = Listener::find(fifo)?;
+fn service(fifo: &OsStr, other: Signal) -> Result<i32, Fatal> {
+    let listener = Listener::find(fifo, other)?;
     loop {
         match listener.signals.wait() {
             Ok(Signal::SIGTERM) => {
                 listener.tell(What::Terminated)?;
                 return Ok(0);
             }
+            Ok(Signal::SIGCONT) => listener.tell(What::Continued)?,
             Ok(_) => listener.tell(What::Alarmed)?,
             Err(_) => {}
         }
@@ -100,7 +108,7 @@ fn service(fifo: &OsStr) -> Result<i32, Fatal> {
 }
 
 fn numbers(fifo: &OsStr) -> Result<i32, Fatal> {
-    let listener = Listener::find(fifo)?;
+    let listener = Listener::find(fifo, Signal::SIGALRM)?;
     let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
     let told = SignalFd::with_flags(&listener.signals, flags).unable_to("make", OsStr::new("a signalfd"))?;
     let mut written: u64 = 0;
