@@ -91,7 +91,7 @@ fn boot(run: &Run, suite: Suite, services: Services) -> Result<f64> {
     let mut scanner = run.peers.scanner(suite, &folder.join("services"));
     let begin = now();
     scanner.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
-    let end = last_start(&mut events, services).with_context(|| format!("start {}", suite.name()))?;
+    let end = last_start(&mut events, Vec::new(), services).with_context(|| format!("start {}", suite.name()))?;
     end_children();
     fs::remove_dir_all(folder)?;
     Ok(end.saturating_sub(begin) as f64 / 1e6)
@@ -102,20 +102,25 @@ fn bare(run: &Run, services: Services) -> Result<f64> {
     let folder = run.folder()?;
     let directories = directories(run, &folder, services)?;
     let mut events = Events::of(&folder)?;
+    let mut starts = Vec::new();
     let begin = now();
     for directory in directories {
         Command::new(&run.peers.probe).arg("parent").arg(directory).stdin(Stdio::null()).spawn()?;
+        // Heard while others start, as beside a scanner.
+        while let Some(event) = events.next()? {
+            starts.push(event.at);
+        }
     }
-    let end = last_start(&mut events, services)?;
+    let end = last_start(&mut events, starts, services)?;
     end_children();
     fs::remove_dir_all(folder)?;
     Ok(end.saturating_sub(begin) as f64 / 1e6)
 }
 
-fn last_start(events: &mut Events, services: Services) -> Result<u64> {
-    let mut last = 0;
-    for _ in 0..services.starts() {
-        last = last.max(events.wait(What::Started)?.at);
+/// Those that are known already among them.
+fn last_start(events: &mut Events, mut starts: Vec<u64>, services: Services) -> Result<u64> {
+    while starts.len() < services.starts() {
+        starts.push(events.wait(What::Started)?.at);
     }
-    Ok(last)
+    starts.into_iter().max().context("no service")
 }

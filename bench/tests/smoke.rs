@@ -6,6 +6,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -86,6 +89,31 @@ fn a_kill_costs_ours_no_line_and_no_second_copy_but_the_others_do_start_one() {
             assert_eq!(median, Some(if who == "ours" { 1.0 } else { 2.0 }), "{who}, {case}: {json:#}");
         }
     }
+}
+
+#[test]
+fn a_service_that_finds_the_fifo_of_events_full_waits() {
+    let scratch = tempfile::tempdir().unwrap();
+    let fifo = scratch.path().join("events");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let nonblocking = nix::libc::O_NONBLOCK;
+    let mut events = OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(&fifo).unwrap();
+    while events.write(&[0; 16]).is_ok() {}
+    let mut probe = Command::new(env!("CARGO_BIN_EXE_probe")).arg(&fifo).arg("./run").spawn().unwrap();
+    let status = format!("/proc/{}/status", probe.id());
+    let limit = Instant::now() + Duration::from_secs(30);
+    while !fs::read_to_string(&status).unwrap().contains("State:\tS") && probe.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < limit, "it neither waits nor ends");
+        sleep(Duration::from_millis(1));
+    }
+    assert_eq!(probe.try_wait().unwrap(), None);
+    let mut event = [0; 16];
+    while event[4..8] != probe.id().to_ne_bytes() {
+        assert!(Instant::now() < limit, "it tells nothing");
+        let _ = events.read(&mut event);
+    }
+    probe.kill().unwrap();
+    probe.wait().unwrap();
 }
 
 #[test]

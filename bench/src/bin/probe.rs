@@ -80,8 +80,9 @@ impl Listener<'_> {
     fn find(fifo: &OsStr, other: Signal) -> Result<Listener<'_>, Fatal> {
         let signals: SigSet = [Signal::SIGTERM, other].into_iter().collect();
         signals.thread_block().unable_to("block", OsStr::new("signals"))?;
-        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let events = nix::fcntl::open(fifo, flags, Mode::empty()).unable_to("open", fifo)?;
+        // Who finds it full waits: the time that is told was taken before.
+        let events =
+            nix::fcntl::open(fifo, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).unable_to("open", fifo)?;
         let listener = Listener { fifo, events, signals };
         listener.tell(What::Started)?;
         Ok(listener)
