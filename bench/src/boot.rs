@@ -6,7 +6,7 @@ use crate::event::{What, now};
 use crate::guard::end_children;
 use crate::peers::Suite;
 use crate::run::Run;
-use crate::sample::{Better, Figure};
+use crate::sample::{Better, Figure, keep};
 use crate::service::{Events, make};
 use anyhow::{Context, Result};
 use std::fs;
@@ -42,10 +42,14 @@ impl Services {
 }
 
 /// Measures.
-pub fn measure(run: &Run) -> Result<Vec<Figure>> {
+pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
     let title = "Boot: until all services run".into();
     let cells = Vec::new();
-    let mut figure = Figure { name: "boot", title, unit: "ms", better: Better::Less, reference: BARE, cells };
+    let figure = Figure { name: "boot", title, unit: "ms", better: Better::Less, reference: BARE, cells };
+    keep(figures, [figure], |[figure]| boots(run, figure))
+}
+
+fn boots(run: &Run, figure: &mut Figure) -> Result<()> {
     let counts: &[usize] = run.length.pick(&[10], &[10, 100, 1000], &[10, 100, 1000, 3000, 10_000]);
     let with_loggers: &[usize] = run.length.pick(&[10], &[100], &[100, 1000]);
     let plain = counts.iter().map(|count| Services { count: *count, per_service: Processes::Service });
@@ -62,7 +66,7 @@ pub fn measure(run: &Run) -> Result<Vec<Figure>> {
             figure.add(&row, BARE, bare(run, services)?);
         }
     }
-    Ok(vec![figure])
+    Ok(())
 }
 
 /// The directories in a folder, their supervisors' to be.

@@ -7,7 +7,7 @@ use crate::event::{What, now};
 use crate::guard::end_children;
 use crate::peers::{Order, Suite};
 use crate::run::Run;
-use crate::sample::{Better, Figure};
+use crate::sample::{Better, Figure, keep};
 use crate::service::Supervised;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -20,8 +20,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Measures.
-pub fn measure(run: &Run) -> Result<Vec<Figure>> {
-    let mut times = figure("control", "One service: time until the service knows");
+pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
+    let times = figure("control", "One service: time until the service knows");
+    keep(figures, [times], |[times]| one(run, times))?;
+    let many = run.length.pick(100, 10_000, 10_000);
+    let at_once = figure("control-many", &format!("{many} services in one call"));
+    keep(figures, [at_once], |[at_once]| thousands(run, many, at_once))
+}
+
+fn one(run: &Run, times: &mut Figure) -> Result<()> {
     let services: Result<Vec<Supervised>> =
         run.peers.suites.iter().map(|suite| Supervised::start(run, *suite)).collect();
     let mut services = services?;
@@ -29,16 +36,12 @@ pub fn measure(run: &Run) -> Result<Vec<Figure>> {
     for round in 1..=rounds {
         for service in &mut services {
             run.progress(&format!("control: {} ({round} of {rounds})", service.suite.name()));
-            one_round(run, service, &mut times)?;
+            one_round(run, service, times)?;
         }
     }
     drop(services);
     end_children();
-    let many = run.length.pick(100, 10_000, 10_000);
-    let mut at_once = figure("control-many", &format!("{many} services in one call"));
-    thousands(run, many, &mut at_once)?;
-    end_children();
-    Ok(vec![times, at_once])
+    Ok(())
 }
 
 fn figure(name: &'static str, title: &str) -> Figure {
@@ -115,6 +118,7 @@ fn thousands(run: &Run, count: usize, times: &mut Figure) -> Result<()> {
             times.add("command", suite.name(), all_at_once(order, directories, "")?);
         }
     }
+    end_children();
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::event::What;
 use crate::guard::end_children;
 use crate::peers::Suite;
 use crate::run::Run;
-use crate::sample::{Better, Figure};
+use crate::sample::{Better, Figure, keep};
 use crate::service::{Events, make};
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -24,11 +24,15 @@ struct Family {
 }
 
 /// Measures.
-pub fn measure(run: &Run) -> Result<Vec<Figure>> {
-    let mut memory = figure("footprint-memory", "Idle: memory of one process", "kB");
-    let mut objects = figure("footprint-objects", "Idle: kernel objects of one process", "number");
-    let mut wakes = figure("footprint-wakes", "Idle: wake-ups of one process", "per minute");
-    let mut cpu = figure("footprint-cpu", "Idle: CPU of one process", "ms per hour");
+pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
+    let memory = figure("footprint-memory", "Idle: memory of one process", "kB");
+    let objects = figure("footprint-objects", "Idle: kernel objects of one process", "number");
+    let wakes = figure("footprint-wakes", "Idle: wake-ups of one process", "per minute");
+    let cpu = figure("footprint-cpu", "Idle: CPU of one process", "ms per hour");
+    keep(figures, [memory, objects, wakes, cpu], |all| footprints(run, all))
+}
+
+fn footprints(run: &Run, [memory, objects, wakes, cpu]: &mut [Figure; 4]) -> Result<()> {
     let started: Result<Vec<Family>> = run.peers.suites.iter().map(|suite| start(run, *suite)).collect();
     let families = started?;
     run.progress("footprint: until all have come to rest");
@@ -54,7 +58,7 @@ pub fn measure(run: &Run) -> Result<Vec<Figure>> {
         }
     }
     end_children();
-    Ok(vec![memory, objects, wakes, cpu])
+    Ok(())
 }
 
 fn figure(name: &'static str, title: &str, unit: &'static str) -> Figure {

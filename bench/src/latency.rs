@@ -4,7 +4,7 @@
 use crate::event::now;
 use crate::peers::{Style, Suite};
 use crate::run::Run;
-use crate::sample::{Better, Figure, quantile};
+use crate::sample::{Better, Figure, keep, quantile};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -21,10 +21,14 @@ struct Pace {
 }
 
 /// Measures.
-pub fn measure(run: &Run) -> Result<Figure> {
+pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
     let title = "Log writers: from a line's writing until it can be read".into();
     let cells = Vec::new();
-    let mut figure = Figure { name: "log-latency", title, unit: "us", better: Better::Less, reference: "ours", cells };
+    let figure = Figure { name: "log-latency", title, unit: "us", better: Better::Less, reference: "ours", cells };
+    keep(figures, [figure], |[figure]| paces(run, figure))
+}
+
+fn paces(run: &Run, figure: &mut Figure) -> Result<()> {
     let paces = [
         Pace { per_second: 1, lines: run.length.pick(1, 5, 100) },
         Pace { per_second: 100, lines: run.length.pick(50, 400, 2000) },
@@ -42,7 +46,7 @@ pub fn measure(run: &Run) -> Result<Figure> {
             }
         }
     }
-    Ok(figure)
+    Ok(())
 }
 
 /// Of each line, in microseconds.

@@ -6,7 +6,7 @@
 use crate::latency;
 use crate::peers::{Style, Suite};
 use crate::run::Run;
-use crate::sample::{Better, Figure};
+use crate::sample::{Better, Figure, keep};
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -55,10 +55,15 @@ impl Input {
 }
 
 /// Measures.
-pub fn measure(run: &Run) -> Result<Vec<Figure>> {
-    let mut speed = figure("log-speed", "Log writers: throughput", "MB/s", Better::More);
-    let mut cpu = figure("log-cpu", "Log writers: CPU", "ns per line", Better::Less);
-    let mut memory = figure("log-memory", "Log writers (t): peak of resident memory", "kB", Better::Less);
+pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
+    let speed = figure("log-speed", "Log writers: throughput", "MB/s", Better::More);
+    let cpu = figure("log-cpu", "Log writers: CPU", "ns per line", Better::Less);
+    let memory = figure("log-memory", "Log writers (t): peak of resident memory", "kB", Better::Less);
+    keep(figures, [speed, cpu, memory], |all| costs(run, all))?;
+    latency::measure(run, figures)
+}
+
+fn costs(run: &Run, [speed, cpu, memory]: &mut [Figure; 3]) -> Result<()> {
     let million: usize = run.length.pick(200_000, 800_000, 10_000_000);
     let inputs = [
         Input { line: 20, chunk: 1 << 16, total: million * 20 },
@@ -81,7 +86,7 @@ pub fn measure(run: &Run) -> Result<Vec<Figure>> {
             }
         }
     }
-    Ok(vec![speed, cpu, memory, latency::measure(run)?])
+    Ok(())
 }
 
 fn figure(name: &'static str, title: &str, unit: &'static str, better: Better) -> Figure {

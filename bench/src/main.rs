@@ -15,6 +15,8 @@
 //! standard error, tables (or `--json`) to standard output, and as pictures into the DIR of `--svg`, below each of them
 //! the date, the machine (in WORDS, if given) and the versions. What it makes lies in a directory of its own in the DIR
 //! of `--scratch` (in memory, if /dev/shm is there), and is gone when it ends, as are all processes it started.
+//!
+//! It ends at the first measurement that fails, with 111; what had been measured until then is shown all the same.
 
 mod boot;
 mod control;
@@ -43,8 +45,8 @@ use std::process::ExitCode;
 const USAGE: &str =
     "usage: bench [ --full | --quick ] [ --json ] [ --svg dir [ --note words ] ] [ --scratch dir ] name ...";
 
-/// A measurement.
-type Measure = fn(&Run) -> Result<Vec<Figure>>;
+/// A measurement. Where it fails, the figures have what it had measured before.
+type Measure = fn(&Run, &mut Vec<Figure>) -> Result<()>;
 
 const MEASURES: [(&str, Measure); 5] = [
     ("log", log::measure),
@@ -127,9 +129,11 @@ fn measure(scratch: Option<OsString>, args: impl Iterator<Item = OsString>) -> R
     let options = parse(args.collect())?;
     let run = Run::new(scratch.context("no scratch directory")?.into(), options.length)?;
     let mut figures = Vec::new();
-    for (name, measure) in &options.measures {
-        let measured = measure(&run).with_context(|| format!("measure {name}"))?;
+    let result = options.measures.iter().try_for_each(|(name, measure)| {
+        let mut measured = Vec::new();
+        let result = measure(&run, &mut measured).with_context(|| format!("measure {name}"));
         run.progress("");
+        measured.retain(|figure| !figure.cells.is_empty());
         if !options.json {
             for figure in &measured {
                 writeln!(stdout(), "{}", table::table(figure))?;
@@ -139,14 +143,15 @@ fn measure(scratch: Option<OsString>, args: impl Iterator<Item = OsString>) -> R
             draw(&run, &options, &measured, folder)?;
         }
         figures.extend(measured);
-    }
+        result
+    });
     if options.json {
         let versions: serde_json::Map<_, _> =
             run.peers.versions().into_iter().map(|(name, version)| (name.into(), version.into())).collect();
         let all = serde_json::json!({ "versions": versions, "figures": table::as_json(&figures) });
         writeln!(stdout(), "{all:#}")?;
     }
-    Ok(0)
+    result.map(|()| 0)
 }
 
 fn draw(run: &Run, options: &Options, figures: &[Figure], folder: &Path) -> Result<()> {

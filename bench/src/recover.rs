@@ -5,7 +5,7 @@ use crate::event::What;
 use crate::guard::end_children;
 use crate::peers::{Order, Style, Suite, succeed};
 use crate::run::Run;
-use crate::sample::{Better, Figure};
+use crate::sample::{Better, Figure, keep};
 use crate::service::{Events, run_probe, script};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
@@ -20,11 +20,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Measures.
-pub fn measure(run: &Run) -> Result<Vec<Figure>> {
+pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
     let kills = run.length.pick(2, 3, 5);
-    let mut lines = figure("recover-lines", &format!("Log writer killed {kills} times under load: lines"), "number");
-    let mut copies = figure("recover-copies", "Killed: copies of the service that run afterwards", "number");
-    let mut times = figure("recover-time", "Killed: until commands are obeyed again (-: not in 10 s)", "ms");
+    let lines = figure("recover-lines", &format!("Log writer killed {kills} times under load: lines"), "number");
+    let copies = figure("recover-copies", "Killed: copies of the service that run afterwards", "number");
+    let times = figure("recover-time", "Killed: until commands are obeyed again (-: not in 10 s)", "ms");
+    keep(figures, [lines, copies, times], |all| recoveries(run, kills, all))
+}
+
+fn recoveries(run: &Run, kills: usize, [lines, copies, times]: &mut [Figure; 3]) -> Result<()> {
     let rounds = run.length.pick(1, 3, 15);
     for round in 1..=rounds {
         for suite in &run.peers.suites {
@@ -58,7 +62,7 @@ pub fn measure(run: &Run) -> Result<Vec<Figure>> {
             end_children();
         }
     }
-    Ok(vec![lines, copies, times])
+    Ok(())
 }
 
 fn figure(name: &'static str, title: &str, unit: &'static str) -> Figure {

@@ -1,5 +1,7 @@
 //! What was measured, and what is made of it: medians, quantiles, ratios of medians.
 
+use anyhow::Result;
+
 /// Whether a larger value is the better one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Better {
@@ -66,6 +68,17 @@ impl Figure {
     }
 }
 
+/// Adds figures with all that a measurement adds to them, also where it fails later.
+pub fn keep<const N: usize>(
+    figures: &mut Vec<Figure>,
+    mut new: [Figure; N],
+    measure: impl FnOnce(&mut [Figure; N]) -> Result<()>,
+) -> Result<()> {
+    let result = measure(&mut new);
+    figures.extend(new);
+    result
+}
+
 fn first_of_each<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
     let mut seen = Vec::new();
     for one in all {
@@ -108,6 +121,17 @@ mod tests {
     fn figure() -> Figure {
         let cells = Vec::new();
         Figure { name: "speed", title: "Speed".into(), unit: "MB/s", better: Better::More, reference: "cat", cells }
+    }
+
+    #[test]
+    fn what_was_measured_is_kept_though_what_comes_later_fails() {
+        let mut figures = Vec::new();
+        let result = keep(&mut figures, [figure()], |[speed]| {
+            speed.add("plain", "cat", 120.0);
+            anyhow::bail!("no disk")
+        });
+        assert_eq!(result.unwrap_err().to_string(), "no disk");
+        assert_eq!(figures.iter().map(|figure| figure.median("plain", "cat")).collect::<Vec<_>>(), [Some(120.0)]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -89,6 +89,26 @@ fn a_kill_costs_ours_no_line_and_no_second_copy_but_the_others_do_start_one() {
             assert_eq!(median, Some(if who == "ours" { 1.0 } else { 2.0 }), "{who}, {case}: {json:#}");
         }
     }
+}
+
+#[test]
+fn what_was_measured_before_a_failure_is_shown() {
+    let scratch = tempfile::tempdir().unwrap();
+    let programs = scratch.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    let built = Path::new(env!("CARGO_BIN_EXE_bench")).parent().unwrap();
+    for name in ["svscan", "supervise", "svc", "svstat", "probe"] {
+        symlink(built.join(name), programs.join(name)).unwrap();
+    }
+    symlink("/bin/false", programs.join("multilog")).unwrap();
+    let mut command = on_debug_build(scratch.path());
+    let output = command.env("BIN", &programs).args(["--json", "boot", "log"]).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(111), "{words}");
+    assert!(words.contains("bench: measure log: "), "{words}");
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names: Vec<_> = json["figures"].as_array().unwrap().iter().map(|figure| &figure["name"]).collect();
+    assert_eq!(names, ["boot"]);
 }
 
 #[test]
