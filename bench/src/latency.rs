@@ -3,45 +3,56 @@
 
 use crate::event::now;
 use crate::peers::{Style, Suite};
-use crate::run::Run;
+use crate::run::{Length, Run};
 use crate::sample::{Better, Figure, keep, quantile};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::path::Path;
-use std::process::{ChildStdin, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Stdio};
 use std::thread::{sleep, spawn, yield_now};
 use std::time::{Duration, Instant};
 
-/// Lines a second, and for how long.
+/// Lines a second, how many, and how often.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     per_second: u32,
     lines: u32,
+    rounds: u32,
 }
+
+impl Pace {
+    /// Whether the writers have their lines by turns within each period; else each has a time of its own.
+    fn is_shared(self) -> bool {
+        self.per_second <= 100
+    }
+}
+
+const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 
 /// Measures.
 pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
-    let title = "Log writers: from a line's writing until it can be read".into();
+    let left_out = if run.length == Length::Full { "" } else { " (-: too few lines for it, --full waits for more)" };
+    let title = format!("Log writers: from a line's writing until it can be read{left_out}");
     let cells = Vec::new();
     let figure = Figure { name: "log-latency", title, unit: "us", better: Better::Less, reference: "ours", cells };
-    keep(figures, [figure], |[figure]| paces(run, figure))
+    keep(figures, [figure], |[figure]| latencies(run, figure))
 }
 
-fn paces(run: &Run, figure: &mut Figure) -> Result<()> {
+fn latencies(run: &Run, figure: &mut Figure) -> Result<()> {
     let paces = [
-        Pace { per_second: 1, lines: run.length.pick(1, 5, 100) },
-        Pace { per_second: 100, lines: run.length.pick(50, 400, 2000) },
-        Pace { per_second: 10_000, lines: run.length.pick(1000, 20_000, 150_000) },
+        Pace { per_second: 1, lines: run.length.pick(2, 5, 1000), rounds: run.length.pick(1, 3, 3) },
+        Pace { per_second: 100, lines: run.length.pick(100, 1000, 1000), rounds: run.length.pick(1, 3, 15) },
+        Pace { per_second: 10_000, lines: run.length.pick(1000, 10_000, 50_000), rounds: run.length.pick(1, 3, 15) },
     ];
     for pace in paces {
-        for suite in &run.peers.suites {
-            run.progress(&format!("log: {} lines a second: {}", pace.per_second, suite.name()));
-            let samples = latencies(run, *suite, pace).with_context(|| format!("follow {}", suite.name()))?;
-            for (name, share) in [("median", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("longest", 1.0)] {
-                let row = format!("{}/s, {name}", pace.per_second);
-                if let Some(value) = quantile(&samples, share) {
-                    figure.add(&row, suite.name(), value);
+        for round in 1..=pace.rounds {
+            let together = if pace.is_shared() { run.peers.suites.len() } else { 1 };
+            for suites in run.peers.suites.chunks(together) {
+                let names = suites.iter().map(|suite| suite.name()).collect::<Vec<_>>().join(", ");
+                run.progress(&format!("log: {} lines a second: {names} ({round} of {})", pace.per_second, pace.rounds));
+                for follower in follow(run, suites, pace)? {
+                    add(figure, pace, &follower);
                 }
             }
         }
@@ -49,37 +60,72 @@ fn paces(run: &Run, figure: &mut Figure) -> Result<()> {
     Ok(())
 }
 
-/// Of each line, in microseconds.
-fn latencies(run: &Run, suite: Suite, pace: Pace) -> Result<Vec<f64>> {
-    let folder = run.folder()?;
-    let directory = folder.join("log");
-    let mut child = run.peers.logger(suite, Style::Stamped, &directory)?.stdin(Stdio::piped()).spawn()?;
-    let mut pipe = child.stdin.take().context("no pipe")?;
-    writeln!(pipe, "first")?;
-    let mut reader = Reader::of(&directory)?;
-    let writer = spawn(move || write_at(pace, pipe));
+/// Each quantile of a round is a sample.
+fn add(figure: &mut Figure, pace: Pace, follower: &Follower) {
+    for (name, share) in QUANTILES {
+        let row = format!("{}/s, {name}", pace.per_second);
+        match quantile(&follower.samples, share) {
+            Some(value) => figure.add(&row, follower.suite.name(), value),
+            None => figure.nothing(&row, follower.suite.name()),
+        }
+    }
+}
+
+/// All of them at this pace.
+fn follow(run: &Run, suites: &[Suite], pace: Pace) -> Result<Vec<Follower>> {
+    let started: Result<Vec<_>> = suites.iter().map(|suite| Follower::start(run, *suite)).collect();
+    let (mut followers, pipes): (Vec<Follower>, Vec<ChildStdin>) = started?.into_iter().unzip();
+    let writer = spawn(move || write_at(pace, pipes));
     let limit = Instant::now() + Duration::from_secs(30) + Duration::from_secs(1) * (pace.lines / pace.per_second);
-    let mut samples = Vec::new();
-    while samples.len() < pace.lines as usize {
-        ensure!(Instant::now() < limit, "{} of {} lines came", samples.len(), pace.lines);
-        reader.read(&mut samples)?;
+    while let Some(late) = followers.iter().find(|follower| follower.samples.len() < pace.lines as usize) {
+        let (name, count) = (late.suite.name(), late.samples.len());
+        ensure!(Instant::now() < limit, "{count} of {} lines came from {name}", pace.lines);
+        followers.iter_mut().try_for_each(|follower| follower.reader.read(&mut follower.samples))?;
     }
     let Ok(written) = writer.join() else { bail!("the writer failed") };
     written?;
-    ensure!(child.wait()?.success(), "it failed");
-    fs::remove_dir_all(folder)?;
-    Ok(samples)
+    for follower in &mut followers {
+        ensure!(follower.child.wait()?.success(), "{} failed", follower.suite.name());
+        fs::remove_dir_all(&follower.folder)?;
+    }
+    Ok(followers)
 }
 
-/// Each line has the time at its end.
-fn write_at(pace: Pace, mut pipe: ChildStdin) -> std::io::Result<()> {
+/// Each line has the time at its end. Where there are several pipes, each has its turn.
+fn write_at(pace: Pace, mut pipes: Vec<ChildStdin>) -> std::io::Result<()> {
     let begin = Instant::now();
+    let count = u32::try_from(pipes.len()).unwrap_or(u32::MAX);
     for number in 0..pace.lines {
-        let due = Duration::from_secs(1) * number / pace.per_second;
-        sleep(due.saturating_sub(begin.elapsed()));
-        pipe.write_all(format!("GET /index.html from a client {}\n", now()).as_bytes())?;
+        for (place, pipe) in (0..).zip(&mut pipes) {
+            let due = Duration::from_secs(1) * (number * count + place) / (pace.per_second * count);
+            sleep(due.saturating_sub(begin.elapsed()));
+            pipe.write_all(format!("GET /index.html from a client {}\n", now()).as_bytes())?;
+        }
     }
     Ok(())
+}
+
+/// A log writer, and who reads what it writes.
+struct Follower {
+    suite: Suite,
+    folder: PathBuf,
+    child: Child,
+    reader: Reader,
+    /// Of each line, in microseconds.
+    samples: Vec<f64>,
+}
+
+impl Follower {
+    /// And the pipe for its lines.
+    fn start(run: &Run, suite: Suite) -> Result<(Follower, ChildStdin)> {
+        let folder = run.folder()?;
+        let directory = folder.join("log");
+        let mut child = run.peers.logger(suite, Style::Stamped, &directory)?.stdin(Stdio::piped()).spawn()?;
+        let mut pipe = child.stdin.take().context("no pipe")?;
+        writeln!(pipe, "first")?;
+        let reader = Reader::of(&directory).with_context(|| format!("follow {}", suite.name()))?;
+        Ok((Follower { suite, folder, child, reader, samples: Vec::new() }, pipe))
+    }
 }
 
 struct Reader {

@@ -64,7 +64,7 @@ pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
 }
 
 fn costs(run: &Run, [speed, cpu, memory]: &mut [Figure; 3]) -> Result<()> {
-    let million: usize = run.length.pick(200_000, 800_000, 10_000_000);
+    let million: usize = run.length.pick(20_000, 800_000, 10_000_000);
     let inputs = [
         Input { line: 20, chunk: 1 << 16, total: million * 20 },
         Input { line: 127, chunk: 1 << 16, total: million * 64 },

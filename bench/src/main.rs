@@ -10,9 +10,12 @@
 //! - `boot`: until all services of a directory run;
 //! - `recover`: what a SIGKILL of each of the programs costs.
 //!
-//! Programs take turns, so that whatever else the machine does meets all of them; what is compared are medians. Ours
-//! are built first, as package/compile does it, or taken from `$BIN`, as is the probe if it lies there. Progress goes to
-//! standard error, tables (or `--json`) to standard output, and as pictures into the DIR of `--svg`, below each of them
+//! Programs take turns, so that whatever else the machine does meets all of them (in `footprint` all idle at the same
+//! time); what is compared are medians. Left to `--full` is what would make a measurement longer than two minutes: more
+//! rounds, 10,000 services in `boot`, and in `log` p99 and p99.9 at one line a second, which need a thousand lines.
+//!
+//! Ours are built first, as package/compile does it, or taken from `$BIN`, as is the probe if it lies there. Progress goes
+//! to standard error, tables (or `--json`) to standard output, and as pictures into the DIR of `--svg`, below each of them
 //! the date, the machine (in WORDS, if given) and the versions. What it makes lies in a directory of its own in the DIR
 //! of `--scratch` (in memory, if /dev/shm is there), and is gone when it ends, as are all processes it started.
 //!

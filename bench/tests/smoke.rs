@@ -76,6 +76,37 @@ fn boot_is_measured_drawn_and_leaves_nothing_behind() {
     assert_eq!(entries(scratch.path()), ["pictures"]);
 }
 
+/// Whoever is there has something measured in a case, and the others besides.
+fn assert_all_measured(json: &Value, figure: &str, case: &str, others: &[&str]) {
+    let suites = json["versions"].as_object().unwrap();
+    let found = medians(json, figure, case);
+    assert_eq!(found.len(), suites.len() + others.len(), "{figure}, {case}: {json:#}");
+    for who in suites.keys().map(String::as_str).chain(others.iter().copied()) {
+        let is_measured =
+            |(name, median): &(&str, Option<f64>)| *name == who && median.is_some_and(|value| value > 0.0);
+        assert!(found.iter().any(is_measured), "{figure}, {case}, {who}: {json:#}");
+    }
+}
+
+#[test]
+fn every_log_writer_is_measured_at_every_pace_for_which_there_are_lines_enough() {
+    let json = measured("log");
+    for line in ["20 bytes", "127 bytes", "2000 bytes", "127 bytes, one a write"] {
+        for style in ["plain", "t", "t, patterns"] {
+            for figure in ["log-speed", "log-cpu"] {
+                assert_all_measured(&json, figure, &format!("{line}, {style}"), &["cat", "read+write"]);
+            }
+        }
+        assert_all_measured(&json, "log-memory", line, &["cat", "read+write"]);
+    }
+    for case in ["1/s, p50", "100/s, p50", "100/s, p99", "10000/s, p50", "10000/s, p99", "10000/s, p99.9"] {
+        assert_all_measured(&json, "log-latency", case, &[]);
+    }
+    for case in ["1/s, p99", "1/s, p99.9"] {
+        assert!(medians(&json, "log-latency", case).iter().all(|(_, median)| median.is_none()), "{json:#}");
+    }
+}
+
 #[test]
 fn a_kill_costs_ours_no_line_and_no_second_copy_but_the_others_do_start_one() {
     let json = measured("recover");
