@@ -1,6 +1,6 @@
 //! bench: how fast and how small, beside daemontools, runit and s6, in one run.
 //!
-//! `bench [ --full | --quick ] [ --json ] [ --svg DIR [ --note WORDS ] ] [ --scratch DIR ] NAME ...`
+//! `bench [ --full | --quick ] [ --json ] [ --svg DIR ] [ --note WORDS ] [ --scratch DIR ] NAME ...`
 //!
 //! NAME is one of the measurements:
 //!
@@ -15,15 +15,16 @@
 //! rounds, 10,000 services in `boot`, and in `log` p99 and p99.9 at one line a second, which need a thousand lines.
 //!
 //! Ours are built first, as package/compile does it, or taken from `$BIN`, as is the probe if it lies there. Progress goes
-//! to standard error, tables (or `--json`) to standard output, and as pictures into the DIR of `--svg`, below each of them
-//! the date, the machine (in WORDS, if given) and the versions. What it makes lies in a directory of its own in the DIR
-//! of `--scratch` (in memory, if /dev/shm is there), and is gone when it ends, as are all processes it started.
+//! to standard error, tables (or `--json`) to standard output, and as pictures into the DIR of `--svg`; these two have the
+//! date, the machine (in WORDS, if given), the kernel and the versions. What it makes lies in a directory of its own in the
+//! DIR of `--scratch` (in memory, if /dev/shm is there), and is gone when it ends, as are all processes it started.
 //!
 //! It ends at the first measurement that fails, with 111; what had been measured until then is shown all the same.
 
 mod boot;
 mod control;
 mod event;
+mod facts;
 mod footprint;
 mod guard;
 mod latency;
@@ -37,6 +38,7 @@ mod service;
 mod table;
 
 use anyhow::{Context, Result, bail};
+use facts::Facts;
 use lexopt::{Arg, ValueExt};
 use run::{Length, Run};
 use sample::Figure;
@@ -46,7 +48,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str =
-    "usage: bench [ --full | --quick ] [ --json ] [ --svg dir [ --note words ] ] [ --scratch dir ] name ...";
+    "usage: bench [ --full | --quick ] [ --json ] [ --svg dir ] [ --note words ] [ --scratch dir ] name ...";
 
 /// A measurement. Where it fails, the figures have what it had measured before.
 type Measure = fn(&Run, &mut Vec<Figure>) -> Result<()>;
@@ -131,6 +133,7 @@ fn parse(args: Vec<OsString>) -> Result<Options> {
 fn measure(scratch: Option<OsString>, args: impl Iterator<Item = OsString>) -> Result<i32> {
     let options = parse(args.collect())?;
     let run = Run::new(scratch.context("no scratch directory")?.into(), options.length)?;
+    let facts = Facts::now(&run.peers, &options.note)?;
     let mut figures = Vec::new();
     let result = options.measures.iter().try_for_each(|(name, measure)| {
         let mut measured = Vec::new();
@@ -143,34 +146,21 @@ fn measure(scratch: Option<OsString>, args: impl Iterator<Item = OsString>) -> R
             }
         }
         if let Some(folder) = &options.pictures {
-            draw(&run, &options, &measured, folder)?;
+            draw(&measured, &facts.line(), folder)?;
         }
         figures.extend(measured);
         result
     });
     if options.json {
-        let versions: serde_json::Map<_, _> =
-            run.peers.versions().into_iter().map(|(name, version)| (name.into(), version.into())).collect();
-        let all = serde_json::json!({ "versions": versions, "figures": table::as_json(&figures) });
-        writeln!(stdout(), "{all:#}")?;
+        writeln!(stdout(), "{:#}", facts.with(table::as_json(&figures)))?;
     }
     result.map(|()| 0)
 }
 
-fn draw(run: &Run, options: &Options, figures: &[Figure], folder: &Path) -> Result<()> {
+fn draw(figures: &[Figure], note: &str, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).context("make the folder of the pictures")?;
-    let today = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-    let machine = match options.note.as_str() {
-        "" => format!("{} cores", std::thread::available_parallelism()?),
-        note => note.to_string(),
-    };
-    let release = nix::sys::utsname::uname()?.release().to_string_lossy().into_owned();
-    let kernel = release.split('.').take(2).collect::<Vec<_>>().join(".");
-    let versions = run.peers.versions().into_iter().map(|(name, version)| format!("{name} {version}"));
-    let facts = [today.chars().take(10).collect(), machine, format!("Linux {kernel}")];
-    let note: Vec<String> = facts.into_iter().chain(versions).collect();
     for figure in figures {
-        std::fs::write(folder.join(format!("{}.svg", figure.name)), plot::svg(figure, &note.join(", "))?)?;
+        std::fs::write(folder.join(format!("{}.svg", figure.name)), plot::svg(figure, note)?)?;
     }
     Ok(())
 }

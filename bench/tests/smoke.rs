@@ -69,10 +69,15 @@ fn boot_is_measured_drawn_and_leaves_nothing_behind() {
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{words}");
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let picture = fs::read_to_string(pictures.join("boot.svg")).unwrap();
+    assert!(picture.starts_with("<svg"));
+    assert!(picture.contains(json["date"].as_str().unwrap()), "{json}");
+    assert!(json["machine"]["cores"].as_u64().unwrap() > 0, "{json}");
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert_eq!(json["kernel"], kernel.trim_end());
     let ours = &json["figures"][0]["cells"][0];
     assert_eq!((&ours["who"], &ours["case"]), (&"ours".into(), &"10".into()), "{json}");
     assert!(ours["median"].as_f64().unwrap() > 0.0);
-    assert!(fs::read_to_string(pictures.join("boot.svg")).unwrap().starts_with("<svg"));
     assert_eq!(entries(scratch.path()), ["pictures"]);
 }
 
