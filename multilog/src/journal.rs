@@ -1,19 +1,22 @@
 //! The input buffer, in a file: what was read from the pipe and is not yet safely in a log directory
 //! outlives multilog, however it ends, and the next one goes on with it.
 //!
-//! The file `journal` in the first log directory is mapped into memory, and input is read right into it:
+//! The file `journal` in a log directory, the first one unless another was left with one, is mapped into
+//! memory, and input is read right into it:
 //!
 //! ```text
-//! word 0      identity: not ours, or of another boot, if it is not as expected
+//! word 0      not ours if it is not as expected
 //! word 1      which of the two notes counts
 //! word 2, 3   a read of so many bytes into so far an offset may be under way
 //! word 4, 5   what lies at the end of that place until the read has happened
-//! word 64…    note 0, word 256…: note 1 (see `Note`)
-//! byte 4096…  the bytes read
+//! word 6      the boot: worth nothing after another one
+//! word 7, 8   the input that was read, and since when
+//! word 64…    note 0, word 384…: note 1 (see `Note`)
+//! byte 8192…  the bytes read
 //! ```
 //!
 //! A note says how far the input was read, how far it is in the directories, and how long the files there
-//! were at that moment. A note is written while the other one counts, and then one store makes it count:
+//! were at that moment. It names the directories: the next multilog may have another script. A note is written while the other one counts, and then one store makes it count:
 //! whenever multilog is killed, one of them is whole. What a directory's file has beyond the noted length
 //! was being written when multilog was killed; it is cut off and written again.
 //!
@@ -21,11 +24,15 @@
 //! place's last bytes are set to what cannot come.
 
 use crate::router::Line;
+use crate::steps::{MOST_DIRECTORIES, OUTPUT};
+use daemontools::report::errno_of;
 use daemontools::sys::mapping::Mapping;
 use daemontools::sys::process::boot_id;
+use daemontools::tai64::Moment;
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, OFlag, fallocate, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, FallocateFlags, OFlag, fallocate, openat};
+use nix::sys::stat::{Mode, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,14 +42,20 @@ pub const JOURNAL: &str = "journal";
 
 /// Bytes for input.
 const ROOM: usize = 256 * 1024;
-const START: usize = 4096;
+const START: usize = 8192;
 
-const IDENTITY: usize = 0;
+const KIND: usize = 0;
 const COUNTS: usize = 1;
 const READING: usize = 2;
 const OFFSET: usize = 3;
 const SENTINEL: usize = 4;
-const NOTES: [usize; 2] = [64, 256];
+const BOOT: usize = 6;
+const INPUT: usize = 7;
+const SINCE: usize = 8;
+const NOTES: [usize; 2] = [64, 384];
+
+/// In front of every journal of this kind.
+const OURS: u64 = u64::from_ne_bytes(*b"journal2");
 
 /// Bytes of a sentinel that random ones make safe.
 const SAFE: usize = 16;
@@ -50,12 +63,21 @@ const SAFE: usize = 16;
 /// A directory's current file at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct File {
+    /// Which directory it is in, as [`id`] has it.
+    pub folder: u64,
     /// Which file it is.
     pub inode: u64,
     /// Its length.
     pub size: u64,
     /// At most so many bytes are being written beyond its size.
     pub underway: u64,
+}
+
+impl File {
+    /// Whether nobody has written to it since, but whoever noted it.
+    pub fn is_still(&self, inode: u64, size: u64) -> bool {
+        inode == self.inode && (self.size..=self.size.saturating_add(self.underway)).contains(&size)
+    }
 }
 
 /// How things stand.
@@ -81,8 +103,8 @@ impl Note {
 pub struct Journal {
     map: Mapping,
     note: Note,
-    /// Still there after we are killed.
-    survives: bool,
+    /// Where it is still there after we are killed.
+    folder: Option<OwnedFd>,
 }
 
 impl Journal {
@@ -92,21 +114,82 @@ impl Journal {
     /// # Errors
     /// No memory.
     pub fn open(directory: Option<&OwnedFd>) -> nix::Result<Journal> {
-        let identity = identity();
-        if let Some(Ok(map)) = directory.map(open_file) {
-            let mut journal = Journal { map, note: Note::blank(), survives: true };
-            if journal.map.load(IDENTITY) == identity {
-                journal.recover();
-            } else {
-                journal.map.store(READING, 0);
-                journal.write_note();
-                journal.map.store(IDENTITY, identity);
-            }
+        if let Some(journal) = directory.and_then(|folder| Journal::find(folder).or_else(|| make(folder).ok())) {
             return Ok(journal);
         }
         let memory = nix::sys::memfd::memfd_create("journal", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?;
         fill(&memory)?;
-        Ok(Journal { map: Mapping::new(&memory, START + ROOM)?, note: Note::blank(), survives: false })
+        Ok(Journal { map: Mapping::new(&memory, START + ROOM)?, note: Note::blank(), folder: None })
+    }
+
+    /// The journal that was left in a log directory, whose lock is held.
+    pub fn find(directory: &OwnedFd) -> Option<Journal> {
+        let file = openat(directory, JOURNAL, FLAGS, Mode::empty()).ok()?;
+        if fstat(&file).ok()?.st_size != (START + ROOM) as i64 {
+            return None;
+        }
+        let folder = directory.try_clone().ok()?;
+        let map = Mapping::new(&file, START + ROOM).ok()?;
+        if map.load(KIND) != OURS {
+            return None;
+        }
+        if map.load(BOOT) != boot() {
+            // Nobody will need it.
+            let _ = unlinkat(directory, JOURNAL, UnlinkatFlags::NoRemoveDir);
+            return None;
+        }
+        let mut journal = Journal { map, note: Note::blank(), folder: Some(folder) };
+        journal.recover();
+        Some(journal)
+    }
+
+    /// Whether a multilog that knows nothing of it has ended in order in its directory since.
+    pub fn is_outdated(&self) -> bool {
+        let Some(folder) = &self.folder else { return false };
+        let Ok(current) = fstatat(folder, "current", AtFlags::empty()) else { return false };
+        let known = self.note.files.iter().find(|file| file.folder == id(folder));
+        let is_known = known.is_none_or(|known| known.is_still(current.st_ino, current.st_size as u64));
+        current.st_mode & 0o100 != 0 && !is_known
+    }
+
+    /// Since when its input was read, to put it before or after others.
+    pub fn since(&self) -> u64 {
+        self.map.load(SINCE)
+    }
+
+    /// Whether it is this input, by its [`id`], that was read.
+    pub fn is_of(&self, input: u64) -> bool {
+        self.map.load(INPUT) == input
+    }
+
+    /// From now on it is this input that is read.
+    pub fn begin(&mut self, input: u64) {
+        self.map.store(INPUT, input);
+        self.map.store(SINCE, u64::try_from(Moment::now().uptime.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// From now on these are the directories' files. Of a line of which none of them has the beginning, the rest
+    /// counts as a line, or nobody would have it.
+    pub fn adopt(&mut self, files: Vec<File>) {
+        let line = match self.note.line {
+            Line::Within(to) if to != 0 => {
+                let went = self.note.files.iter().enumerate().filter(|(number, _)| to >> number & 1 == 1);
+                let now = went.filter_map(|(_, file)| files.iter().position(|other| other.folder == file.folder));
+                match now.fold(to & OUTPUT, |all, number| all | 1 << number) {
+                    0 => Line::Fresh,
+                    to => Line::Within(to),
+                }
+            }
+            line => line,
+        };
+        self.commit(0, line, files);
+    }
+
+    /// Takes it away: all that was in it is in the directories.
+    pub fn remove(&self) {
+        if let Some(folder) = &self.folder {
+            let _ = unlinkat(folder, JOURNAL, UnlinkatFlags::NoRemoveDir);
+        }
     }
 
     /// How things stand.
@@ -116,7 +199,7 @@ impl Journal {
 
     /// Whether input in it is safe though it is in no directory yet.
     pub fn survives(&self) -> bool {
-        self.survives
+        self.folder.is_some()
     }
 
     /// What was read and is not done.
@@ -149,7 +232,7 @@ impl Journal {
         read: impl FnOnce(&mut [u8]) -> nix::Result<usize>,
     ) -> nix::Result<usize> {
         let place = START + self.note.filled..START + self.note.filled + length;
-        if self.survives {
+        if self.survives() {
             self.expect(place.clone(), peek)?;
         }
         let got = read(&mut self.map.bytes_mut()[place])?;
@@ -213,7 +296,7 @@ impl Journal {
     }
 
     fn write_note(&mut self) {
-        if !self.survives {
+        if !self.survives() {
             return;
         }
         let next = 1 - self.map.load(COUNTS) % 2;
@@ -223,7 +306,7 @@ impl Journal {
             Line::Within(to) => (1, to),
         };
         let fixed = [self.note.filled as u64, self.note.done as u64, within, to, self.note.files.len() as u64];
-        let files = self.note.files.iter().flat_map(|file| [file.inode, file.size, file.underway]);
+        let files = self.note.files.iter().flat_map(|file| [file.folder, file.inode, file.size, file.underway]);
         let words: Vec<u64> = fixed.into_iter().chain(files).collect();
         words.into_iter().enumerate().for_each(|(index, value)| self.map.store(word + index, value));
         self.map.store(COUNTS, next);
@@ -232,8 +315,8 @@ impl Journal {
     fn recover(&mut self) {
         let word = NOTES[(self.map.load(COUNTS) % 2) as usize];
         let at = |index: usize| self.map.load(word + index);
-        let files = 0..usize::try_from(at(4)).unwrap_or(0).min(crate::steps::MOST_DIRECTORIES);
-        let files = files.map(|file| 5 + 3 * file).map(|i| File { inode: at(i), size: at(i + 1), underway: at(i + 2) });
+        let files = (0..usize::try_from(at(4)).unwrap_or(0).min(MOST_DIRECTORIES)).map(|file| 5 + 4 * file);
+        let files = files.map(|i| File { folder: at(i), inode: at(i + 1), size: at(i + 2), underway: at(i + 3) });
         let note = Note {
             filled: at(0) as usize,
             done: at(1) as usize,
@@ -261,22 +344,37 @@ fn eight(bytes: &[u8]) -> [u8; 8] {
     bytes.try_into().unwrap_or_default()
 }
 
-/// The same for every journal of this kind since boot.
-fn identity() -> u64 {
+/// The same for every journal since boot.
+fn boot() -> u64 {
     let mut hasher = DefaultHasher::new();
-    ("multilog journal 1", ROOM, boot_id()).hash(&mut hasher);
+    boot_id().hash(&mut hasher);
     hasher.finish()
 }
 
-fn open_file(directory: &OwnedFd) -> nix::Result<Mapping> {
-    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let file = openat(directory, JOURNAL, flags, Mode::from_bits_truncate(0o600))?;
-    let size = nix::sys::stat::fstat(&file)?.st_size;
-    if size != (START + ROOM) as i64 {
+/// Which directory it is, or which input; 0 if nobody knows.
+pub fn id(fd: impl AsFd) -> u64 {
+    let Ok(stat) = fstat(fd) else { return 0 };
+    let mut hasher = DefaultHasher::new();
+    (stat.st_dev, stat.st_ino).hash(&mut hasher);
+    hasher.finish()
+}
+
+const FLAGS: OFlag = OFlag::O_RDWR.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
+
+fn make(directory: &OwnedFd) -> nix::Result<Journal> {
+    let file = openat(directory, JOURNAL, FLAGS | OFlag::O_CREAT, Mode::from_bits_truncate(0o600))?;
+    if fstat(&file)?.st_size != (START + ROOM) as i64 {
         nix::unistd::ftruncate(&file, 0)?;
         fill(&file)?;
     }
-    Mapping::new(&file, START + ROOM)
+    let folder = directory.try_clone().map_err(|error| errno_of(&error))?;
+    let mut journal = Journal { map: Mapping::new(&file, START + ROOM)?, note: Note::blank(), folder: Some(folder) };
+    journal.map.store(READING, 0);
+    journal.write_note();
+    journal.map.store(KIND, OURS);
+    // The last: from here on it counts.
+    journal.map.store(BOOT, boot());
+    Ok(journal)
 }
 
 /// Every byte gets its place on the disk now: later it would be too late to hear that there is none.

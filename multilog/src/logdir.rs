@@ -5,7 +5,7 @@ mod processor;
 mod writing;
 
 use crate::hold::{Hold, Stop};
-use crate::journal::File;
+use crate::journal::{self, File};
 use crate::recovery::{self, Found, Step};
 use crate::router::{Line, is_full};
 use crate::schedule::Turn;
@@ -33,6 +33,8 @@ const INCOMPLETE: Mode = Mode::from_bits_truncate(0o644);
 pub struct LogDirectory {
     settings: Directory,
     folder: OwnedFd,
+    /// Which directory it is, in the journal's notes.
+    id: u64,
     _lock: OwnedFd,
     current: OwnedFd,
     /// `current` is full at so many bytes.
@@ -70,16 +72,18 @@ impl LogDirectory {
         Ok((folder, lock))
     }
 
-    /// Puts in order what an earlier multilog left; `noted` is how long its journal says that `current` is.
+    /// Puts in order what an earlier multilog left; `notes` is what journals, the newest last, say of directories'
+    /// files.
     ///
     /// # Errors
     /// Files that cannot be dealt with.
     pub fn restart(
         settings: Directory,
         (folder, lock): (OwnedFd, OwnedFd),
-        noted: Option<File>,
+        notes: &[File],
         hold: &mut Hold,
     ) -> Result<LogDirectory, Fatal> {
+        let id = journal::id(&folder);
         let at = |name: &str| [settings.path.as_bytes(), b"/", name.as_bytes()].concat();
         let look = |name: &str| match fstatat(&folder, name, AtFlags::empty()) {
             Ok(stat) => Ok(Some(stat)),
@@ -87,6 +91,8 @@ impl LogDirectory {
             Err(errno) => Err(Unable::new("stat", OsStr::from_bytes(&at(name)), errno)),
         };
         let (current, previous, processed) = (look("current")?, look("previous")?, look("processed")?);
+        let is_still = |noted: &File| current.is_some_and(|now| noted.is_still(now.st_ino, now.st_size as u64));
+        let noted = notes.iter().copied().filter(|noted| noted.folder == id).max_by_key(is_still);
         // The file of the note, or, if it was replaced since, one that nothing was written to yet.
         let vouched = noted.is_some_and(|noted| {
             current
@@ -111,6 +117,7 @@ impl LogDirectory {
             space: Space::new(&settings),
             settings,
             folder,
+            id,
             _lock: lock,
             size: 0,
             inode: 0,
@@ -126,8 +133,8 @@ impl LogDirectory {
             directory.recover(step, hold)?;
         }
         directory.append(hold).map_err(|Stop| Fatal::silent(0))?;
-        if let Some(noted) = noted.filter(|noted| vouched && noted.inode == directory.inode) {
-            directory.cut_to(noted)?;
+        if let Some(noted) = noted.filter(|noted| noted.is_still(directory.inode, directory.size)) {
+            directory.cut_to(noted.size)?;
         }
         directory.tend_old_files(hold).map_err(|Stop| Fatal::silent(0))?;
         Ok(directory)
@@ -152,11 +159,11 @@ impl LogDirectory {
     }
 
     /// What lies beyond the noted size was being written when our predecessor was killed.
-    fn cut_to(&mut self, noted: File) -> Result<(), Fatal> {
-        if self.size > noted.size && self.size <= noted.size + noted.underway {
+    fn cut_to(&mut self, size: u64) -> Result<(), Fatal> {
+        if self.size > size {
             let object = self.path_of("current");
-            ftruncate(&self.current, noted.size as i64).unable_to("write to", &object)?;
-            self.size = noted.size;
+            ftruncate(&self.current, size as i64).unable_to("write to", &object)?;
+            self.size = size;
         }
         Ok(())
     }
@@ -190,7 +197,7 @@ impl LogDirectory {
 
     /// Where the current file stands; so many bytes more are about to be written.
     pub fn file(&self, underway: usize) -> File {
-        File { inode: self.inode, size: self.size, underway: (underway + self.account_size()) as u64 }
+        File { folder: self.id, inode: self.inode, size: self.size, underway: (underway + self.account_size()) as u64 }
     }
 
     /// Whether the current file is to be replaced, given where in a line it ends.
@@ -289,11 +296,6 @@ impl LogDirectory {
     /// Whether the clock on the wall matters to it.
     pub fn needs_clock(&self) -> bool {
         self.settings.schedule.is_some() || self.settings.age.is_some()
-    }
-
-    /// Takes the journal away, where it is here: all that was in it is in the directories.
-    pub fn remove_journal(&self) {
-        let _ = unlinkat(&self.folder, crate::journal::JOURNAL, UnlinkatFlags::NoRemoveDir);
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::alarm::Alarm;
 use crate::forward::{self, Forwarder};
 use crate::hold::{Hold, Stop};
-use crate::journal::Journal;
+use crate::journal::{self, File, Journal};
 use crate::logdir::{LogDirectory, show};
 use crate::router::{Input, Line, Output, Router};
 use crate::script::{Action, Script};
@@ -31,6 +31,8 @@ pub struct Logger {
     aside: Aside,
     forwarder: Forwarder,
     journal: Journal,
+    /// Older ones, of several multilogs that were killed.
+    left: Vec<Journal>,
     hold: Hold,
     /// To look at the first bytes of the input without taking them; none if the input is no pipe.
     glass: Option<(OwnedFd, OwnedFd)>,
@@ -63,17 +65,19 @@ impl Logger {
         for directory in &script.directories {
             locked.push(LogDirectory::lock(&directory.path)?);
         }
-        let journal = Journal::open(locked.first().map(|(folder, _)| folder)).unable_to("make a buffer", "")?;
-        let files = journal.note().files.clone();
+        let mut left = find_journals(&script, &locked);
+        let notes: Vec<File> = left.iter().flat_map(|journal| journal.note().files.clone()).collect();
+        let journal = match left.pop() {
+            Some(newest) => newest,
+            None => Journal::open(locked.first().map(|(folder, _)| folder)).unable_to("make a buffer", "")?,
+        };
         let mut directories = Vec::new();
-        for (number, (settings, locked)) in script.directories.iter().zip(locked).enumerate() {
-            let noted = files.get(number).copied();
-            directories.push(LogDirectory::restart(settings.clone(), locked, noted, &mut hold)?);
+        for (settings, locked) in script.directories.iter().zip(locked) {
+            directories.push(LogDirectory::restart(settings.clone(), locked, &notes, &mut hold)?);
         }
         hold.may_stop = journal.survives();
         let forwarder = Forwarder::new(&script);
-        let mut router = Router::new(&script, &forward::identity());
-        router.resume(journal.note().line);
+        let router = Router::new(&script, &forward::identity());
         let is_pipe = service::is_fifo(sys::stdin()).unwrap_or(false);
         if is_pipe {
             let _ = fcntl(sys::stdin(), FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
@@ -86,8 +90,9 @@ impl Logger {
         };
         let aside = Aside::new(forwarder.targets());
         let mut logger =
-            Logger { router, directories, outputs, aside, forwarder, journal, hold, glass, alarm, ended: false };
-        logger.commit(0);
+            Logger { router, directories, outputs, aside, forwarder, journal, left, hold, glass, alarm, ended: false };
+        let files = logger.files();
+        logger.left.iter_mut().chain([&mut logger.journal]).for_each(|journal| journal.adopt(files.clone()));
         Ok(logger)
     }
 
@@ -104,6 +109,7 @@ impl Logger {
     }
 
     fn work(&mut self) -> Result<(), Stop> {
+        self.go_on()?;
         self.look_at_clock()?;
         self.write_out(Input::Open)?;
         while !(self.ended || self.hold.leaving && self.is_at_line_end()) {
@@ -118,6 +124,34 @@ impl Logger {
             self.look_after_directories()?;
         }
         self.end()
+    }
+
+    /// Takes up what was read and not written. Our input has the rest of its last line only if it is the input that
+    /// the newest journal is of.
+    fn go_on(&mut self) -> Result<(), Stop> {
+        for older in std::mem::take(&mut self.left) {
+            let newest = std::mem::replace(&mut self.journal, older);
+            self.write_left()?;
+            std::mem::replace(&mut self.journal, newest).remove();
+        }
+        let input = journal::id(sys::stdin());
+        if !self.journal.is_of(input) {
+            self.write_left()?;
+        }
+        self.journal.begin(input);
+        self.router.resume(self.journal.note().line);
+        Ok(())
+    }
+
+    /// Writes all that is in the journal, and ends its last line.
+    fn write_left(&mut self) -> Result<(), Stop> {
+        self.router.resume(self.journal.note().line);
+        self.look_at_clock()?;
+        self.write_out(Input::Ended)?;
+        self.router.end(&mut self.outputs, &mut self.aside);
+        self.write(0)?;
+        self.commit(0);
+        Ok(())
     }
 
     fn is_at_line_end(&self) -> bool {
@@ -283,8 +317,11 @@ impl Logger {
     }
 
     fn commit(&mut self, taken: usize) {
-        let files = self.directories.iter().map(|directory| directory.file(0)).collect();
-        self.journal.commit(taken, self.router.line, files);
+        self.journal.commit(taken, self.router.line, self.files());
+    }
+
+    fn files(&self) -> Vec<File> {
+        self.directories.iter().map(|directory| directory.file(0)).collect()
     }
 
     /// Full files that were dealt with, new files on demand.
@@ -334,11 +371,30 @@ impl Logger {
             directory.end(&mut self.hold)?;
         }
         // It also vouches for a full file that waits for its processor.
-        if let (false, Some(first)) = (processing, self.directories.first()) {
-            first.remove_journal();
+        if !processing {
+            self.journal.remove();
         }
         Ok(())
     }
+}
+
+/// The journals that multilogs were killed with in these directories, the oldest first.
+fn find_journals(script: &Script, locked: &[(OwnedFd, OwnedFd)]) -> Vec<Journal> {
+    let mut found = Vec::new();
+    for (directory, (folder, _)) in script.directories.iter().zip(locked) {
+        let Some(journal) = Journal::find(folder) else { continue };
+        if !journal.is_outdated() {
+            found.push(journal);
+            continue;
+        }
+        if !journal.data().is_empty() {
+            let path = directory.path.as_bytes();
+            warning(&[b"removing ", path, b"/journal: another multilog has written to ", path, b" since"]);
+        }
+        journal.remove();
+    }
+    found.sort_by_key(Journal::since);
+    found
 }
 
 /// Looks at the first bytes of standard input through a pipe of our own, without taking them.
