@@ -28,7 +28,7 @@ pub struct Hold {
     pub rotate: bool,
     /// CHLD has come, and nobody has looked yet whose end it was.
     pub child: bool,
-    /// What cannot be done may be left to the next multilog.
+    /// What cannot be done may be left to the next multilog; so before anything is read.
     pub may_stop: bool,
     said: Option<(Vec<u8>, Instant)>,
 }
@@ -45,7 +45,7 @@ impl Hold {
         let mut mask = heard.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         heard.iter().for_each(|signal| mask.remove(signal));
         let signals = SignalFd::with_flags(&heard, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Hold { signals, mask, leaving: false, rotate: false, child: false, may_stop: false, said: None })
+        Ok(Hold { signals, mask, leaving: false, rotate: false, child: false, may_stop: true, said: None })
     }
 
     /// Takes in the signals that have come.

@@ -115,3 +115,18 @@ fn told_to_end_with_a_full_buffer_it_ends_at_the_end_of_the_line() {
     assert_eq!(tests::Running(next).wait().code(), Some(0));
     assert!(log.all() == lines(50_000, 7));
 }
+
+/// Nothing is read yet, so there is nothing to be kept.
+#[test]
+fn term_is_heard_though_it_cannot_even_begin() {
+    for (name, trouble) in [
+        ("current", "unable to create ./log/current, pausing: is a directory\n"),
+        ("previous", "unable to remove ./log/previous, pausing: is a directory\n"),
+    ] {
+        let scratch = Scratch::new();
+        scratch.dir(format!("log/{name}"));
+        let multilog = Multilog::start(&scratch, "./log");
+        multilog.complains(trouble);
+        assert_eq!(multilog.terminate(), format!("multilog: warning: {trouble}"));
+    }
+}
