@@ -120,12 +120,16 @@ fn told_to_end_with_a_full_buffer_it_ends_at_the_end_of_the_line() {
 #[test]
 fn term_is_heard_though_it_cannot_even_begin() {
     for (name, trouble) in [
+        (
+            "@400000000000000b00000000.s",
+            "unable to remove ./log/@400000000000000b00000000.s, pausing: is a directory\n",
+        ),
         ("current", "unable to create ./log/current, pausing: is a directory\n"),
         ("previous", "unable to remove ./log/previous, pausing: is a directory\n"),
     ] {
         let scratch = Scratch::new();
         scratch.dir(format!("log/{name}"));
-        let multilog = Multilog::start(&scratch, "./log");
+        let multilog = Multilog::start(&scratch, "a1s ./log");
         multilog.complains(trouble);
         assert_eq!(multilog.terminate(), format!("multilog: warning: {trouble}"));
     }

@@ -86,14 +86,15 @@ impl LogDirectory {
             bytes: self.settings.bytes.map(|most| most.saturating_sub(self.limit)),
             age,
         };
-        let (newest, expiry) = hold.insist("tidy directory", &[path], || {
-            let files = old_files(folder, if limits.bytes.is_some() { Sizes::Asked } else { Sizes::Unasked })?;
-            let surplus = retention::surplus(files.clone(), &limits, now());
-            remove(folder, &surplus)?;
-            let left = files.iter().map(|file| &file.name[..]).filter(|name| !surplus.iter().any(|gone| gone == name));
-            Ok((retention::newest(&files), age.and_then(|age| retention::next_expiry(left, age))))
-        })?;
-        (self.newest, self.expiry) = (Some(newest), expiry);
+        let sizes = if limits.bytes.is_some() { Sizes::Asked } else { Sizes::Unasked };
+        let files = hold.insist("read directory", &[path], || old_files(folder, sizes))?;
+        let surplus = retention::surplus(files.clone(), &limits, now());
+        for name in &surplus {
+            hold.insist("remove", &[path, b"/", name], || remove(folder, name))?;
+        }
+        let left = files.iter().map(|file| &file.name[..]).filter(|name| !surplus.iter().any(|gone| gone == name));
+        let expiry = age.and_then(|age| retention::next_expiry(left, age));
+        (self.newest, self.expiry) = (Some(retention::newest(&files)), expiry);
         Ok(())
     }
 
@@ -195,16 +196,13 @@ fn old_files(folder: &OwnedFd, sizes: Sizes) -> nix::Result<Vec<Old>> {
 /// Removes the oldest files until they are as large as that together; whether there were any.
 pub fn remove_oldest(folder: &OwnedFd, size: u64) -> nix::Result<bool> {
     let oldest = retention::oldest(old_files(folder, Sizes::Asked)?, size);
-    remove(folder, &oldest)?;
+    oldest.iter().try_for_each(|name| remove(folder, name))?;
     Ok(!oldest.is_empty())
 }
 
-fn remove(folder: &OwnedFd, names: &[Vec<u8>]) -> nix::Result<()> {
-    for name in names {
-        match unlinkat(folder, OsStr::from_bytes(name), UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(errno),
-        }
+fn remove(folder: &OwnedFd, name: &[u8]) -> nix::Result<()> {
+    match unlinkat(folder, OsStr::from_bytes(name), UnlinkatFlags::NoRemoveDir) {
+        Err(Errno::ENOENT) => Ok(()),
+        removed => removed,
     }
-    Ok(())
 }
