@@ -112,7 +112,7 @@ impl Logger {
         self.go_on()?;
         self.look_at_clock()?;
         self.write_out(Input::Open)?;
-        while !(self.ended || self.hold.leaving && self.is_at_line_end()) {
+        while !(self.ended || self.may_leave()) {
             let readable = self.wait();
             if readable {
                 self.read();
@@ -148,14 +148,21 @@ impl Logger {
         self.router.resume(self.journal.note().line);
         self.look_at_clock()?;
         self.write_out(Input::Ended)?;
+        if !self.journal.data().is_empty() {
+            return Err(Stop);
+        }
         self.router.end(&mut self.outputs, &mut self.aside);
         self.write(0)?;
         self.commit(0);
         Ok(())
     }
 
-    fn is_at_line_end(&self) -> bool {
-        self.router.line == Line::Fresh && self.journal.data().is_empty()
+    /// Told to, and at the end of a line. Whole lines that a pipe had may be left to the next multilog, as those that
+    /// it still has are.
+    fn may_leave(&self) -> bool {
+        let data = self.journal.data();
+        let leaves_lines = || self.hold.may_stop && self.glass.is_some() && data.contains(&b'\n');
+        self.hold.leaving && self.router.line == Line::Fresh && (data.is_empty() || leaves_lines())
     }
 
     /// What is written next is of now.
@@ -185,7 +192,7 @@ impl Logger {
             alarm.heard();
         }
         // A signal first: told to leave, nothing is read that need not be.
-        polled.is_ok() && input && !(self.hold.leaving && self.is_at_line_end())
+        polled.is_ok() && input && !self.may_leave()
     }
 
     /// Reads what there is; told to leave, only to the end of the line.
@@ -210,7 +217,7 @@ impl Logger {
         }
     }
 
-    /// Writes all that can be written of what was read.
+    /// Writes all that can be written of what was read; told to leave, no more than to the end of a file.
     fn write_out(&mut self, input: Input) -> Result<(), Stop> {
         loop {
             for (output, directory) in self.outputs.iter_mut().zip(&self.directories) {
@@ -225,7 +232,12 @@ impl Logger {
                 self.write(plain)?;
                 self.commit(taken);
             }
-            if !self.rotate_full()? && taken == 0 {
+            let rotated = self.rotate_full()?;
+            if rotated {
+                // A disk may take its time for each.
+                self.hold.hear();
+            }
+            if !rotated && taken == 0 || !self.ended && self.may_leave() {
                 return Ok(());
             }
         }
@@ -371,7 +383,9 @@ impl Logger {
             directory.end(&mut self.hold)?;
         }
         // It also vouches for a full file that waits for its processor.
-        if !processing {
+        if processing || !self.journal.data().is_empty() {
+            self.commit(0);
+        } else {
             self.journal.remove();
         }
         Ok(())

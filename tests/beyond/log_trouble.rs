@@ -5,6 +5,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use tests::{Daemon, Log, Multilog, Scratch, fails, has, lines, state_of, wait_until};
 
 /// As on some network and FUSE file systems.
@@ -105,7 +106,7 @@ fn told_to_end_with_a_full_buffer_it_ends_at_the_end_of_the_line() {
     let mut command = scratch.command("strace");
     // It asks how much there is, just before it reads that for the first time.
     command.args(["-qq", "-o", "/dev/null", "-e", "trace=ioctl", "-e", "inject=ioctl:signal=SIGTERM:when=1"]);
-    command.arg(program).arg("./log").stdin(reader.try_clone().unwrap());
+    command.arg(program).args(["s1M", "./log"]).stdin(reader.try_clone().unwrap());
     let mut multilog = Daemon::start(&mut command, &scratch);
     assert_eq!((multilog.wait(), multilog.errors().as_str()), (0, ""));
     let first = log.all();
@@ -114,6 +115,33 @@ fn told_to_end_with_a_full_buffer_it_ends_at_the_end_of_the_line() {
     let next = scratch.command("multilog").arg("./log").stdin(reader).spawn().unwrap();
     assert_eq!(tests::Running(next).wait().code(), Some(0));
     assert!(log.all() == lines(50_000, 7));
+}
+
+/// Each file takes a slow disk its time, and much may have been read.
+#[test]
+fn told_to_end_it_does_not_go_through_all_that_it_has_read() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
+    writer.write_all(&lines(50_000, 7)).unwrap();
+    let program = tests::programs().join("multilog");
+    let mut command = scratch.command("strace");
+    // When the first file is full.
+    command.args(["-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:signal=SIGTERM:when=1"]);
+    command.arg(program).args(["s4096", "n1000", "./log"]).stdin(reader.try_clone().unwrap());
+    let mut multilog = Daemon::start(&mut command, &scratch);
+    assert_eq!((multilog.wait(), multilog.errors().as_str()), (0, ""));
+    let mode = || fs::metadata(scratch.path().join("log/current")).unwrap().permissions().mode() & 0o777;
+    assert!((1..8192).contains(&log.all().len()) && mode() == 0o744, "{} {:o}", log.all().len(), mode());
+    drop(writer);
+    let next = scratch.command("multilog").args(["n1000", "./log"]).stdin(reader).spawn().unwrap();
+    assert_eq!(tests::Running(next).wait().code(), Some(0));
+    assert!(log.all() == lines(50_000, 7));
+    assert!(log.old().iter().all(|name| name.ends_with(".s")) && mode() == 0o744, "{:?}", log.old());
 }
 
 /// Nothing is read yet, so there is nothing to be kept.
