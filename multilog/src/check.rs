@@ -2,7 +2,7 @@
 
 use crate::reach::{Reach, Reached};
 use crate::script::{Action, Dialect, Pattern, Reader, Sees, StampKind, Word, Zone};
-use crate::settings::Directory;
+use crate::settings::{Directory, size};
 use crate::steps::MOST_DIRECTORIES;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -131,24 +131,28 @@ impl Check {
         if directory.code.contains(&b'/') {
             self.warn(index, "its files cannot be named, with a slash in their code");
         }
+        if directory.full_at() < directory.size {
+            let full_at = directory.full_at();
+            self.warn(index, format!("its files are full at {full_at} bytes, or {} would not do for two", 2 * full_at));
+        }
         self.directories.push(directory.path.clone());
         self.take_unused(|kind| matches!(kind, Kind::Setting(_)));
         self.write(index);
     }
 
-    /// Where the original takes another value than it was told, without a word.
+    /// Where another value is taken than was told, without a word.
     fn settings(&mut self, index: usize, letter: u8, written: &[u8]) {
-        let taken = match letter {
-            b's' => self.reader.settings.size,
-            b'n' => self.reader.settings.count as u64,
+        let text = String::from_utf8_lossy(written);
+        let (number, taken) = match letter {
+            b's' => (size(&text).ok(), self.reader.settings.size),
+            b'n' => (text.parse().ok(), self.reader.settings.count as u64),
+            b'b' if !written.is_empty() => (size(&text).ok(), self.reader.settings.bytes.unwrap_or(0)),
             _ => return,
         };
-        let text = String::from_utf8_lossy(written);
-        match text.parse::<u64>() {
-            Ok(number) if number == taken => {}
-            Ok(_) => self.warn(index, format!("out of range: {taken} is taken")),
-            Err(_) if letter == b's' && crate::settings::size(&text) == Ok(taken) => {}
-            Err(_) => self.warn(index, format!("not a number alone: {taken} is taken")),
+        match number {
+            Some(number) if number == taken => {}
+            Some(_) => self.warn(index, format!("out of range: {taken} is taken")),
+            None => self.warn(index, format!("not a number alone: {taken} is taken")),
         }
     }
 
@@ -172,12 +176,13 @@ impl Check {
             Word::Stamp(_) if index > 0 => "nothing".into(),
             Word::Stamp(stamp) => format!("each line begins with {}", stamp_words(stamp)),
             Word::Action(action) => self.action_words(&action),
-            Word::Directory(directory) => format!(
-                "selected lines go to the log directory {}, in at most {} files of {} bytes",
-                shown(&directory.path),
-                directory.count,
-                directory.size
-            ),
+            Word::Directory(directory) => {
+                let (path, count, size) = (shown(&directory.path), directory.count, directory.full_at());
+                let together = directory.bytes.map_or(String::new(), |bytes| format!(", {bytes} bytes together"));
+                format!(
+                    "selected lines go to the log directory {path}, in at most {count} files of {size} bytes{together}"
+                )
+            }
             Word::Dialect(Dialect::Simple) => "patterns that follow are simple".into(),
             Word::Dialect(Dialect::Fnmatch) => "patterns that follow are those of fnmatch".into(),
             Word::Dialect(Dialect::Regex) => "patterns that follow are regular expressions".into(),
@@ -221,6 +226,10 @@ impl Check {
             b'w' => "full files in directories that follow have names that end in",
             b'!' if value.is_empty() => return "directories that follow have no processor".into(),
             b'!' => "full files in directories that follow go through the command",
+            b'b' if !value.is_empty() => {
+                let bytes = settings.bytes.unwrap_or(0);
+                return format!("old files in directories that follow are removed beyond so many bytes: {bytes}");
+            }
             b'b' => "old files in directories that follow are removed beyond so many bytes:",
             b'a' => "old files in directories that follow are removed when they are older than",
             b'r' => "files in directories that follow are finished at each",
@@ -313,7 +322,11 @@ mod tests {
             ("s99 ./main", "s99: out of range: 4096 is taken"),
             ("s99999999 ./main", "s99999999: out of range: 16777215 is taken"),
             ("s5000x ./main", "s5000x: not a number alone: 5000 is taken"),
+            ("s1k ./main", "s1k: out of range: 4096 is taken"),
             ("n1 ./main", "n1: out of range: 2 is taken"),
+            ("b100 ./main", "b100: out of range: 8192 is taken"),
+            ("b1k ./main", "b1k: out of range: 8192 is taken"),
+            ("s1M b1M ./main", "./main: its files are full at 524288 bytes, or 1048576 would not do for two"),
             ("nten ./main", "nten: not a number alone: 2 is taken"),
             ("./main -*x", "-*x: nothing that follows writes lines, so it changes nothing"),
             ("-* ./main", "./main: no line is selected here, so nothing goes there"),
@@ -341,6 +354,8 @@ mod tests {
     fn what_is_in_order_is_not_complained_about() {
         for script in [
             "s16M ./main",
+            "s5000 b10k ./main",
+            "b1M ./main b ./other",
             "./a S -*b ./c",
             "t x -a ./main",
             "t -@4* ./main",

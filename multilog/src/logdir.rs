@@ -113,7 +113,7 @@ impl LogDirectory {
             current: folder
                 .try_clone()
                 .map_err(|error| Unable::new("open directory", &settings.path, report::errno_of(&error)))?,
-            limit: settings.size.min(settings.bytes.unwrap_or(u64::MAX)),
+            limit: settings.full_at(),
             space: Space::new(&settings),
             settings,
             folder,

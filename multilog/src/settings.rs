@@ -14,7 +14,7 @@ pub struct Directory {
     pub path: OsString,
     /// What is in front of its lines.
     pub stamp: StampKind,
-    /// A file is full at so many bytes.
+    /// A file is full at so many bytes, or fewer: see `full_at`.
     pub size: u64,
     /// Fewer old files than that are kept.
     pub count: usize,
@@ -115,7 +115,7 @@ impl Directory {
             b'n' => self.count = usize::try_from(number(value)).unwrap_or(usize::MAX).max(2),
             b'w' => self.code = value.to_vec(),
             b'!' => self.processor = Some(OsStr::from_bytes(value).into()).filter(|_| !value.is_empty()),
-            b'b' => self.bytes = unless_empty(text, size)?,
+            b'b' => self.bytes = unless_empty(text, size)?.map(|bytes| bytes.max(2 * SMALLEST)),
             b'a' => self.age = unless_empty(text, duration::with_units)?,
             b'r' => self.schedule = unless_empty(text, Schedule::parse)?,
             b'z' => self.compression = unless_empty(text, compression)?,
@@ -124,6 +124,11 @@ impl Directory {
             _ => return Err(Refused::Unknown),
         }
         Ok(())
+    }
+
+    /// The current file is full at so many bytes: there is room for an old one beside it.
+    pub fn full_at(&self) -> u64 {
+        self.size.min(self.bytes.map_or(u64::MAX, |bytes| bytes / 2))
     }
 }
 
@@ -236,6 +241,24 @@ mod tests {
         }
     }
 
+    /// Otherwise a full file would be removed at once.
+    #[test]
+    fn there_is_always_room_for_an_old_file() {
+        let table = [
+            ("b100", 8192, 4096),
+            ("b0", 8192, 4096),
+            ("b4096 s1M", 8192, 4096),
+            ("b10k", 10_240, 5120),
+            ("b20k s5000", 20_480, 5000),
+            ("s1M b1M", 1 << 20, 1 << 19),
+        ];
+        for (script, bytes, full_at) in table {
+            let directory = set(script);
+            assert_eq!((directory.bytes, directory.full_at()), (Some(bytes), full_at), "{script}");
+        }
+        assert_eq!(set("s5000").full_at(), 5000);
+    }
+
     #[test]
     fn what_is_ours_is_set_and_set_back() {
         let all = set("b10M a7d rday,utc zzstd y200ms doldest:1G");
@@ -261,7 +284,7 @@ mod tests {
         for wrong in
             ["bx", "b-1", "b+1", "b1T", "b99999999999G", "a7", "aweek", "r5", "zlzma", "ynever", "y0", "dx", "ddrop:x"]
         {
-            let mut directory = set("b7 a7s rhour zgzip yline ddrop:9");
+            let mut directory = set("b9000 a7s rhour zgzip yline ddrop:9");
             let before = directory.clone();
             let refused = directory.set(wrong.as_bytes()[0], &wrong.as_bytes()[1..]);
             assert!(matches!(refused, Err(Refused::Malformed(_))), "{wrong}");
@@ -275,7 +298,7 @@ mod tests {
         /// Whatever follows a letter; and what is refused changes nothing.
         #[test]
         fn any_value_is_taken_or_refused(letter in prop::sample::select(&b"bardyz"[..]), value in "[0-9a-zG:,µ]{0,24}") {
-            let mut directory = set("b7 a7s rhour zgzip yline ddrop:9");
+            let mut directory = set("b9000 a7s rhour zgzip yline ddrop:9");
             let before = directory.clone();
             if directory.set(letter, value.as_bytes()).is_err() {
                 prop_assert_eq!(directory, before);

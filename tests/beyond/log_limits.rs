@@ -21,6 +21,12 @@ fn there_are_never_more_bytes_than_that() {
     }
     let left = log.all();
     assert!(left.len() > 15_000 && lines(100, 50).repeat(20).ends_with(&left), "{}", left.len());
+    // What has just been logged is there, however little may be kept.
+    let mut multilog = Multilog::start(&scratch, "b100 ./little");
+    multilog.feed(lines(100, 50));
+    assert_eq!(multilog.end(), "");
+    let left = Log::of(&scratch, "little").all();
+    assert!(left.len() > 2000 && lines(100, 50).ends_with(&left), "{}", left.len());
     // A limit that is new counts at once.
     Multilog::start(&scratch, "s5000 n1000 b10k ./log").end();
     assert!(log.size() <= 10 << 10, "{}", log.size());
