@@ -6,6 +6,7 @@ use crate::settings::{Directory, size};
 use crate::steps::MOST_DIRECTORIES;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// What there is to say about a script.
 #[derive(Debug, Default)]
@@ -61,6 +62,9 @@ impl Check {
 
     fn look(&mut self, index: usize, argument: &OsStr, word: &Word) {
         let rest = argument.as_bytes().get(1..).unwrap_or_default();
+        if !rest.is_empty() && takes_none(word) {
+            self.warn(index, "only its first letter counts");
+        }
         match word {
             Word::Stamp(stamp) if index == 0 => self.stamp = Some(*stamp),
             Word::Stamp(_) => self.warn(index, "not the first action, so it is ignored"),
@@ -122,7 +126,8 @@ impl Check {
     }
 
     fn directory(&mut self, index: usize, directory: &Directory) {
-        if self.directories.contains(&directory.path) {
+        // However it is written, as far as that can be told without a look.
+        if self.directories.iter().any(|other| Path::new(other) == Path::new(&directory.path)) {
             self.warn(index, "named twice: multilog will not start");
         }
         if self.directories.len() == MOST_DIRECTORIES {
@@ -242,6 +247,15 @@ impl Check {
     }
 }
 
+/// Whether it is a letter alone.
+fn takes_none(word: &Word) -> bool {
+    match word {
+        Word::Stamp(_) | Word::Dialect(_) | Word::Sees(_) | Word::Action(Action::Alert | Action::Output) => true,
+        Word::Action(_) | Word::Directory(_) | Word::Setting(_) => false,
+        Word::Malformed(_) | Word::Unset(_) | Word::Unknown => false,
+    }
+}
+
 fn stamp_words(stamp: StampKind) -> &'static str {
     match stamp {
         StampKind::None => "nothing",
@@ -340,6 +354,12 @@ mod tests {
             ("l5 ./main", "l5: ignored: no duration behind a slash, as in l100/1s"),
             ("./main pweb", "pweb: nothing that follows writes lines, so it changes nothing"),
             ("./main ./main", "./main: named twice: multilog will not start"),
+            ("./main ././main/", "././main/: named twice: multilog will not start"),
+            ("tai ./main", "tai: only its first letter counts"),
+            ("./main exyz", "exyz: only its first letter counts"),
+            ("oX", "oX: only its first letter counts"),
+            ("Fxx -a ./main", "Fxx: only its first letter counts"),
+            ("t Xx -a ./main", "Xx: only its first letter counts"),
             ("=", "=: names no file: multilog will not start"),
             ("w/ ./main", "./main: its files cannot be named, with a slash in their code"),
             ("-* l5/1s +a ./main", "l5/1s: no line is selected here, so it does nothing"),
