@@ -31,7 +31,8 @@ use daemontools::sys::process::boot_id;
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FallocateFlags, OFlag, fallocate, openat};
-use nix::sys::stat::{Mode, fstat, fstatat};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use nix::sys::uio::pread;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
@@ -55,7 +56,7 @@ const SINCE: usize = 8;
 const NOTES: [usize; 2] = [64, 384];
 
 /// In front of every journal of this kind.
-const OURS: u64 = u64::from_ne_bytes(*b"journal2");
+const OURS: u64 = u64::from_ne_bytes(*b"\x7fjournal");
 
 /// Bytes of a sentinel that random ones make safe.
 const SAFE: usize = 16;
@@ -359,9 +360,33 @@ pub fn id(fd: impl AsFd) -> u64 {
     hasher.finish()
 }
 
+/// Whether something that is no journal has its name in this directory. Half made ones have nothing but zeros.
+///
+/// # Errors
+/// It cannot be told.
+pub fn is_blocked(directory: &OwnedFd) -> nix::Result<bool> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = match openat(directory, JOURNAL, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::ENOENT) => return Ok(false),
+        // A link; somebody else's; a socket.
+        Err(Errno::ELOOP | Errno::EACCES | Errno::ENXIO) => return Ok(true),
+        Err(errno) => return Err(errno),
+    };
+    if fstat(&file)?.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
+        return Ok(true);
+    }
+    let mut start = [0; START];
+    let read = pread(&file, &mut start, 0)?;
+    Ok(start[..8] != OURS.to_ne_bytes() && start[..read].iter().any(|byte| *byte != 0))
+}
+
 const FLAGS: OFlag = OFlag::O_RDWR.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
 
 fn make(directory: &OwnedFd) -> nix::Result<Journal> {
+    if is_blocked(directory)? {
+        return Err(Errno::EEXIST);
+    }
     let file = openat(directory, JOURNAL, FLAGS | OFlag::O_CREAT, Mode::from_bits_truncate(0o600))?;
     if fstat(&file)?.st_size != (START + ROOM) as i64 {
         nix::unistd::ftruncate(&file, 0)?;

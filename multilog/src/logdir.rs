@@ -19,6 +19,7 @@ use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
 use nix::unistd::{Pid, UnlinkatFlags, fsync, ftruncate, mkdir, unlinkat};
 use old::Compressor;
+pub use old::put_aside;
 use processor::Processing;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;

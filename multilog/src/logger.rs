@@ -3,8 +3,8 @@
 use crate::alarm::Alarm;
 use crate::forward::{self, Forwarder};
 use crate::hold::{Hold, Stop};
-use crate::journal::{self, File, Journal};
-use crate::logdir::{LogDirectory, show};
+use crate::journal::{self, File, JOURNAL, Journal};
+use crate::logdir::{LogDirectory, put_aside, show};
 use crate::router::{Input, Line, Output, Router};
 use crate::script::{Action, Script};
 use crate::steps::{Aside, MOST_DIRECTORIES};
@@ -17,6 +17,7 @@ use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{pipe2, read};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -69,7 +70,7 @@ impl Logger {
         let notes: Vec<File> = left.iter().flat_map(|journal| journal.note().files.clone()).collect();
         let journal = match left.pop() {
             Some(newest) => newest,
-            None => Journal::open(locked.first().map(|(folder, _)| folder)).unable_to("make a buffer", "")?,
+            None => make_journal(&script, &locked)?,
         };
         let mut directories = Vec::new();
         for (settings, locked) in script.directories.iter().zip(locked) {
@@ -409,6 +410,25 @@ fn find_journals(script: &Script, locked: &[(OwnedFd, OwnedFd)]) -> Vec<Journal>
     }
     found.sort_by_key(Journal::since);
     found
+}
+
+/// One in the first directory.
+fn make_journal(script: &Script, locked: &[(OwnedFd, OwnedFd)]) -> Result<Journal, Unable> {
+    let first = locked.first().map(|(folder, _)| folder);
+    if let (Some(folder), Some(directory)) = (first, script.directories.first()) {
+        make_way(folder, &directory.path);
+    }
+    Journal::open(first).unable_to("make a buffer", "")
+}
+
+/// What has the journal's name and is none keeps all that is in it, by another name.
+fn make_way(folder: &OwnedFd, path: &OsStr) {
+    let path = [path.as_bytes(), b"/", JOURNAL.as_bytes()].concat();
+    match journal::is_blocked(folder).and_then(|blocked| blocked.then(|| put_aside(folder, JOURNAL)).transpose()) {
+        Ok(None) => {}
+        Ok(Some(name)) => warning(&[b"renaming ", &path, b" to ", name.as_bytes(), b": it is not mine"]),
+        Err(errno) => Unable::new("rename", OsStr::from_bytes(&path), errno).warn(),
+    }
 }
 
 /// Looks at the first bytes of standard input through a pipe of our own, without taking them.

@@ -128,3 +128,25 @@ fn what_is_older_than_the_log_is_not_read_again() {
     assert_eq!(logged(&scratch, "log"), "one\ntwo-ends\nthree\n");
     assert_eq!(scratch.shell("echo four | multilog ./log"), prints(""));
 }
+
+#[test]
+fn a_file_that_is_no_journal_is_kept() {
+    let scratch = Scratch::new();
+    for (number, text) in ["precious\n", "precious too\n"].iter().enumerate() {
+        scratch.file("log/journal", text);
+        let name = format!("journal.{}", number + 1);
+        let words = format!("multilog: warning: renaming ./log/journal to {name}: it is not mine\n");
+        assert_eq!(scratch.shell("echo line | multilog ./log"), fails(0, &words));
+        assert_eq!(fs::read_to_string(scratch.path().join("log").join(name)).unwrap(), *text);
+    }
+    scratch.dir("log/journal");
+    assert_eq!(scratch.shell("echo line | multilog ./log").code, 0);
+    assert!(scratch.path().join("log/journal.3").is_dir());
+    // What a multilog leaves that is killed while it makes one.
+    for half in [0, 9, 5000] {
+        scratch.file("log/journal", vec![0; half]);
+        assert_eq!(scratch.shell("echo line | multilog ./log"), prints(""));
+    }
+    assert_eq!(logged(&scratch, "log"), "line\n".repeat(6));
+    assert!(!has_journal(&scratch, "log"));
+}

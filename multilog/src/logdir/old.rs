@@ -166,16 +166,33 @@ fn rename_to_label(folder: &OwnedFd, name: &str, code: &[u8], mut newest: Tai64N
         newest = tai64::now().max(tai64::next_nanosecond(newest));
         let label = [b"@", &tai64::digits(newest)[..], b".", code].concat();
         let label = OsStr::from_bytes(&label);
-        let renamed = match renameat2(folder, name, folder, label, RenameFlags::RENAME_NOREPLACE) {
-            // A file system that cannot. Nobody else makes names here: the directory is ours alone.
-            Err(Errno::EINVAL | Errno::ENOSYS) => match fstatat(folder, label, AtFlags::AT_SYMLINK_NOFOLLOW) {
-                Err(Errno::ENOENT) => renameat(folder, name, folder, label),
-                other => other.and(Err(Errno::EEXIST)),
-            },
-            renamed => renamed,
-        };
+        let renamed = rename_to_new(folder, name, label);
         if renamed != Err(Errno::EEXIST) {
             return renamed;
+        }
+    }
+}
+
+/// Gives a file a name that nobody has yet.
+fn rename_to_new(folder: &OwnedFd, name: &str, new: &OsStr) -> nix::Result<()> {
+    match renameat2(folder, name, folder, new, RenameFlags::RENAME_NOREPLACE) {
+        // A file system that cannot. Nobody else makes names here: the directory is ours alone.
+        Err(Errno::EINVAL | Errno::ENOSYS) => match fstatat(folder, new, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => renameat(folder, name, folder, new),
+            other => other.and(Err(Errno::EEXIST)),
+        },
+        renamed => renamed,
+    }
+}
+
+/// Renames something that is in our way and not ours; its new name.
+pub fn put_aside(folder: &OwnedFd, name: &str) -> nix::Result<String> {
+    let mut number = 1;
+    loop {
+        let new = format!("{name}.{number}");
+        match rename_to_new(folder, name, OsStr::new(&new)) {
+            Err(Errno::EEXIST) => number += 1,
+            renamed => return renamed.map(|()| new),
         }
     }
 }
