@@ -64,11 +64,22 @@ pub fn logger(service: &Path) -> nix::Result<Logger> {
 
 /// What else matters before the service is started.
 pub fn contents(service: &Path, logger: Logger) -> Contents {
-    let after = fs::read(service.join(AFTER)).unwrap_or_default();
-    let names = after.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
-    let after: Vec<OsString> = names.map(|name| OsStr::from_bytes(name).to_os_string()).collect();
+    let after = after(service).unwrap_or_default();
     let supervised = !after.is_empty() && service::is_supervised_at(service) == Ok(true);
     Contents { logger: logger == Logger::Directory, after, supervised }
+}
+
+/// The names of the services that are to be ready before this one starts.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn after(service: &Path) -> io::Result<Vec<OsString>> {
+    let after = match fs::read(service.join(AFTER)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        read => read?,
+    };
+    let names = after.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+    Ok(names.map(|name| OsStr::from_bytes(name).to_os_string()).collect())
 }
 
 /// Whether everything is to stop when this service ends for good.

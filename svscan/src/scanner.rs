@@ -290,6 +290,7 @@ impl Scanner {
                 Subject::After(id, other.clone()),
                 [name, b": after ", other.as_bytes(), b": goes in a circle"].concat(),
             ),
+            Remark::ProperAfter(other) => return self.complaints.withdraw(&Subject::After(id, other)),
             Remark::Replaces => {
                 (Subject::Service(id), [name, b" is another directory now: stopping the one before"].concat())
             }

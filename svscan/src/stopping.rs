@@ -9,7 +9,7 @@ use daemontools::duration::in_seconds;
 use daemontools::{report, service};
 use nix::errno::Errno;
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -95,10 +95,25 @@ impl Scanner {
     /// Everything is to be stopped.
     pub fn close(&mut self, now: Instant) {
         if !self.table.is_closing() {
-            let mut todo = Vec::new();
+            let (order, mut todo) = (self.wanted_order(), Vec::new());
+            self.table.reorder(&order, &mut todo);
             self.table.close(now, &mut todo);
             self.perform(todo, now);
         }
+    }
+
+    /// What services come after, as their directories say now, or said when they could last be read.
+    fn wanted_order(&mut self) -> Vec<(Id, Vec<OsString>)> {
+        let mut order = self.table.order();
+        for (id, names) in &mut order {
+            let Some(folder) = self.folder(Post { id: *id, part: Part::Main }) else { continue };
+            if inspect::still_there(folder.as_os_str(), *id).is_ok()
+                && let Ok(now) = inspect::after(&folder)
+            {
+                *names = now;
+            }
+        }
+        order
     }
 
     /// What is being stopped is killed instead of waited for.

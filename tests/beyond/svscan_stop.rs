@@ -33,6 +33,37 @@ fn services_start_when_those_they_come_after_are_ready_and_stop_before_them() {
     assert!(!base.is_supervised() && !z.is_supervised());
 }
 
+/// `after` names services as they are when everything stops: one installed anew, one that came later, and what was
+/// written since.
+#[test]
+fn the_order_of_stopping_is_that_of_the_moment() {
+    let scratch = Scratch::new();
+    service(&scratch, "web", &telling("web", "sleep 0.1;")).file("after", "ship\nlate\n");
+    let ship = service(&scratch, "ship", &telling("ship", "sleep 0.1;"));
+    let edited = service(&scratch, "edited", &telling("edited", "sleep 0.1;"));
+    let mut svscan = svscan(&scratch);
+    let pid = ship.up();
+    wait_until("a name is unknown", || svscan.errors().contains("web: after late: no such service"));
+    service(&scratch, "../late", &telling("late", ""));
+    service(&scratch, "../new", &telling("new ship", ""));
+    let services = scratch.path().join(SCANNED);
+    fs::rename(services.join("ship"), services.join(".old")).expect("move the old one away");
+    fs::rename(scratch.path().join("new"), services.join("ship")).expect("move the new one in");
+    fs::rename(scratch.path().join("late"), services.join("late")).expect("move one in");
+    ship.another(pid);
+    let edited = edited.file("after", "web\n");
+    edited.up();
+    let begun = ["web", "ship", "edited", "late", "new ship"].map(|name| format!("{name} starts"));
+    wait_until("all run", || begun.iter().all(|words| story(&scratch).contains(words)));
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0);
+    let story = story(&scratch);
+    let at = |words: &str| story.iter().position(|line| line == words).expect("a line");
+    assert!(at("edited ends") < at("web ends"), "{story:?}");
+    assert!(at("web ends") < at("new ship ends") && at("web ends") < at("late ends"), "{story:?}");
+    assert_eq!(svscan.errors().matches("no such service").count(), 1, "{}", svscan.errors());
+}
+
 /// The case to serve: a machine is being terminated. A web server writes a log; a shipper like filebeat reads the
 /// file, sends it away slowly, and knows from a registry what has arrived; told to end, it ends at once. So its `run`
 /// tells it only when the registry has not moved for a while. What takes the lines has to outlive it.

@@ -82,6 +82,8 @@ pub enum Remark {
     UnknownAfter(OsString),
     /// Its `after` has a name of a service that is itself to start after this one: ignored.
     CyclicAfter(OsString),
+    /// Neither is so any more of this name.
+    ProperAfter(OsString),
     /// It took the name of another service, which is stopped first.
     Replaces,
     /// It is told to stop.
@@ -144,6 +146,8 @@ struct Service {
     log: Option<Supervise>,
     /// What its first start waits for.
     held_by: Vec<Id>,
+    /// So many were inspected before it.
+    number: usize,
     /// How far stopping it has come, if it is to be stopped, and whether anybody was told.
     stop: Option<Stage>,
     told: bool,
@@ -168,6 +172,8 @@ pub struct Table {
     /// Services that are not present but still up, by their last name.
     absent: HashMap<OsString, Id>,
     order: Order,
+    /// How many services were inspected.
+    inspected: usize,
     /// Who is held, by what holds it.
     holding: HashMap<Id, Vec<Id>>,
     on_remove: OnRemove,
@@ -249,10 +255,14 @@ impl Table {
             service.name.clone_from(name);
             todo.extend(others.last().map(|other| Action::Say(id, Remark::SameAs(other.clone()))));
         }
-        match service.main {
-            None if self.closing => {}
-            None => todo.push(Action::Inspect(id)),
-            Some(_) => self.resume(id, now),
+        let (names, is_new) = (service.names.clone(), service.main.is_none());
+        for name in &names {
+            self.put_before(id, name, todo);
+        }
+        if !is_new {
+            self.resume(id, now);
+        } else if !self.closing {
+            todo.push(Action::Inspect(id));
         }
     }
 
@@ -291,19 +301,16 @@ impl Table {
         let Some(service) = self.services.get_mut(&id) else { return };
         service.main = Some(idle());
         service.log = contents.logger.then(idle);
+        service.number = self.inspected;
+        self.inspected += 1;
         if let Some(replaced) = self.absent.get(&service.name).copied() {
             todo.push(Action::Say(id, Remark::Replaces));
             self.hold(id, replaced);
             self.stop(replaced, now, todo);
         }
-        for name in &contents.after {
-            match self.entries.get(name).map(|entry| entry.id) {
-                None => todo.push(Action::Say(id, Remark::UnknownAfter(name.clone()))),
-                Some(other) if !self.order.put(id, other) => {
-                    todo.push(Action::Say(id, Remark::CyclicAfter(name.clone())));
-                }
-                Some(other) if !contents.supervised => self.hold(id, other),
-                Some(_) => {}
+        for other in self.put_after(id, &contents.after, todo) {
+            if !contents.supervised && self.is_present(other) {
+                self.hold(id, other);
             }
         }
         self.resume(id, now);

@@ -1,18 +1,47 @@
-//! Which service starts after which, and stops before it. Never has a cycle.
+//! Which service starts after which, and stops before it. Never has a cycle. Services are named, and a name is that of
+//! whatever service has it.
 
-use super::Id;
-use std::collections::HashMap;
+use super::{Action, Id, Remark, Table};
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 
 /// What each service comes after, and the other way round.
 #[derive(Debug, Default)]
 pub struct Order {
+    /// The names that a service comes after, and the other way round, whether or not they are services' now.
+    names: HashMap<Id, Vec<OsString>>,
+    naming: HashMap<OsString, Vec<Id>>,
     after: HashMap<Id, Vec<Id>>,
     dependents: HashMap<Id, Vec<Id>>,
 }
 
 impl Order {
+    /// `id` comes after the services that have these names, or will have.
+    pub fn name(&mut self, id: Id, names: &[OsString]) {
+        if names.is_empty() {
+            return;
+        }
+        for name in names {
+            self.naming.entry(name.clone()).or_default().push(id);
+        }
+        self.names.insert(id, names.to_vec());
+    }
+
+    /// The names that `id` comes after.
+    pub fn names(&self, id: Id) -> &[OsString] {
+        self.names.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Who comes after the service of this name.
+    pub fn naming(&self, name: &OsStr) -> &[Id] {
+        self.naming.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// Puts `later` after `earlier`; returns false, and does nothing, if it is before it already.
     pub fn put(&mut self, later: Id, earlier: Id) -> bool {
+        if self.after(later).contains(&earlier) {
+            return true;
+        }
         if self.leads(earlier, later) {
             return false;
         }
@@ -23,18 +52,15 @@ impl Order {
 
     /// Whether `from` is `to`, or comes after it by any number of steps.
     fn leads(&self, from: Id, to: Id) -> bool {
-        let mut found = vec![from];
-        let mut next = 0;
-        while let Some(id) = found.get(next).copied() {
+        if self.dependents(to).is_empty() {
+            return from == to;
+        }
+        let (mut found, mut next) = (HashSet::from([from]), vec![from]);
+        while let Some(id) = next.pop() {
             if id == to {
                 return true;
             }
-            next += 1;
-            for earlier in self.after(id) {
-                if !found.contains(earlier) {
-                    found.push(*earlier);
-                }
-            }
+            next.extend(self.after(id).iter().copied().filter(|earlier| found.insert(*earlier)));
         }
         false
     }
@@ -51,15 +77,70 @@ impl Order {
 
     /// `id` is gone.
     pub fn remove(&mut self, id: Id) {
+        for name in self.names.remove(&id).unwrap_or_default() {
+            take_out(&mut self.naming, &name, id);
+        }
         for earlier in self.after.remove(&id).unwrap_or_default() {
-            if let Some(dependents) = self.dependents.get_mut(&earlier) {
-                dependents.retain(|dependent| *dependent != id);
-            }
+            take_out(&mut self.dependents, &earlier, id);
         }
         for later in self.dependents.remove(&id).unwrap_or_default() {
-            if let Some(after) = self.after.get_mut(&later) {
-                after.retain(|earlier| *earlier != id);
+            take_out(&mut self.after, &later, id);
+        }
+    }
+}
+
+impl Table {
+    /// This service has a name that others may come after.
+    pub(super) fn put_before(&mut self, id: Id, name: &OsStr, todo: &mut Vec<Action>) {
+        for later in self.order.naming(name).to_vec() {
+            self.put(later, id, name, todo);
+        }
+    }
+
+    /// Puts a service after the one of this name; returns whether that can be.
+    fn put(&mut self, later: Id, earlier: Id, name: &OsStr, todo: &mut Vec<Action>) -> bool {
+        let proper = self.order.put(later, earlier);
+        let name = name.to_os_string();
+        todo.push(Action::Say(later, if proper { Remark::ProperAfter(name) } else { Remark::CyclicAfter(name) }));
+        proper
+    }
+
+    /// Puts a service after those of these names; returns the services that have them.
+    pub(super) fn put_after(&mut self, id: Id, names: &[OsString], todo: &mut Vec<Action>) -> Vec<Id> {
+        self.order.name(id, names);
+        let mut earlier = Vec::new();
+        for name in names {
+            match self.entries.get(name).map(|entry| entry.id).or_else(|| self.absent.get(name).copied()) {
+                None => todo.push(Action::Say(id, Remark::UnknownAfter(name.clone()))),
+                Some(other) => earlier.extend(self.put(id, other, name, todo).then_some(other)),
             }
+        }
+        earlier
+    }
+
+    /// All services that were inspected, in that order, and the names they come after, as far as is known.
+    pub fn order(&self) -> Vec<(Id, Vec<OsString>)> {
+        let inspected = self.services.iter().filter(|(_, service)| service.main.is_some());
+        let mut ids: Vec<(usize, Id)> = inspected.map(|(id, service)| (service.number, *id)).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|(_, id)| (id, self.order.names(id).to_vec())).collect()
+    }
+
+    /// This is the order now. Names are looked up anew.
+    pub fn reorder(&mut self, order: &[(Id, Vec<OsString>)], todo: &mut Vec<Action>) {
+        self.order = Order::default();
+        for (id, names) in order {
+            self.put_after(*id, names, todo);
+        }
+    }
+}
+
+/// Takes a service out of one of the lists, and the list away that has no other.
+fn take_out<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<Id>>, of: &K, id: Id) {
+    if let Some(list) = lists.get_mut(of) {
+        list.retain(|known| *known != id);
+        if list.is_empty() {
+            lists.remove(of);
         }
     }
 }
@@ -80,6 +161,7 @@ mod tests {
         assert!(order.put(id(3), id(1)));
         assert!(!order.put(id(1), id(3)));
         assert!(!order.put(id(1), id(1)));
+        assert!(order.put(id(3), id(2)), "as it is already");
         assert_eq!((order.after(id(3)), order.dependents(id(1))), (&[id(2), id(1)][..], &[id(2), id(3)][..]));
         assert_eq!(order.after(id(1)), []);
     }
@@ -88,8 +170,11 @@ mod tests {
     fn what_is_removed_orders_nobody() {
         let mut order = Order::default();
         assert!(order.put(id(2), id(1)) && order.put(id(3), id(2)));
+        order.name(id(2), &["a".into(), "b".into()]);
+        assert_eq!((order.naming("a".as_ref()), order.names(id(2)).len()), (&[id(2)][..], 2));
         order.remove(id(2));
         assert!(order.after(id(3)).is_empty() && order.dependents(id(1)).is_empty());
+        assert!(order.naming("a".as_ref()).is_empty() && order.names(id(2)).is_empty());
         assert!(order.put(id(1), id(3)));
     }
 }

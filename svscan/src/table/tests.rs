@@ -77,7 +77,8 @@ impl Story {
     /// What there is to do, without remarks.
     fn done(&mut self) -> Vec<Action> {
         let mut todo = std::mem::take(&mut self.todo);
-        todo.retain(|action| !matches!(action, Action::Say(_, Remark::Stopping | Remark::Down(_))));
+        let dull = |remark: &Remark| matches!(remark, Remark::Stopping | Remark::Down(_) | Remark::ProperAfter(_));
+        todo.retain(|action| !matches!(action, Action::Say(_, remark) if dull(remark)));
         todo
     }
 
@@ -237,6 +238,44 @@ fn everything_stops_in_order_loggers_last() {
     assert!(!story.table.is_closed());
     story.die(post(1, Log));
     assert!(story.table.is_closed());
+}
+
+#[test]
+fn a_service_installed_anew_still_stops_after_those_that_need_it() {
+    let mut story = two();
+    story.table.release(id(1), story.now);
+    story.start();
+    story.scan(&[("a", 3), ("b", 2)]);
+    story.inspected(3, false, &[]);
+    story.die(post(1, Main));
+    story.die(post(1, Log));
+    assert_eq!(story.start(), [post(3, Main)]);
+    assert_eq!(story.close(), [Action::End(post(2, Main))]);
+    assert_eq!(story.die(post(2, Main)), [Action::End(post(3, Main))]);
+}
+
+#[test]
+fn a_name_counts_from_when_there_is_such_a_service() {
+    let mut story = Story::new();
+    story.scan(&[("b", 2)]);
+    assert_eq!(story.inspected(2, false, &["a"]), [Action::Say(id(2), Remark::UnknownAfter("a".into()))]);
+    story.table.seen("a".as_ref(), id(1));
+    story.table.settle(story.on_remove, story.now, &mut story.todo);
+    assert_eq!(story.todo, [Action::Say(id(2), Remark::ProperAfter("a".into())), Action::Inspect(id(1))]);
+    story.done();
+    assert_eq!(story.inspected(1, false, &["b"]), [Action::Say(id(1), Remark::CyclicAfter("b".into()))]);
+    story.start();
+    assert_eq!(story.close(), [Action::End(post(2, Main))]);
+}
+
+#[test]
+fn the_order_of_stopping_is_what_is_wanted_last() {
+    let mut story = two();
+    story.table.release(id(1), story.now);
+    story.start();
+    assert_eq!(story.table.order(), [(id(2), vec!["a".into()]), (id(1), vec![])]);
+    story.table.reorder(&[(id(2), vec![]), (id(1), vec!["b".into()])], &mut story.todo);
+    assert_eq!(story.close(), [Action::End(post(1, Main))]);
 }
 
 #[test]
