@@ -33,6 +33,22 @@ fn services_start_when_those_they_come_after_are_ready_and_stop_before_them() {
     assert!(!base.is_supervised() && !z.is_supervised());
 }
 
+#[test]
+fn a_service_outlives_the_loggers_of_those_that_need_it() {
+    let scratch = Scratch::new();
+    let web = service(&scratch, "web", &telling("web", "echo last;")).file("after", "ship\n");
+    scratch.dir(format!("{SCANNED}/web/log"));
+    let slow = "while read line; do sleep 0.2; echo $line >>lines; done; echo logger ends >>../../story";
+    scratch.script(format!("{SCANNED}/web/log/run"), &format!("#!/bin/sh\n{slow}\n"));
+    service(&scratch, "ship", &telling("ship", ""));
+    let mut svscan = svscan(&scratch);
+    wait_until("all run", || story(&scratch).contains(&"web starts".to_string()));
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0);
+    assert_eq!(story(&scratch)[2..], ["web ends", "logger ends", "ship ends"]);
+    assert_eq!(web.says("log/lines"), "last\n");
+}
+
 /// `after` names services as they are when everything stops: one installed anew, one that came later, and what was
 /// written since.
 #[test]

@@ -1,7 +1,7 @@
 //! Stopping services in order: all of them, those that were removed, those that were replaced.
 //!
 //! A service goes through three stages. It waits until those that come after it and are to be stopped
-//! as well are down; then its supervise is told to stop it and to end, and takes as long as the
+//! as well are down, with their loggers, whose last lines it may have to take; then its supervise is told to stop it and to end, and takes as long as the
 //! service's own settings allow; then its logger is let read what is left in the pipe, and ends. A
 //! supervise that is killed meanwhile and leaves its service running is started again and told again.
 
@@ -90,9 +90,7 @@ impl Table {
     pub(super) fn ended(&mut self, post: Post, now: Instant, todo: &mut Vec<Action>) {
         let earlier = self.order.after(post.id).to_vec();
         self.advance(post.id, now, todo);
-        if post.part == Part::Main {
-            earlier.into_iter().for_each(|id| self.advance(id, now, todo));
-        }
+        earlier.into_iter().for_each(|id| self.advance(id, now, todo));
     }
 
     /// Takes a service that is being stopped as far as it can come now.
@@ -105,10 +103,8 @@ impl Table {
     /// Returns whether it has come to the end.
     fn proceed(&mut self, id: Id, todo: &mut Vec<Action>) -> bool {
         let [main, log] = posts(id);
-        let dependents = self.order.dependents(id);
-        let waits = dependents
-            .iter()
-            .any(|other| self.is_stopping(*other) && self.is_busy(Post { id: *other, part: Part::Main }));
+        let is_up = |other: &Id| self.is_stopping(*other) && posts(*other).into_iter().any(|post| self.is_busy(post));
+        let waits = self.order.dependents(id).iter().any(is_up);
         let (main_busy, log_busy) = (self.is_busy(main), self.is_busy(log));
         let (main_up, log_up) = (self.pid(main).is_some(), self.pid(log).is_some());
         let Some(service) = self.services.get_mut(&id) else { return false };

@@ -241,6 +241,19 @@ fn everything_stops_in_order_loggers_last() {
 }
 
 #[test]
+fn a_service_stops_when_the_loggers_of_those_that_need_it_are_down() {
+    let mut story = Story::new();
+    story.scan(&[("a", 1), ("b", 2)]);
+    story.inspected(1, false, &[]);
+    story.inspected(2, true, &["a"]);
+    story.table.release(id(1), story.now);
+    story.start();
+    assert_eq!(story.close(), [Action::End(post(2, Main))]);
+    assert_eq!(story.die(post(2, Main)), [Action::Drain(id(2))]);
+    assert_eq!(story.die(post(2, Log)), [Action::End(post(1, Main))]);
+}
+
+#[test]
 fn a_service_installed_anew_still_stops_after_those_that_need_it() {
     let mut story = two();
     story.table.release(id(1), story.now);
