@@ -1,5 +1,5 @@
 //! Services whose state is heeded: those that others wait for, and those that are essential. The kernel
-//! tells when their supervise writes a new state; where it cannot, they are asked.
+//! tells when their supervise writes a new state; where it cannot, they are asked. Nobody is before it has a supervise.
 
 use crate::table::Id;
 use daemontools::service::Place;
@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Between two questions, at first and at last.
-const SOON: Duration = Duration::from_millis(5);
+const SOON: Duration = Duration::from_millis(1);
 const LATE: Duration = Duration::from_millis(320);
 
 #[derive(Debug, Default)]
 struct Heeded {
     watch: Option<WatchDescriptor>,
-    /// When to ask next, as long as it is not watched, and how long to wait after that.
+    /// When to ask next, until it is watched, and how long to wait after that.
     ask: Option<(Instant, Duration)>,
 }
 
@@ -27,9 +27,9 @@ pub struct Heed {
 }
 
 impl Heed {
-    /// From now on, or still.
+    /// From now on, or anew: there is a new supervise, or somebody else who waits.
     pub fn begin(&mut self, id: Id, now: Instant) {
-        self.heeded.entry(id).or_insert(Heeded { watch: None, ask: Some((now, SOON)) });
+        self.heeded.entry(id).or_default().ask = Some((now, SOON));
     }
 
     /// No longer.
@@ -63,8 +63,12 @@ impl Heed {
             let place = folder(*id).and_then(|folder| Place::of(&folder).ok());
             let add = |inotify: &Inotify| inotify.add_watch(place?.directory(), AddWatchFlags::IN_MOVED_TO).ok();
             if let Some(watch) = inotify.and_then(add) {
-                (heeded.watch, heeded.ask) = (Some(watch), None);
+                heeded.ask = None;
                 self.watched.insert(watch, *id);
+                // Another one if the directory was made anew: the one before went with it.
+                if let Some(before) = heeded.watch.replace(watch).filter(|before| *before != watch) {
+                    self.watched.remove(&before);
+                }
             }
             due.push(*id);
         }

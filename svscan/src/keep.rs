@@ -69,7 +69,7 @@ impl Scanner {
             Ok(Some(pid)) => {
                 self.complaints.withdraw(&Subject::Start(post));
                 self.table.started(post, pid, now, &mut todo);
-                if post.part == Part::Main && self.table.is_unsettled(post.id) {
+                if post.part == Part::Main && self.stopping.is_essential(post.id) {
                     self.heed.begin(post.id, now);
                 }
             }

@@ -216,6 +216,7 @@ impl Scanner {
                     self.stopping.drain(id, now);
                 }
                 Action::Forget(id) => self.forget(id),
+                Action::Heed(id) => self.heed.begin(id, now),
                 Action::Say(id, remark) => self.say(id, remark),
             }
         }
@@ -251,11 +252,9 @@ impl Scanner {
         }
         if inspect::is_essential(service) {
             self.stopping.essential(id);
-            self.heed.begin(id, now);
         }
         let mut todo = Vec::new();
         self.table.inspected(id, &inspect::contents(service, log), now, &mut todo);
-        self.table.awaited().for_each(|id| self.heed.begin(id, now));
         self.perform(todo, now);
     }
 

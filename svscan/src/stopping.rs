@@ -79,6 +79,11 @@ impl Stopping {
         self.essential.insert(id);
     }
 
+    /// Whether it is to.
+    pub fn is_essential(&self, id: Id) -> bool {
+        self.essential.contains(&id)
+    }
+
     /// The service is gone.
     pub fn forget(&mut self, id: Id) {
         self.draining.remove(&id);
@@ -193,17 +198,18 @@ impl Scanner {
             let post = Post { id, part: Part::Main };
             let (Some(pid), Some(folder)) = (self.table.pid(post), self.folder(post)) else { continue };
             let ready = inspect::is_ready(&folder, pid);
-            if ready {
+            // One that makes room for another is waited for until it is down.
+            if ready && !self.table.is_stopping(id) {
                 self.table.release(id, now);
             }
             if self.table.is_unsettled(id) && !inspect::is_starting(&folder, pid) {
                 self.table.settled(id);
             }
             let awaited = self.table.is_awaited(id) || self.table.is_unsettled(id);
-            if !awaited && !self.stopping.essential.contains(&id) {
+            if !awaited && !self.stopping.is_essential(id) {
                 self.heed.end(id, self.inotify.as_ref().map(|(inotify, _)| inotify));
             }
-            if self.stopping.essential.contains(&id)
+            if self.stopping.is_essential(id)
                 && !self.table.is_closing()
                 && let Some(code) = inspect::final_exit(&folder, pid)
             {

@@ -34,6 +34,18 @@ fn services_start_when_those_they_come_after_are_ready_and_stop_before_them() {
 }
 
 #[test]
+fn a_service_that_comes_after_one_that_is_ready_long_since_starts() {
+    let scratch = Scratch::new();
+    let base = service(&scratch, "base", "exec sleep 1000").file("essential", "");
+    let _svscan = svscan(&scratch);
+    base.up();
+    let late = service(&scratch, "../late", "exec sleep 1000").file("after", "base\n");
+    let name = scratch.path().join(SCANNED).join("late");
+    fs::rename(late.path(""), name).expect("move one in");
+    tests::Service::at(&scratch, &format!("{SCANNED}/late")).up();
+}
+
+#[test]
 fn a_service_outlives_the_loggers_of_those_that_need_it() {
     let scratch = Scratch::new();
     let web = service(&scratch, "web", &telling("web", "echo last;")).file("after", "ship\n");

@@ -69,6 +69,8 @@ pub enum Action {
     Drain(Id),
     /// Give up all that is kept for this service: it is gone.
     Forget(Id),
+    /// Look whether the service is ready, until it is, or is not going to be for now.
+    Heed(Id),
     /// Tell the user something about the service.
     Say(Id, Remark),
 }
@@ -269,7 +271,10 @@ impl Table {
     /// It is not present: nothing more is started, and once nothing is up it is forgotten.
     fn leave(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
         for post in posts(id) {
-            if let Some(Keeper::Due(_)) = self.keeper(post) {
+            // One that is to stop what its predecessor left is wanted all the same.
+            if let Some(Keeper::Due(_)) = self.keeper(post)
+                && !self.is_stopping(id)
+            {
                 self.set(post, Keeper::Idle);
             }
         }
@@ -311,6 +316,9 @@ impl Table {
         for other in self.put_after(id, &contents.after, todo) {
             if !contents.supervised && self.is_present(other) {
                 self.hold(id, other);
+                if self.pid(Post { id: other, part: Part::Main }).is_some() {
+                    todo.push(Action::Heed(other));
+                }
             }
         }
         self.resume(id, now);
@@ -341,11 +349,6 @@ impl Table {
     /// Whether others wait for it.
     pub fn is_awaited(&self, id: Id) -> bool {
         self.holding.contains_key(&id)
-    }
-
-    /// The services that others wait for.
-    pub fn awaited(&self) -> impl Iterator<Item = Id> {
-        self.holding.keys().copied()
     }
 
     /// Hands out up to `limit` supervises to be started now.
@@ -385,6 +388,9 @@ impl Table {
         self.set(post, Keeper::Up(pid));
         if let Some(supervise) = self.supervise_mut(post) {
             supervise.before = supervise.last.replace(now);
+        }
+        if post.part == Part::Main && (self.is_awaited(post.id) || self.is_unsettled(post.id)) {
+            todo.push(Action::Heed(post.id));
         }
         self.back(post, todo);
     }

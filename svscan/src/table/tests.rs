@@ -74,11 +74,14 @@ impl Story {
         self.table.deadline().map(|at| at.duration_since(self.start).as_millis())
     }
 
-    /// What there is to do, without remarks.
+    /// What there is to do, without remarks and looking.
     fn done(&mut self) -> Vec<Action> {
         let mut todo = std::mem::take(&mut self.todo);
         let dull = |remark: &Remark| matches!(remark, Remark::Stopping | Remark::Down(_) | Remark::ProperAfter(_));
-        todo.retain(|action| !matches!(action, Action::Say(_, remark) if dull(remark)));
+        todo.retain(|action| match action {
+            Action::Say(_, remark) => !dull(remark),
+            action => !matches!(action, Action::Heed(_)),
+        });
         todo
     }
 
@@ -200,11 +203,17 @@ fn two() -> Story {
 #[test]
 fn a_service_starts_when_those_it_comes_after_are_ready() {
     let mut story = two();
+    assert_eq!(story.todo, []);
     assert_eq!(story.start(), [post(1, Main), post(1, Log)]);
-    assert_eq!(story.table.awaited().collect::<Vec<_>>(), [id(1)]);
+    assert_eq!(story.todo, [Action::Heed(id(1))]);
     story.table.release(id(1), story.now);
     assert_eq!(story.start(), [post(2, Main)]);
-    assert_eq!(story.table.awaited().count(), 0);
+    assert_eq!((story.todo.len(), story.table.is_awaited(id(1))), (1, false));
+    story.scan(&[("a", 1), ("b", 2), ("c", 3)]);
+    story.todo.clear();
+    let contents = Contents { after: vec!["a".into()], ..Contents::default() };
+    story.table.inspected(id(3), &contents, story.now, &mut story.todo);
+    assert_eq!(story.todo.last(), Some(&Action::Heed(id(1))), "it may be ready already");
 }
 
 #[test]
@@ -305,6 +314,19 @@ fn a_killed_supervise_that_left_its_service_is_started_to_stop_it() {
     assert_eq!(story.done(), [Action::Drain(id(1))]);
     story.die(post(1, Log));
     assert!(story.table.is_closed());
+}
+
+#[test]
+fn it_is_so_too_if_its_entry_is_gone() {
+    let mut story = two();
+    story.table.release(id(1), story.now);
+    story.start();
+    story.close();
+    assert_eq!(story.die_leaving(post(2, Main), Left::Process), []);
+    assert_eq!(story.scan(&[("a", 1)]), []);
+    assert_eq!(story.start(), [post(2, Main)]);
+    assert_eq!(story.done(), [Action::End(post(2, Main))]);
+    assert_eq!(story.die(post(2, Main)), [Action::Forget(id(2)), Action::End(post(1, Main))]);
 }
 
 #[test]
