@@ -3,11 +3,12 @@
 use crate::attach;
 use crate::table::{Contents, Id};
 use daemontools::duration;
-use daemontools::service::{self, Exit, Phase, Place, Role, Status, Want};
+use daemontools::report;
+use daemontools::service::{self, Death, Exit, Phase, Place, Process, Role, Status, Want};
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, stat};
-use nix::unistd::{AccessFlags, Pid, access};
+use nix::unistd::{AccessFlags, Pid, SysconfVar, access, sysconf};
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
@@ -142,12 +143,26 @@ pub fn starts_at_a_time() -> io::Result<Option<usize>> {
 pub fn final_exit(service: &Path, pid: Pid) -> Option<i32> {
     let record = attach::record(service).filter(|record| record.supervise.pid == pid)?;
     let ended = matches!(record.phase, Phase::Stopped | Phase::Failed) && record.next_start.is_none();
-    let last = record.deaths.last().filter(|_| ended && record.process.is_none())?;
-    Some(match last.exit {
-        Exit::Code(code) => code,
-        Exit::Signal(signal) | Exit::Core(signal) => 128 + signal,
-        Exit::Unstarted(_) | Exit::Unknown => daemontools::report::TEMPORARY,
-    })
+    if !ended || record.process.is_some() {
+        return None;
+    }
+    match record.deaths.last().filter(|death| was_seen(death, &record.supervise, Moment::now())) {
+        Some(Death { exit: Exit::Code(code), .. }) => Some(*code),
+        Some(Death { exit: Exit::Signal(signal) | Exit::Core(signal), .. }) => Some(128 + signal),
+        Some(Death { exit: Exit::Unstarted(_) | Exit::Unknown, .. }) => Some(report::TEMPORARY),
+        // Given up before `run`, as when `start` fails. Otherwise it has not been up yet.
+        None => (record.phase == Phase::Failed).then_some(report::TEMPORARY),
+    }
+}
+
+/// Whether a death came after this supervise: what it remembers of the time before says nothing of its service.
+fn was_seen(death: &Death, supervise: &Process, now: Moment) -> bool {
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+    let Some(per_second) = per_second.filter(|ticks| *ticks > 0 && supervise.ticks > 0) else { return true };
+    let started = Duration::from_millis(supervise.ticks.saturating_mul(1000) / per_second);
+    // Of the wall clock only how long ago it was: one that was set has no effect on that for long.
+    let ago = now.label.duration_since(&death.ended);
+    ago.is_ok_and(|ago| ago <= now.uptime.saturating_sub(started))
 }
 
 fn status(service: &Path) -> Option<Status> {

@@ -20,7 +20,7 @@
 //!
 //! `NAME/after`: names of services, one a line. NAME is started when they are ready, and stopped before
 //! them. `NAME/essential`: when NAME ends for good, everything is stopped, and svscan exits with its code
-//! (128 and the signal's number if it was killed).
+//! (128 and the signal's number if it was killed, 111 if it never ran).
 //!
 //! `.svscan/starts-at-a-time`: a number of services; the next one is started when one of them is ready.
 //!

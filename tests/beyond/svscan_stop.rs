@@ -256,6 +256,30 @@ fn everything_stops_with_an_essential_service_and_its_code_is_svscans() {
 }
 
 #[test]
+fn an_essential_service_that_gives_up_before_it_runs_stops_everything() {
+    let scratch = Scratch::new();
+    service(&scratch, "other", "exec sleep 1000");
+    service(&scratch, "main", "exec sleep 1000").file("essential", "").script("start", "exit 5");
+    let mut svscan = svscan(&scratch);
+    assert_eq!(svscan.wait(), 111, "{}", svscan.errors());
+}
+
+#[test]
+fn an_essential_service_has_not_ended_because_it_had_once() {
+    let scratch = Scratch::new();
+    let main = service(&scratch, "main", "exit $(cat code)").file("code", "9\n").down();
+    let mut first = svscan(&scratch);
+    main.svc_when_supervised("-o");
+    wait_until("it has ended", || main.state("death").len() == 1);
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.wait(), 0);
+    let main = main.file("essential", "").file("code", "7\n");
+    let mut second = svscan(&scratch);
+    main.svc_when_supervised("-o");
+    assert_eq!(second.wait(), 7, "{}", second.errors());
+}
+
+#[test]
 fn scripts_take_the_place_of_what_signals_mean_and_of_the_end() {
     let scratch = Scratch::new();
     let a = service(&scratch, "a", "exec sleep 1000");
