@@ -47,6 +47,8 @@ pub struct Stopping {
     /// Loggers that read what is left, and since when.
     draining: HashMap<Id, Draining>,
     essential: HashSet<Id>,
+    /// What is stopped is killed.
+    hurried: bool,
     next: Option<Instant>,
     /// With what svscan exits.
     pub exit_code: i32,
@@ -55,7 +57,7 @@ pub struct Stopping {
 impl Stopping {
     /// A supervise is to stop its service and end.
     pub fn end(&mut self, post: Post, now: Instant) {
-        self.tell(post, END, now);
+        self.tell(post, if self.hurried { KILL } else { END }, now);
     }
 
     /// A logger is to end once it has read all there is.
@@ -123,6 +125,7 @@ impl Scanner {
 
     /// What is being stopped is killed instead of waited for.
     pub fn hurry(&mut self, now: Instant) {
+        self.stopping.hurried = true;
         for post in self.table.unstopped() {
             self.stopping.tell(post, KILL, now);
         }

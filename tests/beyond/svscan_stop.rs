@@ -1,6 +1,6 @@
 //! svscan's orderly stop, essential services, and its duties as the first process.
 
-use crate::svscan::{COUNT, SCANNED, service, svscan};
+use crate::svscan::{COUNT, SCANNED, service, supervise_of, svscan};
 use nix::sys::signal::Signal;
 use std::fs;
 use tests::{Scratch, is_alive, wait_until};
@@ -209,6 +209,27 @@ fn a_second_interrupt_kills_what_does_not_stop() {
     let pid = a.up();
     svscan.signal(Signal::SIGTERM);
     svscan.signal(Signal::SIGINT);
+    assert_eq!(svscan.wait(), 0);
+    assert!(!is_alive(pid));
+}
+
+/// Its supervise is killed after it was told to kill it, and before it could: what comes next is told so too.
+#[test]
+fn a_second_interrupt_is_also_for_a_supervise_that_is_started_then() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "trap '' TERM; echo >ready; while :; do sleep 0.01; done");
+    scratch.script(format!("{SCANNED}/.svscan/SIGUSR1"), "#!/bin/sh\necho >told\n");
+    let mut svscan = svscan(&scratch);
+    a.lines("ready", 1);
+    svscan.signal(Signal::SIGINT);
+    a.wait_for("is told to stop", |status| status.want == b'd');
+    let (pid, supervise) = (a.up(), nix::unistd::Pid::from_raw(supervise_of(&a)));
+    nix::sys::signal::kill(supervise, Signal::SIGSTOP).expect("stop it");
+    svscan.signal(Signal::SIGINT);
+    // Of the two, this is obeyed last.
+    svscan.signal(Signal::SIGUSR1);
+    wait_until("it was told", || scratch.path().join(SCANNED).join("told").exists());
+    nix::sys::signal::kill(supervise, Signal::SIGKILL).expect("kill it");
     assert_eq!(svscan.wait(), 0);
     assert!(!is_alive(pid));
 }
