@@ -152,8 +152,8 @@ impl Scanner {
             let process = process.filter(attach::is_same).map(|process| process.pid);
             supervise.into_iter().chain(process).map(move |pid| (pid, number))
         };
-        let forwarded = self.forward.wants(id);
-        let main = of(Part::Main, 1).filter(|(pid, number)| !forwarded || attach::is_own_pipe(*pid, *number));
+        // Where a service has no logger, or has sent its lines through a filter, this is another's pipe.
+        let main = of(Part::Main, 1).filter(|(pid, number)| attach::is_own_pipe(*pid, *number));
         if let Some(pipe) = attach::recover_pipe(main.chain(of(Part::Log, 0))) {
             self.launcher.put_pipe(id, pipe);
         }

@@ -113,6 +113,30 @@ fn with_all_of_ours_dead_a_service_writes_on_and_no_line_is_lost() {
     assert_eq!(lines, expected.collect::<Vec<_>>(), "every line, once");
 }
 
+/// What the process that supervise wrote down has there is the filter's pipe then.
+#[test]
+fn the_pipe_of_a_service_that_sends_its_lines_through_a_filter_is_not_the_filters() {
+    if !has("bash") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let run = "exec bash -c 'exec > >(exec sed -u s/^/x/); while sleep 0.002; do echo; done'";
+    let a = logged(&scratch, "a", run);
+    let first = svscan(&scratch);
+    a.lines("log/lines", 3);
+    let (pid, old) = (a.up(), supervise_of(&a));
+    first.kill();
+    terminate(old, Signal::SIGKILL);
+    let _second = svscan(&scratch);
+    wait_until("there is a new supervise", || a.is_supervised() && supervise_of(&a) != old);
+    let log = Service::at(&scratch, &format!("{SCANNED}/a/log"));
+    terminate(log.up(), Signal::SIGKILL);
+    let before = a.lines("log/lines", 3).len();
+    let lines = a.lines("log/lines", before + 20);
+    assert!(lines.iter().all(|line| line == "x"), "{lines:?}");
+    assert_eq!(a.up(), pid);
+}
+
 #[test]
 fn the_exit_of_a_service_whose_supervise_was_killed_is_known() {
     let scratch = Scratch::new();
