@@ -18,6 +18,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// How a supervise has ended that is not our child, as far as we are told.
+const KILLED: i32 = 9;
+
 /// Starts in a row before the loop looks at what else has happened.
 const BATCH: usize = 32;
 
@@ -31,10 +34,10 @@ impl Scanner {
 
     /// Waits for every child that has ended, and learns of supervises that are not our children.
     pub fn reap(&mut self, now: Instant) {
-        while let Ok(Some(pid)) = process::ended_child() {
+        while let Ok(Some((pid, status))) = process::ended_child_status() {
             self.attached.release(pid);
             self.forward.ended(pid, now);
-            if !self.supervise_ended(pid, now) {
+            if !self.supervise_ended(pid, status, now) {
                 self.inherited(pid);
             }
             if process::wait_for(pid).is_err() {
@@ -42,23 +45,32 @@ impl Scanner {
             }
         }
         for pid in self.attached.ended() {
-            self.supervise_ended(pid, now);
+            self.supervise_ended(pid, KILLED, now);
         }
     }
 
-    /// Whether it was a supervise.
-    fn supervise_ended(&mut self, pid: Pid, now: Instant) -> bool {
+    /// Whether it was a supervise, and ended like this, as `wait(2)` has it.
+    fn supervise_ended(&mut self, pid: Pid, status: i32, now: Instant) -> bool {
         let Some(post) = self.table.post(pid) else { return false };
-        let stopping = if self.table.is_stopping(post.id) { self.folder(post) } else { None };
-        let left = |record: Record| processes(&record).any(|process| attach::is_same(&process));
-        // Another one may have been in charge all the time, and ours in vain.
-        let is_left = stopping.is_some_and(|folder| {
-            !matches!(attach::in_charge(&folder), InCharge::Nobody) || attach::record(&folder).is_some_and(left)
-        });
+        let left = self.left_by(post, status);
         let mut todo = Vec::new();
-        self.table.died(pid, if is_left { Left::Process } else { Left::Nothing }, now, &mut todo);
+        self.table.died(pid, left, now, &mut todo);
         self.perform(todo, now);
         true
+    }
+
+    fn left_by(&mut self, post: Post, status: i32) -> Left {
+        let failed = status & 0x7f == 0 && status != 0;
+        let stopping = self.table.is_stopping(post.id);
+        let Some(folder) = self.folder(post).filter(|_| failed || stopping) else { return Left::Nothing };
+        // Another one may have been in charge all the time, and ours in vain.
+        let is_served = !matches!(attach::in_charge(&folder), InCharge::Nobody);
+        let left = |record: Record| processes(&record).any(|process| attach::is_same(&process));
+        match stopping {
+            true if is_served || attach::record(&folder).is_some_and(left) => Left::Process,
+            false if failed && !is_served => Left::Complaint,
+            _ => Left::Nothing,
+        }
     }
 
     fn start_one(&mut self, post: Post) {

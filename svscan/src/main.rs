@@ -8,7 +8,8 @@
 //!    pipe between the two. Two entries that lead to one directory are one service; an entry renamed
 //!    is the same service. A supervise that runs already is not started again but watched, and its
 //!    pipe recovered.
-//! 3. Starts a supervise again when it has ended: at once, but not more than twice within a second.
+//! 3. Starts a supervise again when it has ended: at once, but not more than twice within a second; one that cannot do
+//!    its work, after five seconds, ten, and so on up to 80.
 //! 4. Looks at the directory again whenever the kernel reports a change, and every five seconds. A new
 //!    directory is started when its `run` can be executed, or after five seconds.
 //! 5. Told TERM, stops all services in order, loggers last, and exits.

@@ -138,6 +138,17 @@ fn the_pipe_of_a_service_that_sends_its_lines_through_a_filter_is_not_the_filter
 }
 
 #[test]
+fn a_supervise_that_cannot_serve_is_not_started_every_second() {
+    let scratch = Scratch::new();
+    service(&scratch, "a", "exec sleep 1000").file("supervise", "");
+    let svscan = svscan(&scratch);
+    let complaints = || svscan.errors().matches("supervise: fatal: ").count();
+    wait_until("it complains", || complaints() > 0);
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(complaints(), 1, "{}", svscan.errors());
+}
+
+#[test]
 fn the_exit_of_a_service_whose_supervise_was_killed_is_known() {
     let scratch = Scratch::new();
     let a = service(&scratch, "a", "trap 'exit 42' TERM; echo >ready; while :; do sleep 0.01; done");

@@ -7,7 +7,7 @@
 //!
 //! - **Idle**: not running, and not to be started for now.
 //! - **Due**: not running, to be started at a known time: at once, but no more than twice within a
-//!   second; later where the system refused to start it.
+//!   second; later where the system refused to start it, or it ended at once because it cannot serve.
 //! - **Starting**: handed out to be started; the answer is awaited.
 //! - **Up**: running.
 //!
@@ -36,6 +36,8 @@ use stop::Stage;
 pub const PAUSE: Duration = Duration::from_secs(1);
 /// The next attempt after the system refused to start a supervise.
 pub const RETRY: Duration = Duration::from_secs(5);
+/// Of a supervise that time and again cannot serve, so often doubled at most.
+const DOUBLED: u32 = 4;
 
 /// What a service is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -110,6 +112,8 @@ pub enum Left {
     Nothing,
     /// The service's process, running.
     Process,
+    /// The user knows why it cannot serve.
+    Complaint,
 }
 
 /// What is done with services whose entry is removed.
@@ -135,6 +139,22 @@ struct Supervise {
     /// Its last start, and the one before.
     last: Option<Instant>,
     before: Option<Instant>,
+    /// So often in a row it has ended at once because it cannot serve.
+    complaints: u32,
+}
+
+impl Supervise {
+    /// It has ended: when the next one is to be started.
+    fn next(&mut self, left: Left, now: Instant) -> Instant {
+        let at_once = self.last.is_some_and(|last| now < last + PAUSE);
+        if left == Left::Complaint && at_once {
+            let next = now + RETRY * 2_u32.pow(self.complaints.min(DOUBLED));
+            self.complaints += 1;
+            return next;
+        }
+        self.complaints = 0;
+        self.before.map_or(now, |before| now.max(before + PAUSE))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -302,7 +322,7 @@ impl Table {
 
     /// A new service has this to supervise, from `now` on, or once nothing holds it any more.
     pub fn inspected(&mut self, id: Id, contents: &Contents, now: Instant, todo: &mut Vec<Action>) {
-        let idle = || Supervise { keeper: Keeper::Idle, last: None, before: None };
+        let idle = || Supervise { keeper: Keeper::Idle, last: None, before: None, complaints: 0 };
         let Some(service) = self.services.get_mut(&id) else { return };
         service.main = Some(idle());
         service.log = contents.logger.then(idle);
@@ -415,8 +435,7 @@ impl Table {
         if post.part == Part::Main {
             self.due.leave(post.id);
         }
-        let before = self.supervise(post).and_then(|supervise| supervise.before);
-        let next = before.map_or(now, |before| now.max(before + PAUSE));
+        let next = self.supervise_mut(post).map_or(now, |supervise| supervise.next(left, now));
         let stopping = self.services.get(&post.id).is_some_and(|service| service.stop.is_some());
         if (stopping && left == Left::Process) || (!stopping && self.is_present(post.id)) {
             self.set(post, Keeper::Due(next));

@@ -122,6 +122,23 @@ fn a_supervise_that_died_is_started_at_once_but_not_more_than_twice_in_a_second(
 }
 
 #[test]
+fn a_supervise_that_cannot_serve_is_started_less_and_less_often() {
+    let mut story = Story::with(false);
+    let mut waits = Vec::new();
+    for _ in 0..7 {
+        story.die_leaving(post(1, Main), Left::Complaint);
+        let next = story.table.deadline().expect("it is due");
+        waits.push(next.duration_since(story.now).as_secs());
+        story.now = next;
+        assert_eq!(story.start(), [post(1, Main)]);
+    }
+    assert_eq!(waits, [5, 10, 20, 40, 80, 80, 80]);
+    story.after(1000);
+    story.die_leaving(post(1, Main), Left::Complaint);
+    assert_eq!(story.start(), [post(1, Main)], "it has served for a while");
+}
+
+#[test]
 fn what_the_system_refused_is_tried_again_later() {
     let mut story = Story::new();
     story.scan(&[("a", 1)]);
