@@ -3,25 +3,31 @@
 //!
 //! Complete: `run` can be executed, and so can `log/run` if there is a `log` directory, and neither
 //! is being written. A directory that was made elsewhere and moved or linked here is complete when
-//! it is first seen; one that is made in place is watched.
+//! it is first seen; one that is made in place is watched. Nothing tells that it will have no `log`,
+//! so it is left alone until nothing has changed in it for a moment.
 
 use crate::table::{Id, Part};
 use nix::sys::inotify::{AddWatchFlags, Inotify, InotifyEvent, WatchDescriptor};
 use nix::unistd::{AccessFlags, access};
-use std::collections::{HashMap, VecDeque};
-use std::ffi::OsStr;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A directory that is not complete after so long is started as it is: supervise says what it lacks.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// One in which nothing has changed for so long is not being made any more, if it is complete.
+const QUIET: Duration = Duration::from_millis(100);
 
 struct Draft {
     path: PathBuf,
     watches: Vec<WatchDescriptor>,
     /// Directories in which `run` was created and has not been closed since.
     writing: Vec<Part>,
+    /// Until when it is waited for, and at most.
+    until: Instant,
+    last: Instant,
 }
 
 /// All drafts.
@@ -29,29 +35,50 @@ struct Draft {
 pub struct Drafts {
     drafts: HashMap<Id, Draft>,
     watched: HashMap<WatchDescriptor, (Id, Part)>,
-    /// Until when each is waited for, in this order.
-    waiting: VecDeque<(Instant, Id)>,
+    /// Until when each is waited for.
+    waiting: BTreeSet<(Instant, Id)>,
+    /// Entries that were made in place since the last look.
+    made: HashSet<OsString>,
 }
 
 impl Drafts {
+    /// A change in the scan directory.
+    pub fn entry_changed(&mut self, event: &InotifyEvent) {
+        let Some(name) = &event.name else { return };
+        if event.mask.contains(AddWatchFlags::IN_CREATE | AddWatchFlags::IN_ISDIR) {
+            self.made.insert(name.clone());
+        } else {
+            self.made.remove(name);
+        }
+    }
+
+    /// All that has changed in the scan directory was looked at.
+    pub fn looked(&mut self) {
+        self.made.clear();
+    }
+
     /// Whether the directory is a draft; if so, it is watched from now on.
     pub fn take(&mut self, id: Id, name: &OsStr, inotify: &Inotify, now: Instant) -> bool {
         let path = Path::new(name);
         if self.drafts.contains_key(&id) {
             return true;
         }
-        if is_complete(path) {
+        let in_place = self.made.contains(name);
+        if !in_place && is_complete(path) {
             return false;
         }
-        self.drafts.insert(id, Draft { path: path.into(), watches: Vec::new(), writing: Vec::new() });
+        let last = now + PATIENCE;
+        self.drafts
+            .insert(id, Draft { path: path.into(), watches: Vec::new(), writing: Vec::new(), until: last, last });
+        self.waiting.insert((last, id));
         let watched = self.watch(id, Part::Main, inotify);
         self.watch(id, Part::Log, inotify);
         // It may have become complete before it was watched.
-        if !watched || is_complete(path) {
+        if !watched || (!in_place && is_complete(path)) {
             self.forget(id, inotify);
             return false;
         }
-        self.waiting.push_back((now + PATIENCE, id));
+        self.settle(id, now);
         true
     }
 
@@ -68,10 +95,10 @@ impl Drafts {
         true
     }
 
-    /// A change in a directory that is watched; the service if it is complete now.
-    pub fn changed(&mut self, event: &InotifyEvent, inotify: &Inotify) -> Option<Id> {
-        let (id, part) = *self.watched.get(&event.wd)?;
-        let draft = self.drafts.get_mut(&id)?;
+    /// A change in a directory that is watched.
+    pub fn changed(&mut self, event: &InotifyEvent, inotify: &Inotify, now: Instant) {
+        let Some((id, part)) = self.watched.get(&event.wd).copied() else { return };
+        let Some(draft) = self.drafts.get_mut(&id) else { return };
         let created = event.mask.contains(AddWatchFlags::IN_CREATE);
         match event.name.as_deref().and_then(OsStr::to_str) {
             Some("run") if created && is_new_file(&directory(&draft.path, part).join("run")) => {
@@ -83,24 +110,33 @@ impl Drafts {
             Some("log") if created && part == Part::Main => drop(self.watch(id, Part::Log, inotify)),
             _ => {}
         }
-        let draft = self.drafts.get(&id)?;
-        (draft.writing.is_empty() && is_complete(&draft.path)).then_some(id)
+        self.settle(id, now);
+    }
+
+    /// It has just changed: complete or not, that decides for how long it is waited for.
+    fn settle(&mut self, id: Id, now: Instant) {
+        let Some(draft) = self.drafts.get_mut(&id) else { return };
+        let complete = draft.writing.is_empty() && is_complete(&draft.path);
+        let until = if complete { draft.last.min(now + QUIET) } else { draft.last };
+        self.waiting.remove(&(draft.until, id));
+        self.waiting.insert((until, id));
+        draft.until = until;
     }
 
     /// A draft that has been waited for long enough.
     pub fn overdue(&self, now: Instant) -> Option<Id> {
-        self.waiting.front().filter(|(until, _)| *until <= now).map(|(_, id)| *id)
+        self.waiting.first().filter(|(until, _)| *until <= now).map(|(_, id)| *id)
     }
 
     /// When the next one will have been.
     pub fn deadline(&self) -> Option<Instant> {
-        self.waiting.front().map(|(until, _)| *until)
+        self.waiting.first().map(|(until, _)| *until)
     }
 
     /// It is no draft any more.
     pub fn forget(&mut self, id: Id, inotify: &Inotify) {
         let Some(draft) = self.drafts.remove(&id) else { return };
-        self.waiting.retain(|(_, waiting)| *waiting != id);
+        self.waiting.remove(&(draft.until, id));
         for watch in draft.watches {
             self.watched.remove(&watch);
             // A directory that was removed took its watch with it.

@@ -11,7 +11,8 @@
 //! 3. Starts a supervise again when it has ended: at once, but not more than twice within a second; one that cannot do
 //!    its work, after five seconds, ten, and so on up to 80.
 //! 4. Looks at the directory again whenever the kernel reports a change, and every five seconds. A new
-//!    directory is started when its `run` can be executed, or after five seconds.
+//!    directory is started when its `run` can be executed and it is not being made any more, or after
+//!    five seconds.
 //! 5. Told TERM, stops all services in order, loggers last, and exits.
 //!
 //! An entry that is removed stops nothing: its supervise is only not started again. The pipe is kept

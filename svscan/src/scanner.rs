@@ -15,7 +15,7 @@ use daemontools::{Attempt, Unable};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use nix::sys::stat::{lstat, stat};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 const INTERVAL: Duration = Duration::from_secs(5);
 /// What is done when an entry is removed: `stop`, or nothing.
 const ON_REMOVE: &str = ".svscan/on-remove";
+/// So many services are asked at each scan whether they have a logger by now: all ten thousand would take too long.
+const ASKED: usize = 100;
 
 /// A scan directory, which is the current one, and its supervises.
 pub struct Scanner {
@@ -41,6 +43,8 @@ pub struct Scanner {
     pub(crate) forward: Forward,
     pub(crate) complaints: Complaints,
     drafts: Drafts,
+    /// Services without a logger, those first that were not asked for long.
+    unlogged: VecDeque<Id>,
     pub(crate) attached: Attached,
     next_scan: Instant,
 }
@@ -49,7 +53,6 @@ pub struct Scanner {
 #[derive(Default)]
 struct Reports {
     entries: HashSet<OsString>,
-    complete: Vec<Id>,
     heeded: Vec<Id>,
     overflow: bool,
 }
@@ -73,6 +76,7 @@ impl Scanner {
             reach: Reach::default(),
             forward: Forward::default(),
             drafts: Drafts::default(),
+            unlogged: VecDeque::new(),
             attached: Attached::new()?,
             next_scan: now,
         })
@@ -98,43 +102,46 @@ impl Scanner {
     /// Looks at what has changed in the directory, and at all of it when that is due.
     pub fn look(&mut self, now: Instant) {
         self.reach.refresh();
-        let mut reports = self.read_reports();
-        if reports.overflow || now >= self.next_scan {
+        if now >= self.next_scan {
             self.scan();
+            self.look_for_loggers();
             self.next_scan = now + INTERVAL;
+        }
+        // After the scan: how an entry came to be is known before it is started.
+        let reports = self.read_reports(now);
+        if reports.overflow {
+            self.scan();
         }
         reports.entries.iter().for_each(|name| self.entry(name));
         let mut todo = Vec::new();
         self.table.settle(on_remove(), now, &mut todo);
         self.perform(todo, now);
+        self.drafts.looked();
         while let Some(id) = self.drafts.overdue(now) {
-            reports.complete.push(id);
             self.end_draft(id);
+            self.admit(id, now);
         }
-        reports.complete.into_iter().for_each(|id| self.admit(id, now));
         self.heed(reports.heeded, now);
     }
 
-    fn read_reports(&mut self) -> Reports {
+    fn read_reports(&mut self, now: Instant) -> Reports {
         let mut reports = Reports::default();
         while let Some(events) = self.inotify.as_ref().and_then(|(inotify, _)| inotify.read_events().ok()) {
-            events.into_iter().for_each(|event| self.take_report(event, &mut reports));
+            events.into_iter().for_each(|event| self.take_report(event, &mut reports, now));
         }
         reports
     }
 
-    fn take_report(&mut self, event: InotifyEvent, reports: &mut Reports) {
+    fn take_report(&mut self, event: InotifyEvent, reports: &mut Reports, now: Instant) {
         let Some((inotify, directory)) = &self.inotify else { return };
         reports.overflow |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
         if event.wd != *directory {
             reports.heeded.extend(self.heed.told(event.wd));
-            if let Some(id) = self.drafts.changed(&event, inotify) {
-                self.drafts.forget(id, inotify);
-                reports.complete.push(id);
-            }
+            self.drafts.changed(&event, inotify, now);
         } else if event.mask.contains(AddWatchFlags::IN_MOVE_SELF) {
             self.complaints.say(Subject::Directory, b"directory was moved, and is still served".to_vec());
         } else {
+            self.drafts.entry_changed(&event);
             reports.entries.extend(event.name);
         }
     }
@@ -247,6 +254,9 @@ impl Scanner {
             let refusal = Unable::new("supervise", label(Part::Log, &name), Errno::ENOTDIR);
             self.complaints.unable(Subject::Service(id), &refusal);
         }
+        if log != Logger::Directory {
+            self.unlogged.push_back(id);
+        }
         if log == Logger::None && Forward::is_wanted() {
             self.forward.want(id);
         }
@@ -256,6 +266,22 @@ impl Scanner {
         let mut todo = Vec::new();
         self.table.inspected(id, &inspect::contents(service, log), now, &mut todo);
         self.perform(todo, now);
+    }
+
+    /// A logger that is there only now is not served: the service has its standard output already.
+    fn look_for_loggers(&mut self) {
+        for _ in 0..ASKED.min(self.unlogged.len()) {
+            let Some(id) = self.unlogged.pop_front() else { return };
+            let Some(name) = self.table.name(id).map(OsStr::to_os_string) else { continue };
+            let service = Path::new(&name);
+            let there = self.reach.check(service).and_then(|()| inspect::still_there(&name, id));
+            if there.and_then(|()| inspect::logger(service)) == Ok(Logger::Directory) {
+                let words = b"/log came too late: to have it served, remove the entry, end the service, put it back";
+                self.complaints.say(Subject::Service(id), [name.as_bytes(), words].concat());
+            } else {
+                self.unlogged.push_back(id);
+            }
+        }
     }
 
     fn end_draft(&mut self, id: Id) {
