@@ -6,11 +6,11 @@
 
 use crate::attach;
 use crate::inspect::id_of;
-use crate::relay::{Source, relay};
+use crate::relay::{Source, relay, say_dropped};
 use crate::scanner::Scanner;
 use crate::table::Id;
-use daemontools::Unable;
 use daemontools::sys::process::fork;
+use daemontools::{Unable, sys};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::fstat;
 use nix::unistd::{AccessFlags, Pid, access};
@@ -25,6 +25,8 @@ const FORWARD: &str = ".svscan/forward";
 const SHORT: Duration = Duration::from_secs(1);
 /// … is followed by the next only after so long.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A reader who takes nothing for so long is not waited for at the end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy)]
 struct Helper {
@@ -32,6 +34,8 @@ struct Helper {
     since: Instant,
     /// It was told to end.
     told: bool,
+    /// It was told that everything is being stopped.
+    stopping: bool,
 }
 
 /// Whose lines are forwarded, and by whom.
@@ -46,6 +50,8 @@ pub struct Forward {
     pause: Option<Instant>,
     /// The last one was told to write all there is.
     finished: bool,
+    /// How much is still to be written and to be read, and until when that is waited for if nothing changes.
+    left: Option<([usize; 2], Instant)>,
 }
 
 impl Forward {
@@ -97,7 +103,16 @@ impl Forward {
 
     /// When there is something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        self.pause.filter(|_| self.stale && self.helper.is_none())
+        let pause = self.pause.filter(|_| self.stale && self.helper.is_none());
+        pause.into_iter().chain(self.left.map(|(_, until)| until)).min()
+    }
+
+    /// What nobody will ever read need not be kept any more.
+    fn tell_stopping(&mut self) {
+        if let Some(helper) = self.helper.as_mut().filter(|helper| !helper.stopping) {
+            helper.stopping = true;
+            let _ = kill(helper.pid, Signal::SIGUSR1);
+        }
     }
 
     fn tell(&mut self, signal: Signal) {
@@ -112,6 +127,9 @@ impl Forward {
 impl Scanner {
     /// Sees to it that somebody reads all pipes.
     pub fn forward(&mut self, now: Instant) {
+        if self.table.is_closing() {
+            self.forward.tell_stopping();
+        }
         // More of them may come in a moment.
         let settled = self.table.deadline().is_none_or(|next| next > now);
         if !self.forward.stale
@@ -142,7 +160,7 @@ impl Scanner {
             let _ = kill(pid, Signal::SIGTERM);
         }
         match fork(|| relay(sources)) {
-            Ok(pid) => self.forward.helper = Some(Helper { pid, since: now, told: false }),
+            Ok(pid) => self.forward.helper = Some(Helper { pid, since: now, told: false, stopping: false }),
             Err(errno) => {
                 Unable::new("forward lines", "", errno).warn();
                 (self.forward.stale, self.forward.pause) = (true, Some(now + PAUSE));
@@ -165,7 +183,26 @@ impl Scanner {
             self.forward.finished = true;
             self.forward.tell(Signal::SIGINT);
         }
-        false
+        self.gives_up(now)
+    }
+
+    /// Whether nobody takes what is left.
+    fn gives_up(&mut self, now: Instant) -> bool {
+        let forwarded = self.launcher.pipes().filter(|(id, _, _)| self.forward.includes(*id));
+        let unsaid = forwarded.filter_map(|(_, reader, _)| sys::unread(reader).ok()).sum();
+        let left = [unsaid, sys::unread(sys::stdout()).unwrap_or(0)];
+        match self.forward.left {
+            Some((before, until)) if left == before && until <= now => {
+                self.hurry_forwarding();
+                say_dropped(unsaid);
+                true
+            }
+            Some((before, _)) if left == before => false,
+            _ => {
+                self.forward.left = Some((left, now + PATIENCE));
+                false
+            }
+        }
     }
 
     /// What is left unsaid stays so.

@@ -7,7 +7,8 @@
 //!
 //! It holds a lock on each pipe that it reads, so that there is one reader even where svscan was killed and
 //! another one has started the next. TERM: it ends between two lines. INT: it writes all there is first,
-//! a line without its end as well.
+//! a line without its end as well. USR1: everything is being stopped. Lines that nobody will ever read are
+//! dropped from then on: a service whose pipe is full could not end.
 
 use daemontools::sys::{self, process};
 use daemontools::{Attempt, report};
@@ -65,6 +66,11 @@ struct Relay {
     glass: (OwnedFd, OwnedFd),
     buffer: Vec<u8>,
     complained: bool,
+    /// What nobody will read is dropped; so many bytes were.
+    stopping: bool,
+    dropped: usize,
+    /// We were told to end, and to nothing else any more.
+    finishing: bool,
 }
 
 /// What became of an attempt to write some lines of a pipe.
@@ -75,6 +81,15 @@ enum Progress {
     Nothing,
     /// Nor will there be.
     End,
+    /// Not written: we were told something meanwhile.
+    Told,
+}
+
+/// What became of some lines.
+enum Fate {
+    Written,
+    Dropped,
+    Kept,
 }
 
 impl Relay {
@@ -83,7 +98,7 @@ impl Relay {
             sources.into_iter().map(|source| Ok((source.prefix, own(source.reader)?))).collect::<nix::Result<_>>()?;
         let ends: Vec<RawFd> = sources.iter().map(|(_, end)| end.as_raw_fd()).collect();
         process::close_all_but(&ends);
-        let signals = process::signal_set(&[Signal::SIGTERM as i32, Signal::SIGINT as i32]);
+        let signals = process::signal_set(&[Signal::SIGTERM as i32, Signal::SIGINT as i32, Signal::SIGUSR1 as i32]);
         signals.thread_block()?;
         let mut relay = Relay {
             pipes: Vec::new(),
@@ -93,6 +108,9 @@ impl Relay {
             glass: pipe2(OFlag::O_CLOEXEC)?,
             buffer: vec![0; CAPACITY],
             complained: false,
+            stopping: false,
+            dropped: 0,
+            finishing: false,
         };
         relay.epoll.add(&relay.signals, EpollEvent::new(EpollFlags::EPOLLIN, u64::MAX))?;
         for (prefix, end) in sources {
@@ -110,22 +128,30 @@ impl Relay {
         while open > 0 {
             self.wait();
             if let Ok(Some(signal)) = self.signals.read_signal() {
-                return self.finish(signal.ssi_signo == Signal::SIGINT as u32);
+                if signal.ssi_signo != Signal::SIGUSR1 as u32 {
+                    self.finish(signal.ssi_signo == Signal::SIGINT as u32);
+                    break;
+                }
+                self.stopping = true;
             }
             // A few lines of each in turn.
             for index in self.ready.clone() {
                 match self.pass_on(index, false) {
                     Progress::Written => continue,
+                    Progress::Told => break,
                     Progress::Nothing => {}
                     Progress::End => open -= 1,
                 }
                 self.ready.remove(&index);
             }
         }
+        say_dropped(self.dropped);
     }
 
     /// Writes all there is: of every pipe, or only of those that svscan knows no more, nor the next one of us.
     fn finish(&mut self, every: bool) {
+        self.stopping |= every;
+        self.finishing = true;
         for index in 0..self.pipes.len() {
             let last = every || self.pipes.get(index).is_some_and(|pipe| is_abandoned(&pipe.end));
             while last && self.pass_on(index, true) == Progress::Written {}
@@ -158,30 +184,69 @@ impl Relay {
         if taken == 0 {
             return Progress::Nothing;
         }
-        self.write(&lines);
+        match self.write(&lines) {
+            Fate::Written => {}
+            Fate::Dropped => self.dropped += taken,
+            Fate::Kept => return Progress::Told,
+        }
         if let Some(pipe) = self.pipes.get(index) {
             fill(&pipe.end, &mut self.buffer, taken);
         }
         Progress::Written
     }
 
-    /// Never gives up: what waits in the pipes is not lost.
-    fn write(&mut self, mut lines: &[u8]) {
+    /// Never gives up, unless nobody will ever read them: what waits in the pipes is not lost.
+    fn write(&mut self, mut lines: &[u8]) -> Fate {
+        let all = lines.len();
         while !lines.is_empty() {
+            let whole = lines.len() == all;
+            if whole && !self.finishing && !self.is_taken() {
+                return Fate::Kept;
+            }
             match nix::unistd::write(sys::stdout(), lines) {
                 Ok(written) => lines = lines.get(written..).unwrap_or_default(),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
                     let _ = poll(&mut [PollFd::new(sys::stdout(), PollFlags::POLLOUT)], PollTimeout::NONE);
                 }
+                Err(Errno::EPIPE | Errno::ECONNRESET) if self.stopping => return Fate::Dropped,
                 Err(errno) => {
                     if !std::mem::replace(&mut self.complained, true) {
                         report::warning(&[b"unable to forward lines: ", report::reason(errno).as_bytes()]);
                     }
-                    let _ = poll(&mut [], PollTimeout::from(AGAIN));
+                    let signals = PollFd::new(self.signals.as_fd(), PollFlags::POLLIN);
+                    if whole && !self.finishing {
+                        if poll(&mut [signals], PollTimeout::from(AGAIN)) == Ok(1) {
+                            return Fate::Kept;
+                        }
+                    } else {
+                        let _ = poll(&mut [], PollTimeout::from(AGAIN));
+                    }
                 }
             }
         }
+        Fate::Written
+    }
+
+    /// Waits until standard output takes something, unless we are told something before.
+    fn is_taken(&self) -> bool {
+        loop {
+            let output = PollFd::new(sys::stdout(), PollFlags::POLLOUT);
+            let mut fds = [output, PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut fds, PollTimeout::NONE) != Err(Errno::EINTR) {
+                let [output, signals] = fds;
+                return output.any() == Some(true) || signals.any() != Some(true);
+            }
+        }
+    }
+}
+
+/// Says how much of the lines is lost, if anything is.
+pub fn say_dropped(bytes: usize) {
+    if bytes > 0 {
+        report::warning(
+            &[format!("dropped {bytes} bytes of services' lines: nobody reads standard output").as_bytes()],
+        );
     }
 }
 

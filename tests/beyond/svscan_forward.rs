@@ -4,11 +4,17 @@ use crate::svscan::{COUNT, SCANNED, service, supervise_of};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
-use tests::{Daemon, Scratch, parent_of, processes_in, wait_until};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use tests::{Daemon, Scratch, Service, is_alive, parent_of, processes_in, wait_until};
 
 fn svscan(scratch: &Scratch) -> Daemon {
-    scratch.file(format!("{SCANNED}/.svscan/forward"), "");
     let output = File::options().append(true).create(true).open(scratch.path().join("output")).expect("a file");
+    svscan_to(scratch, output)
+}
+
+fn svscan_to(scratch: &Scratch, output: impl Into<Stdio>) -> Daemon {
+    scratch.file(format!("{SCANNED}/.svscan/forward"), "");
     Daemon::start(scratch.command("svscan").arg(SCANNED).stdout(output), scratch)
 }
 
@@ -98,4 +104,60 @@ fn whoever_is_killed_no_line_is_lost_or_torn() {
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
+}
+
+/// A service that says a last word, once its pipe is full, and one more service, so that a helper is replaced.
+fn chatty(scratch: &Scratch) -> Service<'_> {
+    service(scratch, "quiet", "exec sleep 1000");
+    let line = "x".repeat(100);
+    service(scratch, "chatty", &format!("trap 'echo end; exit' TERM; while :; do echo {line}; echo >>said; done"))
+}
+
+/// Waits until it can say nothing more.
+fn is_stuck(chatty: &Service) {
+    chatty.up();
+    let (mut before, mut quiet) = (0, 0);
+    wait_until("its pipe is full", || {
+        let said = chatty.says("said").len();
+        quiet = if said == before { quiet + 1 } else { 0 };
+        before = said;
+        said > 0 && quiet > 100
+    });
+}
+
+/// As with `svscan | head -2`.
+#[test]
+fn without_a_reader_a_stop_drops_what_nobody_will_read() {
+    let scratch = Scratch::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let chatty = chatty(&scratch);
+    let mut svscan = svscan_to(&scratch, writer);
+    let mut line = String::new();
+    BufReader::new(reader).read_line(&mut line).expect("a line");
+    assert!(line.starts_with("chatty: xxx"), "{line}");
+    wait_until("it is said", || svscan.errors().contains("unable to forward lines: broken pipe\n"));
+    is_stuck(&chatty);
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0);
+    let said = svscan.errors();
+    let dropped = said.lines().find(|line| line.starts_with("svscan: warning: dropped ")).expect("what is dropped");
+    assert!(dropped.ends_with(" bytes of services' lines: nobody reads standard output"), "{dropped}");
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+#[test]
+fn a_reader_who_does_not_read_holds_up_no_stop_for_long() {
+    let scratch = Scratch::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let chatty = chatty(&scratch);
+    let mut svscan = svscan_to(&scratch, writer);
+    is_stuck(&chatty);
+    let pid = chatty.up();
+    svscan.signal(Signal::SIGTERM);
+    // What cannot say its last word is left to its own `timeout-kill`; this one has none.
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill it");
+    assert_eq!(svscan.wait(), 0);
+    assert!(!is_alive(pid) && svscan.errors().contains("svscan: warning: dropped "), "{}", svscan.errors());
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+    drop(reader);
 }
