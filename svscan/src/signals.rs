@@ -1,8 +1,9 @@
 //! What a signal means to svscan.
 
-use daemontools::sys::process::{default_action, signal_set};
+use daemontools::sys::process::{default_action, is_ignored, signal_set};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::getpid;
 use std::path::PathBuf;
 
 /// What is asked for.
@@ -51,14 +52,17 @@ pub fn script(name: &str) -> PathBuf {
 }
 
 /// The signals that we read instead of being interrupted, and the mask that we were started with. SIGPIPE
-/// is blocked too: a reader of our complaints that died must not end us.
+/// is blocked too: a reader of our complaints that died must not end us. What was ignored stays so, as
+/// SIGINT is in the background of a script; what the first process is sent is always meant for it.
 ///
 /// # Errors
 /// No descriptor to be had.
 pub fn take() -> nix::Result<(SignalFd, SigSet)> {
-    let wanted = signal_set(&table().map(|(number, _, _)| number));
     // Ignored, it would reap our children for us and tell nobody.
     default_action(Signal::SIGCHLD)?;
+    let first = getpid().as_raw() == 1;
+    let numbers = table().map(|(number, _, _)| number).into_iter().filter(|number| first || !is_ignored(*number));
+    let wanted = signal_set(&numbers.collect::<Vec<_>>());
     let mask = SigSet::thread_get_mask()?;
     wanted.thread_block()?;
     let mut pipe = SigSet::empty();

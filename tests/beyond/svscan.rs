@@ -12,7 +12,8 @@ pub const SCANNED: &str = "services";
 
 pub fn svscan(scratch: &Scratch) -> Daemon {
     scratch.dir(SCANNED);
-    Daemon::start(scratch.command("svscan").arg(SCANNED), scratch)
+    // Which tests that run in the background have ignored.
+    Daemon::start(scratch.command("env").args(["--default-signal=INT", "svscan", SCANNED]), scratch)
 }
 
 /// A service in the scan directory.

@@ -140,6 +140,22 @@ fn processes_running_out_is_one_warning_and_what_runs_runs_on() {
     stop(&scratch, svscan);
 }
 
+/// As in the background of a script, where ^C is meant for others.
+#[test]
+fn a_signal_that_was_ignored_when_svscan_was_started_stays_so() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    let ignoring = format!("trap '' INT QUIT; exec svscan {SCANNED}");
+    let mut svscan = Daemon::start(scratch.command("/bin/sh").args(["-c", &ignoring]), &scratch);
+    let pid = a.up();
+    svscan.signal(Signal::SIGINT);
+    svscan.signal(Signal::SIGINT);
+    service(&scratch, "b", "exec sleep 1000").up();
+    assert_eq!((a.up(), svscan.errors().as_str()), (pid, ""));
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0);
+}
+
 /// Directories, links and files that come and go for so long, each for about a millisecond.
 fn come_and_go(scratch: &Scratch, time: Duration) {
     let directory = scratch.path().join(SCANNED);

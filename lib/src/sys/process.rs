@@ -333,6 +333,15 @@ pub fn default_action(signal: Signal) -> nix::Result<()> {
     unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }.map(drop)
 }
 
+/// Whether a signal is ignored, as it may have been since before we were executed.
+pub fn is_ignored(number: i32) -> bool {
+    // SAFETY: of this type, all bytes zero is a value; with no new action, the call only writes the present one.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(number, std::ptr::null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
 impl AsFd for PidFd {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.as_fd()
