@@ -275,6 +275,12 @@ impl Logger {
     fn say(&mut self, text: &str) {
         self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
+
+    /// Lets it end when it has written all.
+    fn end(mut self) {
+        self.input = None;
+        self.child.wait().unwrap();
+    }
 }
 
 impl Drop for Logger {
@@ -462,7 +468,7 @@ fn a_log_that_is_truncated_or_removed_is_followed_on() {
     assert!(follower.wait_for(10)[9].ends_with(" after it was truncated"));
     // Who removes the current file has its lines lost until multilog makes the next one.
     fs::remove_file(scratch.path().join("main/current")).unwrap();
-    drop(logger);
+    logger.end();
     let mut logger = Logger::start(&scratch, "t s4096 ./main");
     logger.say("after it was removed\n");
     assert!(follower.wait_for(11)[10].ends_with(" after it was removed"));
