@@ -4,14 +4,15 @@ use crate::folder::Folder;
 use daemontools::{Attempt, Unable, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd};
 
 /// What has happened.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Change {
-    /// In the directories of these numbers.
-    In(Vec<usize>),
+    /// In the directories of these numbers; in some a multilog was started.
+    In { changed: Vec<usize>, started: Vec<usize> },
     /// Nobody reads what we write any more.
     Unread,
 }
@@ -33,7 +34,8 @@ impl Watch {
             | AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_MOVED_FROM
-            | AddWatchFlags::IN_DELETE;
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_OPEN;
         let mut watched = Vec::new();
         for (number, folder) in folders.iter().enumerate() {
             // By its descriptor: the directory that was opened, whatever is at that path by now.
@@ -59,20 +61,30 @@ impl Watch {
             if polled[1].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)) {
                 return Ok(Change::Unread);
             }
-            return self.read().map(Change::In);
+            return self.read();
         }
     }
 
-    fn read(&self) -> Result<Vec<usize>, Unable> {
-        let events = match self.inotify.read_events() {
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Vec::new()),
-            events => events.unable_to("read what changed", "")?,
-        };
-        if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW)) {
-            return Ok(self.watched.iter().map(|(_, number)| *number).collect());
+    fn read(&self) -> Result<Change, Unable> {
+        let mut events = Vec::new();
+        // All of them: none that was there before a file was looked at may be missing.
+        loop {
+            match self.inotify.read_events() {
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => break,
+                more => events.extend(more.unable_to("read what changed", "")?),
+            }
         }
+        let lost = events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW));
+        // Opening changes nothing; we do it too. But the lock is what a multilog opens first.
+        let (opened, changed): (Vec<_>, Vec<_>) =
+            events.iter().partition(|event| event.mask.contains(AddWatchFlags::IN_OPEN));
+        let started = opened.into_iter().filter(|event| event.name.as_deref() == Some(OsStr::new("lock"))).collect();
         // Two names of one directory share one watch.
-        let changed = |wd: &WatchDescriptor| events.iter().any(|event| event.wd == *wd);
-        Ok(self.watched.iter().filter(|(wd, _)| changed(wd)).map(|(_, number)| *number).collect())
+        let numbers = |events: Vec<&InotifyEvent>| {
+            let concerned = |wd: &WatchDescriptor| lost || events.iter().any(|event| event.wd == *wd);
+            self.watched.iter().filter(|(wd, _)| concerned(wd)).map(|(_, number)| *number).collect()
+        };
+        Ok(Change::In { changed: numbers(changed), started: numbers(started) })
     }
 }

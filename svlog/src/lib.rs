@@ -4,4 +4,5 @@ pub mod bisect;
 pub mod lines;
 pub mod merge;
 pub mod stamp;
+pub mod tail;
 pub mod when;

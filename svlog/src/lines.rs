@@ -1,7 +1,7 @@
 //! Bytes of files into lines. No I/O.
 
 use crate::stamp;
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 /// A longer line comes in pieces.
 const LONGEST: usize = 1 << 20;
@@ -87,9 +87,21 @@ impl Lines {
         self.seam = Some((self.end, joint));
     }
 
-    /// Forgets what was not taken.
-    pub fn clear(&mut self) {
-        (self.start, self.end, self.searched, self.seam) = (0, 0, 0, None);
+    /// How much of the last file was read behind its last newline, and not taken.
+    pub fn unfinished(&self) -> usize {
+        let read = &self.bytes[self.begin_of_file()..self.end];
+        read.len() - memrchr(b'\n', read).map_or(0, |newline| newline + 1)
+    }
+
+    /// Forgets so many of the last bytes, as far as they are of the last file and were not taken.
+    pub fn take_back(&mut self, length: usize) {
+        self.end = self.end.saturating_sub(length).max(self.begin_of_file());
+        self.searched = self.searched.min(self.end);
+    }
+
+    /// Where what is left of the last file lies.
+    fn begin_of_file(&self) -> usize {
+        self.seam.map_or(self.start, |(seam, _)| seam.max(self.start))
     }
 
     /// The next piece, if it is whole already; `at_end`, there will be no more, neither here nor in a next file.
@@ -208,6 +220,22 @@ mod tests {
         pieces.push((lines.text(last).len(), last.ends));
         assert_eq!(pieces, [(LONGEST, false), (LONGEST, false), (40 * ROOM - 2 * LONGEST, true)]);
         assert!(lines.bytes.len() <= LONGEST + 2 * ROOM);
+    }
+
+    #[test]
+    fn what_is_not_finished_can_be_taken_back() {
+        let mut lines = Lines::new();
+        read(&mut lines, b"a\nbc");
+        assert_eq!((all(&mut lines, false), lines.unfinished()), (vec!["a".to_string()], 2));
+        lines.take_back(1);
+        lines.next_file(Joint::MayGoOn);
+        assert_eq!(lines.unfinished(), 0);
+        read(&mut lines, b"xy");
+        assert_eq!(lines.unfinished(), 2);
+        // What the file before has begun stays.
+        lines.take_back(usize::MAX);
+        read(&mut lines, b"d\ne");
+        assert_eq!((all(&mut lines, false), lines.unfinished()), (vec!["bd".to_string()], 1));
     }
 
     proptest! {

@@ -57,7 +57,7 @@ fn svlog(args: Args) -> Result<i32, Fatal> {
     loop {
         let more = reader.show_all(watch.as_ref())?;
         match &watch {
-            Some(watch) if more => reader.look_at(watch, PollTimeout::NONE)?,
+            Some(watch) if more => reader.look_at(watch, reader.patience())?,
             _ if all => return Ok(reader.code()),
             _ => return Ok(report::TEMPORARY),
         }
@@ -105,6 +105,8 @@ enum State {
     Offered,
     /// Nothing until its directory changes.
     Waiting,
+    /// To be asked again when all that happened up to now is known.
+    Doubting,
     Ended,
 }
 
@@ -154,7 +156,7 @@ impl<'a> Reader<'a> {
             }
         }
         self.write()?;
-        Ok(self.sources.iter().any(|(_, state)| *state == State::Waiting))
+        Ok(self.is_any(State::Waiting) || self.is_any(State::Doubting))
     }
 
     /// Asks a source for its next line, if it is its turn.
@@ -167,6 +169,7 @@ impl<'a> Reader<'a> {
                 State::Offered
             }
             Next::Wait => State::Waiting,
+            Next::Doubt => State::Doubting,
             Next::End => State::Ended,
         };
     }
@@ -197,13 +200,32 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn is_any(&self, wanted: State) -> bool {
+        self.sources.iter().any(|(_, state)| *state == wanted)
+    }
+
+    /// How long nothing has to be done if nothing happens.
+    fn patience(&self) -> PollTimeout {
+        if self.is_any(State::Doubting) { PollTimeout::ZERO } else { PollTimeout::NONE }
+    }
+
     /// Sources in whose directories something changed are ready again.
     fn look_at(&mut self, watch: &Watch, timeout: PollTimeout) -> Result<(), Fatal> {
         match watch.changes(timeout)? {
             Change::Unread => Err(Fatal::silent(0)),
-            Change::In(numbers) => {
-                for number in numbers {
+            Change::In { changed, started } => {
+                for number in started {
+                    if let Some((source, _)) = self.sources.get_mut(number) {
+                        source.multilog_started();
+                    }
+                }
+                for number in changed {
                     if let Some((_, state @ State::Waiting)) = self.sources.get_mut(number) {
+                        *state = State::Ready;
+                    }
+                }
+                for (_, state) in &mut self.sources {
+                    if *state == State::Doubting {
                         *state = State::Ready;
                     }
                 }

@@ -7,6 +7,11 @@
 //! 2. it is what is full: `current`;
 //! 3. it is gone (a processor made another of it, it was compressed, or removed as too old): all that was finished
 //!    since it was `current`, from the first line on that is later than the last one seen.
+//!
+//! What was read of `current` may be cut off and written again: what a killed multilog was writing, the next one
+//! writes once more, the same lines with later stamps, so that they end where they ended before. From there we go on.
+//! Whatever else becomes of the bytes read last, somebody else has done it, and the file is read from its start.
+//! The two are told apart by the lock: a multilog opens it before it cuts, and cuts before it writes.
 
 use crate::folder::{Finished, Folder, Id, LogFile, Look, Place};
 use daemontools::tai64::{self, Tai64N};
@@ -14,9 +19,10 @@ use daemontools::{Unable, report};
 use regex::bytes::Regex;
 use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt;
-use svlog::bisect;
+use svlog::bisect::{self, ReadAt};
 use svlog::lines::{Joint, Lines, Piece};
 use svlog::stamp::{self, Stamp};
+use svlog::tail::{self, Now, TAIL, Tail};
 
 /// Which lines are asked for.
 #[derive(Debug, Default)]
@@ -33,6 +39,8 @@ pub enum Next {
     Line(Tai64N),
     /// Nothing until the directory changes.
     Wait,
+    /// `current` is not what it was: to be asked again once it is known whether a multilog was started.
+    Doubt,
     /// Nothing any more.
     End,
 }
@@ -79,6 +87,12 @@ pub struct Source<'a> {
     /// Lines before this are passed over unread, where that can be.
     seek: Option<Tai64N>,
     lines: Lines,
+    /// What was read last of the file.
+    tail: Tail,
+    restart: Restart,
+    doubted: bool,
+    /// So much of what was read is to come once more, in the next file.
+    ahead: u64,
     at_end: bool,
     done: bool,
     found: Option<Found>,
@@ -102,10 +116,22 @@ struct Found {
     time: Tai64N,
 }
 
+/// Whether a multilog that was started may not have cut `current` yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Restart {
+    /// It has done so, or had no need to.
+    Over,
+    /// It was started.
+    Begun,
+    /// The end was reached since: what is written behind that is written after the cut.
+    AtEnd,
+}
+
 /// Whether reading on brought anything.
 enum More {
     Bytes,
     Wait,
+    Doubt,
     End,
 }
 
@@ -125,6 +151,10 @@ impl<'a> Source<'a> {
             before: None,
             seek: selection.since,
             lines: Lines::new(),
+            tail: Tail::new(),
+            restart: Restart::Over,
+            doubted: false,
+            ahead: 0,
             at_end: false,
             done: false,
             found: None,
@@ -150,6 +180,11 @@ impl<'a> Source<'a> {
         self.enter(file, Joint::MayGoOn);
     }
 
+    /// A multilog was started in the directory.
+    pub fn multilog_started(&mut self) {
+        self.restart = Restart::Begun;
+    }
+
     /// In which of the files read the line begins that [`Source::next`] has found: 1 is the first.
     pub fn file_number(&self) -> u64 {
         self.line_file
@@ -169,6 +204,7 @@ impl<'a> Source<'a> {
                 None => match self.more() {
                     More::Bytes => {}
                     More::Wait => return Next::Wait,
+                    More::Doubt => return Next::Doubt,
                     More::End => {
                         self.done = self.at_end;
                         self.at_end = true;
@@ -255,29 +291,97 @@ impl<'a> Source<'a> {
     }
 
     fn more(&mut self) -> More {
-        let Some(file) = &mut self.file else { return self.next_file() };
-        match file.read(self.lines.room()) {
-            Ok(0) => self.end_of_file(),
-            Ok(length) => {
-                self.lines.filled(length);
-                // It was just written to.
-                if self.line_file == self.files && file.place == Place::Current {
-                    self.file_time = None;
-                }
-                More::Bytes
-            }
+        let again = self.take_back_stamp();
+        let read = match &mut self.file {
+            Some(file) => file.read(self.lines.room()),
+            None => return self.next_file(),
+        };
+        match read {
+            Ok(length) if self.is_still_there(length) => self.filled(length, again),
+            Ok(length) => self.replaced(length),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => More::Bytes,
             Err(error) => {
-                let path = self.folder.path_of(file.place.name());
-                match error.raw_os_error() {
-                    Some(_) => Unable::new("read", path, report::errno_of(&error)).warn(),
-                    None => report::warning(&[path.as_bytes(), b" is cut short or damaged: the rest is not shown"]),
-                }
-                self.torn = true;
-                self.failed = true;
+                self.unreadable(&error);
                 self.end_of_file()
             }
         }
+    }
+
+    fn unreadable(&mut self, error: &std::io::Error) {
+        let path = self.folder.path_of(self.file.as_ref().map_or(b"", |file| file.place.name()));
+        match error.raw_os_error() {
+            Some(_) => Unable::new("read", path, report::errno_of(error)).warn(),
+            None => report::warning(&[path.as_bytes(), b" is cut short or damaged: the rest is not shown"]),
+        }
+        self.torn = true;
+        self.failed = true;
+    }
+
+    /// A stamp that is not whole is read again with the rest of it: the rest may be another's by then.
+    fn take_back_stamp(&mut self) -> usize {
+        let unfinished = if self.follows() { self.lines.unfinished() } else { 0 };
+        let in_file = self.file.as_ref().is_some_and(|file| file.offset >= unfinished as u64);
+        if unfinished >= stamp::LONGEST || !in_file {
+            return 0;
+        }
+        self.take_back(unfinished);
+        unfinished
+    }
+
+    fn take_back(&mut self, length: usize) {
+        self.lines.take_back(length);
+        self.tail.take_back(length);
+        self.file.iter_mut().for_each(|file| file.offset -= length as u64);
+    }
+
+    fn follows(&self) -> bool {
+        self.mode == Mode::Follow && self.file.as_ref().is_some_and(|file| file.plain().is_some())
+    }
+
+    /// Whether what was read before the last `length` bytes has not become something else.
+    fn is_still_there(&mut self, length: usize) -> bool {
+        let Some((plain, offset)) = self.file.as_ref().and_then(|file| Some((file.plain()?, file.offset))) else {
+            return true;
+        };
+        let offset = offset - length as u64;
+        let before = self.tail.before(offset);
+        let (mut now, length) = ([0; TAIL], before.len());
+        let now = &mut now[..length];
+        // What is cut off is noticed at the end.
+        if length == 0 || !plain.read_at(now, offset - length as u64).is_ok_and(|read| read == length) {
+            return true;
+        }
+        match tail::compare(before, now) {
+            Now::Same => true,
+            Now::Restamped if self.restart != Restart::Over => {
+                let stamps = now.split(|byte| *byte == b'\n').skip(1).filter_map(stamp::of);
+                self.last = stamps.last().map(|stamp| stamp.time).or(self.last);
+                self.tail.set(now);
+                true
+            }
+            Now::Restamped | Now::Other => false,
+        }
+    }
+
+    /// So much was read, so much of it once more.
+    fn filled(&mut self, length: usize, again: usize) -> More {
+        self.lines.filled(length);
+        if self.follows() {
+            let rest = self.lines.rest();
+            self.tail.add(&rest[rest.len() - length..]);
+        }
+        if length <= again {
+            return self.end_of_file();
+        }
+        self.doubted = false;
+        if self.restart == Restart::AtEnd {
+            self.restart = Restart::Over;
+        }
+        // It was just written to.
+        if self.line_file == self.files && self.file.as_ref().is_some_and(|file| file.place == Place::Current) {
+            self.file_time = None;
+        }
+        More::Bytes
     }
 
     fn end_of_file(&mut self) -> More {
@@ -289,20 +393,61 @@ impl<'a> Source<'a> {
             (Place::Finished(_) | Place::Previous | Place::Processed, _) => self.next_file(),
             (Place::Current, Mode::Once) => More::End,
             (Place::Current, Mode::Follow) => {
-                if self.folder.id_of(b"current") != Some(file.id) {
+                let is_current = self.folder.id_of(b"current") == Some(file.id);
+                let length = file.length();
+                if length < file.offset {
+                    self.cut_to(length, is_current)
+                } else if is_current {
+                    self.doubted = false;
+                    if self.restart == Restart::Begun {
+                        self.restart = Restart::AtEnd;
+                    }
+                    More::Wait
+                } else {
                     // What was written between the last reading and the rotation is still to be read.
                     if std::mem::replace(&mut self.leaving, true) { self.next_file() } else { More::Bytes }
-                } else if file.length() < file.offset {
-                    report::warning(&[self.folder.path().as_bytes(), b"/current was truncated: read from its start"]);
-                    file.offset = 0;
-                    self.lines.clear();
-                    self.within_line = None;
-                    More::Bytes
-                } else {
-                    More::Wait
                 }
             }
         }
+    }
+
+    /// `current` is shorter than what was read of it.
+    fn cut_to(&mut self, length: u64, is_current: bool) -> More {
+        let cut_off = self.file.as_ref().map_or(0, |file| file.offset - length);
+        match usize::try_from(cut_off) {
+            // Nobody has seen it: multilog, whose disk was full, wants whole lines.
+            Ok(unseen) if unseen <= self.lines.unfinished() => {
+                self.take_back(unseen);
+                More::Bytes
+            }
+            _ if self.restart == Restart::Over => self.replaced(0),
+            _ if is_current => {
+                self.doubted = false;
+                More::Wait
+            }
+            _ => {
+                self.ahead = cut_off;
+                self.next_file()
+            }
+        }
+    }
+
+    /// The file has become another one, of which `length` bytes were read.
+    fn replaced(&mut self, length: usize) -> More {
+        self.file.iter_mut().for_each(|file| file.offset -= length as u64);
+        if !std::mem::replace(&mut self.doubted, true) {
+            return More::Doubt;
+        }
+        self.doubted = false;
+        report::warning(&[self.folder.path().as_bytes(), b"/current was truncated: read from its start"]);
+        self.file.iter_mut().for_each(|file| file.offset = 0);
+        self.tail = Tail::new();
+        self.lines.take_back(usize::MAX);
+        self.lines.next_file(Joint::Ends);
+        if self.lines.is_empty() {
+            self.within_line = None;
+        }
+        More::Bytes
     }
 
     /// Goes on to the next file, if there is one.
@@ -356,6 +501,7 @@ impl<'a> Source<'a> {
                         Some(label)
                     }
                     None => {
+                        self.ahead = 0;
                         self.seek = self.last.map(tai64::next_nanosecond);
                         self.newest
                     }
@@ -389,6 +535,14 @@ impl<'a> Source<'a> {
         }
         (self.leaving, self.torn) = (false, false);
         self.files += 1;
+        // What comes once more is not the next file's own, nor is what was begun there.
+        let ahead = std::mem::take(&mut self.ahead);
+        if ahead > 0 && (file.place == Place::Current || file.length() >= ahead) {
+            file.offset = ahead;
+            self.file = Some(file);
+            return;
+        }
+        self.tail = Tail::new();
         self.lines.next_file(joint);
         if self.lines.is_empty() {
             if joint == Joint::Ends {

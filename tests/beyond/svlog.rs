@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{PipeWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, Command};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tests::{Daemon, Outcome, Scratch, fails, prints, wait_until};
 
@@ -259,17 +259,19 @@ fn of_a_large_log_little_is_read() {
     }
 }
 
-/// A multilog that is fed by the test.
+/// A multilog that is fed by the test, through a pipe that outlives it.
 struct Logger {
+    command: Command,
     child: Child,
-    input: Option<ChildStdin>,
+    input: Option<PipeWriter>,
 }
 
 impl Logger {
     fn start(scratch: &Scratch, script: &str) -> Logger {
         let mut command = scratch.command("multilog");
-        let mut child = command.args(script.split(' ')).stdin(Stdio::piped()).spawn().unwrap();
-        Logger { input: child.stdin.take(), child }
+        let (reader, writer) = std::io::pipe().unwrap();
+        let child = command.args(script.split(' ')).stdin(reader).spawn().unwrap();
+        Logger { command, child, input: Some(writer) }
     }
 
     fn say(&mut self, text: &str) {
@@ -280,6 +282,12 @@ impl Logger {
     fn end(mut self) {
         self.input = None;
         self.child.wait().unwrap();
+    }
+
+    fn kill_and_start_again(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = self.command.spawn().unwrap();
     }
 }
 
@@ -374,6 +382,42 @@ fn every_line_is_shown_once_though_files_are_compressed() {
 fn every_line_is_shown_once_though_a_processor_rewrites_the_files() {
     followed("t s4096 n1000 !cat ./main", 60, false);
     followed("t s4096 n1000 !gzip ./main", 60, true);
+}
+
+/// So many kills make it certain that some come while a batch is written and shown.
+const KILLS: usize = 60;
+
+/// The same with lines of all these lengths, while multilog is killed in the middle of every portion.
+fn followed_through_kills(script: &str, lengths: &[usize]) {
+    let scratch = Scratch::new();
+    let mut logger = Logger::start(&scratch, script);
+    wait_until("there is a log", || exists(&scratch.path().join("main/current")));
+    let follower = Follower::start(&scratch, "-f -n all main");
+    let mut lines = Vec::new();
+    for _ in 0..KILLS {
+        let first = lines.len();
+        while lines[first..].iter().map(String::len).sum::<usize>() < 12_000 {
+            let length = lengths[lines.len() % lengths.len()];
+            lines.push(format!("{} {}", "x".repeat(length), lines.len()));
+        }
+        logger.say(&(lines[first..].join("\n") + "\n"));
+        logger.kill_and_start_again();
+    }
+    let words = if script.starts_with("t ") { 3 } else { 1 };
+    let shown = follower.wait_for(lines.len());
+    let shown: Vec<&str> = shown.iter().filter_map(|line| line.splitn(words, ' ').last()).collect();
+    let wrong = shown.iter().zip(&lines).position(|(shown, line)| shown != line);
+    let around = wrong.map(|number| &shown[number.saturating_sub(1)..(number + 2).min(shown.len())]);
+    assert_eq!((around, shown.len()), (None, lines.len()), "{script}");
+    assert_eq!(follower.daemon.errors(), "");
+}
+
+#[test]
+fn every_line_is_shown_once_though_multilog_is_killed_again_and_again() {
+    followed_through_kills("t s16M ./main", &[40]);
+    followed_through_kills("t s4096 n1000 ./main", &[0, 10, 200, 3000, 9000]);
+    followed_through_kills("s16M ./main", &[40]);
+    followed_through_kills("s4096 n1000 ./main", &[0, 10, 200, 3000, 9000]);
 }
 
 /// What multilog, and daemontools' own, leave for an instant while a full file gets its name.
@@ -472,6 +516,82 @@ fn a_log_that_is_truncated_or_removed_is_followed_on() {
     let mut logger = Logger::start(&scratch, "t s4096 ./main");
     logger.say("after it was removed\n");
     assert!(follower.wait_for(11)[10].ends_with(" after it was removed"));
+}
+
+#[test]
+fn what_multilog_cuts_off_and_writes_again_is_not_shown_again() {
+    let scratch = Scratch::new();
+    written(&scratch, "main", &[("current", &[1, 2, 3])]);
+    written(&scratch, "other", &[("current", &[0])]);
+    let path = |name: &str| scratch.path().join("main").join(name);
+    let line = |number: &u64, nanos| format!("{} main {number}\n", label(SECOND + number, nanos));
+    let append = |name: &str, text: &str| {
+        let file = scratch.path().join(name).join("current");
+        OpenOptions::new().append(true).create(true).open(file).unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    let write = |numbers: &[u64], nanos| {
+        append("main", &numbers.iter().map(|number| line(number, nanos)).collect::<String>());
+    };
+    let follower = Follower::start(&scratch, "-f -n all main other");
+    let shown = |name: &str| follower.lines().into_iter().filter(|line| line.contains(name)).collect::<Vec<_>>();
+    let numbers = || shown("main").iter().map(|line| line.rsplit(' ').next().unwrap().into()).collect::<Vec<String>>();
+    // What was done to one log before is seen once a line of the other is shown.
+    let looked_at = || {
+        let before = shown("other").len();
+        append("other", "other\n");
+        wait_until("it is looked at", || shown("other").len() > before);
+    };
+    // As multilog does it: the lock, and the cut; then it writes the lines with stamps of now.
+    let start_again = |kept: usize| {
+        let _lock = OpenOptions::new().append(true).open(path("lock")).unwrap();
+        let current = OpenOptions::new().write(true).open(path("current")).unwrap();
+        current.set_len((kept * line(&1, 0).len()) as u64).unwrap();
+    };
+    follower.wait_for(4);
+    // Seen short, or not; from the beginning of the file on; and once more before all is there.
+    for (nanos, look) in [(1, true), (2, false)] {
+        let between = || {
+            if look {
+                looked_at()
+            }
+        };
+        start_again(2);
+        between();
+        write(&[3], nanos);
+        looked_at();
+        start_again(0);
+        between();
+        write(&[1, 2], nanos);
+        between();
+        start_again(0);
+        write(&[1, 2, 3], nanos);
+        looked_at();
+    }
+    assert_eq!(numbers(), ["1", "2", "3"]);
+    // Broken off within a stamp, and within a line.
+    for length in [20, 30] {
+        append("main", &line(&4, 3)[..length]);
+        looked_at();
+        start_again(3);
+    }
+    write(&[4, 5], 5);
+    wait_until("the lines are shown", || numbers() == ["1", "2", "3", "4", "5"]);
+    assert!(shown("main")[3].contains(":11.000000005 "), "{:?}", shown("main"));
+    // Another file begins before it is written again.
+    start_again(4);
+    fs::rename(path("current"), path(&format!("{}.s", label(SECOND + 5, 6)))).unwrap();
+    looked_at();
+    write(&[5, 6], 7);
+    looked_at();
+    write(&[7], 8);
+    looked_at();
+    assert_eq!(numbers(), ["1", "2", "3", "4", "5", "6", "7"]);
+    assert_eq!(follower.daemon.errors(), "");
+    // Emptied, and longer than before when it is looked at, it is somebody else's.
+    written(&scratch, "main", &[("current", &[11, 12, 13, 14])]);
+    wait_until("it is read", || numbers().len() == 11);
+    assert_eq!(numbers()[7..], ["11", "12", "13", "14"]);
+    assert_eq!(follower.daemon.errors(), "svlog: warning: main/current was truncated: read from its start\n");
 }
 
 #[test]
