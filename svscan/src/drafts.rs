@@ -4,12 +4,13 @@
 //! Complete: `run` can be executed, and so can `log/run` if there is a `log` directory, and neither
 //! is being written. A directory that was made elsewhere and moved or linked here is complete when
 //! it is first seen; one that is made in place is watched. Nothing tells that it will have no `log`,
-//! so it is left alone until nothing has changed in it for a moment.
+//! so it is left alone until nothing has changed in it for a moment. A link that was just made is not
+//! even looked at for a shorter one: `ln -sf` makes it under another name, and renames it.
 
 use crate::table::{Id, Part};
 use nix::sys::inotify::{AddWatchFlags, Inotify, InotifyEvent, WatchDescriptor};
 use nix::unistd::{AccessFlags, access};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// One in which nothing has changed for so long is not being made any more, if it is complete.
 const QUIET: Duration = Duration::from_millis(100);
+/// A link is looked at so long after it was made.
+const BRIEF: Duration = Duration::from_millis(10);
 
 struct Draft {
     path: PathBuf,
@@ -39,17 +42,30 @@ pub struct Drafts {
     waiting: BTreeSet<(Instant, Id)>,
     /// Entries that were made in place since the last look.
     made: HashSet<OsString>,
+    /// Links and files that were just made, and when each is to be looked at, in this order.
+    links: VecDeque<(Instant, OsString)>,
 }
 
 impl Drafts {
-    /// A change in the scan directory.
-    pub fn entry_changed(&mut self, event: &InotifyEvent) {
-        let Some(name) = &event.name else { return };
-        if event.mask.contains(AddWatchFlags::IN_CREATE | AddWatchFlags::IN_ISDIR) {
+    /// A change in the scan directory; the entry, if it is to be looked at now.
+    pub fn entry_changed(&mut self, event: InotifyEvent, now: Instant) -> Option<OsString> {
+        let name = event.name?;
+        let created = event.mask.contains(AddWatchFlags::IN_CREATE);
+        if created && event.mask.contains(AddWatchFlags::IN_ISDIR) {
             self.made.insert(name.clone());
+        } else if created {
+            self.links.push_back((now + BRIEF, name));
+            return None;
         } else {
-            self.made.remove(name);
+            self.made.remove(&name);
         }
+        Some(name)
+    }
+
+    /// An entry that is to be looked at now.
+    pub fn entry(&mut self, now: Instant) -> Option<OsString> {
+        self.links.front().filter(|(at, _)| *at <= now)?;
+        self.links.pop_front().map(|(_, name)| name)
     }
 
     /// All that has changed in the scan directory was looked at.
@@ -128,9 +144,10 @@ impl Drafts {
         self.waiting.first().filter(|(until, _)| *until <= now).map(|(_, id)| *id)
     }
 
-    /// When the next one will have been.
+    /// When the next one will have been, or an entry is to be looked at.
     pub fn deadline(&self) -> Option<Instant> {
-        self.waiting.first().map(|(until, _)| *until)
+        let draft = self.waiting.first().map(|(until, _)| *until);
+        draft.into_iter().chain(self.links.front().map(|(at, _)| *at)).min()
     }
 
     /// It is no draft any more.

@@ -113,6 +113,9 @@ impl Scanner {
             self.scan();
         }
         reports.entries.iter().for_each(|name| self.entry(name));
+        while let Some(name) = self.drafts.entry(now) {
+            self.entry(&name);
+        }
         let mut todo = Vec::new();
         self.table.settle(on_remove(), now, &mut todo);
         self.perform(todo, now);
@@ -141,8 +144,7 @@ impl Scanner {
         } else if event.mask.contains(AddWatchFlags::IN_MOVE_SELF) {
             self.complaints.say(Subject::Directory, b"directory was moved, and is still served".to_vec());
         } else {
-            self.drafts.entry_changed(&event);
-            reports.entries.extend(event.name);
+            reports.entries.extend(self.drafts.entry_changed(event, now));
         }
     }
 

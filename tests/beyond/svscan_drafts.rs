@@ -3,6 +3,7 @@
 use crate::svscan::{SCANNED, service, svscan};
 use nix::sys::signal::Signal;
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 use tests::{Scratch, Service, wait_until};
@@ -40,4 +41,29 @@ fn a_log_that_comes_too_late_is_said_once() {
     }
     assert_eq!((svscan.errors().lines().count(), a.up()), (1, pid), "{}", svscan.errors());
     assert!(!a.path("log/supervise").exists());
+}
+
+/// `ln -sf` makes the link under another name first.
+#[test]
+fn a_link_that_is_replaced_is_never_seen_under_another_name() {
+    let scratch = Scratch::new();
+    let (x, y) = (Service::new(&scratch, "x", "exec sleep 1000"), Service::new(&scratch, "y", "exec sleep 1000"));
+    let svscan = svscan(&scratch);
+    let mut expected = String::new();
+    for (round, service) in [&x, &y, &y, &y, &x, &x, &x, &y].into_iter().enumerate() {
+        let before = if round == 0 {
+            None
+        } else {
+            Some(fs::read_link(scratch.path().join(SCANNED).join("a")).expect("a link"))
+        };
+        let target = format!("../{}", service.name());
+        assert_eq!(scratch.shell(&format!("ln -sfn {target} {SCANNED}/a")), tests::prints(""));
+        service.up();
+        if before.is_some_and(|before| before != Path::new(&target)) {
+            expected += "svscan: warning: a is another directory now: stopping the one before\n\
+                         svscan: stopping a\nsvscan: a is down\n";
+            wait_until("the other one is down", || svscan.errors() == expected);
+        }
+    }
+    assert_eq!(svscan.errors(), expected);
 }
