@@ -76,8 +76,14 @@ impl Drafts {
     /// Whether the directory is a draft; if so, it is watched from now on.
     pub fn take(&mut self, id: Id, name: &OsStr, inotify: &Inotify, now: Instant) -> bool {
         let path = Path::new(name);
-        if self.drafts.contains_key(&id) {
-            return true;
+        if let Some(draft) = self.drafts.get_mut(&id) {
+            let whole = draft.path != path && draft.writing.is_empty() && is_complete(path);
+            draft.path = path.into();
+            // Renamed because it is ready.
+            if whole {
+                self.forget(id, inotify);
+            }
+            return !whole;
         }
         let in_place = self.made.contains(name);
         if !in_place && is_complete(path) {

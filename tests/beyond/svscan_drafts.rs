@@ -3,10 +3,11 @@
 use crate::svscan::{SCANNED, service, svscan};
 use nix::sys::signal::Signal;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
-use tests::{Scratch, Service, wait_until};
+use tests::{Daemon, Scratch, Service, wait_until};
 
 /// As by hand, though faster: svscan sees every step.
 #[test]
@@ -66,4 +67,32 @@ fn a_link_that_is_replaced_is_never_seen_under_another_name() {
         }
     }
     assert_eq!(svscan.errors(), expected);
+}
+
+/// What is never complete is started after five seconds; what is complete comes before it.
+#[test]
+fn a_directory_that_is_renamed_while_it_is_made_is_started_when_it_is_complete() {
+    let scratch = Scratch::new();
+    scratch.script("run", "#!/bin/sh\nexec sleep 1000\n");
+    let svscan = svscan(&scratch);
+    let directory = scratch.path().join(SCANNED);
+    let made = ["never", "new"].map(|name| directory.join(name));
+    for path in &made {
+        scratch.dir(path);
+        let inode = format!(" ino:{:x} ", fs::metadata(path).expect("look at it").ino());
+        wait_until("it is watched", || watches(&svscan).contains(&inode));
+    }
+    fs::rename(&made[1], directory.join("a")).expect("rename it");
+    fs::hard_link(scratch.path().join("run"), directory.join("a/run")).expect("give it a program");
+    Service::at(&scratch, &format!("{SCANNED}/a")).up();
+    assert!(!Service::at(&scratch, &format!("{SCANNED}/never")).is_supervised());
+}
+
+/// What svscan has inotify watch, as /proc has it.
+fn watches(svscan: &Daemon) -> String {
+    let files = fs::read_dir(format!("/proc/{}/fdinfo", svscan.pid())).into_iter().flatten();
+    files
+        .filter_map(|file| fs::read_to_string(file.ok()?.path()).ok())
+        .filter(|text| text.contains("inotify "))
+        .collect()
 }
