@@ -32,7 +32,7 @@ fn one(run: &Run, times: &mut Figure) -> Result<()> {
     let services: Result<Vec<Supervised>> =
         run.peers.suites.iter().map(|suite| Supervised::start(run, *suite)).collect();
     let mut services = services?;
-    let rounds = run.length.pick(2, 9, 40);
+    let rounds = run.length.pick(1, 9, 40);
     for round in 1..=rounds {
         for service in &mut services {
             run.progress(&format!("control: {} ({round} of {rounds})", service.suite.name()));

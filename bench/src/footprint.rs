@@ -36,8 +36,8 @@ fn footprints(run: &Run, [memory, objects, wakes, cpu]: &mut [Figure; 4]) -> Res
     let started: Result<Vec<Family>> = run.peers.suites.iter().map(|suite| start(run, *suite)).collect();
     let families = started?;
     run.progress("footprint: until all have come to rest");
-    sleep(Duration::from_secs(run.length.pick(2, 8, 8)));
-    let window = Duration::from_secs(run.length.pick(2, 60, 300));
+    sleep(Duration::from_secs(run.length.pick(1, 8, 8)));
+    let window = Duration::from_secs(run.length.pick(1, 60, 300));
     run.progress(&format!("footprint: idle for {window:?}"));
     let processes: Vec<_> = families.iter().flat_map(Family::processes).collect();
     let activity = |(_, _, pid): &(&str, &'static str, u32)| Activity::of(*pid);

@@ -64,7 +64,7 @@ pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
 }
 
 fn costs(run: &Run, [speed, cpu, memory]: &mut [Figure; 3]) -> Result<()> {
-    let million: usize = run.length.pick(20_000, 800_000, 10_000_000);
+    let million: usize = run.length.pick(2000, 800_000, 10_000_000);
     let inputs = [
         Input { line: 20, chunk: 1 << 16, total: million * 20 },
         Input { line: 127, chunk: 1 << 16, total: million * 64 },
@@ -154,7 +154,7 @@ fn cost(run: &Run, writer: Writer, style: Style, input: Input) -> Result<Cost> {
 
 /// Keeps the pipe full until all is written; then, before its end is seen, the reader's peak of memory in kB.
 fn feed(child: &Child, mut pipe: ChildStdin, input: Input) -> Result<u64> {
-    let lines = text(input.line, input.chunk.max(1 << 20) / input.line);
+    let lines = text(input.line, (input.chunk.max(1 << 20) / input.line).min(input.lines()));
     let mut left = input.lines() * input.line;
     let mut at = 0;
     while left > 0 {

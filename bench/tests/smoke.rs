@@ -75,9 +75,9 @@ fn boot_is_measured_drawn_and_leaves_nothing_behind() {
     assert!(json["machine"]["cores"].as_u64().unwrap() > 0, "{json}");
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     assert_eq!(json["kernel"], kernel.trim_end());
-    let ours = &json["figures"][0]["cells"][0];
-    assert_eq!((&ours["who"], &ours["case"]), (&"ours".into(), &"10".into()), "{json}");
-    assert!(ours["median"].as_f64().unwrap() > 0.0);
+    for case in ["10", "10, with loggers"] {
+        assert_all_measured(&json, "boot", case, &["fork+exec"]);
+    }
     assert_eq!(entries(scratch.path()), ["pictures"]);
 }
 
@@ -109,6 +109,50 @@ fn every_log_writer_is_measured_at_every_pace_for_which_there_are_lines_enough()
     }
     for case in ["1/s, p99", "1/s, p99.9"] {
         assert!(medians(&json, "log-latency", case).iter().all(|(_, median)| median.is_none()), "{json:#}");
+    }
+}
+
+#[test]
+fn who_controls_is_measured_in_each_case_that_its_suite_has_a_program_for() {
+    let json = measured("control");
+    for case in [
+        "command until the signal",
+        "byte in control until the signal",
+        "death until it runs again",
+        "down, right after a start, until TERM",
+        "up, right after the end, until it runs",
+    ] {
+        assert_all_measured(&json, "control", case, &[]);
+    }
+    let measured = |figure: &str, case: &str| {
+        let all = medians(&json, figure, case).into_iter();
+        all.filter(|(_, median)| median.is_some_and(|value| value > 0.0)).map(|(who, _)| who).collect::<Vec<_>>()
+    };
+    let there = |suites: &[&'static str]| -> Vec<&str> {
+        suites.iter().copied().filter(|suite| json["versions"].get(suite).is_some()).collect()
+    };
+    assert_eq!(measured("control", "end until who waits for it knows"), there(&["ours", "s6"]));
+    for case in ["ask", "command"] {
+        assert_eq!(measured("control-many", case), there(&["ours", "daemontools", "runit"]), "{case}: {json:#}");
+    }
+}
+
+#[test]
+fn every_scanner_and_supervisor_has_a_footprint() {
+    let json = measured("footprint");
+    for role in ["supervisor", "scanner of 10"] {
+        for kind in ["private", "private, written", "proportional", "resident"] {
+            assert_all_measured(&json, "footprint-memory", &format!("{role}: {kind}"), &[]);
+        }
+        assert_all_measured(&json, "footprint-objects", &format!("{role}: descriptors"), &[]);
+        for (figure, case) in [
+            ("footprint-objects", format!("{role}: inotify watches")),
+            ("footprint-wakes", role.into()),
+            ("footprint-cpu", role.into()),
+        ] {
+            // Nothing is a measure too.
+            assert!(medians(&json, figure, &case).iter().all(|(_, median)| median.is_some()), "{json:#}");
+        }
     }
 }
 
