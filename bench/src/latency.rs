@@ -41,7 +41,7 @@ pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
 
 fn latencies(run: &Run, figure: &mut Figure) -> Result<()> {
     let paces = [
-        Pace { per_second: 1, lines: run.length.pick(2, 5, 1000), rounds: run.length.pick(1, 3, 3) },
+        Pace { per_second: 1, lines: run.length.pick(2, 4, 1000), rounds: run.length.pick(1, 3, 3) },
         Pace { per_second: 100, lines: run.length.pick(100, 1000, 1000), rounds: run.length.pick(1, 3, 15) },
         Pace { per_second: 10_000, lines: run.length.pick(1000, 10_000, 50_000), rounds: run.length.pick(1, 3, 15) },
     ];

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// Measures.
 pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
-    let kills = run.length.pick(2, 3, 5);
+    let kills = run.length.pick(2, 2, 5);
     let lines = figure("recover-lines", &format!("Log writer killed {kills} times under load: lines"), "number");
     let copies = figure("recover-copies", "Killed: copies of the service that run afterwards", "number");
     let times = figure("recover-time", "Killed: until commands are obeyed again (-: not in 10 s)", "ms");
