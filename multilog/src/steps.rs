@@ -176,6 +176,8 @@ impl Steps {
 }
 
 impl Step {
+    // Within `judge` it would make every line save registers for it.
+    #[inline(never)]
     fn put_aside(&self, line: &Head, aside: &mut Aside, to: &mut Destinations) {
         match self {
             Step::Alert(prefix) => alert(&line.with(prefix), &mut aside.alerts),
