@@ -164,29 +164,33 @@ impl Router {
         taken
     }
 
-    /// The usual script of a stamp and directories, in a tighter loop: whole lines that are not long.
+    /// The usual script of a stamp and directories, in a tighter loop: whole lines that are not long. They are put
+    /// together for the first directory, and the others get the same at the end.
     fn stamp_lines(&mut self, data: &[u8], outputs: &mut [Output]) -> usize {
-        if self.line != Line::Fresh || outputs.iter().any(|output| output.is_full(Line::Fresh)) {
+        let Some((first, others)) = outputs.split_first_mut() else { return 0 };
+        let all = || [&*first].into_iter().chain(others.iter());
+        if self.line != Line::Fresh || all().any(|output| output.is_full(Line::Fresh)) {
             return 0;
         }
+        // One of them is full when so much is pending.
+        let begin = first.pending.len();
+        let full = begin + all().map(Output::room).min().unwrap_or(0).saturating_sub(NEARLY_FULL as usize);
         let mut taken = 0;
         for newline in memchr::memchr_iter(b'\n', data) {
             let line = &data[taken..=newline];
             if line.len() > SEEN / 2 {
                 break;
             }
-            let stamp = self.stamper.stamp();
-            let mut full = false;
-            for output in outputs.iter_mut() {
-                output.add(stamp);
-                output.add(line);
-                full |= output.is_full(Line::Fresh);
-            }
+            self.stamper.put(&mut first.pending);
+            first.pending.extend_from_slice(line);
             taken = newline + 1;
-            if full {
+            if first.pending.len() >= full {
                 break;
             }
         }
+        let written = &first.pending[begin..];
+        first.size += written.len() as u64;
+        others.iter_mut().for_each(|output| output.add(written));
         taken
     }
 
@@ -205,13 +209,11 @@ impl Router {
                 break;
             }
             let begin = first.pending.len();
-            let stamp = self.stamper.stamp();
-            first.pending.extend_from_slice(stamp);
+            self.stamper.put(&mut first.pending);
+            let stamp = first.pending.len() - begin;
             first.pending.extend_from_slice(line);
             let written = &first.pending[begin..];
-            let time = self.stamper.last();
-            let bytes = &written[..written.len() - 1];
-            let head = Head { bytes, stamp: written.len() - line.len(), goes_on: false, time };
+            let head = Head { bytes: &written[..written.len() - 1], stamp, goes_on: false, time: self.stamper.last() };
             let to = self.steps.judge(0, &head, aside);
             each(to >> 1, others, |_, output| output.add(written));
             if to & 1 == 1 {
@@ -242,7 +244,7 @@ impl Router {
             return 0;
         }
         self.head.clear();
-        self.head.extend_from_slice(self.stamper.stamp());
+        self.stamper.put(&mut self.head);
         let stamp = self.head.len();
         let seen = length.min(SEEN - stamp);
         self.head.extend_from_slice(&rest[..seen]);
@@ -278,7 +280,7 @@ impl Router {
     fn tell_suppressed(&mut self, now: Duration, outputs: &mut [Output], aside: &mut Aside) -> bool {
         let Some((count, next)) = self.steps.take_suppressed(now) else { return false };
         self.head.clear();
-        self.head.extend_from_slice(self.stamper.stamp());
+        self.stamper.put(&mut self.head);
         let stamp = self.head.len();
         let lines = if count == 1 { "line" } else { "lines" };
         self.head.extend_from_slice(format!("multilog: {count} {lines} suppressed").as_bytes());
@@ -360,6 +362,16 @@ mod tests {
     fn lines_are_selected_stamp_and_all() {
         let (files, _) = route(&["t", "-*", "+* b*", "./d"], &[b"a\nb1\nb2\n"], 99999);
         assert_eq!(files, [b"@400000000000000a00000001 b1\n@400000000000000a00000002 b2\n"]);
+    }
+
+    #[test]
+    fn stamped_lines_go_to_every_directory_until_one_is_full() {
+        let script = Script::parse(["t", "./a", "./b"].iter().map(OsString::from));
+        let mut router = Router::new(&script, &Identity::default());
+        let mut outputs = [99999, NEARLY_FULL + 60].map(|limit| Output { limit, ..Output::default() });
+        let taken = router.take(b"a\nb\nc\nd\n", Input::Open, &mut outputs, &mut Aside::default());
+        assert_eq!((taken, outputs[0].size, outputs[1].size), (6, 84, 84));
+        assert!(outputs[0].pending.ends_with(b"00000002 c\n") && outputs[0].pending == outputs[1].pending);
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use crate::script::{StampKind, Zone};
 use daemontools::sys::localtime::{self, Calendar};
-use daemontools::tai64::{self, Tai64, Tai64N};
+use daemontools::tai64::{self, Label, Tai64, Tai64N};
 use std::io::Write;
+
+/// How long `@400000000000000a00000000 ` is, whose last eight digits are the nanoseconds.
+const LABEL: usize = 26;
 
 /// Makes stamps that rise strictly from line to line.
 pub struct Stamper {
@@ -12,21 +15,19 @@ pub struct Stamper {
     next: Tai64N,
     /// The label of the last one.
     last: Tai64N,
+    /// The second of `text`.
+    second: Option<Tai64>,
+    /// A stamp, but for the fraction of the second.
     text: Vec<u8>,
-    /// What the digits of the seconds in `text` say.
-    seconds: Option<u64>,
+    /// Where in `text` that begins, if it is decimal.
+    fraction: usize,
 }
 
 impl Stamper {
     /// None was made yet.
     pub fn new(kind: StampKind) -> Stamper {
-        Stamper {
-            kind,
-            next: Tai64N(Tai64(0), 0),
-            last: Tai64N(Tai64(0), 0),
-            text: Vec::with_capacity(32),
-            seconds: None,
-        }
+        let never = Tai64N(Tai64(0), 0);
+        Stamper { kind, next: never, last: never, second: None, text: Vec::new(), fraction: 0 }
     }
 
     /// A batch has come at `now`; lines that come faster than a nanosecond each are later than now.
@@ -39,44 +40,52 @@ impl Stamper {
         self.last
     }
 
-    /// The stamp of the next line.
-    pub fn stamp(&mut self) -> &[u8] {
-        let Tai64N(Tai64(seconds), nanos) = self.next;
+    /// Appends the stamp of the next line. Done for every line, this makes only what changes within a second, and
+    /// copies the usual kind without a call.
+    #[inline(always)]
+    pub fn put(&mut self, to: &mut Vec<u8>) {
+        let Tai64N(second, nanos) = self.next;
+        if self.second != Some(second) {
+            self.begin_second(second);
+        }
         self.last = self.next;
         self.next = tai64::next_nanosecond(self.next);
-        match self.kind {
-            StampKind::None => {}
-            StampKind::Tai64n if self.seconds == Some(seconds) => self.text[17..25].copy_from_slice(&hex(nanos)),
-            StampKind::Tai64n => {
-                self.seconds = Some(seconds);
-                self.text.clear();
-                self.text.push(b'@');
-                self.text.extend(tai64::digits(Tai64N(Tai64(seconds), nanos)));
-                self.text.push(b' ');
+        let begin = to.len();
+        match self.text.first_chunk::<LABEL>() {
+            Some(label) if self.kind == StampKind::Tai64n => {
+                to.extend_from_slice(label);
+                to[begin + 17..begin + 25].copy_from_slice(&hex(nanos));
             }
-            StampKind::Iso(_) if self.seconds == Some(seconds) => {
-                write_decimal(nanos / 1000, &mut self.text[ISO_FRACTION..ISO_FRACTION + 6]);
-            }
-            StampKind::Iso(zone) => {
-                self.text.clear();
-                write_iso(Tai64N(Tai64(seconds), nanos), zone, &mut self.text);
-                self.text.push(b' ');
-                // A year of more than four digits has its fraction elsewhere.
-                self.seconds = Some(seconds).filter(|_| self.text.get(ISO_FRACTION - 1) == Some(&b'.'));
-            }
-            StampKind::Unix => {
-                let unix = Tai64(seconds).to_unix();
-                self.text.clear();
-                // Writing to a Vec cannot fail.
-                let _ = write!(self.text, "{unix}.{:06} ", nanos / 1000);
-            }
+            _ => self.put_other(nanos, to),
         }
-        &self.text
+    }
+
+    fn put_other(&self, nanos: u32, to: &mut Vec<u8>) {
+        let fraction = to.len() + self.fraction;
+        to.extend_from_slice(&self.text);
+        if self.kind != StampKind::None {
+            write_decimal(nanos / 1000, &mut to[fraction..fraction + 6]);
+        }
+    }
+
+    #[cold]
+    fn begin_second(&mut self, second: Tai64) {
+        self.second = Some(second);
+        self.text.clear();
+        let moment = Tai64N(second, 0);
+        // Writing to a Vec cannot fail.
+        let _ = match self.kind {
+            StampKind::None => Ok(()),
+            StampKind::Tai64n => write!(self.text, "{} ", Label(moment)),
+            StampKind::Unix => write!(self.text, "{}.000000 ", second.to_unix()),
+            StampKind::Iso(zone) => {
+                write_iso(moment, zone, &mut self.text);
+                write!(self.text, " ")
+            }
+        };
+        self.fraction = memchr::memchr(b'.', &self.text).map_or(0, |point| point + 1);
     }
 }
-
-/// Where the microseconds begin in `2026-11-21T06:53:07.123456Z`.
-const ISO_FRACTION: usize = 20;
 
 /// Appends a moment as ISO 8601 has it, to microseconds; where no calendar reaches, the first of all moments.
 pub fn write_iso(Tai64N(seconds, nanos): Tai64N, zone: Zone, text: &mut Vec<u8>) {
@@ -124,13 +133,19 @@ mod tests {
         Tai64N(Tai64(0x4000_0000_0000_000a + seconds), nanos)
     }
 
+    fn stamp(stamper: &mut Stamper) -> Vec<u8> {
+        let mut text = Vec::new();
+        stamper.put(&mut text);
+        text
+    }
+
     #[test]
     fn labels_rise_by_a_nanosecond_and_across_seconds() {
         let mut stamper = Stamper::new(StampKind::Tai64n);
         stamper.batch(at(1, 999_999_999));
-        assert_eq!(stamper.stamp(), b"@400000000000000b3b9ac9ff ");
-        assert_eq!(stamper.stamp(), b"@400000000000000c00000000 ");
-        assert_eq!(stamper.stamp(), b"@400000000000000c00000001 ");
+        assert_eq!(stamp(&mut stamper), b"@400000000000000b3b9ac9ff ");
+        assert_eq!(stamp(&mut stamper), b"@400000000000000c00000000 ");
+        assert_eq!(stamp(&mut stamper), b"@400000000000000c00000001 ");
     }
 
     #[test]
@@ -144,19 +159,19 @@ mod tests {
     fn a_clock_set_back_does_not_make_labels_fall() {
         let mut stamper = Stamper::new(StampKind::Tai64n);
         stamper.batch(at(5, 7));
-        stamper.stamp();
+        stamp(&mut stamper);
         stamper.batch(at(1, 0));
-        assert_eq!(stamper.stamp(), b"@400000000000000f00000008 ");
+        assert_eq!(stamp(&mut stamper), b"@400000000000000f00000008 ");
     }
 
     #[test]
     fn the_iso_stamp_has_microseconds_and_a_zone() {
         let mut stamper = Stamper::new(StampKind::Iso(Zone::Utc));
         stamper.batch(at(951_868_799, 999_999_999));
-        assert_eq!(stamper.stamp(), b"2000-02-29T23:59:59.999999Z ");
-        assert_eq!(stamper.stamp(), b"2000-03-01T00:00:00.000000Z ");
+        assert_eq!(stamp(&mut stamper), b"2000-02-29T23:59:59.999999Z ");
+        assert_eq!(stamp(&mut stamper), b"2000-03-01T00:00:00.000000Z ");
         stamper.batch(at(951_868_800, 12_345_678));
-        assert_eq!(stamper.stamp(), b"2000-03-01T00:00:00.012345Z ");
+        assert_eq!(stamp(&mut stamper), b"2000-03-01T00:00:00.012345Z ");
     }
 
     #[test]
@@ -170,6 +185,6 @@ mod tests {
     fn the_unix_stamp_has_microseconds() {
         let mut stamper = Stamper::new(StampKind::Unix);
         stamper.batch(at(1_400_000_000, 12_345_678));
-        assert_eq!(stamper.stamp(), b"1400000000.012345 ");
+        assert_eq!(stamp(&mut stamper), b"1400000000.012345 ");
     }
 }

@@ -66,7 +66,7 @@ impl Lines {
 
     fn put(&mut self, piece: &[u8]) {
         if !self.within_line {
-            self.output.extend_from_slice(self.stamper.stamp());
+            self.stamper.put(&mut self.output);
         }
         self.output.extend_from_slice(piece);
     }

@@ -199,10 +199,11 @@ impl LogDirectory {
     fn stamp_like(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stamper = Stamper::new(self.settings.stamp);
         stamper.batch(tai64::now());
-        let now = stamper.stamp();
+        let mut now = Vec::new();
+        stamper.put(&mut now);
         match memchr::memchr(b' ', bytes) {
             Some(at) if !now.is_empty() && at < LONGEST_STAMP => bytes[..=at].to_vec(),
-            _ => now.to_vec(),
+            _ => now,
         }
     }
 
