@@ -1,11 +1,14 @@
 //! Signals, and waiting where something must be done that cannot be done now.
 
 use daemontools::report::{reason, warning};
+use daemontools::{Attempt, Fatal};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 /// Between two tries.
@@ -92,6 +95,24 @@ impl Hold {
         }
     }
 
+    /// The same at the start, where only what may pass by itself is waited for.
+    ///
+    /// # Errors
+    /// Anything else that goes wrong; told to end, without a word.
+    pub fn begin<T>(
+        &mut self,
+        verb: &'static str,
+        object: &OsStr,
+        mut act: impl FnMut() -> nix::Result<T>,
+    ) -> Result<T, Fatal> {
+        let try_it = || match act() {
+            Err(errno) if !may_pass(errno) => Ok(Err(errno)),
+            other => other.map(Ok),
+        };
+        let done = self.insist(verb, &[object.as_bytes()], try_it).map_err(|Stop| Fatal::silent(0))?;
+        Ok(done.unable_to(verb, object)?)
+    }
+
     fn pause(&mut self, trouble: Vec<u8>) -> Result<(), Stop> {
         let said = self.said.as_ref().is_some_and(|(known, when)| *known == trouble && when.elapsed() < SAY_AGAIN);
         if !said {
@@ -120,6 +141,11 @@ impl Hold {
         let _ = poll(&mut fds, timeout);
         self.hear();
     }
+}
+
+/// Whether the trouble may pass by itself, and there is nothing wrong with what we were told.
+pub fn may_pass(errno: Errno) -> bool {
+    matches!(errno, Errno::EINTR | Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS | Errno::EMFILE | Errno::ENFILE)
 }
 
 impl AsFd for Hold {

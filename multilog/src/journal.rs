@@ -115,8 +115,13 @@ impl Journal {
     /// # Errors
     /// No memory.
     pub fn open(directory: Option<&OwnedFd>) -> nix::Result<Journal> {
-        if let Some(journal) = directory.and_then(|folder| Journal::find(folder).or_else(|| make(folder).ok())) {
-            return Ok(journal);
+        if let Some(folder) = directory {
+            if let Some(journal) = Journal::find(folder)? {
+                return Ok(journal);
+            }
+            if let Ok(journal) = make(folder) {
+                return Ok(journal);
+            }
         }
         let memory = nix::sys::memfd::memfd_create("journal", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?;
         fill(&memory)?;
@@ -124,31 +129,33 @@ impl Journal {
     }
 
     /// The journal that was left in a log directory, whose lock is held.
-    pub fn find(directory: &OwnedFd) -> Option<Journal> {
-        let file = openat(directory, JOURNAL, FLAGS, Mode::empty()).ok()?;
-        if fstat(&file).ok()?.st_size != (START + ROOM) as i64 {
-            return None;
-        }
-        let folder = directory.try_clone().ok()?;
-        let map = Mapping::new(&file, START + ROOM).ok()?;
-        if map.load(KIND) != OURS {
-            return None;
-        }
+    ///
+    /// # Errors
+    /// There may be one, and it cannot be read now.
+    pub fn find(directory: &OwnedFd) -> nix::Result<Option<Journal>> {
+        let map = match open_file(directory) {
+            Ok(Some(map)) if map.load(KIND) == OURS => map,
+            Ok(_) => return Ok(None),
+            // It is none, or not ours to write.
+            Err(Errno::ENOENT | Errno::ELOOP | Errno::EISDIR | Errno::ENXIO | Errno::ENODEV) => return Ok(None),
+            Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
         if map.load(BOOT) != boot() {
             // Nobody will need it.
             let _ = unlinkat(directory, JOURNAL, UnlinkatFlags::NoRemoveDir);
-            return None;
+            return Ok(None);
         }
-        let mut journal = Journal { map, note: Note::blank(), folder: Some(folder) };
+        let mut journal = Journal { map, note: Note::blank(), folder: Some(again(directory)?) };
         journal.recover();
-        Some(journal)
+        Ok(Some(journal))
     }
 
     /// Whether a multilog that knows nothing of it has ended in order in its directory since.
     pub fn is_outdated(&self) -> bool {
         let Some(folder) = &self.folder else { return false };
         let Ok(current) = fstatat(folder, "current", AtFlags::empty()) else { return false };
-        let known = self.note.files.iter().find(|file| file.folder == id(folder));
+        let known = self.note.files.iter().find(|file| Ok(file.folder) == id(folder));
         let is_known = known.is_none_or(|known| known.is_still(current.st_ino, current.st_size as u64));
         current.st_mode & 0o100 != 0 && !is_known
     }
@@ -352,12 +359,19 @@ fn boot() -> u64 {
     hasher.finish()
 }
 
-/// Which directory it is, or which input; 0 if nobody knows.
-pub fn id(fd: impl AsFd) -> u64 {
-    let Ok(stat) = fstat(fd) else { return 0 };
+/// Which directory it is, or which input.
+///
+/// # Errors
+/// Nobody knows.
+pub fn id(fd: impl AsFd) -> nix::Result<u64> {
+    let stat = fstat(fd)?;
     let mut hasher = DefaultHasher::new();
     (stat.st_dev, stat.st_ino).hash(&mut hasher);
-    hasher.finish()
+    Ok(hasher.finish())
+}
+
+fn again(directory: &OwnedFd) -> nix::Result<OwnedFd> {
+    directory.try_clone().map_err(|error| errno_of(&error))
 }
 
 /// Whether something that is no journal has its name in this directory. Half made ones have nothing but zeros.
@@ -383,6 +397,13 @@ pub fn is_blocked(directory: &OwnedFd) -> nix::Result<bool> {
 
 const FLAGS: OFlag = OFlag::O_RDWR.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
 
+/// One that is there in its whole size.
+fn open_file(directory: &OwnedFd) -> nix::Result<Option<Mapping>> {
+    let file = openat(directory, JOURNAL, FLAGS, Mode::empty())?;
+    let is_whole = fstat(&file)?.st_size == (START + ROOM) as i64;
+    is_whole.then(|| Mapping::new(&file, START + ROOM)).transpose()
+}
+
 fn make(directory: &OwnedFd) -> nix::Result<Journal> {
     if is_blocked(directory)? {
         return Err(Errno::EEXIST);
@@ -392,8 +413,8 @@ fn make(directory: &OwnedFd) -> nix::Result<Journal> {
         nix::unistd::ftruncate(&file, 0)?;
         fill(&file)?;
     }
-    let folder = directory.try_clone().map_err(|error| errno_of(&error))?;
-    let mut journal = Journal { map: Mapping::new(&file, START + ROOM)?, note: Note::blank(), folder: Some(folder) };
+    let map = Mapping::new(&file, START + ROOM)?;
+    let mut journal = Journal { map, note: Note::blank(), folder: Some(again(directory)?) };
     journal.map.store(READING, 0);
     journal.write_note();
     journal.map.store(KIND, OURS);

@@ -4,7 +4,7 @@ mod old;
 mod processor;
 mod writing;
 
-use crate::hold::{Hold, Stop};
+use crate::hold::{Hold, Stop, may_pass};
 use crate::journal::{self, File};
 use crate::recovery::{self, Found, Step};
 use crate::router::{Line, is_full};
@@ -62,13 +62,20 @@ impl LogDirectory {
     ///
     /// # Errors
     /// The directory cannot be opened or is another's.
-    pub fn lock(path: &OsStr) -> Result<(OwnedFd, OwnedFd), Fatal> {
-        // Whoever made it before decided on its mode.
-        let _ = mkdir(path, Mode::from_bits_truncate(0o700));
+    pub fn lock(path: &OsStr, hold: &mut Hold) -> Result<(OwnedFd, OwnedFd), Fatal> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let folder = open(path, flags, Mode::empty()).unable_to("open directory", path)?;
+        let folder = hold.begin("open directory", path, || {
+            // Whoever made it before decided on its mode.
+            let made = mkdir(path, Mode::from_bits_truncate(0o700));
+            match open(path, flags, Mode::empty()) {
+                // It is missing only because it cannot be made now.
+                Err(Errno::ENOENT) => Err(made.err().filter(|errno| may_pass(*errno)).unwrap_or(Errno::ENOENT)),
+                opened => opened,
+            }
+        })?;
         let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
-        let lock = openat(&folder, "lock", flags, Mode::from_bits_truncate(0o600)).unable_to("lock directory", path)?;
+        let lock =
+            hold.begin("lock directory", path, || openat(&folder, "lock", flags, Mode::from_bits_truncate(0o600)))?;
         let lock = sys::lock::lock(lock).unable_to("lock directory", path)?;
         Ok((folder, lock))
     }
@@ -84,7 +91,7 @@ impl LogDirectory {
         notes: &[File],
         hold: &mut Hold,
     ) -> Result<LogDirectory, Fatal> {
-        let id = journal::id(&folder);
+        let id = journal::id(&folder).unable_to("stat", &settings.path)?;
         let at = |name: &str| [settings.path.as_bytes(), b"/", name.as_bytes()].concat();
         let look = |name: &str| match fstatat(&folder, name, AtFlags::empty()) {
             Ok(stat) => Ok(Some(stat)),
@@ -111,9 +118,9 @@ impl LogDirectory {
             vouched,
         };
         let mut directory = LogDirectory {
-            current: folder
-                .try_clone()
-                .map_err(|error| Unable::new("open directory", &settings.path, report::errno_of(&error)))?,
+            current: hold.begin("open directory", &settings.path, || {
+                folder.try_clone().map_err(|error| report::errno_of(&error))
+            })?,
             limit: settings.full_at(),
             space: Space::new(&settings),
             settings,
@@ -135,7 +142,7 @@ impl LogDirectory {
         }
         directory.append(hold).map_err(|Stop| Fatal::silent(0))?;
         if let Some(noted) = noted.filter(|noted| noted.is_still(directory.inode, directory.size)) {
-            directory.cut_to(noted.size)?;
+            directory.cut_to(noted.size, hold)?;
         }
         directory.tend_old_files(hold).map_err(|Stop| Fatal::silent(0))?;
         Ok(directory)
@@ -151,7 +158,7 @@ impl LogDirectory {
             Step::FinishUnsafe(name) => self.finish(name, b"u", hold),
             Step::EmptyState => {
                 let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
-                openat(&self.folder, "state", flags, INCOMPLETE).unable_to("write to", self.path_of("state"))?;
+                hold.begin("write to", &self.path_of("state"), || openat(&self.folder, "state", flags, INCOMPLETE))?;
                 Ok(())
             }
             Step::Process => self.process(hold),
@@ -160,10 +167,9 @@ impl LogDirectory {
     }
 
     /// What lies beyond the noted size was being written when our predecessor was killed.
-    fn cut_to(&mut self, size: u64) -> Result<(), Fatal> {
+    fn cut_to(&mut self, size: u64, hold: &mut Hold) -> Result<(), Fatal> {
         if self.size > size {
-            let object = self.path_of("current");
-            ftruncate(&self.current, size as i64).unable_to("write to", &object)?;
+            hold.begin("write to", &self.path_of("current"), || ftruncate(&self.current, size as i64))?;
             self.size = size;
         }
         Ok(())

@@ -24,6 +24,9 @@ use std::os::unix::ffi::OsStrExt;
 /// A pipe as large as anyone may make one.
 const PIPE_SIZE: i32 = 1024 * 1024;
 
+/// A log directory and its lock.
+type Locked = (OwnedFd, OwnedFd);
+
 /// multilog, at work.
 pub struct Logger {
     router: Router,
@@ -59,18 +62,18 @@ impl Logger {
         }
         for action in &script.actions {
             if let Action::Status(file) = action {
-                show(file, b"").unable_to("create", file)?;
+                hold.begin("create", file, || show(file, b""))?;
             }
         }
         let mut locked = Vec::new();
         for directory in &script.directories {
-            locked.push(LogDirectory::lock(&directory.path)?);
+            locked.push(LogDirectory::lock(&directory.path, &mut hold)?);
         }
-        let mut left = find_journals(&script, &locked);
+        let mut left = find_journals(&script, &locked, &mut hold)?;
         let notes: Vec<File> = left.iter().flat_map(|journal| journal.note().files.clone()).collect();
         let journal = match left.pop() {
             Some(newest) => newest,
-            None => make_journal(&script, &locked)?,
+            None => make_journal(&script, &locked, &mut hold)?,
         };
         let mut directories = Vec::new();
         for (settings, locked) in script.directories.iter().zip(locked) {
@@ -86,7 +89,7 @@ impl Logger {
         let glass = is_pipe.then(|| pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()).flatten();
         let outputs = script.directories.iter().map(|_| Output::default()).collect();
         let alarm = match directories.iter().any(LogDirectory::needs_clock) {
-            true => Some(Alarm::new().unable_to("watch the clock", "")?),
+            true => Some(hold.begin("watch", "the clock".as_ref(), Alarm::new)?),
             false => None,
         };
         let aside = Aside::new(forwarder.targets());
@@ -135,7 +138,7 @@ impl Logger {
             self.write_left()?;
             std::mem::replace(&mut self.journal, newest).remove();
         }
-        let input = journal::id(sys::stdin());
+        let input = journal::id(sys::stdin()).unwrap_or(0);
         if !self.journal.is_of(input) {
             self.write_left()?;
         }
@@ -394,31 +397,32 @@ impl Logger {
 }
 
 /// The journals that multilogs were killed with in these directories, the oldest first.
-fn find_journals(script: &Script, locked: &[(OwnedFd, OwnedFd)]) -> Vec<Journal> {
+fn find_journals(script: &Script, locked: &[Locked], hold: &mut Hold) -> Result<Vec<Journal>, Fatal> {
     let mut found = Vec::new();
     for (directory, (folder, _)) in script.directories.iter().zip(locked) {
-        let Some(journal) = Journal::find(folder) else { continue };
+        let path = [directory.path.as_bytes(), b"/", JOURNAL.as_bytes()].concat();
+        let Some(journal) = hold.begin("open", OsStr::from_bytes(&path), || Journal::find(folder))? else { continue };
         if !journal.is_outdated() {
             found.push(journal);
             continue;
         }
         if !journal.data().is_empty() {
-            let path = directory.path.as_bytes();
-            warning(&[b"removing ", path, b"/journal: another multilog has written to ", path, b" since"]);
+            let log = directory.path.as_bytes();
+            warning(&[b"removing ", &path, b": another multilog has written to ", log, b" since"]);
         }
         journal.remove();
     }
     found.sort_by_key(Journal::since);
-    found
+    Ok(found)
 }
 
 /// One in the first directory.
-fn make_journal(script: &Script, locked: &[(OwnedFd, OwnedFd)]) -> Result<Journal, Unable> {
+fn make_journal(script: &Script, locked: &[Locked], hold: &mut Hold) -> Result<Journal, Fatal> {
     let first = locked.first().map(|(folder, _)| folder);
     if let (Some(folder), Some(directory)) = (first, script.directories.first()) {
         make_way(folder, &directory.path);
     }
-    Journal::open(first).unable_to("make a buffer", "")
+    hold.begin("make", "a buffer".as_ref(), || Journal::open(first))
 }
 
 /// What has the journal's name and is none keeps all that is in it, by another name.

@@ -162,3 +162,36 @@ fn term_is_heard_though_it_cannot_even_begin() {
         assert_eq!(multilog.terminate(), format!("multilog: warning: {trouble}"));
     }
 }
+
+/// Others may free what it needs; only what is wrong with the script ends it.
+#[test]
+fn what_may_pass_is_waited_for_at_the_start_too() {
+    if !has("strace") {
+        return;
+    }
+    let program = tests::programs().join("multilog");
+    for (call, path, errno, words) in [
+        ("mkdir", "./log", "ENOSPC", "open directory ./log, pausing: out of disk space"),
+        ("mkdir", "./log", "EROFS", "open directory ./log, pausing: read-only file system"),
+        ("openat", "lock", "EDQUOT", "lock directory ./log, pausing: "),
+        ("openat", "lock", "EROFS", "lock directory ./log, pausing: read-only file system"),
+        ("openat", "journal", "EMFILE", "open ./log/journal, pausing: process cannot open more files"),
+        ("openat", "state", "ENOSPC", "write to ./log/state, pausing: out of disk space"),
+        ("openat", "status", "ENFILE", "create status, pausing: system cannot open more files"),
+    ] {
+        let scratch = Scratch::new();
+        let start = |when: &str| {
+            let inject = format!("inject={call}:error={errno}{when}");
+            let words = ["strace", "-qq", "-o", "/dev/null", "-P", path, "-e", &inject, program.to_str().unwrap()];
+            Multilog::by(&scratch, &words, "=status ./log")
+        };
+        let waits = start("");
+        waits.complains(words);
+        let errors = waits.terminate();
+        assert_eq!(errors.matches("unable to").count(), 1, "{errors}");
+        let mut begins = start(":when=1");
+        begins.feed("line\n");
+        assert!(begins.end().contains(words), "{call} {errno}");
+        assert_eq!(Log::of(&scratch, "log").all(), b"line\n", "{call} {errno}");
+    }
+}
