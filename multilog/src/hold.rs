@@ -113,7 +113,11 @@ impl Hold {
         Ok(done.unable_to(verb, object)?)
     }
 
-    fn pause(&mut self, trouble: Vec<u8>) -> Result<(), Stop> {
+    /// Says what is wrong, not more often than once a minute, and waits a while.
+    ///
+    /// # Errors
+    /// [`Stop`], if TERM has come meanwhile and what is to be done may be left undone.
+    pub fn pause(&mut self, trouble: Vec<u8>) -> Result<(), Stop> {
         let said = self.said.as_ref().is_some_and(|(known, when)| *known == trouble && when.elapsed() < SAY_AGAIN);
         if !said {
             warning(&[&trouble]);

@@ -404,7 +404,11 @@ fn open_file(directory: &OwnedFd) -> nix::Result<Option<Mapping>> {
     is_whole.then(|| Mapping::new(&file, START + ROOM)).transpose()
 }
 
-fn make(directory: &OwnedFd) -> nix::Result<Journal> {
+/// A new one in a log directory, whose lock is held.
+///
+/// # Errors
+/// ENOSPC: no room for it; whatever else the file system says.
+pub fn make(directory: &OwnedFd) -> nix::Result<Journal> {
     if is_blocked(directory)? {
         return Err(Errno::EEXIST);
     }

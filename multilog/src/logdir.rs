@@ -5,7 +5,7 @@ mod processor;
 mod writing;
 
 use crate::hold::{Hold, Stop, may_pass};
-use crate::journal::{self, File};
+use crate::journal::{self, File, Journal};
 use crate::recovery::{self, Found, Step};
 use crate::router::{Line, is_full};
 use crate::schedule::Turn;
@@ -140,7 +140,11 @@ impl LogDirectory {
         for step in recovery::plan(files) {
             directory.recover(step, hold)?;
         }
-        directory.append(hold).map_err(|Stop| Fatal::silent(0))?;
+        // In the original's words: nothing but the administrator helps against most of what can be wrong here.
+        let verb = if files.current == Found::Complete { "append to" } else { "write to" };
+        let object = directory.path_of("current");
+        let current = hold.begin(verb, &object, || directory.open_current())?;
+        directory.take_current(current, hold).map_err(|Stop| Fatal::silent(0))?;
         if let Some(noted) = noted.filter(|noted| noted.is_still(directory.inode, directory.size)) {
             directory.cut_to(noted.size, hold)?;
         }
@@ -181,15 +185,22 @@ impl LogDirectory {
     }
 
     fn append(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+        let object = [self.settings.path.as_bytes(), b"/current"];
+        let current = hold.insist("create", &object, || self.open_current())?;
+        self.take_current(current, hold)
+    }
+
+    fn open_current(&self) -> nix::Result<(OwnedFd, FileStat)> {
         let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
-        let (path, folder, space) = (self.settings.path.as_bytes(), &self.folder, &self.space);
-        let current = hold.insist("create", &[path, b"/current"], || {
-            let current = space.making_room(folder, || openat(folder, "current", flags, INCOMPLETE))?;
-            fchmod(&current, INCOMPLETE)?;
-            let stat = fstat(&current)?;
-            Ok((current, stat))
-        })?;
-        let (current, stat) = current;
+        let open = || openat(&self.folder, "current", flags, INCOMPLETE);
+        let current = self.space.making_room(&self.folder, open)?;
+        fchmod(&current, INCOMPLETE)?;
+        let stat = fstat(&current)?;
+        Ok((current, stat))
+    }
+
+    fn take_current(&mut self, (current, stat): (OwnedFd, FileStat), hold: &mut Hold) -> Result<(), Stop> {
+        let (path, folder) = (self.settings.path.as_bytes(), &self.folder);
         (self.current, self.inode, self.size) = (current, stat.st_ino, stat.st_size as u64);
         (self.synced, self.sync_at) = (self.size, None);
         if self.settings.durability != Durability::Rotation {
@@ -298,6 +309,14 @@ impl LogDirectory {
             return false;
         }
         turn.is_over(now) && !self.is_processing()
+    }
+
+    /// A journal here.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn make_journal(&self) -> nix::Result<Journal> {
+        journal::make(&self.folder)
     }
 
     /// Whether the clock on the wall matters to it.

@@ -117,6 +117,9 @@ impl Logger {
         self.look_at_clock()?;
         self.write_out(Input::Open)?;
         while !(self.ended || self.may_leave()) {
+            if !self.journal.survives() && self.journal.data().is_empty() {
+                self.look_for_room()?;
+            }
             let readable = self.wait();
             if readable {
                 self.read();
@@ -159,6 +162,24 @@ impl Logger {
         self.write(0)?;
         self.commit(0);
         Ok(())
+    }
+
+    /// There was no room for a journal that outlives us: tries again for one. While there is no room for anything, nothing
+    /// is taken from the pipe, where it is safe, so that we can be told to end.
+    fn look_for_room(&mut self) -> Result<(), Stop> {
+        loop {
+            if let Some(Ok(journal)) = self.directories.first().map(LogDirectory::make_journal) {
+                self.journal = journal;
+                self.journal.begin(journal::id(sys::stdin()).unwrap_or(0));
+                self.commit(0);
+                self.hold.may_stop = true;
+                return Ok(());
+            }
+            match self.directories.iter().find_map(LogDirectory::trouble) {
+                Some(trouble) if !self.may_leave() => self.hold.pause(trouble)?,
+                Some(_) | None => return Ok(()),
+            }
+        }
     }
 
     /// Told to, and at the end of a line. Whole lines that a pipe had may be left to the next multilog, as those that

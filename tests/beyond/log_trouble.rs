@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use tests::{Daemon, Log, Multilog, Scratch, fails, has, lines, state_of, wait_until};
+use tests::{Daemon, Disk, Log, Multilog, Scratch, fails, has, is_root, lines, skip, state_of, wait_until};
 
 /// As on some network and FUSE file systems.
 #[test]
@@ -92,6 +92,36 @@ fn a_processor_that_ends_when_input_comes_is_not_waited_for() {
 }
 
 /// All the room for input is taken, and the line at its end goes on: that is read yet.
+/// There is no room for its journal either, so nothing is taken from the pipe before there is.
+#[test]
+fn started_on_a_full_disk_it_can_be_told_to_end_and_loses_nothing() {
+    if !is_root() {
+        return skip("a full disk needs root, to mount a small one");
+    }
+    let scratch = Scratch::new();
+    let disk = Disk::new(&scratch, 1024);
+    disk.fill(0);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&lines(1000, 30)).unwrap();
+    let mut command = scratch.command("multilog");
+    let mut multilog = Daemon::start(command.arg("./disk/log").stdin(reader.try_clone().unwrap()), &scratch);
+    let complaint = "multilog: warning: unable to write to ./disk/log/current, pausing: out of disk space\n";
+    wait_until("it complains", || multilog.errors() == complaint);
+    multilog.signal(Signal::SIGTERM);
+    assert_eq!(multilog.wait(), 0);
+    // Full again, it goes on by itself when there is room, and its journal is made then.
+    let mut command = scratch.command("multilog");
+    let mut next = Daemon::start(command.arg("./disk/log").stdin(reader), &scratch);
+    wait_until("the next complains", || next.errors() == complaint);
+    disk.free();
+    let log = Log::of(&scratch, "disk/log");
+    wait_until("all is logged", || log.all() == lines(1000, 30));
+    assert!(scratch.path().join("disk/log/journal").exists());
+    drop(writer);
+    assert_eq!(next.wait(), 0);
+    assert!(log.all() == lines(1000, 30));
+}
+
 #[test]
 fn told_to_end_with_a_full_buffer_it_ends_at_the_end_of_the_line() {
     if !has("strace") {
@@ -152,7 +182,6 @@ fn term_is_heard_though_it_cannot_even_begin() {
             "@400000000000000b00000000.s",
             "unable to remove ./log/@400000000000000b00000000.s, pausing: is a directory\n",
         ),
-        ("current", "unable to create ./log/current, pausing: is a directory\n"),
         ("previous", "unable to remove ./log/previous, pausing: is a directory\n"),
     ] {
         let scratch = Scratch::new();

@@ -390,6 +390,21 @@ fn what_was_left_is_carried_on_or_put_aside() {
     }
 }
 
+/// Nobody would notice a logger that waits for what never comes.
+#[test]
+fn a_current_that_cannot_be_written_to_is_fatal() {
+    for (make, verb, reason) in [
+        ("mkdir -p log/current", "append to", "is a directory"),
+        ("mkdir log; ln -s nowhere/file log/current", "write to", "file does not exist"),
+        ("mkdir log; mkfifo -m 744 log/current", "append to", "device not configured"),
+    ] {
+        let scratch = Scratch::new();
+        assert_eq!(scratch.shell(make), prints(""));
+        let said = format!("multilog: fatal: unable to {verb} ./log/current: {reason}\n");
+        assert_eq!(scratch.shell("echo line | multilog ./log"), fails(111, &said), "{make}");
+    }
+}
+
 /// The original waits five seconds before it tries again, and cannot be told to end meanwhile.
 #[test]
 fn a_full_disk_is_waited_for_and_nothing_is_lost() {

@@ -207,6 +207,13 @@ impl LogDirectory {
         }
     }
 
+    /// What is wrong if there is not a byte of room, so that what is to be written would have to wait.
+    pub fn trouble(&self) -> Option<Vec<u8>> {
+        let waits = self.settings.when_full == WhenFull::Block && shortage(&self.folder, 1) > 0;
+        let words = [b"unable to write to ", self.settings.path.as_bytes(), b"/current, pausing: "].concat();
+        waits.then(|| [words, reason(Errno::ENOSPC).into()].concat())
+    }
+
     /// So much may be written beside the lines that are to be written.
     pub(super) fn account_size(&self) -> usize {
         if self.space.dropped.is_some() { LONGEST_STAMP + LONGEST_ACCOUNT } else { 0 }
