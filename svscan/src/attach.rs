@@ -172,6 +172,12 @@ impl Attached {
         ancestry(pid).filter(|found| found.parent == getpid()).map(|_| pid)
     }
 
+    /// The same of a service that is not to be found any more; held, for it may be another's child.
+    pub fn expected_unseen(&mut self, post: Post) -> Option<Pid> {
+        let pid = self.expected.remove(&post)?;
+        self.hold(pid).ok().map(|()| pid)
+    }
+
     /// Takes hold of a supervise.
     ///
     /// # Errors

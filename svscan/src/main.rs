@@ -29,7 +29,8 @@
 //! `.svscan/forward`: lines of services without a logger go to standard output, their names in front.
 //!
 //! Signals: TERM, PWR, RTMIN+3: stop, as long as it takes. INT: the same; the second one kills. HUP, ALRM:
-//! look at the directory now. USR2: svscan's file is executed anew, for an upgrade; nothing is stopped.
+//! look at the directory now. USR2: svscan's file is executed anew, for an upgrade; nothing is stopped. It waits until
+//! what is being stopped is down.
 //! An executable `.svscan/SIGTERM`, `SIGHUP` and so on is run instead, also for QUIT, USR1 and WINCH,
 //! which are ignored otherwise. At the end `.svscan/finish CODE` is executed in svscan's place; after a
 //! failure, `.svscan/crash`.
@@ -118,7 +119,7 @@ fn serve(signals: &SignalFd, mask: SigSet, heritage: Heritage, lock: Option<&Own
     // Known before the file can be replaced.
     let own_file = daemontools::sys::companion("svscan");
     heritage.hand_to(&mut scanner);
-    let mut interrupts = 0;
+    let (mut interrupts, mut renewal) = (0, false);
     loop {
         // The directory first: a supervise that ended because its entry is gone is not restarted.
         scanner.look(Instant::now());
@@ -129,10 +130,15 @@ fn serve(signals: &SignalFd, mask: SigSet, heritage: Heritage, lock: Option<&Own
         if scanner.table.is_closed() && scanner.has_forwarded(Instant::now()) {
             return Ok(scanner.stopping.exit_code);
         }
+        if renewal && scanner.table.may_be_handed_on() {
+            renewal = false;
+            renew::become_new(&own_file, &scanner, lock, &mask).warn();
+        }
         wait(signals, &scanner).unable_to("poll", "")?;
         while let Ok(Some(signal)) = signals.read_signal() {
-            if obey(signal.ssi_signo, &mut interrupts, &mut scanner) == Request::Renew && !scanner.table.is_closing() {
-                renew::become_new(&own_file, &scanner, lock, &mask).warn();
+            if obey(signal.ssi_signo, &mut interrupts, &mut scanner) == Request::Renew && !renewal {
+                renewal = true;
+                scanner.say_postponed();
             }
         }
     }

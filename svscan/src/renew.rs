@@ -9,6 +9,7 @@
 //! pipe DEVICE INODE READER WRITER
 //! service DEVICE INODE SUPERVISE-PID
 //! logger DEVICE INODE SUPERVISE-PID
+//! absent DEVICE INODE NAME'S-BYTE ...
 //! end PID TICKS STATUS
 //! ```
 
@@ -24,10 +25,12 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// The environment variable.
@@ -41,6 +44,8 @@ pub struct Heritage {
     pub open_files: Option<(u64, u64)>,
     pipes: Vec<(Id, (OwnedFd, OwnedFd))>,
     supervises: Vec<(Post, Pid)>,
+    /// Services that have no entry any more, and their last names.
+    absent: Vec<(Id, OsString)>,
     ends: Vec<End>,
 }
 
@@ -77,6 +82,10 @@ impl Heritage {
             }
             ("service", [device, inode, pid]) => self.add_supervise(Part::Main, *device, *inode, *pid)?,
             ("logger", [device, inode, pid]) => self.add_supervise(Part::Log, *device, *inode, *pid)?,
+            ("absent", [device, inode, name @ ..]) => {
+                let name: Vec<u8> = name.iter().filter_map(|byte| u8::try_from(*byte).ok()).collect();
+                self.absent.push((Id { device: *device, inode: *inode }, OsString::from_vec(name)));
+            }
             ("end", [pid, ticks, status]) => {
                 let pid = Pid::from_raw(i32::try_from(*pid).ok()?);
                 let status = i32::try_from(*status).ok()?;
@@ -97,8 +106,26 @@ impl Heritage {
     pub fn hand_to(self, scanner: &mut Scanner) {
         self.pipes.into_iter().for_each(|(id, pipe)| scanner.launcher.put_pipe(id, pipe));
         self.supervises.into_iter().for_each(|(post, pid)| scanner.attached.expect(post, pid));
+        for (id, name) in self.absent {
+            scanner.inherit(id, &name);
+        }
         for end in self.ends {
             let _ = scanner.orphans.ended(end);
+        }
+    }
+}
+
+impl Scanner {
+    /// Nothing in the directory will lead to this service, but it is up.
+    fn inherit(&mut self, id: Id, name: &OsStr) {
+        let supervises = [Part::Main, Part::Log].map(|part| self.attached.expected_unseen(Post { id, part }));
+        if supervises == [None, None] {
+            return self.launcher.forget(id);
+        }
+        self.table.inherit(id, name, supervises);
+        if !self.table.has_logger(id) && self.launcher.has_pipe(id) {
+            self.forward.want(id);
+            self.forward.begin(id);
         }
     }
 }
@@ -139,6 +166,10 @@ fn write(scanner: &Scanner, lock: Option<&OwnedFd>, mask: &SigSet) -> std::io::R
     for (pid, Post { id, part }) in scanner.table.running() {
         let key = if part == Part::Main { "service" } else { "logger" };
         let _ = writeln!(text, "{key} {} {} {pid}", id.device, id.inode);
+    }
+    for (id, name) in scanner.table.absent() {
+        let name: String = name.as_bytes().iter().map(|byte| format!(" {byte}")).collect();
+        let _ = writeln!(text, "absent {} {}{name}", id.device, id.inode);
     }
     for end in scanner.orphans.unasked() {
         let _ = writeln!(text, "end {} {} {}", end.process.pid, end.process.ticks, end.status);

@@ -223,6 +223,13 @@ impl Scanner {
         }
     }
 
+    /// An upgrade has to wait for what is being stopped.
+    pub fn say_postponed(&self) {
+        if !self.table.may_be_handed_on() {
+            report::notice(&[b"to be executed anew when what is being stopped is down"]);
+        }
+    }
+
     pub(crate) fn say_stopping(&mut self, id: Id) {
         let Some(folder) = self.folder(Post { id, part: Part::Main }) else { return };
         let time = inspect::time_to_stop(&folder).map(killed_in).unwrap_or_default();

@@ -352,6 +352,70 @@ fn an_upgrade_replaces_the_program_and_no_service_notices() {
     assert!(!svscan.errors().contains("unable"), "{}", svscan.errors());
 }
 
+#[test]
+fn an_upgrade_waits_for_a_service_that_makes_room_for_another() {
+    let scratch = Scratch::new();
+    let run = "trap 'until [ -e go ]; do sleep 0.01; done; echo old ends >>../story; exit' TERM
+        echo >ready; while :; do sleep 0.01; done";
+    let old = service(&scratch, "a", run);
+    let svscan = svscan(&scratch);
+    old.lines("ready", 1);
+    let pid = old.up();
+    let new = "trap 'exit' TERM; echo new starts >>../story; while :; do sleep 0.01; done";
+    service(&scratch, "../new", new);
+    let directory = scratch.path().join(SCANNED);
+    fs::rename(directory.join("a"), directory.join(".old")).expect("move the old one away");
+    fs::rename(scratch.path().join("new"), directory.join("a")).expect("move the new one in");
+    wait_until("it is said", || svscan.errors().contains("a is another directory now"));
+    svscan.signal(Signal::SIGUSR2);
+    wait_until("it waits", || svscan.errors().contains("executed anew when what is being stopped is down"));
+    scratch.file(format!("{SCANNED}/.old/go"), "");
+    wait_until("it is executed anew", || is_renewed(&svscan));
+    old.another(pid);
+    let story = || fs::read_to_string(directory.join("story")).unwrap_or_default();
+    wait_until("the new one starts", || story().contains("new starts"));
+    assert_eq!(story(), "old ends\nnew starts\n");
+}
+
+fn is_renewed(svscan: &Daemon) -> bool {
+    fs::read(format!("/proc/{}/environ", svscan.pid())).is_ok_and(|text| text.windows(7).any(|part| part == b"SVSCAN_"))
+}
+
+#[test]
+fn an_upgrade_remembers_services_whose_entries_were_removed() {
+    let scratch = Scratch::new();
+    let (a, b) = (logged(&scratch, "a", COUNT), logged(&scratch, "b", "exec sleep 1000"));
+    let mut svscan = svscan(&scratch);
+    let pid = a.up();
+    b.up();
+    let supervise = supervise_of(&b);
+    Service::at(&scratch, &format!("{SCANNED}/b/log")).up();
+    let directory = scratch.path().join(SCANNED);
+    for name in ["a", "b"] {
+        fs::rename(directory.join(name), directory.join(format!(".{name}"))).expect("move it away");
+    }
+    svscan.signal(Signal::SIGUSR2);
+    wait_until("it is executed anew", || is_renewed(&svscan));
+    let pipes = || {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", svscan.pid())).expect("its descriptors");
+        let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|to| to.to_string_lossy().starts_with("pipe:")).count()
+    };
+    let before = pipes();
+    scratch.outcome_of(scratch.command("svc").args(["-dx", "services/.b", "services/.b/log"]));
+    wait_until("it ends", || !is_alive(supervise));
+    wait_until("its pipe is closed", || pipes() == before - 2);
+    // The other makes room for one of its name.
+    service(&scratch, "../new", "exec sleep 1000");
+    fs::rename(scratch.path().join("new"), directory.join("a")).expect("move the new one in");
+    Service::at(&scratch, &format!("{SCANNED}/a")).up();
+    assert!(!is_alive(pid));
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0);
+    assert_eq!(processes_in(&directory), []);
+    assert!(fs::read_to_string(directory.join(".a/log/lines")).is_ok_and(|lines| lines.ends_with("end\n")));
+}
+
 /// A svscan is killed while a supervise that it started has the service's lock and does not listen yet: the next one
 /// starts another in vain, and a logger.
 #[test]

@@ -144,6 +144,10 @@ struct Supervise {
 }
 
 impl Supervise {
+    fn idle() -> Supervise {
+        Supervise { keeper: Keeper::Idle, last: None, before: None, complaints: 0 }
+    }
+
     /// It has ended: when the next one is to be started.
     fn next(&mut self, left: Left, now: Instant) -> Instant {
         let at_once = self.last.is_some_and(|last| now < last + PAUSE);
@@ -166,6 +170,8 @@ struct Service {
     /// `None`: not inspected.
     main: Option<Supervise>,
     log: Option<Supervise>,
+    /// It was inspected by an earlier svscan, and is to be again once it is present.
+    inherited: bool,
     /// What its first start waits for.
     held_by: Vec<Id>,
     /// So many were inspected before it.
@@ -277,7 +283,8 @@ impl Table {
             service.name.clone_from(name);
             todo.extend(others.last().map(|other| Action::Say(id, Remark::SameAs(other.clone()))));
         }
-        let (names, is_new) = (service.names.clone(), service.main.is_none());
+        let is_new = std::mem::take(&mut service.inherited) || service.main.is_none();
+        let names = service.names.clone();
         for name in &names {
             self.put_before(id, name, todo);
         }
@@ -320,12 +327,35 @@ impl Table {
         self.release(id, now);
     }
 
+    /// A service is not present, but up: an earlier svscan has left it, with these supervises.
+    pub fn inherit(&mut self, id: Id, name: &OsStr, [main, log]: [Option<Pid>; 2]) {
+        let service = Service {
+            name: name.to_os_string(),
+            main: Some(Supervise::idle()),
+            log: log.map(|_| Supervise::idle()),
+            inherited: true,
+            ..Service::default()
+        };
+        self.services.insert(id, service);
+        self.absent.insert(name.to_os_string(), id);
+        for (post, pid) in posts(id).into_iter().zip([main, log]) {
+            if let Some(pid) = pid {
+                self.pids.insert(pid, post);
+                self.set(post, Keeper::Up(pid));
+            }
+        }
+    }
+
+    /// Services that are not present but up, and their last names.
+    pub fn absent(&self) -> impl Iterator<Item = (Id, &OsStr)> {
+        self.absent.iter().map(|(name, id)| (*id, name.as_os_str()))
+    }
+
     /// A new service has this to supervise, from `now` on, or once nothing holds it any more.
     pub fn inspected(&mut self, id: Id, contents: &Contents, now: Instant, todo: &mut Vec<Action>) {
-        let idle = || Supervise { keeper: Keeper::Idle, last: None, before: None, complaints: 0 };
         let Some(service) = self.services.get_mut(&id) else { return };
-        service.main = Some(idle());
-        service.log = contents.logger.then(idle);
+        service.main.get_or_insert_with(Supervise::idle);
+        service.log = service.log.take().or_else(|| contents.logger.then(Supervise::idle));
         service.number = self.inspected;
         self.inspected += 1;
         if let Some(replaced) = self.absent.get(&service.name).copied() {

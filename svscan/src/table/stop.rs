@@ -41,6 +41,11 @@ impl Table {
         self.closing
     }
 
+    /// Whether the next svscan in this process would know enough to go on: not how far stopping a service has come.
+    pub fn may_be_handed_on(&self) -> bool {
+        !self.closing && self.stopping == 0
+    }
+
     /// Whether this service is being stopped.
     pub fn is_stopping(&self, id: Id) -> bool {
         self.services.get(&id).is_some_and(|service| service.stop.is_some())

@@ -198,6 +198,20 @@ fn a_removed_service_is_stopped_before_its_logger_if_so_wanted() {
 }
 
 #[test]
+fn what_an_earlier_svscan_left_makes_room_or_comes_back() {
+    let mut story = Story::new();
+    story.table.inherit(id(1), "a".as_ref(), [Some(Pid::from_raw(1)), None]);
+    story.table.inherit(id(2), "b".as_ref(), [Some(Pid::from_raw(2)), Some(Pid::from_raw(3))]);
+    assert_eq!(story.scan(&[("a", 3), ("b", 2)]).len(), 2);
+    assert_eq!(story.inspected(2, true, &[]), []);
+    assert_eq!(story.inspected(3, false, &[])[1..], [Action::End(post(1, Main))]);
+    assert_eq!(story.start(), []);
+    assert_eq!(story.die(post(1, Main)), [Action::Forget(id(1))]);
+    assert_eq!(story.start(), [post(3, Main)]);
+    assert_eq!(story.scan(&[("a", 3), ("b", 2)]), []);
+}
+
+#[test]
 fn a_service_whose_name_is_taken_is_stopped_first() {
     let mut story = Story::with(false);
     assert_eq!(story.scan(&[("a", 2)]), [Action::Inspect(id(2))]);
