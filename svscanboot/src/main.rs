@@ -9,10 +9,10 @@
 //!    complaints of svscan, of its supervises and of services without a logger are seen in `ps`.
 //! 3. Stays their parent. Either is started again when it is killed, no more often than once a second;
 //!    the pipe and what is in it stay.
-//! 4. Passes on to svscan the signals TERM, INT, HUP, QUIT, USR1, USR2, ALRM, PWR and WINCH.
+//! 4. Passes on to svscan the signals TERM, INT, HUP, QUIT, USR1, USR2, ALRM, PWR, WINCH and RTMIN+3.
 //!    Killed itself, it takes both along (not their supervises): the next svscan goes on where this one was,
 //!    and does not wait for it.
-//! 5. When svscan exits of its own, exits with the same code; with 0 when told TERM while there is none.
+//! 5. When svscan exits of its own, exits with the same code; with 0 when told to stop while there is none.
 //!
 //! Both programs are those beside svscanboot's own file, else the first in its PATH.
 
@@ -23,9 +23,10 @@ use daemontools::sys::{self, process};
 use daemontools::{Args, Attempt, Fatal, report};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::libc::SIGRTMIN;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid, pipe2};
@@ -40,18 +41,14 @@ const DOTS: usize = 400;
 /// Between two starts of the same program.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What svscan is to hear of when we do.
-const PASSED_ON: [Signal; 9] = [
-    Signal::SIGTERM,
-    Signal::SIGINT,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGALRM,
-    Signal::SIGPWR,
-    Signal::SIGWINCH,
-];
+/// What svscan is to hear of when we do, beside what tells it to stop.
+const PASSED_ON: [Signal; 6] =
+    [Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM, Signal::SIGWINCH];
+
+/// What tells it to stop.
+fn stops() -> [i32; 4] {
+    [Signal::SIGTERM as i32, Signal::SIGINT as i32, Signal::SIGPWR as i32, SIGRTMIN() + 3]
+}
 
 fn svscanboot(mut args: Args) -> Result<i32, Fatal> {
     let directory = args.next().unwrap_or_else(|| "/service".into());
@@ -71,7 +68,7 @@ fn svscanboot(mut args: Args) -> Result<i32, Fatal> {
         wait(&signals, deadlines.into_iter().flatten().min());
         while let Ok(Some(signal)) = signals.read_signal() {
             let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
-            told_to_end |= number == Signal::SIGTERM as i32;
+            told_to_end |= stops().contains(&number);
             if svscan.pass_on(number) == Err(Errno::ESRCH) && told_to_end {
                 return Ok(0);
             }
@@ -81,7 +78,7 @@ fn svscanboot(mut args: Args) -> Result<i32, Fatal> {
             // Killed, it is started again; otherwise it has said what it wanted to say.
             match svscan.ended(pid).then_some(status & 0x7f) {
                 Some(0) => return Ok((status >> 8) & 0xff),
-                Some(signal) if told_to_end && signal == Signal::SIGTERM as i32 => return Ok(0),
+                Some(signal) if told_to_end && stops().contains(&signal) => return Ok(0),
                 Some(_) | None => {}
             }
         }
@@ -163,18 +160,18 @@ impl Child {
         it
     }
 
-    /// Sends it a signal that we were sent, if it is one of those.
+    /// Sends it a signal that we were sent, unless that was only for us.
     fn pass_on(&self, number: i32) -> nix::Result<()> {
-        match Signal::try_from(number).ok().filter(|signal| PASSED_ON.contains(signal)) {
-            Some(signal) => kill(self.pid.ok_or(Errno::ESRCH)?, signal),
-            None => Ok(()),
+        if number == Signal::SIGCHLD as i32 {
+            return Ok(());
         }
+        process::send_signal(self.pid.ok_or(Errno::ESRCH)?, number)
     }
 }
 
 fn take_signals() -> nix::Result<(SignalFd, SigSet)> {
-    let mut wanted: SigSet = PASSED_ON.into_iter().collect();
-    wanted.add(Signal::SIGCHLD);
+    let others = PASSED_ON.into_iter().chain([Signal::SIGCHLD]).map(|signal| signal as i32);
+    let wanted = process::signal_set(&others.chain(stops()).collect::<Vec<_>>());
     process::default_action(Signal::SIGCHLD)?;
     let mask = SigSet::thread_get_mask()?;
     wanted.thread_block()?;

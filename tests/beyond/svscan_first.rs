@@ -25,7 +25,7 @@ fn number(scratch: &Scratch, unshare: &Daemon) -> i32 {
     find().expect("svscan")
 }
 
-fn send(scratch: &Scratch, number: i32, pid: i32) {
+pub fn send(scratch: &Scratch, number: i32, pid: i32) {
     let outcome = scratch.outcome_of(scratch.command("kill").args([format!("-{number}"), pid.to_string()]));
     assert_eq!(outcome.code, 0, "{outcome:?}");
 }

@@ -1,6 +1,7 @@
 //! svscanboot keeps what it started.
 
 use crate::svscan::{SCANNED, service};
+use crate::svscan_first::send;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -61,4 +62,17 @@ fn what_is_killed_is_started_again_and_told_to_stop_it_stops() {
     wait_until("nothing is left", || {
         !is_alive(readproctitle) && processes_in(&scratch.path().join(SCANNED)).is_empty()
     });
+}
+
+#[test]
+fn whatever_tells_svscan_to_stop_may_be_told_to_svscanboot() {
+    let signals = [Signal::SIGINT as i32, Signal::SIGPWR as i32, nix::libc::SIGRTMIN() + 3];
+    for signal in signals {
+        let scratch = Scratch::new();
+        let a = service(&scratch, "a", "exec sleep 1000");
+        let mut boot = svscanboot(&scratch);
+        let pid = a.up();
+        send(&scratch, signal, boot.pid());
+        assert_eq!((boot.wait(), is_alive(pid)), (0, false), "{signal}");
+    }
 }

@@ -280,6 +280,15 @@ pub fn duplicate_to(fd: impl AsFd, number: RawFd) -> nix::Result<()> {
     Errno::result(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) }).map(drop)
 }
 
+/// Sends a signal by number, real-time signals included, which nix's own `kill` cannot be given.
+///
+/// # Errors
+/// ESRCH: no such process. EPERM: not allowed. EINVAL: not a signal.
+pub fn send_signal(pid: Pid, number: i32) -> nix::Result<()> {
+    // SAFETY: integers.
+    Errno::result(unsafe { libc::kill(pid.as_raw(), number) }).map(drop)
+}
+
 /// A set of signals by number, real-time signals included, which nix's own sets cannot be given.
 pub fn signal_set(numbers: &[i32]) -> SigSet {
     // SAFETY: plain memory, which sigemptyset fills; a number that is no signal is refused by sigaddset.
