@@ -1,10 +1,11 @@
 //! A drill for each system call that a program makes: what they have in common.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::scope;
 use std::{env, fs};
 use tests::{Scratch, has};
@@ -109,6 +110,31 @@ impl Subject {
         }
     }
 
+    /// The drills of a kind that the original's programs can live find what is known to be wrong with them: one fails
+    /// with these words. A drill that finds nothing in them is broken.
+    pub fn finds_in_the_original(&self, kind: &str, words: &str) {
+        let Some(folder) = has("strace").then(the_originals).flatten() else { return };
+        let drills = (self.drills)(&Scratch::of(&folder), kind);
+        let (next, found) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let is_it = |drill: &Drill| match catch_unwind(|| (self.run)(&Scratch::of(&folder), drill)) {
+            Ok(_) => false,
+            Err(panic) => message(panic.as_ref()).contains(words),
+        };
+        let sample: Vec<&Drill> = drills.iter().step_by(drills.len().div_ceil(SAMPLE)).collect();
+        scope(|scope| {
+            for _ in 0..WORKERS {
+                scope.spawn(|| {
+                    while !found.load(Ordering::Relaxed)
+                        && let Some(drill) = sample.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
+                        found.fetch_or(is_it(drill), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert!(found.into_inner(), "{} drills find nothing in the original", sample.len());
+    }
+
     fn all(&self) -> Vec<Drill> {
         self.kinds.iter().flat_map(|kind| (self.drills)(&Scratch::new(), kind)).collect()
     }
@@ -127,6 +153,16 @@ impl Subject {
             }
         }
     }
+}
+
+/// The folder of the original's programs, if they are installed.
+pub fn the_originals() -> Option<PathBuf> {
+    if tests::original() { Some(tests::programs().into()) } else { tests::others() }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
 }
 
 /// Runs them, several at a time; those that failed are told with what runs them again. The fault must have come in most.

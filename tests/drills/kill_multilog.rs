@@ -130,3 +130,9 @@ fn a_sample_of_multilogs() {
 fn every_one_of_multilogs() {
     MULTILOGS.every_one();
 }
+
+/// What a killed one has read and not written is gone.
+#[test]
+fn lost_lines_are_found_with_the_original() {
+    MULTILOGS.finds_in_the_original("plain", "not what was said");
+}

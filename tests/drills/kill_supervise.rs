@@ -95,13 +95,17 @@ fn check(scratch: &Scratch, service: &Service, told: Told) {
             next = successor(scratch, service);
         }
     }
-    let is_up = || service.status_byte(17) == Some(b'u') && service.alive("starts") == [service.status().pid];
-    wait_until("it is up", is_up);
-    // What the killed one was told and had not read may be done yet; but there are never two.
-    let end = Instant::now() + WHILE;
-    while Instant::now() < end {
+    // There are never two.
+    let is_up = || {
         let instances = service.alive("starts");
         assert!(instances.len() <= 1, "instances: {instances:?}");
+        service.status_byte(17) == Some(b'u') && instances == [service.status().pid]
+    };
+    wait_until("it is up", is_up);
+    // What the killed one was told and had not read may be done yet.
+    let end = Instant::now() + WHILE;
+    while Instant::now() < end {
+        is_up();
         sleep(Duration::from_millis(5));
     }
     wait_until("it is up still", is_up);
@@ -176,4 +180,10 @@ fn a_sample_of_supervises() {
 #[ignore = "takes minutes"]
 fn every_one_of_supervises() {
     SUPERVISES.every_one();
+}
+
+/// The next supervise starts another instance beside the one that was left.
+#[test]
+fn two_instances_are_found_with_the_original() {
+    SUPERVISES.finds_in_the_original("plain", "instances: [");
 }

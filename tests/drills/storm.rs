@@ -4,6 +4,7 @@
 //!
 //! The original's programs are put out into it too: a storm that finds nothing in them would be none.
 
+use crate::every_call::the_originals;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
@@ -342,7 +343,7 @@ fn a_storm_that_kills_svscan_too() {
 /// next one starts another.
 #[test]
 fn the_originals_faults_are_found() {
-    let Some(folder) = has("flock").then(original).flatten() else { return };
+    let Some(folder) = has("flock").then(the_originals).flatten() else { return };
     let mut found = Faults::default();
     for _ in 0..20 {
         let scratch = Scratch::new();
@@ -363,8 +364,4 @@ fn the_originals_faults_are_found() {
         }
     }
     panic!("the storm finds nothing in the original: {found:?}");
-}
-
-fn original() -> Option<std::path::PathBuf> {
-    if tests::original() { Some(tests::programs().into()) } else { tests::others() }
 }
