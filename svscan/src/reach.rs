@@ -20,8 +20,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// File systems whose answer depends on another machine or process; also all that begin with `fuse`.
-const REMOTE: [&str; 16] = [
+/// File systems whose answer depends on another machine or process; also all that begin with `fuse.`.
+const REMOTE: [&str; 18] = [
     "9p",
     "afs",
     "autofs",
@@ -29,6 +29,8 @@ const REMOTE: [&str; 16] = [
     "ceph",
     "cifs",
     "coda",
+    "fuse",
+    "fuseblk",
     "gfs2",
     "glusterfs",
     "lustre",
@@ -46,6 +48,8 @@ const PATIENCE: u16 = 1000;
 const FRESH: Duration = Duration::from_secs(1);
 /// As many links in a path as the kernel follows.
 const LINKS: usize = 40;
+/// So many paths are remembered from one to the next: most services lie in the same few directories.
+const KNOWN: usize = 1000;
 
 #[derive(Debug, Default)]
 struct Mount {
@@ -59,6 +63,10 @@ struct Mount {
 pub struct Reach {
     table: Option<File>,
     mounts: HashMap<PathBuf, Mount>,
+    /// The scan directory, asked for once a look: there may be thousands of paths to check.
+    directory: PathBuf,
+    /// Where the parts of these paths lead that are links, since the last look.
+    links: HashMap<PathBuf, Option<PathBuf>>,
 }
 
 impl Reach {
@@ -74,6 +82,10 @@ impl Reach {
                 self.mounts =
                     points.map(|point| before.remove_entry(&point).unwrap_or((point, Mount::default()))).collect();
             }
+        }
+        self.links.clear();
+        if !self.mounts.is_empty() {
+            self.directory = std::env::current_dir().unwrap_or_default();
         }
     }
 
@@ -96,8 +108,17 @@ impl Reach {
             return Ok(());
         }
         let is_remote = |path: &Path| self.mounts.contains_key(path);
-        let directory = std::env::current_dir().unwrap_or_default();
-        let point = crossed(&directory, path, is_remote, |path| fs::read_link(path).ok());
+        let link = |path: &Path| match self.links.get(path) {
+            Some(known) => known.clone(),
+            None => {
+                let target = fs::read_link(path).ok();
+                if self.links.len() < KNOWN {
+                    self.links.insert(path.to_path_buf(), target.clone());
+                }
+                target
+            }
+        };
+        let point = crossed(&self.directory, path, is_remote, link);
         match point.and_then(|point| self.mounts.get_mut(&point)) {
             Some(mount) => mount.check(path),
             None => Ok(()),
@@ -150,7 +171,7 @@ fn remote(line: &[u8]) -> Option<PathBuf> {
     let mut words = line.split(|byte| *byte == b' ');
     let point = words.nth(4)?;
     let kind = words.skip_while(|word| *word != b"-").nth(1)?;
-    let remote = kind.starts_with(b"fuse") || REMOTE.iter().any(|known| known.as_bytes() == kind);
+    let remote = kind.starts_with(b"fuse.") || REMOTE.iter().any(|known| known.as_bytes() == kind);
     remote.then(|| PathBuf::from(OsString::from_vec(unescaped(point))))
 }
 
@@ -172,7 +193,7 @@ fn crossed(
     start: &Path,
     path: &Path,
     is_mount: impl Fn(&Path) -> bool,
-    link: impl Fn(&Path) -> Option<PathBuf>,
+    mut link: impl FnMut(&Path) -> Option<PathBuf>,
 ) -> Option<PathBuf> {
     let reversed = |path: &Path| -> Vec<OsString> {
         path.components().rev().map(|part| part.as_os_str().to_os_string()).collect()
@@ -212,6 +233,8 @@ mod tests {
             (r"36 35 98:0 / /a\040b\134c rw master:1 shared:2 - fuse.sshfs x rw", Some(r"/a b\c")),
             ("36 35 98:0 / /mnt rw master:1 - ext4 /dev/nfs rw", None),
             ("36 35 98:0 / /mnt rw - fuse x rw", Some("/mnt")),
+            ("36 35 98:0 / /mnt rw - fuseblk x rw", Some("/mnt")),
+            ("36 35 98:0 / /sys/fs/fuse/connections rw - fusectl x rw", None),
             ("36 35 98:0 / /mnt rw", None),
             ("", None),
         ];
