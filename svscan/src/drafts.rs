@@ -3,8 +3,8 @@
 //!
 //! Complete: `run` can be executed, and so can `log/run` if there is a `log` directory, and neither
 //! is being written. A directory that was made elsewhere and moved or linked here is complete when
-//! it is first seen; one that is made in place is watched. Nothing tells that it will have no `log`,
-//! so it is left alone until nothing has changed in it for a moment. A link that was just made is not
+//! it is first seen; one that is made in place is watched. Nothing tells that it will have no `log`, so
+//! without one it is left alone until nothing has changed in it for a moment. A link that was just made is not
 //! even looked at for a shorter one: `ln -sf` makes it under another name, and renames it.
 
 use crate::table::{Id, Part};
@@ -139,7 +139,9 @@ impl Drafts {
     fn settle(&mut self, id: Id, now: Instant) {
         let Some(draft) = self.drafts.get_mut(&id) else { return };
         let complete = draft.writing.is_empty() && is_complete(&draft.path);
-        let until = if complete { draft.last.min(now + QUIET) } else { draft.last };
+        // With its logger it has all that is asked for but once.
+        let quiet = if directory(&draft.path, Part::Log).is_dir() { Duration::ZERO } else { QUIET };
+        let until = if complete { draft.last.min(now + quiet) } else { draft.last };
         self.waiting.remove(&(draft.until, id));
         self.waiting.insert((until, id));
         draft.until = until;
