@@ -144,6 +144,8 @@ fn describe(status: &Status, normally: Normally, seconds: u64) -> String {
             let normally = if normally == Normally::Down { ", normally down" } else { "" };
             let paused = if status.paused { ", paused" } else { "" };
             let want = if status.want == Want::Down { ", want down" } else { "" };
+            // Without sign, as the original has it, also where the file holds garbage.
+            let pid = pid.as_raw().cast_unsigned();
             format!("up (pid {pid}) {seconds} seconds{normally}{paused}{want}")
         }
         None => {
@@ -174,6 +176,7 @@ mod tests {
         let down = Status { pid: None, phase: Phase::Stopped, ..up() };
         let table = [
             (up(), Normally::Up, "up (pid 7) 5 seconds"),
+            (Status { pid: Some(Pid::from_raw(-1)), ..up() }, Normally::Up, "up (pid 4294967295) 5 seconds"),
             (
                 Status { paused: true, want: Want::Down, ..up() },
                 Normally::Down,
