@@ -1,6 +1,6 @@
 //! Every property over its corpus, and over mutations of that: for where there is no fuzzer, which would find more.
 //!
-//! `FUZZ_SEED` makes a run again, `FUZZ_SECONDS` makes the long ones longer.
+//! `FUZZ_SEED` makes a run again; the long ones take another each time if it is not set, and as long as `FUZZ_SECONDS` says.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -27,6 +27,9 @@ const TOKENS: [&[u8]; 12] = [
     b"\r\n",
 ];
 
+/// Mutations of a quick run.
+const FEW: u64 = 1000;
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -41,11 +44,11 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
     files(&folder().join("corpus").join(name)).iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// Tries a property, and says what it failed on.
-fn check(name: &str, data: &[u8], seed: u64) {
+/// Tries a property, and says what it failed on, and what makes the run again.
+fn check(name: &str, data: &[u8], again: &str) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| properties::check(name, data))) {
         println!("{name} fails on b\"{}\"", data.escape_ascii());
-        println!("again: FUZZ_SEED={seed} cargo test -p properties {name}");
+        println!("again: {again}{name}");
         println!("or keep it: printf '{}' >fuzz/corpus/{name}/NAME", for_printf(data));
         std::panic::resume_unwind(panic);
     }
@@ -88,30 +91,39 @@ fn some_piece(data: &[u8], rng: &mut Rng) -> Range<usize> {
     start..start + length
 }
 
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|number| number.parse().unwrap())
+}
+
 /// Until `enough` says so of how many were tried.
-fn run(name: &str, enough: impl Fn(u64) -> bool) {
-    let seed = std::env::var("FUZZ_SEED").map_or(1, |seed| seed.parse().unwrap());
+fn run(name: &str, seed: u64, again: &str, enough: impl Fn(u64) -> bool) {
     let corpus = corpus(name);
-    corpus.iter().for_each(|data| check(name, data, seed));
+    corpus.iter().for_each(|data| check(name, data, again));
     let mut rng = Rng::with_seed(seed);
     let mut tried = 0;
     while !enough(tried) {
         let mut data = corpus[rng.usize(..corpus.len())].clone();
         (0..rng.u8(1..8)).for_each(|_| mutate(&mut data, &corpus, &mut rng));
-        check(name, &data, seed);
+        check(name, &data, again);
         tried += 1;
     }
     println!("{name}: FUZZ_SEED={seed}, {} of its corpus, {tried} mutations", corpus.len());
 }
 
 fn briefly(name: &str) {
-    run(name, |tried| tried >= 1000);
+    let seed = number("FUZZ_SEED").unwrap_or(1);
+    let again = format!("FUZZ_SEED={seed} cargo test -p properties -- --exact briefly::");
+    run(name, seed, &again, |tried| tried >= FEW);
 }
 
+/// Of a slow property no fewer than briefly.
 fn at_length(name: &str) {
-    let seconds = std::env::var("FUZZ_SECONDS").map_or(10, |seconds| seconds.parse().unwrap());
+    let seed = number("FUZZ_SEED").unwrap_or_else(|| Rng::new().u64(1..1 << 32));
+    let seconds = number("FUZZ_SECONDS").unwrap_or(10);
+    let again =
+        format!("FUZZ_SEED={seed} FUZZ_SECONDS={seconds} cargo test -p properties -- --ignored --exact at_length::");
     let begun = Instant::now();
-    run(name, |_| begun.elapsed() >= Duration::from_secs(seconds));
+    run(name, seed, &again, |tried| tried >= FEW && begun.elapsed() >= Duration::from_secs(seconds));
 }
 
 macro_rules! properties {
