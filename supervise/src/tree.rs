@@ -9,7 +9,7 @@ use daemontools::sys::exec::Change;
 use daemontools::sys::process::{Ancestry, process_table, start_ticks};
 use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::stat;
 use nix::unistd::{Pid, getpid};
 use std::collections::HashSet;
@@ -66,22 +66,8 @@ pub fn send(main: Option<Pid>, signal: Signal, bystanders: &[Pid]) {
 
 /// Kills all that is left, also what is born meanwhile.
 pub fn kill_all(bystanders: &[Pid]) {
-    kill_until_gone(|| members(None, bystanders));
-}
-
-/// Kills what is left of the process group that `run` led, if it led one.
-pub fn kill_group(run: Process) {
-    // While the group has members, its number is nobody else's: whoever has it now got it when none was left.
-    if start_ticks(run.pid).is_some_and(|ticks| ticks != run.ticks) {
-        return;
-    }
-    let is_left = |process: &Ancestry| process.group == run.pid && !process.zombie;
-    kill_until_gone(|| process_table().into_iter().filter(is_left).map(|process| process.pid).collect());
-}
-
-fn kill_until_gone(members: impl Fn() -> Vec<Pid>) {
     for _ in 0..PASSES {
-        let members = members();
+        let members = members(None, bystanders);
         if members.is_empty() {
             return;
         }
@@ -92,5 +78,13 @@ fn kill_until_gone(members: impl Fn() -> Vec<Pid>) {
         if poll(&mut [], PollTimeout::from(1u8)) == Err(Errno::ENOMEM) {
             return;
         }
+    }
+}
+
+/// Kills what is left of the process group that `run` led, if it led one.
+pub fn kill_group(run: Process) {
+    // While the group has members, its number is nobody else's: whoever has it now got it when none was left.
+    if start_ticks(run.pid).is_none_or(|ticks| ticks == run.ticks) {
+        let _ = killpg(run.pid, Signal::SIGKILL);
     }
 }

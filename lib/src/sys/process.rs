@@ -217,15 +217,13 @@ fn stat_text(pid: Pid) -> nix::Result<String> {
     String::from_utf8(stat.get(name_end + 1..).unwrap_or_default().to_vec()).map_err(|_| Errno::EINVAL)
 }
 
-/// Who is whose child, and in whose company.
+/// Who is whose child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ancestry {
     /// The process.
     pub pid: Pid,
     /// Its parent.
     pub parent: Pid,
-    /// Its process group.
-    pub group: Pid,
     /// It has ended, and nobody has waited for it yet.
     pub zombie: bool,
 }
@@ -242,8 +240,7 @@ pub fn ancestry(pid: Pid) -> Option<Ancestry> {
     let fields = stat_fields(pid)?;
     let mut fields = fields.split_ascii_whitespace();
     let zombie = fields.next()? == "Z";
-    let mut number = || Some(Pid::from_raw(fields.next()?.parse().ok()?));
-    Some(Ancestry { pid, parent: number()?, group: number()?, zombie })
+    Some(Ancestry { pid, parent: Pid::from_raw(fields.next()?.parse().ok()?), zombie })
 }
 
 /// What tells this life of the system from all others: the kernel's boot id and, as a container's can be shorter, the
