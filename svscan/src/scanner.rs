@@ -118,6 +118,9 @@ impl Scanner {
         }
         let mut todo = Vec::new();
         self.table.settle(on_remove(), now, &mut todo);
+        // Looked into twice, as two of its entries have changed, a service would begin anew while it runs.
+        let mut new = HashSet::new();
+        todo.retain(|action| !matches!(action, Action::Inspect(id) if !new.insert(*id)));
         self.perform(todo, now);
         self.drafts.looked();
         while let Some(id) = self.drafts.overdue(now) {
