@@ -1,4 +1,5 @@
-//! What went wrong is said once: again when it changes, or after it was right for a while.
+//! What went wrong is said once: again when it changes, or after it was right for a while. Control bytes in
+//! names are said in words, so that a message is one line and nothing happens to the terminal.
 
 use crate::table::{Id, Post};
 use daemontools::{Unable, report};
@@ -26,6 +27,9 @@ pub enum Subject {
     Start(Post),
 }
 
+/// An entry has been right for a while after so many scans: one that comes and goes is missed by some.
+const A_WHILE: u64 = 12;
+
 /// The complaints that stand.
 #[derive(Debug, Default)]
 pub struct Complaints {
@@ -42,7 +46,7 @@ impl Complaints {
     /// Says anything likewise.
     pub fn say(&mut self, subject: Subject, words: Vec<u8>) {
         if self.news(subject, &words) {
-            report::warning(&[&words]);
+            report::warning(&[&printable(&words)]);
         }
     }
 
@@ -53,8 +57,16 @@ impl Complaints {
 
     /// Whether this is to be said.
     fn news(&mut self, subject: Subject, words: &[u8]) -> bool {
-        let said = self.said.insert(subject, (words.to_vec(), self.scan));
-        said.is_none_or(|(before, _)| before != words)
+        match self.said.get_mut(&subject) {
+            Some((before, last)) if before == words => {
+                *last = self.scan;
+                false
+            }
+            _ => {
+                self.said.insert(subject, (words.to_vec(), self.scan));
+                true
+            }
+        }
     }
 
     /// It works now.
@@ -67,10 +79,10 @@ impl Complaints {
         self.scan += 1;
     }
 
-    /// All entries were looked at: those not complained of now are right, or gone.
+    /// All entries were looked at: those not complained of for a while are right, or gone.
     pub fn end_scan(&mut self) {
         let scan = self.scan;
-        self.said.retain(|subject, (_, last)| *last == scan || !matches!(subject, Subject::Entry(_)));
+        self.said.retain(|subject, (_, last)| *last + A_WHILE > scan || !matches!(subject, Subject::Entry(_)));
     }
 
     /// A service is gone.
@@ -81,6 +93,15 @@ impl Complaints {
             Subject::Directory | Subject::Setting(_) | Subject::Watch | Subject::Entry(_) => true,
         });
     }
+}
+
+/// A newline is `\n`, an escape `\x1b`; all else is the bytes it is.
+fn printable(words: &[u8]) -> Vec<u8> {
+    let mut printable = Vec::with_capacity(words.len());
+    for byte in words {
+        if byte.is_ascii_control() { printable.extend(byte.escape_ascii()) } else { printable.push(*byte) }
+    }
+    printable
 }
 
 #[cfg(test)]
@@ -101,14 +122,24 @@ mod tests {
     }
 
     #[test]
-    fn what_was_right_for_a_scan_is_said_again() {
+    fn what_was_right_for_a_while_is_said_again_and_what_comes_and_goes_is_not() {
         let mut complaints = Complaints::default();
         assert!(complaints.news(entry(), b"a"));
-        for renewed in [true, false] {
-            complaints.begin_scan();
-            assert!(!renewed || !complaints.news(entry(), b"a"));
-            complaints.end_scan();
+        for pause in [1, A_WHILE - 1, A_WHILE] {
+            for _ in 0..pause {
+                complaints.begin_scan();
+                complaints.end_scan();
+            }
+            assert_eq!(complaints.news(entry(), b"a"), pause == A_WHILE, "{pause}");
         }
-        assert!(complaints.news(entry(), b"a"));
+    }
+
+    #[test]
+    fn only_control_bytes_are_said_in_words() {
+        let table: [(&[u8], &[u8]); 3] =
+            [(b"a\nb", b"a\\nb"), (b"\x1b[2J\x7f", b"\\x1b[2J\\x7f"), (b"\xff \\n\xc3\xa9", b"\xff \\n\xc3\xa9")];
+        for (words, expected) in table {
+            assert_eq!(printable(words), expected, "{words:?}");
+        }
     }
 }

@@ -164,12 +164,12 @@ impl Scanner {
             for entry in entries {
                 let entry = entry?;
                 let name = entry.file_name();
-                // The listing alone tells that a directory is the one it was; of a link, where it leads
-                // must be asked.
-                let same = entry.file_type().is_ok_and(|kind| kind.is_dir())
-                    && self.table.confirm(&name, Id { device, inode: entry.ino() });
-                if !same {
-                    self.entry(&name);
+                // The listing alone tells that a directory is the one it was, and a file a file; of a link, where
+                // it leads must be asked.
+                match entry.file_type() {
+                    Ok(kind) if kind.is_file() => self.file(&name),
+                    Ok(kind) if kind.is_dir() && self.table.confirm(&name, Id { device, inode: entry.ino() }) => {}
+                    _ => self.entry(&name),
                 }
             }
             Ok(())
@@ -197,12 +197,12 @@ impl Scanner {
 
     /// Looks at one entry of the directory, which may not exist.
     pub(crate) fn entry(&mut self, name: &OsStr) {
-        if name.as_bytes().starts_with(b".") {
+        if is_hidden(name) {
             return;
         }
         let refusal = match self.reach.check(Path::new(name)).and_then(|()| stat(name)) {
             Ok(file) if is_directory(&file) => return self.table.seen(name, id_of(&file)),
-            Ok(_) => Unable::new("supervise", name, Errno::ENOTDIR),
+            Ok(_) => return self.file(name),
             Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)) => Unable::new("stat", name, errno),
             Err(errno) => {
                 self.table.keep(name);
@@ -210,10 +210,19 @@ impl Scanner {
             }
         };
         self.table.gone(name);
-        // Gone altogether is nothing to complain of; a link that leads nowhere is, unless it changed meanwhile.
-        let wrong = stat(name).map_or_else(|_| lstat(name).is_ok(), |file| !is_directory(&file));
-        if wrong {
+        // Gone altogether is nothing to complain of; a link that leads nowhere is, unless it comes or goes just now.
+        let link = || lstat(name).map(|file| id_of(&file));
+        let before = link();
+        if before.is_ok() && stat(name).is_err() && link() == before {
             self.complaints.unable(Subject::Entry(name.into()), &refusal);
+        }
+    }
+
+    /// An entry is no directory.
+    fn file(&mut self, name: &OsStr) {
+        if !is_hidden(name) {
+            self.table.gone(name);
+            self.complaints.unable(Subject::Entry(name.into()), &Unable::new("supervise", name, Errno::ENOTDIR));
         }
     }
 
@@ -348,6 +357,11 @@ fn watch() -> Result<(Inotify, WatchDescriptor), Unable> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).unable_to("watch directory", "")?;
     let directory = inotify.add_watch(".", changes).unable_to("watch directory", "")?;
     Ok((inotify, directory))
+}
+
+/// No service, and nothing to complain of.
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".")
 }
 
 fn on_remove() -> OnRemove {

@@ -73,6 +73,34 @@ fn names_are_bytes() {
 }
 
 #[test]
+fn control_bytes_in_a_name_are_said_in_words() {
+    let scratch = Scratch::new();
+    scratch.file(format!("{SCANNED}/a\nb\x1b[2J"), "");
+    let svscan = svscan(&scratch);
+    let words = "svscan: warning: unable to supervise a\\nb\\x1b[2J: not a directory\n";
+    wait_until("it is said", || svscan.errors() == words);
+    stop(&scratch, svscan);
+}
+
+/// Every other scan finds it.
+#[test]
+fn what_comes_and_goes_between_scans_is_said_once() {
+    let scratch = Scratch::new();
+    let svscan = svscan(&scratch);
+    let link = scratch.path().join(SCANNED).join("link");
+    for _ in 0..3 {
+        symlink("nowhere", &link).expect("make a link");
+        wait_until("it is said", || said(&svscan, "unable to stat link: ") == 1);
+        fs::remove_file(&link).expect("remove it");
+        look_again(&scratch, &svscan);
+    }
+    symlink("nowhere", &link).expect("make a link");
+    look_again(&scratch, &svscan);
+    assert_eq!(said(&svscan, "unable to stat link: "), 1);
+    stop(&scratch, svscan);
+}
+
+#[test]
 fn a_scan_directory_that_is_removed_or_replaced_is_said_once_and_stopped_in_order() {
     for replaced in [false, true] {
         let scratch = Scratch::new();
