@@ -306,9 +306,12 @@ fn no_session_and_no_group_is_made() {
 #[test]
 fn more_than_a_thousand_services() {
     let scratch = Scratch::new();
-    let script = "mkdir -p scan/run; cd scan/run; printf '#!/bin/sh\\nexec sleep 1000\\n' >run; chmod 755 run; cd ..; \
-                  i=0; while [ $i -lt 1001 ]; do mkdir $i; ln -s ../run/run $i/run; : >$i/down; i=$((i+1)); done; : >run/down";
-    assert_eq!(scratch.shell(script).code, 0);
+    scratch.script("scan/run/run", "#!/bin/sh\nexec sleep 1000\n");
+    scratch.file("scan/run/down", "");
+    for number in 0..1001 {
+        scratch.file(format!("scan/{number}/down"), "");
+        symlink("../run/run", scratch.path().join(format!("scan/{number}/run"))).unwrap();
+    }
     let svscan = svscan(&scratch);
     let expected = differs(1002, 1000);
     wait_until("all are supervised", || supervises(&svscan).len() >= expected || svscan.errors().contains("fork"));
