@@ -147,7 +147,8 @@ impl Scanner {
         } else if event.mask.contains(AddWatchFlags::IN_MOVE_SELF) {
             self.complaints.say(Subject::Directory, b"directory was moved, and is still served".to_vec());
         } else {
-            reports.entries.extend(self.drafts.entry_changed(event, now));
+            // `now` may be long ago by now, which is no time to a link that is left alone for a moment.
+            reports.entries.extend(self.drafts.entry_changed(event, Instant::now()));
         }
     }
 

@@ -289,6 +289,7 @@ impl Table {
             self.put_before(id, name, todo);
         }
         if !is_new {
+            self.take_name(id, now, todo);
             self.resume(id, now);
         } else if !self.closing {
             todo.push(Action::Inspect(id));
@@ -358,10 +359,8 @@ impl Table {
         service.log = service.log.take().or_else(|| contents.logger.then(Supervise::idle));
         service.number = self.inspected;
         self.inspected += 1;
-        if let Some(replaced) = self.absent.get(&service.name).copied() {
-            todo.push(Action::Say(id, Remark::Replaces));
+        if let Some(replaced) = self.take_name(id, now, todo) {
             self.hold(id, replaced);
-            self.stop(replaced, now, todo);
         }
         for other in self.put_after(id, &contents.after, todo) {
             if !contents.supervised && self.is_present(other) {
@@ -372,6 +371,14 @@ impl Table {
             }
         }
         self.resume(id, now);
+    }
+
+    /// The one that had the service's name before, and is up still, is stopped.
+    fn take_name(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) -> Option<Id> {
+        let replaced = *self.absent.get(&self.services.get(&id)?.name)?;
+        todo.push(Action::Say(id, Remark::Replaces));
+        self.stop(replaced, now, todo);
+        Some(replaced)
     }
 
     /// A service could not be inspected: it will be when things are next settled.

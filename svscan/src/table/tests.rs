@@ -222,6 +222,20 @@ fn a_service_whose_name_is_taken_is_stopped_first() {
     assert_eq!(story.start(), [post(2, Main)]);
 }
 
+/// `ln -sf` makes its link under another name first, which may have been seen.
+#[test]
+fn a_service_that_takes_the_name_of_another_while_it_runs_stops_it_too() {
+    let mut story = Story::new();
+    story.scan(&[("a", 1), ("temporary", 2)]);
+    story.inspected(1, false, &[]);
+    story.inspected(2, false, &[]);
+    story.start();
+    // What is said twice here, as two of its entries have changed, is complained of once.
+    assert_eq!(story.scan(&[("a", 2)])[..2], [Action::Say(id(2), Remark::Replaces), Action::End(post(1, Main))]);
+    assert_eq!(story.die(post(1, Main)), [Action::Forget(id(1))]);
+    assert_eq!(story.scan(&[("a", 2)]), []);
+}
+
 /// `b` after `a`.
 fn two() -> Story {
     let mut story = Story::new();
