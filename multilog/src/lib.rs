@@ -7,6 +7,7 @@ pub mod journal;
 pub mod limit;
 pub mod losses;
 pub mod pattern;
+pub mod prefilter;
 pub mod reach;
 pub mod recovery;
 pub mod retention;

@@ -35,6 +35,17 @@ impl Matcher {
         Ok(Matcher { kind, sees: pattern.sees })
     }
 
+    /// Whether it matches every line.
+    pub fn matches_all(&self) -> bool {
+        matches!(&self.kind, Kind::Simple(pattern) if pattern == b"*")
+    }
+
+    /// What the text of every line has that it matches, be there what may in the stamp; none if there may be nothing.
+    pub fn needle(&self) -> Option<&[u8]> {
+        let Kind::Simple(pattern) = &self.kind else { return None };
+        pattern.split(|byte| *byte == b'*').filter_map(behind_stamp).max_by_key(|part| part.len())
+    }
+
     /// Whether it matches a line that begins with a stamp of so many bytes.
     pub fn matches(&self, line: &[u8], stamp: usize) -> bool {
         let line = match self.sees {
@@ -47,6 +58,14 @@ impl Matcher {
             Kind::Regex(regex) => regex.is_match(line),
         }
     }
+}
+
+/// The rest of `part` that cannot lie in a stamp, nor begin there, if `part` is in a stamped line: a stamp ends in a space
+/// and has no others of these characters.
+fn behind_stamp(part: &[u8]) -> Option<&[u8]> {
+    let foreign = part.iter().position(|byte| !b"@0123456789abcdef:+-.TZ ".contains(byte))?;
+    let space = part[..foreign].iter().rposition(|byte| *byte == b' ');
+    Some(&part[space.map_or(0, |at| at + 1)..])
 }
 
 /// Bytes, not characters: there are no tables of Unicode behind it. Bytes that are not UTF-8 stand for
@@ -113,6 +132,25 @@ mod tests {
         ];
         for (pattern, line, expected) in table {
             assert_eq!(matches(pattern.as_bytes(), line.as_bytes()), expected, "{pattern} on {line}");
+        }
+    }
+
+    #[test]
+    fn what_a_pattern_says_is_searched_for_where_no_stamp_can_have_it() {
+        let table: [(&str, Option<&str>); 9] = [
+            ("*debug*", Some("debug")),
+            ("* fatal: *", Some("fatal: ")),
+            ("a b c x y*", Some("x y")),
+            ("*error*warning*", Some("warning")),
+            ("**d*u*", Some("u")),
+            ("exact", Some("exact")),
+            ("*400*", None),
+            ("* *", None),
+            ("", None),
+        ];
+        for (pattern, expected) in table {
+            let pattern = Pattern { dialect: Dialect::Simple, sees: Sees::All, text: pattern.into() };
+            assert_eq!(Matcher::new(&pattern).unwrap().needle(), expected.map(str::as_bytes), "{expected:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What goes where: lines in, bytes for each log directory out. No I/O and no clock.
 
+use crate::prefilter::Prefilter;
 use crate::script::{Script, StampKind};
 use crate::stamp::Stamper;
 use crate::steps::{Aside, Destinations, Head, OUTPUT, SEEN, Steps};
@@ -11,6 +12,8 @@ use std::time::Duration;
 const NEARLY_FULL: u64 = 2000;
 /// So much is taken at a time: with stamps it is to fit into the cache, and into little memory though lines are empty.
 const MOST_TAKEN: usize = 64 * 1024;
+/// Between two searches for lines that no pattern can match, where there were none, so many are looked at.
+const MOST_LOOKS: u32 = 31;
 /// What lines leave aside is dealt with when it is so much.
 const MOST_ASIDE: usize = 128 * 1024;
 
@@ -70,6 +73,9 @@ pub struct Router {
     is_plain: bool,
     is_selective: bool,
     only_selects: bool,
+    /// Tells lines that match no pattern but `*`, and where these go.
+    prefilter: Option<Prefilter>,
+    others: Destinations,
     needs_clock: bool,
     stamper: Stamper,
     /// Where the input stands.
@@ -85,6 +91,8 @@ impl Router {
             is_plain: script.is_plain(),
             is_selective: !script.only_writes(),
             only_selects: steps.only_selects(),
+            prefilter: steps.prefilter(),
+            others: steps.destinations_of_others(),
             needs_clock: script.stamp != StampKind::None || steps.need_clock(),
             stamper: Stamper::new(script.stamp),
             line: Line::Fresh,
@@ -142,8 +150,11 @@ impl Router {
             Some(part) if part.len() < data.len() => (part, Input::Open),
             _ => (data, input),
         };
-        let mut taken =
-            if self.is_selective { self.select_lines(data, outputs, aside) } else { self.stamp_lines(data, outputs) };
+        let mut taken = if self.is_selective {
+            self.select_lines(data, outputs, aside)
+        } else {
+            self.stamp_lines(data, Destinations::MAX, outputs)
+        };
         while aside.size() < MOST_ASIDE && !outputs.iter().any(|output| output.is_full(self.line)) {
             if self.line == Line::Fresh && self.tell_suppressed(self.steps.now, outputs, aside) {
                 continue;
@@ -166,15 +177,17 @@ impl Router {
 
     /// The usual script of a stamp and directories, in a tighter loop: whole lines that are not long. They are put
     /// together for the first directory, and the others get the same at the end.
-    fn stamp_lines(&mut self, data: &[u8], outputs: &mut [Output]) -> usize {
-        let Some((first, others)) = outputs.split_first_mut() else { return 0 };
-        let all = || [&*first].into_iter().chain(others.iter());
-        if self.line != Line::Fresh || all().any(|output| output.is_full(Line::Fresh)) {
+    fn stamp_lines(&mut self, data: &[u8], to: Destinations, outputs: &mut [Output]) -> usize {
+        if self.line != Line::Fresh || is_any_full(outputs) {
             return 0;
         }
+        let mut room = usize::MAX;
+        each(to, outputs, |_, output| room = room.min(output.room()));
+        let mut chosen = outputs.iter_mut().enumerate().filter(|(number, _)| to >> number & 1 == 1);
+        let Some((_, first)) = chosen.next() else { return 0 };
         // One of them is full when so much is pending.
         let begin = first.pending.len();
-        let full = begin + all().map(Output::room).min().unwrap_or(0).saturating_sub(NEARLY_FULL as usize);
+        let full = begin + room.saturating_sub(NEARLY_FULL as usize);
         let mut taken = 0;
         for newline in memchr::memchr_iter(b'\n', data) {
             let line = &data[taken..=newline];
@@ -190,43 +203,62 @@ impl Router {
         }
         let written = &first.pending[begin..];
         first.size += written.len() as u64;
-        others.iter_mut().for_each(|output| output.add(written));
+        chosen.for_each(|(_, output)| output.add(written));
         taken
     }
 
-    /// The same where patterns select: a line is stamped where the first directory will have it, and taken
-    /// back if it is not wanted there.
+    /// The same where patterns select. Lines that no pattern can match go together; only the others are looked at.
     fn select_lines(&mut self, data: &[u8], outputs: &mut [Output], aside: &mut Aside) -> usize {
-        let full = |outputs: &[Output]| outputs.iter().any(|output| output.is_full(Line::Fresh));
-        let mut taken = 0;
-        if !self.only_selects || self.line != Line::Fresh || full(outputs) {
+        if !self.only_selects || self.line != Line::Fresh {
             return 0;
         }
-        for newline in memchr::memchr_iter(b'\n', data) {
-            let Some((first, others)) = outputs.split_first_mut() else { return 0 };
-            let line = &data[taken..=newline];
-            if line.len() > SEEN / 2 {
+        if let Some(prefilter) = &mut self.prefilter {
+            prefilter.begin();
+        }
+        // The more lines were found that a pattern may match, the more are looked at before the next search.
+        let (mut taken, mut looks, mut found) = (0, 0_u32, 0_u32);
+        while !is_any_full(outputs) {
+            let end = match &mut self.prefilter {
+                Some(prefilter) if looks == 0 => prefilter.unmatched(data, taken),
+                _ => taken,
+            };
+            (looks, found) = match looks {
+                0 if end > taken => (0, 0),
+                0 => (found, (2 * found + 1).min(MOST_LOOKS)),
+                more => (more - 1, found),
+            };
+            let used = match (&data[taken..end], self.others) {
+                ([], _) => self.select_line(&data[taken..], outputs, aside),
+                (lines, 0) => lines.len(),
+                (lines, to) => self.stamp_lines(lines, to, outputs),
+            };
+            if used == 0 {
                 break;
             }
-            let begin = first.pending.len();
-            self.stamper.put(&mut first.pending);
-            let stamp = first.pending.len() - begin;
-            first.pending.extend_from_slice(line);
-            let written = &first.pending[begin..];
-            let head = Head { bytes: &written[..written.len() - 1], stamp, goes_on: false, time: self.stamper.last() };
-            let to = self.steps.judge(0, &head, aside);
-            each(to >> 1, others, |_, output| output.add(written));
-            if to & 1 == 1 {
-                first.size += written.len() as u64;
-            } else {
-                first.pending.truncate(begin);
-            }
-            taken = newline + 1;
-            if to != 0 && full(outputs) {
-                break;
-            }
+            taken += used;
         }
         taken
+    }
+
+    /// A line that is not long. It is stamped where the first directory will have it, and taken back if it is not wanted
+    /// there.
+    fn select_line(&mut self, data: &[u8], outputs: &mut [Output], aside: &mut Aside) -> usize {
+        let Some((first, others)) = outputs.split_first_mut() else { return 0 };
+        let Some(newline) = memchr::memchr(b'\n', data).filter(|at| *at < SEEN / 2) else { return 0 };
+        let begin = first.pending.len();
+        self.stamper.put(&mut first.pending);
+        let stamp = first.pending.len() - begin;
+        first.pending.extend_from_slice(&data[..=newline]);
+        let written = &first.pending[begin..];
+        let head = Head { bytes: &written[..written.len() - 1], stamp, goes_on: false, time: self.stamper.last() };
+        let to = self.steps.judge(0, &head, aside);
+        each(to >> 1, others, |_, output| output.add(written));
+        if to & 1 == 1 {
+            first.size += written.len() as u64;
+        } else {
+            first.pending.truncate(begin);
+        }
+        newline + 1
     }
 
     /// Ends a line that the input broke off, and tells of all that was suppressed.
@@ -303,6 +335,10 @@ impl Router {
     }
 }
 
+fn is_any_full(outputs: &[Output]) -> bool {
+    outputs.iter().any(|output| output.is_full(Line::Fresh))
+}
+
 fn put(to: Destinations, bytes: &[u8], outputs: &mut [Output], aside: &mut Aside) {
     each(to, outputs, |_, output| output.add(bytes));
     if to & OUTPUT != 0 {
@@ -324,7 +360,12 @@ mod tests {
 
     fn route(script: &[&str], pieces: &[&[u8]], limit: u64) -> (Vec<Vec<u8>>, Aside) {
         let script = Script::parse(script.iter().map(OsString::from));
-        let mut router = Router::new(&script, &Identity::default());
+        let router = Router::new(&script, &Identity::default());
+        route_by(router, &script, pieces, limit)
+    }
+
+    /// What comes to lie in the files of the first directory, and aside.
+    fn route_by(mut router: Router, script: &Script, pieces: &[&[u8]], limit: u64) -> (Vec<Vec<u8>>, Aside) {
         router.batch(Moment { uptime: Duration::ZERO, label: Tai64N(Tai64(0x4000_0000_0000_000a), 0) });
         let mut outputs: Vec<Output> =
             script.directories.iter().map(|_| Output { limit, ..Output::default() }).collect();
@@ -443,7 +484,7 @@ mod tests {
     }
 
     fn lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
-        proptest::collection::vec(proptest::collection::vec(prop::sample::select(&b"ab\n"[..]), 0..3000), 1..6)
+        proptest::collection::vec(proptest::collection::vec(prop::sample::select(&b"xy\n"[..]), 0..3000), 1..6)
     }
 
     proptest! {
@@ -465,6 +506,20 @@ mod tests {
                 for file in &files {
                     prop_assert!(file.len() as u64 <= limit + 1);
                 }
+            }
+        }
+
+        /// To look for lines that no pattern can match changes nothing but the time that it takes.
+        #[test]
+        fn lines_are_selected_as_without_a_prefilter(pieces in lines()) {
+            let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+            let scripts = [&["-*yyx*", "-*xxy*y", "./d"][..], &["-*", "+*yyy*", "./d"], &["-yxy*", "./d", "+*", "./e"]];
+            for script in scripts {
+                let with = route(script, &pieces, 9000);
+                let script = Script::parse(script.iter().map(OsString::from));
+                let mut router = Router::new(&script, &Identity::default());
+                prop_assert!(router.prefilter.take().is_some());
+                prop_assert_eq!(with.0, route_by(router, &script, &pieces, 9000).0);
             }
         }
     }

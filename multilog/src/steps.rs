@@ -2,6 +2,7 @@
 
 use crate::limit::Limiter;
 use crate::pattern::Matcher;
+use crate::prefilter::Prefilter;
 use crate::script::{Action, Script};
 use crate::syslog::{Format, Identity};
 use daemontools::tai64::Tai64N;
@@ -120,6 +121,25 @@ impl Steps {
             && self.steps.iter().all(|step| matches!(step, Step::Pattern(..) | Step::Log(_)))
     }
 
+    /// Where lines go that match no pattern but `*`, if they go anywhere but aside.
+    pub fn destinations_of_others(&self) -> Destinations {
+        let (mut selected, mut to) = (true, 0);
+        for step in &self.steps {
+            match step {
+                Step::Pattern(verdict, matcher) if matcher.matches_all() => selected = *verdict,
+                Step::Log(number) if selected => to |= 1 << *number,
+                _ => {}
+            }
+        }
+        to
+    }
+
+    /// Tells which lines these are, where that can be done for many at once.
+    pub fn prefilter(&self) -> Option<Prefilter> {
+        let patterns = self.steps.iter().filter_map(Step::pattern);
+        self.only_selects().then(|| Prefilter::new(patterns)).flatten()
+    }
+
     /// Whether some of them ask what time it is.
     pub fn need_clock(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Limit(_) | Step::Syslog(..)))
@@ -176,6 +196,10 @@ impl Steps {
 }
 
 impl Step {
+    fn pattern(&self) -> Option<&Matcher> {
+        if let Step::Pattern(_, matcher) = self { Some(matcher) } else { None }
+    }
+
     // Within `judge` it would make every line save registers for it.
     #[inline(never)]
     fn put_aside(&self, line: &Head, aside: &mut Aside, to: &mut Destinations) {
