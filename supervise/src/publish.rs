@@ -7,9 +7,9 @@ use daemontools::sys::exec::c_string;
 use daemontools::tai64::Moment;
 use daemontools::{Unable, sys};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat, renameat2};
 use nix::sys::stat::Mode;
-use nix::unistd::ftruncate;
+use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 use std::ffi::{CStr, OsStr, OsString};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
@@ -23,6 +23,8 @@ pub struct Publisher {
     place: Place,
     record: Record,
     written: Option<Record>,
+    /// What the status file has of us: most changes do not show there.
+    shown: Vec<u8>,
     /// What could not be written, and when to try again.
     failed: Vec<Failure>,
     again: Option<Duration>,
@@ -42,7 +44,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 impl Publisher {
     /// Nothing is written yet; `record` has what stays: the supervise, its boot, the pipe.
     pub fn new(name: OsString, place: Place, record: Record) -> Publisher {
-        Publisher { name, place, record, written: None, failed: Vec::new(), again: None }
+        Publisher { name, place, record, written: None, shown: Vec::new(), failed: Vec::new(), again: None }
     }
 
     /// Takes in how the service or its logger is now, without writing it.
@@ -114,10 +116,15 @@ impl Publisher {
     }
 
     /// Twenty bytes for the service, and as many for a logger.
-    fn put_status(&self) -> Option<Failure> {
+    fn put_status(&mut self) -> Option<Failure> {
         let mut bytes = status(&self.record).to_vec();
         bytes.extend(self.record.logger.iter().flat_map(|logger| status(logger)));
-        self.put(&bytes, STATUS_NEW, STATUS)
+        if bytes == self.shown {
+            return None;
+        }
+        let failure = self.put(&bytes, STATUS_NEW, STATUS);
+        self.shown = if failure.is_none() { bytes } else { Vec::new() };
+        failure
     }
 
     /// Writes a file beside itself and renames it into place. Where there is no room for a second
@@ -141,7 +148,22 @@ fn replace(bytes: &[u8], new: &CStr, old: &CStr) -> Result<(), (&'static str, Er
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
     let file = open(new, flags, Mode::from_bits_truncate(0o644)).map_err(|errno| ("open", errno))?;
     sys::write_all(&file, bytes).map_err(|errno| ("write", errno))?;
-    renameat(AT_FDCWD, new, AT_FDCWD, old).map_err(|errno| ("rename", errno))
+    put_in_place(new, old).map_err(|errno| ("rename", errno))
+}
+
+/// A file that is renamed over another one is sent to the disk at once by ext4, which takes as long as a dozen of the
+/// calls here. Exchanged with the other one, which is removed then, it is not: what is in it is of no use after this boot.
+fn put_in_place(new: &CStr, old: &CStr) -> nix::Result<()> {
+    let exchange = || renameat2(AT_FDCWD, new, AT_FDCWD, old, RenameFlags::RENAME_EXCHANGE);
+    // There may be no other one yet, or a file system that cannot.
+    if exchange().is_err() {
+        return renameat(AT_FDCWD, new, AT_FDCWD, old);
+    }
+    if unlinkat(AT_FDCWD, new, UnlinkatFlags::NoRemoveDir).is_ok() {
+        return Ok(());
+    }
+    // It is a directory.
+    exchange().and_then(|()| renameat(AT_FDCWD, new, AT_FDCWD, old))
 }
 
 fn overwrite(bytes: &[u8], old: &CStr) -> nix::Result<()> {
