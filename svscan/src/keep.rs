@@ -32,7 +32,7 @@ impl Scanner {
         }
     }
 
-    /// Waits for every child that has ended, and learns of supervises that are not our children.
+    /// Waits for every child that has ended.
     pub fn reap(&mut self, now: Instant) {
         while let Ok(Some((pid, status))) = process::ended_child_status() {
             self.attached.release(pid);
@@ -44,6 +44,10 @@ impl Scanner {
                 break;
             }
         }
+    }
+
+    /// Learns of the end of supervises that are not our children.
+    pub fn see_attached_end(&mut self, now: Instant) {
         for pid in self.attached.ended() {
             self.supervise_ended(pid, KILLED, now);
         }

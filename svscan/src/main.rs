@@ -61,6 +61,7 @@ mod scanner;
 mod signals;
 mod stopping;
 mod table;
+mod turns;
 
 use daemontools::sys::exec::exec;
 use daemontools::{Args, Attempt, Fatal, Unable, report, sys};
@@ -120,10 +121,15 @@ fn serve(signals: &SignalFd, mask: SigSet, heritage: Heritage, lock: Option<&Own
     let own_file = daemontools::sys::companion("svscan");
     heritage.hand_to(&mut scanner);
     let (mut interrupts, mut renewal) = (0, false);
+    // To ask takes longer the more children there are: only when told. Before the first time nobody listened.
+    let mut some_have_ended = true;
     loop {
         // The directory first: a supervise that ended because its entry is gone is not restarted.
         scanner.look(Instant::now());
-        scanner.reap(Instant::now());
+        if std::mem::take(&mut some_have_ended) {
+            scanner.reap(Instant::now());
+        }
+        scanner.see_attached_end(Instant::now());
         scanner.start(Instant::now());
         scanner.carry_on(Instant::now());
         scanner.forward(Instant::now());
@@ -136,9 +142,13 @@ fn serve(signals: &SignalFd, mask: SigSet, heritage: Heritage, lock: Option<&Own
         }
         wait(signals, &scanner).unable_to("poll", "")?;
         while let Ok(Some(signal)) = signals.read_signal() {
-            if obey(signal.ssi_signo, &mut interrupts, &mut scanner) == Request::Renew && !renewal {
-                renewal = true;
-                scanner.say_postponed();
+            match obey(signal.ssi_signo, &mut interrupts, &mut scanner) {
+                Request::Reap => some_have_ended = true,
+                Request::Renew if !renewal => {
+                    renewal = true;
+                    scanner.say_postponed();
+                }
+                _ => {}
             }
         }
     }

@@ -70,9 +70,10 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Looks for mounts that are new or gone, if there are any.
-    pub fn refresh(&mut self) {
-        if self.has_changed() {
+    /// Looks for mounts that are new or gone; whether there may be any.
+    pub fn refresh(&mut self) -> bool {
+        let changed = self.has_changed();
+        if changed {
             let mut text = Vec::new();
             let table = self.table.as_mut();
             let read = table.map(|table| table.rewind().and_then(|()| table.read_to_end(&mut text)));
@@ -87,6 +88,7 @@ impl Reach {
         if !self.mounts.is_empty() {
             self.directory = std::env::current_dir().unwrap_or_default();
         }
+        changed
     }
 
     /// The kernel tells: changed, the table has an exceptional condition.

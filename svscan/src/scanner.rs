@@ -11,6 +11,8 @@ use crate::orphans::Orphans;
 use crate::reach::Reach;
 use crate::stopping::Stopping;
 use crate::table::{Action, Id, OnRemove, Part, Post, Remark, Table};
+use crate::turns::Turns;
+
 use daemontools::{Attempt, Unable};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
@@ -43,6 +45,7 @@ pub struct Scanner {
     pub(crate) forward: Forward,
     pub(crate) complaints: Complaints,
     drafts: Drafts,
+    turns: Turns,
     /// Services without a logger, those first that were not asked for long.
     unlogged: VecDeque<Id>,
     pub(crate) attached: Attached,
@@ -76,6 +79,7 @@ impl Scanner {
             reach: Reach::default(),
             forward: Forward::default(),
             drafts: Drafts::default(),
+            turns: Turns::default(),
             unlogged: VecDeque::new(),
             attached: Attached::new()?,
             next_scan: now,
@@ -96,12 +100,15 @@ impl Scanner {
 
     /// The whole directory is to be looked at now.
     pub fn scan_now(&mut self, now: Instant) {
+        self.turns.ask_all();
         self.next_scan = now;
     }
 
     /// Looks at what has changed in the directory, and at all of it when that is due.
     pub fn look(&mut self, now: Instant) {
-        self.reach.refresh();
+        if self.reach.refresh() {
+            self.turns.ask_all();
+        }
         if now >= self.next_scan {
             self.scan();
             self.look_for_loggers();
@@ -110,6 +117,7 @@ impl Scanner {
         // After the scan: how an entry came to be is known before it is started.
         let reports = self.read_reports(now);
         if reports.overflow {
+            self.turns.ask_all();
             self.scan();
         }
         reports.entries.iter().for_each(|name| self.entry(name));
@@ -155,6 +163,7 @@ impl Scanner {
     fn scan(&mut self) {
         self.table.begin_scan();
         self.complaints.begin_scan();
+        self.turns.begin_scan();
         self.limit_starts();
         let (device, links) = stat(".").map_or((0, 1), |file| (file.st_dev, file.st_nlink));
         if links == 0 {
@@ -170,6 +179,7 @@ impl Scanner {
                 match entry.file_type() {
                     Ok(kind) if kind.is_file() => self.file(&name),
                     Ok(kind) if kind.is_dir() && self.table.confirm(&name, Id { device, inode: entry.ino() }) => {}
+                    Ok(kind) if kind.is_symlink() && !self.turns.is_turn_of(entry.ino()) && self.table.keep(&name) => {}
                     _ => self.entry(&name),
                 }
             }

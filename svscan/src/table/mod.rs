@@ -243,11 +243,11 @@ impl Table {
         self.touched.push(id);
     }
 
-    /// The entry is there, but what it leads to cannot be told now: what was known stays.
-    pub fn keep(&mut self, name: &OsStr) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.scan = self.scan;
-        }
+    /// The entry is there, but what it leads to is not told now: what was known stays, if anything was.
+    pub fn keep(&mut self, name: &OsStr) -> bool {
+        let Some(entry) = self.entries.get_mut(name) else { return false };
+        entry.scan = self.scan;
+        true
     }
 
     /// A full scan begins: every entry that there is will be [`seen`](Table::seen), or kept.
