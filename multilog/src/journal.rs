@@ -241,7 +241,12 @@ impl Journal {
     ) -> nix::Result<usize> {
         let place = START + self.note.filled..START + self.note.filled + length;
         if self.survives() {
-            self.expect(place.clone(), peek)?;
+            match self.expect(place.clone(), peek) {
+                Ok(()) => {}
+                Err(errno @ (Errno::EAGAIN | Errno::EINTR)) => return Err(errno),
+                // What fails is to look at the input, not to read it.
+                Err(_) => return self.read_unproven(length, read),
+            }
         }
         let got = read(&mut self.map.bytes_mut()[place])?;
         self.note.filled += got;

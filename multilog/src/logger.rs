@@ -459,5 +459,11 @@ fn make_way(folder: &OwnedFd, path: &OsStr) {
 /// Looks at the first bytes of standard input through a pipe of our own, without taking them.
 fn peek((reader, writer): &(OwnedFd, OwnedFd), place: &mut [u8]) -> nix::Result<usize> {
     let shown = tee(sys::stdin(), writer.as_fd(), place.len(), SpliceFFlags::SPLICE_F_NONBLOCK)?;
-    read(reader, &mut place[..shown])
+    loop {
+        match read(reader, &mut place[..shown]) {
+            // Left there, it would be taken for what comes next.
+            Err(Errno::EINTR) => {}
+            done => return done,
+        }
+    }
 }

@@ -1,16 +1,15 @@
-//! The programs, and a system call that fails: the errors that it may have, at some of its calls in a life, one time and
+//! The programs, and a system call that fails: the errors that it may have, at each of its calls in a life, one time and
 //! several times in a row. No program crashes of it; and when it is over, all must be as if the program had been killed
 //! there at worst: no service lost or doubled, no line lost.
 
 use crate::every_call::{Drill, Subject};
+use crate::kill_logdir::LOG_DIRECTORIES;
 use crate::kill_multilog::MULTILOGS;
 use crate::kill_supervise::SUPERVISES;
 use crate::kill_svscan::SVSCANS;
 use std::collections::BTreeMap;
 use tests::Scratch;
 
-/// At how many of its calls a system call has each of its errors.
-const PLACES: usize = 5;
 /// How many in a row fail, once for each.
 const BURST: usize = 4;
 
@@ -46,13 +45,13 @@ fn errors(syscall: &str) -> &'static [&'static str] {
 
 /// Errors where the program could be killed.
 fn failures(kills: Vec<Drill>) -> Vec<Drill> {
-    let mut counts = BTreeMap::new();
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
     for Drill { kind, syscall, .. } in kills {
         *counts.entry((kind, syscall)).or_insert(0) += 1;
     }
     let mut drills = Vec::new();
     for ((kind, syscall), count) in counts {
-        let places = (1..=count).step_by(usize::div_ceil(count, PLACES)).map(|when| when.to_string());
+        let places = (1..=count).map(|when| when.to_string());
         let middle = count.div_ceil(2);
         let burst = (count > 1).then(|| format!("{middle}..{}", middle + BURST - 1));
         for when in places.chain(burst) {
@@ -84,6 +83,14 @@ fn multilogs(scratch: &Scratch, kind: &str) -> Vec<Drill> {
     drills
 }
 
+/// But for a full disk where that is to cost old lines or new ones, and for such an input.
+fn log_directories(scratch: &Scratch, kind: &str) -> Vec<Drill> {
+    let mut drills = failures((LOG_DIRECTORIES.drills)(scratch, kind));
+    drills.retain(|drill| drill.fault != "ENOSPC" || !["durable", "dropping"].contains(&kind));
+    drills.retain(|drill| drill.syscall != "read" || ["EINTR", "EAGAIN"].contains(&drill.fault.as_str()));
+    drills
+}
+
 fn svscans(scratch: &Scratch, kind: &str) -> Vec<Drill> {
     failures((SVSCANS.drills)(scratch, kind))
 }
@@ -92,6 +99,12 @@ const SUPERVISES_FAILURES: Subject =
     Subject { test: "fail_calls::a_sample_of_supervises_failures", killed: false, drills: supervises, ..SUPERVISES };
 const MULTILOGS_FAILURES: Subject =
     Subject { test: "fail_calls::a_sample_of_multilogs_failures", killed: false, drills: multilogs, ..MULTILOGS };
+const LOG_DIRECTORIES_FAILURES: Subject = Subject {
+    test: "fail_calls::a_sample_of_log_directories_failures",
+    killed: false,
+    drills: log_directories,
+    ..LOG_DIRECTORIES
+};
 const SVSCANS_FAILURES: Subject =
     Subject { test: "fail_calls::a_sample_of_svscans_failures", killed: false, drills: svscans, ..SVSCANS };
 
@@ -106,24 +119,35 @@ fn a_sample_of_multilogs_failures() {
 }
 
 #[test]
+fn a_sample_of_log_directories_failures() {
+    LOG_DIRECTORIES_FAILURES.a_sample();
+}
+
+#[test]
 fn a_sample_of_svscans_failures() {
     SVSCANS_FAILURES.a_sample();
 }
 
 #[test]
 #[ignore = "takes minutes"]
-fn many_of_supervises_failures() {
+fn every_one_of_supervises_failures() {
     SUPERVISES_FAILURES.every_one();
 }
 
 #[test]
 #[ignore = "takes minutes"]
-fn many_of_multilogs_failures() {
+fn every_one_of_multilogs_failures() {
     MULTILOGS_FAILURES.every_one();
 }
 
 #[test]
 #[ignore = "takes minutes"]
-fn many_of_svscans_failures() {
+fn every_one_of_log_directories_failures() {
+    LOG_DIRECTORIES_FAILURES.every_one();
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn every_one_of_svscans_failures() {
     SVSCANS_FAILURES.every_one();
 }
