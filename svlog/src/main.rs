@@ -15,6 +15,7 @@
 #![cfg_attr(not(test), no_main)]
 
 mod arguments;
+mod files;
 mod folder;
 mod follow;
 mod last;

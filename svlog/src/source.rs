@@ -1,23 +1,15 @@
 //! One log: the files of a directory in their order, as lines with their times.
 //!
-//! A file is known by its inode while it is open, so a rotation changes only its name. At its end the next is
-//! found thus:
-//!
-//! 1. the file now has a finished name: the next finished one, else what is full (`previous`), else `current`;
-//! 2. it is what is full: `current`;
-//! 3. it is gone (a processor made another of it, it was compressed, or removed as too old): all that was finished
-//!    since it was `current`, from the first line on that is later than the last one seen.
-//!
 //! What was read of `current` may be cut off and written again: what a killed multilog was writing, the next one
 //! writes once more, the same lines with later stamps, so that they end where they ended before. From there we go on.
 //! Whatever else becomes of the bytes read last, somebody else has done it, and the file is read from its start.
 //! The two are told apart by the lock: a multilog opens it before it cuts, and cuts before it writes.
 
-use crate::folder::{Finished, Folder, Id, LogFile, Look, Place};
+use crate::files::{Files, Following};
+use crate::folder::{Folder, LogFile, Look, Place};
 use daemontools::tai64::{self, Tai64N};
 use daemontools::{Unable, report};
 use regex::bytes::Regex;
-use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt;
 use svlog::bisect::{self, ReadAt};
 use svlog::lines::{Joint, Lines, Piece};
@@ -72,18 +64,12 @@ pub struct Source<'a> {
     selection: &'a Selection,
     mode: Mode,
     file: Option<LogFile>,
-    /// Finished files to be read after it.
-    queue: VecDeque<Finished>,
-    /// The finished file taken last, readable or not.
-    passed: Option<Tai64N>,
-    /// The newest finished file when one that is not finished was opened.
-    newest: Option<Tai64N>,
+    /// Those that come after it.
+    files: Files<'a>,
     /// Whether `current` was found to have another name, so that a last look at its end is enough.
     leaving: bool,
     /// Whether the file could not be read to its end, so that its last line is not whole.
     torn: bool,
-    /// The file before the first of which anything is read.
-    before: Option<LogFile>,
     /// Lines before this are passed over unread, where that can be.
     seek: Option<Tai64N>,
     lines: Lines,
@@ -99,7 +85,7 @@ pub struct Source<'a> {
     /// Whether the piece taken last did not end its line; and whether that line was asked for.
     within_line: Option<bool>,
     /// How many files were begun, and in which of them the next line begins.
-    files: u64,
+    begun: u64,
     line_file: u64,
     /// The last stamp in this file; the last of all; the time of lines before the first stamp.
     carried: Option<Tai64N>,
@@ -143,12 +129,9 @@ impl<'a> Source<'a> {
             selection,
             mode,
             file: None,
-            queue: VecDeque::new(),
-            passed: None,
-            newest: None,
+            files: Files::new(folder, selection.since),
             leaving: false,
             torn: false,
-            before: None,
             seek: selection.since,
             lines: Lines::new(),
             tail: Tail::new(),
@@ -159,7 +142,7 @@ impl<'a> Source<'a> {
             done: false,
             found: None,
             within_line: None,
-            files: 0,
+            begun: 0,
             line_file: 0,
             carried: None,
             last: None,
@@ -170,12 +153,7 @@ impl<'a> Source<'a> {
 
     /// From where this file, one of those that were looked at, now stands.
     pub fn starting_in(&mut self, file: LogFile, look: &Look) {
-        let newest = look.finished.last().map(|finished| finished.label);
-        if let Place::Finished(own) = &file.place {
-            self.passed = Some(own.label);
-            self.queue = look.finished.iter().filter(|finished| finished.label > own.label).cloned().collect();
-        }
-        self.newest = newest;
+        self.files.begin_after(&file.place, look);
         self.seek = None;
         self.enter(file, Joint::MayGoOn);
     }
@@ -236,14 +214,14 @@ impl<'a> Source<'a> {
     fn pass(&mut self, piece: Piece, asked_for: bool) {
         let in_last_file = self.lines.take(piece);
         self.within_line = (!piece.ends).then_some(asked_for);
-        if piece.ends && in_last_file && self.line_file != self.files {
+        if piece.ends && in_last_file && self.line_file != self.begun {
             self.line_begins_in_file();
         }
     }
 
     /// The next line begins in the file read last.
     fn line_begins_in_file(&mut self) {
-        self.line_file = self.files;
+        self.line_file = self.begun;
         self.carried = None;
         self.file_time = None;
     }
@@ -378,7 +356,7 @@ impl<'a> Source<'a> {
             self.restart = Restart::Over;
         }
         // It was just written to.
-        if self.line_file == self.files && self.file.as_ref().is_some_and(|file| file.place == Place::Current) {
+        if self.line_file == self.begun && self.file.as_ref().is_some_and(|file| file.place == Place::Current) {
             self.file_time = None;
         }
         More::Bytes
@@ -452,80 +430,32 @@ impl<'a> Source<'a> {
 
     /// Goes on to the next file, if there is one.
     fn next_file(&mut self) -> More {
-        match self.find_next_file() {
-            Ok(Some(file)) => {
+        let Following { file, gone } = match self.files.after(self.file.as_mut()) {
+            Ok(following) => following,
+            Err(unable) => {
+                unable.warn();
+                self.failed = true;
+                return if self.mode == Mode::Follow { More::Wait } else { More::End };
+            }
+        };
+        self.failed |= self.files.failed;
+        if gone {
+            // What of it was seen is told by the last line.
+            self.ahead = 0;
+            self.seek = self.last.map(tai64::next_nanosecond);
+        }
+        match (file, self.mode) {
+            (Some(file), _) => {
                 let cut = self.torn || self.file.as_ref().is_some_and(|file| file.place.is_cut());
                 self.enter(file, if cut { Joint::Ends } else { Joint::MayGoOn });
                 More::Bytes
             }
-            Ok(None) if self.mode == Mode::Follow => {
+            (None, Mode::Follow) => {
                 self.leaving = false;
                 More::Wait
             }
-            Ok(None) => More::End,
-            Err(unable) => {
-                unable.warn();
-                self.failed = true;
-                if self.mode == Mode::Follow { More::Wait } else { More::End }
-            }
+            (None, Mode::Once) => More::End,
         }
-    }
-
-    fn find_next_file(&mut self) -> Result<Option<LogFile>, Unable> {
-        loop {
-            while let Some(finished) = self.queue.pop_front() {
-                self.passed = Some(finished.label);
-                match self.folder.finished_file(&finished) {
-                    Ok(Some(file)) => return Ok(Some(file)),
-                    Ok(None) => {}
-                    Err(unable) => {
-                        unable.warn();
-                        self.failed = true;
-                    }
-                }
-            }
-            let Look { finished, full, current } = self.folder.look()?;
-            let own = self.file.as_ref().map(|file| file.id);
-            let passed = match self.file.as_ref().map(|file| &file.place) {
-                None | Some(Place::Finished(_)) => self.passed,
-                Some(Place::Previous | Place::Processed | Place::Current)
-                    if full.as_ref().map(|file| file.id) == own =>
-                {
-                    self.newest = finished.last().map(|finished| finished.label);
-                    return Ok(current);
-                }
-                Some(Place::Previous | Place::Processed | Place::Current) => match self.renamed(&finished, own) {
-                    Some(renamed) => {
-                        let label = renamed.label;
-                        self.file.iter_mut().for_each(|file| file.place = Place::Finished(renamed.clone()));
-                        Some(label)
-                    }
-                    None => {
-                        self.ahead = 0;
-                        self.seek = self.last.map(tai64::next_nanosecond);
-                        self.newest
-                    }
-                },
-            };
-            self.passed = passed;
-            let newest = finished.last().map(|finished| finished.label);
-            let since = self.selection.since;
-            if self.file.is_none() {
-                self.before = self.folder.last_before(&finished, since);
-            }
-            self.queue = finished.into_iter().filter(|file| passed.is_none_or(|passed| file.label > passed)).collect();
-            self.queue.retain(|file| since.is_none_or(|since| file.label >= since));
-            if self.queue.is_empty() {
-                self.newest = newest;
-                return Ok(full.or(current).filter(|file| Some(file.id) != own));
-            }
-        }
-    }
-
-    /// What the file is now that was opened before it was finished.
-    fn renamed(&self, finished: &[Finished], own: Option<Id>) -> Option<Finished> {
-        let mut later = finished.iter().filter(|file| self.newest.is_none_or(|newest| file.label > newest));
-        later.find(|file| self.folder.id_of(&file.name) == own).cloned()
     }
 
     fn enter(&mut self, mut file: LogFile, joint: Joint) {
@@ -534,7 +464,7 @@ impl<'a> Source<'a> {
             self.time_of_file();
         }
         (self.leaving, self.torn) = (false, false);
-        self.files += 1;
+        self.begun += 1;
         // What comes once more is not the next file's own, nor is what was begun there.
         let ahead = std::mem::take(&mut self.ahead);
         if ahead > 0 && (file.place == Place::Current || file.length() >= ahead) {
@@ -557,9 +487,9 @@ impl<'a> Source<'a> {
                     Ok(Some(start @ 1..)) => start,
                     Ok(None) if file.time() < moment => length,
                     // Reading will tell what is wrong with it.
-                    Ok(Some(0) | None) | Err(_) => file.first_line(self.before.as_ref()).unwrap_or(0),
+                    Ok(Some(0) | None) | Err(_) => file.first_line(self.files.before.as_ref()).unwrap_or(0),
                 };
-                self.before = if file.offset == length { file.at(0).ok() } else { None };
+                self.files.before = if file.offset == length { file.at(0).ok() } else { None };
             }
         }
         self.file = Some(file);
