@@ -302,10 +302,8 @@ impl Logger {
     /// How long nothing has to be done if nothing happens.
     fn patience(&self) -> PollTimeout {
         let next = self.directories.iter().filter_map(LogDirectory::deadline);
-        next.chain(self.router.deadline()).min().map_or(PollTimeout::NONE, |at| {
-            let wait = at.saturating_sub(Moment::now().uptime).as_millis() + 1;
-            PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
-        })
+        let next = next.chain(self.router.deadline()).min();
+        sys::timeout(next.map(|at| at.saturating_sub(Moment::now().uptime)))
     }
 
     /// New files where it is time, at the end of a line.

@@ -9,15 +9,16 @@ use crate::slot::{Common, Slot, Which};
 use daemontools::service::{Command, Place, Process, Record, Role, STATE, Want};
 use daemontools::sys::process;
 use daemontools::tai64::Moment;
-use daemontools::{Attempt, Fatal, Unable, report};
+use daemontools::{Attempt, Fatal, Unable, report, sys};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{getpid, read};
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// A supervise in charge of a service.
 pub struct Supervisor {
@@ -155,23 +156,19 @@ impl Supervisor {
         for slot in self.logger.as_deref().into_iter().chain([&*self.service]) {
             slot.watch(&mut fds);
         }
-        match poll(&mut fds, self.timeout()) {
+        match poll(&mut fds, sys::timeout(self.patience())) {
             Ok(_) => Ok(fds.first().and_then(PollFd::any).unwrap_or(false)),
             Err(Errno::EINTR) => Ok(false),
             Err(errno) => Err(Unable::new("wait", "", errno).into()),
         }
     }
 
-    fn timeout(&self) -> PollTimeout {
+    /// How long there is nothing to be done if nothing happens.
+    fn patience(&self) -> Option<Duration> {
         let logger = self.logger.as_ref().and_then(|logger| logger.deadline());
         let deadlines = [self.service.deadline(), logger, self.common.publisher.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
-        deadline.map_or(PollTimeout::NONE, |deadline| {
-            let wait = deadline.saturating_sub(Moment::now().uptime);
-            // Rounded up: woken too early, we would only wait again.
-            let milliseconds = wait.as_nanos().div_ceil(1_000_000);
-            PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
-        })
+        deadline.map(|deadline| deadline.saturating_sub(Moment::now().uptime))
     }
 
     /// Whom commands are meant for is said anew once all have been read.

@@ -7,10 +7,10 @@
 
 use crate::goal::{Goal, Picture, Presence, Told, Verdict, judge};
 use daemontools::service::{OK, Place, SUPERVISE, Snapshot, hold_ok};
-use daemontools::{Attempt, Fatal, Unable, duration, report};
+use daemontools::{Attempt, Fatal, Unable, duration, report, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
@@ -171,7 +171,8 @@ impl Watch {
         let mut fds = vec![PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
         // Of these only the error counts, which is told unasked.
         fds.extend(open().filter_map(|subject| subject.ok.as_ref()).map(|ok| PollFd::new(ok.as_fd(), NOTHING)));
-        match poll(&mut fds, timeout(wake)) {
+        let left = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
+        match poll(&mut fds, sys::timeout(left)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Unable::new("wait", "", errno).into()),
         }
@@ -306,12 +307,4 @@ fn parent(directory: &Path) -> PathBuf {
         Some(parent) if parent != Path::new("") => parent.into(),
         Some(_) | None => PathBuf::from("."),
     }
-}
-
-/// Rounded up: woken too early, we would only wait again.
-fn timeout(wake: Option<Instant>) -> PollTimeout {
-    wake.map_or(PollTimeout::NONE, |wake| {
-        let milliseconds = wake.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
-        PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
-    })
 }

@@ -68,7 +68,7 @@ use daemontools::{Args, Attempt, Fatal, Unable, report, sys};
 use launch::Launcher;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::SignalFd;
@@ -79,7 +79,7 @@ use scanner::Scanner;
 use signals::Request;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 daemontools::main!(svscan);
 
@@ -211,14 +211,9 @@ fn replace_by(script: &str, code: i32, mask: &SigSet) {
 fn wait(signals: &SignalFd, scanner: &Scanner) -> nix::Result<()> {
     let sources = [signals.as_fd()].into_iter().chain(scanner.sources());
     let mut fds: Vec<PollFd> = sources.map(|source| PollFd::new(source, PollFlags::POLLIN)).collect();
-    match poll(&mut fds, timeout(scanner.deadline(), Instant::now())) {
+    let left = scanner.deadline().saturating_duration_since(Instant::now());
+    match poll(&mut fds, sys::timeout(Some(left))) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(errno) => Err(errno),
     }
-}
-
-/// Whole milliseconds, rounded up: waking before the deadline would only mean waiting again.
-fn timeout(deadline: Instant, now: Instant) -> PollTimeout {
-    let left = deadline.saturating_duration_since(now) + Duration::from_micros(999);
-    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }

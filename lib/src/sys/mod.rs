@@ -18,11 +18,13 @@ pub mod spawn;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::poll::PollTimeout;
 use nix::sys::stat::Mode;
 use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The program's arguments without its own name.
 ///
@@ -125,6 +127,14 @@ pub fn unread(fd: impl AsFd) -> nix::Result<usize> {
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
+/// How long poll(2) is to wait for what is due in so long; for ever, if nothing is. Rounded up: woken too early, one
+/// would only wait again.
+pub fn timeout(left: Option<Duration>) -> PollTimeout {
+    left.map_or(PollTimeout::NONE, |left| {
+        PollTimeout::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(PollTimeout::MAX)
+    })
+}
+
 /// Ends the process at once: no destructors, no buffers, no exit handlers.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no preconditions.
@@ -156,6 +166,15 @@ mod tests {
         assert_eq!(taken.as_raw_fd(), number);
         assert_eq!(inherited_descriptor(number).map(drop), Err(Errno::EBADF));
         assert_eq!(inherited_descriptor(0).map(drop), Err(Errno::EBADF));
+    }
+
+    #[test]
+    fn poll_is_not_to_end_too_early() {
+        assert_eq!(timeout(None), PollTimeout::NONE);
+        assert_eq!(timeout(Some(Duration::ZERO)), PollTimeout::ZERO);
+        assert_eq!(timeout(Some(Duration::from_nanos(1))), PollTimeout::from(1_u8));
+        assert_eq!(timeout(Some(Duration::from_millis(5))), PollTimeout::from(5_u8));
+        assert_eq!(timeout(Some(Duration::MAX)), PollTimeout::MAX);
     }
 
     #[test]
