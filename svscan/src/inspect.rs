@@ -24,7 +24,7 @@ const ESSENTIAL: &str = "essential";
 /// How long the service may take to stop, if it is killed after that.
 pub fn time_to_stop(service: &Path) -> Option<Duration> {
     let text = fs::read_to_string(service.join(TIMEOUT_KILL)).ok()?;
-    duration::parse(text.trim()).ok().filter(|time| !time.is_zero())
+    duration::parse(text.lines().next()?.trim()).ok().filter(|time| !time.is_zero())
 }
 
 /// How long it still has, when it is being stopped.

@@ -52,7 +52,7 @@ fn logcompress(mut args: Args) -> Result<i32, Fatal> {
         _ => None,
     });
     let (Some(format), Some(path), None) = (format, args.next(), args.next()) else {
-        return Err(Fatal::usage("logcompress zstd|gzip dir"));
+        return Err(Fatal::usage("logcompress: usage: logcompress zstd|gzip dir"));
     };
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let folder = open(path.as_os_str(), flags, Mode::empty()).unable_to("open directory", &path)?;
