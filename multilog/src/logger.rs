@@ -86,7 +86,9 @@ impl Logger {
         if is_pipe {
             let _ = fcntl(sys::stdin(), FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
         }
-        let glass = is_pipe.then(|| pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()).flatten();
+        // In a pipe of packets a read has only one of those that wait.
+        let packets = fcntl(sys::stdin(), FcntlArg::F_GETFL).is_ok_and(|flags| flags & OFlag::O_DIRECT.bits() != 0);
+        let glass = (is_pipe && !packets).then(|| pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()).flatten();
         let outputs = script.directories.iter().map(|_| Output::default()).collect();
         let alarm = match directories.iter().any(LogDirectory::needs_clock) {
             true => Some(hold.begin("watch", "the clock".as_ref(), Alarm::new)?),
@@ -457,11 +459,14 @@ fn make_way(folder: &OwnedFd, path: &OsStr) {
 /// Looks at the first bytes of standard input through a pipe of our own, without taking them.
 fn peek((reader, writer): &(OwnedFd, OwnedFd), place: &mut [u8]) -> nix::Result<usize> {
     let shown = tee(sys::stdin(), writer.as_fd(), place.len(), SpliceFFlags::SPLICE_F_NONBLOCK)?;
-    loop {
-        match read(reader, &mut place[..shown]) {
-            // Left there, it would be taken for what comes next.
+    let mut seen = 0;
+    // All of it: what is left there would be taken for what comes next.
+    while seen < shown {
+        match read(reader, &mut place[seen..shown]) {
             Err(Errno::EINTR) => {}
-            done => return done,
+            Ok(0) => return Err(Errno::EIO),
+            more => seen += more?,
         }
     }
+    Ok(shown)
 }

@@ -145,8 +145,14 @@ fn status(record: &Record) -> [u8; Status::LENGTH] {
 }
 
 fn replace(bytes: &[u8], new: &CStr, old: &CStr) -> Result<(), (&'static str, Errno)> {
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
-    let file = open(new, flags, Mode::from_bits_truncate(0o644)).map_err(|errno| ("open", errno))?;
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let create = || open(new, flags, Mode::from_bits_truncate(0o644));
+    let created = match create() {
+        // A killed supervise left it: perhaps what was in place before, which somebody may be reading.
+        Err(Errno::EEXIST) => unlinkat(AT_FDCWD, new, UnlinkatFlags::NoRemoveDir).and_then(|()| create()),
+        created => created,
+    };
+    let file = created.map_err(|errno| ("open", errno))?;
     sys::write_all(&file, bytes).map_err(|errno| ("write", errno))?;
     put_in_place(new, old).map_err(|errno| ("rename", errno))
 }

@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -32,16 +33,21 @@ impl Scanner {
         }
     }
 
-    /// Waits for every child that has ended.
-    pub fn reap(&mut self, now: Instant) {
-        while let Ok(Some((pid, status))) = process::ended_child_status() {
+    /// Waits for every child that has ended; whether that is all, as far as the system tells.
+    pub fn reap(&mut self, now: Instant) -> bool {
+        loop {
+            let (pid, status) = match process::ended_child_status() {
+                Ok(Some(ended)) => ended,
+                Ok(None) | Err(Errno::ECHILD) => return true,
+                Err(_) => return false,
+            };
             self.attached.release(pid);
             self.forward.ended(pid, now);
             if !self.supervise_ended(pid, status, now) {
                 self.inherited(pid);
             }
             if process::wait_for(pid).is_err() {
-                break;
+                return false;
             }
         }
     }
@@ -90,9 +96,15 @@ impl Scanner {
                 }
             }
             Ok(None) => self.table.not_needed(post, now, &mut todo),
-            // Removed meanwhile: the directory will tell.
+            // Removed or replaced meanwhile, which is told anew.
             Err(unable) if unable.errno == Errno::ENOENT && inspect::still_there(&name, post.id).is_err() => {
+                let replaced = fs::metadata(&name).is_ok();
+                if replaced && self.table.has_ended(post) && !self.table.is_stopping(post.id) {
+                    let words = b" is not the directory any more whose supervise has ended: what that left runs on";
+                    self.complaints.say(Subject::Entry(name.clone()), [name.as_bytes(), words].concat());
+                }
                 self.entry(&name);
+                self.scan_now(now);
                 if self.table.is_stopping(post.id) {
                     self.table.not_needed(post, now, &mut todo);
                 } else {

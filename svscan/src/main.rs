@@ -126,8 +126,8 @@ fn serve(signals: &SignalFd, mask: SigSet, heritage: Heritage, lock: Option<&Own
     loop {
         // The directory first: a supervise that ended because its entry is gone is not restarted.
         scanner.look(Instant::now());
-        if std::mem::take(&mut some_have_ended) {
-            scanner.reap(Instant::now());
+        if some_have_ended {
+            some_have_ended = !scanner.reap(Instant::now());
         }
         scanner.see_attached_end(Instant::now());
         scanner.start(Instant::now());

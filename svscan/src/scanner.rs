@@ -106,7 +106,7 @@ impl Scanner {
 
     /// Looks at what has changed in the directory, and at all of it when that is due.
     pub fn look(&mut self, now: Instant) {
-        if self.reach.refresh() {
+        if self.reach.refresh() || self.inotify.is_none() {
             self.turns.ask_all();
         }
         if now >= self.next_scan {
@@ -179,7 +179,7 @@ impl Scanner {
                 match entry.file_type() {
                     Ok(kind) if kind.is_file() => self.file(&name),
                     Ok(kind) if kind.is_dir() && self.table.confirm(&name, Id { device, inode: entry.ino() }) => {}
-                    Ok(kind) if kind.is_symlink() && !self.turns.is_turn_of(entry.ino()) && self.table.keep(&name) => {}
+                    Ok(kind) if kind.is_symlink() => self.link(&name, entry.ino()),
                     _ => self.entry(&name),
                 }
             }
@@ -203,6 +203,14 @@ impl Scanner {
                 self.table.limit_starts(most);
             }
             Err(unable) => self.complaints.unable(subject, &unable),
+        }
+    }
+
+    /// One that is as it was is asked where it leads when it is its turn.
+    fn link(&mut self, name: &OsStr, inode: u64) {
+        if self.turns.is_turn_of(inode) || !self.table.keep_link(name, inode) {
+            self.entry(name);
+            self.table.asked(name, inode);
         }
     }
 

@@ -1,6 +1,6 @@
-//! Which links are asked at a scan where they lead. A link that has changed the kernel reports, and one that is new is
-//! always asked; what this is for is a link that is as it was, where something else came to lie at its other end. To
-//! ask takes longer than all else in a scan, so where there are many they take turns.
+//! Which links are asked at a scan where they lead. One that is new, or another than before, is always asked; what this
+//! is for is a link that is as it was, where something else came to lie at its other end. To ask takes longer than all
+//! else in a scan, so where there are many they take turns.
 
 /// So many are asked at a scan.
 const ASKED: usize = 1000;

@@ -1,5 +1,7 @@
 //! What multilog does to lines beyond the original's script.
 
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
 use std::io::Write;
 use std::process::Stdio;
 use tests::{Running, Scratch, prints, wait_until};
@@ -177,4 +179,20 @@ fn a_status_file_that_is_none_is_complained_about_and_stops_nothing() {
     drop(input);
     assert_eq!((daemon.wait(), drop(reader)), (0, ()));
     assert_eq!(daemon.errors(), "multilog: warning: unable to write to fifo: temporary failure\n");
+}
+
+/// Of packets that wait in a pipe a read has only the first.
+#[test]
+fn packets_are_read_one_after_the_other() {
+    let scratch = Scratch::new();
+    let (reader, writer) = pipe2(OFlag::O_DIRECT | OFlag::O_CLOEXEC).unwrap();
+    let packets: [&[u8]; 4] = [b"a\n", b"b\n", b"c\n", b"begun"];
+    for packet in packets {
+        assert_eq!(nix::unistd::write(&writer, packet), Ok(packet.len()));
+    }
+    drop(writer);
+    let multilog = scratch.command("multilog").arg("./d").stdin(reader).spawn().unwrap();
+    assert!(Running(multilog).wait().success());
+    let logged = std::fs::read(scratch.path().join("d/current")).unwrap();
+    assert_eq!(logged, b"a\nb\nc\nbegun\n");
 }

@@ -492,3 +492,22 @@ fn a_descriptor_beyond_the_limit_keeps_nothing_from_starting() {
     let complaint = "supervise: warning: web/notification-fd: line 1: beyond the limit of open files; ignored\n";
     assert_eq!(supervise.errors(), complaint);
 }
+
+/// A killed supervise may leave what was in place before it under the name of what comes next.
+#[test]
+fn nobodys_status_is_written_to_that_was_in_place() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000");
+    for name in ["status.new", "state.new"] {
+        scratch.file(format!("web/supervise/{name}"), "somebody reads it");
+    }
+    let read = |name| File::open(service.path(name)).unwrap();
+    let held = ["supervise/status.new", "supervise/state.new"].map(read);
+    let mut supervise = service.supervise();
+    service.lines("starts", 1);
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+    for file in held {
+        assert_eq!(std::io::read_to_string(file).unwrap(), "somebody reads it");
+    }
+}

@@ -185,6 +185,8 @@ struct Service {
 struct Entry {
     id: Id,
     scan: u64,
+    /// Where it is a link, the inode of that; 0 if it was not asked yet.
+    link: u64,
 }
 
 /// All entries and services.
@@ -222,7 +224,7 @@ impl Table {
             }
             self.gone(name);
         }
-        self.entries.insert(name.to_os_string(), Entry { id, scan });
+        self.entries.insert(name.to_os_string(), Entry { id, scan, link: 0 });
         self.services.entry(id).or_default().names.push(name.to_os_string());
         self.touched.push(id);
     }
@@ -243,9 +245,23 @@ impl Table {
         self.touched.push(id);
     }
 
-    /// The entry is there, but what it leads to is not told now: what was known stays, if anything was.
-    pub fn keep(&mut self, name: &OsStr) -> bool {
-        let Some(entry) = self.entries.get_mut(name) else { return false };
+    /// The entry is there, but what it leads to cannot be told now: what was known stays.
+    pub fn keep(&mut self, name: &OsStr) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.scan = self.scan;
+        }
+    }
+
+    /// The entry is a link with this inode, and was asked where it leads.
+    pub fn asked(&mut self, name: &OsStr, link: u64) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.link = link;
+        }
+    }
+
+    /// The entry is the link that was asked, and need not be asked again; false if it must be.
+    pub fn keep_link(&mut self, name: &OsStr, link: u64) -> bool {
+        let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.link == link) else { return false };
         entry.scan = self.scan;
         true
     }
@@ -458,6 +474,11 @@ impl Table {
             self.due.leave(post.id);
         }
         self.set(post, Keeper::Due(now + RETRY));
+    }
+
+    /// Whether this supervise was started before, and has ended.
+    pub fn has_ended(&self, post: Post) -> bool {
+        self.supervise(post).is_some_and(|supervise| supervise.last.is_some() && supervise.keeper == Keeper::Starting)
     }
 
     /// The supervise that was handed out need not be started: there is nothing left to stop.

@@ -177,6 +177,18 @@ fn a_renamed_entry_is_the_same_service() {
 }
 
 #[test]
+fn only_the_link_that_was_asked_is_kept_unasked() {
+    let mut story = Story::new();
+    story.scan(&[("a", 1)]);
+    let keeps = |story: &mut Story, link| story.table.keep_link(OsStr::new("a"), link);
+    assert!(!keeps(&mut story, 8));
+    story.table.asked(OsStr::new("a"), 8);
+    assert!(keeps(&mut story, 8) && !keeps(&mut story, 9));
+    story.scan(&[("a", 2)]);
+    assert!(!keeps(&mut story, 8));
+}
+
+#[test]
 fn two_entries_for_one_directory_are_one_service() {
     let mut story = Story::new();
     let same = Action::Say(id(1), Remark::SameAs("b".into()));
