@@ -307,8 +307,8 @@ impl Scanner {
             let Some(id) = self.unlogged.pop_front() else { return };
             let Some(name) = self.table.name(id).map(OsStr::to_os_string) else { continue };
             let service = Path::new(&name);
-            let there = self.reach.check(service).and_then(|()| inspect::still_there(&name, id));
-            if there.and_then(|()| inspect::logger(service)) == Ok(Logger::Directory) {
+            let log = self.reach.check(service).and_then(|()| inspect::logger(service));
+            if log == Ok(Logger::Directory) && inspect::still_there(&name, id).is_ok() {
                 let words = b"/log came too late: to have it served, remove the entry, end the service, put it back";
                 self.complaints.say(Subject::Service(id), [name.as_bytes(), words].concat());
             } else {
