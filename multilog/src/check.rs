@@ -269,7 +269,7 @@ fn stamp_words(stamp: StampKind) -> &'static str {
 fn pattern_words(pattern: &Pattern) -> String {
     let text = shown(OsStr::from_bytes(&pattern.text));
     let what = match pattern.dialect {
-        _ if crate::reach::matches_all(pattern) => return "every line".into(),
+        _ if crate::pattern::matches_all(pattern) => return "every line".into(),
         Dialect::Simple => "lines that match",
         Dialect::Fnmatch => "lines that fnmatch finds to match",
         Dialect::Regex => "lines in which there is a match of",

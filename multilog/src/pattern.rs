@@ -12,6 +12,7 @@ const MOST_MEMORY: usize = 256 * 1024;
 pub struct Matcher {
     kind: Kind,
     sees: Sees,
+    matches_all: bool,
 }
 
 #[derive(Debug)]
@@ -32,12 +33,12 @@ impl Matcher {
             Dialect::Fnmatch => Kind::Fnmatch(pattern.text.clone()),
             Dialect::Regex => Kind::Regex(Box::new(regex(&pattern.text)?)),
         };
-        Ok(Matcher { kind, sees: pattern.sees })
+        Ok(Matcher { kind, sees: pattern.sees, matches_all: matches_all(pattern) })
     }
 
     /// Whether it matches every line.
     pub fn matches_all(&self) -> bool {
-        matches!(&self.kind, Kind::Simple(pattern) if pattern == b"*")
+        self.matches_all
     }
 
     /// What the text of every line has that it matches, be there what may in the stamp; none if there may be nothing.
@@ -57,6 +58,15 @@ impl Matcher {
             Kind::Fnmatch(pattern) => fnmatch(pattern, line),
             Kind::Regex(regex) => regex.is_match(line),
         }
+    }
+}
+
+/// Whether it is plain that every line matches.
+pub fn matches_all(pattern: &Pattern) -> bool {
+    match pattern.dialect {
+        Dialect::Simple => pattern.text == b"*",
+        Dialect::Fnmatch => !pattern.text.is_empty() && pattern.text.iter().all(|byte| *byte == b'*'),
+        Dialect::Regex => matches!(&pattern.text[..], b"" | b"^" | b"$" | b".*" | b"^.*" | b".*$" | b"^.*$"),
     }
 }
 
@@ -133,6 +143,15 @@ mod tests {
         for (pattern, line, expected) in table {
             assert_eq!(matches(pattern.as_bytes(), line.as_bytes()), expected, "{pattern} on {line}");
         }
+    }
+
+    #[test]
+    fn patterns_that_match_everything_are_known() {
+        for (dialect, text) in [(Dialect::Simple, "*"), (Dialect::Fnmatch, "**"), (Dialect::Regex, ".*")] {
+            let pattern = Pattern { dialect, sees: Sees::All, text: text.into() };
+            assert!(matches_all(&pattern), "{text}");
+        }
+        assert!(!matches_all(&Pattern { dialect: Dialect::Simple, sees: Sees::All, text: b"**".to_vec() }));
     }
 
     #[test]

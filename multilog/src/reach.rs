@@ -1,5 +1,6 @@
 //! Which lines a place in a script can see, as far as its patterns tell. No I/O.
 
+use crate::pattern::matches_all;
 use crate::script::{Dialect, Pattern, Sees, StampKind, Zone};
 
 /// What is selected at a place.
@@ -55,15 +56,6 @@ impl Reach {
             self.state = Reached::Some;
         }
         before
-    }
-}
-
-/// Whether it is plain that every line matches.
-pub fn matches_all(pattern: &Pattern) -> bool {
-    match pattern.dialect {
-        Dialect::Simple => pattern.text == b"*",
-        Dialect::Fnmatch => !pattern.text.is_empty() && pattern.text.iter().all(|byte| *byte == b'*'),
-        Dialect::Regex => matches!(&pattern.text[..], b"" | b"^" | b"$" | b".*" | b"^.*" | b".*$" | b"^.*$"),
     }
 }
 
@@ -159,14 +151,5 @@ mod tests {
             let pattern = Pattern { sees: Sees::Text, ..pattern };
             assert_eq!(matches_none(&pattern, stamp).is_some(), matches_none(&pattern, None).is_some(), "{text}");
         }
-    }
-
-    #[test]
-    fn patterns_that_match_everything_are_known() {
-        for (dialect, text) in [(Dialect::Simple, "*"), (Dialect::Fnmatch, "**"), (Dialect::Regex, ".*")] {
-            let pattern = Pattern { dialect, sees: Sees::All, text: text.into() };
-            assert!(matches_all(&pattern), "{text}");
-        }
-        assert!(!matches_all(&Pattern { dialect: Dialect::Simple, sees: Sees::All, text: b"**".to_vec() }));
     }
 }

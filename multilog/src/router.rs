@@ -513,7 +513,12 @@ mod tests {
         #[test]
         fn lines_are_selected_as_without_a_prefilter(pieces in lines()) {
             let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
-            let scripts = [&["-*yyx*", "-*xxy*y", "./d"][..], &["-*", "+*yyy*", "./d"], &["-yxy*", "./d", "+*", "./e"]];
+            let scripts = [
+                &["-*yyx*", "-*xxy*y", "./d"][..],
+                &["-*", "+*yyy*", "./d"],
+                &["R", "-.*", "S", "+*yyy*", "./d"],
+                &["-yxy*", "./d", "+*", "./e"],
+            ];
             for script in scripts {
                 let with = route(script, &pieces, 9000);
                 let script = Script::parse(script.iter().map(OsString::from));

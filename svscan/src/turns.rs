@@ -34,7 +34,8 @@ impl Turns {
     /// There is a link with this inode; whether it is its turn.
     pub fn is_turn_of(&mut self, inode: u64) -> bool {
         self.seen += 1;
-        inode % self.round.max(1) == self.scan % self.round.max(1)
+        let round = self.round.max(1);
+        inode % round == self.scan % round
     }
 }
 

@@ -75,19 +75,23 @@ fn supervises(scratch: &Scratch, kind: &str) -> Vec<Drill> {
 }
 
 /// But for an input that cannot be read: that ends it, as it ends the original, and with it a line in two pieces.
-fn multilogs(scratch: &Scratch, kind: &str) -> Vec<Drill> {
-    let mut drills = failures((MULTILOGS.drills)(scratch, kind));
-    // What it cannot forward is in the log all the same.
-    drills.retain(|drill| drill.kind != "forward");
+fn failures_but_of_input(kills: Vec<Drill>) -> Vec<Drill> {
+    let mut drills = failures(kills);
     drills.retain(|drill| drill.syscall != "read" || ["EINTR", "EAGAIN"].contains(&drill.fault.as_str()));
     drills
 }
 
-/// But for a full disk where that is to cost old lines or new ones, and for such an input.
+fn multilogs(scratch: &Scratch, kind: &str) -> Vec<Drill> {
+    let mut drills = failures_but_of_input((MULTILOGS.drills)(scratch, kind));
+    // What it cannot forward is in the log all the same.
+    drills.retain(|drill| drill.kind != "forward");
+    drills
+}
+
+/// But for a full disk where that is to cost old lines or new ones.
 fn log_directories(scratch: &Scratch, kind: &str) -> Vec<Drill> {
-    let mut drills = failures((LOG_DIRECTORIES.drills)(scratch, kind));
+    let mut drills = failures_but_of_input((LOG_DIRECTORIES.drills)(scratch, kind));
     drills.retain(|drill| drill.fault != "ENOSPC" || !["durable", "dropping"].contains(&kind));
-    drills.retain(|drill| drill.syscall != "read" || ["EINTR", "EAGAIN"].contains(&drill.fault.as_str()));
     drills
 }
 

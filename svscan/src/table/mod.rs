@@ -231,9 +231,7 @@ impl Table {
 
     /// The entry is there; whether it is known to lead to `id`, so that there is no more to be told.
     pub fn confirm(&mut self, name: &OsStr, id: Id) -> bool {
-        let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.id == id) else { return false };
-        entry.scan = self.scan;
-        true
+        self.keep_where(name, |entry| entry.id == id)
     }
 
     /// There is no entry `name`, or it leads nowhere.
@@ -247,9 +245,7 @@ impl Table {
 
     /// The entry is there, but what it leads to cannot be told now: what was known stays.
     pub fn keep(&mut self, name: &OsStr) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.scan = self.scan;
-        }
+        self.keep_where(name, |_| true);
     }
 
     /// The entry is a link with this inode, and was asked where it leads.
@@ -261,7 +257,11 @@ impl Table {
 
     /// The entry is the link that was asked, and need not be asked again; false if it must be.
     pub fn keep_link(&mut self, name: &OsStr, link: u64) -> bool {
-        let Some(entry) = self.entries.get_mut(name).filter(|entry| entry.link == link) else { return false };
+        self.keep_where(name, |entry| entry.link == link)
+    }
+
+    fn keep_where(&mut self, name: &OsStr, is_it: impl FnOnce(&Entry) -> bool) -> bool {
+        let Some(entry) = self.entries.get_mut(name).filter(|entry| is_it(entry)) else { return false };
         entry.scan = self.scan;
         true
     }
