@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod boot;
 pub mod directory;
 pub mod exec;
 pub mod fnmatch;
@@ -125,6 +126,30 @@ pub fn unread(fd: impl AsFd) -> nix::Result<usize> {
     // SAFETY: an open descriptor, and the request writes one integer.
     Errno::result(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONREAD, &mut count) })?;
     Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// A file system, as fstatfs(2) tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSystem {
+    /// What kind it is: one of the numbers in linux/magic.h.
+    pub kind: i64,
+    /// What tells it from the others that are mounted; 0 where it has nothing of that.
+    pub id: u64,
+}
+
+/// The file system that an open file lies on.
+///
+/// # Errors
+/// ENOSYS: it has none.
+pub fn file_system(file: impl AsFd) -> nix::Result<FileSystem> {
+    // SAFETY: a struct of integers, for which zero is a value.
+    let mut found: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: an open descriptor, and a struct that the kernel fills.
+    Errno::result(unsafe { libc::fstatfs(file.as_fd().as_raw_fd(), &mut found) })?;
+    // SAFETY: two integers of 32 bits, whose names libc keeps to itself.
+    let [low, high] = unsafe { std::mem::transmute::<libc::fsid_t, [u32; 2]>(found.f_fsid) };
+    // The kinds of all file systems fit into 32 bits, which some machines sign.
+    Ok(FileSystem { kind: found.f_type as i64 & 0xffff_ffff, id: u64::from(high) << 32 | u64::from(low) })
 }
 
 /// How long poll(2) is to wait for what is due in so long; for ever, if nothing is. Rounded up: woken too early, one

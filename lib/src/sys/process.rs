@@ -45,6 +45,9 @@ pub fn close_all_but(kept: &[RawFd]) {
     close_from(first);
 }
 
+/// The kind of the file system of descriptors of processes, which numbers them.
+const PID_FS_MAGIC: i64 = 0x5049_4446;
+
 /// A process held by a descriptor: signals reach this process or fail with ESRCH, never another
 /// one that got its number later. Readable in `poll(2)` once the process has ended.
 #[derive(Debug)]
@@ -61,6 +64,18 @@ impl PidFd {
         let fd = RawFd::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
         // SAFETY: the kernel just gave us this descriptor, and nobody else knows it.
         Ok(PidFd(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// The number of the process among all that were started since the kernel's boot: no other process has it or will
+    /// have it, and the kernel tells it without `/proc`. `None` before Linux 6.9.
+    ///
+    /// # Errors
+    /// Those of fstat(2), of which none is known.
+    pub fn serial(&self) -> nix::Result<Option<u64>> {
+        if super::file_system(self)?.kind != PID_FS_MAGIC {
+            return Ok(None);
+        }
+        Ok(Some(nix::sys::stat::fstat(self)?.st_ino))
     }
 
     /// Sends a signal to the process held.
