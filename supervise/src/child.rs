@@ -84,8 +84,7 @@ pub fn launch(order: &Order) -> nix::Result<(Held, Gate)> {
         let _ = close(ours.as_raw_fd());
         become_program(order, theirs)
     })?;
-    let ticks = process::start_ticks(pid).unwrap_or(0);
-    Ok((Held { role: order.role, process: Process { pid, ticks }, hold: Hold::Own }, Gate(ours)))
+    Ok((Held { role: order.role, process: Process::of(pid), hold: Hold::Own }, Gate(ours)))
 }
 
 /// In the child. Returns only with the exit code of a failure. All is prepared before it waits at its gate: what
@@ -311,7 +310,7 @@ impl Held {
     /// The service as the process `pid`, if that is one of its processes or of ours.
     pub fn moved_to(&self, pid: Pid, place: &Place) -> Option<Held> {
         let ours = pid != self.process.pid && (self.is_ancestor_of(pid) || is_ancestor(getpid(), pid));
-        let process = Process { pid, ticks: process::start_ticks(pid)? };
+        let process = Process::of(pid);
         match adopt(self.role, process, place, Gated::No) {
             Ok(Found::Alive(held)) if ours => Some(held),
             Ok(Found::Alive(_) | Found::Ended(_)) | Err(_) => None,

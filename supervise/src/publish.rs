@@ -52,8 +52,9 @@ impl Publisher {
         match which {
             Which::Service => {
                 let Record { supervise, pipe, .. } = self.record;
-                let (boot, logger) = (std::mem::take(&mut self.record.boot), self.record.logger.take());
-                self.record = Record { supervise, boot, pipe, logger, ..record };
+                let (boot, directory) = (std::mem::take(&mut self.record.boot), self.record.directory.take());
+                let logger = self.record.logger.take();
+                self.record = Record { supervise, boot, directory, pipe, logger, ..record };
             }
             Which::Logger => self.record.logger = Some(Box::new(record)),
         }

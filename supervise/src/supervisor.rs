@@ -6,17 +6,17 @@ use crate::pipe::Pipe;
 use crate::publish::Publisher;
 use crate::settings;
 use crate::slot::{Common, Slot, Which};
-use daemontools::service::{Command, Place, Process, Record, Role, STATE, Want};
+use daemontools::service::{Command, Place, Process, Record, Role, STATE, Unread, Want};
+use daemontools::sys::boot::Boot;
 use daemontools::sys::process;
 use daemontools::tai64::Moment;
-use daemontools::{Attempt, Fatal, Unable, report, sys};
+use daemontools::{Attempt, Fatal, Unable, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{getpid, read};
 use std::ffi::OsString;
-use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -51,10 +51,10 @@ impl Supervisor {
         let (mask, signals) = watch_children().unable_to("watch children for", &name)?;
         let (charge, normally) = Charge::take(name.clone())?;
         let record = read_record(&charge.place).unable_to("read", charge.object(STATE))?;
-        let boot = process::epoch().unable_to("read", "/proc/sys/kernel/random/boot_id")?;
+        let boot = Boot::current().unable_to("tell this boot from others", "")?;
         let left_as_told = record.leaving && record.process.is_none();
         // Where boots cannot be told apart, the process tells.
-        let same_boot = record.boot == boot && (!boot.is_empty() || record.process.is_some());
+        let same_boot = record.boot.is_same(&boot).unwrap_or(record.process.is_some());
         let goes_on = same_boot && !left_as_told;
         let (service, service_first) = if goes_on {
             Slot::resume(Which::Service, &record, &charge.place)?
@@ -77,7 +77,7 @@ impl Supervisor {
         let pipe = logger.as_ref().map(|_| found.map_or_else(Pipe::new, Ok)).transpose();
         let pipe = pipe.unable_to("create pipe for", &name)?;
         let inode = pipe.as_ref().and_then(|pipe| pipe.inode().ok());
-        let own = Process { pid: getpid(), ticks: process::start_ticks(getpid()).unwrap_or(0) };
+        let own = Process::of(getpid());
         let kept = Record { supervise: own, boot, pipe: inode, ..Record::blank() };
         let common = Common {
             pipe,
@@ -214,9 +214,9 @@ fn watch_children() -> nix::Result<(SigSet, SignalFd)> {
 /// # Errors
 /// EMFILE, EIO …: not to be taken for nothing.
 fn read_record(place: &Place) -> nix::Result<Record> {
-    match std::fs::read(place.path(STATE)) {
-        Ok(bytes) => Ok(Record::decode(&String::from_utf8_lossy(&bytes))),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => Ok(Record::blank()),
-        Err(error) => Err(report::errno_of(&error)),
+    match Record::read(place) {
+        Ok(record) => Ok(record),
+        Err(Unread::System(errno)) if !matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Err(errno),
+        Err(_) => Ok(Record::blank()),
     }
 }

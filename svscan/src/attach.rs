@@ -8,7 +8,7 @@
 use crate::inspect::id_of;
 use crate::table::{Id, Post};
 use daemontools::service::{self, Place, Process, Record, is_supervised_at};
-use daemontools::sys::process::{PidFd, ancestry, start_ticks};
+use daemontools::sys::process::{PidFd, ancestry};
 use daemontools::sys::stdout;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -52,13 +52,12 @@ pub fn may_be_in_charge(folder: &Path, pid: Pid) -> bool {
 
 /// What the last supervise of this directory wrote down.
 pub fn record(folder: &Path) -> Option<Record> {
-    let state = fs::read_to_string(Place::of(folder).ok()?.path(service::STATE)).ok()?;
-    Some(Record::decode(&state))
+    Record::read(&Place::of(folder).ok()?).ok()
 }
 
 /// Whether the process that had this number and start time still has.
 pub fn is_same(process: &Process) -> bool {
-    process.ticks != 0 && start_ticks(process.pid) == Some(process.ticks)
+    process.is_there()
 }
 
 fn works_in(pid: Pid, directory: Id) -> bool {
@@ -134,7 +133,9 @@ pub fn command(pid: Pid, commands: &[u8]) -> nix::Result<()> {
 /// # Errors
 /// ENOENT: it has none. Otherwise those of [`service::send_commands`].
 pub fn command_itself(pid: Pid, commands: &[u8]) -> nix::Result<()> {
-    service::send_commands(&own_control(pid).ok_or(Errno::ENOENT)?, commands)
+    let control = own_control(pid).ok_or(Errno::ENOENT)?;
+    let control = open(&control, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())?;
+    nix::unistd::write(control, commands).map(drop)
 }
 
 fn own_control(pid: Pid) -> Option<PathBuf> {

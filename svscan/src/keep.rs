@@ -208,9 +208,8 @@ impl Scanner {
 
     /// A process has ended that is no supervise: one that a killed supervise left, or a stranger's.
     fn inherited(&mut self, pid: Pid) {
-        let Some(ticks) = process::start_ticks(pid) else { return };
-        let process = Process { pid, ticks };
-        let Some(status) = process::zombie_status(pid, ticks) else { return };
+        let process = Process::of(pid);
+        let Some(status) = process::zombie_status(pid, process.ticks) else { return };
         let end = End { process, status };
         let Some(post) = self.orphans.ended(end) else { return };
         if let Some(folder) = self.folder(post) {

@@ -24,7 +24,7 @@ pub struct End {
 #[derive(Debug, Default)]
 pub struct Orphans {
     ended: VecDeque<End>,
-    awaited: HashMap<Pid, (u64, Post)>,
+    awaited: HashMap<Pid, (Process, Post)>,
 }
 
 impl Orphans {
@@ -32,7 +32,7 @@ impl Orphans {
     /// known already.
     pub fn ended(&mut self, end: End) -> Option<Post> {
         match self.awaited.remove(&end.process.pid) {
-            Some((ticks, post)) if ticks == end.process.ticks => Some(post),
+            Some((process, post)) if process.is_same_as(&end.process) => Some(post),
             _ => {
                 if self.ended.len() == KEPT {
                     self.ended.pop_front();
@@ -45,10 +45,10 @@ impl Orphans {
 
     /// The supervise of `post` has died and left this process; its end, if that has come already.
     pub fn left_behind(&mut self, process: Process, post: Post) -> Option<End> {
-        let found = self.ended.iter().position(|end| end.process == process);
+        let found = self.ended.iter().position(|end| end.process.is_same_as(&process));
         let end = found.and_then(|index| self.ended.remove(index));
         if end.is_none() {
-            self.awaited.insert(process.pid, (process.ticks, post));
+            self.awaited.insert(process.pid, (process, post));
         }
         end
     }
@@ -72,7 +72,7 @@ mod tests {
     const POST: Post = Post { id: Id { device: 1, inode: 2 }, part: Part::Main };
 
     fn process(pid: i32, ticks: u64) -> Process {
-        Process { pid: Pid::from_raw(pid), ticks }
+        Process { pid: Pid::from_raw(pid), ticks, serial: 0 }
     }
 
     fn end(pid: i32, ticks: u64) -> End {

@@ -89,7 +89,7 @@ impl Heritage {
             ("end", [pid, ticks, status]) => {
                 let pid = Pid::from_raw(i32::try_from(*pid).ok()?);
                 let status = i32::try_from(*status).ok()?;
-                self.ends.push(End { process: Process { pid, ticks: *ticks }, status });
+                self.ends.push(End { process: Process { pid, ticks: *ticks, serial: 0 }, status });
             }
             _ => {}
         }

@@ -165,8 +165,8 @@ mod tests {
             Status { since: at(100).label, pid: Some(pid), paused: false, want: Want::Up, phase: Phase::Running };
         let record = Record {
             since: at(100),
-            process: Some((Role::Run, Process { pid, ticks: 1 })),
-            supervise: Process { pid: Pid::from_raw(5), ticks: 1 },
+            process: Some((Role::Run, Process { pid, ticks: 1, serial: 0 })),
+            supervise: Process { pid: Pid::from_raw(5), ticks: 1, serial: 0 },
             ready: Some(at(130)),
             starts: 2,
             status_text: "at \"ease\"".into(),

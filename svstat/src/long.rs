@@ -113,11 +113,11 @@ mod tests {
     }
 
     fn process(role: Role) -> Option<(Role, Process)> {
-        Some((role, Process { pid: Pid::from_raw(7), ticks: 1 }))
+        Some((role, Process { pid: Pid::from_raw(7), ticks: 1, serial: 0 }))
     }
 
     fn record() -> Record {
-        let supervise = Process { pid: Pid::from_raw(5), ticks: 1 };
+        let supervise = Process { pid: Pid::from_raw(5), ticks: 1, serial: 0 };
         Record { supervise, since: at(100), want: Want::Up, starts: 3, ..Record::blank() }
     }
 

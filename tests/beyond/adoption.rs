@@ -295,24 +295,24 @@ fn what_cannot_be_told_of_it_is_not_guessed() {
     wait_until("it runs and is ready", || !service.state("ready").is_empty());
     let pid = service.up();
     supervise.kill();
-    let refused = |calls: &str, path: &str| {
+    let refused = |calls: &str, path: &str, from: &str| {
         let mut strace = scratch.command("strace");
         strace.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
         if !path.is_empty() {
             strace.args(["-P", path]);
         }
-        strace.args(["-e", &format!("inject={calls}:error=EMFILE")]);
+        strace.args(["-e", &format!("inject={calls}:error=EMFILE{from}")]);
         scratch.outcome_of(strace.arg(tests::programs().join("supervise")).arg("web"))
     };
     let reason = "process cannot open more files";
-    for (calls, path, what) in [
-        ("open,openat", "supervise/state", "read web/supervise/state".to_string()),
-        ("open,openat", "/proc/sys/kernel/random/boot_id", "read /proc/sys/kernel/random/boot_id".into()),
-        ("pidfd_open", "", format!("hold process {pid}")),
-        ("open,openat", &format!("/proc/{pid}/stat"), format!("recognise process {pid}")),
+    for (calls, path, from, what) in [
+        ("open,openat", "supervise/state", "", "read web/supervise/state".to_string()),
+        ("open,openat", "/proc/sys/kernel/random/boot_id", "", "tell this boot from others".into()),
+        ("pidfd_open", "", "", "tell this boot from others".into()),
+        ("pidfd_open", "", ":when=2+", format!("hold process {pid}")),
     ] {
         let said = format!("supervise: fatal: unable to {what}: {reason}\n");
-        assert_eq!(refused(calls, path), fails(111, &said), "{path}");
+        assert_eq!(refused(calls, path, from), fails(111, &said), "{path}");
         assert!(is_alive(pid));
     }
     let _next = service.supervise();
@@ -382,11 +382,12 @@ fn in_another_container_a_service_begins_anew() {
     service.wait_down();
     supervise.kill();
     let state = service.says("supervise/state");
-    let (before, boot) = state.split_once("\nboot ").unwrap();
-    let (boot, after) = boot.split_once('\n').unwrap();
-    let (kernel, first) = boot.split_once('/').unwrap();
-    assert!(first.parse::<u64>().is_ok(), "{boot}");
-    fs::write(service.path("supervise/state"), format!("{before}\nboot {kernel}/{first}1\n{after}")).unwrap();
+    let (before, facts) = state.split_once("\nboot-facts ").unwrap();
+    let (facts, after) = facts.split_once('\n').unwrap();
+    let [kernel, memory, first, serial] = facts.split(' ').collect::<Vec<_>>().try_into().unwrap();
+    assert!(u64::from_str_radix(first, 16).is_ok(), "{facts}");
+    let facts = format!("{kernel} {memory} {first}1 {serial}");
+    fs::write(service.path("supervise/state"), format!("{before}\nboot-facts {facts}\n{after}")).unwrap();
     let before = service.says("starts").lines().count();
     let _next = service.supervise();
     service.lines("starts", before + 1);

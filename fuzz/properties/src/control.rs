@@ -136,7 +136,7 @@ impl World {
                     return Some(Event::NotLaunched);
                 }
                 self.pids += 1;
-                self.process = Some((role, Process { pid: Pid::from_raw(self.pids), ticks: 7 }));
+                self.process = Some((role, Process { pid: Pid::from_raw(self.pids), ticks: 7, serial: 0 }));
                 self.gate_is_open = false;
                 return Some(Event::Launched);
             }

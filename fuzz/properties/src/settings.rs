@@ -74,7 +74,7 @@ fn live_by(policy: Policy) {
         machine.step(now, event, &mut todo);
         let _ = machine.deadline();
     }
-    let process = Process { pid: nix::unistd::Pid::from_raw(9), ticks: 1 };
+    let process = Process { pid: nix::unistd::Pid::from_raw(9), ticks: 1, serial: 0 };
     let record = Record { process: Some((Role::Run, process)), ending: Some(Ending::Told), ..machine.record() };
     let mut machine = Machine::resume(policy, &record, now);
     let late = now.after(Duration::MAX);

@@ -4,19 +4,26 @@
 //! All paths are relative: whoever uses them has changed into the service directory before, so
 //! that a directory renamed meanwhile is still the same service.
 
+mod directory;
+mod files;
+pub mod ledger;
 mod place;
+mod process;
 mod record;
 mod snapshot;
 mod status;
 
+pub use directory::Directory;
+pub use files::{Unread, is_only_ours, open_fifo, put_file, read_file, read_file_and_stat};
 pub use place::Place;
-pub use record::{Death, Ending, Exit, Process, Record, Role, Verdict, signal_name};
+pub use process::{Identity, Process, is_without_pidfd};
+pub use record::{Death, Ending, Exit, Record, Role, Verdict, signal_name};
 pub use snapshot::{Illegible, Snapshot, read_status};
 pub use status::{Phase, Status, TooShort, Want};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::{SFlag, fstat};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -188,8 +195,10 @@ pub fn send_commands(control: &Path, commands: &[u8]) -> nix::Result<()> {
 /// Opening a FIFO for writing without waiting fails with ENXIO unless somebody reads it. What is
 /// not a FIFO has no reader either.
 fn open_if_read(fifo: &Path) -> nix::Result<OwnedFd> {
-    let fd = open(fifo, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())?;
-    if is_fifo(&fd)? { Ok(fd) } else { Err(Errno::ENXIO) }
+    open_fifo(fifo, OFlag::O_WRONLY).map_err(|unread| match unread {
+        Unread::System(errno) => errno,
+        Unread::WrongKind | Unread::TooLong => Errno::ENXIO,
+    })
 }
 
 /// Whether `fd` is a FIFO or a pipe.

@@ -2,7 +2,8 @@
 //!
 //! Source: the manual of daemontools-encore. A relative `$SUPERVISEDIR` is another name for `supervise`. An
 //! absolute one is a directory that holds those of all services, each named by the service directory's
-//! path with colons for the slashes within: for services on a read-only disk.
+//! path with colons for the slashes within: for services on a read-only disk. Where encore's names of two paths are one,
+//! as of `/a/b` and `/a:b`, ours are not: a colon or backslash in a path gets a backslash in front.
 
 use super::SUPERVISE;
 use nix::errno::Errno;
@@ -59,11 +60,18 @@ impl Place {
     }
 }
 
-/// An absolute path as one name.
+/// An absolute path as one name, which no other path has: a colon that is in it already, and a backslash, get a backslash
+/// in front.
 fn flat(path: &Path) -> PathBuf {
-    let bytes = path.as_os_str().as_bytes();
-    let bytes = bytes.iter().skip(1).map(|byte| if *byte == b'/' { b':' } else { *byte }).collect::<Vec<u8>>();
-    PathBuf::from(OsStr::from_bytes(&bytes))
+    let mut name = Vec::new();
+    for byte in path.as_os_str().as_bytes().iter().skip(1) {
+        match byte {
+            b'/' => name.push(b':'),
+            b':' | b'\\' => name.extend([b'\\', *byte]),
+            _ => name.push(*byte),
+        }
+    }
+    PathBuf::from(OsStr::from_bytes(&name))
 }
 
 #[cfg(test)]
@@ -73,7 +81,13 @@ mod tests {
 
     #[test]
     fn a_path_becomes_one_name() {
-        for (path, name) in [("/etc/service/web", "etc:service:web"), ("/web", "web"), ("/", ""), ("/a/b:c", "a:b:c")] {
+        for (path, name) in [
+            ("/etc/service/web", "etc:service:web"),
+            ("/web", "web"),
+            ("/", ""),
+            ("/a/b:c", r"a:b\:c"),
+            (r"/a\b", r"a\\b"),
+        ] {
             assert_eq!(flat(Path::new(path)), Path::new(name));
         }
     }

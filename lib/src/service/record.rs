@@ -5,12 +5,15 @@
 //! reader reads a newer file. Times are TAI64N labels (`@` and 24 digits), durations nanoseconds.
 //!
 //! ```text
-//! supervise PID TICKS          the supervise that wrote this
-//! boot ID                      of the kernel's boot and of process 1: where they differ, nothing below is alive
+//! supervise PID TICKS SERIAL   the supervise that wrote this
+//! boot ID                      of the kernel's boot and of process 1, for readers of version 0.1.0
+//! boot-facts WORDS             what tells this boot from others (see [`Boot`]): in another one nothing below is alive
+//! directory WORDS              what tells the service directory from others (see [`Directory`])
 //! want up|down|once
 //! phase stopped|starting|started|running|stopping|failed
 //! pid PID                      the process …
 //! pid-start TICKS              … its start time, field 22 of /proc/PID/stat …
+//! pid-serial SERIAL            … its number among all processes since boot …
 //! role start|run|finish|stop   … and which of the service's programs it is
 //! since LABEL UPTIME           last change of the process; UPTIME counts since boot
 //! ready LABEL UPTIME           since when it is ready
@@ -22,7 +25,7 @@
 //! begun                        `start` has succeeded, `stop` is owed
 //! again                        told up while `finish` or `stop` ran: it starts once more after them
 //! verdict done|give-up         after the `finish` or `stop` that runs it is not restarted, for that reason
-//! last-run PID TICKS           the last `run`, whose number its process group has, where it led one
+//! last-run PID TICKS SERIAL    the last `run`, whose number its process group has, where it led one
 //! next-start LABEL UPTIME      nothing runs, and `run` is started then
 //! notify-socket NAME           where it finds NOTIFY_SOCKET, in the abstract namespace
 //! setting FILE TEXT            a setting that counts for the process, or a program or mark that is there
@@ -34,8 +37,9 @@
 //! death START END EXIT         the last exits of `run` (labels, see [`Exit`]), oldest first
 //! ```
 
-use super::{Phase, Want};
+use super::{Directory, Phase, Process, Want};
 use crate::report::reason;
+use crate::sys::boot::Boot;
 use crate::tai64::{self, Moment, Tai64N};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -69,15 +73,6 @@ impl Role {
             Role::Stop => "stop",
         }
     }
-}
-
-/// A process and what tells it from every other that had or will have its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Process {
-    /// Its number.
-    pub pid: Pid,
-    /// When it was started, in clock ticks since boot; 0 if that could not be read.
-    pub ticks: u64,
 }
 
 /// How a process ended. As text: `exit CODE`, `signal NUMBER`, `core NUMBER` (killed by that signal,
@@ -173,8 +168,10 @@ pub struct Death {
 pub struct Record {
     /// The supervise that wrote this.
     pub supervise: Process,
-    /// Of the kernel's boot and of process 1.
-    pub boot: String,
+    /// The boot in which that was.
+    pub boot: Boot,
+    /// The service directory, where that is known.
+    pub directory: Option<Directory>,
     /// What is to be achieved.
     pub want: Want,
     /// Where the service is in its life.
@@ -226,10 +223,10 @@ pub struct Record {
 impl Record {
     /// A record that says nothing: down, never started.
     pub fn blank() -> Record {
-        let nobody = Process { pid: Pid::from_raw(0), ticks: 0 };
         Record {
-            supervise: nobody,
-            boot: String::new(),
+            supervise: Process::NONE,
+            boot: Boot::default(),
+            directory: None,
             want: Want::Down,
             phase: Phase::Stopped,
             process: None,
@@ -260,7 +257,12 @@ impl Record {
     pub fn encode(&self) -> String {
         let mut text = String::with_capacity(1024);
         // Writing to a String cannot fail.
-        let _ = write!(text, "supervise {} {}\nboot {}\n", self.supervise.pid, self.supervise.ticks, self.boot);
+        let Process { pid, ticks, serial } = self.supervise;
+        let _ = write!(text, "supervise {pid} {ticks} {serial}\nboot {}\n", self.boot.in_one_word());
+        let _ = writeln!(text, "boot-facts {}", self.boot);
+        if let Some(directory) = &self.directory {
+            let _ = writeln!(text, "directory {directory}");
+        }
         let _ = self.write(&mut text);
         if let Some(inode) = self.pipe {
             let _ = writeln!(text, "pipe {inode}");
@@ -277,7 +279,8 @@ impl Record {
         writeln!(to, "want {}", self.want.word())?;
         writeln!(to, "phase {}", self.phase.word())?;
         if let Some((role, process)) = self.process {
-            writeln!(to, "pid {}\npid-start {}\nrole {}", process.pid, process.ticks, role.program())?;
+            writeln!(to, "pid {}\npid-start {}", process.pid, process.ticks)?;
+            writeln!(to, "pid-serial {}\nrole {}", process.serial, role.program())?;
         }
         writeln!(to, "since {}", self.since)?;
         if let Some(ready) = self.ready {
@@ -298,7 +301,7 @@ impl Record {
             writeln!(to, "verdict {}", word_of(&VERDICTS, self.verdict))?;
         }
         if let Some(run) = self.last_run {
-            writeln!(to, "last-run {} {}", run.pid, run.ticks)?;
+            writeln!(to, "last-run {} {} {}", run.pid, run.ticks, run.serial)?;
         }
         if let Some(kill_at) = self.kill_at {
             writeln!(to, "kill-at {kill_at}")?;
@@ -326,15 +329,16 @@ impl Record {
         let mut logger = text.split('\n').filter_map(|line| line.strip_prefix(LOGGER)).peekable();
         if logger.peek().is_some() {
             // Who wrote this is said once, and whose pipe it is.
-            let Record { supervise, boot, pipe, .. } = Record::blank();
-            record.logger = Some(Box::new(Record { supervise, boot, pipe, ..Record::from_lines(logger) }));
+            let Record { supervise, boot, directory, pipe, .. } = Record::blank();
+            let logger = Record { supervise, boot, directory, pipe, ..Record::from_lines(logger) };
+            record.logger = Some(Box::new(logger));
         }
         record
     }
 
     fn from_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Record {
         let mut record = Record::blank();
-        let (mut role, mut pid, mut ticks) = (None, None, 0);
+        let (mut role, mut pid, mut ticks, mut serial) = (None, None, 0, 0);
         for line in lines {
             let mut words = line.split_ascii_whitespace();
             match words.next().unwrap_or_default() {
@@ -345,11 +349,17 @@ impl Record {
                 "setting" => record.settings.extend(setting(line)),
                 "pid" => pid = number(&mut words),
                 "pid-start" => ticks = number(&mut words).unwrap_or(0),
+                "pid-serial" => serial = number(&mut words).unwrap_or(0),
+                "directory" => record.directory = line.strip_prefix("directory ").and_then(Directory::parse),
+                "boot-facts" => {
+                    record.boot = line.strip_prefix("boot-facts ").map(Boot::from_words).unwrap_or_default()
+                }
                 key => record.take(key, &mut words),
             }
         }
         let positive = pid.filter(|pid| *pid > 0);
-        record.process = positive.map(|pid| (role.unwrap_or(Role::Run), Process { pid: Pid::from_raw(pid), ticks }));
+        record.process =
+            positive.map(|pid| (role.unwrap_or(Role::Run), Process { pid: Pid::from_raw(pid), ticks, serial }));
         record
     }
 
@@ -358,7 +368,8 @@ impl Record {
             "supervise" => {
                 self.supervise = process(words).unwrap_or(self.supervise);
             }
-            "boot" => self.boot = words.next().unwrap_or_default().into(),
+            // Of version 0.1.0, which knew no other facts; who has both has the other line after this one.
+            "boot" => self.boot = Boot::from_one_word(words.next().unwrap_or_default()),
             "want" => self.want = meaning_of(&WANTS, words).unwrap_or(self.want),
             "phase" => self.phase = meaning_of(&PHASES, words).unwrap_or(self.phase),
             "since" => self.since = moment(words).unwrap_or(self.since),
@@ -436,7 +447,8 @@ fn setting(line: &str) -> Option<(String, String)> {
 }
 
 fn process(words: &mut SplitAsciiWhitespace) -> Option<Process> {
-    Some(Process { pid: Pid::from_raw(number(words)?), ticks: number(words).unwrap_or(0) })
+    let (pid, ticks) = (number(words)?, number(words).unwrap_or(0));
+    Some(Process { pid: Pid::from_raw(pid), ticks, serial: number(words).unwrap_or(0) })
 }
 
 fn moment(words: &mut SplitAsciiWhitespace) -> Option<Moment> {
@@ -472,11 +484,12 @@ mod tests {
     fn full() -> Record {
         let exits = [Exit::Code(111), Exit::Signal(9), Exit::Core(11), Exit::Unstarted(2), Exit::Unknown];
         Record {
-            supervise: Process { pid: Pid::from_raw(5), ticks: 44 },
-            boot: "b-1".into(),
+            supervise: Process { pid: Pid::from_raw(5), ticks: 44, serial: 45 },
+            boot: Boot::from_words("b-1 1f 2 -"),
+            directory: Some(Directory::Inode { device: 1, inode: 2, born: 3 }),
             want: Want::Once,
             phase: Phase::Stopping,
-            process: Some((Role::Finish, Process { pid: Pid::from_raw(77), ticks: 99 })),
+            process: Some((Role::Finish, Process { pid: Pid::from_raw(77), ticks: 99, serial: 100 })),
             since: at(9),
             ready: Some(at(10)),
             paused: true,
@@ -487,7 +500,7 @@ mod tests {
             begun: true,
             again: true,
             verdict: Verdict::GiveUp,
-            last_run: Some(Process { pid: Pid::from_raw(76), ticks: 98 }),
+            last_run: Some(Process { pid: Pid::from_raw(76), ticks: 98, serial: 0 }),
             next_start: Some(at(12)),
             notify_socket: Some("supervise/notify/05".into()),
             settings: vec![("finish".into(), "".into()), ("restart-limit".into(), "3 in 5m".into())],
@@ -501,7 +514,7 @@ mod tests {
     }
 
     fn with_logger() -> Record {
-        let logger = Record { supervise: Record::blank().supervise, boot: String::new(), ..full() };
+        let logger = Record { supervise: Record::blank().supervise, boot: Boot::default(), directory: None, ..full() };
         Record { pipe: Some(7), logger: Some(Box::new(logger)), ..full() }
     }
 
@@ -510,6 +523,17 @@ mod tests {
         for record in [full(), with_logger(), Record::blank()] {
             assert_eq!(Record::decode(&record.encode()), record);
         }
+    }
+
+    #[test]
+    fn what_version_0_1_0_wrote_is_read() {
+        let text =
+            "supervise 5 44\nboot b-1/2\nwant up\nphase running\npid 77\npid-start 99\nrole run\nlast-run 77 99\n";
+        let record = Record::decode(text);
+        let process = Process { pid: Pid::from_raw(77), ticks: 99, serial: 0 };
+        assert_eq!((record.process, record.last_run), (Some((Role::Run, process)), Some(process)));
+        assert_eq!(record.boot, Boot::from_words("b-1 - 2 -"));
+        assert_eq!(record.directory, None);
     }
 
     #[test]
@@ -526,7 +550,7 @@ mod tests {
 
     #[test]
     fn only_the_service_has_a_writer_and_a_pipe() {
-        let record = Record::decode("log-supervise 5 6\nlog-boot b\nlog-pipe 7\nlog-starts 8\n");
+        let record = Record::decode("log-supervise 5 6\nlog-boot b\nlog-directory path /\nlog-pipe 7\nlog-starts 8\n");
         let logger = Record { starts: 8, ..Record::blank() };
         assert_eq!(record, Record { logger: Some(Box::new(logger)), ..Record::blank() });
     }

@@ -1,14 +1,48 @@
 //! What the files in `supervise/` say of a service at one moment, taken together.
 
-use super::{Place, Record, STATE, STATUS, Status};
-use crate::sys::process;
+use super::{Place, Record, STATE, STATUS, Status, Unread, is_only_ours, read_file, read_file_and_stat};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::read;
 
 /// A state is never longer: with as many deaths as a supervise may be told to remember it is half of that.
 const LONGEST_STATE: usize = 1 << 20;
+/// Nor is a status, whoever wrote it.
+const LONGEST_STATUS: usize = 4096;
+
+impl Status {
+    /// What the status of the service itself says, of whose `supervise/` this is.
+    ///
+    /// # Errors
+    /// There is none, or none that can be read.
+    pub fn read(place: &Place) -> Result<Status, Unread> {
+        let bytes = read_file(&place.path(STATUS), LONGEST_STATUS)?;
+        Status::decode(&bytes).map_err(|_| Unread::System(Errno::EINVAL))
+    }
+}
+
+impl Record {
+    /// What the last supervise has written.
+    ///
+    /// # Errors
+    /// There is none, or none that can be read.
+    pub fn read(place: &Place) -> Result<Record, Unread> {
+        let bytes = read_file(&place.path(STATE), LONGEST_STATE)?;
+        Ok(Record::decode(&String::from_utf8_lossy(&bytes)))
+    }
+
+    /// What the last supervise has written, and whether it must have been one: nobody could have written it but root and
+    /// the account that runs us.
+    ///
+    /// # Errors
+    /// There is none, or none that can be read.
+    pub fn read_with_trust(place: &Place) -> Result<(Record, bool), Unread> {
+        let (bytes, file) = read_file_and_stat(&place.path(STATE), LONGEST_STATE)?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = open(place.directory(), flags, Mode::empty())?;
+        Ok((Record::decode(&String::from_utf8_lossy(&bytes)), is_only_ours(&file, directory)))
+    }
+}
 
 /// Why `supervise/status` says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,30 +96,19 @@ impl Snapshot {
 /// # Errors
 /// Why not.
 pub fn read_status() -> Result<(Status, Option<Status>), Illegible> {
-    let mut bytes = [0; 2 * Status::LENGTH];
-    let length = read_file(STATUS, &mut bytes)?;
-    let (service, logger) = bytes[..length].split_at(length.min(Status::LENGTH));
+    let place = Place::here().map_err(Illegible::Closed)?;
+    let bytes = read_file(&place.path(STATUS), LONGEST_STATUS).map_err(|unread| match unread {
+        // In the words that the original has for a directory, which it can open.
+        Unread::WrongKind => Illegible::Unread(Errno::EISDIR),
+        other => Illegible::Closed(other.into()),
+    })?;
+    let (service, logger) = bytes.split_at(bytes.len().min(Status::LENGTH));
     let status = Status::decode(service).map_err(|_| Illegible::TooShort)?;
     Ok((status, Status::decode(logger).ok()))
 }
 
 fn read_state() -> Option<Record> {
-    let mut bytes = vec![0; 4096];
-    let mut length = read_file(STATE, &mut bytes).ok()?;
-    if length == bytes.len() {
-        bytes = vec![0; LONGEST_STATE];
-        length = read_file(STATE, &mut bytes).ok().filter(|length| *length < LONGEST_STATE)?;
-    }
-    Some(Record::decode(&String::from_utf8_lossy(&bytes[..length])))
-}
-
-/// Reads a file from its beginning until it or `bytes` is full; one that would make us wait is none.
-fn read_file(path: &str, bytes: &mut [u8]) -> Result<usize, Illegible> {
-    let path = Place::here().map_err(Illegible::Closed)?.path(path);
-    let file = open(&path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty());
-    let file = file.map_err(Illegible::Closed)?;
-    // A file gives all it has at once.
-    read(&file, bytes).map_err(Illegible::Unread)
+    Record::read(&Place::here().ok()?).ok()
 }
 
 fn is_same(record: &Record, status: &Status) -> bool {
@@ -96,8 +119,7 @@ fn is_same(record: &Record, status: &Status) -> bool {
 
 /// Whether the supervise that wrote it is alive: then the status is about to follow.
 fn is_kept(record: &Record) -> bool {
-    let writer = record.supervise;
-    writer.pid.as_raw() > 0 && process::start_ticks(writer.pid).is_some_and(|ticks| ticks == writer.ticks)
+    record.supervise.is_there()
 }
 
 #[cfg(test)]
@@ -113,7 +135,7 @@ mod tests {
     }
 
     fn record() -> Record {
-        let process = Process { pid: Pid::from_raw(9), ticks: 1 };
+        let process = Process { pid: Pid::from_raw(9), ticks: 1, serial: 0 };
         let since = Moment { label: status().since, ..Moment::ZERO };
         let process = Some((Role::Run, process));
         Record { since, process, want: Want::Up, phase: Phase::Running, ..Record::blank() }
@@ -130,10 +152,10 @@ mod tests {
 
     #[test]
     fn a_state_is_kept_while_its_writer_lives() {
-        let ticks = process::start_ticks(getpid()).unwrap();
-        let by = |pid, ticks| Record { supervise: Process { pid, ticks }, ..Record::blank() };
-        assert!(is_kept(&by(getpid(), ticks)));
-        assert!(!is_kept(&by(getpid(), ticks + 1)));
+        let this = Process::of(getpid());
+        let by = |supervise| Record { supervise, ..Record::blank() };
+        assert!(is_kept(&by(this)));
+        assert!(!is_kept(&by(Process { ticks: this.ticks + 1, serial: 0, ..this })));
         assert!(!is_kept(&Record::blank()));
     }
 }

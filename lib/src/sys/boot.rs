@@ -21,7 +21,6 @@ use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::Pid;
 use std::fmt::{self, Display};
-use std::str::FromStr;
 
 /// What is known of a boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,15 +82,33 @@ impl Display for Boot {
     }
 }
 
-/// Reads what [`Display`] wrote; words that are missing or make no sense are facts that are not known.
-impl FromStr for Boot {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Boot, Self::Err> {
+impl Boot {
+    /// Reads what [`Display`] wrote; words that are missing or make no sense are facts that are not known.
+    pub fn from_words(text: &str) -> Boot {
         let mut words = text.split_ascii_whitespace();
         let kernel_id = words.next().filter(|word| *word != "-").map(str::to_string);
-        let mut number = || u64::from_str_radix(words.next()?, 16).ok();
-        Ok(Boot { kernel_id, memory_id: number(), init_ticks: number(), init_serial: number() })
+        let mut number = || words.next().map(|word| u64::from_str_radix(word, 16).ok());
+        let [memory_id, init_ticks, init_serial] = [number(), number(), number()].map(Option::flatten);
+        Boot { kernel_id, memory_id, init_ticks, init_serial }
+    }
+
+    /// As version 0.1.0 wrote it: the kernel's boot id, a slash, and when process 1 was started.
+    pub fn in_one_word(&self) -> String {
+        match (&self.kernel_id, self.init_ticks) {
+            (Some(id), Some(ticks)) => format!("{id}/{ticks}"),
+            (Some(id), None) => id.clone(),
+            (None, _) => String::new(),
+        }
+    }
+
+    /// Reads what version 0.1.0 wrote.
+    pub fn from_one_word(word: &str) -> Boot {
+        let (id, ticks) = word.split_once('/').map_or((word, None), |(id, ticks)| (id, ticks.parse().ok()));
+        Boot {
+            kernel_id: Some(id).filter(|id| !id.is_empty()).map(str::to_string),
+            init_ticks: ticks,
+            ..Boot::default()
+        }
     }
 }
 
@@ -134,7 +151,7 @@ mod tests {
     use super::*;
 
     fn boot(text: &str) -> Boot {
-        text.parse().unwrap()
+        Boot::from_words(text)
     }
 
     #[test]
@@ -142,6 +159,7 @@ mod tests {
         let now = Boot::current().unwrap();
         assert_eq!(now.is_same(&Boot::current().unwrap()), Some(true));
         assert_eq!(boot(&now.to_string()), now);
+        assert_eq!(Boot::from_one_word(&now.in_one_word()).is_same(&now), Some(true));
     }
 
     #[test]

@@ -30,6 +30,25 @@ pub fn sync(directory: impl AsFd) -> nix::Result<()> {
     }
 }
 
+/// When a file or directory was made, in nanoseconds since 1970; `None` where its file system does not tell.
+///
+/// # Errors
+/// ENOSYS: a kernel before 4.11, or a filter.
+pub fn born(file: impl AsFd) -> nix::Result<Option<u64>> {
+    // SAFETY: a struct of integers, for which zero is a value.
+    let mut found: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: an open descriptor, an empty path, and a struct that the kernel fills.
+    let asked = unsafe {
+        libc::statx(file.as_fd().as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, libc::STATX_BTIME, &mut found)
+    };
+    Errno::result(asked)?;
+    if found.stx_mask & libc::STATX_BTIME == 0 {
+        return Ok(None);
+    }
+    let seconds = u64::try_from(found.stx_btime.tv_sec).unwrap_or(0);
+    Ok(Some(seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(found.stx_btime.tv_nsec))))
+}
+
 /// Calls `visit` with every name in the directory `path`, `.` and `..` too, until it breaks off.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
-use nix::unistd::{ForkResult, Pid, geteuid};
+use nix::unistd::{ForkResult, Pid, geteuid, getpid};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
@@ -258,21 +258,6 @@ pub fn ancestry(pid: Pid) -> Option<Ancestry> {
     Some(Ancestry { pid, parent: Pid::from_raw(fields.next()?.parse().ok()?), zombie })
 }
 
-/// What tells this life of the system from all others: the kernel's boot id and, as a container's can be shorter, the
-/// start of process 1. Empty where `/proc` does not tell.
-///
-/// # Errors
-/// EMFILE, EIO …: it would tell, but not now.
-pub fn epoch() -> nix::Result<String> {
-    let id = match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
-        Ok(id) => id,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
-        Err(error) => return Err(crate::report::errno_of(&error)),
-    };
-    let first = ticks_of(Pid::from_raw(1))?.map(|ticks| format!("/{ticks}"));
-    Ok(format!("{}{}", id.trim_end(), first.unwrap_or_default()))
-}
-
 /// The kernel's name for the time since it was booted; empty if it does not tell.
 pub fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -299,6 +284,52 @@ pub fn duplicate_to(fd: impl AsFd, number: RawFd) -> nix::Result<()> {
 pub fn send_signal(pid: Pid, number: i32) -> nix::Result<()> {
     // SAFETY: integers.
     Errno::result(unsafe { libc::kill(pid.as_raw(), number) }).map(drop)
+}
+
+/// The signal by which svscan commands a supervise that it cannot reach through `supervise/control`, because that was
+/// removed or replaced: the bytes of the commands come with it. svscan starts every supervise with it blocked, so that it
+/// never kills one that does not listen yet.
+pub const COMMANDS: i32 = 62;
+
+/// As many commands come with one [`COMMANDS`].
+pub const MOST_COMMANDS: usize = 4;
+
+/// Sends [`COMMANDS`] to a child that was not waited for, or to the process that `held` holds.
+///
+/// # Errors
+/// ESRCH: it has ended. EPERM: not allowed. EAGAIN: too many signals wait already. EMSGSIZE: more commands than
+/// [`MOST_COMMANDS`].
+pub fn send_commands(pid: Pid, held: Option<&PidFd>, commands: &[u8]) -> nix::Result<()> {
+    let mut value = [0; MOST_COMMANDS];
+    value.get_mut(..commands.len()).ok_or(Errno::EMSGSIZE)?.copy_from_slice(commands);
+    // SAFETY: the kernel's siginfo_t: 128 bytes that may be anything.
+    let mut info: [u8; 128] = [0; 128];
+    let mut put = |offset: usize, number: i32| {
+        info.iter_mut().skip(offset).zip(number.to_ne_bytes()).for_each(|(to, from)| *to = from);
+    };
+    // The number, the code, and after them who sent it and the value, as sigqueue(3) fills them in.
+    put(0, COMMANDS);
+    put(8, libc::SI_QUEUE);
+    let sender = size_of::<libc::c_int>() * 2 + if cfg!(target_pointer_width = "64") { 8 } else { 4 };
+    put(sender, getpid().as_raw());
+    put(sender + 4, i32::from_ne_bytes(nix::unistd::getuid().as_raw().to_ne_bytes()));
+    put(sender + 8, i32::from_ne_bytes(value));
+    let info = info.as_ptr();
+    // SAFETY: integers, and a siginfo_t that the kernel reads; it refuses a code that only itself may use.
+    let sent = match held {
+        Some(held) => unsafe { libc::syscall(libc::SYS_pidfd_send_signal, held.0.as_raw_fd(), COMMANDS, info, 0) },
+        None => unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, pid.as_raw(), COMMANDS, info) },
+    };
+    Errno::result(sent).map(drop)
+}
+
+/// The commands that came with a [`COMMANDS`], from a process of ours or of root's; none if it was sent by another one.
+pub fn commands_of(signal: &nix::sys::signalfd::siginfo) -> Vec<u8> {
+    let trusted = signal.ssi_uid == 0 || signal.ssi_uid == geteuid().as_raw();
+    if signal.ssi_signo != COMMANDS as u32 || signal.ssi_code != libc::SI_QUEUE || !trusted {
+        return Vec::new();
+    }
+    signal.ssi_int.to_ne_bytes().into_iter().filter(|byte| *byte != 0).collect()
 }
 
 /// A set of signals by number, real-time signals included, which nix's own sets cannot be given.

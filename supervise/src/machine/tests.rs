@@ -350,7 +350,7 @@ fn history_is_kept_short() {
 
 /// A machine in whose record this process is, as the next supervise has it.
 fn resumed(life: &Life, role: Role) -> Life {
-    let process = daemontools::service::Process { pid: nix::unistd::Pid::from_raw(7), ticks: 1 };
+    let process = daemontools::service::Process { pid: nix::unistd::Pid::from_raw(7), ticks: 1, serial: 0 };
     let record = Record { process: Some((role, process)), ..life.machine.record() };
     Life { machine: Machine::resume(life.machine.policy.clone(), &record, life.now), now: life.now }
 }
@@ -518,7 +518,7 @@ fn a_machine_goes_on_from_its_record() {
     for mut life in [Life::down(), Life::waiting(), Life::running(plain())] {
         let mut record = life.machine.record();
         if let Stage::Alive(role) = life.machine.stage {
-            let process = daemontools::service::Process { pid: nix::unistd::Pid::from_raw(7), ticks: 1 };
+            let process = daemontools::service::Process { pid: nix::unistd::Pid::from_raw(7), ticks: 1, serial: 0 };
             record.process = Some((role, process));
         }
         let resumed = Machine::resume(plain(), &record, life.now);

@@ -35,7 +35,7 @@ fn record(count: u64) -> Record {
 }
 
 fn process(role: Role, pid: u64) -> Option<(Role, Process)> {
-    Some((role, Process { pid: Pid::from_raw(i32::try_from(pid).unwrap()), ticks: 1 }))
+    Some((role, Process { pid: Pid::from_raw(i32::try_from(pid).unwrap()), ticks: 1, serial: 0 }))
 }
 
 fn up(count: u64) -> Record {

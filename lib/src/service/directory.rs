@@ -1,0 +1,103 @@
+//! What tells a service directory from every other one, also from one that comes to its path later, and from its copy.
+
+use crate::sys;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::fmt::{self, Display};
+use std::path::Path;
+
+/// The identity of a directory. As text: `inode DEVICE INODE BORN`, or `path PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Directory {
+    /// By the number it has on its file system, and the time at which it got it.
+    Inode {
+        /// The file system.
+        device: u64,
+        /// The directory's number on it, which another one may get once it is removed.
+        inode: u64,
+        /// When it was made, in nanoseconds since 1970; 0 where the file system does not tell.
+        born: u64,
+    },
+    /// By its path, on a file system that does not keep inode numbers.
+    Path(String),
+}
+
+/// File systems that may give a file another number each time they are asked: FUSE, 9P, VirtualBox's, VMware's, CIFS, SMB2.
+const UNSTABLE: [i64; 6] = [0x6573_5546, 0x0102_1997, 0x786f_4256, 0xbacb_acbc, 0xff53_4d42, 0xfe53_4d42];
+
+impl Directory {
+    /// The one at this path; the current directory if it is empty.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be looked at.
+    pub fn at(path: &Path) -> nix::Result<Directory> {
+        let path = if path == Path::new("") { Path::new(".") } else { path };
+        let file = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        if UNSTABLE.contains(&sys::file_system(&file)?.kind) {
+            let resolved = std::fs::canonicalize(path).map_err(|error| crate::report::errno_of(&error))?;
+            return resolved.into_os_string().into_string().map(Directory::Path).map_err(|_| Errno::EILSEQ);
+        }
+        let found = nix::sys::stat::fstat(&file)?;
+        Ok(Directory::Inode {
+            device: found.st_dev,
+            inode: found.st_ino,
+            born: sys::directory::born(&file)?.unwrap_or(0),
+        })
+    }
+
+    /// Reads what [`Display`] wrote.
+    pub fn parse(text: &str) -> Option<Directory> {
+        let (kind, rest) = text.split_once(' ')?;
+        match kind {
+            "path" => Some(Directory::Path(rest.into())),
+            "inode" => {
+                let mut numbers = rest.split(' ').map(|number| number.parse().ok());
+                let mut number = || numbers.next().flatten();
+                Some(Directory::Inode { device: number()?, inode: number()?, born: number()? })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Display for Directory {
+    fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Directory::Inode { device, inode, born } => write!(to, "inode {device} {inode} {born}"),
+            // A newline cannot be written into a line; the path is then no other directory's that is asked for.
+            Directory::Path(path) => write!(to, "path {}", path.replace('\n', "?")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_itself_under_another_name_and_its_copy_is_not() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        std::fs::create_dir(at("one")).unwrap();
+        let one = Directory::at(&at("one")).unwrap();
+        std::fs::rename(at("one"), at("renamed")).unwrap();
+        assert_eq!(Directory::at(&at("renamed")).unwrap(), one);
+        assert_eq!(Directory::parse(&one.to_string()), Some(one.clone()));
+        std::fs::create_dir(at("one")).unwrap();
+        assert_ne!(Directory::at(&at("one")).unwrap(), one);
+        // A file system may give the number of one that was removed to the next one; it is another directory all the same.
+        std::fs::remove_dir(at("renamed")).unwrap();
+        std::fs::create_dir(at("renamed")).unwrap();
+        assert_ne!(Directory::at(&at("renamed")).unwrap(), one);
+    }
+
+    #[test]
+    fn texts_that_make_no_sense_are_no_directory() {
+        let path = Directory::Path("/a b".into());
+        assert_eq!(Directory::parse(&path.to_string()), Some(path));
+        for text in ["", "inode", "inode 1 2", "inode 1 x 3", "other 1 2 3", "inode  1 2 3"] {
+            assert_eq!(Directory::parse(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Opening, reading and writing what lies in a service directory, all of which may belong to another account than
+//! the one that runs us.
+//!
+//! Whoever owns a directory can put anything there: a FIFO that lets a reader wait for ever, a device that does
+//! something as soon as it is opened, a link to a file of root's, a file without end. So nothing is opened before it is
+//! known what it is, nothing is read beyond a limit, nothing is opened in a way that waits, and nothing is written but
+//! new files, which are then put in place.
+//!
+//! Readers follow links, as a service may be made of links; writers and those who open FIFOs follow none at the last
+//! step of the path.
+
+use crate::report::reason;
+use crate::sys;
+use crate::sys::exec::c_string;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat, renameat2};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::unistd::{UnlinkatFlags, read, unlinkat};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+/// Why a file that may belong to anybody was not opened or read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// The system refused.
+    System(Errno),
+    /// It is not of the kind that belongs there.
+    WrongKind,
+    /// It is longer than anything that belongs there.
+    TooLong,
+}
+
+impl Unread {
+    /// Whether there is no such file.
+    pub fn is_missing(self) -> bool {
+        self == Unread::System(Errno::ENOENT)
+    }
+
+    /// In words.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Unread::System(errno) => reason(errno),
+            Unread::WrongKind => "not a file",
+            Unread::TooLong => "too long",
+        }
+    }
+}
+
+impl From<Errno> for Unread {
+    fn from(errno: Errno) -> Unread {
+        Unread::System(errno)
+    }
+}
+
+/// The system's word for it, where an error number is wanted: a wrong kind is EINVAL, too long is EFBIG.
+impl From<Unread> for Errno {
+    fn from(unread: Unread) -> Errno {
+        match unread {
+            Unread::System(errno) => errno,
+            Unread::WrongKind => Errno::EINVAL,
+            Unread::TooLong => Errno::EFBIG,
+        }
+    }
+}
+
+/// Reads a regular file, which links may lead to.
+///
+/// # Errors
+/// It is not there, is no regular file, or has more than `most` bytes.
+pub fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, Unread> {
+    read_file_and_stat(path, most).map(|(bytes, _)| bytes)
+}
+
+/// Reads a regular file as [`read_file`] does, and tells whose it is.
+///
+/// # Errors
+/// As for [`read_file`].
+pub fn read_file_and_stat(path: &Path, most: usize) -> Result<(Vec<u8>, FileStat), Unread> {
+    let (file, stat) = open_as(path, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::empty())?;
+    // Only a guess of how much there is: the file may grow, or say 0 of what the kernel makes up.
+    let expected = usize::try_from(stat.st_size).unwrap_or(0).min(most);
+    let mut bytes = vec![0; expected + 1];
+    let mut length = 0;
+    loop {
+        if length == bytes.len() {
+            if length > most {
+                return Err(Unread::TooLong);
+            }
+            bytes.resize((2 * length).max(512).min(most + 1), 0);
+        }
+        match read(&file, bytes.get_mut(length..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    if length > most {
+        return Err(Unread::TooLong);
+    }
+    bytes.truncate(length);
+    Ok((bytes, stat))
+}
+
+/// Opens a FIFO, which no link may lead to and no second name, without waiting for the other side. `access` is
+/// O_RDONLY, O_WRONLY or O_RDWR. Close-on-exec.
+///
+/// # Errors
+/// ENXIO, for writing: it has no reader. Otherwise it is not there, or is no FIFO.
+pub fn open_fifo(path: &Path, access: OFlag) -> Result<OwnedFd, Unread> {
+    let (fifo, stat) = open_as(path, SFlag::S_IFIFO, access, OFlag::O_NOFOLLOW)?;
+    if stat.st_nlink > 1 { Err(Unread::WrongKind) } else { Ok(fifo) }
+}
+
+/// Opens what is of this kind, and nothing else: first only as a place in the file system, which does nothing to it.
+fn open_as(path: &Path, kind: SFlag, access: OFlag, links: OFlag) -> Result<(OwnedFd, FileStat), Unread> {
+    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let found = open(path, OFlag::O_PATH | links | OFlag::O_CLOEXEC, Mode::empty())?;
+    let stat = fstat(&found)?;
+    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != kind {
+        return Err(Unread::WrongKind);
+    }
+    let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let opened = match open(itself.as_str(), flags, Mode::empty()) {
+        // Without /proc by its name again, which may be another's by now.
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP) => open(path, flags | links, Mode::empty())?,
+        opened => opened?,
+    };
+    let opened_stat = fstat(&opened)?;
+    if (opened_stat.st_dev, opened_stat.st_ino) != (stat.st_dev, stat.st_ino) {
+        return Err(Unread::WrongKind);
+    }
+    Ok((opened, opened_stat))
+}
+
+/// Writes a file beside the one it is to replace, as `new`, and puts it in its place: a reader sees one or the other,
+/// whole. Neither place is ever written through a link, nor a file that was there before written to.
+///
+/// # Errors
+/// Which step the system refused, "open", "write" or "rename", and why; then the old file is as it was.
+pub fn put_file(new: &Path, path: &Path, bytes: &[u8]) -> Result<(), (&'static str, Errno)> {
+    // Strings as the kernel wants them need no room in the stack.
+    let string = |path: &Path| c_string(path.as_os_str()).map_err(|errno| ("open", errno));
+    let (new, path) = (string(new)?, string(path)?);
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let create = || open(new.as_c_str(), flags, Mode::from_bits_truncate(0o644));
+    let created = match create() {
+        // A writer that was killed has left it: perhaps what was in place before, which somebody may be reading.
+        Err(Errno::EEXIST) => unlinkat(AT_FDCWD, new.as_c_str(), UnlinkatFlags::NoRemoveDir).and_then(|()| create()),
+        created => created,
+    };
+    let file = created.map_err(|errno| ("open", errno))?;
+    sys::write_all(&file, bytes).map_err(|errno| ("write", errno))?;
+    put_in_place(&new, &path).map_err(|errno| ("rename", errno))
+}
+
+/// A file that is renamed over another one is sent to the disk at once by ext4, which takes as long as a dozen of the
+/// calls here. Exchanged with the other one, which is removed then, it is not: what is in it is of no use after this boot.
+fn put_in_place(new: &CStr, old: &CStr) -> nix::Result<()> {
+    let exchange = || renameat2(AT_FDCWD, new, AT_FDCWD, old, RenameFlags::RENAME_EXCHANGE);
+    // There may be no other one yet, or a file system that cannot.
+    if exchange().is_err() {
+        return renameat(AT_FDCWD, new, AT_FDCWD, old);
+    }
+    if unlinkat(AT_FDCWD, new, UnlinkatFlags::NoRemoveDir).is_ok() {
+        return Ok(());
+    }
+    // It is a directory.
+    exchange().and_then(|()| renameat(AT_FDCWD, new, AT_FDCWD, old))
+}
+
+/// Whether only root and the account that runs us could have written an open file of this kind and what lies beside it:
+/// nobody else owns, or may write to, the file or its directory.
+pub fn is_only_ours(file: &FileStat, directory: impl AsFd) -> bool {
+    let own = nix::unistd::geteuid().as_raw();
+    let only_ours = |stat: &FileStat| (stat.st_uid == 0 || stat.st_uid == own) && stat.st_mode & 0o022 == 0;
+    only_ours(file) && fstat(directory).is_ok_and(|directory| only_ours(&directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
+    use nix::unistd::mkfifo;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    const MOST: usize = 100;
+
+    /// A directory with one of each: what is `good` can be read, everything else is refused at once.
+    #[test]
+    fn only_regular_files_of_a_bounded_size_are_read() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        fs::write(at("good"), "text").unwrap();
+        fs::write(at("full"), [b'x'; MOST]).unwrap();
+        fs::write(at("long"), [b'x'; MOST + 1]).unwrap();
+        fs::File::create(at("huge")).unwrap().set_len(1 << 40).unwrap();
+        fs::create_dir(at("directory")).unwrap();
+        mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
+        let listening = socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None).unwrap();
+        bind(listening.as_raw_fd(), &UnixAddr::new(&at("socket")).unwrap()).unwrap();
+        for (link, to) in [
+            ("to-good", "good"),
+            ("to-fifo", "fifo"),
+            ("to-zero", "/dev/zero"),
+            ("to-null", "/dev/null"),
+            ("to-nothing", "x"),
+        ] {
+            symlink(to, at(link)).unwrap();
+        }
+        symlink("loop", at("loop")).unwrap();
+        let table: [(&str, Result<&[u8], Unread>); 13] = [
+            ("good", Ok(b"text")),
+            ("to-good", Ok(b"text")),
+            ("full", Ok(&[b'x'; MOST])),
+            ("long", Err(Unread::TooLong)),
+            ("huge", Err(Unread::TooLong)),
+            ("directory", Err(Unread::WrongKind)),
+            ("fifo", Err(Unread::WrongKind)),
+            ("to-fifo", Err(Unread::WrongKind)),
+            ("socket", Err(Unread::WrongKind)),
+            ("to-zero", Err(Unread::WrongKind)),
+            ("to-null", Err(Unread::WrongKind)),
+            ("to-nothing", Err(Unread::System(Errno::ENOENT))),
+            ("loop", Err(Unread::System(Errno::ELOOP))),
+        ];
+        for (name, expected) in table {
+            assert_eq!(read_file(&at(name), MOST), expected.map(<[u8]>::to_vec), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_makes_up_is_read_though_it_says_that_it_is_empty() {
+        assert!(!read_file(Path::new("/proc/self/stat"), 4096).unwrap().is_empty());
+        assert_eq!(read_file(Path::new("/proc/self/stat"), 3), Err(Unread::TooLong));
+    }
+
+    #[test]
+    fn only_a_fifo_that_no_link_leads_to_is_opened() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
+        symlink("fifo", at("link")).unwrap();
+        fs::write(at("file"), "").unwrap();
+        symlink("/dev/null", at("device")).unwrap();
+        assert_eq!(open_fifo(&at("fifo"), OFlag::O_WRONLY).map(drop), Err(Unread::System(Errno::ENXIO)));
+        let reader = open_fifo(&at("fifo"), OFlag::O_RDONLY).unwrap();
+        assert!(open_fifo(&at("fifo"), OFlag::O_WRONLY).is_ok());
+        drop(reader);
+        for name in ["link", "file", "device"] {
+            assert_eq!(open_fifo(&at(name), OFlag::O_RDWR).map(drop), Err(Unread::WrongKind), "{name}");
+        }
+        fs::hard_link(at("fifo"), at("second")).unwrap();
+        assert_eq!(open_fifo(&at("fifo"), OFlag::O_RDONLY).map(drop), Err(Unread::WrongKind));
+    }
+
+    #[test]
+    fn a_file_is_put_in_place_of_anything_and_never_through_a_link() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        let put = |text: &str| put_file(&at("new"), &at("file"), text.as_bytes());
+        fs::write(at("victim"), "kept").unwrap();
+        assert_eq!(put("1"), Ok(()));
+        assert_eq!(put("2"), Ok(()));
+        symlink("victim", at("new")).unwrap();
+        assert_eq!(put("3"), Ok(()));
+        fs::remove_file(at("file")).unwrap();
+        symlink("victim", at("file")).unwrap();
+        assert_eq!(put("4"), Ok(()));
+        mkfifo(&at("new"), Mode::S_IRWXU).unwrap();
+        assert_eq!(put("5"), Ok(()));
+        fs::create_dir(at("new")).unwrap();
+        fs::write(at("new/x"), "").unwrap();
+        assert_eq!(put("6"), Err(("open", Errno::EISDIR)));
+        assert_eq!(fs::read(at("file")).unwrap(), b"5");
+        fs::remove_dir_all(at("new")).unwrap();
+        fs::remove_file(at("file")).unwrap();
+        fs::create_dir(at("file")).unwrap();
+        fs::write(at("file/x"), "").unwrap();
+        assert_eq!(put("7"), Err(("rename", Errno::EISDIR)));
+        assert_eq!(fs::read(at("victim")).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn what_others_may_write_is_not_only_ours() {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("state");
+        fs::write(&path, "").unwrap();
+        let is_ours = |file: u32, directory: u32| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(file)).unwrap();
+            fs::set_permissions(scratch.path(), fs::Permissions::from_mode(directory)).unwrap();
+            let directory = fs::File::open(scratch.path()).unwrap();
+            is_only_ours(&read_file_and_stat(&path, MOST).unwrap().1, directory)
+        };
+        assert!(is_ours(0o644, 0o700));
+        assert!(!is_ours(0o664, 0o700));
+        assert!(!is_ours(0o644, 0o770));
+        assert!(!is_ours(0o644, 0o707));
+    }
+}

@@ -1,0 +1,200 @@
+//! svscan's ledger: what each supervise knows of its processes, kept in memory that outlives it.
+//!
+//! `supervise/state` lies on a disk that may be full, read-only or somebody else's, and may be removed. Were it all
+//! that is known, a supervise that is killed then would be followed by a second copy of the service. So svscan makes a
+//! file in memory with a page for each supervise that it starts, and supervise writes there what it writes into
+//! `supervise/state`. Nobody but the two has the file: it has no name, and is closed in whatever supervise executes.
+//! What is in it ends with the last of them, so that it never speaks of another boot, nor of a copied directory.
+//!
+//! A page is written by one pwrite(2) that stays within one page of memory, which a signal cannot cut short.
+
+use crate::sys::inherited_descriptor;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::uio::{pread, pwrite};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The environment variable by which supervise knows its page: the number of the descriptor, a space, and the number of
+/// the page.
+pub const VARIABLE: &str = "SVSCAN_LEDGER";
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
+
+/// The file, as svscan has it.
+#[derive(Debug)]
+pub struct Ledger {
+    file: OwnedFd,
+    /// Pages that were used and are free again, and how many were ever used.
+    free: Vec<u32>,
+    used: u32,
+}
+
+impl Ledger {
+    /// A new one, without a page in use.
+    ///
+    /// # Errors
+    /// EMFILE, ENOMEM; ENOSYS or EPERM where such files are not to be had.
+    pub fn create() -> nix::Result<Ledger> {
+        let file = memfd_create("svscan-ledger", MFdFlags::MFD_CLOEXEC)?;
+        Ok(Ledger { file, free: Vec::new(), used: 0 })
+    }
+
+    /// One that an earlier svscan has made, with the pages that are in use.
+    pub fn resume(file: OwnedFd, in_use: &[u32]) -> Ledger {
+        let used = in_use.iter().max().map_or(0, |last| last + 1);
+        let free = (0..used).filter(|page| !in_use.contains(page)).collect();
+        Ledger { file, free, used }
+    }
+
+    /// A page that is empty, for a supervise.
+    ///
+    /// # Errors
+    /// ENOMEM, ENOSPC: there is no memory.
+    pub fn take_page(&mut self) -> nix::Result<u32> {
+        let page = self.free.pop().unwrap_or_else(|| {
+            self.used += 1;
+            self.used - 1
+        });
+        match write(self.file.as_fd(), page, b"") {
+            Ok(()) => Ok(page),
+            Err(errno) => {
+                self.free.push(page);
+                Err(errno)
+            }
+        }
+    }
+
+    /// The supervise is gone, and with it its service.
+    pub fn give_back(&mut self, page: u32) {
+        self.free.push(page);
+    }
+
+    /// What is written on a page, if anything is.
+    pub fn read(&self, page: u32) -> Option<String> {
+        read(self.file.as_fd(), page)
+    }
+
+    /// The value of [`VARIABLE`] for a supervise that has the file as descriptor `number`.
+    pub fn variable(number: i32, page: u32) -> String {
+        format!("{number} {page}")
+    }
+}
+
+impl AsFd for Ledger {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// One page, as supervise has it.
+#[derive(Debug)]
+pub struct Page {
+    file: OwnedFd,
+    page: u32,
+}
+
+impl Page {
+    /// The one that svscan has given us, if it has; the descriptor is close-on-exec from now on.
+    pub fn from_environment() -> Option<Page> {
+        let value = std::env::var(VARIABLE).ok()?;
+        let (number, page) = value.split_once(' ')?;
+        let (number, page) = (number.parse().ok()?, page.parse().ok()?);
+        Some(Page { file: inherited_descriptor(number).ok()?, page })
+    }
+
+    /// What the supervise before this one has written.
+    pub fn read(&self) -> Option<String> {
+        read(self.file.as_fd(), self.page)
+    }
+
+    /// Writes what is to be known after us.
+    ///
+    /// # Errors
+    /// EMSGSIZE: it is longer than a page. ENOSPC, ENOMEM: there is no memory.
+    pub fn write(&self, text: &str) -> nix::Result<()> {
+        write(self.file.as_fd(), self.page, text.as_bytes())
+    }
+}
+
+/// Whether a text has room on a page.
+pub fn has_room(text: &str) -> bool {
+    text.len() <= PAGE
+}
+
+fn read(file: BorrowedFd, page: u32) -> Option<String> {
+    let mut bytes = vec![0; PAGE];
+    let length = pread(file, &mut bytes, offset(page)).ok()?;
+    let text = bytes.get(..length)?.split(|byte| *byte == 0).next()?;
+    let text = String::from_utf8_lossy(text);
+    Some(text.into_owned()).filter(|text| !text.is_empty())
+}
+
+fn write(file: BorrowedFd, page: u32, text: &[u8]) -> nix::Result<()> {
+    let mut bytes = vec![0; PAGE];
+    bytes.get_mut(..text.len()).ok_or(Errno::EMSGSIZE)?.copy_from_slice(text);
+    match pwrite(file, &bytes, offset(page))? {
+        PAGE => Ok(()),
+        _ => Err(Errno::ENOSPC),
+    }
+}
+
+fn offset(page: u32) -> i64 {
+    i64::from(page) * 4096
+}
+
+/// Whether the file is to survive the next execution of svscan in its own process.
+///
+/// # Errors
+/// Those of fcntl(2), of which none is known.
+pub fn keep_across_exec(ledger: &Ledger, keep: bool) -> nix::Result<()> {
+    let flags = if keep { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };
+    fcntl(ledger, FcntlArg::F_SETFD(flags)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(ledger: &Ledger, page: u32) -> Page {
+        Page { file: ledger.file.try_clone().unwrap(), page }
+    }
+
+    #[test]
+    fn what_a_supervise_writes_the_next_one_reads_and_svscan_too() {
+        let mut ledger = Ledger::create().unwrap();
+        let (one, other) = (ledger.take_page().unwrap(), ledger.take_page().unwrap());
+        assert_eq!((one, other), (0, 1));
+        assert_eq!(page(&ledger, one).read(), None);
+        page(&ledger, one).write("want up\n").unwrap();
+        page(&ledger, other).write(&"x".repeat(PAGE)).unwrap();
+        page(&ledger, one).write("up\n").unwrap();
+        assert_eq!(page(&ledger, one).read().as_deref(), Some("up\n"));
+        assert_eq!(ledger.read(other), Some("x".repeat(PAGE)));
+        assert_eq!(page(&ledger, one).write(&"x".repeat(PAGE + 1)), Err(Errno::EMSGSIZE));
+        assert_eq!(ledger.read(one).as_deref(), Some("up\n"));
+    }
+
+    #[test]
+    fn a_page_that_is_given_back_is_used_again_and_empty() {
+        let mut ledger = Ledger::create().unwrap();
+        let pages = [ledger.take_page().unwrap(), ledger.take_page().unwrap(), ledger.take_page().unwrap()];
+        page(&ledger, pages[1]).write("old").unwrap();
+        ledger.give_back(pages[1]);
+        assert_eq!(ledger.take_page(), Ok(pages[1]));
+        assert_eq!(ledger.read(pages[1]), None);
+    }
+
+    #[test]
+    fn an_svscan_that_goes_on_knows_which_pages_are_free() {
+        let mut before = Ledger::create().unwrap();
+        for _ in 0..4 {
+            before.take_page().unwrap();
+        }
+        page(&before, 2).write("kept").unwrap();
+        let mut after = Ledger::resume(before.file.try_clone().unwrap(), &[0, 2]);
+        assert_eq!(after.read(2).as_deref(), Some("kept"));
+        assert_eq!([after.take_page(), after.take_page()], [Ok(1), Ok(3)]);
+    }
+}

@@ -1,0 +1,126 @@
+//! A process, told from every other one that had or will have its number.
+
+use crate::sys::process::{self, PidFd};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+/// A process and what tells it from every other that had or will have its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: Pid,
+    /// When it was started, in clock ticks since boot; 0 where `/proc` does not tell.
+    pub ticks: u64,
+    /// Its number among all processes since boot; 0 where the kernel does not tell (before Linux 6.9).
+    pub serial: u64,
+}
+
+/// Whether a process that was written down is still the one that has its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// It is, whether it runs or has ended and was not waited for yet.
+    Same,
+    /// It is not: there is no such process, or another one.
+    Gone,
+    /// There is a process of this number, but nothing is known of both that could be compared.
+    Unknown,
+}
+
+impl Process {
+    /// No process.
+    pub const NONE: Process = Process { pid: Pid::from_raw(0), ticks: 0, serial: 0 };
+
+    /// The process that has this number now, which must be one that cannot end unnoticed: ourselves, or a child that was
+    /// not waited for.
+    pub fn of(pid: Pid) -> Process {
+        let serial = PidFd::open(pid).and_then(|held| held.serial());
+        let serial = serial.ok().flatten().unwrap_or(0);
+        Process { pid, ticks: process::start_ticks(pid).unwrap_or(0), serial }
+    }
+
+    /// Whether it still is the process that has its number.
+    ///
+    /// # Errors
+    /// EMFILE, EIO …: that cannot be told now.
+    pub fn identity(&self) -> nix::Result<Identity> {
+        if self.pid.as_raw() <= 0 {
+            return Ok(Identity::Gone);
+        }
+        match PidFd::open(self.pid) {
+            Ok(held) => self.identity_of(&held),
+            // No process has the number; it may be that of a thread.
+            Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => Ok(Identity::Gone),
+            Err(errno) if is_without_pidfd(errno) => match kill(self.pid, None) {
+                Err(Errno::ESRCH) => Ok(Identity::Gone),
+                Ok(()) | Err(_) => self.identity_by_ticks(),
+            },
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Whether it is the process that `held` holds.
+    ///
+    /// # Errors
+    /// EMFILE, EIO …: that cannot be told now.
+    pub fn identity_of(&self, held: &PidFd) -> nix::Result<Identity> {
+        match held.serial()? {
+            Some(serial) if self.serial != 0 => Ok(same_if(serial == self.serial)),
+            _ => self.identity_by_ticks(),
+        }
+    }
+
+    fn identity_by_ticks(&self) -> nix::Result<Identity> {
+        match process::ticks_of(self.pid)? {
+            Some(ticks) if self.ticks != 0 => Ok(same_if(ticks == self.ticks)),
+            _ => Ok(Identity::Unknown),
+        }
+    }
+
+    /// Whether both are one process, as far as what is known of both tells.
+    pub fn is_same_as(&self, other: &Process) -> bool {
+        let differ = |one: u64, other: u64| one != 0 && other != 0 && one != other;
+        self.pid == other.pid && !differ(self.ticks, other.ticks) && !differ(self.serial, other.serial)
+    }
+
+    /// Whether it is proven to be the process that has its number.
+    pub fn is_there(&self) -> bool {
+        self.identity() == Ok(Identity::Same)
+    }
+}
+
+fn same_if(same: bool) -> Identity {
+    if same { Identity::Same } else { Identity::Gone }
+}
+
+/// Whether the kernel, or a filter, does not let processes be held by descriptors at all.
+pub fn is_without_pidfd(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOSYS | Errno::EPERM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::getpid;
+
+    #[test]
+    fn a_process_is_known_by_what_is_known_of_it() {
+        let this = Process::of(getpid());
+        assert!(this.ticks > 0);
+        let table = [
+            (this, Identity::Same),
+            (Process { serial: 0, ..this }, Identity::Same),
+            (Process { serial: 0, ticks: this.ticks + 1, ..this }, Identity::Gone),
+            (Process { serial: 0, ticks: 0, ..this }, Identity::Unknown),
+            (Process { pid: Pid::from_raw(i32::MAX), ..this }, Identity::Gone),
+            (Process::NONE, Identity::Gone),
+        ];
+        for (process, identity) in table {
+            assert_eq!(process.identity(), Ok(identity), "{process:?}");
+        }
+        if this.serial != 0 {
+            assert_eq!(Process { ticks: 0, ..this }.identity(), Ok(Identity::Same));
+            assert_eq!(Process { serial: this.serial + 1, ..this }.identity(), Ok(Identity::Gone));
+        }
+    }
+}
