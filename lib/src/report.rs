@@ -344,6 +344,8 @@ pub fn reason(errno: Errno) -> &'static str {
         Errno::ESTALE => "stale NFS file handle",
         Errno::ENOLCK => "no locks available",
         Errno::ENOSYS => "system call not available",
+        // What the kernel calls ENOENT too, but `supervise` tells apart.
+        Errno::ELIBACC => "interpreter does not exist",
         other => other.desc(),
     }
 }

@@ -1,10 +1,10 @@
 //! Taking charge of a service directory: its lock and its FIFOs.
 
-use daemontools::service::{CONTROL, DOWN, EVENT, LOCK, OK, Place, is_fifo};
+use daemontools::service::{CONTROL, DOWN, EVENT, LOCK, OK, Place, SUPERVISE, Unread, open_fifo};
 use daemontools::{Attempt, Fatal, Unable, report, sys};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open, readlink};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, stat};
+use nix::fcntl::{OFlag, open, readlink};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat, stat};
 use nix::unistd::{chdir, mkdir, mkfifo, unlink};
 use std::ffi::{OsStr, OsString};
 use std::fs::DirBuilder;
@@ -54,12 +54,51 @@ impl Charge {
         make_directory(&place)?;
         let paths = Paths { name: &name, place: &place };
         let lock = paths.lock()?;
-        let control = paths.open_fifo(CONTROL, OFlag::O_RDONLY)?;
-        let access = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let writer = open(&place.path(CONTROL), access, Mode::empty()).unable_to("write", paths.object(CONTROL))?;
+        let (control, writer) = paths.control()?;
         // Listeners are nobody we depend on.
         let _ = mkdir(&place.path(EVENT), OWNER);
         Ok((Charge { name, place, lock, control, _control_writer: writer, ok: None }, normally))
+    }
+
+    /// Makes `supervise/` again, and what others reach us by in there, after somebody has removed it; whether it was gone
+    /// and is there again.
+    pub fn make_again(&mut self) -> bool {
+        let directory = self.place.directory();
+        if stat(directory).is_ok() || self.take_anew().is_err() {
+            return false;
+        }
+        report::warning(&[&self.place.name(&self.name, SUPERVISE), b" was removed: made again"]);
+        true
+    }
+
+    fn take_anew(&mut self) -> Result<(), Fatal> {
+        make_directory(&self.place)?;
+        let paths = Paths { name: &self.name, place: &self.place };
+        let lock = paths.lock()?;
+        let (control, writer) = paths.control()?;
+        let ok = self.ok.as_ref().map(|_| paths.open_fifo(OK)).transpose()?;
+        let _ = mkdir(&self.place.path(EVENT), OWNER);
+        (self.lock, self.control, self._control_writer, self.ok) = (lock, control, writer, ok);
+        Ok(())
+    }
+
+    /// Opens `supervise/control` anew where another file has come to lie in its place, so that we are reached through it.
+    pub fn see_control(&mut self) {
+        let id = |file: nix::Result<FileStat>| file.map(|file| (file.st_dev, file.st_ino));
+        if id(lstat(&self.place.path(CONTROL))) == id(fstat(&self.control)) {
+            return;
+        }
+        let paths = Paths { name: &self.name, place: &self.place };
+        if stat(self.place.directory()).is_ok()
+            && let Ok((control, writer)) = paths.control()
+        {
+            (self.control, self._control_writer) = (control, writer);
+        }
+    }
+
+    /// Whether others than root and our own account can put files into `supervise/`.
+    pub fn is_others(&self) -> bool {
+        self.place.is_only_ours() != Ok(true)
     }
 
     /// Tells everybody that the service is supervised and its status written.
@@ -68,7 +107,7 @@ impl Charge {
     /// `supervise/ok` can be neither made nor opened.
     pub fn show(&mut self) -> Result<(), Fatal> {
         let paths = Paths { name: &self.name, place: &self.place };
-        self.ok = Some(paths.open_fifo(OK, OFlag::O_RDONLY)?);
+        self.ok = Some(paths.open_fifo(OK)?);
         Ok(())
     }
 
@@ -114,11 +153,36 @@ impl Paths<'_> {
         OsString::from_vec(self.place.name(self.name, file))
     }
 
+    /// The lock lies in `supervise/` itself: no link is followed, which could have a file made elsewhere.
     fn lock(&self) -> Result<OwnedFd, Fatal> {
         let object = self.object(LOCK);
-        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
-        let file = open(&self.place.path(LOCK), flags, OWNER_FILE).unable_to("acquire", &object)?;
-        Ok(sys::lock::lock(file).unable_to("acquire", &object)?)
+        let path = self.place.path(LOCK);
+        let flags = OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let opened = || match lstat(&path) {
+            // To open a device may do something.
+            Ok(file) if file.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() => Err(Errno::ELOOP),
+            _ => match open(&path, flags | OFlag::O_WRONLY | OFlag::O_CREAT, OWNER_FILE) {
+                // It can be locked all the same.
+                Err(Errno::EROFS) => open(&path, flags | OFlag::O_RDONLY, Mode::empty()),
+                opened => opened,
+            },
+        };
+        let file = match opened() {
+            Err(Errno::ELOOP) => {
+                unlink(&path).unable_to("acquire", &object)?;
+                report::warning(&[object.as_bytes(), b" was not a file: replaced"]);
+                opened()
+            }
+            opened => opened,
+        };
+        Ok(sys::lock::lock(file.unable_to("acquire", &object)?).unable_to("acquire", &object)?)
+    }
+
+    /// Both ends of `supervise/control`.
+    fn control(&self) -> Result<(OwnedFd, OwnedFd), Fatal> {
+        let reader = self.open_fifo(CONTROL)?;
+        let writer = open_fifo(&self.place.path(CONTROL), OFlag::O_WRONLY).map_err(Errno::from);
+        Ok((reader, writer.unable_to("write", self.object(CONTROL))?))
     }
 
     /// Whoever made the directory gave it, by its setgid bit, to its group to command.
@@ -127,24 +191,28 @@ impl Paths<'_> {
         Mode::from_bits_truncate(mode).contains(Mode::S_ISGID)
     }
 
-    /// Opens a FIFO, which is made if need be; what lies in its place and is none is of no use to
+    /// Opens a FIFO for reading, which is made if need be; what lies in its place and is none is of no use to
     /// anybody, and is replaced.
-    fn open_fifo(&self, fifo: &str, access: OFlag) -> Result<OwnedFd, Fatal> {
+    fn open_fifo(&self, fifo: &str) -> Result<OwnedFd, Fatal> {
         let (path, object) = (self.place.path(fifo), self.object(fifo));
         let opened = || {
-            if mkfifo(&path, OWNER_FILE).is_ok() && self.is_for_group() {
-                let _ = fchmodat(AT_FDCWD, &path, FOR_GROUP, FchmodatFlags::FollowSymlink);
+            let made = mkfifo(&path, OWNER_FILE).is_ok();
+            let fd = open_fifo(&path, OFlag::O_RDONLY)?;
+            // Of what is open, as another file may lie there by now.
+            if made && self.is_for_group() {
+                let _ = fchmod(&fd, FOR_GROUP);
             }
-            open(&path, access | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()).unable_to("read", &object)
+            Ok(fd)
         };
-        let fd = opened()?;
-        if is_fifo(&fd).unable_to("read", &object)? {
-            return Ok(fd);
+        match opened() {
+            Err(Unread::WrongKind) => {
+                // A directory stays; said as the original does, which tries to write there.
+                unlink(&path).unable_to("write", &object)?;
+                report::warning(&[object.as_bytes(), b" was not a FIFO: replaced"]);
+                Ok(opened().map_err(Errno::from).unable_to("read", &object)?)
+            }
+            opened => Ok(opened.map_err(Errno::from).unable_to("read", &object)?),
         }
-        // A directory stays; said as the original does, which tries to write there.
-        unlink(&path).unable_to("write", &object)?;
-        report::warning(&[object.as_bytes(), b" was not a FIFO: replaced"]);
-        Ok(opened()?)
     }
 }
 

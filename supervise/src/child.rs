@@ -5,22 +5,27 @@ use crate::pipe::Pipe;
 use crate::policy::{Policy, Scope};
 use crate::slot::Which;
 use crate::{ready, tree};
-use daemontools::service::{Exit, ORPHAN, Place, Process, Role};
+use daemontools::service::{
+    Exit, Identity, ORPHAN, Place, Process, Role, is_without_pidfd, ledger, read_beginning, read_file,
+};
 use daemontools::sys::exec::{c_string, environment, execute};
 use daemontools::sys::process::{self, Ended, PidFd};
 use daemontools::{Attempt, Fatal, Unable, report};
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixCredentials, recv, send, shutdown, socketpair,
 };
-use nix::sys::stat::stat;
+use nix::sys::stat::{Mode, stat};
 use nix::unistd::{Pid, close, getpgid, getpid, setsid};
+use std::cell::Cell;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// The process of the service, as far as it is ours to wait for and to signal.
 pub struct Held {
@@ -30,14 +35,20 @@ pub struct Held {
 }
 
 enum Hold {
-    /// Our child: nobody else can have its number until we have waited for it.
+    /// Our child: no other process can have its number until we have waited for it.
     Own,
-    /// Somebody else's child by now: held by a descriptor.
+    /// Another process' child by now: held by a descriptor.
     Adopted(PidFd),
+    /// Likewise, on a kernel that has no such descriptors: known by its number, and asked for again and again.
+    Unheld,
 }
 
 /// Our end of the gate at which a child waits before it becomes a program.
-pub struct Gate(OwnedFd);
+pub struct Gate {
+    socket: OwnedFd,
+    /// Why the program could not be executed, once the child has said so: it says it only once.
+    refused: Cell<Option<Errno>>,
+}
 
 /// How the child fared behind its gate.
 pub enum Passage {
@@ -63,6 +74,8 @@ pub struct Order<'a> {
     pub policy: &'a Policy,
     /// Where `run` finds NOTIFY_SOCKET.
     pub socket_name: Option<&'a str>,
+    /// Its processes are marked, so that they can be known again.
+    pub marks: bool,
     /// The service's name in messages.
     pub name: &'a [u8],
     /// Where the service's end of what it tells us lies.
@@ -84,7 +97,10 @@ pub fn launch(order: &Order) -> nix::Result<(Held, Gate)> {
         let _ = close(ours.as_raw_fd());
         become_program(order, theirs)
     })?;
-    Ok((Held { role: order.role, process: Process::of(pid), hold: Hold::Own }, Gate(ours)))
+    Ok((
+        Held { role: order.role, process: Process::of(pid), hold: Hold::Own },
+        Gate { socket: ours, refused: Cell::new(None) },
+    ))
 }
 
 /// In the child. Returns only with the exit code of a failure. All is prepared before it waits at its gate: what
@@ -109,11 +125,37 @@ fn become_program(order: &Order, gate: OwnedFd) -> i32 {
         Ok(Program { path, argv, environment }) => execute(&path, &argv, &environment),
         Err(errno) => errno,
     };
+    let program = order.which.program(order.role);
+    let (errno, interpreter) = match errno {
+        Errno::ENOENT if std::fs::metadata(program).is_ok() => (Errno::ELIBACC, interpreter_of(program)),
+        errno => (errno, None),
+    };
     // The supervise may be dead by now: that must not kill us before we have spoken.
     let _ = send(gate.as_raw_fd(), &(errno as i32).to_ne_bytes(), MsgFlags::MSG_NOSIGNAL);
-    let path = [order.name, b"/", order.which.program(order.role).as_bytes()].concat();
-    Fatal::from(Unable::new("start", OsStr::from_bytes(&path), errno)).tell()
+    let path = [order.name, b"/", program.as_bytes()].concat();
+    match interpreter {
+        Some(interpreter) => {
+            let words = [b"unable to start ", &path[..], b": interpreter ", &interpreter, b" does not exist"];
+            Fatal::new(report::TEMPORARY, &words).tell()
+        }
+        None => Fatal::from(Unable::new("start", OsStr::from_bytes(&path), errno)).tell(),
+    }
 }
+
+/// The interpreter that the first line of a script names, as a text for people: a carriage return at its end, which an
+/// editor of another system has left there, is what makes it another file's name.
+fn interpreter_of(program: &str) -> Option<Vec<u8>> {
+    let beginning = read_beginning(Path::new(program), LONGEST_FIRST_LINE).ok()?;
+    let line = beginning.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let interpreter = line.trim_ascii_start().split(|byte| matches!(byte, b' ' | b'\t')).next()?;
+    match interpreter.strip_suffix(b"\r") {
+        Some(name) => Some([name, b" followed by a carriage return"].concat()),
+        None => Some(interpreter.to_vec()),
+    }
+}
+
+/// As much of the first line as the kernel looks at.
+const LONGEST_FIRST_LINE: usize = 256;
 
 /// The gate may have the number on which the service expects something else.
 fn out_of_the_way(gate: OwnedFd, order: &Order) -> nix::Result<OwnedFd> {
@@ -143,9 +185,11 @@ fn prepare(order: &Order) -> nix::Result<Program> {
         changes = ready::environment(order.policy, order.socket_name, getpid().as_raw());
         give_notification_fd(order)?;
     }
-    if order.policy.scope == Scope::Tree {
+    if order.policy.scope == Scope::Tree || order.marks {
         changes.extend(tree::mark());
     }
+    // svscan's ledger is ours alone.
+    changes.push((ledger::VARIABLE.into(), None));
     let argv = argv.iter().map(|argument| c_string(argument)).collect::<Result<_, _>>()?;
     Ok(Program { path: c_string(path.as_ref())?, argv, environment: environment(&changes)? })
 }
@@ -153,7 +197,9 @@ fn prepare(order: &Order) -> nix::Result<Program> {
 /// Puts the service's end of the notification FIFO where it expects it.
 fn give_notification_fd(order: &Order) -> nix::Result<()> {
     let Some(number) = order.policy.notification_fd else { return Ok(()) };
-    let fifo = ready::open_for_service(order.place)?;
+    // It runs, though it cannot say that it is ready, which supervise has complained of.
+    let nowhere = || open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
+    let fifo = ready::open_for_service(order.place).or_else(|_| nowhere())?;
     process::duplicate_to(&fifo, number)?;
     if fifo.as_raw_fd() == number {
         // It is there already, and is to stay.
@@ -183,22 +229,30 @@ impl Gate {
     /// Lets the child through. If it is dead, its end tells; if it cannot be let through, it is turned back.
     pub fn open(&self) {
         loop {
-            match send(self.0.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL) {
+            match send(self.socket.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL) {
                 Err(Errno::EINTR) => {}
                 Ok(_) | Err(Errno::EPIPE) => return,
                 Err(_) => {
-                    let _ = shutdown(self.0.as_raw_fd(), Shutdown::Write);
+                    let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
                     return;
                 }
             }
         }
     }
 
-    /// How the child fared; does not block.
+    /// How the child fared; does not block. Once it is told that the program could not be executed, it stays so: the
+    /// end of what the child says, which comes next, would otherwise look like an execution.
     pub fn passage(&self) -> Passage {
+        if let Some(errno) = self.refused.get() {
+            return Passage::Refused(errno);
+        }
         let mut errno = [0; 4];
-        match recv(self.0.as_raw_fd(), &mut errno, MsgFlags::MSG_DONTWAIT) {
-            Ok(4) => Passage::Refused(Errno::from_raw(i32::from_ne_bytes(errno))),
+        match recv(self.socket.as_raw_fd(), &mut errno, MsgFlags::MSG_DONTWAIT) {
+            Ok(4) => {
+                let errno = Errno::from_raw(i32::from_ne_bytes(errno));
+                self.refused.set(Some(errno));
+                Passage::Refused(errno)
+            }
             Err(Errno::EAGAIN | Errno::EINTR) => Passage::Underway,
             // Closed by its execution, or by its end, which is noticed elsewhere.
             Ok(_) | Err(_) => Passage::Executed,
@@ -208,7 +262,7 @@ impl Gate {
 
 impl AsFd for Gate {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -228,17 +282,34 @@ pub fn adopt(role: Role, process: Process, place: &Place, past: Gated) -> Result
     let ended = || Found::Ended(of_adopted(inherited_exit(process, place).unwrap_or(Exit::Unknown), past));
     let object = format!("process {}", process.pid);
     // First hold it, then look whether it is the one: what is held cannot become another.
-    let held = match PidFd::open(process.pid) {
-        Err(Errno::ESRCH) => return Ok(ended()),
-        held => Held { role, process, hold: Hold::Adopted(held.unable_to("hold", &object)?) },
+    let hold = match PidFd::open(process.pid) {
+        Ok(held) => Hold::Adopted(held),
+        // No process has the number, or only a thread of another.
+        Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => return Ok(ended()),
+        Err(errno) if is_without_pidfd(errno) => Hold::Unheld,
+        Err(errno) => return Err(Unable::new("hold", &object, errno)),
     };
-    match process::ticks_of(process.pid).unable_to("recognise", &object)? {
-        Some(ticks) if ticks == process.ticks => Ok(Found::Alive(held)),
-        Some(_) if process.ticks != 0 => Ok(ended()),
-        None if held.has_ended() => Ok(ended()),
+    let identity = match &hold {
+        Hold::Adopted(held) => process.identity_of(held),
+        Hold::Own | Hold::Unheld => process.identity(),
+    };
+    let held = Held { role, process, hold };
+    match identity.unable_to("recognise", &object)? {
+        Identity::Same => Ok(Found::Alive(held)),
+        Identity::Gone => Ok(ended()),
+        Identity::Unknown if held.has_ended() => Ok(ended()),
+        // An old kernel without /proc: of the process there is only its group, which is its own or that of the supervise
+        // that made it, and stays so.
+        Identity::Unknown if leads_or_shares_group(process.pid) => Ok(Found::Alive(held)),
         // Its start was not known, or is not now.
-        Some(_) | None => Err(Unable::new("recognise", &object, Errno::ENOENT)),
+        Identity::Unknown => Err(Unable::new("recognise", &object, Errno::ENOENT)),
     }
+}
+
+/// Whether a process leads its group, or is in one whose leader is no process any more, as the group of a supervise that was
+/// killed.
+fn leads_or_shares_group(pid: Pid) -> bool {
+    getpgid(Some(pid)).is_ok_and(|group| group == pid || kill(group, None) == Err(Errno::ESRCH))
 }
 
 /// Whether an adopted process may have been at its gate when its supervise was killed.
@@ -253,29 +324,45 @@ fn of_adopted(exit: Exit, past: Gated) -> Event {
 }
 
 impl Held {
-    /// Readable once the process has ended; `None` if that is told by SIGCHLD.
+    /// Readable once the process has ended; `None` if that is told by SIGCHLD, or has to be asked for.
     pub fn end_watch(&self) -> Option<BorrowedFd<'_>> {
         match &self.hold {
-            Hold::Own => None,
+            Hold::Own | Hold::Unheld => None,
             Hold::Adopted(pidfd) => Some(pidfd.as_fd()),
         }
     }
 
+    /// Whether its end has to be asked for.
+    pub fn is_unheld(&self) -> bool {
+        matches!(self.hold, Hold::Unheld)
+    }
+
     /// Whether this is an adopted process and has ended.
     pub fn has_ended(&self) -> bool {
-        let Hold::Adopted(pidfd) = &self.hold else { return false };
-        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..))
+        match &self.hold {
+            Hold::Own => false,
+            Hold::Unheld => {
+                let gone = matches!(self.process.identity(), Ok(Identity::Gone));
+                gone || process::ancestry(self.process.pid).is_some_and(|process| process.zombie)
+            }
+            Hold::Adopted(pidfd) => {
+                let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+                matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..))
+            }
+        }
     }
 
     /// How the adopted process ended; `None` if its parent has yet to wait for it.
     pub fn adopted_end(&self, place: &Place, past: Gated) -> Option<Event> {
-        let Hold::Adopted(pidfd) = &self.hold else { return None };
         // Looked at first: if nothing is left of it by now, all that can be told has been.
-        let gone = self.is_gone();
-        let told = match pidfd.ended() {
-            Ended::Status(status) => return Some(of_adopted(Exit::from_wait_status(status), past)),
-            Ended::NotReaped | Ended::Untold => inherited_exit(self.process, place),
+        let gone = self.process.identity() == Ok(Identity::Gone);
+        let told = match &self.hold {
+            Hold::Own => return None,
+            Hold::Unheld => inherited_exit(self.process, place),
+            Hold::Adopted(pidfd) => match pidfd.ended() {
+                Ended::Status(status) => return Some(of_adopted(Exit::from_wait_status(status), past)),
+                Ended::NotReaped | Ended::Untold => inherited_exit(self.process, place),
+            },
         };
         let seen = || process::zombie_status(self.process.pid, self.process.ticks).map(Exit::from_wait_status);
         told.or_else(seen).or_else(|| gone.then_some(Exit::Unknown)).map(|exit| of_adopted(exit, past))
@@ -287,15 +374,13 @@ impl Held {
         program(&self.process.pid.to_string()).ok() != program("self").ok()
     }
 
-    fn is_gone(&self) -> bool {
-        process::start_ticks(self.process.pid) != Some(self.process.ticks)
-    }
-
     /// Sends a signal to the process. One that has ended is beyond reach, which is no failure.
     pub fn send(&self, signal: Signal) {
         let _ = match &self.hold {
             Hold::Own => kill(self.process.pid, signal),
             Hold::Adopted(pidfd) => pidfd.signal(signal),
+            Hold::Unheld if self.process.identity() == Ok(Identity::Gone) => Ok(()),
+            Hold::Unheld => kill(self.process.pid, signal),
         };
     }
 
@@ -338,11 +423,16 @@ fn is_ancestor(ancestor: Pid, pid: Pid) -> bool {
 
 /// What svscan, having inherited the process, wrote down of its end.
 fn inherited_exit(process: Process, place: &Place) -> Option<Exit> {
-    let text = std::fs::read_to_string(place.path(ORPHAN)).ok()?;
+    let text = String::from_utf8(read_file(&place.path(ORPHAN), LONGEST_ORPHAN).ok()?).ok()?;
     text.lines().find_map(|line| {
         let mut numbers = line.split_ascii_whitespace();
-        let same = numbers.next()? == process.pid.to_string() && numbers.next()? == process.ticks.to_string();
-        let status = numbers.next()?.parse().ok()?;
-        same.then(|| Exit::from_wait_status(status))
+        let pid = Pid::from_raw(numbers.next()?.parse().ok()?);
+        let (ticks, status) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        let serial = numbers.next().and_then(|serial| serial.parse().ok()).unwrap_or(0);
+        let its = Process { pid, ticks, serial };
+        its.is_same_as(&process).then(|| Exit::from_wait_status(status))
     })
 }
+
+/// Two lines of four numbers.
+const LONGEST_ORPHAN: usize = 1024;

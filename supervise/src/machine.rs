@@ -63,6 +63,8 @@ pub enum Event {
     Deaf,
     /// The service is another process now, or has something new to say.
     Changed,
+    /// Nothing could run for so long, though the clock went on: the machine was suspended, or the container paused.
+    Frozen(Duration),
     /// The deadline may have passed.
     Woken,
 }
@@ -240,6 +242,7 @@ impl Machine {
             Event::Alive => self.is_alive(now),
             Event::Deaf => self.is_deaf(),
             Event::Changed => todo.push(Action::Publish),
+            Event::Frozen(lost) => self.was_frozen(lost, todo),
             Event::Woken => self.woken(now, todo),
         }
     }
@@ -252,6 +255,14 @@ impl Machine {
                 [self.kill_at.map(|moment| moment.uptime), self.ready_by, self.alive_by].into_iter().flatten().min()
             }
             Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) => None,
+        }
+    }
+
+    /// Whether the process has a time within which it must do something.
+    pub fn is_timing(&self) -> bool {
+        match self.stage {
+            Stage::Alive(_) => self.kill_at.is_some() || self.ready_by.is_some() || self.alive_by.is_some(),
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => false,
         }
     }
 
@@ -662,6 +673,19 @@ impl Machine {
         todo.push(Action::Publish);
         if self.leaving {
             todo.extend([Action::Announce('x'), Action::Leave]);
+        }
+    }
+
+    /// The process has that much more time for what it must do.
+    fn was_frozen(&mut self, lost: Duration, todo: &mut Vec<Action>) {
+        if !self.is_timing() {
+            return;
+        }
+        self.kill_at = self.kill_at.map(|moment| moment.after(lost));
+        self.ready_by = self.ready_by.map(|by| by.saturating_add(lost));
+        self.alive_by = self.alive_by.map(|by| by.saturating_add(lost));
+        if self.kill_at.is_some() {
+            todo.push(Action::Publish);
         }
     }
 

@@ -18,6 +18,7 @@
 
 mod charge;
 mod child;
+mod past;
 mod pipe;
 mod publish;
 mod ready;
@@ -28,7 +29,7 @@ mod supervisor;
 mod tree;
 
 use daemontools::{Args, Fatal, sys};
-use supervise::{machine, notify, policy};
+use supervise::{frozen, machine, notify, policy};
 use supervisor::Supervisor;
 
 daemontools::main!(supervise);

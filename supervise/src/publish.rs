@@ -1,16 +1,20 @@
-//! Writing `supervise/status` and `supervise/state`, and telling listeners of transitions.
+//! Writing `supervise/status` and `supervise/state`, and the page in svscan's ledger; telling listeners of transitions.
+//!
+//! What is to be known after a supervise that is killed is written to two places: the disk, which may be full, read-only or
+//! cleaned up by an administrator, and svscan's memory, which is there only under an svscan. One of them is enough. Where
+//! neither can be had the service runs all the same, as it would under daemontools, and it is said what that costs.
 
 use crate::slot::Which;
-use daemontools::service::{EVENT, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status};
+use daemontools::service::ledger::{Page, has_room};
+use daemontools::service::{
+    Death, EVENT, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status, Unread, open_fifo, put_file,
+};
 use daemontools::sys::directory::for_each_name;
-use daemontools::sys::exec::c_string;
 use daemontools::tai64::Moment;
-use daemontools::{Unable, sys};
+use daemontools::{Unable, report};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat, renameat2};
-use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
-use std::ffi::{CStr, OsStr, OsString};
+use nix::fcntl::OFlag;
+use std::ffi::{OsStr, OsString};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -21,6 +25,7 @@ pub struct Publisher {
     /// The service's name, for warnings.
     name: OsString,
     place: Place,
+    page: Option<Page>,
     record: Record,
     written: Option<Record>,
     /// What the status file has of us: most changes do not show there.
@@ -28,6 +33,10 @@ pub struct Publisher {
     /// What could not be written, and when to try again.
     failed: Vec<Failure>,
     again: Option<Duration>,
+    /// Whether svscan's memory has what is to be known after us.
+    on_page: bool,
+    /// It was said that a supervise which comes after us would know nothing.
+    warned: bool,
 }
 
 /// A file that could not be written.
@@ -42,9 +51,20 @@ struct Failure {
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl Publisher {
-    /// Nothing is written yet; `record` has what stays: the supervise, its boot, the pipe.
-    pub fn new(name: OsString, place: Place, record: Record) -> Publisher {
-        Publisher { name, place, record, written: None, shown: Vec::new(), failed: Vec::new(), again: None }
+    /// Nothing is written yet; `record` has what stays: the supervise, its boot and directory, the pipe.
+    pub fn new(name: OsString, place: Place, page: Option<Page>, record: Record) -> Publisher {
+        Publisher {
+            name,
+            place,
+            page,
+            record,
+            written: None,
+            shown: Vec::new(),
+            failed: Vec::new(),
+            again: None,
+            on_page: false,
+            warned: false,
+        }
     }
 
     /// Takes in how the service or its logger is now, without writing it.
@@ -69,15 +89,29 @@ impl Publisher {
         }
     }
 
-    fn write(&mut self) {
+    /// Writes all there is to be written.
+    pub fn write(&mut self) {
+        self.on_page = self.page.as_ref().is_some_and(|page| page.write(&short_text(&self.record)).is_ok());
         let failed: Vec<Failure> = [self.put_state(), self.put_status()].into_iter().flatten().collect();
         self.written = failed.is_empty().then(|| self.record.clone());
         self.take_in(failed);
     }
 
-    /// Whether the next supervise would know what was published last.
-    pub fn is_written_down(&self) -> bool {
-        self.failed.iter().all(|failure| failure.new != STATE_NEW)
+    /// The process that was published last is about to become a program. Says once what it means if the next supervise
+    /// would know nothing of it.
+    pub fn see_it_written(&mut self) {
+        let written = self.on_page || self.failed.iter().all(|failure| failure.new != STATE_NEW);
+        if !written && !self.warned {
+            let state = self.place.name(&self.name, STATE);
+            let words = b" cannot be written: if this supervise is killed, the next one will start a second copy";
+            report::warning(&[&state, words]);
+        }
+        self.warned = !written;
+    }
+
+    /// Whether `supervise/` seems to be gone.
+    pub fn misses_directory(&self) -> bool {
+        self.failed.iter().any(|failure| matches!(failure.errno, Errno::ENOENT | Errno::ENOTDIR))
     }
 
     /// When [`Publisher::try_again`] is due.
@@ -92,7 +126,7 @@ impl Publisher {
         }
     }
 
-    /// Only `supervise/status`.
+    /// Writes `supervise/status` alone.
     pub fn publish_status(&mut self) {
         let failed = self.put_status().into_iter().collect();
         self.take_in(failed);
@@ -128,15 +162,29 @@ impl Publisher {
         failure
     }
 
-    /// Writes a file beside itself and renames it into place. Where there is no room for a second
-    /// file, the first one's room is used again.
     fn put(&self, bytes: &[u8], new: &'static str, old: &str) -> Option<Failure> {
-        // Strings as the kernel wants them need no room in the stack.
-        let path = |file| c_string(self.place.path(file).as_os_str());
-        let (from, to) = (path(new).ok()?, path(old).ok()?);
-        let (verb, errno) = replace(bytes, &from, &to).err()?;
-        overwrite(bytes, &to).err().map(|_| Failure { verb, new, errno })
+        let (verb, errno) = put_file(&self.place.path(new), &self.place.path(old), bytes).err()?;
+        Some(Failure { verb, new, errno })
     }
+}
+
+/// As much of a record as has room on a page: what is only to be shown is left out first.
+fn short_text(record: &Record) -> String {
+    let text = record.encode();
+    if has_room(&text) {
+        return text;
+    }
+    let without_past = |record: &Record| {
+        let last: Vec<Death> = record.deaths.last().copied().into_iter().collect();
+        Record { deaths: last, status_text: String::new(), ..record.clone() }
+    };
+    let mut short = without_past(record);
+    short.logger = short.logger.map(|logger| Box::new(without_past(&logger)));
+    if !has_room(&short.encode()) {
+        // Read anew by the next supervise.
+        short.settings.clear();
+    }
+    short.encode()
 }
 
 fn status(record: &Record) -> [u8; Status::LENGTH] {
@@ -145,44 +193,14 @@ fn status(record: &Record) -> [u8; Status::LENGTH] {
     Status { since: since.label, pid, paused, want, phase }.encode()
 }
 
-fn replace(bytes: &[u8], new: &CStr, old: &CStr) -> Result<(), (&'static str, Errno)> {
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-    let create = || open(new, flags, Mode::from_bits_truncate(0o644));
-    let created = match create() {
-        // A killed supervise left it: perhaps what was in place before, which somebody may be reading.
-        Err(Errno::EEXIST) => unlinkat(AT_FDCWD, new, UnlinkatFlags::NoRemoveDir).and_then(|()| create()),
-        created => created,
-    };
-    let file = created.map_err(|errno| ("open", errno))?;
-    sys::write_all(&file, bytes).map_err(|errno| ("write", errno))?;
-    put_in_place(new, old).map_err(|errno| ("rename", errno))
-}
-
-/// A file that is renamed over another one is sent to the disk at once by ext4, which takes as long as a dozen of the
-/// calls here. Exchanged with the other one, which is removed then, it is not: what is in it is of no use after this boot.
-fn put_in_place(new: &CStr, old: &CStr) -> nix::Result<()> {
-    let exchange = || renameat2(AT_FDCWD, new, AT_FDCWD, old, RenameFlags::RENAME_EXCHANGE);
-    // There may be no other one yet, or a file system that cannot.
-    if exchange().is_err() {
-        return renameat(AT_FDCWD, new, AT_FDCWD, old);
-    }
-    if unlinkat(AT_FDCWD, new, UnlinkatFlags::NoRemoveDir).is_ok() {
-        return Ok(());
-    }
-    // It is a directory.
-    exchange().and_then(|()| renameat(AT_FDCWD, new, AT_FDCWD, old))
-}
-
-fn overwrite(bytes: &[u8], old: &CStr) -> nix::Result<()> {
-    let file = open(old, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())?;
-    sys::write_all(&file, bytes)?;
-    ftruncate(&file, i64::try_from(bytes.len()).unwrap_or(i64::MAX))
-}
-
 /// Writes letters to every FIFO in `supervise/event`, as s6-supervise does to those who listen
 /// there; removes those whose listener is gone.
 pub fn announce(letters: &[u8], place: &Place) {
     let event = place.path(EVENT);
+    // A link would lead to another directory than the one whose owner may say who listens.
+    if std::fs::symlink_metadata(&event).map_or(true, |event| !event.is_dir()) {
+        return;
+    }
     // Nobody is there to listen where it cannot be read.
     let _ = for_each_name(&event, |name| {
         if name.starts_with(b"ftrig1:") {
@@ -193,9 +211,9 @@ pub fn announce(letters: &[u8], place: &Place) {
 }
 
 fn tell(listener: &Path, letters: &[u8]) {
-    match open(listener, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()) {
+    match open_fifo(listener, OFlag::O_WRONLY) {
         Ok(fifo) => drop(nix::unistd::write(&fifo, letters)),
-        Err(Errno::ENXIO) => drop(std::fs::remove_file(listener)),
+        Err(Unread::System(Errno::ENXIO)) => drop(std::fs::remove_file(listener)),
         Err(_) => {}
     }
 }

@@ -9,11 +9,11 @@
 
 use crate::notify::{LONGEST, Message};
 use crate::policy::Policy;
-use daemontools::service::{NOTIFICATION, Place};
+use daemontools::service::{self, NOTIFICATION, Place};
 use daemontools::sys::exec::Change;
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::sockopt::PassCred;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind, recvmsg,
@@ -112,7 +112,10 @@ impl Ears {
 /// # Errors
 /// The FIFO is not there.
 pub fn open_for_service(place: &Place) -> nix::Result<OwnedFd> {
-    open(&place.path(NOTIFICATION), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+    let fifo = service::open_fifo(&place.path(NOTIFICATION), OFlag::O_RDWR)?;
+    // The service expects to wait.
+    fcntl(&fifo, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(fifo)
 }
 
 /// What the service finds in its environment.
@@ -138,7 +141,7 @@ fn open_fifo(past: &Past, place: &Place) -> nix::Result<OwnedFd> {
         Err(errno) => return Err(errno),
     }
     // For writing too: with no writer at all the FIFO would be at its end, which is always news.
-    open(&path, OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+    Ok(service::open_fifo(&path, OFlag::O_RDWR)?)
 }
 
 fn open_socket(name: &str) -> nix::Result<OwnedFd> {

@@ -1,17 +1,15 @@
 //! Reading a service directory's settings.
 
 use crate::policy::{MARKS, PROGRAMS, Policy, SETTINGS};
-use daemontools::report;
+use daemontools::service::read_file;
 use daemontools::sys::directory::for_each_name;
-use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, getrlimit};
-use std::fs::File;
-use std::io::{ErrorKind, Read};
 use std::ops::ControlFlow;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// More than any setting needs; what is longer is refused.
-const LONGEST: u64 = 4096;
+const LONGEST: usize = 4096;
 
 /// A setting that cannot be understood, and why.
 pub type Complaint = (&'static str, &'static str);
@@ -99,21 +97,9 @@ pub fn has_logger() -> bool {
 
 /// The text of a setting, if there is such a file.
 fn text(setting: &str) -> Result<Option<String>, &'static str> {
-    let opened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(setting);
-    let file = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(report::reason(report::errno_of(&error))),
-    };
-    match file.metadata() {
-        Ok(metadata) if !metadata.is_file() => return Err("not a file"),
-        Ok(metadata) if metadata.size() > LONGEST => return Err("too long"),
-        Ok(_) => {}
-        Err(error) => return Err(report::reason(report::errno_of(&error))),
-    }
-    let mut bytes = Vec::new();
-    match file.take(LONGEST).read_to_end(&mut bytes) {
-        Ok(_) => String::from_utf8(bytes).map(Some).map_err(|_| "not text"),
-        Err(error) => Err(report::reason(report::errno_of(&error))),
+    match read_file(Path::new(setting), LONGEST) {
+        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| "not text"),
+        Err(unread) if unread.is_missing() => Ok(None),
+        Err(unread) => Err(unread.reason()),
     }
 }

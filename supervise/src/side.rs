@@ -1,7 +1,7 @@
 //! Programs run beside the service: `check`, to find out whether it is ready, and `notify`, to tell
 //! somebody of it. Neither is supervised; a supervise that is killed forgets them.
 
-use daemontools::service::Exit;
+use daemontools::service::{Exit, ledger};
 use daemontools::sys::exec::{c_string, environment, execute};
 use daemontools::sys::process;
 use daemontools::{Attempt, Fatal, Unable};
@@ -36,7 +36,7 @@ fn start(program: &'static str, arguments: &[OsString], mask: &SigSet, survival:
         }
         let _ = mask.thread_set_mask();
         let strings = argv.iter().map(|argument| c_string(argument)).collect::<Result<Vec<_>, _>>();
-        let errno = match (c_string(program.as_ref()), strings, environment(&[])) {
+        let errno = match (c_string(program.as_ref()), strings, environment(&[(ledger::VARIABLE.into(), None)])) {
             (Ok(program), Ok(argv), Ok(environment)) => execute(&program, &argv, &environment),
             (Err(errno), _, _) | (_, Err(errno), _) | (_, _, Err(errno)) => errno,
         };

@@ -28,6 +28,8 @@ use std::time::Duration;
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// … and so many times.
 const ASK_TIMES: u32 = 100;
+/// On a kernel that does not tell when an adopted process ends, it is asked for this often.
+const ASK_UNHELD: Duration = Duration::from_millis(500);
 
 /// So many datagrams are dealt with before commands and other news are.
 const MESSAGES_AT_ONCE: u32 = 64;
@@ -60,6 +62,17 @@ pub struct Common {
     pub mask: SigSet,
     /// Children of ours that are not of the service: notifications, the logger.
     pub bystanders: Vec<Pid>,
+    /// Processes of the service are marked, as `supervise/` does not prove who they are.
+    pub marks: bool,
+}
+
+impl Common {
+    /// Makes `supervise/` again if somebody has removed it, and what else is gone in there that others reach us by.
+    pub fn mend(&mut self) {
+        if self.publisher.misses_directory() && self.charge.make_again() {
+            self.publisher.write();
+        }
+    }
 }
 
 /// A machine and what it has in the world.
@@ -74,8 +87,6 @@ pub struct Slot {
     held: Option<Held>,
     /// The gate it waits at, or has not been seen to pass.
     gate: Option<Gate>,
-    /// The gate is to be opened once the process is written down.
-    shut: bool,
     /// The last `run`, whose number its process group has, where it led one.
     last_run: Option<Process>,
     /// What the service tells of itself, and what it last said.
@@ -146,7 +157,6 @@ impl Slot {
             fresh: None,
             held,
             gate: None,
-            shut: false,
             ears: Ears::DEAF,
             status_text: String::new(),
             check: None,
@@ -185,11 +195,13 @@ impl Slot {
         [self.machine.deadline(), self.ask_again, check].into_iter().flatten().min()
     }
 
+    /// Whether its process has a time within which it must do something.
+    pub fn is_timing(&self) -> bool {
+        self.machine.is_timing()
+    }
+
     /// Looks at everything that is not told by SIGCHLD.
     pub fn look(&mut self, common: &mut Common) {
-        if self.shut && common.publisher.is_written_down() {
-            self.open_gate(common);
-        }
         self.look_at_gate(common);
         self.look_at_adopted(common);
         if self.ears.misses_messages() {
@@ -233,6 +245,9 @@ impl Slot {
 
     fn look_at_adopted(&mut self, common: &mut Common) {
         let Some(held) = &self.held else { return };
+        if held.is_unheld() && self.ask_again.is_none() {
+            self.ask_again = Some(Moment::now().uptime + ASK_UNHELD);
+        }
         if held.has_ended() {
             let give_up = (self.asked >= ASK_TIMES).then_some(Event::Ended(Exit::Unknown));
             return match held.adopted_end(&common.charge.place, self.gated).or(give_up) {
@@ -245,6 +260,11 @@ impl Slot {
             };
         }
         match self.gated {
+            Gated::No if held.is_unheld() => {
+                if self.ask_again.is_some_and(|due| due <= Moment::now().uptime) {
+                    self.ask_again = Some(Moment::now().uptime + ASK_UNHELD);
+                }
+            }
             Gated::No => {}
             // What takes so long is no child of ours at a gate, whatever it is.
             Gated::Maybe if held.has_executed() || self.asked >= ASK_TIMES => {
@@ -269,7 +289,7 @@ impl Slot {
     }
 
     fn forget_process(&mut self) {
-        (self.held, self.gate, self.shut) = (None, None, false);
+        (self.held, self.gate) = (None, None);
         (self.gated, self.asked, self.ask_again) = (Gated::No, 0, None);
         (self.ears, self.check) = (Ears::DEAF, None);
         self.status_text.clear();
@@ -391,6 +411,7 @@ impl Slot {
             last_run: self.last_run,
             policy: &self.settings.policy,
             socket_name: self.ears.name.as_deref(),
+            marks: common.marks,
             name: common.charge.name(),
             place: &common.charge.place,
             lock: common.charge.lock.as_fd(),
@@ -427,13 +448,11 @@ impl Slot {
         report::warning(&[b"unable to fork for ", name, program, sleeping.as_bytes(), b": ", reason]);
     }
 
-    /// Not before it is on the disk who the process is: otherwise, were we killed, the next supervise would start a
-    /// second one beside it.
+    /// Not before it is written down who the process is: otherwise, were we killed, the next supervise would start a
+    /// second one beside it. Where that can be written nowhere, the service is not to stay down for it.
     fn open_gate(&mut self, common: &mut Common) {
-        self.shut = !common.publisher.is_written_down();
-        if self.shut {
-            return;
-        }
+        common.mend();
+        common.publisher.see_it_written();
         self.gate.iter().for_each(Gate::open);
         if let Some(held) = &self.held {
             self.notify(held.role, held.process.pid, None, common);
@@ -461,7 +480,7 @@ impl Slot {
         match self.settings.policy.scope {
             Scope::Main => {}
             Scope::Group => self.last_run.iter().for_each(|run| tree::kill_group(*run)),
-            Scope::Tree => tree::kill_all(&common.bystanders),
+            Scope::Tree => tree::kill_all(self.last_run.map(|run| run.pid), &common.bystanders),
         }
     }
 

@@ -1,12 +1,15 @@
 //! A supervise in charge: the loop around the service and, where there is one, its logger.
 
 use crate::charge::{Charge, Normally};
+use crate::frozen;
 use crate::machine::Event;
+use crate::past::{Here, Past};
 use crate::pipe::Pipe;
 use crate::publish::Publisher;
 use crate::settings;
 use crate::slot::{Common, Slot, Which};
-use daemontools::service::{Command, Place, Process, Record, Role, STATE, Unread, Want};
+use daemontools::service::ledger::Page;
+use daemontools::service::{Command, Directory, Process, Record, Role, STATE, Want};
 use daemontools::sys::boot::Boot;
 use daemontools::sys::process;
 use daemontools::tai64::Moment;
@@ -18,6 +21,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{getpid, read};
 use std::ffi::OsString;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
 
 /// A supervise in charge of a service.
@@ -48,14 +52,13 @@ impl Supervisor {
     // supervise runs.
     #[inline(never)]
     pub fn take_charge(name: OsString) -> Result<(Box<Supervisor>, First), Fatal> {
-        let (mask, signals) = watch_children().unable_to("watch children for", &name)?;
+        let (mask, signals) = watch_signals().unable_to("watch children for", &name)?;
         let (charge, normally) = Charge::take(name.clone())?;
-        let record = read_record(&charge.place).unable_to("read", charge.object(STATE))?;
+        let page = Page::from_environment();
         let boot = Boot::current().unable_to("tell this boot from others", "")?;
-        let left_as_told = record.leaving && record.process.is_none();
-        // Where boots cannot be told apart, the process tells.
-        let same_boot = record.boot.is_same(&boot).unwrap_or(record.process.is_some());
-        let goes_on = same_boot && !left_as_told;
+        let directory = Directory::at(Path::new("")).ok();
+        let here = Here { name: &name, place: &charge.place, boot: &boot, directory: directory.as_ref() };
+        let Past { record, goes_on } = here.past(page.as_ref()).unable_to("read", charge.object(STATE))?;
         let (service, service_first) = if goes_on {
             Slot::resume(Which::Service, &record, &charge.place)?
         } else {
@@ -78,10 +81,11 @@ impl Supervisor {
         let pipe = pipe.unable_to("create pipe for", &name)?;
         let inode = pipe.as_ref().and_then(|pipe| pipe.inode().ok());
         let own = Process::of(getpid());
-        let kept = Record { supervise: own, boot, pipe: inode, ..Record::blank() };
+        let kept = Record { supervise: own, boot, directory, pipe: inode, ..Record::blank() };
         let common = Common {
             pipe,
-            publisher: Publisher::new(name, charge.place.clone(), kept),
+            publisher: Publisher::new(name, charge.place.clone(), page, kept),
+            marks: charge.is_others(),
             charge,
             mask,
             bystanders: Vec::new(),
@@ -127,7 +131,10 @@ impl Supervisor {
     pub fn wait_and_act(&mut self) -> Result<(), Fatal> {
         let told = self.wait()?;
         let Supervisor { service, logger, common, signals, .. } = self;
-        while let Ok(Some(_)) = signals.read_signal() {}
+        let mut commands = Vec::new();
+        while let Ok(Some(signal)) = signals.read_signal() {
+            commands.extend(process::commands_of(&signal));
+        }
         // Waited for only once its end is written down: until then a supervise after us would still find it.
         while let Ok(Some((pid, status))) = process::ended_child_status() {
             common.bystanders.retain(|bystander| *bystander != pid);
@@ -143,12 +150,20 @@ impl Supervisor {
         if told {
             self.read_control();
         }
+        // Of svscan, to which the service is one: meant for it, whatever was told by others before.
+        if !commands.is_empty() {
+            self.obey(&commands, Which::Service);
+        }
         self.let_logger_go();
+        self.common.mend();
+        self.common.charge.see_control();
         Ok(())
     }
 
-    /// Waits; true if there are commands to read.
-    fn wait(&self) -> Result<bool, Fatal> {
+    /// Waits; true if there are commands to read. Tells everybody whose time runs of time in which nothing could run.
+    fn wait(&mut self) -> Result<bool, Fatal> {
+        let before = Moment::now().uptime;
+        let patience = self.patience(before);
         let mut fds = vec![
             PollFd::new(self.common.charge.control.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
@@ -156,38 +171,54 @@ impl Supervisor {
         for slot in self.logger.as_deref().into_iter().chain([&*self.service]) {
             slot.watch(&mut fds);
         }
-        match poll(&mut fds, sys::timeout(self.patience())) {
-            Ok(_) => Ok(fds.first().and_then(PollFd::any).unwrap_or(false)),
-            Err(Errno::EINTR) => Ok(false),
-            Err(errno) => Err(Unable::new("wait", "", errno).into()),
+        let told = match poll(&mut fds, sys::timeout(patience)) {
+            Ok(_) => fds.first().and_then(PollFd::any).unwrap_or(false),
+            Err(Errno::EINTR) => false,
+            Err(errno) => return Err(Unable::new("wait", "", errno).into()),
+        };
+        let slept = Moment::now().uptime.saturating_sub(before);
+        if let Some(lost) = patience.and_then(|patience| frozen::time_lost(patience, slept)) {
+            let Supervisor { service, logger, common, .. } = self;
+            for slot in logger.as_deref_mut().into_iter().chain([&mut **service]) {
+                slot.happen(Event::Frozen(lost), common);
+            }
         }
+        Ok(told)
     }
 
     /// How long there is nothing to be done if nothing happens.
-    fn patience(&self) -> Option<Duration> {
+    fn patience(&self, now: Duration) -> Option<Duration> {
         let logger = self.logger.as_ref().and_then(|logger| logger.deadline());
         let deadlines = [self.service.deadline(), logger, self.common.publisher.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
-        deadline.map(|deadline| deadline.saturating_sub(Moment::now().uptime))
+        let left = deadline.map(|deadline| deadline.saturating_sub(now));
+        let is_timing = self.service.is_timing() || self.logger.as_ref().is_some_and(|logger| logger.is_timing());
+        if is_timing { left.map(frozen::at_most) } else { left }
     }
 
-    /// Whom commands are meant for is said anew once all have been read.
+    /// After a short read the target is the service again.
     fn read_control(&mut self) {
         let mut bytes = [0; 256];
         let length = read(&self.common.charge.control, &mut bytes).unwrap_or(0);
-        let Supervisor { service, logger, common, meant, .. } = self;
-        for command in bytes[..length].iter().filter_map(|byte| Command::from_byte(*byte)) {
-            match (command, *meant, logger.as_mut()) {
-                (Command::ForService, _, _) => *meant = Which::Service,
-                (Command::ForLogger, _, _) => *meant = Which::Logger,
+        self.meant = self.obey(&bytes[..length], self.meant);
+        if length < bytes.len() {
+            self.meant = Which::Service;
+        }
+    }
+
+    /// Obeys commands, the first of which is meant for `meant`; whom the next one is meant for.
+    fn obey(&mut self, commands: &[u8], mut meant: Which) -> Which {
+        let Supervisor { service, logger, common, .. } = self;
+        for command in commands.iter().filter_map(|byte| Command::from_byte(*byte)) {
+            match (command, meant, logger.as_mut()) {
+                (Command::ForService, _, _) => meant = Which::Service,
+                (Command::ForLogger, _, _) => meant = Which::Logger,
                 (command, Which::Service, _) => service.happen(Event::Told(command), common),
                 (command, Which::Logger, Some(logger)) => logger.happen(Event::Told(command), common),
                 (_, Which::Logger, None) => {}
             }
         }
-        if length < bytes.len() {
-            *meant = Which::Service;
-        }
+        meant
     }
 
     /// Once the service is down for good, its logger may read to the end, and is then done too.
@@ -200,23 +231,15 @@ impl Supervisor {
     }
 }
 
-/// From here on the end of a child is told through a descriptor.
-fn watch_children() -> nix::Result<(SigSet, SignalFd)> {
+/// From here on the end of a child, and what svscan commands by signal, is told through a descriptor. A listener that goes
+/// away while it is told something does not kill us.
+fn watch_signals() -> nix::Result<(SigSet, SignalFd)> {
     process::default_action(Signal::SIGCHLD)?;
-    let children = SigSet::from_iter([Signal::SIGCHLD]);
-    let mut mask = children.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    mask.remove(Signal::SIGCHLD);
-    Ok((mask, SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
-}
-
-/// What an earlier supervise left; where there was none, or only garbage, it says nothing.
-///
-/// # Errors
-/// EMFILE, EIO …: not to be taken for nothing.
-fn read_record(place: &Place) -> nix::Result<Record> {
-    match Record::read(place) {
-        Ok(record) => Ok(record),
-        Err(Unread::System(errno)) if !matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Err(errno),
-        Err(_) => Ok(Record::blank()),
-    }
+    let told = process::signal_set(&[Signal::SIGCHLD as i32, process::COMMANDS]);
+    let blocked = process::signal_set(&[Signal::SIGCHLD as i32, process::COMMANDS, Signal::SIGPIPE as i32]);
+    let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let ours = [Signal::SIGCHLD as i32, process::COMMANDS];
+    let others: Vec<i32> = process::signals_in(&before).into_iter().filter(|number| !ours.contains(number)).collect();
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    Ok((process::signal_set(&others), SignalFd::with_flags(&told, flags)?))
 }

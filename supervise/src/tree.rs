@@ -4,21 +4,24 @@
 //! parent of those whose parents died (a child subreaper), its own. After a supervise was killed, the
 //! orphans among them are somebody else's; they are known by a mark in their environment.
 
-use daemontools::service::Process;
+use daemontools::service::{Identity, Process};
 use daemontools::sys::exec::Change;
-use daemontools::sys::process::{Ancestry, process_table, start_ticks};
+use daemontools::sys::process::{Ancestry, process_table};
+use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::stat;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid};
 use std::collections::HashSet;
+use std::time::Duration;
 
 /// The variable that marks a service's processes.
 const MARK: &str = "SUPERVISE_TREE";
 
-/// How often what is killed is looked for again, a millisecond apart, before the rest is left alone.
-const PASSES: u32 = 100;
+/// How long what is to be killed is looked for before the rest is left alone.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// The mark for a service's environment.
 pub fn mark() -> Option<Change> {
@@ -48,13 +51,22 @@ fn members(main: Option<Pid>, bystanders: &[Pid]) -> Vec<Pid> {
 }
 
 fn marked(table: &[Ancestry]) -> Vec<Pid> {
-    let Some((name, Some(value))) = mark() else { return Vec::new() };
-    let wanted = [name.as_encoded_bytes(), b"=", value.as_encoded_bytes()].concat();
-    let is_marked = |pid: Pid| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
-    };
-    table.iter().map(|process| process.pid).filter(|pid| is_marked(*pid)).collect()
+    let Some(wanted) = mark().and_then(|mark| as_variable(&mark)) else { return Vec::new() };
+    table.iter().map(|process| process.pid).filter(|pid| has_variable(*pid, &wanted)).collect()
+}
+
+/// Whether a process has the mark of the service in the current directory.
+pub fn is_marked(pid: Pid) -> bool {
+    mark().and_then(|mark| as_variable(&mark)).is_some_and(|wanted| has_variable(pid, &wanted))
+}
+
+fn as_variable((name, value): &Change) -> Option<Vec<u8>> {
+    Some([name.as_encoded_bytes(), b"=", value.as_ref()?.as_encoded_bytes()].concat())
+}
+
+fn has_variable(pid: Pid, wanted: &[u8]) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
 }
 
 /// Sends a signal to all of them.
@@ -64,11 +76,18 @@ pub fn send(main: Option<Pid>, signal: Signal, bystanders: &[Pid]) {
     }
 }
 
-/// Kills all that is left, also what is born meanwhile.
-pub fn kill_all(bystanders: &[Pid]) {
-    for _ in 0..PASSES {
-        let members = members(None, bystanders);
-        if members.is_empty() {
+/// Kills all that is left, also what is born meanwhile; `main` has ended and is not waited for yet.
+///
+/// A process that forks and exits over and over is gone by the time that it is looked at. So all are stopped first, the
+/// orphans among them, which are our children by then, by a look that takes a few microseconds; only when nothing new is
+/// found any more are they killed.
+pub fn kill_all(main: Option<Pid>, bystanders: &[Pid]) {
+    let spared: Vec<Pid> = main.into_iter().chain(bystanders.iter().copied()).collect();
+    let until = Moment::now().uptime + LONGEST;
+    loop {
+        stop_all(&spared, until);
+        let members = members(None, &spared);
+        if members.is_empty() || Moment::now().uptime > until {
             return;
         }
         for pid in members {
@@ -81,10 +100,61 @@ pub fn kill_all(bystanders: &[Pid]) {
     }
 }
 
+/// Stops all members until there is none that is new, or until it takes too long.
+fn stop_all(spared: &[Pid], until: Duration) {
+    let mut stopped = HashSet::new();
+    loop {
+        let new: Vec<Pid> = members(None, spared).into_iter().filter(|pid| stopped.insert(*pid)).collect();
+        for pid in &new {
+            let _ = kill(*pid, Signal::SIGSTOP);
+        }
+        let hopped = stop_orphans(&mut stopped, spared, until);
+        if (new.is_empty() && !hopped) || Moment::now().uptime > until {
+            return;
+        }
+    }
+}
+
+/// Stops our children, looking for them again and again until there is none that is new; whether there was one.
+fn stop_orphans(stopped: &mut HashSet<Pid>, spared: &[Pid], until: Duration) -> bool {
+    let (mut any, mut calm) = (false, 0);
+    while calm < CALM && Moment::now().uptime < until {
+        calm += 1;
+        for pid in own_children().into_iter().filter(|pid| !spared.contains(pid)) {
+            // Waited for, its number may be another's soon.
+            let gone = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+            let is_new = if matches!(gone, Ok(WaitStatus::StillAlive)) {
+                let _ = kill(pid, Signal::SIGSTOP);
+                stopped.insert(pid)
+            } else {
+                !stopped.remove(&pid)
+            };
+            if is_new {
+                (any, calm) = (true, 0);
+            }
+        }
+    }
+    any
+}
+
+/// Looks in a row that find nothing new before it is believed that there is nothing.
+const CALM: u32 = 20;
+
+/// Our children, as the kernel lists them; none where it does not.
+fn own_children() -> Vec<Pid> {
+    let list = std::fs::read_to_string(format!("/proc/self/task/{}/children", getpid())).unwrap_or_default();
+    list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+}
+
 /// Kills what is left of the process group that `run` led, if it led one.
 pub fn kill_group(run: Process) {
-    // While the group has members, its number is nobody else's: whoever has it now got it when none was left.
-    if start_ticks(run.pid).is_none_or(|ticks| ticks == run.ticks) {
+    // While the group has members, its number is no other process': whichever has it now got it when none was left.
+    if !matches!(run.identity(), Ok(Identity::Unknown) | Err(_)) && !is_anothers(&run) {
         let _ = killpg(run.pid, Signal::SIGKILL);
     }
+}
+
+/// Whether another process than this one has its number.
+fn is_anothers(process: &Process) -> bool {
+    process.identity() == Ok(Identity::Gone) && kill(process.pid, None) != Err(Errno::ESRCH)
 }

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod closed;
+mod hostile;
 mod log_check;
 mod log_compress;
 mod log_durability;
@@ -16,6 +17,7 @@ mod log_lines;
 mod log_time;
 mod log_trouble;
 mod logger;
+mod lost_files;
 mod place;
 mod readiness;
 mod scope;

@@ -243,7 +243,7 @@ fn any_number_will_do() {
         let _service = Service::at(&scratch, "web").script("run", "").file("run", "#!/no/such/shell\n");
         service.svc("-k");
         wait_until(&format!("it is not executed with {number}"), || {
-            service.state("death").last().is_some_and(|death| death.ends_with(" unstarted 2"))
+            service.state("death").last().is_some_and(|death| death.ends_with(" unstarted 79"))
         });
         service.svc("-dx");
         assert_eq!(supervise.wait(), 0);

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
-use tests::{Daemon, Outcome, Scratch, Service, fails, has, is_alive, original, prints, wait_until};
+use tests::{Daemon, Outcome, Scratch, Service, differs, fails, has, is_alive, original, prints, wait_until};
 
 /// What has not happened by then is taken not to happen.
 const WHILE: Duration = Duration::from_millis(300);
@@ -107,11 +107,16 @@ fn a_file_in_the_place_of_its_directory_is_refused() {
 
 #[test]
 fn what_cannot_be_run_is_tried_again_every_second() {
+    // The file that does not exist is another one.
+    let lost = differs(
+        "unable to start lost/run: interpreter /no/such/shell does not exist",
+        "unable to start lost/run: file does not exist",
+    );
     for (name, mode, content, words) in [
         ("missing", 0, None, "unable to start missing/run: file does not exist"),
         ("closed", 0o644, Some("#!/bin/sh\n"), "unable to start closed/run: access denied"),
         ("plain", 0o755, Some("exec sleep 1000\n"), "unable to start plain/run: exec format error"),
-        ("lost", 0o755, Some("#!/no/such/shell\n"), "unable to start lost/run: file does not exist"),
+        ("lost", 0o755, Some("#!/no/such/shell\n"), lost),
     ] {
         let scratch = Scratch::new();
         scratch.dir(name);

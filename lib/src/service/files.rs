@@ -17,7 +17,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, read, unlinkat};
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 /// Why a file that may belong to anybody was not opened or read.
@@ -103,6 +103,26 @@ pub fn read_file_and_stat(path: &Path, most: usize) -> Result<(Vec<u8>, FileStat
     Ok((bytes, stat))
 }
 
+/// Reads the beginning of a regular file, which links may lead to: `most` bytes, or all of it if it has fewer.
+///
+/// # Errors
+/// It is not there, or is no regular file.
+pub fn read_beginning(path: &Path, most: usize) -> Result<Vec<u8>, Unread> {
+    let (file, _) = open_as(path, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::empty())?;
+    let mut bytes = vec![0; most];
+    let mut length = 0;
+    while length < most {
+        match read(&file, bytes.get_mut(length..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
 /// Opens a FIFO, which no link may lead to and no second name, without waiting for the other side. `access` is
 /// O_RDONLY, O_WRONLY or O_RDWR. Close-on-exec.
 ///
@@ -118,8 +138,11 @@ fn open_as(path: &Path, kind: SFlag, access: OFlag, links: OFlag) -> Result<(Own
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let found = open(path, OFlag::O_PATH | links | OFlag::O_CLOEXEC, Mode::empty())?;
     let stat = fstat(&found)?;
-    if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != kind {
-        return Err(Unread::WrongKind);
+    match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+        found if found == kind => {}
+        // As open(2) has it.
+        SFlag::S_IFDIR if access != OFlag::O_RDONLY => return Err(Unread::System(Errno::EISDIR)),
+        _ => return Err(Unread::WrongKind),
     }
     let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
     let opened = match open(itself.as_str(), flags, Mode::empty()) {
@@ -170,12 +193,10 @@ fn put_in_place(new: &CStr, old: &CStr) -> nix::Result<()> {
     exchange().and_then(|()| renameat(AT_FDCWD, new, AT_FDCWD, old))
 }
 
-/// Whether only root and the account that runs us could have written an open file of this kind and what lies beside it:
-/// nobody else owns, or may write to, the file or its directory.
-pub fn is_only_ours(file: &FileStat, directory: impl AsFd) -> bool {
+/// Whether nobody but root and the account that runs us owns a file or directory, or may write to it.
+pub fn is_only_ours(file: &FileStat) -> bool {
     let own = nix::unistd::geteuid().as_raw();
-    let only_ours = |stat: &FileStat| (stat.st_uid == 0 || stat.st_uid == own) && stat.st_mode & 0o022 == 0;
-    only_ours(file) && fstat(directory).is_ok_and(|directory| only_ours(&directory))
+    (file.st_uid == 0 || file.st_uid == own) && file.st_mode & 0o022 == 0
 }
 
 #[cfg(test)]
@@ -229,6 +250,16 @@ mod tests {
         for (name, expected) in table {
             assert_eq!(read_file(&at(name), MOST), expected.map(<[u8]>::to_vec), "{name}");
         }
+    }
+
+    #[test]
+    fn the_beginning_is_as_much_as_there_is() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("run");
+        fs::write(&path, "#!/bin/sh\n").unwrap();
+        assert_eq!(read_beginning(&path, 5).unwrap(), b"#!/bi");
+        assert_eq!(read_beginning(&path, 50).unwrap(), b"#!/bin/sh\n");
+        assert_eq!(read_beginning(Path::new("/dev/zero"), 5), Err(Unread::WrongKind));
     }
 
     #[test]
@@ -289,15 +320,9 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("state");
         fs::write(&path, "").unwrap();
-        let is_ours = |file: u32, directory: u32| {
-            fs::set_permissions(&path, fs::Permissions::from_mode(file)).unwrap();
-            fs::set_permissions(scratch.path(), fs::Permissions::from_mode(directory)).unwrap();
-            let directory = fs::File::open(scratch.path()).unwrap();
-            is_only_ours(&read_file_and_stat(&path, MOST).unwrap().1, directory)
-        };
-        assert!(is_ours(0o644, 0o700));
-        assert!(!is_ours(0o664, 0o700));
-        assert!(!is_ours(0o644, 0o770));
-        assert!(!is_ours(0o644, 0o707));
+        for (mode, ours) in [(0o644, true), (0o600, true), (0o664, false), (0o646, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_only_ours(&read_file_and_stat(&path, MOST).unwrap().1), ours, "{mode:o}");
+        }
     }
 }

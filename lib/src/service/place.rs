@@ -5,7 +5,7 @@
 //! path with colons for the slashes within: for services on a read-only disk. Where encore's names of two paths are one,
 //! as of `/a/b` and `/a:b`, ours are not: a colon or backslash in a path gets a backslash in front.
 
-use super::SUPERVISE;
+use super::{SUPERVISE, is_only_ours};
 use nix::errno::Errno;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -45,6 +45,14 @@ impl Place {
     /// The directory itself.
     pub fn directory(&self) -> &Path {
         &self.0
+    }
+
+    /// Whether nobody but root and the account that runs us can put files there.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn is_only_ours(&self) -> nix::Result<bool> {
+        Ok(is_only_ours(&nix::sys::stat::stat(&self.0)?))
     }
 
     /// Where a file of `supervise/` lies; it is named as it is in a plain service directory.

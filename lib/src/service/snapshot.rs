@@ -2,8 +2,6 @@
 
 use super::{Place, Record, STATE, STATUS, Status, Unread, is_only_ours, read_file, read_file_and_stat};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
 
 /// A state is never longer: with as many deaths as a supervise may be told to remember it is half of that.
 const LONGEST_STATE: usize = 1 << 20;
@@ -31,16 +29,15 @@ impl Record {
         Ok(Record::decode(&String::from_utf8_lossy(&bytes)))
     }
 
-    /// What the last supervise has written, and whether it must have been one: nobody could have written it but root and
-    /// the account that runs us.
+    /// What the last supervise has written; and, where others than root and the account that runs us could have written
+    /// it, the account whose it is.
     ///
     /// # Errors
     /// There is none, or none that can be read.
-    pub fn read_with_trust(place: &Place) -> Result<(Record, bool), Unread> {
+    pub fn read_with_owner(place: &Place) -> Result<(Record, Option<u32>), Unread> {
         let (bytes, file) = read_file_and_stat(&place.path(STATE), LONGEST_STATE)?;
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let directory = open(place.directory(), flags, Mode::empty())?;
-        Ok((Record::decode(&String::from_utf8_lossy(&bytes)), is_only_ours(&file, directory)))
+        let record = Record::decode(&String::from_utf8_lossy(&bytes));
+        Ok((record, (!is_only_ours(&file) || !place.is_only_ours()?).then_some(file.st_uid)))
     }
 }
 

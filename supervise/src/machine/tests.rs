@@ -339,6 +339,30 @@ fn what_does_not_say_that_it_is_alive_is_aborted() {
 }
 
 #[test]
+fn time_in_which_nothing_could_run_does_not_count() {
+    let policy = Policy {
+        watchdog: Some(Duration::from_secs(2)),
+        kill_after: Some(Duration::from_secs(3)),
+        notification_fd: Some(3),
+        ready_within: Some(Duration::from_secs(4)),
+        ..plain()
+    };
+    let mut life = Life::running(policy);
+    assert!(life.machine.is_timing());
+    life.passes(60_000);
+    assert_eq!(life.happens(Event::Frozen(Duration::from_secs(60))), []);
+    assert_eq!(life.happens(Event::Woken), []);
+    assert_eq!(life.machine.deadline(), Some(Duration::from_secs(62)));
+    life.told(Command::Down);
+    life.passes(60_000);
+    assert_eq!(life.happens(Event::Frozen(Duration::from_secs(60))), [Publish]);
+    assert_eq!(life.happens(Event::Woken), []);
+    assert_eq!(life.machine.deadline(), Some(Duration::from_secs(123)));
+    life.happens(Event::Ended(Exit::Signal(15)));
+    assert!(!life.machine.is_timing());
+}
+
+#[test]
 fn history_is_kept_short() {
     let mut life = Life::running(plain());
     for _ in 0..20 {
@@ -614,6 +638,7 @@ fn events() -> Vec<(String, Event)> {
         ("alive", Event::Alive),
         ("deaf", Event::Deaf),
         ("changed", Event::Changed),
+        ("frozen", Event::Frozen(Duration::from_secs(1))),
         ("woken", Event::Woken),
     ];
     others.map(|(name, event)| (name.to_string(), event)).into_iter().chain(ends).chain(commands).collect()

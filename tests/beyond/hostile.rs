@@ -1,0 +1,250 @@
+//! Whoever owns a part of a service directory may put anything there: none of it makes a program of root's hang, die, write
+//! or read elsewhere, or harm a process that is none of the service's.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, chown};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use tests::{Daemon, Scratch, Service, fifo, is_alive, is_root, skip, wait_until};
+
+const NOBODY: u32 = 65534;
+
+type Make = fn(&Path);
+
+/// What is put in the place of a file; the victim is a file of root's beside the service.
+const KINDS: [(&str, Make); 10] = [
+    ("a FIFO", |path| fifo(path).unwrap()),
+    ("a socket", |path| drop(UnixListener::bind(path).unwrap())),
+    ("a link to a file of root's", |path| {
+        symlink(path.ancestors().find(|above| above.ends_with("web")).unwrap().with_file_name("victim"), path).unwrap()
+    }),
+    ("a link to a file that is not there", |path| symlink("/tmp/not/there", path).unwrap()),
+    ("a link to itself", |path| symlink(path.file_name().unwrap(), path).unwrap()),
+    ("a link to an endless device", |path| symlink("/dev/zero", path).unwrap()),
+    ("a link to a full device", |path| symlink("/dev/full", path).unwrap()),
+    ("a directory", |path| fs::create_dir(path).unwrap()),
+    ("a directory with something in it", |path| {
+        fs::create_dir(path).unwrap();
+        fs::write(path.join("x"), "").unwrap();
+    }),
+    ("a gigabyte", |path| File::create(path).unwrap().set_len(1 << 30).unwrap()),
+];
+
+/// What lies in `supervise/`, or may.
+const PRIVATE: [&str; 11] = [
+    "lock",
+    "control",
+    "ok",
+    "status",
+    "status.new",
+    "state",
+    "state.new",
+    "orphan",
+    "event",
+    "event/ftrig1:x",
+    "notification",
+];
+
+/// Puts something in the place of a file, be there what may.
+fn put(path: &Path, make: Make) {
+    let _ = fs::create_dir_all(path.parent().unwrap());
+    let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
+    make(path);
+}
+
+fn victim(scratch: &Scratch) -> impl Fn() -> (Vec<u8>, u32, u32) {
+    let path = scratch.path().join("victim");
+    fs::write(&path, "kept").unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    move || {
+        let file = fs::metadata(&path).unwrap();
+        (fs::read(&path).unwrap(), file.mode(), file.uid())
+    }
+}
+
+/// They end: the harness does not wait for ever.
+fn ask_everything(scratch: &Scratch) {
+    let questions = [
+        "svstat web",
+        "svstat -l web",
+        "svstat -j web",
+        "svok web",
+        "svup web",
+        "svc -c web",
+        "svwait -T 20ms ready web",
+        "svlog web",
+    ];
+    for question in questions {
+        scratch.run(question);
+    }
+}
+
+/// Before supervise begins, and again while it runs.
+#[test]
+fn nothing_in_the_place_of_its_own_files_hangs_or_turns_supervise() {
+    if !is_root() {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    for file in PRIVATE {
+        for (what, make) in KINDS {
+            let scratch = Scratch::new();
+            let before = victim(&scratch);
+            let (untouched, what) = (before(), format!("{what} in the place of {file}"));
+            let service = Service::new(&scratch, "web", "echo $$ >>../starts; exec sleep 1000")
+                .file("notification-fd", "7")
+                .file("restart-delay", "10ms");
+            let path = service.path("supervise").join(file);
+            put(&path, make);
+            chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+            let starts = || fs::read_to_string(scratch.path().join("starts")).unwrap_or_default().lines().count();
+            let mut supervise = Daemon::start(scratch.command("supervise").arg("web"), &scratch);
+            let mut ended = false;
+            wait_until(&format!("it begins or refuses to: {what}"), || {
+                ended = supervise.has_ended();
+                ended || starts() > 0
+            });
+            ask_everything(&scratch);
+            assert_eq!(before(), untouched, "{what}: {}", supervise.errors());
+            if ended {
+                assert!(supervise.errors().starts_with("supervise: fatal: "), "{what}: {}", supervise.errors());
+                continue;
+            }
+            put(&path, make);
+            let pid =
+                fs::read_to_string(scratch.path().join("starts")).unwrap().lines().next().unwrap().parse().unwrap();
+            let count = starts();
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            wait_until(&format!("it is started again: {what}: {}", supervise.errors()), || starts() > count);
+            ask_everything(&scratch);
+            assert_eq!(before(), untouched, "{what}, while it ran: {}", supervise.errors());
+            assert!(!supervise.has_ended(), "{what}: {}", supervise.errors());
+        }
+    }
+}
+
+/// Files of the service directory that only say something: what cannot be read says nothing.
+#[test]
+fn nothing_in_the_place_of_a_setting_keeps_a_service_from_running() {
+    let settings = [
+        "after",
+        "check",
+        "down-signal",
+        "essential",
+        "finish",
+        "kill-scope",
+        "max-death-tally",
+        "notification-fd",
+        "notify",
+        "notify-socket",
+        "restart-delay",
+        "restart-limit",
+        "start",
+        "stop",
+        "success-codes",
+        "timeout-finish",
+        "timeout-kill",
+        "timeout-up",
+        "watchdog",
+    ];
+    for (what, make) in KINDS {
+        let scratch = Scratch::new();
+        let before = victim(&scratch);
+        let untouched = before();
+        let service = Service::new(&scratch, "web", "echo $$ >>../starts; exec sleep 1000");
+        for file in settings {
+            put(&service.path(file), make);
+        }
+        let supervise = Daemon::start(scratch.command("supervise").arg("web"), &scratch);
+        let starts = scratch.path().join("starts");
+        wait_until(&format!("it runs with {what} in the place of settings: {}", supervise.errors()), || {
+            starts.exists()
+        });
+        ask_everything(&scratch);
+        assert_eq!(before(), untouched, "{what} in the place of settings");
+    }
+}
+
+/// A state that its owner has made up, which names a process of root's.
+#[test]
+fn no_stranger_is_taken_over_because_a_state_names_it() {
+    if !is_root() {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo $$ >>../starts; exec sleep 1000");
+    fs::create_dir(service.path("supervise")).unwrap();
+    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    let stranger = Daemon::start(scratch.command("sleep").arg("1000"), &scratch);
+    let first = service.supervise();
+    wait_until("it is ready", || !service.state("ready").is_empty());
+    // As it is written, but for the process: what tells that one from others is to be seen by everybody.
+    let stat = fs::read_to_string(format!("/proc/{}/stat", stranger.pid())).unwrap();
+    let ticks = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap();
+    let change = |line: &str| match line.split_once(' ') {
+        Some(("pid", _)) => format!("pid {}\n", stranger.pid()),
+        Some(("pid-start", _)) => format!("pid-start {ticks}\n"),
+        Some(("pid-serial", _)) => "pid-serial 0\n".into(),
+        Some(("last-run", _)) => format!("last-run {} {ticks}\n", stranger.pid()),
+        _ => format!("{line}\n"),
+    };
+    let forged: String = service.says("supervise/state").lines().map(change).collect();
+    service.svc("-dx");
+    wait_until("the first is gone", || !service.is_supervised());
+    drop(first);
+    // The file of root's is one that a link could lead to.
+    for owner in [NOBODY, 0] {
+        let _ = fs::remove_file(service.path("supervise/state"));
+        fs::write(service.path("supervise/state"), &forged).unwrap();
+        chown(&service.path("supervise/state"), Some(owner.into()), None).unwrap();
+        let _ = fs::remove_file(scratch.path().join("starts"));
+        let mut next = service.supervise();
+        wait_until("the service itself runs", || scratch.path().join("starts").exists());
+        assert_ne!(service.up(), stranger.pid());
+        assert!(next.errors().contains("is not proven to be the service's: not taken over"), "{}", next.errors());
+        service.svc("-k");
+        service.svc("-dx");
+        assert_eq!(next.wait(), 0);
+        assert!(is_alive(stranger.pid()));
+    }
+}
+
+/// A service of root's own is still taken over, though `supervise/` is somebody else's.
+#[test]
+fn a_service_of_roots_is_taken_over_though_others_may_command_it() {
+    if !is_root() {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo $$ >>starts; exec sleep 1000");
+    fs::create_dir(service.path("supervise")).unwrap();
+    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    let first = service.supervise();
+    wait_until("it is ready", || !service.state("ready").is_empty());
+    let pid = service.up();
+    first.kill();
+    let _next = service.supervise();
+    assert_eq!((service.up(), service.alive("starts")), (pid, vec![pid]));
+}
+
+/// Its directory is another's, but what it tells of itself goes nowhere else.
+#[test]
+fn the_notification_of_a_service_never_leads_to_another_file() {
+    if !is_root() {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    let scratch = Scratch::new();
+    let before = victim(&scratch);
+    let untouched = before();
+    // It would write into the file, had it been given that.
+    let service = Service::new(&scratch, "web", "echo overwritten >&7; echo >../wrote; exec sleep 1000")
+        .file("notification-fd", "7");
+    let path = service.path("supervise/notification");
+    fs::create_dir(service.path("supervise")).unwrap();
+    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    symlink("../../victim", &path).unwrap();
+    let _supervise = service.supervise();
+    wait_until("it has written", || scratch.path().join("wrote").exists());
+    assert_eq!(before(), untouched);
+}

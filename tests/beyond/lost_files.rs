@@ -1,0 +1,377 @@
+//! What supervise has on the disk is lost, or cannot be written: the service goes on, is started again, and is never there
+//! twice.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+use tests::{Daemon, Scratch, Service, fifo, has, is_root, skip, wait_until};
+
+const COUNTED: &str = "echo $$ >>starts; exec sleep 1000";
+
+fn starts(service: &Service) -> usize {
+    service.says("starts").lines().count()
+}
+
+fn kill_9(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+}
+
+/// `ln`, `cp`, `mount` and the like.
+fn shell(scratch: &Scratch, line: &str) {
+    let done = scratch.shell(line);
+    assert_eq!(done.code, 0, "{line}: {}", done.stderr);
+}
+
+/// An administrator cleans up.
+#[test]
+fn a_supervise_directory_that_is_removed_is_made_again() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", COUNTED);
+    let mut supervise = service.supervise();
+    let pid = service.up();
+    shell(&scratch, "rm -rf web/supervise");
+    kill_9(pid);
+    service.lines("starts", 2);
+    wait_until("it can be commanded again", || service.is_supervised());
+    let second = service.up();
+    assert!(service.state("pid").contains(&second.to_string()));
+    // A second supervise finds the first one in charge, as ever.
+    assert_eq!(scratch.run("supervise web").code, 111);
+    service.svc("-d");
+    service.wait_down();
+    assert_eq!(supervise.errors().matches("web/supervise/ was removed: made again").count(), 1);
+    service.svc("-x");
+    assert_eq!(supervise.wait(), 0);
+}
+
+/// It is noticed at the next thing that happens.
+#[test]
+fn a_control_that_is_replaced_is_opened_anew() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", COUNTED);
+    let mut supervise = service.supervise();
+    let pid = service.up();
+    for replace in [true, false] {
+        fs::remove_file(service.path("supervise/control")).unwrap();
+        if replace {
+            fifo(&service.path("supervise/control")).unwrap();
+        }
+        let before = starts(&service);
+        kill_9(service.up());
+        service.lines("starts", before + 1);
+        wait_until("it is read again", || service.try_control(b"+").is_ok());
+    }
+    assert_ne!(service.up(), pid);
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+}
+
+/// A disk that turns read-only when it finds an error, as Debian has them mounted; gone with the test.
+struct FaultyDisk<'a>(&'a Scratch);
+
+impl FaultyDisk<'_> {
+    fn new(scratch: &Scratch) -> Option<FaultyDisk<'_>> {
+        scratch.dir("disk");
+        let made = scratch.shell("PATH=$PATH:/usr/sbin:/sbin; truncate -s 20M image && mkfs.ext4 -q image && mount -o loop,errors=remount-ro image disk");
+        let disk = FaultyDisk(scratch);
+        (made.code == 0).then_some(disk)
+    }
+
+    fn find_an_error(&self) {
+        let device = self.0.shell("findmnt -n -o SOURCE $PWD/disk").stdout;
+        let name = device.trim().trim_start_matches("/dev/");
+        fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "of a test").unwrap();
+        wait_until("it is read-only", || fs::write(self.0.path().join("disk/x"), "").is_err());
+    }
+}
+
+impl Drop for FaultyDisk<'_> {
+    fn drop(&mut self) {
+        self.0.shell("umount -l disk");
+    }
+}
+
+/// Without svscan, which remembers, a supervise that is killed then is followed by one that knows nothing: it says so.
+#[test]
+fn on_a_disk_that_turns_read_only_it_is_started_again() {
+    let scratch = Scratch::new();
+    let Some(disk) = is_root().then(|| FaultyDisk::new(&scratch)).flatten() else {
+        return skip("no disk that can be made to find an error: it needs root, a loop device and mkfs.ext4");
+    };
+    let service = Service::new(&scratch, "disk/web", "echo $$ >>../../starts; exec sleep 1000");
+    let supervise = service.supervise();
+    let pid = service.up();
+    disk.find_an_error();
+    kill_9(pid);
+    let starts = || fs::read_to_string(scratch.path().join("starts")).unwrap_or_default().lines().count();
+    wait_until("it is started again", || starts() == 2);
+    wait_until("it says what that means", || supervise.errors().contains("the next one will start a second copy"));
+    service.svc("-d");
+    wait_until("it obeys", || service.alive("../../starts").is_empty());
+}
+
+/// A supervise can still take the place of one that was killed.
+#[test]
+fn a_supervise_begins_on_a_disk_that_has_turned_read_only() {
+    let scratch = Scratch::new();
+    let Some(disk) = is_root().then(|| FaultyDisk::new(&scratch)).flatten() else {
+        return skip("no disk that can be made to find an error: it needs root, a loop device and mkfs.ext4");
+    };
+    let service = Service::new(&scratch, "disk/web", "echo $$ >>../../starts; exec sleep 1000");
+    let first = service.supervise();
+    let pid = service.up();
+    disk.find_an_error();
+    first.kill();
+    let _next = service.supervise();
+    service.svc("-t");
+    wait_until("the same one was told, and another started", || {
+        !tests::is_alive(pid) && service.alive("../../starts").len() == 1
+    });
+}
+
+/// `cp -a` of a running service: the copy has processes of its own.
+#[test]
+fn a_copied_service_is_another_service() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", COUNTED);
+    let first = service.supervise();
+    let pid = service.up();
+    // Killed, so that only what is written there could tell the two apart.
+    first.kill();
+    shell(&scratch, "cp -a web copy; rm copy/starts");
+    let copy = Service::at(&scratch, "copy");
+    let _supervises = [copy.supervise(), service.supervise()];
+    copy.lines("starts", 1);
+    wait_until("both are up", || service.status().pid == pid && copy.status().pid != 0);
+    assert_ne!(copy.up(), pid);
+    copy.svc("-d");
+    copy.wait_down();
+    assert_eq!(service.alive("starts"), [pid]);
+}
+
+/// A directory that comes to the path of another one, with what lies under an absolute `$SUPERVISEDIR`.
+#[test]
+fn another_directory_of_the_same_path_is_another_service() {
+    let scratch = Scratch::new();
+    scratch.dir("run");
+    let place = scratch.path().join("run");
+    let supervise = |path: &str| {
+        let path = scratch.path().join(path);
+        Daemon::start(scratch.command("supervise").arg(path).env("SUPERVISEDIR", &place), &scratch)
+    };
+    let old = Service::new(&scratch, "web", COUNTED);
+    let first = supervise("web");
+    old.lines("starts", 1);
+    let pid = old.alive("starts")[0];
+    first.kill();
+    fs::rename(scratch.path().join("web"), scratch.path().join("old")).unwrap();
+    let new = Service::new(&scratch, "web", COUNTED);
+    let _next = supervise("web");
+    new.lines("starts", 1);
+    assert!(tests::is_alive(pid));
+    assert_eq!(starts(&Service::at(&scratch, "old")), 1);
+}
+
+#[test]
+fn paths_that_encore_takes_for_one_have_a_place_each() {
+    let scratch = Scratch::new();
+    let place = scratch.path().join("run");
+    let [one, other] = ["a/b", "a:b"].map(|name| Service::new(&scratch, name, COUNTED));
+    let _supervises = ["a/b", "a:b"].map(|name| {
+        let path = scratch.path().join(name);
+        Daemon::start(scratch.command("supervise").arg(path).env("SUPERVISEDIR", &place), &scratch)
+    });
+    one.lines("starts", 1);
+    other.lines("starts", 1);
+}
+
+/// What sigqueue(3) does, which neither nix nor Python has: the signal is sent as the kernel takes it.
+fn queue(pid: i32, commands: &[u8]) {
+    let mut info = [0_u8; 128];
+    let mut put = |at: usize, bytes: &[u8]| info[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &62_i32.to_ne_bytes());
+    put(8, &(-1_i32).to_ne_bytes());
+    put(16, &std::process::id().to_ne_bytes());
+    put(24, commands);
+    let program = format!(
+        "import ctypes, sys\ninfo = ctypes.create_string_buffer(bytes.fromhex('{}'), 128)\n\
+         sys.exit(ctypes.CDLL(None).syscall(129, {pid}, 62, info))",
+        info.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    );
+    assert!(Command::new("python3").args(["-c", &program]).status().unwrap().success());
+}
+
+/// As svscan commands one whose files are gone.
+#[test]
+fn commands_come_by_signal_too() {
+    if !has("python3") || cfg!(not(target_arch = "x86_64")) {
+        return skip("the number of the system call is that of one machine");
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", COUNTED);
+    let mut supervise = service.supervise();
+    let pid = service.up();
+    shell(&scratch, "rm -rf web/supervise");
+    queue(supervise.pid(), b"d");
+    wait_until("it is down", || !tests::is_alive(pid));
+    queue(supervise.pid(), b"dx");
+    assert_eq!(supervise.wait(), 0);
+}
+
+/// A kernel without pidfd_open(2), or a filter that forbids it.
+#[test]
+fn without_descriptors_of_processes_it_is_taken_over_by_its_number() {
+    if !has("strace") {
+        return;
+    }
+    for errno in ["ENOSYS", "EPERM"] {
+        let scratch = Scratch::new();
+        let service = Service::new(&scratch, "web", COUNTED);
+        let first = service.supervise();
+        wait_until("it is ready", || !service.state("ready").is_empty());
+        let pid = service.up();
+        first.kill();
+        let mut strace = scratch.command("strace");
+        strace.args(["-qq", "-o", "/dev/null", "-e", "trace=pidfd_open"]);
+        strace.args(["-e", &format!("inject=pidfd_open:error={errno}")]);
+        let _next = Daemon::start(strace.arg(tests::programs().join("supervise")).arg("web"), &scratch);
+        wait_until("the next one is in charge", || service.is_supervised());
+        assert_eq!((service.up(), service.alive("starts")), (pid, vec![pid]));
+        service.svc("-t");
+        service.lines("starts", 2);
+        let second = service.another(pid);
+        kill_9(second);
+        service.lines("starts", 3);
+        service.svc("-dx");
+        wait_until("it is gone", || !service.is_supervised());
+    }
+}
+
+/// `hidepid` hides process 1 while services run, a late mount of /proc shows it: the boot is the same. In a namespace, to
+/// which /proc belongs.
+#[test]
+fn it_is_the_same_boot_whatever_proc_shows() {
+    if !is_root() || !has("unshare") || !has("setpriv") {
+        return skip("only root has namespaces of its own");
+    }
+    let hide = "mount -o remount,hidepid=2 /proc";
+    let late = "umount -l /proc";
+    for (before, after) in [("true", hide), (late, "mount -t proc proc /proc"), ("true", late)] {
+        let scratch = Scratch::new();
+        let _service = Service::new(&scratch, "web", COUNTED);
+        shell(&scratch, "chmod 755 .; chown -R 65534 web");
+        let supervise = "setpriv --reuid 65534 --regid 65534 --clear-groups supervise web &";
+        // Waits by looking for what changes, a second at most between two looks.
+        let until = |condition: &str| format!("for i in $(seq 300); do {condition} && break; sleep 0.1; done");
+        let line = format!(
+            "{before}; {supervise} first=$!; {}; {after}; kill -9 $first; wait $first; {supervise} next=$!; {}; \
+             kill -0 $(head -n 1 web/starts) || echo gone; echo old >web/told; svc -t web; {}; cat web/starts",
+            until("grep -q ready web/supervise/state 2>/dev/null"),
+            until("grep -q \"supervise $next \" web/supervise/state"),
+            until("[ $(grep -c . web/starts) = 2 ]"),
+        );
+        let mut unshare = scratch.command("unshare");
+        unshare.args(["-m", "--propagation", "private", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", &line]);
+        let outcome = scratch.outcome_of(&mut unshare);
+        assert_eq!((outcome.code, outcome.stdout.lines().count()), (0, 2), "{before}, then {after}: {outcome:?}");
+    }
+}
+
+/// All of them at once, as when a container is paused: what happened meanwhile is not held against the service.
+#[test]
+fn what_was_frozen_together_with_its_supervise_is_not_killed_for_it() {
+    let scratch = Scratch::new();
+    let service = Service::new(
+        &scratch,
+        "web",
+        "trap 'echo >told; sleep 1; echo >orderly; exit' TERM; echo >up; while :; do sleep 0.05; done",
+    )
+    .file("timeout-kill", "2s");
+    let mut supervise = service.supervise();
+    service.lines("up", 1);
+    let pid = service.up();
+    service.svc("-d");
+    service.lines("told", 1);
+    let all = || {
+        let children = tests::children_of(pid);
+        children.into_iter().chain([pid, supervise.pid()]).map(Pid::from_raw).collect::<Vec<_>>()
+    };
+    let frozen = all();
+    let send = |signal: Signal| {
+        for pid in &frozen {
+            let _ = kill(*pid, signal);
+        }
+    };
+    send(Signal::SIGSTOP);
+    // Longer than the service has.
+    sleep(Duration::from_millis(2500));
+    send(Signal::SIGCONT);
+    service.lines("orderly", 1);
+    service.wait_down();
+    service.svc("-x");
+    assert_eq!(supervise.wait(), 0);
+}
+
+/// Its child says so once, and then ends: that must not be taken for an execution, whichever is noticed first.
+#[test]
+fn what_cannot_be_executed_is_never_ready() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "").file("restart-delay", "1ms").file("max-death-tally", "4096");
+    let table = [
+        ("#!/no/such/shell\n", " unstarted 79"),
+        ("#!/bin/sh\r\nexec sleep 1000\r\n", " unstarted 79"),
+        ("exec sleep 1000\n", " unstarted 8"),
+    ];
+    for (text, death) in table {
+        scratch.file("web/run", text);
+        let supervise = service.supervise();
+        wait_until("it has been tried often", || service.state("death").len() > 100);
+        assert!(
+            service.state("death").iter().all(|found| found.ends_with(death)),
+            "{text:?}: {:?}",
+            service.state("death")
+        );
+        assert_eq!(service.state("ready"), [""; 0]);
+        service.svc("-dx");
+        wait_until("it is gone", || !service.is_supervised());
+        drop(supervise);
+        fs::remove_dir_all(service.path("supervise")).unwrap();
+    }
+    scratch.file("web/run", "#!/bin/sh\r\n");
+    let supervise = service.supervise();
+    let words = "unable to start web/run: interpreter /bin/sh followed by a carriage return does not exist";
+    wait_until("it says what is missing", || supervise.errors().contains(words));
+}
+
+/// A descendant that forks and ends over and over, each time in a session of its own.
+#[test]
+fn with_tree_what_hops_from_process_to_process_is_caught() {
+    if !has("python3") {
+        return skip("it is written in Python");
+    }
+    let hop = "import os, time\nend = time.time() + 20\nwhile time.time() < end:\n    if os.fork(): os._exit(0)\n    os.setsid()\n";
+    let scratch = Scratch::new();
+    scratch.file("hop.py", hop);
+    let hop = scratch.path().join("hop.py");
+    let service = Service::new(&scratch, "web", &format!("python3 {}; echo >up; exec sleep 1000", hop.display()))
+        .file("kill-scope", "tree");
+    let mut supervise = service.supervise();
+    service.lines("up", 1);
+    service.svc("-d");
+    service.wait_down();
+    let name = Path::new("hop.py");
+    let is_hopping = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(name.to_str().unwrap())
+    };
+    // Found again and again, it would be seen in one of these.
+    for _ in 0..50 {
+        assert_eq!(tests::processes_in(scratch.path()).iter().filter(|pid| is_hopping(pid)).count(), 0);
+    }
+    service.svc("-x");
+    assert_eq!(supervise.wait(), 0);
+}
