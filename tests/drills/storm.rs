@@ -35,6 +35,8 @@ enum Weather {
     ButSvscan,
     /// Supervises and multilogs are killed.
     Kills,
+    /// Several are killed in one instant, and nothing else happens.
+    Together,
 }
 
 /// What is found in the end.
@@ -72,6 +74,8 @@ struct Storm<'a> {
     svscan: Daemon,
     random: Random,
     deeds: BTreeMap<&'static str, usize>,
+    /// Instances of services that were killed with all others who had their pipe: what was in it is gone.
+    without_pipe: Vec<String>,
 }
 
 fn svscan(scratch: &Scratch, folder: &Path) -> Daemon {
@@ -83,7 +87,7 @@ fn svscan(scratch: &Scratch, folder: &Path) -> Daemon {
 impl<'a> Storm<'a> {
     fn new(scratch: &'a Scratch, folder: &'a Path, weather: Weather) -> Storm<'a> {
         let disk = match weather {
-            Weather::Kills => None,
+            Weather::Kills | Weather::Together => None,
             Weather::All | Weather::ButSvscan if is_root() => Some(Disk::new(scratch, 3000)),
             Weather::All | Weather::ButSvscan => {
                 skip("a disk that fills: only root can mount one");
@@ -98,7 +102,8 @@ impl<'a> Storm<'a> {
                 .file("restart-delay", "20");
         }
         let svscan = svscan(scratch, folder);
-        Storm { scratch, folder, disk, full: false, svscan, random: Random(seed()), deeds: BTreeMap::new() }
+        let (random, deeds, without_pipe) = (Random(seed()), BTreeMap::new(), Vec::new());
+        Storm { scratch, folder, disk, full: false, svscan, random, deeds, without_pipe }
     }
 
     fn service(&self, number: usize) -> Service<'a> {
@@ -138,6 +143,7 @@ impl<'a> Storm<'a> {
             Weather::All => 12,
             Weather::ButSvscan => 10,
             Weather::Kills => 4,
+            Weather::Together => return self.kill_together(number),
         };
         let deed = match (weather, self.random.below(kinds)) {
             (_, 0) => kill_one("a supervise", supervise(&service).filter(|pid| self.may_go(pid))),
@@ -165,6 +171,40 @@ impl<'a> Storm<'a> {
             }
         };
         *self.deeds.entry(deed).or_default() += 1;
+    }
+
+    /// Kills some of those who keep a service and its logger running, in one instant; then waits until all is as before.
+    fn kill_together(&mut self, number: usize) {
+        let (service, logger) = (self.service(number), self.logger(number));
+        let of = |service: &Service| [supervise(service), process(service)];
+        let [[main, run], [log, multilog]] = [of(&service), of(&logger)];
+        let chosen = 1 + self.random.below(31);
+        let is_chosen = |bit: usize| chosen & 1 << bit != 0;
+        let svscan = is_chosen(0).then(|| self.svscan.pid());
+        let next = svscan.map(|_| self::svscan(self.scratch, self.folder));
+        let others = [main, run, log, multilog].into_iter().enumerate();
+        let killed: Vec<i32> = others.filter_map(|(bit, pid)| pid.filter(|_| is_chosen(bit + 1))).collect();
+        for pid in svscan.into_iter().chain(killed) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        if chosen == 31 {
+            self.without_pipe.extend(last_instance(&service));
+        }
+        if let Some(next) = next {
+            self.svscan = next;
+        }
+        *self.deeds.entry("some killed together").or_default() += 1;
+        let before = run.filter(|_| is_chosen(2));
+        wait_until("the service is up again", || {
+            process(&service).is_some_and(|pid| Some(pid) != before && tests::is_alive(pid))
+        });
+        let before = multilog.filter(|_| is_chosen(4));
+        wait_until("the logger is up again", || {
+            process(&logger).is_some_and(|pid| Some(pid) != before && tests::is_alive(pid))
+        });
+        wait_until("svscan has its pipe", || {
+            supervise(&service).is_some_and(|pid| self.may_go(&pid)) && supervise(&logger).is_some()
+        });
     }
 
     fn fill_or_free(&mut self) -> &'static str {
@@ -229,7 +269,8 @@ impl<'a> Storm<'a> {
                 let said: usize = service.says(&name).trim().parse().unwrap_or(0);
                 let lines = seen.remove(who).unwrap_or_default();
                 let logged = lines.keys().last().copied().unwrap_or(0);
-                let last = if weather == Weather::Kills { logged } else { logged.max(said) };
+                let tail_is_lost = weather == Weather::Kills || self.without_pipe.iter().any(|gone| gone == who);
+                let last = if tail_is_lost { logged } else { logged.max(said) };
                 if last > lines.len() {
                     let missing: Vec<usize> = (1..=last).filter(|number| !lines.contains_key(number)).collect();
                     eprintln!("s{number}: {who} said {said}, last in the log {logged}, missing {missing:?}");
@@ -250,6 +291,13 @@ fn logged(main: &Path) -> String {
         name == "current" || name.starts_with('@')
     };
     names.filter(is_log).map(|path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()).collect()
+}
+
+/// The name that the last instance of a service gives itself: the latest.
+fn last_instance(service: &Service) -> Option<String> {
+    let names = fs::read_dir(service.path("")).into_iter().flatten().flatten();
+    let said = names.filter_map(|entry| Some(entry.file_name().to_str()?.strip_prefix("said.")?.to_string()));
+    said.max_by_key(|who| who.parse::<u64>().unwrap_or(0))
 }
 
 fn process(service: &Service) -> Option<i32> {
@@ -337,6 +385,34 @@ fn a_storm() {
 #[ignore = "takes a minute"]
 fn a_storm_that_kills_svscan_too() {
     judge(Weather::All, Duration::from_secs(60));
+}
+
+/// As many rounds as there may be.
+fn together(rounds: usize) {
+    if !has("flock") {
+        return;
+    }
+    let scratch = Scratch::new().kept_on_failure();
+    let mut storm = Storm::new(&scratch, tests::programs(), Weather::Together);
+    wait_until("all log", || (0..SERVICES).all(|number| storm.logs(number)));
+    for _ in 0..rounds {
+        storm.blow(Weather::Together);
+    }
+    storm.svscan.signal(Signal::SIGTERM);
+    assert_eq!(storm.svscan.wait(), 0, "{}", storm.svscan.errors());
+    assert_eq!(tests::processes_in(scratch.path()), [], "what is left");
+    assert_eq!(storm.reckon(Weather::Together), Faults::default());
+}
+
+#[test]
+fn a_few_are_killed_in_one_instant() {
+    together(25);
+}
+
+#[test]
+#[ignore = "takes some minutes"]
+fn five_hundred_times_a_few_are_killed_in_one_instant() {
+    together(500);
 }
 
 /// What everybody knows of 0.76: a killed multilog loses lines, a killed supervise leaves its service behind, and the
