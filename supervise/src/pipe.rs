@@ -1,12 +1,12 @@
 //! The pipe between a service and the `log` that the same supervise runs.
 
 use crate::slot::Which;
-use daemontools::service::{Process, is_fifo};
+use daemontools::service::{Process, open_pipe_of};
 use daemontools::sys::also_reading;
 use daemontools::sys::process::duplicate_to;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{Mode, fstat};
+use nix::fcntl::OFlag;
+use nix::sys::stat::fstat;
 use nix::unistd::pipe2;
 use std::os::fd::OwnedFd;
 
@@ -32,13 +32,13 @@ impl Pipe {
     /// has it: the logger as its standard input, or the service as its standard output.
     pub fn recover(inode: u64, logger: Option<Process>, service: Option<Process>) -> Option<Pipe> {
         let ends = logger.map(|process| (process, 0)).into_iter().chain(service.map(|process| (process, 1)));
-        ends.into_iter().find_map(|(process, fd)| Pipe::open(&format!("/proc/{}/fd/{fd}", process.pid), inode).ok())
+        ends.into_iter().find_map(|(process, number)| Pipe::open(process, number, inode).ok())
     }
 
-    fn open(path: &str, inode: u64) -> nix::Result<Pipe> {
-        let end = |access: OFlag| open(path, access | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty());
+    fn open(process: Process, number: i32, inode: u64) -> nix::Result<Pipe> {
+        let end = |access: OFlag| open_pipe_of(process.pid, number, access).map_err(Errno::from);
         let pipe = Pipe { reader: end(OFlag::O_RDONLY)?, writer: end(OFlag::O_RDWR)? };
-        if is_fifo(&pipe.reader)? && pipe.inode()? == inode { Ok(pipe) } else { Err(Errno::ENXIO) }
+        if pipe.inode()? == inode { Ok(pipe) } else { Err(Errno::ENXIO) }
     }
 
     /// What tells this pipe from others.

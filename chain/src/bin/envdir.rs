@@ -13,6 +13,7 @@
 #![cfg_attr(not(test), no_main)]
 
 use chain::variable::value;
+use daemontools::service::{Unread, open_file_at};
 use daemontools::sys::exec::Change;
 use daemontools::{Args, Attempt, Fatal, Unable};
 use nix::dir::Dir;
@@ -22,9 +23,10 @@ use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 daemontools::main!(envdir);
 
@@ -67,16 +69,23 @@ fn open_directory(dir: &OsStr) -> Result<OwnedFd, Unable> {
     openat(&place, ".", flags | OFlag::O_RDONLY, Mode::empty()).unable_to("read directory", dir)
 }
 
-/// The first line of a file, its newline included; nothing if the file vanished, or never was where a
-/// symbolic link points.
+/// The first line of a file, its newline included, or as much of it as a variable can hold; nothing if the file vanished, or
+/// never was where a symbolic link points, or is a FIFO, socket or device, which are not opened.
 fn first_line(directory: impl AsFd, name: &OsStr) -> io::Result<Vec<u8>> {
-    // Does not wait for somebody to open the other end of a FIFO.
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let mut line = Vec::new();
-    match openat(directory, name, flags, Mode::empty()) {
-        Ok(file) => BufReader::new(File::from(file)).read_until(b'\n', &mut line)?,
-        Err(Errno::ENOENT) => 0,
-        Err(errno) => return Err(errno.into()),
+    match open_file_at(directory.as_fd(), Path::new(name)) {
+        Ok(file) => BufReader::new(File::from(file).take(LONGEST)).read_until(b'\n', &mut line)?,
+        Err(Unread::System(Errno::ENOENT)) => 0,
+        Err(Unread::System(errno)) => return Err(errno.into()),
+        Err(Unread::WrongKind | Unread::TooLong) if is_directory(&directory, name) => return Err(Errno::EISDIR.into()),
+        Err(Unread::WrongKind | Unread::TooLong) => 0,
     };
     Ok(line)
 }
+
+fn is_directory(directory: impl AsFd, name: &OsStr) -> bool {
+    openat(directory, name, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).is_ok()
+}
+
+/// More than the kernel takes for one variable.
+const LONGEST: u64 = 1 << 20;

@@ -13,11 +13,11 @@ use crate::report::reason;
 use crate::sys;
 use crate::sys::exec::c_string;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat, renameat2};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, openat, renameat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
-use nix::unistd::{UnlinkatFlags, read, unlinkat};
+use nix::unistd::{Pid, UnlinkatFlags, read, unlinkat};
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 /// Why a file that may belong to anybody was not opened or read.
@@ -133,10 +133,39 @@ pub fn open_fifo(path: &Path, access: OFlag) -> Result<OwnedFd, Unread> {
     if stat.st_nlink > 1 { Err(Unread::WrongKind) } else { Ok(fifo) }
 }
 
-/// Opens what is of this kind, and nothing else: first only as a place in the file system, which does nothing to it.
+/// Opens the pipe that is a descriptor of a process, as another end of it, which does not wait. Close-on-exec.
+///
+/// # Errors
+/// There is no such process or descriptor, or it is not ours to open, or is no pipe and no FIFO.
+pub fn open_pipe_of(pid: Pid, number: i32, access: OFlag) -> Result<OwnedFd, Unread> {
+    // What the kernel shows there is no link that leads to a path.
+    let path = format!("/proc/{pid}/fd/{number}");
+    open_as(Path::new(&path), SFlag::S_IFIFO, access, OFlag::empty()).map(|(pipe, _)| pipe)
+}
+
+/// Opens a regular file in an open directory, which links may lead to, for reading.
+///
+/// # Errors
+/// It is not there, or is no regular file.
+pub fn open_file_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Unread> {
+    open_at(directory, name, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::empty()).map(|(file, _)| file)
+}
+
 fn open_as(path: &Path, kind: SFlag, access: OFlag, links: OFlag) -> Result<(OwnedFd, FileStat), Unread> {
+    open_at(AT_FDCWD, path, kind, access, links)
+}
+
+/// Opens what is of this kind, and nothing else: first only as a place in the file system, which does nothing to it.
+fn open_at(
+    directory: impl AsFd,
+    path: &Path,
+    kind: SFlag,
+    access: OFlag,
+    links: OFlag,
+) -> Result<(OwnedFd, FileStat), Unread> {
+    let directory = directory.as_fd();
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let found = open(path, OFlag::O_PATH | links | OFlag::O_CLOEXEC, Mode::empty())?;
+    let found = openat(directory, path, OFlag::O_PATH | links | OFlag::O_CLOEXEC, Mode::empty())?;
     let stat = fstat(&found)?;
     match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
         found if found == kind => {}
@@ -147,7 +176,9 @@ fn open_as(path: &Path, kind: SFlag, access: OFlag, links: OFlag) -> Result<(Own
     let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
     let opened = match open(itself.as_str(), flags, Mode::empty()) {
         // Without /proc by its name again, which may be another's by now.
-        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP) => open(path, flags | links, Mode::empty())?,
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP) => {
+            openat(directory, path, flags | links, Mode::empty())?
+        }
         opened => opened?,
     };
     let opened_stat = fstat(&opened)?;
@@ -260,6 +291,19 @@ mod tests {
         assert_eq!(read_beginning(&path, 5).unwrap(), b"#!/bi");
         assert_eq!(read_beginning(&path, 50).unwrap(), b"#!/bin/sh\n");
         assert_eq!(read_beginning(Path::new("/dev/zero"), 5), Err(Unread::WrongKind));
+    }
+
+    #[test]
+    fn only_a_pipe_is_opened_as_the_end_of_one() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let opened = |fd: &OwnedFd| open_pipe_of(nix::unistd::getpid(), fd.as_raw_fd(), OFlag::O_WRONLY);
+        nix::unistd::write(opened(&reader).unwrap(), b"x").unwrap();
+        assert_eq!(sys::unread(&reader), Ok(1));
+        let null = open("/dev/null", OFlag::O_PATH, Mode::empty()).unwrap();
+        assert_eq!(opened(&null).map(drop), Err(Unread::WrongKind));
+        let closed = writer.as_raw_fd();
+        drop(writer);
+        assert!(open_pipe_of(nix::unistd::getpid(), closed + 900, OFlag::O_RDONLY).is_err());
     }
 
     #[test]

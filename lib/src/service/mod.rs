@@ -14,7 +14,10 @@ mod snapshot;
 mod status;
 
 pub use directory::Directory;
-pub use files::{Unread, is_only_ours, open_fifo, put_file, read_beginning, read_file, read_file_and_stat};
+pub use files::{
+    Unread, is_only_ours, open_fifo, open_file_at, open_pipe_of, put_file, read_beginning, read_file,
+    read_file_and_stat,
+};
 pub use place::Place;
 pub use process::{Identity, Process, is_without_pidfd};
 pub use record::{Death, Ending, Exit, Record, Role, Verdict, signal_name};
