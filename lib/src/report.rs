@@ -8,17 +8,30 @@
 //! prog: warning: unable to VERB OBJECT: reason
 //! ```
 //!
+//! On a terminal, control characters in what comes from outside are shown as `\x1b` and the like.
+//!
+//! Whoever reads standard error cannot hold a program up, nor end it: a message is not waited for longer than
+//! [`PATIENCE`], and SIGPIPE does not come of it. What could not be written is counted, and the count is written before
+//! the next message, by [`retry_lost`] in a daemon's loop, or at the program's end:
+//!
+//! ```text
+//! prog: warning: 37 messages lost
+//! ```
+//!
 //! Exit codes: 100, asking again is useless; 111, the system refused; 101, a bug of ours.
 
 use crate::sys;
+use crate::sys::write_now::{wait_for_room, write_now};
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpid};
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{OnceLock, RwLock};
+use std::time::{Duration, Instant};
 
 /// A program's arguments, its own name taken off.
 pub type Args = std::vec::IntoIter<OsString>;
@@ -26,6 +39,16 @@ pub type Args = std::vec::IntoIter<OsString>;
 /// The name in front of every message, set once by [`program`]. Zero at first, unlike a `OnceLock`: with that,
 /// it would be the only thing a small program writes on the first page of its data.
 static NAME: RwLock<Option<&'static str>> = RwLock::new(None);
+
+/// Messages that could not be written, in the lower half, and in the upper half the process that counted them: a child
+/// that was forked has a copy, and must not say the same again.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// The last thing written was the beginning of a line, for want of room.
+static TORN: AtomicBool = AtomicBool::new(false);
+
+/// So long a message waits for a reader that is only slow. As long as messages are lost, none waits.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// See [`at_bug`].
 static LAST_RESORT: OnceLock<(Pid, fn())> = OnceLock::new();
@@ -43,7 +66,9 @@ pub const TEMPORARY: i32 = 111;
 pub fn program(name: &'static str, args: Args, body: fn(Args) -> Result<i32, Fatal>) -> i32 {
     let _ = NAME.write().map(|mut written| *written = Some(name));
     std::panic::set_hook(Box::new(say_bug_and_exit));
-    body(args).unwrap_or_else(|fatal| fatal.tell())
+    let code = body(args).unwrap_or_else(|fatal| fatal.tell());
+    retry_lost();
+    code
 }
 
 /// What a program does after a panic was reported, before it exits: become another program, if it can. Not what a process
@@ -77,10 +102,9 @@ macro_rules! main {
 }
 
 fn say_bug_and_exit(info: &PanicHookInfo) {
-    let mut line = format!("{}: bug: {info}", name()).into_bytes();
-    line.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
-    line.push(b'\n');
-    write_stderr(&line);
+    let mut words = info.to_string().into_bytes();
+    words.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
+    say(&line(b": bug: ", &[&words]));
     let last_resort = LAST_RESORT.get().filter(|(program, _)| *program == getpid());
     last_resort.into_iter().for_each(|(_, last_resort)| last_resort());
     sys::exit_now(BUG);
@@ -136,7 +160,7 @@ impl Fatal {
     /// Writes the message; returns the exit code. For a child that cannot go on; a program returns
     /// the error instead.
     pub fn tell(&self) -> i32 {
-        write_stderr(&self.text);
+        say(&self.text);
         self.code
     }
 
@@ -245,26 +269,140 @@ pub fn errno_of(error: &io::Error) -> Errno {
 
 /// Writes `prog: WORDS` as one line: news, and nothing is wrong.
 pub fn notice(words: &[&[u8]]) {
-    write_stderr(&line(b": ", words));
+    say(&line(b": ", words));
 }
 
 /// Writes `prog: warning: WORDS` as one line.
 pub fn warning(words: &[&[u8]]) {
-    write_stderr(&line(b": warning: ", words));
+    say(&line(b": warning: ", words));
+}
+
+/// Writes whole lines that are not messages of ours, with no program's name in front.
+pub fn pass_on(lines: &[u8]) {
+    if lines.is_empty() {
+        // Most of the time: a logger need not ask the kernel for that.
+    } else if sys::stderr().is_terminal() {
+        let lines = lines.split_inclusive(|byte| *byte == b'\n');
+        let shown = lines.flat_map(|line| match line.strip_suffix(b"\n") {
+            Some(line) => [visible(line), b"\n".to_vec()].concat(),
+            None => visible(line),
+        });
+        say(&shown.collect::<Vec<u8>>());
+    } else {
+        say(lines);
+    }
+}
+
+/// Says how many messages were lost, if any were, once there is room for that. For a daemon's loop, each time it wakes.
+pub fn retry_lost() {
+    if lost() > 0 {
+        say_lost();
+    }
 }
 
 fn line(kind: &[u8], words: &[&[u8]]) -> Vec<u8> {
     let mut line = [name().as_bytes(), kind].concat();
-    words.iter().for_each(|word| line.extend_from_slice(word));
+    let terminal = sys::stderr().is_terminal();
+    for word in words {
+        if terminal { line.extend(visible(word)) } else { line.extend_from_slice(word) }
+    }
     line.push(b'\n');
     line
 }
 
-/// Nothing can be done where even the complaint cannot be written.
-fn write_stderr(bytes: &[u8]) {
-    if !bytes.is_empty() {
-        let _ = sys::write_all(sys::stderr(), bytes);
+/// What a terminal would obey, and what is no UTF-8, is shown as `\x1b`, a newline as `\n`.
+fn visible(bytes: &[u8]) -> Vec<u8> {
+    let mut visible = Vec::with_capacity(bytes.len());
+    let mut buffer = [0; 4];
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            let bytes = character.encode_utf8(&mut buffer).as_bytes();
+            if character.is_control() {
+                visible.extend(bytes.iter().flat_map(|byte| byte.escape_ascii()));
+            } else {
+                visible.extend_from_slice(bytes);
+            }
+        }
+        visible.extend(chunk.invalid().iter().flat_map(|byte| byte.escape_ascii()));
     }
+    visible
+}
+
+/// Writes lines to standard error. What there is no room for is lost, and counted.
+fn say(lines: &[u8]) {
+    let patience = if lost() == 0 { PATIENCE } else { Duration::ZERO };
+    let unwritten = if say_lost() { put(lines, patience) } else { lines };
+    let count = unwritten.split_inclusive(|byte| *byte == b'\n').count();
+    if count > 0 {
+        lose(count);
+    }
+}
+
+/// Whether no message is lost that was not told of.
+fn say_lost() -> bool {
+    let count = lost();
+    let words = if count == 1 { " message lost" } else { " messages lost" };
+    if count == 0 {
+        return true;
+    }
+    let told = put(&line(b": warning: ", &[count.to_string().as_bytes(), words.as_bytes()]), Duration::ZERO).is_empty();
+    if told {
+        LOST.store(0, Ordering::Relaxed);
+    }
+    told
+}
+
+/// Messages that this process has lost.
+fn lost() -> u64 {
+    match LOST.load(Ordering::Relaxed) {
+        0 => 0,
+        counted if counted >> 32 == own_number() => counted & u64::from(u32::MAX),
+        _ => 0,
+    }
+}
+
+fn lose(more: usize) {
+    let more = u64::try_from(more).unwrap_or(u64::MAX);
+    let count = lost().saturating_add(more).min(u64::from(u32::MAX));
+    LOST.store(own_number() << 32 | count, Ordering::Relaxed);
+}
+
+fn own_number() -> u64 {
+    u64::try_from(getpid().as_raw()).unwrap_or(0)
+}
+
+/// Writes lines, and returns what could not be written of them. A line that was torn before is ended first.
+fn put(lines: &[u8], patience: Duration) -> &[u8] {
+    if TORN.load(Ordering::Relaxed) {
+        if !put_bytes(b"\n", Duration::ZERO).is_empty() {
+            return lines;
+        }
+        TORN.store(false, Ordering::Relaxed);
+    }
+    let left = put_bytes(lines, patience);
+    let written = lines.len() - left.len();
+    if lines.get(..written).is_some_and(|written| !written.is_empty() && !written.ends_with(b"\n")) {
+        TORN.store(true, Ordering::Relaxed);
+    }
+    left
+}
+
+fn put_bytes(mut bytes: &[u8], patience: Duration) -> &[u8] {
+    let until = Instant::now() + patience;
+    while !bytes.is_empty() {
+        match write_now(sys::stderr(), bytes) {
+            Ok(written @ 1..) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() || !wait_for_room(sys::stderr(), sys::timeout(Some(left))) {
+                    break;
+                }
+            }
+            Ok(0) | Err(_) => break,
+        }
+    }
+    bytes
 }
 
 /// The words for an error number: the original's where it has them, else the C library's.
@@ -359,6 +497,21 @@ mod tests {
         let unable = Unable::new("open", OsStr::from_bytes(b"/log/\xff a"), Errno::ENOENT);
         assert_eq!(unable.to_bytes(), b"unable to open /log/\xff a: file does not exist");
         assert_eq!(Fatal::from(unable).code, TEMPORARY);
+    }
+
+    #[test]
+    fn a_terminal_is_shown_control_characters_and_obeys_none() {
+        let table: [(&[u8], &[u8]); 5] = [
+            (b"plain \\ text", b"plain \\ text"),
+            ("gr\u{fc}n".as_bytes(), "gr\u{fc}n".as_bytes()),
+            (b"\x1b[2J\x07\n\x7f", b"\\x1b[2J\\x07\\n\\x7f"),
+            // What an 8-bit terminal takes for ESC [, alone and as UTF-8.
+            (b"\x9b2J", b"\\x9b2J"),
+            ("\u{9b}2J".as_bytes(), b"\\xc2\\x9b2J"),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(visible(bytes), expected, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod mapping;
 pub mod process;
 pub mod proctitle;
 pub mod spawn;
+pub mod write_now;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
