@@ -141,6 +141,7 @@ fn serve(signals: &SignalFd, mask: SigSet, heritage: Heritage, lock: Option<&Own
             renew::become_new(&own_file, &scanner, lock, &mask).warn();
         }
         wait(signals, &scanner).unable_to("poll", "")?;
+        report::retry_lost();
         while let Ok(Some(signal)) = signals.read_signal() {
             match obey(signal.ssi_signo, &mut interrupts, &mut scanner) {
                 Request::Reap => some_have_ended = true,
