@@ -130,6 +130,7 @@ impl Supervisor {
     /// The kernel does not let us wait: ENOMEM.
     pub fn wait_and_act(&mut self) -> Result<(), Fatal> {
         let told = self.wait()?;
+        report::retry_lost();
         let Supervisor { service, logger, common, signals, .. } = self;
         let mut commands = Vec::new();
         while let Ok(Some(signal)) = signals.read_signal() {
