@@ -8,7 +8,7 @@ use crate::logdir::{LogDirectory, put_aside, show};
 use crate::router::{Input, Line, Output, Router};
 use crate::script::{Action, Script};
 use crate::steps::{Aside, MOST_DIRECTORIES};
-use daemontools::report::{PERMANENT, warning};
+use daemontools::report::{self, PERMANENT, warning};
 use daemontools::sys::{self, process};
 use daemontools::tai64::{Moment, Tai64N};
 use daemontools::{Attempt, Fatal, Unable, service};
@@ -123,6 +123,7 @@ impl Logger {
                 self.look_for_room()?;
             }
             let readable = self.wait();
+            report::retry_lost();
             if readable {
                 self.read();
             }
@@ -342,7 +343,7 @@ impl Logger {
         self.forwarder.print(lines, &mut self.hold)?;
         lines.clear();
         self.forwarder.send(messages);
-        let _ = sys::write_all(sys::stderr(), alerts);
+        report::pass_on(alerts);
         alerts.clear();
         statuses.drain(..).for_each(|(file, content)| self.forwarder.show(file, &content));
         Ok(())
