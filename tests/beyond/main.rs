@@ -21,6 +21,7 @@ mod lost_files;
 mod place;
 mod readiness;
 mod scope;
+mod stderr;
 mod supervise;
 mod supervise_bad;
 mod svc_wait;
