@@ -16,6 +16,7 @@
 use daemontools::sys::{self, proctitle};
 use daemontools::{Args, Fatal, report};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::read;
 
 daemontools::main!(readproctitle);
@@ -36,6 +37,10 @@ fn readproctitle(_: Args) -> Result<i32, Fatal> {
             Ok(0) => return Ok(0),
             Ok(length) => shift_in(shown, &mut input[..length]),
             Err(Errno::EINTR) => {}
+            // Whoever shares the pipe may have set it so.
+            Err(Errno::EAGAIN) => {
+                let _ = poll(&mut [PollFd::new(sys::stdin(), PollFlags::POLLIN)], PollTimeout::NONE);
+            }
             Err(_) => return Err(Fatal::silent(report::TEMPORARY)),
         }
     }

@@ -14,7 +14,6 @@ use nix::sys::stat::{FileStat, SFlag, fstat, stat};
 use nix::unistd::{Pid, dup3, pipe2};
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -51,9 +50,9 @@ impl Launcher {
     /// this process was: `open_files`), and `mask`.
     ///
     /// # Errors
-    /// `/dev/null` cannot be opened, or the environment does not fit.
+    /// No descriptor to be had, or the environment does not fit.
     pub fn new(mask: SigSet, open_files: Option<(u64, u64)>) -> nix::Result<Launcher> {
-        let null = OwnedFd::from(File::open("/dev/null").map_err(|error| daemontools::report::errno_of(&error))?);
+        let null = sys::null()?;
         let slot = null.try_clone().map_err(|error| daemontools::report::errno_of(&error))?;
         let beside = c_string(sys::companion("supervise").as_os_str())?;
         let beside = Some(beside).filter(|path| path.as_bytes().contains(&b'/'));

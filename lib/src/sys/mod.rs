@@ -19,9 +19,10 @@ pub mod spawn;
 pub mod write_now;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::poll::PollTimeout;
-use nix::sys::stat::Mode;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -72,10 +73,33 @@ pub fn stderr() -> BorrowedFd<'static> {
 pub fn fill_standard_descriptors() {
     for standard in [stdin(), stdout(), stderr()] {
         if fcntl(standard, FcntlArg::F_GETFD) == Err(Errno::EBADF) {
-            // It gets the lowest number that is free, which is this one. Without a /dev/null all is as before.
-            let _ = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).map(IntoRawFd::into_raw_fd);
+            // It gets the lowest number that is free, which is this one.
+            let _ = null().map(IntoRawFd::into_raw_fd);
         }
     }
+}
+
+/// `/dev/null`, close-on-exec. Where that is missing, a file in memory that stays empty: reading from it finds the end,
+/// writing to it fails.
+///
+/// # Errors
+/// EMFILE, ENFILE: no descriptors. ENOMEM: no memory.
+pub fn null() -> nix::Result<OwnedFd> {
+    null_device().or_else(|_| {
+        let file = memfd_create("null", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SEAL))?;
+        Ok(file)
+    })
+}
+
+/// `/dev/null`, if it is there and is a device: a file made in its place would grow.
+///
+/// # Errors
+/// ENOENT: it is not there. ENODEV: it is something else.
+pub fn null_device() -> nix::Result<OwnedFd> {
+    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+    let is_device = fstat(&null)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
+    if is_device { Ok(null) } else { Err(Errno::ENODEV) }
 }
 
 /// Writes all of `bytes`, beginning with a single `write(2)`; goes on after EINTR and short writes.
