@@ -219,6 +219,21 @@ fn programs_that_fail_say_so_or_do_not_but_exit_as_ever() {
     }
 }
 
+#[test]
+fn svscanboot_and_readproctitle_have_no_use_for_it() {
+    for errors in [Errors::FullPipe, Errors::PipeWithoutReader, Errors::Closed] {
+        let scratch = Scratch::new();
+        let a = service(&scratch, "a", "exec sleep 1000");
+        let directory = scratch.path().join(SCANNED);
+        let (boot, _kept) = errors.start(&scratch, "svscanboot", &[directory.to_str().expect("a plain path")]);
+        a.up();
+        kill(Pid::from_raw(boot.0.id() as i32), Signal::SIGTERM).expect("tell it to stop");
+        assert_eq!(boot.wait().code(), Some(0), "{errors:?}");
+        let (mut command, _kept) = errors.command(&scratch, "readproctitle", &["......"]);
+        assert_eq!(Running(command.stdin(Stdio::null()).spawn().expect("start it")).wait().code(), Some(0));
+    }
+}
+
 /// An alert for every line but one that is quiet.
 const ALERTS: [&str; 4] = ["-quiet*", "e", "+*", "./main"];
 

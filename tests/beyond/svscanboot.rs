@@ -2,10 +2,12 @@
 
 use crate::svscan::{SCANNED, service};
 use crate::svscan_first::send;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::fs;
-use tests::{Daemon, Scratch, is_alive, parent_of, processes_in, wait_until};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::process::CommandExt;
+use tests::{Daemon, Scratch, Service, children_of, is_alive, is_root, parent_of, processes_in, skip, wait_until};
 
 fn svscanboot(scratch: &Scratch) -> Daemon {
     scratch.dir(SCANNED);
@@ -13,11 +15,49 @@ fn svscanboot(scratch: &Scratch) -> Daemon {
     Daemon::start(scratch.command("svscanboot").arg(scratch.path().join(SCANNED)), scratch)
 }
 
-fn child(scratch: &Scratch, boot: &Daemon, name: &str) -> Option<i32> {
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", boot.pid())).unwrap_or_default();
-    let mut pids = children.split_whitespace().filter_map(|pid| pid.parse().ok());
-    let _ = scratch;
-    pids.find(|pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name))
+fn child(boot: i32, name: &str) -> Option<i32> {
+    let is_it = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name);
+    children_of(boot).into_iter().find(is_it)
+}
+
+fn find(boot: i32, name: &str) -> i32 {
+    let mut found = None;
+    wait_until(name, || {
+        found = child(boot, name);
+        found.is_some()
+    });
+    found.expect("a child")
+}
+
+/// Waits until its readproctitle shows this.
+fn shows(boot: i32, words: &str) {
+    wait_until(&format!("{words:?} is shown"), || {
+        child(boot, "readproctitle").is_some_and(|readproctitle| title(readproctitle).contains(words))
+    });
+}
+
+/// Says on standard error what is put into a file `say`, and writes down that it was started.
+const SAYS: &str =
+    "echo >>started; while :; do if mv say saying 2>/dev/null; then cat saying >&2; fi; sleep 0.01; done";
+
+fn say(service: &Service, words: &str) {
+    fs::write(service.path(".say"), words).expect("write a file");
+    fs::rename(service.path(".say"), service.path("say")).expect("rename a file");
+}
+
+/// It has said so, wherever that went.
+fn has_said(service: &Service, words: &str) {
+    say(service, words);
+    wait_until("it has said it", || service.says("saying") == words && !service.path("say").exists());
+    // Once more: it has come back from saying it.
+    say(service, "");
+    wait_until("it goes on", || service.says("saying").is_empty());
+}
+
+fn kill_all(pids: &[i32]) {
+    for pid in pids {
+        kill(Pid::from_raw(*pid), Signal::SIGKILL).expect("kill it");
+    }
 }
 
 fn title(pid: i32) -> String {
@@ -32,14 +72,7 @@ fn what_is_killed_is_started_again_and_told_to_stop_it_stops() {
     let a = service(&scratch, "a", "echo complaint; exec sleep 1000");
     let mut boot = svscanboot(&scratch);
     let pid = a.up();
-    let find = |name| {
-        let mut found = None;
-        wait_until(name, || {
-            found = child(&scratch, &boot, name);
-            found.is_some()
-        });
-        found.expect("a child")
-    };
+    let find = |name| find(boot.pid(), name);
     let (svscan, readproctitle) = (find("svscan"), find("readproctitle"));
     wait_until("the complaint is shown", || title(readproctitle).contains("complaint"));
     for killed in [svscan, readproctitle] {
@@ -48,7 +81,7 @@ fn what_is_killed_is_started_again_and_told_to_stop_it_stops() {
     wait_until("both are there again", || {
         [("svscan", svscan), ("readproctitle", readproctitle)]
             .into_iter()
-            .all(|(name, old)| child(&scratch, &boot, name).is_some_and(|new| new != old))
+            .all(|(name, old)| child(boot.pid(), name).is_some_and(|new| new != old))
     });
     assert_eq!((a.up(), is_alive(pid)), (pid, true));
     // What is still written goes to the new one.
@@ -75,4 +108,200 @@ fn whatever_tells_svscan_to_stop_may_be_told_to_svscanboot() {
         send(&scratch, signal, boot.pid());
         assert_eq!((boot.wait(), is_alive(pid)), (0, false), "{signal}");
     }
+}
+
+#[test]
+fn whichever_is_killed_no_service_ends_and_the_next_shows_what_is_said() {
+    for killed in 1..8 {
+        let scratch = Scratch::new();
+        let (a, b) = (service(&scratch, "a", SAYS), service(&scratch, "b", "echo >>started; exec sleep 1000"));
+        let mut boot = svscanboot(&scratch);
+        let pids = [a.up(), b.up()];
+        has_said(&a, "before\n");
+        shows(boot.pid(), "before");
+        let all = [boot.pid(), find(boot.pid(), "svscan"), find(boot.pid(), "readproctitle")];
+        let victims: Vec<i32> = (0..3).filter(|bit| killed >> bit & 1 == 1).map(|bit| all[bit]).collect();
+        kill_all(&victims);
+        if killed & 1 == 1 {
+            wait_until("all three are gone", || !all.iter().any(|pid| is_alive(*pid)));
+            has_said(&a, "meanwhile\n");
+            boot = svscanboot(&scratch);
+        } else {
+            has_said(&a, "meanwhile\n");
+        }
+        shows(boot.pid(), "meanwhile");
+        has_said(&a, "afterwards\n");
+        shows(boot.pid(), "afterwards");
+        // Of supervises that were there before, too.
+        scratch.file(format!("{SCANNED}/b/timeout-kill"), "nonsense\n");
+        kill_all(&[pids[1]]);
+        b.another(pids[1]);
+        shows(boot.pid(), "supervise: warning: b/timeout-kill");
+        assert_eq!((a.says("started").len(), a.up()), (1, pids[0]), "{killed}");
+        boot.signal(Signal::SIGTERM);
+        assert_eq!(boot.wait(), 0, "{killed}");
+    }
+}
+
+#[test]
+fn the_fifo_is_for_its_account_alone() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", SAYS);
+    let _boot = svscanboot(&scratch);
+    a.up();
+    let file = scratch.path().join(SCANNED).join(".svscan/errors");
+    assert_eq!(fs::metadata(&file).expect("the FIFO").mode() & 0o177_777, 0o010_600);
+    assert_eq!(fs::metadata(file.parent().expect("a folder")).expect("its folder").mode() & 0o777, 0o755);
+}
+
+#[test]
+fn one_that_was_removed_is_taken_up_again() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", SAYS);
+    let boot = svscanboot(&scratch);
+    let pid = a.up();
+    fs::remove_dir_all(scratch.path().join(SCANNED).join(".svscan")).expect("remove it");
+    let readproctitle = find(boot.pid(), "readproctitle");
+    boot.kill();
+    wait_until("its readproctitle is gone", || !is_alive(readproctitle));
+    has_said(&a, "meanwhile\n");
+    let boot = svscanboot(&scratch);
+    shows(boot.pid(), "meanwhile");
+    has_said(&a, "afterwards\n");
+    shows(boot.pid(), "afterwards");
+    assert_eq!(a.up(), pid);
+}
+
+/// A shell in namespaces of its own that prepares them, and then is an init: it starts svscanboot again and again.
+fn init(scratch: &Scratch, namespaces: &[&str], prepare: &str) -> Option<Daemon> {
+    if !is_root() {
+        skip("namespaces can only be had by root");
+        return None;
+    }
+    let script = format!("{prepare} && while :; do svscanboot \"$0\"; sleep 0.1; done");
+    let mut command = scratch.command("unshare");
+    command.args(namespaces).args(["--kill-child", "/bin/sh", "-c", &script]).arg(scratch.path().join(SCANNED));
+    Some(Daemon::start(&mut command, scratch))
+}
+
+/// The svscanboot that an init runs now, if not this one.
+fn next_boot(scratch: &Scratch, before: i32) -> i32 {
+    let is_it = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "svscanboot\n");
+    let mut found = None;
+    wait_until("svscanboot runs", || {
+        // One that has just been forked bears the name until it has become what it is to be.
+        found = processes_in(scratch.path())
+            .into_iter()
+            .find(|pid| is_it(pid) && *pid != before && child(*pid, "svscan").is_some());
+        found.is_some()
+    });
+    found.expect("svscanboot")
+}
+
+#[test]
+fn where_the_directory_cannot_be_written_to_the_fifo_lies_in_run() {
+    let scratch = Scratch::new();
+    let a = Service::new(&scratch, "a", SAYS);
+    scratch.dir(SCANNED);
+    symlink("../a", scratch.path().join(SCANNED).join("a")).expect("link the service");
+    let prepare = format!(
+        "mount -t tmpfs -o mode=755 none /run && mount --bind {SCANNED} {SCANNED} && mount -o remount,bind,ro {SCANNED}"
+    );
+    let Some(_init) = init(&scratch, &["-m", "-f"], &prepare) else { return };
+    let pid = a.up();
+    has_said(&a, "before\n");
+    let boot = next_boot(&scratch, 0);
+    shows(boot, "before");
+    let readproctitle = find(boot, "readproctitle");
+    kill_all(&[boot]);
+    // Until then it may still read.
+    wait_until("its readproctitle is gone", || !is_alive(readproctitle));
+    has_said(&a, "meanwhile\n");
+    let next = next_boot(&scratch, boot);
+    shows(next, "meanwhile");
+    has_said(&a, "afterwards\n");
+    shows(next, "afterwards");
+    assert_eq!((a.up(), a.says("started").len()), (pid, 1));
+    assert!(!scratch.path().join(SCANNED).join(".svscan").exists());
+}
+
+#[test]
+fn without_dev_null_the_first_process_does_without() {
+    if !is_root() {
+        return skip("namespaces can only be had by root");
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", SAYS);
+    let script = "mount -t tmpfs none /dev && exec svscanboot \"$0\"";
+    let mut command = scratch.command("unshare");
+    command.args(["-m", "-p", "-f", "--kill-child", "--mount-proc", "/bin/sh", "-c", script]);
+    let boot = Daemon::start(command.arg(scratch.path().join(SCANNED)), &scratch);
+    a.up();
+    has_said(&a, "said\n");
+    let first = find(boot.pid(), "svscanboot");
+    shows(first, "said");
+    assert_eq!(boot.errors(), "svscanboot: warning: unable to open /dev/null: file does not exist\n");
+}
+
+#[test]
+fn without_readproctitle_nobody_waits_and_the_last_words_are_shown_when_there_is_one() {
+    let scratch = Scratch::new();
+    let folder = scratch.path().join("programs");
+    scratch.dir("programs");
+    for name in ["svscanboot", "svscan", "supervise"] {
+        fs::copy(scratch.programs().join(name), folder.join(name)).expect("copy a program");
+    }
+    // Not looked for elsewhere: it is there, but no program.
+    scratch.file("programs/readproctitle", "\x7fELF, but no more of it");
+    scratch.mode("programs/readproctitle", 0o755);
+    let a = service(&scratch, "a", SAYS);
+    let mut command = scratch.command(folder.join("svscanboot").to_str().expect("a plain path"));
+    let boot = Daemon::start(command.arg(scratch.path().join(SCANNED)), &scratch);
+    a.up();
+    has_said(&a, &format!("{}the end of it\n", "word\n".repeat(100_000)));
+    fs::copy(scratch.programs().join("readproctitle"), folder.join("other")).expect("copy a program");
+    fs::rename(folder.join("other"), folder.join("readproctitle")).expect("put it in its place");
+    shows(boot.pid(), "the end of it");
+}
+
+#[test]
+fn a_signal_for_its_process_group_is_for_svscanboot_alone() {
+    let scratch = Scratch::new();
+    scratch.dir(SCANNED);
+    let (a, b) = (
+        service(&scratch, "a", "trap 'echo last words >&2; exit' TERM; echo >ready; while :; do sleep 0.01; done"),
+        service(&scratch, "b", "trap '' TERM; echo >ready; until [ -e release ]; do sleep 0.01; done; exec true"),
+    );
+    let mut command = scratch.command("env");
+    // Which tests that run in the background have ignored.
+    command.args(["--default-signal=INT", "svscanboot"]).arg(scratch.path().join(SCANNED)).process_group(0);
+    let mut boot = Daemon::start(&mut command, &scratch);
+    a.lines("ready", 1);
+    b.lines("ready", 1);
+    let readproctitle = find(boot.pid(), "readproctitle");
+    shows(boot.pid(), "......");
+    killpg(Pid::from_raw(boot.pid()), Signal::SIGINT).expect("send it what a terminal sends for ^C");
+    shows(boot.pid(), "last words");
+    assert_eq!(child(boot.pid(), "readproctitle"), Some(readproctitle));
+    scratch.file(format!("{SCANNED}/b/release"), "");
+    assert_eq!(boot.wait(), 0);
+}
+
+#[test]
+fn told_to_end_with_all_others_it_shows_the_last_words() {
+    let scratch = Scratch::new();
+    let (a, b) = (
+        service(&scratch, "a", "trap 'echo last words >&2; exit' TERM; echo >ready; while :; do sleep 0.01; done"),
+        service(&scratch, "b", "trap '' TERM; echo >ready; until [ -e release ]; do sleep 0.01; done; exec true"),
+    );
+    let mut boot = svscanboot(&scratch);
+    a.lines("ready", 1);
+    b.lines("ready", 1);
+    shows(boot.pid(), "......");
+    for pid in [find(boot.pid(), "readproctitle"), find(boot.pid(), "svscan"), boot.pid()] {
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("tell it to end");
+    }
+    shows(boot.pid(), "last words");
+    scratch.file(format!("{SCANNED}/b/release"), "");
+    assert_eq!(boot.wait(), 0);
 }

@@ -54,6 +54,18 @@ fn remove_leaves_the_image_as_it_was() {
 }
 
 #[test]
+fn remove_takes_away_what_svscanboot_has_made() {
+    let workshop = Workshop::new();
+    let image = workshop.image();
+    let before = contents(&image);
+    workshop.install();
+    fs::create_dir(image.join("service/.svscan")).unwrap();
+    tests::fifo(&image.join("service/.svscan/errors")).unwrap();
+    workshop.remove();
+    assert_eq!(contents(&image), before);
+}
+
+#[test]
 fn the_installed_tree_can_remove_itself() {
     let workshop = Workshop::new();
     let image = workshop.image();

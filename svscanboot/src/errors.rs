@@ -1,0 +1,216 @@
+//! The pipe for complaints, which outlives svscanboot and all that it starts: the supervises of a killed svscan and
+//! their services go on writing to it, and the next readproctitle reads what they say.
+//!
+//! It is a FIFO, open for reading and writing at once wherever it is open: so nobody who writes to it ever gets SIGPIPE,
+//! and readproctitle never sees its end. It lies in the first of these places that can be had:
+//!
+//! 1. `DIRECTORY/.svscan/errors`, DIRECTORY being the scan directory;
+//! 2. `/run/svscanboot.DEVICE.INODE`, these being DIRECTORY's, in hexadecimal: where DIRECTORY cannot be written to, or
+//!    `.svscan` is another account's;
+//! 3. nowhere: a pipe without a name, which the next svscanboot does not find.
+//!
+//! A FIFO that was removed while it is in use is found again in one of the processes that have it for standard error.
+
+use daemontools::sys;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, SpliceFFlags, fcntl, open, openat, renameat, splice};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, stat};
+use nix::unistd::{UnlinkatFlags, geteuid, mkfifoat, pipe2, unlinkat};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// In the scan directory, where svscan's settings lie.
+const FOLDER: &str = ".svscan";
+const NAME: &str = "errors";
+/// What is being made.
+const NEW: &str = ".errors.new";
+/// More than a readproctitle shows.
+const LAST: usize = 4096;
+
+/// The pipe: what readproctitle reads, and what all others have for standard output and error.
+pub struct Pipe {
+    pub reader: OwnedFd,
+    pub writer: OwnedFd,
+}
+
+impl Pipe {
+    /// The pipe of this scan directory: that of an earlier svscanboot if there was one.
+    ///
+    /// # Errors
+    /// No descriptor to be had.
+    pub fn open(directory: &Path) -> nix::Result<Pipe> {
+        beside_settings(directory).or_else(|_| in_run(directory)).or_else(|_| nameless())
+    }
+
+    /// Makes room in a full pipe that has no reader for now. Of what is thrown away a readproctitle would show nothing.
+    pub fn make_room(&self) {
+        let unread = sys::unread(&self.reader).unwrap_or(0);
+        if unread == 0 || has_room(&self.writer) {
+            return;
+        }
+        let surplus = unread.saturating_sub(LAST).max(unread.div_ceil(2));
+        // It can be told not to wait, whoever has read meanwhile; what is in the other pipe goes with it.
+        if let Ok((_reader, writer)) = pipe2(OFlag::O_CLOEXEC) {
+            let _ = splice(&self.reader, None, &writer, None, surplus, SpliceFFlags::SPLICE_F_NONBLOCK);
+        }
+    }
+}
+
+fn has_room(writer: &OwnedFd) -> bool {
+    poll(&mut [PollFd::new(writer.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0)
+}
+
+fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
+    open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+fn beside_settings(directory: &Path) -> nix::Result<Pipe> {
+    let directory = open_folder(directory)?;
+    match mkdirat(&directory, FOLDER, Mode::from_bits_truncate(0o755)) {
+        Ok(()) | Err(Errno::EEXIST | Errno::EROFS) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open_or_make(&openat(&directory, FOLDER, flags, Mode::empty())?, NAME)
+}
+
+fn in_run(directory: &Path) -> nix::Result<Pipe> {
+    let directory = stat(directory)?;
+    let name = format!("svscanboot.{:x}.{:x}", directory.st_dev, directory.st_ino);
+    open_or_make(&open_folder(Path::new("/run"))?, &name)
+}
+
+/// Without `/proc`, it can only be written to: those who do get SIGPIPE when svscanboot is killed.
+fn nameless() -> nix::Result<Pipe> {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+    Ok(Pipe { reader, writer: sys::also_reading(writer) })
+}
+
+fn open_or_make(folder: &OwnedFd, name: &str) -> nix::Result<Pipe> {
+    let file = fstat(folder)?;
+    let trusted = file.st_uid == geteuid().as_raw() || file.st_uid == 0;
+    if !trusted || file.st_mode & 0o022 != 0 {
+        return Err(Errno::EPERM);
+    }
+    let there = |name| {
+        // Opening what it is not, a device for one, may already do something.
+        is_ours(&fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?)?;
+        open_both(|flags| openat(folder, name, flags, Mode::empty()))
+    };
+    there(name).or_else(|_| removed(folder, name).ok_or(Errno::ENOENT)).or_else(|_| {
+        // Put in its place at once: another svscanboot finds the whole or nothing.
+        let _ = unlinkat(folder, NEW, UnlinkatFlags::NoRemoveDir);
+        mkfifoat(folder, NEW, Mode::from_bits_truncate(0o600))?;
+        renameat(folder, NEW, folder, name)?;
+        there(name)
+    })
+}
+
+/// Both ends, each an open file of its own: what those who share the one do to its flags is not the other's.
+fn open_both(end: impl Fn(OFlag) -> nix::Result<OwnedFd>) -> nix::Result<Pipe> {
+    let others = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let writer = end(OFlag::O_RDWR | others)?;
+    let reader = end(OFlag::O_RDONLY | others)?;
+    let (one, other) = (fstat(&reader)?, fstat(&writer)?);
+    is_ours(&one)?;
+    if (one.st_dev, one.st_ino) != (other.st_dev, other.st_ino) {
+        return Err(Errno::ESTALE);
+    }
+    for end in [&reader, &writer] {
+        fcntl(end, FcntlArg::F_SETFL(OFlag::empty()))?;
+    }
+    Ok(Pipe { reader, writer })
+}
+
+/// Whether this is a FIFO that only our account can open.
+fn is_ours(file: &FileStat) -> nix::Result<()> {
+    let fifo = file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits();
+    let ours = file.st_uid == geteuid().as_raw() && file.st_mode & 0o077 == 0;
+    if fifo && ours { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// The one of this name that was removed, if a process of our account has it for standard error.
+fn removed(folder: &OwnedFd, name: &str) -> Option<Pipe> {
+    let mut path = fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd())).ok()?.join(name).into_os_string();
+    path.push(" (deleted)");
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let ours = processes.filter(|process| process.metadata().is_ok_and(|file| file.uid() == geteuid().as_raw()));
+    ours.map(|process| process.path().join("fd/2")).find_map(|file| taken_up(&file, &path))
+}
+
+fn taken_up(file: &Path, path: &OsStr) -> Option<Pipe> {
+    let same = fs::read_link(file).is_ok_and(|target| target.as_os_str() == path);
+    // The file is a link of the kernel's, which leads to what has no name any more.
+    let end = |flags: OFlag| open(file, flags & !OFlag::O_NOFOLLOW, Mode::empty());
+    same.then(|| open_both(end).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::{read, write};
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn inode(pipe: &Pipe) -> u64 {
+        fstat(&pipe.writer).unwrap().st_ino
+    }
+
+    #[test]
+    fn the_next_one_finds_it_and_what_is_in_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let first = beside_settings(scratch.path()).unwrap();
+        write(&first.writer, b"said").unwrap();
+        let second = beside_settings(scratch.path()).unwrap();
+        drop(first.reader);
+        let mut said = [0; 4];
+        assert_eq!((read(&second.reader, &mut said), &said), (Ok(4), b"said"));
+        let mode = fs::metadata(scratch.path().join(FOLDER).join(NAME)).unwrap().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn what_is_in_its_place_and_is_none_of_ours_is_replaced_and_not_touched() {
+        let scratch = tempfile::tempdir().unwrap();
+        let place = scratch.path().join(FOLDER).join(NAME);
+        fs::create_dir(scratch.path().join(FOLDER)).unwrap();
+        let other = scratch.path().join("other");
+        fs::write(&other, "other").unwrap();
+        for make in [|place: &Path, _: &Path| fs::write(place, ""), |place: &Path, other: &Path| symlink(other, place)]
+        {
+            let _ = fs::remove_file(&place);
+            make(&place, &other).unwrap();
+            let pipe = beside_settings(scratch.path()).unwrap();
+            assert!(is_ours(&fstat(&pipe.writer).unwrap()).is_ok());
+        }
+        fs::set_permissions(&place, Permissions::from_mode(0o622)).unwrap();
+        let before = fs::metadata(&place).unwrap().ino();
+        assert_ne!(inode(&beside_settings(scratch.path()).unwrap()), before, "others could write to that one");
+        assert_eq!(fs::read(&other).unwrap(), b"other");
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_no_home() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::create_dir(scratch.path().join(FOLDER)).unwrap();
+        fs::set_permissions(scratch.path().join(FOLDER), Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(beside_settings(scratch.path()).err(), Some(Errno::EPERM));
+    }
+
+    #[test]
+    fn a_full_pipe_is_shortened_to_what_came_last() {
+        let pipe = nameless().unwrap();
+        pipe.make_room();
+        for _ in 0..16 {
+            write(&pipe.writer, &[b'x'; LAST]).unwrap();
+        }
+        assert!(!has_room(&pipe.writer));
+        pipe.make_room();
+        assert_eq!(sys::unread(&pipe.reader), Ok(LAST));
+        assert!(has_room(&pipe.writer));
+    }
+}
