@@ -7,7 +7,9 @@ use nix::unistd::Pid;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::process::CommandExt;
-use tests::{Daemon, Scratch, Service, children_of, is_alive, is_root, parent_of, processes_in, skip, wait_until};
+use tests::{
+    Daemon, Scratch, Service, children_of, is_alive, is_root, parent_of, prints, processes_in, skip, wait_until,
+};
 
 fn svscanboot(scratch: &Scratch) -> Daemon {
     scratch.dir(SCANNED);
@@ -248,9 +250,12 @@ fn without_readproctitle_nobody_waits_and_the_last_words_are_shown_when_there_is
     let scratch = Scratch::new();
     let folder = scratch.path().join("programs");
     scratch.dir("programs");
-    for name in ["svscanboot", "svscan", "supervise"] {
-        fs::copy(scratch.programs().join(name), folder.join(name)).expect("copy a program");
-    }
+    // Another process writes them: what may be written to by a child that a test beside this one starts is busy.
+    let copy = |name: &str, to: &str| {
+        let line = format!("cp {} programs/{to}", scratch.programs().join(name).display());
+        assert_eq!(scratch.shell(&line), prints(""));
+    };
+    ["svscanboot", "svscan", "supervise"].into_iter().for_each(|name| copy(name, name));
     // Not looked for elsewhere: it is there, but no program.
     scratch.file("programs/readproctitle", "\x7fELF, but no more of it");
     scratch.mode("programs/readproctitle", 0o755);
@@ -259,7 +264,7 @@ fn without_readproctitle_nobody_waits_and_the_last_words_are_shown_when_there_is
     let boot = Daemon::start(command.arg(scratch.path().join(SCANNED)), &scratch);
     a.up();
     has_said(&a, &format!("{}the end of it\n", "word\n".repeat(100_000)));
-    fs::copy(scratch.programs().join("readproctitle"), folder.join("other")).expect("copy a program");
+    copy("readproctitle", "other");
     fs::rename(folder.join("other"), folder.join("readproctitle")).expect("put it in its place");
     shows(boot.pid(), "the end of it");
 }
