@@ -232,14 +232,14 @@ impl Supervisor {
     }
 }
 
-/// From here on the end of a child, and what svscan commands by signal, is told through a descriptor. A listener that goes
-/// away while it is told something does not kill us.
+/// From here on the end of a child, and what svscan commands by signal, is told through a descriptor. A write of ours fails,
+/// and is no signal: be it that a listener of `supervise/event` goes just then, or that files are limited in size.
 fn watch_signals() -> nix::Result<(SigSet, SignalFd)> {
     process::default_action(Signal::SIGCHLD)?;
-    let told = process::signal_set(&[Signal::SIGCHLD as i32, process::COMMANDS]);
-    let blocked = process::signal_set(&[Signal::SIGCHLD as i32, process::COMMANDS, Signal::SIGPIPE as i32]);
-    let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let ours = [Signal::SIGCHLD as i32, process::COMMANDS];
+    let told = process::signal_set(&ours);
+    let before = told.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    SigSet::from_iter([Signal::SIGPIPE, Signal::SIGXFSZ]).thread_block()?;
     let others: Vec<i32> = process::signals_in(&before).into_iter().filter(|number| !ours.contains(number)).collect();
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     Ok((process::signal_set(&others), SignalFd::with_flags(&told, flags)?))

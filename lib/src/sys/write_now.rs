@@ -116,8 +116,8 @@ fn pending() -> SigSet {
     }
 }
 
-/// Takes those signals of the set away that wait to be delivered; of each, there is one at most.
-fn take_away(set: &SigSet) {
+/// Takes those signals of the set away that wait to be delivered, which must be blocked; of each, there is one at most.
+pub fn take_away(set: &SigSet) {
     let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a valid set and time; nothing is asked to be written.
     while unsafe { libc::sigtimedwait(set.as_ref(), std::ptr::null_mut(), &at_once) } > 0 {}
