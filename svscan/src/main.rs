@@ -202,6 +202,8 @@ fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
 /// Executes the script in our place, if there is one.
 fn replace_by(script: &str, code: i32, mask: &SigSet) {
     if access(script, AccessFlags::X_OK).is_ok() {
+        // What waits would end us before we are the script.
+        sys::write_now::take_away(&signals::of_writes());
         let _ = mask.thread_set_mask();
         let errno = exec(&[script.into(), code.to_string().into()], &[(renew::VARIABLE.into(), None)]);
         Unable::new("start", script, errno).warn();

@@ -51,8 +51,13 @@ pub fn script(name: &str) -> PathBuf {
     PathBuf::from(format!(".svscan/{name}"))
 }
 
-/// The signals that we read instead of being interrupted, and the mask that we were started with. SIGPIPE
-/// is blocked too: a reader of our complaints that died must not end us. What was ignored stays so, as
+/// What a write of ours may cause.
+pub fn of_writes() -> SigSet {
+    SigSet::from_iter([Signal::SIGPIPE, Signal::SIGXFSZ])
+}
+
+/// The signals that we read instead of being interrupted, and the mask that we were started with. Those of writes
+/// are blocked too: a supervise that ends while it is told something must not end us. What was ignored stays so, as
 /// SIGINT is in the background of a script; what the first process is sent is always meant for it.
 ///
 /// # Errors
@@ -65,8 +70,6 @@ pub fn take() -> nix::Result<(SignalFd, SigSet)> {
     let wanted = signal_set(&numbers.collect::<Vec<_>>());
     let mask = SigSet::thread_get_mask()?;
     wanted.thread_block()?;
-    let mut pipe = SigSet::empty();
-    pipe.add(Signal::SIGPIPE);
-    pipe.thread_block()?;
+    of_writes().thread_block()?;
     Ok((SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?, mask))
 }
