@@ -12,7 +12,7 @@ use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{ChildStdin, Command, Stdio};
-use tests::{Log, Running, Scratch, Service, fifo, is_alive, is_root, lines, skip, state_of, wait_until};
+use tests::{Log, Running, Scratch, Service, fifo, is_alive, is_root, lines, parent_of, skip, state_of, wait_until};
 
 /// What standard error leads to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -423,4 +423,40 @@ fn a_terminal_obeys_no_name_and_no_line() {
     assert_eq!(said, expected);
     // Elsewhere names are the bytes they are.
     assert!(scratch.outcome_of(scratch.command("supervise").arg(name)).stderr.contains(name));
+}
+
+/// A write of theirs that had no reader is a signal that waits.
+#[test]
+fn a_broken_pipe_ends_neither_svscan_nor_supervise() {
+    let scratch = Scratch::new();
+    scratch.script(format!("{SCANNED}/.svscan/finish"), "#!/bin/sh\necho $1 >finished\n");
+    let a = service(&scratch, "a", "exec sleep 1000");
+    let mut command = scratch.command("env");
+    command.args(["--default-signal=PIPE", "svscan", SCANNED]).env("SCRATCH", scratch.path());
+    let svscan = Running(command.spawn().expect("start svscan"));
+    let pid = a.up();
+    let (svscan_pid, supervise) = (svscan.0.id() as i32, parent_of(pid).expect("its supervise"));
+    for pid in [svscan_pid, supervise] {
+        kill(Pid::from_raw(pid), Signal::SIGPIPE).expect("send a signal");
+    }
+    a.svc("-t");
+    a.another(pid);
+    kill(Pid::from_raw(svscan_pid), Signal::SIGTERM).expect("tell svscan to stop");
+    assert_eq!(svscan.wait().code(), Some(0));
+    let finished = std::fs::read_to_string(scratch.path().join(SCANNED).join("finished"));
+    assert_eq!(finished.expect("what finish wrote"), "0\n");
+}
+
+#[test]
+fn files_limited_in_size_end_no_supervise() {
+    let scratch = Scratch::new();
+    let web = Service::new(&scratch, "web", "exec sleep 1000");
+    web.supervise().kill();
+    wait_until("what it left is gone", || web.alive("pid").is_empty());
+    let mut command = scratch.command("/bin/sh");
+    command.args(["-c", "ulimit -f 0; exec supervise web"]).env("SCRATCH", scratch.path()).stderr(Stdio::null());
+    let supervise = Running(command.spawn().expect("start supervise"));
+    wait_until("it is in charge", || web.is_supervised());
+    web.svc("-dx");
+    assert_eq!(supervise.wait().code(), Some(0));
 }
