@@ -376,6 +376,18 @@ fn nor_is_a_pipe_where_there_is_no_proc() {
     }
 }
 
+/// Waits until a terminal was told so much, and gives it.
+fn shown(master: &OwnedFd, enough: impl Fn(&str) -> bool) -> String {
+    fcntl(master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("set its flags");
+    let (mut said, mut bytes) = (Vec::new(), [0; 1024]);
+    wait_until("the terminal shows it", || {
+        let length = nix::unistd::read(master, &mut bytes).unwrap_or(0);
+        said.extend(&bytes[..length]);
+        enough(&String::from_utf8_lossy(&said))
+    });
+    String::from_utf8(said).expect("text")
+}
+
 #[test]
 fn a_job_in_the_background_of_a_terminal_is_not_stopped_for_a_warning() {
     let scratch = Scratch::new();
@@ -387,12 +399,7 @@ fn a_job_in_the_background_of_a_terminal_is_not_stopped_for_a_warning() {
     let mut command = scratch.command("setsid");
     command.args(["--ctty", "--wait", "/bin/sh", "-mc", job]).env("SCRATCH", scratch.path());
     let _shell = Running(command.stdin(slave()).stdout(slave()).stderr(slave()).spawn().expect("start a shell"));
-    let mut master = File::from(terminal.master);
-    let (mut said, mut bytes) = (Vec::new(), [0; 1024]);
-    while !String::from_utf8_lossy(&said).contains("supervise: warning: ") {
-        let length = master.read(&mut bytes).expect("read from the terminal");
-        said.extend(&bytes[..length]);
-    }
+    shown(&terminal.master, |said| said.contains("supervise: warning: "));
     web.up();
     let pid: i32 =
         std::fs::read_to_string(scratch.path().join("pid")).expect("its pid").trim().parse().expect("a number");
@@ -412,12 +419,7 @@ fn a_terminal_obeys_no_name_and_no_line() {
     let mut multilog = Running(multilog.spawn().expect("start multilog"));
     multilog.0.stdin.take().expect("a pipe").write_all(b"\x1b]0;title\x07\n").expect("feed multilog");
     assert_eq!(multilog.wait().code(), Some(0));
-    let (mut said, mut bytes) = (String::new(), [0; 1024]);
-    let mut master = File::from(terminal.master);
-    while said.matches('\n').count() < 2 {
-        let length = master.read(&mut bytes).expect("read from the terminal");
-        said.push_str(std::str::from_utf8(&bytes[..length]).expect("text"));
-    }
+    let said = shown(&terminal.master, |said| said.matches('\n').count() == 2);
     let expected =
         "supervise: fatal: unable to chdir to \\x1b[2J\\xc2\\x9b2J\\n: file does not exist\r\n\\x1b]0;title\\x07\r\n";
     assert_eq!(said, expected);
