@@ -13,7 +13,7 @@ use daemontools::service::{Command, Directory, Process, Record, Role, STATE, Wan
 use daemontools::sys::boot::Boot;
 use daemontools::sys::process;
 use daemontools::tai64::Moment;
-use daemontools::{Attempt, Fatal, Unable, sys};
+use daemontools::{Attempt, Fatal, Unable, report, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
