@@ -184,15 +184,20 @@ impl<'a> Storm<'a> {
         let next = svscan.map(|_| self::svscan(self.scratch, self.folder));
         let others = [main, run, log, multilog].into_iter().enumerate();
         let killed: Vec<i32> = others.filter_map(|(bit, pid)| pid.filter(|_| is_chosen(bit + 1))).collect();
+        if chosen == 31 {
+            // Asked before: the next one may begin at once.
+            self.without_pipe.extend(last_instance(&service));
+        }
         for pid in svscan.into_iter().chain(killed) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-        if chosen == 31 {
-            self.without_pipe.extend(last_instance(&service));
         }
         if let Some(next) = next {
             self.svscan = next;
         }
+        eprintln!(
+            "s{number}: {chosen:05b} of multilog, its supervise, the service, its supervise, svscan; {:?}",
+            last_instance(&service)
+        );
         *self.deeds.entry("some killed together").or_default() += 1;
         let before = run.filter(|_| is_chosen(2));
         wait_until("the service is up again", || {
