@@ -8,10 +8,11 @@
 //!
 //! A page is written by one pwrite(2) that stays within one page of memory, which a signal cannot cut short.
 
-use crate::sys::inherited_descriptor;
+use crate::sys::{file_system, inherited_descriptor};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::fstat;
 use nix::sys::uio::{pread, pwrite};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -101,7 +102,9 @@ impl Page {
         let value = std::env::var(VARIABLE).ok()?;
         let (number, page) = value.split_once(' ')?;
         let (number, page) = (number.parse().ok()?, page.parse().ok()?);
-        Some(Page { file: inherited_descriptor(number).ok()?, page })
+        let file = inherited_descriptor(number).ok()?;
+        // A variable that was passed on by mistake must not make us write into another file.
+        is_in_memory(file.as_fd()).then_some(Page { file, page })
     }
 
     /// What the supervise before this one has written.
@@ -117,6 +120,15 @@ impl Page {
         write(self.file.as_fd(), self.page, text.as_bytes())
     }
 }
+
+/// Whether it is a file that lies in memory and has no name.
+fn is_in_memory(file: BorrowedFd) -> bool {
+    let in_memory = file_system(file).is_ok_and(|found| found.kind == TMPFS_MAGIC);
+    in_memory && fstat(file).is_ok_and(|file| file.st_nlink == 0)
+}
+
+/// The kind of the file system that the kernel's own memory files lie on.
+const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 /// Whether a text has room on a page.
 pub fn has_room(text: &str) -> bool {
@@ -174,6 +186,15 @@ mod tests {
         assert_eq!(ledger.read(other), Some("x".repeat(PAGE)));
         assert_eq!(page(&ledger, one).write(&"x".repeat(PAGE + 1)), Err(Errno::EMSGSIZE));
         assert_eq!(ledger.read(one).as_deref(), Some("up\n"));
+    }
+
+    #[test]
+    fn another_file_is_not_taken_for_one() {
+        assert!(is_in_memory(Ledger::create().unwrap().as_fd()));
+        let scratch = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(scratch.path().join("log")).unwrap();
+        assert!(!is_in_memory(file.as_fd()));
+        assert!(!is_in_memory(std::fs::File::open("/dev/null").unwrap().as_fd()));
     }
 
     #[test]
