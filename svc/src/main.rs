@@ -4,7 +4,8 @@
 //!
 //! 1. Collects the options, each letter once, in the order given.
 //! 2. For each SERVICE: changes into it and writes the letters, in one write(2), to the FIFO
-//!    `supervise/control`, from which its supervise reads them.
+//!    `supervise/control`, from which its supervise reads them. Letters for the logger are closed by `l`, so that
+//!    what others write behind them, before supervise has read, is not taken as meant for the logger too.
 //! 3. With `-W`: waits until each has come to the GOAL (`up` `ready` `down` `finished` `restarted`, see the
 //!    `goal` module), for as long as TIME: milliseconds, or with a unit.
 //!
@@ -24,7 +25,7 @@
 
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::service::{Command, open_control};
+use daemontools::service::{self, Command, open_control};
 use daemontools::{Args, Attempt, Fatal, Unable, report, sys};
 use lexopt::Arg;
 use nix::errno::Errno;
@@ -89,13 +90,13 @@ where
 }
 
 /// Commands the service in the current directory, or says why not.
-fn command(service: &OsStr, commands: &[u8]) -> Result<(), Vec<u8>> {
+fn command(name: &OsStr, commands: &[u8]) -> Result<(), Vec<u8>> {
     let control = open_control().map_err(|errno| match errno {
-        Errno::ENXIO => [b"unable to control ", service.as_bytes(), b": supervise not running"].concat(),
-        _ => Unable::new("control", service, errno).to_bytes(),
+        Errno::ENXIO => [b"unable to control ", name.as_bytes(), b": supervise not running"].concat(),
+        _ => Unable::new("control", name, errno).to_bytes(),
     })?;
-    sys::write_all(&control, commands).map_err(|errno| {
-        [b"error writing commands to ", service.as_bytes(), b": ", report::reason(errno).as_bytes()].concat()
+    sys::write_all(&control, &service::batch(commands)).map_err(|errno| {
+        [b"error writing commands to ", name.as_bytes(), b": ", report::reason(errno).as_bytes()].concat()
     })
 }
 

@@ -1,6 +1,7 @@
 //! svc that waits for what it told, or is strict about whom it could tell.
 
 use crate::svwait::waiting;
+use nix::sys::signal::Signal;
 use tests::{Daemon, Scratch, Service, fails, is_alive, others, prints, wait_until};
 
 const SLEEPS: &str = "echo >>starts; exec sleep 1000";
@@ -181,6 +182,29 @@ fn the_logger_that_the_same_supervise_runs_is_waited_for_if_it_is_told() {
     assert_eq!(scratch.run("svc -Ld -W down web"), prints(""));
     assert!(service.state("log-pid").is_empty());
     assert_eq!(service.status().pid, pid);
+}
+
+#[test]
+fn commands_for_the_logger_do_not_reach_what_others_command_behind_them() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", SLEEPS).script("log", "exec cat >/dev/null");
+    let supervise = service.supervise();
+    service.up();
+    wait_until("the logger is ready", || !service.state("log-ready").is_empty());
+    let logger = service.state("log-pid");
+    // All of it waits in the FIFO when supervise reads again.
+    supervise.signal(Signal::SIGSTOP);
+    for options in ["-L -t", "-d"] {
+        assert_eq!(scratch.run(&format!("svc {options} web")), prints(""));
+    }
+    supervise.signal(Signal::SIGCONT);
+    service.wait_down();
+    wait_until("the logger is up again", || !service.state("log-pid").is_empty() && service.state("log-pid") != logger);
+    assert_eq!(scratch.run("svc -W finished web"), prints(""));
+    assert_eq!((service.status().pid, service.state("log-want")), (0, vec!["up".to_string()]));
+    // What comes before the logger's commands is the service's.
+    assert_eq!(scratch.run("svc -u -Ld -W down web"), prints(""));
+    service.up();
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! All paths are relative: whoever uses them has changed into the service directory before, so
 //! that a directory renamed meanwhile is still the same service.
 
+mod batch;
 mod directory;
 mod files;
 pub mod ledger;
@@ -13,6 +14,7 @@ mod record;
 mod snapshot;
 mod status;
 
+pub use batch::batch;
 pub use directory::Directory;
 pub use files::{
     Unread, is_only_ours, open_fifo, open_file_at, open_pipe_of, put_file, read_beginning, read_file,
