@@ -37,3 +37,4 @@ mod svscan_stop;
 mod svscanboot;
 mod svstat_long;
 mod svwait;
+mod terminal;
