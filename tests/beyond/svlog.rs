@@ -856,15 +856,57 @@ fn the_log_of_a_service_is_found() {
 
 #[test]
 fn the_log_of_a_running_logger_is_what_it_has_open() {
+    for supervise_directory in ["", ".state", "/all"] {
+        let scratch = Scratch::new();
+        let directory = match supervise_directory {
+            "/all" => scratch.path().join("all").into_os_string(),
+            other => other.into(),
+        };
+        let command = |name: &str| {
+            let mut command = scratch.command(name);
+            command.env("SUPERVISEDIR", &directory);
+            command
+        };
+        // What would be found without the running one.
+        written(&scratch, "web/log/main", &[("current", &[1])]);
+        written(&scratch, "db/main", &[("current", &[1])]);
+        let logger = "#!/bin/sh\nwhere=$(pwd)/../../far\nexec multilog \"$where\"\n";
+        scratch.script("web/log/run", logger);
+        // One supervise runs both.
+        scratch.script("db/run", "#!/bin/sh\necho from db\nexec sleep 1000\n");
+        scratch.script("db/log", &logger.replace("/../../far", "/../near"));
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let supervise_log = |stdin| Daemon::start(command("supervise").arg("web/log").stdin(stdin), &scratch);
+        let _supervises = (supervise_log(reader), Daemon::start(command("supervise").arg("db"), &scratch));
+        writer.write_all(b"hello\n").unwrap();
+        for (log, line) in [("far", "hello\n"), ("near", "from db\n")] {
+            let current = scratch.path().join(log).join("current");
+            wait_until("it is logged", || fs::read(&current).is_ok_and(|log| log == line.as_bytes()));
+        }
+        assert_eq!(scratch.outcome_of(command("svlog").arg("web")), prints("hello\n"), "{supervise_directory}");
+        assert_eq!(scratch.outcome_of(command("svlog").arg("db")), prints("from db\n"), "{supervise_directory}");
+    }
+}
+
+#[test]
+fn whatever_lies_in_a_service_directory_its_log_is_found_at_once() {
     let scratch = Scratch::new();
-    written(&scratch, "web/log/main", &[("current", &[1])]);
-    scratch.script("web/log/run", "#!/bin/sh\nwhere=$(pwd)/../../far\nexec multilog \"$where\"\n");
-    let mut command = scratch.command("supervise");
-    let (reader, mut writer) = std::io::pipe().unwrap();
-    let _supervise = Daemon::start(command.arg("log").current_dir(scratch.path().join("web")).stdin(reader), &scratch);
-    writer.write_all(b"hello\n").unwrap();
-    wait_until("it is logged", || fs::read(scratch.path().join("far/current")).is_ok_and(|log| log == b"hello\n"));
-    assert_eq!(svlog(&scratch, "web"), prints("hello\n"));
+    for file in ["log/supervise/status", "log/run", "log/main", "log/main/current", "log", "supervise/status"] {
+        for instead in INSTEAD.into_iter().chain(["truncate -s 1T $f", "head -c 300000 /dev/urandom >$f"]) {
+            let _ = fs::remove_dir_all(scratch.path().join("web"));
+            scratch.dir("web/log/supervise");
+            scratch.dir("web/log/main");
+            scratch.dir("web/supervise");
+            let script = format!("f=web/{file}; rm -rf $f; {instead}; ulimit -v 60000; svlog web >shown; echo $?");
+            let seen = scratch.shell(&script);
+            // A long file may be a log.
+            let is_log =
+                file == "log/main/current" && ["truncate", "head"].iter().any(|long| instead.starts_with(long));
+            let expected = if is_log { "0\n" } else { "111\n" };
+            assert_eq!(seen.stdout, expected, "{file}, {instead}: {seen:?}");
+            assert!(is_log || fs::read(scratch.path().join("shown")).unwrap().is_empty());
+        }
+    }
 }
 
 #[test]
