@@ -64,7 +64,7 @@ fn svc(args: Args) -> Result<i32, Fatal> {
 /// Looks at each service before it is told anything, so that what happens then is seen to be new.
 fn command_and_wait(goal: Goal, options: &Options, origin: &OwnedFd) -> Result<i32, Fatal> {
     let deadline = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut watch = Watch::new(options.part())?;
+    let mut watch = Watch::new(options.part());
     let missed = command_all(options, origin, |service| watch.add(service.into()))?;
     if missed > 0 {
         return Ok(NOT_COMMANDED);

@@ -52,7 +52,7 @@ fn svlog(args: Args) -> Result<i32, Fatal> {
     let all = logs.len() == request.logs.len();
     // First watched, then looked at: what changes in between is seen.
     let watch = match request.mode {
-        Mode::Follow => Some(Watch::new(&folders)?),
+        Mode::Follow => Some(Watch::new(&folders)),
         Mode::Once => None,
     };
     let show = Show::new(request.style, request.text, request.zone.clone(), locate::names(&logs));

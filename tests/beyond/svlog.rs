@@ -540,9 +540,15 @@ struct Follower {
 
 impl Follower {
     fn start(scratch: &Scratch, line: &str) -> Follower {
+        Follower::by(scratch, &format!("svlog {line}"))
+    }
+
+    /// Run by something else.
+    fn by(scratch: &Scratch, line: &str) -> Follower {
         let output = scratch.path().join("followed");
-        let mut command = scratch.command("svlog");
-        command.args(line.split(' ')).stdout(File::create(&output).unwrap());
+        let mut words = line.split(' ');
+        let mut command = scratch.command(words.next().unwrap());
+        command.args(words).stdout(File::create(&output).unwrap());
         Follower { daemon: Daemon::start(&mut command, scratch), output }
     }
 
@@ -683,6 +689,42 @@ fn no_line_is_missing_or_doubled_between_any_two_steps_of_a_rotation() {
             assert_eq!(numbers(&scratch, line), expected, "svlog {line}: {state}");
         }
         assert_eq!(numbers(&scratch, "-n 3 main"), expected[expected.len() - 8..].trim(), "{state}");
+    }
+}
+
+#[test]
+fn every_line_is_shown_once_though_the_system_does_not_tell_of_changes() {
+    if !has("strace") {
+        return;
+    }
+    for fault in ["inotify_init1:error=EMFILE", "inotify_add_watch:error=ENOSPC"] {
+        let scratch = Scratch::new();
+        let mut logger = Logger::start(&scratch, "t s4096 n1000 ./main");
+        wait_until("there is a log", || exists(&scratch.path().join("main/current")));
+        let line = format!(
+            "strace -f -o trace -e trace=inotify_init1,inotify_add_watch -e inject={fault} svlog -f -n all main"
+        );
+        let follower = Follower::by(&scratch, &line);
+        let mut count = 0;
+        for portion in 0..20 {
+            let lines = count..count + 100;
+            logger.say(&lines.clone().map(|number| format!("{} {number}\n", "x".repeat(60))).collect::<String>());
+            if portion % 3 == 0 {
+                logger.kill_and_start_again();
+            }
+            if portion % 5 == 0 {
+                follower.wait_for(lines.end);
+            }
+            count = lines.end;
+        }
+        let shown = follower.wait_for(count);
+        let numbers: Vec<usize> = shown.iter().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+        assert_eq!(numbers, (0..count).collect::<Vec<_>>(), "{fault}");
+        assert_eq!(follower.daemon.errors(), "");
+        // Nobody reads it any more.
+        let line = line.replace(" -n all", "");
+        let shell = format!("{{ {line}; echo $? >&2; }} | head -n 1 >/dev/null");
+        assert_eq!(scratch.shell(&shell).stderr, "0\n");
     }
 }
 
