@@ -30,10 +30,12 @@ use daemontools::{Args, Attempt, Fatal, Unable, report, sys};
 use lexopt::Arg;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
-use nix::unistd::{chdir, fchdir};
+use nix::unistd::{chdir, fchdir, write};
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 use svc::goal::{Goal, Told};
@@ -44,11 +46,16 @@ daemontools::main!(svc);
 const USAGE: &str = "svc options: u up, d down, o once, x exit, p pause, c continue, h hup, a alarm, i interrupt, \
                      t term, k kill, q quit, 1 usr1, 2 usr2, w winch";
 
+/// How long a FIFO may be full.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Exit code where strictness is asked for and a service could not be commanded.
 const NOT_COMMANDED: i32 = 1;
 
 fn svc(args: Args) -> Result<i32, Fatal> {
     let options = parse(args)?;
+    // A supervise that goes while it is told something is a warning: the others are still to be told.
+    SigSet::from_iter([Signal::SIGPIPE]).thread_block().unable_to("block signals", "")?;
     let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .unable_to("open current directory", "")?;
     match options.goal {
@@ -95,9 +102,30 @@ fn command(name: &OsStr, commands: &[u8]) -> Result<(), Vec<u8>> {
         Errno::ENXIO => [b"unable to control ", name.as_bytes(), b": supervise not running"].concat(),
         _ => Unable::new("control", name, errno).to_bytes(),
     })?;
-    sys::write_all(&control, &service::batch(commands)).map_err(|errno| {
+    write_in_time(&control, &service::batch(commands)).map_err(|errno| {
         [b"error writing commands to ", name.as_bytes(), b": ", report::reason(errno).as_bytes()].concat()
     })
+}
+
+/// Writes all of it at once, or nothing. A full FIFO is waited for, as commands are not to be lost; but not for long:
+/// whoever owns it may have filled it, and never read.
+///
+/// # Errors
+/// ETIMEDOUT: there was no room all the time. EPIPE: its reader is gone.
+fn write_in_time(control: &OwnedFd, bytes: &[u8]) -> nix::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match write(control, bytes) {
+            Err(Errno::EAGAIN) => {}
+            Err(Errno::EINTR) => continue,
+            written => return written.map(drop),
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Errno::ETIMEDOUT);
+        }
+        let _ = poll(&mut [PollFd::new(control.as_fd(), PollFlags::POLLOUT)], sys::timeout(Some(left)));
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

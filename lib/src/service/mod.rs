@@ -27,7 +27,7 @@ pub use snapshot::{Illegible, Snapshot, read_status, read_status_at};
 pub use status::{Phase, Status, TooShort, Want};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -148,15 +148,12 @@ impl Command {
     }
 }
 
-/// Opens `supervise/control` for writing commands; dropped, it is closed.
+/// Opens `supervise/control` for writing commands; dropped, it is closed. Writing to it never waits.
 ///
 /// # Errors
 /// ENXIO: supervise is not running. ENOENT: it never ran here.
 pub fn open_control() -> nix::Result<OwnedFd> {
-    let fd = open_if_read(&Place::here()?.path(CONTROL))?;
-    // Commands are never lost to a full FIFO: the writer waits until supervise has read.
-    fcntl(&fd, FcntlArg::F_SETFL(OFlag::empty()))?;
-    Ok(fd)
+    open_if_read(&Place::here()?.path(CONTROL))
 }
 
 /// Whether a supervise is in charge of the current directory and has written its status.
