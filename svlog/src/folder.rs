@@ -24,9 +24,10 @@ use svlog::{stamp, tail};
 /// What compressed files begin with, whatever they are called: `!gzip` leaves `@….s`.
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const GZIP: &[u8] = &[0x1f, 0x8b, 8];
-/// What is compressed is read no further than this: multilog's largest file has 16 MB. The rest of what a few bytes
-/// may unpack to is no log.
+/// What is compressed is read no further than this, or than so many times its length, whichever is more. Lines that
+/// repeat themselves without end come to that; the rest of what a few bytes may unpack to is no log.
 const UNPACKED_AT_MOST: u64 = 64 << 20;
+const RATIO_AT_MOST: u64 = 1000;
 /// zstd looks back no further than 8 MB, for which every decoder is asked to have memory (RFC 8878, 3.1.1.1.2).
 const ZSTD_WINDOW_BITS: u32 = 23;
 /// So often a directory is looked at again because a file was renamed meanwhile. Who renames them without end is no
@@ -126,6 +127,7 @@ pub struct LogFile {
     pub has_skipped: bool,
     file: File,
     unpacked: Option<Box<dyn Read>>,
+    unpacked_at_most: u64,
 }
 
 impl LogFile {
@@ -136,7 +138,8 @@ impl LogFile {
             Place::Previous | Place::Current => None,
         };
         let id = (metadata.dev(), metadata.ino());
-        Ok(LogFile { place, id, offset: 0, has_skipped: false, file, unpacked })
+        let unpacked_at_most = UNPACKED_AT_MOST.max(metadata.len().saturating_mul(RATIO_AT_MOST));
+        Ok(LogFile { place, id, offset: 0, has_skipped: false, file, unpacked, unpacked_at_most })
     }
 
     /// Reads on; 0 at the end. A hole, which has a length but no bytes on the disk, is passed over.
@@ -146,7 +149,7 @@ impl LogFile {
     /// FileTooLarge where it unpacks to more than a log file has.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = match &mut self.unpacked {
-            Some(_) if self.offset >= UNPACKED_AT_MOST => return Err(io::ErrorKind::FileTooLarge.into()),
+            Some(_) if self.offset >= self.unpacked_at_most => return Err(io::ErrorKind::FileTooLarge.into()),
             Some(unpacked) => unpacked.read(buffer)?,
             None => self.read_plain(buffer)?,
         };

@@ -546,7 +546,7 @@ impl<'a> Source<'a> {
 /// What is wrong with a compressed file.
 fn why(error: &std::io::Error) -> &'static [u8] {
     match error.kind() {
-        ErrorKind::FileTooLarge => b"unpacks to more than 64 MB",
+        ErrorKind::FileTooLarge => b"unpacks to more than 64 MB and a thousand times its length",
         // libzstd's words; its errors have no kinds.
         _ if error.to_string().contains("too much memory") => b"needs more than 8 MB of memory to be unpacked",
         _ => b"is cut short or damaged",
