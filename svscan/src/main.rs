@@ -49,6 +49,7 @@ mod attach;
 mod complaints;
 mod drafts;
 mod forward;
+mod forwarder_lock;
 mod heed;
 mod inspect;
 mod keep;

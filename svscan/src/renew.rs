@@ -11,6 +11,7 @@
 //! logger DEVICE INODE SUPERVISE-PID
 //! absent DEVICE INODE NAME'S-BYTE ...
 //! end PID TICKS STATUS
+//! forwarder PID
 //! ```
 
 use crate::orphans::End;
@@ -32,6 +33,7 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::time::Instant;
 
 /// The environment variable.
 pub const VARIABLE: &str = "SVSCAN_HERITAGE";
@@ -47,6 +49,8 @@ pub struct Heritage {
     /// Services that have no entry any more, and their last names.
     absent: Vec<(Id, OsString)>,
     ends: Vec<End>,
+    /// The child that forwards lines.
+    forwarder: Option<Pid>,
 }
 
 impl Heritage {
@@ -91,6 +95,7 @@ impl Heritage {
                 let status = i32::try_from(*status).ok()?;
                 self.ends.push(End { process: Process { pid, ticks: *ticks, serial: 0 }, status });
             }
+            ("forwarder", [pid]) => self.forwarder = Some(Pid::from_raw(i32::try_from(*pid).ok()?)),
             _ => {}
         }
         Some(())
@@ -112,6 +117,7 @@ impl Heritage {
         for end in self.ends {
             let _ = scanner.orphans.ended(end);
         }
+        self.forwarder.into_iter().for_each(|pid| scanner.forward.inherit(pid, Instant::now()));
     }
 }
 
@@ -174,6 +180,7 @@ fn write(scanner: &Scanner, lock: Option<&OwnedFd>, mask: &SigSet) -> std::io::R
     for end in scanner.orphans.unasked() {
         let _ = writeln!(text, "end {} {} {}", end.process.pid, end.process.ticks, end.status);
     }
+    let _ = scanner.forward.helper().map(|pid| writeln!(text, "forwarder {pid}"));
     let mut file = File::from(memfd_create("svscan", MFdFlags::empty())?);
     file.write_all(text.as_bytes())?;
     Ok(file)

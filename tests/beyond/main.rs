@@ -32,6 +32,7 @@ mod svscan_drafts;
 mod svscan_first;
 mod svscan_forward;
 mod svscan_mounts;
+mod svscan_pipes;
 mod svscan_starts;
 mod svscan_stop;
 mod svscanboot;
