@@ -15,7 +15,7 @@ mod snapshot;
 mod status;
 
 pub use batch::batch;
-pub use directory::Directory;
+pub use directory::{Directory, keeps_numbers};
 pub use files::{
     Unread, is_only_ours, open_fifo, open_file_at, open_file_itself_at, open_pipe_of, put_file, read_beginning,
     read_file, read_file_and_stat,
