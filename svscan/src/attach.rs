@@ -5,6 +5,7 @@
 //! the process either wrote `supervise/state` and is still the same (number and start time), or holds
 //! a lock on `supervise/lock`; in any case its working directory must be the service.
 
+use crate::identity;
 use crate::inspect::id_of;
 use crate::table::{Id, Post};
 use daemontools::service::{self, Place, Process, Record, is_supervised_at};
@@ -33,8 +34,8 @@ pub fn in_charge(folder: &Path) -> InCharge {
     if is_supervised_at(folder) != Ok(true) {
         return InCharge::Nobody;
     }
-    let Ok(directory) = stat(folder) else { return InCharge::Unknown };
-    let is_there = |pid: &Pid| works_in(*pid, id_of(&directory));
+    let Ok(directory) = identity::of(folder) else { return InCharge::Unknown };
+    let is_there = |pid: &Pid| works_in(*pid, directory);
     let writer = record(folder).map(|record| record.supervise).filter(is_same).map(|process| process.pid);
     let found = writer.filter(is_there).or_else(|| lock_holders(folder).into_iter().find(is_there));
     found.map_or(InCharge::Unknown, InCharge::Supervise)
@@ -61,7 +62,7 @@ pub fn is_same(process: &Process) -> bool {
 }
 
 fn works_in(pid: Pid, directory: Id) -> bool {
-    stat(&process_path(pid, "cwd")).is_ok_and(|file| id_of(&file) == directory)
+    identity::of_working_directory(pid) == Ok(directory)
 }
 
 /// A file of a process under `/proc`.

@@ -51,6 +51,7 @@ mod drafts;
 mod forward;
 mod forwarder_lock;
 mod heed;
+mod identity;
 mod inspect;
 mod keep;
 mod launch;

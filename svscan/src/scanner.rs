@@ -5,7 +5,8 @@ use crate::complaints::{Complaints, Subject};
 use crate::drafts::Drafts;
 use crate::forward::Forward;
 use crate::heed::Heed;
-use crate::inspect::{self, Logger, STARTS_AT_A_TIME, id_of, is_directory};
+use crate::identity;
+use crate::inspect::{self, Logger, STARTS_AT_A_TIME, id_of};
 use crate::launch::{Launcher, label};
 use crate::orphans::Orphans;
 use crate::reach::Reach;
@@ -236,9 +237,10 @@ impl Scanner {
         if is_hidden(name) {
             return;
         }
-        let refusal = match self.reach.check(Path::new(name)).and_then(|()| stat(name)) {
-            Ok(file) if is_directory(&file) => return self.table.seen(name, id_of(&file)),
-            Ok(_) => return self.file(name),
+        let path = Path::new(name);
+        let refusal = match self.reach.check(path).and_then(|()| identity::of(path)) {
+            Ok(id) => return self.table.seen(name, id),
+            Err(Errno::ENOTDIR) if stat(name).is_ok() => return self.file(name),
             Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)) => Unable::new("stat", name, errno),
             Err(errno) => {
                 self.table.keep(name);

@@ -6,6 +6,7 @@
 mod adoption;
 mod closed;
 mod hostile;
+mod drifting;
 mod log_check;
 mod log_compress;
 mod log_durability;
@@ -36,6 +37,7 @@ mod svscan_mounts;
 mod svscan_pipes;
 mod svscan_starts;
 mod svscan_stop;
+mod svscan_unstable;
 mod svscanboot;
 mod svstat_long;
 mod svwait;
