@@ -1,7 +1,7 @@
 //! Signals, and waiting where something must be done that cannot be done now.
 
 use daemontools::report::{reason, warning};
-use daemontools::{Attempt, Fatal};
+use daemontools::{Attempt, Fatal, Unable, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -20,6 +20,36 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stop;
 
+/// Why something that was begun was not done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Told to end meanwhile.
+    Stopped,
+    /// It will not pass by itself.
+    Unable(Unable),
+}
+
+impl From<Stop> for Trouble {
+    fn from(Stop: Stop) -> Trouble {
+        Trouble::Stopped
+    }
+}
+
+impl From<Unable> for Trouble {
+    fn from(unable: Unable) -> Trouble {
+        Trouble::Unable(unable)
+    }
+}
+
+impl From<Trouble> for Fatal {
+    fn from(trouble: Trouble) -> Fatal {
+        match trouble {
+            Trouble::Stopped => Fatal::silent(0),
+            Trouble::Unable(unable) => unable.into(),
+        }
+    }
+}
+
 /// What signals have said, and the patience with trouble.
 pub struct Hold {
     signals: SignalFd,
@@ -37,14 +67,15 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// From here on TERM, ALRM and CHLD are told through a descriptor, and PIPE does not kill: whoever writes
+    /// From here on TERM, ALRM and CHLD are told through a descriptor, and PIPE and XFSZ do not kill: whoever writes
     /// hears of it.
     ///
     /// # Errors
     /// No descriptors.
     pub fn new() -> nix::Result<Hold> {
         daemontools::sys::process::default_action(Signal::SIGCHLD)?;
-        let heard = SigSet::from_iter([Signal::SIGTERM, Signal::SIGALRM, Signal::SIGCHLD, Signal::SIGPIPE]);
+        let heard =
+            SigSet::from_iter([Signal::SIGTERM, Signal::SIGALRM, Signal::SIGCHLD, Signal::SIGPIPE, Signal::SIGXFSZ]);
         let mut mask = heard.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         heard.iter().for_each(|signal| mask.remove(signal));
         let signals = SignalFd::with_flags(&heard, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
@@ -98,19 +129,18 @@ impl Hold {
     /// The same at the start, where only what may pass by itself is waited for.
     ///
     /// # Errors
-    /// Anything else that goes wrong; told to end, without a word.
+    /// Anything else that goes wrong; told to end.
     pub fn begin<T>(
         &mut self,
         verb: &'static str,
         object: &OsStr,
         mut act: impl FnMut() -> nix::Result<T>,
-    ) -> Result<T, Fatal> {
+    ) -> Result<T, Trouble> {
         let try_it = || match act() {
             Err(errno) if !may_pass(errno) => Ok(Err(errno)),
             other => other.map(Ok),
         };
-        let done = self.insist(verb, &[object.as_bytes()], try_it).map_err(|Stop| Fatal::silent(0))?;
-        Ok(done.unable_to(verb, object)?)
+        Ok(self.insist(verb, &[object.as_bytes()], try_it)?.unable_to(verb, object)?)
     }
 
     /// Says what is wrong, not more often than once a minute, and waits a while.
@@ -118,13 +148,30 @@ impl Hold {
     /// # Errors
     /// [`Stop`], if TERM has come meanwhile and what is to be done may be left undone.
     pub fn pause(&mut self, trouble: Vec<u8>) -> Result<(), Stop> {
+        self.say_and_wait(trouble);
+        if self.leaving && self.may_stop { Err(Stop) } else { Ok(()) }
+    }
+
+    /// The same where what is to be done may be impossible for ever, and what was read has no other place: told to end
+    /// or without any input to come, it is left undone.
+    ///
+    /// # Errors
+    /// [`Stop`], if TERM has come meanwhile, or all who may write to standard input are gone.
+    pub fn pause_in_vain(&mut self, trouble: Vec<u8>) -> Result<(), Stop> {
+        self.say_and_wait(trouble);
+        let mut input = [PollFd::new(sys::stdin(), PollFlags::empty())];
+        let _ = poll(&mut input, PollTimeout::ZERO);
+        let ended = input[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
+        if self.leaving || ended { Err(Stop) } else { Ok(()) }
+    }
+
+    fn say_and_wait(&mut self, trouble: Vec<u8>) {
         let said = self.said.as_ref().is_some_and(|(known, when)| *known == trouble && when.elapsed() < SAY_AGAIN);
         if !said {
             warning(&[&trouble]);
             self.said = Some((trouble, Instant::now()));
         }
         self.wait(PollTimeout::from(PAUSE_MILLISECONDS));
-        if self.leaving && self.may_stop { Err(Stop) } else { Ok(()) }
     }
 
     /// Waits until more can be written, a signal comes, or so long; whether more can be written.

@@ -5,37 +5,44 @@
 //! memory, and input is read right into it:
 //!
 //! ```text
-//! word 0      not ours if it is not as expected
-//! word 1      which of the two notes counts
-//! word 2, 3   a read of so many bytes into so far an offset may be under way
-//! word 4, 5   what lies at the end of that place until the read has happened
-//! word 6      the boot: worth nothing after another one
-//! word 7, 8   the input that was read, and since when
-//! word 64…    note 0, word 384…: note 1 (see `Note`)
-//! byte 8192…  the bytes read
+//! word 0       not ours if it is not as expected; it has the format's version
+//! word 16      which of the two notes counts
+//! word 17, 18  a read of so many bytes into so far an offset may be under way
+//! word 19, 20  what lies at the end of that place until the read has happened
+//! word 21      1: multilog has ended in order, and this is on the disk: it is good after another boot, too
+//! word 22–24   the input that was read, by device and inode, and since when
+//! word 32…     the boot, in words: worth nothing after another one, unless multilog has ended in order
+//! word 64…     note 0, word 384…: note 1 (see `Note`)
+//! byte 8192…   the bytes read
 //! ```
 //!
 //! A note says how far the input was read, how far it is in the directories, and how long the files there
-//! were at that moment. It names the directories: the next multilog may have another script. A note is written while the other one counts, and then one store makes it count:
+//! were at that moment. It names the directories: the next multilog may have another script. A note is written while
+//! the other one counts, and then one store makes it count:
 //! whenever multilog is killed, one of them is whole. What a directory's file has beyond the noted length
 //! was being written when multilog was killed; it is cut off and written again.
 //!
 //! Whether a read has happened that multilog was killed in is told by its destination: before, the
 //! place's last bytes are set to what cannot come.
+//!
+//! The journal is a help, not a condition. Where it cannot be made, or is truncated or removed by others, or its disk
+//! has no room for what is stored there, the buffer is in memory only, and dies with multilog.
 
+mod before;
+mod place;
+
+use crate::files;
 use crate::router::Line;
 use crate::steps::{MOST_DIRECTORIES, OUTPUT};
-use daemontools::report::errno_of;
-use daemontools::sys::mapping::Mapping;
-use daemontools::sys::process::boot_id;
+use daemontools::sys::mapping::{self, Mapping};
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FallocateFlags, OFlag, fallocate, openat};
-use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
-use nix::sys::uio::pread;
+use nix::sys::stat::fstat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
+pub use place::{Left, find, is_blocked, make};
 use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
+use std::hash::BuildHasher;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// The file's name in the log directory.
@@ -44,28 +51,68 @@ pub const JOURNAL: &str = "journal";
 /// Bytes for input.
 const ROOM: usize = 256 * 1024;
 const START: usize = 8192;
+const SIZE: usize = START + ROOM;
+/// Where there is little memory, the buffer has fewer: the largest of these that there is.
+const ROOMS: [usize; 4] = [ROOM, 64 * 1024, 16 * 1024, 4096];
+const MOST_FILES: usize = MOST_DIRECTORIES;
 
 const KIND: usize = 0;
-const COUNTS: usize = 1;
-const READING: usize = 2;
-const OFFSET: usize = 3;
-const SENTINEL: usize = 4;
-const BOOT: usize = 6;
-const INPUT: usize = 7;
-const SINCE: usize = 8;
+const COUNTS: usize = 16;
+const READING: usize = 17;
+const OFFSET: usize = 18;
+const SENTINEL: usize = 19;
+const CLOSED: usize = 21;
+const INPUT: usize = 22;
+const SINCE: usize = 24;
+const BOOT: Range<usize> = 32..48;
 const NOTES: [usize; 2] = [64, 384];
 
-/// In front of every journal of this kind.
-const OURS: u64 = u64::from_ne_bytes(*b"\x7fjournal");
+/// In front of every journal of this format.
+const OURS: u64 = u64::from_ne_bytes(*b"\x7fjourna2");
 
 /// Bytes of a sentinel that random ones make safe.
 const SAFE: usize = 16;
 
+/// Which directory or which input it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Id {
+    device: u64,
+    inode: u64,
+}
+
+/// In the place of a device: the inode is a hash of both. In the place of a device that may have another number now.
+const HASHED: u64 = u64::MAX;
+const ANY: u64 = u64::MAX - 1;
+
+impl Id {
+    /// That of an open file.
+    ///
+    /// # Errors
+    /// Nobody knows.
+    pub fn of(fd: impl AsFd) -> nix::Result<Id> {
+        let stat = fstat(fd)?;
+        Ok(Id { device: stat.st_dev, inode: stat.st_ino })
+    }
+
+    fn hashed(hash: u64) -> Id {
+        Id { device: HASHED, inode: hash }
+    }
+
+    /// Whether it is that one, as far as a journal knows; that one is known from a file.
+    pub fn is(&self, known: &Id) -> bool {
+        match self.device {
+            HASHED => self.inode == before::hash_of_numbers(known.device, known.inode),
+            ANY => self.inode == known.inode,
+            _ => self == known,
+        }
+    }
+}
+
 /// A directory's current file at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct File {
-    /// Which directory it is in, as [`id`] has it.
-    pub folder: u64,
+    /// Which directory it is in.
+    pub folder: Id,
     /// Which file it is.
     pub inode: u64,
     /// Its length.
@@ -100,80 +147,90 @@ impl Note {
     }
 }
 
+/// Where the bytes are.
+enum Memory {
+    /// In the file, or in what took its place.
+    Mapped(Mapping),
+    /// In this process only.
+    Own(Vec<u8>),
+}
+
 /// The input buffer.
 pub struct Journal {
-    map: Mapping,
+    memory: Memory,
     note: Note,
     /// Where it is still there after we are killed.
     folder: Option<OwnedFd>,
+    /// The input that was read; none after another boot.
+    input: Option<Id>,
+    since: u64,
 }
 
 impl Journal {
-    /// Opens or makes the journal in a log directory, whose lock is held. Without a directory, or where
-    /// there is no room, the buffer is in memory only and dies with us.
+    /// One that dies with us.
     ///
     /// # Errors
     /// No memory.
-    pub fn open(directory: Option<&OwnedFd>) -> nix::Result<Journal> {
-        if let Some(folder) = directory {
-            if let Some(journal) = Journal::find(folder)? {
-                return Ok(journal);
-            }
-            if let Ok(journal) = make(folder) {
-                return Ok(journal);
-            }
-        }
-        let memory = nix::sys::memfd::memfd_create("journal", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?;
-        fill(&memory)?;
-        Ok(Journal { map: Mapping::new(&memory, START + ROOM)?, note: Note::blank(), folder: None })
-    }
-
-    /// The journal that was left in a log directory, whose lock is held.
-    ///
-    /// # Errors
-    /// There may be one, and it cannot be read now.
-    pub fn find(directory: &OwnedFd) -> nix::Result<Option<Journal>> {
-        let map = match open_file(directory) {
-            Ok(Some(map)) if map.load(KIND) == OURS => map,
-            Ok(_) => return Ok(None),
-            // It is none, or not ours to write.
-            Err(Errno::ENOENT | Errno::ELOOP | Errno::EISDIR | Errno::ENXIO | Errno::ENODEV) => return Ok(None),
-            Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => return Ok(None),
-            Err(errno) => return Err(errno),
+    pub fn in_memory() -> nix::Result<Journal> {
+        let reserve = |room: usize| {
+            let mut bytes = Vec::new();
+            bytes.try_reserve_exact(room).ok()?;
+            bytes.resize(room, 0);
+            Some(bytes)
         };
-        if map.load(BOOT) != boot() {
-            // Nobody will need it.
-            let _ = unlinkat(directory, JOURNAL, UnlinkatFlags::NoRemoveDir);
-            return Ok(None);
-        }
-        let mut journal = Journal { map, note: Note::blank(), folder: Some(again(directory)?) };
-        journal.recover();
-        Ok(Some(journal))
+        let bytes = ROOMS.into_iter().find_map(reserve).ok_or(Errno::ENOMEM)?;
+        Ok(Journal { memory: Memory::Own(bytes), note: Note::blank(), folder: None, input: None, since: 0 })
     }
 
     /// Whether a multilog that knows nothing of it has ended in order in its directory since.
     pub fn is_outdated(&self) -> bool {
         let Some(folder) = &self.folder else { return false };
-        let Ok(current) = fstatat(folder, "current", AtFlags::empty()) else { return false };
-        let known = self.note.files.iter().find(|file| Ok(file.folder) == id(folder));
+        let Ok(Some(current)) = files::look(folder, "current") else { return false };
+        let here = Id::of(folder);
+        let known = self.note.files.iter().find(|file| here.is_ok_and(|here| file.folder.is(&here)));
         let is_known = known.is_none_or(|known| known.is_still(current.st_ino, current.st_size as u64));
         current.st_mode & 0o100 != 0 && !is_known
     }
 
     /// Since when its input was read, to put it before or after others.
     pub fn since(&self) -> u64 {
-        self.map.load(SINCE)
+        self.since
     }
 
-    /// Whether it is this input, by its [`id`], that was read.
-    pub fn is_of(&self, input: u64) -> bool {
-        self.map.load(INPUT) == input
+    /// Whether it is this input that was read.
+    pub fn is_of(&self, input: &Id) -> bool {
+        self.input.is_some_and(|read| read.is(input))
     }
 
     /// From now on it is this input that is read.
-    pub fn begin(&mut self, input: u64) {
-        self.map.store(INPUT, input);
-        self.map.store(SINCE, u64::try_from(Moment::now().uptime.as_nanos()).unwrap_or(u64::MAX));
+    pub fn begin(&mut self, input: Id) {
+        self.input = Some(input);
+        self.since = u64::try_from(Moment::now().uptime.as_nanos()).unwrap_or(u64::MAX);
+        let since = self.since;
+        if let Memory::Mapped(map) = &mut self.memory {
+            map.store(INPUT, input.device);
+            map.store(INPUT + 1, input.inode);
+            map.store(SINCE, since);
+            if map.load(CLOSED) != 0 {
+                map.store(CLOSED, 0);
+                // Else it would be believed after a power cut, as it was when it was closed.
+                let _ = map.sync();
+            }
+        }
+    }
+
+    /// Multilog ends in order, and what is in here is for the next one, be it after another boot.
+    ///
+    /// # Errors
+    /// EIO, ENOSPC, EDQUOT: it may not be on the disk.
+    pub fn close(&mut self) -> nix::Result<()> {
+        if let (Some(folder), Memory::Mapped(map)) = (&self.folder, &mut self.memory) {
+            map.sync()?;
+            map.store(CLOSED, 1);
+            map.sync()?;
+            daemontools::sys::directory::sync(folder)?;
+        }
+        Ok(())
     }
 
     /// From now on these are the directories' files. Of a line of which none of them has the beginning, the rest
@@ -182,7 +239,7 @@ impl Journal {
         let line = match self.note.line {
             Line::Within(to) if to != 0 => {
                 let went = self.note.files.iter().enumerate().filter(|(number, _)| to >> number & 1 == 1);
-                let now = went.filter_map(|(_, file)| files.iter().position(|other| other.folder == file.folder));
+                let now = went.filter_map(|(_, file)| files.iter().position(|other| file.folder.is(&other.folder)));
                 match now.fold(to & OUTPUT, |all, number| all | 1 << number) {
                     0 => Line::Fresh,
                     to => Line::Within(to),
@@ -207,25 +264,108 @@ impl Journal {
 
     /// Whether input in it is safe though it is in no directory yet.
     pub fn survives(&self) -> bool {
-        self.folder.is_some()
+        self.folder.is_some() && matches!(self.memory, Memory::Mapped(_))
+    }
+
+    /// Where it lies, if it survives.
+    pub fn folder(&self) -> Option<&OwnedFd> {
+        self.folder.as_ref().filter(|_| self.survives())
+    }
+
+    /// Whether its name still leads to it; where that cannot be told, it is taken to.
+    pub fn is_in_place(&self) -> bool {
+        let (Some(folder), Memory::Mapped(map)) = (self.folder(), &self.memory) else { return true };
+        match (files::look(folder, JOURNAL), fstat(map.file())) {
+            (Ok(found), Ok(known)) => found.is_some_and(|found| files::is_same(&found, &known)),
+            (Err(_), _) | (_, Err(_)) => true,
+        }
+    }
+
+    /// The file's place is no good any more: from now on it is in memory. Takes the file away, if it is there.
+    pub fn leave_place(&mut self) {
+        if self.is_in_place() {
+            self.remove();
+        }
+        if let (true, Memory::Mapped(map)) = (self.survives(), &mut self.memory) {
+            let _ = map.detach();
+        }
+        self.folder = None;
     }
 
     /// What was read and is not done.
     pub fn data(&self) -> &[u8] {
-        &self.map.bytes()[START + self.note.done..START + self.note.filled]
+        &self.bytes()[self.note.done..self.note.filled]
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.memory {
+            Memory::Mapped(map) => &map.bytes()[START..],
+            Memory::Own(bytes) => bytes,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match &mut self.memory {
+            Memory::Mapped(map) => &mut map.bytes_mut()[START..],
+            Memory::Own(bytes) => bytes,
+        }
+    }
+
+    fn store(&mut self, word: usize, value: u64) {
+        if let Memory::Mapped(map) = &mut self.memory {
+            map.store(word, value);
+        }
+    }
+
+    /// Whether it still survives us. If the file has become unusable, it is in memory from now on: how many bytes
+    /// that were read and are in no directory are lost with that.
+    pub fn look_after(&mut self) -> Option<usize> {
+        if !self.survives() {
+            return None;
+        }
+        mapping::touch(self.data());
+        let Memory::Mapped(map) = &mut self.memory else { return None };
+        let is_journal = map.load(KIND) == OURS;
+        if is_journal && map.readable().is_none() {
+            return None;
+        }
+        // Where there is no memory, others may go on with what they do to the file, and it stays as unusable as it is.
+        let _ = map.detach();
+        let readable = if is_journal { map.readable().unwrap_or(SIZE).saturating_sub(START) } else { 0 };
+        // What the file says is not so any more.
+        self.remove();
+        self.folder = None;
+        let before = self.data().len();
+        self.note.filled = self.note.filled.min(readable.max(self.note.done));
+        Some(before - self.data().len())
+    }
+
+    /// Another file takes the place of this one, or of the memory, with all that is in it; `file` is a new journal, which
+    /// has as much room as any.
+    pub fn move_to(&mut self, mut file: Journal) {
+        let left = self.data();
+        file.bytes_mut()[..left.len()].copy_from_slice(left);
+        file.note = Note { filled: left.len(), done: 0, ..self.note.clone() };
+        file.write_note();
+        // Under the same name it is gone, or it would be the new one.
+        if self.is_in_place() {
+            self.remove();
+        }
+        *self = file;
     }
 
     /// How much may be read now. What little is left of a line is moved to the front for that.
     pub fn room(&mut self) -> usize {
+        let room = self.bytes().len();
         let left = self.note.filled - self.note.done;
-        if left == 0 && self.note.filled > 0 || ROOM - self.note.filled < ROOM / 2 && left <= self.note.done {
-            let (from, bytes) = (START + self.note.done, self.map.bytes_mut());
+        if left == 0 && self.note.filled > 0 || room - self.note.filled < room / 2 && left <= self.note.done {
+            let from = self.note.done;
             // Without overlap: what counts until the next note is not touched.
-            bytes.copy_within(from..from + left, START);
+            self.bytes_mut().copy_within(from..from + left, 0);
             (self.note.done, self.note.filled) = (0, left);
             self.write_note();
         }
-        ROOM - self.note.filled
+        room - self.note.filled
     }
 
     /// Reads exactly `length` bytes, which are known to be there, by `read`. `peek` shows the first few
@@ -237,9 +377,9 @@ impl Journal {
         &mut self,
         length: usize,
         peek: impl FnOnce(&mut [u8]) -> nix::Result<usize>,
-        read: impl FnOnce(&mut [u8]) -> nix::Result<usize>,
+        read: impl FnMut(&mut [u8]) -> nix::Result<usize>,
     ) -> nix::Result<usize> {
-        let place = START + self.note.filled..START + self.note.filled + length;
+        let place = self.note.filled..self.note.filled + length;
         if self.survives() {
             match self.expect(place.clone(), peek) {
                 Ok(()) => {}
@@ -248,12 +388,11 @@ impl Journal {
                 Err(_) => return self.read_unproven(length, read),
             }
         }
-        let got = read(&mut self.map.bytes_mut()[place])?;
-        self.note.filled += got;
+        self.read_into(place, read)?;
         // The note first: until then the read is still under way, and told by its destination.
         self.write_note();
-        self.map.store(READING, 0);
-        Ok(got)
+        self.store(READING, 0);
+        Ok(length)
     }
 
     /// Reads up to `length` bytes from something that is no pipe, or at its end; killed in the middle of that,
@@ -264,21 +403,34 @@ impl Journal {
     pub fn read_unproven(
         &mut self,
         length: usize,
-        read: impl FnOnce(&mut [u8]) -> nix::Result<usize>,
+        read: impl FnMut(&mut [u8]) -> nix::Result<usize>,
     ) -> nix::Result<usize> {
-        let place = START + self.note.filled..START + self.note.filled + length;
-        let got = read(&mut self.map.bytes_mut()[place])?;
-        self.note.filled += got;
+        let got = self.read_into(self.note.filled..self.note.filled + length, read)?;
         self.write_note();
         Ok(got)
     }
 
-    /// Writes down how a read can be told to have happened.
-    fn expect(
+    fn read_into(
         &mut self,
-        place: std::ops::Range<usize>,
-        peek: impl FnOnce(&mut [u8]) -> nix::Result<usize>,
-    ) -> nix::Result<()> {
+        place: Range<usize>,
+        mut read: impl FnMut(&mut [u8]) -> nix::Result<usize>,
+    ) -> nix::Result<usize> {
+        let got = match read(&mut self.bytes_mut()[place.clone()]) {
+            Err(Errno::EFAULT) => {
+                // The file has no room for it: memory takes its place.
+                if let Memory::Mapped(map) = &mut self.memory {
+                    map.touch_mut();
+                }
+                read(&mut self.bytes_mut()[place])?
+            }
+            got => got?,
+        };
+        self.note.filled += got;
+        Ok(got)
+    }
+
+    /// Writes down how a read can be told to have happened.
+    fn expect(&mut self, place: Range<usize>, peek: impl FnOnce(&mut [u8]) -> nix::Result<usize>) -> nix::Result<()> {
         let length = place.len();
         let shown = length.min(SAFE);
         let mut last = [0; SAFE];
@@ -293,12 +445,11 @@ impl Journal {
             last[..8].copy_from_slice(&random[0].to_ne_bytes());
             last[8..].copy_from_slice(&random[1].to_ne_bytes());
         }
-        self.map.bytes_mut()[place.end - shown..place.end].copy_from_slice(&last[..shown]);
-        let words: [u64; 2] = [u64::from_ne_bytes(eight(&last[..8])), u64::from_ne_bytes(eight(&last[8..]))];
-        self.map.store(SENTINEL, words[0]);
-        self.map.store(SENTINEL + 1, words[1]);
-        self.map.store(OFFSET, (place.start - START) as u64);
-        self.map.store(READING, length as u64);
+        self.bytes_mut()[place.end - shown..place.end].copy_from_slice(&last[..shown]);
+        self.store(SENTINEL, u64::from_ne_bytes(eight(&last[..8])));
+        self.store(SENTINEL + 1, u64::from_ne_bytes(eight(&last[8..])));
+        self.store(OFFSET, place.start as u64);
+        self.store(READING, length as u64);
         Ok(())
     }
 
@@ -312,131 +463,63 @@ impl Journal {
         if !self.survives() {
             return;
         }
-        let next = 1 - self.map.load(COUNTS) % 2;
-        let word = NOTES[next as usize];
-        let (within, to) = match self.note.line {
-            Line::Fresh => (0, 0),
-            Line::Within(to) => (1, to),
-        };
-        let fixed = [self.note.filled as u64, self.note.done as u64, within, to, self.note.files.len() as u64];
-        let files = self.note.files.iter().flat_map(|file| [file.folder, file.inode, file.size, file.underway]);
-        let words: Vec<u64> = fixed.into_iter().chain(files).collect();
-        words.into_iter().enumerate().for_each(|(index, value)| self.map.store(word + index, value));
-        self.map.store(COUNTS, next);
+        let Memory::Mapped(map) = &mut self.memory else { return };
+        let next = 1 - map.load(COUNTS) % 2;
+        write_note_to(map, &self.note, next as usize);
+        map.store(COUNTS, next);
     }
+}
 
-    fn recover(&mut self) {
-        let word = NOTES[(self.map.load(COUNTS) % 2) as usize];
-        let at = |index: usize| self.map.load(word + index);
-        let files = (0..usize::try_from(at(4)).unwrap_or(0).min(MOST_DIRECTORIES)).map(|file| 5 + 4 * file);
-        let files = files.map(|i| File { folder: at(i), inode: at(i + 1), size: at(i + 2), underway: at(i + 3) });
-        let note = Note {
-            filled: at(0) as usize,
-            done: at(1) as usize,
-            line: if at(2) == 1 { Line::Within(at(3)) } else { Line::Fresh },
-            files: files.collect(),
-        };
-        let sound = note.done <= note.filled && note.filled <= ROOM;
-        self.note = if sound { note } else { Note::blank() };
-        let (length, offset) = (self.map.load(READING) as usize, self.map.load(OFFSET) as usize);
-        // A read that the note does not know of, but that has changed its destination.
-        if length > 0 && offset == self.note.filled && offset.saturating_add(length) <= ROOM {
-            let end = START + offset + length;
-            let shown = length.min(SAFE);
-            let words = [self.map.load(SENTINEL).to_ne_bytes(), self.map.load(SENTINEL + 1).to_ne_bytes()].concat();
-            if self.map.bytes()[end - shown..end] != words[..shown] {
-                self.note.filled += length;
-            }
-        }
-        self.write_note();
-        self.map.store(READING, 0);
+/// Writes a note to one of the two places. It does not count yet.
+fn write_note_to(map: &mut Mapping, note: &Note, place: usize) {
+    let (within, to) = match note.line {
+        Line::Fresh => (0, 0),
+        Line::Within(to) => (1, to),
+    };
+    let fixed = [note.filled as u64, note.done as u64, within, to, note.files.len() as u64];
+    let words = |file: &File| [file.folder.device, file.folder.inode, file.inode, file.size, file.underway];
+    let words = fixed.into_iter().chain(note.files.iter().flat_map(words));
+    words.enumerate().for_each(|(index, value)| map.store(NOTES[place] + index, value));
+}
+
+/// The note that counts, and a read that it does not know of but that has happened.
+fn read_note(map: &Mapping) -> Note {
+    let word = NOTES[(map.load(COUNTS) % 2) as usize];
+    let at = |index: usize| map.load(word + index);
+    let files = (0..usize::try_from(at(4)).unwrap_or(0).min(MOST_FILES)).map(|file| 5 + 5 * file);
+    let file = |i| File {
+        folder: Id { device: at(i), inode: at(i + 1) },
+        inode: at(i + 2),
+        size: at(i + 3),
+        underway: at(i + 4),
+    };
+    let mut note = Note {
+        filled: at(0) as usize,
+        done: at(1) as usize,
+        line: note_line(at(2), at(3)),
+        files: files.map(file).collect(),
+    };
+    let words = [map.load(SENTINEL), map.load(SENTINEL + 1)];
+    note.filled += read_happened(map.bytes(), (map.load(READING), map.load(OFFSET)), words, note.filled).unwrap_or(0);
+    note
+}
+
+fn note_line(within: u64, to: u64) -> Line {
+    if within == 1 { Line::Within(to) } else { Line::Fresh }
+}
+
+/// How much a read took that the note does not know of, but that has changed its destination.
+fn read_happened(bytes: &[u8], (length, offset): (u64, u64), sentinel: [u64; 2], filled: usize) -> Option<usize> {
+    let (length, offset) = (usize::try_from(length).ok()?, usize::try_from(offset).ok()?);
+    if length == 0 || offset != filled || offset.checked_add(length)? > ROOM {
+        return None;
     }
+    let end = START + offset + length;
+    let shown = length.min(SAFE);
+    let words = sentinel.map(u64::to_ne_bytes).concat();
+    (bytes.get(end - shown..end)? != &words[..shown]).then_some(length)
 }
 
 fn eight(bytes: &[u8]) -> [u8; 8] {
     bytes.try_into().unwrap_or_default()
-}
-
-/// The same for every journal since boot.
-fn boot() -> u64 {
-    let mut hasher = DefaultHasher::new();
-    boot_id().hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Which directory it is, or which input.
-///
-/// # Errors
-/// Nobody knows.
-pub fn id(fd: impl AsFd) -> nix::Result<u64> {
-    let stat = fstat(fd)?;
-    let mut hasher = DefaultHasher::new();
-    (stat.st_dev, stat.st_ino).hash(&mut hasher);
-    Ok(hasher.finish())
-}
-
-fn again(directory: &OwnedFd) -> nix::Result<OwnedFd> {
-    directory.try_clone().map_err(|error| errno_of(&error))
-}
-
-/// Whether something that is no journal has its name in this directory. Half made ones have nothing but zeros.
-///
-/// # Errors
-/// It cannot be told.
-pub fn is_blocked(directory: &OwnedFd) -> nix::Result<bool> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = match openat(directory, JOURNAL, flags, Mode::empty()) {
-        Ok(file) => file,
-        Err(Errno::ENOENT) => return Ok(false),
-        // A link; somebody else's; a socket.
-        Err(Errno::ELOOP | Errno::EACCES | Errno::ENXIO) => return Ok(true),
-        Err(errno) => return Err(errno),
-    };
-    if fstat(&file)?.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
-        return Ok(true);
-    }
-    let mut start = [0; START];
-    let read = pread(&file, &mut start, 0)?;
-    Ok(start[..8] != OURS.to_ne_bytes() && start[..read].iter().any(|byte| *byte != 0))
-}
-
-const FLAGS: OFlag = OFlag::O_RDWR.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
-
-/// One that is there in its whole size.
-fn open_file(directory: &OwnedFd) -> nix::Result<Option<Mapping>> {
-    let file = openat(directory, JOURNAL, FLAGS, Mode::empty())?;
-    let is_whole = fstat(&file)?.st_size == (START + ROOM) as i64;
-    is_whole.then(|| Mapping::new(&file, START + ROOM)).transpose()
-}
-
-/// A new one in a log directory, whose lock is held.
-///
-/// # Errors
-/// ENOSPC: no room for it; whatever else the file system says.
-pub fn make(directory: &OwnedFd) -> nix::Result<Journal> {
-    if is_blocked(directory)? {
-        return Err(Errno::EEXIST);
-    }
-    let file = openat(directory, JOURNAL, FLAGS | OFlag::O_CREAT, Mode::from_bits_truncate(0o600))?;
-    if fstat(&file)?.st_size != (START + ROOM) as i64 {
-        nix::unistd::ftruncate(&file, 0)?;
-        fill(&file)?;
-    }
-    let map = Mapping::new(&file, START + ROOM)?;
-    let mut journal = Journal { map, note: Note::blank(), folder: Some(again(directory)?) };
-    journal.map.store(READING, 0);
-    journal.write_note();
-    journal.map.store(KIND, OURS);
-    // The last: from here on it counts.
-    journal.map.store(BOOT, boot());
-    Ok(journal)
-}
-
-/// Every byte gets its place on the disk now: later it would be too late to hear that there is none.
-fn fill(file: impl AsFd) -> nix::Result<()> {
-    match fallocate(&file, FallocateFlags::empty(), 0, (START + ROOM) as i64) {
-        // A file system that cannot is given the bytes.
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => daemontools::sys::write_all(file, &vec![0; START + ROOM]),
-        filled => filled,
-    }
 }

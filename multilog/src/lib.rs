@@ -3,6 +3,7 @@
 pub mod calendar;
 pub mod check;
 pub mod dropped;
+pub mod files;
 pub mod journal;
 pub mod limit;
 pub mod losses;

@@ -2,10 +2,12 @@
 
 mod old;
 mod processor;
+mod watch;
 mod writing;
 
-use crate::hold::{Hold, Stop, may_pass};
-use crate::journal::{self, File, Journal};
+use crate::files;
+use crate::hold::{Hold, Stop, Trouble, may_pass};
+use crate::journal::{File, Id};
 use crate::recovery::{self, Found, Step};
 use crate::router::{Line, is_full};
 use crate::schedule::Turn;
@@ -13,11 +15,13 @@ use crate::script::Zone;
 use crate::settings::{Directory, Durability};
 use daemontools::sys::{self, localtime};
 use daemontools::tai64::{Moment, Tai64N};
-use daemontools::{Attempt, Fatal, Unable, report};
+use daemontools::{Attempt, Unable, report};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::fcntl::{AtFlags, OFlag, open, renameat};
+use nix::poll::PollTimeout;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
-use nix::unistd::{Pid, UnlinkatFlags, fsync, ftruncate, mkdir, unlinkat};
+use nix::unistd::{Pid, fsync, ftruncate, mkdir};
 use old::Compressor;
 pub use old::put_aside;
 use processor::Processing;
@@ -30,19 +34,31 @@ use writing::Space;
 const COMPLETE: Mode = Mode::from_bits_truncate(0o744);
 const INCOMPLETE: Mode = Mode::from_bits_truncate(0o644);
 
+/// A log directory that is ours alone.
+pub struct Locked {
+    /// The directory.
+    pub folder: OwnedFd,
+    /// Its lock, and which file that is.
+    lock: (OwnedFd, FileStat),
+}
+
 /// An open log directory.
 pub struct LogDirectory {
     settings: Directory,
     folder: OwnedFd,
     /// Which directory it is, in the journal's notes.
-    id: u64,
-    _lock: OwnedFd,
+    id: Id,
+    /// Its lock, and which file that is.
+    lock: (OwnedFd, FileStat),
     current: OwnedFd,
     /// `current` is full at so many bytes.
     pub limit: u64,
     /// Bytes in `current`.
     pub size: u64,
     inode: u64,
+    /// Its size when it was last seen to be there; how it was last seen to be elsewhere.
+    seen: u64,
+    said: Option<&'static str>,
     /// Rotation by time.
     turn: Option<Turn>,
     /// Bytes of `current` that are on the disk; when the others are to be there.
@@ -58,26 +74,24 @@ pub struct LogDirectory {
 }
 
 impl LogDirectory {
-    /// Opens the directory, made if need be, and locks it against other multilogs.
+    /// Opens the directory, made if need be, and locks it against other multilogs. What may pass by itself is waited for.
     ///
     /// # Errors
     /// The directory cannot be opened or is another's.
-    pub fn lock(path: &OsStr, hold: &mut Hold) -> Result<(OwnedFd, OwnedFd), Fatal> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let folder = hold.begin("open directory", path, || {
-            // Whoever made it before decided on its mode.
-            let made = mkdir(path, Mode::from_bits_truncate(0o700));
-            match open(path, flags, Mode::empty()) {
-                // It is missing only because it cannot be made now.
-                Err(Errno::ENOENT) => Err(made.err().filter(|errno| may_pass(*errno)).unwrap_or(Errno::ENOENT)),
-                opened => opened,
-            }
-        })?;
-        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
-        let lock =
-            hold.begin("lock directory", path, || openat(&folder, "lock", flags, Mode::from_bits_truncate(0o600)))?;
-        let lock = sys::lock::lock(lock).unable_to("lock directory", path)?;
-        Ok((folder, lock))
+    pub fn lock(path: &OsStr, hold: &mut Hold) -> Result<Locked, Trouble> {
+        let folder = hold.begin("open directory", path, || open_or_make(path))?;
+        let lock = hold.begin("lock directory", path, || open_lock(&folder))?;
+        Ok(Locked { folder, lock: lock_file(lock).unable_to("lock directory", path)? })
+    }
+
+    /// The same without waiting.
+    ///
+    /// # Errors
+    /// The directory cannot be opened or is another's.
+    fn try_to_lock(path: &OsStr) -> Result<Locked, Unable> {
+        let folder = open_or_make(path).unable_to("open directory", path)?;
+        let lock = open_lock(&folder).and_then(lock_file).unable_to("lock directory", path)?;
+        Ok(Locked { folder, lock })
     }
 
     /// Puts in order what an earlier multilog left; `notes` is what journals, the newest last, say of directories'
@@ -87,20 +101,16 @@ impl LogDirectory {
     /// Files that cannot be dealt with.
     pub fn restart(
         settings: Directory,
-        (folder, lock): (OwnedFd, OwnedFd),
+        Locked { folder, lock }: Locked,
         notes: &[File],
         hold: &mut Hold,
-    ) -> Result<LogDirectory, Fatal> {
-        let id = journal::id(&folder).unable_to("stat", &settings.path)?;
+    ) -> Result<LogDirectory, Trouble> {
+        let id = Id::of(&folder).unable_to("stat", &settings.path)?;
         let at = |name: &str| [settings.path.as_bytes(), b"/", name.as_bytes()].concat();
-        let look = |name: &str| match fstatat(&folder, name, AtFlags::empty()) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(Unable::new("stat", OsStr::from_bytes(&at(name)), errno)),
-        };
+        let look = |name: &str| files::look(&folder, name).unable_to("stat", OsStr::from_bytes(&at(name)));
         let (current, previous, processed) = (look("current")?, look("previous")?, look("processed")?);
         let is_still = |noted: &File| current.is_some_and(|now| noted.is_still(now.st_ino, now.st_size as u64));
-        let noted = notes.iter().copied().filter(|noted| noted.folder == id).max_by_key(is_still);
+        let noted = notes.iter().copied().filter(|noted| noted.folder.is(&id)).max_by_key(is_still);
         // The file of the note, or, if it was replaced since, one that nothing was written to yet.
         let vouched = noted.is_some_and(|noted| {
             current
@@ -108,6 +118,8 @@ impl LogDirectory {
         });
         let found = |stat: Option<FileStat>| match stat {
             None => Found::Missing,
+            // It is refused below.
+            Some(stat) if files::is_link(&stat) => Found::Missing,
             Some(stat) if stat.st_mode & 0o100 != 0 => Found::Complete,
             Some(_) => Found::Incomplete,
         };
@@ -121,14 +133,16 @@ impl LogDirectory {
             current: hold.begin("open directory", &settings.path, || {
                 folder.try_clone().map_err(|error| report::errno_of(&error))
             })?,
-            limit: settings.full_at(),
+            limit: settings.full_at().min(longest_file()),
             space: Space::new(&settings),
             settings,
             folder,
             id,
-            _lock: lock,
+            lock,
             size: 0,
             inode: 0,
+            seen: 0,
+            said: None,
             turn: None,
             synced: 0,
             sync_at: None,
@@ -144,34 +158,55 @@ impl LogDirectory {
         let verb = if files.current == Found::Complete { "append to" } else { "write to" };
         let object = directory.path_of("current");
         let current = hold.begin(verb, &object, || directory.open_current())?;
-        directory.take_current(current, hold).map_err(|Stop| Fatal::silent(0))?;
+        directory.take_current(current, hold)?;
         if let Some(noted) = noted.filter(|noted| noted.is_still(directory.inode, directory.size)) {
             directory.cut_to(noted.size, hold)?;
         }
-        directory.tend_old_files(hold).map_err(|Stop| Fatal::silent(0))?;
+        directory.tend_old_files(hold)?;
         Ok(directory)
     }
 
-    fn recover(&mut self, step: Step, hold: &mut Hold) -> Result<(), Fatal> {
-        let done = match step {
+    fn recover(&mut self, step: Step, hold: &mut Hold) -> Result<(), Trouble> {
+        match step {
             Step::Remove(name) => {
-                let _ = unlinkat(&self.folder, name, UnlinkatFlags::NoRemoveDir);
-                Ok(())
+                if files::remove(&self.folder, name) == Err(Errno::EISDIR) {
+                    self.make_way(name);
+                }
             }
-            Step::FinishSafe(name) => self.finish(name, &self.settings.code.clone(), hold),
-            Step::FinishUnsafe(name) => self.finish(name, b"u", hold),
+            Step::FinishSafe(name) => self.finish(name, &self.settings.code.clone(), hold)?,
+            Step::FinishUnsafe(name) => self.finish(name, b"u", hold)?,
             Step::EmptyState => {
-                let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
-                hold.begin("write to", &self.path_of("state"), || openat(&self.folder, "state", flags, INCOMPLETE))?;
-                Ok(())
+                let object = self.path_of("state");
+                hold.begin("write to", &object, || match self.create("state") {
+                    Err(Errno::EISDIR) => {
+                        self.make_way("state");
+                        self.create("state")
+                    }
+                    made => made,
+                })?;
             }
-            Step::Process => self.process(hold),
-        };
-        done.map_err(|Stop| Fatal::silent(0))
+            Step::Process => self.process(hold)?,
+        }
+        Ok(())
+    }
+
+    /// A new file, in the place of what has its name.
+    fn create(&self, name: &str) -> nix::Result<OwnedFd> {
+        files::create(&self.folder, name, OFlag::O_WRONLY, INCOMPLETE)
+    }
+
+    /// What has the name of a file of ours and is none that we can use keeps what is in it, by another name.
+    fn make_way(&self, name: &str) {
+        let path = self.path_of(name);
+        match put_aside(&self.folder, name) {
+            Ok(new) => report::warning(&[b"renaming ", path.as_bytes(), b" to ", new.as_bytes(), b": it is not mine"]),
+            Err(Errno::ENOENT) => {}
+            Err(errno) => Unable::new("rename", path, errno).warn(),
+        }
     }
 
     /// What lies beyond the noted size was being written when our predecessor was killed.
-    fn cut_to(&mut self, size: u64, hold: &mut Hold) -> Result<(), Fatal> {
+    fn cut_to(&mut self, size: u64, hold: &mut Hold) -> Result<(), Trouble> {
         if self.size > size {
             hold.begin("write to", &self.path_of("current"), || ftruncate(&self.current, size as i64))?;
             self.size = size;
@@ -185,15 +220,30 @@ impl LogDirectory {
     }
 
     fn append(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        let object = [self.settings.path.as_bytes(), b"/current"];
-        let current = hold.insist("create", &object, || self.open_current())?;
-        self.take_current(current, hold)
+        loop {
+            let object = [self.settings.path.as_bytes(), b"/current"];
+            let opened = hold.insist("create", &object, || match self.open_current() {
+                Err(Errno::ENOENT) => Ok(None),
+                opened => opened.map(Some),
+            })?;
+            match opened {
+                Some(current) => return self.take_current(current, hold),
+                // The directory is gone.
+                None if self.go_on_elsewhere(hold)? => return Ok(()),
+                None => hold.wait(PollTimeout::from(100_u8)),
+            }
+        }
     }
 
+    /// To be read too: what was written to a file that was removed is written again.
     fn open_current(&self) -> nix::Result<(OwnedFd, FileStat)> {
-        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
-        let open = || openat(&self.folder, "current", flags, INCOMPLETE);
-        let current = self.space.making_room(&self.folder, open)?;
+        let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
+        let open = || match files::open_regular(&self.folder, "current", flags, INCOMPLETE) {
+            // The original would follow a link: so what is wrong with where it leads is what is wrong.
+            Err(Errno::ELOOP) => fstatat(&self.folder, "current", AtFlags::empty()).and(Err(Errno::ELOOP)),
+            opened => opened,
+        };
+        let (current, _) = self.space.making_room(&self.folder, open)?;
         fchmod(&current, INCOMPLETE)?;
         let stat = fstat(&current)?;
         Ok((current, stat))
@@ -202,7 +252,7 @@ impl LogDirectory {
     fn take_current(&mut self, (current, stat): (OwnedFd, FileStat), hold: &mut Hold) -> Result<(), Stop> {
         let (path, folder) = (self.settings.path.as_bytes(), &self.folder);
         (self.current, self.inode, self.size) = (current, stat.st_ino, stat.st_size as u64);
-        (self.synced, self.sync_at) = (self.size, None);
+        (self.synced, self.sync_at, self.seen) = (self.size, None, self.size);
         if self.settings.durability != Durability::Rotation {
             // What is there already may have been written by one that was killed before it could ask for it.
             let sync = || fsync(&self.current).and_then(|()| sys::directory::sync(folder));
@@ -223,18 +273,43 @@ impl LogDirectory {
         is_full(self.size, self.limit, line)
     }
 
+    /// Whether the current file takes what is left however full it is: we were told to leave, and there is no telling when
+    /// the processor will be done with the file before.
+    pub fn takes_all(&self, leaving: bool) -> bool {
+        leaving && self.is_processing()
+    }
+
     /// Replaces the current file by an empty one, and begins to deal with the full one.
     ///
     /// # Errors
     /// [`Stop`]: the next multilog goes on.
     pub fn rotate(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+        if self.look_around(hold)? {
+            // It is another one already.
+            return Ok(());
+        }
         self.close(hold)?;
-        let (path, folder) = (self.settings.path.as_bytes(), &self.folder);
-        hold.insist("rename current to previous in directory", &[path], || {
-            renameat(folder, "current", folder, "previous")
+        let object = self.settings.path.clone();
+        hold.insist("rename current to previous in directory", &[object.as_bytes()], || {
+            match renameat(&self.folder, "current", &self.folder, "previous") {
+                Err(Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST) => {
+                    self.make_way("previous");
+                    renameat(&self.folder, "current", &self.folder, "previous")
+                }
+                // Removed this very moment: a new one is begun all the same.
+                Err(Errno::ENOENT) => Ok(()),
+                renamed => renamed,
+            }
         })?;
         self.append(hold)?;
         self.process(hold)
+    }
+
+    /// Ends in the middle of trouble, in order as far as that can be: what was written is on the disk, as the journal
+    /// says.
+    pub fn leave(&mut self) {
+        self.give_up_telling();
+        let _ = fsync(&self.current);
     }
 
     /// Marks the current file as complete, for whoever goes on.
@@ -311,18 +386,50 @@ impl LogDirectory {
         turn.is_over(now) && !self.is_processing()
     }
 
-    /// A journal here.
-    ///
-    /// # Errors
-    /// There is no room for it.
-    pub fn make_journal(&self) -> nix::Result<Journal> {
-        journal::make(&self.folder)
+    /// As the script has it.
+    pub fn path(&self) -> &OsStr {
+        &self.settings.path
+    }
+
+    /// The directory itself.
+    pub fn folder(&self) -> &OwnedFd {
+        &self.folder
+    }
+
+    /// Whether it is this directory.
+    pub fn is(&self, folder: &OwnedFd) -> bool {
+        Id::of(folder).is_ok_and(|id| id == self.id)
     }
 
     /// Whether the clock on the wall matters to it.
     pub fn needs_clock(&self) -> bool {
         self.settings.schedule.is_some() || self.settings.age.is_some()
     }
+}
+
+/// Opens a directory; if it is not there it is made.
+fn open_or_make(path: &OsStr) -> nix::Result<OwnedFd> {
+    // Whoever made it before decided on its mode.
+    let made = mkdir(path, Mode::from_bits_truncate(0o700));
+    match open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+        // It is missing only because it cannot be made now.
+        Err(Errno::ENOENT) => Err(made.err().filter(|errno| may_pass(*errno)).unwrap_or(Errno::ENOENT)),
+        opened => opened,
+    }
+}
+
+fn open_lock(folder: &OwnedFd) -> nix::Result<(OwnedFd, FileStat)> {
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT;
+    files::open_regular(folder, "lock", flags, Mode::from_bits_truncate(0o600))
+}
+
+fn lock_file((file, stat): (OwnedFd, FileStat)) -> nix::Result<(OwnedFd, FileStat)> {
+    sys::lock::lock(file).map(|locked| (locked, stat))
+}
+
+/// No file may be longer (`ulimit -f`).
+fn longest_file() -> u64 {
+    getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(limit, _)| limit)
 }
 
 /// The file at the path, 0600 if it has to be made, shows `content` from its beginning on.

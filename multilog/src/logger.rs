@@ -3,12 +3,14 @@
 use crate::alarm::Alarm;
 use crate::forward::{self, Forwarder};
 use crate::hold::{Hold, Stop};
-use crate::journal::{self, File, JOURNAL, Journal};
-use crate::logdir::{LogDirectory, put_aside, show};
+use crate::journal::{self, File, Id, JOURNAL, Journal, Left};
+use crate::logdir::{Locked, LogDirectory, put_aside, show};
+use crate::misgiving::Misgiving;
 use crate::router::{Input, Line, Output, Router};
 use crate::script::{Action, Script};
 use crate::steps::{Aside, MOST_DIRECTORIES};
 use daemontools::report::{self, PERMANENT, warning};
+use daemontools::sys::boot::Boot;
 use daemontools::sys::{self, process};
 use daemontools::tai64::{Moment, Tai64N};
 use daemontools::{Attempt, Fatal, Unable, service};
@@ -20,12 +22,12 @@ use nix::unistd::{pipe2, read};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 /// A pipe as large as anyone may make one.
 const PIPE_SIZE: i32 = 1024 * 1024;
-
-/// A log directory and its lock.
-type Locked = (OwnedFd, OwnedFd);
+/// Between two looks whether files are still where they were, while lines come.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// multilog, at work.
 pub struct Logger {
@@ -37,6 +39,13 @@ pub struct Logger {
     journal: Journal,
     /// Older ones, of several multilogs that were killed.
     left: Vec<Journal>,
+    boot: Boot,
+    /// Why there is no journal that outlives us, and when to try again to make one.
+    misgiving: Misgiving,
+    /// When to look whether files are still where they were.
+    look_at: Duration,
+    /// No more than that is read at a time.
+    most: usize,
     hold: Hold,
     /// To look at the first bytes of the input without taking them; none if the input is no pipe.
     glass: Option<(OwnedFd, OwnedFd)>,
@@ -69,11 +78,14 @@ impl Logger {
         for directory in &script.directories {
             locked.push(LogDirectory::lock(&directory.path, &mut hold)?);
         }
-        let mut left = find_journals(&script, &locked, &mut hold)?;
+        // Boots that look alike for want of memory would cost lines.
+        let boot = hold.insist("tell which boot it is", &[], Boot::current).map_err(|Stop| Fatal::silent(0))?;
+        let mut left = find_journals(&script, &locked, &boot, &mut hold)?;
         let notes: Vec<File> = left.iter().flat_map(|journal| journal.note().files.clone()).collect();
+        let mut misgiving = Misgiving::default();
         let journal = match left.pop() {
             Some(newest) => newest,
-            None => make_journal(&script, &locked, &mut hold)?,
+            None => make_journal(&script, &locked, &boot, &mut misgiving)?,
         };
         let mut directories = Vec::new();
         for (settings, locked) in script.directories.iter().zip(locked) {
@@ -95,23 +107,58 @@ impl Logger {
             false => None,
         };
         let aside = Aside::new(forwarder.targets());
-        let mut logger =
-            Logger { router, directories, outputs, aside, forwarder, journal, left, hold, glass, alarm, ended: false };
+        // What was read is written before the end, though each file that is filled takes a slow disk its time.
+        let most = directories.iter().map(|directory| usize::try_from(directory.limit).unwrap_or(usize::MAX)).min();
+        let most = most.unwrap_or(usize::MAX).max(1);
+        let mut logger = Logger {
+            router,
+            directories,
+            outputs,
+            aside,
+            forwarder,
+            journal,
+            left,
+            boot,
+            misgiving,
+            look_at: Duration::ZERO,
+            most,
+            hold,
+            glass,
+            alarm,
+            ended: false,
+        };
         let files = logger.files();
         logger.left.iter_mut().chain([&mut logger.journal]).for_each(|journal| journal.adopt(files.clone()));
         Ok(logger)
     }
 
     /// Works until the input has ended or TERM has come.
-    ///
-    /// # Errors
-    /// [`Stop`]: told to end in the middle of trouble; the next multilog goes on.
-    pub fn run(&mut self) -> Result<(), Stop> {
-        let done = self.work();
-        if done.is_err() {
-            self.directories.iter_mut().for_each(LogDirectory::give_up_telling);
+    pub fn run(&mut self) {
+        if let Err(Stop) = self.work() {
+            self.leave();
         }
-        done
+    }
+
+    /// Told to end in the middle of trouble: what was read and could not be written is left to the next one.
+    fn leave(&mut self) {
+        self.directories.iter_mut().for_each(LogDirectory::leave);
+        let count = self.journal.data().len();
+        let Some(directory) = self.directories.first().filter(|_| count > 0) else {
+            let _ = self.journal.close();
+            return;
+        };
+        let path = [directory.path().as_bytes(), b"/", JOURNAL.as_bytes()].concat();
+        if !self.journal.survives() {
+            warning(&[format!("losing {count} bytes that were read and cannot be written in ").as_bytes(), &path]);
+            return;
+        }
+        warning(&[
+            format!("leaving {count} bytes that cannot be written now to the next multilog, in ").as_bytes(),
+            &path,
+        ]);
+        if let Err(errno) = self.journal.close() {
+            Unable::new("write to disk", OsStr::from_bytes(&path), errno).warn();
+        }
     }
 
     fn work(&mut self) -> Result<(), Stop> {
@@ -119,13 +166,14 @@ impl Logger {
         self.look_at_clock()?;
         self.write_out(Input::Open)?;
         while !(self.ended || self.may_leave()) {
-            if !self.journal.survives() && self.journal.data().is_empty() {
+            if !self.journal.survives() {
                 self.look_for_room()?;
             }
             let readable = self.wait();
             report::retry_lost();
             if readable {
                 self.read();
+                self.look_around()?;
             }
             if readable || self.router.deadline().is_some() {
                 self.look_at_clock()?;
@@ -144,8 +192,8 @@ impl Logger {
             self.write_left()?;
             std::mem::replace(&mut self.journal, newest).remove();
         }
-        let input = journal::id(sys::stdin()).unwrap_or(0);
-        if !self.journal.is_of(input) {
+        let input = input();
+        if !self.journal.is_of(&input) {
             self.write_left()?;
         }
         self.journal.begin(input);
@@ -167,30 +215,88 @@ impl Logger {
         Ok(())
     }
 
-    /// There was no room for a journal that outlives us: tries again for one. While there is no room for anything, nothing
+    /// There is no journal that outlives us: tries again to make one. While there is no room for anything, nothing
     /// is taken from the pipe, where it is safe, so that we can be told to end.
     fn look_for_room(&mut self) -> Result<(), Stop> {
         loop {
-            if let Some(Ok(journal)) = self.directories.first().map(LogDirectory::make_journal) {
-                self.journal = journal;
-                self.journal.begin(journal::id(sys::stdin()).unwrap_or(0));
-                self.commit(0);
-                self.hold.may_stop = true;
-                return Ok(());
+            let now = Moment::now().uptime;
+            if self.misgiving.is_due(now) {
+                self.renew_journal(now);
             }
-            match self.directories.iter().find_map(LogDirectory::trouble) {
+            let trouble = self.directories.iter().find_map(LogDirectory::trouble);
+            match trouble.filter(|_| self.journal.data().is_empty() && !self.journal.survives()) {
                 Some(trouble) if !self.may_leave() => self.hold.pause(trouble)?,
-                Some(_) | None => return Ok(()),
+                Some(_) => return Ok(()),
+                None => {
+                    if let Some(directory) = self.directories.first().filter(|_| !self.journal.survives()) {
+                        self.misgiving.say(directory.path(), now);
+                    }
+                    return Ok(());
+                }
             }
         }
     }
 
-    /// Told to, and at the end of a line. Whole lines that a pipe had may be left to the next multilog, as those that
-    /// it still has are.
+    /// Makes a journal in the first directory, and moves to it what is in the one of now.
+    fn renew_journal(&mut self, now: Duration) {
+        let Some(directory) = self.directories.first() else { return };
+        make_way(directory.folder(), directory.path());
+        match journal::make(directory.folder(), &self.boot) {
+            Ok(mut journal) => {
+                journal.begin(input());
+                self.journal.move_to(journal);
+                self.commit(0);
+                self.misgiving.is_over();
+            }
+            Err(errno) => {
+                self.journal.leave_place();
+                self.misgiving.failed(errno, now);
+            }
+        }
+        self.hold.may_stop = self.journal.survives();
+    }
+
+    /// Looks whether the files that are written to are still where their names are, at most once a second; and whether
+    /// the journal can still be used.
+    fn look_around(&mut self) -> Result<(), Stop> {
+        self.look_after_journal();
+        let now = Moment::now().uptime;
+        if now < self.look_at {
+            return Ok(());
+        }
+        self.look_at = now + LOOK_AGAIN;
+        let mut changed = false;
+        for directory in &mut self.directories {
+            changed |= directory.look_around(&mut self.hold)?;
+        }
+        if changed {
+            self.commit(0);
+        }
+        let folder = self.journal.folder();
+        let is_elsewhere = folder.is_some_and(|folder| !self.directories.iter().any(|directory| directory.is(folder)));
+        if is_elsewhere || !self.journal.is_in_place() {
+            self.renew_journal(now);
+        }
+        Ok(())
+    }
+
+    /// Where the journal has become unusable, the buffer is in memory from now on.
+    fn look_after_journal(&mut self) {
+        let Some(lost) = self.journal.look_after() else { return };
+        let now = Moment::now().uptime;
+        self.misgiving.failed(Errno::EIO, now);
+        self.hold.may_stop = false;
+        let Some(directory) = self.directories.first() else { return };
+        if lost > 0 {
+            let bytes =
+                format!("/{JOURNAL} was destroyed by others, and with it {lost} bytes that were not yet written");
+            warning(&[directory.path().as_bytes(), bytes.as_bytes()]);
+        }
+    }
+
+    /// Told to, and at the end of a line. All that was read is written before.
     fn may_leave(&self) -> bool {
-        let data = self.journal.data();
-        let leaves_lines = || self.hold.may_stop && self.glass.is_some() && data.contains(&b'\n');
-        self.hold.leaving && self.router.line == Line::Fresh && (data.is_empty() || leaves_lines())
+        self.hold.leaving && self.router.line == Line::Fresh && self.journal.data().is_empty()
     }
 
     /// What is written next is of now.
@@ -226,7 +332,7 @@ impl Logger {
     /// Reads what there is; told to leave, only to the end of the line.
     fn read(&mut self) {
         let room = self.journal.room();
-        let most = if self.hold.leaving { room.min(1) } else { room };
+        let most = if self.hold.leaving { room.min(1) } else { room.min(self.most) };
         let read_input = |place: &mut [u8]| read(sys::stdin(), place);
         let result = match (&self.glass, sys::unread(sys::stdin())) {
             (Some(glass), Ok(waiting @ 1..)) => {
@@ -245,11 +351,14 @@ impl Logger {
         }
     }
 
-    /// Writes all that can be written of what was read; told to leave, no more than to the end of a file.
+    /// Writes all that can be written of what was read.
     fn write_out(&mut self, input: Input) -> Result<(), Stop> {
         loop {
+            self.look_after_journal();
+            let leaving = self.hold.leaving;
             for (output, directory) in self.outputs.iter_mut().zip(&self.directories) {
-                (output.size, output.limit) = (directory.size, directory.limit);
+                let limit = if directory.takes_all(leaving) { u64::MAX } else { directory.limit };
+                (output.size, output.limit) = (directory.size, limit);
             }
             let plain = self.router.plain_part(self.journal.data(), &self.outputs);
             let taken = match plain {
@@ -265,7 +374,7 @@ impl Logger {
                 // A disk may take its time for each.
                 self.hold.hear();
             }
-            if !rotated && taken == 0 || !self.ended && self.may_leave() {
+            if !rotated && taken == 0 {
                 return Ok(());
             }
         }
@@ -275,12 +384,14 @@ impl Logger {
     /// one before.
     fn rotate_full(&mut self) -> Result<bool, Stop> {
         let line = self.router.line;
-        let full = |directory: &LogDirectory| directory.is_full(line);
-        while self.directories.iter().any(|directory| full(directory) && directory.is_processing()) {
+        let full = |directory: &LogDirectory, leaving| directory.is_full(line) && !directory.takes_all(leaving);
+        let waits = |directory: &LogDirectory, leaving| full(directory, leaving) && directory.is_processing();
+        while self.directories.iter().any(|directory| waits(directory, self.hold.leaving)) {
             self.wait_for_processor()?;
         }
         let mut rotated = false;
-        for directory in self.directories.iter_mut().filter(|directory| full(directory)) {
+        let leaving = self.hold.leaving;
+        for directory in self.directories.iter_mut().filter(|directory| full(directory, leaving)) {
             directory.rotate(&mut self.hold)?;
             rotated = true;
         }
@@ -291,9 +402,6 @@ impl Logger {
     }
 
     fn wait_for_processor(&mut self) -> Result<(), Stop> {
-        if self.hold.leaving && self.hold.may_stop {
-            return Err(Stop);
-        }
         // Heard of together with input, its end is not told a second time.
         if !self.hold.child {
             let patience = self.patience();
@@ -401,29 +509,39 @@ impl Logger {
         }
         self.forwarder.end();
         // A processor's work is waited for; but not told to leave, or once told so meanwhile.
-        while self.directories.iter().any(LogDirectory::is_processing) && !(self.hold.leaving && self.hold.may_stop) {
+        while self.directories.iter().any(LogDirectory::is_processing) && !self.hold.leaving {
             self.wait_for_processor()?;
         }
-        let processing = self.directories.iter().any(LogDirectory::is_processing);
         for directory in &mut self.directories {
             directory.end(&mut self.hold)?;
         }
-        // It also vouches for a full file that waits for its processor.
-        if processing || !self.journal.data().is_empty() {
-            self.commit(0);
-        } else {
-            self.journal.remove();
-        }
+        self.journal.remove();
         Ok(())
     }
 }
 
+/// The input, as a journal knows it.
+fn input() -> Id {
+    Id::of(sys::stdin()).unwrap_or_default()
+}
+
 /// The journals that multilogs were killed with in these directories, the oldest first.
-fn find_journals(script: &Script, locked: &[Locked], hold: &mut Hold) -> Result<Vec<Journal>, Fatal> {
+fn find_journals(script: &Script, locked: &[Locked], boot: &Boot, hold: &mut Hold) -> Result<Vec<Journal>, Fatal> {
     let mut found = Vec::new();
-    for (directory, (folder, _)) in script.directories.iter().zip(locked) {
+    for (directory, Locked { folder, .. }) in script.directories.iter().zip(locked) {
         let path = [directory.path.as_bytes(), b"/", JOURNAL.as_bytes()].concat();
-        let Some(journal) = hold.begin("open", OsStr::from_bytes(&path), || Journal::find(folder))? else { continue };
+        let journal = match hold.begin("open", OsStr::from_bytes(&path), || journal::find(folder, boot))? {
+            Left::Nothing => continue,
+            Left::Doubtful => {
+                rename(
+                    folder,
+                    &path,
+                    b"it cannot be told whether it is of this boot, and what is in it may be in the log",
+                );
+                continue;
+            }
+            Left::Journal(journal) => journal,
+        };
         if !journal.is_outdated() {
             found.push(journal);
             continue;
@@ -438,22 +556,32 @@ fn find_journals(script: &Script, locked: &[Locked], hold: &mut Hold) -> Result<
     Ok(found)
 }
 
-/// One in the first directory.
-fn make_journal(script: &Script, locked: &[Locked], hold: &mut Hold) -> Result<Journal, Fatal> {
-    let first = locked.first().map(|(folder, _)| folder);
-    if let (Some(folder), Some(directory)) = (first, script.directories.first()) {
+/// One in the first directory. It is a help, not a condition.
+fn make_journal(script: &Script, locked: &[Locked], boot: &Boot, misgiving: &mut Misgiving) -> Result<Journal, Fatal> {
+    if let (Some(Locked { folder, .. }), Some(directory)) = (locked.first(), script.directories.first()) {
         make_way(folder, &directory.path);
+        match journal::make(folder, boot) {
+            Ok(journal) => return Ok(journal),
+            Err(errno) => misgiving.failed(errno, Moment::now().uptime),
+        }
     }
-    hold.begin("make", "a buffer".as_ref(), || Journal::open(first))
+    Ok(Journal::in_memory().unable_to("make", "a buffer")?)
 }
 
 /// What has the journal's name and is none keeps all that is in it, by another name.
 fn make_way(folder: &OwnedFd, path: &OsStr) {
     let path = [path.as_bytes(), b"/", JOURNAL.as_bytes()].concat();
-    match journal::is_blocked(folder).and_then(|blocked| blocked.then(|| put_aside(folder, JOURNAL)).transpose()) {
-        Ok(None) => {}
-        Ok(Some(name)) => warning(&[b"renaming ", &path, b" to ", name.as_bytes(), b": it is not mine"]),
-        Err(errno) => Unable::new("rename", OsStr::from_bytes(&path), errno).warn(),
+    match journal::is_blocked(folder) {
+        Ok(false) => {}
+        Ok(true) => rename(folder, &path, b"it is not mine"),
+        Err(errno) => Unable::new("open", OsStr::from_bytes(&path), errno).warn(),
+    }
+}
+
+fn rename(folder: &OwnedFd, path: &[u8], why: &[u8]) {
+    match put_aside(folder, JOURNAL) {
+        Ok(name) => warning(&[b"renaming ", path, b" to ", name.as_bytes(), b": ", why]),
+        Err(errno) => Unable::new("rename", OsStr::from_bytes(path), errno).warn(),
     }
 }
 

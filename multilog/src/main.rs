@@ -46,13 +46,14 @@ mod forward;
 mod hold;
 mod logdir;
 mod logger;
+mod misgiving;
 
 use daemontools::report::warning;
 use daemontools::{Args, Attempt, Fatal, sys};
 use logger::Logger;
 use multilog::check::check;
 use multilog::{
-    dropped, journal, losses, recovery, retention, router, schedule, script, settings, stamp, steps, syslog,
+    dropped, files, journal, losses, recovery, retention, router, schedule, script, settings, stamp, steps, syslog,
 };
 use script::Script;
 use std::ffi::OsString;
@@ -66,8 +67,7 @@ fn multilog(mut args: Args) -> Result<i32, Fatal> {
     }
     sys::fill_standard_descriptors();
     let mut logger = Logger::open(Script::parse(args))?;
-    // Stopped in the middle of trouble: the journal has what is not yet written.
-    let _ = logger.run();
+    logger.run();
     Ok(0)
 }
 

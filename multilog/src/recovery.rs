@@ -6,8 +6,10 @@
 //! | `processed` | a processor's whole result | half of one |
 //! | `previous` | | full, waiting for the processor or its final name |
 //!
-//! Source: daemontools 0.76, for what its own multilog, or a crash of the machine, left. Where ours was
-//! killed, its journal proves the files good, and they are carried on.
+//! Source: daemontools 0.76, for what its own multilog, or a crash of the machine, left; but it leaves a complete
+//! `previous` beside a complete `current` where it is, until the next one replaces it. Ours ends so when it is told to
+//! while a processor is busy, and goes on with that. Where ours was killed, its journal proves the files good, and they
+//! are carried on.
 
 /// What is known of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub fn plan(directory: Directory) -> Vec<Step> {
     }
     match (directory.processed, directory.previous) {
         (Found::Complete, _) => steps.extend([Step::Remove("previous"), Step::FinishSafe("processed")]),
-        (Found::Incomplete | Found::Missing, Found::Complete) if directory.vouched => {
+        (Found::Incomplete | Found::Missing, Found::Complete) if carried_on => {
             steps.extend([Step::Remove("processed"), Step::Remove("newstate"), Step::Process]);
         }
         (Found::Incomplete | Found::Missing, Found::Missing) => steps.push(Step::Remove("processed")),
@@ -84,6 +86,10 @@ mod tests {
     #[test]
     fn what_ended_in_order_is_written_on() {
         assert_eq!(planned(Complete, Missing, Missing), [Remove("processed")]);
+        // A processor was busy with it.
+        let process = [Remove("processed"), Remove("newstate"), Process];
+        assert_eq!(planned(Complete, Complete, Incomplete), process);
+        assert_eq!(planned(Complete, Incomplete, Missing), [Remove("processed"), FinishUnsafe("previous")]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Stamps: one reading of the clock a batch, and still a later label for every line. No I/O.
+//! Stamps: one reading of the clock a batch, and still a later label for every line, unless the clock is put back. No I/O.
 
 use crate::script::{StampKind, Zone};
 use daemontools::sys::localtime::{self, Calendar};
@@ -8,9 +8,11 @@ use std::io::Write;
 /// How long `@400000000000000a00000000 ` is, whose last eight digits are the nanoseconds.
 const LABEL: usize = 26;
 
-/// Makes stamps that rise strictly from line to line.
+/// Makes stamps that rise strictly from line to line, as long as the clock does not fall.
 pub struct Stamper {
     kind: StampKind,
+    /// What the clock said last.
+    clock: Tai64N,
     /// The label of the next line.
     next: Tai64N,
     /// The label of the last one.
@@ -27,12 +29,14 @@ impl Stamper {
     /// None was made yet.
     pub fn new(kind: StampKind) -> Stamper {
         let never = Tai64N(Tai64(0), 0);
-        Stamper { kind, next: never, last: never, second: None, text: Vec::new(), fraction: 0 }
+        Stamper { kind, clock: never, next: never, last: never, second: None, text: Vec::new(), fraction: 0 }
     }
 
-    /// A batch has come at `now`; lines that come faster than a nanosecond each are later than now.
+    /// A batch has come at `now`; lines that come faster than a nanosecond each are later than now. Where the clock was
+    /// put back, stamps are too: they say when a line was read.
     pub fn batch(&mut self, now: Tai64N) {
-        self.next = self.next.max(now);
+        self.next = if now < self.clock { now } else { self.next.max(now) };
+        self.clock = now;
     }
 
     /// The moment of the last stamp.
@@ -156,12 +160,18 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_back_does_not_make_labels_fall() {
+    fn a_line_is_stamped_with_the_time_that_is_though_the_clock_was_put_back() {
         let mut stamper = Stamper::new(StampKind::Tai64n);
         stamper.batch(at(5, 7));
         stamp(&mut stamper);
         stamper.batch(at(1, 0));
-        assert_eq!(stamp(&mut stamper), b"@400000000000000f00000008 ");
+        assert_eq!(stamp(&mut stamper), b"@400000000000000b00000000 ");
+        assert_eq!(stamp(&mut stamper), b"@400000000000000b00000001 ");
+        // Not put back, but read again within the nanoseconds of the lines before.
+        stamper.batch(at(1, 0));
+        assert_eq!(stamp(&mut stamper), b"@400000000000000b00000002 ");
+        stamper.batch(at(1, 1));
+        assert_eq!(stamp(&mut stamper), b"@400000000000000b00000003 ");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use crate::input::Input;
-use multilog::journal::{JOURNAL, Journal};
+use daemontools::sys::boot::Boot;
+use multilog::journal::{JOURNAL, Journal, Left, find, make};
 use multilog::router::Line;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -74,7 +75,13 @@ impl World {
 
     #[track_caller]
     fn open(&self) -> Journal {
-        match Journal::open(Some(&self.opened)) {
+        let boot = Boot::current().unwrap_or_default();
+        let found = match find(&self.opened, &boot) {
+            Ok(Left::Journal(journal)) => Ok(journal),
+            Ok(Left::Nothing | Left::Doubtful) => make(&self.opened, &boot),
+            Err(errno) => Err(errno),
+        };
+        match found {
             Ok(journal) => journal,
             Err(errno) => unreachable!("{errno}"),
         }

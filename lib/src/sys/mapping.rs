@@ -1,34 +1,196 @@
 //! A file mapped into memory and shared with whoever maps it later: what is stored there survives this
 //! process, however it ends.
+//!
+//! A mapping can fail long after it was made, when its memory is touched: the file was truncated, or the disk has no
+//! room for a page (copy on write), or cannot be read. The kernel then sends SIGBUS, which would end the program. Here
+//! a handler puts memory of this process in the place of the whole mapping instead, with as much of the file in it as
+//! can be read, and the access that failed is done again. From then on nothing that is stored survives this process;
+//! [`Mapping::readable`] tells.
+//!
+//! A system call that is given such memory does not send SIGBUS but says EFAULT. Then [`touch`] or
+//! [`Mapping::touch_mut`] lets the handler do its work, and the call is made again.
 
 use nix::errno::Errno;
-use std::os::fd::{AsFd, AsRawFd};
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::fsync;
+use std::ffi::{c_int, c_void};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+
+/// How many mappings there may be at a time.
+const MOST: usize = 64;
+/// No page is smaller.
+const PAGE: usize = 4096;
+/// A place in the table that is being filled in.
+const TAKEN: usize = 1;
+/// The mapping is still the file's.
+const WHOLE: usize = usize::MAX;
+
+/// What the handler has to know of a mapping.
+struct Entry {
+    /// Its address; 0 where there is none.
+    start: AtomicUsize,
+    length: AtomicUsize,
+    file: AtomicI32,
+    /// [`WHOLE`]; or so much of the file was readable when memory took its place.
+    readable: AtomicUsize,
+}
+
+static MAPPINGS: [Entry; MOST] = [const { Entry::new() }; MOST];
+
+impl Entry {
+    const fn new() -> Entry {
+        Entry {
+            start: AtomicUsize::new(0),
+            length: AtomicUsize::new(0),
+            file: AtomicI32::new(-1),
+            readable: AtomicUsize::new(WHOLE),
+        }
+    }
+
+    fn contains(&self, address: usize) -> bool {
+        let start = self.start.load(Ordering::SeqCst);
+        start > TAKEN && address >= start && address - start < self.length.load(Ordering::SeqCst)
+    }
+
+    /// Puts memory in the place of the mapping, with what can be read of the file. Nothing but system calls is done
+    /// here, as a signal handler does it. False: there is no memory.
+    fn detach(&self) -> bool {
+        let (start, length) = (self.start.load(Ordering::SeqCst), self.length.load(Ordering::SeqCst));
+        let (protection, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: the kernel chooses where; nothing of ours is replaced.
+        let memory = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, kind, -1, 0) };
+        if memory == libc::MAP_FAILED {
+            return false;
+        }
+        let readable = self.read_file(memory.cast(), length);
+        let fixed = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: both are mappings of this length that are ours; references into the old one are good for the new one,
+        // which is at the same address, readable and writable.
+        let moved = unsafe { libc::mremap(memory, length, length, fixed, start as *mut c_void) };
+        if moved == libc::MAP_FAILED {
+            return false;
+        }
+        self.readable.store(readable, Ordering::SeqCst);
+        true
+    }
+
+    /// Reads the file into memory of this length; what cannot be read is zeros there. How much was read before that.
+    fn read_file(&self, memory: *mut u8, length: usize) -> usize {
+        let (mut at, mut readable) = (0, WHOLE);
+        while at < length {
+            let file = self.file.load(Ordering::SeqCst);
+            // SAFETY: from `at` on there is so much memory, which nothing else knows.
+            let read = unsafe { libc::pread(file, memory.add(at).cast(), length - at, at as libc::off_t) };
+            match usize::try_from(read) {
+                Ok(0) => return readable.min(at),
+                Ok(read) => at += read,
+                Err(_) if Errno::last() == Errno::EINTR => {}
+                Err(_) => {
+                    readable = readable.min(at);
+                    at = (at / PAGE + 1) * PAGE;
+                }
+            }
+        }
+        readable.min(length)
+    }
+}
+
+/// Where an access to memory has failed: if that is a mapping of ours, memory takes its place and the access is done
+/// again; else the program ends as it would have without us.
+extern "C" fn on_fault(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    let errno = Errno::last_raw();
+    // SAFETY: the kernel gives a handler that has asked for it (SA_SIGINFO) what is known of the signal; of one that
+    // was caused by an access, and not sent (a code above 0), it has the address.
+    let (is_access, address) = unsafe { ((*info).si_code > 0, (*info).si_addr() as usize) };
+    let mended = is_access && MAPPINGS.iter().any(|entry| entry.contains(address) && entry.detach());
+    if !mended {
+        // SAFETY: no memory is touched. An access fails again, a signal that was sent comes again, and both end us.
+        unsafe {
+            libc::signal(libc::SIGBUS, libc::SIG_DFL);
+            if !is_access {
+                libc::raise(libc::SIGBUS);
+            }
+        }
+    }
+    Errno::set_raw(errno);
+}
+
+fn handle_faults() -> nix::Result<()> {
+    // SAFETY: a struct of integers and a set, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_flags = libc::SA_SIGINFO;
+    action.sa_sigaction = on_fault as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) as usize;
+    // SAFETY: the handler makes system calls only, and touches no memory but atomics and what it has mapped itself.
+    Errno::result(unsafe { libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut()) })?;
+    // Blocked, it would end us without a handler.
+    SigSet::from_iter([Signal::SIGBUS]).thread_unblock()
+}
 
 /// A shared mapping of the beginning of a file.
 #[derive(Debug)]
 pub struct Mapping {
     start: NonNull<u8>,
     length: usize,
+    entry: usize,
+    file: OwnedFd,
 }
 
 impl Mapping {
-    /// Maps the first `length` bytes of a file, which must have them: beyond its end, or where the disk has
-    /// no room for them, touching the memory would be the end of us (SIGBUS). Nobody else may map or write it
-    /// meanwhile: whoever calls this holds a lock that all who know the file respect.
+    /// Maps the first `length` bytes of a file, which should have them. Nobody else may map or write it meanwhile:
+    /// whoever calls this holds a lock that all who know the file respect.
     ///
     /// # Errors
-    /// ENODEV: a file that cannot be mapped. ENOMEM: no room in the address space.
-    pub fn new(file: impl AsFd, length: usize) -> nix::Result<Mapping> {
+    /// ENODEV, EINVAL, EOPNOTSUPP: a file that cannot be mapped. ENOMEM: no room in the address space. EMFILE: there
+    /// are too many mappings.
+    pub fn new(file: OwnedFd, length: usize) -> nix::Result<Mapping> {
+        handle_faults()?;
+        let free = |entry: &Entry| entry.start.compare_exchange(0, TAKEN, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        let number = MAPPINGS.iter().position(free).ok_or(Errno::EMFILE)?;
+        let entry = &MAPPINGS[number];
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let fd = file.as_fd().as_raw_fd();
         // SAFETY: the kernel chooses where; nothing of ours is replaced.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, fd, 0) };
-        if start == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
-        Ok(Mapping { start: NonNull::new(start.cast()).ok_or(Errno::ENOMEM)?, length })
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        let mapped = if start == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(start) };
+        let Some(start) = mapped.inspect_err(|_| entry.start.store(0, Ordering::SeqCst)).map(NonNull::new)? else {
+            entry.start.store(0, Ordering::SeqCst);
+            return Err(Errno::ENOMEM);
+        };
+        entry.length.store(length, Ordering::SeqCst);
+        entry.file.store(file.as_raw_fd(), Ordering::SeqCst);
+        entry.readable.store(WHOLE, Ordering::SeqCst);
+        // The last: from here on it counts.
+        entry.start.store(start.as_ptr() as usize, Ordering::SeqCst);
+        Ok(Mapping { start: start.cast(), length, entry: number, file })
+    }
+
+    /// None while what is stored is in the file. Else memory of this process has taken its place, and so many bytes of
+    /// the file, from its beginning, were there to be read.
+    pub fn readable(&self) -> Option<usize> {
+        Some(MAPPINGS[self.entry].readable.load(Ordering::SeqCst)).filter(|readable| *readable != WHOLE)
+    }
+
+    /// Puts memory of this process in the file's place, from where nothing is read or written any more.
+    ///
+    /// # Errors
+    /// ENOMEM: the file is still mapped.
+    pub fn detach(&mut self) -> nix::Result<()> {
+        if self.readable().is_some() || MAPPINGS[self.entry].detach() { Ok(()) } else { Err(Errno::ENOMEM) }
+    }
+
+    /// What is stored is on the disk then, too.
+    ///
+    /// # Errors
+    /// EIO, ENOSPC, EDQUOT: it is not.
+    pub fn sync(&self) -> nix::Result<()> {
+        fsync(&self.file)
+    }
+
+    /// The file.
+    pub fn file(&self) -> &OwnedFd {
+        &self.file
     }
 
     /// The bytes.
@@ -42,6 +204,16 @@ impl Mapping {
         // SAFETY: mapped, writable, for as long as we live; `&mut self`, so nobody else here has a reference, and
         // nobody elsewhere may have one: see `new`.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+
+    /// Makes each page of it writable, or lets memory take the place of the mapping if that cannot be.
+    pub fn touch_mut(&mut self) {
+        for page in self.bytes_mut().chunks_mut(PAGE) {
+            // SAFETY: a reference to a byte, which is given the value that it has.
+            page.first_mut().into_iter().for_each(|byte| unsafe {
+                std::ptr::from_mut(byte).write_volatile(std::ptr::from_ref(byte).read_volatile());
+            });
+        }
     }
 
     /// Word number `index` of eight bytes; 0 beyond the end.
@@ -66,25 +238,88 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        MAPPINGS[self.entry].start.store(TAKEN, Ordering::SeqCst);
         // SAFETY: mapped by us, and no reference into it is left.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+        MAPPINGS[self.entry].start.store(0, Ordering::SeqCst);
+    }
+}
+
+/// Reads each page of these bytes. Where they are a mapping's and cannot be read, memory takes its place.
+pub fn touch(bytes: &[u8]) {
+    let ends = bytes.chunks(PAGE).map(|page| &page[0]).chain(bytes.last());
+    for byte in ends {
+        // SAFETY: a reference to a byte.
+        let _ = unsafe { std::ptr::from_ref(byte).read_volatile() };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
+
+    fn mapped() -> (File, Mapping) {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(3 * PAGE as u64).unwrap();
+        let mapping = Mapping::new(file.try_clone().unwrap().into(), 3 * PAGE).unwrap();
+        (file, mapping)
+    }
 
     #[test]
     fn what_is_stored_is_in_the_file() {
-        let file = tempfile::tempfile().unwrap();
-        file.set_len(4096).unwrap();
-        let mut mapping = Mapping::new(&file, 4096).unwrap();
+        let (file, mut mapping) = mapped();
         mapping.store(1, 0x0102);
         mapping.bytes_mut()[4095] = 7;
+        assert_eq!(mapping.readable(), None);
         drop(mapping);
-        let again = Mapping::new(&file, 4096).unwrap();
+        let again = Mapping::new(file.into(), 4096).unwrap();
         assert_eq!((again.load(1), again.load(511) >> 56, again.load(512)), (0x0102, 7, 0));
         assert_eq!(again.bytes()[8], 2);
+    }
+
+    /// By a load, by a store, and by a system call that is made again after a touch.
+    #[test]
+    fn a_file_that_is_truncated_leaves_what_is_left_of_it() {
+        for way in 0..3 {
+            let (file, mut mapping) = mapped();
+            mapping.bytes_mut().fill(7);
+            file.set_len(PAGE as u64 + 5).unwrap();
+            match way {
+                0 => assert_eq!(mapping.bytes()[2 * PAGE], 0),
+                1 => mapping.store(2 * PAGE / 8, 1),
+                _ => {
+                    let (reader, writer) = std::io::pipe().unwrap();
+                    assert_eq!(nix::unistd::write(&writer, &mapping.bytes()[2 * PAGE..]), Err(Errno::EFAULT));
+                    touch(&mapping.bytes()[2 * PAGE..]);
+                    assert_eq!(nix::unistd::write(&writer, &mapping.bytes()[2 * PAGE..]), Ok(PAGE));
+                    drop(reader);
+                }
+            }
+            assert_eq!(mapping.readable(), Some(PAGE + 5), "{way}");
+            assert_eq!((mapping.bytes()[PAGE + 4], mapping.bytes()[PAGE + 5]), (7, 0));
+            mapping.bytes_mut()[0] = 8;
+            mapping.touch_mut();
+            assert_eq!((mapping.bytes()[0], file.metadata().unwrap().len()), (8, PAGE as u64 + 5));
+        }
+    }
+
+    #[test]
+    fn a_mapping_that_is_detached_is_the_files_no_more() {
+        let (file, mut mapping) = mapped();
+        mapping.store(0, 5);
+        mapping.detach().unwrap();
+        mapping.store(1, 6);
+        assert_eq!((mapping.readable(), mapping.load(0), mapping.load(1)), (Some(3 * PAGE), 5, 6));
+        let again = Mapping::new(file.into(), PAGE).unwrap();
+        assert_eq!((again.load(0), again.load(1)), (5, 0));
+    }
+
+    #[test]
+    fn there_may_be_many_and_places_are_free_again() {
+        for _ in 0..3 {
+            let all: Vec<_> = (0..20).map(|_| mapped()).collect();
+            assert!(all.iter().all(|(_, mapping)| mapping.readable().is_none()));
+        }
     }
 }

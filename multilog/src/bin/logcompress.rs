@@ -20,11 +20,13 @@ use daemontools::report::{TEMPORARY, errno_of};
 use daemontools::sys;
 use daemontools::{Args, Attempt, Fatal, Unable};
 use flate2::write::GzEncoder;
+use multilog::files;
 use multilog::retention::{COMPRESSED, is_old, plain_name};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, futimens};
+use nix::fcntl::{OFlag, open, renameat};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::{FileStat, Mode, fchmod, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use std::ffi::{OsStr, OsString};
@@ -62,6 +64,8 @@ fn logcompress(mut args: Args) -> Result<i32, Fatal> {
         Err(Errno::EAGAIN) => return Ok(0),
         locked => locked.unable_to("lock directory", &path)?,
     };
+    // A file that may not grow is a file that cannot be compressed.
+    SigSet::from_iter([Signal::SIGXFSZ]).thread_block().unable_to("block signals", "")?;
     sys::process::be_last();
     let code = Directory { path, folder, format }.compress_all()?;
     drop(locked);
@@ -115,24 +119,19 @@ impl Directory {
     fn compress(&self, name: &[u8]) -> Result<bool, Unable> {
         let plain = OsStr::from_bytes(name);
         let path = self.path_of(name);
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let from = match openat(&self.folder, plain, flags, Mode::empty()) {
-            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => return Ok(false),
-            opened => File::from(opened.unable_to("open", &path)?),
+        let (from, stat) = match files::open_regular(&self.folder, plain, OFlag::O_RDONLY, Mode::empty()) {
+            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EISDIR) => return Ok(false),
+            opened => opened.unable_to("open", &path)?,
         };
-        let stat = fstat(&from).unable_to("stat", &path)?;
-        if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
-            return Ok(false);
-        }
         let compressed = match self.has_compressed(name) {
             Some(compressed) => compressed,
-            None => self.write_whole(from, &stat, name)?,
+            None => self.write_whole(from.into(), &stat, name)?,
         };
         match unlinkat(&self.folder, plain, UnlinkatFlags::NoRemoveDir) {
             Ok(()) => Ok(true),
             // Somebody has removed it meanwhile, and meant both.
             Err(Errno::ENOENT) => {
-                let _ = unlinkat(&self.folder, OsStr::from_bytes(&compressed), UnlinkatFlags::NoRemoveDir);
+                let _ = files::remove(&self.folder, OsStr::from_bytes(&compressed));
                 Ok(true)
             }
             Err(errno) => Err(Unable::new("remove", &path, errno)),
@@ -143,7 +142,7 @@ impl Directory {
     fn write_whole(&self, from: File, stat: &FileStat, name: &[u8]) -> Result<Vec<u8>, Unable> {
         let unfinished = self.path_of(UNFINISHED.as_bytes());
         if let Err(error) = self.write(from, stat) {
-            let _ = unlinkat(&self.folder, UNFINISHED, UnlinkatFlags::NoRemoveDir);
+            let _ = files::remove(&self.folder, UNFINISHED);
             return Err(Unable::new("compress", self.path_of(name), errno_of(&error)));
         }
         let suffix: &[u8] = match self.format {
@@ -164,13 +163,13 @@ impl Directory {
         COMPRESSED
             .iter()
             .map(|suffix| [name, suffix.as_bytes()].concat())
-            .find(|name| fstatat(&self.folder, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok())
+            .find(|name| files::look(&self.folder, OsStr::from_bytes(name)).is_ok_and(|found| found.is_some()))
     }
 
     /// Writes the compressed file, to the disk too; it looks as old as the other one.
     fn write(&self, mut from: File, stat: &FileStat) -> io::Result<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let to = File::from(openat(&self.folder, UNFINISHED, flags, Mode::from_bits_truncate(0o600))?);
+        let mode = Mode::from_bits_truncate(0o600);
+        let to = File::from(files::create(&self.folder, UNFINISHED, OFlag::O_WRONLY, mode)?);
         let to = match self.format {
             Format::Zstd => {
                 let mut encoder = zstd::Encoder::new(to, zstd::DEFAULT_COMPRESSION_LEVEL)?;

@@ -3,8 +3,8 @@
 //! `tai64n`
 //!
 //! Reads standard input, writes each line to standard output behind `@`, 24 hexadecimal digits and a blank: the
-//! time at which the line's beginning was read, each later than the one before. All that was read is written
-//! before more is waited for. A last line without newline stays without.
+//! time at which the line's beginning was read, each later than the one before unless the clock is put back. All that
+//! was read is written before more is waited for. A last line without newline stays without.
 //!
 //! Exit codes: 0; 111, input cannot be read or output not written.
 

@@ -1,6 +1,7 @@
 //! Full files get their final names, are compressed, and are removed when there are too many.
 
 use super::LogDirectory;
+use crate::files;
 use crate::hold::{Hold, Stop};
 use crate::retention::{self, Limits, Old};
 use crate::settings::Compression;
@@ -8,12 +9,12 @@ use daemontools::sys::process::{self, duplicate_to};
 use daemontools::sys::{self, exec};
 use daemontools::tai64::{self, Tai64N};
 use daemontools::{Fatal, Unable};
-use nix::dir::Dir;
+use nix::dir::{Dir, Entry, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, renameat, renameat2};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, fstatat};
-use nix::unistd::{Pid, UnlinkatFlags, fchdir, unlinkat};
+use nix::unistd::{Pid, fchdir};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -43,15 +44,17 @@ impl LogDirectory {
     pub(super) fn finish(&mut self, name: &str, code: &[u8], hold: &mut Hold) -> Result<(), Stop> {
         let (path, folder) = (self.settings.path.as_bytes(), &self.folder);
         let object: [&[u8]; 3] = [path, b"/", name.as_bytes()];
-        let stat = hold.insist("stat", &object, || match fstatat(folder, name, AtFlags::empty()) {
-            Err(Errno::ENOENT) => Ok(None),
-            other => other.map(Some),
-        })?;
-        match stat {
+        match hold.insist("stat", &object, || files::look(folder, name))? {
             None => return Ok(()),
+            // Opening a link for `current` says what is wrong.
+            Some(stat) if files::is_link(&stat) && name == "current" => return Ok(()),
+            Some(stat) if !files::is_regular(&stat) => {
+                self.make_way(name);
+                return Ok(());
+            }
             // It has its final name already: only the old one is left to be removed.
-            Some(stat) if stat.st_nlink != 1 => {
-                hold.insist("remove", &object, || unlinkat(folder, name, UnlinkatFlags::NoRemoveDir))?;
+            Some(stat) if stat.st_nlink != 1 && name != "current" => {
+                hold.insist("remove", &object, || files::remove(folder, name))?;
             }
             Some(_) => {
                 let newest = match self.newest {
@@ -90,7 +93,12 @@ impl LogDirectory {
         let files = hold.insist("read directory", &[path], || old_files(folder, sizes))?;
         let surplus = retention::surplus(files.clone(), &limits, now());
         for name in &surplus {
-            hold.insist("remove", &[path, b"/", name], || remove(folder, name))?;
+            let object = OsStr::from_bytes(name);
+            hold.insist("remove", &[path, b"/", name], || match files::remove(folder, object) {
+                // It became a directory since it was counted.
+                Err(Errno::EISDIR) => Ok(()),
+                removed => removed,
+            })?;
         }
         let left = files.iter().map(|file| &file.name[..]).filter(|name| !surplus.iter().any(|gone| gone == name));
         let expiry = age.and_then(|age| retention::next_expiry(left, age));
@@ -197,29 +205,28 @@ pub fn put_aside(folder: &OwnedFd, name: &str) -> nix::Result<String> {
     }
 }
 
-/// The old files.
+/// The old files. A directory of such a name is none: it could not be removed.
 fn old_files(folder: &OwnedFd, sizes: Sizes) -> nix::Result<Vec<Old>> {
     let mut entries = Dir::openat(folder.as_fd(), ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let names = entries.iter().flatten().map(|entry| entry.file_name().to_bytes().to_vec());
-    let size = |name: &[u8]| {
-        if sizes == Sizes::Unasked {
-            return 0;
+    let look = |name: &[u8]| files::look(folder, OsStr::from_bytes(name)).ok().flatten();
+    let old = |entry: Entry| {
+        let name = entry.file_name().to_bytes().to_vec();
+        let is_directory = || match entry.file_type() {
+            Some(kind) => kind == Type::Directory,
+            None => look(&name).is_some_and(|stat| files::is_directory(&stat)),
+        };
+        if !retention::is_old(&name) || is_directory() {
+            return None;
         }
-        fstatat(folder, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW).map_or(0, |stat| stat.st_size as u64)
+        let size = if sizes == Sizes::Asked { look(&name).map_or(0, |stat| stat.st_size as u64) } else { 0 };
+        Some(Old { size, name })
     };
-    Ok(names.filter(|name| retention::is_old(name)).map(|name| Old { size: size(&name), name }).collect())
+    Ok(entries.iter().flatten().filter_map(old).collect())
 }
 
 /// Removes the oldest files until they are as large as that together; whether there were any.
 pub fn remove_oldest(folder: &OwnedFd, size: u64) -> nix::Result<bool> {
     let oldest = retention::oldest(old_files(folder, Sizes::Asked)?, size);
-    oldest.iter().try_for_each(|name| remove(folder, name))?;
+    oldest.iter().try_for_each(|name| files::remove(folder, OsStr::from_bytes(name)))?;
     Ok(!oldest.is_empty())
-}
-
-fn remove(folder: &OwnedFd, name: &[u8]) -> nix::Result<()> {
-    match unlinkat(folder, OsStr::from_bytes(name), UnlinkatFlags::NoRemoveDir) {
-        Err(Errno::ENOENT) => Ok(()),
-        removed => removed,
-    }
 }

@@ -1,17 +1,19 @@
 //! Full files go through a command.
 
 use super::{COMPLETE, INCOMPLETE, LogDirectory};
+use crate::files;
 use crate::hold::{Hold, Stop};
 use daemontools::sys::exec;
 use daemontools::sys::process::{self, duplicate_above, duplicate_to};
 use daemontools::tai64::Moment;
 use daemontools::{Fatal, Unable, report};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, renameat};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, renameat};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::fchmod;
-use nix::unistd::{Pid, UnlinkatFlags, fchdir, fsync, unlinkat};
+use nix::unistd::{Pid, fchdir, fsync};
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -25,10 +27,21 @@ pub enum Processing {
 }
 
 impl LogDirectory {
+    /// Does what is to be done with a full file.
     pub(super) fn process(&mut self, hold: &mut Hold) -> Result<(), Stop> {
         let Some(command) = self.settings.processor.clone() else {
             return self.finish("previous", &self.settings.code.clone(), hold);
         };
+        // A directory or a link would make the processor fail for ever; without a file there is nothing to be done.
+        for name in ["previous", "processed", "newstate", "state"] {
+            if files::look(&self.folder, name).is_ok_and(|found| found.is_some_and(|stat| !files::is_regular(&stat))) {
+                self.make_way(name);
+            }
+        }
+        if files::look(&self.folder, "previous") == Ok(None) {
+            self.processing = None;
+            return Ok(());
+        }
         let path = self.settings.path.as_bytes();
         let mask = hold.mask;
         let pid = hold.insist("fork for processor in", &[path], || process::fork(|| self.run(&command, &mask)))?;
@@ -39,18 +52,18 @@ impl LogDirectory {
     /// In the child: `previous` in, `processed` out, `state` in as 4, `newstate` out as 5.
     fn run(&self, command: &OsStr, mask: &SigSet) -> i32 {
         let _ = mask.thread_set_mask();
+        let old = |name, flags| files::open_regular(&self.folder, name, flags, INCOMPLETE).map(|(file, _)| file);
         let files = [
-            ("previous", OFlag::O_RDONLY, 0),
-            ("processed", OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC, 1),
-            ("state", OFlag::O_RDONLY | OFlag::O_CREAT, 4),
-            ("newstate", OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC, 5),
+            ("previous", old("previous", OFlag::O_RDONLY), 0),
+            ("processed", self.create("processed"), 1),
+            ("state", old("state", OFlag::O_RDONLY | OFlag::O_CREAT), 4),
+            ("newstate", self.create("newstate"), 5),
         ];
         // All are opened above the numbers they will have, and the folder is not needed any more, before one
         // of them takes the place of something else.
-        let opened = files.map(|(name, flags, number)| {
-            let file = openat(&self.folder, name, flags | OFlag::O_CLOEXEC, INCOMPLETE);
-            (name, number, file.and_then(|file| duplicate_above(&file, 6)))
-        });
+        let above =
+            |file: OwnedFd| fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).and_then(|_| duplicate_above(&file, 6));
+        let opened = files.map(|(name, file, number)| (name, number, file.and_then(above)));
         if let Err(errno) = fchdir(&self.folder) {
             return Fatal::from(Unable::new("switch to", &self.settings.path, errno)).tell();
         }
@@ -100,24 +113,35 @@ impl LogDirectory {
     }
 
     fn take_result(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        let (path, folder) = (self.settings.path.as_bytes(), &self.folder);
+        let path = self.settings.path.clone();
+        let (path, folder) = (path.as_bytes(), &self.folder);
         for (name, mode) in [("newstate", INCOMPLETE), ("processed", COMPLETE)] {
             let object: [&[u8]; 4] = [path, b"/", name.as_bytes(), b" to disk"];
             hold.insist("write", &object, || {
-                let file = openat(folder, name, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC, INCOMPLETE)?;
+                let open = || files::open_regular(folder, name, OFlag::O_WRONLY | OFlag::O_CREAT, INCOMPLETE);
+                let (file, _) = match open() {
+                    Err(Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => {
+                        self.make_way(name);
+                        open()?
+                    }
+                    opened => opened?,
+                };
                 fsync(&file)?;
                 fchmod(&file, mode)
             })?;
         }
         // Left behind, it would be processed again, and its lines be there twice.
-        hold.insist("remove", &[path, b"/previous"], || {
-            match unlinkat(folder, "previous", UnlinkatFlags::NoRemoveDir) {
-                Err(Errno::ENOENT) => Ok(()),
-                removed => removed,
-            }
-        })?;
+        hold.insist("remove", &[path, b"/previous"], || files::remove(folder, "previous"))?;
         hold.insist("rename newstate to state in directory", &[path], || {
-            renameat(folder, "newstate", folder, "state")
+            match renameat(folder, "newstate", folder, "state") {
+                Err(Errno::EISDIR | Errno::ENOTEMPTY) => {
+                    self.make_way("state");
+                    renameat(folder, "newstate", folder, "state")
+                }
+                // Removed this very moment.
+                Err(Errno::ENOENT) => Ok(()),
+                renamed => renamed,
+            }
         })?;
         self.processing = None;
         self.finish("processed", &self.settings.code.clone(), hold)

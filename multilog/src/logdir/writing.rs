@@ -7,10 +7,9 @@ use crate::hold::{Hold, Stop};
 use crate::settings::{Directory, Durability, WhenFull};
 use crate::stamp::Stamper;
 use daemontools::report::{reason, warning};
+use daemontools::sys::mapping;
 use daemontools::tai64::{self, Moment};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
 use nix::sys::statvfs::fstatvfs;
 use nix::sys::uio::pread;
 use nix::unistd::{fdatasync, ftruncate, write};
@@ -49,12 +48,24 @@ impl Space {
         }
     }
 
+    /// Takes over what another one had to tell.
+    pub(super) fn go_on(&mut self, before: Space) {
+        (self.dropped, self.tell_at) = (before.dropped, before.tell_at);
+    }
+
     /// Appends bytes; where it is so set the oldest files make room for them.
     fn put(&mut self, folder: &OwnedFd, current: &OwnedFd, bytes: &[u8]) -> nix::Result<usize> {
         if self.reserve > 0 {
             self.look(folder)?;
         }
-        self.making_room(folder, || write(current, bytes))
+        self.making_room(folder, || match write(current, bytes) {
+            // The journal's, which have become unreadable: they are in memory after a touch.
+            Err(Errno::EFAULT) => {
+                mapping::touch(bytes);
+                write(current, bytes)
+            }
+            written => written,
+        })
     }
 
     /// Does `act`; where it is so set the oldest file makes room for it.
@@ -191,8 +202,7 @@ impl LogDirectory {
     fn ends_in_a_line(&self) -> bool {
         let mut last = [b'\n'];
         let Some(at) = self.size.checked_sub(1) else { return false };
-        let file = openat(&self.folder, "current", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
-        file.and_then(|file| pread(&file, &mut last, at as i64)) == Ok(1) && last != *b"\n"
+        pread(&self.current, &mut last, at as i64) == Ok(1) && last != *b"\n"
     }
 
     /// The stamp that these lines begin with; without lines, that of this moment.

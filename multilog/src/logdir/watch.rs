@@ -1,0 +1,161 @@
+//! Whether the names still lead to the files that are open: people and programs remove log files, move them away, and
+//! put others in their place. Then lines go on where the names lead to.
+//!
+//! | what is gone | what is done |
+//! |---|---|
+//! | `current`, moved away or replaced | it is completed where it is, and a new one is begun |
+//! | `current`, removed | the same; what was written to it since it was last seen is written again |
+//! | `lock` | it is made and locked again; while another multilog has it, it is waited for |
+//! | the directory, moved away or replaced | its `current` is completed, and lines go on in the one that is there now, made if need be; where that cannot be, they go on in the old one |
+//! | the directory, removed | the same, but without the old one they have to wait |
+//!
+//! On a file system that gives a file another number each time only what is missing counts.
+
+use super::{Locked, LogDirectory, lock_file, open_lock};
+use crate::files;
+use crate::hold::{Hold, Stop, Trouble};
+use daemontools::report::{self, warning};
+use daemontools::{Attempt, Unable, sys};
+use nix::errno::Errno;
+use nix::sys::stat::{FileStat, fstat, stat};
+use nix::sys::uio::pread;
+use std::os::unix::ffi::OsStrExt;
+
+/// FUSE_SUPER_MAGIC: what is mounted there decides on numbers.
+const FUSE: i64 = 0x6573_5546;
+
+impl LogDirectory {
+    /// Looks where the names lead to, and goes on there; whether the current file is another one now.
+    ///
+    /// # Errors
+    /// [`Stop`]: told to end while there is nowhere to go on.
+    pub fn look_around(&mut self, hold: &mut Hold) -> Result<bool, Stop> {
+        let has_numbers = sys::file_system(&self.folder).is_ok_and(|system| system.kind != FUSE);
+        let is_another = |found: &FileStat, known: nix::Result<FileStat>| {
+            has_numbers && known.is_ok_and(|known| !files::is_same(found, &known))
+        };
+        let has_moved = match stat(&*self.settings.path) {
+            Ok(found) => is_another(&found, fstat(&self.folder)),
+            Err(errno) => matches!(errno, Errno::ENOENT | Errno::ENOTDIR),
+        };
+        if has_moved {
+            return self.go_on_elsewhere(hold);
+        }
+        match files::look(&self.folder, "lock") {
+            Ok(Some(found)) if !is_another(&found, Ok(self.lock.1)) => self.said = None,
+            Ok(_) => self.lock_again(hold)?,
+            Err(_) => {}
+        }
+        match files::look(&self.folder, "current") {
+            Ok(Some(found)) if !is_another(&found, fstat(&self.current)) => {
+                // Others may have truncated it.
+                self.size = self.size.min(u64::try_from(found.st_size).unwrap_or(0));
+                self.seen = self.size;
+                Ok(false)
+            }
+            Ok(found) => self.begin_another(found, hold).map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// The name `current` leads nowhere, or to something else.
+    fn begin_another(&mut self, found: Option<FileStat>, hold: &mut Hold) -> Result<(), Stop> {
+        let lost = self.lost_since_seen();
+        let how: &[u8] = match (&lost, &found) {
+            (_, Some(_)) => b" was replaced",
+            (Some(_), None) => b" was removed",
+            (None, None) => b" was moved away",
+        };
+        warning(&[self.path_of("current").as_bytes(), how, b": going on with a new one"]);
+        self.close(hold)?;
+        if found.is_some_and(|found| !files::is_regular(&found) || found.st_nlink != 1) {
+            self.make_way("current");
+        }
+        self.append(hold)?;
+        self.write(&lost.unwrap_or_default(), hold)
+    }
+
+    /// What was written to the current file since it was last seen, if the file is gone with it.
+    fn lost_since_seen(&self) -> Option<Vec<u8>> {
+        let is_gone = fstat(&self.current).is_ok_and(|stat| stat.st_nlink == 0);
+        is_gone.then(|| {
+            let length = self.size.saturating_sub(self.seen);
+            let mut bytes = Vec::new();
+            let reserved = usize::try_from(length).is_ok_and(|length| bytes.try_reserve_exact(length).is_ok());
+            if reserved {
+                bytes.resize(length as usize, 0);
+                let mut read = 0;
+                while read < bytes.len() {
+                    match pread(&self.current, &mut bytes[read..], (self.seen as usize + read) as i64) {
+                        Err(Errno::EINTR) => {}
+                        Ok(more @ 1..) => read += more,
+                        Ok(0) | Err(_) => break,
+                    }
+                }
+                bytes.truncate(read);
+            }
+            bytes
+        })
+    }
+
+    /// The directory's name leads nowhere, or to another one.
+    pub(super) fn go_on_elsewhere(&mut self, hold: &mut Hold) -> Result<bool, Stop> {
+        let is_removed = fstat(&self.folder).is_ok_and(|stat| stat.st_nlink == 0);
+        loop {
+            let next = LogDirectory::try_to_lock(&self.settings.path).map_err(Trouble::Unable);
+            let trouble = match next.and_then(|next| self.move_to(next, hold)) {
+                Ok(()) => return Ok(true),
+                Err(Trouble::Stopped) => return Err(Stop),
+                Err(Trouble::Unable(unable)) => unable,
+            };
+            if !is_removed {
+                self.say_once("it goes on in the directory that was moved away", &trouble);
+                return Ok(false);
+            }
+            let [what, reason] = [trouble.to_bytes(), report::reason(trouble.errno).into()];
+            let what = what.strip_suffix(&[b": ", &reason[..]].concat()[..]).unwrap_or(&what).to_vec();
+            hold.pause_in_vain([&what[..], b", pausing: ", &reason].concat())?;
+        }
+    }
+
+    /// Goes on in another directory, whose files are put in order first.
+    fn move_to(&mut self, next: Locked, hold: &mut Hold) -> Result<(), Trouble> {
+        let lost = self.lost_since_seen();
+        let next = LogDirectory::restart(self.settings.clone(), next, &[], hold)?;
+        let how: &[u8] = if lost.is_some() { b" was removed" } else { b" was moved away or replaced" };
+        warning(&[self.settings.path.as_bytes(), how, b": going on in the one that is there now"]);
+        self.close(hold)?;
+        let before = std::mem::replace(self, next);
+        self.space.go_on(before.space);
+        Ok(self.write(&lost.unwrap_or_default(), hold)?)
+    }
+
+    fn lock_again(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+        loop {
+            match open_lock(&self.folder).and_then(lock_file).unable_to("lock directory", &self.settings.path) {
+                Ok(lock) => {
+                    self.lock = lock;
+                    return Ok(());
+                }
+                Err(unable) if unable.errno == Errno::EAGAIN => {
+                    let path = self.settings.path.as_bytes();
+                    hold.pause_in_vain(
+                        [b"unable to lock directory ", path, b", pausing: it is another's now"].concat(),
+                    )?;
+                }
+                // Nobody else can lock it either.
+                Err(unable) => {
+                    self.say_once("nothing keeps another multilog away", &unable);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn say_once(&mut self, what: &'static str, unable: &Unable) {
+        if self.said != Some(what) {
+            warning(&[&unable.to_bytes(), b"; ", what.as_bytes()]);
+            self.said = Some(what);
+        }
+    }
+}

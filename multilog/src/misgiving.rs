@@ -1,0 +1,51 @@
+//! That there is no journal: when to try again to make one, and how often to say what its absence costs.
+
+use daemontools::report::{reason, warning};
+use nix::errno::Errno;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// Until the next try where there was no room, and where something else was wrong.
+const SOON: Duration = Duration::from_secs(1);
+const LATER: Duration = Duration::from_secs(60);
+/// Between two complaints, though there was a journal meanwhile.
+const SAY_AGAIN: Duration = Duration::from_secs(600);
+
+/// Why there is no journal.
+#[derive(Debug, Default)]
+pub struct Misgiving {
+    errno: Option<Errno>,
+    /// When to try again.
+    retry_at: Duration,
+    /// It was said, and when it may be said again if there was a journal meanwhile.
+    is_said: bool,
+    say_at: Duration,
+}
+
+impl Misgiving {
+    /// It could not be made, or not be used any more.
+    pub fn failed(&mut self, errno: Errno, now: Duration) {
+        let is_short = matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EIO | Errno::EMFILE | Errno::ENFILE);
+        self.retry_at = now + if is_short { SOON } else { LATER };
+        self.errno = Some(errno);
+    }
+
+    /// Whether it is time to try again.
+    pub fn is_due(&self, now: Duration) -> bool {
+        self.errno.is_some() && now >= self.retry_at
+    }
+
+    /// There is one.
+    pub fn is_over(&mut self) {
+        (self.errno, self.is_said) = (None, false);
+    }
+
+    /// Says what it costs that there is none in this directory, once.
+    pub fn say(&mut self, directory: &OsStr, now: Duration) {
+        let Some(errno) = self.errno.filter(|_| !self.is_said && now >= self.say_at) else { return };
+        (self.is_said, self.say_at) = (true, now + SAY_AGAIN);
+        let cost = b": if multilog is killed, lines that it has read and not yet written are lost";
+        warning(&[b"going on without ", directory.as_bytes(), b"/journal: ", reason(errno).as_bytes(), cost]);
+    }
+}
