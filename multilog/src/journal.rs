@@ -161,6 +161,8 @@ pub struct Journal {
     note: Note,
     /// Where it is still there after we are killed.
     folder: Option<OwnedFd>,
+    /// The file was given up, and so many bytes went with it; not yet told.
+    lost: Option<usize>,
     /// The input that was read; none after another boot.
     input: Option<Id>,
     since: u64,
@@ -179,7 +181,7 @@ impl Journal {
             Some(bytes)
         };
         let bytes = ROOMS.into_iter().find_map(reserve).ok_or(Errno::ENOMEM)?;
-        Ok(Journal { memory: Memory::Own(bytes), note: Note::blank(), folder: None, input: None, since: 0 })
+        Ok(Journal { memory: Memory::Own(bytes), note: Note::blank(), folder: None, lost: None, input: None, since: 0 })
     }
 
     /// Whether a multilog that knows nothing of it has ended in order in its directory since.
@@ -317,27 +319,34 @@ impl Journal {
         }
     }
 
-    /// Whether it still survives us. If the file has become unusable, it is in memory from now on: how many bytes
-    /// that were read and are in no directory are lost with that.
+    /// Looks whether the file can still be used. If it cannot, the buffer is in memory from now on: how many bytes that
+    /// were read and are in no directory are lost with that.
     pub fn look_after(&mut self) -> Option<usize> {
-        if !self.survives() {
-            return None;
+        if self.survives() {
+            mapping::touch(self.data());
+            let Memory::Mapped(map) = &mut self.memory else { return None };
+            let is_journal = map.load(KIND) == OURS;
+            if !is_journal || map.readable().is_some() {
+                // Where there is no memory the file stays mapped, as unusable as it is.
+                let _ = map.detach();
+                let readable = map.readable().filter(|_| is_journal);
+                self.give_up_file(readable.unwrap_or(0), 0);
+            }
         }
-        mapping::touch(self.data());
-        let Memory::Mapped(map) = &mut self.memory else { return None };
-        let is_journal = map.load(KIND) == OURS;
-        if is_journal && map.readable().is_none() {
-            return None;
-        }
-        // Where there is no memory, others may go on with what they do to the file, and it stays as unusable as it is.
-        let _ = map.detach();
-        let readable = if is_journal { map.readable().unwrap_or(SIZE).saturating_sub(START) } else { 0 };
+        self.lost.take()
+    }
+
+    /// Memory has taken the place of the file, of which so many bytes were readable. The last `fresh` of those that were
+    /// read came later and are whole.
+    fn give_up_file(&mut self, readable: usize, fresh: usize) {
         // What the file says is not so any more.
         self.remove();
         self.folder = None;
-        let before = self.data().len();
-        self.note.filled = self.note.filled.min(readable.max(self.note.done));
-        Some(before - self.data().len())
+        let before = self.note.filled - fresh;
+        let whole = readable.saturating_sub(START).clamp(self.note.done, before);
+        self.bytes_mut().copy_within(before..before + fresh, whole);
+        self.note.filled = whole + fresh;
+        self.lost = Some(before - whole);
     }
 
     /// Another file takes the place of this one, or of the memory, with all that is in it; `file` is a new journal, which
@@ -426,6 +435,10 @@ impl Journal {
             got => got?,
         };
         self.note.filled += got;
+        let readable = if let Memory::Mapped(map) = &self.memory { map.readable() } else { None };
+        if let Some(readable) = readable.filter(|_| self.survives()) {
+            self.give_up_file(readable, got);
+        }
         Ok(got)
     }
 

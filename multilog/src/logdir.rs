@@ -59,8 +59,9 @@ pub struct LogDirectory {
     /// Its size when it was last seen to be there; how it was last seen to be elsewhere.
     seen: u64,
     said: Option<&'static str>,
-    /// Rotation by time.
+    /// Rotation by time; how often the time zone had changed when it was reckoned.
     turn: Option<Turn>,
+    zone_changes: u64,
     /// Bytes of `current` that are on the disk; when the others are to be there.
     synced: u64,
     sync_at: Option<Duration>,
@@ -144,6 +145,7 @@ impl LogDirectory {
             seen: 0,
             said: None,
             turn: None,
+            zone_changes: 0,
             synced: 0,
             sync_at: None,
             processing: None,
@@ -366,6 +368,7 @@ impl LogDirectory {
     }
 
     fn begin_turn(&mut self, begun: i64) {
+        self.zone_changes = localtime::changes();
         self.turn = self.settings.schedule.map(|schedule| {
             let offset = |second| match schedule.zone {
                 Zone::Utc => 0,
@@ -378,6 +381,10 @@ impl LogDirectory {
     /// Whether the current file is to be replaced for its age, before lines of now are written.
     pub fn turn_is_over(&mut self, now: Tai64N) -> bool {
         let now = now.0.to_unix();
+        let is_local = self.settings.schedule.is_some_and(|schedule| schedule.zone == Zone::Local);
+        if let Some(turn) = self.turn.filter(|_| is_local && self.zone_changes != localtime::changes()) {
+            self.begin_turn(turn.begun());
+        }
         let Some(turn) = self.turn else { return false };
         if turn.is_ahead(now) || turn.is_over(now) && self.size == 0 {
             self.begin_turn(now);

@@ -172,6 +172,7 @@ impl Logger {
             let readable = self.wait();
             report::retry_lost();
             if readable {
+                self.look_after_journal();
                 self.read();
                 self.look_around()?;
             }

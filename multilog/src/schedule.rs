@@ -72,6 +72,11 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// The moment before which none of its lines was read.
+    pub fn begun(&self) -> i64 {
+        self.begun
+    }
+
     /// That of a file whose lines begin at a moment.
     pub fn begin(schedule: &Schedule, begun: i64, offset: impl Fn(i64) -> i64) -> Turn {
         Turn { begun, end: schedule.next(begun, offset) }

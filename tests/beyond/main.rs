@@ -12,6 +12,7 @@ mod log_compress;
 mod log_durability;
 mod log_forward;
 mod log_full;
+mod log_journal;
 mod log_killed;
 mod log_limits;
 mod log_lines;

@@ -1,4 +1,81 @@
 //! The calendar, as the C library knows it.
+//!
+//! The C library reads the file of the time zone once, and not again when another takes its place (`timedatectl`, a
+//! new /etc/localtime). So here that is looked for, at most once a minute, when a local time is asked for. Only for
+//! programs with one thread: the C library takes another zone only from the environment.
+
+use nix::sys::stat::{FileStat, stat};
+use nix::time::{ClockId, clock_gettime};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// Between two looks at the file.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// What is known of the file of the time zone.
+struct Zone {
+    /// When it is to be looked at again; `None` before the first time.
+    look_at: Option<Duration>,
+    /// Which file it was, if there was one.
+    file: Option<FileId>,
+    /// How often it was another one since.
+    changes: u64,
+}
+
+/// Device, inode, and when it was modified.
+type FileId = (u64, u64, i64, i64);
+
+static ZONE: Mutex<Zone> = Mutex::new(Zone { look_at: None, file: None, changes: 0 });
+
+/// How often the time zone has changed, as far as is known: what was reckoned by local time is to be reckoned again then.
+pub fn changes() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from);
+    ZONE.lock().map_or(0, |mut zone| {
+        zone.look(now, file_of(std::env::var_os("TZ")));
+        zone.changes
+    })
+}
+
+/// The file that says what the time zone is, if $TZ is this; none if that is a name or a rule.
+fn file_of(tz: Option<OsString>) -> Option<OsString> {
+    let Some(tz) = tz else { return Some("/etc/localtime".into()) };
+    let name = tz.as_bytes().strip_prefix(b":").unwrap_or(tz.as_bytes());
+    name.starts_with(b"/").then(|| OsString::from_vec(name.to_vec()))
+}
+
+impl Zone {
+    fn look(&mut self, now: Duration, path: Option<OsString>) {
+        let Some(path) = path.filter(|_| self.look_at.is_none_or(|at| now >= at)) else { return };
+        let id = |file: FileStat| (file.st_dev, file.st_ino, file.st_mtime, file.st_mtime_nsec);
+        let file = stat(path.as_os_str()).ok().map(id);
+        let is_first = self.look_at.replace(now + LOOK_AGAIN).is_none();
+        if std::mem::replace(&mut self.file, file) != file && !is_first {
+            self.changes += 1;
+            read_again();
+        }
+    }
+}
+
+/// Lets the C library read the file again, which it does only when $TZ is another.
+fn read_again() {
+    let tz = std::env::var_os("TZ");
+    // SAFETY: one thread; what is started later finds the environment as it was.
+    unsafe {
+        std::env::set_var("TZ", "UTC0");
+        tzset();
+        match tz {
+            Some(tz) => std::env::set_var("TZ", tz),
+            None => std::env::remove_var("TZ"),
+        }
+        tzset();
+    }
+}
+
+unsafe extern "C" {
+    fn tzset();
+}
 
 /// A second as people write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +98,7 @@ pub struct Calendar {
 
 /// A second since 1970 by the time zone in $TZ; `None` where no calendar reaches.
 pub fn local(second: i64) -> Option<Calendar> {
+    changes();
     // SAFETY: reads one integer, writes one struct; one thread.
     calendar(|to| unsafe { !libc::localtime_r(&second, to).is_null() })
 }
@@ -60,6 +138,54 @@ mod tests {
     fn seconds_have_a_date_unless_they_are_beyond_all_calendars() {
         assert_eq!(local_second(86_400 * 366).map(|text| text.len()), Some(19));
         assert_eq!(local_second(i64::MAX), None);
+    }
+
+    /// A file of a time zone that is so many hours ahead of UTC.
+    fn zone_ahead(hours: u32) -> Vec<u8> {
+        let block = [&b"TZif2"[..], &[0; 15], &[0, 0, 0, 0].repeat(4), &[0, 0, 0, 1, 0, 0, 0, 4]].concat();
+        let kind = [&(hours * 3600).to_be_bytes()[..], &[0, 0], b"XXX\0"].concat();
+        [&block[..], &kind, &block, &kind, format!("\nXXX-{hours}\n").as_bytes()].concat()
+    }
+
+    /// The only test here that depends on the time zone, which is one for all threads.
+    #[test]
+    fn a_time_zone_that_changes_is_followed_after_a_minute() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        std::fs::write(at("one"), zone_ahead(1)).unwrap();
+        std::fs::write(at("five"), zone_ahead(5)).unwrap();
+        std::os::unix::fs::symlink("one", at("zone")).unwrap();
+        // SAFETY: no other test here reads it.
+        unsafe { std::env::set_var("TZ", at("zone")) };
+        read_again();
+        // SAFETY: reads one integer, writes one struct.
+        let hour = || calendar(|to| unsafe { !libc::localtime_r(&0, to).is_null() }).map(|calendar| calendar.hour);
+        let mut zone = Zone { look_at: None, file: None, changes: 0 };
+        let path = || file_of(std::env::var_os("TZ"));
+        let second = Duration::from_secs;
+        zone.look(second(100), path());
+        assert_eq!((hour(), zone.changes), (Some(1), 0));
+        std::fs::remove_file(at("zone")).unwrap();
+        std::os::unix::fs::symlink("five", at("zone")).unwrap();
+        zone.look(second(159), path());
+        assert_eq!((hour(), zone.changes), (Some(1), 0));
+        zone.look(second(160), path());
+        assert_eq!((hour(), zone.changes), (Some(5), 1));
+        std::fs::write(at("new"), zone_ahead(3)).unwrap();
+        std::fs::rename(at("new"), at("five")).unwrap();
+        zone.look(second(220), path());
+        assert_eq!((hour(), zone.changes), (Some(3), 2));
+        zone.look(second(280), path());
+        assert_eq!(zone.changes, 2);
+        assert_eq!(std::env::var_os("TZ"), Some(at("zone").into_os_string()));
+    }
+
+    #[test]
+    fn only_a_zone_that_is_a_file_can_change() {
+        let file = |tz: Option<&str>| file_of(tz.map(OsString::from));
+        assert_eq!(file(None), Some("/etc/localtime".into()));
+        assert_eq!((file(Some(":/a")), file(Some("/a"))), (Some("/a".into()), Some("/a".into())));
+        assert_eq!((file(Some("")), file(Some("UTC0")), file(Some("Europe/Berlin"))), (None, None, None));
     }
 
     #[test]

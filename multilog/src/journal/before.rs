@@ -97,3 +97,106 @@ fn mix(v: &mut [u64; 4]) {
     v[3] = v[3].rotate_left(21) ^ v[0];
     v[2] = v[2].rotate_left(32);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{JOURNAL, Left, SIZE, find, make};
+    use super::*;
+    use crate::router::Line;
+    use daemontools::sys::boot::Boot;
+    use daemontools::sys::process::boot_id;
+    use std::fs;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    /// What a multilog of before left that had read `one\ntwo-begins ` from a FIFO (device 65024, inode 10011926), had
+    /// written the first line to `current` (inode 10011931) in the directory of inode 10011927, and was killed: all
+    /// words that are not zero, and the boot id of then.
+    const RECORDED: [(usize, u64); 20] = [
+        (0, 0x6c61_6e72_756f_6a7f),
+        (1, 1),
+        (4, 0x2d6f_7774_0a65_6e6f),
+        (5, 0x00df_736e_6967_6562),
+        (6, 0xf970_a37f_15a4_14c9),
+        (7, 0x4a40_f1ed_2df2_d780),
+        (8, 0x0000_013e_91a1_a604),
+        (64, 15),
+        (68, 1),
+        (69, 0x675b_60fe_e04c_81f8),
+        (70, 10_011_931),
+        (72, 4),
+        (384, 15),
+        (385, 4),
+        (388, 1),
+        (389, 0x675b_60fe_e04c_81f8),
+        (390, 10_011_931),
+        (391, 4),
+        (1024, u64::from_ne_bytes(*b"one\ntwo-")),
+        (1025, u64::from_ne_bytes(*b"begins \0")),
+    ];
+    const BOOT_ID: &str = "89e1ccf4-885d-42a6-b9c8-5b343b8bab8a";
+
+    fn recorded(folder: &std::path::Path) -> fs::File {
+        let file = fs::File::options().read(true).write(true).create_new(true).open(folder.join(JOURNAL)).unwrap();
+        file.set_len(SIZE as u64).unwrap();
+        RECORDED.iter().for_each(|(word, value)| put(&file, *word, *value));
+        file
+    }
+
+    fn put(file: &fs::File, word: usize, value: u64) {
+        file.write_all_at(&value.to_ne_bytes(), 8 * word as u64).unwrap();
+    }
+
+    fn opened(folder: &std::path::Path) -> OwnedFd {
+        fs::File::open(folder).unwrap().into()
+    }
+
+    #[test]
+    fn what_it_says_is_understood() {
+        let scratch = tempfile::tempdir().unwrap();
+        let map = Mapping::new(recorded(scratch.path()).into(), SIZE).unwrap();
+        assert_eq!(is_of_boot(&map, BOOT_ID), Some(true));
+        assert_eq!(is_of_boot(&map, "another"), Some(false));
+        assert_eq!(is_of_boot(&map, ""), None);
+        assert!(input(&map).0.is(&Id { device: 65024, inode: 10_011_926 }));
+        let (note, place) = note(&map);
+        assert_eq!((note.filled, note.done, note.line, place), (15, 4, Line::Fresh, 1));
+        let [file] = note.files[..] else { panic!("{note:?}") };
+        assert_eq!((file.inode, file.size, file.underway), (10_011_931, 4, 0));
+        assert!(file.folder.is(&Id { device: 65024, inode: 10_011_927 }));
+        assert!(!file.folder.is(&Id { device: 65024, inode: 10_011_928 }));
+    }
+
+    #[test]
+    fn one_of_this_boot_is_carried_on_in_todays_format() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = recorded(scratch.path());
+        put(&file, BOOT, hash_of_text(&boot_id()));
+        let place = fs::metadata(scratch.path()).unwrap();
+        put(&file, 389, hash_of_numbers(place.dev(), place.ino()));
+        // Killed in a read of two bytes that has happened.
+        [(READING, 2), (OFFSET, 15), (SENTINEL, 0x0101)].iter().for_each(|(word, value)| put(&file, *word, *value));
+        file.write_all_at(b"!\n", (START + 15) as u64).unwrap();
+        let boot = Boot::current().unwrap();
+        for _ in 0..2 {
+            let Ok(Left::Journal(journal)) = find(&opened(scratch.path()), &boot) else { panic!("it is not found") };
+            assert_eq!(journal.data(), b"two-begins !\n");
+            assert!(journal.is_of(&Id { device: 65024, inode: 10_011_926 }));
+            assert!(journal.note().files[0].folder.is(&Id::of(opened(scratch.path())).unwrap()));
+        }
+    }
+
+    #[test]
+    fn one_of_another_boot_goes_and_one_that_cannot_be_told_stays() {
+        let scratch = tempfile::tempdir().unwrap();
+        let boot = Boot::current().unwrap();
+        put(&recorded(scratch.path()), BOOT, hash_of_text(""));
+        assert!(matches!(find(&opened(scratch.path()), &boot), Ok(Left::Doubtful)));
+        let file = fs::File::options().write(true).open(scratch.path().join(JOURNAL)).unwrap();
+        put(&file, BOOT, hash_of_text("another"));
+        assert!(matches!(find(&opened(scratch.path()), &boot), Ok(Left::Nothing)));
+        assert!(!scratch.path().join(JOURNAL).exists());
+        drop(make(&opened(scratch.path()), &boot));
+        assert!(scratch.path().join(JOURNAL).exists());
+    }
+}

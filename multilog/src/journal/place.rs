@@ -97,7 +97,7 @@ fn recover(directory: &OwnedFd, mut map: Mapping, version: u64, boot: &Boot) -> 
     }
     let folder = Some(again(directory)?);
     let (input, since) = if is_same == Some(true) { (Some(input), since) } else { (None, 0) };
-    let mut journal = Journal { memory: Memory::Mapped(map), note, folder, input, since };
+    let mut journal = Journal { memory: Memory::Mapped(map), note, folder, lost: None, input, since };
     journal.write_note();
     journal.store(READING, 0);
     if let (Memory::Mapped(map), true) = (&mut journal.memory, is_closed) {
@@ -171,7 +171,8 @@ pub fn make(directory: &OwnedFd, boot: &Boot) -> nix::Result<Journal> {
             return Err(errno);
         }
     };
-    let mut journal = Journal { memory: Memory::Mapped(map), note: Note::blank(), folder, input: None, since: 0 };
+    let mut journal =
+        Journal { memory: Memory::Mapped(map), note: Note::blank(), folder, lost: None, input: None, since: 0 };
     journal.write_note();
     if let Memory::Mapped(map) = &mut journal.memory {
         store_boot(map, boot);

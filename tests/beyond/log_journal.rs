@@ -1,0 +1,259 @@
+//! What was read and is not yet in the log: after an orderly end, after another boot, and where there can be no journal.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::io::{PipeReader, Write};
+use tests::{Disk, Log, Multilog, Running, Scratch, fails, has, is_root, lines, prints, skip, state_of, wait_until};
+
+const COST: &str = ": if multilog is killed, lines that it has read and not yet written are lost\n";
+
+/// A multilog that has read `one\nbegun` from a pipe is killed; the pipe.
+fn killed(scratch: &Scratch) -> (PipeReader, std::io::PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut command = scratch.command("multilog");
+    let multilog = Running(command.arg("./log").stdin(reader.try_clone().unwrap()).spawn().unwrap());
+    writer.write_all(b"one\nbegun").unwrap();
+    wait_until("it has read", || Log::of(scratch, "log").all() == b"one\n");
+    wait_until("it has noted that", || state_of(multilog.0.id() as i32) == Some('S'));
+    kill(Pid::from_raw(multilog.0.id() as i32), Signal::SIGKILL).unwrap();
+    multilog.wait();
+    (reader, writer)
+}
+
+/// A shell line in a mount namespace of its own, in which everything is as after another boot.
+fn after_boot(scratch: &Scratch, line: &str) -> tests::Outcome {
+    let mount = "mount --bind boot /proc/sys/kernel/random/boot_id";
+    scratch.file("boot", "01234567-89ab-cdef-0123-456789abcdef\n");
+    scratch.shell(&format!("exec unshare -m --propagation private sh -c '{mount}; {line}'"))
+}
+
+fn may_unshare() -> bool {
+    if !is_root() {
+        skip("another boot needs root, to mount its name");
+    }
+    is_root() && has("unshare")
+}
+
+#[test]
+fn told_to_end_it_writes_all_that_it_has_read() {
+    if !has("strace") {
+        return;
+    }
+    // While a file is finished on a slow disk, and while a processor is busy.
+    for script in ["s4096 n1000", "s1M", "s4096 n1000 !exec\tsleep\t1000", "yline dblock:1 n1000"] {
+        let scratch = Scratch::new();
+        let log = Log::of(&scratch, "log");
+        let program = tests::programs().join("multilog");
+        let words = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=50000"];
+        let mut multilog =
+            Multilog::by(&scratch, &[&words[..], &[program.to_str().unwrap()]].concat(), &format!("{script} ./log"));
+        multilog.feed(lines(1000, 50));
+        wait_until("it is at work", || !log.content("current").is_empty());
+        let rest = fs::File::open(format!("/proc/{}/fd/0", multilog.pid())).unwrap();
+        assert_eq!(multilog.terminate(), "", "{script}");
+        let rest = std::io::read_to_string(rest).unwrap();
+        let all = [
+            log.old().iter().flat_map(|name| log.content(name)).collect(),
+            log.content("previous"),
+            log.content("current"),
+        ];
+        assert!([all.concat(), rest.into_bytes()].concat() == lines(1000, 50), "{script}");
+        assert!(!log.names().contains(&"journal".into()), "{script}");
+    }
+}
+
+/// As told to end on a full disk, in order: what could not be written is there after the boot.
+#[test]
+fn what_a_full_disk_kept_from_the_log_is_there_after_the_boot() {
+    if !may_unshare() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let disk = Disk::new(&scratch, 1024);
+    let log = Log::of(&scratch, "disk/log");
+    let mut multilog = Multilog::start(&scratch, "s1M ./disk/log");
+    multilog.feed("before\n");
+    wait_until("it is logged", || log.all() == b"before\n");
+    disk.fill(0);
+    multilog.feed(lines(4000, 50));
+    multilog.complains("unable to write to ./disk/log/current, pausing: out of disk space\n");
+    let errors = multilog.terminate();
+    assert_eq!(errors.matches("leaving ").count(), 1, "{errors}");
+    disk.free();
+    assert_eq!(after_boot(&scratch, "multilog s1M ./disk/log </dev/null"), prints(""));
+    // What was not read was in the pipe.
+    let all = log.all();
+    let read = all.strip_prefix(b"before\n").unwrap();
+    assert!(read.len() > 8192 && lines(4000, 50).starts_with(read), "{}", read.len());
+    assert_eq!(log.old(), [""; 0], "the file is carried on");
+    assert!(!log.names().contains(&"journal".into()));
+}
+
+#[test]
+fn the_journal_of_another_boot_is_not_believed() {
+    if !may_unshare() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let _pipe = killed(&scratch);
+    assert_eq!(after_boot(&scratch, "echo two | multilog ./log"), prints(""));
+    let log = Log::of(&scratch, "log");
+    assert_eq!(log.all(), b"one\ntwo\n");
+    assert!(log.old()[0].ends_with(".u"), "{:?}", log.old());
+    assert_eq!(log.names().iter().filter(|name| name.starts_with("journal")).count(), 0);
+}
+
+/// Without /proc/sys another boot is told by what else there is; with nothing at all, nothing is thrown away.
+#[test]
+fn where_no_boot_id_can_be_read_nothing_is_doubled_and_nothing_thrown_away() {
+    if !may_unshare() || !has("strace") {
+        return;
+    }
+    let without =
+        |line: &str| format!("exec unshare -m --propagation private sh -c 'mount -t tmpfs none /proc/sys; {line}'");
+    let scratch = Scratch::new();
+    let (_reader, _writer) = killed(&scratch);
+    assert_eq!(scratch.shell(&without("echo two | multilog ./log")), prints(""));
+    let log = Log::of(&scratch, "log");
+    // The same boot: there is one fact that is known of both.
+    assert_eq!(log.all(), b"one\nbegun\ntwo\n");
+    let scratch = Scratch::new();
+    let (_reader, _writer) = killed(&scratch);
+    let blind = "strace -qq -o /dev/null -e inject=memfd_create:error=ENOSYS";
+    let outcome = scratch.shell(&without(&format!("echo two | {blind} multilog ./log")));
+    let words = "multilog: warning: renaming ./log/journal to journal.1: it cannot be told whether it is of this boot, and what is in it may be in the log\n";
+    assert_eq!(outcome, fails(0, words));
+    let log = Log::of(&scratch, "log");
+    assert_eq!(log.all(), b"one\ntwo\n");
+    assert!(fs::read(scratch.path().join("log/journal.1")).unwrap().windows(5).any(|text| text == b"begun"));
+}
+
+/// Whatever keeps it from being made, lines are logged, and what that costs is said once.
+#[test]
+fn it_does_without_a_journal() {
+    if !has("strace") {
+        return;
+    }
+    let program = tests::programs().join("multilog");
+    for (injects, reason) in [
+        (&["inject=mmap:error=ENODEV"][..], "device does not support operation"),
+        (&["inject=mmap:error=EINVAL"], "invalid argument"),
+        (&["inject=mmap:error=EOPNOTSUPP"], "operation not supported"),
+        (&["inject=mmap:error=ENOMEM"], "out of memory"),
+        (&["inject=fallocate:error=EFBIG"], "file too big"),
+        (&["inject=fallocate:error=EPERM", "inject=pwrite64:error=EFBIG"], "file too big"),
+    ] {
+        let scratch = Scratch::new();
+        let log = Log::of(&scratch, "log");
+        let mut words = vec!["strace", "-qq", "-o", "/dev/null", "-P", "journal"];
+        let path = scratch.path().join("log/journal");
+        words.extend(["-P", path.to_str().unwrap()]);
+        injects.iter().for_each(|inject| words.extend(["-e", inject]));
+        words.push(program.to_str().unwrap());
+        // Twice, as what the first one left must not stop the second.
+        for round in 1..=2 {
+            let mut multilog = Multilog::by(&scratch, &words, "s4096 n1000 ./log");
+            multilog.feed(lines(300, 50));
+            let errors = multilog.end();
+            let cost = format!("going on without ./log/journal: {reason}{COST}");
+            assert!(errors.ends_with(&cost) && errors.matches(&cost).count() == 1, "{injects:?}: {errors}");
+            assert!(log.all() == lines(300, 50).repeat(round), "{injects:?}");
+            assert!(log.old().iter().all(|name| name.ends_with(".s")), "{:?}", log.old());
+        }
+    }
+}
+
+/// Such as a filter that allows less than multilog would like.
+#[test]
+fn fallocate_is_not_needed() {
+    if !has("strace") {
+        return;
+    }
+    let program = tests::programs().join("multilog");
+    for errno in ["EPERM", "ENOSYS", "EOPNOTSUPP"] {
+        let scratch = Scratch::new();
+        let inject = format!("inject=fallocate:error={errno}");
+        let words = ["strace", "-qq", "-o", "/dev/null", "-e", &inject, program.to_str().unwrap()];
+        let mut multilog = Multilog::by(&scratch, &words, "./log");
+        multilog.feed("line\n");
+        let size = || fs::metadata(scratch.path().join("log/journal")).map_or(0, |metadata| metadata.len());
+        wait_until("it has a journal", || size() > 200_000);
+        assert_eq!(multilog.end(), "", "{errno}");
+    }
+}
+
+#[test]
+fn files_may_have_a_limit_that_is_smaller_than_the_journal_or_than_a_log_file() {
+    let scratch = Scratch::new();
+    scratch.file("in", lines(1000, 50));
+    for limit in [8192, 65_536, 200_000] {
+        for size in ["s4096", "s99999"] {
+            let name = format!("{limit}{size}");
+            let outcome = scratch.shell(&format!("softlimit -f {limit} multilog {size} n1000 ./{name} <in"));
+            assert_eq!(
+                outcome,
+                fails(0, &format!("multilog: warning: going on without ./{name}/journal: file too big{COST}"))
+            );
+            let log = Log::of(&scratch, &name);
+            assert!(log.all() == lines(1000, 50), "{name}");
+            assert!(log.old().iter().all(|name| log.content(name).len() <= limit && name.ends_with(".s")), "{name}");
+        }
+    }
+    // What it starts hears of it as ever.
+    let processor = "!head -c 100000 /dev/zero >big; echo \\$? >../code; cat";
+    scratch.shell(&format!("softlimit -f 8192 multilog s4096 n1000 \"{processor}\" ./log <in"));
+    assert_eq!(fs::read_to_string(scratch.path().join("code")).unwrap(), "153\n");
+}
+
+/// By somebody who may write there, while multilog has it mapped.
+#[test]
+fn a_journal_that_is_truncated_overwritten_or_removed_does_no_harm() {
+    for (harm, survives, destroyed) in [
+        (": >log/journal", false, true),
+        ("echo 12345 >log/journal", false, true),
+        ("truncate -s 0 log/journal; truncate -s 270336 log/journal", false, true),
+        ("rm log/journal", true, false),
+        ("mv log/journal log/moved", true, false),
+        ("rm log/journal; mkdir log/journal", true, false),
+        ("rm log/journal; ln -s ../outside log/journal", true, false),
+    ] {
+        let scratch = Scratch::new();
+        scratch.file("outside", "outside");
+        let log = Log::of(&scratch, "log");
+        let mut multilog = Multilog::start(&scratch, "s4096 n1000 ./log");
+        multilog.feed("one\nbegun");
+        wait_until("it is logged", || log.all() == b"one\n");
+        wait_until("it waits", || state_of(multilog.pid()) == Some('S'));
+        assert_eq!(scratch.shell(harm), prints(""), "{harm}");
+        multilog.feed(" and ended\ntwo\n");
+        let begun = if destroyed { "" } else { "begun" };
+        let expected = format!("one\n{begun} and ended\ntwo\n");
+        wait_until("it goes on", || log.all() == expected.as_bytes());
+        let is_journal = || {
+            fs::metadata(scratch.path().join("log/journal")).is_ok_and(|file| file.is_file() && file.len() > 200_000)
+        };
+        wait_until("it has a journal again", || {
+            multilog.feed(".\n");
+            is_journal()
+        });
+        assert!(fs::read_to_string(scratch.path().join("outside")).unwrap() == "outside", "{harm}");
+        let errors = multilog.end();
+        assert_eq!(errors.contains("was destroyed by others, and with it 5 bytes"), destroyed, "{harm}: {errors}");
+        assert_eq!(errors.contains("going on without"), !survives, "{harm}: {errors}");
+    }
+}
+
+/// As the script has them, much of what is there belongs to another account.
+#[test]
+fn a_journal_of_another_account_is_not_believed() {
+    if !is_root() {
+        return skip("a file of another account needs root, to give it away");
+    }
+    let scratch = Scratch::new();
+    let _pipe = killed(&scratch);
+    std::os::unix::fs::chown(scratch.path().join("log/journal"), Some(65534), None).unwrap();
+    let words = "multilog: warning: renaming ./log/journal to journal.1: it is not mine\n";
+    assert_eq!(scratch.shell("echo two | multilog ./log"), fails(0, words));
+    assert_eq!(Log::of(&scratch, "log").all(), b"one\ntwo\n");
+}
