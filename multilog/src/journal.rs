@@ -35,6 +35,7 @@ use crate::files;
 use crate::router::Line;
 use crate::steps::{MOST_DIRECTORIES, OUTPUT};
 use daemontools::sys::mapping::{self, Mapping};
+use daemontools::sys::memory;
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
@@ -176,7 +177,7 @@ impl Journal {
     pub fn in_memory() -> nix::Result<Journal> {
         let reserve = |room: usize| {
             let mut bytes = Vec::new();
-            bytes.try_reserve_exact(room).ok()?;
+            memory::may_fail(|| bytes.try_reserve_exact(room)).ok()?;
             bytes.resize(room, 0);
             Some(bytes)
         };

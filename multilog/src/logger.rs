@@ -17,6 +17,7 @@ use daemontools::{Attempt, Fatal, Unable, service};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{pipe2, read};
 use std::ffi::OsStr;
@@ -93,7 +94,7 @@ impl Logger {
         }
         hold.may_stop = journal.survives();
         let forwarder = Forwarder::new(&script);
-        let router = Router::new(&script, &forward::identity());
+        let router = Router::new(&script, &forward::identity()).with_memory(memory_limit());
         let is_pipe = service::is_fifo(sys::stdin()).unwrap_or(false);
         if is_pipe {
             let _ = fcntl(sys::stdin(), FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
@@ -148,7 +149,7 @@ impl Logger {
             return;
         };
         let path = [directory.path().as_bytes(), b"/", JOURNAL.as_bytes()].concat();
-        if !self.journal.survives() {
+        if !self.journal.survives() || !self.journal.is_in_place() {
             warning(&[format!("losing {count} bytes that were read and cannot be written in ").as_bytes(), &path]);
             return;
         }
@@ -519,6 +520,12 @@ impl Logger {
         self.journal.remove();
         Ok(())
     }
+}
+
+/// So much memory we may have.
+fn memory_limit() -> u64 {
+    let limit = |resource| getrlimit(resource).map_or(u64::MAX, |(limit, _)| limit);
+    limit(Resource::RLIMIT_DATA).min(limit(Resource::RLIMIT_AS))
 }
 
 /// The input, as a journal knows it.

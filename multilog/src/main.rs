@@ -58,6 +58,10 @@ use multilog::{
 use script::Script;
 use std::ffi::OsString;
 
+/// What was read is in the journal then.
+#[global_allocator]
+static MEMORY: sys::memory::OrExit = sys::memory::OrExit("multilog: fatal: out of memory\n");
+
 daemontools::main!(multilog);
 
 fn multilog(mut args: Args) -> Result<i32, Fatal> {

@@ -81,9 +81,20 @@ pub struct Router {
     /// Where the input stands.
     pub line: Line,
     head: Vec<u8>,
+    most_taken: usize,
+    most_aside: usize,
 }
 
 impl Router {
+    /// Makes it do with so much memory: what is put out for a batch of lines takes a small part of it.
+    pub fn with_memory(mut self, limit: u64) -> Router {
+        let part = |divisor| usize::try_from(limit / divisor).unwrap_or(usize::MAX);
+        // An empty line becomes a stamp; and what grows is there twice for a moment.
+        self.most_taken = part(128).clamp(2 * SEEN, MOST_TAKEN);
+        self.most_aside = part(16).min(MOST_ASIDE);
+        self
+    }
+
     /// One for this script, at the beginning of a line.
     pub fn new(script: &Script, identity: &Identity) -> Router {
         let steps = Steps::new(script, identity);
@@ -97,6 +108,8 @@ impl Router {
             stamper: Stamper::new(script.stamp),
             line: Line::Fresh,
             head: Vec::with_capacity(SEEN + 1),
+            most_taken: MOST_TAKEN,
+            most_aside: MOST_ASIDE,
             steps,
         }
     }
@@ -146,7 +159,7 @@ impl Router {
     /// Takes lines off the beginning of `data` until it is used up, or the rest is the beginning of a
     /// line that may matter as a whole, or a file is full. How many bytes were taken.
     pub fn take(&mut self, data: &[u8], input: Input, outputs: &mut [Output], aside: &mut Aside) -> usize {
-        let (data, input) = match data.get(..MOST_TAKEN) {
+        let (data, input) = match data.get(..self.most_taken) {
             Some(part) if part.len() < data.len() => (part, Input::Open),
             _ => (data, input),
         };
@@ -155,7 +168,7 @@ impl Router {
         } else {
             self.stamp_lines(data, Destinations::MAX, outputs)
         };
-        while aside.size() < MOST_ASIDE && !outputs.iter().any(|output| output.is_full(self.line)) {
+        while aside.size() < self.most_aside && !outputs.iter().any(|output| output.is_full(self.line)) {
             if self.line == Line::Fresh && self.tell_suppressed(self.steps.now, outputs, aside) {
                 continue;
             }

@@ -206,6 +206,26 @@ fn files_may_have_a_limit_that_is_smaller_than_the_journal_or_than_a_log_file() 
     assert_eq!(fs::read_to_string(scratch.path().join("code")).unwrap(), "153\n");
 }
 
+/// Enough for the original, though the programs must be static ones, as a release's are: a dynamic loader needs more.
+#[test]
+fn little_memory_is_enough_or_said_to_be_too_little() {
+    let scratch = Scratch::new();
+    let starts = scratch.shell("softlimit -d 250000 multilog </dev/null").code == 0;
+    let limits: &[u32] = if starts { &[250_000, 500_000, 1_000_000] } else { &[1_000_000, 2_000_000] };
+    scratch.file("in", [vec![b'\n'; 200_000], lines(2000, 50), vec![b'x'; 100_000]].concat());
+    for limit in limits {
+        let line = format!("softlimit -d {limit} multilog t s1M n1000 ./{limit} <in");
+        assert_eq!(scratch.shell(&line), prints(""), "{limit}");
+        let all = Log::of(&scratch, &limit.to_string()).all();
+        assert_eq!(all.iter().filter(|byte| **byte == b'\n').count(), 202_001);
+    }
+    // One line, where there is nothing to be done.
+    let pattern = "x{900}{900}".repeat(9);
+    let outcome = scratch.shell(&format!("softlimit -d {} multilog R '-{pattern}' -** ./log <in", limits[0]));
+    let is_one_line = outcome.stderr == "multilog: fatal: out of memory\n" && outcome.code == 111;
+    assert!(is_one_line || outcome.code == 0, "{outcome:?}");
+}
+
 /// By somebody who may write there, while multilog has it mapped.
 #[test]
 fn a_journal_that_is_truncated_overwritten_or_removed_does_no_harm() {

@@ -13,6 +13,7 @@ pub mod fnmatch;
 pub mod localtime;
 pub mod lock;
 pub mod mapping;
+pub mod memory;
 pub mod process;
 pub mod proctitle;
 pub mod spawn;

@@ -15,6 +15,7 @@ use super::{Locked, LogDirectory, lock_file, open_lock};
 use crate::files;
 use crate::hold::{Hold, Stop, Trouble};
 use daemontools::report::{self, warning};
+use daemontools::sys::memory;
 use daemontools::{Attempt, Unable, sys};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, stat};
@@ -81,7 +82,8 @@ impl LogDirectory {
         is_gone.then(|| {
             let length = self.size.saturating_sub(self.seen);
             let mut bytes = Vec::new();
-            let reserved = usize::try_from(length).is_ok_and(|length| bytes.try_reserve_exact(length).is_ok());
+            let reserved = usize::try_from(length)
+                .is_ok_and(|length| memory::may_fail(|| bytes.try_reserve_exact(length)).is_ok());
             if reserved {
                 bytes.resize(length as usize, 0);
                 let mut read = 0;

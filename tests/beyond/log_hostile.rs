@@ -1,0 +1,103 @@
+//! Another account may own the log directory: whatever it puts there, nothing hangs, and nothing outside is touched.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use tests::{Log, Scratch, is_root, lines, wait_until};
+
+/// What is put in the place of a file, as a shell command with the file's path.
+const HARMS: [&str; 8] = [
+    "mkfifo $f",
+    "mkfifo -m 744 $f",
+    "ln -s ../outside $f",
+    "ln -s /dev/zero $f",
+    "ln -s ../missing $f",
+    "mkdir $f",
+    "mkdir $f; echo >$f/file",
+    "ln outside $f",
+];
+
+const OLD: &str = "@400000006500000000000000.s";
+
+fn untouched(scratch: &Scratch, harm: &str) {
+    let outside = scratch.path().join("outside");
+    let metadata = fs::metadata(&outside).unwrap();
+    assert_eq!((fs::read(&outside).unwrap(), metadata.mode() & 0o7777), (b"outside\n".to_vec(), 0o600), "{harm}");
+    assert!(!scratch.path().join("missing").exists(), "{harm}");
+}
+
+/// Its words, or none where it cannot be started so.
+#[test]
+fn multilog_writes_and_reads_nothing_but_files_of_its_own() {
+    let device = is_root().then_some("mknod $f c 1 7");
+    for name in ["current", "lock", "state", "newstate", "previous", "processed", "journal", OLD, "current.1"] {
+        for harm in HARMS.into_iter().chain(device) {
+            let scratch = Scratch::new();
+            scratch.file("outside", "outside\n");
+            scratch.mode("outside", 0o600);
+            scratch.dir("log");
+            let harm = format!("f=log/{name}; {harm}");
+            assert_eq!(scratch.shell(&harm).code, 0, "{harm}");
+            scratch.file("in", lines(400, 50));
+            let outcome = scratch.shell("multilog s4096 n3 a1000d b1M '!cat <&4 >/dev/null; echo >&5; cat' ./log <in");
+            untouched(&scratch, &harm);
+            let refused = (name == "current" || name == "lock") && outcome.code == 111;
+            assert!(refused || outcome.code == 0, "{harm}: {outcome:?}");
+            if !refused {
+                assert!(lines(400, 50).ends_with(&Log::of(&scratch, "log").content("current")), "{harm}");
+                assert_eq!(
+                    Log::of(&scratch, "log").names().iter().filter(|name| **name == "previous").count(),
+                    0,
+                    "{harm}"
+                );
+            }
+        }
+    }
+}
+
+/// The same while it runs, in time for the next file.
+#[test]
+fn multilog_goes_on_whatever_is_put_there_while_it_runs() {
+    for name in ["state", "newstate", "previous", "processed", "journal", OLD, "current", "lock"] {
+        for harm in HARMS {
+            let scratch = Scratch::new();
+            scratch.file("outside", "outside\n");
+            scratch.mode("outside", 0o600);
+            let log = Log::of(&scratch, "log");
+            let mut multilog = tests::Multilog::start(&scratch, "s4096 n1000 !cat ./log");
+            multilog.feed("before\n");
+            wait_until("it is logged", || log.all() == b"before\n");
+            let harm = format!("f=log/{name}; rm -f $f; {harm}");
+            assert_eq!(scratch.shell(&harm).code, 0, "{harm}");
+            multilog.feed(lines(400, 50));
+            multilog.end();
+            untouched(&scratch, &harm);
+            let old = log.old().into_iter().filter(|file| file != OLD);
+            let all: Vec<u8> = old.chain(["current".into()]).flat_map(|name| log.content(&name)).collect();
+            assert!(all.ends_with(&lines(400, 50)), "{harm}: {}", all.len());
+        }
+    }
+}
+
+#[test]
+fn logcompress_writes_and_reads_nothing_but_files_of_its_own() {
+    for format in ["zstd", "gzip"] {
+        for name in ["compressing", OLD, "current"] {
+            for harm in HARMS {
+                let scratch = Scratch::new();
+                scratch.file("outside", "outside\n");
+                scratch.mode("outside", 0o600);
+                scratch.file("log/@400000006400000000000000.s", "old\n");
+                let harm = format!("f=log/{name}; {harm}");
+                assert_eq!(scratch.shell(&harm).code, 0, "{harm}");
+                let outcome = scratch.run(&format!("logcompress {format} log"));
+                untouched(&scratch, &harm);
+                let is_blocked = name == "compressing" && harm.contains("mkdir");
+                assert_eq!(outcome.code, if is_blocked { 111 } else { 0 }, "{harm}: {outcome:?}");
+                let log = Log::of(&scratch, "log");
+                assert_eq!(log.content(&log.old()[0]), b"old\n", "{harm}");
+                let mode = fs::metadata(scratch.path().join("log").join(&log.old()[0])).unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, 0o644, "{harm}");
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The files of a running multilog are removed, moved away, or replaced.
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use tests::{Log, Multilog, Scratch, lines, prints, wait_until};
+
+/// Feeds lines, one by one, until that is so; how many there were.
+fn feed_until(multilog: &mut Multilog, from: usize, mut condition: impl FnMut() -> bool) -> usize {
+    let mut number = from;
+    wait_until("it goes on elsewhere", || {
+        multilog.feed(format!("{number:09}\n"));
+        number += 1;
+        std::thread::yield_now();
+        condition()
+    });
+    number
+}
+
+fn numbered(count: usize) -> Vec<u8> {
+    lines(count, 10)
+}
+
+/// Whether these are all numbered lines. What was there before them is gone with a file that was removed, unless
+/// multilog had no time to see it.
+fn is_all(logged: &[u8], count: usize, is_kept: bool) -> bool {
+    let rest = logged.strip_prefix(b"before\n");
+    if is_kept { rest == Some(&numbered(count)[..]) } else { rest.unwrap_or(logged) == numbered(count) }
+}
+
+#[test]
+fn a_current_that_is_removed_or_moved_away_is_begun_anew_and_no_line_is_lost() {
+    for (harm, word, moved) in [
+        ("rm log/current", "was removed", None),
+        ("mv log/current log/current.1", "was moved away", Some("log/current.1")),
+        ("mv log/current elsewhere; : >log/current", "was replaced", Some("elsewhere")),
+        ("mv log/current elsewhere; mkdir log/current", "was replaced", Some("elsewhere")),
+        ("mv log/current elsewhere; ln -s ../outside log/current", "was replaced", Some("elsewhere")),
+        ("mv log/current elsewhere; mkfifo log/current", "was replaced", Some("elsewhere")),
+    ] {
+        let scratch = Scratch::new();
+        scratch.file("outside", "outside");
+        let log = Log::of(&scratch, "log");
+        let mut multilog = Multilog::start(&scratch, "s1M ./log");
+        multilog.feed("before\n");
+        wait_until("it is logged", || log.all() == b"before\n");
+        assert_eq!(scratch.shell(harm), prints(""), "{harm}");
+        let is_file = || {
+            fs::symlink_metadata(scratch.path().join("log/current")).is_ok_and(|file| file.is_file() && file.len() > 0)
+        };
+        let count = feed_until(&mut multilog, 0, is_file);
+        let errors = multilog.end();
+        assert_eq!(errors.matches(&format!("./log/current {word}: going on with a new one")).count(), 1, "{errors}");
+        let kept = moved.map(|name| fs::read(scratch.path().join(name)).unwrap()).unwrap_or_default();
+        let all = [kept, log.content("current")].concat();
+        assert!(is_all(&all, count, moved.is_some()), "{harm}: {}", String::from_utf8_lossy(&all));
+        assert_eq!(fs::read(scratch.path().join("outside")).unwrap(), b"outside");
+        if let Some(name) = moved {
+            let mode = fs::metadata(scratch.path().join(name)).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o744, "it is complete");
+        }
+    }
+}
+
+#[test]
+fn a_rotation_does_not_wait_for_what_was_removed() {
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let mut multilog = Multilog::start(&scratch, "s4096 n1000 !cat ./log");
+    multilog.feed(lines(30, 50));
+    wait_until("it is logged", || log.all() == lines(30, 50));
+    assert_eq!(scratch.shell("rm -f log/*"), prints(""));
+    // More than fits into one file, and into one read.
+    multilog.feed(lines(1000, 50));
+    assert!(multilog.end().contains("./log/current was removed"));
+    let all = log.all();
+    assert!(all.ends_with(&lines(1000, 50)) && lines(30, 50).len() + 50_000 >= all.len(), "{}", all.len());
+    assert!(log.names().contains(&"lock".into()), "it is locked again");
+}
+
+#[test]
+fn a_directory_that_is_removed_moved_away_or_replaced_is_made_anew() {
+    for (harm, word, moved) in [
+        ("rm -rf log", "was removed", false),
+        ("mv log moved", "was moved away or replaced", true),
+        ("mv log moved; mkdir log; echo old >log/current; chmod 744 log/current", "was moved away or replaced", true),
+    ] {
+        let scratch = Scratch::new();
+        let log = Log::of(&scratch, "log");
+        let mut multilog = Multilog::start(&scratch, "s1M ./log");
+        multilog.feed("before\n");
+        wait_until("it is logged", || log.all() == b"before\n");
+        assert_eq!(scratch.shell(harm), prints(""), "{harm}");
+        let is_there = || log.content("current").len() > 4 && log.names().contains(&"journal".into());
+        let count = feed_until(&mut multilog, 0, is_there);
+        assert_eq!(scratch.run("multilog ./log").code, 111, "it is locked");
+        // Killed, the next one goes on in the new one.
+        kill(Pid::from_raw(multilog.pid()), Signal::SIGKILL).unwrap();
+        wait_until("it says so", || {
+            multilog.errors().contains(&format!("./log {word}: going on in the one that is there now"))
+        });
+        drop(multilog);
+        assert_eq!(scratch.run("multilog ./log"), prints(""));
+        let old = if harm.contains("echo") { "old\n" } else { "" };
+        let kept = if moved { Log::of(&scratch, "moved").all() } else { Vec::new() };
+        let new = log.content("current").strip_prefix(old.as_bytes()).unwrap().to_vec();
+        assert!(is_all(&[kept, new].concat(), count, moved), "{harm}");
+        assert!(log.old().is_empty());
+        assert!(!moved || !Log::of(&scratch, "moved").names().contains(&"journal".into()), "it has moved too");
+    }
+}
+
+/// It has nowhere to go, and is told so.
+#[test]
+fn without_a_place_lines_wait_until_there_is_one() {
+    let scratch = Scratch::new();
+    scratch.dir("parent");
+    let mut multilog = Multilog::start(&scratch, "s1M ./parent/log");
+    multilog.feed("before\n");
+    let log = Log::of(&scratch, "parent/log");
+    wait_until("it is logged", || log.all() == b"before\n");
+    fs::remove_dir_all(scratch.path().join("parent")).unwrap();
+    let waits = "unable to open directory ./parent/log, pausing: file does not exist\n";
+    let mut count = 0;
+    wait_until("it waits", || {
+        if !multilog.errors().contains(waits) && count < 6000 {
+            multilog.feed(format!("{count:09}\n"));
+            count += 1;
+        }
+        multilog.errors().contains(waits)
+    });
+    scratch.dir("parent");
+    wait_until("all is logged", || is_all(&log.all(), count, false));
+    assert_eq!(multilog.end().matches("unable to").count(), 1);
+    // Told to end, it does, and says what it costs.
+    let mut multilog = Multilog::start(&scratch, "s1M ./parent/log");
+    multilog.feed("line\n");
+    let has_begun = || log.content("current").ends_with(b"line\n");
+    wait_until("it has begun", has_begun);
+    fs::remove_dir_all(scratch.path().join("parent")).unwrap();
+    wait_until("it waits", || {
+        if !multilog.errors().contains(waits) {
+            multilog.feed("line\n");
+        }
+        multilog.errors().contains(waits)
+    });
+    assert!(multilog.terminate().contains("losing "));
+    // And when nobody can write to it any more.
+    scratch.dir("parent");
+    let mut multilog = Multilog::start(&scratch, "s1M ./parent/log");
+    multilog.feed("line\n");
+    wait_until("it has begun", has_begun);
+    fs::remove_dir_all(scratch.path().join("parent")).unwrap();
+    wait_until("it waits", || {
+        if !multilog.errors().contains(waits) {
+            multilog.feed("line\n");
+        }
+        multilog.errors().contains(waits)
+    });
+    assert!(multilog.end().contains("losing "));
+}
+
+/// As long as it is there, under whatever name.
+#[test]
+fn a_directory_that_was_moved_away_is_better_than_none() {
+    let scratch = Scratch::new();
+    scratch.dir("parent");
+    let mut multilog = Multilog::start(&scratch, "s1M ./parent/log");
+    multilog.feed("before\n");
+    wait_until("it is logged", || Log::of(&scratch, "parent/log").all() == b"before\n");
+    assert_eq!(scratch.shell("mv parent moved"), prints(""));
+    let count = {
+        let mut count = 0;
+        wait_until("it says so", || {
+            multilog.feed(format!("{count:09}\n"));
+            count += 1;
+            multilog.errors().contains("it goes on in the directory that was moved away")
+        });
+        count
+    };
+    wait_until("all is there", || {
+        Log::of(&scratch, "moved/log").all() == [b"before\n".to_vec(), numbered(count)].concat()
+    });
+    assert_eq!(multilog.end().matches("unable to").count(), 1);
+}
+
+#[test]
+fn a_lock_that_another_took_is_waited_for() {
+    let scratch = Scratch::new();
+    let mut multilog = Multilog::start(&scratch, "s1M ./log");
+    multilog.feed("before\n");
+    let log = Log::of(&scratch, "log");
+    wait_until("it is logged", || log.all() == b"before\n");
+    let lock = scratch.path().join("log/lock");
+    fs::remove_file(&lock).unwrap();
+    let other = Flock::lock(File::create(&lock).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
+    let waits = "unable to lock directory ./log, pausing: it is another's now";
+    let mut count = 0;
+    wait_until("it waits", || {
+        if !multilog.errors().contains(waits) {
+            multilog.feed(format!("{count:09}\n"));
+            count += 1;
+        }
+        multilog.errors().contains(waits)
+    });
+    drop(other);
+    wait_until("it goes on", || log.all() == [b"before\n".to_vec(), numbered(count)].concat());
+    multilog.end();
+}
+
+/// As logrotate's copytruncate does it.
+#[test]
+fn a_current_that_is_truncated_is_written_on() {
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let mut multilog = Multilog::start(&scratch, "s4096 n1000 ./log");
+    multilog.feed(lines(30, 50));
+    wait_until("it is logged", || log.all() == lines(30, 50));
+    scratch.file("log/current", "");
+    multilog.feed(lines(500, 50));
+    assert_eq!(multilog.end(), "");
+    assert!(log.all() == lines(500, 50));
+}
