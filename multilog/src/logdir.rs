@@ -59,6 +59,8 @@ pub struct LogDirectory {
     /// Its size when it was last seen to be there; how it was last seen to be elsewhere.
     seen: u64,
     said: Option<&'static str>,
+    /// A file has the same number each time.
+    has_numbers: bool,
     /// Rotation by time; how often the time zone had changed when it was reckoned.
     turn: Option<Turn>,
     zone_changes: u64,
@@ -130,6 +132,7 @@ impl LogDirectory {
             processed: found(processed),
             vouched,
         };
+        let has_numbers = watch::has_numbers(&folder);
         let mut directory = LogDirectory {
             current: hold.begin("open directory", &settings.path, || {
                 folder.try_clone().map_err(|error| report::errno_of(&error))
@@ -144,6 +147,7 @@ impl LogDirectory {
             inode: 0,
             seen: 0,
             said: None,
+            has_numbers,
             turn: None,
             zone_changes: 0,
             synced: 0,
@@ -286,7 +290,9 @@ impl LogDirectory {
     /// # Errors
     /// [`Stop`]: the next multilog goes on.
     pub fn rotate(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        if self.look_around(hold)? {
+        let is_there = files::look(&self.folder, "current")
+            .is_ok_and(|found| found.is_some_and(|found| found.st_ino == self.inode || !self.has_numbers));
+        if !is_there && self.look_around(hold)? {
             // It is another one already.
             return Ok(());
         }

@@ -1,8 +1,9 @@
-//! Rotation by time.
+//! Rotation by time, and the clocks and zones that it and stamps depend on.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tests::{Log, Multilog, Scratch, lines, wait_until};
+use tests::{Log, Multilog, Scratch, has, lines, prints, skip, wait_until};
 
 #[test]
 fn a_file_is_finished_though_nothing_comes() {
@@ -89,4 +90,102 @@ fn a_day_begins_at_the_zones_midnight_or_at_utcs() {
         let is_yesterday = if when == "rday" { after_midnight < 600 } else { then > now };
         assert_eq!(log.old().len(), usize::from(is_yesterday), "{when} {zone}");
     }
+}
+
+/// In front of the C library's clock: what the file says, in seconds, is added to it.
+const CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    char text[32] = "";
+    int file, result = syscall(SYS_clock_gettime, clock, time);
+    if (clock == CLOCK_REALTIME && (file = open(getenv("AHEAD"), O_RDONLY)) >= 0) {
+        if (read(file, text, sizeof text - 1) > 0) time->tv_sec += atol(text);
+        close(file);
+    }
+    return result;
+}
+"#;
+
+/// It was in the future when multilog began, and is set right.
+#[test]
+fn a_line_has_the_time_at_which_it_was_read_though_the_clock_was_put_back() {
+    if !has("cc") {
+        return;
+    }
+    let scratch = Scratch::new();
+    scratch.file("clock.c", CLOCK);
+    assert_eq!(scratch.shell("cc -shared -fPIC -o clock.so clock.c"), prints(""));
+    let program = tests::programs().join("multilog");
+    let here = scratch.path().display().to_string();
+    for stamp in ["t", "T", "I", "L"] {
+        scratch.file("ahead", "86400");
+        let words = ["/usr/bin/env", "TZ=UTC0", &format!("LD_PRELOAD={here}/clock.so"), &format!("AHEAD={here}/ahead")];
+        let words = [&words[..], &[program.to_str().unwrap()]].concat();
+        let mut multilog = Multilog::by(&scratch, &words, &format!("{stamp} s1M n9 ./log-{stamp}"));
+        let log = Log::of(&scratch, &format!("log-{stamp}"));
+        let second = || -> u64 {
+            let text = String::from_utf8(log.content("current")).unwrap();
+            let stamp = text.lines().last().unwrap().split(' ').next().unwrap().to_string();
+            match stamp.as_bytes()[0] {
+                b'@' => u64::from_str_radix(&stamp[1..17], 16).unwrap() - (1 << 62) - 10,
+                _ if stamp.contains('T') => {
+                    let date = scratch.shell(&format!("date -d {stamp} +%s")).stdout;
+                    date.trim().parse().unwrap()
+                }
+                _ => stamp.split('.').next().unwrap().parse().unwrap(),
+            }
+        };
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let mut count = 0;
+        for (ahead, name) in [(86_400, "ahead of time"), (0, "set right"), (43_200, "ahead again")] {
+            scratch.file("ahead", ahead.to_string());
+            let before = now() + ahead;
+            multilog.feed("line\n");
+            count += 1;
+            wait_until("it is logged", || {
+                log.content("current").iter().filter(|byte| **byte == b'\n').count() == count
+            });
+            if count == 1 && second() < before {
+                return skip("the programs are static: their clock cannot be another one");
+            }
+            assert!((before..=now() + ahead).contains(&second()), "{stamp}, {name}");
+        }
+        multilog.end();
+    }
+}
+
+/// A file of a time zone that is so many hours ahead of UTC.
+fn zone_ahead(hours: u32) -> Vec<u8> {
+    let block = [&b"TZif2"[..], &[0; 15], &[0, 0, 0, 0].repeat(4), &[0, 0, 0, 1, 0, 0, 0, 4]].concat();
+    let kind = [&(hours * 3600).to_be_bytes()[..], &[0, 0], b"XXX\0"].concat();
+    [&block[..], &kind, &block, &kind, format!("\nXXX-{hours}\n").as_bytes()].concat()
+}
+
+#[test]
+#[ignore = "takes more than a minute"]
+fn another_time_zone_is_followed_within_a_minute() {
+    let scratch = Scratch::new();
+    [1, 5].iter().for_each(|hours| scratch.file(format!("zone{hours}"), zone_ahead(*hours)));
+    let zone = scratch.path().join("zone");
+    symlink("zone1", &zone).unwrap();
+    let program = tests::programs().join("multilog");
+    let words = ["/usr/bin/env", &format!("TZ=:{}", zone.display()), program.to_str().unwrap()];
+    let mut multilog = Multilog::by(&scratch, &words, "L ./log");
+    let log = Log::of(&scratch, "log");
+    multilog.feed("line\n");
+    wait_until("it is logged", || !log.content("current").is_empty());
+    assert!(String::from_utf8(log.content("current")).unwrap().contains("+01:00 line"));
+    fs::remove_file(&zone).unwrap();
+    symlink("zone5", &zone).unwrap();
+    std::thread::sleep(Duration::from_secs(61));
+    multilog.feed("line\n");
+    wait_until("it has the other time", || {
+        String::from_utf8(log.content("current")).unwrap().ends_with("+05:00 line\n")
+    });
+    multilog.end();
 }

@@ -5,6 +5,7 @@
 
 mod every_call;
 mod fail_calls;
+mod full_btrfs;
 mod kill_logdir;
 mod kill_multilog;
 mod kill_supervise;

@@ -20,10 +20,16 @@ use daemontools::{Attempt, Unable, sys};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, stat};
 use nix::sys::uio::pread;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 /// FUSE_SUPER_MAGIC: what is mounted there decides on numbers.
 const FUSE: i64 = 0x6573_5546;
+
+/// Whether a file there has the same number each time that it is looked at.
+pub fn has_numbers(folder: &OwnedFd) -> bool {
+    sys::file_system(folder).is_ok_and(|system| system.kind != FUSE)
+}
 
 impl LogDirectory {
     /// Looks where the names lead to, and goes on there; whether the current file is another one now.
@@ -31,7 +37,7 @@ impl LogDirectory {
     /// # Errors
     /// [`Stop`]: told to end while there is nowhere to go on.
     pub fn look_around(&mut self, hold: &mut Hold) -> Result<bool, Stop> {
-        let has_numbers = sys::file_system(&self.folder).is_ok_and(|system| system.kind != FUSE);
+        let has_numbers = self.has_numbers;
         let is_another = |found: &FileStat, known: nix::Result<FileStat>| {
             has_numbers && known.is_ok_and(|known| !files::is_same(found, &known))
         };
