@@ -59,6 +59,8 @@ pub struct LogDirectory {
     /// Its size when it was last seen to be there; how it was last seen to be elsewhere.
     seen: u64,
     said: Option<&'static str>,
+    /// It was said that an old file cannot be removed.
+    is_stuck: bool,
     /// A file has the same number each time.
     has_numbers: bool,
     /// Rotation by time; how often the time zone had changed when it was reckoned.
@@ -112,13 +114,18 @@ impl LogDirectory {
         let at = |name: &str| [settings.path.as_bytes(), b"/", name.as_bytes()].concat();
         let look = |name: &str| files::look(&folder, name).unable_to("stat", OsStr::from_bytes(&at(name)));
         let (current, previous, processed) = (look("current")?, look("previous")?, look("processed")?);
+        // Under another name as well it may be somebody's file.
+        let is_known = |now: &FileStat| notes.iter().any(|noted| noted.folder.is(&id) && noted.inode == now.st_ino);
+        let is_linked = current.is_some_and(|now| now.st_nlink != 1 && files::is_regular(&now) && !is_known(&now));
         let is_still = |noted: &File| current.is_some_and(|now| noted.is_still(now.st_ino, now.st_size as u64));
         let noted = notes.iter().copied().filter(|noted| noted.folder.is(&id)).max_by_key(is_still);
         // The file of the note, or, if it was replaced since, one that nothing was written to yet.
-        let vouched = noted.is_some_and(|noted| {
-            current
-                .is_none_or(|now| now.st_size == 0 || (now.st_ino == noted.inode && now.st_size as u64 >= noted.size))
-        });
+        let vouched = !is_linked
+            && noted.is_some_and(|noted| {
+                current.is_none_or(|now| {
+                    now.st_size == 0 || (now.st_ino == noted.inode && now.st_size as u64 >= noted.size)
+                })
+            });
         let found = |stat: Option<FileStat>| match stat {
             None => Found::Missing,
             // It is refused below.
@@ -127,7 +134,7 @@ impl LogDirectory {
             Some(_) => Found::Incomplete,
         };
         let files = recovery::Directory {
-            current: found(current),
+            current: if is_linked { Found::Incomplete } else { found(current) },
             previous: found(previous),
             processed: found(processed),
             vouched,
@@ -147,6 +154,7 @@ impl LogDirectory {
             inode: 0,
             seen: 0,
             said: None,
+            is_stuck: false,
             has_numbers,
             turn: None,
             zone_changes: 0,

@@ -80,7 +80,7 @@ impl Logger {
             locked.push(LogDirectory::lock(&directory.path, &mut hold)?);
         }
         // Boots that look alike for want of memory would cost lines.
-        let boot = hold.insist("tell which boot it is", &[], Boot::current).map_err(|Stop| Fatal::silent(0))?;
+        let boot = hold.insist("tell", &[b"which boot it is"], Boot::current).map_err(|Stop| Fatal::silent(0))?;
         let mut left = find_journals(&script, &locked, &boot, &mut hold)?;
         let notes: Vec<File> = left.iter().flat_map(|journal| journal.note().files.clone()).collect();
         let mut misgiving = Misgiving::default();
@@ -286,7 +286,7 @@ impl Logger {
     fn look_after_journal(&mut self) {
         let Some(lost) = self.journal.look_after() else { return };
         let now = Moment::now().uptime;
-        self.misgiving.failed(Errno::EIO, now);
+        self.misgiving.broke(now);
         self.hold.may_stop = false;
         let Some(directory) = self.directories.first() else { return };
         if lost > 0 {

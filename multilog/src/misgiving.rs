@@ -15,7 +15,7 @@ const SAY_AGAIN: Duration = Duration::from_secs(600);
 /// Why there is no journal.
 #[derive(Debug, Default)]
 pub struct Misgiving {
-    errno: Option<Errno>,
+    why: Option<&'static str>,
     /// When to try again.
     retry_at: Duration,
     /// It was said, and when it may be said again if there was a journal meanwhile.
@@ -24,28 +24,32 @@ pub struct Misgiving {
 }
 
 impl Misgiving {
-    /// It could not be made, or not be used any more.
+    /// It could not be made.
     pub fn failed(&mut self, errno: Errno, now: Duration) {
-        let is_short = matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EIO | Errno::EMFILE | Errno::ENFILE);
-        self.retry_at = now + if is_short { SOON } else { LATER };
-        self.errno = Some(errno);
+        let is_short = matches!(errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EMFILE | Errno::ENFILE);
+        (self.why, self.retry_at) = (Some(reason(errno)), now + if is_short { SOON } else { LATER });
+    }
+
+    /// It could not be used any more.
+    pub fn broke(&mut self, now: Duration) {
+        (self.why, self.retry_at) = (Some("its file was changed by others, or has no room"), now + SOON);
     }
 
     /// Whether it is time to try again.
     pub fn is_due(&self, now: Duration) -> bool {
-        self.errno.is_some() && now >= self.retry_at
+        self.why.is_some() && now >= self.retry_at
     }
 
     /// There is one.
     pub fn is_over(&mut self) {
-        (self.errno, self.is_said) = (None, false);
+        (self.why, self.is_said) = (None, false);
     }
 
     /// Says what it costs that there is none in this directory, once.
     pub fn say(&mut self, directory: &OsStr, now: Duration) {
-        let Some(errno) = self.errno.filter(|_| !self.is_said && now >= self.say_at) else { return };
+        let Some(why) = self.why.filter(|_| !self.is_said && now >= self.say_at) else { return };
         (self.is_said, self.say_at) = (true, now + SAY_AGAIN);
         let cost = b": if multilog is killed, lines that it has read and not yet written are lost";
-        warning(&[b"going on without ", directory.as_bytes(), b"/journal: ", reason(errno).as_bytes(), cost]);
+        warning(&[b"going on without ", directory.as_bytes(), b"/journal: ", why.as_bytes(), cost]);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use tests::{Log, Scratch, is_root, lines, wait_until};
+use tests::{Log, Scratch, has, is_root, lines, wait_until};
 
 /// What is put in the place of a file, as a shell command with the file's path.
-const HARMS: [&str; 8] = [
+const HARMS: [&str; 9] = [
     "mkfifo $f",
     "mkfifo -m 744 $f",
     "ln -s ../outside $f",
@@ -14,6 +14,7 @@ const HARMS: [&str; 8] = [
     "mkdir $f",
     "mkdir $f; echo >$f/file",
     "ln outside $f",
+    "ln finished $f",
 ];
 
 const OLD: &str = "@400000006500000000000000.s";
@@ -22,18 +23,27 @@ fn untouched(scratch: &Scratch, harm: &str) {
     let outside = scratch.path().join("outside");
     let metadata = fs::metadata(&outside).unwrap();
     assert_eq!((fs::read(&outside).unwrap(), metadata.mode() & 0o7777), (b"outside\n".to_vec(), 0o600), "{harm}");
+    assert_eq!(fs::read(scratch.path().join("finished")).unwrap(), b"finished\n", "{harm}");
+    assert_eq!(fs::metadata(scratch.path().join("finished")).unwrap().mode() & 0o7777, 0o744, "{harm}");
     assert!(!scratch.path().join("missing").exists(), "{harm}");
 }
 
-/// Its words, or none where it cannot be started so.
+/// What is outside, and is not to be touched.
+fn outside(scratch: &Scratch) {
+    scratch.file("outside", "outside\n");
+    scratch.mode("outside", 0o600);
+    // As a finished log file.
+    scratch.file("finished", "finished\n");
+    scratch.mode("finished", 0o744);
+}
+
 #[test]
 fn multilog_writes_and_reads_nothing_but_files_of_its_own() {
     let device = is_root().then_some("mknod $f c 1 7");
     for name in ["current", "lock", "state", "newstate", "previous", "processed", "journal", OLD, "current.1"] {
         for harm in HARMS.into_iter().chain(device) {
             let scratch = Scratch::new();
-            scratch.file("outside", "outside\n");
-            scratch.mode("outside", 0o600);
+            outside(&scratch);
             scratch.dir("log");
             let harm = format!("f=log/{name}; {harm}");
             assert_eq!(scratch.shell(&harm).code, 0, "{harm}");
@@ -60,8 +70,7 @@ fn multilog_goes_on_whatever_is_put_there_while_it_runs() {
     for name in ["state", "newstate", "previous", "processed", "journal", OLD, "current", "lock"] {
         for harm in HARMS {
             let scratch = Scratch::new();
-            scratch.file("outside", "outside\n");
-            scratch.mode("outside", 0o600);
+            outside(&scratch);
             let log = Log::of(&scratch, "log");
             let mut multilog = tests::Multilog::start(&scratch, "s4096 n1000 !cat ./log");
             multilog.feed("before\n");
@@ -84,8 +93,7 @@ fn logcompress_writes_and_reads_nothing_but_files_of_its_own() {
         for name in ["compressing", OLD, "current"] {
             for harm in HARMS {
                 let scratch = Scratch::new();
-                scratch.file("outside", "outside\n");
-                scratch.mode("outside", 0o600);
+                outside(&scratch);
                 scratch.file("log/@400000006400000000000000.s", "old\n");
                 let harm = format!("f=log/{name}; {harm}");
                 assert_eq!(scratch.shell(&harm).code, 0, "{harm}");
@@ -100,4 +108,23 @@ fn logcompress_writes_and_reads_nothing_but_files_of_its_own() {
             }
         }
     }
+}
+
+/// Such as one that was made immutable, or lies in another's directory that is sticky.
+#[test]
+fn an_old_file_that_cannot_be_removed_is_said_once_and_stops_nothing() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let path = scratch.path().join("log").join(OLD);
+    scratch.file(&path, "old\n");
+    let program = tests::programs().join("multilog");
+    let inject = ["strace", "-qq", "-o", "/dev/null", "-P", OLD, "-e", "inject=unlinkat:error=EPERM"];
+    let words = [&inject[..], &[program.to_str().unwrap()]].concat();
+    let mut multilog = tests::Multilog::by(&scratch, &words, "s4096 n3 ./log");
+    multilog.feed(lines(1000, 50));
+    let said = multilog.end();
+    assert_eq!(said, format!("multilog: warning: unable to remove ./log/{OLD}: permission denied\n"));
+    assert!(lines(1000, 50).ends_with(&Log::of(&scratch, "log").content("current")) && path.exists());
 }

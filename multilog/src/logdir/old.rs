@@ -92,16 +92,24 @@ impl LogDirectory {
         let sizes = if limits.bytes.is_some() { Sizes::Asked } else { Sizes::Unasked };
         let files = hold.insist("read directory", &[path], || old_files(folder, sizes))?;
         let surplus = retention::surplus(files.clone(), &limits, now());
+        let mut stays = None;
         for name in &surplus {
-            let object = OsStr::from_bytes(name);
-            hold.insist("remove", &[path, b"/", name], || match files::remove(folder, object) {
-                // It became a directory since it was counted.
-                Err(Errno::EISDIR) => Ok(()),
-                removed => removed,
-            })?;
+            let object = [path, b"/", &name[..]].concat();
+            let remove = || match files::remove(folder, OsStr::from_bytes(name)) {
+                // No time makes that better, and it is in nobody's way.
+                Err(errno @ (Errno::EISDIR | Errno::EPERM | Errno::EACCES)) => Ok(Some(errno)),
+                removed => removed.map(|()| None),
+            };
+            let errno = hold.insist("remove", &[&object], remove)?;
+            stays = errno.map(|errno| Unable::new("remove", OsStr::from_bytes(&object), errno)).or(stays);
+        }
+        let stuck = stays.is_some();
+        if let Some(unable) = stays.filter(|_| !self.is_stuck) {
+            unable.warn();
         }
         let left = files.iter().map(|file| &file.name[..]).filter(|name| !surplus.iter().any(|gone| gone == name));
         let expiry = age.and_then(|age| retention::next_expiry(left, age));
+        self.is_stuck |= stuck;
         (self.newest, self.expiry) = (Some(retention::newest(&files)), expiry);
         Ok(())
     }
