@@ -84,13 +84,19 @@ impl Logger {
         let mut left = find_journals(&script, &locked, &boot, &mut hold)?;
         let notes: Vec<File> = left.iter().flat_map(|journal| journal.note().files.clone()).collect();
         let mut misgiving = Misgiving::default();
-        let journal = match left.pop() {
+        let mut journal = match left.pop() {
             Some(newest) => newest,
             None => make_journal(&script, &locked, &boot, &mut misgiving)?,
         };
         let mut directories = Vec::new();
         for (settings, locked) in script.directories.iter().zip(locked) {
-            directories.push(LogDirectory::restart(settings.clone(), locked, &notes, &mut hold)?);
+            match LogDirectory::restart(settings.clone(), locked, &notes, &mut hold) {
+                Ok(directory) => directories.push(directory),
+                Err(trouble) => {
+                    close_all(left.iter_mut().chain([&mut journal]));
+                    return Err(trouble.into());
+                }
+            }
         }
         hold.may_stop = journal.survives();
         let forwarder = Forwarder::new(&script);
@@ -144,7 +150,9 @@ impl Logger {
     fn leave(&mut self) {
         self.directories.iter_mut().for_each(LogDirectory::leave);
         let count = self.journal.data().len();
-        let Some(directory) = self.directories.first().filter(|_| count > 0) else {
+        let is_its = |directory: &&LogDirectory| self.journal.folder().is_some_and(|folder| directory.is(folder));
+        let directory = self.directories.iter().find(is_its).or(self.directories.first());
+        let Some(directory) = directory.filter(|_| count > 0) else {
             let _ = self.journal.close();
             return;
         };
@@ -189,9 +197,13 @@ impl Logger {
     /// Takes up what was read and not written. Our input has the rest of its last line only if it is the input that
     /// the newest journal is of.
     fn go_on(&mut self) -> Result<(), Stop> {
-        for older in std::mem::take(&mut self.left) {
-            let newest = std::mem::replace(&mut self.journal, older);
-            self.write_left()?;
+        let mut left = std::mem::take(&mut self.left).into_iter();
+        while let Some(older) = left.next() {
+            let mut newest = std::mem::replace(&mut self.journal, older);
+            if let Err(stop) = self.write_left() {
+                close_all(left.as_mut_slice().iter_mut().chain([&mut newest]));
+                return Err(stop);
+            }
             std::mem::replace(&mut self.journal, newest).remove();
         }
         let input = input();
@@ -520,6 +532,15 @@ impl Logger {
         self.journal.remove();
         Ok(())
     }
+}
+
+/// What could not be written yet is left in order to the next one.
+fn close_all<'a>(journals: impl Iterator<Item = &'a mut Journal>) {
+    journals.for_each(|journal| {
+        if let Err(errno) = journal.close() {
+            Unable::new("write to disk", JOURNAL, errno).warn();
+        }
+    });
 }
 
 /// So much memory we may have.

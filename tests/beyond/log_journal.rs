@@ -90,6 +90,25 @@ fn what_a_full_disk_kept_from_the_log_is_there_after_the_boot() {
     assert!(!log.names().contains(&"journal".into()));
 }
 
+/// Killed, and told to end while the next one cannot even begin.
+#[test]
+fn what_one_left_that_was_killed_is_kept_by_one_that_cannot_begin() {
+    if !may_unshare() || !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let _pipe = killed(&scratch);
+    let program = tests::programs().join("multilog");
+    let inject = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=openat:error=ENOSPC", "-P"];
+    let path = scratch.path().join("log/current");
+    let words = [&inject[..], &[path.to_str().unwrap(), "-P", "current", program.to_str().unwrap()]].concat();
+    let multilog = Multilog::by(&scratch, &words, "./log");
+    multilog.complains("unable to write to ./log/current, pausing: out of disk space");
+    multilog.terminate();
+    assert_eq!(after_boot(&scratch, "echo two | multilog ./log"), prints(""));
+    assert_eq!(Log::of(&scratch, "log").all(), b"one\nbegun\ntwo\n");
+}
+
 #[test]
 fn the_journal_of_another_boot_is_not_believed() {
     if !may_unshare() {
