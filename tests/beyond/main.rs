@@ -5,8 +5,8 @@
 
 mod adoption;
 mod closed;
-mod hostile;
 mod drifting;
+mod hostile;
 mod log_check;
 mod log_compress;
 mod log_durability;

@@ -121,7 +121,7 @@ fn store_boot(map: &mut Mapping, boot: &Boot) {
 
 fn boot_of(map: &Mapping) -> Boot {
     let text: Vec<u8> = BOOT.flat_map(|word| map.load(word).to_ne_bytes()).take_while(|byte| *byte != 0).collect();
-    String::from_utf8_lossy(&text).parse().unwrap_or_default()
+    Boot::from_words(&String::from_utf8_lossy(&text))
 }
 
 /// Whether a file is one that a multilog of this account made, and under no other name: what is in it is believed, for
