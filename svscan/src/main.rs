@@ -54,6 +54,7 @@ mod inspect;
 mod keep;
 mod launch;
 mod orphans;
+mod pages;
 mod reach;
 mod relay;
 mod renew;

@@ -31,6 +31,7 @@ mod svscan_bad;
 mod svscan_drafts;
 mod svscan_first;
 mod svscan_forward;
+mod svscan_hostile;
 mod svscan_mounts;
 mod svscan_starts;
 mod svscan_stop;

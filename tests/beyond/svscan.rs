@@ -335,9 +335,11 @@ fn an_upgrade_replaces_the_program_and_no_service_notices() {
     terminate(supervise, Signal::SIGKILL);
     wait_until("a has a new supervise", || a.is_supervised() && supervise_of(&a) != supervise);
     assert_eq!((pids, parent_of(supervise_of(&a))), ([a.up(), b.up()], Some(svscan.pid())));
-    assert!(tests::environment(supervise_of(&a)).iter().all(|entry| !entry.starts_with("SVSCAN_")));
+    let leaks = |pid| tests::environment(pid).iter().any(|entry| entry.starts_with("SVSCAN_"));
+    assert!(tests::environment(supervise_of(&a)).iter().all(|entry| !entry.starts_with("SVSCAN_HERITAGE=")));
     let c = service(&scratch, "c", "exec sleep 1000");
     let status = format!("/proc/{}/status", c.up());
+    assert!(!leaks(c.up()));
     wait_until("a new service has no signals blocked", || {
         fs::read_to_string(&status)
             .is_ok_and(|text| text.contains("sleep") && text.contains("SigBlk:\t0000000000000000"))

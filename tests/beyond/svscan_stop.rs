@@ -1,9 +1,15 @@
 //! svscan's orderly stop, essential services, and its duties as the first process.
 
 use crate::svscan::{COUNT, SCANNED, service, supervise_of, svscan};
-use nix::sys::signal::Signal;
-use std::fs;
-use tests::{Scratch, is_alive, wait_until};
+use nix::libc;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use tests::{Daemon, Scratch, is_alive, processes_in, wait_until};
 
 /// Says when it starts and ends, in a file that all share.
 fn telling(name: &str, last_words: &str) -> String {
@@ -43,6 +49,66 @@ fn a_service_that_comes_after_one_that_is_ready_long_since_starts() {
     let name = scratch.path().join(SCANNED).join("late");
     fs::rename(late.path(""), name).expect("move one in");
     tests::Service::at(&scratch, &format!("{SCANNED}/late")).up();
+}
+
+/// ^C at a terminal, and what an init sends to the group of what it has started, reach svscan alone.
+#[test]
+fn a_signal_to_the_group_of_svscan_reaches_no_service_no_logger_and_no_script() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let scratch = Scratch::new();
+        let told = "for s in HUP INT QUIT TERM; do trap \"echo $s >>told; [ $s = TERM ] && exit\" $s; done";
+        let web = service(&scratch, "web", &format!("{told}; while :; do sleep 0.005; done"));
+        scratch
+            .script(format!("{SCANNED}/web/log/run"), &format!("#!/bin/sh\n{told}\nwhile read -r line; do :; done\n"));
+        let script = format!("#!/bin/sh\n{told}\n echo >script; sleep 0.2; echo survived >script\n");
+        scratch.script(format!("{SCANNED}/.svscan/SIGHUP"), &script);
+        let mut command = scratch.command("env");
+        command.args(["--default-signal=INT", "svscan", SCANNED]).process_group(0);
+        let mut svscan = Daemon::start(&mut command, &scratch);
+        web.up();
+        svscan.signal(Signal::SIGHUP);
+        let says = || fs::read_to_string(scratch.path().join(SCANNED).join("script")).unwrap_or_default();
+        wait_until("the script runs", || !says().is_empty());
+        killpg(Pid::from_raw(svscan.pid()), signal).expect("send a signal to its group");
+        assert_eq!(svscan.wait(), 0);
+        wait_until("the script ends", || says() == "survived\n");
+        assert_eq!([web.says("told"), web.says("log/told")], ["TERM\n", ""], "{signal}");
+    }
+}
+
+type Make = fn(&Path);
+
+/// svscan knows its supervises and needs no file to reach them.
+#[test]
+fn a_service_is_stopped_though_its_control_was_removed_or_replaced() {
+    let scratch = Scratch::new();
+    let replace: [(&str, Make); 6] = [
+        ("removed", |_| {}),
+        ("unread", |control| tests::fifo(control).expect("make a FIFO")),
+        ("file", |control| fs::write(control, "").expect("make a file")),
+        ("device", |control| symlink("/dev/null", control).expect("make a link")),
+        ("full", |control| {
+            tests::fifo(control).expect("make a FIFO");
+            let open = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(control);
+            let mut open = open.expect("open the FIFO");
+            while open.write(&[b'?'; 512]).is_ok() {}
+            // It has a reader, which does not read, for as long as the test lasts.
+            std::mem::forget(open);
+        }),
+        ("all", |control| fs::remove_dir_all(control.parent().expect("supervise")).expect("remove supervise")),
+    ];
+    let services = replace.map(|(name, _)| service(&scratch, name, "exec sleep 1000"));
+    let mut svscan = svscan(&scratch);
+    for service in &services {
+        service.up();
+    }
+    for (service, (_, replace)) in services.iter().zip(replace) {
+        fs::remove_file(service.path("supervise/control")).expect("remove control");
+        replace(&service.path("supervise/control"));
+    }
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
 }
 
 #[test]
