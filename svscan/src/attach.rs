@@ -67,8 +67,8 @@ pub fn record(folder: &Path) -> Option<Record> {
 
 /// The same, if nobody else could have written it. Only such a record is believed when it names processes.
 pub fn trusted_record(folder: &Path) -> Option<Record> {
-    let (record, trusted) = Record::read_with_trust(&Place::of(folder).ok()?).ok()?;
-    trusted.then_some(record)
+    let (record, other_owner) = Record::read_with_owner(&Place::of(folder).ok()?).ok()?;
+    other_owner.is_none().then_some(record)
 }
 
 /// Whether the process that had this number and start time still has.
