@@ -2,7 +2,8 @@
 //!
 //! `svscan [ DIRECTORY ]`
 //!
-//! 1. Changes into DIRECTORY, if it is given. If another svscan serves it, says so and waits for its end.
+//! 1. Changes into DIRECTORY, if it is given. If another svscan serves it, and so holds a lock on `.svscan/lock`, says so
+//!    and waits for its end.
 //! 2. For each entry that is a directory, or a link to one, and whose name does not begin with a dot,
 //!    starts `supervise NAME`; if it contains a directory `log`, also `supervise log` in it, with a
 //!    pipe between the two. Two entries that lead to one directory are one service; an entry renamed
@@ -53,6 +54,7 @@ mod heed;
 mod inspect;
 mod keep;
 mod launch;
+mod lock;
 mod orphans;
 mod pages;
 mod reach;
@@ -68,12 +70,10 @@ use daemontools::sys::exec::exec;
 use daemontools::{Args, Attempt, Fatal, Unable, report, sys};
 use launch::Launcher;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::SignalFd;
-use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access};
 use renew::Heritage;
 use scanner::Scanner;
@@ -96,7 +96,7 @@ fn svscan(mut args: Args) -> Result<i32, Fatal> {
         nix::unistd::chdir(directory.as_os_str()).unable_to("chdir to", directory)?;
     }
     let mut heritage = Heritage::read();
-    let lock = heritage.lock.take().or_else(lock);
+    let lock = heritage.lock.take().filter(lock::is_lock).or_else(lock::lock);
     let (signals, mask) = signals::take().unable_to("set up signals", "")?;
     let mask = *MASK.get_or_init(|| heritage.mask.unwrap_or(mask));
     report::at_bug(|| MASK.get().into_iter().for_each(|mask| replace_by(CRASH, report::BUG, mask)));
@@ -154,23 +154,6 @@ fn serve(signals: &SignalFd, mask: SigSet, heritage: Heritage, lock: Option<&Own
             }
         }
     }
-}
-
-/// There is one svscan for a directory. The next one waits until it can take over.
-fn lock() -> Option<OwnedFd> {
-    let directory = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-    // Locked until we end, also through another svscan in this process.
-    let locked = directory.try_clone().ok()?;
-    match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => std::mem::forget(lock),
-        Err((directory, Errno::EAGAIN)) => {
-            report::warning(&[b"another svscan serves this directory: waiting for its end"]);
-            std::mem::forget(Flock::lock(directory, FlockArg::LockExclusive).ok()?);
-        }
-        // A file system without locks: everybody is on their own.
-        Err(_) => return None,
-    }
-    Some(locked)
 }
 
 /// Does what a signal asks for; what is left to the caller is returned.

@@ -1,10 +1,11 @@
 //! svscan beyond the original: what is killed takes nothing with it; what is new is known at once; what is wrong is
 //! said once.
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use tests::{Daemon, Scratch, Service, has, is_alive, parent_of, processes_in, wait_until};
 
 /// The scan directory in the scratch directory.
@@ -180,6 +181,36 @@ fn a_second_svscan_waits_for_the_end_of_the_first() {
     terminate(old, Signal::SIGKILL);
     wait_until("it has taken over", || a.is_supervised() && supervise_of(&a) != old);
     assert_eq!((a.up(), parent_of(supervise_of(&a))), (pid, Some(second.pid())));
+}
+
+/// Whoever may read the directory can lock it.
+#[test]
+fn who_can_only_read_the_directory_cannot_keep_svscan_from_it() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    let directory = fs::File::open(scratch.path().join(SCANNED)).expect("open the directory");
+    let _locked = Flock::lock(directory, FlockArg::LockExclusiveNonblock).expect("lock it");
+    let svscan = svscan(&scratch);
+    a.up();
+    assert_eq!(svscan.errors(), "");
+    let lock = scratch.path().join(SCANNED).join(".svscan/lock");
+    assert_eq!(fs::metadata(lock).expect("its lock").permissions().mode() & 0o777, 0o600);
+}
+
+/// The lock is not made elsewhere than it belongs.
+#[test]
+fn a_link_to_another_place_makes_no_lock_there() {
+    for (link, to) in [(".svscan", "elsewhere"), (".svscan/lock", "elsewhere/lock")] {
+        let scratch = Scratch::new();
+        let a = service(&scratch, "a", "exec sleep 1000");
+        scratch.dir("elsewhere");
+        let path = scratch.path().join(SCANNED).join(link);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("make it");
+        symlink(scratch.path().join(to), &path).expect("make a link");
+        let _svscan = svscan(&scratch);
+        a.up();
+        assert_eq!(fs::read_dir(scratch.path().join("elsewhere")).expect("read it").count(), 0);
+    }
 }
 
 #[test]
