@@ -62,16 +62,19 @@ impl Scanner {
     /// Whether it was a supervise, and ended like this, as `wait(2)` has it.
     fn supervise_ended(&mut self, pid: Pid, status: i32, now: Instant) -> bool {
         let Some(post) = self.table.post(pid) else { return false };
-        let left = self.left_by(post, status);
+        let left = self.left_by(post, status, now);
         let mut todo = Vec::new();
         self.table.died(pid, left, now, &mut todo);
         self.perform(todo, now);
         true
     }
 
-    fn left_by(&mut self, post: Post, status: i32) -> Left {
+    fn left_by(&mut self, post: Post, status: i32, now: Instant) -> Left {
         let failed = status & 0x7f == 0 && status != 0;
         let stopping = self.table.is_stopping(post.id);
+        if stopping && self.has_lines_for(post, now) {
+            return Left::Lines;
+        }
         let Some(folder) = self.folder(post).filter(|_| failed || stopping) else { return Left::Nothing };
         // Another one may have been in charge all the time, and ours in vain.
         let is_served = !matches!(self.in_charge(post, &folder), InCharge::Nobody);
@@ -160,6 +163,7 @@ impl Scanner {
         }
         // Whoever has written it, the supervise will know whether the process is the service's.
         if self.table.is_stopping(post.id)
+            && !self.has_lines_for(post, Instant::now())
             && !self.record(post).iter().flat_map(processes).any(|process| attach::is_same(&process))
         {
             return Ok(None);

@@ -189,9 +189,9 @@ impl Launcher {
         }
     }
 
-    /// Whether the logger has read all there is.
-    pub fn is_drained(&self, id: Id) -> bool {
-        self.pipes.get(&id).is_none_or(|pipe| sys::unread(&pipe.reader).is_ok_and(|unread| unread == 0))
+    /// Bytes that the logger has not read.
+    pub fn unread(&self, id: Id) -> usize {
+        self.pipes.get(&id).map_or(0, |pipe| sys::unread(&pipe.reader).unwrap_or(0))
     }
 
     /// Closes the pipe of a service.

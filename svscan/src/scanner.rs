@@ -254,7 +254,7 @@ impl Scanner {
                 Action::End(post) => self.stopping.end(post, now),
                 Action::Drain(id) => {
                     self.launcher.close_writer(id);
-                    self.stopping.drain(id, now);
+                    self.stopping.drain(id, self.launcher.unread(id), now);
                 }
                 Action::Forget(id) => self.forget(id),
                 Action::Heed(id) => self.heed.begin(id, now),

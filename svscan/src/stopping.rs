@@ -58,6 +58,8 @@ pub struct Stopping {
     owed: Vec<Owed>,
     /// Loggers that read what is left, and since when.
     draining: HashMap<Id, Draining>,
+    /// How much is left in the pipes of loggers, and since when it is so much.
+    left: HashMap<Id, (usize, Instant)>,
     essential: HashSet<Id>,
     /// What is stopped is killed.
     hurried: bool,
@@ -73,9 +75,20 @@ impl Stopping {
     }
 
     /// A logger is to end once it has read all there is.
-    pub fn drain(&mut self, id: Id, now: Instant) {
+    pub fn drain(&mut self, id: Id, unread: usize, now: Instant) {
+        self.is_to_be_read(id, unread, now);
         self.draining.insert(id, Draining { since: now, told: None });
         self.next = Some(now);
+    }
+
+    /// Whether there are lines that a logger may still come to read: they are given up when it has taken nothing for
+    /// some time.
+    fn is_to_be_read(&mut self, id: Id, unread: usize, now: Instant) -> bool {
+        let (before, since) = *self.left.entry(id).or_insert((unread, now));
+        if unread != before {
+            self.left.insert(id, (unread, now));
+        }
+        unread > 0 && (unread != before || now < since + PATIENCE) && !self.hurried
     }
 
     /// A supervise is to end when its service does.
@@ -101,6 +114,7 @@ impl Stopping {
     /// The service is gone.
     pub fn forget(&mut self, id: Id) {
         self.draining.remove(&id);
+        self.left.remove(&id);
         self.essential.remove(&id);
     }
 
@@ -159,11 +173,24 @@ impl Scanner {
         self.stopping.next = busy.then_some(now + AGAIN);
     }
 
+    /// Whether this is the post of a logger whose service runs, and may have something to say, or has left lines.
+    pub(crate) fn has_lines_for(&mut self, post: Post, now: Instant) -> bool {
+        let Post { id, part } = post;
+        if part == Part::Main || !self.launcher.has_pipe(id) {
+            return false;
+        }
+        if self.table.is_busy(Post { id, part: Part::Main }) {
+            return !self.stopping.hurried;
+        }
+        let unread = self.launcher.unread(id);
+        self.stopping.is_to_be_read(id, unread, now)
+    }
+
     /// Tells the loggers that have read all to end, in two steps.
     fn drained(&mut self, now: Instant) {
         let mut over = Vec::new();
         for (id, logger) in &mut self.stopping.draining {
-            let read = self.launcher.is_drained(*id);
+            let read = self.launcher.unread(*id) == 0;
             let log = Post { id: *id, part: Part::Log };
             match logger.told {
                 None if read || logger.since + PATIENCE <= now => {
@@ -269,6 +296,7 @@ impl Scanner {
 
     pub(crate) fn say_down(&mut self, id: Id, name: &OsStr) {
         self.stopping.draining.remove(&id);
+        self.stopping.left.remove(&id);
         // A new service under this identity starts with a new pipe: of this one an end is closed.
         if !self.forward.includes(id) {
             self.launcher.close_pipe(id);

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use tests::{Daemon, Scratch, is_alive, processes_in, wait_until};
+use tests::{Daemon, Scratch, Service, has, is_alive, is_root, processes_in, skip, wait_until};
 
 /// Says when it starts and ends, in a file that all share.
 fn telling(name: &str, last_words: &str) -> String {
@@ -109,6 +109,41 @@ fn a_service_is_stopped_though_its_control_was_removed_or_replaced() {
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
     assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+/// As an init does that ends everything, sysvinit's killall5 or busybox's poweroff: supervises and loggers end of it, and
+/// services still have something to say.
+#[test]
+fn a_signal_to_all_processes_at_once_loses_no_last_words() {
+    if !has("unshare") || !is_root() {
+        return skip("needs root and unshare");
+    }
+    let scratch = Scratch::new();
+    let last = "i=0; while [ $i -lt 30 ]; do echo last $i; i=$((i+1)); sleep 0.02; done; echo end; exit";
+    let run = format!("trap '{last}' TERM; echo >ready; while :; do sleep 0.01; done");
+    let services: Vec<Service> = (0..5)
+        .map(|number| {
+            scratch.dir(format!("{SCANNED}/web{number}/log"));
+            let service = service(&scratch, &format!("web{number}"), &run);
+            service.script("log/run", "exec multilog ./main")
+        })
+        .collect();
+    let init = "svscan services & until [ -e all-are-ready ]; do sleep 0.01; done; kill -TERM -1; wait $!";
+    let mut command = scratch.command("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", init]);
+    let mut init = Daemon::start(&mut command, &scratch);
+    services.iter().for_each(|service| drop(service.lines("ready", 1)));
+    for service in &services {
+        wait_until("its logger is ready", || service.path("log/main/current").exists());
+    }
+    scratch.file("all-are-ready", "");
+    assert_eq!(init.wait(), 0, "{}", init.errors());
+    let expected: Vec<String> = (0..30).map(|number| format!("last {number}")).chain(["end".into()]).collect();
+    for service in &services {
+        // A service that is told again while it speaks may begin anew.
+        let lines = service.lines("log/main/current", 31);
+        assert!(lines.ends_with(&expected), "{}: {lines:?}", service.name());
+    }
 }
 
 #[test]

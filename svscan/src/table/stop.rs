@@ -3,7 +3,8 @@
 //! A service goes through three stages. It waits until those that come after it and are to be stopped
 //! as well are down, with their loggers, whose last lines it may have to take; then its supervise is told to stop it and to end, and takes as long as the
 //! service's own settings allow; then its logger is let read what is left in the pipe, and ends. A
-//! supervise that is killed meanwhile and leaves its service running is started again and told again.
+//! supervise that is killed meanwhile and leaves its service running is started again and told again. So is the supervise
+//! of a logger for as long as the service runs, or has left lines: an init may send TERM to all processes at once.
 
 use super::{Action, Id, Keeper, Part, Post, Remark, Table, posts};
 use std::time::Instant;

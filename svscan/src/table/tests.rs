@@ -374,6 +374,40 @@ fn a_killed_supervise_that_left_its_service_is_started_to_stop_it() {
 }
 
 #[test]
+fn a_logger_that_was_killed_is_started_again_while_its_service_runs_or_has_left_lines() {
+    let mut story = Story::with(true);
+    story.after(2000);
+    assert_eq!(story.close(), [Action::End(post(1, Main))]);
+    assert_eq!(story.die_leaving(post(1, Log), Left::Lines), []);
+    assert_eq!(story.start(), [post(1, Log)]);
+    assert_eq!(story.done(), [], "its service runs");
+    story.after(2000);
+    assert_eq!(story.die(post(1, Main)), [Action::Drain(id(1))]);
+    assert_eq!(story.die_leaving(post(1, Log), Left::Lines), []);
+    assert_eq!((story.start(), story.table.is_closed()), (vec![post(1, Log)], false));
+    assert_eq!(story.done(), [Action::Drain(id(1))]);
+    story.after(2000);
+    assert_eq!(story.die(post(1, Log)), []);
+    assert!(story.table.is_closed());
+}
+
+#[test]
+fn a_logger_that_cannot_be_started_is_given_up() {
+    let mut story = Story::with(true);
+    story.after(2000);
+    story.close();
+    story.die_leaving(post(1, Log), Left::Lines);
+    assert_eq!(story.table.starts(story.now, 9), [post(1, Log)]);
+    story.table.not_started(post(1, Log), story.now);
+    assert_eq!(story.die(post(1, Main)), []);
+    assert!(!story.table.is_closed());
+    story.after(5000);
+    assert_eq!(story.table.starts(story.now, 9), [post(1, Log)]);
+    story.table.not_needed(post(1, Log), story.now, &mut story.todo);
+    assert!(story.table.is_closed());
+}
+
+#[test]
 fn it_is_so_too_if_its_entry_is_gone() {
     let mut story = two();
     story.table.release(id(1), story.now);
