@@ -212,6 +212,11 @@ impl Attached {
         self.expected.insert(post, pid);
     }
 
+    /// Whether an earlier svscan in this process had a supervise of this post.
+    pub fn expects(&self, post: Post) -> bool {
+        self.expected.contains_key(&post)
+    }
+
     /// The supervise of this post that an earlier svscan in this process has started, if it is our child still.
     pub fn expected(&mut self, post: Post) -> Option<Pid> {
         let pid = self.expected.remove(&post)?;

@@ -68,11 +68,19 @@ pub fn logger(service: &Path) -> nix::Result<Logger> {
     }
 }
 
-/// What else matters before the service is started.
-pub fn contents(service: &Path, logger: Logger) -> Contents {
+/// What else matters before the service is started; `record` is what its last supervise has written. One that runs
+/// already, be its supervise dead, need not wait for others.
+pub fn contents(service: &Path, logger: Logger, record: Option<&Record>) -> Contents {
     let after = after(service).unwrap_or_default();
-    let supervised = !after.is_empty() && service::is_supervised_at(service) == Ok(true);
-    Contents { logger: logger == Logger::Directory, after, supervised }
+    let is_left = || record.into_iter().flat_map(processes).any(|process| process.is_there());
+    let running = !after.is_empty() && (service::is_supervised_at(service) == Ok(true) || is_left());
+    Contents { logger: logger == Logger::Directory, after, running }
+}
+
+/// The processes of a service that its supervise wrote down.
+pub fn processes(record: &Record) -> impl Iterator<Item = Process> {
+    let logger = record.logger.as_ref().and_then(|logger| logger.process);
+    [record.process, logger].into_iter().flatten().map(|(_, process)| process)
 }
 
 /// The names of the services that are to be ready before this one starts.

@@ -3,7 +3,7 @@
 
 use crate::attach::{self, InCharge};
 use crate::complaints::Subject;
-use crate::inspect;
+use crate::inspect::{self, processes};
 use crate::launch::label;
 use crate::orphans::End;
 use crate::scanner::Scanner;
@@ -227,12 +227,6 @@ impl Scanner {
             write_end(&folder, end);
         }
     }
-}
-
-/// The processes of a service that its supervise wrote down.
-fn processes(record: &Record) -> impl Iterator<Item = Process> {
-    let logger = record.logger.as_ref().and_then(|logger| logger.process);
-    [record.process, logger].into_iter().flatten().map(|(_, process)| process)
 }
 
 /// Writes down how a process ended: newest first, of two at most, as one supervise has no more.

@@ -7,7 +7,7 @@ use daemontools::Unable;
 use daemontools::service::{Record, ledger};
 use daemontools::sys;
 use daemontools::sys::exec::{c_string, candidates, environment};
-use daemontools::sys::process::{COMMANDS, signal_set, signals_in};
+use daemontools::sys::process::{COMMANDS, duplicate_above, signal_set, signals_in};
 use daemontools::sys::spawn::{Refused, Spawn, spawn};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -53,15 +53,15 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// Raises our own limit of open files; children have the one that we were given (or an earlier svscan in
-    /// this process was: `open_files`), and `mask`.
+    /// For this `supervise`. Raises our own limit of open files; children have the one that we were given (or an earlier
+    /// svscan in this process was: `open_files`), and `mask`.
     ///
     /// # Errors
     /// No descriptor to be had, or the environment does not fit.
-    pub fn new(mask: SigSet, open_files: Option<(u64, u64)>) -> nix::Result<Launcher> {
-        let null = sys::null()?;
-        let slot = null.try_clone().map_err(|error| daemontools::report::errno_of(&error))?;
-        let beside = c_string(sys::companion("supervise").as_os_str())?;
+    pub fn new(supervise: &Path, mask: SigSet, open_files: Option<(u64, u64)>) -> nix::Result<Launcher> {
+        let null = open_null()?;
+        let slot = duplicate_above(&null, 3)?;
+        let beside = c_string(supervise.as_os_str())?;
         let beside = Some(beside).filter(|path| path.as_bytes().contains(&b'/'));
         Ok(Launcher {
             is_ours: beside.is_some(),
@@ -237,6 +237,14 @@ pub fn label(part: Part, name: &OsStr) -> OsString {
         Part::Main => name.to_os_string(),
         Part::Log => OsStr::from_bytes(&[name.as_bytes(), b"/log"].concat()).to_os_string(),
     }
+}
+
+/// `/dev/null`; that it is missing is said.
+fn open_null() -> nix::Result<OwnedFd> {
+    sys::null_device().or_else(|errno| {
+        Unable::new("open", "/dev/null", errno).warn();
+        sys::null()
+    })
 }
 
 fn is_pipe(file: &FileStat) -> bool {

@@ -79,6 +79,7 @@ use renew::Heritage;
 use scanner::Scanner;
 use signals::Request;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -92,6 +93,8 @@ static MASK: OnceLock<SigSet> = OnceLock::new();
 
 fn svscan(mut args: Args) -> Result<i32, Fatal> {
     sys::fill_standard_descriptors();
+    // Known before the current directory is left, and before the files can be replaced.
+    let files = Files { own: sys::companion("svscan"), supervise: sys::companion("supervise") };
     if let Some(directory) = args.next() {
         nix::unistd::chdir(directory.as_os_str()).unable_to("chdir to", directory)?;
     }
@@ -100,7 +103,7 @@ fn svscan(mut args: Args) -> Result<i32, Fatal> {
     let (signals, mask) = signals::take().unable_to("set up signals", "")?;
     let mask = *MASK.get_or_init(|| heritage.mask.unwrap_or(mask));
     report::at_bug(|| MASK.get().into_iter().for_each(|mask| replace_by(CRASH, report::BUG, mask)));
-    match serve(&signals, mask, heritage, lock.as_ref()) {
+    match serve(&signals, mask, &files, heritage, lock.as_ref()) {
         Ok(code) => {
             replace_by(FINISH, code, &mask);
             Ok(code)
@@ -113,13 +116,23 @@ fn svscan(mut args: Args) -> Result<i32, Fatal> {
     }
 }
 
-fn serve(signals: &SignalFd, mask: SigSet, heritage: Heritage, lock: Option<&OwnedFd>) -> Result<i32, Fatal> {
+/// The programs that svscan executes.
+struct Files {
+    own: PathBuf,
+    supervise: PathBuf,
+}
+
+fn serve(
+    signals: &SignalFd,
+    mask: SigSet,
+    files: &Files,
+    heritage: Heritage,
+    lock: Option<&OwnedFd>,
+) -> Result<i32, Fatal> {
     // Without it, exit statuses of processes whose supervise was killed are lost; nothing else is.
     let _ = set_child_subreaper(true);
-    let launcher = Launcher::new(mask, heritage.open_files).unable_to("start", "")?;
+    let launcher = Launcher::new(&files.supervise, mask, heritage.open_files).unable_to("start", "")?;
     let mut scanner = Scanner::new(launcher, Instant::now()).unable_to("start", "")?;
-    // Known before the file can be replaced.
-    let own_file = daemontools::sys::companion("svscan");
     heritage.hand_to(&mut scanner);
     let (mut interrupts, mut renewal) = (0, false);
     // To ask takes longer the more children there are: only when told. Before the first time nobody listened.
@@ -139,7 +152,7 @@ fn serve(signals: &SignalFd, mask: SigSet, heritage: Heritage, lock: Option<&Own
         }
         if renewal && scanner.table.may_be_handed_on() {
             renewal = false;
-            renew::become_new(&own_file, &scanner, lock, &mask).warn();
+            renew::become_new(&files.own, &scanner, lock, &mask).warn();
         }
         wait(signals, &scanner).unable_to("poll", "")?;
         report::retry_lost();

@@ -298,7 +298,10 @@ impl Scanner {
             self.stopping.essential(id);
         }
         let mut todo = Vec::new();
-        self.table.inspected(id, &inspect::contents(service, log), now, &mut todo);
+        let main = Post { id, part: Part::Main };
+        let mut contents = inspect::contents(service, log, self.record(main).as_ref());
+        contents.running |= self.attached.expects(main);
+        self.table.inspected(id, &contents, now, &mut todo);
         self.perform(todo, now);
     }
 

@@ -28,6 +28,7 @@ mod svc_wait;
 mod svlog;
 mod svscan;
 mod svscan_bad;
+mod svscan_bare;
 mod svscan_drafts;
 mod svscan_first;
 mod svscan_forward;

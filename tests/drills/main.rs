@@ -7,6 +7,7 @@ mod every_call;
 mod fail_calls;
 mod kill_logdir;
 mod kill_multilog;
+mod kill_stop;
 mod kill_supervise;
 mod kill_svscan;
 mod storm;

@@ -102,8 +102,8 @@ pub struct Contents {
     pub logger: bool,
     /// The services that are to be ready before it starts.
     pub after: Vec<OsString>,
-    /// A supervise is in charge of it already.
-    pub supervised: bool,
+    /// It runs already, whether or not a supervise is in charge of it.
+    pub running: bool,
 }
 
 /// What a supervise that ended left behind.
@@ -381,7 +381,7 @@ impl Table {
             self.hold(id, replaced);
         }
         for other in self.put_after(id, &contents.after, todo) {
-            if !contents.supervised && self.is_present(other) {
+            if !contents.running && self.is_present(other) {
                 self.hold(id, other);
                 if self.pid(Post { id: other, part: Part::Main }).is_some() {
                     todo.push(Action::Heed(other));

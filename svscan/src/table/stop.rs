@@ -76,10 +76,14 @@ impl Table {
 
     /// It is to be stopped from now on; whether that is new.
     fn mark(&mut self, id: Id, now: Instant) -> bool {
+        let held = self.services.get(&id).is_some_and(|service| !service.held_by.is_empty());
         for post in posts(id) {
-            // It may have left a process, which can only be stopped by its next supervise.
-            if let Some(Keeper::Due(_)) = self.keeper(post) {
-                self.set(post, Keeper::Due(now));
+            // It may have left a process, which can only be stopped by its next supervise. So may one that waits for
+            // others with its first start have run under an earlier svscan.
+            match self.keeper(post) {
+                Some(Keeper::Due(_)) => self.set(post, Keeper::Due(now)),
+                Some(Keeper::Idle) if held && post.part == Part::Main => self.set(post, Keeper::Due(now)),
+                Some(Keeper::Idle | Keeper::Starting | Keeper::Up(_)) | None => {}
             }
         }
         match self.services.get_mut(&id) {

@@ -36,7 +36,7 @@ impl Story {
 
     fn inspected(&mut self, inode: u64, logger: bool, after: &[&str]) -> Vec<Action> {
         let after = after.iter().map(OsString::from).collect();
-        let contents = Contents { logger, after, supervised: false };
+        let contents = Contents { logger, after, running: false };
         self.table.inspected(id(inode), &contents, self.now, &mut self.todo);
         self.done()
     }
@@ -432,6 +432,17 @@ fn what_is_due_when_everything_stops_may_not_be_needed() {
     assert_eq!(due, [post(1, Main)]);
     story.table.not_needed(due[0], story.now, &mut story.todo);
     assert!(story.table.is_closed());
+}
+
+#[test]
+fn one_that_waits_for_others_may_run_from_before_and_is_looked_for_at_the_stop() {
+    let mut story = two();
+    assert_eq!(story.start(), [post(1, Main), post(1, Log)]);
+    assert_eq!(story.close(), []);
+    assert_eq!(story.table.starts(story.now, 9), [post(2, Main)]);
+    story.table.started(post(2, Main), Pid::from_raw(50), story.now, &mut story.todo);
+    assert_eq!(story.done(), [Action::End(post(2, Main))]);
+    assert_eq!(story.die(post(2, Main)), [Action::End(post(1, Main))]);
 }
 
 #[test]
