@@ -12,7 +12,7 @@ use daemontools::service::{self, Identity, Place, Process, Record, is_supervised
 use daemontools::sys::process::{PidFd, ancestry, send_commands};
 use daemontools::sys::stdout;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat, makedev, stat};
@@ -47,7 +47,28 @@ pub fn in_charge(folder: &Path, page: Option<&Record>) -> InCharge {
         Ok(Identity::Gone) | Err(_) => false,
     });
     let holder = || lock_holders(folder).into_iter().find(|pid| works_in(*pid, directory) == Some(true));
-    writer.map(|process| process.pid).or_else(holder).map_or(InCharge::Unknown, InCharge::Supervise)
+    match writer.map(|process| process.pid).or_else(holder) {
+        Some(pid) => InCharge::Supervise(pid),
+        // Somebody else may read `ok`, who may open it.
+        None if is_unlocked(folder) => InCharge::Nobody,
+        None => InCharge::Unknown,
+    }
+}
+
+/// Whether it is proven that no process has the lock that every supervise in charge has.
+fn is_unlocked(folder: &Path) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    // What is missing or no file is locked by no supervise.
+    let Some((path, _)) = lock_file(folder) else { return true };
+    let file = open(&path, flags, Mode::empty());
+    file.is_ok_and(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok())
+}
+
+/// `supervise/lock`, if it is a file. No link is followed.
+fn lock_file(folder: &Path) -> Option<(PathBuf, FileStat)> {
+    let path = Place::of(folder).ok()?.path(service::LOCK);
+    let file = lstat(&path).ok()?;
+    (file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()).then_some((path, file))
 }
 
 /// Whether this supervise is in charge, as far as the system tells. One that has only just been started may wait to see
@@ -119,9 +140,7 @@ pub fn process_path(pid: Pid, name: &str) -> PathBuf {
 
 /// The processes that hold a lock on a file with the inode of `supervise/lock`.
 fn lock_holders(folder: &Path) -> Vec<Pid> {
-    let lock = Place::of(folder).and_then(|place| lstat(&place.path(service::LOCK)));
-    let is_file = |file: &FileStat| file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
-    let Some(lock) = lock.ok().filter(is_file) else { return Vec::new() };
+    let Some((_, lock)) = lock_file(folder) else { return Vec::new() };
     // The device is not compared: file systems that are made of others tell another one here.
     locks().into_iter().filter(|(file, _)| file.inode == lock.st_ino).map(|(_, pid)| pid).collect()
 }

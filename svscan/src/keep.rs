@@ -158,6 +158,9 @@ impl Scanner {
                 }
                 return Ok(Some(pid));
             }
+            InCharge::Unknown if self.table.is_stopping(post.id) && self.stopping.has_told_unknown(post, folder) => {
+                return Ok(None);
+            }
             InCharge::Unknown => return Err(Unable::new("find supervise of", &label, Errno::ESRCH)),
             InCharge::Nobody => {}
         }

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// `svc -dx`: stop the service, then end.
@@ -61,6 +61,8 @@ pub struct Stopping {
     /// How much is left in the pipes of loggers, and since when it is so much.
     left: HashMap<Id, (usize, Instant)>,
     essential: HashSet<Id>,
+    /// Posts of which somebody is in charge whom the system does not name, and who was told to end.
+    unknown: HashSet<Post>,
     /// What is stopped is killed.
     hurried: bool,
     next: Option<Instant>,
@@ -91,6 +93,16 @@ impl Stopping {
         unread > 0 && (unread != before || now < since + PATIENCE) && !self.hurried
     }
 
+    /// Whether somebody who seems to be in charge of a post, but need not be a supervise, was told to end before. If not,
+    /// he is now: nobody is waited for longer than until he is looked for again.
+    pub fn has_told_unknown(&mut self, post: Post, folder: &Path) -> bool {
+        let is_new = self.unknown.insert(post);
+        if is_new && let Ok(place) = service::Place::of(folder) {
+            let _ = service::send_commands(&place.path(service::CONTROL), END);
+        }
+        !is_new
+    }
+
     /// A supervise is to end when its service does.
     pub fn let_end(&mut self, post: Post, now: Instant) {
         self.tell(post, LET_END, now);
@@ -115,6 +127,7 @@ impl Stopping {
     pub fn forget(&mut self, id: Id) {
         self.draining.remove(&id);
         self.left.remove(&id);
+        self.unknown.retain(|post| post.id != id);
         self.essential.remove(&id);
     }
 

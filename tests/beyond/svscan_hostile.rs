@@ -1,14 +1,15 @@
 //! svscan with each of the files that it looks at being something else, as the owner of a service directory, or of the
 //! scan directory, can make it: none of them stops svscan, nor the other services.
 
-use crate::svscan::{SCANNED, service, svscan};
+use crate::svscan::{SCANNED, service, supervise_of, svscan};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use tests::{Scratch, Service, children_of, is_alive, processes_in};
+use std::process::Stdio;
+use tests::{Running, Scratch, Service, children_of, is_alive, is_root, processes_in, skip, wait_until};
 
 type Make = fn(&Path);
 
@@ -102,4 +103,93 @@ fn no_file_of_the_scan_directory_keeps_services_from_being_served() {
         make(&scratch.path().join(SCANNED).join(".svscan"));
         others_are_served(&scratch, kind);
     }
+}
+
+/// An administrator cleans up, or a service that may.
+#[test]
+fn what_supervise_keeps_may_be_removed_and_nothing_is_forgotten() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "echo $$ >>starts; exec sleep 1000").script("log/run", "exec cat >>lines");
+    let mut svscan = svscan(&scratch);
+    let pid = a.up();
+    assert_eq!(a.lines("starts", 1), [pid.to_string()]);
+    let remove = || {
+        for directory in ["supervise", "log/supervise"] {
+            // Whatever supervise writes meanwhile is in the way.
+            let path = a.path(directory);
+            wait_until("it is removed", || fs::remove_dir_all(&path).is_ok() || !path.exists());
+        }
+    };
+    let started = |count| a.lines("starts", count).last().and_then(|line| line.parse::<i32>().ok()).expect("a number");
+    remove();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill the service");
+    let pid = started(2);
+    remove();
+    let before = children_of(svscan.pid());
+    before.iter().for_each(|supervise| kill(Pid::from_raw(*supervise), Signal::SIGKILL).expect("kill a supervise"));
+    wait_until("there are others", || {
+        let now = children_of(svscan.pid());
+        now.iter().filter(|child| !before.contains(child) && **child != pid).count() >= 2
+    });
+    remove();
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert_eq!(a.lines("starts", 2).len(), 2, "no second copy");
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+const NOBODY: u32 = 65534;
+
+/// `supervise/` belongs to another account, which writes its state and reads its `ok`.
+fn forge(service: &Service, directory: &str, state: &str) -> File {
+    fs::create_dir_all(service.path(directory)).expect("make supervise");
+    fs::write(service.path(directory).join("state"), state).expect("write a state");
+    tests::fifo(&service.path(directory).join("ok")).expect("make ok");
+    for file in ["", "state", "ok"] {
+        chown(service.path(directory).join(file), Some(NOBODY), Some(NOBODY)).expect("give it away");
+    }
+    let read = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(service.path(directory).join("ok"));
+    read.expect("read ok")
+}
+
+fn ticks(pid: i32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("its stat");
+    let (_, fields) = stat.rsplit_once(") ").expect("its name");
+    fields.split(' ').nth(19).expect("its start").to_string()
+}
+
+#[test]
+fn a_process_that_another_account_names_is_neither_waited_for_nor_commanded() {
+    if !is_root() {
+        return skip("only root gives files away");
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    // It works where a supervise would.
+    let victim = scratch.command("sleep").arg("1000").current_dir(a.path("")).spawn().map(Running).expect("start it");
+    let pid = victim.0.id() as i32;
+    let _read = forge(&a, "supervise", &format!("supervise {pid} {} 0\n", ticks(pid)));
+    let mut svscan = svscan(&scratch);
+    service(&scratch, "late", "exec sleep 1000").up();
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert!(is_alive(pid));
+}
+
+#[test]
+fn the_pipe_of_a_process_that_another_account_names_is_not_taken() {
+    if !is_root() {
+        return skip("only root gives files away");
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "echo for the logger; exec sleep 1000").script("log/run", "exec cat >>lines");
+    let mut victim = scratch.command("sh");
+    let victim = victim.args(["-c", "exec cat >got"]).stdin(Stdio::piped()).spawn().map(Running).expect("start it");
+    let pid = victim.0.id() as i32;
+    let state = format!("want up\nphase running\npid {pid}\npid-start {}\nrole run\n", ticks(pid));
+    let _read = forge(&a, "log/supervise", &state);
+    let _svscan = svscan(&scratch);
+    assert_eq!(a.lines("log/lines", 1), ["for the logger"]);
+    assert_eq!(fs::read_to_string(scratch.path().join("got")).unwrap_or_default(), "");
+    assert!(supervise_of(&a) > 0);
 }
