@@ -13,7 +13,7 @@ use daemontools::sys::process::fork;
 use daemontools::{Unable, sys};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::fstat;
-use nix::unistd::{AccessFlags, Pid, access};
+use nix::unistd::{AccessFlags, Pid, access, setpgid};
 use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -159,7 +159,12 @@ impl Scanner {
         for pid in attach::locks().into_iter().filter(|(file, _)| files.contains(file)).map(|(_, pid)| pid) {
             let _ = kill(pid, Signal::SIGTERM);
         }
-        match fork(|| relay(sources)) {
+        // In a process group of its own, as all that svscan starts: what is sent to svscan's group is not meant for it.
+        let child = || {
+            let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+            relay(sources)
+        };
+        match fork(child) {
             Ok(pid) => self.forward.helper = Some(Helper { pid, since: now, told: false, stopping: false }),
             Err(errno) => {
                 Unable::new("forward lines", "", errno).warn();
