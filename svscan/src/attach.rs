@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat, makedev, stat};
 use nix::unistd::{Pid, getpgid, getpid};
 use std::collections::HashMap;
@@ -288,6 +289,15 @@ impl Attached {
             Some(Hold::Process(process)) => send_commands(pid, Some(process), commands),
             Some(Hold::Ok(_)) => Err(Errno::ENOSYS),
         }
+    }
+
+    /// Lets a supervise go on that somebody has stopped: it could not stop its service.
+    pub fn wake(&self, pid: Pid) {
+        let _ = match self.held.get(&pid) {
+            None => kill(pid, Signal::SIGCONT),
+            Some(Hold::Process(process)) => process.signal(Signal::SIGCONT),
+            Some(Hold::Ok(_)) => Ok(()),
+        };
     }
 
     /// Those that have ended since the last time.

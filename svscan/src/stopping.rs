@@ -226,7 +226,9 @@ impl Scanner {
     fn command(&mut self, pid: Pid, owed: &mut Owed, now: Instant) -> nix::Result<()> {
         let Owed { post, commands, since, signalled } = *owed;
         if self.launcher.record(post).is_some_and(|record| record.supervise.pid == pid) {
-            return self.attached.signal(pid, commands);
+            self.attached.signal(pid, commands)?;
+            self.attached.wake(pid);
+            return Ok(());
         }
         let sent = match self.command_through_fifo(post, pid, commands) {
             // A directory that hangs is waited for, and a FIFO that is full.

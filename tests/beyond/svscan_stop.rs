@@ -2,7 +2,7 @@
 
 use crate::svscan::{COUNT, SCANNED, service, supervise_of, svscan};
 use nix::libc;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::Write;
@@ -57,7 +57,7 @@ fn a_signal_to_the_group_of_svscan_reaches_no_service_no_logger_and_no_script() 
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let scratch = Scratch::new();
         let told = "for s in HUP INT QUIT TERM; do trap \"echo $s >>told; [ $s = TERM ] && exit\" $s; done";
-        let web = service(&scratch, "web", &format!("{told}; while :; do sleep 0.005; done"));
+        let web = service(&scratch, "web", &format!("{told}; echo >ready; while :; do sleep 0.005; done"));
         scratch
             .script(format!("{SCANNED}/web/log/run"), &format!("#!/bin/sh\n{told}\nwhile read -r line; do :; done\n"));
         let script = format!("#!/bin/sh\n{told}\n echo >script; sleep 0.2; echo survived >script\n");
@@ -65,7 +65,7 @@ fn a_signal_to_the_group_of_svscan_reaches_no_service_no_logger_and_no_script() 
         let mut command = scratch.command("env");
         command.args(["--default-signal=INT", "svscan", SCANNED]).process_group(0);
         let mut svscan = Daemon::start(&mut command, &scratch);
-        web.up();
+        web.lines("ready", 1);
         svscan.signal(Signal::SIGHUP);
         let says = || fs::read_to_string(scratch.path().join(SCANNED).join("script")).unwrap_or_default();
         wait_until("the script runs", || !says().is_empty());
@@ -77,6 +77,18 @@ fn a_signal_to_the_group_of_svscan_reaches_no_service_no_logger_and_no_script() 
 }
 
 type Make = fn(&Path);
+
+#[test]
+fn a_supervise_that_somebody_has_stopped_stops_its_service() {
+    let scratch = Scratch::new();
+    let web = service(&scratch, "web", "exec sleep 1000");
+    let mut svscan = svscan(&scratch);
+    web.up();
+    kill(Pid::from_raw(supervise_of(&web)), Signal::SIGSTOP).expect("stop its supervise");
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
 
 /// svscan knows its supervises and needs no file to reach them.
 #[test]
@@ -314,23 +326,21 @@ fn a_second_interrupt_kills_what_does_not_stop() {
     assert!(!is_alive(pid));
 }
 
-/// Its supervise is killed after it was told to kill it, and before it could: what comes next is told so too.
+/// Its supervise is killed before it is told to kill it: what comes next is told so too.
 #[test]
 fn a_second_interrupt_is_also_for_a_supervise_that_is_started_then() {
     let scratch = Scratch::new();
     let a = service(&scratch, "a", "trap '' TERM; echo >ready; while :; do sleep 0.01; done");
-    scratch.script(format!("{SCANNED}/.svscan/SIGUSR1"), "#!/bin/sh\necho >told\n");
     let mut svscan = svscan(&scratch);
     a.lines("ready", 1);
     svscan.signal(Signal::SIGINT);
     a.wait_for("is told to stop", |status| status.want == b'd');
-    let (pid, supervise) = (a.up(), nix::unistd::Pid::from_raw(supervise_of(&a)));
-    nix::sys::signal::kill(supervise, Signal::SIGSTOP).expect("stop it");
+    let pid = a.up();
+    // svscan hears of both at once.
+    svscan.signal(Signal::SIGSTOP);
     svscan.signal(Signal::SIGINT);
-    // Of the two, this is obeyed last.
-    svscan.signal(Signal::SIGUSR1);
-    wait_until("it was told", || scratch.path().join(SCANNED).join("told").exists());
-    nix::sys::signal::kill(supervise, Signal::SIGKILL).expect("kill it");
+    kill(Pid::from_raw(supervise_of(&a)), Signal::SIGKILL).expect("kill it");
+    svscan.signal(Signal::SIGCONT);
     assert_eq!(svscan.wait(), 0);
     assert!(!is_alive(pid));
 }
