@@ -193,3 +193,39 @@ fn the_pipe_of_a_process_that_another_account_names_is_not_taken() {
     assert_eq!(fs::read_to_string(scratch.path().join("got")).unwrap_or_default(), "");
     assert!(supervise_of(&a) > 0);
 }
+
+/// What a supervise knew is in svscan's memory, and in that of the svscan after it.
+#[test]
+fn a_service_is_kept_though_its_supervise_is_killed_and_all_that_it_wrote_is_gone() {
+    for change in ["none", "upgraded", "killed"] {
+        let scratch = Scratch::new();
+        let a = service(&scratch, "a", "echo $$ >>starts; exec sleep 1000");
+        let mut svscan = crate::svscan::svscan(&scratch);
+        let pid = a.up();
+        assert_eq!(a.lines("starts", 1), [pid.to_string()], "{change}");
+        match change {
+            "upgraded" => {
+                svscan.signal(Signal::SIGUSR2);
+                let environment = || tests::environment(svscan.pid());
+                let is_new = |variable: &String| variable.starts_with("SVSCAN_");
+                wait_until("it is executed anew", || environment().iter().any(is_new));
+            }
+            "killed" => {
+                svscan.kill();
+                svscan = crate::svscan::svscan(&scratch);
+            }
+            _ => {}
+        }
+        // By then it has found what runs.
+        service(&scratch, "late", "exec sleep 1000").up();
+        let supervise = Pid::from_raw(supervise_of(&a));
+        kill(supervise, Signal::SIGSTOP).expect("stop its supervise");
+        fs::remove_dir_all(a.path("supervise")).expect("remove supervise");
+        kill(supervise, Signal::SIGKILL).expect("kill its supervise");
+        assert_eq!(a.up(), pid, "{change}");
+        svscan.signal(Signal::SIGTERM);
+        assert_eq!(svscan.wait(), 0, "{change}: {}", svscan.errors());
+        assert_eq!(a.says("starts").lines().count(), 1, "{change}");
+        assert_eq!(processes_in(&scratch.path().join(SCANNED)), [], "{change}");
+    }
+}
