@@ -12,7 +12,7 @@ use daemontools::service::{self, Identity, Place, Process, Record, is_supervised
 use daemontools::sys::process::{PidFd, ancestry, send_commands};
 use daemontools::sys::stdout;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{Signal, kill};
@@ -20,7 +20,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat, makedev, stat};
 use nix::unistd::{Pid, getpgid, getpid};
 use std::collections::HashMap;
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Who is in charge of a service.
@@ -170,10 +171,21 @@ fn holder(line: &str) -> Option<(Id, Pid)> {
 pub fn recover_pipe(sources: impl Iterator<Item = (Pid, u8)>) -> Option<(OwnedFd, OwnedFd)> {
     sources.into_iter().find_map(|(pid, number)| {
         let path = process_path(pid, &format!("fd/{number}"));
-        fs::read_link(&path).ok()?.to_str()?.strip_prefix("pipe:")?;
-        let end = |direction| open(&path, direction | OFlag::O_CLOEXEC, Mode::empty()).ok();
-        Some((end(OFlag::O_RDONLY)?, end(OFlag::O_RDWR)?))
+        is_pipe(&path).then_some(())?;
+        Some((open_end(&path, OFlag::O_RDONLY)?, open_end(&path, OFlag::O_RDWR)?))
     })
+}
+
+/// Opens an end of a pipe anew. The process may have put a FIFO there meanwhile: to open that could wait for ever.
+fn open_end(path: &Path, direction: OFlag) -> Option<OwnedFd> {
+    let end = open(path, direction | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let itself = PathBuf::from(format!("/proc/self/fd/{}", end.as_raw_fd()));
+    (is_pipe(&itself) && fcntl(&end, FcntlArg::F_SETFL(OFlag::empty())).is_ok()).then_some(end)
+}
+
+/// Whether a descriptor, as `/proc` shows it, is a pipe that has no name.
+fn is_pipe(path: &Path) -> bool {
+    fs::read_link(path).is_ok_and(|to| to.as_os_str().as_bytes().starts_with(b"pipe:"))
 }
 
 /// Whether a descriptor of a process writes as well as it reads, as our pipes do for a service, and is not where
