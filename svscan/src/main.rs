@@ -36,6 +36,9 @@
 //! which are ignored otherwise. At the end `.svscan/finish CODE` is executed in svscan's place; after a
 //! failure, `.svscan/crash`.
 //!
+//! Each supervise, and each script, leads a process group of its own. A supervise gets a page of svscan's memory, by the
+//! environment variable SVSCAN_LEDGER, and is then commanded by a signal; any other through `supervise/control`.
+//!
 //! `supervise` is the one beside svscan's own file, else the first in PATH. svscan raises its own limit
 //! of open files; what it starts has the limits that svscan was given. Processes whose supervise was
 //! killed become svscan's children: it keeps their exit statuses for the next supervise, in
