@@ -4,6 +4,7 @@
 //! - [`service`]: the service directory, the only place that knows its names and bytes;
 //! - [`tai64`]: the time labels;
 //! - [`duration`]: durations as people write them;
+//! - [`terminal`]: text from elsewhere for a terminal;
 //! - [`sys`]: what the standard library and nix lack, the only place for `unsafe`; what [`main!`] puts into each
 //!   program, its C entry point, is the one exception.
 
@@ -12,5 +13,6 @@ pub mod report;
 pub mod service;
 pub mod sys;
 pub mod tai64;
+pub mod terminal;
 
 pub use report::{Args, Attempt, Fatal, Unable, program};

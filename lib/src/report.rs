@@ -22,6 +22,7 @@
 
 use crate::sys;
 use crate::sys::write_now::{wait_for_room, write_now};
+use crate::terminal::visible;
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpid};
 use std::ffi::{OsStr, OsString};
@@ -284,8 +285,8 @@ pub fn pass_on(lines: &[u8]) {
     } else if sys::stderr().is_terminal() {
         let lines = lines.split_inclusive(|byte| *byte == b'\n');
         let shown = lines.flat_map(|line| match line.strip_suffix(b"\n") {
-            Some(line) => [visible(line), b"\n".to_vec()].concat(),
-            None => visible(line),
+            Some(line) => [&visible(line)[..], b"\n"].concat(),
+            None => visible(line).into_owned(),
         });
         say(&shown.collect::<Vec<u8>>());
     } else {
@@ -304,28 +305,10 @@ fn line(kind: &[u8], words: &[&[u8]]) -> Vec<u8> {
     let mut line = [name().as_bytes(), kind].concat();
     let terminal = sys::stderr().is_terminal();
     for word in words {
-        if terminal { line.extend(visible(word)) } else { line.extend_from_slice(word) }
+        if terminal { line.extend_from_slice(&visible(word)) } else { line.extend_from_slice(word) }
     }
     line.push(b'\n');
     line
-}
-
-/// What a terminal would obey, and what is no UTF-8, is shown as `\x1b`, a newline as `\n`.
-fn visible(bytes: &[u8]) -> Vec<u8> {
-    let mut visible = Vec::with_capacity(bytes.len());
-    let mut buffer = [0; 4];
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            let bytes = character.encode_utf8(&mut buffer).as_bytes();
-            if character.is_control() {
-                visible.extend(bytes.iter().flat_map(|byte| byte.escape_ascii()));
-            } else {
-                visible.extend_from_slice(bytes);
-            }
-        }
-        visible.extend(chunk.invalid().iter().flat_map(|byte| byte.escape_ascii()));
-    }
-    visible
 }
 
 /// Writes lines to standard error. What there is no room for is lost, and counted.
@@ -497,21 +480,6 @@ mod tests {
         let unable = Unable::new("open", OsStr::from_bytes(b"/log/\xff a"), Errno::ENOENT);
         assert_eq!(unable.to_bytes(), b"unable to open /log/\xff a: file does not exist");
         assert_eq!(Fatal::from(unable).code, TEMPORARY);
-    }
-
-    #[test]
-    fn a_terminal_is_shown_control_characters_and_obeys_none() {
-        let table: [(&[u8], &[u8]); 5] = [
-            (b"plain \\ text", b"plain \\ text"),
-            ("gr\u{fc}n".as_bytes(), "gr\u{fc}n".as_bytes()),
-            (b"\x1b[2J\x07\n\x7f", b"\\x1b[2J\\x07\\n\\x7f"),
-            // What an 8-bit terminal takes for ESC [, alone and as UTF-8.
-            (b"\x9b2J", b"\\x9b2J"),
-            ("\u{9b}2J".as_bytes(), b"\\xc2\\x9b2J"),
-        ];
-        for (bytes, expected) in table {
-            assert_eq!(visible(bytes), expected, "{bytes:?}");
-        }
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //!
 //! 1. Collects the options, each letter once, in the order given.
 //! 2. For each SERVICE: changes into it and writes the letters, in one write(2), to the FIFO
-//!    `supervise/control`, from which its supervise reads them.
+//!    `supervise/control`, from which its supervise reads them. Letters for the logger are closed by `l`, so that
+//!    what others write behind them, before supervise has read, is not taken as meant for the logger too.
 //! 3. With `-W`: waits until each has come to the GOAL (`up` `ready` `down` `finished` `restarted`, see the
 //!    `goal` module), for as long as TIME: milliseconds, or with a unit.
 //!
@@ -24,15 +25,17 @@
 
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::service::{Command, open_control};
+use daemontools::service::{self, Command, open_control};
 use daemontools::{Args, Attempt, Fatal, Unable, report, sys};
 use lexopt::Arg;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
-use nix::unistd::{chdir, fchdir};
+use nix::unistd::{chdir, fchdir, write};
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 use svc::goal::{Goal, Told};
@@ -43,11 +46,16 @@ daemontools::main!(svc);
 const USAGE: &str = "svc options: u up, d down, o once, x exit, p pause, c continue, h hup, a alarm, i interrupt, \
                      t term, k kill, q quit, 1 usr1, 2 usr2, w winch";
 
+/// How long a FIFO may be full.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Exit code where strictness is asked for and a service could not be commanded.
 const NOT_COMMANDED: i32 = 1;
 
 fn svc(args: Args) -> Result<i32, Fatal> {
     let options = parse(args)?;
+    // A supervise that goes while it is told something is a warning: the others are still to be told.
+    SigSet::from_iter([Signal::SIGPIPE]).thread_block().unable_to("block signals", "")?;
     let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .unable_to("open current directory", "")?;
     match options.goal {
@@ -63,7 +71,7 @@ fn svc(args: Args) -> Result<i32, Fatal> {
 /// Looks at each service before it is told anything, so that what happens then is seen to be new.
 fn command_and_wait(goal: Goal, options: &Options, origin: &OwnedFd) -> Result<i32, Fatal> {
     let deadline = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut watch = Watch::new(options.part())?;
+    let mut watch = Watch::new(options.part());
     let missed = command_all(options, origin, |service| watch.add(service.into()))?;
     if missed > 0 {
         return Ok(NOT_COMMANDED);
@@ -89,14 +97,35 @@ where
 }
 
 /// Commands the service in the current directory, or says why not.
-fn command(service: &OsStr, commands: &[u8]) -> Result<(), Vec<u8>> {
+fn command(name: &OsStr, commands: &[u8]) -> Result<(), Vec<u8>> {
     let control = open_control().map_err(|errno| match errno {
-        Errno::ENXIO => [b"unable to control ", service.as_bytes(), b": supervise not running"].concat(),
-        _ => Unable::new("control", service, errno).to_bytes(),
+        Errno::ENXIO => [b"unable to control ", name.as_bytes(), b": supervise not running"].concat(),
+        _ => Unable::new("control", name, errno).to_bytes(),
     })?;
-    sys::write_all(&control, commands).map_err(|errno| {
-        [b"error writing commands to ", service.as_bytes(), b": ", report::reason(errno).as_bytes()].concat()
+    write_in_time(&control, &service::batch(commands)).map_err(|errno| {
+        [b"error writing commands to ", name.as_bytes(), b": ", report::reason(errno).as_bytes()].concat()
     })
+}
+
+/// Writes all of it at once, or nothing. A full FIFO is waited for, as commands are not to be lost; but not for long:
+/// whoever owns it may have filled it, and never read.
+///
+/// # Errors
+/// ETIMEDOUT: there was no room all the time. EPIPE: its reader is gone.
+fn write_in_time(control: &OwnedFd, bytes: &[u8]) -> nix::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match write(control, bytes) {
+            Err(Errno::EAGAIN) => {}
+            Err(Errno::EINTR) => continue,
+            written => return written.map(drop),
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Errno::ETIMEDOUT);
+        }
+        let _ = poll(&mut [PollFd::new(control.as_fd(), PollFlags::POLLOUT)], sys::timeout(Some(left)));
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

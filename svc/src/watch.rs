@@ -1,11 +1,22 @@
-//! Watching services: woken by what happens, never by a clock but for deadlines.
+//! Watching services: woken by what happens, as long as the kernel lets us.
 //!
-//! A supervise renames `supervise/status` and `supervise/state` into place at each change, which inotify
-//! tells; that it is gone is told by `supervise/ok`, which has no reader then; and that another one has come, by
-//! inotify again, as it opens `ok`. The watching begins before the first look, and each look takes in all that
-//! was written before it, so that nothing is missed between the two.
+//! A supervise renames `supervise/status` and `supervise/state` into place at each change. That it is gone is told by
+//! `supervise/ok`, which has no reader then. There are three means of being woken, tried in this order:
+//!
+//! 1. **inotify** tells of each change, of any supervise, also of the original's, to whoever may look; and of another
+//!    supervise that comes, as that opens `ok`. But a user has only so many instances of it (128 where nobody has set
+//!    `fs.inotify.max_user_instances`) and watches: three hundred that wait, each for one service, are too many.
+//! 2. **A FIFO in `supervise/event`** ([`Listener`]), of which there may be any number. Only our supervise tells
+//!    there, only of the service, not of a logger that it runs too, and only whoever owns the service may listen. What is
+//!    not told there is seen once a second.
+//! 3. **Looking again** five times a second, where there is neither.
+//!
+//! Whatever the means, watching begins before the first look, and each look takes in all that was written before it, so
+//! that nothing is missed between the two; and only what is seen counts, not what is told. So one that tells too much,
+//! too little or too late makes us look too often, or later, but never wrong.
 
 use crate::goal::{Goal, Picture, Presence, Told, Verdict, judge};
+use crate::listener::Listener;
 use daemontools::service::{OK, Place, SUPERVISE, Snapshot, hold_ok};
 use daemontools::{Attempt, Fatal, Unable, duration, report, sys};
 use nix::errno::Errno;
@@ -28,6 +39,11 @@ const FAILED: i32 = 1;
 
 /// How long a supervise may be missing: a killed one is replaced by svscan, the original's within five seconds.
 const GRACE: Duration = Duration::from_secs(6);
+
+/// How often it is looked where a listener should be told …
+const LISTENING: Duration = Duration::from_secs(1);
+/// … and where nothing tells.
+const ASKING: Duration = Duration::from_millis(200);
 
 /// The names in `supervise/` that tell something.
 const TELLING: [&str; 3] = ["status", "state", "ok"];
@@ -76,22 +92,20 @@ pub enum Part {
 
 /// The services that are watched.
 pub struct Watch {
-    inotify: Inotify,
+    /// None: the system has no more for us.
+    inotify: Option<Inotify>,
     part: Part,
     subjects: Vec<Subject>,
 }
 
 impl Watch {
     /// None yet.
-    ///
-    /// # Errors
-    /// The system has no more instances of inotify for us.
-    pub fn new(part: Part) -> Result<Watch, Unable> {
-        // Two descriptors a service: as many services as there may be.
+    pub fn new(part: Part) -> Watch {
+        // A few descriptors a service: as many services as there may be.
         let most = getrlimit(Resource::RLIMIT_NOFILE).map(|(_, most)| most);
         let _ = most.and_then(|most| setrlimit(Resource::RLIMIT_NOFILE, most, most));
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).unable_to("watch", "")?;
-        Ok(Watch { inotify, part, subjects: Vec::new() })
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
+        Watch { inotify, part, subjects: Vec::new() }
     }
 
     /// Watches a service from now on, and remembers how it is. Leaves us in its directory.
@@ -110,11 +124,13 @@ impl Watch {
             patience: None,
             watches: Vec::new(),
             awaited: None,
+            listener: None,
+            look_again: None,
             stale: true,
             before: unseen,
             verdict: Verdict::NotYet,
         };
-        subject.before = subject.look(&self.inotify, self.part)?;
+        subject.before = subject.look(self.inotify.as_ref(), self.part)?;
         self.subjects.push(subject);
         Ok(())
     }
@@ -126,7 +142,7 @@ impl Watch {
     pub fn wait(&mut self, order: &Order) -> Result<i32, Fatal> {
         loop {
             for subject in self.subjects.iter_mut().filter(|subject| subject.is_open() && subject.stale) {
-                let now = subject.look(&self.inotify, self.part)?;
+                let now = subject.look(self.inotify.as_ref(), self.part)?;
                 subject.verdict = judge(order.goal, order.told, &subject.before, &now);
                 subject.stale = false;
             }
@@ -166,27 +182,36 @@ impl Watch {
 
     /// Until something happens to one of them, or a time is over.
     fn sleep(&mut self, deadline: Option<Instant>) -> Result<(), Fatal> {
-        let open = || self.subjects.iter().filter(|subject| subject.is_open());
-        let wake = open().filter_map(Subject::wake).chain(deadline).min();
-        let mut fds = vec![PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
-        // Of these only the error counts, which is told unasked.
-        fds.extend(open().filter_map(|subject| subject.ok.as_ref()).map(|ok| PollFd::new(ok.as_fd(), NOTHING)));
+        let open = || self.subjects.iter().enumerate().filter(|(_, subject)| subject.is_open());
+        let wake = open().filter_map(|(_, subject)| subject.wake()).chain(deadline).min();
+        let mut fds: Vec<PollFd> = Vec::new();
+        let mut whose = Vec::new();
+        for (number, subject) in open() {
+            // Of `ok` only the error counts, which is told unasked.
+            fds.extend(subject.ok.as_ref().map(|ok| PollFd::new(ok.as_fd(), NOTHING)));
+            fds.extend(subject.listener.as_ref().map(|listener| PollFd::new(listener.as_fd(), PollFlags::POLLIN)));
+            whose.resize(fds.len(), number);
+        }
+        fds.extend(self.inotify.as_ref().map(|inotify| PollFd::new(inotify.as_fd(), PollFlags::POLLIN)));
         let left = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
         match poll(&mut fds, sys::timeout(left)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Unable::new("wait", "", errno).into()),
         }
-        let has_ended = |fd: &PollFd| fd.any().unwrap_or(false);
-        let ended: Vec<bool> = fds.iter().skip(1).map(has_ended).collect();
-        let held = self.subjects.iter_mut().filter(|subject| subject.is_open() && subject.ok.is_some());
-        held.zip(ended).for_each(|(subject, ended)| subject.stale |= ended);
+        let has_happened: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        for (number, _) in whose.into_iter().zip(has_happened).filter(|(_, has_happened)| *has_happened) {
+            self.subjects[number].stale = true;
+            self.subjects[number].listener.iter().for_each(Listener::drain);
+        }
         let now = Instant::now();
         for subject in &mut self.subjects {
             subject.stale |= subject.wake().is_some_and(|wake| wake <= now);
         }
-        while let Ok(events) = self.inotify.read_events() {
-            events.iter().for_each(|event| self.take_in(event));
+        let mut events = Vec::new();
+        while let Some(Ok(more)) = self.inotify.as_ref().map(Inotify::read_events) {
+            events.extend(more);
         }
+        events.iter().for_each(|event| self.take_in(event));
         Ok(())
     }
 
@@ -212,6 +237,10 @@ struct Subject {
     watches: Vec<WatchDescriptor>,
     /// What `supervise/` is called.
     awaited: Option<OsString>,
+    /// Where inotify does not tell.
+    listener: Option<Listener>,
+    /// When to look though nothing was told; never where inotify tells.
+    look_again: Option<Instant>,
     /// Something has happened since the last look.
     stale: bool,
     before: Picture,
@@ -220,9 +249,16 @@ struct Subject {
 
 impl Subject {
     /// Watches first, then looks who is in charge, then at what is written: in this order nothing is missed.
-    fn look(&mut self, inotify: &Inotify, part: Part) -> Result<Picture, Unable> {
+    fn look(&mut self, inotify: Option<&Inotify>, part: Part) -> Result<Picture, Unable> {
         fchdir(&self.directory).unable_to("chdir to", &self.name)?;
-        self.watch(inotify)?;
+        self.look_again = None;
+        let inotify = match inotify {
+            Some(inotify) if self.watch(inotify)? => Some(inotify),
+            Some(_) | None => {
+                self.listen(part);
+                None
+            }
+        };
         let presence = self.presence(inotify)?;
         let seen = Snapshot::take().ok();
         let seen = match part {
@@ -232,8 +268,21 @@ impl Subject {
         Ok(Picture { presence, seen })
     }
 
-    /// Anew each time: `supervise/` may be another directory now. Before there is one, its coming is watched for.
-    fn watch(&mut self, inotify: &Inotify) -> Result<(), Unable> {
+    /// Without inotify.
+    fn listen(&mut self, part: Part) {
+        self.watches.clear();
+        // Of the directory that is there now.
+        self.listener = self.listener.take().filter(Listener::is_in_place).or_else(|| match part {
+            Part::Service => Listener::new().ok(),
+            Part::Logger => None,
+        });
+        let patience = if self.listener.is_some() && self.presence == Presence::Here { LISTENING } else { ASKING };
+        self.look_again = Some(Instant::now() + patience);
+    }
+
+    /// Anew each time: `supervise/` may be another directory now. Before there is one, its coming is watched for. False
+    /// if there are no more watches for us.
+    fn watch(&mut self, inotify: &Inotify) -> Result<bool, Unable> {
         let changes = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MODIFY;
         let itself = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
         let coming = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
@@ -248,13 +297,20 @@ impl Subject {
             added => added,
         };
         self.awaited = place.directory().file_name().map(OsStr::to_os_string);
-        self.watches = vec![added.map_err(|errno| self.unable("watch", SUPERVISE, errno))?];
-        Ok(())
+        match added {
+            Ok(watch) => {
+                self.watches = vec![watch];
+                self.listener = None;
+                Ok(true)
+            }
+            Err(Errno::ENOSPC | Errno::ENOMEM) => Ok(false),
+            Err(errno) => Err(self.unable("watch", SUPERVISE, errno)),
+        }
     }
 
-    fn presence(&mut self, inotify: &Inotify) -> Result<Presence, Unable> {
+    fn presence(&mut self, inotify: Option<&Inotify>) -> Result<Presence, Unable> {
         self.ok = self.hold()?;
-        if self.ok.is_none() {
+        if let (None, Some(inotify)) = (&self.ok, inotify) {
             // Told when somebody opens it, as a supervise does.
             let opened = AddWatchFlags::IN_OPEN | AddWatchFlags::IN_ONESHOT;
             let ok = Place::here().and_then(|place| inotify.add_watch(&place.path(OK), opened));
@@ -291,9 +347,10 @@ impl Subject {
         !matches!(self.verdict, Verdict::Never(_))
     }
 
-    /// When it is too late for a supervise that is missing, if it is not yet.
+    /// When it is to be looked at, if nothing happens before: when it is too late for a supervise that is missing, if it
+    /// is not yet, or because nothing may be told.
     fn wake(&self) -> Option<Instant> {
-        self.patience.filter(|_| self.presence == Presence::Away)
+        self.patience.filter(|_| self.presence == Presence::Away).into_iter().chain(self.look_again).min()
     }
 
     fn complain(&self, goal: Goal, why: &str) {

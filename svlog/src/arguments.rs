@@ -1,6 +1,6 @@
 //! What the user asks for. No I/O.
 
-use crate::show::{Style, Zone};
+use crate::show::{Style, Text, Zone};
 use crate::source::{Mode, Selection};
 use daemontools::tai64::Tai64N;
 use daemontools::{Args, Fatal};
@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use svlog::when;
 
 const USAGE: &str = "svlog: usage: svlog [ -f ] [ -n lines ] [ --since time ] [ --until time ] [ --grep pattern ] \
-                     [ --json ] [ --utc ] [ --color=auto|always|never ] service|dir ...";
+                     [ --json ] [ --utc ] [ --color=auto|always|never ] [ --raw ] service|dir ...";
 /// Shown before what is new.
 const LAST: u64 = 10;
 
@@ -23,6 +23,7 @@ pub struct Request {
     pub last: Option<u64>,
     pub selection: Selection,
     pub style: Style,
+    pub text: Text,
     pub zone: Zone,
     /// Services and log directories.
     pub logs: Vec<OsString>,
@@ -32,7 +33,10 @@ pub struct Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     /// A terminal that may have colours.
+    ColouredTerminal,
+    /// A terminal that may not.
     Terminal,
+    /// A file, a pipe.
     Other,
 }
 
@@ -44,6 +48,7 @@ struct Raw {
     json: bool,
     utc: bool,
     color: Option<bool>,
+    raw: bool,
     logs: Vec<OsString>,
 }
 
@@ -64,11 +69,12 @@ pub fn parse(args: Args, now: &Zoned, output: Output) -> Result<Request, Fatal> 
         mode: if raw.follow { Mode::Follow } else { Mode::Once },
         last: raw.lines.unwrap_or_else(|| (raw.follow && anything).then_some(LAST)),
         selection: raw.selection,
-        style: match (raw.json, raw.color.unwrap_or(output == Output::Terminal)) {
+        style: match (raw.json, raw.color.unwrap_or(output == Output::ColouredTerminal)) {
             (true, _) => Style::Json,
             (false, true) => Style::Coloured,
             (false, false) => Style::Plain,
         },
+        text: if raw.raw || output == Output::Other { Text::Raw } else { Text::Visible },
         zone: if raw.utc { Zone::Utc } else { Zone::Local(now.time_zone().clone()) },
         logs: raw.logs,
     })
@@ -97,6 +103,7 @@ fn options(args: Args, now: &Zoned) -> Result<Raw, Refusal> {
             Arg::Long("grep") => raw.selection.pattern = Some(pattern(&parser.value()?)?),
             Arg::Long("json") => raw.json = true,
             Arg::Long("utc") => raw.utc = true,
+            Arg::Long("raw") => raw.raw = true,
             Arg::Long("color") => raw.color = color(parser.optional_value())?,
             Arg::Value(log) => raw.logs.push(log),
             other => return Err(other.unexpected().into()),
@@ -163,15 +170,29 @@ mod tests {
     #[test]
     fn colours_are_for_terminals_unless_told_otherwise() {
         for (line, output, expected) in [
-            ("web", Output::Terminal, Style::Coloured),
+            ("web", Output::ColouredTerminal, Style::Coloured),
+            ("web", Output::Terminal, Style::Plain),
             ("web", Output::Other, Style::Plain),
             ("--color web", Output::Other, Style::Coloured),
             ("--color=always web", Output::Other, Style::Coloured),
             ("--color=auto web", Output::Other, Style::Plain),
-            ("--color=never web", Output::Terminal, Style::Plain),
-            ("--json web", Output::Terminal, Style::Json),
+            ("--color=never web", Output::ColouredTerminal, Style::Plain),
+            ("--json web", Output::ColouredTerminal, Style::Json),
         ] {
             assert_eq!(parsed(line, output).unwrap().style, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_as_they_are_but_on_a_terminal() {
+        for (line, output, expected) in [
+            ("web", Output::ColouredTerminal, Text::Visible),
+            ("--json web", Output::Terminal, Text::Visible),
+            ("--raw web", Output::Terminal, Text::Raw),
+            ("web", Output::Other, Text::Raw),
+            ("--color web", Output::Other, Text::Raw),
+        ] {
+            assert_eq!(parsed(line, output).unwrap().text, expected, "{line}");
         }
     }
 

@@ -1,10 +1,17 @@
 //! Where in a file of lines that rise in time those of a moment begin, without reading all of it.
 
 use crate::stamp;
-use daemontools::tai64::Tai64N;
+use daemontools::tai64::{Tai64, Tai64N};
 use memchr::memchr;
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
 use std::io;
 
+/// A file that is not longer is read whole: no multilog writes a longer one, and that takes some milliseconds. So what
+/// the clock did while it was written does not matter.
+pub const WHOLE: u64 = 16 << 20;
+/// How far, in seconds, stamps in a longer file may fall without lines being missed.
+pub const FALL: u64 = 3600;
 /// Bytes read at a time.
 const BLOCK: usize = 4096;
 /// A file without a stamp in its first bytes has none.
@@ -15,11 +22,26 @@ pub trait ReadAt {
     /// # Errors
     /// Whatever the system says.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Where the first byte lies, from `offset` on, that is on the disk; the end, if there is none.
+    fn next_data(&self, offset: u64) -> u64 {
+        offset
+    }
 }
 
 impl ReadAt for std::fs::File {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::read_at(self, buffer, offset)
+    }
+
+    fn next_data(&self, offset: u64) -> u64 {
+        let at = i64::try_from(offset).unwrap_or(i64::MAX);
+        match lseek(self, at, Whence::SeekData) {
+            Ok(data) => u64::try_from(data).unwrap_or(offset),
+            // There is none.
+            Err(Errno::ENXIO) => self.metadata().map_or(offset, |metadata| metadata.len().max(offset)),
+            Err(_) => offset,
+        }
     }
 }
 
@@ -30,6 +52,19 @@ impl ReadAt for [u8] {
         buffer[..length].copy_from_slice(&rest[..length]);
         Ok(length)
     }
+}
+
+/// Where to begin to read for lines of `moment` or later: before it only earlier ones lie, if stamps fall by no more
+/// than [`FALL`], in a file that is longer than [`WHOLE`]; of others 0. `None`: the lines of a long one have no stamps.
+///
+/// # Errors
+/// Whatever reading says.
+pub fn begin_for(file: &(impl ReadAt + ?Sized), length: u64, moment: Tai64N) -> io::Result<Option<u64>> {
+    if length <= WHOLE {
+        return Ok(Some(0));
+    }
+    let Tai64N(Tai64(second), nanos) = moment;
+    first_line_from(file, length, Tai64N(Tai64(second.saturating_sub(FALL)), nanos))
 }
 
 /// The beginning of the first line at `moment` or later among those that begin before `length`; `length` if there
@@ -56,16 +91,42 @@ pub fn first_line_from(file: &(impl ReadAt + ?Sized), length: u64, moment: Tai64
     Ok(Some(found))
 }
 
+/// The beginning of the first line with a stamp that begins at `from` or later, but before `below`.
+///
+/// # Errors
+/// Whatever reading says.
+pub fn stamped_line_start(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::Result<Option<u64>> {
+    Ok(first_stamped(file, from, below)?.map(|(start, _)| start))
+}
+
 /// The first line with a stamp that begins at `from` or later, but before `below`.
 fn first_stamped(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::Result<Option<(u64, Tai64N)>> {
+    let mut block = [0; BLOCK];
     let mut start = line_start(file, from, below)?;
     while start < below {
-        let mut text = [0; stamp::LONGEST];
-        let length = read_full(file, &mut text, start)?;
-        if let Some(stamp) = stamp::of(&text[..length]) {
-            return Ok(Some((start, stamp.time)));
+        let length = read_full(file, &mut block, start)?;
+        let text = &block[..length];
+        let mut at = 0;
+        start = loop {
+            if length < BLOCK || at + stamp::LONGEST <= length {
+                if let Some(stamp) = stamp::of(&text[at..length.min(at + stamp::LONGEST)]) {
+                    return Ok(Some((start + at as u64, stamp.time)));
+                }
+            } else if at > 0 {
+                // The block ends within what may be its stamp.
+                break start + at as u64;
+            }
+            match memchr(b'\n', &text[at..]) {
+                Some(newline) => at += newline + 1,
+                None => break line_start(file, start + length.max(1) as u64, below)?,
+            }
+            if start + at as u64 >= below || at == length {
+                break start + at as u64;
+            }
+        };
+        if length == 0 {
+            break;
         }
-        start = line_start(file, start + 1, below)?;
     }
     Ok(None)
 }
@@ -86,13 +147,18 @@ pub fn line_start(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::R
         match memchr(b'\n', &block[..length]) {
             Some(newline) => return Ok((at + newline as u64 + 1).min(below)),
             None if length == 0 => break,
+            None if block[..length].iter().all(|byte| *byte == 0) => at = file.next_data(at).max(at + length as u64),
             None => at += length as u64,
         }
     }
     Ok(below)
 }
 
-fn read_full(file: &(impl ReadAt + ?Sized), buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+/// Reads until the buffer is full or the file ends; how much it was.
+///
+/// # Errors
+/// Whatever reading says.
+pub fn read_full(file: &(impl ReadAt + ?Sized), buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {
         match file.read_at(&mut buffer[length..], offset + length as u64) {
@@ -108,7 +174,7 @@ fn read_full(file: &(impl ReadAt + ?Sized), buffer: &mut [u8], offset: u64) -> i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::tai64::{Label, Tai64};
+    use daemontools::tai64::Label;
     use proptest::prelude::*;
     use std::cell::Cell;
 
@@ -149,6 +215,45 @@ mod tests {
             let found = first_line_from(&bytes[..], bytes.len() as u64, at(moment)).unwrap();
             prop_assert_eq!(found, linear(&bytes, at(moment)));
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn what_falls_by_less_than_is_allowed_for_is_not_missed(
+            steps in proptest::collection::vec(-FALL_FOR_TESTS..200, 1..40),
+            moment in 0u64..3000,
+        ) {
+            // Never further behind the latest than the fall that is allowed for.
+            let (mut latest, mut now) = (0i64, 0i64);
+            let times: Vec<u64> = steps.iter().map(|step| {
+                now = (now + step).max(latest - FALL_FOR_TESTS).max(0);
+                latest = latest.max(now);
+                now as u64
+            }).collect();
+            let bytes: Vec<u8> = times.iter().flat_map(|time| format!("{} x\n", Label(at(*time))).into_bytes()).collect();
+            let earlier = at(moment.saturating_sub(FALL_FOR_TESTS as u64));
+            let begin = first_line_from(&bytes[..], bytes.len() as u64, earlier).unwrap().unwrap();
+            let passed = times.iter().take(usize::try_from(begin).unwrap() / 28);
+            prop_assert!(passed.into_iter().all(|time| *time < moment), "{times:?} {moment} {begin}");
+        }
+    }
+
+    const FALL_FOR_TESTS: i64 = 500;
+
+    #[test]
+    fn a_file_of_multilogs_is_read_from_its_beginning() {
+        assert_eq!(begin_for(&b"x\n"[..], WHOLE, at(5)).unwrap(), Some(0));
+    }
+
+    /// An empty line takes no reading of its own.
+    #[test]
+    fn lines_without_stamps_are_passed_over_by_blocks() {
+        let bytes =
+            [Label(at(1)).to_string().as_bytes(), &b"\n".repeat(1 << 20), Label(at(9)).to_string().as_bytes()].concat();
+        let file = Counted(&bytes, Cell::new(0));
+        assert_eq!(first_line_from(&file, bytes.len() as u64, at(5)).unwrap(), Some(25 + (1 << 20)));
+        assert!(file.1.get() < 3 * bytes.len(), "{}", file.1.get());
     }
 
     struct Counted<'a>(&'a [u8], Cell<usize>);

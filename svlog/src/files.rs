@@ -7,9 +7,9 @@
 //!
 //! A file is known by its inode while it is open, so a rotation changes only its name.
 
-use crate::folder::{Finished, Folder, Id, LogFile, Look, Place};
+use crate::folder::{Finished, Folder, Id, LogFile, Look, Place, last_fall};
 use daemontools::Unable;
-use daemontools::tai64::Tai64N;
+use daemontools::tai64::{self, Tai64N};
 use std::collections::VecDeque;
 
 /// The files of a directory, one after the other.
@@ -23,6 +23,8 @@ pub struct Files<'a> {
     passed: Option<Tai64N>,
     /// The newest finished file when one that is not finished was taken.
     newest: Option<Tai64N>,
+    /// See [`last_fall`].
+    fall: Option<Tai64N>,
     /// The one before the next, as long as there was nothing to be read.
     pub before: Option<LogFile>,
     /// Whether one could not be read.
@@ -40,12 +42,14 @@ pub struct Following {
 impl<'a> Files<'a> {
     /// All, but for those that were finished before `since`.
     pub fn new(folder: &'a Folder, since: Option<Tai64N>) -> Files<'a> {
-        Files { folder, since, queue: VecDeque::new(), passed: None, newest: None, before: None, failed: false }
+        let queue = VecDeque::new();
+        Files { folder, since, queue, passed: None, newest: None, fall: None, before: None, failed: false }
     }
 
     /// Only those that come after this one, which was among those looked at.
     pub fn begin_after(&mut self, place: &Place, look: &Look) {
         self.newest = newest(&look.finished);
+        self.fall = last_fall(&look.finished, tai64::now());
         if let Place::Finished(own) = place {
             self.passed = Some(own.label);
             self.queue = look.finished.iter().filter(|finished| finished.label > own.label).cloned().collect();
@@ -63,6 +67,7 @@ impl<'a> Files<'a> {
                 return Ok(Following { file: Some(file), gone });
             }
             let Look { finished, full, current } = self.folder.look()?;
+            self.fall = last_fall(&finished, tai64::now());
             let id = own.as_ref().map(|file| file.id);
             match own.as_deref_mut() {
                 None => self.before = self.folder.last_before(&finished, self.since),
@@ -93,6 +98,21 @@ impl<'a> Files<'a> {
                 return Ok(Following { file: full.or(current).filter(|file| Some(file.id) != id), gone });
             }
         }
+    }
+
+    /// Whether what comes after this finished file is all later than its name: no name tells otherwise.
+    pub fn rises_after(&self, finished: &Finished) -> bool {
+        self.fall.is_none_or(|fall| finished.label > fall)
+    }
+
+    /// Of the finished files that come next, the one that has the bytes that were read of `own`, from there on; those
+    /// before it are older than `own`, and passed.
+    pub fn take_same(&mut self, own: &LogFile) -> Option<LogFile> {
+        let same = |finished| own.go_on_in(&self.folder.finished_file(finished).ok()??).ok()?;
+        let found = self.queue.iter().enumerate().find_map(|(number, finished)| Some((number, same(finished)?)));
+        let (number, file) = found?;
+        self.passed = self.queue.drain(..=number).next_back().map(|finished| finished.label);
+        Some(file)
     }
 
     fn next_finished(&mut self) -> Option<LogFile> {

@@ -1,23 +1,42 @@
 //! A log directory and its files, opened so that no rotation meanwhile can hide one.
+//!
+//! The directory may belong to an account that has no other rights, and svlog may be root's. So only regular files are
+//! read, without following a link; what else has the name of a log file is said once, and counts as missing.
 
+use daemontools::service::{Unread, open_file_itself_at};
 use daemontools::tai64::{self, DIGITS, Tai64N};
-use daemontools::{Attempt, Unable};
+use daemontools::{Attempt, Unable, report};
 use nix::dir::Dir;
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{Mode, fstatat};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use svlog::bisect::{ReadAt, line_start};
-use svlog::stamp;
+use std::path::Path;
+use svlog::bisect::{ReadAt, line_start, read_full};
+use svlog::{stamp, tail};
 
 /// What compressed files begin with, whatever they are called: `!gzip` leaves `@….s`.
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const GZIP: &[u8] = &[0x1f, 0x8b, 8];
+/// What is compressed is read no further than this, or than so many times its length, whichever is more. Lines that
+/// repeat themselves without end come to that; the rest of what a few bytes may unpack to is no log.
+const UNPACKED_AT_MOST: u64 = 64 << 20;
+const RATIO_AT_MOST: u64 = 1000;
+/// zstd looks back no further than 8 MB, for which every decoder is asked to have memory (RFC 8878, 3.1.1.1.2).
+const ZSTD_WINDOW_BITS: u32 = 23;
+/// So often a directory is looked at again because a file was renamed meanwhile. Who renames them without end is no
+/// multilog.
+const LOOKS: usize = 1000;
+/// So many things that are no files are named in warnings.
+const NAMED_AT_MOST: usize = 8;
+/// Names of files that lie closer together than this, in nanoseconds, are not told by a clock: no file fills as fast.
+const TOO_CLOSE: u32 = 1000;
 /// How names of compressed files end.
 const PACKED: [&[u8]; 2] = [b".zst", b".gz"];
 
@@ -54,6 +73,22 @@ fn in_order(mut files: Vec<Finished>) -> Vec<Finished> {
     files
 }
 
+/// The last of the files whose names tell that the clock was set back before it was finished: stamps in files after it
+/// may be earlier than the names before them. None: no name tells that.
+///
+/// multilog's names always rise. As long as the clock is behind the last name, the next is a nanosecond later.
+pub fn last_fall(finished: &[Finished], now: Tai64N) -> Option<Tai64N> {
+    let newest = finished.last()?.label;
+    if newest > now {
+        return Some(newest);
+    }
+    let is_close = |pair: &&[Finished]| {
+        let (Tai64N(earlier, nanos), Tai64N(later, more)) = (pair[0].label, pair[1].label);
+        pair[0].label < pair[1].label && earlier == later && more.saturating_sub(nanos) < TOO_CLOSE
+    };
+    finished.windows(2).rfind(is_close).map(|pair| pair[1].label)
+}
+
 /// What a file is in its directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -88,8 +123,11 @@ pub struct LogFile {
     pub id: Id,
     /// How much of it was read, uncompressed.
     pub offset: u64,
+    /// Whether a hole was passed over: what was read before and after it do not lie side by side.
+    pub has_skipped: bool,
     file: File,
     unpacked: Option<Box<dyn Read>>,
+    unpacked_at_most: u64,
 }
 
 impl LogFile {
@@ -99,20 +137,37 @@ impl LogFile {
             Place::Finished(_) | Place::Processed => unpacked(&file)?,
             Place::Previous | Place::Current => None,
         };
-        Ok(LogFile { place, id: (metadata.dev(), metadata.ino()), offset: 0, file, unpacked })
+        let id = (metadata.dev(), metadata.ino());
+        let unpacked_at_most = UNPACKED_AT_MOST.max(metadata.len().saturating_mul(RATIO_AT_MOST));
+        Ok(LogFile { place, id, offset: 0, has_skipped: false, file, unpacked, unpacked_at_most })
     }
 
-    /// Reads on; 0 at the end.
+    /// Reads on; 0 at the end. A hole, which has a length but no bytes on the disk, is passed over.
     ///
     /// # Errors
-    /// Whatever the system says; UnexpectedEof or InvalidData where what is compressed is cut short or damaged.
+    /// Whatever the system says; UnexpectedEof or InvalidData where what is compressed is cut short or damaged;
+    /// FileTooLarge where it unpacks to more than a log file has.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = match &mut self.unpacked {
+            Some(_) if self.offset >= self.unpacked_at_most => return Err(io::ErrorKind::FileTooLarge.into()),
             Some(unpacked) => unpacked.read(buffer)?,
-            None => self.file.read_at(buffer, self.offset)?,
+            None => self.read_plain(buffer)?,
         };
         self.offset += length as u64;
         Ok(length)
+    }
+
+    fn read_plain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(buffer, self.offset)?;
+        if !is_blank(&buffer[..length]) {
+            return Ok(length);
+        }
+        let data = self.file.next_data(self.offset);
+        if data == self.offset {
+            return Ok(length);
+        }
+        (self.offset, self.has_skipped) = (data, true);
+        self.file.read_at(buffer, data)
     }
 
     /// The same file from a place on; one that is compressed from its beginning.
@@ -122,6 +177,46 @@ impl LogFile {
     pub fn at(&self, offset: u64) -> io::Result<LogFile> {
         let file = LogFile::new(self.file.try_clone()?, self.place.clone())?;
         Ok(LogFile { offset: if file.unpacked.is_some() { 0 } else { offset }, ..file })
+    }
+
+    /// The file `other`, if it has before the place up to which this one was read the same bytes as this one, from that
+    /// place on; where nothing was read, nothing is the same.
+    ///
+    /// # Errors
+    /// Whatever reading says.
+    pub fn go_on_in(&self, other: &LogFile) -> io::Result<Option<LogFile>> {
+        let Some(plain) = self.plain().filter(|_| self.offset > 0) else { return Ok(None) };
+        let length = self.offset.min(tail::TAIL as u64);
+        let mut ours = vec![0; usize::try_from(length).unwrap_or(0)];
+        let mut theirs = ours.clone();
+        let mut other = other.at(self.offset - length)?;
+        other.pass_to(self.offset - length)?;
+        let is_read = read_full(plain, &mut ours, self.offset - length)? == ours.len();
+        let is_same = is_read && other.fill(&mut theirs)? == ours.len() && ours == theirs;
+        Ok(is_same.then_some(other))
+    }
+
+    /// Reads on to a place, or to the end.
+    fn pass_to(&mut self, offset: u64) -> io::Result<()> {
+        let mut passed = vec![0; 64 * 1024];
+        while let Some(left) = offset.checked_sub(self.offset).filter(|left| *left > 0) {
+            let length = passed.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if self.read(&mut passed[..length])? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut length = 0;
+        while length < buffer.len() {
+            match self.read(&mut buffer[length..])? {
+                0 => break,
+                more => length += more,
+            }
+        }
+        Ok(length)
     }
 
     /// Whether multilog has marked it as complete.
@@ -165,6 +260,11 @@ impl LogFile {
     }
 }
 
+/// Whether there are many bytes that are all NULs, as where nothing was ever written.
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.len() >= 4096 && bytes.iter().all(|byte| *byte == 0)
+}
+
 fn unpacked(file: &File) -> io::Result<Option<Box<dyn Read>>> {
     let mut start = [0; 4];
     let length = file.read_at(&mut start, 0)?;
@@ -176,7 +276,11 @@ fn unpacked(file: &File) -> io::Result<Option<Box<dyn Read>>> {
     let mut file = file.try_clone()?;
     file.rewind()?;
     let unpacked: Box<dyn Read> = match start.starts_with(ZSTD) {
-        true => Box::new(zstd::Decoder::new(file)?),
+        true => {
+            let mut decoder = zstd::Decoder::new(file)?;
+            decoder.window_log_max(ZSTD_WINDOW_BITS)?;
+            Box::new(decoder)
+        }
         false => Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::new(file))),
     };
     Ok(Some(unpacked))
@@ -195,6 +299,8 @@ pub struct Look {
 pub struct Folder {
     path: OsString,
     folder: OwnedFd,
+    /// Names of log files that something else has.
+    foreign: RefCell<BTreeSet<Vec<u8>>>,
 }
 
 impl AsFd for Folder {
@@ -211,7 +317,13 @@ impl Folder {
     pub fn open(path: &OsStr) -> Result<Folder, Unable> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let folder = open(path, flags, Mode::empty()).unable_to("open directory", path)?;
-        Ok(Folder { path: path.to_os_string(), folder })
+        Ok(Folder { path: path.to_os_string(), folder, foreign: RefCell::default() })
+    }
+
+    /// Whether something that is no regular file was found under the name of a log file: no multilog has put it there,
+    /// and what becomes of this log nobody can tell.
+    pub fn is_foreign(&self) -> bool {
+        !self.foreign.borrow().is_empty()
     }
 
     /// What it was opened as.
@@ -230,6 +342,7 @@ impl Folder {
     /// # Errors
     /// The directory or one of the newest files cannot be read.
     pub fn look(&self) -> Result<Look, Unable> {
+        let mut tries = 0..LOOKS;
         loop {
             let current = self.file(Place::Current.name(), Place::Current)?;
             let full = self.full()?;
@@ -238,7 +351,7 @@ impl Folder {
             let names = entries.iter().flatten();
             let finished = in_order(names.filter_map(|entry| Finished::parse(entry.file_name().to_bytes())).collect());
             let is_still = |file: &LogFile| self.id_of(file.place.name()) == Some(file.id);
-            if current.iter().chain(&full).all(is_still) {
+            if current.iter().chain(&full).all(is_still) || tries.next().is_none() {
                 // daemontools' multilog gives a file its name before it takes the old one away.
                 let newest = finished.last().and_then(|finished| self.id_of(&finished.name));
                 return Ok(Look { finished, full: full.filter(|full| Some(full.id) != newest), current });
@@ -277,18 +390,34 @@ impl Folder {
     }
 
     fn file(&self, name: &[u8], place: Place) -> Result<Option<LogFile>, Unable> {
-        // A FIFO by that name is not to be waited for.
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        match openat(&self.folder, OsStr::from_bytes(name), flags, Mode::empty()) {
+        match open_file_itself_at(&self.folder, Path::new(OsStr::from_bytes(name))) {
             Ok(file) => LogFile::new(file.into(), place).map(Some).unable_to("read", self.path_of(name)),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(Unable::new("open", self.path_of(name), errno)),
+            Err(unread) if unread.is_missing() => Ok(None),
+            Err(Unread::System(errno)) => Err(Unable::new("open", self.path_of(name), errno)),
+            Err(Unread::WrongKind | Unread::TooLong) => {
+                self.complain_of(name);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Once of each, and not of thousands.
+    fn complain_of(&self, name: &[u8]) {
+        let mut foreign = self.foreign.borrow_mut();
+        if foreign.len() > NAMED_AT_MOST || !foreign.insert(name.to_vec()) {
+            return;
+        }
+        match foreign.len() {
+            ..=NAMED_AT_MOST => {
+                report::warning(&[self.path_of(name).as_bytes(), b" is not a regular file: it is not read"]);
+            }
+            _ => report::warning(&[self.path.as_bytes(), b" has more that are not regular files"]),
         }
     }
 
     /// Which file has a name at this moment.
     pub fn id_of(&self, name: &[u8]) -> Option<Id> {
-        let stat = fstatat(&self.folder, OsStr::from_bytes(name), nix::fcntl::AtFlags::empty()).ok()?;
+        let stat = fstatat(&self.folder, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
         Some((stat.st_dev, stat.st_ino))
     }
 }
@@ -317,6 +446,27 @@ mod tests {
             let seen = parsed.map(|file| (code(&file), Place::Finished(file).is_cut()));
             let expected = expected.map(|(code, cut): (&str, bool)| (code.to_string(), cut));
             assert_eq!(seen, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_tell_that_the_clock_was_set_back() {
+        let label = |(second, nanos): (u64, u32)| Tai64N(tai64::Tai64((1 << 62) + second), nanos);
+        let now = label((100, 0));
+        for (labels, expected) in [
+            (&[][..], None),
+            (&[(50, 0)], None),
+            (&[(50, 0), (50, 5000), (60, 0)], None),
+            (&[(50, 0), (50, 1), (50, 2), (60, 0)], Some((50, 2))),
+            (&[(50, 0), (60, 0), (60, 1)], Some((60, 1))),
+            // Two of the same moment are one file and what it is compressed to.
+            (&[(50, 0), (50, 0)], None),
+            // Not come yet.
+            (&[(50, 0), (101, 0)], Some((101, 0))),
+        ] {
+            let finished = |pair: &(u64, u32)| Finished { label: label(*pair), name: Vec::new() };
+            let finished: Vec<Finished> = labels.iter().map(finished).collect();
+            assert_eq!(last_fall(&finished, now), expected.map(label), "{labels:?}");
         }
     }
 

@@ -1,4 +1,9 @@
-//! Waiting until a log directory changes, by inotify(7): no polling.
+//! Waiting until a log directory changes.
+//!
+//! inotify(7) tells. A user has only so many instances of it, 128 where nobody has set more, and as many watches; where
+//! there are no more, all directories are looked at five times a second, as if each had changed and a multilog had been
+//! started in each: both make us look, and only what is seen counts. Who truncates a log is then noticed only when it
+//! is longer than before, as multilog is taken for him.
 
 use crate::folder::Folder;
 use daemontools::{Attempt, Unable, sys};
@@ -7,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 /// What has happened.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,32 +23,23 @@ pub enum Change {
     Unread,
 }
 
+/// How often it is looked where nothing tells.
+const ASKING: Duration = Duration::from_millis(200);
+
 /// Watches log directories.
 pub struct Watch {
-    inotify: Inotify,
+    /// None: the system does not tell us.
+    inotify: Option<Inotify>,
     watched: Vec<(WatchDescriptor, usize)>,
+    folders: usize,
 }
 
 impl Watch {
     /// Watches them from now on; so their files are to be looked at after this.
-    ///
-    /// # Errors
-    /// EMFILE, ENOSPC: the user watches too much already.
-    pub fn new(folders: &[Folder]) -> Result<Watch, Unable> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).unable_to("watch", "")?;
-        let flags = AddWatchFlags::IN_MODIFY
-            | AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_MOVED_TO
-            | AddWatchFlags::IN_MOVED_FROM
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_OPEN;
-        let mut watched = Vec::new();
-        for (number, folder) in folders.iter().enumerate() {
-            // By its descriptor: the directory that was opened, whatever is at that path by now.
-            let path = format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd());
-            watched.push((inotify.add_watch(path.as_str(), flags).unable_to("watch", folder.path())?, number));
-        }
-        Ok(Watch { inotify, watched })
+    pub fn new(folders: &[Folder]) -> Watch {
+        let (inotify, watched) =
+            watch(folders).map_or((None, Vec::new()), |(inotify, watched)| (Some(inotify), watched));
+        Watch { inotify, watched, folders: folders.len() }
     }
 
     /// What has changed since it was asked last; waits for something if nothing has and `timeout` lets it.
@@ -50,26 +47,29 @@ impl Watch {
     /// # Errors
     /// poll(2) and read(2) refuse.
     pub fn changes(&self, timeout: PollTimeout) -> Result<Change, Unable> {
-        let stdout = sys::stdout();
-        loop {
-            let mut polled =
-                [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN), PollFd::new(stdout, PollFlags::empty())];
-            match poll(&mut polled, timeout) {
-                Err(Errno::EINTR) => continue,
-                other => other.unable_to("poll", "")?,
-            };
-            if polled[1].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)) {
-                return Ok(Change::Unread);
+        let stdout = PollFd::new(sys::stdout(), PollFlags::empty());
+        let inotify = self.inotify.as_ref().map(|inotify| PollFd::new(inotify.as_fd(), PollFlags::POLLIN));
+        let timeout = if inotify.is_none() && timeout.is_none() { sys::timeout(Some(ASKING)) } else { timeout };
+        let mut polled: Vec<PollFd> = [stdout].into_iter().chain(inotify).collect();
+        while let Err(errno) = poll(&mut polled, timeout) {
+            if errno != Errno::EINTR {
+                return Err(Unable::new("poll", "", errno));
             }
-            return self.read();
+        }
+        if polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)) {
+            return Ok(Change::Unread);
+        }
+        match &self.inotify {
+            Some(inotify) => self.read(inotify),
+            None => Ok(Change::In { changed: (0..self.folders).collect(), started: (0..self.folders).collect() }),
         }
     }
 
-    fn read(&self) -> Result<Change, Unable> {
+    fn read(&self, inotify: &Inotify) -> Result<Change, Unable> {
         let mut events = Vec::new();
         // All of them: none that was there before a file was looked at may be missing.
         loop {
-            match self.inotify.read_events() {
+            match inotify.read_events() {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => break,
                 more => events.extend(more.unable_to("read what changed", "")?),
@@ -87,4 +87,22 @@ impl Watch {
         };
         Ok(Change::In { changed: numbers(changed), started: numbers(started) })
     }
+}
+
+/// EMFILE, ENOSPC: the user watches too much already. ENOENT: there is no /proc.
+fn watch(folders: &[Folder]) -> nix::Result<(Inotify, Vec<(WatchDescriptor, usize)>)> {
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+    let flags = AddWatchFlags::IN_MODIFY
+        | AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_MOVED_FROM
+        | AddWatchFlags::IN_DELETE
+        | AddWatchFlags::IN_OPEN;
+    let mut watched = Vec::new();
+    for (number, folder) in folders.iter().enumerate() {
+        // By its descriptor: the directory that was opened, whatever is at that path by now.
+        let path = format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd());
+        watched.push((inotify.add_watch(path.as_str(), flags)?, number));
+    }
+    Ok((inotify, watched))
 }

@@ -3,11 +3,12 @@
 //! Windows that grow are counted from their first line on until there are enough, so that what is read grows with
 //! the lines that are asked for, not with the log. What is compressed is read whole.
 
-use crate::folder::{Finished, Folder, LogFile, Look, Place};
+use crate::folder::{Finished, Folder, LogFile, Look, Place, last_fall};
 use crate::source::{Mode, Next, Selection, Source};
+use daemontools::tai64::{self, Tai64N};
 use daemontools::{Attempt, Unable};
 use std::io;
-use svlog::bisect::{first_line_from, line_start};
+use svlog::bisect::{begin_for, line_start, stamped_line_start};
 
 /// Bytes at the end of a file that are tried first; few in tests, so that small files have several windows.
 const WINDOW: u64 = if cfg!(test) { 16 } else { 16 * 1024 };
@@ -24,17 +25,25 @@ pub fn last<'a>(
     wanted: u64,
 ) -> Result<(Source<'a>, u64), Unable> {
     let mut look = folder.look()?;
-    let mut places: Vec<Place> = asked_for(&look.finished, selection).into_iter().map(Place::Finished).collect();
-    let over = selection.until.is_some_and(|until| look.finished.last().is_some_and(|last| last.label > until));
-    if !over {
+    let (finished, is_all) = asked_for(folder, &look, selection);
+    let mut places: Vec<Place> = finished.into_iter().map(Place::Finished).collect();
+    if is_all {
         places.extend(look.full.iter().chain(&look.current).map(|file| file.place.clone()));
     }
     // None too is a place in the last file.
     let wanted = wanted.max(1);
     let mut total = 0;
     let mut start = None;
+    let mut unreadable = Vec::new();
     while let Some(place) = places.pop().filter(|_| total < wanted) {
-        let Some(file) = open(folder, place, &mut look)? else { continue };
+        let file = match open(folder, place, &mut look) {
+            Ok(Some(file)) => file,
+            Ok(None) => continue,
+            Err(unable) => {
+                unreadable.push((places.len(), unable));
+                continue;
+            }
+        };
         let before = match places.last() {
             Some(Place::Finished(finished)) => folder.finished_file(finished).unwrap_or(None),
             Some(Place::Previous | Place::Processed | Place::Current) => {
@@ -47,21 +56,55 @@ pub fn last<'a>(
         let (offset, count) = found.unable_to("read", folder.path())?;
         total += count;
         if count > 0 || start.is_none() {
-            start = Some(file.at(offset).unable_to("read", folder.path())?);
+            start = Some((places.len(), file.at(offset).unable_to("read", folder.path())?));
         }
     }
     let mut source = Source::new(folder, selection, mode);
-    if let Some(file) = start {
+    if let Some((number, file)) = start {
+        // Those that come later the source finds itself.
+        unreadable.retain(|(other, _)| *other < number);
         source.starting_in(file, &look);
+        source.failed = !unreadable.is_empty();
+        unreadable.iter().for_each(|(_, unable)| unable.warn());
     }
     Ok((source, total))
 }
 
-/// The finished files that may have lines of the time asked for.
-fn asked_for(finished: &[Finished], selection: &Selection) -> Vec<Finished> {
+/// The finished files that may have lines of the time asked for, and whether those that come after all of them may.
+fn asked_for(folder: &Folder, look: &Look, selection: &Selection) -> (Vec<Finished>, bool) {
+    let finished = &look.finished;
     let from = finished.partition_point(|file| selection.since.is_some_and(|since| file.label < since));
-    let behind = finished.partition_point(|file| selection.until.is_none_or(|until| file.label <= until));
-    finished.get(from..(behind + 1).min(finished.len())).unwrap_or_default().to_vec()
+    let fall = last_fall(finished, tai64::now());
+    let mut behind = finished.len();
+    if let Some(until) = selection.until {
+        behind = finished.partition_point(|file| file.label <= until || fall.is_some_and(|fall| file.label <= fall));
+        // The first that has no stamp in time ends it.
+        while let Some(file) = finished.get(behind) {
+            // What cannot be read is said when it is read.
+            if folder.finished_file(file).ok().flatten().is_some_and(|file| !is_in_time(file, folder, until, look)) {
+                break;
+            }
+            behind += 1;
+        }
+    }
+    (finished.get(from..behind).unwrap_or_default().to_vec(), behind == finished.len())
+}
+
+/// Whether a line in the file has a stamp up to `until`.
+fn is_in_time(file: LogFile, folder: &Folder, until: Tai64N, look: &Look) -> bool {
+    let selection = Selection { until: Some(until), ..Selection::default() };
+    let mut source = Source::new(folder, &selection, Mode::Once);
+    source.starting_in(file, look);
+    while let Next::Line(_) = source.next() {
+        if source.file_number() > 1 {
+            break;
+        }
+        if source.line().is_some_and(|line| line.stamped) {
+            return true;
+        }
+        source.take();
+    }
+    false
 }
 
 fn open(folder: &Folder, place: Place, look: &mut Look) -> Result<Option<LogFile>, Unable> {
@@ -82,20 +125,18 @@ fn search(
 ) -> io::Result<(u64, u64)> {
     let Some(plain) = file.plain() else { return Ok((0, count(file.at(0)?))) };
     let length = file.length();
-    let bound = |moment| match moment {
-        Some(moment) => first_line_from(plain, length, moment),
-        None => Ok(None),
-    };
-    let first = match bound(selection.since)? {
+    let since = selection.since.map(|since| begin_for(plain, length, since)).transpose()?;
+    let first = match since.flatten() {
         Some(first @ 1..) => first,
         Some(0) | None => file.first_line(before)?,
     };
-    let end = bound(selection.until)?.unwrap_or(length);
     let mut window = WINDOW;
     loop {
-        let start = match end.checked_sub(window).filter(|start| *start > first) {
-            Some(start) => line_start(plain, start, end)?,
+        let start = match length.checked_sub(window).filter(|start| *start > first) {
             None => first,
+            // Only a line with a stamp, and what comes after it, is known to be of the time asked for.
+            Some(start) if selection.has_bounds() => stamped_line_start(plain, start, length)?.unwrap_or(first),
+            Some(start) => line_start(plain, start, length)?,
         };
         let lines = count(file.at(start)?);
         if lines >= wanted || start <= first {
@@ -123,7 +164,7 @@ fn lines_from(file: LogFile, folder: &Folder, selection: &Selection, look: &Look
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::tai64::{Label, Tai64, Tai64N};
+    use daemontools::tai64::{Label, Tai64};
     use proptest::prelude::*;
     use regex::bytes::Regex;
     use std::fs;

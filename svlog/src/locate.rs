@@ -3,7 +3,8 @@
 //! A directory with `current` or finished files in it is a log directory itself. Of a service directory, the first
 //! that is one of:
 //!
-//! 1. what the logger that runs for it has open: the first `…/current` of the process that `log/supervise/status` names;
+//! 1. what the logger that runs for it has open: the first `…/current` of the process that `log/supervise/status` names
+//!    (which lies elsewhere where `$SUPERVISEDIR` says so);
 //! 2. `log/main`; `log`;
 //! 3. the first directory in `log`, by name, that has `current` and `lock`;
 //! 4. the first directory that `log/run` gives to multilog.
@@ -13,11 +14,15 @@
 
 use crate::folder::Finished;
 use daemontools::Attempt;
-use daemontools::service::{self, Status};
+use daemontools::service;
+use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+
+/// Nobody writes a longer script that runs multilog.
+const SCRIPT_AT_MOST: usize = 64 * 1024;
 
 /// The log directory of a service, or the directory itself if it is one.
 ///
@@ -39,7 +44,7 @@ pub fn log_directory(argument: &OsStr) -> Result<OsString, Vec<u8>> {
     found.map(PathBuf::into_os_string).ok_or_else(unknown)
 }
 
-fn search(base: &Path, logger: Option<i32>, script: &Path) -> Option<PathBuf> {
+fn search(base: &Path, logger: Option<Pid>, script: &Path) -> Option<PathBuf> {
     let open = || opened_by(logger?);
     let known = || [base.join("main"), base.to_path_buf()].into_iter().find(|path| is_log(path));
     open().or_else(known).or_else(|| first_in(base)).or_else(|| named_in(script, base))
@@ -50,19 +55,17 @@ fn is_log(path: &Path) -> bool {
 }
 
 /// The process that reads the log, by the status of its supervise.
-fn logger(log: &Path) -> Option<i32> {
-    let status = fs::read(log.join(service::STATUS)).ok()?;
-    Some(Status::decode(&status).ok()?.pid?.as_raw())
+fn logger(log: &Path) -> Option<Pid> {
+    service::read_status_at(log).ok()?.0.pid
 }
 
 /// The same where one supervise runs both.
-fn logger_beside(path: &Path) -> Option<i32> {
-    let state = fs::read_to_string(path.join("supervise/state")).ok()?;
-    state.lines().find_map(|line| line.strip_prefix("log-pid ")?.split(' ').next()?.parse().ok())
+fn logger_beside(path: &Path) -> Option<Pid> {
+    service::read_status_at(path).ok()?.1?.pid
 }
 
 /// multilog opens its directories in the order of its script, so the first is where most goes.
-fn opened_by(pid: i32) -> Option<PathBuf> {
+fn opened_by(pid: Pid) -> Option<PathBuf> {
     let folder = format!("/proc/{pid}/fd");
     let numbers = fs::read_dir(&folder).ok()?.flatten();
     let mut numbers: Vec<u32> = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
@@ -81,7 +84,7 @@ fn first_in(base: &Path) -> Option<PathBuf> {
 }
 
 fn named_in(script: &Path, base: &Path) -> Option<PathBuf> {
-    let script = fs::read(script).ok()?;
+    let script = service::read_beginning(script, SCRIPT_AT_MOST).ok()?;
     multilog_directories(&script).into_iter().map(|name| base.join(name)).find(|path| is_log(path))
 }
 

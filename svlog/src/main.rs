@@ -1,11 +1,13 @@
 //! svlog: reads what multilog wrote.
 //!
 //! `svlog [ -f ] [ -n LINES ] [ --since TIME ] [ --until TIME ] [ --grep PATTERN ] [ --json ] [ --utc ]
-//! [ --color=auto|always|never ] SERVICE|DIR ...`
+//! [ --color=auto|always|never ] [ --raw ] SERVICE|DIR ...`
 //!
 //! 1. Finds the log directory of each SERVICE; a DIR is one itself.
 //! 2. Shows the lines of all of them in the order of time, with local times instead of stamps.
 //! 3. With `-f`, waits for more, across rotations.
+//!
+//! On a terminal, what commands a terminal is spelled out: lines are written by services, and names by whoever may.
 //!
 //! Of a long log only that is read which is needed: files are chosen by the labels in their names, a moment is
 //! searched for by halving, and the last lines from the end.
@@ -50,10 +52,10 @@ fn svlog(args: Args) -> Result<i32, Fatal> {
     let all = logs.len() == request.logs.len();
     // First watched, then looked at: what changes in between is seen.
     let watch = match request.mode {
-        Mode::Follow => Some(Watch::new(&folders)?),
+        Mode::Follow => Some(Watch::new(&folders)),
         Mode::Once => None,
     };
-    let show = Show::new(request.style, request.zone.clone(), locate::names(&logs));
+    let show = Show::new(request.style, request.text, request.zone.clone(), locate::names(&logs));
     let mut reader = Reader::new(&request, &folders, show)?;
     loop {
         let more = reader.show_all(watch.as_ref())?;
@@ -93,8 +95,11 @@ fn allow_many_files() {
 fn output() -> Output {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    let colours = sys::stdout().is_terminal() && !set("NO_COLOR") && !dumb;
-    if colours { Output::Terminal } else { Output::Other }
+    match sys::stdout().is_terminal() {
+        true if !set("NO_COLOR") && !dumb => Output::ColouredTerminal,
+        true => Output::Terminal,
+        false => Output::Other,
+    }
 }
 
 /// What a source is doing.

@@ -4,6 +4,7 @@ use crate::source::Line;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use daemontools::tai64::{self, Tai64N};
+use daemontools::terminal::{visible, visible_json};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::borrow::Cow;
@@ -18,6 +19,15 @@ pub enum Style {
     Plain,
     Coloured,
     Json,
+}
+
+/// How bytes of others are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Text {
+    /// As they are.
+    Raw,
+    /// What commands a terminal is spelled out.
+    Visible,
 }
 
 /// Whose time is shown.
@@ -36,6 +46,7 @@ struct Cached {
 /// Makes lines into bytes.
 pub struct Show {
     style: Style,
+    text: Text,
     zone: Zone,
     /// What the services are called; nobody needs to be told which it is if there is only one.
     names: Vec<String>,
@@ -48,9 +59,12 @@ pub struct Show {
 
 impl Show {
     /// `names` are those of the services, in their order.
-    pub fn new(style: Style, zone: Zone, names: Vec<Vec<u8>>) -> Show {
-        let text = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        Show { style, zone, names: text, raw_names: names, cached: None, unfinished: None, output: Vec::new() }
+    pub fn new(style: Style, text: Text, zone: Zone, mut raw_names: Vec<Vec<u8>>) -> Show {
+        let names = raw_names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        if text == Text::Visible {
+            raw_names.iter_mut().for_each(|name| *name = visible(name).into_owned());
+        }
+        Show { style, text, zone, names, raw_names, cached: None, unfinished: None, output: Vec::new() }
     }
 
     /// Appends a line, or a piece of one, of the service of that number.
@@ -68,7 +82,10 @@ impl Show {
         if line.begins {
             self.front(service, line);
         }
-        self.output.extend_from_slice(line.text);
+        match self.text {
+            Text::Raw => self.output.extend_from_slice(line.text),
+            Text::Visible => self.output.extend_from_slice(&visible(line.text)),
+        }
         match line.ends {
             true => self.output.push(b'\n'),
             false => self.unfinished = Some(service),
@@ -123,6 +140,7 @@ impl Show {
 
     /// An object a line. Text that is not UTF-8 is there twice: readable, and exact.
     fn json(&mut self, service: usize, line: Line) {
+        let start = self.output.len();
         self.output.extend_from_slice(b"{\"time\":\"");
         self.time(line.time);
         self.output.extend_from_slice(b"\",\"service\":");
@@ -140,7 +158,13 @@ impl Show {
         if !line.begins {
             self.output.extend_from_slice(b",\"continued\":true");
         }
-        self.output.extend_from_slice(b"}\n");
+        self.output.push(b'}');
+        let spelled = std::str::from_utf8(&self.output[start..]).map(visible_json);
+        if let (Text::Visible, Ok(Cow::Owned(spelled))) = (self.text, spelled) {
+            self.output.truncate(start);
+            self.output.extend_from_slice(spelled.as_bytes());
+        }
+        self.output.push(b'\n');
     }
 }
 
@@ -162,7 +186,11 @@ mod tests {
     }
 
     fn shown(style: Style, zone: Zone, names: &[&str], lines: &[(usize, Line)]) -> String {
-        let mut show = Show::new(style, zone, names.iter().map(|name| name.as_bytes().to_vec()).collect());
+        shown_as((style, Text::Raw), zone, names, lines)
+    }
+
+    fn shown_as((style, text): (Style, Text), zone: Zone, names: &[&str], lines: &[(usize, Line)]) -> String {
+        let mut show = Show::new(style, text, zone, names.iter().map(|name| name.as_bytes().to_vec()).collect());
         lines.iter().for_each(|(service, line)| show.line(*service, *line));
         String::from_utf8_lossy(&show.output).into_owned()
     }
@@ -179,6 +207,23 @@ mod tests {
         assert_eq!(several, expected);
         let coloured = shown(Style::Coloured, berlin(), &["web", "db"], &lines[..1]);
         assert_eq!(coloured, "2026-11-21 07:53:07.123456789 \x1b[36mweb:\x1b[0m a\n");
+    }
+
+    #[test]
+    fn what_commands_a_terminal_is_spelled_out_but_for_the_colours() {
+        let lines = [(0, Line { stamped: false, ..line("\x1b[2J\u{9b}1m gr\u{fc}n\x07".as_bytes()) })];
+        let names = ["w\x1bb", "db"];
+        for (style, text, expected) in [
+            (Style::Plain, Text::Visible, "w\\x1bb: \\x1b[2J\\u009b1m grün\\x07\n"),
+            (Style::Coloured, Text::Visible, "\x1b[36mw\\x1bb:\x1b[0m \\x1b[2J\\u009b1m grün\\x07\n"),
+            (Style::Plain, Text::Raw, "w\x1bb: \x1b[2J\u{9b}1m grün\x07\n"),
+        ] {
+            assert_eq!(shown_as((style, text), Zone::Utc, &names, &lines), expected);
+        }
+        let json = [Text::Visible, Text::Raw].map(|text| shown_as((Style::Json, text), Zone::Utc, &names, &lines));
+        let values = json.each_ref().map(|json| serde_json::from_str::<Value>(json).unwrap());
+        assert_eq!(values[0], values[1]);
+        assert!(json[0].contains("\\u001b[2J\\u009b1m grün") && json[1].contains('\u{9b}'), "{json:?}");
     }
 
     #[test]

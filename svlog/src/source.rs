@@ -10,6 +10,7 @@ use crate::folder::{Folder, LogFile, Look, Place};
 use daemontools::tai64::{self, Tai64N};
 use daemontools::{Unable, report};
 use regex::bytes::Regex;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use svlog::bisect::{self, ReadAt};
 use svlog::lines::{Joint, Lines, Piece};
@@ -72,6 +73,12 @@ pub struct Source<'a> {
     torn: bool,
     /// Lines before this are passed over unread, where that can be.
     seek: Option<Tai64N>,
+    /// What was read last and is gone: another file was made of it, which is still to be found.
+    lost: Option<LogFile>,
+    /// Lines of this file up to this stamp were shown when they lay in the one that is gone.
+    seen: Option<Tai64N>,
+    /// Whether this file has a stamp that is not too late.
+    in_time: bool,
     lines: Lines,
     /// What was read last of the file.
     tail: Tail,
@@ -133,6 +140,9 @@ impl<'a> Source<'a> {
             leaving: false,
             torn: false,
             seek: selection.since,
+            lost: None,
+            seen: None,
+            in_time: false,
             lines: Lines::new(),
             tail: Tail::new(),
             restart: Restart::Over,
@@ -181,9 +191,11 @@ impl<'a> Source<'a> {
                 Some(piece) => self.consider(piece),
                 None => match self.more() {
                     More::Bytes => {}
-                    More::Wait => return Next::Wait,
+                    // Who has put a FIFO or the like there can make us wait for ever for what never comes.
+                    More::Wait if !self.folder.is_foreign() => return Next::Wait,
                     More::Doubt => return Next::Doubt,
-                    More::End => {
+                    More::Wait | More::End => {
+                        self.failed |= self.folder.is_foreign();
                         self.done = self.at_end;
                         self.at_end = true;
                     }
@@ -239,24 +251,26 @@ impl<'a> Source<'a> {
         };
         if stamp.is_some() {
             (self.carried, self.last) = (Some(time), Some(time));
-            if self.selection.until.is_some_and(|until| time > until) {
-                self.done = true;
-                return;
-            }
+            // A later one may be earlier: the clock may have been set back in between.
+            self.in_time |= !self.is_too_late(time);
         }
         let length = stamp.map_or(0, |stamp| stamp.length);
         let text = &self.lines.text(piece)[length..];
-        let asked_for = self.selection.admits(time, text) && self.seek.is_none_or(|seek| time >= seek);
+        let asked_for = self.selection.admits(time, text) && self.seen.is_none_or(|seen| time > seen);
         self.decide(Found { piece, stamp: length, time }, asked_for);
     }
 
     fn decide(&mut self, found: Found, asked_for: bool) {
         if asked_for {
-            self.seek = None;
+            (self.seek, self.seen, self.lost) = (None, None, None);
             self.found = Some(found);
         } else {
             self.pass(found.piece, false);
         }
+    }
+
+    fn is_too_late(&self, time: Tai64N) -> bool {
+        self.selection.until.is_some_and(|until| time > until)
     }
 
     /// The time of lines before the first stamp of a file: the file's, unless a stamp nearby is earlier.
@@ -275,9 +289,9 @@ impl<'a> Source<'a> {
             None => return self.next_file(),
         };
         match read {
-            Ok(length) if self.is_still_there(length) => self.filled(length, again),
+            Ok(length) if self.has_skipped() || self.is_still_there(length) => self.filled(length, again),
             Ok(length) => self.replaced(length),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => More::Bytes,
+            Err(error) if error.kind() == ErrorKind::Interrupted => More::Bytes,
             Err(error) => {
                 self.unreadable(&error);
                 self.end_of_file()
@@ -285,11 +299,20 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether there was a hole before what was read last: what came before it cannot be looked for there.
+    fn has_skipped(&mut self) -> bool {
+        let skipped = self.file.as_mut().is_some_and(|file| std::mem::take(&mut file.has_skipped));
+        if skipped {
+            self.tail = Tail::new();
+        }
+        skipped
+    }
+
     fn unreadable(&mut self, error: &std::io::Error) {
         let path = self.folder.path_of(self.file.as_ref().map_or(b"", |file| file.place.name()));
         match error.raw_os_error() {
             Some(_) => Unable::new("read", path, report::errno_of(error)).warn(),
-            None => report::warning(&[path.as_bytes(), b" is cut short or damaged: the rest is not shown"]),
+            None => report::warning(&[path.as_bytes(), b" ", why(error), b": the rest is not shown"]),
         }
         self.torn = true;
         self.failed = true;
@@ -364,8 +387,12 @@ impl<'a> Source<'a> {
 
     fn end_of_file(&mut self) -> More {
         let Some(file) = &mut self.file else { return More::End };
+        let too_late = |time: Tai64N| self.selection.until.is_some_and(|until| time > until);
         match (&file.place, self.mode) {
-            (Place::Finished(finished), _) if self.selection.until.is_some_and(|until| finished.label > until) => {
+            // A file with nothing in time tells that what comes after it is later, unless names tell otherwise.
+            (Place::Finished(finished), _)
+                if too_late(finished.label) && !self.in_time && self.files.rises_after(finished) =>
+            {
                 More::End
             }
             (Place::Finished(_) | Place::Previous | Place::Processed, _) => self.next_file(),
@@ -380,7 +407,7 @@ impl<'a> Source<'a> {
                     if self.restart == Restart::Begun {
                         self.restart = Restart::AtEnd;
                     }
-                    More::Wait
+                    if self.last.is_some_and(too_late) { More::End } else { More::Wait }
                 } else {
                     // What was written between the last reading and the rotation is still to be read.
                     if std::mem::replace(&mut self.leaving, true) { self.next_file() } else { More::Bytes }
@@ -440,9 +467,15 @@ impl<'a> Source<'a> {
         };
         self.failed |= self.files.failed;
         if gone {
-            // What of it was seen is told by the last line.
             self.ahead = 0;
-            self.seek = self.last.map(tai64::next_nanosecond);
+            self.lost = self.file.as_ref().and_then(|file| file.at(file.offset).ok());
+        }
+        if let Some(file) = &file
+            && let Some(same) = self.find_again(file)
+        {
+            self.leaving = false;
+            self.file = Some(same);
+            return More::Bytes;
         }
         match (file, self.mode) {
             (Some(file), _) => {
@@ -458,12 +491,26 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// The file that has taken the place of the one that is gone, `next` or one after it, from where that one was read
+    /// to: compressed, it has the same bytes. Where a processor has made other bytes of them, the last stamp tells what
+    /// of them was seen; at the latest `current` has none of them.
+    fn find_again(&mut self, next: &LogFile) -> Option<LogFile> {
+        self.seen = None;
+        let lost = self.lost.take().filter(|_| next.place != Place::Current)?;
+        // What cannot be read is said when it is read.
+        let same = lost.go_on_in(next).unwrap_or(None).or_else(|| self.files.take_same(&lost));
+        if same.is_none() {
+            (self.lost, self.seen) = (Some(lost), self.last);
+        }
+        same
+    }
+
     fn enter(&mut self, mut file: LogFile, joint: Joint) {
         if !self.lines.is_empty() && self.carried.is_none() {
             // A line that goes on in the next file is of the time of the one it begins in.
             self.time_of_file();
         }
-        (self.leaving, self.torn) = (false, false);
+        (self.leaving, self.torn, self.in_time) = (false, false, false);
         self.begun += 1;
         // What comes once more is not the next file's own, nor is what was begun there.
         let ahead = std::mem::take(&mut self.ahead);
@@ -483,7 +530,7 @@ impl<'a> Source<'a> {
             }
             if let (Some(moment), Some(plain)) = (self.seek, file.plain()) {
                 let length = file.length();
-                file.offset = match bisect::first_line_from(plain, length, moment) {
+                file.offset = match bisect::begin_for(plain, length, moment) {
                     Ok(Some(start @ 1..)) => start,
                     Ok(None) if file.time() < moment => length,
                     // Reading will tell what is wrong with it.
@@ -496,7 +543,22 @@ impl<'a> Source<'a> {
     }
 }
 
+/// What is wrong with a compressed file.
+fn why(error: &std::io::Error) -> &'static [u8] {
+    match error.kind() {
+        ErrorKind::FileTooLarge => b"unpacks to more than 64 MB and a thousand times its length",
+        // libzstd's words; its errors have no kinds.
+        _ if error.to_string().contains("too much memory") => b"needs more than 8 MB of memory to be unpacked",
+        _ => b"is cut short or damaged",
+    }
+}
+
 impl Selection {
+    /// Whether only lines of some time are asked for.
+    pub fn has_bounds(&self) -> bool {
+        self.since.is_some() || self.until.is_some()
+    }
+
     fn admits(&self, time: Tai64N, text: &[u8]) -> bool {
         self.since.is_none_or(|since| time >= since)
             && self.until.is_none_or(|until| time <= until)

@@ -6,6 +6,7 @@
 //! directory, and either holds the lock on `supervise/lock`, or is the one that wrote `supervise/state`, where only root
 //! and svscan's own account could have written that.
 
+use crate::identity;
 use crate::inspect::id_of;
 use crate::table::{Id, Post};
 use daemontools::service::{self, Identity, Place, Process, Record, is_supervised_at, is_without_pidfd, read_file};
@@ -40,7 +41,7 @@ pub fn in_charge(folder: &Path, page: Option<&Record>) -> InCharge {
     if is_supervised_at(folder) != Ok(true) {
         return InCharge::Nobody;
     }
-    let Ok(directory) = stat(folder).map(|file| id_of(&file)) else { return InCharge::Unknown };
+    let Ok(directory) = identity::of(folder) else { return InCharge::Unknown };
     let writer = trusted_record(folder).map(|record| record.supervise).filter(|writer| match writer.identity() {
         // Where there is no /proc it does not tell that it is another's.
         Ok(Identity::Same) => works_in(writer.pid, directory) != Some(false),
@@ -121,7 +122,7 @@ fn leads_its_group(pid: Pid) -> bool {
 
 /// Whether a process works in this directory; `None` if that cannot be told.
 fn works_in(pid: Pid, directory: Id) -> Option<bool> {
-    stat(&process_path(pid, "cwd")).ok().map(|file| id_of(&file) == directory)
+    identity::of_working_directory(pid).ok().map(|found| found == directory)
 }
 
 /// Whether a signal waits for the process to take it, rather than ending it; `None` if that cannot be told.

@@ -2,18 +2,16 @@
 //! name in front. svscan only keeps the pipes and the process that reads them (see [`relay`](crate::relay)).
 //!
 //! That process knows its pipes from its beginning. When there are more of them, it is told to end, and
-//! another one begins; as it is when svscan finds one that a killed svscan has left.
+//! another one begins. One that a killed svscan has left gives way by itself to that which the next svscan starts.
 
-use crate::attach;
-use crate::inspect::id_of;
 use crate::relay::{Source, relay, say_dropped};
 use crate::scanner::Scanner;
 use crate::table::Id;
 use daemontools::sys::process::fork;
 use daemontools::{Unable, sys};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::fstat;
-use nix::unistd::{AccessFlags, Pid, access, setpgid};
+use nix::sys::wait::{self, WaitPidFlag, waitid};
+use nix::unistd::{AccessFlags, Pid, access, getpid, setpgid};
 use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -50,7 +48,7 @@ pub struct Forward {
     pause: Option<Instant>,
     /// The last one was told to write all there is.
     finished: bool,
-    /// How much is still to be written and to be read, and until when that is waited for if nothing changes.
+    /// The least that was still to be read and to be written, and until when it is waited for that this gets less.
     left: Option<([usize; 2], Instant)>,
 }
 
@@ -89,6 +87,21 @@ impl Forward {
     pub fn forget(&mut self, id: Id) {
         self.wanted.remove(&id);
         self.services.remove(&id);
+    }
+
+    /// The process that reads the pipes.
+    pub fn helper(&self) -> Option<Pid> {
+        self.helper.map(|helper| helper.pid)
+    }
+
+    /// An earlier svscan in this process has started this one. It is told to make room for the next as soon as there is a
+    /// pipe to read, as it may be of another version.
+    pub fn inherit(&mut self, pid: Pid, now: Instant) {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        // Only of a child is the number sure to be its own.
+        if waitid(wait::Id::Pid(pid), flags).is_ok() {
+            self.helper = Some(Helper { pid, since: now, told: false, stopping: false });
+        }
     }
 
     /// A process has ended.
@@ -149,20 +162,15 @@ impl Scanner {
     fn start_helper(&mut self, now: Instant) {
         self.forward.stale = false;
         let forwarded = self.launcher.pipes().filter(|(id, _, _)| self.forward.includes(*id));
-        let (mut sources, mut files) = (Vec::new(), Vec::new());
-        for (id, reader, _) in forwarded {
+        let sources = forwarded.map(|(id, reader, _)| {
             let name = self.table.name(id).unwrap_or_default();
-            sources.push(Source { reader: reader.as_fd(), prefix: [name.as_bytes(), b": "].concat() });
-            files.extend(fstat(reader).map(|file| id_of(&file)));
-        }
-        // What a killed svscan has left, and whatever else reads these pipes by our rules.
-        for pid in attach::locks().into_iter().filter(|(file, _)| files.contains(file)).map(|(_, pid)| pid) {
-            let _ = kill(pid, Signal::SIGTERM);
-        }
+            Source { reader: reader.as_fd(), prefix: [name.as_bytes(), b": "].concat() }
+        });
+        let (sources, parent) = (sources.collect(), getpid());
         // In a process group of its own, as all that svscan starts: what is sent to svscan's group is not meant for it.
         let child = || {
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-            relay(sources)
+            relay(sources, parent)
         };
         match fork(child) {
             Ok(pid) => self.forward.helper = Some(Helper { pid, since: now, told: false, stopping: false }),
@@ -191,20 +199,22 @@ impl Scanner {
         self.gives_up(now)
     }
 
-    /// Whether nobody takes what is left.
+    /// Whether nobody takes what is left. What a process that has outlived its service adds to it is no reason to wait.
     fn gives_up(&mut self, now: Instant) -> bool {
         let forwarded = self.launcher.pipes().filter(|(id, _, _)| self.forward.includes(*id));
-        let unsaid = forwarded.filter_map(|(_, reader, _)| sys::unread(reader).ok()).sum();
-        let left = [unsaid, sys::unread(sys::stdout()).unwrap_or(0)];
+        let unread = forwarded.filter_map(|(_, reader, _)| sys::unread(reader).ok()).sum();
+        let left = [unread, sys::unread(sys::stdout()).unwrap_or(0)];
+        let before = self.forward.left.map(|(least, _)| least);
+        let least = before.map_or(left, |[unread, unsaid]| [unread.min(left[0]), unsaid.min(left[1])]);
         match self.forward.left {
-            Some((before, until)) if left == before && until <= now => {
+            Some((before, until)) if least == before && until <= now => {
                 self.hurry_forwarding();
-                say_dropped(unsaid);
+                say_dropped(unread);
                 true
             }
-            Some((before, _)) if left == before => false,
+            Some((before, _)) if least == before => false,
             _ => {
-                self.forward.left = Some((left, now + PATIENCE));
+                self.forward.left = Some((least, now + PATIENCE));
                 false
             }
         }

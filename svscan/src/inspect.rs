@@ -1,5 +1,6 @@
 //! Looking at service directories.
 
+use crate::identity;
 use crate::table::{Contents, Id, OnRemove};
 use daemontools::duration;
 use daemontools::report;
@@ -106,11 +107,11 @@ pub fn is_essential(service: &Path) -> bool {
 /// # Errors
 /// It does not, or may not.
 pub fn still_there(name: &OsStr, id: Id) -> nix::Result<()> {
-    let file = stat(name)?;
-    if id_of(&file) != id {
-        return Err(Errno::ENOENT);
+    match identity::of(Path::new(name)) {
+        Ok(found) if found == id => access(name, AccessFlags::X_OK),
+        Ok(_) | Err(Errno::ENOTDIR) => Err(Errno::ENOENT),
+        Err(errno) => Err(errno),
     }
-    access(name, AccessFlags::X_OK)
 }
 
 /// Whether the service whose supervise is `pid` is ready: as its supervise says in `record`, or running where the

@@ -7,15 +7,18 @@
 
 use daemontools::sys::process::{PidFd, close_from, fork, wait_for};
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
 use nix::sys::statfs::statfs;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{Read, Seek};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -62,6 +65,8 @@ struct Mount {
 #[derive(Debug, Default)]
 pub struct Reach {
     table: Option<File>,
+    /// Readable when the table has changed. It has a file of its own, as the kernel tells each change once to each file.
+    changes: Option<(Epoll, OwnedFd)>,
     mounts: HashMap<PathBuf, Mount>,
     /// The scan directory, asked for once a look: there may be thousands of paths to check.
     directory: PathBuf,
@@ -91,10 +96,21 @@ impl Reach {
         changed
     }
 
+    /// Whether the kernel tells when something is mounted.
+    pub fn is_told_of_mounts(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Readable when [`refresh`](Reach::refresh) is to be called, if the kernel tells.
+    pub fn changes(&self) -> Option<BorrowedFd<'_>> {
+        self.changes.as_ref().map(|(changes, _)| changes.0.as_fd())
+    }
+
     /// The kernel tells: changed, the table has an exceptional condition.
     fn has_changed(&mut self) -> bool {
         let Some(table) = &self.table else {
             self.table = File::open(MOUNTS).ok();
+            self.changes = watch().ok();
             return self.table.is_some();
         };
         let mut fds = [PollFd::new(table.as_fd(), PollFlags::POLLPRI)];
@@ -126,6 +142,13 @@ impl Reach {
             None => Ok(()),
         }
     }
+}
+
+fn watch() -> nix::Result<(Epoll, OwnedFd)> {
+    let table = open(MOUNTS, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let changes = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    changes.add(&table, EpollEvent::new(EpollFlags::EPOLLPRI, 0))?;
+    Ok((changes, table))
 }
 
 impl Mount {

@@ -5,30 +5,42 @@
 //! the next one writes a few lines again. Several lines go out in one write of at most `PIPE_BUF`
 //! bytes, which nobody else's writing can come between; a longer line goes alone.
 //!
-//! It holds a lock on each pipe that it reads, so that there is one reader even where svscan was killed and
-//! another one has started the next. TERM: it ends between two lines. INT: it writes all there is first,
-//! a line without its end as well. USR1: everything is being stopped. Lines that nobody will ever read are
-//! dropped from then on: a service whose pipe is full could not end.
+//! One such process reads at a time, also where svscan was killed and the next svscan has started another one: see
+//! [`forwarder_lock`](crate::forwarder_lock). Until then it outlives svscan, so that services can write on. Where that lock
+//! cannot be had, it ends with svscan.
+//!
+//! A service may do with its own pipe what it likes: make it small, read from it, put into it what cannot be read. So nothing
+//! here waits for a pipe, and what is seen in one may be gone the next moment.
+//!
+//! TERM, or a request for the lock: it ends between two lines. INT: it writes all there is first, a line without its end as
+//! well. USR1: everything is being stopped. Lines that nobody will ever read are dropped from then on: a service whose pipe
+//! is full could not end.
 
+use crate::forwarder_lock::ForwarderLock;
 use daemontools::sys::{self, process};
 use daemontools::{Attempt, report};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, SpliceFFlags, open, tee};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice, tee};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::stat::Mode;
-use nix::unistd::{pipe2, read};
+use nix::unistd::{Pid, getppid, pipe2, read, setpgid};
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
 
 /// As much as a pipe holds.
 const CAPACITY: usize = 65536;
 /// Written at once, it stays in one piece (`PIPE_BUF`).
 const ATOMIC: usize = 4096;
-/// Until standard output is tried again.
-const AGAIN: u16 = 1000;
+/// Until standard output is tried again, and a line that has no end yet is looked at again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// A reader of standard output who takes nothing for so long keeps no other process waiting for the lock.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After so many attempts to get the lock, a tenth of a second each, it is said that it is waited for.
+const ATTEMPTS: u32 = 50;
 
 /// The end of a service's pipe, and what stands in front of the service's lines.
 pub struct Source<'a> {
@@ -36,11 +48,11 @@ pub struct Source<'a> {
     pub prefix: Vec<u8>,
 }
 
-/// In a child of svscan.
+/// In a child of svscan, whose process is `parent`.
 ///
 /// Exit codes: 0, told to end, or nobody writes any more; 111, the system refused.
-pub fn relay(sources: Vec<Source>) -> i32 {
-    match Relay::new(sources).unable_to("forward lines", "").map(Relay::run) {
+pub fn relay(sources: Vec<Source>, parent: Pid) -> i32 {
+    match Relay::new(sources).and_then(|relay| relay.run(parent)).unable_to("forward lines", "") {
         Ok(()) => 0,
         Err(unable) => {
             unable.warn();
@@ -51,17 +63,23 @@ pub fn relay(sources: Vec<Source>) -> i32 {
 
 struct Pipe {
     end: OwnedFd,
-    /// Taken when the one before us has let go of it.
-    _lock: Option<Flock<OwnedFd>>,
     prefix: Vec<u8>,
 }
 
 struct Relay {
-    pipes: Vec<Pipe>,
+    /// `None`: it has come to its end.
+    pipes: Vec<Option<Pipe>>,
     /// Those that may have something to read.
     ready: BTreeSet<usize>,
+    /// Those that have the beginning of a line. The kernel does not tell of all that is added to it.
+    partial: BTreeSet<usize>,
+    /// When those are looked at again.
+    look_again: Instant,
     epoll: Epoll,
+    /// Readable when we are told something, by a signal or through the lock.
+    orders: Epoll,
     signals: SignalFd,
+    lock: Option<ForwarderLock>,
     /// What lies in a pipe is looked at through another one, so that it is not taken from it.
     glass: (OwnedFd, OwnedFd),
     buffer: Vec<u8>,
@@ -69,16 +87,29 @@ struct Relay {
     /// What nobody will read is dropped; so many bytes were.
     stopping: bool,
     dropped: usize,
-    /// We were told to end, and to nothing else any more.
+    /// We are to end.
+    end: Option<End>,
+    /// We are ending, and heed nothing else any more.
     finishing: bool,
+}
+
+/// What is to be written before the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// What lies in pipes that svscan knows no more, nor the next one of us.
+    OnlyAbandoned,
+    Everything,
 }
 
 /// What became of an attempt to write some lines of a pipe.
 #[derive(PartialEq, Eq)]
 enum Progress {
-    Written,
-    /// There is nothing, or only the beginning of a line.
+    /// So many bytes were taken from the pipe.
+    Written(usize),
+    /// There is nothing.
     Nothing,
+    /// There is only the beginning of a line.
+    Partial,
     /// Nor will there be.
     End,
     /// Not written: we were told something meanwhile.
@@ -94,74 +125,155 @@ enum Fate {
 
 impl Relay {
     fn new(sources: Vec<Source>) -> nix::Result<Relay> {
-        let sources: Vec<(Vec<u8>, OwnedFd)> =
-            sources.into_iter().map(|source| Ok((source.prefix, own(source.reader)?))).collect::<nix::Result<_>>()?;
+        let sources: Vec<(Vec<u8>, OwnedFd)> = sources
+            .into_iter()
+            .map(|source| Ok((source.prefix, process::duplicate_above(source.reader, 3)?)))
+            .collect::<nix::Result<_>>()?;
         let ends: Vec<RawFd> = sources.iter().map(|(_, end)| end.as_raw_fd()).collect();
         process::close_all_but(&ends);
+        // A signal for the group of svscan is meant for svscan, which tells us what it means; a terminal is written to all
+        // the same.
+        let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+        process::signal_set(&[Signal::SIGTTOU as i32]).thread_block()?;
         let signals = process::signal_set(&[Signal::SIGTERM as i32, Signal::SIGINT as i32, Signal::SIGUSR1 as i32]);
         signals.thread_block()?;
         let mut relay = Relay {
             pipes: Vec::new(),
             ready: (0..sources.len()).collect(),
+            partial: BTreeSet::new(),
+            look_again: Instant::now(),
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            orders: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             signals: SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
-            glass: pipe2(OFlag::O_CLOEXEC)?,
+            lock: ForwarderLock::open().ok(),
+            glass: glass()?,
             buffer: vec![0; CAPACITY],
             complained: false,
             stopping: false,
             dropped: 0,
+            end: None,
             finishing: false,
         };
-        relay.epoll.add(&relay.signals, EpollEvent::new(EpollFlags::EPOLLIN, u64::MAX))?;
+        relay.orders.add(&relay.signals, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        relay.epoll.add(&relay.orders.0, EpollEvent::new(EpollFlags::EPOLLIN, u64::MAX))?;
         for (prefix, end) in sources {
-            let lock = end.try_clone().ok().and_then(|end| Flock::lock(end, FlockArg::LockExclusive).ok());
             // Each change is told once: what is only the beginning of a line must not wake us again and again.
             let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, relay.pipes.len() as u64);
             relay.epoll.add(&end, event)?;
-            relay.pipes.push(Pipe { end, _lock: lock, prefix });
+            relay.pipes.push(Some(Pipe { end, prefix }));
         }
         Ok(relay)
     }
 
-    fn run(mut self) {
-        let mut open = self.pipes.len();
-        while open > 0 {
+    fn run(mut self, parent: Pid) -> nix::Result<()> {
+        if !self.becomes_only_one(parent)? {
+            return Ok(());
+        }
+        while self.end.is_none() && self.pipes.iter().any(Option::is_some) {
             self.wait();
-            if let Ok(Some(signal)) = self.signals.read_signal() {
-                if signal.ssi_signo != Signal::SIGUSR1 as u32 {
-                    self.finish(signal.ssi_signo == Signal::SIGINT as u32);
-                    break;
-                }
-                self.stopping = true;
-            }
+            self.heed();
             // A few lines of each in turn.
             for index in self.ready.clone() {
                 match self.pass_on(index, false) {
-                    Progress::Written => continue,
+                    Progress::Written(_) => continue,
                     Progress::Told => break,
                     Progress::Nothing => {}
-                    Progress::End => open -= 1,
+                    Progress::Partial => drop(self.partial.insert(index)),
+                    Progress::End => self.pipes.iter_mut().skip(index).take(1).for_each(|pipe| *pipe = None),
                 }
                 self.ready.remove(&index);
             }
         }
+        if let Some(end) = self.end {
+            self.finish(end);
+        }
         say_dropped(self.dropped);
+        Ok(())
     }
 
-    /// Writes all there is: of every pipe, or only of those that svscan knows no more, nor the next one of us.
-    fn finish(&mut self, every: bool) {
-        self.stopping |= every;
+    /// Waits until no other process forwards lines of this directory; false if we are told to end before.
+    fn becomes_only_one(&mut self, parent: Pid) -> nix::Result<bool> {
+        let mut attempts = 0;
+        while let Some(lock) = &self.lock {
+            match lock.acquire() {
+                Ok(()) => {
+                    self.orders.add(lock, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
+                    return Ok(true);
+                }
+                Err(Errno::EAGAIN) => {}
+                Err(_) => {
+                    self.lock = None;
+                    break;
+                }
+            }
+            attempts += 1;
+            if attempts == ATTEMPTS {
+                report::warning(&[b"waiting for the process that forwards lines of the svscan before"]);
+            }
+            self.heed_signals();
+            if self.end == Some(End::OnlyAbandoned) {
+                return Ok(false);
+            }
+        }
+        set_pdeathsig(Signal::SIGKILL)?;
+        // It may have ended before that.
+        Ok(getppid() == parent)
+    }
+
+    /// Learns what we are told.
+    fn heed(&mut self) {
+        self.heed_signals();
+        if self.lock.as_ref().is_some_and(ForwarderLock::is_requested) {
+            self.end.get_or_insert(End::OnlyAbandoned);
+        }
+    }
+
+    fn heed_signals(&mut self) {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
+                Ok(Ok(Signal::SIGUSR1)) => self.stopping = true,
+                Ok(Ok(Signal::SIGINT)) => self.end = Some(End::Everything),
+                _ => drop(self.end.get_or_insert(End::OnlyAbandoned)),
+            }
+        }
+    }
+
+    /// Writes what is to be written before the end.
+    fn finish(&mut self, end: End) {
+        self.stopping |= end == End::Everything;
         self.finishing = true;
         for index in 0..self.pipes.len() {
-            let last = every || self.pipes.get(index).is_some_and(|pipe| is_abandoned(&pipe.end));
-            while last && self.pass_on(index, true) == Progress::Written {}
+            let Some(Some(pipe)) = self.pipes.get(index) else { continue };
+            if end == End::OnlyAbandoned && !is_abandoned(&pipe.end) {
+                continue;
+            }
+            // A process that has outlived its service may write for ever.
+            let mut left = sys::unread(&pipe.end).unwrap_or(0);
+            while left > 0 {
+                if end == End::OnlyAbandoned && !is_taken_within(PATIENCE) {
+                    self.lock = None;
+                }
+                let Progress::Written(count) = self.pass_on(index, true) else { break };
+                left = left.saturating_sub(count);
+            }
         }
     }
 
     fn wait(&mut self) {
-        let timeout = if self.ready.is_empty() { EpollTimeout::NONE } else { EpollTimeout::ZERO };
+        let now = Instant::now();
+        if self.partial.is_empty() {
+            self.look_again = now + AGAIN;
+        }
+        let timeout = match (self.ready.is_empty(), self.partial.is_empty()) {
+            (false, _) => PollTimeout::ZERO,
+            (true, false) => sys::timeout(Some(self.look_again.saturating_duration_since(now))),
+            (true, true) => PollTimeout::NONE,
+        };
         let mut events = [EpollEvent::empty(); 64];
         let count = self.epoll.wait(&mut events, timeout).unwrap_or(0);
+        if self.look_again <= Instant::now() {
+            self.ready.append(&mut self.partial);
+        }
         let told = events.iter().take(count).filter_map(|event| usize::try_from(event.data()).ok());
         self.ready.extend(told.filter(|index| *index < self.pipes.len()));
     }
@@ -169,30 +281,32 @@ impl Relay {
     /// Writes some lines of a pipe, then takes them from it. What has no end is written too if the pipe
     /// can hold no more, if nobody will end it, or `at_last`.
     fn pass_on(&mut self, index: usize, at_last: bool) -> Progress {
-        let Some(pipe) = self.pipes.get(index) else { return Progress::End };
-        let shown = match tee(&pipe.end, &self.glass.1, CAPACITY, SpliceFFlags::SPLICE_F_NONBLOCK) {
-            Ok(0) => return Progress::End,
+        self.partial.remove(&index);
+        let Some(Some(pipe)) = self.pipes.get(index) else { return Progress::End };
+        let abandoned = is_abandoned(&pipe.end);
+        let shown = match look(&pipe.end, &self.glass) {
+            Ok(0) if abandoned => return Progress::End,
+            Ok(0) | Err(_) => return Progress::Nothing,
             Ok(shown) => shown,
-            Err(Errno::EINTR) => return Progress::Written,
-            Err(_) => return Progress::Nothing,
         };
-        if !fill(&self.glass.0, &mut self.buffer, shown) {
-            return Progress::End;
-        }
-        let cut = at_last || shown == CAPACITY || is_abandoned(&pipe.end);
-        let (taken, lines) = some_lines(&pipe.prefix, self.buffer.get(..shown).unwrap_or_default(), cut);
-        if taken == 0 {
+        if !empty(&mut self.glass, &mut self.buffer, shown) {
             return Progress::Nothing;
+        }
+        let seen = self.buffer.get(..shown).unwrap_or_default();
+        let cut = at_last || abandoned || !seen.contains(&b'\n') && is_full(&pipe.end);
+        let (taken, lines) = some_lines(&pipe.prefix, seen, cut);
+        if taken == 0 {
+            return Progress::Partial;
         }
         match self.write(&lines) {
             Fate::Written => {}
             Fate::Dropped => self.dropped += taken,
             Fate::Kept => return Progress::Told,
         }
-        if let Some(pipe) = self.pipes.get(index) {
-            fill(&pipe.end, &mut self.buffer, taken);
+        if let Some(Some(pipe)) = self.pipes.get(index) {
+            take(&pipe.end, &mut self.glass, &mut self.buffer, taken);
         }
-        Progress::Written
+        Progress::Written(taken)
     }
 
     /// Never gives up, unless nobody will ever read them: what waits in the pipes is not lost.
@@ -214,13 +328,13 @@ impl Relay {
                     if !std::mem::replace(&mut self.complained, true) {
                         report::warning(&[b"unable to forward lines: ", report::reason(errno).as_bytes()]);
                     }
-                    let signals = PollFd::new(self.signals.as_fd(), PollFlags::POLLIN);
+                    let orders = PollFd::new(self.orders.0.as_fd(), PollFlags::POLLIN);
                     if whole && !self.finishing {
-                        if poll(&mut [signals], PollTimeout::from(AGAIN)) == Ok(1) {
+                        if poll(&mut [orders], sys::timeout(Some(AGAIN))) == Ok(1) {
                             return Fate::Kept;
                         }
                     } else {
-                        let _ = poll(&mut [], PollTimeout::from(AGAIN));
+                        let _ = poll(&mut [], sys::timeout(Some(AGAIN)));
                     }
                 }
             }
@@ -232,10 +346,10 @@ impl Relay {
     fn is_taken(&self) -> bool {
         loop {
             let output = PollFd::new(sys::stdout(), PollFlags::POLLOUT);
-            let mut fds = [output, PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            let mut fds = [output, PollFd::new(self.orders.0.as_fd(), PollFlags::POLLIN)];
             if poll(&mut fds, PollTimeout::NONE) != Err(Errno::EINTR) {
-                let [output, signals] = fds;
-                return output.any() == Some(true) || signals.any() != Some(true);
+                let [output, orders] = fds;
+                return output.any() == Some(true) || orders.any() != Some(true);
             }
         }
     }
@@ -250,11 +364,24 @@ pub fn say_dropped(bytes: usize) {
     }
 }
 
-/// A description of our own, which can be locked against others; the given one where that cannot be had.
-fn own(reader: BorrowedFd) -> nix::Result<OwnedFd> {
-    let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
-    open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-        .or_else(|_| process::duplicate_above(reader, 3))
+/// Whether standard output takes something, or tells why not.
+fn is_taken_within(time: Duration) -> bool {
+    poll(&mut [PollFd::new(sys::stdout(), PollFlags::POLLOUT)], sys::timeout(Some(time))) != Ok(0)
+}
+
+/// A pipe to look at others through. Nothing waits for it.
+fn glass() -> nix::Result<(OwnedFd, OwnedFd)> {
+    pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+}
+
+/// Lets what lies in a pipe be seen in another one, too; how much that is.
+fn look(end: &OwnedFd, glass: &(OwnedFd, OwnedFd)) -> nix::Result<usize> {
+    loop {
+        match tee(end, &glass.1, CAPACITY, SpliceFFlags::SPLICE_F_NONBLOCK) {
+            Err(Errno::EINTR) => {}
+            shown => return shown,
+        }
+    }
 }
 
 /// Whether nobody can write into it any more.
@@ -264,15 +391,49 @@ fn is_abandoned(end: &OwnedFd) -> bool {
     fds.iter().any(|fd| fd.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)))
 }
 
-/// Reads exactly so much, which is there.
-fn fill(from: &OwnedFd, buffer: &mut [u8], length: usize) -> bool {
+/// Whether nothing can be added to what was seen in a pipe, and that is not much: each of its places is used, whatever their
+/// number and however little is in each. If that cannot be told, it is full.
+fn is_full(end: &OwnedFd) -> bool {
+    let (Ok(size), Ok(glass)) = (fcntl(end, FcntlArg::F_GETPIPE_SZ), glass()) else { return true };
+    let most = i32::try_from(CAPACITY).unwrap_or(i32::MAX);
+    // With fewer places than the other pipe it looks full too soon, and a line is cut that is very long anyway.
+    let _ = fcntl(&glass.1, FcntlArg::F_SETPIPE_SZ(size.min(most)));
+    if look(end, &glass).is_err() {
+        return false;
+    }
+    let mut fds = [PollFd::new(glass.1.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut fds, PollTimeout::ZERO) == Ok(0)
+}
+
+/// Takes so much from a pipe, or what is left of it if somebody else has read it meanwhile.
+fn take(end: &OwnedFd, glass: &mut (OwnedFd, OwnedFd), buffer: &mut [u8], mut length: usize) {
+    while length > 0 {
+        match splice(end, None, &glass.1, None, length, SpliceFFlags::SPLICE_F_NONBLOCK) {
+            Ok(0) => return,
+            Ok(count) => {
+                length = length.saturating_sub(count);
+                empty(glass, buffer, count);
+            }
+            Err(Errno::EINTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Reads exactly so much, which is all that is there. A service may have put something there that cannot be read: then
+/// the glass is another one.
+fn empty(glass: &mut (OwnedFd, OwnedFd), buffer: &mut [u8], length: usize) -> bool {
     let mut rest = buffer.get_mut(..length).unwrap_or_default();
     while !rest.is_empty() {
-        match read(from, rest) {
-            Ok(0) => return false,
-            Ok(count) => rest = rest.get_mut(count..).unwrap_or_default(),
+        match read(&glass.0, rest) {
+            Ok(count @ 1..) => rest = rest.get_mut(count..).unwrap_or_default(),
             Err(Errno::EINTR) => {}
-            Err(_) => return false,
+            Ok(_) | Err(_) => {
+                if let Ok(new) = self::glass() {
+                    *glass = new;
+                }
+                return false;
+            }
         }
     }
     true

@@ -13,6 +13,7 @@
 //! logger DEVICE INODE SUPERVISE-PID
 //! absent DEVICE INODE NAME'S-BYTE ...
 //! end PID TICKS STATUS SERIAL
+//! forwarder PID
 //! ```
 //!
 //! The first ledger is the one of which new pages are taken; a page is that of the service's own supervise (0) or of its
@@ -38,6 +39,7 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::time::Instant;
 
 /// The environment variable.
 pub const VARIABLE: &str = "SVSCAN_HERITAGE";
@@ -55,6 +57,8 @@ pub struct Heritage {
     /// Services that have no entry any more, and their last names.
     absent: Vec<(Id, OsString)>,
     ends: Vec<End>,
+    /// The child that forwards lines.
+    forwarder: Option<Pid>,
 }
 
 impl Heritage {
@@ -106,6 +110,7 @@ impl Heritage {
                 let serial = serial.first().copied().unwrap_or(0);
                 self.ends.push(End { process: Process { pid, ticks: *ticks, serial }, status });
             }
+            ("forwarder", [pid]) => self.forwarder = Some(Pid::from_raw(i32::try_from(*pid).ok()?)),
             _ => {}
         }
         Some(())
@@ -128,6 +133,7 @@ impl Heritage {
         for end in self.ends {
             let _ = scanner.orphans.ended(end);
         }
+        self.forwarder.into_iter().for_each(|pid| scanner.forward.inherit(pid, Instant::now()));
     }
 }
 
@@ -199,6 +205,7 @@ fn write(scanner: &Scanner, lock: Option<&OwnedFd>, mask: &SigSet) -> std::io::R
         let Process { pid, ticks, serial } = end.process;
         let _ = writeln!(text, "end {pid} {ticks} {} {serial}", end.status);
     }
+    let _ = scanner.forward.helper().map(|pid| writeln!(text, "forwarder {pid}"));
     let mut file = File::from(memfd_create("svscan", MFdFlags::empty())?);
     file.write_all(text.as_bytes())?;
     Ok(file)

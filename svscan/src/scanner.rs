@@ -5,7 +5,8 @@ use crate::complaints::{Complaints, Subject};
 use crate::drafts::Drafts;
 use crate::forward::Forward;
 use crate::heed::Heed;
-use crate::inspect::{self, Logger, STARTS_AT_A_TIME, id_of, is_directory};
+use crate::identity;
+use crate::inspect::{self, Logger, STARTS_AT_A_TIME, id_of};
 use crate::launch::{Launcher, label};
 use crate::orphans::Orphans;
 use crate::reach::Reach;
@@ -29,6 +30,8 @@ use std::time::{Duration, Instant};
 
 /// Between two scans. Changes are known at once where the kernel tells; the scan is the safety net.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// Where mounts come and go all the time, the directory is scanned for that no more often than so.
+const MOUNTS: Duration = Duration::from_secs(1);
 /// So many services are asked at each scan whether they have a logger by now: all ten thousand would take too long.
 const ASKED: usize = 100;
 
@@ -49,6 +52,7 @@ pub struct Scanner {
     unlogged: VecDeque<Id>,
     pub(crate) attached: Attached,
     next_scan: Instant,
+    last_scan: Option<Instant>,
 }
 
 /// What came in from the kernel's reports.
@@ -82,13 +86,14 @@ impl Scanner {
             unlogged: VecDeque::new(),
             attached: Attached::new()?,
             next_scan: now,
+            last_scan: None,
         })
     }
 
     /// What is readable when there is something to do.
     pub fn sources(&self) -> Vec<BorrowedFd<'_>> {
         let changes = self.inotify.as_ref().map(|(inotify, _)| inotify.as_fd());
-        changes.into_iter().chain([self.attached.as_fd()]).collect()
+        changes.into_iter().chain([self.attached.as_fd()]).chain(self.reach.changes()).collect()
     }
 
     /// Until when nothing is to be done unless something happens.
@@ -105,13 +110,19 @@ impl Scanner {
 
     /// Looks at what has changed in the directory, and at all of it when that is due.
     pub fn look(&mut self, now: Instant) {
-        if self.reach.refresh() || self.inotify.is_none() {
+        if self.inotify.is_none() {
             self.turns.ask_all();
+        }
+        if self.reach.refresh() {
+            self.turns.ask_all();
+            let earliest = self.last_scan.map_or(now, |last| now.max(last + MOUNTS));
+            self.next_scan = self.next_scan.min(earliest);
         }
         if now >= self.next_scan {
             self.scan();
             self.look_for_loggers();
             self.next_scan = now + INTERVAL;
+            self.last_scan = Some(now);
         }
         // After the scan: how an entry came to be is known before it is started.
         let reports = self.read_reports(now);
@@ -162,7 +173,7 @@ impl Scanner {
     fn scan(&mut self) {
         self.table.begin_scan();
         self.complaints.begin_scan();
-        self.turns.begin_scan();
+        self.turns.begin_scan(self.reach.is_told_of_mounts());
         self.limit_starts();
         let (device, links) = stat(".").map_or((0, 1), |file| (file.st_dev, file.st_nlink));
         if links == 0 {
@@ -173,11 +184,11 @@ impl Scanner {
             for entry in entries {
                 let entry = entry?;
                 let name = entry.file_name();
-                // The listing alone tells that a directory is the one it was, and a file a file; of a link, where
-                // it leads must be asked.
+                // The listing alone tells that a directory is the one it was, unless another file system is mounted
+                // over it, and a file a file; of a link, where it leads must be asked.
                 match entry.file_type() {
                     Ok(kind) if kind.is_file() => self.file(&name),
-                    Ok(kind) if kind.is_dir() && self.table.confirm(&name, Id { device, inode: entry.ino() }) => {}
+                    Ok(kind) if kind.is_dir() => self.directory(&name, Id { device, inode: entry.ino() }),
                     Ok(kind) if kind.is_symlink() => self.link(&name, entry.ino()),
                     _ => self.entry(&name),
                 }
@@ -207,6 +218,13 @@ impl Scanner {
         }
     }
 
+    /// One that is known is asked what is mounted over it when it is its turn.
+    fn directory(&mut self, name: &OsStr, listed: Id) {
+        if self.turns.is_turn_of_directory(listed.inode) || !self.table.confirm(name, listed) {
+            self.entry(name);
+        }
+    }
+
     /// One that is as it was is asked where it leads when it is its turn.
     fn link(&mut self, name: &OsStr, inode: u64) {
         if self.turns.is_turn_of(inode) || !self.table.keep_link(name, inode) {
@@ -220,9 +238,10 @@ impl Scanner {
         if is_hidden(name) {
             return;
         }
-        let refusal = match self.reach.check(Path::new(name)).and_then(|()| stat(name)) {
-            Ok(file) if is_directory(&file) => return self.table.seen(name, id_of(&file)),
-            Ok(_) => return self.file(name),
+        let path = Path::new(name);
+        let refusal = match self.reach.check(path).and_then(|()| identity::of(path)) {
+            Ok(id) => return self.table.seen(name, id),
+            Err(Errno::ENOTDIR) if stat(name).is_ok() => return self.file(name),
             Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)) => Unable::new("stat", name, errno),
             Err(errno) => {
                 self.table.keep(name);

@@ -1,20 +1,23 @@
-//! Which links are asked at a scan where they lead. One that is new, or another than before, is always asked; what this
-//! is for is a link that is as it was, where something else came to lie at its other end. To ask takes longer than all
-//! else in a scan, so where there are many they take turns.
+//! Which entries are asked at a scan where they lead, though the listing shows them as they were. What this is for is a
+//! link at whose other end something else came to lie, and a directory over which another file system was mounted. To ask
+//! takes longer than all else in a scan, so where there are many they take turns. Directories are asked only where the
+//! kernel does not tell of mounts, or when all are.
 
 /// So many are asked at a scan.
 const ASKED: usize = 1000;
 /// None is left out for longer than so many scans.
 const LONGEST: usize = 10;
 
-/// The turns that links take.
+/// The turns that entries take.
 #[derive(Debug, Default)]
 pub struct Turns {
     scan: u64,
-    /// Links that were seen at this scan.
+    /// Entries that were seen at this scan and take turns.
     seen: usize,
     /// Each has its turn once in so many scans.
     round: u64,
+    /// Directories take turns too.
+    directories: bool,
     all: bool,
 }
 
@@ -24,10 +27,12 @@ impl Turns {
         self.all = true;
     }
 
-    /// A scan begins.
-    pub fn begin_scan(&mut self) {
-        let round = if std::mem::take(&mut self.all) { 1 } else { self.seen.div_ceil(ASKED).clamp(1, LONGEST) };
+    /// A scan begins. `told_of_mounts`: the kernel tells when something is mounted, and then all are asked.
+    pub fn begin_scan(&mut self, told_of_mounts: bool) {
+        let all = std::mem::take(&mut self.all);
+        let round = if all { 1 } else { self.seen.div_ceil(ASKED).clamp(1, LONGEST) };
         (self.round, self.seen) = (round as u64, 0);
+        self.directories = all || !told_of_mounts;
         self.scan += 1;
     }
 
@@ -37,6 +42,11 @@ impl Turns {
         let round = self.round.max(1);
         inode % round == self.scan % round
     }
+
+    /// There is a directory with this inode; whether it is its turn.
+    pub fn is_turn_of_directory(&mut self, inode: u64) -> bool {
+        self.directories && self.is_turn_of(inode)
+    }
 }
 
 #[cfg(test)]
@@ -44,7 +54,7 @@ mod tests {
     use super::*;
 
     fn asked(turns: &mut Turns, links: u64) -> Vec<u64> {
-        turns.begin_scan();
+        turns.begin_scan(true);
         (0..links).filter(|inode| turns.is_turn_of(*inode)).collect()
     }
 
@@ -71,5 +81,19 @@ mod tests {
         asked(&mut turns, 10_000);
         turns.ask_all();
         assert_eq!([asked(&mut turns, 10_000).len(), asked(&mut turns, 10_000).len()], [10_000, 1000]);
+    }
+
+    #[test]
+    fn directories_are_asked_where_nothing_tells_of_mounts_or_on_demand() {
+        let mut turns = Turns::default();
+        let mut asked = |all: bool, told: bool| {
+            if all {
+                turns.ask_all();
+            }
+            turns.begin_scan(told);
+            (0..5000).filter(|inode| turns.is_turn_of_directory(*inode)).count()
+        };
+        assert_eq!([asked(false, true), asked(true, true), asked(false, true)], [0, 5000, 0]);
+        assert_eq!([asked(false, false), asked(false, false), asked(false, false)], [5000, 1000, 1000]);
     }
 }

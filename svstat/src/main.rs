@@ -18,6 +18,8 @@
 //! see the `document` module. These words are options only before the first SERVICE; the original, which has
 //! no options, takes any word for a service, and so do we. A service of such a name is `./-l`.
 //!
+//! On a terminal, what commands a terminal is spelled out in names and in what services say of themselves.
+//!
 //! Exit codes: 0, also where a line says why not; 111 if the current directory cannot be held.
 
 #![cfg_attr(not(test), no_main)]
@@ -27,12 +29,15 @@ mod long;
 
 use daemontools::service::{self, Illegible, Record, Snapshot, Status, Want};
 use daemontools::tai64::{self, Moment};
+use daemontools::terminal::{visible, visible_json};
 use daemontools::{Args, Attempt, Fatal, report, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, stat};
 use nix::unistd::{chdir, fchdir};
+use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 
 daemontools::main!(svstat);
@@ -43,14 +48,15 @@ const OUTPUT: usize = 8192;
 fn svstat(mut args: Args) -> Result<i32, Fatal> {
     let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .unable_to("open current directory", "")?;
-    let mut answer: fn(&OsStr) -> Vec<u8> = line;
+    let text = if sys::stdout().is_terminal() { Text::Visible } else { Text::Raw };
+    let mut answer: fn(&OsStr, Text) -> Vec<u8> = line;
     while let Some(other) = args.as_slice().first().and_then(|word| form(word)) {
         answer = other;
         args.next();
     }
     let mut answers = Vec::new();
     for service in args {
-        answers.extend(answer(&service));
+        answers.extend(answer(&service, text));
         answers.push(b'\n');
         if answers.len() > OUTPUT {
             sys::write_all(sys::stdout(), &answers).unable_to("write output", "")?;
@@ -63,7 +69,7 @@ fn svstat(mut args: Args) -> Result<i32, Fatal> {
 }
 
 /// The form of the answer that an option asks for.
-fn form(word: &OsStr) -> Option<fn(&OsStr) -> Vec<u8>> {
+fn form(word: &OsStr) -> Option<fn(&OsStr, Text) -> Vec<u8>> {
     match word.as_bytes() {
         b"-l" | b"--long" => Some(lines),
         b"-j" | b"--json" => Some(json),
@@ -72,33 +78,52 @@ fn form(word: &OsStr) -> Option<fn(&OsStr) -> Vec<u8>> {
 }
 
 /// What there is to say about a service, all that can go wrong included.
-fn line(service: &OsStr) -> Vec<u8> {
+fn line(service: &OsStr, text: Text) -> Vec<u8> {
     let said = look(service, || Ok(service::read_status()?.0));
     let words = said.map(|(status, normally)| {
         let seconds = tai64::seconds_between(status.since, tai64::now());
         describe(&status, normally, seconds)
     });
-    named(service, &words.unwrap_or_else(|why| why))
+    named(service, &words.unwrap_or_else(|why| why), text)
 }
 
-fn lines(service: &OsStr) -> Vec<u8> {
+fn lines(service: &OsStr, text: Text) -> Vec<u8> {
     let said = look(service, Snapshot::take);
-    named(
-        service,
-        &said.map_or_else(|why| why, |(seen, normally)| long::describe_at_length(&seen, normally, Moment::now())),
-    )
+    let words = said.map(|(seen, normally)| long::describe_at_length(&seen, normally, Moment::now()));
+    named(service, &words.unwrap_or_else(|why| why), text)
 }
 
-fn json(service: &OsStr) -> Vec<u8> {
+fn json(service: &OsStr, text: Text) -> Vec<u8> {
     let document = match look(service, Snapshot::take) {
         Ok((seen, normally)) => document::of(service, &seen, normally, Moment::now()),
         Err(why) => document::without_answer(service, &why),
     };
-    document.to_string().into_bytes()
+    let document = document.to_string();
+    match text {
+        Text::Raw => document.into_bytes(),
+        Text::Visible => visible_json(&document).into_owned().into_bytes(),
+    }
 }
 
-fn named(service: &OsStr, words: &str) -> Vec<u8> {
-    [service.as_bytes(), b": ", words.as_bytes()].concat()
+/// How bytes of others are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Text {
+    /// As they are.
+    Raw,
+    /// What commands a terminal is spelled out.
+    Visible,
+}
+
+/// The words are lines of ours, with what a service says within them.
+fn named(service: &OsStr, words: &str, text: Text) -> Vec<u8> {
+    let (name, words) = (service.as_bytes(), words.as_bytes());
+    match text {
+        Text::Raw => [name, b": ", words].concat(),
+        Text::Visible => {
+            let lines: Vec<Cow<[u8]>> = words.split(|byte| *byte == b'\n').map(visible).collect();
+            [&visible(name), &b": "[..], &lines.join(&b'\n')].concat()
+        }
+    }
 }
 
 /// Whether the service is started when its supervise starts.
@@ -189,6 +214,14 @@ mod tests {
         for (status, normally, words) in table {
             assert_eq!(describe(&status, normally, 5), words);
         }
+    }
+
+    #[test]
+    fn on_a_terminal_what_commands_it_is_spelled_out() {
+        let name = OsStr::from_bytes(b"w\x1b[2J\nfake");
+        let words = "up\n    says       \u{202e}done";
+        assert_eq!(named(name, words, Text::Raw), [name.as_bytes(), b": ", words.as_bytes()].concat());
+        assert_eq!(named(name, words, Text::Visible), b"w\\x1b[2J\\x0afake: up\n    says       \\u202edone");
     }
 
     #[test]

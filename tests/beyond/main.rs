@@ -5,6 +5,7 @@
 
 mod adoption;
 mod closed;
+mod drifting;
 mod hostile;
 mod log_check;
 mod log_compress;
@@ -33,9 +34,13 @@ mod svscan_drafts;
 mod svscan_first;
 mod svscan_forward;
 mod svscan_hostile;
+mod svscan_mounted;
 mod svscan_mounts;
+mod svscan_pipes;
 mod svscan_starts;
 mod svscan_stop;
+mod svscan_unstable;
 mod svscanboot;
 mod svstat_long;
 mod svwait;
+mod terminal;

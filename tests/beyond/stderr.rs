@@ -421,7 +421,7 @@ fn a_terminal_obeys_no_name_and_no_line() {
     assert_eq!(multilog.wait().code(), Some(0));
     let said = shown(&terminal.master, |said| said.matches('\n').count() == 2);
     let expected =
-        "supervise: fatal: unable to chdir to \\x1b[2J\\xc2\\x9b2J\\n: file does not exist\r\n\\x1b]0;title\\x07\r\n";
+        "supervise: fatal: unable to chdir to \\x1b[2J\\u009b2J\\x0a: file does not exist\r\n\\x1b]0;title\\x07\r\n";
     assert_eq!(said, expected);
     // Elsewhere names are the bytes they are.
     assert!(scratch.outcome_of(scratch.command("supervise").arg(name)).stderr.contains(name));

@@ -1,7 +1,12 @@
 //! svc that waits for what it told, or is strict about whom it could tell.
 
 use crate::svwait::waiting;
-use tests::{Daemon, Scratch, Service, fails, is_alive, others, prints, wait_until};
+use nix::libc::O_NONBLOCK;
+use nix::sys::signal::Signal;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use tests::{Daemon, Scratch, Service, fails, fifo, has, is_alive, others, prints, state_of, wait_until};
 
 const SLEEPS: &str = "echo >>starts; exec sleep 1000";
 
@@ -20,6 +25,34 @@ fn strict_it_fails_where_it_cannot_command() {
     scratch.dir("empty");
     let empty = "svc: warning: unable to control empty: file does not exist\n";
     assert_eq!(scratch.run("svc -su empty"), fails(1, empty));
+}
+
+#[test]
+fn one_that_does_not_listen_does_not_keep_it_from_the_others() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", SLEEPS).down();
+    let _supervise = service.supervise();
+    // Somebody holds it open, has filled it, and never reads.
+    scratch.dir("deaf/supervise");
+    let control = scratch.path().join("deaf/supervise/control");
+    fifo(&control).unwrap();
+    let mut held = File::options().read(true).write(true).custom_flags(O_NONBLOCK).open(&control).unwrap();
+    while held.write_all(&[b'z'; 4096]).is_ok() {}
+    let late = "svc: warning: error writing commands to deaf: timed out\n";
+    assert_eq!(scratch.run("svc -s -u deaf web"), fails(1, late));
+    let pid = service.up();
+    // It is waited for as long as it may still read.
+    let mut waits = Daemon::start(scratch.command("svc").args(["-s", "-u", "deaf"]), &scratch);
+    wait_until("it waits", || state_of(waits.pid()) == Some('S'));
+    held.read_exact(&mut [0; 8192]).unwrap();
+    assert_eq!((waits.wait(), waits.errors().as_str()), (0, ""));
+    if has("strace") {
+        // Its reader goes in between.
+        let gone = "svc: warning: error writing commands to deaf: broken pipe\n";
+        let inject = "strace -o trace -e inject=write:error=EPIPE:signal=SIGPIPE:when=1 svc -s -k deaf web";
+        assert_eq!(scratch.run(inject), fails(1, gone));
+        service.another(pid);
+    }
 }
 
 #[test]
@@ -181,6 +214,29 @@ fn the_logger_that_the_same_supervise_runs_is_waited_for_if_it_is_told() {
     assert_eq!(scratch.run("svc -Ld -W down web"), prints(""));
     assert!(service.state("log-pid").is_empty());
     assert_eq!(service.status().pid, pid);
+}
+
+#[test]
+fn commands_for_the_logger_do_not_reach_what_others_command_behind_them() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", SLEEPS).script("log", "exec cat >/dev/null");
+    let supervise = service.supervise();
+    service.up();
+    wait_until("the logger is ready", || !service.state("log-ready").is_empty());
+    let logger = service.state("log-pid");
+    // All of it waits in the FIFO when supervise reads again.
+    supervise.signal(Signal::SIGSTOP);
+    for options in ["-L -t", "-d"] {
+        assert_eq!(scratch.run(&format!("svc {options} web")), prints(""));
+    }
+    supervise.signal(Signal::SIGCONT);
+    service.wait_down();
+    wait_until("the logger is up again", || !service.state("log-pid").is_empty() && service.state("log-pid") != logger);
+    assert_eq!(scratch.run("svc -W finished web"), prints(""));
+    assert_eq!((service.status().pid, service.state("log-want")), (0, vec!["up".to_string()]));
+    // What comes before the logger's commands is the service's.
+    assert_eq!(scratch.run("svc -u -Ld -W down web"), prints(""));
+    service.up();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tests::{Daemon, Outcome, Scratch, fails, prints, wait_until};
+use tests::{Daemon, Outcome, Scratch, fails, fifo, has, prints, wait_until};
 
 /// 2026-11-21 06:53:07 UTC.
 const SECOND: u64 = 1_795_243_987;
@@ -233,7 +233,9 @@ fn bytes_read(scratch: &Scratch, line: &str) -> u64 {
 fn of_a_large_log_little_is_read() {
     let scratch = Scratch::new();
     let text = "x".repeat(100);
-    let mut second = SECOND;
+    // Names that are still to come tell that the clock was set back.
+    let begin = SECOND - 100_000_000;
+    let mut second = begin;
     for number in 0..20 {
         let mut content = String::with_capacity(2 << 20);
         for _ in 0..15_000 {
@@ -246,16 +248,251 @@ fn of_a_large_log_little_is_read() {
     assert!(bytes_read(&scratch, "web") > 35 << 20);
     let from = |second| format!("{} {}", label(second, 0), "web");
     let lines = || fs::read_to_string(scratch.path().join("shown")).unwrap().lines().count();
-    for (line, expected) in [
-        ("-n 10 web".to_string(), 10),
-        ("-n 1000 web".to_string(), 1000),
-        (format!("--since {}", from(second - 99)), 100),
-        (format!("-n 5 --until {}", from(SECOND + 100_000)), 5),
-        (format!("--since {} --until {}", label(SECOND + 100_000, 0), from(SECOND + 100_099)), 100),
+    // Files as large as multilog writes them are read whole if the moment may lie in them, with the one after it, and
+    // for the last lines once more.
+    for (line, expected, files) in [
+        ("-n 10 web".to_string(), 10, 0),
+        ("-n 1000 web".to_string(), 1000, 0),
+        (format!("--since {}", from(second - 99)), 100, 1),
+        (format!("-n 5 --until {}", from(begin + 100_000)), 5, 4),
+        (format!("--since {} --until {}", label(begin + 100_000, 0), from(begin + 100_099)), 100, 2),
     ] {
+        let read = bytes_read(&scratch, &line);
+        assert!(read < (1 + 2 * files) << 20, "svlog {line} read {read} bytes");
+        assert_eq!(lines(), expected, "svlog {line}");
+    }
+    // In one that is larger a moment is searched for.
+    let mut large = File::create(scratch.path().join("large")).unwrap();
+    let names = fs::read_dir(scratch.path().join("web")).unwrap().map(|entry| entry.unwrap().path());
+    let mut names: Vec<PathBuf> = names.collect();
+    names.sort();
+    names.iter().for_each(|name| large.write_all(&fs::read(name).unwrap()).unwrap());
+    names.iter().for_each(|name| fs::remove_file(name).unwrap());
+    fs::rename(scratch.path().join("large"), scratch.path().join("web/current")).unwrap();
+    for (line, expected) in [("-n 1000 web".to_string(), 1000), (format!("--since {}", from(second - 99)), 100)] {
         let read = bytes_read(&scratch, &line);
         assert!(read < 1 << 20, "svlog {line} read {read} bytes");
         assert_eq!(lines(), expected, "svlog {line}");
+    }
+}
+
+/// What whoever owns a log directory may put in the place of a file, as a line of shell; `$f` is the file.
+const INSTEAD: [&str; 8] = [
+    "mkfifo $f",
+    "mkdir $f",
+    "ln -s /dev/zero $f",
+    "ln -s /dev/full $f",
+    "ln -s $f $f",
+    "ln -s /etc/passwd $f",
+    "python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' $f",
+    "ln -s nothing $f",
+];
+
+#[test]
+fn what_is_no_file_is_said_and_not_waited_for() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (old, packed) = (format!("{}.s", label(SECOND + 10, 0)), format!("{}.u.zst", label(SECOND + 11, 0)));
+    for place in ["current", "previous", "processed", &old, &packed] {
+        for instead in INSTEAD {
+            let _ = fs::remove_dir_all(scratch.path().join("web"));
+            let first = format!("{}.s", label(SECOND, 0));
+            written(&scratch, "web", &[(&first, &[0]), (&old, &[7]), ("current", &[12])]);
+            assert_eq!(scratch.shell(&format!("f=web/{place}; rm -f $f; {instead}")), prints(""));
+            let left = ["0", "7", "12"].iter().filter(|second| match **second {
+                "7" => place != old,
+                "12" => place != "current",
+                _ => true,
+            });
+            let left: Vec<&str> = left.copied().collect();
+            // Followed, it would be waited for what may never come.
+            for line in ["web", "-n 9 web", "--since 2026-11-21 web", "-f -n all web"] {
+                let shown = scratch.shell(&format!("ulimit -v 60000; svlog {line}"));
+                let numbers: Vec<&str> = shown.stdout.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+                assert_eq!((shown.code, &numbers), (111, &left), "{place}, {instead}, svlog {line}: {shown:?}");
+                let warning = format!("svlog: warning: web/{place} is not a regular file: it is not read\n");
+                assert_eq!(shown.stderr, warning, "{instead}, svlog {line}");
+            }
+        }
+    }
+    // Thousands of them are not said one by one; another log is shown.
+    written(&scratch, "many", &[("current", &[12])]);
+    written(&scratch, "other", &[("current", &[13])]);
+    assert_eq!(scratch.shell("mkfifo $(seq -f many/@4000000000000000%08g.s 1 300)"), prints(""));
+    let shown = svlog(&scratch, "many other");
+    assert_eq!((shown.code, shown.stdout.lines().count(), shown.stderr.lines().count()), (111, 2, 9), "{shown:?}");
+    // What becomes no file while it is followed ends that, for this log.
+    let follower = Follower::start(&scratch, "-f other");
+    follower.wait_for(1);
+    fs::remove_file(scratch.path().join("other/current")).unwrap();
+    fifo(&scratch.path().join("other/current")).unwrap();
+    let Follower { mut daemon, .. } = follower;
+    assert_eq!(daemon.wait(), 111);
+}
+
+/// A zstd frame with a window of so many bits, of blocks that repeat a byte 128 kB long.
+fn repeated(bits: u8, byte: u8, blocks: usize) -> Vec<u8> {
+    let block = |last: u8| [2 | last, 0, 0x10, byte];
+    let start = [0x28, 0xb5, 0x2f, 0xfd, 0, (bits - 10) << 3];
+    start.into_iter().chain(block(0).into_iter().cycle().take(4 * (blocks - 1))).chain(block(1)).collect()
+}
+
+#[test]
+fn huge_files_and_bombs_take_neither_memory_nor_time() {
+    let scratch = Scratch::new();
+    let bomb = format!("{}.s.zst", label(SECOND, 0));
+    let warning = |what: &str| format!("svlog: warning: bomb/{bomb} {what}: the rest is not shown\n");
+    let shown = |line: &str| scratch.shell(&format!("ulimit -v 120000; svlog {line} | tail -c 20; true"));
+    let time = "2026-11-21 06:53:19.000000000Z";
+    // 2 GB in 64 kB.
+    for byte in [b'x', 0] {
+        written(&scratch, "bomb", &[("current", &[12])]);
+        scratch.file(format!("bomb/{bomb}"), repeated(23, byte, 1 << 14));
+        for line in ["--utc bomb", "--utc -n 1 bomb", "--utc -n 3 bomb", "--utc --grep 12 bomb"] {
+            let said = if line.contains("-n 1") {
+                String::new()
+            } else {
+                warning("unpacks to more than 64 MB and a thousand times its length")
+            };
+            let seen = shown(line);
+            assert!(seen.stdout.ends_with(" bomb 12\n"), "svlog {line}: {seen:?}");
+            // The last lines are looked for first, and read then.
+            assert!(seen.stderr == said || seen.stderr == said.repeat(2), "svlog {line}: {seen:?}");
+        }
+    }
+    // More memory than its files are worth.
+    scratch.file(format!("bomb/{bomb}"), repeated(27, b'x', 2));
+    let said = warning("needs more than 8 MB of memory to be unpacked");
+    let expected = Outcome { code: 111, stdout: format!("{time} bomb 12\n"), stderr: said };
+    assert_eq!(scratch.shell("ulimit -v 120000; svlog --utc bomb"), expected);
+    // What is long but not on the disk.
+    let lines = format!("{} first\n{}\n", label(SECOND, 0), "x".repeat(100));
+    for name in ["current".to_string(), format!("{}.s", label(SECOND, 0))] {
+        let _ = fs::remove_dir_all(scratch.path().join("bomb"));
+        written(&scratch, "bomb", &[("current", &[12])]);
+        let path = scratch.path().join("bomb").join(&name);
+        fs::write(&path, &lines).unwrap();
+        let file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.set_len(1 << 40).unwrap();
+        (&file).write_all(format!("\n{} last\n", label(SECOND + 13, 0)).as_bytes()).unwrap();
+        for (line, number) in
+            [("bomb", 3), ("-n 2 bomb", 1), ("--since 2026-11-21T06:53:19Z bomb", 1), ("--grep st$ bomb", 2)]
+        {
+            let seen = scratch.shell(&format!("ulimit -v 60000; svlog {line} | tr -d '\\0'"));
+            let last = seen.stdout.lines().filter(|line| line.ends_with("last")).count();
+            // The lines after a stamp are of its time, and such a file was finished long before.
+            let expected = usize::from(name == "current" || !line.starts_with("--since"));
+            assert_eq!((last, seen.stderr.as_str()), (expected, ""), "{name}: svlog {line}: {seen:?}");
+            assert!(seen.stdout.lines().count() >= number, "{name}: svlog {line}: {seen:?}");
+        }
+    }
+    // One line, its stamp, and nothing but newlines.
+    scratch.file("empty/current", [lines.as_bytes(), &b"\n".repeat(20 << 20)].concat());
+    let seen = shown("--since 2026-11-21T06:53:08Z empty");
+    assert_eq!(seen, prints(""));
+}
+
+/// The clock was an hour and more ahead, and was set right, while lines were logged.
+#[test]
+fn no_line_is_missed_though_the_clock_was_set_back() {
+    let scratch = Scratch::new();
+    let names = |seconds: &[(u64, u32)]| -> Vec<String> {
+        seconds.iter().map(|(second, nanos)| format!("{}.s", label(SECOND + second, *nanos))).collect()
+    };
+    // Within a file, which has caught up when it is finished; files before and after it.
+    let old = names(&[(100, 0), (9000, 0), (9100, 0)]);
+    written(
+        &scratch,
+        "one",
+        &[
+            (&old[0], &[10, 90]),
+            (&old[1], &[8000, 8001, 110, 200, 4000, 8500]),
+            (&old[2], &[9001]),
+            ("current", &[9101]),
+        ],
+    );
+    // Names rise by a nanosecond as long as the clock is behind them.
+    let old = names(&[(100, 0), (8000, 0), (8000, 1), (8000, 2), (9000, 0)]);
+    let files: [(&str, &[u64]); 6] = [
+        (&old[0], &[10, 90]),
+        (&old[1], &[7900]),
+        (&old[2], &[7901, 110]),
+        (&old[3], &[200, 4000]),
+        (&old[4], &[8500]),
+        ("current", &[9101]),
+    ];
+    written(&scratch, "two", &files);
+    let at = |second: u64| label(SECOND + second, 0);
+    for (line, expected) in [
+        ("one".to_string(), "10 90 8000 8001 110 200 4000 8500 9001 9101"),
+        (format!("--since {} one", at(150)), "8000 8001 200 4000 8500 9001 9101"),
+        (format!("--since {} one", at(8001)), "8001 8500 9001 9101"),
+        (format!("--until {} one", at(150)), "10 90 110"),
+        (format!("--until {} one", at(5000)), "10 90 110 200 4000"),
+        (format!("--since {} --until {} one", at(100), at(4000)), "110 200 4000"),
+        (format!("-n 2 --until {} one", at(5000)), "200 4000"),
+        (format!("-n 4 --since {} one", at(8001)), "8001 8500 9001 9101"),
+        ("-n 9 one".to_string(), "90 8000 8001 110 200 4000 8500 9001 9101"),
+        (format!("--until {} two", at(150)), "10 90 110"),
+        (format!("--until {} two", at(5000)), "10 90 110 200 4000"),
+        (format!("-n 3 --until {} two", at(5000)), "110 200 4000"),
+        (format!("--since {} two", at(4000)), "7900 7901 4000 8500 9101"),
+        (format!("-n 99 --since {} two", at(4000)), "7900 7901 4000 8500 9101"),
+        ("-n 5 two".to_string(), "110 200 4000 8500 9101"),
+    ] {
+        assert_eq!(numbers(&scratch, &line), expected, "svlog {line}");
+    }
+    // The clock is still behind the names.
+    let future = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - SECOND + 1_000_000;
+    let old = names(&[(100, 0), (future, 0), (future, 1)]);
+    written(&scratch, "three", &[(&old[0], &[10]), (&old[1], &[future]), (&old[2], &[110]), ("current", &[120])]);
+    assert_eq!(numbers(&scratch, &format!("--until {} three", at(150))), "10 110 120");
+    assert_eq!(numbers(&scratch, &format!("-n 2 --until {} three", at(150))), "110 120");
+    assert_eq!(numbers(&scratch, &format!("--since {} three", at(115))), format!("{future} 120"));
+    // Each log keeps its own order, and each line is there once.
+    let both = svlog(&scratch, "one two").stdout;
+    for name in ["one", "two"] {
+        let own = both.lines().filter_map(|line| line.split_once(&format!(" {name}: "))?.1.rsplit(' ').next());
+        assert_eq!(own.collect::<Vec<_>>().join(" "), numbers(&scratch, name), "{both}");
+    }
+}
+
+/// Followed, lines of a time before the last one are shown too, though files are made anew from those they lie in.
+#[test]
+fn what_is_logged_after_the_clock_was_set_back_is_followed() {
+    let scratch = Scratch::new();
+    let path = |name: &str| scratch.path().join("main").join(name);
+    for made_anew in [false, true] {
+        let _ = fs::remove_dir_all(path(""));
+        let future: Vec<u64> = (9000..9040).collect();
+        written(&scratch, "main", &[("current", &future)]);
+        let follower = Follower::start(&scratch, "-f -n all main");
+        follower.wait_for(40);
+        let old = format!("{}.s", label(SECOND + 10_000, 0));
+        let append = |seconds: std::ops::Range<u64>| {
+            let mut current = OpenOptions::new().append(true).create(true).open(path("current")).unwrap();
+            let line = |second| format!("{} main {second}\n", label(SECOND + second, 0));
+            current.write_all(seconds.map(line).collect::<String>().as_bytes()).unwrap();
+        };
+        append(100..110);
+        follower.wait_for(50);
+        // As it was rotated and compressed before it was looked at.
+        if made_anew {
+            let bytes = fs::read(path("current")).unwrap();
+            fs::write(path("new"), zstd::encode_all(&bytes[..], 3).unwrap()).unwrap();
+            fs::rename(path("new"), path(&format!("{old}.zst"))).unwrap();
+            fs::remove_file(path("current")).unwrap();
+        } else {
+            fs::rename(path("current"), path(&old)).unwrap();
+        }
+        append(110..120);
+        let shown = follower.wait_for(60);
+        let numbers: Vec<&str> = shown.iter().filter_map(|line| line.rsplit(' ').next()).collect();
+        let expected: Vec<String> = (9000..9040).chain(100..120).map(|second: u64| second.to_string()).collect();
+        assert_eq!(numbers, expected, "made anew: {made_anew}");
+        assert_eq!(follower.daemon.errors(), "");
     }
 }
 
@@ -307,9 +544,15 @@ struct Follower {
 
 impl Follower {
     fn start(scratch: &Scratch, line: &str) -> Follower {
+        Follower::by(scratch, &format!("svlog {line}"))
+    }
+
+    /// Run by something else.
+    fn by(scratch: &Scratch, line: &str) -> Follower {
         let output = scratch.path().join("followed");
-        let mut command = scratch.command("svlog");
-        command.args(line.split(' ')).stdout(File::create(&output).unwrap());
+        let mut words = line.split(' ');
+        let mut command = scratch.command(words.next().unwrap());
+        command.args(words).stdout(File::create(&output).unwrap());
         Follower { daemon: Daemon::start(&mut command, scratch), output }
     }
 
@@ -450,6 +693,42 @@ fn no_line_is_missing_or_doubled_between_any_two_steps_of_a_rotation() {
             assert_eq!(numbers(&scratch, line), expected, "svlog {line}: {state}");
         }
         assert_eq!(numbers(&scratch, "-n 3 main"), expected[expected.len() - 8..].trim(), "{state}");
+    }
+}
+
+#[test]
+fn every_line_is_shown_once_though_the_system_does_not_tell_of_changes() {
+    if !has("strace") {
+        return;
+    }
+    for fault in ["inotify_init1:error=EMFILE", "inotify_add_watch:error=ENOSPC"] {
+        let scratch = Scratch::new();
+        let mut logger = Logger::start(&scratch, "t s4096 n1000 ./main");
+        wait_until("there is a log", || exists(&scratch.path().join("main/current")));
+        let line = format!(
+            "strace -f -o trace -e trace=inotify_init1,inotify_add_watch -e inject={fault} svlog -f -n all main"
+        );
+        let follower = Follower::by(&scratch, &line);
+        let mut count = 0;
+        for portion in 0..20 {
+            let lines = count..count + 100;
+            logger.say(&lines.clone().map(|number| format!("{} {number}\n", "x".repeat(60))).collect::<String>());
+            if portion % 3 == 0 {
+                logger.kill_and_start_again();
+            }
+            if portion % 5 == 0 {
+                follower.wait_for(lines.end);
+            }
+            count = lines.end;
+        }
+        let shown = follower.wait_for(count);
+        let numbers: Vec<usize> = shown.iter().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+        assert_eq!(numbers, (0..count).collect::<Vec<_>>(), "{fault}");
+        assert_eq!(follower.daemon.errors(), "");
+        // Nobody reads it any more.
+        let line = line.replace(" -n all", "");
+        let shell = format!("{{ {line}; echo $? >&2; }} | head -n 1 >/dev/null");
+        assert_eq!(scratch.shell(&shell).stderr, "0\n");
     }
 }
 
@@ -623,15 +902,57 @@ fn the_log_of_a_service_is_found() {
 
 #[test]
 fn the_log_of_a_running_logger_is_what_it_has_open() {
+    for supervise_directory in ["", ".state", "/all"] {
+        let scratch = Scratch::new();
+        let directory = match supervise_directory {
+            "/all" => scratch.path().join("all").into_os_string(),
+            other => other.into(),
+        };
+        let command = |name: &str| {
+            let mut command = scratch.command(name);
+            command.env("SUPERVISEDIR", &directory);
+            command
+        };
+        // What would be found without the running one.
+        written(&scratch, "web/log/main", &[("current", &[1])]);
+        written(&scratch, "db/main", &[("current", &[1])]);
+        let logger = "#!/bin/sh\nwhere=$(pwd)/../../far\nexec multilog \"$where\"\n";
+        scratch.script("web/log/run", logger);
+        // One supervise runs both.
+        scratch.script("db/run", "#!/bin/sh\necho from db\nexec sleep 1000\n");
+        scratch.script("db/log", &logger.replace("/../../far", "/../near"));
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let supervise_log = |stdin| Daemon::start(command("supervise").arg("web/log").stdin(stdin), &scratch);
+        let _supervises = (supervise_log(reader), Daemon::start(command("supervise").arg("db"), &scratch));
+        writer.write_all(b"hello\n").unwrap();
+        for (log, line) in [("far", "hello\n"), ("near", "from db\n")] {
+            let current = scratch.path().join(log).join("current");
+            wait_until("it is logged", || fs::read(&current).is_ok_and(|log| log == line.as_bytes()));
+        }
+        assert_eq!(scratch.outcome_of(command("svlog").arg("web")), prints("hello\n"), "{supervise_directory}");
+        assert_eq!(scratch.outcome_of(command("svlog").arg("db")), prints("from db\n"), "{supervise_directory}");
+    }
+}
+
+#[test]
+fn whatever_lies_in_a_service_directory_its_log_is_found_at_once() {
     let scratch = Scratch::new();
-    written(&scratch, "web/log/main", &[("current", &[1])]);
-    scratch.script("web/log/run", "#!/bin/sh\nwhere=$(pwd)/../../far\nexec multilog \"$where\"\n");
-    let mut command = scratch.command("supervise");
-    let (reader, mut writer) = std::io::pipe().unwrap();
-    let _supervise = Daemon::start(command.arg("log").current_dir(scratch.path().join("web")).stdin(reader), &scratch);
-    writer.write_all(b"hello\n").unwrap();
-    wait_until("it is logged", || fs::read(scratch.path().join("far/current")).is_ok_and(|log| log == b"hello\n"));
-    assert_eq!(svlog(&scratch, "web"), prints("hello\n"));
+    for file in ["log/supervise/status", "log/run", "log/main", "log/main/current", "log", "supervise/status"] {
+        for instead in INSTEAD.into_iter().chain(["truncate -s 1T $f", "head -c 300000 /dev/urandom >$f"]) {
+            let _ = fs::remove_dir_all(scratch.path().join("web"));
+            scratch.dir("web/log/supervise");
+            scratch.dir("web/log/main");
+            scratch.dir("web/supervise");
+            let script = format!("f=web/{file}; rm -rf $f; {instead}; ulimit -v 60000; svlog web >shown; echo $?");
+            let seen = scratch.shell(&script);
+            // A long file may be a log.
+            let is_log =
+                file == "log/main/current" && ["truncate", "head"].iter().any(|long| instead.starts_with(long));
+            let expected = if is_log { "0\n" } else { "111\n" };
+            assert_eq!(seen.stdout, expected, "{file}, {instead}: {seen:?}");
+            assert!(is_log || fs::read(scratch.path().join("shown")).unwrap().is_empty());
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use tests::{Daemon, Scratch, Service, is_alive, parent_of, processes_in, wait_until};
 
-fn svscan(scratch: &Scratch) -> Daemon {
+pub fn svscan(scratch: &Scratch) -> Daemon {
     let output = File::options().append(true).create(true).open(scratch.path().join("output")).expect("a file");
     svscan_to(scratch, output)
 }
@@ -23,13 +23,13 @@ fn output(scratch: &Scratch) -> String {
 }
 
 /// What a service said.
-fn lines(scratch: &Scratch, name: &str) -> Vec<String> {
+pub fn lines(scratch: &Scratch, name: &str) -> Vec<String> {
     let prefix = format!("{name}: ");
     output(scratch).lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_string).collect()
 }
 
 /// The process that forwards: svscan's child of the same program.
-fn helper(svscan: i32) -> Option<i32> {
+pub fn helper(svscan: i32) -> Option<i32> {
     let own = fs::read_link(format!("/proc/{svscan}/exe")).ok()?;
     let children = fs::read_to_string(format!("/proc/{svscan}/task/{svscan}/children")).ok()?;
     let mut children = children.split_whitespace().filter_map(|pid| pid.parse().ok());

@@ -5,7 +5,7 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -76,7 +76,7 @@ fn a_signal_to_the_group_of_svscan_reaches_no_service_no_logger_and_no_script() 
     }
 }
 
-type Make = fn(&Path);
+type Make = fn(&Path) -> io::Result<()>;
 
 #[test]
 fn a_supervise_that_somebody_has_stopped_stops_its_service() {
@@ -95,19 +95,19 @@ fn a_supervise_that_somebody_has_stopped_stops_its_service() {
 fn a_service_is_stopped_though_its_control_was_removed_or_replaced() {
     let scratch = Scratch::new();
     let replace: [(&str, Make); 6] = [
-        ("removed", |_| {}),
-        ("unread", |control| tests::fifo(control).expect("make a FIFO")),
-        ("file", |control| fs::write(control, "").expect("make a file")),
-        ("device", |control| symlink("/dev/null", control).expect("make a link")),
+        ("removed", |_| Ok(())),
+        ("unread", |control| tests::fifo(control)),
+        ("file", |control| fs::write(control, "")),
+        ("device", |control| symlink("/dev/null", control)),
         ("full", |control| {
-            tests::fifo(control).expect("make a FIFO");
-            let open = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(control);
-            let mut open = open.expect("open the FIFO");
+            tests::fifo(control)?;
+            let mut open = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(control)?;
             while open.write(&[b'?'; 512]).is_ok() {}
             // It has a reader, which does not read, for as long as the test lasts.
             std::mem::forget(open);
+            Ok(())
         }),
-        ("all", |control| fs::remove_dir_all(control.parent().expect("supervise")).expect("remove supervise")),
+        ("all", |control| fs::remove_dir_all(control.parent().expect("supervise"))),
     ];
     let services = replace.map(|(name, _)| service(&scratch, name, "exec sleep 1000"));
     let mut svscan = svscan(&scratch);
@@ -115,8 +115,12 @@ fn a_service_is_stopped_though_its_control_was_removed_or_replaced() {
         service.up();
     }
     for (service, (_, replace)) in services.iter().zip(replace) {
-        fs::remove_file(service.path("supervise/control")).expect("remove control");
-        replace(&service.path("supervise/control"));
+        let control = service.path("supervise/control");
+        // What supervise makes again meanwhile is in the way.
+        wait_until("it is replaced", || {
+            let _ = fs::remove_file(&control);
+            replace(&control).is_ok()
+        });
     }
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());

@@ -202,3 +202,33 @@ fn what_is_wrong_is_said_as_in_the_short_form() {
     assert_eq!(scratch.run("svstat -lj --"), prints(&format!("-lj: {name}--: {name}")));
     assert_eq!(scratch.run("svstat -l"), prints(""));
 }
+
+/// What the owner of `supervise/` may put in the place of a file, as a line of shell; `$f` is the file.
+const INSTEAD: [&str; 8] = [
+    "mkfifo $f",
+    "mkdir $f",
+    "ln -s /dev/zero $f",
+    "ln -s /dev/full $f",
+    "ln -s $f $f",
+    "ln -s ../run $f",
+    "truncate -s 1T $f",
+    "head -c 3000000 /dev/urandom >$f",
+];
+
+#[test]
+fn whatever_lies_in_the_place_of_a_file_of_supervise_is_answered_at_once() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "exec sleep 1000").down();
+    let _supervise = service.supervise();
+    for file in ["status", "state", "ok", "control"] {
+        for instead in INSTEAD {
+            let script = format!(
+                "f=web/supervise/{file}; mv $f kept; {instead}; ulimit -v 100000; \
+                 for asked in 'svstat' 'svstat -l' 'svstat -j' svup svok 'svwait -T 0 ready' 'svc -h'; do \
+                 $asked web >out 2>&1; code=$?; [ $code -le 100 ] || [ $code -eq 111 ] || echo $asked: $code; \
+                 [ $(wc -c <out) -lt 2000 ] || echo $asked: says too much; done; rm -r $f; mv kept $f"
+            );
+            assert_eq!(scratch.shell(&script), prints(""), "{file}: {instead}");
+        }
+    }
+}

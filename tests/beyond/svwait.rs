@@ -2,8 +2,9 @@
 
 use nix::libc::O_NONBLOCK;
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use tests::{Daemon, Scratch, Service, fails, fifo, has, is_root, others, prints, state_of, wait_until};
+use tests::{Daemon, Scratch, Service, fails, fifo, has, is_root, others, prints, skip, state_of, wait_until};
 
 /// A program in the background that waits for so many services: it has looked at them, and sleeps.
 pub fn waiting(scratch: &Scratch, line: &str, services: usize) -> Daemon {
@@ -230,6 +231,129 @@ fn usage() {
     let goal = "svwait: fatal: unable to wait for sideways: not one of up ready down finished restarted\n";
     assert_eq!(scratch.run("svwait sideways web"), fails(100, goal));
     assert_eq!(scratch.run("svwait -T soon up web"), fails(100, "svwait: fatal: timeout soon: not a duration\n"));
+}
+
+/// The FIFOs of those who listen to a supervise.
+fn listeners(service: &Service) -> usize {
+    let names = fs::read_dir(service.path("supervise/event")).into_iter().flatten().flatten();
+    names.filter(|name| name.file_name().as_bytes().starts_with(b"ftrig1:")).count()
+}
+
+/// A program in the background for which a system call of inotify's fails; what it reads and waits for is in `trace`.
+fn refused(scratch: &Scratch, fault: &str, line: &str) -> Daemon {
+    let inject = format!("inject={fault}");
+    let mut command = scratch.command("strace");
+    command.args(["-f", "-o", "trace", "-e", "trace=read,poll,ppoll,inotify_init1,inotify_add_watch", "-e", &inject]);
+    Daemon::start(command.args(line.split(' ')), scratch)
+}
+
+const REFUSED: [&str; 2] = ["inotify_init1:error=EMFILE", "inotify_add_watch:error=ENOSPC"];
+
+fn sleeps(scratch: &Scratch) -> bool {
+    let trace = fs::read_to_string(scratch.path().join("trace")).unwrap_or_default();
+    trace.lines().last().is_some_and(|line| line.contains("poll(") && !line.contains(") ="))
+}
+
+#[test]
+fn without_inotify_supervise_itself_tells() {
+    if !has("strace") {
+        return;
+    }
+    for fault in REFUSED {
+        let scratch = Scratch::new();
+        let service = sleeper(&scratch, "web").down();
+        let _supervise = service.supervise();
+        let steps =
+            [("up", "-u"), ("restarted", "-k"), ("down", "-d"), ("ready", "-o"), ("finished", "-t"), ("up", "-u")];
+        for (goal, command) in steps {
+            let mut wait = refused(&scratch, fault, &format!("svwait {goal} web"));
+            wait_until("it listens", || listeners(&service) == 1 && sleeps(&scratch));
+            assert!(!wait.has_ended(), "{goal}");
+            service.svc(command);
+            assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""), "{goal}");
+            assert_eq!(listeners(&service), 0);
+        }
+        // A letter was what it was told.
+        let trace = fs::read_to_string(scratch.path().join("trace")).unwrap();
+        assert!(trace.lines().any(|line| line.contains("read(") && line.contains("\"u")), "{trace}");
+        // One of two, and what svc itself has told.
+        assert_eq!(scratch.run(&format!("strace -f -o trace -e inject={fault} svc -t -W restarted web")), prints(""));
+        assert_eq!(scratch.run(&format!("strace -f -o trace -e inject={fault} svwait -T 30 down web")).code, 99);
+    }
+}
+
+#[test]
+fn where_nothing_tells_it_asks() {
+    if !has("strace") {
+        return;
+    }
+    for fault in REFUSED {
+        let scratch = Scratch::new();
+        // Nothing of it is there yet; then all but where to listen; then a logger, of which nothing is told there.
+        let service = sleeper(&scratch, "web").script("log", "exec cat >/dev/null");
+        let mut wait = refused(&scratch, fault, "svwait ready web");
+        wait_until("it asks", || sleeps(&scratch));
+        let supervise = service.supervise();
+        assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""));
+        fs::remove_dir_all(service.path("supervise/event")).unwrap();
+        for (goal, command) in [("restarted", "-k"), ("down", "-d"), ("ready", "-u")] {
+            let mut wait = refused(&scratch, fault, &format!("svwait {goal} web"));
+            wait_until("it asks", || sleeps(&scratch));
+            service.svc(command);
+            assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""), "{goal}");
+        }
+        assert_eq!(scratch.run(&format!("strace -f -o trace -e inject={fault} svc -Lk -W restarted web")), prints(""));
+        // Another supervise may come.
+        supervise.kill();
+        let mut wait = refused(&scratch, fault, "svwait restarted web");
+        wait_until("it asks", || sleeps(&scratch));
+        let _supervise = service.supervise();
+        service.svc("-k");
+        assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""));
+    }
+}
+
+#[test]
+fn what_lies_among_listeners_harms_nobody() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = sleeper(&scratch, "web").down();
+    let _supervise = service.supervise();
+    for instead in
+        ["mkfifo $f", "ln -s /etc $f", "ln -s /dev/full $f", "echo >$f", "mkdir -m 0 $f", "mkdir $f; chmod 1777 $f"]
+    {
+        let script = format!("f=web/supervise/event; rm -rf $f; {instead}");
+        assert_eq!(scratch.shell(&script), prints(""));
+        let mut wait = refused(&scratch, REFUSED[0], "svwait restarted web");
+        wait_until("it waits", || sleeps(&scratch));
+        service.svc("-ku");
+        assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""), "{instead}");
+    }
+    assert!(!fs::read_dir("/etc").unwrap().flatten().any(|entry| entry.file_name().as_bytes().starts_with(b"ftrig1:")));
+}
+
+/// In a user namespace of its own, where two may use inotify.
+#[test]
+fn any_number_may_wait_though_few_may_use_inotify() {
+    let scratch = Scratch::new();
+    let limit = "echo 2 >/proc/sys/user/max_inotify_instances";
+    if scratch.outcome_of(scratch.command("unshare").args(["-Ur", "/bin/sh", "-c", limit])) != prints("") {
+        return skip("there are no user namespaces");
+    }
+    let service = sleeper(&scratch, "web").down();
+    let _supervise = service.supervise();
+    let script = format!(
+        "{limit}; for number in $(seq 40); do svwait -T 30s ready web & pids=\"$pids $!\"; done; \
+         for pid in $pids; do wait $pid; echo $?; done >codes"
+    );
+    let mut all = Daemon::start(scratch.command("unshare").args(["-Ur", "/bin/sh", "-c", &script]), &scratch);
+    wait_until("most listen", || listeners(&service) == 38);
+    service.svc("-u");
+    assert_eq!((all.wait(), all.errors().as_str()), (0, ""));
+    assert_eq!(fs::read_to_string(scratch.path().join("codes")).unwrap(), "0\n".repeat(40));
+    assert_eq!(listeners(&service), 0);
 }
 
 #[test]

@@ -26,6 +26,12 @@ pub enum Directory {
 /// File systems that may give a file another number each time they are asked: FUSE, 9P, VirtualBox's, VMware's, CIFS, SMB2.
 const UNSTABLE: [i64; 6] = [0x6573_5546, 0x0102_1997, 0x786f_4256, 0xbacb_acbc, 0xff53_4d42, 0xfe53_4d42];
 
+/// Whether a file system of this kind, as statfs(2) tells it, keeps the numbers of its files.
+pub fn keeps_numbers(kind: i64) -> bool {
+    // The kinds of all file systems fit into 32 bits, which some machines sign.
+    !UNSTABLE.contains(&(kind & 0xffff_ffff))
+}
+
 impl Directory {
     /// The one at this path; the current directory if it is empty.
     ///
@@ -34,7 +40,7 @@ impl Directory {
     pub fn at(path: &Path) -> nix::Result<Directory> {
         let path = if path == Path::new("") { Path::new(".") } else { path };
         let file = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        if UNSTABLE.contains(&sys::file_system(&file)?.kind) {
+        if !keeps_numbers(sys::file_system(&file)?.kind) {
             let resolved = std::fs::canonicalize(path).map_err(|error| crate::report::errno_of(&error))?;
             return resolved.into_os_string().into_string().map(Directory::Path).map_err(|_| Errno::EILSEQ);
         }

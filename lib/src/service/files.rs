@@ -151,6 +151,14 @@ pub fn open_file_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Unread
     open_at(directory, name, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::empty()).map(|(file, _)| file)
 }
 
+/// Opens a regular file in an open directory, which no link may lead to, for reading.
+///
+/// # Errors
+/// It is not there, or is no regular file. EAGAIN: somebody has a lease on it.
+pub fn open_file_itself_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Unread> {
+    open_at(directory, name, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::O_NOFOLLOW).map(|(file, _)| file)
+}
+
 fn open_as(path: &Path, kind: SFlag, access: OFlag, links: OFlag) -> Result<(OwnedFd, FileStat), Unread> {
     open_at(AT_FDCWD, path, kind, access, links)
 }
@@ -263,6 +271,7 @@ mod tests {
             symlink(to, at(link)).unwrap();
         }
         symlink("loop", at("loop")).unwrap();
+        let directory = fs::File::open(scratch.path()).unwrap();
         let table: [(&str, Result<&[u8], Unread>); 13] = [
             ("good", Ok(b"text")),
             ("to-good", Ok(b"text")),
@@ -280,7 +289,14 @@ mod tests {
         ];
         for (name, expected) in table {
             assert_eq!(read_file(&at(name), MOST), expected.map(<[u8]>::to_vec), "{name}");
+            // However long it is, it is only opened; a link is not followed.
+            let itself = match expected {
+                Ok(_) | Err(Unread::TooLong) if !name.starts_with("to-") => Ok(()),
+                _ => Err(Unread::WrongKind),
+            };
+            assert_eq!(open_file_itself_at(&directory, Path::new(name)).map(drop), itself, "{name}");
         }
+        assert_eq!(open_file_itself_at(&directory, Path::new("x")).map(drop), Err(Unread::System(Errno::ENOENT)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! All paths are relative: whoever uses them has changed into the service directory before, so
 //! that a directory renamed meanwhile is still the same service.
 
+mod batch;
 mod directory;
 mod files;
 pub mod ledger;
@@ -13,19 +14,20 @@ mod record;
 mod snapshot;
 mod status;
 
-pub use directory::Directory;
+pub use batch::batch;
+pub use directory::{Directory, keeps_numbers};
 pub use files::{
-    Unread, is_only_ours, open_fifo, open_file_at, open_pipe_of, put_file, read_beginning, read_file,
-    read_file_and_stat,
+    Unread, is_only_ours, open_fifo, open_file_at, open_file_itself_at, open_pipe_of, put_file, read_beginning,
+    read_file, read_file_and_stat,
 };
 pub use place::Place;
 pub use process::{Identity, Process, is_without_pidfd};
 pub use record::{Death, Ending, Exit, Record, Role, Verdict, signal_name};
-pub use snapshot::{Illegible, Snapshot, read_status};
+pub use snapshot::{Illegible, Snapshot, read_status, read_status_at};
 pub use status::{Phase, Status, TooShort, Want};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -146,15 +148,12 @@ impl Command {
     }
 }
 
-/// Opens `supervise/control` for writing commands; dropped, it is closed.
+/// Opens `supervise/control` for writing commands; dropped, it is closed. Writing to it never waits.
 ///
 /// # Errors
 /// ENXIO: supervise is not running. ENOENT: it never ran here.
 pub fn open_control() -> nix::Result<OwnedFd> {
-    let fd = open_if_read(&Place::here()?.path(CONTROL))?;
-    // Commands are never lost to a full FIFO: the writer waits until supervise has read.
-    fcntl(&fd, FcntlArg::F_SETFL(OFlag::empty()))?;
-    Ok(fd)
+    open_if_read(&Place::here()?.path(CONTROL))
 }
 
 /// Whether a supervise is in charge of the current directory and has written its status.

@@ -2,6 +2,7 @@
 
 use super::{Place, Record, STATE, STATUS, Status, Unread, is_only_ours, read_file, read_file_and_stat};
 use nix::errno::Errno;
+use std::path::Path;
 
 /// A state is never longer: with as many deaths as a supervise may be told to remember it is half of that.
 const LONGEST_STATE: usize = 1 << 20;
@@ -93,7 +94,15 @@ impl Snapshot {
 /// # Errors
 /// Why not.
 pub fn read_status() -> Result<(Status, Option<Status>), Illegible> {
-    let place = Place::here().map_err(Illegible::Closed)?;
+    read_status_at(Path::new(""))
+}
+
+/// The same of another directory.
+///
+/// # Errors
+/// Why not.
+pub fn read_status_at(service: &Path) -> Result<(Status, Option<Status>), Illegible> {
+    let place = Place::of(service).map_err(Illegible::Closed)?;
     let bytes = read_file(&place.path(STATUS), LONGEST_STATUS).map_err(|unread| match unread {
         // In the words that the original has for a directory, which it can open.
         Unread::WrongKind => Illegible::Unread(Errno::EISDIR),

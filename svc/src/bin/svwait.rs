@@ -31,7 +31,7 @@ fn svwait(args: Args) -> Result<i32, Fatal> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .unable_to("open current directory", "")?;
-    let mut watch = Watch::new(Part::Service)?;
+    let mut watch = Watch::new(Part::Service);
     for service in services {
         watch.add(service)?;
         fchdir(&origin).unable_to("set directory", "")?;

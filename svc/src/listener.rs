@@ -1,0 +1,97 @@
+//! A FIFO in `supervise/event`, into which supervise writes a letter at each transition of its service.
+//!
+//! The directory is one of s6's fifodirs: a listener makes a FIFO there, opens it, and then gives it a name that begins
+//! with `ftrig1:`, so that supervise never sees one that nobody reads, which it would remove. What lies in the directory
+//! may be made by whoever owns it: nothing in it is followed, and what was opened must be what was made.
+
+use daemontools::service::{EVENT, Place, is_fifo};
+use daemontools::tai64::{self, Label};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::sys::stat::{Mode, fstat, lstat, umask};
+use nix::unistd::{UnlinkatFlags, getpid, mkfifoat, read, unlinkat};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Is told of transitions as long as it lives.
+pub struct Listener {
+    directory: OwnedFd,
+    name: String,
+    reader: OwnedFd,
+    /// Without a writer of our own the FIFO would be at its end once supervise has closed it.
+    _writer: OwnedFd,
+}
+
+impl Listener {
+    /// Listens to the supervise of the service in the current directory, from now on.
+    ///
+    /// # Errors
+    /// ENOENT: there never was one that tells. EACCES: only its owner may listen.
+    pub fn new() -> nix::Result<Listener> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let directory = open(&Place::here()?.path(EVENT), flags, Mode::empty())?;
+        let name = format!("ftrig1:{}:{}", Label(tai64::now()), getpid());
+        let hidden = format!(".{name}");
+        make_fifo(&directory, &hidden)?;
+        let opened = open_both(&directory, &hidden)
+            .and_then(|both| renameat(&directory, hidden.as_str(), &directory, name.as_str()).map(|()| both));
+        match opened {
+            Ok((reader, writer)) => Ok(Listener { directory, name, reader, _writer: writer }),
+            Err(errno) => {
+                remove(&directory, &hidden);
+                Err(errno)
+            }
+        }
+    }
+
+    /// Whether it still lies where supervise looks for listeners.
+    pub fn is_in_place(&self) -> bool {
+        let place = Place::here().map(|place| place.path(EVENT).join(&self.name));
+        let there = place.and_then(|path| lstat(&path));
+        there.is_ok_and(|there| {
+            fstat(&self.reader).is_ok_and(|ours| (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino))
+        })
+    }
+
+    /// Forgets what it was told until now; it is told in the same moment as what it stands for can be seen.
+    pub fn drain(&self) {
+        let mut letters = [0; 256];
+        while read(&self.reader, &mut letters).is_ok_and(|length| length > 0) {}
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        remove(&self.directory, &self.name);
+    }
+}
+
+/// Whoever runs supervise, be it not us, may write into it: only he and the owner of the directory come so far.
+fn make_fifo(directory: &OwnedFd, name: &str) -> nix::Result<()> {
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IWGRP | Mode::S_IWOTH;
+    let before = umask(Mode::empty());
+    let made = mkfifoat(directory, name, mode);
+    umask(before);
+    made
+}
+
+fn open_both(directory: &OwnedFd, name: &str) -> nix::Result<(OwnedFd, OwnedFd)> {
+    let open = |access| {
+        let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(directory, name, flags, Mode::empty())
+    };
+    let (reader, writer) = (open(OFlag::O_RDONLY)?, open(OFlag::O_WRONLY)?);
+    let (read, written) = (fstat(&reader)?, fstat(&writer)?);
+    let is_one = (read.st_dev, read.st_ino) == (written.st_dev, written.st_ino);
+    if is_one && is_fifo(&reader)? { Ok((reader, writer)) } else { Err(Errno::EINVAL) }
+}
+
+fn remove(directory: &OwnedFd, name: &str) {
+    // Supervise removes it when it next has something to tell.
+    let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
+}

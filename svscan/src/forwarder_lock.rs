@@ -1,0 +1,76 @@
+//! One process at a time forwards lines: the one that holds a lock on a FIFO that only svscan's own account can open. A
+//! service can lock, fill and empty its own pipe as it likes; this lock it can neither take nor keep.
+//!
+//! The next process requests the lock by a byte in the FIFO, again and again until it has it. The kernel releases the lock
+//! when its holder has ended, however that came about, so that no number of a process need be known or believed.
+
+use daemontools::service::open_fifo;
+use daemontools::sys::lock::lock;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{Mode, fchmod, fstat, stat};
+use nix::unistd::{mkfifo, read, write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+const FIFO: &str = ".svscan/forwarder";
+/// svscan's own account, and nobody else.
+const OWNER_ONLY: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+
+/// The FIFO, open, and locked once [`ForwarderLock::acquire`] has said so.
+pub struct ForwarderLock(OwnedFd);
+
+impl ForwarderLock {
+    /// Opens the FIFO, which is made if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made, or something else is in its place.
+    pub fn open() -> nix::Result<ForwarderLock> {
+        match mkfifo(FIFO, OWNER_ONLY) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        // Open in both directions, it never shows an end.
+        let fifo = open_fifo(Path::new(FIFO), OFlag::O_RDWR)?;
+        let mode = Mode::from_bits_truncate(fstat(&fifo)?.st_mode);
+        if mode.intersects(Mode::S_IRWXG | Mode::S_IRWXO) {
+            fchmod(&fifo, OWNER_ONLY)?;
+        }
+        Ok(ForwarderLock(fifo))
+    }
+
+    /// Requests the lock, and takes it if its holder releases it within a tenth of a second.
+    ///
+    /// # Errors
+    /// EAGAIN: another one still has it. Others: the file system has no locks.
+    pub fn acquire(&self) -> nix::Result<()> {
+        // A FIFO that is full tells the holder as well.
+        let _ = write(&self.0, b"?");
+        lock(self.0.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?)?;
+        // These requests were for the holder before us. A third process that has written one meanwhile writes another.
+        let mut requests = [0; 512];
+        while read(&self.0, &mut requests).is_ok_and(|count| count > 0) {}
+        Ok(())
+    }
+
+    /// Whether another process requests the lock, or would lock another FIFO, as this one does not lie in its place any more.
+    pub fn is_requested(&self) -> bool {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, PollTimeout::ZERO) == Ok(1) {
+            return true;
+        }
+        let (Ok(held), found) = (fstat(&self.0), stat(FIFO)) else { return false };
+        match found {
+            Ok(found) => (found.st_dev, found.st_ino) != (held.st_dev, held.st_ino),
+            Err(errno) => matches!(errno, Errno::ENOENT | Errno::ENOTDIR),
+        }
+    }
+}
+
+impl AsFd for ForwarderLock {
+    /// Readable when another process requests the lock.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

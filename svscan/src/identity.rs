@@ -1,0 +1,93 @@
+//! What a service directory is known by: its device and inode, so that it is the same when it is renamed. But some file
+//! systems, many of FUSE, may give a file another number each time they are asked. There it is known by its path and the
+//! mount it is on: a directory nobody has touched is the same; one that is renamed is another, whose supervise is found
+//! to run already; one that takes the place of another is served when the supervise of that has ended.
+
+use crate::attach::process_path;
+use crate::inspect::{id_of, is_directory};
+use crate::table::Id;
+use daemontools::service::keeps_numbers;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{FileStat, Mode, stat};
+use nix::sys::statfs::statfs;
+use nix::unistd::Pid;
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What the kernel adds to the path of a directory that was removed, or whose number is not the one it had.
+const DELETED: &[u8] = b" (deleted)";
+
+/// The identity of the directory that a path leads to.
+///
+/// # Errors
+/// ENOTDIR: it leads to something else. Others: it cannot be told where it leads.
+pub fn of(path: &Path) -> nix::Result<Id> {
+    let file = stat(path)?;
+    if !is_directory(&file) {
+        return Err(Errno::ENOTDIR);
+    }
+    known_by(path, &file, || {
+        let resolved = fs::canonicalize(path).map_err(|error| daemontools::report::errno_of(&error))?;
+        Ok(resolved.into_os_string().as_bytes().to_vec())
+    })
+}
+
+/// The identity of the directory that a process works in.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn of_working_directory(pid: Pid) -> nix::Result<Id> {
+    let path = process_path(pid, "cwd");
+    known_by(&path, &stat(&path)?, || {
+        let path = fs::read_link(&path).map_err(|error| daemontools::report::errno_of(&error))?;
+        let path = path.as_os_str().as_bytes();
+        Ok(path.strip_suffix(DELETED).unwrap_or(path).to_vec())
+    })
+}
+
+fn known_by(path: &Path, file: &FileStat, resolved: impl FnOnce() -> nix::Result<Vec<u8>>) -> nix::Result<Id> {
+    // The type of this number is not the same on all machines.
+    if keeps_numbers(statfs(path)?.filesystem_type().0 as i64) {
+        return Ok(id_of(file));
+    }
+    Ok(Id { device: file.st_dev, inode: hash(&[mount(path)?.to_string().as_bytes(), b" ", &resolved()?].concat()) })
+}
+
+/// The number of the mount that a path leads to; 0 where the kernel does not tell.
+fn mount(path: &Path) -> nix::Result<u64> {
+    let place = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", place.as_raw_fd())).unwrap_or_default();
+    let number = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    Ok(number.unwrap_or(0))
+}
+
+/// FNV-1a: it is handed on to another version of svscan, so it must never be another.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::getpid;
+
+    #[test]
+    fn a_directory_is_the_same_by_each_of_its_names_and_for_who_works_in_it() {
+        let here = of(Path::new(".")).unwrap();
+        let other_name = std::env::current_dir().unwrap().join("src/..");
+        assert_eq!([of(&other_name).unwrap(), of_working_directory(getpid()).unwrap()], [here, here]);
+        assert_ne!(of(Path::new("src")).unwrap(), here);
+        assert_eq!(of(Path::new("Cargo.toml")), Err(Errno::ENOTDIR));
+    }
+
+    #[test]
+    fn the_hash_of_a_path_never_changes() {
+        assert_eq!(
+            [hash(b""), hash(b"a"), hash(b"29 /a/b")],
+            [0xcbf2_9ce4_8422_2325, 0xaf63_dc4c_8601_ec8c, 0x56f8_d210_d6b5_0ee5]
+        );
+    }
+}
