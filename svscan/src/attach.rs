@@ -1,24 +1,28 @@
 //! Supervises that run already, started by a svscan that was killed or by hand: finding them, being
 //! told of their end, and recovering the pipe between a service and its logger.
 //!
-//! A process is taken for the supervise of a service if the service's `supervise/ok` has a reader, and
-//! the process either wrote `supervise/state` and is still the same (number and start time), or holds
-//! a lock on `supervise/lock`; in any case its working directory must be the service.
+//! A process is taken for the supervise of a service only where that is proven: it is the one that wrote the page that
+//! svscan keeps for the service and is still the same, or `supervise/ok` has a reader and the process works in the service
+//! directory, and either holds the lock on `supervise/lock`, or is the one that wrote `supervise/state`, where only root
+//! and svscan's own account could have written that.
 
 use crate::identity;
 use crate::inspect::id_of;
 use crate::table::{Id, Post};
-use daemontools::service::{self, Place, Process, Record, is_supervised_at};
-use daemontools::sys::process::{PidFd, ancestry};
+use daemontools::service::{self, Identity, Place, Process, Record, is_supervised_at, is_without_pidfd, read_file};
+use daemontools::sys::process::{PidFd, ancestry, send_commands};
 use daemontools::sys::stdout;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::stat::{Mode, fstat, lstat, makedev, stat};
-use nix::unistd::{Pid, getpid};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat, makedev, stat};
+use nix::unistd::{Pid, getpgid, getpid};
 use std::collections::HashMap;
 use std::fs;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Who is in charge of a service.
@@ -29,31 +33,66 @@ pub enum InCharge {
     Unknown,
 }
 
-/// Who is in charge of the service in this directory.
-pub fn in_charge(folder: &Path) -> InCharge {
+/// Who is in charge of the service in this directory; `page` is what its last supervise wrote on its page.
+pub fn in_charge(folder: &Path, page: Option<&Record>) -> InCharge {
+    if let Some(pid) = page.map(|page| page.supervise).filter(is_running).map(|process| process.pid) {
+        return InCharge::Supervise(pid);
+    }
     if is_supervised_at(folder) != Ok(true) {
         return InCharge::Nobody;
     }
     let Ok(directory) = identity::of(folder) else { return InCharge::Unknown };
-    let is_there = |pid: &Pid| works_in(*pid, directory);
-    let writer = record(folder).map(|record| record.supervise).filter(is_same).map(|process| process.pid);
-    let found = writer.filter(is_there).or_else(|| lock_holders(folder).into_iter().find(is_there));
-    found.map_or(InCharge::Unknown, InCharge::Supervise)
+    let writer = trusted_record(folder).map(|record| record.supervise).filter(|writer| match writer.identity() {
+        // Where there is no /proc it does not tell that it is another's.
+        Ok(Identity::Same) => works_in(writer.pid, directory) != Some(false),
+        // An old kernel without /proc. The one that made `ok` readable has written this before.
+        Ok(Identity::Unknown) => works_in(writer.pid, directory).is_none() && leads_its_group(writer.pid),
+        Ok(Identity::Gone) | Err(_) => false,
+    });
+    let holder = || lock_holders(folder).into_iter().find(|pid| works_in(*pid, directory) == Some(true));
+    match writer.map(|process| process.pid).or_else(holder) {
+        Some(pid) => InCharge::Supervise(pid),
+        // Somebody else may read `ok`, who may open it.
+        None if is_unlocked(folder) => InCharge::Nobody,
+        None => InCharge::Unknown,
+    }
+}
+
+/// Whether it is proven that no process has the lock that every supervise in charge has.
+fn is_unlocked(folder: &Path) -> bool {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    // What is missing or no file is locked by no supervise.
+    let Some((path, _)) = lock_file(folder) else { return true };
+    let file = open(&path, flags, Mode::empty());
+    file.is_ok_and(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok())
+}
+
+/// `supervise/lock`, if it is a file. No link is followed.
+fn lock_file(folder: &Path) -> Option<(PathBuf, FileStat)> {
+    let path = Place::of(folder).ok()?.path(service::LOCK);
+    let file = lstat(&path).ok()?;
+    (file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()).then_some((path, file))
 }
 
 /// Whether this supervise is in charge, as far as the system tells. One that has only just been started may wait to see
 /// whether the one before goes.
-pub fn may_be_in_charge(folder: &Path, pid: Pid) -> bool {
-    match in_charge(folder) {
+pub fn may_be_in_charge(folder: &Path, page: Option<&Record>, pid: Pid) -> bool {
+    match in_charge(folder, page) {
         InCharge::Supervise(other) => other == pid,
         InCharge::Nobody => !matches!(is_supervised_at(folder), Ok(false) | Err(Errno::ENOENT)),
         InCharge::Unknown => true,
     }
 }
 
-/// What the last supervise of this directory wrote down.
+/// What the last supervise of this directory wrote down, or somebody who may command the service.
 pub fn record(folder: &Path) -> Option<Record> {
     Record::read(&Place::of(folder).ok()?).ok()
+}
+
+/// The same, if nobody else could have written it. Only such a record is believed when it names processes.
+pub fn trusted_record(folder: &Path) -> Option<Record> {
+    let (record, other_owner) = Record::read_with_owner(&Place::of(folder).ok()?).ok()?;
+    other_owner.is_none().then_some(record)
 }
 
 /// Whether the process that had this number and start time still has.
@@ -61,9 +100,41 @@ pub fn is_same(process: &Process) -> bool {
     process.is_there()
 }
 
-fn works_in(pid: Pid, directory: Id) -> bool {
-    identity::of_working_directory(pid) == Ok(directory)
+/// Whether it is still that process, and has not ended.
+fn is_running(process: &Process) -> bool {
+    match PidFd::open(process.pid) {
+        Ok(held) => process.identity_of(&held) == Ok(Identity::Same) && !has_ended(&held),
+        Err(errno) if is_without_pidfd(errno) => {
+            process.is_there() && ancestry(process.pid).is_some_and(|found| !found.zombie)
+        }
+        Err(_) => false,
+    }
 }
+
+fn has_ended(process: &PidFd) -> bool {
+    poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
+}
+
+/// As every supervise does that svscan starts.
+fn leads_its_group(pid: Pid) -> bool {
+    getpgid(Some(pid)) == Ok(pid)
+}
+
+/// Whether a process works in this directory; `None` if that cannot be told.
+fn works_in(pid: Pid, directory: Id) -> Option<bool> {
+    identity::of_working_directory(pid).ok().map(|found| found == directory)
+}
+
+/// Whether a signal waits for the process to take it, rather than ending it; `None` if that cannot be told.
+pub fn blocks(pid: Pid, signal: i32) -> Option<bool> {
+    let status = read_file(&process_path(pid, "status"), LONGEST_STATUS).ok()?;
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"SigBlk:\t"))?;
+    let blocked = u64::from_str_radix(std::str::from_utf8(line).ok()?, 16).ok()?;
+    Some(blocked >> (signal - 1) & 1 == 1)
+}
+
+/// `/proc/PID/status` is never longer.
+const LONGEST_STATUS: usize = 1 << 16;
 
 /// A file of a process under `/proc`.
 pub fn process_path(pid: Pid, name: &str) -> PathBuf {
@@ -72,8 +143,7 @@ pub fn process_path(pid: Pid, name: &str) -> PathBuf {
 
 /// The processes that hold a lock on a file with the inode of `supervise/lock`.
 fn lock_holders(folder: &Path) -> Vec<Pid> {
-    let lock = Place::of(folder).and_then(|place| stat(&place.path(service::LOCK)));
-    let Ok(lock) = lock else { return Vec::new() };
+    let Some((_, lock)) = lock_file(folder) else { return Vec::new() };
     // The device is not compared: file systems that are made of others tell another one here.
     locks().into_iter().filter(|(file, _)| file.inode == lock.st_ino).map(|(_, pid)| pid).collect()
 }
@@ -102,10 +172,21 @@ fn holder(line: &str) -> Option<(Id, Pid)> {
 pub fn recover_pipe(sources: impl Iterator<Item = (Pid, u8)>) -> Option<(OwnedFd, OwnedFd)> {
     sources.into_iter().find_map(|(pid, number)| {
         let path = process_path(pid, &format!("fd/{number}"));
-        fs::read_link(&path).ok()?.to_str()?.strip_prefix("pipe:")?;
-        let end = |direction| open(&path, direction | OFlag::O_CLOEXEC, Mode::empty()).ok();
-        Some((end(OFlag::O_RDONLY)?, end(OFlag::O_RDWR)?))
+        is_pipe(&path).then_some(())?;
+        Some((open_end(&path, OFlag::O_RDONLY)?, open_end(&path, OFlag::O_RDWR)?))
     })
+}
+
+/// Opens an end of a pipe anew. The process may have put a FIFO there meanwhile: to open that could wait for ever.
+fn open_end(path: &Path, direction: OFlag) -> Option<OwnedFd> {
+    let end = open(path, direction | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let itself = PathBuf::from(format!("/proc/self/fd/{}", end.as_raw_fd()));
+    (is_pipe(&itself) && fcntl(&end, FcntlArg::F_SETFL(OFlag::empty())).is_ok()).then_some(end)
+}
+
+/// Whether a descriptor, as `/proc` shows it, is a pipe that has no name.
+fn is_pipe(path: &Path) -> bool {
+    fs::read_link(path).is_ok_and(|to| to.as_os_str().as_bytes().starts_with(b"pipe:"))
 }
 
 /// Whether a descriptor of a process writes as well as it reads, as our pipes do for a service, and is not where
@@ -117,19 +198,8 @@ pub fn is_own_pipe(pid: Pid, number: u8) -> bool {
     both && !ours
 }
 
-/// Sends commands to a supervise whose service directory may have been renamed or removed.
-///
-/// # Errors
-/// Those of [`service::send_commands`].
-pub fn command(pid: Pid, commands: &[u8]) -> nix::Result<()> {
-    let place = Place::of(&process_path(pid, "cwd"));
-    match place.and_then(|place| service::send_commands(&place.path(service::CONTROL), commands)) {
-        Err(Errno::ENOENT) => command_itself(pid, commands),
-        sent => sent,
-    }
-}
-
-/// Sends commands to a supervise through the FIFO that it has open itself, be that gone from its directory.
+/// Sends commands to a supervise through the FIFO that it has open itself, be that gone from its directory: one of
+/// version 0.1.0, which takes no commands by signal.
 ///
 /// # Errors
 /// ENOENT: it has none. Otherwise those of [`service::send_commands`].
@@ -145,10 +215,17 @@ fn own_control(pid: Pid) -> Option<PathBuf> {
     descriptors.filter_map(|entry| Some(entry.ok()?.path())).find(is_control)
 }
 
+/// What tells that a supervise has ended that is not our child.
+enum Hold {
+    Process(PidFd),
+    /// Its `supervise/ok`, where the kernel has no descriptors for processes, or does not tell one process from another.
+    Ok(OwnedFd),
+}
+
 /// Supervises that are not our children, held so that their end is noticed.
 pub struct Attached {
     epoll: Epoll,
-    held: HashMap<Pid, PidFd>,
+    held: HashMap<Pid, Hold>,
     /// Children of an earlier svscan in this process.
     expected: HashMap<Post, Pid>,
 }
@@ -168,6 +245,11 @@ impl Attached {
         self.expected.insert(post, pid);
     }
 
+    /// Whether an earlier svscan in this process had a supervise of this post.
+    pub fn expects(&self, post: Post) -> bool {
+        self.expected.contains_key(&post)
+    }
+
     /// The supervise of this post that an earlier svscan in this process has started, if it is our child still.
     pub fn expected(&mut self, post: Post) -> Option<Pid> {
         let pid = self.expected.remove(&post)?;
@@ -177,19 +259,58 @@ impl Attached {
     /// The same of a service that is not to be found any more; held, for it may be another's child.
     pub fn expected_unseen(&mut self, post: Post) -> Option<Pid> {
         let pid = self.expected.remove(&post)?;
-        self.hold(pid).ok().map(|()| pid)
+        let process = PidFd::open(pid).ok()?;
+        self.insert(pid, Hold::Process(process)).ok().map(|()| pid)
     }
 
-    /// Takes hold of a supervise.
+    /// Takes hold of the supervise in charge of the service in `folder`.
     ///
     /// # Errors
     /// ESRCH: it has ended meanwhile. Others: it cannot be watched.
-    pub fn hold(&mut self, pid: Pid) -> nix::Result<()> {
-        let held = PidFd::open(pid)?;
+    pub fn hold(&mut self, pid: Pid, folder: &Path) -> nix::Result<()> {
+        let hold = match PidFd::open(pid) {
+            Ok(process) => Hold::Process(process),
+            Err(errno) if is_without_pidfd(errno) => Hold::Ok(service::hold_ok_at(folder)?),
+            Err(errno) => return Err(errno),
+        };
+        self.insert(pid, hold)
+    }
+
+    fn insert(&mut self, pid: Pid, hold: Hold) -> nix::Result<()> {
         let data = u64::try_from(pid.as_raw()).map_err(|_| Errno::EINVAL)?;
-        self.epoll.add(&held, EpollEvent::new(EpollFlags::EPOLLIN, data))?;
-        self.held.insert(pid, held);
+        match &hold {
+            Hold::Process(process) => self.epoll.add(process, EpollEvent::new(EpollFlags::EPOLLIN, data))?,
+            // An error is told in any case.
+            Hold::Ok(ok) => self.epoll.add(ok, EpollEvent::new(EpollFlags::empty(), data))?,
+        }
+        self.held.insert(pid, hold);
         Ok(())
+    }
+
+    /// Whether this supervise is not our child.
+    pub fn includes(&self, pid: Pid) -> bool {
+        self.held.contains_key(&pid)
+    }
+
+    /// Sends commands to a supervise by the signal that it has for that purpose, our child or not.
+    ///
+    /// # Errors
+    /// ESRCH: it has ended. EAGAIN: too many signals wait already. ENOSYS: it could be another process by now.
+    pub fn signal(&self, pid: Pid, commands: &[u8]) -> nix::Result<()> {
+        match self.held.get(&pid) {
+            None => send_commands(pid, None, commands),
+            Some(Hold::Process(process)) => send_commands(pid, Some(process), commands),
+            Some(Hold::Ok(_)) => Err(Errno::ENOSYS),
+        }
+    }
+
+    /// Lets a supervise go on that somebody has stopped: it could not stop its service.
+    pub fn wake(&self, pid: Pid) {
+        let _ = match self.held.get(&pid) {
+            None => kill(pid, Signal::SIGCONT),
+            Some(Hold::Process(process)) => process.signal(Signal::SIGCONT),
+            Some(Hold::Ok(_)) => Ok(()),
+        };
     }
 
     /// Those that have ended since the last time.
@@ -217,7 +338,6 @@ impl Attached {
 
     /// Readable when one of them has ended.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        use std::os::fd::AsFd;
         self.epoll.0.as_fd()
     }
 }

@@ -11,7 +11,7 @@ use daemontools::sys::process::fork;
 use daemontools::{Unable, sys};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{self, WaitPidFlag, waitid};
-use nix::unistd::{AccessFlags, Pid, access, getpid};
+use nix::unistd::{AccessFlags, Pid, access, getpid, setpgid};
 use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -167,7 +167,12 @@ impl Scanner {
             Source { reader: reader.as_fd(), prefix: [name.as_bytes(), b": "].concat() }
         });
         let (sources, parent) = (sources.collect(), getpid());
-        match fork(|| relay(sources, parent)) {
+        // In a process group of its own, as all that svscan starts: what is sent to svscan's group is not meant for it.
+        let child = || {
+            let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+            relay(sources, parent)
+        };
+        match fork(child) {
             Ok(pid) => self.forward.helper = Some(Helper { pid, since: now, told: false, stopping: false }),
             Err(errno) => {
                 Unable::new("forward lines", "", errno).warn();

@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 /// Between two questions, at first and at last.
 const SOON: Duration = Duration::from_millis(1);
 const LATE: Duration = Duration::from_millis(320);
+/// Between two questions where the kernel tells of a new state: supervise may be unable to write one, and have written its
+/// page only.
+const SELDOM: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 struct Heeded {
     watch: Option<WatchDescriptor>,
-    /// When to ask next, until it is watched, and how long to wait after that.
+    /// When to ask next, and how long to wait after that.
     ask: Option<(Instant, Duration)>,
 }
 
@@ -59,11 +62,11 @@ impl Heed {
         let mut due = Vec::new();
         for (id, heeded) in &mut self.heeded {
             let Some((at, wait)) = heeded.ask.filter(|(at, _)| *at <= now) else { continue };
-            heeded.ask = Some((at.max(now) + wait, LATE.min(wait * 2)));
+            heeded.ask = Some((at.max(now) + wait, LATE.max(wait).min(wait * 2)));
             let place = folder(*id).and_then(|folder| Place::of(&folder).ok());
             let add = |inotify: &Inotify| inotify.add_watch(place?.directory(), AddWatchFlags::IN_MOVED_TO).ok();
             if let Some(watch) = inotify.and_then(add) {
-                heeded.ask = None;
+                heeded.ask = Some((now + SELDOM, SELDOM));
                 self.watched.insert(watch, *id);
                 // Another one if the directory was made anew: the one before went with it.
                 if let Some(before) = heeded.watch.replace(watch).filter(|before| *before != watch) {

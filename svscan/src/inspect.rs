@@ -1,11 +1,10 @@
 //! Looking at service directories.
 
-use crate::attach;
 use crate::identity;
-use crate::table::{Contents, Id};
+use crate::table::{Contents, Id, OnRemove};
 use daemontools::duration;
 use daemontools::report;
-use daemontools::service::{self, Death, Exit, Phase, Place, Process, Role, Status, Want};
+use daemontools::service::{self, Death, Exit, Phase, Place, Process, Record, Role, Status, Unread, Want, read_file};
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, stat};
@@ -15,27 +14,33 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
-use std::{fs, io};
 
 /// Services that are to be ready before this one starts, and down after it: one name a line.
 const AFTER: &str = "after";
 /// Its presence makes everything stop when this service ends for good.
 const ESSENTIAL: &str = "essential";
 
+/// No setting is longer.
+const LONGEST_SETTING: usize = 4096;
+/// Nor is a list of names.
+const LONGEST_LIST: usize = 1 << 20;
+
 /// How long the service may take to stop, if it is killed after that.
 pub fn time_to_stop(service: &Path) -> Option<Duration> {
-    let text = fs::read_to_string(service.join(TIMEOUT_KILL)).ok()?;
+    let text = String::from_utf8(read_file(&service.join(TIMEOUT_KILL), LONGEST_SETTING).ok()?).ok()?;
     duration::parse(text.lines().next()?.trim()).ok().filter(|time| !time.is_zero())
 }
 
 /// How long it still has, when it is being stopped.
-pub fn time_left(service: &Path) -> Option<Duration> {
-    let kill_at = attach::record(service)?.kill_at?;
+pub fn time_left(record: Option<Record>) -> Option<Duration> {
+    let kill_at = record?.kill_at?;
     Some(kill_at.uptime.saturating_sub(Moment::now().uptime))
 }
 
 /// A setting of supervise: when a service that is told to end is killed.
 const TIMEOUT_KILL: &str = "timeout-kill";
+/// What is done when an entry is removed.
+const ON_REMOVE: &str = ".svscan/on-remove";
 /// How many services may start at a time.
 pub const STARTS_AT_A_TIME: &str = ".svscan/starts-at-a-time";
 
@@ -64,20 +69,28 @@ pub fn logger(service: &Path) -> nix::Result<Logger> {
     }
 }
 
-/// What else matters before the service is started.
-pub fn contents(service: &Path, logger: Logger) -> Contents {
+/// What else matters before the service is started; `record` is what its last supervise has written. One that runs
+/// already, be its supervise dead, need not wait for others.
+pub fn contents(service: &Path, logger: Logger, record: Option<&Record>) -> Contents {
     let after = after(service).unwrap_or_default();
-    let supervised = !after.is_empty() && service::is_supervised_at(service) == Ok(true);
-    Contents { logger: logger == Logger::Directory, after, supervised }
+    let is_left = || record.into_iter().flat_map(processes).any(|process| process.is_there());
+    let running = !after.is_empty() && (service::is_supervised_at(service) == Ok(true) || is_left());
+    Contents { logger: logger == Logger::Directory, after, running }
+}
+
+/// The processes of a service that its supervise wrote down.
+pub fn processes(record: &Record) -> impl Iterator<Item = Process> {
+    let logger = record.logger.as_ref().and_then(|logger| logger.process);
+    [record.process, logger].into_iter().flatten().map(|(_, process)| process)
 }
 
 /// The names of the services that are to be ready before this one starts.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn after(service: &Path) -> io::Result<Vec<OsString>> {
-    let after = match fs::read(service.join(AFTER)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+pub fn after(service: &Path) -> Result<Vec<OsString>, Unread> {
+    let after = match read_file(&service.join(AFTER), LONGEST_LIST) {
+        Err(unread) if unread.is_missing() => Vec::new(),
         read => read?,
     };
     let names = after.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
@@ -101,10 +114,10 @@ pub fn still_there(name: &OsStr, id: Id) -> nix::Result<()> {
     }
 }
 
-/// Whether the service whose supervise is `pid` is ready: as its supervise says, or running where the
+/// Whether the service whose supervise is `pid` is ready: as its supervise says in `record`, or running where the
 /// supervise is one that does not say.
-pub fn is_ready(service: &Path, pid: Pid) -> bool {
-    match attach::record(service) {
+pub fn is_ready(service: &Path, record: Option<&Record>, pid: Pid) -> bool {
+    match record {
         Some(record) => record.supervise.pid == pid && record.ready.is_some(),
         None => status(service).is_some_and(|status| status.pid.is_some()),
     }
@@ -112,8 +125,8 @@ pub fn is_ready(service: &Path, pid: Pid) -> bool {
 
 /// Whether the service whose supervise is `pid` is about to be ready: not where it is down, or has ended and
 /// is to be started again later.
-pub fn is_starting(service: &Path, pid: Pid) -> bool {
-    let Some(record) = attach::record(service) else {
+pub fn is_starting(service: &Path, record: Option<&Record>, pid: Pid) -> bool {
+    let Some(record) = record else {
         let settled = |status: Status| status.pid.is_some() || status.want == Want::Down;
         return !status(service).is_some_and(settled);
     };
@@ -129,20 +142,29 @@ pub fn is_starting(service: &Path, pid: Pid) -> bool {
 ///
 /// # Errors
 /// The file cannot be read, or does not say (EINVAL).
-pub fn starts_at_a_time() -> io::Result<Option<usize>> {
-    match fs::read_to_string(STARTS_AT_A_TIME) {
+pub fn starts_at_a_time() -> Result<Option<usize>, Unread> {
+    match read_file(Path::new(STARTS_AT_A_TIME), LONGEST_SETTING) {
         Ok(text) => {
-            let number: Option<NonZeroUsize> = text.trim_ascii().parse().ok();
-            number.map(|number| Some(number.get())).ok_or_else(|| Errno::EINVAL.into())
+            let number: Option<NonZeroUsize> =
+                std::str::from_utf8(text.trim_ascii()).ok().and_then(|text| text.parse().ok());
+            number.map(|number| Some(number.get())).ok_or(Unread::System(Errno::EINVAL))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Err(unread) if unread.is_missing() => Ok(None),
+        Err(unread) => Err(unread),
     }
 }
 
-/// With what code the service whose supervise is `pid` has ended for good; `None` if it has not.
-pub fn final_exit(service: &Path, pid: Pid) -> Option<i32> {
-    let record = attach::record(service).filter(|record| record.supervise.pid == pid)?;
+/// What is done when an entry is removed: `stop`, or nothing.
+pub fn on_remove() -> OnRemove {
+    match read_file(Path::new(ON_REMOVE), LONGEST_SETTING) {
+        Ok(text) if text.trim_ascii() == b"stop" => OnRemove::Stop,
+        Ok(_) | Err(_) => OnRemove::Leave,
+    }
+}
+
+/// With what code the service whose supervise is `pid` has ended for good, as that says in `record`; `None` if it has not.
+pub fn final_exit(record: Option<&Record>, pid: Pid) -> Option<i32> {
+    let record = record.filter(|record| record.supervise.pid == pid)?;
     let ended = matches!(record.phase, Phase::Stopped | Phase::Failed) && record.next_start.is_none();
     if !ended || record.process.is_some() {
         return None;
@@ -167,7 +189,7 @@ fn was_seen(death: &Death, supervise: &Process, now: Moment) -> bool {
 }
 
 fn status(service: &Path) -> Option<Status> {
-    Status::decode(&fs::read(Place::of(service).ok()?.path(service::STATUS)).ok()?).ok()
+    Status::read(&Place::of(service).ok()?).ok()
 }
 
 /// Whether it is a directory.

@@ -3,12 +3,12 @@
 
 use crate::attach::{self, InCharge};
 use crate::complaints::Subject;
-use crate::inspect;
+use crate::inspect::{self, processes};
 use crate::launch::label;
 use crate::orphans::End;
 use crate::scanner::Scanner;
 use crate::table::{Id, Left, Part, Post};
-use daemontools::service::{self, Place, Process, Record};
+use daemontools::service::{self, Place, Process, Record, put_file, read_file};
 use daemontools::sys::process;
 use daemontools::{Attempt, Unable};
 use nix::errno::Errno;
@@ -44,7 +44,7 @@ impl Scanner {
             self.attached.release(pid);
             self.forward.ended(pid, now);
             if !self.supervise_ended(pid, status, now) {
-                self.inherited(pid);
+                self.inherited(End { process: Process::of(pid), status });
             }
             if process::wait_for(pid).is_err() {
                 return false;
@@ -62,25 +62,32 @@ impl Scanner {
     /// Whether it was a supervise, and ended like this, as `wait(2)` has it.
     fn supervise_ended(&mut self, pid: Pid, status: i32, now: Instant) -> bool {
         let Some(post) = self.table.post(pid) else { return false };
-        let left = self.left_by(post, status);
+        let left = self.left_by(post, status, now);
         let mut todo = Vec::new();
         self.table.died(pid, left, now, &mut todo);
         self.perform(todo, now);
         true
     }
 
-    fn left_by(&mut self, post: Post, status: i32) -> Left {
+    fn left_by(&mut self, post: Post, status: i32, now: Instant) -> Left {
         let failed = status & 0x7f == 0 && status != 0;
         let stopping = self.table.is_stopping(post.id);
+        if stopping && self.has_lines_for(post, now) {
+            return Left::Lines;
+        }
         let Some(folder) = self.folder(post).filter(|_| failed || stopping) else { return Left::Nothing };
         // Another one may have been in charge all the time, and ours in vain.
-        let is_served = !matches!(attach::in_charge(&folder), InCharge::Nobody);
+        let is_served = !matches!(self.in_charge(post, &folder), InCharge::Nobody);
         let left = |record: Record| processes(&record).any(|process| attach::is_same(&process));
         match stopping {
-            true if is_served || attach::record(&folder).is_some_and(left) => Left::Process,
+            true if is_served || self.trusted_record(post).is_some_and(left) => Left::Process,
             false if failed && !is_served => Left::Complaint,
             _ => Left::Nothing,
         }
+    }
+
+    pub(crate) fn in_charge(&self, post: Post, folder: &Path) -> InCharge {
+        attach::in_charge(folder, self.launcher.record(post).as_ref())
     }
 
     fn start_one(&mut self, post: Post) {
@@ -140,24 +147,32 @@ impl Scanner {
         if let Some(pid) = self.attached.expected(post).filter(|pid| self.table.post(*pid).is_none()) {
             return Ok(Some(pid));
         }
-        match attach::in_charge(folder) {
+        match self.in_charge(post, folder) {
             InCharge::Supervise(pid) => {
-                self.attached.hold(pid).unable_to("watch supervise of", &label)?;
+                self.attached.hold(pid, folder).unable_to("watch supervise of", &label)?;
+                if let Some(pages) = &mut self.launcher.pages {
+                    pages.find(post, pid);
+                }
                 if self.table.has_logger(post.id) {
                     self.settle_pipe(post, pid);
                 }
                 return Ok(Some(pid));
             }
+            InCharge::Unknown if self.table.is_stopping(post.id) && self.stopping.has_told_unknown(post, folder) => {
+                return Ok(None);
+            }
             InCharge::Unknown => return Err(Unable::new("find supervise of", &label, Errno::ESRCH)),
             InCharge::Nobody => {}
         }
-        let record = attach::record(folder);
+        // Whoever has written it, the supervise will know whether the process is the service's.
         if self.table.is_stopping(post.id)
-            && !record.iter().flat_map(processes).any(|process| attach::is_same(&process))
+            && !self.has_lines_for(post, Instant::now())
+            && !self.record(post).iter().flat_map(processes).any(|process| attach::is_same(&process))
         {
             return Ok(None);
         }
         // What ended meanwhile is written down before anybody asks.
+        let record = self.trusted_record(post);
         let left = record.iter().flat_map(processes);
         let ends: Vec<End> = left.filter_map(|process| self.orphans.left_behind(process, post)).collect();
         ends.into_iter().for_each(|end| write_end(folder, end));
@@ -171,12 +186,14 @@ impl Scanner {
     /// The pipe of a service that an earlier svscan started lives on in its processes.
     fn recover_pipe(&mut self, id: Id, name: &OsStr) {
         let of = |part, number| {
-            let folder = PathBuf::from(label(part, name));
-            let supervise = match attach::in_charge(&folder) {
+            let (folder, post) = (PathBuf::from(label(part, name)), Post { id, part });
+            let supervise = match self.in_charge(post, &folder) {
                 InCharge::Supervise(pid) => Some(pid),
                 InCharge::Nobody | InCharge::Unknown => None,
             };
-            let process = attach::record(&folder).and_then(|record| record.process).map(|(_, process)| process);
+            // Of a process that another account has named, the pipe would be another's.
+            let record = self.launcher.record(post).or_else(|| attach::trusted_record(&folder));
+            let process = record.and_then(|record| record.process).map(|(_, process)| process);
             let process = process.filter(attach::is_same).map(|process| process.pid);
             supervise.into_iter().chain(process).map(move |pid| (pid, number))
         };
@@ -207,10 +224,7 @@ impl Scanner {
     }
 
     /// A process has ended that is no supervise: one that a killed supervise left, or a stranger's.
-    fn inherited(&mut self, pid: Pid) {
-        let process = Process::of(pid);
-        let Some(status) = process::zombie_status(pid, process.ticks) else { return };
-        let end = End { process, status };
+    fn inherited(&mut self, end: End) {
         let Some(post) = self.orphans.ended(end) else { return };
         if let Some(folder) = self.folder(post) {
             write_end(&folder, end);
@@ -218,21 +232,19 @@ impl Scanner {
     }
 }
 
-/// The processes of a service that its supervise wrote down.
-fn processes(record: &Record) -> impl Iterator<Item = Process> {
-    let logger = record.logger.as_ref().and_then(|logger| logger.process);
-    [record.process, logger].into_iter().flatten().map(|(_, process)| process)
-}
-
 /// Writes down how a process ended: newest first, of two at most, as one supervise has no more.
 fn write_end(service: &Path, end: End) {
     let Ok(place) = Place::of(service) else { return };
     let (path, new) = (place.path(service::ORPHAN), place.path(service::ORPHAN_NEW));
-    let before = fs::read_to_string(&path).unwrap_or_default();
-    let before = before.lines().next().map(|line| format!("{line}\n")).unwrap_or_default();
-    let text = format!("{} {} {}\n{before}", end.process.pid, end.process.ticks, end.status);
-    let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
-    if let Err(unable) = written.unable_to("write", &path) {
-        unable.warn();
+    let before = read_file(&path, LONGEST_ORPHAN).unwrap_or_default();
+    let before = before.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Process { pid, ticks, serial } = end.process;
+    let text = format!("{pid} {ticks} {} {serial}\n", end.status);
+    if let Err((verb, errno)) = put_file(&new, &path, &[text.as_bytes(), before].concat()) {
+        let path = if verb == "rename" { &path } else { &new };
+        Unable::new(verb, path, errno).warn();
     }
 }
+
+/// Two lines of four numbers.
+const LONGEST_ORPHAN: usize = 1024;

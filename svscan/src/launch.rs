@@ -1,10 +1,13 @@
 //! Starting supervises, and the pipe between each service and its logger.
 
 use crate::attach::process_path;
+use crate::pages::Pages;
 use crate::table::{Id, Part, Post};
 use daemontools::Unable;
+use daemontools::service::{Record, ledger};
 use daemontools::sys;
 use daemontools::sys::exec::{c_string, candidates, environment};
+use daemontools::sys::process::{COMMANDS, duplicate_above, signal_set, signals_in};
 use daemontools::sys::spawn::{Refused, Spawn, spawn};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -14,7 +17,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat, stat};
 use nix::unistd::{Pid, dup3, pipe2};
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -36,6 +39,10 @@ pub struct Launcher {
     candidates: Vec<CString>,
     environment: Vec<CString>,
     mask: SigSet,
+    /// The supervise that is found first is ours. One of another make would let what it is given reach its service.
+    is_ours: bool,
+    /// The pages of the supervises, where the system has such files.
+    pub pages: Option<Pages>,
     /// The limits of open files that we were started with, if we have raised ours.
     open_files: Option<(u64, u64)>,
     pipes: HashMap<Id, Pipe>,
@@ -46,20 +53,22 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// Raises our own limit of open files; children have the one that we were given (or an earlier svscan in
-    /// this process was: `open_files`), and `mask`.
+    /// For this `supervise`. Raises our own limit of open files; children have the one that we were given (or an earlier
+    /// svscan in this process was: `open_files`), and `mask`.
     ///
     /// # Errors
     /// No descriptor to be had, or the environment does not fit.
-    pub fn new(mask: SigSet, open_files: Option<(u64, u64)>) -> nix::Result<Launcher> {
-        let null = sys::null()?;
-        let slot = null.try_clone().map_err(|error| daemontools::report::errno_of(&error))?;
-        let beside = c_string(sys::companion("supervise").as_os_str())?;
+    pub fn new(supervise: &Path, mask: SigSet, open_files: Option<(u64, u64)>) -> nix::Result<Launcher> {
+        let null = open_null()?;
+        let slot = duplicate_above(&null, 3)?;
+        let beside = c_string(supervise.as_os_str())?;
         let beside = Some(beside).filter(|path| path.as_bytes().contains(&b'/'));
         Ok(Launcher {
+            is_ours: beside.is_some(),
             candidates: beside.into_iter().chain(candidates(c"supervise")).collect(),
             environment: environment(&[(crate::renew::VARIABLE.into(), None)])?,
             mask,
+            pages: None,
             open_files: raise_open_files().or(open_files),
             pipes: HashMap::new(),
             slot,
@@ -83,7 +92,7 @@ impl Launcher {
             self.make_pipe(post.id).map_err(|errno| Unable::new("create pipe for", name, errno))?;
             self.fill_slot(post).map_err(|errno| refused(Refused::Descriptors(errno)))?;
         }
-        let started = self.spawn(post.part, name, logged).map_err(refused);
+        let started = self.spawn(post, name, logged).map_err(refused);
         if logged {
             // An end kept here would keep the other from ever seeing the pipe closed.
             let _ = dup3(&self.null, &mut self.slot, OFlag::O_CLOEXEC);
@@ -91,21 +100,35 @@ impl Launcher {
         started
     }
 
-    fn spawn(&self, part: Part, name: &OsStr, logged: bool) -> Result<Pid, Refused> {
+    fn spawn(&mut self, post: Post, name: &OsStr, logged: bool) -> Result<Pid, Refused> {
         let name = c_string(name).map_err(Refused::Directory)?;
-        let (argument, directory, its) = match part {
+        let (argument, directory, its) = match post.part {
             Part::Main => (name, None, 1),
             Part::Log => (c"log".into(), Some(name), 0),
         };
-        spawn(&Spawn {
+        // Without a page the supervise writes into its directory, as ever.
+        let is_ours = self.is_ours;
+        let loan = self.pages.as_mut().filter(|_| is_ours).and_then(|pages| pages.lend(post).ok());
+        let variable = loan.as_ref().map(|loan| format!("{}={}", ledger::VARIABLE, loan.variable));
+        let variable = variable.and_then(|variable| c_string(variable.as_ref()).ok());
+        let variables = self.environment.len();
+        self.environment.extend(variable);
+        let pipe = logged.then(|| (self.slot.as_fd(), its));
+        let page = loan.map(|loan| (loan.ledger, loan.ledger.as_raw_fd()));
+        let descriptors: Vec<(BorrowedFd, i32)> = pipe.into_iter().chain(page).collect();
+        // What it is commanded by must not kill it before it listens.
+        let blocked: Vec<i32> = signals_in(&self.mask).into_iter().chain(is_ours.then_some(COMMANDS)).collect();
+        let started = spawn(&Spawn {
             candidates: &self.candidates,
             argv: &[c"supervise".into(), argument],
             environment: &self.environment,
             directory: directory.as_ref(),
-            descriptor: logged.then(|| (self.slot.as_fd(), its)),
-            mask: &self.mask,
+            descriptors: &descriptors,
+            mask: &signal_set(&blocked),
             open_files: self.open_files,
-        })
+        });
+        self.environment.truncate(variables);
+        started
     }
 
     fn make_pipe(&mut self, id: Id) -> nix::Result<()> {
@@ -166,14 +189,27 @@ impl Launcher {
         }
     }
 
-    /// Whether the logger has read all there is.
-    pub fn is_drained(&self, id: Id) -> bool {
-        self.pipes.get(&id).is_none_or(|pipe| sys::unread(&pipe.reader).is_ok_and(|unread| unread == 0))
+    /// Bytes that the logger has not read.
+    pub fn unread(&self, id: Id) -> usize {
+        self.pipes.get(&id).map_or(0, |pipe| sys::unread(&pipe.reader).unwrap_or(0))
     }
 
     /// Closes the pipe of a service.
-    pub fn forget(&mut self, id: Id) {
+    pub fn close_pipe(&mut self, id: Id) {
         self.pipes.remove(&id);
+    }
+
+    /// The service is gone, and with it its pipe and the pages of its supervises.
+    pub fn forget(&mut self, id: Id) {
+        self.close_pipe(id);
+        if let Some(pages) = &mut self.pages {
+            pages.forget(id);
+        }
+    }
+
+    /// What the last supervise of a post has written on its page.
+    pub fn record(&self, post: Post) -> Option<Record> {
+        self.pages.as_ref()?.record(post)
     }
 
     /// Starts a program in the scan directory, as supervises are started.
@@ -188,7 +224,7 @@ impl Launcher {
             argv: &[program.clone(), argument],
             environment: &self.environment,
             directory: None,
-            descriptor: None,
+            descriptors: &[],
             mask: &self.mask,
             open_files: self.open_files,
         })
@@ -201,6 +237,14 @@ pub fn label(part: Part, name: &OsStr) -> OsString {
         Part::Main => name.to_os_string(),
         Part::Log => OsStr::from_bytes(&[name.as_bytes(), b"/log"].concat()).to_os_string(),
     }
+}
+
+/// `/dev/null`; that it is missing is said.
+fn open_null() -> nix::Result<OwnedFd> {
+    sys::null_device().or_else(|errno| {
+        Unable::new("open", "/dev/null", errno).warn();
+        sys::null()
+    })
 }
 
 fn is_pipe(file: &FileStat) -> bool {

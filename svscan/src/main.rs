@@ -2,7 +2,8 @@
 //!
 //! `svscan [ DIRECTORY ]`
 //!
-//! 1. Changes into DIRECTORY, if it is given. If another svscan serves it, says so and waits for its end.
+//! 1. Changes into DIRECTORY, if it is given. If another svscan serves it, and so holds a lock on `.svscan/lock`, says so
+//!    and waits for its end.
 //! 2. For each entry that is a directory, or a link to one, and whose name does not begin with a dot,
 //!    starts `supervise NAME`; if it contains a directory `log`, also `supervise log` in it, with a
 //!    pipe between the two. Two entries that lead to one directory are one service; an entry renamed
@@ -35,6 +36,9 @@
 //! which are ignored otherwise. At the end `.svscan/finish CODE` is executed in svscan's place; after a
 //! failure, `.svscan/crash`.
 //!
+//! Each supervise, and each script, leads a process group of its own. A supervise gets a page of svscan's memory, by the
+//! environment variable SVSCAN_LEDGER, and is then commanded by a signal; any other through `supervise/control`.
+//!
 //! `supervise` is the one beside svscan's own file, else the first in PATH. svscan raises its own limit
 //! of open files; what it starts has the limits that svscan was given. Processes whose supervise was
 //! killed become svscan's children: it keeps their exit statuses for the next supervise, in
@@ -55,7 +59,9 @@ mod identity;
 mod inspect;
 mod keep;
 mod launch;
+mod lock;
 mod orphans;
+mod pages;
 mod reach;
 mod relay;
 mod renew;
@@ -69,17 +75,16 @@ use daemontools::sys::exec::exec;
 use daemontools::{Args, Attempt, Fatal, Unable, report, sys};
 use launch::Launcher;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::SignalFd;
-use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, access};
 use renew::Heritage;
 use scanner::Scanner;
 use signals::Request;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -93,15 +98,17 @@ static MASK: OnceLock<SigSet> = OnceLock::new();
 
 fn svscan(mut args: Args) -> Result<i32, Fatal> {
     sys::fill_standard_descriptors();
+    // Known before the current directory is left, and before the files can be replaced.
+    let files = Files { own: sys::companion("svscan"), supervise: sys::companion("supervise") };
     if let Some(directory) = args.next() {
         nix::unistd::chdir(directory.as_os_str()).unable_to("chdir to", directory)?;
     }
     let mut heritage = Heritage::read();
-    let lock = heritage.lock.take().or_else(lock);
+    let lock = heritage.lock.take().filter(lock::is_lock).or_else(lock::lock);
     let (signals, mask) = signals::take().unable_to("set up signals", "")?;
     let mask = *MASK.get_or_init(|| heritage.mask.unwrap_or(mask));
     report::at_bug(|| MASK.get().into_iter().for_each(|mask| replace_by(CRASH, report::BUG, mask)));
-    match serve(&signals, mask, heritage, lock.as_ref()) {
+    match serve(&signals, mask, &files, heritage, lock.as_ref()) {
         Ok(code) => {
             replace_by(FINISH, code, &mask);
             Ok(code)
@@ -114,13 +121,23 @@ fn svscan(mut args: Args) -> Result<i32, Fatal> {
     }
 }
 
-fn serve(signals: &SignalFd, mask: SigSet, heritage: Heritage, lock: Option<&OwnedFd>) -> Result<i32, Fatal> {
+/// The programs that svscan executes.
+struct Files {
+    own: PathBuf,
+    supervise: PathBuf,
+}
+
+fn serve(
+    signals: &SignalFd,
+    mask: SigSet,
+    files: &Files,
+    heritage: Heritage,
+    lock: Option<&OwnedFd>,
+) -> Result<i32, Fatal> {
     // Without it, exit statuses of processes whose supervise was killed are lost; nothing else is.
     let _ = set_child_subreaper(true);
-    let launcher = Launcher::new(mask, heritage.open_files).unable_to("start", "")?;
+    let launcher = Launcher::new(&files.supervise, mask, heritage.open_files).unable_to("start", "")?;
     let mut scanner = Scanner::new(launcher, Instant::now()).unable_to("start", "")?;
-    // Known before the file can be replaced.
-    let own_file = daemontools::sys::companion("svscan");
     heritage.hand_to(&mut scanner);
     let (mut interrupts, mut renewal) = (0, false);
     // To ask takes longer the more children there are: only when told. Before the first time nobody listened.
@@ -140,7 +157,7 @@ fn serve(signals: &SignalFd, mask: SigSet, heritage: Heritage, lock: Option<&Own
         }
         if renewal && scanner.table.may_be_handed_on() {
             renewal = false;
-            renew::become_new(&own_file, &scanner, lock, &mask).warn();
+            renew::become_new(&files.own, &scanner, lock, &mask).warn();
         }
         wait(signals, &scanner).unable_to("poll", "")?;
         report::retry_lost();
@@ -155,23 +172,6 @@ fn serve(signals: &SignalFd, mask: SigSet, heritage: Heritage, lock: Option<&Own
             }
         }
     }
-}
-
-/// There is one svscan for a directory. The next one waits until it can take over.
-fn lock() -> Option<OwnedFd> {
-    let directory = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-    // Locked until we end, also through another svscan in this process.
-    let locked = directory.try_clone().ok()?;
-    match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => std::mem::forget(lock),
-        Err((directory, Errno::EAGAIN)) => {
-            report::warning(&[b"another svscan serves this directory: waiting for its end"]);
-            std::mem::forget(Flock::lock(directory, FlockArg::LockExclusive).ok()?);
-        }
-        // A file system without locks: everybody is on their own.
-        Err(_) => return None,
-    }
-    Some(locked)
 }
 
 /// Does what a signal asks for; what is left to the caller is returned.

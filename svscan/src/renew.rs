@@ -6,15 +6,21 @@
 //! lock FD
 //! mask NUMBER ...
 //! files SOFT HARD
+//! ledger FD
+//! page DEVICE INODE 0|1 LEDGER-FD PAGE
 //! pipe DEVICE INODE READER WRITER
 //! service DEVICE INODE SUPERVISE-PID
 //! logger DEVICE INODE SUPERVISE-PID
 //! absent DEVICE INODE NAME'S-BYTE ...
-//! end PID TICKS STATUS
+//! end PID TICKS STATUS SERIAL
 //! forwarder PID
 //! ```
+//!
+//! The first ledger is the one of which new pages are taken; a page is that of the service's own supervise (0) or of its
+//! logger's (1).
 
 use crate::orphans::End;
+use crate::pages::Pages;
 use crate::scanner::Scanner;
 use crate::table::{Id, Part, Post};
 use daemontools::Unable;
@@ -30,7 +36,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::Instant;
@@ -44,6 +50,8 @@ pub struct Heritage {
     pub lock: Option<OwnedFd>,
     pub mask: Option<SigSet>,
     pub open_files: Option<(u64, u64)>,
+    ledgers: Vec<OwnedFd>,
+    pages: Vec<(Post, RawFd, u32)>,
     pipes: Vec<(Id, (OwnedFd, OwnedFd))>,
     supervises: Vec<(Post, Pid)>,
     /// Services that have no entry any more, and their last names.
@@ -84,16 +92,23 @@ impl Heritage {
                 let id = Id { device: *device, inode: *inode };
                 self.pipes.push((id, (descriptor(*reader)?, descriptor(*writer)?)));
             }
+            ("ledger", [number]) => self.ledgers.push(descriptor(*number)?),
+            ("page", [device, inode, part, ledger, page]) => {
+                let part = if *part == 0 { Part::Main } else { Part::Log };
+                let post = Post { id: Id { device: *device, inode: *inode }, part };
+                self.pages.push((post, RawFd::try_from(*ledger).ok()?, u32::try_from(*page).ok()?));
+            }
             ("service", [device, inode, pid]) => self.add_supervise(Part::Main, *device, *inode, *pid)?,
             ("logger", [device, inode, pid]) => self.add_supervise(Part::Log, *device, *inode, *pid)?,
             ("absent", [device, inode, name @ ..]) => {
                 let name: Vec<u8> = name.iter().filter_map(|byte| u8::try_from(*byte).ok()).collect();
                 self.absent.push((Id { device: *device, inode: *inode }, OsString::from_vec(name)));
             }
-            ("end", [pid, ticks, status]) => {
+            ("end", [pid, ticks, status, serial @ ..]) => {
                 let pid = Pid::from_raw(i32::try_from(*pid).ok()?);
                 let status = i32::try_from(*status).ok()?;
-                self.ends.push(End { process: Process { pid, ticks: *ticks, serial: 0 }, status });
+                let serial = serial.first().copied().unwrap_or(0);
+                self.ends.push(End { process: Process { pid, ticks: *ticks, serial }, status });
             }
             ("forwarder", [pid]) => self.forwarder = Some(Pid::from_raw(i32::try_from(*pid).ok()?)),
             _ => {}
@@ -109,6 +124,7 @@ impl Heritage {
 
     /// Gives it to the new svscan.
     pub fn hand_to(self, scanner: &mut Scanner) {
+        scanner.launcher.pages = Pages::resume(self.ledgers, &self.pages).or_else(|_| Pages::new()).ok();
         self.pipes.into_iter().for_each(|(id, pipe)| scanner.launcher.put_pipe(id, pipe));
         self.supervises.into_iter().for_each(|(post, pid)| scanner.attached.expect(post, pid));
         for (id, name) in self.absent {
@@ -144,10 +160,11 @@ pub fn become_new(file: &Path, scanner: &Scanner, lock: Option<&OwnedFd>, mask: 
         Err(error) => return refused(daemontools::report::errno_of(&error)),
     };
     let kept = || {
-        let pipes = scanner.launcher.pipes().flat_map(|(_, reader, writer)| [reader, writer]);
-        pipes.chain(lock)
+        let pipes = scanner.launcher.pipes().flat_map(|(_, reader, writer)| [reader.as_fd(), writer.as_fd()]);
+        let ledgers = scanner.launcher.pages.iter().flat_map(Pages::ledgers);
+        pipes.chain(ledgers).chain(lock.map(AsFd::as_fd))
     };
-    let set = |fd: &OwnedFd, flag| {
+    let set = |fd: BorrowedFd, flag| {
         let _ = fcntl(fd, FcntlArg::F_SETFD(flag));
     };
     kept().for_each(|fd| set(fd, FdFlag::empty()));
@@ -165,6 +182,13 @@ fn write(scanner: &Scanner, lock: Option<&OwnedFd>, mask: &SigSet) -> std::io::R
     let _ = lock.map(|lock| writeln!(text, "lock {}", lock.as_raw_fd()));
     let _ = writeln!(text, "mask{}", signals_in(mask).iter().map(|number| format!(" {number}")).collect::<String>());
     let _ = scanner.launcher.open_files().map(|(soft, hard)| writeln!(text, "files {soft} {hard}"));
+    for ledger in scanner.launcher.pages.iter().flat_map(Pages::ledgers) {
+        let _ = writeln!(text, "ledger {}", ledger.as_raw_fd());
+    }
+    for (Post { id, part }, ledger, page) in scanner.launcher.pages.iter().flat_map(Pages::pages) {
+        let part = u8::from(part == Part::Log);
+        let _ = writeln!(text, "page {} {} {part} {ledger} {page}", id.device, id.inode);
+    }
     for (id, reader, writer) in scanner.launcher.pipes() {
         let _ = writeln!(text, "pipe {} {} {} {}", id.device, id.inode, reader.as_raw_fd(), writer.as_raw_fd());
     }
@@ -178,7 +202,8 @@ fn write(scanner: &Scanner, lock: Option<&OwnedFd>, mask: &SigSet) -> std::io::R
         let _ = writeln!(text, "absent {} {}{name}", id.device, id.inode);
     }
     for end in scanner.orphans.unasked() {
-        let _ = writeln!(text, "end {} {} {}", end.process.pid, end.process.ticks, end.status);
+        let Process { pid, ticks, serial } = end.process;
+        let _ = writeln!(text, "end {pid} {ticks} {} {serial}", end.status);
     }
     let _ = scanner.forward.helper().map(|pid| writeln!(text, "forwarder {pid}"));
     let mut file = File::from(memfd_create("svscan", MFdFlags::empty())?);

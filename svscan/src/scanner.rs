@@ -1,6 +1,6 @@
 //! Looks at the scan directory, carries out what the table decides, and tells it what happens.
 
-use crate::attach::Attached;
+use crate::attach::{self, Attached};
 use crate::complaints::{Complaints, Subject};
 use crate::drafts::Drafts;
 use crate::forward::Forward;
@@ -11,9 +11,10 @@ use crate::launch::{Launcher, label};
 use crate::orphans::Orphans;
 use crate::reach::Reach;
 use crate::stopping::Stopping;
-use crate::table::{Action, Id, OnRemove, Part, Post, Remark, Table};
+use crate::table::{Action, Id, Part, Post, Remark, Table};
 use crate::turns::Turns;
 
+use daemontools::service::{Record, Unread};
 use daemontools::{Attempt, Unable};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
@@ -31,8 +32,6 @@ use std::time::{Duration, Instant};
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Where mounts come and go all the time, the directory is scanned for that no more often than so.
 const MOUNTS: Duration = Duration::from_secs(1);
-/// What is done when an entry is removed: `stop`, or nothing.
-const ON_REMOVE: &str = ".svscan/on-remove";
 /// So many services are asked at each scan whether they have a logger by now: all ten thousand would take too long.
 const ASKED: usize = 100;
 
@@ -136,7 +135,7 @@ impl Scanner {
             self.entry(&name);
         }
         let mut todo = Vec::new();
-        self.table.settle(on_remove(), now, &mut todo);
+        self.table.settle(inspect::on_remove(), now, &mut todo);
         // Looked into twice, as two of its entries have changed, a service would begin anew while it runs.
         let mut new = HashSet::new();
         todo.retain(|action| !matches!(action, Action::Inspect(id) if !new.insert(*id)));
@@ -208,12 +207,14 @@ impl Scanner {
 
     fn limit_starts(&mut self) {
         let subject = Subject::Setting(STARTS_AT_A_TIME);
-        match inspect::starts_at_a_time().unable_to("read", STARTS_AT_A_TIME) {
+        match inspect::starts_at_a_time() {
             Ok(most) => {
                 self.complaints.withdraw(&subject);
                 self.table.limit_starts(most);
             }
-            Err(unable) => self.complaints.unable(subject, &unable),
+            Err(unread) => {
+                self.complaints.say(subject, unread_words(STARTS_AT_A_TIME.as_bytes(), unread));
+            }
         }
     }
 
@@ -272,7 +273,7 @@ impl Scanner {
                 Action::End(post) => self.stopping.end(post, now),
                 Action::Drain(id) => {
                     self.launcher.close_writer(id);
-                    self.stopping.drain(id, now);
+                    self.stopping.drain(id, self.launcher.unread(id), now);
                 }
                 Action::Forget(id) => self.forget(id),
                 Action::Heed(id) => self.heed.begin(id, now),
@@ -316,7 +317,10 @@ impl Scanner {
             self.stopping.essential(id);
         }
         let mut todo = Vec::new();
-        self.table.inspected(id, &inspect::contents(service, log), now, &mut todo);
+        let main = Post { id, part: Part::Main };
+        let mut contents = inspect::contents(service, log, self.record(main).as_ref());
+        contents.running |= self.attached.expects(main);
+        self.table.inspected(id, &contents, now, &mut todo);
         self.perform(todo, now);
     }
 
@@ -377,11 +381,27 @@ impl Scanner {
         self.complaints.say(subject, words);
     }
 
+    /// What the last supervise of a post has written: on its page, or into `supervise/state`, which others may have
+    /// written as well.
+    pub(crate) fn record(&mut self, post: Post) -> Option<Record> {
+        self.launcher.record(post).or_else(|| attach::record(&self.folder(post)?))
+    }
+
+    /// The same, if nobody else could have written it.
+    pub(crate) fn trusted_record(&mut self, post: Post) -> Option<Record> {
+        self.launcher.record(post).or_else(|| attach::trusted_record(&self.folder(post)?))
+    }
+
     /// Where the service, or its logger, is to be found; `None` if that cannot be touched.
     pub(crate) fn folder(&mut self, post: Post) -> Option<PathBuf> {
         let folder = PathBuf::from(label(post.part, self.table.name(post.id)?));
         self.reach.check(&folder).ok().map(|()| folder)
     }
+}
+
+/// That a setting could not be read.
+fn unread_words(setting: &[u8], unread: Unread) -> Vec<u8> {
+    [b"unable to read ", setting, b": ", unread.reason().as_bytes()].concat()
 }
 
 /// Watches the current directory.
@@ -400,11 +420,4 @@ fn watch() -> Result<(Inotify, WatchDescriptor), Unable> {
 /// No service, and nothing to complain of.
 fn is_hidden(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
-}
-
-fn on_remove() -> OnRemove {
-    match fs::read(ON_REMOVE) {
-        Ok(text) if text.trim_ascii() == b"stop" => OnRemove::Stop,
-        Ok(_) | Err(_) => OnRemove::Leave,
-    }
 }

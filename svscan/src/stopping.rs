@@ -6,12 +6,14 @@ use crate::inspect;
 use crate::scanner::Scanner;
 use crate::table::{Id, Part, Post};
 use daemontools::duration::in_seconds;
+use daemontools::sys::process::COMMANDS;
 use daemontools::{report, service};
 use nix::errno::Errno;
+use nix::unistd::Pid;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// `svc -dx`: stop the service, then end.
@@ -39,14 +41,28 @@ struct Draining {
     told: Option<Instant>,
 }
 
+/// Commands that a supervise is still to be sent.
+#[derive(Debug)]
+struct Owed {
+    post: Post,
+    commands: &'static [u8],
+    since: Instant,
+    /// They were sent by signal, but it is not known that this supervise takes commands so.
+    signalled: bool,
+}
+
 /// What is under way.
 #[derive(Debug, Default)]
 pub struct Stopping {
     /// Supervises that are still to be told.
-    owed: Vec<(Post, &'static [u8])>,
+    owed: Vec<Owed>,
     /// Loggers that read what is left, and since when.
     draining: HashMap<Id, Draining>,
+    /// How much is left in the pipes of loggers, and since when it is so much.
+    left: HashMap<Id, (usize, Instant)>,
     essential: HashSet<Id>,
+    /// Posts of which somebody is in charge whom the system does not name, and who was told to end.
+    unknown: HashSet<Post>,
     /// What is stopped is killed.
     hurried: bool,
     next: Option<Instant>,
@@ -61,9 +77,30 @@ impl Stopping {
     }
 
     /// A logger is to end once it has read all there is.
-    pub fn drain(&mut self, id: Id, now: Instant) {
+    pub fn drain(&mut self, id: Id, unread: usize, now: Instant) {
+        self.is_to_be_read(id, unread, now);
         self.draining.insert(id, Draining { since: now, told: None });
         self.next = Some(now);
+    }
+
+    /// Whether there are lines that a logger may still come to read: they are given up when it has taken nothing for
+    /// some time.
+    fn is_to_be_read(&mut self, id: Id, unread: usize, now: Instant) -> bool {
+        let (before, since) = *self.left.entry(id).or_insert((unread, now));
+        if unread != before {
+            self.left.insert(id, (unread, now));
+        }
+        unread > 0 && (unread != before || now < since + PATIENCE) && !self.hurried
+    }
+
+    /// Whether somebody who seems to be in charge of a post, but need not be a supervise, was told to end before. If not,
+    /// he is now: nobody is waited for longer than until he is looked for again.
+    pub fn has_told_unknown(&mut self, post: Post, folder: &Path) -> bool {
+        let is_new = self.unknown.insert(post);
+        if is_new && let Ok(place) = service::Place::of(folder) {
+            let _ = service::send_commands(&place.path(service::CONTROL), END);
+        }
+        !is_new
     }
 
     /// A supervise is to end when its service does.
@@ -72,7 +109,7 @@ impl Stopping {
     }
 
     fn tell(&mut self, post: Post, commands: &'static [u8], now: Instant) {
-        self.owed.push((post, commands));
+        self.owed.push(Owed { post, commands, since: now, signalled: false });
         self.next = Some(now);
     }
 
@@ -89,6 +126,8 @@ impl Stopping {
     /// The service is gone.
     pub fn forget(&mut self, id: Id) {
         self.draining.remove(&id);
+        self.left.remove(&id);
+        self.unknown.retain(|post| post.id != id);
         self.essential.remove(&id);
     }
 
@@ -137,27 +176,39 @@ impl Scanner {
             return;
         }
         self.drained(now);
-        for (post, commands) in std::mem::take(&mut self.stopping.owed) {
-            let Some(pid) = self.table.pid(post) else { continue };
+        for mut owed in std::mem::take(&mut self.stopping.owed) {
             // It does not listen yet, or we have no descriptor. One that ended will be noticed.
-            if self.command(post, pid, commands).is_err() {
-                self.stopping.owed.push((post, commands));
+            if self.table.pid(owed.post).is_some_and(|pid| self.command(pid, &mut owed, now).is_err()) {
+                self.stopping.owed.push(owed);
             }
         }
         let busy = !self.stopping.owed.is_empty() || !self.stopping.draining.is_empty();
         self.stopping.next = busy.then_some(now + AGAIN);
     }
 
+    /// Whether this is the post of a logger whose service runs, and may have something to say, or has left lines.
+    pub(crate) fn has_lines_for(&mut self, post: Post, now: Instant) -> bool {
+        let Post { id, part } = post;
+        if part == Part::Main || !self.launcher.has_pipe(id) {
+            return false;
+        }
+        if self.table.is_busy(Post { id, part: Part::Main }) {
+            return !self.stopping.hurried;
+        }
+        let unread = self.launcher.unread(id);
+        self.stopping.is_to_be_read(id, unread, now)
+    }
+
     /// Tells the loggers that have read all to end, in two steps.
     fn drained(&mut self, now: Instant) {
         let mut over = Vec::new();
         for (id, logger) in &mut self.stopping.draining {
-            let read = self.launcher.is_drained(*id);
+            let read = self.launcher.unread(*id) == 0;
             let log = Post { id: *id, part: Part::Log };
             match logger.told {
                 None if read || logger.since + PATIENCE <= now => {
                     logger.told = Some(now);
-                    self.stopping.owed.push((log, LET_END));
+                    self.stopping.owed.push(Owed { post: log, commands: LET_END, since: now, signalled: false });
                 }
                 Some(told) if read && told + GRACE <= now => over.push(*id),
                 None | Some(_) => {}
@@ -165,26 +216,47 @@ impl Scanner {
         }
         for id in over {
             self.stopping.draining.remove(&id);
-            self.stopping.owed.push((Post { id, part: Part::Log }, END));
+            self.stopping.tell(Post { id, part: Part::Log }, END, now);
         }
+    }
+
+    /// Sends a supervise the commands that it is owed: by signal, if it has written its page, and so is known to take
+    /// commands by signal; that depends on no file. Otherwise through its FIFO, and if there is no way to that for a while,
+    /// by signal too, unless that would kill it.
+    fn command(&mut self, pid: Pid, owed: &mut Owed, now: Instant) -> nix::Result<()> {
+        let Owed { post, commands, since, signalled } = *owed;
+        if self.launcher.record(post).is_some_and(|record| record.supervise.pid == pid) {
+            self.attached.signal(pid, commands)?;
+            self.attached.wake(pid);
+            return Ok(());
+        }
+        let sent = match self.command_through_fifo(post, pid, commands) {
+            // A directory that hangs is waited for, and a FIFO that is full.
+            Err(Errno::ETIMEDOUT) => Err(Errno::ETIMEDOUT),
+            Err(_) => attach::command_itself(pid, commands),
+            sent => sent,
+        };
+        if sent.is_err() && !signalled && since + GRACE <= now {
+            let is_child = !self.attached.includes(pid);
+            if attach::blocks(pid, COMMANDS).unwrap_or(is_child) {
+                owed.signalled = self.attached.signal(pid, commands).is_ok();
+            }
+        }
+        sent
     }
 
     /// A supervise whose directory cannot be touched will be told when that is over; one that is not in charge yet,
     /// when it is: the one before, told in its place, would leave, and it would start the service.
-    fn command(&mut self, post: Post, pid: nix::unistd::Pid, commands: &[u8]) -> nix::Result<()> {
+    fn command_through_fifo(&mut self, post: Post, pid: Pid, commands: &[u8]) -> nix::Result<()> {
         let folder = self.folder(post).ok_or(Errno::ETIMEDOUT)?;
         let name = self.table.name(post.id).ok_or(Errno::ESRCH)?;
-        if inspect::still_there(name, post.id).is_err() {
-            return attach::command(pid, commands);
-        }
-        if !attach::may_be_in_charge(&folder, pid) {
-            // Or what would tell was removed.
-            return attach::command_itself(pid, commands);
-        }
-        match service::send_commands(&service::Place::of(&folder)?.path(service::CONTROL), commands) {
-            Err(Errno::ENOENT) => attach::command_itself(pid, commands),
-            sent => sent,
-        }
+        // Renamed or removed, it is where its supervise works.
+        let folder = match inspect::still_there(name, post.id) {
+            Ok(()) if attach::may_be_in_charge(&folder, self.launcher.record(post).as_ref(), pid) => folder,
+            Ok(()) => return Err(Errno::ENXIO),
+            Err(_) => attach::process_path(pid, "cwd"),
+        };
+        service::send_commands(&service::Place::of(&folder)?.path(service::CONTROL), commands)
     }
 
     /// Looks at services that are waited for or essential: those of which something was reported, and
@@ -200,12 +272,13 @@ impl Scanner {
         for id in ids {
             let post = Post { id, part: Part::Main };
             let (Some(pid), Some(folder)) = (self.table.pid(post), self.folder(post)) else { continue };
-            let ready = inspect::is_ready(&folder, pid);
+            let record = self.record(post);
+            let ready = inspect::is_ready(&folder, record.as_ref(), pid);
             // One that makes room for another is waited for until it is down.
             if ready && !self.table.is_stopping(id) {
                 self.table.release(id, now);
             }
-            if self.table.is_unsettled(id) && !inspect::is_starting(&folder, pid) {
+            if self.table.is_unsettled(id) && !inspect::is_starting(&folder, record.as_ref(), pid) {
                 self.table.settled(id);
             }
             let awaited = self.table.is_awaited(id) || self.table.is_unsettled(id);
@@ -214,7 +287,7 @@ impl Scanner {
             }
             if self.stopping.is_essential(id)
                 && !self.table.is_closing()
-                && let Some(code) = inspect::final_exit(&folder, pid)
+                && let Some(code) = inspect::final_exit(record.as_ref(), pid)
             {
                 self.stopping.exit_code = code;
                 report::notice(&[folder.as_os_str().as_bytes(), b" has ended, and is essential"]);
@@ -238,9 +311,10 @@ impl Scanner {
 
     pub(crate) fn say_down(&mut self, id: Id, name: &OsStr) {
         self.stopping.draining.remove(&id);
+        self.stopping.left.remove(&id);
         // A new service under this identity starts with a new pipe: of this one an end is closed.
         if !self.forward.includes(id) {
-            self.launcher.forget(id);
+            self.launcher.close_pipe(id);
         }
         let (count, waited_for) = self.table.waited_for(FEW);
         let mut line = [name.as_bytes(), b" is down"].concat();
@@ -248,8 +322,8 @@ impl Scanner {
             line.extend_from_slice(if index == 0 { b", waiting for " } else { b", " });
             line.extend_from_slice(self.table.name(id).unwrap_or_default().as_bytes());
             // Of a long list nobody asks how long each of them has.
-            let folder = if count > FEW { None } else { self.folder(Post { id, part: Part::Main }) };
-            let left = folder.and_then(|folder| inspect::time_left(&folder));
+            let record = if count > FEW { None } else { self.record(Post { id, part: Part::Main }) };
+            let left = inspect::time_left(record);
             line.extend_from_slice(left.map(killed_in).unwrap_or_default().as_bytes());
         }
         if count > FEW {

@@ -1,10 +1,11 @@
 //! svscan beyond the original: what is killed takes nothing with it; what is new is known at once; what is wrong is
 //! said once.
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use tests::{Daemon, Scratch, Service, has, is_alive, parent_of, processes_in, wait_until};
 
 /// The scan directory in the scratch directory.
@@ -182,6 +183,36 @@ fn a_second_svscan_waits_for_the_end_of_the_first() {
     assert_eq!((a.up(), parent_of(supervise_of(&a))), (pid, Some(second.pid())));
 }
 
+/// Whoever may read the directory can lock it.
+#[test]
+fn who_can_only_read_the_directory_cannot_keep_svscan_from_it() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    let directory = fs::File::open(scratch.path().join(SCANNED)).expect("open the directory");
+    let _locked = Flock::lock(directory, FlockArg::LockExclusiveNonblock).expect("lock it");
+    let svscan = svscan(&scratch);
+    a.up();
+    assert_eq!(svscan.errors(), "");
+    let lock = scratch.path().join(SCANNED).join(".svscan/lock");
+    assert_eq!(fs::metadata(lock).expect("its lock").permissions().mode() & 0o777, 0o600);
+}
+
+/// The lock is not made elsewhere than it belongs.
+#[test]
+fn a_link_to_another_place_makes_no_lock_there() {
+    for (link, to) in [(".svscan", "elsewhere"), (".svscan/lock", "elsewhere/lock")] {
+        let scratch = Scratch::new();
+        let a = service(&scratch, "a", "exec sleep 1000");
+        scratch.dir("elsewhere");
+        let path = scratch.path().join(SCANNED).join(link);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("make it");
+        symlink(scratch.path().join(to), &path).expect("make a link");
+        let _svscan = svscan(&scratch);
+        a.up();
+        assert_eq!(fs::read_dir(scratch.path().join("elsewhere")).expect("read it").count(), 0);
+    }
+}
+
 #[test]
 fn a_directory_made_in_place_is_started_when_it_is_complete() {
     let scratch = Scratch::new();
@@ -335,9 +366,11 @@ fn an_upgrade_replaces_the_program_and_no_service_notices() {
     terminate(supervise, Signal::SIGKILL);
     wait_until("a has a new supervise", || a.is_supervised() && supervise_of(&a) != supervise);
     assert_eq!((pids, parent_of(supervise_of(&a))), ([a.up(), b.up()], Some(svscan.pid())));
-    assert!(tests::environment(supervise_of(&a)).iter().all(|entry| !entry.starts_with("SVSCAN_")));
+    let leaks = |pid| tests::environment(pid).iter().any(|entry| entry.starts_with("SVSCAN_"));
+    assert!(tests::environment(supervise_of(&a)).iter().all(|entry| !entry.starts_with("SVSCAN_HERITAGE=")));
     let c = service(&scratch, "c", "exec sleep 1000");
     let status = format!("/proc/{}/status", c.up());
+    assert!(!leaks(c.up()));
     wait_until("a new service has no signals blocked", || {
         fs::read_to_string(&status)
             .is_ok_and(|text| text.contains("sleep") && text.contains("SigBlk:\t0000000000000000"))

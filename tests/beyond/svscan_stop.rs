@@ -1,9 +1,15 @@
 //! svscan's orderly stop, essential services, and its duties as the first process.
 
 use crate::svscan::{COUNT, SCANNED, service, supervise_of, svscan};
-use nix::sys::signal::Signal;
-use std::fs;
-use tests::{Scratch, is_alive, wait_until};
+use nix::libc;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use tests::{Daemon, Scratch, Service, has, is_alive, is_root, processes_in, skip, wait_until};
 
 /// Says when it starts and ends, in a file that all share.
 fn telling(name: &str, last_words: &str) -> String {
@@ -43,6 +49,117 @@ fn a_service_that_comes_after_one_that_is_ready_long_since_starts() {
     let name = scratch.path().join(SCANNED).join("late");
     fs::rename(late.path(""), name).expect("move one in");
     tests::Service::at(&scratch, &format!("{SCANNED}/late")).up();
+}
+
+/// ^C at a terminal, and what an init sends to the group of what it has started, reach svscan alone.
+#[test]
+fn a_signal_to_the_group_of_svscan_reaches_no_service_no_logger_and_no_script() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let scratch = Scratch::new();
+        let told = "for s in HUP INT QUIT TERM; do trap \"echo $s >>told; [ $s = TERM ] && exit\" $s; done";
+        let web = service(&scratch, "web", &format!("{told}; echo >ready; while :; do sleep 0.005; done"));
+        scratch
+            .script(format!("{SCANNED}/web/log/run"), &format!("#!/bin/sh\n{told}\nwhile read -r line; do :; done\n"));
+        let script = format!("#!/bin/sh\n{told}\n echo >script; sleep 0.2; echo survived >script\n");
+        scratch.script(format!("{SCANNED}/.svscan/SIGHUP"), &script);
+        let mut command = scratch.command("env");
+        command.args(["--default-signal=INT", "svscan", SCANNED]).process_group(0);
+        let mut svscan = Daemon::start(&mut command, &scratch);
+        web.lines("ready", 1);
+        svscan.signal(Signal::SIGHUP);
+        let says = || fs::read_to_string(scratch.path().join(SCANNED).join("script")).unwrap_or_default();
+        wait_until("the script runs", || !says().is_empty());
+        killpg(Pid::from_raw(svscan.pid()), signal).expect("send a signal to its group");
+        assert_eq!(svscan.wait(), 0);
+        wait_until("the script ends", || says() == "survived\n");
+        assert_eq!([web.says("told"), web.says("log/told")], ["TERM\n", ""], "{signal}");
+    }
+}
+
+type Make = fn(&Path) -> io::Result<()>;
+
+#[test]
+fn a_supervise_that_somebody_has_stopped_stops_its_service() {
+    let scratch = Scratch::new();
+    let web = service(&scratch, "web", "exec sleep 1000");
+    let mut svscan = svscan(&scratch);
+    web.up();
+    kill(Pid::from_raw(supervise_of(&web)), Signal::SIGSTOP).expect("stop its supervise");
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+/// svscan knows its supervises and needs no file to reach them.
+#[test]
+fn a_service_is_stopped_though_its_control_was_removed_or_replaced() {
+    let scratch = Scratch::new();
+    let replace: [(&str, Make); 6] = [
+        ("removed", |_| Ok(())),
+        ("unread", |control| tests::fifo(control)),
+        ("file", |control| fs::write(control, "")),
+        ("device", |control| symlink("/dev/null", control)),
+        ("full", |control| {
+            tests::fifo(control)?;
+            let mut open = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(control)?;
+            while open.write(&[b'?'; 512]).is_ok() {}
+            // It has a reader, which does not read, for as long as the test lasts.
+            std::mem::forget(open);
+            Ok(())
+        }),
+        ("all", |control| fs::remove_dir_all(control.parent().expect("supervise"))),
+    ];
+    let services = replace.map(|(name, _)| service(&scratch, name, "exec sleep 1000"));
+    let mut svscan = svscan(&scratch);
+    for service in &services {
+        service.up();
+    }
+    for (service, (_, replace)) in services.iter().zip(replace) {
+        let control = service.path("supervise/control");
+        // What supervise makes again meanwhile is in the way.
+        wait_until("it is replaced", || {
+            let _ = fs::remove_file(&control);
+            replace(&control).is_ok()
+        });
+    }
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+/// As an init does that ends everything, sysvinit's killall5 or busybox's poweroff: supervises and loggers end of it, and
+/// services still have something to say.
+#[test]
+fn a_signal_to_all_processes_at_once_loses_no_last_words() {
+    if !has("unshare") || !is_root() {
+        return skip("needs root and unshare");
+    }
+    let scratch = Scratch::new();
+    let last = "i=0; while [ $i -lt 30 ]; do echo last $i; i=$((i+1)); sleep 0.02; done; echo end; exit";
+    let run = format!("trap '{last}' TERM; echo >ready; while :; do sleep 0.01; done");
+    let services: Vec<Service> = (0..5)
+        .map(|number| {
+            scratch.dir(format!("{SCANNED}/web{number}/log"));
+            let service = service(&scratch, &format!("web{number}"), &run);
+            service.script("log/run", "exec multilog ./main")
+        })
+        .collect();
+    let init = "svscan services & until [ -e all-are-ready ]; do sleep 0.01; done; kill -TERM -1; wait $!";
+    let mut command = scratch.command("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", init]);
+    let mut init = Daemon::start(&mut command, &scratch);
+    services.iter().for_each(|service| drop(service.lines("ready", 1)));
+    for service in &services {
+        wait_until("its logger is ready", || service.path("log/main/current").exists());
+    }
+    scratch.file("all-are-ready", "");
+    assert_eq!(init.wait(), 0, "{}", init.errors());
+    let expected: Vec<String> = (0..30).map(|number| format!("last {number}")).chain(["end".into()]).collect();
+    for service in &services {
+        // A service that is told again while it speaks may begin anew.
+        let lines = service.lines("log/main/current", 31);
+        assert!(lines.ends_with(&expected), "{}: {lines:?}", service.name());
+    }
 }
 
 #[test]
@@ -213,23 +330,21 @@ fn a_second_interrupt_kills_what_does_not_stop() {
     assert!(!is_alive(pid));
 }
 
-/// Its supervise is killed after it was told to kill it, and before it could: what comes next is told so too.
+/// Its supervise is killed before it is told to kill it: what comes next is told so too.
 #[test]
 fn a_second_interrupt_is_also_for_a_supervise_that_is_started_then() {
     let scratch = Scratch::new();
     let a = service(&scratch, "a", "trap '' TERM; echo >ready; while :; do sleep 0.01; done");
-    scratch.script(format!("{SCANNED}/.svscan/SIGUSR1"), "#!/bin/sh\necho >told\n");
     let mut svscan = svscan(&scratch);
     a.lines("ready", 1);
     svscan.signal(Signal::SIGINT);
     a.wait_for("is told to stop", |status| status.want == b'd');
-    let (pid, supervise) = (a.up(), nix::unistd::Pid::from_raw(supervise_of(&a)));
-    nix::sys::signal::kill(supervise, Signal::SIGSTOP).expect("stop it");
+    let pid = a.up();
+    // svscan hears of both at once.
+    svscan.signal(Signal::SIGSTOP);
     svscan.signal(Signal::SIGINT);
-    // Of the two, this is obeyed last.
-    svscan.signal(Signal::SIGUSR1);
-    wait_until("it was told", || scratch.path().join(SCANNED).join("told").exists());
-    nix::sys::signal::kill(supervise, Signal::SIGKILL).expect("kill it");
+    kill(Pid::from_raw(supervise_of(&a)), Signal::SIGKILL).expect("kill it");
+    svscan.signal(Signal::SIGCONT);
     assert_eq!(svscan.wait(), 0);
     assert!(!is_alive(pid));
 }

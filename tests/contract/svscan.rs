@@ -1,7 +1,7 @@
 //! svscan: a supervise for each entry of a directory, with its logger.
 
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getpgid};
+use nix::unistd::{Pid, getpgid, getsid};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
@@ -293,13 +293,18 @@ fn its_own_end_stops_nothing() {
     }
 }
 
+/// What is sent to the group of the original reaches all its services as well, ^C at a terminal above all.
 #[test]
-fn no_session_and_no_group_is_made() {
+fn no_session_is_made_and_a_group_for_each_supervise() {
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "scan/web", "exec sleep 1000");
     let svscan = svscan(&scratch);
+    let web = service.up();
+    let supervise = parent_of(web).unwrap();
     let group = |pid| getpgid(Some(Pid::from_raw(pid))).unwrap();
-    assert_eq!(group(service.up()), group(svscan.pid()));
+    let session = |pid| getsid(Some(Pid::from_raw(pid))).unwrap();
+    assert_eq!(session(web), session(svscan.pid()));
+    assert_eq!(group(web), differs(Pid::from_raw(supervise), group(svscan.pid())));
 }
 
 /// The original's limit is 1000.

@@ -8,6 +8,7 @@ mod fail_calls;
 mod full_btrfs;
 mod kill_logdir;
 mod kill_multilog;
+mod kill_stop;
 mod kill_supervise;
 mod kill_svscan;
 mod storm;

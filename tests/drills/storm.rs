@@ -48,10 +48,11 @@ struct Faults {
 }
 
 /// Marsaglia's xorshift.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    /// A number below this one.
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -59,10 +60,11 @@ impl Random {
     }
 }
 
-fn seed() -> u64 {
+/// The seed that the environment has under this name, or a new one, said so that the same choices can be made again.
+pub fn seed(name: &str) -> u64 {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.subsec_nanos().into());
-    let seed = env::var("STORM").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now).max(1);
-    eprintln!("again: STORM={seed}");
+    let seed = env::var(name).ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now).max(1);
+    eprintln!("again: {name}={seed}");
     seed
 }
 
@@ -102,7 +104,7 @@ impl<'a> Storm<'a> {
                 .file("restart-delay", "20");
         }
         let svscan = svscan(scratch, folder);
-        let (random, deeds, without_pipe) = (Random(seed()), BTreeMap::new(), Vec::new());
+        let (random, deeds, without_pipe) = (Random(seed("STORM")), BTreeMap::new(), Vec::new());
         Storm { scratch, folder, disk, full: false, svscan, random, deeds, without_pipe }
     }
 

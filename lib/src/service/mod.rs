@@ -182,7 +182,15 @@ pub fn is_supervised_at(service: &Path) -> nix::Result<bool> {
 /// # Errors
 /// ENXIO: no supervise is in charge. Otherwise as for [`is_supervised`].
 pub fn hold_ok() -> nix::Result<OwnedFd> {
-    open_if_read(&Place::here()?.path(OK))
+    hold_ok_at(Path::new(""))
+}
+
+/// The same of another directory.
+///
+/// # Errors
+/// As for [`hold_ok`].
+pub fn hold_ok_at(service: &Path) -> nix::Result<OwnedFd> {
+    open_if_read(&Place::of(service)?.path(OK))
 }
 
 /// Writes commands to a service's `supervise/control` without ever waiting.

@@ -193,10 +193,24 @@ pub fn exit_now(code: i32) -> ! {
 }
 
 /// The program `name` that lies beside the running one, if there is one; else just `name`, to be
-/// looked up in PATH. So one toolkit in a folder always starts its own companions.
+/// looked up in PATH. So one toolkit in a folder always starts its own companions. To be asked before the current
+/// directory is left: where `/proc` is missing, the program may be known by a path that is relative to it.
 pub fn companion(name: &str) -> PathBuf {
-    let beside = std::fs::read_link("/proc/self/exe").ok().and_then(|own| Some(own.parent()?.join(name)));
+    let own = std::fs::read_link("/proc/self/exe").ok().or_else(executed_file);
+    let beside = own.and_then(|own| Some(own.parent()?.join(name)));
     beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(name))
+}
+
+/// The file that the kernel was told to execute as this program, as it tells without `/proc`.
+fn executed_file() -> Option<PathBuf> {
+    // SAFETY: an integer; the kernel's answer is 0, or points to a string that stays.
+    let path = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const c_char;
+    if path.is_null() {
+        return None;
+    }
+    // SAFETY: as above.
+    let path = unsafe { CStr::from_ptr(path) };
+    std::fs::canonicalize(OsStr::from_bytes(path.to_bytes())).ok()
 }
 
 #[cfg(test)]
@@ -226,6 +240,11 @@ mod tests {
         assert_eq!(timeout(Some(Duration::from_nanos(1))), PollTimeout::from(1_u8));
         assert_eq!(timeout(Some(Duration::from_millis(5))), PollTimeout::from(5_u8));
         assert_eq!(timeout(Some(Duration::MAX)), PollTimeout::MAX);
+    }
+
+    #[test]
+    fn the_kernel_tells_the_executed_file_without_proc() {
+        assert_eq!(executed_file(), std::fs::read_link("/proc/self/exe").ok());
     }
 
     #[test]

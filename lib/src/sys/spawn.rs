@@ -3,8 +3,9 @@
 //! A fork copies page tables and takes a reference to every open descriptor, which the exec then
 //! closes one by one: with ten thousand pipes open that costs more than the exec. Here the child
 //! shares the memory until it has become the program, the parent waiting meanwhile, and of the
-//! descriptors it is given only the first few.
+//! descriptors it is given only the first few. It leads a process group of its own.
 
+use super::process::duplicate_to;
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
@@ -23,9 +24,10 @@ pub struct Spawn<'a> {
     pub environment: &'a [CString],
     /// Its working directory, if not ours.
     pub directory: Option<&'a CString>,
-    /// A descriptor that becomes another of its own: `(ours, its)`. Of ours it gets those up to
-    /// this one, or up to 2; what is close-on-exec is closed as ever.
-    pub descriptor: Option<(BorrowedFd<'a>, RawFd)>,
+    /// Descriptors that become others of its own: `(ours, its)`; both may be the same number. Of ours it gets those up
+    /// to the highest of these, or up to 2; what is close-on-exec is closed as ever. They are set up in this order, so
+    /// that none of its numbers may be one of ours that comes later.
+    pub descriptors: &'a [(BorrowedFd<'a>, RawFd)],
     /// Its signal mask.
     pub mask: &'a SigSet,
     /// Its soft limit of open files, if not ours, and the hard one.
@@ -119,6 +121,9 @@ fn become_program(shared: &Shared) -> Refused {
     {
         return Refused::Directory(errno);
     }
+    // A signal that a terminal or an init sends to the group of the starter is not meant for what it starts.
+    // SAFETY: integers; nothing is refused to a process that has not executed anything yet.
+    unsafe { libc::setpgid(0, 0) };
     // SAFETY: sets the mask of the only thread of this process.
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, order.mask.as_ref(), std::ptr::null_mut()) };
     Refused::Program(execute(shared))
@@ -127,7 +132,7 @@ fn become_program(shared: &Shared) -> Refused {
 /// Until here the descriptors are the parent's own: first of all they are made ours, those that we
 /// need and no more.
 fn own_descriptors(order: &Spawn) -> nix::Result<()> {
-    let last = order.descriptor.map_or(2, |(ours, _)| ours.as_raw_fd().max(2));
+    let last = order.descriptors.iter().map(|(ours, _)| ours.as_raw_fd()).fold(2, RawFd::max);
     let first_unwanted = c_uint::try_from(last + 1).map_err(|_| Errno::EBADF)?;
     // SAFETY: integers. Other than in the flags, the kernel knows nothing of who owns what.
     let ranged =
@@ -137,9 +142,8 @@ fn own_descriptors(order: &Spawn) -> nix::Result<()> {
         // SAFETY: an integer.
         Errno::result(unsafe { libc::unshare(libc::CLONE_FILES) })?;
     }
-    if let Some((ours, its)) = order.descriptor {
-        // SAFETY: an open descriptor, and a number that is ours to use: this table is our own now.
-        Errno::result(unsafe { libc::dup2(ours.as_raw_fd(), its) })?;
+    for (ours, its) in order.descriptors {
+        duplicate_to(ours, *its)?;
     }
     if let Some((soft, hard)) = order.open_files {
         let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
@@ -166,6 +170,7 @@ fn execute(shared: &Shared) -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::process::duplicate_above;
     use nix::sys::wait::{WaitStatus, waitpid};
     use std::io::Read;
     use std::os::fd::AsFd;
@@ -174,19 +179,22 @@ mod tests {
         texts.iter().map(|text| CString::new(*text).unwrap()).collect()
     }
 
+    const SHOW: &str = "pwd; ulimit -n; echo $A; read -r pid name state parent group rest </proc/$$/stat
+        [ $pid = $group ] && echo leads its group";
+
     #[test]
-    fn a_program_gets_its_descriptor_directory_limit_and_environment() {
+    fn a_program_gets_its_descriptors_directory_limit_environment_and_group() {
         let (reader, writer) = std::io::pipe().unwrap();
-        let (candidates, argv) =
-            (strings(&["/nowhere/sh", "/bin/sh"]), strings(&["sh", "-c", "pwd; ulimit -n; echo $A"]));
+        let (candidates, argv) = (strings(&["/nowhere/sh", "/bin/sh"]), strings(&["sh", "-c", SHOW]));
         let environment = strings(&["A=b"]);
         let directory = CString::new("/").unwrap();
+        let kept = duplicate_above(&reader, 3).unwrap();
         let order = Spawn {
             candidates: &candidates,
             argv: &argv,
             environment: &environment,
             directory: Some(&directory),
-            descriptor: Some((writer.as_fd(), 1)),
+            descriptors: &[(writer.as_fd(), 1), (kept.as_fd(), kept.as_raw_fd())],
             mask: &SigSet::empty(),
             open_files: Some((17, 20)),
         };
@@ -194,7 +202,7 @@ mod tests {
         drop(writer);
         let mut said = String::new();
         (&reader).read_to_string(&mut said).unwrap();
-        assert_eq!(said, "/\n17\nb\n");
+        assert_eq!(said, "/\n17\nb\nleads its group\n");
         assert_eq!(waitpid(pid, None), Ok(WaitStatus::Exited(pid, 0)));
     }
 
@@ -207,7 +215,7 @@ mod tests {
             argv: &argv,
             environment: &[],
             directory: None,
-            descriptor: None,
+            descriptors: &[],
             mask: &SigSet::empty(),
             open_files: None,
         };

@@ -102,8 +102,8 @@ pub struct Contents {
     pub logger: bool,
     /// The services that are to be ready before it starts.
     pub after: Vec<OsString>,
-    /// A supervise is in charge of it already.
-    pub supervised: bool,
+    /// It runs already, whether or not a supervise is in charge of it.
+    pub running: bool,
 }
 
 /// What a supervise that ended left behind.
@@ -112,6 +112,8 @@ pub enum Left {
     Nothing,
     /// The service's process, running.
     Process,
+    /// Lines that the logger has not read, or a service that may still speak.
+    Lines,
     /// The user knows why it cannot serve.
     Complaint,
 }
@@ -379,7 +381,7 @@ impl Table {
             self.hold(id, replaced);
         }
         for other in self.put_after(id, &contents.after, todo) {
-            if !contents.supervised && self.is_present(other) {
+            if !contents.running && self.is_present(other) {
                 self.hold(id, other);
                 if self.pid(Post { id: other, part: Part::Main }).is_some() {
                     todo.push(Action::Heed(other));
@@ -495,7 +497,8 @@ impl Table {
         }
         let next = self.supervise_mut(post).map_or(now, |supervise| supervise.next(left, now));
         let stopping = self.services.get(&post.id).is_some_and(|service| service.stop.is_some());
-        if (stopping && left == Left::Process) || (!stopping && self.is_present(post.id)) {
+        let unfinished = matches!(left, Left::Process | Left::Lines);
+        if (stopping && unfinished) || (!stopping && self.is_present(post.id)) {
             self.set(post, Keeper::Due(next));
         } else {
             self.set(post, Keeper::Idle);
@@ -551,7 +554,7 @@ impl Table {
     }
 
     /// Running, or about to.
-    fn is_busy(&self, post: Post) -> bool {
+    pub fn is_busy(&self, post: Post) -> bool {
         self.keeper(post).is_some_and(|keeper| keeper != Keeper::Idle)
     }
 

@@ -3,7 +3,8 @@
 //! A service goes through three stages. It waits until those that come after it and are to be stopped
 //! as well are down, with their loggers, whose last lines it may have to take; then its supervise is told to stop it and to end, and takes as long as the
 //! service's own settings allow; then its logger is let read what is left in the pipe, and ends. A
-//! supervise that is killed meanwhile and leaves its service running is started again and told again.
+//! supervise that is killed meanwhile and leaves its service running is started again and told again. So is the supervise
+//! of a logger for as long as the service runs, or has left lines: an init may send TERM to all processes at once.
 
 use super::{Action, Id, Keeper, Part, Post, Remark, Table, posts};
 use std::time::Instant;
@@ -75,10 +76,14 @@ impl Table {
 
     /// It is to be stopped from now on; whether that is new.
     fn mark(&mut self, id: Id, now: Instant) -> bool {
+        let held = self.services.get(&id).is_some_and(|service| !service.held_by.is_empty());
         for post in posts(id) {
-            // It may have left a process, which can only be stopped by its next supervise.
-            if let Some(Keeper::Due(_)) = self.keeper(post) {
-                self.set(post, Keeper::Due(now));
+            // It may have left a process, which can only be stopped by its next supervise. So may one that waits for
+            // others with its first start have run under an earlier svscan.
+            match self.keeper(post) {
+                Some(Keeper::Due(_)) => self.set(post, Keeper::Due(now)),
+                Some(Keeper::Idle) if held && post.part == Part::Main => self.set(post, Keeper::Due(now)),
+                Some(Keeper::Idle | Keeper::Starting | Keeper::Up(_)) | None => {}
             }
         }
         match self.services.get_mut(&id) {

@@ -36,7 +36,7 @@ impl Story {
 
     fn inspected(&mut self, inode: u64, logger: bool, after: &[&str]) -> Vec<Action> {
         let after = after.iter().map(OsString::from).collect();
-        let contents = Contents { logger, after, supervised: false };
+        let contents = Contents { logger, after, running: false };
         self.table.inspected(id(inode), &contents, self.now, &mut self.todo);
         self.done()
     }
@@ -374,6 +374,40 @@ fn a_killed_supervise_that_left_its_service_is_started_to_stop_it() {
 }
 
 #[test]
+fn a_logger_that_was_killed_is_started_again_while_its_service_runs_or_has_left_lines() {
+    let mut story = Story::with(true);
+    story.after(2000);
+    assert_eq!(story.close(), [Action::End(post(1, Main))]);
+    assert_eq!(story.die_leaving(post(1, Log), Left::Lines), []);
+    assert_eq!(story.start(), [post(1, Log)]);
+    assert_eq!(story.done(), [], "its service runs");
+    story.after(2000);
+    assert_eq!(story.die(post(1, Main)), [Action::Drain(id(1))]);
+    assert_eq!(story.die_leaving(post(1, Log), Left::Lines), []);
+    assert_eq!((story.start(), story.table.is_closed()), (vec![post(1, Log)], false));
+    assert_eq!(story.done(), [Action::Drain(id(1))]);
+    story.after(2000);
+    assert_eq!(story.die(post(1, Log)), []);
+    assert!(story.table.is_closed());
+}
+
+#[test]
+fn a_logger_that_cannot_be_started_is_given_up() {
+    let mut story = Story::with(true);
+    story.after(2000);
+    story.close();
+    story.die_leaving(post(1, Log), Left::Lines);
+    assert_eq!(story.table.starts(story.now, 9), [post(1, Log)]);
+    story.table.not_started(post(1, Log), story.now);
+    assert_eq!(story.die(post(1, Main)), []);
+    assert!(!story.table.is_closed());
+    story.after(5000);
+    assert_eq!(story.table.starts(story.now, 9), [post(1, Log)]);
+    story.table.not_needed(post(1, Log), story.now, &mut story.todo);
+    assert!(story.table.is_closed());
+}
+
+#[test]
 fn it_is_so_too_if_its_entry_is_gone() {
     let mut story = two();
     story.table.release(id(1), story.now);
@@ -398,6 +432,17 @@ fn what_is_due_when_everything_stops_may_not_be_needed() {
     assert_eq!(due, [post(1, Main)]);
     story.table.not_needed(due[0], story.now, &mut story.todo);
     assert!(story.table.is_closed());
+}
+
+#[test]
+fn one_that_waits_for_others_may_run_from_before_and_is_looked_for_at_the_stop() {
+    let mut story = two();
+    assert_eq!(story.start(), [post(1, Main), post(1, Log)]);
+    assert_eq!(story.close(), []);
+    assert_eq!(story.table.starts(story.now, 9), [post(2, Main)]);
+    story.table.started(post(2, Main), Pid::from_raw(50), story.now, &mut story.todo);
+    assert_eq!(story.done(), [Action::End(post(2, Main))]);
+    assert_eq!(story.die(post(2, Main)), [Action::End(post(1, Main))]);
 }
 
 #[test]

@@ -1,0 +1,218 @@
+//! svscan's ledger: the page of each supervise, and what supervise has written there (see
+//! [`ledger`](daemontools::service::ledger)).
+//!
+//! A page is kept for as long as its post is known: each supervise of the post reads what the one before wrote. svscan
+//! reads it too, and believes it more than `supervise/state`, which may be missing, out of date or forged.
+//!
+//! A supervise that an earlier svscan started in another process has its page in that svscan's ledger. svscan opens
+//! that ledger through the supervise, and the next supervise of the post gets the same page.
+
+use crate::attach::process_path;
+use crate::table::{Id, Part, Post};
+use daemontools::service::ledger::{self, Ledger};
+use daemontools::service::{Record, read_file};
+use daemontools::sys::process::duplicate_above;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{Pid, dup3};
+use std::collections::HashMap;
+use std::fs::read_link;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// An environment is never longer, as far as svscan reads it.
+const LONGEST_ENVIRONMENT: usize = 1 << 21;
+/// What `/proc` says of a descriptor that is a ledger.
+const LINK: &str = "/memfd:svscan-ledger";
+
+/// A page, and the number of the file that is its ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    ledger: u64,
+    page: u32,
+}
+
+/// All ledgers in use, by the numbers of their files, and all pages.
+#[derive(Debug)]
+pub struct Pages {
+    ledgers: HashMap<u64, Ledger>,
+    /// The ledger of which new pages are taken.
+    own: u64,
+    pages: HashMap<Post, Place>,
+    /// What a supervise gets its ledger through: a descriptor with a low number, which is the same in svscan and in the
+    /// supervise, so that it is no number of a descriptor that both have inherited.
+    slot: OwnedFd,
+}
+
+/// What a supervise is given.
+pub struct Loan<'a> {
+    /// The ledger, as this number.
+    pub ledger: BorrowedFd<'a>,
+    /// The value of the environment variable [`ledger::VARIABLE`].
+    pub variable: String,
+}
+
+impl Pages {
+    /// A new ledger, without a page in use.
+    ///
+    /// # Errors
+    /// The system has no such files, or no memory, or no descriptor.
+    pub fn new() -> nix::Result<Pages> {
+        let ledger = Ledger::create()?;
+        let slot = duplicate_above(&ledger, 3)?;
+        let own = fstat(&ledger)?.st_ino;
+        Ok(Pages { ledgers: HashMap::from([(own, ledger)]), own, pages: HashMap::new(), slot })
+    }
+
+    /// The ledgers of an earlier svscan in this process, its own first, and the pages in use: post, ledger's descriptor,
+    /// page.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn resume(files: Vec<OwnedFd>, pages: &[(Post, RawFd, u32)]) -> nix::Result<Pages> {
+        let first = files.first().ok_or(nix::errno::Errno::EBADF)?;
+        let slot = duplicate_above(first, 3)?;
+        let own = fstat(first)?.st_ino;
+        let mut resumed = Pages { ledgers: HashMap::new(), own, pages: HashMap::new(), slot };
+        for file in files {
+            let (number, ledger) = (file.as_raw_fd(), fstat(&file)?.st_ino);
+            let of_it = pages.iter().filter(|(_, of, _)| *of == number);
+            resumed.pages.extend(of_it.clone().map(|(post, _, page)| (*post, Place { ledger, page: *page })));
+            let in_use: Vec<u32> = of_it.map(|(_, _, page)| *page).collect();
+            resumed.ledgers.insert(ledger, Ledger::resume(file, &in_use));
+        }
+        Ok(resumed)
+    }
+
+    /// The page of a post for its next supervise.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn lend(&mut self, post: Post) -> nix::Result<Loan<'_>> {
+        let place = match self.pages.get(&post) {
+            Some(place) => *place,
+            None => {
+                let ledger = self.ledgers.get_mut(&self.own).ok_or(nix::errno::Errno::ENOMEM)?;
+                let place = Place { ledger: self.own, page: ledger.take_page()? };
+                self.pages.insert(post, place);
+                place
+            }
+        };
+        let ledger = self.ledgers.get(&place.ledger).ok_or(nix::errno::Errno::EBADF)?;
+        dup3(ledger, &mut self.slot, OFlag::O_CLOEXEC)?;
+        let variable = Ledger::variable(self.slot.as_raw_fd(), place.page);
+        Ok(Loan { ledger: self.slot.as_fd(), variable })
+    }
+
+    /// What the last supervise of this post has written, if it was one that writes.
+    pub fn record(&self, post: Post) -> Option<Record> {
+        let place = self.pages.get(&post)?;
+        let text = self.ledgers.get(&place.ledger)?.read(place.page)?;
+        Some(Record::decode(&text)).filter(|record| record.supervise.pid.as_raw() > 0)
+    }
+
+    /// Looks for the page of a supervise that another svscan has started. It must be proven that it is a supervise: what
+    /// it has is believed.
+    pub fn find(&mut self, post: Post, pid: Pid) {
+        if self.record(post).is_none_or(|record| record.supervise.pid != pid)
+            && let Some((file, page)) = ledger_of(pid)
+            && let Ok(ledger) = fstat(&file).map(|file| file.st_ino)
+        {
+            self.release(post);
+            self.ledgers.entry(ledger).or_insert_with(|| Ledger::resume(file, &[page]));
+            self.pages.insert(post, Place { ledger, page });
+        }
+    }
+
+    /// The service is gone.
+    pub fn forget(&mut self, id: Id) {
+        [Part::Main, Part::Log].into_iter().for_each(|part| self.release(Post { id, part }));
+    }
+
+    fn release(&mut self, post: Post) {
+        let Some(Place { ledger, page }) = self.pages.remove(&post) else { return };
+        if ledger == self.own {
+            if let Some(own) = self.ledgers.get_mut(&ledger) {
+                own.give_back(page);
+            }
+        } else if !self.pages.values().any(|other| other.ledger == ledger) {
+            self.ledgers.remove(&ledger);
+        }
+    }
+
+    /// All ledgers, the own one first.
+    pub fn ledgers(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let others = self.ledgers.iter().filter(|(number, _)| **number != self.own).map(|(_, ledger)| ledger);
+        self.ledgers.get(&self.own).into_iter().chain(others).map(AsFd::as_fd)
+    }
+
+    /// All pages in use, and the descriptors of their ledgers.
+    pub fn pages(&self) -> impl Iterator<Item = (Post, RawFd, u32)> {
+        self.pages
+            .iter()
+            .filter_map(|(post, place)| Some((*post, self.ledgers.get(&place.ledger)?.as_fd().as_raw_fd(), place.page)))
+    }
+}
+
+/// The ledger that a supervise has, opened anew, and its page there.
+fn ledger_of(pid: Pid) -> Option<(OwnedFd, u32)> {
+    let environment = read_file(&process_path(pid, "environ"), LONGEST_ENVIRONMENT).ok()?;
+    let variables = environment.split(|byte| *byte == 0);
+    let mut values = variables.filter_map(|variable| variable.strip_prefix(ledger::VARIABLE.as_bytes()));
+    let value = std::str::from_utf8(values.find_map(|value| value.strip_prefix(b"="))?).ok()?;
+    let (number, page) = value.split_once(' ')?;
+    let path = process_path(pid, &format!("fd/{}", number.parse::<u32>().ok()?));
+    read_link(&path).ok()?.to_str().filter(|to| to.starts_with(LINK))?;
+    let file = open(&path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    Some((file, page.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn post(inode: u64, part: Part) -> Post {
+        Post { id: Id { device: 1, inode }, part }
+    }
+
+    /// What a supervise does with what it is given.
+    fn write(pages: &mut Pages, post: Post, text: &str) -> u32 {
+        let loan = pages.lend(post).unwrap();
+        let (number, page) = loan.variable.split_once(' ').unwrap();
+        assert_eq!(number, loan.ledger.as_raw_fd().to_string());
+        let page: u32 = page.parse().unwrap();
+        nix::sys::uio::pwrite(loan.ledger, text.as_bytes(), i64::from(page) * 4096).unwrap();
+        page
+    }
+
+    #[test]
+    fn each_post_has_a_page_until_it_is_forgotten() {
+        let mut pages = Pages::new().unwrap();
+        let (main, log, other) = (post(1, Part::Main), post(1, Part::Log), post(2, Part::Main));
+        assert_eq!(pages.record(main), None);
+        assert_eq!([write(&mut pages, main, "supervise 7 8 9\n"), write(&mut pages, log, "want up\n")], [0, 1]);
+        assert_eq!(pages.record(main).unwrap().supervise.pid, Pid::from_raw(7));
+        assert_eq!(pages.record(log), None, "not written by a supervise");
+        assert_eq!(write(&mut pages, main, "supervise 10 11 12\n"), 0, "the next one has the same page");
+        pages.forget(main.id);
+        assert_eq!(pages.record(main), None);
+        assert!(write(&mut pages, other, "") < 2, "a page that was given back");
+        assert_eq!(pages.record(other), None);
+    }
+
+    #[test]
+    fn pages_are_handed_on_with_ledgers_of_earlier_svscans() {
+        let (mut earlier, mut before) = (Pages::new().unwrap(), Pages::new().unwrap());
+        let (old, new) = (post(1, Part::Main), post(2, Part::Main));
+        write(&mut earlier, old, "supervise 1 0 0\n");
+        write(&mut before, new, "supervise 2 0 0\n");
+        let files = [&before, &earlier].map(|pages| duplicate_above(pages.ledgers().next().unwrap(), 3).unwrap());
+        let in_use = [(old, files[1].as_raw_fd(), 0), (new, files[0].as_raw_fd(), 0)];
+        let mut after = Pages::resume(files.into(), &in_use).unwrap();
+        let pid = |pages: &Pages, post| pages.record(post).map(|record| record.supervise.pid.as_raw());
+        assert_eq!([old, new].map(|post| pid(&after, post)), [Some(1), Some(2)]);
+        assert_eq!(write(&mut after, post(3, Part::Main), ""), 1, "pages that are in use are not taken");
+        assert_eq!((after.ledgers().count(), after.pages().count()), (2, 3));
+        after.forget(old.id);
+        assert_eq!((after.ledgers().count(), after.pages().count()), (1, 2));
+    }
+}

@@ -1,0 +1,131 @@
+//! svscan on systems that lack what others have: `/proc`, PATH, `/dev/null`, descriptors for processes.
+
+use crate::svscan::{COUNT, SCANNED, service, supervise_of, svscan};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::process::Command;
+use tests::{Daemon, Scratch, has, is_alive, is_root, processes_in, skip, wait_until};
+
+/// Runs svscan on the scan directory in a mount namespace of its own, after these lines of shell. It is the process that
+/// is started, and the processes have the same numbers inside and outside.
+fn bare(scratch: &Scratch, lines: &str) -> Daemon {
+    let mut command = scratch.command("unshare");
+    let script = format!("{lines}\nexec svscan {SCANNED}");
+    Daemon::start(command.args(["--mount", "--propagation", "private", "sh", "-c", &script]), scratch)
+}
+
+fn possible() -> bool {
+    if !is_root() {
+        skip("only root makes mount namespaces");
+    }
+    is_root() && has("unshare")
+}
+
+const WITHOUT_PROC: &str = "while umount -l /proc 2>/dev/null; do :; done; [ ! -e /proc/self ] || exit 99";
+
+#[test]
+fn without_proc_the_next_svscan_has_the_supervises_of_a_killed_one() {
+    if !possible() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (a, b) = (service(&scratch, "a", "exec sleep 1000"), service(&scratch, "b", COUNT));
+    let b = b.script("log/run", "exec cat >>lines");
+    let first = bare(&scratch, WITHOUT_PROC);
+    let pids = [a.up(), b.up()];
+    let supervises = [supervise_of(&a), supervise_of(&b)];
+    first.kill();
+    let mut second = bare(&scratch, WITHOUT_PROC);
+    service(&scratch, "late", "exec sleep 1000").up();
+    assert_eq!((pids, supervises), ([a.up(), b.up()], [supervise_of(&a), supervise_of(&b)]));
+    // It is told of their end.
+    kill(Pid::from_raw(supervises[0]), Signal::SIGKILL).expect("kill a supervise");
+    wait_until("it has another", || a.is_supervised() && supervise_of(&a) != supervises[0]);
+    assert_eq!(a.up(), pids[0]);
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.wait(), 0, "{}", second.errors());
+    assert!(b.says("log/lines").ends_with("end\n"));
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+/// svscan inherits what a killed supervise left, and tells the next one how it ended.
+#[test]
+fn without_proc_the_end_of_a_service_without_supervise_is_known() {
+    if !possible() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "trap 'exit 42' TERM; echo >ready; while :; do sleep 0.01; done");
+    let _svscan = bare(&scratch, WITHOUT_PROC);
+    a.lines("ready", 1);
+    let (pid, supervise) = (a.up(), supervise_of(&a));
+    // It must not see the end itself.
+    kill(Pid::from_raw(supervise), Signal::SIGSTOP).expect("stop the supervise");
+    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("end the service");
+    wait_until("the service ends", || !is_alive(pid));
+    kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill the supervise");
+    a.another(pid);
+    assert!(a.state("death")[0].ends_with(" exit 42"), "{:?}", a.state("death"));
+}
+
+/// As the kernel starts it, or an init that passes nothing on.
+#[test]
+fn without_path_and_proc_it_finds_the_supervise_beside_itself() {
+    if !possible() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    scratch.dir("bin");
+    for name in ["svscan", "supervise"] {
+        let copied = Command::new("cp").arg(scratch.programs().join(name)).arg(scratch.path().join("bin")).status();
+        assert!(copied.expect("start cp").success());
+    }
+    // By a path that is relative to where it is started, not to where it goes.
+    let svscan = bare(&scratch, &format!("{WITHOUT_PROC}\ncd bin; exec env -i SCRATCH=$SCRATCH ./svscan ../{SCANNED}"));
+    a.up();
+    let program = fs::read_link(format!("/proc/{}/exe", supervise_of(&a))).expect("its program");
+    assert_eq!(program, scratch.path().join("bin/supervise"));
+    assert_eq!(svscan.errors(), "");
+}
+
+#[test]
+fn without_dev_null_it_says_so_and_goes_on() {
+    if !possible() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000").script("log/run", "exec cat >>lines");
+    let mut svscan = bare(&scratch, "mount -t tmpfs none /dev || exit 99");
+    a.up();
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0);
+    let said = "svscan: warning: unable to open /dev/null: file does not exist\n";
+    assert_eq!(svscan.errors().matches(said).count(), 1, "{}", svscan.errors());
+}
+
+#[test]
+fn without_descriptors_for_processes_it_has_the_supervises_of_a_killed_svscan() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    let first = svscan(&scratch);
+    let (pid, supervise) = (a.up(), supervise_of(&a));
+    first.kill();
+    let mut command = scratch.command("strace");
+    command.args(["-qq", "-o", "/dev/null", "-e", "trace=pidfd_open", "-e", "inject=pidfd_open:error=ENOSYS", "-I3"]);
+    let mut second = Daemon::start(command.arg(scratch.programs().join("svscan")).arg(SCANNED), &scratch);
+    service(&scratch, "late", "exec sleep 1000").up();
+    assert_eq!((a.up(), supervise_of(&a)), (pid, supervise));
+    kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill the supervise");
+    wait_until("it has another", || a.is_supervised() && supervise_of(&a) != supervise);
+    assert_eq!(a.up(), pid);
+    for svscan in tests::children_of(second.pid()) {
+        kill(Pid::from_raw(svscan), Signal::SIGTERM).expect("tell it to stop");
+    }
+    assert_eq!(second.wait(), 0, "{}", second.errors());
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}

@@ -1,0 +1,231 @@
+//! svscan with each of the files that it looks at being something else, as the owner of a service directory, or of the
+//! scan directory, can make it: none of them stops svscan, nor the other services.
+
+use crate::svscan::{SCANNED, service, supervise_of, svscan};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Stdio;
+use tests::{Running, Scratch, Service, children_of, is_alive, is_root, processes_in, skip, wait_until};
+
+type Make = fn(&Path);
+
+/// What a file may be instead.
+const KINDS: [(&str, Make); 8] = [
+    ("fifo", |path| tests::fifo(path).expect("make a FIFO")),
+    ("socket", |path| drop(UnixListener::bind(path).expect("make a socket"))),
+    ("device", |path| symlink("/dev/zero", path).expect("make a link")),
+    ("dangling", |path| symlink("nowhere", path).expect("make a link")),
+    ("circle", |path| symlink(path, path).expect("make a link")),
+    ("directory", |path| fs::create_dir(path).expect("make a directory")),
+    ("huge", |path| File::create(path).and_then(|file| file.set_len(1 << 30)).expect("make a file")),
+    ("unreadable", |path| {
+        fs::write(path, "1\n").expect("make a file");
+        fs::set_permissions(path, Permissions::from_mode(0o0)).expect("set its mode");
+    }),
+];
+
+/// A service like `web` starts, is restarted and stops, and so does one that is added, whatever else is served.
+fn others_are_served(scratch: &Scratch, what: &str) {
+    let web = service(scratch, "web", "exec sleep 1000");
+    let mut svscan = svscan(scratch);
+    let pid = web.up();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill it");
+    web.another(pid);
+    // svscan looks at what they have left.
+    for supervise in children_of(svscan.pid()) {
+        let _ = kill(Pid::from_raw(supervise), Signal::SIGKILL);
+    }
+    service(scratch, "late", "exec sleep 1000").up();
+    // Looked at after all that svscan has to do with what was killed.
+    svscan.signal(Signal::SIGHUP);
+    service(scratch, "later", "exec sleep 1000").up();
+    fs::remove_dir_all(Service::at(scratch, &format!("{SCANNED}/late")).path("")).expect("remove one");
+    service(scratch, "latest", "exec sleep 1000").up();
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{what}: {}", svscan.errors());
+    let left: Vec<i32> = processes_in(&scratch.path().join(SCANNED));
+    // Of what was removed svscan knows nothing any more, nor of what it could not reach at once.
+    assert!(left.iter().all(|pid| !is_alive(*pid) || is_of_removed(*pid)), "{what}: {left:?}");
+}
+
+fn is_of_removed(pid: i32) -> bool {
+    fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|path| path.to_string_lossy().contains("late"))
+}
+
+#[test]
+fn no_file_of_a_service_keeps_others_from_being_served() {
+    let files = [
+        "after",
+        "timeout-kill",
+        "essential",
+        "down",
+        "log",
+        "run",
+        "supervise",
+        "supervise/state",
+        "supervise/status",
+        "supervise/orphan",
+        "supervise/orphan.new",
+        "supervise/control",
+        "supervise/ok",
+        "supervise/lock",
+    ];
+    for file in files {
+        let scratch = Scratch::new();
+        for (kind, make) in KINDS {
+            let service = service(&scratch, kind, "exec sleep 1000");
+            if file.contains('/') {
+                scratch.dir(format!("{SCANNED}/{kind}/supervise"));
+            }
+            let _ = fs::remove_file(service.path(file));
+            make(&service.path(file));
+        }
+        others_are_served(&scratch, file);
+    }
+}
+
+#[test]
+fn no_file_of_the_scan_directory_keeps_services_from_being_served() {
+    let files = ["on-remove", "starts-at-a-time", "forward", "finish", "crash", "SIGHUP", "SIGTERM", "lock"];
+    for (kind, make) in KINDS {
+        let scratch = Scratch::new();
+        scratch.dir(format!("{SCANNED}/.svscan"));
+        for file in files {
+            make(&scratch.path().join(SCANNED).join(".svscan").join(file));
+        }
+        others_are_served(&scratch, kind);
+        let scratch = Scratch::new();
+        scratch.dir(SCANNED);
+        make(&scratch.path().join(SCANNED).join(".svscan"));
+        others_are_served(&scratch, kind);
+    }
+}
+
+/// An administrator cleans up, or a service that may.
+#[test]
+fn what_supervise_keeps_may_be_removed_and_nothing_is_forgotten() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "echo $$ >>starts; exec sleep 1000").script("log/run", "exec cat >>lines");
+    let mut svscan = svscan(&scratch);
+    let pid = a.up();
+    assert_eq!(a.lines("starts", 1), [pid.to_string()]);
+    let remove = || {
+        for directory in ["supervise", "log/supervise"] {
+            // Whatever supervise writes meanwhile is in the way.
+            let path = a.path(directory);
+            wait_until("it is removed", || fs::remove_dir_all(&path).is_ok() || !path.exists());
+        }
+    };
+    let started = |count| a.lines("starts", count).last().and_then(|line| line.parse::<i32>().ok()).expect("a number");
+    remove();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill the service");
+    let pid = started(2);
+    remove();
+    let before = children_of(svscan.pid());
+    before.iter().for_each(|supervise| kill(Pid::from_raw(*supervise), Signal::SIGKILL).expect("kill a supervise"));
+    wait_until("there are others", || {
+        let now = children_of(svscan.pid());
+        now.iter().filter(|child| !before.contains(child) && **child != pid).count() >= 2
+    });
+    remove();
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert_eq!(a.lines("starts", 2).len(), 2, "no second copy");
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+const NOBODY: u32 = 65534;
+
+/// `supervise/` belongs to another account, which writes its state and reads its `ok`.
+fn forge(service: &Service, directory: &str, state: &str) -> File {
+    fs::create_dir_all(service.path(directory)).expect("make supervise");
+    fs::write(service.path(directory).join("state"), state).expect("write a state");
+    tests::fifo(&service.path(directory).join("ok")).expect("make ok");
+    for file in ["", "state", "ok"] {
+        chown(service.path(directory).join(file), Some(NOBODY), Some(NOBODY)).expect("give it away");
+    }
+    let read = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(service.path(directory).join("ok"));
+    read.expect("read ok")
+}
+
+fn ticks(pid: i32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("its stat");
+    let (_, fields) = stat.rsplit_once(") ").expect("its name");
+    fields.split(' ').nth(19).expect("its start").to_string()
+}
+
+#[test]
+fn a_process_that_another_account_names_is_neither_waited_for_nor_commanded() {
+    if !is_root() {
+        return skip("only root gives files away");
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    // It works where a supervise would.
+    let victim = scratch.command("sleep").arg("1000").current_dir(a.path("")).spawn().map(Running).expect("start it");
+    let pid = victim.0.id() as i32;
+    let _read = forge(&a, "supervise", &format!("supervise {pid} {} 0\n", ticks(pid)));
+    let mut svscan = svscan(&scratch);
+    service(&scratch, "late", "exec sleep 1000").up();
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert!(is_alive(pid));
+}
+
+#[test]
+fn the_pipe_of_a_process_that_another_account_names_is_not_taken() {
+    if !is_root() {
+        return skip("only root gives files away");
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "echo for the logger; exec sleep 1000").script("log/run", "exec cat >>lines");
+    let mut victim = scratch.command("sh");
+    let victim = victim.args(["-c", "exec cat >got"]).stdin(Stdio::piped()).spawn().map(Running).expect("start it");
+    let pid = victim.0.id() as i32;
+    let state = format!("want up\nphase running\npid {pid}\npid-start {}\nrole run\n", ticks(pid));
+    let _read = forge(&a, "log/supervise", &state);
+    let _svscan = svscan(&scratch);
+    assert_eq!(a.lines("log/lines", 1), ["for the logger"]);
+    assert_eq!(fs::read_to_string(scratch.path().join("got")).unwrap_or_default(), "");
+    assert!(supervise_of(&a) > 0);
+}
+
+/// What a supervise knew is in svscan's memory, and in that of the svscan after it.
+#[test]
+fn a_service_is_kept_though_its_supervise_is_killed_and_all_that_it_wrote_is_gone() {
+    for change in ["none", "upgraded", "killed"] {
+        let scratch = Scratch::new();
+        let a = service(&scratch, "a", "echo $$ >>starts; exec sleep 1000");
+        let mut svscan = crate::svscan::svscan(&scratch);
+        let pid = a.up();
+        assert_eq!(a.lines("starts", 1), [pid.to_string()], "{change}");
+        match change {
+            "upgraded" => {
+                svscan.signal(Signal::SIGUSR2);
+                let environment = || tests::environment(svscan.pid());
+                let is_new = |variable: &String| variable.starts_with("SVSCAN_");
+                wait_until("it is executed anew", || environment().iter().any(is_new));
+            }
+            "killed" => {
+                svscan.kill();
+                svscan = crate::svscan::svscan(&scratch);
+            }
+            _ => {}
+        }
+        // By then it has found what runs.
+        service(&scratch, "late", "exec sleep 1000").up();
+        let supervise = Pid::from_raw(supervise_of(&a));
+        kill(supervise, Signal::SIGSTOP).expect("stop its supervise");
+        fs::remove_dir_all(a.path("supervise")).expect("remove supervise");
+        kill(supervise, Signal::SIGKILL).expect("kill its supervise");
+        assert_eq!(a.up(), pid, "{change}");
+        svscan.signal(Signal::SIGTERM);
+        assert_eq!(svscan.wait(), 0, "{change}: {}", svscan.errors());
+        assert_eq!(a.says("starts").lines().count(), 1, "{change}");
+        assert_eq!(processes_in(&scratch.path().join(SCANNED)), [], "{change}");
+    }
+}
