@@ -14,6 +14,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::sys::statfs::statfs;
+use nix::unistd::{Pid, setpgid};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -168,14 +169,20 @@ impl Mount {
             self.hung = Some(child);
             return Err(Errno::ETIMEDOUT);
         }
+        // One that was killed has not touched anything, and says nothing of the mount.
+        if wait_for(pid)? != 0 {
+            return Err(Errno::ETIMEDOUT);
+        }
         self.answered = Some(Instant::now());
-        wait_for(pid).map(drop)
+        Ok(())
     }
 }
 
 /// In the child. It ends with svscan if it can, and keeps nothing of it open, the lock least of all.
 fn touch(path: &Path) -> i32 {
     let _ = set_pdeathsig(Signal::SIGKILL);
+    // What is sent to svscan's process group is for svscan.
+    let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
     close_from(3);
     // Unlike attributes, this is not kept from an earlier answer. A refusal is an answer too.
     let _ = statfs(path);
