@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -141,14 +142,12 @@ fn until_known(run: &Run, service: &Supervised) -> Result<()> {
 
 fn multiply(directory: &Path, count: usize) -> Result<Vec<PathBuf>> {
     let folder = directory.parent().context("a folder")?;
-    let made: Vec<_> = fs::read_dir(directory.join("supervise"))?.collect::<std::io::Result<_>>()?;
     let copy = |number: usize| {
         let one = folder.join(number.to_string());
-        fs::create_dir_all(one.join("supervise"))?;
+        fs::create_dir_all(&one)?;
         fs::hard_link(directory.join("run"), one.join("run"))?;
-        for file in made.iter().filter(|file| file.file_type().is_ok_and(|kind| !kind.is_dir())) {
-            fs::hard_link(file.path(), one.join("supervise").join(file.file_name()))?;
-        }
+        // FIFOs with a second name are refused.
+        symlink(directory.join("supervise"), one.join("supervise"))?;
         Ok(one)
     };
     (0..count).map(copy).collect()
