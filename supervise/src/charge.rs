@@ -8,7 +8,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat, stat};
 use nix::unistd::{chdir, mkdir, mkfifo, unlink};
 use std::ffi::{OsStr, OsString};
 use std::fs::DirBuilder;
-use std::os::fd::OwnedFd;
+use std::mem::replace;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
 
@@ -24,9 +25,11 @@ pub struct Charge {
     pub place: Place,
     pub lock: OwnedFd,
     /// Where commands are read from.
-    pub control: OwnedFd,
+    control: OwnedFd,
     /// Keeps `control` from ever being at its end.
-    _control_writer: OwnedFd,
+    control_writer: OwnedFd,
+    /// The FIFO that was there before it was removed or replaced, both ends: whoever has opened it commands through it.
+    former: Option<(OwnedFd, OwnedFd)>,
     /// Its reading end, once the status is written.
     ok: Option<OwnedFd>,
 }
@@ -57,7 +60,8 @@ impl Charge {
         let (control, writer) = paths.control()?;
         // Listeners are nobody we depend on.
         let _ = mkdir(&place.path(EVENT), OWNER);
-        Ok((Charge { name, place, lock, control, _control_writer: writer, ok: None }, normally))
+        let former = None;
+        Ok((Charge { name, place, lock, control, control_writer: writer, former, ok: None }, normally))
     }
 
     /// Makes `supervise/` again, and what others reach us by in there, after somebody has removed it; whether it was gone
@@ -78,8 +82,19 @@ impl Charge {
         let (control, writer) = paths.control()?;
         let ok = self.ok.as_ref().map(|_| paths.open_fifo(OK)).transpose()?;
         let _ = mkdir(&self.place.path(EVENT), OWNER);
-        (self.lock, self.control, self._control_writer, self.ok) = (lock, control, writer, ok);
+        (self.lock, self.ok) = (lock, ok);
+        self.exchange_control(control, writer);
         Ok(())
+    }
+
+    fn exchange_control(&mut self, control: OwnedFd, writer: OwnedFd) {
+        let before = (replace(&mut self.control, control), replace(&mut self.control_writer, writer));
+        self.former = Some(before);
+    }
+
+    /// What commands are read from.
+    pub fn controls(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [self.control.as_fd()].into_iter().chain(self.former.iter().map(|(reader, _)| reader.as_fd()))
     }
 
     /// Opens `supervise/control` anew where another file has come to lie in its place, so that we are reached through it.
@@ -92,7 +107,7 @@ impl Charge {
         if stat(self.place.directory()).is_ok()
             && let Ok((control, writer)) = paths.control()
         {
-            (self.control, self._control_writer) = (control, writer);
+            self.exchange_control(control, writer);
         }
     }
 

@@ -20,7 +20,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{getpid, read};
 use std::ffi::OsString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -165,15 +165,15 @@ impl Supervisor {
     fn wait(&mut self) -> Result<bool, Fatal> {
         let before = Moment::now().uptime;
         let patience = self.patience(before);
-        let mut fds = vec![
-            PollFd::new(self.common.charge.control.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut fds: Vec<PollFd> =
+            self.common.charge.controls().map(|control| PollFd::new(control, PollFlags::POLLIN)).collect();
+        let controls = fds.len();
+        fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
         for slot in self.logger.as_deref().into_iter().chain([&*self.service]) {
             slot.watch(&mut fds);
         }
         let told = match poll(&mut fds, sys::timeout(patience)) {
-            Ok(_) => fds.first().and_then(PollFd::any).unwrap_or(false),
+            Ok(_) => fds.iter().take(controls).any(|control| control.any() == Some(true)),
             Err(Errno::EINTR) => false,
             Err(errno) => return Err(Unable::new("wait", "", errno).into()),
         };
@@ -199,11 +199,19 @@ impl Supervisor {
 
     /// After a short read the target is the service again.
     fn read_control(&mut self) {
-        let mut bytes = [0; 256];
-        let length = read(&self.common.charge.control, &mut bytes).unwrap_or(0);
-        self.meant = self.obey(&bytes[..length], self.meant);
-        if length < bytes.len() {
-            self.meant = Which::Service;
+        let read_some = |control: BorrowedFd| {
+            let mut bytes = vec![0; 256];
+            let length = read(control, &mut bytes).unwrap_or(0);
+            let is_short = length < bytes.len();
+            bytes.truncate(length);
+            (bytes, is_short)
+        };
+        let told: Vec<(Vec<u8>, bool)> = self.common.charge.controls().map(read_some).collect();
+        for (commands, is_short) in told {
+            self.meant = self.obey(&commands, self.meant);
+            if is_short {
+                self.meant = Which::Service;
+            }
         }
     }
 
