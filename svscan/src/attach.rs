@@ -2,9 +2,9 @@
 //! told of their end, and recovering the pipe between a service and its logger.
 //!
 //! A process is taken for the supervise of a service only where that is proven: it is the one that wrote the page that
-//! svscan keeps for the service and is still the same, or `supervise/ok` has a reader and the process works in the service
-//! directory, and either holds the lock on `supervise/lock`, or is the one that wrote `supervise/state`, where only root
-//! and svscan's own account could have written that.
+//! svscan keeps for the service and is still the same; or `supervise/ok` has a reader, the process works in the service
+//! directory, and it either wrote `supervise/state`, where only root and svscan's own account could have written that, or
+//! holds the lock on `supervise/lock`, and root or svscan's own account runs it.
 
 use crate::identity;
 use crate::inspect::id_of;
@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat, makedev, stat};
-use nix::unistd::{Pid, getpgid, getpid};
+use nix::unistd::{Pid, geteuid, getpgid, getpid};
 use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -49,7 +49,9 @@ pub fn in_charge(folder: &Path, page: Option<&Record>) -> InCharge {
         Ok(Identity::Unknown) => works_in(writer.pid, directory).is_none() && leads_its_group(writer.pid),
         Ok(Identity::Gone) | Err(_) => false,
     });
-    let holder = || lock_holders(folder).into_iter().find(|pid| works_in(*pid, directory) == Some(true));
+    // Another account may lock a file of its own there, read `ok`, and work in the directory.
+    let is_supervise = |pid: &Pid| works_in(*pid, directory) == Some(true) && is_of_our_account(*pid);
+    let holder = || lock_holders(folder).into_iter().find(is_supervise);
     match writer.map(|process| process.pid).or_else(holder) {
         Some(pid) => InCharge::Supervise(pid),
         // Somebody else may read `ok`, who may open it.
@@ -113,6 +115,12 @@ fn is_running(process: &Process) -> bool {
 
 fn has_ended(process: &PidFd) -> bool {
     poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
+}
+
+/// Whether root or our own account runs a process, as far as `/proc` tells.
+fn is_of_our_account(pid: Pid) -> bool {
+    let owner = stat(&process_path(pid, "")).map(|file| file.st_uid);
+    owner.is_ok_and(|owner| owner == 0 || owner == geteuid().as_raw())
 }
 
 /// As every supervise does that svscan starts.

@@ -14,7 +14,7 @@ use daemontools::service::{Record, read_file};
 use daemontools::sys::process::duplicate_above;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
-use nix::unistd::{Pid, dup3};
+use nix::unistd::{Pid, dup3, geteuid};
 use std::collections::HashMap;
 use std::fs::read_link;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -163,7 +163,11 @@ fn ledger_of(pid: Pid) -> Option<(OwnedFd, u32)> {
     let path = process_path(pid, &format!("fd/{}", number.parse::<u32>().ok()?));
     read_link(&path).ok()?.to_str().filter(|to| to.starts_with(LINK))?;
     let file = open(&path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-    Some((file, page.parse().ok()?))
+    // Nobody else has made it.
+    let made = fstat(&file).ok()?;
+    let ours = made.st_nlink == 0 && (made.st_uid == 0 || made.st_uid == geteuid().as_raw());
+    let page = page.parse().ok().filter(|page| i64::from(*page) * 4096 < made.st_size)?;
+    ours.then_some((file, page))
 }
 
 #[cfg(test)]

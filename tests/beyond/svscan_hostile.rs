@@ -5,7 +5,7 @@ use crate::svscan::{SCANNED, service, supervise_of, svscan};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
@@ -228,4 +228,36 @@ fn a_service_is_kept_though_its_supervise_is_killed_and_all_that_it_wrote_is_gon
         assert_eq!(a.says("starts").lines().count(), 1, "{change}");
         assert_eq!(processes_in(&scratch.path().join(SCANNED)), [], "{change}");
     }
+}
+
+/// Who owns `supervise/` ends the supervise, and poses as the next one: he locks `lock`, reads `ok`, works in the directory.
+/// He is not believed, whatever he has in his environment, and not waited for.
+#[test]
+fn nobody_of_another_account_is_taken_for_a_supervise() {
+    if !is_root() || !tests::has("setpriv") || !tests::has("flock") {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    let scratch = Scratch::new();
+    let web = service(&scratch, "web", "exec sleep 1000");
+    let place = web.path("supervise");
+    fs::create_dir(&place).expect("make its directory");
+    tests::fifo(&place.join("ok")).expect("make a FIFO");
+    for path in [place.clone(), place.join("ok")] {
+        chown(&path, Some(NOBODY), None).expect("give it away");
+    }
+    let mut svscan = svscan(&scratch);
+    web.up();
+    web.svc("-dx");
+    let pose = "rm -f supervise/lock; exec 8<>supervise/ok; exec flock supervise/lock sleep 1000";
+    let mut poser = scratch.command("setpriv");
+    poser.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c", pose]);
+    // As if it had a page of svscan's.
+    poser.current_dir(web.path("")).env("SVSCAN_LEDGER", "8 0");
+    let poser = Running(poser.stderr(Stdio::null()).spawn().expect("start the poser"));
+    wait_until("he poses", || fs::symlink_metadata(place.join("lock")).is_ok_and(|lock| lock.uid() == NOBODY));
+    let late = service(&scratch, "late", "exec sleep 1000");
+    late.up();
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert!(is_alive(i32::try_from(poser.0.id()).expect("a pid")), "he was none of svscan's");
 }
