@@ -45,6 +45,8 @@ pub struct Logger {
     misgiving: Misgiving,
     /// When to look whether files are still where they were.
     look_at: Duration,
+    /// Something was read since that look.
+    unlooked: bool,
     /// No more than that is read at a time.
     most: usize,
     hold: Hold,
@@ -128,6 +130,7 @@ impl Logger {
             boot,
             misgiving,
             look_at: Duration::ZERO,
+            unlooked: false,
             most,
             hold,
             glass,
@@ -148,6 +151,7 @@ impl Logger {
 
     /// Told to end in the middle of trouble: what was read and could not be written is left to the next one.
     fn leave(&mut self) {
+        self.directories.iter().for_each(LogDirectory::say_gone);
         self.directories.iter_mut().for_each(LogDirectory::leave);
         let count = self.journal.data().len();
         let is_its = |directory: &&LogDirectory| self.journal.folder().is_some_and(|folder| directory.is(folder));
@@ -183,6 +187,9 @@ impl Logger {
             if readable {
                 self.look_after_journal();
                 self.read();
+                self.unlooked = true;
+            }
+            if self.unlooked {
                 self.look_around()?;
             }
             if readable || self.router.deadline().is_some() {
@@ -278,7 +285,11 @@ impl Logger {
         if now < self.look_at {
             return Ok(());
         }
-        self.look_at = now + LOOK_AGAIN;
+        self.look_now(now)
+    }
+
+    fn look_now(&mut self, now: Duration) -> Result<(), Stop> {
+        (self.look_at, self.unlooked) = (now + LOOK_AGAIN, false);
         let mut changed = false;
         for directory in &mut self.directories {
             changed |= directory.look_around(&mut self.hold)?;
@@ -427,7 +438,7 @@ impl Logger {
     /// How long nothing has to be done if nothing happens.
     fn patience(&self) -> PollTimeout {
         let next = self.directories.iter().filter_map(LogDirectory::deadline);
-        let next = next.chain(self.router.deadline()).min();
+        let next = next.chain(self.router.deadline()).chain(self.unlooked.then_some(self.look_at)).min();
         sys::timeout(next.map(|at| at.saturating_sub(Moment::now().uptime)))
     }
 
@@ -521,6 +532,8 @@ impl Logger {
             self.write(0)?;
             self.commit(0);
         }
+        // What was written since the last look may have gone into a file that is not there any more.
+        self.look_now(Moment::now().uptime)?;
         self.forwarder.end();
         // A processor's work is waited for; but not told to leave, or once told so meanwhile.
         while self.directories.iter().any(LogDirectory::is_processing) && !self.hold.leaving {

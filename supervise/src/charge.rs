@@ -1,6 +1,6 @@
 //! Taking charge of a service directory: its lock and its FIFOs.
 
-use daemontools::service::{CONTROL, DOWN, EVENT, LOCK, OK, Place, SUPERVISE, Unread, open_fifo};
+use daemontools::service::{CONTROL, DOWN, EVENT, LOCK, OK, Place, STATE, STATUS, SUPERVISE, Unread, open_fifo};
 use daemontools::{Attempt, Fatal, Unable, report, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlink};
@@ -97,18 +97,37 @@ impl Charge {
         [self.control.as_fd()].into_iter().chain(self.former.iter().map(|(reader, _)| reader.as_fd()))
     }
 
-    /// Opens `supervise/control` anew where another file has come to lie in its place, so that we are reached through it.
-    pub fn see_control(&mut self) {
+    /// Sees to it that we are reached, and that there is no second supervise: takes what is missing in `supervise/`, or was
+    /// replaced, anew, and makes that again where it is gone. Whether status and state must be written anew.
+    pub fn see_files(&mut self) -> bool {
         let id = |file: nix::Result<FileStat>| file.map(|file| (file.st_dev, file.st_ino));
-        if id(lstat(&self.place.path(CONTROL))) == id(fstat(&self.control)) {
-            return;
+        let there = |file: &str| id(lstat(&self.place.path(file)));
+        let is = |file: &str, fd: &OwnedFd| there(file) == id(fstat(fd));
+        let same_lock = is(LOCK, &self.lock);
+        let same_control = is(CONTROL, &self.control);
+        let same_ok = self.ok.as_ref().is_none_or(|ok| is(OK, ok));
+        let are_written =
+            self.ok.is_none() || [STATUS, STATE].into_iter().all(|file| there(file) != Err(Errno::ENOENT));
+        if same_lock && same_control && same_ok && are_written {
+            return false;
+        }
+        if stat(self.place.directory()) == Err(Errno::ENOENT) {
+            return self.make_again();
         }
         let paths = Paths { name: &self.name, place: &self.place };
-        if stat(self.place.directory()).is_ok()
-            && let Ok((control, writer)) = paths.control()
-        {
+        // A disk that cannot be written to, or another supervise, keeps us from it: as it was, then.
+        if !same_lock && let Ok(lock) = paths.lock() {
+            self.lock = lock;
+        }
+        let ok = if same_ok { None } else { paths.open_fifo(OK).ok() };
+        let control = if same_control { None } else { paths.control().ok() };
+        if ok.is_some() {
+            self.ok = ok;
+        }
+        if let Some((control, writer)) = control {
             self.exchange_control(control, writer);
         }
+        !are_written
     }
 
     /// Whether others than root and our own account can put files into `supervise/`.

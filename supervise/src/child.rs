@@ -6,7 +6,7 @@ use crate::policy::{Policy, Scope};
 use crate::slot::Which;
 use crate::{ready, tree};
 use daemontools::service::{
-    Exit, Identity, ORPHAN, Place, Process, Role, is_without_pidfd, ledger, read_beginning, read_file,
+    Exit, Identity, ORPHAN, Place, Process, Role, is_without_pidfd, ledger, read_beginning, read_file_itself,
 };
 use daemontools::sys::exec::{c_string, environment, execute};
 use daemontools::sys::process::{self, Ended, PidFd};
@@ -423,7 +423,7 @@ fn is_ancestor(ancestor: Pid, pid: Pid) -> bool {
 
 /// What svscan, having inherited the process, wrote down of its end.
 fn inherited_exit(process: Process, place: &Place) -> Option<Exit> {
-    let text = String::from_utf8(read_file(&place.path(ORPHAN), LONGEST_ORPHAN).ok()?).ok()?;
+    let text = String::from_utf8(read_file_itself(&place.path(ORPHAN), LONGEST_ORPHAN).ok()?.0).ok()?;
     text.lines().find_map(|line| {
         let mut numbers = line.split_ascii_whitespace();
         let pid = Pid::from_raw(numbers.next()?.parse().ok()?);

@@ -7,15 +7,18 @@
 use crate::slot::Which;
 use daemontools::service::ledger::{Page, has_room};
 use daemontools::service::{
-    Death, EVENT, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status, Unread, open_fifo, put_file,
+    Death, EVENT, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status, Unread, open_fifo_at, put_file,
 };
-use daemontools::sys::directory::for_each_name;
+use daemontools::sys::directory::for_each_name_in;
 use daemontools::tai64::Moment;
 use daemontools::{Unable, report};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{OsStr, OsString};
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -89,8 +92,13 @@ impl Publisher {
         }
     }
 
-    /// Writes all there is to be written.
-    pub fn write(&mut self) {
+    /// Writes all there is, though it was written before.
+    pub fn write_anew(&mut self) {
+        self.shown.clear();
+        self.write();
+    }
+
+    fn write(&mut self) {
         self.on_page = self.page.as_ref().is_some_and(|page| page.write(&short_text(&self.record)).is_ok());
         let failed: Vec<Failure> = [self.put_state(), self.put_status()].into_iter().flatten().collect();
         self.written = failed.is_empty().then(|| self.record.clone());
@@ -194,26 +202,24 @@ fn status(record: &Record) -> [u8; Status::LENGTH] {
 }
 
 /// Writes letters to every FIFO in `supervise/event`, as s6-supervise does to those who listen
-/// there; removes those whose listener is gone.
+/// there; removes those whose listener is gone. A link would lead to another directory than the one whose owner may say
+/// who listens; so the directory is opened once, and everything done in what was opened.
 pub fn announce(letters: &[u8], place: &Place) {
-    let event = place.path(EVENT);
-    // A link would lead to another directory than the one whose owner may say who listens.
-    if std::fs::symlink_metadata(&event).map_or(true, |event| !event.is_dir()) {
-        return;
-    }
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let Ok(event) = open(&place.path(EVENT), flags, Mode::empty()) else { return };
     // Nobody is there to listen where it cannot be read.
-    let _ = for_each_name(&event, |name| {
+    let _ = for_each_name_in(&event, |name| {
         if name.starts_with(b"ftrig1:") {
-            tell(&event.join(OsStr::from_bytes(name)), letters);
+            tell(&event, Path::new(OsStr::from_bytes(name)), letters);
         }
         ControlFlow::Continue(())
     });
 }
 
-fn tell(listener: &Path, letters: &[u8]) {
-    match open_fifo(listener, OFlag::O_WRONLY) {
+fn tell(event: &OwnedFd, listener: &Path, letters: &[u8]) {
+    match open_fifo_at(event, listener, OFlag::O_WRONLY) {
         Ok(fifo) => drop(nix::unistd::write(&fifo, letters)),
-        Err(Unread::System(Errno::ENXIO)) => drop(std::fs::remove_file(listener)),
+        Err(Unread::System(Errno::ENXIO)) => drop(unlinkat(event, listener, UnlinkatFlags::NoRemoveDir)),
         Err(_) => {}
     }
 }

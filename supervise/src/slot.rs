@@ -69,8 +69,9 @@ pub struct Common {
 impl Common {
     /// Makes `supervise/` again if somebody has removed it, and what else is gone in there that others reach us by.
     pub fn mend(&mut self) {
-        if self.publisher.misses_directory() && self.charge.make_again() {
-            self.publisher.write();
+        let is_new = self.charge.see_files() || (self.publisher.misses_directory() && self.charge.make_again());
+        if is_new {
+            self.publisher.write_anew();
         }
     }
 }

@@ -157,7 +157,6 @@ impl Supervisor {
         }
         self.let_logger_go();
         self.common.mend();
-        self.common.charge.see_control();
         Ok(())
     }
 

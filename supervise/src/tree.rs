@@ -6,7 +6,7 @@
 
 use daemontools::service::{Identity, Process};
 use daemontools::sys::exec::Change;
-use daemontools::sys::process::{Ancestry, process_table};
+use daemontools::sys::process::{Ancestry, ancestry, process_table};
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
@@ -84,14 +84,18 @@ pub fn send(main: Option<Pid>, signal: Signal, bystanders: &[Pid]) {
 pub fn kill_all(main: Option<Pid>, bystanders: &[Pid]) {
     let spared: Vec<Pid> = main.into_iter().chain(bystanders.iter().copied()).collect();
     let until = Moment::now().uptime + LONGEST;
+    let mut dying = HashSet::new();
     loop {
         stop_all(&spared, until);
         let members = members(None, &spared);
-        if members.is_empty() || Moment::now().uptime > until {
+        // One that is about to end is not seen any more to be a member.
+        dying.retain(|pid| ancestry(*pid).is_some_and(|process| !process.zombie));
+        if (members.is_empty() && dying.is_empty()) || Moment::now().uptime > until {
             return;
         }
         for pid in members {
             let _ = kill(pid, Signal::SIGKILL);
+            dying.insert(pid);
         }
         // They die while we wait.
         if poll(&mut [], PollTimeout::from(1u8)) == Err(Errno::ENOMEM) {

@@ -103,7 +103,7 @@ pub fn is_same(process: &Process) -> bool {
 }
 
 /// Whether it is still that process, and has not ended.
-fn is_running(process: &Process) -> bool {
+pub fn is_running(process: &Process) -> bool {
     match PidFd::open(process.pid) {
         Ok(held) => process.identity_of(&held) == Ok(Identity::Same) && !has_ended(&held),
         Err(errno) if is_without_pidfd(errno) => {
@@ -118,7 +118,7 @@ fn has_ended(process: &PidFd) -> bool {
 }
 
 /// Whether root or our own account runs a process, as far as `/proc` tells.
-fn is_of_our_account(pid: Pid) -> bool {
+pub fn is_of_our_account(pid: Pid) -> bool {
     let owner = stat(&process_path(pid, "")).map(|file| file.st_uid);
     owner.is_ok_and(|owner| owner == 0 || owner == geteuid().as_raw())
 }

@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 /// Its presence turns forwarding on.
-const FORWARD: &str = ".svscan/forward";
+pub const FORWARD: &str = ".svscan/forward";
 /// One that has lived for so short a time …
 const SHORT: Duration = Duration::from_secs(1);
 /// … is followed by the next only after so long.

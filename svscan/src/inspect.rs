@@ -16,9 +16,9 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Services that are to be ready before this one starts, and down after it: one name a line.
-const AFTER: &str = "after";
+pub const AFTER: &str = "after";
 /// Its presence makes everything stop when this service ends for good.
-const ESSENTIAL: &str = "essential";
+pub const ESSENTIAL: &str = "essential";
 
 /// No setting is longer.
 const LONGEST_SETTING: usize = 4096;
@@ -38,9 +38,9 @@ pub fn time_left(record: Option<Record>) -> Option<Duration> {
 }
 
 /// A setting of supervise: when a service that is told to end is killed.
-const TIMEOUT_KILL: &str = "timeout-kill";
+pub const TIMEOUT_KILL: &str = "timeout-kill";
 /// What is done when an entry is removed.
-const ON_REMOVE: &str = ".svscan/on-remove";
+pub const ON_REMOVE: &str = ".svscan/on-remove";
 /// How many services may start at a time.
 pub const STARTS_AT_A_TIME: &str = ".svscan/starts-at-a-time";
 
@@ -116,19 +116,18 @@ pub fn still_there(name: &OsStr, id: Id) -> nix::Result<()> {
 
 /// Whether the service whose supervise is `pid` is ready: as its supervise says in `record`, or running where the
 /// supervise is one that does not say.
-pub fn is_ready(service: &Path, record: Option<&Record>, pid: Pid) -> bool {
+pub fn is_ready(status: Option<&Status>, record: Option<&Record>, pid: Pid) -> bool {
     match record {
         Some(record) => record.supervise.pid == pid && record.ready.is_some(),
-        None => status(service).is_some_and(|status| status.pid.is_some()),
+        None => status.is_some_and(|status| status.pid.is_some()),
     }
 }
 
 /// Whether the service whose supervise is `pid` is about to be ready: not where it is down, or has ended and
 /// is to be started again later.
-pub fn is_starting(service: &Path, record: Option<&Record>, pid: Pid) -> bool {
+pub fn is_starting(status: Option<&Status>, record: Option<&Record>, pid: Pid) -> bool {
     let Some(record) = record else {
-        let settled = |status: Status| status.pid.is_some() || status.want == Want::Down;
-        return !status(service).is_some_and(settled);
+        return !status.is_some_and(|status| status.pid.is_some() || status.want == Want::Down);
     };
     let mine = record.supervise.pid == pid;
     let expected = match record.process {
@@ -188,7 +187,9 @@ fn was_seen(death: &Death, supervise: &Process, now: Moment) -> bool {
     ago.is_ok_and(|ago| ago <= now.uptime.saturating_sub(started))
 }
 
-fn status(service: &Path) -> Option<Status> {
+/// What `supervise/status` says. A supervise of ours writes it after its record: asked for before that, it does not say
+/// more than the record.
+pub fn status(service: &Path) -> Option<Status> {
     Status::read(&Place::of(service).ok()?).ok()
 }
 

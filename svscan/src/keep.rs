@@ -3,15 +3,18 @@
 
 use crate::attach::{self, InCharge};
 use crate::complaints::Subject;
+use crate::identity;
 use crate::inspect::{self, processes};
 use crate::launch::label;
 use crate::orphans::End;
 use crate::scanner::Scanner;
 use crate::table::{Id, Left, Part, Post};
-use daemontools::service::{self, Place, Process, Record, put_file, read_file};
-use daemontools::sys::process;
+use daemontools::service::{self, Command, Identity, Place, Process, Record, put_file, read_file_itself};
+use daemontools::sys::process::{self, COMMANDS, PidFd};
 use daemontools::{Attempt, Unable};
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::stat::lstat;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs;
@@ -21,6 +24,9 @@ use std::time::Instant;
 
 /// How a supervise has ended that is not our child, as far as we are told.
 const KILLED: i32 = 9;
+
+/// So many supervises are looked at in each scan.
+const ASKED: usize = 100;
 
 /// Starts in a row before the loop looks at what else has happened.
 const BATCH: usize = 32;
@@ -63,6 +69,10 @@ impl Scanner {
     fn supervise_ended(&mut self, pid: Pid, status: i32, now: Instant) -> bool {
         let Some(post) = self.table.post(pid) else { return false };
         let left = self.left_by(post, status, now);
+        let could_not_serve = status & 0x7f == 0 && status != 0;
+        if left == Left::Process && could_not_serve && self.table.is_stopping(post.id) {
+            self.end_itself(post);
+        }
         let mut todo = Vec::new();
         self.table.died(pid, left, now, &mut todo);
         self.perform(todo, now);
@@ -86,8 +96,49 @@ impl Scanner {
         }
     }
 
+    /// Ends the processes of a service that is being stopped, whose supervise cannot take charge of it: the owner of
+    /// `supervise/` may keep the lock. Only what nobody else could have written down is believed.
+    fn end_itself(&mut self, post: Post) {
+        let processes: Vec<Process> = self.trusted_record(post).iter().flat_map(processes).collect();
+        let signals =
+            if self.stopping.is_hurried() { [Signal::SIGKILL; 2] } else { [Signal::SIGTERM, Signal::SIGCONT] };
+        for process in processes {
+            let held = PidFd::open(process.pid).ok().filter(|held| process.identity_of(held) == Ok(Identity::Same));
+            for signal in held.iter().flat_map(|held| signals.map(|signal| held.signal(signal))) {
+                // One that has ended is what is wanted.
+                let _ = signal;
+            }
+        }
+    }
+
     pub(crate) fn in_charge(&self, post: Post, folder: &Path) -> InCharge {
-        attach::in_charge(folder, self.launcher.record(post).as_ref())
+        match attach::in_charge(folder, self.launcher.record(post).as_ref()) {
+            // Its files may have been removed while there was no svscan.
+            InCharge::Nobody => self.survivor(folder).map_or(InCharge::Nobody, InCharge::Supervise),
+            found => found,
+        }
+    }
+
+    fn survivor(&self, folder: &Path) -> Option<Pid> {
+        let process = self.survivors.get(&identity::of(folder).ok()?)?;
+        attach::is_running(process).then_some(process.pid)
+    }
+
+    /// Wakes some supervises whose files were removed, so that they make them again: a few of them at each scan.
+    pub fn see_reached(&mut self) {
+        let mut running: Vec<(Pid, Post)> = self.table.running().collect();
+        running.sort_unstable_by_key(|(_, post)| *post);
+        let next = running.partition_point(|(_, post)| Some(*post) <= self.last_seen);
+        let turned = next.min(running.len().saturating_sub(1));
+        running.rotate_left(turned);
+        for (pid, post) in running.into_iter().take(ASKED) {
+            self.last_seen = Some(post);
+            let is_ours = self.launcher.record(post).is_some_and(|record| record.supervise.pid == pid);
+            let Some(folder) = self.folder(post).filter(|_| is_ours) else { continue };
+            if misses_files(&folder) {
+                let _ = self.attached.signal(pid, &[Command::ForService.byte()]);
+            }
+        }
     }
 
     fn start_one(&mut self, post: Post) {
@@ -135,7 +186,8 @@ impl Scanner {
     fn run(&mut self, post: Post, name: &OsStr) -> Result<Option<Pid>, Unable> {
         let label = label(post.part, name);
         let folder = Path::new(&label);
-        let there = self.reach.check(Path::new(name)).and_then(|()| inspect::still_there(name, post.id));
+        let reached = self.reach.check_service(Path::new(name));
+        let there = reached.and_then(|()| inspect::still_there(name, post.id));
         there.unable_to("supervise", &label)?;
         let logged = self.table.has_logger(post.id) || self.forward.wants(post.id);
         if logged && !self.launcher.has_pipe(post.id) {
@@ -152,6 +204,10 @@ impl Scanner {
                 self.attached.hold(pid, folder).unable_to("watch supervise of", &label)?;
                 if let Some(pages) = &mut self.launcher.pages {
                     pages.find(post, pid);
+                }
+                // One whose files are gone makes them again.
+                if misses_files(folder) && attach::blocks(pid, COMMANDS) == Some(true) {
+                    let _ = self.attached.signal(pid, &[Command::ForService.byte()]);
                 }
                 if self.table.has_logger(post.id) {
                     self.settle_pipe(post, pid);
@@ -236,7 +292,7 @@ impl Scanner {
 fn write_end(service: &Path, end: End) {
     let Ok(place) = Place::of(service) else { return };
     let (path, new) = (place.path(service::ORPHAN), place.path(service::ORPHAN_NEW));
-    let before = read_file(&path, LONGEST_ORPHAN).unwrap_or_default();
+    let before = read_file_itself(&path, LONGEST_ORPHAN).map(|(bytes, _)| bytes).unwrap_or_default();
     let before = before.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
     let Process { pid, ticks, serial } = end.process;
     let text = format!("{pid} {ticks} {} {serial}\n", end.status);
@@ -244,6 +300,14 @@ fn write_end(service: &Path, end: End) {
         let path = if verb == "rename" { &path } else { &new };
         Unable::new(verb, path, errno).warn();
     }
+}
+
+/// Whether what a supervise in charge has in its directory is not all there.
+fn misses_files(folder: &Path) -> bool {
+    let Ok(place) = Place::of(folder) else { return false };
+    let files = [service::LOCK, service::CONTROL, service::OK, service::STATE, service::STATUS];
+    files.into_iter().any(|file| lstat(&place.path(file)) == Err(Errno::ENOENT))
+        || service::is_supervised_at(folder) == Ok(false)
 }
 
 /// Two lines of four numbers.

@@ -7,11 +7,12 @@
 //! A supervise that an earlier svscan started in another process has its page in that svscan's ledger. svscan opens
 //! that ledger through the supervise, and the next supervise of the post gets the same page.
 
-use crate::attach::process_path;
+use crate::attach::{is_of_our_account, process_path};
+use crate::identity;
 use crate::table::{Id, Part, Post};
 use daemontools::service::ledger::{self, Ledger};
-use daemontools::service::{Record, read_file};
-use daemontools::sys::process::duplicate_above;
+use daemontools::service::{Process, Record, read_file};
+use daemontools::sys::process::{duplicate_above, process_table};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{Pid, dup3, geteuid};
@@ -151,6 +152,23 @@ impl Pages {
             .iter()
             .filter_map(|(post, place)| Some((*post, self.ledgers.get(&place.ledger)?.as_fd().as_raw_fd(), place.page)))
     }
+}
+
+/// The supervises of earlier svscans that run, by the directory in which they work: whatever became of their files there.
+/// Each has a page, and has written there that it is in charge.
+pub fn survivors() -> HashMap<Id, Process> {
+    let is_supervise = |pid: Pid| {
+        let name = read_file(&process_path(pid, "comm"), LONGEST_ENVIRONMENT);
+        name.is_ok_and(|name| name == b"supervise\n") && is_of_our_account(pid)
+    };
+    let supervise = |pid: Pid| {
+        let (file, page) = ledger_of(pid)?;
+        let record = Record::decode(&Ledger::resume(file, &[]).read(page)?);
+        let directory = identity::of_working_directory(pid).ok()?;
+        (record.supervise.pid == pid).then_some((directory, record.supervise))
+    };
+    let pids = process_table().into_iter().filter(|found| !found.zombie).map(|found| found.pid);
+    pids.filter(|pid| is_supervise(*pid)).filter_map(supervise).collect()
 }
 
 /// The ledger that a supervise has, opened anew, and its page there.

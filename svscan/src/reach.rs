@@ -5,6 +5,8 @@
 //! mount counts as hung for as long as the child does. Where nothing of the kind is mounted, none of
 //! this costs anything. Of a link, only the parts that lie before such a mount are looked at.
 
+use crate::inspect::{AFTER, ESSENTIAL};
+use daemontools::service::{LOG, SUPERVISE};
 use daemontools::sys::process::{PidFd, close_from, fork, wait_for};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -116,6 +118,18 @@ impl Reach {
         };
         let mut fds = [PollFd::new(table.as_fd(), PollFlags::POLLPRI)];
         poll(&mut fds, PollTimeout::ZERO) == Ok(1)
+    }
+
+    /// Whether a service can be touched, and what svscan looks at in it: any of it may be a link to elsewhere.
+    ///
+    /// # Errors
+    /// ETIMEDOUT: whoever touches it waits.
+    pub fn check_service(&mut self, folder: &Path) -> nix::Result<()> {
+        self.check(folder)?;
+        if self.mounts.is_empty() {
+            return Ok(());
+        }
+        [SUPERVISE, LOG, AFTER, ESSENTIAL].into_iter().try_for_each(|name| self.check(&folder.join(name)))
     }
 
     /// Whether a path, relative to the scan directory, can be touched.

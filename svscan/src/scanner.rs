@@ -3,23 +3,24 @@
 use crate::attach::{self, Attached};
 use crate::complaints::{Complaints, Subject};
 use crate::drafts::Drafts;
-use crate::forward::Forward;
+use crate::forward::{FORWARD, Forward};
 use crate::heed::Heed;
 use crate::identity;
 use crate::inspect::{self, Logger, STARTS_AT_A_TIME, id_of};
 use crate::launch::{Launcher, label};
 use crate::orphans::Orphans;
+use crate::pages::survivors;
 use crate::reach::Reach;
 use crate::stopping::Stopping;
 use crate::table::{Action, Id, Part, Post, Remark, Table};
 use crate::turns::Turns;
 
-use daemontools::service::{Record, Unread};
+use daemontools::service::{Process, Record, Unread};
 use daemontools::{Attempt, Unable};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use nix::sys::stat::{lstat, stat};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -51,6 +52,10 @@ pub struct Scanner {
     /// Services without a logger, those first that were not asked for long.
     unlogged: VecDeque<Id>,
     pub(crate) attached: Attached,
+    /// Supervises of earlier svscans that ran when this one began.
+    pub(crate) survivors: HashMap<Id, Process>,
+    /// The last one that was looked at whether it is reached.
+    pub(crate) last_seen: Option<Post>,
     next_scan: Instant,
     last_scan: Option<Instant>,
 }
@@ -85,6 +90,8 @@ impl Scanner {
             turns: Turns::default(),
             unlogged: VecDeque::new(),
             attached: Attached::new()?,
+            survivors: survivors(),
+            last_seen: None,
             next_scan: now,
             last_scan: None,
         })
@@ -121,6 +128,7 @@ impl Scanner {
         if now >= self.next_scan {
             self.scan();
             self.look_for_loggers();
+            self.see_reached();
             self.next_scan = now + INTERVAL;
             self.last_scan = Some(now);
         }
@@ -135,7 +143,8 @@ impl Scanner {
             self.entry(&name);
         }
         let mut todo = Vec::new();
-        self.table.settle(inspect::on_remove(), now, &mut todo);
+        let on_remove = self.reach.check(Path::new(inspect::ON_REMOVE)).map(|()| inspect::on_remove());
+        self.table.settle(on_remove.unwrap_or_default(), now, &mut todo);
         // Looked into twice, as two of its entries have changed, a service would begin anew while it runs.
         let mut new = HashSet::new();
         todo.retain(|action| !matches!(action, Action::Inspect(id) if !new.insert(*id)));
@@ -207,7 +216,8 @@ impl Scanner {
 
     fn limit_starts(&mut self) {
         let subject = Subject::Setting(STARTS_AT_A_TIME);
-        match inspect::starts_at_a_time() {
+        let reached = self.reach.check(Path::new(STARTS_AT_A_TIME)).map_err(Unread::System);
+        match reached.and_then(|()| inspect::starts_at_a_time()) {
             Ok(most) => {
                 self.complaints.withdraw(&subject);
                 self.table.limit_starts(most);
@@ -285,7 +295,11 @@ impl Scanner {
     /// A service is new: it is supervised from now on, unless it is still being made.
     fn inspect(&mut self, id: Id, now: Instant) {
         let Some(name) = self.table.name(id) else { return };
-        let draft = self.inotify.as_ref().is_some_and(|(inotify, _)| self.drafts.take(id, name, inotify, now));
+        let reached = self.reach.check_service(Path::new(name)).is_ok();
+        let draft = self.inotify.as_ref().is_some_and(|(inotify, _)| {
+            // What cannot be touched is complained of when it is admitted.
+            reached && self.drafts.take(id, name, inotify, now)
+        });
         if !draft {
             self.admit(id, now);
         }
@@ -295,7 +309,7 @@ impl Scanner {
     fn admit(&mut self, id: Id, now: Instant) {
         let Some(name) = self.table.name(id).map(OsStr::to_os_string) else { return };
         let service = Path::new(&name);
-        let log = match self.reach.check(service).and_then(|()| inspect::logger(service)) {
+        let log = match self.reach.check_service(service).and_then(|()| inspect::logger(service)) {
             Ok(log) => log,
             Err(errno) => {
                 let refusal = Unable::new("stat", label(Part::Log, &name), errno);
@@ -310,7 +324,7 @@ impl Scanner {
         if log != Logger::Directory {
             self.unlogged.push_back(id);
         }
-        if log == Logger::None && Forward::is_wanted() {
+        if log == Logger::None && self.reach.check(Path::new(FORWARD)).is_ok() && Forward::is_wanted() {
             self.forward.want(id);
         }
         if inspect::is_essential(service) {
@@ -330,7 +344,7 @@ impl Scanner {
             let Some(id) = self.unlogged.pop_front() else { return };
             let Some(name) = self.table.name(id).map(OsStr::to_os_string) else { continue };
             let service = Path::new(&name);
-            let log = self.reach.check(service).and_then(|()| inspect::logger(service));
+            let log = self.reach.check_service(service).and_then(|()| inspect::logger(service));
             if log == Ok(Logger::Directory) && inspect::still_there(&name, id).is_ok() {
                 let words = b"/log came too late: to have it served, remove the entry, end the service, put it back";
                 self.complaints.say(Subject::Service(id), [name.as_bytes(), words].concat());
@@ -395,7 +409,7 @@ impl Scanner {
     /// Where the service, or its logger, is to be found; `None` if that cannot be touched.
     pub(crate) fn folder(&mut self, post: Post) -> Option<PathBuf> {
         let folder = PathBuf::from(label(post.part, self.table.name(post.id)?));
-        self.reach.check(&folder).ok().map(|()| folder)
+        self.reach.check_service(&folder).ok().map(|()| folder)
     }
 }
 

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 /// `svc -dx`: stop the service, then end.
 const END: &[u8] = b"dx";
-/// `svc -x`: end when the logger does, which it will when it has read all.
-const LET_END: &[u8] = b"x";
+/// `svc -cx`: end when the logger does, which it will when it has read all; one that somebody has stopped goes on.
+const LET_END: &[u8] = b"cx";
 /// `svc -dxk`: and now.
 const KILL: &[u8] = b"dxk";
 
@@ -118,6 +118,11 @@ impl Stopping {
         self.essential.insert(id);
     }
 
+    /// Whether what is stopped is killed.
+    pub fn is_hurried(&self) -> bool {
+        self.hurried
+    }
+
     /// Whether it is to.
     pub fn is_essential(&self, id: Id) -> bool {
         self.essential.contains(&id)
@@ -202,15 +207,18 @@ impl Scanner {
     /// Tells the loggers that have read all to end, in two steps.
     fn drained(&mut self, now: Instant) {
         let mut over = Vec::new();
-        for (id, logger) in &mut self.stopping.draining {
-            let read = self.launcher.unread(*id) == 0;
-            let log = Post { id: *id, part: Part::Log };
+        let ids: Vec<Id> = self.stopping.draining.keys().copied().collect();
+        for id in ids {
+            let unread = self.launcher.unread(id);
+            let to_be_read = self.stopping.is_to_be_read(id, unread, now);
+            let Some(logger) = self.stopping.draining.get_mut(&id) else { continue };
             match logger.told {
-                None if read || logger.since + PATIENCE <= now => {
+                None if unread == 0 || logger.since + PATIENCE <= now => {
                     logger.told = Some(now);
-                    self.stopping.owed.push(Owed { post: log, commands: LET_END, since: now, signalled: false });
+                    self.stopping.tell(Post { id, part: Part::Log }, LET_END, now);
                 }
-                Some(told) if read && told + GRACE <= now => over.push(*id),
+                // One that takes nothing is not waited for either: it may have been stopped, or read nothing at all.
+                Some(told) if !to_be_read && told + GRACE <= now => over.push(id),
                 None | Some(_) => {}
             }
         }
@@ -267,18 +275,19 @@ impl Scanner {
         }
         let (table, inotify) = (&self.table, self.inotify.as_ref().map(|(inotify, _)| inotify));
         let reach = &mut self.reach;
-        let folder = |id| table.name(id).map(PathBuf::from).filter(|folder| reach.check(folder).is_ok());
+        let folder = |id| table.name(id).map(PathBuf::from).filter(|folder| reach.check_service(folder).is_ok());
         ids.extend(self.heed.ask(now, inotify, folder));
         for id in ids {
             let post = Post { id, part: Part::Main };
             let (Some(pid), Some(folder)) = (self.table.pid(post), self.folder(post)) else { continue };
+            let status = inspect::status(&folder);
             let record = self.record(post);
-            let ready = inspect::is_ready(&folder, record.as_ref(), pid);
+            let ready = inspect::is_ready(status.as_ref(), record.as_ref(), pid);
             // One that makes room for another is waited for until it is down.
             if ready && !self.table.is_stopping(id) {
                 self.table.release(id, now);
             }
-            if self.table.is_unsettled(id) && !inspect::is_starting(&folder, record.as_ref(), pid) {
+            if self.table.is_unsettled(id) && !inspect::is_starting(status.as_ref(), record.as_ref(), pid) {
                 self.table.settled(id);
             }
             let awaited = self.table.is_awaited(id) || self.table.is_unsettled(id);
@@ -305,7 +314,8 @@ impl Scanner {
 
     pub(crate) fn say_stopping(&mut self, id: Id) {
         let Some(folder) = self.folder(Post { id, part: Part::Main }) else { return };
-        let time = inspect::time_to_stop(&folder).map(killed_in).unwrap_or_default();
+        let reached = self.reach.check(&folder.join(inspect::TIMEOUT_KILL)).is_ok();
+        let time = reached.then(|| inspect::time_to_stop(&folder)).flatten().map(killed_in).unwrap_or_default();
         report::notice(&[b"stopping ", folder.as_os_str().as_bytes(), time.as_bytes()]);
     }
 

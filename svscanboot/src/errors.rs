@@ -9,7 +9,8 @@
 //!    `.svscan` is another account's;
 //! 3. nowhere: a pipe without a name, which the next svscanboot does not find.
 //!
-//! A FIFO that was removed while it is in use is found again in one of the processes that have it for standard error.
+//! One that is in use is found in a process that has it for standard error, though it, or its folder, was renamed,
+//! removed or replaced since.
 
 use daemontools::sys;
 use nix::errno::Errno;
@@ -19,7 +20,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, stat};
 use nix::unistd::{UnlinkatFlags, geteuid, mkfifoat, pipe2, unlinkat};
 use std::ffi::OsStr;
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -43,7 +45,10 @@ impl Pipe {
     /// # Errors
     /// No descriptor to be had.
     pub fn open(directory: &Path) -> nix::Result<Pipe> {
-        beside_settings(directory).or_else(|_| in_run(directory)).or_else(|_| nameless())
+        in_use(directory)
+            .map_or_else(|| beside_settings(directory), Ok)
+            .or_else(|_| in_run(directory))
+            .or_else(|_| nameless())
     }
 
     /// Makes room in a full pipe that has no reader for now. Of what is thrown away a readproctitle would show nothing.
@@ -101,7 +106,7 @@ fn open_or_make(folder: &OwnedFd, name: &str) -> nix::Result<Pipe> {
         is_ours(&fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?)?;
         open_both(|flags| openat(folder, name, flags, Mode::empty()))
     };
-    there(name).or_else(|_| removed(folder, name).ok_or(Errno::ENOENT)).or_else(|_| {
+    there(name).or_else(|_| {
         // Put in its place at once: another svscanboot finds the whole or nothing.
         let _ = unlinkat(folder, NEW, UnlinkatFlags::NoRemoveDir);
         mkfifoat(folder, NEW, Mode::from_bits_truncate(0o600))?;
@@ -133,20 +138,22 @@ fn is_ours(file: &FileStat) -> nix::Result<()> {
     if fifo && ours { Ok(()) } else { Err(Errno::EPERM) }
 }
 
-/// The one of this name that was removed, if a process of our account has it for standard error.
-fn removed(folder: &OwnedFd, name: &str) -> Option<Pipe> {
-    let mut path = fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd())).ok()?.join(name).into_os_string();
-    path.push(" (deleted)");
+/// The one that a process of our account has for standard error, whatever became of its name or its folder's: those who
+/// have it go on writing to it. The name that the kernel shows begins as it did when it lay in this scan directory.
+fn in_use(directory: &Path) -> Option<Pipe> {
+    let folder = fs::canonicalize(directory).ok()?.join(FOLDER);
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let ours = processes.filter(|process| process.metadata().is_ok_and(|file| file.uid() == geteuid().as_raw()));
-    ours.map(|process| process.path().join("fd/2")).find_map(|file| taken_up(&file, &path))
+    ours.map(|process| process.path().join("fd/2")).find_map(|file| taken_up(&file, folder.as_os_str()))
 }
 
-fn taken_up(file: &Path, path: &OsStr) -> Option<Pipe> {
-    let same = fs::read_link(file).is_ok_and(|target| target.as_os_str() == path);
-    // The file is a link of the kernel's, which leads to what has no name any more.
+fn taken_up(file: &Path, folder: &OsStr) -> Option<Pipe> {
+    let name = fs::read_link(file).ok()?;
+    let lies_there = name.as_os_str().as_bytes().starts_with(folder.as_bytes());
+    // The file is a link of the kernel's, which leads to what may have no name any more. Only a FIFO is opened.
+    let is_fifo = || stat(file).is_ok_and(|file| is_ours(&file).is_ok());
     let end = |flags: OFlag| open(file, flags & !OFlag::O_NOFOLLOW, Mode::empty());
-    same.then(|| open_both(end).ok()).flatten()
+    (lies_there && is_fifo()).then(|| open_both(end).ok()).flatten()
 }
 
 #[cfg(test)]

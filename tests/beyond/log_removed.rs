@@ -223,3 +223,33 @@ fn a_current_that_is_truncated_is_written_on() {
     assert_eq!(multilog.end(), "");
     assert!(log.all() == lines(500, 50));
 }
+
+/// multilog looks once a second; what it has written since goes the same way.
+#[test]
+fn what_was_written_since_the_last_look_is_written_again_before_it_ends() {
+    for harm in ["rm log/current", "rm -r log"] {
+        let scratch = Scratch::new();
+        let log = Log::of(&scratch, "log");
+        let mut multilog = Multilog::start(&scratch, "s1M ./log");
+        multilog.feed("before\n");
+        wait_until("it is logged", || log.all() == b"before\n");
+        assert_eq!(scratch.shell(harm), prints(""), "{harm}");
+        multilog.feed("after\n");
+        multilog.end();
+        assert!(log.all().ends_with(b"after\n"), "{harm}: {}", String::from_utf8_lossy(&log.all()));
+    }
+}
+
+/// Also if nothing comes any more.
+#[test]
+fn a_removal_is_noticed_though_nothing_comes_after_it() {
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let mut multilog = Multilog::start(&scratch, "s1M ./log");
+    multilog.feed("before\n");
+    wait_until("it is logged", || log.all() == b"before\n");
+    assert_eq!(scratch.shell("rm log/current"), prints(""));
+    multilog.feed("after\n");
+    wait_until("it is in a log that is there", || log.all().ends_with(b"after\n"));
+    multilog.end();
+}

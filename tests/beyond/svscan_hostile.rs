@@ -261,3 +261,65 @@ fn nobody_of_another_account_is_taken_for_a_supervise() {
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
     assert!(is_alive(i32::try_from(poser.0.id()).expect("a pid")), "he was none of svscan's");
 }
+
+/// What tells the next svscan of a supervise is removed, and svscan killed: the supervise itself still is there.
+#[test]
+fn a_supervise_whose_files_are_gone_is_found_by_the_next_svscan() {
+    for harm in
+        ["rm -r supervise", "rm supervise/*", "rm supervise/ok", "rm supervise/ok supervise/lock", "mv supervise old"]
+    {
+        let scratch = Scratch::new();
+        let web = service(&scratch, "web", "echo $$ >>starts; exec sleep 1000");
+        let first = svscan(&scratch);
+        let pid = web.up();
+        // All is written that is to be.
+        wait_until("it is ready", || !web.state("ready").is_empty());
+        scratch.shell(&format!("cd {SCANNED}/web; rm -r supervise/event; {harm}"));
+        first.kill();
+        let mut next = svscan(&scratch);
+        wait_until("it is reached again", || web.is_supervised());
+        assert_eq!((web.up(), web.alive("starts")), (pid, vec![pid]), "{harm}");
+        next.signal(Signal::SIGTERM);
+        assert_eq!(next.wait(), 0, "{harm}: {}", next.errors());
+        assert_eq!(web.alive("starts"), [0; 0], "{harm}");
+    }
+}
+
+/// The owner of `supervise/` has the lock; what the supervise that was killed has left is ended all the same.
+#[test]
+fn a_lock_that_another_keeps_holds_up_no_stop() {
+    if !tests::has("flock") {
+        return skip("flock(1) is not there");
+    }
+    let scratch = Scratch::new();
+    let web = service(&scratch, "web", "exec sleep 1000");
+    let mut svscan = svscan(&scratch);
+    let pid = web.up();
+    wait_until("it is ready", || !web.state("ready").is_empty());
+    let supervise = supervise_of(&web);
+    let mut flock = scratch.command("flock");
+    let _waits = Running(flock.arg(web.path("supervise/lock")).args(["sleep", "1000"]).spawn().expect("start flock"));
+    let waits = |line: &str| line.contains("->") && line.contains("FLOCK");
+    wait_until("it waits for the lock", || fs::read_to_string("/proc/locks").unwrap_or_default().lines().any(waits));
+    kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill supervise");
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert!(!is_alive(pid));
+}
+
+/// Somebody has stopped a logger, which has lines to read: it goes on, and reads them.
+#[test]
+fn a_logger_that_was_stopped_holds_up_no_stop_and_loses_nothing() {
+    let scratch = Scratch::new();
+    let web = service(&scratch, "web", "trap 'echo last; exit' TERM; echo up; while :; do sleep 0.05; done")
+        .script("log/run", "exec multilog ./main");
+    let log = Service::at(&scratch, &format!("{SCANNED}/web/log"));
+    let mut svscan = svscan(&scratch);
+    web.up();
+    let logger = log.up();
+    wait_until("it has logged", || log.says("main/current") == "up\n");
+    kill(Pid::from_raw(logger), Signal::SIGSTOP).expect("stop it");
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert_eq!(log.says("main/current"), "up\nlast\n");
+}

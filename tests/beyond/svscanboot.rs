@@ -156,22 +156,31 @@ fn the_fifo_is_for_its_account_alone() {
     assert_eq!(fs::metadata(file.parent().expect("a folder")).expect("its folder").mode() & 0o777, 0o755);
 }
 
+/// Whatever became of its name, those who have it go on writing to it.
 #[test]
-fn one_that_was_removed_is_taken_up_again() {
-    let scratch = Scratch::new();
-    let a = service(&scratch, "a", SAYS);
-    let boot = svscanboot(&scratch);
-    let pid = a.up();
-    fs::remove_dir_all(scratch.path().join(SCANNED).join(".svscan")).expect("remove it");
-    let readproctitle = find(boot.pid(), "readproctitle");
-    boot.kill();
-    wait_until("its readproctitle is gone", || !is_alive(readproctitle));
-    has_said(&a, "meanwhile\n");
-    let boot = svscanboot(&scratch);
-    shows(boot.pid(), "meanwhile");
-    has_said(&a, "afterwards\n");
-    shows(boot.pid(), "afterwards");
-    assert_eq!(a.up(), pid);
+fn one_that_was_removed_renamed_or_replaced_is_taken_up_again() {
+    for harm in [
+        "rm -r .svscan",
+        "mv .svscan/errors .svscan/old",
+        "mv .svscan .svscan.old",
+        "rm .svscan/errors; mkfifo -m 600 .svscan/errors",
+        "chmod 775 .svscan",
+    ] {
+        let scratch = Scratch::new();
+        let a = service(&scratch, "a", SAYS);
+        let boot = svscanboot(&scratch);
+        let pid = a.up();
+        assert_eq!(scratch.shell(&format!("cd {SCANNED}; {harm}")), prints(""), "{harm}");
+        let readproctitle = find(boot.pid(), "readproctitle");
+        boot.kill();
+        wait_until("its readproctitle is gone", || !is_alive(readproctitle));
+        has_said(&a, "meanwhile\n");
+        let boot = svscanboot(&scratch);
+        shows(boot.pid(), "meanwhile");
+        has_said(&a, "afterwards\n");
+        shows(boot.pid(), "afterwards");
+        assert_eq!(a.up(), pid, "{harm}");
+    }
 }
 
 /// A shell in namespaces of its own that prepares them, and then is an init: it starts svscanboot again and again.

@@ -15,7 +15,7 @@ use crate::sys::exec::c_string;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, openat, renameat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
-use nix::unistd::{Pid, UnlinkatFlags, read, unlinkat};
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
@@ -69,15 +69,18 @@ impl From<Unread> for Errno {
 /// # Errors
 /// It is not there, is no regular file, or has more than `most` bytes.
 pub fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, Unread> {
-    read_file_and_stat(path, most).map(|(bytes, _)| bytes)
+    read(open_as(path, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::empty())?, most).map(|(bytes, _)| bytes)
 }
 
-/// Reads a regular file as [`read_file`] does, and tells whose it is.
+/// Reads a regular file that no link may lead to, and tells whose it is: what lies in `supervise/` is there itself.
 ///
 /// # Errors
-/// As for [`read_file`].
-pub fn read_file_and_stat(path: &Path, most: usize) -> Result<(Vec<u8>, FileStat), Unread> {
-    let (file, stat) = open_as(path, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::empty())?;
+/// As for [`read_file`]; a link is of a wrong kind.
+pub fn read_file_itself(path: &Path, most: usize) -> Result<(Vec<u8>, FileStat), Unread> {
+    read(open_as(path, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::O_NOFOLLOW)?, most)
+}
+
+fn read((file, stat): (OwnedFd, FileStat), most: usize) -> Result<(Vec<u8>, FileStat), Unread> {
     // Only a guess of how much there is: the file may grow, or say 0 of what the kernel makes up.
     let expected = usize::try_from(stat.st_size).unwrap_or(0).min(most);
     let mut bytes = vec![0; expected + 1];
@@ -89,7 +92,7 @@ pub fn read_file_and_stat(path: &Path, most: usize) -> Result<(Vec<u8>, FileStat
             }
             bytes.resize((2 * length).max(512).min(most + 1), 0);
         }
-        match read(&file, bytes.get_mut(length..).unwrap_or_default()) {
+        match nix::unistd::read(&file, bytes.get_mut(length..).unwrap_or_default()) {
             Ok(0) => break,
             Ok(count) => length += count,
             Err(Errno::EINTR) => {}
@@ -112,7 +115,7 @@ pub fn read_beginning(path: &Path, most: usize) -> Result<Vec<u8>, Unread> {
     let mut bytes = vec![0; most];
     let mut length = 0;
     while length < most {
-        match read(&file, bytes.get_mut(length..).unwrap_or_default()) {
+        match nix::unistd::read(&file, bytes.get_mut(length..).unwrap_or_default()) {
             Ok(0) => break,
             Ok(count) => length += count,
             Err(Errno::EINTR) => {}
@@ -129,7 +132,15 @@ pub fn read_beginning(path: &Path, most: usize) -> Result<Vec<u8>, Unread> {
 /// # Errors
 /// ENXIO, for writing: it has no reader. Otherwise it is not there, or is no FIFO.
 pub fn open_fifo(path: &Path, access: OFlag) -> Result<OwnedFd, Unread> {
-    let (fifo, stat) = open_as(path, SFlag::S_IFIFO, access, OFlag::O_NOFOLLOW)?;
+    open_fifo_at(AT_FDCWD, path, access)
+}
+
+/// Opens a FIFO in an open directory as [`open_fifo`] does.
+///
+/// # Errors
+/// As for [`open_fifo`].
+pub fn open_fifo_at(directory: impl AsFd, name: &Path, access: OFlag) -> Result<OwnedFd, Unread> {
+    let (fifo, stat) = open_at(directory, name, SFlag::S_IFIFO, access, OFlag::O_NOFOLLOW)?;
     if stat.st_nlink > 1 { Err(Unread::WrongKind) } else { Ok(fifo) }
 }
 
@@ -289,6 +300,10 @@ mod tests {
         ];
         for (name, expected) in table {
             assert_eq!(read_file(&at(name), MOST), expected.map(<[u8]>::to_vec), "{name}");
+            let itself = read_file_itself(&at(name), MOST).map(|(bytes, _)| bytes);
+            let is_link = name.starts_with("to-") || name == "loop";
+            let expected = if is_link { Err(Unread::WrongKind) } else { expected };
+            assert_eq!(itself, expected.map(<[u8]>::to_vec), "{name}");
             // However long it is, it is only opened; a link is not followed.
             let itself = match expected {
                 Ok(_) | Err(Unread::TooLong) if !name.starts_with("to-") => Ok(()),
@@ -382,7 +397,7 @@ mod tests {
         fs::write(&path, "").unwrap();
         for (mode, ours) in [(0o644, true), (0o600, true), (0o664, false), (0o646, false)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(is_only_ours(&read_file_and_stat(&path, MOST).unwrap().1), ours, "{mode:o}");
+            assert_eq!(is_only_ours(&read_file_itself(&path, MOST).unwrap().1), ours, "{mode:o}");
         }
     }
 }

@@ -17,8 +17,8 @@ mod status;
 pub use batch::batch;
 pub use directory::{Directory, keeps_numbers};
 pub use files::{
-    Unread, is_only_ours, open_fifo, open_file_at, open_file_itself_at, open_pipe_of, put_file, read_beginning,
-    read_file, read_file_and_stat,
+    Unread, is_only_ours, open_fifo, open_fifo_at, open_file_at, open_file_itself_at, open_pipe_of, put_file,
+    read_beginning, read_file, read_file_itself,
 };
 pub use place::Place;
 pub use process::{Identity, Process, is_without_pidfd};

@@ -1,6 +1,6 @@
 //! What the files in `supervise/` say of a service at one moment, taken together.
 
-use super::{Place, Record, STATE, STATUS, Status, Unread, is_only_ours, read_file, read_file_and_stat};
+use super::{Place, Record, STATE, STATUS, Status, Unread, is_only_ours, read_file_itself};
 use nix::errno::Errno;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ impl Status {
     /// # Errors
     /// There is none, or none that can be read.
     pub fn read(place: &Place) -> Result<Status, Unread> {
-        let bytes = read_file(&place.path(STATUS), LONGEST_STATUS)?;
+        let (bytes, _) = read_file_itself(&place.path(STATUS), LONGEST_STATUS)?;
         Status::decode(&bytes).map_err(|_| Unread::System(Errno::EINVAL))
     }
 }
@@ -26,7 +26,7 @@ impl Record {
     /// # Errors
     /// There is none, or none that can be read.
     pub fn read(place: &Place) -> Result<Record, Unread> {
-        let bytes = read_file(&place.path(STATE), LONGEST_STATE)?;
+        let (bytes, _) = read_file_itself(&place.path(STATE), LONGEST_STATE)?;
         Ok(Record::decode(&String::from_utf8_lossy(&bytes)))
     }
 
@@ -36,7 +36,7 @@ impl Record {
     /// # Errors
     /// There is none, or none that can be read.
     pub fn read_with_owner(place: &Place) -> Result<(Record, Option<u32>), Unread> {
-        let (bytes, file) = read_file_and_stat(&place.path(STATE), LONGEST_STATE)?;
+        let (bytes, file) = read_file_itself(&place.path(STATE), LONGEST_STATE)?;
         let record = Record::decode(&String::from_utf8_lossy(&bytes));
         Ok((record, (!is_only_ours(&file) || !place.is_only_ours()?).then_some(file.st_uid)))
     }
@@ -103,7 +103,7 @@ pub fn read_status() -> Result<(Status, Option<Status>), Illegible> {
 /// Why not.
 pub fn read_status_at(service: &Path) -> Result<(Status, Option<Status>), Illegible> {
     let place = Place::of(service).map_err(Illegible::Closed)?;
-    let bytes = read_file(&place.path(STATUS), LONGEST_STATUS).map_err(|unread| match unread {
+    let (bytes, _) = read_file_itself(&place.path(STATUS), LONGEST_STATUS).map_err(|unread| match unread {
         // In the words that the original has for a directory, which it can open.
         Unread::WrongKind => Illegible::Unread(Errno::EISDIR),
         other => Illegible::Closed(other.into()),

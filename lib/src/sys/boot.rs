@@ -138,7 +138,11 @@ fn memory_id() -> nix::Result<Option<u64>> {
         Err(errno) if is_passing(errno) => return Err(errno),
         Err(_) => return Ok(None),
     };
-    Ok(Some(super::file_system(file)?.id).filter(|id| *id != 0))
+    match super::file_system(file) {
+        Ok(found) => Ok(Some(found.id).filter(|id| *id != 0)),
+        Err(errno) if is_passing(errno) => Err(errno),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Whether the same question may be answered later.

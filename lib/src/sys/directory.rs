@@ -53,11 +53,16 @@ pub fn born(file: impl AsFd) -> nix::Result<Option<u64>> {
 ///
 /// # Errors
 /// ENOENT, ENOTDIR, EACCES: no such directory for us.
-pub fn for_each_name(
-    path: &(impl NixPath + ?Sized),
-    mut visit: impl FnMut(&[u8]) -> ControlFlow<()>,
-) -> nix::Result<()> {
-    let directory = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+pub fn for_each_name(path: &(impl NixPath + ?Sized), visit: impl FnMut(&[u8]) -> ControlFlow<()>) -> nix::Result<()> {
+    for_each_name_in(open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?, visit)
+}
+
+/// Calls `visit` with every name in an open directory that was not read yet.
+///
+/// # Errors
+/// ENOTDIR: it is none. ENOENT: it was removed.
+pub fn for_each_name_in(directory: impl AsFd, mut visit: impl FnMut(&[u8]) -> ControlFlow<()>) -> nix::Result<()> {
+    let directory = directory.as_fd();
     let mut entries = Entries([0; BUFFER]);
     loop {
         // SAFETY: an open descriptor, and a buffer of the size that is said.

@@ -58,19 +58,39 @@ fn logcompress(mut args: Args) -> Result<i32, Fatal> {
     };
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let folder = open(path.as_os_str(), flags, Mode::empty()).unable_to("open directory", &path)?;
-    let locked = match sys::lock::lock(
-        folder.try_clone().map_err(|error| Unable::new("open directory", &path, errno_of(&error)))?,
-    ) {
+    let locked = match lock(&folder) {
         Err(Errno::EAGAIN) => return Ok(0),
         locked => locked.unable_to("lock directory", &path)?,
     };
     // A file that may not grow is a file that cannot be compressed.
     SigSet::from_iter([Signal::SIGXFSZ]).thread_block().unable_to("block signals", "")?;
     sys::process::be_last();
-    let code = Directory { path, folder, format }.compress_all()?;
+    let directory = Directory { path, folder, format };
+    let code = directory.compress_all();
+    // Removed while it is locked: whoever waits for it looks whether it is still there.
+    let _ = files::remove(&directory.folder, LOCK);
     drop(locked);
-    Ok(code)
+    code
 }
+
+/// Locked by the one that works in a directory: a file of its own, as anybody who may read the directory may lock that.
+const LOCK: &str = "compressing.lock";
+
+/// # Errors
+/// EAGAIN: another one works there.
+fn lock(folder: &OwnedFd) -> nix::Result<OwnedFd> {
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    loop {
+        let (file, stat) = files::open_regular(folder, LOCK, OFlag::O_RDWR | OFlag::O_CREAT, mode)?;
+        let locked = sys::lock::lock(file)?;
+        if files::look(folder, LOCK)?.is_some_and(|there| files::is_same(&there, &stat)) {
+            return Ok(locked);
+        }
+    }
+}
+
+/// A file of more bytes than this is no log if it has a thousand times as many as are stored of it.
+const HOLES_FROM: u64 = 1 << 32;
 
 /// A log directory.
 struct Directory {
@@ -123,6 +143,11 @@ impl Directory {
             Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EISDIR) => return Ok(false),
             opened => opened.unable_to("open", &path)?,
         };
+        // A hole costs nothing, and takes for ever to be read.
+        let stored = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+        if u64::try_from(stat.st_size).unwrap_or(0) > HOLES_FROM.max(stored.saturating_mul(1000)) {
+            return Err(Unable::new("compress", &path, Errno::EFBIG));
+        }
         let compressed = match self.has_compressed(name) {
             Some(compressed) => compressed,
             None => self.write_whole(from.into(), &stat, name)?,

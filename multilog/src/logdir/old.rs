@@ -192,8 +192,8 @@ fn rename_to_label(folder: &OwnedFd, name: &str, code: &[u8], mut newest: Tai64N
 /// Gives a file a name that nobody has yet.
 fn rename_to_new(folder: &OwnedFd, name: &str, new: &OsStr) -> nix::Result<()> {
     match renameat2(folder, name, folder, new, RenameFlags::RENAME_NOREPLACE) {
-        // A file system that cannot. Nobody else makes names here: the directory is ours alone.
-        Err(Errno::EINVAL | Errno::ENOSYS) => match fstatat(folder, new, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        // A file system that cannot, or a filter. Nobody else makes names here: the directory is ours alone.
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => match fstatat(folder, new, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(Errno::ENOENT) => renameat(folder, name, folder, new),
             other => other.and(Err(Errno::EEXIST)),
         },

@@ -106,6 +106,15 @@ impl LogDirectory {
         })
     }
 
+    /// Says how much goes with a file that was removed and has none in its place, now that we end.
+    pub fn say_gone(&self) {
+        let gone = self.lost_since_seen().filter(|gone| !gone.is_empty());
+        if let Some(gone) = gone {
+            let words = format!("losing {} bytes that were written to ", gone.len());
+            warning(&[words.as_bytes(), self.path_of("current").as_bytes(), b", which was removed"]);
+        }
+    }
+
     /// The directory's name leads nowhere, or to another one.
     pub(super) fn go_on_elsewhere(&mut self, hold: &mut Hold) -> Result<bool, Stop> {
         let is_removed = fstat(&self.folder).is_ok_and(|stat| stat.st_nlink == 0);
