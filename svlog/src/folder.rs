@@ -8,7 +8,7 @@ use daemontools::tai64::{self, DIGITS, Tai64N};
 use daemontools::{Attempt, Unable, report};
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, open};
-use nix::sys::stat::{Mode, fstatat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat, stat};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -329,6 +329,12 @@ impl Folder {
     /// What it was opened as.
     pub fn path(&self) -> &OsStr {
         &self.path
+    }
+
+    /// Whether its path leads to another directory by now, or nowhere.
+    pub fn is_elsewhere(&self) -> bool {
+        let id = |file: nix::Result<FileStat>| file.map(|file| (file.st_dev, file.st_ino)).ok();
+        id(stat(&*self.path)) != id(fstat(&self.folder))
     }
 
     /// The path of a file in it, for messages.

@@ -97,6 +97,7 @@ fn watch(folders: &[Folder]) -> nix::Result<(Inotify, Vec<(WatchDescriptor, usiz
         | AddWatchFlags::IN_MOVED_TO
         | AddWatchFlags::IN_MOVED_FROM
         | AddWatchFlags::IN_DELETE
+        | AddWatchFlags::IN_MOVE_SELF
         | AddWatchFlags::IN_OPEN;
     let mut watched = Vec::new();
     for (number, folder) in folders.iter().enumerate() {

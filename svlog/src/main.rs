@@ -226,6 +226,9 @@ impl<'a> Reader<'a> {
                     }
                 }
                 for number in changed {
+                    if let Some((source, _)) = self.sources.get_mut(number) {
+                        source.directory_changed();
+                    }
                     if let Some((_, state @ State::Waiting)) = self.sources.get_mut(number) {
                         *state = State::Ready;
                     }

@@ -62,6 +62,8 @@ pub struct Line<'a> {
 /// A log being read.
 pub struct Source<'a> {
     folder: &'a Folder,
+    /// It was said that its path leads elsewhere.
+    is_elsewhere: bool,
     selection: &'a Selection,
     mode: Mode,
     file: Option<LogFile>,
@@ -133,6 +135,7 @@ impl<'a> Source<'a> {
     pub fn new(folder: &'a Folder, selection: &'a Selection, mode: Mode) -> Source<'a> {
         Source {
             folder,
+            is_elsewhere: false,
             selection,
             mode,
             file: None,
@@ -166,6 +169,16 @@ impl<'a> Source<'a> {
         self.files.begin_after(&file.place, look);
         self.seek = None;
         self.enter(file, Joint::MayGoOn);
+    }
+
+    /// Something changed in its directory: says once if its path leads elsewhere since. What is written there is another
+    /// log, which is not followed.
+    pub fn directory_changed(&mut self) {
+        if !self.is_elsewhere && self.folder.is_elsewhere() {
+            self.is_elsewhere = true;
+            let words = b" was moved or removed: what is logged in its place is shown by another svlog";
+            report::warning(&[self.folder.path().as_bytes(), words]);
+        }
     }
 
     /// A multilog was started in the directory.

@@ -774,6 +774,24 @@ fn following_begins_with_the_last_lines_and_shows_each_new_one_at_once() {
     assert!(follower.wait_for(11)[10] == "500");
 }
 
+/// What lies in its place is another log, of which multilog warns too.
+#[test]
+fn a_directory_that_is_moved_or_removed_is_said_once() {
+    for harm in ["mv main away", "rm -r main"] {
+        let scratch = Scratch::new();
+        let mut logger = Logger::start(&scratch, "t ./main");
+        wait_until("there is a log", || exists(&scratch.path().join("main/current")));
+        logger.say("line\n");
+        wait_until("it is logged", || svlog(&scratch, "main").stdout.lines().count() == 1);
+        let follower = Follower::start(&scratch, "-f main");
+        follower.wait_for(1);
+        assert_eq!(scratch.shell(harm).code, 0);
+        let words =
+            "svlog: warning: main was moved or removed: what is logged in its place is shown by another svlog\n";
+        wait_until("it is said", || follower.daemon.errors() == words);
+    }
+}
+
 #[test]
 fn a_log_that_is_truncated_or_removed_is_followed_on() {
     let scratch = Scratch::new();
