@@ -6,9 +6,10 @@
 use daemontools::report;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::mkdir;
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, lstat};
+use nix::unistd::{AccessFlags, access, mkdir};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 const DIRECTORY: &str = ".svscan";
 const LOCK: &str = "lock";
@@ -33,6 +34,11 @@ pub fn lock() -> Option<OwnedFd> {
             return Some(locked);
         }
     }
+}
+
+/// Whether a svscan may have served this directory before: its lock is there, or none can be made.
+pub fn may_follow_another() -> bool {
+    lstat(&Path::new(DIRECTORY).join(LOCK)).is_ok() || access(".", AccessFlags::W_OK).is_err()
 }
 
 /// Whether what an earlier svscan in this process has locked is what we lock: version 0.1.0 locked the directory.

@@ -104,6 +104,10 @@ fn svscan(mut args: Args) -> Result<i32, Fatal> {
         nix::unistd::chdir(directory.as_os_str()).unable_to("chdir to", directory)?;
     }
     let mut heritage = Heritage::read();
+    // To find what another one has left takes a look at every process.
+    if lock::may_follow_another() {
+        heritage.survivors = pages::survivors();
+    }
     let lock = heritage.lock.take().filter(lock::is_lock).or_else(lock::lock);
     let (signals, mask) = signals::take().unable_to("set up signals", "")?;
     let mask = *MASK.get_or_init(|| heritage.mask.unwrap_or(mask));

@@ -32,6 +32,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::File;
@@ -57,6 +58,8 @@ pub struct Heritage {
     /// Services that have no entry any more, and their last names.
     absent: Vec<(Id, OsString)>,
     ends: Vec<End>,
+    /// Supervises of svscans in other processes, which are found and not handed on.
+    pub survivors: HashMap<Id, Process>,
     /// The child that forwards lines.
     forwarder: Option<Pid>,
 }
@@ -124,6 +127,7 @@ impl Heritage {
 
     /// Gives it to the new svscan.
     pub fn hand_to(self, scanner: &mut Scanner) {
+        scanner.survivors = self.survivors;
         scanner.launcher.pages = Pages::resume(self.ledgers, &self.pages).or_else(|_| Pages::new()).ok();
         self.pipes.into_iter().for_each(|(id, pipe)| scanner.launcher.put_pipe(id, pipe));
         self.supervises.into_iter().for_each(|(post, pid)| scanner.attached.expect(post, pid));

@@ -9,7 +9,6 @@ use crate::identity;
 use crate::inspect::{self, Logger, STARTS_AT_A_TIME, id_of};
 use crate::launch::{Launcher, label};
 use crate::orphans::Orphans;
-use crate::pages::survivors;
 use crate::reach::Reach;
 use crate::stopping::Stopping;
 use crate::table::{Action, Id, Part, Post, Remark, Table};
@@ -90,7 +89,7 @@ impl Scanner {
             turns: Turns::default(),
             unlogged: VecDeque::new(),
             attached: Attached::new()?,
-            survivors: survivors(),
+            survivors: HashMap::new(),
             last_seen: None,
             next_scan: now,
             last_scan: None,
