@@ -10,7 +10,6 @@
 
 use crate::sys::{file_system, inherited_descriptor};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::fstat;
 use nix::sys::uio::{pread, pwrite};
@@ -154,15 +153,6 @@ fn write(file: BorrowedFd, page: u32, text: &[u8]) -> nix::Result<()> {
 
 fn offset(page: u32) -> i64 {
     i64::from(page) * 4096
-}
-
-/// Whether the file is to survive the next execution of svscan in its own process.
-///
-/// # Errors
-/// Those of fcntl(2), of which none is known.
-pub fn keep_across_exec(ledger: &Ledger, keep: bool) -> nix::Result<()> {
-    let flags = if keep { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };
-    fcntl(ledger, FcntlArg::F_SETFD(flags)).map(drop)
 }
 
 #[cfg(test)]

@@ -153,15 +153,8 @@ pub fn wait_for(pid: Pid) -> nix::Result<i32> {
     }
 }
 
-/// A child that has ended, left as it is until [`wait_for`] is asked for it; `None` if there is none now.
-///
-/// # Errors
-/// ECHILD: no children at all.
-pub fn ended_child() -> nix::Result<Option<Pid>> {
-    Ok(ended_child_status()?.map(|(pid, _)| pid))
-}
-
-/// The same, and how it ended, as `wait(2)` has it.
+/// A child that has ended, left as it is until [`wait_for`] is asked for it, and how it ended, as `wait(2)` has it; `None`
+/// if there is none now.
 ///
 /// # Errors
 /// ECHILD: no children at all.
