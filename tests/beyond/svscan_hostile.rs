@@ -247,7 +247,10 @@ fn nobody_of_another_account_is_taken_for_a_supervise() {
     }
     let mut svscan = svscan(&scratch);
     web.up();
+    // Until he poses it starts no other one, nor does the one that ends make its lock again.
+    svscan.signal(Signal::SIGSTOP);
     web.svc("-dx");
+    wait_until("its supervise has ended", || !web.is_supervised());
     let pose = "rm -f supervise/lock; exec 8<>supervise/ok; exec flock supervise/lock sleep 1000";
     let mut poser = scratch.command("setpriv");
     poser.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c", pose]);
@@ -255,6 +258,7 @@ fn nobody_of_another_account_is_taken_for_a_supervise() {
     poser.current_dir(web.path("")).env("SVSCAN_LEDGER", "8 0");
     let poser = Running(poser.stderr(Stdio::null()).spawn().expect("start the poser"));
     wait_until("he poses", || fs::symlink_metadata(place.join("lock")).is_ok_and(|lock| lock.uid() == NOBODY));
+    svscan.signal(Signal::SIGCONT);
     let late = service(&scratch, "late", "exec sleep 1000");
     late.up();
     svscan.signal(Signal::SIGTERM);
