@@ -14,7 +14,7 @@ use daemontools::{Attempt, Fatal, Unable, report};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixCredentials, recv, send, shutdown, socketpair,
 };
@@ -82,8 +82,6 @@ pub struct Order<'a> {
     pub place: &'a Place,
     /// Given up first: a child must not keep its dead supervise's lock.
     pub lock: BorrowedFd<'a>,
-    /// The signal mask supervise was started with.
-    pub mask: &'a SigSet,
 }
 
 /// Makes the process and holds it at its gate.
@@ -107,7 +105,7 @@ pub fn launch(order: &Order) -> nix::Result<(Held, Gate)> {
 /// it does then costs no time, as its supervise writes down meanwhile who it is.
 fn become_program(order: &Order, gate: OwnedFd) -> i32 {
     let Ok(gate) = out_of_the_way(gate, order) else { return TURNED_BACK };
-    let _ = order.mask.thread_set_mask();
+    process::unblock_signals();
     if order.policy.own_session() {
         let _ = setsid();
     }
@@ -330,6 +328,11 @@ impl Held {
             Hold::Own | Hold::Unheld => None,
             Hold::Adopted(pidfd) => Some(pidfd.as_fd()),
         }
+    }
+
+    /// Whether this is a child of ours, which we are to wait for.
+    pub fn is_child(&self) -> bool {
+        matches!(self.hold, Hold::Own)
     }
 
     /// Whether its end has to be asked for.

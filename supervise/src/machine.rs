@@ -6,7 +6,8 @@
 //!   every life ends, or *failed*: it gave up (exit 100 of `run` or 125 of `finish`, a `start` that
 //!   failed, too many deaths), and only a command gets it going again.
 //! - **Waiting**: nothing runs, and `run` is started at a known time. The pause after a short life
-//!   is no more than this state: commands are obeyed in it as in any other.
+//!   is no more than this state: commands are obeyed in it as in any other. `supervise/status` goes on
+//!   showing the `run` that has ended until then, as the original's does (see [`Machine::shows_ended`]).
 //! - **Preparing**: about to start; the settings are being read, so that changed ones count now.
 //! - **Launching**: a process was asked for. It is held at a gate before it becomes `start`, `run`,
 //!   `finish` or `stop`: first it is written down who it is, and only then let through. A supervise
@@ -30,7 +31,7 @@
 
 use crate::policy::Policy;
 use daemontools::service::{Command, Death, Ending, Exit, Phase, Record, Role, Verdict, Want};
-use daemontools::tai64::{self, Moment};
+use daemontools::tai64::{self, Moment, Tai64N};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
@@ -149,6 +150,8 @@ pub struct Machine {
     /// Last start of `run`, from which the pause to the next one counts.
     started: Moment,
     starts: u64,
+    /// The `run` that has just ended is still shown as long as the pause lasts.
+    shows_ended: bool,
     /// Short lives in a row.
     streak: u32,
     deaths: Vec<Death>,
@@ -177,6 +180,7 @@ impl Machine {
             verdict: Verdict::AsWanted,
             started: now,
             starts: 0,
+            shows_ended: false,
             streak: 0,
             deaths: Vec::new(),
             recent_deaths: Vec::new(),
@@ -264,6 +268,17 @@ impl Machine {
             Stage::Alive(_) => self.kill_at.is_some() || self.ready_by.is_some() || self.alive_by.is_some(),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => false,
         }
+    }
+
+    /// Whether readers of `supervise/status` still find the `run` that has ended, started at the time returned.
+    ///
+    /// The original hears of a death in the first second of a life only when that second is over, and then starts `run`
+    /// again at once. Its users rely on it: who takes down what is "up" must find a service "up" that dies at once and is
+    /// started again. This holds for a service that has what the original knows: the pause of a second, and no `finish`. A
+    /// `kill-scope` of `tree` waits for all children, so that the number of the process could be another's.
+    pub fn shows_ended(&self) -> Option<Tai64N> {
+        let is_pause = matches!(self.stage, Stage::Waiting(_));
+        (is_pause && self.shows_ended).then_some(self.started.label)
     }
 
     /// What is to be written down; who the process is adds the caller.
@@ -433,7 +448,7 @@ impl Machine {
     }
 
     fn prepare(&mut self, todo: &mut Vec<Action>) {
-        (self.stage, self.again) = (Stage::Preparing, false);
+        (self.stage, self.again, self.shows_ended) = (Stage::Preparing, false, false);
         todo.push(Action::Configure);
     }
 
@@ -635,6 +650,7 @@ impl Machine {
             self.prepare(todo);
         } else {
             self.stage = Stage::Waiting(at);
+            self.shows_ended = self.policy.pauses_as_the_original();
             todo.push(Action::Publish);
         }
     }

@@ -110,9 +110,14 @@ pub struct Policy {
     pub no_setsid: bool,
 }
 
+impl Restart {
+    /// The original's: a second from each start to the next.
+    const DEFAULT: Restart =
+        Restart { first: Duration::from_secs(1), cap: Duration::from_secs(1), stable: Duration::from_secs(1) };
+}
+
 impl Default for Policy {
     fn default() -> Policy {
-        let second = Duration::from_secs(1);
         Policy {
             has_start: false,
             has_finish: false,
@@ -121,7 +126,7 @@ impl Default for Policy {
             kill_after: None,
             kill_finish_after: Some(Duration::from_secs(5)),
             scope: Scope::Main,
-            restart: Restart { first: second, cap: second, stable: second },
+            restart: Restart::DEFAULT,
             restart_limit: None,
             success: Vec::new(),
             deaths_kept: 16,
@@ -159,6 +164,11 @@ pub const SETTINGS: [&str; 11] = [
 ];
 
 impl Policy {
+    /// Whether all that comes between a death of `run` and its next start is what the original does.
+    pub fn pauses_as_the_original(&self) -> bool {
+        self.restart == Restart::DEFAULT && !self.has_finish && self.scope != Scope::Tree
+    }
+
     /// What these settings ask for, of which [`Policy::set`] has taken each before.
     pub fn of(settings: &[(String, String)]) -> Policy {
         let mut policy = Policy::default();

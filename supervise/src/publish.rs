@@ -160,8 +160,8 @@ impl Publisher {
 
     /// Twenty bytes for the service, and as many for a logger.
     fn put_status(&mut self) -> Option<Failure> {
-        let mut bytes = status(&self.record).to_vec();
-        bytes.extend(self.record.logger.iter().flat_map(|logger| status(logger)));
+        let mut bytes = Status::of(&self.record).encode().to_vec();
+        bytes.extend(self.record.logger.iter().flat_map(|logger| Status::of(logger).encode()));
         if bytes == self.shown {
             return None;
         }
@@ -193,12 +193,6 @@ fn short_text(record: &Record) -> String {
         short.settings.clear();
     }
     short.encode()
-}
-
-fn status(record: &Record) -> [u8; Status::LENGTH] {
-    let Record { since, paused, want, phase, .. } = *record;
-    let pid = record.process.map(|(_, process)| process.pid);
-    Status { since: since.label, pid, paused, want, phase }.encode()
 }
 
 /// Writes letters to every FIFO in `supervise/event`, as s6-supervise does to those who listen

@@ -6,7 +6,7 @@ use daemontools::sys::exec::{c_string, environment, execute};
 use daemontools::sys::process;
 use daemontools::{Attempt, Fatal, Unable};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid, getppid};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -20,11 +20,11 @@ pub enum Survival {
     EndsWithUs,
 }
 
-/// Starts `./PROGRAM ARGS…` with the signal mask `mask`; it is ours to wait for.
+/// Starts `./PROGRAM ARGS…`; it is ours to wait for.
 ///
 /// # Errors
 /// The system has no process to give.
-fn start(program: &'static str, arguments: &[OsString], mask: &SigSet, survival: Survival) -> Result<Pid, Unable> {
+fn start(program: &'static str, arguments: &[OsString], survival: Survival) -> Result<Pid, Unable> {
     let argv = [&[program.into()], arguments].concat();
     let parent = getpid();
     let child = || {
@@ -34,7 +34,7 @@ fn start(program: &'static str, arguments: &[OsString], mask: &SigSet, survival:
                 return 0;
             }
         }
-        let _ = mask.thread_set_mask();
+        process::unblock_signals();
         let strings = argv.iter().map(|argument| c_string(argument)).collect::<Result<Vec<_>, _>>();
         let errno = match (c_string(program.as_ref()), strings, environment(&[(ledger::VARIABLE.into(), None)])) {
             (Ok(program), Ok(argv), Ok(environment)) => execute(&program, &argv, &environment),
@@ -47,7 +47,7 @@ fn start(program: &'static str, arguments: &[OsString], mask: &SigSet, survival:
 
 /// Runs `notify NAME EVENT PID CODE`, as daemontools-encore: the start (no exit) or end of a program.
 /// A notification that cannot be had is a warning, and lost. Its process is ours to wait for.
-pub fn notify(program: &str, pid: Pid, exit: Option<Exit>, mask: &SigSet) -> Option<Pid> {
+pub fn notify(program: &str, pid: Pid, exit: Option<Exit>) -> Option<Pid> {
     let (event, code) = match exit {
         None => ("start", 0),
         Some(Exit::Code(code)) => ("exit", code),
@@ -56,7 +56,7 @@ pub fn notify(program: &str, pid: Pid, exit: Option<Exit>, mask: &SigSet) -> Opt
         Some(Exit::Unknown) => ("exit", 0),
     };
     let arguments = [program.into(), event.into(), pid.to_string().into(), code.to_string().into()];
-    start("./notify", &arguments, mask, Survival::Independent).map_err(|unable| unable.warn()).ok()
+    start("./notify", &arguments, Survival::Independent).map_err(|unable| unable.warn()).ok()
 }
 
 /// The first `check` comes soon, as most services are quick; later ones are rarer.
@@ -81,13 +81,18 @@ impl Check {
         Check { running: None, pause: FIRST, due: now + FIRST }
     }
 
+    /// The one that runs.
+    pub fn running(&self) -> Option<Pid> {
+        self.running.map(|(pid, _)| pid)
+    }
+
     /// When to look again.
     pub fn deadline(&self) -> Duration {
         self.running.map_or(self.due, |(_, kill_at)| kill_at)
     }
 
     /// Starts the next one if it is due, or kills the one that takes too long.
-    pub fn look(&mut self, now: Duration, mask: &SigSet) {
+    pub fn look(&mut self, now: Duration) {
         if self.deadline() > now {
             return;
         }
@@ -96,7 +101,7 @@ impl Check {
             *kill_at = now + LONGEST;
             return;
         }
-        match start("./check", &[], mask, Survival::EndsWithUs) {
+        match start("./check", &[], Survival::EndsWithUs) {
             Ok(pid) => self.running = Some((pid, now + LONGEST)),
             Err(unable) => {
                 unable.warn();

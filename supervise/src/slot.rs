@@ -11,13 +11,13 @@ use crate::ready::{Ears, Past};
 use crate::settings::{self, Complaint, Settings};
 use crate::side::{self, Check};
 use crate::tree;
-use daemontools::service::{Exit, Place, Process, Record, Role, Want};
+use daemontools::service::{Exit, Place, Process, Record, Role, Shown, Want};
 use daemontools::tai64::Moment;
 use daemontools::{Unable, report};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::prctl::set_child_subreaper;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
@@ -58,8 +58,6 @@ pub struct Common {
     pub charge: Charge,
     pub publisher: Publisher,
     pub pipe: Option<Pipe>,
-    /// The signal mask supervise was started with, which is the service's.
-    pub mask: SigSet,
     /// Children of ours that are not of the service: notifications, the logger.
     pub bystanders: Vec<Pid>,
     /// Processes of the service are marked, as `supervise/` does not prove who they are.
@@ -88,6 +86,8 @@ pub struct Slot {
     held: Option<Held>,
     /// The gate it waits at, or has not been seen to pass.
     gate: Option<Gate>,
+    /// A child that has ended and is not waited for yet, as `supervise/status` may still show its number.
+    ended: Option<Pid>,
     /// The last `run`, whose number its process group has, where it led one.
     last_run: Option<Process>,
     /// What the service tells of itself, and what it last said.
@@ -151,6 +151,7 @@ impl Slot {
     fn with(which: Which, machine: Machine, settings: Settings, held: Option<Held>) -> Box<Slot> {
         Box::new(Slot {
             which,
+            ended: None,
             last_run: None,
             machine,
             settings,
@@ -210,9 +211,25 @@ impl Slot {
         }
         self.listen_to_service(common);
         if let Some(check) = &mut self.check {
-            check.look(Moment::now().uptime, &common.mask);
+            check.look(Moment::now().uptime);
         }
         self.happen(Event::Woken, common);
+    }
+
+    /// The children of ours that this slot has made and waits for.
+    pub fn children(&self) -> impl Iterator<Item = Pid> {
+        let program = self.held.as_ref().filter(|held| held.is_child()).map(|held| held.process.pid);
+        program.into_iter().chain(self.check.as_ref().and_then(Check::running))
+    }
+
+    /// The child that has ended and is to be waited for later.
+    pub fn ended(&self) -> Option<Pid> {
+        self.ended
+    }
+
+    /// Gives up the child that has ended once `supervise/status` does not show it any more: then it is to be waited for.
+    pub fn release_ended(&mut self) -> Option<Pid> {
+        if self.machine.shows_ended().is_none() { self.ended.take() } else { None }
     }
 
     /// Takes in that a child of ours has ended; does nothing if it is none of this slot's.
@@ -223,6 +240,7 @@ impl Slot {
                 Some(Passage::Refused(errno)) => Some(Exit::Unstarted(errno as i32)),
                 Some(Passage::Executed | Passage::Underway) | None => None,
             };
+            self.ended = Some(pid);
             self.has_ended(refused.unwrap_or(exit), common);
         } else if let Some(check) = &mut self.check
             && check.ended(pid, exit, Moment::now().uptime)
@@ -416,7 +434,6 @@ impl Slot {
             name: common.charge.name(),
             place: &common.charge.place,
             lock: common.charge.lock.as_fd(),
-            mask: &common.mask,
         };
         match child::launch(&order) {
             Ok((held, gate)) => {
@@ -464,7 +481,7 @@ impl Slot {
     pub fn notify(&self, role: Role, pid: Pid, exit: Option<Exit>, common: &mut Common) {
         if self.settings.policy.has_notify {
             let program = self.which.program(role);
-            common.bystanders.extend(side::notify(program, pid, exit, &common.mask));
+            common.bystanders.extend(side::notify(program, pid, exit));
         }
     }
 
@@ -492,7 +509,9 @@ impl Slot {
 
     /// How it is now.
     pub fn record(&self) -> Record {
+        let since = self.machine.shows_ended();
         Record {
+            shown: self.ended.zip(since).map(|(pid, since)| Shown { pid, since }),
             settings: self.settings.files.clone(),
             notify_socket: self.ears.name.clone(),
             status_text: self.status_text.clone(),

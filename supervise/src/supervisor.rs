@@ -16,9 +16,9 @@ use daemontools::tai64::Moment;
 use daemontools::{Attempt, Fatal, Unable, report, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{getpid, read};
+use nix::unistd::{Pid, getpid, read};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -52,7 +52,7 @@ impl Supervisor {
     // supervise runs.
     #[inline(never)]
     pub fn take_charge(name: OsString) -> Result<(Box<Supervisor>, First), Fatal> {
-        let (mask, signals) = watch_signals().unable_to("watch children for", &name)?;
+        let signals = watch_signals().unable_to("watch children for", &name)?;
         let (charge, normally) = Charge::take(name.clone())?;
         let page = Page::from_environment();
         let boot = Boot::current().unable_to("tell this boot from others", "")?;
@@ -87,7 +87,6 @@ impl Supervisor {
             publisher: Publisher::new(name, charge.place.clone(), page, kept),
             marks: charge.is_others(),
             charge,
-            mask,
             bystanders: Vec::new(),
         };
         let mut supervisor = Box::new(Supervisor { service, logger, common, signals, meant: Which::Service });
@@ -131,19 +130,12 @@ impl Supervisor {
     pub fn wait_and_act(&mut self) -> Result<(), Fatal> {
         let told = self.wait()?;
         report::retry_lost();
-        let Supervisor { service, logger, common, signals, .. } = self;
         let mut commands = Vec::new();
-        while let Ok(Some(signal)) = signals.read_signal() {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
             commands.extend(process::commands_of(&signal));
         }
-        // Waited for only once its end is written down: until then a supervise after us would still find it.
-        while let Ok(Some((pid, status))) = process::ended_child_status() {
-            common.bystanders.retain(|bystander| *bystander != pid);
-            for slot in logger.as_deref_mut().into_iter().chain([&mut **service]) {
-                slot.child_ended(pid, status, common);
-            }
-            let _ = process::wait_for(pid);
-        }
+        self.reap();
+        let Supervisor { service, logger, common, .. } = self;
         common.publisher.try_again(Moment::now().uptime);
         for slot in logger.as_deref_mut().into_iter().chain([&mut **service]) {
             slot.look(common);
@@ -155,9 +147,59 @@ impl Supervisor {
         if !commands.is_empty() {
             self.obey(&commands, Which::Service);
         }
+        if self.release_ended() {
+            self.reap();
+        }
         self.let_logger_go();
         self.common.mend();
         Ok(())
+    }
+
+    /// Takes in all children that have ended. Each is waited for only once its end is written down: until then a supervise
+    /// after us would still find it.
+    fn reap(&mut self) {
+        while let Some((pid, status)) = self.ended_child() {
+            let Supervisor { service, logger, common, .. } = self;
+            for slot in logger.as_deref_mut().into_iter().chain([&mut **service]) {
+                slot.child_ended(pid, status, common);
+            }
+            if !self.slots().any(|slot| slot.ended() == Some(pid)) {
+                self.wait_for(pid);
+            }
+            self.release_ended();
+        }
+    }
+
+    /// A child that has ended and was not taken in yet. As long as there is one that is to be waited for later, the kernel
+    /// would name that one again and again, so that the children that we have made are asked for one by one. Descendants
+    /// that have become ours come after it.
+    fn ended_child(&self) -> Option<(Pid, i32)> {
+        let kept: Vec<Pid> = self.slots().filter_map(Slot::ended).collect();
+        if kept.is_empty() {
+            return process::ended_child_status(None).ok().flatten();
+        }
+        let children = self.slots().flat_map(Slot::children).chain(self.common.bystanders.iter().copied());
+        let mut others = children.filter(|child| !kept.contains(child));
+        others.find_map(|child| process::ended_child_status(Some(child)).ok().flatten())
+    }
+
+    /// Waits for the children whose number is not shown any more; whether there were any, so that it is time for those
+    /// that ended after them.
+    fn release_ended(&mut self) -> bool {
+        let Supervisor { service, logger, .. } = self;
+        let slots = logger.as_deref_mut().into_iter().chain([&mut **service]);
+        let released: Vec<Pid> = slots.filter_map(Slot::release_ended).collect();
+        released.iter().for_each(|pid| self.wait_for(*pid));
+        !released.is_empty()
+    }
+
+    fn wait_for(&mut self, pid: Pid) {
+        self.common.bystanders.retain(|bystander| *bystander != pid);
+        let _ = process::wait_for(pid);
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.logger.as_deref().into_iter().chain([&*self.service])
     }
 
     /// Waits; true if there are commands to read. Tells everybody whose time runs of time in which nothing could run.
@@ -241,13 +283,10 @@ impl Supervisor {
 
 /// From here on the end of a child, and what svscan commands by signal, is told through a descriptor. A write of ours fails,
 /// and is no signal: be it that a listener of `supervise/event` goes just then, or that files are limited in size.
-fn watch_signals() -> nix::Result<(SigSet, SignalFd)> {
+fn watch_signals() -> nix::Result<SignalFd> {
     process::default_action(Signal::SIGCHLD)?;
-    let ours = [Signal::SIGCHLD as i32, process::COMMANDS];
-    let told = process::signal_set(&ours);
-    let before = told.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let told = process::signal_set(&[Signal::SIGCHLD as i32, process::COMMANDS]);
+    told.thread_block()?;
     SigSet::from_iter([Signal::SIGPIPE, Signal::SIGXFSZ]).thread_block()?;
-    let others: Vec<i32> = process::signals_in(&before).into_iter().filter(|number| !ours.contains(number)).collect();
-    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-    Ok((process::signal_set(&others), SignalFd::with_flags(&told, flags)?))
+    SignalFd::with_flags(&told, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }

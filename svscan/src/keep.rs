@@ -42,7 +42,7 @@ impl Scanner {
     /// Waits for every child that has ended; whether that is all, as far as the system tells.
     pub fn reap(&mut self, now: Instant) -> bool {
         loop {
-            let (pid, status) = match process::ended_child_status() {
+            let (pid, status) = match process::ended_child_status(None) {
                 Ok(Some(ended)) => ended,
                 Ok(None) | Err(Errno::ECHILD) => return true,
                 Err(_) => return false,
@@ -68,7 +68,7 @@ impl Scanner {
     /// Whether it was a supervise, and ended like this, as `wait(2)` has it.
     fn supervise_ended(&mut self, pid: Pid, status: i32, now: Instant) -> bool {
         let Some(post) = self.table.post(pid) else { return false };
-        let left = self.left_by(post, status, now);
+        let left = self.left_by(post, pid, status, now);
         let could_not_serve = status & 0x7f == 0 && status != 0;
         if left == Left::Process && could_not_serve && self.table.is_stopping(post.id) {
             self.end_itself(post);
@@ -79,11 +79,20 @@ impl Scanner {
         true
     }
 
-    fn left_by(&mut self, post: Post, status: i32, now: Instant) -> Left {
+    /// Whether a supervise that is no child of ours has said, as the last thing, that it has stopped its service and ends.
+    fn was_told_to_end(&mut self, post: Post, pid: Pid) -> bool {
+        let is_last = |record: Record| record.supervise.pid == pid && record.leaving && record.process.is_none();
+        self.record(post).is_some_and(is_last)
+    }
+
+    fn left_by(&mut self, post: Post, pid: Pid, status: i32, now: Instant) -> Left {
         let failed = status & 0x7f == 0 && status != 0;
         let stopping = self.table.is_stopping(post.id);
         if stopping && self.has_lines_for(post, now) {
             return Left::Lines;
+        }
+        if !stopping && (status == 0 || self.was_told_to_end(post, pid)) {
+            return Left::Told;
         }
         let Some(folder) = self.folder(post).filter(|_| failed || stopping) else { return Left::Nothing };
         // Another one may have been in charge all the time, and ours in vain.

@@ -7,7 +7,7 @@ use daemontools::Unable;
 use daemontools::service::{Record, ledger};
 use daemontools::sys;
 use daemontools::sys::exec::{c_string, candidates, environment};
-use daemontools::sys::process::{COMMANDS, duplicate_above, signal_set, signals_in};
+use daemontools::sys::process::{COMMANDS, duplicate_above, signal_set};
 use daemontools::sys::spawn::{Refused, Spawn, spawn};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -38,7 +38,6 @@ const SPARE: u64 = 8;
 pub struct Launcher {
     candidates: Vec<CString>,
     environment: Vec<CString>,
-    mask: SigSet,
     /// The supervise that is found first is ours. One of another make would let what it is given reach its service.
     is_ours: bool,
     /// The pages of the supervises, where the system has such files.
@@ -54,11 +53,11 @@ pub struct Launcher {
 
 impl Launcher {
     /// For this `supervise`. Raises our own limit of open files; children have the one that we were given (or an earlier
-    /// svscan in this process was: `open_files`), and `mask`.
+    /// svscan in this process was: `open_files`).
     ///
     /// # Errors
     /// No descriptor to be had, or the environment does not fit.
-    pub fn new(supervise: &Path, mask: SigSet, open_files: Option<(u64, u64)>) -> nix::Result<Launcher> {
+    pub fn new(supervise: &Path, open_files: Option<(u64, u64)>) -> nix::Result<Launcher> {
         let null = open_null()?;
         let slot = duplicate_above(&null, 3)?;
         let beside = c_string(supervise.as_os_str())?;
@@ -67,7 +66,6 @@ impl Launcher {
             is_ours: beside.is_some(),
             candidates: beside.into_iter().chain(candidates(c"supervise")).collect(),
             environment: environment(&[(crate::renew::VARIABLE.into(), None)])?,
-            mask,
             pages: None,
             open_files: raise_open_files().or(open_files),
             pipes: HashMap::new(),
@@ -117,14 +115,14 @@ impl Launcher {
         let page = loan.map(|loan| (loan.ledger, loan.ledger.as_raw_fd()));
         let descriptors: Vec<(BorrowedFd, i32)> = pipe.into_iter().chain(page).collect();
         // What it is commanded by must not kill it before it listens.
-        let blocked: Vec<i32> = signals_in(&self.mask).into_iter().chain(is_ours.then_some(COMMANDS)).collect();
+        let blocked: &[i32] = if is_ours { &[COMMANDS] } else { &[] };
         let started = spawn(&Spawn {
             candidates: &self.candidates,
             argv: &[c"supervise".into(), argument],
             environment: &self.environment,
             directory: directory.as_ref(),
             descriptors: &descriptors,
-            mask: &signal_set(&blocked),
+            mask: &signal_set(blocked),
             open_files: self.open_files,
         });
         self.environment.truncate(variables);
@@ -225,7 +223,7 @@ impl Launcher {
             environment: &self.environment,
             directory: None,
             descriptors: &[],
-            mask: &self.mask,
+            mask: &SigSet::empty(),
             open_files: self.open_files,
         })
     }

@@ -77,7 +77,6 @@ use launch::Launcher;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_child_subreaper;
-use nix::sys::signal::SigSet;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{AccessFlags, access};
 use renew::Heritage;
@@ -85,16 +84,12 @@ use scanner::Scanner;
 use signals::Request;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::Instant;
 
 daemontools::main!(svscan);
 
 const FINISH: &str = ".svscan/finish";
 const CRASH: &str = ".svscan/crash";
-
-/// The signal mask that svscan was started with, and that all it starts has.
-static MASK: OnceLock<SigSet> = OnceLock::new();
 
 fn svscan(mut args: Args) -> Result<i32, Fatal> {
     sys::fill_standard_descriptors();
@@ -109,17 +104,16 @@ fn svscan(mut args: Args) -> Result<i32, Fatal> {
         heritage.survivors = pages::survivors();
     }
     let lock = heritage.lock.take().filter(lock::is_lock).or_else(lock::lock);
-    let (signals, mask) = signals::take().unable_to("set up signals", "")?;
-    let mask = *MASK.get_or_init(|| heritage.mask.unwrap_or(mask));
-    report::at_bug(|| MASK.get().into_iter().for_each(|mask| replace_by(CRASH, report::BUG, mask)));
-    match serve(&signals, mask, &files, heritage, lock.as_ref()) {
+    let signals = signals::take().unable_to("set up signals", "")?;
+    report::at_bug(|| replace_by(CRASH, report::BUG));
+    match serve(&signals, &files, heritage, lock.as_ref()) {
         Ok(code) => {
-            replace_by(FINISH, code, &mask);
+            replace_by(FINISH, code);
             Ok(code)
         }
         Err(fatal) => {
             let code = fatal.tell();
-            replace_by(CRASH, code, &mask);
+            replace_by(CRASH, code);
             Ok(code)
         }
     }
@@ -131,16 +125,10 @@ struct Files {
     supervise: PathBuf,
 }
 
-fn serve(
-    signals: &SignalFd,
-    mask: SigSet,
-    files: &Files,
-    heritage: Heritage,
-    lock: Option<&OwnedFd>,
-) -> Result<i32, Fatal> {
+fn serve(signals: &SignalFd, files: &Files, heritage: Heritage, lock: Option<&OwnedFd>) -> Result<i32, Fatal> {
     // Without it, exit statuses of processes whose supervise was killed are lost; nothing else is.
     let _ = set_child_subreaper(true);
-    let launcher = Launcher::new(&files.supervise, mask, heritage.open_files).unable_to("start", "")?;
+    let launcher = Launcher::new(&files.supervise, heritage.open_files).unable_to("start", "")?;
     let mut scanner = Scanner::new(launcher, Instant::now()).unable_to("start", "")?;
     heritage.hand_to(&mut scanner);
     let (mut interrupts, mut renewal) = (0, false);
@@ -161,7 +149,7 @@ fn serve(
         }
         if renewal && scanner.table.may_be_handed_on() {
             renewal = false;
-            renew::become_new(&files.own, &scanner, lock, &mask).warn();
+            renew::become_new(&files.own, &scanner, lock).warn();
         }
         wait(signals, &scanner).unable_to("poll", "")?;
         report::retry_lost();
@@ -191,7 +179,10 @@ fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
     let now = Instant::now();
     match request {
         Request::Reap | Request::Renew | Request::Nothing => {}
-        Request::Scan => scanner.scan_now(now),
+        Request::Scan => {
+            scanner.scan_now(now);
+            scanner.table.hasten(now);
+        }
         Request::Stop => scanner.close(now),
         Request::Interrupt => {
             *interrupts += 1;
@@ -206,11 +197,11 @@ fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
 }
 
 /// Executes the script in our place, if there is one.
-fn replace_by(script: &str, code: i32, mask: &SigSet) {
+fn replace_by(script: &str, code: i32) {
     if access(script, AccessFlags::X_OK).is_ok() {
         // What waits would end us before we are the script.
         sys::write_now::take_away(&signals::of_writes());
-        let _ = mask.thread_set_mask();
+        sys::process::unblock_signals();
         let errno = exec(&[script.into(), code.to_string().into()], &[(renew::VARIABLE.into(), None)]);
         Unable::new("start", script, errno).warn();
     }

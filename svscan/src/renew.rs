@@ -4,7 +4,6 @@
 //!
 //! ```text
 //! lock FD
-//! mask NUMBER ...
 //! files SOFT HARD
 //! ledger FD
 //! page DEVICE INODE 0|1 LEDGER-FD PAGE
@@ -27,10 +26,8 @@ use daemontools::Unable;
 use daemontools::service::Process;
 use daemontools::sys::exec::exec;
 use daemontools::sys::inherited_descriptor;
-use daemontools::sys::process::{signal_set, signals_in};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -49,7 +46,6 @@ pub const VARIABLE: &str = "SVSCAN_HERITAGE";
 #[derive(Debug, Default)]
 pub struct Heritage {
     pub lock: Option<OwnedFd>,
-    pub mask: Option<SigSet>,
     pub open_files: Option<(u64, u64)>,
     ledgers: Vec<OwnedFd>,
     pages: Vec<(Post, RawFd, u32)>,
@@ -86,10 +82,6 @@ impl Heritage {
         let descriptor = |number: u64| inherited_descriptor(i32::try_from(number).ok()?).ok();
         match (key, numbers.as_slice()) {
             ("lock", [number]) => self.lock = descriptor(*number),
-            ("mask", numbers) => {
-                let numbers: Vec<i32> = numbers.iter().filter_map(|number| i32::try_from(*number).ok()).collect();
-                self.mask = Some(signal_set(&numbers));
-            }
             ("files", [soft, hard]) => self.open_files = Some((*soft, *hard)),
             ("pipe", [device, inode, reader, writer]) => {
                 let id = Id { device: *device, inode: *inode };
@@ -157,9 +149,9 @@ impl Scanner {
 }
 
 /// Executes `file` in our place; returns only if that fails.
-pub fn become_new(file: &Path, scanner: &Scanner, lock: Option<&OwnedFd>, mask: &SigSet) -> Unable {
+pub fn become_new(file: &Path, scanner: &Scanner, lock: Option<&OwnedFd>) -> Unable {
     let refused = |errno| Unable::new("execute", file, errno);
-    let heritage = match write(scanner, lock, mask) {
+    let heritage = match write(scanner, lock) {
         Ok(heritage) => heritage,
         Err(error) => return refused(daemontools::report::errno_of(&error)),
     };
@@ -180,11 +172,12 @@ pub fn become_new(file: &Path, scanner: &Scanner, lock: Option<&OwnedFd>, mask: 
 }
 
 /// Survives the execution, alone among the files that we open.
-fn write(scanner: &Scanner, lock: Option<&OwnedFd>, mask: &SigSet) -> std::io::Result<File> {
+fn write(scanner: &Scanner, lock: Option<&OwnedFd>) -> std::io::Result<File> {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = lock.map(|lock| writeln!(text, "lock {}", lock.as_raw_fd()));
-    let _ = writeln!(text, "mask{}", signals_in(mask).iter().map(|number| format!(" {number}")).collect::<String>());
+    // No signal is to be blocked in what svscan starts, which version 0.1.0 must be told.
+    let _ = writeln!(text, "mask");
     let _ = scanner.launcher.open_files().map(|(soft, hard)| writeln!(text, "files {soft} {hard}"));
     for ledger in scanner.launcher.pages.iter().flat_map(Pages::ledgers) {
         let _ = writeln!(text, "ledger {}", ledger.as_raw_fd());

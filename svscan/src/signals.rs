@@ -56,20 +56,19 @@ pub fn of_writes() -> SigSet {
     SigSet::from_iter([Signal::SIGPIPE, Signal::SIGXFSZ])
 }
 
-/// The signals that we read instead of being interrupted, and the mask that we were started with. Those of writes
+/// The signals that we read instead of being interrupted. Those of writes
 /// are blocked too: a supervise that ends while it is told something must not end us. What was ignored stays so, as
 /// SIGINT is in the background of a script; what the first process is sent is always meant for it.
 ///
 /// # Errors
 /// No descriptor to be had.
-pub fn take() -> nix::Result<(SignalFd, SigSet)> {
+pub fn take() -> nix::Result<SignalFd> {
     // Ignored, it would reap our children for us and tell nobody.
     default_action(Signal::SIGCHLD)?;
     let first = getpid().as_raw() == 1;
     let numbers = table().map(|(number, _, _)| number).into_iter().filter(|number| first || !is_ignored(*number));
     let wanted = signal_set(&numbers.collect::<Vec<_>>());
-    let mask = SigSet::thread_get_mask()?;
     wanted.thread_block()?;
     of_writes().thread_block()?;
-    Ok((SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?, mask))
+    SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }

@@ -6,7 +6,7 @@ use daemontools::sys::{self, process};
 use daemontools::{Attempt, Fatal, Unable, report};
 use nix::errno::Errno;
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid, setpgid};
 use std::ffi::{CString, OsString};
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ impl Child {
     }
 
     /// Starts it if it does not run, or says when it is to be started.
-    pub fn keep(&mut self, pipe: &Pipe, mask: &SigSet) -> Option<Instant> {
+    pub fn keep(&mut self, pipe: &Pipe) -> Option<Instant> {
         if self.pid.is_some() {
             return None;
         }
@@ -61,7 +61,7 @@ impl Child {
             _ => {
                 self.started = Some(now);
                 let parent = getpid();
-                self.pid = process::fork(|| self.become_program(parent, pipe, mask)).ok();
+                self.pid = process::fork(|| self.become_program(parent, pipe)).ok();
                 self.pid.is_none().then_some(now + PAUSE)
             }
         }
@@ -73,7 +73,7 @@ impl Child {
     }
 
     /// In the child. Returns only with the exit code of a failure.
-    fn become_program(&self, parent: Pid, pipe: &Pipe, mask: &SigSet) -> i32 {
+    fn become_program(&self, parent: Pid, pipe: &Pipe) -> i32 {
         // What is sent to svscanboot's process group, as ^C is by a terminal, is for svscanboot alone: readproctitle
         // must not end before svscan has said its last words, and svscan hears of it from us.
         let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
@@ -86,9 +86,10 @@ impl Child {
         if tied.is_err() || getppid() != parent {
             return report::TEMPORARY;
         }
-        if connected.is_err() || mask.thread_set_mask().is_err() {
+        if connected.is_err() {
             return report::TEMPORARY;
         }
+        process::unblock_signals();
         let environment: Vec<CString> = c_string(PATH.as_ref()).into_iter().collect();
         let mut refusal = Errno::ENOENT;
         for file in &self.candidates {

@@ -32,7 +32,7 @@ use errors::Pipe;
 use nix::errno::Errno;
 use nix::libc::SIGRTMIN;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::ffi::OsString;
@@ -58,7 +58,7 @@ fn stops() -> [i32; 4] {
 fn svscanboot(mut args: Args) -> Result<i32, Fatal> {
     let directory = args.next().unwrap_or_else(|| "/service".into());
     sys::fill_standard_descriptors();
-    let (signals, mask) = take_signals().unable_to("set up signals", "")?;
+    let signals = take_signals().unable_to("set up signals", "")?;
     leave_standard_descriptors()?;
     let pipe = Pipe::open(Path::new(&directory)).unable_to("create pipe", "")?;
     let dots = OsString::from(".".repeat(DOTS));
@@ -66,7 +66,7 @@ fn svscanboot(mut args: Args) -> Result<i32, Fatal> {
     let mut title = Child::new(&["readproctitle".into(), "service".into(), "errors:".into(), dots], Role::Shows)?;
     let mut told_to_end = false;
     loop {
-        let deadlines = [svscan.keep(&pipe, &mask), title.keep(&pipe, &mask)];
+        let deadlines = [svscan.keep(&pipe), title.keep(&pipe)];
         let look = (!title.runs()).then(|| {
             pipe.make_room();
             Instant::now() + LOOK
@@ -104,13 +104,12 @@ fn leave_standard_descriptors() -> Result<(), Fatal> {
     Ok(())
 }
 
-fn take_signals() -> nix::Result<(SignalFd, SigSet)> {
+fn take_signals() -> nix::Result<SignalFd> {
     let others = PASSED_ON.into_iter().chain([Signal::SIGCHLD]).map(|signal| signal as i32);
     let wanted = process::signal_set(&others.chain(stops()).collect::<Vec<_>>());
     process::default_action(Signal::SIGCHLD)?;
-    let mask = SigSet::thread_get_mask()?;
     wanted.thread_block()?;
-    Ok((SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?, mask))
+    SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
 /// Waits for a signal until the deadline. Whatever else wakes us does no harm.

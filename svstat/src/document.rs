@@ -161,10 +161,10 @@ mod tests {
 
     fn seen() -> Snapshot {
         let pid = Pid::from_raw(7);
-        let status =
-            Status { since: at(100).label, pid: Some(pid), paused: false, want: Want::Up, phase: Phase::Running };
         let record = Record {
             since: at(100),
+            want: Want::Up,
+            phase: Phase::Running,
             process: Some((Role::Run, Process { pid, ticks: 1, serial: 0 })),
             supervise: Process { pid: Pid::from_raw(5), ticks: 1, serial: 0 },
             ready: Some(at(130)),
@@ -173,7 +173,7 @@ mod tests {
             deaths: vec![Death { started: at(1).label, ended: at(2).label, exit: Exit::Core(11) }],
             ..Record::blank()
         };
-        Snapshot { status, logger: None, record: Some(record) }
+        Snapshot::of(Status::actual(&record), None, Some(record))
     }
 
     fn text(value: Value) -> String {

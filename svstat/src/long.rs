@@ -103,7 +103,7 @@ fn length(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::service::{Exit, Phase, Process, Status};
+    use daemontools::service::{Exit, Process, Status};
     use daemontools::tai64::Tai64;
     use nix::unistd::Pid;
 
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn lengths_are_not_bent_by_the_wall_clock() {
-        let status = Status { since: at(100).label, pid: None, paused: false, want: Want::Up, phase: Phase::Stopped };
+        let status = Status::actual(&Record { since: at(100), want: Want::Up, ..Record::blank() });
         let now = Moment { label: at(5).label, ..at(160) };
         assert_eq!(seconds(&status, Some(&record()), now), 60);
         assert_eq!(seconds(&status, None, now), 0);

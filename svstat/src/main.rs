@@ -184,7 +184,7 @@ fn describe(status: &Status, normally: Normally, seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::service::Phase;
+    use daemontools::service::{Phase, Running};
     use daemontools::tai64::{Tai64, Tai64N};
     use nix::unistd::Pid;
 
@@ -193,7 +193,14 @@ mod tests {
     }
 
     fn up() -> Status {
-        Status { since: at(100), pid: Some(Pid::from_raw(7)), paused: false, want: Want::Up, phase: Phase::Running }
+        Status {
+            since: at(100),
+            pid: Some(Pid::from_raw(7)),
+            paused: false,
+            want: Want::Up,
+            phase: Phase::Running,
+            running: Running::Run,
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ fn a_supervise_directory_that_is_removed_is_made_again() {
     let service = Service::new(&scratch, "web", COUNTED);
     let mut supervise = service.supervise();
     let pid = service.up();
+    // The last that it writes for now: what is written while it is removed would be in the way.
+    wait_until("it is ready", || !service.state("ready").is_empty());
     shell(&scratch, "rm -rf web/supervise");
     kill_9(pid);
     service.lines("starts", 2);
@@ -215,6 +217,8 @@ fn commands_come_by_signal_too() {
     let service = Service::new(&scratch, "web", COUNTED);
     let mut supervise = service.supervise();
     let pid = service.up();
+    // The last that it writes for now: what is written while it is removed would be in the way.
+    wait_until("it is ready", || !service.state("ready").is_empty());
     shell(&scratch, "rm -rf web/supervise");
     queue(supervise.pid(), b"d");
     wait_until("it is down", || !tests::is_alive(pid));

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::time::SystemTime;
-use tests::{Outcome, Scratch, Service, differs, fails, original, prints};
+use tests::{Outcome, Scratch, Service, differs, fails, original, prints, state_of, wait_until};
 
 const FOREVER: &str = "exec sleep 1000";
 
@@ -74,8 +74,8 @@ fn the_status_says_since_when_and_who() {
     assert!((now - 60..=now).contains(&status.unix_seconds()), "{status:?} {now}");
     assert!(u32::from_be_bytes(status.bytes[8..12].try_into().unwrap()) < 1_000_000_000);
     assert_eq!((status.paused, status.want), (0, b'u'));
-    // Byte 18 is daemontools-encore's: started or running, and stopped below.
-    assert!(original() || [2, 3].contains(&status.bytes[18]) && status.bytes[19] == 0);
+    // Byte 18 is daemontools-encore's: started or running, and stopped below; byte 19 is runit's: run, and down below.
+    assert!(original() || [2, 3].contains(&status.bytes[18]) && status.bytes[19] == 1);
 
     web.control(b"p");
     web.wait_for("is paused", |status| status.paused == 1);
@@ -88,6 +88,24 @@ fn the_status_says_since_when_and_who() {
     let status = web.status();
     assert_eq!((status.paused, status.want), (0, b'd'));
     assert!(original() || status.bytes[18..] == [0, 0]);
+}
+
+/// Clients that take down what is "up" rely on it.
+#[test]
+fn who_dies_at_once_is_up_for_those_who_read_the_status() {
+    let scratch = Scratch::new();
+    let web = Service::new(&scratch, "web", "echo $$ >>pids; exit 3");
+    let _supervise = web.supervise();
+    for life in 1..=3 {
+        let pids = web.lines("pids", life);
+        // The last of them has ended, or will in an instant.
+        let last: i32 = pids.last().unwrap().parse().unwrap();
+        wait_until("it has ended", || state_of(last).is_none_or(|state| state == 'Z'));
+        let shown = web.wait_for("is up", |status| status.pid != 0);
+        assert_eq!((shown.paused, shown.want), (0, b'u'));
+        let known = |pid: i32| web.says("pids").lines().any(|line| line == pid.to_string());
+        wait_until("it is one of those that were started", || known(web.status().pid));
+    }
 }
 
 #[test]

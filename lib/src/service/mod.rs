@@ -22,9 +22,9 @@ pub use files::{
 };
 pub use place::Place;
 pub use process::{Identity, Process, is_without_pidfd};
-pub use record::{Death, Ending, Exit, Record, Role, Verdict, signal_name};
+pub use record::{Death, Ending, Exit, Record, Role, Shown, Verdict, signal_name};
 pub use snapshot::{Illegible, Snapshot, read_status, read_status_at};
-pub use status::{Phase, Status, TooShort, Want};
+pub use status::{Phase, Running, Status, TooShort, Want};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;

@@ -25,6 +25,7 @@
 //! begun                        `start` has succeeded, `stop` is owed
 //! again                        told up while `finish` or `stop` ran: it starts once more after them
 //! verdict done|give-up         after the `finish` or `stop` that runs it is not restarted, for that reason
+//! shown-pid PID LABEL          `supervise/status` still shows this `run`, started then, which has ended (see [`Shown`])
 //! last-run PID TICKS SERIAL    the last `run`, whose number its process group has, where it led one
 //! next-start LABEL UPTIME      nothing runs, and `run` is started then
 //! notify-socket NAME           where it finds NOTIFY_SOCKET, in the abstract namespace
@@ -163,6 +164,20 @@ pub struct Death {
     pub exit: Exit,
 }
 
+/// What `supervise/status` still shows of a `run` that has ended.
+///
+/// daemontools' supervise sleeps for a second after each start. A `run` that dies in that second is "up" for its readers
+/// until the second is over and the next `run` is there. Their users rely on it: who asks whether a service that dies at
+/// once is "up", to take it down, must find it so. Our supervise hears the death at once, keeps the bytes as they were,
+/// and waits for the process only when the second is over, so that no other process can have its number meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// The process that has ended.
+    pub pid: Pid,
+    /// When it was started.
+    pub since: Tai64N,
+}
+
 /// The contents of `supervise/state`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -198,6 +213,8 @@ pub struct Record {
     pub again: bool,
     /// What comes after the `finish` or `stop` that runs.
     pub verdict: Verdict,
+    /// The `run` that has ended and that `supervise/status` still shows.
+    pub shown: Option<Shown>,
     /// The last `run`, whose number its process group has, where it led one.
     pub last_run: Option<Process>,
     /// When `run` is started next, where nothing runs but something will.
@@ -240,6 +257,7 @@ impl Record {
             begun: false,
             again: false,
             verdict: Verdict::AsWanted,
+            shown: None,
             last_run: None,
             next_start: None,
             notify_socket: None,
@@ -299,6 +317,9 @@ impl Record {
         }
         if self.verdict != Verdict::AsWanted {
             writeln!(to, "verdict {}", word_of(&VERDICTS, self.verdict))?;
+        }
+        if let Some(Shown { pid, since }) = self.shown {
+            writeln!(to, "shown-pid {pid} {}", tai64::Label(since))?;
         }
         if let Some(run) = self.last_run {
             writeln!(to, "last-run {} {} {}", run.pid, run.ticks, run.serial)?;
@@ -381,6 +402,7 @@ impl Record {
             "begun" => self.begun = true,
             "again" => self.again = true,
             "verdict" => self.verdict = meaning_of(&VERDICTS, words).unwrap_or(self.verdict),
+            "shown-pid" => self.shown = shown(words),
             "last-run" => self.last_run = process(words).filter(|run| run.pid.as_raw() > 1),
             "kill-at" => self.kill_at = moment(words),
             "next-start" => self.next_start = moment(words),
@@ -451,6 +473,11 @@ fn process(words: &mut SplitAsciiWhitespace) -> Option<Process> {
     Some(Process { pid: Pid::from_raw(pid), ticks, serial: number(words).unwrap_or(0) })
 }
 
+fn shown(words: &mut SplitAsciiWhitespace) -> Option<Shown> {
+    let pid = number(words).filter(|pid| *pid > 0).map(Pid::from_raw)?;
+    Some(Shown { pid, since: tai64::parse(words.next()?.as_bytes())? })
+}
+
 fn moment(words: &mut SplitAsciiWhitespace) -> Option<Moment> {
     let label = tai64::parse(words.next()?.as_bytes())?;
     let nanoseconds: u128 = number(words)?;
@@ -500,6 +527,7 @@ mod tests {
             begun: true,
             again: true,
             verdict: Verdict::GiveUp,
+            shown: Some(Shown { pid: Pid::from_raw(75), since: at(8).label }),
             last_run: Some(Process { pid: Pid::from_raw(76), ticks: 98, serial: 0 }),
             next_start: Some(at(12)),
             notify_socket: Some("supervise/notify/05".into()),

@@ -1,6 +1,6 @@
 //! What the files in `supervise/` say of a service at one moment, taken together.
 
-use super::{Place, Record, STATE, STATUS, Status, Unread, is_only_ours, read_file_itself};
+use super::{Place, Record, Running, STATE, STATUS, Status, Unread, is_only_ours, read_file_itself};
 use nix::errno::Errno;
 use std::path::Path;
 
@@ -56,8 +56,10 @@ pub enum Illegible {
 /// How a service is, and its past where that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// What `supervise/status` says.
+    /// How the service is. This is what `supervise/status` says, but for a `run` that has ended and is still shown there.
     pub status: Status,
+    /// What `supervise/status` says.
+    pub shown: Status,
     /// What it says of a logger that the same supervise runs.
     pub logger: Option<Status>,
     /// What `supervise/state` says, if it is about the same service at the same time: one that was left
@@ -71,21 +73,27 @@ impl Snapshot {
     /// # Errors
     /// There is no status to be read. A state that cannot be read is none.
     pub fn take() -> Result<Snapshot, Illegible> {
-        let (status, logger) = read_status()?;
-        let record = read_state().filter(|record| is_same(record, &status) || is_kept(record));
-        Ok(Snapshot { status, logger, record })
+        let (shown, logger) = read_status()?;
+        let record = read_state().filter(|record| is_same(record, &shown) || is_kept(record));
+        Ok(Snapshot::of(shown, logger, record))
+    }
+
+    /// Of what the two files say.
+    pub fn of(shown: Status, logger: Option<Status>, record: Option<Record>) -> Snapshot {
+        let ended = record.as_ref().filter(|record| record.shown.is_some() && is_same(record, &shown));
+        Snapshot { status: ended.map_or(shown, Status::actual), shown, logger, record }
     }
 
     /// Whether the two files say the same. They are replaced one after another, so that there are moments
     /// when they do not; then the second is about to follow.
     pub fn is_settled(&self) -> bool {
-        self.record.as_ref().is_none_or(|record| is_same(record, &self.status))
+        self.record.as_ref().is_none_or(|record| is_same(record, &self.shown))
     }
 
     /// The same of the logger that the same supervise runs, if it runs one.
     pub fn of_logger(self) -> Option<Snapshot> {
         let record = self.record.and_then(|record| record.logger).map(|record| *record);
-        self.logger.map(|status| Snapshot { status, logger: None, record })
+        self.logger.map(|status| Snapshot::of(status, None, record))
     }
 }
 
@@ -117,10 +125,10 @@ fn read_state() -> Option<Record> {
     Record::read(&Place::here().ok()?).ok()
 }
 
+/// runit's state is left out: a supervise of version 0.1.0, which may still run after an upgrade, does not write it.
 fn is_same(record: &Record, status: &Status) -> bool {
-    let Record { since, paused, want, phase, .. } = *record;
-    let pid = record.process.map(|(_, process)| process.pid);
-    Status { since: since.label, pid, paused, want, phase }.encode() == status.encode()
+    let status = Status { running: Running::Nothing, ..*status };
+    Status { running: Running::Nothing, ..Status::of(record) }.encode() == status.encode()
 }
 
 /// Whether the supervise that wrote it is alive: then the status is about to follow.
@@ -131,13 +139,20 @@ fn is_kept(record: &Record) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Phase, Process, Role, Want};
+    use crate::service::{Phase, Process, Role, Shown, Want};
     use crate::tai64::{Moment, Tai64, Tai64N};
     use nix::unistd::{Pid, getpid};
 
     fn status() -> Status {
         let since = Tai64N(Tai64(7), 5);
-        Status { since, pid: Some(Pid::from_raw(9)), paused: false, want: Want::Up, phase: Phase::Running }
+        Status {
+            since,
+            pid: Some(Pid::from_raw(9)),
+            paused: false,
+            want: Want::Up,
+            phase: Phase::Running,
+            running: Running::Run,
+        }
     }
 
     fn record() -> Record {
@@ -154,6 +169,20 @@ mod tests {
         assert!(!is_same(&record(), &Status { since: Tai64N(Tai64(8), 5), ..status() }));
         assert!(!is_same(&record(), &Status { phase: Phase::Stopping, ..status() }));
         assert!(!is_same(&Record::blank(), &status()));
+    }
+
+    #[test]
+    fn of_a_run_that_is_still_shown_the_state_tells_the_truth() {
+        let shown = Some(Shown { pid: Pid::from_raw(9), since: status().since });
+        let ended = Record { process: None, since: Moment::ZERO, phase: Phase::Started, shown, ..record() };
+        let seen = Snapshot::of(status(), None, Some(ended.clone()));
+        assert!(seen.is_settled());
+        assert_eq!((seen.shown, seen.status.pid, seen.status.since), (status(), None, Moment::ZERO.label));
+        // A status that is about another process is what counts, until the state follows.
+        let other = Status { pid: Some(Pid::from_raw(10)), ..status() };
+        let seen = Snapshot::of(other, None, Some(ended));
+        assert!(!seen.is_settled());
+        assert_eq!(seen.status, other);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `supervise/status`: daemontools' eighteen bytes and daemontools-encore's two.
 
+use super::{Record, Role, Shown};
 use crate::tai64::{Tai64, Tai64N};
 use nix::unistd::Pid;
 
@@ -34,6 +35,29 @@ pub enum Phase {
     Failed = 5,
 }
 
+/// Which of its programs a service runs, in runit's three words (byte 19 of the status).
+///
+/// Source: runit's `sv` and the collectors that read `supervise/status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Running {
+    /// No process.
+    Nothing = 0,
+    /// `run`, or `start` before it.
+    Run = 1,
+    /// `finish`, or `stop` after it.
+    Finish = 2,
+}
+
+impl From<Role> for Running {
+    fn from(role: Role) -> Running {
+        match role {
+            Role::Start | Role::Run => Running::Run,
+            Role::Finish | Role::Stop => Running::Finish,
+        }
+    }
+}
+
 /// The contents of `supervise/status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
@@ -47,6 +71,8 @@ pub struct Status {
     pub want: Want,
     /// daemontools-encore's state; what a file of the original's lacks is told by `pid`.
     pub phase: Phase,
+    /// runit's state; what the files of others lack is told by `pid`.
+    pub running: Running,
 }
 
 /// The status file is shorter than the original's eighteen bytes.
@@ -68,7 +94,7 @@ impl Status {
     /// 16      1: paused
     /// 17      'u': want up; 'd': want down; 0: once
     /// 18      phase
-    /// 19      0
+    /// 19      runit's state: 0 down, 1 run, 2 finish
     /// ```
     pub fn encode(&self) -> [u8; Status::LENGTH] {
         let mut bytes = [0; Status::LENGTH];
@@ -81,7 +107,32 @@ impl Status {
             Want::Once => 0,
         };
         bytes[18] = self.phase as u8;
+        bytes[19] = self.running as u8;
         bytes
+    }
+
+    /// What a supervise shows of a service that is as `record` says. Of a `run` that has just ended, and is started again
+    /// when its second is over, it shows what it showed before (see [`Shown`]).
+    pub fn of(record: &Record) -> Status {
+        match record.shown {
+            Some(Shown { pid, since }) => Status {
+                since,
+                pid: Some(pid),
+                paused: false,
+                want: record.want,
+                phase: Phase::Running,
+                running: Running::Run,
+            },
+            None => Status::actual(record),
+        }
+    }
+
+    /// How the service is, as `record` says.
+    pub fn actual(record: &Record) -> Status {
+        let Record { since, paused, want, phase, process, .. } = *record;
+        let running = process.map_or(Running::Nothing, |(role, _)| role.into());
+        let pid = process.map(|(_, process)| process.pid);
+        Status { since: since.label, pid, paused, want, phase, running }
     }
 
     /// Reads what any daemontools wrote, ours, the original's or encore's.
@@ -94,6 +145,7 @@ impl Status {
         let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3, p0, p1, p2, p3, paused, want] = *fixed;
         let pid = Some(i32::from_le_bytes([p0, p1, p2, p3])).filter(|pid| *pid != 0).map(Pid::from_raw);
         let without_encore = if pid.is_some() { Phase::Running } else { Phase::Stopped };
+        let without_runit = if pid.is_some() { Running::Run } else { Running::Nothing };
         Ok(Status {
             since: Tai64N(
                 Tai64(u64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7])),
@@ -115,6 +167,12 @@ impl Status {
                 Some(5) => Phase::Failed,
                 Some(_) | None => without_encore,
             },
+            running: match (rest.get(1), pid) {
+                (Some(1), Some(_)) => Running::Run,
+                (Some(2), Some(_)) => Running::Finish,
+                // Zero also where there is a process: daemontools-encore's supervise, and ours of version 0.1.0.
+                (_, _) => without_runit,
+            },
         })
     }
 }
@@ -122,6 +180,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tai64::Moment;
     use proptest::prelude::*;
 
     fn running() -> Status {
@@ -131,17 +190,25 @@ mod tests {
             paused: false,
             want: Want::Up,
             phase: Phase::Running,
+            running: Running::Run,
         }
     }
 
     #[test]
     fn the_first_eighteen_bytes_are_the_originals() {
-        assert_eq!(running().encode(), [0x40, 0, 0, 0, 0, 0, 0, 0xb, 0, 0, 0x12, 0x34, 4, 3, 2, 1, 0, b'u', 3, 0]);
+        assert_eq!(running().encode(), [0x40, 0, 0, 0, 0, 0, 0, 0xb, 0, 0, 0x12, 0x34, 4, 3, 2, 1, 0, b'u', 3, 1]);
     }
 
     #[test]
     fn nothing_that_is_down_is_paused() {
-        let down = Status { pid: None, paused: true, want: Want::Down, phase: Phase::Stopped, ..running() };
+        let down = Status {
+            pid: None,
+            paused: true,
+            want: Want::Down,
+            phase: Phase::Stopped,
+            running: Running::Nothing,
+            ..running()
+        };
         assert_eq!(down.encode()[12..], [0, 0, 0, 0, 0, b'd', 0, 0]);
     }
 
@@ -150,6 +217,26 @@ mod tests {
         let bytes = running().encode();
         assert_eq!(Status::decode(&bytes[..18]), Ok(running()));
         assert_eq!(Status::decode(&bytes[..17]), Err(TooShort));
+    }
+
+    #[test]
+    fn runits_state_is_read_where_it_is_written() {
+        let finish = Status { phase: Phase::Stopping, running: Running::Finish, ..running() };
+        assert_eq!(Status::decode(&finish.encode()), Ok(finish));
+        let mut of_encore = finish.encode();
+        of_encore[19] = 0;
+        assert_eq!(Status::decode(&of_encore), Ok(Status { running: Running::Run, ..finish }));
+    }
+
+    #[test]
+    fn a_run_that_has_just_ended_is_shown_as_before() {
+        let (before, ended) = (running(), Moment::ZERO);
+        let record = Record { want: Want::Up, phase: Phase::Started, since: ended, ..Record::blank() };
+        let shown = before.pid.map(|pid| Shown { pid, since: before.since });
+        assert_eq!(Status::of(&Record { shown, ..record.clone() }), before);
+        assert_eq!(Status::of(&record), Status::actual(&record));
+        let actual = Status::actual(&Record { shown, ..record });
+        assert_eq!((actual.since, actual.pid, actual.running), (ended.label, None, Running::Nothing));
     }
 
     proptest! {

@@ -22,6 +22,13 @@ pub fn fork(child: impl FnOnce() -> i32) -> nix::Result<Pid> {
     }
 }
 
+/// Blocks no signal any more: for a child of [`fork`] that is to become a program of the user's. A signal that is blocked
+/// stays so through exec(2); a service that is started so by whoever started us could not be told to end.
+pub fn unblock_signals() {
+    // Fails only for a set that cannot be read.
+    let _ = SigSet::empty().thread_set_mask();
+}
+
 /// Closes all descriptors numbered `first` and above, whoever owns them: only for a child of [`fork`] that is to keep
 /// nothing of its parent's open. A kernel before 5.9 leaves them open.
 pub fn close_from(first: u32) {
@@ -154,16 +161,17 @@ pub fn wait_for(pid: Pid) -> nix::Result<i32> {
 }
 
 /// A child that has ended, left as it is until [`wait_for`] is asked for it, and how it ended, as `wait(2)` has it; `None`
-/// if there is none now.
+/// if there is none now. Any child, or only the one with the number `pid`.
 ///
 /// # Errors
-/// ECHILD: no children at all.
-pub fn ended_child_status() -> nix::Result<Option<(Pid, i32)>> {
+/// ECHILD: no such child.
+pub fn ended_child_status(pid: Option<Pid>) -> nix::Result<Option<(Pid, i32)>> {
     // SAFETY: a struct of integers, for which zero is a value.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    let (kind, number) = pid.map_or((libc::P_ALL, 0), |pid| (libc::P_PID, pid.as_raw().unsigned_abs()));
     // SAFETY: writes one struct.
-    Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &mut info, flags) })?;
+    Errno::result(unsafe { libc::waitid(kind, number, &mut info, flags) })?;
     // SAFETY: filled by waitid, which has these fields; zero if it found nothing.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     let status = match info.si_code {
@@ -362,12 +370,6 @@ pub fn be_last() {
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 const IOPRIO_CLASS_IDLE: libc::c_int = 3;
 const IOPRIO_CLASS_SHIFT: libc::c_int = 13;
-
-/// The numbers of the signals in a set.
-pub fn signals_in(set: &SigSet) -> Vec<i32> {
-    // SAFETY: a valid set, and a number that is no signal is only refused.
-    (1..=libc::SIGRTMAX()).filter(|number| unsafe { libc::sigismember(set.as_ref(), *number) } == 1).collect()
-}
 
 /// Gives a signal its default action, which it may have lost before we were executed.
 ///

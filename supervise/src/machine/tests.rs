@@ -1,6 +1,6 @@
 use super::Action::{Announce, Configure, Launch, Leave, OpenGate, Publish, Send, SendScope};
 use super::*;
-use crate::policy::Limit;
+use crate::policy::{Limit, Restart, Scope};
 use nix::sys::signal::Signal::{
     SIGABRT, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
 };
@@ -677,5 +677,37 @@ fn code(action: &Action) -> String {
         Action::KillRest => "R".into(),
         Announce(letter) => format!("a{letter}"),
         Leave => "X".into(),
+    }
+}
+
+/// Only in the original's own pause is a `run` that has ended shown as the original shows it.
+#[test]
+fn what_has_ended_is_shown_in_the_originals_pause_alone() {
+    let shown = |policy: Policy, lived: u64| {
+        let mut life = Life::running(policy);
+        life.passes(lived);
+        life.follow(Event::Ended(Exit::Code(1)));
+        life.machine.shows_ended()
+    };
+    let started = Some(Moment::ZERO.label);
+    assert_eq!(shown(plain(), 10), started);
+    assert_eq!(shown(plain(), 1000), None, "it runs again");
+    assert_eq!(shown(Policy { has_finish: true, ..plain() }, 10), None);
+    assert_eq!(shown(Policy { scope: Scope::Tree, ..plain() }, 10), None);
+    assert_eq!(shown(Policy { scope: Scope::Group, ..plain() }, 10), started);
+    let slower = Restart { first: Duration::from_secs(2), ..plain().restart };
+    assert_eq!(shown(Policy { restart: slower, ..plain() }, 10), None);
+    // Another reason to wait, or an end of the pause.
+    let mut refused = Life::waiting();
+    refused.passes(1000);
+    assert_eq!(refused.happens(Event::Woken), [Configure]);
+    refused.happens(Event::Configured(plain()));
+    assert_eq!(refused.happens(Event::NotLaunched), [Publish]);
+    assert_eq!(refused.machine.shows_ended(), None);
+    for command in [Command::Down, Command::Exit, Command::Up, Command::Once] {
+        let mut life = Life::waiting();
+        assert_eq!(life.machine.shows_ended(), started);
+        life.told(command);
+        assert_eq!(life.machine.shows_ended(), None, "{command:?}");
     }
 }

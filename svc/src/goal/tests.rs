@@ -12,10 +12,7 @@ const BOTH: Told = Told { to_start: true, to_end: true };
 const GOALS: [Goal; 5] = [Up, Ready, Down, Finished, Restarted];
 
 fn here(record: Record) -> Picture {
-    let Record { since, paused, want, phase, .. } = record;
-    let pid = record.process.map(|(_, process)| process.pid);
-    let status = Status { since: since.label, pid, paused, want, phase };
-    Picture { presence: Presence::Here, seen: Some(Snapshot { status, logger: None, record: Some(record) }) }
+    Picture { presence: Presence::Here, seen: Some(Snapshot::of(Status::of(&record), None, Some(record))) }
 }
 
 /// As a supervise shows it that writes no state.
@@ -264,7 +261,7 @@ fn nothing_to_see_means_nothing_until_nobody_comes() {
 #[test]
 fn between_two_files_nothing_is_said() {
     let Picture { presence, seen } = here(ready(4));
-    let unsettled = seen.map(|seen| Snapshot { status: Status { pid: None, ..seen.status }, ..seen });
+    let unsettled = seen.map(|seen| Snapshot { shown: Status { pid: None, ..seen.shown }, ..seen });
     let verdicts =
         GOALS.map(|goal| judge(goal, NOTHING, &here(ready(3)), &Picture { presence, seen: unsettled.clone() }));
     assert_eq!(verdicts, [NotYet; 5]);

@@ -7,7 +7,8 @@
 //!
 //! - **Idle**: not running, and not to be started for now.
 //! - **Due**: not running, to be started at a known time: at once, but no more than twice within a
-//!   second; later where the system refused to start it, or it ended at once because it cannot serve.
+//!   second; later where the system refused to start it, or it ended at once because it cannot serve, or
+//!   was told to end, as it is before its entry is removed.
 //! - **Starting**: handed out to be started; the answer is awaited.
 //! - **Up**: running.
 //!
@@ -34,7 +35,8 @@ use stop::Stage;
 
 /// Two starts of a supervise within so long are enough.
 pub const PAUSE: Duration = Duration::from_secs(1);
-/// The next attempt after the system refused to start a supervise.
+/// The next attempt after the system refused to start a supervise. It is also the time after which the original has looked
+/// again, and so has started a supervise that was told to end: time to remove its entry.
 pub const RETRY: Duration = Duration::from_secs(5);
 /// Of a supervise that time and again cannot serve, so often doubled at most.
 const DOUBLED: u32 = 4;
@@ -110,6 +112,8 @@ pub struct Contents {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
     Nothing,
+    /// Nothing: it was told to end, and has stopped its service.
+    Told,
     /// The service's process, running.
     Process,
     /// Lines that the logger has not read, or a service that may still speak.
@@ -159,6 +163,9 @@ impl Supervise {
             return next;
         }
         self.complaints = 0;
+        if left == Left::Told {
+            return now + RETRY;
+        }
         self.before.map_or(now, |before| now.max(before + PAUSE))
     }
 }
@@ -446,6 +453,17 @@ impl Table {
     /// Whether it does.
     pub fn is_unsettled(&self, id: Id) -> bool {
         self.due.has_place(id)
+    }
+
+    /// The user wants a look at everything: what is to be started later is started now.
+    pub fn hasten(&mut self, now: Instant) {
+        let services: Vec<Id> = self.services.keys().copied().collect();
+        for post in services.into_iter().flat_map(posts) {
+            let earliest = self.supervise(post).and_then(|supervise| supervise.before).map(|before| before + PAUSE);
+            if let Some(Keeper::Due(at)) = self.keeper(post) {
+                self.set(post, Keeper::Due(at.min(earliest.map_or(now, |earliest| now.max(earliest)))));
+            }
+        }
     }
 
     /// When the next supervise is to be started.

@@ -453,3 +453,44 @@ fn nothing_new_is_started_once_everything_stops() {
     assert_eq!(story.scan(&[("a", 1)]), []);
     assert_eq!(story.start(), []);
 }
+
+/// `svc -dx SERVICE; sleep 1; rm SERVICE`.
+#[test]
+fn one_that_was_told_to_end_leaves_time_to_remove_its_entry() {
+    let mut story = Story::new();
+    story.scan(&[("a", 1)]);
+    story.inspected(1, true, &[]);
+    assert_eq!(story.start(), [post(1, Main), post(1, Log)]);
+    story.after(9000);
+    story.die_leaving(post(1, Main), Left::Told);
+    story.die_leaving(post(1, Log), Left::Told);
+    assert_eq!((story.start(), story.deadline()), (vec![], Some(14_000)));
+    story.after(1000);
+    assert_eq!(story.scan(&[]), [Action::Forget(id(1))]);
+    assert_eq!(story.deadline(), None);
+}
+
+#[test]
+fn one_that_was_told_to_end_is_started_later_or_when_the_user_wants_a_look() {
+    for hasten in [false, true] {
+        let mut story = Story::new();
+        story.scan(&[("a", 1)]);
+        story.inspected(1, false, &[]);
+        story.start();
+        story.die_leaving(post(1, Main), Left::Told);
+        story.after(1500);
+        if hasten {
+            story.table.hasten(story.now);
+        } else {
+            assert_eq!(story.start(), []);
+            story.after(3500);
+        }
+        assert_eq!(story.start(), [post(1, Main)]);
+        // Not more than twice within a second, whatever the user says.
+        story.die_leaving(post(1, Main), Left::Nothing);
+        assert_eq!(story.start(), [post(1, Main)]);
+        story.die_leaving(post(1, Main), Left::Nothing);
+        story.table.hasten(story.now);
+        assert_eq!(story.start(), []);
+    }
+}

@@ -91,12 +91,13 @@ fn parse(args: Args) -> Result<(Parts, OsString), Fatal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::service::Want;
+    use daemontools::service::{Running, Want};
     use daemontools::tai64::Moment;
     use nix::unistd::Pid;
 
     fn status(pid: Option<i32>, phase: Phase) -> Status {
-        Status { since: Moment::ZERO.label, pid: pid.map(Pid::from_raw), paused: false, want: Want::Up, phase }
+        let (pid, since) = (pid.map(Pid::from_raw), Moment::ZERO.label);
+        Status { since, pid, paused: false, want: Want::Up, phase, running: Running::Nothing }
     }
 
     #[test]
