@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// How often a name is tried for that others fill again and again.
-const TRIES: usize = 10;
+pub const TRIES: usize = 10;
 
 /// Opens the regular file of this name, with these flags and, if they say that it is made, this mode.
 ///

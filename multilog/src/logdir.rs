@@ -171,7 +171,7 @@ impl LogDirectory {
         // In the original's words: nothing but the administrator helps against most of what can be wrong here.
         let verb = if files.current == Found::Complete { "append to" } else { "write to" };
         let object = directory.path_of("current");
-        let current = hold.begin(verb, &object, || directory.open_current())?;
+        let current = hold.begin(verb, &object, || directory.open_current(is_known))?;
         directory.take_current(current, hold)?;
         if let Some(noted) = noted.filter(|noted| noted.is_still(directory.inode, directory.size)) {
             directory.cut_to(noted.size, hold)?;
@@ -236,7 +236,7 @@ impl LogDirectory {
     fn append(&mut self, hold: &mut Hold) -> Result<(), Stop> {
         loop {
             let object = [self.settings.path.as_bytes(), b"/current"];
-            let opened = hold.insist("create", &object, || match self.open_current() {
+            let opened = hold.insist("create", &object, || match self.open_current(|_| false) {
                 Err(Errno::ENOENT) => Ok(None),
                 opened => opened.map(Some),
             })?;
@@ -249,18 +249,26 @@ impl LogDirectory {
         }
     }
 
-    /// To be read too: what was written to a file that was removed is written again.
-    fn open_current(&self) -> nix::Result<(OwnedFd, FileStat)> {
+    /// To be read too: what was written to a file that was removed is written again. A file that has a second name may be
+    /// another's: unless it `is_known`, nothing is written into it, its mode stays as it is, and it is renamed.
+    fn open_current(&self, is_known: impl Fn(&FileStat) -> bool) -> nix::Result<(OwnedFd, FileStat)> {
         let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
         let open = || match files::open_regular(&self.folder, "current", flags, INCOMPLETE) {
             // The original would follow a link: so what is wrong with where it leads is what is wrong.
             Err(Errno::ELOOP) => fstatat(&self.folder, "current", AtFlags::empty()).and(Err(Errno::ELOOP)),
             opened => opened,
         };
-        let (current, _) = self.space.making_room(&self.folder, open)?;
-        fchmod(&current, INCOMPLETE)?;
-        let stat = fstat(&current)?;
-        Ok((current, stat))
+        for _ in 0..files::TRIES {
+            let (current, stat) = self.space.making_room(&self.folder, open)?;
+            if stat.st_nlink == 1 || is_known(&stat) {
+                fchmod(&current, INCOMPLETE)?;
+                let stat = fstat(&current)?;
+                return Ok((current, stat));
+            }
+            drop(current);
+            self.make_way("current");
+        }
+        Err(Errno::EMLINK)
     }
 
     fn take_current(&mut self, (current, stat): (OwnedFd, FileStat), hold: &mut Hold) -> Result<(), Stop> {

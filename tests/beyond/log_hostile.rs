@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use tests::{Log, Scratch, has, is_root, lines, wait_until};
+use tests::{Log, Running, Scratch, has, is_root, lines, skip, wait_until};
 
 /// What is put in the place of a file, as a shell command with the file's path.
 const HARMS: [&str; 9] = [
@@ -127,4 +127,29 @@ fn an_old_file_that_cannot_be_removed_is_said_once_and_stops_nothing() {
     let said = multilog.end();
     assert_eq!(said, format!("multilog: warning: unable to remove ./log/{OLD}: permission denied\n"));
     assert!(lines(1000, 50).ends_with(&Log::of(&scratch, "log").content("current")) && path.exists());
+}
+
+/// In the instant between the old file and the new one its owner gives the name to another's file.
+#[test]
+fn multilog_writes_into_no_file_that_is_linked_in_between_two_files() {
+    if !has("strace") {
+        return skip("strace is not there to hold it up");
+    }
+    let scratch = Scratch::new();
+    outside(&scratch);
+    let log = Log::of(&scratch, "log");
+    let program = tests::programs().join("multilog");
+    let slow = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=renameat,renameat2:delay_exit=300000"];
+    let words = [&slow[..], &[program.to_str().unwrap()]].concat();
+    let mut multilog = tests::Multilog::by(&scratch, &words, "s4096 n9 ./log");
+    wait_until("it has begun", || log.names().contains(&"current".into()));
+    let between = "until ln outside log/current 2>/dev/null; do :; done";
+    let linker = Running(scratch.command("sh").args(["-c", between]).spawn().unwrap());
+    multilog.feed(lines(100, 50));
+    wait_until("it is linked in", || fs::metadata(scratch.path().join("outside")).unwrap().nlink() > 1);
+    drop(linker);
+    let said = multilog.end();
+    untouched(&scratch, "ln outside");
+    assert_eq!(log.all(), lines(100, 50));
+    assert!(said.contains("it is not mine"), "{said}");
 }
