@@ -78,7 +78,9 @@ pub enum Action {
     /// Make a process for this program and hold it at its gate, then say [`Event::Launched`]. For
     /// `finish`, the exit of `run` it is told of.
     Launch(Role, Option<Exit>),
-    /// Write status and state.
+    /// Write state: what the next supervise must know.
+    Record,
+    /// Write status, for readers, and state.
     Publish,
     /// Let the process through the gate.
     OpenGate,
@@ -481,7 +483,8 @@ impl Machine {
             }
             Role::Finish => self.kill_at = self.policy.kill_finish_after.map(|wait| now.after(wait)),
         }
-        todo.extend([Action::Publish, Action::OpenGate]);
+        // Readers may wait for their bytes, as with the original's; the service does not wait for them.
+        todo.extend([Action::Record, Action::OpenGate, Action::Publish]);
         if role == Role::Run {
             todo.push(Action::Announce('u'));
         }

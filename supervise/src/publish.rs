@@ -87,22 +87,37 @@ impl Publisher {
     /// warning, and tried again later: what runs runs on though a disk is full.
     pub fn publish(&mut self, which: Which, record: Record) {
         self.note(which, record);
-        if self.written.as_ref() != Some(&self.record) {
-            self.write();
-        }
+        self.write();
+    }
+
+    /// Writes who the service is, and leaves how it is to [`Publisher::publish`].
+    pub fn write_down(&mut self, which: Which, record: Record) {
+        self.note(which, record);
+        let failure = self.write_record();
+        // What is known of the status stays known.
+        let of_status = self.failed.iter().copied().filter(|failure| failure.new == STATUS_NEW);
+        let failed = failure.into_iter().chain(of_status).collect();
+        self.take_in(failed);
     }
 
     /// Writes all there is, though it was written before.
     pub fn write_anew(&mut self) {
         self.shown.clear();
+        self.written = None;
         self.write();
     }
 
     fn write(&mut self) {
-        self.on_page = self.page.as_ref().is_some_and(|page| page.write(&short_text(&self.record)).is_ok());
-        let failed: Vec<Failure> = [self.put_state(), self.put_status()].into_iter().flatten().collect();
-        self.written = failed.is_empty().then(|| self.record.clone());
+        let failed = if self.written.as_ref() == Some(&self.record) { None } else { self.write_record() };
+        let failed: Vec<Failure> = [failed, self.put_status()].into_iter().flatten().collect();
         self.take_in(failed);
+    }
+
+    fn write_record(&mut self) -> Option<Failure> {
+        self.on_page = self.page.as_ref().is_some_and(|page| page.write(&short_text(&self.record)).is_ok());
+        let failure = self.put_state();
+        self.written = failure.is_none().then(|| self.record.clone());
+        failure
     }
 
     /// The process that was published last is about to become a program. Says once what it means if the next supervise

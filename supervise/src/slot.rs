@@ -385,6 +385,7 @@ impl Slot {
                 return Some(Event::Configured(self.settings.policy.clone()));
             }
             Action::Launch(role, exit) => return Some(self.launch(role, exit, common)),
+            Action::Record => common.publisher.write_down(self.which, self.record()),
             Action::Publish => common.publisher.publish(self.which, self.record()),
             Action::OpenGate => self.open_gate(common),
             Action::Send(signal) => self.held.iter().for_each(|held| held.send(signal)),
@@ -469,7 +470,9 @@ impl Slot {
     /// Not before it is written down who the process is: otherwise, were we killed, the next supervise would start a
     /// second one beside it. Where that can be written nowhere, the service is not to stay down for it.
     fn open_gate(&mut self, common: &mut Common) {
-        common.mend();
+        if common.publisher.misses_directory() {
+            common.mend();
+        }
         common.publisher.see_it_written();
         self.gate.iter().for_each(Gate::open);
         if let Some(held) = &self.held {

@@ -140,7 +140,7 @@ impl World {
                 self.gate_is_open = false;
                 return Some(Event::Launched);
             }
-            Action::Publish => self.written = self.record(),
+            Action::Record | Action::Publish => self.written = self.record(),
             Action::OpenGate => {
                 assert!(self.process.is_some() && !self.gate_is_open);
                 assert_eq!(self.written.process, self.process, "lives, and nobody after us would know");

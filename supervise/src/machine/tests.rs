@@ -76,7 +76,10 @@ fn plain() -> Policy {
 fn a_service_is_recorded_before_it_is_let_loose() {
     let mut life = Life::of(plain());
     let done = life.follow(Event::Begun);
-    assert_eq!(done, [Announce('s'), Configure, Launch(Role::Run, None), Publish, OpenGate, Announce('u')]);
+    assert_eq!(
+        done,
+        [Announce('s'), Configure, Launch(Role::Run, None), Action::Record, OpenGate, Publish, Announce('u')]
+    );
 }
 
 #[test]
@@ -600,8 +603,8 @@ const LEGEND: &str = "\
 Every event (down) in every state (across) of a service that has start, finish and stop and is wanted up: what is
 done, and where it leads. Nothing: an event that a state does not expect, or that changes nothing.
 
-P publish  C read settings  Lrun launch  G open the gate  s15 signal to the process  S15 to all whom stopping reaches
-R kill the rest  au announce  X leave  >state
+P publish  W write down  C read settings  Lrun launch  G open the gate  s15 signal to the process
+S15 to all whom stopping reaches  R kill the rest  au announce  X leave  >state
 ";
 
 fn states() -> Vec<(&'static str, Stage)> {
@@ -670,6 +673,7 @@ fn code(action: &Action) -> String {
         Configure => "C".into(),
         Launch(role, _) => format!("L{}", role.program()),
         Publish => "P".into(),
+        Action::Record => "W".into(),
         OpenGate => "G".into(),
         Send(signal) => format!("s{}", *signal as i32),
         Action::SendGroup(signal) => format!("g{}", *signal as i32),
