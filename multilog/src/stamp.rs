@@ -98,17 +98,13 @@ pub fn write_iso(Tai64N(seconds, nanos): Tai64N, zone: Zone, text: &mut Vec<u8>)
         Zone::Utc => localtime::utc(seconds.to_unix()),
         Zone::Local => localtime::local(seconds.to_unix()),
     };
-    let Calendar { year, month, day, hour, minute, second, offset } = calendar.unwrap_or(first);
-    let micros = nanos / 1000;
-    // Writing to a Vec cannot fail.
-    let _ = write!(text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}");
-    let _ = match zone {
-        Zone::Utc => write!(text, "Z"),
-        Zone::Local => {
-            let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.abs() / 60);
-            write!(text, "{sign}{:02}:{:02}", minutes / 60, minutes % 60)
-        }
+    let calendar = calendar.unwrap_or(first);
+    let offset = match zone {
+        Zone::Utc => "Z".into(),
+        Zone::Local => calendar.offset_from_utc(),
     };
+    // Writing to a Vec cannot fail.
+    let _ = write!(text, "{}.{:06}{offset}", calendar.date_and_time('T'), nanos / 1000);
 }
 
 fn write_decimal(mut value: u32, digits: &mut [u8]) {

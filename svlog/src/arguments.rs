@@ -2,13 +2,13 @@
 
 use crate::show::{Style, Text, Zone};
 use crate::source::{Mode, Selection};
+use daemontools::sys::localtime;
 use daemontools::tai64::Tai64N;
 use daemontools::{Args, Fatal};
-use jiff::Zoned;
 use lexopt::{Arg, Parser};
 use regex::bytes::{Regex, RegexBuilder};
 use std::ffi::{OsStr, OsString};
-use svlog::when;
+use svlog::when::{self, Clock};
 
 const USAGE: &str = "svlog: usage: svlog [ -f ] [ -n lines ] [ --since time ] [ --until time ] [ --grep pattern ] \
                      [ --json ] [ --utc ] [ --color=auto|always|never ] [ --raw ] service|dir ...";
@@ -52,12 +52,12 @@ struct Raw {
     logs: Vec<OsString>,
 }
 
-/// Reads the arguments; `now` is what durations are counted back from, and its time zone the local one.
+/// Reads the arguments; times in them are by this clock.
 ///
 /// # Errors
 /// The usage, exit 100.
-pub fn parse(args: Args, now: &Zoned, output: Output) -> Result<Request, Fatal> {
-    let raw = options(args, now).map_err(|refusal| match refusal {
+pub fn parse(args: Args, clock: &Clock, output: Output) -> Result<Request, Fatal> {
+    let raw = options(args, clock).map_err(|refusal| match refusal {
         Refusal::Option(error) => Fatal::option(&error, USAGE),
         Refusal::Value(words) => Fatal::new(daemontools::report::PERMANENT, &[words.as_bytes()]),
     })?;
@@ -75,7 +75,7 @@ pub fn parse(args: Args, now: &Zoned, output: Output) -> Result<Request, Fatal> 
             (false, false) => Style::Plain,
         },
         text: if raw.raw || output == Output::Other { Text::Raw } else { Text::Visible },
-        zone: if raw.utc { Zone::Utc } else { Zone::Local(now.time_zone().clone()) },
+        zone: if raw.utc { Zone::Utc } else { Zone::Local(localtime::local) },
         logs: raw.logs,
     })
 }
@@ -91,15 +91,15 @@ impl From<lexopt::Error> for Refusal {
     }
 }
 
-fn options(args: Args, now: &Zoned) -> Result<Raw, Refusal> {
+fn options(args: Args, clock: &Clock) -> Result<Raw, Refusal> {
     let mut raw = Raw::default();
     let mut parser = Parser::from_args(args);
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Short('f') | Arg::Long("follow") => raw.follow = true,
             Arg::Short('n') | Arg::Long("lines") => raw.lines = Some(lines(&parser.value()?)?),
-            Arg::Long("since") => raw.selection.since = Some(moment(&parser.value()?, now)?),
-            Arg::Long("until") => raw.selection.until = Some(moment(&parser.value()?, now)?),
+            Arg::Long("since") => raw.selection.since = Some(moment(&parser.value()?, clock)?),
+            Arg::Long("until") => raw.selection.until = Some(moment(&parser.value()?, clock)?),
             Arg::Long("grep") => raw.selection.pattern = Some(pattern(&parser.value()?)?),
             Arg::Long("json") => raw.json = true,
             Arg::Long("utc") => raw.utc = true,
@@ -117,8 +117,8 @@ fn lines(value: &OsStr) -> Result<Option<u64>, Refusal> {
     if value == "all" { Ok(None) } else { number().map(Some).ok_or_else(|| refused("a number of lines", value)) }
 }
 
-fn moment(value: &OsStr, now: &Zoned) -> Result<Tai64N, Refusal> {
-    value.to_str().and_then(|text| when::moment(text, now)).ok_or_else(|| refused("a time", value))
+fn moment(value: &OsStr, clock: &Clock) -> Result<Tai64N, Refusal> {
+    value.to_str().and_then(|text| when::moment(text, clock)).ok_or_else(|| refused("a time", value))
 }
 
 /// Bytes, not letters: a log may be in any encoding.
@@ -144,12 +144,14 @@ fn refused(expected: &str, value: &OsStr) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
     use jiff::tz::TimeZone;
 
     fn parsed(line: &str, output: Output) -> Result<Request, i32> {
         let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        let now = jiff::civil::date(2026, 11, 21).at(8, 0, 0, 0).to_zoned(TimeZone::UTC).unwrap();
-        parse(args.into_iter(), &now, output).map_err(|fatal| fatal.tell())
+        let local = |second| Timestamp::from_second(second).ok().map(|moment| TimeZone::UTC.to_datetime(moment));
+        let clock = Clock { now: "2026-11-21T08:00:00Z".parse().unwrap(), local };
+        parse(args.into_iter(), &clock, output).map_err(|fatal| fatal.tell())
     }
 
     #[test]

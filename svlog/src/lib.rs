@@ -6,3 +6,4 @@ pub mod merge;
 pub mod stamp;
 pub mod tail;
 pub mod when;
+pub mod zone;

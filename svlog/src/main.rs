@@ -26,11 +26,12 @@ mod show;
 mod source;
 
 use arguments::{Output, Request};
+use daemontools::sys::localtime;
 use daemontools::tai64::Tai64N;
 use daemontools::{Args, Fatal, Unable, report, sys};
 use folder::Folder;
 use follow::{Change, Watch};
-use jiff::Zoned;
+use jiff::{Timestamp, civil};
 use nix::errno::Errno;
 use nix::poll::PollTimeout;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -39,6 +40,7 @@ use source::{Mode, Next, Source};
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use svlog::merge::Merge;
+use svlog::when::Clock;
 
 daemontools::main!(svlog);
 
@@ -46,7 +48,7 @@ daemontools::main!(svlog);
 const GATHERED: usize = 64 * 1024;
 
 fn svlog(args: Args) -> Result<i32, Fatal> {
-    let request = arguments::parse(args, &Zoned::now(), output())?;
+    let request = arguments::parse(args, &Clock { now: Timestamp::now(), local }, output())?;
     allow_many_files();
     let (logs, folders) = folders(&request.logs)?;
     let all = logs.len() == request.logs.len();
@@ -55,7 +57,7 @@ fn svlog(args: Args) -> Result<i32, Fatal> {
         Mode::Follow => Some(Watch::new(&folders)),
         Mode::Once => None,
     };
-    let show = Show::new(request.style, request.text, request.zone.clone(), locate::names(&logs));
+    let show = Show::new(request.style, request.text, request.zone, locate::names(&logs));
     let mut reader = Reader::new(&request, &folders, show)?;
     loop {
         let more = reader.show_all(watch.as_ref())?;
@@ -65,6 +67,16 @@ fn svlog(args: Args) -> Result<i32, Fatal> {
             _ => return Ok(report::TEMPORARY),
         }
     }
+}
+
+/// What local clocks show, as the C library knows it.
+fn local(second: i64) -> Option<civil::DateTime> {
+    let shown = localtime::local(second)?;
+    let small = |number: i32| i8::try_from(number).ok();
+    let (month, day, hour, minute) = (small(shown.month)?, small(shown.day)?, small(shown.hour)?, small(shown.minute)?);
+    // With leap seconds there may be sixty.
+    let second = small(shown.second.min(59))?;
+    civil::DateTime::new(i16::try_from(shown.year).ok()?, month, day, hour, minute, second, 0).ok()
 }
 
 /// The logs that can be found. If one of several cannot, that is a warning: `/service/*` may be anything.

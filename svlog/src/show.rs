@@ -3,10 +3,9 @@
 use crate::source::Line;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use daemontools::sys::localtime::{self, Calendar};
 use daemontools::tai64::{self, Tai64N};
 use daemontools::terminal::{visible, visible_json};
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use std::borrow::Cow;
 use std::io::Write;
 
@@ -31,9 +30,10 @@ pub enum Text {
 }
 
 /// Whose time is shown.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub enum Zone {
-    Local(TimeZone),
+    /// By what tells the local time of a second since 1970.
+    Local(fn(i64) -> Option<Calendar>),
     Utc,
 }
 
@@ -115,7 +115,7 @@ impl Show {
     fn time(&mut self, label: Tai64N) {
         let Tai64N(second, nanos) = label;
         if self.cached.as_ref().is_none_or(|cached| cached.second != second.0) {
-            let shown = Timestamp::from_second(second.to_unix()).ok().map(|moment| self.around_nanos(moment));
+            let shown = self.around_nanos(second.to_unix());
             self.cached = Some(Cached { second: second.0, shown });
         }
         // Writing to a Vec cannot fail.
@@ -125,17 +125,20 @@ impl Show {
         };
     }
 
-    /// What comes before and after the point and the nanoseconds.
-    fn around_nanos(&self, moment: Timestamp) -> (String, String) {
-        let (zone, after) = match (&self.zone, self.style) {
-            (Zone::Utc, _) => (&TimeZone::UTC, "Z"),
-            (Zone::Local(zone), Style::Json) => (zone, "%:z"),
-            (Zone::Local(zone), Style::Plain | Style::Coloured) => (zone, ""),
+    /// What comes before and after the point and the nanoseconds. RFC 3339 has no years of five digits.
+    fn around_nanos(&self, second: i64) -> Option<(String, String)> {
+        let calendar = match self.zone {
+            Zone::Utc => localtime::utc(second),
+            Zone::Local(local) => local(second),
         };
-        let between = if self.style == Style::Json { "T" } else { " " };
-        let moment = moment.to_zoned(zone.clone());
-        let before = moment.strftime(&format!("%Y-%m-%d{between}%H:%M:%S")).to_string();
-        (before, moment.strftime(after).to_string())
+        let calendar = calendar.filter(|calendar| (0..=9999).contains(&calendar.year))?;
+        let after = match (self.zone, self.style) {
+            (Zone::Utc, _) => "Z".into(),
+            (Zone::Local(_), Style::Json) => calendar.offset_from_utc(),
+            (Zone::Local(_), Style::Plain | Style::Coloured) => String::new(),
+        };
+        let between = if self.style == Style::Json { 'T' } else { ' ' };
+        Some((calendar.date_and_time(between), after))
     }
 
     /// An object a line. Text that is not UTF-8 is there twice: readable, and exact.
@@ -177,7 +180,6 @@ fn string(output: &mut Vec<u8>, text: &str) {
 mod tests {
     use super::*;
     use daemontools::tai64::Tai64;
-    use jiff::tz::offset;
     use serde_json::Value;
 
     fn line(text: &[u8]) -> Line<'_> {
@@ -195,17 +197,19 @@ mod tests {
         String::from_utf8_lossy(&show.output).into_owned()
     }
 
+    /// An hour ahead of UTC.
+    const AHEAD: Zone = Zone::Local(|second| Some(Calendar { offset: 3600, ..localtime::utc(second + 3600)? }));
+
     #[test]
     fn text_has_local_time_and_the_names_where_there_are_several() {
-        let berlin = || Zone::Local(TimeZone::fixed(offset(1)));
         let lines = [(0, line(b"a")), (1, line(b"b\xff")), (0, Line { stamped: false, ..line(b"c") })];
-        let alone = shown(Style::Plain, berlin(), &["web"], &lines[..1]);
+        let alone = shown(Style::Plain, AHEAD, &["web"], &lines[..1]);
         assert_eq!(alone, "2026-11-21 07:53:07.123456789 a\n");
         assert_eq!(shown(Style::Plain, Zone::Utc, &["web"], &lines[..1]), "2026-11-21 06:53:07.123456789Z a\n");
-        let several = shown(Style::Plain, berlin(), &["web", "db"], &lines);
+        let several = shown(Style::Plain, AHEAD, &["web", "db"], &lines);
         let expected = "2026-11-21 07:53:07.123456789 web: a\n2026-11-21 07:53:07.123456789 db: b\u{fffd}\nweb: c\n";
         assert_eq!(several, expected);
-        let coloured = shown(Style::Coloured, berlin(), &["web", "db"], &lines[..1]);
+        let coloured = shown(Style::Coloured, AHEAD, &["web", "db"], &lines[..1]);
         assert_eq!(coloured, "2026-11-21 07:53:07.123456789 \x1b[36mweb:\x1b[0m a\n");
     }
 
@@ -257,7 +261,7 @@ mod tests {
                 (&"2026-11-21T06:53:07.123456789Z".into(), &"web".into())
             );
         }
-        let local = shown(Style::Json, Zone::Local(TimeZone::fixed(offset(1))), &["web"], &[(0, line(b""))]);
+        let local = shown(Style::Json, AHEAD, &["web"], &[(0, line(b""))]);
         assert!(local.contains("2026-11-21T07:53:07.123456789+01:00"), "{local}");
     }
 

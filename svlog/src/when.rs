@@ -1,29 +1,38 @@
 //! Moments as people write them, for `--since` and `--until`. No I/O.
 
 use crate::stamp;
+use crate::zone::{Local, second_of};
 use daemontools::tai64::Tai64N;
-use jiff::{Span, Timestamp, Zoned, civil};
+use jiff::{Span, Timestamp, civil};
+
+/// Now, and the local time of every second.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// What durations are counted back from.
+    pub now: Timestamp,
+    /// What local clocks show.
+    pub local: Local,
+}
 
 /// The moment that `text` means:
 ///
 /// - a stamp as multilog writes it: a TAI64N label, seconds with microseconds, ISO 8601;
-/// - a date with or without a time, by the time zone of `now` unless it has an offset;
+/// - a date with or without a time, by local time unless it has an offset;
 /// - a time of today; `now`, `today`, `yesterday` (both at midnight);
 /// - a duration, counted back from now: `1h`, `-1h`, `2 days 3h ago`.
-pub fn moment(text: &str, now: &Zoned) -> Option<Tai64N> {
+pub fn moment(text: &str, clock: &Clock) -> Option<Tai64N> {
     let stamp = stamp::of(text.as_bytes()).filter(|stamp| stamp.length == text.len());
     if let Some(stamp) = stamp {
         return Some(stamp.time);
     }
-    timestamp(text, now).map(stamp::from_timestamp)
+    timestamp(text, clock).map(stamp::from_timestamp)
 }
 
-fn timestamp(text: &str, now: &Zoned) -> Option<Timestamp> {
-    let local = |moment: civil::DateTime| moment.to_zoned(now.time_zone().clone()).ok().map(Timestamp::from);
+fn timestamp(text: &str, clock: &Clock) -> Option<Timestamp> {
     match text {
-        "now" => return Some(now.timestamp()),
-        "today" => return local(now.date().into()),
-        "yesterday" => return local(now.date().yesterday().ok()?.into()),
+        "now" => return Some(clock.now),
+        "today" => return clock.at(clock.shown()?.date().into()),
+        "yesterday" => return clock.at(clock.shown()?.date().yesterday().ok()?.into()),
         _ => {}
     }
     if let Ok(timestamp) = text.parse() {
@@ -32,23 +41,53 @@ fn timestamp(text: &str, now: &Zoned) -> Option<Timestamp> {
     // With an offset it would have been a timestamp: it is not to be dropped silently.
     let has_offset = text.get(10..).is_some_and(|time| time.contains(['+', '-', 'Z', 'z', '[']));
     if let Some(moment) = text.parse::<civil::DateTime>().ok().filter(|_| !has_offset) {
-        return local(moment);
+        return clock.at(moment);
     }
     if let Some(time) = text.parse::<civil::Time>().ok().filter(|_| text.contains(':')) {
-        return local(now.date().to_datetime(time));
+        return clock.at(clock.shown()?.date().to_datetime(time));
     }
     let span: Span = text.parse().ok().filter(|_| !text.starts_with('+'))?;
-    now.checked_sub(span.abs()).ok().map(Timestamp::from)
+    clock.before(span.abs())
+}
+
+impl Clock {
+    /// What clocks show now.
+    fn shown(&self) -> Option<civil::DateTime> {
+        (self.local)(self.now.as_second())
+    }
+
+    fn at(&self, shown: civil::DateTime) -> Option<Timestamp> {
+        Timestamp::new(second_of(shown, self.local)?, shown.subsec_nanosecond()).ok()
+    }
+
+    /// So long ago: a day ago clocks showed the same time, however many hours that are.
+    fn before(&self, span: Span) -> Option<Timestamp> {
+        let days = span.hours(0).minutes(0).seconds(0).milliseconds(0).microseconds(0).nanoseconds(0);
+        let time = span.years(0).months(0).weeks(0).days(0);
+        let begin = match days.is_zero() {
+            true => self.now,
+            false => {
+                let nanos = self.now.subsec_nanosecond();
+                let shown = self.shown()?.with().subsec_nanosecond(nanos).build().ok()?;
+                self.at(shown.checked_sub(days).ok()?)?
+            }
+        };
+        begin.checked_sub(time).ok()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::tz::{TimeZone, offset};
+    use jiff::tz::{Offset, offset};
 
     /// 2026-11-21 08:30:00 in a zone two hours ahead of UTC.
-    fn now() -> Zoned {
-        civil::date(2026, 11, 21).at(8, 30, 0, 0).to_zoned(TimeZone::fixed(offset(2))).unwrap()
+    fn clock() -> Clock {
+        Clock { now: "2026-11-21T06:30:00Z".parse().unwrap(), local: |second| shown(second, offset(2)) }
+    }
+
+    fn shown(second: i64, offset: Offset) -> Option<civil::DateTime> {
+        Timestamp::from_second(second).ok().map(|moment| offset.to_datetime(moment))
     }
 
     #[test]
@@ -76,7 +115,23 @@ mod tests {
         ];
         for (text, expected) in table {
             let expected = stamp::from_timestamp(expected.parse().unwrap());
-            assert_eq!(moment(text, &now()), Some(expected), "{text}");
+            assert_eq!(moment(text, &clock()), Some(expected), "{text}");
+        }
+    }
+
+    /// Clocks were put back by an hour at two o'clock.
+    #[test]
+    fn a_day_ago_clocks_showed_the_same_time() {
+        let local = |second| shown(second, offset(if second < 1_795_219_200 { 2 } else { 1 }));
+        let clock = Clock { now: "2026-11-21T06:30:00Z".parse().unwrap(), local };
+        for (text, expected) in [
+            ("1 day ago", "2026-11-20T05:30:00Z"),
+            ("24h ago", "2026-11-20T06:30:00Z"),
+            ("1 day 1h", "2026-11-20T04:30:00Z"),
+            ("1 week", "2026-11-14T05:30:00Z"),
+            ("today", "2026-11-20T22:00:00Z"),
+        ] {
+            assert_eq!(moment(text, &clock), Some(stamp::from_timestamp(expected.parse().unwrap())), "{text}");
         }
     }
 
@@ -95,7 +150,7 @@ mod tests {
             "99999999999y",
             "1h x",
         ] {
-            assert_eq!(moment(text, &now()), None, "{text}");
+            assert_eq!(moment(text, &clock()), None, "{text}");
         }
     }
 }

@@ -49,3 +49,4 @@ mod svscanboot;
 mod svstat_long;
 mod svwait;
 mod terminal;
+mod time_zones;

@@ -1,5 +1,5 @@
 use daemontools::tai64::Tai64N;
-use jiff::civil;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use svlog::lines::{Joint, Lines};
 use svlog::{bisect, stamp, when};
@@ -18,9 +18,9 @@ pub fn lines_and_times(data: &[u8]) {
         joined(data, line);
     }
     search(data, &expected);
-    let now = civil::date(2026, 11, 21).to_zoned(TimeZone::UTC);
-    if let (Ok(text), Ok(now)) = (std::str::from_utf8(data), now) {
-        when::moment(text, &now);
+    let local = |second| Timestamp::from_second(second).ok().map(|moment| TimeZone::UTC.to_datetime(moment));
+    if let (Ok(text), Ok(now)) = (std::str::from_utf8(data), "2026-11-21T00:00:00Z".parse()) {
+        when::moment(text, &when::Clock { now, local });
     }
 }
 

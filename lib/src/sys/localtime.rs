@@ -96,6 +96,20 @@ pub struct Calendar {
     pub offset: i64,
 }
 
+impl Calendar {
+    /// Date and time, `2026-11-21 05:13:07`, with this character between the two.
+    pub fn date_and_time(&self, between: char) -> String {
+        let Calendar { year, month, day, hour, minute, second, .. } = self;
+        format!("{year:04}-{month:02}-{day:02}{between}{hour:02}:{minute:02}:{second:02}")
+    }
+
+    /// How far its clocks are ahead of UTC, `+01:00`.
+    pub fn offset_from_utc(&self) -> String {
+        let (sign, minutes) = (if self.offset < 0 { '-' } else { '+' }, self.offset.abs() / 60);
+        format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+    }
+}
+
 /// A second since 1970 by the time zone in $TZ; `None` where no calendar reaches.
 pub fn local(second: i64) -> Option<Calendar> {
     changes();
@@ -126,8 +140,7 @@ fn calendar(fill: impl FnOnce(&mut libc::tm) -> bool) -> Option<Calendar> {
 /// A second since 1970 as local date and time, `2026-11-21 05:13:07`, by the time zone in $TZ; `None`
 /// where no calendar reaches.
 pub fn local_second(second: i64) -> Option<Vec<u8>> {
-    let Calendar { year, month, day, hour, minute, second, .. } = local(second)?;
-    Some(format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}").into_bytes())
+    local(second).map(|calendar| calendar.date_and_time(' ').into_bytes())
 }
 
 #[cfg(test)]
@@ -138,6 +151,15 @@ mod tests {
     fn seconds_have_a_date_unless_they_are_beyond_all_calendars() {
         assert_eq!(local_second(86_400 * 366).map(|text| text.len()), Some(19));
         assert_eq!(local_second(i64::MAX), None);
+    }
+
+    #[test]
+    fn a_second_is_written_as_iso_8601_has_it() {
+        let calendar = utc(951_868_799).unwrap();
+        assert_eq!(calendar.date_and_time('T'), "2000-02-29T23:59:59");
+        for (offset, expected) in [(0, "+00:00"), (3600, "+01:00"), (-12_600, "-03:30"), (45_900, "+12:45")] {
+            assert_eq!(Calendar { offset, ..calendar }.offset_from_utc(), expected);
+        }
     }
 
     /// A file of a time zone that is so many hours ahead of UTC.
