@@ -4,29 +4,25 @@
 //! parent of those whose parents died (a child subreaper), its own. After a supervise was killed, the
 //! orphans among them are somebody else's; they are known by a mark in their environment.
 
-use daemontools::service::{Identity, Process};
+use daemontools::service::{Identity, MARK, Process, has_mark, mark_of};
 use daemontools::sys::exec::Change;
 use daemontools::sys::process::{Ancestry, ancestry, process_table};
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::stat::stat;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid};
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
-
-/// The variable that marks a service's processes.
-const MARK: &str = "SUPERVISE_TREE";
 
 /// How long what is to be killed is looked for before the rest is left alone.
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// The mark for a service's environment.
 pub fn mark() -> Option<Change> {
-    let directory = stat(".").ok()?;
-    Some((MARK.into(), Some(format!("{}/{}", directory.st_dev, directory.st_ino).into())))
+    mark_of(Path::new("")).map(|mark| (MARK.into(), Some(mark.into())))
 }
 
 /// The living processes of the service, the main one first if there is one. `bystanders` are children of
@@ -51,22 +47,13 @@ fn members(main: Option<Pid>, bystanders: &[Pid]) -> Vec<Pid> {
 }
 
 fn marked(table: &[Ancestry]) -> Vec<Pid> {
-    let Some(wanted) = mark().and_then(|mark| as_variable(&mark)) else { return Vec::new() };
-    table.iter().map(|process| process.pid).filter(|pid| has_variable(*pid, &wanted)).collect()
+    let Some(mark) = mark_of(Path::new("")) else { return Vec::new() };
+    table.iter().map(|process| process.pid).filter(|pid| has_mark(*pid, &mark)).collect()
 }
 
 /// Whether a process has the mark of the service in the current directory.
 pub fn is_marked(pid: Pid) -> bool {
-    mark().and_then(|mark| as_variable(&mark)).is_some_and(|wanted| has_variable(pid, &wanted))
-}
-
-fn as_variable((name, value): &Change) -> Option<Vec<u8>> {
-    Some([name.as_encoded_bytes(), b"=", value.as_ref()?.as_encoded_bytes()].concat())
-}
-
-fn has_variable(pid: Pid, wanted: &[u8]) -> bool {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
+    mark_of(Path::new("")).is_some_and(|mark| has_mark(pid, &mark))
 }
 
 /// Sends a signal to all of them.

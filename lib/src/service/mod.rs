@@ -8,6 +8,7 @@ mod batch;
 mod directory;
 mod files;
 pub mod ledger;
+mod mark;
 mod place;
 mod process;
 mod record;
@@ -20,6 +21,7 @@ pub use files::{
     Unread, is_only_ours, open_fifo, open_fifo_at, open_file_at, open_file_itself_at, open_pipe_of, put_file,
     read_beginning, read_file, read_file_itself,
 };
+pub use mark::{MARK, has_mark, mark_of};
 pub use place::Place;
 pub use process::{Identity, Process, is_without_pidfd};
 pub use record::{Death, Ending, Exit, Record, Role, Shown, Verdict, signal_name};

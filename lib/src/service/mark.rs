@@ -1,0 +1,28 @@
+//! The mark in the environment of a service's processes, by which they are known whoever their parent is by now.
+//!
+//! supervise gives it to processes that it may have to find or to prove to be the service's later: where all of a service
+//! is killed, and where `supervise/` is not its own.
+
+use super::read_file;
+use nix::sys::stat::stat;
+use nix::unistd::Pid;
+use std::path::Path;
+
+/// The variable that marks a service's processes.
+pub const MARK: &str = "SUPERVISE_TREE";
+
+/// The kernel lets no program have a larger environment.
+const LONGEST_ENVIRONMENT: usize = 8 << 20;
+
+/// Its value for the processes of the service in this directory; none if that is gone.
+pub fn mark_of(service: &Path) -> Option<String> {
+    let directory = stat(if service == Path::new("") { Path::new(".") } else { service }).ok()?;
+    Some(format!("{}/{}", directory.st_dev, directory.st_ino))
+}
+
+/// Whether a process has a mark of this value, and lets us see it.
+pub fn has_mark(pid: Pid, mark: &str) -> bool {
+    let environment = read_file(Path::new(&format!("/proc/{pid}/environ")), LONGEST_ENVIRONMENT).unwrap_or_default();
+    let wanted = format!("{MARK}={mark}");
+    environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+}
