@@ -3,89 +3,263 @@
 //! A directory with `current` or finished files in it is a log directory itself. Of a service directory, the first
 //! that is one of:
 //!
-//! 1. what the logger that runs for it has open: the first `…/current` of the process that `log/supervise/status` names
-//!    (which lies elsewhere where `$SUPERVISEDIR` says so);
+//! 1. what the logger that runs for it has open: the first `…/current` or `…/lock` of the process that
+//!    `log/supervise/status` names (which lies elsewhere where `$SUPERVISEDIR` says so);
 //! 2. `log/main`; `log`;
 //! 3. the first directory in `log`, by name, that has `current` and `lock`;
 //! 4. the first directory that `log/run` gives to multilog.
 //!
 //! Where `log` is a program (daemontools-encore has that), the same in the service directory itself, and `log` is
 //! read for `log/run`.
+//!
+//! The process is asked only if it is proven to be the logger (see lib's [`Proof`]), and a path of its is taken only if it
+//! leads here to the very file that it has open: in another mount namespace, or below something that was mounted since,
+//! the same path is another log. What then is found by 2 to 4 may be another log, and that is said. An absolute path in
+//! `log/run` is not taken where the logger is known to be in another namespace.
 
 use crate::folder::Finished;
-use daemontools::Attempt;
-use daemontools::service;
-use nix::unistd::Pid;
+use daemontools::report::{reason, warning};
+use daemontools::service::{self, Illegible, Place, Proof, proof_at};
+use daemontools::{Attempt, Unable, report};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, Pid, faccessat};
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Nobody writes a longer script that runs multilog.
 const SCRIPT_AT_MOST: usize = 64 * 1024;
+/// What a logger keeps open in its directory.
+const OPEN: [&str; 2] = ["current", "lock"];
+/// What holds the lines when a logger that is giving `current` a new name is looked at.
+const FULL: &str = "previous";
 
-/// The log directory of a service, or the directory itself if it is one.
+/// The log directory of a service, or the directory itself if it is one. What there is to say of it is a warning.
 ///
 /// # Errors
 /// It does not exist, or nothing says where its log is: in words.
 pub fn log_directory(argument: &OsStr) -> Result<OsString, Vec<u8>> {
     let path = Path::new(argument);
     let entries = fs::read_dir(path).unable_to("open directory", argument).map_err(|unable| unable.to_bytes())?;
-    if is_log(path) || entries.flatten().any(|entry| Finished::parse(entry.file_name().as_bytes()).is_some()) {
+    let mut search = Search::default();
+    let has_finished = |entry: fs::DirEntry| Finished::parse(entry.file_name().as_bytes()).is_some();
+    if search.is_log(path) || entries.flatten().any(has_finished) {
         return Ok(argument.to_os_string());
     }
     let log = path.join("log");
-    let found = if log.is_dir() {
-        search(&log, logger(&log), &log.join("run"))
-    } else {
-        search(path, logger_beside(path), &log)
+    let found = match log.is_dir() {
+        true => search.of_logger(&log, proof_at(&log).map(|(logger, _)| logger), &log.join("run")),
+        false => search.of_logger(path, proof_at(path).map(|(_, beside)| beside.unwrap_or(Proof::Nothing)), &log),
     };
-    let unknown = || [b"unable to find a log in ", argument.as_bytes(), b": no multilog wrote there"].concat();
-    found.map(PathBuf::into_os_string).ok_or_else(unknown)
+    match found {
+        Some(found) => {
+            search.doubt.iter().for_each(|doubt| doubt.say(argument, &found));
+            Ok(found.into_os_string())
+        }
+        None => Err(search.why_in_vain(argument)),
+    }
 }
 
-fn search(base: &Path, logger: Option<Pid>, script: &Path) -> Option<PathBuf> {
-    let open = || opened_by(logger?);
-    let known = || [base.join("main"), base.to_path_buf()].into_iter().find(|path| is_log(path));
-    open().or_else(known).or_else(|| first_in(base)).or_else(|| named_in(script, base))
+/// A search, and why it may find nothing, or another log.
+#[derive(Default)]
+struct Search {
+    /// What may not be looked at, in the order of the search.
+    denied: Vec<Unable>,
+    /// The same of whatever lies beside the log.
+    less_likely: Vec<Unable>,
+    doubt: Option<Doubt>,
 }
 
-fn is_log(path: &Path) -> bool {
-    path.join("current").is_file()
+/// Why what the logger writes to is not known.
+#[derive(Debug, PartialEq, Eq)]
+enum Doubt {
+    /// It has ended.
+    Ended(Pid),
+    /// It is in another pid namespace.
+    Elsewhere(Pid),
+    /// The process of that number may be another one.
+    Unproven(Pid),
+    /// It does not show what it has open.
+    Unseen(Pid, Errno),
+    /// It has another file open than the one that its path leads to here.
+    Away(Pid, PathBuf),
 }
 
-/// The process that reads the log, by the status of its supervise.
-fn logger(log: &Path) -> Option<Pid> {
-    service::read_status_at(log).ok()?.0.pid
+impl Doubt {
+    fn words(&self) -> Vec<u8> {
+        match self {
+            Doubt::Ended(pid) => format!("its logger, process {pid}, has ended").into_bytes(),
+            Doubt::Elsewhere(pid) => format!("its logger is process {pid} of another pid namespace").into_bytes(),
+            Doubt::Unproven(pid) => format!("process {pid} is not proven to be its logger").into_bytes(),
+            Doubt::Unseen(pid, errno) => {
+                format!("what its logger, process {pid}, writes to cannot be seen: {}", reason(*errno)).into_bytes()
+            }
+            Doubt::Away(pid, path) => {
+                let words = format!("its logger, process {pid}, writes to ");
+                [words.as_bytes(), path.as_os_str().as_bytes(), b" of another mount namespace, or below a mount"]
+                    .concat()
+            }
+        }
+    }
+
+    /// Says that what was found may be another log than that of the service.
+    fn say(&self, service: &OsStr, found: &Path) {
+        let end: &[u8] = if matches!(self, Doubt::Ended(_)) { b"" } else { b", which may be another log" };
+        warning(&[service.as_bytes(), b": ", &self.words(), b": showing ", found.as_os_str().as_bytes(), end]);
+    }
+
+    /// Whether the process that may be another one writes to the log that the files name.
+    fn is_dispelled_by(&self, found: Option<&Path>) -> bool {
+        match (self, found) {
+            (Doubt::Unproven(pid), Some(found)) => opened_by(*pid)
+                .is_ok_and(|open| open.is_some_and(|open| is_same(fs::metadata(open), fs::metadata(found)))),
+            (Doubt::Unproven(_) | Doubt::Ended(_) | Doubt::Elsewhere(_) | Doubt::Unseen(..) | Doubt::Away(..), _) => {
+                false
+            }
+        }
+    }
+
+    /// Whether the logger is known to be in another namespace, where paths may mean something else.
+    fn is_away(&self) -> bool {
+        match self {
+            Doubt::Elsewhere(_) | Doubt::Away(..) => true,
+            Doubt::Ended(_) | Doubt::Unproven(_) | Doubt::Unseen(..) => false,
+        }
+    }
 }
 
-/// The same where one supervise runs both.
-fn logger_beside(path: &Path) -> Option<Pid> {
-    service::read_status_at(path).ok()?.1?.pid
+impl Search {
+    /// The log of this logger, which works in the directory `base` and is run by this script.
+    fn of_logger(&mut self, base: &Path, logger: Result<Proof, Illegible>, script: &Path) -> Option<PathBuf> {
+        let open = match logger {
+            Ok(Proof::Proven(pid)) => opened_by(pid),
+            Ok(Proof::Nothing) => Ok(None),
+            Ok(Proof::Ended(pid)) => Err(Doubt::Ended(pid)),
+            Ok(Proof::Elsewhere(pid)) => Err(Doubt::Elsewhere(pid)),
+            Ok(Proof::Unproven(pid)) => Err(Doubt::Unproven(pid)),
+            Err(_) => Ok(None),
+        };
+        let open = open.unwrap_or_else(|doubt| {
+            self.doubt = Some(doubt);
+            None
+        });
+        let found = open.or_else(|| self.in_its_place(base, script));
+        if let Err(Illegible::Closed(errno) | Illegible::Unread(errno)) = logger {
+            self.deny_service(base, errno);
+        }
+        // As the original's supervise leaves no state: two that say the same are proof enough.
+        self.doubt = self.doubt.take().filter(|doubt| !doubt.is_dispelled_by(found.as_deref()));
+        found
+    }
+
+    /// Where loggers usually write.
+    fn in_its_place(&mut self, base: &Path, script: &Path) -> Option<PathBuf> {
+        let usual = [base.join("main"), base.to_path_buf()].into_iter().find(|path| self.is_log(path));
+        let known = self.denied.len();
+        let found = usual.or_else(|| self.first_in(base));
+        self.less_likely = self.denied.split_off(known);
+        found.or_else(|| self.named_in(script, base))
+    }
+
+    fn is_log(&mut self, path: &Path) -> bool {
+        let current = fs::metadata(path.join("current"));
+        self.deny(path, &current);
+        current.is_ok_and(|current| current.is_file())
+    }
+
+    fn first_in(&mut self, base: &Path) -> Option<PathBuf> {
+        let entries = fs::read_dir(base);
+        self.deny(base, &entries);
+        let place = Place::of(base).ok();
+        let is_its = |path: &PathBuf| place.as_ref().is_some_and(|place| place.directory() == path);
+        let mut folders: Vec<PathBuf> = entries.ok()?.flatten().map(|entry| entry.path()).collect();
+        folders.sort();
+        folders.retain(|path| !is_its(path));
+        folders.into_iter().find(|path| self.is_log(path) && path.join("lock").exists())
+    }
+
+    fn named_in(&mut self, script: &Path, base: &Path) -> Option<PathBuf> {
+        let is_away = self.doubt.as_ref().is_some_and(Doubt::is_away);
+        let text = match service::read_beginning(script, SCRIPT_AT_MOST) {
+            Ok(text) => text,
+            Err(unread) => {
+                let errno = Errno::from(unread);
+                self.denied.extend(is_denied(errno).then(|| Unable::new("open", script, errno)));
+                return None;
+            }
+        };
+        let names = multilog_directories(&text).into_iter().map(PathBuf::from);
+        let mut paths = names.filter(|name| name.is_relative() || !is_away).map(|name| base.join(name));
+        paths.find(|path| self.is_log(path))
+    }
+
+    /// Takes in that a directory, or one that it lies in, may not be entered.
+    fn deny<T>(&mut self, path: &Path, seen: &io::Result<T>) {
+        let Some(errno) = seen.as_ref().err().map(report::errno_of).filter(|errno| is_denied(*errno)) else { return };
+        let may_enter =
+            |folder: &Path| faccessat(AT_FDCWD, folder, AccessFlags::X_OK, AtFlags::AT_EACCESS) != Err(Errno::EACCES);
+        let mut above: Vec<&Path> = path.ancestors().filter(|folder| *folder != Path::new("")).collect();
+        above.reverse();
+        let closed = above.into_iter().find(|folder| !may_enter(folder)).unwrap_or(path);
+        let unable = Unable::new("open directory", closed, errno);
+        if !self.denied.contains(&unable) {
+            self.denied.push(unable);
+        }
+    }
+
+    /// Takes in that nothing may be known of the logger: where no log is found, its place may be the reason.
+    fn deny_service(&mut self, base: &Path, errno: Errno) {
+        if let Some(place) = Place::of(base).ok().filter(|_| is_denied(errno)) {
+            self.denied.push(Unable::new("open", place.path(service::STATUS), errno));
+        }
+    }
+
+    /// Why no log was found.
+    fn why_in_vain(&self, service: &OsStr) -> Vec<u8> {
+        let unknown = [b"unable to find a log in ", service.as_bytes(), b": "].concat();
+        match (self.denied.iter().chain(&self.less_likely).next(), &self.doubt) {
+            (Some(denied), _) => denied.to_bytes(),
+            (None, Some(doubt)) => [unknown, doubt.words()].concat(),
+            (None, None) => [&unknown[..], b"no multilog wrote there"].concat(),
+        }
+    }
+}
+
+fn is_denied(errno: Errno) -> bool {
+    matches!(errno, Errno::EACCES | Errno::EPERM)
 }
 
 /// multilog opens its directories in the order of its script, so the first is where most goes.
-fn opened_by(pid: Pid) -> Option<PathBuf> {
+fn opened_by(pid: Pid) -> Result<Option<PathBuf>, Doubt> {
     let folder = format!("/proc/{pid}/fd");
-    let numbers = fs::read_dir(&folder).ok()?.flatten();
-    let mut numbers: Vec<u32> = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let entries = fs::read_dir(&folder).map_err(|error| Doubt::Unseen(pid, report::errno_of(&error)))?;
+    let mut numbers: Vec<u32> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     numbers.sort_unstable();
-    let opened = numbers.into_iter().filter_map(|number| fs::read_link(format!("{folder}/{number}")).ok());
-    opened
-        .filter(|path| path.file_name() == Some(OsStr::new("current")))
-        .filter_map(|path| Some(path.parent()?.to_path_buf()))
-        .find(|path| is_log(path))
+    let mut away = None;
+    for file in numbers.into_iter().map(|number| PathBuf::from(format!("{folder}/{number}"))) {
+        let Ok(path) = fs::read_link(&file) else { continue };
+        let (Some(name), Some(directory)) = (path.file_name().and_then(OsStr::to_str), path.parent()) else { continue };
+        if !OPEN.contains(&name) {
+            continue;
+        }
+        if !is_same(fs::metadata(&file), fs::symlink_metadata(&path)) {
+            away = away.or_else(|| Some(directory.to_path_buf()));
+        } else if ["current", FULL].iter().any(|name| directory.join(name).is_file()) {
+            return Ok(Some(directory.to_path_buf()));
+        }
+    }
+    away.map_or(Ok(None), |path| Err(Doubt::Away(pid, path)))
 }
 
-fn first_in(base: &Path) -> Option<PathBuf> {
-    let mut folders: Vec<PathBuf> = fs::read_dir(base).ok()?.flatten().map(|entry| entry.path()).collect();
-    folders.sort();
-    folders.into_iter().find(|path| is_log(path) && path.join("lock").exists())
-}
-
-fn named_in(script: &Path, base: &Path) -> Option<PathBuf> {
-    let script = service::read_beginning(script, SCRIPT_AT_MOST).ok()?;
-    multilog_directories(&script).into_iter().map(|name| base.join(name)).find(|path| is_log(path))
+/// Whether both are one file.
+fn is_same(one: io::Result<Metadata>, other: io::Result<Metadata>) -> bool {
+    let id = |file: Metadata| (file.dev(), file.ino());
+    one.ok().map(id).is_some_and(|one| other.ok().map(id) == Some(one))
 }
 
 /// The words after `multilog` that it would take for directories.

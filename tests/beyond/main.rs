@@ -31,6 +31,7 @@ mod supervise_bad;
 mod supervise_flap;
 mod svc_wait;
 mod svlog;
+mod svlog_finds;
 mod svscan;
 mod svscan_bad;
 mod svscan_bare;

@@ -11,6 +11,7 @@ pub mod ledger;
 mod mark;
 mod place;
 mod process;
+mod proof;
 mod record;
 mod snapshot;
 mod status;
@@ -24,6 +25,7 @@ pub use files::{
 pub use mark::{MARK, has_mark, mark_of};
 pub use place::Place;
 pub use process::{Identity, Process, is_without_pidfd};
+pub use proof::{Proof, proof_at};
 pub use record::{Death, Ending, Exit, Record, Role, Shown, Verdict, signal_name};
 pub use snapshot::{Illegible, Snapshot, read_status, read_status_at};
 pub use status::{Phase, Running, Status, TooShort, Want};

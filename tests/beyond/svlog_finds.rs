@@ -1,0 +1,270 @@
+//! svlog: which log is a service's, and which it must not show in its place.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::io::{PipeWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use tests::{Daemon, Multilog, Outcome, Scratch, Service, fails, has, is_root, parent_of, prints, skip, wait_until};
+
+/// A service `web` whose logger writes to `far` while `log/main` has something older; supervised by `words`.
+struct Web<'a> {
+    scratch: &'a Scratch,
+    log: Service<'a>,
+    supervise: Daemon,
+    /// What the service says.
+    says: PipeWriter,
+}
+
+impl<'a> Web<'a> {
+    fn start(scratch: &'a Scratch, run: &str, words: &[&str]) -> Web<'a> {
+        scratch.file("web/log/main/lock", "");
+        scratch.file("web/log/main/current", "older\n");
+        let log = Service::new(scratch, "web/log", run);
+        let (reader, says) = std::io::pipe().unwrap();
+        let mut command = scratch.command(words[0]);
+        let supervise = Daemon::start(command.args(&words[1..]).arg("web/log").stdin(reader), scratch);
+        Web { scratch, log, supervise, says }
+    }
+
+    /// Says a line, and waits until it is in `far`.
+    fn logs(&mut self, line: &str) {
+        self.says.write_all(line.as_bytes()).unwrap();
+        wait_until("it is logged", || {
+            fs::read(self.scratch.path().join("far/current")).is_ok_and(|log| log == line.as_bytes())
+        });
+    }
+
+    /// All of it is gone, and the files still say what was.
+    fn kill_all(self) -> (Service<'a>, i32) {
+        let pid = self.log.status().pid;
+        self.supervise.kill();
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        wait_until("the logger is gone", || !Path::new(&format!("/proc/{pid}")).exists());
+        (self.log, pid)
+    }
+}
+
+fn logger(scratch: &Scratch) -> String {
+    format!("exec multilog {}/far", scratch.path().display())
+}
+
+/// What svlog shows where it shows the older log, and warns.
+fn older(warning: &str) -> Outcome {
+    let stderr = format!("svlog: warning: web: {warning}: showing web/log/main");
+    let doubt = if warning.ends_with("has ended") { "\n" } else { ", which may be another log\n" };
+    Outcome { code: 0, stdout: "older\n".into(), stderr: stderr + doubt }
+}
+
+/// The status and, if it is asked for, the state name another process.
+fn renumber(log: &Service, from: i32, to: i32) {
+    let mut status = fs::read(log.path("supervise/status")).unwrap();
+    status[12..16].copy_from_slice(&to.to_le_bytes());
+    fs::write(log.path("supervise/status"), status).unwrap();
+    let state = log.says("supervise/state").replace(&format!("\npid {from}\n"), &format!("\npid {to}\n"));
+    fs::write(log.path("supervise/state"), state).unwrap();
+}
+
+#[test]
+fn a_logger_that_has_ended_is_not_looked_for_in_a_process_that_has_its_number() {
+    let scratch = Scratch::new();
+    let mut web = Web::start(&scratch, &logger(&scratch), &["supervise"]);
+    web.logs("newer\n");
+    assert_eq!(scratch.run("svlog web"), prints("newer\n"));
+    let (log, pid) = web.kill_all();
+    assert_eq!(scratch.run("svlog web"), older(&format!("its logger, process {pid}, has ended")));
+
+    let mut stranger = Multilog::start(&scratch, "./secret");
+    stranger.feed("secret\n");
+    wait_until("the stranger logs", || {
+        fs::read(scratch.path().join("secret/current")).is_ok_and(|log| log == b"secret\n")
+    });
+    renumber(&log, pid, stranger.pid());
+    assert_eq!(scratch.run("svlog web"), older(&format!("its logger, process {}, has ended", stranger.pid())));
+    // As the original's supervise leaves it.
+    fs::remove_file(log.path("supervise/state")).unwrap();
+    let unproven = format!("process {} is not proven to be its logger", stranger.pid());
+    assert_eq!(scratch.run("svlog web"), older(&unproven));
+    fs::remove_dir_all(log.path("main")).unwrap();
+    fs::remove_file(log.path("run")).unwrap();
+    assert_eq!(
+        scratch.run("svlog web"),
+        fails(111, &format!("svlog: fatal: unable to find a log in web: {unproven}\n"))
+    );
+}
+
+/// The original's supervise leaves no state.
+#[test]
+fn a_process_without_proof_that_writes_where_the_files_say_is_the_logger() {
+    let scratch = Scratch::new();
+    let web = Web::start(&scratch, "exec multilog ./main", &["supervise"]);
+    let log = || scratch.run("svlog web");
+    { &web.says }.write_all(b"newer\n").unwrap();
+    wait_until("it is logged", || log() == prints("older\nnewer\n"));
+    fs::remove_file(web.log.path("supervise/state")).unwrap();
+    assert_eq!(log(), prints("older\nnewer\n"));
+}
+
+#[test]
+fn the_copy_of_a_service_does_not_show_the_log_of_the_original() {
+    let scratch = Scratch::new();
+    let mut web = Web::start(&scratch, &logger(&scratch), &["supervise"]);
+    web.logs("newer\n");
+    assert_eq!(scratch.shell("mv web original && cp -a original web"), prints(""));
+    assert_eq!(scratch.run("svlog original"), prints("newer\n"));
+    let pid = Service::at(&scratch, "original/log").status().pid;
+    assert_eq!(scratch.run("svlog web"), older(&format!("process {pid} is not proven to be its logger")));
+}
+
+/// Whoever owns `supervise/` could name any process there, a logger of root's among them.
+#[test]
+fn a_process_that_others_may_have_written_down_must_prove_itself() {
+    if !is_root() {
+        return skip("a file of another account needs root, to give it away");
+    }
+    for is_known in [true, false] {
+        let scratch = Scratch::new();
+        let give = |name: &str| std::os::unix::fs::chown(scratch.path().join("web/log").join(name), Some(12345), None);
+        scratch.dir("web/log/supervise");
+        if is_known {
+            // Processes have a mark then.
+            give("supervise").unwrap();
+        }
+        let mut web = Web::start(&scratch, &logger(&scratch), &["supervise"]);
+        web.logs("newer\n");
+        give("supervise").unwrap();
+        let pid = web.log.up();
+        let unproven = format!("process {pid} is not proven to be its logger");
+        let expected = || if is_known { prints("newer\n") } else { older(&unproven) };
+        assert_eq!(scratch.run("svlog web"), expected());
+        give("supervise/state").unwrap();
+        assert_eq!(scratch.run("svlog web"), expected());
+    }
+}
+
+/// In the mount namespace of the logger there is another log at the same path.
+#[test]
+fn what_the_path_of_a_logger_in_another_mount_namespace_leads_to_is_not_shown() {
+    if !is_root() {
+        return skip("a mount namespace needs root");
+    }
+    if !has("unshare") || !has("nsenter") {
+        return;
+    }
+    let scratch = Scratch::new();
+    scratch.file("far/current", "a stranger's\n");
+    scratch.file("far/lock", "");
+    let far = scratch.path().join("far").display().to_string();
+    let run = format!("exec unshare -m sh -c 'mount -t tmpfs none {far} && exec multilog {far}'");
+    let mut web = Web::start(&scratch, &run, &["supervise"]);
+    web.says.write_all(b"newer\n").unwrap();
+    let pid = web.log.up();
+    let inside = |what: &str| scratch.shell(&format!("nsenter -t {pid} -m {what}"));
+    wait_until("it is logged", || inside(&format!("cat {far}/current")) == prints("newer\n"));
+    let directory = scratch.path().join("web").display().to_string();
+    let programs = scratch.programs().display().to_string();
+    assert_eq!(inside(&format!("{programs}/svlog {directory}")), prints("newer\n"));
+    let away = format!("its logger, process {pid}, writes to {far} of another mount namespace, or below a mount");
+    assert_eq!(scratch.run("svlog web"), older(&away));
+    fs::remove_dir_all(web.log.path("main")).unwrap();
+    assert_eq!(scratch.run("svlog web"), fails(111, &format!("svlog: fatal: unable to find a log in web: {away}\n")));
+}
+
+#[test]
+fn what_was_mounted_over_the_log_of_a_logger_is_not_shown() {
+    if !is_root() {
+        return skip("a mount needs root");
+    }
+    if !has("unshare") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mut web = Web::start(&scratch, &logger(&scratch), &["supervise"]);
+    web.logs("newer\n");
+    let mount = "mount -t tmpfs none far && echo 'a stranger' >far/current && : >far/lock";
+    let seen = scratch.shell(&format!("unshare -m sh -c \"{mount} && svlog web\""));
+    let far = scratch.path().join("far").display().to_string();
+    let pid = web.log.status().pid;
+    let away = format!("its logger, process {pid}, writes to {far} of another mount namespace, or below a mount");
+    assert_eq!(seen, older(&away));
+    assert_eq!(scratch.run("svlog web"), prints("newer\n"));
+}
+
+/// The number of the logger counts in its container; here another process may have it, and paths may mean other logs.
+#[test]
+fn the_log_of_a_container_is_not_looked_for_in_a_process_outside() {
+    if !is_root() {
+        return skip("a pid namespace needs root");
+    }
+    if !has("unshare") || !has("nsenter") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let words = ["unshare", "-m", "-p", "-f", "--mount-proc", "--kill-child", "supervise"];
+    let mut web = Web::start(&scratch, &logger(&scratch), &words);
+    web.logs("newer\n");
+    let pid = web.log.up();
+    let elsewhere = format!("its logger is process {pid} of another pid namespace");
+    assert_eq!(scratch.run("svlog web"), older(&elsewhere));
+    // An absolute path in `run` is one of the container's, too.
+    fs::remove_dir_all(web.log.path("main")).unwrap();
+    let nothing = fails(111, &format!("svlog: fatal: unable to find a log in web: {elsewhere}\n"));
+    assert_eq!(scratch.run("svlog web"), nothing);
+    let inside =
+        tests::processes_in(scratch.path()).into_iter().find(|pid| parent_of(*pid) == Some(web.supervise.pid()));
+    let inside = inside.expect("the supervise in the container");
+    let seen =
+        scratch.shell(&format!("nsenter -t {inside} -m -p sh -c 'cd {} && svlog web'", scratch.path().display()));
+    assert_eq!(seen, prints("newer\n"));
+}
+
+/// A service that is not supervised any more: its log is `main`, and its `run` names `elsewhere`.
+fn closed(scratch: &Scratch) {
+    scratch.file("web/log/supervise/status", [0; 20]);
+    scratch.file("web/log/main/current", "a line\n");
+    scratch.file("web/log/env/SECRET", "");
+    scratch.file("web/log/run", "#!/bin/sh\nexec multilog ./elsewhere\n");
+}
+
+#[test]
+fn what_may_not_be_looked_at_is_said_to_be_denied() {
+    let scratch = Scratch::new();
+    let svlog = || scratch.outcome_of(scratch.without_rights("svlog").arg("web"));
+    for (change, directory, words) in [
+        (":", "web/log/main", "directory web/log/main"),
+        (":", "web/log", "directory web/log"),
+        (":", "web", "directory web"),
+        ("mv web/log/main web/log/elsewhere", "web/log/elsewhere", "directory web/log/./elsewhere"),
+        ("rm -r web/log/main", "web/log/env", "directory web/log/env"),
+        ("rm -r web/log/main", "web/log/run", "web/log/run"),
+        ("rm -r web/log/main", "web/log/supervise", "web/log/supervise/status"),
+        ("rm -r web/log/main; chmod 0 web/log/env", "web/log/supervise", "web/log/supervise/status"),
+    ] {
+        closed(&scratch);
+        assert_eq!(scratch.shell(change), prints(""));
+        scratch.mode(directory, 0);
+        let denied = fails(111, &format!("svlog: fatal: unable to open {words}: access denied\n"));
+        assert_eq!(svlog(), denied, "{change}; chmod 0 {directory}");
+        assert_eq!(scratch.shell("chmod 755 web web/log; chmod -R u+rwx web; rm -r web"), prints(""));
+    }
+    closed(&scratch);
+    assert_eq!(svlog(), prints("a line\n"));
+}
+
+#[test]
+fn what_a_logger_of_another_account_writes_to_may_be_another_log() {
+    if !is_root() {
+        return skip("a logger of another account needs root");
+    }
+    let scratch = Scratch::new();
+    let mut web = Web::start(&scratch, &logger(&scratch), &["supervise"]);
+    web.logs("newer\n");
+    web.log.up();
+    fs::set_permissions(web.log.path("supervise"), fs::Permissions::from_mode(0o755)).unwrap();
+    let pid = web.log.status().pid;
+    let svlog: &mut Command = &mut scratch.without_rights("svlog");
+    let unseen = format!("what its logger, process {pid}, writes to cannot be seen: access denied");
+    assert_eq!(scratch.outcome_of(svlog.arg("web")), older(&unseen));
+}
