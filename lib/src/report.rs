@@ -190,8 +190,13 @@ impl Unable {
 
     /// `unable to VERB OBJECT: reason`, without the program's name.
     pub fn to_bytes(&self) -> Vec<u8> {
+        [b"unable to ", &self.what()[..], b": ", reason(self.errno).as_bytes()].concat()
+    }
+
+    /// `VERB OBJECT`.
+    pub fn what(&self) -> Vec<u8> {
         let object = self.object.as_ref().map(|object| [b" ", object.as_slice()].concat()).unwrap_or_default();
-        [b"unable to ", self.verb.as_bytes(), &object, b": ", reason(self.errno).as_bytes()].concat()
+        [self.verb.as_bytes(), &object].concat()
     }
 
     /// Writes `prog: warning: unable to VERB OBJECT: reason`.

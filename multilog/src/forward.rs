@@ -8,10 +8,9 @@ use crate::logdir::show;
 use crate::losses::Losses;
 use crate::script::{Action, Script};
 use crate::syslog::{Address, Identity, Target};
-use daemontools::Unable;
-use daemontools::report::{errno_of, reason, warning};
-use daemontools::sys;
+use daemontools::report::{errno_of, notice, reason, warning};
 use daemontools::tai64::Moment;
+use daemontools::{Unable, duration, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
@@ -77,16 +76,24 @@ impl Forwarder {
     }
 
     fn print_piece(&mut self, piece: &[u8], hold: &mut Hold) -> Result<nix::Result<usize>, Stop> {
+        let mut said = None;
         loop {
+            let now = || Moment::now().uptime;
             if !hold.wait_to_write(sys::stdout(), PollTimeout::from(1000u16))? {
-                if !hold.leaving && self.stalls.lost(0, Moment::now().uptime).is_some() {
+                if !hold.leaving && self.stalls.lost(0, now()).is_some() {
                     warning(&[b"nobody reads from standard output, pausing"]);
+                    said.get_or_insert(now());
                 }
                 continue;
             }
-            match write(sys::stdout(), piece) {
-                Err(Errno::EINTR | Errno::EAGAIN) => {}
-                result => return Ok(result),
+            match (write(sys::stdout(), piece), said) {
+                (Err(Errno::EINTR | Errno::EAGAIN), _) => {}
+                (Ok(written), Some(since)) => {
+                    let length = duration::in_seconds(now().saturating_sub(since));
+                    notice(&[b"standard output is read again after ", length.as_bytes(), b": going on"]);
+                    return Ok(Ok(written));
+                }
+                (result, _) => return Ok(result),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Signals, and waiting where something must be done that cannot be done now.
 
-use daemontools::report::{reason, warning};
-use daemontools::{Attempt, Fatal, Unable, sys};
+use daemontools::report::{notice, reason, warning};
+use daemontools::{Attempt, Fatal, Unable, duration, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -63,7 +63,16 @@ pub struct Hold {
     pub child: bool,
     /// What cannot be done may be left to the next multilog; so before anything is read.
     pub may_stop: bool,
-    said: Option<(Vec<u8>, Instant)>,
+    pause: Option<Pause>,
+}
+
+/// What could not be done, and was said.
+struct Pause {
+    /// Behind "unable to".
+    what: Vec<u8>,
+    why: &'static str,
+    since: Instant,
+    said: Instant,
 }
 
 impl Hold {
@@ -79,7 +88,7 @@ impl Hold {
         let mut mask = heard.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         heard.iter().for_each(|signal| mask.remove(signal));
         let signals = SignalFd::with_flags(&heard, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Hold { signals, mask, leaving: false, rotate: false, child: false, may_stop: true, said: None })
+        Ok(Hold { signals, mask, leaving: false, rotate: false, child: false, may_stop: true, pause: None })
     }
 
     /// Takes in the signals that have come.
@@ -94,7 +103,7 @@ impl Hold {
         }
     }
 
-    /// Does `act` until it succeeds: a warning and a pause after every failure.
+    /// Does `act` until it succeeds: a warning and a pause after every failure, and a word when it goes on.
     ///
     /// # Errors
     /// [`Stop`], if TERM has come meanwhile and it may be left undone.
@@ -107,20 +116,12 @@ impl Hold {
         loop {
             match act() {
                 Ok(done) => {
-                    self.said = None;
+                    self.go_on();
                     return Ok(done);
                 }
                 Err(Errno::EINTR) => {}
                 Err(errno) => {
-                    let words = [
-                        b"unable to ",
-                        verb.as_bytes(),
-                        b" ",
-                        &object.concat(),
-                        b", pausing: ",
-                        reason(errno).as_bytes(),
-                    ];
-                    self.pause(words.concat())?;
+                    self.pause([verb.as_bytes(), b" ", &object.concat()].concat(), reason(errno))?;
                 }
             }
         }
@@ -143,12 +144,12 @@ impl Hold {
         Ok(self.insist(verb, &[object.as_bytes()], try_it)?.unable_to(verb, object)?)
     }
 
-    /// Says what is wrong, not more often than once a minute, and waits a while.
+    /// Says what cannot be done and why, not more often than once a minute, and waits a while.
     ///
     /// # Errors
     /// [`Stop`], if TERM has come meanwhile and what is to be done may be left undone.
-    pub fn pause(&mut self, trouble: Vec<u8>) -> Result<(), Stop> {
-        self.say_and_wait(trouble);
+    pub fn pause(&mut self, what: Vec<u8>, why: &'static str) -> Result<(), Stop> {
+        self.say_and_wait(what, why);
         if self.leaving && self.may_stop { Err(Stop) } else { Ok(()) }
     }
 
@@ -157,21 +158,30 @@ impl Hold {
     ///
     /// # Errors
     /// [`Stop`], if TERM has come meanwhile, or all who may write to standard input are gone.
-    pub fn pause_in_vain(&mut self, trouble: Vec<u8>) -> Result<(), Stop> {
-        self.say_and_wait(trouble);
+    pub fn pause_in_vain(&mut self, what: Vec<u8>, why: &'static str) -> Result<(), Stop> {
+        self.say_and_wait(what, why);
         let mut input = [PollFd::new(sys::stdin(), PollFlags::empty())];
         let _ = poll(&mut input, PollTimeout::ZERO);
         let ended = input[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
         if self.leaving || ended { Err(Stop) } else { Ok(()) }
     }
 
-    fn say_and_wait(&mut self, trouble: Vec<u8>) {
-        let said = self.said.as_ref().is_some_and(|(known, when)| *known == trouble && when.elapsed() < SAY_AGAIN);
-        if !said {
-            warning(&[&trouble]);
-            self.said = Some((trouble, Instant::now()));
+    fn say_and_wait(&mut self, what: Vec<u8>, why: &'static str) {
+        let known = self.pause.as_ref().filter(|pause| pause.what == what);
+        if !known.is_some_and(|pause| pause.why == why && pause.said.elapsed() < SAY_AGAIN) {
+            warning(&[b"unable to ", &what, b", pausing: ", why.as_bytes()]);
+            let now = Instant::now();
+            self.pause = Some(Pause { since: known.map_or(now, |pause| pause.since), what, why, said: now });
         }
         self.wait(PollTimeout::from(PAUSE_MILLISECONDS));
+    }
+
+    /// Says, if there was a pause, that what could not be done can be done again.
+    pub fn go_on(&mut self) {
+        if let Some(Pause { what, since, .. }) = self.pause.take() {
+            let length = duration::in_seconds(since.elapsed());
+            notice(&[b"able to ", &what, b" again after ", length.as_bytes(), b": going on"]);
+        }
     }
 
     /// Waits until more can be written, a signal comes, or so long; whether more can be written.

@@ -71,6 +71,8 @@ pub struct LogDirectory {
     sync_at: Option<Duration>,
     space: Space,
     processing: Option<Processing>,
+    /// When the processor failed, if it has not worked since.
+    failing_since: Option<Duration>,
     compressor: Compressor,
     /// The largest label of an old file, once somebody has looked.
     newest: Option<Tai64N>,
@@ -161,6 +163,7 @@ impl LogDirectory {
             synced: 0,
             sync_at: None,
             processing: None,
+            failing_since: None,
             compressor: Compressor::Idle,
             newest: None,
             expiry: None,

@@ -9,7 +9,7 @@ use crate::misgiving::Misgiving;
 use crate::router::{Input, Line, Output, Router};
 use crate::script::{Action, Script};
 use crate::steps::{Aside, MOST_DIRECTORIES};
-use daemontools::report::{self, PERMANENT, warning};
+use daemontools::report::{self, PERMANENT, reason, warning};
 use daemontools::sys::boot::Boot;
 use daemontools::sys::{self, process};
 use daemontools::tai64::{Moment, Tai64N};
@@ -246,9 +246,10 @@ impl Logger {
             }
             let trouble = self.directories.iter().find_map(LogDirectory::trouble);
             match trouble.filter(|_| self.journal.data().is_empty() && !self.journal.survives()) {
-                Some(trouble) if !self.may_leave() => self.hold.pause(trouble)?,
+                Some(trouble) if !self.may_leave() => self.hold.pause(trouble, reason(Errno::ENOSPC))?,
                 Some(_) => return Ok(()),
                 None => {
+                    self.hold.go_on();
                     if let Some(directory) = self.directories.first().filter(|_| !self.journal.survives()) {
                         self.misgiving.say(directory.path(), now);
                     }
@@ -266,8 +267,8 @@ impl Logger {
             Ok(mut journal) => {
                 journal.begin(input());
                 self.journal.move_to(journal);
+                self.misgiving.is_over(directory.path());
                 self.commit(0);
-                self.misgiving.is_over();
             }
             Err(errno) => {
                 self.journal.leave_place();

@@ -1,6 +1,6 @@
 //! That there is no journal: when to try again to make one, and how often to say what its absence costs.
 
-use daemontools::report::{reason, warning};
+use daemontools::report::{notice, reason, warning};
 use nix::errno::Errno;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -40,8 +40,11 @@ impl Misgiving {
         self.why.is_some() && now >= self.retry_at
     }
 
-    /// There is one.
-    pub fn is_over(&mut self) {
+    /// There is one in this directory: says so where it was said that there is none.
+    pub fn is_over(&mut self, directory: &OsStr) {
+        if self.is_said {
+            notice(&[directory.as_bytes(), b"/journal is there again: if multilog is killed, no line is lost"]);
+        }
         (self.why, self.is_said) = (None, false);
     }
 

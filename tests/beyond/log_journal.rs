@@ -280,6 +280,7 @@ fn a_journal_that_is_truncated_overwritten_or_removed_does_no_harm() {
         let errors = multilog.end();
         assert_eq!(errors.contains("was destroyed by others, and with it 5 bytes"), destroyed, "{harm}: {errors}");
         assert_eq!(errors.contains("going on without"), !survives, "{harm}: {errors}");
+        assert_eq!(errors.contains("multilog: ./log/journal is there again"), !survives, "{harm}: {errors}");
     }
 }
 

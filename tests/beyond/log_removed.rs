@@ -133,7 +133,9 @@ fn without_a_place_lines_wait_until_there_is_one() {
     });
     scratch.dir("parent");
     wait_until("all is logged", || is_all(&log.all(), count, false));
-    assert_eq!(multilog.end().matches("unable to").count(), 1);
+    let errors = multilog.end();
+    assert_eq!(errors.matches("unable to").count(), 1, "{errors}");
+    assert!(errors.contains("multilog: able to open directory ./parent/log again after "), "{errors}");
     // Told to end, it does, and says what it costs.
     let mut multilog = Multilog::start(&scratch, "s1M ./parent/log");
     multilog.feed("line\n");
@@ -207,7 +209,8 @@ fn a_lock_that_another_took_is_waited_for() {
     });
     drop(other);
     wait_until("it goes on", || log.all() == [b"before\n".to_vec(), numbered(count)].concat());
-    multilog.end();
+    let errors = multilog.end();
+    assert!(errors.contains("multilog: able to lock directory ./log again after "), "{errors}");
 }
 
 /// As logrotate's copytruncate does it.

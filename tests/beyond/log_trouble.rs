@@ -227,7 +227,10 @@ fn what_may_pass_is_waited_for_at_the_start_too() {
         assert_eq!(errors.matches("unable to").count(), 1, "{errors}");
         let mut begins = start(":when=1");
         begins.feed("line\n");
-        assert!(begins.end().contains(words), "{call} {errno}");
+        let errors = begins.end();
+        assert!(errors.contains(words), "{call} {errno}: {errors}");
+        let (what, _) = words.split_once(", pausing").unwrap();
+        assert!(errors.contains(&format!("multilog: able to {what} again after ")), "{call} {errno}: {errors}");
         assert_eq!(Log::of(&scratch, "log").all(), b"line\n", "{call} {errno}");
     }
 }

@@ -20,6 +20,7 @@ mod log_lines;
 mod log_removed;
 mod log_time;
 mod log_trouble;
+mod log_words;
 mod logger;
 mod lost_files;
 mod place;

@@ -6,7 +6,7 @@ use crate::hold::{Hold, Stop};
 use daemontools::sys::exec;
 use daemontools::sys::process::{self, duplicate_above, duplicate_to};
 use daemontools::tai64::Moment;
-use daemontools::{Fatal, Unable, report};
+use daemontools::{Fatal, Unable, duration, report};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, renameat};
 use nix::sys::signal::SigSet;
@@ -83,12 +83,24 @@ impl LogDirectory {
             Some(Processing::Running(_) | Processing::FailedUntil(_)) | None => return Ok(()),
         }
         if status == 0 {
+            self.say_it_works();
             return self.take_result(hold);
         }
         let how: &[u8] = if status & 0x7f == 0 { b"processor failed in " } else { b"processor crashed in " };
         report::warning(&[how, self.settings.path.as_bytes(), b", pausing"]);
-        self.processing = Some(Processing::FailedUntil(Moment::now().uptime + RETRY));
+        let now = Moment::now().uptime;
+        self.failing_since.get_or_insert(now);
+        self.processing = Some(Processing::FailedUntil(now + RETRY));
         Ok(())
+    }
+
+    /// Says, if the processor had failed, that it has not this time.
+    fn say_it_works(&mut self) {
+        if let Some(since) = self.failing_since.take() {
+            let length = duration::in_seconds(Moment::now().uptime.saturating_sub(since));
+            let path = self.settings.path.as_bytes();
+            report::notice(&[b"processor works in ", path, b" again after ", length.as_bytes(), b": going on"]);
+        }
     }
 
     /// When the processor is to be tried again.

@@ -121,7 +121,10 @@ impl LogDirectory {
         loop {
             let next = LogDirectory::try_to_lock(&self.settings.path).map_err(Trouble::Unable);
             let trouble = match next.and_then(|next| self.move_to(next, hold)) {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    hold.go_on();
+                    return Ok(true);
+                }
                 Err(Trouble::Stopped) => return Err(Stop),
                 Err(Trouble::Unable(unable)) => unable,
             };
@@ -129,9 +132,7 @@ impl LogDirectory {
                 self.say_once("it goes on in the directory that was moved away", &trouble);
                 return Ok(false);
             }
-            let [what, reason] = [trouble.to_bytes(), report::reason(trouble.errno).into()];
-            let what = what.strip_suffix(&[b": ", &reason[..]].concat()[..]).unwrap_or(&what).to_vec();
-            hold.pause_in_vain([&what[..], b", pausing: ", &reason].concat())?;
+            hold.pause_in_vain(trouble.what(), report::reason(trouble.errno))?;
         }
     }
 
@@ -152,13 +153,12 @@ impl LogDirectory {
             match open_lock(&self.folder).and_then(lock_file).unable_to("lock directory", &self.settings.path) {
                 Ok(lock) => {
                     self.lock = lock;
+                    hold.go_on();
                     return Ok(());
                 }
                 Err(unable) if unable.errno == Errno::EAGAIN => {
                     let path = self.settings.path.as_bytes();
-                    hold.pause_in_vain(
-                        [b"unable to lock directory ", path, b", pausing: it is another's now"].concat(),
-                    )?;
+                    hold.pause_in_vain([b"lock directory ", path].concat(), "it is another's now")?;
                 }
                 // Nobody else can lock it either.
                 Err(unable) => {

@@ -217,11 +217,10 @@ impl LogDirectory {
         }
     }
 
-    /// What is wrong if there is not a byte of room, so that what is to be written would have to wait.
+    /// What cannot be done if there is not a byte of room, so that what is to be written would have to wait.
     pub fn trouble(&self) -> Option<Vec<u8>> {
         let waits = self.settings.when_full == WhenFull::Block && shortage(&self.folder, 1) > 0;
-        let words = [b"unable to write to ", self.settings.path.as_bytes(), b"/current, pausing: "].concat();
-        waits.then(|| [words, reason(Errno::ENOSPC).into()].concat())
+        waits.then(|| [b"write to ", self.settings.path.as_bytes(), b"/current"].concat())
     }
 
     /// So much may be written beside the lines that are to be written.

@@ -1,0 +1,108 @@
+//! multilog's words: that it goes on.
+
+use std::fs;
+use tests::{Daemon, Disk, Log, Multilog, Scratch, has, is_root, lines, skip, wait_until};
+
+/// What is said between the pause and the end of it.
+fn paused_once(errors: &str, complaint: &str, going_on: &str) {
+    let said: Vec<&str> = errors.lines().collect();
+    assert!(said.len() == 2 && said[0] == format!("multilog: warning: {complaint}"), "{errors}");
+    let after = said[1].strip_prefix(&format!("multilog: {going_on} again after "));
+    assert!(after.is_some_and(|after| after.ends_with("s: going on")), "{errors}");
+}
+
+#[test]
+fn a_full_disk_that_has_room_again_is_told() {
+    if !is_root() {
+        return skip("a full disk needs root, to mount a small one");
+    }
+    let scratch = Scratch::new();
+    let disk = Disk::new(&scratch, 1024);
+    let mut multilog = Multilog::start(&scratch, "s16M ./disk/log");
+    let log = Log::of(&scratch, "disk/log");
+    multilog.feed("first\n");
+    wait_until("it is logged", || log.all() == b"first\n");
+    disk.fill(0);
+    multilog.feed(lines(200, 50));
+    let complaint = "unable to write to ./disk/log/current, pausing: out of disk space";
+    multilog.complains(complaint);
+    disk.free();
+    wait_until("it goes on", || multilog.errors().lines().count() == 2);
+    multilog.feed("last\n");
+    paused_once(&multilog.end(), complaint, "able to write to ./disk/log/current");
+    assert!(log.all() == [b"first\n".to_vec(), lines(200, 50), b"last\n".to_vec()].concat());
+}
+
+/// Nothing is read before there is room, not even for its journal.
+#[test]
+fn a_disk_that_was_full_at_the_start_and_has_room_is_told() {
+    if !is_root() {
+        return skip("a full disk needs root, to mount a small one");
+    }
+    let scratch = Scratch::new();
+    let disk = Disk::new(&scratch, 1024);
+    disk.fill(0);
+    let mut multilog = Multilog::start(&scratch, "./disk/log");
+    multilog.feed("line\n");
+    let complaint = "unable to write to ./disk/log/current, pausing: out of disk space";
+    multilog.complains(complaint);
+    disk.free();
+    paused_once(&multilog.end(), complaint, "able to write to ./disk/log/current");
+}
+
+#[test]
+fn an_error_that_passes_is_told_when_it_has() {
+    if !has("strace") {
+        return;
+    }
+    let program = tests::programs().join("multilog");
+    for (inject, complaint, going_on) in [
+        (
+            "fsync:error=EIO:when=1..2",
+            "unable to write ./log/current to disk, pausing: input/output error",
+            "able to write ./log/current to disk",
+        ),
+        (
+            "renameat2:error=EROFS:when=1",
+            "unable to rename ./log/previous, pausing: read-only file system",
+            "able to rename ./log/previous",
+        ),
+    ] {
+        let scratch = Scratch::new();
+        let inject = format!("inject={inject}");
+        let words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject, program.to_str().unwrap()];
+        let mut multilog = Multilog::by(&scratch, &words, "s4096 n1000 ./log");
+        multilog.feed(lines(100, 50));
+        paused_once(&multilog.end(), complaint, going_on);
+        assert!(Log::of(&scratch, "log").all() == lines(100, 50));
+    }
+}
+
+#[test]
+fn a_processor_that_works_again_is_told() {
+    let scratch = Scratch::new();
+    scratch.script("processor", "#!/bin/sh\n[ -e ../works ] || exit 1\nexec cat\n");
+    let mut multilog = Multilog::start(&scratch, "s4096 n1000 !../processor ./log");
+    multilog.feed(lines(100, 50));
+    let complaint = "processor failed in ./log, pausing";
+    multilog.complains(complaint);
+    scratch.file("works", "");
+    paused_once(&multilog.end(), complaint, "processor works in ./log");
+    assert!(Log::of(&scratch, "log").all() == lines(100, 50));
+}
+
+#[test]
+fn a_reader_of_standard_output_who_reads_again_is_told() {
+    let scratch = Scratch::new();
+    let (reader, output) = std::io::pipe().unwrap();
+    scratch.file("in", lines(4000, 50));
+    let input = fs::File::open(scratch.path().join("in")).unwrap();
+    let mut command = scratch.command("multilog");
+    let mut multilog = Daemon::start(command.arg("o").stdin(input).stdout(output), &scratch);
+    drop(command);
+    let complaint = "nobody reads from standard output, pausing";
+    wait_until("it complains", || multilog.errors().contains(complaint));
+    assert!(std::io::read_to_string(reader).unwrap().into_bytes() == lines(4000, 50));
+    assert_eq!(multilog.wait(), 0);
+    paused_once(&multilog.errors(), complaint, "standard output is read");
+}
