@@ -8,6 +8,8 @@
 //! prog: warning: unable to VERB OBJECT: reason
 //! ```
 //!
+//! A program of which many work at once can end its messages with the directory that it works in, see [`name_directory`].
+//!
 //! On a terminal, control characters in what comes from outside are shown as `\x1b` and the like.
 //!
 //! Whoever reads standard error cannot hold a program up, nor end it: a message is not waited for longer than
@@ -41,6 +43,9 @@ pub type Args = std::vec::IntoIter<OsString>;
 /// it would be the only thing a small program writes on the first page of its data.
 static NAME: RwLock<Option<&'static str>> = RwLock::new(None);
 
+/// See [`name_directory`].
+static NAMES_DIRECTORY: AtomicBool = AtomicBool::new(false);
+
 /// Messages that could not be written, in the lower half, and in the upper half the process that counted them: a child
 /// that was forked has a copy, and must not say the same again.
 static LOST: AtomicU64 = AtomicU64::new(0);
@@ -70,6 +75,12 @@ pub fn program(name: &'static str, args: Args, body: fn(Args) -> Result<i32, Fat
     let code = body(args).unwrap_or_else(|fatal| fatal.tell());
     retry_lost();
     code
+}
+
+/// From here on every message ends with the directory that the program works in, `prog: warning: WORDS (in /service/web/log)`:
+/// where many instances of a program say the same to one standard error, relative paths do not tell which of them it is.
+pub fn name_directory() {
+    NAMES_DIRECTORY.store(true, Ordering::Relaxed);
 }
 
 /// What a program does after a panic was reported, before it exits: become another program, if it can. Not what a process
@@ -309,11 +320,18 @@ pub fn retry_lost() {
 fn line(kind: &[u8], words: &[&[u8]]) -> Vec<u8> {
     let mut line = [name().as_bytes(), kind].concat();
     let terminal = sys::stderr().is_terminal();
-    for word in words {
+    let directory = directory();
+    let place = directory.iter().flat_map(|directory| [&b" (in "[..], directory.as_os_str().as_bytes(), b")"]);
+    for word in words.iter().copied().chain(place) {
         if terminal { line.extend_from_slice(&visible(word)) } else { line.extend_from_slice(word) }
     }
     line.push(b'\n');
     line
+}
+
+/// The directory that messages name, by the path that it has now.
+fn directory() -> Option<PathBuf> {
+    NAMES_DIRECTORY.load(Ordering::Relaxed).then(|| std::env::current_dir().ok()).flatten()
 }
 
 /// Writes lines to standard error. What there is no room for is lost, and counted.

@@ -37,6 +37,8 @@
 //! `--check` explains the script, an action a line, warns of what will not do what it seems to, and exits: 0 or,
 //! if there was a warning, 1.
 //!
+//! In a service directory, one with a `run`, all messages end with its path: every logger of a machine has a `./main`.
+//!
 //! Exit codes: 0; 111, a directory or status file cannot be opened, or is another's.
 
 #![cfg_attr(not(test), no_main)]
@@ -49,12 +51,14 @@ mod logger;
 mod misgiving;
 
 use daemontools::report::warning;
-use daemontools::{Args, Attempt, Fatal, sys};
+use daemontools::{Args, Attempt, Fatal, report, service, sys};
 use logger::Logger;
 use multilog::check::check;
 use multilog::{
     dropped, files, journal, losses, recovery, retention, router, schedule, script, settings, stamp, steps, syslog,
 };
+use nix::errno::Errno;
+use nix::sys::stat::lstat;
 use script::Script;
 use std::ffi::OsString;
 
@@ -70,9 +74,17 @@ fn multilog(mut args: Args) -> Result<i32, Fatal> {
         return explain(args.as_slice());
     }
     sys::fill_standard_descriptors();
+    if is_in_service_directory() {
+        report::name_directory();
+    }
     let mut logger = Logger::open(Script::parse(args))?;
     logger.run();
     Ok(0)
+}
+
+/// Whether a supervise may have started us: `run` is here, or we may not look.
+fn is_in_service_directory() -> bool {
+    lstat(service::RUN) != Err(Errno::ENOENT)
 }
 
 /// Explains a script on standard output, and warns of what will not do what it seems to.

@@ -1,7 +1,57 @@
-//! multilog's words: that it goes on.
+//! multilog's words: which service they are about, and that it goes on.
 
 use std::fs;
-use tests::{Daemon, Disk, Log, Multilog, Scratch, has, is_root, lines, skip, wait_until};
+use tests::{Daemon, Disk, Log, Multilog, Scratch, Service, fails, has, is_root, lines, prints, skip, wait_until};
+
+/// Each logger of a machine has a `./main`.
+#[test]
+fn in_a_service_directory_a_message_names_it_by_its_path_of_now() {
+    let scratch = Scratch::new();
+    let path = |name: &str| scratch.path().canonicalize().unwrap().join(name).display().to_string();
+    let service = Service::new(&scratch, "web/log", "exec multilog ./no/main");
+    let supervise = service.supervise();
+    let said =
+        format!("multilog: fatal: unable to open directory ./no/main: file does not exist (in {})\n", path("web/log"));
+    wait_until("it says where", || supervise.errors().contains(&said));
+    drop(supervise);
+
+    // Renamed meanwhile.
+    scratch.file("db/log/run", "");
+    let mut command = scratch.command("multilog");
+    let (reader, writer) = std::io::pipe().unwrap();
+    let script = ["=../status", "./main"];
+    let mut multilog =
+        Daemon::start(command.args(script).current_dir(scratch.path().join("db/log")).stdin(reader), &scratch);
+    let log = Log::of(&scratch, "db/log/main");
+    wait_until("it is at work", || log.names().contains(&"current".into()));
+    fs::rename(scratch.path().join("db"), scratch.path().join("moved")).unwrap();
+    fs::remove_file(scratch.path().join("moved/status")).unwrap();
+    scratch.dir("moved/status");
+    std::io::Write::write_all(&mut { writer }, b"line\n").unwrap();
+    assert_eq!(multilog.wait(), 0);
+    let said = format!("multilog: warning: unable to write to ../status: is a directory (in {})\n", path("moved/log"));
+    assert_eq!(multilog.errors(), said);
+
+    // Who runs it by hand knows where that is.
+    let by_hand = fails(111, "multilog: fatal: unable to open directory ./no/main: file does not exist\n");
+    assert_eq!(scratch.run("multilog ./no/main"), by_hand);
+}
+
+/// multilog calls it with the name of no directory.
+#[test]
+fn logcompress_names_a_directory_that_is_called_a_point() {
+    let scratch = Scratch::new();
+    let hole = "@400000000000000a00000000.s";
+    scratch.file(format!("log/{hole}"), "");
+    assert_eq!(scratch.shell(&format!("truncate -s 5G log/{hole}")), prints(""));
+    let path = scratch.path().canonicalize().unwrap().join("log").display().to_string();
+    let complaint = |directory: &str, place: &str| {
+        let words = format!("logcompress: warning: unable to compress {directory}/{hole}: file too big{place}\n");
+        fails(111, &words)
+    };
+    assert_eq!(scratch.shell("cd log && logcompress zstd ."), complaint(".", &format!(" (in {path})")));
+    assert_eq!(scratch.run("logcompress zstd log"), complaint("log", ""));
+}
 
 /// What is said between the pause and the end of it.
 fn paused_once(errors: &str, complaint: &str, going_on: &str) {

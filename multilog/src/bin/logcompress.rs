@@ -16,7 +16,7 @@
 
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::report::{TEMPORARY, errno_of};
+use daemontools::report::{self, TEMPORARY, errno_of};
 use daemontools::sys;
 use daemontools::{Args, Attempt, Fatal, Unable};
 use flate2::write::GzEncoder;
@@ -56,6 +56,10 @@ fn logcompress(mut args: Args) -> Result<i32, Fatal> {
     let (Some(format), Some(path), None) = (format, args.next(), args.next()) else {
         return Err(Fatal::usage("logcompress: usage: logcompress zstd|gzip dir"));
     };
+    if path == "." {
+        // As multilog calls it, and each multilog of a machine.
+        report::name_directory();
+    }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let folder = open(path.as_os_str(), flags, Mode::empty()).unable_to("open directory", &path)?;
     let locked = match lock(&folder) {
