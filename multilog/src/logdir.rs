@@ -86,7 +86,7 @@ impl LogDirectory {
     /// # Errors
     /// The directory cannot be opened or is another's.
     pub fn lock(path: &OsStr, hold: &mut Hold) -> Result<Locked, Trouble> {
-        let folder = hold.begin("open directory", path, || open_or_make(path))?;
+        let folder = hold.begin("open directory", path, || open_or_make(path))?.unable_to("create directory", path)?;
         let lock = hold.begin("lock directory", path, || open_lock(&folder))?;
         Ok(Locked { folder, lock: lock_file(lock).unable_to("lock directory", path)? })
     }
@@ -96,7 +96,7 @@ impl LogDirectory {
     /// # Errors
     /// The directory cannot be opened or is another's.
     fn try_to_lock(path: &OsStr) -> Result<Locked, Unable> {
-        let folder = open_or_make(path).unable_to("open directory", path)?;
+        let folder = open_or_make(path).unable_to("open directory", path)?.unable_to("create directory", path)?;
         let lock = open_lock(&folder).and_then(lock_file).unable_to("lock directory", path)?;
         Ok(Locked { folder, lock })
     }
@@ -439,14 +439,17 @@ impl LogDirectory {
     }
 }
 
-/// Opens a directory; if it is not there it is made.
-fn open_or_make(path: &OsStr) -> nix::Result<OwnedFd> {
+/// Opens a directory; if it is not there it is made. The inner error says why it cannot be made, and never will be.
+fn open_or_make(path: &OsStr) -> nix::Result<nix::Result<OwnedFd>> {
     // Whoever made it before decided on its mode.
     let made = mkdir(path, Mode::from_bits_truncate(0o700));
-    match open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+    match (open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()), made) {
         // It is missing only because it cannot be made now.
-        Err(Errno::ENOENT) => Err(made.err().filter(|errno| may_pass(*errno)).unwrap_or(Errno::ENOENT)),
-        opened => opened,
+        (Err(Errno::ENOENT), Err(errno)) if may_pass(errno) => Err(errno),
+        // The one that it would lie in is missing, or it is a link that leads nowhere.
+        (Err(Errno::ENOENT), Ok(()) | Err(Errno::ENOENT | Errno::EEXIST)) => Err(Errno::ENOENT),
+        (Err(Errno::ENOENT), Err(errno)) => Ok(Err(errno)),
+        (opened, _) => opened.map(Ok),
     }
 }
 

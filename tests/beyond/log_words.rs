@@ -1,4 +1,4 @@
-//! multilog's words: which service they are about, and that it goes on.
+//! multilog's words: which service they are about, what is in the way, and that it goes on.
 
 use std::fs;
 use tests::{Daemon, Disk, Log, Multilog, Scratch, Service, fails, has, is_root, lines, prints, skip, wait_until};
@@ -51,6 +51,22 @@ fn logcompress_names_a_directory_that_is_called_a_point() {
     };
     assert_eq!(scratch.shell("cd log && logcompress zstd ."), complaint(".", &format!(" (in {path})")));
     assert_eq!(scratch.run("logcompress zstd log"), complaint("log", ""));
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named_with_what_is_in_the_way() {
+    let scratch = Scratch::new();
+    for (mode, words) in [(0o555, "create directory ./parent/log"), (0, "open directory ./parent/log")] {
+        scratch.dir("parent");
+        scratch.mode("parent", mode);
+        let outcome = scratch.outcome_of(scratch.without_rights("multilog").arg("./parent/log"));
+        assert_eq!(outcome, fails(111, &format!("multilog: fatal: unable to {words}: access denied\n")));
+    }
+    scratch.mode("parent", 0o755);
+    // A link that leads nowhere is there, and what it leads to is not.
+    assert_eq!(scratch.shell("ln -s nowhere parent/log"), prints(""));
+    let nowhere = fails(111, "multilog: fatal: unable to open directory ./parent/log: file does not exist\n");
+    assert_eq!(scratch.run("multilog ./parent/log"), nowhere);
 }
 
 /// What is said between the pause and the end of it.
