@@ -1,5 +1,6 @@
 //! What a script means, in words, and what of it will not do what its author wanted. No I/O.
 
+use crate::pattern::stops_too_early;
 use crate::reach::{Reach, Reached};
 use crate::script::{Action, Dialect, Pattern, Reader, Sees, StampKind, Word, Zone};
 use crate::settings::{Directory, size};
@@ -104,6 +105,7 @@ impl Check {
                 self.take_unused(|kind| matches!(kind, Kind::Dialect | Kind::Sees));
                 let complaints = self.reach.pattern(matches!(action, Action::Select(_)), pattern, self.stamp);
                 complaints.into_iter().for_each(|text| self.warn(index, text));
+                self.star(index, pattern);
                 self.unused.push((Kind::Selection, index));
             }
             Action::Limit(_) => {
@@ -114,6 +116,18 @@ impl Check {
             }
             Action::Status(file) if file.is_empty() => self.warn(index, "names no file: multilog will not start"),
             _ => self.write(index),
+        }
+    }
+
+    /// In the original's patterns a star does not stand for whatever fits.
+    fn star(&mut self, index: usize, pattern: &Pattern) {
+        let missed = (pattern.dialect == Dialect::Simple).then(|| stops_too_early(&pattern.text)).flatten();
+        if let Some((first, line)) = missed {
+            let [first, line] = [&[first][..], &line].map(|text| shown(OsStr::from_bytes(text)));
+            self.warn(
+                index,
+                format!("a star stops at the first {first:?}, so it misses {line:?}; after F it does not"),
+            );
         }
     }
 
@@ -294,14 +308,14 @@ mod tests {
 
     #[test]
     fn an_ordinary_script_is_explained_and_nothing_is_wrong_with_it() {
-        let report = checked("t s1000000 n20 ./main -* +*fatal* ./alerts e =status");
+        let report = checked("t s1000000 n20 ./main -* +*f* ./alerts e =status");
         let lines = [
             "t: each line begins with a TAI64N label",
             "s1000000: files in directories that follow are full at 1000000 bytes",
             "n20: directories that follow keep 20 files, the current one among them",
             "./main: selected lines go to the log directory ./main, in at most 20 files of 1000000 bytes",
             "-*: deselects every line",
-            "+*fatal*: selects lines that match \"*fatal*\"",
+            "+*f*: selects lines that match \"*f*\"",
             "./alerts: selected lines go to the log directory ./alerts, in at most 20 files of 1000000 bytes",
             "e: the first 200 bytes of selected lines go to standard error",
             "=status: the file status shows the last selected line",
@@ -348,6 +362,11 @@ mod tests {
             ("-* -a +b ./main", "-a: no line is selected here, so it does nothing"),
             ("t -a ./main", "-a: it can never match, as each line begins with its stamp"),
             ("-** ./main", "-**: in a simple pattern the second of two stars is looked for in the line"),
+            (
+                "-* +*fatal* ./main",
+                "+*fatal*: a star stops at the first \"f\", so it misses \"f fatal\"; after F it does not",
+            ),
+            ("-a*b ./main", "-a*b: a star stops at the first \"b\", so it misses \"ab b\"; after F it does not"),
             ("F ./main", "F: no pattern follows, so it changes nothing"),
             ("x -a ./main", "x: no stamp is asked for, so it changes nothing"),
             ("R -a( ./main", "-a(: ignored: unclosed group"),
@@ -376,10 +395,10 @@ mod tests {
             "s16M ./main",
             "s5000 b10k ./main",
             "b1M ./main b ./other",
-            "./a S -*b ./c",
+            "./a S -*b* ./c",
             "t x -a ./main",
             "t -@4* ./main",
-            "T -*x ./main",
+            "T -*x* ./main",
             "t -* F +*x* R +y x -z ./main",
             "s5000 ./a s6000 ./b",
             "pa: o p u/dev/log",

@@ -119,10 +119,63 @@ pub fn matches(pattern: &[u8], line: &[u8]) -> bool {
     }
 }
 
+/// A line that does not match, though it would if each `*` stood for whatever fits: a `*` stops at the first of the
+/// character after it. None where no `*` is followed by what may begin too early, or where a blank follows: to stop at the
+/// first blank is what counts words, `* * fatal: *`.
+pub fn stops_too_early(pattern: &[u8]) -> Option<(u8, Vec<u8>)> {
+    let parts: Vec<&[u8]> = pattern.split(|byte| *byte == b'*').collect();
+    let is_last = |number: usize| number + 1 == parts.len();
+    let may_miss = |number: usize, part: &[u8]| match part {
+        [] | [b' ' | b'\t', ..] => false,
+        // Whichever of them a star stops at, the next star takes the rest.
+        [_] => is_last(number),
+        [_, _, ..] => true,
+    };
+    let (number, part) = parts.iter().enumerate().skip(1).find(|(number, part)| may_miss(*number, part))?;
+    let first = *part.first()?;
+    // What follows the first of the character is not to go on as the pattern does.
+    let lines = [&b" "[..], b"", b"-", b"."].into_iter().map(|between| {
+        let (before, after) = (parts.get(..number).unwrap_or_default(), parts.get(number..).unwrap_or_default());
+        [&before.concat()[..], &[first], between, &after.concat()].concat()
+    });
+    lines.into_iter().find(|line| !matches(pattern, line)).map(|line| (first, line))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// What most people take a star for.
+    fn is_like(pattern: &[u8], line: &[u8]) -> bool {
+        match (pattern, line) {
+            ([], []) => true,
+            ([b'*', rest @ ..], _) => (0..=line.len()).any(|at| is_like(rest, &line[at..])),
+            ([wanted, rest @ ..], [found, after @ ..]) => wanted == found && is_like(rest, after),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn a_star_that_stops_too_early_is_shown_by_a_line() {
+        let table: [(&str, Option<&str>); 11] = [
+            ("*fatal*", Some("f fatal")),
+            ("* * fatal: *", None),
+            ("* fatal: *", None),
+            ("@*", None),
+            ("*", None),
+            ("exact", None),
+            ("*x*", None),
+            ("*.", Some(". .")),
+            ("a*bc*d*", Some("ab bcd")),
+            ("*f x*", Some("f f x")),
+            ("**", None),
+        ];
+        for (pattern, line) in table {
+            let found = stops_too_early(pattern.as_bytes()).map(|(_, line)| String::from_utf8(line).unwrap());
+            assert_eq!(found.as_deref(), line, "{pattern}");
+        }
+    }
 
     #[test]
     fn as_the_original_matches() {
@@ -216,6 +269,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_line_that_is_missed_looks_like_the_pattern(pattern in "[ab *]{0,7}") {
+            if let Some((_, line)) = stops_too_early(pattern.as_bytes()) {
+                prop_assert!(!matches(pattern.as_bytes(), &line) && is_like(pattern.as_bytes(), &line));
+            }
+        }
+
+        /// Patterns that are not warned of find what they seem to, in lines without blanks.
+        #[test]
+        fn what_is_not_shown_misses_nothing(pattern in "[ab*]{0,7}", line in "[ab]{0,9}") {
+            if stops_too_early(pattern.as_bytes()).is_none() && !pattern.contains("**") {
+                prop_assert_eq!(matches(pattern.as_bytes(), line.as_bytes()), is_like(pattern.as_bytes(), line.as_bytes()));
+            }
+        }
+
         #[test]
         fn without_a_star_it_is_equality(pattern in "[a-c]{0,4}", line in "[a-c]{0,4}") {
             prop_assert_eq!(matches(pattern.as_bytes(), line.as_bytes()), pattern == line);

@@ -34,6 +34,29 @@ fn what_the_original_ignores_without_a_word_is_warned_of() {
     assert_eq!(outcome, Outcome { code: 1, stdout: stdout.into(), stderr: stderr.into() });
 }
 
+/// A star stops at the first of the letter after it, and never looks for another one.
+#[test]
+fn what_a_star_misses_is_warned_of() {
+    let scratch = Scratch::new();
+    for (pattern, first, missed) in [("*fatal*", "f", "f fatal"), ("*!", "!", "! !"), ("a*error", "e", "ae error")] {
+        let outcome = scratch.shell(&format!("multilog --check '-*' '+{pattern}' ./main"));
+        let warning = format!(
+            "multilog: warning: +{pattern}: a star stops at the first \"{first}\", so it misses \"{missed}\"; after F it does not\n"
+        );
+        assert_eq!((outcome.code, outcome.stderr), (1, warning), "{pattern}");
+        // It is as the warning says.
+        let logged =
+            |script: &str| scratch.shell(&format!("rm -rf m; echo '{missed}' | multilog {script} ./m; cat m/current"));
+        assert_eq!(logged(&format!("'-*' '+{pattern}'")), prints(""), "{pattern}");
+        assert_eq!(logged(&format!("'-*' F '+{pattern}'")), prints(&format!("{missed}\n")), "{pattern}");
+    }
+    for script in
+        ["t '-*' '+* * fatal: *'", "'-*' '+* fatal: *'", "F '-*debug*'", "R '-debug'", "'-exact'", "'-begin*'"]
+    {
+        assert_eq!(scratch.shell(&format!("multilog --check {script} ./main")).stderr, "", "{script}");
+    }
+}
+
 #[test]
 fn no_script_is_bad_usage() {
     let usage = "multilog: usage: multilog --check action ...\n";
