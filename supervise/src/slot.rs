@@ -394,9 +394,20 @@ impl Slot {
             Action::KillRest => self.kill_rest(common),
             Action::Announce(letter) if self.which == Which::Service => self.letters.push(letter as u8),
             Action::Announce(_) => {}
+            Action::GiveUp => self.say_that_it_gives_up(common.charge.name()),
             Action::Leave => self.done = true,
         }
         None
+    }
+
+    /// Nothing else happens to it from now on: whoever looks for the reason later finds it where it was said.
+    fn say_that_it_gives_up(&self, name: &[u8]) {
+        let why = self.record().failure_words().unwrap_or_default();
+        let (logger, up) = match self.which {
+            Which::Service => (&b""[..], &b"svc -u"[..]),
+            Which::Logger => (&b"/log"[..], &b"svc -Lu"[..]),
+        };
+        report::warning(&[name, logger, b": gives up: ", why.as_bytes(), b"; ", up, b" starts it again"]);
     }
 
     /// Complains of settings once, not at every restart.

@@ -6,6 +6,7 @@
 mod adoption;
 mod closed;
 mod drifting;
+mod gives_up;
 mod hostile;
 mod log_check;
 mod log_compress;

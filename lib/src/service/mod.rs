@@ -22,7 +22,7 @@ pub use files::{
 };
 pub use place::Place;
 pub use process::{Identity, Process, is_without_pidfd};
-pub use record::{Death, Ending, Exit, Record, Role, Shown, Verdict, signal_name};
+pub use record::{Death, Ending, Exit, Failure, Record, Role, Shown, Verdict, signal_name};
 pub use snapshot::{Illegible, Snapshot, read_status, read_status_at};
 pub use status::{Phase, Running, Status, TooShort, Want};
 

@@ -250,7 +250,7 @@ fn the_whole_way_through_start_run_finish_stop() {
 fn a_start_that_fails_fails_the_service() {
     let mut life = Life::of(Policy { has_start: true, ..plain() });
     life.follow(Event::Begun);
-    assert_eq!(life.follow(Event::Ended(Exit::Code(1))), [Announce('O'), Publish]);
+    assert_eq!(life.follow(Event::Ended(Exit::Code(1))), [Action::GiveUp, Announce('O'), Publish]);
     assert_eq!((life.machine.record().phase, life.machine.record().want), (Phase::Failed, Want::Down));
     assert!(life.follow(Event::Told(Command::Up)).contains(&Launch(Role::Start, None)));
 }
@@ -604,7 +604,7 @@ Every event (down) in every state (across) of a service that has start, finish a
 done, and where it leads. Nothing: an event that a state does not expect, or that changes nothing.
 
 P publish  W write down  C read settings  Lrun launch  G open the gate  s15 signal to the process
-S15 to all whom stopping reaches  R kill the rest  au announce  X leave  >state
+S15 to all whom stopping reaches  R kill the rest  au announce  F say that it gives up  X leave  >state
 ";
 
 fn states() -> Vec<(&'static str, Stage)> {
@@ -680,6 +680,7 @@ fn code(action: &Action) -> String {
         SendScope(signal) => format!("S{}", *signal as i32),
         Action::KillRest => "R".into(),
         Announce(letter) => format!("a{letter}"),
+        Action::GiveUp => "F".into(),
         Leave => "X".into(),
     }
 }
