@@ -2,6 +2,7 @@
 //!
 //! - [`report`]: how a program starts, warns, fails and ends;
 //! - [`service`]: the service directory, the only place that knows its names and bytes;
+//! - [`interpreter`]: why a script could not be executed;
 //! - [`tai64`]: the time labels;
 //! - [`duration`]: durations as people write them;
 //! - [`terminal`]: text from elsewhere for a terminal;
@@ -9,6 +10,7 @@
 //!   program, its C entry point, is the one exception.
 
 pub mod duration;
+pub mod interpreter;
 pub mod report;
 pub mod service;
 pub mod sys;

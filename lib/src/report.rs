@@ -20,6 +20,7 @@
 //!
 //! Exit codes: 100, asking again is useless; 111, the system refused; 101, a bug of ours.
 
+use crate::interpreter;
 use crate::sys;
 use crate::sys::write_now::{wait_for_room, write_now};
 use crate::terminal::visible;
@@ -180,18 +181,26 @@ pub struct Unable {
     object: Option<Vec<u8>>,
     /// What the system said.
     pub errno: Errno,
+    /// The reason in words, where what the system said names the wrong cause.
+    reason: Option<Vec<u8>>,
 }
 
 impl Unable {
     /// `verb` completes "unable to"; `object` is what it was done to.
     pub fn new(verb: &'static str, object: impl Object, errno: Errno) -> Unable {
-        Unable { verb, object: object.object().map(<[u8]>::to_vec), errno }
+        Unable { verb, object: object.object().map(<[u8]>::to_vec), errno, reason: None }
+    }
+
+    /// The same of a program that could not be executed, and lies at `file`: its interpreter may be the reason.
+    pub fn execute(verb: &'static str, object: impl Object, file: &Path, errno: Errno) -> Unable {
+        Unable { reason: interpreter::fault(file, errno), ..Unable::new(verb, object, errno) }
     }
 
     /// `unable to VERB OBJECT: reason`, without the program's name.
     pub fn to_bytes(&self) -> Vec<u8> {
         let object = self.object.as_ref().map(|object| [b" ", object.as_slice()].concat()).unwrap_or_default();
-        [b"unable to ", self.verb.as_bytes(), &object, b": ", reason(self.errno).as_bytes()].concat()
+        let reason = self.reason.as_deref().unwrap_or(reason(self.errno).as_bytes());
+        [b"unable to ", self.verb.as_bytes(), &object, b": ", reason].concat()
     }
 
     /// Writes `prog: warning: unable to VERB OBJECT: reason`.

@@ -25,6 +25,7 @@ mod logger;
 mod lost_files;
 mod place;
 mod readiness;
+mod refused;
 mod scope;
 mod stderr;
 mod supervise;
