@@ -11,9 +11,9 @@ use crate::ready::{Ears, Past};
 use crate::settings::{self, Complaint, Settings};
 use crate::side::{self, Check};
 use crate::tree;
-use daemontools::service::{Exit, Place, Process, Record, Role, Shown, Want};
+use daemontools::service::{Command, Exit, Place, Process, Record, Role, Shown, Want};
 use daemontools::tai64::Moment;
-use daemontools::{Unable, report};
+use daemontools::{Fatal, Unable, report};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::prctl::set_child_subreaper;
@@ -22,6 +22,7 @@ use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// An adopted process has ended, and its parent is not in a hurry to say how: asked again this often …
@@ -80,6 +81,8 @@ pub struct Slot {
     machine: Machine,
     settings: Settings,
     complaints: Vec<Complaint>,
+    /// Programs that could not be executed the last time, and what was said of them.
+    refusals: Vec<(Role, Vec<u8>)>,
     /// The settings were read just now, before the first start.
     fresh: Option<Vec<Complaint>>,
     /// The process of the service.
@@ -156,6 +159,7 @@ impl Slot {
             machine,
             settings,
             complaints: Vec::new(),
+            refusals: Vec::new(),
             fresh: None,
             held,
             gate: None,
@@ -237,7 +241,10 @@ impl Slot {
         let exit = Exit::from_wait_status(status);
         if self.held.as_ref().is_some_and(|held| held.process.pid == pid) {
             let refused = match self.gate.as_ref().map(Gate::passage) {
-                Some(Passage::Refused(errno)) => Some(Exit::Unstarted(errno as i32)),
+                Some(Passage::Refused(errno)) => {
+                    self.say_refusal(errno, common.charge.name());
+                    Some(Exit::Unstarted(errno as i32))
+                }
                 Some(Passage::Executed | Passage::Underway) | None => None,
             };
             self.ended = Some(pid);
@@ -254,12 +261,29 @@ impl Slot {
         match self.gate.as_ref().map(Gate::passage) {
             Some(Passage::Executed) => {
                 self.gate = None;
+                let role = self.held.as_ref().map(|held| held.role);
+                self.refusals.retain(|(refused, _)| Some(*refused) != role);
                 self.happen(Event::Executed, common);
                 self.check_if_needed();
             }
             // Said again by its end, which is not far.
             Some(Passage::Refused(_) | Passage::Underway) | None => {}
         }
+    }
+
+    /// Says why a program could not be executed, in the original's words, unless that was said the last time.
+    fn say_refusal(&mut self, errno: Errno, name: &[u8]) {
+        let Some(role) = self.held.as_ref().map(|held| held.role) else { return };
+        let program = self.which.program(role);
+        let object = [name, b"/", program.as_bytes()].concat();
+        let unable = Unable::execute("start", OsStr::from_bytes(&object), Path::new(program), errno);
+        let words = unable.to_bytes();
+        if self.refusals.iter().any(|said| *said == (role, words.clone())) {
+            return;
+        }
+        self.refusals.retain(|(refused, _)| *refused != role);
+        self.refusals.push((role, words));
+        Fatal::from(unable).tell();
     }
 
     fn look_at_adopted(&mut self, common: &mut Common) {
@@ -360,6 +384,10 @@ impl Slot {
     /// Tells the machine, and does what it says. What is announced of it comes last: a restart does not wait for
     /// those who listen.
     pub fn happen(&mut self, event: Event, common: &mut Common) {
+        // Whoever starts it wants to know why it does not run.
+        if matches!(event, Event::Told(Command::Up | Command::Once)) {
+            self.refusals.clear();
+        }
         self.follow(event, common);
         if !self.letters.is_empty() {
             announce(&std::mem::take(&mut self.letters), &common.charge.place);
