@@ -130,7 +130,11 @@ fn serve(signals: &SignalFd, files: &Files, heritage: Heritage, lock: Option<&Ow
     let _ = set_child_subreaper(true);
     let launcher = Launcher::new(&files.supervise, heritage.open_files).unable_to("start", "")?;
     let mut scanner = Scanner::new(launcher, Instant::now()).unable_to("start", "")?;
+    let follows = heritage.follows;
     heritage.hand_to(&mut scanner);
+    if follows {
+        renew::say_done(&files.own);
+    }
     let (mut interrupts, mut renewal) = (0, false);
     // To ask takes longer the more children there are: only when told. Before the first time nobody listened.
     let mut some_have_ended = true;
