@@ -9,7 +9,7 @@
 //!    unless there is a file `down`.
 //! 4. Restarts it when it ends: at once if it lived a second, else one second after its last start.
 //!    Obeys commands at any moment, and writes every change down before it counts.
-//! 5. Told to exit, does so when the service is down.
+//! 5. Told to exit, does so when the service is down, and, if that is a logger, the last lines are read.
 //!
 //! What else runs (`start`, `finish`, `stop`) and what can be set: see the `policy` and `machine`
 //! modules. Exit codes: 0, told to; 100, usage; 111, the service cannot be taken charge of.
@@ -18,6 +18,7 @@
 
 mod charge;
 mod child;
+mod last_lines;
 mod past;
 mod pipe;
 mod publish;
@@ -25,6 +26,7 @@ mod ready;
 mod settings;
 mod side;
 mod slot;
+mod speaker;
 mod supervisor;
 mod tree;
 

@@ -458,6 +458,8 @@ impl Slot {
     }
 
     fn launch(&mut self, role: Role, exit: Option<Exit>, common: &mut Common) -> Event {
+        // A logger may be started once more though it was told to leave.
+        self.done = false;
         if role == Role::Run {
             self.listen(Past::Forgotten, common);
         }

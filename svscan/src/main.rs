@@ -17,7 +17,8 @@
 //! 5. Told TERM, stops all services in order, loggers last, and exits.
 //!
 //! An entry that is removed stops nothing: its supervise is only not started again. The pipe is kept
-//! until the entry is gone and both supervises have ended. With the word `stop` in `.svscan/on-remove`
+//! until the entry is gone and both supervises have ended; the logger sees its end once the entry is gone and the
+//! service's own supervise has ended. With the word `stop` in `.svscan/on-remove`
 //! the service and its logger are stopped. Where another directory takes the name, the service before
 //! it is stopped first in any case.
 //!

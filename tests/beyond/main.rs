@@ -26,6 +26,7 @@ mod lost_files;
 mod place;
 mod readiness;
 mod refused;
+mod removal;
 mod scope;
 mod stderr;
 mod supervise;
