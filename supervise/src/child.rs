@@ -69,7 +69,7 @@ pub struct Order<'a> {
     pub last_run: Option<Process>,
     pub policy: &'a Policy,
     /// Where `run` finds NOTIFY_SOCKET.
-    pub socket_name: Option<&'a str>,
+    pub socket: Option<&'a OsStr>,
     /// Its processes are marked, so that they can be known again.
     pub marks: bool,
     /// The service's name in messages.
@@ -153,7 +153,7 @@ fn prepare(order: &Order) -> nix::Result<Program> {
     order.pipe.map_or(Ok(()), |pipe| pipe.give(order.which))?;
     let mut changes = Vec::new();
     if order.role == Role::Run && order.which == Which::Service {
-        changes = ready::environment(order.policy, order.socket_name, getpid().as_raw());
+        changes = ready::environment(order.policy, order.socket, getpid().as_raw());
         give_notification_fd(order)?;
     }
     if order.policy.scope == Scope::Tree || order.marks {

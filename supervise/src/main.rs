@@ -19,6 +19,7 @@
 mod charge;
 mod child;
 mod last_lines;
+mod network;
 mod past;
 mod pipe;
 mod publish;

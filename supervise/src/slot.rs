@@ -4,10 +4,11 @@
 use crate::charge::Charge;
 use crate::child::{self, Found, Gate, Gated, Held, Order, Passage};
 use crate::machine::{Action, Event, Machine, RETRY_FORK};
+use crate::network::Unheard;
 use crate::pipe::Pipe;
 use crate::policy::Scope;
 use crate::publish::{Publisher, announce};
-use crate::ready::{Ears, Past};
+use crate::ready::{self, Ears, Past};
 use crate::settings::{self, Complaint, Settings};
 use crate::side::{self, Check};
 use crate::tree;
@@ -20,6 +21,7 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
+use std::mem::replace;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -96,6 +98,11 @@ pub struct Slot {
     /// What the service tells of itself, and what it last said.
     ears: Ears,
     status_text: String,
+    /// What was last said that it cannot be heard through.
+    deaf_to: Vec<ready::Complaint>,
+    /// It is asked where it is until it was heard of, and whether it was said that it is too far away.
+    unheard: Option<Unheard>,
+    was_far: bool,
     /// Asks whether the service is ready, where it does not tell.
     check: Option<Check>,
     /// Whether an adopted process has yet to be seen as a program.
@@ -165,6 +172,9 @@ impl Slot {
             gate: None,
             ears: Ears::DEAF,
             status_text: String::new(),
+            deaf_to: Vec::new(),
+            unheard: None,
+            was_far: false,
             check: None,
             gated: Gated::No,
             asked: 0,
@@ -198,7 +208,8 @@ impl Slot {
     /// When to look again at the latest, in time since boot.
     pub fn deadline(&self) -> Option<Duration> {
         let check = self.check.as_ref().map(Check::deadline);
-        [self.machine.deadline(), self.ask_again, check].into_iter().flatten().min()
+        let unheard = self.unheard.as_ref().and_then(Unheard::deadline);
+        [self.machine.deadline(), self.ask_again, check, unheard].into_iter().flatten().min()
     }
 
     /// Whether its process has a time within which it must do something.
@@ -214,6 +225,7 @@ impl Slot {
             self.happen(Event::Deaf, common);
         }
         self.listen_to_service(common);
+        self.look_whether_it_is_far(common);
         if let Some(check) = &mut self.check {
             check.look(Moment::now().uptime);
         }
@@ -334,16 +346,34 @@ impl Slot {
     fn forget_process(&mut self) {
         (self.held, self.gate) = (None, None);
         (self.gated, self.asked, self.ask_again) = (Gated::No, 0, None);
-        (self.ears, self.check) = (Ears::DEAF, None);
+        (self.ears, self.check, self.unheard) = (Ears::DEAF, None, None);
         self.status_text.clear();
     }
 
     fn listen(&mut self, past: Past, common: &Common) {
         let (ears, complaints) = Ears::open(&self.settings.policy, past, &common.charge.place);
         self.ears = ears;
-        for (what, errno) in complaints {
+        self.unheard = self.ears.name.as_ref().map(|_| Unheard::from(Moment::now().uptime));
+        if complaints == self.deaf_to {
+            return;
+        }
+        for (what, errno) in &complaints {
             let object = [common.charge.name(), b"/", what.as_bytes()].concat();
-            Unable::new("listen for", OsStr::from_bytes(&object), errno).warn();
+            Unable::new("listen for", OsStr::from_bytes(&object), *errno).warn();
+        }
+        self.deaf_to = complaints;
+    }
+
+    /// Says once that a service cannot reach its socket, unless it was heard of, or need not be any more.
+    fn look_whether_it_is_far(&mut self, common: &Common) {
+        let (Some(unheard), Some(held)) = (&mut self.unheard, &self.held) else { return };
+        if self.settings.policy.watchdog.is_none() && self.machine.record().ready.is_some() {
+            self.unheard = None;
+        } else if unheard.is_far(held.process.pid, Moment::now().uptime) && !replace(&mut self.was_far, true) {
+            let words =
+                b": is in another network namespace, where its NOTIFY_SOCKET cannot be reached: write \"path\" into ";
+            let name = common.charge.name();
+            report::warning(&[name, words, name, b"/notify-socket"]);
         }
     }
 
@@ -358,6 +388,7 @@ impl Slot {
             if !held.speaks_through(&sender) {
                 continue;
             }
+            self.unheard = None;
             if let Some(moved) =
                 message.main_pid.and_then(|pid| held.moved_to(Pid::from_raw(pid), &common.charge.place))
             {
@@ -464,6 +495,7 @@ impl Slot {
             self.listen(Past::Forgotten, common);
         }
         let _ = set_child_subreaper(self.settings.policy.scope == Scope::Tree || self.settings.policy.listens());
+        let socket = self.ears.address();
         let order = Order {
             role,
             which: self.which,
@@ -471,7 +503,7 @@ impl Slot {
             exit,
             last_run: self.last_run,
             policy: &self.settings.policy,
-            socket_name: self.ears.name.as_deref(),
+            socket: socket.as_deref(),
             marks: common.marks,
             name: common.charge.name(),
             place: &common.charge.place,

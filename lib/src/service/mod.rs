@@ -67,6 +67,9 @@ pub const EVENT: &str = "supervise/event";
 /// FIFO: a service with a `notification-fd` writes a newline into it when it is ready.
 pub const NOTIFICATION: &str = "supervise/notification";
 
+/// Socket: what a service whose `notify-socket` says `path` finds as NOTIFY_SOCKET.
+pub const SOCKET: &str = "supervise/notify-socket";
+
 /// A command, by its byte in `supervise/control`.
 ///
 /// Source: daemontools 0.76; `q 1 2 w + = l L` are daemontools-encore's.
