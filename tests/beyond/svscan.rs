@@ -148,6 +148,9 @@ fn a_supervise_that_cannot_serve_is_not_started_every_second() {
     wait_until("it complains", || complaints() > 0);
     std::thread::sleep(std::time::Duration::from_millis(1500));
     assert_eq!(complaints(), 1, "{}", svscan.errors());
+    // Nor is it forgotten.
+    fs::remove_file(scratch.path().join(SCANNED).join("a/supervise")).unwrap();
+    Service::at(&scratch, &format!("{SCANNED}/a")).up();
 }
 
 #[test]
