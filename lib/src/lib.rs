@@ -1,6 +1,7 @@
 //! What the programs of the toolkit share.
 //!
 //! - [`report`]: how a program starts, warns, fails and ends;
+//! - [`Help`]: what it answers to `--help` and `--version`;
 //! - [`service`]: the service directory, the only place that knows its names and bytes;
 //! - [`interpreter`]: why a script could not be executed;
 //! - [`tai64`]: the time labels;
@@ -10,6 +11,7 @@
 //!   program, its C entry point, is the one exception.
 
 pub mod duration;
+mod help;
 pub mod interpreter;
 pub mod report;
 pub mod service;
@@ -17,4 +19,5 @@ pub mod sys;
 pub mod tai64;
 pub mod terminal;
 
+pub use help::Help;
 pub use report::{Args, Attempt, Fatal, Unable, program};

@@ -20,6 +20,7 @@
 //!
 //! Exit codes: 100, asking again is useless; 111, the system refused; 101, a bug of ours.
 
+use crate::Help;
 use crate::interpreter;
 use crate::sys;
 use crate::sys::write_now::{wait_for_room, write_now};
@@ -62,13 +63,14 @@ pub const BUG: i32 = 101;
 /// Exit code when the system refused; the same call may succeed later.
 pub const TEMPORARY: i32 = 111;
 
-/// Runs `body` as the program `name`; what it returns is the exit code.
+/// Runs `body` as the program `name`, unless its arguments ask for `help`; what it returns is the exit code.
 ///
 /// Called by [`main!`](crate::main), which is how every program of the toolkit starts.
-pub fn program(name: &'static str, args: Args, body: fn(Args) -> Result<i32, Fatal>) -> i32 {
+pub fn program(name: &'static str, args: Args, help: &Help, body: fn(Args) -> Result<i32, Fatal>) -> i32 {
     let _ = NAME.write().map(|mut written| *written = Some(name));
     std::panic::set_hook(Box::new(say_bug_and_exit));
-    let code = body(args).unwrap_or_else(|fatal| fatal.tell());
+    let answered = help.give(name, args.as_slice());
+    let code = answered.and_then(|code| code.map_or_else(|| body(args), Ok)).unwrap_or_else(|fatal| fatal.tell());
     retry_lost();
     code
 }
@@ -79,18 +81,16 @@ pub fn at_bug(last_resort: fn()) {
     LAST_RESORT.get_or_init(|| (getpid(), last_resort));
 }
 
-/// Starts a program: `daemontools::main!(setlock);` runs `fn setlock(Args) -> Result<i32, Fatal>`.
+/// Starts a program: `daemontools::main!(setlock, HELP);` runs `fn setlock(Args) -> Result<i32, Fatal>`, unless it is
+/// asked for its [`HELP`](crate::Help).
 ///
 /// The program's crate says `#![cfg_attr(not(test), no_main)]`. Rust's own start-up is left out
 /// because it ignores SIGPIPE, which every program that we execute would inherit, and because it
 /// touches a quarter of a small program's private memory.
 #[macro_export]
 macro_rules! main {
-    ($body:path) => {
-        $crate::main!($body, env!("CARGO_BIN_NAME"));
-    };
-    ($body:path, $name:expr) => {
-        const _: fn($crate::Args) -> Result<i32, $crate::Fatal> = $body;
+    ($body:path, $help:path) => {
+        const _: (fn($crate::Args) -> Result<i32, $crate::Fatal>, $crate::Help) = ($body, $help);
 
         #[cfg(not(test))]
         #[allow(unsafe_code, missing_docs)]
@@ -98,7 +98,7 @@ macro_rules! main {
         pub unsafe extern "C" fn main(argc: i32, argv: *const *const std::ffi::c_char) -> i32 {
             // SAFETY: the C library calls main once, with argc strings that live as long as we do.
             let args = unsafe { $crate::sys::arguments(argc, argv) };
-            $crate::program($name, args, $body)
+            $crate::program(env!("CARGO_BIN_NAME"), args, &$help, $body)
         }
     };
 }

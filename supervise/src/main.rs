@@ -31,15 +31,26 @@ mod speaker;
 mod supervisor;
 mod tree;
 
-use daemontools::{Args, Fatal, sys};
+use daemontools::{Args, Fatal, Help, sys};
 use supervise::{frozen, machine, notify, policy};
 use supervisor::Supervisor;
 
-daemontools::main!(supervise);
+daemontools::main!(supervise, HELP);
+
+const HELP: Help = Help {
+    usage: "supervise: usage: supervise dir",
+    text: "\
+Keeps the service in dir running: starts dir/run, restarts it when it ends, and obeys what
+svc tells. A file dir/down keeps it from being started at first.
+
+Exit codes: 0, told to exit; 100, wrong usage; 111, there is another supervise, or dir
+cannot be used.
+",
+};
 
 fn supervise(mut args: Args) -> Result<i32, Fatal> {
     let (Some(service), None) = (args.next(), args.next()) else {
-        return Err(Fatal::usage("supervise: usage: supervise dir"));
+        return Err(Fatal::usage(HELP.usage));
     };
     sys::fill_standard_descriptors();
     let (mut supervisor, first) = Supervisor::take_charge(service)?;

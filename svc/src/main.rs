@@ -26,7 +26,7 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::service::{self, Command, open_control};
-use daemontools::{Args, Attempt, Fatal, Unable, report, sys};
+use daemontools::{Args, Attempt, Fatal, Help, Unable, report, sys};
 use lexopt::Arg;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -41,7 +41,29 @@ use std::time::{Duration, Instant};
 use svc::goal::{Goal, Told};
 use svc::watch::{self, Order, Part, Quorum, Watch};
 
-daemontools::main!(svc);
+daemontools::main!(svc, HELP);
+
+const HELP: Help = Help {
+    usage: "svc: usage: svc [ -udopchaitkxq12w+=lLs ] [ -W goal [ -T time ] ] service ...",
+    text: "\
+Tells the supervise of each service, a service directory, what to do.
+
+  -u  keep the service up                -t  TERM: restart it, where it is kept up
+  -d  take it down: TERM, then CONT      -k  KILL
+  -o  run it once                        -h  HUP     -a  ALRM    -i  INT
+  -x  supervise exits when it is down    -q  QUIT    -1  USR1    -2  USR2    -w  WINCH
+  -p  STOP: pause                        -c  CONT: continue
+
+  -+  signals go to the process group    -=  to the process alone
+  -L  what follows is for the logger that the same supervise runs, -l  for the service
+  -s  fail if a service could not be told
+  -W  wait until each is up, ready, down, finished or restarted
+  -T  wait no longer: 5s, 500ms, 1m ...
+
+Exit codes: 0; 1, with -s or -W, a service could not be told or will not come there; 99, the
+time is over; 100, wrong usage; 111, the system refuses.
+",
+};
 
 const USAGE: &str = "svc options: u up, d down, o once, x exit, p pause, c continue, h hup, a alarm, i interrupt, \
                      t term, k kill, q quit, 1 usr1, 2 usr2, w winch";

@@ -40,7 +40,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use svlog::merge::Merge;
 
-daemontools::main!(svlog);
+daemontools::main!(svlog, arguments::HELP);
 
 /// Bytes gathered before they are written, unless there is nothing more for the moment.
 const GATHERED: usize = 64 * 1024;

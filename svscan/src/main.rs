@@ -73,7 +73,7 @@ mod table;
 mod turns;
 
 use daemontools::sys::exec::exec;
-use daemontools::{Args, Attempt, Fatal, Unable, report, sys};
+use daemontools::{Args, Attempt, Fatal, Help, Unable, report, sys};
 use launch::Launcher;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -87,7 +87,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
-daemontools::main!(svscan);
+daemontools::main!(svscan, HELP);
+
+const HELP: Help = Help {
+    usage: "svscan: usage: svscan [ directory ]",
+    text: "\
+Starts a supervise for each service in directory, or in the current one, and keeps it
+running; where the service has a directory log, also one for its logger, and a pipe.
+
+Signals: TERM, PWR, RTMIN+3 and INT stop all services and then svscan; a second INT kills.
+HUP and ALRM look at the directory now; USR2 executes svscan's file anew.
+
+Exit codes: 0, stopped; that of a service that is essential; 111, directory cannot be entered.
+",
+};
 
 const FINISH: &str = ".svscan/finish";
 const CRASH: &str = ".svscan/crash";

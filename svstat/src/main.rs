@@ -30,7 +30,7 @@ mod long;
 use daemontools::service::{self, Illegible, Record, Snapshot, Status, Want};
 use daemontools::tai64::{self, Moment};
 use daemontools::terminal::{visible, visible_json};
-use daemontools::{Args, Attempt, Fatal, report, sys};
+use daemontools::{Args, Attempt, Fatal, Help, report, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, stat};
@@ -40,7 +40,20 @@ use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 
-daemontools::main!(svstat);
+daemontools::main!(svstat, HELP);
+
+const HELP: Help = Help {
+    usage: "svstat: usage: svstat [ -l | -j | -L ] service ...",
+    text: "\
+Says in one line how each service, a service directory, is.
+
+  -l, --long  more lines: since when, its last ends, what comes next, its supervise
+  -j, --json  a JSON document a line
+  -L          its logger instead
+
+Exit codes: 0, also where a line says why it cannot be said; 111, the system refuses.
+",
+};
 
 /// Answers are written once there are so many bytes of them: one at a time, ten thousand take twice as long.
 const OUTPUT: usize = 8192;

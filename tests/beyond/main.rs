@@ -5,6 +5,7 @@
 
 mod adoption;
 mod closed;
+mod command_line;
 mod drifting;
 mod gives_up;
 mod hostile;

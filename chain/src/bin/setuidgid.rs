@@ -11,12 +11,25 @@
 #![cfg_attr(not(test), no_main)]
 
 use chain::account::Account;
-use daemontools::{Args, Attempt, Fatal};
+use daemontools::{Args, Attempt, Fatal, Help};
 use nix::unistd::{setgid, setgroups, setuid};
 
-daemontools::main!(setuidgid);
+daemontools::main!(setuidgid, HELP);
 
 const USAGE: &str = "setuidgid: usage: setuidgid [ -s ] account child";
+
+const HELP: Help = Help {
+    usage: USAGE,
+    text: "\
+Runs child, a program and its arguments, as account, with its group alone. The account may
+be two numbers, :UID:GID, which need no /etc/passwd.
+
+  -s  take on all groups that list the account, which is a name then
+
+Exit codes: 100, wrong usage; 111, no such account, the system refuses, or child cannot be
+run; else child's.
+",
+};
 
 enum Groups {
     Own,

@@ -14,18 +14,35 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::sys::exec::Program;
-use daemontools::{Args, Fatal, report};
+use daemontools::{Args, Fatal, Help, report};
 use lexopt::Arg;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-daemontools::main!(softlimit);
+daemontools::main!(softlimit, HELP);
 
 const USAGE: &str = "softlimit: usage: softlimit [-a allbytes] [-c corebytes] [-d databytes] [-f filebytes] \
     [-l lockbytes] [-m membytes] [-o openfiles] [-p processes] [-r residentbytes] [-s stackbytes] \
     [-t cpusecs] child";
+
+const HELP: Help = Help {
+    usage: USAGE,
+    text: "\
+Runs child, a program and its arguments, with these soft limits. A limit is a number, of
+bytes also with a unit (64k, 100M, 2G), or = for the hard limit.
+
+  -a  all memory                     -m  data, stack, locked and all memory, each
+  -c  size of a core dump            -o  open files
+  -d  data                           -p  processes of this user
+  -f  size of a file                 -r  resident memory
+  -l  locked memory                  -s  stack
+  -t  seconds of CPU
+
+Exit codes: 100, wrong usage; 111, a limit is refused or child cannot be run; else child's.
+",
+};
 
 fn softlimit(args: Args) -> Result<i32, Fatal> {
     let Options { limits, program } = parse(args)?;

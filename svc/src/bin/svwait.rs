@@ -12,7 +12,7 @@
 
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::{Args, Attempt, Fatal};
+use daemontools::{Args, Attempt, Fatal, Help};
 use lexopt::Arg;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -22,9 +22,24 @@ use std::time::{Duration, Instant};
 use svc::goal::{Goal, Told};
 use svc::watch::{Order, Part, Quorum, Watch, parse_timeout};
 
-daemontools::main!(svwait);
+daemontools::main!(svwait, HELP);
 
 const USAGE: &str = "svwait: usage: svwait [ -ao ] [ -T timeout ] up|ready|down|finished|restarted service ...";
+
+const HELP: Help = Help {
+    usage: USAGE,
+    text: "\
+Waits until each service, a service directory, is up, ready, down, finished (so are its
+programs finish and stop) or restarted.
+
+  -a, --all           all of them (the default)
+  -o, --any           one of them
+  -T, --timeout TIME  wait no longer: 5s, 500ms, 1m ...; 0: only look
+
+Exit codes: 0, they have come there; 1, they will not; 99, the time is over; 100, wrong
+usage; 111, a service cannot be watched. A message says why.
+",
+};
 
 fn svwait(args: Args) -> Result<i32, Fatal> {
     let Options { goal, quorum, timeout, services } = parse(args)?;

@@ -12,16 +12,29 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::service::{self, Illegible, Phase, Status, read_status};
-use daemontools::{Args, Attempt, Fatal, Unable, report};
+use daemontools::{Args, Attempt, Fatal, Help, Unable, report};
 use lexopt::Arg;
 use nix::errno::Errno;
 use nix::unistd::chdir;
 use std::ffi::OsString;
 use std::path::Path;
 
-daemontools::main!(svup);
+daemontools::main!(svup, HELP);
 
 const USAGE: &str = "svup: usage: svup [ -lL ] service";
+
+const HELP: Help = Help {
+    usage: USAGE,
+    text: "\
+Says by its exit code whether service, a service directory, is up, and its logger too where
+the same supervise runs that.
+
+  -l  the logger need not be up
+  -L  only the logger must be
+
+Exit codes: 0, it is up; 100, it is not, or wrong usage; 111, it cannot be told.
+",
+};
 
 /// Exit code of what is not up.
 const NOT_UP: i32 = 100;
