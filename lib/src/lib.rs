@@ -2,6 +2,7 @@
 //!
 //! - [`report`]: how a program starts, warns, fails and ends;
 //! - [`Help`]: what it answers to `--help` and `--version`;
+//! - [`suggest`]: what a word of other supervisors' commands is called here;
 //! - [`service`]: the service directory, the only place that knows its names and bytes;
 //! - [`interpreter`]: why a script could not be executed;
 //! - [`tai64`]: the time labels;
@@ -15,6 +16,7 @@ mod help;
 pub mod interpreter;
 pub mod report;
 pub mod service;
+pub mod suggest;
 pub mod sys;
 pub mod tai64;
 pub mod terminal;

@@ -7,7 +7,7 @@
 //!    `supervise/control`, from which its supervise reads them. Letters for the logger are closed by `l`, so that
 //!    what others write behind them, before supervise has read, is not taken as meant for the logger too.
 //! 3. With `-W`: waits until each has come to the GOAL (`up` `ready` `down` `finished` `restarted`, see the
-//!    `goal` module), for as long as TIME: milliseconds, or with a unit.
+//!    `goal` module), for as long as TIME, milliseconds, or with a unit.
 //!
 //! | option | supervise … |
 //! |---|---|
@@ -19,6 +19,9 @@
 //! | `-L` `-l` | takes what follows as meant for the logger that it runs too; for the service |
 //! | `-+` `-=` | sends signals to the process group; to the process |
 //!
+//! Without a SERVICE it says how it is used. A word of other supervisors' commands where there is no such service
+//! (`svc restart web`), or as an option (`-restart`), is answered with what it is called here.
+//!
 //! Exit codes: 0, also if a service could not be commanded (a warning says which), but 1 then with `-s` or
 //! `-W`; 1 if one will not come to the GOAL; 99 if the time is over; 100 for an unknown option; 111 if the
 //! current directory cannot be held.
@@ -26,7 +29,7 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::service::{self, Command, open_control};
-use daemontools::{Args, Attempt, Fatal, Help, Unable, report, sys};
+use daemontools::{Args, Attempt, Fatal, Help, Unable, report, suggest, sys};
 use lexopt::Arg;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -42,6 +45,11 @@ use svc::goal::{Goal, Told};
 use svc::watch::{self, Order, Part, Quorum, Watch};
 
 daemontools::main!(svc, HELP);
+
+/// Said of an option that is none, as the original does.
+const OPTIONS: &str = "svc options: u up, d down, o once, x exit, p pause, c continue, h hup, a alarm, i interrupt, \
+                       t term, k kill, q quit, 1 usr1, 2 usr2, w winch, + to group, = to process, L to logger, \
+                       l to service, s strict, W wait for goal, T time to wait";
 
 const HELP: Help = Help {
     usage: "svc: usage: svc [ -udopchaitkxq12w+=lLs ] [ -W goal [ -T time ] ] service ...",
@@ -65,9 +73,6 @@ time is over; 100, wrong usage; 111, the system refuses.
 ",
 };
 
-const USAGE: &str = "svc options: u up, d down, o once, x exit, p pause, c continue, h hup, a alarm, i interrupt, \
-                     t term, k kill, q quit, 1 usr1, 2 usr2, w winch";
-
 /// How long a FIFO may be full.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -76,6 +81,10 @@ const NOT_COMMANDED: i32 = 1;
 
 fn svc(args: Args) -> Result<i32, Fatal> {
     let options = parse(args)?;
+    if options.services.is_empty() {
+        // The original says nothing; scripts may name no service, and rely on its exit code.
+        return Ok(Fatal::usage(HELP.usage).with_code(0).tell());
+    }
     // A supervise that goes while it is told something is a warning: the others are still to be told.
     SigSet::from_iter([Signal::SIGPIPE]).thread_block().unable_to("block signals", "")?;
     let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
@@ -112,6 +121,8 @@ where
         if let Err(why) = entered.and_then(|()| command(service, &options.commands)) {
             report::warning(&[&why]);
             missed += 1;
+            fchdir(origin).unable_to("set directory", "")?;
+            suggest::where_missing(service);
         }
         fchdir(origin).unable_to("set directory", "")?;
     }
@@ -170,8 +181,36 @@ impl Options {
     }
 }
 
+/// The first option that is a word of other supervisors' commands, unless the original takes each of its letters. Of what
+/// follows the first service nothing is an option.
+fn foreign_word(args: &[OsString]) -> Option<String> {
+    let mut takes_value = false;
+    for word in args {
+        let bytes = word.as_bytes();
+        if std::mem::take(&mut takes_value) {
+            continue;
+        }
+        if !bytes.starts_with(b"-") || bytes == b"--" {
+            return None;
+        }
+        let is_the_originals = bytes[1..].iter().all(|letter| THE_ORIGINALS.contains(letter));
+        if let Some(meant) = suggest::for_option(word).filter(|_| !is_the_originals) {
+            return Some(meant);
+        }
+        takes_value = bytes.ends_with(b"W") || bytes.ends_with(b"T");
+    }
+    None
+}
+
+/// The letters that the original knows.
+const THE_ORIGINALS: &[u8] = b"udopchaitkx";
+
 fn parse(args: Args) -> Result<Options, Fatal> {
-    let misused = |error: lexopt::Error| Fatal::option(&error, USAGE);
+    if let Some(meant) = foreign_word(args.as_slice()) {
+        let words = format!("svc: {meant}\n{}", HELP.usage);
+        return Err(Fatal::usage(&words));
+    }
+    let misused = |error: lexopt::Error| Fatal::option(&error, OPTIONS);
     let mut options = Options::default();
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(argument) = parser.next().map_err(misused)? {
@@ -229,9 +268,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_a_wrong_option_lists_all_others() {
+        let commands = Command::ALL.map(|command| char::from(command.byte()));
+        for letter in commands.into_iter().chain(['s', 'W', 'T']) {
+            assert!(OPTIONS.contains(&format!("{}{letter} ", if letter == 'u' { ": " } else { ", " })), "{letter}");
+            assert!(HELP.text.contains(&format!("-{letter}  ")), "{letter}");
+        }
+    }
+
+    #[test]
     fn unknown_letters_are_refused() {
         assert!(parsed(&["-uz"]).is_err());
         assert!(parsed(&["--up"]).is_err());
+    }
+
+    #[test]
+    fn words_of_others_are_no_options_unless_the_original_takes_their_letters() {
+        let meant = |line: &str| foreign_word(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for (line, command) in [
+            ("-restart web", Some("-restart is no option: did you mean svc -t SERVICE?")),
+            ("--restart web", Some("--restart is no option: did you mean svc -t SERVICE?")),
+            ("-stop web", Some("-stop is no option: did you mean svc -d SERVICE?")),
+            ("-s -W up -T 5s -kill web", Some("-kill is no option: did you mean svc -k SERVICE?")),
+            ("-up web", None),
+            ("-hup web", None),
+            ("-d web -stop", None),
+            ("-d -- -stop", None),
+            ("-W -stop web", None),
+            ("-z web", None),
+            ("-", None),
+        ] {
+            assert_eq!(meant(line).as_deref(), command, "{line}");
+        }
     }
 
     #[test]
@@ -242,7 +310,7 @@ mod tests {
             strict: true,
             ..commanding(b"dx", &["a"])
         };
-        for words in ["-dx -s -W down -T 5s a", "-dxsWdown -T5000 a", "-T 1 -W up -T5000 -d -Wdown -sx a"] {
+        for words in ["-dx -s -W down -T 5s a", "-dxsWdown -T5000ms a", "-T 0 -W up -T5s -d -Wdown -sx a"] {
             assert_eq!(parsed(&words.split(' ').collect::<Vec<_>>()), Ok(waiting.clone()), "{words}");
         }
         for words in ["-W", "-W sideways a", "-T", "-T soon a"] {

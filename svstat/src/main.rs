@@ -20,6 +20,9 @@
 //!
 //! On a terminal, what commands a terminal is spelled out in names and in what services say of themselves.
 //!
+//! Without a SERVICE it says how it is used; where there is none of a name that is a word of other supervisors' commands
+//! (`svstat restart`), what that is called here. Both go to standard error.
+//!
 //! Exit codes: 0, also where a line says why not; 111 if the current directory cannot be held.
 
 #![cfg_attr(not(test), no_main)]
@@ -30,7 +33,7 @@ mod long;
 use daemontools::service::{self, Illegible, Record, Snapshot, Status, Want};
 use daemontools::tai64::{self, Moment};
 use daemontools::terminal::{visible, visible_json};
-use daemontools::{Args, Attempt, Fatal, Help, report, sys};
+use daemontools::{Args, Attempt, Fatal, Help, report, suggest, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, stat};
@@ -67,6 +70,10 @@ fn svstat(mut args: Args) -> Result<i32, Fatal> {
         answer = other;
         args.next();
     }
+    if args.as_slice().is_empty() {
+        // The original says nothing; scripts may name no service, and rely on its exit code.
+        return Ok(Fatal::usage(HELP.usage).with_code(0).tell());
+    }
     let mut answers = Vec::new();
     for service in args {
         answers.extend(answer(&service, text));
@@ -76,6 +83,7 @@ fn svstat(mut args: Args) -> Result<i32, Fatal> {
             answers.clear();
         }
         fchdir(&origin).unable_to("set directory", "")?;
+        suggest::where_missing(&service);
     }
     sys::write_all(sys::stdout(), &answers).unable_to("write output", "")?;
     Ok(0)

@@ -1,8 +1,11 @@
-//! What all programs have in common on their command lines.
+//! What all programs have in common on their command lines: help, words of other supervisors.
 
-use std::fs;
+use nix::libc::O_NONBLOCK;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use tests::{Scratch, Service, fails, prints};
+use tests::{Scratch, Service, fails, fifo, prints};
 
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -78,4 +81,80 @@ fn a_service_may_be_called_help() {
         assert_eq!(scratch.shell(&format!("cd services && svc -t -W restarted ./{name}")), prints(""));
         assert_ne!(service.up(), pid);
     }
+}
+
+/// A directory whose FIFO this test reads in the place of a supervise.
+fn listening(scratch: &Scratch, name: &str) -> File {
+    scratch.dir(format!("{name}/supervise"));
+    let path = scratch.path().join(name).join("supervise/control");
+    fifo(&path).unwrap();
+    File::options().read(true).custom_flags(O_NONBLOCK).open(path).unwrap()
+}
+
+fn heard(fifo: &mut File) -> String {
+    let mut bytes = [0; 100];
+    let length = fifo.read(&mut bytes).unwrap_or(0);
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
+}
+
+#[test]
+fn words_of_other_supervisors_are_answered_with_what_they_are_called_here() {
+    let scratch = Scratch::new();
+    let mut web = listening(&scratch, "web");
+    for (word, command) in [
+        ("restart", "svc -t SERVICE"),
+        ("start", "svc -u SERVICE"),
+        ("up", "svc -u SERVICE"),
+        ("stop", "svc -d SERVICE"),
+        ("reload", "svc -h SERVICE"),
+        ("once", "svc -o SERVICE"),
+        ("status", "svstat SERVICE"),
+        ("is-active", "svup SERVICE"),
+        ("tail", "svlog SERVICE"),
+        ("disable", "touch SERVICE/down"),
+    ] {
+        let meant = format!("{word} is no service here: did you mean {command}?");
+        let warning = format!("svc: warning: unable to chdir to {word}: file does not exist\nsvc: {meant}\n");
+        for line in [format!("svc {word} web"), format!("svc web {word}")] {
+            assert_eq!(scratch.run(&line), fails(0, &warning), "{line}");
+        }
+        let seen = scratch.run(&format!("svstat {word}"));
+        // What the original prints stays as it is.
+        assert_eq!(seen.stdout, format!("{word}: unable to chdir: file does not exist\n"));
+        assert_eq!((seen.code, seen.stderr), (0, format!("svstat: {meant}\n")));
+    }
+    assert_eq!(heard(&mut web), "");
+    // Without such a word nothing is guessed, and where there is such a service it is one.
+    let missing = "svc: warning: unable to chdir to wbe: file does not exist\n";
+    assert_eq!(scratch.run("svc -t wbe web"), fails(0, missing));
+    let mut service = listening(&scratch, "restart");
+    assert_eq!(scratch.run("svc -t restart"), prints(""));
+    assert_eq!((heard(&mut web).as_str(), heard(&mut service).as_str()), ("t", "t"));
+    scratch.dir("log");
+    let unsupervised = "svc: warning: unable to control log: file does not exist\n";
+    assert_eq!(scratch.run("svc -u log"), fails(0, unsupervised));
+}
+
+#[test]
+fn such_words_are_no_heaps_of_options_either() {
+    let scratch = Scratch::new();
+    let mut web = listening(&scratch, "web");
+    let usage = "svc: usage: svc [ -udopchaitkxq12w+=lLs ] [ -W goal [ -T time ] ] service ...\n";
+    for (word, command) in [
+        ("-restart", "svc -t SERVICE"),
+        ("--restart", "svc -t SERVICE"),
+        ("--down", "svc -d SERVICE"),
+        // Each of these letters is an option, but not of the original.
+        ("-stop", "svc -d SERVICE"),
+        ("-kill", "svc -k SERVICE"),
+        ("-quit", "svc -q SERVICE"),
+        ("-tail", "svlog SERVICE"),
+    ] {
+        let meant = format!("svc: {word} is no option: did you mean {command}?\n{usage}");
+        assert_eq!(scratch.run(&format!("svc {word} web")), fails(100, &meant));
+    }
+    // Nothing was sent; these are the original's, and mean what they mean there.
+    assert_eq!(scratch.run("svc -up web"), prints(""));
+    assert_eq!(scratch.run("svc -hup web"), prints(""));
+    assert_eq!(heard(&mut web), "uphup");
 }

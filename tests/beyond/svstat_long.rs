@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use tests::{Scratch, Service, fifo, has, others, prints, wait_until};
+use tests::{Scratch, Service, fails, fifo, has, others, prints, wait_until};
 
 /// What a line of the long form says; empty if there is none.
 fn said(scratch: &Scratch, name: &str) -> String {
@@ -200,7 +200,7 @@ fn what_is_wrong_is_said_as_in_the_short_form() {
     let name = "unable to chdir: file does not exist\n";
     assert_eq!(scratch.run("svstat missing -l"), prints(&format!("missing: {name}-l: {name}")));
     assert_eq!(scratch.run("svstat -lj --"), prints(&format!("-lj: {name}--: {name}")));
-    assert_eq!(scratch.run("svstat -l"), prints(""));
+    assert_eq!(scratch.run("svstat -l"), fails(0, "svstat: usage: svstat [ -l | -j | -L ] service ...\n"));
 }
 
 /// What the owner of `supervise/` may put in the place of a file, as a line of shell; `$f` is the file.
