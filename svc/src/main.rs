@@ -7,7 +7,7 @@
 //!    `supervise/control`, from which its supervise reads them. Letters for the logger are closed by `l`, so that
 //!    what others write behind them, before supervise has read, is not taken as meant for the logger too.
 //! 3. With `-W`: waits until each has come to the GOAL (`up` `ready` `down` `finished` `restarted`, see the
-//!    `goal` module), for as long as TIME, milliseconds, or with a unit.
+//!    `goal` module), for as long as TIME, which has a unit (`5s`).
 //!
 //! | option | supervise … |
 //! |---|---|
@@ -313,7 +313,7 @@ mod tests {
         for words in ["-dx -s -W down -T 5s a", "-dxsWdown -T5000ms a", "-T 0 -W up -T5s -d -Wdown -sx a"] {
             assert_eq!(parsed(&words.split(' ').collect::<Vec<_>>()), Ok(waiting.clone()), "{words}");
         }
-        for words in ["-W", "-W sideways a", "-T", "-T soon a"] {
+        for words in ["-W", "-W sideways a", "-T", "-T soon a", "-T 5 a"] {
             assert!(parsed(&words.split(' ').collect::<Vec<_>>()).is_err(), "{words}");
         }
     }

@@ -53,9 +53,9 @@ const NOTHING: PollFlags = PollFlags::empty();
 /// Reads how long to wait.
 ///
 /// # Errors
-/// It is not a duration: exit 100.
+/// It is not a duration, or has no unit: exit 100.
 pub fn parse_timeout(text: &OsStr) -> Result<Duration, Fatal> {
-    let parsed = text.to_str().ok_or("not a duration").and_then(duration::parse);
+    let parsed = text.to_str().ok_or_else(|| "not a duration".to_string()).and_then(duration::of_option);
     parsed.map_err(|why| Fatal::new(report::PERMANENT, &[b"timeout ", text.as_bytes(), b": ", why.as_bytes()]))
 }
 

@@ -1,11 +1,11 @@
-//! What all programs have in common on their command lines: help, words of other supervisors.
+//! What all programs have in common on their command lines: help, words of other supervisors, times.
 
 use nix::libc::O_NONBLOCK;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use tests::{Scratch, Service, fails, fifo, prints};
+use tests::{Scratch, Service, fails, fifo, prints, wait_until};
 
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -157,4 +157,30 @@ fn such_words_are_no_heaps_of_options_either() {
     assert_eq!(scratch.run("svc -up web"), prints(""));
     assert_eq!(scratch.run("svc -hup web"), prints(""));
     assert_eq!(heard(&mut web), "uphup");
+}
+
+#[test]
+fn a_time_without_a_unit_is_refused_with_both_ways_to_say_it() {
+    let scratch = Scratch::new();
+    let mut web = listening(&scratch, "web");
+    for (program, rest) in [("svc", "-u -W up web"), ("svwait", "up web")] {
+        for number in ["5", "5000"] {
+            let words = format!("a number without a unit: say {number}s or {number}ms");
+            let refused = fails(100, &format!("{program}: fatal: timeout {number}: {words}\n"));
+            for option in ["-T ", "-T"] {
+                assert_eq!(scratch.run(&format!("{program} {option}{number} {rest}")), refused);
+            }
+        }
+        // 0 is as long as it is in any unit.
+        for nothing in ["0", "0s", "0ms"] {
+            assert_eq!(scratch.run(&format!("{program} -T {nothing} {rest}")).code, 99, "{program} {nothing}");
+        }
+    }
+    let words = "svwait: fatal: timeout 5: a number without a unit: say 5s or 5ms\n";
+    assert_eq!(scratch.run("svwait --timeout=5 up web"), fails(100, words));
+    assert_eq!(heard(&mut web), "uuu");
+    // In a setting a number is of milliseconds, as s6 has it.
+    let service = Service::new(&scratch, "slow", "echo >>starts; exit 1").file("restart-delay", "3600000");
+    let _supervise = service.supervise();
+    wait_until("it waits", || scratch.run("svstat -l slow").stdout.contains("in 59m 59s"));
 }

@@ -111,7 +111,7 @@ fn down_comes_before_finished() {
     let mut finished = waiting(&scratch, "svwait finished web", 1);
     assert_eq!(scratch.run("svc -d -W down web"), prints(""));
     assert!(!finished.has_ended());
-    assert_eq!(scratch.run("svc -W finished -T 30 web").code, 99);
+    assert_eq!(scratch.run("svc -W finished -T 30ms web").code, 99);
     scratch.file("web/go", "");
     assert_eq!(finished.wait(), 0);
     assert_eq!(service.says("finished"), "\n");
@@ -124,7 +124,7 @@ fn up_comes_before_ready() {
     let service = Service::new(&scratch, "web", run).file("notification-fd", "3").down();
     let _supervise = service.supervise();
     assert_eq!(scratch.run("svc -u -W up web"), prints(""));
-    assert_eq!(scratch.run("svc -W ready -T 30 web"), fails(99, "svc: warning: web is not ready: timed out\n"));
+    assert_eq!(scratch.run("svc -W ready -T 30ms web"), fails(99, "svc: warning: web is not ready: timed out\n"));
     let mut ready = waiting(&scratch, "svc -u -W ready web", 1);
     scratch.file("web/go", "");
     assert_eq!((ready.wait(), ready.errors().as_str()), (0, ""));

@@ -61,11 +61,11 @@ fn the_time_may_be_over_before() {
     let _supervises = (up.supervise(), down.supervise());
     up.up();
     let late = |what: &str| fails(99, &format!("svwait: warning: {what}: timed out\n"));
-    assert_eq!(scratch.run("svwait -T 30 up down"), late("down is not up"));
+    assert_eq!(scratch.run("svwait -T 30ms up down"), late("down is not up"));
     assert_eq!(scratch.run("svwait --timeout=30ms ready up down"), late("down is not ready"));
     assert_eq!(scratch.run("svwait -T0 restarted up"), late("up is not restarted"));
     let both = "svwait: warning: up is not down: timed out\nsvwait: warning: up is not down: timed out\n";
-    assert_eq!(scratch.run("svwait --any -T 30 down up up"), fails(99, both));
+    assert_eq!(scratch.run("svwait --any -T 30ms down up up"), fails(99, both));
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn without_inotify_supervise_itself_tells() {
         assert!(trace.lines().any(|line| line.contains("read(") && line.contains("\"u")), "{trace}");
         // One of two, and what svc itself has told.
         assert_eq!(scratch.run(&format!("strace -f -o trace -e inject={fault} svc -t -W restarted web")), prints(""));
-        assert_eq!(scratch.run(&format!("strace -f -o trace -e inject={fault} svwait -T 30 down web")).code, 99);
+        assert_eq!(scratch.run(&format!("strace -f -o trace -e inject={fault} svwait -T 30ms down web")).code, 99);
     }
 }
 
@@ -392,7 +392,7 @@ fn the_originals_supervise_is_waited_for_as_far_as_its_bytes_tell() {
     }
     // A state that one of ours left is none of its.
     scratch.file("web/supervise/state", "starts 7\nphase failed\n");
-    assert_eq!(scratch.run("svwait -T 30 up web").code, 99);
+    assert_eq!(scratch.run("svwait -T 30ms up web").code, 99);
     let mut wait = waiting(&scratch, "svwait up web", 1);
     service.svc("-x");
     assert_eq!(supervise.wait(), 0);

@@ -3,7 +3,7 @@
 //! `svwait [ -ao ] [ -T TIME ] up|ready|down|finished|restarted SERVICE ...`
 //!
 //! 1. Looks at each SERVICE, and watches it from then on.
-//! 2. Waits until all of them have come there (`-a`, `--all`, the default), or one of them (`-o`, `--any`). At most as long as TIME (`-T`, `--timeout`): milliseconds, or with a unit; 0: only looks.
+//! 2. Waits until all of them have come there (`-a`, `--all`, the default), or one of them (`-o`, `--any`). At most as long as TIME (`-T`, `--timeout`), which has a unit, or is 0: only looks.
 //!
 //! What the words mean says the `goal` module.
 //!
@@ -101,8 +101,8 @@ mod tests {
         assert_eq!(parsed("up a -o"), Ok(all.clone()));
         assert_eq!(parsed("-oa up a -o"), Ok(all.clone()));
         assert_eq!(parsed("-o -T 1m -- up a -o"), Ok(Options { quorum: Quorum::Any, timeout, ..all.clone() }));
-        assert_eq!(parsed("--any --timeout=60000 up a -o"), Ok(Options { quorum: Quorum::Any, timeout, ..all }));
-        for line in ["up", "-o", "-T 5 up", "sideways a", "-T soon up a", "-x up a", "--none up a"] {
+        assert_eq!(parsed("--any --timeout=60000ms up a -o"), Ok(Options { quorum: Quorum::Any, timeout, ..all }));
+        for line in ["up", "-o", "-T 5s up", "sideways a", "-T soon up a", "-T 5 up a", "-x up a", "--none up a"] {
             assert!(parsed(line).is_err(), "{line}");
         }
     }
