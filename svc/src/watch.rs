@@ -127,7 +127,8 @@ impl Watch {
             listener: None,
             look_again: None,
             stale: true,
-            before: unseen,
+            before: unseen.clone(),
+            last: unseen,
             verdict: Verdict::NotYet,
         };
         subject.before = subject.look(self.inotify.as_ref(), self.part)?;
@@ -144,6 +145,7 @@ impl Watch {
             for subject in self.subjects.iter_mut().filter(|subject| subject.is_open() && subject.stale) {
                 let now = subject.look(self.inotify.as_ref(), self.part)?;
                 subject.verdict = judge(order.goal, order.told, &subject.before, &now);
+                subject.last = now;
                 subject.stale = false;
             }
             if let Some(code) = self.outcome(order) {
@@ -172,8 +174,10 @@ impl Watch {
         }
         for subject in &self.subjects {
             match subject.verdict {
-                Verdict::Never(reason) => subject.complain(order.goal, &reason.words()),
-                Verdict::NotYet if !is_failed => subject.complain(order.goal, "timed out"),
+                Verdict::Never(reason) => subject.complain(order.goal, &reason.words(&subject.last)),
+                Verdict::NotYet if !is_failed => {
+                    subject.complain(order.goal, &format!("timed out: {}", subject.last.words()));
+                }
                 Verdict::NotYet | Verdict::Reached => {}
             }
         }
@@ -244,6 +248,8 @@ struct Subject {
     /// Something has happened since the last look.
     stale: bool,
     before: Picture,
+    /// What was seen at the last look.
+    last: Picture,
     verdict: Verdict,
 }
 
