@@ -53,17 +53,22 @@ fn known(record: &Record, now: Moment) -> Vec<Line> {
     if !record.status_text.is_empty() {
         lines.push(("says", record.status_text.replace(char::is_control, " ")));
     }
-    lines.extend([
-        ("phase", record.phase.word().into()),
-        ("want", wants(record)),
-        ("starts", record.starts.to_string()),
-    ]);
+    lines.extend([("phase", phase(record).into()), ("want", wants(record)), ("starts", record.starts.to_string())]);
     if record.supervise.pid.as_raw() != 0 {
         lines.push(("supervise", format!("pid {}", record.supervise.pid)));
     }
     let names = std::iter::once("last exit").chain(std::iter::repeat("before it"));
     lines.extend(names.zip(record.deaths.iter().rev().map(end)));
     lines
+}
+
+/// Where the service is in its life. Between two lives that is no more than `stopped` or, where `start` has run, `started`
+/// in the status; here it is told from a service at rest.
+fn phase(record: &Record) -> &'static str {
+    match (record.process, record.next_start) {
+        (None, Some(_)) => "waits",
+        (None, None) | (Some(_), _) => record.phase.word(),
+    }
 }
 
 fn wants(record: &Record) -> String {
@@ -103,7 +108,7 @@ fn length(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::service::{Exit, Process, Status};
+    use daemontools::service::{Exit, Phase, Process, Status};
     use daemontools::tai64::Tai64;
     use nix::unistd::Pid;
 
@@ -145,6 +150,9 @@ mod tests {
         let waiting = Record { next_start: Some(at(161)), ..record() };
         let (name, words) = &known(&waiting, Moment { uptime: Duration::from_millis(159_001), ..at(159) })[0];
         assert!(*name == "next start" && words.ends_with(", in 2s"), "{words}");
+        for phase in [Phase::Stopped, Phase::Started] {
+            assert!(names(&Record { phase, ..waiting.clone() }).contains(&line("phase", "waits")));
+        }
     }
 
     #[test]

@@ -184,3 +184,19 @@ fn a_time_without_a_unit_is_refused_with_both_ways_to_say_it() {
     let _supervise = service.supervise();
     wait_until("it waits", || scratch.run("svstat -l slow").stdout.contains("in 59m 59s"));
 }
+
+#[test]
+fn what_waits_for_its_next_start_is_not_called_started() {
+    let scratch = Scratch::new();
+    for program in ["unused", "start"] {
+        let service = Service::new(&scratch, program, "exit 1").script(program, "exit 0").file("restart-delay", "1h");
+        let _supervise = service.supervise();
+        wait_until("it waits", || !service.state("next-start").is_empty());
+        let text = scratch.run(&format!("svstat -l {program}")).stdout;
+        assert!(text.contains("\n    phase      waits\n") && text.contains("\n    next start "), "{text}");
+        service.svc("-d");
+        wait_until("it is down", || {
+            scratch.run(&format!("svstat -l {program}")).stdout.contains("phase      stopped\n")
+        });
+    }
+}
