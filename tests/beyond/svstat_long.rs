@@ -110,6 +110,36 @@ fn a_logger_is_told_of_too() {
 }
 
 #[test]
+fn of_the_logger_alone_there_is_a_line_too() {
+    let scratch = Scratch::new();
+    let plain = Service::new(&scratch, "plain", "exec sleep 1000");
+    let both = Service::new(&scratch, "both", "exec sleep 1000").script("log", "exec cat >/dev/null");
+    let (own, its_log) =
+        (Service::new(&scratch, "own", "exec sleep 1000"), Service::new(&scratch, "own/log", "exec sleep 1000"));
+    let supervises = [&plain, &both, &own, &its_log].map(Service::supervise);
+    wait_until("the loggers are up", || !both.state("log-ready").is_empty() && its_log.status().pid != 0);
+    let (one, other) = (&both.state("log-pid")[0], its_log.status().pid);
+    let said = scratch.run("svstat -L plain both own missing");
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""));
+    let lines: Vec<&str> = said.stdout.lines().collect();
+    // As daemontools-encore has them, but for the third, where that sees no logger.
+    assert_eq!(lines[0], "plain: no log service");
+    assert!(lines[1].starts_with(&format!("both log: up (pid {one}) ")) && lines[1].ends_with(" seconds"), "{said:?}");
+    assert!(lines[2].starts_with(&format!("own log: up (pid {other}) ")), "{said:?}");
+    assert_eq!(lines[3..], ["missing: unable to chdir: file does not exist"]);
+    both.svc("-Ld");
+    wait_until("the logger is down", || scratch.run("svstat -L both").stdout.starts_with("both log: down "));
+    // Each is its own service.
+    drop(supervises);
+    wait_until("nobody is in charge", || {
+        scratch.run("svstat -L both own").stdout == "both: supervise not running\nown log: supervise not running\n"
+    });
+    // What is called `log` where we are is none of a service that is not there.
+    scratch.dir("log");
+    assert_eq!(scratch.run("svstat -L missing").stdout, "missing: unable to chdir: file does not exist\n");
+}
+
+#[test]
 fn json_is_a_document_a_line() {
     if !has("python3") {
         return;

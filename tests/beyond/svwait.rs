@@ -445,7 +445,8 @@ fn svup_says_whether_it_is_up() {
     service.up();
     assert_eq!(scratch.run("svup web"), prints(""));
     assert_eq!(scratch.run("svup -l web"), prints(""));
-    assert_eq!(scratch.run("svup -L web"), prints(""));
+    // It has no logger.
+    assert_eq!(scratch.run("svup -L web"), fails(100, ""));
     // Nobody says so any more.
     supervise.kill();
     assert_eq!(scratch.run("svup web"), fails(100, ""));
@@ -462,6 +463,25 @@ fn svup_asks_for_the_logger_that_the_same_supervise_runs() {
     wait_until("the logger is down", || scratch.run("svup -L web") == fails(100, ""));
     assert_eq!(scratch.run("svup web"), fails(100, ""));
     assert_eq!(scratch.run("svup -l web"), prints(""));
+}
+
+#[test]
+fn svup_asks_for_the_logger_that_has_a_supervise_of_its_own() {
+    let scratch = Scratch::new();
+    let (service, logger) = (sleeper(&scratch, "web"), sleeper(&scratch, "web/log").down());
+    let supervise = service.supervise();
+    service.up();
+    assert_eq!(scratch.run("svup web"), prints(""));
+    assert_eq!(scratch.run("svup -L web"), fails(100, ""));
+    let _logger = logger.supervise();
+    assert_eq!(scratch.run("svup -L web"), fails(100, ""));
+    logger.svc("-u");
+    logger.up();
+    assert_eq!(scratch.run("svup -L web"), prints(""));
+    // Whatever becomes of the service.
+    supervise.kill();
+    assert_eq!(scratch.run("svup -L web"), prints(""));
+    assert_eq!(scratch.run("svup web"), fails(100, ""));
 }
 
 #[test]
