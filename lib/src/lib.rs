@@ -6,7 +6,7 @@
 //! - [`service`]: the service directory, the only place that knows its names and bytes;
 //! - [`interpreter`]: why a script could not be executed;
 //! - [`tai64`]: the time labels;
-//! - [`duration`]: durations as people write them;
+//! - [`duration`], [`size`]: durations and sizes as people write them;
 //! - [`terminal`]: text from elsewhere for a terminal;
 //! - [`sys`]: what the standard library and nix lack, the only place for `unsafe`; what [`main!`] puts into each
 //!   program, its C entry point, is the one exception.
@@ -16,6 +16,7 @@ mod help;
 pub mod interpreter;
 pub mod report;
 pub mod service;
+pub mod size;
 pub mod suggest;
 pub mod sys;
 pub mod tai64;
