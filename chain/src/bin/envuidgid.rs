@@ -1,8 +1,8 @@
 //! envuidgid: runs a program with the numbers of an account in its environment.
 //!
-//! `envuidgid ACCOUNT PROGRAM [ ARG ... ]`
+//! `envuidgid ACCOUNT PROGRAM [ ARG ... ]`, `envuidgid :UID:GID PROGRAM [ ARG ... ]`
 //!
-//! 1. Sets UID and GID to the account's user number and group number.
+//! 1. Sets UID and GID to the account's user number and group number, or to the numbers given.
 //! 2. Runs PROGRAM: as the same user as before, for it to change to that account when it has done
 //!    what needs more rights.
 //!

@@ -1,16 +1,17 @@
 //! setuidgid: runs a program as another account.
 //!
-//! `setuidgid [ -s ] ACCOUNT PROGRAM [ ARG ... ]`
+//! `setuidgid [ -s ] ACCOUNT PROGRAM [ ARG ... ]`, `setuidgid :UID:GID PROGRAM [ ARG ... ]`
 //!
-//! 1. Takes on the account's group, and it alone; with `-s`, all groups that list the account.
-//! 2. Takes on the account's user. From here on there is no way back.
+//! 1. Takes on the account's group, and it alone; with `-s`, all groups that list the account. With two numbers, which need
+//!    no account and no `/etc/passwd`, that group alone.
+//! 2. Takes on the account's user, or that of the number. From here on there is no way back.
 //! 3. Runs PROGRAM. The environment stays as it is: USER and HOME are not touched.
 //!
 //! Usage: 100. No such account, not root, PROGRAM cannot be run: 111. Files: `/etc/passwd`, `/etc/group`.
 
 #![cfg_attr(not(test), no_main)]
 
-use chain::account::Account;
+use chain::account::{Account, is_numeric};
 use daemontools::{Args, Attempt, Fatal, Help};
 use nix::unistd::{setgid, setgroups, setuid};
 
@@ -43,7 +44,8 @@ fn setuidgid(args: Args) -> Result<i32, Fatal> {
         rest => (Groups::Own, rest),
     };
     let [name, program @ ..] = rest else { return Err(Fatal::usage(USAGE)) };
-    if program.is_empty() {
+    let lists_nothing = matches!(groups, Groups::All) && is_numeric(name);
+    if program.is_empty() || lists_nothing {
         return Err(Fatal::usage(USAGE));
     }
     let account = Account::named(name)?;
