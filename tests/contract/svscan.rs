@@ -142,7 +142,7 @@ fn a_directory_log_is_a_service_of_its_own_that_reads_the_first_ones_output() {
     assert_eq!(log.lines("out", 1), ["hello"]);
     let here = fs::canonicalize(scratch.path().join("scan/web/log")).unwrap();
     assert_eq!(log.lines("where", 1), [here.to_str().unwrap()]);
-    assert_eq!(svscan.errors(), "world\n");
+    wait_until("it has said the other too", || svscan.errors() == "world\n");
     assert_eq!(supervises(&svscan), ["log", "web"]);
     assert!(web.up() != log.up());
 }
