@@ -125,6 +125,13 @@ impl Picture {
     }
 }
 
+impl Picture {
+    /// Why the service gave up, where its supervise tells.
+    fn failure(&self) -> Option<String> {
+        self.seen.as_ref()?.record.as_ref()?.failure_words()
+    }
+}
+
 fn words_of_stage(seen: &Snapshot) -> String {
     let record = seen.record.as_ref();
     let role = record.and_then(|record| record.process).map(|(role, _)| role);
@@ -172,7 +179,7 @@ impl Reason {
             |what: &str, exit: Option<Exit>| exit.map_or(what.into(), |exit| format!("{what}: {}", exit.words()));
         match self {
             Reason::Unsupervised => last.words(),
-            Reason::Failed(exit) => with("failed", exit),
+            Reason::Failed(exit) => last.failure().map_or_else(|| with("failed", exit), |why| format!("failed: {why}")),
             Reason::Ended(exit) => with("ended", exit),
             Reason::RunsOn => "runs on, as -x alone ends nothing: say -dx".into(),
         }

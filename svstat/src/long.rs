@@ -45,6 +45,9 @@ fn known(record: &Record, now: Moment) -> Vec<Line> {
         (Some((role, _)), _) => lines.push(("runs", role.program().into())),
         (None, _) => {}
     }
+    if let Some(why) = record.failure_words() {
+        lines.push(("gave up", why));
+    }
     let ahead = [("killed", record.kill_at), ("next start", record.next_start)];
     for (name, at) in ahead.into_iter().filter_map(|(name, at)| Some((name, at?))) {
         let wait = at.uptime.saturating_sub(now.uptime).as_nanos().div_ceil(1_000_000_000);
@@ -108,7 +111,7 @@ fn length(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::service::{Exit, Phase, Process, Status};
+    use daemontools::service::{Exit, Failure, Phase, Process, Status};
     use daemontools::tai64::Tai64;
     use nix::unistd::Pid;
 
@@ -153,6 +156,12 @@ mod tests {
         for phase in [Phase::Stopped, Phase::Started] {
             assert!(names(&Record { phase, ..waiting.clone() }).contains(&line("phase", "waits")));
         }
+    }
+
+    #[test]
+    fn what_gave_up_tells_why() {
+        let failed = Record { phase: Phase::Failed, failure: Some(Failure::Start(Exit::Code(3))), ..record() };
+        assert_eq!(names(&failed)[0], line("gave up", "start failed: exited 3"));
     }
 
     #[test]

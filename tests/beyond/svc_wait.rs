@@ -158,7 +158,7 @@ fn an_earlier_failure_does_not_count_a_new_one_does() {
     let _supervise = service.supervise();
     service.wait_for("has failed", |status| status.phase == Some(5));
     for _ in 0..10 {
-        let failed = "svc: warning: web is not ready: failed: exited 100\n";
+        let failed = "svc: warning: web is not ready: failed: exited 100, which means not to restart it\n";
         assert_eq!(scratch.run("svc -u -W ready web"), fails(1, failed));
     }
     // Without a command that starts it, it stays failed.

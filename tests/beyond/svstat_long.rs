@@ -82,6 +82,28 @@ fn what_waits_tells_until_when() {
 }
 
 #[test]
+fn what_gave_up_tells_why() {
+    for (run, finish, start, why) in [
+        ("exit 100", "exit 0", "exit 0", "exited 100, which means not to restart it"),
+        ("exit 1", "exit 125", "exit 0", "finish exited 125, which means not to restart it"),
+        ("exit 1", "exit 0", "exit 3", "start failed: exited 3"),
+        ("exit 1", "exit 0", "exit 0", "restart-limit 2 in 10m reached, last exited 1"),
+    ] {
+        let scratch = Scratch::new();
+        let service = Service::new(&scratch, "web", run).script("finish", finish).script("start", start);
+        let service = service.file("restart-limit", "2 in 10m").file("restart-delay", "10");
+        let _supervise = service.supervise();
+        service.wait_for("has failed", |status| status.phase == Some(5));
+        wait_until("it says why", || said(&scratch, "gave up") == why);
+        assert_eq!(said(&scratch, "phase"), "failed");
+        scratch.script("web/run", "#!/bin/sh\nexec sleep 1000\n");
+        scratch.script("web/start", "#!/bin/sh\n");
+        assert_eq!(scratch.run("svc -u -W up web"), prints(""));
+        assert_eq!(said(&scratch, "gave up"), "");
+    }
+}
+
+#[test]
 fn what_is_told_is_told() {
     let scratch = Scratch::new();
     let run = "trap '' TERM; echo >started; while :; do sleep 0.01; done";

@@ -129,7 +129,7 @@ fn what_fails_fails_at_once() {
         .map(|line| waiting(&scratch, line, 1));
     bad.svc("-u");
     bad.wait_for("has failed", |status| status.phase == Some(5));
-    let said = "svwait: warning: bad is not ready: failed: exited 100\n";
+    let said = "svwait: warning: bad is not ready: failed: exited 100, which means not to restart it\n";
     let [all, any, alone] = &mut waits;
     assert_eq!((all.wait(), all.errors().as_str()), (1, said));
     // It was up for a moment, and may have been seen then.
@@ -137,7 +137,7 @@ fn what_fails_fails_at_once() {
     good.svc("-u");
     assert_eq!(any.wait(), 0);
     // What has failed before will not come up by itself.
-    let failed = "svwait: warning: bad is not up: failed: exited 100\n";
+    let failed = "svwait: warning: bad is not up: failed: exited 100, which means not to restart it\n";
     assert_eq!(scratch.run("svwait up bad"), fails(1, failed));
     assert_eq!(scratch.run("svwait finished bad"), prints(""));
 }

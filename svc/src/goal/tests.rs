@@ -1,7 +1,7 @@
 use super::Goal::{Down, Finished, Ready, Restarted, Up};
 use super::Verdict::{Never, NotYet, Reached};
 use super::*;
-use daemontools::service::{Death, Process};
+use daemontools::service::{Death, Failure, Process};
 use daemontools::tai64::{Moment, Tai64, Tai64N};
 
 const NOTHING: Told = Told { to_start: false, to_end: false, only_to_exit: false };
@@ -304,6 +304,9 @@ fn reasons_have_words() {
     assert_eq!(Reason::Failed(Some(Exit::Code(100))).words(&last), "failed: exited 100");
     assert_eq!(Reason::Ended(Some(Exit::Signal(15))).words(&last), "ended: killed by SIGTERM");
     assert_eq!(Reason::Failed(None).words(&last), "failed");
+    let limit = here(Record { failure: Some(Failure::RestartLimit), ..failed(3) });
+    let words = "failed: restart-limit reached, last exited 100";
+    assert_eq!(Reason::Failed(Some(Exit::Code(100))).words(&limit), words);
     assert_eq!(Reason::RunsOn.words(&last), "runs on, as -x alone ends nothing: say -dx");
     let gone = with(Presence::Gone, last);
     assert_eq!(Reason::Unsupervised.words(&gone), "supervise not running, last seen up");
