@@ -47,6 +47,21 @@ fn by_readmes_commands_no_last_line_is_lost() {
     assert_eq!(svscan.errors(), "");
 }
 
+/// Whoever waits for the logger is not told that it runs on.
+#[test]
+fn a_logger_that_is_only_told_to_exit_is_waited_for_where_its_service_leaves() {
+    let scratch = Scratch::new();
+    let service = clock(&scratch, "exec multilog ./main");
+    let _svscan = svscan(&scratch);
+    service.lines("log/main/current", 1);
+    let on = "svc: warning: log is not finished: runs on, as -x alone ends nothing: say -dx\n";
+    let alone = format!("cd {SCANNED}/clock && svc -x -W finished log");
+    assert_eq!(scratch.shell(&alone), tests::fails(1, on));
+    let away = format!("cd {SCANNED}/clock && rm ../../{SCANNED}/clock && svc -dx . && svc -x -W finished log");
+    assert_eq!(scratch.shell(&away), tests::prints(""));
+    assert!(ends_with_last_words(&service, "log/main/current"), "{}", service.says("log/main/current"));
+}
+
 /// As uninstall scripts have it, in any order.
 #[test]
 fn a_logger_that_is_told_down_with_its_service_reads_to_the_end() {
