@@ -1,4 +1,4 @@
-//! Accounts, by the system's own rules or by `/etc/passwd` alone.
+//! Accounts, by the system's own rules or by `/etc/passwd` alone; or no account but two numbers, `:UID:GID`.
 //!
 //! A dynamic build asks the C library, which follows `nsswitch.conf` (LDAP, systemd …). A static
 //! build must not: the C library would load modules of whatever version lies about, or find none
@@ -29,11 +29,15 @@ pub struct Account {
 }
 
 impl Account {
-    /// Looks an account up.
+    /// Looks an account up. What begins with a colon is `:UID:GID`, as runit's chpst has it, and is not looked up: an
+    /// image need not have a list of accounts. No account has a colon in its name.
     ///
     /// # Errors
     /// `unknown account NAME`, or the list of accounts is there and cannot be read.
     pub fn named(name: &OsStr) -> Result<Account, Fatal> {
+        if is_numeric(name) {
+            return Account::numbered(name);
+        }
         let numbers = if FILES_ONLY {
             read_if_there(PASSWD).map(|passwd| numbers_in(&passwd, name.as_bytes()))
         } else {
@@ -43,6 +47,15 @@ impl Account {
             Some((uid, gid)) => Ok(Account { name: name.into(), uid, gid }),
             None => Err(Fatal::new(report::TEMPORARY, &[b"unknown account ", name.as_bytes()])),
         }
+    }
+
+    fn numbered(name: &OsStr) -> Result<Account, Fatal> {
+        let malformed = || {
+            let words = [&b"unknown account "[..], name.as_bytes(), b": not :UID:GID in numbers"];
+            Fatal::new(report::TEMPORARY, &words)
+        };
+        let (uid, gid) = numbers_of(name.as_bytes()).ok_or_else(malformed)?;
+        Ok(Account { name: name.into(), uid, gid })
     }
 
     /// All its groups, its own first.
@@ -57,6 +70,18 @@ impl Account {
         };
         groups.unable_to("look up groups of", &self.name)
     }
+}
+
+/// Whether it is two numbers, and not the name of an account.
+pub fn is_numeric(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b":")
+}
+
+/// The two numbers in `:UID:GID`.
+fn numbers_of(name: &[u8]) -> Option<(Uid, Gid)> {
+    let mut fields = name.strip_prefix(b":")?.split(|byte| *byte == b':');
+    let (uid, gid) = (number(fields.next()?)?, number(fields.next()?)?);
+    fields.next().is_none().then(|| (Uid::from_raw(uid), Gid::from_raw(gid)))
 }
 
 fn ask_system(name: &OsStr) -> io::Result<Option<(Uid, Gid)>> {
@@ -150,6 +175,30 @@ mod tests {
             assert_eq!(found, expected, "{name}");
         }
         assert_eq!(numbers_in(b"", b"root"), None);
+    }
+
+    #[test]
+    fn two_numbers_are_an_account_without_a_name() {
+        for (name, expected) in [
+            (":0:0", Some((0, 0))),
+            (":1000:65534", Some((1000, 65_534))),
+            (":007:1", Some((7, 1))),
+            (":4294967294:1", Some((4_294_967_294, 1))),
+            (":4294967295:1", None),
+            (":1:4294967296", None),
+            (":1", None),
+            (":1:", None),
+            ("::1", None),
+            (":1:2:3", None),
+            (":+1:2", None),
+            (":root:0", None),
+            ("1:2", None),
+            (":", None),
+        ] {
+            let found = numbers_of(name.as_bytes()).map(|(uid, gid)| (uid.as_raw(), gid.as_raw()));
+            assert_eq!(found, expected, "{name}");
+            assert_eq!(is_numeric(OsStr::new(name)), name.starts_with(':'));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ pub mod account;
 pub mod variable;
 
 use daemontools::sys::exec::{Change, exec};
-use daemontools::{Fatal, Unable};
+use daemontools::{Fatal, Unable, interpreter};
 use nix::errno::Errno;
 use std::ffi::{OsStr, OsString};
 
@@ -13,8 +13,11 @@ pub fn run(program: &[OsString], changes: &[Change]) -> Fatal {
     cannot_run(program, exec(program, changes))
 }
 
-/// `unable to run PROGRAM: reason`
+/// `unable to run PROGRAM: reason`; where that is a script whose interpreter is missing, the reason names it.
 pub fn cannot_run(program: &[OsString], errno: Errno) -> Fatal {
     let name = program.first().map_or(OsStr::new(""), OsString::as_os_str);
-    Unable::new("run", name, errno).into()
+    match interpreter::file_of(name) {
+        Some(file) => Unable::execute("run", name, &file, errno).into(),
+        None => Unable::new("run", name, errno).into(),
+    }
 }

@@ -1,18 +1,26 @@
 //! What the programs of the toolkit share.
 //!
 //! - [`report`]: how a program starts, warns, fails and ends;
+//! - [`Help`]: what it answers to `--help` and `--version`;
+//! - [`suggest`]: what a word of other supervisors' commands is called here;
 //! - [`service`]: the service directory, the only place that knows its names and bytes;
+//! - [`interpreter`]: why a script could not be executed;
 //! - [`tai64`]: the time labels;
-//! - [`duration`]: durations as people write them;
+//! - [`duration`], [`size`]: durations and sizes as people write them;
 //! - [`terminal`]: text from elsewhere for a terminal;
 //! - [`sys`]: what the standard library and nix lack, the only place for `unsafe`; what [`main!`] puts into each
 //!   program, its C entry point, is the one exception.
 
 pub mod duration;
+mod help;
+pub mod interpreter;
 pub mod report;
 pub mod service;
+pub mod size;
+pub mod suggest;
 pub mod sys;
 pub mod tai64;
 pub mod terminal;
 
+pub use help::Help;
 pub use report::{Args, Attempt, Fatal, Unable, program};

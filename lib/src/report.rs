@@ -22,6 +22,8 @@
 //!
 //! Exit codes: 100, asking again is useless; 111, the system refused; 101, a bug of ours.
 
+use crate::Help;
+use crate::interpreter;
 use crate::sys;
 use crate::sys::write_now::{wait_for_room, write_now};
 use crate::terminal::visible;
@@ -66,13 +68,14 @@ pub const BUG: i32 = 101;
 /// Exit code when the system refused; the same call may succeed later.
 pub const TEMPORARY: i32 = 111;
 
-/// Runs `body` as the program `name`; what it returns is the exit code.
+/// Runs `body` as the program `name`, unless its arguments ask for `help`; what it returns is the exit code.
 ///
 /// Called by [`main!`](crate::main), which is how every program of the toolkit starts.
-pub fn program(name: &'static str, args: Args, body: fn(Args) -> Result<i32, Fatal>) -> i32 {
+pub fn program(name: &'static str, args: Args, help: &Help, body: fn(Args) -> Result<i32, Fatal>) -> i32 {
     let _ = NAME.write().map(|mut written| *written = Some(name));
     std::panic::set_hook(Box::new(say_bug_and_exit));
-    let code = body(args).unwrap_or_else(|fatal| fatal.tell());
+    let answered = help.give(name, args.as_slice());
+    let code = answered.and_then(|code| code.map_or_else(|| body(args), Ok)).unwrap_or_else(|fatal| fatal.tell());
     retry_lost();
     code
 }
@@ -89,18 +92,16 @@ pub fn at_bug(last_resort: fn()) {
     LAST_RESORT.get_or_init(|| (getpid(), last_resort));
 }
 
-/// Starts a program: `daemontools::main!(setlock);` runs `fn setlock(Args) -> Result<i32, Fatal>`.
+/// Starts a program: `daemontools::main!(setlock, HELP);` runs `fn setlock(Args) -> Result<i32, Fatal>`, unless it is
+/// asked for its [`HELP`](crate::Help).
 ///
 /// The program's crate says `#![cfg_attr(not(test), no_main)]`. Rust's own start-up is left out
 /// because it ignores SIGPIPE, which every program that we execute would inherit, and because it
 /// touches a quarter of a small program's private memory.
 #[macro_export]
 macro_rules! main {
-    ($body:path) => {
-        $crate::main!($body, env!("CARGO_BIN_NAME"));
-    };
-    ($body:path, $name:expr) => {
-        const _: fn($crate::Args) -> Result<i32, $crate::Fatal> = $body;
+    ($body:path, $help:path) => {
+        const _: (fn($crate::Args) -> Result<i32, $crate::Fatal>, $crate::Help) = ($body, $help);
 
         #[cfg(not(test))]
         #[allow(unsafe_code, missing_docs)]
@@ -108,7 +109,7 @@ macro_rules! main {
         pub unsafe extern "C" fn main(argc: i32, argv: *const *const std::ffi::c_char) -> i32 {
             // SAFETY: the C library calls main once, with argc strings that live as long as we do.
             let args = unsafe { $crate::sys::arguments(argc, argv) };
-            $crate::program($name, args, $body)
+            $crate::program(env!("CARGO_BIN_NAME"), args, &$help, $body)
         }
     };
 }
@@ -191,17 +192,25 @@ pub struct Unable {
     object: Option<Vec<u8>>,
     /// What the system said.
     pub errno: Errno,
+    /// The reason in words, where what the system said names the wrong cause.
+    reason: Option<Vec<u8>>,
 }
 
 impl Unable {
     /// `verb` completes "unable to"; `object` is what it was done to.
     pub fn new(verb: &'static str, object: impl Object, errno: Errno) -> Unable {
-        Unable { verb, object: object.object().map(<[u8]>::to_vec), errno }
+        Unable { verb, object: object.object().map(<[u8]>::to_vec), errno, reason: None }
+    }
+
+    /// The same of a program that could not be executed, and lies at `file`: its interpreter may be the reason.
+    pub fn execute(verb: &'static str, object: impl Object, file: &Path, errno: Errno) -> Unable {
+        Unable { reason: interpreter::fault(file, errno), ..Unable::new(verb, object, errno) }
     }
 
     /// `unable to VERB OBJECT: reason`, without the program's name.
     pub fn to_bytes(&self) -> Vec<u8> {
-        [b"unable to ", &self.what()[..], b": ", reason(self.errno).as_bytes()].concat()
+        let reason = self.reason.as_deref().unwrap_or(reason(self.errno).as_bytes());
+        [b"unable to ", &self.what()[..], b": ", reason].concat()
     }
 
     /// `VERB OBJECT`.

@@ -51,7 +51,7 @@ mod logger;
 mod misgiving;
 
 use daemontools::report::warning;
-use daemontools::{Args, Attempt, Fatal, report, service, sys};
+use daemontools::{Args, Attempt, Fatal, Help, report, service, sys};
 use logger::Logger;
 use multilog::check::check;
 use multilog::{
@@ -66,7 +66,32 @@ use std::ffi::OsString;
 #[global_allocator]
 static MEMORY: sys::memory::OrExit = sys::memory::OrExit("multilog: fatal: out of memory\n");
 
-daemontools::main!(multilog);
+daemontools::main!(multilog, HELP);
+
+const HELP: Help = Help {
+    usage: "multilog: usage: multilog [ --check ] action ...",
+    text: "\
+Does the actions, in turn, to each line of standard input.
+
+  t T I L     first of all: put a time stamp in front of each line
+  +P -P       select, deselect lines that match the pattern P
+  F R S       patterns that follow are fnmatch(3)'s, regular expressions, simple again
+  x X         patterns that follow do not see the stamp, see it again
+  lCOUNT/TIME deselect lines beyond so many in that time
+  pTEXT       put TEXT in front of lines, behind the stamp
+  o e         write selected lines to standard output; the beginning to standard error
+  uADDRESS    send selected lines to syslog
+  =FILE       keep the last selected line in FILE
+  DIR         (begins with . or /) write selected lines to the log directory DIR
+  sN nN !CMD wX bN aTIME rWHEN zFORMAT yWHEN dWHAT
+              for directories that follow: size, number, processor, code of full files;
+              bytes together, age, times of new files; compression, durability, full disk
+  --check     explain the actions, warn of what will not do what it seems to, and exit
+
+Exit codes: 0; 100, wrong usage of --check; 111, a directory or file cannot be opened; with
+--check 1, there was a warning.
+",
+};
 
 fn multilog(mut args: Args) -> Result<i32, Fatal> {
     if args.as_slice().first().is_some_and(|first| first == "--check") {

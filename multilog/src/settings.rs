@@ -152,13 +152,8 @@ fn file_size(text: &str) -> Option<u64> {
 /// # Errors
 /// It is neither.
 pub fn size(text: &str) -> Result<u64, &'static str> {
-    let (digits, unit) = match text.as_bytes() {
-        [digits @ .., b'k'] => (digits.len(), 1 << 10),
-        [digits @ .., b'M'] => (digits.len(), 1 << 20),
-        [digits @ .., b'G'] => (digits.len(), 1 << 30),
-        digits => (digits.len(), 1),
-    };
-    let digits = &text[..digits];
+    let (digits, unit) = daemontools::size::split(text.as_bytes());
+    let digits = &text[..digits.len()];
     // `parse` would take a sign too.
     let number = if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None };
     let size = number.and_then(|number: u64| number.checked_mul(unit)).filter(|size| i64::try_from(*size).is_ok());

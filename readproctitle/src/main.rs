@@ -14,12 +14,23 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::sys::{self, proctitle};
-use daemontools::{Args, Fatal, report};
+use daemontools::{Args, Fatal, Help, report};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::read;
 
-daemontools::main!(readproctitle);
+daemontools::main!(readproctitle, HELP);
+
+const HELP: Help = Help {
+    usage: "readproctitle: usage: readproctitle [ word ... ] dots",
+    text: "\
+Shows the last of what it reads from standard input in place of dots, its last argument,
+where ps lists processes. As many bytes are shown as there are dots.
+
+Exit codes, without a message: 0, the input has ended; 100, fewer than 5 dots; 111, the
+input cannot be read.
+",
+};
 
 /// Dots in front that never move.
 const FIXED: usize = 3;

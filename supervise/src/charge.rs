@@ -12,6 +12,7 @@ use std::mem::replace;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 const OWNER: Mode = Mode::from_bits_truncate(0o700);
 const OWNER_FILE: Mode = Mode::from_bits_truncate(0o600);
@@ -54,7 +55,7 @@ impl Charge {
             Err(errno) => return Err(Unable::new("stat", within(&name, DOWN), errno).into()),
         };
         let place = Place::here().unable_to("find the path of", &name)?;
-        make_directory(&place)?;
+        make_directory(&name, &place)?;
         let paths = Paths { name: &name, place: &place };
         let lock = paths.lock()?;
         let (control, writer) = paths.control()?;
@@ -76,7 +77,7 @@ impl Charge {
     }
 
     fn take_anew(&mut self) -> Result<(), Fatal> {
-        make_directory(&self.place)?;
+        make_directory(&self.name, &self.place)?;
         let paths = Paths { name: &self.name, place: &self.place };
         let lock = paths.lock()?;
         let (control, writer) = paths.control()?;
@@ -158,22 +159,26 @@ impl Charge {
 
 /// Makes `supervise/`, also where it is a link to a place that has yet to be made (on a disk that
 /// is empty after each boot), and where `$SUPERVISEDIR` is. Whoever made it before decided on its owner and mode.
-fn make_directory(place: &Place) -> Result<(), Fatal> {
+fn make_directory(name: &OsStr, place: &Place) -> Result<(), Unable> {
     let directory = place.directory();
-    match mkdir(directory, OWNER) {
+    let mut object = if directory.is_absolute() { directory.into() } else { within(name, directory.as_os_str()) };
+    let made = match mkdir(directory, OWNER) {
         Err(Errno::EEXIST) if stat(directory) == Err(Errno::ENOENT) => {
-            let target = readlink(directory).unable_to("readlink", directory)?;
-            let _ = mkdir(target.as_os_str(), OWNER);
+            object = readlink(directory).unable_to("readlink", directory)?;
+            mkdir(object.as_os_str(), OWNER)
         }
         Err(Errno::ENOENT) => {
             let above = directory.parent().unwrap_or(directory);
-            let _ = DirBuilder::new().recursive(true).mode(0o755).create(above);
-            let _ = mkdir(directory, OWNER);
+            let above = DirBuilder::new().recursive(true).mode(0o755).create(above);
+            above.map_err(|error| report::errno_of(&error)).and_then(|()| mkdir(directory, OWNER))
         }
-        // What else is wrong the next step says.
-        Ok(()) | Err(_) => {}
+        made => made,
+    };
+    match (stat(directory), made) {
+        // What else is wrong with it the next step says.
+        (Ok(_), _) | (Err(_), Ok(())) => Ok(()),
+        (Err(errno), Err(Errno::EEXIST)) | (Err(_), Err(errno)) => Err(Unable::new("create directory", object, errno)),
     }
-    Ok(())
 }
 
 /// The files in `supervise/`, and what they are called in messages.
@@ -229,27 +234,35 @@ impl Paths<'_> {
     /// anybody, and is replaced.
     fn open_fifo(&self, fifo: &str) -> Result<OwnedFd, Fatal> {
         let (path, object) = (self.place.path(fifo), self.object(fifo));
-        let opened = || {
-            let made = mkfifo(&path, OWNER_FILE).is_ok();
-            let fd = open_fifo(&path, OFlag::O_RDONLY)?;
-            // Of what is open, as another file may lie there by now.
-            if made && self.is_for_group() {
-                let _ = fchmod(&fd, FOR_GROUP);
-            }
-            Ok(fd)
-        };
-        match opened() {
-            Err(Unread::WrongKind) => {
+        let opened = match self.make_and_open(&path) {
+            Err((_, Unread::WrongKind)) => {
                 // A directory stays; said as the original does, which tries to write there.
                 unlink(&path).unable_to("write", &object)?;
                 report::warning(&[object.as_bytes(), b" was not a FIFO: replaced"]);
-                Ok(opened().map_err(Errno::from).unable_to("read", &object)?)
+                self.make_and_open(&path)
             }
-            opened => Ok(opened.map_err(Errno::from).unable_to("read", &object)?),
+            opened => opened,
+        };
+        opened.map_err(|(verb, unread)| Unable::new(verb, &object, unread.into()).into())
+    }
+
+    /// If it cannot be had: which step was refused, "create FIFO" or "read", and why.
+    fn make_and_open(&self, path: &Path) -> Result<OwnedFd, (&'static str, Unread)> {
+        let made = mkfifo(path, OWNER_FILE);
+        match (open_fifo(path, OFlag::O_RDONLY), made) {
+            (Ok(fd), made) => {
+                // Of what is open, as another file may lie there by now.
+                if made.is_ok() && self.is_for_group() {
+                    let _ = fchmod(&fd, FOR_GROUP);
+                }
+                Ok(fd)
+            }
+            (Err(unread), Err(errno)) if unread.is_missing() => Err(("create FIFO", errno.into())),
+            (Err(unread), _) => Err(("read", unread)),
         }
     }
 }
 
-fn within(name: &OsStr, file: &str) -> OsString {
-    OsString::from_vec([name.as_bytes(), b"/", file.as_bytes()].concat())
+fn within(name: &OsStr, file: impl AsRef<OsStr>) -> OsString {
+    OsString::from_vec([name.as_bytes(), b"/", file.as_ref().as_bytes()].concat())
 }

@@ -5,27 +5,23 @@ use crate::pipe::Pipe;
 use crate::policy::{Policy, Scope};
 use crate::slot::Which;
 use crate::{ready, tree};
-use daemontools::service::{
-    Exit, Identity, ORPHAN, Place, Process, Role, is_without_pidfd, ledger, read_beginning, read_file_itself,
-};
+use daemontools::service::{Exit, Identity, ORPHAN, Place, Process, Role, is_without_pidfd, ledger, read_file_itself};
 use daemontools::sys::exec::{c_string, environment, execute};
 use daemontools::sys::process::{self, Ended, PidFd};
-use daemontools::{Attempt, Fatal, Unable, report};
+use daemontools::{Attempt, Unable, report, sys};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixCredentials, recv, send, shutdown, socketpair,
 };
-use nix::sys::stat::{Mode, stat};
+use nix::sys::stat::stat;
 use nix::unistd::{Pid, close, getpgid, getpid, setsid};
 use std::cell::Cell;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 /// The process of the service, as far as it is ours to wait for and to signal.
 pub struct Held {
@@ -73,7 +69,7 @@ pub struct Order<'a> {
     pub last_run: Option<Process>,
     pub policy: &'a Policy,
     /// Where `run` finds NOTIFY_SOCKET.
-    pub socket_name: Option<&'a str>,
+    pub socket: Option<&'a OsStr>,
     /// Its processes are marked, so that they can be known again.
     pub marks: bool,
     /// The service's name in messages.
@@ -120,40 +116,17 @@ fn become_program(order: &Order, gate: OwnedFd) -> i32 {
         }
     }
     let errno = match program {
-        Ok(Program { path, argv, environment }) => execute(&path, &argv, &environment),
+        Ok(Program { path, argv, environment }) => match execute(&path, &argv, &environment) {
+            // The file that is missing is another one.
+            Errno::ENOENT if std::fs::metadata(order.which.program(order.role)).is_ok() => Errno::ELIBACC,
+            errno => errno,
+        },
         Err(errno) => errno,
     };
-    let program = order.which.program(order.role);
-    let (errno, interpreter) = match errno {
-        Errno::ENOENT if std::fs::metadata(program).is_ok() => (Errno::ELIBACC, interpreter_of(program)),
-        errno => (errno, None),
-    };
-    // The supervise may be dead by now: that must not kill us before we have spoken.
+    // supervise says so. It may be dead by now: that must not kill us before we have exited.
     let _ = send(gate.as_raw_fd(), &(errno as i32).to_ne_bytes(), MsgFlags::MSG_NOSIGNAL);
-    let path = [order.name, b"/", program.as_bytes()].concat();
-    match interpreter {
-        Some(interpreter) => {
-            let words = [b"unable to start ", &path[..], b": interpreter ", &interpreter, b" does not exist"];
-            Fatal::new(report::TEMPORARY, &words).tell()
-        }
-        None => Fatal::from(Unable::new("start", OsStr::from_bytes(&path), errno)).tell(),
-    }
+    report::TEMPORARY
 }
-
-/// The interpreter that the first line of a script names, as a text for people: a carriage return at its end, which an
-/// editor of another system has left there, is what makes it another file's name.
-fn interpreter_of(program: &str) -> Option<Vec<u8>> {
-    let beginning = read_beginning(Path::new(program), LONGEST_FIRST_LINE).ok()?;
-    let line = beginning.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let interpreter = line.trim_ascii_start().split(|byte| matches!(byte, b' ' | b'\t')).next()?;
-    match interpreter.strip_suffix(b"\r") {
-        Some(name) => Some([name, b" followed by a carriage return"].concat()),
-        None => Some(interpreter.to_vec()),
-    }
-}
-
-/// As much of the first line as the kernel looks at.
-const LONGEST_FIRST_LINE: usize = 256;
 
 /// The gate may have the number on which the service expects something else.
 fn out_of_the_way(gate: OwnedFd, order: &Order) -> nix::Result<OwnedFd> {
@@ -180,7 +153,7 @@ fn prepare(order: &Order) -> nix::Result<Program> {
     order.pipe.map_or(Ok(()), |pipe| pipe.give(order.which))?;
     let mut changes = Vec::new();
     if order.role == Role::Run && order.which == Which::Service {
-        changes = ready::environment(order.policy, order.socket_name, getpid().as_raw());
+        changes = ready::environment(order.policy, order.socket, getpid().as_raw());
         give_notification_fd(order)?;
     }
     if order.policy.scope == Scope::Tree || order.marks {
@@ -196,8 +169,7 @@ fn prepare(order: &Order) -> nix::Result<Program> {
 fn give_notification_fd(order: &Order) -> nix::Result<()> {
     let Some(number) = order.policy.notification_fd else { return Ok(()) };
     // It runs, though it cannot say that it is ready, which supervise has complained of.
-    let nowhere = || open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
-    let fifo = ready::open_for_service(order.place).or_else(|_| nowhere())?;
+    let fifo = ready::open_for_service(order.place).or_else(|_| sys::null())?;
     process::duplicate_to(&fifo, number)?;
     if fifo.as_raw_fd() == number {
         // It is there already, and is to stay.

@@ -30,7 +30,7 @@
 //! `machine/table.txt` says what every event does in every state; a test holds it against the code.
 
 use crate::policy::Policy;
-use daemontools::service::{Command, Death, Ending, Exit, Phase, Record, Role, Verdict, Want};
+use daemontools::service::{Command, Death, Ending, Exit, Failure, Phase, Record, Role, Verdict, Want};
 use daemontools::tai64::{self, Moment, Tai64N};
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -94,6 +94,8 @@ pub enum Action {
     KillRest,
     /// Tell those who listen for transitions: one letter as s6 uses them.
     Announce(char),
+    /// Say why the service has given up.
+    GiveUp,
     /// End supervise.
     Leave,
 }
@@ -149,6 +151,8 @@ pub struct Machine {
     begun: bool,
     /// What comes after the `finish` that runs.
     verdict: Verdict,
+    /// Why the service has failed, or will have after that `finish`.
+    failure: Option<Failure>,
     /// Last start of `run`, from which the pause to the next one counts.
     started: Moment,
     starts: u64,
@@ -180,6 +184,7 @@ impl Machine {
             leaving: false,
             begun: false,
             verdict: Verdict::AsWanted,
+            failure: None,
             started: now,
             starts: 0,
             shows_ended: false,
@@ -224,6 +229,7 @@ impl Machine {
             begun: record.begun,
             again: record.again,
             verdict: record.verdict,
+            failure: record.failure,
             started: record.since,
             starts: record.starts,
             streak: record.streak,
@@ -298,6 +304,7 @@ impl Machine {
             begun: self.begun,
             again: self.again,
             verdict: self.verdict,
+            failure: self.failure,
             next_start: match self.stage {
                 Stage::Waiting(moment) => Some(moment),
                 Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => None,
@@ -451,6 +458,7 @@ impl Machine {
 
     fn prepare(&mut self, todo: &mut Vec<Action>) {
         (self.stage, self.again, self.shows_ended) = (Stage::Preparing, false, false);
+        self.failure = None;
         todo.push(Action::Configure);
     }
 
@@ -568,7 +576,10 @@ impl Machine {
                     self.finished(now, self.verdict, todo);
                 }
             }
-            Role::Finish if exit == Exit::Code(125) => self.finished(now, Verdict::GiveUp, todo),
+            Role::Finish if exit == Exit::Code(125) => {
+                let verdict = self.give_up(Failure::Finish);
+                self.finished(now, verdict, todo);
+            }
             Role::Finish => self.finished(now, self.verdict, todo),
             Role::Stop => self.rest(self.rest_after(self.verdict), todo),
         }
@@ -611,6 +622,7 @@ impl Machine {
                 }
             }
             Exit::Unknown | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) => {
+                self.failure = Some(Failure::Start(exit));
                 self.rest(Rest::Failed, todo);
             }
         }
@@ -628,10 +640,15 @@ impl Machine {
         }
         match exit {
             Exit::Code(code) if self.policy.success.contains(&code) => Verdict::Done,
-            Exit::Code(100) => Verdict::GiveUp,
-            _ if self.dies_too_often(now) => Verdict::GiveUp,
+            Exit::Code(100) => self.give_up(Failure::Run),
+            _ if self.dies_too_often(now) => self.give_up(Failure::RestartLimit),
             Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) | Exit::Unknown => Verdict::AsWanted,
         }
+    }
+
+    fn give_up(&mut self, why: Failure) -> Verdict {
+        self.failure = Some(why);
+        Verdict::GiveUp
     }
 
     fn dies_too_often(&mut self, now: Moment) -> bool {
@@ -683,8 +700,10 @@ impl Machine {
         if again && !self.leaving {
             return self.prepare(todo);
         }
-        if rest == Rest::Failed {
-            todo.push(Action::Announce('O'));
+        match rest {
+            Rest::Failed if self.leaving => todo.push(Action::Announce('O')),
+            Rest::Failed => todo.extend([Action::GiveUp, Action::Announce('O')]),
+            Rest::Stopped => self.failure = None,
         }
         if rest == Rest::Failed || verdict == Verdict::Done {
             self.want = Want::Down;

@@ -9,7 +9,7 @@
 //!    unless there is a file `down`.
 //! 4. Restarts it when it ends: at once if it lived a second, else one second after its last start.
 //!    Obeys commands at any moment, and writes every change down before it counts.
-//! 5. Told to exit, does so when the service is down.
+//! 5. Told to exit, does so when the service is down, and, if that is a logger, the last lines are read.
 //!
 //! What else runs (`start`, `finish`, `stop`) and what can be set: see the `policy` and `machine`
 //! modules. Exit codes: 0, told to; 100, usage; 111, the service cannot be taken charge of.
@@ -18,6 +18,8 @@
 
 mod charge;
 mod child;
+mod last_lines;
+mod network;
 mod past;
 mod pipe;
 mod publish;
@@ -25,18 +27,30 @@ mod ready;
 mod settings;
 mod side;
 mod slot;
+mod speaker;
 mod supervisor;
 mod tree;
 
-use daemontools::{Args, Fatal, sys};
+use daemontools::{Args, Fatal, Help, sys};
 use supervise::{frozen, machine, notify, policy};
 use supervisor::Supervisor;
 
-daemontools::main!(supervise);
+daemontools::main!(supervise, HELP);
+
+const HELP: Help = Help {
+    usage: "supervise: usage: supervise dir",
+    text: "\
+Keeps the service in dir running: starts dir/run, restarts it when it ends, and obeys what
+svc tells. A file dir/down keeps it from being started at first.
+
+Exit codes: 0, told to exit; 100, wrong usage; 111, there is another supervise, or dir
+cannot be used.
+",
+};
 
 fn supervise(mut args: Args) -> Result<i32, Fatal> {
     let (Some(service), None) = (args.next(), args.next()) else {
-        return Err(Fatal::usage("supervise: usage: supervise dir"));
+        return Err(Fatal::usage(HELP.usage));
     };
     sys::fill_standard_descriptors();
     let (mut supervisor, first) = Supervisor::take_charge(service)?;

@@ -2,8 +2,8 @@
 
 use crate::slot::Which;
 use daemontools::service::{Process, open_pipe_of};
-use daemontools::sys::also_reading;
 use daemontools::sys::process::duplicate_to;
+use daemontools::sys::{self, also_reading};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
@@ -15,7 +15,8 @@ use std::os::fd::OwnedFd;
 /// service's standard output: it writes on even while nobody but itself is left.
 pub struct Pipe {
     reader: OwnedFd,
-    writer: OwnedFd,
+    /// Closed when the service is gone and its logger is to see the end.
+    writer: Option<OwnedFd>,
 }
 
 impl Pipe {
@@ -25,7 +26,7 @@ impl Pipe {
     /// EMFILE, ENFILE: no descriptors.
     pub fn new() -> nix::Result<Pipe> {
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
-        Ok(Pipe { reader, writer: also_reading(writer) })
+        Ok(Pipe { reader, writer: Some(also_reading(writer)) })
     }
 
     /// The pipe that a killed supervise left behind, with all that is in it, if one of the two still
@@ -37,7 +38,7 @@ impl Pipe {
 
     fn open(process: Process, number: i32, inode: u64) -> nix::Result<Pipe> {
         let end = |access: OFlag| open_pipe_of(process.pid, number, access).map_err(Errno::from);
-        let pipe = Pipe { reader: end(OFlag::O_RDONLY)?, writer: end(OFlag::O_RDWR)? };
+        let pipe = Pipe { reader: end(OFlag::O_RDONLY)?, writer: Some(end(OFlag::O_RDWR)?) };
         if pipe.inode()? == inode { Ok(pipe) } else { Err(Errno::ENXIO) }
     }
 
@@ -49,13 +50,27 @@ impl Pipe {
         Ok(fstat(&self.reader)?.st_ino)
     }
 
+    /// The logger is to see the end once all others have closed it too.
+    pub fn end_input(&mut self) {
+        self.writer = None;
+    }
+
+    /// Bytes that the logger has not read.
+    pub fn unread(&self) -> usize {
+        sys::unread(&self.reader).unwrap_or(0)
+    }
+
     /// In a child: makes an end its standard input or output.
     ///
     /// # Errors
     /// Those of `dup2(2)`.
     pub fn give(&self, which: Which) -> nix::Result<()> {
         match which {
-            Which::Service => blocking(&self.writer).and_then(|()| duplicate_to(&self.writer, 1)),
+            Which::Service => match &self.writer {
+                Some(writer) => blocking(writer).and_then(|()| duplicate_to(writer, 1)),
+                // Told up again meanwhile.
+                None => duplicate_to(&sys::both_ends(&self.reader)?, 1),
+            },
             Which::Logger => blocking(&self.reader).and_then(|()| duplicate_to(&self.reader, 0)),
         }
     }

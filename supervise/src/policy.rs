@@ -17,7 +17,7 @@
 //! | `max-death-tally` | how many deaths `supervise/state` remembers, at most 4096 | 16 |
 //! | `notification-fd` | the descriptor on which `run` writes a newline when it is ready | none |
 //! | `timeout-up` | how long `run` may take to be ready before it is stopped and started again; 0: for ever | 0 |
-//! | `notify-socket` | (any) `run` has NOTIFY_SOCKET and says READY=1 when it is ready | |
+//! | `notify-socket` | (any) `run` has NOTIFY_SOCKET and says READY=1 when it is ready; `path`: the socket has a path | |
 //! | `check` | a program run until it succeeds: then the service is ready | |
 //! | `setsid` | (any) `run` leads a session of its own, as it does with `kill-scope` `group` | |
 //! | `no-setsid` | (any) never that | |
@@ -96,6 +96,8 @@ pub struct Policy {
     pub notification_fd: Option<i32>,
     /// There is a `notify-socket`: NOTIFY_SOCKET is set for `run`.
     pub notify_socket: bool,
+    /// It says that the socket is to have a path.
+    pub has_socket_path: bool,
     /// There is a `check`.
     pub has_check: bool,
     /// There is a `notify`.
@@ -132,6 +134,7 @@ impl Default for Policy {
             deaths_kept: 16,
             notification_fd: None,
             notify_socket: false,
+            has_socket_path: false,
             has_check: false,
             has_notify: false,
             ready_within: None,
@@ -145,7 +148,7 @@ impl Default for Policy {
 /// The files that are run.
 pub const PROGRAMS: [&str; 5] = ["start", "finish", "stop", "check", "notify"];
 
-/// The files that only have to be there.
+/// The files that only have to be there; one of them may say more.
 pub const MARKS: [&str; 3] = ["notify-socket", "setsid", "no-setsid"];
 
 /// The files that hold a value.
@@ -216,7 +219,7 @@ impl Policy {
             "stop" => self.has_stop = true,
             "check" => self.has_check = true,
             "notify" => self.has_notify = true,
-            "notify-socket" => self.notify_socket = true,
+            "notify-socket" => (self.notify_socket, self.has_socket_path) = (true, value == "path"),
             "setsid" => self.setsid = true,
             "no-setsid" => self.no_setsid = true,
             _ => return Err("not a setting"),
@@ -339,6 +342,15 @@ mod tests {
             let mut policy = Policy::default();
             assert!(policy.set(file, text).is_err(), "{file}: {text}");
             assert_eq!(policy, Policy::default());
+        }
+    }
+
+    #[test]
+    fn a_socket_has_a_path_only_where_that_is_said() {
+        for (text, has_path) in [("", false), ("yes", false), ("path", true), (" path \nmore", true), ("/path", false)]
+        {
+            let policy = with("notify-socket", text).unwrap();
+            assert!(policy.notify_socket && policy.has_socket_path == has_path, "{text:?}");
         }
     }
 

@@ -6,10 +6,15 @@
 //! the kernel's own space, so that the next supervise can listen under the same. (A socket in `supervise/` could not be
 //! reached by a service that runs as another user.) The name is another for each `run`, and nobody can foretell it:
 //! whoever took it first would be told what is meant for us, and we nothing.
+//!
+//! A service in a network namespace of its own does not see such names. Where `notify-socket` says `path`, the socket lies
+//! in `supervise/`, and whoever may search that directory reaches it. Whom we believe is the same for both: see
+//! [`speaks_through`](crate::child::Held::speaks_through).
 
 use crate::notify::{LONGEST, Message};
 use crate::policy::Policy;
-use daemontools::service::{self, NOTIFICATION, Place};
+use daemontools::report::errno_of;
+use daemontools::service::{self, NOTIFICATION, Place, SOCKET};
 use daemontools::sys::exec::Change;
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
@@ -19,20 +24,27 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind, recvmsg,
     setsockopt, socket,
 };
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{mkfifo, read, unlink};
 use std::collections::hash_map::RandomState;
+use std::ffi::{OsStr, OsString};
 use std::hash::BuildHasher;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 /// Where a service that runs is listened to.
 pub struct Ears {
     fifo: Option<OwnedFd>,
     socket: Option<OwnedFd>,
-    /// The socket's name, also where it could not be had.
+    /// The socket's name in the kernel's own space, also where it could not be had.
     pub name: Option<String>,
+    /// The socket's path, if it has one, likewise.
+    path: Option<PathBuf>,
 }
+
+/// What could not be opened, in a word, and why.
+pub type Complaint = (&'static str, Errno);
 
 /// Whether what an earlier process of the service said still counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,27 +56,50 @@ pub enum Past {
 
 impl Ears {
     /// Nobody is listened to.
-    pub const DEAF: Ears = Ears { fifo: None, socket: None, name: None };
+    pub const DEAF: Ears = Ears { fifo: None, socket: None, name: None, path: None };
 
-    /// Listens where the policy says that the service speaks.
+    /// Listens where the policy says that the service speaks. A socket that cannot have a path has a name.
     ///
     /// # Errors
-    /// What could not be opened, in a word, and why; the rest listens.
-    pub fn open(policy: &Policy, past: Past, place: &Place) -> (Ears, Vec<(&'static str, Errno)>) {
+    /// What could not be opened; the rest listens.
+    pub fn open(policy: &Policy, past: Past, place: &Place) -> (Ears, Vec<Complaint>) {
         let mut complaints = Vec::new();
-        let mut ear = |what, opened: nix::Result<OwnedFd>| opened.map_err(|errno| complaints.push((what, errno))).ok();
-        let fifo = policy.notification_fd.and_then(|_| ear(NOTIFICATION, open_fifo(&past, place)));
-        let name = policy.listens().then(|| match past {
-            Past::Counts(Some(name)) => name,
-            Past::Counts(None) | Past::Forgotten => new_name(),
-        });
-        let socket = name.as_ref().and_then(|name| ear("notify-socket", open_socket(name)));
-        (Ears { fifo, socket, name }, complaints)
+        let fifo = policy.notification_fd.map(|_| open_fifo(&past, place).map_err(|errno| (NOTIFICATION, errno)));
+        let fifo = fifo.and_then(|opened| opened.map_err(|complaint| complaints.push(complaint)).ok());
+        let mut ears = Ears { fifo, ..Ears::DEAF };
+        if !policy.listens() {
+            return (ears, complaints);
+        }
+        let (name, is_new) = match past {
+            Past::Counts(name) => (name, false),
+            Past::Forgotten => (None, true),
+        };
+        if policy.has_socket_path && name.is_none() {
+            let path = socket_path(place);
+            let socket = path.as_ref().map_err(|errno| *errno).and_then(|_| open_socket_in(place));
+            let refused = socket.as_ref().err().map(|errno| (SOCKET, *errno));
+            complaints.extend(refused);
+            if refused.is_none() || !is_new {
+                // The service knows no other one.
+                (ears.socket, ears.path) = (socket.ok(), path.ok());
+                return (ears, complaints);
+            }
+        }
+        let name = name.unwrap_or_else(new_name);
+        let socket = open_socket(&name).map_err(|errno| complaints.push(("notify-socket", errno)));
+        (ears.socket, ears.name) = (socket.ok(), Some(name));
+        (ears, complaints)
     }
 
     /// Whether nothing the service says to its socket would be heard.
     pub fn misses_messages(&self) -> bool {
-        self.name.is_some() && self.socket.is_none()
+        (self.name.is_some() || self.path.is_some()) && self.socket.is_none()
+    }
+
+    /// What the service finds as NOTIFY_SOCKET.
+    pub fn address(&self) -> Option<OsString> {
+        let path = self.path.as_ref().map(|path| path.clone().into_os_string());
+        path.or_else(|| self.name.as_ref().map(|name| format!("@{name}").into()))
     }
 
     /// What to poll for reading.
@@ -119,10 +154,10 @@ pub fn open_for_service(place: &Place) -> nix::Result<OwnedFd> {
 }
 
 /// What the service finds in its environment.
-pub fn environment(policy: &Policy, socket_name: Option<&str>, service_pid: i32) -> Vec<Change> {
+pub fn environment(policy: &Policy, socket: Option<&OsStr>, service_pid: i32) -> Vec<Change> {
     let mut changes: Vec<Change> = Vec::new();
-    if let Some(name) = socket_name {
-        changes.push(("NOTIFY_SOCKET".into(), Some(format!("@{name}").into())));
+    if let Some(socket) = socket {
+        changes.push(("NOTIFY_SOCKET".into(), Some(socket.into())));
     }
     if let Some(within) = policy.watchdog {
         changes.push(("WATCHDOG_USEC".into(), Some(within.as_micros().to_string().into())));
@@ -145,10 +180,37 @@ fn open_fifo(past: &Past, place: &Place) -> nix::Result<OwnedFd> {
 }
 
 fn open_socket(name: &str) -> nix::Result<OwnedFd> {
+    let socket = new_socket()?;
+    bind(socket.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
+    Ok(socket)
+}
+
+/// The path by which the service reaches a socket in `supervise/`.
+///
+/// # Errors
+/// ENAMETOOLONG: no program could use it.
+fn socket_path(place: &Place) -> nix::Result<PathBuf> {
+    let here = std::env::current_dir().map_err(|error| errno_of(&error))?;
+    let path = here.join(place.path(SOCKET));
+    UnixAddr::new(&path).map(|_| path)
+}
+
+fn open_socket_in(place: &Place) -> nix::Result<OwnedFd> {
+    let path = place.path(SOCKET);
+    let socket = new_socket()?;
+    // That of the `run` before, or of a supervise that was killed.
+    let _ = unlink(&path);
+    // By its name in the file system it could be another's by the time that its mode is changed.
+    let before = umask(Mode::from_bits_truncate(0o111));
+    let bound = bind(socket.as_raw_fd(), &UnixAddr::new(&path)?);
+    umask(before);
+    bound.map(|()| socket)
+}
+
+fn new_socket() -> nix::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
     setsockopt(&socket, PassCred, &true)?;
-    bind(socket.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
     Ok(socket)
 }
 

@@ -52,7 +52,10 @@ pub fn read() -> (Settings, Vec<Complaint>) {
     let mut complaints = Vec::new();
     let programs = PROGRAMS.into_iter().filter(|name| there.may_have(name) && is_executable(name));
     let marks = MARKS.into_iter().filter(|name| there.may_have(name) && std::fs::metadata(name).is_ok());
-    let said = programs.chain(marks).map(|file| (file, Ok(Some(String::new()))));
+    // That they are there is what counts, whatever they are.
+    let content = |mark: &str| text(mark).ok().flatten().unwrap_or_default();
+    let said = programs.map(|file| (file, String::new())).chain(marks.map(|file| (file, content(file))));
+    let said = said.map(|(file, text)| (file, Ok(Some(text))));
     let values = SETTINGS.into_iter().filter(|name| there.may_have(name)).map(|file| (file, text(file)));
     for (file, text) in said.chain(values) {
         let taken = text.and_then(|text| text.map_or(Ok(()), |text| settings.take(file, &text)));

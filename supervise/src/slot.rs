@@ -4,24 +4,27 @@
 use crate::charge::Charge;
 use crate::child::{self, Found, Gate, Gated, Held, Order, Passage};
 use crate::machine::{Action, Event, Machine, RETRY_FORK};
+use crate::network::Unheard;
 use crate::pipe::Pipe;
 use crate::policy::Scope;
 use crate::publish::{Publisher, announce};
-use crate::ready::{Ears, Past};
+use crate::ready::{self, Ears, Past};
 use crate::settings::{self, Complaint, Settings};
 use crate::side::{self, Check};
 use crate::tree;
-use daemontools::service::{Exit, Place, Process, Record, Role, Shown, Want};
+use daemontools::service::{Command, Exit, Place, Process, Record, Role, Shown, Want};
 use daemontools::tai64::Moment;
-use daemontools::{Unable, report};
+use daemontools::{Fatal, Unable, report};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
+use std::mem::replace;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// An adopted process has ended, and its parent is not in a hurry to say how: asked again this often …
@@ -80,6 +83,8 @@ pub struct Slot {
     machine: Machine,
     settings: Settings,
     complaints: Vec<Complaint>,
+    /// Programs that could not be executed the last time, and what was said of them.
+    refusals: Vec<(Role, Vec<u8>)>,
     /// The settings were read just now, before the first start.
     fresh: Option<Vec<Complaint>>,
     /// The process of the service.
@@ -93,6 +98,11 @@ pub struct Slot {
     /// What the service tells of itself, and what it last said.
     ears: Ears,
     status_text: String,
+    /// What was last said that it cannot be heard through.
+    deaf_to: Vec<ready::Complaint>,
+    /// It is asked where it is until it was heard of, and whether it was said that it is too far away.
+    unheard: Option<Unheard>,
+    was_far: bool,
     /// Asks whether the service is ready, where it does not tell.
     check: Option<Check>,
     /// Whether an adopted process has yet to be seen as a program.
@@ -156,11 +166,15 @@ impl Slot {
             machine,
             settings,
             complaints: Vec::new(),
+            refusals: Vec::new(),
             fresh: None,
             held,
             gate: None,
             ears: Ears::DEAF,
             status_text: String::new(),
+            deaf_to: Vec::new(),
+            unheard: None,
+            was_far: false,
             check: None,
             gated: Gated::No,
             asked: 0,
@@ -194,7 +208,8 @@ impl Slot {
     /// When to look again at the latest, in time since boot.
     pub fn deadline(&self) -> Option<Duration> {
         let check = self.check.as_ref().map(Check::deadline);
-        [self.machine.deadline(), self.ask_again, check].into_iter().flatten().min()
+        let unheard = self.unheard.as_ref().and_then(Unheard::deadline);
+        [self.machine.deadline(), self.ask_again, check, unheard].into_iter().flatten().min()
     }
 
     /// Whether its process has a time within which it must do something.
@@ -210,6 +225,7 @@ impl Slot {
             self.happen(Event::Deaf, common);
         }
         self.listen_to_service(common);
+        self.look_whether_it_is_far(common);
         if let Some(check) = &mut self.check {
             check.look(Moment::now().uptime);
         }
@@ -237,7 +253,10 @@ impl Slot {
         let exit = Exit::from_wait_status(status);
         if self.held.as_ref().is_some_and(|held| held.process.pid == pid) {
             let refused = match self.gate.as_ref().map(Gate::passage) {
-                Some(Passage::Refused(errno)) => Some(Exit::Unstarted(errno as i32)),
+                Some(Passage::Refused(errno)) => {
+                    self.say_refusal(errno, common.charge.name());
+                    Some(Exit::Unstarted(errno as i32))
+                }
                 Some(Passage::Executed | Passage::Underway) | None => None,
             };
             self.ended = Some(pid);
@@ -254,12 +273,29 @@ impl Slot {
         match self.gate.as_ref().map(Gate::passage) {
             Some(Passage::Executed) => {
                 self.gate = None;
+                let role = self.held.as_ref().map(|held| held.role);
+                self.refusals.retain(|(refused, _)| Some(*refused) != role);
                 self.happen(Event::Executed, common);
                 self.check_if_needed();
             }
             // Said again by its end, which is not far.
             Some(Passage::Refused(_) | Passage::Underway) | None => {}
         }
+    }
+
+    /// Says why a program could not be executed, in the original's words, unless that was said the last time.
+    fn say_refusal(&mut self, errno: Errno, name: &[u8]) {
+        let Some(role) = self.held.as_ref().map(|held| held.role) else { return };
+        let program = self.which.program(role);
+        let object = [name, b"/", program.as_bytes()].concat();
+        let unable = Unable::execute("start", OsStr::from_bytes(&object), Path::new(program), errno);
+        let words = unable.to_bytes();
+        if self.refusals.iter().any(|said| *said == (role, words.clone())) {
+            return;
+        }
+        self.refusals.retain(|(refused, _)| *refused != role);
+        self.refusals.push((role, words));
+        Fatal::from(unable).tell();
     }
 
     fn look_at_adopted(&mut self, common: &mut Common) {
@@ -310,16 +346,34 @@ impl Slot {
     fn forget_process(&mut self) {
         (self.held, self.gate) = (None, None);
         (self.gated, self.asked, self.ask_again) = (Gated::No, 0, None);
-        (self.ears, self.check) = (Ears::DEAF, None);
+        (self.ears, self.check, self.unheard) = (Ears::DEAF, None, None);
         self.status_text.clear();
     }
 
     fn listen(&mut self, past: Past, common: &Common) {
         let (ears, complaints) = Ears::open(&self.settings.policy, past, &common.charge.place);
         self.ears = ears;
-        for (what, errno) in complaints {
+        self.unheard = self.ears.name.as_ref().map(|_| Unheard::from(Moment::now().uptime));
+        if complaints == self.deaf_to {
+            return;
+        }
+        for (what, errno) in &complaints {
             let object = [common.charge.name(), b"/", what.as_bytes()].concat();
-            Unable::new("listen for", OsStr::from_bytes(&object), errno).warn();
+            Unable::new("listen for", OsStr::from_bytes(&object), *errno).warn();
+        }
+        self.deaf_to = complaints;
+    }
+
+    /// Says once that a service cannot reach its socket, unless it was heard of, or need not be any more.
+    fn look_whether_it_is_far(&mut self, common: &Common) {
+        let (Some(unheard), Some(held)) = (&mut self.unheard, &self.held) else { return };
+        if self.settings.policy.watchdog.is_none() && self.machine.record().ready.is_some() {
+            self.unheard = None;
+        } else if unheard.is_far(held.process.pid, Moment::now().uptime) && !replace(&mut self.was_far, true) {
+            let words =
+                b": is in another network namespace, where its NOTIFY_SOCKET cannot be reached: write \"path\" into ";
+            let name = common.charge.name();
+            report::warning(&[name, words, name, b"/notify-socket"]);
         }
     }
 
@@ -334,6 +388,7 @@ impl Slot {
             if !held.speaks_through(&sender) {
                 continue;
             }
+            self.unheard = None;
             if let Some(moved) =
                 message.main_pid.and_then(|pid| held.moved_to(Pid::from_raw(pid), &common.charge.place))
             {
@@ -360,6 +415,10 @@ impl Slot {
     /// Tells the machine, and does what it says. What is announced of it comes last: a restart does not wait for
     /// those who listen.
     pub fn happen(&mut self, event: Event, common: &mut Common) {
+        // Whoever starts it wants to know why it does not run.
+        if matches!(event, Event::Told(Command::Up | Command::Once)) {
+            self.refusals.clear();
+        }
         self.follow(event, common);
         if !self.letters.is_empty() {
             announce(&std::mem::take(&mut self.letters), &common.charge.place);
@@ -394,9 +453,20 @@ impl Slot {
             Action::KillRest => self.kill_rest(common),
             Action::Announce(letter) if self.which == Which::Service => self.letters.push(letter as u8),
             Action::Announce(_) => {}
+            Action::GiveUp => self.say_that_it_gives_up(common.charge.name()),
             Action::Leave => self.done = true,
         }
         None
+    }
+
+    /// Nothing else happens to it from now on: whoever looks for the reason later finds it where it was said.
+    fn say_that_it_gives_up(&self, name: &[u8]) {
+        let why = self.record().failure_words().unwrap_or_default();
+        let (logger, up) = match self.which {
+            Which::Service => (&b""[..], &b"svc -u"[..]),
+            Which::Logger => (&b"/log"[..], &b"svc -Lu"[..]),
+        };
+        report::warning(&[name, logger, b": gives up: ", why.as_bytes(), b"; ", up, b" starts it again"]);
     }
 
     /// Complains of settings once, not at every restart.
@@ -419,10 +489,13 @@ impl Slot {
     }
 
     fn launch(&mut self, role: Role, exit: Option<Exit>, common: &mut Common) -> Event {
+        // A logger may be started once more though it was told to leave.
+        self.done = false;
         if role == Role::Run {
             self.listen(Past::Forgotten, common);
         }
         let _ = set_child_subreaper(self.settings.policy.scope == Scope::Tree || self.settings.policy.listens());
+        let socket = self.ears.address();
         let order = Order {
             role,
             which: self.which,
@@ -430,7 +503,7 @@ impl Slot {
             exit,
             last_run: self.last_run,
             policy: &self.settings.policy,
-            socket_name: self.ears.name.as_deref(),
+            socket: socket.as_deref(),
             marks: common.marks,
             name: common.charge.name(),
             place: &common.charge.place,

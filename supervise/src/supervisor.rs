@@ -2,12 +2,14 @@
 
 use crate::charge::{Charge, Normally};
 use crate::frozen;
+use crate::last_lines::{Facts, LastLines, Speaker, Step};
 use crate::machine::Event;
 use crate::past::{Here, Past};
 use crate::pipe::Pipe;
 use crate::publish::Publisher;
 use crate::settings;
 use crate::slot::{Common, Slot, Which};
+use crate::speaker::{Before, Neighbour};
 use daemontools::service::ledger::Page;
 use daemontools::service::{Command, Directory, Process, Record, Role, STATE, Want};
 use daemontools::sys::boot::Boot;
@@ -32,6 +34,12 @@ pub struct Supervisor {
     signals: SignalFd,
     /// Whom the next command is meant for.
     meant: Which,
+    /// The service whose lines are read, if the service of this supervise is a logger, until they are or svscan sees to it.
+    neighbour: Option<Neighbour>,
+    /// How far reading the last of them has come.
+    last_lines: Option<LastLines>,
+    /// The same of a logger that this supervise runs beside the service.
+    logger_lines: Option<LastLines>,
 }
 
 /// What happens first to the logger and to the service.
@@ -53,7 +61,9 @@ impl Supervisor {
     #[inline(never)]
     pub fn take_charge(name: OsString) -> Result<(Box<Supervisor>, First), Fatal> {
         let signals = watch_signals().unable_to("watch children for", &name)?;
+        let before = Before::of(&name);
         let (charge, normally) = Charge::take(name.clone())?;
+        let neighbour = before.map(Before::entered);
         let page = Page::from_environment();
         let boot = Boot::current().unable_to("tell this boot from others", "")?;
         let directory = Directory::at(Path::new("")).ok();
@@ -89,7 +99,16 @@ impl Supervisor {
             charge,
             bystanders: Vec::new(),
         };
-        let mut supervisor = Box::new(Supervisor { service, logger, common, signals, meant: Which::Service });
+        let mut supervisor = Box::new(Supervisor {
+            service,
+            logger,
+            common,
+            signals,
+            meant: Which::Service,
+            neighbour,
+            last_lines: None,
+            logger_lines: None,
+        });
         supervisor.show()?;
         let logger_first = (logger_first.unwrap_or(Event::Begun), logger_left);
         Ok((supervisor, First { logger: logger_first, service: (service_first, left) }))
@@ -120,7 +139,8 @@ impl Supervisor {
 
     /// Whether supervise has been told to leave, and may.
     pub fn is_done(&self) -> bool {
-        self.service.done && self.logger.as_ref().is_none_or(|logger| logger.done)
+        let logger_is_done = self.logger.as_ref().is_none_or(|logger| logger.done && self.common.pipe.is_none());
+        self.service.done && self.neighbour.is_none() && logger_is_done
     }
 
     /// Waits until something happens, and deals with it.
@@ -145,12 +165,17 @@ impl Supervisor {
         }
         // Of svscan, to which the service is one: meant for it, whatever was told by others before.
         if !commands.is_empty() {
+            if commands.contains(&Command::Exit.byte()) {
+                // It knows itself what is left in its pipes.
+                self.neighbour = None;
+            }
             self.obey(&commands, Which::Service);
         }
+        self.see_last_lines();
+        self.let_logger_go();
         if self.release_ended() {
             self.reap();
         }
-        self.let_logger_go();
         self.common.mend();
         Ok(())
     }
@@ -231,7 +256,12 @@ impl Supervisor {
     /// How long there is nothing to be done if nothing happens.
     fn patience(&self, now: Duration) -> Option<Duration> {
         let logger = self.logger.as_ref().and_then(|logger| logger.deadline());
-        let deadlines = [self.service.deadline(), logger, self.common.publisher.deadline()];
+        let last_lines = match &self.last_lines {
+            Some(last_lines) => last_lines.deadline(),
+            None => (self.service.done && self.neighbour.is_some()).then_some(now),
+        };
+        let logger_lines = self.logger_lines.as_ref().and_then(LastLines::deadline);
+        let deadlines = [self.service.deadline(), logger, self.common.publisher.deadline(), last_lines, logger_lines];
         let deadline = deadlines.into_iter().flatten().min();
         let left = deadline.map(|deadline| deadline.saturating_sub(now));
         let is_timing = self.service.is_timing() || self.logger.as_ref().is_some_and(|logger| logger.is_timing());
@@ -271,12 +301,38 @@ impl Supervisor {
         meant
     }
 
+    /// A logger that is down, and whose supervise was told to leave, may have to read the last lines.
+    fn see_last_lines(&mut self) {
+        let Supervisor { service, common, neighbour: Some(neighbour), last_lines, .. } = self else { return };
+        if last_lines.is_none() && !service.done {
+            return;
+        }
+        let now = Moment::now().uptime;
+        let facts = neighbour.facts(&service.record());
+        match last_lines.get_or_insert_with(|| LastLines::of(now)).step(now, facts) {
+            Step::Wait => {}
+            Step::Tell(command) => service.happen(Event::Told(command), common),
+            Step::Leave => (self.neighbour, self.last_lines) = (None, None),
+        }
+    }
+
     /// Once the service is down for good, its logger may read to the end, and is then done too.
     fn let_logger_go(&mut self) {
-        let Supervisor { service, logger, common, .. } = self;
-        if let (true, Some(logger), Some(_)) = (service.done, logger, &common.pipe) {
-            common.pipe = None;
+        let Supervisor { service, logger: Some(logger), common, logger_lines, .. } = self else { return };
+        let Some(pipe) = common.pipe.as_mut().filter(|_| service.done) else { return };
+        pipe.end_input();
+        let unread = pipe.unread();
+        let now = Moment::now().uptime;
+        let last_lines = logger_lines.get_or_insert_with(|| {
             logger.happen(Event::Told(Command::Exit), common);
+            LastLines::of(now)
+        });
+        let Record { want, .. } = logger.record();
+        let facts = Facts { speaker: Speaker::Gone, unread, alive: logger.process().is_some(), want };
+        match last_lines.step(now, facts) {
+            Step::Wait => {}
+            Step::Tell(command) => logger.happen(Event::Told(command), common),
+            Step::Leave => common.pipe = None,
         }
     }
 }

@@ -76,13 +76,16 @@ pub struct Told {
     pub to_start: bool,
     /// To end: its having been up before does not count.
     pub to_end: bool,
+    /// That its supervise is to exit, and nothing else that could end or start it: what runs and is wanted up runs on.
+    pub only_to_exit: bool,
 }
 
 impl Told {
     /// What the bytes of commands mean.
     pub fn by(commands: &[u8]) -> Told {
         let any = |letters: &[u8]| commands.iter().any(|command| letters.contains(command));
-        Told { to_start: any(b"uo"), to_end: any(b"dtk") }
+        let only_to_exit = any(b"x") && !any(b"uodtkhaiq12w");
+        Told { to_start: any(b"uo"), to_end: any(b"dtk"), only_to_exit }
     }
 }
 
@@ -106,6 +109,45 @@ pub struct Picture {
     pub seen: Option<Snapshot>,
 }
 
+impl Picture {
+    /// What is seen, in words, for those who wait in vain: `up, not ready, last exited 1`.
+    pub fn words(&self) -> String {
+        let seen = self.seen.as_ref().map(|seen| {
+            let last = last_exit(seen).map(|exit| format!(", last {}", exit.words()));
+            words_of_stage(seen) + &last.unwrap_or_default()
+        });
+        match (self.presence, seen) {
+            (Presence::Here, Some(seen)) => seen,
+            (Presence::Here, None) => "supervise has written nothing yet".into(),
+            (Presence::Away | Presence::Gone, Some(seen)) => format!("supervise not running, last seen {seen}"),
+            (Presence::Away | Presence::Gone, None) => "supervise not running".into(),
+        }
+    }
+}
+
+impl Picture {
+    /// Why the service gave up, where its supervise tells.
+    fn failure(&self) -> Option<String> {
+        self.seen.as_ref()?.record.as_ref()?.failure_words()
+    }
+}
+
+fn words_of_stage(seen: &Snapshot) -> String {
+    let record = seen.record.as_ref();
+    let role = record.and_then(|record| record.process).map(|(role, _)| role);
+    let program = role.map_or("finish", Role::program);
+    match stage(seen) {
+        Stage::Rest => "down".into(),
+        Stage::Failed => "failed".into(),
+        Stage::Between => "waits for its next start".into(),
+        Stage::Starting => "start runs".into(),
+        Stage::Running if is_not_ready(seen) => "up, not ready".into(),
+        Stage::Running => "up".into(),
+        Stage::Ending => "up, told to end".into(),
+        Stage::After(_) => format!("{program} runs"),
+    }
+}
+
 /// What a picture means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -126,17 +168,20 @@ pub enum Reason {
     Failed(Option<Exit>),
     /// It ended like this, and is not to be started again.
     Ended(Option<Exit>),
+    /// Its supervise was told to exit once it is down, and nothing takes it down.
+    RunsOn,
 }
 
 impl Reason {
-    /// In words: `supervise not running`, `failed: exited 100`.
-    pub fn words(self) -> String {
+    /// In words: `failed: exited 100`; with what was seen last where nothing more is known.
+    pub fn words(self, last: &Picture) -> String {
         let with =
             |what: &str, exit: Option<Exit>| exit.map_or(what.into(), |exit| format!("{what}: {}", exit.words()));
         match self {
-            Reason::Unsupervised => "supervise not running".into(),
-            Reason::Failed(exit) => with("failed", exit),
+            Reason::Unsupervised => last.words(),
+            Reason::Failed(exit) => last.failure().map_or_else(|| with("failed", exit), |why| format!("failed: {why}")),
             Reason::Ended(exit) => with("ended", exit),
+            Reason::RunsOn => "runs on, as -x alone ends nothing: say -dx".into(),
         }
     }
 }
@@ -171,13 +216,24 @@ pub fn judge(goal: Goal, told: Told, before: &Picture, now: &Picture) -> Verdict
     let then = before.seen.as_ref();
     match (now.presence, goal) {
         (Presence::Here, Goal::Up) => is_started(told.to_end, told, then, seen),
-        (Presence::Here, Goal::Restarted) => is_started(true, told, then, seen),
+        (Presence::Here, Goal::Restarted) => unless_it_runs_on(is_started(true, told, then, seen), told, seen),
         (Presence::Here, Goal::Ready) => is_ready(told, then, seen),
         (_, Goal::Down | Goal::Finished) if is_down(goal, told, then, seen) => Verdict::Reached,
-        (Presence::Here, Goal::Down | Goal::Finished) => Verdict::NotYet,
+        (Presence::Here, Goal::Down | Goal::Finished) => unless_it_runs_on(Verdict::NotYet, told, seen),
         (Presence::Away, _) if !has_left(seen) => Verdict::NotYet,
         (Presence::Away | Presence::Gone, Goal::Down | Goal::Finished) if seen.status.pid.is_none() => Verdict::Reached,
         (Presence::Away | Presence::Gone, _) => Verdict::Never(Reason::Unsupervised),
+    }
+}
+
+/// A service that is wanted up and runs may still end by itself, but nothing is known that would make it, and waiting for
+/// that may take for ever. One that is wanted once has an end.
+fn unless_it_runs_on(verdict: Verdict, told: Told, seen: &Snapshot) -> Verdict {
+    match verdict {
+        Verdict::NotYet if told.only_to_exit && stage(seen) == Stage::Running && seen.status.want == Want::Up => {
+            Verdict::Never(Reason::RunsOn)
+        }
+        Verdict::NotYet | Verdict::Reached | Verdict::Never(_) => verdict,
     }
 }
 
@@ -194,13 +250,16 @@ fn is_started(anew: bool, told: Told, then: Option<&Snapshot>, seen: &Snapshot) 
 }
 
 fn is_ready(told: Told, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
-    let ready = seen.record.as_ref().is_none_or(|record| record.ready.is_some());
     match stage(seen) {
         Stage::Failed => failed(told, then, seen),
-        Stage::Running if ready && (!told.to_end || is_newer(then, seen)) => Verdict::Reached,
+        Stage::Running if !is_not_ready(seen) && (!told.to_end || is_newer(then, seen)) => Verdict::Reached,
         Stage::Rest => ended(told, then, seen),
         Stage::Between | Stage::Starting | Stage::Running | Stage::Ending | Stage::After(_) => Verdict::NotYet,
     }
+}
+
+fn is_not_ready(seen: &Snapshot) -> bool {
+    seen.record.as_ref().is_some_and(|record| record.ready.is_none())
 }
 
 /// Told to start, it was down before: that does not count, only that it has been up since.

@@ -7,7 +7,7 @@
 //!    `supervise/control`, from which its supervise reads them. Letters for the logger are closed by `l`, so that
 //!    what others write behind them, before supervise has read, is not taken as meant for the logger too.
 //! 3. With `-W`: waits until each has come to the GOAL (`up` `ready` `down` `finished` `restarted`, see the
-//!    `goal` module), for as long as TIME: milliseconds, or with a unit.
+//!    `goal` module), for as long as TIME, which has a unit (`5s`).
 //!
 //! | option | supervise … |
 //! |---|---|
@@ -19,6 +19,9 @@
 //! | `-L` `-l` | takes what follows as meant for the logger that it runs too; for the service |
 //! | `-+` `-=` | sends signals to the process group; to the process |
 //!
+//! Without a SERVICE it says how it is used. A word of other supervisors' commands where there is no such service
+//! (`svc restart web`), or as an option (`-restart`), is answered with what it is called here.
+//!
 //! Exit codes: 0, also if a service could not be commanded (a warning says which), but 1 then with `-s` or
 //! `-W`; 1 if one will not come to the GOAL; 99 if the time is over; 100 for an unknown option; 111 if the
 //! current directory cannot be held.
@@ -26,7 +29,7 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::service::{self, Command, open_control};
-use daemontools::{Args, Attempt, Fatal, Unable, report, sys};
+use daemontools::{Args, Attempt, Fatal, Help, Unable, report, suggest, sys};
 use lexopt::Arg;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -41,10 +44,34 @@ use std::time::{Duration, Instant};
 use svc::goal::{Goal, Told};
 use svc::watch::{self, Order, Part, Quorum, Watch};
 
-daemontools::main!(svc);
+daemontools::main!(svc, HELP);
 
-const USAGE: &str = "svc options: u up, d down, o once, x exit, p pause, c continue, h hup, a alarm, i interrupt, \
-                     t term, k kill, q quit, 1 usr1, 2 usr2, w winch";
+/// Said of an option that is none, as the original does.
+const OPTIONS: &str = "svc options: u up, d down, o once, x exit, p pause, c continue, h hup, a alarm, i interrupt, \
+                       t term, k kill, q quit, 1 usr1, 2 usr2, w winch, + to group, = to process, L to logger, \
+                       l to service, s strict, W wait for goal, T time to wait";
+
+const HELP: Help = Help {
+    usage: "svc: usage: svc [ -udopchaitkxq12w+=lLs ] [ -W goal [ -T time ] ] service ...",
+    text: "\
+Tells the supervise of each service, a service directory, what to do.
+
+  -u  keep the service up                -t  TERM: restart it, where it is kept up
+  -d  take it down: TERM, then CONT      -k  KILL
+  -o  run it once                        -h  HUP     -a  ALRM    -i  INT
+  -x  supervise exits when it is down    -q  QUIT    -1  USR1    -2  USR2    -w  WINCH
+  -p  STOP: pause                        -c  CONT: continue
+
+  -+  signals go to the process group    -=  to the process alone
+  -L  what follows is for the logger that the same supervise runs, -l  for the service
+  -s  fail if a service could not be told
+  -W  wait until each is up, ready, down, finished or restarted
+  -T  wait no longer: 5s, 500ms, 1m ...
+
+Exit codes: 0; 1, with -s or -W, a service could not be told or will not come there; 99, the
+time is over; 100, wrong usage; 111, the system refuses.
+",
+};
 
 /// How long a FIFO may be full.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -54,6 +81,10 @@ const NOT_COMMANDED: i32 = 1;
 
 fn svc(args: Args) -> Result<i32, Fatal> {
     let options = parse(args)?;
+    if options.services.is_empty() {
+        // The original says nothing; scripts may name no service, and rely on its exit code.
+        return Ok(Fatal::usage(HELP.usage).with_code(0).tell());
+    }
     // A supervise that goes while it is told something is a warning: the others are still to be told.
     SigSet::from_iter([Signal::SIGPIPE]).thread_block().unable_to("block signals", "")?;
     let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
@@ -90,6 +121,8 @@ where
         if let Err(why) = entered.and_then(|()| command(service, &options.commands)) {
             report::warning(&[&why]);
             missed += 1;
+            fchdir(origin).unable_to("set directory", "")?;
+            suggest::where_missing(service);
         }
         fchdir(origin).unable_to("set directory", "")?;
     }
@@ -148,8 +181,36 @@ impl Options {
     }
 }
 
+/// The first option that is a word of other supervisors' commands, unless the original takes each of its letters. Of what
+/// follows the first service nothing is an option.
+fn foreign_word(args: &[OsString]) -> Option<String> {
+    let mut takes_value = false;
+    for word in args {
+        let bytes = word.as_bytes();
+        if std::mem::take(&mut takes_value) {
+            continue;
+        }
+        if !bytes.starts_with(b"-") || bytes == b"--" {
+            return None;
+        }
+        let is_the_originals = bytes[1..].iter().all(|letter| THE_ORIGINALS.contains(letter));
+        if let Some(meant) = suggest::for_option(word).filter(|_| !is_the_originals) {
+            return Some(meant);
+        }
+        takes_value = bytes.ends_with(b"W") || bytes.ends_with(b"T");
+    }
+    None
+}
+
+/// The letters that the original knows.
+const THE_ORIGINALS: &[u8] = b"udopchaitkx";
+
 fn parse(args: Args) -> Result<Options, Fatal> {
-    let misused = |error: lexopt::Error| Fatal::option(&error, USAGE);
+    if let Some(meant) = foreign_word(args.as_slice()) {
+        let words = format!("svc: {meant}\n{}", HELP.usage);
+        return Err(Fatal::usage(&words));
+    }
+    let misused = |error: lexopt::Error| Fatal::option(&error, OPTIONS);
     let mut options = Options::default();
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(argument) = parser.next().map_err(misused)? {
@@ -207,9 +268,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_a_wrong_option_lists_all_others() {
+        let commands = Command::ALL.map(|command| char::from(command.byte()));
+        for letter in commands.into_iter().chain(['s', 'W', 'T']) {
+            assert!(OPTIONS.contains(&format!("{}{letter} ", if letter == 'u' { ": " } else { ", " })), "{letter}");
+            assert!(HELP.text.contains(&format!("-{letter}  ")), "{letter}");
+        }
+    }
+
+    #[test]
     fn unknown_letters_are_refused() {
         assert!(parsed(&["-uz"]).is_err());
         assert!(parsed(&["--up"]).is_err());
+    }
+
+    #[test]
+    fn words_of_others_are_no_options_unless_the_original_takes_their_letters() {
+        let meant = |line: &str| foreign_word(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for (line, command) in [
+            ("-restart web", Some("-restart is no option: did you mean svc -t SERVICE?")),
+            ("--restart web", Some("--restart is no option: did you mean svc -t SERVICE?")),
+            ("-stop web", Some("-stop is no option: did you mean svc -d SERVICE?")),
+            ("-s -W up -T 5s -kill web", Some("-kill is no option: did you mean svc -k SERVICE?")),
+            ("-up web", None),
+            ("-hup web", None),
+            ("-d web -stop", None),
+            ("-d -- -stop", None),
+            ("-W -stop web", None),
+            ("-z web", None),
+            ("-", None),
+        ] {
+            assert_eq!(meant(line).as_deref(), command, "{line}");
+        }
     }
 
     #[test]
@@ -220,10 +310,10 @@ mod tests {
             strict: true,
             ..commanding(b"dx", &["a"])
         };
-        for words in ["-dx -s -W down -T 5s a", "-dxsWdown -T5000 a", "-T 1 -W up -T5000 -d -Wdown -sx a"] {
+        for words in ["-dx -s -W down -T 5s a", "-dxsWdown -T5000ms a", "-T 0 -W up -T5s -d -Wdown -sx a"] {
             assert_eq!(parsed(&words.split(' ').collect::<Vec<_>>()), Ok(waiting.clone()), "{words}");
         }
-        for words in ["-W", "-W sideways a", "-T", "-T soon a"] {
+        for words in ["-W", "-W sideways a", "-T", "-T soon a", "-T 5 a"] {
             assert!(parsed(&words.split(' ').collect::<Vec<_>>()).is_err(), "{words}");
         }
     }

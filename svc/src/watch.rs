@@ -17,7 +17,7 @@
 
 use crate::goal::{Goal, Picture, Presence, Told, Verdict, judge};
 use crate::listener::Listener;
-use daemontools::service::{OK, Place, SUPERVISE, Snapshot, hold_ok};
+use daemontools::service::{LOG, OK, Place, Record, SUPERVISE, Snapshot, hold_ok};
 use daemontools::{Attempt, Fatal, Unable, duration, report, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -53,9 +53,9 @@ const NOTHING: PollFlags = PollFlags::empty();
 /// Reads how long to wait.
 ///
 /// # Errors
-/// It is not a duration: exit 100.
+/// It is not a duration, or has no unit: exit 100.
 pub fn parse_timeout(text: &OsStr) -> Result<Duration, Fatal> {
-    let parsed = text.to_str().ok_or("not a duration").and_then(duration::parse);
+    let parsed = text.to_str().ok_or_else(|| "not a duration".to_string()).and_then(duration::of_option);
     parsed.map_err(|why| Fatal::new(report::PERMANENT, &[b"timeout ", text.as_bytes(), b": ", why.as_bytes()]))
 }
 
@@ -127,7 +127,9 @@ impl Watch {
             listener: None,
             look_again: None,
             stale: true,
-            before: unseen,
+            before: unseen.clone(),
+            last: unseen,
+            added: Instant::now(),
             verdict: Verdict::NotYet,
         };
         subject.before = subject.look(self.inotify.as_ref(), self.part)?;
@@ -143,7 +145,9 @@ impl Watch {
         loop {
             for subject in self.subjects.iter_mut().filter(|subject| subject.is_open() && subject.stale) {
                 let now = subject.look(self.inotify.as_ref(), self.part)?;
-                subject.verdict = judge(order.goal, order.told, &subject.before, &now);
+                let told = subject.told(order.told);
+                subject.verdict = judge(order.goal, told, &subject.before, &now);
+                subject.last = now;
                 subject.stale = false;
             }
             if let Some(code) = self.outcome(order) {
@@ -172,8 +176,10 @@ impl Watch {
         }
         for subject in &self.subjects {
             match subject.verdict {
-                Verdict::Never(reason) => subject.complain(order.goal, &reason.words()),
-                Verdict::NotYet if !is_failed => subject.complain(order.goal, "timed out"),
+                Verdict::Never(reason) => subject.complain(order.goal, &reason.words(&subject.last)),
+                Verdict::NotYet if !is_failed => {
+                    subject.complain(order.goal, &format!("timed out: {}", subject.last.words()));
+                }
                 Verdict::NotYet | Verdict::Reached => {}
             }
         }
@@ -244,6 +250,9 @@ struct Subject {
     /// Something has happened since the last look.
     stale: bool,
     before: Picture,
+    /// What was seen at the last look.
+    last: Picture,
+    added: Instant,
     verdict: Verdict,
 }
 
@@ -266,6 +275,18 @@ impl Subject {
             Part::Logger => seen.and_then(Snapshot::of_logger),
         };
         Ok(Picture { presence, seen })
+    }
+
+    /// What it was told, as far as it matters: a logger whose service leaves too reads to the end of its input, and then
+    /// ends by itself. Whether the service leaves is not told here, and may not be seen at once.
+    fn told(&mut self, told: Told) -> Told {
+        let is_new = self.added.elapsed() < LISTENING;
+        let ends_by_itself = told.only_to_exit && is_logger() && (is_new || is_service_leaving());
+        if ends_by_itself {
+            let soon = Instant::now() + LISTENING;
+            self.look_again = Some(self.look_again.map_or(soon, |look_again| look_again.min(soon)));
+        }
+        Told { only_to_exit: told.only_to_exit && !ends_by_itself, ..told }
     }
 
     /// Without inotify.
@@ -357,6 +378,17 @@ impl Subject {
         let missed = [b" is ", goal.missed().as_bytes(), b": "].concat();
         report::warning(&[self.name.as_bytes(), &missed, why.as_bytes()]);
     }
+}
+
+/// Whether the service in the current directory is the logger of one in the directory above.
+fn is_logger() -> bool {
+    std::env::current_dir().is_ok_and(|directory| directory.ends_with(LOG)) && Path::new("../run").exists()
+}
+
+/// Whether the supervise of the service in the directory above was told to exit.
+fn is_service_leaving() -> bool {
+    let service = || Record::read(&Place::of(Path::new("..")).ok()?).ok();
+    service().is_some_and(|service| service.leaving)
 }
 
 fn parent(directory: &Path) -> PathBuf {

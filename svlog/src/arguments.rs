@@ -12,6 +12,27 @@ use svlog::when::{self, Clock};
 
 const USAGE: &str = "svlog: usage: svlog [ -f ] [ -n lines ] [ --since time ] [ --until time ] [ --grep pattern ] \
                      [ --json ] [ --utc ] [ --color=auto|always|never ] [ --raw ] service|dir ...";
+
+/// What the program says of itself.
+pub const HELP: daemontools::Help = daemontools::Help {
+    usage: USAGE,
+    text: "\
+Shows what services have logged, merged by time and with local times. A service is a service
+directory; dir is a log directory of multilog's.
+
+  -f, --follow       wait for more; begins with the last 10 lines, unless told otherwise
+  -n, --lines LINES  only so many of the last lines, or all
+  --since TIME       only lines from then on: '2026-11-21 06:53', 06:53, today, 1h (ago) ...
+  --until TIME       only lines before then
+  --grep PATTERN     only lines that match a regular expression
+  --json             a JSON document a line
+  --utc              times of UTC
+  --color[=WHEN]     colours: auto, always (also without WHEN) or never
+  --raw              bytes as they are, on a terminal too
+
+Exit codes: 0; 100, wrong usage; 111, something could not be read, all else was.
+",
+};
 /// Shown before what is new.
 const LAST: u64 = 10;
 

@@ -42,7 +42,7 @@ use std::io::IsTerminal;
 use svlog::merge::Merge;
 use svlog::when::Clock;
 
-daemontools::main!(svlog);
+daemontools::main!(svlog, arguments::HELP);
 
 /// Bytes gathered before they are written, unless there is nothing more for the moment.
 const GATHERED: usize = 64 * 1024;

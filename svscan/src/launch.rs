@@ -27,7 +27,7 @@ struct Pipe {
     reader: OwnedFd,
     /// A reading end too, and with it the service's standard output: with everybody else dead, the service
     /// writes on without an error, and nothing of it is lost.
-    /// Closed only when the service has been stopped and the logger is to see the end.
+    /// Closed only when the service has been stopped, or is gone, and the logger is to see the end.
     writer: Option<OwnedFd>,
 }
 
@@ -144,10 +144,12 @@ impl Launcher {
     }
 
     fn fill_slot(&mut self, post: Post) -> nix::Result<()> {
-        let pipe = self.pipes.get(&post.id).ok_or(Errno::EBADF)?;
-        let end = match post.part {
-            Part::Main => pipe.writer.as_ref().ok_or(Errno::EPIPE)?,
-            Part::Log => &pipe.reader,
+        let pipe = self.pipes.get_mut(&post.id).ok_or(Errno::EBADF)?;
+        let end = match (post.part, &mut pipe.writer) {
+            (Part::Main, Some(writer)) => writer,
+            // It has come back.
+            (Part::Main, closed) => closed.insert(sys::both_ends(&pipe.reader)?),
+            (Part::Log, _) => &mut pipe.reader,
         };
         dup3(end, &mut self.slot, OFlag::O_CLOEXEC)
     }
@@ -183,6 +185,15 @@ impl Launcher {
     /// The logger is to see the end once all others have closed it too.
     pub fn close_writer(&mut self, id: Id) {
         if let Some(pipe) = self.pipes.get_mut(&id) {
+            pipe.writer = None;
+        }
+    }
+
+    /// The same where the service may come back: only if the end that is closed can be had again, which takes `/proc`.
+    pub fn end_input(&mut self, id: Id) {
+        if let Some(pipe) = self.pipes.get_mut(&id)
+            && sys::both_ends(&pipe.reader).is_ok()
+        {
             pipe.writer = None;
         }
     }

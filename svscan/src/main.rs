@@ -17,7 +17,8 @@
 //! 5. Told TERM, stops all services in order, loggers last, and exits.
 //!
 //! An entry that is removed stops nothing: its supervise is only not started again. The pipe is kept
-//! until the entry is gone and both supervises have ended. With the word `stop` in `.svscan/on-remove`
+//! until the entry is gone and both supervises have ended; the logger sees its end once the entry is gone and the
+//! service's own supervise has ended. With the word `stop` in `.svscan/on-remove`
 //! the service and its logger are stopped. Where another directory takes the name, the service before
 //! it is stopped first in any case.
 //!
@@ -72,7 +73,7 @@ mod table;
 mod turns;
 
 use daemontools::sys::exec::exec;
-use daemontools::{Args, Attempt, Fatal, Unable, report, sys};
+use daemontools::{Args, Attempt, Fatal, Help, Unable, report, sys};
 use launch::Launcher;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -86,7 +87,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
-daemontools::main!(svscan);
+daemontools::main!(svscan, HELP);
+
+const HELP: Help = Help {
+    usage: "svscan: usage: svscan [ directory ]",
+    text: "\
+Starts a supervise for each service in directory, or in the current one, and keeps it
+running; where the service has a directory log, also one for its logger, and a pipe.
+
+Signals: TERM, PWR, RTMIN+3 and INT stop all services and then svscan; a second INT kills.
+HUP and ALRM look at the directory now; USR2 executes svscan's file anew.
+
+Exit codes: 0, stopped; that of a service that is essential; 111, directory cannot be entered.
+",
+};
 
 const FINISH: &str = ".svscan/finish";
 const CRASH: &str = ".svscan/crash";
@@ -130,7 +144,11 @@ fn serve(signals: &SignalFd, files: &Files, heritage: Heritage, lock: Option<&Ow
     let _ = set_child_subreaper(true);
     let launcher = Launcher::new(&files.supervise, heritage.open_files).unable_to("start", "")?;
     let mut scanner = Scanner::new(launcher, Instant::now()).unable_to("start", "")?;
+    let follows = heritage.follows;
     heritage.hand_to(&mut scanner);
+    if follows {
+        renew::say_done(&files.own);
+    }
     let (mut interrupts, mut renewal) = (0, false);
     // To ask takes longer the more children there are: only when told. Before the first time nobody listened.
     let mut some_have_ended = true;
@@ -173,7 +191,7 @@ fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
     if request != Request::Reap && access(&script, AccessFlags::X_OK).is_ok() {
         match scanner.launcher.start_program(&script, name) {
             Ok(_) => return Request::Nothing,
-            Err(refused) => Unable::new("start", &script, refused.errno()).warn(),
+            Err(refused) => Unable::execute("start", &script, &script, refused.errno()).warn(),
         }
     }
     let now = Instant::now();
@@ -203,7 +221,7 @@ fn replace_by(script: &str, code: i32) {
         sys::write_now::take_away(&signals::of_writes());
         sys::process::unblock_signals();
         let errno = exec(&[script.into(), code.to_string().into()], &[(renew::VARIABLE.into(), None)]);
-        Unable::new("start", script, errno).warn();
+        Unable::execute("start", script, script.as_ref(), errno).warn();
     }
 }
 

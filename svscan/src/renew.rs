@@ -22,10 +22,10 @@ use crate::orphans::End;
 use crate::pages::Pages;
 use crate::scanner::Scanner;
 use crate::table::{Id, Part, Post};
-use daemontools::Unable;
 use daemontools::service::Process;
 use daemontools::sys::exec::exec;
 use daemontools::sys::inherited_descriptor;
+use daemontools::{Unable, report};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::Pid;
@@ -45,6 +45,8 @@ pub const VARIABLE: &str = "SVSCAN_HERITAGE";
 /// What an earlier svscan in this process handed on; nothing if there was none.
 #[derive(Debug, Default)]
 pub struct Heritage {
+    /// There was an earlier svscan in this process.
+    pub follows: bool,
     pub lock: Option<OwnedFd>,
     pub open_files: Option<(u64, u64)>,
     ledgers: Vec<OwnedFd>,
@@ -66,6 +68,7 @@ impl Heritage {
         let mut heritage = Heritage::default();
         let number = std::env::var(VARIABLE).ok().and_then(|number| number.parse().ok());
         let Some(Ok(file)) = number.map(inherited_descriptor) else { return heritage };
+        heritage.follows = true;
         let (mut file, mut text) = (File::from(file), String::new());
         if file.rewind().is_ok() && file.read_to_string(&mut text).is_ok() {
             for line in text.lines() {
@@ -148,12 +151,18 @@ impl Scanner {
     }
 }
 
+/// Says that what USR2 asks for is done, and what runs now.
+pub fn say_done(file: &Path) {
+    let file = file.as_os_str().as_bytes();
+    report::notice(&[b"executed anew: version ", env!("CARGO_PKG_VERSION").as_bytes(), b" runs, from ", file]);
+}
+
 /// Executes `file` in our place; returns only if that fails.
 pub fn become_new(file: &Path, scanner: &Scanner, lock: Option<&OwnedFd>) -> Unable {
     let refused = |errno| Unable::new("execute", file, errno);
     let heritage = match write(scanner, lock) {
         Ok(heritage) => heritage,
-        Err(error) => return refused(daemontools::report::errno_of(&error)),
+        Err(error) => return refused(report::errno_of(&error)),
     };
     let kept = || {
         let pipes = scanner.launcher.pipes().flat_map(|(_, reader, writer)| [reader.as_fd(), writer.as_fd()]);

@@ -284,6 +284,7 @@ impl Scanner {
                     self.launcher.close_writer(id);
                     self.stopping.drain(id, self.launcher.unread(id), now);
                 }
+                Action::EndInput(id) => self.launcher.end_input(id),
                 Action::Forget(id) => self.forget(id),
                 Action::Heed(id) => self.heed.begin(id, now),
                 Action::Say(id, remark) => self.say(id, remark),

@@ -27,7 +27,7 @@ mod errors;
 
 use child::{Child, Role};
 use daemontools::sys::{self, process};
-use daemontools::{Args, Attempt, Fatal};
+use daemontools::{Args, Attempt, Fatal, Help};
 use errors::Pipe;
 use nix::errno::Errno;
 use nix::libc::SIGRTMIN;
@@ -40,7 +40,18 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-daemontools::main!(svscanboot);
+daemontools::main!(svscanboot, HELP);
+
+const HELP: Help = Help {
+    usage: "svscanboot: usage: svscanboot [ directory ]",
+    text: "\
+Starts svscan for directory, or /service, and readproctitle, which shows the complaints in
+the list of processes; restarts either when it is killed. It is what init starts.
+
+Exit codes: that of svscan when it ends by itself; 0, told to stop; 111, directory or the
+pipe cannot be had.
+",
+};
 
 const DOTS: usize = 400;
 /// How often a pipe that has no reader is looked at.

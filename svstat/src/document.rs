@@ -9,6 +9,7 @@
 //! | `normally` | `up`, or `down` if there is a file `down` |
 //! | `want` | `up` `down` `once` |
 //! | `paused` `phase` | as in `supervise/status`: `stopped` `starting` `started` `running` `stopping` `failed` |
+//! | `failure` | why it gave up, in words |
 //! | `program` | which of its programs runs: `start` `run` `finish` `stop` |
 //! | `ready` `ready_since` `ready_seconds` | whether it is ready, since when and for how long |
 //! | `kill_at` `kill_at_seconds` | when it is killed if it has not ended, and in how many seconds |
@@ -23,7 +24,7 @@
 //! there is a `supervise/state`. `exit` is `exit`, `signal`, `unstarted` or `unknown`.
 
 use crate::{Normally, seconds};
-use daemontools::service::{Death, Exit, Role, Snapshot};
+use daemontools::service::{Death, Exit, Record, Role, Snapshot};
 use daemontools::tai64::{Moment, Tai64N, since_1970};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -48,7 +49,7 @@ pub fn without_answer(service: &OsStr, why: &str) -> Value {
 }
 
 /// What is `null` where nothing can be said.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "up",
     "pid",
     "since",
@@ -56,6 +57,7 @@ const KEYS: [&str; 21] = [
     "want",
     "paused",
     "phase",
+    "failure",
     "program",
     "ready",
     "ready_since",
@@ -100,6 +102,7 @@ fn known(seen: &Snapshot, now: Moment) -> Vec<Member> {
         ("want", status.want.word().into()),
         ("paused", status.paused.into()),
         ("phase", status.phase.word().into()),
+        ("failure", record.and_then(Record::failure_words).into()),
         ("program", role.map(Role::program).into()),
         ("ready", is_ready.into()),
         ("ready_since", ready.map(|ready| time(ready.label)).into()),
@@ -151,7 +154,7 @@ fn decimal(digits: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::service::{Phase, Process, Record, Status, Want};
+    use daemontools::service::{Phase, Process, Status, Want};
     use daemontools::tai64::Tai64;
 
     fn at(second: i64) -> Moment {
@@ -184,7 +187,7 @@ mod tests {
     fn all_that_is_known() {
         let expected = r#"{"service":"web","service_bytes":null,"error":null,"up":true,"pid":7,"since":100.000000500,"#
             .to_string()
-            + r#""seconds":60,"want":"up","paused":false,"phase":"running","program":"run","ready":true,"#
+            + r#""seconds":60,"want":"up","paused":false,"phase":"running","failure":null,"program":"run","ready":true,"#
             + r#""ready_since":130.000000500,"ready_seconds":30.000,"kill_at":null,"kill_at_seconds":null,"next_start":null,"next_start_seconds":null,"#
             + r#""starts":2,"status_text":"at \"ease\"","supervise_pid":5,"deaths":[{"started":1.000000500,"#
             + r#""ended":2.000000500,"exit":"signal","code":null,"signal":11,"core":true,"errno":null,"#

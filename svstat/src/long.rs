@@ -45,6 +45,9 @@ fn known(record: &Record, now: Moment) -> Vec<Line> {
         (Some((role, _)), _) => lines.push(("runs", role.program().into())),
         (None, _) => {}
     }
+    if let Some(why) = record.failure_words() {
+        lines.push(("gave up", why));
+    }
     let ahead = [("killed", record.kill_at), ("next start", record.next_start)];
     for (name, at) in ahead.into_iter().filter_map(|(name, at)| Some((name, at?))) {
         let wait = at.uptime.saturating_sub(now.uptime).as_nanos().div_ceil(1_000_000_000);
@@ -53,17 +56,22 @@ fn known(record: &Record, now: Moment) -> Vec<Line> {
     if !record.status_text.is_empty() {
         lines.push(("says", record.status_text.replace(char::is_control, " ")));
     }
-    lines.extend([
-        ("phase", record.phase.word().into()),
-        ("want", wants(record)),
-        ("starts", record.starts.to_string()),
-    ]);
+    lines.extend([("phase", phase(record).into()), ("want", wants(record)), ("starts", record.starts.to_string())]);
     if record.supervise.pid.as_raw() != 0 {
         lines.push(("supervise", format!("pid {}", record.supervise.pid)));
     }
     let names = std::iter::once("last exit").chain(std::iter::repeat("before it"));
     lines.extend(names.zip(record.deaths.iter().rev().map(end)));
     lines
+}
+
+/// Where the service is in its life. Between two lives that is no more than `stopped` or, where `start` has run, `started`
+/// in the status; here it is told from a service at rest.
+fn phase(record: &Record) -> &'static str {
+    match (record.process, record.next_start) {
+        (None, Some(_)) => "waits",
+        (None, None) | (Some(_), _) => record.phase.word(),
+    }
 }
 
 fn wants(record: &Record) -> String {
@@ -103,7 +111,7 @@ fn length(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::service::{Exit, Process, Status};
+    use daemontools::service::{Exit, Failure, Phase, Process, Status};
     use daemontools::tai64::Tai64;
     use nix::unistd::Pid;
 
@@ -145,6 +153,15 @@ mod tests {
         let waiting = Record { next_start: Some(at(161)), ..record() };
         let (name, words) = &known(&waiting, Moment { uptime: Duration::from_millis(159_001), ..at(159) })[0];
         assert!(*name == "next start" && words.ends_with(", in 2s"), "{words}");
+        for phase in [Phase::Stopped, Phase::Started] {
+            assert!(names(&Record { phase, ..waiting.clone() }).contains(&line("phase", "waits")));
+        }
+    }
+
+    #[test]
+    fn what_gave_up_tells_why() {
+        let failed = Record { phase: Phase::Failed, failure: Some(Failure::Start(Exit::Code(3))), ..record() };
+        assert_eq!(names(&failed)[0], line("gave up", "start failed: exited 3"));
     }
 
     #[test]

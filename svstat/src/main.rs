@@ -1,6 +1,6 @@
 //! svstat: says how services are.
 //!
-//! `svstat [ -l | -j ] SERVICE ...`
+//! `svstat [ -l | -j | -L ] SERVICE ...`
 //!
 //! For each SERVICE one line, in the words of daemontools 0.76:
 //!
@@ -15,10 +15,21 @@
 //!
 //! With `-l` (`--long`) more lines follow, each indented, for all that `supervise/state` tells; then seconds
 //! are counted by the clock that nobody sets. With `-j` (`--json`) there is one JSON document a line instead:
-//! see the `document` module. These words are options only before the first SERVICE; the original, which has
+//! see the `document` module. With `-L` (daemontools-encore's) the line is about the logger:
+//!
+//! ```text
+//! SERVICE log: up (pid PID) N seconds
+//! SERVICE: no log service
+//! ```
+//!
+//! That is the one that the same supervise runs, or else the service `log` in the directory, which has a supervise of its
+//! own. These words are options only before the first SERVICE; the original, which has
 //! no options, takes any word for a service, and so do we. A service of such a name is `./-l`.
 //!
 //! On a terminal, what commands a terminal is spelled out in names and in what services say of themselves.
+//!
+//! Without a SERVICE it says how it is used; where there is none of a name that is a word of other supervisors' commands
+//! (`svstat restart`), what that is called here. Both go to standard error.
 //!
 //! Exit codes: 0, also where a line says why not; 111 if the current directory cannot be held.
 
@@ -30,7 +41,7 @@ mod long;
 use daemontools::service::{self, Illegible, Record, Snapshot, Status, Want};
 use daemontools::tai64::{self, Moment};
 use daemontools::terminal::{visible, visible_json};
-use daemontools::{Args, Attempt, Fatal, report, sys};
+use daemontools::{Args, Attempt, Fatal, Help, report, suggest, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, stat};
@@ -39,8 +50,22 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-daemontools::main!(svstat);
+daemontools::main!(svstat, HELP);
+
+const HELP: Help = Help {
+    usage: "svstat: usage: svstat [ -l | -j | -L ] service ...",
+    text: "\
+Says in one line how each service, a service directory, is.
+
+  -l, --long  more lines: since when, its last ends, what comes next, its supervise
+  -j, --json  a JSON document a line
+  -L          its logger instead
+
+Exit codes: 0, also where a line says why it cannot be said; 111, the system refuses.
+",
+};
 
 /// Answers are written once there are so many bytes of them: one at a time, ten thousand take twice as long.
 const OUTPUT: usize = 8192;
@@ -54,6 +79,10 @@ fn svstat(mut args: Args) -> Result<i32, Fatal> {
         answer = other;
         args.next();
     }
+    if args.as_slice().is_empty() {
+        // The original says nothing; scripts may name no service, and rely on its exit code.
+        return Ok(Fatal::usage(HELP.usage).with_code(0).tell());
+    }
     let mut answers = Vec::new();
     for service in args {
         answers.extend(answer(&service, text));
@@ -63,6 +92,7 @@ fn svstat(mut args: Args) -> Result<i32, Fatal> {
             answers.clear();
         }
         fchdir(&origin).unable_to("set directory", "")?;
+        suggest::where_missing(&service);
     }
     sys::write_all(sys::stdout(), &answers).unable_to("write output", "")?;
     Ok(0)
@@ -73,18 +103,41 @@ fn form(word: &OsStr) -> Option<fn(&OsStr, Text) -> Vec<u8>> {
     match word.as_bytes() {
         b"-l" | b"--long" => Some(lines),
         b"-j" | b"--json" => Some(json),
+        b"-L" => Some(of_logger),
         _ => None,
     }
 }
 
 /// What there is to say about a service, all that can go wrong included.
 fn line(service: &OsStr, text: Text) -> Vec<u8> {
-    let said = look(service, || Ok(service::read_status()?.0));
-    let words = said.map(|(status, normally)| {
-        let seconds = tai64::seconds_between(status.since, tai64::now());
-        describe(&status, normally, seconds)
-    });
+    let said = look(service, read_own_status);
+    let words = said.map(|(status, normally)| short(&status, normally));
     named(service, &words.unwrap_or_else(|why| why), text)
+}
+
+/// Without that of a logger that the same supervise runs.
+fn read_own_status() -> Result<Status, Illegible> {
+    service::read_status().map(|(status, _)| status)
+}
+
+fn short(status: &Status, normally: Normally) -> String {
+    describe(status, normally, tai64::seconds_between(status.since, tai64::now()))
+}
+
+/// What there is to say about the logger of a service.
+fn of_logger(service: &OsStr, text: Text) -> Vec<u8> {
+    if let Err(why) = enter(service) {
+        return named(service, &why, text);
+    }
+    let logger = match look(OsStr::new("."), service::read_status) {
+        Ok(((_, Some(logger)), normally)) => Ok((logger, normally)),
+        // It has a supervise of its own, and so does not depend on the service's.
+        Ok(_) | Err(_) if Path::new(service::LOG).is_dir() => look(OsStr::new(service::LOG), read_own_status),
+        Ok(_) => return named(service, "no log service", text),
+        Err(why) => return named(service, &why, text),
+    };
+    let words = logger.map_or_else(|why| why, |(status, normally)| short(&status, normally));
+    named(OsStr::from_bytes(&[service.as_bytes(), b" log"].concat()), &words, text)
 }
 
 fn lines(service: &OsStr, text: Text) -> Vec<u8> {
@@ -133,11 +186,18 @@ enum Normally {
     Down,
 }
 
+fn unable(what: &str, errno: Errno) -> String {
+    format!("unable to {what}: {}", report::reason(errno))
+}
+
+fn enter(service: &OsStr) -> Result<(), String> {
+    chdir(service).map_err(|errno| unable("chdir", errno))
+}
+
 /// Changes into a service and reads what it is asked for, in the original's order, on which depends what
 /// is said to be wrong.
 fn look<Seen>(service: &OsStr, read: fn() -> Result<Seen, Illegible>) -> Result<(Seen, Normally), String> {
-    let unable = |what: &str, errno: Errno| format!("unable to {what}: {}", report::reason(errno));
-    chdir(service).map_err(|errno| unable("chdir", errno))?;
+    enter(service)?;
     let normally = match stat(service::DOWN) {
         Ok(_) => Normally::Down,
         Err(Errno::ENOENT) => Normally::Up,
@@ -233,7 +293,9 @@ mod tests {
 
     #[test]
     fn options_are_words_of_their_own() {
-        for (word, is_option) in [("-l", true), ("--json", true), ("-lj", false), ("--", false), ("web", false)] {
+        for (word, is_option) in
+            [("-l", true), ("--json", true), ("-L", true), ("-lj", false), ("--", false), ("web", false)]
+        {
             assert_eq!(form(OsStr::new(word)).is_some(), is_option, "{word}");
         }
     }

@@ -65,6 +65,8 @@ fn told_down_afterwards_it_stays_down() {
     sleep(WHILE);
     assert_eq!((service.status().pid, service.status().want), (0, b'd'));
     assert_eq!(service.says("starts").lines().count(), 1);
+    service.svc("-u");
+    service.lines("starts", 2);
 }
 
 #[test]
@@ -138,6 +140,8 @@ fn a_stop_goes_on_and_is_the_only_one() {
     wait_until("it has stopped", || service.state("phase") == ["stopped"]);
     sleep(WHILE);
     assert_eq!((service.says("stops").lines().count(), service.says("starts").lines().count()), (1, 1));
+    service.svc("-u");
+    service.lines("starts", 2);
 }
 
 #[test]
@@ -338,6 +342,9 @@ fn what_was_let_through_the_gate_is_ready_under_the_next_supervise() {
     wait_until("it is ready", || !service.state("ready").is_empty());
     sleep(WHILE);
     assert_eq!(alive(&service), pids(&service, "starts"));
+    let started = pids(&service, "starts").len();
+    service.svc("-t");
+    service.lines("starts", started + 1);
 }
 
 /// What supervise makes of it tells a process that never became `run` from one that exits with the same code.

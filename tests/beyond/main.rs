@@ -5,7 +5,9 @@
 
 mod adoption;
 mod closed;
+mod command_line;
 mod drifting;
+mod gives_up;
 mod hostile;
 mod log_check;
 mod log_compress;
@@ -25,6 +27,8 @@ mod logger;
 mod lost_files;
 mod place;
 mod readiness;
+mod refused;
+mod removal;
 mod scope;
 mod stderr;
 mod supervise;

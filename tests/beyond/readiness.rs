@@ -1,6 +1,7 @@
 //! How a service says that it is ready and alive.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::thread::sleep;
 use std::time::Duration;
 use tests::{Daemon, Scratch, Service, has, is_root, prints, skip, wait_until};
@@ -248,4 +249,132 @@ fn any_number_will_do() {
         service.svc("-dx");
         assert_eq!(supervise.wait(), 0);
     }
+}
+
+/// Names in the kernel's own space are not seen from there.
+#[test]
+fn a_service_in_another_network_namespace_is_heard_by_a_path_and_told_of_it_otherwise() {
+    if !has("python3") || !has("unshare") {
+        return;
+    }
+    if !is_root() {
+        return skip("only root makes network namespaces");
+    }
+    let scratch = Scratch::new();
+    let run = speaker(&["READY=1"]).replacen("exec ", "exec unshare --net ", 1);
+    let web = Service::new(&scratch, "web", &run).file("notify-socket", "");
+    let supervise = web.supervise();
+    let words = "supervise: warning: web: is in another network namespace, where its NOTIFY_SOCKET cannot be reached: \
+                 write \"path\" into web/notify-socket\n";
+    wait_until("it is said", || supervise.errors() == words);
+    // Once, and not by one that can be reached.
+    web.svc("-k");
+    web.lines("starts", 2);
+    let near = Service::new(&scratch, "near", &speaker(&["READY=1"])).file("notify-socket", "");
+    let second = near.supervise();
+    near.lines("starts", 1);
+    fs::write(web.path("notify-socket"), "path\n").unwrap();
+    web.svc("-k");
+    web.lines("starts", 3);
+    go(&web, 0);
+    wait_until("it is ready", || is_ready(&web));
+    sleep(Duration::from_millis(1200));
+    assert_eq!(supervise.errors(), words);
+    assert_eq!(second.errors(), "");
+    go(&near, 0);
+    wait_until("the other one is ready", || is_ready(&near));
+}
+
+#[test]
+fn a_socket_with_a_path_is_taken_over_by_the_next_supervise_and_its_directory_says_who_reaches_it() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let web = Service::new(&scratch, "web", &speaker(&["READY=1", "STATUS=still heard"])).file("notify-socket", "path");
+    let supervise = web.supervise();
+    web.lines("starts", 1);
+    supervise.kill();
+    let next = web.supervise();
+    go(&web, 0);
+    wait_until("it is ready", || is_ready(&web));
+    go(&web, 1);
+    wait_until("it is heard", || web.state("status-text") == ["still heard"]);
+    assert_eq!(next.errors(), "");
+    if !is_root() {
+        return skip("needs root");
+    }
+    let stranger = "import os, socket, sys; os.setuid(65534); \
+                    speak = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); speak.sendto(b'STATUS=x', sys.argv[1])";
+    let socket = web.path("supervise/notify-socket");
+    let say = || scratch.outcome_of(scratch.command("python3").args(["-c", stranger]).arg(&socket)).code;
+    assert_ne!(say(), 0, "supervise/ is its owner's alone");
+    scratch.mode("web/supervise", 0o711);
+    assert_eq!(say(), 0, "whoever may search supervise/ reaches it");
+    // He is no process of the service and not of its account, so he is not believed.
+    go(&web, 1);
+    sleep(Duration::from_millis(200));
+    assert_eq!(web.state("status-text"), ["still heard"]);
+}
+
+/// Or it would be killed again and again without a word.
+#[test]
+fn a_watchdog_that_cannot_be_reached_is_said() {
+    if !has("unshare") {
+        return;
+    }
+    if !is_root() {
+        return skip("only root makes network namespaces");
+    }
+    let scratch = Scratch::new();
+    let web = Service::new(&scratch, "web", "exec unshare --net sleep 1000").file("watchdog", "2s");
+    let supervise = web.supervise();
+    wait_until("it is said", || supervise.errors().contains("is in another network namespace"));
+}
+
+/// Where there can be none it is said, once, and the service is heard by a name.
+#[test]
+fn a_socket_that_cannot_have_a_path_has_a_name() {
+    if !has("python3") {
+        return;
+    }
+    let long = format!("{}/web", "x".repeat(100));
+    for (name, spoilt, reason) in [(long.as_str(), false, "file name too long"), ("web", true, "address already used")]
+    {
+        let scratch = Scratch::new();
+        let web = Service::new(&scratch, name, &speaker(&["READY=1"])).file("notify-socket", "path");
+        if spoilt {
+            scratch.file(format!("{name}/supervise/notify-socket/in/the/way"), "");
+        }
+        let supervise = web.supervise();
+        web.lines("starts", 1);
+        web.svc("-k");
+        web.lines("starts", 2);
+        go(&web, 0);
+        wait_until("it is ready", || is_ready(&web));
+        let words = format!("supervise: warning: unable to listen for {name}/supervise/notify-socket: {reason}\n");
+        assert_eq!(supervise.errors(), words);
+    }
+}
+
+/// It is where `$SUPERVISEDIR` says, and that may be on another disk than the service.
+#[test]
+fn a_socket_with_a_path_lies_where_supervise_does() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let web = Service::new(&scratch, "web", &speaker(&["READY=1"])).file("notify-socket", "path");
+    let place = scratch.path().join("place");
+    let _supervise = Daemon::start(scratch.command("supervise").arg("web").env("SUPERVISEDIR", &place), &scratch);
+    web.lines("starts", 1);
+    go(&web, 0);
+    let state = || {
+        let folders = fs::read_dir(&place).into_iter().flatten().flatten();
+        folders.filter_map(|folder| fs::read_to_string(folder.path().join("state")).ok()).collect::<String>()
+    };
+    wait_until("it is ready", || state().contains("\nready "));
+    let folder = fs::read_dir(&place).unwrap().next().unwrap().unwrap().path();
+    assert!(fs::symlink_metadata(folder.join("notify-socket")).unwrap().file_type().is_socket());
+    assert!(!web.path("supervise").exists());
 }

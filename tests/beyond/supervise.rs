@@ -122,6 +122,10 @@ fn after_too_many_deaths_it_has_failed() {
     assert_eq!((starts(&service), service.state("death").len()), (3, 3));
     sleep(Duration::from_millis(100));
     assert_eq!(starts(&service), 3);
+    // A command gives it all its attempts again.
+    service.svc("-u");
+    service.lines("starts", 6);
+    has_phase(&service, "failed");
 }
 
 #[test]
@@ -155,7 +159,10 @@ fn the_down_signal_is_another_and_kill_follows() {
     service.lines("starts", 2);
     service.svc("-t");
     sleep(Duration::from_millis(300));
-    assert_ne!(service.status().pid, 0);
+    let pid = service.status().pid;
+    assert_ne!(pid, 0);
+    service.svc("-k");
+    service.another(pid);
 }
 
 #[test]
@@ -324,6 +331,8 @@ fn signals_go_to_the_group_when_told_so() {
     service.svc("-1");
     sleep(Duration::from_millis(200));
     assert_eq!(service.says("heard"), "USR1\n");
+    service.svc("-+1");
+    service.lines("heard", 2);
 }
 
 #[test]
@@ -364,4 +373,7 @@ fn idle_it_sleeps() {
     });
     sleep(Duration::from_secs(3));
     assert_eq!(sleeps(), before);
+    service.svc("-d");
+    service.wait_down();
+    assert_ne!(sleeps(), before);
 }

@@ -461,7 +461,7 @@ fn a_full_disk_keeps_no_service_down() {
     let service = Service::new(&scratch, "disk/web", "echo $$ >>../../starts; exec sleep 1000");
     disk.fill(0);
     let mut supervise = service.supervise();
-    wait_until("it runs", || scratch.path().join("starts").exists());
+    wait_until("it runs", || fs::read_to_string(scratch.path().join("starts")).is_ok_and(|text| text.ends_with('\n')));
     let said = |words: &str| supervise.errors().matches(words).count();
     wait_until("it says what failed", || said("unable to write disk/web/supervise/state.new: out of disk space") == 1);
     wait_until("it says what that means", || said("the next one will start a second copy") == 1);

@@ -21,7 +21,7 @@ fn strict_it_fails_where_it_cannot_command() {
     assert_eq!(scratch.run("svc -s -u missing web"), fails(1, missing));
     service.up();
     assert_eq!(scratch.run("svc -ds web"), prints(""));
-    assert_eq!(scratch.run("svc -s"), prints(""));
+    assert_eq!(scratch.run("svc -s").code, 0);
     scratch.dir("empty");
     let empty = "svc: warning: unable to control empty: file does not exist\n";
     assert_eq!(scratch.run("svc -su empty"), fails(1, empty));
@@ -111,7 +111,7 @@ fn down_comes_before_finished() {
     let mut finished = waiting(&scratch, "svwait finished web", 1);
     assert_eq!(scratch.run("svc -d -W down web"), prints(""));
     assert!(!finished.has_ended());
-    assert_eq!(scratch.run("svc -W finished -T 30 web").code, 99);
+    assert_eq!(scratch.run("svc -W finished -T 30ms web").code, 99);
     scratch.file("web/go", "");
     assert_eq!(finished.wait(), 0);
     assert_eq!(service.says("finished"), "\n");
@@ -124,7 +124,10 @@ fn up_comes_before_ready() {
     let service = Service::new(&scratch, "web", run).file("notification-fd", "3").down();
     let _supervise = service.supervise();
     assert_eq!(scratch.run("svc -u -W up web"), prints(""));
-    assert_eq!(scratch.run("svc -W ready -T 30 web"), fails(99, "svc: warning: web is not ready: timed out\n"));
+    assert_eq!(
+        scratch.run("svc -W ready -T 30ms web"),
+        fails(99, "svc: warning: web is not ready: timed out: up, not ready\n")
+    );
     let mut ready = waiting(&scratch, "svc -u -W ready web", 1);
     scratch.file("web/go", "");
     assert_eq!((ready.wait(), ready.errors().as_str()), (0, ""));
@@ -138,8 +141,10 @@ fn what_does_not_obey_is_late() {
     let service = Service::new(&scratch, "deaf", run);
     let _supervise = service.supervise();
     service.lines("started", 1);
+    service.svc("-d");
+    wait_until("it is told to end", || !service.state("ending").is_empty());
     for goal in ["down", "finished"] {
-        let late = format!("svc: warning: deaf is not {goal}: timed out\n");
+        let late = format!("svc: warning: deaf is not {goal}: timed out: up, told to end\n");
         assert_eq!(scratch.run(&format!("svc -d -W {goal} -T 50ms deaf")), fails(99, &late));
     }
     assert_eq!(scratch.run("svc -k -W down -T 20s deaf"), prints(""));
@@ -153,7 +158,7 @@ fn an_earlier_failure_does_not_count_a_new_one_does() {
     let _supervise = service.supervise();
     service.wait_for("has failed", |status| status.phase == Some(5));
     for _ in 0..10 {
-        let failed = "svc: warning: web is not ready: failed: exited 100\n";
+        let failed = "svc: warning: web is not ready: failed: exited 100, which means not to restart it\n";
         assert_eq!(scratch.run("svc -u -W ready web"), fails(1, failed));
     }
     // Without a command that starts it, it stays failed.
@@ -177,7 +182,7 @@ fn all_of_several_must_come_there() {
     assert_eq!(scratch.run("svc -d -W down a missing c"), fails(1, missing));
     services[0].wait_down();
     services[2].wait_down();
-    assert_eq!(scratch.run("svc -u -W up -T 20s"), prints(""));
+    assert_eq!(scratch.run("svc -u -W up -T 20s").code, 0);
 }
 
 #[test]
@@ -198,6 +203,36 @@ fn a_supervise_told_to_exit_leaves_it_down() {
     let mut supervise = service.supervise();
     service.up();
     assert_eq!(scratch.run("svc -xt -W down web"), prints(""));
+    assert_eq!(supervise.wait(), 0);
+}
+
+#[test]
+fn what_is_told_only_that_its_supervise_is_to_exit_is_not_waited_for() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", SLEEPS);
+    let mut supervise = service.supervise();
+    let pid = service.up();
+    for goal in ["down", "finished", "restarted"] {
+        let on = format!("svc: warning: web is not {goal}: runs on, as -x alone ends nothing: say -dx\n");
+        assert_eq!(scratch.run(&format!("svc -x -W {goal} web")), fails(1, &on));
+    }
+    // It has been told all the same, and obeys when the service is down.
+    wait_until("it is written down", || service.says("supervise/state").contains("\nleaving\n"));
+    assert!(is_alive(pid));
+    assert_eq!(scratch.run("svc -x -W up web"), prints(""));
+    assert_eq!(scratch.run("svc -dx -W finished web"), prints(""));
+    assert_eq!(supervise.wait(), 0);
+    // What is down is not told in vain, nor what is to run only once.
+    let job = Service::new(&scratch, "job", "while [ ! -e go ]; do sleep 0.01; done").down();
+    let mut supervise = job.supervise();
+    job.svc("-o");
+    job.up();
+    let mut wait = waiting(&scratch, "svc -x -W finished job", 1);
+    scratch.file("job/go", "");
+    assert_eq!((wait.wait(), wait.errors().as_str(), supervise.wait()), (0, "", 0));
+    let idle = Service::new(&scratch, "idle", SLEEPS).down();
+    let mut supervise = idle.supervise();
+    assert_eq!(scratch.run("svc -x -W finished idle"), prints(""));
     assert_eq!(supervise.wait(), 0);
 }
 
@@ -254,6 +289,8 @@ fn the_originals_supervise_is_commanded_and_waited_for() {
         assert_eq!(scratch.run("svc -d -W finished web"), prints(""));
         assert_eq!(service.status().pid, 0);
     }
+    assert_eq!(scratch.run("svc -u -W up web"), prints(""));
+    assert_eq!(scratch.run("svc -x -W down web").code, 1);
     assert_eq!(scratch.run("svc -dx -W down web"), prints(""));
     assert_eq!(supervise.wait(), 0);
 }

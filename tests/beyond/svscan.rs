@@ -148,6 +148,9 @@ fn a_supervise_that_cannot_serve_is_not_started_every_second() {
     wait_until("it complains", || complaints() > 0);
     std::thread::sleep(std::time::Duration::from_millis(1500));
     assert_eq!(complaints(), 1, "{}", svscan.errors());
+    // Nor is it forgotten.
+    fs::remove_file(scratch.path().join(SCANNED).join("a/supervise")).unwrap();
+    Service::at(&scratch, &format!("{SCANNED}/a")).up();
 }
 
 #[test]
@@ -359,9 +362,15 @@ fn an_upgrade_replaces_the_program_and_no_service_notices() {
     a.lines("log/lines", 10);
     let program = || fs::read(format!("/proc/{}/environ", svscan.pid())).unwrap_or_default();
     assert!(!program().windows(7).any(|part| part == b"SVSCAN_"));
-    for _ in 0..3 {
+    for times in 1..=3 {
         svscan.signal(Signal::SIGUSR2);
-        wait_until("svscan is executed anew", || program().windows(7).any(|part| part == b"SVSCAN_"));
+        let words = format!(
+            "svscan: executed anew: version {} runs, from {}\n",
+            env!("CARGO_PKG_VERSION"),
+            fs::canonicalize(scratch.programs()).expect("the programs").join("svscan").display()
+        );
+        wait_until("svscan says that it is executed anew", || svscan.errors() == words.repeat(times));
+        assert!(program().windows(7).any(|part| part == b"SVSCAN_"));
     }
     terminate(supervise, Signal::SIGKILL);
     wait_until("a has a new supervise", || a.is_supervised() && supervise_of(&a) != supervise);

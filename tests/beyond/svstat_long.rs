@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use tests::{Scratch, Service, fifo, has, others, prints, wait_until};
+use tests::{Scratch, Service, fails, fifo, has, others, prints, wait_until};
 
 /// What a line of the long form says; empty if there is none.
 fn said(scratch: &Scratch, name: &str) -> String {
@@ -82,6 +82,28 @@ fn what_waits_tells_until_when() {
 }
 
 #[test]
+fn what_gave_up_tells_why() {
+    for (run, finish, start, why) in [
+        ("exit 100", "exit 0", "exit 0", "exited 100, which means not to restart it"),
+        ("exit 1", "exit 125", "exit 0", "finish exited 125, which means not to restart it"),
+        ("exit 1", "exit 0", "exit 3", "start failed: exited 3"),
+        ("exit 1", "exit 0", "exit 0", "restart-limit 2 in 10m reached, last exited 1"),
+    ] {
+        let scratch = Scratch::new();
+        let service = Service::new(&scratch, "web", run).script("finish", finish).script("start", start);
+        let service = service.file("restart-limit", "2 in 10m").file("restart-delay", "10");
+        let _supervise = service.supervise();
+        service.wait_for("has failed", |status| status.phase == Some(5));
+        wait_until("it says why", || said(&scratch, "gave up") == why);
+        assert_eq!(said(&scratch, "phase"), "failed");
+        scratch.script("web/run", "#!/bin/sh\nexec sleep 1000\n");
+        scratch.script("web/start", "#!/bin/sh\n");
+        assert_eq!(scratch.run("svc -u -W up web"), prints(""));
+        assert_eq!(said(&scratch, "gave up"), "");
+    }
+}
+
+#[test]
 fn what_is_told_is_told() {
     let scratch = Scratch::new();
     let run = "trap '' TERM; echo >started; while :; do sleep 0.01; done";
@@ -107,6 +129,36 @@ fn a_logger_is_told_of_too() {
         assert_eq!(value(&scratch, "['log']['phase']"), "running");
         assert_eq!(value(&scratch, "['log']['pid']"), service.state("log-pid")[0]);
     }
+}
+
+#[test]
+fn of_the_logger_alone_there_is_a_line_too() {
+    let scratch = Scratch::new();
+    let plain = Service::new(&scratch, "plain", "exec sleep 1000");
+    let both = Service::new(&scratch, "both", "exec sleep 1000").script("log", "exec cat >/dev/null");
+    let (own, its_log) =
+        (Service::new(&scratch, "own", "exec sleep 1000"), Service::new(&scratch, "own/log", "exec sleep 1000"));
+    let supervises = [&plain, &both, &own, &its_log].map(Service::supervise);
+    wait_until("the loggers are up", || !both.state("log-ready").is_empty() && its_log.status().pid != 0);
+    let (one, other) = (&both.state("log-pid")[0], its_log.status().pid);
+    let said = scratch.run("svstat -L plain both own missing");
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""));
+    let lines: Vec<&str> = said.stdout.lines().collect();
+    // As daemontools-encore has them, but for the third, where that sees no logger.
+    assert_eq!(lines[0], "plain: no log service");
+    assert!(lines[1].starts_with(&format!("both log: up (pid {one}) ")) && lines[1].ends_with(" seconds"), "{said:?}");
+    assert!(lines[2].starts_with(&format!("own log: up (pid {other}) ")), "{said:?}");
+    assert_eq!(lines[3..], ["missing: unable to chdir: file does not exist"]);
+    both.svc("-Ld");
+    wait_until("the logger is down", || scratch.run("svstat -L both").stdout.starts_with("both log: down "));
+    // Each is its own service.
+    drop(supervises);
+    wait_until("nobody is in charge", || {
+        scratch.run("svstat -L both own").stdout == "both: supervise not running\nown log: supervise not running\n"
+    });
+    // What is called `log` where we are is none of a service that is not there.
+    scratch.dir("log");
+    assert_eq!(scratch.run("svstat -L missing").stdout, "missing: unable to chdir: file does not exist\n");
 }
 
 #[test]
@@ -200,7 +252,7 @@ fn what_is_wrong_is_said_as_in_the_short_form() {
     let name = "unable to chdir: file does not exist\n";
     assert_eq!(scratch.run("svstat missing -l"), prints(&format!("missing: {name}-l: {name}")));
     assert_eq!(scratch.run("svstat -lj --"), prints(&format!("-lj: {name}--: {name}")));
-    assert_eq!(scratch.run("svstat -l"), prints(""));
+    assert_eq!(scratch.run("svstat -l"), fails(0, "svstat: usage: svstat [ -l | -j | -L ] service ...\n"));
 }
 
 /// What the owner of `supervise/` may put in the place of a file, as a line of shell; `$f` is the file.

@@ -60,12 +60,42 @@ fn the_time_may_be_over_before() {
     let (up, down) = (sleeper(&scratch, "up"), sleeper(&scratch, "down").down());
     let _supervises = (up.supervise(), down.supervise());
     up.up();
-    let late = |what: &str| fails(99, &format!("svwait: warning: {what}: timed out\n"));
-    assert_eq!(scratch.run("svwait -T 30 up down"), late("down is not up"));
-    assert_eq!(scratch.run("svwait --timeout=30ms ready up down"), late("down is not ready"));
-    assert_eq!(scratch.run("svwait -T0 restarted up"), late("up is not restarted"));
-    let both = "svwait: warning: up is not down: timed out\nsvwait: warning: up is not down: timed out\n";
-    assert_eq!(scratch.run("svwait --any -T 30 down up up"), fails(99, both));
+    wait_until("it is ready", || !up.state("ready").is_empty());
+    let late = |what: &str, seen: &str| fails(99, &format!("svwait: warning: {what}: timed out: {seen}\n"));
+    assert_eq!(scratch.run("svwait -T 30ms up down"), late("down is not up", "down"));
+    assert_eq!(scratch.run("svwait --timeout=30ms ready up down"), late("down is not ready", "down"));
+    assert_eq!(scratch.run("svwait -T0 restarted up"), late("up is not restarted", "up"));
+    let both = "svwait: warning: up is not down: timed out: up\n".repeat(2);
+    assert_eq!(scratch.run("svwait --any -T 30ms down up up"), fails(99, &both));
+}
+
+#[test]
+fn what_was_seen_last_is_said_when_the_time_is_over() {
+    let scratch = Scratch::new();
+    let run = "case $(cat how) in exit) exit 7;; silent) exec sleep 1000;; esac; trap '' TERM; echo >>deaf; while :; do sleep 0.01; done";
+    let service = Service::new(&scratch, "web", run).file("how", "exit").file("notification-fd", "3");
+    let service = service.file("restart-delay", "1h");
+    let said = |goal: &str| {
+        let late = scratch.run(&format!("svwait -T 20ms {goal} web"));
+        assert_eq!(late.code, 99);
+        late.stderr.trim_end().split_once("timed out: ").unwrap().1.to_string()
+    };
+    assert_eq!(said("up"), "supervise not running");
+    let supervise = service.supervise();
+    wait_until("it waits", || !service.state("next-start").is_empty());
+    assert_eq!(said("ready"), "waits for its next start, last exited 7");
+    scratch.file("web/how", "silent");
+    assert_eq!(scratch.run("svc -u -W up web"), prints(""));
+    assert_eq!(said("ready"), "up, not ready, last exited 7");
+    scratch.file("web/how", "deaf");
+    assert_eq!(scratch.run("svc -k -W down -T 0 web").code, 99);
+    service.svc("-u");
+    service.lines("deaf", 1);
+    service.svc("-d");
+    wait_until("it is told to end", || !service.state("ending").is_empty());
+    assert_eq!(said("down"), "up, told to end, last killed by SIGKILL");
+    supervise.kill();
+    assert_eq!(said("down"), "supervise not running, last seen up, told to end, last killed by SIGKILL");
 }
 
 #[test]
@@ -99,7 +129,7 @@ fn what_fails_fails_at_once() {
         .map(|line| waiting(&scratch, line, 1));
     bad.svc("-u");
     bad.wait_for("has failed", |status| status.phase == Some(5));
-    let said = "svwait: warning: bad is not ready: failed: exited 100\n";
+    let said = "svwait: warning: bad is not ready: failed: exited 100, which means not to restart it\n";
     let [all, any, alone] = &mut waits;
     assert_eq!((all.wait(), all.errors().as_str()), (1, said));
     // It was up for a moment, and may have been seen then.
@@ -107,7 +137,7 @@ fn what_fails_fails_at_once() {
     good.svc("-u");
     assert_eq!(any.wait(), 0);
     // What has failed before will not come up by itself.
-    let failed = "svwait: warning: bad is not up: failed: exited 100\n";
+    let failed = "svwait: warning: bad is not up: failed: exited 100, which means not to restart it\n";
     assert_eq!(scratch.run("svwait up bad"), fails(1, failed));
     assert_eq!(scratch.run("svwait finished bad"), prints(""));
 }
@@ -162,18 +192,20 @@ fn a_supervise_gone_for_good_ends_the_wait() {
     let (supervise, _left) = (killed.supervise(), left.supervise());
     killed.up();
     left.up();
-    let nobody = |what: &str| format!("svwait: warning: {what}: supervise not running\n");
+    let nobody = |what: &str, seen: &str| format!("svwait: warning: {what}: supervise not running, last seen {seen}\n");
     let mut waits = [waiting(&scratch, "svwait down killed", 1), waiting(&scratch, "svwait -o down killed", 1)];
     let mut told = waiting(&scratch, "svwait restarted left", 1);
     supervise.kill();
     left.svc("-dx");
     assert!(told.wait() == 1);
-    assert!(["supervise not running\n", "ended: killed by SIGTERM\n"].iter().any(|end| told.errors().ends_with(end)));
+    let ends = ["supervise not running, last seen down, last killed by SIGTERM\n", "ended: killed by SIGTERM\n"];
+    assert!(ends.iter().any(|end| told.errors().ends_with(end)), "{}", told.errors());
     assert_eq!(waits.each_mut().map(Daemon::wait), [1, 1]);
-    assert_eq!(waits.map(|wait| wait.errors()), [nobody("killed is not down"), nobody("killed is not down")]);
+    let said = nobody("killed is not down", "up");
+    assert_eq!(waits.map(|wait| wait.errors()), [said.clone(), said]);
     // What went as told is down.
     assert_eq!(scratch.run("svwait finished left"), prints(""));
-    let nobody = nobody("left is not up");
+    let nobody = nobody("left is not up", "down, last killed by SIGTERM");
     assert_eq!(scratch.run("svwait up left"), fails(1, &nobody));
 }
 
@@ -278,7 +310,7 @@ fn without_inotify_supervise_itself_tells() {
         assert!(trace.lines().any(|line| line.contains("read(") && line.contains("\"u")), "{trace}");
         // One of two, and what svc itself has told.
         assert_eq!(scratch.run(&format!("strace -f -o trace -e inject={fault} svc -t -W restarted web")), prints(""));
-        assert_eq!(scratch.run(&format!("strace -f -o trace -e inject={fault} svwait -T 30 down web")).code, 99);
+        assert_eq!(scratch.run(&format!("strace -f -o trace -e inject={fault} svwait -T 30ms down web")).code, 99);
     }
 }
 
@@ -392,11 +424,14 @@ fn the_originals_supervise_is_waited_for_as_far_as_its_bytes_tell() {
     }
     // A state that one of ours left is none of its.
     scratch.file("web/supervise/state", "starts 7\nphase failed\n");
-    assert_eq!(scratch.run("svwait -T 30 up web").code, 99);
+    assert_eq!(scratch.run("svwait -T 30ms up web").code, 99);
     let mut wait = waiting(&scratch, "svwait up web", 1);
     service.svc("-x");
     assert_eq!(supervise.wait(), 0);
-    assert_eq!((wait.wait(), wait.errors().as_str()), (1, "svwait: warning: web is not up: supervise not running\n"));
+    assert_eq!(
+        (wait.wait(), wait.errors().as_str()),
+        (1, "svwait: warning: web is not up: supervise not running, last seen down\n")
+    );
 }
 
 #[test]
@@ -410,7 +445,8 @@ fn svup_says_whether_it_is_up() {
     service.up();
     assert_eq!(scratch.run("svup web"), prints(""));
     assert_eq!(scratch.run("svup -l web"), prints(""));
-    assert_eq!(scratch.run("svup -L web"), prints(""));
+    // It has no logger.
+    assert_eq!(scratch.run("svup -L web"), fails(100, ""));
     // Nobody says so any more.
     supervise.kill();
     assert_eq!(scratch.run("svup web"), fails(100, ""));
@@ -427,6 +463,25 @@ fn svup_asks_for_the_logger_that_the_same_supervise_runs() {
     wait_until("the logger is down", || scratch.run("svup -L web") == fails(100, ""));
     assert_eq!(scratch.run("svup web"), fails(100, ""));
     assert_eq!(scratch.run("svup -l web"), prints(""));
+}
+
+#[test]
+fn svup_asks_for_the_logger_that_has_a_supervise_of_its_own() {
+    let scratch = Scratch::new();
+    let (service, logger) = (sleeper(&scratch, "web"), sleeper(&scratch, "web/log").down());
+    let supervise = service.supervise();
+    service.up();
+    assert_eq!(scratch.run("svup web"), prints(""));
+    assert_eq!(scratch.run("svup -L web"), fails(100, ""));
+    let _logger = logger.supervise();
+    assert_eq!(scratch.run("svup -L web"), fails(100, ""));
+    logger.svc("-u");
+    logger.up();
+    assert_eq!(scratch.run("svup -L web"), prints(""));
+    // Whatever becomes of the service.
+    supervise.kill();
+    assert_eq!(scratch.run("svup -L web"), prints(""));
+    assert_eq!(scratch.run("svup web"), fails(100, ""));
 }
 
 #[test]

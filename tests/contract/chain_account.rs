@@ -106,6 +106,41 @@ fn setuidgid_with_s_takes_all_groups_that_list_the_account() {
     );
 }
 
+/// Numbers that are no account's.
+const NUMBERS: (u32, u32) = (54_321, 54_322);
+
+#[test]
+fn two_numbers_are_an_account_that_need_not_be_there() {
+    let (uid, gid) = NUMBERS;
+    assert!(!accounts().iter().any(|(_, known, _)| *known == uid));
+    let scratch = Scratch::new();
+    let unknown = |program: &str, name: &str, more: &str| {
+        fails(111, &format!("{program}: fatal: unknown account {name}{more}\n"))
+    };
+    let name = format!(":{uid}:{gid}");
+    let outcome = scratch.run(&format!("envuidgid {name} printenv UID GID"));
+    // runit's chpst has it; to the original it is the name of an account.
+    assert_eq!(outcome, differs(prints(&format!("{uid}\n{gid}\n")), unknown("envuidgid", &name, "")));
+    for program in ["envuidgid", "setuidgid"] {
+        for name in [":", "::", ":1", ":1:", "::1", ":1:2:3", ":root:root", ":-1:0", ":4294967295:0", ":0:4294967296"] {
+            let more = differs(": not :UID:GID in numbers", "");
+            assert_eq!(scratch.run(&format!("{program} {name} echo never")), unknown(program, name, more));
+        }
+    }
+    if !is_root() {
+        let refused = fails(111, "setuidgid: fatal: unable to setgid: permission denied\n");
+        let seen = scratch.run(&format!("setuidgid {name} echo never"));
+        return assert_eq!(seen, differs(refused, unknown("setuidgid", &name, "")));
+    }
+    // Other groups that we have are given up.
+    let show = format!("setpriv --groups 7,8 setuidgid {name} grep -E '^(Uid|Gid|Groups)' /proc/self/status");
+    let expected = format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{gid} \n");
+    assert_eq!(scratch.shell(&show), differs(prints(&expected), unknown("setuidgid", &name, "")));
+    let usage = "setuidgid: usage: setuidgid [ -s ] account child\n";
+    let with_s = scratch.run(&format!("setuidgid -s {name} true"));
+    assert_eq!(with_s, differs(fails(100, usage), unknown("setuidgid", "-s", "")));
+}
+
 #[test]
 fn nobody_but_root_changes_to_an_account() {
     let refused = fails(111, "setuidgid: fatal: unable to setgid: permission denied\n");

@@ -45,14 +45,28 @@ fn no_digits_are_zero() {
 
 #[test]
 fn what_is_not_a_number_is_misuse() {
-    for options in
-        ["-o 12x", "-o x12", "-o -5", "-o +5", "-o ' 5'", "-o =x", "-o '= '", "-o ==", "-o --", "-c0o64", "-o 0x10"]
-    {
+    for options in [
+        "-o 12x", "-o x12", "-o -5", "-o +5", "-o ' 5'", "-o =x", "-o '= '", "-o ==", "-o --", "-c0o64", "-o 0x10",
+        // Nothing stands between an option and its value.
+        "-o=45", "-o==", "-m=1", "-m=1M", // Only bytes have units, and these have others.
+        "-o 1k", "-p 1k", "-t 1M", "-c 1m", "-c 1K", "-c 1kB", "-c k", "-c 1.5G",
+    ] {
         assert_eq!(open_files(options), fails(100, USAGE), "{options}");
     }
-    // Between an option and its value we take an `=` for what it is elsewhere.
-    assert_eq!(open_files("-o=45"), differs(prints("45 50\n"), fails(100, USAGE)));
-    assert_eq!(open_files("-o=="), differs(prints("50 50\n"), fails(100, USAGE)));
+}
+
+#[test]
+fn bytes_may_have_a_unit() {
+    // Not with the original, to which each is misuse.
+    for (size, bytes) in [("64k", "65536"), ("100M", "104857600"), ("2G", "2147483648")] {
+        for option in ["-f", "-f "] {
+            let show = format!("softlimit {option}{size} prlimit --fsize -o SOFT --noheadings --raw");
+            let limited = prints(&format!("{bytes}\n"));
+            assert_eq!(Scratch::new().shell(&show), differs(limited, fails(100, USAGE)), "{option}{size}");
+        }
+    }
+    let memory = Scratch::new().shell("softlimit -m 100M prlimit --as --data --stack -o SOFT --noheadings --raw");
+    assert_eq!(memory, differs(prints(&"104857600\n".repeat(3)), fails(100, USAGE)));
 }
 
 #[test]

@@ -306,4 +306,7 @@ fn what_is_told_right_after_a_start_is_done() {
     service.wait_for("is down, as wanted", |status| status.pid == 0 && status.want == b'd');
     sleep(WHILE);
     assert_eq!(service.status().pid, 0);
+    // It still hears what it is told.
+    service.svc("-u");
+    service.up();
 }

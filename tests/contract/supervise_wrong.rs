@@ -47,7 +47,11 @@ fn a_directory_without_rights_is_refused() {
     assert_eq!(seen, fails(111, "supervise: fatal: unable to chdir to closed: access denied\n"));
     scratch.dir("open");
     let seen = scratch.outcome_of(scratch.without_rights("supervise").arg("open"));
-    let words = "supervise: fatal: unable to acquire open/supervise/lock: file does not exist\n";
+    // What the lock lies in cannot be made.
+    let words = differs(
+        "supervise: fatal: unable to create directory open/supervise: access denied\n",
+        "supervise: fatal: unable to acquire open/supervise/lock: file does not exist\n",
+    );
     assert_eq!((seen.code, seen.stderr.as_str()), (111, words));
 }
 
@@ -126,7 +130,13 @@ fn what_cannot_be_run_is_tried_again_every_second() {
         }
         let daemon = supervise(&scratch, name);
         let line = format!("supervise: fatal: {words}\n");
-        wait_until(&format!("{name} was tried twice: {}", daemon.errors()), || daemon.errors() == line.repeat(2));
+        let service = Service::at(&scratch, name);
+        let tried_twice = || match original() {
+            true => daemon.errors() == line.repeat(2),
+            // It is said once.
+            false => daemon.errors() == line && service.state("starts") == ["2"],
+        };
+        wait_until(&format!("{name} was tried twice: {}", daemon.errors()), tried_twice);
         // Made right, it is found at the next try.
         let service = Service::new(&scratch, name, "exec sleep 1000");
         wait_until("it runs", || {

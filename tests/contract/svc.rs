@@ -7,9 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use tests::{Outcome, Scratch, Service, differs, fails, fifo, is_root, prints};
 
-/// encore's four letters are ours too.
+/// encore's letters are ours too, and some more.
 fn usage(letter: char) -> Outcome {
-    let more = differs(", q quit, 1 usr1, 2 usr2, w winch", "");
+    let more = differs(
+        ", q quit, 1 usr1, 2 usr2, w winch, + to group, = to process, L to logger, l to service, s strict, W wait for \
+         goal, T time to wait",
+        "",
+    );
     fails(
         100,
         &format!(
@@ -78,15 +82,18 @@ fn unknown_letters_are_refused_before_anything_is_sent() {
         assert_eq!(scratch.run(line), usage(letter), "{line}");
     }
     // A word where the original sees the end of the options, and silently does nothing.
-    assert_eq!(scratch.run("svc --down a"), differs(usage('-'), prints("")));
+    assert_eq!(scratch.run("svc --now a"), differs(usage('-'), prints("")));
     assert_eq!(heard(&mut control), "");
+    assert_eq!((scratch.run("svc -u a"), heard(&mut control).as_str()), (prints(""), "u"));
 }
 
 #[test]
 fn without_services_there_is_nothing_to_do() {
     let scratch = Scratch::new();
+    // We say what is missing; a script that names no service goes on as ever.
+    let usage = "svc: usage: svc [ -udopchaitkxq12w+=lLs ] [ -W goal [ -T time ] ] service ...\n";
     for line in ["svc", "svc -u", "svc --"] {
-        assert_eq!(scratch.run(line), prints(""), "{line}");
+        assert_eq!(scratch.run(line), differs(fails(0, usage), prints("")), "{line}");
     }
 }
 

@@ -86,6 +86,14 @@ fn there_is_one_supervise_for_each_directory() {
     assert!(seen.contains(&"link".into()) != seen.contains(&"other".into()), "{seen:?}");
     // Ours says which name it does not use.
     assert_eq!(svscan.errors().contains("is the same directory as"), differs(true, false), "{}", svscan.errors());
+    is_still_served(&scratch);
+}
+
+/// Nothing has happened to svscan either: what is added is found.
+fn is_still_served(scratch: &Scratch) {
+    Service::new(scratch, "added", "exec sleep 1000");
+    symlink("../added", scratch.path().join("scan/added")).unwrap();
+    Service::at(scratch, "added").up();
 }
 
 /// The original passes files over in silence, and says the rest at every scan.
@@ -102,6 +110,7 @@ fn files_are_no_services() {
     let file = svscan.errors().contains("svscan: warning: unable to supervise file: not a directory\n");
     assert_eq!(file, differs(true, false));
     assert_eq!(supervises(&svscan), [""; 0]);
+    is_still_served(&scratch);
 }
 
 #[test]
@@ -133,7 +142,7 @@ fn a_directory_log_is_a_service_of_its_own_that_reads_the_first_ones_output() {
     assert_eq!(log.lines("out", 1), ["hello"]);
     let here = fs::canonicalize(scratch.path().join("scan/web/log")).unwrap();
     assert_eq!(log.lines("where", 1), [here.to_str().unwrap()]);
-    assert_eq!(svscan.errors(), "world\n");
+    wait_until("it has said the other too", || svscan.errors() == "world\n");
     assert_eq!(supervises(&svscan), ["log", "web"]);
     assert!(web.up() != log.up());
 }
@@ -207,6 +216,10 @@ fn a_renamed_entry_is_the_same_service() {
     assert_eq!(supervises(&svscan), ["web"]);
     assert!(is_alive(pid));
     assert_eq!(svscan.errors(), "");
+    let renamed = Service::at(&scratch, "scan/new");
+    renamed.svc("-k");
+    renamed.another(pid);
+    is_still_served(&scratch);
 }
 
 /// Unless it is told otherwise.
@@ -228,6 +241,7 @@ fn a_removed_entry_stops_nothing() {
     sleep(TWO_SCANS);
     assert!(!service.is_supervised());
     assert_eq!(supervises(&svscan), [""; 0]);
+    is_still_served(&scratch);
 }
 
 /// The way to end a service and its logger for good.
@@ -256,6 +270,7 @@ fn a_log_added_later_is_not_noticed() {
     scratch.script("scan/web/log/run", "#!/bin/sh\nexec cat\n");
     sleep(TWO_SCANS);
     assert_eq!(supervises(&svscan), ["web"]);
+    is_still_served(&scratch);
 }
 
 #[test]

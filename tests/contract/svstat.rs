@@ -4,7 +4,7 @@ use nix::libc::O_NONBLOCK;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tests::{Scratch, fifo, prints};
+use tests::{Scratch, differs, fails, fifo, prints};
 
 /// A directory that looks supervised, with this status.
 fn told(scratch: &Scratch, name: &str, status: &[u8]) -> File {
@@ -104,7 +104,9 @@ fn what_is_wrong_is_said_in_the_line() {
                     -x: unable to chdir: file does not exist\n";
     assert_eq!(scratch.run("svstat missing file empty gone bare -x"), prints(expected));
     drop(ok);
-    assert_eq!(scratch.run("svstat"), prints(""));
+    // We say what is missing; a script that names no service goes on as ever.
+    let usage = "svstat: usage: svstat [ -l | -j | -L ] service ...\n";
+    assert_eq!(scratch.run("svstat"), differs(fails(0, usage), prints("")));
 }
 
 /// The FIFO is asked first: who is not there has no status worth reading.

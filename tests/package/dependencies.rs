@@ -3,7 +3,6 @@
 use crate::tree::workspace;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::process::Command;
 
 /// Of a choice one must be among these; none asks more of whoever passes a program on than to name its authors.
@@ -121,11 +120,5 @@ fn dependencies_are_those_that_are_listed() {
         metadata.table(|id| !installed.contains(id)),
     );
     let file = workspace().join("DEPENDENCIES.md");
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(&file, &expected).unwrap();
-    }
-    assert!(
-        fs::read_to_string(&file).is_ok_and(|text| text == expected),
-        "DEPENDENCIES.md is not as it should be: UPDATE=1 cargo test -p tests --test package dependencies"
-    );
+    tests::golden(&file, &expected, "package dependencies");
 }

@@ -1,7 +1,7 @@
 //! The harness: a scratch directory, services in it, and programs run on them; whatever a test started is gone when
 //! it ends, passed or failed.
 
-// Tests say what went wrong by panicking, and what they skip by printing it.
+// Tests say what went wrong by panicking, and what is left of them by printing it.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::unwrap_used)]
 #![allow(missing_docs)]
 
@@ -13,6 +13,6 @@ mod service;
 
 pub use log::{Disk, Log, Multilog, lines};
 pub use processes::{children_of, environment, is_alive, parent_of, processes_in, state_of};
-pub use programs::{differs, has, is_root, original, others, programs, skip};
+pub use programs::{differs, golden, has, is_root, original, others, programs, skip};
 pub use scratch::{Outcome, Running, Scratch, fails, fifo, prints, wait_until};
 pub use service::{Daemon, Service, Status};

@@ -55,10 +55,27 @@ pub fn others() -> Option<PathBuf> {
     there.then_some(folder)
 }
 
-/// A check that cannot be made here. It does not count as passed where everything is expected to be installed.
+/// A check that cannot be made here. It does not count as passed where everything is expected to be installed; elsewhere it is
+/// seen: the test's harness keeps what a test that passes has printed to itself, but not what is written to standard error
+/// without it.
 pub fn skip(reason: &str) {
     assert!(env::var_os("CI").is_none(), "cannot be skipped with CI set: {reason}");
-    eprintln!("skipped: {reason}");
+    let test = std::thread::current().name().unwrap_or("a test").to_string();
+    let line = format!("skipped: {reason} ({test})\n");
+    // Nothing can be done about a standard error that takes nothing.
+    let _ = nix::unistd::write(std::io::stderr(), line.as_bytes());
+}
+
+/// Compares a file of this workspace with what it should be, or with `UPDATE=1` writes it; where everything is judged (with
+/// `CI` set), nothing may be written.
+pub fn golden(file: &Path, expected: &str, test: &str) {
+    let command = format!("UPDATE=1 cargo test -p tests --test {test}");
+    if env::var_os("UPDATE").is_some() {
+        assert!(env::var_os("CI").is_none(), "with CI set no file is updated, also not by {command}");
+        fs::write(file, expected).expect("write the file");
+    }
+    let found = fs::read_to_string(file).unwrap_or_default();
+    assert_eq!(found, expected, "{} is not as it should be: {command}", file.display());
 }
 
 /// Is a program of the system installed? If not, the check is skipped.
@@ -69,4 +86,54 @@ pub fn has(program: &str) -> bool {
         skip(&format!("{program} is not installed"));
     }
     there
+}
+
+#[cfg(test)]
+mod tests {
+    // Tests say what went wrong by panicking.
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// Tells a test that it is to play the part of one that is looked at.
+    const PART: &str = "PART_OF_A_TEST";
+
+    /// Runs a test of this module in a process of its own: whether it passes, and what is seen of it.
+    fn look_at(test: &str, part: &Path, variables: &[&str]) -> (bool, String) {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", &format!("programs::tests::{test}")]).env(PART, part);
+        command.env_remove("CI").env_remove("UPDATE").envs(variables.iter().map(|name| (name, "1")));
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    }
+
+    #[test]
+    fn a_skipped_check_is_seen_and_fails_where_nothing_may_be_skipped() {
+        if env::var_os(PART).is_some() {
+            return skip("there is no moon");
+        }
+        let this = "a_skipped_check_is_seen_and_fails_where_nothing_may_be_skipped";
+        let (passed, seen) = look_at(this, Path::new("skip"), &[]);
+        assert!(passed && seen.contains(&format!("skipped: there is no moon (programs::tests::{this})\n")), "{seen}");
+        let (passed, seen) = look_at(this, Path::new("skip"), &["CI"]);
+        assert!(!passed && seen.contains("cannot be skipped with CI set: there is no moon"), "{seen}");
+    }
+
+    #[test]
+    fn a_file_is_updated_where_nothing_is_judged() {
+        if let Some(file) = env::var_os(PART) {
+            return golden(Path::new(&file), "new\n", "package");
+        }
+        let this = "a_file_is_updated_where_nothing_is_judged";
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        let content = || fs::read_to_string(&file).unwrap();
+        fs::write(&file, "old\n").unwrap();
+        for (variables, said) in [(&[][..], "is not as it should be"), (&["CI", "UPDATE"], "with CI set no file")] {
+            let (passed, seen) = look_at(this, &file, variables);
+            assert!(!passed && seen.contains(said) && content() == "old\n", "{variables:?} {seen}");
+        }
+        assert!(look_at(this, &file, &["UPDATE"]).0 && content() == "new\n");
+        assert!(look_at(this, &file, &[]).0 && look_at(this, &file, &["CI"]).0);
+    }
 }

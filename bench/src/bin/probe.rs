@@ -16,7 +16,7 @@
 #[path = "../event.rs"]
 mod event;
 
-use daemontools::{Args, Attempt, Fatal, sys};
+use daemontools::{Args, Attempt, Fatal, Help, sys};
 use event::{Event, What};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -26,10 +26,12 @@ use nix::sys::stat::Mode;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 
-daemontools::main!(probe);
+daemontools::main!(probe, HELP);
 
 const USAGE: &str =
     "probe: usage: probe copy file | parent directory | numbers run ... | commanded run ... | fifo run ...";
+
+const HELP: Help = Help { usage: USAGE, text: "What the measured services run: cargo run -p bench starts it.\n" };
 
 /// Where the scanned services tell.
 const EVENTS: &str = "../../events";

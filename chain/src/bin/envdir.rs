@@ -15,7 +15,7 @@
 use chain::variable::value;
 use daemontools::service::{Unread, open_file_at};
 use daemontools::sys::exec::Change;
-use daemontools::{Args, Attempt, Fatal, Unable};
+use daemontools::{Args, Attempt, Fatal, Help, Unable};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
@@ -28,7 +28,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-daemontools::main!(envdir);
+daemontools::main!(envdir, HELP);
+
+const HELP: Help = Help {
+    usage: "envdir: usage: envdir dir child",
+    text: "\
+Runs child, a program and its arguments, with the variables that dir holds: each
+file is a variable, its first line the value; an empty file removes the variable.
+
+Exit codes: 111, wrong usage, dir cannot be read or child not be run; else child's.
+",
+};
 
 fn envdir(args: Args) -> Result<i32, Fatal> {
     let [dir, program @ ..] = args.as_slice() else { return Err(usage()) };
@@ -40,7 +50,7 @@ fn envdir(args: Args) -> Result<i32, Fatal> {
 }
 
 fn usage() -> Fatal {
-    Fatal::usage("envdir: usage: envdir dir child").with_code(111)
+    Fatal::usage(HELP.usage).with_code(111)
 }
 
 fn read_directory(dir: &OsStr) -> Result<Vec<Change>, Unable> {

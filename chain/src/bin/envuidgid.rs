@@ -1,8 +1,8 @@
 //! envuidgid: runs a program with the numbers of an account in its environment.
 //!
-//! `envuidgid ACCOUNT PROGRAM [ ARG ... ]`
+//! `envuidgid ACCOUNT PROGRAM [ ARG ... ]`, `envuidgid :UID:GID PROGRAM [ ARG ... ]`
 //!
-//! 1. Sets UID and GID to the account's user number and group number.
+//! 1. Sets UID and GID to the account's user number and group number, or to the numbers given.
 //! 2. Runs PROGRAM: as the same user as before, for it to change to that account when it has done
 //!    what needs more rights.
 //!
@@ -12,11 +12,22 @@
 
 use chain::account::Account;
 use daemontools::sys::exec::Change;
-use daemontools::{Args, Fatal};
+use daemontools::{Args, Fatal, Help};
 
-daemontools::main!(envuidgid);
+daemontools::main!(envuidgid, HELP);
 
 const USAGE: &str = "envuidgid: usage: envuidgid account child";
+
+const HELP: Help = Help {
+    usage: USAGE,
+    text: "\
+Runs child, a program and its arguments, with the numbers of account in the variables UID
+and GID. It changes nothing else: child runs as the same user. The account may be two
+numbers, :UID:GID, which need no /etc/passwd.
+
+Exit codes: 100, wrong usage; 111, no such account, or child cannot be run; else child's.
+",
+};
 
 fn envuidgid(args: Args) -> Result<i32, Fatal> {
     let [name, program @ ..] = args.as_slice() else { return Err(Fatal::usage(USAGE)) };

@@ -15,7 +15,7 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::sys::process;
-use daemontools::{Args, Attempt, Fatal, report};
+use daemontools::{Args, Attempt, Fatal, Help, report};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd::{close, dup, pipe, read};
@@ -23,7 +23,17 @@ use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-daemontools::main!(fghack);
+daemontools::main!(fghack, HELP);
+
+const HELP: Help = Help {
+    usage: "fghack: usage: fghack child",
+    text: "\
+Runs child, a program and its arguments, and stays in the foreground until it and
+all that it left in the background have ended.
+
+Exit codes: child's; 100, wrong usage; 111, child cannot be run or was killed.
+",
+};
 
 /// How many more writing ends the program gets.
 const COPIES: usize = 30;
@@ -31,7 +41,7 @@ const COPIES: usize = 30;
 fn fghack(args: Args) -> Result<i32, Fatal> {
     let program = args.as_slice();
     if program.is_empty() {
-        return Err(Fatal::usage("fghack: usage: fghack child"));
+        return Err(Fatal::usage(HELP.usage));
     }
     let (reading, writing) = pipe().unable_to("create pipe", "")?;
     // Only the writing end is for the program.

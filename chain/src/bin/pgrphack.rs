@@ -11,15 +11,24 @@
 
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::{Args, Fatal};
+use daemontools::{Args, Fatal, Help};
 use nix::unistd::setsid;
 
-daemontools::main!(pgrphack);
+daemontools::main!(pgrphack, HELP);
+
+const HELP: Help = Help {
+    usage: "pgrphack: usage: pgrphack child",
+    text: "\
+Runs child, a program and its arguments, in a session and a process group of its own.
+
+Exit codes: 100, wrong usage; 111, child cannot be run; else child's.
+",
+};
 
 fn pgrphack(args: Args) -> Result<i32, Fatal> {
     let program = args.as_slice();
     if program.is_empty() {
-        return Err(Fatal::usage("pgrphack: usage: pgrphack child"));
+        return Err(Fatal::usage(HELP.usage));
     }
     // Refused only to the leader of a group, which is what it was to become.
     let _ = setsid();

@@ -12,15 +12,27 @@
 
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::{Args, Attempt, Fatal, Unable};
+use daemontools::{Args, Attempt, Fatal, Help, Unable};
 use lexopt::Arg;
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::stat::Mode;
 use std::ffi::{OsStr, OsString};
 
-daemontools::main!(setlock);
+daemontools::main!(setlock, HELP);
 
 const USAGE: &str = "setlock: usage: setlock [ -nNxX ] file program [ arg ... ]";
+
+const HELP: Help = Help {
+    usage: USAGE,
+    text: "\
+Runs program with file locked, for as long as it and what it starts keep the lock.
+
+  -n  give up if the file is locked          -N  wait until it is not (the default)
+  -x  exit 0 in silence if it cannot be had  -X  exit 111 then, and say why (the default)
+
+Exit codes: 100, wrong usage; 111, file cannot be locked or program not be run; else program's.
+",
+};
 
 fn setlock(args: Args) -> Result<i32, Fatal> {
     let Options { wait, on_failure, file, program } = parse(args)?;

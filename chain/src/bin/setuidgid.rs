@@ -1,22 +1,36 @@
 //! setuidgid: runs a program as another account.
 //!
-//! `setuidgid [ -s ] ACCOUNT PROGRAM [ ARG ... ]`
+//! `setuidgid [ -s ] ACCOUNT PROGRAM [ ARG ... ]`, `setuidgid :UID:GID PROGRAM [ ARG ... ]`
 //!
-//! 1. Takes on the account's group, and it alone; with `-s`, all groups that list the account.
-//! 2. Takes on the account's user. From here on there is no way back.
+//! 1. Takes on the account's group, and it alone; with `-s`, all groups that list the account. With two numbers, which need
+//!    no account and no `/etc/passwd`, that group alone.
+//! 2. Takes on the account's user, or that of the number. From here on there is no way back.
 //! 3. Runs PROGRAM. The environment stays as it is: USER and HOME are not touched.
 //!
 //! Usage: 100. No such account, not root, PROGRAM cannot be run: 111. Files: `/etc/passwd`, `/etc/group`.
 
 #![cfg_attr(not(test), no_main)]
 
-use chain::account::Account;
-use daemontools::{Args, Attempt, Fatal};
+use chain::account::{Account, is_numeric};
+use daemontools::{Args, Attempt, Fatal, Help};
 use nix::unistd::{setgid, setgroups, setuid};
 
-daemontools::main!(setuidgid);
+daemontools::main!(setuidgid, HELP);
 
 const USAGE: &str = "setuidgid: usage: setuidgid [ -s ] account child";
+
+const HELP: Help = Help {
+    usage: USAGE,
+    text: "\
+Runs child, a program and its arguments, as account, with its group alone. The account may
+be two numbers, :UID:GID, which need no /etc/passwd.
+
+  -s  take on all groups that list the account, which is a name then
+
+Exit codes: 100, wrong usage; 111, no such account, the system refuses, or child cannot be
+run; else child's.
+",
+};
 
 enum Groups {
     Own,
@@ -30,7 +44,8 @@ fn setuidgid(args: Args) -> Result<i32, Fatal> {
         rest => (Groups::Own, rest),
     };
     let [name, program @ ..] = rest else { return Err(Fatal::usage(USAGE)) };
-    if program.is_empty() {
+    let lists_nothing = matches!(groups, Groups::All) && is_numeric(name);
+    if program.is_empty() || lists_nothing {
         return Err(Fatal::usage(USAGE));
     }
     let account = Account::named(name)?;

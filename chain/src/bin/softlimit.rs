@@ -3,7 +3,7 @@
 //! `softlimit [ -a BYTES ] [ -c BYTES ] … PROGRAM [ ARG ... ]`
 //!
 //! 1. Sets soft limits, in the order of the options: to the number given, to the hard limit if that
-//!    is lower, or to the hard limit itself for `=`.
+//!    is lower, or to the hard limit itself for `=`. A number of bytes may have a unit: `k`, `M` or `G`.
 //!    `-m` data, stack, locked and all memory, each; `-a` all memory; `-d` data; `-s` stack;
 //!    `-l` locked memory; `-r` resident memory; `-o` open files; `-p` processes of this user;
 //!    `-f` size of a file written; `-c` size of a core dump; `-t` seconds of CPU.
@@ -14,18 +14,34 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::sys::exec::Program;
-use daemontools::{Args, Fatal, report};
-use lexopt::Arg;
+use daemontools::{Args, Fatal, Help, report, size};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-daemontools::main!(softlimit);
+daemontools::main!(softlimit, HELP);
 
 const USAGE: &str = "softlimit: usage: softlimit [-a allbytes] [-c corebytes] [-d databytes] [-f filebytes] \
     [-l lockbytes] [-m membytes] [-o openfiles] [-p processes] [-r residentbytes] [-s stackbytes] \
     [-t cpusecs] child";
+
+const HELP: Help = Help {
+    usage: USAGE,
+    text: "\
+Runs child, a program and its arguments, with these soft limits. A limit is a number, of
+bytes also with a unit (64k, 100M, 2G), or = for the hard limit.
+
+  -a  all memory                     -m  data, stack, locked and all memory, each
+  -c  size of a core dump            -o  open files
+  -d  data                           -p  processes of this user
+  -f  size of a file                 -r  resident memory
+  -l  locked memory                  -s  stack
+  -t  seconds of CPU
+
+Exit codes: 100, wrong usage; 111, a limit is refused or child cannot be run; else child's.
+",
+};
 
 fn softlimit(args: Args) -> Result<i32, Fatal> {
     let Options { limits, program } = parse(args)?;
@@ -65,27 +81,34 @@ struct Options {
 
 fn parse(args: Args) -> Result<Options, Fatal> {
     let misused = |error: lexopt::Error| Fatal::option(&error, USAGE);
-    let mut options = Options { limits: Vec::new(), program: Vec::new() };
-    let mut parser = lexopt::Parser::from_args(args);
-    while let Some(argument) = parser.next().map_err(misused)? {
-        match argument {
-            Arg::Short(letter) => {
-                let Some(resources) = resources(letter) else { return Err(misused(argument.unexpected())) };
-                let limit = value(&mut parser).map_err(misused)?;
-                let limit = parse_limit(&limit).ok_or_else(|| Fatal::usage(USAGE))?;
-                options.limits.extend(resources.iter().map(|resource| (*resource, limit)));
-            }
-            Arg::Value(first) => {
-                options.program.push(first);
-                options.program.extend(parser.raw_args().map_err(misused)?);
-            }
-            Arg::Long(_) => return Err(misused(argument.unexpected())),
-        }
+    let mut limits = Vec::new();
+    let mut args = args;
+    while let Some((letter, glued)) = args.as_slice().first().and_then(|word| option(word)) {
+        args.next();
+        let Some(letter) = letter else { break };
+        let unknown = || misused(lexopt::Error::UnexpectedOption(format!("-{letter}")));
+        let resources = resources(letter).ok_or_else(unknown)?;
+        let missing = || misused(lexopt::Error::MissingValue { option: Some(format!("-{letter}")) });
+        let limit = if glued.is_empty() { args.next().ok_or_else(missing)? } else { glued };
+        let limit = parse_limit(letter, &limit).ok_or_else(|| Fatal::usage(USAGE))?;
+        limits.extend(resources.iter().map(|resource| (*resource, limit)));
     }
-    if options.program.is_empty() {
-        return Err(Fatal::usage(USAGE));
+    let program: Vec<OsString> = args.collect();
+    if program.is_empty() { Err(Fatal::usage(USAGE)) } else { Ok(Options { limits, program }) }
+}
+
+/// The letter of an option and what is glued to it; no letter for `--`, which ends the options, as any other word does that
+/// is none. Read as getopt(3) reads it, and not by lexopt, to which `-m=1` is the same as `-m1`.
+fn option(word: &OsStr) -> Option<(Option<char>, OsString)> {
+    let letters = word.as_bytes().strip_prefix(b"-").filter(|letters| !letters.is_empty())?;
+    if letters == b"-" {
+        return Some((None, OsString::new()));
     }
-    Ok(options)
+    // What is no letter is no option.
+    let letter = letters.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
+    let letter = letter.unwrap_or(char::REPLACEMENT_CHARACTER);
+    let glued = letters.get(letter.len_utf8()..).unwrap_or_default();
+    Some((Some(letter), OsStr::from_bytes(glued).to_os_string()))
 }
 
 /// What an option limits.
@@ -106,26 +129,26 @@ fn resources(letter: char) -> Option<&'static [Resource]> {
     })
 }
 
-/// The value of an option. lexopt takes the `=` off `-m=`, as if it stood between an option and its value;
-/// here it is the value, and the only one that leaves nothing behind.
-fn value(parser: &mut lexopt::Parser) -> Result<OsString, lexopt::Error> {
-    match parser.optional_value() {
-        Some(glued) if glued.is_empty() => Ok("=".into()),
-        Some(glued) => Ok(glued),
-        None => parser.value(),
-    }
+/// Whether an option's number counts bytes, and may have a unit.
+fn counts_bytes(letter: char) -> bool {
+    !matches!(letter, 'o' | 'p' | 't')
 }
 
-/// `=`, or decimal digits: none are 0, and more than fit are no limit.
-fn parse_limit(limit: &OsStr) -> Option<Limit> {
+/// `=`, or decimal digits: none are 0, and more than fit are no limit. Digits that count bytes may have a unit.
+fn parse_limit(letter: char, limit: &OsStr) -> Option<Limit> {
+    if limit == "=" {
+        return Some(Limit::Hard);
+    }
+    let (digits, unit) = match size::split(limit.as_bytes()) {
+        ([], unit) if unit > 1 => return None,
+        split if counts_bytes(letter) => split,
+        _ => (limit.as_bytes(), 1),
+    };
     let number = |number: rlim_t, byte: &u8| {
         let digit = char::from(*byte).to_digit(10)?;
         Some(number.saturating_mul(10).saturating_add(digit.into()))
     };
-    match limit.as_bytes() {
-        b"=" => Some(Limit::Hard),
-        digits => digits.iter().try_fold(0, number).map(Limit::AtMost),
-    }
+    digits.iter().try_fold(0, number).map(|number| Limit::AtMost(number.saturating_mul(unit)))
 }
 
 #[cfg(test)]
@@ -157,7 +180,34 @@ mod tests {
             ("5=", None),
             ("0x10", None),
         ] {
-            assert_eq!(parse_limit(OsStr::new(limit)), expected, "{limit:?}");
+            for letter in ['m', 'o'] {
+                assert_eq!(parse_limit(letter, OsStr::new(limit)), expected, "-{letter} {limit:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_may_have_a_unit_and_nothing_else_may() {
+        for (limit, bytes) in [
+            ("64k", Some(65_536)),
+            ("100M", Some(104_857_600)),
+            ("2G", Some(2_147_483_648)),
+            ("0G", Some(0)),
+            ("18446744073709551615G", Some(rlim_t::MAX)),
+            ("M", None),
+            ("5m", None),
+            ("5K", None),
+            ("5kB", None),
+            ("-5k", None),
+            ("=k", None),
+            ("1.5G", None),
+        ] {
+            for letter in "acdfmlrs".chars() {
+                assert_eq!(parse_limit(letter, OsStr::new(limit)), bytes.map(AtMost), "-{letter} {limit}");
+            }
+            for letter in "opt".chars() {
+                assert_eq!(parse_limit(letter, OsStr::new(limit)), None, "-{letter} {limit}");
+            }
         }
     }
 
@@ -170,7 +220,7 @@ mod tests {
             ("-o 5 prog", vec![(RLIMIT_NOFILE, AtMost(5))], "prog"),
             ("-o = prog", vec![(RLIMIT_NOFILE, Hard)], "prog"),
             ("-o= prog", vec![(RLIMIT_NOFILE, Hard)], "prog"),
-            ("-o=5 prog", vec![(RLIMIT_NOFILE, AtMost(5))], "prog"),
+            ("-c64k prog", vec![(RLIMIT_CORE, AtMost(65_536))], "prog"),
             ("-o5 -- -c 3", vec![(RLIMIT_NOFILE, AtMost(5))], "-c 3"),
             ("-o5 prog -c 3 -- =", vec![(RLIMIT_NOFILE, AtMost(5))], "prog -c 3 -- ="),
             ("-o5 - -c", vec![(RLIMIT_NOFILE, AtMost(5))], "- -c"),
@@ -194,8 +244,12 @@ mod tests {
         assert_eq!(parsed("-z5 prog"), misuse("illegal option -- z"));
         assert_eq!(parsed("--foo prog"), misuse("illegal option -- -"));
         assert_eq!(parsed("--foo=5 prog"), misuse("illegal option -- -"));
+        assert_eq!(parsed("-=5 prog"), misuse("illegal option -- ="));
+        assert_eq!(parsed("-é5 prog"), misuse("illegal option -- é"));
         assert_eq!(parsed("-o5 -c"), misuse("option requires an argument -- c"));
-        for words in ["--", "-o5", "-o5 --", "-o -- prog", "-o x prog", "-c0o64 prog"] {
+        for words in
+            ["--", "-o5", "-o5 --", "-o -- prog", "-o x prog", "-c0o64 prog", "-o=5 prog", "-m=1 prog", "-o== prog"]
+        {
             assert_eq!(parsed(words), Err(Fatal::usage(USAGE)), "{words}");
         }
     }
@@ -204,7 +258,7 @@ mod tests {
         #[test]
         fn every_number_is_itself_or_no_limit(number: u128) {
             let limit = rlim_t::try_from(number).unwrap_or(rlim_t::MAX);
-            prop_assert_eq!(parse_limit(OsStr::new(&number.to_string())), Some(AtMost(limit)));
+            prop_assert_eq!(parse_limit('m', OsStr::new(&number.to_string())), Some(AtMost(limit)));
         }
 
         #[test]

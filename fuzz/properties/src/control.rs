@@ -149,6 +149,7 @@ impl World {
             Action::Send(_) | Action::SendGroup(_) | Action::SendScope(_) => assert!(self.process.is_some()),
             Action::KillRest => assert!(self.process.is_none()),
             Action::Announce(letter) => assert!("suUdDOx".contains(letter)),
+            Action::GiveUp => assert!(self.machine.record().failure.is_some(), "nobody would know why"),
             Action::Leave => {
                 assert!(self.process.is_none());
                 self.left = true;
@@ -182,6 +183,9 @@ impl World {
             Phase::Starting | Phase::Running | Phase::Stopping => assert!(alive, "{record:?}"),
             Phase::Stopped | Phase::Started | Phase::Failed => assert!(!alive, "{record:?}"),
         }
+        let gave_up = record.failure.is_some();
+        assert!(gave_up || record.phase != Phase::Failed, "{record:?}");
+        assert!(!gave_up || matches!(record.phase, Phase::Stopping | Phase::Failed), "{record:?}");
         assert!(alive || !record.paused && record.ending.is_none() && record.ready.is_none(), "{record:?}");
         assert!(record.next_start.is_none() || !alive && self.machine.deadline().is_some(), "{record:?}");
         assert!(record.deaths.len() <= self.policy.deaths_kept, "{record:?}");

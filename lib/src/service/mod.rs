@@ -26,7 +26,7 @@ pub use mark::{MARK, has_mark, mark_of};
 pub use place::Place;
 pub use process::{Identity, Process, is_without_pidfd};
 pub use proof::{Proof, proof_at};
-pub use record::{Death, Ending, Exit, Record, Role, Shown, Verdict, signal_name};
+pub use record::{Death, Ending, Exit, Failure, Record, Role, Shown, Verdict, signal_name};
 pub use snapshot::{Illegible, Snapshot, read_status, read_status_at};
 pub use status::{Phase, Running, Status, TooShort, Want};
 
@@ -70,6 +70,9 @@ pub const EVENT: &str = "supervise/event";
 
 /// FIFO: a service with a `notification-fd` writes a newline into it when it is ready.
 pub const NOTIFICATION: &str = "supervise/notification";
+
+/// Socket: what a service whose `notify-socket` says `path` finds as NOTIFY_SOCKET.
+pub const SOCKET: &str = "supervise/notify-socket";
 
 /// A command, by its byte in `supervise/control`.
 ///

@@ -26,6 +26,7 @@
 //! again                        told up while `finish` or `stop` ran: it starts once more after them
 //! verdict done|give-up         after the `finish` or `stop` that runs it is not restarted, for that reason
 //! shown-pid PID LABEL          `supervise/status` still shows this `run`, started then, which has ended (see [`Shown`])
+//! failure REASON               why it gave up, or will with that verdict (see [`Failure`])
 //! last-run PID TICKS SERIAL    the last `run`, whose number its process group has, where it led one
 //! next-start LABEL UPTIME      nothing runs, and `run` is started then
 //! notify-socket NAME           where it finds NOTIFY_SOCKET, in the abstract namespace
@@ -142,6 +143,43 @@ pub enum Verdict {
     GiveUp,
 }
 
+/// Why a service gave up: only a command starts it again. As text: `restart-limit`, `run`, `finish`, `start EXIT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// `run` has ended as often as `restart-limit` allows.
+    RestartLimit,
+    /// `run` exited with code 100.
+    Run,
+    /// `finish` exited with code 125.
+    Finish,
+    /// `start` failed, and so it ended.
+    Start(Exit),
+}
+
+impl Failure {
+    /// Reads what [`Display`] wrote.
+    fn parse(words: &mut SplitAsciiWhitespace) -> Option<Failure> {
+        match words.next()? {
+            "restart-limit" => Some(Failure::RestartLimit),
+            "run" => Some(Failure::Run),
+            "finish" => Some(Failure::Finish),
+            "start" => exit(words).map(Failure::Start),
+            _ => None,
+        }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Failure::RestartLimit => write!(to, "restart-limit"),
+            Failure::Run => write!(to, "run"),
+            Failure::Finish => write!(to, "finish"),
+            Failure::Start(exit) => write!(to, "start {exit}"),
+        }
+    }
+}
+
 /// Why a process is expected to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -215,6 +253,8 @@ pub struct Record {
     pub verdict: Verdict,
     /// The `run` that has ended and that `supervise/status` still shows.
     pub shown: Option<Shown>,
+    /// Why it gave up, if it did.
+    pub failure: Option<Failure>,
     /// The last `run`, whose number its process group has, where it led one.
     pub last_run: Option<Process>,
     /// When `run` is started next, where nothing runs but something will.
@@ -258,6 +298,7 @@ impl Record {
             again: false,
             verdict: Verdict::AsWanted,
             shown: None,
+            failure: None,
             last_run: None,
             next_start: None,
             notify_socket: None,
@@ -269,6 +310,20 @@ impl Record {
             pipe: None,
             logger: None,
         }
+    }
+
+    /// Why the service gave up, in words for people: `restart-limit 3 in 5m reached, last exited 1`. Nothing if it did
+    /// not, or if whoever wrote this did not say.
+    pub fn failure_words(&self) -> Option<String> {
+        let last = || self.deaths.last().map(|death| format!(", last {}", death.exit.words())).unwrap_or_default();
+        let limit = self.settings.iter().find(|(file, _)| file == "restart-limit");
+        let limit = limit.map(|(_, limit)| format!(" {limit}")).unwrap_or_default();
+        Some(match self.failure? {
+            Failure::RestartLimit => format!("restart-limit{limit} reached{}", last()),
+            Failure::Run => "exited 100, which means not to restart it".into(),
+            Failure::Finish => "finish exited 125, which means not to restart it".into(),
+            Failure::Start(exit) => format!("start failed: {}", exit.words()),
+        })
     }
 
     /// The text of the file.
@@ -320,6 +375,9 @@ impl Record {
         }
         if let Some(Shown { pid, since }) = self.shown {
             writeln!(to, "shown-pid {pid} {}", tai64::Label(since))?;
+        }
+        if let Some(failure) = self.failure {
+            writeln!(to, "failure {failure}")?;
         }
         if let Some(run) = self.last_run {
             writeln!(to, "last-run {} {} {}", run.pid, run.ticks, run.serial)?;
@@ -403,6 +461,7 @@ impl Record {
             "again" => self.again = true,
             "verdict" => self.verdict = meaning_of(&VERDICTS, words).unwrap_or(self.verdict),
             "shown-pid" => self.shown = shown(words),
+            "failure" => self.failure = Failure::parse(words),
             "last-run" => self.last_run = process(words).filter(|run| run.pid.as_raw() > 1),
             "kill-at" => self.kill_at = moment(words),
             "next-start" => self.next_start = moment(words),
@@ -488,14 +547,17 @@ fn moment(words: &mut SplitAsciiWhitespace) -> Option<Moment> {
 fn death(words: &mut SplitAsciiWhitespace) -> Option<Death> {
     let started = tai64::parse(words.next()?.as_bytes())?;
     let ended = tai64::parse(words.next()?.as_bytes())?;
-    let exit = match words.next()? {
+    Some(Death { started, ended, exit: exit(words)? })
+}
+
+fn exit(words: &mut SplitAsciiWhitespace) -> Option<Exit> {
+    Some(match words.next()? {
         "exit" => Exit::Code(number(words)?),
         "signal" => Exit::Signal(number(words)?),
         "core" => Exit::Core(number(words)?),
         "unstarted" => Exit::Unstarted(number(words)?),
         _ => Exit::Unknown,
-    };
-    Some(Death { started, ended, exit })
+    })
 }
 
 #[cfg(test)]
@@ -528,6 +590,7 @@ mod tests {
             again: true,
             verdict: Verdict::GiveUp,
             shown: Some(Shown { pid: Pid::from_raw(75), since: at(8).label }),
+            failure: Some(Failure::Start(Exit::Signal(15))),
             last_run: Some(Process { pid: Pid::from_raw(76), ticks: 98, serial: 0 }),
             next_start: Some(at(12)),
             notify_socket: Some("supervise/notify/05".into()),
@@ -605,6 +668,27 @@ mod tests {
         for (exit, words) in table {
             assert_eq!(exit.words(), words);
         }
+    }
+
+    #[test]
+    fn a_failure_is_read_as_it_is_written_and_has_words() {
+        let table = [
+            (Failure::RestartLimit, "restart-limit 3 in 5m reached, last ended unseen"),
+            (Failure::Run, "exited 100, which means not to restart it"),
+            (Failure::Finish, "finish exited 125, which means not to restart it"),
+            (Failure::Start(Exit::Unstarted(13)), "start failed: not executed: access denied"),
+        ];
+        for (failure, words) in table {
+            let record = Record { failure: Some(failure), ..full() };
+            assert_eq!(Record::decode(&record.encode()).failure, Some(failure));
+            assert_eq!(record.failure_words().as_deref(), Some(words));
+        }
+        for text in ["failure", "failure other", "failure start", "failure start exit"] {
+            assert_eq!(Record::decode(text).failure, None, "{text}");
+        }
+        assert_eq!(Record::blank().failure_words(), None);
+        let without_past = Record { failure: Some(Failure::RestartLimit), ..Record::blank() };
+        assert_eq!(without_past.failure_words().as_deref(), Some("restart-limit reached"));
     }
 
     #[test]

@@ -139,8 +139,16 @@ pub fn inherited_descriptor(number: RawFd) -> nix::Result<OwnedFd> {
 /// The writing end of a pipe, made a reading end as well: whoever has it can write though all readers are dead,
 /// until the pipe is full. As it was where `/proc` is missing.
 pub fn also_reading(writer: OwnedFd) -> OwnedFd {
-    let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
-    open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).unwrap_or(writer)
+    both_ends(&writer).unwrap_or(writer)
+}
+
+/// Another end of a pipe of ours, for reading and writing. Close-on-exec.
+///
+/// # Errors
+/// ENOENT: `/proc` is missing. EMFILE, ENFILE: no descriptors.
+pub fn both_ends(end: &OwnedFd) -> nix::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", end.as_raw_fd());
+    open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// Bytes in a pipe that nobody has read yet: so many can be read without waiting.

@@ -18,7 +18,7 @@
 
 use daemontools::report::{self, TEMPORARY, errno_of};
 use daemontools::sys;
-use daemontools::{Args, Attempt, Fatal, Unable};
+use daemontools::{Args, Attempt, Fatal, Help, Unable};
 use flate2::write::GzEncoder;
 use multilog::files;
 use multilog::retention::{COMPRESSED, is_old, plain_name};
@@ -35,7 +35,17 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-daemontools::main!(logcompress);
+daemontools::main!(logcompress, HELP);
+
+const HELP: Help = Help {
+    usage: "logcompress: usage: logcompress zstd|gzip dir",
+    text: "\
+Compresses the old files of the log directory dir, after all that wants the processor or
+the disk.
+
+Exit codes: 0; 100, wrong usage; 111, a file cannot be compressed and stays as it was.
+",
+};
 
 /// What is being written.
 const UNFINISHED: &str = "compressing";
@@ -54,7 +64,7 @@ fn logcompress(mut args: Args) -> Result<i32, Fatal> {
         _ => None,
     });
     let (Some(format), Some(path), None) = (format, args.next(), args.next()) else {
-        return Err(Fatal::usage("logcompress: usage: logcompress zstd|gzip dir"));
+        return Err(Fatal::usage(HELP.usage));
     };
     if path == "." {
         // As multilog calls it, and each multilog of a machine.

@@ -11,13 +11,23 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::tai64::{self, Tai64N};
-use daemontools::{Args, Attempt, Fatal, sys};
+use daemontools::{Args, Attempt, Fatal, Help, sys};
 use multilog::script::StampKind;
 use multilog::stamp::Stamper;
 use nix::errno::Errno;
 use nix::unistd::read;
 
-daemontools::main!(tai64n);
+daemontools::main!(tai64n, HELP);
+
+const HELP: Help = Help {
+    usage: "tai64n: usage: tai64n",
+    text: "\
+Copies standard input to standard output, with a TAI64N label, the time, in front of each
+line.
+
+Exit codes: 0; 111, input cannot be read or output not written.
+",
+};
 
 /// Bytes read at a time.
 const ROOM: usize = 64 * 1024;

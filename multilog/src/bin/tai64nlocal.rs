@@ -12,12 +12,22 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::sys::localtime::local_second;
-use daemontools::{Args, Attempt, Fatal, sys};
+use daemontools::{Args, Attempt, Fatal, Help, sys};
 use multilog::calendar::Reader;
 use nix::errno::Errno;
 use nix::unistd::read;
 
-daemontools::main!(tai64nlocal);
+daemontools::main!(tai64nlocal, HELP);
+
+const HELP: Help = Help {
+    usage: "tai64nlocal: usage: tai64nlocal",
+    text: "\
+Copies standard input to standard output; a TAI64N label at the beginning of a line becomes
+a date and time, by the time zone in $TZ.
+
+Exit codes: 0; 111, input cannot be read or output not written.
+",
+};
 
 /// Bytes read at a time.
 const ROOM: usize = 64 * 1024;

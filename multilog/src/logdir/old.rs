@@ -11,7 +11,7 @@ use daemontools::tai64::{self, Tai64N};
 use daemontools::{Fatal, Unable};
 use nix::dir::{Dir, Entry, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, renameat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, renameat, renameat2};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{Pid, fchdir};
@@ -136,7 +136,7 @@ impl LogDirectory {
     /// In the child. Our input is not to be held open by it.
     fn run_compressor(&self, format: Compression, mask: &SigSet) -> i32 {
         let _ = mask.thread_set_mask();
-        let entered = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).and_then(|null| {
+        let entered = sys::null().and_then(|null| {
             duplicate_to(&null, 0)?;
             duplicate_to(&null, 1)?;
             fchdir(&self.folder)

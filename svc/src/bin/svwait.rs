@@ -3,7 +3,7 @@
 //! `svwait [ -ao ] [ -T TIME ] up|ready|down|finished|restarted SERVICE ...`
 //!
 //! 1. Looks at each SERVICE, and watches it from then on.
-//! 2. Waits until all of them have come there (`-a`, `--all`, the default), or one of them (`-o`, `--any`). At most as long as TIME (`-T`, `--timeout`): milliseconds, or with a unit; 0: only looks.
+//! 2. Waits until all of them have come there (`-a`, `--all`, the default), or one of them (`-o`, `--any`). At most as long as TIME (`-T`, `--timeout`), which has a unit, or is 0: only looks.
 //!
 //! What the words mean says the `goal` module.
 //!
@@ -12,7 +12,7 @@
 
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::{Args, Attempt, Fatal};
+use daemontools::{Args, Attempt, Fatal, Help};
 use lexopt::Arg;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -22,9 +22,24 @@ use std::time::{Duration, Instant};
 use svc::goal::{Goal, Told};
 use svc::watch::{Order, Part, Quorum, Watch, parse_timeout};
 
-daemontools::main!(svwait);
+daemontools::main!(svwait, HELP);
 
 const USAGE: &str = "svwait: usage: svwait [ -ao ] [ -T timeout ] up|ready|down|finished|restarted service ...";
+
+const HELP: Help = Help {
+    usage: USAGE,
+    text: "\
+Waits until each service, a service directory, is up, ready, down, finished (so are its
+programs finish and stop) or restarted.
+
+  -a, --all           all of them (the default)
+  -o, --any           one of them
+  -T, --timeout TIME  wait no longer: 5s, 500ms, 1m ...; 0: only look
+
+Exit codes: 0, they have come there; 1, they will not; 99, the time is over; 100, wrong
+usage; 111, a service cannot be watched. A message says why.
+",
+};
 
 fn svwait(args: Args) -> Result<i32, Fatal> {
     let Options { goal, quorum, timeout, services } = parse(args)?;
@@ -86,8 +101,8 @@ mod tests {
         assert_eq!(parsed("up a -o"), Ok(all.clone()));
         assert_eq!(parsed("-oa up a -o"), Ok(all.clone()));
         assert_eq!(parsed("-o -T 1m -- up a -o"), Ok(Options { quorum: Quorum::Any, timeout, ..all.clone() }));
-        assert_eq!(parsed("--any --timeout=60000 up a -o"), Ok(Options { quorum: Quorum::Any, timeout, ..all }));
-        for line in ["up", "-o", "-T 5 up", "sideways a", "-T soon up a", "-x up a", "--none up a"] {
+        assert_eq!(parsed("--any --timeout=60000ms up a -o"), Ok(Options { quorum: Quorum::Any, timeout, ..all }));
+        for line in ["up", "-o", "-T 5s up", "sideways a", "-T soon up a", "-T 5 up a", "-x up a", "--none up a"] {
             assert!(parsed(line).is_err(), "{line}");
         }
     }

@@ -1,13 +1,14 @@
 use super::Goal::{Down, Finished, Ready, Restarted, Up};
 use super::Verdict::{Never, NotYet, Reached};
 use super::*;
-use daemontools::service::{Death, Process};
+use daemontools::service::{Death, Failure, Process};
 use daemontools::tai64::{Moment, Tai64, Tai64N};
 
-const NOTHING: Told = Told { to_start: false, to_end: false };
-const START: Told = Told { to_start: true, to_end: false };
-const END: Told = Told { to_start: false, to_end: true };
-const BOTH: Told = Told { to_start: true, to_end: true };
+const NOTHING: Told = Told { to_start: false, to_end: false, only_to_exit: false };
+const START: Told = Told { to_start: true, ..NOTHING };
+const END: Told = Told { to_end: true, ..NOTHING };
+const BOTH: Told = Told { to_start: true, to_end: true, ..NOTHING };
+const EXIT: Told = Told { only_to_exit: true, ..NOTHING };
 
 const GOALS: [Goal; 5] = [Up, Ready, Down, Finished, Restarted];
 
@@ -89,9 +90,17 @@ fn words_mean_goals() {
 
 #[test]
 fn commands_start_or_end_or_do_neither() {
-    for (commands, told) in
-        [(&b"u"[..], START), (b"o", START), (b"dx", END), (b"t", END), (b"du", BOTH), (b"hw", NOTHING)]
-    {
+    for (commands, told) in [
+        (&b"u"[..], START),
+        (b"o", START),
+        (b"dx", END),
+        (b"t", END),
+        (b"du", BOTH),
+        (b"hw", NOTHING),
+        (b"x", EXIT),
+        (b"cxp", EXIT),
+        (b"xi", NOTHING),
+    ] {
         assert_eq!(Told::by(commands), told);
     }
 }
@@ -202,6 +211,28 @@ fn told_to_end_what_was_up_before_does_not_count() {
 }
 
 #[test]
+fn told_only_to_exit_what_runs_on_is_not_waited_for() {
+    let on = Never(Reason::RunsOn);
+    let once = Record { want: Want::Once, ..ready(3) };
+    check(
+        EXIT,
+        ready(3),
+        &[
+            (ready(3), [Reached, Reached, on, on, on]),
+            (Record { leaving: true, ..up(3) }, [Reached, NotYet, on, on, on]),
+            // These have an end.
+            (once, [Reached, Reached, NotYet, NotYet, NotYet]),
+            (ending(3), [NotYet, NotYet, NotYet, NotYet, NotYet]),
+            (finishing(3, Want::Down), [NotYet, NotYet, Reached, NotYet, NotYet]),
+            (later(rest(3, CODE)), [OVER, OVER, Reached, Reached, OVER]),
+            (ready(4), [Reached, Reached, on, on, Reached]),
+        ],
+    );
+    let verdict = judge(Finished, EXIT, &bare(here(up(3))), &bare(here(up(3))));
+    assert_eq!(verdict, on);
+}
+
+#[test]
 fn where_only_the_status_tells_up_is_ready_and_down_is_finished() {
     let rows = [
         (ready(3), [Reached, Reached, NotYet, NotYet, NotYet]),
@@ -269,8 +300,36 @@ fn between_two_files_nothing_is_said() {
 
 #[test]
 fn reasons_have_words() {
-    assert_eq!(Reason::Unsupervised.words(), "supervise not running");
-    assert_eq!(Reason::Failed(Some(Exit::Code(100))).words(), "failed: exited 100");
-    assert_eq!(Reason::Ended(Some(Exit::Signal(15))).words(), "ended: killed by SIGTERM");
-    assert_eq!(Reason::Failed(None).words(), "failed");
+    let last = here(ready(3));
+    assert_eq!(Reason::Failed(Some(Exit::Code(100))).words(&last), "failed: exited 100");
+    assert_eq!(Reason::Ended(Some(Exit::Signal(15))).words(&last), "ended: killed by SIGTERM");
+    assert_eq!(Reason::Failed(None).words(&last), "failed");
+    let limit = here(Record { failure: Some(Failure::RestartLimit), ..failed(3) });
+    let words = "failed: restart-limit reached, last exited 100";
+    assert_eq!(Reason::Failed(Some(Exit::Code(100))).words(&limit), words);
+    assert_eq!(Reason::RunsOn.words(&last), "runs on, as -x alone ends nothing: say -dx");
+    let gone = with(Presence::Gone, last);
+    assert_eq!(Reason::Unsupervised.words(&gone), "supervise not running, last seen up");
+}
+
+#[test]
+fn what_was_seen_last_has_words() {
+    let start = Record { phase: Phase::Starting, process: process(Role::Start, 50), ..record(3) };
+    for (seen, words) in [
+        (ready(3), "up"),
+        (up(3), "up, not ready"),
+        (ending(3), "up, told to end"),
+        (start, "start runs"),
+        (finishing(3, Want::Up), "finish runs, last exited 1"),
+        (between(3, Exit::Signal(9)), "waits for its next start, last killed by SIGKILL"),
+        (rest(3, CODE), "down, last exited 1"),
+        (failed(3), "failed, last exited 100"),
+    ] {
+        assert_eq!(here(seen.clone()).words(), words);
+        assert_eq!(with(Presence::Away, here(seen)).words(), format!("supervise not running, last seen {words}"));
+    }
+    assert_eq!(bare(here(ready(3))).words(), "up");
+    let unseen = |presence| Picture { presence, seen: None }.words();
+    assert_eq!(unseen(Presence::Here), "supervise has written nothing yet");
+    assert_eq!(unseen(Presence::Gone), "supervise not running");
 }

@@ -71,6 +71,8 @@ pub enum Action {
     End(Post),
     /// Let the logger read what is left, then end.
     Drain(Id),
+    /// The service is gone for good: its logger, which nobody stops, is to see the end of its input.
+    EndInput(Id),
     /// Give up all that is kept for this service: it is gone.
     Forget(Id),
     /// Look whether the service is ready, until it is, or is not going to be for now.
@@ -338,6 +340,8 @@ impl Table {
         self.absent.insert(service.name.clone(), id);
         if self.on_remove == OnRemove::Stop {
             self.stop(id, now, todo);
+        } else if !self.is_busy(Post { id, part: Part::Main }) {
+            todo.push(Action::EndInput(id));
         }
     }
 

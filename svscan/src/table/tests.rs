@@ -152,10 +152,19 @@ fn what_the_system_refused_is_tried_again_later() {
 fn a_removed_entry_stops_nothing_and_is_forgotten_with_its_last_supervise() {
     let mut story = Story::with(true);
     assert_eq!(story.scan(&[]), []);
-    assert_eq!(story.die(post(1, Main)), []);
+    assert_eq!(story.die(post(1, Main)), [Action::EndInput(id(1))], "its logger is to read to the end");
     assert_eq!(story.start(), []);
     assert_eq!(story.die(post(1, Log)), [Action::Forget(id(1))]);
     assert_eq!(story.table.name(id(1)), None);
+}
+
+#[test]
+fn the_input_of_a_logger_ends_only_once_its_service_is_gone_for_good() {
+    let mut story = Story::with(true);
+    assert_eq!(story.die(post(1, Log)), [], "its service runs");
+    story.start();
+    assert_eq!(story.die(post(1, Main)), [], "its entry is there");
+    assert_eq!(story.scan(&[]), [Action::EndInput(id(1))]);
 }
 
 #[test]

@@ -7,15 +7,24 @@
 
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::{Args, Attempt, Fatal, Unable, service};
+use daemontools::{Args, Attempt, Fatal, Help, Unable, service};
 use nix::errno::Errno;
 use nix::unistd::chdir;
 use std::path::Path;
 
-daemontools::main!(svok);
+daemontools::main!(svok, HELP);
+
+const HELP: Help = Help {
+    usage: "svok: usage: svok dir",
+    text: "\
+Says by its exit code whether a supervise is in charge of the service in dir.
+
+Exit codes: 0, it is; 100, it is not, or wrong usage; 111, it cannot be told.
+",
+};
 
 fn svok(mut args: Args) -> Result<i32, Fatal> {
-    let directory = args.next().ok_or_else(|| Fatal::usage("svok: usage: svok dir"))?;
+    let directory = args.next().ok_or_else(|| Fatal::usage(HELP.usage))?;
     chdir(directory.as_os_str()).unable_to("chdir to", &directory)?;
     match service::is_supervised() {
         Ok(true) => Ok(0),

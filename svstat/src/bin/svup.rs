@@ -3,44 +3,80 @@
 //! `svup [ -lL ] SERVICE`
 //!
 //! It is up if a supervise is in charge of it, and its `run` runs and was not told to end. Where that supervise
-//! runs a logger too (`log` is a program), the logger must be up as well; with `-l` it need not, and with `-L` it
-//! alone must.
+//! runs a logger too (`log` is a program), the logger must be up as well; with `-l` it need not. With `-L` the logger alone
+//! must be up: that one, or else the service `log` in the directory, which has a supervise of its own.
 //!
 //! Exit codes: 0, it is; 100, it is not (or bad usage); 111, that cannot be told, and a message says why.
-//! Source: the manual of daemontools-encore.
+//! Source: the manual of daemontools-encore, whose svup does not know loggers with a supervise of their own.
 
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::service::{self, Illegible, Phase, Status, read_status};
-use daemontools::{Args, Attempt, Fatal, Unable, report};
+use daemontools::{Args, Attempt, Fatal, Help, Unable, report};
 use lexopt::Arg;
 use nix::errno::Errno;
 use nix::unistd::chdir;
 use std::ffi::OsString;
 use std::path::Path;
 
-daemontools::main!(svup);
+daemontools::main!(svup, HELP);
 
 const USAGE: &str = "svup: usage: svup [ -lL ] service";
+
+const HELP: Help = Help {
+    usage: USAGE,
+    text: "\
+Says by its exit code whether service, a service directory, is up, and its logger too where
+the same supervise runs that.
+
+  -l  the logger need not be up
+  -L  only the logger must be
+
+Exit codes: 0, it is up; 100, it is not, or wrong usage; 111, it cannot be told.
+",
+};
 
 /// Exit code of what is not up.
 const NOT_UP: i32 = 100;
 
 fn svup(args: Args) -> Result<i32, Fatal> {
     let (parts, directory) = parse(args)?;
-    let named = |file: &str| Path::new(&directory).join(file);
-    chdir(directory.as_os_str()).unable_to("chdir to", &directory)?;
+    let directory = Path::new(&directory);
+    chdir(directory).unable_to("chdir to", directory)?;
+    let found = look(directory)?;
+    let has_logger = matches!(found, Some((_, Some(_))));
+    let is_up = if parts == Parts::Logger && !has_logger {
+        is_own_logger_up(directory)?
+    } else {
+        found.is_some_and(|(status, logger)| parts.are_up(&status, logger.as_ref()))
+    };
+    Ok(if is_up { 0 } else { NOT_UP })
+}
+
+/// Whether the logger of the service in the current directory is up that has a supervise of its own, if there is one.
+fn is_own_logger_up(directory: &Path) -> Result<bool, Fatal> {
+    if !Path::new(service::LOG).is_dir() {
+        return Ok(false);
+    }
+    let log = directory.join(service::LOG);
+    chdir(service::LOG).unable_to("chdir to", &log)?;
+    Ok(look(&log)?.is_some_and(|(status, _)| is_up(&status)))
+}
+
+/// What the status says of the service in the current directory, whose name is for messages, and of the logger that the
+/// same supervise runs; `None`: no supervise is in charge.
+fn look(directory: &Path) -> Result<Option<(Status, Option<Status>)>, Fatal> {
+    let named = |file: &str| directory.join(file);
     match service::is_supervised() {
         Ok(true) => {}
-        Ok(false) | Err(Errno::ENOENT) => return Ok(NOT_UP),
+        Ok(false) | Err(Errno::ENOENT) => return Ok(None),
         Err(errno) => return Err(Unable::new("open", named(service::OK), errno).into()),
     }
-    let (status, logger) = read_status().map_err(|illegible| match illegible {
+    read_status().map(Some).map_err(|illegible| match illegible {
         Illegible::Closed(errno) => Unable::new("open", named(service::STATUS), errno).into(),
         Illegible::Unread(errno) => Unable::new("read", named(service::STATUS), errno).into(),
         Illegible::TooShort => too_short(&named(service::STATUS)),
-    })?;
-    Ok(if parts.are_up(&status, logger.as_ref()) { 0 } else { NOT_UP })
+    })
 }
 
 fn too_short(status: &Path) -> Fatal {
@@ -55,16 +91,16 @@ enum Parts {
     Both,
     /// The service.
     Service,
-    /// Its logger, if the same supervise runs it; else the service.
+    /// Its logger.
     Logger,
 }
 
 impl Parts {
     fn are_up(self, service: &Status, logger: Option<&Status>) -> bool {
-        match (self, logger) {
-            (Parts::Both, Some(logger)) => is_up(service) && is_up(logger),
-            (Parts::Logger, Some(logger)) => is_up(logger),
-            (Parts::Service, _) | (_, None) => is_up(service),
+        match self {
+            Parts::Both => is_up(service) && logger.is_none_or(is_up),
+            Parts::Service => is_up(service),
+            Parts::Logger => logger.is_some_and(is_up),
         }
     }
 }
@@ -126,7 +162,8 @@ mod tests {
             (Parts::Service, up, Some(down), true),
             (Parts::Logger, down, Some(up), true),
             (Parts::Logger, up, Some(down), false),
-            (Parts::Logger, up, None, true),
+            (Parts::Logger, up, None, false),
+            (Parts::Both, down, None, false),
         ];
         for (parts, service, logger, expected) in table {
             assert_eq!(parts.are_up(&service, logger.as_ref()), expected, "{parts:?} {logger:?}");

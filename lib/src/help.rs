@@ -1,0 +1,71 @@
+//! What every program answers to `--help` and `--version`, as its first argument.
+//!
+//! Both go to standard output, with exit code 0. Where there is a directory of that name in the current directory, the word
+//! is its name, as it is to the original's programs: svscan names the services that it starts supervises for so. `./--help`
+//! names one in any case.
+
+use crate::sys;
+use crate::{Attempt, Fatal};
+use std::ffi::OsString;
+use std::path::Path;
+
+/// What a program says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Help {
+    /// All options and arguments, in the line that the program answers wrong usage with: `svok: usage: svok service`.
+    pub usage: &'static str,
+    /// What the program does, what each option means, and the exit codes: whole lines.
+    pub text: &'static str,
+}
+
+/// One version for all programs.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+impl Help {
+    /// The answer of the program `name` to its arguments, if they ask for one.
+    fn answer(&self, name: &str, args: &[OsString]) -> Option<String> {
+        let word = args.first()?;
+        let answer = match word.to_str()? {
+            "--help" => {
+                let usage = self.usage.strip_prefix(name).and_then(|usage| usage.strip_prefix(": "));
+                let usage = usage.unwrap_or(self.usage);
+                format!("{usage}\n\n{}\nThe manual page {name}(8) says more.\n", self.text)
+            }
+            "--version" => format!("{name} (daemontools) {VERSION}\n"),
+            _ => return None,
+        };
+        Some(answer).filter(|_| !Path::new(word).is_dir())
+    }
+
+    /// Answers, if the arguments ask for it. The exit code then.
+    ///
+    /// # Errors
+    /// The answer cannot be written.
+    pub(crate) fn give(&self, name: &str, args: &[OsString]) -> Result<Option<i32>, Fatal> {
+        match self.answer(name, args) {
+            Some(answer) => {
+                sys::write_all(sys::stdout(), answer.as_bytes()).unable_to("write output", "")?;
+                Ok(Some(0))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_alone_asks() {
+        let help = Help { usage: "prog: usage: prog [ -a ] file", text: "Does it.\n" };
+        let answer = |words: &[&str]| help.answer("prog", &words.iter().map(OsString::from).collect::<Vec<_>>());
+        let said = "usage: prog [ -a ] file\n\nDoes it.\n\nThe manual page prog(8) says more.\n";
+        assert_eq!(answer(&["--help"]).as_deref(), Some(said));
+        assert_eq!(answer(&["--help", "file"]).as_deref(), Some(said));
+        assert_eq!(answer(&["--version"]), Some(format!("prog (daemontools) {VERSION}\n")));
+        for words in [&[][..], &["file", "--help"], &["--", "--help"], &["-help"], &["--helpful"], &["./--help"]] {
+            assert_eq!(answer(words), None, "{words:?}");
+        }
+    }
+}

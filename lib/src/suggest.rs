@@ -1,0 +1,103 @@
+//! Words that users of other supervisors type, and what they are called here.
+//!
+//! The commands of daemontools are options, and every other word names a service. So `svc restart web`, typed out of habit,
+//! is about a service `restart`. A program that finds none of that name says what was probably meant.
+
+use crate::report;
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// Source: the commands of systemctl, of runit's sv, of supervisorctl and of init scripts, and the names of signals.
+const WORDS: [(&[&str], &str); 22] = [
+    (&["restart", "try-restart", "condrestart", "force-restart", "term", "sigterm"], "svc -t SERVICE"),
+    (&["start", "up"], "svc -u SERVICE"),
+    (&["stop", "down"], "svc -d SERVICE"),
+    (&["once"], "svc -o SERVICE"),
+    (&["reload", "force-reload", "reload-or-restart", "hup", "sighup"], "svc -h SERVICE"),
+    (&["pause", "freeze"], "svc -p SERVICE"),
+    (&["continue", "cont", "resume", "thaw"], "svc -c SERVICE"),
+    (&["kill", "force-stop", "sigkill"], "svc -k SERVICE"),
+    (&["alarm", "alrm"], "svc -a SERVICE"),
+    (&["interrupt", "int"], "svc -i SERVICE"),
+    (&["quit"], "svc -q SERVICE"),
+    (&["usr1"], "svc -1 SERVICE"),
+    (&["usr2"], "svc -2 SERVICE"),
+    (&["winch"], "svc -w SERVICE"),
+    (&["exit", "shutdown", "force-shutdown"], "svc -dx SERVICE"),
+    (&["status", "show", "list", "list-units", "pid", "avail"], "svstat SERVICE"),
+    (&["is-active", "check"], "svup SERVICE"),
+    (&["is-failed"], "svstat -l SERVICE"),
+    (&["log", "logs", "tail", "journal"], "svlog SERVICE"),
+    (&["wait"], "svwait up SERVICE"),
+    (&["enable"], "rm SERVICE/down"),
+    (&["disable"], "touch SERVICE/down"),
+];
+
+/// The command that is probably meant by a word.
+pub fn command(word: &OsStr) -> Option<&'static str> {
+    let word = word.to_str()?.to_ascii_lowercase();
+    WORDS.iter().find(|(words, _)| words.contains(&word.as_str())).map(|(_, command)| *command)
+}
+
+/// Says what was probably meant by the name of a service, if nothing in the current directory has that name:
+/// `svc: restart is no service here: did you mean svc -t SERVICE?`
+pub fn where_missing(service: &OsStr) {
+    if let Some(words) = for_service(service).filter(|_| !Path::new(service).exists()) {
+        report::notice(&[words.as_bytes()]);
+    }
+}
+
+fn for_service(word: &OsStr) -> Option<String> {
+    let (word, command) = (word.to_str()?, command(word)?);
+    Some(format!("{word} is no service here: did you mean {command}?"))
+}
+
+/// `-restart is no option: did you mean svc -t SERVICE?`, for a word with one or two dashes in front.
+pub fn for_option(word: &OsStr) -> Option<String> {
+    let word = word.to_str()?;
+    let bare = word.strip_prefix("--").or_else(|| word.strip_prefix('-'))?;
+    let command = command(OsStr::new(bare))?;
+    Some(format!("{word} is no option: did you mean {command}?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn words_of_others_have_a_command_here() {
+        for (word, command) in [
+            ("restart", Some("svc -t SERVICE")),
+            ("RESTART", Some("svc -t SERVICE")),
+            ("up", Some("svc -u SERVICE")),
+            ("stop", Some("svc -d SERVICE")),
+            ("status", Some("svstat SERVICE")),
+            ("tail", Some("svlog SERVICE")),
+            ("web", None),
+            ("", None),
+            ("-t", None),
+        ] {
+            assert_eq!(super::command(OsStr::new(word)), command, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_word_means_one_thing() {
+        let words: Vec<&str> = WORDS.iter().flat_map(|(words, _)| words.iter().copied()).collect();
+        assert_eq!(words.iter().collect::<HashSet<_>>().len(), words.len());
+        assert!(words.iter().all(|word| *word == word.to_ascii_lowercase()));
+    }
+
+    #[test]
+    fn what_was_typed_is_in_the_answer() {
+        let meant = "restart is no service here: did you mean svc -t SERVICE?";
+        assert_eq!(for_service(OsStr::new("restart")).as_deref(), Some(meant));
+        for word in ["-restart", "--restart"] {
+            let meant = format!("{word} is no option: did you mean svc -t SERVICE?");
+            assert_eq!(for_option(OsStr::new(word)), Some(meant));
+        }
+        assert_eq!(for_option(OsStr::new("restart")), None);
+        assert_eq!(for_option(OsStr::new("-t")), None);
+    }
+}

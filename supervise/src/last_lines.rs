@@ -1,0 +1,210 @@
+//! What a supervise of a logger does before it leaves: it lets the logger read the last lines of its service.
+//! No clock, no I/O.
+//!
+//! A logger ends by itself at the end of its input, which comes when its service is gone for good. Told `x`, its
+//! supervise leaves as soon as the logger is down, as any supervise does, but not while the service still speaks or has
+//! left lines:
+//!
+//! - The service goes on, or there is none: as for any service.
+//! - The service's supervise was told to leave too, or is gone, and the logger is down: it is started again, and reads on.
+//! - The service's supervise is gone, and nothing is left to be read: a logger that was told `d` is told so once more, as
+//!   it would wait for ever where a descendant of the service holds the pipe; then supervise leaves.
+//!
+//! `d` itself ends the logger at once, as ever.
+
+use daemontools::service::{Command, Want};
+use std::time::Duration;
+
+/// Whoever tells a service and its logger to leave tells one after the other: for so long the service may seem to go on.
+const GRACE: Duration = Duration::from_millis(250);
+/// A logger that takes nothing of what is left is not waited for any longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two starts of a logger that dies again and again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The service is looked at so often.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// How the service of a logger is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// It goes on, or that cannot be told.
+    Stays,
+    /// Its supervise was told to leave.
+    Leaves,
+    /// Its supervise has left.
+    Gone,
+}
+
+/// How everything is when it is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    pub speaker: Speaker,
+    /// Bytes in the pipe.
+    pub unread: usize,
+    /// Whether a process of the logger runs.
+    pub alive: bool,
+    /// What is wanted of the logger.
+    pub want: Want,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Wait,
+    /// Tell the logger's machine this.
+    Tell(Command),
+    Leave,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The logger is down for the first time.
+    Down,
+    /// It was started again for what is left, at this time.
+    Reading(Duration),
+    /// It was told once more to end.
+    Ending,
+}
+
+/// What is done once the logger is down whose supervise was told to leave.
+#[derive(Debug)]
+pub struct LastLines {
+    stage: Stage,
+    since: Duration,
+    /// The logger was told `d`.
+    told_down: bool,
+    /// How much is left, and since when it is so much.
+    left: (usize, Duration),
+    /// When to look again, if nothing happens.
+    next: Option<Duration>,
+}
+
+impl LastLines {
+    /// Begins at `now`, in time since boot.
+    pub fn of(now: Duration) -> LastLines {
+        LastLines { stage: Stage::Down, since: now, told_down: false, left: (0, now), next: Some(now) }
+    }
+
+    /// When to look again at the latest.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.next
+    }
+
+    /// What to do at `now`.
+    pub fn step(&mut self, now: Duration, facts: Facts) -> Step {
+        self.told_down |= facts.want == Want::Down;
+        if facts.unread != self.left.0 {
+            self.left = (facts.unread, now);
+        }
+        let step = if facts.alive { self.of_running(facts) } else { self.of_ended(now, facts) };
+        // What runs and is not to be told to end ends by itself, which is news.
+        let waits = !facts.alive || (self.told_down && self.stage != Stage::Ending);
+        self.next = waits.then_some(now + AGAIN);
+        step
+    }
+
+    fn of_running(&mut self, facts: Facts) -> Step {
+        let is_over = facts.speaker == Speaker::Gone && facts.unread == 0;
+        match self.stage {
+            Stage::Reading(_) if is_over && self.told_down => {
+                self.stage = Stage::Ending;
+                Step::Tell(Command::Down)
+            }
+            Stage::Down | Stage::Reading(_) | Stage::Ending => Step::Wait,
+        }
+    }
+
+    fn of_ended(&mut self, now: Duration, facts: Facts) -> Step {
+        let is_given_up = facts.unread > 0 && now >= self.left.1 + PATIENCE;
+        match (facts.speaker, self.stage) {
+            (Speaker::Stays, _) if now < self.since + GRACE => Step::Wait,
+            (Speaker::Stays, _) => Step::Leave,
+            (Speaker::Gone, _) if facts.unread == 0 || is_given_up => Step::Leave,
+            (Speaker::Leaves | Speaker::Gone, Stage::Reading(started)) if now < started + PAUSE => Step::Wait,
+            (Speaker::Leaves | Speaker::Gone, Stage::Down | Stage::Reading(_) | Stage::Ending) => {
+                self.stage = Stage::Reading(now);
+                Step::Tell(Command::Up)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Speaker::{Gone, Leaves, Stays};
+    use Step::{Leave, Tell, Wait};
+
+    /// Milliseconds, and the facts then; what is done.
+    type Row = (u64, Speaker, usize, bool, Want, Step);
+
+    const UP: Step = Tell(Command::Up);
+    const DOWN: Step = Tell(Command::Down);
+
+    fn story(rows: &[Row]) {
+        let at = Duration::from_millis;
+        let mut last_lines = LastLines::of(at(0));
+        for (number, (now, speaker, unread, alive, want, step)) in rows.iter().copied().enumerate() {
+            let facts = Facts { speaker, unread, alive, want };
+            assert_eq!(last_lines.step(at(now), facts), step, "row {number}");
+            let looks = last_lines.deadline().is_some();
+            assert!(looks || alive, "after row {number} nobody looks again");
+        }
+    }
+
+    #[test]
+    fn a_logger_that_has_read_to_the_end_is_all_there_was_to_wait_for() {
+        story(&[(0, Gone, 0, false, Want::Up, Leave)]);
+    }
+
+    #[test]
+    fn one_that_was_told_down_with_its_service_reads_what_comes_after_that() {
+        story(&[
+            (0, Stays, 0, false, Want::Down, Wait),
+            (20, Leaves, 0, false, Want::Down, UP),
+            (21, Leaves, 0, true, Want::Up, Wait),
+            (90, Gone, 9, true, Want::Up, Wait),
+            (99, Gone, 0, true, Want::Up, DOWN),
+            (110, Gone, 0, true, Want::Down, Wait),
+            (120, Gone, 0, false, Want::Down, Leave),
+        ]);
+    }
+
+    #[test]
+    fn one_that_was_not_told_down_is_started_again_too_and_ends_by_itself() {
+        story(&[
+            (0, Leaves, 9, false, Want::Up, UP),
+            (90, Gone, 0, true, Want::Up, Wait),
+            (99, Gone, 0, false, Want::Up, Leave),
+        ]);
+    }
+
+    #[test]
+    fn one_whose_service_goes_on_leaves_soon() {
+        story(&[(0, Stays, 5, false, Want::Down, Wait), (250, Stays, 5, false, Want::Down, Leave)]);
+    }
+
+    #[test]
+    fn one_that_dies_again_and_again_is_started_once_a_second_until_it_reads_nothing_any_more() {
+        story(&[
+            (0, Gone, 5, false, Want::Up, UP),
+            (10, Gone, 5, false, Want::Up, Wait),
+            (1000, Gone, 5, false, Want::Up, UP),
+            (4000, Gone, 3, false, Want::Up, UP),
+            (4010, Gone, 3, false, Want::Up, Wait),
+            (9000, Gone, 3, false, Want::Up, Leave),
+        ]);
+    }
+
+    #[test]
+    fn where_a_descendant_of_the_service_writes_on_what_is_in_the_pipe_is_read() {
+        story(&[
+            (0, Gone, 1, false, Want::Down, UP),
+            (10, Gone, 0, true, Want::Up, DOWN),
+            (20, Gone, 4, false, Want::Down, UP),
+            (30, Gone, 0, true, Want::Up, DOWN),
+            (40, Gone, 0, false, Want::Down, Leave),
+        ]);
+    }
+}

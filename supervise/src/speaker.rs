@@ -1,0 +1,68 @@
+//! The service whose lines a logger reads: who it is, and how it is.
+//!
+//! svscan starts `supervise log` in the service directory, with the pipe that the service writes to as its standard input.
+
+use crate::last_lines::{Facts, Speaker};
+use daemontools::service::{Place, Record, is_fifo, is_supervised_at};
+use daemontools::sys;
+use nix::errno::Errno;
+use nix::sys::stat::{FileStat, stat};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// Where the service of a logger is to be found.
+#[derive(Debug)]
+pub struct Neighbour(PathBuf);
+
+/// The same, before supervise has changed into the logger's directory.
+pub struct Before {
+    folder: PathBuf,
+    file: FileStat,
+}
+
+impl Before {
+    /// The service directory, if `name` is that of a logger: a directory `log`, and a pipe to read.
+    pub fn of(name: &OsStr) -> Option<Before> {
+        let name = Path::new(name);
+        let is_logger = name.file_name() == Some(OsStr::new("log")) && is_fifo(sys::stdin()) == Ok(true);
+        let folder = name.parent().filter(|_| is_logger)?;
+        let folder = std::fs::canonicalize(if folder == Path::new("") { Path::new(".") } else { folder }).ok()?;
+        let file = stat(&folder).ok()?;
+        Some(Before { folder, file })
+    }
+
+    /// In the logger's directory: the service's is the one above, which may be renamed, unless `log` is a link.
+    pub fn entered(self) -> Neighbour {
+        let same = |above: &FileStat| (above.st_dev, above.st_ino) == (self.file.st_dev, self.file.st_ino);
+        if stat("..").is_ok_and(|above| same(&above)) { Neighbour("..".into()) } else { Neighbour(self.folder) }
+    }
+}
+
+impl Neighbour {
+    /// How everything is now; `logger` is the record of the logger.
+    pub fn facts(&self, logger: &Record) -> Facts {
+        Facts {
+            speaker: self.speaker(),
+            unread: sys::unread(sys::stdin()).unwrap_or(0),
+            alive: logger.process.is_some(),
+            want: logger.want,
+        }
+    }
+
+    /// Whoever owns the service's `supervise/` may say anything there: it only keeps this supervise from leaving.
+    fn speaker(&self) -> Speaker {
+        let record = || Place::of(&self.0).ok().and_then(|place| Record::read(&place).ok());
+        match is_supervised_at(&self.0) {
+            Ok(true) if record().is_some_and(|record| record.leaving) => Speaker::Leaves,
+            Ok(true) => Speaker::Stays,
+            // A supervise that was killed has left a process that speaks on.
+            Err(Errno::ENOENT | Errno::ENXIO) | Ok(false)
+                if record().and_then(|record| record.process).is_some_and(|(_, process)| process.is_there()) =>
+            {
+                Speaker::Stays
+            }
+            Ok(false) => Speaker::Gone,
+            Err(_) => Speaker::Stays,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Services that are removed for good: what they say last is in their logs.
+
+use crate::svscan::{SCANNED, service, supervise_of, svscan};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use tests::{Scratch, Service, is_alive, processes_in, wait_until};
+
+/// Says `last 1` to `last 20` when it is told to end, which takes a while.
+const TALKER: &str = "trap 'for number in $(seq 20); do echo last $number; sleep 0.02; done; exit' TERM
+    echo begun; while :; do sleep 0.01; done";
+
+/// The commands below "away with it for good" in README, for another scan directory.
+fn readme_recipe(scratch: &Scratch) -> String {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).expect("README");
+    let (_, after) = readme.split_once("away with it for good:").expect("the recipe");
+    let line = after.lines().find(|line| line.starts_with("    ")).expect("its commands").trim();
+    line.replace("/service/", &format!("{}/{SCANNED}/", scratch.path().display()))
+}
+
+/// A talker and its logger, linked into the scan directory as `clock`.
+fn clock<'a>(scratch: &'a Scratch, logger: &str) -> Service<'a> {
+    scratch.script("etc/clock/log/run", &format!("#!/bin/sh\n{logger}\n"));
+    let service = Service::new(scratch, "etc/clock", TALKER);
+    scratch.dir(SCANNED);
+    symlink("../etc/clock", scratch.path().join(SCANNED).join("clock")).expect("link it");
+    service
+}
+
+fn ends_with_last_words(service: &Service, log: &str) -> bool {
+    let expected: String = (1..=20).map(|number| format!("last {number}\n")).collect();
+    service.says(log).ends_with(&expected)
+}
+
+#[test]
+fn by_readmes_commands_no_last_line_is_lost() {
+    let scratch = Scratch::new();
+    let service = clock(&scratch, "exec multilog ./main");
+    let svscan = svscan(&scratch);
+    service.lines("log/main/current", 1);
+    let outcome = scratch.shell(&readme_recipe(&scratch));
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+    wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
+    assert!(ends_with_last_words(&service, "log/main/current"), "{}", service.says("log/main/current"));
+    assert_eq!(svscan.errors(), "");
+}
+
+/// Whoever waits for the logger is not told that it runs on.
+#[test]
+fn a_logger_that_is_only_told_to_exit_is_waited_for_where_its_service_leaves() {
+    let scratch = Scratch::new();
+    let service = clock(&scratch, "exec multilog ./main");
+    let _svscan = svscan(&scratch);
+    service.lines("log/main/current", 1);
+    let on = "svc: warning: log is not finished: runs on, as -x alone ends nothing: say -dx\n";
+    let alone = format!("cd {SCANNED}/clock && svc -x -W finished log");
+    assert_eq!(scratch.shell(&alone), tests::fails(1, on));
+    let away = format!("cd {SCANNED}/clock && rm ../../{SCANNED}/clock && svc -dx . && svc -x -W finished log");
+    assert_eq!(scratch.shell(&away), tests::prints(""));
+    assert!(ends_with_last_words(&service, "log/main/current"), "{}", service.says("log/main/current"));
+}
+
+/// As uninstall scripts have it, in any order.
+#[test]
+fn a_logger_that_is_told_down_with_its_service_reads_to_the_end() {
+    for told in [". log", "log .", "./log"] {
+        let scratch = Scratch::new();
+        let service = clock(&scratch, "echo $$ >>starts; exec multilog ./main");
+        let svscan = svscan(&scratch);
+        service.lines("log/main/current", 1);
+        let told = if told == "./log" { "svc -dx .; svc -dx ./log".into() } else { format!("svc -dx {told}") };
+        let outcome = scratch.shell(&format!("cd {SCANNED}/clock && rm ../../{SCANNED}/clock && {told}"));
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+        wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
+        assert!(ends_with_last_words(&service, "log/main/current"), "{told}: {}", service.says("log/main/current"));
+        assert_eq!(service.says("log/starts").lines().count(), 2, "it was ended at once, and started again");
+        assert_eq!(svscan.errors(), "");
+    }
+}
+
+/// Nobody holds the pipe that svscan held.
+#[test]
+fn without_svscan_it_is_so_too() {
+    let scratch = Scratch::new();
+    let service = clock(&scratch, "exec multilog ./main");
+    let svscan = svscan(&scratch);
+    service.lines("log/main/current", 1);
+    svscan.kill();
+    assert_eq!(scratch.shell("cd etc/clock && svc -dx . && svc -x log").code, 0);
+    wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
+    assert!(ends_with_last_words(&service, "log/main/current"), "{}", service.says("log/main/current"));
+}
+
+/// A logger that is dead at that moment, and comes up again only in vain the first time.
+#[test]
+fn a_logger_that_is_down_is_started_for_what_is_left() {
+    let scratch = Scratch::new();
+    let service = clock(&scratch, "echo >>starts; [ $(wc -l <starts) = 2 ] && exit 1; exec multilog ./main");
+    let _svscan = svscan(&scratch);
+    service.lines("log/main/current", 1);
+    assert_eq!(scratch.shell("svc -d etc/clock/log").code, 0);
+    Service::at(&scratch, "etc/clock/log").wait_down();
+    assert_eq!(scratch.shell(&readme_recipe(&scratch)).code, 0);
+    wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
+    assert!(ends_with_last_words(&service, "log/main/current"), "{}", service.says("log/main/current"));
+}
+
+/// As with 0.76: the supervise of the logger leaves, and svscan starts another one.
+#[test]
+fn a_logger_alone_is_told_down_at_once_while_its_service_goes_on() {
+    let scratch = Scratch::new();
+    scratch.script(format!("{SCANNED}/a/log/run"), "#!/bin/sh\nexec cat >>lines\n");
+    let a = service(&scratch, "a", "echo begun; until [ -e go ]; do sleep 0.01; done; echo on; exec sleep 1000");
+    let _svscan = svscan(&scratch);
+    a.lines("log/lines", 1);
+    let log = Service::at(&scratch, "services/a/log");
+    for commands in ["-dx", "-xt"] {
+        let (pid, logger, supervise) = (a.up(), log.up(), supervise_of(&log));
+        log.svc(commands);
+        wait_until("its supervise leaves", || !is_alive(supervise) && !is_alive(logger));
+        log.another(logger);
+        assert_eq!(a.up(), pid, "{commands}");
+    }
+    scratch.file(format!("{SCANNED}/a/go"), "");
+    a.lines("log/lines", 2);
+}
+
+/// The end that svscan had closed is there again.
+#[test]
+fn a_service_whose_entry_comes_back_before_its_logger_has_left_is_logged_as_ever() {
+    let scratch = Scratch::new();
+    let service = clock(&scratch, "exec cat >>lines");
+    let svscan = svscan(&scratch);
+    service.lines("log/lines", 1);
+    let log = Service::at(&scratch, "etc/clock/log");
+    let (logger, keeper) = (log.up(), supervise_of(&log));
+    let pid = service.up();
+    fs::remove_file(scratch.path().join(SCANNED).join("clock")).expect("remove the entry");
+    service.svc("-dx");
+    // Its logger sees the end, and is kept running.
+    log.another(logger);
+    symlink("../etc/clock", scratch.path().join(SCANNED).join("clock")).expect("link it again");
+    service.another(pid);
+    service.lines("log/lines", 22);
+    assert_eq!(supervise_of(&log), keeper);
+    let supervise = supervise_of(&service);
+    kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill its supervise");
+    wait_until("it has another", || service.is_supervised() && supervise_of(&service) != supervise);
+    svscan.signal(Signal::SIGTERM);
+    wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
+    assert!(ends_with_last_words(&service, "log/lines"), "{}", service.says("log/lines"));
+}
+
+/// A `log` that is a program, run by the same supervise, and dead when the service ends.
+#[test]
+fn a_logger_of_the_same_supervise_is_started_for_what_is_left() {
+    let scratch = Scratch::new();
+    let service =
+        Service::new(&scratch, "web", TALKER).script("log", "echo >>loggers; read -r line && echo \"$line\" >>out");
+    let mut supervise = service.supervise();
+    assert_eq!(service.lines("out", 1), ["begun"]);
+    service.svc("-Ld");
+    wait_until("the logger is down", || service.state("log-pid").is_empty());
+    let service = service.script("log", "exec cat >>out");
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+    assert!(ends_with_last_words(&service, "out"), "{}", service.says("out"));
+}
