@@ -3,6 +3,7 @@
 use crate::tree::{Workshop, commands, contents, identities, refuse, succeed, write_program};
 use std::fs;
 use std::os::unix::fs::symlink;
+use tests::has;
 
 #[test]
 fn every_program_is_reached_by_its_three_names() {
@@ -200,4 +201,126 @@ fn nothing_is_laid_while_a_program_is_missing() {
     assert!(refuse(&mut workshop.script("upgrade"), 111).contains("command/svok is not built"));
     assert!(refuse(&mut workshop.script("run"), 111).contains("is not installed"));
     assert_eq!(contents(&image), before);
+}
+
+#[test]
+fn a_folder_of_links_is_filled_and_emptied_again() {
+    let workshop = Workshop::new();
+    let image = workshop.image();
+    fs::create_dir_all(image.join("usr/bin")).unwrap();
+    fs::write(image.join("usr/bin/other"), "").unwrap();
+    let before = contents(&image);
+    let upgrade = || succeed(workshop.script("upgrade").args(["--link-dir", "/usr/bin", "--link-dir", "/opt/bin/"]));
+    upgrade();
+    for command in commands() {
+        for folder in ["usr/bin", "opt/bin"] {
+            let target = fs::read_link(image.join(folder).join(&command)).unwrap();
+            assert_eq!(target.to_str().unwrap(), format!("/command/{command}"));
+        }
+    }
+    let installed = identities(&image);
+    upgrade();
+    // Links that were once asked for stay.
+    succeed(&mut workshop.script("upgrade"));
+    assert_eq!(identities(&image), installed);
+    assert_eq!(workshop.remove(), "");
+    assert_eq!(contents(&image), before);
+}
+
+#[test]
+fn no_such_link_takes_the_place_of_what_is_there() {
+    let workshop = Workshop::new();
+    let image = workshop.image();
+    fs::create_dir_all(image.join("usr/bin")).unwrap();
+    let program = image.join("usr/bin/svc");
+    let refused = || {
+        let before = contents(&image);
+        let words = refuse(workshop.script("upgrade").args(["--link-dir", "/usr/bin"]), 111);
+        assert!(words.contains("unable to link /usr/bin/svc: something else has that name"), "{words}");
+        assert_eq!(contents(&image), before);
+    };
+    fs::write(&program, "another program\n").unwrap();
+    refused();
+    fs::remove_file(&program).unwrap();
+    symlink("elsewhere", &program).unwrap();
+    refused();
+    fs::remove_file(&program).unwrap();
+    fs::create_dir(&program).unwrap();
+    refused();
+}
+
+#[test]
+fn a_name_that_belongs_to_a_package_of_dpkg_is_not_linked_even_while_its_file_is_missing() {
+    if !has("dpkg-query") {
+        return;
+    }
+    let workshop = Workshop::new();
+    let image = workshop.image();
+    let status = "Package: stranger\nStatus: install ok installed\nMaintainer: nobody\nArchitecture: all\nVersion: 1\nDescription: x\n";
+    fs::create_dir_all(image.join("var/lib/dpkg/info")).unwrap();
+    fs::write(image.join("var/lib/dpkg/status"), status).unwrap();
+    fs::write(image.join("var/lib/dpkg/info/stranger.list"), "/.\n/usr\n/usr/bin\n/usr/bin/svstat\n").unwrap();
+    let before = contents(&image);
+    let words = refuse(workshop.script("upgrade").args(["--link-dir", "/usr/bin"]), 111);
+    assert!(words.contains("unable to link /usr/bin/svstat: it belongs to the package stranger"), "{words}");
+    assert_eq!(contents(&image), before);
+    // Elsewhere none of its names is in the way.
+    succeed(workshop.script("upgrade").args(["--link-dir", "/opt/bin"]));
+    workshop.remove();
+    assert_eq!(contents(&image), before);
+}
+
+#[test]
+fn what_is_no_folder_for_links_is_refused_before_anything_is_built() {
+    let workshop = Workshop::new();
+    let image = workshop.image();
+    let before = contents(&image);
+    for (arguments, words) in [
+        (vec!["--link-dir"], "usage: package/install [ --link-dir DIR ]..."),
+        (vec!["--link-dir", "/usr/bin", "--link-dir"], "usage: package/install [ --link-dir DIR ]..."),
+        (vec!["/usr/bin"], "usage: package/install [ --link-dir DIR ]..."),
+        (vec!["--link-dir", "usr/bin"], "--link-dir must begin with a slash"),
+        (vec!["--link-dir", ""], "--link-dir must name a directory below the root"),
+        (vec!["--link-dir", "/"], "--link-dir must name a directory below the root"),
+        (vec!["--link-dir", "/a b"], "--link-dir may hold only letters, digits and / . _ + -"),
+        (vec!["--link-dir", "/command/"], "--link-dir /command: the programs are linked there already"),
+    ] {
+        let said = refuse(workshop.script("install").args(&arguments), 100);
+        assert_eq!(said, format!("package/install: {words}\n"), "{arguments:?}");
+    }
+    assert_eq!(contents(&image), before);
+}
+
+#[test]
+fn install_hands_the_folder_for_links_on() {
+    let workshop = Workshop::new();
+    let image = workshop.image();
+    // As unpacked from a binary release: nothing is to be built.
+    fs::remove_file(workshop.path("source/Cargo.toml")).unwrap();
+    succeed(workshop.script("install").args(["--link-dir", "/usr/bin"]));
+    assert_eq!(fs::read_link(image.join("usr/bin/svstat")).unwrap().to_str(), Some("/command/svstat"));
+}
+
+#[test]
+fn an_image_that_is_not_there_is_made() {
+    let workshop = Workshop::new();
+    fs::create_dir(workshop.path("an image")).unwrap();
+    workshop.install();
+    let usual = contents(&workshop.path("an image"));
+    let missing = workshop.path("not/there");
+    for script in ["run", "remove"] {
+        let words = refuse(workshop.script(script).env("DESTDIR", &missing), 111);
+        assert_eq!(words, format!("package/{script}: there is no directory DESTDIR={}\n", missing.display()));
+    }
+    for script in ["upgrade", "run"] {
+        succeed(workshop.script(script).env("DESTDIR", "not/there").current_dir(workshop.path("")));
+    }
+    assert_eq!(contents(&missing), usual);
+    succeed(workshop.script("remove").env("DESTDIR", &missing));
+    assert!(contents(&missing).is_empty());
+    fs::write(workshop.path("file"), "").unwrap();
+    let impossible = workshop.path("file/image");
+    let words = refuse(workshop.script("upgrade").env("DESTDIR", &impossible), 111);
+    let expected = format!("package/upgrade: unable to make the directory DESTDIR={}\n", impossible.display());
+    assert!(words.ends_with(&expected), "{words}");
 }
