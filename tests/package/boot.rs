@@ -125,7 +125,7 @@ impl Machine {
     fn new() -> Option<Machine> {
         let workshop = Workshop::new();
         let root = workshop.path("machine");
-        for folder in ["dev", "etc", "fakes", "run", "sbin", "source", "tmp", "usr", "local"] {
+        for folder in ["dev", "etc", "fakes", "proc", "run", "sbin", "source", "tmp", "usr", "local"] {
             fs::create_dir_all(root.join(folder)).unwrap();
         }
         for part in ["bin", "lib", "lib64"] {
@@ -143,7 +143,7 @@ impl Machine {
     /// A shell command on that machine, as its root.
     fn command(&self, words: &str) -> Command {
         let enter = "mount --rbind /usr \"$1/usr\" && mount --bind \"$1/local\" \"$1/usr/local\" &&
-            mount --rbind /dev \"$1/dev\" && mount --bind \"$2\" \"$1/source\" &&
+            mount --rbind /dev \"$1/dev\" && mount --rbind /proc \"$1/proc\" && mount --bind \"$2\" \"$1/source\" &&
             exec chroot \"$1\" env -i PATH=/fakes:/usr/bin:/bin sh -c \"$3\"";
         let mut command = unshare(&["--mount"]);
         command.args(["sh", "-c", enter, "enter"]).arg(&self.root).arg(self.workshop.path("source")).arg(words);
@@ -252,4 +252,59 @@ fn no_service_is_left_without_its_programs() {
     let words = refuse(&mut machine.command("/source/package/remove"), 111);
     assert!(words.contains("/service/web is supervised: cd /service/web; rm /service/web; svc -dx . log"), "{words}");
     assert_eq!(machine.contents(), installed);
+}
+
+/// A shell command that starts a stand-in for one of our programs, which does nothing and is known by its file, and waits
+/// until it is what it is to be. Its number is in /tmp/process.
+fn stand_in(machine: &Machine, program: &str) -> String {
+    let file = machine.workshop.path("source/command").join(program);
+    fs::remove_file(&file).unwrap();
+    succeed(Command::new("cp").arg("/usr/bin/sleep").arg(&file));
+    format!(
+        "cd /etc; /command/{program} 1000 >/dev/null 2>&1 & echo $! >/tmp/process
+        until readlink /proc/$!/exe | grep -q admin; do sleep 0.01; done; cd /;"
+    )
+}
+
+#[test]
+fn a_process_that_waits_for_services_is_named_with_what_stops_it() {
+    for (program, cure) in [("svscanboot", "kill PROCESS"), ("svscan", "kill PROCESS"), ("supervise", "svc -dx /etc")] {
+        let Some(machine) = Machine::new() else { return };
+        let start = stand_in(&machine, program);
+        let before = machine.contents();
+        machine.script("upgrade");
+        machine.script("run");
+        let installed = machine.contents();
+        let story = format!(
+            "{start} /source/package/remove && echo unexpected; ls -d /command/svc
+            kill $!; wait $!; exec /source/package/remove"
+        );
+        let words = succeed(&mut machine.command(&story));
+        let process = fs::read_to_string(machine.root.join("tmp/process")).unwrap();
+        let expected = format!(
+            "package/remove: {program} (process PROCESS) is running: no file was removed; stop it ({cure}), then do this again\n"
+        );
+        assert!(words.contains(&expected.replace("PROCESS", process.trim())), "{words}");
+        assert!(words.contains("/command/svc\n") && !words.contains("unexpected"), "{words}");
+        fs::remove_file(machine.root.join("tmp/process")).unwrap();
+        assert_eq!(machine.contents(), before);
+        assert_ne!(installed, before);
+    }
+}
+
+#[test]
+fn an_init_that_stops_svscanboot_itself_is_waited_for() {
+    let Some(machine) = Machine::new() else { return };
+    fs::write(machine.root.join("etc/inittab"), "id:2:initdefault:\n").unwrap();
+    let start = stand_in(&machine, "svscanboot");
+    let before = machine.contents();
+    machine.script("upgrade");
+    machine.script("run");
+    machine.told();
+    let slow = "#!/bin/sh\n(sleep 1; kill $(cat /tmp/process); rm /tmp/process) >/dev/null 2>&1 &\n";
+    write_program(&machine.root.join("fakes/telinit"), slow);
+    let words = succeed(&mut machine.command(&format!("{start} exec /source/package/remove")));
+    assert_eq!(words, "");
+    let changed: Vec<_> = machine.contents().into_iter().filter(|entry| !before.contains_key(&entry.0)).collect();
+    assert_eq!(changed, []);
 }
