@@ -2,10 +2,13 @@
 
 use crate::tree::{Workshop, can_unshare, commands, identities, succeed, unshare, workspace, write_program};
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use tests::{Running, is_root, wait_until};
 
 /// Enough for the largest; a program that outgrows it has taken in something it should not have.
 const LARGEST: u64 = 3 << 19;
@@ -151,4 +154,50 @@ fn accounts_are_found_in_the_images_passwd() {
     let unknown = image.run("/command/setuidgid stranger /command/svok /service").output().unwrap();
     assert_eq!(unknown.status.code(), Some(111));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("unknown account stranger"), "{unknown:?}");
+}
+
+/// What a service of the example answers.
+fn ask(address: &str, path: &str) -> String {
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The example of a container: its programs and services, and nothing else. Its service is a static program that needs
+/// no shell; it is essential, and done with code 0.
+#[test]
+#[ignore = "builds the release"]
+fn the_example_of_a_container_serves_and_ends_when_its_service_is_done() {
+    let Some(image) = Image::new() else { return };
+    let example = workspace().join("examples/container");
+    let file = fs::read_to_string(example.join("Containerfile")).unwrap();
+    let copied = file.lines().find_map(|line| line.strip_prefix("COPY command/")).unwrap();
+    let copied: Vec<_> = copied.split(' ').map(|program| program.trim_start_matches("command/")).collect();
+    for command in commands().iter().filter(|command| !copied.contains(&command.as_str())) {
+        fs::remove_file(image.root().join("command").join(command)).unwrap();
+    }
+    succeed(Command::new("cp").arg("-r").arg(example.join("service")).arg(image.root()));
+    let compile = file.lines().find_map(|line| line.strip_prefix("#   rustc ")).unwrap();
+    let words = compile.split(' ').map(|word| word.replace("target/container", image.root().to_str().unwrap()));
+    succeed(Command::new("rustc").current_dir(workspace()).args(words));
+
+    let output = fs::File::create(image.0.path("output")).unwrap();
+    let mut svscan = unshare(&Image::NAMESPACES);
+    svscan.arg("chroot");
+    if is_root() {
+        succeed(Command::new("chown").args(["-R", "1000:1000"]).arg(image.root().join("service")));
+        svscan.arg("--userspec=1000:1000");
+    }
+    svscan.arg(image.root()).args(["/command/svscan", "/service"]).env_clear();
+    svscan.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("ADDRESS", "127.0.0.1:0");
+    let svscan = Running(svscan.stderr(output.try_clone().unwrap()).stdout(output).spawn().unwrap());
+    let said = || fs::read_to_string(image.0.path("output")).unwrap();
+    let address = || said().lines().find_map(|line| line.strip_prefix("hello: listening on ").map(String::from));
+    wait_until("the service listens", || address().is_some());
+    assert!(ask(&address().unwrap(), "/").ends_with("\r\n\r\nhello\n"));
+    ask(&address().unwrap(), "/stop");
+    assert_eq!(svscan.wait().code(), Some(0), "{}", said());
+    assert!(said().contains("hello: done\n"), "{}", said());
 }

@@ -1,8 +1,9 @@
 //! The service of the README, by its own words.
 
-use crate::tree::{Workshop, can_unshare, unshare, workspace};
+use crate::tree::{Workshop, can_unshare, contents, succeed, unshare, workspace};
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
 /// The indented lines below a heading, up to the first other text.
 fn block(heading: &str) -> String {
@@ -48,4 +49,32 @@ fn five_commands_make_a_service_and_one_line_takes_it_away() {
     command.args(["sh", "-c", enter, "enter"]).arg(&root).arg(tests::programs()).arg(story);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
+}
+
+/// Where the links of a text in Markdown lead, but for those to other machines.
+fn links(text: &str) -> Vec<&str> {
+    let ends = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    ends.map(|(link, _)| link.split('#').next().unwrap_or_default()).filter(|link| !link.contains("://")).collect()
+}
+
+#[test]
+fn every_link_of_an_installed_document_leads_somewhere() {
+    let workshop = Workshop::new();
+    let image = workshop.image();
+    let copy = "cp -r --parents *.md LICENSE-* bench examples fuzz/*.md tests/*.md \"$0\"";
+    succeed(Command::new("sh").current_dir(workspace()).args(["-c", copy]).arg(workshop.path("source")));
+    workshop.install();
+    let home = image.join("package/admin/daemontools-1.2.3");
+    let mut followed = 0;
+    for document in contents(&home).into_keys().filter(|path| path.extension().is_some_and(|end| end == "md")) {
+        let text = fs::read_to_string(home.join(&document)).unwrap();
+        for link in links(&text) {
+            let target = home.join(&document).parent().unwrap().join(link);
+            assert!(target.exists(), "{}: {link} is not installed", document.display());
+            followed += 1;
+        }
+    }
+    assert!(followed >= 10, "only {followed} links were found");
+    workshop.remove();
+    assert!(!home.exists());
 }
