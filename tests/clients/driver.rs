@@ -1,0 +1,63 @@
+//! A client that is kept running: a line of JSON in, a line of JSON out.
+
+use crate::machine::Machine;
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tests::Running;
+
+/// What takes seconds on an idle machine, as their start does, may take minutes on a busy one.
+const LIMIT: Duration = Duration::from_secs(180);
+
+pub struct Driver {
+    running: Running,
+    answers: PathBuf,
+    errors: PathBuf,
+    asked: usize,
+}
+
+impl Driver {
+    /// A program of the machine, and its arguments.
+    pub fn start(machine: &Machine, words: &[&str]) -> Driver {
+        let number = machine.scratch().next();
+        let file = |kind: &str| machine.scratch().path().join(format!("{kind}{number}"));
+        let (answers, errors) = (file("answers"), file("complaints"));
+        let mut command = machine.command(words);
+        command.stdin(Stdio::piped()).stdout(File::create(&answers).unwrap()).stderr(File::create(&errors).unwrap());
+        Driver { running: Running(command.spawn().unwrap()), answers, errors, asked: 0 }
+    }
+
+    pub fn ask(&mut self, question: &Value) -> Value {
+        writeln!(self.running.0.stdin.as_mut().unwrap(), "{question}").unwrap();
+        self.asked += 1;
+        let start = Instant::now();
+        loop {
+            let answers = fs::read_to_string(&self.answers).unwrap();
+            if answers.matches('\n').count() >= self.asked {
+                let answer = answers.lines().nth(self.asked - 1).unwrap();
+                return serde_json::from_str(answer).unwrap_or_else(|_| panic!("{question}: {answer}"));
+            }
+            let ended = self.running.0.try_wait().unwrap();
+            let complaints = fs::read_to_string(&self.errors).unwrap();
+            assert!(ended.is_none() && start.elapsed() < LIMIT, "no answer to {question}: {ended:?} {complaints}");
+            sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// N for every number, so that what two machines say can be compared.
+pub fn without_numbers(text: &str) -> String {
+    let mut said = String::new();
+    for letter in text.trim_end().chars() {
+        match letter {
+            '0'..='9' if said.ends_with('N') => {}
+            '0'..='9' => said.push('N'),
+            other => said.push(other),
+        }
+    }
+    said
+}
