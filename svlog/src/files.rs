@@ -2,8 +2,12 @@
 //!
 //! 1. the file now has a finished name: the next finished one, else what is full (`previous`), else `current`;
 //! 2. it is what is full: `current`;
-//! 3. it is gone (a processor made another of it, it was compressed, or removed as too old): all that was finished
-//!    since it was `current`.
+//! 3. it is gone, and its bytes are in another file (a processor or a compressor has copied them), either in one that was
+//!    finished since it was `current`, or in what is full: that file, from where this one was read to;
+//! 4. it is gone, and so are its bytes (a processor has made others of them, or it was removed as too old): all that was
+//!    finished since it was `current`.
+//!
+//! What is full when `current` is begun gets its finished name later: it is then finished since, but older.
 //!
 //! A file is known by its inode while it is open, so a rotation changes only its name.
 
@@ -23,6 +27,8 @@ pub struct Files<'a> {
     passed: Option<Tai64N>,
     /// The newest finished file when one that is not finished was taken.
     newest: Option<Tai64N>,
+    /// The full file before `current`, if it had no finished name yet when `current` was taken.
+    unnamed: Option<LogFile>,
     /// See [`last_fall`].
     fall: Option<Tai64N>,
     /// The one before the next, as long as there was nothing to be read.
@@ -35,24 +41,49 @@ pub struct Files<'a> {
 pub struct Following {
     /// None: nothing yet.
     pub file: Option<LogFile>,
-    /// The one before is gone: what comes begins with lines that were in it.
-    pub gone: bool,
+    /// What that has to do with the file before it.
+    pub relation: Relation,
+}
+
+/// What a file has to do with the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// It has other lines.
+    Other,
+    /// It is a copy of the one before, which is gone, and stands where that one was read to.
+    Copy,
+    /// The one before is gone, and lines of it may be in the files that come.
+    Gone,
 }
 
 impl<'a> Files<'a> {
     /// All, but for those that were finished before `since`.
     pub fn new(folder: &'a Folder, since: Option<Tai64N>) -> Files<'a> {
         let queue = VecDeque::new();
-        Files { folder, since, queue, passed: None, newest: None, fall: None, before: None, failed: false }
+        Files {
+            folder,
+            since,
+            queue,
+            passed: None,
+            newest: None,
+            unnamed: None,
+            fall: None,
+            before: None,
+            failed: false,
+        }
     }
 
     /// Only those that come after this one, which was among those looked at.
     pub fn begin_after(&mut self, place: &Place, look: &Look) {
         self.newest = newest(&look.finished);
         self.fall = last_fall(&look.finished, tai64::now());
-        if let Place::Finished(own) = place {
-            self.passed = Some(own.label);
-            self.queue = look.finished.iter().filter(|finished| finished.label > own.label).cloned().collect();
+        match place {
+            Place::Finished(own) => {
+                self.passed = Some(own.label);
+                self.queue = look.finished.iter().filter(|finished| finished.label > own.label).cloned().collect();
+            }
+            Place::Current => self.unnamed = look.full.as_ref().and_then(|full| full.at(full.length()).ok()),
+            Place::Previous | Place::Processed => {}
         }
     }
 
@@ -61,32 +92,38 @@ impl<'a> Files<'a> {
     /// # Errors
     /// The directory cannot be read.
     pub fn after(&mut self, mut own: Option<&mut LogFile>) -> Result<Following, Unable> {
-        let mut gone = false;
+        let mut relation = Relation::Other;
         loop {
             if let Some(file) = self.next_finished() {
-                return Ok(Following { file: Some(file), gone });
+                return Ok(Following { file: Some(file), relation });
             }
-            let Look { finished, full, current } = self.folder.look()?;
-            self.fall = last_fall(&finished, tai64::now());
+            let look = self.folder.look()?;
+            self.fall = last_fall(&look.finished, tai64::now());
             let id = own.as_ref().map(|file| file.id);
             match own.as_deref_mut() {
-                None => self.before = self.folder.last_before(&finished, self.since),
+                None => self.before = self.folder.last_before(&look.finished, self.since),
                 Some(LogFile { place: Place::Finished(_), .. }) => {}
-                Some(_) if full.as_ref().map(|file| file.id) == id => {
-                    self.newest = newest(&finished);
-                    return Ok(Following { file: current, gone });
+                Some(file) if look.full.as_ref().map(|full| full.id) == id => {
+                    self.newest = newest(&look.finished);
+                    self.unnamed = look.current.as_ref().and_then(|_| file.at(file.offset).ok());
+                    return Ok(Following { file: look.current, relation });
                 }
-                Some(file) => match self.renamed(&finished, file.id) {
+                Some(file) => match self.renamed(&look.finished, file.id) {
                     Some(renamed) => {
                         self.passed = Some(renamed.label);
                         file.place = Place::Finished(renamed);
                     }
                     None => {
-                        gone = true;
+                        self.pass_unnamed(&look.finished);
+                        if let Some(copy) = self.take_copy(file, &look) {
+                            return Ok(Following { file: Some(copy), relation: Relation::Copy });
+                        }
+                        relation = Relation::Gone;
                         self.passed = self.newest;
                     }
                 },
             }
+            let Look { finished, full, current } = look;
             let newest = newest(&finished);
             let (since, passed) = (self.since, self.passed);
             let is_next = |file: &Finished| {
@@ -94,8 +131,8 @@ impl<'a> Files<'a> {
             };
             self.queue = finished.into_iter().filter(is_next).collect();
             if self.queue.is_empty() {
-                self.newest = newest;
-                return Ok(Following { file: full.or(current).filter(|file| Some(file.id) != id), gone });
+                (self.newest, self.unnamed) = (newest, None);
+                return Ok(Following { file: full.or(current).filter(|file| Some(file.id) != id), relation });
             }
         }
     }
@@ -105,14 +142,34 @@ impl<'a> Files<'a> {
         self.fall.is_none_or(|fall| finished.label > fall)
     }
 
-    /// Of the finished files that come next, the one that has the bytes that were read of `own`, from there on; those
-    /// before it are older than `own`, and passed.
-    pub fn take_same(&mut self, own: &LogFile) -> Option<LogFile> {
-        let same = |finished| own.go_on_in(&self.folder.finished_file(finished).ok()??).ok()?;
-        let found = self.queue.iter().enumerate().find_map(|(number, finished)| Some((number, same(finished)?)));
-        let (number, file) = found?;
-        self.passed = self.queue.drain(..=number).next_back().map(|finished| finished.label);
-        Some(file)
+    /// Passes over the full file before `current` under the finished name that it has got since: it was read before.
+    fn pass_unnamed(&mut self, finished: &[Finished]) {
+        let Some(unnamed) = self.unnamed.take() else { return };
+        let Some(next) = self.later(finished).next() else { return };
+        let is_named = self.folder.id_of(&next.name) == Some(unnamed.id) || self.copy_in(&unnamed, next).is_some();
+        if is_named {
+            self.newest = Some(next.label);
+        }
+    }
+
+    /// Takes the file that has the same bytes as those read of `own`, from there on. Finished files before it are older
+    /// than `own`, and passed over.
+    fn take_copy(&mut self, own: &LogFile, look: &Look) -> Option<LogFile> {
+        let mut later = self.later(&look.finished);
+        if let Some((label, copy)) = later.find_map(|finished| Some((finished.label, self.copy_in(own, finished)?))) {
+            self.queue = later.cloned().collect();
+            self.passed = Some(label);
+            return Some(copy);
+        }
+        let copy = own.go_on_in(look.full.as_ref()?).unwrap_or(None)?;
+        self.newest = newest(&look.finished);
+        Some(copy)
+    }
+
+    /// The finished file, from where `own` was read to, if it has the same bytes before that place. If it cannot be read,
+    /// svlog says so when it comes to it.
+    fn copy_in(&self, own: &LogFile, finished: &Finished) -> Option<LogFile> {
+        own.go_on_in(&self.folder.finished_file(finished).ok()??).ok()?
     }
 
     fn next_finished(&mut self) -> Option<LogFile> {
@@ -132,11 +189,209 @@ impl<'a> Files<'a> {
 
     /// What the file is now that was opened before it was finished.
     fn renamed(&self, finished: &[Finished], own: Id) -> Option<Finished> {
-        let mut later = finished.iter().filter(|file| self.newest.is_none_or(|newest| file.label > newest));
-        later.find(|file| self.folder.id_of(&file.name) == Some(own)).cloned()
+        self.later(finished).find(|file| self.folder.id_of(&file.name) == Some(own)).cloned()
+    }
+
+    /// What was finished since a file that is not finished was taken.
+    fn later<'f>(&self, finished: &'f [Finished]) -> impl Iterator<Item = &'f Finished> + use<'f> {
+        let newest = self.newest;
+        finished.iter().filter(move |file| newest.is_none_or(|newest| file.label > newest))
     }
 }
 
 fn newest(finished: &[Finished]) -> Option<Tai64N> {
     finished.last().map(|finished| finished.label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::last::last;
+    use crate::source::{Mode, Next, Selection, Source};
+    use daemontools::tai64::{Label, Tai64};
+    use std::fs::{self, OpenOptions, Permissions};
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    /// What multilog and its children do to a log directory, one system call or a few in which only one file changes.
+    #[derive(Debug)]
+    enum Step {
+        Append(String),
+        Create(&'static str),
+        /// A processor writes its result.
+        Process(Vec<u8>),
+        /// multilog says by its mode that the result is whole.
+        Complete,
+        Rename(&'static str, String),
+        /// As the original multilog renames.
+        Link(&'static str, String),
+        /// A compressor puts the packed file beside the other.
+        Pack(String, Vec<u8>),
+        Remove(String),
+    }
+
+    impl Step {
+        fn take(&self, folder: &Path) {
+            let path = |name: &str| folder.join(name);
+            match self {
+                Step::Append(text) => {
+                    let current = OpenOptions::new().append(true).create(true).open(path("current"));
+                    current.unwrap().write_all(text.as_bytes()).unwrap();
+                }
+                Step::Create(name) => fs::write(path(name), "").unwrap(),
+                Step::Process(bytes) => fs::write(path("processed"), bytes).unwrap(),
+                Step::Complete => fs::set_permissions(path("processed"), Permissions::from_mode(0o744)).unwrap(),
+                Step::Rename(old, new) => fs::rename(path(old), path(new)).unwrap(),
+                Step::Link(old, new) => fs::hard_link(path(old), path(new)).unwrap(),
+                Step::Pack(name, bytes) => fs::write(path(name), bytes).unwrap(),
+                Step::Remove(name) => fs::remove_file(path(name)).unwrap(),
+            }
+        }
+    }
+
+    /// A log: its lines, and what becomes of a file that is full.
+    struct Case {
+        name: &'static str,
+        line: fn(u64) -> String,
+        processor: Option<fn(&str) -> Vec<u8>>,
+        is_original: bool,
+        is_compressed: bool,
+    }
+
+    const PLAIN: Case =
+        Case { name: "plain", line: stamped, processor: None, is_original: false, is_compressed: false };
+    const COPIED: Case = Case { name: "copied", processor: Some(|text| text.as_bytes().to_vec()), ..PLAIN };
+    const CASES: [Case; 8] = [
+        PLAIN,
+        COPIED,
+        Case { name: "copied, as by the original", is_original: true, ..COPIED },
+        Case { name: "compressed", is_compressed: true, ..PLAIN },
+        Case { name: "copied and compressed", is_compressed: true, ..COPIED },
+        Case { name: "packed by the processor", processor: Some(packed), ..PLAIN },
+        Case { name: "rewritten", processor: Some(|text| rewritten(text).into_bytes()), ..PLAIN },
+        Case { name: "all lines are the same", line: |_| "I live\n".repeat(200), ..COPIED },
+    ];
+
+    /// In these seconds files get their names.
+    const NAMES: [u64; 2] = [110, 120];
+
+    fn label(second: u64) -> Label {
+        Label(Tai64N(Tai64((1 << 62) + second), 0))
+    }
+
+    fn stamped(second: u64) -> String {
+        format!("{} line {second}\n", label(second))
+    }
+
+    fn packed(text: &str) -> Vec<u8> {
+        zstd::encode_all(text.as_bytes(), 1).unwrap()
+    }
+
+    fn rewritten(text: &str) -> String {
+        text.replace("line ", "")
+    }
+
+    /// All steps in multilog's order, with files of two portions each and one portion in the last `current`.
+    fn steps(case: &Case) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for second in NAMES {
+            let portions = [second - 2, second - 1].map(case.line);
+            let (text, name) = (portions.concat(), format!("{}.s", label(second)));
+            steps.extend(portions.map(Step::Append));
+            steps.extend([Step::Rename("current", "previous".into()), Step::Create("current")]);
+            let mut result = "previous";
+            if let Some(processor) = case.processor {
+                steps.extend([Step::Create("processed"), Step::Process(processor(&text)), Step::Complete]);
+                steps.push(Step::Remove("previous".into()));
+                result = "processed";
+            }
+            match case.is_original {
+                true => steps.extend([Step::Link(result, name.clone()), Step::Remove(result.into())]),
+                false => steps.push(Step::Rename(result, name.clone())),
+            }
+            if case.is_compressed {
+                steps.extend([Step::Pack(format!("{name}.zst"), packed(&text)), Step::Remove(name)]);
+            }
+        }
+        steps.push(Step::Append((case.line)(140)));
+        steps
+    }
+
+    /// What these steps log, as it is known again whether a processor has rewritten it or not.
+    fn log(steps: &[Step]) -> String {
+        let text = steps.iter().map(|step| match step {
+            Step::Append(text) => text,
+            Step::Create(_) | Step::Process(_) | Step::Complete | Step::Rename(..) | Step::Link(..) => "",
+            Step::Pack(..) | Step::Remove(_) => "",
+        });
+        rewritten(&text.collect::<String>())
+    }
+
+    /// Shows so many lines, or all there are.
+    fn show(source: &mut Source, most: usize) -> String {
+        let mut shown = String::new();
+        for _ in 0..most {
+            match source.next() {
+                Next::Line(time) => {
+                    let line = source.line().unwrap();
+                    let stamp = if line.stamped { format!("{} ", Label(time)) } else { String::new() };
+                    shown += &format!("{stamp}{}\n", String::from_utf8_lossy(line.text));
+                    source.take();
+                }
+                Next::Wait | Next::End => break,
+                Next::Doubt => panic!("a file is taken for another one after {shown}"),
+            }
+        }
+        rewritten(&shown)
+    }
+
+    /// Takes these steps, and the others after it in a new directory, and gives it between any two of them to `test`.
+    fn between_any_two(test: impl Fn(&Folder, &dyn Fn(), &dyn Fn(), [String; 3], &str)) {
+        for case in CASES {
+            let steps = steps(&case);
+            for first in 1..steps.len() {
+                for second in first..steps.len() {
+                    let scratch = tempfile::tempdir().unwrap();
+                    let folder = Folder::open(scratch.path().as_os_str()).unwrap();
+                    let take = |steps: &[Step]| steps.iter().for_each(|step| step.take(scratch.path()));
+                    take(&steps[..first]);
+                    let logs = [log(&steps[..first]), log(&steps[..second]), log(&steps)];
+                    let done = |number: usize| format!("{:?}", steps[number - 1]).chars().take(70).collect::<String>();
+                    let what = format!("{}: after {} and after {}", case.name, done(first), done(second));
+                    test(&folder, &|| take(&steps[first..second]), &|| take(&steps[second..]), logs, &what);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_line_is_followed_once_whenever_it_is_looked_and_whatever_happens_in_between() {
+        between_any_two(|folder, more, rest, [_, _, log], what| {
+            let selection = Selection::default();
+            let mut source = Source::new(folder, &selection, Mode::Follow);
+            let mut shown = show(&mut source, usize::MAX);
+            more();
+            shown += &show(&mut source, usize::MAX);
+            rest();
+            shown += &show(&mut source, usize::MAX);
+            assert_eq!((shown, source.failed), (log, false), "{what}");
+        });
+    }
+
+    #[test]
+    fn every_line_is_read_once_though_files_become_others_while_they_are_read() {
+        between_any_two(|folder, more, _, [before, after, _], what| {
+            let selection = Selection::default();
+            let sources =
+                [Source::new(folder, &selection, Mode::Once), last(folder, &selection, Mode::Once, 10_000).unwrap().0];
+            let mut begun = sources.map(|mut source| (show(&mut source, 1), source));
+            more();
+            for (shown, source) in &mut begun {
+                *shown += &show(source, usize::MAX);
+                assert!(shown.starts_with(&before) && after.starts_with(&*shown), "{what}: {shown}");
+                assert!(!source.failed, "{what}");
+            }
+        });
+    }
 }

@@ -5,7 +5,7 @@
 //! Whatever else becomes of the bytes read last, somebody else has done it, and the file is read from its start.
 //! The two are told apart by the lock: a multilog opens it before it cuts, and cuts before it writes.
 
-use crate::files::{Files, Following};
+use crate::files::{Files, Following, Relation};
 use crate::folder::{Folder, LogFile, Look, Place};
 use daemontools::tai64::{self, Tai64N};
 use daemontools::{Unable, report};
@@ -75,9 +75,7 @@ pub struct Source<'a> {
     torn: bool,
     /// Lines before this are passed over unread, where that can be.
     seek: Option<Tai64N>,
-    /// What was read last and is gone: another file was made of it, which is still to be found.
-    lost: Option<LogFile>,
-    /// Lines of this file up to this stamp were shown when they lay in the one that is gone.
+    /// Lines up to this stamp were shown when they lay in a file that is gone.
     seen: Option<Tai64N>,
     /// Whether this file has a stamp that is not too late.
     in_time: bool,
@@ -143,7 +141,6 @@ impl<'a> Source<'a> {
             leaving: false,
             torn: false,
             seek: selection.since,
-            lost: None,
             seen: None,
             in_time: false,
             lines: Lines::new(),
@@ -275,7 +272,7 @@ impl<'a> Source<'a> {
 
     fn decide(&mut self, found: Found, asked_for: bool) {
         if asked_for {
-            (self.seek, self.seen, self.lost) = (None, None, None);
+            (self.seek, self.seen) = (None, None);
             self.found = Some(found);
         } else {
             self.pass(found.piece, false);
@@ -470,7 +467,7 @@ impl<'a> Source<'a> {
 
     /// Goes on to the next file, if there is one.
     fn next_file(&mut self) -> More {
-        let Following { file, gone } = match self.files.after(self.file.as_mut()) {
+        let Following { file, relation } = match self.files.after(self.file.as_mut()) {
             Ok(following) => following,
             Err(unable) => {
                 unable.warn();
@@ -479,18 +476,19 @@ impl<'a> Source<'a> {
             }
         };
         self.failed |= self.files.failed;
-        if gone {
-            self.ahead = 0;
-            self.lost = self.file.as_ref().and_then(|file| file.at(file.offset).ok());
-        }
-        if let Some(file) = &file
-            && let Some(same) = self.find_again(file)
-        {
-            self.leaving = false;
-            self.file = Some(same);
-            return More::Bytes;
+        match relation {
+            Relation::Other => {}
+            Relation::Copy => self.ahead = 0,
+            // Where a processor has made other bytes of them, the last stamp tells which lines were shown.
+            Relation::Gone => (self.ahead, self.seen) = (0, self.last),
         }
         match (file, self.mode) {
+            // The bytes read last, and the rest of a line, are the same in both.
+            (Some(copy), _) if relation == Relation::Copy => {
+                self.leaving = false;
+                self.file = Some(copy);
+                More::Bytes
+            }
             (Some(file), _) => {
                 let cut = self.torn || self.file.as_ref().is_some_and(|file| file.place.is_cut());
                 self.enter(file, if cut { Joint::Ends } else { Joint::MayGoOn });
@@ -504,26 +502,16 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The file that has taken the place of the one that is gone, `next` or one after it, from where that one was read
-    /// to: compressed, it has the same bytes. Where a processor has made other bytes of them, the last stamp tells what
-    /// of them was seen; at the latest `current` has none of them.
-    fn find_again(&mut self, next: &LogFile) -> Option<LogFile> {
-        self.seen = None;
-        let lost = self.lost.take().filter(|_| next.place != Place::Current)?;
-        // What cannot be read is said when it is read.
-        let same = lost.go_on_in(next).unwrap_or(None).or_else(|| self.files.take_same(&lost));
-        if same.is_none() {
-            (self.lost, self.seen) = (Some(lost), self.last);
-        }
-        same
-    }
-
     fn enter(&mut self, mut file: LogFile, joint: Joint) {
         if !self.lines.is_empty() && self.carried.is_none() {
             // A line that goes on in the next file is of the time of the one it begins in.
             self.time_of_file();
         }
         (self.leaving, self.torn, self.in_time) = (false, false, false);
+        if file.place == Place::Current {
+            // No processor has made it of a file that is gone.
+            self.seen = None;
+        }
         self.begun += 1;
         // What comes once more is not the next file's own, nor is what was begun there.
         let ahead = std::mem::take(&mut self.ahead);

@@ -1,5 +1,6 @@
 //! svlog: reads what multilog wrote, and goes on while multilog writes.
 
+use nix::sys::signal::Signal;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{PipeWriter, Write};
@@ -7,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tests::{Daemon, Outcome, Scratch, fails, fifo, has, prints, wait_until};
+use tests::{Daemon, Outcome, Scratch, fails, fifo, has, prints, state_of, wait_until};
 
 /// 2026-11-21 06:53:07 UTC.
 const SECOND: u64 = 1_795_243_987;
@@ -694,6 +695,47 @@ fn no_line_is_missing_or_doubled_between_any_two_steps_of_a_rotation() {
         }
         assert_eq!(numbers(&scratch, "-n 3 main"), expected[expected.len() - 8..].trim(), "{state}");
     }
+}
+
+/// svlog had gone on to `current` before the full file had its finished name, and looks again while the next full file has
+/// none either: multilog has removed its `previous`, and has not yet renamed `processed`.
+#[test]
+fn a_full_file_is_shown_once_though_svlog_looks_when_neither_it_nor_the_one_before_has_a_new_name() {
+    for make in ["cat", "gzip", "sed 's/ main / /'"] {
+        let scratch = Scratch::new();
+        written(&scratch, "main", &[("current", &[1, 2, 3])]);
+        let follower = Follower::start(&scratch, "-f -n all main");
+        let sh = |script: &str| assert_eq!(scratch.shell(&format!("cd main; {script}")), prints(""), "{make}");
+        follower.wait_for(3);
+        // svlog comes to the new `current` while `previous` is there.
+        sh("mv current previous");
+        written(&scratch, "main", &[("current", &[4, 5, 6])]);
+        follower.wait_for(6);
+        let name = |second| format!("{}.s", label(SECOND + second, 1));
+        let process = format!("<previous {make} >processed; chmod 744 processed; rm previous");
+        while_stopped(&follower.daemon, || {
+            sh(&format!("{process}; mv processed {}", name(3)));
+            sh("mv current previous");
+            written(&scratch, "main", &[("current", &[7])]);
+            sh(&process);
+        });
+        let is_last = |number: &str| follower.lines().last().is_some_and(|line| line.ends_with(number));
+        wait_until("the next file is shown", || is_last(" 7"));
+        sh(&format!("mv processed {}; echo {} main 8 >>current", name(6), label(SECOND + 8, 0)));
+        wait_until("the next line is shown", || is_last(" 8"));
+        let shown = follower.lines();
+        let numbers: Vec<&str> = shown.iter().filter_map(|line| line.rsplit(' ').next()).collect();
+        assert_eq!(numbers.join(" "), "1 2 3 4 5 6 7 8", "{make}");
+        assert_eq!(follower.daemon.errors(), "", "{make}");
+    }
+}
+
+/// Does this while the daemon can do nothing.
+fn while_stopped(daemon: &Daemon, act: impl FnOnce()) {
+    daemon.signal(Signal::SIGSTOP);
+    wait_until("it is stopped", || state_of(daemon.pid()) == Some('T'));
+    act();
+    daemon.signal(Signal::SIGCONT);
 }
 
 #[test]
