@@ -262,7 +262,7 @@ mod tests {
     const PLAIN: Case =
         Case { name: "plain", line: stamped, processor: None, is_original: false, is_compressed: false };
     const COPIED: Case = Case { name: "copied", processor: Some(|text| text.as_bytes().to_vec()), ..PLAIN };
-    const CASES: [Case; 8] = [
+    const CASES: [Case; 9] = [
         PLAIN,
         COPIED,
         Case { name: "copied, as by the original", is_original: true, ..COPIED },
@@ -270,6 +270,7 @@ mod tests {
         Case { name: "copied and compressed", is_compressed: true, ..COPIED },
         Case { name: "packed by the processor", processor: Some(packed), ..PLAIN },
         Case { name: "rewritten", processor: Some(|text| rewritten(text).into_bytes()), ..PLAIN },
+        Case { name: "rewritten and packed", processor: Some(|text| packed(&rewritten(text))), ..PLAIN },
         Case { name: "all lines are the same", line: |_| "I live\n".repeat(200), ..COPIED },
     ];
 

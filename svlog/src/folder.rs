@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -272,18 +272,31 @@ fn unpacked(file: &File) -> io::Result<Option<Box<dyn Read>>> {
     if !start.starts_with(ZSTD) && !start.starts_with(GZIP) {
         return Ok(None);
     }
-    // Whoever read it before has moved the place that all copies share.
-    let mut file = file.try_clone()?;
-    file.rewind()?;
+    let packed = Packed { file: file.try_clone()?, offset: 0 };
     let unpacked: Box<dyn Read> = match start.starts_with(ZSTD) {
         true => {
-            let mut decoder = zstd::Decoder::new(file)?;
+            let mut decoder = zstd::Decoder::new(packed)?;
             decoder.window_log_max(ZSTD_WINDOW_BITS)?;
             Box::new(decoder)
         }
-        false => Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::new(file))),
+        false => Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::new(packed))),
     };
     Ok(Some(unpacked))
+}
+
+/// A compressed file, read from its beginning. The kernel has one place for all descriptors that were made of one by
+/// dup(2), so this has its own: two decoders may read one file in turns.
+struct Packed {
+    file: File,
+    offset: u64,
+}
+
+impl Read for Packed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(buffer, self.offset)?;
+        self.offset += length as u64;
+        Ok(length)
+    }
 }
 
 /// A directory's files at one moment, each once, from the oldest to the newest.
