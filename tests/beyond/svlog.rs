@@ -563,9 +563,16 @@ impl Follower {
         String::from_utf8_lossy(&shown[..whole]).lines().map(str::to_string).collect()
     }
 
+    /// Waits until so many lines are shown. The limit is for each step, as a busy machine may need longer for all.
     fn wait_for(&self, number: usize) -> Vec<String> {
-        wait_until(&format!("{number} lines are shown"), || self.lines().len() >= number);
-        self.lines()
+        loop {
+            let lines = self.lines();
+            if lines.len() >= number {
+                return lines;
+            }
+            let shown = lines.len();
+            wait_until(&format!("{number} lines are shown, not {shown}"), || self.lines().len() > shown);
+        }
     }
 }
 
