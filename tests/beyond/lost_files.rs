@@ -294,7 +294,7 @@ fn what_was_frozen_together_with_its_supervise_is_not_killed_for_it() {
         "web",
         "trap 'echo >told; sleep 1; echo >orderly; exit' TERM; echo >up; while :; do sleep 0.05; done",
     )
-    .file("timeout-kill", "2s");
+    .file("timeout-kill", "4s");
     let mut supervise = service.supervise();
     service.lines("up", 1);
     let pid = service.up();
@@ -312,10 +312,35 @@ fn what_was_frozen_together_with_its_supervise_is_not_killed_for_it() {
     };
     send(Signal::SIGSTOP);
     // Longer than the service has.
-    sleep(Duration::from_millis(2500));
+    sleep(Duration::from_millis(4500));
     send(Signal::SIGCONT);
     service.lines("orderly", 1);
     service.wait_down();
+    service.svc("-x");
+    assert_eq!(supervise.wait(), 0);
+}
+
+/// A machine that is throttled wakes supervise late again and again, while the service runs.
+#[test]
+fn what_must_be_killed_is_killed_though_supervise_always_wakes_late() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "trap '' TERM; echo >up; while :; do sleep 0.05; done")
+        .file("timeout-kill", "1s");
+    let mut supervise = service.supervise();
+    service.lines("up", 1);
+    let pid = service.up();
+    service.svc("-d");
+    wait_until("it was told to end", || !service.state("kill-at").is_empty());
+    for _ in 0..30 {
+        if !tests::is_alive(pid) {
+            break;
+        }
+        supervise.signal(Signal::SIGSTOP);
+        sleep(Duration::from_millis(600));
+        supervise.signal(Signal::SIGCONT);
+        sleep(Duration::from_millis(20));
+    }
+    assert!(!tests::is_alive(pid), "alive after eighteen seconds: {:?}", service.state("kill-at"));
     service.svc("-x");
     assert_eq!(supervise.wait(), 0);
 }
