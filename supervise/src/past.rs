@@ -11,6 +11,7 @@
 //! it must prove itself: it belongs to that owner, who could signal it anyway, or it has the mark that supervise gives to
 //! the processes of such services. Nothing else that would be signalled or opened is taken from there.
 
+use crate::slot::Which;
 use crate::{settings, tree};
 use daemontools::report;
 use daemontools::service::ledger::Page;
@@ -82,10 +83,10 @@ impl Here<'_> {
 
     /// Takes from a record that may be made up what would be signalled or opened, but for processes that prove themselves.
     fn without_claims(&self, record: Record, owner: u32) -> Record {
-        let process = record.process.filter(|(_, process)| self.is_believed(process, owner));
+        let process = record.process.filter(|(_, process)| self.is_believed(process, Which::Service, owner));
         let last_run = record.last_run.filter(|run| process.is_some_and(|(_, process)| process.is_same_as(run)));
         let logger = record.logger.map(|logger| {
-            let process = logger.process.filter(|(_, process)| self.is_believed(process, owner));
+            let process = logger.process.filter(|(_, process)| self.is_believed(process, Which::Logger, owner));
             Box::new(Record { process, last_run: None, notify_socket: None, ..*logger })
         });
         // As the files of the service say now.
@@ -93,7 +94,7 @@ impl Here<'_> {
         Record { process, last_run, logger, settings, notify_socket: None, ..record }
     }
 
-    fn is_believed(&self, process: &Process, owner: u32) -> bool {
+    fn is_believed(&self, process: &Process, which: Which, owner: u32) -> bool {
         match process.identity() {
             // It is taken over as one that has ended, which signals nothing.
             Ok(Identity::Gone) => return true,
@@ -103,7 +104,7 @@ impl Here<'_> {
         let uid = std::fs::metadata(format!("/proc/{}", process.pid)).ok().map(|file| file.uid());
         // A link may lead to a file of root's or ours that says what somebody else has chosen.
         let is_others = owner != 0 && owner != geteuid().as_raw();
-        if (is_others && uid == Some(owner)) || tree::is_marked(process.pid) {
+        if (is_others && uid == Some(owner)) || tree::is_marked(process.pid, which) {
             return true;
         }
         let pid = process.pid.to_string();

@@ -93,6 +93,7 @@ impl Supervisor {
         let own = Process::of(getpid());
         let kept = Record { supervise: own, boot, directory, pipe: inode, ..Record::blank() };
         let common = Common {
+            logger: logger.as_ref().and_then(|logger| logger.process()).map(|process| process.pid),
             pipe,
             publisher: Publisher::new(name, charge.place.clone(), page, kept),
             marks: charge.is_others(),

@@ -20,6 +20,11 @@ pub fn mark_of(service: &Path) -> Option<String> {
     Some(format!("{}/{}", directory.st_dev, directory.st_ino))
 }
 
+/// The same for the processes of its logger, where the same supervise runs that: they are not the service's.
+pub fn mark_of_logger(service: &Path) -> Option<String> {
+    mark_of(service).map(|mark| mark + "/log")
+}
+
 /// Whether a process has a mark of this value, and lets us see it.
 pub fn has_mark(pid: Pid, mark: &str) -> bool {
     let environment = read_file(Path::new(&format!("/proc/{pid}/environ")), LONGEST_ENVIRONMENT).unwrap_or_default();

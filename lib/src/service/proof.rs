@@ -8,7 +8,9 @@
 //! belong to the one who did, or have the mark that supervise gives in such a case (see [`has_mark`]): else whoever owns
 //! `supervise/` could have us look at any process.
 
-use super::{Directory, Identity, Illegible, Place, Process, Record, Status, has_mark, mark_of, read_status_at};
+use super::{
+    Directory, Identity, Illegible, Place, Process, Record, Status, has_mark, mark_of, mark_of_logger, read_status_at,
+};
 use crate::sys::boot::Boot;
 use nix::sys::stat::stat;
 use nix::unistd::{Pid, geteuid};
@@ -92,7 +94,8 @@ impl Known {
 fn is_believed(pid: Pid, owner: u32, service: &Path) -> bool {
     let is_others = owner != 0 && owner != geteuid().as_raw();
     let is_his = || stat(format!("/proc/{pid}").as_str()).is_ok_and(|process| process.st_uid == owner);
-    (is_others && is_his()) || mark_of(service).is_some_and(|mark| has_mark(pid, &mark))
+    let marks = [mark_of(service), mark_of_logger(service)];
+    (is_others && is_his()) || marks.into_iter().flatten().any(|mark| has_mark(pid, &mark))
 }
 
 impl Life {

@@ -233,6 +233,18 @@ fn stat_text(pid: Pid) -> nix::Result<String> {
     String::from_utf8(stat.get(name_end + 1..).unwrap_or_default().to_vec()).map_err(|_| Errno::EINVAL)
 }
 
+/// The accounts of a process: real, effective, saved, and that of its file accesses. `None` if `/proc` does not tell.
+pub fn accounts(pid: Pid) -> Option<[u32; 4]> {
+    let file = open(format!("/proc/{pid}/status").as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    // The line is among the first, and each line before it is short.
+    let mut bytes = [0; 1024];
+    let length = nix::unistd::read(&file, &mut bytes).ok()?;
+    let text = String::from_utf8_lossy(bytes.get(..length)?);
+    let mut words = text.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace();
+    let mut account = || words.next()?.parse().ok();
+    Some([account()?, account()?, account()?, account()?])
+}
+
 /// Who is whose child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ancestry {
