@@ -5,7 +5,7 @@
 //! orphans among them are somebody else's; they are known by a mark in their environment.
 
 use crate::slot::Which;
-use daemontools::service::{Identity, MARK, Process, has_mark, mark_of, mark_of_logger};
+use daemontools::service::{Identity, MARK, Process, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
 use daemontools::sys::exec::Change;
 use daemontools::sys::process::{Ancestry, ancestry, process_table};
 use daemontools::tai64::Moment;
@@ -59,9 +59,9 @@ fn marked(table: &[Ancestry]) -> Vec<Pid> {
     table.iter().map(|process| process.pid).filter(|pid| has_mark(*pid, &mark)).collect()
 }
 
-/// Whether a process has the mark of the service in the current directory, or of its logger.
+/// Whether a process is proven by its mark to be of the service in the current directory, or of its logger.
 pub fn is_marked(pid: Pid, which: Which) -> bool {
-    value_of_mark(which).is_some_and(|mark| has_mark(pid, &mark))
+    value_of_mark(which).is_some_and(|mark| is_proven_by_mark(pid, &mark))
 }
 
 /// Sends a signal to all of them.

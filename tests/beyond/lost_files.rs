@@ -155,6 +155,61 @@ fn a_copied_service_is_another_service() {
     assert_eq!(service.alive("starts"), [pid]);
 }
 
+/// The system has no memory just when the next supervise asks which directory this is: that makes it no other directory.
+#[test]
+fn a_directory_that_cannot_be_told_now_is_no_other_one() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", COUNTED);
+    let first = service.supervise();
+    wait_until("it is ready", || !service.state("ready").is_empty());
+    let pid = service.up();
+    first.kill();
+    let next = |errno: &str| {
+        let mut strace = scratch.command("strace");
+        strace.args(["-qq", "-o", "/dev/null", "-e", "trace=statx", "-e", &format!("inject=statx:error={errno}")]);
+        Daemon::start(strace.arg(tests::programs().join("supervise")).arg("web"), &scratch)
+    };
+    let mut without_memory = next("ENOMEM");
+    assert_eq!(without_memory.wait(), 111);
+    assert_eq!(without_memory.errors(), "supervise: fatal: unable to identify web: out of memory\n");
+    // A kernel that never tells when a directory was made.
+    let _without_statx = next("ENOSYS");
+    wait_until("the next one is in charge", || service.is_supervised());
+    assert_eq!((service.up(), service.alive("starts")), (pid, vec![pid]));
+}
+
+/// svscan gives each supervise a page of memory, on which not everything has room.
+#[test]
+fn what_has_no_room_in_svscans_memory_is_read_from_the_disk() {
+    let scratch = Scratch::new();
+    let run = "echo $$ >>starts; [ -e stay ] || exit 1; echo $$ >stays; exec sleep 1000";
+    let service = Service::new(&scratch, "scan/web", run)
+        .script("finish", "echo >>finishes")
+        .file("max-death-tally", "100")
+        .file("success-codes", &"3 ".repeat(1900))
+        .file("restart-delay", "1ms");
+    let _svscan = Daemon::start(scratch.command("svscan").arg("scan"), &scratch);
+    service.lines("starts", 70);
+    scratch.file("scan/web/stay", "");
+    let pid: i32 = service.lines("stays", 1)[0].parse().unwrap();
+    wait_until("it is ready", || service.state("pid") == [pid.to_string()] && !service.state("ready").is_empty());
+    let deaths = service.state("death");
+    assert!(deaths.len() >= 69, "{}", deaths.len());
+    let supervise = tests::parent_of(pid).unwrap();
+    kill_9(supervise);
+    wait_until("the next one has written its state", || {
+        service.state("supervise").iter().any(|line| !line.starts_with(&format!("{supervise} ")))
+    });
+    assert_eq!((service.up(), service.state("death")), (pid, deaths));
+    assert!(service.state("setting").iter().any(|setting| setting.starts_with("success-codes")));
+    let finishes = service.says("finishes").lines().count();
+    service.svc("-t");
+    service.lines("finishes", finishes + 1);
+}
+
 /// A directory that comes to the path of another one, with what lies under an absolute `$SUPERVISEDIR`.
 #[test]
 fn another_directory_of_the_same_path_is_another_service() {

@@ -4,6 +4,7 @@
 //! is killed, and where `supervise/` is not its own.
 
 use super::read_file;
+use crate::sys::process::has_gained_rights;
 use nix::sys::stat::stat;
 use nix::unistd::Pid;
 use std::path::Path;
@@ -30,4 +31,10 @@ pub fn has_mark(pid: Pid, mark: &str) -> bool {
     let environment = read_file(Path::new(&format!("/proc/{pid}/environ")), LONGEST_ENVIRONMENT).unwrap_or_default();
     let wanted = format!("{MARK}={mark}");
     environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+}
+
+/// Whether a process is proven to be of the service by a mark of this value. Whoever starts a set-uid program chooses the
+/// environment of another account's process: there the mark proves nothing.
+pub fn is_proven_by_mark(pid: Pid, mark: &str) -> bool {
+    has_mark(pid, mark) && has_gained_rights(pid) == Some(false)
 }

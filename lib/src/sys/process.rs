@@ -245,6 +245,42 @@ pub fn accounts(pid: Pid) -> Option<[u32; 4]> {
     Some([account()?, account()?, account()?, account()?])
 }
 
+/// How a process may use one of its descriptors: to read, to write, or both. `None` if `/proc` does not tell.
+pub fn access_mode(pid: Pid, number: i32) -> Option<OFlag> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"))?.trim();
+    Some(OFlag::from_bits_truncate(i32::from_str_radix(flags, 8).ok()?) & OFlag::O_ACCMODE)
+}
+
+/// Whether a process was executed with more rights than the one that gave it its environment, as a set-uid program is.
+/// `None` if `/proc` does not tell.
+pub fn has_gained_rights(pid: Pid) -> Option<bool> {
+    has_gained_rights_by(&std::fs::read(format!("/proc/{pid}/auxv")).ok()?)
+}
+
+/// The same by what the kernel tells a program when it begins: pairs of a kind and a value. The program may be of another
+/// width than ours; read in the wrong width the kinds make no sense.
+fn has_gained_rights_by(pairs: &[u8]) -> Option<bool> {
+    let narrow = |word: &[u8]| Some(u64::from(u32::from_ne_bytes(word.try_into().ok()?)));
+    let wide = |word: &[u8]| Some(u64::from_ne_bytes(word.try_into().ok()?));
+    secure_word(pairs, 8, wide).or_else(|| secure_word(pairs, 4, narrow))
+}
+
+fn secure_word(pairs: &[u8], width: usize, number: impl Fn(&[u8]) -> Option<u64>) -> Option<bool> {
+    for pair in pairs.chunks_exact(2 * width) {
+        let (kind, value) = pair.split_at(width);
+        match number(kind)? {
+            libc::AT_NULL | HIGHEST_KIND.. => return None,
+            libc::AT_SECURE => return Some(number(value)? != 0),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// No kind of what a program is told when it begins has a number as high as this.
+const HIGHEST_KIND: u64 = 1 << 16;
+
 /// Who is whose child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ancestry {
@@ -414,6 +450,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_program_with_more_rights_is_known_by_what_it_is_told_when_it_begins() {
+        let wide = |pairs: &[(u64, u64)]| -> Vec<u8> {
+            pairs.iter().flat_map(|(kind, value)| [kind.to_ne_bytes(), value.to_ne_bytes()].concat()).collect()
+        };
+        let narrow = |pairs: &[(u32, u32)]| -> Vec<u8> {
+            pairs.iter().flat_map(|(kind, value)| [kind.to_ne_bytes(), value.to_ne_bytes()].concat()).collect()
+        };
+        // The first word is an address, as in each program.
+        let table = [
+            (wide(&[(33, 0x7fff_0000_0000), (23, 0), (0, 0)]), Some(false)),
+            (wide(&[(33, 0x7fff_0000_0000), (23, 1), (0, 0)]), Some(true)),
+            (wide(&[(33, 0x7fff_0000_0000), (0, 0), (23, 0)]), None),
+            (narrow(&[(33, 0xf7ff_0000), (16, 7), (23, 0), (0, 0)]), Some(false)),
+            (narrow(&[(33, 0xf7ff_0000), (16, 7), (23, 1), (0, 0)]), Some(true)),
+            (narrow(&[(33, 0xf7ff_0000), (0, 0)]), None),
+            (Vec::new(), None),
+        ];
+        for (number, (pairs, expected)) in table.into_iter().enumerate() {
+            assert_eq!(has_gained_rights_by(&pairs), expected, "row {number}");
+        }
+        assert_eq!(has_gained_rights(getpid()), Some(false));
+        assert_eq!(has_gained_rights(Pid::from_raw(i32::MAX)), None);
+    }
+
+    #[test]
     fn commands_come_with_the_signal_of_commands_and_whoever_could_send_it_is_obeyed() {
         let table = [
             (COMMANDS, libc::SI_QUEUE, 0, &b"dx"[..]),
@@ -429,5 +490,16 @@ mod tests {
             signal.ssi_int = i32::from_ne_bytes(*b"dx\0\0");
             assert_eq!(commands_of(&signal), commands, "{number} {code} {account}");
         }
+    }
+
+    #[test]
+    fn how_a_descriptor_may_be_used_is_told() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let both = super::super::also_reading(writer.try_clone().unwrap());
+        let table = [(&reader, OFlag::O_RDONLY), (&writer, OFlag::O_WRONLY), (&both, OFlag::O_RDWR)];
+        for (fd, mode) in table {
+            assert_eq!(access_mode(getpid(), fd.as_raw_fd()), Some(mode));
+        }
+        assert_eq!(access_mode(getpid(), both.as_raw_fd() + 900), None);
     }
 }
