@@ -3,9 +3,16 @@
 //! A container can be paused, and a machine suspended: nothing runs then, but the clocks of most systems go on. A service
 //! that has so long to be ready, to say that it is alive, or to end, must not be killed for time that it did not have.
 //! Nobody tells supervise of such a pause, but supervise was paused too: it wakes later than it asked to. It cannot know when
-//! the pause began while it slept, so all of that sleep counts as lost; and it sleeps for a part of the time only, where a
-//! service's time runs, so that what is lost is never much more than the pause.
+//! the pause began while it slept, so it gives back all of that sleep; and it sleeps for a part of the time only, where a
+//! service's time runs, so that what it gives back is never much more than the pause.
+//!
+//! Supervise wakes late on a machine that is overloaded or throttled as well, again and again, while the service does run.
+//! A service that must be killed is to be killed there too. So the rule is: a process that has a time in which to do something
+//! gets at most that time back, however often supervise wakes late. One pause that is longer than that time is given back as
+//! a whole, and takes all that could still be given back. A process is therefore killed, at the latest, after twice its time
+//! and one such pause. A time that begins anew, as with each sign of life, has all of its own to be given back.
 
+use daemontools::tai64::Moment;
 use std::time::Duration;
 
 /// A busy machine wakes us late as well, but not by so much.
@@ -17,16 +24,57 @@ pub fn at_most(left: Duration) -> Duration {
     if left > 2 * LATE { (left / 4).max(LATE) } else { left }
 }
 
-/// How much of the time that supervise slept counts as lost, if it wanted to sleep for so long; `None` if it woke in time.
+/// How long supervise slept, if that is to be given back: it woke late, as it wanted to sleep for so long only.
 pub fn time_lost(wanted: Duration, slept: Duration) -> Option<Duration> {
     (slept > wanted + LATE).then_some(slept)
+}
+
+/// When a process must have done something, and how much time may still be given back to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// When the time is over.
+    pub at: Moment,
+    /// How much time the process had at first.
+    within: Duration,
+    /// How much of it may still be given back.
+    reserve: Duration,
+}
+
+impl Deadline {
+    /// The process has so much time from `now` on.
+    pub fn new(now: Moment, within: Duration) -> Deadline {
+        Deadline::resume(now.after(within), within)
+    }
+
+    /// The time of the process, which was so long at first, is over at this moment.
+    pub fn resume(at: Moment, within: Duration) -> Deadline {
+        Deadline { at, within, reserve: within }
+    }
+
+    /// Whether the time is over.
+    pub fn has_passed(&self, now: Moment) -> bool {
+        self.at.uptime <= now.uptime
+    }
+
+    /// Gives the process the time back that supervise slept, as far as there is any left to give back.
+    pub fn give_back(&mut self, slept: Duration) {
+        let claimed = slept.min(self.within);
+        let missing = claimed.saturating_sub(self.reserve);
+        self.reserve = self.reserve.saturating_sub(claimed);
+        self.at = self.at.after(slept - missing);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    fn seconds(seconds: u64) -> Moment {
+        Moment::ZERO.after(Duration::from_secs(seconds))
+    }
 
     #[test]
     fn a_sleep_that_ends_late_is_lost_as_a_whole() {
@@ -45,5 +93,63 @@ mod tests {
             sleeps += 1;
         }
         assert!(sleeps < 25, "{sleeps}");
+    }
+
+    #[test]
+    fn what_is_given_back_is_bounded_by_the_time_that_there_was() {
+        // The process has ten seconds from the moment 0. Sleeps that ended late, and when its time is over after them.
+        let table: [(&[u64], u64); 9] = [
+            (&[], 10),
+            (&[4], 14),
+            (&[4, 6], 20),
+            // Ten seconds are given back, and no more.
+            (&[4, 6, 1], 20),
+            (&[4, 4, 4, 4], 20),
+            // A long pause is given back as a whole, once.
+            (&[3600], 3610),
+            (&[3600, 4], 3610),
+            (&[3600, 3600], 7200),
+            // Two seconds of the long pause are missing.
+            (&[2, 3600], 3610),
+        ];
+        for (sleeps, over) in table {
+            let mut deadline = Deadline::new(Moment::ZERO, 10 * SECOND);
+            sleeps.iter().for_each(|slept| deadline.give_back(Duration::from_secs(*slept)));
+            assert_eq!(deadline.at, seconds(over), "{sleeps:?}");
+            assert!(deadline.has_passed(seconds(over)) && !deadline.has_passed(seconds(over - 1)));
+        }
+    }
+
+    #[test]
+    fn a_pause_leaves_the_process_what_it_had_left() {
+        // Nine of ten seconds are left when an hour passes.
+        let mut deadline = Deadline::new(Moment::ZERO, 10 * SECOND);
+        deadline.give_back(3600 * SECOND);
+        assert_eq!(deadline.at, seconds(1).after(3600 * SECOND).after(9 * SECOND));
+    }
+
+    proptest! {
+        /// However late supervise wakes, and however often: the process is killed, at the latest, after twice its time, the
+        /// longest sleep, and the one that was under way.
+        #[test]
+        fn a_deadline_is_reached(within in 1u64..60_000, lateness in proptest::collection::vec(0u64..20_000, 1..20)) {
+            let within = Duration::from_millis(within);
+            let mut deadline = Deadline::new(Moment::ZERO, within);
+            let (mut now, mut longest) = (Moment::ZERO, Duration::ZERO);
+            for late in lateness.iter().cycle() {
+                let wanted = at_most(deadline.at.uptime.saturating_sub(now.uptime));
+                let slept = wanted + Duration::from_millis(*late);
+                now = now.after(slept);
+                longest = longest.max(slept);
+                if let Some(lost) = time_lost(wanted, slept) {
+                    deadline.give_back(lost);
+                }
+                if deadline.has_passed(now) {
+                    break;
+                }
+                prop_assert!(now.uptime <= 2 * within + longest);
+            }
+            prop_assert!(now.uptime <= 2 * within + 2 * longest);
+        }
     }
 }

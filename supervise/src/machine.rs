@@ -29,6 +29,7 @@
 //!
 //! `machine/table.txt` says what every event does in every state; a test holds it against the code.
 
+use crate::frozen::Deadline;
 use crate::policy::Policy;
 use daemontools::service::{Command, Death, Ending, Exit, Failure, Phase, Record, Role, Verdict, Want};
 use daemontools::tai64::{self, Moment, Tai64N};
@@ -137,10 +138,10 @@ pub struct Machine {
     paused: bool,
     ending: Option<Ending>,
     /// When it is killed if it has not ended.
-    kill_at: Option<Moment>,
+    kill_at: Option<Deadline>,
     /// When it must have said that it is ready, and that it is alive.
-    ready_by: Option<Duration>,
-    alive_by: Option<Duration>,
+    ready_by: Option<Deadline>,
+    alive_by: Option<Deadline>,
     /// `u` or `o` came while `finish` or `stop` ran.
     again: bool,
     /// Signals that are commanded go to the process's group.
@@ -216,14 +217,17 @@ impl Machine {
         let ago = |death: &Death| Duration::from_secs(tai64::seconds_between(death.ended, now.label));
         Machine {
             stage,
-            ready_by: ready_within.map(|within| record.since.uptime.saturating_add(within)),
-            alive_by: watchdog.map(|within| now.uptime.saturating_add(within)),
+            ready_by: ready_within.map(|within| Deadline::new(record.since, within)),
+            alive_by: watchdog.map(|within| Deadline::new(now, within)),
             recent_deaths: record.deaths.iter().map(|death| now.uptime.saturating_sub(ago(death))).collect(),
             since: record.since,
             ready: record.ready,
             paused: record.paused,
             ending,
-            kill_at: record.process.and(record.kill_at),
+            kill_at: record
+                .process
+                .zip(record.kill_at)
+                .map(|((role, _), at)| Deadline::resume(at, time_to_end(&policy, role))),
             to_group: record.to_group,
             leaving: record.leaving,
             begun: record.begun,
@@ -264,7 +268,8 @@ impl Machine {
         match self.stage {
             Stage::Waiting(moment) => Some(moment.uptime),
             Stage::Alive(_) => {
-                [self.kill_at.map(|moment| moment.uptime), self.ready_by, self.alive_by].into_iter().flatten().min()
+                let deadlines = [self.kill_at, self.ready_by, self.alive_by];
+                deadlines.into_iter().flatten().map(|deadline| deadline.at.uptime).min()
             }
             Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) => None,
         }
@@ -298,7 +303,7 @@ impl Machine {
             ready: self.ready,
             paused: self.paused,
             ending: self.ending,
-            kill_at: self.kill_at,
+            kill_at: self.kill_at.map(|deadline| deadline.at),
             to_group: self.to_group,
             leaving: self.leaving,
             begun: self.begun,
@@ -396,7 +401,7 @@ impl Machine {
     fn end(&mut self, now: Moment, why: Ending, signal: Signal, todo: &mut Vec<Action>) {
         todo.extend([Action::SendScope(signal), Action::SendScope(Signal::SIGCONT)]);
         (self.paused, self.ending, self.ready_by, self.alive_by) = (false, Some(why), None, None);
-        self.kill_at = self.kill_at.or(self.policy.kill_after.map(|wait| now.after(wait)));
+        self.kill_at = self.kill_at.or(self.policy.kill_after.map(|wait| Deadline::new(now, wait)));
         todo.push(Action::Publish);
     }
 
@@ -438,7 +443,7 @@ impl Machine {
 
     /// From now on `run` has its time to be ready, if it is not, and to say that it is alive.
     fn expect(&mut self, now: Moment) {
-        let by = |within: Option<Duration>| within.map(|within| now.uptime.saturating_add(within));
+        let by = |within: Option<Duration>| within.map(|within| Deadline::new(now, within));
         self.ready_by = by(self.policy.ready_within.filter(|_| self.ready.is_none()));
         self.alive_by = by(self.policy.watchdog);
     }
@@ -489,7 +494,7 @@ impl Machine {
                 self.begun = true;
                 self.expect(now);
             }
-            Role::Finish => self.kill_at = self.policy.kill_finish_after.map(|wait| now.after(wait)),
+            Role::Finish => self.kill_at = self.policy.kill_finish_after.map(|wait| Deadline::new(now, wait)),
         }
         // Readers may wait for their bytes, as with the original's; the service does not wait for them.
         todo.extend([Action::Record, Action::OpenGate, Action::Publish]);
@@ -548,7 +553,7 @@ impl Machine {
 
     fn is_alive(&mut self, now: Moment) {
         if self.alive_by.is_some() {
-            self.alive_by = self.policy.watchdog.map(|within| now.uptime.saturating_add(within));
+            self.alive_by = self.policy.watchdog.map(|within| Deadline::new(now, within));
         }
     }
 
@@ -714,24 +719,24 @@ impl Machine {
         }
     }
 
-    /// The process has that much more time for what it must do.
+    /// The process gets that time back for what it must do, as far as it has not had too much back already.
     fn was_frozen(&mut self, lost: Duration, todo: &mut Vec<Action>) {
         if !self.is_timing() {
             return;
         }
-        self.kill_at = self.kill_at.map(|moment| moment.after(lost));
-        self.ready_by = self.ready_by.map(|by| by.saturating_add(lost));
-        self.alive_by = self.alive_by.map(|by| by.saturating_add(lost));
-        if self.kill_at.is_some() {
+        let before = self.kill_at;
+        let deadlines = [&mut self.kill_at, &mut self.ready_by, &mut self.alive_by];
+        deadlines.into_iter().flatten().for_each(|deadline| deadline.give_back(lost));
+        if self.kill_at != before {
             todo.push(Action::Publish);
         }
     }
 
     fn woken(&mut self, now: Moment, todo: &mut Vec<Action>) {
-        let passed = |deadline: Option<Duration>| deadline.is_some_and(|deadline| deadline <= now.uptime);
+        let passed = |deadline: Option<Deadline>| deadline.is_some_and(|deadline| deadline.has_passed(now));
         match self.stage {
-            Stage::Waiting(moment) if passed(Some(moment.uptime)) => self.prepare(todo),
-            Stage::Alive(_) if passed(self.kill_at.map(|moment| moment.uptime)) => {
+            Stage::Waiting(moment) if moment.uptime <= now.uptime => self.prepare(todo),
+            Stage::Alive(_) if passed(self.kill_at) => {
                 self.kill_at = None;
                 todo.push(Action::SendScope(Signal::SIGKILL));
             }
@@ -743,9 +748,18 @@ impl Machine {
 
     /// It is to end and to be started again; if it does not end by itself, it is made to.
     fn overdue(&mut self, now: Moment, signal: Signal, todo: &mut Vec<Action>) {
-        self.kill_at = Some(now.after(self.policy.kill_after.unwrap_or(KILL_OVERDUE)));
+        self.kill_at = Some(Deadline::new(now, self.policy.kill_after.unwrap_or(KILL_OVERDUE)));
         self.end(now, Ending::Overdue, signal, todo);
     }
+}
+
+/// How long a process has from when it is told to end until it is killed.
+fn time_to_end(policy: &Policy, role: Role) -> Duration {
+    let time = match role {
+        Role::Finish => policy.kill_finish_after,
+        Role::Start | Role::Run | Role::Stop => policy.kill_after,
+    };
+    time.unwrap_or(KILL_OVERDUE)
 }
 
 #[cfg(test)]

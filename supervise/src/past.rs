@@ -9,13 +9,20 @@
 //!
 //! Where others than root and our own account could have written `supervise/state`, as `supervise/` is theirs, a process in
 //! it must prove itself: it belongs to that owner, who could signal it anyway, or it has the mark that supervise gives to
-//! the processes of such services. Nothing else that would be signalled or opened is taken from there.
+//! the processes of such services. The pipe to the logger counts only if the service that has proven itself can both read
+//! and write it. Nothing else that would be signalled or opened is taken from there.
+//!
+//! The page is short. Where the disk has what the same supervise has written, the deaths and settings that had no room on
+//! the page are taken from there.
 
+use crate::pipe::Pipe;
+use crate::slot::Which;
 use crate::{settings, tree};
 use daemontools::report;
 use daemontools::service::ledger::Page;
-use daemontools::service::{Directory, Identity, Place, Process, Record, STATE, Unread};
+use daemontools::service::{Death, Directory, Identity, Place, Process, Record, STATE, Unread};
 use daemontools::sys::boot::Boot;
+use daemontools::sys::is_shortage;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 use std::ffi::OsStr;
@@ -45,14 +52,7 @@ impl Here<'_> {
     /// EMFILE, EIO …: something is there, but cannot be read now.
     pub fn past(&self, page: Option<&Page>) -> nix::Result<Past> {
         let on_page = page.and_then(Page::read).map(|text| Record::decode(&text));
-        let on_disk = self.on_disk()?;
-        if let Some(record) = on_page
-            && !on_disk.as_ref().is_some_and(|disk| disk.goes_on && is_younger(&disk.record, &record))
-        {
-            let goes_on = !was_told_to_leave(&record);
-            return Ok(Past { record, goes_on });
-        }
-        Ok(on_disk.unwrap_or_else(|| Past { record: Record::blank(), goes_on: false }))
+        choose(on_page, self.on_disk(), || settings::read().0.files)
     }
 
     fn on_disk(&self) -> nix::Result<Option<Past>> {
@@ -64,7 +64,8 @@ impl Here<'_> {
             Err(_) => return Ok(None),
         };
         // Version 0.1.0 did not say which directory it was.
-        if record.directory.as_ref().is_some_and(|directory| self.directory != Some(directory)) {
+        let directories = record.directory.as_ref().zip(self.directory);
+        if directories.is_some_and(|(written, here)| !written.is_same_as(here)) {
             return Ok(None);
         }
         let same_boot = match record.boot.is_same(self.boot) {
@@ -82,18 +83,20 @@ impl Here<'_> {
 
     /// Takes from a record that may be made up what would be signalled or opened, but for processes that prove themselves.
     fn without_claims(&self, record: Record, owner: u32) -> Record {
-        let process = record.process.filter(|(_, process)| self.is_believed(process, owner));
+        let process = record.process.filter(|(_, process)| self.is_believed(process, Which::Service, owner));
         let last_run = record.last_run.filter(|run| process.is_some_and(|(_, process)| process.is_same_as(run)));
         let logger = record.logger.map(|logger| {
-            let process = logger.process.filter(|(_, process)| self.is_believed(process, owner));
+            let process = logger.process.filter(|(_, process)| self.is_believed(process, Which::Logger, owner));
             Box::new(Record { process, last_run: None, notify_socket: None, ..*logger })
         });
         // As the files of the service say now.
         let settings = settings::read().0.files;
-        Record { process, last_run, logger, settings, notify_socket: None, ..record }
+        let is_at_hand = |inode: &u64| process.is_some_and(|(_, process)| Pipe::is_at_hand_of(process, *inode));
+        let pipe = record.pipe.filter(is_at_hand);
+        Record { process, last_run, logger, settings, pipe, notify_socket: None, ..record }
     }
 
-    fn is_believed(&self, process: &Process, owner: u32) -> bool {
+    fn is_believed(&self, process: &Process, which: Which, owner: u32) -> bool {
         match process.identity() {
             // It is taken over as one that has ended, which signals nothing.
             Ok(Identity::Gone) => return true,
@@ -103,7 +106,7 @@ impl Here<'_> {
         let uid = std::fs::metadata(format!("/proc/{}", process.pid)).ok().map(|file| file.uid());
         // A link may lead to a file of root's or ours that says what somebody else has chosen.
         let is_others = owner != 0 && owner != geteuid().as_raw();
-        if (is_others && uid == Some(owner)) || tree::is_marked(process.pid) {
+        if (is_others && uid == Some(owner)) || tree::is_marked(process.pid, which) {
             return true;
         }
         let pid = process.pid.to_string();
@@ -111,6 +114,50 @@ impl Here<'_> {
         report::warning(&[&self.place.name(self.name, STATE), b" names process ", pid.as_bytes(), words]);
         false
     }
+}
+
+/// Which of the two records counts. `settings` are those that the files of the service say now.
+fn choose(
+    page: Option<Record>,
+    disk: nix::Result<Option<Past>>,
+    settings: impl FnOnce() -> Vec<(String, String)>,
+) -> nix::Result<Past> {
+    let disk = match disk {
+        // Asked again in a moment it may say more. What does not pass, as EIO, is no reason to do without the page.
+        Err(errno) if page.is_some() && !is_shortage(errno) => None,
+        disk => disk?,
+    };
+    match page {
+        Some(page) if !disk.as_ref().is_some_and(|disk| disk.goes_on && is_younger(&disk.record, &page)) => {
+            let record = completed(page, disk.map(|disk| disk.record), settings);
+            let goes_on = !was_told_to_leave(&record);
+            Ok(Past { record, goes_on })
+        }
+        Some(_) | None => Ok(disk.unwrap_or_else(|| Past { record: Record::blank(), goes_on: false })),
+    }
+}
+
+/// The record of a page, with what had no room there as the disk has it, if the same supervise has written both.
+fn completed(page: Record, disk: Option<Record>, settings: impl FnOnce() -> Vec<(String, String)>) -> Record {
+    let disk = disk.filter(|disk| disk.supervise.is_same_as(&page.supervise));
+    let logger_on_disk = disk.as_ref().and_then(|disk| disk.logger.as_ref());
+    let logger = page.logger.map(|logger| {
+        let deaths = with_earlier(&logger.deaths, logger_on_disk.map(|disk| &disk.deaths[..]).unwrap_or_default());
+        Box::new(Record { deaths, ..*logger })
+    });
+    let deaths = with_earlier(&page.deaths, disk.as_ref().map(|disk| &disk.deaths[..]).unwrap_or_default());
+    // What is on the disk may be older than the page: its settings are those of the process that it names.
+    let of_this_process = disk.filter(|disk| disk.process == page.process).map(|disk| disk.settings);
+    let settings = match page.settings_left_out {
+        true => of_this_process.unwrap_or_else(settings),
+        false => page.settings,
+    };
+    Record { logger, deaths, settings, settings_left_out: false, ..page }
+}
+
+/// Deaths, with those before them of which some may be the same.
+fn with_earlier(deaths: &[Death], earlier: &[Death]) -> Vec<Death> {
+    earlier.iter().filter(|death| !deaths.contains(death)).chain(deaths).copied().collect()
 }
 
 /// Whether its supervise was told to leave, and had come to its end: the next one begins anew.
@@ -130,7 +177,10 @@ fn is_younger(one: &Record, other: &Record) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use daemontools::service::{Exit, Role};
+    use daemontools::tai64::Moment;
     use nix::unistd::Pid;
+    use std::time::Duration;
 
     fn by(serial: u64, ticks: u64) -> Record {
         Record { supervise: Process { pid: Pid::from_raw(9), ticks, serial }, ..Record::blank() }
@@ -142,5 +192,85 @@ mod tests {
         assert!(!is_younger(&by(7, 5), &by(7, 5)));
         assert!(is_younger(&by(0, 6), &by(7, 5)));
         assert!(!is_younger(&by(0, 0), &by(0, 0)));
+    }
+
+    /// How often a record says that `run` was started tells here which one it is.
+    fn known(serial: u64, starts: u64) -> Record {
+        Record { starts, ..by(serial, 5) }
+    }
+
+    #[test]
+    fn the_page_counts_unless_the_disk_knows_of_a_younger_supervise() {
+        let on_disk = |record| Ok(Some(Past { record, goes_on: true }));
+        let of_another_boot = || Ok(Some(Past { record: known(8, 2), goes_on: false }));
+        let left = Record { leaving: true, ..known(7, 1) };
+        type Row = (Option<Record>, nix::Result<Option<Past>>, nix::Result<(u64, bool)>);
+        let table: Vec<Row> = vec![
+            (None, Ok(None), Ok((0, false))),
+            (None, on_disk(known(7, 2)), Ok((2, true))),
+            (None, of_another_boot(), Ok((2, false))),
+            (None, Err(Errno::EIO), Err(Errno::EIO)),
+            (Some(known(7, 1)), Ok(None), Ok((1, true))),
+            (Some(known(7, 1)), on_disk(known(7, 2)), Ok((1, true))),
+            (Some(known(7, 1)), on_disk(known(6, 2)), Ok((1, true))),
+            (Some(known(7, 1)), on_disk(known(8, 2)), Ok((2, true))),
+            (Some(known(7, 1)), of_another_boot(), Ok((1, true))),
+            (Some(left), Ok(None), Ok((1, false))),
+            // The disk cannot be read, and will not be; or can in a moment.
+            (Some(known(7, 1)), Err(Errno::EIO), Ok((1, true))),
+            (Some(known(7, 1)), Err(Errno::EACCES), Ok((1, true))),
+            (Some(known(7, 1)), Err(Errno::EMFILE), Err(Errno::EMFILE)),
+        ];
+        for (number, (page, disk, expected)) in table.into_iter().enumerate() {
+            let found = choose(page, disk, Vec::new).map(|past| (past.record.starts, past.goes_on));
+            assert_eq!(found, expected, "row {number}");
+        }
+    }
+
+    fn deaths(numbers: std::ops::Range<u64>) -> Vec<Death> {
+        let at = |number| Moment::ZERO.after(Duration::from_secs(number)).label;
+        numbers.map(|number| Death { started: at(number), ended: at(number), exit: Exit::Code(1) }).collect()
+    }
+
+    #[test]
+    fn deaths_that_had_no_room_on_the_page_are_those_of_the_disk() {
+        let page = || Record { deaths: deaths(60..70), ..by(7, 5) };
+        let table = [
+            (None, deaths(60..70)),
+            (Some(Record { deaths: deaths(0..70), ..by(7, 5) }), deaths(0..70)),
+            // What could not be written to the disk any more is on the page.
+            (Some(Record { deaths: deaths(0..65), ..by(7, 5) }), deaths(0..70)),
+            (Some(Record { deaths: deaths(0..70), ..by(6, 5) }), deaths(60..70)),
+        ];
+        for (disk, expected) in table {
+            assert_eq!(completed(page(), disk.clone(), Vec::new).deaths, expected);
+            let logger = |record| Record { logger: Some(Box::new(record)), ..by(7, 5) };
+            let disk = disk.map(|disk| Record { logger: Some(Box::new(disk.clone())), ..disk });
+            let both = completed(logger(page()), disk, Vec::new);
+            assert_eq!(both.logger.map(|logger| logger.deaths), Some(expected));
+        }
+    }
+
+    #[test]
+    fn settings_that_had_no_room_on_the_page_are_those_of_the_disk_or_of_the_files() {
+        let runs = |pid| Some((Role::Run, Process { pid: Pid::from_raw(pid), ticks: 1, serial: 1 }));
+        let settings = |text: &str| vec![("watchdog".to_string(), text.to_string())];
+        let page =
+            |text, left_out| Record { process: runs(20), settings: text, settings_left_out: left_out, ..by(7, 5) };
+        let disk = |pid, serial| Some(Record { process: runs(pid), settings: settings("disk"), ..by(serial, 5) });
+        let table = [
+            (page(settings("page"), false), disk(20, 7), "page"),
+            (page(Vec::new(), true), disk(20, 7), "disk"),
+            // The disk does not know of this process, or not of this supervise.
+            (page(Vec::new(), true), disk(19, 7), "files"),
+            (page(Vec::new(), true), disk(20, 6), "files"),
+            (page(Vec::new(), true), None, "files"),
+        ];
+        for (page, disk, expected) in table {
+            let found = completed(page, disk, || settings("files"));
+            assert_eq!((found.settings, found.settings_left_out), (settings(expected), false));
+        }
+        // There were none, which is not the same.
+        assert_eq!(completed(page(Vec::new(), false), None, || settings("files")).settings, Vec::new());
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::slot::Which;
 use daemontools::service::{Process, open_pipe_of};
-use daemontools::sys::process::duplicate_to;
+use daemontools::sys::process::{self, duplicate_to};
 use daemontools::sys::{self, also_reading};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -37,9 +37,15 @@ impl Pipe {
     }
 
     fn open(process: Process, number: i32, inode: u64) -> nix::Result<Pipe> {
-        let end = |access: OFlag| open_pipe_of(process.pid, number, access).map_err(Errno::from);
-        let pipe = Pipe { reader: end(OFlag::O_RDONLY)?, writer: Some(end(OFlag::O_RDWR)?) };
-        if pipe.inode()? == inode { Ok(pipe) } else { Err(Errno::ENXIO) }
+        let end = |access: OFlag| open_pipe_of(process.pid, number, inode, access).map_err(Errno::from);
+        Ok(Pipe { reader: end(OFlag::O_RDONLY)?, writer: Some(end(OFlag::O_RDWR)?) })
+    }
+
+    /// Whether a process has this pipe as its standard output, open to read from it as well, as a service with a logger
+    /// has it: whoever owns the process can then do everything with the pipe by himself.
+    pub fn is_at_hand_of(process: Process, inode: u64) -> bool {
+        let pipe = open_pipe_of(process.pid, 1, inode, OFlag::O_RDONLY);
+        pipe.is_ok() && process::access_mode(process.pid, 1) == Some(OFlag::O_RDWR)
     }
 
     /// What tells this pipe from others.

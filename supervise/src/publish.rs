@@ -7,7 +7,7 @@
 use crate::slot::Which;
 use daemontools::service::ledger::{Page, has_room};
 use daemontools::service::{
-    Death, EVENT, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status, Unread, open_fifo_at, put_file,
+    EVENT, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status, Unread, open_fifo_at, put_file,
 };
 use daemontools::sys::directory::for_each_name_in;
 use daemontools::tai64::Moment;
@@ -191,23 +191,29 @@ impl Publisher {
     }
 }
 
-/// As much of a record as has room on a page: what is only to be shown is left out first.
+/// As much of a record as has room on a page. What is only to be shown is left out first, then the oldest deaths, then the
+/// settings. The next supervise looks for what is missing on the disk, and at last for the settings in their files.
 fn short_text(record: &Record) -> String {
     let text = record.encode();
     if has_room(&text) {
         return text;
     }
-    let without_past = |record: &Record| {
-        let last: Vec<Death> = record.deaths.last().copied().into_iter().collect();
-        Record { deaths: last, status_text: String::new(), ..record.clone() }
-    };
-    let mut short = without_past(record);
-    short.logger = short.logger.map(|logger| Box::new(without_past(&logger)));
-    if !has_room(&short.encode()) {
-        // Read anew by the next supervise.
-        short.settings.clear();
+    let mut most = record.deaths.len();
+    while most > 1 {
+        most /= 2;
+        let text = with_last_deaths(record, most).encode();
+        if has_room(&text) {
+            return text;
+        }
     }
-    short.encode()
+    Record { settings: Vec::new(), settings_left_out: true, ..with_last_deaths(record, 1) }.encode()
+}
+
+/// The record with so many of the last deaths, of the service and of its logger, and without what is only to be shown.
+fn with_last_deaths(record: &Record, most: usize) -> Record {
+    let deaths = record.deaths.iter().skip(record.deaths.len().saturating_sub(most)).copied().collect();
+    let logger = record.logger.as_ref().map(|logger| Box::new(with_last_deaths(logger, most)));
+    Record { deaths, logger, status_text: String::new(), ..record.clone() }
 }
 
 /// Writes letters to every FIFO in `supervise/event`, as s6-supervise does to those who listen
@@ -230,5 +236,41 @@ fn tell(event: &OwnedFd, listener: &Path, letters: &[u8]) {
         Ok(fifo) => drop(nix::unistd::write(&fifo, letters)),
         Err(Unread::System(Errno::ENXIO)) => drop(unlinkat(event, listener, UnlinkatFlags::NoRemoveDir)),
         Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use daemontools::service::{Death, Exit};
+
+    fn death() -> Death {
+        Death { started: Moment::ZERO.label, ended: Moment::ZERO.label, exit: Exit::Code(1) }
+    }
+
+    #[test]
+    fn a_page_has_as_much_as_has_room_and_says_what_is_missing() {
+        let setting = |length| ("restart-limit".to_string(), "x".repeat(length));
+        // Deaths, bytes of a setting; how many deaths are left, whether the settings are.
+        let table = [(16, 10, 16, true), (70, 10, 35, true), (70, 3000, 8, true), (3, 5000, 1, false)];
+        for (deaths, length, left, has_settings) in table {
+            let logger = Some(Box::new(Record { deaths: vec![death(); 2], ..Record::blank() }));
+            let record = Record {
+                deaths: vec![death(); deaths],
+                settings: vec![setting(length)],
+                status_text: "busy".into(),
+                logger,
+                ..Record::blank()
+            };
+            let text = short_text(&record);
+            assert!(has_room(&text), "{}", text.len());
+            let found = Record::decode(&text);
+            assert_eq!(
+                (found.deaths.len(), found.settings == record.settings),
+                (left, has_settings),
+                "{deaths} {length}"
+            );
+            assert_eq!(found.settings_left_out, !has_settings);
+        }
     }
 }

@@ -61,13 +61,20 @@ pub struct Common {
     pub charge: Charge,
     pub publisher: Publisher,
     pub pipe: Option<Pipe>,
-    /// Children of ours that are not of the service: notifications, the logger.
+    /// Children of ours that are not of the service and were not waited for: notifications, the logger.
     pub bystanders: Vec<Pid>,
+    /// The logger's process, which need not be a child of ours.
+    pub logger: Option<Pid>,
     /// Processes of the service are marked, as `supervise/` does not prove who they are.
     pub marks: bool,
 }
 
 impl Common {
+    /// Processes that have to do with us, but are not of the service.
+    pub fn strangers(&self) -> Vec<Pid> {
+        self.bystanders.iter().copied().chain(self.logger).collect()
+    }
+
     /// Makes `supervise/` again if somebody has removed it, and what else is gone in there that others reach us by.
     pub fn mend(&mut self) {
         let is_new = self.charge.see_files() || (self.publisher.misses_directory() && self.charge.make_again());
@@ -308,7 +315,7 @@ impl Slot {
             return match held.adopted_end(&common.charge.place, self.gated).or(give_up) {
                 Some(Event::Ended(exit)) => self.has_ended(exit, common),
                 Some(event) => {
-                    self.forget_process();
+                    self.forget_process(common);
                     self.happen(event, common);
                 }
                 None => self.ask_again(),
@@ -339,11 +346,14 @@ impl Slot {
         if let Some(held) = &self.held {
             self.notify(held.role, held.process.pid, Some(exit), common);
         }
-        self.forget_process();
+        self.forget_process(common);
         self.happen(Event::Ended(exit), common);
     }
 
-    fn forget_process(&mut self) {
+    fn forget_process(&mut self, common: &mut Common) {
+        if self.which == Which::Logger {
+            common.logger = None;
+        }
         (self.held, self.gate) = (None, None);
         (self.gated, self.asked, self.ask_again) = (Gated::No, 0, None);
         (self.ears, self.check, self.unheard) = (Ears::DEAF, None, None);
@@ -389,9 +399,12 @@ impl Slot {
                 continue;
             }
             self.unheard = None;
-            if let Some(moved) =
-                message.main_pid.and_then(|pid| held.moved_to(Pid::from_raw(pid), &common.charge.place))
-            {
+            let moved = message.main_pid.and_then(|pid| {
+                let mut strangers = common.strangers();
+                strangers.extend(self.check.as_ref().and_then(Check::running));
+                held.moved_to(Pid::from_raw(pid), &sender, &strangers, &common.charge.place)
+            });
+            if let Some(moved) = moved {
                 self.held = Some(moved);
                 self.happen(Event::Changed, common);
             }
@@ -513,6 +526,7 @@ impl Slot {
             Ok((held, gate)) => {
                 if self.which == Which::Logger {
                     common.bystanders.push(held.process.pid);
+                    common.logger = Some(held.process.pid);
                 }
                 if role == Role::Run {
                     self.last_run = Some(held.process);
@@ -566,7 +580,7 @@ impl Slot {
         match self.settings.policy.scope {
             Scope::Main => held.send(signal),
             Scope::Group => held.send_group(signal),
-            Scope::Tree => tree::send(Some(held.process.pid), signal, &common.bystanders),
+            Scope::Tree => tree::send(Some(held.process.pid), signal, &common.strangers()),
         }
     }
 
@@ -574,7 +588,7 @@ impl Slot {
         match self.settings.policy.scope {
             Scope::Main => {}
             Scope::Group => self.last_run.iter().for_each(|run| tree::kill_group(*run)),
-            Scope::Tree => tree::kill_all(self.last_run.map(|run| run.pid), &common.bystanders),
+            Scope::Tree => tree::kill_all(self.last_run.map(|run| run.pid), &common.strangers()),
         }
     }
 

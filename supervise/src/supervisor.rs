@@ -66,7 +66,13 @@ impl Supervisor {
         let neighbour = before.map(Before::entered);
         let page = Page::from_environment();
         let boot = Boot::current().unable_to("tell this boot from others", "")?;
-        let directory = Directory::at(Path::new("")).ok();
+        let directory = match Directory::at(Path::new("")) {
+            Err(errno) if sys::is_passing(errno) => {
+                return Err(Unable::new("identify", &charge.name, errno).into());
+            }
+            // A file system that does not tell: what was written down is not taken for another directory's for that.
+            directory => directory.ok(),
+        };
         let here = Here { name: &name, place: &charge.place, boot: &boot, directory: directory.as_ref() };
         let Past { record, goes_on } = here.past(page.as_ref()).unable_to("read", charge.object(STATE))?;
         let (service, service_first) = if goes_on {
@@ -93,6 +99,7 @@ impl Supervisor {
         let own = Process::of(getpid());
         let kept = Record { supervise: own, boot, directory, pipe: inode, ..Record::blank() };
         let common = Common {
+            logger: logger.as_ref().and_then(|logger| logger.process()).map(|process| process.pid),
             pipe,
             publisher: Publisher::new(name, charge.place.clone(), page, kept),
             marks: charge.is_others(),

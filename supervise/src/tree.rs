@@ -4,7 +4,8 @@
 //! parent of those whose parents died (a child subreaper), its own. After a supervise was killed, the
 //! orphans among them are somebody else's; they are known by a mark in their environment.
 
-use daemontools::service::{Identity, MARK, Process, has_mark, mark_of};
+use crate::slot::Which;
+use daemontools::service::{Identity, MARK, Process, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
 use daemontools::sys::exec::Change;
 use daemontools::sys::process::{Ancestry, ancestry, process_table};
 use daemontools::tai64::Moment;
@@ -20,17 +21,24 @@ use std::time::Duration;
 /// How long what is to be killed is looked for before the rest is left alone.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// The mark for a service's environment.
-pub fn mark() -> Option<Change> {
-    mark_of(Path::new("")).map(|mark| (MARK.into(), Some(mark.into())))
+/// The mark for the environment of a service, or of its logger.
+pub fn mark(which: Which) -> Option<Change> {
+    value_of_mark(which).map(|mark| (MARK.into(), Some(mark.into())))
 }
 
-/// The living processes of the service, the main one first if there is one. `bystanders` are children of
-/// ours that are not of the service.
+fn value_of_mark(which: Which) -> Option<String> {
+    match which {
+        Which::Service => mark_of(Path::new("")),
+        Which::Logger => mark_of_logger(Path::new("")),
+    }
+}
+
+/// The living processes of the service, the main one first if there is one. `bystanders` have to do with us, but are not
+/// of the service.
 fn members(main: Option<Pid>, bystanders: &[Pid]) -> Vec<Pid> {
     let table = process_table();
-    let marked = marked(&table);
-    let mut found: HashSet<Pid> = HashSet::from_iter(marked.into_iter().chain([getpid()]).chain(main));
+    let marked = marked(&table).into_iter().filter(|pid| !bystanders.contains(pid));
+    let mut found: HashSet<Pid> = HashSet::from_iter(marked.chain([getpid()]).chain(main));
     // Each round finds the children of those found before.
     let candidates: Vec<&Ancestry> = table.iter().filter(|process| !bystanders.contains(&process.pid)).collect();
     loop {
@@ -51,9 +59,9 @@ fn marked(table: &[Ancestry]) -> Vec<Pid> {
     table.iter().map(|process| process.pid).filter(|pid| has_mark(*pid, &mark)).collect()
 }
 
-/// Whether a process has the mark of the service in the current directory.
-pub fn is_marked(pid: Pid) -> bool {
-    mark_of(Path::new("")).is_some_and(|mark| has_mark(pid, &mark))
+/// Whether a process is proven by its mark to be of the service in the current directory, or of its logger.
+pub fn is_marked(pid: Pid, which: Which) -> bool {
+    value_of_mark(which).is_some_and(|mark| is_proven_by_mark(pid, &mark))
 }
 
 /// Sends a signal to all of them.

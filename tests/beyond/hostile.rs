@@ -6,6 +6,7 @@ use nix::unistd::{Pid, chown};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use tests::{Daemon, Scratch, Service, fifo, is_alive, is_root, skip, wait_until};
 
@@ -166,6 +167,26 @@ fn nothing_in_the_place_of_a_setting_keeps_a_service_from_running() {
     }
 }
 
+/// What supervise writes, but for the process: what tells that one from others is to be seen by everybody.
+fn forged_state(service: &Service, pid: i32) -> String {
+    let first = service.supervise();
+    wait_until("it is ready", || !service.state("ready").is_empty());
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let ticks = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap();
+    let change = |line: &str| match line.split_once(' ') {
+        Some(("pid", _)) => format!("pid {pid}\n"),
+        Some(("pid-start", _)) => format!("pid-start {ticks}\n"),
+        Some(("pid-serial", _)) => "pid-serial 0\n".into(),
+        Some(("last-run", _)) => format!("last-run {pid} {ticks}\n"),
+        _ => format!("{line}\n"),
+    };
+    let forged = service.says("supervise/state").lines().map(change).collect();
+    service.svc("-dx");
+    wait_until("the first is gone", || !service.is_supervised());
+    drop(first);
+    forged
+}
+
 /// A state that its owner has made up, which names a process of root's.
 #[test]
 fn no_stranger_is_taken_over_because_a_state_names_it() {
@@ -177,22 +198,7 @@ fn no_stranger_is_taken_over_because_a_state_names_it() {
     fs::create_dir(service.path("supervise")).unwrap();
     chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
     let stranger = Daemon::start(scratch.command("sleep").arg("1000"), &scratch);
-    let first = service.supervise();
-    wait_until("it is ready", || !service.state("ready").is_empty());
-    // As it is written, but for the process: what tells that one from others is to be seen by everybody.
-    let stat = fs::read_to_string(format!("/proc/{}/stat", stranger.pid())).unwrap();
-    let ticks = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap();
-    let change = |line: &str| match line.split_once(' ') {
-        Some(("pid", _)) => format!("pid {}\n", stranger.pid()),
-        Some(("pid-start", _)) => format!("pid-start {ticks}\n"),
-        Some(("pid-serial", _)) => "pid-serial 0\n".into(),
-        Some(("last-run", _)) => format!("last-run {} {ticks}\n", stranger.pid()),
-        _ => format!("{line}\n"),
-    };
-    let forged: String = service.says("supervise/state").lines().map(change).collect();
-    service.svc("-dx");
-    wait_until("the first is gone", || !service.is_supervised());
-    drop(first);
+    let forged = forged_state(&service, stranger.pid());
     // The file of root's is one that a link could lead to.
     for owner in [NOBODY, 0] {
         let _ = fs::remove_file(service.path("supervise/state"));
@@ -210,6 +216,74 @@ fn no_stranger_is_taken_over_because_a_state_names_it() {
     }
 }
 
+/// The owner has started a program that has root's rights, and given it the mark of the service in its environment.
+#[test]
+fn a_set_uid_program_is_not_taken_over_for_the_environment_that_it_was_given() {
+    if !is_root() {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo $$ >>../starts; exec sleep 1000");
+    fs::create_dir(service.path("supervise")).unwrap();
+    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    fs::copy("/bin/sleep", scratch.path().join("sleep")).unwrap();
+    scratch.mode("sleep", 0o4755);
+    let directory = fs::metadata(service.path("")).unwrap();
+    let mark = format!("{}/{}", directory.dev(), directory.ino());
+    let mut command = scratch.command(scratch.path().join("sleep").to_str().unwrap());
+    let stranger = Daemon::start(command.arg("1000").uid(NOBODY).env("SUPERVISE_TREE", mark), &scratch);
+    wait_until("it is executed", || fs::read_to_string(format!("/proc/{}/comm", stranger.pid())).unwrap() == "sleep\n");
+    if !fs::read_to_string(format!("/proc/{}/status", stranger.pid()))
+        .unwrap()
+        .contains(&format!("Uid:\t{NOBODY}\t0\t0"))
+    {
+        return skip("the file system of the scratch directory has no set-uid programs");
+    }
+    let forged = forged_state(&service, stranger.pid());
+    fs::remove_file(service.path("supervise/state")).unwrap();
+    fs::write(service.path("supervise/state"), &forged).unwrap();
+    let _ = fs::remove_file(scratch.path().join("starts"));
+    let next = service.supervise();
+    wait_until("the service itself runs", || scratch.path().join("starts").exists());
+    assert_ne!(service.up(), stranger.pid());
+    assert!(next.errors().contains("is not proven to be the service's: not taken over"), "{}", next.errors());
+}
+
+/// The owner has a process whose standard output is a FIFO of root's, which it may only read.
+#[test]
+fn no_fifo_of_roots_becomes_the_pipe_to_the_logger() {
+    if !is_root() {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo $$ >>../starts; exec sleep 1000")
+        .script("log", "echo $$ >>loggers; exec cat >>out");
+    fs::create_dir(service.path("supervise")).unwrap();
+    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    let path = scratch.path().join("fifo");
+    fifo(&path).unwrap();
+    scratch.mode("fifo", 0o644);
+    let _both_ends = File::options().read(true).write(true).open(&path).unwrap();
+    let read_only = File::open(&path).unwrap();
+    let owners = Daemon::start(scratch.command("sleep").arg("1000").uid(NOBODY).stdout(read_only), &scratch);
+    let forged = forged_state(&service, owners.pid());
+    let inode = fs::metadata(&path).unwrap().ino();
+    let forged = forged
+        .lines()
+        .map(|line| if line.starts_with("pipe ") { format!("pipe {inode}\n") } else { format!("{line}\n") });
+    let forged: String = forged.collect();
+    assert!(forged.contains(&format!("pipe {inode}\n")), "{forged}");
+    fs::remove_file(service.path("supervise/state")).unwrap();
+    fs::write(service.path("supervise/state"), &forged).unwrap();
+    chown(&service.path("supervise/state"), Some(NOBODY.into()), None).unwrap();
+    let loggers = service.says("loggers").lines().count();
+    let _next = service.supervise();
+    assert_eq!(service.status().pid, owners.pid(), "the process is its owner's, who may say so");
+    let logger = service.lines("loggers", loggers + 1).pop().unwrap();
+    let input = fs::read_link(format!("/proc/{logger}/fd/0")).unwrap();
+    assert!(input.to_string_lossy().starts_with("pipe:"), "{}", input.display());
+}
+
 /// A service of root's own is still taken over, though `supervise/` is somebody else's.
 #[test]
 fn a_service_of_roots_is_taken_over_though_others_may_command_it() {
@@ -223,6 +297,7 @@ fn a_service_of_roots_is_taken_over_though_others_may_command_it() {
     let first = service.supervise();
     wait_until("it is ready", || !service.state("ready").is_empty());
     let pid = service.up();
+    service.lines("starts", 1);
     first.kill();
     let _next = service.supervise();
     assert_eq!((service.up(), service.alive("starts")), (pid, vec![pid]));

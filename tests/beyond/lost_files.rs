@@ -155,6 +155,61 @@ fn a_copied_service_is_another_service() {
     assert_eq!(service.alive("starts"), [pid]);
 }
 
+/// The system has no memory just when the next supervise asks which directory this is: that makes it no other directory.
+#[test]
+fn a_directory_that_cannot_be_told_now_is_no_other_one() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", COUNTED);
+    let first = service.supervise();
+    wait_until("it is ready", || !service.state("ready").is_empty());
+    let pid = service.up();
+    first.kill();
+    let next = |errno: &str| {
+        let mut strace = scratch.command("strace");
+        strace.args(["-qq", "-o", "/dev/null", "-e", "trace=statx", "-e", &format!("inject=statx:error={errno}")]);
+        Daemon::start(strace.arg(tests::programs().join("supervise")).arg("web"), &scratch)
+    };
+    let mut without_memory = next("ENOMEM");
+    assert_eq!(without_memory.wait(), 111);
+    assert_eq!(without_memory.errors(), "supervise: fatal: unable to identify web: out of memory\n");
+    // A kernel that never tells when a directory was made.
+    let _without_statx = next("ENOSYS");
+    wait_until("the next one is in charge", || service.is_supervised());
+    assert_eq!((service.up(), service.alive("starts")), (pid, vec![pid]));
+}
+
+/// svscan gives each supervise a page of memory, on which not everything has room.
+#[test]
+fn what_has_no_room_in_svscans_memory_is_read_from_the_disk() {
+    let scratch = Scratch::new();
+    let run = "echo $$ >>starts; [ -e stay ] || exit 1; echo $$ >stays; exec sleep 1000";
+    let service = Service::new(&scratch, "scan/web", run)
+        .script("finish", "echo >>finishes")
+        .file("max-death-tally", "100")
+        .file("success-codes", &"3 ".repeat(1900))
+        .file("restart-delay", "1ms");
+    let _svscan = Daemon::start(scratch.command("svscan").arg("scan"), &scratch);
+    service.lines("starts", 70);
+    scratch.file("scan/web/stay", "");
+    let pid: i32 = service.lines("stays", 1)[0].parse().unwrap();
+    wait_until("it is ready", || service.state("pid") == [pid.to_string()] && !service.state("ready").is_empty());
+    let deaths = service.state("death");
+    assert!(deaths.len() >= 69, "{}", deaths.len());
+    let supervise = tests::parent_of(pid).unwrap();
+    kill_9(supervise);
+    wait_until("the next one has written its state", || {
+        service.state("supervise").iter().any(|line| !line.starts_with(&format!("{supervise} ")))
+    });
+    assert_eq!((service.up(), service.state("death")), (pid, deaths));
+    assert!(service.state("setting").iter().any(|setting| setting.starts_with("success-codes")));
+    let finishes = service.says("finishes").lines().count();
+    service.svc("-t");
+    service.lines("finishes", finishes + 1);
+}
+
 /// A directory that comes to the path of another one, with what lies under an absolute `$SUPERVISEDIR`.
 #[test]
 fn another_directory_of_the_same_path_is_another_service() {
@@ -294,7 +349,7 @@ fn what_was_frozen_together_with_its_supervise_is_not_killed_for_it() {
         "web",
         "trap 'echo >told; sleep 1; echo >orderly; exit' TERM; echo >up; while :; do sleep 0.05; done",
     )
-    .file("timeout-kill", "2s");
+    .file("timeout-kill", "4s");
     let mut supervise = service.supervise();
     service.lines("up", 1);
     let pid = service.up();
@@ -312,10 +367,35 @@ fn what_was_frozen_together_with_its_supervise_is_not_killed_for_it() {
     };
     send(Signal::SIGSTOP);
     // Longer than the service has.
-    sleep(Duration::from_millis(2500));
+    sleep(Duration::from_millis(4500));
     send(Signal::SIGCONT);
     service.lines("orderly", 1);
     service.wait_down();
+    service.svc("-x");
+    assert_eq!(supervise.wait(), 0);
+}
+
+/// A machine that is throttled wakes supervise late again and again, while the service runs.
+#[test]
+fn what_must_be_killed_is_killed_though_supervise_always_wakes_late() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "trap '' TERM; echo >up; while :; do sleep 0.05; done")
+        .file("timeout-kill", "1s");
+    let mut supervise = service.supervise();
+    service.lines("up", 1);
+    let pid = service.up();
+    service.svc("-d");
+    wait_until("it was told to end", || !service.state("kill-at").is_empty());
+    for _ in 0..30 {
+        if !tests::is_alive(pid) {
+            break;
+        }
+        supervise.signal(Signal::SIGSTOP);
+        sleep(Duration::from_millis(600));
+        supervise.signal(Signal::SIGCONT);
+        sleep(Duration::from_millis(20));
+    }
+    assert!(!tests::is_alive(pid), "alive after eighteen seconds: {:?}", service.state("kill-at"));
     service.svc("-x");
     assert_eq!(supervise.wait(), 0);
 }

@@ -230,6 +230,54 @@ fn another_process_of_the_service_may_become_it() {
     assert!(!tests::is_alive(child));
 }
 
+/// A service that has given up root's rights cannot have root's supervise take anything else for the service: its supervise
+/// least of all, nor what else that runs, nor what those have left behind.
+#[test]
+fn no_process_of_anything_else_becomes_the_service() {
+    if !has("python3") {
+        return;
+    }
+    if !is_root() {
+        return skip("whoever is no other can signal them anyway");
+    }
+    let scratch = Scratch::new();
+    // Says what is in the files said0, said1 …; has left a process behind that went into the background.
+    let run = "exec python3 -c '\nimport os, socket, time\nname = os.environ[\"NOTIFY_SOCKET\"].replace(\"@\", chr(0), 1)\n\
+               child = os.fork()\nif child == 0:\n    if os.fork(): os._exit(0)\n    \
+               open(\"daemon\", \"w\").write(\"%d\\n\" % os.getpid())\n    os.setuid(65534)\n    time.sleep(1000)\n\
+               os.waitpid(child, 0)\nos.setuid(65534)\n\
+               speak = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\nnumber = 0\nwhile True:\n    \
+               try: text = open(\"said%d\" % number).read()\n    except OSError: time.sleep(0.01); continue\n    \
+               speak.sendto(text.encode(), name); number += 1\n'";
+    let leaves = |what: &str| format!("echo $$ >{what}.pid; sleep 1000 & echo $! >{what}.child; wait");
+    let service = Service::new(&scratch, "web", run)
+        .file("notify-socket", "")
+        .script("check", &leaves("check"))
+        .script("log", &leaves("log"))
+        .script(
+            "notify",
+            "[ \"$1\" = run ] && (setsid sleep 1000 & echo $! >orphan) && echo $$ >note && exec sleep 1000",
+        );
+    let supervise = service.supervise();
+    let number = |file: &str| service.lines(file, 1)[0].parse::<i32>().unwrap();
+    let strangers = ["check.pid", "check.child", "log.pid", "log.child", "note", "orphan"].map(&number);
+    let daemon = number("daemon");
+    let pid = service.up();
+    let mut said = 0;
+    let mut becomes = |pid: i32| {
+        let text = format!("MAINPID={pid}\nSTATUS=heard {said}");
+        scratch.file("web/said.new", text);
+        fs::rename(service.path("said.new"), service.path(&format!("said{said}"))).unwrap();
+        wait_until("it is heard", || service.state("status-text") == [format!("heard {said}")]);
+        said += 1;
+        service.status().pid
+    };
+    for stranger in [supervise.pid(), 1, std::process::id() as i32].into_iter().chain(strangers) {
+        assert_eq!(becomes(stranger), pid, "MAINPID={stranger}");
+    }
+    assert_eq!(becomes(daemon), daemon);
+}
+
 /// Whatever number supervise's own descriptors have.
 #[test]
 fn any_number_will_do() {

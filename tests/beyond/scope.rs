@@ -1,12 +1,12 @@
 //! Whom stopping reaches: the group, the tree, and nobody else; also after supervise was killed.
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, chown};
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::thread::sleep;
 use std::time::Duration;
-use tests::{Scratch, Service, is_alive, wait_until};
+use tests::{Scratch, Service, is_alive, is_root, skip, wait_until};
 
 /// Starts a daemon as daemons start themselves: in a session of its own, its parents gone. It does not heed TERM.
 const DAEMON: &str =
@@ -156,4 +156,37 @@ fn a_tree_has_no_other_members() {
     assert_eq!(supervise.wait(), 0);
     assert!(before.iter().all(|pid| is_alive(*pid)));
     assert_eq!(pids(&service, "loggers", 1), [logger]);
+}
+
+/// There the processes of the service have a mark. Its logger goes on, whichever supervise has started it.
+#[test]
+fn the_logger_is_not_of_the_tree_where_supervise_is_anothers() {
+    if !is_root() {
+        return skip("only root can give a directory away");
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", &format!("{DAEMON}; echo $$ >>starts; exec sleep 1000"))
+        .script("log", "echo $$ >>loggers; exec cat >>out")
+        .file("kill-scope", "tree")
+        .file("restart-delay", "10");
+    fs::create_dir(service.path("supervise")).unwrap();
+    chown(&service.path("supervise"), Some(65534.into()), None).unwrap();
+    let mut supervise = service.supervise();
+    let logger = pids(&service, "loggers", 1)[0];
+    for count in 1..5 {
+        let daemons = pids(&service, "daemons", count);
+        service.lines("starts", count);
+        if count == 3 {
+            wait_until("it is ready", || !service.state("ready").is_empty());
+            supervise.kill();
+            supervise = service.supervise();
+        }
+        service.svc("-t");
+        service.lines("starts", count + 1);
+        assert!(is_alive(logger), "killed after {count} lives: {}", supervise.errors());
+        assert!(!is_alive(daemons[count - 1]), "what is of the tree is not found");
+    }
+    assert_eq!(pids(&service, "loggers", 1), [logger]);
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
 }

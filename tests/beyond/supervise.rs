@@ -169,7 +169,7 @@ fn the_down_signal_is_another_and_kill_follows() {
 fn a_finish_that_takes_too_long_is_killed() {
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000")
-        .file("timeout-finish", "100")
+        .file("timeout-finish", "1s")
         .script("finish", "echo $$ >>finishes; exec sleep 1000");
     let _supervise = service.supervise();
     service.lines("starts", 1);

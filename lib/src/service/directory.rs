@@ -36,7 +36,7 @@ impl Directory {
     /// The one at this path; the current directory if it is empty.
     ///
     /// # Errors
-    /// It is not there, or cannot be looked at.
+    /// It is not there, or cannot be looked at; EILSEQ: its path is no text.
     pub fn at(path: &Path) -> nix::Result<Directory> {
         let path = if path == Path::new("") { Path::new(".") } else { path };
         let file = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -48,15 +48,31 @@ impl Directory {
         Ok(Directory::Inode {
             device: found.st_dev,
             inode: found.st_ino,
-            born: sys::directory::born(&file)?.unwrap_or(0),
+            born: match sys::directory::born(&file) {
+                Err(Errno::ENOSYS | Errno::EPERM) => 0,
+                born => born?.unwrap_or(0),
+            },
         })
+    }
+
+    /// Whether both are one directory, as far as what is known of both tells.
+    pub fn is_same_as(&self, other: &Directory) -> bool {
+        use Directory::{Inode, Path};
+        let differ = |one: u64, other: u64| one != 0 && other != 0 && one != other;
+        match (self, other) {
+            (Inode { device, inode, born }, Inode { device: its_device, inode: its_inode, born: its_born }) => {
+                (device, inode) == (its_device, its_inode) && !differ(*born, *its_born)
+            }
+            (Path(path), Path(its_path)) => path == its_path,
+            (Inode { .. }, Path(_)) | (Path(_), Inode { .. }) => false,
+        }
     }
 
     /// Reads what [`Display`] wrote.
     pub fn parse(text: &str) -> Option<Directory> {
         let (kind, rest) = text.split_once(' ')?;
         match kind {
-            "path" => Some(Directory::Path(rest.into())),
+            "path" => Some(Directory::Path(without_escapes(rest)?)),
             "inode" => {
                 let mut numbers = rest.split(' ').map(|number| number.parse().ok());
                 let mut number = || numbers.next().flatten();
@@ -71,10 +87,23 @@ impl Display for Directory {
     fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Directory::Inode { device, inode, born } => write!(to, "inode {device} {inode} {born}"),
-            // A newline cannot be written into a line; the path is then no other directory's that is asked for.
-            Directory::Path(path) => write!(to, "path {}", path.replace('\n', "?")),
+            // A newline cannot be written into a line.
+            Directory::Path(path) => write!(to, "path {}", path.replace('\\', r"\\").replace('\n', r"\n")),
         }
     }
+}
+
+/// A path as it was before its backslashes and newlines were written as two characters each.
+fn without_escapes(text: &str) -> Option<String> {
+    let mut path = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => path.push(if characters.next()? == 'n' { '\n' } else { '\\' }),
+            character => path.push(character),
+        }
+    }
+    Some(path)
 }
 
 #[cfg(test)]
@@ -99,10 +128,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_known_of_a_directory_makes_it_no_other() {
+        let table = [
+            ("inode 1 2 3", "inode 1 2 3", true),
+            ("inode 1 2 3", "inode 1 2 0", true),
+            ("inode 1 2 0", "inode 1 2 3", true),
+            ("inode 1 2 3", "inode 1 2 4", false),
+            ("inode 1 2 0", "inode 1 3 0", false),
+            ("inode 1 2 0", "inode 4 2 0", false),
+            ("path /a", "path /a", true),
+            ("path /a", "path /b", false),
+            ("path /a", "inode 1 2 3", false),
+        ];
+        for (one, other, same) in table {
+            let [one, other] = [one, other].map(|text| Directory::parse(text).unwrap());
+            assert_eq!((one.is_same_as(&other), other.is_same_as(&one)), (same, same), "{one} {other}");
+        }
+    }
+
+    #[test]
     fn texts_that_make_no_sense_are_no_directory() {
-        let path = Directory::Path("/a b".into());
-        assert_eq!(Directory::parse(&path.to_string()), Some(path));
-        for text in ["", "inode", "inode 1 2", "inode 1 x 3", "other 1 2 3", "inode  1 2 3"] {
+        for path in ["/a b", "/a\nb", r"/a\nb\\", "/a?b\r"] {
+            let path = Directory::Path(path.into());
+            assert!(!path.to_string().contains('\n'));
+            assert_eq!(Directory::parse(&path.to_string()), Some(path));
+        }
+        for text in ["", "inode", "inode 1 2", "inode 1 x 3", "other 1 2 3", "inode  1 2 3", r"path /a\"] {
             assert_eq!(Directory::parse(text), None, "{text:?}");
         }
     }

@@ -144,15 +144,24 @@ pub fn open_fifo_at(directory: impl AsFd, name: &Path, access: OFlag) -> Result<
     if stat.st_nlink > 1 { Err(Unread::WrongKind) } else { Ok(fifo) }
 }
 
-/// Opens the pipe that is a descriptor of a process, as another end of it, which does not wait. Close-on-exec.
+/// Opens the pipe that is a descriptor of a process, as another end of it, which does not wait. Close-on-exec. Only the
+/// pipe with this inode, and never a FIFO that has a name: that may be somebody else's, who lets the process read it only.
 ///
 /// # Errors
-/// There is no such process or descriptor, or it is not ours to open, or is no pipe and no FIFO.
-pub fn open_pipe_of(pid: Pid, number: i32, access: OFlag) -> Result<OwnedFd, Unread> {
+/// There is no such process or descriptor, or it is not ours to open, or is not this pipe.
+pub fn open_pipe_of(pid: Pid, number: i32, inode: u64, access: OFlag) -> Result<OwnedFd, Unread> {
     // What the kernel shows there is no link that leads to a path.
     let path = format!("/proc/{pid}/fd/{number}");
-    open_as(Path::new(&path), SFlag::S_IFIFO, access, OFlag::empty()).map(|(pipe, _)| pipe)
+    let found = open(path.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    if fstat(&found)?.st_ino != inode || sys::file_system(&found)?.kind != PIPE_FS_MAGIC {
+        return Err(Unread::WrongKind);
+    }
+    let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
+    Ok(open(itself.as_str(), access | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())?)
 }
+
+/// The kind of the file system of pipes without a name.
+const PIPE_FS_MAGIC: i64 = 0x5049_5045;
 
 /// Opens a regular file in an open directory, which links may lead to, for reading.
 ///
@@ -253,6 +262,7 @@ pub fn is_only_ours(file: &FileStat) -> bool {
 mod tests {
     use super::*;
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
+    use nix::unistd::getpid;
     use nix::unistd::mkfifo;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -325,16 +335,24 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pipe_is_opened_as_the_end_of_one() {
+    fn only_the_pipe_that_is_meant_is_opened_as_the_end_of_one() {
         let (reader, writer) = nix::unistd::pipe().unwrap();
-        let opened = |fd: &OwnedFd| open_pipe_of(nix::unistd::getpid(), fd.as_raw_fd(), OFlag::O_WRONLY);
-        nix::unistd::write(opened(&reader).unwrap(), b"x").unwrap();
+        let inode = |fd: &OwnedFd| fstat(fd).unwrap().st_ino;
+        let opened = |fd: &OwnedFd, inode| open_pipe_of(getpid(), fd.as_raw_fd(), inode, OFlag::O_WRONLY);
+        nix::unistd::write(opened(&reader, inode(&writer)).unwrap(), b"x").unwrap();
         assert_eq!(sys::unread(&reader), Ok(1));
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("fifo");
+        nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o644)).unwrap();
+        let fifo = open(&path, OFlag::O_RDWR, Mode::empty()).unwrap();
         let null = open("/dev/null", OFlag::O_PATH, Mode::empty()).unwrap();
-        assert_eq!(opened(&null).map(drop), Err(Unread::WrongKind));
+        let (other, _writer) = nix::unistd::pipe().unwrap();
+        for (fd, inode) in [(&null, inode(&null)), (&fifo, inode(&fifo)), (&other, inode(&reader))] {
+            assert_eq!(opened(fd, inode).map(drop), Err(Unread::WrongKind));
+        }
         let closed = writer.as_raw_fd();
         drop(writer);
-        assert!(open_pipe_of(nix::unistd::getpid(), closed + 900, OFlag::O_RDONLY).is_err());
+        assert!(open_pipe_of(getpid(), closed + 900, inode(&reader), OFlag::O_RDONLY).is_err());
     }
 
     #[test]

@@ -114,9 +114,10 @@ impl Page {
     /// Writes what is to be known after us.
     ///
     /// # Errors
-    /// EMSGSIZE: it is longer than a page. ENOSPC, ENOMEM: there is no memory.
+    /// EMSGSIZE: it is longer than a page. ENOSPC, ENOMEM: there is no memory. Then nothing is written there, as what was
+    /// written before would be believed though it is not so any more.
     pub fn write(&self, text: &str) -> nix::Result<()> {
-        write(self.file.as_fd(), self.page, text.as_bytes())
+        write_or_blank(self.file.as_fd(), self.page, text)
     }
 }
 
@@ -140,6 +141,14 @@ fn read(file: BorrowedFd, page: u32) -> Option<String> {
     let text = bytes.get(..length)?.split(|byte| *byte == 0).next()?;
     let text = String::from_utf8_lossy(text);
     Some(text.into_owned()).filter(|text| !text.is_empty())
+}
+
+fn write_or_blank(file: BorrowedFd, page: u32, text: &str) -> nix::Result<()> {
+    let written = write(file, page, text.as_bytes());
+    if written.is_err() {
+        let _ = write(file, page, b"");
+    }
+    written
 }
 
 fn write(file: BorrowedFd, page: u32, text: &[u8]) -> nix::Result<()> {
@@ -175,7 +184,7 @@ mod tests {
         assert_eq!(page(&ledger, one).read().as_deref(), Some("up\n"));
         assert_eq!(ledger.read(other), Some("x".repeat(PAGE)));
         assert_eq!(page(&ledger, one).write(&"x".repeat(PAGE + 1)), Err(Errno::EMSGSIZE));
-        assert_eq!(ledger.read(one).as_deref(), Some("up\n"));
+        assert_eq!(ledger.read(one), None, "what is not so any more");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! is killed, and where `supervise/` is not its own.
 
 use super::read_file;
+use crate::sys::process::has_gained_rights;
 use nix::sys::stat::stat;
 use nix::unistd::Pid;
 use std::path::Path;
@@ -20,9 +21,20 @@ pub fn mark_of(service: &Path) -> Option<String> {
     Some(format!("{}/{}", directory.st_dev, directory.st_ino))
 }
 
+/// The same for the processes of its logger, where the same supervise runs that: they are not the service's.
+pub fn mark_of_logger(service: &Path) -> Option<String> {
+    mark_of(service).map(|mark| mark + "/log")
+}
+
 /// Whether a process has a mark of this value, and lets us see it.
 pub fn has_mark(pid: Pid, mark: &str) -> bool {
     let environment = read_file(Path::new(&format!("/proc/{pid}/environ")), LONGEST_ENVIRONMENT).unwrap_or_default();
     let wanted = format!("{MARK}={mark}");
     environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+}
+
+/// Whether a process is proven to be of the service by a mark of this value. Whoever starts a set-uid program chooses the
+/// environment of another account's process: there the mark proves nothing.
+pub fn is_proven_by_mark(pid: Pid, mark: &str) -> bool {
+    has_mark(pid, mark) && has_gained_rights(pid) == Some(false)
 }

@@ -22,7 +22,7 @@ pub use files::{
     Unread, is_only_ours, open_fifo, open_fifo_at, open_file_at, open_file_itself_at, open_pipe_of, put_file,
     read_beginning, read_file, read_file_itself,
 };
-pub use mark::{MARK, has_mark, mark_of};
+pub use mark::{MARK, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
 pub use place::Place;
 pub use process::{Identity, Process, is_without_pidfd};
 pub use proof::{Proof, proof_at};

@@ -5,10 +5,13 @@
 //! here it is another process's or nobody's. So a number alone is nothing to act on. `supervise/state` tells more, and is
 //! believed only of the directory and the boot that it names: a copied directory has the state of the original, and a
 //! container has a boot of its own. Where others than root and our own account could have written it, the process must
-//! belong to the one who did, or have the mark that supervise gives in such a case (see [`has_mark`]): else whoever owns
+//! belong to the one who did, or have the mark that supervise gives in such a case (see [`is_proven_by_mark`]): else whoever owns
 //! `supervise/` could have us look at any process.
 
-use super::{Directory, Identity, Illegible, Place, Process, Record, Status, has_mark, mark_of, read_status_at};
+use super::{
+    Directory, Identity, Illegible, Place, Process, Record, Status, is_proven_by_mark, mark_of, mark_of_logger,
+    read_status_at,
+};
 use crate::sys::boot::Boot;
 use nix::sys::stat::stat;
 use nix::unistd::{Pid, geteuid};
@@ -71,7 +74,10 @@ struct Known {
 impl Known {
     fn at(service: &Path) -> Known {
         let read = || Record::read_with_owner(&Place::of(service).ok()?).ok();
-        let is_copied = |record: &Record| record.directory.is_some() && record.directory != Directory::at(service).ok();
+        let here = Directory::at(service).ok();
+        let is_copied = |record: &Record| {
+            record.directory.as_ref().zip(here.as_ref()).is_some_and(|(written, here)| !written.is_same_as(here))
+        };
         let (record, owner) = read().filter(|(record, _)| !is_copied(record)).unzip();
         let now = Boot::current().unwrap_or_default();
         let life = record.as_ref().map_or(Life::Same, |record| Life::of(&record.boot, &now));
@@ -92,7 +98,8 @@ impl Known {
 fn is_believed(pid: Pid, owner: u32, service: &Path) -> bool {
     let is_others = owner != 0 && owner != geteuid().as_raw();
     let is_his = || stat(format!("/proc/{pid}").as_str()).is_ok_and(|process| process.st_uid == owner);
-    (is_others && is_his()) || mark_of(service).is_some_and(|mark| has_mark(pid, &mark))
+    let marks = [mark_of(service), mark_of_logger(service)];
+    (is_others && is_his()) || marks.into_iter().flatten().any(|mark| is_proven_by_mark(pid, &mark))
 }
 
 impl Life {

@@ -31,6 +31,7 @@
 //! next-start LABEL UPTIME      nothing runs, and `run` is started then
 //! notify-socket NAME           where it finds NOTIFY_SOCKET, in the abstract namespace
 //! setting FILE TEXT            a setting that counts for the process, or a program or mark that is there
+//! settings-left-out            there was no room for them (on a page of svscan's ledger)
 //! streak N                     short runs in a row, which make the pause longer
 //! starts N                     how often `run` was started
 //! status-text TEXT             what it last said of itself
@@ -263,6 +264,8 @@ pub struct Record {
     pub notify_socket: Option<String>,
     /// The settings that count for the process: file and first line.
     pub settings: Vec<(String, String)>,
+    /// There was no room for them where this was written.
+    pub settings_left_out: bool,
     /// Short runs in a row.
     pub streak: u32,
     /// How often `run` was started.
@@ -303,6 +306,7 @@ impl Record {
             next_start: None,
             notify_socket: None,
             settings: Vec::new(),
+            settings_left_out: false,
             streak: 0,
             starts: 0,
             status_text: String::new(),
@@ -365,6 +369,7 @@ impl Record {
             ("leaving", self.leaving),
             ("begun", self.begun),
             ("again", self.again),
+            ("settings-left-out", self.settings_left_out),
         ];
         flags.iter().filter(|(_, set)| *set).try_for_each(|(flag, _)| writeln!(to, "{flag}"))?;
         if let Some(ending) = self.ending {
@@ -459,6 +464,7 @@ impl Record {
             "leaving" => self.leaving = true,
             "begun" => self.begun = true,
             "again" => self.again = true,
+            "settings-left-out" => self.settings_left_out = true,
             "verdict" => self.verdict = meaning_of(&VERDICTS, words).unwrap_or(self.verdict),
             "shown-pid" => self.shown = shown(words),
             "failure" => self.failure = Failure::parse(words),
@@ -595,6 +601,7 @@ mod tests {
             next_start: Some(at(12)),
             notify_socket: Some("supervise/notify/05".into()),
             settings: vec![("finish".into(), "".into()), ("restart-limit".into(), "3 in 5m".into())],
+            settings_left_out: true,
             streak: 3,
             starts: 1 << 40,
             status_text: "loading  5 of 7 ".into(),

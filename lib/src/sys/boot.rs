@@ -16,8 +16,8 @@
 //! that is known of both differs, and the same only if a fact about the kernel is known of both. None of the facts
 //! depends on a clock that can be set.
 
+use super::is_passing;
 use super::process::{self, PidFd};
-use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::Pid;
 use std::fmt::{self, Display};
@@ -143,11 +143,6 @@ fn memory_id() -> nix::Result<Option<u64>> {
         Err(errno) if is_passing(errno) => Err(errno),
         Err(_) => Ok(None),
     }
-}
-
-/// Whether the same question may be answered later.
-fn is_passing(errno: Errno) -> bool {
-    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EIO | Errno::EINTR | Errno::EAGAIN)
 }
 
 #[cfg(test)]

@@ -186,6 +186,16 @@ pub fn file_system(file: impl AsFd) -> nix::Result<FileSystem> {
     Ok(FileSystem { kind: found.f_type as i64 & 0xffff_ffff, id: u64::from(high) << 32 | u64::from(low) })
 }
 
+/// Whether the same question may be answered later.
+pub fn is_passing(errno: Errno) -> bool {
+    is_shortage(errno) || errno == Errno::EIO
+}
+
+/// Whether the system has too little of something for now, or was interrupted.
+pub fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR | Errno::EAGAIN)
+}
+
 /// How long poll(2) is to wait for what is due in so long; for ever, if nothing is. Rounded up: woken too early, one
 /// would only wait again.
 pub fn timeout(left: Option<Duration>) -> PollTimeout {

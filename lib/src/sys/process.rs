@@ -233,6 +233,54 @@ fn stat_text(pid: Pid) -> nix::Result<String> {
     String::from_utf8(stat.get(name_end + 1..).unwrap_or_default().to_vec()).map_err(|_| Errno::EINVAL)
 }
 
+/// The accounts of a process: real, effective, saved, and that of its file accesses. `None` if `/proc` does not tell.
+pub fn accounts(pid: Pid) -> Option<[u32; 4]> {
+    let file = open(format!("/proc/{pid}/status").as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    // The line is among the first, and each line before it is short.
+    let mut bytes = [0; 1024];
+    let length = nix::unistd::read(&file, &mut bytes).ok()?;
+    let text = String::from_utf8_lossy(bytes.get(..length)?);
+    let mut words = text.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace();
+    let mut account = || words.next()?.parse().ok();
+    Some([account()?, account()?, account()?, account()?])
+}
+
+/// How a process may use one of its descriptors: to read, to write, or both. `None` if `/proc` does not tell.
+pub fn access_mode(pid: Pid, number: i32) -> Option<OFlag> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"))?.trim();
+    Some(OFlag::from_bits_truncate(i32::from_str_radix(flags, 8).ok()?) & OFlag::O_ACCMODE)
+}
+
+/// Whether a process was executed with more rights than the one that gave it its environment, as a set-uid program is.
+/// `None` if `/proc` does not tell.
+pub fn has_gained_rights(pid: Pid) -> Option<bool> {
+    has_gained_rights_by(&std::fs::read(format!("/proc/{pid}/auxv")).ok()?)
+}
+
+/// The same by what the kernel tells a program when it begins: pairs of a kind and a value. The program may be of another
+/// width than ours; read in the wrong width the kinds make no sense.
+fn has_gained_rights_by(pairs: &[u8]) -> Option<bool> {
+    let narrow = |word: &[u8]| Some(u64::from(u32::from_ne_bytes(word.try_into().ok()?)));
+    let wide = |word: &[u8]| Some(u64::from_ne_bytes(word.try_into().ok()?));
+    secure_word(pairs, 8, wide).or_else(|| secure_word(pairs, 4, narrow))
+}
+
+fn secure_word(pairs: &[u8], width: usize, number: impl Fn(&[u8]) -> Option<u64>) -> Option<bool> {
+    for pair in pairs.chunks_exact(2 * width) {
+        let (kind, value) = pair.split_at(width);
+        match number(kind)? {
+            libc::AT_NULL | HIGHEST_KIND.. => return None,
+            libc::AT_SECURE => return Some(number(value)? != 0),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// No kind of what a program is told when it begins has a number as high as this.
+const HIGHEST_KIND: u64 = 1 << 16;
+
 /// Who is whose child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ancestry {
@@ -324,10 +372,12 @@ pub fn send_commands(pid: Pid, held: Option<&PidFd>, commands: &[u8]) -> nix::Re
     Errno::result(sent).map(drop)
 }
 
-/// The commands that came with a [`COMMANDS`], from a process of ours or of root's; none if it was sent by another one.
+/// The commands that came with a [`COMMANDS`]; none if it came without.
+///
+/// What the signal says of its sender proves nothing, as the sender has written it. The commands are obeyed because the
+/// kernel has delivered the signal: it lets only those signal us who could as well kill us.
 pub fn commands_of(signal: &nix::sys::signalfd::siginfo) -> Vec<u8> {
-    let trusted = signal.ssi_uid == 0 || signal.ssi_uid == geteuid().as_raw();
-    if signal.ssi_signo != COMMANDS as u32 || signal.ssi_code != libc::SI_QUEUE || !trusted {
+    if signal.ssi_signo != COMMANDS as u32 || signal.ssi_code != libc::SI_QUEUE {
         return Vec::new();
     }
     signal.ssi_int.to_ne_bytes().into_iter().filter(|byte| *byte != 0).collect()
@@ -392,5 +442,64 @@ pub fn is_ignored(number: i32) -> bool {
 impl AsFd for PidFd {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_with_more_rights_is_known_by_what_it_is_told_when_it_begins() {
+        let wide = |pairs: &[(u64, u64)]| -> Vec<u8> {
+            pairs.iter().flat_map(|(kind, value)| [kind.to_ne_bytes(), value.to_ne_bytes()].concat()).collect()
+        };
+        let narrow = |pairs: &[(u32, u32)]| -> Vec<u8> {
+            pairs.iter().flat_map(|(kind, value)| [kind.to_ne_bytes(), value.to_ne_bytes()].concat()).collect()
+        };
+        // The first word is an address, as in each program.
+        let table = [
+            (wide(&[(33, 0x7fff_0000_0000), (23, 0), (0, 0)]), Some(false)),
+            (wide(&[(33, 0x7fff_0000_0000), (23, 1), (0, 0)]), Some(true)),
+            (wide(&[(33, 0x7fff_0000_0000), (0, 0), (23, 0)]), None),
+            (narrow(&[(33, 0xf7ff_0000), (16, 7), (23, 0), (0, 0)]), Some(false)),
+            (narrow(&[(33, 0xf7ff_0000), (16, 7), (23, 1), (0, 0)]), Some(true)),
+            (narrow(&[(33, 0xf7ff_0000), (0, 0)]), None),
+            (Vec::new(), None),
+        ];
+        for (number, (pairs, expected)) in table.into_iter().enumerate() {
+            assert_eq!(has_gained_rights_by(&pairs), expected, "row {number}");
+        }
+        assert_eq!(has_gained_rights(getpid()), Some(false));
+        assert_eq!(has_gained_rights(Pid::from_raw(i32::MAX)), None);
+    }
+
+    #[test]
+    fn commands_come_with_the_signal_of_commands_and_whoever_could_send_it_is_obeyed() {
+        let table = [
+            (COMMANDS, libc::SI_QUEUE, 0, &b"dx"[..]),
+            // What the sender says of itself counts for nothing, be it true or not.
+            (COMMANDS, libc::SI_QUEUE, 4_000_000_000, b"dx"),
+            (COMMANDS, libc::SI_USER, 0, b""),
+            (libc::SIGTERM, libc::SI_QUEUE, 0, b""),
+        ];
+        for (number, code, account, commands) in table {
+            // SAFETY: a struct of integers, for which zero is a value.
+            let mut signal: nix::sys::signalfd::siginfo = unsafe { std::mem::zeroed() };
+            (signal.ssi_signo, signal.ssi_code, signal.ssi_uid) = (number as u32, code, account);
+            signal.ssi_int = i32::from_ne_bytes(*b"dx\0\0");
+            assert_eq!(commands_of(&signal), commands, "{number} {code} {account}");
+        }
+    }
+
+    #[test]
+    fn how_a_descriptor_may_be_used_is_told() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let both = super::super::also_reading(writer.try_clone().unwrap());
+        let table = [(&reader, OFlag::O_RDONLY), (&writer, OFlag::O_WRONLY), (&both, OFlag::O_RDWR)];
+        for (fd, mode) in table {
+            assert_eq!(access_mode(getpid(), fd.as_raw_fd()), Some(mode));
+        }
+        assert_eq!(access_mode(getpid(), both.as_raw_fd() + 900), None);
     }
 }

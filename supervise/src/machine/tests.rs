@@ -361,6 +361,10 @@ fn time_in_which_nothing_could_run_does_not_count() {
     assert_eq!(life.happens(Event::Frozen(Duration::from_secs(60))), [Publish]);
     assert_eq!(life.happens(Event::Woken), []);
     assert_eq!(life.machine.deadline(), Some(Duration::from_secs(123)));
+    // It has had its time twice.
+    life.passes(3_000);
+    assert_eq!(life.happens(Event::Frozen(Duration::from_secs(3))), []);
+    assert_eq!(life.happens(Event::Woken), [SendScope(SIGKILL)]);
     life.happens(Event::Ended(Exit::Signal(15)));
     assert!(!life.machine.is_timing());
 }
