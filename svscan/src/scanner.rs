@@ -15,6 +15,7 @@ use crate::table::{Action, Id, Part, Post, Remark, Table};
 use crate::turns::Turns;
 
 use daemontools::service::{Process, Record, Unread};
+use daemontools::sys::events::for_each_event;
 use daemontools::{Attempt, Unable};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
@@ -63,7 +64,8 @@ pub struct Scanner {
 #[derive(Default)]
 struct Reports {
     entries: HashSet<OsString>,
-    heeded: Vec<Id>,
+    /// However often something was reported of each.
+    heeded: HashSet<Id>,
     overflow: bool,
 }
 
@@ -158,14 +160,22 @@ impl Scanner {
 
     fn read_reports(&mut self, now: Instant) -> Reports {
         let mut reports = Reports::default();
-        while let Some(events) = self.inotify.as_ref().and_then(|(inotify, _)| inotify.read_events().ok()) {
-            events.into_iter().for_each(|event| self.take_report(event, &mut reports, now));
+        let watch = self.inotify.take();
+        if let Some(watch) = &watch {
+            // What cannot be read is found by the next scan.
+            let _ = for_each_event(&watch.0, |event| self.take_report(event, watch, &mut reports, now));
         }
+        self.inotify = watch;
         reports
     }
 
-    fn take_report(&mut self, event: InotifyEvent, reports: &mut Reports, now: Instant) {
-        let Some((inotify, directory)) = &self.inotify else { return };
+    fn take_report(
+        &mut self,
+        event: InotifyEvent,
+        (inotify, directory): &(Inotify, WatchDescriptor),
+        reports: &mut Reports,
+        now: Instant,
+    ) {
         reports.overflow |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
         if event.wd != *directory {
             reports.heeded.extend(self.heed.told(event.wd));

@@ -9,7 +9,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, syml
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
-use tests::{Running, Scratch, Service, children_of, is_alive, is_root, processes_in, skip, wait_until};
+use std::time::{Duration, Instant};
+use tests::{Running, Scratch, Service, children_of, has, is_alive, is_root, processes_in, skip, wait_until};
 
 type Make = fn(&Path);
 
@@ -326,4 +327,30 @@ fn a_logger_that_was_stopped_holds_up_no_stop_and_loses_nothing() {
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
     assert_eq!(log.says("main/current"), "up\nlast\n");
+}
+/// The owner of one `supervise/` changes what is in it as fast as he can.
+#[test]
+fn who_changes_files_without_end_holds_no_other_service_up() {
+    const SOON: Duration = Duration::from_secs(5);
+    const CHANGES: &str = r#"open F, ">", $$; for (;;) { rename $$, "$$-"; rename "$$-", $$ }"#;
+    if !has("perl") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let essential = service(&scratch, "essential", "exec sleep 1000").file("essential", "");
+    let mut svscan = svscan(&scratch);
+    essential.up();
+    wait_until("it is ready", || !essential.state("ready").is_empty());
+    let mut perl = scratch.command("perl");
+    perl.args(["-e", CHANGES]).current_dir(essential.path("supervise"));
+    let _changing: Vec<Running> = (0..4).map(|_| Running(perl.spawn().expect("start perl"))).collect();
+    let changes = || fs::read_dir(essential.path("supervise")).expect("read it").count();
+    wait_until("they change files", || changes() >= 4 + 6);
+    for number in 0..3 {
+        let begin = Instant::now();
+        service(&scratch, &format!("new{number}"), "exec sleep 1000").up();
+        assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    }
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
 }
