@@ -153,17 +153,18 @@ pub fn process_path(pid: Pid, name: &str) -> PathBuf {
 fn lock_holders(folder: &Path) -> Vec<Pid> {
     let Some((_, lock)) = lock_file(folder) else { return Vec::new() };
     // The device is not compared: file systems that are made of others tell another one here.
-    locks().into_iter().filter(|(file, _)| file.inode == lock.st_ino).map(|(_, pid)| pid).collect()
+    let locks = locks().unwrap_or_default();
+    locks.into_iter().filter(|(file, _)| file.inode == lock.st_ino).map(|(_, pid)| pid).collect()
 }
 
-/// All locks of flock(2), and the processes that hold them.
+/// All locks of flock(2), and the processes that hold them; `None` if the kernel does not tell.
 ///
 /// ```text
 /// 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
 /// ```
-pub fn locks() -> Vec<(Id, Pid)> {
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    locks.lines().filter_map(holder).collect()
+pub fn locks() -> Option<Vec<(Id, Pid)>> {
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    Some(locks.lines().filter_map(holder).collect())
 }
 
 fn holder(line: &str) -> Option<(Id, Pid)> {
