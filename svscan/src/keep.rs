@@ -9,9 +9,9 @@ use crate::launch::label;
 use crate::orphans::End;
 use crate::scanner::Scanner;
 use crate::table::{Id, Left, Part, Post};
-use daemontools::service::{self, Command, Identity, Place, Process, Record, put_file, read_file_itself};
+use daemontools::service::{self, Command, Directory, Identity, Place, Process, Record, put_file, read_file_itself};
 use daemontools::sys::process::{self, COMMANDS, PidFd};
-use daemontools::{Attempt, Unable};
+use daemontools::{Attempt, Unable, report};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::stat::lstat;
@@ -123,14 +123,31 @@ impl Scanner {
     pub(crate) fn in_charge(&self, post: Post, folder: &Path) -> InCharge {
         match attach::in_charge(folder, self.launcher.record(post).as_ref()) {
             // Its files may have been removed while there was no svscan.
-            InCharge::Nobody => self.survivor(folder).map_or(InCharge::Nobody, InCharge::Supervise),
+            InCharge::Nobody => match self.survivor(folder) {
+                Ok(None) => InCharge::Nobody,
+                Ok(Some(process)) => InCharge::Supervise(process),
+                Err(_) => InCharge::Unknown,
+            },
             found => found,
         }
     }
 
-    fn survivor(&self, folder: &Path) -> Option<Pid> {
-        let process = self.survivors.get(&identity::of(folder).ok()?)?;
-        attach::is_running(process).then_some(process.pid)
+    /// The supervise of an earlier svscan that serves this directory, whatever became of its files.
+    ///
+    /// # Errors
+    /// It cannot be told which directory this is.
+    fn survivor(&self, folder: &Path) -> nix::Result<Option<Process>> {
+        if self.survivors.is_empty() {
+            return Ok(None);
+        }
+        let id = identity::of(folder)?;
+        let path = fs::canonicalize(folder).map_err(|error| report::errno_of(&error))?;
+        let is_this = |directory: &Directory| match directory {
+            Directory::Inode { device, inode, born: _ } => id == Id { device: *device, inode: *inode },
+            Directory::Path(known) => path == Path::new(known),
+        };
+        let found = self.survivors.iter().filter(|(directory, _)| is_this(directory)).map(|(_, process)| *process);
+        Ok(found.into_iter().find(attach::is_running))
     }
 
     /// Wakes some supervises whose files were removed, so that they make them again: a few of them at each scan.
@@ -209,8 +226,9 @@ impl Scanner {
             return Ok(Some(pid));
         }
         match self.in_charge(post, folder) {
-            InCharge::Supervise(pid) => {
-                self.attached.hold(pid, folder).unable_to("watch supervise of", &label)?;
+            InCharge::Supervise(process) => {
+                let pid = process.pid;
+                self.attached.hold(&process, folder).unable_to("watch supervise of", &label)?;
                 if let Some(pages) = &mut self.launcher.pages {
                     pages.find(post, pid);
                 }
@@ -253,7 +271,7 @@ impl Scanner {
         let of = |part, number| {
             let (folder, post) = (PathBuf::from(label(part, name)), Post { id, part });
             let supervise = match self.in_charge(post, &folder) {
-                InCharge::Supervise(pid) => Some(pid),
+                InCharge::Supervise(process) => Some(process.pid),
                 InCharge::Nobody | InCharge::Unknown => None,
             };
             // Of a process that another account has named, the pipe would be another's.

@@ -14,13 +14,13 @@ use crate::stopping::Stopping;
 use crate::table::{Action, Id, Part, Post, Remark, Table};
 use crate::turns::Turns;
 
-use daemontools::service::{Process, Record, Unread};
+use daemontools::service::{Directory, Process, Record, Unread};
 use daemontools::sys::events::for_each_event;
 use daemontools::{Attempt, Unable};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use nix::sys::stat::{lstat, stat};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -53,7 +53,7 @@ pub struct Scanner {
     unlogged: VecDeque<Id>,
     pub(crate) attached: Attached,
     /// Supervises of earlier svscans that ran when this one began.
-    pub(crate) survivors: HashMap<Id, Process>,
+    pub(crate) survivors: Vec<(Directory, Process)>,
     /// The last one that was looked at whether it is reached.
     pub(crate) last_seen: Option<Post>,
     next_scan: Instant,
@@ -91,7 +91,7 @@ impl Scanner {
             turns: Turns::default(),
             unlogged: VecDeque::new(),
             attached: Attached::new()?,
-            survivors: HashMap::new(),
+            survivors: Vec::new(),
             last_seen: None,
             next_scan: now,
             last_scan: None,
