@@ -298,8 +298,20 @@ impl Attached {
             // An error is told in any case.
             Hold::Ok(ok) => self.epoll.add(ok, EpollEvent::new(EpollFlags::empty(), data))?,
         }
+        self.take_out(pid);
         self.held.insert(pid, hold);
         Ok(())
+    }
+
+    /// Lets go of a supervise, if it is held. Closed, a descriptor leaves the set by itself only where no other process has
+    /// a copy of it.
+    fn take_out(&mut self, pid: Pid) -> bool {
+        let Some(hold) = self.held.remove(&pid) else { return false };
+        let _ = match hold {
+            Hold::Process(process) => self.epoll.delete(process),
+            Hold::Ok(ok) => self.epoll.delete(ok),
+        };
+        true
     }
 
     /// Whether this supervise is not our child.
@@ -336,11 +348,13 @@ impl Attached {
             return ended;
         }
         while let Ok(count @ 1..) = self.epoll.wait(&mut events, EpollTimeout::ZERO) {
-            for event in events.iter().take(count) {
-                let Ok(pid) = i32::try_from(event.data()).map(Pid::from_raw) else { continue };
-                // Closed, the descriptor leaves the set.
-                self.held.remove(&pid);
-                ended.push(pid);
+            let before = ended.len();
+            let told =
+                events.iter().take(count).filter_map(|event| i32::try_from(event.data()).ok()).map(Pid::from_raw);
+            ended.extend(told.filter(|pid| self.take_out(*pid)));
+            // What is in the set and is not held would be told again and again.
+            if ended.len() == before {
+                break;
             }
         }
         ended
@@ -348,7 +362,7 @@ impl Attached {
 
     /// It was our child after all and has been waited for.
     pub fn release(&mut self, pid: Pid) {
-        self.held.remove(&pid);
+        self.take_out(pid);
     }
 
     /// Readable when one of them has ended.
@@ -369,6 +383,22 @@ mod tests {
         for other in ["12: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF", "1: FLOCK ADVISORY WRITE 0 0:0:9 0 EOF", ""] {
             assert_eq!(holder(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn an_end_is_told_once_though_somebody_has_a_copy_of_the_descriptor() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
+        let mut attached = Attached::new().unwrap();
+        attached.hold(&process, Path::new(".")).unwrap();
+        let Some(Hold::Process(held)) = attached.held.get(&process.pid) else { panic!("it is not held") };
+        let _copy = held.as_fd().try_clone_to_owned().unwrap();
+        assert_eq!(attached.ended(), []);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!([attached.ended(), attached.ended()], [vec![process.pid], vec![]]);
+        let mut epoll = [PollFd::new(attached.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut epoll, PollTimeout::ZERO), Ok(0));
     }
 
     #[test]

@@ -179,7 +179,7 @@ impl Relay {
                     Progress::Told => break,
                     Progress::Nothing => {}
                     Progress::Partial => drop(self.partial.insert(index)),
-                    Progress::End => self.pipes.iter_mut().skip(index).take(1).for_each(|pipe| *pipe = None),
+                    Progress::End => self.close(index),
                 }
                 self.ready.remove(&index);
             }
@@ -189,6 +189,13 @@ impl Relay {
         }
         say_dropped(self.dropped);
         Ok(())
+    }
+
+    /// Nothing will come from this pipe any more. svscan may have a copy of our descriptor, with which it would stay in the set.
+    fn close(&mut self, index: usize) {
+        if let Some(pipe) = self.pipes.get_mut(index).and_then(Option::take) {
+            let _ = self.epoll.delete(&pipe.end);
+        }
     }
 
     /// Waits until no other process forwards lines of this directory; false if we are told to end before.
