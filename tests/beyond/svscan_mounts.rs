@@ -5,7 +5,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::os::unix::fs::symlink;
-use tests::{Daemon, Fuse, Node, Scratch, Service, Status, is_alive, is_root, processes_in, skip, wait_until};
+use tests::{
+    Daemon, Fuse, Node, Scratch, Service, Status, children_of, has, is_alive, is_root, processes_in, skip, wait_until,
+};
 
 /// svscan in a mount namespace of its own, where nobody answers for what lies on `remote`: a FUSE mount
 /// whose other end is never read.
@@ -175,3 +177,25 @@ fn a_supervise_on_a_dead_mount_holds_no_next_svscan_up() {
     assert_eq!(pids.map(is_alive), [false; 2], "web was not started a second time, and was stopped");
 }
 
+/// As in a container whose filter of system calls is old.
+#[test]
+fn a_mount_that_answers_is_served_without_descriptors_for_processes() {
+    if !possible() || !has("strace") {
+        return;
+    }
+    for refusal in ["EPERM", "ENOSYS"] {
+        let scratch = Scratch::new();
+        let remote = Remote::mount(&scratch);
+        let refused = format!("-e trace=pidfd_open -e inject=pidfd_open:error={refusal}");
+        let mut strace = remote.svscan(&format!("strace -qq -o /dev/null -I3 {refused}"));
+        let pid = remote.web();
+        // Asked again, another child is waited for.
+        service(&scratch, "new", "exec sleep 1000").up();
+        assert_eq!(strace.errors(), "", "{refusal}");
+        for svscan in children_of(strace.pid()) {
+            kill(Pid::from_raw(svscan), Signal::SIGTERM).expect("tell it to stop");
+        }
+        assert_eq!(strace.wait(), 0, "{refusal}: {}", strace.errors());
+        assert!(!is_alive(pid), "{refusal}");
+    }
+}
