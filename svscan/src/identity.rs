@@ -7,11 +7,12 @@ use crate::attach::process_path;
 use crate::inspect::{id_of, is_directory};
 use crate::table::Id;
 use daemontools::service::keeps_numbers;
+use daemontools::sys::directory::mount_of;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{FileStat, Mode, stat};
 use nix::sys::statfs::statfs;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -59,9 +60,7 @@ fn known_by(path: &Path, file: &FileStat, resolved: impl FnOnce() -> nix::Result
 /// The number of the mount that a path leads to; 0 where the kernel does not tell.
 fn mount(path: &Path) -> nix::Result<u64> {
     let place = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", place.as_raw_fd())).unwrap_or_default();
-    let number = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
-    Ok(number.unwrap_or(0))
+    Ok(mount_of(getpid(), place.as_raw_fd()).unwrap_or(0))
 }
 
 /// FNV-1a: it is handed on to another version of svscan, so it must never be another.
@@ -72,7 +71,6 @@ fn hash(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::unistd::getpid;
 
     #[test]
     fn a_directory_is_the_same_by_each_of_its_names_and_for_who_works_in_it() {
