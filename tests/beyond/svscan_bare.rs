@@ -158,3 +158,31 @@ fn without_a_call_that_closes_many_descriptors_no_child_keeps_what_is_svscans() 
     assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
 }
 
+/// An upgrade removes the file, and PATH leads to another program of that name.
+#[test]
+fn a_supervise_of_another_make_is_given_nothing_of_svscans() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    scratch.dir("bin");
+    for name in ["svscan", "supervise"] {
+        let copied = Command::new("cp").arg(scratch.programs().join(name)).arg(scratch.path().join("bin")).status();
+        assert!(copied.expect("start cp").success());
+    }
+    let told = scratch.path().join("told").display().to_string();
+    // The shell itself reads what it says of its signals: it blocks them all while it starts a program.
+    let other = format!(
+        "#!/bin/sh\nexec >'{told}'; while read -r line; do echo $line; done </proc/$$/status; ls -l /proc/$$/fd; env
+        echo end; exec sleep 1000\n"
+    );
+    scratch.script("others/supervise", &other);
+    let mut command = scratch.command(scratch.path().join("bin/svscan").to_str().expect("a plain path"));
+    command.arg(SCANNED).env("PATH", format!("{}:/usr/bin:/bin", scratch.path().join("others").display()));
+    let _svscan = Daemon::start(&mut command, &scratch);
+    a.up();
+    fs::remove_file(scratch.path().join("bin/supervise")).expect("remove it");
+    service(&scratch, "b", "exec sleep 1000");
+    let told = || fs::read_to_string(&told).unwrap_or_default();
+    wait_until("the other one is started", || told().ends_with("end\n"));
+    assert!(told().contains("SigBlk: 0000000000000000\n"), "{}", told());
+    assert!(!told().contains("SVSCAN_LEDGER") && !told().contains("memfd"), "{}", told());
+}
