@@ -202,13 +202,14 @@ mod tests {
         Post { id: Id { device: 1, inode }, part }
     }
 
-    /// What a supervise does with what it is given.
+    /// What a supervise of an earlier version does with what it is given.
     fn write(pages: &mut Pages, post: Post, text: &str) -> u32 {
         let loan = pages.lend(post).unwrap();
         let (number, page) = loan.variable.split_once(' ').unwrap();
         assert_eq!(number, loan.ledger.as_raw_fd().to_string());
         let page: u32 = page.parse().unwrap();
-        nix::sys::uio::pwrite(loan.ledger, text.as_bytes(), i64::from(page) * 4096).unwrap();
+        let bytes = [text.as_bytes(), &vec![0; 4096 - text.len()]].concat();
+        nix::sys::uio::pwrite(loan.ledger, &bytes, i64::from(page) * 4096).unwrap();
         page
     }
 
