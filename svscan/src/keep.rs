@@ -14,7 +14,6 @@ use daemontools::sys::process::{self, COMMANDS, PidFd};
 use daemontools::{Attempt, Unable, report};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::stat::lstat;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs;
@@ -159,9 +158,12 @@ impl Scanner {
         running.rotate_left(turned);
         for (pid, post) in running.into_iter().take(ASKED) {
             self.last_seen = Some(post);
+            let Some(folder) = self.folder(post) else { continue };
+            if self.complete.is_unchanged(post, &folder) {
+                continue;
+            }
             let is_ours = self.launcher.record(post).is_some_and(|record| record.supervise.pid == pid);
-            let Some(folder) = self.folder(post).filter(|_| is_ours) else { continue };
-            if misses_files(&folder) {
+            if is_ours && self.complete.misses_files(post, &folder) {
                 let _ = self.attached.signal(pid, &[Command::ForService.byte()]);
             }
         }
@@ -233,7 +235,7 @@ impl Scanner {
                     pages.find(post, pid);
                 }
                 // One whose files are gone makes them again.
-                if misses_files(folder) && attach::blocks(pid, COMMANDS) == Some(true) {
+                if self.complete.misses_files(post, folder) && attach::blocks(pid, COMMANDS) == Some(true) {
                     let _ = self.attached.signal(pid, &[Command::ForService.byte()]);
                 }
                 if self.table.has_logger(post.id) {
@@ -327,14 +329,6 @@ fn write_end(service: &Path, end: End) {
         let path = if verb == "rename" { &path } else { &new };
         Unable::new(verb, path, errno).warn();
     }
-}
-
-/// Whether what a supervise in charge has in its directory is not all there.
-fn misses_files(folder: &Path) -> bool {
-    let Ok(place) = Place::of(folder) else { return false };
-    let files = [service::LOCK, service::CONTROL, service::OK, service::STATE, service::STATUS];
-    files.into_iter().any(|file| lstat(&place.path(file)) == Err(Errno::ENOENT))
-        || service::is_supervised_at(folder) == Ok(false)
 }
 
 /// Two lines of four numbers.

@@ -52,6 +52,7 @@
 
 mod attach;
 mod complaints;
+mod complete;
 mod drafts;
 mod forward;
 mod forwarder_lock;

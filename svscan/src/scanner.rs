@@ -2,6 +2,7 @@
 
 use crate::attach::{self, Attached};
 use crate::complaints::{Complaints, Subject};
+use crate::complete::Complete;
 use crate::drafts::Drafts;
 use crate::forward::{FORWARD, Forward};
 use crate::heed::Heed;
@@ -47,6 +48,7 @@ pub struct Scanner {
     pub(crate) reach: Reach,
     pub(crate) forward: Forward,
     pub(crate) complaints: Complaints,
+    pub(crate) complete: Complete,
     drafts: Drafts,
     turns: Turns,
     /// Services without a logger, those first that were not asked for long.
@@ -84,6 +86,7 @@ impl Scanner {
             inotify,
             heed: Heed::default(),
             complaints,
+            complete: Complete::default(),
             orphans: Orphans::default(),
             reach: Reach::default(),
             forward: Forward::default(),
@@ -374,6 +377,7 @@ impl Scanner {
         self.end_draft(id);
         self.launcher.forget(id);
         self.complaints.forget(id);
+        self.complete.forget(id);
         self.orphans.forget(id);
         self.stopping.forget(id);
         self.forward.forget(id);
