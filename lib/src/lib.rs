@@ -8,10 +8,12 @@
 //! - [`tai64`]: the time labels;
 //! - [`duration`], [`size`]: durations and sizes as people write them;
 //! - [`terminal`]: text from elsewhere for a terminal;
+//! - [`hash`]: a hash that never changes;
 //! - [`sys`]: what the standard library and nix lack, the only place for `unsafe`; what [`main!`] puts into each
 //!   program, its C entry point, is the one exception.
 
 pub mod duration;
+pub mod hash;
 mod help;
 pub mod interpreter;
 pub mod report;

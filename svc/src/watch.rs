@@ -18,6 +18,7 @@
 use crate::goal::{Goal, Picture, Presence, Told, Verdict, judge};
 use crate::listener::Listener;
 use daemontools::service::{LOG, OK, Place, Record, SUPERVISE, Snapshot, hold_ok};
+use daemontools::sys::events::for_each_event;
 use daemontools::{Attempt, Fatal, Unable, duration, report, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -213,21 +214,18 @@ impl Watch {
         for subject in &mut self.subjects {
             subject.stale |= subject.wake().is_some_and(|wake| wake <= now);
         }
-        let mut events = Vec::new();
-        while let Some(Ok(more)) = self.inotify.as_ref().map(Inotify::read_events) {
-            events.extend(more);
-        }
-        events.iter().for_each(|event| self.take_in(event));
-        Ok(())
+        let subjects = &mut self.subjects;
+        let told = self.inotify.as_ref().map(|inotify| for_each_event(inotify, |event| take_in(subjects, &event)));
+        told.unwrap_or(Ok(())).unable_to("wait", "").map_err(Fatal::from)
     }
+}
 
-    fn take_in(&mut self, event: &InotifyEvent) {
-        let name = event.name.as_ref();
-        let telling = name.is_none_or(|name| TELLING.iter().any(|telling| name == telling));
-        let lost = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
-        for subject in self.subjects.iter_mut().filter(|subject| lost || subject.watches.contains(&event.wd)) {
-            subject.stale |= telling || name == subject.awaited.as_ref();
-        }
+fn take_in(subjects: &mut [Subject], event: &InotifyEvent) {
+    let name = event.name.as_ref();
+    let telling = name.is_none_or(|name| TELLING.iter().any(|telling| name == telling));
+    let lost = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+    for subject in subjects.iter_mut().filter(|subject| lost || subject.watches.contains(&event.wd)) {
+        subject.stale |= telling || name == subject.awaited.as_ref();
     }
 }
 

@@ -6,10 +6,12 @@
 //! is longer than before, as multilog is taken for him.
 
 use crate::folder::Folder;
+use daemontools::sys::events::for_each_event;
 use daemontools::{Attempt, Unable, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -66,23 +68,21 @@ impl Watch {
     }
 
     fn read(&self, inotify: &Inotify) -> Result<Change, Unable> {
-        let mut events = Vec::new();
-        // All of them: none that was there before a file was looked at may be missing.
-        loop {
-            match inotify.read_events() {
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => break,
-                more => events.extend(more.unable_to("read what changed", "")?),
+        let (mut changed, mut started, mut lost) = (HashSet::new(), HashSet::new(), false);
+        // All that wait by now: none that was there before a file was looked at may be missing.
+        let read = for_each_event(inotify, |event| {
+            lost |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+            // Opening changes nothing; we do it too. But the lock is what a multilog opens first.
+            if !event.mask.contains(AddWatchFlags::IN_OPEN) {
+                changed.insert(event.wd);
+            } else if event.name.as_deref() == Some(OsStr::new("lock")) {
+                started.insert(event.wd);
             }
-        }
-        let lost = events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW));
-        // Opening changes nothing; we do it too. But the lock is what a multilog opens first.
-        let (opened, changed): (Vec<_>, Vec<_>) =
-            events.iter().partition(|event| event.mask.contains(AddWatchFlags::IN_OPEN));
-        let started = opened.into_iter().filter(|event| event.name.as_deref() == Some(OsStr::new("lock"))).collect();
+        });
+        read.unable_to("read what changed", "")?;
         // Two names of one directory share one watch.
-        let numbers = |events: Vec<&InotifyEvent>| {
-            let concerned = |wd: &WatchDescriptor| lost || events.iter().any(|event| event.wd == *wd);
+        let numbers = |told: HashSet<WatchDescriptor>| {
+            let concerned = |wd: &WatchDescriptor| lost || told.contains(wd);
             self.watched.iter().filter(|(wd, _)| concerned(wd)).map(|(_, number)| *number).collect()
         };
         Ok(Change::In { changed: numbers(changed), started: numbers(started) })

@@ -10,10 +10,11 @@ use crate::identity;
 use crate::inspect::id_of;
 use crate::table::{Id, Post};
 use daemontools::service::{self, Identity, Place, Process, Record, is_supervised_at, is_without_pidfd, read_file};
+use daemontools::sys::lock::try_to_lock;
 use daemontools::sys::process::{PidFd, ancestry, send_commands};
 use daemontools::sys::stdout;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{Signal, kill};
@@ -28,15 +29,15 @@ use std::path::{Path, PathBuf};
 /// Who is in charge of a service.
 pub enum InCharge {
     Nobody,
-    Supervise(Pid),
+    Supervise(Process),
     /// Somebody, but the system does not tell who.
     Unknown,
 }
 
 /// Who is in charge of the service in this directory; `page` is what its last supervise wrote on its page.
 pub fn in_charge(folder: &Path, page: Option<&Record>) -> InCharge {
-    if let Some(pid) = page.map(|page| page.supervise).filter(is_running).map(|process| process.pid) {
-        return InCharge::Supervise(pid);
+    if let Some(process) = page.map(|page| page.supervise).filter(is_running) {
+        return InCharge::Supervise(process);
     }
     if is_supervised_at(folder) != Ok(true) {
         return InCharge::Nobody;
@@ -49,11 +50,13 @@ pub fn in_charge(folder: &Path, page: Option<&Record>) -> InCharge {
         Ok(Identity::Unknown) => works_in(writer.pid, directory).is_none() && leads_its_group(writer.pid),
         Ok(Identity::Gone) | Err(_) => false,
     });
-    // Another account may lock a file of its own there, read `ok`, and work in the directory.
-    let is_supervise = |pid: &Pid| works_in(*pid, directory) == Some(true) && is_of_our_account(*pid);
-    let holder = || lock_holders(folder).into_iter().find(is_supervise);
-    match writer.map(|process| process.pid).or_else(holder) {
-        Some(pid) => InCharge::Supervise(pid),
+    // Another account may lock a file of its own there, read `ok`, and work in the directory. Of its processes svscan does
+    // not ask where they work: that could be a mount whose server is gone.
+    let is_supervise =
+        |process: &Process| is_of_our_account(process.pid) && works_in(process.pid, directory) == Some(true);
+    let holder = || lock_holders(folder).into_iter().map(Process::of).find(is_supervise);
+    match writer.or_else(holder) {
+        Some(process) => InCharge::Supervise(process),
         // Somebody else may read `ok`, who may open it.
         None if is_unlocked(folder) => InCharge::Nobody,
         None => InCharge::Unknown,
@@ -66,7 +69,8 @@ fn is_unlocked(folder: &Path) -> bool {
     // What is missing or no file is locked by no supervise.
     let Some((path, _)) = lock_file(folder) else { return true };
     let file = open(&path, flags, Mode::empty());
-    file.is_ok_and(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok())
+    // Closed, it is unlocked again.
+    file.is_ok_and(|file| try_to_lock(&file).is_ok())
 }
 
 /// `supervise/lock`, if it is a file. No link is followed.
@@ -80,7 +84,7 @@ fn lock_file(folder: &Path) -> Option<(PathBuf, FileStat)> {
 /// whether the one before goes.
 pub fn may_be_in_charge(folder: &Path, page: Option<&Record>, pid: Pid) -> bool {
     match in_charge(folder, page) {
-        InCharge::Supervise(other) => other == pid,
+        InCharge::Supervise(other) => other.pid == pid,
         InCharge::Nobody => !matches!(is_supervised_at(folder), Ok(false) | Err(Errno::ENOENT)),
         InCharge::Unknown => true,
     }
@@ -153,17 +157,18 @@ pub fn process_path(pid: Pid, name: &str) -> PathBuf {
 fn lock_holders(folder: &Path) -> Vec<Pid> {
     let Some((_, lock)) = lock_file(folder) else { return Vec::new() };
     // The device is not compared: file systems that are made of others tell another one here.
-    locks().into_iter().filter(|(file, _)| file.inode == lock.st_ino).map(|(_, pid)| pid).collect()
+    let locks = locks().unwrap_or_default();
+    locks.into_iter().filter(|(file, _)| file.inode == lock.st_ino).map(|(_, pid)| pid).collect()
 }
 
-/// All locks of flock(2), and the processes that hold them.
+/// All locks of flock(2), and the processes that hold them; `None` if the kernel does not tell.
 ///
 /// ```text
 /// 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
 /// ```
-pub fn locks() -> Vec<(Id, Pid)> {
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    locks.lines().filter_map(holder).collect()
+pub fn locks() -> Option<Vec<(Id, Pid)>> {
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    Some(locks.lines().filter_map(holder).collect())
 }
 
 fn holder(line: &str) -> Option<(Id, Pid)> {
@@ -274,14 +279,16 @@ impl Attached {
     /// Takes hold of the supervise in charge of the service in `folder`.
     ///
     /// # Errors
-    /// ESRCH: it has ended meanwhile. Others: it cannot be watched.
-    pub fn hold(&mut self, pid: Pid, folder: &Path) -> nix::Result<()> {
-        let hold = match PidFd::open(pid) {
-            Ok(process) => Hold::Process(process),
+    /// ESRCH: it has ended meanwhile, and another process may have its number. Others: it cannot be watched.
+    pub fn hold(&mut self, process: &Process, folder: &Path) -> nix::Result<()> {
+        let hold = match PidFd::open(process.pid) {
+            // What cannot be compared on an old kernel was proven in another way.
+            Ok(held) if process.identity_of(&held)? == Identity::Gone => return Err(Errno::ESRCH),
+            Ok(held) => Hold::Process(held),
             Err(errno) if is_without_pidfd(errno) => Hold::Ok(service::hold_ok_at(folder)?),
             Err(errno) => return Err(errno),
         };
-        self.insert(pid, hold)
+        self.insert(process.pid, hold)
     }
 
     fn insert(&mut self, pid: Pid, hold: Hold) -> nix::Result<()> {
@@ -291,8 +298,20 @@ impl Attached {
             // An error is told in any case.
             Hold::Ok(ok) => self.epoll.add(ok, EpollEvent::new(EpollFlags::empty(), data))?,
         }
+        self.take_out(pid);
         self.held.insert(pid, hold);
         Ok(())
+    }
+
+    /// Lets go of a supervise, if it is held. Closed, a descriptor leaves the set by itself only where no other process has
+    /// a copy of it.
+    fn take_out(&mut self, pid: Pid) -> bool {
+        let Some(hold) = self.held.remove(&pid) else { return false };
+        let _ = match hold {
+            Hold::Process(process) => self.epoll.delete(process),
+            Hold::Ok(ok) => self.epoll.delete(ok),
+        };
+        true
     }
 
     /// Whether this supervise is not our child.
@@ -329,11 +348,13 @@ impl Attached {
             return ended;
         }
         while let Ok(count @ 1..) = self.epoll.wait(&mut events, EpollTimeout::ZERO) {
-            for event in events.iter().take(count) {
-                let Ok(pid) = i32::try_from(event.data()).map(Pid::from_raw) else { continue };
-                // Closed, the descriptor leaves the set.
-                self.held.remove(&pid);
-                ended.push(pid);
+            let before = ended.len();
+            let told =
+                events.iter().take(count).filter_map(|event| i32::try_from(event.data()).ok()).map(Pid::from_raw);
+            ended.extend(told.filter(|pid| self.take_out(*pid)));
+            // What is in the set and is not held would be told again and again.
+            if ended.len() == before {
+                break;
             }
         }
         ended
@@ -341,7 +362,7 @@ impl Attached {
 
     /// It was our child after all and has been waited for.
     pub fn release(&mut self, pid: Pid) {
-        self.held.remove(&pid);
+        self.take_out(pid);
     }
 
     /// Readable when one of them has ended.
@@ -362,5 +383,27 @@ mod tests {
         for other in ["12: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF", "1: FLOCK ADVISORY WRITE 0 0:0:9 0 EOF", ""] {
             assert_eq!(holder(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn an_end_is_told_once_though_somebody_has_a_copy_of_the_descriptor() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
+        let mut attached = Attached::new().unwrap();
+        attached.hold(&process, Path::new(".")).unwrap();
+        let Some(Hold::Process(held)) = attached.held.get(&process.pid) else { panic!("it is not held") };
+        let _copy = held.as_fd().try_clone_to_owned().unwrap();
+        assert_eq!(attached.ended(), []);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!([attached.ended(), attached.ended()], [vec![process.pid], vec![]]);
+        let mut epoll = [PollFd::new(attached.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut epoll, PollTimeout::ZERO), Ok(0));
+    }
+
+    #[test]
+    fn another_process_that_has_got_the_number_is_not_held() {
+        let process = Process { ticks: 1, serial: 1, ..Process::of(getpid()) };
+        assert_eq!(Attached::new().unwrap().hold(&process, Path::new(".")), Err(Errno::ESRCH));
     }
 }

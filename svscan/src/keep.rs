@@ -9,12 +9,11 @@ use crate::launch::label;
 use crate::orphans::End;
 use crate::scanner::Scanner;
 use crate::table::{Id, Left, Part, Post};
-use daemontools::service::{self, Command, Identity, Place, Process, Record, put_file, read_file_itself};
+use daemontools::service::{self, Command, Directory, Identity, Place, Process, Record, put_file, read_file_itself};
 use daemontools::sys::process::{self, COMMANDS, PidFd};
-use daemontools::{Attempt, Unable};
+use daemontools::{Attempt, Unable, report};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use nix::sys::stat::lstat;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs;
@@ -123,14 +122,31 @@ impl Scanner {
     pub(crate) fn in_charge(&self, post: Post, folder: &Path) -> InCharge {
         match attach::in_charge(folder, self.launcher.record(post).as_ref()) {
             // Its files may have been removed while there was no svscan.
-            InCharge::Nobody => self.survivor(folder).map_or(InCharge::Nobody, InCharge::Supervise),
+            InCharge::Nobody => match self.survivor(folder) {
+                Ok(None) => InCharge::Nobody,
+                Ok(Some(process)) => InCharge::Supervise(process),
+                Err(_) => InCharge::Unknown,
+            },
             found => found,
         }
     }
 
-    fn survivor(&self, folder: &Path) -> Option<Pid> {
-        let process = self.survivors.get(&identity::of(folder).ok()?)?;
-        attach::is_running(process).then_some(process.pid)
+    /// The supervise of an earlier svscan that serves this directory, whatever became of its files.
+    ///
+    /// # Errors
+    /// It cannot be told which directory this is.
+    fn survivor(&self, folder: &Path) -> nix::Result<Option<Process>> {
+        if self.survivors.is_empty() {
+            return Ok(None);
+        }
+        let id = identity::of(folder)?;
+        let path = fs::canonicalize(folder).map_err(|error| report::errno_of(&error))?;
+        let is_this = |directory: &Directory| match directory {
+            Directory::Inode { device, inode, born: _ } => id == Id { device: *device, inode: *inode },
+            Directory::Path(known) => path == Path::new(known),
+        };
+        let found = self.survivors.iter().filter(|(directory, _)| is_this(directory)).map(|(_, process)| *process);
+        Ok(found.into_iter().find(attach::is_running))
     }
 
     /// Wakes some supervises whose files were removed, so that they make them again: a few of them at each scan.
@@ -142,9 +158,12 @@ impl Scanner {
         running.rotate_left(turned);
         for (pid, post) in running.into_iter().take(ASKED) {
             self.last_seen = Some(post);
+            let Some(folder) = self.folder(post) else { continue };
+            if self.complete.is_unchanged(post, &folder) {
+                continue;
+            }
             let is_ours = self.launcher.record(post).is_some_and(|record| record.supervise.pid == pid);
-            let Some(folder) = self.folder(post).filter(|_| is_ours) else { continue };
-            if misses_files(&folder) {
+            if is_ours && self.complete.misses_files(post, &folder) {
                 let _ = self.attached.signal(pid, &[Command::ForService.byte()]);
             }
         }
@@ -209,13 +228,14 @@ impl Scanner {
             return Ok(Some(pid));
         }
         match self.in_charge(post, folder) {
-            InCharge::Supervise(pid) => {
-                self.attached.hold(pid, folder).unable_to("watch supervise of", &label)?;
+            InCharge::Supervise(process) => {
+                let pid = process.pid;
+                self.attached.hold(&process, folder).unable_to("watch supervise of", &label)?;
                 if let Some(pages) = &mut self.launcher.pages {
                     pages.find(post, pid);
                 }
                 // One whose files are gone makes them again.
-                if misses_files(folder) && attach::blocks(pid, COMMANDS) == Some(true) {
+                if self.complete.misses_files(post, folder) && attach::blocks(pid, COMMANDS) == Some(true) {
                     let _ = self.attached.signal(pid, &[Command::ForService.byte()]);
                 }
                 if self.table.has_logger(post.id) {
@@ -253,7 +273,7 @@ impl Scanner {
         let of = |part, number| {
             let (folder, post) = (PathBuf::from(label(part, name)), Post { id, part });
             let supervise = match self.in_charge(post, &folder) {
-                InCharge::Supervise(pid) => Some(pid),
+                InCharge::Supervise(process) => Some(process.pid),
                 InCharge::Nobody | InCharge::Unknown => None,
             };
             // Of a process that another account has named, the pipe would be another's.
@@ -309,14 +329,6 @@ fn write_end(service: &Path, end: End) {
         let path = if verb == "rename" { &path } else { &new };
         Unable::new(verb, path, errno).warn();
     }
-}
-
-/// Whether what a supervise in charge has in its directory is not all there.
-fn misses_files(folder: &Path) -> bool {
-    let Ok(place) = Place::of(folder) else { return false };
-    let files = [service::LOCK, service::CONTROL, service::OK, service::STATE, service::STATUS];
-    files.into_iter().any(|file| lstat(&place.path(file)) == Err(Errno::ENOENT))
-        || service::is_supervised_at(folder) == Ok(false)
 }
 
 /// Two lines of four numbers.

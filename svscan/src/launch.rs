@@ -36,10 +36,12 @@ const SPARE: u64 = 8;
 
 /// What every supervise is started with.
 pub struct Launcher {
-    candidates: Vec<CString>,
+    /// The supervise that lies beside svscan, if there was one when svscan was started.
+    beside: Option<CString>,
+    /// Those in PATH, which are tried where that one cannot be executed. One of another make would let what it is given
+    /// reach its service: only ours gets a page, and has a signal blocked.
+    others: Vec<CString>,
     environment: Vec<CString>,
-    /// The supervise that is found first is ours. One of another make would let what it is given reach its service.
-    is_ours: bool,
     /// The pages of the supervises, where the system has such files.
     pub pages: Option<Pages>,
     /// The limits of open files that we were started with, if we have raised ours.
@@ -63,8 +65,8 @@ impl Launcher {
         let beside = c_string(supervise.as_os_str())?;
         let beside = Some(beside).filter(|path| path.as_bytes().contains(&b'/'));
         Ok(Launcher {
-            is_ours: beside.is_some(),
-            candidates: beside.into_iter().chain(candidates(c"supervise")).collect(),
+            beside,
+            others: candidates(c"supervise"),
             environment: environment(&[(crate::renew::VARIABLE.into(), None)])?,
             pages: None,
             open_files: raise_open_files().or(open_files),
@@ -105,8 +107,8 @@ impl Launcher {
             Part::Log => (c"log".into(), Some(name), 0),
         };
         // Without a page the supervise writes into its directory, as ever.
-        let is_ours = self.is_ours;
-        let loan = self.pages.as_mut().filter(|_| is_ours).and_then(|pages| pages.lend(post).ok());
+        let pages = self.pages.as_mut().filter(|_| self.beside.is_some());
+        let loan = pages.and_then(|pages| pages.lend(post).ok());
         let variable = loan.as_ref().map(|loan| format!("{}={}", ledger::VARIABLE, loan.variable));
         let variable = variable.and_then(|variable| c_string(variable.as_ref()).ok());
         let variables = self.environment.len();
@@ -114,16 +116,28 @@ impl Launcher {
         let pipe = logged.then(|| (self.slot.as_fd(), its));
         let page = loan.map(|loan| (loan.ledger, loan.ledger.as_raw_fd()));
         let descriptors: Vec<(BorrowedFd, i32)> = pipe.into_iter().chain(page).collect();
-        // What it is commanded by must not kill it before it listens.
-        let blocked: &[i32] = if is_ours { &[COMMANDS] } else { &[] };
-        let started = spawn(&Spawn {
-            candidates: &self.candidates,
+        let ours = Spawn {
+            candidates: self.beside.as_slice(),
             argv: &[c"supervise".into(), argument],
             environment: &self.environment,
             directory: directory.as_ref(),
             descriptors: &descriptors,
-            mask: &signal_set(blocked),
+            // What it is commanded by must not kill it before it listens.
+            mask: &signal_set(&[COMMANDS]),
             open_files: self.open_files,
+        };
+        let other = Spawn {
+            candidates: &self.others,
+            environment: self.environment.get(..variables).unwrap_or_default(),
+            descriptors: pipe.as_slice(),
+            mask: &SigSet::empty(),
+            ..ours
+        };
+        let started = spawn(&ours).or_else(|refused| match refused {
+            Refused::Program(errno @ (Errno::ENOENT | Errno::EACCES | Errno::EPERM | Errno::EISDIR)) => {
+                spawn(&other).map_err(|refused| more_telling(errno, refused))
+            }
+            refused => Err(refused),
         });
         self.environment.truncate(variables);
         started
@@ -238,6 +252,12 @@ impl Launcher {
             open_files: self.open_files,
         })
     }
+}
+
+/// Why neither our supervise could be executed nor another one: that there is one which must not be says more than that
+/// there is none.
+fn more_telling(ours: Errno, other: Refused) -> Refused {
+    if other == Refused::Program(Errno::ENOENT) { Refused::Program(ours) } else { other }
 }
 
 /// The service, or its logger, as messages have it.

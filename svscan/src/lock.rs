@@ -1,39 +1,80 @@
 //! There is one svscan for a directory; the next one waits until it can take over.
 //!
-//! What is locked is `.svscan/lock`, which nobody but its owner can open. The directory itself can be locked by everybody
-//! who may read it.
+//! What is locked is `.svscan/lock`, which only svscan's own account and root can open. The directory itself can be locked
+//! by everybody who may read it. A lock that another account owns, or may open, would let that account keep svscan from its
+//! directory: it is replaced, unless a process of svscan's own account holds it, which may be an svscan.
 
-use daemontools::report;
+use crate::attach::{is_of_our_account, locks};
+use crate::signals::{self, Request};
+use daemontools::sys::lock::{try_to_lock, wait_to_lock};
+use daemontools::sys::process::{close_all_but, ended_child_status, fork, wait_for};
+use daemontools::{Unable, report, sys};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::signalfd::SignalFd;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, lstat};
-use nix::unistd::{AccessFlags, access, mkdir};
-use std::os::fd::{AsFd, OwnedFd};
+use nix::unistd::{AccessFlags, Pid, UnlinkatFlags, access, geteuid, getpid, getppid, mkdir, setpgid, unlinkat};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 const DIRECTORY: &str = ".svscan";
 const LOCK: &str = "lock";
+/// What is to replace it.
+const NEW: &str = "lock.new";
+/// The lock can be opened by its owner only.
+const OWNERS: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+/// Where no process can be had that waits for the lock, it is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
 
-/// Locks the current directory. `None` where that cannot be: on a read-only file system, or one without locks, or in
-/// another's directory.
-pub fn lock() -> Option<OwnedFd> {
-    loop {
-        let (file, inode) = open_lock()?;
-        // Locked until we end, also through another svscan in this process.
-        let locked = file.try_clone().ok()?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => std::mem::forget(lock),
-            Err((file, Errno::EAGAIN)) => {
-                report::warning(&[b"another svscan serves this directory: waiting for its end"]);
-                std::mem::forget(Flock::lock(file, FlockArg::LockExclusive).ok()?);
+/// What became of the attempt to lock the directory.
+pub enum Locked {
+    /// It is locked until this is closed.
+    Here(OwnedFd),
+    /// It cannot be locked: on a read-only file system, or one without locks, or in another's directory.
+    Nowhere,
+    /// svscan was told to end while it waited for another svscan.
+    Told,
+}
+
+/// The lock, open.
+struct Found {
+    file: OwnedFd,
+    inode: u64,
+    /// Another account owns it, or may open it.
+    is_exposed: bool,
+}
+
+/// Locks the current directory.
+pub fn lock(signals: &SignalFd) -> Locked {
+    while let Some(found) = open_lock() {
+        let mut locked = try_to_lock(&found.file);
+        if locked == Err(Errno::EAGAIN) && (!found.is_exposed || is_held_by_ours(found.inode)) {
+            report::warning(&[b"another svscan serves this directory: waiting for its end"]);
+            locked = match wait(&found.file, signals) {
+                Ok(false) => return Locked::Told,
+                waited => waited.map(drop),
+            };
+        }
+        if found.is_exposed {
+            report::warning(&[b".svscan/lock can be locked by other accounts: replacing it"]);
+            match replace() {
+                Ok(()) => continue,
+                Err(errno) => Unable::new("replace", ".svscan/lock", errno).warn(),
             }
-            Err(_) => return None,
+        }
+        if locked.is_err() {
+            break;
         }
         // Removed while it was waited for, it is not what the next one locks.
-        if open_lock().is_none_or(|(_, found)| found == inode) {
-            return Some(locked);
+        if open_lock().is_none_or(|now| now.inode == found.inode) {
+            return Locked::Here(found.file);
         }
     }
+    Locked::Nowhere
 }
 
 /// Whether a svscan may have served this directory before: its lock is there, or none can be made.
@@ -46,26 +87,97 @@ pub fn is_lock(file: &OwnedFd) -> bool {
     fstat(file).is_ok_and(|file| is_file(&file))
 }
 
-/// No link is followed, which could have a file made elsewhere, and nothing is opened but a file: to open a device may do
-/// something.
-fn open_lock() -> Option<(OwnedFd, u64)> {
+/// Waits until the file is locked; false if svscan is told to end before. A child waits in svscan's place, which shares the
+/// open file with it, and so has the lock as soon as the child has: svscan itself could not be told anything meanwhile.
+fn wait(file: &OwnedFd, signals: &SignalFd) -> nix::Result<bool> {
+    let parent = getpid();
+    loop {
+        let child = fork(|| lock_for(parent, file)).ok();
+        if is_told_to_end(signals, child) {
+            if let Some(child) = child {
+                let _ = kill(child, Signal::SIGKILL);
+                let _ = wait_for(child);
+            }
+            return Ok(false);
+        }
+        match try_to_lock(file) {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            locked => return locked.map(|()| true),
+        }
+    }
+}
+
+/// In the child, which ends with its parent, and keeps nothing else of it open.
+fn lock_for(parent: Pid, file: &OwnedFd) -> i32 {
+    let _ = set_pdeathsig(Signal::SIGKILL);
+    // What is sent to svscan's process group is for svscan.
+    let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    close_all_but(&[file.as_raw_fd()]);
+    i32::from(getppid() != parent || wait_to_lock(file).is_err())
+}
+
+/// Whether svscan is told to end before the child has ended; without a child, before some time is over.
+fn is_told_to_end(signals: &SignalFd, child: Option<Pid>) -> bool {
+    loop {
+        let timeout = sys::timeout(Some(AGAIN).filter(|_| child.is_none()));
+        let told = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
+        while let Ok(Some(signal)) = signals.read_signal() {
+            match signals::request(signal.ssi_signo).0 {
+                Request::Stop | Request::Interrupt => return true,
+                Request::Reap | Request::Scan | Request::Renew | Request::Nothing => {}
+            }
+        }
+        match child {
+            Some(child) if ended_child_status(Some(child)) == Ok(None) => {}
+            Some(child) => {
+                let _ = wait_for(child);
+                return false;
+            }
+            None if told == Ok(0) => return false,
+            None => {}
+        }
+    }
+}
+
+/// Whether a process of svscan's own account may hold the lock with this inode. If the kernel does not tell, one may.
+fn is_held_by_ours(inode: u64) -> bool {
+    // The device is not compared: file systems that are made of others tell another one here.
+    locks().is_none_or(|locks| locks.iter().any(|(file, pid)| file.inode == inode && is_of_our_account(*pid)))
+}
+
+/// Puts a lock in place that no other account can have open.
+fn replace() -> nix::Result<()> {
+    let directory = open_directory()?;
+    let _ = unlinkat(&directory, NEW, UnlinkatFlags::NoRemoveDir);
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(&directory, NEW, flags, OWNERS)?;
+    renameat(&directory, NEW, &directory, LOCK)
+}
+
+/// No link is followed, which could have a file made elsewhere.
+fn open_directory() -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC;
+    open(DIRECTORY, flags, Mode::empty())
+}
+
+/// No link is followed, and nothing is opened but a file: to open a device may do something.
+fn open_lock() -> Option<Found> {
     // Being refused, or that it is there, is told by what follows.
     let _ = mkdir(DIRECTORY, Mode::from_bits_truncate(0o755));
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let directory = open(DIRECTORY, flags | OFlag::O_DIRECTORY | OFlag::O_PATH, Mode::empty()).ok()?;
+    let directory = open_directory().ok()?;
     if fstatat(&directory, LOCK, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|file| !is_file(&file)) {
         report::warning(&[b"unable to lock .svscan/lock: not a file"]);
         return None;
     }
-    let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let owners = Mode::from_bits_truncate(0o600);
-    let file = match openat(&directory, LOCK, flags | OFlag::O_RDWR | OFlag::O_CREAT, owners) {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = match openat(&directory, LOCK, flags | OFlag::O_RDWR | OFlag::O_CREAT, OWNERS) {
         // It can be locked all the same.
         Err(Errno::EROFS) => openat(directory.as_fd(), LOCK, flags | OFlag::O_RDONLY, Mode::empty()).ok()?,
         opened => opened.ok()?,
     };
     let found = fstat(&file).ok().filter(is_file)?;
-    Some((file, found.st_ino))
+    let is_ours = found.st_uid == 0 || found.st_uid == geteuid().as_raw();
+    Some(Found { file, inode: found.st_ino, is_exposed: !is_ours || found.st_mode & 0o077 != 0 })
 }
 
 fn is_file(file: &FileStat) -> bool {

@@ -3,7 +3,7 @@
 //! `svscan [ DIRECTORY ]`
 //!
 //! 1. Changes into DIRECTORY, if it is given. If another svscan serves it, and so holds a lock on `.svscan/lock`, says so
-//!    and waits for its end.
+//!    and waits for its end; told to stop meanwhile, exits with 0.
 //! 2. For each entry that is a directory, or a link to one, and whose name does not begin with a dot,
 //!    starts `supervise NAME`; if it contains a directory `log`, also `supervise log` in it, with a
 //!    pipe between the two. Two entries that lead to one directory are one service; an entry renamed
@@ -52,6 +52,7 @@
 
 mod attach;
 mod complaints;
+mod complete;
 mod drafts;
 mod forward;
 mod forwarder_lock;
@@ -75,6 +76,7 @@ mod turns;
 use daemontools::sys::exec::exec;
 use daemontools::{Args, Attempt, Fatal, Help, Unable, report, sys};
 use launch::Launcher;
+use lock::Locked;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_child_subreaper;
@@ -107,18 +109,24 @@ const CRASH: &str = ".svscan/crash";
 
 fn svscan(mut args: Args) -> Result<i32, Fatal> {
     sys::fill_standard_descriptors();
+    // Before anything that may take long: what svscan is told meanwhile is obeyed, also where it is the first process.
+    let signals = signals::take().unable_to("set up signals", "")?;
     // Known before the current directory is left, and before the files can be replaced.
     let files = Files { own: sys::companion("svscan"), supervise: sys::companion("supervise") };
     if let Some(directory) = args.next() {
         nix::unistd::chdir(directory.as_os_str()).unable_to("chdir to", directory)?;
     }
     let mut heritage = Heritage::read();
-    // To find what another one has left takes a look at every process.
-    if lock::may_follow_another() {
+    let may_follow_another = lock::may_follow_another();
+    let lock = match heritage.lock.take().filter(lock::is_lock).map_or_else(|| lock::lock(&signals), Locked::Here) {
+        Locked::Here(lock) => Some(lock),
+        Locked::Nowhere => None,
+        Locked::Told => return Ok(0),
+    };
+    // To find what another one has left takes a look at every process. It may have started more while it was waited for.
+    if may_follow_another {
         heritage.survivors = pages::survivors();
     }
-    let lock = heritage.lock.take().filter(lock::is_lock).or_else(lock::lock);
-    let signals = signals::take().unable_to("set up signals", "")?;
     report::at_bug(|| replace_by(CRASH, report::BUG));
     match serve(&signals, &files, heritage, lock.as_ref()) {
         Ok(code) => {

@@ -8,10 +8,9 @@
 //! that ledger through the supervise, and the next supervise of the post gets the same page.
 
 use crate::attach::{is_of_our_account, process_path};
-use crate::identity;
 use crate::table::{Id, Part, Post};
 use daemontools::service::ledger::{self, Ledger};
-use daemontools::service::{Process, Record, read_file};
+use daemontools::service::{Directory, Process, Record, read_file};
 use daemontools::sys::process::{duplicate_above, process_table};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
@@ -154,9 +153,10 @@ impl Pages {
     }
 }
 
-/// The supervises of earlier svscans that run, by the directory in which they work: whatever became of their files there.
-/// Each has a page, and has written there that it is in charge.
-pub fn survivors() -> HashMap<Id, Process> {
+/// The supervises of earlier svscans that run, and the directories that they serve: whatever became of their files there.
+/// Each has a page, and has written there that it is in charge, and where. The directories themselves are not touched: each
+/// may lie on a mount whose server is gone.
+pub fn survivors() -> Vec<(Directory, Process)> {
     let is_supervise = |pid: Pid| {
         let name = read_file(&process_path(pid, "comm"), LONGEST_ENVIRONMENT);
         name.is_ok_and(|name| name == b"supervise\n") && is_of_our_account(pid)
@@ -164,11 +164,17 @@ pub fn survivors() -> HashMap<Id, Process> {
     let supervise = |pid: Pid| {
         let (file, page) = ledger_of(pid)?;
         let record = Record::decode(&Ledger::resume(file, &[]).read(page)?);
-        let directory = identity::of_working_directory(pid).ok()?;
-        (record.supervise.pid == pid).then_some((directory, record.supervise))
+        let directory = record.directory.or_else(|| working_directory(pid));
+        Some((directory?, record.supervise)).filter(|(_, supervise)| supervise.pid == pid)
     };
     let pids = process_table().into_iter().filter(|found| !found.zombie).map(|found| found.pid);
     pids.filter(|pid| is_supervise(*pid)).filter_map(supervise).collect()
+}
+
+/// Where a supervise works that could not look at its directory, as the kernel knows without asking the file system.
+fn working_directory(pid: Pid) -> Option<Directory> {
+    let path = read_link(process_path(pid, "cwd")).ok()?;
+    path.into_os_string().into_string().ok().map(Directory::Path)
 }
 
 /// The ledger that a supervise has, opened anew, and its page there.
@@ -196,13 +202,14 @@ mod tests {
         Post { id: Id { device: 1, inode }, part }
     }
 
-    /// What a supervise does with what it is given.
+    /// What a supervise of an earlier version does with what it is given.
     fn write(pages: &mut Pages, post: Post, text: &str) -> u32 {
         let loan = pages.lend(post).unwrap();
         let (number, page) = loan.variable.split_once(' ').unwrap();
         assert_eq!(number, loan.ledger.as_raw_fd().to_string());
         let page: u32 = page.parse().unwrap();
-        nix::sys::uio::pwrite(loan.ledger, text.as_bytes(), i64::from(page) * 4096).unwrap();
+        let bytes = [text.as_bytes(), &vec![0; 4096 - text.len()]].concat();
+        nix::sys::uio::pwrite(loan.ledger, &bytes, i64::from(page) * 4096).unwrap();
         page
     }
 

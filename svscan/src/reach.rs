@@ -6,8 +6,9 @@
 //! this costs anything. Of a link, only the parts that lie before such a mount are looked at.
 
 use crate::inspect::{AFTER, ESSENTIAL};
-use daemontools::service::{LOG, SUPERVISE};
-use daemontools::sys::process::{PidFd, close_from, fork, wait_for};
+use daemontools::service::{Identity, LOG, Process, SUPERVISE};
+use daemontools::sys::process::{PidFd, close_from, ended_child_status, fork, wait_for};
+use daemontools::sys::timeout;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -49,9 +50,11 @@ const REMOTE: [&str; 18] = [
 ];
 const MOUNTS: &str = "/proc/self/mountinfo";
 /// For so long an answer is waited for …
-const PATIENCE: u16 = 1000;
+const PATIENCE: Duration = Duration::from_secs(1);
 /// … and for so long it is relied upon.
 const FRESH: Duration = Duration::from_secs(1);
+/// Between two looks at a child that cannot be held.
+const PAUSE: Duration = Duration::from_millis(2);
 /// As many links in a path as the kernel follows.
 const LINKS: usize = 40;
 /// So many paths are remembered from one to the next: most services lie in the same few directories.
@@ -61,7 +64,15 @@ const KNOWN: usize = 1000;
 struct Mount {
     answered: Option<Instant>,
     /// The child that has not come back.
-    hung: Option<PidFd>,
+    hung: Option<Toucher>,
+}
+
+/// A child that touches a mount.
+#[derive(Debug)]
+enum Toucher {
+    Held(PidFd),
+    /// The kernel, or a filter, has no descriptors for processes.
+    Known(Process),
 }
 
 /// The mounts that may hang.
@@ -169,7 +180,7 @@ fn watch() -> nix::Result<(Epoll, OwnedFd)> {
 impl Mount {
     fn check(&mut self, path: &Path) -> nix::Result<()> {
         if let Some(child) = &self.hung
-            && !has_ended(child, PollTimeout::ZERO)
+            && !child.has_ended(Duration::ZERO)
         {
             return Err(Errno::ETIMEDOUT);
         }
@@ -178,8 +189,8 @@ impl Mount {
             return Ok(());
         }
         let pid = fork(|| touch(path))?;
-        let child = PidFd::open(pid)?;
-        if !has_ended(&child, PATIENCE.into()) {
+        let child = PidFd::open(pid).map_or_else(|_| Toucher::Known(Process::of(pid)), Toucher::Held);
+        if !child.has_ended(PATIENCE) {
             self.hung = Some(child);
             return Err(Errno::ETIMEDOUT);
         }
@@ -203,9 +214,30 @@ fn touch(path: &Path) -> i32 {
     0
 }
 
-fn has_ended(child: &PidFd, patience: PollTimeout) -> bool {
-    let mut fds = [PollFd::new(child.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, patience) == Ok(1)
+impl Toucher {
+    /// Whether it ends, or has ended, before the time is over.
+    fn has_ended(&self, patience: Duration) -> bool {
+        match self {
+            Toucher::Held(held) => {
+                let mut fds = [PollFd::new(held.as_fd(), PollFlags::POLLIN)];
+                poll(&mut fds, timeout(Some(patience))) == Ok(1)
+            }
+            Toucher::Known(process) => has_ended_by(process, Instant::now() + patience),
+        }
+    }
+}
+
+/// Whether a child ends before this time, as far as asking again and again tells.
+fn has_ended_by(process: &Process, until: Instant) -> bool {
+    // Once svscan has waited for it, as for all its children, another child may have its number.
+    let runs = || ended_child_status(Some(process.pid)) == Ok(None) && process.identity() != Ok(Identity::Gone);
+    while runs() {
+        if until <= Instant::now() {
+            return false;
+        }
+        let _ = poll(&mut [], timeout(Some(PAUSE)));
+    }
+    true
 }
 
 /// The mount point in a line of the kernel's table, if what is mounted there is remote.

@@ -17,6 +17,7 @@
 //! is full could not end.
 
 use crate::forwarder_lock::ForwarderLock;
+use daemontools::sys::write_now::write_now;
 use daemontools::sys::{self, process};
 use daemontools::{Attempt, report};
 use nix::errno::Errno;
@@ -87,6 +88,8 @@ struct Relay {
     /// What nobody will read is dropped; so many bytes were.
     stopping: bool,
     dropped: usize,
+    /// A line was begun and given up: what is written next is not to be a part of it.
+    torn: bool,
     /// We are to end.
     end: Option<End>,
     /// We are ending, and heed nothing else any more.
@@ -151,6 +154,7 @@ impl Relay {
             complained: false,
             stopping: false,
             dropped: 0,
+            torn: false,
             end: None,
             finishing: false,
         };
@@ -179,7 +183,7 @@ impl Relay {
                     Progress::Told => break,
                     Progress::Nothing => {}
                     Progress::Partial => drop(self.partial.insert(index)),
-                    Progress::End => self.pipes.iter_mut().skip(index).take(1).for_each(|pipe| *pipe = None),
+                    Progress::End => self.close(index),
                 }
                 self.ready.remove(&index);
             }
@@ -189,6 +193,13 @@ impl Relay {
         }
         say_dropped(self.dropped);
         Ok(())
+    }
+
+    /// Nothing will come from this pipe any more. svscan may have a copy of our descriptor, with which it would stay in the set.
+    fn close(&mut self, index: usize) {
+        if let Some(pipe) = self.pipes.get_mut(index).and_then(Option::take) {
+            let _ = self.epoll.delete(&pipe.end);
+        }
     }
 
     /// Waits until no other process forwards lines of this directory; false if we are told to end before.
@@ -310,19 +321,25 @@ impl Relay {
     }
 
     /// Never gives up, unless nobody will ever read them: what waits in the pipes is not lost.
-    fn write(&mut self, mut lines: &[u8]) -> Fate {
-        let all = lines.len();
+    fn write(&mut self, lines: &[u8]) -> Fate {
+        let before: &[u8] = if std::mem::take(&mut self.torn) { b"\n" } else { b"" };
+        let lines = [before, lines].concat();
+        let (all, mut lines) = (lines.len(), lines.as_slice());
         while !lines.is_empty() {
             let whole = lines.len() == all;
             if whole && !self.finishing && !self.is_taken() {
                 return Fate::Kept;
             }
-            match nix::unistd::write(sys::stdout(), lines) {
+            if !whole && !self.goes_on() {
+                self.torn = true;
+                return Fate::Kept;
+            }
+            match write_some(lines, whole) {
                 Ok(written) => lines = lines.get(written..).unwrap_or_default(),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => {
-                    let _ = poll(&mut [PollFd::new(sys::stdout(), PollFlags::POLLOUT)], PollTimeout::NONE);
-                }
+                Err(Errno::EAGAIN) if whole && self.finishing => wait_until_taken(),
+                // It is waited for above, where we may be told something.
+                Err(Errno::EAGAIN) => {}
                 Err(Errno::EPIPE | Errno::ECONNRESET) if self.stopping => return Fate::Dropped,
                 Err(errno) => {
                     if !std::mem::replace(&mut self.complained, true) {
@@ -342,6 +359,33 @@ impl Relay {
         Fate::Written
     }
 
+    /// Waits until standard output takes more of a line that is begun. False if it takes nothing for some time, and we are
+    /// to end: the next process writes this line again, where it writes.
+    fn goes_on(&mut self) -> bool {
+        match self.end {
+            None => {
+                if !self.is_taken() {
+                    self.heed();
+                }
+                true
+            }
+            // What lies in a pipe that svscan knows no more is written by us, or never; but others need not wait for that.
+            Some(End::OnlyAbandoned) if self.finishing => {
+                if self.lock.is_some() && is_taken_within(PATIENCE) {
+                    return true;
+                }
+                self.lock = None;
+                wait_until_taken();
+                true
+            }
+            Some(End::OnlyAbandoned) => is_taken_within(PATIENCE),
+            Some(End::Everything) => {
+                wait_until_taken();
+                true
+            }
+        }
+    }
+
     /// Waits until standard output takes something, unless we are told something before.
     fn is_taken(&self) -> bool {
         loop {
@@ -352,6 +396,17 @@ impl Relay {
                 return output.any() == Some(true) || orders.any() != Some(true);
             }
         }
+    }
+}
+
+/// Writes some of these lines without waiting for a reader: a pipe that has room for anything takes so much at once. More
+/// than that is written in pieces, as there is room, for otherwise nothing we are told would be heard until the last of it
+/// is taken.
+fn write_some(lines: &[u8], whole: bool) -> nix::Result<usize> {
+    if whole && lines.len() <= ATOMIC {
+        nix::unistd::write(sys::stdout(), lines)
+    } else {
+        write_now(sys::stdout(), lines)
     }
 }
 
@@ -367,6 +422,11 @@ pub fn say_dropped(bytes: usize) {
 /// Whether standard output takes something, or tells why not.
 fn is_taken_within(time: Duration) -> bool {
     poll(&mut [PollFd::new(sys::stdout(), PollFlags::POLLOUT)], sys::timeout(Some(time))) != Ok(0)
+}
+
+/// Waits for that as long as it takes; svscan ends us where that is too long.
+fn wait_until_taken() {
+    let _ = poll(&mut [PollFd::new(sys::stdout(), PollFlags::POLLOUT)], PollTimeout::NONE);
 }
 
 /// A pipe to look at others through. Nothing waits for it.

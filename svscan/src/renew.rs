@@ -22,14 +22,13 @@ use crate::orphans::End;
 use crate::pages::Pages;
 use crate::scanner::Scanner;
 use crate::table::{Id, Part, Post};
-use daemontools::service::Process;
+use daemontools::service::{Directory, Process};
 use daemontools::sys::exec::exec;
 use daemontools::sys::inherited_descriptor;
 use daemontools::{Unable, report};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::Pid;
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::File;
@@ -57,7 +56,7 @@ pub struct Heritage {
     absent: Vec<(Id, OsString)>,
     ends: Vec<End>,
     /// Supervises of svscans in other processes, which are found and not handed on.
-    pub survivors: HashMap<Id, Process>,
+    pub survivors: Vec<(Directory, Process)>,
     /// The child that forwards lines.
     forwarder: Option<Pid>,
 }

@@ -2,6 +2,7 @@
 
 use crate::attach::{self, Attached};
 use crate::complaints::{Complaints, Subject};
+use crate::complete::Complete;
 use crate::drafts::Drafts;
 use crate::forward::{FORWARD, Forward};
 use crate::heed::Heed;
@@ -14,12 +15,13 @@ use crate::stopping::Stopping;
 use crate::table::{Action, Id, Part, Post, Remark, Table};
 use crate::turns::Turns;
 
-use daemontools::service::{Process, Record, Unread};
+use daemontools::service::{Directory, Process, Record, Unread};
+use daemontools::sys::events::for_each_event;
 use daemontools::{Attempt, Unable};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use nix::sys::stat::{lstat, stat};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -46,13 +48,14 @@ pub struct Scanner {
     pub(crate) reach: Reach,
     pub(crate) forward: Forward,
     pub(crate) complaints: Complaints,
+    pub(crate) complete: Complete,
     drafts: Drafts,
     turns: Turns,
     /// Services without a logger, those first that were not asked for long.
     unlogged: VecDeque<Id>,
     pub(crate) attached: Attached,
     /// Supervises of earlier svscans that ran when this one began.
-    pub(crate) survivors: HashMap<Id, Process>,
+    pub(crate) survivors: Vec<(Directory, Process)>,
     /// The last one that was looked at whether it is reached.
     pub(crate) last_seen: Option<Post>,
     next_scan: Instant,
@@ -63,7 +66,8 @@ pub struct Scanner {
 #[derive(Default)]
 struct Reports {
     entries: HashSet<OsString>,
-    heeded: Vec<Id>,
+    /// However often something was reported of each.
+    heeded: HashSet<Id>,
     overflow: bool,
 }
 
@@ -82,6 +86,7 @@ impl Scanner {
             inotify,
             heed: Heed::default(),
             complaints,
+            complete: Complete::default(),
             orphans: Orphans::default(),
             reach: Reach::default(),
             forward: Forward::default(),
@@ -89,7 +94,7 @@ impl Scanner {
             turns: Turns::default(),
             unlogged: VecDeque::new(),
             attached: Attached::new()?,
-            survivors: HashMap::new(),
+            survivors: Vec::new(),
             last_seen: None,
             next_scan: now,
             last_scan: None,
@@ -158,14 +163,22 @@ impl Scanner {
 
     fn read_reports(&mut self, now: Instant) -> Reports {
         let mut reports = Reports::default();
-        while let Some(events) = self.inotify.as_ref().and_then(|(inotify, _)| inotify.read_events().ok()) {
-            events.into_iter().for_each(|event| self.take_report(event, &mut reports, now));
+        let watch = self.inotify.take();
+        if let Some(watch) = &watch {
+            // What cannot be read is found by the next scan.
+            let _ = for_each_event(&watch.0, |event| self.take_report(event, watch, &mut reports, now));
         }
+        self.inotify = watch;
         reports
     }
 
-    fn take_report(&mut self, event: InotifyEvent, reports: &mut Reports, now: Instant) {
-        let Some((inotify, directory)) = &self.inotify else { return };
+    fn take_report(
+        &mut self,
+        event: InotifyEvent,
+        (inotify, directory): &(Inotify, WatchDescriptor),
+        reports: &mut Reports,
+        now: Instant,
+    ) {
         reports.overflow |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
         if event.wd != *directory {
             reports.heeded.extend(self.heed.told(event.wd));
@@ -364,6 +377,7 @@ impl Scanner {
         self.end_draft(id);
         self.launcher.forget(id);
         self.complaints.forget(id);
+        self.complete.forget(id);
         self.orphans.forget(id);
         self.stopping.forget(id);
         self.forward.forget(id);

@@ -269,7 +269,7 @@ impl Scanner {
 
     /// Looks at services that are waited for or essential: those of which something was reported, and
     /// those of which nothing can be.
-    pub fn heed(&mut self, mut ids: Vec<Id>, now: Instant) {
+    pub fn heed(&mut self, mut ids: HashSet<Id>, now: Instant) {
         if self.heed.is_empty() {
             return;
         }

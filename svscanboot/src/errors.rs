@@ -12,18 +12,17 @@
 //! One that is in use is found in a process that has it for standard error, though it, or its folder, was renamed,
 //! removed or replaced since.
 
-use daemontools::sys;
+use daemontools::sys::{self, directory::mount_of};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, SpliceFFlags, fcntl, open, openat, renameat, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, stat};
-use nix::unistd::{UnlinkatFlags, geteuid, mkfifoat, pipe2, unlinkat};
-use std::ffi::OsStr;
+use nix::unistd::{Pid, UnlinkatFlags, geteuid, getpid, mkfifoat, pipe2, unlinkat};
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// In the scan directory, where svscan's settings lie.
 const FOLDER: &str = ".svscan";
@@ -139,21 +138,40 @@ fn is_ours(file: &FileStat) -> nix::Result<()> {
 }
 
 /// The one that a process of our account has for standard error, whatever became of its name or its folder's: those who
-/// have it go on writing to it. The name that the kernel shows begins as it did when it lay in this scan directory.
+/// have it go on writing to it. The name that the kernel shows begins as it did when it lay in this scan directory, and
+/// it lies on the same mount: in a container, another directory may have the same path.
 fn in_use(directory: &Path) -> Option<Pipe> {
-    let folder = fs::canonicalize(directory).ok()?.join(FOLDER);
+    let place = Place { folder: fs::canonicalize(directory).ok()?.join(FOLDER), mount: mount(directory)? };
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let ours = processes.filter(|process| process.metadata().is_ok_and(|file| file.uid() == geteuid().as_raw()));
-    ours.map(|process| process.path().join("fd/2")).find_map(|file| taken_up(&file, folder.as_os_str()))
+    let pids = ours.filter_map(|process| process.file_name().to_str()?.parse().ok()).map(Pid::from_raw);
+    pids.into_iter().find_map(|pid| taken_up(pid, &place))
 }
 
-fn taken_up(file: &Path, folder: &OsStr) -> Option<Pipe> {
-    let name = fs::read_link(file).ok()?;
-    let lies_there = name.as_os_str().as_bytes().starts_with(folder.as_bytes());
+/// Where the FIFO of a scan directory lay before it was moved.
+struct Place {
+    folder: PathBuf,
+    mount: u64,
+}
+
+/// The mount that the folder of settings lies on, or else the scan directory.
+fn mount(directory: &Path) -> Option<u64> {
+    let open = |path: &Path| open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+    let folder = open(&directory.join(FOLDER)).or_else(|_| open(directory)).ok()?;
+    mount_of(getpid(), folder.as_raw_fd())
+}
+
+fn taken_up(pid: Pid, place: &Place) -> Option<Pipe> {
+    let file = PathBuf::from(format!("/proc/{pid}/fd/2"));
+    let name = fs::read_link(&file).ok()?;
+    let lies_there = name.as_os_str().as_bytes().starts_with(place.folder.as_os_str().as_bytes());
+    if !lies_there || mount_of(pid, 2) != Some(place.mount) {
+        return None;
+    }
     // The file is a link of the kernel's, which leads to what may have no name any more. Only a FIFO is opened.
-    let is_fifo = || stat(file).is_ok_and(|file| is_ours(&file).is_ok());
-    let end = |flags: OFlag| open(file, flags & !OFlag::O_NOFOLLOW, Mode::empty());
-    (lies_there && is_fifo()).then(|| open_both(end).ok()).flatten()
+    let is_fifo = || stat(&file).is_ok_and(|file| is_ours(&file).is_ok());
+    let end = |flags: OFlag| open(&file, flags & !OFlag::O_NOFOLLOW, Mode::empty());
+    is_fifo().then(|| open_both(end).ok()).flatten()
 }
 
 #[cfg(test)]

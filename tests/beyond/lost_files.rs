@@ -459,3 +459,39 @@ fn with_tree_what_hops_from_process_to_process_is_caught() {
     service.svc("-x");
     assert_eq!(supervise.wait(), 0);
 }
+
+/// svscan asks at each scan whether supervises have all their files, but of a directory that has not changed only that.
+#[test]
+fn svscan_looks_at_files_that_have_not_changed_once() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let web = Service::new(&scratch, "services/web", COUNTED);
+    let trace = scratch.path().join("trace");
+    let mut command = scratch.command("strace");
+    command.args(["-qq", "-I3", "-e", "trace=%file", "-o"]).arg(&trace).arg("svscan").arg("services");
+    let strace = Daemon::start(&mut command, &scratch);
+    let pid = web.up();
+    wait_until("it is ready", || !web.state("ready").is_empty());
+    let svscan = Pid::from_raw(*tests::children_of(strace.pid()).first().expect("svscan"));
+    let count = |what: &str| fs::read_to_string(&trace).unwrap_or_default().matches(what).count();
+    // Whether a scan looks at the files.
+    let looks = || {
+        let (scans, looks) = (count("openat(AT_FDCWD, \".\""), count("web/supervise/lock"));
+        kill(svscan, Signal::SIGHUP).unwrap();
+        // The second one comes when the first is over.
+        wait_until("there was a scan", || count("openat(AT_FDCWD, \".\"") > scans);
+        kill(svscan, Signal::SIGHUP).unwrap();
+        wait_until("there was another one", || count("openat(AT_FDCWD, \".\"") > scans + 1);
+        count("web/supervise/lock") > looks
+    };
+    wait_until("it does not look at them any more", || !looks());
+    fs::remove_file(web.path("supervise/ok")).unwrap();
+    wait_until("it is reached again", || {
+        kill(svscan, Signal::SIGHUP).unwrap();
+        web.is_supervised()
+    });
+    assert_eq!((web.up(), starts(&web)), (pid, 1));
+    wait_until("it does not look at them any more", || !looks());
+}

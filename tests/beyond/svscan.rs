@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use tests::{Daemon, Scratch, Service, has, is_alive, parent_of, processes_in, wait_until};
+use tests::{Daemon, Scratch, Service, children_of, has, is_alive, parent_of, processes_in, wait_until};
 
 /// The scan directory in the scratch directory.
 pub const SCANNED: &str = "services";
@@ -184,6 +184,50 @@ fn a_second_svscan_waits_for_the_end_of_the_first() {
     terminate(old, Signal::SIGKILL);
     wait_until("it has taken over", || a.is_supervised() && supervise_of(&a) != old);
     assert_eq!((a.up(), parent_of(supervise_of(&a))), (pid, Some(second.pid())));
+}
+
+/// It looks for what the first has left when that has ended, not before.
+#[test]
+fn an_svscan_that_waited_finds_supervises_that_were_started_meanwhile() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    let first = svscan(&scratch);
+    a.up();
+    let mut second = svscan(&scratch);
+    wait_until("it says that it waits", || second.errors().contains("waiting for its end"));
+    let b = service(&scratch, "b", "echo $$ >>starts; exec sleep 1000");
+    let pid = b.up();
+    // All is written that is to be.
+    wait_until("it is ready", || !b.state("ready").is_empty());
+    // The first would have it made again.
+    first.signal(Signal::SIGSTOP);
+    assert_eq!(scratch.shell(&format!("rm -r {SCANNED}/b/supervise")).code, 0);
+    first.kill();
+    wait_until("it is reached again", || b.is_supervised());
+    assert_eq!((b.up(), b.lines("starts", 1)), (pid, vec![pid.to_string()]));
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.wait(), 0, "{}", second.errors());
+    assert_eq!(b.alive("starts"), [0; 0]);
+}
+
+#[test]
+fn an_svscan_that_waits_for_another_one_ends_when_it_is_told_to() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let scratch = Scratch::new();
+        let a = service(&scratch, "a", "exec sleep 1000");
+        let first = svscan(&scratch);
+        let pid = a.up();
+        let mut second = svscan(&scratch);
+        wait_until("it says that it waits", || second.errors().contains("waiting for its end"));
+        second.signal(signal);
+        assert_eq!(second.wait(), 0, "{signal}");
+        assert_eq!(children_of(second.pid()), [], "{signal}");
+        // Nor has it left a process that takes the lock.
+        first.kill();
+        let third = svscan(&scratch);
+        service(&scratch, "late", "exec sleep 1000").up();
+        assert_eq!((third.errors(), a.up()), (String::new(), pid), "{signal}");
+    }
 }
 
 /// Whoever may read the directory can lock it.

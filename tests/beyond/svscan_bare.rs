@@ -1,11 +1,12 @@
 //! svscan on systems that lack what others have: `/proc`, PATH, `/dev/null`, descriptors for processes.
 
 use crate::svscan::{COUNT, SCANNED, service, supervise_of, svscan};
+use crate::svscan_forward::helper;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::process::Command;
-use tests::{Daemon, Scratch, has, is_alive, is_root, processes_in, skip, wait_until};
+use tests::{Daemon, Scratch, children_of, has, is_alive, is_root, processes_in, skip, wait_until};
 
 /// Runs svscan on the scan directory in a mount namespace of its own, after these lines of shell. It is the process that
 /// is started, and the processes have the same numbers inside and outside.
@@ -123,9 +124,65 @@ fn without_descriptors_for_processes_it_has_the_supervises_of_a_killed_svscan() 
     kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill the supervise");
     wait_until("it has another", || a.is_supervised() && supervise_of(&a) != supervise);
     assert_eq!(a.up(), pid);
-    for svscan in tests::children_of(second.pid()) {
+    for svscan in children_of(second.pid()) {
         kill(Pid::from_raw(svscan), Signal::SIGTERM).expect("tell it to stop");
     }
     assert_eq!(second.wait(), 0, "{}", second.errors());
     assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+/// Linux before 5.9, or a filter that does not know the call.
+#[test]
+fn without_a_call_that_closes_many_descriptors_no_child_keeps_what_is_svscans() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    scratch.file(format!("{SCANNED}/.svscan/forward"), "");
+    let mut command = scratch.command("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=close_range", "-I3"]);
+    command.args(["-e", "inject=close_range:error=ENOSYS"]).arg(scratch.programs().join("svscan")).arg(SCANNED);
+    let strace = Daemon::start(&mut command, &scratch);
+    let pid = a.up();
+    let first = children_of(strace.pid());
+    // The process that forwards lines outlives it.
+    let helper = || first.iter().copied().find_map(helper);
+    wait_until("lines are forwarded", || helper().is_some());
+    first.iter().for_each(|svscan| kill(Pid::from_raw(*svscan), Signal::SIGKILL).expect("kill svscan"));
+    let mut second = svscan(&scratch);
+    service(&scratch, "late", "exec sleep 1000").up();
+    assert_eq!(a.up(), pid);
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.wait(), 0, "{}", second.errors());
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+/// An upgrade removes the file, and PATH leads to another program of that name.
+#[test]
+fn a_supervise_of_another_make_is_given_nothing_of_svscans() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    scratch.dir("bin");
+    for name in ["svscan", "supervise"] {
+        let copied = Command::new("cp").arg(scratch.programs().join(name)).arg(scratch.path().join("bin")).status();
+        assert!(copied.expect("start cp").success());
+    }
+    let told = scratch.path().join("told").display().to_string();
+    // The shell itself reads what it says of its signals: it blocks them all while it starts a program.
+    let other = format!(
+        "#!/bin/sh\nexec >'{told}'; while read -r line; do echo $line; done </proc/$$/status; ls -l /proc/$$/fd; env
+        echo end; exec sleep 1000\n"
+    );
+    scratch.script("others/supervise", &other);
+    let mut command = scratch.command(scratch.path().join("bin/svscan").to_str().expect("a plain path"));
+    command.arg(SCANNED).env("PATH", format!("{}:/usr/bin:/bin", scratch.path().join("others").display()));
+    let _svscan = Daemon::start(&mut command, &scratch);
+    a.up();
+    fs::remove_file(scratch.path().join("bin/supervise")).expect("remove it");
+    service(&scratch, "b", "exec sleep 1000");
+    let told = || fs::read_to_string(&told).unwrap_or_default();
+    wait_until("the other one is started", || told().ends_with("end\n"));
+    assert!(told().contains("SigBlk: 0000000000000000\n"), "{}", told());
+    assert!(!told().contains("SVSCAN_LEDGER") && !told().contains("memfd"), "{}", told());
 }

@@ -161,3 +161,27 @@ fn a_reader_who_does_not_read_holds_up_no_stop_for_long() {
     assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
     drop(reader);
 }
+
+/// It is too long to be written at once, and the reader takes a part of it.
+#[test]
+fn a_reader_who_stops_within_a_line_holds_up_no_next_svscan() {
+    let scratch = Scratch::new();
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let long = "head -c 200000 /dev/zero | tr '\\0' x; echo; echo >said; exec sleep 1000";
+    let line = service(&scratch, "long", long);
+    let first = svscan_to(&scratch, writer);
+    line.up();
+    let mut begun = [0; 100];
+    std::io::Read::read_exact(&mut reader, &mut begun).expect("the beginning of the line");
+    assert!(begun.starts_with(b"long: xxx"));
+    let before = helper(first.pid()).expect("its helper");
+    first.kill();
+    let mut next = svscan(&scratch);
+    wait_until("the next one forwards", || helper(next.pid()).is_some() && !is_alive(before));
+    let written = || lines(&scratch, "long").iter().map(String::len).sum::<usize>();
+    line.lines("said", 1);
+    wait_until("the line is written", || written() >= 50_000);
+    next.signal(Signal::SIGTERM);
+    assert_eq!(next.wait(), 0, "{}", next.errors());
+    drop(reader);
+}

@@ -2,6 +2,7 @@
 //! scan directory, can make it: none of them stops svscan, nor the other services.
 
 use crate::svscan::{SCANNED, service, supervise_of, svscan};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File, Permissions};
@@ -9,7 +10,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, syml
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
-use tests::{Running, Scratch, Service, children_of, is_alive, is_root, processes_in, skip, wait_until};
+use std::time::{Duration, Instant};
+use tests::{Running, Scratch, Service, children_of, has, is_alive, is_root, processes_in, skip, wait_until};
 
 type Make = fn(&Path);
 
@@ -326,4 +328,77 @@ fn a_logger_that_was_stopped_holds_up_no_stop_and_loses_nothing() {
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
     assert_eq!(log.says("main/current"), "up\nlast\n");
+}
+
+/// A process of another account holds the lock, which an administrator's `chmod`, or its owner, has opened to it.
+#[test]
+fn a_lock_that_another_account_may_have_keeps_no_svscan_from_its_directory() {
+    if !is_root() || !has("setpriv") || !has("flock") {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    for (owner, mode) in [(0, 0o644), (NOBODY, 0o600), (NOBODY, 0o666)] {
+        let scratch = Scratch::new();
+        let web = service(&scratch, "web", "exec sleep 1000");
+        let path = scratch.path().join(SCANNED).join(".svscan/lock");
+        scratch.file(&path, "");
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("set its mode");
+        chown(&path, Some(owner), None).expect("give it away");
+        let mut stranger = scratch.command("setpriv");
+        stranger.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "flock"]).arg(&path);
+        let _stranger = Running(stranger.args(["sleep", "1000"]).spawn().expect("start flock"));
+        wait_until("it is locked", || {
+            Flock::lock(File::open(&path).expect("open it"), FlockArg::LockExclusiveNonblock).is_err()
+        });
+        let first = svscan(&scratch);
+        web.up();
+        let said = "svscan: warning: .svscan/lock can be locked by other accounts: replacing it\n";
+        assert_eq!(first.errors(), said, "{mode:o}");
+        let lock = fs::metadata(&path).expect("the lock");
+        assert_eq!((lock.uid(), lock.mode() & 0o777), (0, 0o600), "{mode:o}");
+        let second = svscan(&scratch);
+        wait_until("it waits for the first", || second.errors().contains("waiting for its end"));
+    }
+}
+
+/// One that svscan has locked keeps the next one out, whoever may open it by now.
+#[test]
+fn a_lock_of_an_svscan_that_was_opened_to_others_is_waited_for() {
+    let scratch = Scratch::new();
+    let web = service(&scratch, "web", "exec sleep 1000");
+    let first = svscan(&scratch);
+    let pid = web.up();
+    scratch.mode(format!("{SCANNED}/.svscan/lock"), 0o644);
+    let mut second = svscan(&scratch);
+    wait_until("it waits for the first", || second.errors().contains("waiting for its end"));
+    first.kill();
+    service(&scratch, "late", "exec sleep 1000").up();
+    second.signal(Signal::SIGTERM);
+    assert_eq!((second.wait(), is_alive(pid)), (0, false), "{}", second.errors());
+}
+
+/// The owner of one `supervise/` changes what is in it as fast as he can.
+#[test]
+fn who_changes_files_without_end_holds_no_other_service_up() {
+    const SOON: Duration = Duration::from_secs(5);
+    const CHANGES: &str = r#"open F, ">", $$; for (;;) { rename $$, "$$-"; rename "$$-", $$ }"#;
+    if !has("perl") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let essential = service(&scratch, "essential", "exec sleep 1000").file("essential", "");
+    let mut svscan = svscan(&scratch);
+    essential.up();
+    wait_until("it is ready", || !essential.state("ready").is_empty());
+    let mut perl = scratch.command("perl");
+    perl.args(["-e", CHANGES]).current_dir(essential.path("supervise"));
+    let _changing: Vec<Running> = (0..4).map(|_| Running(perl.spawn().expect("start perl"))).collect();
+    let changes = || fs::read_dir(essential.path("supervise")).expect("read it").count();
+    wait_until("they change files", || changes() >= 4 + 6);
+    for number in 0..3 {
+        let begin = Instant::now();
+        service(&scratch, &format!("new{number}"), "exec sleep 1000").up();
+        assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    }
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
 }

@@ -319,3 +319,28 @@ fn told_to_end_with_all_others_it_shows_the_last_words() {
     scratch.file(format!("{SCANNED}/b/release"), "");
     assert_eq!(boot.wait(), 0);
 }
+
+/// What lies at a path in a container is not what lies there outside.
+#[test]
+fn the_fifo_of_another_directory_at_the_same_path_is_not_taken_up() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", SAYS);
+    let inside = format!(
+        "mount -t tmpfs none {SCANNED} && mkdir {SCANNED}/b && printf '#!/bin/sh\\nexec sleep 1000\\n' \
+        >{SCANNED}/b/run && chmod 755 {SCANNED}/b/run"
+    );
+    let Some(init) = init(&scratch, &["-m"], &inside) else { return };
+    let apart = next_boot(&scratch, 0);
+    let errors = |pid: i32| {
+        let file = fs::metadata(format!("/proc/{pid}/fd/2")).expect("its standard error");
+        (file.dev(), file.ino())
+    };
+    let theirs = errors(find(apart, "svscan"));
+    let boot = svscanboot(&scratch);
+    a.up();
+    has_said(&a, "said here\n");
+    shows(boot.pid(), "said here");
+    assert_ne!(errors(find(boot.pid(), "svscan")), theirs);
+    assert!(!title(find(apart, "readproctitle")).contains("said here"));
+    drop(init);
+}

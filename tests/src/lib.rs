@@ -5,12 +5,14 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::unwrap_used)]
 #![allow(missing_docs)]
 
+mod fuse;
 mod log;
 mod processes;
 mod programs;
 mod scratch;
 mod service;
 
+pub use fuse::{Fuse, Node};
 pub use log::{Disk, Log, Multilog, lines};
 pub use processes::{children_of, environment, is_alive, parent_of, processes_in, state_of};
 pub use programs::{differs, golden, has, is_root, original, others, programs, skip};

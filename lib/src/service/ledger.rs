@@ -6,10 +6,14 @@
 //! `supervise/state`. Nobody but the two has the file: it has no name, and is closed in whatever supervise executes.
 //! What is in it ends with the last of them, so that it never speaks of another boot, nor of a copied directory.
 //!
-//! A page is written by one pwrite(2) that stays within one page of memory, which a signal cannot cut short.
+//! A page is written by one pwrite(2) that stays within one page of memory, which a signal cannot cut short. But it may be
+//! read in that moment, and then it is partly the text before. So the last eight bytes are a checksum of the text, and what
+//! does not have the one that it says is read again. A supervise of an earlier version writes none.
 
+use crate::hash::hash;
 use crate::sys::{file_system, inherited_descriptor};
 use nix::errno::Errno;
+use nix::poll::{PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::fstat;
 use nix::sys::uio::{pread, pwrite};
@@ -21,6 +25,11 @@ pub const VARIABLE: &str = "SVSCAN_LEDGER";
 
 /// Bytes of a page.
 const PAGE: usize = 4096;
+/// Of these the text has so many. After it are one NUL at least, and the checksum.
+const TEXT: usize = PAGE - SUM - 1;
+const SUM: usize = size_of::<u64>();
+/// How often a page is read that is just being written, a millisecond apart: the writer has to get back to the processor.
+const TRIES: u32 = 200;
 
 /// The file, as svscan has it.
 #[derive(Debug)]
@@ -132,15 +141,34 @@ const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 /// Whether a text has room on a page.
 pub fn has_room(text: &str) -> bool {
-    text.len() <= PAGE
+    text.len() <= TEXT
 }
 
 fn read(file: BorrowedFd, page: u32) -> Option<String> {
     let mut bytes = vec![0; PAGE];
-    let length = pread(file, &mut bytes, offset(page)).ok()?;
-    let text = bytes.get(..length)?.split(|byte| *byte == 0).next()?;
-    let text = String::from_utf8_lossy(text);
-    Some(text.into_owned()).filter(|text| !text.is_empty())
+    for _ in 0..TRIES {
+        let length = pread(file, &mut bytes, offset(page)).ok()?;
+        let bytes = bytes.get(..length)?;
+        if let Some(text) = whole_text(bytes) {
+            return Some(String::from_utf8_lossy(text).into_owned()).filter(|text| !text.is_empty());
+        }
+        let _ = poll(&mut [], PollTimeout::from(1u8));
+    }
+    None
+}
+
+/// The text of a page, unless it was read while it was written.
+fn whole_text(page: &[u8]) -> Option<&[u8]> {
+    let text = page.split(|byte| *byte == 0).next()?;
+    let sum = page.get(PAGE - SUM..).and_then(|sum| sum.try_into().ok()).map_or(0, u64::from_ne_bytes);
+    // An earlier version's text may be as long as the page.
+    let is_earlier = sum == 0 || text.len() > TEXT;
+    (is_earlier || sum == checksum(text)).then_some(text)
+}
+
+/// Never 0.
+fn checksum(text: &[u8]) -> u64 {
+    hash(text) | 1
 }
 
 fn write_or_blank(file: BorrowedFd, page: u32, text: &str) -> nix::Result<()> {
@@ -153,7 +181,8 @@ fn write_or_blank(file: BorrowedFd, page: u32, text: &str) -> nix::Result<()> {
 
 fn write(file: BorrowedFd, page: u32, text: &[u8]) -> nix::Result<()> {
     let mut bytes = vec![0; PAGE];
-    bytes.get_mut(..text.len()).ok_or(Errno::EMSGSIZE)?.copy_from_slice(text);
+    bytes.get_mut(..TEXT).and_then(|room| room.get_mut(..text.len())).ok_or(Errno::EMSGSIZE)?.copy_from_slice(text);
+    bytes.get_mut(PAGE - SUM..).ok_or(Errno::EMSGSIZE)?.copy_from_slice(&checksum(text).to_ne_bytes());
     match pwrite(file, &bytes, offset(page))? {
         PAGE => Ok(()),
         _ => Err(Errno::ENOSPC),
@@ -179,12 +208,51 @@ mod tests {
         assert_eq!((one, other), (0, 1));
         assert_eq!(page(&ledger, one).read(), None);
         page(&ledger, one).write("want up\n").unwrap();
-        page(&ledger, other).write(&"x".repeat(PAGE)).unwrap();
+        page(&ledger, other).write(&"x".repeat(TEXT)).unwrap();
         page(&ledger, one).write("up\n").unwrap();
         assert_eq!(page(&ledger, one).read().as_deref(), Some("up\n"));
-        assert_eq!(ledger.read(other), Some("x".repeat(PAGE)));
-        assert_eq!(page(&ledger, one).write(&"x".repeat(PAGE + 1)), Err(Errno::EMSGSIZE));
+        assert_eq!(ledger.read(other), Some("x".repeat(TEXT)));
+        assert_eq!(page(&ledger, one).write(&"x".repeat(TEXT + 1)), Err(Errno::EMSGSIZE));
         assert_eq!(ledger.read(one), None, "what is not so any more");
+    }
+
+    /// As the kernel copies a page: from its beginning on.
+    #[test]
+    fn a_page_that_is_read_while_it_is_written_is_read_again() {
+        let mut ledger = Ledger::create().unwrap();
+        let number = ledger.take_page().unwrap();
+        let bytes = |text: &str| {
+            page(&ledger, number).write(text).unwrap();
+            let mut bytes = vec![0; PAGE];
+            pread(&ledger.file, &mut bytes, offset(number)).unwrap();
+            bytes
+        };
+        let (before, after) = (bytes("want up\nphase starting\n"), bytes("want up\nphase failed\ndeath\n"));
+        for copied in 1..PAGE {
+            let torn = [&after[..copied], &before[copied..]].concat();
+            let text = whole_text(&torn).map(|text| String::from_utf8_lossy(text).into_owned());
+            assert!(text.is_none() || torn == before || torn == after, "{copied}: {text:?}");
+        }
+        pwrite(&ledger.file, &[&after[..20], &before[20..]].concat(), offset(number)).unwrap();
+        let writer = page(&ledger, number);
+        let end = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            writer.write("up\n").unwrap();
+        });
+        assert_eq!(ledger.read(number).as_deref(), Some("up\n"));
+        end.join().unwrap();
+    }
+
+    #[test]
+    fn a_page_of_an_earlier_version_has_no_checksum() {
+        let mut ledger = Ledger::create().unwrap();
+        let number = ledger.take_page().unwrap();
+        for length in [5, TEXT, TEXT + 1, PAGE] {
+            let text = "x".repeat(length);
+            let bytes = [text.as_bytes(), &vec![0; PAGE - length]].concat();
+            pwrite(&ledger.file, &bytes, offset(number)).unwrap();
+            assert_eq!(ledger.read(number), Some(text), "{length}");
+        }
     }
 
     #[test]

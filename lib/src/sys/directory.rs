@@ -5,8 +5,9 @@ use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use nix::unistd::Pid;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 /// Bytes asked for at a time; the longest name needs less than 300.
 const BUFFER: usize = 1024;
@@ -47,6 +48,13 @@ pub fn born(file: impl AsFd) -> nix::Result<Option<u64>> {
     }
     let seconds = u64::try_from(found.stx_btime.tv_sec).unwrap_or(0);
     Ok(Some(seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(found.stx_btime.tv_nsec))))
+}
+
+/// The number of the mount that an open file of a process lies on, which no other mount has, in whatever namespace; `None`
+/// if the kernel does not tell.
+pub fn mount_of(pid: Pid, number: RawFd) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
 }
 
 /// Calls `visit` with every name in the directory `path`, `.` and `..` too, until it breaks off.

@@ -25,7 +25,28 @@ pub fn lock(file: OwnedFd) -> nix::Result<OwnedFd> {
     try_to_lock(&file).map(|()| file)
 }
 
-fn try_to_lock(file: &OwnedFd) -> nix::Result<()> {
+/// The same, once.
+///
+/// # Errors
+/// As for [`lock`].
+pub fn try_to_lock(file: &OwnedFd) -> nix::Result<()> {
+    flock(file, libc::LOCK_EX | libc::LOCK_NB)
+}
+
+/// The same, however long another one keeps it.
+///
+/// # Errors
+/// ENOLCK: no memory. Others: the file system has no locks.
+pub fn wait_to_lock(file: &OwnedFd) -> nix::Result<()> {
+    loop {
+        match flock(file, libc::LOCK_EX) {
+            Err(Errno::EINTR) => {}
+            locked => return locked,
+        }
+    }
+}
+
+fn flock(file: &OwnedFd, operation: i32) -> nix::Result<()> {
     // SAFETY: a descriptor that is open; no memory is touched.
-    Errno::result(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(drop)
+    Errno::result(unsafe { libc::flock(file.as_raw_fd(), operation) }).map(drop)
 }

@@ -8,6 +8,7 @@
 
 pub mod boot;
 pub mod directory;
+pub mod events;
 pub mod exec;
 pub mod fnmatch;
 pub mod localtime;

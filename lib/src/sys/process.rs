@@ -1,10 +1,13 @@
 //! Processes: making them, holding on to them, knowing one from another.
 
+use super::directory::for_each_name;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid, geteuid, getpid};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
@@ -30,12 +33,41 @@ pub fn unblock_signals() {
 }
 
 /// Closes all descriptors numbered `first` and above, whoever owns them: only for a child of [`fork`] that is to keep
-/// nothing of its parent's open. A kernel before 5.9 leaves them open.
+/// nothing of its parent's open.
 pub fn close_from(first: u32) {
+    close_range(first, u32::MAX);
+}
+
+/// Closes the descriptors numbered `first` to `last`, for such a child.
+fn close_range(first: u32, last: u32) {
     // SAFETY: integers. What owned them in the parent's memory is never dropped or used in the child, which ends by
     // exiting at once; what it opens from now on is its own.
-    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    // A kernel before 5.9 has no such call, and a filter may refuse it.
+    if Errno::result(closed).is_err() {
+        close_each(first, last);
+    }
 }
+
+/// The same, one by one: those that `/proc` shows, or without it all that there can be.
+fn close_each(first: u32, last: u32) {
+    let mut open = Vec::new();
+    let listed = for_each_name(c"/proc/self/fd", |name| {
+        open.extend(std::str::from_utf8(name).ok().and_then(|name| name.parse::<u32>().ok()));
+        ControlFlow::Continue(())
+    });
+    if listed.is_err() {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(FEW, |(limit, _)| limit);
+        open.extend(first..u32::try_from(limit).unwrap_or(u32::MAX));
+    }
+    for number in open.into_iter().filter(|number| (first..=last).contains(number)) {
+        // SAFETY: as above. That it is not open any more, as the one by which they were listed, changes nothing.
+        let _ = RawFd::try_from(number).map(|number| unsafe { libc::close(number) });
+    }
+}
+
+/// The limit of open files where nothing else was said.
+const FEW: u64 = 1024;
 
 /// The same, without descriptors below 3 and without those to be kept.
 pub fn close_all_but(kept: &[RawFd]) {
@@ -44,8 +76,7 @@ pub fn close_all_but(kept: &[RawFd]) {
     let mut first = 3;
     for fd in kept {
         if first < fd {
-            // SAFETY: as for close_from.
-            unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) };
+            close_range(first, fd - 1);
         }
         first = first.max(fd + 1);
     }
@@ -448,6 +479,7 @@ impl AsFd for PidFd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::IntoRawFd;
 
     #[test]
     fn a_program_with_more_rights_is_known_by_what_it_is_told_when_it_begins() {
@@ -501,5 +533,22 @@ mod tests {
             assert_eq!(access_mode(getpid(), fd.as_raw_fd()), Some(mode));
         }
         assert_eq!(access_mode(getpid(), both.as_raw_fd() + 900), None);
+    }
+
+    /// In a child, as the tests beside this one have descriptors too.
+    #[test]
+    fn descriptors_are_closed_one_by_one_where_the_kernel_has_no_call_for_all() {
+        let [first, kept, last] =
+            [30, 40, 50].map(|least| duplicate_above(crate::sys::stderr(), least).map(IntoRawFd::into_raw_fd).unwrap());
+        // SAFETY: an integer.
+        let is_open = |number: RawFd| unsafe { libc::fcntl(number, libc::F_GETFD) } != -1;
+        let child = fork(|| {
+            let number = |number: RawFd| u32::try_from(number).unwrap_or(0);
+            close_each(number(first), number(kept) - 1);
+            close_each(number(kept) + 1, u32::MAX);
+            i32::from([first, kept, last].map(is_open) != [false, true, false])
+        });
+        assert_eq!(wait_for(child.unwrap()), Ok(0));
+        assert_eq!([first, kept, last].map(is_open), [true; 3]);
     }
 }

@@ -1,0 +1,144 @@
+//! A file system of FUSE whose server is a thread of the test: it answers, or for a while it does not.
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// What the file system holds: each entry, and the place in this list of the directory that it lies in; none, at its top.
+pub type Tree = Vec<(Option<usize>, &'static str, Node)>;
+
+/// A file, a directory, or a link.
+pub enum Node {
+    Directory,
+    Program(String),
+    Link(PathBuf),
+}
+
+/// Its server, until it is dropped: whoever waits for it gets an error then.
+pub struct Fuse {
+    answers: Arc<AtomicBool>,
+    ends: Arc<AtomicBool>,
+    server: Option<JoinHandle<()>>,
+    device: File,
+}
+
+impl Fuse {
+    /// Serves what is mounted by [`Fuse::MOUNT`].
+    pub fn serve(tree: Tree) -> Fuse {
+        let device = File::options().read(true).write(true).open("/dev/fuse").expect("open /dev/fuse");
+        let (answers, ends) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+        let mut fuse = Fuse { answers: answers.clone(), ends: ends.clone(), server: None, device };
+        let device = fuse.device.try_clone().expect("another descriptor");
+        fuse.server = Some(std::thread::spawn(move || {
+            while !ends.load(Ordering::SeqCst) {
+                let mut fds = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
+                let asked = poll(&mut fds, PollTimeout::from(10u8)) == Ok(1);
+                // Before it is mounted nothing can be read, and afterwards no more.
+                if answers.load(Ordering::SeqCst) && (!asked || answer(&device, &tree).is_none()) {
+                    std::thread::yield_now();
+                }
+            }
+        }));
+        fuse
+    }
+
+    /// Words of shell that mount it on a directory, whose name comes behind them.
+    pub const MOUNT: &str = "mount -i -t fuse -o fd=0,rootmode=40000,user_id=0,group_id=0,allow_other none";
+
+    /// The standard input of who mounts it.
+    pub fn device(&self) -> Stdio {
+        self.device.try_clone().expect("another descriptor").into()
+    }
+
+    /// From now on nobody is answered.
+    pub fn fall_silent(&self) {
+        self.answers.store(false, Ordering::SeqCst);
+    }
+
+    /// Whoever waits is answered.
+    pub fn answer_again(&self) {
+        self.answers.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::SeqCst);
+        let _ = self.server.take().map(JoinHandle::join);
+    }
+}
+
+/// Answers one question, if there is one. What it is made of: linux/fuse.h, version 7.31.
+fn answer(mut device: &File, tree: &Tree) -> Option<()> {
+    const FORGET: [u32; 3] = [2, 36, 42];
+    const UNKNOWN: i32 = 38;
+    let mut bytes = vec![0; 1 << 18];
+    let length = device.read(&mut bytes).ok()?;
+    let question = bytes.get(..length)?;
+    let number = |at: usize| Some(u64::from_ne_bytes(question.get(at..at + 8)?.try_into().ok()?));
+    let operation = u32::from_ne_bytes(question.get(4..8)?.try_into().ok()?);
+    if FORGET.contains(&operation) {
+        return Some(());
+    }
+    let (id, node) = (number(8)?, usize::try_from(number(16)?).ok()?);
+    let body = question.get(40..)?;
+    let reply: Result<Vec<u8>, i32> = match operation {
+        1 => look_up(tree, node, body.split(|byte| *byte == 0).next()?),
+        3 => Ok([longs(&[0]), words(&[0, 0]), attributes(tree, node)].concat()),
+        5 => Ok(content(tree, node).to_vec()),
+        14 | 27 => Ok([longs(&[0]), words(&[0, 0])].concat()),
+        15 => Ok(content(tree, node).get(usize::try_from(number(48)?).ok()?..).unwrap_or_default().to_vec()),
+        17 => Ok([longs(&[1000; 5]), words(&[4096, 255, 4096, 0, 0, 0, 0, 0, 0, 0])].concat()),
+        18 | 20 | 25 | 28 | 29 | 34 => Ok(Vec::new()),
+        26 => Ok([words(&[7, 31, 65536, 0, 0x0009_000c, 65536, 1, 0]), words(&[0; 8])].concat()),
+        _ => Err(UNKNOWN),
+    };
+    let (error, reply) = reply.map_or_else(|error| (-error, Vec::new()), |reply| (0, reply));
+    let length = u32::try_from(16 + reply.len()).ok()?;
+    let head = [words(&[length]), error.to_ne_bytes().to_vec(), longs(&[id])].concat();
+    device.write_all(&[head, reply].concat()).ok()
+}
+
+/// The numbers of nodes: 1 is the top, and the others are in the order of the tree.
+fn look_up(tree: &Tree, folder: usize, name: &[u8]) -> Result<Vec<u8>, i32> {
+    const MISSING: i32 = 2;
+    let is_it = |(parent, known, _): &(Option<usize>, &str, Node)| {
+        parent.map_or(1, |parent| parent + 2) == folder && known.as_bytes() == name
+    };
+    let node = tree.iter().position(is_it).ok_or(MISSING)? + 2;
+    // Each time it is asked anew.
+    Ok([longs(&[node as u64, 0, 0, 0]), words(&[0, 0]), attributes(tree, node)].concat())
+}
+
+fn attributes(tree: &Tree, node: usize) -> Vec<u8> {
+    let mode = match node.checked_sub(2).and_then(|index| tree.get(index)) {
+        None | Some((_, _, Node::Directory)) => 0o040_755,
+        Some((_, _, Node::Program(_))) => 0o100_755,
+        Some((_, _, Node::Link(_))) => 0o120_777,
+    };
+    let length = content(tree, node).len() as u64;
+    [longs(&[node as u64, length, 1, 1, 1, 1]), words(&[0, 0, 0, mode, 1, 0, 0, 0, 4096, 0])].concat()
+}
+
+fn content(tree: &Tree, node: usize) -> &[u8] {
+    match node.checked_sub(2).and_then(|index| tree.get(index)) {
+        None | Some((_, _, Node::Directory)) => b"",
+        Some((_, _, Node::Program(text))) => text.as_bytes(),
+        Some((_, _, Node::Link(to))) => to.as_os_str().as_bytes(),
+    }
+}
+
+fn longs(numbers: &[u64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_ne_bytes()).collect()
+}
+
+fn words(numbers: &[u32]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_ne_bytes()).collect()
+}
