@@ -264,7 +264,12 @@ impl Slot {
                     self.say_refusal(errno, common.charge.name());
                     Some(Exit::Unstarted(errno as i32))
                 }
-                Some(Passage::Executed | Passage::Underway) | None => None,
+                // It may have ended before we have looked.
+                Some(Passage::Executed) => {
+                    self.forget_refusal();
+                    None
+                }
+                Some(Passage::Underway) | None => None,
             };
             self.ended = Some(pid);
             self.has_ended(refused.unwrap_or(exit), common);
@@ -280,14 +285,19 @@ impl Slot {
         match self.gate.as_ref().map(Gate::passage) {
             Some(Passage::Executed) => {
                 self.gate = None;
-                let role = self.held.as_ref().map(|held| held.role);
-                self.refusals.retain(|(refused, _)| Some(*refused) != role);
+                self.forget_refusal();
                 self.happen(Event::Executed, common);
                 self.check_if_needed();
             }
             // Said again by its end, which is not far.
             Some(Passage::Refused(_) | Passage::Underway) | None => {}
         }
+    }
+
+    /// The program was executed: that it cannot be would be news again.
+    fn forget_refusal(&mut self) {
+        let role = self.held.as_ref().map(|held| held.role);
+        self.refusals.retain(|(refused, _)| Some(*refused) != role);
     }
 
     /// Says why a program could not be executed, in the original's words, unless that was said the last time.

@@ -39,6 +39,7 @@ use show::Show;
 use source::{Mode, Next, Source};
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::time::Duration;
 use svlog::merge::Merge;
 use svlog::when::Clock;
 
@@ -137,7 +138,14 @@ struct Reader<'a> {
     surplus: u64,
     /// Whether the line that was begun is one of them.
     hidden: bool,
+    /// How often it is still to be looked whether a directory is gone whose files went.
+    looks_left: u32,
 }
+
+/// A directory whose files were removed is looked at so often again …
+const LOOKS: u32 = 10;
+/// … with so long between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
 
 impl<'a> Reader<'a> {
     fn new(request: &'a Request, folders: &'a [Folder], show: Show) -> Result<Self, Unable> {
@@ -155,7 +163,7 @@ impl<'a> Reader<'a> {
             sources.push((source, State::Ready));
         }
         let surplus = request.last.map_or(0, |wanted| total.saturating_sub(wanted));
-        Ok(Reader { sources, merge: Merge::new(), show, surplus, hidden: false })
+        Ok(Reader { sources, merge: Merge::new(), show, surplus, hidden: false, looks_left: 0 })
     }
 
     /// Shows all there is; whether there may be more later.
@@ -224,7 +232,11 @@ impl<'a> Reader<'a> {
 
     /// How long nothing has to be done if nothing happens.
     fn patience(&self) -> PollTimeout {
-        if self.is_any(State::Doubting) { PollTimeout::ZERO } else { PollTimeout::NONE }
+        match self.looks_left {
+            _ if self.is_any(State::Doubting) => PollTimeout::ZERO,
+            0 => PollTimeout::NONE,
+            _ => sys::timeout(Some(PAUSE)),
+        }
     }
 
     /// Sources in whose directories something changed are ready again.
@@ -237,14 +249,22 @@ impl<'a> Reader<'a> {
                         source.multilog_started();
                     }
                 }
+                let mut may_go = false;
+                if changed.is_empty() && self.looks_left > 0 {
+                    self.looks_left -= 1;
+                    self.sources.iter_mut().for_each(|(source, _)| {
+                        let _ = source.directory_changed();
+                    });
+                }
                 for number in changed {
                     if let Some((source, _)) = self.sources.get_mut(number) {
-                        source.directory_changed();
+                        may_go |= source.directory_changed();
                     }
                     if let Some((_, state @ State::Waiting)) = self.sources.get_mut(number) {
                         *state = State::Ready;
                     }
                 }
+                self.looks_left = if may_go { LOOKS } else { self.looks_left };
                 for (_, state) in &mut self.sources {
                     if *state == State::Doubting {
                         *state = State::Ready;

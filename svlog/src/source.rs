@@ -169,13 +169,15 @@ impl<'a> Source<'a> {
     }
 
     /// Something changed in its directory: says once if its path leads elsewhere since. What is written there is another
-    /// log, which is not followed.
-    pub fn directory_changed(&mut self) {
+    /// log, which is not followed. True if the directory may be about to go: then this is to be asked again, as nothing
+    /// tells that a directory was removed whose files went before, and which we have open.
+    pub fn directory_changed(&mut self) -> bool {
         if !self.is_elsewhere && self.folder.is_elsewhere() {
             self.is_elsewhere = true;
             let words = b" was moved or removed: what is logged in its place is shown by another svlog";
             report::warning(&[self.folder.path().as_bytes(), words]);
         }
+        !self.is_elsewhere && self.folder.id_of(b"current").is_none()
     }
 
     /// A multilog was started in the directory.

@@ -32,6 +32,8 @@ fn a_running_service_is_the_same_afterwards() {
     let service = Service::new(&scratch, "web", &format!("{COUNTED}; exec sleep 1000"));
     let mut supervise = service.supervise();
     service.lines("starts", 1);
+    // The status is written while it is executed.
+    service.up();
     let before = service.status();
     for _ in 0..5 {
         supervise = succeed(&service, supervise);

@@ -147,7 +147,7 @@ fn deaths_are_remembered_so_many() {
 fn the_down_signal_is_another_and_kill_follows() {
     let scratch = Scratch::new();
     let run = "trap 'echo HUP >>heard' HUP; trap '' TERM; echo >>starts; while :; do sleep 0.01; done";
-    let service = Service::new(&scratch, "web", run).file("down-signal", "hup\n").file("timeout-kill", "100ms");
+    let service = Service::new(&scratch, "web", run).file("down-signal", "hup\n").file("timeout-kill", "2s");
     let _supervise = service.supervise();
     service.lines("starts", 1);
     service.svc("-d");

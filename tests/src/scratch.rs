@@ -111,10 +111,11 @@ impl Scratch {
     /// An executable file. Another process writes it: a descriptor of ours could be inherited by what another
     /// test starts at that moment, and as long as somebody may write a file, it cannot be executed.
     pub fn script(&self, name: impl AsRef<Path>, content: &str) {
-        self.file(&name, "");
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().expect("a name")).expect("make the directory of a file");
         let write = Command::new("/bin/sh")
             .args(["-c", r#"printf %s "$1" >"$0" && chmod 755 "$0""#])
-            .arg(self.path().join(name))
+            .arg(path)
             .arg(content)
             .status();
         assert!(write.expect("start a shell").success());

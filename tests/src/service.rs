@@ -10,6 +10,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// A service directory in a scratch directory.
 pub struct Service<'a> {
@@ -120,8 +122,22 @@ impl<'a> Service<'a> {
         answer.split_inclusive(|c: char| !c.is_ascii_digit()).map(without_number).collect()
     }
 
+    /// Of the moment: what `supervise/state` says already is waited for, as both are written one after the other; but not
+    /// for long, as in some tests one of them cannot be written.
     pub fn status(&self) -> Status {
-        Status::read(&self.path("supervise/status")).expect("a status of at least 18 bytes")
+        let read = || Status::read(&self.path("supervise/status")).expect("a status of at least 18 bytes");
+        let is_settled = |status: &Status| {
+            let said = [self.state("pid"), self.state("shown-pid")].concat();
+            let pid = said.first().and_then(|pid| pid.split(' ').next()?.parse().ok());
+            !self.path("supervise/state").exists() || pid.unwrap_or(0) == status.pid
+        };
+        let patience = Instant::now() + Duration::from_secs(1);
+        let mut status = read();
+        while !is_settled(&status) && Instant::now() < patience {
+            sleep(Duration::from_millis(5));
+            status = read();
+        }
+        status
     }
 
     /// A byte of the status, if there is one yet.
