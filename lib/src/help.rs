@@ -1,13 +1,11 @@
 //! What every program answers to `--help` and `--version`, as its first argument.
 //!
-//! Both go to standard output, with exit code 0. Where there is a directory of that name in the current directory, the word
-//! is its name, as it is to the original's programs: svscan names the services that it starts supervises for so. `./--help`
-//! names one in any case.
+//! Both go to standard output, with exit code 0, whatever lies in the current directory: others may be able to write there.
+//! `./--help` is the name of a directory, and so svscan names a service.
 
 use crate::sys;
 use crate::{Attempt, Fatal};
 use std::ffi::OsString;
-use std::path::Path;
 
 /// What a program says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +23,7 @@ impl Help {
     /// The answer of the program `name` to its arguments, if they ask for one.
     fn answer(&self, name: &str, args: &[OsString]) -> Option<String> {
         let word = args.first()?;
-        let answer = match word.to_str()? {
+        Some(match word.to_str()? {
             "--help" => {
                 let usage = self.usage.strip_prefix(name).and_then(|usage| usage.strip_prefix(": "));
                 let usage = usage.unwrap_or(self.usage);
@@ -33,8 +31,7 @@ impl Help {
             }
             "--version" => format!("{name} (daemontools) {VERSION}\n"),
             _ => return None,
-        };
-        Some(answer).filter(|_| !Path::new(word).is_dir())
+        })
     }
 
     /// Answers, if the arguments ask for it. The exit code then.

@@ -15,7 +15,7 @@ const LONGEST_FIRST_LINE: usize = 256;
 pub fn fault(program: &Path, errno: Errno) -> Option<Vec<u8>> {
     match errno {
         Errno::ENOENT | Errno::ELIBACC => {
-            std::fs::metadata(program).ok()?;
+            std::fs::metadata(program).ok().filter(|_| !is_there(program))?;
             Some([b"interpreter ", &of(program)?[..], b" does not exist"].concat())
         }
         Errno::EACCES => {
@@ -24,6 +24,11 @@ pub fn fault(program: &Path, errno: Errno) -> Option<Vec<u8>> {
         }
         _ => None,
     }
+}
+
+/// Whether a script is there and names an interpreter that is there too.
+pub fn is_there(program: &Path) -> bool {
+    of(program).is_some_and(|interpreter| std::fs::metadata(OsStr::from_bytes(&interpreter)).is_ok())
 }
 
 /// The interpreter that the first line of a script names, as a text for people: a carriage return at its end, which an

@@ -8,7 +8,7 @@ use crate::{ready, tree};
 use daemontools::service::{Exit, Identity, ORPHAN, Place, Process, Role, is_without_pidfd, ledger, read_file_itself};
 use daemontools::sys::exec::{c_string, environment, execute};
 use daemontools::sys::process::{self, Ended, PidFd};
-use daemontools::{Attempt, Unable, report, sys};
+use daemontools::{Attempt, Unable, interpreter, report, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
@@ -22,6 +22,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// The process of the service, as far as it is ours to wait for and to signal.
 pub struct Held {
@@ -117,11 +118,18 @@ fn become_program(order: &Order, gate: OwnedFd) -> i32 {
     }
     let errno = match program {
         Ok(Program { path, argv, environment }) => match execute(&path, &argv, &environment) {
-            // The file that is missing is another one.
-            Errno::ENOENT if std::fs::metadata(order.which.program(order.role)).is_ok() => Errno::ELIBACC,
+            // It was replaced just now: what was executed is not the file that is there, which may be a better one.
+            Errno::ENOENT if interpreter::is_there(Path::new(order.which.program(order.role))) => {
+                execute(&path, &argv, &environment)
+            }
             errno => errno,
         },
         Err(errno) => errno,
+    };
+    let errno = match errno {
+        // The file that is missing is another one.
+        Errno::ENOENT if std::fs::metadata(order.which.program(order.role)).is_ok() => Errno::ELIBACC,
+        errno => errno,
     };
     // supervise says so. It may be dead by now: that must not kill us before we have exited.
     let _ = send(gate.as_raw_fd(), &(errno as i32).to_ne_bytes(), MsgFlags::MSG_NOSIGNAL);

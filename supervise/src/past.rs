@@ -33,6 +33,8 @@ pub struct Past {
     pub record: Record,
     /// Whether we go on where it ended. Otherwise only its history counts.
     pub goes_on: bool,
+    /// Others than root and we could have written it.
+    pub is_others: bool,
 }
 
 /// What tells where and when we are.
@@ -78,13 +80,16 @@ impl Here<'_> {
             Some(owner) => self.without_claims(record, owner),
         };
         let goes_on = same_boot && !was_told_to_leave(&record);
-        Ok(Some(Past { record, goes_on }))
+        Ok(Some(Past { record, goes_on, is_others: owner.is_some() }))
     }
 
     /// Takes from a record that may be made up what would be signalled or opened, but for processes that prove themselves.
     fn without_claims(&self, record: Record, owner: u32) -> Record {
         let process = record.process.filter(|(_, process)| self.is_believed(process, Which::Service, owner));
-        let last_run = record.last_run.filter(|run| process.is_some_and(|(_, process)| process.is_same_as(run)));
+        // Its number may be that of a group which others have formed: it must be there to prove itself.
+        let is_proven = |process: &Process| process.identity() == Ok(Identity::Same);
+        let alive = process.map(|(_, process)| process).filter(is_proven);
+        let last_run = record.last_run.filter(|run| alive.is_some_and(|process| process.is_same_as(run)));
         let logger = record.logger.map(|logger| {
             let process = logger.process.filter(|(_, process)| self.is_believed(process, Which::Logger, owner));
             Box::new(Record { process, last_run: None, notify_socket: None, ..*logger })
@@ -128,12 +133,18 @@ fn choose(
         disk => disk?,
     };
     match page {
-        Some(page) if !disk.as_ref().is_some_and(|disk| disk.goes_on && is_younger(&disk.record, &page)) => {
+        Some(page)
+            if !disk
+                .as_ref()
+                .is_some_and(|disk| disk.goes_on && !disk.is_others && is_younger(&disk.record, &page)) =>
+        {
             let record = completed(page, disk.map(|disk| disk.record), settings);
             let goes_on = !was_told_to_leave(&record);
-            Ok(Past { record, goes_on })
+            Ok(Past { record, goes_on, is_others: false })
         }
-        Some(_) | None => Ok(disk.unwrap_or_else(|| Past { record: Record::blank(), goes_on: false })),
+        Some(_) | None => {
+            Ok(disk.unwrap_or_else(|| Past { record: Record::blank(), goes_on: false, is_others: false }))
+        }
     }
 }
 
@@ -201,8 +212,8 @@ mod tests {
 
     #[test]
     fn the_page_counts_unless_the_disk_knows_of_a_younger_supervise() {
-        let on_disk = |record| Ok(Some(Past { record, goes_on: true }));
-        let of_another_boot = || Ok(Some(Past { record: known(8, 2), goes_on: false }));
+        let on_disk = |record| Ok(Some(Past { record, goes_on: true, is_others: false }));
+        let of_another_boot = || Ok(Some(Past { record: known(8, 2), goes_on: false, is_others: false }));
         let left = Record { leaving: true, ..known(7, 1) };
         type Row = (Option<Record>, nix::Result<Option<Past>>, nix::Result<(u64, bool)>);
         let table: Vec<Row> = vec![

@@ -193,10 +193,20 @@ impl Slot {
 
     /// Listens again to what an adopted process has to tell.
     pub fn take_up(&mut self, common: &Common) {
+        // For what it starts from now on; orphans of the process itself go to the parent that it has by now.
+        self.become_subreaper();
         if self.held.as_ref().is_some_and(|held| held.role == Role::Run) {
             let name = self.ears.name.take();
             self.listen(Past::Counts(name), common);
             self.check_if_needed();
+        }
+    }
+
+    /// Descendants whose parents die are ours where the service's own settings need that, whatever its logger needs.
+    fn become_subreaper(&self) {
+        if self.which == Which::Service {
+            let policy = &self.settings.policy;
+            let _ = set_child_subreaper(policy.scope == Scope::Tree || policy.listens());
         }
     }
 
@@ -517,7 +527,7 @@ impl Slot {
         if role == Role::Run {
             self.listen(Past::Forgotten, common);
         }
-        let _ = set_child_subreaper(self.settings.policy.scope == Scope::Tree || self.settings.policy.listens());
+        self.become_subreaper();
         let socket = self.ears.address();
         let order = Order {
             role,

@@ -10,6 +10,7 @@ use crate::publish::Publisher;
 use crate::settings;
 use crate::slot::{Common, Slot, Which};
 use crate::speaker::{Before, Neighbour};
+use crate::tree;
 use daemontools::service::ledger::Page;
 use daemontools::service::{Command, Directory, Process, Record, Role, STATE, Want};
 use daemontools::sys::boot::Boot;
@@ -74,7 +75,7 @@ impl Supervisor {
             directory => directory.ok(),
         };
         let here = Here { name: &name, place: &charge.place, boot: &boot, directory: directory.as_ref() };
-        let Past { record, goes_on } = here.past(page.as_ref()).unable_to("read", charge.object(STATE))?;
+        let Past { record, goes_on, .. } = here.past(page.as_ref()).unable_to("read", charge.object(STATE))?;
         let (service, service_first) = if goes_on {
             Slot::resume(Which::Service, &record, &charge.place)?
         } else {
@@ -116,16 +117,27 @@ impl Supervisor {
             last_lines: None,
             logger_lines: None,
         });
+        if !goes_on {
+            // Whoever finds us in charge finds the state too: without it, it could not be told whether a job that is over
+            // when it is looked at is another one.
+            supervisor.write_down();
+        }
         supervisor.show()?;
         let logger_first = (logger_first.unwrap_or(Event::Begun), logger_left);
         Ok((supervisor, First { logger: logger_first, service: (service_first, left) }))
+    }
+
+    fn write_down(&mut self) {
+        let Supervisor { service, logger, common, .. } = self;
+        logger.iter().for_each(|logger| common.publisher.note(Which::Logger, logger.record()));
+        common.publisher.write_down(Which::Service, service.record());
     }
 
     fn show(&mut self) -> Result<(), Fatal> {
         let Supervisor { service, logger, common, .. } = self;
         logger.iter().for_each(|logger| common.publisher.note(Which::Logger, logger.record()));
         common.publisher.note(Which::Service, service.record());
-        // Not the state: what it says of a process that has ended is needed until that is dealt with.
+        // Not the state of one that goes on: what it says of a process that has ended is needed until that is dealt with.
         common.publisher.publish_status();
         common.charge.show()?;
         service.take_up(common);
@@ -203,15 +215,16 @@ impl Supervisor {
     }
 
     /// A child that has ended and was not taken in yet. As long as there is one that is to be waited for later, the kernel
-    /// would name that one again and again, so that the children that we have made are asked for one by one. Descendants
-    /// that have become ours come after it.
+    /// would name that one again and again, so that all others are asked for one by one: those that we have made, and, as
+    /// far as `/proc` tells, descendants that have become ours.
     fn ended_child(&self) -> Option<(Pid, i32)> {
         let kept: Vec<Pid> = self.slots().filter_map(Slot::ended).collect();
         if kept.is_empty() {
             return process::ended_child_status(None).ok().flatten();
         }
-        let children = self.slots().flat_map(Slot::children).chain(self.common.bystanders.iter().copied());
-        let mut others = children.filter(|child| !kept.contains(child));
+        let known = self.slots().flat_map(Slot::children).chain(self.common.bystanders.iter().copied());
+        let children = tree::own_children();
+        let mut others = known.chain(children).filter(|child| !kept.contains(child));
         others.find_map(|child| process::ended_child_status(Some(child)).ok().flatten())
     }
 

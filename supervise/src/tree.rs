@@ -140,7 +140,7 @@ fn stop_orphans(stopped: &mut HashSet<Pid>, spared: &[Pid], until: Duration) -> 
 const CALM: u32 = 20;
 
 /// Our children, as the kernel lists them; none where it does not.
-fn own_children() -> Vec<Pid> {
+pub fn own_children() -> Vec<Pid> {
     let list = std::fs::read_to_string(format!("/proc/self/task/{}/children", getpid())).unwrap_or_default();
     list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }

@@ -101,9 +101,10 @@ impl Launcher {
     }
 
     fn spawn(&mut self, post: Post, name: &OsStr, logged: bool) -> Result<Pid, Refused> {
+        let argument = argument(name);
         let name = c_string(name).map_err(Refused::Directory)?;
         let (argument, directory, its) = match post.part {
-            Part::Main => (name, None, 1),
+            Part::Main => (c_string(&argument).map_err(Refused::Directory)?, None, 1),
             Part::Log => (c"log".into(), Some(name), 0),
         };
         // Without a page the supervise writes into its directory, as ever.
@@ -258,6 +259,14 @@ impl Launcher {
 /// there is none.
 fn more_telling(ours: Errno, other: Refused) -> Refused {
     if other == Refused::Program(Errno::ENOENT) { Refused::Program(ours) } else { other }
+}
+
+/// What supervise is given for a service. A name that it would take for a question is given as a path.
+fn argument(name: &OsStr) -> OsString {
+    match name.as_bytes() {
+        question @ (b"--help" | b"--version") => OsStr::from_bytes(&[b"./", question].concat()).to_os_string(),
+        _ => name.to_os_string(),
+    }
 }
 
 /// The service, or its logger, as messages have it.

@@ -27,7 +27,7 @@ mod errors;
 
 use child::{Child, Role};
 use daemontools::sys::{self, process};
-use daemontools::{Args, Attempt, Fatal, Help};
+use daemontools::{Args, Attempt, Fatal, Help, Unable};
 use errors::Pipe;
 use nix::errno::Errno;
 use nix::libc::SIGRTMIN;
@@ -67,7 +67,12 @@ fn stops() -> [i32; 4] {
 }
 
 fn svscanboot(mut args: Args) -> Result<i32, Fatal> {
+    // More words may come from the kernel's command line.
     let directory = args.next().unwrap_or_else(|| "/service".into());
+    // Said while somebody may still see it; as the first process, we must not end for that.
+    if let Err(errno) = nix::sys::stat::stat(directory.as_os_str()) {
+        Unable::new("stat", &directory, errno).warn();
+    }
     sys::fill_standard_descriptors();
     let signals = take_signals().unable_to("set up signals", "")?;
     leave_standard_descriptors()?;

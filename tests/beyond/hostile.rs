@@ -323,3 +323,35 @@ fn the_notification_of_a_service_never_leads_to_another_file() {
     wait_until("it has written", || scratch.path().join("wrote").exists());
     assert_eq!(before(), untouched);
 }
+
+/// A group lives on after its leader: its number is no process', and is the group's all the same.
+#[test]
+fn no_group_is_killed_because_a_state_names_its_leader() {
+    if !is_root() {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo $$ >>starts; exec sleep 1000").file("kill-scope", "group\n");
+    fs::create_dir(service.path("supervise")).unwrap();
+    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    let daemon = "sh -c 'sleep 1000 & echo $! >member; echo $$ >leader; exit 0'";
+    assert_eq!(scratch.shell(&format!("setsid {daemon}")).code, 0);
+    let number = |name: &str| -> i32 { fs::read_to_string(scratch.path().join(name)).unwrap().trim().parse().unwrap() };
+    let (leader, member) = (number("leader"), number("member"));
+    wait_until("its leader is gone", || tests::state_of(leader).is_none());
+    let first = service.supervise();
+    let pid = service.up();
+    wait_until("it is ready", || !service.state("ready").is_empty());
+    let state = service.says("supervise/state");
+    first.kill();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    let kept = state.lines().filter(|line| !["pid", "last-run"].iter().any(|key| line.starts_with(key)));
+    let kept: String = kept.map(|line| format!("{line}\n")).collect();
+    let forged = format!("{kept}pid {leader}\npid-start 1\npid-serial 1\nlast-run {leader} 1 1\n");
+    fs::remove_file(service.path("supervise/state")).unwrap();
+    fs::write(service.path("supervise/state"), forged).unwrap();
+    chown(&service.path("supervise/state"), Some(NOBODY.into()), None).unwrap();
+    let _next = service.supervise();
+    service.lines("starts", 2);
+    assert!(tests::is_alive(member), "it is a stranger");
+}

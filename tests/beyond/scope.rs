@@ -190,3 +190,32 @@ fn the_logger_is_not_of_the_tree_where_supervise_is_anothers() {
     service.svc("-dx");
     assert_eq!(supervise.wait(), 0);
 }
+
+/// The settings that make supervise the parent of orphans are the service's: its logger has none.
+#[test]
+fn orphans_stay_the_services_though_its_logger_is_started_again() {
+    let scratch = Scratch::new();
+    let orphan = "(env -i sh -c 'sleep 0.3; setsid sleep 1000 & echo $! >>../orphans' &)".replace('\'', "'\\''");
+    let run = format!("trap '{orphan}' HUP; echo $$ >>starts; while :; do sleep 0.1; done");
+    let service = Service::new(&scratch, "web", &run).script("log", "exec cat >>out").file("kill-scope", "tree\n");
+    let mut supervise = service.supervise();
+    service.lines("starts", 1);
+    wait_until("it is ready", || !service.state("ready").is_empty());
+    let logger = service.state("log-pid");
+    service.svc("-Lt");
+    wait_until("there is another logger", || {
+        let next = service.state("log-pid");
+        !next.is_empty() && next != logger
+    });
+    service.svc("-h");
+    let mut orphans = String::new();
+    wait_until("there is an orphan", || {
+        orphans = std::fs::read_to_string(scratch.path().join("orphans")).unwrap_or_default();
+        orphans.ends_with('\n')
+    });
+    let orphan: i32 = orphans.trim().parse().unwrap();
+    wait_until("it is supervise's", || tests::parent_of(orphan) == Some(supervise.pid()));
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+    assert!(!tests::is_alive(orphan));
+}

@@ -136,3 +136,40 @@ fn other_children_are_waited_for_meanwhile() {
     kill(Pid::from_raw(supervise.pid()), Signal::SIGCONT).expect("let it go on");
     web.svc("-dx");
 }
+
+/// A service and its logger that both die at once: there is always one whose number is kept.
+#[test]
+fn orphans_do_not_pile_up_while_a_service_and_its_logger_die_again_and_again() {
+    let scratch = Scratch::new();
+    let fork = "for i in 1 2 3 4 5; do (sleep 0.2 &); done";
+    let web = Service::new(&scratch, "web", &format!("echo >>starts; {fork}; exit 1"))
+        .script("log", "sleep 0.5; exit 1")
+        .file("notify-socket", "");
+    let supervise = web.supervise();
+    web.lines("starts", 6);
+    let zombies = || {
+        let children = tests::children_of(supervise.pid());
+        children.into_iter().filter(|pid| state_of(*pid) == Some('Z')).count()
+    };
+    // Of six lives there were thirty.
+    wait_until("they are waited for", || zombies() <= 10);
+    web.svc("-dx");
+}
+
+/// Who finds supervise in charge finds its state too: otherwise a job that is over at once would not be seen.
+#[test]
+fn a_job_that_is_over_at_once_is_seen_though_supervise_has_just_begun() {
+    if !tests::has("strace") {
+        return tests::skip("strace is not there to hold it up");
+    }
+    let scratch = Scratch::new();
+    let web = Service::new(&scratch, "web", "exit 7").file("restart-delay", "1h").down();
+    let program = tests::programs().join("supervise");
+    let mut slow = scratch.command("strace");
+    slow.args(["-qq", "-o", "/dev/null", "-P", "supervise/state.new", "-e", "inject=openat:delay_enter=400000"]);
+    let mut supervise = tests::Daemon::start(slow.arg(&program).arg("web"), &scratch);
+    wait_until("supervise is in charge", || web.is_supervised());
+    assert_eq!(scratch.run("svc -o -W finished -T 20s web"), prints(""));
+    web.svc("-dx");
+    supervise.wait();
+}
