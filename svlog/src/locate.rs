@@ -16,8 +16,13 @@
 //! leads here to the very file that it has open: in another mount namespace, or below something that was mounted since,
 //! the same path is another log. What then is found by 2 to 4 may be another log, and that is said. An absolute path in
 //! `log/run` is not taken where the logger is known to be in another namespace.
+//!
+//! Where `log/supervise/status` cannot be read, the logger may write anywhere, and svlog says so. Where there is none, no
+//! process is named there, or the process has no log open, svlog says so only if the script may give multilog another
+//! directory than the one that was found.
 
 use crate::folder::Finished;
+use crate::script::{SCRIPT_AT_MOST, Script, multilog_directories};
 use daemontools::report::{reason, warning};
 use daemontools::service::{self, Illegible, Place, Proof, proof_at};
 use daemontools::{Attempt, Unable, report};
@@ -31,8 +36,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Nobody writes a longer script that runs multilog.
-const SCRIPT_AT_MOST: usize = 64 * 1024;
 /// What a logger keeps open in its directory.
 const OPEN: [&str; 2] = ["current", "lock"];
 /// What holds the lines when a logger that is giving `current` a new name is looked at.
@@ -51,15 +54,19 @@ pub fn log_directory(argument: &OsStr) -> Result<OsString, Vec<u8>> {
         return Ok(argument.to_os_string());
     }
     let log = path.join("log");
-    let found = match log.is_dir() {
-        true => search.of_logger(&log, proof_at(&log).map(|(logger, _)| logger), &log.join("run")),
-        false => search.of_logger(path, proof_at(path).map(|(_, beside)| beside.unwrap_or(Proof::Nothing)), &log),
+    let has_log = !fs::symlink_metadata(&log).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let found = if log.is_dir() {
+        search.of_logger(&log, proof_at(&log).map(|(logger, _)| logger), &log.join("run"))
+    } else {
+        let beside = proof_at(path).map(|(_, beside)| beside.unwrap_or(Proof::Nothing));
+        search.of_logger(path, if has_log { beside } else { beside.or(Ok(Proof::Nothing)) }, &log)
     };
     match found {
         Some(found) => {
             search.doubt.iter().for_each(|doubt| doubt.say(argument, &found));
             Ok(found.into_os_string())
         }
+        None if !has_log => Err(search.why_in_vain_without_log(argument)),
         None => Err(search.why_in_vain(argument)),
     }
 }
@@ -87,6 +94,14 @@ enum Doubt {
     Unseen(Pid, Errno),
     /// It has another file open than the one that its path leads to here.
     Away(Pid, PathBuf),
+    /// The status names no process.
+    NotRunning,
+    /// It has no log open.
+    Idle(Pid),
+    /// There is no status: it never ran under a supervise, or under one with another `$SUPERVISEDIR`.
+    Unsupervised(PathBuf),
+    /// The status cannot be read, for the reason in words.
+    Unknown(Vec<u8>),
 }
 
 impl Doubt {
@@ -103,6 +118,10 @@ impl Doubt {
                 [words.as_bytes(), path.as_os_str().as_bytes(), b" of another mount namespace, or below a mount"]
                     .concat()
             }
+            Doubt::NotRunning => b"its logger is not running".to_vec(),
+            Doubt::Idle(pid) => format!("its logger, process {pid}, has no log open").into_bytes(),
+            Doubt::Unsupervised(status) => not_known(&Unable::new("open", status, Errno::ENOENT).to_bytes()),
+            Doubt::Unknown(why) => not_known(why),
         }
     }
 
@@ -112,14 +131,14 @@ impl Doubt {
         warning(&[service.as_bytes(), b": ", &self.words(), b": showing ", found.as_os_str().as_bytes(), end]);
     }
 
-    /// Whether the process that may be another one writes to the log that the files name.
-    fn is_dispelled_by(&self, found: Option<&Path>) -> bool {
-        match (self, found) {
-            (Doubt::Unproven(pid), Some(found)) => opened_by(*pid)
+    /// Whether the log that was found is the service's all the same, or no other can be.
+    fn is_dispelled_by(&self, found: &Path, script: &Script) -> bool {
+        match self {
+            // As the original's supervise leaves no state: two that say the same are proof enough.
+            Doubt::Unproven(pid) => opened_by(*pid)
                 .is_ok_and(|open| open.is_some_and(|open| is_same(fs::metadata(open), fs::metadata(found)))),
-            (Doubt::Unproven(_) | Doubt::Ended(_) | Doubt::Elsewhere(_) | Doubt::Unseen(..) | Doubt::Away(..), _) => {
-                false
-            }
+            Doubt::NotRunning | Doubt::Idle(_) | Doubt::Unsupervised(_) => !script.may_name_another(found),
+            Doubt::Ended(_) | Doubt::Elsewhere(_) | Doubt::Unseen(..) | Doubt::Away(..) | Doubt::Unknown(_) => false,
         }
     }
 
@@ -127,21 +146,44 @@ impl Doubt {
     fn is_away(&self) -> bool {
         match self {
             Doubt::Elsewhere(_) | Doubt::Away(..) => true,
-            Doubt::Ended(_) | Doubt::Unproven(_) | Doubt::Unseen(..) => false,
+            Doubt::Ended(_) | Doubt::Unproven(_) | Doubt::Unseen(..) | Doubt::NotRunning => false,
+            Doubt::Idle(_) | Doubt::Unsupervised(_) | Doubt::Unknown(_) => false,
         }
     }
+
+    /// That the status, of the logger that works in the directory `base`, says nothing.
+    fn of_illegible(base: &Path, illegible: Illegible) -> Doubt {
+        let place = Place::of(base);
+        let status = place.as_ref().map_or_else(|_| base.join(service::STATUS), |place| place.path(service::STATUS));
+        // A supervise that was here has left its directory, and then the status must be there too.
+        let is_unused = place.is_ok_and(|place| fs::symlink_metadata(place.directory()).is_err());
+        match illegible {
+            Illegible::Closed(Errno::ENOENT) if is_unused => Doubt::Unsupervised(status),
+            Illegible::Closed(errno) => Doubt::Unknown(Unable::new("open", status, errno).to_bytes()),
+            Illegible::Unread(errno) => Doubt::Unknown(Unable::new("read", status, errno).to_bytes()),
+            Illegible::TooShort => {
+                Doubt::Unknown([b"unable to read ", status.as_os_str().as_bytes(), b": bad format"].concat())
+            }
+        }
+    }
+}
+
+fn not_known(why: &[u8]) -> Vec<u8> {
+    [b"nothing is known of its logger: ", why].concat()
 }
 
 impl Search {
     /// The log of this logger, which works in the directory `base` and is run by this script.
     fn of_logger(&mut self, base: &Path, logger: Result<Proof, Illegible>, script: &Path) -> Option<PathBuf> {
         let open = match logger {
-            Ok(Proof::Proven(pid)) => opened_by(pid),
-            Ok(Proof::Nothing) => Ok(None),
+            Ok(Proof::Proven(pid)) => {
+                opened_by(pid).and_then(|open| open.map_or(Err(Doubt::Idle(pid)), |open| Ok(Some(open))))
+            }
+            Ok(Proof::Nothing) => Err(Doubt::NotRunning),
             Ok(Proof::Ended(pid)) => Err(Doubt::Ended(pid)),
             Ok(Proof::Elsewhere(pid)) => Err(Doubt::Elsewhere(pid)),
             Ok(Proof::Unproven(pid)) => Err(Doubt::Unproven(pid)),
-            Err(_) => Ok(None),
+            Err(illegible) => Err(Doubt::of_illegible(base, illegible)),
         };
         let open = open.unwrap_or_else(|doubt| {
             self.doubt = Some(doubt);
@@ -151,8 +193,10 @@ impl Search {
         if let Err(Illegible::Closed(errno) | Illegible::Unread(errno)) = logger {
             self.deny_service(base, errno);
         }
-        // As the original's supervise leaves no state: two that say the same are proof enough.
-        self.doubt = self.doubt.take().filter(|doubt| !doubt.is_dispelled_by(found.as_deref()));
+        if let Some(found) = &found {
+            let script = Script::read(script, base);
+            self.doubt = self.doubt.take().filter(|doubt| !doubt.is_dispelled_by(found, &script));
+        }
         found
     }
 
@@ -218,18 +262,34 @@ impl Search {
         }
     }
 
+    /// Why no log was found where there is no `log`. What is no service may be an empty log directory.
+    fn why_in_vain_without_log(&self, service: &OsStr) -> Vec<u8> {
+        let is_service = Path::new(service).join(service::RUN).exists();
+        let why: &[u8] = if is_service { b"it has no logger" } else { b"no multilog wrote there" };
+        let denied = if is_service { self.denied.first() } else { self.denied.iter().chain(&self.less_likely).next() };
+        match (denied, &self.doubt) {
+            (Some(denied), _) => denied.to_bytes(),
+            (None, None | Some(Doubt::NotRunning)) => in_vain(service, why),
+            (None, Some(doubt)) => in_vain(service, &doubt.words()),
+        }
+    }
+
     /// Why no log was found.
     fn why_in_vain(&self, service: &OsStr) -> Vec<u8> {
-        let unknown = [b"unable to find a log in ", service.as_bytes(), b": "].concat();
         match (self.denied.iter().chain(&self.less_likely).next(), &self.doubt) {
             (Some(denied), _) => denied.to_bytes(),
-            (None, Some(doubt)) => [unknown, doubt.words()].concat(),
-            (None, None) => [&unknown[..], b"no multilog wrote there"].concat(),
+            (None, Some(doubt)) => in_vain(service, &doubt.words()),
+            (None, None) => in_vain(service, b"no multilog wrote there"),
         }
     }
 }
 
-fn is_denied(errno: Errno) -> bool {
+fn in_vain(service: &OsStr, why: &[u8]) -> Vec<u8> {
+    [b"unable to find a log in ", service.as_bytes(), b": ", why].concat()
+}
+
+/// Whether the kernel forbids it to this account.
+pub fn is_denied(errno: Errno) -> bool {
     matches!(errno, Errno::EACCES | Errno::EPERM)
 }
 
@@ -257,17 +317,9 @@ fn opened_by(pid: Pid) -> Result<Option<PathBuf>, Doubt> {
 }
 
 /// Whether both are one file.
-fn is_same(one: io::Result<Metadata>, other: io::Result<Metadata>) -> bool {
+pub fn is_same(one: io::Result<Metadata>, other: io::Result<Metadata>) -> bool {
     let id = |file: Metadata| (file.dev(), file.ino());
     one.ok().map(id).is_some_and(|one| other.ok().map(id) == Some(one))
-}
-
-/// The words after `multilog` that it would take for directories.
-fn multilog_directories(script: &[u8]) -> Vec<OsString> {
-    let words = script.split(u8::is_ascii_whitespace);
-    let words = words.map(|word| word.iter().filter(|byte| !b"'\"".contains(byte)).copied().collect::<Vec<u8>>());
-    let after = words.skip_while(|word| word != b"multilog" && !word.ends_with(b"/multilog")).skip(1);
-    after.filter(|word| word.starts_with(b".") || word.starts_with(b"/")).map(OsString::from_vec).collect()
 }
 
 /// What to call the logs: by their last parts, or as they were given if two had the same.
@@ -288,14 +340,6 @@ fn last_part(argument: &OsStr) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn directories_are_told_from_the_words_of_a_script() {
-        let script =
-            b"#!/bin/sh\nexec setuidgid log /command/multilog t '-*' '+* fatal *' \\\n\t./main /var/log/\"web\"\n";
-        assert_eq!(multilog_directories(script), ["./main", "/var/log/web"]);
-        assert_eq!(multilog_directories(b"#!/bin/sh\nexec logger -t ./x\n"), [""; 0]);
-    }
 
     #[test]
     fn names_are_short_unless_they_would_be_the_same() {

@@ -22,6 +22,7 @@ mod folder;
 mod follow;
 mod last;
 mod locate;
+mod script;
 mod show;
 mod source;
 

@@ -957,6 +957,7 @@ fn the_log_of_a_service_is_found() {
     let finds = |service: &str, folder: &str| {
         let found = svlog(&scratch, service);
         assert!(found.stdout.ends_with(&format!(" {folder} 1\n")), "{service}: {found:?}");
+        assert_eq!((found.code, found.stderr.as_str()), (0, ""), "{service}");
     };
     log("one/log/main");
     log("one/log/alerts");
@@ -973,7 +974,8 @@ fn the_log_of_a_service_is_found() {
     log("five/logs");
     finds("five", "five/logs");
     scratch.dir("six/log");
-    let nothing = "svlog: fatal: unable to find a log in six: no multilog wrote there\n";
+    let nothing = "svlog: fatal: unable to find a log in six: nothing is known of its logger: \
+                   unable to open six/log/supervise/status: file does not exist\n";
     assert_eq!(svlog(&scratch, "six"), fails(111, nothing));
 }
 

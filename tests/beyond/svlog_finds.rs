@@ -268,3 +268,130 @@ fn what_a_logger_of_another_account_writes_to_may_be_another_log() {
     let unseen = format!("what its logger, process {pid}, writes to cannot be seen: access denied");
     assert_eq!(scratch.outcome_of(svlog.arg("web")), older(&unseen));
 }
+
+/// A logger whose directory svlog cannot know from its script.
+fn hidden(scratch: &Scratch) -> String {
+    format!("D={}/far\nexec multilog $D", scratch.path().display())
+}
+
+fn unknown(status: &str, reason: &str) -> String {
+    format!("nothing is known of its logger: unable to open {status}: {reason}")
+}
+
+#[test]
+fn what_the_files_name_may_be_another_log_where_the_status_may_not_be_read() {
+    if !is_root() {
+        return skip("a supervise of another account needs root");
+    }
+    let scratch = Scratch::new();
+    let mut web = Web::start(&scratch, &hidden(&scratch), &["supervise"]);
+    web.logs("newer\n");
+    assert_eq!(scratch.run("svlog web"), prints("newer\n"));
+    let as_nobody = |log: &str| scratch.outcome_of(scratch.without_rights("svlog").args(["-n1", log]));
+    assert_eq!(as_nobody("web"), older(&unknown("web/log/supervise/status", "access denied")));
+    // What is named is what is shown.
+    assert_eq!(as_nobody("web/log/main"), prints("older\n"));
+    fs::remove_dir_all(web.log.path("main")).unwrap();
+    assert_eq!(as_nobody("web"), fails(111, "svlog: fatal: unable to open web/log/supervise/status: access denied\n"));
+}
+
+/// Who may not read the status cannot know that the logger is in another mount namespace.
+#[test]
+fn the_directory_that_a_script_names_may_be_another_log_where_the_status_may_not_be_read() {
+    if !is_root() {
+        return skip("a mount namespace needs root");
+    }
+    if !has("unshare") {
+        return;
+    }
+    let scratch = Scratch::new();
+    scratch.file("far/current", "a stranger's\n");
+    scratch.file("far/lock", "");
+    let far = scratch.path().join("far").display().to_string();
+    let run = format!("exec unshare -m sh -c 'mount -t tmpfs none {far} && exec multilog {far}'");
+    let web = Web::start(&scratch, &run, &["supervise"]);
+    web.log.up();
+    fs::remove_dir_all(web.log.path("main")).unwrap();
+    let why = unknown("web/log/supervise/status", "access denied");
+    let stderr = format!("svlog: warning: web: {why}: showing {far}, which may be another log\n");
+    let seen = scratch.outcome_of(scratch.without_rights("svlog").arg("web"));
+    assert_eq!(seen, Outcome { code: 0, stdout: "a stranger's\n".into(), stderr });
+}
+
+/// The one who looks does not have the `$SUPERVISEDIR` that svscan has.
+#[test]
+fn what_the_files_name_may_be_another_log_where_there_is_no_status() {
+    let missing = unknown("web/log/supervise/status", "file does not exist");
+    for place in [".state", "/all"] {
+        let scratch = Scratch::new();
+        let place = if place == "/all" { scratch.path().join("all").display().to_string() } else { place.into() };
+        let variable = format!("SUPERVISEDIR={place}");
+        let mut web = Web::start(&scratch, &hidden(&scratch), &["env", &variable, "supervise"]);
+        web.logs("newer\n");
+        assert_eq!(scratch.shell(&format!("{variable} svlog web")), prints("newer\n"));
+        assert_eq!(scratch.run("svlog web"), older(&missing));
+        assert_eq!(scratch.run("svlog web/log/main"), prints("older\n"));
+    }
+}
+
+#[test]
+fn a_service_that_was_never_supervised_has_no_other_log_than_its_script_names() {
+    let scratch = Scratch::new();
+    let missing = unknown("web/log/supervise/status", "file does not exist");
+    scratch.file("web/log/main/current", "older\n");
+    assert_eq!(scratch.run("svlog web"), prints("older\n"));
+    for (run, is_told) in [("multilog t ./main", true), ("multilog t $D", false), ("logger", false)] {
+        scratch.script("web/log/run", &format!("#!/bin/sh\nexec {run}\n"));
+        assert_eq!(scratch.run("svlog web"), if is_told { prints("older\n") } else { older(&missing) }, "{run}");
+    }
+    // With its directory, the files of a supervise are to be expected.
+    scratch.script("web/log/run", "#!/bin/sh\nexec multilog ./main\n");
+    scratch.dir("web/log/supervise");
+    assert_eq!(scratch.run("svlog web"), older(&missing));
+    scratch.file("web/log/supervise/status", "short");
+    let short = "nothing is known of its logger: unable to read web/log/supervise/status: bad format";
+    assert_eq!(scratch.run("svlog web"), older(short));
+}
+
+#[test]
+fn the_log_of_a_logger_that_is_down_or_has_none_open_may_be_another() {
+    let scratch = Scratch::new();
+    let mut web =
+        Web::start(&scratch, &format!("[ ! -e idle ] || exec sleep 1000\n{}", hidden(&scratch)), &["supervise"]);
+    // Else the first one could idle.
+    web.logs("newer\n");
+    scratch.file("web/log/idle", "");
+    web.log.svc("-t");
+    let mut pid = 0;
+    wait_until("it idles", || {
+        pid = web.log.status().pid;
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
+    });
+    assert_eq!(scratch.run("svlog web"), older(&format!("its logger, process {pid}, has no log open")));
+    web.log.svc("-d");
+    web.log.wait_down();
+    wait_until("it is shown to be down", || scratch.run("svlog web") == older("its logger is not running"));
+    fs::remove_dir_all(web.log.path("main")).unwrap();
+    let nothing = "svlog: fatal: unable to find a log in web: its logger is not running\n";
+    assert_eq!(scratch.run("svlog web"), fails(111, nothing));
+}
+
+#[test]
+fn a_service_without_logger_is_said_to_have_none() {
+    let scratch = Scratch::new();
+    let none = fails(111, "svlog: fatal: unable to find a log in web: it has no logger\n");
+    scratch.script("web/run", "#!/bin/sh\nexec sleep 1000\n");
+    assert_eq!(scratch.run("svlog web"), none);
+    let web = Service::at(&scratch, "web");
+    let _supervise = web.supervise();
+    web.up();
+    assert_eq!(scratch.run("svlog web"), none);
+    if is_root() {
+        // Nor does he need more than the directory to know that, who may not read the status.
+        assert_eq!(scratch.outcome_of(scratch.without_rights("svlog").arg("web")), none);
+    }
+    scratch.script("web/log/run", "#!/bin/sh\nexec multilog ./main\n");
+    let missing = unknown("web/log/supervise/status", "file does not exist");
+    let never = fails(111, &format!("svlog: fatal: unable to find a log in web: {missing}\n"));
+    assert_eq!(scratch.run("svlog web"), never);
+}
