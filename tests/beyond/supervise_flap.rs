@@ -143,16 +143,17 @@ fn orphans_do_not_pile_up_while_a_service_and_its_logger_die_again_and_again() {
     let scratch = Scratch::new();
     let fork = "for i in 1 2 3 4 5; do (sleep 0.2 &); done";
     let web = Service::new(&scratch, "web", &format!("echo >>starts; {fork}; exit 1"))
-        .script("log", "sleep 0.5; exit 1")
+        // Half a second later than the service.
+        .script("log", "[ -e again ] || { touch again; sleep 1.5; }; exit 1")
         .file("notify-socket", "");
     let supervise = web.supervise();
-    web.lines("starts", 6);
+    web.lines("starts", 10);
     let zombies = || {
         let children = tests::children_of(supervise.pid());
         children.into_iter().filter(|pid| state_of(*pid) == Some('Z')).count()
     };
-    // Of six lives there were thirty.
-    wait_until("they are waited for", || zombies() <= 10);
+    // Of ten lives there were fifty.
+    assert!(zombies() <= 15, "{}", zombies());
     web.svc("-dx");
 }
 
