@@ -94,10 +94,7 @@ impl Publisher {
     pub fn write_down(&mut self, which: Which, record: Record) {
         self.note(which, record);
         let failure = self.write_record();
-        // What is known of the status stays known.
-        let of_status = self.failed.iter().copied().filter(|failure| failure.new == STATUS_NEW);
-        let failed = failure.into_iter().chain(of_status).collect();
-        self.take_in(failed);
+        self.take_in_of(STATE_NEW, failure);
     }
 
     /// Writes all there is, though it was written before.
@@ -151,7 +148,14 @@ impl Publisher {
 
     /// Writes `supervise/status` alone.
     pub fn publish_status(&mut self) {
-        let failed = self.put_status().into_iter().collect();
+        let failure = self.put_status();
+        self.take_in_of(STATUS_NEW, failure);
+    }
+
+    /// The same of one file alone: what is known of the other stays known.
+    fn take_in_of(&mut self, new: &str, failure: Option<Failure>) {
+        let others = self.failed.iter().copied().filter(|failure| failure.new != new);
+        let failed = others.chain(failure).collect();
         self.take_in(failed);
     }
 
