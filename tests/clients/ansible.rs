@@ -2,7 +2,7 @@
 //! them: with their arguments in a file.
 
 use crate::driver::without_numbers;
-use crate::machine::{LISTENS, Machine, Supervisor, both, linked};
+use crate::machine::{LISTENS, Machine, Supervisor, both, linked, started};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -77,7 +77,7 @@ fn prepare(scratch: &Scratch) {
 /// Up, and past the point where it has said so.
 fn up(service: &Service) -> i32 {
     let pid = service.up();
-    service.lines("started", 1);
+    started(service, 1);
     pid
 }
 
@@ -129,7 +129,7 @@ fn svc_restarts_reloads_and_kills() {
             assert!(svc.reaches(state));
             pid = service.another(pid);
         }
-        service.lines("started", 3);
+        started(&service, 3);
         assert!(svc.reaches("reloaded"));
         // The svc of daemontools 0.76 knows no -1, and says how it is used.
         let heard = machine.differs("USR1\n", "");
@@ -251,7 +251,7 @@ fn runit_restarts_reloads_kills_and_runs_once() {
         assert_eq!(service.status().pid, pid);
         assert!(runit.reaches("restarted"));
         assert_ne!(service.another(pid), pid);
-        service.lines("started", 2);
+        started(&service, 2);
         assert!(runit.reaches("reloaded"));
         assert_eq!(service.lines("heard", 1), ["HUP"]);
         assert!(runit.reaches("killed"));

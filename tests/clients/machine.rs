@@ -158,3 +158,11 @@ fn start(supervisor: Supervisor) -> String {
         "{mounts}\n{systemd}\n{scanner}\nexec chroot \"$1\" env -i PATH=/usr/bin:/bin:/usr/sbin:/sbin SCRATCH=\"$SCRATCH\" $scanner /service"
     )
 }
+
+/// Waits until a service has written its number down so often, and its status says so too: supervisors write that while it
+/// is executed.
+pub fn started(service: &Service, count: usize) {
+    service.lines("started", count);
+    let is_one = |pid: i32| service.says("started").lines().skip(count - 1).any(|line| line == pid.to_string());
+    service.wait_for("is the one that was started", |status| is_one(status.pid));
+}

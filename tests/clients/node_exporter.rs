@@ -1,6 +1,6 @@
 //! node_exporter's collector of runit's services, of Debian's package prometheus-node-exporter.
 
-use crate::machine::{LISTENS, Machine, Supervisor, both, linked};
+use crate::machine::{LISTENS, Machine, Supervisor, both, linked, started};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use tests::{Daemon, Scratch, has, wait_until};
@@ -48,7 +48,7 @@ fn its_metrics_tell_each_state() {
     }
     both(Supervisor::Runit, prepare, |machine| {
         let web = machine.service("web");
-        web.lines("started", 1);
+        started(&web, 1);
         machine.service("ending").lines("finishing", 1);
         wait_until("it is supervised", || machine.service("idle").is_supervised());
         let first = metrics(machine);

@@ -1,7 +1,7 @@
 //! Puppet's type `service` with the providers `daemontools` and `runit`, of Debian's package puppet-agent.
 
 use crate::driver::Driver;
-use crate::machine::{LISTENS, Machine, Supervisor, both, linked};
+use crate::machine::{LISTENS, Machine, Supervisor, both, linked, started};
 use serde_json::{Value, json};
 use tests::{Scratch, Service, has, wait_until};
 
@@ -52,7 +52,7 @@ fn daemontools_starts_and_stops_and_changes_nothing_the_second_time() {
         let mut puppet = Puppet::start(machine, "daemontools");
         for name in ["web", "log"] {
             let service = machine.service(name);
-            service.lines("started", 1);
+            started(&service, 1);
             let pid = service.up();
             assert_eq!(puppet.says(name, "status"), "running");
             assert!(!puppet.reaches(name, "running"));
@@ -85,7 +85,7 @@ fn daemontools_enables_and_disables() {
         assert!(puppet.changes("unlinked", json!({"enable": true})));
         assert!(machine.path("service/unlinked").is_symlink());
         wait_until("it is supervised", || service.is_supervised());
-        service.lines("started", 1);
+        started(&service, 1);
         assert!(!puppet.changes("unlinked", json!({"enable": true, "ensure": "running"})));
         assert!(puppet.changes("unlinked", json!({"enable": false})));
         assert!(!machine.path("service/unlinked").is_symlink());
@@ -119,7 +119,7 @@ fn runit_starts_and_stops_and_changes_nothing_the_second_time() {
     both(Supervisor::Runit, prepare, |machine| {
         let mut puppet = Puppet::start(machine, "runit");
         let service = machine.service("web");
-        service.lines("started", 1);
+        started(&service, 1);
         let pid = service.up();
         assert_eq!(puppet.says("web", "status"), "running");
         assert!(!puppet.reaches("web", "running"));
@@ -129,7 +129,7 @@ fn runit_starts_and_stops_and_changes_nothing_the_second_time() {
         assert!(puppet.reaches("web", "running"));
         assert!(!puppet.reaches("web", "running"));
         let pid = service.another(pid);
-        service.lines("started", 2);
+        started(&service, 2);
         // sv waits for byte 18, see its tests: the service is restarted, and the provider says that it failed.
         let restarted = puppet.told("web", json!({"do": "restart"}));
         assert_eq!(restarted["error"].is_string(), machine.differs(true, false), "{restarted}");
@@ -137,7 +137,7 @@ fn runit_starts_and_stops_and_changes_nothing_the_second_time() {
         assert_eq!(puppet.says("unlinked", "enabled?"), "false");
         assert!(puppet.changes("unlinked", json!({"ensure": "running"})));
         let unlinked = machine.service("unlinked");
-        unlinked.lines("started", 1);
+        started(&unlinked, 1);
         assert!(puppet.changes("unlinked", json!({"enable": false})));
         assert!(!machine.path("service/unlinked").is_symlink());
     });
@@ -151,7 +151,7 @@ fn a_manifest_is_applied_once() {
     }
     both(Supervisor::Daemontools, prepare, |machine| {
         let service = machine.service("web");
-        service.lines("started", 1);
+        started(&service, 1);
         std::fs::write(
             machine.path("/tmp/web.pp"),
             "service { 'web': ensure => stopped, provider => daemontools, path => '/var/lib/service' }\n",

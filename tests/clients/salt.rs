@@ -1,7 +1,7 @@
 //! Salt's modules `daemontools` and `runit`, and its state `service` with them, of PyPI's package salt.
 
 use crate::driver::Driver;
-use crate::machine::{LISTENS, Machine, Supervisor, both, clients, linked};
+use crate::machine::{LISTENS, Machine, Supervisor, both, clients, linked, started};
 use serde_json::{Value, json};
 use std::fs;
 use tests::{Scratch, Service, skip, wait_until};
@@ -60,7 +60,7 @@ fn daemontools_starts_and_stops_and_tells_the_pid() {
     both(Supervisor::Daemontools, prepare, |machine| {
         let mut salt = Salt::start(machine, "daemontools");
         let service = machine.service("web");
-        service.lines("started", 1);
+        started(&service, 1);
         let mut pid = service.up();
         assert_eq!(salt.says("status", "web"), pid.to_string());
         for function in ["stop", "stop"] {
@@ -148,7 +148,7 @@ fn a_state_with_daemontools_changes_nothing_the_second_time() {
     both(Supervisor::Daemontools, prepare, |machine| {
         let mut salt = Salt::start(machine, "daemontools");
         let service = machine.service("web");
-        service.lines("started", 1);
+        started(&service, 1);
         let pid = service.up();
         assert_eq!(salt.reaches("running", "web"), (json!(true), false));
         assert_eq!(service.up(), pid);
@@ -170,7 +170,7 @@ fn runit_starts_and_stops_and_tells_what_is_enabled() {
     both(Supervisor::Runit, prepare, |machine| {
         let mut salt = Salt::start(machine, "runit");
         let service = machine.service("web");
-        service.lines("started", 1);
+        started(&service, 1);
         let pid = service.up();
         assert_eq!(salt.says("status", "web"), true);
         for (function, status) in [("stop", false), ("stop", false), ("start", true), ("start", true)] {
@@ -178,7 +178,7 @@ fn runit_starts_and_stops_and_tells_what_is_enabled() {
             assert_eq!(salt.says("status", "web"), status, "{function}");
         }
         let pid = service.another(pid);
-        service.lines("started", 2);
+        started(&service, 2);
         assert_eq!(salt.says("reload", "web"), true);
         assert_eq!(service.lines("heard", 1), ["HUP"]);
         // sv waits for byte 18, see its tests.

@@ -1,7 +1,7 @@
 //! Debian's `sv`, of package runit: its words and exit codes, on ours and on runit's own.
 
 use crate::driver::without_numbers;
-use crate::machine::{LISTENS, Machine, Supervisor, both, linked};
+use crate::machine::{LISTENS, Machine, Supervisor, both, linked, started};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tests::{Scratch, Service, wait_until};
 
@@ -34,7 +34,7 @@ fn up(machine: &Machine, words: &str) -> String {
 fn status_tells_each_state() {
     both(Supervisor::Runit, prepare, |machine| {
         for name in ["web", "log", "stubborn"] {
-            machine.service(name).lines("started", 1);
+            started(&machine.service(name), 1);
         }
         machine.service("log/log").up();
         wait_until("it is supervised", || machine.service("idle").is_supervised());
@@ -72,7 +72,7 @@ fn start_and_stop_wait_and_say_that_it_is_done() {
             assert_eq!(sv(machine, "stop /service/web"), said(0, "ok: down: /service/web: Ns, normally up"));
         }
         assert_eq!(sv(machine, "start /service/web"), said(0, &running));
-        service.lines("started", 2);
+        started(&service, 2);
         assert_eq!(sv(machine, "reload /service/web"), said(0, &running));
         assert_eq!(service.lines("heard", 1), ["HUP"]);
         assert_eq!(sv(machine, "1 /service/web"), said(0, ""));
@@ -86,7 +86,7 @@ fn start_and_stop_wait_and_say_that_it_is_done() {
 fn a_limit_of_time_is_kept_and_a_service_that_ignores_term_is_killed_when_that_is_asked() {
     both(Supervisor::Runit, prepare, |machine| {
         let service = machine.service("stubborn");
-        service.lines("started", 1);
+        started(&service, 1);
         let (code, words) = sv(machine, "-w 1 stop /service/stubborn");
         assert_eq!((code, &*words), (1, "timeout: run: /service/stubborn: (pid N) Ns, want down, got TERM"));
         let (code, words) = sv(machine, "-w 1 force-stop /service/stubborn");
@@ -109,7 +109,7 @@ fn seconds() -> i64 {
 fn restart_restarts_but_with_ours_waits_in_vain_for_byte_18() {
     both(Supervisor::Runit, prepare, |machine| {
         let service = machine.service("web");
-        service.lines("started", 1);
+        started(&service, 1);
         let pid = service.up();
         // Its times are whole seconds.
         let begun = service.status().unix_seconds();
@@ -119,7 +119,7 @@ fn restart_restarts_but_with_ours_waits_in_vain_for_byte_18() {
         let (code, word) = machine.differs((1, "timeout"), (0, "ok"));
         assert_eq!(outcome, said(code, &format!("{word}: {}", up(machine, "run: /service/web: (pid N) Ns"))));
         assert_ne!(service.up(), pid);
-        service.lines("started", 2);
+        started(&service, 2);
     });
 }
 
@@ -128,7 +128,7 @@ fn restart_restarts_but_with_ours_waits_in_vain_for_byte_18() {
 fn exit_ends_what_is_down_and_with_runits_takes_it_down_first() {
     both(Supervisor::Runit, prepare, |machine| {
         let service = machine.service("web");
-        service.lines("started", 1);
+        started(&service, 1);
         let pid = service.up();
         // Otherwise another one is started at once.
         std::fs::remove_file(machine.path("service/web")).unwrap();
@@ -152,7 +152,7 @@ fn once_runs_a_service_that_is_not_started_again() {
         let service = machine.service("idle");
         wait_until("it is supervised", || service.is_supervised());
         assert_eq!(sv(machine, "once /service/idle"), said(0, ""));
-        service.lines("started", 1);
+        started(&service, 1);
         let words = machine.differs(
             "run: /service/idle: (pid N) Ns, normally down, got TERM",
             "run: /service/idle: (pid N) Ns, normally down, want down",
@@ -176,7 +176,7 @@ fn a_service_that_finishes_is_neither_up_nor_down() {
 #[test]
 fn what_is_not_there_or_not_supervised_is_an_error() {
     both(Supervisor::Runit, prepare, |machine| {
-        machine.service("web").lines("started", 1);
+        started(&machine.service("web"), 1);
         for command in ["status", "start", "stop", "restart"] {
             assert_eq!(
                 sv(machine, &format!("{command} /service/nothing")),

@@ -1,7 +1,7 @@
 //! Debian's package svtools: shell scripts around svc, svstat, svok, tai64nlocal, and the bytes of `supervise/status`.
 
 use crate::driver::without_numbers;
-use crate::machine::{LISTENS, Machine, Supervisor, both, linked};
+use crate::machine::{LISTENS, Machine, Supervisor, both, linked, started};
 use tests::{Outcome, Scratch, has, prints, wait_until};
 
 fn prepare(scratch: &Scratch) {
@@ -26,7 +26,7 @@ fn they_tell_and_change_the_state_of_a_service() {
     }
     both(Supervisor::Daemontools, prepare, |machine| {
         let service = machine.service("web");
-        service.lines("started", 1);
+        started(&service, 1);
         let pid = service.up();
         wait_until("it is supervised", || machine.service("idle").is_supervised());
         // By the current directory of svscan, if there is but one.
@@ -42,7 +42,7 @@ fn they_tell_and_change_the_state_of_a_service() {
         assert_eq!(script(machine, "svinfo --state web"), said(1, "Service is stopped"));
         assert_eq!(script(machine, "svinitd web start"), said(0, "Starting supervised web... Done"));
         let pid = service.another(pid);
-        service.lines("started", 2);
+        started(&service, 2);
         assert_eq!(script(machine, "svinitd web reload"), said(0, "Reloading supervised web... Done"));
         assert_eq!(service.lines("heard", 1), ["HUP"]);
         assert_eq!(script(machine, "svinitd web restart"), said(0, "Restarting supervised web... Done"));
