@@ -116,19 +116,18 @@ fn become_program(order: &Order, gate: OwnedFd) -> i32 {
             Ok(_) | Err(_) => return TURNED_BACK,
         }
     }
+    let file = Path::new(order.which.program(order.role));
     let errno = match program {
         Ok(Program { path, argv, environment }) => match execute(&path, &argv, &environment) {
             // It was replaced just now: what was executed is not the file that is there, which may be a better one.
-            Errno::ENOENT if interpreter::is_there(Path::new(order.which.program(order.role))) => {
-                execute(&path, &argv, &environment)
-            }
+            Errno::ENOENT if interpreter::is_there(file) => execute(&path, &argv, &environment),
             errno => errno,
         },
         Err(errno) => errno,
     };
     let errno = match errno {
         // The file that is missing is another one.
-        Errno::ENOENT if std::fs::metadata(order.which.program(order.role)).is_ok() => Errno::ELIBACC,
+        Errno::ENOENT if file.exists() => Errno::ELIBACC,
         errno => errno,
     };
     // supervise says so. It may be dead by now: that must not kill us before we have exited.

@@ -132,12 +132,9 @@ fn choose(
         Err(errno) if page.is_some() && !is_shortage(errno) => None,
         disk => disk?,
     };
+    let is_newer = |disk: &Past, page| disk.goes_on && !disk.is_others && is_younger(&disk.record, page);
     match page {
-        Some(page)
-            if !disk
-                .as_ref()
-                .is_some_and(|disk| disk.goes_on && !disk.is_others && is_younger(&disk.record, &page)) =>
-        {
+        Some(page) if !disk.as_ref().is_some_and(|disk| is_newer(disk, &page)) => {
             let record = completed(page, disk.map(|disk| disk.record), settings);
             let goes_on = !was_told_to_leave(&record);
             Ok(Past { record, goes_on, is_others: false })

@@ -265,7 +265,9 @@ impl<'a> Reader<'a> {
                         *state = State::Ready;
                     }
                 }
-                self.looks_left = if may_go { LOOKS } else { self.looks_left };
+                if may_go {
+                    self.looks_left = LOOKS;
+                }
                 for (_, state) in &mut self.sources {
                     if *state == State::Doubting {
                         *state = State::Ready;

@@ -187,6 +187,13 @@ fn forged_state(service: &Service, pid: i32) -> String {
     forged
 }
 
+/// Its owner puts a state of his own there.
+fn put_state(service: &Service, forged: &str) {
+    fs::remove_file(service.path("supervise/state")).unwrap();
+    fs::write(service.path("supervise/state"), forged).unwrap();
+    chown(&service.path("supervise/state"), Some(NOBODY.into()), None).unwrap();
+}
+
 /// A state that its owner has made up, which names a process of root's.
 #[test]
 fn no_stranger_is_taken_over_because_a_state_names_it() {
@@ -273,9 +280,7 @@ fn no_fifo_of_roots_becomes_the_pipe_to_the_logger() {
         .map(|line| if line.starts_with("pipe ") { format!("pipe {inode}\n") } else { format!("{line}\n") });
     let forged: String = forged.collect();
     assert!(forged.contains(&format!("pipe {inode}\n")), "{forged}");
-    fs::remove_file(service.path("supervise/state")).unwrap();
-    fs::write(service.path("supervise/state"), &forged).unwrap();
-    chown(&service.path("supervise/state"), Some(NOBODY.into()), None).unwrap();
+    put_state(&service, &forged);
     let loggers = service.says("loggers").lines().count();
     let _next = service.supervise();
     assert_eq!(service.status().pid, owners.pid(), "the process is its owner's, who may say so");
@@ -348,9 +353,7 @@ fn no_group_is_killed_because_a_state_names_its_leader() {
     let kept = state.lines().filter(|line| !["pid", "last-run"].iter().any(|key| line.starts_with(key)));
     let kept: String = kept.map(|line| format!("{line}\n")).collect();
     let forged = format!("{kept}pid {leader}\npid-start 1\npid-serial 1\nlast-run {leader} 1 1\n");
-    fs::remove_file(service.path("supervise/state")).unwrap();
-    fs::write(service.path("supervise/state"), forged).unwrap();
-    chown(&service.path("supervise/state"), Some(NOBODY.into()), None).unwrap();
+    put_state(&service, &forged);
     let _next = service.supervise();
     service.lines("starts", 2);
     assert!(tests::is_alive(member), "it is a stranger");

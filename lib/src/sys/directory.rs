@@ -1,6 +1,7 @@
 //! Listing a directory without the C library's 32 kB of buffer, which would be half of a small
 //! program's private memory.
 
+use super::process::descriptor_fact;
 use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -53,8 +54,7 @@ pub fn born(file: impl AsFd) -> nix::Result<Option<u64>> {
 /// The number of the mount that an open file of a process lies on, which no other mount has, in whatever namespace; `None`
 /// if the kernel does not tell.
 pub fn mount_of(pid: Pid, number: RawFd) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
+    descriptor_fact(pid, number, "mnt_id:")?.parse().ok()
 }
 
 /// Calls `visit` with every name in the directory `path`, `.` and `..` too, until it breaks off.

@@ -278,9 +278,14 @@ pub fn accounts(pid: Pid) -> Option<[u32; 4]> {
 
 /// How a process may use one of its descriptors: to read, to write, or both. `None` if `/proc` does not tell.
 pub fn access_mode(pid: Pid, number: i32) -> Option<OFlag> {
+    let flags = descriptor_fact(pid, number, "flags:")?;
+    Some(OFlag::from_bits_truncate(i32::from_str_radix(&flags, 8).ok()?) & OFlag::O_ACCMODE)
+}
+
+/// What `/proc` tells of a descriptor of a process, under this key, without the blanks around it.
+pub(super) fn descriptor_fact(pid: Pid, number: RawFd, key: &str) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
-    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"))?.trim();
-    Some(OFlag::from_bits_truncate(i32::from_str_radix(flags, 8).ok()?) & OFlag::O_ACCMODE)
+    text.lines().find_map(|line| line.strip_prefix(key)).map(|fact| fact.trim().to_string())
 }
 
 /// Whether a process was executed with more rights than the one that gave it its environment, as a set-uid program is.
