@@ -1,5 +1,3 @@
 //! What svc and svwait share: waiting until services have come to where they are wanted.
 
-pub mod goal;
-mod listener;
-pub mod watch;
+pub mod wait;

@@ -7,7 +7,7 @@
 //!    `supervise/control`, from which its supervise reads them. Letters for the logger are closed by `l`, so that
 //!    what others write behind them, before supervise has read, is not taken as meant for the logger too.
 //! 3. With `-W`: waits until each has come to the GOAL (`up` `ready` `down` `finished` `restarted`, see the
-//!    `goal` module), for as long as TIME, which has a unit (`5s`).
+//!    `goal` module of lib), for as long as TIME, which has a unit (`5s`).
 //!
 //! | option | supervise … |
 //! |---|---|
@@ -28,7 +28,8 @@
 
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::service::{self, Command, open_control};
+use daemontools::service::goal::{Goal, Sent};
+use daemontools::service::{Command, Commands, open_control};
 use daemontools::{Args, Attempt, Fatal, Help, Unable, report, suggest, sys};
 use lexopt::Arg;
 use nix::errno::Errno;
@@ -41,8 +42,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
-use svc::goal::{Goal, Told};
-use svc::watch::{self, Order, Part, Quorum, Watch};
+use svc::wait::{Order, Quorum, Waiting, parse_timeout};
 
 daemontools::main!(svc, HELP);
 
@@ -102,12 +102,12 @@ fn svc(args: Args) -> Result<i32, Fatal> {
 /// Looks at each service before it is told anything, so that what happens then is seen to be new.
 fn command_and_wait(goal: Goal, options: &Options, origin: &OwnedFd) -> Result<i32, Fatal> {
     let deadline = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut watch = Watch::new(options.part());
-    let missed = command_all(options, origin, |service| watch.add(service.into()))?;
+    let mut waiting = Waiting::new(options.commands.part());
+    let missed = command_all(options, origin, |service| waiting.add(service.into()))?;
     if missed > 0 {
         return Ok(NOT_COMMANDED);
     }
-    watch.wait(&Order { goal, quorum: Quorum::All, told: Told::by(&options.commands), deadline })
+    waiting.wait(&Order { goal, quorum: Quorum::All, sent: Sent::by(&options.commands), deadline })
 }
 
 /// A service that cannot be commanded is a warning: the others still are. How many could not.
@@ -130,12 +130,12 @@ where
 }
 
 /// Commands the service in the current directory, or says why not.
-fn command(name: &OsStr, commands: &[u8]) -> Result<(), Vec<u8>> {
+fn command(name: &OsStr, commands: &Commands) -> Result<(), Vec<u8>> {
     let control = open_control().map_err(|errno| match errno {
         Errno::ENXIO => [b"unable to control ", name.as_bytes(), b": supervise not running"].concat(),
         _ => Unable::new("control", name, errno).to_bytes(),
     })?;
-    write_in_time(&control, &service::batch(commands)).map_err(|errno| {
+    write_in_time(&control, &commands.bytes()).map_err(|errno| {
         [b"error writing commands to ", name.as_bytes(), b": ", report::reason(errno).as_bytes()].concat()
     })
 }
@@ -163,22 +163,11 @@ fn write_in_time(control: &OwnedFd, bytes: &[u8]) -> nix::Result<()> {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Options {
-    commands: Vec<u8>,
+    commands: Commands,
     strict: bool,
     goal: Option<Goal>,
     timeout: Option<Duration>,
     services: Vec<OsString>,
-}
-
-impl Options {
-    /// Whom the last commands are meant for.
-    fn part(&self) -> Part {
-        let selects = [Command::ForService.byte(), Command::ForLogger.byte()];
-        match self.commands.iter().rfind(|command| selects.contains(command)) {
-            Some(b'L') => Part::Logger,
-            Some(_) | None => Part::Service,
-        }
-    }
 }
 
 /// The first option that is a word of other supervisors' commands, unless the original takes each of its letters. Of what
@@ -224,7 +213,7 @@ fn parse(args: Args) -> Result<Options, Fatal> {
                 continue;
             }
             Arg::Short('T') => {
-                options.timeout = Some(watch::parse_timeout(&parser.value().map_err(misused)?)?);
+                options.timeout = Some(parse_timeout(&parser.value().map_err(misused)?)?);
                 continue;
             }
             Arg::Short(letter) => u8::try_from(letter).ok().and_then(Command::from_byte),
@@ -235,10 +224,7 @@ fn parse(args: Args) -> Result<Options, Fatal> {
                 break;
             }
         };
-        let command = letter.ok_or_else(|| misused(argument.unexpected()))?;
-        if !options.commands.contains(&command.byte()) {
-            options.commands.push(command.byte());
-        }
+        options.commands.add(letter.ok_or_else(|| misused(argument.unexpected()))?);
     }
     Ok(options)
 }
@@ -253,7 +239,8 @@ mod tests {
 
     fn commanding(commands: &[u8], services: &[&str]) -> Options {
         let services = services.iter().map(OsString::from).collect();
-        Options { commands: commands.to_vec(), services, ..Options::default() }
+        let commands: Vec<Command> = commands.iter().filter_map(|letter| Command::from_byte(*letter)).collect();
+        Options { commands: Commands::from(&commands[..]), services, ..Options::default() }
     }
 
     #[test]
@@ -315,13 +302,6 @@ mod tests {
         }
         for words in ["-W", "-W sideways a", "-T", "-T soon a", "-T 5 a"] {
             assert!(parsed(&words.split(' ').collect::<Vec<_>>()).is_err(), "{words}");
-        }
-    }
-
-    #[test]
-    fn whom_it_waits_for_is_whom_it_commands() {
-        for (commands, part) in [(&b"d"[..], Part::Service), (b"Ld", Part::Logger), (b"Ltld", Part::Service)] {
-            assert_eq!(commanding(commands, &[]).part(), part);
         }
     }
 }

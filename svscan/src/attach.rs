@@ -9,7 +9,9 @@
 use crate::identity;
 use crate::inspect::id_of;
 use crate::table::{Id, Post};
-use daemontools::service::{self, Identity, Place, Process, Record, is_supervised_at, is_without_pidfd, read_file};
+use daemontools::service::{
+    self, Commands, Identity, Place, Process, Record, is_supervised_at, is_without_pidfd, read_file,
+};
 use daemontools::sys::lock::try_to_lock;
 use daemontools::sys::process::{PidFd, ancestry, send_commands};
 use daemontools::sys::stdout;
@@ -216,10 +218,10 @@ pub fn is_own_pipe(pid: Pid, number: u8) -> bool {
 ///
 /// # Errors
 /// ENOENT: it has none. Otherwise those of [`service::send_commands`].
-pub fn command_itself(pid: Pid, commands: &[u8]) -> nix::Result<()> {
+pub fn command_itself(pid: Pid, commands: &Commands) -> nix::Result<()> {
     let control = own_control(pid).ok_or(Errno::ENOENT)?;
     let control = open(&control, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())?;
-    nix::unistd::write(control, commands).map(drop)
+    nix::unistd::write(control, &commands.bytes()).map(drop)
 }
 
 fn own_control(pid: Pid) -> Option<PathBuf> {
@@ -323,10 +325,10 @@ impl Attached {
     ///
     /// # Errors
     /// ESRCH: it has ended. EAGAIN: too many signals wait already. ENOSYS: it could be another process by now.
-    pub fn signal(&self, pid: Pid, commands: &[u8]) -> nix::Result<()> {
+    pub fn signal(&self, pid: Pid, commands: &Commands) -> nix::Result<()> {
         match self.held.get(&pid) {
-            None => send_commands(pid, None, commands),
-            Some(Hold::Process(process)) => send_commands(pid, Some(process), commands),
+            None => send_commands(pid, None, &commands.bytes()),
+            Some(Hold::Process(process)) => send_commands(pid, Some(process), &commands.bytes()),
             Some(Hold::Ok(_)) => Err(Errno::ENOSYS),
         }
     }

@@ -164,7 +164,7 @@ impl Scanner {
             }
             let is_ours = self.launcher.record(post).is_some_and(|record| record.supervise.pid == pid);
             if is_ours && self.complete.misses_files(post, &folder) {
-                let _ = self.attached.signal(pid, &[Command::ForService.byte()]);
+                let _ = self.attached.signal(pid, &Command::ForService.into());
             }
         }
     }
@@ -236,7 +236,7 @@ impl Scanner {
                 }
                 // One whose files are gone makes them again.
                 if self.complete.misses_files(post, folder) && attach::blocks(pid, COMMANDS) == Some(true) {
-                    let _ = self.attached.signal(pid, &[Command::ForService.byte()]);
+                    let _ = self.attached.signal(pid, &Command::ForService.into());
                 }
                 if self.table.has_logger(post.id) {
                     self.settle_pipe(post, pid);

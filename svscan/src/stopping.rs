@@ -6,6 +6,7 @@ use crate::inspect;
 use crate::scanner::Scanner;
 use crate::table::{Id, Part, Post};
 use daemontools::duration::in_seconds;
+use daemontools::service::{Command, Commands};
 use daemontools::sys::process::COMMANDS;
 use daemontools::{report, service};
 use nix::errno::Errno;
@@ -17,11 +18,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// `svc -dx`: stop the service, then end.
-const END: &[u8] = b"dx";
+const END: &[Command] = &[Command::Down, Command::Exit];
 /// `svc -cx`: end when the logger does, which it will when it has read all; one that somebody has stopped goes on.
-const LET_END: &[u8] = b"cx";
+const LET_END: &[Command] = &[Command::Continue, Command::Exit];
 /// `svc -dxk`: and now.
-const KILL: &[u8] = b"dxk";
+const KILL: &[Command] = &[Command::Down, Command::Exit, Command::Kill];
 
 /// Until a supervise that did not listen yet is told again, and a logger is looked at again.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -45,7 +46,7 @@ struct Draining {
 #[derive(Debug)]
 struct Owed {
     post: Post,
-    commands: &'static [u8],
+    commands: &'static [Command],
     since: Instant,
     /// They were sent by signal, but it is not known that this supervise takes commands so.
     signalled: bool,
@@ -98,7 +99,7 @@ impl Stopping {
     pub fn has_told_unknown(&mut self, post: Post, folder: &Path) -> bool {
         let is_new = self.unknown.insert(post);
         if is_new && let Ok(place) = service::Place::of(folder) {
-            let _ = service::send_commands(&place.path(service::CONTROL), END);
+            let _ = service::send_commands(&place, &END.into());
         }
         !is_new
     }
@@ -108,7 +109,7 @@ impl Stopping {
         self.tell(post, LET_END, now);
     }
 
-    fn tell(&mut self, post: Post, commands: &'static [u8], now: Instant) {
+    fn tell(&mut self, post: Post, commands: &'static [Command], now: Instant) {
         self.owed.push(Owed { post, commands, since: now, signalled: false });
         self.next = Some(now);
     }
@@ -233,6 +234,7 @@ impl Scanner {
     /// by signal too, unless that would kill it.
     fn command(&mut self, pid: Pid, owed: &mut Owed, now: Instant) -> nix::Result<()> {
         let Owed { post, commands, since, signalled } = *owed;
+        let commands = &Commands::from(commands);
         if self.launcher.record(post).is_some_and(|record| record.supervise.pid == pid) {
             self.attached.signal(pid, commands)?;
             self.attached.wake(pid);
@@ -255,7 +257,7 @@ impl Scanner {
 
     /// A supervise whose directory cannot be touched will be told when that is over; one that is not in charge yet,
     /// when it is: the one before, told in its place, would leave, and it would start the service.
-    fn command_through_fifo(&mut self, post: Post, pid: Pid, commands: &[u8]) -> nix::Result<()> {
+    fn command_through_fifo(&mut self, post: Post, pid: Pid, commands: &Commands) -> nix::Result<()> {
         let folder = self.folder(post).ok_or(Errno::ETIMEDOUT)?;
         let name = self.table.name(post.id).ok_or(Errno::ESRCH)?;
         // Renamed or removed, it is where its supervise works.
@@ -264,7 +266,7 @@ impl Scanner {
             Ok(()) => return Err(Errno::ENXIO),
             Err(_) => attach::process_path(pid, "cwd"),
         };
-        service::send_commands(&service::Place::of(&folder)?.path(service::CONTROL), commands)
+        service::send_commands(&service::Place::of(&folder)?, commands)
     }
 
     /// Looks at services that are waited for or essential: those of which something was reported, and

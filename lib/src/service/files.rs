@@ -258,6 +258,15 @@ pub fn is_only_ours(file: &FileStat) -> bool {
     (file.st_uid == 0 || file.st_uid == own) && file.st_mode & 0o022 == 0
 }
 
+/// Whether `fd` is a FIFO or a pipe.
+///
+/// # Errors
+/// Those of `fstat(2)`.
+pub fn is_fifo(fd: impl AsFd) -> nix::Result<bool> {
+    let kind = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
+    Ok(kind == SFlag::S_IFIFO)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

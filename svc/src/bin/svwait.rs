@@ -5,13 +5,15 @@
 //! 1. Looks at each SERVICE, and watches it from then on.
 //! 2. Waits until all of them have come there (`-a`, `--all`, the default), or one of them (`-o`, `--any`). At most as long as TIME (`-T`, `--timeout`), which has a unit, or is 0: only looks.
 //!
-//! What the words mean says the `goal` module.
+//! The `goal` module of lib says what the words mean.
 //!
 //! Exit codes: 0, they have come there; 1, they will not, and a message says why; 99, the time is over; 100,
 //! usage; 111, a service cannot be watched.
 
 #![cfg_attr(not(test), no_main)]
 
+use daemontools::service::Part;
+use daemontools::service::goal::{Goal, Sent};
 use daemontools::{Args, Attempt, Fatal, Help};
 use lexopt::Arg;
 use nix::fcntl::{OFlag, open};
@@ -19,8 +21,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::fchdir;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
-use svc::goal::{Goal, Told};
-use svc::watch::{Order, Part, Quorum, Watch, parse_timeout};
+use svc::wait::{Order, Quorum, Waiting, parse_timeout};
 
 daemontools::main!(svwait, HELP);
 
@@ -46,12 +47,12 @@ fn svwait(args: Args) -> Result<i32, Fatal> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .unable_to("open current directory", "")?;
-    let mut watch = Watch::new(Part::Service);
+    let mut waiting = Waiting::new(Part::Service);
     for service in services {
-        watch.add(service)?;
+        waiting.add(service)?;
         fchdir(&origin).unable_to("set directory", "")?;
     }
-    watch.wait(&Order { goal, quorum, told: Told::default(), deadline })
+    waiting.wait(&Order { goal, quorum, sent: Sent::default(), deadline })
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

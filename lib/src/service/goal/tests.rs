@@ -1,29 +1,29 @@
 use super::Goal::{Down, Finished, Ready, Restarted, Up};
 use super::Verdict::{Never, NotYet, Reached};
 use super::*;
-use daemontools::service::{Death, Failure, Process};
-use daemontools::tai64::{Moment, Tai64, Tai64N};
+use crate::service::{Death, Failure, Phase, Process, Record, Role};
+use crate::tai64::{Moment, Tai64, Tai64N};
 
-const NOTHING: Told = Told { to_start: false, to_end: false, only_to_exit: false };
-const START: Told = Told { to_start: true, ..NOTHING };
-const END: Told = Told { to_end: true, ..NOTHING };
-const BOTH: Told = Told { to_start: true, to_end: true, ..NOTHING };
-const EXIT: Told = Told { only_to_exit: true, ..NOTHING };
+const NOTHING: Sent = Sent { to_start: false, to_end: false, only_to_exit: false };
+const START: Sent = Sent { to_start: true, ..NOTHING };
+const END: Sent = Sent { to_end: true, ..NOTHING };
+const BOTH: Sent = Sent { to_start: true, to_end: true, ..NOTHING };
+const EXIT: Sent = Sent { only_to_exit: true, ..NOTHING };
 
 const GOALS: [Goal; 5] = [Up, Ready, Down, Finished, Restarted];
 
-fn here(record: Record) -> Picture {
-    Picture { presence: Presence::Here, seen: Some(Snapshot::of(Status::of(&record), None, Some(record))) }
+fn here(record: Record) -> Observation {
+    Observation { presence: Presence::Here, seen: Some(Snapshot::of(Status::of(&record), None, Some(record))) }
 }
 
 /// As a supervise shows it that writes no state.
-fn bare(picture: Picture) -> Picture {
-    let seen = picture.seen.map(|seen| Snapshot { record: None, ..seen });
-    Picture { seen, ..picture }
+fn bare(observation: Observation) -> Observation {
+    let seen = observation.seen.map(|seen| Snapshot { record: None, ..seen });
+    Observation { seen, ..observation }
 }
 
-fn with(presence: Presence, picture: Picture) -> Picture {
-    Picture { presence, ..picture }
+fn with(presence: Presence, observation: Observation) -> Observation {
+    Observation { presence, ..observation }
 }
 
 /// How a service is after its `count`th start, at that second.
@@ -73,7 +73,7 @@ fn death(exit: Exit) -> Death {
 const CODE: Exit = Exit::Code(1);
 const MISSING: Exit = Exit::Unstarted(2);
 
-/// Later than the picture before: the process has changed.
+/// Later than the observation before: the process has changed.
 fn later(record: Record) -> Record {
     Record { since: Moment { label: Tai64N(Tai64(record.since.label.0.0), 9), ..Moment::ZERO }, ..record }
 }
@@ -90,28 +90,29 @@ fn words_mean_goals() {
 
 #[test]
 fn commands_start_or_end_or_do_neither() {
-    for (commands, told) in [
-        (&b"u"[..], START),
-        (b"o", START),
-        (b"dx", END),
-        (b"t", END),
-        (b"du", BOTH),
-        (b"hw", NOTHING),
-        (b"x", EXIT),
-        (b"cxp", EXIT),
-        (b"xi", NOTHING),
+    for (letters, told) in [
+        ("u", START),
+        ("o", START),
+        ("dx", END),
+        ("t", END),
+        ("du", BOTH),
+        ("hw", NOTHING),
+        ("x", EXIT),
+        ("cxp", EXIT),
+        ("xi", NOTHING),
     ] {
-        assert_eq!(Told::by(commands), told);
+        let commands: Vec<Command> = letters.bytes().filter_map(Command::from_byte).collect();
+        assert_eq!(Sent::by(&Commands::from(&commands[..])), told, "{letters}");
     }
 }
 
-/// Each row: a picture now, and what it means for up, ready, down, finished, restarted.
+/// Each row: an observation now, and what it means for up, ready, down, finished, restarted.
 type Row = (Record, [Verdict; 5]);
 
 #[track_caller]
-fn check(told: Told, before: Record, rows: &[Row]) {
+fn check(told: Sent, before: Record, rows: &[Row]) {
     for (now, expected) in rows {
-        let verdicts = GOALS.map(|goal| judge(goal, told, &here(before.clone()), &here(now.clone())));
+        let verdicts = GOALS.map(|goal| evaluate(goal, told, &here(before.clone()), &here(now.clone())));
         assert_eq!(verdicts, *expected, "{told:?}\n{before:#?}\n{now:#?}");
     }
 }
@@ -228,7 +229,7 @@ fn told_only_to_exit_what_runs_on_is_not_waited_for() {
             (ready(4), [Reached, Reached, on, on, Reached]),
         ],
     );
-    let verdict = judge(Finished, EXIT, &bare(here(up(3))), &bare(here(up(3))));
+    let verdict = evaluate(Finished, EXIT, &bare(here(up(3))), &bare(here(up(3))));
     assert_eq!(verdict, on);
 }
 
@@ -249,7 +250,7 @@ fn where_only_the_status_tells_up_is_ready_and_down_is_finished() {
         ),
     ];
     for (now, expected) in rows {
-        let verdicts = GOALS.map(|goal| judge(goal, NOTHING, &bare(here(up(3))), &bare(here(now.clone()))));
+        let verdicts = GOALS.map(|goal| evaluate(goal, NOTHING, &bare(here(up(3))), &bare(here(now.clone()))));
         assert_eq!(verdicts, expected, "{now:#?}");
     }
 }
@@ -269,7 +270,7 @@ fn a_supervise_that_is_away_may_come_back() {
     for (now, away, gone) in rows {
         for (presence, expected) in [(Presence::Away, away), (Presence::Gone, gone)] {
             let now = with(presence, here(now.clone()));
-            let verdicts = GOALS.map(|goal| judge(goal, NOTHING, &here(ready(3)), &now));
+            let verdicts = GOALS.map(|goal| evaluate(goal, NOTHING, &here(ready(3)), &now));
             assert_eq!(verdicts, expected, "{now:#?}");
         }
     }
@@ -277,24 +278,24 @@ fn a_supervise_that_is_away_may_come_back() {
 
 #[test]
 fn nothing_to_see_means_nothing_until_nobody_comes() {
-    let unseen = |presence| Picture { presence, seen: None };
+    let unseen = |presence| Observation { presence, seen: None };
     for goal in GOALS {
         for presence in [Presence::Here, Presence::Away] {
-            assert_eq!(judge(goal, NOTHING, &unseen(Presence::Away), &unseen(presence)), NotYet);
+            assert_eq!(evaluate(goal, NOTHING, &unseen(Presence::Away), &unseen(presence)), NotYet);
         }
-        let gone = judge(goal, NOTHING, &unseen(Presence::Away), &unseen(Presence::Gone));
+        let gone = evaluate(goal, NOTHING, &unseen(Presence::Away), &unseen(Presence::Gone));
         assert_eq!(gone, Never(Reason::Unsupervised));
     }
     // Its first start is a new one.
-    assert_eq!(judge(Restarted, NOTHING, &unseen(Presence::Away), &here(up(1))), Reached);
+    assert_eq!(evaluate(Restarted, NOTHING, &unseen(Presence::Away), &here(up(1))), Reached);
 }
 
 #[test]
 fn between_two_files_nothing_is_said() {
-    let Picture { presence, seen } = here(ready(4));
+    let Observation { presence, seen } = here(ready(4));
     let unsettled = seen.map(|seen| Snapshot { shown: Status { pid: None, ..seen.shown }, ..seen });
     let verdicts =
-        GOALS.map(|goal| judge(goal, NOTHING, &here(ready(3)), &Picture { presence, seen: unsettled.clone() }));
+        GOALS.map(|goal| evaluate(goal, NOTHING, &here(ready(3)), &Observation { presence, seen: unsettled.clone() }));
     assert_eq!(verdicts, [NotYet; 5]);
 }
 
@@ -329,7 +330,7 @@ fn what_was_seen_last_has_words() {
         assert_eq!(with(Presence::Away, here(seen)).words(), format!("supervise not running, last seen {words}"));
     }
     assert_eq!(bare(here(ready(3))).words(), "up");
-    let unseen = |presence| Picture { presence, seen: None }.words();
+    let unseen = |presence| Observation { presence, seen: None }.words();
     assert_eq!(unseen(Presence::Here), "supervise has written nothing yet");
     assert_eq!(unseen(Presence::Gone), "supervise not running");
 }

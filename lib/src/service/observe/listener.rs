@@ -4,8 +4,8 @@
 //! with `ftrig1:`, so that supervise never sees one that nobody reads, which it would remove. What lies in the directory
 //! may be made by whoever owns it: nothing in it is followed, and what was opened must be what was made.
 
-use daemontools::service::{EVENT, Place, is_fifo};
-use daemontools::tai64::{self, Label};
+use crate::service::{EVENT, Place, is_fifo};
+use crate::tai64::{self, Label};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, fstat, lstat, umask};
@@ -71,7 +71,8 @@ impl Drop for Listener {
     }
 }
 
-/// Whoever runs supervise, be it not us, may write into it: only he and the owner of the directory come so far.
+/// Every account may write into the FIFO, as supervise may run as another one than ours. Only that account and the owner of
+/// the directory reach it.
 fn make_fifo(directory: &OwnedFd, name: &str) -> nix::Result<()> {
     let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IWGRP | Mode::S_IWOTH;
     let before = umask(Mode::empty());

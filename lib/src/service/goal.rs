@@ -1,0 +1,246 @@
+//! Whether a service has come to where it is waited for. No clock, no I/O: an observation from before, one of now, and
+//! what the service was told in between.
+//!
+//! A service is observed when something has changed, so a short life may lie between two observations: a start counts
+//! also if it has been seen only by the number of starts.
+
+use super::{Command, Commands, Exit, Next, Observation, Presence, Snapshot, Stage, Status, Want};
+use crate::Fatal;
+use crate::report::PERMANENT;
+use nix::unistd::Pid;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// `run` has been started.
+    Up,
+    /// It is ready.
+    Ready,
+    /// `run` has ended, and is not started again.
+    Down,
+    /// So have `finish` and `stop`.
+    Finished,
+    /// `run` has been started since.
+    Restarted,
+}
+
+const GOALS: [(&str, Goal, &str); 5] = [
+    ("up", Goal::Up, "not up"),
+    ("ready", Goal::Ready, "not ready"),
+    ("down", Goal::Down, "not down"),
+    ("finished", Goal::Finished, "not finished"),
+    ("restarted", Goal::Restarted, "not restarted"),
+];
+
+impl Goal {
+    /// What a word asks for.
+    ///
+    /// # Errors
+    /// Nothing that can be waited for: exit 100.
+    pub fn parse(word: &OsStr) -> Result<Goal, Fatal> {
+        let known = GOALS.into_iter().find(|(known, _, _)| word == *known);
+        known.map(|(_, goal, _)| goal).ok_or_else(|| {
+            let choices: Vec<&str> = GOALS.iter().map(|(known, _, _)| *known).collect();
+            Fatal::new(
+                PERMANENT,
+                &[b"unable to wait for ", word.as_bytes(), b": not one of ", choices.join(" ").as_bytes()],
+            )
+        })
+    }
+
+    /// What a service is that has not come there: `not up`.
+    pub fn missed(self) -> &'static str {
+        GOALS.into_iter().find(|(_, goal, _)| *goal == self).map_or("", |(_, _, missed)| missed)
+    }
+}
+
+/// What the service has been told since the first observation, as far as it matters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// To start: neither its having been down nor its having failed before counts.
+    pub to_start: bool,
+    /// To end: its having been up before does not count.
+    pub to_end: bool,
+    /// That its supervise is to exit, and nothing else that could end or start it: what runs and is wanted up runs on.
+    pub only_to_exit: bool,
+}
+
+impl Sent {
+    /// What these commands ask for.
+    pub fn by(commands: &Commands) -> Sent {
+        let to_start = commands.has_any(&[Command::Up, Command::Once]);
+        let to_end = commands.has_any(&[Command::Down, Command::Terminate, Command::Kill]);
+        let only_to_exit = commands.has_any(&[Command::Exit]) && !to_start && !to_end && !commands.has_any(&SIGNALS);
+        Sent { to_start, to_end, only_to_exit }
+    }
+}
+
+/// The other commands that send a signal of which a service may end.
+const SIGNALS: [Command; 7] = [
+    Command::Hangup,
+    Command::Alarm,
+    Command::Interrupt,
+    Command::Quit,
+    Command::User1,
+    Command::User2,
+    Command::Window,
+];
+
+/// What an observation means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The service has come there.
+    Reached,
+    /// It may still.
+    NotYet,
+    /// It will not.
+    Never(Reason),
+}
+
+/// Why a service will not come to where it is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Nobody is in charge of it.
+    Unsupervised,
+    /// It gave up, after this end of its `run`.
+    Failed(Option<Exit>),
+    /// It ended like this, and is not to be started again.
+    Ended(Option<Exit>),
+    /// Its supervise was told to exit once it is down, and nothing takes it down.
+    RunsOn,
+}
+
+impl Reason {
+    /// In words: `failed: exited 100`; with what was seen last where nothing more is known.
+    pub fn words(self, last: &Observation) -> String {
+        let with =
+            |what: &str, exit: Option<Exit>| exit.map_or(what.into(), |exit| format!("{what}: {}", exit.words()));
+        match self {
+            Reason::Unsupervised => last.words(),
+            Reason::Failed(exit) => last.failure().map_or_else(|| with("failed", exit), |why| format!("failed: {why}")),
+            Reason::Ended(exit) => with("ended", exit),
+            Reason::RunsOn => "runs on, as -x alone ends nothing: say -dx".into(),
+        }
+    }
+}
+
+/// Says what an observation means that was made after `before` and what the service was `told` then.
+pub fn evaluate(goal: Goal, told: Sent, before: &Observation, now: &Observation) -> Verdict {
+    let Some(seen) = &now.seen else {
+        return if now.presence == Presence::Gone { Verdict::Never(Reason::Unsupervised) } else { Verdict::NotYet };
+    };
+    // Nobody is told that a service is somewhere before everybody can see it.
+    if now.presence == Presence::Here && !seen.is_settled() {
+        return Verdict::NotYet;
+    }
+    let then = before.seen.as_ref();
+    match (now.presence, goal) {
+        (Presence::Here, Goal::Up) => is_started(told.to_end, told, then, seen),
+        (Presence::Here, Goal::Restarted) => unless_it_runs_on(is_started(true, told, then, seen), told, seen),
+        (Presence::Here, Goal::Ready) => is_ready(told, then, seen),
+        (_, Goal::Down | Goal::Finished) if is_down(goal, told, then, seen) => Verdict::Reached,
+        (Presence::Here, Goal::Down | Goal::Finished) => unless_it_runs_on(Verdict::NotYet, told, seen),
+        (Presence::Away, _) if !has_left(seen) => Verdict::NotYet,
+        (Presence::Away | Presence::Gone, Goal::Down | Goal::Finished) if seen.status.pid.is_none() => Verdict::Reached,
+        (Presence::Away | Presence::Gone, _) => Verdict::Never(Reason::Unsupervised),
+    }
+}
+
+/// A service that is wanted up and runs may still end by itself, but nothing is known that would make it, and waiting for
+/// that may take for ever. One that is wanted once has an end.
+fn unless_it_runs_on(verdict: Verdict, told: Sent, seen: &Snapshot) -> Verdict {
+    match verdict {
+        Verdict::NotYet if told.only_to_exit && Stage::of(seen) == Stage::Up && seen.status.want == Want::Up => {
+            Verdict::Never(Reason::RunsOn)
+        }
+        Verdict::NotYet | Verdict::Reached | Verdict::Never(_) => verdict,
+    }
+}
+
+fn is_started(anew: bool, told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
+    let newer = is_newer(then, seen);
+    let was_executed = !matches!(seen.last_exit(), Some(Exit::Unstarted(_)));
+    match Stage::of(seen) {
+        Stage::Failed => failed(told, then, seen),
+        Stage::Up if newer || !anew => Verdict::Reached,
+        Stage::Down | Stage::Waiting | Stage::Ending | Stage::Finishing(_) if newer && was_executed => Verdict::Reached,
+        Stage::Down => ended(told, then, seen),
+        Stage::Waiting | Stage::Starting | Stage::Up | Stage::Ending | Stage::Finishing(_) => Verdict::NotYet,
+    }
+}
+
+fn is_ready(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
+    match Stage::of(seen) {
+        Stage::Failed => failed(told, then, seen),
+        Stage::Up if !seen.is_known_unready() && (!told.to_end || is_newer(then, seen)) => Verdict::Reached,
+        Stage::Down => ended(told, then, seen),
+        Stage::Waiting | Stage::Starting | Stage::Up | Stage::Ending | Stage::Finishing(_) => Verdict::NotYet,
+    }
+}
+
+/// Sent to start, it was down before: that does not count, only that it has been up since.
+fn is_down(goal: Goal, told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> bool {
+    let counts = !told.to_start || was_up(then) || is_newer(then, seen);
+    match Stage::of(seen) {
+        Stage::Failed => counts || has_changed(then, seen),
+        Stage::Down => counts,
+        Stage::Finishing(Next::Down) => counts && goal == Goal::Down,
+        Stage::Finishing(Next::Start) | Stage::Waiting | Stage::Starting | Stage::Up | Stage::Ending => false,
+    }
+}
+
+/// Sent to start, it had failed before: that does not count.
+fn failed(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
+    if told.to_start && then.is_some_and(|then| Stage::of(then) == Stage::Failed) && !has_changed(then, seen) {
+        return Verdict::NotYet;
+    }
+    Verdict::Never(Reason::Failed(seen.last_exit()))
+}
+
+/// At rest, it may still be told to start; but where it has been up, that was it.
+fn ended(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
+    if is_newer(then, seen) || (was_up(then) && !told.to_start) {
+        return Verdict::Never(Reason::Ended(seen.last_exit()));
+    }
+    Verdict::NotYet
+}
+
+/// Whether `run` was started between the two observations.
+fn is_newer(then: Option<&Snapshot>, seen: &Snapshot) -> bool {
+    let Some(then) = then else { return runs(seen) || starts(seen).is_some_and(|starts| starts > 0) };
+    match (starts(then), starts(seen)) {
+        (Some(then), Some(now)) => then != now,
+        (None, _) | (_, None) => runs(seen) && is_other(&then.status, &seen.status),
+    }
+}
+
+fn is_other(then: &Status, now: &Status) -> bool {
+    let identity = |status: &Status| (status.pid.map(Pid::as_raw), status.since);
+    identity(then) != identity(now)
+}
+
+fn starts(seen: &Snapshot) -> Option<u64> {
+    seen.record.as_ref().map(|record| record.starts)
+}
+
+fn runs(seen: &Snapshot) -> bool {
+    matches!(Stage::of(seen), Stage::Up | Stage::Ending)
+}
+
+fn was_up(then: Option<&Snapshot>) -> bool {
+    then.is_some_and(|then| runs(then) || Stage::of(then) == Stage::Starting)
+}
+
+fn has_changed(then: Option<&Snapshot>, seen: &Snapshot) -> bool {
+    then.is_none_or(|then| then.status.since != seen.status.since)
+}
+
+/// Whether its supervise went because it was told to.
+fn has_left(seen: &Snapshot) -> bool {
+    seen.record.as_ref().is_some_and(|record| record.leaving && record.process.is_none())
+}
+
+#[cfg(test)]
+mod tests;
