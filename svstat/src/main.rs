@@ -15,7 +15,7 @@
 //!
 //! With `-l` (`--long`) more lines follow, each indented, for all that `supervise/state` tells; then seconds
 //! are counted by the clock that nobody sets. With `-j` (`--json`) there is one JSON document a line instead:
-//! see the `document` module. With `-L` (daemontools-encore's) the line is about the logger:
+//! see the `document` module of lib. With `-L` (daemontools-encore's) the line is about the logger:
 //!
 //! ```text
 //! SERVICE log: up (pid PID) N seconds
@@ -35,17 +35,13 @@
 
 #![cfg_attr(not(test), no_main)]
 
-mod document;
-mod long;
-
-use daemontools::service::{self, Illegible, Record, Snapshot, Status, Want};
-use daemontools::tai64::{self, Moment};
+use daemontools::service::view::{View, document, enter, line_of_status, look};
+use daemontools::service::{self, Illegible, Status};
 use daemontools::terminal::{visible, visible_json};
-use daemontools::{Args, Attempt, Fatal, Help, report, suggest, sys};
-use nix::errno::Errno;
+use daemontools::{Args, Attempt, Fatal, Help, suggest, sys};
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{Mode, stat};
-use nix::unistd::{chdir, fchdir};
+use nix::sys::stat::Mode;
+use nix::unistd::fchdir;
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::IsTerminal;
@@ -111,17 +107,13 @@ fn form(word: &OsStr) -> Option<fn(&OsStr, Text) -> Vec<u8>> {
 /// What there is to say about a service, all that can go wrong included.
 fn line(service: &OsStr, text: Text) -> Vec<u8> {
     let said = look(service, read_own_status);
-    let words = said.map(|(status, normally)| short(&status, normally));
+    let words = said.map(|(status, normally)| line_of_status(&status, normally));
     named(service, &words.unwrap_or_else(|why| why), text)
 }
 
 /// Without that of a logger that the same supervise runs.
 fn read_own_status() -> Result<Status, Illegible> {
     service::read_status().map(|(status, _)| status)
-}
-
-fn short(status: &Status, normally: Normally) -> String {
-    describe(status, normally, tai64::seconds_between(status.since, tai64::now()))
 }
 
 /// What there is to say about the logger of a service.
@@ -136,22 +128,20 @@ fn of_logger(service: &OsStr, text: Text) -> Vec<u8> {
         Ok(_) => return named(service, "no log service", text),
         Err(why) => return named(service, &why, text),
     };
-    let words = logger.map_or_else(|why| why, |(status, normally)| short(&status, normally));
+    let words = logger.map_or_else(|why| why, |(status, normally)| line_of_status(&status, normally));
     named(OsStr::from_bytes(&[service.as_bytes(), b" log"].concat()), &words, text)
 }
 
 fn lines(service: &OsStr, text: Text) -> Vec<u8> {
-    let said = look(service, Snapshot::take);
-    let words = said.map(|(seen, normally)| long::describe_at_length(&seen, normally, Moment::now()));
+    let words = View::of(service).map(|view| view.long());
     named(service, &words.unwrap_or_else(|why| why), text)
 }
 
 fn json(service: &OsStr, text: Text) -> Vec<u8> {
-    let document = match look(service, Snapshot::take) {
-        Ok((seen, normally)) => document::of(service, &seen, normally, Moment::now()),
+    let document = match View::of(service) {
+        Ok(view) => document::of(service, &view),
         Err(why) => document::without_answer(service, &why),
     };
-    let document = document.to_string();
     match text {
         Text::Raw => document.into_bytes(),
         Text::Visible => visible_json(&document).into_owned().into_bytes(),
@@ -179,110 +169,9 @@ fn named(service: &OsStr, words: &str, text: Text) -> Vec<u8> {
     }
 }
 
-/// Whether the service is started when its supervise starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Normally {
-    Up,
-    Down,
-}
-
-fn unable(what: &str, errno: Errno) -> String {
-    format!("unable to {what}: {}", report::reason(errno))
-}
-
-fn enter(service: &OsStr) -> Result<(), String> {
-    chdir(service).map_err(|errno| unable("chdir", errno))
-}
-
-/// Changes into a service and reads what it is asked for, in the original's order, on which depends what
-/// is said to be wrong.
-fn look<Seen>(service: &OsStr, read: fn() -> Result<Seen, Illegible>) -> Result<(Seen, Normally), String> {
-    enter(service)?;
-    let normally = match stat(service::DOWN) {
-        Ok(_) => Normally::Down,
-        Err(Errno::ENOENT) => Normally::Up,
-        Err(errno) => return Err(unable("stat down", errno)),
-    };
-    if !service::is_supervised().map_err(|errno| unable("open supervise/ok", errno))? {
-        return Err("supervise not running".into());
-    }
-    let seen = read().map_err(|illegible| match illegible {
-        Illegible::Closed(errno) => unable("open supervise/status", errno),
-        Illegible::Unread(errno) => unable("read supervise/status", errno),
-        Illegible::TooShort => "unable to read supervise/status: bad format".into(),
-    })?;
-    Ok((seen, normally))
-}
-
-/// Seconds since the last change of the process: by the clock that nobody sets, where that is known.
-fn seconds(status: &Status, record: Option<&Record>, now: Moment) -> u64 {
-    match record {
-        Some(record) => now.uptime.saturating_sub(record.since.uptime).as_secs(),
-        None => tai64::seconds_between(status.since, now.label),
-    }
-}
-
-/// The words of the original, to the byte.
-fn describe(status: &Status, normally: Normally, seconds: u64) -> String {
-    match status.pid {
-        Some(pid) => {
-            let normally = if normally == Normally::Down { ", normally down" } else { "" };
-            let paused = if status.paused { ", paused" } else { "" };
-            let want = if status.want == Want::Down { ", want down" } else { "" };
-            // Without sign, as the original has it, also where the file holds garbage.
-            let pid = pid.as_raw().cast_unsigned();
-            format!("up (pid {pid}) {seconds} seconds{normally}{paused}{want}")
-        }
-        None => {
-            let normally = if normally == Normally::Up { ", normally up" } else { "" };
-            let want = if status.want == Want::Up { ", want up" } else { "" };
-            format!("down {seconds} seconds{normally}{want}")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::service::{Phase, Running};
-    use daemontools::tai64::{Tai64, Tai64N};
-    use nix::unistd::Pid;
-
-    fn at(seconds: u64) -> Tai64N {
-        Tai64N(Tai64(seconds), 999_999_999)
-    }
-
-    fn up() -> Status {
-        Status {
-            since: at(100),
-            pid: Some(Pid::from_raw(7)),
-            paused: false,
-            want: Want::Up,
-            phase: Phase::Running,
-            running: Running::Run,
-        }
-    }
-
-    #[test]
-    fn the_originals_words() {
-        let down = Status { pid: None, phase: Phase::Stopped, ..up() };
-        let table = [
-            (up(), Normally::Up, "up (pid 7) 5 seconds"),
-            (Status { pid: Some(Pid::from_raw(-1)), ..up() }, Normally::Up, "up (pid 4294967295) 5 seconds"),
-            (
-                Status { paused: true, want: Want::Down, ..up() },
-                Normally::Down,
-                "up (pid 7) 5 seconds, normally down, paused, want down",
-            ),
-            (Status { want: Want::Once, ..up() }, Normally::Up, "up (pid 7) 5 seconds"),
-            (down, Normally::Up, "down 5 seconds, normally up, want up"),
-            (Status { want: Want::Down, ..down }, Normally::Down, "down 5 seconds"),
-        ];
-        for (status, normally, words) in table {
-            assert_eq!(describe(&status, normally, 5), words);
-        }
-    }
-
     #[test]
     fn on_a_terminal_what_commands_it_is_spelled_out() {
         let name = OsStr::from_bytes(b"w\x1b[2J\nfake");

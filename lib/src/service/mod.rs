@@ -20,6 +20,7 @@ mod proof;
 mod record;
 mod snapshot;
 mod status;
+pub mod view;
 
 pub use command::{Command, Commands};
 pub use control::{hold_ok, hold_ok_at, is_supervised, is_supervised_at, open_control, send_commands};

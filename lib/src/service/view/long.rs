@@ -1,32 +1,34 @@
 //! The long form: the short line, then one for each thing that is known beyond it, its name in front.
 
-use crate::{Normally, describe, seconds};
-use daemontools::service::{Death, Ending, Record, Role, Snapshot, Want};
-use daemontools::sys::localtime::local_second;
-use daemontools::tai64::{Moment, Tai64N, seconds_between, unix_second};
+use super::View;
+use crate::service::{Death, Ending, Record, Role, Want};
+use crate::sys::localtime::local_second;
+use crate::tai64::{Tai64N, seconds_between, unix_second};
 use humantime::format_duration;
 use std::time::Duration;
 
 /// A name and what there is to say.
 type Line = (&'static str, String);
 
-/// All lines, the first without a name.
-pub fn describe_at_length(seen: &Snapshot, normally: Normally, now: Moment) -> String {
-    let service = block(seen, normally, now, "\n    ");
-    match seen.clone().of_logger() {
-        Some(logger) => format!("{service}\n    log: {}", block(&logger, Normally::Up, now, "\n        ")),
-        None => service,
+impl View {
+    /// The line of the original, then indented ones for all else that is known.
+    pub fn long(&self) -> String {
+        let service = block(self, "\n    ");
+        match self.logger() {
+            Some(logger) => format!("{service}\n    log: {}", block(&logger, "\n        ")),
+            None => service,
+        }
     }
 }
 
-fn block(seen: &Snapshot, normally: Normally, now: Moment, indent: &str) -> String {
-    let age = seconds(&seen.status, seen.record.as_ref(), now);
-    let mut lines = vec![("since", format!("{}, for {}", local(seen.status.since), length(age)))];
-    match &seen.record {
-        Some(record) => lines.extend(known(record, now)),
-        None => lines.extend([("want", seen.status.want.word().into()), ("beyond", "nothing is told".into())]),
+fn block(view: &View, indent: &str) -> String {
+    let status = &view.seen.status;
+    let mut lines = vec![("since", format!("{}, for {}", local(status.since), length(view.seconds())))];
+    match view.record() {
+        Some(record) => lines.extend(known(view, record)),
+        None => lines.extend([("want", status.want.word().into()), ("beyond", "nothing is told".into())]),
     }
-    let mut text = describe(&seen.status, normally, age);
+    let mut text = view.line();
     for (name, words) in lines {
         text.push_str(&format!("{indent}{name:<11}{words}"));
     }
@@ -34,12 +36,11 @@ fn block(seen: &Snapshot, normally: Normally, now: Moment, indent: &str) -> Stri
 }
 
 /// What `supervise/state` tells.
-fn known(record: &Record, now: Moment) -> Vec<Line> {
+fn known(view: &View, record: &Record) -> Vec<Line> {
     let mut lines = Vec::new();
     match (record.process, record.ready) {
         (Some((Role::Run, _)), Some(ready)) => {
-            let age = now.uptime.saturating_sub(ready.uptime).as_secs();
-            lines.push(("ready", format!("{}, for {}", local(ready.label), length(age))));
+            lines.push(("ready", format!("{}, for {}", local(ready.label), length(view.since(ready).as_secs()))));
         }
         (Some((Role::Run, _)), None) => lines.push(("ready", "not yet".into())),
         (Some((role, _)), _) => lines.push(("runs", role.program().into())),
@@ -50,7 +51,7 @@ fn known(record: &Record, now: Moment) -> Vec<Line> {
     }
     let ahead = [("killed", record.kill_at), ("next start", record.next_start)];
     for (name, at) in ahead.into_iter().filter_map(|(name, at)| Some((name, at?))) {
-        let wait = at.uptime.saturating_sub(now.uptime).as_nanos().div_ceil(1_000_000_000);
+        let wait = view.until(at).as_nanos().div_ceil(1_000_000_000);
         lines.push((name, format!("{}, in {}", local(at.label), length(wait.try_into().unwrap_or(u64::MAX)))));
     }
     if !record.status_text.is_empty() {
@@ -111,8 +112,9 @@ fn length(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::service::{Exit, Failure, Phase, Process, Status};
-    use daemontools::tai64::Tai64;
+    use crate::service::view::Normally;
+    use crate::service::{Exit, Failure, Phase, Process, Snapshot, Status};
+    use crate::tai64::{Moment, Tai64};
     use nix::unistd::Pid;
 
     fn at(second: i64) -> Moment {
@@ -129,9 +131,14 @@ mod tests {
         Record { supervise, since: at(100), want: Want::Up, starts: 3, ..Record::blank() }
     }
 
+    fn lines(record: &Record, now: Moment) -> Vec<Line> {
+        let seen = Snapshot::of(Status::actual(record), None, Some(record.clone()));
+        known(&View { seen, normally: Normally::Up, now }, record)
+    }
+
     fn names(record: &Record) -> Vec<(&'static str, String)> {
         let without_times = |(name, words): Line| (name, words.split(", 19").next().unwrap().to_string());
-        known(record, at(160)).into_iter().map(without_times).collect()
+        lines(record, at(160)).into_iter().map(without_times).collect()
     }
 
     fn line(name: &'static str, words: &str) -> Line {
@@ -141,7 +148,7 @@ mod tests {
     #[test]
     fn what_runs_is_ready_or_not() {
         let ready = Record { process: process(Role::Run), ready: Some(at(130)), ..record() };
-        let (name, words) = &known(&ready, at(160))[0];
+        let (name, words) = &lines(&ready, at(160))[0];
         assert!(*name == "ready" && words.ends_with(", for 30s"), "{words}");
         let starting = Record { ready: None, ..ready };
         assert_eq!(names(&starting)[0], line("ready", "not yet"));
@@ -151,7 +158,7 @@ mod tests {
     #[test]
     fn what_is_down_tells_when_it_is_started() {
         let waiting = Record { next_start: Some(at(161)), ..record() };
-        let (name, words) = &known(&waiting, Moment { uptime: Duration::from_millis(159_001), ..at(159) })[0];
+        let (name, words) = &lines(&waiting, Moment { uptime: Duration::from_millis(159_001), ..at(159) })[0];
         assert!(*name == "next start" && words.ends_with(", in 2s"), "{words}");
         for phase in [Phase::Stopped, Phase::Started] {
             assert!(names(&Record { phase, ..waiting.clone() }).contains(&line("phase", "waits")));
@@ -167,7 +174,7 @@ mod tests {
     #[test]
     fn what_is_told_to_end_tells_when_it_is_killed() {
         let ending = Record { process: process(Role::Finish), kill_at: Some(at(3760)), ..record() };
-        let (name, words) = &known(&ending, at(160))[1];
+        let (name, words) = &lines(&ending, at(160))[1];
         assert!(*name == "killed" && words.ends_with(", in 1h"), "{words}");
     }
 
@@ -193,13 +200,5 @@ mod tests {
     fn what_a_service_says_cannot_command_a_terminal() {
         let told = Record { status_text: "a\x1b[2Jb".into(), ..record() };
         assert_eq!(names(&told)[0], line("says", "a [2Jb"));
-    }
-
-    #[test]
-    fn lengths_are_not_bent_by_the_wall_clock() {
-        let status = Status::actual(&Record { since: at(100), want: Want::Up, ..Record::blank() });
-        let now = Moment { label: at(5).label, ..at(160) };
-        assert_eq!(seconds(&status, Some(&record()), now), 60);
-        assert_eq!(seconds(&status, None, now), 0);
     }
 }
