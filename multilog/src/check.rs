@@ -1,9 +1,11 @@
 //! What a script means, in words, and what of it will not do what its author wanted. No I/O.
 
 use crate::pattern::stops_too_early;
+use crate::pattern::{Dialect, Pattern, Sees};
 use crate::reach::{Reach, Reached};
-use crate::script::{Action, Dialect, Pattern, Reader, Sees, StampKind, Word, Zone};
+use crate::script::{Action, Reader, Word};
 use crate::settings::{Directory, size};
+use crate::stamp::{StampKind, Zone};
 use crate::steps::MOST_DIRECTORIES;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

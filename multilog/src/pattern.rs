@@ -1,8 +1,38 @@
 //! Patterns of `+` and `-`: no I/O.
 
-use crate::script::{Dialect, Pattern, Sees};
 use daemontools::sys::fnmatch::fnmatch;
 use regex::bytes::{Regex, RegexBuilder};
+
+/// How the patterns that follow are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// daemontools' own.
+    Simple,
+    /// `F`: as fnmatch(3).
+    Fnmatch,
+    /// `R`: regular expressions, searched for.
+    Regex,
+}
+
+/// What of a line the patterns that follow look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sees {
+    /// Its stamp and its text.
+    All,
+    /// `x`: its text alone.
+    Text,
+}
+
+/// What `+` and `-` look for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// How it is read.
+    pub dialect: Dialect,
+    /// What it looks at.
+    pub sees: Sees,
+    /// As it is written.
+    pub text: Vec<u8>,
+}
 
 /// A regular expression may take so many bytes of memory; one that needs more is refused.
 const MOST_MEMORY: usize = 256 * 1024;

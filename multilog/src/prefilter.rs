@@ -49,7 +49,7 @@ impl Prefilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::{Dialect, Pattern, Sees};
+    use crate::pattern::{Dialect, Pattern, Sees};
     use proptest::prelude::*;
 
     fn matcher(pattern: &str) -> Matcher {

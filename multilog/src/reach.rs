@@ -1,7 +1,8 @@
 //! Which lines a place in a script can see, as far as its patterns tell. No I/O.
 
 use crate::pattern::matches_all;
-use crate::script::{Dialect, Pattern, Sees, StampKind, Zone};
+use crate::pattern::{Dialect, Pattern, Sees};
+use crate::stamp::{StampKind, Zone};
 
 /// What is selected at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,7 +1,8 @@
 //! What goes where: lines in, bytes for each log directory out. No I/O and no clock.
 
 use crate::prefilter::Prefilter;
-use crate::script::{Script, StampKind};
+use crate::script::Script;
+use crate::stamp::StampKind;
 use crate::stamp::Stamper;
 use crate::steps::{Aside, Destinations, Head, OUTPUT, SEEN, Steps};
 use crate::syslog::Identity;

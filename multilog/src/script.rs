@@ -1,64 +1,12 @@
 //! A script: multilog's arguments, taken as actions. No I/O.
 
 use crate::limit::Rate;
-use crate::pattern::Matcher;
+use crate::pattern::{Dialect, Matcher, Pattern, Sees};
 use crate::settings::{Directory, Refused};
+use crate::stamp::{StampKind, Zone};
 use crate::syslog::Target;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-
-/// What is put in front of each line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StampKind {
-    /// Nothing.
-    None,
-    /// `t`: `@`, 24 digits, a blank.
-    Tai64n,
-    /// `T`: seconds since 1970, a point, microseconds, a blank.
-    Unix,
-    /// `I`, `L`: date and time to microseconds as ISO 8601 has it, a blank.
-    Iso(Zone),
-}
-
-/// Whose clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Zone {
-    /// Everybody's.
-    Utc,
-    /// That of $TZ.
-    Local,
-}
-
-/// How the patterns that follow are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// daemontools' own.
-    Simple,
-    /// `F`: as fnmatch(3).
-    Fnmatch,
-    /// `R`: regular expressions, searched for.
-    Regex,
-}
-
-/// What of a line the patterns that follow look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sees {
-    /// Its stamp and its text.
-    All,
-    /// `x`: its text alone.
-    Text,
-}
-
-/// What `+` and `-` look for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern {
-    /// How it is read.
-    pub dialect: Dialect,
-    /// What it looks at.
-    pub sees: Sees,
-    /// As it is written.
-    pub text: Vec<u8>,
-}
 
 /// One action, done to each line in turn.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What can be set for a log directory. No I/O.
 
 use crate::schedule::Schedule;
-use crate::script::StampKind;
+use crate::stamp::StampKind;
 use daemontools::duration;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

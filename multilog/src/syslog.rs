@@ -1,6 +1,6 @@
 //! Lines as syslog messages, RFC 5424. No I/O and no clock.
 
-use crate::script::Zone;
+use crate::stamp::Zone;
 use crate::stamp::write_iso;
 use daemontools::tai64::Tai64N;
 use std::ffi::OsString;

@@ -22,7 +22,7 @@
 //! directory than the one that was found.
 
 use crate::folder::Finished;
-use crate::script::{SCRIPT_AT_MOST, Script, multilog_directories};
+use crate::script::{SCRIPT_AT_MOST, Script, is_denied, is_same, multilog_directories};
 use daemontools::report::{reason, warning};
 use daemontools::service::{self, Illegible, Place, Proof, proof_at};
 use daemontools::{Attempt, Unable, report};
@@ -30,10 +30,9 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, Pid, faccessat};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What a logger keeps open in its directory.
@@ -288,11 +287,6 @@ fn in_vain(service: &OsStr, why: &[u8]) -> Vec<u8> {
     [b"unable to find a log in ", service.as_bytes(), b": ", why].concat()
 }
 
-/// Whether the kernel forbids it to this account.
-pub fn is_denied(errno: Errno) -> bool {
-    matches!(errno, Errno::EACCES | Errno::EPERM)
-}
-
 /// multilog opens its directories in the order of its script, so the first is where most goes.
 fn opened_by(pid: Pid) -> Result<Option<PathBuf>, Doubt> {
     let folder = format!("/proc/{pid}/fd");
@@ -314,12 +308,6 @@ fn opened_by(pid: Pid) -> Result<Option<PathBuf>, Doubt> {
         }
     }
     away.map_or(Ok(None), |path| Err(Doubt::Away(pid, path)))
-}
-
-/// Whether both are one file.
-pub fn is_same(one: io::Result<Metadata>, other: io::Result<Metadata>) -> bool {
-    let id = |file: Metadata| (file.dev(), file.ino());
-    one.ok().map(id).is_some_and(|one| other.ok().map(id) == Some(one))
 }
 
 /// What to call the logs: by their last parts, or as they were given if two had the same.

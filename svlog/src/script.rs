@@ -1,11 +1,13 @@
 //! What the script that runs a logger says of where the logger writes.
 
-use crate::locate::{is_denied, is_same};
 use daemontools::report;
 use daemontools::service;
+use nix::errno::Errno;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Nobody writes a longer script that runs multilog.
@@ -69,6 +71,17 @@ fn after_multilog(script: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 fn words(script: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let words = script.split(u8::is_ascii_whitespace);
     words.map(|word| word.iter().filter(|byte| !b"'\"".contains(byte)).copied().collect())
+}
+
+/// Whether this error says that the kernel forbids something to this account.
+pub fn is_denied(errno: Errno) -> bool {
+    matches!(errno, Errno::EACCES | Errno::EPERM)
+}
+
+/// Whether these two are one file.
+pub fn is_same(one: io::Result<Metadata>, other: io::Result<Metadata>) -> bool {
+    let id = |file: Metadata| (file.dev(), file.ino());
+    one.ok().map(id).is_some_and(|one| other.ok().map(id) == Some(one))
 }
 
 #[cfg(test)]

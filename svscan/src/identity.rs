@@ -8,7 +8,7 @@ use crate::inspect::{id_of, is_directory};
 use crate::table::Id;
 use daemontools::hash::hash;
 use daemontools::service::keeps_numbers;
-use daemontools::sys::directory::mount_of;
+use daemontools::sys::process::mount_of;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{FileStat, Mode, stat};

@@ -12,7 +12,7 @@
 //! One that is in use is found in a process that has it for standard error, though it, or its folder, was renamed,
 //! removed or replaced since.
 
-use daemontools::sys::{self, directory::mount_of};
+use daemontools::sys::{self, process::mount_of};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, SpliceFFlags, fcntl, open, openat, renameat, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

@@ -1,14 +1,12 @@
 //! Listing a directory without the C library's 32 kB of buffer, which would be half of a small
 //! program's private memory.
 
-use super::process::descriptor_fact;
 use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::Pid;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 /// Bytes asked for at a time; the longest name needs less than 300.
 const BUFFER: usize = 1024;
@@ -49,12 +47,6 @@ pub fn born(file: impl AsFd) -> nix::Result<Option<u64>> {
     }
     let seconds = u64::try_from(found.stx_btime.tv_sec).unwrap_or(0);
     Ok(Some(seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(found.stx_btime.tv_nsec))))
-}
-
-/// The number of the mount that an open file of a process lies on, which no other mount has, in whatever namespace; `None`
-/// if the kernel does not tell.
-pub fn mount_of(pid: Pid, number: RawFd) -> Option<u64> {
-    descriptor_fact(pid, number, "mnt_id:")?.parse().ok()
 }
 
 /// Calls `visit` with every name in the directory `path`, `.` and `..` too, until it breaks off.

@@ -283,9 +283,15 @@ pub fn access_mode(pid: Pid, number: i32) -> Option<OFlag> {
 }
 
 /// What `/proc` tells of a descriptor of a process, under this key, without the blanks around it.
-pub(super) fn descriptor_fact(pid: Pid, number: RawFd, key: &str) -> Option<String> {
+fn descriptor_fact(pid: Pid, number: RawFd, key: &str) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
     text.lines().find_map(|line| line.strip_prefix(key)).map(|fact| fact.trim().to_string())
+}
+
+/// The number of the mount that an open file of a process lies on, which no other mount has, in whatever namespace; `None`
+/// if the kernel does not tell.
+pub fn mount_of(pid: Pid, number: RawFd) -> Option<u64> {
+    descriptor_fact(pid, number, "mnt_id:")?.parse().ok()
 }
 
 /// Whether a process was executed with more rights than the one that gave it its environment, as a set-uid program is.

@@ -12,7 +12,7 @@
 
 use daemontools::tai64::{self, Tai64N};
 use daemontools::{Args, Attempt, Fatal, Help, sys};
-use multilog::script::StampKind;
+use multilog::stamp::StampKind;
 use multilog::stamp::Stamper;
 use nix::errno::Errno;
 use nix::unistd::read;
