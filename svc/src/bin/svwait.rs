@@ -12,7 +12,7 @@
 
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::{Args, Attempt, Fatal, Help};
+use daemontools::{Args, Attempt, Fatal, Help, suggest};
 use lexopt::Arg;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -48,8 +48,13 @@ fn svwait(args: Args) -> Result<i32, Fatal> {
         .unable_to("open current directory", "")?;
     let mut watch = Watch::new(Part::Service);
     for service in services {
-        watch.add(service)?;
+        let added = watch.add(service.clone());
         fchdir(&origin).unable_to("set directory", "")?;
+        if let Err(refusal) = added {
+            let code = Fatal::from(refusal).tell();
+            suggest::where_missing(&service);
+            return Ok(code);
+        }
     }
     watch.wait(&Order { goal, quorum, told: Told::default(), deadline })
 }
