@@ -146,6 +146,11 @@ impl Fatal {
         Fatal { code: PERMANENT, text: [usage.as_bytes(), b"\n"].concat() }
     }
 
+    /// Two lines: `prog: WORDS` says what is wrong, then `usage` as in [`Fatal::usage`]. Exit 100.
+    pub fn misuse(words: &[&[u8]], usage: &str) -> Fatal {
+        Fatal { code: PERMANENT, text: [&line(b": ", words), usage.as_bytes(), b"\n"].concat() }
+    }
+
     /// The two lines that getopt's users expect: `prog: illegal option -- z`, then `usage` as in
     /// [`Fatal::usage`]. Exit 100.
     pub fn option(error: &lexopt::Error, usage: &str) -> Fatal {
@@ -159,10 +164,7 @@ impl Fatal {
             lexopt::Error::UnexpectedValue { .. } => ("illegal option -- ", "=".into()),
             other => ("", other.to_string()),
         };
-        let mut text = line(b": ", &[complaint.0.as_bytes(), complaint.1.as_bytes()]);
-        text.extend_from_slice(usage.as_bytes());
-        text.push(b'\n');
-        Fatal { code: PERMANENT, text }
+        Fatal::misuse(&[complaint.0.as_bytes(), complaint.1.as_bytes()], usage)
     }
 
     /// No message at all, only an exit code.

@@ -1,10 +1,12 @@
 //! Words that users of other supervisors type, and what they are called here.
 //!
 //! The commands of daemontools are options, and every other word names a service. So `svc restart web`, typed out of habit,
-//! is about a service `restart`. A program that finds none of that name says what was probably meant.
+//! is about a service `restart`. A program that finds none of that name says what was probably meant. So it is with options
+//! behind a service, `svc web -d`, and with letters that are written as one option and spell such a word, `svc -up web`.
 
 use crate::report;
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Source: the commands of systemctl, of runit's sv, of supervisorctl and of init scripts, and the names of signals.
@@ -40,16 +42,37 @@ pub fn command(word: &OsStr) -> Option<&'static str> {
 }
 
 /// Says what was probably meant by the name of a service, if nothing in the current directory has that name:
-/// `svc: restart is no service here: did you mean svc -t SERVICE?`
+/// `svc: restart is no service here: did you mean svc -t SERVICE?`, `svc: -d is no service here: options come before the
+/// services`.
 pub fn where_missing(service: &OsStr) {
     if let Some(words) = for_service(service).filter(|_| !Path::new(service).exists()) {
-        report::notice(&[words.as_bytes()]);
+        report::notice(&[&words]);
     }
 }
 
-fn for_service(word: &OsStr) -> Option<String> {
-    let (word, command) = (word.to_str()?, command(word)?);
-    Some(format!("{word} is no service here: did you mean {command}?"))
+fn for_service(word: &OsStr) -> Option<Vec<u8>> {
+    let meant = match command(word) {
+        Some(command) => format!("did you mean {command}?"),
+        None if looks_like_option(word) => "options come before the services".into(),
+        None => return None,
+    };
+    Some([word.as_bytes(), b" is no service here: ", meant.as_bytes()].concat())
+}
+
+/// Whether the word begins as options do.
+pub fn looks_like_option(word: &OsStr) -> bool {
+    word.len() > 1 && word.as_bytes().starts_with(b"-")
+}
+
+/// `-up means -u -p: did you mean svc -u SERVICE?`, for letters behind one dash that spell a word; with it, how to undo `-p`,
+/// which leaves a service that seems to run and does nothing.
+pub fn for_letters(word: &OsStr) -> Option<String> {
+    let word = word.to_str()?;
+    let letters = word.strip_prefix('-')?;
+    let command = command(OsStr::new(letters))?;
+    let apart: String = letters.chars().map(|letter| format!(" -{letter}")).collect();
+    let undo = if letters.contains('p') { " svc -c SERVICE undoes -p" } else { "" };
+    Some(format!("{word} means{apart}: did you mean {command}?{undo}"))
 }
 
 /// `-restart is no option: did you mean svc -t SERVICE?`, for a word with one or two dashes in front.
@@ -92,12 +115,39 @@ mod tests {
     #[test]
     fn what_was_typed_is_in_the_answer() {
         let meant = "restart is no service here: did you mean svc -t SERVICE?";
-        assert_eq!(for_service(OsStr::new("restart")).as_deref(), Some(meant));
+        assert_eq!(for_service(OsStr::new("restart")).as_deref(), Some(meant.as_bytes()));
         for word in ["-restart", "--restart"] {
             let meant = format!("{word} is no option: did you mean svc -t SERVICE?");
             assert_eq!(for_option(OsStr::new(word)), Some(meant));
         }
         assert_eq!(for_option(OsStr::new("restart")), None);
         assert_eq!(for_option(OsStr::new("-t")), None);
+    }
+
+    #[test]
+    fn what_looks_like_an_option_is_told_its_place() {
+        for word in [&b"-d"[..], b"-T", b"--any", b"-\xff"] {
+            let expected = [word, b" is no service here: options come before the services"].concat();
+            assert_eq!(for_service(OsStr::from_bytes(word)), Some(expected));
+        }
+        for word in ["-", "web", "./-d", ""] {
+            assert_eq!(for_service(OsStr::new(word)), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn letters_that_spell_a_word_are_told_apart() {
+        for (word, said) in [
+            ("-up", Some("-up means -u -p: did you mean svc -u SERVICE? svc -c SERVICE undoes -p")),
+            ("-hup", Some("-hup means -h -u -p: did you mean svc -h SERVICE? svc -c SERVICE undoes -p")),
+            ("-kill", Some("-kill means -k -i -l -l: did you mean svc -k SERVICE?")),
+            ("-dx", None),
+            ("-ud", None),
+            ("-u", None),
+            ("--up", None),
+            ("up", None),
+        ] {
+            assert_eq!(for_letters(OsStr::new(word)).as_deref(), said, "{word}");
+        }
     }
 }

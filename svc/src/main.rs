@@ -20,7 +20,9 @@
 //! | `-+` `-=` | sends signals to the process group; to the process |
 //!
 //! Without a SERVICE it says how it is used. A word of other supervisors' commands where there is no such service
-//! (`svc restart web`), or as an option (`-restart`), is answered with what it is called here.
+//! (`svc restart web`), or as an option (`-restart`), is answered with what it is called here; so is an option behind a
+//! service. Where the original takes each letter of such an option (`-up`), they are sent, and only a terminal is told what
+//! they mean.
 //!
 //! Exit codes: 0, also if a service could not be commanded (a warning says which), but 1 then with `-s` or
 //! `-W`; 1 if one will not come to the GOAL; 99 if the time is over; 100 for an unknown option; 111 if the
@@ -39,6 +41,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, fchdir, write};
 use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -80,10 +83,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const NOT_COMMANDED: i32 = 1;
 
 fn svc(args: Args) -> Result<i32, Fatal> {
+    let hint = letters_that_spell_a_word(args.as_slice());
     let options = parse(args)?;
     if options.services.is_empty() {
         // The original says nothing; scripts may name no service, and rely on its exit code.
         return Ok(Fatal::usage(HELP.usage).with_code(0).tell());
+    }
+    if let Some(meant) = hint.filter(|_| sys::stderr().is_terminal()) {
+        // Scripts may mean the letters: only a person is told.
+        report::warning(&[meant.as_bytes()]);
     }
     // A supervise that goes while it is told something is a warning: the others are still to be told.
     SigSet::from_iter([Signal::SIGPIPE]).thread_block().unable_to("block signals", "")?;
@@ -170,34 +178,40 @@ struct Options {
     services: Vec<OsString>,
 }
 
-/// The first option that is a word of other supervisors' commands, unless the original takes each of its letters. Of what
-/// follows the first service nothing is an option.
-fn foreign_word(args: &[OsString]) -> Option<String> {
+/// The words that are options: of what follows the first service none is.
+fn option_words(args: &[OsString]) -> impl Iterator<Item = &OsString> {
     let mut takes_value = false;
-    for word in args {
+    let mut is_over = false;
+    args.iter().filter(move |word| {
         let bytes = word.as_bytes();
-        if std::mem::take(&mut takes_value) {
-            continue;
-        }
-        if !bytes.starts_with(b"-") || bytes == b"--" {
-            return None;
-        }
-        let is_the_originals = bytes[1..].iter().all(|letter| THE_ORIGINALS.contains(letter));
-        if let Some(meant) = suggest::for_option(word).filter(|_| !is_the_originals) {
-            return Some(meant);
-        }
-        takes_value = bytes.ends_with(b"W") || bytes.ends_with(b"T");
-    }
-    None
+        let is_value = std::mem::take(&mut takes_value);
+        is_over |= !is_value && (!bytes.starts_with(b"-") || bytes == b"--");
+        takes_value = !is_value && (bytes.ends_with(b"W") || bytes.ends_with(b"T"));
+        !is_value && !is_over
+    })
+}
+
+/// Whether the original takes each letter of an option.
+fn is_the_originals(option: &OsStr) -> bool {
+    option.as_bytes().iter().skip(1).all(|letter| THE_ORIGINALS.contains(letter))
 }
 
 /// The letters that the original knows.
 const THE_ORIGINALS: &[u8] = b"udopchaitkx";
 
+/// What is said of the first option that is a word of other supervisors' commands, and not the original's.
+fn foreign_word(args: &[OsString]) -> Option<String> {
+    option_words(args).filter(|word| !is_the_originals(word)).find_map(|word| suggest::for_option(word))
+}
+
+/// What is said of the first option that is the original's, and also such a word.
+fn letters_that_spell_a_word(args: &[OsString]) -> Option<String> {
+    option_words(args).filter(|word| is_the_originals(word)).find_map(|word| suggest::for_letters(word))
+}
+
 fn parse(args: Args) -> Result<Options, Fatal> {
     if let Some(meant) = foreign_word(args.as_slice()) {
-        let words = format!("svc: {meant}\n{}", HELP.usage);
-        return Err(Fatal::usage(&words));
+        return Err(Fatal::misuse(&[meant.as_bytes()], HELP.usage));
     }
     let misused = |error: lexopt::Error| Fatal::option(&error, OPTIONS);
     let mut options = Options::default();
@@ -286,6 +300,23 @@ mod tests {
             ("-", None),
         ] {
             assert_eq!(meant(line).as_deref(), command, "{line}");
+        }
+    }
+
+    #[test]
+    fn letters_of_the_original_that_spell_a_word_are_hinted_at() {
+        let hint = |line: &str| letters_that_spell_a_word(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let up = "-up means -u -p: did you mean svc -u SERVICE? svc -c SERVICE undoes -p";
+        for (line, said) in [
+            ("-up web", Some(up)),
+            ("-s -W up -T 5s -up web", Some(up)),
+            ("-dx web", None),
+            ("-u -p web", None),
+            ("-W -up web", None),
+            ("-d web -up", None),
+            ("-d -- -up", None),
+        ] {
+            assert_eq!(hint(line).as_deref(), said, "{line}");
         }
     }
 

@@ -119,8 +119,8 @@ fn options(args: Args, clock: &Clock) -> Result<Raw, Refusal> {
         match argument {
             Arg::Short('f') | Arg::Long("follow") => raw.follow = true,
             Arg::Short('n') | Arg::Long("lines") => raw.lines = Some(lines(&parser.value()?)?),
-            Arg::Long("since") => raw.selection.since = Some(moment(&parser.value()?, clock)?),
-            Arg::Long("until") => raw.selection.until = Some(moment(&parser.value()?, clock)?),
+            Arg::Long("since") => raw.selection.since = Some(moment("--since", &parser.value()?, clock)?),
+            Arg::Long("until") => raw.selection.until = Some(moment("--until", &parser.value()?, clock)?),
             Arg::Long("grep") => raw.selection.pattern = Some(pattern(&parser.value()?)?),
             Arg::Long("json") => raw.json = true,
             Arg::Long("utc") => raw.utc = true,
@@ -138,8 +138,14 @@ fn lines(value: &OsStr) -> Result<Option<u64>, Refusal> {
     if value == "all" { Ok(None) } else { number().map(Some).ok_or_else(|| refused("a number of lines", value)) }
 }
 
-fn moment(value: &OsStr, clock: &Clock) -> Result<Tai64N, Refusal> {
-    value.to_str().and_then(|text| when::moment(text, clock)).ok_or_else(|| refused("a time", value))
+/// What cannot be understood is answered with examples: a bare number could be of minutes, hours or seconds.
+fn moment(option: &str, value: &OsStr, clock: &Clock) -> Result<Tai64N, Refusal> {
+    value.to_str().and_then(|text| when::moment(text, clock)).ok_or_else(|| {
+        let text = value.to_string_lossy();
+        Refusal::Value(format!(
+            "not a time: {text}: say for example {option} 10m, {option} 06:53 or {option} \"2026-11-21 06:53\""
+        ))
+    })
 }
 
 /// Bytes, not letters: a log may be in any encoding.

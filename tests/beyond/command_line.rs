@@ -161,6 +161,62 @@ fn such_words_are_no_heaps_of_options_either() {
 }
 
 #[test]
+fn a_terminal_is_told_what_letters_mean_that_spell_a_word() {
+    if !tests::has("script") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mut web = listening(&scratch, "web");
+    for (option, sent, said) in [
+        ("-up", "up", "-up means -u -p: did you mean svc -u SERVICE? svc -c SERVICE undoes -p"),
+        ("-hup", "hup", "-hup means -h -u -p: did you mean svc -h SERVICE? svc -c SERVICE undoes -p"),
+        ("-pid", "pid", "-pid means -p -i -d: did you mean svstat SERVICE? svc -c SERVICE undoes -p"),
+    ] {
+        let shown = scratch.on_terminal(&format!("svc {option} web"));
+        assert_eq!(shown, format!("svc: warning: {said}\n"));
+        assert_eq!(heard(&mut web), sent);
+    }
+    for (options, sent) in [("-dx", "dx"), ("-ud", "ud"), ("-tu", "tu"), ("-u -p", "up")] {
+        assert_eq!(scratch.on_terminal(&format!("svc {options} web")), "", "{options}");
+        assert_eq!(heard(&mut web), sent);
+    }
+}
+
+/// Services that look like options where the options are over.
+#[test]
+fn options_behind_a_service_are_told_their_place() {
+    let scratch = Scratch::new();
+    let mut web = listening(&scratch, "web");
+    let place =
+        |program: &str, word: &str| format!("{program}: {word} is no service here: options come before the services\n");
+    let missed = format!("svc: warning: unable to chdir to -d: file does not exist\n{}", place("svc", "-d"));
+    assert_eq!(scratch.run("svc web -d"), fails(0, &missed));
+    assert_eq!(scratch.run("svc -s web -d"), fails(1, &missed));
+    let waited = "svc: warning: unable to chdir to -W: file does not exist\n";
+    let value = "svc: warning: unable to chdir to nowhere: file does not exist\n";
+    assert_eq!(scratch.run("svc -u web -W nowhere"), fails(0, &format!("{waited}{}{value}", place("svc", "-W"))));
+    assert_eq!(heard(&mut web), "u");
+    for option in ["-l", "--json", "-n"] {
+        let seen = scratch.run(&format!("svstat web {option}"));
+        // What the original prints stays as it is.
+        assert!(seen.stdout.ends_with(&format!("\n{option}: unable to chdir: file does not exist\n")), "{seen:?}");
+        assert_eq!((seen.code, seen.stderr), (0, place("svstat", option)));
+    }
+    for option in ["-T", "--any"] {
+        let missing = format!("svwait: fatal: unable to chdir to {option}: file does not exist\n");
+        let told = fails(111, &format!("{missing}{}", place("svwait", option)));
+        assert_eq!(scratch.run(&format!("svwait up web {option} 5s")), told);
+    }
+    let ignored = "svup: warning: -l is ignored: options come before the service\n";
+    assert_eq!(scratch.run("svup web -l"), fails(100, ignored));
+    assert_eq!(scratch.run("svup web other"), fails(100, ""));
+    // Where there is such a service it is one.
+    let mut service = listening(&scratch, "-d");
+    assert_eq!(scratch.run("svc -t web -d"), prints(""));
+    assert_eq!((heard(&mut web).as_str(), heard(&mut service).as_str()), ("t", "t"));
+}
+
+#[test]
 fn a_time_without_a_unit_is_refused_with_both_ways_to_say_it() {
     let scratch = Scratch::new();
     let mut web = listening(&scratch, "web");

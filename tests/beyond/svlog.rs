@@ -199,12 +199,25 @@ fn what_cannot_be_shown_is_one_line() {
     assert_eq!(svlog(&scratch, "empty one"), rest);
     assert_eq!(svlog(&scratch, "empty empty"), fails(111, &warning.repeat(2)));
     for (line, complaint) in [
-        ("--since soon empty", "svlog: fatal: not a time: soon\n"),
+        (
+            "--since 10 empty",
+            "svlog: fatal: not a time: 10: say for example --since 10m, --since 06:53 or --since \"2026-11-21 06:53\"\n",
+        ),
+        (
+            "--until=soon empty",
+            "svlog: fatal: not a time: soon: say for example --until 10m, --until 06:53 or --until \"2026-11-21 06:53\"\n",
+        ),
         ("--grep ( empty", "svlog: fatal: not a regular expression: (\n"),
         ("-n few empty", "svlog: fatal: not a number of lines: few\n"),
         ("--color=red empty", "svlog: fatal: not auto, always or never: red\n"),
     ] {
         assert_eq!(svlog(&scratch, line), fails(100, complaint));
+    }
+    // Each of the examples is understood.
+    for time in ["10m", "06:53", "\"2026-11-21 06:53\""] {
+        for option in ["--since", "--until"] {
+            assert_eq!(scratch.shell(&format!("svlog {option} {time} one")).code, 0, "{option} {time}");
+        }
     }
     let usage = svlog(&scratch, "-f");
     assert!(usage.code == 100 && usage.stderr.starts_with("svlog: usage: svlog [ -f ]"), "{usage:?}");

@@ -5,13 +5,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use tests::{Scratch, Service, has};
 
-/// What a program writes if all that it has is a terminal: one of script(1), which ends lines with a carriage return.
-fn on_terminal(scratch: &Scratch, line: &str) -> String {
-    let mut command = scratch.command("script");
-    let outcome = scratch.outcome_of(command.env("TERM", "xterm").args(["-qec", line, "/dev/null"]));
-    outcome.stdout.replace("\r\n", "\n")
-}
-
 /// Clears the screen, sets the title, asks for an answer; by 7-bit and 8-bit controls, and as bytes that are not UTF-8.
 const EVIL: &str = "\x1b[2J\x1b]0;title\x07\x1b[6n\u{9b}2J\u{85}\x08\x7f \u{202e}evil gr\u{fc}n";
 const SPELLED: &str = "\\x1b[2J\\x1b]0;title\\x07\\x1b[6n\\u009b2J\\u0085\\x08\\x7f \\u202eevil grün";
@@ -26,15 +19,15 @@ fn lines_of_a_log_command_no_terminal() {
     scratch.file("web/current", &raw);
     scratch.file("d\x1bb/current", "a line\n");
     let spelled = format!("{SPELLED} \\x9b2J\\xff\n");
-    assert_eq!(on_terminal(&scratch, "svlog web"), spelled);
-    assert_eq!(on_terminal(&scratch, "svlog -n 1 web"), spelled);
+    assert_eq!(scratch.on_terminal("svlog web"), spelled);
+    assert_eq!(scratch.on_terminal("svlog -n 1 web"), spelled);
     // The colours of names are svlog's own.
-    let both = on_terminal(&scratch, "svlog --grep line d*b web");
+    let both = scratch.on_terminal("svlog --grep line d*b web");
     assert_eq!(both, "\x1b[36md\\x1bb:\x1b[0m a line\n");
-    let json = on_terminal(&scratch, "svlog --json web");
+    let json = scratch.on_terminal("svlog --json web");
     assert!(json.contains("\\u009b2J") && !json.contains(['\u{9b}', '\x1b', '\u{202e}', '\x7f']), "{json:?}");
     // Whoever asks for the bytes gets them, and so does everything that is no terminal.
-    assert!(on_terminal(&scratch, "svlog --raw web").contains(EVIL));
+    assert!(scratch.on_terminal("svlog --raw web").contains(EVIL));
     let shown = scratch.run("svlog web").stdout;
     assert!(shown.starts_with(EVIL), "{shown:?}");
 }
@@ -49,17 +42,17 @@ fn names_and_words_of_services_command_no_terminal() {
     let service = Service::new(&scratch, &name, "exec sleep 1000").down();
     let _supervise = service.supervise();
     for line in ["svstat w*", "svstat -l w*", "svstat -j w*", "svstat w*/nothing", "svstat -j w*/nothing"] {
-        let shown = on_terminal(&scratch, line);
+        let shown = scratch.on_terminal(line);
         assert!(!shown.contains(['\x1b', '\u{9b}', '\u{85}', '\x08', '\x7f', '\u{202e}']), "{line}: {shown:?}");
         assert!(!shown.contains("\nfake"), "{line}: {shown:?}");
     }
     let spelled = format!("w{SPELLED}\\x0afake: up (pid 1) 5 seconds: down ");
-    assert!(on_terminal(&scratch, "svstat w*").starts_with(&spelled));
+    assert!(scratch.on_terminal("svstat w*").starts_with(&spelled));
     let shown = scratch.outcome_of(scratch.command("svstat").arg(Path::new(OsStr::from_bytes(name.as_bytes())))).stdout;
     assert!(shown.starts_with(&format!("{name}: down ")), "{shown:?}");
     // What a service says of itself.
     let state = service.says("supervise/state");
     scratch.file(Path::new(&name).join("supervise/state"), format!("{state}status-text a \u{202e}b\u{9b}c\n"));
-    let long = on_terminal(&scratch, "svstat -l w*");
+    let long = scratch.on_terminal("svstat -l w*");
     assert!(long.contains("says       a \\u202eb c\n"), "{long:?}");
 }

@@ -137,8 +137,9 @@ fn two_numbers_are_an_account_that_need_not_be_there() {
     let expected = format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{gid} \n");
     assert_eq!(scratch.shell(&show), differs(prints(&expected), unknown("setuidgid", &name, "")));
     let usage = "setuidgid: usage: setuidgid [ -s ] account child\n";
+    let why = format!("setuidgid: -s takes the name of an account, as groups list names: {name}\n{usage}");
     let with_s = scratch.run(&format!("setuidgid -s {name} true"));
-    assert_eq!(with_s, differs(fails(100, usage), unknown("setuidgid", "-s", "")));
+    assert_eq!(with_s, differs(fails(100, &why), unknown("setuidgid", "-s", "")));
 }
 
 #[test]

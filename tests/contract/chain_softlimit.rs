@@ -43,15 +43,29 @@ fn no_digits_are_zero() {
     assert_eq!(shown, prints("0\n"));
 }
 
+/// Ours names what it refuses, above the usage that the original has.
+fn no_limit(refused: &str) -> Outcome {
+    let ways = match refused.as_bytes()[1] {
+        b'o' | b'p' | b't' => "say a number without a unit, or =",
+        _ => "say a number of bytes, with or without k, M or G, or =",
+    };
+    fails(100, &differs(format!("softlimit: {refused} is no limit: {ways}\n{USAGE}"), USAGE.into()))
+}
+
 #[test]
-fn what_is_not_a_number_is_misuse() {
+fn what_is_not_a_number_is_misuse_and_named() {
     for options in [
-        "-o 12x", "-o x12", "-o -5", "-o +5", "-o ' 5'", "-o =x", "-o '= '", "-o ==", "-o --", "-c0o64", "-o 0x10",
-        // Nothing stands between an option and its value.
-        "-o=45", "-o==", "-m=1", "-m=1M", // Only bytes have units, and these have others.
+        "-o 12x", "-o x12", "-o -5", "-o +5", "-o ' 5'", "-o =x", "-o '= '", "-o ==", "-o --", "-o 0x10",
+        // Only bytes have units, and these have others.
         "-o 1k", "-p 1k", "-t 1M", "-c 1m", "-c 1K", "-c 1kB", "-c k", "-c 1.5G",
     ] {
-        assert_eq!(open_files(options), fails(100, USAGE), "{options}");
+        assert_eq!(open_files(options), no_limit(&options.replace('\'', "")), "{options}");
+    }
+    // Nothing stands between an option and its value.
+    for (options, refused) in
+        [("-c0o64", "-c 0o64"), ("-o=45", "-o =45"), ("-o==", "-o =="), ("-m=1", "-m =1"), ("-m=1M", "-m =1M")]
+    {
+        assert_eq!(open_files(options), no_limit(refused), "{options}");
     }
 }
 

@@ -43,6 +43,20 @@ fn every_statement_names_tests_that_exist() {
     assert!(count >= 25, "{count} statements found");
 }
 
+/// A bare number is of milliseconds in a setting, and refused on a command line: whoever reads of one setting is told.
+#[test]
+fn the_manual_tells_the_unit_of_each_setting_that_is_a_time() {
+    let page = fs::read_to_string(workspace().join("man/supervise.8")).unwrap();
+    for setting in ["timeout-kill", "timeout-finish", "timeout-up", "watchdog", "restart-delay", "restart-limit"] {
+        let (_, rest) = page.split_once(&format!("\n.It Pa {setting}\n")).expect(setting);
+        let item = rest.split("\n.It ").next().unwrap_or_default();
+        let first_sentence = item.split(".\n").next().unwrap_or_default();
+        let (before, _) = first_sentence.split_once("\nin milliseconds where ").expect(setting);
+        let example = before.lines().find_map(|line| line.strip_prefix(".Li ")).expect(setting);
+        assert!(example.trim_end_matches(" ;").ends_with(['s', 'm']), "{setting}: {example} has no unit");
+    }
+}
+
 #[test]
 fn every_command_has_a_manual_page() {
     for command in crate::tree::commands() {

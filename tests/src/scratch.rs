@@ -156,6 +156,13 @@ impl Scratch {
         self.outcome_of(self.command("/bin/sh").args(["-c", line]))
     }
 
+    /// What a program writes if all that it has is a terminal: one of script(1), which ends lines with a carriage return.
+    pub fn on_terminal(&self, line: &str) -> String {
+        let mut command = self.command("script");
+        let outcome = self.outcome_of(command.env("TERM", "xterm").args(["-qec", line, "/dev/null"]));
+        outcome.stdout.replace("\r\n", "\n")
+    }
+
     /// Waits for the end; kills and fails if it does not come.
     pub fn outcome_of(&self, command: &mut Command) -> Outcome {
         // Files, not pipes: what the program leaves behind in the background cannot hold us up.

@@ -14,6 +14,7 @@
 use chain::account::{Account, is_numeric};
 use daemontools::{Args, Attempt, Fatal, Help};
 use nix::unistd::{setgid, setgroups, setuid};
+use std::os::unix::ffi::OsStrExt;
 
 daemontools::main!(setuidgid, HELP);
 
@@ -44,9 +45,12 @@ fn setuidgid(args: Args) -> Result<i32, Fatal> {
         rest => (Groups::Own, rest),
     };
     let [name, program @ ..] = rest else { return Err(Fatal::usage(USAGE)) };
-    let lists_nothing = matches!(groups, Groups::All) && is_numeric(name);
-    if program.is_empty() || lists_nothing {
+    if program.is_empty() {
         return Err(Fatal::usage(USAGE));
+    }
+    if matches!(groups, Groups::All) && is_numeric(name) {
+        let words = [b"-s takes the name of an account, as groups list names: ", name.as_bytes()];
+        return Err(Fatal::misuse(&words, USAGE));
     }
     let account = Account::named(name)?;
     let groups = match groups {

@@ -90,7 +90,7 @@ fn parse(args: Args) -> Result<Options, Fatal> {
         let resources = resources(letter).ok_or_else(unknown)?;
         let missing = || misused(lexopt::Error::MissingValue { option: Some(format!("-{letter}")) });
         let limit = if glued.is_empty() { args.next().ok_or_else(missing)? } else { glued };
-        let limit = parse_limit(letter, &limit).ok_or_else(|| Fatal::usage(USAGE))?;
+        let limit = parse_limit(letter, &limit).ok_or_else(|| no_limit(letter, &limit))?;
         limits.extend(resources.iter().map(|resource| (*resource, limit)));
     }
     let program: Vec<OsString> = args.collect();
@@ -127,6 +127,16 @@ fn resources(letter: char) -> Option<&'static [Resource]> {
         't' => &[Resource::RLIMIT_CPU],
         _ => return None,
     })
+}
+
+/// `softlimit: -o 12x is no limit: …`; the original has the usage alone.
+fn no_limit(letter: char, limit: &OsStr) -> Fatal {
+    let ways = match counts_bytes(letter) {
+        true => "say a number of bytes, with or without k, M or G, or =",
+        false => "say a number without a unit, or =",
+    };
+    let option = format!("-{letter} ");
+    Fatal::misuse(&[option.as_bytes(), limit.as_bytes(), b" is no limit: ", ways.as_bytes()], USAGE)
 }
 
 /// Whether an option's number counts bytes, and may have a unit.
@@ -247,10 +257,20 @@ mod tests {
         assert_eq!(parsed("-=5 prog"), misuse("illegal option -- ="));
         assert_eq!(parsed("-é5 prog"), misuse("illegal option -- é"));
         assert_eq!(parsed("-o5 -c"), misuse("option requires an argument -- c"));
-        for words in
-            ["--", "-o5", "-o5 --", "-o -- prog", "-o x prog", "-c0o64 prog", "-o=5 prog", "-m=1 prog", "-o== prog"]
-        {
+        for words in ["--", "-o5", "-o5 --"] {
             assert_eq!(parsed(words), Err(Fatal::usage(USAGE)), "{words}");
+        }
+        let number = "say a number without a unit, or =";
+        let bytes = "say a number of bytes, with or without k, M or G, or =";
+        for (words, refused, ways) in [
+            ("-o -- prog", "-o --", number),
+            ("-o x prog", "-o x", number),
+            ("-o=5 prog", "-o =5", number),
+            ("-o== prog", "-o ==", number),
+            ("-c0o64 prog", "-c 0o64", bytes),
+            ("-m=1 prog", "-m =1", bytes),
+        ] {
+            assert_eq!(parsed(words), misuse(&format!("{refused} is no limit: {ways}")), "{words}");
         }
     }
 

@@ -14,7 +14,7 @@
 
 use daemontools::service::Part;
 use daemontools::service::goal::{Goal, Sent};
-use daemontools::{Args, Attempt, Fatal, Help};
+use daemontools::{Args, Attempt, Fatal, Help, suggest};
 use lexopt::Arg;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -49,8 +49,13 @@ fn svwait(args: Args) -> Result<i32, Fatal> {
         .unable_to("open current directory", "")?;
     let mut waiting = Waiting::new(Part::Service);
     for service in services {
-        waiting.add(service)?;
+        let added = waiting.add(service.clone());
         fchdir(&origin).unable_to("set directory", "")?;
+        if let Err(refusal) = added {
+            let code = Fatal::from(refusal).tell();
+            suggest::where_missing(&service);
+            return Ok(code);
+        }
     }
     waiting.wait(&Order { goal, quorum, sent: Sent::default(), deadline })
 }

@@ -4,7 +4,8 @@
 //!
 //! It is up if a supervise is in charge of it, and its `run` runs and was not told to end. Where that supervise
 //! runs a logger too (`log` is a program), the logger must be up as well; with `-l` it need not. With `-L` the logger alone
-//! must be up: that one, or else the service `log` in the directory, which has a supervise of its own.
+//! must be up: that one, or else the service `log` in the directory, which has a supervise of its own. It
+//! ignores what follows the SERVICE, as encore's svup does, but warns of a word there that looks like an option.
 //!
 //! Exit codes: 0, it is; 100, it is not (or bad usage); 111, that cannot be told, and a message says why.
 //! Source: the manual of daemontools-encore, whose svup does not know loggers with a supervise of their own.
@@ -12,11 +13,12 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::service::{self, Illegible, Phase, Status, read_status};
-use daemontools::{Args, Attempt, Fatal, Help, Unable, report};
+use daemontools::{Args, Attempt, Fatal, Help, Unable, report, suggest};
 use lexopt::Arg;
 use nix::errno::Errno;
 use nix::unistd::chdir;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 daemontools::main!(svup, HELP);
@@ -117,7 +119,13 @@ fn parse(args: Args) -> Result<(Parts, OsString), Fatal> {
         match argument {
             Arg::Short('l') => parts = Parts::Service,
             Arg::Short('L') => parts = Parts::Logger,
-            Arg::Value(service) => return Ok((parts, service)),
+            Arg::Value(service) => {
+                let mut behind = parser.raw_args().map_err(misused)?;
+                if let Some(option) = behind.find(|word| suggest::looks_like_option(word)) {
+                    report::warning(&[option.as_bytes(), b" is ignored: options come before the service"]);
+                }
+                return Ok((parts, service));
+            }
             other @ (Arg::Short(_) | Arg::Long(_)) => return Err(misused(other.unexpected())),
         }
     }
