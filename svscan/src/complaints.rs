@@ -5,6 +5,7 @@ use crate::table::{Id, Post};
 use daemontools::{Unable, report};
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 
 /// What a complaint is about; of each subject, one is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,7 +22,9 @@ pub enum Subject {
     Service(Id),
     /// A service's other names.
     Names(Id),
-    /// A name in a service's `after`.
+    /// A service's `after`.
+    Order(Id),
+    /// A name in it.
     After(Id, OsString),
     /// A supervise that could not be started.
     Start(Post),
@@ -47,6 +50,21 @@ impl Complaints {
     pub fn say(&mut self, subject: Subject, words: Vec<u8>) {
         if self.news(subject, &words) {
             report::warning(&[&printable(&words)]);
+        }
+    }
+
+    /// Says something of several names at once, of which each is a subject of its own: in one line, of those of which
+    /// it was not the last thing said. Of many, the line has the first few and the number of the others.
+    pub fn say_of_names(
+        &mut self,
+        names: Vec<OsString>,
+        subject: impl Fn(OsString) -> Subject,
+        words: impl Fn(&[u8]) -> Vec<u8>,
+    ) {
+        let is_news = |name: &OsString| self.news(subject(name.clone()), &words(name.as_bytes()));
+        let news: Vec<OsString> = names.into_iter().filter(is_news).collect();
+        if !news.is_empty() {
+            report::warning(&[&printable(&words(&list(&news)))]);
         }
     }
 
@@ -88,11 +106,26 @@ impl Complaints {
     /// A service is gone.
     pub fn forget(&mut self, id: Id) {
         self.said.retain(|subject, _| match subject {
-            Subject::Service(known) | Subject::Names(known) | Subject::After(known, _) => *known != id,
+            Subject::Service(known) | Subject::Names(known) | Subject::Order(known) | Subject::After(known, _) => {
+                *known != id
+            }
             Subject::Start(post) => post.id != id,
             Subject::Directory | Subject::Setting(_) | Subject::Watch | Subject::Entry(_) => true,
         });
     }
+}
+
+/// Names in a message.
+const FEW: usize = 5;
+
+/// `a, b, c, d, e and 95 more`.
+fn list(names: &[OsString]) -> Vec<u8> {
+    let first: Vec<&[u8]> = names.iter().take(FEW).map(|name| name.as_bytes()).collect();
+    let mut list = first.join(&b", "[..]);
+    if names.len() > FEW {
+        list.extend(format!(" and {} more", names.len() - FEW).into_bytes());
+    }
+    list
 }
 
 /// A newline is `\n`, an escape `\x1b`; all else is the bytes it is.
@@ -131,6 +164,15 @@ mod tests {
                 complaints.end_scan();
             }
             assert_eq!(complaints.news(entry(), b"a"), pause == A_WHILE, "{pause}");
+        }
+    }
+
+    #[test]
+    fn of_many_names_a_few_are_said_and_the_number_of_the_others() {
+        let names = |count: usize| (0..count).map(|number| number.to_string().into()).collect::<Vec<OsString>>();
+        let table = [(1, "0"), (2, "0, 1"), (5, "0, 1, 2, 3, 4"), (6, "0, 1, 2, 3, 4 and 1 more")];
+        for (count, expected) in table {
+            assert_eq!(list(&names(count)), expected.as_bytes());
         }
     }
 

@@ -9,6 +9,7 @@ use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, stat};
 use nix::unistd::{AccessFlags, Pid, SysconfVar, access, sysconf};
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
@@ -24,6 +25,8 @@ pub const ESSENTIAL: &str = "essential";
 const LONGEST_SETTING: usize = 4096;
 /// Nor is a list of names.
 const LONGEST_LIST: usize = 1 << 20;
+/// So many names of a list count: more would cost every service the time of svscan.
+pub const MOST_NAMES: usize = 1000;
 
 /// How long the service may take to stop, if it is killed after that.
 pub fn time_to_stop(service: &Path) -> Option<Duration> {
@@ -69,10 +72,9 @@ pub fn logger(service: &Path) -> nix::Result<Logger> {
     }
 }
 
-/// What else matters before the service is started; `record` is what its last supervise has written. One that runs
-/// already, be its supervise dead, need not wait for others.
-pub fn contents(service: &Path, logger: Logger, record: Option<&Record>) -> Contents {
-    let after = after(service).unwrap_or_default();
+/// What else matters before the service is started, which comes `after` these; `record` is what its last supervise has
+/// written. One that runs already, be its supervise dead, need not wait for others.
+pub fn contents(service: &Path, logger: Logger, after: Vec<OsString>, record: Option<&Record>) -> Contents {
     let is_left = || record.into_iter().flat_map(processes).any(|process| process.is_there());
     let running = !after.is_empty() && (service::is_supervised_at(service) == Ok(true) || is_left());
     Contents { logger: logger == Logger::Directory, after, running }
@@ -84,17 +86,33 @@ pub fn processes(record: &Record) -> impl Iterator<Item = Process> {
     [record.process, logger].into_iter().flatten().map(|(_, process)| process)
 }
 
+/// The services that are to be ready before another one starts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct After {
+    /// Their names, each once, as many as count.
+    pub names: Vec<OsString>,
+    /// So many names more are in the file.
+    pub surplus: usize,
+}
+
 /// The names of the services that are to be ready before this one starts.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn after(service: &Path) -> Result<Vec<OsString>, Unread> {
+pub fn after(service: &Path) -> Result<After, Unread> {
     let after = match read_file(&service.join(AFTER), LONGEST_LIST) {
         Err(unread) if unread.is_missing() => Vec::new(),
         read => read?,
     };
-    let names = after.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
-    Ok(names.map(|name| OsStr::from_bytes(name).to_os_string()).collect())
+    Ok(names_of(&after))
+}
+
+fn names_of(text: &[u8]) -> After {
+    let names = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+    let mut known = HashSet::new();
+    let mut names = names.filter(|name| known.insert(*name));
+    let counted = names.by_ref().take(MOST_NAMES).map(|name| OsStr::from_bytes(name).to_os_string()).collect();
+    After { names: counted, surplus: names.count() }
 }
 
 /// Whether everything is to stop when this service ends for good.
@@ -154,10 +172,18 @@ pub fn starts_at_a_time() -> Result<Option<usize>, Unread> {
 }
 
 /// What is done when an entry is removed: `stop`, or nothing.
-pub fn on_remove() -> OnRemove {
+///
+/// # Errors
+/// The file cannot be read, or does not say (EINVAL).
+pub fn on_remove() -> Result<OnRemove, Unread> {
     match read_file(Path::new(ON_REMOVE), LONGEST_SETTING) {
-        Ok(text) if text.trim_ascii() == b"stop" => OnRemove::Stop,
-        Ok(_) | Err(_) => OnRemove::Leave,
+        Ok(text) => match text.trim_ascii() {
+            b"stop" => Ok(OnRemove::Stop),
+            b"" => Ok(OnRemove::Leave),
+            _ => Err(Unread::System(Errno::EINVAL)),
+        },
+        Err(unread) if unread.is_missing() => Ok(OnRemove::Leave),
+        Err(unread) => Err(unread),
     }
 }
 
@@ -201,4 +227,19 @@ pub fn is_directory(file: &FileStat) -> bool {
 /// What a directory is known by.
 pub fn id_of(file: &FileStat) -> Id {
     Id { device: file.st_dev, inode: file.st_ino }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_counts_once_and_too_many_do_not() {
+        let After { names, surplus } = names_of(b" b \n\na\nb\n\ta");
+        assert_eq!((names, surplus), (vec!["b".into(), "a".into()], 0));
+        let text: String = (0..MOST_NAMES + 7).map(|number| format!("{number}\n{number}\n")).collect();
+        let After { names, surplus } = names_of(text.as_bytes());
+        assert_eq!((names.len(), surplus), (MOST_NAMES, 7));
+        assert_eq!(names.last(), Some(&OsString::from((MOST_NAMES - 1).to_string())));
+    }
 }

@@ -7,12 +7,12 @@ use crate::drafts::Drafts;
 use crate::forward::{FORWARD, Forward};
 use crate::heed::Heed;
 use crate::identity;
-use crate::inspect::{self, Logger, STARTS_AT_A_TIME, id_of};
+use crate::inspect::{self, AFTER, After, Logger, MOST_NAMES, ON_REMOVE, STARTS_AT_A_TIME, id_of};
 use crate::launch::{Launcher, label};
 use crate::orphans::Orphans;
 use crate::reach::Reach;
 use crate::stopping::Stopping;
-use crate::table::{Action, Id, Part, Post, Remark, Table};
+use crate::table::{Action, Id, OnRemove, Part, Post, Remark, Table};
 use crate::turns::Turns;
 
 use daemontools::service::{Directory, Process, Record, Unread};
@@ -147,8 +147,8 @@ impl Scanner {
             self.entry(&name);
         }
         let mut todo = Vec::new();
-        let on_remove = self.reach.check(Path::new(inspect::ON_REMOVE)).map(|()| inspect::on_remove());
-        self.table.settle(on_remove.unwrap_or_default(), now, &mut todo);
+        let on_remove = self.on_remove();
+        self.table.settle(on_remove, now, &mut todo);
         // Looked into twice, as two of its entries have changed, a service would begin anew while it runs.
         let mut new = HashSet::new();
         todo.retain(|action| !matches!(action, Action::Inspect(id) if !new.insert(*id)));
@@ -236,6 +236,22 @@ impl Scanner {
             }
             Err(unread) => {
                 self.complaints.say(subject, unread_words(STARTS_AT_A_TIME.as_bytes(), unread));
+            }
+        }
+    }
+
+    /// What is done with services whose entry is removed; nothing, where that cannot be read, which is said.
+    fn on_remove(&mut self) -> OnRemove {
+        let subject = Subject::Setting(ON_REMOVE);
+        let reached = self.reach.check(Path::new(ON_REMOVE)).map_err(Unread::System);
+        match reached.and_then(|()| inspect::on_remove()) {
+            Ok(on_remove) => {
+                self.complaints.withdraw(&subject);
+                on_remove
+            }
+            Err(unread) => {
+                self.complaints.say(subject, unread_words(ON_REMOVE.as_bytes(), unread));
+                OnRemove::default()
             }
         }
     }
@@ -345,7 +361,8 @@ impl Scanner {
         }
         let mut todo = Vec::new();
         let main = Post { id, part: Part::Main };
-        let mut contents = inspect::contents(service, log, self.record(main).as_ref());
+        let after = self.after(id, service);
+        let mut contents = inspect::contents(service, log, after, self.record(main).as_ref());
         contents.running |= self.attached.expects(main);
         self.table.inspected(id, &contents, now, &mut todo);
         self.perform(todo, now);
@@ -391,14 +408,8 @@ impl Scanner {
             Remark::SameAs(other) => {
                 (Subject::Names(id), [other.as_bytes(), b" is the same directory as ", name].concat())
             }
-            Remark::UnknownAfter(other) => (
-                Subject::After(id, other.clone()),
-                [name, b": after ", other.as_bytes(), b": no such service"].concat(),
-            ),
-            Remark::CyclicAfter(other) => (
-                Subject::After(id, other.clone()),
-                [name, b": after ", other.as_bytes(), b": goes in a circle"].concat(),
-            ),
+            Remark::UnknownAfter(others) => return self.say_after(id, others, b": no such service"),
+            Remark::CyclicAfter(others) => return self.say_after(id, others, b": goes in a circle"),
             Remark::ProperAfter(other) => return self.complaints.withdraw(&Subject::After(id, other)),
             Remark::Replaces => {
                 (Subject::Service(id), [name, b" is another directory now: stopping the one before"].concat())
@@ -407,6 +418,30 @@ impl Scanner {
             Remark::Down(name) => return self.say_down(id, &name),
         };
         self.complaints.say(subject, words);
+    }
+
+    fn say_after(&mut self, id: Id, others: Vec<OsString>, what: &[u8]) {
+        let name = self.table.name(id).unwrap_or_default().as_bytes();
+        let words = |others: &[u8]| [name, b": after ", others, what].concat();
+        self.complaints.say_of_names(others, |other| Subject::After(id, other), words);
+    }
+
+    /// The names that a service comes after; none, where that cannot be read. Says so, and that there are too many.
+    fn after(&mut self, id: Id, service: &Path) -> Vec<OsString> {
+        let name = service.as_os_str().as_bytes();
+        match inspect::after(service) {
+            Ok(After { names, surplus: 0 }) => names,
+            Ok(After { names, surplus }) => {
+                let words = format!("/{AFTER}: {} names: only the first {MOST_NAMES} count", names.len() + surplus);
+                self.complaints.say(Subject::Order(id), [name, words.as_bytes()].concat());
+                names
+            }
+            Err(unread) => {
+                let file = [name, b"/", AFTER.as_bytes()].concat();
+                self.complaints.say(Subject::Order(id), unread_words(&file, unread));
+                Vec::new()
+            }
+        }
     }
 
     /// What the last supervise of a post has written: on its page, or into `supervise/state`, which others may have

@@ -162,7 +162,7 @@ impl Scanner {
             if inspect::still_there(folder.as_os_str(), *id).is_ok()
                 && let Ok(now) = inspect::after(&folder)
             {
-                *names = now;
+                *names = now.names;
             }
         }
         order

@@ -314,6 +314,38 @@ fn what_is_wrong_is_said_once() {
     assert_eq!(lines, expected);
 }
 
+/// As a program writes it that has gone wrong.
+#[test]
+fn what_is_wrong_with_many_names_is_one_warning_and_only_some_names_count() {
+    let scratch = Scratch::new();
+    let names: String = (0..100_000).map(|number| format!("{number}\n")).collect();
+    let circle: String = (0..10).map(|number| format!("c{number}\n")).collect();
+    service(&scratch, "a", "exec sleep 1000").file("after", &names);
+    service(&scratch, "b", "exec sleep 1000").file("after", &"x".repeat(1 << 21));
+    for number in 0..10 {
+        service(&scratch, &format!("c{number}"), "exec sleep 1000").file("after", "d\n");
+    }
+    scratch.file(format!("{SCANNED}/.svscan/on-remove"), "stopp\n");
+    scratch.file(format!("{SCANNED}/.svscan/starts-at-a-time"), &names);
+    let mut svscan = svscan(&scratch);
+    let (a, b) = (Service::at(&scratch, &format!("{SCANNED}/a")), Service::at(&scratch, &format!("{SCANNED}/b")));
+    [a, b].iter().for_each(|service| assert!(is_alive(service.up())));
+    wait_until("the ten run", || (0..10).all(|n| is_alive(Service::at(&scratch, &format!("{SCANNED}/c{n}")).up())));
+    service(&scratch, "../d", "exec sleep 1000").file("after", &circle);
+    fs::rename(scratch.path().join("d"), scratch.path().join(SCANNED).join("d")).expect("move it here");
+    Service::at(&scratch, &format!("{SCANNED}/d")).up();
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0);
+    let errors = svscan.errors();
+    let about = |what: &str| errors.lines().filter(|line| line.contains(what)).collect::<Vec<_>>();
+    let names = "svscan: warning: a/after: 100000 names: only the first 1000 count";
+    let unknown = "svscan: warning: a: after 0, 1, 2, 3, 4 and 995 more: no such service";
+    assert_eq!(about("warning: a"), [names, unknown]);
+    assert_eq!(about("b/after"), ["svscan: warning: unable to read b/after: too long"]);
+    assert_eq!(about("d: after"), ["svscan: warning: d: after c0, c1, c2, c3, c4 and 5 more: goes in a circle"]);
+    assert_eq!(about(".svscan/").len(), 2, "{errors}");
+}
+
 #[test]
 fn entries_that_come_and_go_leave_nothing_behind() {
     let scratch = Scratch::new();

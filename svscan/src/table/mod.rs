@@ -86,10 +86,10 @@ pub enum Action {
 pub enum Remark {
     /// It has another name, by which it is not known.
     SameAs(OsString),
-    /// Its `after` has a name that no service has: ignored.
-    UnknownAfter(OsString),
-    /// Its `after` has a name of a service that is itself to start after this one: ignored.
-    CyclicAfter(OsString),
+    /// Its `after` has names that no service has: ignored.
+    UnknownAfter(Vec<OsString>),
+    /// Its `after` has names of services that are themselves to start after this one: ignored.
+    CyclicAfter(Vec<OsString>),
     /// Neither is so any more of this name.
     ProperAfter(OsString),
     /// It took the name of another service, which is stopped first.

@@ -93,27 +93,33 @@ impl Table {
     /// This service has a name that others may come after.
     pub(super) fn put_before(&mut self, id: Id, name: &OsStr, todo: &mut Vec<Action>) {
         for later in self.order.naming(name).to_vec() {
-            self.put(later, id, name, todo);
+            let name = name.to_os_string();
+            let proper = self.order.put(later, id);
+            let remark = if proper { Remark::ProperAfter(name) } else { Remark::CyclicAfter(vec![name]) };
+            todo.push(Action::Say(later, remark));
         }
     }
 
-    /// Puts a service after the one of this name; returns whether that can be.
-    fn put(&mut self, later: Id, earlier: Id, name: &OsStr, todo: &mut Vec<Action>) -> bool {
-        let proper = self.order.put(later, earlier);
-        let name = name.to_os_string();
-        todo.push(Action::Say(later, if proper { Remark::ProperAfter(name) } else { Remark::CyclicAfter(name) }));
-        proper
-    }
-
-    /// Puts a service after those of these names; returns the services that have them.
+    /// Puts a service after those of these names; returns the services that have them. What is wrong with some of the
+    /// names is one remark, however many they are.
     pub(super) fn put_after(&mut self, id: Id, names: &[OsString], todo: &mut Vec<Action>) -> Vec<Id> {
         self.order.name(id, names);
-        let mut earlier = Vec::new();
+        let (mut earlier, mut unknown, mut cyclic) = (Vec::new(), Vec::new(), Vec::new());
         for name in names {
             match self.entries.get(name).map(|entry| entry.id).or_else(|| self.absent.get(name).copied()) {
-                None => todo.push(Action::Say(id, Remark::UnknownAfter(name.clone()))),
-                Some(other) => earlier.extend(self.put(id, other, name, todo).then_some(other)),
+                None => unknown.push(name.clone()),
+                Some(other) if self.order.put(id, other) => {
+                    todo.push(Action::Say(id, Remark::ProperAfter(name.clone())));
+                    earlier.push(other);
+                }
+                Some(_) => cyclic.push(name.clone()),
             }
+        }
+        if !unknown.is_empty() {
+            todo.push(Action::Say(id, Remark::UnknownAfter(unknown)));
+        }
+        if !cyclic.is_empty() {
+            todo.push(Action::Say(id, Remark::CyclicAfter(cyclic)));
         }
         earlier
     }

@@ -296,8 +296,8 @@ fn unknown_names_and_cycles_are_told_and_ignored() {
     let mut story = Story::new();
     story.scan(&[("a", 1), ("b", 2)]);
     assert_eq!(story.inspected(2, false, &["a"]), []);
-    let todo = story.inspected(1, false, &["b", "x"]);
-    let remarks = [Remark::CyclicAfter("b".into()), Remark::UnknownAfter("x".into())];
+    let todo = story.inspected(1, false, &["x", "b", "y"]);
+    let remarks = [Remark::UnknownAfter(vec!["x".into(), "y".into()]), Remark::CyclicAfter(vec!["b".into()])];
     assert_eq!(todo, remarks.map(|remark| Action::Say(id(1), remark)));
     assert_eq!(story.start(), [post(1, Main)]);
 }
@@ -346,12 +346,12 @@ fn a_service_installed_anew_still_stops_after_those_that_need_it() {
 fn a_name_counts_from_when_there_is_such_a_service() {
     let mut story = Story::new();
     story.scan(&[("b", 2)]);
-    assert_eq!(story.inspected(2, false, &["a"]), [Action::Say(id(2), Remark::UnknownAfter("a".into()))]);
+    assert_eq!(story.inspected(2, false, &["a"]), [Action::Say(id(2), Remark::UnknownAfter(vec!["a".into()]))]);
     story.table.seen("a".as_ref(), id(1));
     story.table.settle(story.on_remove, story.now, &mut story.todo);
     assert_eq!(story.todo, [Action::Say(id(2), Remark::ProperAfter("a".into())), Action::Inspect(id(1))]);
     story.done();
-    assert_eq!(story.inspected(1, false, &["b"]), [Action::Say(id(1), Remark::CyclicAfter("b".into()))]);
+    assert_eq!(story.inspected(1, false, &["b"]), [Action::Say(id(1), Remark::CyclicAfter(vec!["b".into()]))]);
     story.start();
     assert_eq!(story.close(), [Action::End(post(2, Main))]);
 }
