@@ -286,24 +286,26 @@ impl Logger {
         if now < self.look_at {
             return Ok(());
         }
-        self.look_now(now)
+        self.look_now(now, 0).map(drop)
     }
 
-    fn look_now(&mut self, now: Duration) -> Result<(), Stop> {
+    /// The same at once, when the first `taken` bytes of the journal have just been written; whether that is committed, as
+    /// files have changed.
+    fn look_now(&mut self, now: Duration, taken: usize) -> Result<bool, Stop> {
         (self.look_at, self.unlooked) = (now + LOOK_AGAIN, false);
         let mut changed = false;
         for directory in &mut self.directories {
             changed |= directory.look_around(&mut self.hold)?;
         }
         if changed {
-            self.commit(0);
+            self.commit(taken);
         }
         let folder = self.journal.folder();
         let is_elsewhere = folder.is_some_and(|folder| !self.directories.iter().any(|directory| directory.is(folder)));
         if is_elsewhere || !self.journal.is_in_place() {
             self.renew_journal(now);
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// Where the journal has become unusable, the buffer is in memory from now on.
@@ -393,7 +395,10 @@ impl Logger {
             };
             if taken > 0 || self.is_pending() {
                 self.write(plain)?;
-                self.commit(taken);
+                // What is in a file that was removed is not written: the journal keeps it until it is in another one.
+                if !self.directories.iter().any(LogDirectory::is_gone) || !self.look_now(Moment::now().uptime, taken)? {
+                    self.commit(taken);
+                }
             }
             let rotated = self.rotate_full()?;
             if rotated {
@@ -534,7 +539,7 @@ impl Logger {
             self.commit(0);
         }
         // What was written since the last look may have gone into a file that is not there any more.
-        self.look_now(Moment::now().uptime)?;
+        self.look_now(Moment::now().uptime, 0)?;
         self.forwarder.end();
         // A processor's work is waited for; but not told to leave, or once told so meanwhile.
         while self.directories.iter().any(LogDirectory::is_processing) && !self.hold.leaving {

@@ -1,9 +1,11 @@
 //! The files of a running multilog are removed, moved away, or replaced.
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use tests::{Log, Multilog, Scratch, lines, prints, wait_until};
 
@@ -60,6 +62,45 @@ fn a_current_that_is_removed_or_moved_away_is_begun_anew_and_no_line_is_lost() {
         if let Some(name) = moved {
             let mode = fs::metadata(scratch.path().join(name)).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o744, "it is complete");
+        }
+    }
+}
+
+fn has_read_all(pid: i32) -> bool {
+    let pipe = File::open(format!("/proc/{pid}/fd/0")).unwrap();
+    poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(0)
+}
+
+fn is_at_rest(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") S "))
+}
+
+/// What is written to a file that was removed goes with multilog, unless that has noticed.
+#[test]
+fn a_multilog_that_is_killed_just_after_current_was_removed_loses_no_line() {
+    for (script, harm) in [("s1M ./log", "rm log/current"), ("t s1M ./log", "rm log/current"), ("./log", "rm -rf log")]
+    {
+        for count in [1, 2, 100] {
+            let scratch = Scratch::new();
+            let log = Log::of(&scratch, "log");
+            let mut multilog = Multilog::start(&scratch, script);
+            multilog.feed("before\n");
+            wait_until("it is logged", || log.all().ends_with(b"before\n"));
+            assert_eq!(scratch.shell(harm), prints(""), "{harm}");
+            for number in 0..count {
+                multilog.feed(format!("{number:09}\n"));
+            }
+            let pid = multilog.pid();
+            wait_until("it has read all and is at rest", || has_read_all(pid) && is_at_rest(pid));
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+            assert!(multilog.errors().contains("was removed: going on"), "{}", multilog.errors());
+            drop(multilog);
+            assert_eq!(scratch.run(&format!("multilog {script}")), prints(""));
+            let all = String::from_utf8(log.all()).unwrap();
+            let logged: Vec<&str> = all.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+            let expected: Vec<String> = (0..count).map(|number| format!("{number:09}")).collect();
+            let rest = logged.strip_prefix(&["before"][..]).unwrap_or(&logged);
+            assert_eq!(rest, expected, "{script}, {harm}");
         }
     }
 }

@@ -9,6 +9,8 @@
 //! | the directory, moved away or replaced | its `current` is completed, and lines go on in the one that is there now, made if need be; where that cannot be, they go on in the old one |
 //! | the directory, removed | the same, but without the old one they have to wait |
 //!
+//! The names are looked at once a second. A file without any name is noticed with the next line that is written to it.
+//!
 //! On a file system that gives a file another number each time only what is missing counts.
 
 use super::{Locked, LogDirectory, lock_file, open_lock};
@@ -63,6 +65,11 @@ impl LogDirectory {
             Ok(found) => self.begin_another(found, hold).map(|()| true),
             Err(_) => Ok(false),
         }
+    }
+
+    /// Whether the current file has no name any more, so that what is written to it is gone when we are.
+    pub fn is_gone(&self) -> bool {
+        self.has_numbers && fstat(&self.current).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
     /// The name `current` leads nowhere, or to something else.
