@@ -1,5 +1,6 @@
 //! Taking charge of a service directory: its lock and its FIFOs.
 
+use crate::settings::Links;
 use daemontools::service::{CONTROL, DOWN, EVENT, LOCK, OK, Place, STATE, STATUS, SUPERVISE, Unread, open_fifo};
 use daemontools::{Attempt, Fatal, Unable, report, sys};
 use nix::errno::Errno;
@@ -49,7 +50,9 @@ impl Charge {
     /// Whatever is missing, and EAGAIN if another supervise is in charge.
     pub fn take(name: OsString) -> Result<(Charge, Normally), Fatal> {
         chdir(name.as_os_str()).unable_to("chdir to", &name)?;
-        let normally = match stat(DOWN) {
+        // It may be a link that leads to where nobody answers.
+        let is_silent = !Links::default().silent([DOWN].into_iter()).is_empty();
+        let normally = match if is_silent { Err(Errno::ETIMEDOUT) } else { stat(DOWN) } {
             Ok(_) => Normally::Down,
             Err(Errno::ENOENT) => Normally::Up,
             Err(errno) => return Err(Unable::new("stat", within(&name, DOWN), errno).into()),

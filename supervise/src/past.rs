@@ -16,8 +16,9 @@
 //! the page are taken from there.
 
 use crate::pipe::Pipe;
+use crate::settings::{self, Links};
 use crate::slot::Which;
-use crate::{settings, tree};
+use crate::tree;
 use daemontools::report;
 use daemontools::service::ledger::Page;
 use daemontools::service::{Death, Directory, Identity, Place, Process, Record, STATE, Unread};
@@ -54,7 +55,7 @@ impl Here<'_> {
     /// EMFILE, EIO …: something is there, but cannot be read now.
     pub fn past(&self, page: Option<&Page>) -> nix::Result<Past> {
         let on_page = page.and_then(Page::read).map(|text| Record::decode(&text));
-        choose(on_page, self.on_disk(), || settings::read().0.files)
+        choose(on_page, self.on_disk(), || settings::read(&mut Links::default()).0.files)
     }
 
     fn on_disk(&self) -> nix::Result<Option<Past>> {
@@ -95,7 +96,7 @@ impl Here<'_> {
             Box::new(Record { process, last_run: None, notify_socket: None, ..*logger })
         });
         // As the files of the service say now.
-        let settings = settings::read().0.files;
+        let settings = settings::read(&mut Links::default()).0.files;
         let is_at_hand = |inode: &u64| process.is_some_and(|(_, process)| Pipe::is_at_hand_of(process, *inode));
         let pipe = record.pipe.filter(is_at_hand);
         Record { process, last_run, logger, settings, pipe, notify_socket: None, ..record }

@@ -1,12 +1,16 @@
 //! Reading a service directory's settings.
 
 use crate::policy::{MARKS, PROGRAMS, Policy, SETTINGS};
-use daemontools::service::read_file;
+use daemontools::report::reason;
+use daemontools::service::{Toucher, read_file};
 use daemontools::sys::directory::for_each_name;
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::stat::{SFlag, lstat};
 use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// More than any setting needs; what is longer is refused.
 const LONGEST: usize = 4096;
@@ -45,18 +49,22 @@ fn open_files() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
-/// What the files of the current directory say. What cannot be understood counts as not said.
-pub fn read() -> (Settings, Vec<Complaint>) {
+/// What the files of the current directory say. What cannot be understood counts as not said, and what leads to where
+/// nobody answers.
+pub fn read(links: &mut Links) -> (Settings, Vec<Complaint>) {
     let there = Names::list();
     let mut settings = Settings::default();
-    let mut complaints = Vec::new();
-    let programs = PROGRAMS.into_iter().filter(|name| there.may_have(name) && is_executable(name));
-    let marks = MARKS.into_iter().filter(|name| there.may_have(name) && std::fs::metadata(name).is_ok());
+    let all = PROGRAMS.into_iter().chain(MARKS).chain(SETTINGS).filter(|name| there.may_have(name));
+    let silent = links.silent(all);
+    let mut complaints: Vec<Complaint> = silent.iter().map(|name| (*name, reason(Errno::ETIMEDOUT))).collect();
+    let may_be_read = |name: &&str| there.may_have(name) && !silent.contains(name);
+    let programs = PROGRAMS.into_iter().filter(|name| may_be_read(name) && is_executable(name));
+    let marks = MARKS.into_iter().filter(|name| may_be_read(name) && std::fs::metadata(name).is_ok());
     // That they are there is what counts, whatever they are.
     let content = |mark: &str| text(mark).ok().flatten().unwrap_or_default();
     let said = programs.map(|file| (file, String::new())).chain(marks.map(|file| (file, content(file))));
     let said = said.map(|(file, text)| (file, Ok(Some(text))));
-    let values = SETTINGS.into_iter().filter(|name| there.may_have(name)).map(|file| (file, text(file)));
+    let values = SETTINGS.into_iter().filter(may_be_read).map(|file| (file, text(file)));
     for (file, text) in said.chain(values) {
         let taken = text.and_then(|text| text.map_or(Ok(()), |text| settings.take(file, &text)));
         if let Err(why) = taken {
@@ -64,6 +72,52 @@ pub fn read() -> (Settings, Vec<Complaint>) {
         }
     }
     (settings, complaints)
+}
+
+/// Files of the current directory that are links, and may lead to a mount whose server is gone: supervise would wait there,
+/// deaf to all commands. So a child touches what they lead to.
+#[derive(Default)]
+pub struct Links {
+    /// Children that have not come back, and the links that they have followed.
+    waiting: Vec<(&'static str, Toucher)>,
+}
+
+/// For so long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Links {
+    /// Those of these files that lead to where nobody answers.
+    pub fn silent(&mut self, files: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
+        self.waiting.retain(|(_, child)| !child.has_ended(Duration::ZERO));
+        let is_asked = |name: &&str| !self.waiting.iter().any(|(waiting, _)| waiting == name);
+        let (asked, mut silent): (Vec<&str>, Vec<&str>) = files.filter(|name| is_link(name)).partition(is_asked);
+        if !asked.is_empty() && !answer(&asked) {
+            let until = Instant::now() + PATIENCE;
+            let children = asked.into_iter().map(|name| (name, Toucher::start([Path::new(name)])));
+            for (name, child) in children.collect::<Vec<_>>() {
+                match child {
+                    Ok(child) if !child.has_ended(until.saturating_duration_since(Instant::now())) => {
+                        self.waiting.push((name, child));
+                        silent.push(name);
+                    }
+                    Ok(child) => silent.extend((child.has_answer() != Ok(true)).then_some(name)),
+                    Err(_) => silent.push(name),
+                }
+            }
+        }
+        silent
+    }
+}
+
+/// Whether all that these lead to answers, as it nearly always does: one child asks.
+fn answer(links: &[&'static str]) -> bool {
+    let child = Toucher::start(links.iter().map(Path::new));
+    child.is_ok_and(|child| child.has_ended(PATIENCE) && child.has_answer() == Ok(true))
+}
+
+/// A link is never followed for this.
+fn is_link(name: &str) -> bool {
+    lstat(name).is_ok_and(|file| file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits())
 }
 
 /// The names in the current directory, so that two dozen need not be asked for one by one at each restart.
@@ -95,7 +149,7 @@ fn is_executable(program: &str) -> bool {
 
 /// Whether there is a `log` for this supervise to run: a file, where the original knows only directories.
 pub fn has_logger() -> bool {
-    is_executable("log")
+    Links::default().silent(["log"].into_iter()).is_empty() && is_executable("log")
 }
 
 /// The text of a setting, if there is such a file.

@@ -9,7 +9,7 @@ use crate::pipe::Pipe;
 use crate::policy::Scope;
 use crate::publish::{Publisher, announce};
 use crate::ready::{self, Ears, Past};
-use crate::settings::{self, Complaint, Settings};
+use crate::settings::{self, Complaint, Links, Settings};
 use crate::side::{self, Check};
 use crate::tree;
 use daemontools::service::{Command, Exit, Place, Process, Record, Role, Shown, Want};
@@ -89,6 +89,7 @@ pub struct Slot {
     which: Which,
     machine: Machine,
     settings: Settings,
+    links: Links,
     complaints: Vec<Complaint>,
     /// Programs that could not be executed the last time, and what was said of them.
     refusals: Vec<(Role, Vec<u8>)>,
@@ -126,12 +127,13 @@ pub struct Slot {
 impl Slot {
     /// One that begins, with the past of its record.
     pub fn new(which: Which, want: Want, record: &Record) -> Box<Slot> {
-        let (settings, complaints) = settings_of(which);
+        let mut links = Links::default();
+        let (settings, complaints) = settings_of(which, &mut links);
         let machine = Machine::remember(settings.policy.clone(), want, record, Moment::now());
         // Wanted down, it may be started long after this.
         let fresh = (want == Want::Up).then_some(complaints);
         let mut slot = Slot::with(which, machine, settings, None);
-        slot.fresh = fresh;
+        (slot.fresh, slot.links) = (fresh, links);
         slot
     }
 
@@ -143,7 +145,7 @@ impl Slot {
         // Of what runs those count with which it was started.
         let settings = match record.process {
             Some(_) => Settings::recall(&record.settings),
-            None => settings_of(which).0,
+            None => settings_of(which, &mut Links::default()).0,
         };
         let machine = Machine::resume(settings.policy.clone(), record, Moment::now());
         // What is ready was seen to have passed.
@@ -172,6 +174,7 @@ impl Slot {
             last_run: None,
             machine,
             settings,
+            links: Links::default(),
             complaints: Vec::new(),
             refusals: Vec::new(),
             fresh: None,
@@ -507,7 +510,7 @@ impl Slot {
         let complaints = match self.fresh.take() {
             Some(complaints) => complaints,
             None => {
-                let (settings, complaints) = settings_of(self.which);
+                let (settings, complaints) = settings_of(self.which, &mut self.links);
                 self.settings = settings;
                 complaints
             }
@@ -633,8 +636,8 @@ impl Slot {
 }
 
 /// The settings are the service's; of them its logger has only that somebody is to be notified.
-fn settings_of(which: Which) -> (Settings, Vec<Complaint>) {
-    let (settings, complaints) = settings::read();
+fn settings_of(which: Which, links: &mut Links) -> (Settings, Vec<Complaint>) {
+    let (settings, complaints) = settings::read(links);
     match which {
         Which::Service => (settings, complaints),
         Which::Logger => {

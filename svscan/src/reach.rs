@@ -6,18 +6,12 @@
 //! this costs anything. Of a link, only the parts that lie before such a mount are looked at.
 
 use crate::inspect::{AFTER, ESSENTIAL};
-use daemontools::service::{Identity, LOG, Process, SUPERVISE};
-use daemontools::sys::process::{PidFd, close_from, ended_child_status, fork, wait_for};
-use daemontools::sys::timeout;
+use daemontools::service::{LOG, SUPERVISE, Toucher};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use nix::sys::statfs::statfs;
-use nix::unistd::{Pid, setpgid};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -53,8 +47,6 @@ const MOUNTS: &str = "/proc/self/mountinfo";
 const PATIENCE: Duration = Duration::from_secs(1);
 /// … and for so long it is relied upon.
 const FRESH: Duration = Duration::from_secs(1);
-/// Between two looks at a child that cannot be held.
-const PAUSE: Duration = Duration::from_millis(2);
 /// As many links in a path as the kernel follows.
 const LINKS: usize = 40;
 /// So many paths are remembered from one to the next: most services lie in the same few directories.
@@ -65,14 +57,6 @@ struct Mount {
     answered: Option<Instant>,
     /// The child that has not come back.
     hung: Option<Toucher>,
-}
-
-/// A child that touches a mount.
-#[derive(Debug)]
-enum Toucher {
-    Held(PidFd),
-    /// The kernel, or a filter, has no descriptors for processes.
-    Known(Process),
 }
 
 /// The mounts that may hang.
@@ -188,56 +172,17 @@ impl Mount {
         if self.answered.is_some_and(|answered| answered.elapsed() < FRESH) {
             return Ok(());
         }
-        let pid = fork(|| touch(path))?;
-        let child = PidFd::open(pid).map_or_else(|_| Toucher::Known(Process::of(pid)), Toucher::Held);
+        let child = Toucher::start([path])?;
         if !child.has_ended(PATIENCE) {
             self.hung = Some(child);
             return Err(Errno::ETIMEDOUT);
         }
-        // One that was killed has not touched anything, and says nothing of the mount.
-        if wait_for(pid)? != 0 {
+        if !child.has_answer()? {
             return Err(Errno::ETIMEDOUT);
         }
         self.answered = Some(Instant::now());
         Ok(())
     }
-}
-
-/// In the child. It ends with svscan if it can, and keeps nothing of it open, the lock least of all.
-fn touch(path: &Path) -> i32 {
-    let _ = set_pdeathsig(Signal::SIGKILL);
-    // What is sent to svscan's process group is for svscan.
-    let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-    close_from(3);
-    // Unlike attributes, this is not kept from an earlier answer. A refusal is an answer too.
-    let _ = statfs(path);
-    0
-}
-
-impl Toucher {
-    /// Whether it ends, or has ended, before the time is over.
-    fn has_ended(&self, patience: Duration) -> bool {
-        match self {
-            Toucher::Held(held) => {
-                let mut fds = [PollFd::new(held.as_fd(), PollFlags::POLLIN)];
-                poll(&mut fds, timeout(Some(patience))) == Ok(1)
-            }
-            Toucher::Known(process) => has_ended_by(process, Instant::now() + patience),
-        }
-    }
-}
-
-/// Whether a child ends before this time, as far as asking again and again tells.
-fn has_ended_by(process: &Process, until: Instant) -> bool {
-    // Once svscan has waited for it, as for all its children, another child may have its number.
-    let runs = || ended_child_status(Some(process.pid)) == Ok(None) && process.identity() != Ok(Identity::Gone);
-    while runs() {
-        if until <= Instant::now() {
-            return false;
-        }
-        let _ = poll(&mut [], timeout(Some(PAUSE)));
-    }
-    true
 }
 
 /// The mount point in a line of the kernel's table, if what is mounted there is remote.

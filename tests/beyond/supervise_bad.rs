@@ -506,3 +506,48 @@ fn nobodys_status_is_written_to_that_was_in_place() {
         assert_eq!(std::io::read_to_string(file).unwrap(), "somebody reads it");
     }
 }
+
+/// A mount whose server is gone, and links of the service that lead there.
+#[test]
+fn settings_that_lead_to_where_nobody_answers_are_said_and_do_not_make_it_deaf() {
+    if !is_root() || !fs::exists("/dev/fuse").is_ok_and(|there| there) || !has("unshare") {
+        return skip("only root mounts, and only where there is FUSE");
+    }
+    let scratch = Scratch::new();
+    scratch.dir("remote");
+    let web = Service::new(&scratch, "web", "exec sleep 1000").file("restart-delay", "10ms");
+    // One that leads to where somebody answers counts.
+    scratch.file("elsewhere", "INT");
+    symlink("../elsewhere", web.path("down-signal")).expect("make a link");
+    let dead = ["timeout-kill", "finish", "notify-socket"];
+    dead.iter().for_each(|name| symlink(format!("../remote/{name}"), web.path(name)).expect("make a link"));
+    let mount = "exec 3<>/dev/fuse || exit; mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 none remote";
+    let script = format!("{mount} || exit; exec supervise web");
+    let mut supervise = Daemon::start(scratch.command("unshare").args(["-m", "/bin/sh", "-c", &script]), &scratch);
+    let mut pid = web.up();
+    let mut expected: Vec<String> =
+        dead.iter().map(|name| format!("supervise: warning: web/{name}: line 1: timed out; ignored")).collect();
+    expected.sort_unstable();
+    for _ in 0..3 {
+        web.svc("-t");
+        pid = web.another(pid);
+    }
+    let errors = supervise.errors();
+    let mut lines: Vec<&str> = errors.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, expected, "once, not at every start");
+    // One that waits for each of them, and one for all.
+    assert_eq!(tests::children_of(supervise.pid()).len(), 1 + dead.len() + 1);
+    web.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+    assert_eq!(
+        web.state("death").last().map(|death| death.contains("signal 2")),
+        Some(true),
+        "{:?}",
+        web.state("death")
+    );
+    // What it is to be at its start is not guessed.
+    symlink("../remote/down", web.path("down")).expect("make a link");
+    let outcome = scratch.outcome_of(scratch.command("unshare").args(["-m", "/bin/sh", "-c", &script]));
+    assert_eq!(outcome, tests::fails(111, "supervise: fatal: unable to stat web/down: timed out\n"));
+}

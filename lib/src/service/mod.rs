@@ -20,6 +20,7 @@ mod proof;
 mod record;
 mod snapshot;
 mod status;
+mod toucher;
 pub mod view;
 
 pub use command::{Command, Commands};
@@ -38,6 +39,7 @@ pub use proof::{Proof, proof_at};
 pub use record::{Death, Ending, Exit, Failure, Record, Role, Shown, Verdict, signal_name};
 pub use snapshot::{Illegible, Snapshot, read_status, read_status_at};
 pub use status::{Phase, Running, Status, TooShort, Want};
+pub use toucher::Toucher;
 
 /// The program that supervise runs.
 pub const RUN: &str = "run";
