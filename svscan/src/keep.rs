@@ -250,10 +250,7 @@ impl Scanner {
             InCharge::Nobody => {}
         }
         // Whoever has written it, the supervise will know whether the process is the service's.
-        if self.table.is_stopping(post.id)
-            && !self.has_lines_for(post, Instant::now())
-            && !self.record(post).iter().flat_map(processes).any(|process| attach::is_same(&process))
-        {
+        if self.table.is_stopping(post.id) && !self.has_lines_for(post, Instant::now()) && !self.may_have_left(post) {
             return Ok(None);
         }
         // What ended meanwhile is written down before anybody asks.
@@ -266,6 +263,16 @@ impl Scanner {
             self.forward.begin(post.id);
         }
         started.map(Some)
+    }
+
+    /// Whether a supervise may have left a process of its service. Where one cannot be told from another, the next supervise
+    /// is to see to it, if the one before has written it on its page: then it is of this boot.
+    fn may_have_left(&mut self, post: Post) -> bool {
+        let is_gone = |process: Process| process.identity() == Ok(Identity::Gone);
+        match self.launcher.record(post) {
+            Some(page) => processes(&page).any(|process| !is_gone(process)),
+            None => self.record(post).iter().flat_map(processes).any(|process| attach::is_same(&process)),
+        }
     }
 
     /// The pipe of a service that an earlier svscan started lives on in its processes.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
-use tests::{Daemon, Scratch, Service, fifo, has, is_root, skip, wait_until};
+use tests::{Daemon, Outcome, Scratch, Service, fifo, has, is_root, skip, wait_until};
 
 const COUNTED: &str = "echo $$ >>starts; exec sleep 1000";
 
@@ -338,6 +338,40 @@ fn it_is_the_same_boot_whatever_proc_shows() {
         let outcome = scratch.outcome_of(&mut unshare);
         assert_eq!((outcome.code, outcome.stdout.lines().count()), (0, 2), "{before}, then {after}: {outcome:?}");
     }
+}
+
+/// A service whose file may not be read, which `hidepid=1` hides from its own account, and whose descriptor has no number
+/// that tells: before Linux 6.9 the descriptors of processes are on a file system of another kind.
+#[test]
+fn what_hidepid_hides_from_its_own_account_is_taken_over_too() {
+    if !is_root() || !has("unshare") || !has("setpriv") || !has("strace") {
+        return skip("only root has namespaces of its own");
+    }
+    let scratch = Scratch::new();
+    let _service = Service::new(&scratch, "web", "echo $$ >>starts; exec ../hidden 1000");
+    shell(&scratch, "cp /bin/sleep hidden; chmod 111 hidden; chmod 755 .; chown -R 65534 web");
+    let old = "strace -qq -o /dev/null -e trace=fstatfs -e inject=fstatfs:retval=0";
+    // As svscan starts it: what is known of its service then is its process group.
+    let supervise =
+        format!("setsid setpriv --reuid 65534 --regid 65534 --clear-groups {old} supervise web 2>>errors &");
+    let until = |condition: &str| format!("for i in $(seq 100); do {condition} && break; sleep 0.1; done");
+    let line = format!(
+        "mount -o remount,hidepid=1 /proc; {supervise} {}; setpriv --reuid 65534 --regid 65534 --clear-groups \
+         cat /proc/$(head -n 1 web/starts)/stat && echo seen; first=$(sed -n 's/^supervise \\([0-9]*\\).*/\\1/p' \
+         web/supervise/state); kill -9 $first; wait; {supervise} {}; svstat web; svc -t web; {}; svc -dx web; {}; \
+         kill -0 $(head -n 1 web/starts) || kill -0 $(tail -n 1 web/starts) || echo gone; cat web/starts errors",
+        until("grep -q ready web/supervise/state 2>/dev/null"),
+        until("! grep -q \"supervise $first \" web/supervise/state && svok web"),
+        until("[ $(grep -c . web/starts) = 2 ]"),
+        until("! svok web"),
+    );
+    let mut unshare = scratch.command("unshare");
+    unshare.args(["-m", "--propagation", "private", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", &line]);
+    let Outcome { stdout, stderr, .. } = scratch.outcome_of(&mut unshare);
+    let words: Vec<&str> = stdout.lines().collect();
+    assert!(stderr.contains("/stat: Operation not permitted") && !words.contains(&"seen"), "{stdout}{stderr}");
+    let [svstat, "gone", first, second] = words[..] else { panic!("{stdout}{stderr}") };
+    assert!(svstat.starts_with(&format!("web: up (pid {first})")) && first != second, "{stdout}{stderr}");
 }
 
 /// All of them at once, as when a container is paused: what happened meanwhile is not held against the service.

@@ -219,15 +219,15 @@ pub fn start_ticks(pid: Pid) -> Option<u64> {
     ticks_of(pid).ok().flatten()
 }
 
-/// The same; `None` if `/proc` shows no such process.
+/// The same; `None` if `/proc` shows no such process, or, mounted with `hidepid`, does not show us this one.
 ///
 /// # Errors
 /// EMFILE, EIO …: it cannot be told now.
 pub fn ticks_of(pid: Pid) -> nix::Result<Option<u64>> {
     match stat_text(pid) {
         Ok(fields) => Ok(fields.split_ascii_whitespace().nth(START_TICKS - FIRST).and_then(|ticks| ticks.parse().ok())),
-        // It ended while it was looked at, or before.
-        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        // It ended while it was looked at, or before; or it is hidden from us, as one of ours is whose file may not be read.
+        Err(Errno::ENOENT | Errno::ESRCH | Errno::EPERM | Errno::EACCES) => Ok(None),
         Err(errno) => Err(errno),
     }
 }
