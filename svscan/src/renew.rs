@@ -11,17 +11,19 @@
 //! service DEVICE INODE SUPERVISE-PID
 //! logger DEVICE INODE SUPERVISE-PID
 //! absent DEVICE INODE NAME'S-BYTE ...
+//! delayed DEVICE INODE 0|1 MILLISECONDS COMPLAINTS
 //! end PID TICKS STATUS SERIAL
 //! forwarder PID
 //! ```
 //!
 //! The first ledger is the one of which new pages are taken; a page is that of the service's own supervise (0) or of its
-//! logger's (1).
+//! logger's (1). A supervise that is delayed is to be started when so much time has passed; it could not serve so many times
+//! in a row.
 
 use crate::orphans::End;
 use crate::pages::Pages;
 use crate::scanner::Scanner;
-use crate::table::{Id, Part, Post};
+use crate::table::{Delayed, Id, Part, Post};
 use daemontools::service::{Directory, Process};
 use daemontools::sys::exec::exec;
 use daemontools::sys::inherited_descriptor;
@@ -36,7 +38,7 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The environment variable.
 pub const VARIABLE: &str = "SVSCAN_HERITAGE";
@@ -54,6 +56,7 @@ pub struct Heritage {
     supervises: Vec<(Post, Pid)>,
     /// Services that have no entry any more, and their last names.
     absent: Vec<(Id, OsString)>,
+    delayed: Vec<Delayed>,
     ends: Vec<End>,
     /// Supervises of svscans in other processes, which are found and not handed on.
     pub survivors: Vec<(Directory, Process)>,
@@ -91,8 +94,7 @@ impl Heritage {
             }
             ("ledger", [number]) => self.ledgers.push(descriptor(*number)?),
             ("page", [device, inode, part, ledger, page]) => {
-                let part = if *part == 0 { Part::Main } else { Part::Log };
-                let post = Post { id: Id { device: *device, inode: *inode }, part };
+                let post = post_of(*device, *inode, *part);
                 self.pages.push((post, RawFd::try_from(*ledger).ok()?, u32::try_from(*page).ok()?));
             }
             ("service", [device, inode, pid]) => self.add_supervise(Part::Main, *device, *inode, *pid)?,
@@ -101,6 +103,11 @@ impl Heritage {
                 let name: Vec<u8> = name.iter().filter_map(|byte| u8::try_from(*byte).ok()).collect();
                 self.absent.push((Id { device: *device, inode: *inode }, OsString::from_vec(name)));
             }
+            ("delayed", [device, inode, part, milliseconds, complaints]) => self.delayed.push(Delayed {
+                post: post_of(*device, *inode, *part),
+                wait: Duration::from_millis(*milliseconds),
+                complaints: u32::try_from(*complaints).ok()?,
+            }),
             ("end", [pid, ticks, status, serial @ ..]) => {
                 let pid = Pid::from_raw(i32::try_from(*pid).ok()?);
                 let status = i32::try_from(*status).ok()?;
@@ -125,6 +132,8 @@ impl Heritage {
         scanner.launcher.pages = Pages::resume(self.ledgers, &self.pages).or_else(|_| Pages::new()).ok();
         self.pipes.into_iter().for_each(|(id, pipe)| scanner.launcher.put_pipe(id, pipe));
         self.supervises.into_iter().for_each(|(post, pid)| scanner.attached.expect(post, pid));
+        let now = Instant::now();
+        self.delayed.iter().for_each(|delayed| scanner.table.expect_delayed(delayed, now));
         for (id, name) in self.absent {
             scanner.inherit(id, &name);
         }
@@ -133,6 +142,11 @@ impl Heritage {
         }
         self.forwarder.into_iter().for_each(|pid| scanner.forward.inherit(pid, Instant::now()));
     }
+}
+
+fn post_of(device: u64, inode: u64, part: u64) -> Post {
+    let part = if part == 0 { Part::Main } else { Part::Log };
+    Post { id: Id { device, inode }, part }
 }
 
 impl Scanner {
@@ -205,6 +219,10 @@ fn write(scanner: &Scanner, lock: Option<&OwnedFd>) -> std::io::Result<File> {
     for (id, name) in scanner.table.absent() {
         let name: String = name.as_bytes().iter().map(|byte| format!(" {byte}")).collect();
         let _ = writeln!(text, "absent {} {}{name}", id.device, id.inode);
+    }
+    for Delayed { post: Post { id, part }, wait, complaints } in scanner.table.delayed(Instant::now()) {
+        let (part, milliseconds) = (u8::from(part == Part::Log), wait.as_millis());
+        let _ = writeln!(text, "delayed {} {} {part} {milliseconds} {complaints}", id.device, id.inode);
     }
     for end in scanner.orphans.unasked() {
         let Process { pid, ticks, serial } = end.process;

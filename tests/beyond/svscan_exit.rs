@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
 use tests::{Daemon, Scratch, Service, is_alive, processes_in, skip, wait_until};
 
 fn svscan(scratch: &Scratch) -> Daemon {
@@ -58,6 +59,33 @@ fn told_to_look_svscan_starts_it_again() {
     wait_until("it has ended", || !web.is_supervised());
     svscan.signal(Signal::SIGHUP);
     web.another(pid);
+}
+
+/// An uninstall script waits a second before it removes the entry; an upgrade may come in between.
+#[test]
+fn an_upgrade_does_not_start_it_again_before_its_time() {
+    let scratch = Scratch::new();
+    let (gone, stays) = (linked(&scratch, "gone"), linked(&scratch, "stays"));
+    let mut svscan = svscan(&scratch);
+    gone.lines("log/out", 1);
+    let pid = stays.up();
+    let ends = || Instant::now() + Duration::from_secs(4);
+    let seen = scratch.shell("svc -dx scan/gone scan/gone/log scan/stays scan/stays/log");
+    assert_eq!((seen.code, seen.stderr.as_str()), (0, ""));
+    let (earliest, log) = (ends(), Service::at(&scratch, "gone/log"));
+    wait_until("both have ended", || !gone.is_supervised() && !log.is_supervised() && !stays.is_supervised());
+    for times in 1..=2 {
+        svscan.signal(Signal::SIGUSR2);
+        wait_until("it is executed anew", || svscan.errors().matches("executed anew").count() == times);
+    }
+    linked(&scratch, "late").up();
+    assert!(!gone.is_supervised() && !log.is_supervised());
+    fs::remove_file(scratch.path().join("scan/gone")).expect("remove its entry");
+    stays.another(pid);
+    assert!(Instant::now() >= earliest, "the other one, which still has its entry, is started at its time");
+    wait_until("nothing of it is left", || processes_in(&scratch.path().join("gone")).is_empty());
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
 }
 
 /// Who starts us may have blocked what services are to hear.

@@ -110,6 +110,16 @@ pub struct Contents {
     pub running: bool,
 }
 
+/// A supervise that is to be started later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delayed {
+    pub post: Post,
+    /// From now on.
+    pub wait: Duration,
+    /// So often in a row it has ended at once because it cannot serve.
+    pub complaints: u32,
+}
+
 /// What a supervise that ended left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
@@ -213,6 +223,9 @@ pub struct Table {
     /// Services that are not present but still up, by their last name.
     absent: HashMap<OsString, Id>,
     order: Order,
+    /// When an earlier svscan in this process would have started supervises, of services that are yet to be inspected,
+    /// and how often in a row these could not serve.
+    delayed: HashMap<Post, (Instant, u32)>,
     /// How many services were inspected.
     inspected: usize,
     /// Who is held, by what holds it.
@@ -376,6 +389,28 @@ impl Table {
         }
     }
 
+    /// An earlier svscan in this process would have started a supervise so long after `now`.
+    pub fn expect_delayed(&mut self, delayed: &Delayed, now: Instant) {
+        self.delayed.insert(delayed.post, (now + delayed.wait, delayed.complaints));
+    }
+
+    /// Supervises that are to be started later than `now`.
+    pub fn delayed(&self, now: Instant) -> impl Iterator<Item = Delayed> {
+        let of_services = self.services.keys().flat_map(|id| posts(*id)).filter_map(move |post| {
+            let supervise = self.supervise(post)?;
+            match supervise.keeper {
+                Keeper::Due(at) => Some((post, at, supervise.complaints)),
+                Keeper::Idle | Keeper::Starting | Keeper::Up(_) => None,
+            }
+        });
+        let of_earlier = self.delayed.iter().map(|(post, (at, complaints))| (*post, *at, *complaints));
+        of_services.chain(of_earlier).filter(move |(_, at, _)| *at > now).map(move |(post, at, complaints)| Delayed {
+            post,
+            wait: at.duration_since(now),
+            complaints,
+        })
+    }
+
     /// Services that are not present but up, and their last names.
     pub fn absent(&self) -> impl Iterator<Item = (Id, &OsStr)> {
         self.absent.iter().map(|(name, id)| (*id, name.as_os_str()))
@@ -461,6 +496,7 @@ impl Table {
 
     /// The user wants a look at everything: what is to be started later is started now.
     pub fn hasten(&mut self, now: Instant) {
+        self.delayed.values_mut().for_each(|(at, _)| *at = now.min(*at));
         let services: Vec<Id> = self.services.keys().copied().collect();
         for post in services.into_iter().flat_map(posts) {
             let earliest = self.supervise(post).and_then(|supervise| supervise.before).map(|before| before + PAUSE);
@@ -570,7 +606,11 @@ impl Table {
         }
         for post in posts(id) {
             if self.keeper(post) == Some(Keeper::Idle) && !(held && post.part == Part::Main) {
-                self.set(post, Keeper::Due(at));
+                let (earliest, complaints) = self.delayed.remove(&post).unwrap_or((at, 0));
+                self.set(post, Keeper::Due(at.max(earliest)));
+                if let Some(supervise) = self.supervise_mut(post).filter(|_| complaints > 0) {
+                    supervise.complaints = complaints;
+                }
             }
         }
     }

@@ -503,3 +503,42 @@ fn one_that_was_told_to_end_is_started_later_or_when_the_user_wants_a_look() {
         assert_eq!(story.start(), []);
     }
 }
+
+#[test]
+fn the_next_svscan_starts_it_when_this_one_would_have() {
+    for (left, wait) in [(Left::Told, 3500), (Left::Complaint, 8500)] {
+        let mut story = Story::new();
+        story.scan(&[("a", 1), ("b", 2)]);
+        story.inspected(1, false, &[]);
+        story.inspected(2, false, &[]);
+        story.start();
+        story.die_leaving(post(1, Main), left);
+        if left == Left::Complaint {
+            story.after(5000);
+            story.start();
+            story.die_leaving(post(1, Main), left);
+        }
+        story.after(1500);
+        let delayed: Vec<Delayed> = story.table.delayed(story.now).collect();
+        let complaints = if left == Left::Complaint { 2 } else { 0 };
+        let expected = Delayed { post: post(1, Main), wait: Duration::from_millis(wait), complaints };
+        assert_eq!(delayed, [expected]);
+        for hasten in [false, true] {
+            let mut next = Story::new();
+            next.table.expect_delayed(&expected, next.now);
+            next.scan(&[("a", 1)]);
+            if hasten {
+                next.table.hasten(next.now);
+            }
+            next.inspected(1, false, &[]);
+            if !hasten {
+                assert_eq!(next.start(), []);
+                next.after(wait);
+            }
+            assert_eq!(next.start(), [post(1, Main)]);
+            next.die_leaving(post(1, Main), Left::Complaint);
+            let doubled = next.table.delayed(next.now).next().map(|delayed| delayed.wait);
+            assert_eq!(doubled, Some(RETRY * 2_u32.pow(complaints)), "what could not serve before is remembered");
+        }
+    }
+}
