@@ -6,6 +6,7 @@
 //! left lines:
 //!
 //! - The service goes on, or there is none: as for any service.
+//! - The service's supervise has commands that it has not read: one of them may tell it to leave, so that is waited for.
 //! - The service's supervise was told to leave too, or is gone, and the logger is down: it is started again, and reads on.
 //! - The service's supervise is gone, and nothing is left to be read: a logger that was told `d` is told so once more, as
 //!   it would wait for ever where a descendant of the service holds the pipe; then supervise leaves.
@@ -15,7 +16,8 @@
 use daemontools::service::{Command, Want};
 use std::time::Duration;
 
-/// Whoever tells a service and its logger to leave tells one after the other: for so long the service may seem to go on.
+/// Whoever tells a service and its logger to leave tells one after the other: for so long the service, which has read all
+/// its commands, may seem to go on. Where it was longer, svscan starts a supervise for the lines that are left.
 const GRACE: Duration = Duration::from_millis(250);
 /// A logger that takes nothing of what is left is not waited for any longer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,6 +31,8 @@ const AGAIN: Duration = Duration::from_millis(20);
 pub enum Speaker {
     /// It goes on, or that cannot be told.
     Stays,
+    /// Its supervise has yet to read commands.
+    Commanded,
     /// Its supervise was told to leave.
     Leaves,
     /// Its supervise has left.
@@ -71,6 +75,7 @@ enum Stage {
 #[derive(Debug)]
 pub struct LastLines {
     stage: Stage,
+    /// When the logger was down, or the service's supervise was last seen to have commands to read.
     since: Duration,
     /// The logger was told `d`.
     told_down: bool,
@@ -118,6 +123,10 @@ impl LastLines {
     fn of_ended(&mut self, now: Duration, facts: Facts) -> Step {
         let is_given_up = facts.unread > 0 && now >= self.left.1 + PATIENCE;
         match (facts.speaker, self.stage) {
+            (Speaker::Commanded, _) => {
+                self.since = now;
+                Step::Wait
+            }
             (Speaker::Stays, _) if now < self.since + GRACE => Step::Wait,
             (Speaker::Stays, _) => Step::Leave,
             (Speaker::Gone, _) if facts.unread == 0 || is_given_up => Step::Leave,
@@ -133,7 +142,7 @@ impl LastLines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Speaker::{Gone, Leaves, Stays};
+    use Speaker::{Commanded, Gone, Leaves, Stays};
     use Step::{Leave, Tell, Wait};
 
     /// Milliseconds, and the facts then; what is done.
@@ -183,6 +192,22 @@ mod tests {
     #[test]
     fn one_whose_service_goes_on_leaves_soon() {
         story(&[(0, Stays, 5, false, Want::Down, Wait), (250, Stays, 5, false, Want::Down, Leave)]);
+    }
+
+    #[test]
+    fn a_service_whose_supervise_does_not_come_to_read_its_commands_is_waited_for() {
+        story(&[
+            (0, Commanded, 0, false, Want::Down, Wait),
+            (9000, Commanded, 0, false, Want::Down, Wait),
+            (9020, Stays, 0, false, Want::Down, Wait),
+            (9040, Leaves, 0, false, Want::Down, UP),
+        ]);
+        story(&[
+            (0, Commanded, 5, false, Want::Down, Wait),
+            (9000, Commanded, 5, false, Want::Down, Wait),
+            (9249, Stays, 5, false, Want::Down, Wait),
+            (9250, Stays, 5, false, Want::Down, Leave),
+        ]);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 //! svscan starts `supervise log` in the service directory, with the pipe that the service writes to as its standard input.
 
 use crate::last_lines::{Facts, Speaker};
-use daemontools::service::{Place, Record, is_fifo, is_supervised_at};
+use daemontools::service::{CONTROL, Place, Record, is_fifo, is_supervised_at, open_fifo};
 use daemontools::sys;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, stat};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -51,9 +52,14 @@ impl Neighbour {
 
     /// Whoever owns the service's `supervise/` may say anything there: it only keeps this supervise from leaving.
     fn speaker(&self) -> Speaker {
-        let record = || Place::of(&self.0).ok().and_then(|place| Record::read(&place).ok());
+        let place = || Place::of(&self.0).ok();
+        let record = || place().and_then(|place| Record::read(&place).ok());
+        // Looked at before the record: what was read by then is in the record soon.
+        let control = place().and_then(|place| open_fifo(&place.path(CONTROL), OFlag::O_WRONLY).ok());
+        let is_commanded = control.is_some_and(|control| sys::unread(&control).is_ok_and(|unread| unread > 0));
         match is_supervised_at(&self.0) {
             Ok(true) if record().is_some_and(|record| record.leaving) => Speaker::Leaves,
+            Ok(true) if is_commanded => Speaker::Commanded,
             Ok(true) => Speaker::Stays,
             // A supervise that was killed has left a process that speaks on.
             Err(Errno::ENOENT | Errno::ENXIO) | Ok(false)

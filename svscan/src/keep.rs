@@ -87,7 +87,11 @@ impl Scanner {
     fn left_by(&mut self, post: Post, pid: Pid, status: i32, now: Instant) -> Left {
         let failed = status & 0x7f == 0 && status != 0;
         let stopping = self.table.is_stopping(post.id);
-        if stopping && self.has_lines_for(post, now) {
+        let is_removed = !stopping && !self.table.is_present(post.id);
+        if (stopping || (is_removed && !failed)) && self.has_lines_for(post, now) {
+            return Left::Lines;
+        }
+        if is_removed && self.leaves_lines(post) {
             return Left::Lines;
         }
         if !stopping && (status == 0 || self.was_told_to_end(post, pid)) {
@@ -182,6 +186,10 @@ impl Scanner {
                 }
             }
             Ok(None) => self.table.not_needed(post, now, &mut todo),
+            Err(unable) if post.part == Part::Log && !self.table.is_present(post.id) => {
+                self.complaints.unable(Subject::Start(post), &unable);
+                self.table.not_needed(post, now, &mut todo);
+            }
             // Removed or replaced meanwhile, which is told anew.
             Err(unable) if unable.errno == Errno::ENOENT && inspect::still_there(&name, post.id).is_err() => {
                 let replaced = fs::metadata(&name).is_ok();
@@ -212,10 +220,11 @@ impl Scanner {
     /// The supervise of a post: the one that is in charge, or a new one. `None` if there is nothing to
     /// stop and nothing else is wanted.
     fn run(&mut self, post: Post, name: &OsStr) -> Result<Option<Pid>, Unable> {
-        let label = label(post.part, name);
-        let folder = Path::new(&label);
-        let reached = self.reach.check_service(Path::new(name));
-        let there = reached.and_then(|()| inspect::still_there(name, post.id));
+        let place = self.place(post).unwrap_or_else(|| name.to_os_string());
+        let (label, folder) = (label(post.part, name), label(post.part, &place));
+        let folder = Path::new(&folder);
+        let reached = self.reach.check_service(Path::new(&place));
+        let there = reached.and_then(|()| inspect::still_there(&place, post.id));
         there.unable_to("supervise", &label)?;
         let logged = self.table.has_logger(post.id) || self.forward.wants(post.id);
         if logged && !self.launcher.has_pipe(post.id) {
@@ -258,7 +267,7 @@ impl Scanner {
         let left = record.iter().flat_map(processes);
         let ends: Vec<End> = left.filter_map(|process| self.orphans.left_behind(process, post)).collect();
         ends.into_iter().for_each(|end| write_end(folder, end));
-        let started = self.launcher.start(post, name, logged);
+        let started = self.launcher.start(post, name, &place, logged);
         if self.forward.wants(post.id) && self.launcher.has_pipe(post.id) {
             self.forward.begin(post.id);
         }

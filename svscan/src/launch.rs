@@ -76,11 +76,11 @@ impl Launcher {
         })
     }
 
-    /// Starts the supervise of a post whose service is `name`.
+    /// Starts the supervise of a post whose service is `name`, and lies at `place`.
     ///
     /// # Errors
     /// The system refused, in the original's words.
-    pub fn start(&mut self, post: Post, name: &OsStr, logged: bool) -> Result<Pid, Unable> {
+    pub fn start(&mut self, post: Post, name: &OsStr, place: &OsStr, logged: bool) -> Result<Pid, Unable> {
         let label = label(post.part, name);
         let refused = |refused| match refused {
             Refused::Process(errno) => Unable::new("fork for", &label, errno),
@@ -92,7 +92,7 @@ impl Launcher {
             self.make_pipe(post.id).map_err(|errno| Unable::new("create pipe for", name, errno))?;
             self.fill_slot(post).map_err(|errno| refused(Refused::Descriptors(errno)))?;
         }
-        let started = self.spawn(post, name, logged).map_err(refused);
+        let started = self.spawn(post, place, logged).map_err(refused);
         if logged {
             // An end kept here would keep the other from ever seeing the pipe closed.
             let _ = dup3(&self.null, &mut self.slot, OFlag::O_CLOEXEC);
@@ -100,12 +100,12 @@ impl Launcher {
         started
     }
 
-    fn spawn(&mut self, post: Post, name: &OsStr, logged: bool) -> Result<Pid, Refused> {
-        let argument = argument(name);
-        let name = c_string(name).map_err(Refused::Directory)?;
+    fn spawn(&mut self, post: Post, place: &OsStr, logged: bool) -> Result<Pid, Refused> {
+        let argument = argument(place);
+        let place = c_string(place).map_err(Refused::Directory)?;
         let (argument, directory, its) = match post.part {
             Part::Main => (c_string(&argument).map_err(Refused::Directory)?, None, 1),
-            Part::Log => (c"log".into(), Some(name), 0),
+            Part::Log => (c"log".into(), Some(place), 0),
         };
         // Without a page the supervise writes into its directory, as ever.
         let pages = self.pages.as_mut().filter(|_| self.beside.is_some());

@@ -16,7 +16,8 @@
 //!    five seconds.
 //! 5. Told TERM, stops all services in order, loggers last, and exits.
 //!
-//! An entry that is removed stops nothing: its supervise is only not started again. The pipe is kept
+//! An entry that is removed stops nothing: its supervise is only not started again, but for that of a logger whose service
+//! runs, or has left lines: it reads them, and is then told to end. The pipe is kept
 //! until the entry is gone and both supervises have ended; the logger sees its end once the entry is gone and the
 //! service's own supervise has ended. With the word `stop` in `.svscan/on-remove`
 //! the service and its logger are stopped. Where another directory takes the name, the service before
@@ -66,6 +67,7 @@ mod orphans;
 mod pages;
 mod reach;
 mod relay;
+mod removed;
 mod renew;
 mod scanner;
 mod signals;

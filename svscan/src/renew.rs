@@ -11,6 +11,7 @@
 //! service DEVICE INODE SUPERVISE-PID
 //! logger DEVICE INODE SUPERVISE-PID
 //! absent DEVICE INODE NAME'S-BYTE ...
+//! reads-on DEVICE INODE
 //! delayed DEVICE INODE 0|1 MILLISECONDS COMPLAINTS
 //! end PID TICKS STATUS SERIAL
 //! forwarder PID
@@ -56,6 +57,8 @@ pub struct Heritage {
     supervises: Vec<(Post, Pid)>,
     /// Services that have no entry any more, and their last names.
     absent: Vec<(Id, OsString)>,
+    /// Those whose loggers read on.
+    reading_on: Vec<Id>,
     delayed: Vec<Delayed>,
     ends: Vec<End>,
     /// Supervises of svscans in other processes, which are found and not handed on.
@@ -103,6 +106,7 @@ impl Heritage {
                 let name: Vec<u8> = name.iter().filter_map(|byte| u8::try_from(*byte).ok()).collect();
                 self.absent.push((Id { device: *device, inode: *inode }, OsString::from_vec(name)));
             }
+            ("reads-on", [device, inode]) => self.reading_on.push(Id { device: *device, inode: *inode }),
             ("delayed", [device, inode, part, milliseconds, complaints]) => self.delayed.push(Delayed {
                 post: post_of(*device, *inode, *part),
                 wait: Duration::from_millis(*milliseconds),
@@ -137,6 +141,7 @@ impl Heritage {
         for (id, name) in self.absent {
             scanner.inherit(id, &name);
         }
+        self.reading_on.into_iter().for_each(|id| scanner.table.inherit_reading_on(id));
         for end in self.ends {
             let _ = scanner.orphans.ended(end);
         }
@@ -157,6 +162,7 @@ impl Scanner {
             return self.launcher.forget(id);
         }
         self.table.inherit(id, name, supervises);
+        self.hold(id);
         if !self.table.has_logger(id) && self.launcher.has_pipe(id) {
             self.forward.want(id);
             self.forward.begin(id);
@@ -219,6 +225,9 @@ fn write(scanner: &Scanner, lock: Option<&OwnedFd>) -> std::io::Result<File> {
     for (id, name) in scanner.table.absent() {
         let name: String = name.as_bytes().iter().map(|byte| format!(" {byte}")).collect();
         let _ = writeln!(text, "absent {} {}{name}", id.device, id.inode);
+    }
+    for Id { device, inode } in scanner.table.reading_on() {
+        let _ = writeln!(text, "reads-on {device} {inode}");
     }
     for Delayed { post: Post { id, part }, wait, complaints } in scanner.table.delayed(Instant::now()) {
         let (part, milliseconds) = (u8::from(part == Part::Log), wait.as_millis());

@@ -11,6 +11,7 @@ use crate::inspect::{self, AFTER, After, Logger, MOST_NAMES, ON_REMOVE, STARTS_A
 use crate::launch::{Launcher, label};
 use crate::orphans::Orphans;
 use crate::reach::Reach;
+use crate::removed::Removed;
 use crate::stopping::Stopping;
 use crate::table::{Action, Id, OnRemove, Part, Post, Remark, Table};
 use crate::turns::Turns;
@@ -46,6 +47,7 @@ pub struct Scanner {
     pub(crate) heed: Heed,
     pub(crate) orphans: Orphans,
     pub(crate) reach: Reach,
+    pub(crate) removed: Removed,
     pub(crate) forward: Forward,
     pub(crate) complaints: Complaints,
     pub(crate) complete: Complete,
@@ -89,6 +91,7 @@ impl Scanner {
             complete: Complete::default(),
             orphans: Orphans::default(),
             reach: Reach::default(),
+            removed: Removed::default(),
             forward: Forward::default(),
             drafts: Drafts::default(),
             turns: Turns::default(),
@@ -314,6 +317,11 @@ impl Scanner {
                     self.stopping.drain(id, self.launcher.unread(id), now);
                 }
                 Action::EndInput(id) => self.launcher.end_input(id),
+                Action::Hold(id) => self.hold(id),
+                Action::LetGo(id) => {
+                    self.removed.let_go(id);
+                    self.stopping.has_come_back(id);
+                }
                 Action::Forget(id) => self.forget(id),
                 Action::Heed(id) => self.heed.begin(id, now),
                 Action::Say(id, remark) => self.say(id, remark),
@@ -392,6 +400,7 @@ impl Scanner {
 
     fn forget(&mut self, id: Id) {
         self.end_draft(id);
+        self.removed.let_go(id);
         self.launcher.forget(id);
         self.complaints.forget(id);
         self.complete.forget(id);
@@ -457,8 +466,23 @@ impl Scanner {
 
     /// Where the service, or its logger, is to be found; `None` if that cannot be touched.
     pub(crate) fn folder(&mut self, post: Post) -> Option<PathBuf> {
-        let folder = PathBuf::from(label(post.part, self.table.name(post.id)?));
+        let folder = PathBuf::from(label(post.part, &self.place(post)?));
         self.reach.check_service(&folder).ok().map(|()| folder)
+    }
+
+    /// The directory of a service: its entry, and where that is gone, for its logger, what is held of it.
+    pub(crate) fn place(&self, post: Post) -> Option<OsString> {
+        let is_left = post.part == Part::Log && !self.table.is_present(post.id);
+        let held = self.removed.path(post.id).filter(|_| is_left).map(PathBuf::into_os_string);
+        held.or_else(|| self.table.name(post.id).map(OsStr::to_os_string))
+    }
+
+    /// Finds out where a service lies that has no entry any more.
+    pub(crate) fn hold(&mut self, id: Id) {
+        let table = &self.table;
+        let supervises =
+            [Part::Main, Part::Log].into_iter().filter_map(|part| Some((part, table.pid(Post { id, part })?)));
+        self.removed.hold(id, supervises, &mut self.reach);
     }
 }
 

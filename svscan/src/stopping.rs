@@ -137,6 +137,11 @@ impl Stopping {
         self.essential.remove(&id);
     }
 
+    /// The service has an entry again: what its logger had to read before says nothing of what it will have.
+    pub fn has_come_back(&mut self, id: Id) {
+        self.left.remove(&id);
+    }
+
     /// When there is something to do.
     pub fn deadline(&self) -> Option<Instant> {
         self.next
@@ -203,6 +208,12 @@ impl Scanner {
         }
         let unread = self.launcher.unread(id);
         self.stopping.is_to_be_read(id, unread, now)
+    }
+
+    /// Whether this is the post of a service that has left lines which nobody reads.
+    pub(crate) fn leaves_lines(&self, post: Post) -> bool {
+        let log = Post { part: Part::Log, ..post };
+        post.part == Part::Main && self.table.pid(log).is_none() && self.launcher.unread(post.id) > 0
     }
 
     /// Tells the loggers that have read all to end, in two steps.

@@ -6,6 +6,7 @@ use nix::unistd::Pid;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 use tests::{Scratch, Service, is_alive, processes_in, wait_until};
 
 /// Says `last 1` to `last 20` when it is told to end, which takes a while.
@@ -151,6 +152,71 @@ fn a_service_whose_entry_comes_back_before_its_logger_has_left_is_logged_as_ever
     svscan.signal(Signal::SIGTERM);
     wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
     assert!(ends_with_last_words(&service, "log/lines"), "{}", service.says("log/lines"));
+}
+
+/// A supervise that is not scheduled for a while after it was told: here it is stopped.
+#[test]
+fn a_supervise_that_hears_late_that_it_is_to_leave_costs_no_line() {
+    for with_svscan in [true, false] {
+        for told in [". log", "log ."] {
+            let scratch = Scratch::new();
+            let service = clock(&scratch, "exec multilog ./main");
+            let mut svscan = Some(svscan(&scratch));
+            service.lines("log/main/current", 1);
+            let log = Service::at(&scratch, "etc/clock/log");
+            let (supervise, logger) = (Pid::from_raw(supervise_of(&service)), log.up());
+            if !with_svscan {
+                svscan.take().expect("svscan").kill();
+            }
+            kill(supervise, Signal::SIGSTOP).expect("stop its supervise");
+            let outcome = scratch.shell(&format!("cd etc/clock && rm ../../{SCANNED}/clock && svc -dx {told}"));
+            assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+            wait_until("its logger is told", || !is_alive(logger));
+            // Longer than any of ours waits for the other.
+            std::thread::sleep(Duration::from_millis(1500));
+            kill(supervise, Signal::SIGCONT).expect("let it go on");
+            wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
+            assert!(ends_with_last_words(&service, "log/main/current"), "{told}: {}", service.says("log/main/current"));
+        }
+    }
+}
+
+/// Whoever is killed at that moment, svscan has the pipe, and starts a supervise for what is in it.
+#[test]
+fn a_logger_that_is_killed_with_its_supervise_while_its_service_is_removed_costs_no_line() {
+    for killed in ["before", "after", "twice", "late"] {
+        let scratch = Scratch::new();
+        let service = clock(&scratch, "exec multilog ./main");
+        let mut svscan = svscan(&scratch);
+        service.lines("log/main/current", 1);
+        let log = Service::at(&scratch, "etc/clock/log");
+        let kill_both = || {
+            let (supervise, logger) = (supervise_of(&log), log.up());
+            [supervise, logger].iter().for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).expect("kill it"));
+            wait_until("both are dead", || !is_alive(supervise) && !is_alive(logger));
+            supervise
+        };
+        fs::remove_file(scratch.path().join(SCANNED).join("clock")).expect("remove the entry");
+        if killed == "before" {
+            kill_both();
+        }
+        service.svc("-d");
+        let count = if killed == "late" { 10 } else { 2 };
+        service.lines("log/main/current", count);
+        service.svc("-x");
+        if killed != "before" {
+            let before = kill_both();
+            if killed == "twice" {
+                wait_until("there is another", || log.is_supervised() && supervise_of(&log) != before);
+                kill_both();
+            }
+        }
+        wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
+        assert!(ends_with_last_words(&service, "log/main/current"), "{killed}: {}", service.says("log/main/current"));
+        svscan.signal(Signal::SIGTERM);
+        assert_eq!(svscan.wait(), 0);
+        assert_eq!(svscan.errors(), "", "{killed}");
+    }
 }
 
 /// A `log` that is a program, run by the same supervise, and dead when the service ends.

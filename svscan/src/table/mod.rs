@@ -12,7 +12,9 @@
 //! - **Starting**: handed out to be started; the answer is awaited.
 //! - **Up**: running.
 //!
-//! An entry that goes away stops nothing: what is up stays up, and is only not started again. Once
+//! An entry that goes away stops nothing: what is up stays up, and is only not started again, but for the supervise of a
+//! logger while the service is up or has left lines: it *reads on*, and is told to end when the service is gone and
+//! they are read. Once
 //! neither supervise is up, the service is forgotten, its pipe with it. Unless the directory's owner
 //! wants removed services stopped, or another directory has taken the name: see `stop`.
 //!
@@ -73,6 +75,10 @@ pub enum Action {
     Drain(Id),
     /// The service is gone for good: its logger, which nobody stops, is to see the end of its input.
     EndInput(Id),
+    /// The service, which has a logger, has no entry any more, but a supervise: find out where it lies.
+    Hold(Id),
+    /// It has an entry again.
+    LetGo(Id),
     /// Give up all that is kept for this service: it is gone.
     Forget(Id),
     /// Look whether the service is ready, until it is, or is not going to be for now.
@@ -193,6 +199,8 @@ struct Service {
     log: Option<Supervise>,
     /// It was inspected by an earlier svscan, and is to be again once it is present.
     inherited: bool,
+    /// The supervise of its logger was started again when it was not present: nobody else will tell it to end.
+    reads_on: bool,
     /// What its first start waits for.
     held_by: Vec<Id>,
     /// So many were inspected before it.
@@ -310,7 +318,7 @@ impl Table {
         // Those that went first: others may have come in their place.
         touched.sort_by_key(|id| self.is_present(*id));
         for id in touched {
-            if self.is_present(id) { self.arrive(id, now, todo) } else { self.leave(id, now, todo) }
+            if self.is_present(id) { self.arrive(id, now, todo) } else { self.leave(id, Left::Nothing, now, todo) }
         }
     }
 
@@ -318,6 +326,8 @@ impl Table {
         let Some(service) = self.services.get_mut(&id) else { return };
         if self.absent.get(&service.name) == Some(&id) {
             self.absent.remove(&service.name);
+            service.reads_on = false;
+            todo.push(Action::LetGo(id));
         }
         if let [name, others @ ..] = service.names.as_slice() {
             service.name.clone_from(name);
@@ -336,24 +346,34 @@ impl Table {
         }
     }
 
-    /// It is not present: nothing more is started, and once nothing is up it is forgotten.
-    fn leave(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
-        for post in posts(id) {
-            // One that is to stop what its predecessor left is wanted all the same.
-            if let Some(Keeper::Due(_)) = self.keeper(post)
-                && !self.is_stopping(id)
-            {
-                self.set(post, Keeper::Idle);
-            }
+    /// It is not present: nothing more is started but what reads its lines, and once nothing is up it is forgotten. `left`
+    /// is what its own supervise has left, if that has ended just now.
+    fn leave(&mut self, id: Id, left: Left, now: Instant, todo: &mut Vec<Action>) {
+        let [main, log] = posts(id);
+        // One that is to stop what its predecessor left is wanted all the same.
+        let is_due = |table: &Table, post| matches!(table.keeper(post), Some(Keeper::Due(_))) && !table.is_stopping(id);
+        if is_due(self, main) {
+            self.set(main, Keeper::Idle);
         }
-        if !posts(id).into_iter().any(|post| self.is_busy(post)) {
+        let reads_on = is_due(self, log) && self.is_busy(main);
+        if is_due(self, log) && !reads_on {
+            self.set(log, Keeper::Idle);
+        }
+        let has_lines = left == Left::Lines && !self.is_busy(main);
+        if !has_lines && ![main, log].into_iter().any(|post| self.is_busy(post)) {
             return self.forget(id, now, todo);
         }
-        let Some(service) = self.services.get(&id) else { return };
-        self.absent.insert(service.name.clone(), id);
+        let Some(service) = self.services.get_mut(&id) else { return };
+        service.reads_on |= reads_on;
+        let (name, has_logger, reads_on) = (service.name.clone(), service.log.is_some(), service.reads_on);
+        if self.absent.insert(name, id) != Some(id) && has_logger {
+            todo.push(Action::Hold(id));
+        }
         if self.on_remove == OnRemove::Stop {
             self.stop(id, now, todo);
-        } else if !self.is_busy(Post { id, part: Part::Main }) {
+        } else if has_lines || (reads_on && !self.is_busy(main)) {
+            self.read_rest(id, now, todo);
+        } else if !self.is_busy(main) {
             todo.push(Action::EndInput(id));
         }
     }
@@ -368,6 +388,18 @@ impl Table {
         self.due.leave(id);
         todo.push(Action::Forget(id));
         self.release(id, now);
+    }
+
+    /// Services that are not present, and whose loggers read on.
+    pub fn reading_on(&self) -> impl Iterator<Item = Id> {
+        self.services.iter().filter(|(_, service)| service.reads_on).map(|(id, _)| *id)
+    }
+
+    /// The logger of such a service reads on, as an earlier svscan in this process knew.
+    pub fn inherit_reading_on(&mut self, id: Id) {
+        if let Some(service) = self.services.get_mut(&id) {
+            service.reads_on = true;
+        }
     }
 
     /// A service is not present, but up: an earlier svscan has left it, with these supervises.
@@ -544,7 +576,11 @@ impl Table {
     /// The supervise that was handed out need not be started: there is nothing left to stop.
     pub fn not_needed(&mut self, post: Post, now: Instant, todo: &mut Vec<Action>) {
         self.set(post, Keeper::Idle);
-        self.ended(post, now, todo);
+        if self.is_stopping(post.id) || self.is_present(post.id) {
+            self.ended(post, now, todo);
+        } else {
+            self.leave(post.id, Left::Nothing, now, todo);
+        }
     }
 
     /// A process has ended; the post it held if it was a supervise.
@@ -554,13 +590,21 @@ impl Table {
             self.due.leave(post.id);
         }
         let next = self.supervise_mut(post).map_or(now, |supervise| supervise.next(left, now));
-        let stopping = self.services.get(&post.id).is_some_and(|service| service.stop.is_some());
-        let unfinished = matches!(left, Left::Process | Left::Lines);
-        if (stopping && unfinished) || (!stopping && self.is_present(post.id)) {
-            self.set(post, Keeper::Due(next));
-        } else {
-            self.set(post, Keeper::Idle);
-            if stopping { self.ended(post, now, todo) } else { self.leave(post.id, now, todo) }
+        let stopping = self.is_stopping(post.id);
+        let has_lines = left == Left::Lines && post.part == Part::Log;
+        let goes_on = match (stopping, self.is_present(post.id)) {
+            (true, _) => has_lines || left == Left::Process,
+            (false, true) => true,
+            (false, false) => has_lines,
+        };
+        self.set(post, if goes_on { Keeper::Due(next) } else { Keeper::Idle });
+        if goes_on && (stopping || self.is_present(post.id)) {
+            return Some(post);
+        }
+        match (stopping, goes_on) {
+            (true, _) => self.ended(post, now, todo),
+            (false, true) if !self.is_busy(Post { part: Part::Main, ..post }) => self.read_rest(post.id, now, todo),
+            (false, _) => self.leave(post.id, left, now, todo),
         }
         Some(post)
     }
@@ -593,7 +637,8 @@ impl Table {
         self.services.get(&id).is_some_and(|service| service.log.is_some())
     }
 
-    fn is_present(&self, id: Id) -> bool {
+    /// Whether the scan directory has an entry for it.
+    pub fn is_present(&self, id: Id) -> bool {
         self.services.get(&id).is_some_and(|service| !service.names.is_empty())
     }
 

@@ -74,6 +74,21 @@ impl Table {
         }
     }
 
+    /// The service is gone and has no entry any more, but its logger has lines to read: its supervise is told to end when
+    /// it has, and started first if there is none.
+    pub(super) fn read_rest(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
+        self.mark(id, now);
+        let log = Post { id, part: Part::Log };
+        if self.keeper(log) == Some(Keeper::Idle) {
+            self.set(log, Keeper::Due(now));
+        }
+        self.advance(id, now, todo);
+        if let Some(service) = self.services.get_mut(&id) {
+            // It was not svscan that stopped the service.
+            service.told = false;
+        }
+    }
+
     /// It is to be stopped from now on; whether that is new.
     fn mark(&mut self, id: Id, now: Instant) -> bool {
         let held = self.services.get(&id).is_some_and(|service| !service.held_by.is_empty());

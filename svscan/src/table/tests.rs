@@ -80,7 +80,7 @@ impl Story {
         let dull = |remark: &Remark| matches!(remark, Remark::Stopping | Remark::Down(_) | Remark::ProperAfter(_));
         todo.retain(|action| match action {
             Action::Say(_, remark) => !dull(remark),
-            action => !matches!(action, Action::Heed(_)),
+            action => !matches!(action, Action::Heed(_) | Action::Hold(_) | Action::LetGo(_)),
         });
         todo
     }
@@ -501,6 +501,108 @@ fn one_that_was_told_to_end_is_started_later_or_when_the_user_wants_a_look() {
         story.die_leaving(post(1, Main), Left::Nothing);
         story.table.hasten(story.now);
         assert_eq!(story.start(), []);
+    }
+}
+
+/// The supervise of a logger ends while its service, whose entry is gone, speaks on; what is done until all is read.
+#[test]
+fn a_logger_reads_on_though_the_entry_is_gone() {
+    for killed_again in [false, true] {
+        let mut story = Story::with(true);
+        assert_eq!(story.scan(&[]), []);
+        assert_eq!(story.die_leaving(post(1, Log), Left::Lines), []);
+        assert_eq!(story.start(), [post(1, Log)]);
+        // Its service ends: nobody but svscan tells the logger to end.
+        assert_eq!(story.die(post(1, Main)), [Action::Drain(id(1))]);
+        if killed_again {
+            assert_eq!(story.die_leaving(post(1, Log), Left::Lines), []);
+            story.after(1000);
+            assert_eq!(story.table.starts(story.now, 9), [post(1, Log)]);
+            story.table.started(post(1, Log), Pid::from_raw(999), story.now, &mut story.todo);
+            assert_eq!(story.done(), [Action::Drain(id(1))]);
+            story.table.died(Pid::from_raw(999), Left::Nothing, story.now, &mut story.todo);
+            assert_eq!(story.done(), [Action::Forget(id(1))]);
+        } else {
+            assert_eq!(story.die(post(1, Log)), [Action::Forget(id(1))]);
+        }
+        assert!(story.table.may_be_handed_on());
+    }
+}
+
+#[test]
+fn the_directory_of_a_service_with_a_logger_is_held_while_it_has_no_entry() {
+    for logger in [true, false] {
+        let mut story = Story::with(logger);
+        let held = |story: &mut Story, entries: &[&str]| {
+            story.table.begin_scan();
+            entries.iter().for_each(|name| story.table.seen(OsStr::new(name), id(1)));
+            story.table.end_scan();
+            story.table.settle(story.on_remove, story.now, &mut story.todo);
+            std::mem::take(&mut story.todo)
+        };
+        let hold: Vec<Action> = logger.then_some(Action::Hold(id(1))).into_iter().collect();
+        assert_eq!(held(&mut story, &[]), hold);
+        assert_eq!(held(&mut story, &[]), [], "it is held already");
+        assert_eq!(held(&mut story, &["b"]), [Action::LetGo(id(1))]);
+        assert_eq!(held(&mut story, &[]), hold);
+    }
+}
+
+#[test]
+fn lines_that_a_service_leaves_whose_logger_is_gone_are_read() {
+    let mut story = Story::with(true);
+    story.scan(&[]);
+    assert_eq!(story.die(post(1, Log)), []);
+    assert_eq!(story.start(), []);
+    assert_eq!(story.die_leaving(post(1, Main), Left::Lines), []);
+    assert_eq!(story.start(), [post(1, Log)]);
+    assert_eq!(story.done(), [Action::Drain(id(1))]);
+    assert_eq!(story.die(post(1, Log)), [Action::Forget(id(1))]);
+}
+
+#[test]
+fn lines_that_a_service_leaves_while_its_logger_waits_to_be_started_again_are_read_at_once() {
+    let mut story = Story::with(true);
+    story.scan(&[]);
+    for _ in 0..2 {
+        story.die_leaving(post(1, Log), Left::Lines);
+        story.start();
+    }
+    assert_eq!(story.die_leaving(post(1, Main), Left::Lines), []);
+    assert_eq!(story.start(), [post(1, Log)]);
+    assert_eq!(story.done(), [Action::Drain(id(1))]);
+}
+
+#[test]
+fn a_logger_that_waits_to_be_started_again_when_the_entry_goes_is_started() {
+    let mut story = Story::with(true);
+    story.die_leaving(post(1, Log), Left::Told);
+    story.scan(&[]);
+    assert_eq!(story.start(), []);
+    story.after(5000);
+    assert_eq!(story.start(), [post(1, Log)]);
+    assert_eq!(story.die(post(1, Main)), [Action::Drain(id(1))]);
+    assert_eq!(story.scan(&[("a", 1)]), []);
+    assert_eq!(story.die(post(1, Log)), []);
+    assert_eq!(story.start(), [post(1, Main), post(1, Log)], "it came back");
+}
+
+#[test]
+fn the_next_svscan_knows_whose_logger_reads_on() {
+    let mut story = Story::with(true);
+    story.scan(&[]);
+    story.die_leaving(post(1, Log), Left::Lines);
+    story.start();
+    let reading_on: Vec<Id> = story.table.reading_on().collect();
+    assert_eq!(reading_on, [id(1)]);
+    for knows in [true, false] {
+        let mut next = Story::new();
+        next.table.inherit(id(1), "a".as_ref(), [1, 2].map(|pid| Some(Pid::from_raw(pid))));
+        if knows {
+            next.table.inherit_reading_on(id(1));
+        }
+        let expected = if knows { Action::Drain(id(1)) } else { Action::EndInput(id(1)) };
+        assert_eq!(next.die(post(1, Main)), [expected]);
     }
 }
 

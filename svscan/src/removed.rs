@@ -1,0 +1,52 @@
+//! Where services lie whose entries are gone: found through their supervises, which work there, and kept open, so that a
+//! logger's supervise that dies can be started again for the lines that it has not read.
+
+use crate::attach::process_path;
+use crate::identity;
+use crate::reach::Reach;
+use crate::table::{Id, Part};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, getpid};
+use std::collections::HashMap;
+use std::fs::read_link;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+/// The directories, each only as a place in the file system.
+#[derive(Debug, Default)]
+pub struct Removed(HashMap<Id, OwnedFd>);
+
+impl Removed {
+    /// Looks for the directory of a service through these supervises of it.
+    pub fn hold(&mut self, id: Id, supervises: impl Iterator<Item = (Part, Pid)>, reach: &mut Reach) {
+        let found = supervises.into_iter().find_map(|(part, pid)| place(id, part, pid, reach));
+        self.0.extend(found.map(|place| (id, place)));
+    }
+
+    /// A path that leads to the directory for as long as it is held.
+    pub fn path(&self, id: Id) -> Option<PathBuf> {
+        self.0.get(&id).map(path_of)
+    }
+
+    /// The service has an entry again, or is forgotten.
+    pub fn let_go(&mut self, id: Id) {
+        self.0.remove(&id);
+    }
+}
+
+fn place(id: Id, part: Part, pid: Pid, reach: &mut Reach) -> Option<OwnedFd> {
+    let path = match part {
+        Part::Main => process_path(pid, "cwd"),
+        // Where `log` is a link to elsewhere, this is another directory, and refused below.
+        Part::Log => process_path(pid, "cwd/.."),
+    };
+    reach.check(&read_link(process_path(pid, "cwd")).ok()?).ok()?;
+    let place = open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    (identity::of(&path_of(&place)) == Ok(id)).then_some(place)
+}
+
+/// Not by way of `/proc/self`: a supervise that is being started closes svscan's descriptors before it goes there.
+fn path_of(place: &OwnedFd) -> PathBuf {
+    process_path(getpid(), &format!("fd/{}", place.as_raw_fd()))
+}
