@@ -17,6 +17,7 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::report::{self, TEMPORARY, errno_of};
+use daemontools::service::may_be_anothers;
 use daemontools::sys;
 use daemontools::{Args, Attempt, Fatal, Help, Unable};
 use flate2::write::GzEncoder;
@@ -93,9 +94,15 @@ const LOCK: &str = "compressing.lock";
 /// # Errors
 /// EAGAIN: another one works there.
 fn lock(folder: &OwnedFd) -> nix::Result<OwnedFd> {
-    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
     loop {
-        let (file, stat) = files::open_regular(folder, LOCK, OFlag::O_RDWR | OFlag::O_CREAT, mode)?;
+        let (file, stat) = match files::open_lock(folder, LOCK) {
+            // The lock of something else, perhaps, which is not ours to lock.
+            Err(Errno::EMLINK) => {
+                files::remove(folder, LOCK)?;
+                continue;
+            }
+            opened => opened?,
+        };
         let locked = sys::lock::lock(file)?;
         if files::look(folder, LOCK)?.is_some_and(|there| files::is_same(&there, &stat)) {
             return Ok(locked);
@@ -162,9 +169,14 @@ impl Directory {
         if u64::try_from(stat.st_size).unwrap_or(0) > HOLES_FROM.max(stored.saturating_mul(1000)) {
             return Err(Unable::new("compress", &path, Errno::EFBIG));
         }
+        // The copy could be read by the directory's owner or group, though the file itself may be another's.
+        if may_be_anothers(&self.folder, &stat).unable_to("stat", &self.path)? {
+            return Err(Unable::new("compress", &path, Errno::EMLINK));
+        }
+        let from = File::from(from);
         let compressed = match self.has_compressed(name) {
             Some(compressed) => compressed,
-            None => self.write_whole(from.into(), &stat, name)?,
+            None => self.write_whole(from, &stat, name)?,
         };
         match unlinkat(&self.folder, plain, UnlinkatFlags::NoRemoveDir) {
             Ok(()) => Ok(true),
