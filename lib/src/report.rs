@@ -1,7 +1,7 @@
 //! How a program starts, warns, fails and ends.
 //!
 //! Every message is one line in one `write(2)`, so that lines of several processes on one
-//! descriptor never mix, and carries paths as the raw bytes they are:
+//! descriptor never mix, and carries paths as the raw bytes they are, but for newlines:
 //!
 //! ```text
 //! prog: fatal: unable to VERB OBJECT: reason
@@ -10,7 +10,8 @@
 //!
 //! A program of which many work at once can end its messages with the directory that it works in, see [`name_directory`].
 //!
-//! On a terminal, control characters in what comes from outside are shown as `\x1b` and the like.
+//! On a terminal, control characters in what comes from outside are shown as `\x1b` and the like. Elsewhere a newline is
+//! shown as `\x0a`, so that no name makes two messages of one; all other bytes are as they are.
 //!
 //! Whoever reads standard error cannot hold a program up, nor end it: a message is not waited for longer than
 //! [`PATIENCE`], and SIGPIPE does not come of it. What could not be written is counted, and the count is written before
@@ -29,6 +30,7 @@ use crate::sys::write_now::{wait_for_room, write_now};
 use crate::terminal::visible;
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpid};
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
@@ -334,10 +336,19 @@ fn line(kind: &[u8], words: &[&[u8]]) -> Vec<u8> {
     let directory = directory();
     let place = directory.iter().flat_map(|directory| [&b" (in "[..], directory.as_os_str().as_bytes(), b")"]);
     for word in words.iter().copied().chain(place) {
-        if terminal { line.extend_from_slice(&visible(word)) } else { line.extend_from_slice(word) }
+        if terminal { line.extend_from_slice(&visible(word)) } else { line.extend_from_slice(&one_line(word)) }
     }
     line.push(b'\n');
     line
+}
+
+/// The raw bytes, but for newlines: after one in a name or a text from outside, the rest would be a message of its own,
+/// in whatever words whoever made the name likes.
+fn one_line(word: &[u8]) -> Cow<'_, [u8]> {
+    if !word.contains(&b'\n') {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(word.split(|byte| *byte == b'\n').collect::<Vec<_>>().join(&br"\x0a"[..]))
 }
 
 /// The directory that messages name, by the path that it has now.
@@ -514,6 +525,13 @@ mod tests {
         let unable = Unable::new("open", OsStr::from_bytes(b"/log/\xff a"), Errno::ENOENT);
         assert_eq!(unable.to_bytes(), b"unable to open /log/\xff a: file does not exist");
         assert_eq!(Fatal::from(unable).code, TEMPORARY);
+    }
+
+    #[test]
+    fn a_newline_in_a_name_makes_no_second_message() {
+        let unable = Unable::new("open", OsStr::from_bytes(b"a\nprog: fatal: \x1b\xff\n"), Errno::ENOENT);
+        let expected = b"daemontools: fatal: unable to open a\\x0aprog: fatal: \x1b\xff\\x0a: file does not exist\n";
+        assert_eq!(Fatal::from(unable).text, expected);
     }
 
     #[test]

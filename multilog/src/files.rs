@@ -1,18 +1,21 @@
-//! The one way to open files of a log directory: another account may own it, and put anything in the place of a file.
+//! The files of a log directory: another account may own it, and put anything in the place of a file.
 //!
-//! No link is followed, nothing is waited for, and only regular files are opened; new ones are made, not found.
+//! They are opened by the one opener of the toolkit: no link is followed, nothing is waited for, and only regular files are
+//! opened; new ones are made, not found. What is wrong is told by the error numbers that the original knows.
 
+use daemontools::service::{Unread, make_at, open_existing_at, open_lock_at, open_or_make_at};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 /// How often a name is tried for that others fill again and again.
 pub const TRIES: usize = 10;
 
-/// Opens the regular file of this name, with these flags and, if they say that it is made, this mode.
+/// Opens the regular file of this name, with these flags and, if O_CREAT is among them, made with this mode.
 ///
 /// # Errors
 /// ENOENT: there is none. ELOOP: a link. EISDIR: a directory. ENXIO: a FIFO, a socket, a device.
@@ -22,13 +25,33 @@ pub fn open_regular(
     flags: OFlag,
     mode: Mode,
 ) -> nix::Result<(OwnedFd, FileStat)> {
-    let safe = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let file = openat(folder, name.as_ref(), flags | safe, mode)?;
-    let stat = fstat(&file)?;
-    match kind(&stat) {
-        SFlag::S_IFREG => Ok((file, stat)),
-        SFlag::S_IFDIR => Err(Errno::EISDIR),
-        _ => Err(Errno::ENXIO),
+    let (path, access) = (Path::new(name.as_ref()), flags.difference(OFlag::O_CREAT));
+    let opened = match flags.contains(OFlag::O_CREAT) {
+        true => open_or_make_at(&folder, path, access, mode),
+        false => open_existing_at(&folder, path, access),
+    };
+    opened.map_err(|unread| errno_of(unread, &folder, name))
+}
+
+/// Opens the lock of a log directory, or makes it.
+///
+/// # Errors
+/// As for [`open_regular`]. EMLINK: see [`open_lock_at`].
+pub fn open_lock(folder: impl AsFd, name: impl AsRef<OsStr>) -> nix::Result<(OwnedFd, FileStat)> {
+    open_lock_at(&folder, Path::new(name.as_ref())).map_err(|unread| errno_of(unread, &folder, name))
+}
+
+/// What the original would have been told of a file that is none.
+fn errno_of(unread: Unread, folder: impl AsFd, name: impl AsRef<OsStr>) -> Errno {
+    match unread {
+        Unread::System(errno) => errno,
+        Unread::TooLong => Errno::EFBIG,
+        Unread::WrongKind => match look(folder, name) {
+            Ok(Some(stat)) if is_link(&stat) => Errno::ELOOP,
+            Ok(Some(stat)) if is_directory(&stat) => Errno::EISDIR,
+            Ok(_) => Errno::ENXIO,
+            Err(errno) => errno,
+        },
     }
 }
 
@@ -37,9 +60,8 @@ pub fn open_regular(
 /// # Errors
 /// EISDIR: it is. EEXIST: others make it again and again. ENOSPC and others: no room for it.
 pub fn create(folder: impl AsFd, name: impl AsRef<OsStr>, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
-    let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     for _ in 0..TRIES {
-        match openat(folder.as_fd(), name.as_ref(), flags | new, mode) {
+        match make_at(folder.as_fd(), Path::new(name.as_ref()), flags, mode) {
             Err(Errno::EEXIST) => remove(folder.as_fd(), name.as_ref())?,
             made => return made,
         }
@@ -96,6 +118,7 @@ fn kind(stat: &FileStat) -> SFlag {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::stat::fstat;
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;

@@ -4,9 +4,9 @@
 //! it does not take at once, or almost, is counted and dropped. Trouble with either stops no log directory.
 
 use crate::hold::{Hold, Stop};
-use crate::logdir::show;
 use crate::losses::Losses;
 use crate::script::{Action, Script};
+use crate::status_file::show;
 use crate::syslog::{Address, Identity, Target};
 use daemontools::report::{errno_of, notice, reason, warning};
 use daemontools::tai64::Moment;

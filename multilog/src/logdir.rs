@@ -87,7 +87,7 @@ impl LogDirectory {
     /// The directory cannot be opened or is another's.
     pub fn lock(path: &OsStr, hold: &mut Hold) -> Result<Locked, Trouble> {
         let folder = hold.begin("open directory", path, || open_or_make(path))?.unable_to("create directory", path)?;
-        let lock = hold.begin("lock directory", path, || open_lock(&folder))?;
+        let lock = hold.begin("lock directory", path, || open_lock(&folder, path))?;
         Ok(Locked { folder, lock: lock_file(lock).unable_to("lock directory", path)? })
     }
 
@@ -97,7 +97,7 @@ impl LogDirectory {
     /// The directory cannot be opened or is another's.
     fn try_to_lock(path: &OsStr) -> Result<Locked, Unable> {
         let folder = open_or_make(path).unable_to("open directory", path)?.unable_to("create directory", path)?;
-        let lock = open_lock(&folder).and_then(lock_file).unable_to("lock directory", path)?;
+        let lock = open_lock(&folder, path).and_then(lock_file).unable_to("lock directory", path)?;
         Ok(Locked { folder, lock })
     }
 
@@ -453,9 +453,17 @@ fn open_or_make(path: &OsStr) -> nix::Result<nix::Result<OwnedFd>> {
     }
 }
 
-fn open_lock(folder: &OwnedFd) -> nix::Result<(OwnedFd, FileStat)> {
-    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT;
-    files::open_regular(folder, "lock", flags, Mode::from_bits_truncate(0o600))
+/// Opens the lock. Who owns the directory may give another lock its name, to have it locked by us: where others may write,
+/// a file of two names is no lock, and is replaced.
+fn open_lock(folder: &OwnedFd, path: &OsStr) -> nix::Result<(OwnedFd, FileStat)> {
+    match files::open_lock(folder, "lock") {
+        Err(Errno::EMLINK) => {
+            files::remove(folder, "lock")?;
+            report::warning(&[path.as_bytes(), b"/lock was another file as well: replaced"]);
+            files::open_lock(folder, "lock")
+        }
+        opened => opened,
+    }
 }
 
 fn lock_file((file, stat): (OwnedFd, FileStat)) -> nix::Result<(OwnedFd, FileStat)> {
@@ -465,14 +473,4 @@ fn lock_file((file, stat): (OwnedFd, FileStat)) -> nix::Result<(OwnedFd, FileSta
 /// No file may be longer (`ulimit -f`).
 fn longest_file() -> u64 {
     getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(limit, _)| limit)
-}
-
-/// The file at the path, 0600 if it has to be made, shows `content` from its beginning on.
-///
-/// # Errors
-/// It cannot be written.
-pub fn show(path: &OsStr, content: &[u8]) -> nix::Result<()> {
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CREAT | OFlag::O_CLOEXEC;
-    let file = open(path, flags, Mode::from_bits_truncate(0o600))?;
-    sys::write_all(&file, content)
 }

@@ -1,11 +1,13 @@
 //! Taking charge of a service directory: its lock and its FIFOs.
 
 use crate::settings::Links;
-use daemontools::service::{CONTROL, DOWN, EVENT, LOCK, OK, Place, STATE, STATUS, SUPERVISE, Unread, open_fifo};
+use daemontools::service::{
+    CONTROL, DOWN, EVENT, LOCK, OK, Place, STATE, STATUS, SUPERVISE, Unread, open_fifo, open_lock_at,
+};
 use daemontools::{Attempt, Fatal, Unable, report, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlink};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat, stat};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, lstat, stat};
 use nix::unistd::{chdir, mkdir, mkfifo, unlink};
 use std::ffi::{OsStr, OsString};
 use std::fs::DirBuilder;
@@ -195,29 +197,32 @@ impl Paths<'_> {
         OsString::from_vec(self.place.name(self.name, file))
     }
 
-    /// The lock lies in `supervise/` itself: no link is followed, which could have a file made elsewhere.
+    /// The lock lies in `supervise/` itself: no link is followed, which could have a file made elsewhere. Who owns
+    /// `supervise/` may give another lock this name, to have it locked by us: a file of two names is no lock there.
     fn lock(&self) -> Result<OwnedFd, Fatal> {
         let object = self.object(LOCK);
         let path = self.place.path(LOCK);
-        let flags = OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let opened = || match lstat(&path) {
-            // To open a device may do something.
-            Ok(file) if file.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() => Err(Errno::ELOOP),
-            _ => match open(&path, flags | OFlag::O_WRONLY | OFlag::O_CREAT, OWNER_FILE) {
-                // It can be locked all the same.
-                Err(Errno::EROFS) => open(&path, flags | OFlag::O_RDONLY, Mode::empty()),
-                opened => opened,
-            },
-        };
-        let file = match opened() {
-            Err(Errno::ELOOP) => {
+        let file = match self.open_lock(&path) {
+            Err(unread @ (Unread::WrongKind | Unread::System(Errno::EMLINK))) => {
                 unlink(&path).unable_to("acquire", &object)?;
-                report::warning(&[object.as_bytes(), b" was not a file: replaced"]);
-                opened()
+                let what: &[u8] = match unread {
+                    Unread::System(_) => b" was another file as well: replaced",
+                    Unread::WrongKind | Unread::TooLong => b" was not a file: replaced",
+                };
+                report::warning(&[object.as_bytes(), what]);
+                self.open_lock(&path)
             }
             opened => opened,
         };
-        Ok(sys::lock::lock(file.unable_to("acquire", &object)?).unable_to("acquire", &object)?)
+        let file = file.map_err(Errno::from).unable_to("acquire", &object)?;
+        Ok(sys::lock::lock(file).unable_to("acquire", &object)?)
+    }
+
+    fn open_lock(&self, path: &Path) -> Result<OwnedFd, Unread> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = open(self.place.directory(), flags, Mode::empty())?;
+        let name = Path::new(path.file_name().unwrap_or_default());
+        open_lock_at(directory, name).map(|(file, _)| file)
     }
 
     /// Both ends of `supervise/control`.

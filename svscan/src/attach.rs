@@ -10,22 +10,22 @@ use crate::identity;
 use crate::inspect::id_of;
 use crate::table::{Id, Post};
 use daemontools::service::{
-    self, Commands, Identity, Place, Process, Record, is_supervised_at, is_without_pidfd, read_file,
+    self, Commands, Identity, Place, Process, Record, is_supervised_at, is_without_pidfd, open_fifo_of,
+    open_file_itself_at, open_pipe_of, read_file,
 };
 use daemontools::sys::lock::try_to_lock;
 use daemontools::sys::process::{PidFd, ancestry, send_commands};
 use daemontools::sys::stdout;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat, makedev, stat};
+use nix::sys::stat::{FileStat, SFlag, fstat, lstat, makedev, stat};
 use nix::unistd::{Pid, geteuid, getpgid, getpid};
 use std::collections::HashMap;
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Who is in charge of a service.
@@ -67,12 +67,10 @@ pub fn in_charge(folder: &Path, page: Option<&Record>) -> InCharge {
 
 /// Whether it is proven that no process has the lock that every supervise in charge has.
 fn is_unlocked(folder: &Path) -> bool {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     // What is missing or no file is locked by no supervise.
     let Some((path, _)) = lock_file(folder) else { return true };
-    let file = open(&path, flags, Mode::empty());
     // Closed, it is unlocked again.
-    file.is_ok_and(|file| try_to_lock(&file).is_ok())
+    open_file_itself_at(AT_FDCWD, &path).is_ok_and(|file| try_to_lock(&file).is_ok())
 }
 
 /// `supervise/lock`, if it is a file. No link is followed.
@@ -186,22 +184,16 @@ fn holder(line: &str) -> Option<(Id, Pid)> {
 /// alive and has a pipe there.
 pub fn recover_pipe(sources: impl Iterator<Item = (Pid, u8)>) -> Option<(OwnedFd, OwnedFd)> {
     sources.into_iter().find_map(|(pid, number)| {
-        let path = process_path(pid, &format!("fd/{number}"));
-        is_pipe(&path).then_some(())?;
-        Some((open_end(&path, OFlag::O_RDONLY)?, open_end(&path, OFlag::O_RDWR)?))
+        let inode = stat(&process_path(pid, &format!("fd/{number}"))).ok()?.st_ino;
+        let open = |access| open_end(pid, number, inode, access);
+        Some((open(OFlag::O_RDONLY)?, open(OFlag::O_RDWR)?))
     })
 }
 
-/// Opens an end of a pipe anew. The process may have put a FIFO there meanwhile: to open that could wait for ever.
-fn open_end(path: &Path, direction: OFlag) -> Option<OwnedFd> {
-    let end = open(path, direction | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-    let itself = PathBuf::from(format!("/proc/self/fd/{}", end.as_raw_fd()));
-    (is_pipe(&itself) && fcntl(&end, FcntlArg::F_SETFL(OFlag::empty())).is_ok()).then_some(end)
-}
-
-/// Whether a descriptor, as `/proc` shows it, is a pipe that has no name.
-fn is_pipe(path: &Path) -> bool {
-    fs::read_link(path).is_ok_and(|to| to.as_os_str().as_bytes().starts_with(b"pipe:"))
+/// Opens an end of the pipe with this inode anew, which waits as a service expects.
+fn open_end(pid: Pid, number: u8, inode: u64, access: OFlag) -> Option<OwnedFd> {
+    let end = open_pipe_of(pid, i32::from(number), inode, access).ok()?;
+    fcntl(&end, FcntlArg::F_SETFL(OFlag::empty())).is_ok().then_some(end)
 }
 
 /// Whether a descriptor of a process writes as well as it reads, as our pipes do for a service, and is not where
@@ -219,15 +211,16 @@ pub fn is_own_pipe(pid: Pid, number: u8) -> bool {
 /// # Errors
 /// ENOENT: it has none. Otherwise those of [`service::send_commands`].
 pub fn command_itself(pid: Pid, commands: &Commands) -> nix::Result<()> {
-    let control = own_control(pid).ok_or(Errno::ENOENT)?;
-    let control = open(&control, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())?;
+    let control = open_fifo_of(pid, own_control(pid).ok_or(Errno::ENOENT)?, OFlag::O_WRONLY)?;
     nix::unistd::write(control, &commands.bytes()).map(drop)
 }
 
-fn own_control(pid: Pid) -> Option<PathBuf> {
+/// The number of the descriptor.
+fn own_control(pid: Pid) -> Option<i32> {
     let descriptors = fs::read_dir(process_path(pid, "fd")).ok()?;
     let is_control = |path: &PathBuf| fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("/control"));
-    descriptors.filter_map(|entry| Some(entry.ok()?.path())).find(is_control)
+    let control = descriptors.filter_map(|entry| Some(entry.ok()?.path())).find(is_control)?;
+    control.file_name()?.to_str()?.parse().ok()
 }
 
 /// What tells that a supervise has ended that is not our child.

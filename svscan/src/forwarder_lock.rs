@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, fchmod, fstat, stat};
-use nix::unistd::{mkfifo, read, write};
+use nix::unistd::{geteuid, mkfifo, read, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -25,7 +25,7 @@ impl ForwarderLock {
     /// Opens the FIFO, which is made if it is not there.
     ///
     /// # Errors
-    /// It cannot be made, or something else is in its place.
+    /// It cannot be made, or something else is in its place. EPERM: it is another account's.
     pub fn open() -> nix::Result<ForwarderLock> {
         match mkfifo(FIFO, OWNER_ONLY) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -33,7 +33,12 @@ impl ForwarderLock {
         }
         // Open in both directions, it never shows an end.
         let fifo = open_fifo(Path::new(FIFO), OFlag::O_RDWR)?;
-        let mode = Mode::from_bits_truncate(fstat(&fifo)?.st_mode);
+        let found = fstat(&fifo)?;
+        // Another account that owns it can keep it locked.
+        if found.st_uid != 0 && found.st_uid != geteuid().as_raw() {
+            return Err(Errno::EPERM);
+        }
+        let mode = Mode::from_bits_truncate(found.st_mode);
         if mode.intersects(Mode::S_IRWXG | Mode::S_IRWXO) {
             fchmod(&fifo, OWNER_ONLY)?;
         }

@@ -6,16 +6,17 @@
 
 use crate::attach::{is_of_our_account, locks};
 use crate::signals::{self, Request};
+use daemontools::service::{Unread, make_at, open_lock_at};
 use daemontools::sys::lock::{try_to_lock, wait_to_lock};
 use daemontools::sys::process::{close_all_but, ended_child_status, fork, wait_for};
 use daemontools::{Unable, report, sys};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::fcntl::{OFlag, open, renameat};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, lstat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat};
 use nix::unistd::{AccessFlags, Pid, UnlinkatFlags, access, geteuid, getpid, getppid, mkdir, setpgid, unlinkat};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
@@ -149,8 +150,7 @@ fn is_held_by_ours(inode: u64) -> bool {
 fn replace() -> nix::Result<()> {
     let directory = open_directory()?;
     let _ = unlinkat(&directory, NEW, UnlinkatFlags::NoRemoveDir);
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(&directory, NEW, flags, OWNERS)?;
+    make_at(&directory, Path::new(NEW), OFlag::O_WRONLY, OWNERS)?;
     renameat(&directory, NEW, &directory, LOCK)
 }
 
@@ -160,24 +160,31 @@ fn open_directory() -> nix::Result<OwnedFd> {
     open(DIRECTORY, flags, Mode::empty())
 }
 
-/// No link is followed, and nothing is opened but a file: to open a device may do something.
+/// No link is followed, and nothing is opened but a file: to open a device may do something. Who owns `.svscan` may give
+/// the lock of another svscan this name, for which this one would wait for ever.
 fn open_lock() -> Option<Found> {
     // Being refused, or that it is there, is told by what follows.
     let _ = mkdir(DIRECTORY, Mode::from_bits_truncate(0o755));
     let directory = open_directory().ok()?;
-    if fstatat(&directory, LOCK, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|file| !is_file(&file)) {
-        report::warning(&[b"unable to lock .svscan/lock: not a file"]);
-        return None;
-    }
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = match openat(&directory, LOCK, flags | OFlag::O_RDWR | OFlag::O_CREAT, OWNERS) {
-        // It can be locked all the same.
-        Err(Errno::EROFS) => openat(directory.as_fd(), LOCK, flags | OFlag::O_RDONLY, Mode::empty()).ok()?,
-        opened => opened.ok()?,
+    let open = || open_lock_at(&directory, Path::new(LOCK));
+    let opened = match open() {
+        Err(Unread::System(Errno::EMLINK)) => {
+            report::warning(&[b".svscan/lock was another file as well: replacing it"]);
+            replace().map_err(Unread::from).and_then(|()| open())
+        }
+        opened => opened,
     };
-    let found = fstat(&file).ok().filter(is_file)?;
-    let is_ours = found.st_uid == 0 || found.st_uid == geteuid().as_raw();
-    Some(Found { file, inode: found.st_ino, is_exposed: !is_ours || found.st_mode & 0o077 != 0 })
+    match opened {
+        Ok((file, stat)) => {
+            let is_ours = stat.st_uid == 0 || stat.st_uid == geteuid().as_raw();
+            Some(Found { file, inode: stat.st_ino, is_exposed: !is_ours || stat.st_mode & 0o077 != 0 })
+        }
+        Err(Unread::WrongKind | Unread::System(Errno::EISDIR)) => {
+            report::warning(&[b"unable to lock .svscan/lock: not a file"]);
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 fn is_file(file: &FileStat) -> bool {

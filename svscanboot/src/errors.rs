@@ -12,11 +12,12 @@
 //! One that is in use is found in a process that has it for standard error, though it, or its folder, was renamed,
 //! removed or replaced since.
 
+use daemontools::service::{Unread, open_fifo_at, open_fifo_of};
 use daemontools::sys::{self, process::mount_of};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, OFlag, SpliceFFlags, fcntl, open, openat, renameat, splice};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, open, openat, renameat, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, stat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat, stat};
 use nix::unistd::{Pid, UnlinkatFlags, geteuid, getpid, mkfifoat, pipe2, unlinkat};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -100,11 +101,7 @@ fn open_or_make(folder: &OwnedFd, name: &str) -> nix::Result<Pipe> {
     if !trusted || file.st_mode & 0o022 != 0 {
         return Err(Errno::EPERM);
     }
-    let there = |name| {
-        // Opening what it is not, a device for one, may already do something.
-        is_ours(&fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?)?;
-        open_both(|flags| openat(folder, name, flags, Mode::empty()))
-    };
+    let there = |name| open_both(|access| open_fifo_at(folder, Path::new(name), access));
     there(name).or_else(|_| {
         // Put in its place at once: another svscanboot finds the whole or nothing.
         let _ = unlinkat(folder, NEW, UnlinkatFlags::NoRemoveDir);
@@ -115,10 +112,9 @@ fn open_or_make(folder: &OwnedFd, name: &str) -> nix::Result<Pipe> {
 }
 
 /// Both ends, each an open file of its own: what those who share the one do to its flags is not the other's.
-fn open_both(end: impl Fn(OFlag) -> nix::Result<OwnedFd>) -> nix::Result<Pipe> {
-    let others = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let writer = end(OFlag::O_RDWR | others)?;
-    let reader = end(OFlag::O_RDONLY | others)?;
+fn open_both(end: impl Fn(OFlag) -> Result<OwnedFd, Unread>) -> nix::Result<Pipe> {
+    let writer = end(OFlag::O_RDWR)?;
+    let reader = end(OFlag::O_RDONLY)?;
     let (one, other) = (fstat(&reader)?, fstat(&writer)?);
     is_ours(&one)?;
     if (one.st_dev, one.st_ino) != (other.st_dev, other.st_ino) {
@@ -162,16 +158,12 @@ fn mount(directory: &Path) -> Option<u64> {
 }
 
 fn taken_up(pid: Pid, place: &Place) -> Option<Pipe> {
-    let file = PathBuf::from(format!("/proc/{pid}/fd/2"));
-    let name = fs::read_link(&file).ok()?;
+    let name = fs::read_link(format!("/proc/{pid}/fd/2")).ok()?;
     let lies_there = name.as_os_str().as_bytes().starts_with(place.folder.as_os_str().as_bytes());
     if !lies_there || mount_of(pid, 2) != Some(place.mount) {
         return None;
     }
-    // The file is a link of the kernel's, which leads to what may have no name any more. Only a FIFO is opened.
-    let is_fifo = || stat(&file).is_ok_and(|file| is_ours(&file).is_ok());
-    let end = |flags: OFlag| open(&file, flags & !OFlag::O_NOFOLLOW, Mode::empty());
-    is_fifo().then(|| open_both(end).ok()).flatten()
+    open_both(|access| open_fifo_of(pid, 2, access)).ok()
 }
 
 #[cfg(test)]

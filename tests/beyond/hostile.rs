@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use tests::{Daemon, Scratch, Service, fifo, is_alive, is_root, skip, wait_until};
+use tests::{Daemon, Scratch, Service, fifo, is_alive, is_root, prints, skip, wait_until};
 
 const NOBODY: u32 = 65534;
 
@@ -357,4 +357,33 @@ fn no_group_is_killed_because_a_state_names_its_leader() {
     let _next = service.supervise();
     service.lines("starts", 2);
     assert!(tests::is_alive(member), "it is a stranger");
+}
+
+/// The owner of `supervise/` gives it the name of the lock: locked by root's supervise, the other one would be held.
+#[test]
+fn no_lock_of_something_else_is_locked_by_supervise() {
+    if !is_root() {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "exec sleep 1000");
+    scratch.file("other", "");
+    fs::create_dir(service.path("supervise")).unwrap();
+    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    let link = || {
+        let _ = fs::remove_file(service.path("supervise/lock"));
+        fs::hard_link(scratch.path().join("other"), service.path("supervise/lock")).unwrap();
+    };
+    link();
+    let supervise = service.supervise();
+    let pid = service.up();
+    assert_eq!(scratch.run("setlock -n other true"), prints(""));
+    assert!(supervise.errors().contains("supervise/lock was another file as well: replaced"), "{}", supervise.errors());
+    // Nor while it runs, as soon as it looks.
+    link();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    service.another(pid);
+    wait_until("it has replaced it", || fs::metadata(service.path("supervise/lock")).unwrap().nlink() == 1);
+    assert_eq!(scratch.run("setlock -n other true"), prints(""));
+    assert_eq!(scratch.run("supervise web").code, 111, "the new one is locked");
 }

@@ -171,3 +171,48 @@ fn neither_a_lock_of_somebody_elses_nor_a_hole_keeps_it_from_its_work() {
     assert!(scratch.path().join("log").join(format!("{old}.zst")).exists());
     assert!(path.exists());
 }
+
+/// What a logcompress that was killed has left is as good as its own work; whatever else has the name is no copy, and the old
+/// file stays.
+#[test]
+fn an_old_file_goes_only_where_its_compressed_file_has_every_byte_of_it() {
+    const OLD: &str = "log/@400000006400000000000000.s";
+    let table = [
+        ("zstd -q -c $f >$f.zst", true),
+        ("gzip -c $f >$f.gz", true),
+        ("mkdir $f.zst", false),
+        ("mkdir $f.gz; echo >$f.gz/x", false),
+        (": >$f.zst", false),
+        (": >$f.gz", false),
+        ("zstd -q -c $f | head -c 100 >$f.zst", false),
+        ("gzip -c $f | head -c 100 >$f.gz", false),
+        ("head -c 5000 $f | zstd -q -c >$f.zst", false),
+        ("(cat $f; echo more) | gzip -c >$f.gz", false),
+        ("sed s/./X/ $f | zstd -q -c >$f.zst", false),
+        ("mkfifo $f.zst", false),
+        ("ln -s /dev/null $f.gz", false),
+        ("zstd -q -c $f >copy; ln -s ../copy $f.zst", false),
+    ];
+    if !has("zstd") || !has("gzip") {
+        return;
+    }
+    for (make, goes) in table {
+        for format in ["zstd", "gzip"] {
+            let scratch = Scratch::new();
+            scratch.file(OLD, lines(200, 50));
+            scratch.file("log/@400000006500000000000000.s", "next\n");
+            assert_eq!(scratch.shell(&format!("f={OLD}; {make}")).code, 0, "{make}");
+            let outcome = scratch.run(&format!("logcompress {format} log"));
+            let is_there = scratch.path().join(OLD).exists();
+            assert_eq!((outcome.code, is_there), (if goes { 0 } else { 111 }, !goes), "{make}: {outcome:?}");
+            if is_there {
+                assert_eq!(fs::read(scratch.path().join(OLD)).unwrap(), lines(200, 50), "{make}");
+                assert!(outcome.stderr.ends_with(": file already exists\n"), "{make}: {outcome:?}");
+            }
+            assert!(
+                !scratch.path().join("log/@400000006500000000000000.s").exists(),
+                "the others are compressed: {make}"
+            );
+        }
+    }
+}

@@ -1,8 +1,10 @@
 //! Another account may own the log directory: whatever it puts there, nothing hangs, and nothing outside is touched.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use tests::{Log, Running, Scratch, has, is_root, lines, skip, wait_until};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use tests::{Log, Running, Scratch, has, is_root, lines, prints, skip, wait_until};
+
+const NOBODY: u32 = 65534;
 
 /// What is put in the place of a file, as a shell command with the file's path.
 const HARMS: [&str; 9] = [
@@ -152,4 +154,88 @@ fn multilog_writes_into_no_file_that_is_linked_in_between_two_files() {
     untouched(&scratch, "ln outside");
     assert_eq!(log.all(), lines(100, 50));
     assert!(said.contains("it is not mine"), "{said}");
+}
+
+/// Its owner gives another lock its name: locked by root's multilog, that one would be held.
+#[test]
+fn no_lock_of_something_else_is_locked_by_multilog() {
+    if !is_root() {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    let scratch = Scratch::new();
+    scratch.file("other", "");
+    scratch.dir("log");
+    chown(scratch.path().join("log"), Some(NOBODY), None).unwrap();
+    assert_eq!(scratch.shell("ln other log/lock; ln other log/compressing.lock").code, 0);
+    let log = Log::of(&scratch, "log");
+    let mut multilog = tests::Multilog::start(&scratch, "zzstd ./log");
+    multilog.feed("line\n");
+    wait_until("it is logged", || log.all() == b"line\n");
+    assert_eq!(scratch.run("setlock -n other true"), prints(""));
+    assert_eq!(multilog.end(), "multilog: warning: ./log/lock was another file as well: replaced\n");
+    assert!(fs::metadata(scratch.path().join("other")).unwrap().is_file());
+}
+
+/// With its own hands, and what a processor of root's is given to read and write.
+#[test]
+fn no_file_of_somebody_elses_is_processed_compressed_or_given_another_mode() {
+    if !is_root() {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    for processor in [
+        "cat; rm newstate; ln ../outside newstate",
+        "cat; rm processed; ln ../outside processed",
+        "cat; rm state; ln ../outside state",
+        "cat; cat <&4",
+    ] {
+        let scratch = Scratch::new();
+        outside(&scratch);
+        scratch.dir("log");
+        chown(scratch.path().join("log"), Some(NOBODY), None).unwrap();
+        scratch.mode("log", 0o755);
+        assert_eq!(scratch.shell("ln outside log/state; ln outside log/@400000006400000000000000.s").code, 0);
+        let outcome = scratch.run("logcompress gzip log");
+        assert!(outcome.stderr.ends_with(": too many links\n"), "{outcome:?}");
+        let mut command = scratch.command("multilog");
+        command.args(["s4096", "n1000", &format!("!{processor}"), "./log"]);
+        scratch.file("in", lines(400, 50));
+        command.stdin(fs::File::open(scratch.path().join("in")).unwrap());
+        assert_eq!(scratch.outcome_of(&mut command).code, 0, "{processor}");
+        untouched(&scratch, processor);
+        let log = Log::of(&scratch, "log");
+        let has_it = |name: &&String| {
+            *name != "@400000006400000000000000.s" && !name.contains('.')
+                || name.starts_with('@') && !name.starts_with("@400000006400000000000000")
+        };
+        for name in log.names().iter().filter(has_it) {
+            let bytes = fs::read(scratch.path().join("log").join(name)).unwrap();
+            assert!(!bytes.windows(7).any(|window| window == b"outside"), "{processor}: {name}");
+        }
+        assert!(!scratch.path().join("log/@400000006400000000000000.s.gz").exists(), "{processor}");
+    }
+}
+
+/// The status file lies in the log directory, whose owner has put something else there.
+#[test]
+fn no_file_of_somebody_elses_is_written_to_as_a_status_file() {
+    if !is_root() {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    for harm in ["ln -s ../outside $f", "ln -s ../missing $f", "ln outside $f", "ln -s /dev/zero $f"] {
+        let scratch = Scratch::new();
+        outside(&scratch);
+        scratch.dir("log");
+        chown(scratch.path().join("log"), Some(NOBODY), None).unwrap();
+        let mut multilog = tests::Multilog::start(&scratch, "./log =./log/status");
+        wait_until("it has begun", || scratch.path().join("log/status").exists());
+        let harm = format!("f=log/status; rm -f $f; {harm}");
+        assert_eq!(scratch.shell(&harm).code, 0, "{harm}");
+        multilog.feed("line\n");
+        let said = multilog.end();
+        assert!(said.starts_with("multilog: warning: unable to write to ./log/status: "), "{harm}: {said}");
+        untouched(&scratch, &harm);
+        assert_eq!(Log::of(&scratch, "log").all(), b"line\n", "{harm}");
+        assert_eq!(scratch.shell("echo line | multilog ./log =./log/status").code, 111, "{harm}");
+        untouched(&scratch, &harm);
+    }
 }

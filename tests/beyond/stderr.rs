@@ -12,7 +12,9 @@ use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{ChildStdin, Command, Stdio};
-use tests::{Log, Running, Scratch, Service, fifo, is_alive, is_root, lines, parent_of, skip, state_of, wait_until};
+use tests::{
+    Log, Running, Scratch, Service, fails, fifo, is_alive, is_root, lines, parent_of, skip, state_of, wait_until,
+};
 
 /// What standard error leads to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -423,8 +425,9 @@ fn a_terminal_obeys_no_name_and_no_line() {
     let expected =
         "supervise: fatal: unable to chdir to \\x1b[2J\\u009b2J\\x0a: file does not exist\r\n\\x1b]0;title\\x07\r\n";
     assert_eq!(said, expected);
-    // Elsewhere names are the bytes they are.
-    assert!(scratch.outcome_of(scratch.command("supervise").arg(name)).stderr.contains(name));
+    // Elsewhere names are the bytes they are, but for newlines.
+    let spelled = name.replace('\n', r"\x0a");
+    assert!(scratch.outcome_of(scratch.command("supervise").arg(name)).stderr.contains(&spelled));
 }
 
 /// A write of theirs that had no reader is a signal that waits.
@@ -461,4 +464,41 @@ fn files_limited_in_size_end_no_supervise() {
     wait_until("it is in charge", || web.is_supervised());
     web.svc("-dx");
     assert_eq!(supervise.wait().code(), Some(0));
+}
+
+/// Whoever names a directory, a service or a file could otherwise speak in a program's name.
+#[test]
+fn no_name_makes_two_messages_of_one() {
+    let forged = "x\nsvscan: fatal: unable to";
+    let spelled = r"x\x0asvscan: fatal: unable to";
+    for words in [
+        &["multilog", "./no/NAME"][..],
+        &["multilog", "=no/NAME"],
+        &["supervise", "NAME"],
+        &["svscan", "NAME"],
+        &["svc", "-d", "NAME"],
+        &["svlog", "./NAME"],
+        &["logcompress", "zstd", "NAME"],
+        &["setlock", "no/NAME", "true"],
+        &["setuidgid", "NAME", "true"],
+        &["envdir", "NAME", "true"],
+        &["fghack", "NAME"],
+        &["softlimit", "NAME"],
+    ] {
+        let scratch = Scratch::new();
+        let words: Vec<String> = words.iter().map(|word| word.replace("NAME", forged)).collect();
+        let outcome = scratch.outcome_of(scratch.command(&words[0]).args(&words[1..]));
+        let lines: Vec<&str> = outcome.stderr.lines().collect();
+        assert!(!lines.is_empty() && outcome.stderr.contains(spelled), "{words:?}: {outcome:?}");
+        let begins = format!("{}: ", words[0]);
+        assert!(lines.iter().all(|line| line.starts_with(&begins)), "{words:?}: {outcome:?}");
+    }
+    // Where its messages name the directory that it works in.
+    let scratch = Scratch::new();
+    scratch.file(format!("{forged}/run"), "");
+    let mut command = scratch.command("multilog");
+    let outcome = scratch.outcome_of(command.arg("./no/main").current_dir(scratch.path().join(forged)));
+    let place = scratch.path().canonicalize().unwrap().join(spelled).display().to_string();
+    let said = format!("multilog: fatal: unable to open directory ./no/main: file does not exist (in {place})\n");
+    assert_eq!(outcome, fails(111, &said));
 }

@@ -402,3 +402,26 @@ fn who_changes_files_without_end_holds_no_other_service_up() {
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
 }
+
+/// The owner of `.svscan` gives its lock's name to the lock of another svscan, which that one holds.
+#[test]
+fn the_lock_of_another_directory_is_not_waited_for() {
+    if !is_root() {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    let scratch = Scratch::new();
+    let web = service(&scratch, "web", "exec sleep 1000");
+    let path = scratch.path().join(SCANNED).join(".svscan/lock");
+    scratch.file(&path, "");
+    fs::remove_file(&path).expect("remove it");
+    chown(path.parent().expect("its directory"), Some(NOBODY), None).expect("give it away");
+    scratch.file("other", "");
+    scratch.mode("other", 0o600);
+    fs::hard_link(scratch.path().join("other"), &path).expect("make a link");
+    let _holder = Running(scratch.command("setlock").args(["other", "sleep", "1000"]).spawn().expect("start setlock"));
+    wait_until("it is locked", || scratch.run("setlock -n other true").code == 111);
+    let svscan = svscan(&scratch);
+    web.up();
+    assert_eq!(svscan.errors(), "svscan: warning: .svscan/lock was another file as well: replacing it\n");
+    assert_eq!(fs::metadata(&path).expect("the lock").nlink(), 1);
+}

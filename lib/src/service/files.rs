@@ -15,7 +15,7 @@ use crate::sys::exec::c_string;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, openat, renameat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
-use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
+use nix::unistd::{Pid, UnlinkatFlags, geteuid, unlinkat};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
@@ -176,7 +176,91 @@ pub fn open_file_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Unread
 /// # Errors
 /// It is not there, or is no regular file. EAGAIN: somebody has a lease on it.
 pub fn open_file_itself_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Unread> {
-    open_at(directory, name, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::O_NOFOLLOW).map(|(file, _)| file)
+    open_existing_at(directory, name, OFlag::O_RDONLY).map(|(file, _)| file)
+}
+
+/// Opens a regular file in an open directory, which no link may lead to, and tells what it is. `access` is O_RDONLY,
+/// O_WRONLY or O_RDWR, with O_APPEND or without.
+///
+/// # Errors
+/// It is not there, or is no regular file.
+pub fn open_existing_at(directory: impl AsFd, name: &Path, access: OFlag) -> Result<(OwnedFd, FileStat), Unread> {
+    open_at(directory, name, SFlag::S_IFREG, access, OFlag::O_NOFOLLOW)
+}
+
+/// Opens a regular file as [`open_existing_at`] does; where there is none, makes it with this mode.
+///
+/// # Errors
+/// It can neither be opened nor made, or is no regular file. EEXIST: others make it and remove it again and again.
+pub fn open_or_make_at(
+    directory: impl AsFd,
+    name: &Path,
+    access: OFlag,
+    mode: Mode,
+) -> Result<(OwnedFd, FileStat), Unread> {
+    for _ in 0..TRIES {
+        match open_existing_at(&directory, name, access) {
+            Err(unread) if unread.is_missing() => {}
+            opened => return opened,
+        }
+        match make_at(&directory, name, access, mode) {
+            Err(Errno::EEXIST) => {}
+            made => return made.and_then(|file| fstat(&file).map(|stat| (file, stat))).map_err(Unread::from),
+        }
+    }
+    Err(Unread::System(Errno::EEXIST))
+}
+
+/// Makes a regular file in an open directory, with this mode, and opens it.
+///
+/// # Errors
+/// EEXIST: something has the name already, be it a link that leads nowhere.
+pub fn make_at(directory: impl AsFd, name: &Path, access: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
+    let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    openat(directory, name, access | new, mode)
+}
+
+/// How often a name is tried for that others fill and remove again and again.
+const TRIES: usize = 10;
+
+/// Opens the file that a program locks, which no link may lead to, or makes it with mode 0600. On a read-only file
+/// system it is opened for reading, which is enough to lock it.
+///
+/// # Errors
+/// It can neither be opened nor made, or is no regular file. EMLINK: it has a second name, and lies in a directory that
+/// others may write to: they may have given it that name, and it may be the lock of something else, which is not ours to
+/// lock. In a directory of our own the name is ours, whoever has given the file another one.
+pub fn open_lock_at(directory: impl AsFd, name: &Path) -> Result<(OwnedFd, FileStat), Unread> {
+    let access = OFlag::O_WRONLY | OFlag::O_APPEND;
+    let (file, stat) = match open_or_make_at(&directory, name, access, Mode::S_IRUSR | Mode::S_IWUSR) {
+        Err(Unread::System(Errno::EROFS)) => match open_existing_at(&directory, name, OFlag::O_RDONLY) {
+            Err(unread) if unread.is_missing() => return Err(Unread::System(Errno::EROFS)),
+            opened => opened?,
+        },
+        opened => opened?,
+    };
+    if may_be_anothers(&directory, &stat)? { Err(Unread::System(Errno::EMLINK)) } else { Ok((file, stat)) }
+}
+
+/// Whether a file that was found in an open directory may be somebody else's, from elsewhere: it has a second name, and
+/// others may write to the directory. They can give any file a name there, where the kernel lets them
+/// (fs.protected_hardlinks).
+///
+/// # Errors
+/// The directory cannot be looked at.
+pub fn may_be_anothers(directory: impl AsFd, file: &FileStat) -> nix::Result<bool> {
+    Ok(file.st_nlink > 1 && !is_only_ours(&fstat(directory)?))
+}
+
+/// Opens the FIFO that is a descriptor of a process, as another end of it, which does not wait, whatever became of its
+/// name. Close-on-exec.
+///
+/// # Errors
+/// There is no such process or descriptor, or it is not ours to open, or is no FIFO.
+pub fn open_fifo_of(pid: Pid, number: i32, access: OFlag) -> Result<OwnedFd, Unread> {
+    // What the kernel shows there is no link that leads to a path.
+    let path = format!("/proc/{pid}/fd/{number}");
+    open_as(Path::new(&path), SFlag::S_IFIFO, access, OFlag::empty()).map(|(fifo, _)| fifo)
 }
 
 fn open_as(path: &Path, kind: SFlag, access: OFlag, links: OFlag) -> Result<(OwnedFd, FileStat), Unread> {
@@ -254,7 +338,7 @@ fn put_in_place(new: &CStr, old: &CStr) -> nix::Result<()> {
 
 /// Whether nobody but root and the account that runs us owns a file or directory, or may write to it.
 pub fn is_only_ours(file: &FileStat) -> bool {
-    let own = nix::unistd::geteuid().as_raw();
+    let own = geteuid().as_raw();
     (file.st_uid == 0 || file.st_uid == own) && file.st_mode & 0o022 == 0
 }
 
@@ -387,6 +471,65 @@ mod tests {
         }
         fs::hard_link(at("fifo"), at("second")).unwrap();
         assert_eq!(open_fifo(&at("fifo"), OFlag::O_RDONLY).map(drop), Err(Unread::WrongKind));
+    }
+
+    /// Whether a name in a directory of this mode is taken for the lock of a program.
+    fn is_lock(mode: u32, make: impl Fn(&Path)) -> Result<(), Unread> {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+        fs::write(scratch.path().join("other"), "").unwrap();
+        make(&folder.join("lock"));
+        let opened = open_lock_at(fs::File::open(&folder).unwrap(), Path::new("lock"));
+        assert!(!scratch.path().join("nowhere").exists());
+        opened.map(drop)
+    }
+
+    #[test]
+    fn a_lock_is_a_regular_file_and_in_anothers_directory_has_no_second_name() {
+        let other = |path: &Path| path.ancestors().nth(2).unwrap().join("other");
+        for (mode, linked) in [(0o700, Ok(())), (0o755, Ok(())), (0o775, Err(Unread::System(Errno::EMLINK)))] {
+            assert_eq!(is_lock(mode, |_| ()), Ok(()));
+            assert_eq!(is_lock(mode, |path| fs::write(path, "").unwrap()), Ok(()));
+            assert_eq!(is_lock(mode, |path| fs::hard_link(other(path), path).unwrap()), linked, "{mode:o}");
+            let wrong = Err(Unread::WrongKind);
+            assert_eq!(is_lock(mode, |path| symlink(other(path), path).unwrap()), wrong);
+            assert_eq!(is_lock(mode, |path| symlink("../nowhere", path).unwrap()), wrong);
+            assert_eq!(is_lock(mode, |path| mkfifo(path, Mode::S_IRWXU).unwrap()), wrong);
+            let directory = is_lock(mode, |path| fs::create_dir(path).unwrap());
+            assert_eq!(directory, Err(Unread::System(Errno::EISDIR)));
+        }
+    }
+
+    #[test]
+    fn a_file_is_opened_or_made_and_no_link_is_followed_for_that() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = fs::File::open(scratch.path()).unwrap();
+        let open = |name: &str| open_or_make_at(&folder, Path::new(name), OFlag::O_RDWR, Mode::S_IRUSR);
+        assert_eq!(open("new").unwrap().1.st_mode & 0o7777, 0o400);
+        fs::write(scratch.path().join("old"), "text").unwrap();
+        assert_eq!(open("old").unwrap().1.st_size, 4);
+        symlink("nowhere", scratch.path().join("link")).unwrap();
+        assert_eq!(open("link").map(drop), Err(Unread::WrongKind));
+        assert!(!scratch.path().join("nowhere").exists());
+        let made = make_at(&folder, Path::new("link"), OFlag::O_WRONLY, Mode::S_IRUSR);
+        assert_eq!(made.map(drop), Err(Errno::EEXIST));
+    }
+
+    #[test]
+    fn a_fifo_is_opened_though_its_name_is_gone() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("fifo");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let held = open_fifo(&path, OFlag::O_RDWR).unwrap();
+        fs::remove_file(&path).unwrap();
+        let opened = open_fifo_of(getpid(), held.as_raw_fd(), OFlag::O_WRONLY).unwrap();
+        nix::unistd::write(&opened, b"x").unwrap();
+        assert_eq!(sys::unread(&held), Ok(1));
+        let null = open("/dev/null", OFlag::O_PATH, Mode::empty()).unwrap();
+        assert_eq!(open_fifo_of(getpid(), null.as_raw_fd(), OFlag::O_RDONLY).map(drop), Err(Unread::WrongKind));
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! 4. Looks again, until there are no more.
 //!
 //! Killed at any moment it leaves the old file or the whole new one, between the last two steps both; the next
-//! logcompress removes what is too much.
+//! logcompress removes the old one if the new one unpacks to the same bytes. Whatever else has the new name stays, and so
+//! does the old file.
 //!
 //! Exit codes: 0; 100, wrong usage; 111, a file cannot be compressed, it stays as it was. Only a full disk keeps it
 //! from the others.
@@ -17,8 +18,10 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::report::{self, TEMPORARY, errno_of};
+use daemontools::service::may_be_anothers;
 use daemontools::sys;
 use daemontools::{Args, Attempt, Fatal, Help, Unable};
+use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use multilog::files;
 use multilog::retention::{COMPRESSED, is_old, plain_name};
@@ -34,6 +37,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 
 daemontools::main!(logcompress, HELP);
 
@@ -93,9 +97,15 @@ const LOCK: &str = "compressing.lock";
 /// # Errors
 /// EAGAIN: another one works there.
 fn lock(folder: &OwnedFd) -> nix::Result<OwnedFd> {
-    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
     loop {
-        let (file, stat) = files::open_regular(folder, LOCK, OFlag::O_RDWR | OFlag::O_CREAT, mode)?;
+        let (file, stat) = match files::open_lock(folder, LOCK) {
+            // The lock of something else, perhaps, which is not ours to lock.
+            Err(Errno::EMLINK) => {
+                files::remove(folder, LOCK)?;
+                continue;
+            }
+            opened => opened?,
+        };
         let locked = sys::lock::lock(file)?;
         if files::look(folder, LOCK)?.is_some_and(|there| files::is_same(&there, &stat)) {
             return Ok(locked);
@@ -162,9 +172,16 @@ impl Directory {
         if u64::try_from(stat.st_size).unwrap_or(0) > HOLES_FROM.max(stored.saturating_mul(1000)) {
             return Err(Unable::new("compress", &path, Errno::EFBIG));
         }
-        let compressed = match self.has_compressed(name) {
-            Some(compressed) => compressed,
-            None => self.write_whole(from.into(), &stat, name)?,
+        // The copy could be read by the directory's owner or group, though the file itself may be another's.
+        if may_be_anothers(&self.folder, &stat).unable_to("stat", &self.path)? {
+            return Err(Unable::new("compress", &path, Errno::EMLINK));
+        }
+        let from = File::from(from);
+        let compressed = match self.named_as_compressed(name) {
+            Some(there) if self.unpacks_to(&there, &from).unable_to("compare", self.path_of(&there))? => there,
+            // Whatever it is, it is no copy, and not ours to replace.
+            Some(there) => return Err(Unable::new("make", self.path_of(&there), Errno::EEXIST)),
+            None => self.write_whole(from, &stat, name)?,
         };
         match unlinkat(&self.folder, plain, UnlinkatFlags::NoRemoveDir) {
             Ok(()) => Ok(true),
@@ -196,13 +213,28 @@ impl Directory {
         Ok(compressed)
     }
 
-    /// Its compressed file's name, if one that was killed before it could remove it has made that: the name is
-    /// given to what is complete only.
-    fn has_compressed(&self, name: &[u8]) -> Option<Vec<u8>> {
+    /// The name of its compressed file, if something has that already: what a logcompress has made that was killed before
+    /// it could remove the old file, or whatever others have put there.
+    fn named_as_compressed(&self, name: &[u8]) -> Option<Vec<u8>> {
         COMPRESSED
             .iter()
             .map(|suffix| [name, suffix.as_bytes()].concat())
             .find(|name| files::look(&self.folder, OsStr::from_bytes(name)).is_ok_and(|found| found.is_some()))
+    }
+
+    /// Whether a compressed file has every byte of the old file, and no more: only then the old one may go.
+    fn unpacks_to(&self, compressed: &[u8], plain: &File) -> io::Result<bool> {
+        let name = OsStr::from_bytes(compressed);
+        let file = match files::open_regular(&self.folder, name, OFlag::O_RDONLY, Mode::empty()) {
+            Ok((file, _)) => File::from(file),
+            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EISDIR) => return Ok(false),
+            Err(errno) => return Err(errno.into()),
+        };
+        let unpacked: Box<dyn Read> = match compressed.ends_with(b".gz") {
+            true => Box::new(MultiGzDecoder::new(file)),
+            false => Box::new(zstd::Decoder::new(file)?),
+        };
+        Ok(is_same(unpacked, plain).unwrap_or(false))
     }
 
     /// Writes the compressed file, to the disk too; it looks as old as the other one.
@@ -232,6 +264,27 @@ impl Directory {
 
     fn path_of(&self, name: &[u8]) -> OsString {
         OsStr::from_bytes(&[self.path.as_bytes(), b"/", name].concat()).to_os_string()
+    }
+}
+
+/// Whether the bytes that are read are those of a file, from its beginning to its end.
+///
+/// # Errors
+/// What is read is no compressed file, or is cut short; a file cannot be read.
+fn is_same(mut unpacked: impl Read, plain: &File) -> io::Result<bool> {
+    let (mut ours, mut theirs, mut offset) = (vec![0; BUFFER], vec![0; BUFFER], 0);
+    loop {
+        let length = unpacked.read(&mut ours)?;
+        if length == 0 {
+            return Ok(plain.read_at(&mut theirs, offset)? == 0);
+        }
+        let theirs = &mut theirs[..length];
+        match plain.read_exact_at(theirs, offset) {
+            Ok(()) if *theirs == ours[..length] => offset += length as u64,
+            Ok(()) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(error),
+        }
     }
 }
 

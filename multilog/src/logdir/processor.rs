@@ -3,6 +3,7 @@
 use super::{COMPLETE, INCOMPLETE, LogDirectory};
 use crate::files;
 use crate::hold::{Hold, Stop};
+use daemontools::service::may_be_anothers;
 use daemontools::sys::exec;
 use daemontools::sys::process::{self, duplicate_above, duplicate_to};
 use daemontools::tai64::Moment;
@@ -10,7 +11,7 @@ use daemontools::{Fatal, Unable, duration, report};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, renameat};
 use nix::sys::signal::SigSet;
-use nix::sys::stat::fchmod;
+use nix::sys::stat::{FileStat, fchmod};
 use nix::unistd::{Pid, fchdir, fsync};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -32,9 +33,10 @@ impl LogDirectory {
         let Some(command) = self.settings.processor.clone() else {
             return self.finish("previous", &self.settings.code.clone(), hold);
         };
-        // A directory or a link would make the processor fail for ever; without a file there is nothing to be done.
+        // A directory or a link would make the processor fail for ever, and somebody else's file is not for its eyes;
+        // without a file there is nothing to be done.
         for name in ["previous", "processed", "newstate", "state"] {
-            if files::look(&self.folder, name).is_ok_and(|found| found.is_some_and(|stat| !files::is_regular(&stat))) {
+            if files::look(&self.folder, name).is_ok_and(|found| found.is_some_and(|stat| self.is_strange(&stat))) {
                 self.make_way(name);
             }
         }
@@ -47,6 +49,11 @@ impl LogDirectory {
         let pid = hold.insist("fork for processor in", &[path], || process::fork(|| self.run(&command, &mask)))?;
         self.processing = Some(Processing::Running(pid));
         Ok(())
+    }
+
+    /// Whether this is nothing that we or the processor have made.
+    fn is_strange(&self, stat: &FileStat) -> bool {
+        !files::is_regular(stat) || may_be_anothers(&self.folder, stat) != Ok(false)
     }
 
     /// In the child: `previous` in, `processed` out, `state` in as 4, `newstate` out as 5.
@@ -131,13 +138,21 @@ impl LogDirectory {
             let object: [&[u8]; 4] = [path, b"/", name.as_bytes(), b" to disk"];
             hold.insist("write", &object, || {
                 let open = || files::open_regular(folder, name, OFlag::O_WRONLY | OFlag::O_CREAT, INCOMPLETE);
-                let (file, _) = match open() {
+                let (file, stat) = match open() {
                     Err(Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => {
+                        self.make_way(name);
+                        open()?
+                    }
+                    // Its mode is not ours to change.
+                    Ok((_, stat)) if self.is_strange(&stat) => {
                         self.make_way(name);
                         open()?
                     }
                     opened => opened?,
                 };
+                if self.is_strange(&stat) {
+                    return Err(Errno::EMLINK);
+                }
                 fsync(&file)?;
                 fchmod(&file, mode)
             })?;

@@ -157,7 +157,8 @@ impl LogDirectory {
 
     fn lock_again(&mut self, hold: &mut Hold) -> Result<(), Stop> {
         loop {
-            match open_lock(&self.folder).and_then(lock_file).unable_to("lock directory", &self.settings.path) {
+            let path = &self.settings.path;
+            match open_lock(&self.folder, path).and_then(lock_file).unable_to("lock directory", path) {
                 Ok(lock) => {
                     self.lock = lock;
                     hold.go_on();

@@ -4,13 +4,14 @@
 //! with `ftrig1:`, so that supervise never sees one that nobody reads, which it would remove. What lies in the directory
 //! may be made by whoever owns it: nothing in it is followed, and what was opened must be what was made.
 
-use crate::service::{EVENT, Place, is_fifo};
+use crate::service::{EVENT, Place, open_fifo_at};
 use crate::tai64::{self, Label};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::fcntl::{OFlag, open, renameat};
 use nix::sys::stat::{Mode, fstat, lstat, umask};
 use nix::unistd::{UnlinkatFlags, getpid, mkfifoat, read, unlinkat};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 /// Is told of transitions as long as it lives.
 pub struct Listener {
@@ -82,14 +83,11 @@ fn make_fifo(directory: &OwnedFd, name: &str) -> nix::Result<()> {
 }
 
 fn open_both(directory: &OwnedFd, name: &str) -> nix::Result<(OwnedFd, OwnedFd)> {
-    let open = |access| {
-        let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        openat(directory, name, flags, Mode::empty())
-    };
+    let open = |access| open_fifo_at(directory, Path::new(name), access);
     let (reader, writer) = (open(OFlag::O_RDONLY)?, open(OFlag::O_WRONLY)?);
     let (read, written) = (fstat(&reader)?, fstat(&writer)?);
     let is_one = (read.st_dev, read.st_ino) == (written.st_dev, written.st_ino);
-    if is_one && is_fifo(&reader)? { Ok((reader, writer)) } else { Err(Errno::EINVAL) }
+    if is_one { Ok((reader, writer)) } else { Err(Errno::EINVAL) }
 }
 
 fn remove(directory: &OwnedFd, name: &str) {
