@@ -10,6 +10,7 @@
 //! If FILE cannot be opened or locked: a message and exit 111 (`-X`, the default), or exit 0 and
 //! not a word (`-x`). Usage: 100. PROGRAM cannot be run: 111.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::{Args, Attempt, Fatal, Help, Unable};
