@@ -72,7 +72,7 @@ fn is_unlocked(folder: &Path) -> bool {
     let Some((path, _)) = lock_file(folder) else { return true };
     let file = open(&path, flags, Mode::empty());
     // Closed, it is unlocked again.
-    file.is_ok_and(|file| try_to_lock(&file).is_ok())
+    file.is_ok_and(|file| try_to_lock(&file.into()).is_ok())
 }
 
 /// `supervise/lock`, if it is a file. No link is followed.
