@@ -21,6 +21,8 @@
 //!
 //! It ends at the first measurement that fails, with 111; what had been measured until then is shown all the same.
 
+#![forbid(unsafe_code)]
+
 mod boot;
 mod control;
 mod event;

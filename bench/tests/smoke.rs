@@ -1,5 +1,6 @@
 //! The program itself, in its quick form, as far as it goes without building a release.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
 
 use nix::sys::signal::{Signal, kill};

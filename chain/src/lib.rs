@@ -1,5 +1,7 @@
 //! What the programs share that change one thing about themselves and then run another program.
 
+#![forbid(unsafe_code)]
+
 pub mod account;
 pub mod variable;
 

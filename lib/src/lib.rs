@@ -12,16 +12,26 @@
 //! - [`sys`]: what the standard library and nix lack, the only place for `unsafe`; what [`main!`] puts into each
 //!   program, its C entry point, is the one exception.
 
+#[forbid(unsafe_code)]
 pub mod duration;
+#[forbid(unsafe_code)]
 pub mod hash;
+#[forbid(unsafe_code)]
 mod help;
+#[forbid(unsafe_code)]
 pub mod interpreter;
+#[forbid(unsafe_code)]
 pub mod report;
+#[forbid(unsafe_code)]
 pub mod service;
+#[forbid(unsafe_code)]
 pub mod size;
+#[forbid(unsafe_code)]
 pub mod suggest;
 pub mod sys;
+#[forbid(unsafe_code)]
 pub mod tai64;
+#[forbid(unsafe_code)]
 pub mod terminal;
 
 pub use help::Help;

@@ -106,7 +106,7 @@ macro_rules! main {
         const _: (fn($crate::Args) -> Result<i32, $crate::Fatal>, $crate::Help) = ($body, $help);
 
         #[cfg(not(test))]
-        #[allow(unsafe_code, missing_docs)]
+        #[allow(missing_docs)]
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn main(argc: i32, argv: *const *const std::ffi::c_char) -> i32 {
             // SAFETY: the C library calls main once, with argc strings that live as long as we do.

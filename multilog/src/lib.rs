@@ -1,5 +1,7 @@
 //! What multilog and tai64nlocal make of bytes, apart from where these come from and go to.
 
+#![forbid(unsafe_code)]
+
 pub mod calendar;
 pub mod check;
 pub mod dropped;

@@ -41,6 +41,7 @@
 //!
 //! Exit codes: 0; 111, a directory or status file cannot be opened, or is another's.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 mod alarm;

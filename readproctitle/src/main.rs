@@ -11,6 +11,7 @@
 //! Exit codes, without a word in any case: 0 at the end of input; 100 if DOTS is missing or shorter
 //! than 5 bytes; 111 if the input cannot be read.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::sys::{self, proctitle};

@@ -14,6 +14,7 @@
 //! What else runs (`start`, `finish`, `stop`) and what can be set: see the `policy` and `machine`
 //! modules. Exit codes: 0, told to; 100, usage; 111, the service cannot be taken charge of.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 mod charge;

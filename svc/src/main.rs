@@ -28,6 +28,7 @@
 //! `-W`; 1 if one will not come to the GOAL; 99 if the time is over; 100 for an unknown option; 111 if the
 //! current directory cannot be held.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::service::goal::{Goal, Sent};

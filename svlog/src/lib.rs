@@ -1,5 +1,7 @@
 //! What svlog knows of lines and times, without I/O.
 
+#![forbid(unsafe_code)]
+
 pub mod bisect;
 pub mod lines;
 pub mod merge;

@@ -14,6 +14,7 @@
 //!
 //! Exit codes: 0; 100, wrong usage; 111, a directory or a file could not be read: all others were.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 mod arguments;

@@ -70,7 +70,7 @@ fn is_unlocked(folder: &Path) -> bool {
     // What is missing or no file is locked by no supervise.
     let Some((path, _)) = lock_file(folder) else { return true };
     // Closed, it is unlocked again.
-    open_file_itself_at(AT_FDCWD, &path).is_ok_and(|file| try_to_lock(&file).is_ok())
+    open_file_itself_at(AT_FDCWD, &path).is_ok_and(|file| try_to_lock(&file.into()).is_ok())
 }
 
 /// `supervise/lock`, if it is a file. No link is followed.

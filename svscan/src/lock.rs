@@ -18,6 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat};
 use nix::unistd::{AccessFlags, Pid, UnlinkatFlags, access, geteuid, getpid, getppid, mkdir, setpgid, unlinkat};
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub enum Locked {
 
 /// The lock, open.
 struct Found {
-    file: OwnedFd,
+    file: File,
     inode: u64,
     /// Another account owns it, or may open it.
     is_exposed: bool,
@@ -72,7 +73,7 @@ pub fn lock(signals: &SignalFd) -> Locked {
         }
         // Removed while it was waited for, it is not what the next one locks.
         if open_lock().is_none_or(|now| now.inode == found.inode) {
-            return Locked::Here(found.file);
+            return Locked::Here(found.file.into());
         }
     }
     Locked::Nowhere
@@ -90,7 +91,7 @@ pub fn is_lock(file: &OwnedFd) -> bool {
 
 /// Waits until the file is locked; false if svscan is told to end before. A child waits in svscan's place, which shares the
 /// open file with it, and so has the lock as soon as the child has: svscan itself could not be told anything meanwhile.
-fn wait(file: &OwnedFd, signals: &SignalFd) -> nix::Result<bool> {
+fn wait(file: &File, signals: &SignalFd) -> nix::Result<bool> {
     let parent = getpid();
     loop {
         let child = fork(|| lock_for(parent, file)).ok();
@@ -109,7 +110,7 @@ fn wait(file: &OwnedFd, signals: &SignalFd) -> nix::Result<bool> {
 }
 
 /// In the child, which ends with its parent, and keeps nothing else of it open.
-fn lock_for(parent: Pid, file: &OwnedFd) -> i32 {
+fn lock_for(parent: Pid, file: &File) -> i32 {
     let _ = set_pdeathsig(Signal::SIGKILL);
     // What is sent to svscan's process group is for svscan.
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
@@ -177,7 +178,7 @@ fn open_lock() -> Option<Found> {
     match opened {
         Ok((file, stat)) => {
             let is_ours = stat.st_uid == 0 || stat.st_uid == geteuid().as_raw();
-            Some(Found { file, inode: stat.st_ino, is_exposed: !is_ours || stat.st_mode & 0o077 != 0 })
+            Some(Found { file: file.into(), inode: stat.st_ino, is_exposed: !is_ours || stat.st_mode & 0o077 != 0 })
         }
         Err(Unread::WrongKind | Unread::System(Errno::EISDIR)) => {
             report::warning(&[b"unable to lock .svscan/lock: not a file"]);

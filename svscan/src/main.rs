@@ -49,6 +49,7 @@
 //! A failure is one line on standard error, once: `svscan: warning: unable to VERB NAME: reason`.
 //! Exit codes: 0, stopped; that of an essential service; 111, DIRECTORY cannot be entered.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 mod attach;

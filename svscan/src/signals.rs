@@ -29,7 +29,7 @@ fn table() -> [(i32, &'static str, Request); 11] {
         (Signal::SIGCHLD as i32, "SIGCHLD", Request::Reap),
         (Signal::SIGTERM as i32, "SIGTERM", Request::Stop),
         (Signal::SIGPWR as i32, "SIGPWR", Request::Stop),
-        (libc::SIGRTMIN() + 3, "SIGRTMIN+3", Request::Stop),
+        (nix::libc::SIGRTMIN() + 3, "SIGRTMIN+3", Request::Stop),
         (Signal::SIGINT as i32, "SIGINT", Request::Interrupt),
         (Signal::SIGHUP as i32, "SIGHUP", Request::Scan),
         (Signal::SIGALRM as i32, "SIGALRM", Request::Scan),

@@ -20,6 +20,7 @@
 //!
 //! Both programs are those beside svscanboot's own file, else the first in its PATH.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 mod child;

@@ -33,6 +33,7 @@
 //!
 //! Exit codes: 0, also where a line says why not; 111 if the current directory cannot be held.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::service::view::{View, document, enter, line_of_status, look};

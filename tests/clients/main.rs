@@ -3,6 +3,7 @@
 //! says of Debian's daemontools; what was written for runit, what it says of Debian's runit. Where it does not, the
 //! difference stands in README.md, and beside its test.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::unwrap_used)]
 
 mod ansible;

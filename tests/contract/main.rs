@@ -1,6 +1,7 @@
 //! What daemontools 0.76 promises, judged by what its users see.
 
 // Tests say what went wrong by panicking.
+#![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod chain;

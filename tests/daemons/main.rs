@@ -3,6 +3,7 @@
 //!
 //! Not tested: ports below 1024 but tinydns's, addresses but 127.0.0.0/8, accounts where the test is not root.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
 mod hall;

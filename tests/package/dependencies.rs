@@ -1,124 +1,90 @@
-//! Whose code is in what we build, under which licences: DEPENDENCIES.md says so, and this that it is true.
+//! DEPENDENCIES.md says of each crate that we name why it is there. Licences and sources are cargo-deny's (deny.toml).
 
 use crate::tree::workspace;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Of a choice one must be among these; none asks more of whoever passes a program on than to name its authors.
-const ALLOWED: [&str; 7] = ["0BSD", "Apache-2.0", "BSD-3-Clause", "MIT", "Unicode-3.0", "Unlicense", "Zlib"];
-
 /// Members of the workspace that nobody installs.
-const NOT_INSTALLED: [&str; 3] = ["bench", "properties", "tests"];
+const NOT_INSTALLED: [&str; 4] = ["bench", "fuzz", "properties", "tests"];
 
-struct Package {
+/// A crate that one of our `Cargo.toml` files names.
+#[derive(Debug)]
+struct Dependency {
     name: String,
-    licence: String,
-    /// None of the workspace's own.
-    source: Option<String>,
+    /// The folder of the crate that names it.
+    folder: PathBuf,
+    /// It ends up in programs that are installed.
+    is_installed: bool,
 }
 
-struct Metadata {
-    packages: BTreeMap<String, Package>,
-    /// What each is built from: another package, and whether that ends up in it.
-    edges: BTreeMap<String, Vec<(String, bool)>>,
+/// What the members of the workspace that has this `Cargo.toml` name, but for each other.
+fn dependencies(manifest: &str) -> Vec<Dependency> {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    command.args(["metadata", "--quiet", "--format-version=1", "--locked", "--no-deps", "--manifest-path", manifest]);
+    let output = command.current_dir(workspace()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut found = Vec::new();
+    for package in json["packages"].as_array().unwrap() {
+        let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap();
+        let is_program = !NOT_INSTALLED.contains(&package["name"].as_str().unwrap());
+        // Those with a path are our own.
+        let others = package["dependencies"].as_array().unwrap().iter().filter(|named| named["path"].is_null());
+        found.extend(others.map(|named| Dependency {
+            name: named["name"].as_str().unwrap().to_string(),
+            folder: folder.to_path_buf(),
+            is_installed: is_program && named["kind"].is_null(),
+        }));
+    }
+    found
 }
 
-impl Metadata {
-    /// As cargo tells it, for the platform that programs are built for.
-    fn read() -> Metadata {
-        let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-        command.args(["metadata", "--quiet", "--format-version=1", "--locked"]);
-        command.args(["--filter-platform", "x86_64-unknown-linux-gnu"]).current_dir(workspace());
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let list = |value: &Value| value.as_array().unwrap().clone();
-        let text = |value: &Value| value.as_str().map(String::from);
-        let package = |value: &Value| Package {
-            name: text(&value["name"]).unwrap(),
-            licence: text(&value["license"]).unwrap_or_default(),
-            source: text(&value["source"]),
-        };
-        let edge = |value: &Value| {
-            let kinds = list(&value["dep_kinds"]);
-            (text(&value["pkg"]).unwrap(), kinds.iter().any(|kind| kind["kind"].is_null()))
-        };
-        let edges = |value: &Value| (text(&value["id"]).unwrap(), list(&value["deps"]).iter().map(edge).collect());
-        Metadata {
-            packages: list(&json["packages"]).iter().map(|p| (text(&p["id"]).unwrap(), package(p))).collect(),
-            edges: list(&json["resolve"]["nodes"]).iter().map(edges).collect(),
+fn all_dependencies() -> Vec<Dependency> {
+    let mut all = dependencies("Cargo.toml");
+    all.extend(dependencies("fuzz/Cargo.toml").into_iter().filter(|named| named.folder.ends_with("fuzz")));
+    assert!(all.len() > 20, "{all:?}");
+    all
+}
+
+/// The first words of the rows of a table.
+fn listed(document: &str, heading: &str) -> Vec<String> {
+    let (_, after) = document.split_once(heading).unwrap();
+    let table = after.split("\n## ").next().unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
+    rows.map(|row| row.split(' ').next().unwrap().to_string()).collect()
+}
+
+#[test]
+fn each_crate_that_is_named_is_explained_and_no_other() {
+    let document = fs::read_to_string(workspace().join("DEPENDENCIES.md")).unwrap();
+    let all = all_dependencies();
+    let of_programs: BTreeSet<String> =
+        all.iter().filter(|named| named.is_installed).map(|named| named.name.clone()).collect();
+    let others: BTreeSet<String> =
+        all.into_iter().map(|named| named.name).filter(|name| !of_programs.contains(name)).collect();
+    let sorted = |names: BTreeSet<String>| names.into_iter().collect::<Vec<_>>();
+    assert_eq!(listed(&document, "## In the programs\n"), sorted(of_programs));
+    assert_eq!(listed(&document, "## In what builds and tests them\n"), sorted(others));
+}
+
+/// Whether a Rust file below this folder says the word, as the path of a crate.
+fn is_said(folder: &Path, word: &str) -> bool {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).any(|path| {
+        if path.is_dir() {
+            // The folder of fuzz/ has a crate of its own in it.
+            return !path.ends_with("target") && !path.ends_with("properties") && is_said(&path, word);
         }
-    }
-
-    /// Crates that end up in installed programs.
-    fn installed(&self) -> BTreeSet<&str> {
-        let is_program = |p: &Package| p.source.is_none() && !NOT_INSTALLED.contains(&p.name.as_str());
-        let programs = self.packages.iter().filter(|(_, package)| is_program(package)).map(|(id, _)| id.as_str());
-        let mut found = BTreeSet::new();
-        let mut open: Vec<&str> = programs.collect();
-        while let Some(id) = open.pop() {
-            if found.insert(id) {
-                open.extend(self.edges[id].iter().filter(|(_, stays)| *stays).map(|(id, _)| id.as_str()));
-            }
-        }
-        found
-    }
-
-    /// Others' crates, a line each, of those that `wanted` says.
-    fn table(&self, wanted: impl Fn(&str) -> bool) -> String {
-        let others = self.packages.iter().filter(|(id, package)| package.source.is_some() && wanted(id));
-        let lines: BTreeSet<String> =
-            others.map(|(_, p)| format!("| {} | {} |\n", p.name, p.licence.replace('/', " OR "))).collect();
-        lines.into_iter().collect()
-    }
-}
-
-/// Each of several licences, or one of a choice, is allowed.
-fn is_allowed(licence: &str) -> bool {
-    let one =
-        |choice: &str| choice.split(" OR ").flat_map(|choice| choice.split('/')).any(|name| ALLOWED.contains(&name));
-    licence.split(" AND ").all(|choice| one(choice.trim_start_matches('(').trim_end_matches(')')))
+        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+        is_rust && fs::read_to_string(&path).unwrap().contains(&format!("{word}::"))
+    })
 }
 
 #[test]
-fn a_licence_is_allowed_or_not() {
-    for allowed in ["MIT", "GPL-3.0 OR MIT", "MIT/Apache-2.0", "(MIT OR Apache-2.0) AND Unicode-3.0"] {
-        assert!(is_allowed(allowed), "{allowed}");
+fn each_crate_that_is_named_is_used_by_who_names_it() {
+    for Dependency { name, folder, .. } in all_dependencies() {
+        assert!(is_said(&folder, &name.replace('-', "_")), "{} names {name}, and does not use it", folder.display());
     }
-    for refused in
-        ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR Apache-2.0) AND MPL-2.0", "Apache-2.0 WITH LLVM-exception"]
-    {
-        assert!(!is_allowed(refused), "{refused}");
-    }
-}
-
-#[test]
-fn crates_are_from_the_registry_and_under_licences_that_allow_everything() {
-    let metadata = Metadata::read();
-    assert!(metadata.packages.len() > 20);
-    for Package { name, licence, source } in metadata.packages.values() {
-        assert!(is_allowed(licence), "{name}: {licence}");
-        let known = source.as_ref().is_none_or(|source| source.contains("crates.io-index"));
-        assert!(known, "{name}: {source:?}");
-    }
-}
-
-/// A crate that is added or leaves: `UPDATE=1 cargo test -p tests --test package dependencies`.
-#[test]
-fn dependencies_are_those_that_are_listed() {
-    let metadata = Metadata::read();
-    let installed = metadata.installed();
-    let expected = format!(
-        "# Others' crates\n\n\
-        Which versions, says `Cargo.lock`. A test keeps this list true; it is written by\n\
-        `UPDATE=1 cargo test -p tests --test package dependencies`. Allowed licences: {}.\n\n\
-        ## In the programs\n\n| crate | licence |\n|---|---|\n{}\n\
-        ## In what builds and tests them\n\n| crate | licence |\n|---|---|\n{}",
-        ALLOWED.join(", "),
-        metadata.table(|id| installed.contains(id)),
-        metadata.table(|id| !installed.contains(id)),
-    );
-    let file = workspace().join("DEPENDENCIES.md");
-    tests::golden(&file, &expected, "package dependencies");
 }

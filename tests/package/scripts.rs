@@ -2,25 +2,29 @@
 
 use crate::tree::{commands, succeed, workspace};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::skip;
 
-/// Every shell script of the package and the examples.
+/// Every shell script of the package, of the examples, and of what checks them all.
 fn scripts() -> Vec<PathBuf> {
     let mut scripts = Vec::new();
-    let mut folders = vec![workspace().join("package"), workspace().join("examples")];
+    let mut folders = ["package", "examples", ".ci"].map(|folder| workspace().join(folder)).to_vec();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if fs::read(&path).unwrap().starts_with(b"#!/bin/sh\n") {
+            } else if ["#!/bin/sh\n", "#!/bin/bash\n"].iter().any(|first| starts_with(&path, first)) {
                 scripts.push(path);
             }
         }
     }
     scripts
+}
+
+fn starts_with(path: &Path, first: &str) -> bool {
+    fs::read(path).unwrap().starts_with(first.as_bytes())
 }
 
 #[test]
@@ -29,7 +33,7 @@ fn shellcheck_has_nothing_to_say() {
         return skip("shellcheck is not installed");
     }
     let scripts = scripts();
-    assert!(scripts.len() >= 14, "{scripts:?}");
+    assert!(scripts.len() >= 16, "{scripts:?}");
     assert_eq!(succeed(Command::new("shellcheck").arg("-x").args(scripts)), "");
 }
 

@@ -2,6 +2,7 @@
 //! it ends, passed or failed.
 
 // Tests say what went wrong by panicking, and what is left of them by printing it.
+#![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::unwrap_used)]
 #![allow(missing_docs)]
 

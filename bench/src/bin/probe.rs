@@ -11,6 +11,7 @@
 //!
 //! Usage: 100. Anything refused: 111.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 #[path = "../event.rs"]

@@ -10,6 +10,7 @@
 //!
 //! Usage, DIR or a file in it cannot be read, PROGRAM cannot be run: 111.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use chain::variable::value;

@@ -8,6 +8,7 @@
 //!
 //! Usage: 100. No such account, PROGRAM cannot be run: 111. Files: `/etc/passwd`.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use chain::account::Account;

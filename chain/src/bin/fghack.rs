@@ -12,6 +12,7 @@
 //!
 //! Usage: 100. PROGRAM cannot be run, was killed by a signal, or cannot be waited for: 111.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::sys::process;

@@ -9,6 +9,7 @@
 //!
 //! Usage: 100. PROGRAM cannot be run: 111.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::{Args, Fatal, Help};

@@ -10,13 +10,17 @@
 //! If FILE cannot be opened or locked: a message and exit 111 (`-X`, the default), or exit 0 and
 //! not a word (`-x`). Usage: 100. PROGRAM cannot be run: 111.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
+use daemontools::sys::lock::{try_to_lock, wait_to_lock};
 use daemontools::{Args, Attempt, Fatal, Help, Unable};
 use lexopt::Arg;
-use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::IntoRawFd;
 
 daemontools::main!(setlock, HELP);
 
@@ -35,23 +39,28 @@ Exit codes: 100, wrong usage; 111, file cannot be locked or program not be run; 
 };
 
 fn setlock(args: Args) -> Result<i32, Fatal> {
-    let Options { wait, on_failure, file, program } = parse(args)?;
-    match lock(&file, wait) {
-        // Not unlocked, not closed, not close-on-exec: the program keeps the lock.
-        Ok(locked) => std::mem::forget(locked),
+    let Options { take, on_failure, file, program } = parse(args)?;
+    match lock(&file, take) {
+        // Not closed, and not close-on-exec: the program keeps the lock.
+        Ok(locked) => drop(locked.into_raw_fd()),
         Err(refusal) => return on_failure(refusal),
     }
     Err(chain::run(&program, &[]))
 }
 
-fn lock(file: &OsStr, wait: FlockArg) -> Result<Flock<std::os::fd::OwnedFd>, Unable> {
+fn lock(file: &OsStr, take: Take) -> Result<File, Unable> {
     let append = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_CREAT;
     let opened = open(file, append, Mode::from_bits_truncate(0o600)).unable_to("open", file)?;
-    Flock::lock(opened, wait).map_err(|(_, errno)| Unable::new("lock", file, errno))
+    let opened = File::from(opened);
+    take(&opened).unable_to("lock", file)?;
+    Ok(opened)
 }
 
+/// How a lock is taken: waiting for it, or not.
+type Take = fn(&File) -> nix::Result<()>;
+
 struct Options {
-    wait: FlockArg,
+    take: Take,
     on_failure: fn(Unable) -> Result<i32, Fatal>,
     file: OsString,
     program: Vec<OsString>,
@@ -59,13 +68,12 @@ struct Options {
 
 fn parse(args: Args) -> Result<Options, Fatal> {
     let misused = |error: lexopt::Error| Fatal::option(&error, USAGE);
-    let mut options =
-        Options { wait: FlockArg::LockExclusive, on_failure: say_why, file: OsString::new(), program: Vec::new() };
+    let mut options = Options { take: wait_to_lock, on_failure: say_why, file: OsString::new(), program: Vec::new() };
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(argument) = parser.next().map_err(misused)? {
         match argument {
-            Arg::Short('n') => options.wait = FlockArg::LockExclusiveNonblock,
-            Arg::Short('N') => options.wait = FlockArg::LockExclusive,
+            Arg::Short('n') => options.take = try_to_lock,
+            Arg::Short('N') => options.take = wait_to_lock,
             Arg::Short('x') => options.on_failure = give_up_quietly,
             Arg::Short('X') => options.on_failure = say_why,
             Arg::Value(file) => {

@@ -9,6 +9,7 @@
 //!
 //! Usage: 100. No such account, not root, PROGRAM cannot be run: 111. Files: `/etc/passwd`, `/etc/group`.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use chain::account::{Account, is_numeric};

@@ -11,6 +11,7 @@
 //!
 //! Usage: 100. A limit is refused, PROGRAM cannot be run: 111.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::sys::exec::Program;

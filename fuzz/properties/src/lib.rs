@@ -1,6 +1,8 @@
 //! What must hold for any bytes from outside. Each function takes bytes and panics where it does not hold; the
 //! fuzz targets are these functions, and so is a test that needs no fuzzer.
 
+#![forbid(unsafe_code)]
+
 mod control;
 mod envdir;
 mod input;

@@ -2,6 +2,7 @@
 //!
 //! `FUZZ_SEED` makes a run again; the long ones take another each time if it is not set, and as long as `FUZZ_SECONDS` says.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use fastrand::Rng;

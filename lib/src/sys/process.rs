@@ -393,7 +393,7 @@ pub const MOST_COMMANDS: usize = 4;
 pub fn send_commands(pid: Pid, held: Option<&PidFd>, commands: &[u8]) -> nix::Result<()> {
     let mut value = [0; MOST_COMMANDS];
     value.get_mut(..commands.len()).ok_or(Errno::EMSGSIZE)?.copy_from_slice(commands);
-    // SAFETY: the kernel's siginfo_t: 128 bytes that may be anything.
+    // The kernel's siginfo_t: 128 bytes that may be anything.
     let mut info: [u8; 128] = [0; 128];
     let mut put = |offset: usize, number: i32| {
         info.iter_mut().skip(offset).zip(number.to_ne_bytes()).for_each(|(to, from)| *to = from);
@@ -406,9 +406,10 @@ pub fn send_commands(pid: Pid, held: Option<&PidFd>, commands: &[u8]) -> nix::Re
     put(sender + 4, i32::from_ne_bytes(nix::unistd::getuid().as_raw().to_ne_bytes()));
     put(sender + 8, i32::from_ne_bytes(value));
     let info = info.as_ptr();
-    // SAFETY: integers, and a siginfo_t that the kernel reads; it refuses a code that only itself may use.
     let sent = match held {
+        // SAFETY: integers, and a siginfo_t that the kernel reads; it refuses a code that only itself may use.
         Some(held) => unsafe { libc::syscall(libc::SYS_pidfd_send_signal, held.0.as_raw_fd(), COMMANDS, info, 0) },
+        // SAFETY: likewise integers, and a siginfo_t that the kernel only reads.
         None => unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, pid.as_raw(), COMMANDS, info) },
     };
     Errno::result(sent).map(drop)

@@ -15,6 +15,7 @@
 //! Exit codes: 0; 100, wrong usage; 111, a file cannot be compressed, it stays as it was. Only a full disk keeps it
 //! from the others.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::report::{self, TEMPORARY, errno_of};

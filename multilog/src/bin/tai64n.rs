@@ -8,6 +8,7 @@
 //!
 //! Exit codes: 0; 111, input cannot be read or output not written.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::tai64::{self, Tai64N};

@@ -9,6 +9,7 @@
 //!
 //! Exit codes: 0; 111, input cannot be read or output not written.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::sys::localtime::local_second;

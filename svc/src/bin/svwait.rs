@@ -10,6 +10,7 @@
 //! Exit codes: 0, they have come there; 1, they will not, and a message says why; 99, the time is over; 100,
 //! usage; 111, a service cannot be watched.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::service::Part;

@@ -5,6 +5,7 @@
 //! Exit codes: 0, it is, and `supervise/status` exists; 100, it is not (or bad usage); 111, that
 //! cannot be told.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::{Args, Attempt, Fatal, Help, Unable, service};

@@ -10,6 +10,7 @@
 //! Exit codes: 0, it is; 100, it is not (or bad usage); 111, that cannot be told, and a message says why.
 //! Source: the manual of daemontools-encore, whose svup does not know loggers with a supervise of their own.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::service::{self, Illegible, Phase, Status, read_status};
