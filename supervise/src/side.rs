@@ -40,7 +40,7 @@ fn start(program: &'static str, arguments: &[OsString], survival: Survival) -> R
             (Ok(program), Ok(argv), Ok(environment)) => execute(&program, &argv, &environment),
             (Err(errno), _, _) | (_, Err(errno), _) | (_, _, Err(errno)) => errno,
         };
-        Fatal::from(Unable::execute("start", program, program.as_ref(), errno)).tell()
+        Fatal::from(Unable::execute_own("start", program, program.as_ref(), errno)).tell()
     };
     process::fork(child).unable_to("fork for", program)
 }

@@ -318,7 +318,7 @@ impl Slot {
         let Some(role) = self.held.as_ref().map(|held| held.role) else { return };
         let program = self.which.program(role);
         let object = [name, b"/", program.as_bytes()].concat();
-        let unable = Unable::execute("start", OsStr::from_bytes(&object), Path::new(program), errno);
+        let unable = Unable::execute_own("start", OsStr::from_bytes(&object), Path::new(program), errno);
         let words = unable.to_bytes();
         if self.refusals.iter().any(|said| *said == (role, words.clone())) {
             return;

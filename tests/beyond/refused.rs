@@ -62,7 +62,7 @@ fn each_program_of_a_service_is_said_for_itself() {
     wait_until("both are tried", || service.state("log-starts") != ["0"]);
     tried(&service, 5);
     let log = cannot_start("web/log", "interpreter /no/such does not exist");
-    let finish = cannot_start("web/finish", "exec format error");
+    let finish = cannot_start("web/finish", "exec format error: it does not begin with #! and is no program");
     let mut said: Vec<String> = supervise.errors().split_inclusive('\n').map(str::to_string).collect();
     said.sort();
     assert_eq!(said, [finish, log]);
