@@ -84,7 +84,7 @@ fn lines_are_selected_by_patterns_in_turn() {
         ("'-ch*y*' ./log", "apple\nbanana\n"),
         ("- ./log", "apple\nbanana\ncherry a\n"),
         // What means nothing is ignored.
-        ("zzz Q '' ./log", "apple\nbanana\ncherry a\n"),
+        ("zzz '' ./log", "apple\nbanana\ncherry a\n"),
         ("./log t", "apple\nbanana\ncherry a\n"),
     ] {
         let scratch = Scratch::new();
