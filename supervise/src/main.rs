@@ -18,6 +18,7 @@
 
 mod charge;
 mod child;
+mod label;
 mod last_lines;
 mod network;
 mod past;

@@ -36,7 +36,7 @@ fn start(program: &'static str, arguments: &[OsString], survival: Survival) -> R
         }
         process::unblock_signals();
         let strings = argv.iter().map(|argument| c_string(argument)).collect::<Result<Vec<_>, _>>();
-        let errno = match (c_string(program.as_ref()), strings, environment(&[(ledger::VARIABLE.into(), None)])) {
+        let errno = match (c_string(program.as_ref()), strings, environment(&ledger::taken_away())) {
             (Ok(program), Ok(argv), Ok(environment)) => execute(&program, &argv, &environment),
             (Err(errno), _, _) | (_, Err(errno), _) | (_, _, Err(errno)) => errno,
         };

@@ -541,7 +541,7 @@ impl Slot {
             policy: &self.settings.policy,
             socket: socket.as_deref(),
             marks: common.marks,
-            name: common.charge.name(),
+            name: common.charge.given.as_bytes(),
             place: &common.charge.place,
             lock: common.charge.lock.as_fd(),
         };
