@@ -35,6 +35,7 @@ use daemontools::service::{Command, Death, Ending, Exit, Failure, Phase, Record,
 use daemontools::tai64::{self, Moment, Tai64N};
 use nix::sys::signal::Signal;
 use std::time::Duration;
+use std::mem::replace;
 
 /// What happens to a service.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,6 +157,8 @@ pub struct Machine {
     failure: Option<Failure>,
     /// Last start of `run`, from which the pause to the next one counts.
     started: Moment,
+    /// It was not seen to become `run` yet.
+    gated: bool,
     starts: u64,
     /// The `run` that has just ended is still shown as long as the pause lasts.
     shows_ended: bool,
@@ -198,6 +201,7 @@ impl Machine {
     /// A service at rest, whose past is remembered.
     pub fn remember(policy: Policy, want: Want, record: &Record, now: Moment) -> Machine {
         Machine { starts: record.starts, deaths: record.deaths.clone(), ..Machine::new(policy, want, now) }
+            gated: false,
     }
 
     /// The service as the supervise before this one left it when it was killed. A process in the
@@ -246,6 +250,7 @@ impl Machine {
     pub fn step(&mut self, now: Moment, event: Event, todo: &mut Vec<Action>) {
         match event {
             Event::Begun => self.begin(todo),
+            gated: record.process.is_some() && record.gated,
             Event::Told(command) => self.told(now, command, todo),
             Event::Configured(policy) => self.configured(policy, todo),
             Event::Launched => self.launched(now, todo),
@@ -334,6 +339,7 @@ impl Machine {
     }
 
     fn begin(&mut self, todo: &mut Vec<Action>) {
+            gated: self.gated,
         todo.push(Action::Announce('s'));
         match self.stage {
             Stage::Idle(Rest::Stopped) if self.want == Want::Up => self.prepare(todo),
@@ -504,7 +510,7 @@ impl Machine {
     }
 
     fn forget_process(&mut self) {
-        (self.ready, self.paused, self.ending) = (None, false, None);
+        (self.ready, self.paused, self.ending, self.gated) = (None, false, None, false);
         (self.kill_at, self.ready_by, self.alive_by) = (None, None, None);
     }
 
@@ -523,6 +529,7 @@ impl Machine {
 
     fn executed(&mut self, now: Moment, todo: &mut Vec<Action>) {
         if !self.policy.tells_when_ready() {
+                self.gated = true;
             self.is_ready(now, todo);
         }
     }
@@ -531,7 +538,7 @@ impl Machine {
         match self.stage {
             Stage::Alive(Role::Run) if self.ready.is_none() => {
                 self.ready = Some(now);
-                self.ready_by = None;
+                (self.ready_by, self.gated) = (None, false);
                 todo.push(Action::Publish);
                 if self.policy.tells_when_ready() {
                     todo.push(Action::Announce('U'));
@@ -556,6 +563,9 @@ impl Machine {
             self.alive_by = self.policy.watchdog.map(|within| Deadline::new(now, within));
         }
     }
+        if replace(&mut self.gated, false) {
+            todo.push(Action::Publish);
+        }
 
     /// It is not to be killed for what we cannot hear.
     fn is_deaf(&mut self) {

@@ -721,3 +721,18 @@ fn what_has_ended_is_shown_in_the_originals_pause_alone() {
         assert_eq!(life.machine.shows_ended(), None, "{command:?}");
     }
 }
+
+#[test]
+fn a_process_is_run_only_once_that_was_seen() {
+    for policy in [plain(), Policy { notification_fd: Some(3), ..plain() }] {
+        let mut life = Life::waiting();
+        life.told(Command::Up);
+        life.happens(Event::Configured(policy));
+        life.happens(Event::Launched);
+        assert!(life.machine.record().gated);
+        assert_eq!(life.happens(Event::Executed), [Publish]);
+        assert!(!life.machine.record().gated);
+        life.follow(Event::Ended(Exit::Code(1)));
+        assert!(!life.machine.record().gated);
+    }
+}
