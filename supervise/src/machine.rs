@@ -34,8 +34,8 @@ use crate::policy::Policy;
 use daemontools::service::{Command, Death, Ending, Exit, Failure, Phase, Record, Role, Verdict, Want};
 use daemontools::tai64::{self, Moment, Tai64N};
 use nix::sys::signal::Signal;
-use std::time::Duration;
 use std::mem::replace;
+use std::time::Duration;
 
 /// What happens to a service.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,8 +98,19 @@ pub enum Action {
     Announce(char),
     /// Say why the service has given up.
     GiveUp,
+    /// Say that the service is told to end because it is too late.
+    SayLate(Late),
     /// End supervise.
     Leave,
+}
+
+/// What a service did not do in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// It was not ready within so long.
+    NotReady(Duration),
+    /// It gave no sign of life for so long.
+    Silent(Duration),
 }
 
 /// Retry after the system had no process to give: the original's figure, in its message too.
@@ -138,6 +149,8 @@ pub struct Machine {
     ready: Option<Moment>,
     paused: bool,
     ending: Option<Ending>,
+    /// It was not seen to become `run` yet.
+    gated: bool,
     /// When it is killed if it has not ended.
     kill_at: Option<Deadline>,
     /// When it must have said that it is ready, and that it is alive.
@@ -157,8 +170,6 @@ pub struct Machine {
     failure: Option<Failure>,
     /// Last start of `run`, from which the pause to the next one counts.
     started: Moment,
-    /// It was not seen to become `run` yet.
-    gated: bool,
     starts: u64,
     /// The `run` that has just ended is still shown as long as the pause lasts.
     shows_ended: bool,
@@ -180,6 +191,7 @@ impl Machine {
             ready: None,
             paused: false,
             ending: None,
+            gated: false,
             kill_at: None,
             ready_by: None,
             alive_by: None,
@@ -201,7 +213,6 @@ impl Machine {
     /// A service at rest, whose past is remembered.
     pub fn remember(policy: Policy, want: Want, record: &Record, now: Moment) -> Machine {
         Machine { starts: record.starts, deaths: record.deaths.clone(), ..Machine::new(policy, want, now) }
-            gated: false,
     }
 
     /// The service as the supervise before this one left it when it was killed. A process in the
@@ -228,6 +239,7 @@ impl Machine {
             ready: record.ready,
             paused: record.paused,
             ending,
+            gated: record.process.is_some() && record.gated,
             kill_at: record
                 .process
                 .zip(record.kill_at)
@@ -250,7 +262,6 @@ impl Machine {
     pub fn step(&mut self, now: Moment, event: Event, todo: &mut Vec<Action>) {
         match event {
             Event::Begun => self.begin(todo),
-            gated: record.process.is_some() && record.gated,
             Event::Told(command) => self.told(now, command, todo),
             Event::Configured(policy) => self.configured(policy, todo),
             Event::Launched => self.launched(now, todo),
@@ -308,6 +319,7 @@ impl Machine {
             ready: self.ready,
             paused: self.paused,
             ending: self.ending,
+            gated: self.gated,
             kill_at: self.kill_at.map(|deadline| deadline.at),
             to_group: self.to_group,
             leaving: self.leaving,
@@ -339,7 +351,6 @@ impl Machine {
     }
 
     fn begin(&mut self, todo: &mut Vec<Action>) {
-            gated: self.gated,
         todo.push(Action::Announce('s'));
         match self.stage {
             Stage::Idle(Rest::Stopped) if self.want == Want::Up => self.prepare(todo),
@@ -498,6 +509,7 @@ impl Machine {
                 self.starts += 1;
                 self.started = now;
                 self.begun = true;
+                self.gated = true;
                 self.expect(now);
             }
             Role::Finish => self.kill_at = self.policy.kill_finish_after.map(|wait| Deadline::new(now, wait)),
@@ -529,8 +541,10 @@ impl Machine {
 
     fn executed(&mut self, now: Moment, todo: &mut Vec<Action>) {
         if !self.policy.tells_when_ready() {
-                self.gated = true;
             self.is_ready(now, todo);
+        }
+        if replace(&mut self.gated, false) {
+            todo.push(Action::Publish);
         }
     }
 
@@ -563,9 +577,6 @@ impl Machine {
             self.alive_by = self.policy.watchdog.map(|within| Deadline::new(now, within));
         }
     }
-        if replace(&mut self.gated, false) {
-            todo.push(Action::Publish);
-        }
 
     /// It is not to be killed for what we cannot hear.
     fn is_deaf(&mut self) {
@@ -750,8 +761,14 @@ impl Machine {
                 self.kill_at = None;
                 todo.push(Action::SendScope(Signal::SIGKILL));
             }
-            Stage::Alive(_) if passed(self.alive_by) => self.overdue(now, Signal::SIGABRT, todo),
-            Stage::Alive(_) if passed(self.ready_by) => self.overdue(now, self.policy.down_signal, todo),
+            Stage::Alive(_) if passed(self.alive_by) => {
+                todo.extend(self.policy.watchdog.map(|within| Action::SayLate(Late::Silent(within))));
+                self.overdue(now, Signal::SIGABRT, todo);
+            }
+            Stage::Alive(_) if passed(self.ready_by) => {
+                todo.extend(self.policy.ready_within.map(|within| Action::SayLate(Late::NotReady(within))));
+                self.overdue(now, self.policy.down_signal, todo);
+            }
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
         }
     }

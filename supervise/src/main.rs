@@ -33,7 +33,7 @@ mod supervisor;
 mod tree;
 
 use daemontools::{Args, Fatal, Help, sys};
-use supervise::{frozen, machine, notify, policy};
+use supervise::{frozen, machine, notify, policy, repeated};
 use supervisor::Supervisor;
 
 daemontools::main!(supervise, HELP);

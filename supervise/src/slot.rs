@@ -3,12 +3,13 @@
 
 use crate::charge::Charge;
 use crate::child::{self, Found, Gate, Gated, Held, Order, Passage};
-use crate::machine::{Action, Event, Machine, RETRY_FORK};
+use crate::machine::{Action, Event, Late, Machine, RETRY_FORK};
 use crate::network::Unheard;
 use crate::pipe::Pipe;
 use crate::policy::Scope;
 use crate::publish::{Publisher, announce};
 use crate::ready::{self, Ears, Past};
+use crate::repeated::Repeated;
 use crate::settings::{self, Complaint, Links, Settings};
 use crate::side::{self, Check};
 use crate::tree;
@@ -93,6 +94,8 @@ pub struct Slot {
     complaints: Vec<Complaint>,
     /// Programs that could not be executed the last time, and what was said of them.
     refusals: Vec<(Role, Vec<u8>)>,
+    /// That the service was too late.
+    late: Repeated<Late>,
     /// The settings were read just now, before the first start.
     fresh: Option<Vec<Complaint>>,
     /// The process of the service.
@@ -177,6 +180,7 @@ impl Slot {
             links: Links::default(),
             complaints: Vec::new(),
             refusals: Vec::new(),
+            late: Repeated::NEVER,
             fresh: None,
             held,
             gate: None,
@@ -454,6 +458,7 @@ impl Slot {
         // Whoever starts it wants to know why it does not run.
         if matches!(event, Event::Told(Command::Up | Command::Once)) {
             self.refusals.clear();
+            self.late = Repeated::NEVER;
         }
         self.follow(event, common);
         if !self.letters.is_empty() {
@@ -490,6 +495,7 @@ impl Slot {
             Action::Announce(letter) if self.which == Which::Service => self.letters.push(letter as u8),
             Action::Announce(_) => {}
             Action::GiveUp => self.say_that_it_gives_up(common.charge.name()),
+            Action::SayLate(late) => self.say_that_it_is_late(late, common.charge.name()),
             Action::Leave => self.done = true,
         }
         None
@@ -503,6 +509,18 @@ impl Slot {
             Which::Logger => (&b"/log"[..], &b"svc -Lu"[..]),
         };
         report::warning(&[name, logger, b": gives up: ", why.as_bytes(), b"; ", up, b" starts it again"]);
+    }
+
+    /// A service that is too late is told to end, and started again, maybe for ever.
+    fn say_that_it_is_late(&mut self, late: Late, name: &[u8]) {
+        let Some(times) = self.late.happens(late, Moment::now().uptime) else { return };
+        let (what, within, file) = match late {
+            Late::NotReady(within) => ("not ready within", within, "timeout-up"),
+            Late::Silent(within) => ("no sign of life for", within, "watchdog"),
+        };
+        let often = if times == 1 { String::new() } else { format!(", {times} times since this was said") };
+        let words = format!(": {what} {within:?}{often}: told to end; the limit is in ");
+        report::warning(&[name, words.as_bytes(), name, b"/", file.as_bytes()]);
     }
 
     /// Complains of settings once, not at every restart.
