@@ -7,7 +7,8 @@
 //!   failed, too many deaths), and only a command gets it going again.
 //! - **Waiting**: nothing runs, and `run` is started at a known time. The pause after a short life
 //!   is no more than this state: commands are obeyed in it as in any other. `supervise/status` goes on
-//!   showing the `run` that has ended until then, as the original's does (see [`Machine::shows_ended`]).
+//!   showing the `run` that has ended until then, as the original's does (see [`Machine::shows_ended`]). A logger that has
+//!   nothing to read, and that nothing can write to, waits on.
 //! - **Preparing**: about to start; the settings are being read, so that changed ones count now.
 //! - **Launching**: a process was asked for. It is held at a gate before it becomes `start`, `run`,
 //!   `finish` or `stop`: first it is written down who it is, and only then let through. A supervise
@@ -68,6 +69,8 @@ pub enum Event {
     Changed,
     /// Nothing could run for so long, though the clock went on: the machine was suspended, or the container paused.
     Frozen(Duration),
+    /// The logger has nothing to read, and nothing is left that could write to it.
+    Starved,
     /// The deadline may have passed.
     Woken,
 }
@@ -100,6 +103,8 @@ pub enum Action {
     GiveUp,
     /// Say that the service is told to end because it is too late.
     SayLate(Late),
+    /// Say that the logger is not started as long as it has nothing to read.
+    SayStarved,
     /// End supervise.
     Leave,
 }
@@ -112,6 +117,9 @@ pub enum Late {
     /// It gave no sign of life for so long.
     Silent(Duration),
 }
+
+/// A logger that has nothing to read is looked at again so often.
+const STARVED: Duration = Duration::from_secs(1);
 
 /// Retry after the system had no process to give: the original's figure, in its message too.
 pub const RETRY_FORK: Duration = Duration::from_secs(60);
@@ -173,6 +181,8 @@ pub struct Machine {
     starts: u64,
     /// The `run` that has just ended is still shown as long as the pause lasts.
     shows_ended: bool,
+    /// It waits for something to read, and it was said so.
+    starved: bool,
     /// Short lives in a row.
     streak: u32,
     deaths: Vec<Death>,
@@ -204,6 +214,7 @@ impl Machine {
             started: now,
             starts: 0,
             shows_ended: false,
+            starved: false,
             streak: 0,
             deaths: Vec::new(),
             recent_deaths: Vec::new(),
@@ -275,6 +286,7 @@ impl Machine {
             Event::Deaf => self.is_deaf(),
             Event::Changed => todo.push(Action::Publish),
             Event::Frozen(lost) => self.was_frozen(lost, todo),
+            Event::Starved => self.starve(now, todo),
             Event::Woken => self.woken(now, todo),
         }
     }
@@ -296,6 +308,14 @@ impl Machine {
         match self.stage {
             Stage::Alive(_) => self.kill_at.is_some() || self.ready_by.is_some() || self.alive_by.is_some(),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => false,
+        }
+    }
+
+    /// Whether nothing runs, and it is time to start `run`.
+    pub fn is_due(&self, now: Moment) -> bool {
+        match self.stage {
+            Stage::Waiting(moment) => moment.uptime <= now.uptime,
+            Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => false,
         }
     }
 
@@ -480,7 +500,7 @@ impl Machine {
 
     fn prepare(&mut self, todo: &mut Vec<Action>) {
         (self.stage, self.again, self.shows_ended) = (Stage::Preparing, false, false);
-        self.failure = None;
+        (self.failure, self.starved) = (None, false);
         todo.push(Action::Configure);
     }
 
@@ -768,6 +788,21 @@ impl Machine {
             Stage::Alive(_) if passed(self.ready_by) => {
                 todo.extend(self.policy.ready_within.map(|within| Action::SayLate(Late::NotReady(within))));
                 self.overdue(now, self.policy.down_signal, todo);
+            }
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
+        }
+    }
+
+    /// A logger that would find nothing to read, and the end of its input, is not started: it would only end again, and again
+    /// in a second. It is looked at as often, as the service may come back.
+    fn starve(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        match self.stage {
+            Stage::Waiting(moment) if moment.uptime <= now.uptime => {
+                self.stage = Stage::Waiting(now.after(STARVED));
+                if !replace(&mut self.starved, true) {
+                    self.shows_ended = false;
+                    todo.extend([Action::SayStarved, Action::Publish]);
+                }
             }
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
         }

@@ -198,6 +198,16 @@ impl Slot {
         })
     }
 
+    /// Whether nothing runs, and it is time to start `run`.
+    pub fn is_due(&self) -> bool {
+        self.machine.is_due(Moment::now())
+    }
+
+    /// There is nothing to read for a logger, and nothing is left that could write.
+    pub fn starve(&mut self, common: &mut Common) {
+        self.happen(Event::Starved, common);
+    }
+
     /// Listens again to what an adopted process has to tell.
     pub fn take_up(&mut self, common: &Common) {
         // For what it starts from now on; orphans of the process itself go to the parent that it has by now.
@@ -496,6 +506,7 @@ impl Slot {
             Action::Announce(_) => {}
             Action::GiveUp => self.say_that_it_gives_up(common.charge.name()),
             Action::SayLate(late) => self.say_that_it_is_late(late, common.charge.name()),
+            Action::SayStarved => say_that_it_starves(common.charge.name()),
             Action::Leave => self.done = true,
         }
         None
@@ -651,6 +662,12 @@ impl Slot {
             ..self.machine.record()
         }
     }
+}
+
+/// It is no fault, but whoever has removed the service may have forgotten its logger.
+fn say_that_it_starves(name: &[u8]) {
+    let words = b": not started as long as nothing writes to it; if its service was removed, svc -x removes it too";
+    report::notice(&[name, words]);
 }
 
 /// The settings are the service's; of them its logger has only that somebody is to be notified.

@@ -176,8 +176,11 @@ impl Supervisor {
             commands.extend(process::commands_of(&signal));
         }
         self.reap();
-        let Supervisor { service, logger, common, .. } = self;
+        let Supervisor { service, logger, common, neighbour, .. } = self;
         common.publisher.try_again(Moment::now().uptime);
+        if neighbour.is_some() && service.is_due() && sys::is_abandoned(sys::stdin()) {
+            service.starve(common);
+        }
         for slot in logger.as_deref_mut().into_iter().chain([&mut **service]) {
             slot.look(common);
         }

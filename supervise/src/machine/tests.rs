@@ -613,7 +613,7 @@ done, and where it leads. Nothing: an event that a state does not expect, or tha
 
 P publish  W write down  C read settings  Lrun launch  G open the gate  s15 signal to the process
 S15 to all whom stopping reaches  R kill the rest  au announce  F say that it gives up  T say that it is too late
-X leave  >state
+N say that it has nothing to read  X leave  >state
 ";
 
 fn states() -> Vec<(&'static str, Stage)> {
@@ -651,6 +651,7 @@ fn events() -> Vec<(String, Event)> {
         ("deaf", Event::Deaf),
         ("changed", Event::Changed),
         ("frozen", Event::Frozen(Duration::from_secs(1))),
+        ("starved", Event::Starved),
         ("woken", Event::Woken),
     ];
     others.map(|(name, event)| (name.to_string(), event)).into_iter().chain(ends).chain(commands).collect()
@@ -691,6 +692,7 @@ fn code(action: &Action) -> String {
         Announce(letter) => format!("a{letter}"),
         Action::GiveUp => "F".into(),
         Action::SayLate(_) => "T".into(),
+        Action::SayStarved => "N".into(),
         Leave => "X".into(),
     }
 }
@@ -724,6 +726,30 @@ fn what_has_ended_is_shown_in_the_originals_pause_alone() {
         assert_eq!(life.machine.shows_ended(), started);
         life.told(command);
         assert_eq!(life.machine.shows_ended(), None, "{command:?}");
+    }
+}
+
+#[test]
+fn a_logger_with_nothing_to_read_is_not_started_until_there_is() {
+    let mut life = Life::waiting();
+    assert_eq!(life.happens(Event::Starved), [], "its pause is not over");
+    life.passes(1000);
+    assert!(life.machine.is_due(life.now));
+    assert_eq!(life.happens(Event::Starved), [Action::SayStarved, Publish]);
+    assert_eq!(life.machine.shows_ended(), None);
+    for _ in 0..3 {
+        assert_eq!(life.happens(Event::Woken), []);
+        life.passes(1000);
+        assert_eq!(life.happens(Event::Starved), [], "that was said");
+    }
+    life.passes(1000);
+    assert_eq!(life.happens(Event::Woken), [Configure]);
+    // Whoever starts it does not wait.
+    for command in [Command::Up, Command::Once] {
+        let mut life = Life::waiting();
+        life.passes(1000);
+        life.happens(Event::Starved);
+        assert_eq!(life.told(command), [Publish, Configure]);
     }
 }
 
