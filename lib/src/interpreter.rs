@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// As much of the first line as the kernel looks at.
@@ -21,6 +22,26 @@ pub fn fault(program: &Path, errno: Errno) -> Option<Vec<u8>> {
         Errno::EACCES => {
             access(program, AccessFlags::X_OK).ok()?;
             Some([b"interpreter ", &of(program)?[..], b": access denied"].concat())
+        }
+        _ => None,
+    }
+}
+
+/// Why a program that is there could not be executed, as far as its file tells: [`fault`], or else [`cure`].
+pub fn lack(program: &Path, errno: Errno) -> Option<Vec<u8>> {
+    fault(program, errno).or_else(|| cure(program, errno).map(|words| words.as_bytes().to_vec()))
+}
+
+/// What is wrong with a program that is there and could not be executed, and how it is mended, where its file tells.
+/// `errno` is what execve(2) said, whose word alone leaves people to guess.
+pub fn cure(program: &Path, errno: Errno) -> Option<&'static str> {
+    let file = std::fs::metadata(program).ok()?;
+    match errno {
+        Errno::EACCES if !file.is_file() => Some("it is no regular file"),
+        Errno::EACCES if file.permissions().mode() & 0o111 == 0 => Some("it is not executable (chmod +x)"),
+        Errno::ENOEXEC if file.len() == 0 => Some("it is empty"),
+        Errno::ENOEXEC if read_beginning(program, 2).is_ok_and(|beginning| beginning != b"#!") => {
+            Some("it does not begin with #! and is no program")
         }
         _ => None,
     }
@@ -57,7 +78,30 @@ pub fn file_of(name: &OsStr) -> Option<std::path::PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_the_file_lacks_is_said_where_that_is_the_reason() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (closed, format) = ("it is not executable (chmod +x)", "it does not begin with #! and is no program");
+        let table = [
+            (0o644, "#!/bin/sh\n", Errno::EACCES, Some(closed)),
+            // The file is right: something else denies it.
+            (0o755, "#!/bin/sh\n", Errno::EACCES, None),
+            (0o755, "exec sleep 1000\n", Errno::ENOEXEC, Some(format)),
+            (0o755, "", Errno::ENOEXEC, Some("it is empty")),
+            // Mended since.
+            (0o755, "#!/bin/sh\n", Errno::ENOEXEC, None),
+            (0o644, "#!/bin/sh\n", Errno::ENOMEM, None),
+        ];
+        for (number, (mode, text, errno, words)) in table.into_iter().enumerate() {
+            let program = scratch.path().join(number.to_string());
+            std::fs::write(&program, text).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(cure(&program, errno), words, "{mode:o} {text:?} {errno}");
+        }
+        assert_eq!(cure(scratch.path(), Errno::EACCES), Some("it is no regular file"));
+        assert_eq!(cure(&scratch.path().join("missing"), Errno::EACCES), None);
+    }
 
     #[test]
     fn the_interpreter_is_blamed_where_it_is_the_reason_and_nowhere_else() {

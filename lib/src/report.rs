@@ -211,10 +211,29 @@ impl Unable {
         Unable { reason: interpreter::fault(file, errno), ..Unable::new(verb, object, errno) }
     }
 
+    /// The same of a program of a service: what its file lacks is said too, behind the system's word.
+    pub fn execute_own(verb: &'static str, object: impl Object, file: &Path, errno: Errno) -> Unable {
+        let unable = Unable::execute(verb, object, file, errno);
+        match interpreter::cure(file, errno) {
+            Some(cure) if unable.reason.is_none() => unable.because(cure),
+            Some(_) | None => unable,
+        }
+    }
+
+    /// The same with more words behind the reason: `reason: CAUSE`, where the system's word alone does not tell what is wrong.
+    #[must_use]
+    pub fn because(self, cause: &str) -> Unable {
+        let reason = [self.reason_bytes(), b": ", cause.as_bytes()].concat();
+        Unable { reason: Some(reason), ..self }
+    }
+
+    fn reason_bytes(&self) -> &[u8] {
+        self.reason.as_deref().unwrap_or(reason(self.errno).as_bytes())
+    }
+
     /// `unable to VERB OBJECT: reason`, without the program's name.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let reason = self.reason.as_deref().unwrap_or(reason(self.errno).as_bytes());
-        [b"unable to ", &self.what()[..], b": ", reason].concat()
+        [b"unable to ", &self.what()[..], b": ", self.reason_bytes()].concat()
     }
 
     /// `VERB OBJECT`.

@@ -37,6 +37,57 @@ pub fn check(arguments: &[OsString]) -> Report {
     Report { lines, warnings }
 }
 
+/// What multilog says when it starts of words that it leaves out or takes for something else, because lines are lost by
+/// them: a word that is no action, a directory whose name is taken for an action, and a script that keeps no line. The
+/// original says nothing, so that what else [`check`] finds is left to it. `is_directory` tells whether a word names one.
+pub fn misread(arguments: &[OsString], is_directory: impl Fn(&OsStr) -> bool) -> Vec<String> {
+    let mut reader = Reader::default();
+    let mut said = Vec::new();
+    let mut keeps = false;
+    for argument in arguments {
+        let word = reader.read(argument);
+        keeps |= match &word {
+            Word::Action(action) => writes(action),
+            Word::Directory(_) => true,
+            Word::Stamp(_) | Word::Dialect(_) | Word::Sees(_) | Word::Setting(_) => false,
+            // Of these it is said elsewhere that they are left out.
+            Word::Malformed(_) | Word::Unset(_) | Word::Unknown => false,
+        };
+        let shown = shown(argument);
+        if word == Word::Unknown && !argument.is_empty() {
+            said.push(format!("{shown} is no action and is ignored: {BEGINNING}"));
+        } else if argument.len() > 1 && takes_no_name(&word) && is_directory(argument) {
+            said.push(format!("{shown} is not taken for the directory of that name: {BEGINNING}"));
+        }
+    }
+    // Without any word it is meant to throw all away.
+    if !keeps && arguments.iter().any(|argument| !argument.is_empty()) {
+        said.push(NO_WRITER.into());
+    }
+    said
+}
+
+/// What the name of a directory must have that is to be one for multilog.
+const BEGINNING: &str = "a log directory begins with . or /";
+const NO_WRITER: &str = "no action writes lines: they all are thrown away";
+
+/// Whether selected lines go anywhere by it.
+fn writes(action: &Action) -> bool {
+    match action {
+        Action::Log(_) | Action::Alert | Action::Status(_) | Action::Output | Action::Syslog(_) => true,
+        Action::Select(_) | Action::Deselect(_) | Action::Prefix(_) | Action::Limit(_) => false,
+    }
+}
+
+/// Whether what follows the letter is not somebody's text, which may be any word.
+fn takes_no_name(word: &Word) -> bool {
+    match word {
+        Word::Stamp(_) | Word::Dialect(_) | Word::Sees(_) | Word::Setting(_) | Word::Unset(_) => true,
+        Word::Action(Action::Alert | Action::Output) | Word::Malformed(_) => true,
+        Word::Action(_) | Word::Directory(_) | Word::Unknown => false,
+    }
+}
+
 /// What waits for something that it counts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -187,7 +238,7 @@ impl Check {
             self.warn(index, what);
         }
         if !self.writes {
-            self.warn(count, "no action writes lines: they all are thrown away");
+            self.warn(count, NO_WRITER);
         }
     }
 
@@ -388,6 +439,34 @@ mod tests {
         ];
         for (script, expected) in table {
             assert!(checked(script).warnings.iter().any(|text| text == expected), "{script}: {:?}", checked(script));
+        }
+    }
+
+    #[test]
+    fn words_by_which_lines_are_lost_are_said_at_the_start() {
+        let main = "main is no action and is ignored: a log directory begins with . or /";
+        let taken = |word: &str| format!("{word} is not taken for the directory of that name: {BEGINNING}");
+        let table = [
+            ("t main", vec![main.to_string(), NO_WRITER.into()]),
+            ("t main ./main", vec![main.into()]),
+            ("t errors", vec![taken("errors")]),
+            ("service ./main", vec![taken("service")]),
+            ("t", vec![NO_WRITER.into()]),
+            ("-* +a", vec![NO_WRITER.into()]),
+            // There is no directory of such a name.
+            ("t s5000 n20 e", vec![]),
+            ("T extra ./main", vec![]),
+            // The original's scripts, and what only `--check` says.
+            ("./main t", vec![]),
+            ("!cat s1 ./main s5", vec![]),
+            ("=status", vec![]),
+            ("pweb u/dev/log", vec![]),
+        ];
+        assert_eq!(misread(&[], |_| true), [""; 0]);
+        let is_directory = |word: &OsStr| ["main", "errors", "service", "pweb", "t"].iter().any(|name| word == *name);
+        for (script, expected) in table {
+            let words: Vec<OsString> = script.split(' ').map(OsString::from).collect();
+            assert_eq!(misread(&words, is_directory), expected, "{script}");
         }
     }
 

@@ -80,15 +80,31 @@ pub struct LogDirectory {
     expiry: Option<Duration>,
 }
 
+impl Locked {
+    /// Whether this is the directory.
+    fn is(&self, id: Id) -> bool {
+        Id::of(&self.folder) == Ok(id)
+    }
+}
+
 impl LogDirectory {
     /// Opens the directory, made if need be, and locks it against other multilogs. What may pass by itself is waited for.
+    /// `ours` are the directories that this multilog has locked before.
     ///
     /// # Errors
     /// The directory cannot be opened or is another's.
-    pub fn lock(path: &OsStr, hold: &mut Hold) -> Result<Locked, Trouble> {
+    pub fn lock(path: &OsStr, ours: &[Locked], hold: &mut Hold) -> Result<Locked, Trouble> {
         let folder = hold.begin("open directory", path, || open_or_make(path))?.unable_to("create directory", path)?;
         let lock = hold.begin("lock directory", path, || open_lock(&folder, path))?;
-        Ok(Locked { folder, lock: lock_file(lock).unable_to("lock directory", path)? })
+        let lock = lock_file(lock).unable_to("lock directory", path).map_err(|unable| {
+            let is_named_twice = || Id::of(&folder).is_ok_and(|id| ours.iter().any(|other| other.is(id)));
+            match unable.errno {
+                Errno::EAGAIN if is_named_twice() => unable.because("it is named twice"),
+                Errno::EAGAIN => unable.because("it is in use by another multilog"),
+                _ => unable,
+            }
+        })?;
+        Ok(Locked { folder, lock })
     }
 
     /// The same without waiting.

@@ -80,7 +80,8 @@ impl Logger {
         }
         let mut locked = Vec::new();
         for directory in &script.directories {
-            locked.push(LogDirectory::lock(&directory.path, &mut hold)?);
+            let next = LogDirectory::lock(&directory.path, &locked, &mut hold)?;
+            locked.push(next);
         }
         // Boots that look alike for want of memory would cost lines.
         let boot = hold.insist("tell", &[b"which boot it is"], Boot::current).map_err(|Stop| Fatal::silent(0))?;

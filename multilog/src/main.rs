@@ -34,6 +34,8 @@
 //! the next multilog goes on where it ended. That holds for processes; if the machine goes down, what was
 //! not yet on its disk is gone, and the last file ends in `.u`.
 //!
+//! A word that is no action is ignored, with a warning; so is a script warned of that keeps no line.
+//!
 //! `--check` explains the script, an action a line, warns of what will not do what it seems to, and exits: 0 or,
 //! if there was a warning, 1.
 //!
@@ -54,15 +56,15 @@ mod misgiving;
 use daemontools::report::warning;
 use daemontools::{Args, Attempt, Fatal, Help, report, service, sys};
 use logger::Logger;
-use multilog::check::check;
+use multilog::check::{check, misread};
 use multilog::{
     dropped, files, journal, losses, recovery, retention, router, schedule, script, settings, stamp, status_file,
     steps, syslog,
 };
 use nix::errno::Errno;
-use nix::sys::stat::lstat;
+use nix::sys::stat::{SFlag, lstat, stat};
 use script::Script;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 /// What was read is in the journal then.
 #[global_allocator]
@@ -104,6 +106,9 @@ fn multilog(mut args: Args) -> Result<i32, Fatal> {
     if is_in_service_directory() {
         report::name_directory();
     }
+    let is_directory =
+        |name: &OsStr| stat(name).is_ok_and(|file| file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits());
+    misread(args.as_slice(), is_directory).iter().for_each(|text| warning(&[text.as_bytes()]));
     let mut logger = Logger::open(Script::parse(args))?;
     logger.run();
     Ok(0)

@@ -23,8 +23,10 @@ const FOR_GROUP: Mode = Mode::from_bits_truncate(0o620);
 
 /// What shows, as long as it is held, that the service in the current directory is supervised.
 pub struct Charge {
-    /// The service as it was named to us, for messages.
+    /// What the service is called in messages.
     pub name: OsString,
+    /// The service as it was named to us.
+    pub given: OsString,
     /// Where its `supervise/` lies.
     pub place: Place,
     pub lock: OwnedFd,
@@ -46,12 +48,12 @@ pub enum Normally {
 }
 
 impl Charge {
-    /// Changes into `name` and locks it against other supervises; nobody is told yet.
+    /// Changes into `given`, which messages call `name`, and locks it against other supervises; nobody is told yet.
     ///
     /// # Errors
     /// Whatever is missing, and EAGAIN if another supervise is in charge.
-    pub fn take(name: OsString) -> Result<(Charge, Normally), Fatal> {
-        chdir(name.as_os_str()).unable_to("chdir to", &name)?;
+    pub fn take(given: OsString, name: OsString) -> Result<(Charge, Normally), Fatal> {
+        chdir(given.as_os_str()).unable_to("chdir to", &name)?;
         // It may be a link that leads to where nobody answers.
         let is_silent = !Links::default().silent([DOWN].into_iter()).is_empty();
         let normally = match if is_silent { Err(Errno::ETIMEDOUT) } else { stat(DOWN) } {
@@ -67,7 +69,7 @@ impl Charge {
         // Listeners are nobody we depend on.
         let _ = mkdir(&place.path(EVENT), OWNER);
         let former = None;
-        Ok((Charge { name, place, lock, control, control_writer: writer, former, ok: None }, normally))
+        Ok((Charge { name, given, place, lock, control, control_writer: writer, former, ok: None }, normally))
     }
 
     /// Makes `supervise/` again, and what others reach us by in there, after somebody has removed it; whether it was gone

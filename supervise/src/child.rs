@@ -73,7 +73,7 @@ pub struct Order<'a> {
     pub socket: Option<&'a OsStr>,
     /// Its processes are marked, so that they can be known again.
     pub marks: bool,
-    /// The service's name in messages.
+    /// The service as it was named to us.
     pub name: &'a [u8],
     /// Where the service's end of what it tells us lies.
     pub place: &'a Place,
@@ -166,8 +166,8 @@ fn prepare(order: &Order) -> nix::Result<Program> {
     if order.policy.scope == Scope::Tree || order.marks {
         changes.extend(tree::mark(order.which));
     }
-    // svscan's ledger is ours alone.
-    changes.push((ledger::VARIABLE.into(), None));
+    // What svscan tells us is ours alone.
+    changes.extend(ledger::taken_away());
     let argv = argv.iter().map(|argument| c_string(argument)).collect::<Result<_, _>>()?;
     Ok(Program { path: c_string(path.as_ref())?, argv, environment: environment(&changes)? })
 }

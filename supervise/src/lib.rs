@@ -6,3 +6,4 @@ pub mod frozen;
 pub mod machine;
 pub mod notify;
 pub mod policy;
+pub mod repeated;

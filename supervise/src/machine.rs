@@ -7,7 +7,8 @@
 //!   failed, too many deaths), and only a command gets it going again.
 //! - **Waiting**: nothing runs, and `run` is started at a known time. The pause after a short life
 //!   is no more than this state: commands are obeyed in it as in any other. `supervise/status` goes on
-//!   showing the `run` that has ended until then, as the original's does (see [`Machine::shows_ended`]).
+//!   showing the `run` that has ended until then, as the original's does (see [`Machine::shows_ended`]). A logger that has
+//!   nothing to read, and that nothing can write to, waits on.
 //! - **Preparing**: about to start; the settings are being read, so that changed ones count now.
 //! - **Launching**: a process was asked for. It is held at a gate before it becomes `start`, `run`,
 //!   `finish` or `stop`: first it is written down who it is, and only then let through. A supervise
@@ -34,6 +35,7 @@ use crate::policy::Policy;
 use daemontools::service::{Command, Death, Ending, Exit, Failure, Phase, Record, Role, Verdict, Want};
 use daemontools::tai64::{self, Moment, Tai64N};
 use nix::sys::signal::Signal;
+use std::mem::replace;
 use std::time::Duration;
 
 /// What happens to a service.
@@ -67,6 +69,8 @@ pub enum Event {
     Changed,
     /// Nothing could run for so long, though the clock went on: the machine was suspended, or the container paused.
     Frozen(Duration),
+    /// The logger has nothing to read, and nothing is left that could write to it.
+    Starved,
     /// The deadline may have passed.
     Woken,
 }
@@ -97,9 +101,25 @@ pub enum Action {
     Announce(char),
     /// Say why the service has given up.
     GiveUp,
+    /// Say that the service is told to end because it is too late.
+    SayLate(Late),
+    /// Say that the logger is not started as long as it has nothing to read.
+    SayStarved,
     /// End supervise.
     Leave,
 }
+
+/// What a service did not do in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// It was not ready within so long.
+    NotReady(Duration),
+    /// It gave no sign of life for so long.
+    Silent(Duration),
+}
+
+/// A logger that has nothing to read is looked at again so often.
+const STARVED: Duration = Duration::from_secs(1);
 
 /// Retry after the system had no process to give: the original's figure, in its message too.
 pub const RETRY_FORK: Duration = Duration::from_secs(60);
@@ -137,6 +157,8 @@ pub struct Machine {
     ready: Option<Moment>,
     paused: bool,
     ending: Option<Ending>,
+    /// It was not seen to become `run` yet.
+    gated: bool,
     /// When it is killed if it has not ended.
     kill_at: Option<Deadline>,
     /// When it must have said that it is ready, and that it is alive.
@@ -159,6 +181,8 @@ pub struct Machine {
     starts: u64,
     /// The `run` that has just ended is still shown as long as the pause lasts.
     shows_ended: bool,
+    /// It waits for something to read, and it was said so.
+    starved: bool,
     /// Short lives in a row.
     streak: u32,
     deaths: Vec<Death>,
@@ -177,6 +201,7 @@ impl Machine {
             ready: None,
             paused: false,
             ending: None,
+            gated: false,
             kill_at: None,
             ready_by: None,
             alive_by: None,
@@ -189,6 +214,7 @@ impl Machine {
             started: now,
             starts: 0,
             shows_ended: false,
+            starved: false,
             streak: 0,
             deaths: Vec::new(),
             recent_deaths: Vec::new(),
@@ -224,6 +250,7 @@ impl Machine {
             ready: record.ready,
             paused: record.paused,
             ending,
+            gated: record.process.is_some() && record.gated,
             kill_at: record
                 .process
                 .zip(record.kill_at)
@@ -259,6 +286,7 @@ impl Machine {
             Event::Deaf => self.is_deaf(),
             Event::Changed => todo.push(Action::Publish),
             Event::Frozen(lost) => self.was_frozen(lost, todo),
+            Event::Starved => self.starve(now, todo),
             Event::Woken => self.woken(now, todo),
         }
     }
@@ -283,6 +311,14 @@ impl Machine {
         }
     }
 
+    /// Whether nothing runs, and it is time to start `run`.
+    pub fn is_due(&self, now: Moment) -> bool {
+        match self.stage {
+            Stage::Waiting(moment) => moment.uptime <= now.uptime,
+            Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => false,
+        }
+    }
+
     /// Whether readers of `supervise/status` still find the `run` that has ended, started at the time returned.
     ///
     /// The original hears of a death in the first second of a life only when that second is over, and then starts `run`
@@ -303,6 +339,7 @@ impl Machine {
             ready: self.ready,
             paused: self.paused,
             ending: self.ending,
+            gated: self.gated,
             kill_at: self.kill_at.map(|deadline| deadline.at),
             to_group: self.to_group,
             leaving: self.leaving,
@@ -463,7 +500,7 @@ impl Machine {
 
     fn prepare(&mut self, todo: &mut Vec<Action>) {
         (self.stage, self.again, self.shows_ended) = (Stage::Preparing, false, false);
-        self.failure = None;
+        (self.failure, self.starved) = (None, false);
         todo.push(Action::Configure);
     }
 
@@ -492,6 +529,7 @@ impl Machine {
                 self.starts += 1;
                 self.started = now;
                 self.begun = true;
+                self.gated = true;
                 self.expect(now);
             }
             Role::Finish => self.kill_at = self.policy.kill_finish_after.map(|wait| Deadline::new(now, wait)),
@@ -504,7 +542,7 @@ impl Machine {
     }
 
     fn forget_process(&mut self) {
-        (self.ready, self.paused, self.ending) = (None, false, None);
+        (self.ready, self.paused, self.ending, self.gated) = (None, false, None, false);
         (self.kill_at, self.ready_by, self.alive_by) = (None, None, None);
     }
 
@@ -525,13 +563,16 @@ impl Machine {
         if !self.policy.tells_when_ready() {
             self.is_ready(now, todo);
         }
+        if replace(&mut self.gated, false) {
+            todo.push(Action::Publish);
+        }
     }
 
     fn is_ready(&mut self, now: Moment, todo: &mut Vec<Action>) {
         match self.stage {
             Stage::Alive(Role::Run) if self.ready.is_none() => {
                 self.ready = Some(now);
-                self.ready_by = None;
+                (self.ready_by, self.gated) = (None, false);
                 todo.push(Action::Publish);
                 if self.policy.tells_when_ready() {
                     todo.push(Action::Announce('U'));
@@ -740,8 +781,29 @@ impl Machine {
                 self.kill_at = None;
                 todo.push(Action::SendScope(Signal::SIGKILL));
             }
-            Stage::Alive(_) if passed(self.alive_by) => self.overdue(now, Signal::SIGABRT, todo),
-            Stage::Alive(_) if passed(self.ready_by) => self.overdue(now, self.policy.down_signal, todo),
+            Stage::Alive(_) if passed(self.alive_by) => {
+                todo.extend(self.policy.watchdog.map(|within| Action::SayLate(Late::Silent(within))));
+                self.overdue(now, Signal::SIGABRT, todo);
+            }
+            Stage::Alive(_) if passed(self.ready_by) => {
+                todo.extend(self.policy.ready_within.map(|within| Action::SayLate(Late::NotReady(within))));
+                self.overdue(now, self.policy.down_signal, todo);
+            }
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
+        }
+    }
+
+    /// A logger that would find nothing to read, and the end of its input, is not started: it would only end again, and again
+    /// in a second. It is looked at as often, as the service may come back.
+    fn starve(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        match self.stage {
+            Stage::Waiting(moment) if moment.uptime <= now.uptime => {
+                self.stage = Stage::Waiting(now.after(STARVED));
+                if !replace(&mut self.starved, true) {
+                    self.shows_ended = false;
+                    todo.extend([Action::SayStarved, Action::Publish]);
+                }
+            }
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
         }
     }

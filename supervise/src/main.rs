@@ -19,6 +19,7 @@
 
 mod charge;
 mod child;
+mod label;
 mod last_lines;
 mod network;
 mod past;
@@ -33,7 +34,7 @@ mod supervisor;
 mod tree;
 
 use daemontools::{Args, Fatal, Help, sys};
-use supervise::{frozen, machine, notify, policy};
+use supervise::{frozen, machine, notify, policy, repeated};
 use supervisor::Supervisor;
 
 daemontools::main!(supervise, HELP);

@@ -36,11 +36,11 @@ fn start(program: &'static str, arguments: &[OsString], survival: Survival) -> R
         }
         process::unblock_signals();
         let strings = argv.iter().map(|argument| c_string(argument)).collect::<Result<Vec<_>, _>>();
-        let errno = match (c_string(program.as_ref()), strings, environment(&[(ledger::VARIABLE.into(), None)])) {
+        let errno = match (c_string(program.as_ref()), strings, environment(&ledger::taken_away())) {
             (Ok(program), Ok(argv), Ok(environment)) => execute(&program, &argv, &environment),
             (Err(errno), _, _) | (_, Err(errno), _) | (_, _, Err(errno)) => errno,
         };
-        Fatal::from(Unable::execute("start", program, program.as_ref(), errno)).tell()
+        Fatal::from(Unable::execute_own("start", program, program.as_ref(), errno)).tell()
     };
     process::fork(child).unable_to("fork for", program)
 }

@@ -3,12 +3,13 @@
 
 use crate::charge::Charge;
 use crate::child::{self, Found, Gate, Gated, Held, Order, Passage};
-use crate::machine::{Action, Event, Machine, RETRY_FORK};
+use crate::machine::{Action, Event, Late, Machine, RETRY_FORK};
 use crate::network::Unheard;
 use crate::pipe::Pipe;
 use crate::policy::Scope;
 use crate::publish::{Publisher, announce};
 use crate::ready::{self, Ears, Past};
+use crate::repeated::Repeated;
 use crate::settings::{self, Complaint, Links, Settings};
 use crate::side::{self, Check};
 use crate::tree;
@@ -93,6 +94,8 @@ pub struct Slot {
     complaints: Vec<Complaint>,
     /// Programs that could not be executed the last time, and what was said of them.
     refusals: Vec<(Role, Vec<u8>)>,
+    /// That the service was too late.
+    late: Repeated<Late>,
     /// The settings were read just now, before the first start.
     fresh: Option<Vec<Complaint>>,
     /// The process of the service.
@@ -177,6 +180,7 @@ impl Slot {
             links: Links::default(),
             complaints: Vec::new(),
             refusals: Vec::new(),
+            late: Repeated::NEVER,
             fresh: None,
             held,
             gate: None,
@@ -192,6 +196,16 @@ impl Slot {
             letters: Vec::new(),
             done: false,
         })
+    }
+
+    /// Whether nothing runs, and it is time to start `run`.
+    pub fn is_due(&self) -> bool {
+        self.machine.is_due(Moment::now())
+    }
+
+    /// There is nothing to read for a logger, and nothing is left that could write.
+    pub fn starve(&mut self, common: &mut Common) {
+        self.happen(Event::Starved, common);
     }
 
     /// Listens again to what an adopted process has to tell.
@@ -318,7 +332,7 @@ impl Slot {
         let Some(role) = self.held.as_ref().map(|held| held.role) else { return };
         let program = self.which.program(role);
         let object = [name, b"/", program.as_bytes()].concat();
-        let unable = Unable::execute("start", OsStr::from_bytes(&object), Path::new(program), errno);
+        let unable = Unable::execute_own("start", OsStr::from_bytes(&object), Path::new(program), errno);
         let words = unable.to_bytes();
         if self.refusals.iter().any(|said| *said == (role, words.clone())) {
             return;
@@ -454,6 +468,7 @@ impl Slot {
         // Whoever starts it wants to know why it does not run.
         if matches!(event, Event::Told(Command::Up | Command::Once)) {
             self.refusals.clear();
+            self.late = Repeated::NEVER;
         }
         self.follow(event, common);
         if !self.letters.is_empty() {
@@ -490,6 +505,8 @@ impl Slot {
             Action::Announce(letter) if self.which == Which::Service => self.letters.push(letter as u8),
             Action::Announce(_) => {}
             Action::GiveUp => self.say_that_it_gives_up(common.charge.name()),
+            Action::SayLate(late) => self.say_that_it_is_late(late, common.charge.name()),
+            Action::SayStarved => say_that_it_starves(common.charge.name()),
             Action::Leave => self.done = true,
         }
         None
@@ -503,6 +520,18 @@ impl Slot {
             Which::Logger => (&b"/log"[..], &b"svc -Lu"[..]),
         };
         report::warning(&[name, logger, b": gives up: ", why.as_bytes(), b"; ", up, b" starts it again"]);
+    }
+
+    /// A service that is too late is told to end, and started again, maybe for ever.
+    fn say_that_it_is_late(&mut self, late: Late, name: &[u8]) {
+        let Some(times) = self.late.happens(late, Moment::now().uptime) else { return };
+        let (what, within, file) = match late {
+            Late::NotReady(within) => ("not ready within", within, "timeout-up"),
+            Late::Silent(within) => ("no sign of life for", within, "watchdog"),
+        };
+        let often = if times == 1 { String::new() } else { format!(", {times} times since this was said") };
+        let words = format!(": {what} {within:?}{often}: told to end; the limit is in ");
+        report::warning(&[name, words.as_bytes(), name, b"/", file.as_bytes()]);
     }
 
     /// Complains of settings once, not at every restart.
@@ -541,7 +570,7 @@ impl Slot {
             policy: &self.settings.policy,
             socket: socket.as_deref(),
             marks: common.marks,
-            name: common.charge.name(),
+            name: common.charge.given.as_bytes(),
             place: &common.charge.place,
             lock: common.charge.lock.as_fd(),
         };
@@ -633,6 +662,12 @@ impl Slot {
             ..self.machine.record()
         }
     }
+}
+
+/// It is no fault, but whoever has removed the service may have forgotten its logger.
+fn say_that_it_starves(name: &[u8]) {
+    let words = b": not started as long as nothing writes to it; if its service was removed, svc -x removes it too";
+    report::notice(&[name, words]);
 }
 
 /// The settings are the service's; of them its logger has only that somebody is to be notified.

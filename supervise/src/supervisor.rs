@@ -2,6 +2,7 @@
 
 use crate::charge::{Charge, Normally};
 use crate::frozen;
+use crate::label;
 use crate::last_lines::{Facts, LastLines, Speaker, Step};
 use crate::machine::Event;
 use crate::past::{Here, Past};
@@ -60,10 +61,11 @@ impl Supervisor {
     // Not inlined, and what it makes in the heap: in the stack both would take a page of memory for as long as
     // supervise runs.
     #[inline(never)]
-    pub fn take_charge(name: OsString) -> Result<(Box<Supervisor>, First), Fatal> {
+    pub fn take_charge(given: OsString) -> Result<(Box<Supervisor>, First), Fatal> {
+        let name = label::of(&given);
         let signals = watch_signals().unable_to("watch children for", &name)?;
-        let before = Before::of(&name);
-        let (charge, normally) = Charge::take(name.clone())?;
+        let before = Before::of(&given);
+        let (charge, normally) = Charge::take(given, name.clone())?;
         let neighbour = before.map(Before::entered);
         let page = Page::from_environment();
         let boot = Boot::current().unable_to("tell this boot from others", "")?;
@@ -174,8 +176,11 @@ impl Supervisor {
             commands.extend(process::commands_of(&signal));
         }
         self.reap();
-        let Supervisor { service, logger, common, .. } = self;
+        let Supervisor { service, logger, common, neighbour, .. } = self;
         common.publisher.try_again(Moment::now().uptime);
+        if neighbour.is_some() && service.is_due() && sys::is_abandoned(sys::stdin()) {
+            service.starve(common);
+        }
         for slot in logger.as_deref_mut().into_iter().chain([&mut **service]) {
             slot.look(common);
         }

@@ -112,8 +112,11 @@ impl Launcher {
         let loan = pages.and_then(|pages| pages.lend(post).ok());
         let variable = loan.as_ref().map(|loan| format!("{}={}", ledger::VARIABLE, loan.variable));
         let variable = variable.and_then(|variable| c_string(variable.as_ref()).ok());
+        // Of a logger alone: its own name says nothing.
+        let service = directory.as_ref().map(|name| [ledger::SERVICE.as_bytes(), b"=", name.to_bytes()].concat());
+        let service = service.and_then(|service| c_string(OsStr::from_bytes(&service)).ok());
         let variables = self.environment.len();
-        self.environment.extend(variable);
+        self.environment.extend(variable.into_iter().chain(service));
         let pipe = logged.then(|| (self.slot.as_fd(), its));
         let page = loan.map(|loan| (loan.ledger, loan.ledger.as_raw_fd()));
         let descriptors: Vec<(BorrowedFd, i32)> = pipe.into_iter().chain(page).collect();

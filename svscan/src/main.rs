@@ -202,7 +202,7 @@ fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
     if request != Request::Reap && access(&script, AccessFlags::X_OK).is_ok() {
         match scanner.launcher.start_program(&script, name) {
             Ok(_) => return Request::Nothing,
-            Err(refused) => Unable::execute("start", &script, &script, refused.errno()).warn(),
+            Err(refused) => Unable::execute_own("start", &script, &script, refused.errno()).warn(),
         }
     }
     let now = Instant::now();
@@ -232,7 +232,7 @@ fn replace_by(script: &str, code: i32) {
         sys::write_now::take_away(&signals::of_writes());
         sys::process::unblock_signals();
         let errno = exec(&[script.into(), code.to_string().into()], &[(renew::VARIABLE.into(), None)]);
-        Unable::execute("start", script, script.as_ref(), errno).warn();
+        Unable::execute_own("start", script, script.as_ref(), errno).warn();
     }
 }
 

@@ -42,12 +42,16 @@ fn a_second_multilog_goes_and_the_first_does_not_notice() {
     let mut multilog = Multilog::start(&scratch, "s4096 n1000 ./log");
     multilog.feed(lines(300, 50));
     wait_until("it is at work", || log.all() == lines(300, 50));
-    let busy = fails(111, "multilog: fatal: unable to lock directory ./log: temporary failure\n");
+    let refused = |name: &str, cause: &str| {
+        fails(111, &format!("multilog: fatal: unable to lock directory {name}: temporary failure: {cause}\n"))
+    };
+    let busy = refused("./log", "it is in use by another multilog");
     assert_eq!(scratch.run("multilog ./log"), busy);
     assert_eq!(scratch.run("multilog ./other ./log"), busy);
     assert_eq!(scratch.run("multilog zzstd b1 a1s r1s ./log"), busy);
     // Even the same one names it twice only once.
-    assert_eq!(scratch.run("multilog ./twice ./twice").code, 111);
+    assert_eq!(scratch.run("multilog ./twice ./twice"), refused("./twice", "it is named twice"));
+    assert_eq!(scratch.run("multilog ./twice ./log"), busy);
     multilog.feed("last\n");
     assert_eq!(multilog.end(), "");
     assert!(log.all() == [lines(300, 50), b"last\n".to_vec()].concat());

@@ -172,3 +172,25 @@ fn a_reader_of_standard_output_who_reads_again_is_told() {
     assert_eq!(multilog.wait(), 0);
     paused_once(&multilog.errors(), complaint, "standard output is read");
 }
+
+/// The original throws the lines away in silence.
+#[test]
+fn a_word_by_which_all_lines_are_lost_is_said_at_the_start() {
+    let scratch = Scratch::new();
+    scratch.dir("errors");
+    let beginning = "a log directory begins with . or /";
+    let thrown = "multilog: warning: no action writes lines: they all are thrown away\n";
+    let main = format!("multilog: warning: main is no action and is ignored: {beginning}\n");
+    let errors = format!("multilog: warning: errors is not taken for the directory of that name: {beginning}\n");
+    for (script, said) in [
+        ("t main", format!("{main}{thrown}")),
+        ("main ./main", main),
+        ("errors ./main", errors),
+        ("-* +a", thrown.into()),
+        ("''", String::new()),
+        ("t ./main", String::new()),
+    ] {
+        let outcome = scratch.shell(&format!("set -f; multilog {script} </dev/null"));
+        assert_eq!(outcome, fails(0, &said), "{script}");
+    }
+}

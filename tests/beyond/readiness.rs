@@ -128,9 +128,24 @@ fn not_ready_in_time_it_is_started_again() {
         .file("notification-fd", "5")
         .file("timeout-up", "100")
         .file("restart-delay", "10");
-    let _supervise = service.supervise();
+    let supervise = service.supervise();
     service.lines("starts", 3);
     assert!(service.state("death")[0].ends_with("signal 15"), "{:?}", service.state("death"));
+    // However often it happens, it is said once, with what is to be changed.
+    let late = |within: &str| {
+        format!("supervise: warning: web: not ready within {within}: told to end; the limit is in web/timeout-up\n")
+    };
+    assert_eq!(supervise.errors(), late("100ms"));
+    // Another limit is news.
+    fs::write(service.path("timeout-up"), "150").unwrap();
+    let said = late("100ms") + &late("150ms");
+    wait_until("that is said", || supervise.errors() == said);
+    service.lines("starts", service.says("starts").lines().count() + 2);
+    assert_eq!(supervise.errors(), said);
+    // Whoever starts it is told.
+    service.svc("-u");
+    let said = said + &late("150ms");
+    wait_until("it is said again", || supervise.errors() == said);
 }
 
 #[test]
@@ -139,10 +154,12 @@ fn not_a_sign_of_life_and_it_is_started_again() {
     let service = Service::new(&scratch, "web", "echo $WATCHDOG_USEC >>starts; ulimit -c 0; exec sleep 1000")
         .file("watchdog", "100ms")
         .file("restart-delay", "10");
-    let _supervise = service.supervise();
-    assert_eq!(service.lines("starts", 2)[0], "100000");
+    let supervise = service.supervise();
+    assert_eq!(service.lines("starts", 3)[0], "100000");
     let deaths = service.state("death");
     assert!(deaths[0].ends_with(" 6"), "{deaths:?}");
+    let words = "supervise: warning: web: no sign of life for 100ms: told to end; the limit is in web/watchdog\n";
+    assert_eq!(supervise.errors(), words);
 }
 
 #[test]

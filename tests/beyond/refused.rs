@@ -62,7 +62,7 @@ fn each_program_of_a_service_is_said_for_itself() {
     wait_until("both are tried", || service.state("log-starts") != ["0"]);
     tried(&service, 5);
     let log = cannot_start("web/log", "interpreter /no/such does not exist");
-    let finish = cannot_start("web/finish", "exec format error");
+    let finish = cannot_start("web/finish", "exec format error: it does not begin with #! and is no program");
     let mut said: Vec<String> = supervise.errors().split_inclusive('\n').map(str::to_string).collect();
     said.sort();
     assert_eq!(said, [finish, log]);
@@ -195,4 +195,28 @@ fn as_the_first_process_svscan_does_without_dev_null() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(first), Signal::SIGTERM).expect("tell it to stop");
     let mut svscan = svscan;
     assert_eq!(svscan.wait(), 0);
+}
+
+/// Where many write their errors to one place, `log` names none of them.
+#[test]
+fn a_logger_is_named_by_its_service() {
+    let scratch = Scratch::new();
+    scratch.file("etc/clock/log/run", "#!/bin/sh\nexec cat >/dev/null\n");
+    let _clock = Service::new(&scratch, "etc/clock", "exec sleep 1000");
+    scratch.dir(SCANNED);
+    // As svscan calls it, whatever its directory is called.
+    symlink("../etc/clock", scratch.path().join(SCANNED).join("time")).unwrap();
+    let reason = "access denied: it is not executable (chmod +x)";
+    let mut svscan = svscan(&scratch);
+    wait_until("svscan's is named", || svscan.errors() == cannot_start("time/log/run", reason));
+    svscan.signal(Signal::SIGTERM);
+    svscan.wait();
+    // By hand, and of all that it says.
+    let mut by_hand = scratch.command("supervise");
+    let by_hand = Daemon::start(by_hand.arg("log").current_dir(scratch.path().join("etc/clock")), &scratch);
+    wait_until("that one too", || by_hand.errors() == cannot_start("clock/log/run", reason));
+    let second = scratch.shell("cd etc/clock && supervise log");
+    let words = "supervise: fatal: unable to acquire clock/log/supervise/lock: temporary failure\n";
+    assert_eq!(second, fails(111, words));
+    assert_eq!(by_hand.errors(), cannot_start("clock/log/run", reason));
 }

@@ -6,6 +6,7 @@ use nix::unistd::Pid;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::thread::sleep;
 use std::time::Duration;
 use tests::{Scratch, Service, is_alive, processes_in, wait_until};
 
@@ -140,8 +141,8 @@ fn a_service_whose_entry_comes_back_before_its_logger_has_left_is_logged_as_ever
     let pid = service.up();
     fs::remove_file(scratch.path().join(SCANNED).join("clock")).expect("remove the entry");
     service.svc("-dx");
-    // Its logger sees the end, and is kept running.
-    log.another(logger);
+    // Its logger sees the end.
+    wait_until("that logger has ended", || !is_alive(logger));
     symlink("../etc/clock", scratch.path().join(SCANNED).join("clock")).expect("link it again");
     service.another(pid);
     service.lines("log/lines", 22);
@@ -233,4 +234,59 @@ fn a_logger_of_the_same_supervise_is_started_for_what_is_left() {
     service.svc("-dx");
     assert_eq!(supervise.wait(), 0);
     assert!(ends_with_last_words(&service, "out"), "{}", service.says("out"));
+}
+
+/// Whose logger was forgotten: it would end at once, every second.
+#[test]
+fn a_logger_that_nothing_can_write_to_is_not_started_again_and_again() {
+    let scratch = Scratch::new();
+    let service = clock(&scratch, "echo >>starts; exec cat >>lines");
+    let svscan = svscan(&scratch);
+    service.lines("log/lines", 1);
+    let log = Service::at(&scratch, "etc/clock/log");
+    let entry = scratch.path().join(SCANNED).join("clock");
+    let words = "supervise: clock/log: not started as long as nothing writes to it; \
+                 if its service was removed, svc -x removes it too\n";
+    for count in 1..=2 {
+        fs::remove_file(&entry).expect("remove the entry");
+        service.svc("-dx");
+        wait_until("it waits", || svscan.errors() == words.repeat(count));
+        log.wait_down();
+        assert!(ends_with_last_words(&service, "log/lines"), "{}", service.says("log/lines"));
+        let starts = service.says("log/starts");
+        sleep(Duration::from_millis(2500));
+        assert_eq!(service.says("log/starts"), starts);
+        if count == 1 {
+            // Its service comes back.
+            let lines = service.says("log/lines").lines().count();
+            symlink("../etc/clock", &entry).expect("link it again");
+            service.lines("log/lines", lines + 1);
+            log.up();
+            assert_eq!(service.says("log/starts").lines().count(), starts.lines().count() + 1);
+        }
+    }
+    assert_eq!(svscan.errors(), words.repeat(2));
+    log.svc("-x");
+    wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
+}
+
+/// A command starts it, and svscan's stop does not wait for it.
+#[test]
+fn a_logger_that_waits_for_something_to_read_is_left_and_stopped_as_any() {
+    let scratch = Scratch::new();
+    let service = clock(&scratch, "echo >>starts; exec cat >>lines");
+    let mut svscan = svscan(&scratch);
+    service.lines("log/lines", 1);
+    let log = Service::at(&scratch, "etc/clock/log");
+    fs::remove_file(scratch.path().join(SCANNED).join("clock")).expect("remove the entry");
+    service.svc("-dx");
+    wait_until("it waits", || svscan.errors().contains("clock/log: not started"));
+    log.wait_down();
+    // Whoever starts it does not wait.
+    let starts = service.says("log/starts").lines().count();
+    log.svc("-u");
+    service.lines("log/starts", starts + 1);
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0);
+    wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
 }

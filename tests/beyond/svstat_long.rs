@@ -284,3 +284,22 @@ fn whatever_lies_in_the_place_of_a_file_of_supervise_is_answered_at_once() {
         }
     }
 }
+
+#[test]
+fn what_a_run_lacks_that_cannot_be_executed_is_said() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "exec sleep 1000").file("restart-delay", "10");
+    scratch.mode("web/run", 0o644);
+    let _supervise = service.supervise();
+    wait_until("it is tried", || said(&scratch, "last exit").starts_with("not executed: access denied"));
+    assert_eq!(said(&scratch, "cause"), "run: it is not executable (chmod +x)");
+    scratch.script("web/new", "exec sleep 1000\n");
+    fs::rename(service.path("new"), service.path("run")).unwrap();
+    wait_until("that is said", || said(&scratch, "cause") == "run: it does not begin with #! and is no program");
+    // What is mended is not said any more.
+    scratch.script("web/new", "#!/bin/sh\nexec sleep 1000\n");
+    fs::rename(service.path("new"), service.path("run")).unwrap();
+    service.up();
+    wait_until("it is mended", || said(&scratch, "cause").is_empty());
+    assert_eq!(said(&scratch, "want"), "up");
+}

@@ -500,3 +500,36 @@ fn svup_says_why_it_cannot() {
     scratch.file("web/supervise/status", "short");
     assert_eq!(scratch.run("svup web"), fails(111, "svup: fatal: unable to read web/supervise/status: bad format\n"));
 }
+
+/// It has a process for an instant each time, and 0.76's readers see one for the whole of its second.
+#[test]
+fn what_was_never_executed_is_not_up() {
+    for delay in ["1", "1000"] {
+        let scratch = Scratch::new();
+        let service = sleeper(&scratch, "web").file("restart-delay", delay);
+        scratch.mode("web/run", 0o644);
+        let _supervise = service.supervise();
+        let starts = || service.state("starts")[0].parse::<u64>().unwrap();
+        wait_until("it was tried", || service.is_supervised() && starts() >= 1);
+        while starts() < 3 {
+            assert_eq!(scratch.run("svup web"), fails(100, ""));
+        }
+        assert_eq!(scratch.run("svwait -T 300ms up web").code, 99);
+        assert_eq!(scratch.run("svc -u -T 300ms -W up web").code, 99);
+        scratch.mode("web/run", 0o755);
+        assert_eq!(scratch.run("svwait up web"), prints(""));
+        assert_eq!(scratch.run("svup web"), prints(""));
+    }
+}
+
+/// Being executed is enough, also where it has yet to say that it is ready.
+#[test]
+fn what_is_executed_and_not_ready_is_up() {
+    let scratch = Scratch::new();
+    let service = sleeper(&scratch, "web").file("notification-fd", "5");
+    let _supervise = service.supervise();
+    wait_until("it is supervised", || service.is_supervised());
+    assert_eq!(scratch.run("svwait up web"), prints(""));
+    assert_eq!(scratch.run("svup web"), prints(""));
+    assert!(service.state("ready").is_empty() && service.state("gated").is_empty());
+}

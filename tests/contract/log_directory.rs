@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 use std::time::SystemTime;
-use tests::{Running, Scratch, fails, prints, wait_until};
+use tests::{Running, Scratch, differs, fails, prints, wait_until};
 
 /// The log directory after `multilog ACTIONS ./log` has read `input`.
 fn logged(actions: &[&str], input: &str) -> Scratch {
@@ -44,8 +44,10 @@ fn a_current_in_use_is_not_executable_and_its_directory_locked() {
     let current = scratch.path().join("log/current");
     wait_until("the line is written", || fs::read_to_string(&current).is_ok_and(|text| text == "line\n"));
     assert_eq!(fs::metadata(&current).unwrap().mode() & 0o777, 0o644);
-    let words = "multilog: fatal: unable to lock directory ./log: temporary failure\n";
-    assert_eq!(scratch.run("multilog ./log"), fails(111, words));
+    // The original's words, and then the cause.
+    let cause = differs(": it is in use by another multilog", "");
+    let words = format!("multilog: fatal: unable to lock directory ./log: temporary failure{cause}\n");
+    assert_eq!(scratch.run("multilog ./log"), fails(111, &words));
     drop(multilog.0.stdin.take());
     assert_eq!(multilog.wait().code(), Some(0));
 }

@@ -239,7 +239,6 @@ fn scripts_and_lines() {
         "= e",
         "=nosuch/f",
         "./nosuch/x",
-        "plain",
         "./plain",
         "''",
         "'' e",

@@ -116,10 +116,15 @@ fn what_cannot_be_run_is_tried_again_every_second() {
         "unable to start lost/run: interpreter /no/such/shell does not exist",
         "unable to start lost/run: file does not exist",
     );
+    // The original's words, and then what the file lacks.
+    let closed = differs(": it is not executable (chmod +x)", "");
+    let plain = differs(": it does not begin with #! and is no program", "");
+    let [closed, plain] = [("closed", "access denied", closed), ("plain", "exec format error", plain)]
+        .map(|(name, reason, lack)| format!("unable to start {name}/run: {reason}{lack}"));
     for (name, mode, content, words) in [
         ("missing", 0, None, "unable to start missing/run: file does not exist"),
-        ("closed", 0o644, Some("#!/bin/sh\n"), "unable to start closed/run: access denied"),
-        ("plain", 0o755, Some("exec sleep 1000\n"), "unable to start plain/run: exec format error"),
+        ("closed", 0o644, Some("#!/bin/sh\n"), closed.as_str()),
+        ("plain", 0o755, Some("exec sleep 1000\n"), plain.as_str()),
         ("lost", 0o755, Some("#!/no/such/shell\n"), lost),
     ] {
         let scratch = Scratch::new();
@@ -151,7 +156,8 @@ fn a_directory_in_the_place_of_run_is_no_program() {
     let scratch = Scratch::new();
     scratch.dir("web/run");
     let daemon = supervise(&scratch, "web");
-    errors_become(&daemon, "supervise: fatal: unable to start web/run: access denied\n");
+    let lack = differs(": it is no regular file", "");
+    errors_become(&daemon, &format!("supervise: fatal: unable to start web/run: access denied{lack}\n"));
 }
 
 #[test]

@@ -150,6 +150,8 @@ impl World {
             Action::KillRest => assert!(self.process.is_none()),
             Action::Announce(letter) => assert!("suUdDOx".contains(letter)),
             Action::GiveUp => assert!(self.machine.record().failure.is_some(), "nobody would know why"),
+            Action::SayLate(_) => assert!(self.process.is_some()),
+            Action::SayStarved => assert!(self.process.is_none()),
             Action::Leave => {
                 assert!(self.process.is_none());
                 self.left = true;

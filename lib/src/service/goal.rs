@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
-    /// `run` has been started.
+    /// `run` has been executed.
     Up,
     /// It is ready.
     Ready,

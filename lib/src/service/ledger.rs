@@ -17,11 +17,21 @@ use nix::poll::{PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::fstat;
 use nix::sys::uio::{pread, pwrite};
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The environment variable by which supervise knows its page: the number of the descriptor, a space, and the number of
 /// the page.
 pub const VARIABLE: &str = "SVSCAN_LEDGER";
+
+/// The environment variable by which the supervise of a logger knows what its service is called in svscan's directory: it is
+/// started with `log` for a name, as the original starts it.
+pub const SERVICE: &str = "SVSCAN_SERVICE";
+
+/// What is ours alone among the variables, and is taken away from what supervise executes.
+pub fn taken_away() -> [(OsString, Option<OsString>); 2] {
+    [VARIABLE, SERVICE].map(|variable| (variable.into(), None))
+}
 
 /// Bytes of a page.
 const PAGE: usize = 4096;

@@ -4,7 +4,7 @@
 //!
 //! - **Down**: nothing runs, and nothing is going to; or it has **failed**, which is the same but for the reason.
 //! - **Waiting**: nothing runs, but `run` is going to: the service is wanted up, or waits for its next start.
-//! - **Starting**: its `start` runs.
+//! - **Starting**: its `start` runs, or a process is about to become `run`, which may turn out not to be possible.
 //! - **Up**: its `run` runs, and was not told to end.
 //! - **Ending**: its `run` runs, and was told to end.
 //! - **Finishing**: its `finish` or `stop` runs; what comes then is known.
@@ -63,6 +63,7 @@ fn words_of_stage(seen: &Snapshot) -> String {
         Stage::Down => "down".into(),
         Stage::Failed => "failed".into(),
         Stage::Waiting => "waits for its next start".into(),
+        Stage::Starting if role == Some(Role::Run) => "about to run".into(),
         Stage::Starting => "start runs".into(),
         Stage::Up if seen.is_known_unready() => "up, not ready".into(),
         Stage::Up => "up".into(),
@@ -80,7 +81,7 @@ pub enum Stage {
     Failed,
     /// Nothing runs, but `run` is going to.
     Waiting,
-    /// `start` runs.
+    /// `start` runs, or a process is about to become `run`.
     Starting,
     /// `run` runs, and was not told to end.
     Up,
@@ -112,6 +113,7 @@ impl Stage {
         let wanted = record.want == Want::Up && !record.leaving;
         match record.process.map(|(role, _)| role) {
             Some(Role::Start) => Stage::Starting,
+            Some(Role::Run) if record.phase == Phase::Running && record.gated => Stage::Starting,
             Some(Role::Run) if record.phase == Phase::Running => Stage::Up,
             Some(Role::Run) => Stage::Ending,
             Some(Role::Finish | Role::Stop) if wanted => Stage::Finishing(Next::Start),

@@ -22,6 +22,7 @@
 //! to-group                     signals go to its process group
 //! kill-at LABEL UPTIME         it is killed then if it has not ended
 //! leaving                      supervise exits as soon as the service is down
+//! gated                        the process was not seen to become `run` yet: whether that can be executed is not known
 //! begun                        `start` has succeeded, `stop` is owed
 //! again                        told up while `finish` or `stop` ran: it starts once more after them
 //! verdict done|give-up         after the `finish` or `stop` that runs it is not restarted, for that reason
@@ -246,6 +247,8 @@ pub struct Record {
     pub to_group: bool,
     /// supervise exits as soon as the service is down.
     pub leaving: bool,
+    /// The process was not seen to become `run` yet.
+    pub gated: bool,
     /// `start` has succeeded, `stop` is owed.
     pub begun: bool,
     /// It was told up while `finish` or `stop` ran.
@@ -297,6 +300,7 @@ impl Record {
             kill_at: None,
             to_group: false,
             leaving: false,
+            gated: false,
             begun: false,
             again: false,
             verdict: Verdict::AsWanted,
@@ -313,6 +317,16 @@ impl Record {
             deaths: Vec::new(),
             pipe: None,
             logger: None,
+        }
+    }
+
+    /// Whether what is shown of `run` was never executed, as far as is known: its process has not become `run` yet, or has
+    /// ended and could not.
+    pub fn is_unexecuted(&self) -> bool {
+        match (self.process, self.deaths.last().map(|death| death.exit)) {
+            (Some((Role::Run, _)), _) => self.gated,
+            (None, Some(Exit::Unstarted(_))) => true,
+            (Some((Role::Start | Role::Finish | Role::Stop, _)), _) | (None, _) => false,
         }
     }
 
@@ -367,6 +381,7 @@ impl Record {
             ("paused", self.paused),
             ("to-group", self.to_group),
             ("leaving", self.leaving),
+            ("gated", self.gated),
             ("begun", self.begun),
             ("again", self.again),
             ("settings-left-out", self.settings_left_out),
@@ -462,6 +477,7 @@ impl Record {
             "ending" => self.ending = meaning_of(&ENDINGS, words),
             "to-group" => self.to_group = true,
             "leaving" => self.leaving = true,
+            "gated" => self.gated = true,
             "begun" => self.begun = true,
             "again" => self.again = true,
             "settings-left-out" => self.settings_left_out = true,
@@ -592,6 +608,7 @@ mod tests {
             kill_at: Some(at(11)),
             to_group: true,
             leaving: true,
+            gated: true,
             begun: true,
             again: true,
             verdict: Verdict::GiveUp,

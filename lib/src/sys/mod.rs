@@ -22,7 +22,7 @@ pub mod write_now;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
-use nix::poll::PollTimeout;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use std::ffi::{CStr, OsStr, OsString, c_char};
@@ -161,6 +161,14 @@ pub fn unread(fd: impl AsFd) -> nix::Result<usize> {
     // SAFETY: an open descriptor, and the request writes one integer.
     Errno::result(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONREAD, &mut count) })?;
     Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Whether a pipe is empty, and nothing has it open for writing: reading finds its end.
+pub fn is_abandoned(fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    let asked = poll(&mut fds, PollTimeout::ZERO);
+    let news = fds.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+    asked.is_ok() && news == PollFlags::POLLHUP
 }
 
 /// A file system, as fstatfs(2) tells it.

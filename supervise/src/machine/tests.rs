@@ -325,7 +325,8 @@ fn what_is_not_ready_in_time_is_started_again() {
     let policy = Policy { notify_socket: true, ready_within: Some(Duration::from_secs(2)), ..plain() };
     let mut life = Life::running(policy);
     life.passes(2000);
-    assert_eq!(life.happens(Event::Woken), [SendScope(SIGTERM), SendScope(SIGCONT), Publish]);
+    let late = Action::SayLate(Late::NotReady(Duration::from_secs(2)));
+    assert_eq!(life.happens(Event::Woken), [late, SendScope(SIGTERM), SendScope(SIGCONT), Publish]);
     assert_eq!(life.machine.deadline(), Some(Duration::from_secs(7)));
     assert!(life.follow(Event::Ended(Exit::Signal(15))).contains(&Launch(Role::Run, None)));
 }
@@ -338,7 +339,8 @@ fn what_does_not_say_that_it_is_alive_is_aborted() {
     life.passes(1500);
     assert_eq!(life.happens(Event::Woken), []);
     life.passes(500);
-    assert_eq!(life.happens(Event::Woken)[0], SendScope(SIGABRT));
+    let late = Action::SayLate(Late::Silent(Duration::from_secs(2)));
+    assert_eq!(life.happens(Event::Woken)[..2], [late, SendScope(SIGABRT)]);
 }
 
 #[test]
@@ -454,7 +456,8 @@ fn what_is_expected_of_a_process_is_expected_by_the_next_supervise_too() {
     let mut next = resumed(&life, Role::Run);
     assert_eq!(next.machine.deadline(), Some(Duration::from_secs(3)));
     next.passes(1000);
-    assert_eq!(next.happens(Event::Woken), [SendScope(SIGTERM), SendScope(SIGCONT), Publish]);
+    let late = Action::SayLate(Late::NotReady(Duration::from_secs(3)));
+    assert_eq!(next.happens(Event::Woken), [late, SendScope(SIGTERM), SendScope(SIGCONT), Publish]);
     // Of a finish neither readiness nor signs of life.
     life.follow(Event::Ended(Exit::Code(1)));
     assert_eq!(resumed(&life, Role::Finish).machine.deadline(), None);
@@ -609,7 +612,8 @@ Every event (down) in every state (across) of a service that has start, finish a
 done, and where it leads. Nothing: an event that a state does not expect, or that changes nothing.
 
 P publish  W write down  C read settings  Lrun launch  G open the gate  s15 signal to the process
-S15 to all whom stopping reaches  R kill the rest  au announce  F say that it gives up  X leave  >state
+S15 to all whom stopping reaches  R kill the rest  au announce  F say that it gives up  T say that it is too late
+N say that it has nothing to read  X leave  >state
 ";
 
 fn states() -> Vec<(&'static str, Stage)> {
@@ -647,6 +651,7 @@ fn events() -> Vec<(String, Event)> {
         ("deaf", Event::Deaf),
         ("changed", Event::Changed),
         ("frozen", Event::Frozen(Duration::from_secs(1))),
+        ("starved", Event::Starved),
         ("woken", Event::Woken),
     ];
     others.map(|(name, event)| (name.to_string(), event)).into_iter().chain(ends).chain(commands).collect()
@@ -686,6 +691,8 @@ fn code(action: &Action) -> String {
         Action::KillRest => "R".into(),
         Announce(letter) => format!("a{letter}"),
         Action::GiveUp => "F".into(),
+        Action::SayLate(_) => "T".into(),
+        Action::SayStarved => "N".into(),
         Leave => "X".into(),
     }
 }
@@ -719,5 +726,44 @@ fn what_has_ended_is_shown_in_the_originals_pause_alone() {
         assert_eq!(life.machine.shows_ended(), started);
         life.told(command);
         assert_eq!(life.machine.shows_ended(), None, "{command:?}");
+    }
+}
+
+#[test]
+fn a_logger_with_nothing_to_read_is_not_started_until_there_is() {
+    let mut life = Life::waiting();
+    assert_eq!(life.happens(Event::Starved), [], "its pause is not over");
+    life.passes(1000);
+    assert!(life.machine.is_due(life.now));
+    assert_eq!(life.happens(Event::Starved), [Action::SayStarved, Publish]);
+    assert_eq!(life.machine.shows_ended(), None);
+    for _ in 0..3 {
+        assert_eq!(life.happens(Event::Woken), []);
+        life.passes(1000);
+        assert_eq!(life.happens(Event::Starved), [], "that was said");
+    }
+    life.passes(1000);
+    assert_eq!(life.happens(Event::Woken), [Configure]);
+    // Whoever starts it does not wait.
+    for command in [Command::Up, Command::Once] {
+        let mut life = Life::waiting();
+        life.passes(1000);
+        life.happens(Event::Starved);
+        assert_eq!(life.told(command), [Publish, Configure]);
+    }
+}
+
+#[test]
+fn a_process_is_run_only_once_that_was_seen() {
+    for policy in [plain(), Policy { notification_fd: Some(3), ..plain() }] {
+        let mut life = Life::waiting();
+        life.told(Command::Up);
+        life.happens(Event::Configured(policy));
+        life.happens(Event::Launched);
+        assert!(life.machine.record().gated);
+        assert_eq!(life.happens(Event::Executed), [Publish]);
+        assert!(!life.machine.record().gated);
+        life.follow(Event::Ended(Exit::Code(1)));
+        assert!(!life.machine.record().gated);
     }
 }

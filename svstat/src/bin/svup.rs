@@ -2,7 +2,7 @@
 //!
 //! `svup [ -lL ] SERVICE`
 //!
-//! It is up if a supervise is in charge of it, and its `run` runs and was not told to end. Where that supervise
+//! It is up if a supervise is in charge of it, and its `run` was executed, runs and was not told to end. Where that supervise
 //! runs a logger too (`log` is a program), the logger must be up as well; with `-l` it need not. With `-L` the logger alone
 //! must be up: that one, or else the service `log` in the directory, which has a supervise of its own. It
 //! ignores what follows the SERVICE, as encore's svup does, but warns of a word there that looks like an option.
@@ -13,10 +13,11 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::service::{self, Illegible, Phase, Status, read_status};
+use daemontools::service::{self, Illegible, Phase, Record, Snapshot};
 use daemontools::{Args, Attempt, Fatal, Help, Unable, report, suggest};
 use lexopt::Arg;
 use nix::errno::Errno;
+use nix::poll::{PollTimeout, poll};
 use nix::unistd::chdir;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -46,12 +47,12 @@ fn svup(args: Args) -> Result<i32, Fatal> {
     let (parts, directory) = parse(args)?;
     let directory = Path::new(&directory);
     chdir(directory).unable_to("chdir to", directory)?;
-    let found = look(directory)?;
-    let has_logger = matches!(found, Some((_, Some(_))));
+    let found = look_once_executed(directory)?;
+    let has_logger = matches!(&found, Some((_, Some(_))));
     let is_up = if parts == Parts::Logger && !has_logger {
         is_own_logger_up(directory)?
     } else {
-        found.is_some_and(|(status, logger)| parts.are_up(&status, logger.as_ref()))
+        found.is_some_and(|(service, logger)| parts.are_up(&service, logger.as_ref()))
     };
     Ok(if is_up { 0 } else { NOT_UP })
 }
@@ -63,23 +64,44 @@ fn is_own_logger_up(directory: &Path) -> Result<bool, Fatal> {
     }
     let log = directory.join(service::LOG);
     chdir(service::LOG).unable_to("chdir to", &log)?;
-    Ok(look(&log)?.is_some_and(|(status, _)| is_up(&status)))
+    Ok(look_once_executed(&log)?.is_some_and(|(logger, _)| is_up(&logger)))
 }
 
-/// What the status says of the service in the current directory, whose name is for messages, and of the logger that the
+/// What is about to be executed is looked at again so often, a millisecond apart: it takes that long until supervise knows.
+const TRIES: u32 = 100;
+
+/// The same as [`look`], once it is known whether what has been started can be executed.
+fn look_once_executed(directory: &Path) -> Result<Option<(Snapshot, Option<Snapshot>)>, Fatal> {
+    let is_gated = |seen: &Snapshot| seen.record.as_ref().is_some_and(|record| record.gated);
+    for _ in 0..TRIES {
+        let found = look(directory)?;
+        let waits = |(service, logger): &(Snapshot, Option<Snapshot>)| {
+            is_gated(service) || logger.as_ref().is_some_and(is_gated)
+        };
+        if !found.as_ref().is_some_and(waits) {
+            return Ok(found);
+        }
+        let _ = poll(&mut [], PollTimeout::from(1u8));
+    }
+    look(directory)
+}
+
+/// What is seen of the service in the current directory, whose name is for messages, and of the logger that the
 /// same supervise runs; `None`: no supervise is in charge.
-fn look(directory: &Path) -> Result<Option<(Status, Option<Status>)>, Fatal> {
+fn look(directory: &Path) -> Result<Option<(Snapshot, Option<Snapshot>)>, Fatal> {
     let named = |file: &str| directory.join(file);
     match service::is_supervised() {
         Ok(true) => {}
         Ok(false) | Err(Errno::ENOENT) => return Ok(None),
         Err(errno) => return Err(Unable::new("open", named(service::OK), errno).into()),
     }
-    read_status().map(Some).map_err(|illegible| match illegible {
+    let seen = Snapshot::take().map_err(|illegible| match illegible {
         Illegible::Closed(errno) => Unable::new("open", named(service::STATUS), errno).into(),
         Illegible::Unread(errno) => Unable::new("read", named(service::STATUS), errno).into(),
         Illegible::TooShort => too_short(&named(service::STATUS)),
-    })
+    })?;
+    let logger = seen.clone().of_logger();
+    Ok(Some((seen, logger)))
 }
 
 fn too_short(status: &Path) -> Fatal {
@@ -99,7 +121,7 @@ enum Parts {
 }
 
 impl Parts {
-    fn are_up(self, service: &Status, logger: Option<&Status>) -> bool {
+    fn are_up(self, service: &Snapshot, logger: Option<&Snapshot>) -> bool {
         match self {
             Parts::Both => is_up(service) && logger.is_none_or(is_up),
             Parts::Service => is_up(service),
@@ -108,8 +130,10 @@ impl Parts {
     }
 }
 
-fn is_up(status: &Status) -> bool {
-    status.pid.is_some() && status.phase == Phase::Running
+/// As `supervise/status` shows it, but for what was never executed: a process of it is there for an instant all the same.
+fn is_up(seen: &Snapshot) -> bool {
+    let is_shown = seen.shown.pid.is_some() && seen.shown.phase == Phase::Running;
+    is_shown && !seen.record.as_ref().is_some_and(Record::is_unexecuted)
 }
 
 fn parse(args: Args) -> Result<(Parts, OsString), Fatal> {
@@ -136,13 +160,14 @@ fn parse(args: Args) -> Result<(Parts, OsString), Fatal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::service::{Running, Want};
+    use daemontools::service::{Death, Exit, Process, Role, Running, Shown, Status, Want};
     use daemontools::tai64::Moment;
     use nix::unistd::Pid;
 
-    fn status(pid: Option<i32>, phase: Phase) -> Status {
+    fn status(pid: Option<i32>, phase: Phase) -> Snapshot {
         let (pid, since) = (pid.map(Pid::from_raw), Moment::ZERO.label);
-        Status { since, pid, paused: false, want: Want::Up, phase, running: Running::Nothing }
+        let status = Status { since, pid, paused: false, want: Want::Up, phase, running: Running::Nothing };
+        Snapshot::of(status, None, None)
     }
 
     #[test]
@@ -161,21 +186,48 @@ mod tests {
     }
 
     #[test]
+    fn what_was_never_executed_is_not_up() {
+        let process = Some((Role::Run, Process { pid: Pid::from_raw(7), ticks: 1, serial: 0 }));
+        let label = Moment::ZERO.label;
+        let running = Record { want: Want::Up, phase: Phase::Running, process, ..Record::blank() };
+        let died = |exit| Record {
+            phase: Phase::Stopped,
+            process: None,
+            shown: Some(Shown { pid: Pid::from_raw(7), since: label }),
+            deaths: vec![Death { started: label, ended: label, exit }],
+            ..running.clone()
+        };
+        let table = [
+            (running.clone(), true),
+            (Record { gated: true, ..running.clone() }, false),
+            // As it is shown in the original's pause.
+            (died(Exit::Code(1)), true),
+            (died(Exit::Unstarted(2)), false),
+            // The life before counts no more.
+            (Record { deaths: died(Exit::Unstarted(2)).deaths, ..running.clone() }, true),
+        ];
+        for (record, expected) in table {
+            let seen = Snapshot::of(Status::of(&record), None, Some(record));
+            assert_eq!(is_up(&seen), expected, "{seen:#?}");
+        }
+    }
+
+    #[test]
     fn a_logger_counts_where_there_is_one() {
         let (up, down) = (status(Some(7), Phase::Running), status(None, Phase::Stopped));
         let table = [
-            (Parts::Both, up, None, true),
-            (Parts::Both, up, Some(down), false),
-            (Parts::Both, down, Some(up), false),
-            (Parts::Both, up, Some(up), true),
-            (Parts::Service, up, Some(down), true),
-            (Parts::Logger, down, Some(up), true),
-            (Parts::Logger, up, Some(down), false),
-            (Parts::Logger, up, None, false),
-            (Parts::Both, down, None, false),
+            (Parts::Both, &up, None, true),
+            (Parts::Both, &up, Some(&down), false),
+            (Parts::Both, &down, Some(&up), false),
+            (Parts::Both, &up, Some(&up), true),
+            (Parts::Service, &up, Some(&down), true),
+            (Parts::Logger, &down, Some(&up), true),
+            (Parts::Logger, &up, Some(&down), false),
+            (Parts::Logger, &up, None, false),
+            (Parts::Both, &down, None, false),
         ];
         for (parts, service, logger, expected) in table {
-            assert_eq!(parts.are_up(&service, logger.as_ref()), expected, "{parts:?} {logger:?}");
+            assert_eq!(parts.are_up(service, logger), expected, "{parts:?} {logger:?}");
         }
     }
 }

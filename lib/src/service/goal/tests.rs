@@ -44,6 +44,11 @@ fn ready(count: u64) -> Record {
     Record { ready: Some(Moment::ZERO), ..up(count) }
 }
 
+/// Its process has not become `run` yet.
+fn gated(count: u64) -> Record {
+    Record { gated: true, ..up(count) }
+}
+
 fn ending(count: u64) -> Record {
     Record { phase: Phase::Stopping, want: Want::Down, ..ready(count) }
 }
@@ -172,7 +177,8 @@ fn told_to_start_what_was_down_before_does_not_count() {
             (between(4, CODE), [Reached, NotYet, NotYet, NotYet, Reached]),
             (finishing(4, Want::Once), [Reached, NotYet, Reached, NotYet, Reached]),
             (rest(4, CODE), [Reached, OVER, Reached, Reached, Reached]),
-            // Not a life at all.
+            // Not a life at all, or not known to be one.
+            (gated(4), [NotYet, NotYet, NotYet, NotYet, NotYet]),
             (between(4, MISSING), [NotYet, NotYet, NotYet, NotYet, NotYet]),
             (failed(4), [GAVE_UP, GAVE_UP, Reached, Reached, GAVE_UP]),
             // `start` failed.
@@ -190,6 +196,7 @@ fn told_to_start_an_earlier_failure_does_not_count() {
             (failed(3), [NotYet, NotYet, NotYet, NotYet, NotYet]),
             (later(failed(3)), [GAVE_UP, GAVE_UP, Reached, Reached, GAVE_UP]),
             (failed(4), [GAVE_UP, GAVE_UP, Reached, Reached, GAVE_UP]),
+            (gated(4), [NotYet, NotYet, NotYet, NotYet, NotYet]),
             (up(4), [Reached, NotYet, NotYet, NotYet, Reached]),
         ],
     );

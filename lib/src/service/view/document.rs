@@ -203,7 +203,7 @@ mod tests {
     }
 
     fn view(seen: Snapshot, normally: Normally) -> View {
-        View { seen, normally, now: at(160) }
+        View { seen, normally, lack: None, now: at(160) }
     }
 
     #[test]

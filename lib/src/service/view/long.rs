@@ -13,7 +13,9 @@ type Line = (&'static str, String);
 impl View {
     /// The line of the original, then indented ones for all else that is known.
     pub fn long(&self) -> String {
-        let service = block(self, "\n    ");
+        let lack = self.lack.as_ref().map(|words| words.replace(char::is_control, " "));
+        let lack = lack.map(|words| format!("\n    {:<11}run: {words}", "cause"));
+        let service = block(self, "\n    ") + &lack.unwrap_or_default();
         match self.logger() {
             Some(logger) => format!("{service}\n    log: {}", block(&logger, "\n        ")),
             None => service,
@@ -133,7 +135,7 @@ mod tests {
 
     fn lines(record: &Record, now: Moment) -> Vec<Line> {
         let seen = Snapshot::of(Status::actual(record), None, Some(record.clone()));
-        known(&View { seen, normally: Normally::Up, now }, record)
+        known(&View { seen, normally: Normally::Up, lack: None, now }, record)
     }
 
     fn names(record: &Record) -> Vec<(&'static str, String)> {

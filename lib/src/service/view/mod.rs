@@ -7,13 +7,15 @@
 pub mod document;
 mod long;
 
-use super::{DOWN, Illegible, Record, Snapshot, Status, Want, is_supervised};
+use super::{DOWN, Exit, Illegible, RUN, Record, Snapshot, Status, Want, is_supervised};
+use crate::interpreter;
 use crate::report;
 use crate::tai64::{self, Moment};
 use nix::errno::Errno;
 use nix::sys::stat::stat;
 use nix::unistd::chdir;
 use std::ffi::OsStr;
+use std::path::Path;
 use std::time::Duration;
 
 /// Whether a service is started when its supervise starts.
@@ -35,6 +37,16 @@ impl Normally {
     }
 }
 
+/// What the `run` of the service in the current directory lacks, if it could not be executed the last time.
+fn lack(seen: &Snapshot) -> Option<String> {
+    let last = seen.record.as_ref()?.deaths.last()?.exit;
+    let lack = match last {
+        Exit::Unstarted(errno) => interpreter::lack(Path::new(RUN), Errno::from_raw(errno)),
+        Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unknown => None,
+    };
+    Some(String::from_utf8_lossy(&lack?).into_owned())
+}
+
 /// One service at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
@@ -42,6 +54,8 @@ pub struct View {
     pub seen: Snapshot,
     /// Whether it has a file `down`.
     pub normally: Normally,
+    /// What its `run` lacks, where that could not be executed the last time and its file tells.
+    pub lack: Option<String>,
     /// When it was looked at.
     pub now: Moment,
 }
@@ -53,13 +67,14 @@ impl View {
     /// Why nothing can be said of it, in the words of the original.
     pub fn of(service: &OsStr) -> Result<View, String> {
         let (seen, normally) = look(service, Snapshot::take)?;
-        Ok(View { seen, normally, now: Moment::now() })
+        let lack = lack(&seen);
+        Ok(View { seen, normally, lack, now: Moment::now() })
     }
 
     /// The logger that the same supervise runs, which has no file `down` of its own.
     pub fn logger(&self) -> Option<View> {
         let seen = self.seen.clone().of_logger()?;
-        Some(View { seen, normally: Normally::Up, now: self.now })
+        Some(View { seen, normally: Normally::Up, lack: None, now: self.now })
     }
 
     /// The words of the original, to the byte.
@@ -197,7 +212,7 @@ mod tests {
         let now = at(160, 5);
         for (record, seconds) in [(Some(record), 60), (None, 0)] {
             let seen = Snapshot::of(status, None, record);
-            assert_eq!(View { seen, normally: Normally::Up, now }.seconds(), seconds);
+            assert_eq!(View { seen, normally: Normally::Up, lack: None, now }.seconds(), seconds);
         }
     }
 }
