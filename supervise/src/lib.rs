@@ -1,5 +1,6 @@
 //! What supervise decides, apart from what it does: no clock and no I/O, so that it can be tried in every way.
 
+pub mod flood;
 pub mod frozen;
 pub mod machine;
 pub mod notify;

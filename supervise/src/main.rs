@@ -18,6 +18,7 @@
 
 mod charge;
 mod child;
+mod discard;
 mod last_lines;
 mod network;
 mod past;
@@ -32,7 +33,7 @@ mod supervisor;
 mod tree;
 
 use daemontools::{Args, Fatal, Help, sys};
-use supervise::{frozen, machine, notify, policy};
+use supervise::{flood, frozen, machine, notify, policy};
 use supervisor::Supervisor;
 
 daemontools::main!(supervise, HELP);

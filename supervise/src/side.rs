@@ -3,7 +3,7 @@
 
 use daemontools::service::{Exit, ledger};
 use daemontools::sys::exec::{c_string, environment, execute};
-use daemontools::sys::process;
+use daemontools::sys::{pocket, process};
 use daemontools::{Attempt, Fatal, Unable};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
@@ -36,7 +36,8 @@ fn start(program: &'static str, arguments: &[OsString], survival: Survival) -> R
         }
         process::unblock_signals();
         let strings = argv.iter().map(|argument| c_string(argument)).collect::<Result<Vec<_>, _>>();
-        let errno = match (c_string(program.as_ref()), strings, environment(&[(ledger::VARIABLE.into(), None)])) {
+        let changes = [ledger::VARIABLE, pocket::VARIABLE].map(|variable| (variable.into(), None));
+        let errno = match (c_string(program.as_ref()), strings, environment(&changes)) {
             (Ok(program), Ok(argv), Ok(environment)) => execute(&program, &argv, &environment),
             (Err(errno), _, _) | (_, Err(errno), _) | (_, _, Err(errno)) => errno,
         };
