@@ -2,6 +2,7 @@
 
 use crate::attach::process_path;
 use crate::pages::Pages;
+use crate::pockets::{self, Pockets};
 use crate::table::{Id, Part, Post};
 use daemontools::Unable;
 use daemontools::service::{Record, ledger};
@@ -44,6 +45,8 @@ pub struct Launcher {
     environment: Vec<CString>,
     /// The pages of the supervises, where the system has such files.
     pub pages: Option<Pages>,
+    /// What keeps the sockets that services speak through.
+    pub pockets: Pockets,
     /// The limits of open files that we were started with, if we have raised ours.
     open_files: Option<(u64, u64)>,
     pipes: HashMap<Id, Pipe>,
@@ -69,6 +72,7 @@ impl Launcher {
             others: candidates(c"supervise"),
             environment: environment(&[(crate::renew::VARIABLE.into(), None)])?,
             pages: None,
+            pockets: Pockets::new(&null)?,
             open_files: raise_open_files().or(open_files),
             pipes: HashMap::new(),
             slot,
@@ -101,6 +105,7 @@ impl Launcher {
     }
 
     fn spawn(&mut self, post: Post, place: &OsStr, logged: bool) -> Result<Pid, Refused> {
+        let folder = label(post.part, place);
         let argument = argument(place);
         let place = c_string(place).map_err(Refused::Directory)?;
         let (argument, directory, its) = match post.part {
@@ -112,11 +117,13 @@ impl Launcher {
         let loan = pages.and_then(|pages| pages.lend(post).ok());
         let variable = loan.as_ref().map(|loan| format!("{}={}", ledger::VARIABLE, loan.variable));
         let variable = variable.and_then(|variable| c_string(variable.as_ref()).ok());
+        let lent = if self.beside.is_some() { self.pockets.lend(post, Path::new(&folder)) } else { None };
         let variables = self.environment.len();
         self.environment.extend(variable);
+        self.environment.extend(lent.and_then(|lent| c_string(pockets::variable(lent).as_ref()).ok()));
         let pipe = logged.then(|| (self.slot.as_fd(), its));
-        let page = loan.map(|loan| (loan.ledger, loan.ledger.as_raw_fd()));
-        let descriptors: Vec<(BorrowedFd, i32)> = pipe.into_iter().chain(page).collect();
+        let given = loan.map(|loan| loan.ledger).into_iter().chain(lent).map(|given| (given, given.as_raw_fd()));
+        let descriptors: Vec<(BorrowedFd, i32)> = pipe.into_iter().chain(given).collect();
         let ours = Spawn {
             candidates: self.beside.as_slice(),
             argv: &[c"supervise".into(), argument],
@@ -141,6 +148,7 @@ impl Launcher {
             refused => Err(refused),
         });
         self.environment.truncate(variables);
+        self.pockets.take_back(&self.null);
         started
     }
 
@@ -223,9 +231,10 @@ impl Launcher {
         self.pipes.remove(&id);
     }
 
-    /// The service is gone, and with it its pipe and the pages of its supervises.
+    /// The service is gone, and with it its pipe, and the pages and pockets of its supervises.
     pub fn forget(&mut self, id: Id) {
         self.close_pipe(id);
+        self.pockets.forget(id);
         if let Some(pages) = &mut self.pages {
             pages.forget(id);
         }

@@ -386,6 +386,53 @@ fn a_name_that_somebody_else_had_is_taken_back() {
     service.lines("starts", 2);
 }
 
+/// svscan keeps the socket, also across an upgrade and for the svscan after it, so that the name is never free.
+#[test]
+fn nobody_takes_a_name_when_supervise_is_killed_under_svscan() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "scan/web", LIVELY).file("watchdog", "2s");
+    let mut svscan = Daemon::start(scratch.command("svscan").arg("scan"), &scratch);
+    hears(&service, "begun");
+    let name = service.lines("starts", 1)[0].clone();
+    let _squatter = squatter(&scratch, &name);
+    let kill_supervise = |words: &str| {
+        let supervise = supervise_of(&service);
+        kill(supervise, Signal::SIGKILL).unwrap();
+        wait_until("there is another", || service.is_supervised() && supervise_of(&service) != supervise);
+        hears(&service, words);
+    };
+    kill_supervise("after a kill");
+    kill_supervise("after another");
+    svscan.signal(Signal::SIGUSR2);
+    wait_until("it is executed anew", || svscan.errors().contains("executed anew"));
+    kill_supervise("after an upgrade");
+    svscan.kill();
+    svscan = Daemon::start(scratch.command("svscan").arg("scan"), &scratch);
+    wait_until("svscan has found it", || svscan_has_pocket(svscan.pid()));
+    kill_supervise("under the next svscan");
+    assert!(!scratch.path().join("squatted").exists());
+    assert_eq!(service.says("starts").lines().count(), 1);
+    assert_eq!(svscan.errors(), "");
+    // The next run speaks to another name, and the one before is free.
+    service.svc("-k");
+    assert_ne!(service.lines("starts", 2)[1], name);
+    wait_until("the name is free", || scratch.path().join("squatted").exists());
+}
+
+fn supervise_of(service: &Service) -> Pid {
+    let pid = service.state("supervise").first().and_then(|line| line.split(' ').next()?.parse().ok());
+    Pid::from_raw(pid.unwrap_or(0))
+}
+
+/// What svscan keeps for a supervise is the only socket that it has.
+fn svscan_has_pocket(pid: i32) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    descriptors.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|to| to.to_string_lossy().starts_with("socket:"))
+}
+
 /// Nor is it left behind by a supervise that was killed.
 #[test]
 fn a_check_that_hangs_is_killed_and_tried_again() {
