@@ -222,7 +222,10 @@ impl Ears {
     /// What has come next, if something has, and strangers have not said too much of late.
     pub fn hear_message(&mut self) -> Option<Heard> {
         let now = Moment::now().uptime;
-        let socket = self.socket.as_ref().filter(|_| self.flood.is_over(now))?.as_fd();
+        if !self.flood.is_over(now) {
+            return None;
+        }
+        let socket = self.socket.as_ref()?.as_fd();
         let mut bytes = vec![0; LONGEST];
         // One interrupted is still there, and so is the next time to look.
         let Received { length, cut, sender, has_descriptors } = datagram::peek(socket, &mut bytes).ok()?;

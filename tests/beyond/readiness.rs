@@ -124,14 +124,18 @@ fn a_descriptor_that_takes_long_to_be_closed_does_not_hold_supervise_up() {
                full.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(\"ii\", 1, 60))\n    \
                while not os.path.exists(\"go0\"): time.sleep(0.01)\n    \
                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array(\"i\", [full.fileno()]))]\n    \
-               speak.sendmsg([text], rights, 0, name)\n    if os.fork() == 0: os._exit(0)\n    os.close(full.detach())\n\
-               for count in range(5): say(b\"STATUS=%d\" % count)\nsay(b\"READY=1\")\ntime.sleep(1000)\n'";
+               speak.sendmsg([text], rights, 0, name)\n    os.close(full.detach())\n\
+               for count in range(5): say(b\"STATUS=%d\" % count)\nsay(b\"READY=1\")\nopen(\"said\", \"w\").write(chr(10))\ntime.sleep(1000)\n'";
     let service = Service::new(&scratch, "web", run).file("notify-socket", "").file("down-signal", "KILL");
     let mut supervise = service.supervise();
     service.up();
     let before = descriptors(supervise.pid());
     let began = Instant::now();
+    // So that supervise is the last one to close them.
+    kill(Pid::from_raw(supervise.pid()), Signal::SIGSTOP).unwrap();
     go(&service, 0);
+    service.lines("said", 1);
+    kill(Pid::from_raw(supervise.pid()), Signal::SIGCONT).unwrap();
     wait_until("it is ready", || is_ready(&service));
     assert_eq!(service.state("status-text"), ["4"]);
     wait_until("no descriptor is kept", || descriptors(supervise.pid()) <= before);
