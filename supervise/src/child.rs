@@ -6,15 +6,14 @@ use crate::policy::{Policy, Scope};
 use crate::slot::Which;
 use crate::{ready, tree};
 use daemontools::service::{Exit, Identity, ORPHAN, Place, Process, Role, is_without_pidfd, ledger, read_file_itself};
+use daemontools::sys::datagram::Sender;
 use daemontools::sys::exec::{c_string, environment, execute};
 use daemontools::sys::process::{self, Ended, PidFd};
 use daemontools::{Attempt, Unable, interpreter, report, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixCredentials, recv, send, shutdown, socketpair,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, recv, send, shutdown, socketpair};
 use nix::sys::stat::stat;
 use nix::unistd::{Pid, close, getpgid, getpid, setsid};
 use std::cell::Cell;
@@ -368,15 +367,15 @@ impl Held {
 
     /// Whether what `sender` says is to be taken as said by the service: it is one of its processes, or
     /// of its user, who could as well make it say so, or of root.
-    pub fn speaks_through(&self, sender: &UnixCredentials) -> bool {
+    pub fn speaks_through(&self, sender: &Sender) -> bool {
         let owner = std::fs::metadata(format!("/proc/{}", self.process.pid)).ok().map(|process| process.uid());
-        let trusted = sender.uid() == 0 || owner == Some(sender.uid());
-        trusted || self.is_ancestor_of(Pid::from_raw(sender.pid()))
+        let trusted = sender.uid == 0 || owner == Some(sender.uid);
+        trusted || self.is_ancestor_of(Pid::from_raw(sender.pid))
     }
 
     /// The service as the process `pid`, if `sender` may say so and that process is the service's. `strangers` are our
     /// children that are not of the service.
-    pub fn moved_to(&self, pid: Pid, sender: &UnixCredentials, strangers: &[Pid], place: &Place) -> Option<Held> {
+    pub fn moved_to(&self, pid: Pid, sender: &Sender, strangers: &[Pid], place: &Place) -> Option<Held> {
         if pid == self.process.pid {
             return None;
         }
@@ -441,9 +440,9 @@ fn descent(line: impl Iterator<Item = Pid>, service: Pid, supervise: Pid, strang
 }
 
 /// Whether `sender` is the process `pid`, or could signal it itself.
-fn may_signal(sender: &UnixCredentials, pid: Pid) -> bool {
-    let is_its = |accounts: [u32; 4]| accounts[0] == sender.uid() || accounts[2] == sender.uid();
-    sender.uid() == 0 || sender.pid() == pid.as_raw() || process::accounts(pid).is_some_and(is_its)
+fn may_signal(sender: &Sender, pid: Pid) -> bool {
+    let is_its = |accounts: [u32; 4]| accounts[0] == sender.uid || accounts[2] == sender.uid;
+    sender.uid == 0 || sender.pid == pid.as_raw() || process::accounts(pid).is_some_and(is_its)
 }
 
 /// What svscan, having inherited the process, wrote down of its end.

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod flood;
 pub mod frozen;
 pub mod machine;
 pub mod notify;

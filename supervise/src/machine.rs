@@ -65,6 +65,8 @@ pub enum Event {
     Alive,
     /// What the service says to its socket cannot be heard.
     Deaf,
+    /// It can be heard again.
+    Heard,
     /// The service is another process now, or has something new to say.
     Changed,
     /// Nothing could run for so long, though the clock went on: the machine was suspended, or the container paused.
@@ -284,6 +286,7 @@ impl Machine {
             Event::Stopping => self.is_stopping(todo),
             Event::Alive => self.is_alive(now),
             Event::Deaf => self.is_deaf(),
+            Event::Heard => self.is_heard(now),
             Event::Changed => todo.push(Action::Publish),
             Event::Frozen(lost) => self.was_frozen(lost, todo),
             Event::Starved => self.starve(now, todo),
@@ -603,6 +606,16 @@ impl Machine {
         self.alive_by = None;
         if !self.policy.has_check && self.policy.notification_fd.is_none() {
             self.ready_by = None;
+        }
+    }
+
+    /// Signs of life come again. Whether it has said meanwhile that it is ready, we do not know: for that it is not killed.
+    fn is_heard(&mut self, now: Moment) {
+        match self.stage {
+            Stage::Alive(Role::Run) if self.ending.is_none() && !self.paused && self.alive_by.is_none() => {
+                self.alive_by = self.policy.watchdog.map(|within| Deadline::new(now, within));
+            }
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
         }
     }
 

@@ -19,6 +19,7 @@
 
 mod charge;
 mod child;
+mod discard;
 mod label;
 mod last_lines;
 mod network;
@@ -34,7 +35,7 @@ mod supervisor;
 mod tree;
 
 use daemontools::{Args, Fatal, Help, sys};
-use supervise::{frozen, machine, notify, policy, repeated};
+use supervise::{flood, frozen, machine, notify, policy, repeated};
 use supervisor::Supervisor;
 
 daemontools::main!(supervise, HELP);

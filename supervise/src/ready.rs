@@ -5,42 +5,57 @@
 //! service holds open for reading too, so that it never writes to nobody; the socket has a name in
 //! the kernel's own space, so that the next supervise can listen under the same. (A socket in `supervise/` could not be
 //! reached by a service that runs as another user.) The name is another for each `run`, and nobody can foretell it:
-//! whoever took it first would be told what is meant for us, and we nothing.
+//! whoever took it first would be told what is meant for us, and we nothing. Nor can anybody take it when supervise is
+//! killed: svscan keeps the socket in a [`Pocket`]. Without svscan the name is free then; a supervise that finds it taken
+//! tries again each second.
 //!
 //! A service in a network namespace of its own does not see such names. Where `notify-socket` says `path`, the socket lies
-//! in `supervise/`, and whoever may search that directory reaches it. Whom we believe is the same for both: see
+//! in `supervise/`, and whoever may search that directory reaches it. It is made again where it was removed. Whom we believe is the same for both: see
 //! [`speaks_through`](crate::child::Held::speaks_through).
 
+use crate::discard::discard_first;
+use crate::flood::Flood;
 use crate::notify::{LONGEST, Message};
 use crate::policy::Policy;
 use daemontools::report::errno_of;
 use daemontools::service::{self, NOTIFICATION, Place, SOCKET};
+use daemontools::sys::datagram::{self, Received, Sender};
 use daemontools::sys::exec::Change;
+use daemontools::sys::pocket::Pocket;
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::sockopt::PassCred;
-use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind, recvmsg,
-    setsockopt, socket,
-};
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{mkfifo, read, unlink};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, getsockname, setsockopt, socket};
+use nix::sys::stat::{Mode, lstat, stat, umask};
+use nix::unistd::{Pid, mkfifo, read, unlink};
 use std::collections::hash_map::RandomState;
 use std::ffi::{OsStr, OsString};
 use std::hash::BuildHasher;
-use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where a service that runs is listened to.
 pub struct Ears {
     fifo: Option<OwnedFd>,
     socket: Option<OwnedFd>,
-    /// The socket's name in the kernel's own space, also where it could not be had.
-    pub name: Option<String>,
-    /// The socket's path, if it has one, likewise.
-    path: Option<PathBuf>,
+    /// Where the service sends to, also where the socket could not be had.
+    address: Option<Address>,
+    /// The socket's file, if it has a path.
+    file: Option<(u64, u64)>,
+    /// When to try again to have the socket, in time since boot.
+    retry: Option<Duration>,
+    flood: Flood,
+}
+
+/// Where a service sends to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A name in the kernel's own space.
+    Name(String),
+    /// A path, which begins with a slash.
+    Path(PathBuf),
 }
 
 /// What could not be opened, in a word, and why.
@@ -49,20 +64,61 @@ pub type Complaint = (&'static str, Errno);
 /// Whether what an earlier process of the service said still counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Past {
-    /// It does, and what it says comes to the socket of this name.
-    Counts(Option<String>),
+    /// It does, and what it says comes to the socket of this address.
+    Counts(Option<Address>),
     Forgotten,
+}
+
+/// What has come through the socket.
+pub struct Heard {
+    /// Nothing if it is longer than any of use, or nobody's.
+    pub said: Option<(Message, Sender)>,
+    /// A child of ours that does away with the descriptors that were attached.
+    pub child: Option<Pid>,
+}
+
+/// So long after the socket could not be had.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Address {
+    /// As `supervise/state` has it.
+    pub fn parse(text: &str) -> Address {
+        if text.starts_with('/') { Address::Path(text.into()) } else { Address::Name(text.into()) }
+    }
+
+    /// The word that `supervise/state` has for it, unless it is none.
+    pub fn word(&self) -> Option<String> {
+        match self {
+            Address::Name(name) => Some(name.clone()),
+            Address::Path(path) => {
+                path.to_str().filter(|path| !path.contains(|c: char| c.is_ascii_whitespace())).map(str::to_string)
+            }
+        }
+    }
+
+    fn complaint(&self, errno: Errno) -> Complaint {
+        match self {
+            Address::Name(_) => ("notify-socket", errno),
+            Address::Path(_) => (SOCKET, errno),
+        }
+    }
 }
 
 impl Ears {
     /// Nobody is listened to.
-    pub const DEAF: Ears = Ears { fifo: None, socket: None, name: None, path: None };
+    pub const DEAF: Ears =
+        Ears { fifo: None, socket: None, address: None, file: None, retry: None, flood: Flood::NONE };
+
+    /// What listens to an adopted process that has said where it sends to.
+    pub fn remember(address: Option<Address>) -> Ears {
+        Ears { address, ..Ears::DEAF }
+    }
 
     /// Listens where the policy says that the service speaks. A socket that cannot have a path has a name.
     ///
     /// # Errors
     /// What could not be opened; the rest listens.
-    pub fn open(policy: &Policy, past: Past, place: &Place) -> (Ears, Vec<Complaint>) {
+    pub fn open(policy: &Policy, past: Past, place: &Place, pocket: Option<&Pocket>) -> (Ears, Vec<Complaint>) {
         let mut complaints = Vec::new();
         let fifo = policy.notification_fd.map(|_| open_fifo(&past, place).map_err(|errno| (NOTIFICATION, errno)));
         let fifo = fifo.and_then(|opened| opened.map_err(|complaint| complaints.push(complaint)).ok());
@@ -70,41 +126,84 @@ impl Ears {
         if !policy.listens() {
             return (ears, complaints);
         }
-        let (name, is_new) = match past {
-            Past::Counts(name) => (name, false),
+        let (address, is_new) = match past {
+            Past::Counts(address) => (address, false),
             Past::Forgotten => (None, true),
         };
-        if policy.has_socket_path && name.is_none() {
-            let path = socket_path(place);
-            let socket = path.as_ref().map_err(|errno| *errno).and_then(|_| open_socket_in(place));
-            let refused = socket.as_ref().err().map(|errno| (SOCKET, *errno));
-            complaints.extend(refused);
-            if refused.is_none() || !is_new {
+        let mut path = || socket_path(place).map_err(|errno| complaints.push((SOCKET, errno))).ok();
+        let path = if policy.has_socket_path && address.is_none() { path() } else { None };
+        ears.address = address.or(path.map(Address::Path));
+        if let Some(Address::Path(_)) = &ears.address
+            && let Err(complaint) = ears.open_socket(place, pocket)
+        {
+            complaints.push(complaint);
+            if !is_new {
                 // The service knows no other one.
-                (ears.socket, ears.path) = (socket.ok(), path.ok());
                 return (ears, complaints);
             }
+            (ears.address, ears.retry) = (None, None);
         }
-        let name = name.unwrap_or_else(new_name);
-        let socket = open_socket(&name).map_err(|errno| complaints.push(("notify-socket", errno)));
-        (ears.socket, ears.name) = (socket.ok(), Some(name));
+        if ears.socket.is_none() {
+            ears.address.get_or_insert_with(|| Address::Name(new_name()));
+            complaints.extend(ears.open_socket(place, pocket).err());
+        }
         (ears, complaints)
+    }
+
+    /// Opens the socket, also where another one stands that the service does not reach any more.
+    ///
+    /// # Errors
+    /// What could not be opened; when to try again is noted.
+    pub fn open_socket(&mut self, place: &Place, pocket: Option<&Pocket>) -> Result<(), Complaint> {
+        let Some(address) = &self.address else { return Ok(()) };
+        let opened = match address {
+            Address::Name(name) => open_named(name, pocket).map(|socket| (socket, None)),
+            Address::Path(path) => open_socket_in(path, place).map(|(socket, file)| (socket, Some(file))),
+        };
+        let (socket, file) = opened.map_err(|errno| {
+            self.retry = Some(Moment::now().uptime + RETRY);
+            address.complaint(errno)
+        })?;
+        (self.socket, self.file, self.retry) = (Some(socket), file, None);
+        Ok(())
     }
 
     /// Whether nothing the service says to its socket would be heard.
     pub fn misses_messages(&self) -> bool {
-        (self.name.is_some() || self.path.is_some()) && self.socket.is_none()
+        match (&self.address, &self.socket) {
+            (None, _) | (Some(Address::Name(_)), Some(_)) => false,
+            (Some(_), None) => true,
+            (Some(Address::Path(path)), Some(_)) => identity(path).ok() != self.file,
+        }
+    }
+
+    /// Whether it is time to try again to have the socket.
+    pub fn is_to_retry(&self, now: Duration) -> bool {
+        self.retry.is_none_or(|at| at <= now)
+    }
+
+    /// When to look again, in time since boot.
+    pub fn deadline(&self) -> Option<Duration> {
+        [self.retry, self.flood.until()].into_iter().flatten().min()
+    }
+
+    /// Where the service sends to.
+    pub fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
     }
 
     /// What the service finds as NOTIFY_SOCKET.
-    pub fn address(&self) -> Option<OsString> {
-        let path = self.path.as_ref().map(|path| path.clone().into_os_string());
-        path.or_else(|| self.name.as_ref().map(|name| format!("@{name}").into()))
+    pub fn variable(&self) -> Option<OsString> {
+        self.address.as_ref().map(|address| match address {
+            Address::Name(name) => format!("@{name}").into(),
+            Address::Path(path) => path.clone().into_os_string(),
+        })
     }
 
     /// What to poll for reading.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.fifo.iter().chain(&self.socket).map(AsFd::as_fd)
+        let socket = self.socket.iter().filter(|_| self.flood.until().is_none());
+        self.fifo.iter().chain(socket).map(AsFd::as_fd)
     }
 
     /// Whether a newline has come; then the descriptor has said all it can say. What is not read now, as
@@ -120,24 +219,34 @@ impl Ears {
         said
     }
 
-    /// The next datagram, if one has come; nothing of it if it is longer than any of use, or nobody's.
-    pub fn hear_message(&self) -> Option<Option<(Message, UnixCredentials)>> {
-        let socket = self.socket.as_ref()?;
+    /// What has come next, if something has, and strangers have not said too much of late.
+    pub fn hear_message(&mut self) -> Option<Heard> {
+        let now = Moment::now().uptime;
+        if !self.flood.is_over(now) {
+            return None;
+        }
+        let socket = self.socket.as_ref()?.as_fd();
         let mut bytes = vec![0; LONGEST];
-        let mut space = nix::cmsg_space!(UnixCredentials);
-        let mut parts = [IoSliceMut::new(&mut bytes)];
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         // One interrupted is still there, and so is the next time to look.
-        let received = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags).ok()?;
-        let sender = received.cmsgs().ok().and_then(|mut messages| {
-            messages.find_map(|message| match message {
-                ControlMessageOwned::ScmCredentials(sender) => Some(sender),
-                _ => None,
-            })
-        });
-        let (length, whole) = (received.bytes, !received.flags.contains(MsgFlags::MSG_TRUNC));
-        let heard = sender.filter(|_| whole);
-        Some(heard.and_then(|sender| Some((Message::parse(bytes.get(..length)?), sender))))
+        let Received { length, cut, sender, has_descriptors } = datagram::peek(socket, &mut bytes).ok()?;
+        let child = if has_descriptors {
+            let child = discard_first(socket);
+            if child.is_err() {
+                self.flood.pause(now);
+            }
+            Some(child.ok()?)
+        } else {
+            datagram::take(socket, &mut []).ok()?;
+            None
+        };
+        let heard = sender.filter(|_| !cut);
+        let said = heard.and_then(|sender| Some((Message::parse(bytes.get(..length)?), sender)));
+        Some(Heard { said, child })
+    }
+
+    /// What came was of no use, and was dealt with since `began`.
+    pub fn heard_stranger(&mut self, began: Duration) {
+        self.flood.heard_stranger(began, Moment::now().uptime);
     }
 }
 
@@ -179,9 +288,19 @@ fn open_fifo(past: &Past, place: &Place) -> nix::Result<OwnedFd> {
     Ok(service::open_fifo(&path, OFlag::O_RDWR)?)
 }
 
-fn open_socket(name: &str) -> nix::Result<OwnedFd> {
+/// The socket of a name: the one that the supervise before has had, if svscan has kept it, or a new one, which it keeps.
+fn open_named(name: &str, pocket: Option<&Pocket>) -> nix::Result<OwnedFd> {
+    let kept = pocket.and_then(Pocket::look).filter(|kept| {
+        let its = getsockname::<UnixAddr>(kept.as_raw_fd());
+        its.is_ok_and(|its| its.as_abstract() == Some(name.as_bytes()))
+    });
+    if let Some(kept) = kept {
+        return Ok(kept);
+    }
     let socket = new_socket()?;
     bind(socket.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
+    // Where that cannot be, the name is free once we are killed.
+    let _ = pocket.map(|pocket| pocket.put(socket.as_fd()));
     Ok(socket)
 }
 
@@ -195,7 +314,13 @@ fn socket_path(place: &Place) -> nix::Result<PathBuf> {
     UnixAddr::new(&path).map(|_| path)
 }
 
-fn open_socket_in(place: &Place) -> nix::Result<OwnedFd> {
+/// A socket of which the service knows the path, if that still leads into `supervise/`: the service's directory may have
+/// been moved, and another one may lie where it was.
+fn open_socket_in(known: &Path, place: &Place) -> nix::Result<(OwnedFd, (u64, u64))> {
+    let directory = |path: &Path| stat(path).map(|directory| (directory.st_dev, directory.st_ino));
+    if known.parent().map(directory).transpose()? != Some(directory(place.directory())?) {
+        return Err(Errno::ENOENT);
+    }
     let path = place.path(SOCKET);
     let socket = new_socket()?;
     // That of the `run` before, or of a supervise that was killed.
@@ -204,7 +329,13 @@ fn open_socket_in(place: &Place) -> nix::Result<OwnedFd> {
     let before = umask(Mode::from_bits_truncate(0o111));
     let bound = bind(socket.as_raw_fd(), &UnixAddr::new(&path)?);
     umask(before);
-    bound.map(|()| socket)
+    bound?;
+    Ok((socket, identity(&path)?))
+}
+
+/// What tells a file from others.
+fn identity(path: &Path) -> nix::Result<(u64, u64)> {
+    lstat(path).map(|file| (file.st_dev, file.st_ino))
 }
 
 fn new_socket() -> nix::Result<OwnedFd> {

@@ -5,15 +5,18 @@ use crate::charge::Charge;
 use crate::child::{self, Found, Gate, Gated, Held, Order, Passage};
 use crate::machine::{Action, Event, Late, Machine, RETRY_FORK};
 use crate::network::Unheard;
+use crate::notify::Message;
 use crate::pipe::Pipe;
 use crate::policy::Scope;
 use crate::publish::{Publisher, announce};
-use crate::ready::{self, Ears, Past};
+use crate::ready::{self, Address, Ears, Heard, Past};
 use crate::repeated::Repeated;
 use crate::settings::{self, Complaint, Links, Settings};
 use crate::side::{self, Check};
 use crate::tree;
 use daemontools::service::{Command, Exit, Place, Process, Record, Role, Shown, Want};
+use daemontools::sys::datagram::Sender;
+use daemontools::sys::pocket::Pocket;
 use daemontools::tai64::Moment;
 use daemontools::{Fatal, Unable, report};
 use nix::errno::Errno;
@@ -68,6 +71,8 @@ pub struct Common {
     pub logger: Option<Pid>,
     /// Processes of the service are marked, as `supervise/` does not prove who they are.
     pub marks: bool,
+    /// Where svscan keeps the socket that the service speaks through, when we are killed.
+    pub pocket: Option<Pocket>,
 }
 
 impl Common {
@@ -109,6 +114,8 @@ pub struct Slot {
     /// What the service tells of itself, and what it last said.
     ears: Ears,
     status_text: String,
+    /// The machine knows that nothing that the service says to its socket is heard.
+    is_deaf: bool,
     /// What was last said that it cannot be heard through.
     deaf_to: Vec<ready::Complaint>,
     /// It is asked where it is until it was heard of, and whether it was said that it is too far away.
@@ -164,7 +171,7 @@ impl Slot {
             (slot.gated, slot.ask_again) = (gated, Some(Moment::now().uptime));
         }
         slot.status_text.clone_from(&record.status_text);
-        slot.ears.name.clone_from(&record.notify_socket);
+        slot.ears = Ears::remember(record.notify_socket.as_deref().map(Address::parse));
         slot.last_run = record.last_run;
         Ok((slot, first))
     }
@@ -186,6 +193,7 @@ impl Slot {
             gate: None,
             ears: Ears::DEAF,
             status_text: String::new(),
+            is_deaf: false,
             deaf_to: Vec::new(),
             unheard: None,
             was_far: false,
@@ -213,8 +221,8 @@ impl Slot {
         // For what it starts from now on; orphans of the process itself go to the parent that it has by now.
         self.become_subreaper();
         if self.held.as_ref().is_some_and(|held| held.role == Role::Run) {
-            let name = self.ears.name.take();
-            self.listen(Past::Counts(name), common);
+            let address = self.ears.address().cloned();
+            self.listen(Past::Counts(address), common);
             self.check_if_needed();
         }
     }
@@ -243,7 +251,7 @@ impl Slot {
     pub fn deadline(&self) -> Option<Duration> {
         let check = self.check.as_ref().map(Check::deadline);
         let unheard = self.unheard.as_ref().and_then(Unheard::deadline);
-        [self.machine.deadline(), self.ask_again, check, unheard].into_iter().flatten().min()
+        [self.machine.deadline(), self.ask_again, self.ears.deadline(), check, unheard].into_iter().flatten().min()
     }
 
     /// Whether its process has a time within which it must do something.
@@ -255,9 +263,7 @@ impl Slot {
     pub fn look(&mut self, common: &mut Common) {
         self.look_at_gate(common);
         self.look_at_adopted(common);
-        if self.ears.misses_messages() {
-            self.happen(Event::Deaf, common);
-        }
+        self.see_socket(common);
         self.listen_to_service(common);
         self.look_whether_it_is_far(common);
         if let Some(check) = &mut self.check {
@@ -393,14 +399,23 @@ impl Slot {
         }
         (self.held, self.gate) = (None, None);
         (self.gated, self.asked, self.ask_again) = (Gated::No, 0, None);
-        (self.ears, self.check, self.unheard) = (Ears::DEAF, None, None);
+        (self.ears, self.is_deaf, self.check, self.unheard) = (Ears::DEAF, false, None, None);
+        if self.which == Which::Service {
+            common.pocket.iter().for_each(Pocket::empty);
+        }
         self.status_text.clear();
     }
 
     fn listen(&mut self, past: Past, common: &Common) {
-        let (ears, complaints) = Ears::open(&self.settings.policy, past, &common.charge.place);
+        let pocket = common.pocket.as_ref();
+        let (ears, complaints) = Ears::open(&self.settings.policy, past, &common.charge.place, pocket);
         self.ears = ears;
-        self.unheard = self.ears.name.as_ref().map(|_| Unheard::from(Moment::now().uptime));
+        let has_name = matches!(self.ears.address(), Some(Address::Name(_)));
+        self.unheard = has_name.then(|| Unheard::from(Moment::now().uptime));
+        self.say_deaf_to(complaints, common);
+    }
+
+    fn say_deaf_to(&mut self, complaints: Vec<ready::Complaint>, common: &Common) {
         if complaints == self.deaf_to {
             return;
         }
@@ -409,6 +424,30 @@ impl Slot {
             Unable::new("listen for", OsStr::from_bytes(&object), *errno).warn();
         }
         self.deaf_to = complaints;
+    }
+
+    /// Sees to it that the service reaches its socket, which somebody may have removed, or taken from us. Nothing that it may
+    /// have said meanwhile counts against it.
+    fn see_socket(&mut self, common: &mut Common) {
+        if !self.ears.misses_messages() {
+            if replace(&mut self.is_deaf, false) {
+                self.happen(Event::Heard, common);
+            }
+            return;
+        }
+        self.is_deaf = true;
+        self.happen(Event::Deaf, common);
+        if !self.ears.is_to_retry(Moment::now().uptime) {
+            return;
+        }
+        common.mend();
+        match self.ears.open_socket(&common.charge.place, common.pocket.as_ref()) {
+            Ok(()) => {
+                self.is_deaf = false;
+                self.happen(Event::Heard, common);
+            }
+            Err(complaint) => self.say_deaf_to(vec![complaint], common),
+        }
     }
 
     /// Says once that a service cannot reach its socket, unless it was heard of, or need not be any more.
@@ -430,29 +469,38 @@ impl Slot {
         }
         // Somebody may send them faster than they are dealt with: then there is a time for other things.
         for _ in 0..MESSAGES_AT_ONCE {
-            let Some(heard) = self.ears.hear_message() else { return };
-            let (Some((message, sender)), Some(held)) = (heard, &self.held) else { continue };
-            if !held.speaks_through(&sender) {
-                continue;
+            let began = Moment::now().uptime;
+            let Some(Heard { said, child }) = self.ears.hear_message() else { return };
+            common.bystanders.extend(child);
+            let is_believed = |sender: &Sender| self.held.as_ref().is_some_and(|held| held.speaks_through(sender));
+            let believed = said.filter(|(_, sender)| is_believed(sender));
+            if believed.is_none() || child.is_some() {
+                self.ears.heard_stranger(began);
             }
-            self.unheard = None;
-            let moved = message.main_pid.and_then(|pid| {
-                let mut strangers = common.strangers();
-                strangers.extend(self.check.as_ref().and_then(Check::running));
-                held.moved_to(Pid::from_raw(pid), &sender, &strangers, &common.charge.place)
-            });
-            if let Some(moved) = moved {
-                self.held = Some(moved);
-                self.happen(Event::Changed, common);
+            if let Some((message, sender)) = believed {
+                self.take_in(message, &sender, common);
             }
-            if let Some(text) = message.status {
-                self.status_text = text;
-                self.happen(Event::Changed, common);
-            }
-            let told =
-                [(message.alive, Event::Alive), (message.ready, Event::Ready), (message.stopping, Event::Stopping)];
-            told.into_iter().filter(|(said, _)| *said).for_each(|(_, event)| self.happen(event, common));
         }
+    }
+
+    /// Takes in what the service says.
+    fn take_in(&mut self, message: Message, sender: &Sender, common: &mut Common) {
+        self.unheard = None;
+        let moved = message.main_pid.zip(self.held.as_ref()).and_then(|(pid, held)| {
+            let mut strangers = common.strangers();
+            strangers.extend(self.check.as_ref().and_then(Check::running));
+            held.moved_to(Pid::from_raw(pid), sender, &strangers, &common.charge.place)
+        });
+        if let Some(moved) = moved {
+            self.held = Some(moved);
+            self.happen(Event::Changed, common);
+        }
+        if let Some(text) = message.status {
+            self.status_text = text;
+            self.happen(Event::Changed, common);
+        }
+        let told = [(message.alive, Event::Alive), (message.ready, Event::Ready), (message.stopping, Event::Stopping)];
+        told.into_iter().filter(|(said, _)| *said).for_each(|(_, event)| self.happen(event, common));
     }
 
     fn check_if_needed(&mut self) {
@@ -560,7 +608,7 @@ impl Slot {
             self.listen(Past::Forgotten, common);
         }
         self.become_subreaper();
-        let socket = self.ears.address();
+        let socket = self.ears.variable();
         let order = Order {
             role,
             which: self.which,
@@ -655,7 +703,7 @@ impl Slot {
         Record {
             shown: self.ended.zip(since).map(|(pid, since)| Shown { pid, since }),
             settings: self.settings.files.clone(),
-            notify_socket: self.ears.name.clone(),
+            notify_socket: self.ears.address().and_then(Address::word),
             status_text: self.status_text.clone(),
             last_run: self.last_run,
             process: self.held.as_ref().map(|held| (held.role, held.process)),

@@ -15,6 +15,7 @@ use crate::tree;
 use daemontools::service::ledger::Page;
 use daemontools::service::{Command, Directory, Process, Record, Role, STATE, Want};
 use daemontools::sys::boot::Boot;
+use daemontools::sys::pocket::Pocket;
 use daemontools::sys::process;
 use daemontools::tai64::Moment;
 use daemontools::{Attempt, Fatal, Unable, report, sys};
@@ -67,7 +68,7 @@ impl Supervisor {
         let before = Before::of(&given);
         let (charge, normally) = Charge::take(given, name.clone())?;
         let neighbour = before.map(Before::entered);
-        let page = Page::from_environment();
+        let (page, pocket) = (Page::from_environment(), Pocket::from_environment());
         let boot = Boot::current().unable_to("tell this boot from others", "")?;
         let directory = match Directory::at(Path::new("")) {
             Err(errno) if sys::is_passing(errno) => {
@@ -106,6 +107,7 @@ impl Supervisor {
             pipe,
             publisher: Publisher::new(name, charge.place.clone(), page, kept),
             marks: charge.is_others(),
+            pocket,
             charge,
             bystanders: Vec::new(),
         };

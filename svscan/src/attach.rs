@@ -148,6 +148,17 @@ pub fn blocks(pid: Pid, signal: i32) -> Option<bool> {
 /// `/proc/PID/status` is never longer.
 const LONGEST_STATUS: usize = 1 << 16;
 
+/// An environment is never longer, as far as svscan reads it.
+pub const LONGEST_ENVIRONMENT: usize = 1 << 21;
+
+/// What a process has found in its environment by this name.
+pub fn variable_of(pid: Pid, name: &str) -> Option<String> {
+    let environment = read_file(&process_path(pid, "environ"), LONGEST_ENVIRONMENT).ok()?;
+    let variables = environment.split(|byte| *byte == 0);
+    let mut values = variables.filter_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    String::from_utf8(values.next()?.to_vec()).ok()
+}
+
 /// A file of a process under `/proc`.
 pub fn process_path(pid: Pid, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{name}"))

@@ -243,6 +243,7 @@ impl Scanner {
                 if let Some(pages) = &mut self.launcher.pages {
                     pages.find(post, pid);
                 }
+                self.launcher.pockets.find(post, pid);
                 // One whose files are gone makes them again.
                 if self.complete.misses_files(post, folder) && attach::blocks(pid, COMMANDS) == Some(true) {
                     let _ = self.attached.signal(pid, &Command::ForService.into());

@@ -2,6 +2,7 @@
 
 use crate::attach::process_path;
 use crate::pages::Pages;
+use crate::pockets::{self, Pockets};
 use crate::table::{Id, Part, Post};
 use daemontools::Unable;
 use daemontools::service::{Record, ledger};
@@ -44,6 +45,8 @@ pub struct Launcher {
     environment: Vec<CString>,
     /// The pages of the supervises, where the system has such files.
     pub pages: Option<Pages>,
+    /// What keeps the sockets that services speak through.
+    pub pockets: Pockets,
     /// The limits of open files that we were started with, if we have raised ours.
     open_files: Option<(u64, u64)>,
     pipes: HashMap<Id, Pipe>,
@@ -69,6 +72,7 @@ impl Launcher {
             others: candidates(c"supervise"),
             environment: environment(&[(crate::renew::VARIABLE.into(), None)])?,
             pages: None,
+            pockets: Pockets::new(&null)?,
             open_files: raise_open_files().or(open_files),
             pipes: HashMap::new(),
             slot,
@@ -92,7 +96,7 @@ impl Launcher {
             self.make_pipe(post.id).map_err(|errno| Unable::new("create pipe for", name, errno))?;
             self.fill_slot(post).map_err(|errno| refused(Refused::Descriptors(errno)))?;
         }
-        let started = self.spawn(post, place, logged).map_err(refused);
+        let started = self.spawn(post, name, place, logged).map_err(refused);
         if logged {
             // An end kept here would keep the other from ever seeing the pipe closed.
             let _ = dup3(&self.null, &mut self.slot, OFlag::O_CLOEXEC);
@@ -100,7 +104,8 @@ impl Launcher {
         started
     }
 
-    fn spawn(&mut self, post: Post, place: &OsStr, logged: bool) -> Result<Pid, Refused> {
+    fn spawn(&mut self, post: Post, name: &OsStr, place: &OsStr, logged: bool) -> Result<Pid, Refused> {
+        let folder = label(post.part, place);
         let argument = argument(place);
         let place = c_string(place).map_err(Refused::Directory)?;
         let (argument, directory, its) = match post.part {
@@ -112,14 +117,16 @@ impl Launcher {
         let loan = pages.and_then(|pages| pages.lend(post).ok());
         let variable = loan.as_ref().map(|loan| format!("{}={}", ledger::VARIABLE, loan.variable));
         let variable = variable.and_then(|variable| c_string(variable.as_ref()).ok());
+        let lent = if self.beside.is_some() { self.pockets.lend(post, Path::new(&folder)) } else { None };
+        let pocket = lent.and_then(|lent| c_string(pockets::variable(lent).as_ref()).ok());
         // Of a logger alone: its own name says nothing.
-        let service = directory.as_ref().map(|name| [ledger::SERVICE.as_bytes(), b"=", name.to_bytes()].concat());
+        let service = directory.as_ref().map(|_| [ledger::SERVICE.as_bytes(), b"=", name.as_bytes()].concat());
         let service = service.and_then(|service| c_string(OsStr::from_bytes(&service)).ok());
         let variables = self.environment.len();
-        self.environment.extend(variable.into_iter().chain(service));
+        self.environment.extend(variable.into_iter().chain(pocket).chain(service));
         let pipe = logged.then(|| (self.slot.as_fd(), its));
-        let page = loan.map(|loan| (loan.ledger, loan.ledger.as_raw_fd()));
-        let descriptors: Vec<(BorrowedFd, i32)> = pipe.into_iter().chain(page).collect();
+        let given = loan.map(|loan| loan.ledger).into_iter().chain(lent).map(|given| (given, given.as_raw_fd()));
+        let descriptors: Vec<(BorrowedFd, i32)> = pipe.into_iter().chain(given).collect();
         let ours = Spawn {
             candidates: self.beside.as_slice(),
             argv: &[c"supervise".into(), argument],
@@ -144,6 +151,7 @@ impl Launcher {
             refused => Err(refused),
         });
         self.environment.truncate(variables);
+        self.pockets.take_back(&self.null);
         started
     }
 
@@ -226,9 +234,10 @@ impl Launcher {
         self.pipes.remove(&id);
     }
 
-    /// The service is gone, and with it its pipe and the pages of its supervises.
+    /// The service is gone, and with it its pipe, and the pages and pockets of its supervises.
     pub fn forget(&mut self, id: Id) {
         self.close_pipe(id);
+        self.pockets.forget(id);
         if let Some(pages) = &mut self.pages {
             pages.forget(id);
         }

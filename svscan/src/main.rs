@@ -66,6 +66,7 @@ mod launch;
 mod lock;
 mod orphans;
 mod pages;
+mod pockets;
 mod reach;
 mod relay;
 mod removed;

@@ -7,7 +7,7 @@
 //! A supervise that an earlier svscan started in another process has its page in that svscan's ledger. svscan opens
 //! that ledger through the supervise, and the next supervise of the post gets the same page.
 
-use crate::attach::{is_of_our_account, process_path};
+use crate::attach::{LONGEST_ENVIRONMENT, is_of_our_account, process_path, variable_of};
 use crate::table::{Id, Part, Post};
 use daemontools::service::ledger::{self, Ledger};
 use daemontools::service::{Directory, Process, Record, read_file};
@@ -19,8 +19,6 @@ use std::collections::HashMap;
 use std::fs::read_link;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-/// An environment is never longer, as far as svscan reads it.
-const LONGEST_ENVIRONMENT: usize = 1 << 21;
 /// What `/proc` says of a descriptor that is a ledger.
 const LINK: &str = "/memfd:svscan-ledger";
 
@@ -179,10 +177,7 @@ fn working_directory(pid: Pid) -> Option<Directory> {
 
 /// The ledger that a supervise has, opened anew, and its page there.
 fn ledger_of(pid: Pid) -> Option<(OwnedFd, u32)> {
-    let environment = read_file(&process_path(pid, "environ"), LONGEST_ENVIRONMENT).ok()?;
-    let variables = environment.split(|byte| *byte == 0);
-    let mut values = variables.filter_map(|variable| variable.strip_prefix(ledger::VARIABLE.as_bytes()));
-    let value = std::str::from_utf8(values.find_map(|value| value.strip_prefix(b"="))?).ok()?;
+    let value = variable_of(pid, ledger::VARIABLE)?;
     let (number, page) = value.split_once(' ')?;
     let path = process_path(pid, &format!("fd/{}", number.parse::<u32>().ok()?));
     read_link(&path).ok()?.to_str().filter(|to| to.starts_with(LINK))?;

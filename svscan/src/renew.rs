@@ -7,6 +7,7 @@
 //! files SOFT HARD
 //! ledger FD
 //! page DEVICE INODE 0|1 LEDGER-FD PAGE
+//! pocket DEVICE INODE 0|1 FD
 //! pipe DEVICE INODE READER WRITER
 //! service DEVICE INODE SUPERVISE-PID
 //! logger DEVICE INODE SUPERVISE-PID
@@ -17,9 +18,9 @@
 //! forwarder PID
 //! ```
 //!
-//! The first ledger is the one of which new pages are taken; a page is that of the service's own supervise (0) or of its
-//! logger's (1). A supervise that is delayed is to be started when so much time has passed; it could not serve so many times
-//! in a row.
+//! The first ledger is the one of which new pages are taken; a page, or a pocket, is that of the service's own supervise (0)
+//! or of its logger's (1). A supervise that is delayed is to be started when so much time has passed; it could not serve so
+//! many times in a row.
 
 use crate::orphans::End;
 use crate::pages::Pages;
@@ -53,6 +54,7 @@ pub struct Heritage {
     pub open_files: Option<(u64, u64)>,
     ledgers: Vec<OwnedFd>,
     pages: Vec<(Post, RawFd, u32)>,
+    pockets: Vec<(Post, OwnedFd)>,
     pipes: Vec<(Id, (OwnedFd, OwnedFd))>,
     supervises: Vec<(Post, Pid)>,
     /// Services that have no entry any more, and their last names.
@@ -100,6 +102,9 @@ impl Heritage {
                 let post = post_of(*device, *inode, *part);
                 self.pages.push((post, RawFd::try_from(*ledger).ok()?, u32::try_from(*page).ok()?));
             }
+            ("pocket", [device, inode, part, number]) => {
+                self.pockets.push((post_of(*device, *inode, *part), descriptor(*number)?));
+            }
             ("service", [device, inode, pid]) => self.add_supervise(Part::Main, *device, *inode, *pid)?,
             ("logger", [device, inode, pid]) => self.add_supervise(Part::Log, *device, *inode, *pid)?,
             ("absent", [device, inode, name @ ..]) => {
@@ -134,6 +139,7 @@ impl Heritage {
     pub fn hand_to(self, scanner: &mut Scanner) {
         scanner.survivors = self.survivors;
         scanner.launcher.pages = Pages::resume(self.ledgers, &self.pages).or_else(|_| Pages::new()).ok();
+        self.pockets.into_iter().for_each(|(post, socket)| scanner.launcher.pockets.resume(post, socket));
         self.pipes.into_iter().for_each(|(id, pipe)| scanner.launcher.put_pipe(id, pipe));
         self.supervises.into_iter().for_each(|(post, pid)| scanner.attached.expect(post, pid));
         let now = Instant::now();
@@ -186,7 +192,8 @@ pub fn become_new(file: &Path, scanner: &Scanner, lock: Option<&OwnedFd>) -> Una
     let kept = || {
         let pipes = scanner.launcher.pipes().flat_map(|(_, reader, writer)| [reader.as_fd(), writer.as_fd()]);
         let ledgers = scanner.launcher.pages.iter().flat_map(Pages::ledgers);
-        pipes.chain(ledgers).chain(lock.map(AsFd::as_fd))
+        let pockets = scanner.launcher.pockets.all().map(|(_, pocket)| pocket);
+        pipes.chain(ledgers).chain(pockets).chain(lock.map(AsFd::as_fd))
     };
     let set = |fd: BorrowedFd, flag| {
         let _ = fcntl(fd, FcntlArg::F_SETFD(flag));
@@ -213,6 +220,10 @@ fn write(scanner: &Scanner, lock: Option<&OwnedFd>) -> std::io::Result<File> {
     for (Post { id, part }, ledger, page) in scanner.launcher.pages.iter().flat_map(Pages::pages) {
         let part = u8::from(part == Part::Log);
         let _ = writeln!(text, "page {} {} {part} {ledger} {page}", id.device, id.inode);
+    }
+    for (Post { id, part }, pocket) in scanner.launcher.pockets.all() {
+        let part = u8::from(part == Part::Log);
+        let _ = writeln!(text, "pocket {} {} {part} {}", id.device, id.inode, pocket.as_raw_fd());
     }
     for (id, reader, writer) in scanner.launcher.pipes() {
         let _ = writeln!(text, "pipe {} {} {} {}", id.device, id.inode, reader.as_raw_fd(), writer.as_raw_fd());

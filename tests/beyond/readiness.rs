@@ -1,9 +1,11 @@
 //! How a service says that it is ready and alive.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tests::{Daemon, Scratch, Service, has, is_root, prints, skip, wait_until};
 
 /// Sends a datagram with each of these texts to $NOTIFY_SOCKET when a file of that number appears.
@@ -19,6 +21,11 @@ fn speaker(texts: &[&str]) -> String {
 
 fn go(service: &Service, number: usize) {
     fs::write(service.path(&format!("go{number}")), "").unwrap();
+}
+
+/// How many descriptors a process has open.
+fn descriptors(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
 fn is_ready(service: &Service) -> bool {
@@ -77,6 +84,98 @@ fn a_datagram_to_the_socket() {
     wait_until("it is stopping", || {
         service.state("status-text") == ["tired"] && service.state("phase") == ["stopping"]
     });
+}
+
+/// Clients attach them with FDSTORE=1, or by mistake.
+#[test]
+fn a_datagram_with_descriptors_is_obeyed_and_they_are_closed() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let run = "exec python3 -c '\nimport array, os, socket, time\nname = os.environ[\"NOTIFY_SOCKET\"].replace(\"@\", chr(0), 1)\n\
+               speak = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\nreader, writer = os.pipe()\n\
+               def say(text, count):\n    rights = array.array(\"i\", [writer] * count)\n    \
+               speak.sendmsg([text], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)], 0, name)\n\
+               for count in 1, 2, 253: say(b\"FDSTORE=1\\nSTATUS=%d\" % count, count)\n\
+               say(b\"FDSTORE=1\\nREADY=1\", 1)\nos.close(writer)\nos.read(reader, 1)\n\
+               open(\"closed\", \"w\").write(chr(10))\ntime.sleep(1000)\n'";
+    let service = Service::new(&scratch, "web", run).file("notify-socket", "");
+    let supervise = service.supervise();
+    wait_until("it is ready", || is_ready(&service));
+    assert_eq!(service.state("status-text"), ["253"]);
+    service.lines("closed", 1);
+    assert_eq!(supervise.errors(), "");
+}
+
+/// Such a connection is closed only when its other end has read all, or after a minute.
+#[test]
+fn a_descriptor_that_takes_long_to_be_closed_does_not_hold_supervise_up() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let run = "exec python3 -c '\nimport array, os, socket, struct, time\nname = os.environ[\"NOTIFY_SOCKET\"].replace(\"@\", chr(0), 1)\n\
+               speak = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\nlisten = socket.socket()\n\
+               listen.bind((\"127.0.0.1\", 0))\nlisten.listen()\nends = []\n\
+               def say(text):\n    full = socket.create_connection(listen.getsockname())\n    ends.append(listen.accept())\n    \
+               full.setblocking(False)\n    \
+               try:\n        while True: full.send(bytes(65536))\n    except BlockingIOError: pass\n    \
+               full.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(\"ii\", 1, 60))\n    \
+               while not os.path.exists(\"go0\"): time.sleep(0.01)\n    \
+               rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array(\"i\", [full.fileno()]))]\n    \
+               speak.sendmsg([text], rights, 0, name)\n    os.close(full.detach())\n\
+               for count in range(5): say(b\"STATUS=%d\" % count)\nsay(b\"READY=1\")\nopen(\"said\", \"w\").write(chr(10))\ntime.sleep(1000)\n'";
+    let service = Service::new(&scratch, "web", run).file("notify-socket", "").file("down-signal", "KILL");
+    let mut supervise = service.supervise();
+    service.up();
+    let before = descriptors(supervise.pid());
+    let began = Instant::now();
+    // So that supervise is the last one to close them.
+    kill(Pid::from_raw(supervise.pid()), Signal::SIGSTOP).unwrap();
+    go(&service, 0);
+    service.lines("said", 1);
+    kill(Pid::from_raw(supervise.pid()), Signal::SIGCONT).unwrap();
+    wait_until("it is ready", || is_ready(&service));
+    assert_eq!(service.state("status-text"), ["4"]);
+    wait_until("no descriptor is kept", || descriptors(supervise.pid()) <= before);
+    service.svc("-dx");
+    assert_eq!(supervise.wait(), 0);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+/// They are not believed, and shall not cost much either.
+#[test]
+fn a_flood_of_strangers_costs_little_and_leaves_room_for_the_service() {
+    if !has("python3") {
+        return;
+    }
+    if !is_root() {
+        return skip("needs root");
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", &speaker(&["READY=1", "STATUS=heard"])).file("notify-socket", "");
+    let run = fs::read_to_string(service.path("run")).unwrap();
+    let _service = Service::at(&scratch, "web").script("run", &format!("echo $NOTIFY_SOCKET >socket\n{run}"));
+    let _supervise = service.supervise();
+    let name = service.lines("socket", 1)[0].clone();
+    let flood = "import os, socket, sys\nname = sys.argv[1].replace('@', chr(0), 1)\nfile = open('flood', 'w')\n\
+                 os.setuid(65534)\nspeak = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\nwhile True:\n    \
+                 for _ in range(1000): speak.sendto(b'READY=1', name)\n    file.write(chr(10))\n    file.flush()";
+    let _flood = Daemon::start(scratch.command("python3").args(["-c", flood, &name]), &scratch);
+    let floods = || fs::read_to_string(scratch.path().join("flood")).unwrap_or_default().lines().count();
+    wait_until("it has begun", || floods() > 0);
+    let (before, began) = (floods(), Instant::now());
+    wait_until("it goes on", || floods() > before);
+    // As fast as they are read, they would cost supervise a processor.
+    assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(service.state("ready").is_empty());
+    for (number, is_heard) in
+        [is_ready, |service: &Service| service.state("status-text") == ["heard"]].iter().enumerate()
+    {
+        go(&service, number);
+        wait_until("the service is heard", || is_heard(&service));
+    }
 }
 
 /// Root could make it say so anyway; nobody could not.
@@ -180,6 +279,17 @@ fn signs_of_life_keep_it_alive() {
     service.lines("starts", 2);
 }
 
+/// Somebody who takes a name as soon as it is free.
+fn squatter(scratch: &Scratch, name: &str) -> Daemon {
+    let squat = "import socket, sys, time\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\nwhile True:\n    \
+                 try: s.bind(sys.argv[1].replace('@', chr(0), 1)); break\n    \
+                 except OSError: open('tried', 'w')\nopen('squatted', 'w'); time.sleep(1000)";
+    let squatter = Daemon::start(scratch.command("python3").args(["-c", squat, name]), scratch);
+    let tried = || ["tried", "squatted"].iter().any(|file| scratch.path().join(file).exists());
+    wait_until("it tries to have the name", tried);
+    squatter
+}
+
 /// Whoever has the name that a killed supervise listened under hears what is meant for the next; that is no reason to
 /// kill the service again and again.
 #[test]
@@ -193,9 +303,7 @@ fn a_socket_that_somebody_else_has_kills_nobody() {
     let supervise = service.supervise();
     let name = service.lines("starts", 1)[0].clone();
     supervise.kill();
-    let squat = "import socket, sys, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); \
-                 s.bind(sys.argv[1].replace('@', chr(0), 1)); open('squatted', 'w'); time.sleep(1000)";
-    let _squatter = Daemon::start(scratch.command("python3").args(["-c", squat, &name]), &scratch);
+    let _squatter = squatter(&scratch, &name);
     wait_until("it has the name", || scratch.path().join("squatted").exists());
     let next = service.supervise();
     sleep(Duration::from_secs(3));
@@ -204,6 +312,146 @@ fn a_socket_that_somebody_else_has_kills_nobody() {
     // The next run speaks to a name that nobody could foretell.
     service.svc("-k");
     assert_ne!(service.lines("starts", 2)[1], name);
+}
+
+/// Says WATCHDOG=1 every fiftieth of a second, and notes each time that it could not.
+const LIVELY: &str = "echo $NOTIFY_SOCKET >>starts; ulimit -c 0; exec python3 -c '\nimport os, socket, time\n\
+                      name = os.environ[\"NOTIFY_SOCKET\"].replace(\"@\", chr(0), 1)\n\
+                      speak = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\nwhile True:\n    \
+                      try: speak.sendto(b\"WATCHDOG=1\\nSTATUS=\" + open(\"says\", \"rb\").read(), name)\n    \
+                      except OSError: open(\"missed\", \"a\").write(chr(10))\n    time.sleep(0.02)\n'";
+
+fn hears(service: &Service, words: &str) {
+    fs::write(service.path("says"), words).unwrap();
+    wait_until(&format!("it hears {words}"), || service.state("status-text") == [words]);
+}
+
+/// What a service has said while it could not be heard does not count against it.
+#[test]
+fn a_socket_that_is_removed_or_moved_is_made_again_and_kills_nobody() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", LIVELY).file("notify-socket", "path").file("watchdog", "2s");
+    let supervise = service.supervise();
+    hears(&service, "begun");
+    fs::remove_file(service.path("supervise/notify-socket")).unwrap();
+    hears(&service, "made again");
+    // At once, as supervise goes on writing there.
+    fs::rename(service.path("supervise"), scratch.path().join("removed")).unwrap();
+    hears(&service, "all made again");
+    assert_eq!(supervise.errors(), "supervise: warning: web/supervise/ was removed: made again\n");
+    // Longer than the watchdog waits.
+    fs::rename(service.path(""), scratch.path().join("elsewhere")).unwrap();
+    sleep(Duration::from_secs(3));
+    // Something else lies there now, which is none of ours.
+    scratch.file("web/supervise/notify-socket", "another's");
+    sleep(Duration::from_millis(1500));
+    assert_eq!(fs::read_to_string(scratch.path().join("web/supervise/notify-socket")).unwrap(), "another's");
+    fs::remove_dir_all(scratch.path().join("web")).unwrap();
+    fs::rename(scratch.path().join("elsewhere"), scratch.path().join("web")).unwrap();
+    hears(&service, "back");
+    let words = "supervise: warning: unable to listen for web/supervise/notify-socket: file does not exist\n";
+    assert_eq!(supervise.errors().matches(words).count(), 1, "{}", supervise.errors());
+    assert_eq!(service.says("starts").lines().count(), 1);
+    assert!(!service.says("missed").is_empty());
+    // It is watched again.
+    let pid = service.up();
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+    service.lines("starts", 2);
+}
+
+/// The next supervise knows which path its service was told, and not only which one it would be told now.
+#[test]
+fn a_socket_whose_path_does_not_lead_to_it_any_more_kills_nobody_after_a_kill_either() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", LIVELY).file("notify-socket", "path").file("watchdog", "2s");
+    let supervise = service.supervise();
+    hears(&service, "begun");
+    supervise.kill();
+    fs::rename(service.path(""), scratch.path().join("moved")).unwrap();
+    let moved = Service::at(&scratch, "moved");
+    let next = moved.supervise();
+    sleep(Duration::from_secs(4));
+    assert_eq!(moved.says("starts").lines().count(), 1);
+    let words = "supervise: warning: unable to listen for moved/supervise/notify-socket: file does not exist\n";
+    assert_eq!(next.errors(), words);
+}
+
+/// Nothing is lost for good by somebody who has the name for a while.
+#[test]
+fn a_name_that_somebody_else_had_is_taken_back() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", LIVELY).file("watchdog", "2s");
+    let supervise = service.supervise();
+    hears(&service, "begun");
+    let name = service.lines("starts", 1)[0].clone();
+    supervise.kill();
+    let squatter = squatter(&scratch, &name);
+    wait_until("it has the name", || scratch.path().join("squatted").exists());
+    let next = service.supervise();
+    wait_until("it is said", || next.errors().contains("address already used"));
+    squatter.kill();
+    hears(&service, "taken back");
+    assert_eq!(service.says("starts").lines().count(), 1);
+    // It is watched again.
+    let pid = service.up();
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+    service.lines("starts", 2);
+}
+
+/// svscan keeps the socket, also across an upgrade and for the svscan after it, so that the name is never free.
+#[test]
+fn nobody_takes_a_name_when_supervise_is_killed_under_svscan() {
+    if !has("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "scan/web", LIVELY).file("watchdog", "2s");
+    let mut svscan = Daemon::start(scratch.command("svscan").arg("scan"), &scratch);
+    hears(&service, "begun");
+    let name = service.lines("starts", 1)[0].clone();
+    let _squatter = squatter(&scratch, &name);
+    let kill_supervise = |words: &str| {
+        let supervise = supervise_of(&service);
+        kill(supervise, Signal::SIGKILL).unwrap();
+        wait_until("there is another", || service.is_supervised() && supervise_of(&service) != supervise);
+        hears(&service, words);
+    };
+    kill_supervise("after a kill");
+    kill_supervise("after another");
+    svscan.signal(Signal::SIGUSR2);
+    wait_until("it is executed anew", || svscan.errors().contains("executed anew"));
+    kill_supervise("after an upgrade");
+    svscan.kill();
+    svscan = Daemon::start(scratch.command("svscan").arg("scan"), &scratch);
+    wait_until("svscan has found it", || svscan_has_pocket(svscan.pid()));
+    kill_supervise("under the next svscan");
+    assert!(!scratch.path().join("squatted").exists());
+    assert_eq!(service.says("starts").lines().count(), 1);
+    assert_eq!(svscan.errors(), "");
+    // The next run speaks to another name, and the one before is free.
+    service.svc("-k");
+    assert_ne!(service.lines("starts", 2)[1], name);
+    wait_until("the name is free", || scratch.path().join("squatted").exists());
+}
+
+fn supervise_of(service: &Service) -> Pid {
+    let pid = service.state("supervise").first().and_then(|line| line.split(' ').next()?.parse().ok());
+    Pid::from_raw(pid.unwrap_or(0))
+}
+
+/// What svscan keeps for a supervise is the only socket that it has.
+fn svscan_has_pocket(pid: i32) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    descriptors.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|to| to.to_string_lossy().starts_with("socket:"))
 }
 
 /// Nor is it left behind by a supervise that was killed.

@@ -280,7 +280,8 @@ fn datagrams_that_make_no_sense() {
     assert!(service.state("ready").is_empty() && service.state("status-text").is_empty());
     fs::write(service.path("go"), "").unwrap();
     wait_until("it is ready", || !service.state("ready").is_empty());
-    wait_until("no descriptor is kept", || descriptors(supervise.pid()) == before);
+    // While it reads them it may have one more.
+    wait_until("no descriptor is kept", || descriptors(supervise.pid()) <= before);
     assert_eq!(service.up(), pid);
     assert!(before < 20, "{before}");
 }

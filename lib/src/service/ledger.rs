@@ -11,6 +11,7 @@
 //! does not have the one that it says is read again. A supervise of an earlier version writes none.
 
 use crate::hash::hash;
+use crate::sys::pocket;
 use crate::sys::{file_system, inherited_descriptor};
 use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
@@ -29,8 +30,8 @@ pub const VARIABLE: &str = "SVSCAN_LEDGER";
 pub const SERVICE: &str = "SVSCAN_SERVICE";
 
 /// What is ours alone among the variables, and is taken away from what supervise executes.
-pub fn taken_away() -> [(OsString, Option<OsString>); 2] {
-    [VARIABLE, SERVICE].map(|variable| (variable.into(), None))
+pub fn taken_away() -> [(OsString, Option<OsString>); 3] {
+    [VARIABLE, SERVICE, pocket::VARIABLE].map(|variable| (variable.into(), None))
 }
 
 /// Bytes of a page.

@@ -77,5 +77,7 @@ pub const EVENT: &str = "supervise/event";
 /// FIFO: a service with a `notification-fd` writes a newline into it when it is ready.
 pub const NOTIFICATION: &str = "supervise/notification";
 
+/// Settings: with either of them a service finds NOTIFY_SOCKET in its environment.
+pub const SPEAKS: [&str; 2] = ["notify-socket", "watchdog"];
 /// Socket: what a service whose `notify-socket` says `path` finds as NOTIFY_SOCKET.
 pub const SOCKET: &str = "supervise/notify-socket";

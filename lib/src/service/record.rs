@@ -30,7 +30,7 @@
 //! failure REASON               why it gave up, or will with that verdict (see [`Failure`])
 //! last-run PID TICKS SERIAL    the last `run`, whose number its process group has, where it led one
 //! next-start LABEL UPTIME      nothing runs, and `run` is started then
-//! notify-socket NAME           where it finds NOTIFY_SOCKET, in the abstract namespace
+//! notify-socket NAME           where it finds NOTIFY_SOCKET: a name in the abstract namespace, or a path
 //! setting FILE TEXT            a setting that counts for the process, or a program or mark that is there
 //! settings-left-out            there was no room for them (on a page of svscan's ledger)
 //! streak N                     short runs in a row, which make the pause longer
@@ -263,7 +263,7 @@ pub struct Record {
     pub last_run: Option<Process>,
     /// When `run` is started next, where nothing runs but something will.
     pub next_start: Option<Moment>,
-    /// The name of NOTIFY_SOCKET, in the abstract namespace.
+    /// What NOTIFY_SOCKET leads to: a name in the abstract namespace, or a path, which begins with a slash.
     pub notify_socket: Option<String>,
     /// The settings that count for the process: file and first line.
     pub settings: Vec<(String, String)>,

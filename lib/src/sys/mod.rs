@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 pub mod boot;
+pub mod datagram;
 pub mod directory;
 pub mod events;
 pub mod exec;
@@ -15,6 +16,7 @@ pub mod localtime;
 pub mod lock;
 pub mod mapping;
 pub mod memory;
+pub mod pocket;
 pub mod process;
 pub mod proctitle;
 pub mod spawn;

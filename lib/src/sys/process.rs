@@ -116,6 +116,18 @@ impl PidFd {
         Ok(Some(nix::sys::stat::fstat(self)?.st_ino))
     }
 
+    /// Another descriptor of what the process has open as `number`, close-on-exec.
+    ///
+    /// # Errors
+    /// EBADF: it has no such one. EPERM: we may not trace it. ENOSYS: a kernel before 5.6.
+    pub fn descriptor(&self, number: RawFd) -> nix::Result<OwnedFd> {
+        // SAFETY: takes three integers; the result is checked before it is taken for a descriptor.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.0.as_raw_fd(), number, 0) };
+        let fd = RawFd::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
+        // SAFETY: the kernel just gave us this descriptor, and nobody else knows it.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
     /// Sends a signal to the process held.
     ///
     /// # Errors

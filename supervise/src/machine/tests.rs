@@ -525,6 +525,27 @@ fn it_is_not_killed_for_what_cannot_be_heard() {
 }
 
 #[test]
+fn signs_of_life_are_expected_again_once_they_can_be_heard() {
+    let within = Some(Duration::from_secs(2));
+    let mute = || Life::running(Policy { watchdog: within, ready_within: within, notify_socket: true, ..plain() });
+    let mut life = mute();
+    life.happens(Event::Deaf);
+    life.passes(60_000);
+    life.happens(Event::Heard);
+    assert_eq!(life.machine.deadline(), Some(Duration::from_secs(62)));
+    life.happens(Event::Alive);
+    life.passes(2000);
+    assert_eq!(life.happens(Event::Woken)[0], SendScope(SIGABRT));
+    for command in [Command::Pause, Command::Down] {
+        let mut life = mute();
+        life.told(command);
+        life.happens(Event::Deaf);
+        life.happens(Event::Heard);
+        assert_eq!(life.machine.deadline(), None, "{command:?}");
+    }
+}
+
+#[test]
 fn nothing_is_expected_of_a_paused_one() {
     let mut life = Life::running(Policy {
         watchdog: Some(Duration::from_secs(2)),
@@ -649,6 +670,7 @@ fn events() -> Vec<(String, Event)> {
         ("stopping", Event::Stopping),
         ("alive", Event::Alive),
         ("deaf", Event::Deaf),
+        ("heard", Event::Heard),
         ("changed", Event::Changed),
         ("frozen", Event::Frozen(Duration::from_secs(1))),
         ("starved", Event::Starved),
