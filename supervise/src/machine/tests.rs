@@ -535,7 +535,10 @@ fn signs_of_life_are_expected_again_once_they_can_be_heard() {
     assert_eq!(life.machine.deadline(), Some(Duration::from_secs(62)));
     life.happens(Event::Alive);
     life.passes(2000);
-    assert_eq!(life.happens(Event::Woken)[0], SendScope(SIGABRT));
+    assert_eq!(
+        life.happens(Event::Woken)[..2],
+        [Action::SayLate(Late::Silent(Duration::from_secs(2))), SendScope(SIGABRT)]
+    );
     for command in [Command::Pause, Command::Down] {
         let mut life = mute();
         life.told(command);
