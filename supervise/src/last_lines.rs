@@ -10,10 +10,11 @@
 //! - The service's supervise was told to leave too, or is gone, and the logger is down: it is started again, and reads on.
 //! - The service's supervise is gone, and nothing is left to be read: a logger that was told `d` is told so once more, as
 //!   it would wait for ever where a descendant of the service holds the pipe; then supervise leaves.
+//! - The same, but the logger was killed: what it had read may be in its journal, so it is started again to write that.
 //!
 //! `d` itself ends the logger at once, as ever.
 
-use daemontools::service::{Command, Want};
+use daemontools::service::{Command, Exit, Record, Want};
 use std::time::Duration;
 
 /// Whoever tells a service and its logger to leave tells one after the other: for so long the service, which has read all
@@ -21,6 +22,8 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_millis(250);
 /// A logger that takes nothing of what is left is not waited for any longer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A logger that is killed each time is not started more often than this to write what it has read.
+const RECOVERIES: u32 = 3;
 /// Between two starts of a logger that dies again and again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The service is looked at so often.
@@ -49,6 +52,17 @@ pub struct Facts {
     pub alive: bool,
     /// What is wanted of the logger.
     pub want: Want,
+    /// Whether the logger was killed when it last ended.
+    pub killed: bool,
+}
+
+impl Facts {
+    /// How everything is, where this is the record of the logger.
+    pub fn of(logger: &Record, speaker: Speaker, unread: usize) -> Facts {
+        let last = logger.deaths.last().map(|death| death.exit);
+        let killed = matches!(last, Some(Exit::Signal(_) | Exit::Core(_) | Exit::Unknown));
+        Facts { speaker, unread, alive: logger.process.is_some(), want: logger.want, killed }
+    }
 }
 
 /// What to do now.
@@ -79,6 +93,8 @@ pub struct LastLines {
     since: Duration,
     /// The logger was told `d`.
     told_down: bool,
+    /// How often it was started again only because it had been killed.
+    recoveries: u32,
     /// How much is left, and since when it is so much.
     left: (usize, Duration),
     /// When to look again, if nothing happens.
@@ -88,7 +104,7 @@ pub struct LastLines {
 impl LastLines {
     /// Begins at `now`, in time since boot.
     pub fn of(now: Duration) -> LastLines {
-        LastLines { stage: Stage::Down, since: now, told_down: false, left: (0, now), next: Some(now) }
+        LastLines { stage: Stage::Down, since: now, told_down: false, recoveries: 0, left: (0, now), next: Some(now) }
     }
 
     /// When to look again at the latest.
@@ -122,6 +138,7 @@ impl LastLines {
 
     fn of_ended(&mut self, now: Duration, facts: Facts) -> Step {
         let is_given_up = facts.unread > 0 && now >= self.left.1 + PATIENCE;
+        let is_over = facts.unread == 0 && (!facts.killed || self.recoveries >= RECOVERIES);
         match (facts.speaker, self.stage) {
             (Speaker::Commanded, _) => {
                 self.since = now;
@@ -129,9 +146,10 @@ impl LastLines {
             }
             (Speaker::Stays, _) if now < self.since + GRACE => Step::Wait,
             (Speaker::Stays, _) => Step::Leave,
-            (Speaker::Gone, _) if facts.unread == 0 || is_given_up => Step::Leave,
+            (Speaker::Gone, _) if is_over || is_given_up => Step::Leave,
             (Speaker::Leaves | Speaker::Gone, Stage::Reading(started)) if now < started + PAUSE => Step::Wait,
             (Speaker::Leaves | Speaker::Gone, Stage::Down | Stage::Reading(_) | Stage::Ending) => {
+                self.recoveries += u32::from(facts.unread == 0 && facts.speaker == Speaker::Gone);
                 self.stage = Stage::Reading(now);
                 Step::Tell(Command::Up)
             }
@@ -152,10 +170,14 @@ mod tests {
     const DOWN: Step = Tell(Command::Down);
 
     fn story(rows: &[Row]) {
+        let mut last_lines = LastLines::of(Duration::ZERO);
+        tell(&mut last_lines, rows, false);
+    }
+
+    fn tell(last_lines: &mut LastLines, rows: &[Row], killed: bool) {
         let at = Duration::from_millis;
-        let mut last_lines = LastLines::of(at(0));
         for (number, (now, speaker, unread, alive, want, step)) in rows.iter().copied().enumerate() {
-            let facts = Facts { speaker, unread, alive, want };
+            let facts = Facts { speaker, unread, alive, want, killed };
             assert_eq!(last_lines.step(at(now), facts), step, "row {number}");
             let looks = last_lines.deadline().is_some();
             assert!(looks || alive, "after row {number} nobody looks again");
@@ -220,6 +242,18 @@ mod tests {
             (4010, Gone, 3, false, Want::Up, Wait),
             (9000, Gone, 3, false, Want::Up, Leave),
         ]);
+    }
+
+    #[test]
+    fn one_that_was_killed_is_started_for_what_is_in_its_journal_but_not_without_end() {
+        let mut last_lines = LastLines::of(Duration::ZERO);
+        let starts = [(0, Gone, 0, false, Want::Up, UP), (10, Gone, 0, false, Want::Up, Wait)];
+        tell(&mut last_lines, &starts, true);
+        tell(&mut last_lines, &[(1000, Gone, 0, false, Want::Up, UP), (2000, Gone, 0, false, Want::Up, UP)], true);
+        tell(&mut last_lines, &[(3000, Gone, 0, false, Want::Up, Leave)], true);
+        let mut last_lines = LastLines::of(Duration::ZERO);
+        tell(&mut last_lines, &starts, true);
+        tell(&mut last_lines, &[(20, Gone, 0, true, Want::Up, Wait), (30, Gone, 0, false, Want::Up, Leave)], false);
     }
 
     #[test]

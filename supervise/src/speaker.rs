@@ -42,12 +42,7 @@ impl Before {
 impl Neighbour {
     /// How everything is now; `logger` is the record of the logger.
     pub fn facts(&self, logger: &Record) -> Facts {
-        Facts {
-            speaker: self.speaker(),
-            unread: sys::unread(sys::stdin()).unwrap_or(0),
-            alive: logger.process.is_some(),
-            want: logger.want,
-        }
+        Facts::of(logger, self.speaker(), sys::unread(sys::stdin()).unwrap_or(0))
     }
 
     /// Whoever owns the service's `supervise/` may say anything there: it only keeps this supervise from leaving.

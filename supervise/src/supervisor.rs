@@ -354,8 +354,7 @@ impl Supervisor {
             logger.happen(Event::Told(Command::Exit), common);
             LastLines::of(now)
         });
-        let Record { want, .. } = logger.record();
-        let facts = Facts { speaker: Speaker::Gone, unread, alive: logger.process().is_some(), want };
+        let facts = Facts::of(&logger.record(), Speaker::Gone, unread);
         match last_lines.step(now, facts) {
             Step::Wait => {}
             Step::Tell(command) => logger.happen(Event::Told(command), common),

@@ -269,6 +269,13 @@ impl Attached {
         self.expected.contains_key(&post)
     }
 
+    /// The post of a supervise that an earlier svscan in this process has started, and that has ended before it was seen.
+    pub fn expected_to_run(&mut self, pid: Pid) -> Option<Post> {
+        let post = self.expected.iter().find(|(_, expected)| **expected == pid).map(|(post, _)| *post)?;
+        self.expected.remove(&post);
+        Some(post)
+    }
+
     /// The supervise of this post that an earlier svscan in this process has started, if it is our child still.
     pub fn expected(&mut self, post: Post) -> Option<Pid> {
         let pid = self.expected.remove(&post)?;

@@ -48,12 +48,24 @@ impl Scanner {
             };
             self.attached.release(pid);
             self.forward.ended(pid, now);
+            self.see_expected(pid, now);
             if !self.supervise_ended(pid, status, now) {
                 self.inherited(End { process: Process::of(pid), status });
             }
             if process::wait_for(pid).is_err() {
                 return false;
             }
+        }
+    }
+
+    /// A supervise that ended just when svscan executed its file anew has been one all the same: how it ended counts.
+    fn see_expected(&mut self, pid: Pid, now: Instant) {
+        if let Some(post) = self.attached.expected_to_run(pid)
+            && self.table.is_due(post)
+        {
+            let mut todo = Vec::new();
+            self.table.started(post, pid, now, &mut todo);
+            self.perform(todo, now);
         }
     }
 
@@ -67,6 +79,10 @@ impl Scanner {
     /// Whether it was a supervise, and ended like this, as `wait(2)` has it.
     fn supervise_ended(&mut self, pid: Pid, status: i32, now: Instant) -> bool {
         let Some(post) = self.table.post(pid) else { return false };
+        let was_killed = status & 0x7f != 0 && !self.was_told_to_end(post, pid);
+        if post.part == Part::Log && was_killed {
+            self.stopping.logger_was_killed(post.id);
+        }
         let left = self.left_by(post, pid, status, now);
         let could_not_serve = status & 0x7f == 0 && status != 0;
         if left == Left::Process && could_not_serve && self.table.is_stopping(post.id) {
@@ -181,6 +197,9 @@ impl Scanner {
             Ok(Some(pid)) => {
                 self.complaints.withdraw(&Subject::Start(post));
                 self.table.started(post, pid, now, &mut todo);
+                if post.part == Part::Log {
+                    self.stopping.logger_has_started(post.id);
+                }
                 if post.part == Part::Main && self.stopping.is_essential(post.id) {
                     self.heed.begin(post.id, now);
                 }

@@ -62,6 +62,9 @@ pub struct Stopping {
     /// How much is left in the pipes of loggers, and since when it is so much.
     left: HashMap<Id, (usize, Instant)>,
     essential: HashSet<Id>,
+    /// Services whose logger's supervise was killed: what the logger had read may be in its journal, and is written when it is
+    /// started again.
+    unfinished: HashSet<Id>,
     /// Posts of which somebody is in charge whom the system does not name, and who was told to end.
     unknown: HashSet<Post>,
     /// What is stopped is killed.
@@ -135,6 +138,17 @@ impl Stopping {
         self.left.remove(&id);
         self.unknown.retain(|post| post.id != id);
         self.essential.remove(&id);
+        self.unfinished.remove(&id);
+    }
+
+    /// The supervise of this service's logger was killed.
+    pub fn logger_was_killed(&mut self, id: Id) {
+        self.unfinished.insert(id);
+    }
+
+    /// The service's logger has a supervise again.
+    pub fn logger_has_started(&mut self, id: Id) {
+        self.unfinished.remove(&id);
     }
 
     /// The service has an entry again: what its logger had to read before says nothing of what it will have.
@@ -207,7 +221,8 @@ impl Scanner {
             return !self.stopping.hurried;
         }
         let unread = self.launcher.unread(id);
-        self.stopping.is_to_be_read(id, unread, now)
+        let is_unfinished = self.stopping.unfinished.contains(&id) && !self.stopping.hurried;
+        self.stopping.is_to_be_read(id, unread, now) || is_unfinished
     }
 
     /// Whether this is the post of a service that has left lines which nobody reads.

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use tests::{Scratch, Service, fails, fifo, has, others, prints, wait_until};
+use tests::{Outcome, Scratch, Service, fails, fifo, has, others, prints, wait_until};
 
 /// What a line of the long form says; empty if there is none.
 fn said(scratch: &Scratch, name: &str) -> String {
@@ -250,8 +250,12 @@ fn what_is_wrong_is_said_as_in_the_short_form() {
     assert_eq!(plain.stdout.lines().count(), 3);
     // Behind the first service, or glued, they are names, as in the original.
     let name = "unable to chdir: file does not exist\n";
-    assert_eq!(scratch.run("svstat missing -l"), prints(&format!("missing: {name}-l: {name}")));
-    assert_eq!(scratch.run("svstat -lj --"), prints(&format!("-lj: {name}--: {name}")));
+    let hint = |word: &str| format!("svstat: {word} is no service here: options come before the services\n");
+    let hinted = |printed: &str, stderr: String| Outcome { stderr, ..prints(printed) };
+    let one = hinted(&format!("missing: {name}-l: {name}"), hint("-l"));
+    assert_eq!(scratch.run("svstat missing -l"), one);
+    let two = hinted(&format!("-lj: {name}--: {name}"), hint("-lj") + &hint("--"));
+    assert_eq!(scratch.run("svstat -lj --"), two);
     assert_eq!(scratch.run("svstat -l"), fails(0, "svstat: usage: svstat [ -l | -j | -L ] service ...\n"));
 }
 

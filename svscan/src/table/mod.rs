@@ -568,6 +568,11 @@ impl Table {
         self.set(post, Keeper::Due(now + RETRY));
     }
 
+    /// Whether a supervise is to be started for this post.
+    pub fn is_due(&self, post: Post) -> bool {
+        matches!(self.keeper(post), Some(Keeper::Due(_)))
+    }
+
     /// Whether this supervise was started before, and has ended.
     pub fn has_ended(&self, post: Post) -> bool {
         self.supervise(post).is_some_and(|supervise| supervise.last.is_some() && supervise.keeper == Keeper::Starting)
