@@ -92,7 +92,6 @@ fn programs_that_run_another() {
         "/",
         "''",
         "script",
-        "\"$(printf 'a\\nb')\"",
         "\"$(printf '%300s' x)\"",
         "sh -c 'exit 77'",
         "sh -c 'exit 256'",
