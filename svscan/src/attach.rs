@@ -8,7 +8,7 @@
 
 use crate::identity;
 use crate::inspect::id_of;
-use crate::table::{Id, Post};
+use crate::table::{Id, SuperviseId};
 use daemontools::service::{
     self, Commands, Identity, Place, Process, Record, is_supervised_at, is_without_pidfd, open_fifo_of,
     open_file_itself_at, open_pipe_of, read_file,
@@ -246,7 +246,7 @@ pub struct Attached {
     epoll: Epoll,
     held: HashMap<Pid, Hold>,
     /// Children of an earlier svscan in this process.
-    expected: HashMap<Post, Pid>,
+    expected: HashMap<SuperviseId, Pid>,
 }
 
 impl Attached {
@@ -260,31 +260,31 @@ impl Attached {
     }
 
     /// An earlier svscan in this process had this supervise.
-    pub fn expect(&mut self, post: Post, pid: Pid) {
-        self.expected.insert(post, pid);
+    pub fn expect(&mut self, which: SuperviseId, pid: Pid) {
+        self.expected.insert(which, pid);
     }
 
-    /// Whether an earlier svscan in this process had a supervise of this post.
-    pub fn expects(&self, post: Post) -> bool {
-        self.expected.contains_key(&post)
+    /// Whether an earlier svscan in this process had a supervise of this part.
+    pub fn expects(&self, which: SuperviseId) -> bool {
+        self.expected.contains_key(&which)
     }
 
-    /// The post of a supervise that an earlier svscan in this process has started, and that has ended before it was seen.
-    pub fn expected_to_run(&mut self, pid: Pid) -> Option<Post> {
-        let post = self.expected.iter().find(|(_, expected)| **expected == pid).map(|(post, _)| *post)?;
-        self.expected.remove(&post);
-        Some(post)
+    /// The part of a supervise that an earlier svscan in this process has started, and that has ended before it was seen.
+    pub fn expected_to_run(&mut self, pid: Pid) -> Option<SuperviseId> {
+        let which = self.expected.iter().find(|(_, expected)| **expected == pid).map(|(which, _)| *which)?;
+        self.expected.remove(&which);
+        Some(which)
     }
 
-    /// The supervise of this post that an earlier svscan in this process has started, if it is our child still.
-    pub fn expected(&mut self, post: Post) -> Option<Pid> {
-        let pid = self.expected.remove(&post)?;
+    /// The supervise of this part that an earlier svscan in this process has started, if it is our child still.
+    pub fn expected(&mut self, which: SuperviseId) -> Option<Pid> {
+        let pid = self.expected.remove(&which)?;
         ancestry(pid).filter(|found| found.parent == getpid()).map(|_| pid)
     }
 
     /// The same of a service that is not to be found any more; held, for it may be another's child.
-    pub fn expected_unseen(&mut self, post: Post) -> Option<Pid> {
-        let pid = self.expected.remove(&post)?;
+    pub fn expected_unseen(&mut self, which: SuperviseId) -> Option<Pid> {
+        let pid = self.expected.remove(&which)?;
         let process = PidFd::open(pid).ok()?;
         self.insert(pid, Hold::Process(process)).ok().map(|()| pid)
     }

@@ -3,7 +3,7 @@
 //! there may be thousands of services, and each scan asks.
 
 use crate::inspect::id_of;
-use crate::table::{Id, Post};
+use crate::table::{Id, SuperviseId};
 use daemontools::service::{self, Place};
 use nix::errno::Errno;
 use nix::sys::stat::{lstat, stat};
@@ -26,18 +26,18 @@ struct Stamp {
 
 /// The directories in which all files were there.
 #[derive(Debug, Default)]
-pub struct Complete(HashMap<Post, Stamp>);
+pub struct Complete(HashMap<SuperviseId, Stamp>);
 
 impl Complete {
-    /// Whether all files of the supervise of this post were there, and `supervise/` of the service in `folder` is as it was.
-    pub fn is_unchanged(&self, post: Post, folder: &Path) -> bool {
-        let known = self.0.get(&post);
+    /// Whether all files of the supervise of this part were there, and `supervise/` of the service in `folder` is as it was.
+    pub fn is_unchanged(&self, which: SuperviseId, folder: &Path) -> bool {
+        let known = self.0.get(&which);
         known.is_some() && Place::of(folder).is_ok_and(|place| Stamp::of(&place).ok().as_ref() == known)
     }
 
-    /// Whether a file is missing of the supervise of this post, which is in charge of the service in `folder`.
-    pub fn misses_files(&mut self, post: Post, folder: &Path) -> bool {
-        self.0.remove(&post);
+    /// Whether a file is missing of the supervise of this part, which is in charge of the service in `folder`.
+    pub fn misses_files(&mut self, which: SuperviseId, folder: &Path) -> bool {
+        self.0.remove(&which);
         let Ok(place) = Place::of(folder) else { return false };
         // Before the files, so that a change after they were looked at is another one.
         let stamp = Stamp::of(&place);
@@ -47,7 +47,7 @@ impl Complete {
             Ok(stamp)
                 if files == FILES.map(|_| Ok(())) && supervised == Ok(true) && stamp.is_old(SystemTime::now()) =>
             {
-                self.0.insert(post, stamp);
+                self.0.insert(which, stamp);
             }
             Ok(_) | Err(_) => {}
         }
@@ -56,7 +56,7 @@ impl Complete {
 
     /// The service is gone.
     pub fn forget(&mut self, id: Id) {
-        self.0.retain(|post, _| post.id != id);
+        self.0.retain(|which, _| which.id != id);
     }
 }
 

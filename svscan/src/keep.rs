@@ -2,13 +2,13 @@
 //! of their end, and of the end of what they left.
 
 use crate::attach::{self, InCharge};
-use crate::complaints::Subject;
+use crate::diagnostics::Subject;
 use crate::identity;
 use crate::inspect::{self, processes};
 use crate::launch::label;
 use crate::orphans::End;
 use crate::scanner::Scanner;
-use crate::table::{Id, Left, Part, Post};
+use crate::table::{Id, Leftover, Part, SuperviseId};
 use daemontools::service::{self, Command, Directory, Identity, Place, Process, Record, put_file, read_file_itself};
 use daemontools::sys::process::{self, COMMANDS, PidFd};
 use daemontools::{Attempt, Unable, report};
@@ -33,8 +33,8 @@ const BATCH: usize = 32;
 impl Scanner {
     /// Starts what is to be started now, at most a batch of it.
     pub fn start(&mut self, now: Instant) {
-        for post in self.table.starts(now, BATCH) {
-            self.start_one(post);
+        for which in self.table.starts(now, BATCH) {
+            self.start_one(which);
         }
     }
 
@@ -60,11 +60,11 @@ impl Scanner {
 
     /// A supervise that ended just when svscan executed its file anew has been one all the same: how it ended counts.
     fn see_expected(&mut self, pid: Pid, now: Instant) {
-        if let Some(post) = self.attached.expected_to_run(pid)
-            && self.table.is_due(post)
+        if let Some(which) = self.attached.expected_to_run(pid)
+            && self.table.is_due(which)
         {
             let mut todo = Vec::new();
-            self.table.started(post, pid, now, &mut todo);
+            self.table.started(which, pid, now, &mut todo);
             self.perform(todo, now);
         }
     }
@@ -78,15 +78,15 @@ impl Scanner {
 
     /// Whether it was a supervise, and ended like this, as `wait(2)` has it.
     fn supervise_ended(&mut self, pid: Pid, status: i32, now: Instant) -> bool {
-        let Some(post) = self.table.post(pid) else { return false };
-        let was_killed = status & 0x7f != 0 && !self.was_told_to_end(post, pid);
-        if post.part == Part::Log && was_killed {
-            self.stopping.logger_was_killed(post.id);
+        let Some(which) = self.table.supervise_of(pid) else { return false };
+        let was_killed = status & 0x7f != 0 && !self.was_told_to_end(which, pid);
+        if which.part == Part::Logger && was_killed {
+            self.stopping.logger_was_killed(which.id);
         }
-        let left = self.left_by(post, pid, status, now);
+        let left = self.left_by(which, pid, status, now);
         let could_not_serve = status & 0x7f == 0 && status != 0;
-        if left == Left::Process && could_not_serve && self.table.is_stopping(post.id) {
-            self.end_itself(post);
+        if left == Leftover::Process && could_not_serve && self.table.is_stopping(which.id) {
+            self.end_itself(which);
         }
         let mut todo = Vec::new();
         self.table.died(pid, left, now, &mut todo);
@@ -95,39 +95,39 @@ impl Scanner {
     }
 
     /// Whether a supervise that is no child of ours has said, as the last thing, that it has stopped its service and ends.
-    fn was_told_to_end(&mut self, post: Post, pid: Pid) -> bool {
+    fn was_told_to_end(&mut self, which: SuperviseId, pid: Pid) -> bool {
         let is_last = |record: Record| record.supervise.pid == pid && record.leaving && record.process.is_none();
-        self.record(post).is_some_and(is_last)
+        self.record(which).is_some_and(is_last)
     }
 
-    fn left_by(&mut self, post: Post, pid: Pid, status: i32, now: Instant) -> Left {
+    fn left_by(&mut self, which: SuperviseId, pid: Pid, status: i32, now: Instant) -> Leftover {
         let failed = status & 0x7f == 0 && status != 0;
-        let stopping = self.table.is_stopping(post.id);
-        let is_removed = !stopping && !self.table.is_present(post.id);
-        if (stopping || (is_removed && !failed)) && self.has_lines_for(post, now) {
-            return Left::Lines;
+        let stopping = self.table.is_stopping(which.id);
+        let is_removed = !stopping && !self.table.is_present(which.id);
+        if (stopping || (is_removed && !failed)) && self.has_lines_for(which, now) {
+            return Leftover::Lines;
         }
-        if is_removed && self.leaves_lines(post) {
-            return Left::Lines;
+        if is_removed && self.leaves_lines(which) {
+            return Leftover::Lines;
         }
-        if !stopping && (status == 0 || self.was_told_to_end(post, pid)) {
-            return Left::Told;
+        if !stopping && (status == 0 || self.was_told_to_end(which, pid)) {
+            return Leftover::Told;
         }
-        let Some(folder) = self.folder(post).filter(|_| failed || stopping) else { return Left::Nothing };
+        let Some(folder) = self.folder(which).filter(|_| failed || stopping) else { return Leftover::Nothing };
         // Another one may have been in charge all the time, and ours in vain.
-        let is_served = !matches!(self.in_charge(post, &folder), InCharge::Nobody);
+        let is_served = !matches!(self.in_charge(which, &folder), InCharge::Nobody);
         let left = |record: Record| processes(&record).any(|process| attach::is_same(&process));
         match stopping {
-            true if is_served || self.trusted_record(post).is_some_and(left) => Left::Process,
-            false if failed && !is_served => Left::Complaint,
-            _ => Left::Nothing,
+            true if is_served || self.trusted_record(which).is_some_and(left) => Leftover::Process,
+            false if failed && !is_served => Leftover::CannotServe,
+            _ => Leftover::Nothing,
         }
     }
 
     /// Ends the processes of a service that is being stopped, whose supervise cannot take charge of it: the owner of
     /// `supervise/` may keep the lock. Only what nobody else could have written down is believed.
-    fn end_itself(&mut self, post: Post) {
-        let processes: Vec<Process> = self.trusted_record(post).iter().flat_map(processes).collect();
+    fn end_itself(&mut self, which: SuperviseId) {
+        let processes: Vec<Process> = self.trusted_record(which).iter().flat_map(processes).collect();
         let signals =
             if self.stopping.is_hurried() { [Signal::SIGKILL; 2] } else { [Signal::SIGTERM, Signal::SIGCONT] };
         for process in processes {
@@ -139,8 +139,8 @@ impl Scanner {
         }
     }
 
-    pub(crate) fn in_charge(&self, post: Post, folder: &Path) -> InCharge {
-        match attach::in_charge(folder, self.launcher.record(post).as_ref()) {
+    pub(crate) fn in_charge(&self, which: SuperviseId, folder: &Path) -> InCharge {
+        match attach::in_charge(folder, self.launcher.record(which).as_ref()) {
             // Its files may have been removed while there was no svscan.
             InCharge::Nobody => match self.survivor(folder) {
                 Ok(None) => InCharge::Nobody,
@@ -171,165 +171,166 @@ impl Scanner {
 
     /// Wakes some supervises whose files were removed, so that they make them again: a few of them at each scan.
     pub fn see_reached(&mut self) {
-        let mut running: Vec<(Pid, Post)> = self.table.running().collect();
-        running.sort_unstable_by_key(|(_, post)| *post);
-        let next = running.partition_point(|(_, post)| Some(*post) <= self.last_seen);
+        let mut running: Vec<(Pid, SuperviseId)> = self.table.running().collect();
+        running.sort_unstable_by_key(|(_, which)| *which);
+        let next = running.partition_point(|(_, which)| Some(*which) <= self.last_seen);
         let turned = next.min(running.len().saturating_sub(1));
         running.rotate_left(turned);
-        for (pid, post) in running.into_iter().take(ASKED) {
-            self.last_seen = Some(post);
-            let Some(folder) = self.folder(post) else { continue };
-            if self.complete.is_unchanged(post, &folder) {
+        for (pid, which) in running.into_iter().take(ASKED) {
+            self.last_seen = Some(which);
+            let Some(folder) = self.folder(which) else { continue };
+            if self.complete.is_unchanged(which, &folder) {
                 continue;
             }
-            let is_ours = self.launcher.record(post).is_some_and(|record| record.supervise.pid == pid);
-            if is_ours && self.complete.misses_files(post, &folder) {
+            let is_ours = self.launcher.record(which).is_some_and(|record| record.supervise.pid == pid);
+            if is_ours && self.complete.misses_files(which, &folder) {
                 let _ = self.attached.signal(pid, &Command::ForService.into());
             }
         }
     }
 
-    fn start_one(&mut self, post: Post) {
-        let Some(name) = self.table.name(post.id).map(OsStr::to_os_string) else { return };
+    fn start_one(&mut self, which: SuperviseId) {
+        let Some(name) = self.table.name(which.id).map(OsStr::to_os_string) else { return };
         let now = Instant::now();
         let mut todo = Vec::new();
-        match self.run(post, &name) {
+        match self.run(which, &name) {
             Ok(Some(pid)) => {
-                self.complaints.withdraw(&Subject::Start(post));
-                self.table.started(post, pid, now, &mut todo);
-                if post.part == Part::Log {
-                    self.stopping.logger_has_started(post.id);
+                self.diagnostics.clear(&Subject::Start(which));
+                self.table.started(which, pid, now, &mut todo);
+                if which.part == Part::Logger {
+                    self.stopping.logger_has_started(which.id);
                 }
-                if post.part == Part::Main && self.stopping.is_essential(post.id) {
-                    self.heed.begin(post.id, now);
+                if which.part == Part::Service && self.stopping.is_essential(which.id) {
+                    self.ready_watch.begin(which.id, now);
                 }
             }
-            Ok(None) => self.table.not_needed(post, now, &mut todo),
-            Err(unable) if post.part == Part::Log && !self.table.is_present(post.id) => {
-                self.complaints.unable(Subject::Start(post), &unable);
-                self.table.not_needed(post, now, &mut todo);
+            Ok(None) => self.table.not_needed(which, now, &mut todo),
+            Err(unable) if which.part == Part::Logger && !self.table.is_present(which.id) => {
+                self.diagnostics.warn_unable_once(Subject::Start(which), &unable);
+                self.table.not_needed(which, now, &mut todo);
             }
             // Removed or replaced meanwhile, which is told anew.
-            Err(unable) if unable.errno == Errno::ENOENT && inspect::still_there(&name, post.id).is_err() => {
+            Err(unable) if unable.errno == Errno::ENOENT && inspect::still_there(&name, which.id).is_err() => {
                 let replaced = fs::metadata(&name).is_ok();
-                if replaced && self.table.has_ended(post) && !self.table.is_stopping(post.id) {
+                if replaced && self.table.has_ended(which) && !self.table.is_stopping(which.id) {
                     let words = b" is not the directory any more whose supervise has ended: what that left runs on";
-                    self.complaints.say(Subject::Entry(name.clone()), [name.as_bytes(), words].concat());
+                    self.diagnostics.warn_once(Subject::Entry(name.clone()), [name.as_bytes(), words].concat());
                 }
                 self.entry(&name);
                 self.scan_now(now);
-                if self.table.is_stopping(post.id) {
-                    self.table.not_needed(post, now, &mut todo);
+                if self.table.is_stopping(which.id) {
+                    self.table.not_needed(which, now, &mut todo);
                 } else {
-                    self.table.not_started(post, now);
+                    self.table.not_started(which, now);
                 }
             }
             Err(unable) => {
                 // What keeps a service from starting may keep its logger from it too.
-                let main = Subject::Start(Post { part: Part::Main, ..post });
-                if post.part == Part::Main || !self.complaints.stands(&main, &unable) {
-                    self.complaints.unable(Subject::Start(post), &unable);
+                let main = Subject::Start(SuperviseId { part: Part::Service, ..which });
+                if which.part == Part::Service || !self.diagnostics.is_current(&main, &unable) {
+                    self.diagnostics.warn_unable_once(Subject::Start(which), &unable);
                 }
-                self.table.not_started(post, now);
+                self.table.not_started(which, now);
             }
         }
         self.perform(todo, now);
     }
 
-    /// The supervise of a post: the one that is in charge, or a new one. `None` if there is nothing to
+    /// The supervise of a part: the one that is in charge, or a new one. `None` if there is nothing to
     /// stop and nothing else is wanted.
-    fn run(&mut self, post: Post, name: &OsStr) -> Result<Option<Pid>, Unable> {
-        let place = self.place(post).unwrap_or_else(|| name.to_os_string());
-        let (label, folder) = (label(post.part, name), label(post.part, &place));
+    fn run(&mut self, which: SuperviseId, name: &OsStr) -> Result<Option<Pid>, Unable> {
+        let place = self.place(which).unwrap_or_else(|| name.to_os_string());
+        let (label, folder) = (label(which.part, name), label(which.part, &place));
         let folder = Path::new(&folder);
-        let reached = self.reach.check_service(Path::new(&place));
-        let there = reached.and_then(|()| inspect::still_there(&place, post.id));
+        let reached = self.mounts.probe_service(Path::new(&place));
+        let there = reached.and_then(|()| inspect::still_there(&place, which.id));
         there.unable_to("supervise", &label)?;
-        let logged = self.table.has_logger(post.id) || self.forward.wants(post.id);
-        if logged && !self.launcher.has_pipe(post.id) {
-            self.recover_pipe(post.id, name);
+        let logged = self.table.has_logger(which.id) || self.forward.wants(which.id);
+        if logged && !self.launcher.has_pipe(which.id) {
+            self.recover_pipe(which.id, name);
         }
-        if !self.table.has_logger(post.id) && self.launcher.has_pipe(post.id) {
-            self.forward.begin(post.id);
+        if !self.table.has_logger(which.id) && self.launcher.has_pipe(which.id) {
+            self.forward.begin(which.id);
         }
-        if let Some(pid) = self.attached.expected(post).filter(|pid| self.table.post(*pid).is_none()) {
+        if let Some(pid) = self.attached.expected(which).filter(|pid| self.table.supervise_of(*pid).is_none()) {
             return Ok(Some(pid));
         }
-        match self.in_charge(post, folder) {
+        match self.in_charge(which, folder) {
             InCharge::Supervise(process) => {
                 let pid = process.pid;
                 self.attached.hold(&process, folder).unable_to("watch supervise of", &label)?;
                 if let Some(pages) = &mut self.launcher.pages {
-                    pages.find(post, pid);
+                    pages.find(which, pid);
                 }
-                self.launcher.pockets.find(post, pid);
+                self.launcher.pockets.find(which, pid);
                 // One whose files are gone makes them again.
-                if self.complete.misses_files(post, folder) && attach::blocks(pid, COMMANDS) == Some(true) {
+                if self.complete.misses_files(which, folder) && attach::blocks(pid, COMMANDS) == Some(true) {
                     let _ = self.attached.signal(pid, &Command::ForService.into());
                 }
-                if self.table.has_logger(post.id) {
-                    self.settle_pipe(post, pid);
+                if self.table.has_logger(which.id) {
+                    self.settle_pipe(which, pid);
                 }
                 return Ok(Some(pid));
             }
-            InCharge::Unknown if self.table.is_stopping(post.id) && self.stopping.has_told_unknown(post, folder) => {
+            InCharge::Unknown if self.table.is_stopping(which.id) && self.stopping.has_told_unknown(which, folder) => {
                 return Ok(None);
             }
             InCharge::Unknown => return Err(Unable::new("find supervise of", &label, Errno::ESRCH)),
             InCharge::Nobody => {}
         }
         // Whoever has written it, the supervise will know whether the process is the service's.
-        if self.table.is_stopping(post.id) && !self.has_lines_for(post, Instant::now()) && !self.may_have_left(post) {
+        if self.table.is_stopping(which.id) && !self.has_lines_for(which, Instant::now()) && !self.may_have_left(which)
+        {
             return Ok(None);
         }
         // What ended meanwhile is written down before anybody asks.
-        let record = self.trusted_record(post);
+        let record = self.trusted_record(which);
         let left = record.iter().flat_map(processes);
-        let ends: Vec<End> = left.filter_map(|process| self.orphans.left_behind(process, post)).collect();
+        let ends: Vec<End> = left.filter_map(|process| self.orphans.left_behind(process, which)).collect();
         ends.into_iter().for_each(|end| write_end(folder, end));
-        let started = self.launcher.start(post, name, &place, logged);
-        if self.forward.wants(post.id) && self.launcher.has_pipe(post.id) {
-            self.forward.begin(post.id);
+        let started = self.launcher.start(which, name, &place, logged);
+        if self.forward.wants(which.id) && self.launcher.has_pipe(which.id) {
+            self.forward.begin(which.id);
         }
         started.map(Some)
     }
 
     /// Whether a supervise may have left a process of its service. Where one cannot be told from another, the next supervise
     /// is to see to it, if the one before has written it on its page: then it is of this boot.
-    fn may_have_left(&mut self, post: Post) -> bool {
+    fn may_have_left(&mut self, which: SuperviseId) -> bool {
         let is_gone = |process: Process| process.identity() == Ok(Identity::Gone);
-        match self.launcher.record(post) {
+        match self.launcher.record(which) {
             Some(page) => processes(&page).any(|process| !is_gone(process)),
-            None => self.record(post).iter().flat_map(processes).any(|process| attach::is_same(&process)),
+            None => self.record(which).iter().flat_map(processes).any(|process| attach::is_same(&process)),
         }
     }
 
     /// The pipe of a service that an earlier svscan started lives on in its processes.
     fn recover_pipe(&mut self, id: Id, name: &OsStr) {
         let of = |part, number| {
-            let (folder, post) = (PathBuf::from(label(part, name)), Post { id, part });
-            let supervise = match self.in_charge(post, &folder) {
+            let (folder, which) = (PathBuf::from(label(part, name)), SuperviseId { id, part });
+            let supervise = match self.in_charge(which, &folder) {
                 InCharge::Supervise(process) => Some(process.pid),
                 InCharge::Nobody | InCharge::Unknown => None,
             };
             // Of a process that another account has named, the pipe would be another's.
-            let record = self.launcher.record(post).or_else(|| attach::trusted_record(&folder));
+            let record = self.launcher.record(which).or_else(|| attach::trusted_record(&folder));
             let process = record.and_then(|record| record.process).map(|(_, process)| process);
             let process = process.filter(attach::is_same).map(|process| process.pid);
             supervise.into_iter().chain(process).map(move |pid| (pid, number))
         };
         // Where a service has no logger, or has sent its lines through a filter, this is another's pipe.
-        let main = of(Part::Main, 1).filter(|(pid, number)| attach::is_own_pipe(*pid, *number));
-        if let Some(pipe) = attach::recover_pipe(main.chain(of(Part::Log, 0))) {
+        let main = of(Part::Service, 1).filter(|(pid, number)| attach::is_own_pipe(*pid, *number));
+        if let Some(pipe) = attach::recover_pipe(main.chain(of(Part::Logger, 0))) {
             self.launcher.put_pipe(id, pipe);
         }
     }
 
     /// A supervise is in charge whose svscan was killed while it was starting. What it has is the pipe then, not what
     /// we made meanwhile; a logger that reads another is to end when it has read that, and is started again.
-    fn settle_pipe(&mut self, post: Post, pid: Pid) {
-        let Post { id, part } = post;
-        if part == Part::Main
+    fn settle_pipe(&mut self, which: SuperviseId, pid: Pid) {
+        let SuperviseId { id, part } = which;
+        if part == Part::Service
             && self.launcher.is_other_pipe(id, pid, 1)
             && (self.table.has_logger(id) || attach::is_own_pipe(pid, 1))
             && let Some(pipe) = attach::recover_pipe([(pid, 1)].into_iter())
@@ -337,8 +338,8 @@ impl Scanner {
             self.launcher.put_pipe(id, pipe);
             self.forward.changed(id);
         }
-        let log = Post { id, part: Part::Log };
-        let logger = if part == Part::Log { Some(pid) } else { self.table.pid(log) };
+        let log = SuperviseId { id, part: Part::Logger };
+        let logger = if part == Part::Logger { Some(pid) } else { self.table.pid(log) };
         if logger.is_some_and(|logger| self.launcher.is_other_pipe(id, logger, 0)) {
             self.stopping.let_end(log, Instant::now());
         }
@@ -346,8 +347,8 @@ impl Scanner {
 
     /// A process has ended that is no supervise: one that a killed supervise left, or a stranger's.
     fn inherited(&mut self, end: End) {
-        let Some(post) = self.orphans.ended(end) else { return };
-        if let Some(folder) = self.folder(post) {
+        let Some(which) = self.orphans.ended(end) else { return };
+        if let Some(folder) = self.folder(which) {
             write_end(&folder, end);
         }
     }

@@ -3,7 +3,7 @@
 use crate::attach::process_path;
 use crate::pages::Pages;
 use crate::pockets::{self, Pockets};
-use crate::table::{Id, Part, Post};
+use crate::table::{Id, Part, SuperviseId};
 use daemontools::Unable;
 use daemontools::service::{Record, ledger};
 use daemontools::sys;
@@ -40,7 +40,7 @@ pub struct Launcher {
     /// The supervise that lies beside svscan, if there was one when svscan was started.
     beside: Option<CString>,
     /// Those in PATH, which are tried where that one cannot be executed. One of another make would let what it is given
-    /// reach its service: only ours gets a page, and has a signal blocked.
+    /// mounts its service: only ours gets a page, and has a signal blocked.
     others: Vec<CString>,
     environment: Vec<CString>,
     /// The pages of the supervises, where the system has such files.
@@ -52,7 +52,7 @@ pub struct Launcher {
     pipes: HashMap<Id, Pipe>,
     /// A low descriptor for what a child is to have, so that it need not be given all those below
     /// a high one; `null` is what it is between times.
-    slot: OwnedFd,
+    low_fd: OwnedFd,
     null: OwnedFd,
 }
 
@@ -64,28 +64,28 @@ impl Launcher {
     /// No descriptor to be had, or the environment does not fit.
     pub fn new(supervise: &Path, open_files: Option<(u64, u64)>) -> nix::Result<Launcher> {
         let null = open_null()?;
-        let slot = duplicate_above(&null, 3)?;
+        let low_fd = duplicate_above(&null, 3)?;
         let beside = c_string(supervise.as_os_str())?;
         let beside = Some(beside).filter(|path| path.as_bytes().contains(&b'/'));
         Ok(Launcher {
             beside,
             others: candidates(c"supervise"),
-            environment: environment(&[(crate::renew::VARIABLE.into(), None)])?,
+            environment: environment(&[(crate::reexec::VARIABLE.into(), None)])?,
             pages: None,
             pockets: Pockets::new(&null)?,
             open_files: raise_open_files().or(open_files),
             pipes: HashMap::new(),
-            slot,
+            low_fd,
             null,
         })
     }
 
-    /// Starts the supervise of a post whose service is `name`, and lies at `place`.
+    /// Starts the supervise of a part whose service is `name`, and lies at `place`.
     ///
     /// # Errors
     /// The system refused, in the original's words.
-    pub fn start(&mut self, post: Post, name: &OsStr, place: &OsStr, logged: bool) -> Result<Pid, Unable> {
-        let label = label(post.part, name);
+    pub fn start(&mut self, which: SuperviseId, name: &OsStr, place: &OsStr, logged: bool) -> Result<Pid, Unable> {
+        let label = label(which.part, name);
         let refused = |refused| match refused {
             Refused::Process(errno) => Unable::new("fork for", &label, errno),
             Refused::Descriptors(errno) => Unable::new("set up descriptors for", &label, errno),
@@ -93,38 +93,38 @@ impl Launcher {
             Refused::Program(errno) => Unable::new("start supervise", &label, errno),
         };
         if logged {
-            self.make_pipe(post.id).map_err(|errno| Unable::new("create pipe for", name, errno))?;
-            self.fill_slot(post).map_err(|errno| refused(Refused::Descriptors(errno)))?;
+            self.make_pipe(which.id).map_err(|errno| Unable::new("create pipe for", name, errno))?;
+            self.load_low_fd(which).map_err(|errno| refused(Refused::Descriptors(errno)))?;
         }
-        let started = self.spawn(post, name, place, logged).map_err(refused);
+        let started = self.spawn(which, name, place, logged).map_err(refused);
         if logged {
             // An end kept here would keep the other from ever seeing the pipe closed.
-            let _ = dup3(&self.null, &mut self.slot, OFlag::O_CLOEXEC);
+            let _ = dup3(&self.null, &mut self.low_fd, OFlag::O_CLOEXEC);
         }
         started
     }
 
-    fn spawn(&mut self, post: Post, name: &OsStr, place: &OsStr, logged: bool) -> Result<Pid, Refused> {
-        let folder = label(post.part, place);
+    fn spawn(&mut self, which: SuperviseId, name: &OsStr, place: &OsStr, logged: bool) -> Result<Pid, Refused> {
+        let folder = label(which.part, place);
         let argument = argument(place);
         let place = c_string(place).map_err(Refused::Directory)?;
-        let (argument, directory, its) = match post.part {
-            Part::Main => (c_string(&argument).map_err(Refused::Directory)?, None, 1),
-            Part::Log => (c"log".into(), Some(place), 0),
+        let (argument, directory, its) = match which.part {
+            Part::Service => (c_string(&argument).map_err(Refused::Directory)?, None, 1),
+            Part::Logger => (c"log".into(), Some(place), 0),
         };
         // Without a page the supervise writes into its directory, as ever.
         let pages = self.pages.as_mut().filter(|_| self.beside.is_some());
-        let loan = pages.and_then(|pages| pages.lend(post).ok());
+        let loan = pages.and_then(|pages| pages.lend(which).ok());
         let variable = loan.as_ref().map(|loan| format!("{}={}", ledger::VARIABLE, loan.variable));
         let variable = variable.and_then(|variable| c_string(variable.as_ref()).ok());
-        let lent = if self.beside.is_some() { self.pockets.lend(post, Path::new(&folder)) } else { None };
+        let lent = if self.beside.is_some() { self.pockets.lend(which, Path::new(&folder)) } else { None };
         let pocket = lent.and_then(|lent| c_string(pockets::variable(lent).as_ref()).ok());
         // Of a logger alone: its own name says nothing.
         let service = directory.as_ref().map(|_| [ledger::SERVICE.as_bytes(), b"=", name.as_bytes()].concat());
         let service = service.and_then(|service| c_string(OsStr::from_bytes(&service)).ok());
         let variables = self.environment.len();
         self.environment.extend(variable.into_iter().chain(pocket).chain(service));
-        let pipe = logged.then(|| (self.slot.as_fd(), its));
+        let pipe = logged.then(|| (self.low_fd.as_fd(), its));
         let given = loan.map(|loan| loan.ledger).into_iter().chain(lent).map(|given| (given, given.as_raw_fd()));
         let descriptors: Vec<(BorrowedFd, i32)> = pipe.into_iter().chain(given).collect();
         let ours = Spawn {
@@ -169,15 +169,15 @@ impl Launcher {
         Ok(())
     }
 
-    fn fill_slot(&mut self, post: Post) -> nix::Result<()> {
-        let pipe = self.pipes.get_mut(&post.id).ok_or(Errno::EBADF)?;
-        let end = match (post.part, &mut pipe.writer) {
-            (Part::Main, Some(writer)) => writer,
+    fn load_low_fd(&mut self, which: SuperviseId) -> nix::Result<()> {
+        let pipe = self.pipes.get_mut(&which.id).ok_or(Errno::EBADF)?;
+        let end = match (which.part, &mut pipe.writer) {
+            (Part::Service, Some(writer)) => writer,
             // It has come back.
-            (Part::Main, closed) => closed.insert(sys::both_ends(&pipe.reader)?),
-            (Part::Log, _) => &mut pipe.reader,
+            (Part::Service, closed) => closed.insert(sys::both_ends(&pipe.reader)?),
+            (Part::Logger, _) => &mut pipe.reader,
         };
-        dup3(end, &mut self.slot, OFlag::O_CLOEXEC)
+        dup3(end, &mut self.low_fd, OFlag::O_CLOEXEC)
     }
 
     /// All pipes that are whole: reading and writing end.
@@ -243,9 +243,9 @@ impl Launcher {
         }
     }
 
-    /// What the last supervise of a post has written on its page.
-    pub fn record(&self, post: Post) -> Option<Record> {
-        self.pages.as_ref()?.record(post)
+    /// What the last supervise of a part has written on its page.
+    pub fn record(&self, which: SuperviseId) -> Option<Record> {
+        self.pages.as_ref()?.record(which)
     }
 
     /// Starts a program in the scan directory, as supervises are started.
@@ -284,8 +284,8 @@ fn argument(name: &OsStr) -> OsString {
 /// The service, or its logger, as messages have it.
 pub fn label(part: Part, name: &OsStr) -> OsString {
     match part {
-        Part::Main => name.to_os_string(),
-        Part::Log => OsStr::from_bytes(&[name.as_bytes(), b"/log"].concat()).to_os_string(),
+        Part::Service => name.to_os_string(),
+        Part::Logger => OsStr::from_bytes(&[name.as_bytes(), b"/log"].concat()).to_os_string(),
     }
 }
 

@@ -126,7 +126,7 @@ fn is_told_to_end(signals: &SignalFd, child: Option<Pid>) -> bool {
         while let Ok(Some(signal)) = signals.read_signal() {
             match signals::request(signal.ssi_signo).0 {
                 Request::Stop | Request::Interrupt => return true,
-                Request::Reap | Request::Scan | Request::Renew | Request::Nothing => {}
+                Request::Reap | Request::Scan | Request::Reexec | Request::Nothing => {}
             }
         }
         match child {

@@ -53,29 +53,29 @@
 #![cfg_attr(not(test), no_main)]
 
 mod attach;
-mod complaints;
 mod complete;
-mod drafts;
+mod diagnostics;
 mod forward;
 mod forwarder_lock;
-mod heed;
 mod identity;
+mod incomplete;
 mod inspect;
 mod keep;
 mod launch;
+mod link_recheck;
 mod lock;
 mod orphans;
 mod pages;
 mod pockets;
-mod reach;
+mod ready_watch;
+mod reexec;
 mod relay;
+mod remote_mounts;
 mod removed;
-mod renew;
 mod scanner;
 mod signals;
 mod stopping;
 mod table;
-mod turns;
 
 use daemontools::sys::exec::exec;
 use daemontools::{Args, Attempt, Fatal, Help, Unable, report, sys};
@@ -86,7 +86,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{AccessFlags, access};
-use renew::Heritage;
+use reexec::Handover;
 use scanner::Scanner;
 use signals::Request;
 use std::os::fd::{AsFd, OwnedFd};
@@ -120,19 +120,19 @@ fn svscan(mut args: Args) -> Result<i32, Fatal> {
     if let Some(directory) = args.next() {
         nix::unistd::chdir(directory.as_os_str()).unable_to("chdir to", directory)?;
     }
-    let mut heritage = Heritage::read();
+    let mut handover = Handover::read();
     let may_follow_another = lock::may_follow_another();
-    let lock = match heritage.lock.take().filter(lock::is_lock).map_or_else(|| lock::lock(&signals), Locked::Here) {
+    let lock = match handover.lock.take().filter(lock::is_lock).map_or_else(|| lock::lock(&signals), Locked::Here) {
         Locked::Here(lock) => Some(lock),
         Locked::Nowhere => None,
         Locked::Told => return Ok(0),
     };
     // To find what another one has left takes a look at every process. It may have started more while it was waited for.
     if may_follow_another {
-        heritage.survivors = pages::survivors();
+        handover.survivors = pages::survivors();
     }
     report::at_bug(|| replace_by(CRASH, report::BUG));
-    match serve(&signals, &files, heritage, lock.as_ref()) {
+    match serve(&signals, &files, handover, lock.as_ref()) {
         Ok(code) => {
             replace_by(FINISH, code);
             Ok(code)
@@ -151,17 +151,17 @@ struct Files {
     supervise: PathBuf,
 }
 
-fn serve(signals: &SignalFd, files: &Files, heritage: Heritage, lock: Option<&OwnedFd>) -> Result<i32, Fatal> {
+fn serve(signals: &SignalFd, files: &Files, handover: Handover, lock: Option<&OwnedFd>) -> Result<i32, Fatal> {
     // Without it, exit statuses of processes whose supervise was killed are lost; nothing else is.
     let _ = set_child_subreaper(true);
-    let launcher = Launcher::new(&files.supervise, heritage.open_files).unable_to("start", "")?;
+    let launcher = Launcher::new(&files.supervise, handover.open_files).unable_to("start", "")?;
     let mut scanner = Scanner::new(launcher, Instant::now()).unable_to("start", "")?;
-    let follows = heritage.follows;
-    heritage.hand_to(&mut scanner);
+    let follows = handover.follows;
+    handover.hand_to(&mut scanner);
     if follows {
-        renew::say_done(&files.own);
+        reexec::say_done(&files.own);
     }
-    let (mut interrupts, mut renewal) = (0, false);
+    let (mut interrupts, mut reexec_wanted) = (0, false);
     // To ask takes longer the more children there are: only when told. Before the first time nobody listened.
     let mut some_have_ended = true;
     loop {
@@ -177,17 +177,17 @@ fn serve(signals: &SignalFd, files: &Files, heritage: Heritage, lock: Option<&Ow
         if scanner.table.is_closed() && scanner.has_forwarded(Instant::now()) {
             return Ok(scanner.stopping.exit_code);
         }
-        if renewal && scanner.table.may_be_handed_on() {
-            renewal = false;
-            renew::become_new(&files.own, &scanner, lock).warn();
+        if reexec_wanted && scanner.table.may_be_handed_on() {
+            reexec_wanted = false;
+            reexec::reexec(&files.own, &scanner, lock).warn();
         }
         wait(signals, &scanner).unable_to("poll", "")?;
         report::retry_lost();
         while let Ok(Some(signal)) = signals.read_signal() {
             match obey(signal.ssi_signo, &mut interrupts, &mut scanner) {
                 Request::Reap => some_have_ended = true,
-                Request::Renew if !renewal => {
-                    renewal = true;
+                Request::Reexec if !reexec_wanted => {
+                    reexec_wanted = true;
                     scanner.say_postponed();
                 }
                 _ => {}
@@ -208,7 +208,7 @@ fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
     }
     let now = Instant::now();
     match request {
-        Request::Reap | Request::Renew | Request::Nothing => {}
+        Request::Reap | Request::Reexec | Request::Nothing => {}
         Request::Scan => {
             scanner.scan_now(now);
             scanner.table.hasten(now);
@@ -232,7 +232,7 @@ fn replace_by(script: &str, code: i32) {
         // What waits would end us before we are the script.
         sys::write_now::take_away(&signals::of_writes());
         sys::process::unblock_signals();
-        let errno = exec(&[script.into(), code.to_string().into()], &[(renew::VARIABLE.into(), None)]);
+        let errno = exec(&[script.into(), code.to_string().into()], &[(reexec::VARIABLE.into(), None)]);
         Unable::execute_own("start", script, script.as_ref(), errno).warn();
     }
 }

@@ -5,7 +5,7 @@
 //! both together: a process that ended first waits here for its service to ask; a service that asked
 //! first is told whom to write to when the process ends.
 
-use crate::table::{Id, Post};
+use crate::table::{Id, SuperviseId};
 use daemontools::service::Process;
 use nix::unistd::Pid;
 use std::collections::{HashMap, VecDeque};
@@ -24,15 +24,15 @@ pub struct End {
 #[derive(Debug, Default)]
 pub struct Orphans {
     ended: VecDeque<End>,
-    awaited: HashMap<Pid, (Process, Post)>,
+    awaited: HashMap<Pid, (Process, SuperviseId)>,
 }
 
 impl Orphans {
-    /// A process that is no supervise has ended; the post whose next supervise is to be told, if it is
+    /// A process that is no supervise has ended; the part whose next supervise is to be told, if it is
     /// known already.
-    pub fn ended(&mut self, end: End) -> Option<Post> {
+    pub fn ended(&mut self, end: End) -> Option<SuperviseId> {
         match self.awaited.remove(&end.process.pid) {
-            Some((process, post)) if process.is_same_as(&end.process) => Some(post),
+            Some((process, which)) if process.is_same_as(&end.process) => Some(which),
             _ => {
                 if self.ended.len() == KEPT {
                     self.ended.pop_front();
@@ -43,12 +43,12 @@ impl Orphans {
         }
     }
 
-    /// The supervise of `post` has died and left this process; its end, if that has come already.
-    pub fn left_behind(&mut self, process: Process, post: Post) -> Option<End> {
+    /// The supervise of `which` has died and left this process; its end, if that has come already.
+    pub fn left_behind(&mut self, process: Process, which: SuperviseId) -> Option<End> {
         let found = self.ended.iter().position(|end| end.process.is_same_as(&process));
         let end = found.and_then(|index| self.ended.remove(index));
         if end.is_none() {
-            self.awaited.insert(process.pid, (process, post));
+            self.awaited.insert(process.pid, (process, which));
         }
         end
     }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use crate::table::Part;
 
-    const POST: Post = Post { id: Id { device: 1, inode: 2 }, part: Part::Main };
+    const SUPERVISE: SuperviseId = SuperviseId { id: Id { device: 1, inode: 2 }, part: Part::Service };
 
     fn process(pid: i32, ticks: u64) -> Process {
         Process { pid: Pid::from_raw(pid), ticks, serial: 0 }
@@ -83,30 +83,30 @@ mod tests {
     fn the_process_may_end_before_its_service_asks() {
         let mut orphans = Orphans::default();
         assert_eq!(orphans.ended(end(5, 50)), None);
-        assert_eq!(orphans.left_behind(process(5, 50), POST), Some(end(5, 50)));
-        assert_eq!(orphans.left_behind(process(5, 50), POST), None);
+        assert_eq!(orphans.left_behind(process(5, 50), SUPERVISE), Some(end(5, 50)));
+        assert_eq!(orphans.left_behind(process(5, 50), SUPERVISE), None);
     }
 
     #[test]
     fn the_service_may_ask_before_the_process_ends() {
         let mut orphans = Orphans::default();
-        assert_eq!(orphans.left_behind(process(5, 50), POST), None);
-        assert_eq!(orphans.ended(end(5, 50)), Some(POST));
+        assert_eq!(orphans.left_behind(process(5, 50), SUPERVISE), None);
+        assert_eq!(orphans.ended(end(5, 50)), Some(SUPERVISE));
     }
 
     #[test]
     fn another_process_with_the_same_number_is_not_taken_for_it() {
         let mut orphans = Orphans::default();
-        assert_eq!(orphans.left_behind(process(5, 50), POST), None);
+        assert_eq!(orphans.left_behind(process(5, 50), SUPERVISE), None);
         assert_eq!(orphans.ended(end(5, 51)), None);
-        assert_eq!(orphans.left_behind(process(5, 50), POST), None);
+        assert_eq!(orphans.left_behind(process(5, 50), SUPERVISE), None);
     }
 
     #[test]
     fn a_forgotten_service_is_not_told() {
         let mut orphans = Orphans::default();
-        assert_eq!(orphans.left_behind(process(5, 50), POST), None);
-        orphans.forget(POST.id);
+        assert_eq!(orphans.left_behind(process(5, 50), SUPERVISE), None);
+        orphans.forget(SUPERVISE.id);
         assert_eq!(orphans.ended(end(5, 50)), None);
     }
 
@@ -116,7 +116,7 @@ mod tests {
         for pid in 1..=i32::try_from(KEPT).unwrap() + 1 {
             assert_eq!(orphans.ended(end(pid, 50)), None);
         }
-        assert_eq!(orphans.left_behind(process(1, 50), POST), None);
-        assert_eq!(orphans.left_behind(process(2, 50), POST), Some(end(2, 50)));
+        assert_eq!(orphans.left_behind(process(1, 50), SUPERVISE), None);
+        assert_eq!(orphans.left_behind(process(2, 50), SUPERVISE), Some(end(2, 50)));
     }
 }

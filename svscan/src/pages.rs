@@ -1,14 +1,14 @@
 //! svscan's ledger: the page of each supervise, and what supervise has written there (see
 //! [`ledger`](daemontools::service::ledger)).
 //!
-//! A page is kept for as long as its post is known: each supervise of the post reads what the one before wrote. svscan
+//! A page is kept for as long as its part is known: each supervise of the part reads what the one before wrote. svscan
 //! reads it too, and believes it more than `supervise/state`, which may be missing, out of date or forged.
 //!
 //! A supervise that an earlier svscan started in another process has its page in that svscan's ledger. svscan opens
-//! that ledger through the supervise, and the next supervise of the post gets the same page.
+//! that ledger through the supervise, and the next supervise of the part gets the same page.
 
 use crate::attach::{LONGEST_ENVIRONMENT, is_of_our_account, process_path, variable_of};
-use crate::table::{Id, Part, Post};
+use crate::table::{Id, Part, SuperviseId};
 use daemontools::service::ledger::{self, Ledger};
 use daemontools::service::{Directory, Process, Record, read_file};
 use daemontools::sys::process::{duplicate_above, process_table};
@@ -35,10 +35,10 @@ pub struct Pages {
     ledgers: HashMap<u64, Ledger>,
     /// The ledger of which new pages are taken.
     own: u64,
-    pages: HashMap<Post, Place>,
+    pages: HashMap<SuperviseId, Place>,
     /// What a supervise gets its ledger through: a descriptor with a low number, which is the same in svscan and in the
     /// supervise, so that it is no number of a descriptor that both have inherited.
-    slot: OwnedFd,
+    low_fd: OwnedFd,
 }
 
 /// What a supervise is given.
@@ -56,78 +56,78 @@ impl Pages {
     /// The system has no such files, or no memory, or no descriptor.
     pub fn new() -> nix::Result<Pages> {
         let ledger = Ledger::create()?;
-        let slot = duplicate_above(&ledger, 3)?;
+        let low_fd = duplicate_above(&ledger, 3)?;
         let own = fstat(&ledger)?.st_ino;
-        Ok(Pages { ledgers: HashMap::from([(own, ledger)]), own, pages: HashMap::new(), slot })
+        Ok(Pages { ledgers: HashMap::from([(own, ledger)]), own, pages: HashMap::new(), low_fd })
     }
 
-    /// The ledgers of an earlier svscan in this process, its own first, and the pages in use: post, ledger's descriptor,
+    /// The ledgers of an earlier svscan in this process, its own first, and the pages in use: part, ledger's descriptor,
     /// page.
     ///
     /// # Errors
     /// There is none.
-    pub fn resume(files: Vec<OwnedFd>, pages: &[(Post, RawFd, u32)]) -> nix::Result<Pages> {
+    pub fn resume(files: Vec<OwnedFd>, pages: &[(SuperviseId, RawFd, u32)]) -> nix::Result<Pages> {
         let first = files.first().ok_or(nix::errno::Errno::EBADF)?;
-        let slot = duplicate_above(first, 3)?;
+        let low_fd = duplicate_above(first, 3)?;
         let own = fstat(first)?.st_ino;
-        let mut resumed = Pages { ledgers: HashMap::new(), own, pages: HashMap::new(), slot };
+        let mut resumed = Pages { ledgers: HashMap::new(), own, pages: HashMap::new(), low_fd };
         for file in files {
             let (number, ledger) = (file.as_raw_fd(), fstat(&file)?.st_ino);
             let of_it = pages.iter().filter(|(_, of, _)| *of == number);
-            resumed.pages.extend(of_it.clone().map(|(post, _, page)| (*post, Place { ledger, page: *page })));
+            resumed.pages.extend(of_it.clone().map(|(which, _, page)| (*which, Place { ledger, page: *page })));
             let in_use: Vec<u32> = of_it.map(|(_, _, page)| *page).collect();
             resumed.ledgers.insert(ledger, Ledger::resume(file, &in_use));
         }
         Ok(resumed)
     }
 
-    /// The page of a post for its next supervise.
+    /// The page of a part for its next supervise.
     ///
     /// # Errors
     /// There is no memory.
-    pub fn lend(&mut self, post: Post) -> nix::Result<Loan<'_>> {
-        let place = match self.pages.get(&post) {
+    pub fn lend(&mut self, which: SuperviseId) -> nix::Result<Loan<'_>> {
+        let place = match self.pages.get(&which) {
             Some(place) => *place,
             None => {
                 let ledger = self.ledgers.get_mut(&self.own).ok_or(nix::errno::Errno::ENOMEM)?;
                 let place = Place { ledger: self.own, page: ledger.take_page()? };
-                self.pages.insert(post, place);
+                self.pages.insert(which, place);
                 place
             }
         };
         let ledger = self.ledgers.get(&place.ledger).ok_or(nix::errno::Errno::EBADF)?;
-        dup3(ledger, &mut self.slot, OFlag::O_CLOEXEC)?;
-        let variable = Ledger::variable(self.slot.as_raw_fd(), place.page);
-        Ok(Loan { ledger: self.slot.as_fd(), variable })
+        dup3(ledger, &mut self.low_fd, OFlag::O_CLOEXEC)?;
+        let variable = Ledger::variable(self.low_fd.as_raw_fd(), place.page);
+        Ok(Loan { ledger: self.low_fd.as_fd(), variable })
     }
 
-    /// What the last supervise of this post has written, if it was one that writes.
-    pub fn record(&self, post: Post) -> Option<Record> {
-        let place = self.pages.get(&post)?;
+    /// What the last supervise of this part has written, if it was one that writes.
+    pub fn record(&self, which: SuperviseId) -> Option<Record> {
+        let place = self.pages.get(&which)?;
         let text = self.ledgers.get(&place.ledger)?.read(place.page)?;
         Some(Record::decode(&text)).filter(|record| record.supervise.pid.as_raw() > 0)
     }
 
     /// Looks for the page of a supervise that another svscan has started. It must be proven that it is a supervise: what
     /// it has is believed.
-    pub fn find(&mut self, post: Post, pid: Pid) {
-        if self.record(post).is_none_or(|record| record.supervise.pid != pid)
+    pub fn find(&mut self, which: SuperviseId, pid: Pid) {
+        if self.record(which).is_none_or(|record| record.supervise.pid != pid)
             && let Some((file, page)) = ledger_of(pid)
             && let Ok(ledger) = fstat(&file).map(|file| file.st_ino)
         {
-            self.release(post);
+            self.release(which);
             self.ledgers.entry(ledger).or_insert_with(|| Ledger::resume(file, &[page]));
-            self.pages.insert(post, Place { ledger, page });
+            self.pages.insert(which, Place { ledger, page });
         }
     }
 
     /// The service is gone.
     pub fn forget(&mut self, id: Id) {
-        [Part::Main, Part::Log].into_iter().for_each(|part| self.release(Post { id, part }));
+        [Part::Service, Part::Logger].into_iter().for_each(|part| self.release(SuperviseId { id, part }));
     }
 
-    fn release(&mut self, post: Post) {
-        let Some(Place { ledger, page }) = self.pages.remove(&post) else { return };
+    fn release(&mut self, which: SuperviseId) {
+        let Some(Place { ledger, page }) = self.pages.remove(&which) else { return };
         if ledger == self.own {
             if let Some(own) = self.ledgers.get_mut(&ledger) {
                 own.give_back(page);
@@ -144,10 +144,10 @@ impl Pages {
     }
 
     /// All pages in use, and the descriptors of their ledgers.
-    pub fn pages(&self) -> impl Iterator<Item = (Post, RawFd, u32)> {
-        self.pages
-            .iter()
-            .filter_map(|(post, place)| Some((*post, self.ledgers.get(&place.ledger)?.as_fd().as_raw_fd(), place.page)))
+    pub fn pages(&self) -> impl Iterator<Item = (SuperviseId, RawFd, u32)> {
+        self.pages.iter().filter_map(|(which, place)| {
+            Some((*which, self.ledgers.get(&place.ledger)?.as_fd().as_raw_fd(), place.page))
+        })
     }
 }
 
@@ -193,13 +193,13 @@ fn ledger_of(pid: Pid) -> Option<(OwnedFd, u32)> {
 mod tests {
     use super::*;
 
-    fn post(inode: u64, part: Part) -> Post {
-        Post { id: Id { device: 1, inode }, part }
+    fn which(inode: u64, part: Part) -> SuperviseId {
+        SuperviseId { id: Id { device: 1, inode }, part }
     }
 
     /// What a supervise of an earlier version does with what it is given.
-    fn write(pages: &mut Pages, post: Post, text: &str) -> u32 {
-        let loan = pages.lend(post).unwrap();
+    fn write(pages: &mut Pages, which: SuperviseId, text: &str) -> u32 {
+        let loan = pages.lend(which).unwrap();
         let (number, page) = loan.variable.split_once(' ').unwrap();
         assert_eq!(number, loan.ledger.as_raw_fd().to_string());
         let page: u32 = page.parse().unwrap();
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn each_post_has_a_page_until_it_is_forgotten() {
         let mut pages = Pages::new().unwrap();
-        let (main, log, other) = (post(1, Part::Main), post(1, Part::Log), post(2, Part::Main));
+        let (main, log, other) = (which(1, Part::Service), which(1, Part::Logger), which(2, Part::Service));
         assert_eq!(pages.record(main), None);
         assert_eq!([write(&mut pages, main, "supervise 7 8 9\n"), write(&mut pages, log, "want up\n")], [0, 1]);
         assert_eq!(pages.record(main).unwrap().supervise.pid, Pid::from_raw(7));
@@ -226,15 +226,15 @@ mod tests {
     #[test]
     fn pages_are_handed_on_with_ledgers_of_earlier_svscans() {
         let (mut earlier, mut before) = (Pages::new().unwrap(), Pages::new().unwrap());
-        let (old, new) = (post(1, Part::Main), post(2, Part::Main));
+        let (old, new) = (which(1, Part::Service), which(2, Part::Service));
         write(&mut earlier, old, "supervise 1 0 0\n");
         write(&mut before, new, "supervise 2 0 0\n");
         let files = [&before, &earlier].map(|pages| duplicate_above(pages.ledgers().next().unwrap(), 3).unwrap());
         let in_use = [(old, files[1].as_raw_fd(), 0), (new, files[0].as_raw_fd(), 0)];
         let mut after = Pages::resume(files.into(), &in_use).unwrap();
-        let pid = |pages: &Pages, post| pages.record(post).map(|record| record.supervise.pid.as_raw());
-        assert_eq!([old, new].map(|post| pid(&after, post)), [Some(1), Some(2)]);
-        assert_eq!(write(&mut after, post(3, Part::Main), ""), 1, "pages that are in use are not taken");
+        let pid = |pages: &Pages, which| pages.record(which).map(|record| record.supervise.pid.as_raw());
+        assert_eq!([old, new].map(|which| pid(&after, which)), [Some(1), Some(2)]);
+        assert_eq!(write(&mut after, which(3, Part::Service), ""), 1, "pages that are in use are not taken");
         assert_eq!((after.ledgers().count(), after.pages().count()), (2, 3));
         after.forget(old.id);
         assert_eq!((after.ledgers().count(), after.pages().count()), (1, 2));

@@ -1,11 +1,11 @@
 //! The pockets of supervises: what keeps the socket that a service speaks through when its supervise is killed (see
 //! [`pocket`](daemontools::sys::pocket)).
 //!
-//! A post has one from the first supervise on that finds one of the settings by which its service has such a socket. A
+//! A part has one from the first supervise on that finds one of the settings by which its service has such a socket. A
 //! supervise that an earlier svscan started in another process still has its own, which svscan takes a share of.
 
 use crate::attach::variable_of;
-use crate::table::{Id, Part, Post};
+use crate::table::{Id, Part, SuperviseId};
 use daemontools::service::SPEAKS;
 use daemontools::sys::pocket::{Pocket, VARIABLE};
 use daemontools::sys::process::{PidFd, duplicate_above};
@@ -17,67 +17,67 @@ use std::collections::hash_map::Entry;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// The pocket of each post that has one.
+/// The pocket of each part that has one.
 #[derive(Debug)]
 pub struct Pockets {
-    pockets: HashMap<Post, Pocket>,
+    pockets: HashMap<SuperviseId, Pocket>,
     /// What a supervise gets its pocket through: a descriptor with a low number, the same in svscan and in the supervise.
-    slot: OwnedFd,
+    low_fd: OwnedFd,
 }
 
 impl Pockets {
-    /// None yet. `null` is what the slot is between times: a pocket that was kept there would outlive its post.
+    /// None yet. `null` is what the low_fd is between times: a pocket that was kept there would outlive its part.
     ///
     /// # Errors
     /// EMFILE: no descriptors.
     pub fn new(null: impl AsFd) -> nix::Result<Pockets> {
-        Ok(Pockets { pockets: HashMap::new(), slot: duplicate_above(null, 3)? })
+        Ok(Pockets { pockets: HashMap::new(), low_fd: duplicate_above(null, 3)? })
     }
 
-    /// The pocket of a post for its next supervise, as the number that it has there, if its service in `folder` may speak.
+    /// The pocket of a part for its next supervise, as the number that it has there, if its service in `folder` may speak.
     /// Without one, supervise can do all the same.
-    pub fn lend(&mut self, post: Post, folder: &Path) -> Option<BorrowedFd<'_>> {
-        let pocket = match self.pockets.entry(post) {
+    pub fn lend(&mut self, which: SuperviseId, folder: &Path) -> Option<BorrowedFd<'_>> {
+        let pocket = match self.pockets.entry(which) {
             Entry::Occupied(pocket) => pocket.into_mut(),
             Entry::Vacant(none) => {
                 SPEAKS.into_iter().find(|setting| stat(&folder.join(setting)).is_ok())?;
                 none.insert(Pocket::create().ok()?)
             }
         };
-        dup3(&*pocket, &mut self.slot, OFlag::O_CLOEXEC).ok()?;
-        Some(self.slot.as_fd())
+        dup3(&*pocket, &mut self.low_fd, OFlag::O_CLOEXEC).ok()?;
+        Some(self.low_fd.as_fd())
     }
 
     /// The supervise that was to have what was lent has it.
     pub fn take_back(&mut self, null: impl AsFd) {
-        let _ = dup3(null, &mut self.slot, OFlag::O_CLOEXEC);
+        let _ = dup3(null, &mut self.low_fd, OFlag::O_CLOEXEC);
     }
 
     /// What an earlier svscan in this process has handed on.
-    pub fn resume(&mut self, post: Post, socket: OwnedFd) {
-        self.pockets.extend(Pocket::of(socket).ok().map(|pocket| (post, pocket)));
+    pub fn resume(&mut self, which: SuperviseId, socket: OwnedFd) {
+        self.pockets.extend(Pocket::of(socket).ok().map(|pocket| (which, pocket)));
     }
 
     /// Looks for the pocket of a supervise that another svscan has started. It must be proven that it is a supervise.
-    pub fn find(&mut self, post: Post, pid: Pid) {
-        if self.pockets.contains_key(&post) {
+    pub fn find(&mut self, which: SuperviseId, pid: Pid) {
+        if self.pockets.contains_key(&which) {
             return;
         }
         let number = variable_of(pid, VARIABLE).and_then(|number| number.parse().ok());
         let socket = number.and_then(|number| PidFd::open(pid).ok()?.descriptor(number).ok());
-        socket.into_iter().for_each(|socket| self.resume(post, socket));
+        socket.into_iter().for_each(|socket| self.resume(which, socket));
     }
 
     /// The service is gone.
     pub fn forget(&mut self, id: Id) {
-        for part in [Part::Main, Part::Log] {
-            self.pockets.remove(&Post { id, part });
+        for part in [Part::Service, Part::Logger] {
+            self.pockets.remove(&SuperviseId { id, part });
         }
     }
 
     /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = (Post, BorrowedFd<'_>)> {
-        self.pockets.iter().map(|(post, pocket)| (*post, pocket.as_fd()))
+    pub fn all(&self) -> impl Iterator<Item = (SuperviseId, BorrowedFd<'_>)> {
+        self.pockets.iter().map(|(which, pocket)| (*which, pocket.as_fd()))
     }
 }
 
@@ -94,21 +94,21 @@ mod tests {
     fn a_post_has_one_once_its_service_may_speak() {
         let scratch = std::env::temp_dir().join(format!("svscan-pockets-{}", std::process::id()));
         std::fs::create_dir(&scratch).unwrap();
-        let post = |part| Post { id: Id { device: 1, inode: 2 }, part };
+        let which = |part| SuperviseId { id: Id { device: 1, inode: 2 }, part };
         let null = std::fs::File::open("/dev/null").unwrap();
         let mut pockets = Pockets::new(&null).unwrap();
-        assert!(pockets.lend(post(Part::Main), &scratch).is_none());
+        assert!(pockets.lend(which(Part::Service), &scratch).is_none());
         std::fs::write(scratch.join("watchdog"), "2s").unwrap();
-        let socket = pockets.lend(post(Part::Main), &scratch).unwrap().try_clone_to_owned().unwrap();
+        let socket = pockets.lend(which(Part::Service), &scratch).unwrap().try_clone_to_owned().unwrap();
         Pocket::of(socket).unwrap().put(null.as_fd()).unwrap();
         std::fs::remove_file(scratch.join("watchdog")).unwrap();
-        let again = pockets.lend(post(Part::Main), &scratch).unwrap().try_clone_to_owned().unwrap();
+        let again = pockets.lend(which(Part::Service), &scratch).unwrap().try_clone_to_owned().unwrap();
         assert!(Pocket::of(again).unwrap().look().is_some(), "the next one has the same");
-        assert!(pockets.lend(post(Part::Log), &scratch).is_none());
+        assert!(pockets.lend(which(Part::Logger), &scratch).is_none());
         std::fs::remove_dir(&scratch).unwrap();
         assert_eq!(pockets.all().count(), 1);
         pockets.take_back(&null);
-        pockets.forget(post(Part::Main).id);
+        pockets.forget(which(Part::Service).id);
         assert_eq!(pockets.all().count(), 0);
     }
 }

@@ -82,7 +82,7 @@ struct Relay {
     signals: SignalFd,
     lock: Option<ForwarderLock>,
     /// What lies in a pipe is looked at through another one, so that it is not taken from it.
-    glass: (OwnedFd, OwnedFd),
+    peek_pipe: (OwnedFd, OwnedFd),
     buffer: Vec<u8>,
     complained: bool,
     /// What nobody will read is dropped; so many bytes were.
@@ -149,7 +149,7 @@ impl Relay {
             orders: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             signals: SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
             lock: ForwarderLock::open().ok(),
-            glass: glass()?,
+            peek_pipe: peek_pipe()?,
             buffer: vec![0; CAPACITY],
             complained: false,
             stopping: false,
@@ -295,12 +295,12 @@ impl Relay {
         self.partial.remove(&index);
         let Some(Some(pipe)) = self.pipes.get(index) else { return Progress::End };
         let abandoned = is_abandoned(&pipe.end);
-        let shown = match look(&pipe.end, &self.glass) {
+        let shown = match look(&pipe.end, &self.peek_pipe) {
             Ok(0) if abandoned => return Progress::End,
             Ok(0) | Err(_) => return Progress::Nothing,
             Ok(shown) => shown,
         };
-        if !empty(&mut self.glass, &mut self.buffer, shown) {
+        if !empty(&mut self.peek_pipe, &mut self.buffer, shown) {
             return Progress::Nothing;
         }
         let seen = self.buffer.get(..shown).unwrap_or_default();
@@ -315,7 +315,7 @@ impl Relay {
             Fate::Kept => return Progress::Told,
         }
         if let Some(Some(pipe)) = self.pipes.get(index) {
-            take(&pipe.end, &mut self.glass, &mut self.buffer, taken);
+            take(&pipe.end, &mut self.peek_pipe, &mut self.buffer, taken);
         }
         Progress::Written(taken)
     }
@@ -430,14 +430,14 @@ fn wait_until_taken() {
 }
 
 /// A pipe to look at others through. Nothing waits for it.
-fn glass() -> nix::Result<(OwnedFd, OwnedFd)> {
+fn peek_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
 }
 
 /// Lets what lies in a pipe be seen in another one, too; how much that is.
-fn look(end: &OwnedFd, glass: &(OwnedFd, OwnedFd)) -> nix::Result<usize> {
+fn look(end: &OwnedFd, peek_pipe: &(OwnedFd, OwnedFd)) -> nix::Result<usize> {
     loop {
-        match tee(end, &glass.1, CAPACITY, SpliceFFlags::SPLICE_F_NONBLOCK) {
+        match tee(end, &peek_pipe.1, CAPACITY, SpliceFFlags::SPLICE_F_NONBLOCK) {
             Err(Errno::EINTR) => {}
             shown => return shown,
         }
@@ -454,25 +454,25 @@ fn is_abandoned(end: &OwnedFd) -> bool {
 /// Whether nothing can be added to what was seen in a pipe, and that is not much: each of its places is used, whatever their
 /// number and however little is in each. If that cannot be told, it is full.
 fn is_full(end: &OwnedFd) -> bool {
-    let (Ok(size), Ok(glass)) = (fcntl(end, FcntlArg::F_GETPIPE_SZ), glass()) else { return true };
+    let (Ok(size), Ok(peek_pipe)) = (fcntl(end, FcntlArg::F_GETPIPE_SZ), peek_pipe()) else { return true };
     let most = i32::try_from(CAPACITY).unwrap_or(i32::MAX);
     // With fewer places than the other pipe it looks full too soon, and a line is cut that is very long anyway.
-    let _ = fcntl(&glass.1, FcntlArg::F_SETPIPE_SZ(size.min(most)));
-    if look(end, &glass).is_err() {
+    let _ = fcntl(&peek_pipe.1, FcntlArg::F_SETPIPE_SZ(size.min(most)));
+    if look(end, &peek_pipe).is_err() {
         return false;
     }
-    let mut fds = [PollFd::new(glass.1.as_fd(), PollFlags::POLLOUT)];
+    let mut fds = [PollFd::new(peek_pipe.1.as_fd(), PollFlags::POLLOUT)];
     poll(&mut fds, PollTimeout::ZERO) == Ok(0)
 }
 
 /// Takes so much from a pipe, or what is left of it if somebody else has read it meanwhile.
-fn take(end: &OwnedFd, glass: &mut (OwnedFd, OwnedFd), buffer: &mut [u8], mut length: usize) {
+fn take(end: &OwnedFd, peek_pipe: &mut (OwnedFd, OwnedFd), buffer: &mut [u8], mut length: usize) {
     while length > 0 {
-        match splice(end, None, &glass.1, None, length, SpliceFFlags::SPLICE_F_NONBLOCK) {
+        match splice(end, None, &peek_pipe.1, None, length, SpliceFFlags::SPLICE_F_NONBLOCK) {
             Ok(0) => return,
             Ok(count) => {
                 length = length.saturating_sub(count);
-                empty(glass, buffer, count);
+                empty(peek_pipe, buffer, count);
             }
             Err(Errno::EINTR) => {}
             Err(_) => return,
@@ -481,16 +481,16 @@ fn take(end: &OwnedFd, glass: &mut (OwnedFd, OwnedFd), buffer: &mut [u8], mut le
 }
 
 /// Reads exactly so much, which is all that is there. A service may have put something there that cannot be read: then
-/// the glass is another one.
-fn empty(glass: &mut (OwnedFd, OwnedFd), buffer: &mut [u8], length: usize) -> bool {
+/// the peek_pipe is another one.
+fn empty(peek_pipe: &mut (OwnedFd, OwnedFd), buffer: &mut [u8], length: usize) -> bool {
     let mut rest = buffer.get_mut(..length).unwrap_or_default();
     while !rest.is_empty() {
-        match read(&glass.0, rest) {
+        match read(&peek_pipe.0, rest) {
             Ok(count @ 1..) => rest = rest.get_mut(count..).unwrap_or_default(),
             Err(Errno::EINTR) => {}
             Ok(_) | Err(_) => {
-                if let Ok(new) = self::glass() {
-                    *glass = new;
+                if let Ok(new) = self::peek_pipe() {
+                    *peek_pipe = new;
                 }
                 return false;
             }

@@ -3,7 +3,7 @@
 
 use crate::attach::process_path;
 use crate::identity;
-use crate::reach::Reach;
+use crate::remote_mounts::RemoteMounts;
 use crate::table::{Id, Part};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -19,8 +19,8 @@ pub struct Removed(HashMap<Id, OwnedFd>);
 
 impl Removed {
     /// Looks for the directory of a service through these supervises of it.
-    pub fn hold(&mut self, id: Id, supervises: impl Iterator<Item = (Part, Pid)>, reach: &mut Reach) {
-        let found = supervises.into_iter().find_map(|(part, pid)| place(id, part, pid, reach));
+    pub fn hold(&mut self, id: Id, supervises: impl Iterator<Item = (Part, Pid)>, mounts: &mut RemoteMounts) {
+        let found = supervises.into_iter().find_map(|(part, pid)| place(id, part, pid, mounts));
         self.0.extend(found.map(|place| (id, place)));
     }
 
@@ -35,13 +35,13 @@ impl Removed {
     }
 }
 
-fn place(id: Id, part: Part, pid: Pid, reach: &mut Reach) -> Option<OwnedFd> {
+fn place(id: Id, part: Part, pid: Pid, mounts: &mut RemoteMounts) -> Option<OwnedFd> {
     let path = match part {
-        Part::Main => process_path(pid, "cwd"),
+        Part::Service => process_path(pid, "cwd"),
         // Where `log` is a link to elsewhere, this is another directory, and refused below.
-        Part::Log => process_path(pid, "cwd/.."),
+        Part::Logger => process_path(pid, "cwd/.."),
     };
-    reach.check(&read_link(process_path(pid, "cwd")).ok()?).ok()?;
+    mounts.probe(&read_link(process_path(pid, "cwd")).ok()?).ok()?;
     let place = open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
     (identity::of(&path_of(&place)) == Ok(id)).then_some(place)
 }

@@ -1,20 +1,20 @@
 //! Looks at the scan directory, carries out what the table decides, and tells it what happens.
 
 use crate::attach::{self, Attached};
-use crate::complaints::{Complaints, Subject};
 use crate::complete::Complete;
-use crate::drafts::Drafts;
+use crate::diagnostics::{Diagnostics, Subject};
 use crate::forward::{FORWARD, Forward};
-use crate::heed::Heed;
 use crate::identity;
+use crate::incomplete::Incomplete;
 use crate::inspect::{self, AFTER, After, Logger, MOST_NAMES, ON_REMOVE, STARTS_AT_A_TIME, id_of};
 use crate::launch::{Launcher, label};
+use crate::link_recheck::LinkRecheck;
 use crate::orphans::Orphans;
-use crate::reach::Reach;
+use crate::ready_watch::ReadyWatch;
+use crate::remote_mounts::RemoteMounts;
 use crate::removed::Removed;
 use crate::stopping::Stopping;
-use crate::table::{Action, Id, OnRemove, Part, Post, Remark, Table};
-use crate::turns::Turns;
+use crate::table::{Action, Id, OnRemove, Part, Remark, SuperviseId, Table};
 
 use daemontools::service::{Directory, Process, Record, Unread};
 use daemontools::sys::events::for_each_event;
@@ -44,22 +44,22 @@ pub struct Scanner {
     pub(crate) launcher: Launcher,
     pub(crate) stopping: Stopping,
     pub(crate) inotify: Option<(Inotify, WatchDescriptor)>,
-    pub(crate) heed: Heed,
+    pub(crate) ready_watch: ReadyWatch,
     pub(crate) orphans: Orphans,
-    pub(crate) reach: Reach,
+    pub(crate) mounts: RemoteMounts,
     pub(crate) removed: Removed,
     pub(crate) forward: Forward,
-    pub(crate) complaints: Complaints,
+    pub(crate) diagnostics: Diagnostics,
     pub(crate) complete: Complete,
-    drafts: Drafts,
-    turns: Turns,
+    incomplete: Incomplete,
+    link_recheck: LinkRecheck,
     /// Services without a logger, those first that were not asked for long.
     unlogged: VecDeque<Id>,
     pub(crate) attached: Attached,
     /// Supervises of earlier svscans that ran when this one began.
     pub(crate) survivors: Vec<(Directory, Process)>,
     /// The last one that was looked at whether it is reached.
-    pub(crate) last_seen: Option<Post>,
+    pub(crate) last_seen: Option<SuperviseId>,
     next_scan: Instant,
     last_scan: Option<Instant>,
 }
@@ -79,22 +79,22 @@ impl Scanner {
     /// # Errors
     /// No descriptor to be had.
     pub fn new(launcher: Launcher, now: Instant) -> nix::Result<Scanner> {
-        let mut complaints = Complaints::default();
-        let inotify = watch().map_err(|unable| complaints.unable(Subject::Watch, &unable)).ok();
+        let mut diagnostics = Diagnostics::default();
+        let inotify = watch().map_err(|unable| diagnostics.warn_unable_once(Subject::Watch, &unable)).ok();
         Ok(Scanner {
             table: Table::default(),
             launcher,
             stopping: Stopping::default(),
             inotify,
-            heed: Heed::default(),
-            complaints,
+            ready_watch: ReadyWatch::default(),
+            diagnostics,
             complete: Complete::default(),
             orphans: Orphans::default(),
-            reach: Reach::default(),
+            mounts: RemoteMounts::default(),
             removed: Removed::default(),
             forward: Forward::default(),
-            drafts: Drafts::default(),
-            turns: Turns::default(),
+            incomplete: Incomplete::default(),
+            link_recheck: LinkRecheck::default(),
             unlogged: VecDeque::new(),
             attached: Attached::new()?,
             survivors: Vec::new(),
@@ -107,28 +107,29 @@ impl Scanner {
     /// What is readable when there is something to do.
     pub fn sources(&self) -> Vec<BorrowedFd<'_>> {
         let changes = self.inotify.as_ref().map(|(inotify, _)| inotify.as_fd());
-        changes.into_iter().chain([self.attached.as_fd()]).chain(self.reach.changes()).collect()
+        changes.into_iter().chain([self.attached.as_fd()]).chain(self.mounts.changes()).collect()
     }
 
     /// Until when nothing is to be done unless something happens.
     pub fn deadline(&self) -> Instant {
-        let deadlines = [self.table.deadline(), self.drafts.deadline(), self.heed.deadline(), self.stopping.deadline()];
+        let deadlines =
+            [self.table.deadline(), self.incomplete.deadline(), self.ready_watch.deadline(), self.stopping.deadline()];
         deadlines.into_iter().chain([self.forward.deadline()]).flatten().fold(self.next_scan, Instant::min)
     }
 
     /// The whole directory is to be looked at now.
     pub fn scan_now(&mut self, now: Instant) {
-        self.turns.ask_all();
+        self.link_recheck.recheck_all();
         self.next_scan = now;
     }
 
     /// Looks at what has changed in the directory, and at all of it when that is due.
     pub fn look(&mut self, now: Instant) {
         if self.inotify.is_none() {
-            self.turns.ask_all();
+            self.link_recheck.recheck_all();
         }
-        if self.reach.refresh() {
-            self.turns.ask_all();
+        if self.mounts.refresh() {
+            self.link_recheck.recheck_all();
             let earliest = self.last_scan.map_or(now, |last| now.max(last + MOUNTS));
             self.next_scan = self.next_scan.min(earliest);
         }
@@ -142,11 +143,11 @@ impl Scanner {
         // After the scan: how an entry came to be is known before it is started.
         let reports = self.read_reports(now);
         if reports.overflow {
-            self.turns.ask_all();
+            self.link_recheck.recheck_all();
             self.scan();
         }
         reports.entries.iter().for_each(|name| self.entry(name));
-        while let Some(name) = self.drafts.entry(now) {
+        while let Some(name) = self.incomplete.entry(now) {
             self.entry(&name);
         }
         let mut todo = Vec::new();
@@ -156,8 +157,8 @@ impl Scanner {
         let mut new = HashSet::new();
         todo.retain(|action| !matches!(action, Action::Inspect(id) if !new.insert(*id)));
         self.perform(todo, now);
-        self.drafts.looked();
-        while let Some(id) = self.drafts.overdue(now) {
+        self.incomplete.looked();
+        while let Some(id) = self.incomplete.overdue(now) {
             self.end_draft(id);
             self.admit(id, now);
         }
@@ -184,24 +185,24 @@ impl Scanner {
     ) {
         reports.overflow |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
         if event.wd != *directory {
-            reports.heeded.extend(self.heed.told(event.wd));
-            self.drafts.changed(&event, inotify, now);
+            reports.heeded.extend(self.ready_watch.told(event.wd));
+            self.incomplete.changed(&event, inotify, now);
         } else if event.mask.contains(AddWatchFlags::IN_MOVE_SELF) {
-            self.complaints.say(Subject::Directory, b"directory was moved, and is still served".to_vec());
+            self.diagnostics.warn_once(Subject::Directory, b"directory was moved, and is still served".to_vec());
         } else {
             // `now` may be long ago by now, which is no time to a link that is left alone for a moment.
-            reports.entries.extend(self.drafts.entry_changed(event, Instant::now()));
+            reports.entries.extend(self.incomplete.entry_changed(event, Instant::now()));
         }
     }
 
     fn scan(&mut self) {
         self.table.begin_scan();
-        self.complaints.begin_scan();
-        self.turns.begin_scan(self.reach.is_told_of_mounts());
+        self.diagnostics.begin_scan();
+        self.link_recheck.begin_scan(self.mounts.is_told_of_mounts());
         self.limit_starts();
         let (device, links) = stat(".").map_or((0, 1), |file| (file.st_dev, file.st_nlink));
         if links == 0 {
-            self.complaints.say(Subject::Directory, b"directory was removed".to_vec());
+            self.diagnostics.warn_once(Subject::Directory, b"directory was removed".to_vec());
             return self.table.end_scan();
         }
         let read = fs::read_dir(".").and_then(|entries| {
@@ -222,23 +223,23 @@ impl Scanner {
         match read.unable_to("read directory", "") {
             Ok(()) => {
                 self.table.end_scan();
-                self.complaints.end_scan();
+                self.diagnostics.end_scan();
             }
             // What was not read is not gone for that.
-            Err(unable) => self.complaints.unable(Subject::Directory, &unable),
+            Err(unable) => self.diagnostics.warn_unable_once(Subject::Directory, &unable),
         }
     }
 
     fn limit_starts(&mut self) {
         let subject = Subject::Setting(STARTS_AT_A_TIME);
-        let reached = self.reach.check(Path::new(STARTS_AT_A_TIME)).map_err(Unread::System);
+        let reached = self.mounts.probe(Path::new(STARTS_AT_A_TIME)).map_err(Unread::System);
         match reached.and_then(|()| inspect::starts_at_a_time()) {
             Ok(most) => {
-                self.complaints.withdraw(&subject);
+                self.diagnostics.clear(&subject);
                 self.table.limit_starts(most);
             }
             Err(unread) => {
-                self.complaints.say(subject, unread_words(STARTS_AT_A_TIME.as_bytes(), unread));
+                self.diagnostics.warn_once(subject, unread_words(STARTS_AT_A_TIME.as_bytes(), unread));
             }
         }
     }
@@ -246,14 +247,14 @@ impl Scanner {
     /// What is done with services whose entry is removed; nothing, where that cannot be read, which is said.
     fn on_remove(&mut self) -> OnRemove {
         let subject = Subject::Setting(ON_REMOVE);
-        let reached = self.reach.check(Path::new(ON_REMOVE)).map_err(Unread::System);
+        let reached = self.mounts.probe(Path::new(ON_REMOVE)).map_err(Unread::System);
         match reached.and_then(|()| inspect::on_remove()) {
             Ok(on_remove) => {
-                self.complaints.withdraw(&subject);
+                self.diagnostics.clear(&subject);
                 on_remove
             }
             Err(unread) => {
-                self.complaints.say(subject, unread_words(ON_REMOVE.as_bytes(), unread));
+                self.diagnostics.warn_once(subject, unread_words(ON_REMOVE.as_bytes(), unread));
                 OnRemove::default()
             }
         }
@@ -261,14 +262,14 @@ impl Scanner {
 
     /// One that is known is asked what is mounted over it when it is its turn.
     fn directory(&mut self, name: &OsStr, listed: Id) {
-        if self.turns.is_turn_of_directory(listed.inode) || !self.table.confirm(name, listed) {
+        if self.link_recheck.is_directory_due(listed.inode) || !self.table.confirm(name, listed) {
             self.entry(name);
         }
     }
 
     /// One that is as it was is asked where it leads when it is its turn.
     fn link(&mut self, name: &OsStr, inode: u64) {
-        if self.turns.is_turn_of(inode) || !self.table.keep_link(name, inode) {
+        if self.link_recheck.is_due(inode) || !self.table.keep_link(name, inode) {
             self.entry(name);
             self.table.asked(name, inode);
         }
@@ -280,13 +281,15 @@ impl Scanner {
             return;
         }
         let path = Path::new(name);
-        let refusal = match self.reach.check(path).and_then(|()| identity::of(path)) {
+        let refusal = match self.mounts.probe(path).and_then(|()| identity::of(path)) {
             Ok(id) => return self.table.seen(name, id),
             Err(Errno::ENOTDIR) if stat(name).is_ok() => return self.file(name),
             Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)) => Unable::new("stat", name, errno),
             Err(errno) => {
                 self.table.keep(name);
-                return self.complaints.unable(Subject::Entry(name.into()), &Unable::new("stat", name, errno));
+                return self
+                    .diagnostics
+                    .warn_unable_once(Subject::Entry(name.into()), &Unable::new("stat", name, errno));
             }
         };
         self.table.gone(name);
@@ -294,7 +297,7 @@ impl Scanner {
         let link = || lstat(name).map(|file| id_of(&file));
         let before = link();
         if before.is_ok() && stat(name).is_err() && link() == before {
-            self.complaints.unable(Subject::Entry(name.into()), &refusal);
+            self.diagnostics.warn_unable_once(Subject::Entry(name.into()), &refusal);
         }
     }
 
@@ -302,7 +305,8 @@ impl Scanner {
     fn file(&mut self, name: &OsStr) {
         if !is_hidden(name) {
             self.table.gone(name);
-            self.complaints.unable(Subject::Entry(name.into()), &Unable::new("supervise", name, Errno::ENOTDIR));
+            self.diagnostics
+                .warn_unable_once(Subject::Entry(name.into()), &Unable::new("supervise", name, Errno::ENOTDIR));
         }
     }
 
@@ -311,7 +315,7 @@ impl Scanner {
         for action in todo {
             match action {
                 Action::Inspect(id) => self.inspect(id, now),
-                Action::End(post) => self.stopping.end(post, now),
+                Action::End(which) => self.stopping.end(which, now),
                 Action::Drain(id) => {
                     self.launcher.close_writer(id);
                     self.stopping.drain(id, self.launcher.unread(id), now);
@@ -323,7 +327,7 @@ impl Scanner {
                     self.stopping.has_come_back(id);
                 }
                 Action::Forget(id) => self.forget(id),
-                Action::Heed(id) => self.heed.begin(id, now),
+                Action::WatchReady(id) => self.ready_watch.begin(id, now),
                 Action::Say(id, remark) => self.say(id, remark),
             }
         }
@@ -332,10 +336,10 @@ impl Scanner {
     /// A service is new: it is supervised from now on, unless it is still being made.
     fn inspect(&mut self, id: Id, now: Instant) {
         let Some(name) = self.table.name(id) else { return };
-        let reached = self.reach.check_service(Path::new(name)).is_ok();
+        let reached = self.mounts.probe_service(Path::new(name)).is_ok();
         let draft = self.inotify.as_ref().is_some_and(|(inotify, _)| {
             // What cannot be touched is complained of when it is admitted.
-            reached && self.drafts.take(id, name, inotify, now)
+            reached && self.incomplete.take(id, name, inotify, now)
         });
         if !draft {
             self.admit(id, now);
@@ -346,29 +350,29 @@ impl Scanner {
     fn admit(&mut self, id: Id, now: Instant) {
         let Some(name) = self.table.name(id).map(OsStr::to_os_string) else { return };
         let service = Path::new(&name);
-        let log = match self.reach.check_service(service).and_then(|()| inspect::logger(service)) {
+        let log = match self.mounts.probe_service(service).and_then(|()| inspect::logger(service)) {
             Ok(log) => log,
             Err(errno) => {
-                let refusal = Unable::new("stat", label(Part::Log, &name), errno);
-                self.complaints.unable(Subject::Service(id), &refusal);
+                let refusal = Unable::new("stat", label(Part::Logger, &name), errno);
+                self.diagnostics.warn_unable_once(Subject::Service(id), &refusal);
                 return self.table.not_inspected(id);
             }
         };
         if log == Logger::Unusable {
-            let refusal = Unable::new("supervise", label(Part::Log, &name), Errno::ENOTDIR);
-            self.complaints.unable(Subject::Service(id), &refusal);
+            let refusal = Unable::new("supervise", label(Part::Logger, &name), Errno::ENOTDIR);
+            self.diagnostics.warn_unable_once(Subject::Service(id), &refusal);
         }
         if log != Logger::Directory {
             self.unlogged.push_back(id);
         }
-        if log == Logger::None && self.reach.check(Path::new(FORWARD)).is_ok() && Forward::is_wanted() {
+        if log == Logger::None && self.mounts.probe(Path::new(FORWARD)).is_ok() && Forward::is_wanted() {
             self.forward.want(id);
         }
         if inspect::is_essential(service) {
             self.stopping.essential(id);
         }
         let mut todo = Vec::new();
-        let main = Post { id, part: Part::Main };
+        let main = SuperviseId { id, part: Part::Service };
         let after = self.after(id, service);
         let mut contents = inspect::contents(service, log, after, self.record(main).as_ref());
         contents.running |= self.attached.expects(main);
@@ -382,10 +386,10 @@ impl Scanner {
             let Some(id) = self.unlogged.pop_front() else { return };
             let Some(name) = self.table.name(id).map(OsStr::to_os_string) else { continue };
             let service = Path::new(&name);
-            let log = self.reach.check_service(service).and_then(|()| inspect::logger(service));
+            let log = self.mounts.probe_service(service).and_then(|()| inspect::logger(service));
             if log == Ok(Logger::Directory) && inspect::still_there(&name, id).is_ok() {
                 let words = b"/log came too late: to have it served, remove the entry, end the service, put it back";
-                self.complaints.say(Subject::Service(id), [name.as_bytes(), words].concat());
+                self.diagnostics.warn_once(Subject::Service(id), [name.as_bytes(), words].concat());
             } else {
                 self.unlogged.push_back(id);
             }
@@ -394,7 +398,7 @@ impl Scanner {
 
     fn end_draft(&mut self, id: Id) {
         if let Some((inotify, _)) = &self.inotify {
-            self.drafts.forget(id, inotify);
+            self.incomplete.forget(id, inotify);
         }
     }
 
@@ -402,12 +406,12 @@ impl Scanner {
         self.end_draft(id);
         self.removed.let_go(id);
         self.launcher.forget(id);
-        self.complaints.forget(id);
+        self.diagnostics.forget(id);
         self.complete.forget(id);
         self.orphans.forget(id);
         self.stopping.forget(id);
         self.forward.forget(id);
-        self.heed.end(id, self.inotify.as_ref().map(|(inotify, _)| inotify));
+        self.ready_watch.end(id, self.inotify.as_ref().map(|(inotify, _)| inotify));
     }
 
     fn say(&mut self, id: Id, remark: Remark) {
@@ -419,20 +423,20 @@ impl Scanner {
             }
             Remark::UnknownAfter(others) => return self.say_after(id, others, b": no such service"),
             Remark::CyclicAfter(others) => return self.say_after(id, others, b": goes in a circle"),
-            Remark::ProperAfter(other) => return self.complaints.withdraw(&Subject::After(id, other)),
+            Remark::ProperAfter(other) => return self.diagnostics.clear(&Subject::After(id, other)),
             Remark::Replaces => {
                 (Subject::Service(id), [name, b" is another directory now: stopping the one before"].concat())
             }
             Remark::Stopping => return self.say_stopping(id),
             Remark::Down(name) => return self.say_down(id, &name),
         };
-        self.complaints.say(subject, words);
+        self.diagnostics.warn_once(subject, words);
     }
 
     fn say_after(&mut self, id: Id, others: Vec<OsString>, what: &[u8]) {
         let name = self.table.name(id).unwrap_or_default().as_bytes();
         let words = |others: &[u8]| [name, b": after ", others, what].concat();
-        self.complaints.say_of_names(others, |other| Subject::After(id, other), words);
+        self.diagnostics.warn_once_of_names(others, |other| Subject::After(id, other), words);
     }
 
     /// The names that a service comes after; none, where that cannot be read. Says so, and that there are too many.
@@ -442,47 +446,48 @@ impl Scanner {
             Ok(After { names, surplus: 0 }) => names,
             Ok(After { names, surplus }) => {
                 let words = format!("/{AFTER}: {} names: only the first {MOST_NAMES} count", names.len() + surplus);
-                self.complaints.say(Subject::Order(id), [name, words.as_bytes()].concat());
+                self.diagnostics.warn_once(Subject::Order(id), [name, words.as_bytes()].concat());
                 names
             }
             Err(unread) => {
                 let file = [name, b"/", AFTER.as_bytes()].concat();
-                self.complaints.say(Subject::Order(id), unread_words(&file, unread));
+                self.diagnostics.warn_once(Subject::Order(id), unread_words(&file, unread));
                 Vec::new()
             }
         }
     }
 
-    /// What the last supervise of a post has written: on its page, or into `supervise/state`, which others may have
+    /// What the last supervise of a part has written: on its page, or into `supervise/state`, which others may have
     /// written as well.
-    pub(crate) fn record(&mut self, post: Post) -> Option<Record> {
-        self.launcher.record(post).or_else(|| attach::record(&self.folder(post)?))
+    pub(crate) fn record(&mut self, which: SuperviseId) -> Option<Record> {
+        self.launcher.record(which).or_else(|| attach::record(&self.folder(which)?))
     }
 
     /// The same, if nobody else could have written it.
-    pub(crate) fn trusted_record(&mut self, post: Post) -> Option<Record> {
-        self.launcher.record(post).or_else(|| attach::trusted_record(&self.folder(post)?))
+    pub(crate) fn trusted_record(&mut self, which: SuperviseId) -> Option<Record> {
+        self.launcher.record(which).or_else(|| attach::trusted_record(&self.folder(which)?))
     }
 
     /// Where the service, or its logger, is to be found; `None` if that cannot be touched.
-    pub(crate) fn folder(&mut self, post: Post) -> Option<PathBuf> {
-        let folder = PathBuf::from(label(post.part, &self.place(post)?));
-        self.reach.check_service(&folder).ok().map(|()| folder)
+    pub(crate) fn folder(&mut self, which: SuperviseId) -> Option<PathBuf> {
+        let folder = PathBuf::from(label(which.part, &self.place(which)?));
+        self.mounts.probe_service(&folder).ok().map(|()| folder)
     }
 
     /// The directory of a service: its entry, and where that is gone, for its logger, what is held of it.
-    pub(crate) fn place(&self, post: Post) -> Option<OsString> {
-        let is_left = post.part == Part::Log && !self.table.is_present(post.id);
-        let held = self.removed.path(post.id).filter(|_| is_left).map(PathBuf::into_os_string);
-        held.or_else(|| self.table.name(post.id).map(OsStr::to_os_string))
+    pub(crate) fn place(&self, which: SuperviseId) -> Option<OsString> {
+        let is_left = which.part == Part::Logger && !self.table.is_present(which.id);
+        let held = self.removed.path(which.id).filter(|_| is_left).map(PathBuf::into_os_string);
+        held.or_else(|| self.table.name(which.id).map(OsStr::to_os_string))
     }
 
     /// Finds out where a service lies that has no entry any more.
     pub(crate) fn hold(&mut self, id: Id) {
         let table = &self.table;
-        let supervises =
-            [Part::Main, Part::Log].into_iter().filter_map(|part| Some((part, table.pid(Post { id, part })?)));
-        self.removed.hold(id, supervises, &mut self.reach);
+        let supervises = [Part::Service, Part::Logger]
+            .into_iter()
+            .filter_map(|part| Some((part, table.pid(SuperviseId { id, part })?)));
+        self.removed.hold(id, supervises, &mut self.mounts);
     }
 }
 

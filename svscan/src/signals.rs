@@ -18,7 +18,7 @@ pub enum Request {
     /// The directory is to be looked at.
     Scan,
     /// svscan's file is to be executed anew.
-    Renew,
+    Reexec,
     /// Nothing, unless a script says what.
     Nothing,
 }
@@ -35,7 +35,7 @@ fn table() -> [(i32, &'static str, Request); 11] {
         (Signal::SIGALRM as i32, "SIGALRM", Request::Scan),
         (Signal::SIGQUIT as i32, "SIGQUIT", Request::Nothing),
         (Signal::SIGUSR1 as i32, "SIGUSR1", Request::Nothing),
-        (Signal::SIGUSR2 as i32, "SIGUSR2", Request::Renew),
+        (Signal::SIGUSR2 as i32, "SIGUSR2", Request::Reexec),
         (Signal::SIGWINCH as i32, "SIGWINCH", Request::Nothing),
     ]
 }

@@ -4,7 +4,7 @@
 use crate::attach;
 use crate::inspect;
 use crate::scanner::Scanner;
-use crate::table::{Id, Part, Post};
+use crate::table::{Id, Part, SuperviseId};
 use daemontools::duration::in_seconds;
 use daemontools::service::{Command, Commands};
 use daemontools::sys::process::COMMANDS;
@@ -45,7 +45,7 @@ struct Draining {
 /// Commands that a supervise is still to be sent.
 #[derive(Debug)]
 struct Owed {
-    post: Post,
+    which: SuperviseId,
     commands: &'static [Command],
     since: Instant,
     /// They were sent by signal, but it is not known that this supervise takes commands so.
@@ -66,7 +66,7 @@ pub struct Stopping {
     /// started again.
     unfinished: HashSet<Id>,
     /// Posts of which somebody is in charge whom the system does not name, and who was told to end.
-    unknown: HashSet<Post>,
+    unknown: HashSet<SuperviseId>,
     /// What is stopped is killed.
     hurried: bool,
     next: Option<Instant>,
@@ -76,8 +76,8 @@ pub struct Stopping {
 
 impl Stopping {
     /// A supervise is to stop its service and end.
-    pub fn end(&mut self, post: Post, now: Instant) {
-        self.tell(post, if self.hurried { KILL } else { END }, now);
+    pub fn end(&mut self, which: SuperviseId, now: Instant) {
+        self.tell(which, if self.hurried { KILL } else { END }, now);
     }
 
     /// A logger is to end once it has read all there is.
@@ -97,10 +97,10 @@ impl Stopping {
         unread > 0 && (unread != before || now < since + PATIENCE) && !self.hurried
     }
 
-    /// Whether somebody who seems to be in charge of a post, but need not be a supervise, was told to end before. If not,
+    /// Whether somebody who seems to be in charge of a part, but need not be a supervise, was told to end before. If not,
     /// he is now: nobody is waited for longer than until he is looked for again.
-    pub fn has_told_unknown(&mut self, post: Post, folder: &Path) -> bool {
-        let is_new = self.unknown.insert(post);
+    pub fn has_told_unknown(&mut self, which: SuperviseId, folder: &Path) -> bool {
+        let is_new = self.unknown.insert(which);
         if is_new && let Ok(place) = service::Place::of(folder) {
             let _ = service::send_commands(&place, &END.into());
         }
@@ -108,12 +108,12 @@ impl Stopping {
     }
 
     /// A supervise is to end when its service does.
-    pub fn let_end(&mut self, post: Post, now: Instant) {
-        self.tell(post, LET_END, now);
+    pub fn let_end(&mut self, which: SuperviseId, now: Instant) {
+        self.tell(which, LET_END, now);
     }
 
-    fn tell(&mut self, post: Post, commands: &'static [Command], now: Instant) {
-        self.owed.push(Owed { post, commands, since: now, signalled: false });
+    fn tell(&mut self, which: SuperviseId, commands: &'static [Command], now: Instant) {
+        self.owed.push(Owed { which, commands, since: now, signalled: false });
         self.next = Some(now);
     }
 
@@ -136,7 +136,7 @@ impl Stopping {
     pub fn forget(&mut self, id: Id) {
         self.draining.remove(&id);
         self.left.remove(&id);
-        self.unknown.retain(|post| post.id != id);
+        self.unknown.retain(|which| which.id != id);
         self.essential.remove(&id);
         self.unfinished.remove(&id);
     }
@@ -177,7 +177,7 @@ impl Scanner {
     fn wanted_order(&mut self) -> Vec<(Id, Vec<OsString>)> {
         let mut order = self.table.order();
         for (id, names) in &mut order {
-            let Some(folder) = self.folder(Post { id: *id, part: Part::Main }) else { continue };
+            let Some(folder) = self.folder(SuperviseId { id: *id, part: Part::Service }) else { continue };
             if inspect::still_there(folder.as_os_str(), *id).is_ok()
                 && let Ok(now) = inspect::after(&folder)
             {
@@ -190,8 +190,8 @@ impl Scanner {
     /// What is being stopped is killed instead of waited for.
     pub fn hurry(&mut self, now: Instant) {
         self.stopping.hurried = true;
-        for post in self.table.unstopped() {
-            self.stopping.tell(post, KILL, now);
+        for which in self.table.unstopped() {
+            self.stopping.tell(which, KILL, now);
         }
     }
 
@@ -203,7 +203,7 @@ impl Scanner {
         self.drained(now);
         for mut owed in std::mem::take(&mut self.stopping.owed) {
             // It does not listen yet, or we have no descriptor. One that ended will be noticed.
-            if self.table.pid(owed.post).is_some_and(|pid| self.command(pid, &mut owed, now).is_err()) {
+            if self.table.pid(owed.which).is_some_and(|pid| self.command(pid, &mut owed, now).is_err()) {
                 self.stopping.owed.push(owed);
             }
         }
@@ -211,13 +211,13 @@ impl Scanner {
         self.stopping.next = busy.then_some(now + AGAIN);
     }
 
-    /// Whether this is the post of a logger whose service runs, and may have something to say, or has left lines.
-    pub(crate) fn has_lines_for(&mut self, post: Post, now: Instant) -> bool {
-        let Post { id, part } = post;
-        if part == Part::Main || !self.launcher.has_pipe(id) {
+    /// Whether this is the part of a logger whose service runs, and may have something to say, or has left lines.
+    pub(crate) fn has_lines_for(&mut self, which: SuperviseId, now: Instant) -> bool {
+        let SuperviseId { id, part } = which;
+        if part == Part::Service || !self.launcher.has_pipe(id) {
             return false;
         }
-        if self.table.is_busy(Post { id, part: Part::Main }) {
+        if self.table.is_busy(SuperviseId { id, part: Part::Service }) {
             return !self.stopping.hurried;
         }
         let unread = self.launcher.unread(id);
@@ -225,10 +225,10 @@ impl Scanner {
         self.stopping.is_to_be_read(id, unread, now) || is_unfinished
     }
 
-    /// Whether this is the post of a service that has left lines which nobody reads.
-    pub(crate) fn leaves_lines(&self, post: Post) -> bool {
-        let log = Post { part: Part::Log, ..post };
-        post.part == Part::Main && self.table.pid(log).is_none() && self.launcher.unread(post.id) > 0
+    /// Whether this is the part of a service that has left lines which nobody reads.
+    pub(crate) fn leaves_lines(&self, which: SuperviseId) -> bool {
+        let log = SuperviseId { part: Part::Logger, ..which };
+        which.part == Part::Service && self.table.pid(log).is_none() && self.launcher.unread(which.id) > 0
     }
 
     /// Tells the loggers that have read all to end, in two steps.
@@ -242,7 +242,7 @@ impl Scanner {
             match logger.told {
                 None if unread == 0 || logger.since + PATIENCE <= now => {
                     logger.told = Some(now);
-                    self.stopping.tell(Post { id, part: Part::Log }, LET_END, now);
+                    self.stopping.tell(SuperviseId { id, part: Part::Logger }, LET_END, now);
                 }
                 // One that takes nothing is not waited for either: it may have been stopped, or read nothing at all.
                 Some(told) if !to_be_read && told + GRACE <= now => over.push(id),
@@ -251,7 +251,7 @@ impl Scanner {
         }
         for id in over {
             self.stopping.draining.remove(&id);
-            self.stopping.tell(Post { id, part: Part::Log }, END, now);
+            self.stopping.tell(SuperviseId { id, part: Part::Logger }, END, now);
         }
     }
 
@@ -259,14 +259,14 @@ impl Scanner {
     /// commands by signal; that depends on no file. Otherwise through its FIFO, and if there is no way to that for a while,
     /// by signal too, unless that would kill it.
     fn command(&mut self, pid: Pid, owed: &mut Owed, now: Instant) -> nix::Result<()> {
-        let Owed { post, commands, since, signalled } = *owed;
+        let Owed { which, commands, since, signalled } = *owed;
         let commands = &Commands::from(commands);
-        if self.launcher.record(post).is_some_and(|record| record.supervise.pid == pid) {
+        if self.launcher.record(which).is_some_and(|record| record.supervise.pid == pid) {
             self.attached.signal(pid, commands)?;
             self.attached.wake(pid);
             return Ok(());
         }
-        let sent = match self.command_through_fifo(post, pid, commands) {
+        let sent = match self.command_through_fifo(which, pid, commands) {
             // A directory that hangs is waited for, and a FIFO that is full.
             Err(Errno::ETIMEDOUT) => Err(Errno::ETIMEDOUT),
             Err(_) => attach::command_itself(pid, commands),
@@ -283,12 +283,12 @@ impl Scanner {
 
     /// A supervise whose directory cannot be touched will be told when that is over; one that is not in charge yet,
     /// when it is: the one before, told in its place, would leave, and it would start the service.
-    fn command_through_fifo(&mut self, post: Post, pid: Pid, commands: &Commands) -> nix::Result<()> {
-        let folder = self.folder(post).ok_or(Errno::ETIMEDOUT)?;
-        let name = self.table.name(post.id).ok_or(Errno::ESRCH)?;
+    fn command_through_fifo(&mut self, which: SuperviseId, pid: Pid, commands: &Commands) -> nix::Result<()> {
+        let folder = self.folder(which).ok_or(Errno::ETIMEDOUT)?;
+        let name = self.table.name(which.id).ok_or(Errno::ESRCH)?;
         // Renamed or removed, it is where its supervise works.
-        let folder = match inspect::still_there(name, post.id) {
-            Ok(()) if attach::may_be_in_charge(&folder, self.launcher.record(post).as_ref(), pid) => folder,
+        let folder = match inspect::still_there(name, which.id) {
+            Ok(()) if attach::may_be_in_charge(&folder, self.launcher.record(which).as_ref(), pid) => folder,
             Ok(()) => return Err(Errno::ENXIO),
             Err(_) => attach::process_path(pid, "cwd"),
         };
@@ -298,29 +298,29 @@ impl Scanner {
     /// Looks at services that are waited for or essential: those of which something was reported, and
     /// those of which nothing can be.
     pub fn heed(&mut self, mut ids: HashSet<Id>, now: Instant) {
-        if self.heed.is_empty() {
+        if self.ready_watch.is_empty() {
             return;
         }
         let (table, inotify) = (&self.table, self.inotify.as_ref().map(|(inotify, _)| inotify));
-        let reach = &mut self.reach;
-        let folder = |id| table.name(id).map(PathBuf::from).filter(|folder| reach.check_service(folder).is_ok());
-        ids.extend(self.heed.ask(now, inotify, folder));
+        let mounts = &mut self.mounts;
+        let folder = |id| table.name(id).map(PathBuf::from).filter(|folder| mounts.probe_service(folder).is_ok());
+        ids.extend(self.ready_watch.ask(now, inotify, folder));
         for id in ids {
-            let post = Post { id, part: Part::Main };
-            let (Some(pid), Some(folder)) = (self.table.pid(post), self.folder(post)) else { continue };
+            let which = SuperviseId { id, part: Part::Service };
+            let (Some(pid), Some(folder)) = (self.table.pid(which), self.folder(which)) else { continue };
             let status = inspect::status(&folder);
-            let record = self.record(post);
+            let record = self.record(which);
             let ready = inspect::is_ready(status.as_ref(), record.as_ref(), pid);
             // One that makes room for another is waited for until it is down.
             if ready && !self.table.is_stopping(id) {
-                self.table.release(id, now);
+                self.table.unblock(id, now);
             }
             if self.table.is_unsettled(id) && !inspect::is_starting(status.as_ref(), record.as_ref(), pid) {
                 self.table.settled(id);
             }
             let awaited = self.table.is_awaited(id) || self.table.is_unsettled(id);
             if !awaited && !self.stopping.is_essential(id) {
-                self.heed.end(id, self.inotify.as_ref().map(|(inotify, _)| inotify));
+                self.ready_watch.end(id, self.inotify.as_ref().map(|(inotify, _)| inotify));
             }
             if self.stopping.is_essential(id)
                 && !self.table.is_closing()
@@ -341,8 +341,8 @@ impl Scanner {
     }
 
     pub(crate) fn say_stopping(&mut self, id: Id) {
-        let Some(folder) = self.folder(Post { id, part: Part::Main }) else { return };
-        let reached = self.reach.check(&folder.join(inspect::TIMEOUT_KILL)).is_ok();
+        let Some(folder) = self.folder(SuperviseId { id, part: Part::Service }) else { return };
+        let reached = self.mounts.probe(&folder.join(inspect::TIMEOUT_KILL)).is_ok();
         let time = reached.then(|| inspect::time_to_stop(&folder)).flatten().map(killed_in).unwrap_or_default();
         report::notice(&[b"stopping ", folder.as_os_str().as_bytes(), time.as_bytes()]);
     }
@@ -360,7 +360,7 @@ impl Scanner {
             line.extend_from_slice(if index == 0 { b", waiting for " } else { b", " });
             line.extend_from_slice(self.table.name(id).unwrap_or_default().as_bytes());
             // Of a long list nobody asks how long each of them has.
-            let record = if count > FEW { None } else { self.record(Post { id, part: Part::Main }) };
+            let record = if count > FEW { None } else { self.record(SuperviseId { id, part: Part::Service }) };
             let left = inspect::time_left(record);
             line.extend_from_slice(left.map(killed_in).unwrap_or_default().as_bytes());
         }

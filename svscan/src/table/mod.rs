@@ -18,18 +18,19 @@
 //! neither supervise is up, the service is forgotten, its pipe with it. Unless the directory's owner
 //! wants removed services stopped, or another directory has taken the name: see `stop`.
 //!
-//! A service may have to wait with its first start for others (*held*): for those it names in `after`
+//! A service may have to wait with its first start for others (*blocked*): for those it names in `after`
 //! until they are ready, and for the one whose name it took until that is gone.
 
-mod due;
 mod order;
+mod start_queue;
 mod stop;
 #[cfg(test)]
 mod tests;
 
-use due::Due;
+pub use daemontools::service::Part;
 use nix::unistd::Pid;
 use order::Order;
+use start_queue::StartQueue;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
@@ -50,16 +51,9 @@ pub struct Id {
     pub inode: u64,
 }
 
-/// Which of a service's two supervises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Part {
-    Main,
-    Log,
-}
-
 /// One supervise, running or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Post {
+pub struct SuperviseId {
     pub id: Id,
     pub part: Part,
 }
@@ -70,7 +64,7 @@ pub enum Action {
     /// Look into a new service, then say [`Table::inspected`].
     Inspect(Id),
     /// Tell this supervise to stop its service and end.
-    End(Post),
+    End(SuperviseId),
     /// Let the logger read what is left, then end.
     Drain(Id),
     /// The service is gone for good: its logger, which nobody stops, is to see the end of its input.
@@ -82,7 +76,7 @@ pub enum Action {
     /// Give up all that is kept for this service: it is gone.
     Forget(Id),
     /// Look whether the service is ready, until it is, or is not going to be for now.
-    Heed(Id),
+    WatchReady(Id),
     /// Tell the user something about the service.
     Say(Id, Remark),
 }
@@ -119,16 +113,16 @@ pub struct Contents {
 /// A supervise that is to be started later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delayed {
-    pub post: Post,
+    pub which: SuperviseId,
     /// From now on.
     pub wait: Duration,
     /// So often in a row it has ended at once because it cannot serve.
-    pub complaints: u32,
+    pub failures: u32,
 }
 
 /// What a supervise that ended left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Left {
+pub enum Leftover {
     Nothing,
     /// Nothing: it was told to end, and has stopped its service.
     Told,
@@ -137,7 +131,7 @@ pub enum Left {
     /// Lines that the logger has not read, or a service that may still speak.
     Lines,
     /// The user knows why it cannot serve.
-    Complaint,
+    CannotServe,
 }
 
 /// What is done with services whose entry is removed.
@@ -150,7 +144,7 @@ pub enum OnRemove {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Keeper {
+enum SuperviseState {
     Idle,
     Due(Instant),
     Starting,
@@ -159,29 +153,29 @@ enum Keeper {
 
 #[derive(Debug)]
 struct Supervise {
-    keeper: Keeper,
+    state: SuperviseState,
     /// Its last start, and the one before.
     last: Option<Instant>,
     before: Option<Instant>,
     /// So often in a row it has ended at once because it cannot serve.
-    complaints: u32,
+    failures: u32,
 }
 
 impl Supervise {
     fn idle() -> Supervise {
-        Supervise { keeper: Keeper::Idle, last: None, before: None, complaints: 0 }
+        Supervise { state: SuperviseState::Idle, last: None, before: None, failures: 0 }
     }
 
     /// It has ended: when the next one is to be started.
-    fn next(&mut self, left: Left, now: Instant) -> Instant {
+    fn next(&mut self, left: Leftover, now: Instant) -> Instant {
         let at_once = self.last.is_some_and(|last| now < last + PAUSE);
-        if left == Left::Complaint && at_once {
-            let next = now + RETRY * 2_u32.pow(self.complaints.min(DOUBLED));
-            self.complaints += 1;
+        if left == Leftover::CannotServe && at_once {
+            let next = now + RETRY * 2_u32.pow(self.failures.min(DOUBLED));
+            self.failures += 1;
             return next;
         }
-        self.complaints = 0;
-        if left == Left::Told {
+        self.failures = 0;
+        if left == Leftover::Told {
             return now + RETRY;
         }
         self.before.map_or(now, |before| now.max(before + PAUSE))
@@ -202,7 +196,7 @@ struct Service {
     /// The supervise of its logger was started again when it was not present: nobody else will tell it to end.
     reads_on: bool,
     /// What its first start waits for.
-    held_by: Vec<Id>,
+    blocked_by: Vec<Id>,
     /// So many were inspected before it.
     number: usize,
     /// How far stopping it has come, if it is to be stopped, and whether anybody was told.
@@ -223,8 +217,8 @@ struct Entry {
 pub struct Table {
     entries: HashMap<OsString, Entry>,
     services: HashMap<Id, Service>,
-    pids: HashMap<Pid, Post>,
-    due: Due,
+    pids: HashMap<Pid, SuperviseId>,
+    start_queue: StartQueue,
     /// Services whose entries have changed since the last [`Table::settle`].
     touched: Vec<Id>,
     scan: u64,
@@ -233,11 +227,11 @@ pub struct Table {
     order: Order,
     /// When an earlier svscan in this process would have started supervises, of services that are yet to be inspected,
     /// and how often in a row these could not serve.
-    delayed: HashMap<Post, (Instant, u32)>,
+    delayed: HashMap<SuperviseId, (Instant, u32)>,
     /// How many services were inspected.
     inspected: usize,
-    /// Who is held, by what holds it.
-    holding: HashMap<Id, Vec<Id>>,
+    /// The services that wait, by the service that they wait for.
+    blocking: HashMap<Id, Vec<Id>>,
     on_remove: OnRemove,
     /// Everything is to be stopped.
     closing: bool,
@@ -318,7 +312,7 @@ impl Table {
         // Those that went first: others may have come in their place.
         touched.sort_by_key(|id| self.is_present(*id));
         for id in touched {
-            if self.is_present(id) { self.arrive(id, now, todo) } else { self.leave(id, Left::Nothing, now, todo) }
+            if self.is_present(id) { self.arrive(id, now, todo) } else { self.leave(id, Leftover::Nothing, now, todo) }
         }
     }
 
@@ -348,19 +342,20 @@ impl Table {
 
     /// It is not present: nothing more is started but what reads its lines, and once nothing is up it is forgotten. `left`
     /// is what its own supervise has left, if that has ended just now.
-    fn leave(&mut self, id: Id, left: Left, now: Instant, todo: &mut Vec<Action>) {
-        let [main, log] = posts(id);
+    fn leave(&mut self, id: Id, left: Leftover, now: Instant, todo: &mut Vec<Action>) {
+        let [main, log] = both(id);
         // One that is to stop what its predecessor left is wanted all the same.
-        let is_due = |table: &Table, post| matches!(table.keeper(post), Some(Keeper::Due(_))) && !table.is_stopping(id);
+        let is_due =
+            |table: &Table, which| matches!(table.state(which), Some(SuperviseState::Due(_))) && !table.is_stopping(id);
         if is_due(self, main) {
-            self.set(main, Keeper::Idle);
+            self.set(main, SuperviseState::Idle);
         }
         let reads_on = is_due(self, log) && self.is_busy(main);
         if is_due(self, log) && !reads_on {
-            self.set(log, Keeper::Idle);
+            self.set(log, SuperviseState::Idle);
         }
-        let has_lines = left == Left::Lines && !self.is_busy(main);
-        if !has_lines && ![main, log].into_iter().any(|post| self.is_busy(post)) {
+        let has_lines = left == Leftover::Lines && !self.is_busy(main);
+        if !has_lines && ![main, log].into_iter().any(|which| self.is_busy(which)) {
             return self.forget(id, now, todo);
         }
         let Some(service) = self.services.get_mut(&id) else { return };
@@ -385,9 +380,9 @@ impl Table {
             self.absent.remove(&service.name);
         }
         self.order.remove(id);
-        self.due.leave(id);
+        self.start_queue.free_slot(id);
         todo.push(Action::Forget(id));
-        self.release(id, now);
+        self.unblock(id, now);
     }
 
     /// Services that are not present, and whose loggers read on.
@@ -413,33 +408,33 @@ impl Table {
         };
         self.services.insert(id, service);
         self.absent.insert(name.to_os_string(), id);
-        for (post, pid) in posts(id).into_iter().zip([main, log]) {
+        for (which, pid) in both(id).into_iter().zip([main, log]) {
             if let Some(pid) = pid {
-                self.pids.insert(pid, post);
-                self.set(post, Keeper::Up(pid));
+                self.pids.insert(pid, which);
+                self.set(which, SuperviseState::Up(pid));
             }
         }
     }
 
     /// An earlier svscan in this process would have started a supervise so long after `now`.
     pub fn expect_delayed(&mut self, delayed: &Delayed, now: Instant) {
-        self.delayed.insert(delayed.post, (now + delayed.wait, delayed.complaints));
+        self.delayed.insert(delayed.which, (now + delayed.wait, delayed.failures));
     }
 
     /// Supervises that are to be started later than `now`.
     pub fn delayed(&self, now: Instant) -> impl Iterator<Item = Delayed> {
-        let of_services = self.services.keys().flat_map(|id| posts(*id)).filter_map(move |post| {
-            let supervise = self.supervise(post)?;
-            match supervise.keeper {
-                Keeper::Due(at) => Some((post, at, supervise.complaints)),
-                Keeper::Idle | Keeper::Starting | Keeper::Up(_) => None,
+        let of_services = self.services.keys().flat_map(|id| both(*id)).filter_map(move |which| {
+            let supervise = self.supervise(which)?;
+            match supervise.state {
+                SuperviseState::Due(at) => Some((which, at, supervise.failures)),
+                SuperviseState::Idle | SuperviseState::Starting | SuperviseState::Up(_) => None,
             }
         });
-        let of_earlier = self.delayed.iter().map(|(post, (at, complaints))| (*post, *at, *complaints));
-        of_services.chain(of_earlier).filter(move |(_, at, _)| *at > now).map(move |(post, at, complaints)| Delayed {
-            post,
+        let of_earlier = self.delayed.iter().map(|(which, (at, failures))| (*which, *at, *failures));
+        of_services.chain(of_earlier).filter(move |(_, at, _)| *at > now).map(move |(which, at, failures)| Delayed {
+            which,
             wait: at.duration_since(now),
-            complaints,
+            failures,
         })
     }
 
@@ -456,13 +451,13 @@ impl Table {
         service.number = self.inspected;
         self.inspected += 1;
         if let Some(replaced) = self.take_name(id, now, todo) {
-            self.hold(id, replaced);
+            self.block(id, replaced);
         }
         for other in self.put_after(id, &contents.after, todo) {
             if !contents.running && self.is_present(other) {
-                self.hold(id, other);
-                if self.pid(Post { id: other, part: Part::Main }).is_some() {
-                    todo.push(Action::Heed(other));
+                self.block(id, other);
+                if self.pid(SuperviseId { id: other, part: Part::Service }).is_some() {
+                    todo.push(Action::WatchReady(other));
                 }
             }
         }
@@ -482,18 +477,18 @@ impl Table {
         self.touched.push(id);
     }
 
-    fn hold(&mut self, id: Id, by: Id) {
+    fn block(&mut self, id: Id, by: Id) {
         if let Some(service) = self.services.get_mut(&id) {
-            service.held_by.push(by);
-            self.holding.entry(by).or_default().push(id);
+            service.blocked_by.push(by);
+            self.blocking.entry(by).or_default().push(id);
         }
     }
 
     /// The service is ready, or gone: it holds nobody any more.
-    pub fn release(&mut self, by: Id, now: Instant) {
-        for id in self.holding.remove(&by).unwrap_or_default() {
+    pub fn unblock(&mut self, by: Id, now: Instant) {
+        for id in self.blocking.remove(&by).unwrap_or_default() {
             if let Some(service) = self.services.get_mut(&id) {
-                service.held_by.retain(|holder| *holder != by);
+                service.blocked_by.retain(|holder| *holder != by);
                 self.resume(id, now);
             }
         }
@@ -501,117 +496,120 @@ impl Table {
 
     /// Whether others wait for it.
     pub fn is_awaited(&self, id: Id) -> bool {
-        self.holding.contains_key(&id)
+        self.blocking.contains_key(&id)
     }
 
     /// Hands out up to `limit` supervises to be started now.
-    pub fn starts(&mut self, now: Instant, limit: usize) -> Vec<Post> {
-        let ripe: Vec<Post> = self.due.ripe(now, limit).into_iter().map(|(_, post)| post).collect();
-        ripe.iter().for_each(|post| self.set(*post, Keeper::Starting));
-        ripe
+    pub fn starts(&mut self, now: Instant, limit: usize) -> Vec<SuperviseId> {
+        let due: Vec<SuperviseId> = self.start_queue.take_due(now, limit).into_iter().map(|(_, which)| which).collect();
+        due.iter().for_each(|which| self.set(*which, SuperviseState::Starting));
+        due
     }
 
     /// So many services may start at a time; `None`: all of them.
     pub fn limit_starts(&mut self, most: Option<usize>) {
-        self.due.limit(most.filter(|_| !self.closing));
+        self.start_queue.limit(most.filter(|_| !self.closing));
     }
 
     /// The service does not hold up others any more: it is ready, or will not be for now.
     pub fn settled(&mut self, id: Id) {
-        self.due.leave(id);
+        self.start_queue.free_slot(id);
     }
 
     /// Whether it does.
     pub fn is_unsettled(&self, id: Id) -> bool {
-        self.due.has_place(id)
+        self.start_queue.has_slot(id)
     }
 
     /// The user wants a look at everything: what is to be started later is started now.
     pub fn hasten(&mut self, now: Instant) {
         self.delayed.values_mut().for_each(|(at, _)| *at = now.min(*at));
         let services: Vec<Id> = self.services.keys().copied().collect();
-        for post in services.into_iter().flat_map(posts) {
-            let earliest = self.supervise(post).and_then(|supervise| supervise.before).map(|before| before + PAUSE);
-            if let Some(Keeper::Due(at)) = self.keeper(post) {
-                self.set(post, Keeper::Due(at.min(earliest.map_or(now, |earliest| now.max(earliest)))));
+        for which in services.into_iter().flat_map(both) {
+            let earliest = self.supervise(which).and_then(|supervise| supervise.before).map(|before| before + PAUSE);
+            if let Some(SuperviseState::Due(at)) = self.state(which) {
+                self.set(which, SuperviseState::Due(at.min(earliest.map_or(now, |earliest| now.max(earliest)))));
             }
         }
     }
 
     /// When the next supervise is to be started.
     pub fn deadline(&self) -> Option<Instant> {
-        self.due.deadline()
+        self.start_queue.deadline()
     }
 
     /// The supervise runs.
-    pub fn started(&mut self, post: Post, pid: Pid, now: Instant, todo: &mut Vec<Action>) {
+    pub fn started(&mut self, which: SuperviseId, pid: Pid, now: Instant, todo: &mut Vec<Action>) {
         if self.pids.contains_key(&pid) {
             // A supervise that was not our child has ended, and its number is used again already.
-            self.died(pid, Left::Nothing, now, todo);
+            self.died(pid, Leftover::Nothing, now, todo);
         }
-        self.pids.insert(pid, post);
-        self.set(post, Keeper::Up(pid));
-        if let Some(supervise) = self.supervise_mut(post) {
+        self.pids.insert(pid, which);
+        self.set(which, SuperviseState::Up(pid));
+        if let Some(supervise) = self.supervise_mut(which) {
             supervise.before = supervise.last.replace(now);
         }
-        if post.part == Part::Main && (self.is_awaited(post.id) || self.is_unsettled(post.id)) {
-            todo.push(Action::Heed(post.id));
+        if which.part == Part::Service && (self.is_awaited(which.id) || self.is_unsettled(which.id)) {
+            todo.push(Action::WatchReady(which.id));
         }
-        self.back(post, todo);
+        self.back(which, todo);
     }
 
     /// The supervise could not be started.
-    pub fn not_started(&mut self, post: Post, now: Instant) {
-        if post.part == Part::Main {
-            self.due.leave(post.id);
+    pub fn not_started(&mut self, which: SuperviseId, now: Instant) {
+        if which.part == Part::Service {
+            self.start_queue.free_slot(which.id);
         }
-        self.set(post, Keeper::Due(now + RETRY));
+        self.set(which, SuperviseState::Due(now + RETRY));
     }
 
-    /// Whether a supervise is to be started for this post.
-    pub fn is_due(&self, post: Post) -> bool {
-        matches!(self.keeper(post), Some(Keeper::Due(_)))
+    /// Whether a supervise is to be started for this part.
+    pub fn is_due(&self, which: SuperviseId) -> bool {
+        matches!(self.state(which), Some(SuperviseState::Due(_)))
     }
 
     /// Whether this supervise was started before, and has ended.
-    pub fn has_ended(&self, post: Post) -> bool {
-        self.supervise(post).is_some_and(|supervise| supervise.last.is_some() && supervise.keeper == Keeper::Starting)
+    pub fn has_ended(&self, which: SuperviseId) -> bool {
+        self.supervise(which)
+            .is_some_and(|supervise| supervise.last.is_some() && supervise.state == SuperviseState::Starting)
     }
 
     /// The supervise that was handed out need not be started: there is nothing left to stop.
-    pub fn not_needed(&mut self, post: Post, now: Instant, todo: &mut Vec<Action>) {
-        self.set(post, Keeper::Idle);
-        if self.is_stopping(post.id) || self.is_present(post.id) {
-            self.ended(post, now, todo);
+    pub fn not_needed(&mut self, which: SuperviseId, now: Instant, todo: &mut Vec<Action>) {
+        self.set(which, SuperviseState::Idle);
+        if self.is_stopping(which.id) || self.is_present(which.id) {
+            self.ended(which, now, todo);
         } else {
-            self.leave(post.id, Left::Nothing, now, todo);
+            self.leave(which.id, Leftover::Nothing, now, todo);
         }
     }
 
-    /// A process has ended; the post it held if it was a supervise.
-    pub fn died(&mut self, pid: Pid, left: Left, now: Instant, todo: &mut Vec<Action>) -> Option<Post> {
-        let post = self.pids.remove(&pid)?;
-        if post.part == Part::Main {
-            self.due.leave(post.id);
+    /// A process has ended; the part whose supervise it was, if it was one.
+    pub fn died(&mut self, pid: Pid, left: Leftover, now: Instant, todo: &mut Vec<Action>) -> Option<SuperviseId> {
+        let which = self.pids.remove(&pid)?;
+        if which.part == Part::Service {
+            self.start_queue.free_slot(which.id);
         }
-        let next = self.supervise_mut(post).map_or(now, |supervise| supervise.next(left, now));
-        let stopping = self.is_stopping(post.id);
-        let has_lines = left == Left::Lines && post.part == Part::Log;
-        let goes_on = match (stopping, self.is_present(post.id)) {
-            (true, _) => has_lines || left == Left::Process,
+        let next = self.supervise_mut(which).map_or(now, |supervise| supervise.next(left, now));
+        let stopping = self.is_stopping(which.id);
+        let has_lines = left == Leftover::Lines && which.part == Part::Logger;
+        let goes_on = match (stopping, self.is_present(which.id)) {
+            (true, _) => has_lines || left == Leftover::Process,
             (false, true) => true,
             (false, false) => has_lines,
         };
-        self.set(post, if goes_on { Keeper::Due(next) } else { Keeper::Idle });
-        if goes_on && (stopping || self.is_present(post.id)) {
-            return Some(post);
+        self.set(which, if goes_on { SuperviseState::Due(next) } else { SuperviseState::Idle });
+        if goes_on && (stopping || self.is_present(which.id)) {
+            return Some(which);
         }
         match (stopping, goes_on) {
-            (true, _) => self.ended(post, now, todo),
-            (false, true) if !self.is_busy(Post { part: Part::Main, ..post }) => self.read_rest(post.id, now, todo),
-            (false, _) => self.leave(post.id, left, now, todo),
+            (true, _) => self.ended(which, now, todo),
+            (false, true) if !self.is_busy(SuperviseId { part: Part::Service, ..which }) => {
+                self.read_rest(which.id, now, todo)
+            }
+            (false, _) => self.leave(which.id, left, now, todo),
         }
-        Some(post)
+        Some(which)
     }
 
     /// The name of a service's entry, the last it had if it is not present.
@@ -619,21 +617,21 @@ impl Table {
         self.services.get(&id).map(|service| service.name.as_os_str())
     }
 
-    /// The post that this process holds.
-    pub fn post(&self, pid: Pid) -> Option<Post> {
+    /// The which that this process holds.
+    pub fn supervise_of(&self, pid: Pid) -> Option<SuperviseId> {
         self.pids.get(&pid).copied()
     }
 
     /// All supervises that run.
-    pub fn running(&self) -> impl Iterator<Item = (Pid, Post)> {
-        self.pids.iter().map(|(pid, post)| (*pid, *post))
+    pub fn running(&self) -> impl Iterator<Item = (Pid, SuperviseId)> {
+        self.pids.iter().map(|(pid, which)| (*pid, *which))
     }
 
-    /// The process that holds this post.
-    pub fn pid(&self, post: Post) -> Option<Pid> {
-        match self.keeper(post)? {
-            Keeper::Up(pid) => Some(pid),
-            Keeper::Idle | Keeper::Due(_) | Keeper::Starting => None,
+    /// The process that holds this part.
+    pub fn pid(&self, which: SuperviseId) -> Option<Pid> {
+        match self.state(which)? {
+            SuperviseState::Up(pid) => Some(pid),
+            SuperviseState::Idle | SuperviseState::Due(_) | SuperviseState::Starting => None,
         }
     }
 
@@ -647,63 +645,63 @@ impl Table {
         self.services.get(&id).is_some_and(|service| !service.names.is_empty())
     }
 
-    /// It is wanted: what is idle is to be started, unless it is held, or being stopped.
+    /// It is wanted: what is idle is to be started, unless it is blocked, or being stopped.
     fn resume(&mut self, id: Id, at: Instant) {
         let Some(service) = self.services.get(&id) else { return };
-        let held = !service.held_by.is_empty();
+        let is_blocked = !service.blocked_by.is_empty();
         if self.closing || service.stop.is_some() || service.names.is_empty() {
             return;
         }
-        for post in posts(id) {
-            if self.keeper(post) == Some(Keeper::Idle) && !(held && post.part == Part::Main) {
-                let (earliest, complaints) = self.delayed.remove(&post).unwrap_or((at, 0));
-                self.set(post, Keeper::Due(at.max(earliest)));
-                if let Some(supervise) = self.supervise_mut(post).filter(|_| complaints > 0) {
-                    supervise.complaints = complaints;
+        for which in both(id) {
+            if self.state(which) == Some(SuperviseState::Idle) && !(is_blocked && which.part == Part::Service) {
+                let (earliest, failures) = self.delayed.remove(&which).unwrap_or((at, 0));
+                self.set(which, SuperviseState::Due(at.max(earliest)));
+                if let Some(supervise) = self.supervise_mut(which).filter(|_| failures > 0) {
+                    supervise.failures = failures;
                 }
             }
         }
     }
 
     /// Running, or about to.
-    pub fn is_busy(&self, post: Post) -> bool {
-        self.keeper(post).is_some_and(|keeper| keeper != Keeper::Idle)
+    pub fn is_busy(&self, which: SuperviseId) -> bool {
+        self.state(which).is_some_and(|state| state != SuperviseState::Idle)
     }
 
-    fn keeper(&self, post: Post) -> Option<Keeper> {
-        self.supervise(post).map(|supervise| supervise.keeper)
+    fn state(&self, which: SuperviseId) -> Option<SuperviseState> {
+        self.supervise(which).map(|supervise| supervise.state)
     }
 
-    fn supervise(&self, post: Post) -> Option<&Supervise> {
-        let service = self.services.get(&post.id)?;
-        match post.part {
-            Part::Main => service.main.as_ref(),
-            Part::Log => service.log.as_ref(),
+    fn supervise(&self, which: SuperviseId) -> Option<&Supervise> {
+        let service = self.services.get(&which.id)?;
+        match which.part {
+            Part::Service => service.main.as_ref(),
+            Part::Logger => service.log.as_ref(),
         }
     }
 
-    fn supervise_mut(&mut self, post: Post) -> Option<&mut Supervise> {
-        let service = self.services.get_mut(&post.id)?;
-        match post.part {
-            Part::Main => service.main.as_mut(),
-            Part::Log => service.log.as_mut(),
+    fn supervise_mut(&mut self, which: SuperviseId) -> Option<&mut Supervise> {
+        let service = self.services.get_mut(&which.id)?;
+        match which.part {
+            Part::Service => service.main.as_mut(),
+            Part::Logger => service.log.as_mut(),
         }
     }
 
     /// The only place where a supervise changes its state, so that `due` always agrees.
-    fn set(&mut self, post: Post, next: Keeper) {
-        let Some(supervise) = self.supervise_mut(post) else { return };
-        let before = std::mem::replace(&mut supervise.keeper, next);
-        if let Keeper::Due(at) = before {
-            self.due.remove(at, post);
+    fn set(&mut self, which: SuperviseId, next: SuperviseState) {
+        let Some(supervise) = self.supervise_mut(which) else { return };
+        let before = std::mem::replace(&mut supervise.state, next);
+        if let SuperviseState::Due(at) = before {
+            self.start_queue.remove(at, which);
         }
-        if let Keeper::Due(at) = next {
-            self.due.insert(at, post);
+        if let SuperviseState::Due(at) = next {
+            self.start_queue.insert(at, which);
         }
     }
 }
 
-/// Both posts of a service, whether or not it has the second.
-fn posts(id: Id) -> [Post; 2] {
-    [Part::Main, Part::Log].map(|part| Post { id, part })
+/// Both both of a service, whether or not it has the second.
+fn both(id: Id) -> [SuperviseId; 2] {
+    [Part::Service, Part::Logger].map(|part| SuperviseId { id, part })
 }

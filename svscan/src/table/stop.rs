@@ -6,7 +6,7 @@
 //! supervise that is killed meanwhile and leaves its service running is started again and told again. So is the supervise
 //! of a logger for as long as the service runs, or has left lines: an init may send TERM to all processes at once.
 
-use super::{Action, Id, Keeper, Part, Post, Remark, Table, posts};
+use super::{Action, Id, Part, Remark, SuperviseId, SuperviseState, Table, both};
 use std::time::Instant;
 
 /// How far it has come.
@@ -24,7 +24,7 @@ impl Table {
     /// Everything is to be stopped, and nothing more is started.
     pub fn close(&mut self, now: Instant, todo: &mut Vec<Action>) {
         self.closing = true;
-        self.due.limit(None);
+        self.start_queue.limit(None);
         let ids: Vec<Id> = self.services.keys().copied().collect();
         for id in &ids {
             self.mark(*id, now);
@@ -62,9 +62,9 @@ impl Table {
     }
 
     /// Supervises that run of services that are being stopped.
-    pub fn unstopped(&self) -> Vec<Post> {
+    pub fn unstopped(&self) -> Vec<SuperviseId> {
         let stopping = self.services.iter().filter(|(_, service)| service.stop.is_some());
-        stopping.flat_map(|(id, _)| posts(*id)).filter(|post| self.pid(*post).is_some()).collect()
+        stopping.flat_map(|(id, _)| both(*id)).filter(|which| self.pid(*which).is_some()).collect()
     }
 
     /// One service is to be stopped.
@@ -78,9 +78,9 @@ impl Table {
     /// it has, and started first if there is none.
     pub(super) fn read_rest(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
         self.mark(id, now);
-        let log = Post { id, part: Part::Log };
-        if self.keeper(log) == Some(Keeper::Idle) {
-            self.set(log, Keeper::Due(now));
+        let log = SuperviseId { id, part: Part::Logger };
+        if self.state(log) == Some(SuperviseState::Idle) {
+            self.set(log, SuperviseState::Due(now));
         }
         self.advance(id, now, todo);
         if let Some(service) = self.services.get_mut(&id) {
@@ -91,14 +91,16 @@ impl Table {
 
     /// It is to be stopped from now on; whether that is new.
     fn mark(&mut self, id: Id, now: Instant) -> bool {
-        let held = self.services.get(&id).is_some_and(|service| !service.held_by.is_empty());
-        for post in posts(id) {
+        let is_blocked = self.services.get(&id).is_some_and(|service| !service.blocked_by.is_empty());
+        for which in both(id) {
             // It may have left a process, which can only be stopped by its next supervise. So may one that waits for
             // others with its first start have run under an earlier svscan.
-            match self.keeper(post) {
-                Some(Keeper::Due(_)) => self.set(post, Keeper::Due(now)),
-                Some(Keeper::Idle) if held && post.part == Part::Main => self.set(post, Keeper::Due(now)),
-                Some(Keeper::Idle | Keeper::Starting | Keeper::Up(_)) | None => {}
+            match self.state(which) {
+                Some(SuperviseState::Due(_)) => self.set(which, SuperviseState::Due(now)),
+                Some(SuperviseState::Idle) if is_blocked && which.part == Part::Service => {
+                    self.set(which, SuperviseState::Due(now))
+                }
+                Some(SuperviseState::Idle | SuperviseState::Starting | SuperviseState::Up(_)) | None => {}
             }
         }
         match self.services.get_mut(&id) {
@@ -112,9 +114,9 @@ impl Table {
     }
 
     /// A supervise of a service that is being stopped has ended for good.
-    pub(super) fn ended(&mut self, post: Post, now: Instant, todo: &mut Vec<Action>) {
-        let earlier = self.order.after(post.id).to_vec();
-        self.advance(post.id, now, todo);
+    pub(super) fn ended(&mut self, which: SuperviseId, now: Instant, todo: &mut Vec<Action>) {
+        let earlier = self.order.after(which.id).to_vec();
+        self.advance(which.id, now, todo);
         earlier.into_iter().for_each(|id| self.advance(id, now, todo));
     }
 
@@ -127,8 +129,8 @@ impl Table {
 
     /// Returns whether it has come to the end.
     fn proceed(&mut self, id: Id, todo: &mut Vec<Action>) -> bool {
-        let [main, log] = posts(id);
-        let is_up = |other: &Id| self.is_stopping(*other) && posts(*other).into_iter().any(|post| self.is_busy(post));
+        let [main, log] = both(id);
+        let is_up = |other: &Id| self.is_stopping(*other) && both(*other).into_iter().any(|which| self.is_busy(which));
         let waits = self.order.dependents(id).iter().any(is_up);
         let (main_busy, log_busy) = (self.is_busy(main), self.is_busy(log));
         let (main_up, log_up) = (self.pid(main).is_some(), self.pid(log).is_some());
@@ -150,16 +152,16 @@ impl Table {
     }
 
     /// A supervise runs, perhaps in the place of one that was killed while its service was stopped.
-    pub(super) fn back(&mut self, post: Post, todo: &mut Vec<Action>) {
-        let Some(service) = self.services.get_mut(&post.id) else { return };
-        match (service.stop, post.part) {
+    pub(super) fn back(&mut self, which: SuperviseId, todo: &mut Vec<Action>) {
+        let Some(service) = self.services.get_mut(&which.id) else { return };
+        match (service.stop, which.part) {
             (None, _) => {}
-            (Some(_), Part::Main) => {
+            (Some(_), Part::Service) => {
                 service.stop = Some(Stage::Waiting);
-                self.proceed(post.id, todo);
+                self.proceed(which.id, todo);
             }
-            (Some(Stage::Logger), Part::Log) => todo.push(Action::Drain(post.id)),
-            (Some(Stage::Waiting | Stage::Service), Part::Log) => {}
+            (Some(Stage::Logger), Part::Logger) => todo.push(Action::Drain(which.id)),
+            (Some(Stage::Waiting | Stage::Service), Part::Logger) => {}
         }
     }
 
@@ -175,6 +177,6 @@ impl Table {
             self.forget(id, now, todo);
         }
         self.resume(id, now);
-        self.release(id, now);
+        self.unblock(id, now);
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use Part::{Log, Main};
+use Part::{Logger, Service};
 
 /// A table, the time, and what is to be done.
 struct Story {
@@ -15,8 +15,8 @@ fn id(inode: u64) -> Id {
     Id { device: 1, inode }
 }
 
-fn post(inode: u64, part: Part) -> Post {
-    Post { id: id(inode), part }
+fn which(inode: u64, part: Part) -> SuperviseId {
+    SuperviseId { id: id(inode), part }
 }
 
 impl Story {
@@ -42,22 +42,22 @@ impl Story {
     }
 
     /// Starts whatever is due.
-    fn start(&mut self) -> Vec<Post> {
-        let posts = self.table.starts(self.now, 100);
-        for post in &posts {
+    fn start(&mut self) -> Vec<SuperviseId> {
+        let both = self.table.starts(self.now, 100);
+        for which in &both {
             self.next_pid += 1;
-            self.table.started(*post, Pid::from_raw(self.next_pid), self.now, &mut self.todo);
+            self.table.started(*which, Pid::from_raw(self.next_pid), self.now, &mut self.todo);
         }
-        posts
+        both
     }
 
-    fn die(&mut self, post: Post) -> Vec<Action> {
-        self.die_leaving(post, Left::Nothing)
+    fn die(&mut self, which: SuperviseId) -> Vec<Action> {
+        self.die_leaving(which, Leftover::Nothing)
     }
 
-    fn die_leaving(&mut self, post: Post, left: Left) -> Vec<Action> {
-        let pid = self.table.pid(post).expect("it runs");
-        assert_eq!(self.table.died(pid, left, self.now, &mut self.todo), Some(post));
+    fn die_leaving(&mut self, which: SuperviseId, left: Leftover) -> Vec<Action> {
+        let pid = self.table.pid(which).expect("it runs");
+        assert_eq!(self.table.died(pid, left, self.now, &mut self.todo), Some(which));
         self.done()
     }
 
@@ -80,7 +80,7 @@ impl Story {
         let dull = |remark: &Remark| matches!(remark, Remark::Stopping | Remark::Down(_) | Remark::ProperAfter(_));
         todo.retain(|action| match action {
             Action::Say(_, remark) => !dull(remark),
-            action => !matches!(action, Action::Heed(_) | Action::Hold(_) | Action::LetGo(_)),
+            action => !matches!(action, Action::WatchReady(_) | Action::Hold(_) | Action::LetGo(_)),
         });
         todo
     }
@@ -100,7 +100,7 @@ fn a_new_service_is_inspected_and_started() {
     let mut story = Story::new();
     assert_eq!(story.scan(&[("a", 1)]), [Action::Inspect(id(1))]);
     assert_eq!(story.inspected(1, true, &[]), []);
-    assert_eq!(story.start(), [post(1, Main), post(1, Log)]);
+    assert_eq!(story.start(), [which(1, Service), which(1, Logger)]);
     assert_eq!(story.scan(&[("a", 1)]), []);
     assert_eq!((story.start(), story.deadline()), (vec![], None));
 }
@@ -109,16 +109,16 @@ fn a_new_service_is_inspected_and_started() {
 fn a_supervise_that_died_is_started_at_once_but_not_more_than_twice_in_a_second() {
     let mut story = Story::with(false);
     story.after(10);
-    story.die(post(1, Main));
-    assert_eq!(story.start(), [post(1, Main)]);
+    story.die(which(1, Service));
+    assert_eq!(story.start(), [which(1, Service)]);
     story.after(10);
-    story.die(post(1, Main));
+    story.die(which(1, Service));
     assert_eq!((story.start(), story.deadline()), (vec![], Some(1000)));
     story.after(980);
-    assert_eq!(story.start(), [post(1, Main)]);
+    assert_eq!(story.start(), [which(1, Service)]);
     story.after(1000);
-    story.die(post(1, Main));
-    assert_eq!(story.start(), [post(1, Main)]);
+    story.die(which(1, Service));
+    assert_eq!(story.start(), [which(1, Service)]);
 }
 
 #[test]
@@ -126,16 +126,16 @@ fn a_supervise_that_cannot_serve_is_started_less_and_less_often() {
     let mut story = Story::with(false);
     let mut waits = Vec::new();
     for _ in 0..7 {
-        story.die_leaving(post(1, Main), Left::Complaint);
+        story.die_leaving(which(1, Service), Leftover::CannotServe);
         let next = story.table.deadline().expect("it is due");
         waits.push(next.duration_since(story.now).as_secs());
         story.now = next;
-        assert_eq!(story.start(), [post(1, Main)]);
+        assert_eq!(story.start(), [which(1, Service)]);
     }
     assert_eq!(waits, [5, 10, 20, 40, 80, 80, 80]);
     story.after(1000);
-    story.die_leaving(post(1, Main), Left::Complaint);
-    assert_eq!(story.start(), [post(1, Main)], "it has served for a while");
+    story.die_leaving(which(1, Service), Leftover::CannotServe);
+    assert_eq!(story.start(), [which(1, Service)], "it has served for a while");
 }
 
 #[test]
@@ -143,8 +143,8 @@ fn what_the_system_refused_is_tried_again_later() {
     let mut story = Story::new();
     story.scan(&[("a", 1)]);
     story.inspected(1, false, &[]);
-    let posts = story.table.starts(story.now, 100);
-    story.table.not_started(posts[0], story.now);
+    let both = story.table.starts(story.now, 100);
+    story.table.not_started(both[0], story.now);
     assert_eq!(story.deadline(), Some(5000));
 }
 
@@ -152,18 +152,18 @@ fn what_the_system_refused_is_tried_again_later() {
 fn a_removed_entry_stops_nothing_and_is_forgotten_with_its_last_supervise() {
     let mut story = Story::with(true);
     assert_eq!(story.scan(&[]), []);
-    assert_eq!(story.die(post(1, Main)), [Action::EndInput(id(1))], "its logger is to read to the end");
+    assert_eq!(story.die(which(1, Service)), [Action::EndInput(id(1))], "its logger is to read to the end");
     assert_eq!(story.start(), []);
-    assert_eq!(story.die(post(1, Log)), [Action::Forget(id(1))]);
+    assert_eq!(story.die(which(1, Logger)), [Action::Forget(id(1))]);
     assert_eq!(story.table.name(id(1)), None);
 }
 
 #[test]
 fn the_input_of_a_logger_ends_only_once_its_service_is_gone_for_good() {
     let mut story = Story::with(true);
-    assert_eq!(story.die(post(1, Log)), [], "its service runs");
+    assert_eq!(story.die(which(1, Logger)), [], "its service runs");
     story.start();
-    assert_eq!(story.die(post(1, Main)), [], "its entry is there");
+    assert_eq!(story.die(which(1, Service)), [], "its entry is there");
     assert_eq!(story.scan(&[]), [Action::EndInput(id(1))]);
 }
 
@@ -171,9 +171,9 @@ fn the_input_of_a_logger_ends_only_once_its_service_is_gone_for_good() {
 fn an_entry_that_comes_back_is_the_same_service() {
     let mut story = Story::with(true);
     story.scan(&[]);
-    story.die(post(1, Main));
+    story.die(which(1, Service));
     assert_eq!(story.scan(&[("b", 1)]), []);
-    assert_eq!(story.start(), [post(1, Main)]);
+    assert_eq!(story.start(), [which(1, Service)]);
     assert_eq!(story.table.name(id(1)), Some(OsStr::new("b")));
 }
 
@@ -204,7 +204,7 @@ fn two_entries_for_one_directory_are_one_service() {
     let todo = story.scan(&[("a", 1), ("b", 1)]);
     assert_eq!(todo.iter().filter(|action| **action == same).count(), 2);
     story.inspected(1, false, &[]);
-    assert_eq!(story.start(), [post(1, Main)]);
+    assert_eq!(story.start(), [which(1, Service)]);
     assert_eq!(story.scan(&[("b", 1)]), []);
     assert_eq!(story.table.name(id(1)), Some(OsStr::new("b")));
 }
@@ -213,9 +213,9 @@ fn two_entries_for_one_directory_are_one_service() {
 fn a_removed_service_is_stopped_before_its_logger_if_so_wanted() {
     let mut story = Story::with(true);
     story.on_remove = OnRemove::Stop;
-    assert_eq!(story.scan(&[]), [Action::End(post(1, Main))]);
-    assert_eq!(story.die(post(1, Main)), [Action::Drain(id(1))]);
-    assert_eq!(story.die(post(1, Log)), [Action::Forget(id(1))]);
+    assert_eq!(story.scan(&[]), [Action::End(which(1, Service))]);
+    assert_eq!(story.die(which(1, Service)), [Action::Drain(id(1))]);
+    assert_eq!(story.die(which(1, Logger)), [Action::Forget(id(1))]);
 }
 
 #[test]
@@ -225,10 +225,10 @@ fn what_an_earlier_svscan_left_makes_room_or_comes_back() {
     story.table.inherit(id(2), "b".as_ref(), [Some(Pid::from_raw(2)), Some(Pid::from_raw(3))]);
     assert_eq!(story.scan(&[("a", 3), ("b", 2)]).len(), 2);
     assert_eq!(story.inspected(2, true, &[]), []);
-    assert_eq!(story.inspected(3, false, &[])[1..], [Action::End(post(1, Main))]);
+    assert_eq!(story.inspected(3, false, &[])[1..], [Action::End(which(1, Service))]);
     assert_eq!(story.start(), []);
-    assert_eq!(story.die(post(1, Main)), [Action::Forget(id(1))]);
-    assert_eq!(story.start(), [post(3, Main)]);
+    assert_eq!(story.die(which(1, Service)), [Action::Forget(id(1))]);
+    assert_eq!(story.start(), [which(3, Service)]);
     assert_eq!(story.scan(&[("a", 3), ("b", 2)]), []);
 }
 
@@ -237,10 +237,10 @@ fn a_service_whose_name_is_taken_is_stopped_first() {
     let mut story = Story::with(false);
     assert_eq!(story.scan(&[("a", 2)]), [Action::Inspect(id(2))]);
     let todo = story.inspected(2, false, &[]);
-    assert_eq!(todo, [Action::Say(id(2), Remark::Replaces), Action::End(post(1, Main))]);
+    assert_eq!(todo, [Action::Say(id(2), Remark::Replaces), Action::End(which(1, Service))]);
     assert_eq!(story.start(), []);
-    assert_eq!(story.die(post(1, Main)), [Action::Forget(id(1))]);
-    assert_eq!(story.start(), [post(2, Main)]);
+    assert_eq!(story.die(which(1, Service)), [Action::Forget(id(1))]);
+    assert_eq!(story.start(), [which(2, Service)]);
 }
 
 /// `ln -sf` makes its link under another name first, which may have been seen.
@@ -252,8 +252,8 @@ fn a_service_that_takes_the_name_of_another_while_it_runs_stops_it_too() {
     story.inspected(2, false, &[]);
     story.start();
     // What is said twice here, as two of its entries have changed, is complained of once.
-    assert_eq!(story.scan(&[("a", 2)])[..2], [Action::Say(id(2), Remark::Replaces), Action::End(post(1, Main))]);
-    assert_eq!(story.die(post(1, Main)), [Action::Forget(id(1))]);
+    assert_eq!(story.scan(&[("a", 2)])[..2], [Action::Say(id(2), Remark::Replaces), Action::End(which(1, Service))]);
+    assert_eq!(story.die(which(1, Service)), [Action::Forget(id(1))]);
     assert_eq!(story.scan(&[("a", 2)]), []);
 }
 
@@ -270,16 +270,16 @@ fn two() -> Story {
 fn a_service_starts_when_those_it_comes_after_are_ready() {
     let mut story = two();
     assert_eq!(story.todo, []);
-    assert_eq!(story.start(), [post(1, Main), post(1, Log)]);
-    assert_eq!(story.todo, [Action::Heed(id(1))]);
-    story.table.release(id(1), story.now);
-    assert_eq!(story.start(), [post(2, Main)]);
+    assert_eq!(story.start(), [which(1, Service), which(1, Logger)]);
+    assert_eq!(story.todo, [Action::WatchReady(id(1))]);
+    story.table.unblock(id(1), story.now);
+    assert_eq!(story.start(), [which(2, Service)]);
     assert_eq!((story.todo.len(), story.table.is_awaited(id(1))), (1, false));
     story.scan(&[("a", 1), ("b", 2), ("c", 3)]);
     story.todo.clear();
     let contents = Contents { after: vec!["a".into()], ..Contents::default() };
     story.table.inspected(id(3), &contents, story.now, &mut story.todo);
-    assert_eq!(story.todo.last(), Some(&Action::Heed(id(1))), "it may be ready already");
+    assert_eq!(story.todo.last(), Some(&Action::WatchReady(id(1))), "it may be ready already");
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn it_does_not_wait_for_one_that_is_gone() {
     story.scan(&[("a", 1), ("b", 2)]);
     story.inspected(2, false, &["a"]);
     assert_eq!(story.scan(&[("b", 2)]), [Action::Forget(id(1))]);
-    assert_eq!(story.start(), [post(2, Main)]);
+    assert_eq!(story.start(), [which(2, Service)]);
 }
 
 #[test]
@@ -299,19 +299,19 @@ fn unknown_names_and_cycles_are_told_and_ignored() {
     let todo = story.inspected(1, false, &["x", "b", "y"]);
     let remarks = [Remark::UnknownAfter(vec!["x".into(), "y".into()]), Remark::CyclicAfter(vec!["b".into()])];
     assert_eq!(todo, remarks.map(|remark| Action::Say(id(1), remark)));
-    assert_eq!(story.start(), [post(1, Main)]);
+    assert_eq!(story.start(), [which(1, Service)]);
 }
 
 #[test]
 fn everything_stops_in_order_loggers_last() {
     let mut story = two();
-    story.table.release(id(1), story.now);
+    story.table.unblock(id(1), story.now);
     story.start();
-    assert_eq!(story.close(), [Action::End(post(2, Main))]);
-    assert_eq!(story.die(post(2, Main)), [Action::End(post(1, Main))]);
-    assert_eq!(story.die(post(1, Main)), [Action::Drain(id(1))]);
+    assert_eq!(story.close(), [Action::End(which(2, Service))]);
+    assert_eq!(story.die(which(2, Service)), [Action::End(which(1, Service))]);
+    assert_eq!(story.die(which(1, Service)), [Action::Drain(id(1))]);
     assert!(!story.table.is_closed());
-    story.die(post(1, Log));
+    story.die(which(1, Logger));
     assert!(story.table.is_closed());
 }
 
@@ -321,25 +321,25 @@ fn a_service_stops_when_the_loggers_of_those_that_need_it_are_down() {
     story.scan(&[("a", 1), ("b", 2)]);
     story.inspected(1, false, &[]);
     story.inspected(2, true, &["a"]);
-    story.table.release(id(1), story.now);
+    story.table.unblock(id(1), story.now);
     story.start();
-    assert_eq!(story.close(), [Action::End(post(2, Main))]);
-    assert_eq!(story.die(post(2, Main)), [Action::Drain(id(2))]);
-    assert_eq!(story.die(post(2, Log)), [Action::End(post(1, Main))]);
+    assert_eq!(story.close(), [Action::End(which(2, Service))]);
+    assert_eq!(story.die(which(2, Service)), [Action::Drain(id(2))]);
+    assert_eq!(story.die(which(2, Logger)), [Action::End(which(1, Service))]);
 }
 
 #[test]
 fn a_service_installed_anew_still_stops_after_those_that_need_it() {
     let mut story = two();
-    story.table.release(id(1), story.now);
+    story.table.unblock(id(1), story.now);
     story.start();
     story.scan(&[("a", 3), ("b", 2)]);
     story.inspected(3, false, &[]);
-    story.die(post(1, Main));
-    story.die(post(1, Log));
-    assert_eq!(story.start(), [post(3, Main)]);
-    assert_eq!(story.close(), [Action::End(post(2, Main))]);
-    assert_eq!(story.die(post(2, Main)), [Action::End(post(3, Main))]);
+    story.die(which(1, Service));
+    story.die(which(1, Logger));
+    assert_eq!(story.start(), [which(3, Service)]);
+    assert_eq!(story.close(), [Action::End(which(2, Service))]);
+    assert_eq!(story.die(which(2, Service)), [Action::End(which(3, Service))]);
 }
 
 #[test]
@@ -353,32 +353,32 @@ fn a_name_counts_from_when_there_is_such_a_service() {
     story.done();
     assert_eq!(story.inspected(1, false, &["b"]), [Action::Say(id(1), Remark::CyclicAfter(vec!["b".into()]))]);
     story.start();
-    assert_eq!(story.close(), [Action::End(post(2, Main))]);
+    assert_eq!(story.close(), [Action::End(which(2, Service))]);
 }
 
 #[test]
 fn the_order_of_stopping_is_what_is_wanted_last() {
     let mut story = two();
-    story.table.release(id(1), story.now);
+    story.table.unblock(id(1), story.now);
     story.start();
     assert_eq!(story.table.order(), [(id(2), vec!["a".into()]), (id(1), vec![])]);
     story.table.reorder(&[(id(2), vec![]), (id(1), vec!["b".into()])], &mut story.todo);
-    assert_eq!(story.close(), [Action::End(post(1, Main))]);
+    assert_eq!(story.close(), [Action::End(which(1, Service))]);
 }
 
 #[test]
 fn a_killed_supervise_that_left_its_service_is_started_to_stop_it() {
     let mut story = Story::with(true);
-    assert_eq!(story.close(), [Action::End(post(1, Main))]);
-    assert_eq!(story.die_leaving(post(1, Main), Left::Process), []);
-    assert_eq!(story.start(), [post(1, Main)]);
-    assert_eq!(story.done(), [Action::End(post(1, Main))]);
-    assert_eq!(story.die(post(1, Main)), [Action::Drain(id(1))]);
-    assert_eq!(story.die_leaving(post(1, Log), Left::Process), []);
+    assert_eq!(story.close(), [Action::End(which(1, Service))]);
+    assert_eq!(story.die_leaving(which(1, Service), Leftover::Process), []);
+    assert_eq!(story.start(), [which(1, Service)]);
+    assert_eq!(story.done(), [Action::End(which(1, Service))]);
+    assert_eq!(story.die(which(1, Service)), [Action::Drain(id(1))]);
+    assert_eq!(story.die_leaving(which(1, Logger), Leftover::Process), []);
     story.after(1000);
-    assert_eq!(story.start(), [post(1, Log)]);
+    assert_eq!(story.start(), [which(1, Logger)]);
     assert_eq!(story.done(), [Action::Drain(id(1))]);
-    story.die(post(1, Log));
+    story.die(which(1, Logger));
     assert!(story.table.is_closed());
 }
 
@@ -386,17 +386,17 @@ fn a_killed_supervise_that_left_its_service_is_started_to_stop_it() {
 fn a_logger_that_was_killed_is_started_again_while_its_service_runs_or_has_left_lines() {
     let mut story = Story::with(true);
     story.after(2000);
-    assert_eq!(story.close(), [Action::End(post(1, Main))]);
-    assert_eq!(story.die_leaving(post(1, Log), Left::Lines), []);
-    assert_eq!(story.start(), [post(1, Log)]);
+    assert_eq!(story.close(), [Action::End(which(1, Service))]);
+    assert_eq!(story.die_leaving(which(1, Logger), Leftover::Lines), []);
+    assert_eq!(story.start(), [which(1, Logger)]);
     assert_eq!(story.done(), [], "its service runs");
     story.after(2000);
-    assert_eq!(story.die(post(1, Main)), [Action::Drain(id(1))]);
-    assert_eq!(story.die_leaving(post(1, Log), Left::Lines), []);
-    assert_eq!((story.start(), story.table.is_closed()), (vec![post(1, Log)], false));
+    assert_eq!(story.die(which(1, Service)), [Action::Drain(id(1))]);
+    assert_eq!(story.die_leaving(which(1, Logger), Leftover::Lines), []);
+    assert_eq!((story.start(), story.table.is_closed()), (vec![which(1, Logger)], false));
     assert_eq!(story.done(), [Action::Drain(id(1))]);
     story.after(2000);
-    assert_eq!(story.die(post(1, Log)), []);
+    assert_eq!(story.die(which(1, Logger)), []);
     assert!(story.table.is_closed());
 }
 
@@ -405,40 +405,40 @@ fn a_logger_that_cannot_be_started_is_given_up() {
     let mut story = Story::with(true);
     story.after(2000);
     story.close();
-    story.die_leaving(post(1, Log), Left::Lines);
-    assert_eq!(story.table.starts(story.now, 9), [post(1, Log)]);
-    story.table.not_started(post(1, Log), story.now);
-    assert_eq!(story.die(post(1, Main)), []);
+    story.die_leaving(which(1, Logger), Leftover::Lines);
+    assert_eq!(story.table.starts(story.now, 9), [which(1, Logger)]);
+    story.table.not_started(which(1, Logger), story.now);
+    assert_eq!(story.die(which(1, Service)), []);
     assert!(!story.table.is_closed());
     story.after(5000);
-    assert_eq!(story.table.starts(story.now, 9), [post(1, Log)]);
-    story.table.not_needed(post(1, Log), story.now, &mut story.todo);
+    assert_eq!(story.table.starts(story.now, 9), [which(1, Logger)]);
+    story.table.not_needed(which(1, Logger), story.now, &mut story.todo);
     assert!(story.table.is_closed());
 }
 
 #[test]
 fn it_is_so_too_if_its_entry_is_gone() {
     let mut story = two();
-    story.table.release(id(1), story.now);
+    story.table.unblock(id(1), story.now);
     story.start();
     story.close();
-    assert_eq!(story.die_leaving(post(2, Main), Left::Process), []);
+    assert_eq!(story.die_leaving(which(2, Service), Leftover::Process), []);
     assert_eq!(story.scan(&[("a", 1)]), []);
-    assert_eq!(story.start(), [post(2, Main)]);
-    assert_eq!(story.done(), [Action::End(post(2, Main))]);
-    assert_eq!(story.die(post(2, Main)), [Action::Forget(id(2)), Action::End(post(1, Main))]);
+    assert_eq!(story.start(), [which(2, Service)]);
+    assert_eq!(story.done(), [Action::End(which(2, Service))]);
+    assert_eq!(story.die(which(2, Service)), [Action::Forget(id(2)), Action::End(which(1, Service))]);
 }
 
 #[test]
 fn what_is_due_when_everything_stops_may_not_be_needed() {
     let mut story = Story::with(false);
-    story.die(post(1, Main));
+    story.die(which(1, Service));
     story.start();
-    story.die(post(1, Main));
+    story.die(which(1, Service));
     assert_eq!(story.close(), []);
     assert!(!story.table.is_closed());
     let due = story.table.starts(story.now, 100);
-    assert_eq!(due, [post(1, Main)]);
+    assert_eq!(due, [which(1, Service)]);
     story.table.not_needed(due[0], story.now, &mut story.todo);
     assert!(story.table.is_closed());
 }
@@ -446,12 +446,12 @@ fn what_is_due_when_everything_stops_may_not_be_needed() {
 #[test]
 fn one_that_waits_for_others_may_run_from_before_and_is_looked_for_at_the_stop() {
     let mut story = two();
-    assert_eq!(story.start(), [post(1, Main), post(1, Log)]);
+    assert_eq!(story.start(), [which(1, Service), which(1, Logger)]);
     assert_eq!(story.close(), []);
-    assert_eq!(story.table.starts(story.now, 9), [post(2, Main)]);
-    story.table.started(post(2, Main), Pid::from_raw(50), story.now, &mut story.todo);
-    assert_eq!(story.done(), [Action::End(post(2, Main))]);
-    assert_eq!(story.die(post(2, Main)), [Action::End(post(1, Main))]);
+    assert_eq!(story.table.starts(story.now, 9), [which(2, Service)]);
+    story.table.started(which(2, Service), Pid::from_raw(50), story.now, &mut story.todo);
+    assert_eq!(story.done(), [Action::End(which(2, Service))]);
+    assert_eq!(story.die(which(2, Service)), [Action::End(which(1, Service))]);
 }
 
 #[test]
@@ -469,10 +469,10 @@ fn one_that_was_told_to_end_leaves_time_to_remove_its_entry() {
     let mut story = Story::new();
     story.scan(&[("a", 1)]);
     story.inspected(1, true, &[]);
-    assert_eq!(story.start(), [post(1, Main), post(1, Log)]);
+    assert_eq!(story.start(), [which(1, Service), which(1, Logger)]);
     story.after(9000);
-    story.die_leaving(post(1, Main), Left::Told);
-    story.die_leaving(post(1, Log), Left::Told);
+    story.die_leaving(which(1, Service), Leftover::Told);
+    story.die_leaving(which(1, Logger), Leftover::Told);
     assert_eq!((story.start(), story.deadline()), (vec![], Some(14_000)));
     story.after(1000);
     assert_eq!(story.scan(&[]), [Action::Forget(id(1))]);
@@ -486,7 +486,7 @@ fn one_that_was_told_to_end_is_started_later_or_when_the_user_wants_a_look() {
         story.scan(&[("a", 1)]);
         story.inspected(1, false, &[]);
         story.start();
-        story.die_leaving(post(1, Main), Left::Told);
+        story.die_leaving(which(1, Service), Leftover::Told);
         story.after(1500);
         if hasten {
             story.table.hasten(story.now);
@@ -494,11 +494,11 @@ fn one_that_was_told_to_end_is_started_later_or_when_the_user_wants_a_look() {
             assert_eq!(story.start(), []);
             story.after(3500);
         }
-        assert_eq!(story.start(), [post(1, Main)]);
+        assert_eq!(story.start(), [which(1, Service)]);
         // Not more than twice within a second, whatever the user says.
-        story.die_leaving(post(1, Main), Left::Nothing);
-        assert_eq!(story.start(), [post(1, Main)]);
-        story.die_leaving(post(1, Main), Left::Nothing);
+        story.die_leaving(which(1, Service), Leftover::Nothing);
+        assert_eq!(story.start(), [which(1, Service)]);
+        story.die_leaving(which(1, Service), Leftover::Nothing);
         story.table.hasten(story.now);
         assert_eq!(story.start(), []);
     }
@@ -510,20 +510,20 @@ fn a_logger_reads_on_though_the_entry_is_gone() {
     for killed_again in [false, true] {
         let mut story = Story::with(true);
         assert_eq!(story.scan(&[]), []);
-        assert_eq!(story.die_leaving(post(1, Log), Left::Lines), []);
-        assert_eq!(story.start(), [post(1, Log)]);
+        assert_eq!(story.die_leaving(which(1, Logger), Leftover::Lines), []);
+        assert_eq!(story.start(), [which(1, Logger)]);
         // Its service ends: nobody but svscan tells the logger to end.
-        assert_eq!(story.die(post(1, Main)), [Action::Drain(id(1))]);
+        assert_eq!(story.die(which(1, Service)), [Action::Drain(id(1))]);
         if killed_again {
-            assert_eq!(story.die_leaving(post(1, Log), Left::Lines), []);
+            assert_eq!(story.die_leaving(which(1, Logger), Leftover::Lines), []);
             story.after(1000);
-            assert_eq!(story.table.starts(story.now, 9), [post(1, Log)]);
-            story.table.started(post(1, Log), Pid::from_raw(999), story.now, &mut story.todo);
+            assert_eq!(story.table.starts(story.now, 9), [which(1, Logger)]);
+            story.table.started(which(1, Logger), Pid::from_raw(999), story.now, &mut story.todo);
             assert_eq!(story.done(), [Action::Drain(id(1))]);
-            story.table.died(Pid::from_raw(999), Left::Nothing, story.now, &mut story.todo);
+            story.table.died(Pid::from_raw(999), Leftover::Nothing, story.now, &mut story.todo);
             assert_eq!(story.done(), [Action::Forget(id(1))]);
         } else {
-            assert_eq!(story.die(post(1, Log)), [Action::Forget(id(1))]);
+            assert_eq!(story.die(which(1, Logger)), [Action::Forget(id(1))]);
         }
         assert!(story.table.may_be_handed_on());
     }
@@ -552,12 +552,12 @@ fn the_directory_of_a_service_with_a_logger_is_held_while_it_has_no_entry() {
 fn lines_that_a_service_leaves_whose_logger_is_gone_are_read() {
     let mut story = Story::with(true);
     story.scan(&[]);
-    assert_eq!(story.die(post(1, Log)), []);
+    assert_eq!(story.die(which(1, Logger)), []);
     assert_eq!(story.start(), []);
-    assert_eq!(story.die_leaving(post(1, Main), Left::Lines), []);
-    assert_eq!(story.start(), [post(1, Log)]);
+    assert_eq!(story.die_leaving(which(1, Service), Leftover::Lines), []);
+    assert_eq!(story.start(), [which(1, Logger)]);
     assert_eq!(story.done(), [Action::Drain(id(1))]);
-    assert_eq!(story.die(post(1, Log)), [Action::Forget(id(1))]);
+    assert_eq!(story.die(which(1, Logger)), [Action::Forget(id(1))]);
 }
 
 #[test]
@@ -565,33 +565,33 @@ fn lines_that_a_service_leaves_while_its_logger_waits_to_be_started_again_are_re
     let mut story = Story::with(true);
     story.scan(&[]);
     for _ in 0..2 {
-        story.die_leaving(post(1, Log), Left::Lines);
+        story.die_leaving(which(1, Logger), Leftover::Lines);
         story.start();
     }
-    assert_eq!(story.die_leaving(post(1, Main), Left::Lines), []);
-    assert_eq!(story.start(), [post(1, Log)]);
+    assert_eq!(story.die_leaving(which(1, Service), Leftover::Lines), []);
+    assert_eq!(story.start(), [which(1, Logger)]);
     assert_eq!(story.done(), [Action::Drain(id(1))]);
 }
 
 #[test]
 fn a_logger_that_waits_to_be_started_again_when_the_entry_goes_is_started() {
     let mut story = Story::with(true);
-    story.die_leaving(post(1, Log), Left::Told);
+    story.die_leaving(which(1, Logger), Leftover::Told);
     story.scan(&[]);
     assert_eq!(story.start(), []);
     story.after(5000);
-    assert_eq!(story.start(), [post(1, Log)]);
-    assert_eq!(story.die(post(1, Main)), [Action::Drain(id(1))]);
+    assert_eq!(story.start(), [which(1, Logger)]);
+    assert_eq!(story.die(which(1, Service)), [Action::Drain(id(1))]);
     assert_eq!(story.scan(&[("a", 1)]), []);
-    assert_eq!(story.die(post(1, Log)), []);
-    assert_eq!(story.start(), [post(1, Main), post(1, Log)], "it came back");
+    assert_eq!(story.die(which(1, Logger)), []);
+    assert_eq!(story.start(), [which(1, Service), which(1, Logger)], "it came back");
 }
 
 #[test]
 fn the_next_svscan_knows_whose_logger_reads_on() {
     let mut story = Story::with(true);
     story.scan(&[]);
-    story.die_leaving(post(1, Log), Left::Lines);
+    story.die_leaving(which(1, Logger), Leftover::Lines);
     story.start();
     let reading_on: Vec<Id> = story.table.reading_on().collect();
     assert_eq!(reading_on, [id(1)]);
@@ -602,28 +602,28 @@ fn the_next_svscan_knows_whose_logger_reads_on() {
             next.table.inherit_reading_on(id(1));
         }
         let expected = if knows { Action::Drain(id(1)) } else { Action::EndInput(id(1)) };
-        assert_eq!(next.die(post(1, Main)), [expected]);
+        assert_eq!(next.die(which(1, Service)), [expected]);
     }
 }
 
 #[test]
 fn the_next_svscan_starts_it_when_this_one_would_have() {
-    for (left, wait) in [(Left::Told, 3500), (Left::Complaint, 8500)] {
+    for (left, wait) in [(Leftover::Told, 3500), (Leftover::CannotServe, 8500)] {
         let mut story = Story::new();
         story.scan(&[("a", 1), ("b", 2)]);
         story.inspected(1, false, &[]);
         story.inspected(2, false, &[]);
         story.start();
-        story.die_leaving(post(1, Main), left);
-        if left == Left::Complaint {
+        story.die_leaving(which(1, Service), left);
+        if left == Leftover::CannotServe {
             story.after(5000);
             story.start();
-            story.die_leaving(post(1, Main), left);
+            story.die_leaving(which(1, Service), left);
         }
         story.after(1500);
         let delayed: Vec<Delayed> = story.table.delayed(story.now).collect();
-        let complaints = if left == Left::Complaint { 2 } else { 0 };
-        let expected = Delayed { post: post(1, Main), wait: Duration::from_millis(wait), complaints };
+        let failures = if left == Leftover::CannotServe { 2 } else { 0 };
+        let expected = Delayed { which: which(1, Service), wait: Duration::from_millis(wait), failures };
         assert_eq!(delayed, [expected]);
         for hasten in [false, true] {
             let mut next = Story::new();
@@ -637,10 +637,10 @@ fn the_next_svscan_starts_it_when_this_one_would_have() {
                 assert_eq!(next.start(), []);
                 next.after(wait);
             }
-            assert_eq!(next.start(), [post(1, Main)]);
-            next.die_leaving(post(1, Main), Left::Complaint);
+            assert_eq!(next.start(), [which(1, Service)]);
+            next.die_leaving(which(1, Service), Leftover::CannotServe);
             let doubled = next.table.delayed(next.now).next().map(|delayed| delayed.wait);
-            assert_eq!(doubled, Some(RETRY * 2_u32.pow(complaints)), "what could not serve before is remembered");
+            assert_eq!(doubled, Some(RETRY * 2_u32.pow(failures)), "what could not serve before is remembered");
         }
     }
 }

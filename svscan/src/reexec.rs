@@ -13,7 +13,7 @@
 //! logger DEVICE INODE SUPERVISE-PID
 //! absent DEVICE INODE NAME'S-BYTE ...
 //! reads-on DEVICE INODE
-//! delayed DEVICE INODE 0|1 MILLISECONDS COMPLAINTS
+//! delayed DEVICE INODE 0|1 MILLISECONDS FAILURES
 //! end PID TICKS STATUS SERIAL
 //! forwarder PID
 //! ```
@@ -25,7 +25,7 @@
 use crate::orphans::End;
 use crate::pages::Pages;
 use crate::scanner::Scanner;
-use crate::table::{Delayed, Id, Part, Post};
+use crate::table::{Delayed, Id, Part, SuperviseId};
 use daemontools::service::{Directory, Process};
 use daemontools::sys::exec::exec;
 use daemontools::sys::inherited_descriptor;
@@ -47,16 +47,16 @@ pub const VARIABLE: &str = "SVSCAN_HERITAGE";
 
 /// What an earlier svscan in this process handed on; nothing if there was none.
 #[derive(Debug, Default)]
-pub struct Heritage {
+pub struct Handover {
     /// There was an earlier svscan in this process.
     pub follows: bool,
     pub lock: Option<OwnedFd>,
     pub open_files: Option<(u64, u64)>,
     ledgers: Vec<OwnedFd>,
-    pages: Vec<(Post, RawFd, u32)>,
-    pockets: Vec<(Post, OwnedFd)>,
+    pages: Vec<(SuperviseId, RawFd, u32)>,
+    pockets: Vec<(SuperviseId, OwnedFd)>,
     pipes: Vec<(Id, (OwnedFd, OwnedFd))>,
-    supervises: Vec<(Post, Pid)>,
+    supervises: Vec<(SuperviseId, Pid)>,
     /// Services that have no entry any more, and their last names.
     absent: Vec<(Id, OsString)>,
     /// Those whose loggers read on.
@@ -69,20 +69,20 @@ pub struct Heritage {
     forwarder: Option<Pid>,
 }
 
-impl Heritage {
+impl Handover {
     /// Reads it. What makes no sense is left out.
-    pub fn read() -> Heritage {
-        let mut heritage = Heritage::default();
+    pub fn read() -> Handover {
+        let mut handover = Handover::default();
         let number = std::env::var(VARIABLE).ok().and_then(|number| number.parse().ok());
-        let Some(Ok(file)) = number.map(inherited_descriptor) else { return heritage };
-        heritage.follows = true;
+        let Some(Ok(file)) = number.map(inherited_descriptor) else { return handover };
+        handover.follows = true;
         let (mut file, mut text) = (File::from(file), String::new());
         if file.rewind().is_ok() && file.read_to_string(&mut text).is_ok() {
             for line in text.lines() {
-                let _ = heritage.take(line);
+                let _ = handover.take(line);
             }
         }
-        heritage
+        handover
     }
 
     fn take(&mut self, line: &str) -> Option<()> {
@@ -99,23 +99,23 @@ impl Heritage {
             }
             ("ledger", [number]) => self.ledgers.push(descriptor(*number)?),
             ("page", [device, inode, part, ledger, page]) => {
-                let post = post_of(*device, *inode, *part);
-                self.pages.push((post, RawFd::try_from(*ledger).ok()?, u32::try_from(*page).ok()?));
+                let which = supervise_id(*device, *inode, *part);
+                self.pages.push((which, RawFd::try_from(*ledger).ok()?, u32::try_from(*page).ok()?));
             }
             ("pocket", [device, inode, part, number]) => {
-                self.pockets.push((post_of(*device, *inode, *part), descriptor(*number)?));
+                self.pockets.push((supervise_id(*device, *inode, *part), descriptor(*number)?));
             }
-            ("service", [device, inode, pid]) => self.add_supervise(Part::Main, *device, *inode, *pid)?,
-            ("logger", [device, inode, pid]) => self.add_supervise(Part::Log, *device, *inode, *pid)?,
+            ("service", [device, inode, pid]) => self.add_supervise(Part::Service, *device, *inode, *pid)?,
+            ("logger", [device, inode, pid]) => self.add_supervise(Part::Logger, *device, *inode, *pid)?,
             ("absent", [device, inode, name @ ..]) => {
                 let name: Vec<u8> = name.iter().filter_map(|byte| u8::try_from(*byte).ok()).collect();
                 self.absent.push((Id { device: *device, inode: *inode }, OsString::from_vec(name)));
             }
             ("reads-on", [device, inode]) => self.reading_on.push(Id { device: *device, inode: *inode }),
-            ("delayed", [device, inode, part, milliseconds, complaints]) => self.delayed.push(Delayed {
-                post: post_of(*device, *inode, *part),
+            ("delayed", [device, inode, part, milliseconds, failures]) => self.delayed.push(Delayed {
+                which: supervise_id(*device, *inode, *part),
                 wait: Duration::from_millis(*milliseconds),
-                complaints: u32::try_from(*complaints).ok()?,
+                failures: u32::try_from(*failures).ok()?,
             }),
             ("end", [pid, ticks, status, serial @ ..]) => {
                 let pid = Pid::from_raw(i32::try_from(*pid).ok()?);
@@ -131,7 +131,7 @@ impl Heritage {
 
     fn add_supervise(&mut self, part: Part, device: u64, inode: u64, pid: u64) -> Option<()> {
         let pid = Pid::from_raw(i32::try_from(pid).ok()?);
-        self.supervises.push((Post { id: Id { device, inode }, part }, pid));
+        self.supervises.push((SuperviseId { id: Id { device, inode }, part }, pid));
         Some(())
     }
 
@@ -139,9 +139,9 @@ impl Heritage {
     pub fn hand_to(self, scanner: &mut Scanner) {
         scanner.survivors = self.survivors;
         scanner.launcher.pages = Pages::resume(self.ledgers, &self.pages).or_else(|_| Pages::new()).ok();
-        self.pockets.into_iter().for_each(|(post, socket)| scanner.launcher.pockets.resume(post, socket));
+        self.pockets.into_iter().for_each(|(which, socket)| scanner.launcher.pockets.resume(which, socket));
         self.pipes.into_iter().for_each(|(id, pipe)| scanner.launcher.put_pipe(id, pipe));
-        self.supervises.into_iter().for_each(|(post, pid)| scanner.attached.expect(post, pid));
+        self.supervises.into_iter().for_each(|(which, pid)| scanner.attached.expect(which, pid));
         let now = Instant::now();
         self.delayed.iter().for_each(|delayed| scanner.table.expect_delayed(delayed, now));
         for (id, name) in self.absent {
@@ -155,15 +155,16 @@ impl Heritage {
     }
 }
 
-fn post_of(device: u64, inode: u64, part: u64) -> Post {
-    let part = if part == 0 { Part::Main } else { Part::Log };
-    Post { id: Id { device, inode }, part }
+fn supervise_id(device: u64, inode: u64, part: u64) -> SuperviseId {
+    let part = if part == 0 { Part::Service } else { Part::Logger };
+    SuperviseId { id: Id { device, inode }, part }
 }
 
 impl Scanner {
     /// Nothing in the directory will lead to this service, but it is up.
     fn inherit(&mut self, id: Id, name: &OsStr) {
-        let supervises = [Part::Main, Part::Log].map(|part| self.attached.expected_unseen(Post { id, part }));
+        let supervises =
+            [Part::Service, Part::Logger].map(|part| self.attached.expected_unseen(SuperviseId { id, part }));
         if supervises == [None, None] {
             return self.launcher.forget(id);
         }
@@ -183,10 +184,10 @@ pub fn say_done(file: &Path) {
 }
 
 /// Executes `file` in our place; returns only if that fails.
-pub fn become_new(file: &Path, scanner: &Scanner, lock: Option<&OwnedFd>) -> Unable {
+pub fn reexec(file: &Path, scanner: &Scanner, lock: Option<&OwnedFd>) -> Unable {
     let refused = |errno| Unable::new("execute", file, errno);
-    let heritage = match write(scanner, lock) {
-        Ok(heritage) => heritage,
+    let handover = match write(scanner, lock) {
+        Ok(handover) => handover,
         Err(error) => return refused(report::errno_of(&error)),
     };
     let kept = || {
@@ -200,7 +201,7 @@ pub fn become_new(file: &Path, scanner: &Scanner, lock: Option<&OwnedFd>) -> Una
     };
     kept().for_each(|fd| set(fd, FdFlag::empty()));
     // Our signals stay blocked: what comes meanwhile is for the new svscan.
-    let number = heritage.as_raw_fd().to_string();
+    let number = handover.as_raw_fd().to_string();
     let errno = exec(&[file.into(), ".".into()], &[(VARIABLE.into(), Some(number.into()))]);
     kept().for_each(|fd| set(fd, FdFlag::FD_CLOEXEC));
     refused(errno)
@@ -217,20 +218,20 @@ fn write(scanner: &Scanner, lock: Option<&OwnedFd>) -> std::io::Result<File> {
     for ledger in scanner.launcher.pages.iter().flat_map(Pages::ledgers) {
         let _ = writeln!(text, "ledger {}", ledger.as_raw_fd());
     }
-    for (Post { id, part }, ledger, page) in scanner.launcher.pages.iter().flat_map(Pages::pages) {
-        let part = u8::from(part == Part::Log);
+    for (SuperviseId { id, part }, ledger, page) in scanner.launcher.pages.iter().flat_map(Pages::pages) {
+        let part = u8::from(part == Part::Logger);
         let _ = writeln!(text, "page {} {} {part} {ledger} {page}", id.device, id.inode);
     }
-    for (Post { id, part }, pocket) in scanner.launcher.pockets.all() {
-        let part = u8::from(part == Part::Log);
+    for (SuperviseId { id, part }, pocket) in scanner.launcher.pockets.all() {
+        let part = u8::from(part == Part::Logger);
         let _ = writeln!(text, "pocket {} {} {part} {}", id.device, id.inode, pocket.as_raw_fd());
     }
     for (id, reader, writer) in scanner.launcher.pipes() {
         let _ = writeln!(text, "pipe {} {} {} {}", id.device, id.inode, reader.as_raw_fd(), writer.as_raw_fd());
     }
     // Those that are just starting could not be found by what they write.
-    for (pid, Post { id, part }) in scanner.table.running() {
-        let key = if part == Part::Main { "service" } else { "logger" };
+    for (pid, SuperviseId { id, part }) in scanner.table.running() {
+        let key = if part == Part::Service { "service" } else { "logger" };
         let _ = writeln!(text, "{key} {} {} {pid}", id.device, id.inode);
     }
     for (id, name) in scanner.table.absent() {
@@ -240,9 +241,9 @@ fn write(scanner: &Scanner, lock: Option<&OwnedFd>) -> std::io::Result<File> {
     for Id { device, inode } in scanner.table.reading_on() {
         let _ = writeln!(text, "reads-on {device} {inode}");
     }
-    for Delayed { post: Post { id, part }, wait, complaints } in scanner.table.delayed(Instant::now()) {
-        let (part, milliseconds) = (u8::from(part == Part::Log), wait.as_millis());
-        let _ = writeln!(text, "delayed {} {} {part} {milliseconds} {complaints}", id.device, id.inode);
+    for Delayed { which: SuperviseId { id, part }, wait, failures } in scanner.table.delayed(Instant::now()) {
+        let (part, milliseconds) = (u8::from(part == Part::Logger), wait.as_millis());
+        let _ = writeln!(text, "delayed {} {} {part} {milliseconds} {failures}", id.device, id.inode);
     }
     for end in scanner.orphans.unasked() {
         let Process { pid, ticks, serial } = end.process;

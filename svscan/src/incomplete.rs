@@ -35,8 +35,8 @@ struct Draft {
 
 /// All drafts.
 #[derive(Default)]
-pub struct Drafts {
-    drafts: HashMap<Id, Draft>,
+pub struct Incomplete {
+    incomplete: HashMap<Id, Draft>,
     watched: HashMap<WatchDescriptor, (Id, Part)>,
     /// Until when each is waited for.
     waiting: BTreeSet<(Instant, Id)>,
@@ -46,7 +46,7 @@ pub struct Drafts {
     links: VecDeque<(Instant, OsString)>,
 }
 
-impl Drafts {
+impl Incomplete {
     /// A change in the scan directory; the entry, if it is to be looked at now.
     pub fn entry_changed(&mut self, event: InotifyEvent, now: Instant) -> Option<OsString> {
         let name = event.name?;
@@ -76,7 +76,7 @@ impl Drafts {
     /// Whether the directory is a draft; if so, it is watched from now on.
     pub fn take(&mut self, id: Id, name: &OsStr, inotify: &Inotify, now: Instant) -> bool {
         let path = Path::new(name);
-        if let Some(draft) = self.drafts.get_mut(&id) {
+        if let Some(draft) = self.incomplete.get_mut(&id) {
             let whole = draft.path != path && draft.writing.is_empty() && is_complete(path);
             draft.path = path.into();
             // Renamed because it is ready.
@@ -90,11 +90,11 @@ impl Drafts {
             return false;
         }
         let last = now + PATIENCE;
-        self.drafts
+        self.incomplete
             .insert(id, Draft { path: path.into(), watches: Vec::new(), writing: Vec::new(), until: last, last });
         self.waiting.insert((last, id));
-        let watched = self.watch(id, Part::Main, inotify);
-        self.watch(id, Part::Log, inotify);
+        let watched = self.watch(id, Part::Service, inotify);
+        self.watch(id, Part::Logger, inotify);
         // It may have become complete before it was watched.
         if !watched || (!in_place && is_complete(path)) {
             self.forget(id, inotify);
@@ -110,7 +110,7 @@ impl Drafts {
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_ATTRIB
             | AddWatchFlags::IN_ONLYDIR;
-        let Some(draft) = self.drafts.get_mut(&id) else { return false };
+        let Some(draft) = self.incomplete.get_mut(&id) else { return false };
         let Ok(watch) = inotify.add_watch(&directory(&draft.path, part), changes) else { return false };
         draft.watches.push(watch);
         self.watched.insert(watch, (id, part));
@@ -120,7 +120,7 @@ impl Drafts {
     /// A change in a directory that is watched.
     pub fn changed(&mut self, event: &InotifyEvent, inotify: &Inotify, now: Instant) {
         let Some((id, part)) = self.watched.get(&event.wd).copied() else { return };
-        let Some(draft) = self.drafts.get_mut(&id) else { return };
+        let Some(draft) = self.incomplete.get_mut(&id) else { return };
         let created = event.mask.contains(AddWatchFlags::IN_CREATE);
         match event.name.as_deref().and_then(OsStr::to_str) {
             Some("run") if created && is_new_file(&directory(&draft.path, part).join("run")) => {
@@ -129,7 +129,7 @@ impl Drafts {
             Some("run") if event.mask.intersects(AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO) => {
                 draft.writing.retain(|writing| *writing != part);
             }
-            Some("log") if created && part == Part::Main => drop(self.watch(id, Part::Log, inotify)),
+            Some("log") if created && part == Part::Service => drop(self.watch(id, Part::Logger, inotify)),
             _ => {}
         }
         self.settle(id, now);
@@ -137,10 +137,10 @@ impl Drafts {
 
     /// It has just changed: complete or not, that decides for how long it is waited for.
     fn settle(&mut self, id: Id, now: Instant) {
-        let Some(draft) = self.drafts.get_mut(&id) else { return };
+        let Some(draft) = self.incomplete.get_mut(&id) else { return };
         let complete = draft.writing.is_empty() && is_complete(&draft.path);
         // With its logger it has all that is asked for but once.
-        let quiet = if directory(&draft.path, Part::Log).is_dir() { Duration::ZERO } else { QUIET };
+        let quiet = if directory(&draft.path, Part::Logger).is_dir() { Duration::ZERO } else { QUIET };
         let until = if complete { draft.last.min(now + quiet) } else { draft.last };
         self.waiting.remove(&(draft.until, id));
         self.waiting.insert((until, id));
@@ -160,7 +160,7 @@ impl Drafts {
 
     /// It is no draft any more.
     pub fn forget(&mut self, id: Id, inotify: &Inotify) {
-        let Some(draft) = self.drafts.remove(&id) else { return };
+        let Some(draft) = self.incomplete.remove(&id) else { return };
         self.waiting.remove(&(draft.until, id));
         for watch in draft.watches {
             self.watched.remove(&watch);
@@ -172,8 +172,8 @@ impl Drafts {
 
 fn directory(service: &Path, part: Part) -> PathBuf {
     match part {
-        Part::Main => service.into(),
-        Part::Log => service.join("log"),
+        Part::Service => service.into(),
+        Part::Logger => service.join("log"),
     }
 }
 

@@ -61,7 +61,7 @@ struct Mount {
 
 /// The mounts that may hang.
 #[derive(Debug, Default)]
-pub struct Reach {
+pub struct RemoteMounts {
     table: Option<File>,
     /// Readable when the table has changed. It has a file of its own, as the kernel tells each change once to each file.
     changes: Option<(Epoll, OwnedFd)>,
@@ -72,7 +72,7 @@ pub struct Reach {
     links: HashMap<PathBuf, Option<PathBuf>>,
 }
 
-impl Reach {
+impl RemoteMounts {
     /// Looks for mounts that are new or gone; whether there may be any.
     pub fn refresh(&mut self) -> bool {
         let changed = self.has_changed();
@@ -99,7 +99,7 @@ impl Reach {
         self.table.is_some()
     }
 
-    /// Readable when [`refresh`](Reach::refresh) is to be called, if the kernel tells.
+    /// Readable when [`refresh`](RemoteMounts::refresh) is to be called, if the kernel tells.
     pub fn changes(&self) -> Option<BorrowedFd<'_>> {
         self.changes.as_ref().map(|(changes, _)| changes.0.as_fd())
     }
@@ -119,19 +119,19 @@ impl Reach {
     ///
     /// # Errors
     /// ETIMEDOUT: whoever touches it waits.
-    pub fn check_service(&mut self, folder: &Path) -> nix::Result<()> {
-        self.check(folder)?;
+    pub fn probe_service(&mut self, folder: &Path) -> nix::Result<()> {
+        self.probe(folder)?;
         if self.mounts.is_empty() {
             return Ok(());
         }
-        [SUPERVISE, LOG, AFTER, ESSENTIAL].into_iter().try_for_each(|name| self.check(&folder.join(name)))
+        [SUPERVISE, LOG, AFTER, ESSENTIAL].into_iter().try_for_each(|name| self.probe(&folder.join(name)))
     }
 
     /// Whether a path, relative to the scan directory, can be touched.
     ///
     /// # Errors
     /// ETIMEDOUT: whoever touches it waits.
-    pub fn check(&mut self, path: &Path) -> nix::Result<()> {
+    pub fn probe(&mut self, path: &Path) -> nix::Result<()> {
         if self.mounts.is_empty() {
             return Ok(());
         }
@@ -148,7 +148,7 @@ impl Reach {
         };
         let point = crossed(&self.directory, path, is_remote, link);
         match point.and_then(|point| self.mounts.get_mut(&point)) {
-            Some(mount) => mount.check(path),
+            Some(mount) => mount.probe(path),
             None => Ok(()),
         }
     }
@@ -162,7 +162,7 @@ fn watch() -> nix::Result<(Epoll, OwnedFd)> {
 }
 
 impl Mount {
-    fn check(&mut self, path: &Path) -> nix::Result<()> {
+    fn probe(&mut self, path: &Path) -> nix::Result<()> {
         if let Some(child) = &self.hung
             && !child.has_ended(Duration::ZERO)
         {

@@ -1,7 +1,7 @@
 //! What went wrong is said once: again when it changes, or after it was right for a while. Control bytes in
 //! names are said in words, so that a message is one line and nothing happens to the terminal.
 
-use crate::table::{Id, Post};
+use crate::table::{Id, SuperviseId};
 use daemontools::{Unable, report};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -27,27 +27,27 @@ pub enum Subject {
     /// A name in it.
     After(Id, OsString),
     /// A supervise that could not be started.
-    Start(Post),
+    Start(SuperviseId),
 }
 
 /// An entry has been right for a while after so many scans: one that comes and goes is missed by some.
 const A_WHILE: u64 = 12;
 
-/// The complaints that stand.
+/// The diagnostics that stand.
 #[derive(Debug, Default)]
-pub struct Complaints {
+pub struct Diagnostics {
     said: HashMap<Subject, (Vec<u8>, u64)>,
     scan: u64,
 }
 
-impl Complaints {
+impl Diagnostics {
     /// Says what could not be done, unless that was the last thing said of the subject.
-    pub fn unable(&mut self, subject: Subject, unable: &Unable) {
-        self.say(subject, unable.to_bytes());
+    pub fn warn_unable_once(&mut self, subject: Subject, unable: &Unable) {
+        self.warn_once(subject, unable.to_bytes());
     }
 
     /// Says anything likewise.
-    pub fn say(&mut self, subject: Subject, words: Vec<u8>) {
+    pub fn warn_once(&mut self, subject: Subject, words: Vec<u8>) {
         if self.news(subject, &words) {
             report::warning(&[&printable(&words)]);
         }
@@ -55,7 +55,7 @@ impl Complaints {
 
     /// Says something of several names at once, of which each is a subject of its own: in one line, of those of which
     /// it was not the last thing said. Of many, the line has the first few and the number of the others.
-    pub fn say_of_names(
+    pub fn warn_once_of_names(
         &mut self,
         names: Vec<OsString>,
         subject: impl Fn(OsString) -> Subject,
@@ -69,7 +69,7 @@ impl Complaints {
     }
 
     /// Whether this was the last thing said of the subject.
-    pub fn stands(&self, subject: &Subject, unable: &Unable) -> bool {
+    pub fn is_current(&self, subject: &Subject, unable: &Unable) -> bool {
         self.said.get(subject).is_some_and(|(words, _)| *words == unable.to_bytes())
     }
 
@@ -88,7 +88,7 @@ impl Complaints {
     }
 
     /// It works now.
-    pub fn withdraw(&mut self, subject: &Subject) {
+    pub fn clear(&mut self, subject: &Subject) {
         self.said.remove(subject);
     }
 
@@ -109,7 +109,7 @@ impl Complaints {
             Subject::Service(known) | Subject::Names(known) | Subject::Order(known) | Subject::After(known, _) => {
                 *known != id
             }
-            Subject::Start(post) => post.id != id,
+            Subject::Start(which) => which.id != id,
             Subject::Directory | Subject::Setting(_) | Subject::Watch | Subject::Entry(_) => true,
         });
     }
@@ -147,23 +147,23 @@ mod tests {
 
     #[test]
     fn the_same_is_said_once_and_another_thing_again() {
-        let mut complaints = Complaints::default();
-        assert!(complaints.news(entry(), b"a"));
-        assert!(!complaints.news(entry(), b"a"));
-        assert!(complaints.news(entry(), b"b"));
-        assert!(complaints.news(Subject::Directory, b"b"));
+        let mut diagnostics = Diagnostics::default();
+        assert!(diagnostics.news(entry(), b"a"));
+        assert!(!diagnostics.news(entry(), b"a"));
+        assert!(diagnostics.news(entry(), b"b"));
+        assert!(diagnostics.news(Subject::Directory, b"b"));
     }
 
     #[test]
     fn what_was_right_for_a_while_is_said_again_and_what_comes_and_goes_is_not() {
-        let mut complaints = Complaints::default();
-        assert!(complaints.news(entry(), b"a"));
+        let mut diagnostics = Diagnostics::default();
+        assert!(diagnostics.news(entry(), b"a"));
         for pause in [1, A_WHILE - 1, A_WHILE] {
             for _ in 0..pause {
-                complaints.begin_scan();
-                complaints.end_scan();
+                diagnostics.begin_scan();
+                diagnostics.end_scan();
             }
-            assert_eq!(complaints.news(entry(), b"a"), pause == A_WHILE, "{pause}");
+            assert_eq!(diagnostics.news(entry(), b"a"), pause == A_WHILE, "{pause}");
         }
     }
 

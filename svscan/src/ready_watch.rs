@@ -24,12 +24,12 @@ struct Heeded {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub struct Heed {
+pub struct ReadyWatch {
     heeded: HashMap<Id, Heeded>,
     watched: HashMap<WatchDescriptor, Id>,
 }
 
-impl Heed {
+impl ReadyWatch {
     /// From now on, or anew: there is a new supervise, or somebody else who waits.
     pub fn begin(&mut self, id: Id, now: Instant) {
         self.heeded.entry(id).or_default().ask = Some((now, SOON));

@@ -1,6 +1,6 @@
 //! Which entries are asked at a scan where they lead, though the listing shows them as they were. What this is for is a
 //! link at whose other end something else came to lie, and a directory over which another file system was mounted. To ask
-//! takes longer than all else in a scan, so where there are many they take turns. Directories are asked only where the
+//! takes longer than all else in a scan, so where there are many they take recheck. Directories are asked only where the
 //! kernel does not tell of mounts, or when all are.
 
 /// So many are asked at a scan.
@@ -8,22 +8,22 @@ const ASKED: usize = 1000;
 /// None is left out for longer than so many scans.
 const LONGEST: usize = 10;
 
-/// The turns that entries take.
+/// The recheck that entries take.
 #[derive(Debug, Default)]
-pub struct Turns {
+pub struct LinkRecheck {
     scan: u64,
-    /// Entries that were seen at this scan and take turns.
+    /// Entries that were seen at this scan and take recheck.
     seen: usize,
     /// Each has its turn once in so many scans.
     round: u64,
-    /// Directories take turns too.
+    /// Directories take recheck too.
     directories: bool,
     all: bool,
 }
 
-impl Turns {
+impl LinkRecheck {
     /// At the next scan it is everybody's turn.
-    pub fn ask_all(&mut self) {
+    pub fn recheck_all(&mut self) {
         self.all = true;
     }
 
@@ -37,15 +37,15 @@ impl Turns {
     }
 
     /// There is a link with this inode; whether it is its turn.
-    pub fn is_turn_of(&mut self, inode: u64) -> bool {
+    pub fn is_due(&mut self, inode: u64) -> bool {
         self.seen += 1;
         let round = self.round.max(1);
         inode % round == self.scan % round
     }
 
     /// There is a directory with this inode; whether it is its turn.
-    pub fn is_turn_of_directory(&mut self, inode: u64) -> bool {
-        self.directories && self.is_turn_of(inode)
+    pub fn is_directory_due(&mut self, inode: u64) -> bool {
+        self.directories && self.is_due(inode)
     }
 }
 
@@ -53,23 +53,23 @@ impl Turns {
 mod tests {
     use super::*;
 
-    fn asked(turns: &mut Turns, links: u64) -> Vec<u64> {
-        turns.begin_scan(true);
-        (0..links).filter(|inode| turns.is_turn_of(*inode)).collect()
+    fn asked(recheck: &mut LinkRecheck, links: u64) -> Vec<u64> {
+        recheck.begin_scan(true);
+        (0..links).filter(|inode| recheck.is_due(*inode)).collect()
     }
 
     #[test]
     fn a_few_are_asked_at_every_scan() {
-        let mut turns = Turns::default();
-        (0..3).for_each(|_| assert_eq!(asked(&mut turns, 1000).len(), 1000));
+        let mut recheck = LinkRecheck::default();
+        (0..3).for_each(|_| assert_eq!(asked(&mut recheck, 1000).len(), 1000));
     }
 
     #[test]
     fn of_many_each_is_asked_once_in_a_round() {
         for (links, round) in [(1001, 2), (4500, 5), (100_000, 10)] {
-            let mut turns = Turns::default();
-            assert_eq!(asked(&mut turns, links).len() as u64, links);
-            let mut all: Vec<u64> = (0..round).flat_map(|_| asked(&mut turns, links)).collect();
+            let mut recheck = LinkRecheck::default();
+            assert_eq!(asked(&mut recheck, links).len() as u64, links);
+            let mut all: Vec<u64> = (0..round).flat_map(|_| asked(&mut recheck, links)).collect();
             all.sort_unstable();
             assert_eq!(all, (0..links).collect::<Vec<_>>());
         }
@@ -77,21 +77,21 @@ mod tests {
 
     #[test]
     fn all_are_asked_on_demand() {
-        let mut turns = Turns::default();
-        asked(&mut turns, 10_000);
-        turns.ask_all();
-        assert_eq!([asked(&mut turns, 10_000).len(), asked(&mut turns, 10_000).len()], [10_000, 1000]);
+        let mut recheck = LinkRecheck::default();
+        asked(&mut recheck, 10_000);
+        recheck.recheck_all();
+        assert_eq!([asked(&mut recheck, 10_000).len(), asked(&mut recheck, 10_000).len()], [10_000, 1000]);
     }
 
     #[test]
     fn directories_are_asked_where_nothing_tells_of_mounts_or_on_demand() {
-        let mut turns = Turns::default();
+        let mut recheck = LinkRecheck::default();
         let mut asked = |all: bool, told: bool| {
             if all {
-                turns.ask_all();
+                recheck.recheck_all();
             }
-            turns.begin_scan(told);
-            (0..5000).filter(|inode| turns.is_turn_of_directory(*inode)).count()
+            recheck.begin_scan(told);
+            (0..5000).filter(|inode| recheck.is_directory_due(*inode)).count()
         };
         assert_eq!([asked(false, true), asked(true, true), asked(false, true)], [0, 5000, 0]);
         assert_eq!([asked(false, false), asked(false, false), asked(false, false)], [5000, 1000, 1000]);
