@@ -2,7 +2,7 @@
 //! without a change of the directory itself. So the files are looked at once, and again when their directory has changed:
 //! there may be thousands of services, and each scan asks.
 
-use crate::inspect::id_of;
+use crate::identity::id_of;
 use crate::table::{Id, SuperviseId};
 use daemontools::service::{self, Place};
 use nix::errno::Errno;

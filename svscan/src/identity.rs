@@ -3,15 +3,14 @@
 //! mount it is on: a directory nobody has touched is the same; one that is renamed is another, whose supervise is found
 //! to run already; one that takes the place of another is served when the supervise of that has ended.
 
-use crate::attach::process_path;
-use crate::inspect::{id_of, is_directory};
+use crate::procfs::process_path;
 use crate::table::Id;
 use daemontools::hash::hash;
 use daemontools::service::keeps_numbers;
 use daemontools::sys::process::mount_of;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{FileStat, Mode, stat};
+use nix::sys::stat::{FileStat, Mode, SFlag, stat};
 use nix::sys::statfs::statfs;
 use nix::unistd::{Pid, getpid};
 use std::fs;
@@ -48,6 +47,16 @@ pub fn of_working_directory(pid: Pid) -> nix::Result<Id> {
         let path = path.as_os_str().as_bytes();
         Ok(path.strip_suffix(DELETED).unwrap_or(path).to_vec())
     })
+}
+
+/// What a directory is known by.
+pub fn id_of(file: &FileStat) -> Id {
+    Id { device: file.st_dev, inode: file.st_ino }
+}
+
+/// Whether it is a directory.
+pub fn is_directory(file: &FileStat) -> bool {
+    SFlag::from_bits_truncate(file.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
 }
 
 fn known_by(path: &Path, file: &FileStat, resolved: impl FnOnce() -> nix::Result<Vec<u8>>) -> nix::Result<Id> {

@@ -1,13 +1,13 @@
 //! Looking at service directories.
 
-use crate::identity;
+use crate::identity::{self, is_directory};
 use crate::table::{Contents, Id, OnRemove};
 use daemontools::duration;
 use daemontools::report;
 use daemontools::service::{self, Death, Exit, Phase, Place, Process, Record, Role, Status, Unread, Want, read_file};
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, SFlag, stat};
+use nix::sys::stat::stat;
 use nix::unistd::{AccessFlags, Pid, SysconfVar, access, sysconf};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -217,16 +217,6 @@ fn was_seen(death: &Death, supervise: &Process, now: Moment) -> bool {
 /// more than the record.
 pub fn status(service: &Path) -> Option<Status> {
     Status::read(&Place::of(service).ok()?).ok()
-}
-
-/// Whether it is a directory.
-pub fn is_directory(file: &FileStat) -> bool {
-    SFlag::from_bits_truncate(file.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
-}
-
-/// What a directory is known by.
-pub fn id_of(file: &FileStat) -> Id {
-    Id { device: file.st_dev, inode: file.st_ino }
 }
 
 #[cfg(test)]

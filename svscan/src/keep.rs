@@ -5,10 +5,10 @@ use crate::attach::{self, InCharge};
 use crate::diagnostics::Subject;
 use crate::identity;
 use crate::inspect::{self, processes};
-use crate::launch::label;
 use crate::orphans::End;
+use crate::procfs;
 use crate::scanner::Scanner;
-use crate::table::{Id, Leftover, Part, SuperviseId};
+use crate::table::{Id, Leftover, Part, SuperviseId, label};
 use daemontools::service::{self, Command, Directory, Identity, Place, Process, Record, put_file, read_file_itself};
 use daemontools::sys::process::{self, COMMANDS, PidFd};
 use daemontools::{Attempt, Unable, report};
@@ -264,7 +264,7 @@ impl Scanner {
                 }
                 self.launcher.pockets.find(which, pid);
                 // One whose files are gone makes them again.
-                if self.complete.misses_files(which, folder) && attach::blocks(pid, COMMANDS) == Some(true) {
+                if self.complete.misses_files(which, folder) && procfs::blocks(pid, COMMANDS) == Some(true) {
                     let _ = self.attached.signal(pid, &Command::ForService.into());
                 }
                 if self.table.has_logger(which.id) {

@@ -1,9 +1,9 @@
 //! Starting supervises, and the pipe between each service and its logger.
 
-use crate::attach::process_path;
 use crate::pages::Pages;
 use crate::pockets::{self, Pockets};
-use crate::table::{Id, Part, SuperviseId};
+use crate::procfs::process_path;
+use crate::table::{Id, Part, SuperviseId, label};
 use daemontools::Unable;
 use daemontools::service::{Record, ledger};
 use daemontools::sys;
@@ -57,12 +57,12 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// For this `supervise`. Raises our own limit of open files; children have the one that we were given (or an earlier
+    /// For this `supervise`. What it starts is not given the environment variable `kept`. Raises our own limit of open files; children have the one that we were given (or an earlier
     /// svscan in this process was: `open_files`).
     ///
     /// # Errors
     /// No descriptor to be had, or the environment does not fit.
-    pub fn new(supervise: &Path, open_files: Option<(u64, u64)>) -> nix::Result<Launcher> {
+    pub fn new(supervise: &Path, kept: &str, open_files: Option<(u64, u64)>) -> nix::Result<Launcher> {
         let null = open_null()?;
         let low_fd = duplicate_above(&null, 3)?;
         let beside = c_string(supervise.as_os_str())?;
@@ -70,7 +70,7 @@ impl Launcher {
         Ok(Launcher {
             beside,
             others: candidates(c"supervise"),
-            environment: environment(&[(crate::reexec::VARIABLE.into(), None)])?,
+            environment: environment(&[(kept.into(), None)])?,
             pages: None,
             pockets: Pockets::new(&null)?,
             open_files: raise_open_files().or(open_files),
@@ -278,14 +278,6 @@ fn argument(name: &OsStr) -> OsString {
     match name.as_bytes() {
         question @ (b"--help" | b"--version") => OsStr::from_bytes(&[b"./", question].concat()).to_os_string(),
         _ => name.to_os_string(),
-    }
-}
-
-/// The service, or its logger, as messages have it.
-pub fn label(part: Part, name: &OsStr) -> OsString {
-    match part {
-        Part::Service => name.to_os_string(),
-        Part::Logger => OsStr::from_bytes(&[name.as_bytes(), b"/log"].concat()).to_os_string(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! by everybody who may read it. A lock that another account owns, or may open, would let that account keep svscan from its
 //! directory: it is replaced, unless a process of svscan's own account holds it, which may be an svscan.
 
-use crate::attach::{is_of_our_account, locks};
+use crate::procfs::{is_of_our_account, locks};
 use crate::signals::{self, Request};
 use daemontools::service::{Unread, make_at, open_lock_at};
 use daemontools::sys::lock::{try_to_lock, wait_to_lock};

@@ -67,6 +67,7 @@ mod lock;
 mod orphans;
 mod pages;
 mod pockets;
+mod procfs;
 mod ready_watch;
 mod reexec;
 mod relay;
@@ -154,7 +155,7 @@ struct Files {
 fn serve(signals: &SignalFd, files: &Files, handover: Handover, lock: Option<&OwnedFd>) -> Result<i32, Fatal> {
     // Without it, exit statuses of processes whose supervise was killed are lost; nothing else is.
     let _ = set_child_subreaper(true);
-    let launcher = Launcher::new(&files.supervise, handover.open_files).unable_to("start", "")?;
+    let launcher = Launcher::new(&files.supervise, reexec::VARIABLE, handover.open_files).unable_to("start", "")?;
     let mut scanner = Scanner::new(launcher, Instant::now()).unable_to("start", "")?;
     let follows = handover.follows;
     handover.hand_to(&mut scanner);

@@ -7,7 +7,7 @@
 //! A supervise that an earlier svscan started in another process has its page in that svscan's ledger. svscan opens
 //! that ledger through the supervise, and the next supervise of the part gets the same page.
 
-use crate::attach::{LONGEST_ENVIRONMENT, is_of_our_account, process_path, variable_of};
+use crate::procfs::{LONGEST_ENVIRONMENT, is_of_our_account, process_path, variable_of};
 use crate::table::{Id, Part, SuperviseId};
 use daemontools::service::ledger::{self, Ledger};
 use daemontools::service::{Directory, Process, Record, read_file};

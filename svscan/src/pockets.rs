@@ -4,7 +4,7 @@
 //! A part has one from the first supervise on that finds one of the settings by which its service has such a socket. A
 //! supervise that an earlier svscan started in another process still has its own, which svscan takes a share of.
 
-use crate::attach::variable_of;
+use crate::procfs::variable_of;
 use crate::table::{Id, Part, SuperviseId};
 use daemontools::service::SPEAKS;
 use daemontools::sys::pocket::{Pocket, VARIABLE};

@@ -1,8 +1,8 @@
 //! Where services lie whose entries are gone: found through their supervises, which work there, and kept open, so that a
 //! logger's supervise that dies can be started again for the lines that it has not read.
 
-use crate::attach::process_path;
 use crate::identity;
+use crate::procfs::process_path;
 use crate::remote_mounts::RemoteMounts;
 use crate::table::{Id, Part};
 use nix::fcntl::{OFlag, open};

@@ -3,6 +3,7 @@
 
 use crate::attach;
 use crate::inspect;
+use crate::procfs;
 use crate::scanner::Scanner;
 use crate::table::{Id, Part, SuperviseId};
 use daemontools::duration::in_seconds;
@@ -274,7 +275,7 @@ impl Scanner {
         };
         if sent.is_err() && !signalled && since + GRACE <= now {
             let is_child = !self.attached.includes(pid);
-            if attach::blocks(pid, COMMANDS).unwrap_or(is_child) {
+            if procfs::blocks(pid, COMMANDS).unwrap_or(is_child) {
                 owed.signalled = self.attached.signal(pid, commands).is_ok();
             }
         }
@@ -290,7 +291,7 @@ impl Scanner {
         let folder = match inspect::still_there(name, which.id) {
             Ok(()) if attach::may_be_in_charge(&folder, self.launcher.record(which).as_ref(), pid) => folder,
             Ok(()) => return Err(Errno::ENXIO),
-            Err(_) => attach::process_path(pid, "cwd"),
+            Err(_) => procfs::process_path(pid, "cwd"),
         };
         service::send_commands(&service::Place::of(&folder)?, commands)
     }

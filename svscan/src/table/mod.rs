@@ -33,6 +33,7 @@ use order::Order;
 use start_queue::StartQueue;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 use stop::Stage;
 
@@ -704,4 +705,12 @@ impl Table {
 /// Both both of a service, whether or not it has the second.
 fn both(id: Id) -> [SuperviseId; 2] {
     [Part::Service, Part::Logger].map(|part| SuperviseId { id, part })
+}
+
+/// The service, or its logger, as messages have it.
+pub fn label(part: Part, name: &OsStr) -> OsString {
+    match part {
+        Part::Service => name.to_os_string(),
+        Part::Logger => OsStr::from_bytes(&[name.as_bytes(), b"/log"].concat()).to_os_string(),
+    }
 }

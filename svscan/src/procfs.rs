@@ -1,0 +1,75 @@
+//! What `/proc` says of processes.
+
+use crate::table::Id;
+use daemontools::service::read_file;
+use nix::sys::stat::{makedev, stat};
+use nix::unistd::{Pid, geteuid};
+use std::fs;
+use std::path::PathBuf;
+
+/// `/proc/PID/status` is never longer.
+const LONGEST_STATUS: usize = 1 << 16;
+
+/// An environment is never longer, as far as svscan reads it.
+pub const LONGEST_ENVIRONMENT: usize = 1 << 21;
+
+/// A file of a process under `/proc`.
+pub fn process_path(pid: Pid, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{name}"))
+}
+
+/// Whether root or our own account runs a process, as far as `/proc` tells.
+pub fn is_of_our_account(pid: Pid) -> bool {
+    let owner = stat(&process_path(pid, "")).map(|file| file.st_uid);
+    owner.is_ok_and(|owner| owner == 0 || owner == geteuid().as_raw())
+}
+
+/// Whether a signal waits for the process to take it, rather than ending it; `None` if that cannot be told.
+pub fn blocks(pid: Pid, signal: i32) -> Option<bool> {
+    let status = read_file(&process_path(pid, "status"), LONGEST_STATUS).ok()?;
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"SigBlk:\t"))?;
+    let blocked = u64::from_str_radix(std::str::from_utf8(line).ok()?, 16).ok()?;
+    Some(blocked >> (signal - 1) & 1 == 1)
+}
+
+/// What a process has found in its environment by this name.
+pub fn variable_of(pid: Pid, name: &str) -> Option<String> {
+    let environment = read_file(&process_path(pid, "environ"), LONGEST_ENVIRONMENT).ok()?;
+    let variables = environment.split(|byte| *byte == 0);
+    let mut values = variables.filter_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    String::from_utf8(values.next()?.to_vec()).ok()
+}
+
+/// All locks of flock(2), and the processes that hold them; `None` if the kernel does not tell.
+///
+/// ```text
+/// 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
+/// ```
+pub fn locks() -> Option<Vec<(Id, Pid)>> {
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    Some(locks.lines().filter_map(holder).collect())
+}
+
+fn holder(line: &str) -> Option<(Id, Pid)> {
+    let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "FLOCK").skip(3);
+    let pid = words.next()?.parse().ok().filter(|pid| *pid > 0)?;
+    let mut file = words.next()?.split(':');
+    let mut hexadecimal = || u64::from_str_radix(file.next()?, 16).ok();
+    let device = makedev(hexadecimal()?, hexadecimal()?);
+    Some((Id { device, inode: file.next()?.parse().ok()? }, Pid::from_raw(pid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_lines_tell_inode_and_process() {
+        let held = |major, inode, pid| Some((Id { device: makedev(major, 0), inode }, Pid::from_raw(pid)));
+        assert_eq!(holder("12: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF"), held(254, 5678, 1234));
+        assert_eq!(holder("12: -> FLOCK  ADVISORY  WRITE 7 02:00:9 0 EOF"), held(2, 9, 7));
+        for other in ["12: POSIX  ADVISORY  WRITE 1234 fe:00:5678 0 EOF", "1: FLOCK ADVISORY WRITE 0 0:0:9 0 EOF", ""] {
+            assert_eq!(holder(other), None, "{other}");
+        }
+    }
+}
