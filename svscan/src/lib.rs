@@ -1,0 +1,252 @@
+//! svscan: starts and keeps a supervise for every service in a directory.
+//!
+//! `svscan [ DIRECTORY ]`
+//!
+//! 1. Changes into DIRECTORY, if it is given. If another svscan serves it, and so holds a lock on `.svscan/lock`, says so
+//!    and waits for its end; told to stop meanwhile, exits with 0.
+//! 2. For each entry that is a directory, or a link to one, and whose name does not begin with a dot,
+//!    starts `supervise NAME`; if it contains a directory `log`, also `supervise log` in it, with a
+//!    pipe between the two. Two entries that lead to one directory are one service; an entry renamed
+//!    is the same service. A supervise that runs already is not started again but watched, and its
+//!    pipe recovered.
+//! 3. Starts a supervise again when it has ended: at once, but not more than twice within a second; one that cannot do
+//!    its work, after five seconds, ten, and so on up to 80.
+//! 4. Looks at the directory again whenever the kernel reports a change, and every five seconds. A new
+//!    directory is started when its `run` can be executed and it is not being made any more, or after
+//!    five seconds.
+//! 5. Told TERM, stops all services in order, loggers last, and exits.
+//!
+//! An entry that is removed stops nothing: its supervise is only not started again, but for that of a logger whose service
+//! runs, or has left lines: it reads them, and is then told to end. The pipe is kept
+//! until the entry is gone and both supervises have ended; the logger sees its end once the entry is gone and the
+//! service's own supervise has ended. With the word `stop` in `.svscan/on-remove`
+//! the service and its logger are stopped. Where another directory takes the name, the service before
+//! it is stopped first in any case.
+//!
+//! `NAME/after`: names of services, one a line. NAME is started when they are ready, and stopped before
+//! them. `NAME/essential`: when NAME ends for good, everything is stopped, and svscan exits with its code
+//! (128 and the signal's number if it was killed, 111 if it never ran).
+//!
+//! `.svscan/starts-at-a-time`: a number of services; the next one is started when one of them is ready.
+//!
+//! `.svscan/forward`: lines of services without a logger go to standard output, their names in front.
+//!
+//! Signals: TERM, PWR, RTMIN+3: stop, as long as it takes. INT: the same; the second one kills. HUP, ALRM:
+//! look at the directory now. USR2: svscan's file is executed anew, for an upgrade; nothing is stopped. It waits until
+//! what is being stopped is down.
+//! An executable `.svscan/SIGTERM`, `SIGHUP` and so on is run instead, also for QUIT, USR1 and WINCH,
+//! which are ignored otherwise. At the end `.svscan/finish CODE` is executed in svscan's place; after a
+//! failure, `.svscan/crash`.
+//!
+//! Each supervise, and each script, leads a process group of its own. A supervise gets a page of svscan's memory, by the
+//! environment variable SVSCAN_LEDGER, and is then commanded by a signal; any other through `supervise/control`.
+//!
+//! `supervise` is the one beside svscan's own file, else the first in PATH. svscan raises its own limit
+//! of open files; what it starts has the limits that svscan was given. Processes whose supervise was
+//! killed become svscan's children: it keeps their exit statuses for the next supervise, in
+//! `supervise/orphan`.
+//!
+//! A failure is one line on standard error, once: `svscan: warning: unable to VERB NAME: reason`.
+//! Exit codes: 0, stopped; that of an essential service; 111, DIRECTORY cannot be entered.
+
+#![forbid(unsafe_code)]
+
+mod attach;
+mod complete;
+mod diagnostics;
+mod forward;
+mod forwarder_lock;
+mod identity;
+mod incomplete;
+mod inspect;
+mod keep;
+mod launch;
+mod link_recheck;
+mod lock;
+mod orphans;
+mod pages;
+mod pockets;
+mod procfs;
+mod ready_watch;
+mod reexec;
+mod relay;
+mod remote_mounts;
+mod removed;
+mod scanner;
+mod signals;
+mod stopping;
+mod table;
+
+use daemontools::sys::exec::exec;
+use daemontools::{Args, Attempt, Fatal, Help, Unable, report, sys};
+use launch::Launcher;
+use lock::Locked;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signalfd::SignalFd;
+use nix::unistd::{AccessFlags, access};
+use reexec::Handover;
+use scanner::Scanner;
+use signals::Request;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What svscan answers when it is asked for its usage, for help or for its version.
+pub const HELP: Help = Help {
+    usage: "svscan: usage: svscan [ directory ]",
+    text: "\
+Starts a supervise for each service in directory, or in the current one, and keeps it
+running; where the service has a directory log, also one for its logger, and a pipe.
+
+Signals: TERM, PWR, RTMIN+3 and INT stop all services and then svscan; a second INT kills.
+HUP and ALRM look at the directory now; USR2 executes svscan's file anew.
+
+Exit codes: 0, stopped; that of a service that is essential; 111, directory cannot be entered.
+",
+};
+
+const FINISH: &str = ".svscan/finish";
+const CRASH: &str = ".svscan/crash";
+
+/// Runs svscan until all its services are stopped.
+///
+/// # Errors
+/// The scan directory cannot be entered, or the system refuses what svscan cannot work without.
+pub fn svscan(mut args: Args) -> Result<i32, Fatal> {
+    sys::fill_standard_descriptors();
+    // Before anything that may take long: what svscan is told meanwhile is obeyed, also where it is the first process.
+    let signals = signals::take().unable_to("set up signals", "")?;
+    // Known before the current directory is left, and before the files can be replaced.
+    let files = Files { own: sys::companion("svscan"), supervise: sys::companion("supervise") };
+    if let Some(directory) = args.next() {
+        nix::unistd::chdir(directory.as_os_str()).unable_to("chdir to", directory)?;
+    }
+    let mut handover = Handover::read();
+    let may_follow_another = lock::may_follow_another();
+    let lock = match handover.lock.take().filter(lock::is_lock).map_or_else(|| lock::lock(&signals), Locked::Here) {
+        Locked::Here(lock) => Some(lock),
+        Locked::Nowhere => None,
+        Locked::Told => return Ok(0),
+    };
+    // To find what another one has left takes a look at every process. It may have started more while it was waited for.
+    if may_follow_another {
+        handover.survivors = pages::survivors();
+    }
+    report::at_bug(|| replace_by(CRASH, report::BUG));
+    match serve(&signals, &files, handover, lock.as_ref()) {
+        Ok(code) => {
+            replace_by(FINISH, code);
+            Ok(code)
+        }
+        Err(fatal) => {
+            let code = fatal.tell();
+            replace_by(CRASH, code);
+            Ok(code)
+        }
+    }
+}
+
+/// The programs that svscan executes.
+struct Files {
+    own: PathBuf,
+    supervise: PathBuf,
+}
+
+fn serve(signals: &SignalFd, files: &Files, handover: Handover, lock: Option<&OwnedFd>) -> Result<i32, Fatal> {
+    // Without it, exit statuses of processes whose supervise was killed are lost; nothing else is.
+    let _ = set_child_subreaper(true);
+    let launcher = Launcher::new(&files.supervise, reexec::VARIABLE, handover.open_files).unable_to("start", "")?;
+    let mut scanner = Scanner::new(launcher, Instant::now()).unable_to("start", "")?;
+    let follows = handover.follows;
+    handover.hand_to(&mut scanner);
+    if follows {
+        reexec::say_done(&files.own);
+    }
+    let (mut interrupts, mut reexec_wanted) = (0, false);
+    // To ask takes longer the more children there are: only when told. Before the first time nobody listened.
+    let mut some_have_ended = true;
+    loop {
+        // The directory first: a supervise that ended because its entry is gone is not restarted.
+        scanner.look(Instant::now());
+        if some_have_ended {
+            some_have_ended = !scanner.reap(Instant::now());
+        }
+        scanner.see_attached_end(Instant::now());
+        scanner.start(Instant::now());
+        scanner.carry_on(Instant::now());
+        scanner.forward(Instant::now());
+        if scanner.table.is_closed() && scanner.has_forwarded(Instant::now()) {
+            return Ok(scanner.stopping.exit_code);
+        }
+        if reexec_wanted && scanner.table.may_be_handed_on() {
+            reexec_wanted = false;
+            reexec::reexec(&files.own, &scanner, lock).warn();
+        }
+        wait(signals, &scanner).unable_to("poll", "")?;
+        report::retry_lost();
+        while let Ok(Some(signal)) = signals.read_signal() {
+            match obey(signal.ssi_signo, &mut interrupts, &mut scanner) {
+                Request::Reap => some_have_ended = true,
+                Request::Reexec if !reexec_wanted => {
+                    reexec_wanted = true;
+                    scanner.say_postponed();
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Does what a signal asks for; what is left to the caller is returned.
+fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
+    let (request, name) = signals::request(number);
+    let script = signals::script(name);
+    if request != Request::Reap && access(&script, AccessFlags::X_OK).is_ok() {
+        match scanner.launcher.start_program(&script, name) {
+            Ok(_) => return Request::Nothing,
+            Err(refused) => Unable::execute_own("start", &script, &script, refused.errno()).warn(),
+        }
+    }
+    let now = Instant::now();
+    match request {
+        Request::Reap | Request::Reexec | Request::Nothing => {}
+        Request::Scan => {
+            scanner.scan_now(now);
+            scanner.table.hasten(now);
+        }
+        Request::Stop => scanner.close(now),
+        Request::Interrupt => {
+            *interrupts += 1;
+            scanner.close(now);
+            if *interrupts > 1 {
+                scanner.hurry(now);
+                scanner.hurry_forwarding();
+            }
+        }
+    }
+    request
+}
+
+/// Executes the script in our place, if there is one.
+fn replace_by(script: &str, code: i32) {
+    if access(script, AccessFlags::X_OK).is_ok() {
+        // What waits would end us before we are the script.
+        sys::write_now::take_away(&signals::of_writes());
+        sys::process::unblock_signals();
+        let errno = exec(&[script.into(), code.to_string().into()], &[(reexec::VARIABLE.into(), None)]);
+        Unable::execute_own("start", script, script.as_ref(), errno).warn();
+    }
+}
+
+/// Waits until something happens or is to be done.
+fn wait(signals: &SignalFd, scanner: &Scanner) -> nix::Result<()> {
+    let sources = [signals.as_fd()].into_iter().chain(scanner.sources());
+    let mut fds: Vec<PollFd> = sources.map(|source| PollFd::new(source, PollFlags::POLLIN)).collect();
+    let left = scanner.deadline().saturating_duration_since(Instant::now());
+    match poll(&mut fds, sys::timeout(Some(left))) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
