@@ -56,6 +56,7 @@ mod complete;
 mod diagnostics;
 mod forward;
 mod forwarder_lock;
+mod handover;
 mod identity;
 mod incomplete;
 mod inspect;
@@ -77,8 +78,11 @@ mod signals;
 mod stopping;
 mod table;
 
+use daemontools::service::{Directory, Process};
 use daemontools::sys::exec::exec;
+use daemontools::sys::inherited_descriptor;
 use daemontools::{Args, Attempt, Fatal, Help, Unable, report, sys};
+use handover::Handover;
 use launch::Launcher;
 use lock::Locked;
 use nix::errno::Errno;
@@ -86,10 +90,9 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{AccessFlags, access};
-use reexec::Handover;
 use scanner::Scanner;
 use signals::Request;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -123,19 +126,18 @@ pub fn svscan(mut args: Args) -> Result<i32, Fatal> {
     if let Some(directory) = args.next() {
         nix::unistd::chdir(directory.as_os_str()).unable_to("chdir to", directory)?;
     }
-    let mut handover = Handover::read();
+    let handover = reexec::inherited();
     let may_follow_another = lock::may_follow_another();
-    let lock = match handover.lock.take().filter(lock::is_lock).map_or_else(|| lock::lock(&signals), Locked::Here) {
+    let inherited = handover.as_ref().and_then(|handover| inherited_descriptor(handover.lock?).ok());
+    let lock = match inherited.filter(lock::is_lock).map_or_else(|| lock::lock(&signals), Locked::Here) {
         Locked::Here(lock) => Some(lock),
         Locked::Nowhere => None,
         Locked::Told => return Ok(0),
     };
     // To find what another one has left takes a look at every process. It may have started more while it was waited for.
-    if may_follow_another {
-        handover.survivors = pages::survivors();
-    }
+    let survivors = if may_follow_another { pages::survivors() } else { Vec::new() };
     report::at_bug(|| replace_by(CRASH, report::BUG));
-    match serve(&signals, &files, handover, lock.as_ref()) {
+    match serve(&signals, &files, Earlier { handover, survivors }, lock.as_ref()) {
         Ok(code) => {
             replace_by(FINISH, code);
             Ok(code)
@@ -154,13 +156,22 @@ struct Files {
     supervise: PathBuf,
 }
 
-fn serve(signals: &SignalFd, files: &Files, handover: Handover, lock: Option<&OwnedFd>) -> Result<i32, Fatal> {
+/// What earlier svscans have left.
+struct Earlier {
+    /// What an earlier svscan in this process has handed over.
+    handover: Option<Handover>,
+    /// Supervises that svscans in other processes have started, and where they work.
+    survivors: Vec<(Directory, Process)>,
+}
+
+fn serve(signals: &SignalFd, files: &Files, earlier: Earlier, lock: Option<&OwnedFd>) -> Result<i32, Fatal> {
     // Without it, exit statuses of processes whose supervise was killed are lost; nothing else is.
     let _ = set_child_subreaper(true);
-    let launcher = Launcher::new(&files.supervise, reexec::VARIABLE, handover.open_files).unable_to("start", "")?;
-    let mut scanner = Scanner::new(launcher, Instant::now()).unable_to("start", "")?;
-    let follows = handover.follows;
-    handover.hand_to(&mut scanner);
+    let open_files = earlier.handover.as_ref().and_then(|handover| handover.open_files);
+    let launcher = Launcher::new(&files.supervise, reexec::VARIABLE, open_files).unable_to("start", "")?;
+    let mut scanner = Scanner::new(launcher, earlier.survivors, Instant::now()).unable_to("start", "")?;
+    let follows = earlier.handover.is_some();
+    scanner.take_over(earlier.handover.unwrap_or_default(), Instant::now());
     if follows {
         reexec::say_done(&files.own);
     }
@@ -182,7 +193,9 @@ fn serve(signals: &SignalFd, files: &Files, handover: Handover, lock: Option<&Ow
         }
         if reexec_wanted && scanner.table.may_be_handed_on() {
             reexec_wanted = false;
-            reexec::reexec(&files.own, &scanner, lock).warn();
+            let handover = Handover { lock: lock.map(AsRawFd::as_raw_fd), ..scanner.handover() };
+            let descriptors: Vec<BorrowedFd> = scanner.descriptors().into_iter().chain(lock.map(AsFd::as_fd)).collect();
+            reexec::reexec(&files.own, &handover, &descriptors).warn();
         }
         wait(signals, &scanner).unable_to("poll", "")?;
         report::retry_lost();

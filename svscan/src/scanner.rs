@@ -4,12 +4,14 @@ use crate::attach::{self, Attached};
 use crate::complete::Complete;
 use crate::diagnostics::{Diagnostics, Subject};
 use crate::forward::{FORWARD, Forward};
+use crate::handover::Handover;
 use crate::identity::{self, id_of};
 use crate::incomplete::Incomplete;
 use crate::inspect::{self, AFTER, After, Logger, MOST_NAMES, ON_REMOVE, STARTS_AT_A_TIME};
 use crate::launch::Launcher;
 use crate::link_recheck::LinkRecheck;
 use crate::orphans::Orphans;
+use crate::pages::Pages;
 use crate::ready_watch::ReadyWatch;
 use crate::remote_mounts::RemoteMounts;
 use crate::removed::Removed;
@@ -18,6 +20,7 @@ use crate::table::{Action, Id, OnRemove, Part, Remark, SuperviseId, Table, label
 
 use daemontools::service::{Directory, Process, Record, Unread};
 use daemontools::sys::events::for_each_event;
+use daemontools::sys::inherited_descriptor;
 use daemontools::{Attempt, Unable};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
@@ -25,7 +28,7 @@ use nix::sys::stat::{lstat, stat};
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
@@ -78,7 +81,7 @@ impl Scanner {
     ///
     /// # Errors
     /// No descriptor to be had.
-    pub fn new(launcher: Launcher, now: Instant) -> nix::Result<Scanner> {
+    pub fn new(launcher: Launcher, survivors: Vec<(Directory, Process)>, now: Instant) -> nix::Result<Scanner> {
         let mut diagnostics = Diagnostics::default();
         let inotify = watch().map_err(|unable| diagnostics.warn_unable_once(Subject::Watch, &unable)).ok();
         Ok(Scanner {
@@ -97,7 +100,7 @@ impl Scanner {
             link_recheck: LinkRecheck::default(),
             unlogged: VecDeque::new(),
             attached: Attached::new()?,
-            survivors: Vec::new(),
+            survivors,
             last_seen: None,
             next_scan: now,
             last_scan: None,
@@ -488,6 +491,73 @@ impl Scanner {
             .into_iter()
             .filter_map(|part| Some((part, table.pid(SuperviseId { id, part })?)));
         self.removed.hold(id, supervises, &mut self.mounts);
+    }
+
+    /// What the next svscan in this process needs to know, but for the lock of the directory.
+    pub fn handover(&self) -> Handover {
+        let now = Instant::now();
+        let pages = &self.launcher.pages;
+        let pipe = |(id, reader, writer): (Id, &OwnedFd, &OwnedFd)| (id, [reader.as_raw_fd(), writer.as_raw_fd()]);
+        Handover {
+            lock: None,
+            open_files: self.launcher.open_files(),
+            ledgers: pages.iter().flat_map(Pages::ledgers).map(|ledger| ledger.as_raw_fd()).collect(),
+            pages: pages.iter().flat_map(Pages::pages).collect(),
+            pockets: self.launcher.pockets.all().map(|(which, pocket)| (which, pocket.as_raw_fd())).collect(),
+            pipes: self.launcher.pipes().map(pipe).collect(),
+            // Those that are just starting could not be found by what they write.
+            supervises: self.table.running().map(|(pid, which)| (which, pid)).collect(),
+            absent: self.table.absent().map(|(id, name)| (id, name.to_os_string())).collect(),
+            reading_on: self.table.reading_on().collect(),
+            delayed: self.table.delayed(now).collect(),
+            ends: self.orphans.unasked().copied().collect(),
+            forwarder: self.forward.helper(),
+        }
+    }
+
+    /// The descriptors that are handed over.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let pipes = self.launcher.pipes().flat_map(|(_, reader, writer)| [reader.as_fd(), writer.as_fd()]);
+        let ledgers = self.launcher.pages.iter().flat_map(Pages::ledgers);
+        pipes.chain(ledgers).chain(self.launcher.pockets.all().map(|(_, pocket)| pocket)).collect()
+    }
+
+    /// Goes on where an earlier svscan in this process has stopped.
+    pub fn take_over(&mut self, handover: Handover, now: Instant) {
+        let ledgers = handover.ledgers.into_iter().filter_map(|ledger| inherited_descriptor(ledger).ok()).collect();
+        self.launcher.pages = Pages::resume(ledgers, &handover.pages).or_else(|_| Pages::new()).ok();
+        for (which, pocket) in handover.pockets {
+            let pocket = inherited_descriptor(pocket).ok();
+            pocket.into_iter().for_each(|pocket| self.launcher.pockets.resume(which, pocket));
+        }
+        for (id, [reader, writer]) in handover.pipes {
+            if let (Ok(reader), Ok(writer)) = (inherited_descriptor(reader), inherited_descriptor(writer)) {
+                self.launcher.put_pipe(id, (reader, writer));
+            }
+        }
+        handover.supervises.into_iter().for_each(|(which, pid)| self.attached.expect(which, pid));
+        handover.delayed.iter().for_each(|delayed| self.table.expect_delayed(delayed, now));
+        handover.absent.iter().for_each(|(id, name)| self.inherit(*id, name));
+        handover.reading_on.into_iter().for_each(|id| self.table.inherit_reading_on(id));
+        for end in handover.ends {
+            let _ = self.orphans.ended(end);
+        }
+        handover.forwarder.into_iter().for_each(|pid| self.forward.inherit(pid, now));
+    }
+
+    /// Nothing in the directory will lead to this service, but it is up.
+    fn inherit(&mut self, id: Id, name: &OsStr) {
+        let supervises =
+            [Part::Service, Part::Logger].map(|part| self.attached.expected_unseen(SuperviseId { id, part }));
+        if supervises == [None, None] {
+            return self.launcher.forget(id);
+        }
+        self.table.inherit(id, name, supervises);
+        self.hold(id);
+        if !self.table.has_logger(id) && self.launcher.has_pipe(id) {
+            self.forward.want(id);
+            self.forward.begin(id);
+        }
     }
 }
 
