@@ -91,20 +91,16 @@ pub fn may_be_in_charge(folder: &Path, page: Option<&Record>, pid: Pid) -> bool 
     }
 }
 
-/// What the last supervise of this directory wrote down, or somebody who may command the service.
-pub fn record(folder: &Path) -> Option<Record> {
-    Record::read(&Place::of(folder).ok()?).ok()
-}
-
-/// The same, if nobody else could have written it. Only such a record is believed when it names processes.
+/// What the last supervise of this directory wrote down, if no other account could have written it. Only such a record is believed when it names processes.
 pub fn trusted_record(folder: &Path) -> Option<Record> {
     let (record, other_owner) = Record::read_with_owner(&Place::of(folder).ok()?).ok()?;
     other_owner.is_none().then_some(record)
 }
 
-/// Whether the process that had this number and start time still has.
-pub fn is_same(process: &Process) -> bool {
-    process.is_there()
+/// The processes of a service that its supervise wrote down.
+pub fn processes(record: &Record) -> impl Iterator<Item = Process> {
+    let logger = record.logger.as_ref().and_then(|logger| logger.process);
+    [record.process, logger].into_iter().flatten().map(|(_, process)| process)
 }
 
 /// Whether it is still that process, and has not ended.

@@ -4,21 +4,19 @@
 //! That process knows its pipes from its beginning. When there are more of them, it is told to end, and
 //! another one begins. One that a killed svscan has left gives way by itself to that which the next svscan starts.
 
+use crate::launch::Launcher;
 use crate::relay::{Source, relay, say_dropped};
-use crate::scanner::Scanner;
-use crate::table::Id;
+use crate::table::{Id, Table};
 use daemontools::sys::process::fork;
 use daemontools::{Unable, sys};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{self, WaitPidFlag, waitid};
-use nix::unistd::{AccessFlags, Pid, access, getpid, setpgid};
+use nix::unistd::{Pid, getpid, setpgid};
 use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-/// Its presence turns forwarding on.
-pub const FORWARD: &str = ".svscan/forward";
 /// One that has lived for so short a time …
 const SHORT: Duration = Duration::from_secs(1);
 /// … is followed by the next only after so long.
@@ -53,11 +51,6 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// Whether lines are to be forwarded of services that are new.
-    pub fn is_wanted() -> bool {
-        access(FORWARD, AccessFlags::F_OK).is_ok()
-    }
-
     /// The lines of this service are to be forwarded, once it has a pipe.
     pub fn want(&mut self, id: Id) {
         self.wanted.insert(id);
@@ -135,35 +128,29 @@ impl Forward {
             let _ = kill(helper.pid, signal);
         }
     }
-}
 
-impl Scanner {
-    /// Sees to it that somebody reads all pipes.
-    pub fn forward(&mut self, now: Instant) {
-        if self.table.is_closing() {
-            self.forward.tell_stopping();
+    /// Sees to it that a process reads all pipes.
+    pub fn tend(&mut self, table: &Table, launcher: &Launcher, now: Instant) {
+        if table.is_closing() {
+            self.tell_stopping();
         }
         // More of them may come in a moment.
-        let settled = self.table.deadline().is_none_or(|next| next > now);
-        if !self.forward.stale
-            || self.forward.finished
-            || !settled
-            || self.forward.pause.is_some_and(|pause| pause > now)
-        {
+        let settled = table.deadline().is_none_or(|next| next > now);
+        if !self.stale || self.finished || !settled || self.pause.is_some_and(|pause| pause > now) {
             return;
         }
-        match self.forward.helper {
-            Some(_) => self.forward.tell(Signal::SIGTERM),
-            None if self.forward.services.is_empty() => self.forward.stale = false,
-            None => self.start_helper(now),
+        match self.helper {
+            Some(_) => self.tell(Signal::SIGTERM),
+            None if self.services.is_empty() => self.stale = false,
+            None => self.start_helper(table, launcher, now),
         }
     }
 
-    fn start_helper(&mut self, now: Instant) {
-        self.forward.stale = false;
-        let forwarded = self.launcher.pipes().filter(|(id, _, _)| self.forward.includes(*id));
+    fn start_helper(&mut self, table: &Table, launcher: &Launcher, now: Instant) {
+        self.stale = false;
+        let forwarded = launcher.pipes().filter(|(id, _, _)| self.includes(*id));
         let sources = forwarded.map(|(id, reader, _)| {
-            let name = self.table.name(id).unwrap_or_default();
+            let name = table.name(id).unwrap_or_default();
             Source { reader: reader.as_fd(), prefix: [name.as_bytes(), b": "].concat() }
         });
         let (sources, parent) = (sources.collect(), getpid());
@@ -173,56 +160,56 @@ impl Scanner {
             relay(sources, parent)
         };
         match fork(child) {
-            Ok(pid) => self.forward.helper = Some(Helper { pid, since: now, told: false, stopping: false }),
+            Ok(pid) => self.helper = Some(Helper { pid, since: now, told: false, stopping: false }),
             Err(errno) => {
                 Unable::new("forward lines", "", errno).warn();
-                (self.forward.stale, self.forward.pause) = (true, Some(now + PAUSE));
+                (self.stale, self.pause) = (true, Some(now + PAUSE));
             }
         }
     }
 
     /// Everything was stopped: whether all that was said is written too.
-    pub fn has_forwarded(&mut self, now: Instant) -> bool {
-        if self.forward.services.is_empty() {
+    pub fn has_forwarded(&mut self, table: &Table, launcher: &Launcher, now: Instant) -> bool {
+        if self.services.is_empty() {
             return true;
         }
-        match self.forward.helper {
-            None if self.forward.finished => return true,
-            None => self.start_helper(now),
+        match self.helper {
+            None if self.finished => return true,
+            None => self.start_helper(table, launcher, now),
             Some(_) => {}
         }
         // One that was told already only makes room for the next.
-        if self.forward.helper.is_some_and(|helper| !helper.told) {
-            self.forward.finished = true;
-            self.forward.tell(Signal::SIGINT);
+        if self.helper.is_some_and(|helper| !helper.told) {
+            self.finished = true;
+            self.tell(Signal::SIGINT);
         }
-        self.gives_up(now)
+        self.gives_up(launcher, now)
     }
 
     /// Whether nobody takes what is left. What a process that has outlived its service adds to it is no reason to wait.
-    fn gives_up(&mut self, now: Instant) -> bool {
-        let forwarded = self.launcher.pipes().filter(|(id, _, _)| self.forward.includes(*id));
+    fn gives_up(&mut self, launcher: &Launcher, now: Instant) -> bool {
+        let forwarded = launcher.pipes().filter(|(id, _, _)| self.includes(*id));
         let unread = forwarded.filter_map(|(_, reader, _)| sys::unread(reader).ok()).sum();
         let left = [unread, sys::unread(sys::stdout()).unwrap_or(0)];
-        let before = self.forward.left.map(|(least, _)| least);
+        let before = self.left.map(|(least, _)| least);
         let least = before.map_or(left, |[unread, unsaid]| [unread.min(left[0]), unsaid.min(left[1])]);
-        match self.forward.left {
+        match self.left {
             Some((before, until)) if least == before && until <= now => {
-                self.hurry_forwarding();
+                self.hurry();
                 say_dropped(unread);
                 true
             }
             Some((before, _)) if least == before => false,
             _ => {
-                self.forward.left = Some((least, now + PATIENCE));
+                self.left = Some((least, now + PATIENCE));
                 false
             }
         }
     }
 
     /// What is left unsaid stays so.
-    pub fn hurry_forwarding(&mut self) {
-        if let Some(helper) = self.forward.helper {
+    pub fn hurry(&self) {
+        if let Some(helper) = self.helper {
             let _ = kill(helper.pid, Signal::SIGKILL);
         }
     }

@@ -7,12 +7,11 @@
 //! without one it is left alone until nothing has changed in it for a moment. A link that was just made is not
 //! even looked at for a shorter one: `ln -sf` makes it under another name, and renames it.
 
+use crate::probe::Probe;
 use crate::table::{Id, Part};
 use nix::sys::inotify::{AddWatchFlags, Inotify, InotifyEvent, WatchDescriptor};
-use nix::unistd::{AccessFlags, access};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -62,10 +61,10 @@ impl Incomplete {
         Some(name)
     }
 
-    /// An entry that is to be looked at now.
-    pub fn entry(&mut self, now: Instant) -> Option<OsString> {
-        self.links.front().filter(|(at, _)| *at <= now)?;
-        self.links.pop_front().map(|(_, name)| name)
+    /// The links and files that are to be looked at now.
+    pub fn entries(&mut self, now: Instant) -> Vec<OsString> {
+        let due = self.links.iter().take_while(|(at, _)| *at <= now).count();
+        self.links.drain(..due).map(|(_, name)| name).collect()
     }
 
     /// All that has changed in the scan directory was looked at.
@@ -74,10 +73,10 @@ impl Incomplete {
     }
 
     /// Whether the directory is a draft; if so, it is watched from now on.
-    pub fn take(&mut self, id: Id, name: &OsStr, inotify: &Inotify, now: Instant) -> bool {
+    pub fn take(&mut self, id: Id, name: &OsStr, inotify: &Inotify, probe: &mut Probe, now: Instant) -> bool {
         let path = Path::new(name);
         if let Some(draft) = self.incomplete.get_mut(&id) {
-            let whole = draft.path != path && draft.writing.is_empty() && is_complete(path);
+            let whole = draft.path != path && draft.writing.is_empty() && probe.completeness(path).is_complete;
             draft.path = path.into();
             // Renamed because it is ready.
             if whole {
@@ -86,7 +85,7 @@ impl Incomplete {
             return !whole;
         }
         let in_place = self.made.contains(name);
-        if !in_place && is_complete(path) {
+        if !in_place && probe.completeness(path).is_complete {
             return false;
         }
         let last = now + PATIENCE;
@@ -96,11 +95,11 @@ impl Incomplete {
         let watched = self.watch(id, Part::Service, inotify);
         self.watch(id, Part::Logger, inotify);
         // It may have become complete before it was watched.
-        if !watched || (!in_place && is_complete(path)) {
+        if !watched || (!in_place && probe.completeness(path).is_complete) {
             self.forget(id, inotify);
             return false;
         }
-        self.settle(id, now);
+        self.reschedule(id, probe, now);
         true
     }
 
@@ -118,12 +117,12 @@ impl Incomplete {
     }
 
     /// A change in a directory that is watched.
-    pub fn changed(&mut self, event: &InotifyEvent, inotify: &Inotify, now: Instant) {
+    pub fn changed(&mut self, event: &InotifyEvent, inotify: &Inotify, probe: &mut Probe, now: Instant) {
         let Some((id, part)) = self.watched.get(&event.wd).copied() else { return };
         let Some(draft) = self.incomplete.get_mut(&id) else { return };
         let created = event.mask.contains(AddWatchFlags::IN_CREATE);
         match event.name.as_deref().and_then(OsStr::to_str) {
-            Some("run") if created && is_new_file(&directory(&draft.path, part).join("run")) => {
+            Some("run") if created && probe.is_new_file(&directory(&draft.path, part).join("run")) => {
                 draft.writing.push(part)
             }
             Some("run") if event.mask.intersects(AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO) => {
@@ -132,16 +131,17 @@ impl Incomplete {
             Some("log") if created && part == Part::Service => drop(self.watch(id, Part::Logger, inotify)),
             _ => {}
         }
-        self.settle(id, now);
+        self.reschedule(id, probe, now);
     }
 
     /// It has just changed: complete or not, that decides for how long it is waited for.
-    fn settle(&mut self, id: Id, now: Instant) {
+    fn reschedule(&mut self, id: Id, probe: &mut Probe, now: Instant) {
         let Some(draft) = self.incomplete.get_mut(&id) else { return };
-        let complete = draft.writing.is_empty() && is_complete(&draft.path);
+        let found = probe.completeness(&draft.path);
         // With its logger it has all that is asked for but once.
-        let quiet = if directory(&draft.path, Part::Logger).is_dir() { Duration::ZERO } else { QUIET };
-        let until = if complete { draft.last.min(now + quiet) } else { draft.last };
+        let quiet = if found.has_logger { Duration::ZERO } else { QUIET };
+        let until =
+            if draft.writing.is_empty() && found.is_complete { draft.last.min(now + quiet) } else { draft.last };
         self.waiting.remove(&(draft.until, id));
         self.waiting.insert((until, id));
         draft.until = until;
@@ -175,15 +175,4 @@ fn directory(service: &Path, part: Part) -> PathBuf {
         Part::Service => service.into(),
         Part::Logger => service.join("log"),
     }
-}
-
-/// A file that was just created is being written; a link to another is not.
-fn is_new_file(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|file| file.is_file() && file.nlink() == 1)
-}
-
-fn is_complete(service: &Path) -> bool {
-    let runs = |directory: &Path| access(&directory.join("run"), AccessFlags::X_OK).is_ok();
-    let log = service.join("log");
-    runs(service) && (!log.is_dir() || runs(&log))
 }

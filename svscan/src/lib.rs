@@ -52,6 +52,7 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+mod changes;
 mod complete;
 mod diagnostics;
 mod forward;
@@ -59,23 +60,28 @@ mod forwarder_lock;
 mod handover;
 mod identity;
 mod incomplete;
-mod inspect;
-mod keep;
+mod late_loggers;
 mod launch;
 mod link_recheck;
 mod lock;
 mod orphans;
 mod pages;
 mod pockets;
+mod probe;
 mod procfs;
+mod readiness;
 mod ready_watch;
 mod reexec;
 mod relay;
+mod remarks;
 mod remote_mounts;
 mod removed;
+mod scan;
 mod scanner;
+mod settings;
 mod signals;
 mod stopping;
+mod supervises;
 mod table;
 
 use daemontools::service::{Directory, Process};
@@ -92,7 +98,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::unistd::{AccessFlags, access};
 use scanner::Scanner;
 use signals::Request;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -171,7 +177,7 @@ fn serve(signals: &SignalFd, files: &Files, earlier: Earlier, lock: Option<&Owne
     let launcher = Launcher::new(&files.supervise, reexec::VARIABLE, open_files).unable_to("start", "")?;
     let mut scanner = Scanner::new(launcher, earlier.survivors, Instant::now()).unable_to("start", "")?;
     let follows = earlier.handover.is_some();
-    scanner.take_over(earlier.handover.unwrap_or_default(), Instant::now());
+    scanner.take_over(&earlier.handover.unwrap_or_default(), Instant::now());
     if follows {
         reexec::say_done(&files.own);
     }
@@ -179,22 +185,15 @@ fn serve(signals: &SignalFd, files: &Files, earlier: Earlier, lock: Option<&Owne
     // To ask takes longer the more children there are: only when told. Before the first time nobody listened.
     let mut some_have_ended = true;
     loop {
-        // The directory first: a supervise that ended because its entry is gone is not restarted.
-        scanner.look(Instant::now());
-        if some_have_ended {
-            some_have_ended = !scanner.reap(Instant::now());
+        some_have_ended = scanner.turn(some_have_ended);
+        if let Some(code) = scanner.exit_code() {
+            return Ok(code);
         }
-        scanner.see_attached_end(Instant::now());
-        scanner.start(Instant::now());
-        scanner.carry_on(Instant::now());
-        scanner.forward(Instant::now());
-        if scanner.table.is_closed() && scanner.has_forwarded(Instant::now()) {
-            return Ok(scanner.stopping.exit_code);
-        }
-        if reexec_wanted && scanner.table.may_be_handed_on() {
+        if reexec_wanted && scanner.may_be_handed_over() {
             reexec_wanted = false;
-            let handover = Handover { lock: lock.map(AsRawFd::as_raw_fd), ..scanner.handover() };
-            let descriptors: Vec<BorrowedFd> = scanner.descriptors().into_iter().chain(lock.map(AsFd::as_fd)).collect();
+            let (mut handover, mut descriptors) = scanner.handover();
+            handover.lock = lock.map(AsRawFd::as_raw_fd);
+            descriptors.extend(lock.map(AsFd::as_fd));
             reexec::reexec(&files.own, &handover, &descriptors).warn();
         }
         wait(signals, &scanner).unable_to("poll", "")?;
@@ -204,7 +203,9 @@ fn serve(signals: &SignalFd, files: &Files, earlier: Earlier, lock: Option<&Owne
                 Request::Reap => some_have_ended = true,
                 Request::Reexec if !reexec_wanted => {
                     reexec_wanted = true;
-                    scanner.say_postponed();
+                    if !scanner.may_be_handed_over() {
+                        remarks::reexec_postponed();
+                    }
                 }
                 _ => {}
             }
@@ -217,7 +218,7 @@ fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
     let (request, name) = signals::request(number);
     let script = signals::script(name);
     if request != Request::Reap && access(&script, AccessFlags::X_OK).is_ok() {
-        match scanner.launcher.start_program(&script, name) {
+        match scanner.start_program(&script, name) {
             Ok(_) => return Request::Nothing,
             Err(refused) => Unable::execute_own("start", &script, &script, refused.errno()).warn(),
         }
@@ -226,8 +227,7 @@ fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
     match request {
         Request::Reap | Request::Reexec | Request::Nothing => {}
         Request::Scan => {
-            scanner.scan_now(now);
-            scanner.table.hasten(now);
+            scanner.hasten(now);
         }
         Request::Stop => scanner.close(now),
         Request::Interrupt => {
@@ -235,7 +235,6 @@ fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
             scanner.close(now);
             if *interrupts > 1 {
                 scanner.hurry(now);
-                scanner.hurry_forwarding();
             }
         }
     }

@@ -1,5 +1,6 @@
-//! Services whose state is heeded: those that others wait for, and those that are essential. The kernel
-//! tells when their supervise writes a new state; where it cannot, they are asked. Nobody is before it has a supervise.
+//! The services whose state is watched: those that others wait for, and those that are essential. The kernel tells when their
+//! supervise writes a new state; where it cannot, svscan looks again and again. A service is watched only once its supervise
+//! runs.
 
 use crate::table::Id;
 use daemontools::service::Place;
@@ -8,69 +9,71 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Between two questions, at first and at last.
+/// The time between two looks, at first.
 const SOON: Duration = Duration::from_millis(1);
+/// The time between two looks that it is doubled up to.
 const LATE: Duration = Duration::from_millis(320);
-/// Between two questions where the kernel tells of a new state: supervise may be unable to write one, and have written its
-/// page only.
+/// The time between two looks where the kernel tells of a new state: supervise may be unable to write one, and have written
+/// its page only.
 const SELDOM: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
-struct Heeded {
+struct Watched {
     watch: Option<WatchDescriptor>,
-    /// When to ask next, and how long to wait after that.
-    ask: Option<(Instant, Duration)>,
+    /// When to look next, and how long to wait after that.
+    next: Option<(Instant, Duration)>,
 }
 
-/// All of them.
+/// All watched services.
 #[derive(Debug, Default)]
 pub struct ReadyWatch {
-    heeded: HashMap<Id, Heeded>,
-    watched: HashMap<WatchDescriptor, Id>,
+    services: HashMap<Id, Watched>,
+    watches: HashMap<WatchDescriptor, Id>,
 }
 
 impl ReadyWatch {
-    /// From now on, or anew: there is a new supervise, or somebody else who waits.
+    /// Watches a service from now on, or looks at it again soon: it has a new supervise, or another service waits for it.
     pub fn begin(&mut self, id: Id, now: Instant) {
-        self.heeded.entry(id).or_default().ask = Some((now, SOON));
+        self.services.entry(id).or_default().next = Some((now, SOON));
     }
 
-    /// No longer.
+    /// Watches a service no longer.
     pub fn end(&mut self, id: Id, inotify: Option<&Inotify>) {
-        let Some(watch) = self.heeded.remove(&id).and_then(|heeded| heeded.watch) else { return };
-        self.watched.remove(&watch);
+        let Some(watch) = self.services.remove(&id).and_then(|service| service.watch) else { return };
+        self.watches.remove(&watch);
         let _ = inotify.map(|inotify| inotify.rm_watch(watch));
     }
 
-    /// Whether anybody is heeded.
+    /// Whether no service is watched.
     pub fn is_empty(&self) -> bool {
-        self.heeded.is_empty()
+        self.services.is_empty()
     }
 
-    /// The service whose state a watch is about.
-    pub fn told(&self, watch: WatchDescriptor) -> Option<Id> {
-        self.watched.get(&watch).copied()
+    /// The service that the kernel's report is about.
+    pub fn reported(&self, watch: WatchDescriptor) -> Option<Id> {
+        self.watches.get(&watch).copied()
     }
 
-    /// Those to be asked now. They are watched as soon as there is something to watch.
-    pub fn ask(
+    /// The services that are to be looked at now, though nothing was reported of them. The kernel watches them as soon as
+    /// there is something to watch; `folder` is where a service lies, if that can be touched.
+    pub fn due(
         &mut self,
         now: Instant,
         inotify: Option<&Inotify>,
         mut folder: impl FnMut(Id) -> Option<PathBuf>,
     ) -> Vec<Id> {
         let mut due = Vec::new();
-        for (id, heeded) in &mut self.heeded {
-            let Some((at, wait)) = heeded.ask.filter(|(at, _)| *at <= now) else { continue };
-            heeded.ask = Some((at.max(now) + wait, LATE.max(wait).min(wait * 2)));
+        for (id, service) in &mut self.services {
+            let Some((at, wait)) = service.next.filter(|(at, _)| *at <= now) else { continue };
+            service.next = Some((at.max(now) + wait, LATE.max(wait).min(wait * 2)));
             let place = folder(*id).and_then(|folder| Place::of(&folder).ok());
             let add = |inotify: &Inotify| inotify.add_watch(place?.directory(), AddWatchFlags::IN_MOVED_TO).ok();
             if let Some(watch) = inotify.and_then(add) {
-                heeded.ask = Some((now + SELDOM, SELDOM));
-                self.watched.insert(watch, *id);
+                service.next = Some((now + SELDOM, SELDOM));
+                self.watches.insert(watch, *id);
                 // Another one if the directory was made anew: the one before went with it.
-                if let Some(before) = heeded.watch.replace(watch).filter(|before| *before != watch) {
-                    self.watched.remove(&before);
+                if let Some(before) = service.watch.replace(watch).filter(|before| *before != watch) {
+                    self.watches.remove(&before);
                 }
             }
             due.push(*id);
@@ -78,8 +81,8 @@ impl ReadyWatch {
         due
     }
 
-    /// When somebody is to be asked next.
+    /// When a service is to be looked at next.
     pub fn deadline(&self) -> Option<Instant> {
-        self.heeded.values().filter_map(|heeded| heeded.ask).map(|(at, _)| at).min()
+        self.services.values().filter_map(|service| service.next).map(|(at, _)| at).min()
     }
 }

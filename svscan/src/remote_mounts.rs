@@ -5,8 +5,7 @@
 //! mount counts as hung for as long as the child does. Where nothing of the kind is mounted, none of
 //! this costs anything. Of a link, only the parts that lie before such a mount are looked at.
 
-use crate::inspect::{AFTER, ESSENTIAL};
-use daemontools::service::{LOG, SUPERVISE, Toucher};
+use daemontools::service::Toucher;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -115,22 +114,22 @@ impl RemoteMounts {
         poll(&mut fds, PollTimeout::ZERO) == Ok(1)
     }
 
-    /// Whether a service can be touched, and what svscan looks at in it: any of it may be a link to elsewhere.
+    /// Whether a directory can be touched, and these files in it: any of them may be a link to elsewhere.
     ///
     /// # Errors
-    /// ETIMEDOUT: whoever touches it waits.
-    pub fn probe_service(&mut self, folder: &Path) -> nix::Result<()> {
+    /// ETIMEDOUT: who touches it waits.
+    pub fn probe_with(&mut self, folder: &Path, names: &[&str]) -> nix::Result<()> {
         self.probe(folder)?;
         if self.mounts.is_empty() {
             return Ok(());
         }
-        [SUPERVISE, LOG, AFTER, ESSENTIAL].into_iter().try_for_each(|name| self.probe(&folder.join(name)))
+        names.iter().try_for_each(|name| self.probe(&folder.join(name)))
     }
 
     /// Whether a path, relative to the scan directory, can be touched.
     ///
     /// # Errors
-    /// ETIMEDOUT: whoever touches it waits.
+    /// ETIMEDOUT: who touches it waits.
     pub fn probe(&mut self, path: &Path) -> nix::Result<()> {
         if self.mounts.is_empty() {
             return Ok(());

@@ -135,6 +135,16 @@ pub enum Leftover {
     CannotServe,
 }
 
+/// How far a service is that others wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is about to be ready, or nothing is known of it yet.
+    Starting,
+    Ready,
+    /// It is not going to be ready for now: it is down, or is to be started again later.
+    Unready,
+}
+
 /// What is done with services whose entry is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnRemove {
@@ -486,7 +496,7 @@ impl Table {
     }
 
     /// The service is ready, or gone: it holds nobody any more.
-    pub fn unblock(&mut self, by: Id, now: Instant) {
+    fn unblock(&mut self, by: Id, now: Instant) {
         for id in self.blocking.remove(&by).unwrap_or_default() {
             if let Some(service) = self.services.get_mut(&id) {
                 service.blocked_by.retain(|holder| *holder != by);
@@ -495,8 +505,20 @@ impl Table {
         }
     }
 
-    /// Whether others wait for it.
-    pub fn is_awaited(&self, id: Id) -> bool {
+    /// A service has been looked at; returns whether it is to be looked at again.
+    pub fn told_readiness(&mut self, id: Id, readiness: Readiness, now: Instant) -> bool {
+        // One that makes room for another is waited for until it is down.
+        if readiness == Readiness::Ready && !self.is_stopping(id) {
+            self.unblock(id, now);
+        }
+        if readiness != Readiness::Starting {
+            self.start_queue.free_slot(id);
+        }
+        self.is_awaited(id) || self.is_unsettled(id)
+    }
+
+    /// Whether other services wait for this one.
+    fn is_awaited(&self, id: Id) -> bool {
         self.blocking.contains_key(&id)
     }
 
@@ -512,13 +534,8 @@ impl Table {
         self.start_queue.limit(most.filter(|_| !self.closing));
     }
 
-    /// The service does not hold up others any more: it is ready, or will not be for now.
-    pub fn settled(&mut self, id: Id) {
-        self.start_queue.free_slot(id);
-    }
-
-    /// Whether it does.
-    pub fn is_unsettled(&self, id: Id) -> bool {
+    /// Whether a service keeps others from being started, because it is not ready yet.
+    fn is_unsettled(&self, id: Id) -> bool {
         self.start_queue.has_slot(id)
     }
 

@@ -1,0 +1,99 @@
+//! The settings of svscan, which are files in `.svscan/`. What cannot be read is said, and has no effect.
+
+use crate::diagnostics::{Diagnostics, Subject};
+use crate::probe::Probe;
+use crate::table::OnRemove;
+use daemontools::service::Unread;
+use nix::errno::Errno;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+/// What is done when an entry is removed.
+const ON_REMOVE: &str = ".svscan/on-remove";
+/// How many services may start at a time.
+const STARTS_AT_A_TIME: &str = ".svscan/starts-at-a-time";
+/// The file whose presence has lines of services without a logger forwarded.
+const FORWARD: &str = ".svscan/forward";
+
+/// What is done with services whose entry is removed.
+pub fn on_remove(probe: &mut Probe, diagnostics: &mut Diagnostics) -> OnRemove {
+    read(ON_REMOVE, on_remove_of, probe, diagnostics).unwrap_or_default()
+}
+
+/// How many services may start at a time, if there is a limit; `None` if that cannot be read.
+pub fn starts_at_a_time(probe: &mut Probe, diagnostics: &mut Diagnostics) -> Option<Option<usize>> {
+    read(STARTS_AT_A_TIME, limit_of, probe, diagnostics)
+}
+
+/// Whether the lines of services without a logger are to be forwarded.
+pub fn forwards(probe: &mut Probe) -> bool {
+    probe.is_set(Path::new(FORWARD))
+}
+
+fn read<T>(
+    file: &'static str,
+    parse: fn(Option<&[u8]>) -> Option<T>,
+    probe: &mut Probe,
+    diagnostics: &mut Diagnostics,
+) -> Option<T> {
+    let subject = Subject::Setting(file);
+    let text = probe.setting(Path::new(file));
+    match text.and_then(|text| parse(text.as_deref()).ok_or(Unread::System(Errno::EINVAL))) {
+        Ok(value) => {
+            diagnostics.clear(&subject);
+            Some(value)
+        }
+        Err(unread) => {
+            diagnostics.warn_once(subject, unread_words(file.as_bytes(), unread));
+            None
+        }
+    }
+}
+
+/// The message that a file could not be read.
+pub fn unread_words(file: &[u8], unread: Unread) -> Vec<u8> {
+    [b"unable to read ", file, b": ", unread.reason().as_bytes()].concat()
+}
+
+/// The text of `.svscan/on-remove`, if there is one, as a value; `None` if it makes no sense.
+fn on_remove_of(text: Option<&[u8]>) -> Option<OnRemove> {
+    match text.unwrap_or_default().trim_ascii() {
+        b"stop" => Some(OnRemove::Stop),
+        b"" => Some(OnRemove::Leave),
+        _ => None,
+    }
+}
+
+/// The text of `.svscan/starts-at-a-time`, if there is one, as a limit, if it is one; `None` if it makes no sense.
+fn limit_of(text: Option<&[u8]>) -> Option<Option<usize>> {
+    let Some(text) = text else { return Some(None) };
+    let number: NonZeroUsize = std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()?;
+    Some(Some(number.get()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_settings_say() {
+        for (text, value) in [
+            (None, Some(OnRemove::Leave)),
+            (Some(&b" \n"[..]), Some(OnRemove::Leave)),
+            (Some(b"stop\n"), Some(OnRemove::Stop)),
+            (Some(b"stop it"), None),
+        ] {
+            assert_eq!(on_remove_of(text), value, "{text:?}");
+        }
+        for (text, value) in [
+            (None, Some(None)),
+            (Some(&b"7\n"[..]), Some(Some(7))),
+            (Some(b""), None),
+            (Some(b"0"), None),
+            (Some(b"-1"), None),
+            (Some(b"\xff"), None),
+        ] {
+            assert_eq!(limit_of(text), value, "{text:?}");
+        }
+    }
+}

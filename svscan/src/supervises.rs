@@ -1,0 +1,485 @@
+//! The supervises: starting them, finding those that run already and the pipes between them, commanding them, learning what
+//! they have left when they end, and how that ended.
+
+use crate::attach::{self, Attached, InCharge, processes};
+use crate::complete::Complete;
+use crate::forward::Forward;
+use crate::handover::Handover;
+use crate::identity;
+use crate::launch::Launcher;
+use crate::orphans::{End, Orphans};
+use crate::pages::Pages;
+use crate::probe::{Probe, still_there};
+use crate::procfs;
+use crate::stopping::{Owed, Stopping, leaves_lines};
+use crate::table::{Id, Leftover, Part, SuperviseId, Table, label};
+use daemontools::service::{
+    self, Command, Commands, Directory, Identity, Place, Process, Record, put_file, read_file_itself,
+};
+use daemontools::sys::inherited_descriptor;
+use daemontools::sys::process::{COMMANDS, PidFd};
+use daemontools::{Attempt, Unable, report};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// The status assumed for a supervise that is not svscan's child: killed by SIGKILL.
+const KILLED: i32 = 9;
+/// How many supervises are looked at in each scan.
+const LOOKED_AT: usize = 100;
+/// The longest `supervise/orphan`: two lines of four numbers.
+const LONGEST_ORPHAN: usize = 1024;
+
+/// What svscan knows of its supervises besides the table.
+pub struct Supervises {
+    pub launcher: Launcher,
+    attached: Attached,
+    orphans: Orphans,
+    complete: Complete,
+    /// Supervises of earlier svscans that ran when this one began.
+    survivors: Vec<(Directory, Process)>,
+    /// The last one that was looked at whether it is reached.
+    last_seen: Option<SuperviseId>,
+}
+
+/// What is lent to the supervises while something is done about one of them.
+pub struct Lent<'a> {
+    pub table: &'a Table,
+    pub probe: &'a mut Probe,
+    pub stopping: &'a mut Stopping,
+    pub forward: &'a mut Forward,
+}
+
+/// How a supervise has ended, as `wait(2)` has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    pub which: SuperviseId,
+    pub pid: Pid,
+    pub status: i32,
+}
+
+impl Ended {
+    /// Whether the supervise has exited with an error: it cannot serve.
+    fn has_failed(&self) -> bool {
+        !self.was_killed() && self.status != 0
+    }
+
+    fn was_killed(&self) -> bool {
+        self.status & 0x7f != 0
+    }
+}
+
+impl Supervises {
+    /// None is known yet.
+    ///
+    /// # Errors
+    /// No descriptor to be had.
+    pub fn new(launcher: Launcher, survivors: Vec<(Directory, Process)>) -> nix::Result<Supervises> {
+        let (attached, orphans, complete) = (Attached::new()?, Orphans::default(), Complete::default());
+        Ok(Supervises { launcher, attached, orphans, complete, survivors, last_seen: None })
+    }
+
+    /// What the last supervise of a part has written: on its page, or into `supervise/state`, which others may have written
+    /// as well.
+    pub fn record(&self, which: SuperviseId, table: &Table, probe: &mut Probe) -> Option<Record> {
+        self.launcher.record(which).or_else(|| probe.record(table, which))
+    }
+
+    /// What the last supervise of a part has written, if no other account could have written it.
+    fn trusted_record(&self, which: SuperviseId, lent: &mut Lent) -> Option<Record> {
+        self.launcher.record(which).or_else(|| lent.probe.trusted_record(lent.table, which))
+    }
+
+    /// Whether an earlier svscan in this process had a supervise of this part.
+    pub fn expects(&self, which: SuperviseId) -> bool {
+        self.attached.expects(which)
+    }
+
+    /// The part whose supervise an earlier svscan in this process has started, if that has ended before it was seen.
+    pub fn expected_to_run(&mut self, pid: Pid) -> Option<SuperviseId> {
+        self.attached.expected_to_run(pid)
+    }
+
+    /// The service is gone.
+    pub fn forget(&mut self, id: Id) {
+        self.launcher.forget(id);
+        self.complete.forget(id);
+        self.orphans.forget(id);
+    }
+
+    /// A child has ended, and is not held any more.
+    pub fn release(&mut self, pid: Pid) {
+        self.attached.release(pid);
+    }
+
+    /// The supervises that are not svscan's children and have ended since the last time, with the status assumed.
+    pub fn ended(&mut self) -> Vec<(Pid, i32)> {
+        self.attached.ended().into_iter().map(|pid| (pid, KILLED)).collect()
+    }
+
+    /// A child has ended that is no supervise: one that a killed supervise has left, or a stranger's.
+    pub fn inherited(&mut self, end: End, table: &Table, probe: &mut Probe) {
+        let Some(which) = self.orphans.ended(end) else { return };
+        if let Some(folder) = probe.folder(table, which) {
+            write_end(&folder, end);
+        }
+    }
+
+    /// What a supervise has left that has ended. Where the service is being stopped and no supervise can take charge of it,
+    /// what is left is ended.
+    pub fn left_by(&mut self, ended: Ended, now: Instant, lent: &mut Lent) -> Leftover {
+        let which = ended.which;
+        if which.part == Part::Logger && ended.was_killed() && !self.was_told_to_end(which, ended.pid, lent) {
+            lent.stopping.logger_was_killed(which.id);
+        }
+        let left = self.leftover(ended, now, lent);
+        if left == Leftover::Process && ended.has_failed() && lent.table.is_stopping(which.id) {
+            self.end_itself(which, lent);
+        }
+        left
+    }
+
+    fn leftover(&mut self, ended: Ended, now: Instant, lent: &mut Lent) -> Leftover {
+        let which = ended.which;
+        let stopping = lent.table.is_stopping(which.id);
+        let is_removed = !stopping && !lent.table.is_present(which.id);
+        let may_have_lines = stopping || (is_removed && !ended.has_failed());
+        if may_have_lines && lent.stopping.has_lines_for(which, lent.table, &self.launcher, now) {
+            return Leftover::Lines;
+        }
+        if is_removed && leaves_lines(which, lent.table, &self.launcher) {
+            return Leftover::Lines;
+        }
+        if !stopping && (ended.status == 0 || self.was_told_to_end(which, ended.pid, lent)) {
+            return Leftover::Told;
+        }
+        if !ended.has_failed() && !stopping {
+            return Leftover::Nothing;
+        }
+        let Some(folder) = lent.probe.folder(lent.table, which) else { return Leftover::Nothing };
+        // Another one may have been in charge all the time, and ours in vain.
+        let is_served = !matches!(self.in_charge(which, &folder), InCharge::Nobody);
+        let is_left = |record: Record| processes(&record).any(|process| process.is_there());
+        match stopping {
+            true if is_served || self.trusted_record(which, lent).is_some_and(is_left) => Leftover::Process,
+            false if ended.has_failed() && !is_served => Leftover::CannotServe,
+            true | false => Leftover::Nothing,
+        }
+    }
+
+    /// Whether a supervise that is no child of svscan has said, as the last thing, that it has stopped its service and ends.
+    fn was_told_to_end(&self, which: SuperviseId, pid: Pid, lent: &mut Lent) -> bool {
+        let is_last = |record: Record| record.supervise.pid == pid && record.leaving && record.process.is_none();
+        self.record(which, lent.table, lent.probe).is_some_and(is_last)
+    }
+
+    /// Ends the processes of a service that is being stopped, whose supervise cannot take charge of it: the owner of
+    /// `supervise/` may keep the lock. Only what no other account could have written down is believed.
+    fn end_itself(&self, which: SuperviseId, lent: &mut Lent) {
+        let processes: Vec<Process> = self.trusted_record(which, lent).iter().flat_map(processes).collect();
+        let signals =
+            if lent.stopping.is_hurried() { [Signal::SIGKILL; 2] } else { [Signal::SIGTERM, Signal::SIGCONT] };
+        for process in processes {
+            let held = PidFd::open(process.pid).ok().filter(|held| process.identity_of(held) == Ok(Identity::Same));
+            for signal in held.iter().flat_map(|held| signals.map(|signal| held.signal(signal))) {
+                // A process that has ended is what is wanted.
+                let _ = signal;
+            }
+        }
+    }
+
+    fn in_charge(&self, which: SuperviseId, folder: &Path) -> InCharge {
+        match attach::in_charge(folder, self.launcher.record(which).as_ref()) {
+            // Its files may have been removed while there was no svscan.
+            InCharge::Nobody => match self.survivor(folder) {
+                Ok(None) => InCharge::Nobody,
+                Ok(Some(process)) => InCharge::Supervise(process),
+                Err(_) => InCharge::Unknown,
+            },
+            found => found,
+        }
+    }
+
+    /// The supervise of an earlier svscan that serves this directory, whatever became of its files.
+    ///
+    /// # Errors
+    /// It cannot be told which directory this is.
+    fn survivor(&self, folder: &Path) -> nix::Result<Option<Process>> {
+        if self.survivors.is_empty() {
+            return Ok(None);
+        }
+        let id = identity::of(folder)?;
+        let path = fs::canonicalize(folder).map_err(|error| report::errno_of(&error))?;
+        let is_this = |directory: &Directory| match directory {
+            Directory::Inode { device, inode, born: _ } => id == Id { device: *device, inode: *inode },
+            Directory::Path(known) => path == Path::new(known),
+        };
+        let found = self.survivors.iter().filter(|(directory, _)| is_this(directory)).map(|(_, process)| *process);
+        Ok(found.into_iter().find(attach::is_running))
+    }
+
+    /// Wakes some supervises whose files were removed, so that they make them again: a few of them at each scan.
+    pub fn see_reached(&mut self, table: &Table, probe: &mut Probe) {
+        let mut running: Vec<(Pid, SuperviseId)> = table.running().collect();
+        running.sort_unstable_by_key(|(_, which)| *which);
+        let next = running.partition_point(|(_, which)| Some(*which) <= self.last_seen);
+        let turned = next.min(running.len().saturating_sub(1));
+        running.rotate_left(turned);
+        for (pid, which) in running.into_iter().take(LOOKED_AT) {
+            self.last_seen = Some(which);
+            let Some(folder) = probe.folder(table, which) else { continue };
+            if self.complete.is_unchanged(which, &folder) {
+                continue;
+            }
+            let is_ours = self.launcher.record(which).is_some_and(|record| record.supervise.pid == pid);
+            if is_ours && self.complete.misses_files(which, &folder) {
+                let _ = self.attached.signal(pid, &Command::ForService.into());
+            }
+        }
+    }
+
+    /// The supervise of a part: the one that is in charge, or a new one. `None` if there is nothing to stop and nothing else
+    /// is wanted.
+    ///
+    /// # Errors
+    /// The directory is not there, or the system refused.
+    pub fn run(&mut self, which: SuperviseId, name: &OsStr, lent: &mut Lent) -> Result<Option<Pid>, Unable> {
+        let (table, id) = (lent.table, which.id);
+        let place = lent.probe.place(table, which).unwrap_or_else(|| name.to_os_string());
+        let (words, folder) = (label(which.part, name), PathBuf::from(label(which.part, &place)));
+        lent.probe.leads_to(&place, id).unable_to("supervise", &words)?;
+        let logged = table.has_logger(id) || lent.forward.wants(id);
+        if logged && !self.launcher.has_pipe(id) {
+            self.recover_pipe(id, name);
+        }
+        if !table.has_logger(id) && self.launcher.has_pipe(id) {
+            lent.forward.begin(id);
+        }
+        if let Some(pid) = self.attached.expected(which).filter(|pid| table.supervise_of(*pid).is_none()) {
+            return Ok(Some(pid));
+        }
+        match self.in_charge(which, &folder) {
+            InCharge::Supervise(process) => {
+                self.attached.hold(&process, &folder).unable_to("watch supervise of", &words)?;
+                self.adopt(which, process.pid, &folder, lent);
+                return Ok(Some(process.pid));
+            }
+            InCharge::Unknown if table.is_stopping(id) && lent.stopping.has_told_unknown(which, &folder) => {
+                return Ok(None);
+            }
+            InCharge::Unknown => return Err(Unable::new("find supervise of", &words, Errno::ESRCH)),
+            InCharge::Nobody => {}
+        }
+        if table.is_stopping(id) && !self.is_wanted_to_stop(which, lent) {
+            return Ok(None);
+        }
+        self.write_ends(which, &folder, lent);
+        let started = self.launcher.start(which, name, &place, logged);
+        if lent.forward.wants(id) && self.launcher.has_pipe(id) {
+            lent.forward.begin(id);
+        }
+        started.map(Some)
+    }
+
+    /// Takes over a supervise that is in charge already.
+    fn adopt(&mut self, which: SuperviseId, pid: Pid, folder: &Path, lent: &mut Lent) {
+        if let Some(pages) = &mut self.launcher.pages {
+            pages.find(which, pid);
+        }
+        self.launcher.pockets.find(which, pid);
+        // One whose files are gone makes them again.
+        if self.complete.misses_files(which, folder) && procfs::blocks(pid, COMMANDS) == Some(true) {
+            let _ = self.attached.signal(pid, &Command::ForService.into());
+        }
+        if lent.table.has_logger(which.id) {
+            self.settle_pipe(which, pid, lent);
+        }
+    }
+
+    /// Whether a service that is being stopped wants another supervise: for its logger to read what is left, or for a process
+    /// that the last one may have left. Whoever has written that down, the supervise will know whether the process is the
+    /// service's.
+    fn is_wanted_to_stop(&self, which: SuperviseId, lent: &mut Lent) -> bool {
+        lent.stopping.has_lines_for(which, lent.table, &self.launcher, Instant::now())
+            || self.may_have_left(which, lent)
+    }
+
+    /// Whether a supervise may have left a process of its service. Where one cannot be told from another, the next supervise
+    /// is to see to it, if the one before has written it on its page: then it is of this boot.
+    fn may_have_left(&self, which: SuperviseId, lent: &mut Lent) -> bool {
+        let is_gone = |process: Process| process.identity() == Ok(Identity::Gone);
+        match self.launcher.record(which) {
+            Some(page) => processes(&page).any(|process| !is_gone(process)),
+            None => {
+                let record = lent.probe.record(lent.table, which);
+                record.iter().flat_map(processes).any(|process| process.is_there())
+            }
+        }
+    }
+
+    /// Writes down how processes have ended that the next supervise will ask for, before it does.
+    fn write_ends(&mut self, which: SuperviseId, folder: &Path, lent: &mut Lent) {
+        let record = self.trusted_record(which, lent);
+        let left = record.iter().flat_map(processes);
+        let ends: Vec<End> = left.filter_map(|process| self.orphans.left_behind(process, which)).collect();
+        ends.into_iter().for_each(|end| write_end(folder, end));
+    }
+
+    /// The pipe of a service that an earlier svscan started lives on in its processes.
+    fn recover_pipe(&mut self, id: Id, name: &OsStr) {
+        let of = |part, number| {
+            let (folder, which) = (PathBuf::from(label(part, name)), SuperviseId { id, part });
+            let supervise = match self.in_charge(which, &folder) {
+                InCharge::Supervise(process) => Some(process.pid),
+                InCharge::Nobody | InCharge::Unknown => None,
+            };
+            // Of a process that another account has named, the pipe would be another's.
+            let record = self.launcher.record(which).or_else(|| attach::trusted_record(&folder));
+            let process = record.and_then(|record| record.process).map(|(_, process)| process);
+            let process = process.filter(Process::is_there).map(|process| process.pid);
+            supervise.into_iter().chain(process).map(move |pid| (pid, number))
+        };
+        // Where a service has no logger, or has sent its lines through a filter, this is another's pipe.
+        let service = of(Part::Service, 1).filter(|(pid, number)| attach::is_own_pipe(*pid, *number));
+        if let Some(pipe) = attach::recover_pipe(service.chain(of(Part::Logger, 0))) {
+            self.launcher.put_pipe(id, pipe);
+        }
+    }
+
+    /// A supervise is in charge whose svscan was killed while it was starting. What it has is the pipe then, not what
+    /// svscan made meanwhile; a logger that reads another is to end when it has read that, and is started again.
+    fn settle_pipe(&mut self, which: SuperviseId, pid: Pid, lent: &mut Lent) {
+        let SuperviseId { id, part } = which;
+        if part == Part::Service
+            && self.launcher.is_other_pipe(id, pid, 1)
+            && (lent.table.has_logger(id) || attach::is_own_pipe(pid, 1))
+            && let Some(pipe) = attach::recover_pipe([(pid, 1)].into_iter())
+        {
+            self.launcher.put_pipe(id, pipe);
+            lent.forward.changed(id);
+        }
+        let logger = SuperviseId { id, part: Part::Logger };
+        let reader = if part == Part::Logger { Some(pid) } else { lent.table.pid(logger) };
+        if reader.is_some_and(|reader| self.launcher.is_other_pipe(id, reader, 0)) {
+            lent.stopping.let_end(logger, Instant::now());
+        }
+    }
+
+    /// Sends a supervise the commands that it is owed: by signal, if it has written its page, and so is known to take
+    /// commands by signal; that depends on no file. Otherwise through its FIFO, and if there is no way to that for a while,
+    /// by signal too, unless that would kill it.
+    ///
+    /// # Errors
+    /// It does not listen yet, or cannot be reached now.
+    pub fn command(&self, pid: Pid, owed: &mut Owed, table: &Table, probe: &mut Probe) -> nix::Result<()> {
+        let commands = &Commands::from(owed.commands);
+        if self.launcher.record(owed.which).is_some_and(|record| record.supervise.pid == pid) {
+            self.attached.signal(pid, commands)?;
+            self.attached.wake(pid);
+            return Ok(());
+        }
+        let sent = match self.command_through_fifo(owed.which, pid, commands, table, probe) {
+            // A directory that hangs is waited for, and a FIFO that is full.
+            Err(Errno::ETIMEDOUT) => Err(Errno::ETIMEDOUT),
+            Err(_) => attach::command_itself(pid, commands),
+            sent => sent,
+        };
+        if sent.is_err() && !owed.signalled && owed.is_late(Instant::now()) {
+            let is_child = !self.attached.includes(pid);
+            if procfs::blocks(pid, COMMANDS).unwrap_or(is_child) {
+                owed.signalled = self.attached.signal(pid, commands).is_ok();
+            }
+        }
+        sent
+    }
+
+    /// A supervise whose directory cannot be touched will be told when that is over; one that is not in charge yet, when it
+    /// is: the one before, told in its place, would leave, and it would start the service.
+    fn command_through_fifo(
+        &self,
+        which: SuperviseId,
+        pid: Pid,
+        commands: &Commands,
+        table: &Table,
+        probe: &mut Probe,
+    ) -> nix::Result<()> {
+        let folder = probe.folder(table, which).ok_or(Errno::ETIMEDOUT)?;
+        let name = table.name(which.id).ok_or(Errno::ESRCH)?;
+        // Renamed or removed, it is where its supervise works.
+        let folder = match still_there(name, which.id) {
+            Ok(()) if attach::may_be_in_charge(&folder, self.launcher.record(which).as_ref(), pid) => folder,
+            Ok(()) => return Err(Errno::ENXIO),
+            Err(_) => procfs::process_path(pid, "cwd"),
+        };
+        service::send_commands(&Place::of(&folder)?, commands)
+    }
+
+    /// Adds what the next svscan in this process needs to know.
+    pub fn hand_over(&self, handover: &mut Handover) {
+        let pages = &self.launcher.pages;
+        let pipe = |(id, reader, writer): (Id, &OwnedFd, &OwnedFd)| (id, [reader.as_raw_fd(), writer.as_raw_fd()]);
+        handover.open_files = self.launcher.open_files();
+        handover.ledgers = pages.iter().flat_map(Pages::ledgers).map(|ledger| ledger.as_raw_fd()).collect();
+        handover.pages = pages.iter().flat_map(Pages::pages).collect();
+        handover.pockets = self.launcher.pockets.all().map(|(which, pocket)| (which, pocket.as_raw_fd())).collect();
+        handover.pipes = self.launcher.pipes().map(pipe).collect();
+        handover.ends = self.orphans.unasked().copied().collect();
+    }
+
+    /// The descriptors that are handed over.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let pipes = self.launcher.pipes().flat_map(|(_, reader, writer)| [reader.as_fd(), writer.as_fd()]);
+        let ledgers = self.launcher.pages.iter().flat_map(Pages::ledgers);
+        pipes.chain(ledgers).chain(self.launcher.pockets.all().map(|(_, pocket)| pocket)).collect()
+    }
+
+    /// Goes on where an earlier svscan in this process has stopped.
+    pub fn take_over(&mut self, handover: &Handover) {
+        let open = |number: &i32| inherited_descriptor(*number).ok();
+        let ledgers = handover.ledgers.iter().filter_map(open).collect();
+        self.launcher.pages = Pages::resume(ledgers, &handover.pages).or_else(|_| Pages::new()).ok();
+        for (which, pocket) in &handover.pockets {
+            open(pocket).into_iter().for_each(|pocket| self.launcher.pockets.resume(*which, pocket));
+        }
+        for (id, [reader, writer]) in &handover.pipes {
+            if let (Some(reader), Some(writer)) = (open(reader), open(writer)) {
+                self.launcher.put_pipe(*id, (reader, writer));
+            }
+        }
+        handover.supervises.iter().for_each(|(which, pid)| self.attached.expect(*which, *pid));
+        for end in &handover.ends {
+            let _ = self.orphans.ended(*end);
+        }
+    }
+
+    /// The supervises of a service that has no entry any more, as an earlier svscan in this process has left them.
+    pub fn inherit(&mut self, id: Id) -> [Option<Pid>; 2] {
+        [Part::Service, Part::Logger].map(|part| self.attached.expected_unseen(SuperviseId { id, part }))
+    }
+}
+
+impl AsFd for Supervises {
+    /// Readable when a supervise has ended that is not svscan's child.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.attached.as_fd()
+    }
+}
+
+/// Writes down how a process ended: newest first, of two at most, as one supervise has no more.
+fn write_end(service: &Path, end: End) {
+    let Ok(place) = Place::of(service) else { return };
+    let (path, new) = (place.path(service::ORPHAN), place.path(service::ORPHAN_NEW));
+    let before = read_file_itself(&path, LONGEST_ORPHAN).map(|(bytes, _)| bytes).unwrap_or_default();
+    let before = before.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Process { pid, ticks, serial } = end.process;
+    let text = format!("{pid} {ticks} {} {serial}\n", end.status);
+    if let Err((verb, errno)) = put_file(&new, &path, &[text.as_bytes(), before].concat()) {
+        let path = if verb == "rename" { &path } else { &new };
+        Unable::new(verb, path, errno).warn();
+    }
+}
