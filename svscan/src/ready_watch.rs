@@ -44,11 +44,6 @@ impl ReadyWatch {
         let _ = inotify.map(|inotify| inotify.rm_watch(watch));
     }
 
-    /// Whether no service is watched.
-    pub fn is_empty(&self) -> bool {
-        self.services.is_empty()
-    }
-
     /// The service that the kernel's report is about.
     pub fn reported(&self, watch: WatchDescriptor) -> Option<Id> {
         self.watches.get(&watch).copied()

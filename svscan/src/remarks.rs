@@ -1,12 +1,14 @@
 //! What svscan says about services.
 
 use crate::diagnostics::{Diagnostics, Subject};
-use crate::probe::{AFTER, After, MOST_NAMES};
+use crate::probe::{AFTER, After, Found, Logger, MOST_NAMES, Probe};
 use crate::settings::unread_words;
-use crate::table::{Id, Table};
+use crate::table::{Id, Part, Remark, SuperviseId, Table, label};
 use daemontools::duration::in_seconds;
-use daemontools::report;
+
 use daemontools::service::Unread;
+use daemontools::{Unable, report};
+use nix::errno::Errno;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,23 +17,50 @@ use std::time::Duration;
 /// How many names a message about services that are waited for has.
 pub const FEW: usize = 5;
 
-/// Another name leads to the service, by which it is not known.
-pub fn same_as(id: Id, other: &OsStr, table: &Table, diagnostics: &mut Diagnostics) {
-    let words = [other.as_bytes(), b" is the same directory as ", name(id, table)].concat();
-    diagnostics.warn_once(Subject::Names(id), words);
-}
-
-/// Another directory has taken the name of a service.
-pub fn replaces(id: Id, table: &Table, diagnostics: &mut Diagnostics) {
-    let words = [name(id, table), b" is another directory now: stopping the one before"].concat();
-    diagnostics.warn_once(Subject::Service(id), words);
+/// Says what the table has to say of a service that is up.
+pub fn say(id: Id, remark: Remark, table: &Table, probe: &mut Probe, diagnostics: &mut Diagnostics) {
+    let name = table.name(id).unwrap_or_default();
+    match remark {
+        Remark::SameAs(other) => {
+            let words = [other.as_bytes(), b" is the same directory as ", name.as_bytes()].concat();
+            diagnostics.warn_once(Subject::Names(id), words);
+        }
+        Remark::UnknownAfter(others) => after_ignored(id, others, b": no such service", name, diagnostics),
+        Remark::CyclicAfter(others) => after_ignored(id, others, b": goes in a circle", name, diagnostics),
+        Remark::ProperAfter(other) => diagnostics.clear(&Subject::After(id, other)),
+        Remark::Replaces => {
+            let words = [name.as_bytes(), b" is another directory now: stopping the one before"].concat();
+            diagnostics.warn_once(Subject::Service(id), words);
+        }
+        Remark::Stopping => {
+            if let Some(folder) = probe.folder(table, SuperviseId { id, part: Part::Service }) {
+                let time = probe.time_to_stop(&folder).map(killed_in).unwrap_or_default();
+                report::notice(&[b"stopping ", folder.as_os_str().as_bytes(), time.as_bytes()]);
+            }
+        }
+        Remark::Down(name) => down(&name, &[], 0),
+    }
 }
 
 /// Names in a service's `after` have no effect, for this reason.
-pub fn after_ignored(id: Id, others: Vec<OsString>, reason: &[u8], table: &Table, diagnostics: &mut Diagnostics) {
-    let name = name(id, table);
-    let words = |others: &[u8]| [name, b": after ", others, reason].concat();
+fn after_ignored(id: Id, others: Vec<OsString>, reason: &[u8], name: &OsStr, diagnostics: &mut Diagnostics) {
+    let words = |others: &[u8]| [name.as_bytes(), b": after ", others, reason].concat();
     diagnostics.warn_once_of_names(others, |other| Subject::After(id, other), words);
+}
+
+/// What was found in a service directory, if it could be looked at. Says what is wrong with its logger.
+pub fn found(id: Id, name: &OsStr, found: nix::Result<Found>, diagnostics: &mut Diagnostics) -> Option<Found> {
+    let unable = match &found {
+        Ok(Found { logger: Logger::Unusable, .. }) => {
+            Some(Unable::new("supervise", label(Part::Logger, name), Errno::ENOTDIR))
+        }
+        Ok(_) => None,
+        Err(errno) => Some(Unable::new("stat", label(Part::Logger, name), *errno)),
+    };
+    if let Some(unable) = unable {
+        diagnostics.warn_unable_once(Subject::Service(id), &unable);
+    }
+    found.ok()
 }
 
 /// The names that a service comes after; none, where that cannot be read. Says so, and that there are too many.
@@ -50,12 +79,6 @@ pub fn names_after(id: Id, name: &OsStr, after: Result<After, Unread>, diagnosti
             Vec::new()
         }
     }
-}
-
-/// A service in this directory is being stopped, and killed after this time, if it is ever.
-pub fn stopping(folder: &Path, time: Option<Duration>) {
-    let time = time.map(killed_in).unwrap_or_default();
-    report::notice(&[b"stopping ", folder.as_os_str().as_bytes(), time.as_bytes()]);
 }
 
 /// A service is down, and these are waited for still, each with the time after which it is killed; there may be more.
@@ -80,10 +103,6 @@ pub fn essential_ended(folder: &Path) {
 /// An upgrade waits for what is being stopped.
 pub fn reexec_postponed() {
     report::notice(&[b"to be executed anew when what is being stopped is down"]);
-}
-
-fn name(id: Id, table: &Table) -> &[u8] {
-    table.name(id).unwrap_or_default().as_bytes()
 }
 
 fn killed_in(time: Duration) -> String {

@@ -4,28 +4,24 @@ use crate::changes::Changes;
 use crate::diagnostics::{Diagnostics, Subject};
 use crate::forward::Forward;
 use crate::handover::Handover;
-use crate::incomplete::Incomplete;
 use crate::late_loggers::LateLoggers;
 use crate::launch::Launcher;
 use crate::orphans::End;
 use crate::probe::{Found, Logger, Probe, Written, still_there};
-use crate::ready_watch::ReadyWatch;
 use crate::scan::{Scan, look_at};
 use crate::stopping::Stopping;
 use crate::supervises::{Ended, Lent, Supervises};
-use crate::table::{Action, Contents, Id, Part, Remark, SuperviseId, Table, label};
+use crate::table::{Action, Contents, Id, Part, Remark, SuperviseId, Table};
 use crate::{readiness, remarks, settings};
 use daemontools::Unable;
 use daemontools::service::{Directory, Process};
-use daemontools::sys::events::for_each_event;
 use daemontools::sys::process;
 use daemontools::sys::spawn::Refused;
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InotifyEvent};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -40,25 +36,12 @@ pub struct Scanner {
     table: Table,
     probe: Probe,
     scan: Scan,
-    changes: Option<Changes>,
-    incomplete: Incomplete,
+    changes: Changes,
     late_loggers: LateLoggers,
-    ready_watch: ReadyWatch,
     supervises: Supervises,
     stopping: Stopping,
     forward: Forward,
     diagnostics: Diagnostics,
-}
-
-/// What the kernel has reported.
-#[derive(Default)]
-struct Reports {
-    /// Entries of the scan directory that have changed.
-    entries: HashSet<OsString>,
-    /// Watched services of which there is a new state.
-    states: HashSet<Id>,
-    /// Some reports were lost.
-    overflow: bool,
 }
 
 impl Scanner {
@@ -68,15 +51,13 @@ impl Scanner {
     /// No descriptor to be had.
     pub fn new(launcher: Launcher, survivors: Vec<(Directory, Process)>, now: Instant) -> nix::Result<Scanner> {
         let mut diagnostics = Diagnostics::default();
-        let changes = Changes::watch().map_err(|unable| diagnostics.warn_unable_once(Subject::Watch, &unable)).ok();
+        let changes = Changes::new(&mut diagnostics);
         Ok(Scanner {
             table: Table::default(),
             probe: Probe::default(),
             scan: Scan::new(now),
             changes,
-            incomplete: Incomplete::default(),
             late_loggers: LateLoggers::default(),
-            ready_watch: ReadyWatch::default(),
             supervises: Supervises::new(launcher, survivors)?,
             stopping: Stopping::default(),
             forward: Forward::default(),
@@ -86,15 +67,14 @@ impl Scanner {
 
     /// What is readable when there is something to do.
     pub fn sources(&self) -> Vec<BorrowedFd<'_>> {
-        let changes = self.changes.as_ref().map(AsFd::as_fd);
-        changes.into_iter().chain([self.supervises.as_fd()]).chain(self.probe.changes()).collect()
+        self.changes.source().into_iter().chain([self.supervises.as_fd()]).chain(self.probe.changes()).collect()
     }
 
     /// Until when nothing is to be done unless something happens.
     pub fn deadline(&self) -> Instant {
-        let table = [self.table.deadline(), self.incomplete.deadline(), self.ready_watch.deadline()];
-        let deadlines = table.into_iter().chain([self.stopping.deadline(), self.forward.deadline()]);
-        deadlines.flatten().fold(self.scan.deadline(), Instant::min)
+        let deadlines =
+            [self.table.deadline(), self.changes.deadline(), self.stopping.deadline(), self.forward.deadline()];
+        deadlines.into_iter().flatten().fold(self.scan.deadline(), Instant::min)
     }
 
     /// Does all that is to be done now. Whether children may have ended is told, and returned.
@@ -122,7 +102,7 @@ impl Scanner {
 
     /// Looks at what has changed in the directory, and at all of it when that is due.
     fn look(&mut self, now: Instant) {
-        if self.changes.is_none() {
+        if !self.changes.are_reported() {
             self.scan.recheck_all();
         }
         if self.probe.refresh() {
@@ -134,12 +114,15 @@ impl Scanner {
             self.supervises.see_reached(&self.table, &mut self.probe);
         }
         // After the scan: how an entry came to be is known before it is started.
-        let mut reports = self.read_reports(now);
-        if reports.overflow {
+        let reports = self.changes.read(&mut self.probe, now);
+        if reports.is_moved {
+            let words = b"directory was moved, and is still served";
+            self.diagnostics.warn_once(Subject::Directory, words.to_vec());
+        }
+        if reports.some_were_lost {
             self.scan.recheck_all();
             self.scan_all();
         }
-        reports.entries.extend(self.incomplete.entries(now));
         for name in reports.entries {
             look_at(&name, &mut self.table, &mut self.probe, &mut self.diagnostics);
         }
@@ -150,9 +133,8 @@ impl Scanner {
         let mut new = HashSet::new();
         todo.retain(|action| !matches!(action, Action::Inspect(id) if !new.insert(*id)));
         self.perform(todo, now);
-        self.incomplete.looked();
-        while let Some(id) = self.incomplete.overdue(now) {
-            self.forget_incomplete(id);
+        self.changes.looked();
+        while let Some(id) = self.changes.overdue(now) {
             self.admit(id, now);
         }
         self.look_at_watched(reports.states, now);
@@ -163,31 +145,6 @@ impl Scanner {
             self.table.limit_starts(most);
         }
         self.scan.all(&mut self.table, &mut self.probe, &mut self.diagnostics);
-    }
-
-    fn read_reports(&mut self, now: Instant) -> Reports {
-        let mut reports = Reports::default();
-        let changes = self.changes.take();
-        if let Some(changes) = &changes {
-            // What cannot be read is found by the next scan.
-            let _ = for_each_event(&changes.inotify, |event| self.take_report(event, changes, &mut reports, now));
-        }
-        self.changes = changes;
-        reports
-    }
-
-    fn take_report(&mut self, event: InotifyEvent, changes: &Changes, reports: &mut Reports, now: Instant) {
-        reports.overflow |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
-        if event.wd != changes.directory {
-            reports.states.extend(self.ready_watch.reported(event.wd));
-            self.incomplete.changed(&event, &changes.inotify, &mut self.probe, now);
-        } else if event.mask.contains(AddWatchFlags::IN_MOVE_SELF) {
-            let words = b"directory was moved, and is still served";
-            self.diagnostics.warn_once(Subject::Directory, words.to_vec());
-        } else {
-            // `now` may be long ago by now, which is no time to a link that is left alone for a moment.
-            reports.entries.extend(self.incomplete.entry_changed(event, Instant::now()));
-        }
     }
 
     /// Does what the table has decided.
@@ -207,8 +164,11 @@ impl Scanner {
                     self.stopping.has_come_back(id);
                 }
                 Action::Forget(id) => self.forget(id),
-                Action::WatchReady(id) => self.ready_watch.begin(id, now),
-                Action::Say(id, remark) => self.say(id, remark),
+                Action::WatchReady(id) => self.changes.watch_ready(id, now),
+                Action::Say(id, Remark::Down(name)) => self.is_down(id, &name),
+                Action::Say(id, remark) => {
+                    remarks::say(id, remark, &self.table, &mut self.probe, &mut self.diagnostics);
+                }
             }
         }
     }
@@ -216,10 +176,7 @@ impl Scanner {
     /// A service is new: it is supervised from now on, unless it is still being made.
     fn inspect(&mut self, id: Id, now: Instant) {
         let Some(name) = self.table.name(id) else { return };
-        let changes = self.changes.as_ref();
-        let is_incomplete =
-            changes.is_some_and(|changes| self.incomplete.take(id, name, &changes.inotify, &mut self.probe, now));
-        if !is_incomplete {
+        if !self.changes.is_being_made(id, name, &mut self.probe, now) {
             self.admit(id, now);
         }
     }
@@ -228,19 +185,11 @@ impl Scanner {
     fn admit(&mut self, id: Id, now: Instant) {
         let Some(name) = self.table.name(id).map(OsStr::to_os_string) else { return };
         let which = SuperviseId { id, part: Part::Service };
-        let Found { logger, essential, after, running } =
-            match self.probe.service(&name, self.supervises.launcher.record(which)) {
-                Ok(found) => found,
-                Err(errno) => {
-                    let unable = Unable::new("stat", label(Part::Logger, &name), errno);
-                    self.diagnostics.warn_unable_once(Subject::Service(id), &unable);
-                    return self.table.not_inspected(id);
-                }
-            };
-        if logger == Logger::Unusable {
-            let unable = Unable::new("supervise", label(Part::Logger, &name), Errno::ENOTDIR);
-            self.diagnostics.warn_unable_once(Subject::Service(id), &unable);
-        }
+        let found = self.probe.service(&name, self.supervises.launcher.record(which));
+        let Some(Found { logger, essential, after, running }) = remarks::found(id, &name, found, &mut self.diagnostics)
+        else {
+            return self.table.not_inspected(id);
+        };
         if logger != Logger::Directory {
             self.late_loggers.add(id);
         }
@@ -260,33 +209,19 @@ impl Scanner {
         self.perform(todo, now);
     }
 
-    fn forget_incomplete(&mut self, id: Id) {
-        if let Some(changes) = &self.changes {
-            self.incomplete.forget(id, &changes.inotify);
-        }
-    }
-
     fn forget(&mut self, id: Id) {
-        self.forget_incomplete(id);
+        self.changes.forget(id);
         self.probe.let_go(id);
         self.supervises.forget(id);
         self.diagnostics.forget(id);
         self.stopping.forget(id);
         self.forward.forget(id);
-        self.watch_no_longer(id);
     }
 
     /// Looks at services that are waited for or essential: those of which something was reported, and those of which nothing
     /// can be.
-    fn look_at_watched(&mut self, mut ids: HashSet<Id>, now: Instant) {
-        if self.ready_watch.is_empty() {
-            return;
-        }
-        let (table, probe) = (&self.table, &mut self.probe);
-        let folder = |id| probe.folder(table, SuperviseId { id, part: Part::Service });
-        let inotify = self.changes.as_ref().map(|changes| &changes.inotify);
-        ids.extend(self.ready_watch.due(now, inotify, folder));
-        for id in ids {
+    fn look_at_watched(&mut self, reported: HashSet<Id>, now: Instant) {
+        for id in self.changes.states(reported, &self.table, &mut self.probe, now) {
             let which = SuperviseId { id, part: Part::Service };
             let Some(pid) = self.table.pid(which) else { continue };
             let page = || self.supervises.launcher.record(which);
@@ -295,7 +230,7 @@ impl Scanner {
             let is_awaited = self.table.told_readiness(id, readiness, now);
             let is_essential = self.stopping.is_essential(id);
             if !is_awaited && !is_essential {
-                self.watch_no_longer(id);
+                self.changes.end_ready_watch(id);
             }
             if is_essential && !self.table.is_closing() {
                 self.close_if_ended(&written, pid, now);
@@ -311,10 +246,6 @@ impl Scanner {
             remarks::essential_ended(&written.folder);
             self.close(now);
         }
-    }
-
-    fn watch_no_longer(&mut self, id: Id) {
-        self.ready_watch.end(id, self.changes.as_ref().map(|changes| &changes.inotify));
     }
 
     /// Waits for every child that has ended; whether that is all, as far as the system tells.
@@ -378,7 +309,7 @@ impl Scanner {
                     self.stopping.logger_has_started(which.id);
                 }
                 if which.part == Part::Service && self.stopping.is_essential(which.id) {
-                    self.ready_watch.begin(which.id, now);
+                    self.changes.watch_ready(which.id, now);
                 }
             }
             Ok(None) => self.table.not_needed(which, now, &mut todo),
@@ -420,27 +351,6 @@ impl Scanner {
             .carry_on(table, &supervises.launcher, now, |pid, owed| supervises.command(pid, owed, table, probe));
     }
 
-    fn say(&mut self, id: Id, remark: Remark) {
-        let (table, diagnostics) = (&self.table, &mut self.diagnostics);
-        match remark {
-            Remark::SameAs(other) => remarks::same_as(id, &other, table, diagnostics),
-            Remark::UnknownAfter(others) => {
-                remarks::after_ignored(id, others, b": no such service", table, diagnostics);
-            }
-            Remark::CyclicAfter(others) => {
-                remarks::after_ignored(id, others, b": goes in a circle", table, diagnostics)
-            }
-            Remark::ProperAfter(other) => diagnostics.clear(&Subject::After(id, other)),
-            Remark::Replaces => remarks::replaces(id, table, diagnostics),
-            Remark::Stopping => {
-                if let Some(folder) = self.probe.folder(table, SuperviseId { id, part: Part::Service }) {
-                    remarks::stopping(&folder, self.probe.time_to_stop(&folder));
-                }
-            }
-            Remark::Down(name) => self.is_down(id, &name),
-        }
-    }
-
     fn is_down(&mut self, id: Id, name: &OsStr) {
         self.stopping.is_down(id);
         // A new service under this identity starts with a new pipe: of this one an end is closed.
@@ -448,15 +358,12 @@ impl Scanner {
             self.supervises.launcher.close_pipe(id);
         }
         let (count, waited_for) = self.table.waited_for(remarks::FEW);
-        let now = Moment::now().uptime;
-        let mut time_left = |id| {
-            // Of a long list nobody asks how long each of them has.
+        // Of a long list, svscan does not look how long each service has.
+        let time_left = |id| {
             let which = SuperviseId { id, part: Part::Service };
-            let record =
-                if count > remarks::FEW { None } else { self.supervises.record(which, &self.table, &mut self.probe) };
-            Some(record?.kill_at?.uptime.saturating_sub(now))
+            if count > remarks::FEW { None } else { self.supervises.time_left(which, &self.table, &mut self.probe) }
         };
-        let times: Vec<_> = waited_for.iter().map(|id| time_left(*id)).collect();
+        let times: Vec<_> = waited_for.iter().copied().map(time_left).collect();
         let names = waited_for.iter().map(|id| self.table.name(*id).unwrap_or_default());
         remarks::down(name, &names.zip(times).collect::<Vec<_>>(), count);
     }

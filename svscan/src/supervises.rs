@@ -18,6 +18,7 @@ use daemontools::service::{
 };
 use daemontools::sys::inherited_descriptor;
 use daemontools::sys::process::{COMMANDS, PidFd};
+use daemontools::tai64::Moment;
 use daemontools::{Attempt, Unable, report};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -26,7 +27,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The status assumed for a supervise that is not svscan's child: killed by SIGKILL.
 const KILLED: i32 = 9;
@@ -93,6 +94,12 @@ impl Supervises {
     /// What the last supervise of a part has written, if no other account could have written it.
     fn trusted_record(&self, which: SuperviseId, lent: &mut Lent) -> Option<Record> {
         self.launcher.record(which).or_else(|| lent.probe.trusted_record(lent.table, which))
+    }
+
+    /// How long a part that is being stopped still has until it is killed, if it ever is.
+    pub fn time_left(&self, which: SuperviseId, table: &Table, probe: &mut Probe) -> Option<Duration> {
+        let kill_at = self.record(which, table, probe)?.kill_at?;
+        Some(kill_at.uptime.saturating_sub(Moment::now().uptime))
     }
 
     /// Whether an earlier svscan in this process had a supervise of this part.
