@@ -29,15 +29,17 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// Who is in charge of a service.
+/// Which process is in charge of a service.
 pub enum InCharge {
+    /// None.
     Nobody,
+    /// This supervise.
     Supervise(Process),
-    /// Somebody, but the system does not tell who.
+    /// There is one, but the system does not tell which.
     Unknown,
 }
 
-/// Who is in charge of the service in this directory; `page` is what its last supervise wrote on its page.
+/// Which process is in charge of the service in this directory; `page` is what its last supervise wrote on its page.
 pub fn in_charge(folder: &Path, page: Option<&Record>) -> InCharge {
     if let Some(process) = page.map(|page| page.supervise).filter(is_running) {
         return InCharge::Supervise(process);
@@ -47,9 +49,9 @@ pub fn in_charge(folder: &Path, page: Option<&Record>) -> InCharge {
     }
     let Ok(directory) = identity::of(folder) else { return InCharge::Unknown };
     let writer = trusted_record(folder).map(|record| record.supervise).filter(|writer| match writer.identity() {
-        // Where there is no /proc it does not tell that it is another's.
+        // Where there is no /proc, the system does not tell that the process works elsewhere.
         Ok(Identity::Same) => works_in(writer.pid, directory) != Some(false),
-        // An old kernel without /proc. The one that made `ok` readable has written this before.
+        // On an old kernel without /proc: the process that reads `ok` has written its state before.
         Ok(Identity::Unknown) => works_in(writer.pid, directory).is_none() && leads_its_group(writer.pid),
         Ok(Identity::Gone) | Err(_) => false,
     });
@@ -60,17 +62,17 @@ pub fn in_charge(folder: &Path, page: Option<&Record>) -> InCharge {
     let holder = || lock_holders(folder).into_iter().map(Process::of).find(is_supervise);
     match writer.or_else(holder) {
         Some(process) => InCharge::Supervise(process),
-        // Somebody else may read `ok`, who may open it.
+        // Any process that may open `ok` may read it.
         None if is_unlocked(folder) => InCharge::Nobody,
         None => InCharge::Unknown,
     }
 }
 
-/// Whether it is proven that no process has the lock that every supervise in charge has.
+/// Whether it is proven that no process holds the lock that every supervise in charge holds.
 fn is_unlocked(folder: &Path) -> bool {
-    // What is missing or no file is locked by no supervise.
+    // No supervise has locked what is missing, or is no file.
     let Some((path, _)) = lock_file(folder) else { return true };
-    // Closed, it is unlocked again.
+    // The file is closed at the end of this function, and so unlocked again.
     open_file_itself_at(AT_FDCWD, &path).is_ok_and(|file| try_to_lock(&file.into()).is_ok())
 }
 
@@ -103,7 +105,7 @@ pub fn processes(record: &Record) -> impl Iterator<Item = Process> {
     [record.process, logger].into_iter().flatten().map(|(_, process)| process)
 }
 
-/// Whether it is still that process, and has not ended.
+/// Whether the process that had this number and start time still has them, and has not ended.
 pub fn is_running(process: &Process) -> bool {
     match PidFd::open(process.pid) {
         Ok(held) => process.identity_of(&held) == Ok(Identity::Same) && !has_ended(&held),
@@ -118,7 +120,7 @@ fn has_ended(process: &PidFd) -> bool {
     poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
 }
 
-/// As every supervise does that svscan starts.
+/// Whether a process leads its process group, as every supervise does that svscan starts.
 fn leads_its_group(pid: Pid) -> bool {
     getpgid(Some(pid)) == Ok(pid)
 }
@@ -195,7 +197,7 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Nobody yet.
+    /// No supervise is held yet.
     ///
     /// # Errors
     /// No descriptor to be had.
@@ -214,7 +216,7 @@ impl Attached {
         self.expected.contains_key(&which)
     }
 
-    /// The part of a supervise that an earlier svscan in this process has started, and that has ended before it was seen.
+    /// An earlier svscan in this process had started this supervise, and it has ended before this svscan saw it.
     pub fn expected_to_run(&mut self, pid: Pid) -> Option<SuperviseId> {
         let which = self.expected.iter().find(|(_, expected)| **expected == pid).map(|(which, _)| *which)?;
         self.expected.remove(&which);
@@ -227,7 +229,8 @@ impl Attached {
         ancestry(pid).filter(|found| found.parent == getpid()).map(|_| pid)
     }
 
-    /// The same of a service that is not to be found any more; held, for it may be another's child.
+    /// The supervise of this part that an earlier svscan in this process has started, for a service without an entry. Holds
+    /// it by a pidfd, because it need not be svscan's child.
     pub fn expected_unseen(&mut self, which: SuperviseId) -> Option<Pid> {
         let pid = self.expected.remove(&which)?;
         let process = PidFd::open(pid).ok()?;
@@ -289,7 +292,7 @@ impl Attached {
         }
     }
 
-    /// Lets a supervise go on that somebody has stopped: it could not stop its service.
+    /// Sends SIGCONT to a supervise, which could not stop its service while it is stopped itself.
     pub fn wake(&self, pid: Pid) {
         let _ = match self.held.get(&pid) {
             None => kill(pid, Signal::SIGCONT),
@@ -298,7 +301,7 @@ impl Attached {
         };
     }
 
-    /// Those that have ended since the last time.
+    /// The supervises that have ended since the last call.
     pub fn ended(&mut self) -> Vec<Pid> {
         let mut events = [EpollEvent::empty(); 64];
         let mut ended = Vec::new();
@@ -318,12 +321,12 @@ impl Attached {
         ended
     }
 
-    /// It was our child after all and has been waited for.
+    /// This supervise turns out to be svscan's child, and has been waited for.
     pub fn release(&mut self, pid: Pid) {
         self.take_out(pid);
     }
 
-    /// Readable when one of them has ended.
+    /// Readable when a supervise that is held has ended.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.0.as_fd()
     }

@@ -1,5 +1,6 @@
-//! What went wrong is said once: again when it changes, or after it was right for a while. Control bytes in
-//! names are said in words, so that a message is one line and nothing happens to the terminal.
+//! Warnings that are not repeated: svscan says once what is wrong with a subject, and again when that changes, or after the
+//! subject was right for a while. Control bytes in names are spelled out, so that a message is one line and nothing happens to
+//! the terminal.
 
 use crate::table::{Id, SuperviseId};
 use daemontools::{Unable, report};
@@ -7,7 +8,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-/// What a complaint is about; of each subject, one is remembered.
+/// What a warning is about. Of each subject, the last warning is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// The scan directory.
@@ -20,20 +21,20 @@ pub enum Subject {
     Entry(OsString),
     /// A service's contents.
     Service(Id),
-    /// A service's other names.
+    /// The other names of a service.
     Names(Id),
-    /// A service's `after`.
+    /// The file `after` of a service.
     Order(Id),
-    /// A name in it.
+    /// A name in the file `after` of a service.
     After(Id, OsString),
     /// A supervise that could not be started.
     Start(SuperviseId),
 }
 
-/// An entry has been right for a while after so many scans: one that comes and goes is missed by some.
+/// After how many scans without a warning an entry counts as right again. An entry that comes and goes is missed by some scans.
 const A_WHILE: u64 = 12;
 
-/// The diagnostics that stand.
+/// The warnings that are current.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     said: HashMap<Subject, (Vec<u8>, u64)>,
@@ -41,20 +42,20 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Says what could not be done, unless that was the last thing said of the subject.
+    /// Warns that something could not be done, unless that was the last warning about the subject.
     pub fn warn_unable_once(&mut self, subject: Subject, unable: &Unable) {
         self.warn_once(subject, unable.to_bytes());
     }
 
-    /// Says anything likewise.
+    /// Warns in these words, unless that was the last warning about the subject.
     pub fn warn_once(&mut self, subject: Subject, words: Vec<u8>) {
         if self.news(subject, &words) {
             report::warning(&[&printable(&words)]);
         }
     }
 
-    /// Says something of several names at once, of which each is a subject of its own: in one line, of those of which
-    /// it was not the last thing said. Of many, the line has the first few and the number of the others.
+    /// Warns about several names in one line. Each name is a subject of its own: the line leaves out the names for which that
+    /// was the last warning. Of many names it has the first few, and the number of the others.
     pub fn warn_once_of_names(
         &mut self,
         names: Vec<OsString>,
@@ -68,12 +69,12 @@ impl Diagnostics {
         }
     }
 
-    /// Whether this was the last thing said of the subject.
+    /// Whether this was the last warning about the subject.
     pub fn is_current(&self, subject: &Subject, unable: &Unable) -> bool {
         self.said.get(subject).is_some_and(|(words, _)| *words == unable.to_bytes())
     }
 
-    /// Whether this is to be said.
+    /// Remembers a warning. Returns whether it was not the last one about the subject, and so is to be said.
     fn news(&mut self, subject: Subject, words: &[u8]) -> bool {
         match self.said.get_mut(&subject) {
             Some((before, last)) if before == words => {
@@ -87,17 +88,17 @@ impl Diagnostics {
         }
     }
 
-    /// It works now.
+    /// Nothing is wrong with the subject any more.
     pub fn clear(&mut self, subject: &Subject) {
         self.said.remove(subject);
     }
 
-    /// All entries are about to be looked at.
+    /// A scan begins: all entries are about to be looked at.
     pub fn begin_scan(&mut self) {
         self.scan += 1;
     }
 
-    /// All entries were looked at: those not complained of for a while are right, or gone.
+    /// A scan has ended: entries without a warning for a while are right, or gone.
     pub fn end_scan(&mut self) {
         let scan = self.scan;
         self.said.retain(|subject, (_, last)| *last + A_WHILE > scan || !matches!(subject, Subject::Entry(_)));
@@ -115,10 +116,10 @@ impl Diagnostics {
     }
 }
 
-/// Names in a message.
+/// How many names a message has.
 const FEW: usize = 5;
 
-/// `a, b, c, d, e and 95 more`.
+/// The names as a message has them: `a, b, c, d, e and 95 more`.
 fn list(names: &[OsString]) -> Vec<u8> {
     let first: Vec<&[u8]> = names.iter().take(FEW).map(|name| name.as_bytes()).collect();
     let mut list = first.join(&b", "[..]);
@@ -128,7 +129,7 @@ fn list(names: &[OsString]) -> Vec<u8> {
     list
 }
 
-/// A newline is `\n`, an escape `\x1b`; all else is the bytes it is.
+/// The words with control bytes spelled out: a newline as `\n`, an escape as `\x1b`. All other bytes are as they are.
 fn printable(words: &[u8]) -> Vec<u8> {
     let mut printable = Vec::with_capacity(words.len());
     for byte in words {

@@ -17,24 +17,24 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-/// One that has lived for so short a time …
+/// A helper that ends by itself within this time is not replaced at once.
 const SHORT: Duration = Duration::from_secs(1);
-/// … is followed by the next only after so long.
+/// How long svscan waits before it replaces a helper that has ended too soon.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A reader who takes nothing for so long is not waited for at the end.
+/// At the end, svscan does not wait any longer for a reader of its standard output that takes nothing for this time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy)]
 struct Helper {
     pid: Pid,
     since: Instant,
-    /// It was told to end.
+    /// The helper was told to end.
     told: bool,
-    /// It was told that everything is being stopped.
+    /// The helper was told that everything is being stopped.
     stopping: bool,
 }
 
-/// Whose lines are forwarded, and by whom.
+/// The services whose lines are forwarded, and the helper, which is the process that forwards them.
 #[derive(Debug, Default)]
 pub struct Forward {
     wanted: HashSet<Id>,
@@ -44,9 +44,9 @@ pub struct Forward {
     stale: bool,
     /// When the next one may begin, if not at once.
     pause: Option<Instant>,
-    /// The last one was told to write all there is.
+    /// The last helper was told to write all there is.
     finished: bool,
-    /// The least that was still to be read and to be written, and until when it is waited for that this gets less.
+    /// The fewest bytes that were still to be read and to be written, and until when svscan waits for fewer.
     left: Option<([usize; 2], Instant)>,
 }
 
@@ -56,7 +56,7 @@ impl Forward {
         self.wanted.insert(id);
     }
 
-    /// Whether they are to be.
+    /// Whether the lines of this service are to be forwarded.
     pub fn wants(&self, id: Id) -> bool {
         self.wanted.contains(&id)
     }
@@ -66,12 +66,12 @@ impl Forward {
         self.stale |= self.services.insert(id);
     }
 
-    /// It has another one.
+    /// The service has another pipe.
     pub fn changed(&mut self, id: Id) {
         self.stale |= self.includes(id);
     }
 
-    /// Whether it has.
+    /// Whether the lines of this service are forwarded: it has its pipe.
     pub fn includes(&self, id: Id) -> bool {
         self.services.contains(&id)
     }
@@ -87,8 +87,8 @@ impl Forward {
         self.helper.map(|helper| helper.pid)
     }
 
-    /// An earlier svscan in this process has started this one. It is told to make room for the next as soon as there is a
-    /// pipe to read, as it may be of another version.
+    /// An earlier svscan in this process has started this helper. It is told to make room for the next one as soon as there
+    /// is a pipe to read, because it may be of another version.
     pub fn inherit(&mut self, pid: Pid, now: Instant) {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         // Only of a child is the number sure to be its own.
@@ -113,7 +113,7 @@ impl Forward {
         pause.into_iter().chain(self.left.map(|(_, until)| until)).min()
     }
 
-    /// What nobody will ever read need not be kept any more.
+    /// Tells the helper that everything is being stopped: lines that will never be read need not be kept any more.
     fn tell_stopping(&mut self) {
         if let Some(helper) = self.helper.as_mut().filter(|helper| !helper.stopping) {
             helper.stopping = true;
@@ -168,7 +168,7 @@ impl Forward {
         }
     }
 
-    /// Everything was stopped: whether all that was said is written too.
+    /// Everything is stopped. Returns whether all lines are written too.
     pub fn has_forwarded(&mut self, table: &Table, launcher: &Launcher, now: Instant) -> bool {
         if self.services.is_empty() {
             return true;
@@ -186,7 +186,7 @@ impl Forward {
         self.gives_up(launcher, now)
     }
 
-    /// Whether nobody takes what is left. What a process that has outlived its service adds to it is no reason to wait.
+    /// Whether no reader takes what is left. What a process that has outlived its service adds is no reason to wait.
     fn gives_up(&mut self, launcher: &Launcher, now: Instant) -> bool {
         let forwarded = launcher.pipes().filter(|(id, _, _)| self.includes(*id));
         let unread = forwarded.filter_map(|(_, reader, _)| sys::unread(reader).ok()).sum();
@@ -207,7 +207,7 @@ impl Forward {
         }
     }
 
-    /// What is left unsaid stays so.
+    /// Kills the helper. Lines that it has not written are lost.
     pub fn hurry(&self) {
         if let Some(helper) = self.helper {
             let _ = kill(helper.pid, Signal::SIGKILL);

@@ -22,17 +22,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Both ends stay open for as long as the service is known: a logger that is restarted finds what its
-/// predecessor left, and a service that is restarted writes on without the logger seeing an end.
+/// The pipe between a service and its logger. svscan keeps both ends open for as long as it knows the service: a logger that
+/// is started again finds what the one before has left, and a service that is started again writes on without the logger
+/// seeing an end.
 struct Pipe {
     reader: OwnedFd,
-    /// A reading end too, and with it the service's standard output: with everybody else dead, the service
-    /// writes on without an error, and nothing of it is lost.
-    /// Closed only when the service has been stopped, or is gone, and the logger is to see the end.
+    /// The writing end, which also reads, as the service's standard output does for that reason: with all other processes
+    /// dead, the service writes on without an error, and nothing of it is lost. Closed only when the service has been
+    /// stopped, or is gone, and the logger is to see the end.
     writer: Option<OwnedFd>,
 }
 
-/// Descriptors that are not used up for pipes, so that what runs can still be commanded.
+/// How many descriptors are not used up for pipes, so that what runs can still be commanded.
 const SPARE: u64 = 8;
 
 /// What every supervise is started with.
@@ -47,17 +48,17 @@ pub struct Launcher {
     pub pages: Option<Pages>,
     /// What keeps the sockets that services speak through.
     pub pockets: Pockets,
-    /// The limits of open files that we were started with, if we have raised ours.
+    /// The limits of open files that svscan was started with, if it has raised its own.
     open_files: Option<(u64, u64)>,
     pipes: HashMap<Id, Pipe>,
-    /// A low descriptor for what a child is to have, so that it need not be given all those below
-    /// a high one; `null` is what it is between times.
+    /// A low descriptor through which a child gets its end of a pipe, so that the child's table of descriptors need not reach
+    /// up to a high one. Between times it is `null`.
     low_fd: OwnedFd,
     null: OwnedFd,
 }
 
 impl Launcher {
-    /// For this `supervise`. What it starts is not given the environment variable `kept`. Raises our own limit of open files; children have the one that we were given (or an earlier
+    /// Starts this `supervise`. What it starts is not given the environment variable `kept`. Raises svscan's own limit of open files; children have the one that svscan was given (or an earlier
     /// svscan in this process was: `open_files`).
     ///
     /// # Errors
@@ -112,14 +113,14 @@ impl Launcher {
             Part::Service => (c_string(&argument).map_err(Refused::Directory)?, None, 1),
             Part::Logger => (c"log".into(), Some(place), 0),
         };
-        // Without a page the supervise writes into its directory, as ever.
+        // A supervise without a page writes into its directory only.
         let pages = self.pages.as_mut().filter(|_| self.beside.is_some());
         let loan = pages.and_then(|pages| pages.lend(which).ok());
         let variable = loan.as_ref().map(|loan| format!("{}={}", ledger::VARIABLE, loan.variable));
         let variable = variable.and_then(|variable| c_string(variable.as_ref()).ok());
         let lent = if self.beside.is_some() { self.pockets.lend(which, Path::new(&folder)) } else { None };
         let pocket = lent.and_then(|lent| c_string(pockets::variable(lent).as_ref()).ok());
-        // Of a logger alone: its own name says nothing.
+        // A logger is told the name of its service, because its own name is always `log`.
         let service = directory.as_ref().map(|_| [ledger::SERVICE.as_bytes(), b"=", name.as_bytes()].concat());
         let service = service.and_then(|service| c_string(OsStr::from_bytes(&service)).ok());
         let variables = self.environment.len();
@@ -133,7 +134,7 @@ impl Launcher {
             environment: &self.environment,
             directory: directory.as_ref(),
             descriptors: &descriptors,
-            // What it is commanded by must not kill it before it listens.
+            // The signal that commands it must not kill it before it listens.
             mask: &signal_set(&[COMMANDS]),
             open_files: self.open_files,
         };
@@ -173,7 +174,7 @@ impl Launcher {
         let pipe = self.pipes.get_mut(&which.id).ok_or(Errno::EBADF)?;
         let end = match (which.part, &mut pipe.writer) {
             (Part::Service, Some(writer)) => writer,
-            // It has come back.
+            // The service has come back.
             (Part::Service, closed) => closed.insert(sys::both_ends(&pipe.reader)?),
             (Part::Logger, _) => &mut pipe.reader,
         };
@@ -185,7 +186,7 @@ impl Launcher {
         self.pipes.iter().filter_map(|(id, pipe)| Some((*id, &pipe.reader, pipe.writer.as_ref()?)))
     }
 
-    /// The limits of open files that children have, if not ours.
+    /// The limits of open files that children have, if these are not svscan's own.
     pub fn open_files(&self) -> Option<(u64, u64)> {
         self.open_files
     }
@@ -208,14 +209,15 @@ impl Launcher {
         self.pipes.insert(id, Pipe { reader, writer: Some(writer) });
     }
 
-    /// The logger is to see the end once all others have closed it too.
+    /// Closes svscan's writing end: the logger sees the end of its input once all other processes have closed theirs.
     pub fn close_writer(&mut self, id: Id) {
         if let Some(pipe) = self.pipes.get_mut(&id) {
             pipe.writer = None;
         }
     }
 
-    /// The same where the service may come back: only if the end that is closed can be had again, which takes `/proc`.
+    /// Closes svscan's writing end of the pipe of a service that may come back: only if the end can be opened again, for
+    /// which there must be a `/proc`.
     pub fn end_input(&mut self, id: Id) {
         if let Some(pipe) = self.pipes.get_mut(&id)
             && sys::both_ends(&pipe.reader).is_ok()
@@ -224,7 +226,7 @@ impl Launcher {
         }
     }
 
-    /// Bytes that the logger has not read.
+    /// How many bytes the logger has not read.
     pub fn unread(&self, id: Id) -> usize {
         self.pipes.get(&id).map_or(0, |pipe| sys::unread(&pipe.reader).unwrap_or(0))
     }
@@ -267,13 +269,13 @@ impl Launcher {
     }
 }
 
-/// Why neither our supervise could be executed nor another one: that there is one which must not be says more than that
-/// there is none.
+/// Why neither the supervise beside svscan could be executed nor another one. That the first may not be executed says more
+/// than that there is no other.
 fn more_telling(ours: Errno, other: Refused) -> Refused {
     if other == Refused::Program(Errno::ENOENT) { Refused::Program(ours) } else { other }
 }
 
-/// What supervise is given for a service. A name that it would take for a question is given as a path.
+/// The argument of supervise for a service. A name that supervise would take for an option is given as a path.
 fn argument(name: &OsStr) -> OsString {
     match name.as_bytes() {
         question @ (b"--help" | b"--version") => OsStr::from_bytes(&[b"./", question].concat()).to_os_string(),
@@ -281,7 +283,7 @@ fn argument(name: &OsStr) -> OsString {
     }
 }
 
-/// `/dev/null`; that it is missing is said.
+/// Opens `/dev/null`. If it is missing, says so, and takes another file that has nothing to read.
 fn open_null() -> nix::Result<OwnedFd> {
     sys::null_device().or_else(|errno| {
         Unable::new("open", "/dev/null", errno).warn();
@@ -293,7 +295,8 @@ fn is_pipe(file: &FileStat) -> bool {
     file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits()
 }
 
-/// Two descriptors for each logged service may be more than a login is given. `None` if nothing changed.
+/// Raises the limit of open files, because each service with a logger needs two descriptors. Returns the limits before, or
+/// `None` if nothing changed.
 fn raise_open_files() -> Option<(u64, u64)> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     (soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok()).then_some((soft, hard))

@@ -3,9 +3,9 @@
 //! takes longer than all else in a scan, so where there are many they take recheck. Directories are asked only where the
 //! kernel does not tell of mounts, or when all are.
 
-/// So many are asked at a scan.
+/// How many entries are checked per scan, if all of them are checked often enough then.
 const ASKED: usize = 1000;
-/// None is left out for longer than so many scans.
+/// Each entry is checked at least once in this number of scans.
 const LONGEST: usize = 10;
 
 /// The recheck that entries take.
@@ -14,7 +14,7 @@ pub struct LinkRecheck {
     scan: u64,
     /// Entries that were seen at this scan and take recheck.
     seen: usize,
-    /// Each has its turn once in so many scans.
+    /// Each of these entries is checked once in this number of scans.
     round: u64,
     /// Directories take recheck too.
     directories: bool,
@@ -22,12 +22,12 @@ pub struct LinkRecheck {
 }
 
 impl LinkRecheck {
-    /// At the next scan it is everybody's turn.
+    /// Every entry is due at the next scan.
     pub fn recheck_all(&mut self) {
         self.all = true;
     }
 
-    /// A scan begins. `told_of_mounts`: the kernel tells when something is mounted, and then all are asked.
+    /// A scan begins. `told_of_mounts`: the kernel tells when something is mounted, and then every entry is made due.
     pub fn begin_scan(&mut self, told_of_mounts: bool) {
         let all = std::mem::take(&mut self.all);
         let round = if all { 1 } else { self.seen.div_ceil(ASKED).clamp(1, LONGEST) };
@@ -36,14 +36,14 @@ impl LinkRecheck {
         self.scan += 1;
     }
 
-    /// There is a link with this inode; whether it is its turn.
+    /// There is a link with this inode. Returns whether it is due.
     pub fn is_due(&mut self, inode: u64) -> bool {
         self.seen += 1;
         let round = self.round.max(1);
         inode % round == self.scan % round
     }
 
-    /// There is a directory with this inode; whether it is its turn.
+    /// There is a directory with this inode. Returns whether it is due.
     pub fn is_directory_due(&mut self, inode: u64) -> bool {
         self.directories && self.is_due(inode)
     }

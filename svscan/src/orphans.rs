@@ -3,14 +3,14 @@
 //!
 //! The end of such a process and that of its supervise come in any order. Whichever is later brings
 //! both together: a process that ended first waits here for its service to ask; a service that asked
-//! first is told whom to write to when the process ends.
+//! first is told which supervise to write to when the process ends.
 
 use crate::table::{Id, SuperviseId};
 use daemontools::service::Process;
 use nix::unistd::Pid;
 use std::collections::{HashMap, VecDeque};
 
-/// Ends kept at a time; where more orphans end that nobody asks for, the oldest is dropped.
+/// How many ends are kept. Where more orphans end that no supervise asks for, the oldest end is dropped.
 const KEPT: usize = 1024;
 
 /// A process that has ended, and its status as `wait(2)` has it.
@@ -20,7 +20,7 @@ pub struct End {
     pub status: i32,
 }
 
-/// The ends that nobody has asked for, and the questions that have no answer yet.
+/// The ends that no supervise has asked for, and the questions that have no answer yet.
 #[derive(Debug, Default)]
 pub struct Orphans {
     ended: VecDeque<End>,
@@ -53,12 +53,12 @@ impl Orphans {
         end
     }
 
-    /// The ends that nobody has asked for, oldest first.
+    /// The ends that no supervise has asked for, oldest first.
     pub fn unasked(&self) -> impl Iterator<Item = &End> {
         self.ended.iter()
     }
 
-    /// Nobody will ask for the processes of this service any more.
+    /// The service is gone: no supervise will ask for its processes any more.
     pub fn forget(&mut self, id: Id) {
         self.awaited.retain(|_, (_, asked)| asked.id != id);
     }

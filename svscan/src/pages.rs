@@ -1,11 +1,11 @@
 //! svscan's ledger: the page of each supervise, and what supervise has written there (see
 //! [`ledger`](daemontools::service::ledger)).
 //!
-//! A page is kept for as long as its part is known: each supervise of the part reads what the one before wrote. svscan
-//! reads it too, and believes it more than `supervise/state`, which may be missing, out of date or forged.
+//! A page is kept for as long as its service is known: each supervise of a service, or of its logger, reads what the one before
+//! wrote. svscan reads it too, and believes it more than `supervise/state`, which may be missing, out of date or forged.
 //!
 //! A supervise that an earlier svscan started in another process has its page in that svscan's ledger. svscan opens
-//! that ledger through the supervise, and the next supervise of the part gets the same page.
+//! that ledger through the supervise, and the next supervise gets the same page.
 
 use crate::procfs::{LONGEST_ENVIRONMENT, is_of_our_account, process_path, variable_of};
 use crate::table::{Id, Part, SuperviseId};
@@ -81,7 +81,7 @@ impl Pages {
         Ok(resumed)
     }
 
-    /// The page of a part for its next supervise.
+    /// The page that the next supervise of this part gets.
     ///
     /// # Errors
     /// There is no memory.

@@ -1,7 +1,7 @@
 //! The pockets of supervises: what keeps the socket that a service speaks through when its supervise is killed (see
 //! [`pocket`](daemontools::sys::pocket)).
 //!
-//! A part has one from the first supervise on that finds one of the settings by which its service has such a socket. A
+//! A service, or a logger, has one from the first supervise on that finds one of the settings by which it has such a socket. A
 //! supervise that an earlier svscan started in another process still has its own, which svscan takes a share of.
 
 use crate::procfs::variable_of;
@@ -17,7 +17,7 @@ use std::collections::hash_map::Entry;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// The pocket of each part that has one.
+/// The pocket of each service and logger that has one.
 #[derive(Debug)]
 pub struct Pockets {
     pockets: HashMap<SuperviseId, Pocket>,
@@ -26,7 +26,8 @@ pub struct Pockets {
 }
 
 impl Pockets {
-    /// None yet. `null` is what the low_fd is between times: a pocket that was kept there would outlive its part.
+    /// There is no pocket yet. `null` is what the low descriptor is between times: a pocket that was kept there would outlive
+    /// its service.
     ///
     /// # Errors
     /// EMFILE: no descriptors.
@@ -75,7 +76,7 @@ impl Pockets {
         }
     }
 
-    /// All of them.
+    /// All pockets.
     pub fn all(&self) -> impl Iterator<Item = (SuperviseId, BorrowedFd<'_>)> {
         self.pockets.iter().map(|(which, pocket)| (*which, pocket.as_fd()))
     }

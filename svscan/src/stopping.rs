@@ -9,26 +9,26 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// `svc -dx`: stop the service, then end.
+/// As `svc -dx`: supervise stops the service, then ends.
 const END: &[Command] = &[Command::Down, Command::Exit];
-/// `svc -cx`: end when the logger does, which it will when it has read all; one that somebody has stopped goes on.
+/// As `svc -cx`: supervise ends when the logger does, which is when that has read all. A logger that was paused goes on.
 const LET_END: &[Command] = &[Command::Continue, Command::Exit];
-/// `svc -dxk`: and now.
+/// As `svc -dxk`: supervise kills the service, then ends.
 const KILL: &[Command] = &[Command::Down, Command::Exit, Command::Kill];
 
-/// Until a supervise that did not listen yet is told again, and a logger is looked at again.
+/// How long svscan waits before it tells a supervise again that did not listen yet, and looks at a logger again.
 const AGAIN: Duration = Duration::from_millis(20);
-/// A logger that has nothing left to read and does not end of itself is told to.
+/// After this time, a logger that has nothing left to read and does not end by itself is told to end.
 const GRACE: Duration = Duration::from_secs(1);
-/// A logger that does not come to read what is left is not waited for any longer.
+/// After this time, svscan does not wait any longer for a logger that does not read what is left.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A logger that reads what is left.
 #[derive(Debug)]
 struct Draining {
     since: Instant,
-    /// When its supervise was told to end with it: one that waits to be started again would end at once, and what is
-    /// in the pipe be lost.
+    /// When its supervise was told to end with it. That is not done at once: a supervise that waits to start its logger again
+    /// would end, and what is in the pipe be lost.
     told: Option<Instant>,
 }
 
@@ -38,31 +38,31 @@ pub struct Owed {
     pub which: SuperviseId,
     pub commands: &'static [Command],
     since: Instant,
-    /// They were sent by signal, but it is not known that this supervise takes commands so.
+    /// The commands were sent by signal, but it is not known that this supervise takes commands by signal.
     pub signalled: bool,
 }
 
 impl Owed {
-    /// Whether it has been tried for a while.
+    /// Whether svscan has tried to send the commands for a while.
     pub fn is_late(&self, now: Instant) -> bool {
         self.since + GRACE <= now
     }
 }
 
-/// What is under way.
+/// What svscan knows of the services that are being stopped, besides the table.
 #[derive(Debug, Default)]
 pub struct Stopping {
     /// Supervises that are still to be told.
     owed: Vec<Owed>,
-    /// Loggers that read what is left, and since when.
+    /// Loggers that read what is left.
     draining: HashMap<Id, Draining>,
-    /// How much is left in the pipes of loggers, and since when it is so much.
+    /// The bytes that are left in the pipes of loggers, and since when it is this number.
     left: HashMap<Id, (usize, Instant)>,
     essential: HashSet<Id>,
     /// Services whose logger's supervise was killed: what the logger had read may be in its journal, and is written when it is
     /// started again.
     unfinished: HashSet<Id>,
-    /// Posts of which somebody is in charge whom the system does not name, and who was told to end.
+    /// Supervises that a process seems to be in charge for which the system does not name, and which was told to end.
     unknown: HashSet<SuperviseId>,
     /// What is stopped is killed.
     hurried: bool,
@@ -93,8 +93,8 @@ impl Stopping {
         unread > 0 && (unread != before || now < since + PATIENCE) && !self.hurried
     }
 
-    /// Whether somebody who seems to be in charge of a part, but need not be a supervise, was told to end before. If not,
-    /// he is now: nobody is waited for longer than until he is looked for again.
+    /// A process seems to be in charge for this supervise, but the system does not name it, and it need not be a supervise.
+    /// Returns whether it was told to end before. If not, it is told now, and svscan waits for it until it looks for it again.
     pub fn has_told_unknown(&mut self, which: SuperviseId, folder: &Path) -> bool {
         let is_new = self.unknown.insert(which);
         if is_new && let Ok(place) = service::Place::of(folder) {

@@ -12,14 +12,14 @@
 //! - **Starting**: handed out to be started; the answer is awaited.
 //! - **Up**: running.
 //!
-//! An entry that goes away stops nothing: what is up stays up, and is only not started again, but for the supervise of a
-//! logger while the service is up or has left lines: it *reads on*, and is told to end when the service is gone and
-//! they are read. Once
-//! neither supervise is up, the service is forgotten, its pipe with it. Unless the directory's owner
-//! wants removed services stopped, or another directory has taken the name: see `stop`.
+//! An entry that goes away stops nothing: what is up stays up, and is only not started again when it ends. The supervise of a
+//! logger is, while the service is up or has left lines: the logger *reads on*, and is told to end when the service is gone
+//! and the lines are read. Once neither supervise is up, the service is forgotten, and its pipe with it. Where the
+//! directory's owner wants removed services stopped, or another directory has taken the name, the service is stopped: see
+//! `stop`.
 //!
-//! A service may have to wait with its first start for others (*blocked*): for those it names in `after`
-//! until they are ready, and for the one whose name it took until that is gone.
+//! A service may have to wait with its first start for others (it is *blocked*): for those that it names in `after` until they
+//! are ready, and for the one whose name it took until that is gone.
 
 mod order;
 mod start_queue;
@@ -37,12 +37,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 use stop::Stage;
 
-/// Two starts of a supervise within so long are enough.
+/// Within this time, svscan starts a supervise no more than twice.
 pub const PAUSE: Duration = Duration::from_secs(1);
 /// The next attempt after the system refused to start a supervise. It is also the time after which the original has looked
 /// again, and so has started a supervise that was told to end: time to remove its entry.
 pub const RETRY: Duration = Duration::from_secs(5);
-/// Of a supervise that time and again cannot serve, so often doubled at most.
+/// How often [`RETRY`] is doubled at most, for a supervise that time and again cannot serve.
 const DOUBLED: u32 = 4;
 
 /// What a service is known by.
@@ -52,7 +52,7 @@ pub struct Id {
     pub inode: u64,
 }
 
-/// One supervise, running or not.
+/// A supervise of a service, running or not: that of the service itself, or that of its logger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SuperviseId {
     pub id: Id,
@@ -68,11 +68,11 @@ pub enum Action {
     End(SuperviseId),
     /// Let the logger read what is left, then end.
     Drain(Id),
-    /// The service is gone for good: its logger, which nobody stops, is to see the end of its input.
+    /// The service is gone for good, and svscan does not stop its logger: let that see the end of its input.
     EndInput(Id),
     /// The service, which has a logger, has no entry any more, but a supervise: find out where it lies.
     Hold(Id),
-    /// It has an entry again.
+    /// A service whose directory is held has an entry again.
     LetGo(Id),
     /// Give up all that is kept for this service: it is gone.
     Forget(Id),
@@ -85,19 +85,19 @@ pub enum Action {
 /// What the user may want to know of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remark {
-    /// It has another name, by which it is not known.
+    /// The service has this other name, by which it is not known.
     SameAs(OsString),
-    /// Its `after` has names that no service has: ignored.
+    /// The service's `after` has names that no service has; they are ignored.
     UnknownAfter(Vec<OsString>),
-    /// Its `after` has names of services that are themselves to start after this one: ignored.
+    /// The service's `after` has names of services that are themselves to start after this one; they are ignored.
     CyclicAfter(Vec<OsString>),
-    /// Neither is so any more of this name.
+    /// This name in the service's `after` is neither unknown nor in a circle any more.
     ProperAfter(OsString),
-    /// It took the name of another service, which is stopped first.
+    /// The service took the name of another one, which is stopped first.
     Replaces,
-    /// It is told to stop.
+    /// The service is told to stop.
     Stopping,
-    /// It was told to, and is down, its logger too.
+    /// The service of this name was told to stop and is down, and so is its logger.
     Down(OsString),
 }
 
@@ -107,7 +107,7 @@ pub struct Contents {
     pub logger: bool,
     /// The services that are to be ready before it starts.
     pub after: Vec<OsString>,
-    /// It runs already, whether or not a supervise is in charge of it.
+    /// The service runs already, whether or not a supervise is in charge of it.
     pub running: bool,
 }
 
@@ -115,9 +115,9 @@ pub struct Contents {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delayed {
     pub which: SuperviseId,
-    /// From now on.
+    /// How long svscan waits from now on before it starts the supervise.
     pub wait: Duration,
-    /// So often in a row it has ended at once because it cannot serve.
+    /// How often in a row the supervise has ended at once because it cannot serve.
     pub failures: u32,
 }
 
@@ -125,7 +125,7 @@ pub struct Delayed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leftover {
     Nothing,
-    /// Nothing: it was told to end, and has stopped its service.
+    /// Nothing: the supervise was told to end, and has stopped its service.
     Told,
     /// The service's process, running.
     Process,
@@ -138,10 +138,10 @@ pub enum Leftover {
 /// How far a service is that others wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// It is about to be ready, or nothing is known of it yet.
+    /// The service is about to be ready, or nothing is known of it yet.
     Starting,
     Ready,
-    /// It is not going to be ready for now: it is down, or is to be started again later.
+    /// The service is not going to be ready for now: it is down, or is to be started again later.
     Unready,
 }
 
@@ -165,10 +165,11 @@ enum SuperviseState {
 #[derive(Debug)]
 struct Supervise {
     state: SuperviseState,
-    /// Its last start, and the one before.
+    /// The last start of this supervise.
     last: Option<Instant>,
+    /// The start before the last one.
     before: Option<Instant>,
-    /// So often in a row it has ended at once because it cannot serve.
+    /// How often in a row the supervise has ended at once because it cannot serve.
     failures: u32,
 }
 
@@ -177,7 +178,7 @@ impl Supervise {
         Supervise { state: SuperviseState::Idle, last: None, before: None, failures: 0 }
     }
 
-    /// It has ended: when the next one is to be started.
+    /// The supervise has ended and left this: when the next one is to be started.
     fn next(&mut self, left: Leftover, now: Instant) -> Instant {
         let at_once = self.last.is_some_and(|last| now < last + PAUSE);
         if left == Leftover::CannotServe && at_once {
@@ -197,21 +198,22 @@ impl Supervise {
 struct Service {
     /// The entries that lead to it; the first gives it its name. Empty: not present.
     names: Vec<OsString>,
-    /// The name it had when it was last present.
+    /// The name that the service had when it was last present.
     name: OsString,
     /// `None`: not inspected.
     main: Option<Supervise>,
     log: Option<Supervise>,
-    /// It was inspected by an earlier svscan, and is to be again once it is present.
+    /// An earlier svscan has inspected the service. It is inspected again once it is present.
     inherited: bool,
-    /// The supervise of its logger was started again when it was not present: nobody else will tell it to end.
+    /// The supervise of the logger was started again when the service was not present, so that svscan has to tell it to end.
     reads_on: bool,
-    /// What its first start waits for.
+    /// The services that the first start waits for.
     blocked_by: Vec<Id>,
-    /// So many were inspected before it.
+    /// How many services were inspected before this one.
     number: usize,
-    /// How far stopping it has come, if it is to be stopped, and whether anybody was told.
+    /// How far stopping the service has come, if it is to be stopped.
     stop: Option<Stage>,
+    /// The service or its logger was told to stop.
     told: bool,
 }
 
@@ -219,7 +221,7 @@ struct Service {
 struct Entry {
     id: Id,
     scan: u64,
-    /// Where it is a link, the inode of that; 0 if it was not asked yet.
+    /// The inode of the entry itself, if that is a link whose target is known; otherwise 0.
     link: u64,
 }
 
@@ -266,7 +268,7 @@ impl Table {
         self.touched.push(id);
     }
 
-    /// The entry is there; whether it is known to lead to `id`, so that there is no more to be told.
+    /// The entry `name` is there. Returns whether it is known to lead to `id`, so that there is no more to be told.
     pub fn confirm(&mut self, name: &OsStr, id: Id) -> bool {
         self.keep_where(name, |entry| entry.id == id)
     }
@@ -280,19 +282,20 @@ impl Table {
         self.touched.push(id);
     }
 
-    /// The entry is there, but what it leads to cannot be told now: what was known stays.
+    /// The entry `name` is there, but the system does not tell where it leads: what was known stays.
     pub fn keep(&mut self, name: &OsStr) {
         self.keep_where(name, |_| true);
     }
 
-    /// The entry is a link with this inode, and was asked where it leads.
+    /// The entry `name` is a link with this inode, and svscan has just looked where it leads.
     pub fn asked(&mut self, name: &OsStr, link: u64) {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.link = link;
         }
     }
 
-    /// The entry is the link that was asked, and need not be asked again; false if it must be.
+    /// The entry `name` is a link with this inode. Returns whether that is the link whose target is known; if not, svscan
+    /// has to look where it leads.
     pub fn keep_link(&mut self, name: &OsStr, link: u64) -> bool {
         self.keep_where(name, |entry| entry.link == link)
     }
@@ -351,8 +354,8 @@ impl Table {
         }
     }
 
-    /// It is not present: nothing more is started but what reads its lines, and once nothing is up it is forgotten. `left`
-    /// is what its own supervise has left, if that has ended just now.
+    /// A service is not present. Nothing more of it is started but what reads its lines, and once nothing is up it is
+    /// forgotten. `left` is what its own supervise has left, if that has ended just now.
     fn leave(&mut self, id: Id, left: Leftover, now: Instant, todo: &mut Vec<Action>) {
         let [main, log] = both(id);
         // One that is to stop what its predecessor left is wanted all the same.
@@ -401,14 +404,14 @@ impl Table {
         self.services.iter().filter(|(_, service)| service.reads_on).map(|(id, _)| *id)
     }
 
-    /// The logger of such a service reads on, as an earlier svscan in this process knew.
+    /// The logger of a service that is not present reads on, as an earlier svscan in this process knew.
     pub fn inherit_reading_on(&mut self, id: Id) {
         if let Some(service) = self.services.get_mut(&id) {
             service.reads_on = true;
         }
     }
 
-    /// A service is not present, but up: an earlier svscan has left it, with these supervises.
+    /// A service is not present, but up: an earlier svscan has left it, with these supervises of its own and of its logger.
     pub fn inherit(&mut self, id: Id, name: &OsStr, [main, log]: [Option<Pid>; 2]) {
         let service = Service {
             name: name.to_os_string(),
@@ -427,7 +430,7 @@ impl Table {
         }
     }
 
-    /// An earlier svscan in this process would have started a supervise so long after `now`.
+    /// An earlier svscan in this process would have started a supervise with this delay after `now`.
     pub fn expect_delayed(&mut self, delayed: &Delayed, now: Instant) {
         self.delayed.insert(delayed.which, (now + delayed.wait, delayed.failures));
     }
@@ -454,7 +457,7 @@ impl Table {
         self.absent.iter().map(|(name, id)| (*id, name.as_os_str()))
     }
 
-    /// A new service has this to supervise, from `now` on, or once nothing holds it any more.
+    /// A new service has these contents. Its supervises are due from `now` on, or once no other service blocks it any more.
     pub fn inspected(&mut self, id: Id, contents: &Contents, now: Instant, todo: &mut Vec<Action>) {
         let Some(service) = self.services.get_mut(&id) else { return };
         service.main.get_or_insert_with(Supervise::idle);
@@ -475,7 +478,7 @@ impl Table {
         self.resume(id, now);
     }
 
-    /// The one that had the service's name before, and is up still, is stopped.
+    /// Stops the service that had this service's name before, if that is still up, and returns it.
     fn take_name(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) -> Option<Id> {
         let replaced = *self.absent.get(&self.services.get(&id)?.name)?;
         todo.push(Action::Say(id, Remark::Replaces));
@@ -495,7 +498,7 @@ impl Table {
         }
     }
 
-    /// The service is ready, or gone: it holds nobody any more.
+    /// The service `by` is ready, or gone: it blocks no other service any more.
     fn unblock(&mut self, by: Id, now: Instant) {
         for id in self.blocking.remove(&by).unwrap_or_default() {
             if let Some(service) = self.services.get_mut(&id) {
@@ -529,7 +532,7 @@ impl Table {
         due
     }
 
-    /// So many services may start at a time; `None`: all of them.
+    /// Limits how many services may start at a time; `None`: all of them.
     pub fn limit_starts(&mut self, most: Option<usize>) {
         self.start_queue.limit(most.filter(|_| !self.closing));
     }
@@ -581,7 +584,7 @@ impl Table {
         self.set(which, SuperviseState::Due(now + RETRY));
     }
 
-    /// Whether a supervise is to be started for this part.
+    /// Whether this supervise waits to be started.
     pub fn is_due(&self, which: SuperviseId) -> bool {
         matches!(self.state(which), Some(SuperviseState::Due(_)))
     }
@@ -602,7 +605,7 @@ impl Table {
         }
     }
 
-    /// A process has ended; the part whose supervise it was, if it was one.
+    /// A process has ended. If it was a supervise, returns which.
     pub fn died(&mut self, pid: Pid, left: Leftover, now: Instant, todo: &mut Vec<Action>) -> Option<SuperviseId> {
         let which = self.pids.remove(&pid)?;
         if which.part == Part::Service {
@@ -645,7 +648,7 @@ impl Table {
         self.pids.iter().map(|(pid, which)| (*pid, *which))
     }
 
-    /// The process that holds this part.
+    /// The process of this supervise, if it runs.
     pub fn pid(&self, which: SuperviseId) -> Option<Pid> {
         match self.state(which)? {
             SuperviseState::Up(pid) => Some(pid),
@@ -663,7 +666,7 @@ impl Table {
         self.services.get(&id).is_some_and(|service| !service.names.is_empty())
     }
 
-    /// It is wanted: what is idle is to be started, unless it is blocked, or being stopped.
+    /// A service is wanted: its idle supervises are to be started, unless the service is blocked, or being stopped.
     fn resume(&mut self, id: Id, at: Instant) {
         let Some(service) = self.services.get(&id) else { return };
         let is_blocked = !service.blocked_by.is_empty();
@@ -681,7 +684,7 @@ impl Table {
         }
     }
 
-    /// Running, or about to.
+    /// Whether a supervise runs, or is about to be started.
     pub fn is_busy(&self, which: SuperviseId) -> bool {
         self.state(which).is_some_and(|state| state != SuperviseState::Idle)
     }
@@ -719,7 +722,7 @@ impl Table {
     }
 }
 
-/// Both both of a service, whether or not it has the second.
+/// Both supervises that a service can have, whether or not it has a logger.
 fn both(id: Id) -> [SuperviseId; 2] {
     [Part::Service, Part::Logger].map(|part| SuperviseId { id, part })
 }

@@ -1,14 +1,14 @@
 //! When supervises are to be started, and how many services at a time. No clock.
 //!
-//! A service takes a *place* when its supervise is started, and gives it back when it is ready, or is
-//! not going to be for now; after a minute in any case, so that a few that hang do not keep all others
-//! from starting. Loggers need no place: their service would wait for them with its own.
+//! A service takes a *slot* when its supervise is started, and frees it when the service is ready, or is not going to be for
+//! now; after a minute in any case, so that a few services that hang do not keep all others from starting. Loggers need no
+//! slot: the service would hold its own slot while it waits for its logger.
 
 use super::{Id, Part, SuperviseId};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-/// For so long a service that does not get ready keeps its place.
+/// How long a service that does not get ready keeps its slot.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Supervises that are to be started.
@@ -18,7 +18,7 @@ pub struct StartQueue {
     loggers: BTreeSet<(Instant, SuperviseId)>,
     /// How many slots there are; `None`: as many as are wanted.
     most: Option<usize>,
-    /// Who has a place, and until when.
+    /// The services that have a slot, and until when.
     slots: HashMap<Id, Instant>,
 }
 
@@ -30,17 +30,17 @@ impl StartQueue {
         }
     }
 
-    /// It is to be started at this time.
+    /// Adds a supervise that is to be started at this time.
     pub fn insert(&mut self, at: Instant, which: SuperviseId) {
         self.queue(which).insert((at, which));
     }
 
-    /// It is not to be started at this time.
+    /// Removes a supervise that was to be started at this time.
     pub fn remove(&mut self, at: Instant, which: SuperviseId) {
         self.queue(which).remove(&(at, which));
     }
 
-    /// So many services may start at a time.
+    /// Limits how many services may start at a time; `None`: all of them.
     pub fn limit(&mut self, most: Option<usize>) {
         self.most = most;
         if most.is_none() {
@@ -48,8 +48,8 @@ impl StartQueue {
         }
     }
 
-    /// Up to `limit` of those to be started now that have a place, earliest first. They stay until
-    /// they are removed.
+    /// Up to `limit` supervises that are to be started now, earliest first; the services among them take their slots. They
+    /// stay in the queue until they are removed.
     pub fn take_due(&mut self, now: Instant, limit: usize) -> Vec<(Instant, SuperviseId)> {
         self.slots.retain(|_, until| *until > now);
         let free = self.most.map_or(limit, |most| most.saturating_sub(self.slots.len()).min(limit));
@@ -66,17 +66,17 @@ impl StartQueue {
         due
     }
 
-    /// It needs its place no longer.
+    /// The service needs its slot no longer.
     pub fn free_slot(&mut self, id: Id) {
         self.slots.remove(&id);
     }
 
-    /// Whether it has a place.
+    /// Whether the service has a slot.
     pub fn has_slot(&self, id: Id) -> bool {
         self.slots.contains_key(&id)
     }
 
-    /// When there is something to be started, or a place becomes free for it.
+    /// When a supervise is to be started, or a slot becomes free for it.
     pub fn deadline(&self) -> Option<Instant> {
         let first = |queue: &BTreeSet<(Instant, SuperviseId)>| queue.first().map(|(at, _)| *at);
         let full = self.most.is_some_and(|most| self.slots.len() >= most);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_all_are_ripe_at_their_time() {
+    fn without_a_limit_all_are_due_at_their_time() {
         let (mut due, now) = (StartQueue::default(), Instant::now());
         let later = now + Duration::from_secs(1);
         for (at, inode, part) in [(later, 1, Part::Service), (now, 2, Part::Service), (now, 2, Part::Logger)] {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_waited_for_and_loggers_need_none() {
+    fn a_slot_is_waited_for_and_loggers_need_none() {
         let (mut due, now) = (StartQueue::default(), Instant::now());
         due.limit(Some(2));
         for inode in 1..=5 {

@@ -1,22 +1,22 @@
 //! Stopping services in order: all of them, those that were removed, those that were replaced.
 //!
-//! A service goes through three stages. It waits until those that come after it and are to be stopped
-//! as well are down, with their loggers, whose last lines it may have to take; then its supervise is told to stop it and to end, and takes as long as the
-//! service's own settings allow; then its logger is let read what is left in the pipe, and ends. A
-//! supervise that is killed meanwhile and leaves its service running is started again and told again. So is the supervise
-//! of a logger for as long as the service runs, or has left lines: an init may send TERM to all processes at once.
+//! A service goes through three stages. First it waits until the services that come after it and are to be stopped as well
+//! are down, with their loggers, whose last lines it may have to take. Then its supervise is told to stop it and to end, which
+//! takes as long as the service's own settings allow. Then its logger reads what is left in the pipe, and ends. A supervise
+//! that is killed meanwhile and leaves its service running is started again and told again. So is the supervise of a logger
+//! for as long as the service runs, or has left lines: an init may send TERM to all processes at once.
 
 use super::{Action, Id, Part, Remark, SuperviseId, SuperviseState, Table, both};
 use std::time::Instant;
 
-/// How far it has come.
+/// How far stopping a service has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// For those that come after it.
+    /// svscan waits for the services that come after this one.
     Waiting,
-    /// For the service.
+    /// svscan waits for the service.
     Service,
-    /// For the logger.
+    /// svscan waits for the logger.
     Logger,
 }
 
@@ -52,7 +52,7 @@ impl Table {
         self.services.get(&id).is_some_and(|service| service.stop.is_some())
     }
 
-    /// How many services are being stopped, and a few of them: first those that were told to stop.
+    /// How many services are being stopped, and `few` of them: first those that were told to stop.
     pub fn waited_for(&self, few: usize) -> (usize, Vec<Id>) {
         let at = |told: bool| {
             let stopping = self.services.iter().filter(move |(_, service)| service.stop.is_some());
@@ -61,13 +61,13 @@ impl Table {
         (self.stopping, at(true).chain(at(false)).take(few).collect())
     }
 
-    /// Supervises that run of services that are being stopped.
+    /// The running supervises of services that are being stopped.
     pub fn unstopped(&self) -> Vec<SuperviseId> {
         let stopping = self.services.iter().filter(|(_, service)| service.stop.is_some());
         stopping.flat_map(|(id, _)| both(*id)).filter(|which| self.pid(*which).is_some()).collect()
     }
 
-    /// One service is to be stopped.
+    /// A service is to be stopped.
     pub(super) fn stop(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
         if self.mark(id, now) {
             self.proceed(id, todo);
@@ -89,7 +89,7 @@ impl Table {
         }
     }
 
-    /// It is to be stopped from now on; whether that is new.
+    /// A service is to be stopped from now on. Returns whether that is new.
     fn mark(&mut self, id: Id, now: Instant) -> bool {
         let is_blocked = self.services.get(&id).is_some_and(|service| !service.blocked_by.is_empty());
         for which in both(id) {
@@ -127,7 +127,7 @@ impl Table {
         }
     }
 
-    /// Returns whether it has come to the end.
+    /// Takes a service to its next stages. Returns whether it is down, and its logger too.
     fn proceed(&mut self, id: Id, todo: &mut Vec<Action>) -> bool {
         let [main, log] = both(id);
         let is_up = |other: &Id| self.is_stopping(*other) && both(*other).into_iter().any(|which| self.is_busy(which));
