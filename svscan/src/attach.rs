@@ -93,7 +93,8 @@ pub fn may_be_in_charge(folder: &Path, page: Option<&Record>, pid: Pid) -> bool 
     }
 }
 
-/// What the last supervise of this directory wrote down, if no other account could have written it. Only such a record is believed when it names processes.
+/// What the last supervise of this directory wrote down, if no other account could have written it. Only such a record is
+/// believed when it names processes.
 pub fn trusted_record(folder: &Path) -> Option<Record> {
     let (record, other_owner) = Record::read_with_owner(&Place::of(folder).ok()?).ok()?;
     other_owner.is_none().then_some(record)
@@ -133,7 +134,7 @@ fn works_in(pid: Pid, directory: Id) -> Option<bool> {
 /// The processes that hold a lock on a file with the inode of `supervise/lock`.
 fn lock_holders(folder: &Path) -> Vec<Pid> {
     let Some((_, lock)) = lock_file(folder) else { return Vec::new() };
-    // The device is not compared: file systems that are made of others tell another one here.
+    // The device is not compared, because for file systems that are made of others the kernel tells another one here.
     let locks = locks().unwrap_or_default();
     locks.into_iter().filter(|(file, _)| file.inode == lock.st_ino).map(|(_, pid)| pid).collect()
 }
@@ -154,8 +155,8 @@ fn open_end(pid: Pid, number: u8, inode: u64, access: OFlag) -> Option<OwnedFd> 
     fcntl(&end, FcntlArg::F_SETFL(OFlag::empty())).is_ok().then_some(end)
 }
 
-/// Whether a descriptor of a process writes as well as it reads, as our pipes do for a service, and is not where
-/// our own lines go.
+/// Whether a descriptor of a process writes as well as it reads, as svscan's pipes do for a service, and is not
+/// where svscan's own lines go.
 pub fn is_own_pipe(pid: Pid, number: u8) -> bool {
     let path = process_path(pid, &format!("fd/{number}"));
     let both = lstat(&path).is_ok_and(|link| link.st_mode & 0o600 == 0o600);
@@ -173,7 +174,7 @@ pub fn command_itself(pid: Pid, commands: &Commands) -> nix::Result<()> {
     nix::unistd::write(control, &commands.bytes()).map(drop)
 }
 
-/// The number of the descriptor.
+/// The number of the descriptor that a supervise has of its control FIFO.
 fn own_control(pid: Pid) -> Option<i32> {
     let descriptors = fs::read_dir(process_path(pid, "fd")).ok()?;
     let is_control = |path: &PathBuf| fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("/control"));
@@ -181,14 +182,14 @@ fn own_control(pid: Pid) -> Option<i32> {
     control.file_name()?.to_str()?.parse().ok()
 }
 
-/// What tells that a supervise has ended that is not our child.
+/// What tells that a supervise has ended that is not svscan's child.
 enum Hold {
     Process(PidFd),
     /// Its `supervise/ok`, where the kernel has no descriptors for processes, or does not tell one process from another.
     Ok(OwnedFd),
 }
 
-/// Supervises that are not our children, held so that their end is noticed.
+/// Supervises that are not svscan's children, held so that svscan notices their end.
 pub struct Attached {
     epoll: Epoll,
     held: HashMap<Pid, Hold>,
@@ -223,7 +224,7 @@ impl Attached {
         Some(which)
     }
 
-    /// The supervise of this part that an earlier svscan in this process has started, if it is our child still.
+    /// The supervise of this part that an earlier svscan in this process has started, if it is svscan's child still.
     pub fn expected(&mut self, which: SuperviseId) -> Option<Pid> {
         let pid = self.expected.remove(&which)?;
         ancestry(pid).filter(|found| found.parent == getpid()).map(|_| pid)
@@ -275,12 +276,12 @@ impl Attached {
         true
     }
 
-    /// Whether this supervise is not our child.
+    /// Whether this supervise is held, and so is not svscan's child.
     pub fn includes(&self, pid: Pid) -> bool {
         self.held.contains_key(&pid)
     }
 
-    /// Sends commands to a supervise by the signal that it has for that purpose, our child or not.
+    /// Sends commands to a supervise by the signal that it has for that purpose, be it svscan's child or not.
     ///
     /// # Errors
     /// ESRCH: it has ended. EAGAIN: too many signals wait already. ENOSYS: it could be another process by now.

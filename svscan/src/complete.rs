@@ -29,13 +29,14 @@ struct Stamp {
 pub struct Complete(HashMap<SuperviseId, Stamp>);
 
 impl Complete {
-    /// Whether all files of the supervise of this part were there, and `supervise/` of the service in `folder` is as it was.
+    /// Whether all files of this supervise were there at the last look, and `supervise/` of the service in `folder` is as it
+    /// was then.
     pub fn is_unchanged(&self, which: SuperviseId, folder: &Path) -> bool {
         let known = self.0.get(&which);
         known.is_some() && Place::of(folder).is_ok_and(|place| Stamp::of(&place).ok().as_ref() == known)
     }
 
-    /// Whether a file is missing of the supervise of this part, which is in charge of the service in `folder`.
+    /// Whether a file is missing of this supervise, which is in charge of the service in `folder`.
     pub fn misses_files(&mut self, which: SuperviseId, folder: &Path) -> bool {
         self.0.remove(&which);
         let Ok(place) = Place::of(folder) else { return false };

@@ -31,7 +31,8 @@ pub enum Subject {
     Start(SuperviseId),
 }
 
-/// After how many scans without a warning an entry counts as right again. An entry that comes and goes is missed by some scans.
+/// After how many scans without a warning an entry counts as right again. An entry that comes and goes is missed by some
+/// scans.
 const A_WHILE: u64 = 12;
 
 /// The warnings that are current.

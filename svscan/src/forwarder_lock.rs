@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 const FIFO: &str = ".svscan/forwarder";
-/// svscan's own account, and nobody else.
+/// The FIFO can be opened by svscan's own account only.
 const OWNER_ONLY: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
 /// The FIFO, open, and locked once [`ForwarderLock::acquire`] has said so.
@@ -25,13 +25,13 @@ impl ForwarderLock {
     /// Opens the FIFO, which is made if it is not there.
     ///
     /// # Errors
-    /// It cannot be made, or something else is in its place. EPERM: it is another account's.
+    /// The FIFO cannot be made, or something else is in its place. EPERM: it is another account's.
     pub fn open() -> nix::Result<ForwarderLock> {
         match mkfifo(FIFO, OWNER_ONLY) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno),
         }
-        // Open in both directions, it never shows an end.
+        // A FIFO that is open in both directions never shows an end.
         let fifo = open_fifo(Path::new(FIFO), OFlag::O_RDWR)?;
         let found = fstat(&fifo)?;
         // Another account that owns it can keep it locked.
@@ -53,7 +53,8 @@ impl ForwarderLock {
         // A FIFO that is full tells the holder as well.
         let _ = write(&self.0, b"?");
         lock(self.0.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?)?;
-        // These requests were for the holder before us. A third process that has written one meanwhile writes another.
+        // These requests were for the holder before this process. A third process that has written one meanwhile writes
+        // another.
         let mut requests = [0; 512];
         while read(&self.0, &mut requests).is_ok_and(|count| count > 0) {}
         Ok(())

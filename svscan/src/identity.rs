@@ -1,7 +1,8 @@
 //! What a service directory is known by: its device and inode, so that it is the same when it is renamed. But some file
 //! systems, many of FUSE, may give a file another number each time they are asked. There it is known by its path and the
-//! mount it is on: a directory nobody has touched is the same; one that is renamed is another, whose supervise is found
-//! to run already; one that takes the place of another is served when the supervise of that has ended.
+//! mount it is on: a directory that stays where it is stays the same. A directory that is renamed counts as another one,
+//! whose supervise is found to run already. A directory that takes the place of another is served when the supervise of that
+//! has ended.
 
 use crate::procfs::process_path;
 use crate::table::Id;

@@ -1,11 +1,11 @@
-//! Service directories that are being made: started when they are complete, or when they have been
-//! waited for long enough.
+//! Service directories that are still being made. svscan starts their supervise when they are complete, or when it has waited
+//! long enough.
 //!
-//! Complete: `run` can be executed, and so can `log/run` if there is a `log` directory, and neither
-//! is being written. A directory that was made elsewhere and moved or linked here is complete when
-//! it is first seen; one that is made in place is watched. Nothing tells that it will have no `log`, so
-//! without one it is left alone until nothing has changed in it for a moment. A link that was just made is not
-//! even looked at for a shorter one: `ln -sf` makes it under another name, and renames it.
+//! A directory is complete when `run` can be executed, and so can `log/run` if there is a `log` directory, and neither is
+//! being written. A directory that was made elsewhere and moved or linked here is complete when it is first seen; one that is
+//! made in place is watched. Nothing tells that it will have no `log`, so without one svscan waits until nothing has changed
+//! in it for a moment. svscan looks at a link that was just made after a shorter moment: `ln -sf` makes it under another
+//! name, and renames it.
 
 use crate::probe::Probe;
 use crate::table::{Id, Part};
@@ -15,29 +15,30 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A directory that is not complete after so long is started as it is: supervise says what it lacks.
+/// After this time, svscan starts the supervise of an incomplete directory all the same, which says what is missing.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// One in which nothing has changed for so long is not being made any more, if it is complete.
+/// A complete directory in which nothing has changed for this time is not being made any more.
 const QUIET: Duration = Duration::from_millis(100);
-/// A link is looked at so long after it was made.
+/// How long after it was made svscan looks at a link.
 const BRIEF: Duration = Duration::from_millis(10);
 
-struct Draft {
+struct IncompleteService {
     path: PathBuf,
     watches: Vec<WatchDescriptor>,
     /// Directories in which `run` was created and has not been closed since.
     writing: Vec<Part>,
-    /// Until when it is waited for, and at most.
+    /// Until when svscan waits for the service, unless something changes.
     until: Instant,
+    /// Until when svscan waits for the service at most.
     last: Instant,
 }
 
-/// All drafts.
+/// All services that are still being made.
 #[derive(Default)]
 pub struct Incomplete {
-    incomplete: HashMap<Id, Draft>,
+    incomplete: HashMap<Id, IncompleteService>,
     watched: HashMap<WatchDescriptor, (Id, Part)>,
-    /// Until when each is waited for.
+    /// The services that are still being made, ordered by the time until which svscan waits for them.
     waiting: BTreeSet<(Instant, Id)>,
     /// Entries that were made in place since the last look.
     made: HashSet<OsString>,
@@ -46,7 +47,7 @@ pub struct Incomplete {
 }
 
 impl Incomplete {
-    /// A change in the scan directory; the entry, if it is to be looked at now.
+    /// The kernel reports a change in the scan directory. Returns the entry, if svscan is to look at it now.
     pub fn entry_changed(&mut self, event: InotifyEvent, now: Instant) -> Option<OsString> {
         let name = event.name?;
         let created = event.mask.contains(AddWatchFlags::IN_CREATE);
@@ -67,17 +68,17 @@ impl Incomplete {
         self.links.drain(..due).map(|(_, name)| name).collect()
     }
 
-    /// All that has changed in the scan directory was looked at.
+    /// svscan has looked at all that has changed in the scan directory.
     pub fn looked(&mut self) {
         self.made.clear();
     }
 
-    /// Whether the directory is a draft; if so, it is watched from now on.
+    /// Whether a new service is still being made; if so, its directory is watched from now on.
     pub fn take(&mut self, id: Id, name: &OsStr, inotify: &Inotify, probe: &mut Probe, now: Instant) -> bool {
         let path = Path::new(name);
-        if let Some(draft) = self.incomplete.get_mut(&id) {
-            let whole = draft.path != path && draft.writing.is_empty() && probe.completeness(path).is_complete;
-            draft.path = path.into();
+        if let Some(service) = self.incomplete.get_mut(&id) {
+            let whole = service.path != path && service.writing.is_empty() && probe.completeness(path).is_complete;
+            service.path = path.into();
             // Renamed because it is ready.
             if whole {
                 self.forget(id, inotify);
@@ -89,8 +90,10 @@ impl Incomplete {
             return false;
         }
         let last = now + PATIENCE;
-        self.incomplete
-            .insert(id, Draft { path: path.into(), watches: Vec::new(), writing: Vec::new(), until: last, last });
+        self.incomplete.insert(
+            id,
+            IncompleteService { path: path.into(), watches: Vec::new(), writing: Vec::new(), until: last, last },
+        );
         self.waiting.insert((last, id));
         let watched = self.watch(id, Part::Service, inotify);
         self.watch(id, Part::Logger, inotify);
@@ -109,24 +112,24 @@ impl Incomplete {
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_ATTRIB
             | AddWatchFlags::IN_ONLYDIR;
-        let Some(draft) = self.incomplete.get_mut(&id) else { return false };
-        let Ok(watch) = inotify.add_watch(&directory(&draft.path, part), changes) else { return false };
-        draft.watches.push(watch);
+        let Some(service) = self.incomplete.get_mut(&id) else { return false };
+        let Ok(watch) = inotify.add_watch(&directory(&service.path, part), changes) else { return false };
+        service.watches.push(watch);
         self.watched.insert(watch, (id, part));
         true
     }
 
-    /// A change in a directory that is watched.
+    /// The kernel reports a change in a directory that may be a watched one.
     pub fn changed(&mut self, event: &InotifyEvent, inotify: &Inotify, probe: &mut Probe, now: Instant) {
         let Some((id, part)) = self.watched.get(&event.wd).copied() else { return };
-        let Some(draft) = self.incomplete.get_mut(&id) else { return };
+        let Some(service) = self.incomplete.get_mut(&id) else { return };
         let created = event.mask.contains(AddWatchFlags::IN_CREATE);
         match event.name.as_deref().and_then(OsStr::to_str) {
-            Some("run") if created && probe.is_new_file(&directory(&draft.path, part).join("run")) => {
-                draft.writing.push(part)
+            Some("run") if created && probe.is_new_file(&directory(&service.path, part).join("run")) => {
+                service.writing.push(part)
             }
             Some("run") if event.mask.intersects(AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO) => {
-                draft.writing.retain(|writing| *writing != part);
+                service.writing.retain(|writing| *writing != part);
             }
             Some("log") if created && part == Part::Service => drop(self.watch(id, Part::Logger, inotify)),
             _ => {}
@@ -134,35 +137,35 @@ impl Incomplete {
         self.reschedule(id, probe, now);
     }
 
-    /// It has just changed: complete or not, that decides for how long it is waited for.
+    /// A service has just changed: sets anew how long svscan waits for it.
     fn reschedule(&mut self, id: Id, probe: &mut Probe, now: Instant) {
-        let Some(draft) = self.incomplete.get_mut(&id) else { return };
-        let found = probe.completeness(&draft.path);
-        // With its logger it has all that is asked for but once.
+        let Some(service) = self.incomplete.get_mut(&id) else { return };
+        let found = probe.completeness(&service.path);
+        // A complete directory with a logger has all that it can have.
         let quiet = if found.has_logger { Duration::ZERO } else { QUIET };
         let until =
-            if draft.writing.is_empty() && found.is_complete { draft.last.min(now + quiet) } else { draft.last };
-        self.waiting.remove(&(draft.until, id));
+            if service.writing.is_empty() && found.is_complete { service.last.min(now + quiet) } else { service.last };
+        self.waiting.remove(&(service.until, id));
         self.waiting.insert((until, id));
-        draft.until = until;
+        service.until = until;
     }
 
-    /// A draft that has been waited for long enough.
+    /// A service that svscan has waited for long enough.
     pub fn overdue(&self, now: Instant) -> Option<Id> {
         self.waiting.first().filter(|(until, _)| *until <= now).map(|(_, id)| *id)
     }
 
-    /// When the next one will have been, or an entry is to be looked at.
+    /// When svscan has waited long enough for a service, or is to look at a link.
     pub fn deadline(&self) -> Option<Instant> {
-        let draft = self.waiting.first().map(|(until, _)| *until);
-        draft.into_iter().chain(self.links.front().map(|(at, _)| *at)).min()
+        let service = self.waiting.first().map(|(until, _)| *until);
+        service.into_iter().chain(self.links.front().map(|(at, _)| *at)).min()
     }
 
-    /// It is no draft any more.
+    /// svscan waits for this service no longer.
     pub fn forget(&mut self, id: Id, inotify: &Inotify) {
-        let Some(draft) = self.incomplete.remove(&id) else { return };
-        self.waiting.remove(&(draft.until, id));
-        for watch in draft.watches {
+        let Some(service) = self.incomplete.remove(&id) else { return };
+        self.waiting.remove(&(service.until, id));
+        for watch in service.watches {
             self.watched.remove(&watch);
             // A directory that was removed took its watch with it.
             let _ = inotify.rm_watch(watch);

@@ -40,8 +40,8 @@ const SPARE: u64 = 8;
 pub struct Launcher {
     /// The supervise that lies beside svscan, if there was one when svscan was started.
     beside: Option<CString>,
-    /// Those in PATH, which are tried where that one cannot be executed. One of another make would let what it is given
-    /// mounts its service: only ours gets a page, and has a signal blocked.
+    /// The supervises in PATH, which are tried where the one beside svscan cannot be executed. They may be of another make
+    /// and let their service inherit what they are given, so they get no page, and no signal is blocked in them.
     others: Vec<CString>,
     environment: Vec<CString>,
     /// The pages of the supervises, where the system has such files.
@@ -58,8 +58,8 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// Starts this `supervise`. What it starts is not given the environment variable `kept`. Raises svscan's own limit of open files; children have the one that svscan was given (or an earlier
-    /// svscan in this process was: `open_files`).
+    /// Starts this `supervise`. What it starts is not given the environment variable `kept`. Raises svscan's own limit of
+    /// open files; children have the one that svscan was given (or an earlier svscan in this process was: `open_files`).
     ///
     /// # Errors
     /// No descriptor to be had, or the environment does not fit.

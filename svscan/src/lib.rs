@@ -125,7 +125,7 @@ const CRASH: &str = ".svscan/crash";
 /// The scan directory cannot be entered, or the system refuses what svscan cannot work without.
 pub fn svscan(mut args: Args) -> Result<i32, Fatal> {
     sys::fill_standard_descriptors();
-    // Before anything that may take long: what svscan is told meanwhile is obeyed, also where it is the first process.
+    // Before anything that may take long: svscan obeys what it is told meanwhile, also where it is the first process.
     let signals = signals::take().unable_to("set up signals", "")?;
     // Known before the current directory is left, and before the files can be replaced.
     let files = Files { own: sys::companion("svscan"), supervise: sys::companion("supervise") };
@@ -140,7 +140,7 @@ pub fn svscan(mut args: Args) -> Result<i32, Fatal> {
         Locked::Nowhere => None,
         Locked::Told => return Ok(0),
     };
-    // To find what another one has left takes a look at every process. It may have started more while it was waited for.
+    // To find what another svscan has left takes a look at every process. It may have started more while this one waited.
     let survivors = if may_follow_another { pages::survivors() } else { Vec::new() };
     report::at_bug(|| replace_by(CRASH, report::BUG));
     match serve(&signals, &files, Earlier { handover, survivors }, lock.as_ref()) {
@@ -182,7 +182,8 @@ fn serve(signals: &SignalFd, files: &Files, earlier: Earlier, lock: Option<&Owne
         reexec::say_done(&files.own);
     }
     let (mut interrupts, mut reexec_wanted) = (0, false);
-    // To ask takes longer the more children there are: only when told. Before the first time nobody listened.
+    // waitid(2) is O(children), so it is called only after SIGCHLD; and once at the start, for children that died before the
+    // signalfd existed.
     let mut some_have_ended = true;
     loop {
         some_have_ended = scanner.turn(some_have_ended);
@@ -213,7 +214,7 @@ fn serve(signals: &SignalFd, files: &Files, earlier: Earlier, lock: Option<&Owne
     }
 }
 
-/// Does what a signal asks for; what is left to the caller is returned.
+/// Does what a signal asks for, and returns that. Reaping and executing svscan anew are left to the caller.
 fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
     let (request, name) = signals::request(number);
     let script = signals::script(name);
@@ -241,10 +242,10 @@ fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
     request
 }
 
-/// Executes the script in our place, if there is one.
+/// Executes the script in svscan's place, if there is one.
 fn replace_by(script: &str, code: i32) {
     if access(script, AccessFlags::X_OK).is_ok() {
-        // What waits would end us before we are the script.
+        // A signal that waits would end svscan before it becomes the script.
         sys::write_now::take_away(&signals::of_writes());
         sys::process::unblock_signals();
         let errno = exec(&[script.into(), code.to_string().into()], &[(reexec::VARIABLE.into(), None)]);

@@ -1,22 +1,22 @@
-//! Which entries are asked at a scan where they lead, though the listing shows them as they were. What this is for is a
-//! link at whose other end something else came to lie, and a directory over which another file system was mounted. To ask
-//! takes longer than all else in a scan, so where there are many they take recheck. Directories are asked only where the
-//! kernel does not tell of mounts, or when all are.
+//! Which entries are checked at a scan though the listing shows them as they were. An unchanged symlink can still lead to a
+//! new target, and another file system can be mounted over an unchanged directory. Checking that costs a stat(2), so with many
+//! entries only a share is checked per scan. Directories are checked only where the kernel does not tell of mounts, or when
+//! all entries are. No clock, no I/O.
 
 /// How many entries are checked per scan, if all of them are checked often enough then.
-const ASKED: usize = 1000;
+const CHECKED: usize = 1000;
 /// Each entry is checked at least once in this number of scans.
-const LONGEST: usize = 10;
+const LONGEST_ROUND: usize = 10;
 
-/// The recheck that entries take.
+/// Which entries are due to be checked.
 #[derive(Debug, Default)]
 pub struct LinkRecheck {
     scan: u64,
-    /// Entries that were seen at this scan and take recheck.
+    /// How many entries were seen at this scan of which a share is checked.
     seen: usize,
     /// Each of these entries is checked once in this number of scans.
     round: u64,
-    /// Directories take recheck too.
+    /// Directories are checked too.
     directories: bool,
     all: bool,
 }
@@ -30,7 +30,7 @@ impl LinkRecheck {
     /// A scan begins. `told_of_mounts`: the kernel tells when something is mounted, and then every entry is made due.
     pub fn begin_scan(&mut self, told_of_mounts: bool) {
         let all = std::mem::take(&mut self.all);
-        let round = if all { 1 } else { self.seen.div_ceil(ASKED).clamp(1, LONGEST) };
+        let round = if all { 1 } else { self.seen.div_ceil(CHECKED).clamp(1, LONGEST_ROUND) };
         (self.round, self.seen) = (round as u64, 0);
         self.directories = all || !told_of_mounts;
         self.scan += 1;

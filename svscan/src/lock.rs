@@ -1,7 +1,7 @@
 //! There is one svscan for a directory; the next one waits until it can take over.
 //!
-//! What is locked is `.svscan/lock`, which only svscan's own account and root can open. The directory itself can be locked
-//! by everybody who may read it. A lock that another account owns, or may open, would let that account keep svscan from its
+//! svscan locks `.svscan/lock`, which only its own account and root can open. The directory itself could be locked by every
+//! account that may read it. A lock that another account owns, or may open, would let that account keep svscan from its
 //! directory: it is replaced, unless a process of svscan's own account holds it, which may be an svscan.
 
 use crate::procfs::{is_of_our_account, locks};
@@ -25,18 +25,18 @@ use std::time::Duration;
 
 const DIRECTORY: &str = ".svscan";
 const LOCK: &str = "lock";
-/// What is to replace it.
+/// The file that replaces the lock.
 const NEW: &str = "lock.new";
 /// The lock can be opened by its owner only.
 const OWNERS: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
-/// Where no process can be had that waits for the lock, it is tried again after so long.
+/// Where the system has no process that can wait for the lock, svscan tries again after this time.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// What became of the attempt to lock the directory.
 pub enum Locked {
-    /// It is locked until this is closed.
+    /// The directory is locked until this is closed.
     Here(OwnedFd),
-    /// It cannot be locked: on a read-only file system, or one without locks, or in another's directory.
+    /// The directory cannot be locked: it is on a read-only file system, or one without locks, or is another account's.
     Nowhere,
     /// svscan was told to end while it waited for another svscan.
     Told,
@@ -46,7 +46,7 @@ pub enum Locked {
 struct Found {
     file: File,
     inode: u64,
-    /// Another account owns it, or may open it.
+    /// Another account owns the lock, or may open it.
     is_exposed: bool,
 }
 
@@ -71,7 +71,7 @@ pub fn lock(signals: &SignalFd) -> Locked {
         if locked.is_err() {
             break;
         }
-        // Removed while it was waited for, it is not what the next one locks.
+        // A lock that was removed while svscan waited for it is not what the next svscan locks.
         if open_lock().is_none_or(|now| now.inode == found.inode) {
             return Locked::Here(found.file.into());
         }
@@ -84,13 +84,14 @@ pub fn may_follow_another() -> bool {
     lstat(&Path::new(DIRECTORY).join(LOCK)).is_ok() || access(".", AccessFlags::W_OK).is_err()
 }
 
-/// Whether what an earlier svscan in this process has locked is what we lock: version 0.1.0 locked the directory.
+/// Whether what an earlier svscan in this process has locked is what this svscan locks: version 0.1.0 locked the directory.
 pub fn is_lock(file: &OwnedFd) -> bool {
     fstat(file).is_ok_and(|file| is_file(&file))
 }
 
-/// Waits until the file is locked; false if svscan is told to end before. A child waits in svscan's place, which shares the
-/// open file with it, and so has the lock as soon as the child has: svscan itself could not be told anything meanwhile.
+/// Waits until the file is locked. Returns false if svscan is told to end before. A child waits in svscan's place, which
+/// shares the open file with it, and so has the lock as soon as the child has: svscan itself could not be told anything
+/// meanwhile.
 fn wait(file: &File, signals: &SignalFd) -> nix::Result<bool> {
     let parent = getpid();
     loop {
@@ -109,7 +110,7 @@ fn wait(file: &File, signals: &SignalFd) -> nix::Result<bool> {
     }
 }
 
-/// In the child, which ends with its parent, and keeps nothing else of it open.
+/// What the child does that waits for the lock. It ends with its parent, and keeps nothing else of it open.
 fn lock_for(parent: Pid, file: &File) -> i32 {
     let _ = set_pdeathsig(Signal::SIGKILL);
     // What is sent to svscan's process group is for svscan.
@@ -118,7 +119,7 @@ fn lock_for(parent: Pid, file: &File) -> i32 {
     i32::from(getppid() != parent || wait_to_lock(file).is_err())
 }
 
-/// Whether svscan is told to end before the child has ended; without a child, before some time is over.
+/// Whether svscan is told to end before the child has ended, or, without a child, before some time is over.
 fn is_told_to_end(signals: &SignalFd, child: Option<Pid>) -> bool {
     loop {
         let timeout = sys::timeout(Some(AGAIN).filter(|_| child.is_none()));
@@ -143,7 +144,7 @@ fn is_told_to_end(signals: &SignalFd, child: Option<Pid>) -> bool {
 
 /// Whether a process of svscan's own account may hold the lock with this inode. If the kernel does not tell, one may.
 fn is_held_by_ours(inode: u64) -> bool {
-    // The device is not compared: file systems that are made of others tell another one here.
+    // The device is not compared, because for file systems that are made of others the kernel tells another one here.
     locks().is_none_or(|locks| locks.iter().any(|(file, pid)| file.inode == inode && is_of_our_account(*pid)))
 }
 
@@ -155,16 +156,17 @@ fn replace() -> nix::Result<()> {
     renameat(&directory, NEW, &directory, LOCK)
 }
 
-/// No link is followed, which could have a file made elsewhere.
+/// Opens `.svscan`. Follows no link, which could have a file made elsewhere.
 fn open_directory() -> nix::Result<OwnedFd> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC;
     open(DIRECTORY, flags, Mode::empty())
 }
 
-/// No link is followed, and nothing is opened but a file: to open a device may do something. Who owns `.svscan` may give
+/// Opens the lock, which is made if it is not there. Follows no link, and opens nothing but a file: to open a device may do
+/// something. Who owns `.svscan` may give
 /// the lock of another svscan this name, for which this one would wait for ever.
 fn open_lock() -> Option<Found> {
-    // Being refused, or that it is there, is told by what follows.
+    // If this fails, what follows says so.
     let _ = mkdir(DIRECTORY, Mode::from_bits_truncate(0o755));
     let directory = open_directory().ok()?;
     let open = || open_lock_at(&directory, Path::new(LOCK));

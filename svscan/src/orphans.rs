@@ -1,4 +1,4 @@
-//! Processes that we inherited because the supervise that started them was killed: how they ended is
+//! Processes that svscan inherited because the supervise that started them was killed: how they ended is
 //! kept for the supervise that comes next. No clock, no I/O.
 //!
 //! The end of such a process and that of its supervise come in any order. Whichever is later brings

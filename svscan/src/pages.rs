@@ -1,8 +1,9 @@
 //! svscan's ledger: the page of each supervise, and what supervise has written there (see
 //! [`ledger`](daemontools::service::ledger)).
 //!
-//! A page is kept for as long as its service is known: each supervise of a service, or of its logger, reads what the one before
-//! wrote. svscan reads it too, and believes it more than `supervise/state`, which may be missing, out of date or forged.
+//! A page is kept for as long as its service is known: each supervise of a service, or of its logger, reads what the one
+//! before wrote. svscan reads it too, and believes it more than `supervise/state`, which may be missing, out of date or
+//! forged.
 //!
 //! A supervise that an earlier svscan started in another process has its page in that svscan's ledger. svscan opens
 //! that ledger through the supervise, and the next supervise gets the same page.
@@ -41,7 +42,7 @@ pub struct Pages {
     low_fd: OwnedFd,
 }
 
-/// What a supervise is given.
+/// What svscan gives a supervise.
 pub struct Loan<'a> {
     /// The ledger, as this number.
     pub ledger: BorrowedFd<'a>,
@@ -61,8 +62,8 @@ impl Pages {
         Ok(Pages { ledgers: HashMap::from([(own, ledger)]), own, pages: HashMap::new(), low_fd })
     }
 
-    /// The ledgers of an earlier svscan in this process, its own first, and the pages in use: part, ledger's descriptor,
-    /// page.
+    /// The ledgers of an earlier svscan in this process, its own first, and the pages in use: supervise, descriptor of
+    /// the ledger, page.
     ///
     /// # Errors
     /// There is none.
@@ -151,7 +152,7 @@ impl Pages {
     }
 }
 
-/// The supervises of earlier svscans that run, and the directories that they serve: whatever became of their files there.
+/// The supervises of earlier svscans that run, and the directories that they serve, even if their files there are gone.
 /// Each has a page, and has written there that it is in charge, and where. The directories themselves are not touched: each
 /// may lie on a mount whose server is gone.
 pub fn survivors() -> Vec<(Directory, Process)> {
@@ -182,7 +183,7 @@ fn ledger_of(pid: Pid) -> Option<(OwnedFd, u32)> {
     let path = process_path(pid, &format!("fd/{}", number.parse::<u32>().ok()?));
     read_link(&path).ok()?.to_str().filter(|to| to.starts_with(LINK))?;
     let file = open(&path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-    // Nobody else has made it.
+    // No other account has made it.
     let made = fstat(&file).ok()?;
     let ours = made.st_nlink == 0 && (made.st_uid == 0 || made.st_uid == geteuid().as_raw());
     let page = page.parse().ok().filter(|page| i64::from(*page) * 4096 < made.st_size)?;

@@ -35,8 +35,8 @@ impl Pockets {
         Ok(Pockets { pockets: HashMap::new(), low_fd: duplicate_above(null, 3)? })
     }
 
-    /// The pocket of a part for its next supervise, as the number that it has there, if its service in `folder` may speak.
-    /// Without one, supervise can do all the same.
+    /// The pocket that the next supervise of this part gets, under the number that it has there, if the service in `folder`
+    /// may speak. Without a pocket, supervise works all the same.
     pub fn lend(&mut self, which: SuperviseId, folder: &Path) -> Option<BorrowedFd<'_>> {
         let pocket = match self.pockets.entry(which) {
             Entry::Occupied(pocket) => pocket.into_mut(),
@@ -49,12 +49,12 @@ impl Pockets {
         Some(self.low_fd.as_fd())
     }
 
-    /// The supervise that was to have what was lent has it.
+    /// The supervise has what was lent to it.
     pub fn take_back(&mut self, null: impl AsFd) {
         let _ = dup3(null, &mut self.low_fd, OFlag::O_CLOEXEC);
     }
 
-    /// What an earlier svscan in this process has handed on.
+    /// Takes over a pocket that an earlier svscan in this process has handed over.
     pub fn resume(&mut self, which: SuperviseId, socket: OwnedFd) {
         self.pockets.extend(Pocket::of(socket).ok().map(|pocket| (which, pocket)));
     }

@@ -97,7 +97,7 @@ pub struct Completeness {
 pub struct Written {
     /// Where the service lies.
     pub folder: PathBuf,
-    /// What `supervise/status` says. A supervise of ours writes it after its record: read before that, it does not say
+    /// What `supervise/status` says. A supervise of this toolkit writes it after its record: read before that, it does not say
     /// more than the record.
     pub status: Option<Status>,
     pub record: Option<Record>,

@@ -7,10 +7,10 @@ use nix::unistd::{Pid, geteuid};
 use std::fs;
 use std::path::PathBuf;
 
-/// `/proc/PID/status` is never longer.
+/// The longest `/proc/PID/status`, in bytes.
 const LONGEST_STATUS: usize = 1 << 16;
 
-/// An environment is never longer, as far as svscan reads it.
+/// The longest environment that svscan reads, in bytes.
 pub const LONGEST_ENVIRONMENT: usize = 1 << 21;
 
 /// A file of a process under `/proc`.
@@ -18,7 +18,7 @@ pub fn process_path(pid: Pid, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{name}"))
 }
 
-/// Whether root or our own account runs a process, as far as `/proc` tells.
+/// Whether root or svscan's own account runs a process, as far as `/proc` tells.
 pub fn is_of_our_account(pid: Pid) -> bool {
     let owner = stat(&process_path(pid, "")).map(|file| file.st_uid);
     owner.is_ok_and(|owner| owner == 0 || owner == geteuid().as_raw())

@@ -1,20 +1,20 @@
-//! The process that writes the lines of services to standard output, each with its service's name in
-//! front. It is no part of svscan's own life: svscan's end is not its end, nor the other way round.
+//! The relay: the process that writes the lines of services to standard output, each with its service's name in front. It
+//! lives on when svscan ends, and svscan when the relay ends.
 //!
-//! It takes from a pipe only what it has written: killed, it loses nothing, and of what it wrote last
-//! the next one writes a few lines again. Several lines go out in one write of at most `PIPE_BUF`
-//! bytes, which nobody else's writing can come between; a longer line goes alone.
+//! The relay takes from a pipe only what it has written. If it is killed, no line is lost, and of those that it wrote last the
+//! next relay writes a few again. Several lines go out in one write of at most `PIPE_BUF` bytes, so that no other process's
+//! lines can come between; a longer line goes alone.
 //!
-//! One such process reads at a time, also where svscan was killed and the next svscan has started another one: see
-//! [`forwarder_lock`](crate::forwarder_lock). Until then it outlives svscan, so that services can write on. Where that lock
-//! cannot be had, it ends with svscan.
+//! One relay reads at a time, also where svscan was killed and the next svscan has started another relay: see
+//! [`forwarder_lock`](crate::forwarder_lock). Until then the relay outlives svscan, so that services can write on. Where that
+//! lock cannot be had, the relay ends with svscan.
 //!
 //! A service may do with its own pipe what it likes: make it small, read from it, put into it what cannot be read. So nothing
 //! here waits for a pipe, and what is seen in one may be gone the next moment.
 //!
-//! TERM, or a request for the lock: it ends between two lines. INT: it writes all there is first, a line without its end as
-//! well. USR1: everything is being stopped. Lines that nobody will ever read are dropped from then on: a service whose pipe
-//! is full could not end.
+//! TERM, or a request for the lock: the relay ends between two lines. INT: it writes all there is first, even a line without
+//! its end. USR1: everything is being stopped. From then on the relay drops lines that no process will ever read: a service
+//! whose pipe is full could not end.
 
 use crate::forwarder_lock::ForwarderLock;
 use daemontools::sys::write_now::write_now;
@@ -32,15 +32,15 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-/// As much as a pipe holds.
+/// How many bytes a pipe holds by default.
 const CAPACITY: usize = 65536;
-/// Written at once, it stays in one piece (`PIPE_BUF`).
+/// How many bytes stay in one piece when they are written at once (`PIPE_BUF`).
 const ATOMIC: usize = 4096;
-/// Until standard output is tried again, and a line that has no end yet is looked at again.
+/// How long the relay waits before it tries standard output again, and looks again at a line that has no end yet.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A reader of standard output who takes nothing for so long keeps no other process waiting for the lock.
+/// Once the reader of standard output has taken nothing for this time, no other relay is kept waiting for the lock.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// After so many attempts to get the lock, a tenth of a second each, it is said that it is waited for.
+/// After this number of attempts to get the lock, a tenth of a second each, the relay says that it waits.
 const ATTEMPTS: u32 = 50;
 
 /// The end of a service's pipe, and what stands in front of the service's lines.
@@ -49,9 +49,9 @@ pub struct Source<'a> {
     pub prefix: Vec<u8>,
 }
 
-/// In a child of svscan, whose process is `parent`.
+/// Runs the relay in a child of svscan, whose process is `parent`.
 ///
-/// Exit codes: 0, told to end, or nobody writes any more; 111, the system refused.
+/// Returns the exit code: 0, told to end, or no process can write any more; 111, the system refused.
 pub fn relay(sources: Vec<Source>, parent: Pid) -> i32 {
     match Relay::new(sources).and_then(|relay| relay.run(parent)).unable_to("forward lines", "") {
         Ok(()) => 0,
@@ -68,38 +68,38 @@ struct Pipe {
 }
 
 struct Relay {
-    /// `None`: it has come to its end.
+    /// The pipes; `None` for one that has come to its end.
     pipes: Vec<Option<Pipe>>,
-    /// Those that may have something to read.
+    /// The pipes that may have something to read.
     ready: BTreeSet<usize>,
-    /// Those that have the beginning of a line. The kernel does not tell of all that is added to it.
+    /// The pipes that have the beginning of a line. The kernel does not tell of all that is added to it.
     partial: BTreeSet<usize>,
-    /// When those are looked at again.
+    /// When the relay looks at those again.
     look_again: Instant,
     epoll: Epoll,
-    /// Readable when we are told something, by a signal or through the lock.
+    /// Readable when the relay is told something, by a signal or through the lock.
     orders: Epoll,
     signals: SignalFd,
     lock: Option<ForwarderLock>,
-    /// What lies in a pipe is looked at through another one, so that it is not taken from it.
+    /// A pipe through which the relay looks at what lies in another one without taking it from there.
     peek_pipe: (OwnedFd, OwnedFd),
     buffer: Vec<u8>,
     complained: bool,
-    /// What nobody will read is dropped; so many bytes were.
+    /// Lines that no process will read are dropped; this many bytes were.
     stopping: bool,
     dropped: usize,
-    /// A line was begun and given up: what is written next is not to be a part of it.
+    /// A line was begun and given up: what the relay writes next must not become a part of it.
     torn: bool,
-    /// We are to end.
+    /// The relay is to end.
     end: Option<End>,
-    /// We are ending, and heed nothing else any more.
+    /// The relay is ending, and obeys nothing else any more.
     finishing: bool,
 }
 
 /// What is to be written before the end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// What lies in pipes that svscan knows no more, nor the next one of us.
+    /// What lies in pipes that neither svscan nor the next relay knows any more.
     OnlyAbandoned,
     Everything,
 }
@@ -107,15 +107,15 @@ enum End {
 /// What became of an attempt to write some lines of a pipe.
 #[derive(PartialEq, Eq)]
 enum Progress {
-    /// So many bytes were taken from the pipe.
+    /// This many bytes were taken from the pipe.
     Written(usize),
-    /// There is nothing.
+    /// There is nothing in the pipe.
     Nothing,
-    /// There is only the beginning of a line.
+    /// There is only the beginning of a line in the pipe.
     Partial,
-    /// Nor will there be.
+    /// There is nothing in the pipe, and never will be.
     End,
-    /// Not written: we were told something meanwhile.
+    /// The lines were not written, because the relay was told something meanwhile.
     Told,
 }
 
@@ -134,8 +134,8 @@ impl Relay {
             .collect::<nix::Result<_>>()?;
         let ends: Vec<RawFd> = sources.iter().map(|(_, end)| end.as_raw_fd()).collect();
         process::close_all_but(&ends);
-        // A signal for the group of svscan is meant for svscan, which tells us what it means; a terminal is written to all
-        // the same.
+        // A signal for the process group of svscan is meant for svscan, which tells the relay what it means. The relay writes
+        // to a terminal all the same.
         let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
         process::signal_set(&[Signal::SIGTTOU as i32]).thread_block()?;
         let signals = process::signal_set(&[Signal::SIGTERM as i32, Signal::SIGINT as i32, Signal::SIGUSR1 as i32]);
@@ -161,7 +161,7 @@ impl Relay {
         relay.orders.add(&relay.signals, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         relay.epoll.add(&relay.orders.0, EpollEvent::new(EpollFlags::EPOLLIN, u64::MAX))?;
         for (prefix, end) in sources {
-            // Each change is told once: what is only the beginning of a line must not wake us again and again.
+            // Each change is told once: what is only the beginning of a line must not wake the relay again and again.
             let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, relay.pipes.len() as u64);
             relay.epoll.add(&end, event)?;
             relay.pipes.push(Some(Pipe { end, prefix }));
@@ -176,7 +176,7 @@ impl Relay {
         while self.end.is_none() && self.pipes.iter().any(Option::is_some) {
             self.wait();
             self.heed();
-            // A few lines of each in turn.
+            // A few lines of each pipe in turn.
             for index in self.ready.clone() {
                 match self.pass_on(index, false) {
                     Progress::Written(_) => continue,
@@ -195,14 +195,15 @@ impl Relay {
         Ok(())
     }
 
-    /// Nothing will come from this pipe any more. svscan may have a copy of our descriptor, with which it would stay in the set.
+    /// Nothing will come from this pipe any more. svscan may have a copy of the descriptor, with which it would
+    /// stay in the set.
     fn close(&mut self, index: usize) {
         if let Some(pipe) = self.pipes.get_mut(index).and_then(Option::take) {
             let _ = self.epoll.delete(&pipe.end);
         }
     }
 
-    /// Waits until no other process forwards lines of this directory; false if we are told to end before.
+    /// Waits until no other relay forwards lines of this directory. Returns false if this one is told to end before.
     fn becomes_only_one(&mut self, parent: Pid) -> nix::Result<bool> {
         let mut attempts = 0;
         while let Some(lock) = &self.lock {
@@ -227,11 +228,11 @@ impl Relay {
             }
         }
         set_pdeathsig(Signal::SIGKILL)?;
-        // It may have ended before that.
+        // svscan may have ended before that.
         Ok(getppid() == parent)
     }
 
-    /// Learns what we are told.
+    /// Learns what the relay is told.
     fn heed(&mut self) {
         self.heed_signals();
         if self.lock.as_ref().is_some_and(ForwarderLock::is_requested) {
@@ -290,7 +291,7 @@ impl Relay {
     }
 
     /// Writes some lines of a pipe, then takes them from it. What has no end is written too if the pipe
-    /// can hold no more, if nobody will end it, or `at_last`.
+    /// can hold no more, if no process can write the end, or `at_last`.
     fn pass_on(&mut self, index: usize, at_last: bool) -> Progress {
         self.partial.remove(&index);
         let Some(Some(pipe)) = self.pipes.get(index) else { return Progress::End };
@@ -320,7 +321,7 @@ impl Relay {
         Progress::Written(taken)
     }
 
-    /// Never gives up, unless nobody will ever read them: what waits in the pipes is not lost.
+    /// Writes lines. Never gives up, unless no process will ever read them: what waits in the pipes is not lost.
     fn write(&mut self, lines: &[u8]) -> Fate {
         let before: &[u8] = if std::mem::take(&mut self.torn) { b"\n" } else { b"" };
         let lines = [before, lines].concat();
@@ -338,7 +339,7 @@ impl Relay {
                 Ok(written) => lines = lines.get(written..).unwrap_or_default(),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) if whole && self.finishing => wait_until_taken(),
-                // It is waited for above, where we may be told something.
+                // The relay waits above, where it may be told something.
                 Err(Errno::EAGAIN) => {}
                 Err(Errno::EPIPE | Errno::ECONNRESET) if self.stopping => return Fate::Dropped,
                 Err(errno) => {
@@ -359,8 +360,8 @@ impl Relay {
         Fate::Written
     }
 
-    /// Waits until standard output takes more of a line that is begun. False if it takes nothing for some time, and we are
-    /// to end: the next process writes this line again, where it writes.
+    /// Waits until standard output takes more of a line that is begun. Returns false if it takes nothing for some time and the
+    /// relay is to end: the next relay writes this line again.
     fn goes_on(&mut self) -> bool {
         match self.end {
             None => {
@@ -369,7 +370,8 @@ impl Relay {
                 }
                 true
             }
-            // What lies in a pipe that svscan knows no more is written by us, or never; but others need not wait for that.
+            // What lies in a pipe that svscan does not know any more is written by this relay, or never. But others need not
+            // wait for that.
             Some(End::OnlyAbandoned) if self.finishing => {
                 if self.lock.is_some() && is_taken_within(PATIENCE) {
                     return true;
@@ -386,7 +388,7 @@ impl Relay {
         }
     }
 
-    /// Waits until standard output takes something, unless we are told something before.
+    /// Waits until standard output takes something, unless the relay is told something before.
     fn is_taken(&self) -> bool {
         loop {
             let output = PollFd::new(sys::stdout(), PollFlags::POLLOUT);
@@ -399,9 +401,9 @@ impl Relay {
     }
 }
 
-/// Writes some of these lines without waiting for a reader: a pipe that has room for anything takes so much at once. More
-/// than that is written in pieces, as there is room, for otherwise nothing we are told would be heard until the last of it
-/// is taken.
+/// Writes some of these lines without waiting for a reader. A pipe that has room for anything takes `PIPE_BUF` bytes at once.
+/// More than that is written in pieces, as there is room: otherwise the relay would obey nothing until the last of it is
+/// taken.
 fn write_some(lines: &[u8], whole: bool) -> nix::Result<usize> {
     if whole && lines.len() <= ATOMIC {
         nix::unistd::write(sys::stdout(), lines)
@@ -424,17 +426,17 @@ fn is_taken_within(time: Duration) -> bool {
     poll(&mut [PollFd::new(sys::stdout(), PollFlags::POLLOUT)], sys::timeout(Some(time))) != Ok(0)
 }
 
-/// Waits for that as long as it takes; svscan ends us where that is too long.
+/// Waits until standard output takes something, as long as that takes. svscan ends the relay where that is too long.
 fn wait_until_taken() {
     let _ = poll(&mut [PollFd::new(sys::stdout(), PollFlags::POLLOUT)], PollTimeout::NONE);
 }
 
-/// A pipe to look at others through. Nothing waits for it.
+/// Makes a pipe to look at others through. Nothing waits for it.
 fn peek_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
 }
 
-/// Lets what lies in a pipe be seen in another one, too; how much that is.
+/// Lets what lies in a pipe be seen in the peek pipe too. Returns how many bytes that is.
 fn look(end: &OwnedFd, peek_pipe: &(OwnedFd, OwnedFd)) -> nix::Result<usize> {
     loop {
         match tee(end, &peek_pipe.1, CAPACITY, SpliceFFlags::SPLICE_F_NONBLOCK) {
@@ -444,7 +446,7 @@ fn look(end: &OwnedFd, peek_pipe: &(OwnedFd, OwnedFd)) -> nix::Result<usize> {
     }
 }
 
-/// Whether nobody can write into it any more.
+/// Whether no process can write into the pipe any more.
 fn is_abandoned(end: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(end.as_fd(), PollFlags::empty())];
     let _ = poll(&mut fds, PollTimeout::ZERO);
@@ -465,7 +467,7 @@ fn is_full(end: &OwnedFd) -> bool {
     poll(&mut fds, PollTimeout::ZERO) == Ok(0)
 }
 
-/// Takes so much from a pipe, or what is left of it if somebody else has read it meanwhile.
+/// Takes this many bytes from a pipe, or what is left of them if another process has read some meanwhile.
 fn take(end: &OwnedFd, peek_pipe: &mut (OwnedFd, OwnedFd), buffer: &mut [u8], mut length: usize) {
     while length > 0 {
         match splice(end, None, &peek_pipe.1, None, length, SpliceFFlags::SPLICE_F_NONBLOCK) {
@@ -480,8 +482,8 @@ fn take(end: &OwnedFd, peek_pipe: &mut (OwnedFd, OwnedFd), buffer: &mut [u8], mu
     }
 }
 
-/// Reads exactly so much, which is all that is there. A service may have put something there that cannot be read: then
-/// the peek_pipe is another one.
+/// Reads this many bytes from the peek pipe, which are all that is there. A service may have put something there that cannot
+/// be read: then the peek pipe is made anew.
 fn empty(peek_pipe: &mut (OwnedFd, OwnedFd), buffer: &mut [u8], length: usize) -> bool {
     let mut rest = buffer.get_mut(..length).unwrap_or_default();
     while !rest.is_empty() {

@@ -1,9 +1,9 @@
 //! Service directories on mounts that may hang: NFS, FUSE and the like, whose server is gone.
 //!
-//! Whoever touches such a directory waits, perhaps forever, and all other services with him. So before
-//! svscan touches one it lets a child do so; if that one does not come back within a second, the
-//! mount counts as hung for as long as the child does. Where nothing of the kind is mounted, none of
-//! this costs anything. Of a link, only the parts that lie before such a mount are looked at.
+//! A process that touches such a directory waits, perhaps for ever. If that was svscan, all other services would wait with it.
+//! So before svscan touches such a directory it lets a child do so. If the child does not come back within a second, the mount
+//! counts as hung until the child does. Where nothing of the kind is mounted, none of this costs anything. Where a path leads
+//! through links, svscan looks only at those that lie before such a mount.
 
 use daemontools::service::Toucher;
 use nix::errno::Errno;
@@ -20,7 +20,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// File systems whose answer depends on another machine or process; also all that begin with `fuse.`.
+/// The file systems whose answer depends on another machine or process. So does that of all that begin with `fuse.`.
 const REMOTE: [&str; 18] = [
     "9p",
     "afs",
@@ -42,13 +42,13 @@ const REMOTE: [&str; 18] = [
     "virtiofs",
 ];
 const MOUNTS: &str = "/proc/self/mountinfo";
-/// For so long an answer is waited for …
+/// How long svscan waits for the child to come back.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// … and for so long it is relied upon.
+/// How long svscan relies on a mount that has answered.
 const FRESH: Duration = Duration::from_secs(1);
-/// As many links in a path as the kernel follows.
+/// How many links in a path svscan follows, which is as many as the kernel does.
 const LINKS: usize = 40;
-/// So many paths are remembered from one to the next: most services lie in the same few directories.
+/// How many links svscan remembers from one path to the next: most services lie in the same few directories.
 const KNOWN: usize = 1000;
 
 #[derive(Debug, Default)]
@@ -62,17 +62,18 @@ struct Mount {
 #[derive(Debug, Default)]
 pub struct RemoteMounts {
     table: Option<File>,
-    /// Readable when the table has changed. It has a file of its own, as the kernel tells each change once to each file.
+    /// Readable when the table has changed. This takes a file of its own, because the kernel tells each change once to each
+    /// file.
     changes: Option<(Epoll, OwnedFd)>,
     mounts: HashMap<PathBuf, Mount>,
-    /// The scan directory, asked for once a look: there may be thousands of paths to check.
+    /// The scan directory, asked for once per refresh, because there may be thousands of paths to probe.
     directory: PathBuf,
-    /// Where the parts of these paths lead that are links, since the last look.
+    /// Where paths lead that are links, and which are none, as seen since the last refresh.
     links: HashMap<PathBuf, Option<PathBuf>>,
 }
 
 impl RemoteMounts {
-    /// Looks for mounts that are new or gone; whether there may be any.
+    /// Looks for mounts that are new or gone. Returns whether there may be any.
     pub fn refresh(&mut self) -> bool {
         let changed = self.has_changed();
         if changed {
@@ -103,7 +104,7 @@ impl RemoteMounts {
         self.changes.as_ref().map(|(changes, _)| changes.0.as_fd())
     }
 
-    /// The kernel tells: changed, the table has an exceptional condition.
+    /// Whether the table has changed. The kernel tells by an exceptional condition on the file.
     fn has_changed(&mut self) -> bool {
         let Some(table) = &self.table else {
             self.table = File::open(MOUNTS).ok();
@@ -117,7 +118,7 @@ impl RemoteMounts {
     /// Whether a directory can be touched, and these files in it: any of them may be a link to elsewhere.
     ///
     /// # Errors
-    /// ETIMEDOUT: who touches it waits.
+    /// ETIMEDOUT: a process that touches it waits.
     pub fn probe_with(&mut self, folder: &Path, names: &[&str]) -> nix::Result<()> {
         self.probe(folder)?;
         if self.mounts.is_empty() {
@@ -129,7 +130,7 @@ impl RemoteMounts {
     /// Whether a path, relative to the scan directory, can be touched.
     ///
     /// # Errors
-    /// ETIMEDOUT: who touches it waits.
+    /// ETIMEDOUT: a process that touches it waits.
     pub fn probe(&mut self, path: &Path) -> nix::Result<()> {
         if self.mounts.is_empty() {
             return Ok(());
@@ -197,7 +198,7 @@ fn remote(line: &[u8]) -> Option<PathBuf> {
     remote.then(|| PathBuf::from(OsString::from_vec(unescaped(point))))
 }
 
-/// A blank is `\040`.
+/// The text with octal escapes such as `\040`, which is a blank, replaced by what they stand for.
 fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut parts = text.split(|byte| *byte == b'\\');
     let mut plain = parts.next().unwrap_or_default().to_vec();
@@ -225,7 +226,7 @@ fn crossed(
         match Path::new(&part).components().next() {
             Some(Component::ParentDir) => drop(at.pop()),
             Some(Component::CurDir) | None => {}
-            // What is absolute takes the place of all before it.
+            // An absolute part takes the place of all parts before it.
             Some(_) => at.push(OsStr::from_bytes(part.as_bytes())),
         }
         if is_mount(&at) {

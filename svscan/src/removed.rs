@@ -1,5 +1,5 @@
-//! Where services lie whose entries are gone: found through their supervises, which work there, and kept open, so that a
-//! logger's supervise that dies can be started again for the lines that it has not read.
+//! The directories of services whose entries are gone. svscan finds them through their supervises, which work there, and keeps
+//! them open, so that the supervise of a logger that dies can be started again for the lines that it has not read.
 
 use crate::identity;
 use crate::procfs::process_path;
@@ -46,7 +46,8 @@ fn place(id: Id, part: Part, pid: Pid, mounts: &mut RemoteMounts) -> Option<Owne
     (identity::of(&path_of(&place)) == Ok(id)).then_some(place)
 }
 
-/// Not by way of `/proc/self`: a supervise that is being started closes svscan's descriptors before it goes there.
+/// A path to a directory that is held. It does not lead by way of `/proc/self`: a supervise that is being started closes
+/// svscan's descriptors before it goes there.
 fn path_of(place: &OwnedFd) -> PathBuf {
     process_path(getpid(), &format!("fd/{}", place.as_raw_fd()))
 }

@@ -6,14 +6,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::getpid;
 use std::path::PathBuf;
 
-/// What is asked for.
+/// What a signal asks svscan to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// Children have ended.
     Reap,
     /// Everything is to be stopped in order.
     Stop,
-    /// The same; the second time, it is to be killed.
+    /// Everything is to be stopped in order; the second time, it is to be killed.
     Interrupt,
     /// The directory is to be looked at.
     Scan,
@@ -23,7 +23,7 @@ pub enum Request {
     Nothing,
 }
 
-/// Number, name and meaning of every signal that we read.
+/// Number, name and meaning of every signal that svscan reads.
 fn table() -> [(i32, &'static str, Request); 11] {
     [
         (Signal::SIGCHLD as i32, "SIGCHLD", Request::Reap),
@@ -51,19 +51,19 @@ pub fn script(name: &str) -> PathBuf {
     PathBuf::from(format!(".svscan/{name}"))
 }
 
-/// What a write of ours may cause.
+/// The signals that a write of svscan may cause.
 pub fn of_writes() -> SigSet {
     SigSet::from_iter([Signal::SIGPIPE, Signal::SIGXFSZ])
 }
 
-/// The signals that we read instead of being interrupted. Those of writes
-/// are blocked too: a supervise that ends while it is told something must not end us. What was ignored stays so, as
-/// SIGINT is in the background of a script; what the first process is sent is always meant for it.
+/// The signals that svscan reads instead of being interrupted. Those of writes are blocked too: a supervise that ends while it
+/// is told something must not end svscan. A signal that was ignored stays ignored, as SIGINT is in the background of a script;
+/// but what the first process is sent is always meant for it.
 ///
 /// # Errors
 /// No descriptor to be had.
 pub fn take() -> nix::Result<SignalFd> {
-    // Ignored, it would reap our children for us and tell nobody.
+    // If SIGCHLD was ignored, the kernel would reap the children and not tell svscan.
     default_action(Signal::SIGCHLD)?;
     let first = getpid().as_raw() == 1;
     let numbers = table().map(|(number, _, _)| number).into_iter().filter(|number| first || !is_ignored(*number));

@@ -169,7 +169,7 @@ impl Supervises {
             return Leftover::Nothing;
         }
         let Some(folder) = lent.probe.folder(lent.table, which) else { return Leftover::Nothing };
-        // Another one may have been in charge all the time, and ours in vain.
+        // Another supervise may have been in charge all the time, and this one have tried in vain.
         let is_served = !matches!(self.in_charge(which, &folder), InCharge::Nobody);
         let is_left = |record: Record| processes(&record).any(|process| process.is_there());
         match stopping {

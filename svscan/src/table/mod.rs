@@ -562,7 +562,7 @@ impl Table {
     /// The supervise runs.
     pub fn started(&mut self, which: SuperviseId, pid: Pid, now: Instant, todo: &mut Vec<Action>) {
         if self.pids.contains_key(&pid) {
-            // A supervise that was not our child has ended, and its number is used again already.
+            // A supervise that was not svscan's child has ended, and its number is used again already.
             self.died(pid, Leftover::Nothing, now, todo);
         }
         self.pids.insert(pid, which);
