@@ -7,7 +7,7 @@ use crate::handover::Handover;
 use crate::late_loggers::LateLoggers;
 use crate::launch::Launcher;
 use crate::orphans::End;
-use crate::probe::{Found, Logger, Probe, Written, still_there};
+use crate::probe::{Entry, Found, Logger, Probe, Written};
 use crate::scan::{Scan, look_at};
 use crate::stopping::Stopping;
 use crate::supervises::{Ended, Lent, Supervises};
@@ -22,7 +22,6 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -324,9 +323,10 @@ impl Scanner {
             return self.table.not_needed(which, now, todo);
         }
         // Removed or replaced meanwhile, which is told anew.
-        if unable.errno == Errno::ENOENT && still_there(name, which.id).is_err() {
+        if unable.errno == Errno::ENOENT && self.probe.leads_to(name, which.id).is_err() {
             let is_stopping = self.table.is_stopping(which.id);
-            if fs::metadata(name).is_ok() && self.table.has_ended(which) && !is_stopping {
+            let is_replaced = matches!(self.probe.entry(name), Entry::Directory(_) | Entry::File);
+            if is_replaced && self.table.has_ended(which) && !is_stopping {
                 let words = b" is not the directory any more whose supervise has ended: what that left runs on";
                 self.diagnostics.warn_once(Subject::Entry(name.into()), [name.as_bytes(), words].concat());
             }
