@@ -6,14 +6,16 @@
 
 use crate::attach::{processes, trusted_record};
 use crate::identity::{self, id_of, is_directory};
+use crate::readiness;
 use crate::remote_mounts::RemoteMounts;
 use crate::removed::Removed;
-use crate::table::{Id, Part, SuperviseId, Table, label};
+use crate::table::{Id, Part, Readiness, SuperviseId, Table, label};
 use daemontools::service::{self, Place, Record, Status, Unread, read_file};
+use daemontools::tai64::Moment;
 use daemontools::{Unable, duration};
 use nix::errno::Errno;
 use nix::sys::stat::{lstat, stat};
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, Pid, SysconfVar, access, sysconf};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
@@ -101,6 +103,19 @@ pub struct Written {
     /// more than the record.
     pub status: Option<Status>,
     pub record: Option<Record>,
+}
+
+impl Written {
+    /// How far the service is whose supervise is `pid`.
+    pub fn readiness(&self, pid: Pid) -> Readiness {
+        readiness::of(self.status.as_ref(), self.record.as_ref(), pid)
+    }
+
+    /// With what code the service whose supervise is `pid` has ended for good; `None` if it has not.
+    pub fn final_exit(&self, pid: Pid) -> Option<i32> {
+        let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+        readiness::final_exit(self.record.as_ref(), pid, Moment::now(), ticks)
+    }
 }
 
 /// All that looks at service directories.

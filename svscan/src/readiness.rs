@@ -58,3 +58,114 @@ fn was_seen(death: &Death, supervise: &Process, now: Moment, ticks_per_second: O
     let ago = now.label.duration_since(&death.ended);
     ago.is_ok_and(|ago| ago <= now.uptime.saturating_sub(started))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use daemontools::service::Running;
+    use daemontools::tai64::{Tai64N, at};
+    use std::time::UNIX_EPOCH;
+
+    const SUPERVISE: i32 = 7;
+
+    fn pid(number: i32) -> Pid {
+        Pid::from_raw(number)
+    }
+
+    fn label(seconds: u64) -> Tai64N {
+        at(UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    /// So many seconds after the boot, which was a thousand seconds after the epoch.
+    fn moment(seconds: u64) -> Moment {
+        Moment { uptime: Duration::from_secs(seconds), label: label(1000 + seconds) }
+    }
+
+    fn record(change: impl FnOnce(&mut Record)) -> Record {
+        let mut record = Record::decode(&format!("supervise {SUPERVISE} 0 0\nwant up\nphase running\n"));
+        let process = Process { pid: pid(8), ticks: 1, serial: 0 };
+        record.process = Some((Role::Run, process));
+        change(&mut record);
+        record
+    }
+
+    #[test]
+    fn how_far_a_service_is_by_the_record_of_its_supervise() {
+        type Change = fn(&mut Record);
+        let table: [(Change, Readiness); 9] = [
+            (|_| {}, Readiness::Starting),
+            (|record| record.ready = Some(moment(1)), Readiness::Ready),
+            (|record| record.want = Want::Down, Readiness::Unready),
+            (|record| record.process = None, Readiness::Starting),
+            (|record| (record.process, record.next_start) = (None, Some(moment(9))), Readiness::Unready),
+            (|record| (record.process, record.phase) = (None, Phase::Failed), Readiness::Unready),
+            (|record| record.process = record.process.map(|(_, run)| (Role::Start, run)), Readiness::Starting),
+            (|record| record.process = record.process.map(|(_, run)| (Role::Finish, run)), Readiness::Unready),
+            (|record| record.process = record.process.map(|(_, run)| (Role::Stop, run)), Readiness::Unready),
+        ];
+        for (index, (change, readiness)) in table.into_iter().enumerate() {
+            let record = record(change);
+            assert_eq!(of(None, Some(&record), pid(SUPERVISE)), readiness, "{index}");
+            assert_eq!(of(None, Some(&record), pid(9)), Readiness::Starting, "{index}: what another supervise wrote");
+        }
+    }
+
+    #[test]
+    fn without_a_record_what_runs_is_ready() {
+        let status = |pid, want| {
+            let (phase, running) = (Phase::Running, Running::Run);
+            Status { since: label(0), pid, paused: false, want, phase, running }
+        };
+        let table = [
+            (None, Readiness::Starting),
+            (Some(status(Some(pid(8)), Want::Up)), Readiness::Ready),
+            (Some(status(Some(pid(8)), Want::Down)), Readiness::Ready),
+            (Some(status(None, Want::Up)), Readiness::Starting),
+            (Some(status(None, Want::Down)), Readiness::Unready),
+        ];
+        for (status, readiness) in table {
+            assert_eq!(of(status.as_ref(), None, pid(SUPERVISE)), readiness, "{status:?}");
+        }
+    }
+
+    /// A record of a service that is down and had its last end, this one, 50 seconds after the boot.
+    fn ended(exit: Exit) -> Record {
+        record(|record| {
+            (record.process, record.phase) = (None, Phase::Stopped);
+            record.deaths = vec![Death { started: label(1040), ended: label(1050), exit }];
+        })
+    }
+
+    fn code(record: &Record, supervise: i32) -> Option<i32> {
+        final_exit(Some(record), pid(supervise), moment(60), Some(100))
+    }
+
+    #[test]
+    fn with_what_code_a_service_has_ended() {
+        let table =
+            [(Exit::Code(3), 3), (Exit::Signal(15), 143), (Exit::Core(11), 139), (Exit::Unknown, report::TEMPORARY)];
+        for (exit, expected) in table {
+            assert_eq!(code(&ended(exit), SUPERVISE), Some(expected), "{exit:?}");
+        }
+        assert_eq!(code(&ended(Exit::Code(3)), 9), None, "what another supervise wrote");
+        assert_eq!(code(&record(|_| {}), SUPERVISE), None, "it runs");
+    }
+
+    #[test]
+    fn a_service_that_is_to_be_started_again_has_not_ended_for_good() {
+        let mut record = ended(Exit::Code(3));
+        record.next_start = Some(moment(61));
+        assert_eq!(code(&record, SUPERVISE), None);
+    }
+
+    #[test]
+    fn a_death_before_the_supervise_began_does_not_count() {
+        let mut record = ended(Exit::Code(3));
+        for (started, expected) in [(45, Some(3)), (55, None)] {
+            record.supervise.ticks = started * 100;
+            assert_eq!(code(&record, SUPERVISE), expected, "{started}");
+        }
+        record.phase = Phase::Failed;
+        assert_eq!(code(&record, SUPERVISE), Some(report::TEMPORARY), "given up before `run`");
+    }
+}

@@ -3,6 +3,7 @@
 use crate::diagnostics::{Diagnostics, Subject};
 use crate::probe::{AFTER, After, Found, Logger, MOST_NAMES, Probe};
 use crate::settings::unread_words;
+use crate::supervises::Supervises;
 use crate::table::{Id, Part, Remark, SuperviseId, Table, label};
 use daemontools::duration::in_seconds;
 
@@ -14,11 +15,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// How many names a message about services that are waited for has.
-pub const FEW: usize = 5;
+/// How many names a message has about services that are waited for.
+const FEW: usize = 5;
 
-/// Says what the table has to say of a service that is up.
-pub fn say(id: Id, remark: Remark, table: &Table, probe: &mut Probe, diagnostics: &mut Diagnostics) {
+/// Says what the table has to say of a service.
+pub fn say(
+    id: Id,
+    remark: Remark,
+    table: &Table,
+    supervises: &Supervises,
+    probe: &mut Probe,
+    diagnostics: &mut Diagnostics,
+) {
     let name = table.name(id).unwrap_or_default();
     match remark {
         Remark::SameAs(other) => {
@@ -38,7 +46,7 @@ pub fn say(id: Id, remark: Remark, table: &Table, probe: &mut Probe, diagnostics
                 report::notice(&[b"stopping ", folder.as_os_str().as_bytes(), time.as_bytes()]);
             }
         }
-        Remark::Down(name) => down(&name, &[], 0),
+        Remark::Down(name) => down(&name, table, |which| supervises.time_left(which, table, probe)),
     }
 }
 
@@ -81,16 +89,19 @@ pub fn names_after(id: Id, name: &OsStr, after: Result<After, Unread>, diagnosti
     }
 }
 
-/// A service is down, and these are waited for still, each with the time after which it is killed; there may be more.
-pub fn down(name: &OsStr, waited_for: &[(&OsStr, Option<Duration>)], count: usize) {
+/// A service is down. Says which ones are waited for still, each with the time after which it is killed, which `time_left`
+/// tells. Of many services the message has the first few and the number of the others, and no times.
+fn down(name: &OsStr, table: &Table, mut time_left: impl FnMut(SuperviseId) -> Option<Duration>) {
+    let (count, waited_for) = table.waited_for(FEW);
     let mut line = [name.as_bytes(), b" is down"].concat();
-    for (index, (name, time)) in waited_for.iter().enumerate() {
+    for (index, id) in waited_for.into_iter().enumerate() {
         line.extend_from_slice(if index == 0 { b", waiting for " } else { b", " });
-        line.extend_from_slice(name.as_bytes());
+        line.extend_from_slice(table.name(id).unwrap_or_default().as_bytes());
+        let time = if count > FEW { None } else { time_left(SuperviseId { id, part: Part::Service }) };
         line.extend_from_slice(time.map(killed_in).unwrap_or_default().as_bytes());
     }
-    if count > waited_for.len() {
-        line.extend_from_slice(format!(" and {} more", count - waited_for.len()).as_bytes());
+    if count > FEW {
+        line.extend_from_slice(format!(" and {} more", count - FEW).as_bytes());
     }
     report::notice(&[&line]);
 }

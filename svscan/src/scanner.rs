@@ -7,19 +7,18 @@ use crate::handover::Handover;
 use crate::late_loggers::LateLoggers;
 use crate::launch::Launcher;
 use crate::orphans::End;
-use crate::probe::{Entry, Found, Logger, Probe, Written};
+use crate::probe::{Entry, Found, Logger, Probe};
 use crate::scan::{Scan, look_at};
 use crate::stopping::Stopping;
 use crate::supervises::{Ended, Lent, Supervises};
 use crate::table::{Action, Contents, Id, Part, Remark, SuperviseId, Table};
-use crate::{readiness, remarks, settings};
+use crate::{remarks, settings};
 use daemontools::Unable;
 use daemontools::service::{Directory, Process};
 use daemontools::sys::process;
 use daemontools::sys::spawn::Refused;
-use daemontools::tai64::Moment;
 use nix::errno::Errno;
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::unistd::Pid;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -76,7 +75,8 @@ impl Scanner {
         deadlines.into_iter().flatten().fold(self.scan.deadline(), Instant::min)
     }
 
-    /// Does all that is to be done now. Whether children may have ended is told, and returned.
+    /// Does all that is to be done now. `children_ended`: some children may have ended. Returns whether some still may have,
+    /// which svscan has not waited for.
     pub fn turn(&mut self, children_ended: bool) -> bool {
         // The directory first: a supervise that ended because its entry is gone is not restarted.
         self.look(Instant::now());
@@ -164,10 +164,7 @@ impl Scanner {
                 }
                 Action::Forget(id) => self.forget(id),
                 Action::WatchReady(id) => self.changes.watch_ready(id, now),
-                Action::Say(id, Remark::Down(name)) => self.is_down(id, &name),
-                Action::Say(id, remark) => {
-                    remarks::say(id, remark, &self.table, &mut self.probe, &mut self.diagnostics);
-                }
+                Action::Say(id, remark) => self.say(id, remark),
             }
         }
     }
@@ -225,25 +222,19 @@ impl Scanner {
             let Some(pid) = self.table.pid(which) else { continue };
             let page = || self.supervises.launcher.record(which);
             let Some(written) = self.probe.written(&self.table, id, page) else { continue };
-            let readiness = readiness::of(written.status.as_ref(), written.record.as_ref(), pid);
-            let is_awaited = self.table.told_readiness(id, readiness, now);
+            let is_awaited = self.table.told_readiness(id, written.readiness(pid), now);
             let is_essential = self.stopping.is_essential(id);
             if !is_awaited && !is_essential {
                 self.changes.end_ready_watch(id);
             }
-            if is_essential && !self.table.is_closing() {
-                self.close_if_ended(&written, pid, now);
+            if is_essential
+                && !self.table.is_closing()
+                && let Some(code) = written.final_exit(pid)
+            {
+                self.stopping.set_exit_code(code);
+                remarks::essential_ended(&written.folder);
+                self.close(now);
             }
-        }
-    }
-
-    /// Stops everything if this essential service has ended for good.
-    fn close_if_ended(&mut self, written: &Written, pid: Pid, now: Instant) {
-        let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
-        if let Some(code) = readiness::final_exit(written.record.as_ref(), pid, Moment::now(), ticks) {
-            self.stopping.set_exit_code(code);
-            remarks::essential_ended(&written.folder);
-            self.close(now);
         }
     }
 
@@ -351,21 +342,16 @@ impl Scanner {
             .carry_on(table, &supervises.launcher, now, |pid, owed| supervises.command(pid, owed, table, probe));
     }
 
-    fn is_down(&mut self, id: Id, name: &OsStr) {
-        self.stopping.is_down(id);
-        // A new service under this identity starts with a new pipe: of this one an end is closed.
-        if !self.forward.includes(id) {
-            self.supervises.launcher.close_pipe(id);
+    fn say(&mut self, id: Id, remark: Remark) {
+        if matches!(remark, Remark::Down(_)) {
+            self.stopping.is_down(id);
+            // A new service under this identity starts with a new pipe: of this one an end is closed.
+            if !self.forward.includes(id) {
+                self.supervises.launcher.close_pipe(id);
+            }
         }
-        let (count, waited_for) = self.table.waited_for(remarks::FEW);
-        // Of a long list, svscan does not look how long each service has.
-        let time_left = |id| {
-            let which = SuperviseId { id, part: Part::Service };
-            if count > remarks::FEW { None } else { self.supervises.time_left(which, &self.table, &mut self.probe) }
-        };
-        let times: Vec<_> = waited_for.iter().copied().map(time_left).collect();
-        let names = waited_for.iter().map(|id| self.table.name(*id).unwrap_or_default());
-        remarks::down(name, &names.zip(times).collect::<Vec<_>>(), count);
+        let Scanner { table, supervises, probe, diagnostics, .. } = self;
+        remarks::say(id, remark, table, supervises, probe, diagnostics);
     }
 
     /// Looks at the directory now; what is to be started later is started now.
