@@ -4,11 +4,10 @@ use crate::changes::Changes;
 use crate::diagnostics::{Diagnostics, Subject};
 use crate::forward::Forward;
 use crate::handover::Handover;
-use crate::late_loggers::LateLoggers;
 use crate::launch::Launcher;
 use crate::orphans::End;
 use crate::probe::{Entry, Found, Logger, Probe};
-use crate::scan::{Scan, look_at};
+use crate::scan::{Known, Scan};
 use crate::stopping::Stopping;
 use crate::supervises::{Ended, Lent, Supervises};
 use crate::table::{Action, Contents, Id, Part, Remark, SuperviseId, Table};
@@ -35,7 +34,6 @@ pub struct Scanner {
     probe: Probe,
     scan: Scan,
     changes: Changes,
-    late_loggers: LateLoggers,
     supervises: Supervises,
     stopping: Stopping,
     forward: Forward,
@@ -55,7 +53,6 @@ impl Scanner {
             probe: Probe::default(),
             scan: Scan::new(now),
             changes,
-            late_loggers: LateLoggers::default(),
             supervises: Supervises::new(launcher, survivors)?,
             stopping: Stopping::default(),
             forward: Forward::default(),
@@ -101,29 +98,10 @@ impl Scanner {
 
     /// Looks at what has changed in the directory, and at all of it when that is due.
     fn look(&mut self, now: Instant) {
-        if !self.changes.are_reported() {
-            self.scan.recheck_all();
-        }
-        if self.probe.refresh() {
-            self.scan.mounts_changed(now);
-        }
-        if self.scan.begin(now) {
-            self.scan_all();
-            self.late_loggers.look(&self.table, &mut self.probe, &mut self.diagnostics);
+        let Scanner { scan, changes, table, probe, diagnostics, .. } = self;
+        let seen = scan.look(changes, &mut Known { table, probe, diagnostics }, now);
+        if seen.all {
             self.supervises.see_reached(&self.table, &mut self.probe);
-        }
-        // After the scan: how an entry came to be is known before it is started.
-        let reports = self.changes.read(&mut self.probe, now);
-        if reports.is_moved {
-            let words = b"directory was moved, and is still served";
-            self.diagnostics.warn_once(Subject::Directory, words.to_vec());
-        }
-        if reports.some_were_lost {
-            self.scan.recheck_all();
-            self.scan_all();
-        }
-        for name in reports.entries {
-            look_at(&name, &mut self.table, &mut self.probe, &mut self.diagnostics);
         }
         let mut todo = Vec::new();
         let on_remove = settings::on_remove(&mut self.probe, &mut self.diagnostics);
@@ -136,14 +114,7 @@ impl Scanner {
         while let Some(id) = self.changes.overdue(now) {
             self.admit(id, now);
         }
-        self.look_at_watched(reports.states, now);
-    }
-
-    fn scan_all(&mut self) {
-        if let Some(most) = settings::starts_at_a_time(&mut self.probe, &mut self.diagnostics) {
-            self.table.limit_starts(most);
-        }
-        self.scan.all(&mut self.table, &mut self.probe, &mut self.diagnostics);
+        self.look_at_watched(seen.states, now);
     }
 
     /// Does what the table has decided.
@@ -187,7 +158,7 @@ impl Scanner {
             return self.table.not_inspected(id);
         };
         if logger != Logger::Directory {
-            self.late_loggers.add(id);
+            self.scan.late_loggers.add(id);
         }
         if logger == Logger::None && settings::forwards(&mut self.probe) {
             self.forward.want(id);
@@ -321,7 +292,8 @@ impl Scanner {
                 let words = b" is not the directory any more whose supervise has ended: what that left runs on";
                 self.diagnostics.warn_once(Subject::Entry(name.into()), [name.as_bytes(), words].concat());
             }
-            look_at(name, &mut self.table, &mut self.probe, &mut self.diagnostics);
+            let Scanner { table, probe, diagnostics, .. } = self;
+            Known { table, probe, diagnostics }.look_at(name);
             self.scan.request(now);
             if is_stopping {
                 return self.table.not_needed(which, now, todo);
