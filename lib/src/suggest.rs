@@ -41,13 +41,35 @@ pub fn command(word: &OsStr) -> Option<&'static str> {
     WORDS.iter().find(|(words, _)| words.contains(&word.as_str())).map(|(_, command)| *command)
 }
 
+/// Where services are linked; a word that names one there is no path to it.
+const LINKED: [&str; 3] = ["/service", "/etc/service", "/var/service"];
+
 /// Says what was probably meant by the name of a service, if nothing in the current directory has that name:
 /// `svc: restart is no service here: did you mean svc -t SERVICE?`, `svc: -d is no service here: options come before the
 /// services`.
 pub fn where_missing(service: &OsStr) {
-    if let Some(words) = for_service(service).filter(|_| !Path::new(service).exists()) {
+    let words = || for_service(service).or_else(|| for_bare_name(service, LINKED.map(Path::new)));
+    if let Some(words) = words().filter(|_| !Path::new(service).exists()) {
         report::notice(&[&words]);
     }
+}
+
+/// As [`where_missing`], for the first word of a program that takes words it does not know for services: such a word may
+/// have been meant for an option.
+pub fn where_first_is_missing(word: &OsStr) {
+    if looks_like_option(word) && !Path::new(word).exists() {
+        report::notice(&[word.as_bytes(), b" is no option, and no service here"]);
+    } else {
+        where_missing(word);
+    }
+}
+
+/// `web is no service here: did you mean /service/web?`, where one of these directories has a service of that name.
+fn for_bare_name<'a>(word: &OsStr, directories: impl IntoIterator<Item = &'a Path>) -> Option<Vec<u8>> {
+    let is_bare = !word.is_empty() && !word.as_bytes().contains(&b'/') && !word.as_bytes().starts_with(b".");
+    let paths = directories.into_iter().map(|directory| directory.join(word));
+    let meant = paths.filter(|_| is_bare).find(|path| path.is_dir())?;
+    Some([word.as_bytes(), b" is no service here: did you mean ", meant.as_os_str().as_bytes(), b"?"].concat())
 }
 
 fn for_service(word: &OsStr) -> Option<Vec<u8>> {
@@ -122,6 +144,18 @@ mod tests {
         }
         assert_eq!(for_option(OsStr::new("restart")), None);
         assert_eq!(for_option(OsStr::new("-t")), None);
+    }
+
+    #[test]
+    fn a_name_without_its_path_is_told_where_such_a_service_is() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("web")).unwrap();
+        let said = |word: &str| for_bare_name(OsStr::new(word), [Path::new("/nonexistent"), directory.path()]);
+        let expected = format!("web is no service here: did you mean {}/web?", directory.path().display());
+        assert_eq!(said("web"), Some(expected.into_bytes()));
+        for word in ["db", "", ".", "./web", "a/web"] {
+            assert_eq!(said(word), None, "{word}");
+        }
     }
 
     #[test]

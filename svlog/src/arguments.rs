@@ -151,7 +151,13 @@ fn moment(option: &str, value: &OsStr, clock: &Clock) -> Result<Tai64N, Refusal>
 /// Bytes, not letters: a log may be in any encoding.
 fn pattern(value: &OsStr) -> Result<Regex, Refusal> {
     let pattern = value.to_str().ok_or_else(|| refused("a pattern", value))?;
-    RegexBuilder::new(pattern).unicode(false).build().map_err(|_| refused("a regular expression", value))
+    RegexBuilder::new(pattern).unicode(false).build().map_err(|error| {
+        // The last line of several tells what is wrong.
+        let text = error.to_string();
+        let last = text.lines().last().unwrap_or_default();
+        let why = last.strip_prefix("error: ").unwrap_or(last);
+        Refusal::Value(format!("not a regular expression: {}: {why}", value.to_string_lossy()))
+    })
 }
 
 fn color(value: Option<OsString>) -> Result<Option<bool>, Refusal> {

@@ -81,6 +81,7 @@ fn svstat(mut args: Args) -> Result<i32, Fatal> {
         return Ok(Fatal::usage(HELP.usage).with_code(0).tell());
     }
     let mut answers = Vec::new();
+    let mut explain: fn(&OsStr) = suggest::where_first_is_missing;
     for service in args {
         answers.extend(answer(&service, text));
         answers.push(b'\n');
@@ -89,7 +90,8 @@ fn svstat(mut args: Args) -> Result<i32, Fatal> {
             answers.clear();
         }
         fchdir(&origin).unable_to("set directory", "")?;
-        suggest::where_missing(&service);
+        explain(&service);
+        explain = suggest::where_missing;
     }
     sys::write_all(sys::stdout(), &answers).unable_to("write output", "")?;
     Ok(0)

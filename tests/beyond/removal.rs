@@ -56,7 +56,7 @@ fn a_logger_that_is_only_told_to_exit_is_waited_for_where_its_service_leaves() {
     let service = clock(&scratch, "exec multilog ./main");
     let _svscan = svscan(&scratch);
     service.lines("log/main/current", 1);
-    let on = "svc: warning: log is not finished: runs on, as -x alone ends nothing: say -dx\n";
+    let on = "svc: warning: log is not finished: runs on, as -x alone ends nothing: say -dx; supervise exits when it is next down\n";
     let alone = format!("cd {SCANNED}/clock && svc -x -W finished log");
     assert_eq!(scratch.shell(&alone), tests::fails(1, on));
     let away = format!("cd {SCANNED}/clock && rm ../../{SCANNED}/clock && svc -dx . && svc -x -W finished log");

@@ -213,7 +213,9 @@ fn what_is_told_only_that_its_supervise_is_to_exit_is_not_waited_for() {
     let mut supervise = service.supervise();
     let pid = service.up();
     for goal in ["down", "finished", "restarted"] {
-        let on = format!("svc: warning: web is not {goal}: runs on, as -x alone ends nothing: say -dx\n");
+        let on = format!(
+            "svc: warning: web is not {goal}: runs on, as -x alone ends nothing: say -dx; supervise exits when it is next down\n"
+        );
         assert_eq!(scratch.run(&format!("svc -x -W {goal} web")), fails(1, &on));
     }
     // It has been told all the same, and obeys when the service is down.

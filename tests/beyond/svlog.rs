@@ -207,7 +207,7 @@ fn what_cannot_be_shown_is_one_line() {
             "--until=soon empty",
             "svlog: fatal: not a time: soon: say for example --until 10m, --until 06:53 or --until \"2026-11-21 06:53\"\n",
         ),
-        ("--grep ( empty", "svlog: fatal: not a regular expression: (\n"),
+        ("--grep ( empty", "svlog: fatal: not a regular expression: (: unclosed group\n"),
         ("-n few empty", "svlog: fatal: not a number of lines: few\n"),
         ("--color=red empty", "svlog: fatal: not auto, always or never: red\n"),
     ] {

@@ -254,7 +254,10 @@ fn what_is_wrong_is_said_as_in_the_short_form() {
     let hinted = |printed: &str, stderr: String| Outcome { stderr, ..prints(printed) };
     let one = hinted(&format!("missing: {name}-l: {name}"), hint("-l"));
     assert_eq!(scratch.run("svstat missing -l"), one);
-    let two = hinted(&format!("-lj: {name}--: {name}"), hint("-lj") + &hint("--"));
+    let two = hinted(
+        &format!("-lj: {name}--: {name}"),
+        "svstat: -lj is no option, and no service here\n".to_string() + &hint("--"),
+    );
     assert_eq!(scratch.run("svstat -lj --"), two);
     assert_eq!(scratch.run("svstat -l"), fails(0, "svstat: usage: svstat [ -l | -j | -L ] service ...\n"));
 }

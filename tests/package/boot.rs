@@ -250,7 +250,7 @@ fn no_service_is_left_without_its_programs() {
     fs::write(machine.root.join("service/web/run"), "").unwrap();
     let installed = machine.contents();
     let words = refuse(&mut machine.command("/source/package/remove"), 111);
-    assert!(words.contains("/service/web is supervised: cd /service/web; rm /service/web; svc -dx . log"), "{words}");
+    assert!(words.contains("/service/web is supervised: cd /service/web; rm /service/web; svc -dx ."), "{words}");
     assert_eq!(machine.contents(), installed);
 }
 

@@ -121,7 +121,7 @@ impl Reason {
             Reason::Unsupervised => last.words(),
             Reason::Failed(exit) => last.failure().map_or_else(|| with("failed", exit), |why| format!("failed: {why}")),
             Reason::Ended(exit) => with("ended", exit),
-            Reason::RunsOn => "runs on, as -x alone ends nothing: say -dx".into(),
+            Reason::RunsOn => "runs on, as -x alone ends nothing: say -dx; supervise exits when it is next down".into(),
         }
     }
 }
