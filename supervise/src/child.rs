@@ -3,9 +3,10 @@
 use crate::machine::Event;
 use crate::pipe::Pipe;
 use crate::policy::{Policy, Scope};
-use crate::slot::Which;
 use crate::{ready, tree};
-use daemontools::service::{Exit, Identity, ORPHAN, Place, Process, Role, is_without_pidfd, ledger, read_file_itself};
+use daemontools::service::{
+    Exit, Identity, ORPHAN, Part, Place, Process, Role, is_without_pidfd, ledger, read_file_itself,
+};
 use daemontools::sys::datagram::Sender;
 use daemontools::sys::exec::{c_string, environment, execute};
 use daemontools::sys::process::{self, Ended, PidFd};
@@ -60,7 +61,7 @@ const TURNED_BACK: i32 = 213;
 /// What a child needs to know.
 pub struct Order<'a> {
     pub role: Role,
-    pub which: Which,
+    pub part: Part,
     /// The pipe between the service and its logger.
     pub pipe: Option<&'a Pipe>,
     /// For `finish`: how `run` ended.
@@ -115,7 +116,7 @@ fn become_program(order: &Order, gate: OwnedFd) -> i32 {
             Ok(_) | Err(_) => return TURNED_BACK,
         }
     }
-    let file = Path::new(order.which.program(order.role));
+    let file = Path::new(order.part.program(order.role));
     let errno = match program {
         Ok(Program { path, argv, environment }) => match execute(&path, &argv, &environment) {
             // It was replaced just now: what was executed is not the file that is there, which may be a better one.
@@ -151,19 +152,19 @@ struct Program {
 
 /// Puts everything where the program expects it.
 fn prepare(order: &Order) -> nix::Result<Program> {
-    let path = format!("./{}", order.which.program(order.role));
+    let path = format!("./{}", order.part.program(order.role));
     let argv: Vec<OsString> = match order.role {
         Role::Start | Role::Run | Role::Stop => vec![path.clone().into()],
         Role::Finish => finish_arguments(order),
     };
-    order.pipe.map_or(Ok(()), |pipe| pipe.give(order.which))?;
+    order.pipe.map_or(Ok(()), |pipe| pipe.give(order.part))?;
     let mut changes = Vec::new();
-    if order.role == Role::Run && order.which == Which::Service {
+    if order.role == Role::Run && order.part == Part::Service {
         changes = ready::environment(order.policy, order.socket, getpid().as_raw());
         give_notification_fd(order)?;
     }
     if order.policy.scope == Scope::Tree || order.marks {
-        changes.extend(tree::mark(order.which));
+        changes.extend(tree::mark(order.part));
     }
     // What svscan tells us is ours alone.
     changes.extend(ledger::taken_away());

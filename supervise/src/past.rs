@@ -17,11 +17,10 @@
 
 use crate::pipe::Pipe;
 use crate::settings::{self, Links};
-use crate::slot::Which;
 use crate::tree;
 use daemontools::report;
 use daemontools::service::ledger::Page;
-use daemontools::service::{Death, Directory, Identity, Place, Process, Record, STATE, Unread};
+use daemontools::service::{Death, Directory, Identity, Part, Place, Process, Record, STATE, Unread};
 use daemontools::sys::boot::Boot;
 use daemontools::sys::is_shortage;
 use nix::errno::Errno;
@@ -86,13 +85,13 @@ impl Here<'_> {
 
     /// Takes from a record that may be made up what would be signalled or opened, but for processes that prove themselves.
     fn without_claims(&self, record: Record, owner: u32) -> Record {
-        let process = record.process.filter(|(_, process)| self.is_believed(process, Which::Service, owner));
+        let process = record.process.filter(|(_, process)| self.is_believed(process, Part::Service, owner));
         // Its number may be that of a group which others have formed: it must be there to prove itself.
         let is_proven = |process: &Process| process.identity() == Ok(Identity::Same);
         let alive = process.map(|(_, process)| process).filter(is_proven);
         let last_run = record.last_run.filter(|run| alive.is_some_and(|process| process.is_same_as(run)));
         let logger = record.logger.map(|logger| {
-            let process = logger.process.filter(|(_, process)| self.is_believed(process, Which::Logger, owner));
+            let process = logger.process.filter(|(_, process)| self.is_believed(process, Part::Logger, owner));
             Box::new(Record { process, last_run: None, notify_socket: None, ..*logger })
         });
         // As the files of the service say now.
@@ -102,7 +101,7 @@ impl Here<'_> {
         Record { process, last_run, logger, settings, pipe, notify_socket: None, ..record }
     }
 
-    fn is_believed(&self, process: &Process, which: Which, owner: u32) -> bool {
+    fn is_believed(&self, process: &Process, part: Part, owner: u32) -> bool {
         match process.identity() {
             // It is taken over as one that has ended, which signals nothing.
             Ok(Identity::Gone) => return true,
@@ -112,7 +111,7 @@ impl Here<'_> {
         let uid = std::fs::metadata(format!("/proc/{}", process.pid)).ok().map(|file| file.uid());
         // A link may lead to a file of root's or ours that says what somebody else has chosen.
         let is_others = owner != 0 && owner != geteuid().as_raw();
-        if (is_others && uid == Some(owner)) || tree::is_marked(process.pid, which) {
+        if (is_others && uid == Some(owner)) || tree::is_marked(process.pid, part) {
             return true;
         }
         let pid = process.pid.to_string();
@@ -122,7 +121,7 @@ impl Here<'_> {
     }
 }
 
-/// Which of the two records counts. `settings` are those that the files of the service say now.
+/// Part of the two records counts. `settings` are those that the files of the service say now.
 fn choose(
     page: Option<Record>,
     disk: nix::Result<Option<Past>>,

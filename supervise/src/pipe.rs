@@ -1,7 +1,6 @@
 //! The pipe between a service and the `log` that the same supervise runs.
 
-use crate::slot::Which;
-use daemontools::service::{Process, open_pipe_of};
+use daemontools::service::{Part, Process, open_pipe_of};
 use daemontools::sys::process::{self, duplicate_to};
 use daemontools::sys::{self, also_reading};
 use nix::errno::Errno;
@@ -70,14 +69,14 @@ impl Pipe {
     ///
     /// # Errors
     /// Those of `dup2(2)`.
-    pub fn give(&self, which: Which) -> nix::Result<()> {
-        match which {
-            Which::Service => match &self.writer {
+    pub fn give(&self, part: Part) -> nix::Result<()> {
+        match part {
+            Part::Service => match &self.writer {
                 Some(writer) => blocking(writer).and_then(|()| duplicate_to(writer, 1)),
                 // Told up again meanwhile.
                 None => duplicate_to(&sys::both_ends(&self.reader)?, 1),
             },
-            Which::Logger => blocking(&self.reader).and_then(|()| duplicate_to(&self.reader, 0)),
+            Part::Logger => blocking(&self.reader).and_then(|()| duplicate_to(&self.reader, 0)),
         }
     }
 }

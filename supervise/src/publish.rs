@@ -4,10 +4,9 @@
 //! cleaned up by an administrator, and svscan's memory, which is there only under an svscan. One of them is enough. Where
 //! neither can be had the service runs all the same, as it would under daemontools, and it is said what that costs.
 
-use crate::slot::Which;
 use daemontools::service::ledger::{Page, has_room};
 use daemontools::service::{
-    EVENT, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status, Unread, open_fifo_at, put_file,
+    EVENT, Part, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status, Unread, open_fifo_at, put_file,
 };
 use daemontools::sys::directory::for_each_name_in;
 use daemontools::tai64::Moment;
@@ -71,28 +70,28 @@ impl Publisher {
     }
 
     /// Takes in how the service or its logger is now, without writing it.
-    pub fn note(&mut self, which: Which, record: Record) {
-        match which {
-            Which::Service => {
+    pub fn note(&mut self, part: Part, record: Record) {
+        match part {
+            Part::Service => {
                 let Record { supervise, pipe, .. } = self.record;
                 let (boot, directory) = (std::mem::take(&mut self.record.boot), self.record.directory.take());
                 let logger = self.record.logger.take();
                 self.record = Record { supervise, boot, directory, pipe, logger, ..record };
             }
-            Which::Logger => self.record.logger = Some(Box::new(record)),
+            Part::Logger => self.record.logger = Some(Box::new(record)),
         }
     }
 
     /// Writes who the service is, then how it is, if that has changed. What cannot be written is a
     /// warning, and tried again later: what runs runs on though a disk is full.
-    pub fn publish(&mut self, which: Which, record: Record) {
-        self.note(which, record);
+    pub fn publish(&mut self, part: Part, record: Record) {
+        self.note(part, record);
         self.write();
     }
 
     /// Writes who the service is, and leaves how it is to [`Publisher::publish`].
-    pub fn write_down(&mut self, which: Which, record: Record) {
-        self.note(which, record);
+    pub fn write_down(&mut self, part: Part, record: Record) {
+        self.note(part, record);
         let failure = self.write_record();
         self.take_in_of(STATE_NEW, failure);
     }

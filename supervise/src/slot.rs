@@ -14,7 +14,7 @@ use crate::repeated::Repeated;
 use crate::settings::{self, Complaint, Links, Settings};
 use crate::side::{self, Check};
 use crate::tree;
-use daemontools::service::{Command, Exit, Place, Process, Record, Role, Shown, Want};
+use daemontools::service::{Command, Exit, Part, Place, Process, Record, Role, Shown, Want};
 use daemontools::sys::datagram::Sender;
 use daemontools::sys::pocket::Pocket;
 use daemontools::tai64::Moment;
@@ -40,25 +40,6 @@ const ASK_UNHELD: Duration = Duration::from_millis(500);
 
 /// So many datagrams are dealt with before commands and other news are.
 const MESSAGES_AT_ONCE: u32 = 64;
-
-/// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// `run`, and what goes with it.
-    Service,
-    /// `log`, where it is a program in the service directory.
-    Logger,
-}
-
-impl Which {
-    /// The file that plays a role.
-    pub fn program(self, role: Role) -> &'static str {
-        match self {
-            Which::Service => role.program(),
-            Which::Logger => "log",
-        }
-    }
-}
 
 /// What the service and its logger have in common.
 pub struct Common {
@@ -92,7 +73,7 @@ impl Common {
 
 /// A machine and what it has in the world.
 pub struct Slot {
-    which: Which,
+    part: Part,
     machine: Machine,
     settings: Settings,
     links: Links,
@@ -136,13 +117,13 @@ pub struct Slot {
 
 impl Slot {
     /// One that begins, with the past of its record.
-    pub fn new(which: Which, want: Want, record: &Record) -> Box<Slot> {
+    pub fn new(part: Part, want: Want, record: &Record) -> Box<Slot> {
         let mut links = Links::default();
-        let (settings, complaints) = settings_of(which, &mut links);
+        let (settings, complaints) = settings_of(part, &mut links);
         let machine = Machine::remember(settings.policy.clone(), want, record, Moment::now());
         // Wanted down, it may be started long after this.
         let fresh = (want == Want::Up).then_some(complaints);
-        let mut slot = Slot::with(which, machine, settings, None);
+        let mut slot = Slot::with(part, machine, settings, None);
         (slot.fresh, slot.links) = (fresh, links);
         slot
     }
@@ -151,11 +132,11 @@ impl Slot {
     ///
     /// # Errors
     /// What became of its process cannot be told.
-    pub fn resume(which: Which, record: &Record, place: &Place) -> Result<(Box<Slot>, Event), Unable> {
+    pub fn resume(part: Part, record: &Record, place: &Place) -> Result<(Box<Slot>, Event), Unable> {
         // Of what runs those count with which it was started.
         let settings = match record.process {
             Some(_) => Settings::recall(&record.settings),
-            None => settings_of(which, &mut Links::default()).0,
+            None => settings_of(part, &mut Links::default()).0,
         };
         let machine = Machine::resume(settings.policy.clone(), record, Moment::now());
         // What is ready was seen to have passed.
@@ -166,7 +147,7 @@ impl Slot {
             Some(Found::Ended(event)) => (None, event),
             None => (None, Event::Begun),
         };
-        let mut slot = Slot::with(which, machine, settings, held);
+        let mut slot = Slot::with(part, machine, settings, held);
         if slot.held.is_some() && gated == Gated::Maybe {
             (slot.gated, slot.ask_again) = (gated, Some(Moment::now().uptime));
         }
@@ -177,9 +158,9 @@ impl Slot {
     }
 
     /// In the heap, where it lies once; on the stack it would leave a copy for every move.
-    fn with(which: Which, machine: Machine, settings: Settings, held: Option<Held>) -> Box<Slot> {
+    fn with(part: Part, machine: Machine, settings: Settings, held: Option<Held>) -> Box<Slot> {
         Box::new(Slot {
-            which,
+            part,
             ended: None,
             last_run: None,
             machine,
@@ -229,7 +210,7 @@ impl Slot {
 
     /// Descendants whose parents die are ours where the service's own settings need that, whatever its logger needs.
     fn become_subreaper(&self) {
-        if self.which == Which::Service {
+        if self.part == Part::Service {
             let policy = &self.settings.policy;
             let _ = set_child_subreaper(policy.scope == Scope::Tree || policy.listens());
         }
@@ -336,7 +317,7 @@ impl Slot {
     /// Says why a program could not be executed, in the original's words, unless that was said the last time.
     fn say_refusal(&mut self, errno: Errno, name: &[u8]) {
         let Some(role) = self.held.as_ref().map(|held| held.role) else { return };
-        let program = self.which.program(role);
+        let program = self.part.program(role);
         let object = [name, b"/", program.as_bytes()].concat();
         let unable = Unable::execute_own("start", OsStr::from_bytes(&object), Path::new(program), errno);
         let words = unable.to_bytes();
@@ -394,13 +375,13 @@ impl Slot {
     }
 
     fn forget_process(&mut self, common: &mut Common) {
-        if self.which == Which::Logger {
+        if self.part == Part::Logger {
             common.logger = None;
         }
         (self.held, self.gate) = (None, None);
         (self.gated, self.asked, self.ask_again) = (Gated::No, 0, None);
         (self.ears, self.is_deaf, self.check, self.unheard) = (Ears::DEAF, false, None, None);
-        if self.which == Which::Service {
+        if self.part == Part::Service {
             common.pocket.iter().for_each(Pocket::empty);
         }
         self.status_text.clear();
@@ -543,14 +524,14 @@ impl Slot {
                 return Some(Event::Configured(self.settings.policy.clone()));
             }
             Action::Launch(role, exit) => return Some(self.launch(role, exit, common)),
-            Action::Record => common.publisher.write_down(self.which, self.record()),
-            Action::Publish => common.publisher.publish(self.which, self.record()),
+            Action::Record => common.publisher.write_down(self.part, self.record()),
+            Action::Publish => common.publisher.publish(self.part, self.record()),
             Action::OpenGate => self.open_gate(common),
             Action::Send(signal) => self.held.iter().for_each(|held| held.send(signal)),
             Action::SendGroup(signal) => self.held.iter().for_each(|held| held.send_group(signal)),
             Action::SendScope(signal) => self.send_scope(signal, common),
             Action::KillRest => self.kill_rest(common),
-            Action::Announce(letter) if self.which == Which::Service => self.letters.push(letter as u8),
+            Action::Announce(letter) if self.part == Part::Service => self.letters.push(letter as u8),
             Action::Announce(_) => {}
             Action::GiveUp => self.say_that_it_gives_up(common.charge.name()),
             Action::SayLate(late) => self.say_that_it_is_late(late, common.charge.name()),
@@ -563,9 +544,9 @@ impl Slot {
     /// Nothing else happens to it from now on: whoever looks for the reason later finds it where it was said.
     fn say_that_it_gives_up(&self, name: &[u8]) {
         let why = self.record().failure_words().unwrap_or_default();
-        let (logger, up) = match self.which {
-            Which::Service => (&b""[..], &b"svc -u"[..]),
-            Which::Logger => (&b"/log"[..], &b"svc -Lu"[..]),
+        let (logger, up) = match self.part {
+            Part::Service => (&b""[..], &b"svc -u"[..]),
+            Part::Logger => (&b"/log"[..], &b"svc -Lu"[..]),
         };
         report::warning(&[name, logger, b": gives up: ", why.as_bytes(), b"; ", up, b" starts it again"]);
     }
@@ -587,7 +568,7 @@ impl Slot {
         let complaints = match self.fresh.take() {
             Some(complaints) => complaints,
             None => {
-                let (settings, complaints) = settings_of(self.which, &mut self.links);
+                let (settings, complaints) = settings_of(self.part, &mut self.links);
                 self.settings = settings;
                 complaints
             }
@@ -611,7 +592,7 @@ impl Slot {
         let socket = self.ears.variable();
         let order = Order {
             role,
-            which: self.which,
+            part: self.part,
             pipe: common.pipe.as_ref(),
             exit,
             last_run: self.last_run,
@@ -624,7 +605,7 @@ impl Slot {
         };
         match child::launch(&order) {
             Ok((held, gate)) => {
-                if self.which == Which::Logger {
+                if self.part == Part::Logger {
                     common.bystanders.push(held.process.pid);
                     common.logger = Some(held.process.pid);
                 }
@@ -644,10 +625,10 @@ impl Slot {
     /// In the original's words where we do what it does; `finish` and `stop` are left out.
     fn complain_of_fork(&self, role: Role, errno: Errno, name: &[u8]) {
         let (seconds, reason) = (RETRY_FORK.as_secs().to_string(), report::reason(errno).as_bytes());
-        let program = [b"/", self.which.program(role).as_bytes()].concat();
+        let program = [b"/", self.part.program(role).as_bytes()].concat();
         let (program, sleeping) = match role {
             Role::Finish | Role::Stop => (&program[..], String::new()),
-            Role::Start | Role::Run if self.which == Which::Logger => (&program[..], seconds),
+            Role::Start | Role::Run if self.part == Part::Logger => (&program[..], seconds),
             Role::Start | Role::Run => (&[][..], seconds),
         };
         let sleeping = if sleeping.is_empty() { sleeping } else { format!(", sleeping {sleeping} seconds") };
@@ -670,7 +651,7 @@ impl Slot {
     /// Tells whom it concerns of the start (no exit) or end of a process.
     pub fn notify(&self, role: Role, pid: Pid, exit: Option<Exit>, common: &mut Common) {
         if self.settings.policy.has_notify {
-            let program = self.which.program(role);
+            let program = self.part.program(role);
             common.bystanders.extend(side::notify(program, pid, exit));
         }
     }
@@ -719,11 +700,11 @@ fn say_that_it_starves(name: &[u8]) {
 }
 
 /// The settings are the service's; of them its logger has only that somebody is to be notified.
-fn settings_of(which: Which, links: &mut Links) -> (Settings, Vec<Complaint>) {
+fn settings_of(part: Part, links: &mut Links) -> (Settings, Vec<Complaint>) {
     let (settings, complaints) = settings::read(links);
-    match which {
-        Which::Service => (settings, complaints),
-        Which::Logger => {
+    match part {
+        Part::Service => (settings, complaints),
+        Part::Logger => {
             let notify = settings.files.into_iter().filter(|(file, _)| file == "notify").collect::<Vec<_>>();
             (Settings::recall(&notify), Vec::new())
         }

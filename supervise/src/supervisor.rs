@@ -9,11 +9,11 @@ use crate::past::{Here, Past};
 use crate::pipe::Pipe;
 use crate::publish::Publisher;
 use crate::settings;
-use crate::slot::{Common, Slot, Which};
+use crate::slot::{Common, Slot};
 use crate::speaker::{Before, Neighbour};
 use crate::tree;
 use daemontools::service::ledger::Page;
-use daemontools::service::{Command, Directory, Process, Record, Role, STATE, Want};
+use daemontools::service::{Command, Directory, Part, Process, Record, Role, STATE, Want};
 use daemontools::sys::boot::Boot;
 use daemontools::sys::pocket::Pocket;
 use daemontools::sys::process;
@@ -36,7 +36,7 @@ pub struct Supervisor {
     common: Common,
     signals: SignalFd,
     /// Whom the next command is meant for.
-    meant: Which,
+    meant: Part,
     /// The service whose lines are read, if the service of this supervise is a logger, until they are or svscan sees to it.
     neighbour: Option<Neighbour>,
     /// How far reading the last of them has come.
@@ -80,18 +80,16 @@ impl Supervisor {
         let here = Here { name: &name, place: &charge.place, boot: &boot, directory: directory.as_ref() };
         let Past { record, goes_on, .. } = here.past(page.as_ref()).unable_to("read", charge.object(STATE))?;
         let (service, service_first) = if goes_on {
-            Slot::resume(Which::Service, &record, &charge.place)?
+            Slot::resume(Part::Service, &record, &charge.place)?
         } else {
             let want = if normally == Normally::Up { Want::Up } else { Want::Down };
-            (Slot::new(Which::Service, want, &record), Event::Begun)
+            (Slot::new(Part::Service, want, &record), Event::Begun)
         };
         let left = record.process.filter(|_| goes_on);
         let logger_left = record.logger.as_ref().filter(|_| goes_on).and_then(|logger| logger.process);
         let (logger, logger_first) = match record.logger.filter(|_| goes_on) {
-            Some(record) => Some(Slot::resume(Which::Logger, &record, &charge.place)?),
-            None => {
-                settings::has_logger().then(|| (Slot::new(Which::Logger, Want::Up, &Record::blank()), Event::Begun))
-            }
+            Some(record) => Some(Slot::resume(Part::Logger, &record, &charge.place)?),
+            None => settings::has_logger().then(|| (Slot::new(Part::Logger, Want::Up, &Record::blank()), Event::Begun)),
         }
         .unzip();
         let found = record.pipe.and_then(|inode| {
@@ -116,7 +114,7 @@ impl Supervisor {
             logger,
             common,
             signals,
-            meant: Which::Service,
+            meant: Part::Service,
             neighbour,
             last_lines: None,
             logger_lines: None,
@@ -133,14 +131,14 @@ impl Supervisor {
 
     fn write_down(&mut self) {
         let Supervisor { service, logger, common, .. } = self;
-        logger.iter().for_each(|logger| common.publisher.note(Which::Logger, logger.record()));
-        common.publisher.write_down(Which::Service, service.record());
+        logger.iter().for_each(|logger| common.publisher.note(Part::Logger, logger.record()));
+        common.publisher.write_down(Part::Service, service.record());
     }
 
     fn show(&mut self) -> Result<(), Fatal> {
         let Supervisor { service, logger, common, .. } = self;
-        logger.iter().for_each(|logger| common.publisher.note(Which::Logger, logger.record()));
-        common.publisher.note(Which::Service, service.record());
+        logger.iter().for_each(|logger| common.publisher.note(Part::Logger, logger.record()));
+        common.publisher.note(Part::Service, service.record());
         // Not the state of one that goes on: what it says of a process that has ended is needed until that is dealt with.
         common.publisher.publish_status();
         common.charge.show()?;
@@ -195,7 +193,7 @@ impl Supervisor {
                 // It knows itself what is left in its pipes.
                 self.neighbour = None;
             }
-            self.obey(&commands, Which::Service);
+            self.obey(&commands, Part::Service);
         }
         self.see_last_lines();
         self.let_logger_go();
@@ -308,21 +306,21 @@ impl Supervisor {
         for (commands, is_short) in told {
             self.meant = self.obey(&commands, self.meant);
             if is_short {
-                self.meant = Which::Service;
+                self.meant = Part::Service;
             }
         }
     }
 
     /// Obeys commands, the first of which is meant for `meant`; whom the next one is meant for.
-    fn obey(&mut self, commands: &[u8], mut meant: Which) -> Which {
+    fn obey(&mut self, commands: &[u8], mut meant: Part) -> Part {
         let Supervisor { service, logger, common, .. } = self;
         for command in commands.iter().filter_map(|byte| Command::from_byte(*byte)) {
             match (command, meant, logger.as_mut()) {
-                (Command::ForService, _, _) => meant = Which::Service,
-                (Command::ForLogger, _, _) => meant = Which::Logger,
-                (command, Which::Service, _) => service.happen(Event::Told(command), common),
-                (command, Which::Logger, Some(logger)) => logger.happen(Event::Told(command), common),
-                (_, Which::Logger, None) => {}
+                (Command::ForService, _, _) => meant = Part::Service,
+                (Command::ForLogger, _, _) => meant = Part::Logger,
+                (command, Part::Service, _) => service.happen(Event::Told(command), common),
+                (command, Part::Logger, Some(logger)) => logger.happen(Event::Told(command), common),
+                (_, Part::Logger, None) => {}
             }
         }
         meant

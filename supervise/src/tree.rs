@@ -4,8 +4,7 @@
 //! parent of those whose parents died (a child subreaper), its own. After a supervise was killed, the
 //! orphans among them are somebody else's; they are known by a mark in their environment.
 
-use crate::slot::Which;
-use daemontools::service::{Identity, MARK, Process, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
+use daemontools::service::{Identity, MARK, Part, Process, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
 use daemontools::sys::exec::Change;
 use daemontools::sys::process::{Ancestry, ancestry, process_table};
 use daemontools::tai64::Moment;
@@ -22,14 +21,14 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// The mark for the environment of a service, or of its logger.
-pub fn mark(which: Which) -> Option<Change> {
-    value_of_mark(which).map(|mark| (MARK.into(), Some(mark.into())))
+pub fn mark(part: Part) -> Option<Change> {
+    value_of_mark(part).map(|mark| (MARK.into(), Some(mark.into())))
 }
 
-fn value_of_mark(which: Which) -> Option<String> {
-    match which {
-        Which::Service => mark_of(Path::new("")),
-        Which::Logger => mark_of_logger(Path::new("")),
+fn value_of_mark(part: Part) -> Option<String> {
+    match part {
+        Part::Service => mark_of(Path::new("")),
+        Part::Logger => mark_of_logger(Path::new("")),
     }
 }
 
@@ -60,8 +59,8 @@ fn marked(table: &[Ancestry]) -> Vec<Pid> {
 }
 
 /// Whether a process is proven by its mark to be of the service in the current directory, or of its logger.
-pub fn is_marked(pid: Pid, which: Which) -> bool {
-    value_of_mark(which).is_some_and(|mark| is_proven_by_mark(pid, &mark))
+pub fn is_marked(pid: Pid, part: Part) -> bool {
+    value_of_mark(part).is_some_and(|mark| is_proven_by_mark(pid, &mark))
 }
 
 /// Sends a signal to all of them.
