@@ -25,15 +25,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The process of the service, as far as it is ours to wait for and to signal.
-pub struct Held {
+pub struct ServiceProcess {
     pub role: Role,
-    pub process: Process,
-    hold: Hold,
+    pub id: Process,
+    handle: Handle,
 }
 
-enum Hold {
+enum Handle {
     /// Our child: no other process can have its number until we have waited for it.
-    Own,
+    Child,
     /// Another process' child by now: held by a descriptor.
     Adopted(PidFd),
     /// Likewise, on a kernel that has no such descriptors: known by its number, and asked for again and again.
@@ -48,15 +48,15 @@ pub struct Gate {
 }
 
 /// How the child fared behind its gate.
-pub enum Passage {
-    Underway,
+pub enum ExecResult {
+    Pending,
     Executed,
     Refused(Errno),
 }
 
 /// Exit code of a child whose gate never opened: the next supervise does what the child was to do. No program
 /// of repute exits so.
-const TURNED_BACK: i32 = 213;
+const EXIT_GATE_CLOSED: i32 = 213;
 
 /// What a child needs to know.
 pub struct Order<'a> {
@@ -72,7 +72,7 @@ pub struct Order<'a> {
     /// Where `run` finds NOTIFY_SOCKET.
     pub socket: Option<&'a OsStr>,
     /// Its processes are marked, so that they can be known again.
-    pub marks: bool,
+    pub tags_processes: bool,
     /// The service as it was named to us.
     pub name: &'a [u8],
     /// Where the service's end of what it tells us lies.
@@ -85,7 +85,7 @@ pub struct Order<'a> {
 ///
 /// # Errors
 /// The system has no process or descriptor to give.
-pub fn launch(order: &Order) -> nix::Result<(Held, Gate)> {
+pub fn launch(order: &Order) -> nix::Result<(ServiceProcess, Gate)> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     let pid = process::fork(|| {
         let _ = close(order.lock.as_raw_fd());
@@ -93,7 +93,7 @@ pub fn launch(order: &Order) -> nix::Result<(Held, Gate)> {
         become_program(order, theirs)
     })?;
     Ok((
-        Held { role: order.role, process: Process::of(pid), hold: Hold::Own },
+        ServiceProcess { role: order.role, id: Process::of(pid), handle: Handle::Child },
         Gate { socket: ours, refused: Cell::new(None) },
     ))
 }
@@ -101,7 +101,7 @@ pub fn launch(order: &Order) -> nix::Result<(Held, Gate)> {
 /// In the child. Returns only with the exit code of a failure. All is prepared before it waits at its gate: what
 /// it does then costs no time, as its supervise writes down meanwhile who it is.
 fn become_program(order: &Order, gate: OwnedFd) -> i32 {
-    let Ok(gate) = out_of_the_way(gate, order) else { return TURNED_BACK };
+    let Ok(gate) = out_of_the_way(gate, order) else { return EXIT_GATE_CLOSED };
     process::unblock_signals();
     if order.policy.own_session() {
         let _ = setsid();
@@ -113,7 +113,7 @@ fn become_program(order: &Order, gate: OwnedFd) -> i32 {
             Ok(1) => break,
             Err(Errno::EINTR) => {}
             // The supervise that would have opened it was killed.
-            Ok(_) | Err(_) => return TURNED_BACK,
+            Ok(_) | Err(_) => return EXIT_GATE_CLOSED,
         }
     }
     let file = Path::new(order.part.program(order.role));
@@ -163,8 +163,8 @@ fn prepare(order: &Order) -> nix::Result<Program> {
         changes = ready::environment(order.policy, order.socket, getpid().as_raw());
         give_notification_fd(order)?;
     }
-    if order.policy.scope == Scope::Tree || order.marks {
-        changes.extend(tree::mark(order.part));
+    if order.policy.scope == Scope::Tree || order.tags_processes {
+        changes.extend(tree::environment_tag(order.part));
     }
     // What svscan tells us is ours alone.
     changes.extend(ledger::taken_away());
@@ -219,20 +219,20 @@ impl Gate {
 
     /// How the child fared; does not block. Once it is told that the program could not be executed, it stays so: the
     /// end of what the child says, which comes next, would otherwise look like an execution.
-    pub fn passage(&self) -> Passage {
+    pub fn exec_result(&self) -> ExecResult {
         if let Some(errno) = self.refused.get() {
-            return Passage::Refused(errno);
+            return ExecResult::Refused(errno);
         }
         let mut errno = [0; 4];
         match recv(self.socket.as_raw_fd(), &mut errno, MsgFlags::MSG_DONTWAIT) {
             Ok(4) => {
                 let errno = Errno::from_raw(i32::from_ne_bytes(errno));
                 self.refused.set(Some(errno));
-                Passage::Refused(errno)
+                ExecResult::Refused(errno)
             }
-            Err(Errno::EAGAIN | Errno::EINTR) => Passage::Underway,
+            Err(Errno::EAGAIN | Errno::EINTR) => ExecResult::Pending,
             // Closed by its execution, or by its end, which is noticed elsewhere.
-            Ok(_) | Err(_) => Passage::Executed,
+            Ok(_) | Err(_) => ExecResult::Executed,
         }
     }
 }
@@ -246,7 +246,7 @@ impl AsFd for Gate {
 /// What became of a process that a killed supervise left behind.
 pub enum Found {
     /// It is still there, the same one.
-    Alive(Held),
+    Alive(ServiceProcess),
     /// It is not.
     Ended(Event),
 }
@@ -259,18 +259,18 @@ pub fn adopt(role: Role, process: Process, place: &Place, past: Gated) -> Result
     let ended = || Found::Ended(of_adopted(inherited_exit(process, place).unwrap_or(Exit::Unknown), past));
     let object = format!("process {}", process.pid);
     // First hold it, then look whether it is the one: what is held cannot become another.
-    let hold = match PidFd::open(process.pid) {
-        Ok(held) => Hold::Adopted(held),
+    let handle = match PidFd::open(process.pid) {
+        Ok(held) => Handle::Adopted(held),
         // No process has the number, or only a thread of another.
         Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => return Ok(ended()),
-        Err(errno) if is_without_pidfd(errno) => Hold::Unheld,
+        Err(errno) if is_without_pidfd(errno) => Handle::Unheld,
         Err(errno) => return Err(Unable::new("hold", &object, errno)),
     };
-    let identity = match &hold {
-        Hold::Adopted(held) => process.identity_of(held),
-        Hold::Own | Hold::Unheld => process.identity(),
+    let identity = match &handle {
+        Handle::Adopted(held) => process.identity_of(held),
+        Handle::Child | Handle::Unheld => process.identity(),
     };
-    let held = Held { role, process, hold };
+    let held = ServiceProcess { role, id: process, handle };
     match identity.unable_to("recognise", &object)? {
         Identity::Same => Ok(Found::Alive(held)),
         Identity::Gone => Ok(ended()),
@@ -297,37 +297,37 @@ pub enum Gated {
 }
 
 fn of_adopted(exit: Exit, past: Gated) -> Event {
-    if exit == Exit::Code(TURNED_BACK) && past == Gated::Maybe { Event::NeverBegan } else { Event::Ended(exit) }
+    if exit == Exit::Code(EXIT_GATE_CLOSED) && past == Gated::Maybe { Event::NeverBegan } else { Event::Ended(exit) }
 }
 
-impl Held {
+impl ServiceProcess {
     /// Readable once the process has ended; `None` if that is told by SIGCHLD, or has to be asked for.
     pub fn end_watch(&self) -> Option<BorrowedFd<'_>> {
-        match &self.hold {
-            Hold::Own | Hold::Unheld => None,
-            Hold::Adopted(pidfd) => Some(pidfd.as_fd()),
+        match &self.handle {
+            Handle::Child | Handle::Unheld => None,
+            Handle::Adopted(pidfd) => Some(pidfd.as_fd()),
         }
     }
 
     /// Whether this is a child of ours, which we are to wait for.
     pub fn is_child(&self) -> bool {
-        matches!(self.hold, Hold::Own)
+        matches!(self.handle, Handle::Child)
     }
 
     /// Whether its end has to be asked for.
     pub fn is_unheld(&self) -> bool {
-        matches!(self.hold, Hold::Unheld)
+        matches!(self.handle, Handle::Unheld)
     }
 
     /// Whether this is an adopted process and has ended.
     pub fn has_ended(&self) -> bool {
-        match &self.hold {
-            Hold::Own => false,
-            Hold::Unheld => {
-                let gone = matches!(self.process.identity(), Ok(Identity::Gone));
-                gone || process::ancestry(self.process.pid).is_some_and(|process| process.zombie)
+        match &self.handle {
+            Handle::Child => false,
+            Handle::Unheld => {
+                let gone = matches!(self.id.identity(), Ok(Identity::Gone));
+                gone || process::ancestry(self.id.pid).is_some_and(|process| process.zombie)
             }
-            Hold::Adopted(pidfd) => {
+            Handle::Adopted(pidfd) => {
                 let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
                 matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..))
             }
@@ -337,47 +337,47 @@ impl Held {
     /// How the adopted process ended; `None` if its parent has yet to wait for it.
     pub fn adopted_end(&self, place: &Place, past: Gated) -> Option<Event> {
         // Looked at first: if nothing is left of it by now, all that can be told has been.
-        let gone = self.process.identity() == Ok(Identity::Gone);
-        let told = match &self.hold {
-            Hold::Own => return None,
-            Hold::Unheld => inherited_exit(self.process, place),
-            Hold::Adopted(pidfd) => match pidfd.ended() {
+        let gone = self.id.identity() == Ok(Identity::Gone);
+        let told = match &self.handle {
+            Handle::Child => return None,
+            Handle::Unheld => inherited_exit(self.id, place),
+            Handle::Adopted(pidfd) => match pidfd.ended() {
                 Ended::Status(status) => return Some(of_adopted(Exit::from_wait_status(status), past)),
-                Ended::NotReaped | Ended::Untold => inherited_exit(self.process, place),
+                Ended::NotReaped | Ended::Untold => inherited_exit(self.id, place),
             },
         };
-        let seen = || process::zombie_status(self.process.pid, self.process.ticks).map(Exit::from_wait_status);
+        let seen = || process::zombie_status(self.id.pid, self.id.ticks).map(Exit::from_wait_status);
         told.or_else(seen).or_else(|| gone.then_some(Exit::Unknown)).map(|exit| of_adopted(exit, past))
     }
 
     /// Whether the process has become a program: until then it is this one still.
     pub fn has_executed(&self) -> bool {
         let program = |who: &str| stat(format!("/proc/{who}/exe").as_str()).map(|file| (file.st_dev, file.st_ino));
-        program(&self.process.pid.to_string()).ok() != program("self").ok()
+        program(&self.id.pid.to_string()).ok() != program("self").ok()
     }
 
     /// Sends a signal to the process. One that has ended is beyond reach, which is no failure.
     pub fn send(&self, signal: Signal) {
-        let _ = match &self.hold {
-            Hold::Own => kill(self.process.pid, signal),
-            Hold::Adopted(pidfd) => pidfd.signal(signal),
-            Hold::Unheld if self.process.identity() == Ok(Identity::Gone) => Ok(()),
-            Hold::Unheld => kill(self.process.pid, signal),
+        let _ = match &self.handle {
+            Handle::Child => kill(self.id.pid, signal),
+            Handle::Adopted(pidfd) => pidfd.signal(signal),
+            Handle::Unheld if self.id.identity() == Ok(Identity::Gone) => Ok(()),
+            Handle::Unheld => kill(self.id.pid, signal),
         };
     }
 
     /// Whether what `sender` says is to be taken as said by the service: it is one of its processes, or
     /// of its user, who could as well make it say so, or of root.
     pub fn speaks_through(&self, sender: &Sender) -> bool {
-        let owner = std::fs::metadata(format!("/proc/{}", self.process.pid)).ok().map(|process| process.uid());
+        let owner = std::fs::metadata(format!("/proc/{}", self.id.pid)).ok().map(|process| process.uid());
         let trusted = sender.uid == 0 || owner == Some(sender.uid);
         trusted || self.is_ancestor_of(Pid::from_raw(sender.pid))
     }
 
     /// The service as the process `pid`, if `sender` may say so and that process is the service's. `strangers` are our
     /// children that are not of the service.
-    pub fn moved_to(&self, pid: Pid, sender: &Sender, strangers: &[Pid], place: &Place) -> Option<Held> {
-        if pid == self.process.pid {
+    pub fn moved_to(&self, pid: Pid, sender: &Sender, strangers: &[Pid], place: &Place) -> Option<ServiceProcess> {
+        if pid == self.id.pid {
             return None;
         }
         // First it is held, then looked at: no other process can get its number meanwhile, unless it ends.
@@ -385,7 +385,7 @@ impl Held {
             Ok(Found::Alive(held)) => held,
             Ok(Found::Ended(_)) | Err(_) => return None,
         };
-        let is_ours = match descent(line(pid), self.process.pid, getpid(), strangers) {
+        let is_ours = match descent(line(pid), self.id.pid, getpid(), strangers) {
             Descent::Service => true,
             Descent::Orphan => may_signal(sender, pid),
             Descent::Stranger => false,
@@ -394,13 +394,13 @@ impl Held {
     }
 
     fn is_ancestor_of(&self, pid: Pid) -> bool {
-        line(pid).any(|above| above == self.process.pid)
+        line(pid).any(|above| above == self.id.pid)
     }
 
     /// Sends a signal to the group that the process leads, if it leads one.
     pub fn send_group(&self, signal: Signal) {
-        match getpgid(Some(self.process.pid)) {
-            Ok(group) if group == self.process.pid => drop(killpg(group, signal)),
+        match getpgid(Some(self.id.pid)) {
+            Ok(group) if group == self.id.pid => drop(killpg(group, signal)),
             Ok(_) | Err(_) => self.send(signal),
         }
     }

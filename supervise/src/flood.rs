@@ -29,7 +29,7 @@ impl Flood {
     pub const NONE: Flood = Flood { since: Duration::ZERO, messages: 0, spent: Duration::ZERO, until: None };
 
     /// A message of a stranger was dealt with from `began` until `now`.
-    pub fn heard_stranger(&mut self, began: Duration, now: Duration) {
+    pub fn count_stranger(&mut self, began: Duration, now: Duration) {
         if began.saturating_sub(self.since) >= PAUSE {
             *self = Flood { since: began, until: self.until, ..Flood::NONE };
         }
@@ -72,7 +72,7 @@ mod tests {
             match flood.until() {
                 Some(until) if !flood.is_over(now) => now = until,
                 Some(_) | None => {
-                    flood.heard_stranger(now, now + takes);
+                    flood.count_stranger(now, now + takes);
                     (now, messages, busy) = (now + takes, messages + 1, busy + takes);
                 }
             }
@@ -85,7 +85,7 @@ mod tests {
         let mut flood = Flood::NONE;
         for count in 1..1000 {
             let now = PAUSE * count / (MESSAGES - 1) + PAUSE;
-            flood.heard_stranger(now, now + MOMENT);
+            flood.count_stranger(now, now + MOMENT);
             assert_eq!(flood.until(), None, "{count}");
         }
     }
@@ -93,9 +93,9 @@ mod tests {
     #[test]
     fn many_are_read_after_a_pause() {
         let mut flood = Flood::NONE;
-        (1..MESSAGES).for_each(|_| flood.heard_stranger(PAUSE, PAUSE + MOMENT));
+        (1..MESSAGES).for_each(|_| flood.count_stranger(PAUSE, PAUSE + MOMENT));
         assert_eq!(flood.until(), None);
-        flood.heard_stranger(PAUSE, PAUSE + MOMENT);
+        flood.count_stranger(PAUSE, PAUSE + MOMENT);
         assert_eq!(flood.until(), Some(PAUSE * 2 + MOMENT));
         assert!(!flood.is_over(PAUSE * 2) && flood.is_over(PAUSE * 2 + MOMENT));
         assert_eq!(flood.until(), None, "they have their words again");
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn few_that_cost_much_are_enough() {
         let mut flood = Flood::NONE;
-        flood.heard_stranger(PAUSE, PAUSE + TIME);
+        flood.count_stranger(PAUSE, PAUSE + TIME);
         assert_eq!(flood.until(), Some(PAUSE * 2 + TIME));
     }
 

@@ -19,11 +19,12 @@
 
 #![forbid(unsafe_code)]
 
-mod charge;
 mod child;
+mod control_files;
 mod discard;
 mod flood;
 mod frozen;
+mod hooks;
 mod label;
 mod last_lines;
 pub mod machine;
@@ -35,9 +36,8 @@ pub mod policy;
 mod publish;
 mod ready;
 mod repeated;
+mod runner;
 mod settings;
-mod side;
-mod slot;
 mod speaker;
 mod supervisor;
 mod tree;

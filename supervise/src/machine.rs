@@ -64,9 +64,9 @@ pub enum Event {
     /// The service says that it is alive.
     Alive,
     /// What the service says to its socket cannot be heard.
-    Deaf,
+    NotifySocketFailed,
     /// It can be heard again.
-    Heard,
+    NotifySocketWorks,
     /// The service is another process now, or has something new to say.
     Changed,
     /// Nothing could run for so long, though the clock went on: the machine was suspended, or the container paused.
@@ -133,7 +133,7 @@ const KILL_OVERDUE: Duration = Duration::from_secs(5);
 /// Where the service is; see the module's introduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Idle(Rest),
+    Idle(IdleReason),
     Waiting(Moment),
     Preparing,
     Launching(Role),
@@ -142,7 +142,7 @@ enum Stage {
 
 /// How an idle service came to rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rest {
+enum IdleReason {
     Stopped,
     Failed,
 }
@@ -173,7 +173,7 @@ pub struct Machine {
     /// supervise ends once the service is down.
     leaving: bool,
     /// `start` has succeeded and `stop` is owed.
-    begun: bool,
+    start_done: bool,
     /// What comes after the `finish` that runs.
     verdict: Verdict,
     /// Why the service has failed, or will have after that `finish`.
@@ -186,7 +186,7 @@ pub struct Machine {
     /// It waits for something to read, and it was said so.
     starved: bool,
     /// Short lives in a row.
-    streak: u32,
+    short_runs: u32,
     deaths: Vec<Death>,
     /// When `run` died, as far back as the restart limit looks.
     recent_deaths: Vec<Duration>,
@@ -198,7 +198,7 @@ impl Machine {
         Machine {
             policy,
             want,
-            stage: Stage::Idle(Rest::Stopped),
+            stage: Stage::Idle(IdleReason::Stopped),
             since: now,
             ready: None,
             paused: false,
@@ -210,14 +210,14 @@ impl Machine {
             again: false,
             to_group: false,
             leaving: false,
-            begun: false,
+            start_done: false,
             verdict: Verdict::AsWanted,
             failure: None,
             started: now,
             starts: 0,
             shows_ended: false,
             starved: false,
-            streak: 0,
+            short_runs: 0,
             deaths: Vec::new(),
             recent_deaths: Vec::new(),
         }
@@ -234,8 +234,8 @@ impl Machine {
         let stage = match (record.process, record.next_start, record.phase) {
             (Some((role, _)), _, _) => Stage::Alive(role),
             (None, Some(moment), _) => Stage::Waiting(moment),
-            (None, None, Phase::Failed) => Stage::Idle(Rest::Failed),
-            (None, None, _) => Stage::Idle(Rest::Stopped),
+            (None, None, Phase::Failed) => Stage::Idle(IdleReason::Failed),
+            (None, None, _) => Stage::Idle(IdleReason::Stopped),
         };
         let ending = record.process.and(record.ending);
         // Only of a `run` that was not told to end something is expected.
@@ -259,13 +259,13 @@ impl Machine {
                 .map(|((role, _), at)| Deadline::resume(at, time_to_end(&policy, role))),
             to_group: record.to_group,
             leaving: record.leaving,
-            begun: record.begun,
+            start_done: record.begun,
             again: record.again,
             verdict: record.verdict,
             failure: record.failure,
             started: record.since,
             starts: record.starts,
-            streak: record.streak,
+            short_runs: record.streak,
             deaths: record.deaths.clone(),
             ..Machine::new(policy, record.want, now)
         }
@@ -285,8 +285,8 @@ impl Machine {
             Event::Ready => self.is_ready(now, todo),
             Event::Stopping => self.is_stopping(todo),
             Event::Alive => self.is_alive(now),
-            Event::Deaf => self.is_deaf(),
-            Event::Heard => self.is_heard(now),
+            Event::NotifySocketFailed => self.notify_socket_failed(),
+            Event::NotifySocketWorks => self.notify_socket_works(now),
             Event::Changed => todo.push(Action::Publish),
             Event::Frozen(lost) => self.was_frozen(lost, todo),
             Event::Starved => self.starve(now, todo),
@@ -346,7 +346,7 @@ impl Machine {
             kill_at: self.kill_at.map(|deadline| deadline.at),
             to_group: self.to_group,
             leaving: self.leaving,
-            begun: self.begun,
+            begun: self.start_done,
             again: self.again,
             verdict: self.verdict,
             failure: self.failure,
@@ -354,7 +354,7 @@ impl Machine {
                 Stage::Waiting(moment) => Some(moment),
                 Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => None,
             },
-            streak: self.streak,
+            streak: self.short_runs,
             starts: self.starts,
             deaths: self.deaths.clone(),
             ..Record::blank()
@@ -363,9 +363,9 @@ impl Machine {
 
     fn phase(&self) -> Phase {
         match self.stage {
-            Stage::Idle(Rest::Failed) => Phase::Failed,
-            Stage::Idle(Rest::Stopped) => Phase::Stopped,
-            Stage::Waiting(_) | Stage::Preparing if self.begun => Phase::Started,
+            Stage::Idle(IdleReason::Failed) => Phase::Failed,
+            Stage::Idle(IdleReason::Stopped) => Phase::Stopped,
+            Stage::Waiting(_) | Stage::Preparing if self.start_done => Phase::Started,
             Stage::Waiting(_) | Stage::Preparing => Phase::Stopped,
             Stage::Launching(Role::Start) | Stage::Alive(Role::Start) => Phase::Starting,
             Stage::Launching(Role::Run) | Stage::Alive(Role::Run) if self.ending.is_none() => Phase::Running,
@@ -376,7 +376,7 @@ impl Machine {
     fn begin(&mut self, todo: &mut Vec<Action>) {
         todo.push(Action::Announce('s'));
         match self.stage {
-            Stage::Idle(Rest::Stopped) if self.want == Want::Up => self.prepare(todo),
+            Stage::Idle(IdleReason::Stopped) if self.want == Want::Up => self.prepare(todo),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {
                 todo.push(Action::Publish);
             }
@@ -385,12 +385,12 @@ impl Machine {
 
     fn told(&mut self, now: Moment, command: Command, todo: &mut Vec<Action>) {
         match command {
-            Command::Up => self.get_up(Want::Up, todo),
-            Command::Once => self.get_up(Want::Once, todo),
-            Command::Down => self.get_down(now, todo),
-            Command::Exit => self.leave(todo),
+            Command::Up => self.want_up(Want::Up, todo),
+            Command::Once => self.want_up(Want::Once, todo),
+            Command::Down => self.want_down(now, todo),
+            Command::Exit => self.exit_when_down(todo),
             Command::Pause => self.pause(todo),
-            Command::Continue => self.go_on(now, todo),
+            Command::Continue => self.continue_process(now, todo),
             Command::Hangup => self.send(Signal::SIGHUP, todo),
             Command::Alarm => self.send(Signal::SIGALRM, todo),
             Command::Interrupt => self.send(Signal::SIGINT, todo),
@@ -400,14 +400,14 @@ impl Machine {
             Command::User1 => self.send(Signal::SIGUSR1, todo),
             Command::User2 => self.send(Signal::SIGUSR2, todo),
             Command::Window => self.send(Signal::SIGWINCH, todo),
-            Command::ToGroup => self.aim(true, todo),
-            Command::ToProcess => self.aim(false, todo),
+            Command::ToGroup => self.set_target(true, todo),
+            Command::ToProcess => self.set_target(false, todo),
             // Says which machine is told, which is not for a machine to know.
             Command::ForService | Command::ForLogger => {}
         }
     }
 
-    fn get_up(&mut self, want: Want, todo: &mut Vec<Action>) {
+    fn want_up(&mut self, want: Want, todo: &mut Vec<Action>) {
         self.want = want;
         todo.push(Action::Publish);
         match self.stage {
@@ -423,7 +423,7 @@ impl Machine {
         }
     }
 
-    fn get_down(&mut self, now: Moment, todo: &mut Vec<Action>) {
+    fn want_down(&mut self, now: Moment, todo: &mut Vec<Action>) {
         self.want = Want::Down;
         self.again = false;
         match self.stage {
@@ -445,7 +445,7 @@ impl Machine {
         todo.push(Action::Publish);
     }
 
-    fn leave(&mut self, todo: &mut Vec<Action>) {
+    fn exit_when_down(&mut self, todo: &mut Vec<Action>) {
         self.leaving = true;
         match self.stage {
             Stage::Idle(_) => todo.extend([Action::Publish, Action::Announce('x'), Action::Leave]),
@@ -467,7 +467,7 @@ impl Machine {
         }
     }
 
-    fn go_on(&mut self, now: Moment, todo: &mut Vec<Action>) {
+    fn continue_process(&mut self, now: Moment, todo: &mut Vec<Action>) {
         match self.stage {
             Stage::Alive(role) => {
                 if self.paused && role == Role::Run && self.ending.is_none() {
@@ -496,7 +496,7 @@ impl Machine {
         }
     }
 
-    fn aim(&mut self, to_group: bool, todo: &mut Vec<Action>) {
+    fn set_target(&mut self, to_group: bool, todo: &mut Vec<Action>) {
         self.to_group = to_group;
         todo.push(Action::Publish);
     }
@@ -510,7 +510,7 @@ impl Machine {
     fn configured(&mut self, policy: Policy, todo: &mut Vec<Action>) {
         self.policy = policy;
         match self.stage {
-            Stage::Preparing if self.policy.has_start && !self.begun => self.launch(Role::Start, None, todo),
+            Stage::Preparing if self.policy.has_start && !self.start_done => self.launch(Role::Start, None, todo),
             Stage::Preparing => self.launch(Role::Run, None, todo),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Launching(_) | Stage::Alive(_) => {}
         }
@@ -531,7 +531,7 @@ impl Machine {
             Role::Run => {
                 self.starts += 1;
                 self.started = now;
-                self.begun = true;
+                self.start_done = true;
                 self.gated = true;
                 self.expect(now);
             }
@@ -602,7 +602,7 @@ impl Machine {
     }
 
     /// It is not to be killed for what we cannot hear.
-    fn is_deaf(&mut self) {
+    fn notify_socket_failed(&mut self) {
         self.alive_by = None;
         if !self.policy.has_check && self.policy.notification_fd.is_none() {
             self.ready_by = None;
@@ -610,7 +610,7 @@ impl Machine {
     }
 
     /// Signs of life come again. Whether it has said meanwhile that it is ready, we do not know: for that it is not killed.
-    fn is_heard(&mut self, now: Moment) {
+    fn notify_socket_works(&mut self, now: Moment) {
         match self.stage {
             Stage::Alive(Role::Run) if self.ending.is_none() && !self.paused && self.alive_by.is_none() => {
                 self.alive_by = self.policy.watchdog.map(|within| Deadline::new(now, within));
@@ -628,7 +628,7 @@ impl Machine {
             Role::Start => self.start_ended(exit, told_to_end, todo),
             Role::Run => {
                 todo.push(Action::Announce('d'));
-                self.verdict = self.judge(now, exit, told_to_end);
+                self.verdict = self.record_death(now, exit, told_to_end);
                 if self.policy.has_finish {
                     self.launch(Role::Finish, Some(exit), todo);
                 } else {
@@ -655,7 +655,7 @@ impl Machine {
                 if wanted { self.prepare(todo) } else { self.wind_down(Verdict::AsWanted, todo) }
             }
             Role::Start if wanted => self.prepare(todo),
-            Role::Start => self.rest(Rest::Stopped, todo),
+            Role::Start => self.rest(IdleReason::Stopped, todo),
             Role::Finish => self.launch(Role::Finish, self.deaths.last().map(|death| death.exit), todo),
             Role::Stop => self.launch(Role::Stop, None, todo),
         }
@@ -664,36 +664,36 @@ impl Machine {
     fn start_ended(&mut self, exit: Exit, told_to_end: bool, todo: &mut Vec<Action>) {
         match exit {
             Exit::Code(0) if self.want == Want::Down || self.leaving => {
-                self.begun = true;
+                self.start_done = true;
                 self.wind_down(Verdict::AsWanted, todo);
             }
             Exit::Code(0) => {
-                self.begun = true;
+                self.start_done = true;
                 self.launch(Role::Run, None, todo);
             }
             // Told to end, it has not failed; and it may have been told up since. Unseen, whether it has done its work
             // only another one can tell.
             _ if told_to_end || exit == Exit::Unknown => {
                 if self.want == Want::Down || self.leaving {
-                    self.rest(Rest::Stopped, todo)
+                    self.rest(IdleReason::Stopped, todo)
                 } else {
                     self.prepare(todo)
                 }
             }
             Exit::Unknown | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) => {
                 self.failure = Some(Failure::Start(exit));
-                self.rest(Rest::Failed, todo);
+                self.rest(IdleReason::Failed, todo);
             }
         }
     }
 
     /// Writes a death of `run` down and says what it means.
-    fn judge(&mut self, now: Moment, exit: Exit, told_to_end: bool) -> Verdict {
+    fn record_death(&mut self, now: Moment, exit: Exit, told_to_end: bool) -> Verdict {
         self.deaths.push(Death { started: self.started.label, ended: now.label, exit });
         let surplus = self.deaths.len().saturating_sub(self.policy.deaths_kept);
         self.deaths.drain(..surplus);
         let lived = now.uptime.saturating_sub(self.started.uptime);
-        self.streak = if lived >= self.policy.restart.stable { 0 } else { self.streak.saturating_add(1) };
+        self.short_runs = if lived >= self.policy.restart.stable { 0 } else { self.short_runs.saturating_add(1) };
         if told_to_end {
             return Verdict::AsWanted;
         }
@@ -724,7 +724,7 @@ impl Machine {
         if stay_down {
             return self.wind_down(verdict, todo);
         }
-        let at = self.started.after(self.policy.restart.pause(self.streak));
+        let at = self.started.after(self.policy.restart.pause(self.short_runs));
         if at.uptime <= now.uptime {
             self.prepare(todo);
         } else {
@@ -737,34 +737,34 @@ impl Machine {
     /// The way from the last `run` to rest: through `stop`, where there is one and it is owed.
     fn wind_down(&mut self, verdict: Verdict, todo: &mut Vec<Action>) {
         self.verdict = verdict;
-        if self.policy.has_stop && self.begun {
+        if self.policy.has_stop && self.start_done {
             self.launch(Role::Stop, None, todo);
         } else {
             self.rest(self.rest_after(verdict), todo);
         }
     }
 
-    fn rest_after(&self, verdict: Verdict) -> Rest {
+    fn rest_after(&self, verdict: Verdict) -> IdleReason {
         match verdict {
-            Verdict::AsWanted | Verdict::Done => Rest::Stopped,
-            Verdict::GiveUp => Rest::Failed,
+            Verdict::AsWanted | Verdict::Done => IdleReason::Stopped,
+            Verdict::GiveUp => IdleReason::Failed,
         }
     }
 
     /// At rest, unless it was told to start again meanwhile.
-    fn rest(&mut self, rest: Rest, todo: &mut Vec<Action>) {
+    fn rest(&mut self, rest: IdleReason, todo: &mut Vec<Action>) {
         let (again, verdict) = (self.again, self.verdict);
-        (self.begun, self.again, self.verdict) = (false, false, Verdict::AsWanted);
+        (self.start_done, self.again, self.verdict) = (false, false, Verdict::AsWanted);
         self.stage = Stage::Idle(rest);
         if again && !self.leaving {
             return self.prepare(todo);
         }
         match rest {
-            Rest::Failed if self.leaving => todo.push(Action::Announce('O')),
-            Rest::Failed => todo.extend([Action::GiveUp, Action::Announce('O')]),
-            Rest::Stopped => self.failure = None,
+            IdleReason::Failed if self.leaving => todo.push(Action::Announce('O')),
+            IdleReason::Failed => todo.extend([Action::GiveUp, Action::Announce('O')]),
+            IdleReason::Stopped => self.failure = None,
         }
-        if rest == Rest::Failed || verdict == Verdict::Done {
+        if rest == IdleReason::Failed || verdict == Verdict::Done {
             self.want = Want::Down;
         }
         todo.push(Action::Publish);

@@ -10,16 +10,16 @@ const FIRST: Duration = Duration::from_secs(1);
 const RAREST: Duration = Duration::from_secs(64);
 
 /// A service that was not heard of yet.
-pub struct Unheard {
+pub struct NamespaceWatch {
     pause: Duration,
     /// When to look next, in time since boot.
     due: Option<Duration>,
 }
 
-impl Unheard {
+impl NamespaceWatch {
     /// It was started at `now`.
-    pub fn from(now: Duration) -> Unheard {
-        Unheard { pause: FIRST, due: Some(now + FIRST) }
+    pub fn from(now: Duration) -> NamespaceWatch {
+        NamespaceWatch { pause: FIRST, due: Some(now + FIRST) }
     }
 
     /// When to look next.

@@ -51,9 +51,9 @@ pub struct Restart {
 }
 
 impl Restart {
-    /// The pause after `streak` short lives in a row.
-    pub fn pause(&self, streak: u32) -> Duration {
-        let doublings = streak.saturating_sub(1).min(31);
+    /// The pause after `short_runs` short runs in a row.
+    pub fn pause(&self, short_runs: u32) -> Duration {
+        let doublings = short_runs.saturating_sub(1).min(31);
         self.first.saturating_mul(1 << doublings).min(self.cap)
     }
 }
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_cap() {
         let restart = with("restart-delay", "100ms 1s").unwrap().restart;
-        let pauses: Vec<_> = (0..8).map(|streak| restart.pause(streak).as_millis()).collect();
+        let pauses: Vec<_> = (0..8).map(|short_runs| restart.pause(short_runs).as_millis()).collect();
         assert_eq!(pauses, [100, 100, 200, 400, 800, 1000, 1000, 1000]);
         assert_eq!(restart.pause(u32::MAX), Duration::from_secs(1));
         assert_eq!(restart.stable, Duration::from_secs(1));

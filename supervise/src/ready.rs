@@ -11,7 +11,7 @@
 //!
 //! A service in a network namespace of its own does not see such names. Where `notify-socket` says `path`, the socket lies
 //! in `supervise/`, and whoever may search that directory reaches it. It is made again where it was removed. Whom we believe is the same for both: see
-//! [`speaks_through`](crate::child::Held::speaks_through).
+//! [`speaks_through`](crate::child::ServiceProcess::speaks_through).
 
 use crate::discard::discard_first;
 use crate::flood::Flood;
@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where a service that runs is listened to.
-pub struct Ears {
+pub struct ReadinessChannels {
     fifo: Option<OwnedFd>,
     socket: Option<OwnedFd>,
     /// Where the service sends to, also where the socket could not be had.
@@ -70,7 +70,7 @@ pub enum Past {
 }
 
 /// What has come through the socket.
-pub struct Heard {
+pub struct Incoming {
     /// Nothing if it is longer than any of use, or nobody's.
     pub said: Option<(Message, Sender)>,
     /// A child of ours that does away with the descriptors that were attached.
@@ -104,27 +104,32 @@ impl Address {
     }
 }
 
-impl Ears {
+impl ReadinessChannels {
     /// Nobody is listened to.
-    pub const DEAF: Ears =
-        Ears { fifo: None, socket: None, address: None, file: None, retry: None, flood: Flood::NONE };
+    pub const NONE: ReadinessChannels =
+        ReadinessChannels { fifo: None, socket: None, address: None, file: None, retry: None, flood: Flood::NONE };
 
     /// What listens to an adopted process that has said where it sends to.
-    pub fn remember(address: Option<Address>) -> Ears {
-        Ears { address, ..Ears::DEAF }
+    pub fn remember(address: Option<Address>) -> ReadinessChannels {
+        ReadinessChannels { address, ..ReadinessChannels::NONE }
     }
 
     /// Listens where the policy says that the service speaks. A socket that cannot have a path has a name.
     ///
     /// # Errors
     /// What could not be opened; the rest listens.
-    pub fn open(policy: &Policy, past: Past, place: &Place, pocket: Option<&Pocket>) -> (Ears, Vec<Complaint>) {
+    pub fn open(
+        policy: &Policy,
+        past: Past,
+        place: &Place,
+        pocket: Option<&Pocket>,
+    ) -> (ReadinessChannels, Vec<Complaint>) {
         let mut complaints = Vec::new();
         let fifo = policy.notification_fd.map(|_| open_fifo(&past, place).map_err(|errno| (NOTIFICATION, errno)));
         let fifo = fifo.and_then(|opened| opened.map_err(|complaint| complaints.push(complaint)).ok());
-        let mut ears = Ears { fifo, ..Ears::DEAF };
+        let mut channels = ReadinessChannels { fifo, ..ReadinessChannels::NONE };
         if !policy.listens() {
-            return (ears, complaints);
+            return (channels, complaints);
         }
         let (address, is_new) = match past {
             Past::Counts(address) => (address, false),
@@ -132,22 +137,22 @@ impl Ears {
         };
         let mut path = || socket_path(place).map_err(|errno| complaints.push((SOCKET, errno))).ok();
         let path = if policy.has_socket_path && address.is_none() { path() } else { None };
-        ears.address = address.or(path.map(Address::Path));
-        if let Some(Address::Path(_)) = &ears.address
-            && let Err(complaint) = ears.open_socket(place, pocket)
+        channels.address = address.or(path.map(Address::Path));
+        if let Some(Address::Path(_)) = &channels.address
+            && let Err(complaint) = channels.open_socket(place, pocket)
         {
             complaints.push(complaint);
             if !is_new {
                 // The service knows no other one.
-                return (ears, complaints);
+                return (channels, complaints);
             }
-            (ears.address, ears.retry) = (None, None);
+            (channels.address, channels.retry) = (None, None);
         }
-        if ears.socket.is_none() {
-            ears.address.get_or_insert_with(|| Address::Name(new_name()));
-            complaints.extend(ears.open_socket(place, pocket).err());
+        if channels.socket.is_none() {
+            channels.address.get_or_insert_with(|| Address::Name(new_name()));
+            complaints.extend(channels.open_socket(place, pocket).err());
         }
-        (ears, complaints)
+        (channels, complaints)
     }
 
     /// Opens the socket, also where another one stands that the service does not reach any more.
@@ -208,7 +213,7 @@ impl Ears {
 
     /// Whether a newline has come; then the descriptor has said all it can say. What is not read now, as
     /// somebody writes without end, is read the next time.
-    pub fn hear_newline(&mut self) -> bool {
+    pub fn receive_newline(&mut self) -> bool {
         let Some(fifo) = &self.fifo else { return false };
         let mut bytes = [0; 512];
         let length = read(fifo, &mut bytes).unwrap_or(0);
@@ -220,7 +225,7 @@ impl Ears {
     }
 
     /// What has come next, if something has, and strangers have not said too much of late.
-    pub fn hear_message(&mut self) -> Option<Heard> {
+    pub fn receive_message(&mut self) -> Option<Incoming> {
         let now = Moment::now().uptime;
         if !self.flood.is_over(now) {
             return None;
@@ -241,12 +246,12 @@ impl Ears {
         };
         let heard = sender.filter(|_| !cut);
         let said = heard.and_then(|sender| Some((Message::parse(bytes.get(..length)?), sender)));
-        Some(Heard { said, child })
+        Some(Incoming { said, child })
     }
 
     /// What came was of no use, and was dealt with since `began`.
-    pub fn heard_stranger(&mut self, began: Duration) {
-        self.flood.heard_stranger(began, Moment::now().uptime);
+    pub fn count_stranger(&mut self, began: Duration) {
+        self.flood.count_stranger(began, Moment::now().uptime);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A supervise in charge: the loop around the service and, where there is one, its logger.
 
-use crate::charge::{Charge, Normally};
+use crate::control_files::{ControlFiles, Normally};
 use crate::frozen;
 use crate::label;
 use crate::last_lines::{Facts, LastLines, Speaker, Step};
@@ -8,8 +8,8 @@ use crate::machine::Event;
 use crate::past::{Here, Past};
 use crate::pipe::Pipe;
 use crate::publish::Publisher;
+use crate::runner::{Runner, Shared};
 use crate::settings;
-use crate::slot::{Common, Slot};
 use crate::speaker::{Before, Neighbour};
 use crate::tree;
 use daemontools::service::ledger::Page;
@@ -31,12 +31,12 @@ use std::time::Duration;
 
 /// A supervise in charge of a service.
 pub struct Supervisor {
-    service: Box<Slot>,
-    logger: Option<Box<Slot>>,
-    common: Common,
+    service: Box<Runner>,
+    logger: Option<Box<Runner>>,
+    shared: Shared,
     signals: SignalFd,
     /// Whom the next command is meant for.
-    meant: Part,
+    target: Part,
     /// The service whose lines are read, if the service of this supervise is a logger, until they are or svscan sees to it.
     neighbour: Option<Neighbour>,
     /// How far reading the last of them has come.
@@ -66,30 +66,32 @@ impl Supervisor {
         let name = label::of(&given);
         let signals = watch_signals().unable_to("watch children for", &name)?;
         let before = Before::of(&given);
-        let (charge, normally) = Charge::take(given, name.clone())?;
+        let (control_files, normally) = ControlFiles::acquire(given, name.clone())?;
         let neighbour = before.map(Before::entered);
         let (page, pocket) = (Page::from_environment(), Pocket::from_environment());
         let boot = Boot::current().unable_to("tell this boot from others", "")?;
         let directory = match Directory::at(Path::new("")) {
             Err(errno) if sys::is_passing(errno) => {
-                return Err(Unable::new("identify", &charge.name, errno).into());
+                return Err(Unable::new("identify", &control_files.name, errno).into());
             }
             // A file system that does not tell: what was written down is not taken for another directory's for that.
             directory => directory.ok(),
         };
-        let here = Here { name: &name, place: &charge.place, boot: &boot, directory: directory.as_ref() };
-        let Past { record, goes_on, .. } = here.past(page.as_ref()).unable_to("read", charge.object(STATE))?;
+        let here = Here { name: &name, place: &control_files.place, boot: &boot, directory: directory.as_ref() };
+        let Past { record, goes_on, .. } = here.past(page.as_ref()).unable_to("read", control_files.object(STATE))?;
         let (service, service_first) = if goes_on {
-            Slot::resume(Part::Service, &record, &charge.place)?
+            Runner::resume(Part::Service, &record, &control_files.place)?
         } else {
             let want = if normally == Normally::Up { Want::Up } else { Want::Down };
-            (Slot::new(Part::Service, want, &record), Event::Begun)
+            (Runner::new(Part::Service, want, &record), Event::Begun)
         };
         let left = record.process.filter(|_| goes_on);
         let logger_left = record.logger.as_ref().filter(|_| goes_on).and_then(|logger| logger.process);
         let (logger, logger_first) = match record.logger.filter(|_| goes_on) {
-            Some(record) => Some(Slot::resume(Part::Logger, &record, &charge.place)?),
-            None => settings::has_logger().then(|| (Slot::new(Part::Logger, Want::Up, &Record::blank()), Event::Begun)),
+            Some(record) => Some(Runner::resume(Part::Logger, &record, &control_files.place)?),
+            None => {
+                settings::has_logger().then(|| (Runner::new(Part::Logger, Want::Up, &Record::blank()), Event::Begun))
+            }
         }
         .unzip();
         let found = record.pipe.and_then(|inode| {
@@ -100,21 +102,21 @@ impl Supervisor {
         let inode = pipe.as_ref().and_then(|pipe| pipe.inode().ok());
         let own = Process::of(getpid());
         let kept = Record { supervise: own, boot, directory, pipe: inode, ..Record::blank() };
-        let common = Common {
+        let shared = Shared {
             logger: logger.as_ref().and_then(|logger| logger.process()).map(|process| process.pid),
             pipe,
-            publisher: Publisher::new(name, charge.place.clone(), page, kept),
-            marks: charge.is_others(),
+            publisher: Publisher::new(name, control_files.place.clone(), page, kept),
+            tags_processes: control_files.is_others(),
             pocket,
-            charge,
-            bystanders: Vec::new(),
+            control_files,
+            helpers: Vec::new(),
         };
         let mut supervisor = Box::new(Supervisor {
             service,
             logger,
-            common,
+            shared,
             signals,
-            meant: Part::Service,
+            target: Part::Service,
             neighbour,
             last_lines: None,
             logger_lines: None,
@@ -130,37 +132,37 @@ impl Supervisor {
     }
 
     fn write_down(&mut self) {
-        let Supervisor { service, logger, common, .. } = self;
-        logger.iter().for_each(|logger| common.publisher.note(Part::Logger, logger.record()));
-        common.publisher.write_down(Part::Service, service.record());
+        let Supervisor { service, logger, shared, .. } = self;
+        logger.iter().for_each(|logger| shared.publisher.note(Part::Logger, logger.record()));
+        shared.publisher.write_down(Part::Service, service.record());
     }
 
     fn show(&mut self) -> Result<(), Fatal> {
-        let Supervisor { service, logger, common, .. } = self;
-        logger.iter().for_each(|logger| common.publisher.note(Part::Logger, logger.record()));
-        common.publisher.note(Part::Service, service.record());
+        let Supervisor { service, logger, shared, .. } = self;
+        logger.iter().for_each(|logger| shared.publisher.note(Part::Logger, logger.record()));
+        shared.publisher.note(Part::Service, service.record());
         // Not the state of one that goes on: what it says of a process that has ended is needed until that is dealt with.
-        common.publisher.publish_status();
-        common.charge.show()?;
-        service.take_up(common);
+        shared.publisher.publish_status();
+        shared.control_files.open_ok()?;
+        service.reattach(shared);
         Ok(())
     }
 
     /// Begins, or goes on.
     pub fn begin(&mut self, first: First) {
-        let Supervisor { service, logger, common, .. } = self;
-        let slots = logger.iter_mut().zip([first.logger]).chain([(service, first.service)]);
-        for (slot, (event, left)) in slots {
+        let Supervisor { service, logger, shared, .. } = self;
+        let runners = logger.iter_mut().zip([first.logger]).chain([(service, first.service)]);
+        for (runner, (event, left)) in runners {
             if let (Event::Ended(exit), Some((role, process))) = (&event, left) {
-                slot.notify(role, process.pid, Some(*exit), common);
+                runner.notify(role, process.pid, Some(*exit), shared);
             }
-            slot.happen(event, common);
+            runner.handle(event, shared);
         }
     }
 
     /// Whether supervise has been told to leave, and may.
     pub fn is_done(&self) -> bool {
-        let logger_is_done = self.logger.as_ref().is_none_or(|logger| logger.done && self.common.pipe.is_none());
+        let logger_is_done = self.logger.as_ref().is_none_or(|logger| logger.done && self.shared.pipe.is_none());
         self.service.done && self.neighbour.is_none() && logger_is_done
     }
 
@@ -176,13 +178,13 @@ impl Supervisor {
             commands.extend(process::commands_of(&signal));
         }
         self.reap();
-        let Supervisor { service, logger, common, neighbour, .. } = self;
-        common.publisher.try_again(Moment::now().uptime);
+        let Supervisor { service, logger, shared, neighbour, .. } = self;
+        shared.publisher.try_again(Moment::now().uptime);
         if neighbour.is_some() && service.is_due() && sys::is_abandoned(sys::stdin()) {
-            service.starve(common);
+            service.starve(shared);
         }
-        for slot in logger.as_deref_mut().into_iter().chain([&mut **service]) {
-            slot.look(common);
+        for runner in logger.as_deref_mut().into_iter().chain([&mut **service]) {
+            runner.poll(shared);
         }
         if told {
             self.read_control();
@@ -200,7 +202,7 @@ impl Supervisor {
         if self.release_ended() {
             self.reap();
         }
-        self.common.mend();
+        self.shared.mend();
         Ok(())
     }
 
@@ -208,11 +210,11 @@ impl Supervisor {
     /// after us would still find it.
     fn reap(&mut self) {
         while let Some((pid, status)) = self.ended_child() {
-            let Supervisor { service, logger, common, .. } = self;
-            for slot in logger.as_deref_mut().into_iter().chain([&mut **service]) {
-                slot.child_ended(pid, status, common);
+            let Supervisor { service, logger, shared, .. } = self;
+            for runner in logger.as_deref_mut().into_iter().chain([&mut **service]) {
+                runner.child_ended(pid, status, shared);
             }
-            if !self.slots().any(|slot| slot.ended() == Some(pid)) {
+            if !self.runners().any(|runner| runner.ended() == Some(pid)) {
                 self.wait_for(pid);
             }
             self.release_ended();
@@ -223,11 +225,11 @@ impl Supervisor {
     /// would name that one again and again, so that all others are asked for one by one: those that we have made, and, as
     /// far as `/proc` tells, descendants that have become ours.
     fn ended_child(&self) -> Option<(Pid, i32)> {
-        let kept: Vec<Pid> = self.slots().filter_map(Slot::ended).collect();
+        let kept: Vec<Pid> = self.runners().filter_map(Runner::ended).collect();
         if kept.is_empty() {
             return process::ended_child_status(None).ok().flatten();
         }
-        let known = self.slots().flat_map(Slot::children).chain(self.common.bystanders.iter().copied());
+        let known = self.runners().flat_map(Runner::children).chain(self.shared.helpers.iter().copied());
         let children = tree::own_children();
         let mut others = known.chain(children).filter(|child| !kept.contains(child));
         others.find_map(|child| process::ended_child_status(Some(child)).ok().flatten())
@@ -237,18 +239,18 @@ impl Supervisor {
     /// that ended after them.
     fn release_ended(&mut self) -> bool {
         let Supervisor { service, logger, .. } = self;
-        let slots = logger.as_deref_mut().into_iter().chain([&mut **service]);
-        let released: Vec<Pid> = slots.filter_map(Slot::release_ended).collect();
+        let runners = logger.as_deref_mut().into_iter().chain([&mut **service]);
+        let released: Vec<Pid> = runners.filter_map(Runner::release_ended).collect();
         released.iter().for_each(|pid| self.wait_for(*pid));
         !released.is_empty()
     }
 
     fn wait_for(&mut self, pid: Pid) {
-        self.common.bystanders.retain(|bystander| *bystander != pid);
+        self.shared.helpers.retain(|bystander| *bystander != pid);
         let _ = process::wait_for(pid);
     }
 
-    fn slots(&self) -> impl Iterator<Item = &Slot> {
+    fn runners(&self) -> impl Iterator<Item = &Runner> {
         self.logger.as_deref().into_iter().chain([&*self.service])
     }
 
@@ -257,11 +259,11 @@ impl Supervisor {
         let before = Moment::now().uptime;
         let patience = self.patience(before);
         let mut fds: Vec<PollFd> =
-            self.common.charge.controls().map(|control| PollFd::new(control, PollFlags::POLLIN)).collect();
+            self.shared.control_files.controls().map(|control| PollFd::new(control, PollFlags::POLLIN)).collect();
         let controls = fds.len();
         fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
-        for slot in self.logger.as_deref().into_iter().chain([&*self.service]) {
-            slot.watch(&mut fds);
+        for runner in self.logger.as_deref().into_iter().chain([&*self.service]) {
+            runner.watch(&mut fds);
         }
         let told = match poll(&mut fds, sys::timeout(patience)) {
             Ok(_) => fds.iter().take(controls).any(|control| control.any() == Some(true)),
@@ -270,9 +272,9 @@ impl Supervisor {
         };
         let slept = Moment::now().uptime.saturating_sub(before);
         if let Some(lost) = patience.and_then(|patience| frozen::time_lost(patience, slept)) {
-            let Supervisor { service, logger, common, .. } = self;
-            for slot in logger.as_deref_mut().into_iter().chain([&mut **service]) {
-                slot.happen(Event::Frozen(lost), common);
+            let Supervisor { service, logger, shared, .. } = self;
+            for runner in logger.as_deref_mut().into_iter().chain([&mut **service]) {
+                runner.handle(Event::Frozen(lost), shared);
             }
         }
         Ok(told)
@@ -286,7 +288,7 @@ impl Supervisor {
             None => (self.service.done && self.neighbour.is_some()).then_some(now),
         };
         let logger_lines = self.logger_lines.as_ref().and_then(LastLines::deadline);
-        let deadlines = [self.service.deadline(), logger, self.common.publisher.deadline(), last_lines, logger_lines];
+        let deadlines = [self.service.deadline(), logger, self.shared.publisher.deadline(), last_lines, logger_lines];
         let deadline = deadlines.into_iter().flatten().min();
         let left = deadline.map(|deadline| deadline.saturating_sub(now));
         let is_timing = self.service.is_timing() || self.logger.as_ref().is_some_and(|logger| logger.is_timing());
@@ -302,33 +304,33 @@ impl Supervisor {
             bytes.truncate(length);
             (bytes, is_short)
         };
-        let told: Vec<(Vec<u8>, bool)> = self.common.charge.controls().map(read_some).collect();
+        let told: Vec<(Vec<u8>, bool)> = self.shared.control_files.controls().map(read_some).collect();
         for (commands, is_short) in told {
-            self.meant = self.obey(&commands, self.meant);
+            self.target = self.obey(&commands, self.target);
             if is_short {
-                self.meant = Part::Service;
+                self.target = Part::Service;
             }
         }
     }
 
     /// Obeys commands, the first of which is meant for `meant`; whom the next one is meant for.
-    fn obey(&mut self, commands: &[u8], mut meant: Part) -> Part {
-        let Supervisor { service, logger, common, .. } = self;
+    fn obey(&mut self, commands: &[u8], mut target: Part) -> Part {
+        let Supervisor { service, logger, shared, .. } = self;
         for command in commands.iter().filter_map(|byte| Command::from_byte(*byte)) {
-            match (command, meant, logger.as_mut()) {
-                (Command::ForService, _, _) => meant = Part::Service,
-                (Command::ForLogger, _, _) => meant = Part::Logger,
-                (command, Part::Service, _) => service.happen(Event::Told(command), common),
-                (command, Part::Logger, Some(logger)) => logger.happen(Event::Told(command), common),
+            match (command, target, logger.as_mut()) {
+                (Command::ForService, _, _) => target = Part::Service,
+                (Command::ForLogger, _, _) => target = Part::Logger,
+                (command, Part::Service, _) => service.handle(Event::Told(command), shared),
+                (command, Part::Logger, Some(logger)) => logger.handle(Event::Told(command), shared),
                 (_, Part::Logger, None) => {}
             }
         }
-        meant
+        target
     }
 
     /// A logger that is down, and whose supervise was told to leave, may have to read the last lines.
     fn see_last_lines(&mut self) {
-        let Supervisor { service, common, neighbour: Some(neighbour), last_lines, .. } = self else { return };
+        let Supervisor { service, shared, neighbour: Some(neighbour), last_lines, .. } = self else { return };
         if last_lines.is_none() && !service.done {
             return;
         }
@@ -336,27 +338,27 @@ impl Supervisor {
         let facts = neighbour.facts(&service.record());
         match last_lines.get_or_insert_with(|| LastLines::of(now)).step(now, facts) {
             Step::Wait => {}
-            Step::Tell(command) => service.happen(Event::Told(command), common),
+            Step::Tell(command) => service.handle(Event::Told(command), shared),
             Step::Leave => (self.neighbour, self.last_lines) = (None, None),
         }
     }
 
     /// Once the service is down for good, its logger may read to the end, and is then done too.
     fn let_logger_go(&mut self) {
-        let Supervisor { service, logger: Some(logger), common, logger_lines, .. } = self else { return };
-        let Some(pipe) = common.pipe.as_mut().filter(|_| service.done) else { return };
+        let Supervisor { service, logger: Some(logger), shared, logger_lines, .. } = self else { return };
+        let Some(pipe) = shared.pipe.as_mut().filter(|_| service.done) else { return };
         pipe.end_input();
         let unread = pipe.unread();
         let now = Moment::now().uptime;
         let last_lines = logger_lines.get_or_insert_with(|| {
-            logger.happen(Event::Told(Command::Exit), common);
+            logger.handle(Event::Told(Command::Exit), shared);
             LastLines::of(now)
         });
         let facts = Facts::of(&logger.record(), Speaker::Gone, unread);
         match last_lines.step(now, facts) {
             Step::Wait => {}
-            Step::Tell(command) => logger.happen(Event::Told(command), common),
-            Step::Leave => common.pipe = None,
+            Step::Tell(command) => logger.handle(Event::Told(command), shared),
+            Step::Leave => shared.pipe = None,
         }
     }
 }

@@ -21,11 +21,11 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// The mark for the environment of a service, or of its logger.
-pub fn mark(part: Part) -> Option<Change> {
-    value_of_mark(part).map(|mark| (MARK.into(), Some(mark.into())))
+pub fn environment_tag(part: Part) -> Option<Change> {
+    tag_value(part).map(|mark| (MARK.into(), Some(mark.into())))
 }
 
-fn value_of_mark(part: Part) -> Option<String> {
+fn tag_value(part: Part) -> Option<String> {
     match part {
         Part::Service => mark_of(Path::new("")),
         Part::Logger => mark_of_logger(Path::new("")),
@@ -34,12 +34,12 @@ fn value_of_mark(part: Part) -> Option<String> {
 
 /// The living processes of the service, the main one first if there is one. `bystanders` have to do with us, but are not
 /// of the service.
-fn members(main: Option<Pid>, bystanders: &[Pid]) -> Vec<Pid> {
+fn members(main: Option<Pid>, helpers: &[Pid]) -> Vec<Pid> {
     let table = process_table();
-    let marked = marked(&table).into_iter().filter(|pid| !bystanders.contains(pid));
+    let marked = marked(&table).into_iter().filter(|pid| !helpers.contains(pid));
     let mut found: HashSet<Pid> = HashSet::from_iter(marked.chain([getpid()]).chain(main));
     // Each round finds the children of those found before.
-    let candidates: Vec<&Ancestry> = table.iter().filter(|process| !bystanders.contains(&process.pid)).collect();
+    let candidates: Vec<&Ancestry> = table.iter().filter(|process| !helpers.contains(&process.pid)).collect();
     loop {
         let children = candidates.iter().filter(|process| found.contains(&process.parent)).map(|process| process.pid);
         let children: Vec<Pid> = children.filter(|pid| !found.contains(pid)).collect();
@@ -60,12 +60,12 @@ fn marked(table: &[Ancestry]) -> Vec<Pid> {
 
 /// Whether a process is proven by its mark to be of the service in the current directory, or of its logger.
 pub fn is_marked(pid: Pid, part: Part) -> bool {
-    value_of_mark(part).is_some_and(|mark| is_proven_by_mark(pid, &mark))
+    tag_value(part).is_some_and(|mark| is_proven_by_mark(pid, &mark))
 }
 
 /// Sends a signal to all of them.
-pub fn send(main: Option<Pid>, signal: Signal, bystanders: &[Pid]) {
-    for pid in members(main, bystanders) {
+pub fn send(main: Option<Pid>, signal: Signal, helpers: &[Pid]) {
+    for pid in members(main, helpers) {
         let _ = kill(pid, signal);
     }
 }
@@ -75,8 +75,8 @@ pub fn send(main: Option<Pid>, signal: Signal, bystanders: &[Pid]) {
 /// A process that forks and exits over and over is gone by the time that it is looked at. So all are stopped first, the
 /// orphans among them, which are our children by then, by a look that takes a few microseconds; only when nothing new is
 /// found any more are they killed.
-pub fn kill_all(main: Option<Pid>, bystanders: &[Pid]) {
-    let spared: Vec<Pid> = main.into_iter().chain(bystanders.iter().copied()).collect();
+pub fn kill_all(main: Option<Pid>, helpers: &[Pid]) {
+    let spared: Vec<Pid> = main.into_iter().chain(helpers.iter().copied()).collect();
     let until = Moment::now().uptime + LONGEST;
     let mut dying = HashSet::new();
     loop {

@@ -17,7 +17,7 @@ pub enum Survival {
     /// It has its own work to do.
     Independent,
     /// It is of no use without us, and the next supervise starts another.
-    EndsWithUs,
+    DiesWithSupervise,
 }
 
 /// Starts `./PROGRAM ARGS…`; it is ours to wait for.
@@ -28,7 +28,7 @@ fn start(program: &'static str, arguments: &[OsString], survival: Survival) -> R
     let argv = [&[program.into()], arguments].concat();
     let parent = getpid();
     let child = || {
-        if survival == Survival::EndsWithUs {
+        if survival == Survival::DiesWithSupervise {
             let _ = set_pdeathsig(Some(Signal::SIGKILL));
             if getppid() != parent {
                 return 0;
@@ -92,7 +92,7 @@ impl Check {
     }
 
     /// Starts the next one if it is due, or kills the one that takes too long.
-    pub fn look(&mut self, now: Duration) {
+    pub fn poll(&mut self, now: Duration) {
         if self.deadline() > now {
             return;
         }
@@ -101,7 +101,7 @@ impl Check {
             *kill_at = now + LONGEST;
             return;
         }
-        match start("./check", &[], Survival::EndsWithUs) {
+        match start("./check", &[], Survival::DiesWithSupervise) {
             Ok(pid) => self.running = Some((pid, now + LONGEST)),
             Err(unable) => {
                 unable.warn();

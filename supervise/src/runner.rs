@@ -1,18 +1,18 @@
 //! One of the two things that a supervise may keep running, the service and its logger: what its
 //! machine decides, done; what happens to it, told to its machine.
 
-use crate::charge::Charge;
-use crate::child::{self, Found, Gate, Gated, Held, Order, Passage};
+use crate::child::{self, ExecResult, Found, Gate, Gated, Order, ServiceProcess};
+use crate::control_files::ControlFiles;
+use crate::hooks::{self, Check};
 use crate::machine::{Action, Event, Late, Machine, RETRY_FORK};
-use crate::network::Unheard;
+use crate::network::NamespaceWatch;
 use crate::notify::Message;
 use crate::pipe::Pipe;
 use crate::policy::Scope;
 use crate::publish::{Publisher, announce};
-use crate::ready::{self, Address, Ears, Heard, Past};
+use crate::ready::{self, Address, Incoming, Past, ReadinessChannels};
 use crate::repeated::Repeated;
 use crate::settings::{self, Complaint, Links, Settings};
-use crate::side::{self, Check};
 use crate::tree;
 use daemontools::service::{Command, Exit, Part, Place, Process, Record, Role, Shown, Want};
 use daemontools::sys::datagram::Sender;
@@ -42,29 +42,30 @@ const ASK_UNHELD: Duration = Duration::from_millis(500);
 const MESSAGES_AT_ONCE: u32 = 64;
 
 /// What the service and its logger have in common.
-pub struct Common {
-    pub charge: Charge,
+pub struct Shared {
+    pub control_files: ControlFiles,
     pub publisher: Publisher,
     pub pipe: Option<Pipe>,
     /// Children of ours that are not of the service and were not waited for: notifications, the logger.
-    pub bystanders: Vec<Pid>,
+    pub helpers: Vec<Pid>,
     /// The logger's process, which need not be a child of ours.
     pub logger: Option<Pid>,
     /// Processes of the service are marked, as `supervise/` does not prove who they are.
-    pub marks: bool,
+    pub tags_processes: bool,
     /// Where svscan keeps the socket that the service speaks through, when we are killed.
     pub pocket: Option<Pocket>,
 }
 
-impl Common {
+impl Shared {
     /// Processes that have to do with us, but are not of the service.
     pub fn strangers(&self) -> Vec<Pid> {
-        self.bystanders.iter().copied().chain(self.logger).collect()
+        self.helpers.iter().copied().chain(self.logger).collect()
     }
 
     /// Makes `supervise/` again if somebody has removed it, and what else is gone in there that others reach us by.
     pub fn mend(&mut self) {
-        let is_new = self.charge.see_files() || (self.publisher.misses_directory() && self.charge.make_again());
+        let is_new =
+            self.control_files.see_files() || (self.publisher.misses_directory() && self.control_files.make_again());
         if is_new {
             self.publisher.write_anew();
         }
@@ -72,7 +73,7 @@ impl Common {
 }
 
 /// A machine and what it has in the world.
-pub struct Slot {
+pub struct Runner {
     part: Part,
     machine: Machine,
     settings: Settings,
@@ -83,9 +84,9 @@ pub struct Slot {
     /// That the service was too late.
     late: Repeated<Late>,
     /// The settings were read just now, before the first start.
-    fresh: Option<Vec<Complaint>>,
+    first_complaints: Option<Vec<Complaint>>,
     /// The process of the service.
-    held: Option<Held>,
+    process: Option<ServiceProcess>,
     /// The gate it waits at, or has not been seen to pass.
     gate: Option<Gate>,
     /// A child that has ended and is not waited for yet, as `supervise/status` may still show its number.
@@ -93,14 +94,14 @@ pub struct Slot {
     /// The last `run`, whose number its process group has, where it led one.
     last_run: Option<Process>,
     /// What the service tells of itself, and what it last said.
-    ears: Ears,
+    channels: ReadinessChannels,
     status_text: String,
     /// The machine knows that nothing that the service says to its socket is heard.
-    is_deaf: bool,
+    socket_failed: bool,
     /// What was last said that it cannot be heard through.
-    deaf_to: Vec<ready::Complaint>,
+    channel_complaints: Vec<ready::Complaint>,
     /// It is asked where it is until it was heard of, and whether it was said that it is too far away.
-    unheard: Option<Unheard>,
+    namespace_watch: Option<NamespaceWatch>,
     was_far: bool,
     /// Asks whether the service is ready, where it does not tell.
     check: Option<Check>,
@@ -110,29 +111,29 @@ pub struct Slot {
     asked: u32,
     ask_again: Option<Duration>,
     /// To be announced.
-    letters: Vec<u8>,
+    pending_events: Vec<u8>,
     /// The machine has come to its end.
     pub done: bool,
 }
 
-impl Slot {
+impl Runner {
     /// One that begins, with the past of its record.
-    pub fn new(part: Part, want: Want, record: &Record) -> Box<Slot> {
+    pub fn new(part: Part, want: Want, record: &Record) -> Box<Runner> {
         let mut links = Links::default();
         let (settings, complaints) = settings_of(part, &mut links);
         let machine = Machine::remember(settings.policy.clone(), want, record, Moment::now());
         // Wanted down, it may be started long after this.
-        let fresh = (want == Want::Up).then_some(complaints);
-        let mut slot = Slot::with(part, machine, settings, None);
-        (slot.fresh, slot.links) = (fresh, links);
-        slot
+        let first_complaints = (want == Want::Up).then_some(complaints);
+        let mut runner = Runner::with(part, machine, settings, None);
+        (runner.first_complaints, runner.links) = (first_complaints, links);
+        runner
     }
 
     /// One that goes on after a supervise that was killed, and the first thing to happen to it.
     ///
     /// # Errors
     /// What became of its process cannot be told.
-    pub fn resume(part: Part, record: &Record, place: &Place) -> Result<(Box<Slot>, Event), Unable> {
+    pub fn resume(part: Part, record: &Record, place: &Place) -> Result<(Box<Runner>, Event), Unable> {
         // Of what runs those count with which it was started.
         let settings = match record.process {
             Some(_) => Settings::recall(&record.settings),
@@ -142,24 +143,24 @@ impl Slot {
         // What is ready was seen to have passed.
         let gated = if record.ready.is_none() { Gated::Maybe } else { Gated::No };
         let adopted = record.process.map(|(role, process)| child::adopt(role, process, place, gated));
-        let (held, first) = match adopted.transpose()? {
-            Some(Found::Alive(held)) => (Some(held), Event::Begun),
+        let (process, first) = match adopted.transpose()? {
+            Some(Found::Alive(process)) => (Some(process), Event::Begun),
             Some(Found::Ended(event)) => (None, event),
             None => (None, Event::Begun),
         };
-        let mut slot = Slot::with(part, machine, settings, held);
-        if slot.held.is_some() && gated == Gated::Maybe {
-            (slot.gated, slot.ask_again) = (gated, Some(Moment::now().uptime));
+        let mut runner = Runner::with(part, machine, settings, process);
+        if runner.process.is_some() && gated == Gated::Maybe {
+            (runner.gated, runner.ask_again) = (gated, Some(Moment::now().uptime));
         }
-        slot.status_text.clone_from(&record.status_text);
-        slot.ears = Ears::remember(record.notify_socket.as_deref().map(Address::parse));
-        slot.last_run = record.last_run;
-        Ok((slot, first))
+        runner.status_text.clone_from(&record.status_text);
+        runner.channels = ReadinessChannels::remember(record.notify_socket.as_deref().map(Address::parse));
+        runner.last_run = record.last_run;
+        Ok((runner, first))
     }
 
     /// In the heap, where it lies once; on the stack it would leave a copy for every move.
-    fn with(part: Part, machine: Machine, settings: Settings, held: Option<Held>) -> Box<Slot> {
-        Box::new(Slot {
+    fn with(part: Part, machine: Machine, settings: Settings, process: Option<ServiceProcess>) -> Box<Runner> {
+        Box::new(Runner {
             part,
             ended: None,
             last_run: None,
@@ -169,20 +170,20 @@ impl Slot {
             complaints: Vec::new(),
             refusals: Vec::new(),
             late: Repeated::NEVER,
-            fresh: None,
-            held,
+            first_complaints: None,
+            process,
             gate: None,
-            ears: Ears::DEAF,
+            channels: ReadinessChannels::NONE,
             status_text: String::new(),
-            is_deaf: false,
-            deaf_to: Vec::new(),
-            unheard: None,
+            socket_failed: false,
+            channel_complaints: Vec::new(),
+            namespace_watch: None,
             was_far: false,
             check: None,
             gated: Gated::No,
             asked: 0,
             ask_again: None,
-            letters: Vec::new(),
+            pending_events: Vec::new(),
             done: false,
         })
     }
@@ -193,17 +194,17 @@ impl Slot {
     }
 
     /// There is nothing to read for a logger, and nothing is left that could write.
-    pub fn starve(&mut self, common: &mut Common) {
-        self.happen(Event::Starved, common);
+    pub fn starve(&mut self, shared: &mut Shared) {
+        self.handle(Event::Starved, shared);
     }
 
     /// Listens again to what an adopted process has to tell.
-    pub fn take_up(&mut self, common: &Common) {
+    pub fn reattach(&mut self, shared: &Shared) {
         // For what it starts from now on; orphans of the process itself go to the parent that it has by now.
         self.become_subreaper();
-        if self.held.as_ref().is_some_and(|held| held.role == Role::Run) {
-            let address = self.ears.address().cloned();
-            self.listen(Past::Counts(address), common);
+        if self.process.as_ref().is_some_and(|process| process.role == Role::Run) {
+            let address = self.channels.address().cloned();
+            self.listen(Past::Counts(address), shared);
             self.check_if_needed();
         }
     }
@@ -219,10 +220,10 @@ impl Slot {
     /// What to poll for.
     pub fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
         fds.extend(self.gate.iter().map(|gate| PollFd::new(gate.as_fd(), PollFlags::POLLIN)));
-        fds.extend(self.ears.descriptors().map(|ear| PollFd::new(ear, PollFlags::POLLIN)));
-        if let Some(end) = self.held.as_ref().and_then(Held::end_watch) {
+        fds.extend(self.channels.descriptors().map(|channel| PollFd::new(channel, PollFlags::POLLIN)));
+        if let Some(end) = self.process.as_ref().and_then(ServiceProcess::end_watch) {
             // Once it has ended, only being waited for by its parent is news.
-            let ended = self.held.as_ref().is_some_and(Held::has_ended);
+            let ended = self.process.as_ref().is_some_and(ServiceProcess::has_ended);
             let news = if ended { PollFlags::empty() } else { PollFlags::POLLIN };
             fds.push(PollFd::new(end, news));
         }
@@ -231,8 +232,11 @@ impl Slot {
     /// When to look again at the latest, in time since boot.
     pub fn deadline(&self) -> Option<Duration> {
         let check = self.check.as_ref().map(Check::deadline);
-        let unheard = self.unheard.as_ref().and_then(Unheard::deadline);
-        [self.machine.deadline(), self.ask_again, self.ears.deadline(), check, unheard].into_iter().flatten().min()
+        let namespace_watch = self.namespace_watch.as_ref().and_then(NamespaceWatch::deadline);
+        [self.machine.deadline(), self.ask_again, self.channels.deadline(), check, namespace_watch]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether its process has a time within which it must do something.
@@ -241,21 +245,21 @@ impl Slot {
     }
 
     /// Looks at everything that is not told by SIGCHLD.
-    pub fn look(&mut self, common: &mut Common) {
-        self.look_at_gate(common);
-        self.look_at_adopted(common);
-        self.see_socket(common);
-        self.listen_to_service(common);
-        self.look_whether_it_is_far(common);
+    pub fn poll(&mut self, shared: &mut Shared) {
+        self.look_at_gate(shared);
+        self.look_at_adopted(shared);
+        self.see_socket(shared);
+        self.listen_to_service(shared);
+        self.look_whether_it_is_far(shared);
         if let Some(check) = &mut self.check {
-            check.look(Moment::now().uptime);
+            check.poll(Moment::now().uptime);
         }
-        self.happen(Event::Woken, common);
+        self.handle(Event::Woken, shared);
     }
 
     /// The children of ours that this slot has made and waits for.
     pub fn children(&self) -> impl Iterator<Item = Pid> {
-        let program = self.held.as_ref().filter(|held| held.is_child()).map(|held| held.process.pid);
+        let program = self.process.as_ref().filter(|process| process.is_child()).map(|process| process.id.pid);
         program.into_iter().chain(self.check.as_ref().and_then(Check::running))
     }
 
@@ -270,53 +274,53 @@ impl Slot {
     }
 
     /// Takes in that a child of ours has ended; does nothing if it is none of this slot's.
-    pub fn child_ended(&mut self, pid: Pid, status: i32, common: &mut Common) {
+    pub fn child_ended(&mut self, pid: Pid, status: i32, shared: &mut Shared) {
         let exit = Exit::from_wait_status(status);
-        if self.held.as_ref().is_some_and(|held| held.process.pid == pid) {
-            let refused = match self.gate.as_ref().map(Gate::passage) {
-                Some(Passage::Refused(errno)) => {
-                    self.say_refusal(errno, common.charge.name());
+        if self.process.as_ref().is_some_and(|process| process.id.pid == pid) {
+            let refused = match self.gate.as_ref().map(Gate::exec_result) {
+                Some(ExecResult::Refused(errno)) => {
+                    self.say_refusal(errno, shared.control_files.name());
                     Some(Exit::Unstarted(errno as i32))
                 }
                 // It may have ended before we have looked.
-                Some(Passage::Executed) => {
+                Some(ExecResult::Executed) => {
                     self.forget_refusal();
                     None
                 }
-                Some(Passage::Underway) | None => None,
+                Some(ExecResult::Pending) | None => None,
             };
             self.ended = Some(pid);
-            self.has_ended(refused.unwrap_or(exit), common);
+            self.has_ended(refused.unwrap_or(exit), shared);
         } else if let Some(check) = &mut self.check
             && check.ended(pid, exit, Moment::now().uptime)
         {
             self.check = None;
-            self.happen(Event::Ready, common);
+            self.handle(Event::Ready, shared);
         }
     }
 
-    fn look_at_gate(&mut self, common: &mut Common) {
-        match self.gate.as_ref().map(Gate::passage) {
-            Some(Passage::Executed) => {
+    fn look_at_gate(&mut self, shared: &mut Shared) {
+        match self.gate.as_ref().map(Gate::exec_result) {
+            Some(ExecResult::Executed) => {
                 self.gate = None;
                 self.forget_refusal();
-                self.happen(Event::Executed, common);
+                self.handle(Event::Executed, shared);
                 self.check_if_needed();
             }
             // Said again by its end, which is not far.
-            Some(Passage::Refused(_) | Passage::Underway) | None => {}
+            Some(ExecResult::Refused(_) | ExecResult::Pending) | None => {}
         }
     }
 
     /// The program was executed: that it cannot be would be news again.
     fn forget_refusal(&mut self) {
-        let role = self.held.as_ref().map(|held| held.role);
+        let role = self.process.as_ref().map(|process| process.role);
         self.refusals.retain(|(refused, _)| Some(*refused) != role);
     }
 
     /// Says why a program could not be executed, in the original's words, unless that was said the last time.
     fn say_refusal(&mut self, errno: Errno, name: &[u8]) {
-        let Some(role) = self.held.as_ref().map(|held| held.role) else { return };
+        let Some(role) = self.process.as_ref().map(|process| process.role) else { return };
         let program = self.part.program(role);
         let object = [name, b"/", program.as_bytes()].concat();
         let unable = Unable::execute_own("start", OsStr::from_bytes(&object), Path::new(program), errno);
@@ -329,33 +333,33 @@ impl Slot {
         Fatal::from(unable).tell();
     }
 
-    fn look_at_adopted(&mut self, common: &mut Common) {
-        let Some(held) = &self.held else { return };
-        if held.is_unheld() && self.ask_again.is_none() {
+    fn look_at_adopted(&mut self, shared: &mut Shared) {
+        let Some(process) = &self.process else { return };
+        if process.is_unheld() && self.ask_again.is_none() {
             self.ask_again = Some(Moment::now().uptime + ASK_UNHELD);
         }
-        if held.has_ended() {
+        if process.has_ended() {
             let give_up = (self.asked >= ASK_TIMES).then_some(Event::Ended(Exit::Unknown));
-            return match held.adopted_end(&common.charge.place, self.gated).or(give_up) {
-                Some(Event::Ended(exit)) => self.has_ended(exit, common),
+            return match process.adopted_end(&shared.control_files.place, self.gated).or(give_up) {
+                Some(Event::Ended(exit)) => self.has_ended(exit, shared),
                 Some(event) => {
-                    self.forget_process(common);
-                    self.happen(event, common);
+                    self.forget_process(shared);
+                    self.handle(event, shared);
                 }
                 None => self.ask_again(),
             };
         }
         match self.gated {
-            Gated::No if held.is_unheld() => {
+            Gated::No if process.is_unheld() => {
                 if self.ask_again.is_some_and(|due| due <= Moment::now().uptime) {
                     self.ask_again = Some(Moment::now().uptime + ASK_UNHELD);
                 }
             }
             Gated::No => {}
             // What takes so long is no child of ours at a gate, whatever it is.
-            Gated::Maybe if held.has_executed() || self.asked >= ASK_TIMES => {
+            Gated::Maybe if process.has_executed() || self.asked >= ASK_TIMES => {
                 (self.gated, self.asked, self.ask_again) = (Gated::No, 0, None);
-                self.happen(Event::Executed, common);
+                self.handle(Event::Executed, shared);
             }
             Gated::Maybe => self.ask_again(),
         }
@@ -366,126 +370,129 @@ impl Slot {
         self.ask_again = Some(Moment::now().uptime + ASK_AGAIN);
     }
 
-    fn has_ended(&mut self, exit: Exit, common: &mut Common) {
-        if let Some(held) = &self.held {
-            self.notify(held.role, held.process.pid, Some(exit), common);
+    fn has_ended(&mut self, exit: Exit, shared: &mut Shared) {
+        if let Some(process) = &self.process {
+            self.notify(process.role, process.id.pid, Some(exit), shared);
         }
-        self.forget_process(common);
-        self.happen(Event::Ended(exit), common);
+        self.forget_process(shared);
+        self.handle(Event::Ended(exit), shared);
     }
 
-    fn forget_process(&mut self, common: &mut Common) {
+    fn forget_process(&mut self, shared: &mut Shared) {
         if self.part == Part::Logger {
-            common.logger = None;
+            shared.logger = None;
         }
-        (self.held, self.gate) = (None, None);
+        (self.process, self.gate) = (None, None);
         (self.gated, self.asked, self.ask_again) = (Gated::No, 0, None);
-        (self.ears, self.is_deaf, self.check, self.unheard) = (Ears::DEAF, false, None, None);
+        (self.channels, self.socket_failed, self.check, self.namespace_watch) =
+            (ReadinessChannels::NONE, false, None, None);
         if self.part == Part::Service {
-            common.pocket.iter().for_each(Pocket::empty);
+            shared.pocket.iter().for_each(Pocket::empty);
         }
         self.status_text.clear();
     }
 
-    fn listen(&mut self, past: Past, common: &Common) {
-        let pocket = common.pocket.as_ref();
-        let (ears, complaints) = Ears::open(&self.settings.policy, past, &common.charge.place, pocket);
-        self.ears = ears;
-        let has_name = matches!(self.ears.address(), Some(Address::Name(_)));
-        self.unheard = has_name.then(|| Unheard::from(Moment::now().uptime));
-        self.say_deaf_to(complaints, common);
+    fn listen(&mut self, past: Past, shared: &Shared) {
+        let pocket = shared.pocket.as_ref();
+        let (channels, complaints) =
+            ReadinessChannels::open(&self.settings.policy, past, &shared.control_files.place, pocket);
+        self.channels = channels;
+        let has_name = matches!(self.channels.address(), Some(Address::Name(_)));
+        self.namespace_watch = has_name.then(|| NamespaceWatch::from(Moment::now().uptime));
+        self.say_channel_complaints(complaints, shared);
     }
 
-    fn say_deaf_to(&mut self, complaints: Vec<ready::Complaint>, common: &Common) {
-        if complaints == self.deaf_to {
+    fn say_channel_complaints(&mut self, complaints: Vec<ready::Complaint>, shared: &Shared) {
+        if complaints == self.channel_complaints {
             return;
         }
         for (what, errno) in &complaints {
-            let object = [common.charge.name(), b"/", what.as_bytes()].concat();
+            let object = [shared.control_files.name(), b"/", what.as_bytes()].concat();
             Unable::new("listen for", OsStr::from_bytes(&object), *errno).warn();
         }
-        self.deaf_to = complaints;
+        self.channel_complaints = complaints;
     }
 
     /// Sees to it that the service reaches its socket, which somebody may have removed, or taken from us. Nothing that it may
     /// have said meanwhile counts against it.
-    fn see_socket(&mut self, common: &mut Common) {
-        if !self.ears.misses_messages() {
-            if replace(&mut self.is_deaf, false) {
-                self.happen(Event::Heard, common);
+    fn see_socket(&mut self, shared: &mut Shared) {
+        if !self.channels.misses_messages() {
+            if replace(&mut self.socket_failed, false) {
+                self.handle(Event::NotifySocketWorks, shared);
             }
             return;
         }
-        self.is_deaf = true;
-        self.happen(Event::Deaf, common);
-        if !self.ears.is_to_retry(Moment::now().uptime) {
+        self.socket_failed = true;
+        self.handle(Event::NotifySocketFailed, shared);
+        if !self.channels.is_to_retry(Moment::now().uptime) {
             return;
         }
-        common.mend();
-        match self.ears.open_socket(&common.charge.place, common.pocket.as_ref()) {
+        shared.mend();
+        match self.channels.open_socket(&shared.control_files.place, shared.pocket.as_ref()) {
             Ok(()) => {
-                self.is_deaf = false;
-                self.happen(Event::Heard, common);
+                self.socket_failed = false;
+                self.handle(Event::NotifySocketWorks, shared);
             }
-            Err(complaint) => self.say_deaf_to(vec![complaint], common),
+            Err(complaint) => self.say_channel_complaints(vec![complaint], shared),
         }
     }
 
     /// Says once that a service cannot reach its socket, unless it was heard of, or need not be any more.
-    fn look_whether_it_is_far(&mut self, common: &Common) {
-        let (Some(unheard), Some(held)) = (&mut self.unheard, &self.held) else { return };
+    fn look_whether_it_is_far(&mut self, shared: &Shared) {
+        let (Some(namespace_watch), Some(process)) = (&mut self.namespace_watch, &self.process) else { return };
         if self.settings.policy.watchdog.is_none() && self.machine.record().ready.is_some() {
-            self.unheard = None;
-        } else if unheard.is_far(held.process.pid, Moment::now().uptime) && !replace(&mut self.was_far, true) {
+            self.namespace_watch = None;
+        } else if namespace_watch.is_far(process.id.pid, Moment::now().uptime) && !replace(&mut self.was_far, true) {
             let words =
                 b": is in another network namespace, where its NOTIFY_SOCKET cannot be reached: write \"path\" into ";
-            let name = common.charge.name();
+            let name = shared.control_files.name();
             report::warning(&[name, words, name, b"/notify-socket"]);
         }
     }
 
-    fn listen_to_service(&mut self, common: &mut Common) {
-        if self.ears.hear_newline() {
-            self.happen(Event::Ready, common);
+    fn listen_to_service(&mut self, shared: &mut Shared) {
+        if self.channels.receive_newline() {
+            self.handle(Event::Ready, shared);
         }
         // Somebody may send them faster than they are dealt with: then there is a time for other things.
         for _ in 0..MESSAGES_AT_ONCE {
             let began = Moment::now().uptime;
-            let Some(Heard { said, child }) = self.ears.hear_message() else { return };
-            common.bystanders.extend(child);
-            let is_believed = |sender: &Sender| self.held.as_ref().is_some_and(|held| held.speaks_through(sender));
+            let Some(Incoming { said, child }) = self.channels.receive_message() else { return };
+            shared.helpers.extend(child);
+            let is_believed =
+                |sender: &Sender| self.process.as_ref().is_some_and(|process| process.speaks_through(sender));
             let believed = said.filter(|(_, sender)| is_believed(sender));
             if believed.is_none() || child.is_some() {
-                self.ears.heard_stranger(began);
+                self.channels.count_stranger(began);
             }
             if let Some((message, sender)) = believed {
-                self.take_in(message, &sender, common);
+                self.take_in(message, &sender, shared);
             }
         }
     }
 
     /// Takes in what the service says.
-    fn take_in(&mut self, message: Message, sender: &Sender, common: &mut Common) {
-        self.unheard = None;
-        let moved = message.main_pid.zip(self.held.as_ref()).and_then(|(pid, held)| {
-            let mut strangers = common.strangers();
+    fn take_in(&mut self, message: Message, sender: &Sender, shared: &mut Shared) {
+        self.namespace_watch = None;
+        let moved = message.main_pid.zip(self.process.as_ref()).and_then(|(pid, process)| {
+            let mut strangers = shared.strangers();
             strangers.extend(self.check.as_ref().and_then(Check::running));
-            held.moved_to(Pid::from_raw(pid), sender, &strangers, &common.charge.place)
+            process.moved_to(Pid::from_raw(pid), sender, &strangers, &shared.control_files.place)
         });
         if let Some(moved) = moved {
-            self.held = Some(moved);
-            self.happen(Event::Changed, common);
+            self.process = Some(moved);
+            self.handle(Event::Changed, shared);
         }
         if let Some(text) = message.status {
             self.status_text = text;
-            self.happen(Event::Changed, common);
+            self.handle(Event::Changed, shared);
         }
         let told = [(message.alive, Event::Alive), (message.ready, Event::Ready), (message.stopping, Event::Stopping)];
-        told.into_iter().filter(|(said, _)| *said).for_each(|(_, event)| self.happen(event, common));
+        told.into_iter().filter(|(said, _)| *said).for_each(|(_, event)| self.handle(event, shared));
     }
 
     fn check_if_needed(&mut self) {
-        let runs = self.held.as_ref().is_some_and(|held| held.role == Role::Run);
+        let runs = self.process.as_ref().is_some_and(|process| process.role == Role::Run);
         if runs && self.settings.policy.has_check && self.machine.record().ready.is_none() {
             self.check = Some(Check::from(Moment::now().uptime));
         }
@@ -493,49 +500,49 @@ impl Slot {
 
     /// Tells the machine, and does what it says. What is announced of it comes last: a restart does not wait for
     /// those who listen.
-    pub fn happen(&mut self, event: Event, common: &mut Common) {
+    pub fn handle(&mut self, event: Event, shared: &mut Shared) {
         // Whoever starts it wants to know why it does not run.
         if matches!(event, Event::Told(Command::Up | Command::Once)) {
             self.refusals.clear();
             self.late = Repeated::NEVER;
         }
-        self.follow(event, common);
-        if !self.letters.is_empty() {
-            announce(&std::mem::take(&mut self.letters), &common.charge.place);
+        self.follow(event, shared);
+        if !self.pending_events.is_empty() {
+            announce(&std::mem::take(&mut self.pending_events), &shared.control_files.place);
         }
     }
 
-    fn follow(&mut self, event: Event, common: &mut Common) {
+    fn follow(&mut self, event: Event, shared: &mut Shared) {
         let mut next = Some(event);
         while let Some(event) = next.take() {
             let mut todo = Vec::new();
             self.machine.step(Moment::now(), event, &mut todo);
             // Only the last thing to do has a consequence.
             for action in todo {
-                next = self.perform(action, common);
+                next = self.perform(action, shared);
             }
         }
     }
 
-    fn perform(&mut self, action: Action, common: &mut Common) -> Option<Event> {
+    fn perform(&mut self, action: Action, shared: &mut Shared) -> Option<Event> {
         match action {
             Action::Configure => {
-                self.configure(common);
+                self.configure(shared);
                 return Some(Event::Configured(self.settings.policy.clone()));
             }
-            Action::Launch(role, exit) => return Some(self.launch(role, exit, common)),
-            Action::Record => common.publisher.write_down(self.part, self.record()),
-            Action::Publish => common.publisher.publish(self.part, self.record()),
-            Action::OpenGate => self.open_gate(common),
-            Action::Send(signal) => self.held.iter().for_each(|held| held.send(signal)),
-            Action::SendGroup(signal) => self.held.iter().for_each(|held| held.send_group(signal)),
-            Action::SendScope(signal) => self.send_scope(signal, common),
-            Action::KillRest => self.kill_rest(common),
-            Action::Announce(letter) if self.part == Part::Service => self.letters.push(letter as u8),
+            Action::Launch(role, exit) => return Some(self.launch(role, exit, shared)),
+            Action::Record => shared.publisher.write_down(self.part, self.record()),
+            Action::Publish => shared.publisher.publish(self.part, self.record()),
+            Action::OpenGate => self.open_gate(shared),
+            Action::Send(signal) => self.process.iter().for_each(|process| process.send(signal)),
+            Action::SendGroup(signal) => self.process.iter().for_each(|process| process.send_group(signal)),
+            Action::SendScope(signal) => self.send_scope(signal, shared),
+            Action::KillRest => self.kill_rest(shared),
+            Action::Announce(letter) if self.part == Part::Service => self.pending_events.push(letter as u8),
             Action::Announce(_) => {}
-            Action::GiveUp => self.say_that_it_gives_up(common.charge.name()),
-            Action::SayLate(late) => self.say_that_it_is_late(late, common.charge.name()),
-            Action::SayStarved => say_that_it_starves(common.charge.name()),
+            Action::GiveUp => self.say_that_it_gives_up(shared.control_files.name()),
+            Action::SayLate(late) => self.say_that_it_is_late(late, shared.control_files.name()),
+            Action::SayStarved => say_that_it_starves(shared.control_files.name()),
             Action::Leave => self.done = true,
         }
         None
@@ -564,8 +571,8 @@ impl Slot {
     }
 
     /// Complains of settings once, not at every restart.
-    fn configure(&mut self, common: &Common) {
-        let complaints = match self.fresh.take() {
+    fn configure(&mut self, shared: &Shared) {
+        let complaints = match self.first_complaints.take() {
             Some(complaints) => complaints,
             None => {
                 let (settings, complaints) = settings_of(self.part, &mut self.links);
@@ -575,48 +582,48 @@ impl Slot {
         };
         if complaints != self.complaints {
             for (setting, why) in &complaints {
-                let name = common.charge.name();
+                let name = shared.control_files.name();
                 report::warning(&[name, b"/", setting.as_bytes(), b": line 1: ", why.as_bytes(), b"; ignored"]);
             }
             self.complaints = complaints;
         }
     }
 
-    fn launch(&mut self, role: Role, exit: Option<Exit>, common: &mut Common) -> Event {
+    fn launch(&mut self, role: Role, exit: Option<Exit>, shared: &mut Shared) -> Event {
         // A logger may be started once more though it was told to leave.
         self.done = false;
         if role == Role::Run {
-            self.listen(Past::Forgotten, common);
+            self.listen(Past::Forgotten, shared);
         }
         self.become_subreaper();
-        let socket = self.ears.variable();
+        let socket = self.channels.variable();
         let order = Order {
             role,
             part: self.part,
-            pipe: common.pipe.as_ref(),
+            pipe: shared.pipe.as_ref(),
             exit,
             last_run: self.last_run,
             policy: &self.settings.policy,
             socket: socket.as_deref(),
-            marks: common.marks,
-            name: common.charge.given.as_bytes(),
-            place: &common.charge.place,
-            lock: common.charge.lock.as_fd(),
+            tags_processes: shared.tags_processes,
+            name: shared.control_files.given.as_bytes(),
+            place: &shared.control_files.place,
+            lock: shared.control_files.lock.as_fd(),
         };
         match child::launch(&order) {
-            Ok((held, gate)) => {
+            Ok((process, gate)) => {
                 if self.part == Part::Logger {
-                    common.bystanders.push(held.process.pid);
-                    common.logger = Some(held.process.pid);
+                    shared.helpers.push(process.id.pid);
+                    shared.logger = Some(process.id.pid);
                 }
                 if role == Role::Run {
-                    self.last_run = Some(held.process);
+                    self.last_run = Some(process.id);
                 }
-                (self.held, self.gate) = (Some(held), Some(gate));
+                (self.process, self.gate) = (Some(process), Some(gate));
                 Event::Launched
             }
             Err(errno) => {
-                self.complain_of_fork(role, errno, common.charge.name());
+                self.complain_of_fork(role, errno, shared.control_files.name());
                 Event::NotLaunched
             }
         }
@@ -637,45 +644,45 @@ impl Slot {
 
     /// Not before it is written down who the process is: otherwise, were we killed, the next supervise would start a
     /// second one beside it. Where that can be written nowhere, the service is not to stay down for it.
-    fn open_gate(&mut self, common: &mut Common) {
-        if common.publisher.misses_directory() {
-            common.mend();
+    fn open_gate(&mut self, shared: &mut Shared) {
+        if shared.publisher.misses_directory() {
+            shared.mend();
         }
-        common.publisher.see_it_written();
+        shared.publisher.see_it_written();
         self.gate.iter().for_each(Gate::open);
-        if let Some(held) = &self.held {
-            self.notify(held.role, held.process.pid, None, common);
+        if let Some(process) = &self.process {
+            self.notify(process.role, process.id.pid, None, shared);
         }
     }
 
     /// Tells whom it concerns of the start (no exit) or end of a process.
-    pub fn notify(&self, role: Role, pid: Pid, exit: Option<Exit>, common: &mut Common) {
+    pub fn notify(&self, role: Role, pid: Pid, exit: Option<Exit>, shared: &mut Shared) {
         if self.settings.policy.has_notify {
             let program = self.part.program(role);
-            common.bystanders.extend(side::notify(program, pid, exit));
+            shared.helpers.extend(hooks::notify(program, pid, exit));
         }
     }
 
-    fn send_scope(&self, signal: Signal, common: &Common) {
-        let Some(held) = &self.held else { return };
+    fn send_scope(&self, signal: Signal, shared: &Shared) {
+        let Some(process) = &self.process else { return };
         match self.settings.policy.scope {
-            Scope::Main => held.send(signal),
-            Scope::Group => held.send_group(signal),
-            Scope::Tree => tree::send(Some(held.process.pid), signal, &common.strangers()),
+            Scope::Main => process.send(signal),
+            Scope::Group => process.send_group(signal),
+            Scope::Tree => tree::send(Some(process.id.pid), signal, &shared.strangers()),
         }
     }
 
-    fn kill_rest(&self, common: &Common) {
+    fn kill_rest(&self, shared: &Shared) {
         match self.settings.policy.scope {
             Scope::Main => {}
             Scope::Group => self.last_run.iter().for_each(|run| tree::kill_group(*run)),
-            Scope::Tree => tree::kill_all(self.last_run.map(|run| run.pid), &common.strangers()),
+            Scope::Tree => tree::kill_all(self.last_run.map(|run| run.pid), &shared.strangers()),
         }
     }
 
     /// The process that is alive.
     pub fn process(&self) -> Option<Process> {
-        self.held.as_ref().map(|held| held.process)
+        self.process.as_ref().map(|process| process.id)
     }
 
     /// How it is now.
@@ -684,10 +691,10 @@ impl Slot {
         Record {
             shown: self.ended.zip(since).map(|(pid, since)| Shown { pid, since }),
             settings: self.settings.files.clone(),
-            notify_socket: self.ears.address().and_then(Address::word),
+            notify_socket: self.channels.address().and_then(Address::word),
             status_text: self.status_text.clone(),
             last_run: self.last_run,
-            process: self.held.as_ref().map(|held| (held.role, held.process)),
+            process: self.process.as_ref().map(|process| (process.role, process.id)),
             ..self.machine.record()
         }
     }

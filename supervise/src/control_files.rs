@@ -22,7 +22,7 @@ const OWNER_FILE: Mode = Mode::from_bits_truncate(0o600);
 const FOR_GROUP: Mode = Mode::from_bits_truncate(0o620);
 
 /// What shows, as long as it is held, that the service in the current directory is supervised.
-pub struct Charge {
+pub struct ControlFiles {
     /// What the service is called in messages.
     pub name: OsString,
     /// The service as it was named to us.
@@ -47,12 +47,12 @@ pub enum Normally {
     Down,
 }
 
-impl Charge {
+impl ControlFiles {
     /// Changes into `given`, which messages call `name`, and locks it against other supervises; nobody is told yet.
     ///
     /// # Errors
     /// Whatever is missing, and EAGAIN if another supervise is in charge.
-    pub fn take(given: OsString, name: OsString) -> Result<(Charge, Normally), Fatal> {
+    pub fn acquire(given: OsString, name: OsString) -> Result<(ControlFiles, Normally), Fatal> {
         chdir(given.as_os_str()).unable_to("chdir to", &name)?;
         // It may be a link that leads to where nobody answers.
         let is_silent = !Links::default().silent([DOWN].into_iter()).is_empty();
@@ -69,7 +69,7 @@ impl Charge {
         // Listeners are nobody we depend on.
         let _ = mkdir(&place.path(EVENT), OWNER);
         let former = None;
-        Ok((Charge { name, given, place, lock, control, control_writer: writer, former, ok: None }, normally))
+        Ok((ControlFiles { name, given, place, lock, control, control_writer: writer, former, ok: None }, normally))
     }
 
     /// Makes `supervise/` again, and what others reach us by in there, after somebody has removed it; whether it was gone
@@ -147,7 +147,7 @@ impl Charge {
     ///
     /// # Errors
     /// `supervise/ok` can be neither made nor opened.
-    pub fn show(&mut self) -> Result<(), Fatal> {
+    pub fn open_ok(&mut self) -> Result<(), Fatal> {
         let paths = Paths { name: &self.name, place: &self.place };
         self.ok = Some(paths.open_fifo(OK)?);
         Ok(())
