@@ -19,15 +19,20 @@
 
 #![forbid(unsafe_code)]
 
-mod child;
+mod adoption;
 mod control_files;
 mod discard;
+mod events;
 mod flood;
 mod frozen;
+mod gate;
 mod hooks;
 mod label;
 mod last_lines;
+mod launch;
+mod listener;
 pub mod machine;
+mod messages;
 mod network;
 pub mod notify;
 mod past;
@@ -37,7 +42,10 @@ mod publish;
 mod ready;
 mod repeated;
 mod runner;
+mod sender;
+mod service_process;
 mod settings;
+mod shared;
 mod speaker;
 mod supervisor;
 mod tree;

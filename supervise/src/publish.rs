@@ -1,25 +1,16 @@
-//! Writing `supervise/status` and `supervise/state`, and the page in svscan's ledger; telling listeners of transitions.
+//! Writing `supervise/status` and `supervise/state`, and the page in svscan's ledger.
 //!
 //! What is to be known after a supervise that is killed is written to two places: the disk, which may be full, read-only or
 //! cleaned up by an administrator, and svscan's memory, which is there only under an svscan. One of them is enough. Where
 //! neither can be had the service runs all the same, as it would under daemontools, and it is said what that costs.
 
 use daemontools::service::ledger::{Page, has_room};
-use daemontools::service::{
-    EVENT, Part, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status, Unread, open_fifo_at, put_file,
-};
-use daemontools::sys::directory::for_each_name_in;
+use daemontools::service::{Part, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status, put_file};
 use daemontools::tai64::Moment;
 use daemontools::{Unable, report};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{OsStr, OsString};
-use std::ops::ControlFlow;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::time::Duration;
 
 /// Keeps what is written there.
@@ -217,29 +208,6 @@ fn with_last_deaths(record: &Record, most: usize) -> Record {
     let deaths = record.deaths.iter().skip(record.deaths.len().saturating_sub(most)).copied().collect();
     let logger = record.logger.as_ref().map(|logger| Box::new(with_last_deaths(logger, most)));
     Record { deaths, logger, status_text: String::new(), ..record.clone() }
-}
-
-/// Writes letters to every FIFO in `supervise/event`, as s6-supervise does to those who listen
-/// there; removes those whose listener is gone. A link would lead to another directory than the one whose owner may say
-/// who listens; so the directory is opened once, and everything done in what was opened.
-pub fn announce(letters: &[u8], place: &Place) {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let Ok(event) = open(&place.path(EVENT), flags, Mode::empty()) else { return };
-    // Nobody is there to listen where it cannot be read.
-    let _ = for_each_name_in(&event, |name| {
-        if name.starts_with(b"ftrig1:") {
-            tell(&event, Path::new(OsStr::from_bytes(name)), letters);
-        }
-        ControlFlow::Continue(())
-    });
-}
-
-fn tell(event: &OwnedFd, listener: &Path, letters: &[u8]) {
-    match open_fifo_at(event, listener, OFlag::O_WRONLY) {
-        Ok(fifo) => drop(nix::unistd::write(&fifo, letters)),
-        Err(Unread::System(Errno::ENXIO)) => drop(unlinkat(event, listener, UnlinkatFlags::NoRemoveDir)),
-        Err(_) => {}
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 //!
 //! A service in a network namespace of its own does not see such names. Where `notify-socket` says `path`, the socket lies
 //! in `supervise/`, and whoever may search that directory reaches it. It is made again where it was removed. Whom we believe is the same for both: see
-//! [`speaks_through`](crate::child::ServiceProcess::speaks_through).
+//! [`speaks_for`](crate::sender::speaks_for).
 
 use crate::discard::discard_first;
 use crate::flood::Flood;

@@ -2,7 +2,7 @@
 
 use crate::policy::{MARKS, PROGRAMS, Policy, SETTINGS};
 use daemontools::report::reason;
-use daemontools::service::{Toucher, read_file};
+use daemontools::service::{Part, Record, Toucher, Want, read_file};
 use daemontools::sys::directory::for_each_name;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
@@ -41,6 +41,66 @@ impl Settings {
         self.policy = policy;
         self.files.push((file.into(), text.lines().next().unwrap_or_default().trim().into()));
         Ok(())
+    }
+}
+
+/// The settings of one part of a service: those that count for its process, and how they are read anew for the next one.
+pub struct Configuration {
+    part: Part,
+    settings: Settings,
+    links: Links,
+    /// What is wrong with settings that were read just now, for the first start.
+    first_complaints: Option<Vec<Complaint>>,
+}
+
+impl Configuration {
+    /// What the files say, for a service that begins.
+    pub fn read(part: Part, want: Want) -> Configuration {
+        let mut links = Links::default();
+        let (settings, complaints) = read_part(part, &mut links);
+        // Wanted down, the service may be started long after this.
+        let first_complaints = (want == Want::Up).then_some(complaints);
+        Configuration { part, settings, links, first_complaints }
+    }
+
+    /// What counts for the process in a record: the settings with which it was started. Without a process, what the files say.
+    pub fn of_record(part: Part, record: &Record) -> Configuration {
+        let settings = match record.process {
+            Some(_) => Settings::recall(&record.settings),
+            None => read_part(part, &mut Links::default()).0,
+        };
+        Configuration { part, settings, links: Links::default(), first_complaints: None }
+    }
+
+    /// Reads the files for the next process, unless they were read just now; what is wrong with them.
+    pub fn renew(&mut self) -> Vec<Complaint> {
+        self.first_complaints.take().unwrap_or_else(|| {
+            let (settings, complaints) = read_part(self.part, &mut self.links);
+            self.settings = settings;
+            complaints
+        })
+    }
+
+    /// What the settings ask for.
+    pub fn policy(&self) -> &Policy {
+        &self.settings.policy
+    }
+
+    /// File and first line of each setting.
+    pub fn files(&self) -> &[(String, String)] {
+        &self.settings.files
+    }
+}
+
+/// The settings are the service's; of them its logger has only `notify`.
+fn read_part(part: Part, links: &mut Links) -> (Settings, Vec<Complaint>) {
+    let (settings, complaints) = read(links);
+    match part {
+        Part::Service => (settings, complaints),
+        Part::Logger => {
+            let notify = settings.files.into_iter().filter(|(file, _)| file == "notify").collect::<Vec<_>>();
+            (Settings::recall(&notify), Vec::new())
+        }
     }
 }
 

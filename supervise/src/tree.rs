@@ -4,6 +4,8 @@
 //! parent of those whose parents died (a child subreaper), its own. After a supervise was killed, the
 //! orphans among them are somebody else's; they are known by a mark in their environment.
 
+use crate::policy::Scope;
+use crate::service_process::ServiceProcess;
 use daemontools::service::{Identity, MARK, Part, Process, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
 use daemontools::sys::exec::Change;
 use daemontools::sys::process::{Ancestry, ancestry, process_table};
@@ -63,8 +65,26 @@ pub fn is_marked(pid: Pid, part: Part) -> bool {
     tag_value(part).is_some_and(|mark| is_proven_by_mark(pid, &mark))
 }
 
-/// Sends a signal to all of them.
-pub fn send(main: Option<Pid>, signal: Signal, helpers: &[Pid]) {
+/// Sends a signal to all whom stopping the service reaches. `helpers` have to do with supervise, but are not of the service.
+pub fn send_scope(scope: Scope, process: &ServiceProcess, signal: Signal, helpers: &[Pid]) {
+    match scope {
+        Scope::Main => process.send(signal),
+        Scope::Group => process.send_group(signal),
+        Scope::Tree => send(Some(process.id.pid), signal, helpers),
+    }
+}
+
+/// Kills what is left of all whom stopping the service reaches, now that its process has ended.
+pub fn kill_rest(scope: Scope, last_run: Option<Process>, helpers: &[Pid]) {
+    match scope {
+        Scope::Main => {}
+        Scope::Group => last_run.iter().for_each(|run| kill_group(*run)),
+        Scope::Tree => kill_all(last_run.map(|run| run.pid), helpers),
+    }
+}
+
+/// Sends a signal to all processes of the tree.
+fn send(main: Option<Pid>, signal: Signal, helpers: &[Pid]) {
     for pid in members(main, helpers) {
         let _ = kill(pid, signal);
     }
@@ -75,7 +95,7 @@ pub fn send(main: Option<Pid>, signal: Signal, helpers: &[Pid]) {
 /// A process that forks and exits over and over is gone by the time that it is looked at. So all are stopped first, the
 /// orphans among them, which are our children by then, by a look that takes a few microseconds; only when nothing new is
 /// found any more are they killed.
-pub fn kill_all(main: Option<Pid>, helpers: &[Pid]) {
+fn kill_all(main: Option<Pid>, helpers: &[Pid]) {
     let spared: Vec<Pid> = main.into_iter().chain(helpers.iter().copied()).collect();
     let until = Moment::now().uptime + LONGEST;
     let mut dying = HashSet::new();
@@ -145,7 +165,7 @@ pub fn own_children() -> Vec<Pid> {
 }
 
 /// Kills what is left of the process group that `run` led, if it led one.
-pub fn kill_group(run: Process) {
+fn kill_group(run: Process) {
     // While the group has members, its number is no other process': whichever has it now got it when none was left.
     if !matches!(run.identity(), Ok(Identity::Unknown) | Err(_)) && !is_anothers(&run) {
         let _ = killpg(run.pid, Signal::SIGKILL);
