@@ -83,6 +83,11 @@ impl Publisher {
     /// Writes who the service is, and leaves how it is to [`Publisher::publish`].
     pub fn write_down(&mut self, part: Part, record: Record) {
         self.note(part, record);
+        self.write_state();
+    }
+
+    /// Writes what was noted of the service and its logger to `supervise/state` and the page alone.
+    pub fn write_state(&mut self) {
         let failure = self.write_record();
         self.take_in_of(STATE_NEW, failure);
     }

@@ -122,26 +122,27 @@ impl Supervisor {
             last_lines: None,
             logger_lines: None,
         });
+        supervisor.note();
         if !goes_on {
-            // Whoever finds us in charge finds the state too: without it, it could not be told whether a job that is over
-            // when it is looked at is another one.
-            supervisor.write_down();
+            // Who sees that the service is supervised finds its state too: without that, a job that is over when it is looked
+            // at could not be told from another one.
+            supervisor.shared.publisher.write_state();
         }
         supervisor.show()?;
         let logger_first = (logger_first.unwrap_or(Event::Begun), logger_left);
         Ok((supervisor, First { logger: logger_first, service: (service_first, left) }))
     }
 
-    fn write_down(&mut self) {
-        let Supervisor { service, logger, shared, .. } = self;
-        logger.iter().for_each(|logger| shared.publisher.note(Part::Logger, logger.record()));
-        shared.publisher.write_down(Part::Service, service.record());
-    }
-
-    fn show(&mut self) -> Result<(), Fatal> {
+    /// Notes how the service and its logger are now, without writing it.
+    fn note(&mut self) {
         let Supervisor { service, logger, shared, .. } = self;
         logger.iter().for_each(|logger| shared.publisher.note(Part::Logger, logger.record()));
         shared.publisher.note(Part::Service, service.record());
+    }
+
+    /// Writes the status, and shows that the service is supervised.
+    fn show(&mut self) -> Result<(), Fatal> {
+        let Supervisor { service, shared, .. } = self;
         // Not the state of one that goes on: what it says of a process that has ended is needed until that is dealt with.
         shared.publisher.publish_status();
         shared.control_files.open_ok()?;
