@@ -31,7 +31,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 
 /// How the service of a logger is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speaker {
+pub enum Writer {
     /// It goes on, or that cannot be told.
     Stays,
     /// Its supervise has yet to read commands.
@@ -45,7 +45,7 @@ pub enum Speaker {
 /// How everything is when it is looked at.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
-    pub speaker: Speaker,
+    pub writer: Writer,
     /// Bytes in the pipe.
     pub unread: usize,
     /// Whether a process of the logger runs.
@@ -58,10 +58,10 @@ pub struct Facts {
 
 impl Facts {
     /// How everything is, where this is the record of the logger.
-    pub fn of(logger: &Record, speaker: Speaker, unread: usize) -> Facts {
+    pub fn of(logger: &Record, writer: Writer, unread: usize) -> Facts {
         let last = logger.deaths.last().map(|death| death.exit);
         let killed = matches!(last, Some(Exit::Signal(_) | Exit::Core(_) | Exit::Unknown));
-        Facts { speaker, unread, alive: logger.process.is_some(), want: logger.want, killed }
+        Facts { writer, unread, alive: logger.process.is_some(), want: logger.want, killed }
     }
 }
 
@@ -126,7 +126,7 @@ impl LastLines {
     }
 
     fn of_running(&mut self, facts: Facts) -> Step {
-        let is_over = facts.speaker == Speaker::Gone && facts.unread == 0;
+        let is_over = facts.writer == Writer::Gone && facts.unread == 0;
         match self.stage {
             Stage::Reading(_) if is_over && self.told_down => {
                 self.stage = Stage::Ending;
@@ -139,17 +139,17 @@ impl LastLines {
     fn of_ended(&mut self, now: Duration, facts: Facts) -> Step {
         let is_given_up = facts.unread > 0 && now >= self.left.1 + PATIENCE;
         let is_over = facts.unread == 0 && (!facts.killed || self.recoveries >= RECOVERIES);
-        match (facts.speaker, self.stage) {
-            (Speaker::Commanded, _) => {
+        match (facts.writer, self.stage) {
+            (Writer::Commanded, _) => {
                 self.since = now;
                 Step::Wait
             }
-            (Speaker::Stays, _) if now < self.since + GRACE => Step::Wait,
-            (Speaker::Stays, _) => Step::Leave,
-            (Speaker::Gone, _) if is_over || is_given_up => Step::Leave,
-            (Speaker::Leaves | Speaker::Gone, Stage::Reading(started)) if now < started + PAUSE => Step::Wait,
-            (Speaker::Leaves | Speaker::Gone, Stage::Down | Stage::Reading(_) | Stage::Ending) => {
-                self.recoveries += u32::from(facts.unread == 0 && facts.speaker == Speaker::Gone);
+            (Writer::Stays, _) if now < self.since + GRACE => Step::Wait,
+            (Writer::Stays, _) => Step::Leave,
+            (Writer::Gone, _) if is_over || is_given_up => Step::Leave,
+            (Writer::Leaves | Writer::Gone, Stage::Reading(started)) if now < started + PAUSE => Step::Wait,
+            (Writer::Leaves | Writer::Gone, Stage::Down | Stage::Reading(_) | Stage::Ending) => {
+                self.recoveries += u32::from(facts.unread == 0 && facts.writer == Writer::Gone);
                 self.stage = Stage::Reading(now);
                 Step::Tell(Command::Up)
             }
@@ -160,11 +160,11 @@ impl LastLines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Speaker::{Commanded, Gone, Leaves, Stays};
     use Step::{Leave, Tell, Wait};
+    use Writer::{Commanded, Gone, Leaves, Stays};
 
     /// Milliseconds, and the facts then; what is done.
-    type Row = (u64, Speaker, usize, bool, Want, Step);
+    type Row = (u64, Writer, usize, bool, Want, Step);
 
     const UP: Step = Tell(Command::Up);
     const DOWN: Step = Tell(Command::Down);
@@ -176,8 +176,8 @@ mod tests {
 
     fn tell(last_lines: &mut LastLines, rows: &[Row], killed: bool) {
         let at = Duration::from_millis;
-        for (number, (now, speaker, unread, alive, want, step)) in rows.iter().copied().enumerate() {
-            let facts = Facts { speaker, unread, alive, want, killed };
+        for (number, (now, writer, unread, alive, want, step)) in rows.iter().copied().enumerate() {
+            let facts = Facts { writer, unread, alive, want, killed };
             assert_eq!(last_lines.step(at(now), facts), step, "row {number}");
             let looks = last_lines.deadline().is_some();
             assert!(looks || alive, "after row {number} nobody looks again");

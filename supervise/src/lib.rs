@@ -31,6 +31,7 @@ mod label;
 mod last_lines;
 mod launch;
 mod listener;
+mod logged_service;
 pub mod machine;
 mod messages;
 mod network;
@@ -46,7 +47,6 @@ mod sender;
 mod service_process;
 mod settings;
 mod shared;
-mod speaker;
 mod supervisor;
 mod tree;
 

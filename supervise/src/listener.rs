@@ -8,7 +8,7 @@ use crate::machine::Event;
 use crate::network::NamespaceWatch;
 use crate::notify::Message;
 use crate::policy::Policy;
-use crate::ready::{Address, Complaint, Incoming, Past, ReadinessChannels};
+use crate::ready::{Address, Complaint, Incoming, Origin, ReadinessChannels};
 use crate::sender::speaks_for;
 use crate::service_process::ServiceProcess;
 use crate::shared::Shared;
@@ -67,9 +67,9 @@ impl Listener {
     }
 
     /// Listens where the policy says that the service speaks; what could not be opened is returned.
-    pub fn listen(&mut self, policy: &Policy, past: Past, shared: &Shared) -> Vec<Complaint> {
+    pub fn listen(&mut self, policy: &Policy, origin: Origin, shared: &Shared) -> Vec<Complaint> {
         let (place, pocket) = (&shared.control_files.place, shared.pocket.as_ref());
-        let (channels, complaints) = ReadinessChannels::open(policy, past, place, pocket);
+        let (channels, complaints) = ReadinessChannels::open(policy, origin, place, pocket);
         self.channels = channels;
         let has_name = matches!(self.channels.address(), Some(Address::Name(_)));
         self.namespace_watch = has_name.then(|| NamespaceWatch::from(Moment::now().uptime));

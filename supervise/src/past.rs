@@ -32,9 +32,9 @@ use std::os::unix::fs::MetadataExt;
 pub struct Past {
     pub record: Record,
     /// Whether we go on where it ended. Otherwise only its history counts.
-    pub goes_on: bool,
+    pub resumes: bool,
     /// Others than root and we could have written it.
-    pub is_others: bool,
+    pub may_be_forged: bool,
 }
 
 /// What tells where and when we are.
@@ -79,8 +79,8 @@ impl Here<'_> {
             None => record,
             Some(owner) => self.without_claims(record, owner),
         };
-        let goes_on = same_boot && !was_told_to_leave(&record);
-        Ok(Some(Past { record, goes_on, is_others: owner.is_some() }))
+        let resumes = same_boot && !was_told_to_leave(&record);
+        Ok(Some(Past { record, resumes, may_be_forged: owner.is_some() }))
     }
 
     /// Takes from a record that may be made up what would be signalled or opened, but for processes that prove themselves.
@@ -110,8 +110,8 @@ impl Here<'_> {
         }
         let uid = std::fs::metadata(format!("/proc/{}", process.pid)).ok().map(|file| file.uid());
         // A link may lead to a file of root's or ours that says what somebody else has chosen.
-        let is_others = owner != 0 && owner != geteuid().as_raw();
-        if (is_others && uid == Some(owner)) || tree::is_marked(process.pid, part) {
+        let may_be_forged = owner != 0 && owner != geteuid().as_raw();
+        if (may_be_forged && uid == Some(owner)) || tree::is_marked(process.pid, part) {
             return true;
         }
         let pid = process.pid.to_string();
@@ -132,15 +132,15 @@ fn choose(
         Err(errno) if page.is_some() && !is_shortage(errno) => None,
         disk => disk?,
     };
-    let is_newer = |disk: &Past, page| disk.goes_on && !disk.is_others && is_younger(&disk.record, page);
+    let is_newer = |disk: &Past, page| disk.resumes && !disk.may_be_forged && is_younger(&disk.record, page);
     match page {
         Some(page) if !disk.as_ref().is_some_and(|disk| is_newer(disk, &page)) => {
             let record = completed(page, disk.map(|disk| disk.record), settings);
-            let goes_on = !was_told_to_leave(&record);
-            Ok(Past { record, goes_on, is_others: false })
+            let resumes = !was_told_to_leave(&record);
+            Ok(Past { record, resumes, may_be_forged: false })
         }
         Some(_) | None => {
-            Ok(disk.unwrap_or_else(|| Past { record: Record::blank(), goes_on: false, is_others: false }))
+            Ok(disk.unwrap_or_else(|| Past { record: Record::blank(), resumes: false, may_be_forged: false }))
         }
     }
 }
@@ -209,8 +209,8 @@ mod tests {
 
     #[test]
     fn the_page_counts_unless_the_disk_knows_of_a_younger_supervise() {
-        let on_disk = |record| Ok(Some(Past { record, goes_on: true, is_others: false }));
-        let of_another_boot = || Ok(Some(Past { record: known(8, 2), goes_on: false, is_others: false }));
+        let on_disk = |record| Ok(Some(Past { record, resumes: true, may_be_forged: false }));
+        let of_another_boot = || Ok(Some(Past { record: known(8, 2), resumes: false, may_be_forged: false }));
         let left = Record { leaving: true, ..known(7, 1) };
         type Row = (Option<Record>, nix::Result<Option<Past>>, nix::Result<(u64, bool)>);
         let table: Vec<Row> = vec![
@@ -230,7 +230,7 @@ mod tests {
             (Some(known(7, 1)), Err(Errno::EMFILE), Err(Errno::EMFILE)),
         ];
         for (number, (page, disk, expected)) in table.into_iter().enumerate() {
-            let found = choose(page, disk, Vec::new).map(|past| (past.record.starts, past.goes_on));
+            let found = choose(page, disk, Vec::new).map(|past| (past.record.starts, past.resumes));
             assert_eq!(found, expected, "row {number}");
         }
     }

@@ -63,10 +63,10 @@ pub type Complaint = (&'static str, Errno);
 
 /// Whether what an earlier process of the service said still counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Past {
+pub enum Origin {
     /// It does, and what it says comes to the socket of this address.
-    Counts(Option<Address>),
-    Forgotten,
+    Adopted(Option<Address>),
+    New,
 }
 
 /// What has come through the socket.
@@ -120,20 +120,20 @@ impl ReadinessChannels {
     /// What could not be opened; the rest listens.
     pub fn open(
         policy: &Policy,
-        past: Past,
+        origin: Origin,
         place: &Place,
         pocket: Option<&Pocket>,
     ) -> (ReadinessChannels, Vec<Complaint>) {
         let mut complaints = Vec::new();
-        let fifo = policy.notification_fd.map(|_| open_fifo(&past, place).map_err(|errno| (NOTIFICATION, errno)));
+        let fifo = policy.notification_fd.map(|_| open_fifo(&origin, place).map_err(|errno| (NOTIFICATION, errno)));
         let fifo = fifo.and_then(|opened| opened.map_err(|complaint| complaints.push(complaint)).ok());
         let mut channels = ReadinessChannels { fifo, ..ReadinessChannels::NONE };
         if !policy.listens() {
             return (channels, complaints);
         }
-        let (address, is_new) = match past {
-            Past::Counts(address) => (address, false),
-            Past::Forgotten => (None, true),
+        let (address, is_new) = match origin {
+            Origin::Adopted(address) => (address, false),
+            Origin::New => (None, true),
         };
         let mut path = || socket_path(place).map_err(|errno| complaints.push((SOCKET, errno))).ok();
         let path = if policy.has_socket_path && address.is_none() { path() } else { None };
@@ -280,9 +280,9 @@ pub fn environment(policy: &Policy, socket: Option<&OsStr>, service_pid: i32) ->
     changes
 }
 
-fn open_fifo(past: &Past, place: &Place) -> nix::Result<OwnedFd> {
+fn open_fifo(origin: &Origin, place: &Place) -> nix::Result<OwnedFd> {
     let path = place.path(NOTIFICATION);
-    if *past == Past::Forgotten {
+    if *origin == Origin::New {
         let _ = unlink(&path);
     }
     match mkfifo(&path, Mode::from_bits_truncate(0o600)) {

@@ -10,7 +10,7 @@ use crate::machine::{Action, Event, Machine};
 use crate::messages::{self, Messages};
 use crate::notify::Message;
 use crate::policy::Scope;
-use crate::ready::{Address, Past};
+use crate::ready::{Address, Origin};
 use crate::sender::moved_to;
 use crate::service_process::ServiceProcess;
 use crate::settings::Configuration;
@@ -119,7 +119,7 @@ impl Runner {
         self.become_subreaper();
         if self.process.as_ref().is_some_and(|process| process.role == Role::Run) {
             let address = self.listener.address().cloned();
-            self.listen(Past::Counts(address), shared);
+            self.listen(Origin::Adopted(address), shared);
             self.check_if_needed();
         }
     }
@@ -255,8 +255,8 @@ impl Runner {
         }
     }
 
-    fn listen(&mut self, past: Past, shared: &Shared) {
-        let complaints = self.listener.listen(self.configuration.policy(), past, shared);
+    fn listen(&mut self, origin: Origin, shared: &Shared) {
+        let complaints = self.listener.listen(self.configuration.policy(), origin, shared);
         self.messages.channels(complaints, shared.control_files.name());
     }
 
@@ -374,7 +374,7 @@ impl Runner {
         // A logger may be started once more though it was told to leave.
         self.done = false;
         if role == Role::Run {
-            self.listen(Past::Forgotten, shared);
+            self.listen(Origin::New, shared);
         }
         self.become_subreaper();
         let socket = self.listener.variable();

@@ -3,7 +3,8 @@
 use crate::control_files::{ControlFiles, Normally};
 use crate::frozen;
 use crate::label;
-use crate::last_lines::{Facts, LastLines, Speaker, Step};
+use crate::last_lines::{Facts, LastLines, Step, Writer};
+use crate::logged_service::{BeforeChdir, LoggedService};
 use crate::machine::Event;
 use crate::past::{Here, Past};
 use crate::pipe::Pipe;
@@ -11,7 +12,6 @@ use crate::publish::Publisher;
 use crate::runner::Runner;
 use crate::settings;
 use crate::shared::Shared;
-use crate::speaker::{Before, Neighbour};
 use crate::tree;
 use daemontools::service::ledger::Page;
 use daemontools::service::{Command, Directory, Part, Process, Record, Role, STATE, Want};
@@ -39,7 +39,7 @@ pub struct Supervisor {
     /// Whom the next command is meant for.
     target: Part,
     /// The service whose lines are read, if the service of this supervise is a logger, until they are or svscan sees to it.
-    neighbour: Option<Neighbour>,
+    logged_service: Option<LoggedService>,
     /// How far reading the last of them has come.
     last_lines: Option<LastLines>,
     /// The same of a logger that this supervise runs beside the service.
@@ -66,9 +66,9 @@ impl Supervisor {
     pub fn take_charge(given: OsString) -> Result<(Box<Supervisor>, First), Fatal> {
         let name = label::of(&given);
         let signals = watch_signals().unable_to("watch children for", &name)?;
-        let before = Before::of(&given);
+        let before = BeforeChdir::of(&given);
         let (control_files, normally) = ControlFiles::acquire(given, name.clone())?;
-        let neighbour = before.map(Before::entered);
+        let logged_service = before.map(BeforeChdir::entered);
         let (page, pocket) = (Page::from_environment(), Pocket::from_environment());
         let boot = Boot::current().unable_to("tell this boot from others", "")?;
         let directory = match Directory::at(Path::new("")) {
@@ -79,16 +79,16 @@ impl Supervisor {
             directory => directory.ok(),
         };
         let here = Here { name: &name, place: &control_files.place, boot: &boot, directory: directory.as_ref() };
-        let Past { record, goes_on, .. } = here.past(page.as_ref()).unable_to("read", control_files.object(STATE))?;
-        let (service, service_first) = if goes_on {
+        let Past { record, resumes, .. } = here.past(page.as_ref()).unable_to("read", control_files.object(STATE))?;
+        let (service, service_first) = if resumes {
             Runner::resume(Part::Service, &record, &control_files.place)?
         } else {
             let want = if normally == Normally::Up { Want::Up } else { Want::Down };
             (Runner::new(Part::Service, want, &record), Event::Begun)
         };
-        let left = record.process.filter(|_| goes_on);
-        let logger_left = record.logger.as_ref().filter(|_| goes_on).and_then(|logger| logger.process);
-        let (logger, logger_first) = match record.logger.filter(|_| goes_on) {
+        let left = record.process.filter(|_| resumes);
+        let logger_left = record.logger.as_ref().filter(|_| resumes).and_then(|logger| logger.process);
+        let (logger, logger_first) = match record.logger.filter(|_| resumes) {
             Some(record) => Some(Runner::resume(Part::Logger, &record, &control_files.place)?),
             None => {
                 settings::has_logger().then(|| (Runner::new(Part::Logger, Want::Up, &Record::blank()), Event::Begun))
@@ -118,12 +118,12 @@ impl Supervisor {
             shared,
             signals,
             target: Part::Service,
-            neighbour,
+            logged_service,
             last_lines: None,
             logger_lines: None,
         });
         supervisor.note();
-        if !goes_on {
+        if !resumes {
             // Who sees that the service is supervised finds its state too: without that, a job that is over when it is looked
             // at could not be told from another one.
             supervisor.shared.publisher.write_state();
@@ -165,7 +165,7 @@ impl Supervisor {
     /// Whether supervise has been told to leave, and may.
     pub fn is_done(&self) -> bool {
         let logger_is_done = self.logger.as_ref().is_none_or(|logger| logger.done && self.shared.pipe.is_none());
-        self.service.done && self.neighbour.is_none() && logger_is_done
+        self.service.done && self.logged_service.is_none() && logger_is_done
     }
 
     /// Waits until something happens, and deals with it.
@@ -173,29 +173,29 @@ impl Supervisor {
     /// # Errors
     /// The kernel does not let us wait: ENOMEM.
     pub fn wait_and_act(&mut self) -> Result<(), Fatal> {
-        let told = self.wait()?;
+        let has_commands = self.wait()?;
         report::retry_lost();
         let mut commands = Vec::new();
         while let Ok(Some(signal)) = self.signals.read_signal() {
             commands.extend(process::commands_of(&signal));
         }
         self.reap();
-        let Supervisor { service, logger, shared, neighbour, .. } = self;
+        let Supervisor { service, logger, shared, logged_service, .. } = self;
         shared.publisher.try_again(Moment::now().uptime);
-        if neighbour.is_some() && service.is_due() && sys::is_abandoned(sys::stdin()) {
+        if logged_service.is_some() && service.is_due() && sys::is_abandoned(sys::stdin()) {
             service.starve(shared);
         }
         for runner in logger.as_deref_mut().into_iter().chain([&mut **service]) {
             runner.poll(shared);
         }
-        if told {
+        if has_commands {
             self.read_control();
         }
         // Of svscan, to which the service is one: meant for it, whatever was told by others before.
         if !commands.is_empty() {
             if commands.contains(&Command::Exit.byte()) {
                 // It knows itself what is left in its pipes.
-                self.neighbour = None;
+                self.logged_service = None;
             }
             self.obey(&commands, Part::Service);
         }
@@ -287,7 +287,7 @@ impl Supervisor {
         let logger = self.logger.as_ref().and_then(|logger| logger.deadline());
         let last_lines = match &self.last_lines {
             Some(last_lines) => last_lines.deadline(),
-            None => (self.service.done && self.neighbour.is_some()).then_some(now),
+            None => (self.service.done && self.logged_service.is_some()).then_some(now),
         };
         let logger_lines = self.logger_lines.as_ref().and_then(LastLines::deadline);
         let deadlines = [self.service.deadline(), logger, self.shared.publisher.deadline(), last_lines, logger_lines];
@@ -332,16 +332,16 @@ impl Supervisor {
 
     /// A logger that is down, and whose supervise was told to leave, may have to read the last lines.
     fn see_last_lines(&mut self) {
-        let Supervisor { service, shared, neighbour: Some(neighbour), last_lines, .. } = self else { return };
+        let Supervisor { service, shared, logged_service: Some(logged_service), last_lines, .. } = self else { return };
         if last_lines.is_none() && !service.done {
             return;
         }
         let now = Moment::now().uptime;
-        let facts = neighbour.facts(&service.record());
+        let facts = logged_service.facts(&service.record());
         match last_lines.get_or_insert_with(|| LastLines::of(now)).step(now, facts) {
             Step::Wait => {}
             Step::Tell(command) => service.handle(Event::Told(command), shared),
-            Step::Leave => (self.neighbour, self.last_lines) = (None, None),
+            Step::Leave => (self.logged_service, self.last_lines) = (None, None),
         }
     }
 
@@ -356,7 +356,7 @@ impl Supervisor {
             logger.handle(Event::Told(Command::Exit), shared);
             LastLines::of(now)
         });
-        let facts = Facts::of(&logger.record(), Speaker::Gone, unread);
+        let facts = Facts::of(&logger.record(), Writer::Gone, unread);
         match last_lines.step(now, facts) {
             Step::Wait => {}
             Step::Tell(command) => logger.handle(Event::Told(command), shared),

@@ -2,7 +2,7 @@
 //!
 //! svscan starts `supervise log` in the service directory, with the pipe that the service writes to as its standard input.
 
-use crate::last_lines::{Facts, Speaker};
+use crate::last_lines::{Facts, Writer};
 use daemontools::service::{CONTROL, Place, Record, is_fifo, is_supervised_at, open_fifo};
 use daemontools::sys;
 use nix::errno::Errno;
@@ -13,57 +13,57 @@ use std::path::{Path, PathBuf};
 
 /// Where the service of a logger is to be found.
 #[derive(Debug)]
-pub struct Neighbour(PathBuf);
+pub struct LoggedService(PathBuf);
 
 /// The same, before supervise has changed into the logger's directory.
-pub struct Before {
+pub struct BeforeChdir {
     folder: PathBuf,
     file: FileStat,
 }
 
-impl Before {
+impl BeforeChdir {
     /// The service directory, if `name` is that of a logger: a directory `log`, and a pipe to read.
-    pub fn of(name: &OsStr) -> Option<Before> {
+    pub fn of(name: &OsStr) -> Option<BeforeChdir> {
         let name = Path::new(name);
         let is_logger = name.file_name() == Some(OsStr::new("log")) && is_fifo(sys::stdin()) == Ok(true);
         let folder = name.parent().filter(|_| is_logger)?;
         let folder = std::fs::canonicalize(if folder == Path::new("") { Path::new(".") } else { folder }).ok()?;
         let file = stat(&folder).ok()?;
-        Some(Before { folder, file })
+        Some(BeforeChdir { folder, file })
     }
 
     /// In the logger's directory: the service's is the one above, which may be renamed, unless `log` is a link.
-    pub fn entered(self) -> Neighbour {
+    pub fn entered(self) -> LoggedService {
         let same = |above: &FileStat| (above.st_dev, above.st_ino) == (self.file.st_dev, self.file.st_ino);
-        if stat("..").is_ok_and(|above| same(&above)) { Neighbour("..".into()) } else { Neighbour(self.folder) }
+        if stat("..").is_ok_and(|above| same(&above)) { LoggedService("..".into()) } else { LoggedService(self.folder) }
     }
 }
 
-impl Neighbour {
+impl LoggedService {
     /// How everything is now; `logger` is the record of the logger.
     pub fn facts(&self, logger: &Record) -> Facts {
-        Facts::of(logger, self.speaker(), sys::unread(sys::stdin()).unwrap_or(0))
+        Facts::of(logger, self.writer(), sys::unread(sys::stdin()).unwrap_or(0))
     }
 
     /// Whoever owns the service's `supervise/` may say anything there: it only keeps this supervise from leaving.
-    fn speaker(&self) -> Speaker {
+    fn writer(&self) -> Writer {
         let place = || Place::of(&self.0).ok();
         let record = || place().and_then(|place| Record::read(&place).ok());
         // Looked at before the record: what was read by then is in the record soon.
         let control = place().and_then(|place| open_fifo(&place.path(CONTROL), OFlag::O_WRONLY).ok());
         let is_commanded = control.is_some_and(|control| sys::unread(&control).is_ok_and(|unread| unread > 0));
         match is_supervised_at(&self.0) {
-            Ok(true) if record().is_some_and(|record| record.leaving) => Speaker::Leaves,
-            Ok(true) if is_commanded => Speaker::Commanded,
-            Ok(true) => Speaker::Stays,
+            Ok(true) if record().is_some_and(|record| record.leaving) => Writer::Leaves,
+            Ok(true) if is_commanded => Writer::Commanded,
+            Ok(true) => Writer::Stays,
             // A supervise that was killed has left a process that speaks on.
             Err(Errno::ENOENT | Errno::ENXIO) | Ok(false)
                 if record().and_then(|record| record.process).is_some_and(|(_, process)| process.is_there()) =>
             {
-                Speaker::Stays
+                Writer::Stays
             }
-            Ok(false) => Speaker::Gone,
-            Err(_) => Speaker::Stays,
+            Ok(false) => Writer::Gone,
+            Err(_) => Writer::Stays,
         }
     }
 }
