@@ -1,7 +1,8 @@
 //! Taking over the process that a killed supervise left behind, and finding out how it ends.
 //!
-//! The process is not a child of this supervise. Its parent, svscan or the machine's first process, waits for it and so learns
-//! how it ended: the kernel may tell, svscan writes it down, and for a moment `/proc` shows it.
+//! The process is not a child of this supervise. Its parent, svscan or the machine's first process, waits for it and so
+//! learns how it ended. supervise learns it from the kernel, if that tells, from svscan, which writes it down, or from
+//! `/proc`, which shows it for a moment.
 
 use crate::gate::EXIT_GATE_CLOSED;
 use crate::machine::Event;
@@ -25,7 +26,7 @@ const ASK_UNHELD: Duration = Duration::from_millis(500);
 
 /// What became of a process that a killed supervise left behind.
 pub enum Found {
-    /// It is still there, the same one.
+    /// It is still there.
     Alive(ServiceProcess),
     /// It has ended: what is to be told to the machine.
     Ended(Event),
@@ -40,9 +41,8 @@ pub enum Gated {
 
 /// Takes over the process in the record of an earlier supervise.
 ///
-/// # Errors
-/// EMFILE, or no `/proc`: whether the process is still there cannot be told now. A guess would start a second copy of it, or
-/// would lose it.
+/// # Errors EMFILE, or no `/proc`: whether the process is still there cannot be told now. A guess would start a second
+/// copy of it, or would lose it.
 pub fn adopt(role: Role, process: Process, place: &Place, gated: Gated) -> Result<Found, Unable> {
     let ended = || Found::Ended(event_of(inherited_exit(process, place).unwrap_or(Exit::Unknown), gated));
     let object = format!("process {}", process.pid);
@@ -51,16 +51,16 @@ pub fn adopt(role: Role, process: Process, place: &Place, gated: Gated) -> Resul
         Identity::Same => Ok(Found::Alive(held)),
         Identity::Gone => Ok(ended()),
         Identity::Unknown if held.has_ended() => Ok(ended()),
-        // An old kernel without /proc: of the process there is only its group, which is its own or that of the supervise
-        // that made it, and stays so.
+        // An old kernel without /proc: of the process there is only its group, which is its own or that of the
+        // supervise that made it, and stays so.
         Identity::Unknown if leads_or_shares_group(process.pid) => Ok(Found::Alive(held)),
         // Its start was not known, or is not now.
         Identity::Unknown => Err(Unable::new("recognise", &object, Errno::ENOENT)),
     }
 }
 
-/// Whether a process leads its group, or is in one whose leader is no process any more, as the group of a supervise that was
-/// killed.
+/// Whether a process leads its group, or is in one whose leader is no process any more, as the group of a supervise
+/// that was killed.
 fn leads_or_shares_group(pid: Pid) -> bool {
     getpgid(Some(pid)).is_ok_and(|group| group == pid || kill(group, None) == Err(Errno::ESRCH))
 }

@@ -17,8 +17,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Writes letters to every FIFO in `supervise/event`, and removes the FIFOs that no process reads any more. No link is
-/// followed to that directory: it would lead to another one than that whose owner may say who listens. So the directory is
-/// opened once, and everything is done in what was opened.
+/// followed to that directory: it would lead to another one than that whose owner may say who listens. So the directory
+/// is opened once, and everything is done in what was opened.
 pub fn announce(letters: &[u8], place: &Place) {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let Ok(event) = open(&place.path(EVENT), flags, Mode::empty()) else { return };

@@ -1,7 +1,8 @@
 //! The gate at which a new process waits before it becomes a program.
 //!
-//! supervise writes down who the process is, and only then opens the gate. If supervise is killed before, the gate never
-//! opens: the process exits, and the next supervise starts the program anew. So no second copy runs beside the first one.
+//! supervise writes down who the process is, and only then opens the gate. If supervise is killed before, the gate
+//! never opens: the process exits, and the next supervise starts the program anew. So no second copy runs beside the
+//! first one.
 //!
 //! The gate is a pair of sockets. The process's end is closed by its execution, which is how supervise sees that it has
 //! become the program; if it cannot be executed, the process says why before it exits.
@@ -46,7 +47,8 @@ impl Gate {
         Ok((Gate { socket: ours, refused: Cell::new(None) }, ProcessEnd(its)))
     }
 
-    /// Lets the process through. If the process is dead, its end tells; if it cannot be let through, it is made to exit.
+    /// Lets the process through. If the process is dead, its end tells; if it cannot be let through, it is made to
+    /// exit.
     pub fn open(&self) {
         loop {
             match send(self.socket.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL) {
@@ -60,8 +62,8 @@ impl Gate {
         }
     }
 
-    /// What has become of the process; does not block. After [`ExecResult::Refused`] the answer stays that: the process's
-    /// end is closed next, which would otherwise look like an execution.
+    /// What has become of the process; does not block. After [`ExecResult::Refused`] the answer stays that: the
+    /// process's end is closed next, which would otherwise look like an execution.
     pub fn exec_result(&self) -> ExecResult {
         if let Some(errno) = self.refused.get() {
             return ExecResult::Refused(errno);

@@ -1,7 +1,7 @@
 //! Starting one of the service's programs: a new process prepares everything, waits at its gate, and executes.
 //!
-//! The process prepares all that the program is to find before it waits at its gate. So that costs no time: supervise writes
-//! down meanwhile who the process is.
+//! The process prepares all that the program is to find before it waits at its gate. That costs no time, as supervise
+//! writes down meanwhile who the process is.
 
 use crate::gate::{EXIT_GATE_CLOSED, Gate, ProcessEnd};
 use crate::pipe::Pipe;
@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// What a child needs to know.
+/// What the new process needs to know.
 pub struct Order<'a> {
     pub role: Role,
     pub part: Part,
@@ -32,13 +32,13 @@ pub struct Order<'a> {
     pub policy: &'a Policy,
     /// Where `run` finds NOTIFY_SOCKET.
     pub socket: Option<&'a OsStr>,
-    /// Its processes are marked, so that they can be known again.
+    /// The environment of the process gets a tag by which it can be known again.
     pub tags_processes: bool,
-    /// The service as it was named to us.
+    /// The service as the argument of supervise names it.
     pub name: &'a [u8],
-    /// Where the service's end of what it tells us lies.
+    /// Where the FIFO lies into which the service writes that it is ready.
     pub place: &'a Place,
-    /// Given up first: a child must not keep its dead supervise's lock.
+    /// supervise's lock, which the process closes first: it must not hold the lock of a supervise that is dead.
     pub lock: BorrowedFd<'a>,
 }
 
@@ -56,7 +56,7 @@ pub fn launch(order: &Order) -> nix::Result<(ServiceProcess, Gate)> {
     Ok((ServiceProcess::child(order.role, pid), gate))
 }
 
-/// In the new process. Returns only with the exit code of a failure.
+/// Becomes the program, in the new process. It returns only if that fails, with the exit code.
 fn become_program(order: &Order, gate: ProcessEnd) -> i32 {
     let Ok(gate) = gate.away_from(order.policy.notification_fd) else { return EXIT_GATE_CLOSED };
     process::unblock_signals();
@@ -70,28 +70,28 @@ fn become_program(order: &Order, gate: ProcessEnd) -> i32 {
     let file = Path::new(order.part.program(order.role));
     let errno = match program {
         Ok(Program { path, argv, environment }) => match execute(&path, &argv, &environment) {
-            // It was replaced just now: what was executed is not the file that is there, which may be a better one.
+            // The file was replaced at this moment: the new one is executed.
             Errno::ENOENT if interpreter::is_there(file) => execute(&path, &argv, &environment),
             errno => errno,
         },
         Err(errno) => errno,
     };
     gate.refuse(match errno {
-        // The file that is missing is another one.
+        // The program is there: what is missing is its interpreter or a library.
         Errno::ENOENT if file.exists() => Errno::ELIBACC,
         errno => errno,
     });
     report::TEMPORARY
 }
 
-/// What is to be executed.
+/// A program that is ready to be executed.
 struct Program {
     path: CString,
     argv: Vec<CString>,
     environment: Vec<CString>,
 }
 
-/// Puts everything where the program expects it.
+/// Puts all descriptors and variables where the program expects them.
 fn prepare(order: &Order) -> nix::Result<Program> {
     let path = format!("./{}", order.part.program(order.role));
     let argv: Vec<OsString> = match order.role {
@@ -107,28 +107,28 @@ fn prepare(order: &Order) -> nix::Result<Program> {
     if order.policy.scope == Scope::Tree || order.tags_processes {
         changes.extend(tree::environment_tag(order.part));
     }
-    // What svscan tells us is ours alone.
+    // The variables by which svscan tells supervise something are not for the service.
     changes.extend(ledger::taken_away());
     let argv = argv.iter().map(|argument| c_string(argument)).collect::<Result<_, _>>()?;
     Ok(Program { path: c_string(path.as_ref())?, argv, environment: environment(&changes)? })
 }
 
-/// Puts the service's end of the notification FIFO where it expects it.
+/// Puts the service's end of the notification FIFO at the number that the service expects.
 fn give_notification_fd(order: &Order) -> nix::Result<()> {
     let Some(number) = order.policy.notification_fd else { return Ok(()) };
-    // It runs, though it cannot say that it is ready, which supervise has complained of.
+    // Without the FIFO the service runs, but cannot say that it is ready. supervise has said so.
     let fifo = ready::open_for_service(order.place).or_else(|_| sys::null())?;
     process::duplicate_to(&fifo, number)?;
     if fifo.as_raw_fd() == number {
-        // It is there already, and is to stay.
+        // The descriptor has that number already, and must stay open.
         let _ = fifo.into_raw_fd();
     }
     Ok(())
 }
 
-/// `finish CODE SIGNAL NAME PGID`: 256 for a run that was killed, and the signal, else 0. The group is the one that
-/// `run` leads where it has a session of its own; where it has ours, none has that number, and `kill -- -PGID` reaches
-/// nobody instead of everybody.
+/// The arguments of `finish CODE SIGNAL NAME PGID`. CODE is 256 for a run that was killed; SIGNAL is 0 for one that
+/// exited. PGID is the pid of `run`, and thus its process group where it has a session of its own. Where it has
+/// supervise's, no group has that number: `kill -- -PGID` reaches no process then, instead of all of supervise's group.
 ///
 /// Source: s6-supervise.
 fn finish_arguments(order: &Order) -> Vec<OsString> {

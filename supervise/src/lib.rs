@@ -2,20 +2,22 @@
 //!
 //! `supervise SERVICE`
 //!
-//! 1. Changes into SERVICE and locks `supervise/lock`: there is one supervise a service.
-//! 2. Opens `supervise/control` for commands, writes `supervise/status` and `supervise/state`, and
-//!    opens `supervise/ok`, by which others know that it is in charge.
-//! 3. If an earlier supervise was killed, takes over the process it left behind; else starts `./run`,
+//! 1. supervise changes into SERVICE and locks `supervise/lock`: a service has only one supervise.
+//! 2. It opens `supervise/control` for commands, writes `supervise/status` and `supervise/state`, and opens
+//!    `supervise/ok`, by which others know that the service is supervised.
+//! 3. If an earlier supervise was killed, it takes over the process that was left behind. Otherwise it starts `./run`,
 //!    unless there is a file `down`.
-//! 4. Restarts it when it ends: at once if it lived a second, else one second after its last start.
-//!    Obeys commands at any moment, and writes every change down before it counts.
-//! 5. Told to exit, does so when the service is down, and, if that is a logger, the last lines are read.
+//! 4. It starts `./run` again when that ends: at once if it ran for a second, else one second after its last start. It
+//!    obeys commands at any moment, and writes every change down before it counts.
+//! 5. When it was told to exit, it does so once the service is down. If the service is a logger, that reads the last
+//!    lines first.
 //!
-//! What else runs (`start`, `finish`, `stop`) and what can be set: see [`policy`] and [`machine`]. What decides is kept
-//! apart from what acts, so that it can be tried in every way: [`machine`], [`policy`], [`notify`] and others that say so
-//! have no clock and do no I/O.
+//! [`policy`] and [`machine`] say what else runs (`start`, `finish`, `stop`) and what can be set. What decides is kept
+//! apart from what acts, so that it can be tried in every way: [`machine`], [`policy`], [`notify`] and others that say
+//! so have no clock and do no I/O.
 //!
-//! Exit codes: 0, told to; 100, usage; 111, the service cannot be taken charge of.
+//! Exit codes: 0, it was told to exit; 100, wrong usage; 111, there is another supervise, or the service directory
+//! cannot be used.
 
 #![forbid(unsafe_code)]
 
@@ -53,7 +55,7 @@ mod tree;
 use daemontools::{Args, Fatal, Help, sys};
 use supervisor::Supervisor;
 
-/// How it is used, and what `--help` says.
+/// How supervise is used, and what `--help` says.
 pub const HELP: Help = Help {
     usage: "supervise: usage: supervise dir",
     text: "\
@@ -65,10 +67,9 @@ cannot be used.
 ",
 };
 
-/// The program: takes charge of the service that its argument names, and returns when it was told to exit.
+/// The program supervise: runs the service that its argument names until it is told to exit.
 ///
-/// # Errors
-/// Wrong usage, or the service cannot be taken charge of.
+/// # Errors Wrong usage, another supervise, or a service directory that cannot be used.
 pub fn supervise(mut args: Args) -> Result<i32, Fatal> {
     let (Some(service), None) = (args.next(), args.next()) else {
         return Err(Fatal::usage(HELP.usage));

@@ -1,7 +1,8 @@
 //! Listening to a service that runs: whether it is ready, alive or about to end, and which process it is.
 //!
-//! A service tells that by its channels (see [`ready`](crate::ready)); of one that does not, `check` is asked. What the socket
-//! misses counts against nobody: the machine is told when the socket fails, and when it works again.
+//! A service tells that through its channels (see [`ready`](crate::ready)); where it does not, `check` finds out
+//! whether it is ready. A service is not ended for a message that its socket missed: the machine is told when the
+//! socket fails, and when it works again.
 
 use crate::hooks::Check;
 use crate::machine::Event;
@@ -25,9 +26,9 @@ use std::time::Duration;
 pub struct Listener {
     channels: ReadinessChannels,
     status_text: String,
-    /// The machine knows that what the service says to its socket is not heard.
+    /// The machine knows that what the service says to its socket does not reach supervise.
     socket_failed: bool,
-    /// Looks whether the service can reach its socket, until something was heard of it.
+    /// Looks whether the service can reach its socket, until a message of the service has come.
     namespace_watch: Option<NamespaceWatch>,
     /// Finds out whether the service is ready, where it does not tell.
     check: Option<Check>,
@@ -37,13 +38,13 @@ pub struct Listener {
 pub enum Datagram {
     /// The service said this.
     Said(Message, Sender),
-    /// It was none of the service's, or of no use.
+    /// The datagram was not the service's, or was of no use.
     Ignored,
 }
 
 /// What has become of the service's socket.
 pub struct SocketNews {
-    /// To be told to the machine, in this order.
+    /// The events that the machine is to be told, in this order.
     pub events: Vec<Event>,
     /// Why the socket could not be opened again.
     pub complaint: Option<Complaint>,
@@ -132,8 +133,9 @@ impl Listener {
         news
     }
 
-    /// Whether it was found now that the service is in a network namespace from which it cannot reach its socket. A service
-    /// that has said all that it must needs no socket: then this is not looked at any more.
+    /// Looks, if it is time, whether the service is in a network namespace from which it cannot reach its socket; true
+    /// if it was found to be. A service that has said all that it must needs no socket: then this is not looked at any
+    /// more.
     pub fn is_far(&mut self, process: &ServiceProcess, needs_socket: bool) -> bool {
         let Some(watch) = &mut self.namespace_watch else { return false };
         if !needs_socket {
@@ -148,8 +150,8 @@ impl Listener {
         self.channels.receive_newline()
     }
 
-    /// The next datagram, if there is one, and strangers have not sent too much of late. Children that are made to receive
-    /// it are added to `helpers`.
+    /// The next datagram, if there is one, and strangers have not sent too much of late. Children that are made to
+    /// receive it are added to `helpers`.
     pub fn receive_message(&mut self, process: Option<&ServiceProcess>, helpers: &mut Vec<Pid>) -> Option<Datagram> {
         let began = Moment::now().uptime;
         let Incoming { said, child } = self.channels.receive_message()?;

@@ -1,6 +1,7 @@
-//! The service whose lines a logger reads: who it is, and how it is.
+//! The service whose lines a logger reads: where it is, and how it is.
 //!
-//! svscan starts `supervise log` in the service directory, with the pipe that the service writes to as its standard input.
+//! svscan starts `supervise log` in the service directory, with the pipe that the service writes to as its standard
+//! input.
 
 use crate::last_lines::{Facts, Writer};
 use daemontools::service::{CONTROL, Place, Record, is_fifo, is_supervised_at, open_fifo};
@@ -11,18 +12,18 @@ use nix::sys::stat::{FileStat, stat};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// Where the service of a logger is to be found.
+/// The directory of the service whose lines a logger reads.
 #[derive(Debug)]
 pub struct LoggedService(PathBuf);
 
-/// The same, before supervise has changed into the logger's directory.
+/// The directory of the service whose lines a logger reads, found before supervise changes into the logger's directory.
 pub struct BeforeChdir {
     folder: PathBuf,
     file: FileStat,
 }
 
 impl BeforeChdir {
-    /// The service directory, if `name` is that of a logger: a directory `log`, and a pipe to read.
+    /// Finds the service directory, if `name` is a logger's: a directory `log`, with a pipe as standard input.
     pub fn of(name: &OsStr) -> Option<BeforeChdir> {
         let name = Path::new(name);
         let is_logger = name.file_name() == Some(OsStr::new("log")) && is_fifo(sys::stdin()) == Ok(true);
@@ -32,7 +33,8 @@ impl BeforeChdir {
         Some(BeforeChdir { folder, file })
     }
 
-    /// In the logger's directory: the service's is the one above, which may be renamed, unless `log` is a link.
+    /// Names the service directory from within the logger's. It is the one above, which may be renamed, unless `log` is
+    /// a link.
     pub fn entered(self) -> LoggedService {
         let same = |above: &FileStat| (above.st_dev, above.st_ino) == (self.file.st_dev, self.file.st_ino);
         if stat("..").is_ok_and(|above| same(&above)) { LoggedService("..".into()) } else { LoggedService(self.folder) }
@@ -40,23 +42,24 @@ impl BeforeChdir {
 }
 
 impl LoggedService {
-    /// How everything is now; `logger` is the record of the logger.
+    /// How the service and its pipe are now; `logger` is the record of the logger.
     pub fn facts(&self, logger: &Record) -> Facts {
         Facts::of(logger, self.writer(), sys::unread(sys::stdin()).unwrap_or(0))
     }
 
-    /// Whoever owns the service's `supervise/` may say anything there: it only keeps this supervise from leaving.
+    /// How the service is. The owner of its `supervise/` may write anything there, but can only keep this supervise
+    /// from exiting.
     fn writer(&self) -> Writer {
         let place = || Place::of(&self.0).ok();
         let record = || place().and_then(|place| Record::read(&place).ok());
-        // Looked at before the record: what was read by then is in the record soon.
+        // The FIFO is looked at before the record: what was read from the FIFO by then is in the record soon.
         let control = place().and_then(|place| open_fifo(&place.path(CONTROL), OFlag::O_WRONLY).ok());
         let is_commanded = control.is_some_and(|control| sys::unread(&control).is_ok_and(|unread| unread > 0));
         match is_supervised_at(&self.0) {
             Ok(true) if record().is_some_and(|record| record.leaving) => Writer::Leaves,
             Ok(true) if is_commanded => Writer::Commanded,
             Ok(true) => Writer::Stays,
-            // A supervise that was killed has left a process that speaks on.
+            // A supervise that was killed has left a process that goes on writing.
             Err(Errno::ENOENT | Errno::ENXIO) | Ok(false)
                 if record().and_then(|record| record.process).is_some_and(|(_, process)| process.is_there()) =>
             {

@@ -1,4 +1,4 @@
-//! What supervise says of a service on standard error. What is said again at every restart would hide all else, so that each
+//! What supervise says of a service on standard error. A message at every restart would hide all others, so each
 //! message is said once as long as its cause stays the same.
 
 use crate::machine::{Late, RETRY_FORK};
@@ -13,15 +13,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// What was said of a service, or of its logger. In all methods `name` is what the service is called in messages.
+/// What was said of a service or of its logger. In all methods `name` is what the service is called in messages.
 pub struct Messages {
     part: Part,
-    /// What is wrong with the settings.
+    /// What was said to be wrong with the settings.
     settings: Vec<settings::Complaint>,
     /// Programs that could not be executed the last time, and what was said of them.
     refusals: Vec<(Role, Vec<u8>)>,
     late: Repeated<Late>,
-    /// Through what the service cannot be heard.
+    /// Of which channels it was said that the service cannot be heard through them.
     channels: Vec<ready::Complaint>,
     /// It was said that the service is in another network namespace.
     is_far: bool,
@@ -46,7 +46,7 @@ impl Messages {
         self.late = Repeated::NEVER;
     }
 
-    /// Says what is wrong with the settings, not at every restart.
+    /// Says what is wrong with the settings.
     pub fn settings(&mut self, complaints: Vec<settings::Complaint>, name: &[u8]) {
         if complaints == self.settings {
             return;
@@ -57,7 +57,7 @@ impl Messages {
         self.settings = complaints;
     }
 
-    /// Says through what the service cannot be heard.
+    /// Says through which channels the service cannot be heard.
     pub fn channels(&mut self, complaints: Vec<ready::Complaint>, name: &[u8]) {
         if complaints == self.channels {
             return;
@@ -97,8 +97,8 @@ impl Messages {
         Fatal::from(unable).tell();
     }
 
-    /// Says that the system has no process to give for a program. In the original's words where it has such a program; it has
-    /// neither `finish` nor `stop`, and no logger of its own.
+    /// Says that the system has no process to give for a program. The words are the original's, which has neither
+    /// `finish` nor `stop`, and no logger beside the service.
     pub fn no_process(&self, role: Role, errno: Errno, name: &[u8]) {
         let (seconds, reason) = (RETRY_FORK.as_secs().to_string(), report::reason(errno).as_bytes());
         let program = [b"/", self.part.program(role).as_bytes()].concat();
@@ -111,8 +111,8 @@ impl Messages {
         report::warning(&[b"unable to fork for ", name, program, sleeping.as_bytes(), b": ", reason]);
     }
 
-    /// Says why supervise does not start the service any more. Nothing else happens to the service from now on, so that this
-    /// is the last thing said of it, where its administrator looks for the reason.
+    /// Says why supervise does not start the service any more. An administrator who looks for the reason later finds it
+    /// here.
     pub fn gives_up(&self, record: &Record, name: &[u8]) {
         let why = record.failure_words().unwrap_or_default();
         let (logger, up) = match self.part {
@@ -135,8 +135,8 @@ impl Messages {
     }
 }
 
-/// Says that a logger waits for something to read. That is no fault, but who has removed the service may have forgotten its
-/// logger.
+/// Says that a logger waits for something to read. That is no fault, but who has removed the service may have forgotten
+/// its logger.
 pub fn starved(name: &[u8]) {
     let words = b": not started as long as nothing writes to it; if its service was removed, svc -x removes it too";
     report::notice(&[name, words]);

@@ -1,18 +1,21 @@
-//! What the supervise before this one left behind, as far as it is to be believed.
+//! What the supervise before this one left behind, as far as it is believed.
 //!
-//! A supervise that takes over a process will signal it, so a record of one must not be made up. There are two records:
+//! A supervise that takes over a process will signal it, so it must not take one from a record that was made up. There
+//! are two records:
 //!
-//! 1. The page in svscan's ledger, which nobody but svscan and its supervises can write, and which is of this boot and of
-//!    this service. It is believed.
-//! 2. `supervise/state`. It is believed only of the directory and the boot that it names, as the directory may be a copy,
-//!    and the processes of another boot are gone. Of the two records that of the younger supervise counts.
+//! 1. The page in svscan's ledger is believed. Only svscan and its supervises can write it, and it is of this boot and
+//!    of this service.
+//! 2. `supervise/state` is believed only in the directory and the boot that it names: the directory may be a copy, and
+//!    the processes of another boot are gone.
 //!
-//! Where others than root and our own account could have written `supervise/state`, as `supervise/` is theirs, a process in
-//! it must prove itself: it belongs to that owner, who could signal it anyway, or it has the mark that supervise gives to
-//! the processes of such services. The pipe to the logger counts only if the service that has proven itself can both read
-//! and write it. Nothing else that would be signalled or opened is taken from there.
+//! Of the two records that of the younger supervise counts.
 //!
-//! The page is short. Where the disk has what the same supervise has written, the deaths and settings that had no room on
+//! Where accounts other than root and supervise's own could have written `supervise/state`, as `supervise/` is theirs,
+//! a process in it must prove itself: it belongs to that owner, who could signal it anyway, or it has the tag that
+//! supervise gives to the processes of such services. The pipe to the logger counts only if a service that has proven
+//! itself can both read and write it. Nothing else that would be signalled or opened is taken from that record.
+//!
+//! The page is short. Where the disk has a record of the same supervise, the deaths and settings that had no room on
 //! the page are taken from there.
 
 use crate::pipe::Pipe;
@@ -28,30 +31,29 @@ use nix::unistd::geteuid;
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 
-/// What is left of the supervise before.
+/// What is left of the supervise before this one.
 pub struct Past {
     pub record: Record,
-    /// Whether we go on where it ended. Otherwise only its history counts.
+    /// Whether this supervise goes on where that one ended. Otherwise only the history in the record counts.
     pub resumes: bool,
-    /// Others than root and we could have written it.
+    /// Accounts other than root and supervise's own could have written the record.
     pub may_be_forged: bool,
 }
 
-/// What tells where and when we are.
+/// What tells in which directory and in which boot this supervise runs.
 pub struct Here<'a> {
     /// The service's name in messages.
     pub name: &'a OsStr,
     pub place: &'a Place,
     pub boot: &'a Boot,
-    /// The service directory, where it can be told from others.
+    /// The service directory's identity, where the file system tells it.
     pub directory: Option<&'a Directory>,
 }
 
 impl Here<'_> {
-    /// Finds what the supervise before us left.
+    /// Finds what the supervise before this one left.
     ///
-    /// # Errors
-    /// EMFILE, EIO …: something is there, but cannot be read now.
+    /// # Errors EMFILE, EIO …: there is a record, but it cannot be read now.
     pub fn past(&self, page: Option<&Page>) -> nix::Result<Past> {
         let on_page = page.and_then(Page::read).map(|text| Record::decode(&text));
         choose(on_page, self.on_disk(), || settings::read(&mut Links::default()).0.files)
@@ -65,14 +67,14 @@ impl Here<'_> {
             }
             Err(_) => return Ok(None),
         };
-        // Version 0.1.0 did not say which directory it was.
+        // Version 0.1.0 did not write down which directory it was.
         let directories = record.directory.as_ref().zip(self.directory);
         if directories.is_some_and(|(written, here)| !written.is_same_as(here)) {
             return Ok(None);
         }
         let same_boot = match record.boot.is_same(self.boot) {
             Some(same) => same,
-            // Where boots cannot be told apart, the process tells.
+            // Where boots cannot be told apart, the record is of this boot if its process is still there.
             None => record.process.is_some_and(|(_, process)| process.is_there()),
         };
         let record = match owner {
@@ -83,10 +85,12 @@ impl Here<'_> {
         Ok(Some(Past { record, resumes, may_be_forged: owner.is_some() }))
     }
 
-    /// Takes from a record that may be made up what would be signalled or opened, but for processes that prove themselves.
+    /// Removes from a record that may be made up all that would be signalled or opened, except processes that prove
+    /// themselves.
     fn without_claims(&self, record: Record, owner: u32) -> Record {
         let process = record.process.filter(|(_, process)| self.is_believed(process, Part::Service, owner));
-        // Its number may be that of a group which others have formed: it must be there to prove itself.
+        // The number of a process that has ended may be that of another's group: the process must be alive to prove
+        // itself.
         let is_proven = |process: &Process| process.identity() == Ok(Identity::Same);
         let alive = process.map(|(_, process)| process).filter(is_proven);
         let last_run = record.last_run.filter(|run| alive.is_some_and(|process| process.is_same_as(run)));
@@ -94,7 +98,7 @@ impl Here<'_> {
             let process = logger.process.filter(|(_, process)| self.is_believed(process, Part::Logger, owner));
             Box::new(Record { process, last_run: None, notify_socket: None, ..*logger })
         });
-        // As the files of the service say now.
+        // The settings are those of the service's files, not those of the record.
         let settings = settings::read(&mut Links::default()).0.files;
         let is_at_hand = |inode: &u64| process.is_some_and(|(_, process)| Pipe::is_at_hand_of(process, *inode));
         let pipe = record.pipe.filter(is_at_hand);
@@ -103,13 +107,13 @@ impl Here<'_> {
 
     fn is_believed(&self, process: &Process, part: Part, owner: u32) -> bool {
         match process.identity() {
-            // It is taken over as one that has ended, which signals nothing.
+            // The process is taken over as one that has ended, so that it is not signalled.
             Ok(Identity::Gone) => return true,
             Ok(Identity::Same) => {}
             Ok(Identity::Unknown) | Err(_) => return false,
         }
         let uid = std::fs::metadata(format!("/proc/{}", process.pid)).ok().map(|file| file.uid());
-        // A link may lead to a file of root's or ours that says what somebody else has chosen.
+        // Where root or supervise's account owns the file, that proves nothing: a link may lead to any file of theirs.
         let may_be_forged = owner != 0 && owner != geteuid().as_raw();
         if (may_be_forged && uid == Some(owner)) || tree::is_marked(process.pid, part) {
             return true;
@@ -121,14 +125,14 @@ impl Here<'_> {
     }
 }
 
-/// Part of the two records counts. `settings` are those that the files of the service say now.
+/// Chooses between the record on the page and that on the disk. `settings` reads what the files of the service say now.
 fn choose(
     page: Option<Record>,
     disk: nix::Result<Option<Past>>,
     settings: impl FnOnce() -> Vec<(String, String)>,
 ) -> nix::Result<Past> {
     let disk = match disk {
-        // Asked again in a moment it may say more. What does not pass, as EIO, is no reason to do without the page.
+        // A shortage passes: then the next attempt can read both. Any other error, as EIO, leaves the page.
         Err(errno) if page.is_some() && !is_shortage(errno) => None,
         disk => disk?,
     };
@@ -145,7 +149,7 @@ fn choose(
     }
 }
 
-/// The record of a page, with what had no room there as the disk has it, if the same supervise has written both.
+/// The record of a page. What had no room there is taken from the disk, if the same supervise has written both.
 fn completed(page: Record, disk: Option<Record>, settings: impl FnOnce() -> Vec<(String, String)>) -> Record {
     let disk = disk.filter(|disk| disk.supervise.is_same_as(&page.supervise));
     let logger_on_disk = disk.as_ref().and_then(|disk| disk.logger.as_ref());
@@ -154,7 +158,7 @@ fn completed(page: Record, disk: Option<Record>, settings: impl FnOnce() -> Vec<
         Box::new(Record { deaths, ..*logger })
     });
     let deaths = with_earlier(&page.deaths, disk.as_ref().map(|disk| &disk.deaths[..]).unwrap_or_default());
-    // What is on the disk may be older than the page: its settings are those of the process that it names.
+    // The record on the disk may be older than the page: its settings are those of the process that it names.
     let of_this_process = disk.filter(|disk| disk.process == page.process).map(|disk| disk.settings);
     let settings = match page.settings_left_out {
         true => of_this_process.unwrap_or_else(settings),
@@ -163,12 +167,12 @@ fn completed(page: Record, disk: Option<Record>, settings: impl FnOnce() -> Vec<
     Record { logger, deaths, settings, settings_left_out: false, ..page }
 }
 
-/// Deaths, with those before them of which some may be the same.
+/// Deaths, with earlier ones put before them; deaths that are in both lists are taken once.
 fn with_earlier(deaths: &[Death], earlier: &[Death]) -> Vec<Death> {
     earlier.iter().filter(|death| !deaths.contains(death)).chain(deaths).copied().collect()
 }
 
-/// Whether its supervise was told to leave, and had come to its end: the next one begins anew.
+/// Whether the supervise of a record was told to exit, and its service was down: then the next supervise begins anew.
 fn was_told_to_leave(record: &Record) -> bool {
     record.leaving && record.process.is_none()
 }
@@ -202,7 +206,7 @@ mod tests {
         assert!(!is_younger(&by(0, 0), &by(0, 0)));
     }
 
-    /// How often a record says that `run` was started tells here which one it is.
+    /// A record that the tests know by its number of starts.
     fn known(serial: u64, starts: u64) -> Record {
         Record { starts, ..by(serial, 5) }
     }
@@ -224,7 +228,7 @@ mod tests {
             (Some(known(7, 1)), on_disk(known(8, 2)), Ok((2, true))),
             (Some(known(7, 1)), of_another_boot(), Ok((1, true))),
             (Some(left), Ok(None), Ok((1, false))),
-            // The disk cannot be read, and will not be; or can in a moment.
+            // The disk cannot be read: for ever, or for a moment.
             (Some(known(7, 1)), Err(Errno::EIO), Ok((1, true))),
             (Some(known(7, 1)), Err(Errno::EACCES), Ok((1, true))),
             (Some(known(7, 1)), Err(Errno::EMFILE), Err(Errno::EMFILE)),
@@ -246,7 +250,7 @@ mod tests {
         let table = [
             (None, deaths(60..70)),
             (Some(Record { deaths: deaths(0..70), ..by(7, 5) }), deaths(0..70)),
-            // What could not be written to the disk any more is on the page.
+            // What could not be written to the disk is on the page.
             (Some(Record { deaths: deaths(0..65), ..by(7, 5) }), deaths(0..70)),
             (Some(Record { deaths: deaths(0..70), ..by(6, 5) }), deaths(60..70)),
         ];
@@ -278,7 +282,7 @@ mod tests {
             let found = completed(page, disk, || settings("files"));
             assert_eq!((found.settings, found.settings_left_out), (settings(expected), false));
         }
-        // There were none, which is not the same.
+        // A page without settings is not a page from which settings were left out.
         assert_eq!(completed(page(Vec::new(), false), None, || settings("files")).settings, Vec::new());
     }
 }

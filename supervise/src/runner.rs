@@ -1,5 +1,5 @@
-//! Runs one part of a service, the service itself or its logger: what its machine decides is done here, and what happens to its
-//! process is told to its machine.
+//! Runs one part of a service, the service itself or its logger. What the machine decides is done here, and what
+//! happens to the process is told to the machine.
 
 use crate::adoption::{AdoptionWatch, Found, Gated, adopt};
 use crate::events::announce;
@@ -29,10 +29,10 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// So many datagrams are dealt with before commands and other news are.
+/// At most this many datagrams are dealt with before supervise looks at commands and other news.
 const MESSAGES_AT_ONCE: u32 = 64;
 
-/// A machine, and what it has in the world: a process, what listens to that, and what was said of it.
+/// A machine, and what belongs to it: its process, what listens to that, and what was said of it.
 pub struct Runner {
     part: Part,
     machine: Machine,
@@ -108,14 +108,15 @@ impl Runner {
         self.machine.is_due(Moment::now())
     }
 
-    /// There is nothing to read for a logger, and nothing is left that could write.
+    /// Tells the machine of a logger that there is nothing to read, and that nothing is left that could write.
     pub fn starve(&mut self, shared: &mut Shared) {
         self.handle(Event::Starved, shared);
     }
 
     /// Listens again to what an adopted process has to tell.
     pub fn reattach(&mut self, shared: &Shared) {
-        // For what it starts from now on; orphans of the process itself go to the parent that it has by now.
+        // This holds for processes that the service starts from now on. Those whose parents have died have another
+        // parent.
         self.become_subreaper();
         if self.process.as_ref().is_some_and(|process| process.role == Role::Run) {
             let address = self.listener.address().cloned();
@@ -124,7 +125,8 @@ impl Runner {
         }
     }
 
-    /// Descendants whose parents die are ours where the service's own settings need that, whatever its logger needs.
+    /// Has the kernel make supervise the parent of descendants whose parents die, where the settings of the service,
+    /// not of its logger, need that.
     fn become_subreaper(&self) {
         if self.part == Part::Service {
             let policy = self.configuration.policy();
@@ -132,12 +134,12 @@ impl Runner {
         }
     }
 
-    /// What to poll for.
+    /// Adds the descriptors that are to be polled.
     pub fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
         fds.extend(self.gate.iter().map(|gate| PollFd::new(gate.as_fd(), PollFlags::POLLIN)));
         fds.extend(self.listener.descriptors().map(|channel| PollFd::new(channel, PollFlags::POLLIN)));
         if let Some(end) = self.process.as_ref().and_then(ServiceProcess::end_watch) {
-            // Once it has ended, only being waited for by its parent is news.
+            // The descriptor of a process that has ended is always readable. Only that its parent waits for it is news.
             let ended = self.process.as_ref().is_some_and(ServiceProcess::has_ended);
             let news = if ended { PollFlags::empty() } else { PollFlags::POLLIN };
             fds.push(PollFd::new(end, news));
@@ -149,12 +151,12 @@ impl Runner {
         [self.machine.deadline(), self.adoption.deadline(), self.listener.deadline()].into_iter().flatten().min()
     }
 
-    /// Whether its process has a time within which it must do something.
+    /// Whether the process has a time within which it must do something.
     pub fn is_timing(&self) -> bool {
         self.machine.is_timing()
     }
 
-    /// Looks at everything that is not told by SIGCHLD.
+    /// Looks for all news that SIGCHLD does not tell.
     pub fn poll(&mut self, shared: &mut Shared) {
         self.poll_gate(shared);
         self.poll_adopted(shared);
@@ -165,7 +167,7 @@ impl Runner {
         self.handle(Event::Woken, shared);
     }
 
-    /// The children of ours that this slot has made and waits for.
+    /// The children of supervise that this runner has made and has yet to wait for.
     pub fn children(&self) -> impl Iterator<Item = Pid> {
         let program = self.process.as_ref().filter(|process| process.is_child()).map(|process| process.id.pid);
         program.into_iter().chain(self.listener.running_check())
@@ -176,12 +178,12 @@ impl Runner {
         self.ended
     }
 
-    /// Gives up the child that has ended once `supervise/status` does not show it any more: then it is to be waited for.
+    /// The child that has ended and is now to be waited for, as `supervise/status` does not show it any more.
     pub fn release_ended(&mut self) -> Option<Pid> {
         if self.machine.shows_ended().is_none() { self.ended.take() } else { None }
     }
 
-    /// Takes in that a child of this supervise has ended; does nothing if it is none of this runner's.
+    /// Takes in that a child of supervise has ended; does nothing if it is none of this runner's.
     pub fn child_ended(&mut self, pid: Pid, status: i32, shared: &mut Shared) {
         let exit = Exit::from_wait_status(status);
         match &self.process {
@@ -195,7 +197,8 @@ impl Runner {
         }
     }
 
-    /// How a child ended that never became its program, which is said. It may have ended before its gate was looked at.
+    /// How a child ended that never became its program, which is said; `None` if it became it. Its gate may not have
+    /// been looked at before.
     fn refusal(&mut self, role: Role, shared: &Shared) -> Option<Exit> {
         match self.gate.as_ref().map(Gate::exec_result) {
             Some(ExecResult::Refused(errno)) => {
@@ -318,10 +321,10 @@ impl Runner {
         }
     }
 
-    /// Tells the machine, and does what it says. What is announced of it comes last: a restart does not wait for
-    /// those who listen.
+    /// Tells the machine of an event, and does what the machine answers. Listeners are told last, so that a restart
+    /// does not wait for them.
     pub fn handle(&mut self, event: Event, shared: &mut Shared) {
-        // Whoever starts it wants to know why it does not run.
+        // A person who starts the service wants to know why it does not run.
         if matches!(event, Event::Told(Command::Up | Command::Once)) {
             self.messages.start_again();
         }
@@ -336,7 +339,7 @@ impl Runner {
         while let Some(event) = next.take() {
             let mut todo = Vec::new();
             self.machine.step(Moment::now(), event, &mut todo);
-            // Only the last thing to do has a consequence.
+            // Only the last action has an event as its consequence.
             for action in todo {
                 next = self.perform(action, shared);
             }
@@ -371,7 +374,7 @@ impl Runner {
     }
 
     fn launch(&mut self, role: Role, exit: Option<Exit>, shared: &mut Shared) -> Event {
-        // A logger may be started once more though it was told to leave.
+        // A logger may be started once more though it was told to exit.
         self.done = false;
         if role == Role::Run {
             self.listen(Origin::New, shared);
@@ -410,8 +413,9 @@ impl Runner {
         }
     }
 
-    /// Not before it is written down who the process is: otherwise, were we killed, the next supervise would start a
-    /// second one beside it. Where that can be written nowhere, the service is not to stay down for it.
+    /// Opens the gate, after it was written down who the process is: if supervise were killed before that, the next one
+    /// would start a second process beside this one. Where that can be written nowhere, the service is started all the
+    /// same.
     fn open_gate(&mut self, shared: &mut Shared) {
         if shared.publisher.misses_directory() {
             shared.mend();
@@ -423,7 +427,7 @@ impl Runner {
         }
     }
 
-    /// Tells whom it concerns of the start (no exit) or end of a process.
+    /// Runs `notify`, if there is one, for the start (no exit) or the end of a process.
     pub fn notify(&self, role: Role, pid: Pid, exit: Option<Exit>, shared: &mut Shared) {
         if self.configuration.policy().has_notify {
             let program = self.part.program(role);
@@ -442,7 +446,7 @@ impl Runner {
         self.process.as_ref().map(|process| process.id)
     }
 
-    /// How it is now.
+    /// How this part of the service is now.
     pub fn record(&self) -> Record {
         let since = self.machine.shows_ended();
         Record {

@@ -8,8 +8,8 @@ use daemontools::sys::process;
 use nix::unistd::{Pid, getpid};
 use std::os::unix::fs::MetadataExt;
 
-/// Whether what `sender` says is taken as said by the service. The sender is one of the service's processes, or root, or a
-/// process of the service's account, which could as well make the service say it.
+/// Whether what `sender` says is taken as said by the service. The sender is one of the service's processes, or root,
+/// or a process of the service's account, which could as well make the service say it.
 pub fn speaks_for(process: &ServiceProcess, sender: &Sender) -> bool {
     let service = process.id.pid;
     let owner = std::fs::metadata(format!("/proc/{service}")).ok().map(|file| file.uid());
@@ -17,8 +17,8 @@ pub fn speaks_for(process: &ServiceProcess, sender: &Sender) -> bool {
     trusted || line(Pid::from_raw(sender.pid)).any(|above| above == service)
 }
 
-/// The service as the process `pid`, if `sender` may say so and that process is the service's. `strangers` are children of
-/// this supervise that are not of the service.
+/// Takes the process `pid` as the service's process from now on, if `sender` may say so and that process is the
+/// service's. `strangers` are children of this supervise that are not of the service.
 pub fn moved_to(
     service: &ServiceProcess,
     pid: Pid,
@@ -29,7 +29,7 @@ pub fn moved_to(
     if pid == service.id.pid {
         return None;
     }
-    // First it is held, then looked at: no other process can get its number meanwhile, unless it ends.
+    // The process is held first, and then looked at: what is held cannot become another process.
     let held = match adopt(service.role, Process::of(pid), place, Gated::No) {
         Ok(Found::Alive(held)) => held,
         Ok(Found::Ended(_)) | Err(_) => return None,
@@ -42,7 +42,7 @@ pub fn moved_to(
     (is_ours && !held.has_ended()).then_some(held)
 }
 
-/// A process, its parent, and so on. The way up is short, and never in a circle for long.
+/// A process, its parent, and so on. The number of steps is limited, as the processes change while they are looked at.
 fn line(pid: Pid) -> impl Iterator<Item = Pid> {
     let parents = std::iter::successors(Some(pid), |pid| Some(process::ancestry(*pid)?.parent));
     parents.take(1000).take_while(|pid| pid.as_raw() > 0)
@@ -51,16 +51,16 @@ fn line(pid: Pid) -> impl Iterator<Item = Pid> {
 /// What a process is to the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Descent {
-    /// The service's process, or a descendant of it.
+    /// It is the service's process, or a descendant of it.
     Service,
-    /// A descendant of supervise whose parent has ended: it may be of the service, as a process that went into the
-    /// background, or of another child of supervise.
+    /// It is a descendant of supervise whose parent has ended: it may be of the service, as a process that went into
+    /// the background, or of another child of supervise.
     Orphan,
-    /// Supervise itself, another of its children or a descendant of that, or none of supervise's descendants.
+    /// It is supervise itself, another of its children or a descendant of that, or none of supervise's descendants.
     Stranger,
 }
 
-/// What the first process of `line` is, of which each is the parent of the one before.
+/// What the first process of `line` is to the service. Each process of the line is the parent of the one before.
 fn descent(line: impl Iterator<Item = Pid>, service: Pid, supervise: Pid, strangers: &[Pid]) -> Descent {
     for (generation, pid) in line.enumerate() {
         if pid == service {
@@ -76,7 +76,7 @@ fn descent(line: impl Iterator<Item = Pid>, service: Pid, supervise: Pid, strang
     Descent::Stranger
 }
 
-/// Whether `sender` is the process `pid`, or could signal it itself.
+/// Whether `sender` is the process `pid`, or could signal it.
 fn may_signal(sender: &Sender, pid: Pid) -> bool {
     let is_its = |accounts: [u32; 4]| accounts[0] == sender.uid || accounts[2] == sender.uid;
     sender.uid == 0 || sender.pid == pid.as_raw() || process::accounts(pid).is_some_and(is_its)

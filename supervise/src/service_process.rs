@@ -1,8 +1,8 @@
 //! The process that runs one of the service's programs: signalled, and watched for its end.
 //!
-//! It is a child of this supervise, or a process that was adopted from a supervise that was killed. A child keeps its number
-//! until supervise waits for it. An adopted process is held by a descriptor; on a kernel that has no such descriptors it is
-//! known by its number and its start time.
+//! It is a child of this supervise, or a process that was adopted from a supervise that was killed. A child keeps its
+//! number until supervise waits for it. An adopted process is held by a descriptor; on a kernel that has no such
+//! descriptors it is known by its number and its start time.
 
 use daemontools::service::{Exit, Identity, Process, Role, is_without_pidfd};
 use daemontools::sys::process::{self, Ended, PidFd};
@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// The process that runs one of the service's programs.
 pub struct ServiceProcess {
     pub role: Role,
-    /// Who it is.
+    /// Its number, and what tells it from other processes that have had that number.
     pub id: Process,
     handle: Handle,
 }
@@ -24,9 +24,10 @@ pub struct ServiceProcess {
 enum Handle {
     /// A child of this supervise: no other process can have its number until supervise has waited for it.
     Child,
-    /// Another process' child by now: held by a descriptor.
+    /// Another process' child, which is held by a descriptor.
     Adopted(PidFd),
-    /// Another process' child, on a kernel without such descriptors: known by its number, and asked for again and again.
+    /// Another process' child, on a kernel without such descriptors: supervise asks again and again whether it is
+    /// there.
     Unheld,
 }
 
@@ -36,11 +37,10 @@ impl ServiceProcess {
         ServiceProcess { role, id: Process::of(pid), handle: Handle::Child }
     }
 
-    /// Holds a process that is not a child of this supervise; `None` if no process has its number. Which process is held is
-    /// to be looked at afterwards, by [`ServiceProcess::identity`]: what is held cannot become another.
+    /// Holds a process that is not a child of this supervise; `None` if no process has its number. Which process is
+    /// held is to be looked at afterwards, by [`ServiceProcess::identity`]: what is held cannot become another.
     ///
-    /// # Errors
-    /// EMFILE, ENFILE: no descriptors.
+    /// # Errors EMFILE, ENFILE: no descriptors.
     pub fn hold(role: Role, id: Process) -> nix::Result<Option<ServiceProcess>> {
         let handle = match PidFd::open(id.pid) {
             Ok(pidfd) => Handle::Adopted(pidfd),
@@ -63,7 +63,7 @@ impl ServiceProcess {
         }
     }
 
-    /// Readable once the process has ended; `None` if that is told by SIGCHLD, or has to be asked for.
+    /// A descriptor that is readable once the process has ended; `None` if SIGCHLD tells that, or supervise has to ask.
     pub fn end_watch(&self) -> Option<BorrowedFd<'_>> {
         match &self.handle {
             Handle::Child | Handle::Unheld => None,
@@ -71,17 +71,17 @@ impl ServiceProcess {
         }
     }
 
-    /// Whether this is a child of ours, which we are to wait for.
+    /// Whether the process is a child of supervise, which supervise must wait for.
     pub fn is_child(&self) -> bool {
         matches!(self.handle, Handle::Child)
     }
 
-    /// Whether its end has to be asked for.
+    /// Whether supervise has to ask again and again whether the process has ended.
     pub fn is_unheld(&self) -> bool {
         matches!(self.handle, Handle::Unheld)
     }
 
-    /// Whether this is an adopted process and has ended.
+    /// Whether the process is an adopted one that has ended.
     pub fn has_ended(&self) -> bool {
         match &self.handle {
             Handle::Child => false,
@@ -96,7 +96,7 @@ impl ServiceProcess {
         }
     }
 
-    /// How an adopted process ended, if the kernel tells: a new one does, of a process that its parent has waited for.
+    /// How an adopted process ended, if its parent has waited for it and the kernel is new enough to tell.
     pub fn exit_told_by_kernel(&self) -> Option<Exit> {
         match &self.handle {
             Handle::Child | Handle::Unheld => None,
@@ -107,13 +107,13 @@ impl ServiceProcess {
         }
     }
 
-    /// Whether the process has become a program: until then it is this one still.
+    /// Whether the process has become another program than supervise.
     pub fn has_executed(&self) -> bool {
         let program = |who: &str| stat(format!("/proc/{who}/exe").as_str()).map(|file| (file.st_dev, file.st_ino));
         program(&self.id.pid.to_string()).ok() != program("self").ok()
     }
 
-    /// Sends a signal to the process. One that has ended is beyond reach, which is no failure.
+    /// Sends a signal to the process. A process that has ended cannot be reached, which is no failure.
     pub fn send(&self, signal: Signal) {
         let _ = match &self.handle {
             Handle::Child => kill(self.id.pid, signal),
@@ -123,7 +123,7 @@ impl ServiceProcess {
         };
     }
 
-    /// Sends a signal to the group that the process leads, if it leads one.
+    /// Sends a signal to the group that the process leads, or to the process alone if it leads none.
     pub fn send_group(&self, signal: Signal) {
         match getpgid(Some(self.id.pid)) {
             Ok(group) if group == self.id.pid => drop(killpg(group, signal)),

@@ -1,4 +1,4 @@
-//! A supervise in charge: the loop around the service and, where there is one, its logger.
+//! The loop around the service and, where there is one, its logger.
 
 use crate::control_files::{ControlFiles, Normally};
 use crate::frozen;
@@ -30,23 +30,24 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
-/// A supervise in charge of a service.
+/// A supervise that holds the lock of a service.
 pub struct Supervisor {
     service: Box<Runner>,
     logger: Option<Box<Runner>>,
     shared: Shared,
     signals: SignalFd,
-    /// Whom the next command is meant for.
+    /// Which part of the service the next command is for.
     target: Part,
-    /// The service whose lines are read, if the service of this supervise is a logger, until they are or svscan sees to it.
+    /// If the service of this supervise is a logger: the service whose last lines it is to read. It is `None` once they
+    /// are read, or once svscan has told this supervise to exit, which knows what is left in its pipes.
     logged_service: Option<LoggedService>,
-    /// How far reading the last of them has come.
+    /// How far reading these last lines has come.
     last_lines: Option<LastLines>,
-    /// The same of a logger that this supervise runs beside the service.
+    /// How far the logger that this supervise runs beside the service has come with reading the last lines.
     logger_lines: Option<LastLines>,
 }
 
-/// What happens first to the logger and to the service.
+/// The first event for the logger and for the service.
 pub struct First {
     logger: (Event, Left),
     service: (Event, Left),
@@ -56,12 +57,12 @@ pub struct First {
 type Left = Option<(Role, Process)>;
 
 impl Supervisor {
-    /// Takes charge of a service: locks it, takes over what a killed supervise left, shows itself.
+    /// Takes charge of a service: locks it, takes over what a killed supervise left, and shows that the service is
+    /// supervised.
     ///
-    /// # Errors
-    /// The service cannot be taken charge of; nothing was changed for it.
-    // Not inlined, and what it makes in the heap: in the stack both would take a page of memory for as long as
-    // supervise runs.
+    /// # Errors The service directory cannot be used, or has another supervise.
+    // It is not inlined, and what it makes lies in the heap: on the stack both would take a page of memory for as long
+    // as supervise runs.
     #[inline(never)]
     pub fn take_charge(given: OsString) -> Result<(Box<Supervisor>, First), Fatal> {
         let name = label::of(&given);
@@ -75,7 +76,7 @@ impl Supervisor {
             Err(errno) if sys::is_passing(errno) => {
                 return Err(Unable::new("identify", &control_files.name, errno).into());
             }
-            // A file system that does not tell: what was written down is not taken for another directory's for that.
+            // The file system does not tell: then the record is not refused as one of another directory.
             directory => directory.ok(),
         };
         let here = Here { name: &name, place: &control_files.place, boot: &boot, directory: directory.as_ref() };
@@ -124,8 +125,8 @@ impl Supervisor {
         });
         supervisor.note();
         if !resumes {
-            // Who sees that the service is supervised finds its state too: without that, a job that is over when it is looked
-            // at could not be told from another one.
+            // A program that finds the service supervised finds its state too: without that, it could not tell a job
+            // that is over by then from another one.
             supervisor.shared.publisher.write_state();
         }
         supervisor.show()?;
@@ -143,14 +144,15 @@ impl Supervisor {
     /// Writes the status, and shows that the service is supervised.
     fn show(&mut self) -> Result<(), Fatal> {
         let Supervisor { service, shared, .. } = self;
-        // Not the state of one that goes on: what it says of a process that has ended is needed until that is dealt with.
+        // The state is not written yet: where this supervise goes on after another one, what the state says of a
+        // process that has ended is needed until the machine was told of that.
         shared.publisher.publish_status();
         shared.control_files.open_ok()?;
         service.reattach(shared);
         Ok(())
     }
 
-    /// Begins, or goes on.
+    /// Tells the machines of their first events.
     pub fn begin(&mut self, first: First) {
         let Supervisor { service, logger, shared, .. } = self;
         let runners = logger.iter_mut().zip([first.logger]).chain([(service, first.service)]);
@@ -162,7 +164,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether supervise has been told to leave, and may.
+    /// Whether supervise was told to exit, and can.
     pub fn is_done(&self) -> bool {
         let logger_is_done = self.logger.as_ref().is_none_or(|logger| logger.done && self.shared.pipe.is_none());
         self.service.done && self.logged_service.is_none() && logger_is_done
@@ -171,7 +173,7 @@ impl Supervisor {
     /// Waits until something happens, and deals with it.
     ///
     /// # Errors
-    /// The kernel does not let us wait: ENOMEM.
+    /// ENOMEM: the kernel does not let supervise wait.
     pub fn wait_and_act(&mut self) -> Result<(), Fatal> {
         let has_commands = self.wait()?;
         report::retry_lost();
@@ -191,10 +193,10 @@ impl Supervisor {
         if has_commands {
             self.read_control();
         }
-        // Of svscan, to which the service is one: meant for it, whatever was told by others before.
+        // svscan knows nothing of the two parts: its commands are for the service.
         if !commands.is_empty() {
             if commands.contains(&Command::Exit.byte()) {
-                // It knows itself what is left in its pipes.
+                // svscan sees to what is left in its pipes.
                 self.logged_service = None;
             }
             self.obey(&commands, Part::Service);
@@ -208,8 +210,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Takes in all children that have ended. Each is waited for only once its end is written down: until then a supervise
-    /// after us would still find it.
+    /// Takes in all children that have ended. Each is waited for only once its end is written down: if this supervise
+    /// is killed before, the next one still finds how it ended.
     fn reap(&mut self) {
         while let Some((pid, status)) = self.ended_child() {
             let Supervisor { service, logger, shared, .. } = self;
@@ -223,9 +225,9 @@ impl Supervisor {
         }
     }
 
-    /// A child that has ended and was not taken in yet. As long as there is one that is to be waited for later, the kernel
-    /// would name that one again and again, so that all others are asked for one by one: those that we have made, and, as
-    /// far as `/proc` tells, descendants that have become ours.
+    /// A child that has ended and was not taken in yet. As long as there is one that is to be waited for later, the
+    /// kernel would name that one again and again. Then supervise asks for all others one by one: those that it has
+    /// made, and, as far as `/proc` tells, descendants that have become its children.
     fn ended_child(&self) -> Option<(Pid, i32)> {
         let kept: Vec<Pid> = self.runners().filter_map(Runner::ended).collect();
         if kept.is_empty() {
@@ -237,8 +239,8 @@ impl Supervisor {
         others.find_map(|child| process::ended_child_status(Some(child)).ok().flatten())
     }
 
-    /// Waits for the children whose number is not shown any more; whether there were any, so that it is time for those
-    /// that ended after them.
+    /// Waits for the children whose number `supervise/status` does not show any more. Returns whether there were any:
+    /// then it is time for those that ended after them.
     fn release_ended(&mut self) -> bool {
         let Supervisor { service, logger, .. } = self;
         let runners = logger.as_deref_mut().into_iter().chain([&mut **service]);
@@ -256,7 +258,8 @@ impl Supervisor {
         self.logger.as_deref().into_iter().chain([&*self.service])
     }
 
-    /// Waits; true if there are commands to read. Tells everybody whose time runs of time in which nothing could run.
+    /// Waits until something happens; true if there are commands to read. Tells the machines if nothing could run for a
+    /// time.
     fn wait(&mut self) -> Result<bool, Fatal> {
         let before = Moment::now().uptime;
         let patience = self.patience(before);
@@ -282,7 +285,7 @@ impl Supervisor {
         Ok(told)
     }
 
-    /// How long there is nothing to be done if nothing happens.
+    /// How long to wait at most; `None` if there is nothing to be done until something happens.
     fn patience(&self, now: Duration) -> Option<Duration> {
         let logger = self.logger.as_ref().and_then(|logger| logger.deadline());
         let last_lines = match &self.last_lines {
@@ -297,7 +300,7 @@ impl Supervisor {
         if is_timing { left.map(frozen::at_most) } else { left }
     }
 
-    /// After a short read the target is the service again.
+    /// Reads commands and obeys them. After a short read the target is the service again.
     fn read_control(&mut self) {
         let read_some = |control: BorrowedFd| {
             let mut bytes = vec![0; 256];
@@ -315,7 +318,7 @@ impl Supervisor {
         }
     }
 
-    /// Obeys commands, the first of which is meant for `meant`; whom the next one is meant for.
+    /// Obeys commands, the first of which is for `target`. Returns which part the next command is for.
     fn obey(&mut self, commands: &[u8], mut target: Part) -> Part {
         let Supervisor { service, logger, shared, .. } = self;
         for command in commands.iter().filter_map(|byte| Command::from_byte(*byte)) {
@@ -330,7 +333,7 @@ impl Supervisor {
         target
     }
 
-    /// A logger that is down, and whose supervise was told to leave, may have to read the last lines.
+    /// Has a logger that is down, and whose supervise was told to exit, read the last lines of its service.
     fn see_last_lines(&mut self) {
         let Supervisor { service, shared, logged_service: Some(logged_service), last_lines, .. } = self else { return };
         if last_lines.is_none() && !service.done {
@@ -345,7 +348,7 @@ impl Supervisor {
         }
     }
 
-    /// Once the service is down for good, its logger may read to the end, and is then done too.
+    /// Once the service is down for good, lets its logger read to the end of the pipe. Then the logger is done too.
     fn let_logger_go(&mut self) {
         let Supervisor { service, logger: Some(logger), shared, logger_lines, .. } = self else { return };
         let Some(pipe) = shared.pipe.as_mut().filter(|_| service.done) else { return };
@@ -365,8 +368,9 @@ impl Supervisor {
     }
 }
 
-/// From here on the end of a child, and what svscan commands by signal, is told through a descriptor. A write of ours fails,
-/// and is no signal: be it that a listener of `supervise/event` goes just then, or that files are limited in size.
+/// From here on a descriptor tells of the end of a child and of the commands that svscan sends by signal. A write that
+/// fails returns an error and does not kill supervise, be it that a listener of `supervise/event` has gone, or that the
+/// size of files is limited.
 fn watch_signals() -> nix::Result<SignalFd> {
     process::default_action(Signal::SIGCHLD)?;
     let told = process::signal_set(&[Signal::SIGCHLD as i32, process::COMMANDS]);

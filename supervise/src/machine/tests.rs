@@ -605,8 +605,8 @@ fn what_is_to_last_for_ever_may() {
     assert_eq!(life.machine.deadline(), for_ever);
 }
 
-/// Every event in every state, against the table beside this file. `UPDATE=1` writes it anew, to be read by whoever
-/// changed something.
+/// Compares every event in every state with the table beside this file. After a change `UPDATE=1` writes the table anew,
+/// which is then to be read.
 #[test]
 fn every_event_in_every_state() {
     let table = table();
@@ -769,7 +769,7 @@ fn a_logger_with_nothing_to_read_is_not_started_until_there_is() {
     }
     life.passes(1000);
     assert_eq!(life.happens(Event::Woken), [Configure]);
-    // Whoever starts it does not wait.
+    // A command to start does not wait.
     for command in [Command::Up, Command::Once] {
         let mut life = Life::waiting();
         life.passes(1000);
