@@ -13,8 +13,8 @@
 //!    lines first.
 //!
 //! [`policy`] and [`machine`] say what else runs (`start`, `finish`, `stop`) and what can be set. What decides is kept
-//! apart from what acts, so that it can be tried in every way: [`machine`], [`policy`], [`notify`] and others that say
-//! so have no clock and do no I/O.
+//! apart from what acts, so that it can be tried in every way: [`machine`], [`policy`], [`notify`] and others open
+//! nothing and ask no clock.
 //!
 //! Exit codes: 0, it was told to exit; 100, wrong usage; 111, there is another supervise, or the service directory
 //! cannot be used.
