@@ -1,22 +1,23 @@
-//! How much is read from a socket of what strangers say. No clock, no I/O.
+//! How many datagrams of strangers are read from a service's socket. No clock, no I/O.
 //!
-//! Any account may send datagrams to a socket that has a name. What strangers say is not believed, but to find out that they
-//! are strangers costs time. So once they have said much, the socket is not read for a moment. Its queue is short: those who
-//! send more wait, or are refused. The service's own words wait in the same queue, for that moment and for their turn.
+//! Any account may send datagrams to a socket that has a name. Those of strangers are ignored, but to find out that the
+//! sender is a stranger costs time. So after many of them the socket is not read for a moment. Its queue is short: a
+//! process that sends more must wait, or is refused. The service's own datagrams wait in the same queue.
 
 use std::time::Duration;
 
-/// For so long the socket is not read.
+/// How long the socket is not read after many datagrams of strangers.
 pub const PAUSE: Duration = Duration::from_millis(20);
 
-/// After so many messages of strangers within [`PAUSE`], or so much time spent on them.
+/// The socket is not read for a moment after this many datagrams of strangers within [`PAUSE`].
 const MESSAGES: u32 = 16;
+/// The socket is not read for a moment after this much time was spent on datagrams of strangers within [`PAUSE`].
 const TIME: Duration = Duration::from_millis(1);
 
-/// What strangers have used up.
+/// What strangers have used up of supervise's time.
 #[derive(Debug, Clone, Copy)]
 pub struct Flood {
-    /// Since when, in time since boot, they have said so much, which has taken so long.
+    /// Since when `messages` and `spent` count, in time since boot.
     since: Duration,
     messages: u32,
     spent: Duration,
@@ -25,11 +26,11 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// They have said nothing.
+    /// Strangers have sent nothing.
     pub const NONE: Flood = Flood { since: Duration::ZERO, messages: 0, spent: Duration::ZERO, until: None };
 
-    /// A message of a stranger was dealt with from `began` until `now`.
-    pub fn heard_stranger(&mut self, began: Duration, now: Duration) {
+    /// Counts a datagram of a stranger, which was dealt with from `began` until `now`.
+    pub fn count_stranger(&mut self, began: Duration, now: Duration) {
         if began.saturating_sub(self.since) >= PAUSE {
             *self = Flood { since: began, until: self.until, ..Flood::NONE };
         }
@@ -40,17 +41,17 @@ impl Flood {
         }
     }
 
-    /// Whatever is said is left in the queue for a moment.
+    /// The socket is not read for a moment from `now` on.
     pub fn pause(&mut self, now: Duration) {
         *self = Flood { until: Some(now + PAUSE), ..Flood::NONE };
     }
 
-    /// Until when the socket is not read, if it is not.
+    /// Until when the socket is not read; `None` if it may be read.
     pub fn until(&self) -> Option<Duration> {
         self.until
     }
 
-    /// Whether the socket may be read now.
+    /// Whether the socket may be read at `now`.
     pub fn is_over(&mut self, now: Duration) -> bool {
         self.until = self.until.filter(|until| *until > now);
         self.until.is_none()
@@ -64,7 +65,8 @@ mod tests {
 
     const MOMENT: Duration = Duration::from_micros(10);
 
-    /// How many messages are read within a time, if there is always one that takes so long.
+    /// How many datagrams are read within a time, and how long that takes, if there is always one, and each takes the
+    /// same time.
     fn read_within(within: Duration, takes: Duration) -> (u32, Duration) {
         let (mut flood, mut now, mut messages, mut busy) = (Flood::NONE, PAUSE, 0, Duration::ZERO);
         let end = now + within;
@@ -72,7 +74,7 @@ mod tests {
             match flood.until() {
                 Some(until) if !flood.is_over(now) => now = until,
                 Some(_) | None => {
-                    flood.heard_stranger(now, now + takes);
+                    flood.count_stranger(now, now + takes);
                     (now, messages, busy) = (now + takes, messages + 1, busy + takes);
                 }
             }
@@ -85,7 +87,7 @@ mod tests {
         let mut flood = Flood::NONE;
         for count in 1..1000 {
             let now = PAUSE * count / (MESSAGES - 1) + PAUSE;
-            flood.heard_stranger(now, now + MOMENT);
+            flood.count_stranger(now, now + MOMENT);
             assert_eq!(flood.until(), None, "{count}");
         }
     }
@@ -93,9 +95,9 @@ mod tests {
     #[test]
     fn many_are_read_after_a_pause() {
         let mut flood = Flood::NONE;
-        (1..MESSAGES).for_each(|_| flood.heard_stranger(PAUSE, PAUSE + MOMENT));
+        (1..MESSAGES).for_each(|_| flood.count_stranger(PAUSE, PAUSE + MOMENT));
         assert_eq!(flood.until(), None);
-        flood.heard_stranger(PAUSE, PAUSE + MOMENT);
+        flood.count_stranger(PAUSE, PAUSE + MOMENT);
         assert_eq!(flood.until(), Some(PAUSE * 2 + MOMENT));
         assert!(!flood.is_over(PAUSE * 2) && flood.is_over(PAUSE * 2 + MOMENT));
         assert_eq!(flood.until(), None, "they have their words again");
@@ -106,12 +108,12 @@ mod tests {
     #[test]
     fn few_that_cost_much_are_enough() {
         let mut flood = Flood::NONE;
-        flood.heard_stranger(PAUSE, PAUSE + TIME);
+        flood.count_stranger(PAUSE, PAUSE + TIME);
         assert_eq!(flood.until(), Some(PAUSE * 2 + TIME));
     }
 
     proptest! {
-        /// Of a processor they get a twentieth, but for the message that is the last one before a pause.
+        /// Strangers get a twentieth of a processor, beside the last datagram before each pause.
         #[test]
         fn strangers_cost_little(takes in 1u64..1000) {
             let takes = Duration::from_micros(takes);

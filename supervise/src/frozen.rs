@@ -1,30 +1,33 @@
-//! Time in which nothing could run. No clock, no I/O.
+//! Time in which nothing could run, and that a process with a deadline gets back. No clock, no I/O.
 //!
-//! A container can be paused, and a machine suspended: nothing runs then, but the clocks of most systems go on. A service
-//! that has so long to be ready, to say that it is alive, or to end, must not be killed for time that it did not have.
-//! Nobody tells supervise of such a pause, but supervise was paused too: it wakes later than it asked to. It cannot know when
-//! the pause began while it slept, so it gives back all of that sleep; and it sleeps for a part of the time only, where a
-//! service's time runs, so that what it gives back is never much more than the pause.
+//! A container can be paused, and a machine suspended: nothing runs then, but the clocks of most systems go on. A
+//! service that has a time in which to be ready, to say that it is alive, or to end, must not be killed for time that
+//! it did not have. The kernel does not tell supervise of such a pause, but supervise was paused too: it wakes later
+//! than it asked to. supervise cannot know at which moment of its sleep the pause began, so it gives back all of that
+//! sleep. Where a service's time runs, supervise sleeps only for a part of it, so that what is given back is never much
+//! more than the pause.
 //!
-//! Supervise wakes late on a machine that is overloaded or throttled as well, again and again, while the service does run.
-//! A service that must be killed is to be killed there too. So the rule is: a process that has a time in which to do something
-//! gets at most that time back, however often supervise wakes late. One pause that is longer than that time is given back as
-//! a whole, and takes all that could still be given back. A process is therefore killed, at the latest, after twice its time
-//! and one such pause. A time that begins anew, as with each sign of life, has all of its own to be given back.
+//! On a machine that is overloaded or throttled supervise also wakes late, again and again, while the service does run.
+//! A service that must be killed is to be killed there too. So the rule is: a process that has a time in which to do
+//! something gets at most that time back, however often supervise wakes late. One pause that is longer than that time
+//! is given back as a whole, and uses up all that could still be given back. A process is therefore killed, at the
+//! latest, after twice its time and one such pause. A time that begins anew, as with each sign of life, can be given
+//! back as a whole again.
 
 use daemontools::tai64::Moment;
 use std::time::Duration;
 
-/// A busy machine wakes us late as well, but not by so much.
+/// A supervise that wakes later than this was paused: a busy machine wakes it late as well, but by less.
 const LATE: Duration = Duration::from_millis(250);
 
-/// How long to sleep at most where so long is left until something is due.
+/// How long to sleep at most where something is due after the time `left`.
 pub fn at_most(left: Duration) -> Duration {
-    // Each sleep is a part of what is left, and not shorter than what would be noticed.
+    // Each sleep is a part of what is left, but not shorter than what would be noticed.
     if left > 2 * LATE { (left / 4).max(LATE) } else { left }
 }
 
-/// How long supervise slept, if that is to be given back: it woke late, as it wanted to sleep for so long only.
+/// The time that is to be given back, if supervise wanted to sleep for the time `wanted` and slept for the time
+/// `slept`.
 pub fn time_lost(wanted: Duration, slept: Duration) -> Option<Duration> {
     (slept > wanted + LATE).then_some(slept)
 }
@@ -34,19 +37,19 @@ pub fn time_lost(wanted: Duration, slept: Duration) -> Option<Duration> {
 pub struct Deadline {
     /// When the time is over.
     pub at: Moment,
-    /// How much time the process had at first.
+    /// How much time the process was given at first.
     within: Duration,
-    /// How much of it may still be given back.
+    /// How much time may still be given back.
     reserve: Duration,
 }
 
 impl Deadline {
-    /// The process has so much time from `now` on.
+    /// The process has the time `within` from `now` on.
     pub fn new(now: Moment, within: Duration) -> Deadline {
         Deadline::resume(now.after(within), within)
     }
 
-    /// The time of the process, which was so long at first, is over at this moment.
+    /// A deadline of an earlier supervise: the time is over at this moment, and was `within` at first.
     pub fn resume(at: Moment, within: Duration) -> Deadline {
         Deadline { at, within, reserve: within }
     }
@@ -56,7 +59,7 @@ impl Deadline {
         self.at.uptime <= now.uptime
     }
 
-    /// Gives the process the time back that supervise slept, as far as there is any left to give back.
+    /// Gives the process the time back that supervise slept, as far as any may still be given back.
     pub fn give_back(&mut self, slept: Duration) {
         let claimed = slept.min(self.within);
         let missing = claimed.saturating_sub(self.reserve);
@@ -129,8 +132,8 @@ mod tests {
     }
 
     proptest! {
-        /// However late supervise wakes, and however often: the process is killed, at the latest, after twice its time, the
-        /// longest sleep, and the one that was under way.
+        /// However late and often supervise wakes, the process is killed, at the latest, after twice its time, the
+        /// longest sleep, and the sleep that was under way.
         #[test]
         fn a_deadline_is_reached(within in 1u64..60_000, lateness in proptest::collection::vec(0u64..20_000, 1..20)) {
             let within = Duration::from_millis(within);

@@ -1,7 +1,7 @@
-//! What a service is called in messages: as it was named to us, but for a logger.
+//! What a service is called in messages: as the argument of supervise names it. A logger gets its service's name too.
 //!
-//! svscan starts `supervise log` in the service directory. Where forty services write their errors to one place, `log` names
-//! none of them, so the logger is called `web/log`.
+//! svscan starts `supervise log` in the service directory. Where forty services write their errors to one place, `log`
+//! alone does not tell which logger it is, so the logger of `web` is called `web/log`.
 
 use daemontools::service::{LOG, ledger};
 use std::ffi::{OsStr, OsString};
@@ -14,7 +14,7 @@ pub fn of(given: &OsStr) -> OsString {
     label(given, || ours.or_else(here))
 }
 
-/// `service` is what the directory is called in which the logger's lies.
+/// The label of the service `given`, where `service` is the name of the directory in which the logger's directory lies.
 fn label(given: &OsStr, service: impl FnOnce() -> Option<OsString>) -> OsString {
     let name = Path::new(given);
     if name.file_name() != Some(OsStr::new(LOG)) || name.parent() != Some(Path::new("")) {

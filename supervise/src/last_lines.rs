@@ -1,52 +1,56 @@
-//! What a supervise of a logger does before it leaves: it lets the logger read the last lines of its service.
-//! No clock, no I/O.
+//! What the supervise of a logger does before it exits: it lets the logger read the last lines of its service. No
+//! clock, no I/O.
 //!
-//! A logger ends by itself at the end of its input, which comes when its service is gone for good. Told `x`, its
-//! supervise leaves as soon as the logger is down, as any supervise does, but not while the service still speaks or has
-//! left lines:
+//! A logger ends by itself at the end of its input, which comes when its service is gone for good. A supervise that was
+//! told `x` exits as soon as its logger is down, as any supervise does, but not while the service may still write lines
+//! or has left some:
 //!
-//! - The service goes on, or there is none: as for any service.
-//! - The service's supervise has commands that it has not read: one of them may tell it to leave, so that is waited for.
-//! - The service's supervise was told to leave too, or is gone, and the logger is down: it is started again, and reads on.
-//! - The service's supervise is gone, and nothing is left to be read: a logger that was told `d` is told so once more, as
-//!   it would wait for ever where a descendant of the service holds the pipe; then supervise leaves.
-//! - The same, but the logger was killed: what it had read may be in its journal, so it is started again to write that.
+//! - The service goes on, or there is none: supervise exits, as for any service.
+//! - The service's supervise has commands that it has not read: one of them may tell it to exit, so supervise waits for
+//!   that.
+//! - The service's supervise was told to exit too, or is gone, and the logger is down: the logger is started again, and
+//!   reads on.
+//! - The service's supervise is gone, and nothing is left to be read: a logger that was told `d` is told so once more,
+//!   as it would wait for ever where a descendant of the service holds the pipe. Then supervise exits.
+//! - The service's supervise is gone, nothing is left to be read, and the logger was killed: what it had read may be in
+//!   its journal, so it is started again to write that.
 //!
-//! `d` itself ends the logger at once, as ever.
+//! The command `d` itself ends the logger at once, as it ends any service.
 
 use daemontools::service::{Command, Exit, Record, Want};
 use std::time::Duration;
 
-/// Whoever tells a service and its logger to leave tells one after the other: for so long the service, which has read all
-/// its commands, may seem to go on. Where it was longer, svscan starts a supervise for the lines that are left.
+/// A program that tells a service and its logger to exit tells one after the other: for this time the service, which
+/// has read all its commands, may seem to go on. If it took longer, svscan starts a supervise for the lines that are
+/// left.
 const GRACE: Duration = Duration::from_millis(250);
-/// A logger that takes nothing of what is left is not waited for any longer.
+/// A logger that has read nothing of what is left for this time is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A logger that is killed each time is not started more often than this to write what it has read.
+/// A logger that is killed again and again is started at most this often to write what it has read.
 const RECOVERIES: u32 = 3;
-/// Between two starts of a logger that dies again and again.
+/// The pause between two starts of a logger that dies again and again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The service is looked at so often.
+/// supervise looks this often how the service is.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// How the service of a logger is.
+/// How the service is that writes to the logger's pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speaker {
-    /// It goes on, or that cannot be told.
+pub enum Writer {
+    /// The service goes on, or that cannot be told.
     Stays,
-    /// Its supervise has yet to read commands.
+    /// The service's supervise has yet to read commands.
     Commanded,
-    /// Its supervise was told to leave.
+    /// The service's supervise was told to exit.
     Leaves,
-    /// Its supervise has left.
+    /// The service's supervise has exited.
     Gone,
 }
 
-/// How everything is when it is looked at.
+/// How the service, the pipe and the logger are at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
-    pub speaker: Speaker,
-    /// Bytes in the pipe.
+    pub writer: Writer,
+    /// How many bytes are in the pipe.
     pub unread: usize,
     /// Whether a process of the logger runs.
     pub alive: bool,
@@ -57,11 +61,11 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// How everything is, where this is the record of the logger.
-    pub fn of(logger: &Record, speaker: Speaker, unread: usize) -> Facts {
+    /// The facts, of which `logger` is the record of the logger.
+    pub fn of(logger: &Record, writer: Writer, unread: usize) -> Facts {
         let last = logger.deaths.last().map(|death| death.exit);
         let killed = matches!(last, Some(Exit::Signal(_) | Exit::Core(_) | Exit::Unknown));
-        Facts { speaker, unread, alive: logger.process.is_some(), want: logger.want, killed }
+        Facts { writer, unread, alive: logger.process.is_some(), want: logger.want, killed }
     }
 }
 
@@ -74,18 +78,18 @@ pub enum Step {
     Leave,
 }
 
-/// How far it has come.
+/// How far reading the last lines has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The logger is down for the first time.
     Down,
-    /// It was started again for what is left, at this time.
+    /// The logger was started again for what is left, at this time since boot.
     Reading(Duration),
-    /// It was told once more to end.
+    /// The logger was told once more to end.
     Ending,
 }
 
-/// What is done once the logger is down whose supervise was told to leave.
+/// What is done once the logger is down and its supervise was told to exit.
 #[derive(Debug)]
 pub struct LastLines {
     stage: Stage,
@@ -93,11 +97,11 @@ pub struct LastLines {
     since: Duration,
     /// The logger was told `d`.
     told_down: bool,
-    /// How often it was started again only because it had been killed.
+    /// How often the logger was started again only because it had been killed.
     recoveries: u32,
-    /// How much is left, and since when it is so much.
+    /// How many bytes are left in the pipe, and since when that number has not changed.
     left: (usize, Duration),
-    /// When to look again, if nothing happens.
+    /// When to look again if nothing happens, in time since boot.
     next: Option<Duration>,
 }
 
@@ -107,26 +111,26 @@ impl LastLines {
         LastLines { stage: Stage::Down, since: now, told_down: false, recoveries: 0, left: (0, now), next: Some(now) }
     }
 
-    /// When to look again at the latest.
+    /// When to look again at the latest, in time since boot.
     pub fn deadline(&self) -> Option<Duration> {
         self.next
     }
 
-    /// What to do at `now`.
+    /// Decides what to do at `now`, in time since boot.
     pub fn step(&mut self, now: Duration, facts: Facts) -> Step {
         self.told_down |= facts.want == Want::Down;
         if facts.unread != self.left.0 {
             self.left = (facts.unread, now);
         }
         let step = if facts.alive { self.of_running(facts) } else { self.of_ended(now, facts) };
-        // What runs and is not to be told to end ends by itself, which is news.
+        // A logger that runs and is not to be told to end ends by itself, which wakes supervise.
         let waits = !facts.alive || (self.told_down && self.stage != Stage::Ending);
         self.next = waits.then_some(now + AGAIN);
         step
     }
 
     fn of_running(&mut self, facts: Facts) -> Step {
-        let is_over = facts.speaker == Speaker::Gone && facts.unread == 0;
+        let is_over = facts.writer == Writer::Gone && facts.unread == 0;
         match self.stage {
             Stage::Reading(_) if is_over && self.told_down => {
                 self.stage = Stage::Ending;
@@ -139,17 +143,17 @@ impl LastLines {
     fn of_ended(&mut self, now: Duration, facts: Facts) -> Step {
         let is_given_up = facts.unread > 0 && now >= self.left.1 + PATIENCE;
         let is_over = facts.unread == 0 && (!facts.killed || self.recoveries >= RECOVERIES);
-        match (facts.speaker, self.stage) {
-            (Speaker::Commanded, _) => {
+        match (facts.writer, self.stage) {
+            (Writer::Commanded, _) => {
                 self.since = now;
                 Step::Wait
             }
-            (Speaker::Stays, _) if now < self.since + GRACE => Step::Wait,
-            (Speaker::Stays, _) => Step::Leave,
-            (Speaker::Gone, _) if is_over || is_given_up => Step::Leave,
-            (Speaker::Leaves | Speaker::Gone, Stage::Reading(started)) if now < started + PAUSE => Step::Wait,
-            (Speaker::Leaves | Speaker::Gone, Stage::Down | Stage::Reading(_) | Stage::Ending) => {
-                self.recoveries += u32::from(facts.unread == 0 && facts.speaker == Speaker::Gone);
+            (Writer::Stays, _) if now < self.since + GRACE => Step::Wait,
+            (Writer::Stays, _) => Step::Leave,
+            (Writer::Gone, _) if is_over || is_given_up => Step::Leave,
+            (Writer::Leaves | Writer::Gone, Stage::Reading(started)) if now < started + PAUSE => Step::Wait,
+            (Writer::Leaves | Writer::Gone, Stage::Down | Stage::Reading(_) | Stage::Ending) => {
+                self.recoveries += u32::from(facts.unread == 0 && facts.writer == Writer::Gone);
                 self.stage = Stage::Reading(now);
                 Step::Tell(Command::Up)
             }
@@ -160,11 +164,11 @@ impl LastLines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Speaker::{Commanded, Gone, Leaves, Stays};
     use Step::{Leave, Tell, Wait};
+    use Writer::{Commanded, Gone, Leaves, Stays};
 
-    /// Milliseconds, and the facts then; what is done.
-    type Row = (u64, Speaker, usize, bool, Want, Step);
+    /// The time in milliseconds, the facts at that time, and what is done.
+    type Row = (u64, Writer, usize, bool, Want, Step);
 
     const UP: Step = Tell(Command::Up);
     const DOWN: Step = Tell(Command::Down);
@@ -176,8 +180,8 @@ mod tests {
 
     fn tell(last_lines: &mut LastLines, rows: &[Row], killed: bool) {
         let at = Duration::from_millis;
-        for (number, (now, speaker, unread, alive, want, step)) in rows.iter().copied().enumerate() {
-            let facts = Facts { speaker, unread, alive, want, killed };
+        for (number, (now, writer, unread, alive, want, step)) in rows.iter().copied().enumerate() {
+            let facts = Facts { writer, unread, alive, want, killed };
             assert_eq!(last_lines.step(at(now), facts), step, "row {number}");
             let looks = last_lines.deadline().is_some();
             assert!(looks || alive, "after row {number} nobody looks again");

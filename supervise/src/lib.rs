@@ -1,10 +1,84 @@
-//! What supervise decides, apart from what it does: no clock and no I/O, so that it can be tried in every way.
+//! supervise: keeps one service running.
+//!
+//! `supervise SERVICE`
+//!
+//! 1. supervise changes into SERVICE and locks `supervise/lock`: a service has only one supervise.
+//! 2. It opens `supervise/control` for commands, writes `supervise/status` and `supervise/state`, and opens
+//!    `supervise/ok`, by which others know that the service is supervised.
+//! 3. If an earlier supervise was killed, it takes over the process that was left behind. Otherwise it starts `./run`,
+//!    unless there is a file `down`.
+//! 4. It starts `./run` again when that ends: at once if it ran for a second, else one second after its last start. It
+//!    obeys commands at any moment, and writes every change down before it counts.
+//! 5. When it was told to exit, it does so once the service is down. If the service is a logger, that reads the last
+//!    lines first.
+//!
+//! [`policy`] and [`machine`] say what else runs (`start`, `finish`, `stop`) and what can be set. What decides is kept
+//! apart from what acts, so that it can be tried in every way: [`machine`], [`policy`], [`notify`] and others open
+//! nothing and ask no clock.
+//!
+//! Exit codes: 0, it was told to exit; 100, wrong usage; 111, there is another supervise, or the service directory
+//! cannot be used.
 
 #![forbid(unsafe_code)]
 
-pub mod flood;
-pub mod frozen;
+mod adoption;
+mod control_files;
+mod discard;
+mod events;
+mod flood;
+mod frozen;
+mod gate;
+mod hooks;
+mod label;
+mod last_lines;
+mod launch;
+mod listener;
+mod logged_service;
 pub mod machine;
+mod messages;
+mod network;
 pub mod notify;
+mod past;
+mod pipe;
 pub mod policy;
-pub mod repeated;
+mod publish;
+mod ready;
+mod repeated;
+mod runner;
+mod sender;
+mod service_process;
+mod settings;
+mod shared;
+mod supervisor;
+mod tree;
+
+use daemontools::{Args, Fatal, Help, sys};
+use supervisor::Supervisor;
+
+/// How supervise is used, and what `--help` says.
+pub const HELP: Help = Help {
+    usage: "supervise: usage: supervise dir",
+    text: "\
+Keeps the service in dir running: starts dir/run, restarts it when it ends, and obeys what
+svc tells. A file dir/down keeps it from being started at first.
+
+Exit codes: 0, told to exit; 100, wrong usage; 111, there is another supervise, or dir
+cannot be used.
+",
+};
+
+/// The program supervise: runs the service that its argument names until it is told to exit.
+///
+/// # Errors Wrong usage, another supervise, or a service directory that cannot be used.
+pub fn supervise(mut args: Args) -> Result<i32, Fatal> {
+    let (Some(service), None) = (args.next(), args.next()) else {
+        return Err(Fatal::usage(HELP.usage));
+    };
+    sys::fill_standard_descriptors();
+    let (mut supervisor, first) = Supervisor::take_charge(service)?;
+    supervisor.begin(first);
+    while !supervisor.is_done() {
+        supervisor.wait_and_act()?;
+    }
+    Ok(0)
+}

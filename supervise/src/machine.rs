@@ -2,17 +2,17 @@
 //!
 //! At any moment one of the service's programs is running, or none is:
 //!
-//! - **Idle**: nothing runs and nothing will, until told `u` or `o`. Either *stopped*, which is how
-//!   every life ends, or *failed*: it gave up (exit 100 of `run` or 125 of `finish`, a `start` that
-//!   failed, too many deaths), and only a command gets it going again.
-//! - **Waiting**: nothing runs, and `run` is started at a known time. The pause after a short life
-//!   is no more than this state: commands are obeyed in it as in any other. `supervise/status` goes on
-//!   showing the `run` that has ended until then, as the original's does (see [`Machine::shows_ended`]). A logger that has
-//!   nothing to read, and that nothing can write to, waits on.
-//! - **Preparing**: about to start; the settings are being read, so that changed ones count now.
-//! - **Launching**: a process was asked for. It is held at a gate before it becomes `start`, `run`,
-//!   `finish` or `stop`: first it is written down who it is, and only then let through. A supervise
-//!   killed in between leaves nothing behind, as a gate whose keeper died never opens.
+//! - **Idle**: nothing runs, and nothing is started until the command `u` or `o` comes. The service is either
+//!   *stopped*, which is how every life ends, or *failed*: supervise gave it up (exit 100 of `run` or 125 of `finish`,
+//!   a `start` that failed, too many deaths), and only a command starts it again.
+//! - **Waiting**: nothing runs, and `run` is started at a known time. The pause after a short run is this state and
+//!   nothing more: commands are obeyed in it as in any other. Until the pause ends, `supervise/status` shows the `run`
+//!   that has ended, as the original's does (see [`Machine::shows_ended`]). A logger that has nothing to read, and that
+//!   nothing can write to, goes on waiting.
+//! - **Preparing**: `run` is about to start. The settings are being read, so that changed ones count now.
+//! - **Launching**: a process was asked for. It is held at a gate before it becomes `start`, `run`, `finish` or `stop`.
+//!   supervise writes down who the process is, and only then lets it through. A supervise that is killed in between
+//!   leaves no process behind, as a gate whose supervise is dead never opens.
 //! - **Alive**: the process runs.
 //!
 //! ```text
@@ -24,11 +24,11 @@
 //!           wanted down, once, leaving, success, given up                wanted up
 //! ```
 //!
-//! What is wanted (up, down, once) is not a state but a promise kept in all of them: it decides
-//! which way is taken when a process ends. A supervise killed and started again continues from its
-//! record: the machine is the same, and the process is adopted instead of launched.
+//! What is wanted (up, down, once) is not a state. It is kept in all states, and decides what follows when a process
+//! ends. A supervise that is killed and started again continues from its record: the machine is the same, and the
+//! process is adopted instead of launched.
 //!
-//! `machine/table.txt` says what every event does in every state; a test holds it against the code.
+//! `machine/table.txt` says what every event does in every state. A test compares it with the code.
 
 use crate::frozen::Deadline;
 use crate::policy::Policy;
@@ -41,15 +41,15 @@ use std::time::Duration;
 /// What happens to a service.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// supervise has begun, or goes on after one that was killed.
+    /// supervise has started, be it the first one or the next one after a supervise that was killed.
     Begun,
-    /// A byte came through `control`.
+    /// A command came, through `supervise/control` or from svscan.
     Told(Command),
-    /// The settings, asked for by [`Action::Configure`].
+    /// These are the settings that [`Action::Configure`] asked for.
     Configured(Policy),
     /// The process asked for by [`Action::Launch`] waits at its gate.
     Launched,
-    /// It could not be had.
+    /// The process asked for by [`Action::Launch`] could not be made.
     NotLaunched,
     /// The process has become the program.
     Executed,
@@ -57,19 +57,20 @@ pub enum Event {
     Ended(Exit),
     /// The process that an earlier supervise had made never passed its gate.
     NeverBegan,
-    /// The service says, or was found, to be ready.
+    /// The service says that it is ready, or `check` has found it to be.
     Ready,
     /// The service says that it is about to end.
     Stopping,
     /// The service says that it is alive.
     Alive,
-    /// What the service says to its socket cannot be heard.
-    Deaf,
-    /// It can be heard again.
-    Heard,
-    /// The service is another process now, or has something new to say.
+    /// What the service says to its socket does not reach supervise.
+    NotifySocketFailed,
+    /// What the service says to its socket reaches supervise again.
+    NotifySocketWorks,
+    /// The service is another process now, or says something new of itself.
     Changed,
-    /// Nothing could run for so long, though the clock went on: the machine was suspended, or the container paused.
+    /// For this time nothing could run, though the clock went on: the machine was suspended, or the container was
+    /// paused.
     Frozen(Duration),
     /// The logger has nothing to read, and nothing is left that could write to it.
     Starved,
@@ -77,17 +78,18 @@ pub enum Event {
     Woken,
 }
 
-/// What is to be done about it, in this order. Only the last has an event as its consequence.
+/// What is to be done about an event. Of the actions that answer one event, only the last one has an event as its
+/// consequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Read the settings, then say [`Event::Configured`].
     Configure,
-    /// Make a process for this program and hold it at its gate, then say [`Event::Launched`]. For
-    /// `finish`, the exit of `run` it is told of.
+    /// Make a process for this program and hold it at its gate, then say [`Event::Launched`]. `finish` gets the exit of
+    /// `run` as an argument.
     Launch(Role, Option<Exit>),
-    /// Write state: what the next supervise must know.
+    /// Write `supervise/state`, which has what the next supervise must know.
     Record,
-    /// Write status, for readers, and state.
+    /// Write `supervise/status`, for readers, and `supervise/state`.
     Publish,
     /// Let the process through the gate.
     OpenGate,
@@ -95,13 +97,13 @@ pub enum Action {
     Send(Signal),
     /// Send a signal to the process's group.
     SendGroup(Signal),
-    /// Send a signal to all whom stopping reaches.
+    /// Send a signal to the processes that stopping reaches: those of the setting `kill-scope`.
     SendScope(Signal),
-    /// Kill what is left of all whom stopping reaches, now that the process has ended.
+    /// Kill what is left of the processes that stopping reaches, now that the main one has ended.
     KillRest,
-    /// Tell those who listen for transitions: one letter as s6 uses them.
+    /// Tell the listeners in `supervise/event` of a transition, by one of s6's letters.
     Announce(char),
-    /// Say why the service has given up.
+    /// Say why supervise gives the service up.
     GiveUp,
     /// Say that the service is told to end because it is too late.
     SayLate(Late),
@@ -114,35 +116,35 @@ pub enum Action {
 /// What a service did not do in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Late {
-    /// It was not ready within so long.
+    /// It was not ready within this time.
     NotReady(Duration),
-    /// It gave no sign of life for so long.
+    /// It gave no sign of life for this time.
     Silent(Duration),
 }
 
-/// A logger that has nothing to read is looked at again so often.
+/// supervise looks this often whether a logger that had nothing to read has something to read now.
 const STARVED: Duration = Duration::from_secs(1);
 
-/// Retry after the system had no process to give: the original's figure, in its message too.
+/// supervise tries again after this time if the system had no process to give. The original waits as long, and says so.
 pub const RETRY_FORK: Duration = Duration::from_secs(60);
 
-/// A process that was not ready in time, or hangs, is killed so long after it was told to end, unless
+/// A process that was not ready in time, or gives no sign of life, is killed this long after it was told to end, unless
 /// `timeout-kill` says otherwise.
 const KILL_OVERDUE: Duration = Duration::from_secs(5);
 
-/// Where the service is; see the module's introduction.
+/// In which of its states the service is; see the module's introduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Idle(Rest),
+    Idle(IdleReason),
     Waiting(Moment),
     Preparing,
     Launching(Role),
     Alive(Role),
 }
 
-/// How an idle service came to rest.
+/// Why nothing runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rest {
+enum IdleReason {
     Stopped,
     Failed,
 }
@@ -153,52 +155,55 @@ pub struct Machine {
     policy: Policy,
     want: Want,
     stage: Stage,
-    /// Last change of the process.
+    /// When the process last changed.
     since: Moment,
-    /// Of the process that is alive: since when it is ready, whether it is paused, why it will end.
+    /// Since when the process is ready.
     ready: Option<Moment>,
+    /// The process was told to pause.
     paused: bool,
+    /// Why the process is expected to end.
     ending: Option<Ending>,
-    /// It was not seen to become `run` yet.
+    /// The process was not seen to become `run` yet.
     gated: bool,
-    /// When it is killed if it has not ended.
+    /// When the process is killed if it has not ended.
     kill_at: Option<Deadline>,
-    /// When it must have said that it is ready, and that it is alive.
+    /// When the process must have said that it is ready.
     ready_by: Option<Deadline>,
+    /// When the process must have said that it is alive.
     alive_by: Option<Deadline>,
-    /// `u` or `o` came while `finish` or `stop` ran.
+    /// `u` or `o` came while `finish` or `stop` ran: the service starts once more after them.
     again: bool,
-    /// Signals that are commanded go to the process's group.
+    /// Signals that are commanded go to the group of the process.
     to_group: bool,
     /// supervise ends once the service is down.
     leaving: bool,
-    /// `start` has succeeded and `stop` is owed.
-    begun: bool,
-    /// What comes after the `finish` that runs.
+    /// `start` has succeeded, so that `stop` is to be run at the end.
+    start_done: bool,
+    /// What comes after the `finish` or `stop` that runs.
     verdict: Verdict,
-    /// Why the service has failed, or will have after that `finish`.
+    /// Why the service has failed, or will have failed after the `finish` that runs.
     failure: Option<Failure>,
-    /// Last start of `run`, from which the pause to the next one counts.
+    /// When `run` was last started, from which the pause to the next start counts.
     started: Moment,
     starts: u64,
-    /// The `run` that has just ended is still shown as long as the pause lasts.
+    /// As long as the pause lasts, `supervise/status` still shows the `run` that has just ended.
     shows_ended: bool,
-    /// It waits for something to read, and it was said so.
+    /// The logger waits for something to read, and that was said.
     starved: bool,
-    /// Short lives in a row.
-    streak: u32,
+    /// How many runs in a row were short.
+    short_runs: u32,
     deaths: Vec<Death>,
-    /// When `run` died, as far back as the restart limit looks.
+    /// When `run` died, in time since boot, as far back as the restart limit looks.
     recent_deaths: Vec<Duration>,
 }
 
 impl Machine {
-    /// A service at rest that nothing is known of but what is wanted.
+    /// A service at rest. All that is known of it is what is wanted.
     pub fn new(policy: Policy, want: Want, now: Moment) -> Machine {
         Machine {
             policy,
             want,
-            stage: Stage::Idle(Rest::Stopped),
+            stage: Stage::Idle(IdleReason::Stopped),
             since: now,
             ready: None,
             paused: false,
@@ -210,14 +215,14 @@ impl Machine {
             again: false,
             to_group: false,
             leaving: false,
-            begun: false,
+            start_done: false,
             verdict: Verdict::AsWanted,
             failure: None,
             started: now,
             starts: 0,
             shows_ended: false,
             starved: false,
-            streak: 0,
+            short_runs: 0,
             deaths: Vec::new(),
             recent_deaths: Vec::new(),
         }
@@ -228,17 +233,17 @@ impl Machine {
         Machine { starts: record.starts, deaths: record.deaths.clone(), ..Machine::new(policy, want, now) }
     }
 
-    /// The service as the supervise before this one left it when it was killed. A process in the
-    /// record is taken as alive: if it is not, [`Event::Ended`] is the first thing to say.
+    /// The service as the supervise before this one left it when it was killed. A process in the record is taken to be
+    /// alive: if it is not, [`Event::Ended`] must be the first event.
     pub fn resume(policy: Policy, record: &Record, now: Moment) -> Machine {
         let stage = match (record.process, record.next_start, record.phase) {
             (Some((role, _)), _, _) => Stage::Alive(role),
             (None, Some(moment), _) => Stage::Waiting(moment),
-            (None, None, Phase::Failed) => Stage::Idle(Rest::Failed),
-            (None, None, _) => Stage::Idle(Rest::Stopped),
+            (None, None, Phase::Failed) => Stage::Idle(IdleReason::Failed),
+            (None, None, _) => Stage::Idle(IdleReason::Stopped),
         };
         let ending = record.process.and(record.ending);
-        // Only of a `run` that was not told to end something is expected.
+        // Only a `run` that was not told to end has something to do in time.
         let runs = matches!(stage, Stage::Alive(Role::Run)) && ending.is_none() && !record.paused;
         let watchdog = policy.watchdog.filter(|_| runs);
         let ready_within = policy.ready_within.filter(|_| runs && record.ready.is_none());
@@ -259,13 +264,13 @@ impl Machine {
                 .map(|((role, _), at)| Deadline::resume(at, time_to_end(&policy, role))),
             to_group: record.to_group,
             leaving: record.leaving,
-            begun: record.begun,
+            start_done: record.begun,
             again: record.again,
             verdict: record.verdict,
             failure: record.failure,
             started: record.since,
             starts: record.starts,
-            streak: record.streak,
+            short_runs: record.streak,
             deaths: record.deaths.clone(),
             ..Machine::new(policy, record.want, now)
         }
@@ -285,8 +290,8 @@ impl Machine {
             Event::Ready => self.is_ready(now, todo),
             Event::Stopping => self.is_stopping(todo),
             Event::Alive => self.is_alive(now),
-            Event::Deaf => self.is_deaf(),
-            Event::Heard => self.is_heard(now),
+            Event::NotifySocketFailed => self.notify_socket_failed(),
+            Event::NotifySocketWorks => self.notify_socket_works(now),
             Event::Changed => todo.push(Action::Publish),
             Event::Frozen(lost) => self.was_frozen(lost, todo),
             Event::Starved => self.starve(now, todo),
@@ -294,7 +299,8 @@ impl Machine {
         }
     }
 
-    /// When [`Event::Woken`] is due at the latest, in time since boot; `None`: only when something happens.
+    /// When [`Event::Woken`] is due at the latest, in time since boot; `None` if only another event can change
+    /// anything.
     pub fn deadline(&self) -> Option<Duration> {
         match self.stage {
             Stage::Waiting(moment) => Some(moment.uptime),
@@ -322,18 +328,20 @@ impl Machine {
         }
     }
 
-    /// Whether readers of `supervise/status` still find the `run` that has ended, started at the time returned.
+    /// When the `run` was started that has ended, but that readers of `supervise/status` still find; `None` if they
+    /// find none.
     ///
-    /// The original hears of a death in the first second of a life only when that second is over, and then starts `run`
-    /// again at once. Its users rely on it: who takes down what is "up" must find a service "up" that dies at once and is
-    /// started again. This holds for a service that has what the original knows: the pause of a second, and no `finish`. A
-    /// `kill-scope` of `tree` waits for all children, so that the number of the process could be another's.
+    /// The original hears of a death in the first second of a run only when that second is over, and then starts `run`
+    /// again at once. Its users rely on that: a program that takes down what is "up" must find a service "up" that dies
+    /// at once and is started again. This holds for a service that has only what the original knows: the pause of a
+    /// second, and no `finish`. Nor does it hold with a `kill-scope` of `tree`, which waits for all children, so that
+    /// another process could have the number.
     pub fn shows_ended(&self) -> Option<Tai64N> {
         let is_pause = matches!(self.stage, Stage::Waiting(_));
         (is_pause && self.shows_ended).then_some(self.started.label)
     }
 
-    /// What is to be written down; who the process is adds the caller.
+    /// What is to be written down. The caller adds who the process is.
     pub fn record(&self) -> Record {
         Record {
             want: self.want,
@@ -346,7 +354,7 @@ impl Machine {
             kill_at: self.kill_at.map(|deadline| deadline.at),
             to_group: self.to_group,
             leaving: self.leaving,
-            begun: self.begun,
+            begun: self.start_done,
             again: self.again,
             verdict: self.verdict,
             failure: self.failure,
@@ -354,7 +362,7 @@ impl Machine {
                 Stage::Waiting(moment) => Some(moment),
                 Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => None,
             },
-            streak: self.streak,
+            streak: self.short_runs,
             starts: self.starts,
             deaths: self.deaths.clone(),
             ..Record::blank()
@@ -363,9 +371,9 @@ impl Machine {
 
     fn phase(&self) -> Phase {
         match self.stage {
-            Stage::Idle(Rest::Failed) => Phase::Failed,
-            Stage::Idle(Rest::Stopped) => Phase::Stopped,
-            Stage::Waiting(_) | Stage::Preparing if self.begun => Phase::Started,
+            Stage::Idle(IdleReason::Failed) => Phase::Failed,
+            Stage::Idle(IdleReason::Stopped) => Phase::Stopped,
+            Stage::Waiting(_) | Stage::Preparing if self.start_done => Phase::Started,
             Stage::Waiting(_) | Stage::Preparing => Phase::Stopped,
             Stage::Launching(Role::Start) | Stage::Alive(Role::Start) => Phase::Starting,
             Stage::Launching(Role::Run) | Stage::Alive(Role::Run) if self.ending.is_none() => Phase::Running,
@@ -376,7 +384,7 @@ impl Machine {
     fn begin(&mut self, todo: &mut Vec<Action>) {
         todo.push(Action::Announce('s'));
         match self.stage {
-            Stage::Idle(Rest::Stopped) if self.want == Want::Up => self.prepare(todo),
+            Stage::Idle(IdleReason::Stopped) if self.want == Want::Up => self.prepare(todo),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {
                 todo.push(Action::Publish);
             }
@@ -385,12 +393,12 @@ impl Machine {
 
     fn told(&mut self, now: Moment, command: Command, todo: &mut Vec<Action>) {
         match command {
-            Command::Up => self.get_up(Want::Up, todo),
-            Command::Once => self.get_up(Want::Once, todo),
-            Command::Down => self.get_down(now, todo),
-            Command::Exit => self.leave(todo),
+            Command::Up => self.want_up(Want::Up, todo),
+            Command::Once => self.want_up(Want::Once, todo),
+            Command::Down => self.want_down(now, todo),
+            Command::Exit => self.exit_when_down(todo),
             Command::Pause => self.pause(todo),
-            Command::Continue => self.go_on(now, todo),
+            Command::Continue => self.continue_process(now, todo),
             Command::Hangup => self.send(Signal::SIGHUP, todo),
             Command::Alarm => self.send(Signal::SIGALRM, todo),
             Command::Interrupt => self.send(Signal::SIGINT, todo),
@@ -400,30 +408,30 @@ impl Machine {
             Command::User1 => self.send(Signal::SIGUSR1, todo),
             Command::User2 => self.send(Signal::SIGUSR2, todo),
             Command::Window => self.send(Signal::SIGWINCH, todo),
-            Command::ToGroup => self.aim(true, todo),
-            Command::ToProcess => self.aim(false, todo),
-            // Says which machine is told, which is not for a machine to know.
+            Command::ToGroup => self.set_target(true, todo),
+            Command::ToProcess => self.set_target(false, todo),
+            // These say which machine the next command is for, which is decided by the caller.
             Command::ForService | Command::ForLogger => {}
         }
     }
 
-    fn get_up(&mut self, want: Want, todo: &mut Vec<Action>) {
+    fn want_up(&mut self, want: Want, todo: &mut Vec<Action>) {
         self.want = want;
         todo.push(Action::Publish);
         match self.stage {
             Stage::Idle(_) => {
-                // What made it fail is forgiven: it has all its attempts again.
+                // The restart limit counts from zero again.
                 self.recent_deaths.clear();
                 self.prepare(todo);
             }
             Stage::Waiting(_) => self.prepare(todo),
-            // What was told to end does end, and is killed if it does not: only then it can be started again.
+            // A process that was told to end ends, or is killed: only then can the service be started again.
             Stage::Alive(Role::Start | Role::Run) | Stage::Preparing | Stage::Launching(_) => {}
             Stage::Alive(Role::Finish | Role::Stop) => self.again = true,
         }
     }
 
-    fn get_down(&mut self, now: Moment, todo: &mut Vec<Action>) {
+    fn want_down(&mut self, now: Moment, todo: &mut Vec<Action>) {
         self.want = Want::Down;
         self.again = false;
         match self.stage {
@@ -445,7 +453,7 @@ impl Machine {
         todo.push(Action::Publish);
     }
 
-    fn leave(&mut self, todo: &mut Vec<Action>) {
+    fn exit_when_down(&mut self, todo: &mut Vec<Action>) {
         self.leaving = true;
         match self.stage {
             Stage::Idle(_) => todo.extend([Action::Publish, Action::Announce('x'), Action::Leave]),
@@ -458,7 +466,7 @@ impl Machine {
         match self.stage {
             Stage::Alive(_) => {
                 self.paused = true;
-                // Nothing is expected of somebody who is held.
+                // A paused process cannot do anything in time.
                 (self.ready_by, self.alive_by) = (None, None);
                 todo.push(Action::Publish);
                 self.send(Signal::SIGSTOP, todo);
@@ -467,7 +475,7 @@ impl Machine {
         }
     }
 
-    fn go_on(&mut self, now: Moment, todo: &mut Vec<Action>) {
+    fn continue_process(&mut self, now: Moment, todo: &mut Vec<Action>) {
         match self.stage {
             Stage::Alive(role) => {
                 if self.paused && role == Role::Run && self.ending.is_none() {
@@ -481,7 +489,7 @@ impl Machine {
         }
     }
 
-    /// From now on `run` has its time to be ready, if it is not, and to say that it is alive.
+    /// From now on the time counts in which `run` must be ready, if it is not, and say that it is alive.
     fn expect(&mut self, now: Moment) {
         let by = |within: Option<Duration>| within.map(|within| Deadline::new(now, within));
         self.ready_by = by(self.policy.ready_within.filter(|_| self.ready.is_none()));
@@ -496,7 +504,7 @@ impl Machine {
         }
     }
 
-    fn aim(&mut self, to_group: bool, todo: &mut Vec<Action>) {
+    fn set_target(&mut self, to_group: bool, todo: &mut Vec<Action>) {
         self.to_group = to_group;
         todo.push(Action::Publish);
     }
@@ -510,7 +518,7 @@ impl Machine {
     fn configured(&mut self, policy: Policy, todo: &mut Vec<Action>) {
         self.policy = policy;
         match self.stage {
-            Stage::Preparing if self.policy.has_start && !self.begun => self.launch(Role::Start, None, todo),
+            Stage::Preparing if self.policy.has_start && !self.start_done => self.launch(Role::Start, None, todo),
             Stage::Preparing => self.launch(Role::Run, None, todo),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Launching(_) | Stage::Alive(_) => {}
         }
@@ -531,13 +539,13 @@ impl Machine {
             Role::Run => {
                 self.starts += 1;
                 self.started = now;
-                self.begun = true;
+                self.start_done = true;
                 self.gated = true;
                 self.expect(now);
             }
             Role::Finish => self.kill_at = self.policy.kill_finish_after.map(|wait| Deadline::new(now, wait)),
         }
-        // Readers may wait for their bytes, as with the original's; the service does not wait for them.
+        // The status is written after the gate is open: a slow disk delays readers, not the service.
         todo.extend([Action::Record, Action::OpenGate, Action::Publish]);
         if role == Role::Run {
             todo.push(Action::Announce('u'));
@@ -549,7 +557,7 @@ impl Machine {
         (self.kill_at, self.ready_by, self.alive_by) = (None, None, None);
     }
 
-    /// What cannot be had now is tried again later, except for what only follows a `run`.
+    /// `start` and `run` are tried again later. `finish` and `stop`, which only follow a `run`, are left out.
     fn not_launched(&mut self, now: Moment, todo: &mut Vec<Action>) {
         match self.stage {
             Stage::Launching(Role::Start | Role::Run) => {
@@ -601,16 +609,17 @@ impl Machine {
         }
     }
 
-    /// It is not to be killed for what we cannot hear.
-    fn is_deaf(&mut self) {
+    /// The service is not killed for a message that supervise could not receive.
+    fn notify_socket_failed(&mut self) {
         self.alive_by = None;
         if !self.policy.has_check && self.policy.notification_fd.is_none() {
             self.ready_by = None;
         }
     }
 
-    /// Signs of life come again. Whether it has said meanwhile that it is ready, we do not know: for that it is not killed.
-    fn is_heard(&mut self, now: Moment) {
+    /// The watchdog counts again. The service may have said meanwhile that it is ready, so that it is not killed for
+    /// that.
+    fn notify_socket_works(&mut self, now: Moment) {
         match self.stage {
             Stage::Alive(Role::Run) if self.ending.is_none() && !self.paused && self.alive_by.is_none() => {
                 self.alive_by = self.policy.watchdog.map(|within| Deadline::new(now, within));
@@ -628,7 +637,7 @@ impl Machine {
             Role::Start => self.start_ended(exit, told_to_end, todo),
             Role::Run => {
                 todo.push(Action::Announce('d'));
-                self.verdict = self.judge(now, exit, told_to_end);
+                self.verdict = self.record_death(now, exit, told_to_end);
                 if self.policy.has_finish {
                     self.launch(Role::Finish, Some(exit), todo);
                 } else {
@@ -644,7 +653,7 @@ impl Machine {
         }
     }
 
-    /// As if it had not been asked for: what was about to be done is done now, if it still is to be.
+    /// The process was never let through its gate: what it was to do is done now, if it is still to be done.
     fn never_began(&mut self, todo: &mut Vec<Action>) {
         let Stage::Alive(role) = self.stage else { return };
         self.forget_process();
@@ -655,7 +664,7 @@ impl Machine {
                 if wanted { self.prepare(todo) } else { self.wind_down(Verdict::AsWanted, todo) }
             }
             Role::Start if wanted => self.prepare(todo),
-            Role::Start => self.rest(Rest::Stopped, todo),
+            Role::Start => self.rest(IdleReason::Stopped, todo),
             Role::Finish => self.launch(Role::Finish, self.deaths.last().map(|death| death.exit), todo),
             Role::Stop => self.launch(Role::Stop, None, todo),
         }
@@ -664,36 +673,36 @@ impl Machine {
     fn start_ended(&mut self, exit: Exit, told_to_end: bool, todo: &mut Vec<Action>) {
         match exit {
             Exit::Code(0) if self.want == Want::Down || self.leaving => {
-                self.begun = true;
+                self.start_done = true;
                 self.wind_down(Verdict::AsWanted, todo);
             }
             Exit::Code(0) => {
-                self.begun = true;
+                self.start_done = true;
                 self.launch(Role::Run, None, todo);
             }
-            // Told to end, it has not failed; and it may have been told up since. Unseen, whether it has done its work
-            // only another one can tell.
+            // A `start` that was told to end has not failed, and the service may have been told up since. Of a `start`
+            // whose end was not seen it is not known whether it did its work, so that it is run once more.
             _ if told_to_end || exit == Exit::Unknown => {
                 if self.want == Want::Down || self.leaving {
-                    self.rest(Rest::Stopped, todo)
+                    self.rest(IdleReason::Stopped, todo)
                 } else {
                     self.prepare(todo)
                 }
             }
             Exit::Unknown | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) => {
                 self.failure = Some(Failure::Start(exit));
-                self.rest(Rest::Failed, todo);
+                self.rest(IdleReason::Failed, todo);
             }
         }
     }
 
-    /// Writes a death of `run` down and says what it means.
-    fn judge(&mut self, now: Moment, exit: Exit, told_to_end: bool) -> Verdict {
+    /// Records a death of `run`, and decides what follows from it.
+    fn record_death(&mut self, now: Moment, exit: Exit, told_to_end: bool) -> Verdict {
         self.deaths.push(Death { started: self.started.label, ended: now.label, exit });
         let surplus = self.deaths.len().saturating_sub(self.policy.deaths_kept);
         self.deaths.drain(..surplus);
         let lived = now.uptime.saturating_sub(self.started.uptime);
-        self.streak = if lived >= self.policy.restart.stable { 0 } else { self.streak.saturating_add(1) };
+        self.short_runs = if lived >= self.policy.restart.stable { 0 } else { self.short_runs.saturating_add(1) };
         if told_to_end {
             return Verdict::AsWanted;
         }
@@ -724,7 +733,7 @@ impl Machine {
         if stay_down {
             return self.wind_down(verdict, todo);
         }
-        let at = self.started.after(self.policy.restart.pause(self.streak));
+        let at = self.started.after(self.policy.restart.pause(self.short_runs));
         if at.uptime <= now.uptime {
             self.prepare(todo);
         } else {
@@ -734,37 +743,37 @@ impl Machine {
         }
     }
 
-    /// The way from the last `run` to rest: through `stop`, where there is one and it is owed.
+    /// Goes from the last `run` to rest: through `stop`, if there is one and `start` has succeeded.
     fn wind_down(&mut self, verdict: Verdict, todo: &mut Vec<Action>) {
         self.verdict = verdict;
-        if self.policy.has_stop && self.begun {
+        if self.policy.has_stop && self.start_done {
             self.launch(Role::Stop, None, todo);
         } else {
             self.rest(self.rest_after(verdict), todo);
         }
     }
 
-    fn rest_after(&self, verdict: Verdict) -> Rest {
+    fn rest_after(&self, verdict: Verdict) -> IdleReason {
         match verdict {
-            Verdict::AsWanted | Verdict::Done => Rest::Stopped,
-            Verdict::GiveUp => Rest::Failed,
+            Verdict::AsWanted | Verdict::Done => IdleReason::Stopped,
+            Verdict::GiveUp => IdleReason::Failed,
         }
     }
 
-    /// At rest, unless it was told to start again meanwhile.
-    fn rest(&mut self, rest: Rest, todo: &mut Vec<Action>) {
+    /// Comes to rest, unless the service was told to start again meanwhile.
+    fn rest(&mut self, rest: IdleReason, todo: &mut Vec<Action>) {
         let (again, verdict) = (self.again, self.verdict);
-        (self.begun, self.again, self.verdict) = (false, false, Verdict::AsWanted);
+        (self.start_done, self.again, self.verdict) = (false, false, Verdict::AsWanted);
         self.stage = Stage::Idle(rest);
         if again && !self.leaving {
             return self.prepare(todo);
         }
         match rest {
-            Rest::Failed if self.leaving => todo.push(Action::Announce('O')),
-            Rest::Failed => todo.extend([Action::GiveUp, Action::Announce('O')]),
-            Rest::Stopped => self.failure = None,
+            IdleReason::Failed if self.leaving => todo.push(Action::Announce('O')),
+            IdleReason::Failed => todo.extend([Action::GiveUp, Action::Announce('O')]),
+            IdleReason::Stopped => self.failure = None,
         }
-        if rest == Rest::Failed || verdict == Verdict::Done {
+        if rest == IdleReason::Failed || verdict == Verdict::Done {
             self.want = Want::Down;
         }
         todo.push(Action::Publish);
@@ -773,7 +782,8 @@ impl Machine {
         }
     }
 
-    /// The process gets that time back for what it must do, as far as it has not had too much back already.
+    /// Moves the deadlines of the process by the time in which it could not run, as far as [`Deadline::give_back`]
+    /// allows.
     fn was_frozen(&mut self, lost: Duration, todo: &mut Vec<Action>) {
         if !self.is_timing() {
             return;
@@ -806,8 +816,8 @@ impl Machine {
         }
     }
 
-    /// A logger that would find nothing to read, and the end of its input, is not started: it would only end again, and again
-    /// in a second. It is looked at as often, as the service may come back.
+    /// Does not start a logger that would find the end of its input and nothing to read: it would end at once, and
+    /// again a second later. supervise looks again each second, as the service may come back.
     fn starve(&mut self, now: Moment, todo: &mut Vec<Action>) {
         match self.stage {
             Stage::Waiting(moment) if moment.uptime <= now.uptime => {
@@ -821,7 +831,7 @@ impl Machine {
         }
     }
 
-    /// It is to end and to be started again; if it does not end by itself, it is made to.
+    /// The process was too late: it is told to end, and killed if it does not. Then it is started again.
     fn overdue(&mut self, now: Moment, signal: Signal, todo: &mut Vec<Action>) {
         self.kill_at = Some(Deadline::new(now, self.policy.kill_after.unwrap_or(KILL_OVERDUE)));
         self.end(now, Ending::Overdue, signal, todo);

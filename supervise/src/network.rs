@@ -1,33 +1,34 @@
-//! Whether a service can reach the socket that it is to tell us through: names in the kernel's own space belong to a
-//! network namespace, and a service may have gone into another one.
+//! Whether a service can reach its notify socket. A socket with a name in the kernel's own space belongs to a network
+//! namespace, and a service may have gone into another one.
 
 use nix::unistd::Pid;
 use std::fs;
 use std::time::Duration;
 
-/// The first look; later ones are rarer, until the service is ready or nobody needs to know any more.
+/// The time until the first look. The pause is doubled after each one.
 const FIRST: Duration = Duration::from_secs(1);
+/// After a pause longer than this there is no further look.
 const RAREST: Duration = Duration::from_secs(64);
 
-/// A service that was not heard of yet.
-pub struct Unheard {
+/// Looks where a service is that has sent no message yet.
+pub struct NamespaceWatch {
     pause: Duration,
-    /// When to look next, in time since boot.
+    /// When to look next, in time since boot; `None` if there is no need to look again.
     due: Option<Duration>,
 }
 
-impl Unheard {
-    /// It was started at `now`.
-    pub fn from(now: Duration) -> Unheard {
-        Unheard { pause: FIRST, due: Some(now + FIRST) }
+impl NamespaceWatch {
+    /// The service was started at `now`, in time since boot.
+    pub fn from(now: Duration) -> NamespaceWatch {
+        NamespaceWatch { pause: FIRST, due: Some(now + FIRST) }
     }
 
-    /// When to look next.
+    /// When to call [`NamespaceWatch::is_far`] at the latest, in time since boot.
     pub fn deadline(&self) -> Option<Duration> {
         self.due
     }
 
-    /// Whether it is time to look, and the service is in another network namespace: that is told once.
+    /// Looks, if it is time. Returns true once, if the service is found in another network namespace.
     pub fn is_far(&mut self, pid: Pid, now: Duration) -> bool {
         if self.due.is_none_or(|due| due > now) {
             return false;
@@ -39,7 +40,7 @@ impl Unheard {
     }
 }
 
-/// Where that cannot be told, it is taken to be where we are.
+/// Whether a process is in another network namespace than supervise. Where that cannot be told, it is taken not to be.
 fn is_elsewhere(pid: Pid) -> bool {
     let namespace = |who: &str| fs::read_link(format!("/proc/{who}/ns/net")).ok();
     match (namespace("self"), namespace(&pid.to_string())) {

@@ -2,29 +2,29 @@
 //!
 //! Source: sd_notify(3). Of its assignments those that concern supervision count; others are ignored.
 
-/// One datagram, taken apart.
+/// What one datagram says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
-    /// `READY=1`
+    /// `READY=1`: the service is ready.
     pub ready: bool,
-    /// `STOPPING=1`
+    /// `STOPPING=1`: the service is about to end.
     pub stopping: bool,
-    /// `WATCHDOG=1`
+    /// `WATCHDOG=1`: the service is alive.
     pub alive: bool,
-    /// `MAINPID=N`: the service is that process now.
+    /// `MAINPID=N`: the service is the process N now.
     pub main_pid: Option<i32>,
-    /// `STATUS=…`: a line for people; control characters are blanks in it.
+    /// `STATUS=…`: what the service says of itself, a line for people in which control characters became blanks.
     pub status: Option<String>,
 }
 
-/// Longest datagram taken; longer ones are none of ours.
+/// The longest datagram that is read. A longer one is ignored.
 pub const LONGEST: usize = 4096;
 
-/// Longest status kept, in characters.
+/// The longest status that is kept, in characters.
 const LONGEST_STATUS: usize = 200;
 
 impl Message {
-    /// Takes a datagram apart; what makes no sense in it is as if it were not there.
+    /// Reads a datagram. Lines that make no sense are ignored.
     pub fn parse(datagram: &[u8]) -> Message {
         let mut message = Message::default();
         for line in datagram.split(|byte| *byte == b'\n') {

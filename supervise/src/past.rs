@@ -1,27 +1,29 @@
-//! What the supervise before this one left behind, as far as it is to be believed.
+//! What the supervise before this one left behind, as far as it is believed.
 //!
-//! A supervise that takes over a process will signal it, so a record of one must not be made up. There are two records:
+//! A supervise that takes over a process will signal it, so it must not take one from a record that was made up. There
+//! are two records:
 //!
-//! 1. The page in svscan's ledger, which nobody but svscan and its supervises can write, and which is of this boot and of
-//!    this service. It is believed.
-//! 2. `supervise/state`. It is believed only of the directory and the boot that it names, as the directory may be a copy,
-//!    and the processes of another boot are gone. Of the two records that of the younger supervise counts.
+//! 1. The page in svscan's ledger is believed. Only svscan and its supervises can write it, and it is of this boot and
+//!    of this service.
+//! 2. `supervise/state` is believed only in the directory and the boot that it names: the directory may be a copy, and
+//!    the processes of another boot are gone.
 //!
-//! Where others than root and our own account could have written `supervise/state`, as `supervise/` is theirs, a process in
-//! it must prove itself: it belongs to that owner, who could signal it anyway, or it has the mark that supervise gives to
-//! the processes of such services. The pipe to the logger counts only if the service that has proven itself can both read
-//! and write it. Nothing else that would be signalled or opened is taken from there.
+//! Of the two records that of the younger supervise counts.
 //!
-//! The page is short. Where the disk has what the same supervise has written, the deaths and settings that had no room on
+//! Where accounts other than root and supervise's own could have written `supervise/state`, as `supervise/` is theirs,
+//! a process in it must prove itself: it belongs to that owner, who could signal it anyway, or it has the tag that
+//! supervise gives to the processes of such services. The pipe to the logger counts only if a service that has proven
+//! itself can both read and write it. Nothing else that would be signalled or opened is taken from that record.
+//!
+//! The page is short. Where the disk has a record of the same supervise, the deaths and settings that had no room on
 //! the page are taken from there.
 
 use crate::pipe::Pipe;
 use crate::settings::{self, Links};
-use crate::slot::Which;
 use crate::tree;
 use daemontools::report;
 use daemontools::service::ledger::Page;
-use daemontools::service::{Death, Directory, Identity, Place, Process, Record, STATE, Unread};
+use daemontools::service::{Death, Directory, Identity, Part, Place, Process, Record, STATE, Unread};
 use daemontools::sys::boot::Boot;
 use daemontools::sys::is_shortage;
 use nix::errno::Errno;
@@ -29,30 +31,29 @@ use nix::unistd::geteuid;
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 
-/// What is left of the supervise before.
+/// What is left of the supervise before this one.
 pub struct Past {
     pub record: Record,
-    /// Whether we go on where it ended. Otherwise only its history counts.
-    pub goes_on: bool,
-    /// Others than root and we could have written it.
-    pub is_others: bool,
+    /// Whether this supervise goes on where that one ended. Otherwise only the history in the record counts.
+    pub resumes: bool,
+    /// Accounts other than root and supervise's own could have written the record.
+    pub may_be_forged: bool,
 }
 
-/// What tells where and when we are.
+/// What tells in which directory and in which boot this supervise runs.
 pub struct Here<'a> {
     /// The service's name in messages.
     pub name: &'a OsStr,
     pub place: &'a Place,
     pub boot: &'a Boot,
-    /// The service directory, where it can be told from others.
+    /// The service directory's identity, where the file system tells it.
     pub directory: Option<&'a Directory>,
 }
 
 impl Here<'_> {
-    /// Finds what the supervise before us left.
+    /// Finds what the supervise before this one left.
     ///
-    /// # Errors
-    /// EMFILE, EIO …: something is there, but cannot be read now.
+    /// # Errors EMFILE, EIO …: there is a record, but it cannot be read now.
     pub fn past(&self, page: Option<&Page>) -> nix::Result<Past> {
         let on_page = page.and_then(Page::read).map(|text| Record::decode(&text));
         choose(on_page, self.on_disk(), || settings::read(&mut Links::default()).0.files)
@@ -66,53 +67,55 @@ impl Here<'_> {
             }
             Err(_) => return Ok(None),
         };
-        // Version 0.1.0 did not say which directory it was.
+        // Version 0.1.0 did not write down which directory it was.
         let directories = record.directory.as_ref().zip(self.directory);
         if directories.is_some_and(|(written, here)| !written.is_same_as(here)) {
             return Ok(None);
         }
         let same_boot = match record.boot.is_same(self.boot) {
             Some(same) => same,
-            // Where boots cannot be told apart, the process tells.
+            // Where boots cannot be told apart, the record is of this boot if its process is still there.
             None => record.process.is_some_and(|(_, process)| process.is_there()),
         };
         let record = match owner {
             None => record,
             Some(owner) => self.without_claims(record, owner),
         };
-        let goes_on = same_boot && !was_told_to_leave(&record);
-        Ok(Some(Past { record, goes_on, is_others: owner.is_some() }))
+        let resumes = same_boot && !was_told_to_leave(&record);
+        Ok(Some(Past { record, resumes, may_be_forged: owner.is_some() }))
     }
 
-    /// Takes from a record that may be made up what would be signalled or opened, but for processes that prove themselves.
+    /// Removes from a record that may be made up all that would be signalled or opened, except processes that prove
+    /// themselves.
     fn without_claims(&self, record: Record, owner: u32) -> Record {
-        let process = record.process.filter(|(_, process)| self.is_believed(process, Which::Service, owner));
-        // Its number may be that of a group which others have formed: it must be there to prove itself.
+        let process = record.process.filter(|(_, process)| self.is_believed(process, Part::Service, owner));
+        // The number of a process that has ended may be that of another's group: the process must be alive to prove
+        // itself.
         let is_proven = |process: &Process| process.identity() == Ok(Identity::Same);
         let alive = process.map(|(_, process)| process).filter(is_proven);
         let last_run = record.last_run.filter(|run| alive.is_some_and(|process| process.is_same_as(run)));
         let logger = record.logger.map(|logger| {
-            let process = logger.process.filter(|(_, process)| self.is_believed(process, Which::Logger, owner));
+            let process = logger.process.filter(|(_, process)| self.is_believed(process, Part::Logger, owner));
             Box::new(Record { process, last_run: None, notify_socket: None, ..*logger })
         });
-        // As the files of the service say now.
+        // The settings are those of the service's files, not those of the record.
         let settings = settings::read(&mut Links::default()).0.files;
         let is_at_hand = |inode: &u64| process.is_some_and(|(_, process)| Pipe::is_at_hand_of(process, *inode));
         let pipe = record.pipe.filter(is_at_hand);
         Record { process, last_run, logger, settings, pipe, notify_socket: None, ..record }
     }
 
-    fn is_believed(&self, process: &Process, which: Which, owner: u32) -> bool {
+    fn is_believed(&self, process: &Process, part: Part, owner: u32) -> bool {
         match process.identity() {
-            // It is taken over as one that has ended, which signals nothing.
+            // The process is taken over as one that has ended, so that it is not signalled.
             Ok(Identity::Gone) => return true,
             Ok(Identity::Same) => {}
             Ok(Identity::Unknown) | Err(_) => return false,
         }
         let uid = std::fs::metadata(format!("/proc/{}", process.pid)).ok().map(|file| file.uid());
-        // A link may lead to a file of root's or ours that says what somebody else has chosen.
-        let is_others = owner != 0 && owner != geteuid().as_raw();
-        if (is_others && uid == Some(owner)) || tree::is_marked(process.pid, which) {
+        // Where root or supervise's account owns the file, that proves nothing: a link may lead to any file of theirs.
+        let may_be_forged = owner != 0 && owner != geteuid().as_raw();
+        if (may_be_forged && uid == Some(owner)) || tree::is_marked(process.pid, part) {
             return true;
         }
         let pid = process.pid.to_string();
@@ -122,31 +125,31 @@ impl Here<'_> {
     }
 }
 
-/// Which of the two records counts. `settings` are those that the files of the service say now.
+/// Chooses between the record on the page and that on the disk. `settings` reads what the files of the service say now.
 fn choose(
     page: Option<Record>,
     disk: nix::Result<Option<Past>>,
     settings: impl FnOnce() -> Vec<(String, String)>,
 ) -> nix::Result<Past> {
     let disk = match disk {
-        // Asked again in a moment it may say more. What does not pass, as EIO, is no reason to do without the page.
+        // A shortage passes: then the next attempt can read both. Any other error, as EIO, leaves the page.
         Err(errno) if page.is_some() && !is_shortage(errno) => None,
         disk => disk?,
     };
-    let is_newer = |disk: &Past, page| disk.goes_on && !disk.is_others && is_younger(&disk.record, page);
+    let is_newer = |disk: &Past, page| disk.resumes && !disk.may_be_forged && is_younger(&disk.record, page);
     match page {
         Some(page) if !disk.as_ref().is_some_and(|disk| is_newer(disk, &page)) => {
             let record = completed(page, disk.map(|disk| disk.record), settings);
-            let goes_on = !was_told_to_leave(&record);
-            Ok(Past { record, goes_on, is_others: false })
+            let resumes = !was_told_to_leave(&record);
+            Ok(Past { record, resumes, may_be_forged: false })
         }
         Some(_) | None => {
-            Ok(disk.unwrap_or_else(|| Past { record: Record::blank(), goes_on: false, is_others: false }))
+            Ok(disk.unwrap_or_else(|| Past { record: Record::blank(), resumes: false, may_be_forged: false }))
         }
     }
 }
 
-/// The record of a page, with what had no room there as the disk has it, if the same supervise has written both.
+/// The record of a page. What had no room there is taken from the disk, if the same supervise has written both.
 fn completed(page: Record, disk: Option<Record>, settings: impl FnOnce() -> Vec<(String, String)>) -> Record {
     let disk = disk.filter(|disk| disk.supervise.is_same_as(&page.supervise));
     let logger_on_disk = disk.as_ref().and_then(|disk| disk.logger.as_ref());
@@ -155,7 +158,7 @@ fn completed(page: Record, disk: Option<Record>, settings: impl FnOnce() -> Vec<
         Box::new(Record { deaths, ..*logger })
     });
     let deaths = with_earlier(&page.deaths, disk.as_ref().map(|disk| &disk.deaths[..]).unwrap_or_default());
-    // What is on the disk may be older than the page: its settings are those of the process that it names.
+    // The record on the disk may be older than the page: its settings are those of the process that it names.
     let of_this_process = disk.filter(|disk| disk.process == page.process).map(|disk| disk.settings);
     let settings = match page.settings_left_out {
         true => of_this_process.unwrap_or_else(settings),
@@ -164,12 +167,12 @@ fn completed(page: Record, disk: Option<Record>, settings: impl FnOnce() -> Vec<
     Record { logger, deaths, settings, settings_left_out: false, ..page }
 }
 
-/// Deaths, with those before them of which some may be the same.
+/// Deaths, with earlier ones put before them; deaths that are in both lists are taken once.
 fn with_earlier(deaths: &[Death], earlier: &[Death]) -> Vec<Death> {
     earlier.iter().filter(|death| !deaths.contains(death)).chain(deaths).copied().collect()
 }
 
-/// Whether its supervise was told to leave, and had come to its end: the next one begins anew.
+/// Whether the supervise of a record was told to exit, and its service was down: then the next supervise begins anew.
 fn was_told_to_leave(record: &Record) -> bool {
     record.leaving && record.process.is_none()
 }
@@ -203,15 +206,15 @@ mod tests {
         assert!(!is_younger(&by(0, 0), &by(0, 0)));
     }
 
-    /// How often a record says that `run` was started tells here which one it is.
+    /// A record that the tests know by its number of starts.
     fn known(serial: u64, starts: u64) -> Record {
         Record { starts, ..by(serial, 5) }
     }
 
     #[test]
     fn the_page_counts_unless_the_disk_knows_of_a_younger_supervise() {
-        let on_disk = |record| Ok(Some(Past { record, goes_on: true, is_others: false }));
-        let of_another_boot = || Ok(Some(Past { record: known(8, 2), goes_on: false, is_others: false }));
+        let on_disk = |record| Ok(Some(Past { record, resumes: true, may_be_forged: false }));
+        let of_another_boot = || Ok(Some(Past { record: known(8, 2), resumes: false, may_be_forged: false }));
         let left = Record { leaving: true, ..known(7, 1) };
         type Row = (Option<Record>, nix::Result<Option<Past>>, nix::Result<(u64, bool)>);
         let table: Vec<Row> = vec![
@@ -225,13 +228,13 @@ mod tests {
             (Some(known(7, 1)), on_disk(known(8, 2)), Ok((2, true))),
             (Some(known(7, 1)), of_another_boot(), Ok((1, true))),
             (Some(left), Ok(None), Ok((1, false))),
-            // The disk cannot be read, and will not be; or can in a moment.
+            // The disk cannot be read: for ever, or for a moment.
             (Some(known(7, 1)), Err(Errno::EIO), Ok((1, true))),
             (Some(known(7, 1)), Err(Errno::EACCES), Ok((1, true))),
             (Some(known(7, 1)), Err(Errno::EMFILE), Err(Errno::EMFILE)),
         ];
         for (number, (page, disk, expected)) in table.into_iter().enumerate() {
-            let found = choose(page, disk, Vec::new).map(|past| (past.record.starts, past.goes_on));
+            let found = choose(page, disk, Vec::new).map(|past| (past.record.starts, past.resumes));
             assert_eq!(found, expected, "row {number}");
         }
     }
@@ -247,7 +250,7 @@ mod tests {
         let table = [
             (None, deaths(60..70)),
             (Some(Record { deaths: deaths(0..70), ..by(7, 5) }), deaths(0..70)),
-            // What could not be written to the disk any more is on the page.
+            // What could not be written to the disk is on the page.
             (Some(Record { deaths: deaths(0..65), ..by(7, 5) }), deaths(0..70)),
             (Some(Record { deaths: deaths(0..70), ..by(6, 5) }), deaths(60..70)),
         ];
@@ -279,7 +282,7 @@ mod tests {
             let found = completed(page, disk, || settings("files"));
             assert_eq!((found.settings, found.settings_left_out), (settings(expected), false));
         }
-        // There were none, which is not the same.
+        // A page without settings is not a page from which settings were left out.
         assert_eq!(completed(page(Vec::new(), false), None, || settings("files")).settings, Vec::new());
     }
 }

@@ -1,7 +1,6 @@
 //! The pipe between a service and the `log` that the same supervise runs.
 
-use crate::slot::Which;
-use daemontools::service::{Process, open_pipe_of};
+use daemontools::service::{Part, Process, open_pipe_of};
 use daemontools::sys::process::{self, duplicate_to};
 use daemontools::sys::{self, also_reading};
 use nix::errno::Errno;
@@ -10,17 +9,17 @@ use nix::sys::stat::fstat;
 use nix::unistd::pipe2;
 use std::os::fd::OwnedFd;
 
-/// Both ends stay open here, so that neither side's end is the other's: the service writes while its
-/// logger is restarted, and nothing in between is lost. The writing end is a reading end too, and with it the
-/// service's standard output: it writes on even while nobody but itself is left.
+/// The pipe between the service and its logger. supervise keeps both ends open, so that one program's end does not end
+/// the other: the service writes while its logger is restarted, and no line is lost. The writing end, which is the
+/// service's standard output, can be read too: the service can go on writing even if supervise and the logger are gone.
 pub struct Pipe {
     reader: OwnedFd,
-    /// Closed when the service is gone and its logger is to see the end.
+    /// The writing end, which is closed when the service is gone and its logger is to see the end of its input.
     writer: Option<OwnedFd>,
 }
 
 impl Pipe {
-    /// A new one, empty.
+    /// Makes a new pipe.
     ///
     /// # Errors
     /// EMFILE, ENFILE: no descriptors.
@@ -29,8 +28,8 @@ impl Pipe {
         Ok(Pipe { reader, writer: Some(also_reading(writer)) })
     }
 
-    /// The pipe that a killed supervise left behind, with all that is in it, if one of the two still
-    /// has it: the logger as its standard input, or the service as its standard output.
+    /// Opens the pipe that a killed supervise left behind, with all that is in it, if the logger still has it as its
+    /// standard input, or the service as its standard output.
     pub fn recover(inode: u64, logger: Option<Process>, service: Option<Process>) -> Option<Pipe> {
         let ends = logger.map(|process| (process, 0)).into_iter().chain(service.map(|process| (process, 1)));
         ends.into_iter().find_map(|(process, number)| Pipe::open(process, number, inode).ok())
@@ -41,14 +40,14 @@ impl Pipe {
         Ok(Pipe { reader: end(OFlag::O_RDONLY)?, writer: Some(end(OFlag::O_RDWR)?) })
     }
 
-    /// Whether a process has this pipe as its standard output, open to read from it as well, as a service with a logger
-    /// has it: whoever owns the process can then do everything with the pipe by himself.
+    /// Whether a process has this pipe as its standard output, and has it open for reading as well, as a service with a
+    /// logger does. The owner of such a process can read and write the pipe anyway.
     pub fn is_at_hand_of(process: Process, inode: u64) -> bool {
         let pipe = open_pipe_of(process.pid, 1, inode, OFlag::O_RDONLY);
         pipe.is_ok() && process::access_mode(process.pid, 1) == Some(OFlag::O_RDWR)
     }
 
-    /// What tells this pipe from others.
+    /// The inode number, which tells this pipe from others.
     ///
     /// # Errors
     /// Those of `fstat(2)`.
@@ -56,33 +55,34 @@ impl Pipe {
         Ok(fstat(&self.reader)?.st_ino)
     }
 
-    /// The logger is to see the end once all others have closed it too.
+    /// Closes the writing end: the logger sees the end of its input once all other processes have closed it too.
     pub fn end_input(&mut self) {
         self.writer = None;
     }
 
-    /// Bytes that the logger has not read.
+    /// How many bytes the logger has yet to read.
     pub fn unread(&self) -> usize {
         sys::unread(&self.reader).unwrap_or(0)
     }
 
-    /// In a child: makes an end its standard input or output.
+    /// Makes an end of the pipe the standard input of a logger, or the standard output of a service. Called in a new
+    /// process.
     ///
     /// # Errors
     /// Those of `dup2(2)`.
-    pub fn give(&self, which: Which) -> nix::Result<()> {
-        match which {
-            Which::Service => match &self.writer {
+    pub fn give(&self, part: Part) -> nix::Result<()> {
+        match part {
+            Part::Service => match &self.writer {
                 Some(writer) => blocking(writer).and_then(|()| duplicate_to(writer, 1)),
-                // Told up again meanwhile.
+                // The service was told up again after its end was shown to the logger.
                 None => duplicate_to(&sys::both_ends(&self.reader)?, 1),
             },
-            Which::Logger => blocking(&self.reader).and_then(|()| duplicate_to(&self.reader, 0)),
+            Part::Logger => blocking(&self.reader).and_then(|()| duplicate_to(&self.reader, 0)),
         }
     }
 }
 
-/// An end recovered was opened without waiting for the other; its users expect to wait.
+/// Makes reads and writes wait, as programs expect. A pipe that was recovered was opened not to wait.
 fn blocking(end: &OwnedFd) -> nix::Result<()> {
     nix::fcntl::fcntl(end, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty())).map(drop)
 }

@@ -1,18 +1,17 @@
 //! What the files of a service directory ask of supervise, and what they mean: no I/O.
 //!
-//! Each setting is a file of its own, read at every start, so that a change counts from the next one
-//! on. The first line counts, blanks around it do not. A duration is a bare number of milliseconds, as
-//! s6 has it, or has units (`5s`, `1m 30s`). A file that cannot be understood is a warning, and the
-//! default counts.
+//! Each setting is a file of its own. It is read at every start, so that a change counts from the next start on. Only
+//! the first line counts, and blanks around it do not. A duration is a bare number of milliseconds, as in s6, or has
+//! units (`5s`, `1m 30s`). For a file that cannot be understood there is a warning, and the default counts.
 //!
 //! | file | content | default |
 //! |---|---|---|
 //! | `down-signal` | the signal that `svc -d` sends first: a name or a number | `TERM` |
 //! | `timeout-kill` | how long after it KILL follows; 0: never | 0 |
 //! | `timeout-finish` | how long `finish` may take before it is killed; 0: for ever | 5s |
-//! | `kill-scope` | whom stopping reaches: `main`, `group`, `tree` | `main` |
+//! | `kill-scope` | which processes stopping reaches: `main`, `group`, `tree` | `main` |
 //! | `restart-delay` | `FIRST [CAP [STABLE]]`: least time from a start to the next; doubled after each life shorter than STABLE, up to CAP | `1s` |
-//! | `restart-limit` | `COUNT in TIME`: so many deaths within that time, and the service has failed | none |
+//! | `restart-limit` | `COUNT in TIME`: after this many deaths within this time the service has failed | none |
 //! | `success-codes` | exit codes of `run` after which its work is done | none |
 //! | `max-death-tally` | how many deaths `supervise/state` remembers, at most 4096 | 16 |
 //! | `notification-fd` | the descriptor on which `run` writes a newline when it is ready | none |
@@ -28,42 +27,42 @@ use nix::sys::signal::Signal;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Whom the signals of stopping reach.
+/// Which processes the signals of stopping reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// The process that was started, as the original.
+    /// The process that was started, as with the original.
     Main,
-    /// Its process group; it leads one of its own.
+    /// The process group of that process, which leads one of its own.
     Group,
-    /// All its descendants, wherever they moved.
+    /// All descendants of that process, wherever they moved.
     Tree,
 }
 
 /// The pause between two starts of `run`, counted from the earlier start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restart {
-    /// After a first short life.
+    /// The pause after a first short run.
     pub first: Duration,
-    /// Never longer than this.
+    /// The longest pause.
     pub cap: Duration,
-    /// A life this long is no short one.
+    /// A run that lasts this long is not short.
     pub stable: Duration,
 }
 
 impl Restart {
-    /// The pause after `streak` short lives in a row.
-    pub fn pause(&self, streak: u32) -> Duration {
-        let doublings = streak.saturating_sub(1).min(31);
+    /// The pause after `short_runs` short runs in a row.
+    pub fn pause(&self, short_runs: u32) -> Duration {
+        let doublings = short_runs.saturating_sub(1).min(31);
         self.first.saturating_mul(1 << doublings).min(self.cap)
     }
 }
 
-/// So many deaths within that time are too many.
+/// How many deaths within which time are too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// Number of deaths.
+    /// The number of deaths.
     pub count: usize,
-    /// The time they count in.
+    /// The time within which they count.
     pub within: Duration,
 }
 
@@ -78,15 +77,15 @@ pub struct Policy {
     pub has_stop: bool,
     /// What `svc -d` sends first.
     pub down_signal: Signal,
-    /// KILL follows the down signal after so long.
+    /// How long after the down signal KILL follows.
     pub kill_after: Option<Duration>,
-    /// KILL ends `finish` after so long.
+    /// How long `finish` may run before KILL ends it.
     pub kill_finish_after: Option<Duration>,
-    /// Whom stopping reaches.
+    /// Which processes stopping reaches.
     pub scope: Scope,
-    /// How long until it is started again.
+    /// How long supervise waits before it starts `run` again.
     pub restart: Restart,
-    /// When it is not started again.
+    /// After how many deaths supervise does not start `run` again.
     pub restart_limit: Option<Limit>,
     /// Exit codes of `run` after which its work is done.
     pub success: Vec<i32>,
@@ -94,9 +93,9 @@ pub struct Policy {
     pub deaths_kept: usize,
     /// Where `run` writes a newline when it is ready.
     pub notification_fd: Option<i32>,
-    /// There is a `notify-socket`: NOTIFY_SOCKET is set for `run`.
+    /// There is a `notify-socket`: `run` finds NOTIFY_SOCKET in its environment.
     pub notify_socket: bool,
-    /// It says that the socket is to have a path.
+    /// `notify-socket` says that the socket is to have a path.
     pub has_socket_path: bool,
     /// There is a `check`.
     pub has_check: bool,
@@ -106,14 +105,14 @@ pub struct Policy {
     pub ready_within: Option<Duration>,
     /// How often `run` must say that it is alive.
     pub watchdog: Option<Duration>,
-    /// There is a `setsid`, and a `no-setsid`.
+    /// There is a `setsid`.
     pub setsid: bool,
-    /// The stronger one.
+    /// There is a `no-setsid`, which outweighs `setsid`.
     pub no_setsid: bool,
 }
 
 impl Restart {
-    /// The original's: a second from each start to the next.
+    /// The original's pause: a second from each start to the next.
     const DEFAULT: Restart =
         Restart { first: Duration::from_secs(1), cap: Duration::from_secs(1), stable: Duration::from_secs(1) };
 }
@@ -148,7 +147,7 @@ impl Default for Policy {
 /// The files that are run.
 pub const PROGRAMS: [&str; 5] = ["start", "finish", "stop", "check", "notify"];
 
-/// The files that only have to be there; one of them may say more.
+/// The files that only have to be there. `notify-socket` may also say `path`.
 pub const MARKS: [&str; 3] = ["notify-socket", "setsid", "no-setsid"];
 
 /// The files that hold a value.
@@ -172,7 +171,7 @@ impl Policy {
         self.restart == Restart::DEFAULT && !self.has_finish && self.scope != Scope::Tree
     }
 
-    /// What these settings ask for, of which [`Policy::set`] has taken each before.
+    /// What these settings ask for; [`Policy::set`] has accepted each of them before.
     pub fn of(settings: &[(String, String)]) -> Policy {
         let mut policy = Policy::default();
         for (file, text) in settings {
@@ -186,17 +185,17 @@ impl Policy {
         (self.setsid || self.scope == Scope::Group) && !self.no_setsid
     }
 
-    /// Whether being ready is told or found out, rather than the same as running.
+    /// Whether the service tells, or `check` finds out, when it is ready. Otherwise it is ready as soon as it runs.
     pub fn tells_when_ready(&self) -> bool {
         self.notification_fd.is_some() || self.notify_socket || self.has_check
     }
 
-    /// Whether the service has a socket to speak to us.
+    /// Whether the service has a socket for its messages.
     pub fn listens(&self) -> bool {
         self.notify_socket || self.watchdog.is_some()
     }
 
-    /// Takes in the text of one of [`SETTINGS`], or that there is one of [`PROGRAMS`] or [`MARKS`].
+    /// Sets what the text of one of [`SETTINGS`] says, or that there is one of [`PROGRAMS`] or [`MARKS`].
     ///
     /// # Errors
     /// What is wrong with it, in a few words; the policy is as before.
@@ -228,7 +227,7 @@ impl Policy {
     }
 }
 
-/// As any duration; zero is no timeout.
+/// Reads a timeout: a duration, of which zero is no timeout.
 fn timeout(value: &str) -> Result<Option<Duration>, &'static str> {
     Ok(Some(duration::parse(value)?).filter(|duration| !duration.is_zero()))
 }
@@ -313,7 +312,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_cap() {
         let restart = with("restart-delay", "100ms 1s").unwrap().restart;
-        let pauses: Vec<_> = (0..8).map(|streak| restart.pause(streak).as_millis()).collect();
+        let pauses: Vec<_> = (0..8).map(|short_runs| restart.pause(short_runs).as_millis()).collect();
         assert_eq!(pauses, [100, 100, 200, 400, 800, 1000, 1000, 1000]);
         assert_eq!(restart.pause(u32::MAX), Duration::from_secs(1));
         assert_eq!(restart.stable, Duration::from_secs(1));

@@ -1,29 +1,20 @@
-//! Writing `supervise/status` and `supervise/state`, and the page in svscan's ledger; telling listeners of transitions.
+//! Writing `supervise/status` and `supervise/state`, and the page in svscan's ledger.
 //!
-//! What is to be known after a supervise that is killed is written to two places: the disk, which may be full, read-only or
-//! cleaned up by an administrator, and svscan's memory, which is there only under an svscan. One of them is enough. Where
-//! neither can be had the service runs all the same, as it would under daemontools, and it is said what that costs.
+//! What the next supervise must know if this one is killed is written to two places: the disk, which may be full,
+//! read-only or cleaned up by an administrator, and a page of svscan's memory, which there is only under svscan. One of
+//! them is enough. Where neither can be written the service runs all the same, as it would under daemontools, and
+//! supervise says what that costs.
 
-use crate::slot::Which;
 use daemontools::service::ledger::{Page, has_room};
-use daemontools::service::{
-    EVENT, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status, Unread, open_fifo_at, put_file,
-};
-use daemontools::sys::directory::for_each_name_in;
+use daemontools::service::{Part, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status, put_file};
 use daemontools::tai64::Moment;
 use daemontools::{Unable, report};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{OsStr, OsString};
-use std::ops::ControlFlow;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::time::Duration;
 
-/// Keeps what is written there.
+/// Writes `supervise/status`, `supervise/state` and the page, and knows what is in them.
 pub struct Publisher {
     /// The service's name, for warnings.
     name: OsString,
@@ -31,14 +22,15 @@ pub struct Publisher {
     page: Option<Page>,
     record: Record,
     written: Option<Record>,
-    /// What the status file has of us: most changes do not show there.
+    /// What `supervise/status` has: most changes of the record do not change it.
     shown: Vec<u8>,
-    /// What could not be written, and when to try again.
+    /// The files that could not be written.
     failed: Vec<Failure>,
+    /// When to try again to write them, in time since boot.
     again: Option<Duration>,
-    /// Whether svscan's memory has what is to be known after us.
+    /// Whether the page has the record.
     on_page: bool,
-    /// It was said that a supervise which comes after us would know nothing.
+    /// It was said that the next supervise would know nothing of the service's process.
     warned: bool,
 }
 
@@ -50,11 +42,12 @@ struct Failure {
     errno: Errno,
 }
 
-/// A disk that is full, or descriptors that are used up, are tried again this often.
+/// Files that could not be written are tried again this often: a disk may be full, or descriptors used up, for a time.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl Publisher {
-    /// Nothing is written yet; `record` has what stays: the supervise, its boot and directory, the pipe.
+    /// A publisher that has written nothing yet. `record` has what never changes: the supervise, its boot and
+    /// directory, the pipe.
     pub fn new(name: OsString, place: Place, page: Option<Page>, record: Record) -> Publisher {
         Publisher {
             name,
@@ -70,34 +63,41 @@ impl Publisher {
         }
     }
 
-    /// Takes in how the service or its logger is now, without writing it.
-    pub fn note(&mut self, which: Which, record: Record) {
-        match which {
-            Which::Service => {
+    /// Notes how the service or its logger is now, without writing it.
+    pub fn note(&mut self, part: Part, record: Record) {
+        match part {
+            Part::Service => {
                 let Record { supervise, pipe, .. } = self.record;
                 let (boot, directory) = (std::mem::take(&mut self.record.boot), self.record.directory.take());
                 let logger = self.record.logger.take();
                 self.record = Record { supervise, boot, directory, pipe, logger, ..record };
             }
-            Which::Logger => self.record.logger = Some(Box::new(record)),
+            Part::Logger => self.record.logger = Some(Box::new(record)),
         }
     }
 
-    /// Writes who the service is, then how it is, if that has changed. What cannot be written is a
-    /// warning, and tried again later: what runs runs on though a disk is full.
-    pub fn publish(&mut self, which: Which, record: Record) {
-        self.note(which, record);
+    /// Notes how the service or its logger is now, and writes `supervise/state`, the page and `supervise/status` as far
+    /// as they have changed. A file that cannot be written is a warning, and is tried again later: the service runs on
+    /// though a disk is full.
+    pub fn publish(&mut self, part: Part, record: Record) {
+        self.note(part, record);
         self.write();
     }
 
-    /// Writes who the service is, and leaves how it is to [`Publisher::publish`].
-    pub fn write_down(&mut self, which: Which, record: Record) {
-        self.note(which, record);
+    /// Notes how the service or its logger is now, and writes `supervise/state` and the page, but not
+    /// `supervise/status`.
+    pub fn write_down(&mut self, part: Part, record: Record) {
+        self.note(part, record);
+        self.write_state();
+    }
+
+    /// Writes what was noted of the service and its logger to `supervise/state` and the page alone.
+    pub fn write_state(&mut self) {
         let failure = self.write_record();
         self.take_in_of(STATE_NEW, failure);
     }
 
-    /// Writes all there is, though it was written before.
+    /// Writes all files, though they were written before.
     pub fn write_anew(&mut self) {
         self.shown.clear();
         self.written = None;
@@ -117,8 +117,7 @@ impl Publisher {
         failure
     }
 
-    /// The process that was published last is about to become a program. Says once what it means if the next supervise
-    /// would know nothing of it.
+    /// Says once, if the process that is about to become a program could not be written down, what that means.
     pub fn see_it_written(&mut self) {
         let written = self.on_page || self.failed.iter().all(|failure| failure.new != STATE_NEW);
         if !written && !self.warned {
@@ -134,7 +133,7 @@ impl Publisher {
         self.failed.iter().any(|failure| matches!(failure.errno, Errno::ENOENT | Errno::ENOTDIR))
     }
 
-    /// When [`Publisher::try_again`] is due.
+    /// When [`Publisher::try_again`] is due, in time since boot.
     pub fn deadline(&self) -> Option<Duration> {
         self.again
     }
@@ -152,14 +151,14 @@ impl Publisher {
         self.take_in_of(STATUS_NEW, failure);
     }
 
-    /// The same of one file alone: what is known of the other stays known.
+    /// Takes in whether one file could be written. What is known of the other file stays known.
     fn take_in_of(&mut self, new: &str, failure: Option<Failure>) {
         let others = self.failed.iter().copied().filter(|failure| failure.new != new);
         let failed = others.chain(failure).collect();
         self.take_in(failed);
     }
 
-    /// Complains of what is new, once as long as it lasts.
+    /// Takes in which files could not be written, and says so of those that are new among them.
     fn take_in(&mut self, failed: Vec<Failure>) {
         for failure in failed.iter().filter(|failure| !self.failed.contains(failure)) {
             let Failure { verb, new, errno } = *failure;
@@ -177,7 +176,7 @@ impl Publisher {
         self.put(self.record.encode().as_bytes(), STATE_NEW, STATE)
     }
 
-    /// Twenty bytes for the service, and as many for a logger.
+    /// Writes `supervise/status`, if it has changed: twenty bytes for the service, and twenty for a logger.
     fn put_status(&mut self) -> Option<Failure> {
         let mut bytes = Status::of(&self.record).encode().to_vec();
         bytes.extend(self.record.logger.iter().flat_map(|logger| Status::of(logger).encode()));
@@ -195,8 +194,9 @@ impl Publisher {
     }
 }
 
-/// As much of a record as has room on a page. What is only to be shown is left out first, then the oldest deaths, then the
-/// settings. The next supervise looks for what is missing on the disk, and at last for the settings in their files.
+/// As much of a record as has room on a page. The status text, which is only shown, is left out first, then the oldest
+/// deaths, then the settings. The next supervise looks for what is missing on the disk, and for settings also in their
+/// files.
 fn short_text(record: &Record) -> String {
     let text = record.encode();
     if has_room(&text) {
@@ -213,34 +213,11 @@ fn short_text(record: &Record) -> String {
     Record { settings: Vec::new(), settings_left_out: true, ..with_last_deaths(record, 1) }.encode()
 }
 
-/// The record with so many of the last deaths, of the service and of its logger, and without what is only to be shown.
+/// The record with at most `most` of the last deaths, of the service and of its logger, and without the status text.
 fn with_last_deaths(record: &Record, most: usize) -> Record {
     let deaths = record.deaths.iter().skip(record.deaths.len().saturating_sub(most)).copied().collect();
     let logger = record.logger.as_ref().map(|logger| Box::new(with_last_deaths(logger, most)));
     Record { deaths, logger, status_text: String::new(), ..record.clone() }
-}
-
-/// Writes letters to every FIFO in `supervise/event`, as s6-supervise does to those who listen
-/// there; removes those whose listener is gone. A link would lead to another directory than the one whose owner may say
-/// who listens; so the directory is opened once, and everything done in what was opened.
-pub fn announce(letters: &[u8], place: &Place) {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let Ok(event) = open(&place.path(EVENT), flags, Mode::empty()) else { return };
-    // Nobody is there to listen where it cannot be read.
-    let _ = for_each_name_in(&event, |name| {
-        if name.starts_with(b"ftrig1:") {
-            tell(&event, Path::new(OsStr::from_bytes(name)), letters);
-        }
-        ControlFlow::Continue(())
-    });
-}
-
-fn tell(event: &OwnedFd, listener: &Path, letters: &[u8]) {
-    match open_fifo_at(event, listener, OFlag::O_WRONLY) {
-        Ok(fifo) => drop(nix::unistd::write(&fifo, letters)),
-        Err(Unread::System(Errno::ENXIO)) => drop(unlinkat(event, listener, UnlinkatFlags::NoRemoveDir)),
-        Err(_) => {}
-    }
 }
 
 #[cfg(test)]
@@ -255,7 +232,8 @@ mod tests {
     #[test]
     fn a_page_has_as_much_as_has_room_and_says_what_is_missing() {
         let setting = |length| ("restart-limit".to_string(), "x".repeat(length));
-        // Deaths, bytes of a setting; how many deaths are left, whether the settings are.
+        // The number of deaths and the bytes of a setting; then the number of deaths that are left, and whether the
+        // settings are.
         let table = [(16, 10, 16, true), (70, 10, 35, true), (70, 3000, 8, true), (3, 5000, 1, false)];
         for (deaths, length, left, has_settings) in table {
             let logger = Some(Box::new(Record { deaths: vec![death(); 2], ..Record::blank() }));

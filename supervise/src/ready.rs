@@ -1,17 +1,17 @@
 //! How a service tells that it is ready: by a newline to a descriptor, by datagrams to a socket, or by
 //! a `check` that succeeds.
 //!
-//! All of it outlives a supervise that is killed. The descriptor is a FIFO in `supervise/`, which the
-//! service holds open for reading too, so that it never writes to nobody; the socket has a name in
-//! the kernel's own space, so that the next supervise can listen under the same. (A socket in `supervise/` could not be
-//! reached by a service that runs as another user.) The name is another for each `run`, and nobody can foretell it:
-//! whoever took it first would be told what is meant for us, and we nothing. Nor can anybody take it when supervise is
-//! killed: svscan keeps the socket in a [`Pocket`]. Without svscan the name is free then; a supervise that finds it taken
-//! tries again each second.
+//! All of it outlives a supervise that is killed. The descriptor is a FIFO in `supervise/`. The service holds it open
+//! for reading too, so that it never writes to a FIFO without a reader. The socket has a name in the kernel's own
+//! space, so that the next supervise can use the same one. (A service that runs as another user could not reach a
+//! socket in `supervise/`.) Each `run` has another name, which cannot be guessed: a process that took it first would
+//! get the service's messages in place of supervise. Nor is the name free when supervise is killed, as svscan keeps the
+//! socket in a [`Pocket`]. Without svscan the name is free then; a supervise that finds it taken tries again each
+//! second.
 //!
-//! A service in a network namespace of its own does not see such names. Where `notify-socket` says `path`, the socket lies
-//! in `supervise/`, and whoever may search that directory reaches it. It is made again where it was removed. Whom we believe is the same for both: see
-//! [`speaks_through`](crate::child::Held::speaks_through).
+//! A service in a network namespace of its own does not see such names. Where `notify-socket` says `path`, the socket
+//! lies in `supervise/`, and any process that may search that directory reaches it. It is made again if it was removed.
+//! Which senders are believed does not depend on the kind of socket: see [`speaks_for`](crate::sender::speaks_for).
 
 use crate::discard::discard_first;
 use crate::flood::Flood;
@@ -36,20 +36,20 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where a service that runs is listened to.
-pub struct Ears {
+/// The FIFO and the socket through which a service that runs says that it is ready.
+pub struct ReadinessChannels {
     fifo: Option<OwnedFd>,
     socket: Option<OwnedFd>,
-    /// Where the service sends to, also where the socket could not be had.
+    /// Where the service sends to, even if the socket could not be opened.
     address: Option<Address>,
-    /// The socket's file, if it has a path.
+    /// The device and inode of the socket's file, if it has a path.
     file: Option<(u64, u64)>,
-    /// When to try again to have the socket, in time since boot.
+    /// When to try again to open the socket, in time since boot.
     retry: Option<Duration>,
     flood: Flood,
 }
 
-/// Where a service sends to.
+/// The address of the socket to which a service sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// A name in the kernel's own space.
@@ -58,35 +58,35 @@ pub enum Address {
     Path(PathBuf),
 }
 
-/// What could not be opened, in a word, and why.
+/// The name of what could not be opened, and why.
 pub type Complaint = (&'static str, Errno);
 
-/// Whether what an earlier process of the service said still counts.
+/// Where the process comes from that is listened to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Past {
-    /// It does, and what it says comes to the socket of this address.
-    Counts(Option<Address>),
-    Forgotten,
+pub enum Origin {
+    /// It was adopted: what it has said counts, and it sends to this address.
+    Adopted(Option<Address>),
+    New,
 }
 
-/// What has come through the socket.
-pub struct Heard {
-    /// Nothing if it is longer than any of use, or nobody's.
+/// A datagram that has come through the socket.
+pub struct Incoming {
+    /// What it says, and its sender; `None` if it is too long or its sender is unknown.
     pub said: Option<(Message, Sender)>,
-    /// A child of ours that does away with the descriptors that were attached.
+    /// A child of supervise that closes the descriptors that were attached.
     pub child: Option<Pid>,
 }
 
-/// So long after the socket could not be had.
+/// supervise tries again after this time if the socket could not be opened.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Address {
-    /// As `supervise/state` has it.
+    /// Reads the word that `supervise/state` has for an address.
     pub fn parse(text: &str) -> Address {
         if text.starts_with('/') { Address::Path(text.into()) } else { Address::Name(text.into()) }
     }
 
-    /// The word that `supervise/state` has for it, unless it is none.
+    /// The word that `supervise/state` has for the address; `None` for a path that is no word.
     pub fn word(&self) -> Option<String> {
         match self {
             Address::Name(name) => Some(name.clone()),
@@ -104,53 +104,56 @@ impl Address {
     }
 }
 
-impl Ears {
-    /// Nobody is listened to.
-    pub const DEAF: Ears =
-        Ears { fifo: None, socket: None, address: None, file: None, retry: None, flood: Flood::NONE };
+impl ReadinessChannels {
+    /// No channel is open.
+    pub const NONE: ReadinessChannels =
+        ReadinessChannels { fifo: None, socket: None, address: None, file: None, retry: None, flood: Flood::NONE };
 
-    /// What listens to an adopted process that has said where it sends to.
-    pub fn remember(address: Option<Address>) -> Ears {
-        Ears { address, ..Ears::DEAF }
+    /// Knows where an adopted process sends to, but has nothing open yet.
+    pub fn remember(address: Option<Address>) -> ReadinessChannels {
+        ReadinessChannels { address, ..ReadinessChannels::NONE }
     }
 
-    /// Listens where the policy says that the service speaks. A socket that cannot have a path has a name.
-    ///
-    /// # Errors
-    /// What could not be opened; the rest listens.
-    pub fn open(policy: &Policy, past: Past, place: &Place, pocket: Option<&Pocket>) -> (Ears, Vec<Complaint>) {
+    /// Opens the channels that the policy asks for. A socket that cannot have a path gets a name. What could not be
+    /// opened is returned too; the rest is open.
+    pub fn open(
+        policy: &Policy,
+        origin: Origin,
+        place: &Place,
+        pocket: Option<&Pocket>,
+    ) -> (ReadinessChannels, Vec<Complaint>) {
         let mut complaints = Vec::new();
-        let fifo = policy.notification_fd.map(|_| open_fifo(&past, place).map_err(|errno| (NOTIFICATION, errno)));
+        let fifo = policy.notification_fd.map(|_| open_fifo(&origin, place).map_err(|errno| (NOTIFICATION, errno)));
         let fifo = fifo.and_then(|opened| opened.map_err(|complaint| complaints.push(complaint)).ok());
-        let mut ears = Ears { fifo, ..Ears::DEAF };
+        let mut channels = ReadinessChannels { fifo, ..ReadinessChannels::NONE };
         if !policy.listens() {
-            return (ears, complaints);
+            return (channels, complaints);
         }
-        let (address, is_new) = match past {
-            Past::Counts(address) => (address, false),
-            Past::Forgotten => (None, true),
+        let (address, is_new) = match origin {
+            Origin::Adopted(address) => (address, false),
+            Origin::New => (None, true),
         };
         let mut path = || socket_path(place).map_err(|errno| complaints.push((SOCKET, errno))).ok();
         let path = if policy.has_socket_path && address.is_none() { path() } else { None };
-        ears.address = address.or(path.map(Address::Path));
-        if let Some(Address::Path(_)) = &ears.address
-            && let Err(complaint) = ears.open_socket(place, pocket)
+        channels.address = address.or(path.map(Address::Path));
+        if let Some(Address::Path(_)) = &channels.address
+            && let Err(complaint) = channels.open_socket(place, pocket)
         {
             complaints.push(complaint);
             if !is_new {
                 // The service knows no other one.
-                return (ears, complaints);
+                return (channels, complaints);
             }
-            (ears.address, ears.retry) = (None, None);
+            (channels.address, channels.retry) = (None, None);
         }
-        if ears.socket.is_none() {
-            ears.address.get_or_insert_with(|| Address::Name(new_name()));
-            complaints.extend(ears.open_socket(place, pocket).err());
+        if channels.socket.is_none() {
+            channels.address.get_or_insert_with(|| Address::Name(new_name()));
+            complaints.extend(channels.open_socket(place, pocket).err());
         }
-        (ears, complaints)
+        (channels, complaints)
     }
 
-    /// Opens the socket, also where another one stands that the service does not reach any more.
+    /// Opens the socket, and gives up one that the service does not reach any more.
     ///
     /// # Errors
     /// What could not be opened; when to try again is noted.
@@ -168,7 +171,7 @@ impl Ears {
         Ok(())
     }
 
-    /// Whether nothing the service says to its socket would be heard.
+    /// Whether what the service says to its socket does not reach supervise.
     pub fn misses_messages(&self) -> bool {
         match (&self.address, &self.socket) {
             (None, _) | (Some(Address::Name(_)), Some(_)) => false,
@@ -177,7 +180,7 @@ impl Ears {
         }
     }
 
-    /// Whether it is time to try again to have the socket.
+    /// Whether it is time to try again to open the socket.
     pub fn is_to_retry(&self, now: Duration) -> bool {
         self.retry.is_none_or(|at| at <= now)
     }
@@ -206,9 +209,9 @@ impl Ears {
         self.fifo.iter().chain(socket).map(AsFd::as_fd)
     }
 
-    /// Whether a newline has come; then the descriptor has said all it can say. What is not read now, as
-    /// somebody writes without end, is read the next time.
-    pub fn hear_newline(&mut self) -> bool {
+    /// Whether a newline has come through the FIFO, which has then said all that it can say. Only some bytes are read
+    /// at once, as a process may write without end.
+    pub fn receive_newline(&mut self) -> bool {
         let Some(fifo) = &self.fifo else { return false };
         let mut bytes = [0; 512];
         let length = read(fifo, &mut bytes).unwrap_or(0);
@@ -219,15 +222,15 @@ impl Ears {
         said
     }
 
-    /// What has come next, if something has, and strangers have not said too much of late.
-    pub fn hear_message(&mut self) -> Option<Heard> {
+    /// The next datagram, if there is one, and strangers have not sent too much of late.
+    pub fn receive_message(&mut self) -> Option<Incoming> {
         let now = Moment::now().uptime;
         if !self.flood.is_over(now) {
             return None;
         }
         let socket = self.socket.as_ref()?.as_fd();
         let mut bytes = vec![0; LONGEST];
-        // One interrupted is still there, and so is the next time to look.
+        // After EINTR the datagram is still there, and is read the next time.
         let Received { length, cut, sender, has_descriptors } = datagram::peek(socket, &mut bytes).ok()?;
         let child = if has_descriptors {
             let child = discard_first(socket);
@@ -241,28 +244,28 @@ impl Ears {
         };
         let heard = sender.filter(|_| !cut);
         let said = heard.and_then(|sender| Some((Message::parse(bytes.get(..length)?), sender)));
-        Some(Heard { said, child })
+        Some(Incoming { said, child })
     }
 
-    /// What came was of no use, and was dealt with since `began`.
-    pub fn heard_stranger(&mut self, began: Duration) {
-        self.flood.heard_stranger(began, Moment::now().uptime);
+    /// Counts a datagram that was of no use, and was dealt with since `began`.
+    pub fn count_stranger(&mut self, began: Duration) {
+        self.flood.count_stranger(began, Moment::now().uptime);
     }
 }
 
-/// The service's end of the FIFO, to be opened by the service itself: to read and to write, so that
-/// writing never fails for want of a reader.
+/// Opens the service's end of the FIFO, in the service's process: to read and to write, so that writing never fails for
+/// want of a reader.
 ///
 /// # Errors
 /// The FIFO is not there.
 pub fn open_for_service(place: &Place) -> nix::Result<OwnedFd> {
     let fifo = service::open_fifo(&place.path(NOTIFICATION), OFlag::O_RDWR)?;
-    // The service expects to wait.
+    // The service expects that its writes wait.
     fcntl(&fifo, FcntlArg::F_SETFL(OFlag::empty()))?;
     Ok(fifo)
 }
 
-/// What the service finds in its environment.
+/// The variables that tell the service how to say that it is ready and alive.
 pub fn environment(policy: &Policy, socket: Option<&OsStr>, service_pid: i32) -> Vec<Change> {
     let mut changes: Vec<Change> = Vec::new();
     if let Some(socket) = socket {
@@ -275,20 +278,21 @@ pub fn environment(policy: &Policy, socket: Option<&OsStr>, service_pid: i32) ->
     changes
 }
 
-fn open_fifo(past: &Past, place: &Place) -> nix::Result<OwnedFd> {
+fn open_fifo(origin: &Origin, place: &Place) -> nix::Result<OwnedFd> {
     let path = place.path(NOTIFICATION);
-    if *past == Past::Forgotten {
+    if *origin == Origin::New {
         let _ = unlink(&path);
     }
     match mkfifo(&path, Mode::from_bits_truncate(0o600)) {
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno),
     }
-    // For writing too: with no writer at all the FIFO would be at its end, which is always news.
+    // It is opened for writing too: a FIFO without a writer is at its end, for which poll(2) never waits.
     Ok(service::open_fifo(&path, OFlag::O_RDWR)?)
 }
 
-/// The socket of a name: the one that the supervise before has had, if svscan has kept it, or a new one, which it keeps.
+/// The socket of a name: the one that the supervise before had, if svscan has kept it, or a new one, which svscan
+/// keeps.
 fn open_named(name: &str, pocket: Option<&Pocket>) -> nix::Result<OwnedFd> {
     let kept = pocket.and_then(Pocket::look).filter(|kept| {
         let its = getsockname::<UnixAddr>(kept.as_raw_fd());
@@ -299,7 +303,7 @@ fn open_named(name: &str, pocket: Option<&Pocket>) -> nix::Result<OwnedFd> {
     }
     let socket = new_socket()?;
     bind(socket.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
-    // Where that cannot be, the name is free once we are killed.
+    // If svscan cannot keep the socket, its name is free when this supervise is killed.
     let _ = pocket.map(|pocket| pocket.put(socket.as_fd()));
     Ok(socket)
 }
@@ -314,8 +318,8 @@ fn socket_path(place: &Place) -> nix::Result<PathBuf> {
     UnixAddr::new(&path).map(|_| path)
 }
 
-/// A socket of which the service knows the path, if that still leads into `supervise/`: the service's directory may have
-/// been moved, and another one may lie where it was.
+/// Makes the socket at the path that the service knows, if that still leads into `supervise/`: the service's directory
+/// may have been moved, and another one may lie where it was.
 fn open_socket_in(known: &Path, place: &Place) -> nix::Result<(OwnedFd, (u64, u64))> {
     let directory = |path: &Path| stat(path).map(|directory| (directory.st_dev, directory.st_ino));
     if known.parent().map(directory).transpose()? != Some(directory(place.directory())?) {
@@ -323,9 +327,9 @@ fn open_socket_in(known: &Path, place: &Place) -> nix::Result<(OwnedFd, (u64, u6
     }
     let path = place.path(SOCKET);
     let socket = new_socket()?;
-    // That of the `run` before, or of a supervise that was killed.
+    // There may be the socket of the `run` before, or of a supervise that was killed.
     let _ = unlink(&path);
-    // By its name in the file system it could be another's by the time that its mode is changed.
+    // The umask sets the mode: a chmod(2) of the path could change another file, which was put there meanwhile.
     let before = umask(Mode::from_bits_truncate(0o111));
     let bound = bind(socket.as_raw_fd(), &UnixAddr::new(&path)?);
     umask(before);
@@ -333,7 +337,7 @@ fn open_socket_in(known: &Path, place: &Place) -> nix::Result<(OwnedFd, (u64, u6
     Ok((socket, identity(&path)?))
 }
 
-/// What tells a file from others.
+/// The device and inode of a file, which tell it from others.
 fn identity(path: &Path) -> nix::Result<(u64, u64)> {
     lstat(path).map(|file| (file.st_dev, file.st_ino))
 }
@@ -345,7 +349,7 @@ fn new_socket() -> nix::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A name that no socket has or had: the standard library's hashes begin at random.
+/// A name that no socket has or had. It is made of hashes of the standard library, which begin at random.
 fn new_name() -> String {
     let random = || RandomState::new().hash_one(Moment::now().uptime);
     format!("supervise/notify/{:016x}{:016x}", random(), random())

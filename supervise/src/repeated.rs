@@ -1,25 +1,25 @@
-//! What happens again and again is said once, and then not more often than every ten minutes, with the number of times.
-//! No clock, no I/O.
+//! A message about an event that happens again and again: it is written once, and then at most every ten minutes, with
+//! the number of times. No clock, no I/O.
 
 use std::time::Duration;
 
-/// As long as the same happens, it is said again no sooner.
+/// The least time between two messages about one event.
 const AGAIN: Duration = Duration::from_secs(600);
 
-/// Something that may happen again and again.
+/// An event that may happen again and again.
 #[derive(Debug)]
 pub struct Repeated<What> {
-    /// What was said last, and when, in time since boot.
+    /// What the last message was about, and when it was written, in time since boot.
     said: Option<(What, Duration)>,
-    /// How often it has happened since without a word.
+    /// How often the event has happened since the last message.
     unsaid: u64,
 }
 
 impl<What: PartialEq> Repeated<What> {
-    /// Nothing has happened yet.
+    /// An event that has not happened yet.
     pub const NEVER: Repeated<What> = Repeated { said: None, unsaid: 0 };
 
-    /// It has happened. If it is to be said: how often it happened since it was said last.
+    /// Takes in that the event has happened. If a message is due: how often it has happened since the last one.
     pub fn happens(&mut self, what: What, now: Duration) -> Option<u64> {
         match &self.said {
             Some((said, at)) if *said == what && now < *at + AGAIN => {
@@ -52,7 +52,7 @@ mod tests {
             (599, 'a', None),
             (600, 'a', Some(3)),
             (601, 'a', None),
-            // Another thing is news.
+            // Another event is news.
             (602, 'b', Some(1)),
             (603, 'a', Some(1)),
             (2000, 'a', Some(1)),

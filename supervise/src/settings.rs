@@ -2,7 +2,7 @@
 
 use crate::policy::{MARKS, PROGRAMS, Policy, SETTINGS};
 use daemontools::report::reason;
-use daemontools::service::{Toucher, read_file};
+use daemontools::service::{Part, Record, Toucher, Want, read_file};
 use daemontools::sys::directory::for_each_name;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// More than any setting needs; what is longer is refused.
+/// The longest file that is read, in bytes. No setting needs as much; a longer file is refused.
 const LONGEST: usize = 4096;
 
 /// A setting that cannot be understood, and why.
@@ -27,7 +27,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Those that an earlier supervise wrote down.
+    /// The settings that an earlier supervise wrote down.
     pub fn recall(files: &[(String, String)]) -> Settings {
         Settings { policy: Policy::of(files), files: files.to_vec() }
     }
@@ -44,13 +44,75 @@ impl Settings {
     }
 }
 
-/// Descriptors are numbered below this, ours and the service's.
+/// The settings of one part of a service: those that count for its process, and how they are read anew for the next
+/// one.
+pub struct Configuration {
+    part: Part,
+    settings: Settings,
+    links: Links,
+    /// What is wrong with settings that were read just now, for the first start.
+    first_complaints: Option<Vec<Complaint>>,
+}
+
+impl Configuration {
+    /// What the files say, for a service that begins.
+    pub fn read(part: Part, want: Want) -> Configuration {
+        let mut links = Links::default();
+        let (settings, complaints) = read_part(part, &mut links);
+        // Wanted down, the service may be started long after this.
+        let first_complaints = (want == Want::Up).then_some(complaints);
+        Configuration { part, settings, links, first_complaints }
+    }
+
+    /// What counts for the process in a record: the settings with which it was started. Without a process, what the
+    /// files say.
+    pub fn of_record(part: Part, record: &Record) -> Configuration {
+        let settings = match record.process {
+            Some(_) => Settings::recall(&record.settings),
+            None => read_part(part, &mut Links::default()).0,
+        };
+        Configuration { part, settings, links: Links::default(), first_complaints: None }
+    }
+
+    /// Reads the files for the next process, unless they were read just now; what is wrong with them.
+    pub fn renew(&mut self) -> Vec<Complaint> {
+        self.first_complaints.take().unwrap_or_else(|| {
+            let (settings, complaints) = read_part(self.part, &mut self.links);
+            self.settings = settings;
+            complaints
+        })
+    }
+
+    /// What the settings ask for.
+    pub fn policy(&self) -> &Policy {
+        &self.settings.policy
+    }
+
+    /// File and first line of each setting.
+    pub fn files(&self) -> &[(String, String)] {
+        &self.settings.files
+    }
+}
+
+/// The settings are the service's; of them its logger has only `notify`.
+fn read_part(part: Part, links: &mut Links) -> (Settings, Vec<Complaint>) {
+    let (settings, complaints) = read(links);
+    match part {
+        Part::Service => (settings, complaints),
+        Part::Logger => {
+            let notify = settings.files.into_iter().filter(|(file, _)| file == "notify").collect::<Vec<_>>();
+            (Settings::recall(&notify), Vec::new())
+        }
+    }
+}
+
+/// The limit below which the numbers of descriptors lie, those of supervise and of the service.
 fn open_files() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
-/// What the files of the current directory say. What cannot be understood counts as not said, and what leads to where
-/// nobody answers.
+/// What the files of the current directory say. A file that cannot be understood is ignored, and so is a link to a
+/// mount whose server does not answer.
 pub fn read(links: &mut Links) -> (Settings, Vec<Complaint>) {
     let there = Names::list();
     let mut settings = Settings::default();
@@ -60,7 +122,7 @@ pub fn read(links: &mut Links) -> (Settings, Vec<Complaint>) {
     let may_be_read = |name: &&str| there.may_have(name) && !silent.contains(name);
     let programs = PROGRAMS.into_iter().filter(|name| may_be_read(name) && is_executable(name));
     let marks = MARKS.into_iter().filter(|name| may_be_read(name) && std::fs::metadata(name).is_ok());
-    // That they are there is what counts, whatever they are.
+    // Only that these files are there counts.
     let content = |mark: &str| text(mark).ok().flatten().unwrap_or_default();
     let said = programs.map(|file| (file, String::new())).chain(marks.map(|file| (file, content(file))));
     let said = said.map(|(file, text)| (file, Ok(Some(text))));
@@ -74,19 +136,19 @@ pub fn read(links: &mut Links) -> (Settings, Vec<Complaint>) {
     (settings, complaints)
 }
 
-/// Files of the current directory that are links, and may lead to a mount whose server is gone: supervise would wait there,
-/// deaf to all commands. So a child touches what they lead to.
+/// Files of the current directory that are links. A link may lead to a mount whose server is gone, where supervise
+/// would wait and obey no command. So a child touches what they lead to.
 #[derive(Default)]
 pub struct Links {
-    /// Children that have not come back, and the links that they have followed.
+    /// The children that have not come back, and the links that they have followed.
     waiting: Vec<(&'static str, Toucher)>,
 }
 
-/// For so long an answer is waited for.
+/// How long supervise waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Links {
-    /// Those of these files that lead to where nobody answers.
+    /// Those of these files that are links to a mount whose server does not answer.
     pub fn silent(&mut self, files: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
         self.waiting.retain(|(_, child)| !child.has_ended(Duration::ZERO));
         let is_asked = |name: &&str| !self.waiting.iter().any(|(waiting, _)| waiting == name);
@@ -109,21 +171,22 @@ impl Links {
     }
 }
 
-/// Whether all that these lead to answers, as it nearly always does: one child asks.
+/// Whether the servers of all these links answer, as they nearly always do. One child asks for all.
 fn answer(links: &[&'static str]) -> bool {
     let child = Toucher::start(links.iter().map(Path::new));
     child.is_ok_and(|child| child.has_ended(PATIENCE) && child.has_answer() == Ok(true))
 }
 
-/// A link is never followed for this.
+/// Whether a file is a link. No link is followed for this.
 fn is_link(name: &str) -> bool {
     lstat(name).is_ok_and(|file| file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits())
 }
 
-/// The names in the current directory, so that two dozen need not be asked for one by one at each restart.
+/// The names in the current directory. They are listed at once, so that supervise need not ask for two dozen files one
+/// by one at each restart.
 struct Names(Option<Vec<Vec<u8>>>);
 
-/// A directory of more names than any service has is not gone through.
+/// A directory of more names than this is not listed.
 const MOST_NAMES: usize = 64;
 
 impl Names {
@@ -136,18 +199,21 @@ impl Names {
         Names((listed.is_ok() && names.len() <= MOST_NAMES).then_some(names))
     }
 
-    /// Whether this is one of them, or may be.
+    /// Whether there is a file of this name, or may be.
     fn may_have(&self, name: &str) -> bool {
         self.0.as_ref().is_none_or(|names| names.iter().any(|known| known == name.as_bytes()))
     }
 }
 
-/// encore runs `start`, `stop` and the like only where they are executable files.
+/// Whether a file can be executed. `start`, `stop` and the like are run only then.
+///
+/// Source: daemontools-encore.
 fn is_executable(program: &str) -> bool {
     std::fs::metadata(program).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-/// Whether there is a `log` for this supervise to run: a file, where the original knows only directories.
+/// Whether there is a `log` for this supervise to run: an executable file. The original knows only directories of that
+/// name.
 pub fn has_logger() -> bool {
     Links::default().silent(["log"].into_iter()).is_empty() && is_executable("log")
 }

@@ -1,19 +1,20 @@
-//! A supervise in charge: the loop around the service and, where there is one, its logger.
+//! The loop around the service and, where there is one, its logger.
 
-use crate::charge::{Charge, Normally};
+use crate::control_files::{ControlFiles, Normally};
 use crate::frozen;
 use crate::label;
-use crate::last_lines::{Facts, LastLines, Speaker, Step};
+use crate::last_lines::{Facts, LastLines, Step, Writer};
+use crate::logged_service::{BeforeChdir, LoggedService};
 use crate::machine::Event;
 use crate::past::{Here, Past};
 use crate::pipe::Pipe;
 use crate::publish::Publisher;
+use crate::runner::Runner;
 use crate::settings;
-use crate::slot::{Common, Slot, Which};
-use crate::speaker::{Before, Neighbour};
+use crate::shared::Shared;
 use crate::tree;
 use daemontools::service::ledger::Page;
-use daemontools::service::{Command, Directory, Process, Record, Role, STATE, Want};
+use daemontools::service::{Command, Directory, Part, Process, Record, Role, STATE, Want};
 use daemontools::sys::boot::Boot;
 use daemontools::sys::pocket::Pocket;
 use daemontools::sys::process;
@@ -29,23 +30,24 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
-/// A supervise in charge of a service.
+/// A supervise that holds the lock of a service.
 pub struct Supervisor {
-    service: Box<Slot>,
-    logger: Option<Box<Slot>>,
-    common: Common,
+    service: Box<Runner>,
+    logger: Option<Box<Runner>>,
+    shared: Shared,
     signals: SignalFd,
-    /// Whom the next command is meant for.
-    meant: Which,
-    /// The service whose lines are read, if the service of this supervise is a logger, until they are or svscan sees to it.
-    neighbour: Option<Neighbour>,
-    /// How far reading the last of them has come.
+    /// Which part of the service the next command is for.
+    target: Part,
+    /// If the service of this supervise is a logger: the service whose last lines it is to read. It is `None` once they
+    /// are read, or once svscan has told this supervise to exit, which knows what is left in its pipes.
+    logged_service: Option<LoggedService>,
+    /// How far reading these last lines has come.
     last_lines: Option<LastLines>,
-    /// The same of a logger that this supervise runs beside the service.
+    /// How far the logger that this supervise runs beside the service has come with reading the last lines.
     logger_lines: Option<LastLines>,
 }
 
-/// What happens first to the logger and to the service.
+/// The first event for the logger and for the service.
 pub struct First {
     logger: (Event, Left),
     service: (Event, Left),
@@ -55,42 +57,42 @@ pub struct First {
 type Left = Option<(Role, Process)>;
 
 impl Supervisor {
-    /// Takes charge of a service: locks it, takes over what a killed supervise left, shows itself.
+    /// Takes charge of a service: locks it, takes over what a killed supervise left, and shows that the service is
+    /// supervised.
     ///
-    /// # Errors
-    /// The service cannot be taken charge of; nothing was changed for it.
-    // Not inlined, and what it makes in the heap: in the stack both would take a page of memory for as long as
-    // supervise runs.
+    /// # Errors The service directory cannot be used, or has another supervise.
+    // It is not inlined, and what it makes lies in the heap: on the stack both would take a page of memory for as long
+    // as supervise runs.
     #[inline(never)]
     pub fn take_charge(given: OsString) -> Result<(Box<Supervisor>, First), Fatal> {
         let name = label::of(&given);
         let signals = watch_signals().unable_to("watch children for", &name)?;
-        let before = Before::of(&given);
-        let (charge, normally) = Charge::take(given, name.clone())?;
-        let neighbour = before.map(Before::entered);
+        let before = BeforeChdir::of(&given);
+        let (control_files, normally) = ControlFiles::acquire(given, name.clone())?;
+        let logged_service = before.map(BeforeChdir::entered);
         let (page, pocket) = (Page::from_environment(), Pocket::from_environment());
         let boot = Boot::current().unable_to("tell this boot from others", "")?;
         let directory = match Directory::at(Path::new("")) {
             Err(errno) if sys::is_passing(errno) => {
-                return Err(Unable::new("identify", &charge.name, errno).into());
+                return Err(Unable::new("identify", &control_files.name, errno).into());
             }
-            // A file system that does not tell: what was written down is not taken for another directory's for that.
+            // The file system does not tell: then the record is not refused as one of another directory.
             directory => directory.ok(),
         };
-        let here = Here { name: &name, place: &charge.place, boot: &boot, directory: directory.as_ref() };
-        let Past { record, goes_on, .. } = here.past(page.as_ref()).unable_to("read", charge.object(STATE))?;
-        let (service, service_first) = if goes_on {
-            Slot::resume(Which::Service, &record, &charge.place)?
+        let here = Here { name: &name, place: &control_files.place, boot: &boot, directory: directory.as_ref() };
+        let Past { record, resumes, .. } = here.past(page.as_ref()).unable_to("read", control_files.object(STATE))?;
+        let (service, service_first) = if resumes {
+            Runner::resume(Part::Service, &record, &control_files.place)?
         } else {
             let want = if normally == Normally::Up { Want::Up } else { Want::Down };
-            (Slot::new(Which::Service, want, &record), Event::Begun)
+            (Runner::new(Part::Service, want, &record), Event::Begun)
         };
-        let left = record.process.filter(|_| goes_on);
-        let logger_left = record.logger.as_ref().filter(|_| goes_on).and_then(|logger| logger.process);
-        let (logger, logger_first) = match record.logger.filter(|_| goes_on) {
-            Some(record) => Some(Slot::resume(Which::Logger, &record, &charge.place)?),
+        let left = record.process.filter(|_| resumes);
+        let logger_left = record.logger.as_ref().filter(|_| resumes).and_then(|logger| logger.process);
+        let (logger, logger_first) = match record.logger.filter(|_| resumes) {
+            Some(record) => Some(Runner::resume(Part::Logger, &record, &control_files.place)?),
             None => {
-                settings::has_logger().then(|| (Slot::new(Which::Logger, Want::Up, &Record::blank()), Event::Begun))
+                settings::has_logger().then(|| (Runner::new(Part::Logger, Want::Up, &Record::blank()), Event::Begun))
             }
         }
         .unzip();
@@ -102,168 +104,171 @@ impl Supervisor {
         let inode = pipe.as_ref().and_then(|pipe| pipe.inode().ok());
         let own = Process::of(getpid());
         let kept = Record { supervise: own, boot, directory, pipe: inode, ..Record::blank() };
-        let common = Common {
+        let shared = Shared {
             logger: logger.as_ref().and_then(|logger| logger.process()).map(|process| process.pid),
             pipe,
-            publisher: Publisher::new(name, charge.place.clone(), page, kept),
-            marks: charge.is_others(),
+            publisher: Publisher::new(name, control_files.place.clone(), page, kept),
+            tags_processes: control_files.is_others(),
             pocket,
-            charge,
-            bystanders: Vec::new(),
+            control_files,
+            helpers: Vec::new(),
         };
         let mut supervisor = Box::new(Supervisor {
             service,
             logger,
-            common,
+            shared,
             signals,
-            meant: Which::Service,
-            neighbour,
+            target: Part::Service,
+            logged_service,
             last_lines: None,
             logger_lines: None,
         });
-        if !goes_on {
-            // Whoever finds us in charge finds the state too: without it, it could not be told whether a job that is over
-            // when it is looked at is another one.
-            supervisor.write_down();
+        supervisor.note();
+        if !resumes {
+            // A program that finds the service supervised finds its state too: without that, it could not tell a job
+            // that is over by then from another one.
+            supervisor.shared.publisher.write_state();
         }
         supervisor.show()?;
         let logger_first = (logger_first.unwrap_or(Event::Begun), logger_left);
         Ok((supervisor, First { logger: logger_first, service: (service_first, left) }))
     }
 
-    fn write_down(&mut self) {
-        let Supervisor { service, logger, common, .. } = self;
-        logger.iter().for_each(|logger| common.publisher.note(Which::Logger, logger.record()));
-        common.publisher.write_down(Which::Service, service.record());
+    /// Notes how the service and its logger are now, without writing it.
+    fn note(&mut self) {
+        let Supervisor { service, logger, shared, .. } = self;
+        logger.iter().for_each(|logger| shared.publisher.note(Part::Logger, logger.record()));
+        shared.publisher.note(Part::Service, service.record());
     }
 
+    /// Writes the status, and shows that the service is supervised.
     fn show(&mut self) -> Result<(), Fatal> {
-        let Supervisor { service, logger, common, .. } = self;
-        logger.iter().for_each(|logger| common.publisher.note(Which::Logger, logger.record()));
-        common.publisher.note(Which::Service, service.record());
-        // Not the state of one that goes on: what it says of a process that has ended is needed until that is dealt with.
-        common.publisher.publish_status();
-        common.charge.show()?;
-        service.take_up(common);
+        let Supervisor { service, shared, .. } = self;
+        // The state is not written yet: where this supervise goes on after another one, what the state says of a
+        // process that has ended is needed until the machine was told of that.
+        shared.publisher.publish_status();
+        shared.control_files.open_ok()?;
+        service.reattach(shared);
         Ok(())
     }
 
-    /// Begins, or goes on.
+    /// Tells the machines of their first events.
     pub fn begin(&mut self, first: First) {
-        let Supervisor { service, logger, common, .. } = self;
-        let slots = logger.iter_mut().zip([first.logger]).chain([(service, first.service)]);
-        for (slot, (event, left)) in slots {
+        let Supervisor { service, logger, shared, .. } = self;
+        let runners = logger.iter_mut().zip([first.logger]).chain([(service, first.service)]);
+        for (runner, (event, left)) in runners {
             if let (Event::Ended(exit), Some((role, process))) = (&event, left) {
-                slot.notify(role, process.pid, Some(*exit), common);
+                runner.notify(role, process.pid, Some(*exit), shared);
             }
-            slot.happen(event, common);
+            runner.handle(event, shared);
         }
     }
 
-    /// Whether supervise has been told to leave, and may.
+    /// Whether supervise was told to exit, and can.
     pub fn is_done(&self) -> bool {
-        let logger_is_done = self.logger.as_ref().is_none_or(|logger| logger.done && self.common.pipe.is_none());
-        self.service.done && self.neighbour.is_none() && logger_is_done
+        let logger_is_done = self.logger.as_ref().is_none_or(|logger| logger.done && self.shared.pipe.is_none());
+        self.service.done && self.logged_service.is_none() && logger_is_done
     }
 
     /// Waits until something happens, and deals with it.
     ///
     /// # Errors
-    /// The kernel does not let us wait: ENOMEM.
+    /// ENOMEM: the kernel does not let supervise wait.
     pub fn wait_and_act(&mut self) -> Result<(), Fatal> {
-        let told = self.wait()?;
+        let has_commands = self.wait()?;
         report::retry_lost();
         let mut commands = Vec::new();
         while let Ok(Some(signal)) = self.signals.read_signal() {
             commands.extend(process::commands_of(&signal));
         }
         self.reap();
-        let Supervisor { service, logger, common, neighbour, .. } = self;
-        common.publisher.try_again(Moment::now().uptime);
-        if neighbour.is_some() && service.is_due() && sys::is_abandoned(sys::stdin()) {
-            service.starve(common);
+        let Supervisor { service, logger, shared, logged_service, .. } = self;
+        shared.publisher.try_again(Moment::now().uptime);
+        if logged_service.is_some() && service.is_due() && sys::is_abandoned(sys::stdin()) {
+            service.starve(shared);
         }
-        for slot in logger.as_deref_mut().into_iter().chain([&mut **service]) {
-            slot.look(common);
+        for runner in logger.as_deref_mut().into_iter().chain([&mut **service]) {
+            runner.poll(shared);
         }
-        if told {
+        if has_commands {
             self.read_control();
         }
-        // Of svscan, to which the service is one: meant for it, whatever was told by others before.
+        // svscan knows nothing of the two parts: its commands are for the service.
         if !commands.is_empty() {
             if commands.contains(&Command::Exit.byte()) {
-                // It knows itself what is left in its pipes.
-                self.neighbour = None;
+                // svscan sees to what is left in its pipes.
+                self.logged_service = None;
             }
-            self.obey(&commands, Which::Service);
+            self.obey(&commands, Part::Service);
         }
         self.see_last_lines();
         self.let_logger_go();
         if self.release_ended() {
             self.reap();
         }
-        self.common.mend();
+        self.shared.mend();
         Ok(())
     }
 
-    /// Takes in all children that have ended. Each is waited for only once its end is written down: until then a supervise
-    /// after us would still find it.
+    /// Takes in all children that have ended. Each is waited for only once its end is written down: if this supervise
+    /// is killed before, the next one still finds how it ended.
     fn reap(&mut self) {
         while let Some((pid, status)) = self.ended_child() {
-            let Supervisor { service, logger, common, .. } = self;
-            for slot in logger.as_deref_mut().into_iter().chain([&mut **service]) {
-                slot.child_ended(pid, status, common);
+            let Supervisor { service, logger, shared, .. } = self;
+            for runner in logger.as_deref_mut().into_iter().chain([&mut **service]) {
+                runner.child_ended(pid, status, shared);
             }
-            if !self.slots().any(|slot| slot.ended() == Some(pid)) {
+            if !self.runners().any(|runner| runner.ended() == Some(pid)) {
                 self.wait_for(pid);
             }
             self.release_ended();
         }
     }
 
-    /// A child that has ended and was not taken in yet. As long as there is one that is to be waited for later, the kernel
-    /// would name that one again and again, so that all others are asked for one by one: those that we have made, and, as
-    /// far as `/proc` tells, descendants that have become ours.
+    /// A child that has ended and was not taken in yet. As long as there is one that is to be waited for later, the
+    /// kernel would name that one again and again. Then supervise asks for all others one by one: those that it has
+    /// made, and, as far as `/proc` tells, descendants that have become its children.
     fn ended_child(&self) -> Option<(Pid, i32)> {
-        let kept: Vec<Pid> = self.slots().filter_map(Slot::ended).collect();
+        let kept: Vec<Pid> = self.runners().filter_map(Runner::ended).collect();
         if kept.is_empty() {
             return process::ended_child_status(None).ok().flatten();
         }
-        let known = self.slots().flat_map(Slot::children).chain(self.common.bystanders.iter().copied());
+        let known = self.runners().flat_map(Runner::children).chain(self.shared.helpers.iter().copied());
         let children = tree::own_children();
         let mut others = known.chain(children).filter(|child| !kept.contains(child));
         others.find_map(|child| process::ended_child_status(Some(child)).ok().flatten())
     }
 
-    /// Waits for the children whose number is not shown any more; whether there were any, so that it is time for those
-    /// that ended after them.
+    /// Waits for the children whose number `supervise/status` does not show any more. Returns whether there were any:
+    /// then it is time for those that ended after them.
     fn release_ended(&mut self) -> bool {
         let Supervisor { service, logger, .. } = self;
-        let slots = logger.as_deref_mut().into_iter().chain([&mut **service]);
-        let released: Vec<Pid> = slots.filter_map(Slot::release_ended).collect();
+        let runners = logger.as_deref_mut().into_iter().chain([&mut **service]);
+        let released: Vec<Pid> = runners.filter_map(Runner::release_ended).collect();
         released.iter().for_each(|pid| self.wait_for(*pid));
         !released.is_empty()
     }
 
     fn wait_for(&mut self, pid: Pid) {
-        self.common.bystanders.retain(|bystander| *bystander != pid);
+        self.shared.helpers.retain(|bystander| *bystander != pid);
         let _ = process::wait_for(pid);
     }
 
-    fn slots(&self) -> impl Iterator<Item = &Slot> {
+    fn runners(&self) -> impl Iterator<Item = &Runner> {
         self.logger.as_deref().into_iter().chain([&*self.service])
     }
 
-    /// Waits; true if there are commands to read. Tells everybody whose time runs of time in which nothing could run.
+    /// Waits until something happens; true if there are commands to read. Tells the machines if nothing could run for a
+    /// time.
     fn wait(&mut self) -> Result<bool, Fatal> {
         let before = Moment::now().uptime;
         let patience = self.patience(before);
         let mut fds: Vec<PollFd> =
-            self.common.charge.controls().map(|control| PollFd::new(control, PollFlags::POLLIN)).collect();
+            self.shared.control_files.controls().map(|control| PollFd::new(control, PollFlags::POLLIN)).collect();
         let controls = fds.len();
         fds.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
-        for slot in self.logger.as_deref().into_iter().chain([&*self.service]) {
-            slot.watch(&mut fds);
+        for runner in self.logger.as_deref().into_iter().chain([&*self.service]) {
+            runner.watch(&mut fds);
         }
         let told = match poll(&mut fds, sys::timeout(patience)) {
             Ok(_) => fds.iter().take(controls).any(|control| control.any() == Some(true)),
@@ -272,30 +277,30 @@ impl Supervisor {
         };
         let slept = Moment::now().uptime.saturating_sub(before);
         if let Some(lost) = patience.and_then(|patience| frozen::time_lost(patience, slept)) {
-            let Supervisor { service, logger, common, .. } = self;
-            for slot in logger.as_deref_mut().into_iter().chain([&mut **service]) {
-                slot.happen(Event::Frozen(lost), common);
+            let Supervisor { service, logger, shared, .. } = self;
+            for runner in logger.as_deref_mut().into_iter().chain([&mut **service]) {
+                runner.handle(Event::Frozen(lost), shared);
             }
         }
         Ok(told)
     }
 
-    /// How long there is nothing to be done if nothing happens.
+    /// How long to wait at most; `None` if there is nothing to be done until something happens.
     fn patience(&self, now: Duration) -> Option<Duration> {
         let logger = self.logger.as_ref().and_then(|logger| logger.deadline());
         let last_lines = match &self.last_lines {
             Some(last_lines) => last_lines.deadline(),
-            None => (self.service.done && self.neighbour.is_some()).then_some(now),
+            None => (self.service.done && self.logged_service.is_some()).then_some(now),
         };
         let logger_lines = self.logger_lines.as_ref().and_then(LastLines::deadline);
-        let deadlines = [self.service.deadline(), logger, self.common.publisher.deadline(), last_lines, logger_lines];
+        let deadlines = [self.service.deadline(), logger, self.shared.publisher.deadline(), last_lines, logger_lines];
         let deadline = deadlines.into_iter().flatten().min();
         let left = deadline.map(|deadline| deadline.saturating_sub(now));
         let is_timing = self.service.is_timing() || self.logger.as_ref().is_some_and(|logger| logger.is_timing());
         if is_timing { left.map(frozen::at_most) } else { left }
     }
 
-    /// After a short read the target is the service again.
+    /// Reads commands and obeys them. After a short read the target is the service again.
     fn read_control(&mut self) {
         let read_some = |control: BorrowedFd| {
             let mut bytes = vec![0; 256];
@@ -304,67 +309,68 @@ impl Supervisor {
             bytes.truncate(length);
             (bytes, is_short)
         };
-        let told: Vec<(Vec<u8>, bool)> = self.common.charge.controls().map(read_some).collect();
+        let told: Vec<(Vec<u8>, bool)> = self.shared.control_files.controls().map(read_some).collect();
         for (commands, is_short) in told {
-            self.meant = self.obey(&commands, self.meant);
+            self.target = self.obey(&commands, self.target);
             if is_short {
-                self.meant = Which::Service;
+                self.target = Part::Service;
             }
         }
     }
 
-    /// Obeys commands, the first of which is meant for `meant`; whom the next one is meant for.
-    fn obey(&mut self, commands: &[u8], mut meant: Which) -> Which {
-        let Supervisor { service, logger, common, .. } = self;
+    /// Obeys commands, the first of which is for `target`. Returns which part the next command is for.
+    fn obey(&mut self, commands: &[u8], mut target: Part) -> Part {
+        let Supervisor { service, logger, shared, .. } = self;
         for command in commands.iter().filter_map(|byte| Command::from_byte(*byte)) {
-            match (command, meant, logger.as_mut()) {
-                (Command::ForService, _, _) => meant = Which::Service,
-                (Command::ForLogger, _, _) => meant = Which::Logger,
-                (command, Which::Service, _) => service.happen(Event::Told(command), common),
-                (command, Which::Logger, Some(logger)) => logger.happen(Event::Told(command), common),
-                (_, Which::Logger, None) => {}
+            match (command, target, logger.as_mut()) {
+                (Command::ForService, _, _) => target = Part::Service,
+                (Command::ForLogger, _, _) => target = Part::Logger,
+                (command, Part::Service, _) => service.handle(Event::Told(command), shared),
+                (command, Part::Logger, Some(logger)) => logger.handle(Event::Told(command), shared),
+                (_, Part::Logger, None) => {}
             }
         }
-        meant
+        target
     }
 
-    /// A logger that is down, and whose supervise was told to leave, may have to read the last lines.
+    /// Has a logger that is down, and whose supervise was told to exit, read the last lines of its service.
     fn see_last_lines(&mut self) {
-        let Supervisor { service, common, neighbour: Some(neighbour), last_lines, .. } = self else { return };
+        let Supervisor { service, shared, logged_service: Some(logged_service), last_lines, .. } = self else { return };
         if last_lines.is_none() && !service.done {
             return;
         }
         let now = Moment::now().uptime;
-        let facts = neighbour.facts(&service.record());
+        let facts = logged_service.facts(&service.record());
         match last_lines.get_or_insert_with(|| LastLines::of(now)).step(now, facts) {
             Step::Wait => {}
-            Step::Tell(command) => service.happen(Event::Told(command), common),
-            Step::Leave => (self.neighbour, self.last_lines) = (None, None),
+            Step::Tell(command) => service.handle(Event::Told(command), shared),
+            Step::Leave => (self.logged_service, self.last_lines) = (None, None),
         }
     }
 
-    /// Once the service is down for good, its logger may read to the end, and is then done too.
+    /// Once the service is down for good, lets its logger read to the end of the pipe. Then the logger is done too.
     fn let_logger_go(&mut self) {
-        let Supervisor { service, logger: Some(logger), common, logger_lines, .. } = self else { return };
-        let Some(pipe) = common.pipe.as_mut().filter(|_| service.done) else { return };
+        let Supervisor { service, logger: Some(logger), shared, logger_lines, .. } = self else { return };
+        let Some(pipe) = shared.pipe.as_mut().filter(|_| service.done) else { return };
         pipe.end_input();
         let unread = pipe.unread();
         let now = Moment::now().uptime;
         let last_lines = logger_lines.get_or_insert_with(|| {
-            logger.happen(Event::Told(Command::Exit), common);
+            logger.handle(Event::Told(Command::Exit), shared);
             LastLines::of(now)
         });
-        let facts = Facts::of(&logger.record(), Speaker::Gone, unread);
+        let facts = Facts::of(&logger.record(), Writer::Gone, unread);
         match last_lines.step(now, facts) {
             Step::Wait => {}
-            Step::Tell(command) => logger.happen(Event::Told(command), common),
-            Step::Leave => common.pipe = None,
+            Step::Tell(command) => logger.handle(Event::Told(command), shared),
+            Step::Leave => shared.pipe = None,
         }
     }
 }
 
-/// From here on the end of a child, and what svscan commands by signal, is told through a descriptor. A write of ours fails,
-/// and is no signal: be it that a listener of `supervise/event` goes just then, or that files are limited in size.
+/// From here on a descriptor tells of the end of a child and of the commands that svscan sends by signal. A write that
+/// fails returns an error and does not kill supervise, be it that a listener of `supervise/event` has gone, or that the
+/// size of files is limited.
 fn watch_signals() -> nix::Result<SignalFd> {
     process::default_action(Signal::SIGCHLD)?;
     let told = process::signal_set(&[Signal::SIGCHLD as i32, process::COMMANDS]);

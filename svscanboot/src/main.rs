@@ -27,6 +27,7 @@ mod child;
 mod errors;
 
 use child::{Child, Role};
+use daemontools::service::Exit;
 use daemontools::sys::{self, process};
 use daemontools::{Args, Attempt, Fatal, Help, Unable};
 use errors::Pipe;
@@ -99,10 +100,12 @@ fn svscanboot(mut args: Args) -> Result<i32, Fatal> {
         while let Ok(Some((pid, status))) = process::reap() {
             title.ended(pid, status);
             // Killed, it is started again; otherwise it has said what it wanted to say.
-            match svscan.ended(pid, status).then_some(status & 0x7f) {
-                Some(0) => return Ok((status >> 8) & 0xff),
-                Some(signal) if told_to_end && stops().contains(&signal) => return Ok(0),
-                Some(_) | None => {}
+            match svscan.ended(pid, status).then(|| Exit::from_wait_status(status)) {
+                Some(Exit::Code(code)) => return Ok(code),
+                Some(Exit::Signal(signal) | Exit::Core(signal)) if told_to_end && stops().contains(&signal) => {
+                    return Ok(0);
+                }
+                Some(Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) | Exit::Unknown) | None => {}
             }
         }
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The Rust files of the workspace, by their path in it.
-fn sources(folder: &Path, found: &mut BTreeMap<String, String>) {
+pub fn sources(folder: &Path, found: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let is_hidden = path.file_name().unwrap().to_str().unwrap().starts_with('.');

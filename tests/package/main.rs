@@ -10,6 +10,7 @@ mod contract;
 mod dependencies;
 mod images;
 mod programs;
+mod pure;
 mod readme;
 mod scripts;
 mod tree;

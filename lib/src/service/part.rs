@@ -1,5 +1,7 @@
 //! The two parts of a service: what it runs, and the logger that reads what that prints.
 
+use super::{LOG, Role};
+
 /// One of the two parts of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
@@ -7,4 +9,14 @@ pub enum Part {
     Service,
     /// Its logger: the program or the service directory `log`.
     Logger,
+}
+
+impl Part {
+    /// The name of the program that plays `role` where one supervise runs both parts: its logger has only one program.
+    pub fn program(self, role: Role) -> &'static str {
+        match self {
+            Part::Service => role.program(),
+            Part::Logger => LOG,
+        }
+    }
 }

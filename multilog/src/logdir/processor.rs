@@ -3,7 +3,7 @@
 use super::{COMPLETE, INCOMPLETE, LogDirectory};
 use crate::files;
 use crate::hold::{Hold, Stop};
-use daemontools::service::may_be_anothers;
+use daemontools::service::{Exit, may_be_anothers};
 use daemontools::sys::exec;
 use daemontools::sys::process::{self, duplicate_above, duplicate_to};
 use daemontools::tai64::Moment;
@@ -93,7 +93,10 @@ impl LogDirectory {
             self.say_it_works();
             return self.take_result(hold);
         }
-        let how: &[u8] = if status & 0x7f == 0 { b"processor failed in " } else { b"processor crashed in " };
+        let how: &[u8] = match Exit::from_wait_status(status) {
+            Exit::Code(_) => b"processor failed in ",
+            Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) | Exit::Unknown => b"processor crashed in ",
+        };
         report::warning(&[how, self.settings.path.as_bytes(), b", pausing"]);
         let now = Moment::now().uptime;
         self.failing_since.get_or_insert(now);

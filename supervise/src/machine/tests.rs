@@ -195,7 +195,7 @@ fn once_is_not_restarted_and_wants_nothing() {
     life.told(Command::Once);
     life.passes(5000);
     life.follow(Event::Ended(Exit::Code(0)));
-    assert_eq!((life.machine.stage, life.machine.record().want), (Stage::Idle(Rest::Stopped), Want::Once));
+    assert_eq!((life.machine.stage, life.machine.record().want), (Stage::Idle(IdleReason::Stopped), Want::Once));
     assert!(life.follow(Event::Told(Command::Once)).contains(&Launch(Role::Run, None)));
 }
 
@@ -500,7 +500,7 @@ fn told_up_while_start_is_ending_it_starts_again() {
     assert!(life.follow(Event::Ended(Exit::Signal(15))).contains(&Launch(Role::Start, None)));
     life.told(Command::Down);
     life.follow(Event::Ended(Exit::Signal(15)));
-    assert_eq!(life.machine.stage, Stage::Idle(Rest::Stopped));
+    assert_eq!(life.machine.stage, Stage::Idle(IdleReason::Stopped));
 }
 
 #[test]
@@ -519,7 +519,7 @@ fn it_is_not_killed_for_what_cannot_be_heard() {
     let mute = Policy { watchdog: within, ready_within: within, notify_socket: true, ..plain() };
     for (policy, expected) in [(mute.clone(), None), (Policy { has_check: true, ..mute }, within)] {
         let mut life = Life::running(policy);
-        life.happens(Event::Deaf);
+        life.happens(Event::NotifySocketFailed);
         assert_eq!(life.machine.deadline(), expected);
     }
 }
@@ -529,9 +529,9 @@ fn signs_of_life_are_expected_again_once_they_can_be_heard() {
     let within = Some(Duration::from_secs(2));
     let mute = || Life::running(Policy { watchdog: within, ready_within: within, notify_socket: true, ..plain() });
     let mut life = mute();
-    life.happens(Event::Deaf);
+    life.happens(Event::NotifySocketFailed);
     life.passes(60_000);
-    life.happens(Event::Heard);
+    life.happens(Event::NotifySocketWorks);
     assert_eq!(life.machine.deadline(), Some(Duration::from_secs(62)));
     life.happens(Event::Alive);
     life.passes(2000);
@@ -542,8 +542,8 @@ fn signs_of_life_are_expected_again_once_they_can_be_heard() {
     for command in [Command::Pause, Command::Down] {
         let mut life = mute();
         life.told(command);
-        life.happens(Event::Deaf);
-        life.happens(Event::Heard);
+        life.happens(Event::NotifySocketFailed);
+        life.happens(Event::NotifySocketWorks);
         assert_eq!(life.machine.deadline(), None, "{command:?}");
     }
 }
@@ -605,8 +605,8 @@ fn what_is_to_last_for_ever_may() {
     assert_eq!(life.machine.deadline(), for_ever);
 }
 
-/// Every event in every state, against the table beside this file. `UPDATE=1` writes it anew, to be read by whoever
-/// changed something.
+/// Compares every event in every state with the table beside this file. After a change `UPDATE=1` writes the table anew,
+/// which is then to be read.
 #[test]
 fn every_event_in_every_state() {
     let table = table();
@@ -643,8 +643,8 @@ N say that it has nothing to read  X leave  >state
 fn states() -> Vec<(&'static str, Stage)> {
     let roles = [Role::Start, Role::Run, Role::Finish, Role::Stop];
     let still = [
-        ("stopped", Stage::Idle(Rest::Stopped)),
-        ("failed", Stage::Idle(Rest::Failed)),
+        ("stopped", Stage::Idle(IdleReason::Stopped)),
+        ("failed", Stage::Idle(IdleReason::Failed)),
         ("waiting", Stage::Waiting(Moment::ZERO)),
         ("preparing", Stage::Preparing),
     ];
@@ -672,8 +672,8 @@ fn events() -> Vec<(String, Event)> {
         ("ready", Event::Ready),
         ("stopping", Event::Stopping),
         ("alive", Event::Alive),
-        ("deaf", Event::Deaf),
-        ("heard", Event::Heard),
+        ("socket failed", Event::NotifySocketFailed),
+        ("socket works", Event::NotifySocketWorks),
         ("changed", Event::Changed),
         ("frozen", Event::Frozen(Duration::from_secs(1))),
         ("starved", Event::Starved),
@@ -685,7 +685,7 @@ fn events() -> Vec<(String, Event)> {
 fn cell(stage: Stage, event: Event) -> String {
     let mut machine = Machine::new(policy_of_the_table(), Want::Up, Moment::ZERO);
     machine.stage = stage;
-    machine.begun =
+    machine.start_done =
         !matches!(stage, Stage::Idle(_) | Stage::Preparing | Stage::Launching(Role::Start) | Stage::Alive(Role::Start));
     let mut todo = Vec::new();
     machine.step(Moment::ZERO, event, &mut todo);
@@ -769,7 +769,7 @@ fn a_logger_with_nothing_to_read_is_not_started_until_there_is() {
     }
     life.passes(1000);
     assert_eq!(life.happens(Event::Woken), [Configure]);
-    // Whoever starts it does not wait.
+    // A command to start does not wait.
     for command in [Command::Up, Command::Once] {
         let mut life = Life::waiting();
         life.passes(1000);

@@ -1,4 +1,5 @@
-//! Taking charge of a service directory: its lock and its FIFOs.
+//! Taking charge of a service directory: the lock and the FIFOs in its `supervise/`, which are kept as long as
+//! supervise runs and made again if they are removed.
 
 use crate::settings::Links;
 use daemontools::service::{
@@ -21,40 +22,41 @@ const OWNER: Mode = Mode::from_bits_truncate(0o700);
 const OWNER_FILE: Mode = Mode::from_bits_truncate(0o600);
 const FOR_GROUP: Mode = Mode::from_bits_truncate(0o620);
 
-/// What shows, as long as it is held, that the service in the current directory is supervised.
-pub struct Charge {
+/// The files in `supervise/` that are held open. They show that the service in the current directory is supervised.
+pub struct ControlFiles {
     /// What the service is called in messages.
     pub name: OsString,
-    /// The service as it was named to us.
+    /// The service as the argument of supervise names it.
     pub given: OsString,
-    /// Where its `supervise/` lies.
+    /// Where the service's `supervise/` lies.
     pub place: Place,
     pub lock: OwnedFd,
-    /// Where commands are read from.
+    /// The reading end of `supervise/control`, from which commands come.
     control: OwnedFd,
-    /// Keeps `control` from ever being at its end.
+    /// The writing end of `supervise/control`, which keeps the reading end from ever being at its end.
     control_writer: OwnedFd,
-    /// The FIFO that was there before it was removed or replaced, both ends: whoever has opened it commands through it.
+    /// Both ends of the `supervise/control` that was removed or replaced: a program that has it open still commands
+    /// through it.
     former: Option<(OwnedFd, OwnedFd)>,
-    /// Its reading end, once the status is written.
+    /// The reading end of `supervise/ok`, once the status is written.
     ok: Option<OwnedFd>,
 }
 
-/// Whether there is a file `down`.
+/// Whether the service is started at first: not if there is a file `down`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Normally {
     Up,
     Down,
 }
 
-impl Charge {
-    /// Changes into `given`, which messages call `name`, and locks it against other supervises; nobody is told yet.
+impl ControlFiles {
+    /// Changes into `given`, which messages call `name`, and locks it against other supervises. It does not show yet
+    /// that the service is supervised.
     ///
-    /// # Errors
-    /// Whatever is missing, and EAGAIN if another supervise is in charge.
-    pub fn take(given: OsString, name: OsString) -> Result<(Charge, Normally), Fatal> {
+    /// # Errors A file or directory that can be neither made nor opened; EAGAIN if another supervise is in charge.
+    pub fn acquire(given: OsString, name: OsString) -> Result<(ControlFiles, Normally), Fatal> {
         chdir(given.as_os_str()).unable_to("chdir to", &name)?;
-        // It may be a link that leads to where nobody answers.
+        // A link may lead to a mount whose server does not answer.
         let is_silent = !Links::default().silent([DOWN].into_iter()).is_empty();
         let normally = match if is_silent { Err(Errno::ETIMEDOUT) } else { stat(DOWN) } {
             Ok(_) => Normally::Down,
@@ -66,14 +68,14 @@ impl Charge {
         let paths = Paths { name: &name, place: &place };
         let lock = paths.lock()?;
         let (control, writer) = paths.control()?;
-        // Listeners are nobody we depend on.
+        // supervise works without listeners.
         let _ = mkdir(&place.path(EVENT), OWNER);
         let former = None;
-        Ok((Charge { name, given, place, lock, control, control_writer: writer, former, ok: None }, normally))
+        Ok((ControlFiles { name, given, place, lock, control, control_writer: writer, former, ok: None }, normally))
     }
 
-    /// Makes `supervise/` again, and what others reach us by in there, after somebody has removed it; whether it was gone
-    /// and is there again.
+    /// Makes `supervise/` again if it was removed, with all in it by which others reach this supervise. Returns whether
+    /// it was gone and is there again.
     pub fn make_again(&mut self) -> bool {
         let directory = self.place.directory();
         if stat(directory).is_ok() || self.take_anew().is_err() {
@@ -100,13 +102,14 @@ impl Charge {
         self.former = Some(before);
     }
 
-    /// What commands are read from.
+    /// The FIFOs from which commands are read.
     pub fn controls(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         [self.control.as_fd()].into_iter().chain(self.former.iter().map(|(reader, _)| reader.as_fd()))
     }
 
-    /// Sees to it that we are reached, and that there is no second supervise: takes what is missing in `supervise/`, or was
-    /// replaced, anew, and makes that again where it is gone. Whether status and state must be written anew.
+    /// Sees to it that others reach this supervise, and that no second one starts: makes each file that is missing in
+    /// `supervise/`, or was replaced, anew, and `supervise/` itself where it is gone. Returns whether status and state
+    /// must be written anew.
     pub fn see_files(&mut self) -> bool {
         let id = |file: nix::Result<FileStat>| file.map(|file| (file.st_dev, file.st_ino));
         let there = |file: &str| id(lstat(&self.place.path(file)));
@@ -123,7 +126,7 @@ impl Charge {
             return self.make_again();
         }
         let paths = Paths { name: &self.name, place: &self.place };
-        // A disk that cannot be written to, or another supervise, keeps us from it: as it was, then.
+        // A disk that cannot be written to, or another supervise, prevents it: then the old lock is kept.
         if !same_lock && let Ok(lock) = paths.lock() {
             self.lock = lock;
         }
@@ -138,22 +141,22 @@ impl Charge {
         !are_written
     }
 
-    /// Whether others than root and our own account can put files into `supervise/`.
+    /// Whether accounts other than root and supervise's own can put files into `supervise/`.
     pub fn is_others(&self) -> bool {
         self.place.is_only_ours() != Ok(true)
     }
 
-    /// Tells everybody that the service is supervised and its status written.
+    /// Opens `supervise/ok`, which shows that the service is supervised and that its status is written.
     ///
     /// # Errors
     /// `supervise/ok` can be neither made nor opened.
-    pub fn show(&mut self) -> Result<(), Fatal> {
+    pub fn open_ok(&mut self) -> Result<(), Fatal> {
         let paths = Paths { name: &self.name, place: &self.place };
         self.ok = Some(paths.open_fifo(OK)?);
         Ok(())
     }
 
-    /// What a file in its `supervise/` is called in messages.
+    /// What a file in the service's `supervise/` is called in messages.
     pub fn object(&self, file: &str) -> OsString {
         Paths { name: &self.name, place: &self.place }.object(file)
     }
@@ -164,8 +167,8 @@ impl Charge {
     }
 }
 
-/// Makes `supervise/`, also where it is a link to a place that has yet to be made (on a disk that
-/// is empty after each boot), and where `$SUPERVISEDIR` is. Whoever made it before decided on its owner and mode.
+/// Makes `supervise/`, also where it is a link to a place that has yet to be made (on a disk that is empty after each
+/// boot), and where `$SUPERVISEDIR` is. A directory that is there keeps its owner and mode.
 fn make_directory(name: &OsStr, place: &Place) -> Result<(), Unable> {
     let directory = place.directory();
     let mut object = if directory.is_absolute() { directory.into() } else { within(name, directory.as_os_str()) };
@@ -182,7 +185,7 @@ fn make_directory(name: &OsStr, place: &Place) -> Result<(), Unable> {
         made => made,
     };
     match (stat(directory), made) {
-        // What else is wrong with it the next step says.
+        // If the directory is of no use, the next step says why.
         (Ok(_), _) | (Err(_), Ok(())) => Ok(()),
         (Err(errno), Err(Errno::EEXIST)) | (Err(_), Err(errno)) => Err(Unable::new("create directory", object, errno)),
     }
@@ -199,8 +202,8 @@ impl Paths<'_> {
         OsString::from_vec(self.place.name(self.name, file))
     }
 
-    /// The lock lies in `supervise/` itself: no link is followed, which could have a file made elsewhere. Who owns
-    /// `supervise/` may give another lock this name, to have it locked by us: a file of two names is no lock there.
+    /// Locks `supervise/lock`. No link is followed, as that could have a file made elsewhere. The owner of `supervise/`
+    /// may give another lock this name, to have supervise hold it: a file that has a second name is replaced.
     fn lock(&self) -> Result<OwnedFd, Fatal> {
         let object = self.object(LOCK);
         let path = self.place.path(LOCK);
@@ -227,26 +230,25 @@ impl Paths<'_> {
         open_lock_at(directory, name).map(|(file, _)| file)
     }
 
-    /// Both ends of `supervise/control`.
+    /// Opens both ends of `supervise/control`.
     fn control(&self) -> Result<(OwnedFd, OwnedFd), Fatal> {
         let reader = self.open_fifo(CONTROL)?;
         let writer = open_fifo(&self.place.path(CONTROL), OFlag::O_WRONLY).map_err(Errno::from);
         Ok((reader, writer.unable_to("write", self.object(CONTROL))?))
     }
 
-    /// Whoever made the directory gave it, by its setgid bit, to its group to command.
+    /// Whether the group of `supervise/` may command the service, which the setgid bit of the directory says.
     fn is_for_group(&self) -> bool {
         let mode = stat(self.place.directory()).map_or(0, |directory| directory.st_mode);
         Mode::from_bits_truncate(mode).contains(Mode::S_ISGID)
     }
 
-    /// Opens a FIFO for reading, which is made if need be; what lies in its place and is none is of no use to
-    /// anybody, and is replaced.
+    /// Opens a FIFO for reading, and makes it if it is missing. A file in its place that is no FIFO is replaced.
     fn open_fifo(&self, fifo: &str) -> Result<OwnedFd, Fatal> {
         let (path, object) = (self.place.path(fifo), self.object(fifo));
         let opened = match self.make_and_open(&path) {
             Err((_, Unread::WrongKind)) => {
-                // A directory stays; said as the original does, which tries to write there.
+                // A directory stays. The message is the original's, which tries to write there.
                 unlink(&path).unable_to("write", &object)?;
                 report::warning(&[object.as_bytes(), b" was not a FIFO: replaced"]);
                 self.make_and_open(&path)
@@ -256,12 +258,13 @@ impl Paths<'_> {
         opened.map_err(|(verb, unread)| Unable::new(verb, &object, unread.into()).into())
     }
 
-    /// If it cannot be had: which step was refused, "create FIFO" or "read", and why.
+    /// Opens a FIFO for reading, and makes it if it is missing. An error has the step that was refused, "create FIFO"
+    /// or "read", and why.
     fn make_and_open(&self, path: &Path) -> Result<OwnedFd, (&'static str, Unread)> {
         let made = mkfifo(path, OWNER_FILE);
         match (open_fifo(path, OFlag::O_RDONLY), made) {
             (Ok(fd), made) => {
-                // Of what is open, as another file may lie there by now.
+                // The mode is set by the descriptor, as another file may lie at the path by now.
                 if made.is_ok() && self.is_for_group() {
                     let _ = fchmod(&fd, FOR_GROUP);
                 }

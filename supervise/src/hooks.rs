@@ -1,5 +1,5 @@
-//! Programs run beside the service: `check`, to find out whether it is ready, and `notify`, to tell
-//! somebody of it. Neither is supervised; a supervise that is killed forgets them.
+//! The programs of a service directory that run beside the service: `check` finds out whether it is ready, and `notify`
+//! is told when a program starts and ends. Neither is supervised, and a supervise that is killed forgets them.
 
 use daemontools::service::{Exit, ledger};
 use daemontools::sys::exec::{c_string, environment, execute};
@@ -14,13 +14,13 @@ use std::time::Duration;
 /// What becomes of a program when supervise is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Survival {
-    /// It has its own work to do.
+    /// It runs on, as it has its own work to do.
     Independent,
-    /// It is of no use without us, and the next supervise starts another.
-    EndsWithUs,
+    /// It is killed: it is of no use without supervise, and the next supervise starts another.
+    DiesWithSupervise,
 }
 
-/// Starts `./PROGRAM ARGS…`; it is ours to wait for.
+/// Starts `./PROGRAM ARGS…`. supervise must wait for the child that is returned.
 ///
 /// # Errors
 /// The system has no process to give.
@@ -28,7 +28,7 @@ fn start(program: &'static str, arguments: &[OsString], survival: Survival) -> R
     let argv = [&[program.into()], arguments].concat();
     let parent = getpid();
     let child = || {
-        if survival == Survival::EndsWithUs {
+        if survival == Survival::DiesWithSupervise {
             let _ = set_pdeathsig(Some(Signal::SIGKILL));
             if getppid() != parent {
                 return 0;
@@ -45,8 +45,10 @@ fn start(program: &'static str, arguments: &[OsString], survival: Survival) -> R
     process::fork(child).unable_to("fork for", program)
 }
 
-/// Runs `notify NAME EVENT PID CODE`, as daemontools-encore: the start (no exit) or end of a program.
-/// A notification that cannot be had is a warning, and lost. Its process is ours to wait for.
+/// Runs `notify NAME EVENT PID CODE` for the start (no exit) or the end of a program. A notification that cannot be
+/// started is a warning, and lost. supervise must wait for the child that is returned.
+///
+/// Source: daemontools-encore.
 pub fn notify(program: &str, pid: Pid, exit: Option<Exit>) -> Option<Pid> {
     let (event, code) = match exit {
         None => ("start", 0),
@@ -59,40 +61,41 @@ pub fn notify(program: &str, pid: Pid, exit: Option<Exit>) -> Option<Pid> {
     start("./notify", &arguments, Survival::Independent).map_err(|unable| unable.warn()).ok()
 }
 
-/// The first `check` comes soon, as most services are quick; later ones are rarer.
+/// The pause before the first `check`, which is short, as most services are quick. Each later one is twice as long.
 const FIRST: Duration = Duration::from_millis(10);
+/// The longest pause between two runs of `check`.
 const RAREST: Duration = Duration::from_secs(1);
 
-/// One that takes so long is killed, and the next is tried.
+/// A `check` that takes longer than this is killed, and the next one is tried.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// A `check` that is to succeed one day.
+/// Runs `check` again and again until it succeeds.
 pub struct Check {
-    /// The one that runs, and when it is killed.
+    /// The `check` that runs, and when it is killed, in time since boot.
     running: Option<(Pid, Duration)>,
     pause: Duration,
-    /// When the next one is due, in time since boot.
+    /// When the next `check` is due, in time since boot.
     due: Duration,
 }
 
 impl Check {
-    /// The first is due shortly after `now`.
+    /// The first `check` is due shortly after `now`, in time since boot.
     pub fn from(now: Duration) -> Check {
         Check { running: None, pause: FIRST, due: now + FIRST }
     }
 
-    /// The one that runs.
+    /// The `check` that runs.
     pub fn running(&self) -> Option<Pid> {
         self.running.map(|(pid, _)| pid)
     }
 
-    /// When to look again.
+    /// When to call [`Check::poll`] at the latest, in time since boot.
     pub fn deadline(&self) -> Duration {
         self.running.map_or(self.due, |(_, kill_at)| kill_at)
     }
 
-    /// Starts the next one if it is due, or kills the one that takes too long.
-    pub fn look(&mut self, now: Duration) {
+    /// Starts the next `check` if it is due, or kills one that takes too long.
+    pub fn poll(&mut self, now: Duration) {
         if self.deadline() > now {
             return;
         }
@@ -101,7 +104,7 @@ impl Check {
             *kill_at = now + LONGEST;
             return;
         }
-        match start("./check", &[], Survival::EndsWithUs) {
+        match start("./check", &[], Survival::DiesWithSupervise) {
             Ok(pid) => self.running = Some((pid, now + LONGEST)),
             Err(unable) => {
                 unable.warn();
@@ -110,7 +113,7 @@ impl Check {
         }
     }
 
-    /// Takes in that a child has ended; true if this makes the service ready.
+    /// Takes in that a child has ended. Returns whether it was a `check` that succeeded.
     pub fn ended(&mut self, pid: Pid, exit: Exit, now: Duration) -> bool {
         if self.running.is_some_and(|(running, _)| running == pid) {
             self.running = None;
@@ -126,7 +129,7 @@ impl Check {
     }
 }
 
-/// A service that has ended is not to be checked any more.
+/// Ends the `check` that runs: a service that has ended is not asked any more.
 impl Drop for Check {
     fn drop(&mut self) {
         if let Some((pid, _)) = self.running {

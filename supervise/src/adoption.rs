@@ -1,0 +1,159 @@
+//! Taking over the process that a killed supervise left behind, and finding out how it ends.
+//!
+//! The process is not a child of this supervise. Its parent, svscan or the machine's first process, waits for it and so
+//! learns how it ended. supervise learns it from the kernel, if that tells, from svscan, which writes it down, or from
+//! `/proc`, which shows it for a moment.
+
+use crate::gate::EXIT_GATE_CLOSED;
+use crate::machine::Event;
+use crate::service_process::ServiceProcess;
+use daemontools::service::{Exit, Identity, ORPHAN, Place, Process, Role, read_file_itself};
+use daemontools::sys::process;
+use daemontools::{Attempt, Unable};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::{Pid, getpgid};
+use std::time::Duration;
+
+/// An adopted process has ended, and its parent has not said how yet: supervise asks again this often.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
+
+/// After this number of questions in vain supervise asks no more.
+const ASK_TIMES: u32 = 100;
+
+/// On a kernel that does not tell when an adopted process ends, supervise asks this often.
+const ASK_UNHELD: Duration = Duration::from_millis(500);
+
+/// What became of a process that a killed supervise left behind.
+pub enum Found {
+    /// It is still there.
+    Alive(ServiceProcess),
+    /// It has ended: what is to be told to the machine.
+    Ended(Event),
+}
+
+/// Whether an adopted process may have been at its gate when its supervise was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gated {
+    Maybe,
+    No,
+}
+
+/// Takes over the process in the record of an earlier supervise.
+///
+/// # Errors EMFILE, or no `/proc`: whether the process is still there cannot be told now. A guess would start a second
+/// copy of it, or would lose it.
+pub fn adopt(role: Role, process: Process, place: &Place, gated: Gated) -> Result<Found, Unable> {
+    let ended = || Found::Ended(event_of(inherited_exit(process, place).unwrap_or(Exit::Unknown), gated));
+    let object = format!("process {}", process.pid);
+    let Some(held) = ServiceProcess::hold(role, process).unable_to("hold", &object)? else { return Ok(ended()) };
+    match held.identity().unable_to("recognise", &object)? {
+        Identity::Same => Ok(Found::Alive(held)),
+        Identity::Gone => Ok(ended()),
+        Identity::Unknown if held.has_ended() => Ok(ended()),
+        // An old kernel without /proc: of the process there is only its group, which is its own or that of the
+        // supervise that made it, and stays so.
+        Identity::Unknown if leads_or_shares_group(process.pid) => Ok(Found::Alive(held)),
+        // Its start was not known, or is not now.
+        Identity::Unknown => Err(Unable::new("recognise", &object, Errno::ENOENT)),
+    }
+}
+
+/// Whether a process leads its group, or is in one whose leader is no process any more, as the group of a supervise
+/// that was killed.
+fn leads_or_shares_group(pid: Pid) -> bool {
+    getpgid(Some(pid)).is_ok_and(|group| group == pid || kill(group, None) == Err(Errno::ESRCH))
+}
+
+/// What the end of an adopted process means to the machine.
+fn event_of(exit: Exit, gated: Gated) -> Event {
+    if exit == Exit::Code(EXIT_GATE_CLOSED) && gated == Gated::Maybe { Event::NeverBegan } else { Event::Ended(exit) }
+}
+
+/// How an adopted process that has ended did so; `None` if its parent has yet to wait for it.
+fn end_of(process: &ServiceProcess, place: &Place, gated: Gated) -> Option<Event> {
+    let id = process.id;
+    // Looked at first: if nothing is left of the process by now, all that can be told has been.
+    let gone = id.identity() == Ok(Identity::Gone);
+    let seen = || process::zombie_status(id.pid, id.ticks).map(Exit::from_wait_status);
+    let told = process.exit_told_by_kernel().or_else(|| inherited_exit(id, place));
+    told.or_else(seen).or_else(|| gone.then_some(Exit::Unknown)).map(|exit| event_of(exit, gated))
+}
+
+/// What svscan, having inherited the process, wrote down of its end.
+fn inherited_exit(process: Process, place: &Place) -> Option<Exit> {
+    let text = String::from_utf8(read_file_itself(&place.path(ORPHAN), LONGEST_ORPHAN).ok()?.0).ok()?;
+    text.lines().find_map(|line| {
+        let mut numbers = line.split_ascii_whitespace();
+        let pid = Pid::from_raw(numbers.next()?.parse().ok()?);
+        let (ticks, status) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        let serial = numbers.next().and_then(|serial| serial.parse().ok()).unwrap_or(0);
+        let its = Process { pid, ticks, serial };
+        its.is_same_as(&process).then(|| Exit::from_wait_status(status))
+    })
+}
+
+/// Two lines of four numbers.
+const LONGEST_ORPHAN: usize = 1024;
+
+/// What is still to be found out about an adopted process: whether it has passed its gate, and how it ends.
+pub struct AdoptionWatch {
+    gated: Gated,
+    /// How often this was asked for in vain.
+    asked: u32,
+    /// When to ask again, in time since boot.
+    next: Option<Duration>,
+}
+
+impl AdoptionWatch {
+    /// Nothing is to be found out: the process is a child of this supervise, or there is none.
+    pub const NONE: AdoptionWatch = AdoptionWatch { gated: Gated::No, asked: 0, next: None };
+
+    /// A process that was adopted at `now`, in time since boot.
+    pub fn new(gated: Gated, now: Duration) -> AdoptionWatch {
+        AdoptionWatch { gated, asked: 0, next: (gated == Gated::Maybe).then_some(now) }
+    }
+
+    /// When to call [`AdoptionWatch::poll`] at the latest, in time since boot.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.next
+    }
+
+    /// What has happened to the process: that it was executed, that it has ended, or that it never passed its gate.
+    pub fn poll(&mut self, process: &ServiceProcess, place: &Place, now: Duration) -> Option<Event> {
+        if process.is_unheld() && self.next.is_none() {
+            self.next = Some(now + ASK_UNHELD);
+        }
+        if process.has_ended() {
+            let give_up = (self.asked >= ASK_TIMES).then_some(Event::Ended(Exit::Unknown));
+            let end = end_of(process, place, self.gated).or(give_up);
+            if end.is_none() {
+                self.ask_again(now);
+            }
+            return end;
+        }
+        match self.gated {
+            Gated::No if process.is_unheld() => {
+                if self.next.is_some_and(|due| due <= now) {
+                    self.next = Some(now + ASK_UNHELD);
+                }
+                None
+            }
+            Gated::No => None,
+            // A process that takes longer than this is no child at a gate, whatever it is.
+            Gated::Maybe if process.has_executed() || self.asked >= ASK_TIMES => {
+                *self = AdoptionWatch::NONE;
+                Some(Event::Executed)
+            }
+            Gated::Maybe => {
+                self.ask_again(now);
+                None
+            }
+        }
+    }
+
+    fn ask_again(&mut self, now: Duration) {
+        self.asked += 1;
+        self.next = Some(now + ASK_AGAIN);
+    }
+}

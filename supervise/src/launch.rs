@@ -1,0 +1,144 @@
+//! Starting one of the service's programs: a new process prepares everything, waits at its gate, and executes.
+//!
+//! The process prepares all that the program is to find before it waits at its gate. That costs no time, as supervise
+//! writes down meanwhile who the process is.
+
+use crate::gate::{EXIT_GATE_CLOSED, Gate, ProcessEnd};
+use crate::pipe::Pipe;
+use crate::policy::{Policy, Scope};
+use crate::service_process::ServiceProcess;
+use crate::{ready, tree};
+use daemontools::service::{Exit, Part, Place, Process, Role, ledger};
+use daemontools::sys::exec::{c_string, environment, execute};
+use daemontools::sys::process;
+use daemontools::{interpreter, report, sys};
+use nix::errno::Errno;
+use nix::unistd::{close, getpid, setsid};
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What the new process needs to know.
+pub struct Order<'a> {
+    pub role: Role,
+    pub part: Part,
+    /// The pipe between the service and its logger.
+    pub pipe: Option<&'a Pipe>,
+    /// For `finish`: how `run` ended.
+    pub exit: Option<Exit>,
+    /// For `finish`: the `run` that ended.
+    pub last_run: Option<Process>,
+    pub policy: &'a Policy,
+    /// Where `run` finds NOTIFY_SOCKET.
+    pub socket: Option<&'a OsStr>,
+    /// The environment of the process gets a tag by which it can be known again.
+    pub tags_processes: bool,
+    /// The service as the argument of supervise names it.
+    pub name: &'a [u8],
+    /// Where the FIFO lies into which the service writes that it is ready.
+    pub place: &'a Place,
+    /// supervise's lock, which the process closes first: it must not hold the lock of a supervise that is dead.
+    pub lock: BorrowedFd<'a>,
+}
+
+/// Makes the process and holds it at its gate.
+///
+/// # Errors
+/// The system has no process or descriptor to give.
+pub fn launch(order: &Order) -> nix::Result<(ServiceProcess, Gate)> {
+    let (gate, its_end) = Gate::new()?;
+    let pid = process::fork(|| {
+        let _ = close(order.lock.as_raw_fd());
+        let _ = close(gate.as_fd().as_raw_fd());
+        become_program(order, its_end)
+    })?;
+    Ok((ServiceProcess::child(order.role, pid), gate))
+}
+
+/// Becomes the program, in the new process. It returns only if that fails, with the exit code.
+fn become_program(order: &Order, gate: ProcessEnd) -> i32 {
+    let Ok(gate) = gate.away_from(order.policy.notification_fd) else { return EXIT_GATE_CLOSED };
+    process::unblock_signals();
+    if order.policy.own_session() {
+        let _ = setsid();
+    }
+    let program = prepare(order);
+    if !gate.wait() {
+        return EXIT_GATE_CLOSED;
+    }
+    let file = Path::new(order.part.program(order.role));
+    let errno = match program {
+        Ok(Program { path, argv, environment }) => match execute(&path, &argv, &environment) {
+            // The file was replaced at this moment: the new one is executed.
+            Errno::ENOENT if interpreter::is_there(file) => execute(&path, &argv, &environment),
+            errno => errno,
+        },
+        Err(errno) => errno,
+    };
+    gate.refuse(match errno {
+        // The program is there: what is missing is its interpreter or a library.
+        Errno::ENOENT if file.exists() => Errno::ELIBACC,
+        errno => errno,
+    });
+    report::TEMPORARY
+}
+
+/// A program that is ready to be executed.
+struct Program {
+    path: CString,
+    argv: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+/// Puts all descriptors and variables where the program expects them.
+fn prepare(order: &Order) -> nix::Result<Program> {
+    let path = format!("./{}", order.part.program(order.role));
+    let argv: Vec<OsString> = match order.role {
+        Role::Start | Role::Run | Role::Stop => vec![path.clone().into()],
+        Role::Finish => finish_arguments(order),
+    };
+    order.pipe.map_or(Ok(()), |pipe| pipe.give(order.part))?;
+    let mut changes = Vec::new();
+    if order.role == Role::Run && order.part == Part::Service {
+        changes = ready::environment(order.policy, order.socket, getpid().as_raw());
+        give_notification_fd(order)?;
+    }
+    if order.policy.scope == Scope::Tree || order.tags_processes {
+        changes.extend(tree::environment_tag(order.part));
+    }
+    // The variables by which svscan tells supervise something are not for the service.
+    changes.extend(ledger::taken_away());
+    let argv = argv.iter().map(|argument| c_string(argument)).collect::<Result<_, _>>()?;
+    Ok(Program { path: c_string(path.as_ref())?, argv, environment: environment(&changes)? })
+}
+
+/// Puts the service's end of the notification FIFO at the number that the service expects.
+fn give_notification_fd(order: &Order) -> nix::Result<()> {
+    let Some(number) = order.policy.notification_fd else { return Ok(()) };
+    // Without the FIFO the service runs, but cannot say that it is ready. supervise has said so.
+    let fifo = ready::open_for_service(order.place).or_else(|_| sys::null())?;
+    process::duplicate_to(&fifo, number)?;
+    if fifo.as_raw_fd() == number {
+        // The descriptor has that number already, and must stay open.
+        let _ = fifo.into_raw_fd();
+    }
+    Ok(())
+}
+
+/// The arguments of `finish CODE SIGNAL NAME PGID`. CODE is 256 for a run that was killed; SIGNAL is 0 for one that
+/// exited. PGID is the pid of `run`, and thus its process group where it has a session of its own. Where it has
+/// supervise's, no group has that number: `kill -- -PGID` reaches no process then, instead of all of supervise's group.
+///
+/// Source: s6-supervise.
+fn finish_arguments(order: &Order) -> Vec<OsString> {
+    let (code, signal) = match order.exit {
+        Some(Exit::Code(code)) => (code, 0),
+        Some(Exit::Signal(signal) | Exit::Core(signal)) => (256, signal),
+        Some(Exit::Unstarted(_)) => (report::TEMPORARY, 0),
+        Some(Exit::Unknown) | None => (256, 0),
+    };
+    let name = OsStr::from_bytes(order.name).to_os_string();
+    let group = order.last_run.map_or(0, |run| run.pid.as_raw());
+    vec!["finish".into(), code.to_string().into(), signal.to_string().into(), name, group.to_string().into()]
+}

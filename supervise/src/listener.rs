@@ -1,0 +1,189 @@
+//! Listening to a service that runs: whether it is ready, alive or about to end, and which process it is.
+//!
+//! A service tells that through its channels (see [`ready`](crate::ready)); where it does not, `check` finds out
+//! whether it is ready. A service is not ended for a message that its socket missed: the machine is told when the
+//! socket fails, and when it works again.
+
+use crate::hooks::Check;
+use crate::machine::Event;
+use crate::network::NamespaceWatch;
+use crate::notify::Message;
+use crate::policy::Policy;
+use crate::ready::{Address, Complaint, Incoming, Origin, ReadinessChannels};
+use crate::sender::speaks_for;
+use crate::service_process::ServiceProcess;
+use crate::shared::Shared;
+use daemontools::service::{Exit, Record};
+use daemontools::sys::datagram::Sender;
+use daemontools::tai64::Moment;
+use nix::unistd::Pid;
+use std::ffi::OsString;
+use std::mem::replace;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// What listens to the service, and what the service said last.
+pub struct Listener {
+    channels: ReadinessChannels,
+    status_text: String,
+    /// The machine knows that what the service says to its socket does not reach supervise.
+    socket_failed: bool,
+    /// Looks whether the service can reach its socket, until a message of the service has come.
+    namespace_watch: Option<NamespaceWatch>,
+    /// Finds out whether the service is ready, where it does not tell.
+    check: Option<Check>,
+}
+
+/// A datagram that was taken from the socket.
+pub enum Datagram {
+    /// The service said this.
+    Said(Message, Sender),
+    /// The datagram was not the service's, or was of no use.
+    Ignored,
+}
+
+/// What has become of the service's socket.
+pub struct SocketNews {
+    /// The events that the machine is to be told, in this order.
+    pub events: Vec<Event>,
+    /// Why the socket could not be opened again.
+    pub complaint: Option<Complaint>,
+}
+
+impl Listener {
+    /// Listens to nothing.
+    pub const NONE: Listener = Listener {
+        channels: ReadinessChannels::NONE,
+        status_text: String::new(),
+        socket_failed: false,
+        namespace_watch: None,
+        check: None,
+    };
+
+    /// Knows what an adopted process said last and where it speaks, but does not listen yet.
+    pub fn remember(record: &Record) -> Listener {
+        let address = record.notify_socket.as_deref().map(Address::parse);
+        let status_text = record.status_text.clone();
+        Listener { channels: ReadinessChannels::remember(address), status_text, ..Listener::NONE }
+    }
+
+    /// Listens where the policy says that the service speaks; what could not be opened is returned.
+    pub fn listen(&mut self, policy: &Policy, origin: Origin, shared: &Shared) -> Vec<Complaint> {
+        let (place, pocket) = (&shared.control_files.place, shared.pocket.as_ref());
+        let (channels, complaints) = ReadinessChannels::open(policy, origin, place, pocket);
+        self.channels = channels;
+        let has_name = matches!(self.channels.address(), Some(Address::Name(_)));
+        self.namespace_watch = has_name.then(|| NamespaceWatch::from(Moment::now().uptime));
+        complaints
+    }
+
+    /// Starts to ask `check` whether the service is ready.
+    pub fn start_check(&mut self) {
+        self.check = Some(Check::from(Moment::now().uptime));
+    }
+
+    /// What to poll for reading.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.channels.descriptors()
+    }
+
+    /// When to look again at the latest, in time since boot.
+    pub fn deadline(&self) -> Option<Duration> {
+        let check = self.check.as_ref().map(Check::deadline);
+        let namespace_watch = self.namespace_watch.as_ref().and_then(NamespaceWatch::deadline);
+        [self.channels.deadline(), check, namespace_watch].into_iter().flatten().min()
+    }
+
+    /// Where the service sends to.
+    pub fn address(&self) -> Option<&Address> {
+        self.channels.address()
+    }
+
+    /// What the service finds as NOTIFY_SOCKET.
+    pub fn variable(&self) -> Option<OsString> {
+        self.channels.variable()
+    }
+
+    /// What the service said last of itself.
+    pub fn status_text(&self) -> &str {
+        &self.status_text
+    }
+
+    /// Takes in what the service says of itself.
+    pub fn set_status_text(&mut self, text: String) {
+        self.status_text = text;
+    }
+
+    /// Sees to it that the service reaches its socket, which may have been removed, or taken by another process.
+    pub fn see_socket(&mut self, shared: &mut Shared) -> SocketNews {
+        let works = |socket_failed: &mut bool| replace(socket_failed, false).then_some(Event::NotifySocketWorks);
+        if !self.channels.misses_messages() {
+            return SocketNews { events: works(&mut self.socket_failed).into_iter().collect(), complaint: None };
+        }
+        self.socket_failed = true;
+        let mut news = SocketNews { events: vec![Event::NotifySocketFailed], complaint: None };
+        if !self.channels.is_to_retry(Moment::now().uptime) {
+            return news;
+        }
+        shared.mend();
+        match self.channels.open_socket(&shared.control_files.place, shared.pocket.as_ref()) {
+            Ok(()) => news.events.extend(works(&mut self.socket_failed)),
+            Err(complaint) => news.complaint = Some(complaint),
+        }
+        news
+    }
+
+    /// Looks, if it is time, whether the service is in a network namespace from which it cannot reach its socket; true
+    /// if it was found to be. A service that has said all that it must needs no socket: then this is not looked at any
+    /// more.
+    pub fn is_far(&mut self, process: &ServiceProcess, needs_socket: bool) -> bool {
+        let Some(watch) = &mut self.namespace_watch else { return false };
+        if !needs_socket {
+            self.namespace_watch = None;
+            return false;
+        }
+        watch.is_far(process.id.pid, Moment::now().uptime)
+    }
+
+    /// Whether the service has written a newline to its descriptor.
+    pub fn receive_newline(&mut self) -> bool {
+        self.channels.receive_newline()
+    }
+
+    /// The next datagram, if there is one, and strangers have not sent too much of late. Children that are made to
+    /// receive it are added to `helpers`.
+    pub fn receive_message(&mut self, process: Option<&ServiceProcess>, helpers: &mut Vec<Pid>) -> Option<Datagram> {
+        let began = Moment::now().uptime;
+        let Incoming { said, child } = self.channels.receive_message()?;
+        helpers.extend(child);
+        let is_believed = |sender: &Sender| process.is_some_and(|process| speaks_for(process, sender));
+        let believed = said.filter(|(_, sender)| is_believed(sender));
+        if believed.is_none() || child.is_some() {
+            self.channels.count_stranger(began);
+        }
+        let Some((message, sender)) = believed else { return Some(Datagram::Ignored) };
+        self.namespace_watch = None;
+        Some(Datagram::Said(message, sender))
+    }
+
+    /// The `check` that runs.
+    pub fn running_check(&self) -> Option<Pid> {
+        self.check.as_ref().and_then(Check::running)
+    }
+
+    /// Starts the next `check`, or ends one that takes too long, if it is time.
+    pub fn poll_check(&mut self) {
+        if let Some(check) = &mut self.check {
+            check.poll(Moment::now().uptime);
+        }
+    }
+
+    /// Takes in that a child has ended: whether it was a `check` that says that the service is ready.
+    pub fn check_ended(&mut self, pid: Pid, exit: Exit) -> bool {
+        let is_ready = self.check.as_mut().is_some_and(|check| check.ended(pid, exit, Moment::now().uptime));
+        if is_ready {
+            self.check = None;
+        }
+        is_ready
+    }
+}

@@ -1,0 +1,40 @@
+//! What the service and its logger share: the files in `supervise/`, the pipe between the two, and who the processes
+//! are that are of neither.
+
+use crate::control_files::ControlFiles;
+use crate::pipe::Pipe;
+use crate::publish::Publisher;
+use daemontools::sys::pocket::Pocket;
+use nix::unistd::Pid;
+
+/// What the service and its logger share.
+pub struct Shared {
+    pub control_files: ControlFiles,
+    pub publisher: Publisher,
+    pub pipe: Option<Pipe>,
+    /// Children of this supervise that are not of the service and were not waited for: hooks, the logger.
+    pub helpers: Vec<Pid>,
+    /// The logger's process, which need not be a child of this supervise.
+    pub logger: Option<Pid>,
+    /// Processes of the service get a tag in their environment, as others could have written in `supervise/` who they
+    /// are.
+    pub tags_processes: bool,
+    /// Where svscan keeps the socket that the service speaks through, when this supervise is killed.
+    pub pocket: Option<Pocket>,
+}
+
+impl Shared {
+    /// Processes that have to do with this supervise, but are not of the service.
+    pub fn strangers(&self) -> Vec<Pid> {
+        self.helpers.iter().copied().chain(self.logger).collect()
+    }
+
+    /// Makes `supervise/` again if it was removed, and what is missing in there by which others reach this supervise.
+    pub fn mend(&mut self) {
+        let is_new =
+            self.control_files.see_files() || (self.publisher.misses_directory() && self.control_files.make_again());
+        if is_new {
+            self.publisher.write_anew();
+        }
+    }
+}
