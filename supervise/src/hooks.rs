@@ -4,7 +4,7 @@
 use daemontools::service::{Exit, ledger};
 use daemontools::sys::exec::{c_string, environment, execute};
 use daemontools::sys::process;
-use daemontools::{Attempt, Fatal, Unable};
+use daemontools::{Attempt, Fatal, Unable, sys};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid, getppid};
@@ -35,6 +35,7 @@ fn start(program: &'static str, arguments: &[OsString], survival: Survival) -> R
             }
         }
         process::unblock_signals();
+        sys::let_errors_only_be_written();
         let strings = argv.iter().map(|argument| c_string(argument)).collect::<Result<Vec<_>, _>>();
         let errno = match (c_string(program.as_ref()), strings, environment(&ledger::taken_away())) {
             (Ok(program), Ok(argv), Ok(environment)) => execute(&program, &argv, &environment),

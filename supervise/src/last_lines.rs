@@ -99,7 +99,8 @@ pub struct LastLines {
     told_down: bool,
     /// How often the logger was started again only because it had been killed.
     recoveries: u32,
-    /// How many bytes are left in the pipe, and since when that number has not changed.
+    /// The fewest bytes that were left in the pipe since the service's supervise has left, and since when: a process that has
+    /// outlived its service may add to them without end.
     left: (usize, Duration),
     /// When to look again if nothing happens, in time since boot.
     next: Option<Duration>,
@@ -108,7 +109,14 @@ pub struct LastLines {
 impl LastLines {
     /// Begins at `now`, in time since boot.
     pub fn of(now: Duration) -> LastLines {
-        LastLines { stage: Stage::Down, since: now, told_down: false, recoveries: 0, left: (0, now), next: Some(now) }
+        LastLines {
+            stage: Stage::Down,
+            since: now,
+            told_down: false,
+            recoveries: 0,
+            left: (usize::MAX, now),
+            next: Some(now),
+        }
     }
 
     /// When to look again at the latest, in time since boot.
@@ -119,18 +127,18 @@ impl LastLines {
     /// Decides what to do at `now`, in time since boot.
     pub fn step(&mut self, now: Duration, facts: Facts) -> Step {
         self.told_down |= facts.want == Want::Down;
-        if facts.unread != self.left.0 {
+        if facts.unread < self.left.0 || facts.writer != Writer::Gone {
             self.left = (facts.unread, now);
         }
-        let step = if facts.alive { self.of_running(facts) } else { self.of_ended(now, facts) };
+        let step = if facts.alive { self.of_running(now, facts) } else { self.of_ended(now, facts) };
         // A logger that runs and is not to be told to end ends by itself, which wakes supervise.
         let waits = !facts.alive || (self.told_down && self.stage != Stage::Ending);
         self.next = waits.then_some(now + AGAIN);
         step
     }
 
-    fn of_running(&mut self, facts: Facts) -> Step {
-        let is_over = facts.writer == Writer::Gone && facts.unread == 0;
+    fn of_running(&mut self, now: Duration, facts: Facts) -> Step {
+        let is_over = facts.writer == Writer::Gone && (facts.unread == 0 || self.is_given_up(now, facts));
         match self.stage {
             Stage::Reading(_) if is_over && self.told_down => {
                 self.stage = Stage::Ending;
@@ -140,8 +148,12 @@ impl LastLines {
         }
     }
 
+    /// Whether what is left has not become less for some time.
+    fn is_given_up(&self, now: Duration, facts: Facts) -> bool {
+        facts.unread > 0 && now >= self.left.1 + PATIENCE
+    }
+
     fn of_ended(&mut self, now: Duration, facts: Facts) -> Step {
-        let is_given_up = facts.unread > 0 && now >= self.left.1 + PATIENCE;
         let is_over = facts.unread == 0 && (!facts.killed || self.recoveries >= RECOVERIES);
         match (facts.writer, self.stage) {
             (Writer::Commanded, _) => {
@@ -150,7 +162,7 @@ impl LastLines {
             }
             (Writer::Stays, _) if now < self.since + GRACE => Step::Wait,
             (Writer::Stays, _) => Step::Leave,
-            (Writer::Gone, _) if is_over || is_given_up => Step::Leave,
+            (Writer::Gone, _) if is_over || self.is_given_up(now, facts) => Step::Leave,
             (Writer::Leaves | Writer::Gone, Stage::Reading(started)) if now < started + PAUSE => Step::Wait,
             (Writer::Leaves | Writer::Gone, Stage::Down | Stage::Reading(_) | Stage::Ending) => {
                 self.recoveries += u32::from(facts.unread == 0 && facts.writer == Writer::Gone);
@@ -258,6 +270,18 @@ mod tests {
         let mut last_lines = LastLines::of(Duration::ZERO);
         tell(&mut last_lines, &starts, true);
         tell(&mut last_lines, &[(20, Gone, 0, true, Want::Up, Wait), (30, Gone, 0, false, Want::Up, Leave)], false);
+    }
+
+    #[test]
+    fn a_process_that_outlives_its_service_and_writes_without_end_keeps_no_logger() {
+        story(&[
+            (0, Gone, 4096, false, Want::Down, UP),
+            (10, Gone, 100, true, Want::Up, Wait),
+            (20, Gone, 65536, true, Want::Up, Wait),
+            (4000, Gone, 4096, true, Want::Up, Wait),
+            (5010, Gone, 65536, true, Want::Up, DOWN),
+            (5020, Gone, 4096, false, Want::Down, Leave),
+        ]);
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub fn launch(order: &Order) -> nix::Result<(ServiceProcess, Gate)> {
 fn become_program(order: &Order, gate: ProcessEnd) -> i32 {
     let Ok(gate) = gate.away_from(order.policy.notification_fd) else { return EXIT_GATE_CLOSED };
     process::unblock_signals();
+    sys::let_errors_only_be_written();
     if order.policy.own_session() {
         let _ = setsid();
     }

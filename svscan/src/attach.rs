@@ -15,7 +15,7 @@ use daemontools::service::{
     open_file_itself_at, open_pipe_of,
 };
 use daemontools::sys::lock::try_to_lock;
-use daemontools::sys::process::{PidFd, ancestry, send_commands};
+use daemontools::sys::process::{PidFd, access_mode, ancestry, send_commands};
 use daemontools::sys::stdout;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl};
@@ -174,12 +174,14 @@ pub fn command_itself(pid: Pid, commands: &Commands) -> nix::Result<()> {
     nix::unistd::write(control, &commands.bytes()).map(drop)
 }
 
-/// The number of the descriptor that a supervise has of its control FIFO.
+/// The number of the descriptor by which a supervise writes to its control FIFO. What it has open only as a place in the file
+/// system may be a FIFO that it could not open: opened by way of `/proc`, that would be written to with svscan's rights.
 fn own_control(pid: Pid) -> Option<i32> {
     let descriptors = fs::read_dir(process_path(pid, "fd")).ok()?;
     let is_control = |path: &PathBuf| fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("/control"));
-    let control = descriptors.filter_map(|entry| Some(entry.ok()?.path())).find(is_control)?;
-    control.file_name()?.to_str()?.parse().ok()
+    let controls = descriptors.filter_map(|entry| Some(entry.ok()?.path())).filter(is_control);
+    let mut numbers = controls.filter_map(|path| path.file_name()?.to_str()?.parse().ok());
+    numbers.find(|number| matches!(access_mode(pid, *number), Some(OFlag::O_WRONLY | OFlag::O_RDWR)))
 }
 
 /// What tells that a supervise has ended that is not svscan's child.

@@ -2,7 +2,8 @@
 
 use crate::table::Id;
 use daemontools::service::read_file;
-use nix::sys::stat::{makedev, stat};
+use daemontools::sys::process::{accounts, has_gained_rights};
+use nix::sys::stat::makedev;
 use nix::unistd::{Pid, geteuid};
 use std::fs;
 use std::path::PathBuf;
@@ -19,9 +20,12 @@ pub fn process_path(pid: Pid, name: &str) -> PathBuf {
 }
 
 /// Whether root or svscan's own account runs a process, as far as `/proc` tells.
+///
+/// Any account may execute a set-uid program, which is then root's, with files open and locked in a directory of its choice.
+/// So a process that gained rights when it was executed does not count, nor one of which that is not known.
 pub fn is_of_our_account(pid: Pid) -> bool {
-    let owner = stat(&process_path(pid, "")).map(|file| file.st_uid);
-    owner.is_ok_and(|owner| owner == 0 || owner == geteuid().as_raw())
+    let is_ours = |account: u32| account == 0 || account == geteuid().as_raw();
+    accounts(pid).is_some_and(|accounts| accounts.into_iter().all(is_ours)) && has_gained_rights(pid) == Some(false)
 }
 
 /// Whether a signal waits for the process to take it, rather than ending it; `None` if that cannot be told.

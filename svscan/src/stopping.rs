@@ -56,7 +56,7 @@ pub struct Stopping {
     owed: Vec<Owed>,
     /// Loggers that read what is left.
     draining: HashMap<Id, Draining>,
-    /// The bytes that are left in the pipes of loggers, and since when it is this number.
+    /// The fewest bytes that were left in the pipes of loggers, and since when.
     left: HashMap<Id, (usize, Instant)>,
     essential: HashSet<Id>,
     /// Services whose logger's supervise was killed: what the logger had read may be in its journal, and is written when it is
@@ -78,19 +78,19 @@ impl Stopping {
 
     /// A logger is to end once it has read all there is.
     pub fn drain(&mut self, id: Id, unread: usize, now: Instant) {
-        self.is_to_be_read(id, unread, now);
+        self.left.insert(id, (unread, now));
         self.draining.insert(id, Draining { since: now, told: None });
         self.next = Some(now);
     }
 
-    /// Whether there are lines that a logger may still come to read: they are given up when it has taken nothing for
-    /// some time.
+    /// Whether there are lines that a logger may still come to read: they are given up when they have not become fewer than
+    /// ever for some time. A process that has outlived its service may add to them without end.
     fn is_to_be_read(&mut self, id: Id, unread: usize, now: Instant) -> bool {
-        let (before, since) = *self.left.entry(id).or_insert((unread, now));
-        if unread != before {
+        let (least, since) = *self.left.entry(id).or_insert((unread, now));
+        if unread < least {
             self.left.insert(id, (unread, now));
         }
-        unread > 0 && (unread != before || now < since + PATIENCE) && !self.hurried
+        unread > 0 && (unread < least || now < since + PATIENCE) && !self.hurried
     }
 
     /// A process seems to be in charge for this supervise, but the system does not name it, and it need not be a supervise.

@@ -425,3 +425,37 @@ fn the_lock_of_another_directory_is_not_waited_for() {
     assert_eq!(svscan.errors(), "svscan: warning: .svscan/lock was another file as well: replacing it\n");
     assert_eq!(fs::metadata(&path).expect("the lock").nlink(), 1);
 }
+
+/// The owner of `supervise/` holds what a supervise holds, and executes a set-uid program: that is root's process then, but no
+/// supervise. svscan waits for it at no stop.
+#[test]
+fn a_set_uid_program_is_taken_for_no_supervise() {
+    if !is_root() || !has("flock") {
+        return skip("root, and flock(1)");
+    }
+    let scratch = Scratch::new();
+    let web = service(&scratch, "web", "exec sleep 1000");
+    let other = service(&scratch, "other", "exec sleep 1000");
+    scratch.shell("cp $(command -v sleep) suid && chmod 4755 suid && chmod 755 .");
+    let program = scratch.path().join("suid");
+    fs::create_dir(web.path("supervise")).expect("make a directory");
+    for name in ["ok", "control"] {
+        tests::fifo(&web.path(&format!("supervise/{name}"))).expect("make a FIFO");
+    }
+    File::create(web.path("supervise/lock")).expect("make a file");
+    let held = "exec 7<>supervise/control 8<>supervise/ok 9>>supervise/lock; flock -n 9 && echo >held; exec";
+    let mut command = scratch.command("setuidgid");
+    command.args(["nobody", "sh", "-c", &format!("{held} {} 1000", program.display())]).current_dir(web.path(""));
+    scratch.shell(&format!("chown -R nobody {}", web.path("").display()));
+    let holder = Running(command.stdin(Stdio::null()).spawn().expect("start it"));
+    wait_until("it holds the lock", || web.path("held").exists());
+    wait_until("it is root's", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", holder.0.id())).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("Uid:\t65534\t0\t"))
+    });
+    let mut svscan = svscan(&scratch);
+    other.up();
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert!(is_alive(i32::try_from(holder.0.id()).unwrap()), "svscan has nothing to do with it");
+}

@@ -435,3 +435,26 @@ fn scripts_take_the_place_of_what_signals_mean_and_of_the_end() {
     assert_eq!(svscan.wait(), 7);
     assert!(said().ends_with("finish 0\n"));
 }
+
+/// A process that has left its service writes on, whatever happens.
+#[test]
+fn what_writes_to_a_logger_without_end_does_not_keep_svscan_from_stopping() {
+    let scratch = Scratch::new();
+    let writes = "trap '' TERM; echo $$ >../writer; while :; do echo 0123456789012345678901234567890123456789; done";
+    let web = service(
+        &scratch,
+        "web",
+        &format!("setsid sh -c \"{writes}\" & exec sleep 1000", writes = writes.replace('$', "\\$")),
+    )
+    .file("log/run", "#!/bin/sh\nexec multilog ./main\n");
+    scratch.shell(&format!("chmod +x {}", web.path("log/run").display()));
+    let mut svscan = svscan(&scratch);
+    let writer = scratch.path().join(SCANNED).join("writer");
+    wait_until("it writes", || fs::read_to_string(&writer).is_ok_and(|pid| pid.ends_with('\n')));
+    web.up();
+    let pid: i32 = fs::read_to_string(&writer).unwrap().trim().parse().unwrap();
+    svscan.signal(Signal::SIGTERM);
+    let code = svscan.wait();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it is alive");
+    assert_eq!(code, 0, "{}", svscan.errors());
+}

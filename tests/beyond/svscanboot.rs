@@ -344,3 +344,21 @@ fn the_fifo_of_another_directory_at_the_same_path_is_not_taken_up() {
     assert!(!title(find(apart, "readproctitle")).contains("said here"));
     drop(init);
 }
+
+/// What services say on standard error is for readproctitle alone.
+#[test]
+fn no_service_can_read_what_others_say() {
+    let scratch = Scratch::new();
+    let mode = "sed -n 's/^flags:.*\\(.\\)$/\\1/p' /proc/self/fdinfo/2 >$1.new; mv $1.new $1";
+    let a = service(&scratch, "a", &format!("set -- mode; {mode}; exec sleep 1000"))
+        .script("finish", &format!("set -- finish-mode; {mode}"));
+    let mut boot = svscanboot(&scratch);
+    a.up();
+    wait_until("run has said so", || !a.says("mode").is_empty());
+    a.svc("-t");
+    wait_until("finish has said so", || !a.says("finish-mode").is_empty());
+    // The last digit tells: 1 is O_WRONLY.
+    assert_eq!((a.says("mode").trim(), a.says("finish-mode").trim()), ("1", "1"));
+    boot.signal(Signal::SIGTERM);
+    assert_eq!(boot.wait(), 0);
+}

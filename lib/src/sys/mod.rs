@@ -154,6 +154,25 @@ pub fn both_ends(end: &OwnedFd) -> nix::Result<OwnedFd> {
     open(path.as_str(), OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
 }
 
+/// Makes standard error an end that can only be written to, where it is a FIFO that could be read as well; for a program that
+/// is about to be executed. supervise and svscan keep the reading end of svscanboot's FIFO, so that writers find a reader
+/// though readproctitle is killed; a service that had it too could take what other services say. As it was where `/proc` is
+/// missing.
+pub fn let_errors_only_be_written() {
+    let flags = fcntl(stderr(), FcntlArg::F_GETFL).map(OFlag::from_bits_truncate);
+    let is_both = flags.is_ok_and(|flags| flags & OFlag::O_ACCMODE == OFlag::O_RDWR);
+    let is_fifo = || fstat(stderr()).is_ok_and(|file| file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits());
+    if !is_both || !is_fifo() {
+        return;
+    }
+    // Without O_NONBLOCK, opening it could wait; the flag is not for the program.
+    let open = || open("/proc/self/fd/2", OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty());
+    let _ = open().and_then(|writer| {
+        fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty()))?;
+        process::duplicate_to(&writer, 2)
+    });
+}
+
 /// Bytes in a pipe that nobody has read yet: so many can be read without waiting.
 ///
 /// # Errors

@@ -14,6 +14,8 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect,
     getpeername, getsockname, recv, recvmsg, sendmsg, socket,
 };
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -34,14 +36,12 @@ impl Pocket {
     pub fn create() -> nix::Result<Pocket> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
-        // The kernel chooses a name that is free.
-        bind(socket.as_raw_fd(), &UnixAddr::new_unnamed())?;
-        let own = getsockname::<UnixAddr>(socket.as_raw_fd())?;
+        // Until it is connected, every account could send to it: a name that the kernel chooses can be foreseen on some.
+        let [one, other] = [0, 1].map(|number| RandomState::new().hash_one(number));
+        let own = UnixAddr::new_abstract(format!("svscan-pocket-{one:016x}{other:016x}").as_bytes())?;
+        bind(socket.as_raw_fd(), &own)?;
         connect(socket.as_raw_fd(), &own)?;
-        let pocket = Pocket { socket };
-        // Until it was connected, others could send to it.
-        pocket.empty();
-        Ok(pocket)
+        Ok(Pocket { socket })
     }
 
     /// The one that was left open for us by this number.

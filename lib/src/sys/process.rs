@@ -288,10 +288,12 @@ pub fn accounts(pid: Pid) -> Option<[u32; 4]> {
     Some([account()?, account()?, account()?, account()?])
 }
 
-/// How a process may use one of its descriptors: to read, to write, or both. `None` if `/proc` does not tell.
+/// How a process may use one of its descriptors: to read, to write, or both. `None` if `/proc` does not tell, or the
+/// descriptor is only a place in the file system (`O_PATH`).
 pub fn access_mode(pid: Pid, number: i32) -> Option<OFlag> {
     let flags = descriptor_fact(pid, number, "flags:")?;
-    Some(OFlag::from_bits_truncate(i32::from_str_radix(&flags, 8).ok()?) & OFlag::O_ACCMODE)
+    let flags = OFlag::from_bits_truncate(i32::from_str_radix(&flags, 8).ok()?);
+    (!flags.contains(OFlag::O_PATH)).then_some(flags & OFlag::O_ACCMODE)
 }
 
 /// What `/proc` tells of a descriptor of a process, under this key, without the blanks around it.

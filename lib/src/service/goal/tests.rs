@@ -315,7 +315,10 @@ fn reasons_have_words() {
     let limit = here(Record { failure: Some(Failure::RestartLimit), ..failed(3) });
     let words = "failed: restart-limit reached, last exited 100";
     assert_eq!(Reason::Failed(Some(Exit::Code(100))).words(&limit), words);
-    assert_eq!(Reason::RunsOn.words(&last), "runs on, as -x alone ends nothing: say -dx");
+    assert_eq!(
+        Reason::RunsOn.words(&last),
+        "runs on, as -x alone ends nothing: say -dx; supervise exits when it is next down"
+    );
     let gone = with(Presence::Gone, last);
     assert_eq!(Reason::Unsupervised.words(&gone), "supervise not running, last seen up");
 }
