@@ -2,7 +2,7 @@
 //! long enough.
 //!
 //! A directory is complete when `run` can be executed, and so can `log/run` if there is a `log` directory, and neither is
-//! being written. A directory that was made elsewhere and moved or linked here is complete when it is first seen; one that is
+//! being written; or when a supervise is in charge of it or of its `log` already, which svscan must know at a stop. A directory that was made elsewhere and moved or linked here is complete when it is first seen; one that is
 //! made in place is watched. Nothing tells that it will have no `log`, so without one svscan waits until nothing has changed
 //! in it for a moment. svscan looks at a link that was just made after a shorter moment: `ln -sf` makes it under another
 //! name, and renames it.
@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// After this time, svscan starts the supervise of an incomplete directory all the same, which says what is missing.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same for a directory that was made elsewhere: whoever links it has mostly finished, and waits for an answer.
+const PATIENCE_ELSEWHERE: Duration = Duration::from_secs(1);
 /// A complete directory in which nothing has changed for this time is not being made any more.
 const QUIET: Duration = Duration::from_millis(100);
 /// How long after it was made svscan looks at a link.
@@ -89,7 +91,7 @@ impl Incomplete {
         if !in_place && probe.completeness(path).is_complete {
             return false;
         }
-        let last = now + PATIENCE;
+        let last = now + if in_place { PATIENCE } else { PATIENCE_ELSEWHERE };
         self.incomplete.insert(
             id,
             IncompleteService { path: path.into(), watches: Vec::new(), writing: Vec::new(), until: last, last },

@@ -10,7 +10,7 @@ use crate::readiness;
 use crate::remote_mounts::RemoteMounts;
 use crate::removed::Removed;
 use crate::table::{Id, Part, Readiness, SuperviseId, Table, label};
-use daemontools::service::{self, Place, Record, Status, Unread, read_file};
+use daemontools::service::{self, Place, Record, Status, Unread, is_supervised_at, read_file};
 use daemontools::tai64::Moment;
 use daemontools::{Unable, duration};
 use nix::errno::Errno;
@@ -193,7 +193,7 @@ impl Probe {
         }
     }
 
-    /// Whether a service directory has all that it needs. One that cannot be touched has not.
+    /// Whether a service directory has all that it needs, or is supervised already. One that cannot be touched has not.
     pub fn completeness(&mut self, folder: &Path) -> Completeness {
         if self.reach(folder).is_err() {
             return Completeness { is_complete: false, has_logger: false };
@@ -201,7 +201,9 @@ impl Probe {
         let runs = |directory: &Path| access(&directory.join(service::RUN), AccessFlags::X_OK).is_ok();
         let log = folder.join(service::LOG);
         let has_logger = log.is_dir();
-        Completeness { is_complete: runs(folder) && (!has_logger || runs(&log)), has_logger }
+        let is_supervised = || [folder, &log].into_iter().any(|folder| is_supervised_at(folder) == Ok(true));
+        let is_complete = runs(folder) && (!has_logger || runs(&log));
+        Completeness { is_complete: is_complete || is_supervised(), has_logger }
     }
 
     /// Whether a file that was just created in a service directory is one that is being written, not a link to another.

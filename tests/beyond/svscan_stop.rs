@@ -458,3 +458,24 @@ fn what_writes_to_a_logger_without_end_does_not_keep_svscan_from_stopping() {
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it is alive");
     assert_eq!(code, 0, "{}", svscan.errors());
 }
+
+/// A `log` that cannot run looks like one that is being made; but what runs is no service that is being made.
+#[test]
+fn the_next_svscan_stops_also_what_could_not_be_started_now() {
+    let scratch = Scratch::new();
+    let web = service(&scratch, "web", "exec sleep 1000").file("log/run", "#!/bin/sh\n");
+    let db = service(&scratch, "db", "exec sleep 1000");
+    let mut first = svscan(&scratch);
+    web.up();
+    db.up();
+    fs::remove_file(db.path("run")).expect("remove it");
+    first.signal(Signal::SIGKILL);
+    first.wait();
+    let late = service(&scratch, "late", "exec sleep 1000");
+    let mut second = svscan(&scratch);
+    late.up();
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.wait(), 0, "{}", second.errors());
+    assert!(!web.is_supervised() && !db.is_supervised(), "{}", second.errors());
+    assert!(processes_in(&scratch.path().join(SCANNED)).is_empty());
+}
