@@ -64,6 +64,8 @@ impl Changes {
         let mut reports = Reports::default();
         if let Some((inotify, directory)) = source {
             let take = |event: InotifyEvent| {
+                // `now` may be long ago by now, which is no time to what is left alone for a moment after a change.
+                let now = Instant::now();
                 reports.some_were_lost |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
                 if event.wd != *directory {
                     reports.states.extend(ready_watch.reported(event.wd));
@@ -71,8 +73,7 @@ impl Changes {
                 } else if event.mask.contains(AddWatchFlags::IN_MOVE_SELF) {
                     reports.is_moved = true;
                 } else {
-                    // `now` may be long ago by now, which is no time to a link that is left alone for a moment.
-                    reports.entries.extend(incomplete.entry_changed(event, Instant::now()));
+                    reports.entries.extend(incomplete.entry_changed(event, now));
                 }
             };
             // What cannot be read is found by the next scan.

@@ -309,8 +309,8 @@ impl Supervises {
     }
 
     /// Whether a service that is being stopped wants another supervise: for its logger to read what is left, or for a process
-    /// that the last one may have left. Whoever has written that down, the supervise will know whether the process is the
-    /// service's.
+    /// that the last one may have left. Whichever process has written that down, the supervise will know whether the process
+    /// is the service's.
     fn is_wanted_to_stop(&self, which: SuperviseId, lent: &mut Lent) -> bool {
         lent.stopping.has_lines_for(which, lent.table, &self.launcher, Instant::now())
             || self.may_have_left(which, lent)
