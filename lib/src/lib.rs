@@ -3,6 +3,7 @@
 //! - [`report`]: how a program starts, warns, fails and ends;
 //! - [`Help`]: what it answers to `--help` and `--version`;
 //! - [`suggest`]: what a word of other supervisors' commands is called here;
+//! - [`files`]: the one opener, reader and writer of files that may belong to other accounts;
 //! - [`service`]: the service directory, the only place that knows its names and bytes;
 //! - [`interpreter`]: why a script could not be executed;
 //! - [`tai64`]: the time labels;
@@ -14,6 +15,8 @@
 
 #[forbid(unsafe_code)]
 pub mod duration;
+#[forbid(unsafe_code)]
+pub mod files;
 #[forbid(unsafe_code)]
 pub mod hash;
 #[forbid(unsafe_code)]

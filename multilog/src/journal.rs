@@ -188,7 +188,7 @@ impl Journal {
     /// Whether a multilog that knows nothing of it has ended in order in its directory since.
     pub fn is_outdated(&self) -> bool {
         let Some(folder) = &self.folder else { return false };
-        let Ok(Some(current)) = files::look(folder, "current") else { return false };
+        let Ok(Some(current)) = files::stat_at(folder, "current") else { return false };
         let here = Id::of(folder);
         let known = self.note.files.iter().find(|file| here.is_ok_and(|here| file.folder.is(&here)));
         let is_known = known.is_none_or(|known| known.is_still(current.st_ino, current.st_size as u64));
@@ -278,7 +278,7 @@ impl Journal {
     /// Whether its name still leads to it; where that cannot be told, it is taken to.
     pub fn is_in_place(&self) -> bool {
         let (Some(folder), Memory::Mapped(map)) = (self.folder(), &self.memory) else { return true };
-        match (files::look(folder, JOURNAL), fstat(map.file())) {
+        match (files::stat_at(folder, JOURNAL), fstat(map.file())) {
             (Ok(found), Ok(known)) => found.is_some_and(|found| files::is_same(&found, &known)),
             (Err(_), _) | (_, Err(_)) => true,
         }

@@ -130,7 +130,7 @@ impl LogDirectory {
     ) -> Result<LogDirectory, Trouble> {
         let id = Id::of(&folder).unable_to("stat", &settings.path)?;
         let at = |name: &str| [settings.path.as_bytes(), b"/", name.as_bytes()].concat();
-        let look = |name: &str| files::look(&folder, name).unable_to("stat", OsStr::from_bytes(&at(name)));
+        let look = |name: &str| files::stat_at(&folder, name).unable_to("stat", OsStr::from_bytes(&at(name)));
         let (current, previous, processed) = (look("current")?, look("previous")?, look("processed")?);
         // Under another name as well it may be somebody's file.
         let is_known = |now: &FileStat| notes.iter().any(|noted| noted.folder.is(&id) && noted.inode == now.st_ino);
@@ -202,7 +202,7 @@ impl LogDirectory {
     fn recover(&mut self, step: Step, hold: &mut Hold) -> Result<(), Trouble> {
         match step {
             Step::Remove(name) => {
-                if files::remove(&self.folder, name) == Err(Errno::EISDIR) {
+                if files::remove_at(&self.folder, name) == Err(Errno::EISDIR) {
                     self.make_way(name);
                 }
             }
@@ -225,7 +225,7 @@ impl LogDirectory {
 
     /// A new file, in the place of what has its name.
     fn create(&self, name: &str) -> nix::Result<OwnedFd> {
-        files::create(&self.folder, name, OFlag::O_WRONLY, INCOMPLETE)
+        files::replace_at(&self.folder, name, OFlag::O_WRONLY, INCOMPLETE)
     }
 
     /// What has the name of a file of ours and is none that we can use keeps what is in it, by another name.
@@ -325,7 +325,7 @@ impl LogDirectory {
     /// # Errors
     /// [`Stop`]: the next multilog goes on.
     pub fn rotate(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        let is_there = files::look(&self.folder, "current")
+        let is_there = files::stat_at(&self.folder, "current")
             .is_ok_and(|found| found.is_some_and(|found| found.st_ino == self.inode || !self.has_numbers));
         if !is_there && self.look_around(hold)? {
             // It is another one already.
@@ -474,7 +474,7 @@ fn open_or_make(path: &OsStr) -> nix::Result<nix::Result<OwnedFd>> {
 fn open_lock(folder: &OwnedFd, path: &OsStr) -> nix::Result<(OwnedFd, FileStat)> {
     match files::open_lock(folder, "lock") {
         Err(Errno::EMLINK) => {
-            files::remove(folder, "lock")?;
+            files::remove_at(folder, "lock")?;
             report::warning(&[path.as_bytes(), b"/lock was another file as well: replaced"]);
             files::open_lock(folder, "lock")
         }

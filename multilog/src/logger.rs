@@ -14,7 +14,7 @@ use daemontools::report::{self, PERMANENT, reason, warning};
 use daemontools::sys::boot::Boot;
 use daemontools::sys::{self, process};
 use daemontools::tai64::{Moment, Tai64N};
-use daemontools::{Attempt, Fatal, Unable, service};
+use daemontools::{Attempt, Fatal, Unable};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -105,7 +105,7 @@ impl Logger {
         hold.may_stop = journal.survives();
         let forwarder = Forwarder::new(&script);
         let router = Router::new(&script, &forward::identity()).with_memory(memory_limit());
-        let is_pipe = service::is_fifo(sys::stdin()).unwrap_or(false);
+        let is_pipe = daemontools::files::is_fifo(sys::stdin()).unwrap_or(false);
         if is_pipe {
             let _ = fcntl(sys::stdin(), FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
         }

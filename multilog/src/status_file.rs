@@ -6,7 +6,7 @@
 //! and a file of two names is not written to, as it may be somebody else's.
 
 use crate::files;
-use daemontools::service::{is_only_ours, may_be_anothers};
+use daemontools::files::{is_only_ours, may_be_anothers};
 use daemontools::sys;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};

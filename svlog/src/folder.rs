@@ -3,7 +3,7 @@
 //! The directory may belong to an account that has no other rights, and svlog may be root's. So only regular files are
 //! read, without following a link; what else has the name of a log file is said once, and counts as missing.
 
-use daemontools::service::{Unread, open_file_itself_at};
+use daemontools::files::{Unread, open_file_itself_at};
 use daemontools::tai64::{self, DIGITS, Tai64N};
 use daemontools::{Attempt, Unable, report};
 use nix::dir::Dir;

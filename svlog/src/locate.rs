@@ -25,7 +25,7 @@ use crate::folder::Finished;
 use crate::script::{SCRIPT_AT_MOST, Script, is_denied, is_same, multilog_directories};
 use daemontools::report::{reason, warning};
 use daemontools::service::{self, Illegible, Place, Proof, proof_at};
-use daemontools::{Attempt, Unable, report};
+use daemontools::{Attempt, Unable, files, report};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, Pid, faccessat};
@@ -227,7 +227,7 @@ impl Search {
 
     fn named_in(&mut self, script: &Path, base: &Path) -> Option<PathBuf> {
         let is_away = self.doubt.as_ref().is_some_and(Doubt::is_away);
-        let text = match service::read_beginning(script, SCRIPT_AT_MOST) {
+        let text = match files::read_beginning(script, SCRIPT_AT_MOST) {
             Ok(text) => text,
             Err(unread) => {
                 let errno = Errno::from(unread);

@@ -1,7 +1,6 @@
 //! What the script that runs a logger says of where the logger writes.
 
-use daemontools::report;
-use daemontools::service;
+use daemontools::{files, report};
 use nix::errno::Errno;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -26,7 +25,7 @@ pub struct Script {
 impl Script {
     /// Of the logger that works in the directory `base`. One that cannot be read may say anything.
     pub fn read(script: &Path, base: &Path) -> Script {
-        let text = match service::read_beginning(script, SCRIPT_AT_MOST) {
+        let text = match files::read_beginning(script, SCRIPT_AT_MOST) {
             Ok(text) => Some(text),
             Err(unread) if unread.is_missing() => None,
             Err(_) => Some(Vec::new()),

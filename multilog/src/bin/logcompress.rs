@@ -19,7 +19,6 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::report::{self, TEMPORARY, errno_of};
-use daemontools::service::may_be_anothers;
 use daemontools::sys;
 use daemontools::{Args, Attempt, Fatal, Help, Unable};
 use flate2::read::MultiGzDecoder;
@@ -87,7 +86,7 @@ fn logcompress(mut args: Args) -> Result<i32, Fatal> {
     let directory = Directory { path, folder, format };
     let code = directory.compress_all();
     // Removed while it is locked: whoever waits for it looks whether it is still there.
-    let _ = files::remove(&directory.folder, LOCK);
+    let _ = files::remove_at(&directory.folder, LOCK);
     drop(locked);
     code
 }
@@ -102,13 +101,13 @@ fn lock(folder: &OwnedFd) -> nix::Result<OwnedFd> {
         let (file, stat) = match files::open_lock(folder, LOCK) {
             // The lock of something else, perhaps, which is not ours to lock.
             Err(Errno::EMLINK) => {
-                files::remove(folder, LOCK)?;
+                files::remove_at(folder, LOCK)?;
                 continue;
             }
             opened => opened?,
         };
         let locked = sys::lock::lock(file)?;
-        if files::look(folder, LOCK)?.is_some_and(|there| files::is_same(&there, &stat)) {
+        if files::stat_at(folder, LOCK)?.is_some_and(|there| files::is_same(&there, &stat)) {
             return Ok(locked);
         }
     }
@@ -174,7 +173,7 @@ impl Directory {
             return Err(Unable::new("compress", &path, Errno::EFBIG));
         }
         // The copy could be read by the directory's owner or group, though the file itself may be another's.
-        if may_be_anothers(&self.folder, &stat).unable_to("stat", &self.path)? {
+        if files::may_be_anothers(&self.folder, &stat).unable_to("stat", &self.path)? {
             return Err(Unable::new("compress", &path, Errno::EMLINK));
         }
         let from = File::from(from);
@@ -188,7 +187,7 @@ impl Directory {
             Ok(()) => Ok(true),
             // Somebody has removed it meanwhile, and meant both.
             Err(Errno::ENOENT) => {
-                let _ = files::remove(&self.folder, OsStr::from_bytes(&compressed));
+                let _ = files::remove_at(&self.folder, OsStr::from_bytes(&compressed));
                 Ok(true)
             }
             Err(errno) => Err(Unable::new("remove", &path, errno)),
@@ -199,7 +198,7 @@ impl Directory {
     fn write_whole(&self, from: File, stat: &FileStat, name: &[u8]) -> Result<Vec<u8>, Unable> {
         let unfinished = self.path_of(UNFINISHED.as_bytes());
         if let Err(error) = self.write(from, stat) {
-            let _ = files::remove(&self.folder, UNFINISHED);
+            let _ = files::remove_at(&self.folder, UNFINISHED);
             return Err(Unable::new("compress", self.path_of(name), errno_of(&error)));
         }
         let suffix: &[u8] = match self.format {
@@ -220,7 +219,7 @@ impl Directory {
         COMPRESSED
             .iter()
             .map(|suffix| [name, suffix.as_bytes()].concat())
-            .find(|name| files::look(&self.folder, OsStr::from_bytes(name)).is_ok_and(|found| found.is_some()))
+            .find(|name| files::stat_at(&self.folder, OsStr::from_bytes(name)).is_ok_and(|found| found.is_some()))
     }
 
     /// Whether a compressed file has every byte of the old file, and no more: only then the old one may go.
@@ -241,7 +240,7 @@ impl Directory {
     /// Writes the compressed file, to the disk too; it looks as old as the other one.
     fn write(&self, mut from: File, stat: &FileStat) -> io::Result<()> {
         let mode = Mode::from_bits_truncate(0o600);
-        let to = File::from(files::create(&self.folder, UNFINISHED, OFlag::O_WRONLY, mode)?);
+        let to = File::from(files::replace_at(&self.folder, UNFINISHED, OFlag::O_WRONLY, mode)?);
         let to = match self.format {
             Format::Zstd => {
                 let mut encoder = zstd::Encoder::new(to, zstd::DEFAULT_COMPRESSION_LEVEL)?;

@@ -78,7 +78,7 @@ fn recover(directory: &OwnedFd, mut map: Mapping, version: u64, boot: &Boot) -> 
         if is_same.is_none() && note.done < note.filled {
             return Ok(Left::Doubtful);
         }
-        let _ = files::remove(directory, JOURNAL);
+        let _ = files::remove_at(directory, JOURNAL);
         return Ok(Left::Nothing);
     }
     if is_same != Some(true) {
@@ -163,11 +163,11 @@ pub fn make(directory: &OwnedFd, boot: &Boot) -> nix::Result<Journal> {
         return Err(Errno::EEXIST);
     }
     let folder = Some(again(directory)?);
-    let file = files::create(directory, JOURNAL, OFlag::O_RDWR, Mode::from_bits_truncate(0o600))?;
+    let file = files::replace_at(directory, JOURNAL, OFlag::O_RDWR, Mode::from_bits_truncate(0o600))?;
     let map = match fill(&file).and_then(|()| Mapping::new(file, SIZE)) {
         Ok(map) => map,
         Err(errno) => {
-            let _ = files::remove(directory, JOURNAL);
+            let _ = files::remove_at(directory, JOURNAL);
             return Err(errno);
         }
     };

@@ -44,7 +44,7 @@ impl LogDirectory {
     pub(super) fn finish(&mut self, name: &str, code: &[u8], hold: &mut Hold) -> Result<(), Stop> {
         let (path, folder) = (self.settings.path.as_bytes(), &self.folder);
         let object: [&[u8]; 3] = [path, b"/", name.as_bytes()];
-        match hold.insist("stat", &object, || files::look(folder, name))? {
+        match hold.insist("stat", &object, || files::stat_at(folder, name))? {
             None => return Ok(()),
             // Opening a link for `current` says what is wrong.
             Some(stat) if files::is_link(&stat) && name == "current" => return Ok(()),
@@ -54,7 +54,7 @@ impl LogDirectory {
             }
             // It has its final name already: only the old one is left to be removed.
             Some(stat) if stat.st_nlink != 1 && name != "current" => {
-                hold.insist("remove", &object, || files::remove(folder, name))?;
+                hold.insist("remove", &object, || files::remove_at(folder, name))?;
             }
             Some(_) => {
                 let newest = match self.newest {
@@ -95,7 +95,7 @@ impl LogDirectory {
         let mut stays = None;
         for name in &surplus {
             let object = [path, b"/", &name[..]].concat();
-            let remove = || match files::remove(folder, OsStr::from_bytes(name)) {
+            let remove = || match files::remove_at(folder, OsStr::from_bytes(name)) {
                 // No time makes that better, and it is in nobody's way.
                 Err(errno @ (Errno::EISDIR | Errno::EPERM | Errno::EACCES)) => Ok(Some(errno)),
                 removed => removed.map(|()| None),
@@ -216,7 +216,7 @@ pub fn put_aside(folder: &OwnedFd, name: &str) -> nix::Result<String> {
 /// The old files. A directory of such a name is none: it could not be removed.
 fn old_files(folder: &OwnedFd, sizes: Sizes) -> nix::Result<Vec<Old>> {
     let mut entries = Dir::openat(folder.as_fd(), ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let look = |name: &[u8]| files::look(folder, OsStr::from_bytes(name)).ok().flatten();
+    let look = |name: &[u8]| files::stat_at(folder, OsStr::from_bytes(name)).ok().flatten();
     let old = |entry: Entry| {
         let name = entry.file_name().to_bytes().to_vec();
         let is_directory = || match entry.file_type() {
@@ -235,6 +235,6 @@ fn old_files(folder: &OwnedFd, sizes: Sizes) -> nix::Result<Vec<Old>> {
 /// Removes the oldest files until they are as large as that together; whether there were any.
 pub fn remove_oldest(folder: &OwnedFd, size: u64) -> nix::Result<bool> {
     let oldest = retention::oldest(old_files(folder, Sizes::Asked)?, size);
-    oldest.iter().try_for_each(|name| files::remove(folder, OsStr::from_bytes(name)))?;
+    oldest.iter().try_for_each(|name| files::remove_at(folder, OsStr::from_bytes(name)))?;
     Ok(!oldest.is_empty())
 }

@@ -3,7 +3,7 @@
 use super::{COMPLETE, INCOMPLETE, LogDirectory};
 use crate::files;
 use crate::hold::{Hold, Stop};
-use daemontools::service::{Exit, may_be_anothers};
+use daemontools::service::Exit;
 use daemontools::sys::exec;
 use daemontools::sys::process::{self, duplicate_above, duplicate_to};
 use daemontools::tai64::Moment;
@@ -36,11 +36,11 @@ impl LogDirectory {
         // A directory or a link would make the processor fail for ever, and somebody else's file is not for its eyes;
         // without a file there is nothing to be done.
         for name in ["previous", "processed", "newstate", "state"] {
-            if files::look(&self.folder, name).is_ok_and(|found| found.is_some_and(|stat| self.is_strange(&stat))) {
+            if files::stat_at(&self.folder, name).is_ok_and(|found| found.is_some_and(|stat| self.is_strange(&stat))) {
                 self.make_way(name);
             }
         }
-        if files::look(&self.folder, "previous") == Ok(None) {
+        if files::stat_at(&self.folder, "previous") == Ok(None) {
             self.processing = None;
             return Ok(());
         }
@@ -53,7 +53,7 @@ impl LogDirectory {
 
     /// Whether this is nothing that we or the processor have made.
     fn is_strange(&self, stat: &FileStat) -> bool {
-        !files::is_regular(stat) || may_be_anothers(&self.folder, stat) != Ok(false)
+        !files::is_regular(stat) || files::may_be_anothers(&self.folder, stat) != Ok(false)
     }
 
     /// In the child: `previous` in, `processed` out, `state` in as 4, `newstate` out as 5.
@@ -161,7 +161,7 @@ impl LogDirectory {
             })?;
         }
         // Left behind, it would be processed again, and its lines be there twice.
-        hold.insist("remove", &[path, b"/previous"], || files::remove(folder, "previous"))?;
+        hold.insist("remove", &[path, b"/previous"], || files::remove_at(folder, "previous"))?;
         hold.insist("rename newstate to state in directory", &[path], || {
             match renameat(folder, "newstate", folder, "state") {
                 Err(Errno::EISDIR | Errno::ENOTEMPTY) => {

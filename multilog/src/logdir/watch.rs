@@ -50,12 +50,12 @@ impl LogDirectory {
         if has_moved {
             return self.go_on_elsewhere(hold);
         }
-        match files::look(&self.folder, "lock") {
+        match files::stat_at(&self.folder, "lock") {
             Ok(Some(found)) if !is_another(&found, Ok(self.lock.1)) => self.said = None,
             Ok(_) => self.lock_again(hold)?,
             Err(_) => {}
         }
-        match files::look(&self.folder, "current") {
+        match files::stat_at(&self.folder, "current") {
             Ok(Some(found)) if !is_another(&found, fstat(&self.current)) => {
                 // Others may have truncated it.
                 self.size = self.size.min(u64::try_from(found.st_size).unwrap_or(0));

@@ -1,7 +1,7 @@
-//! Opening, reading and writing what lies in a service directory, all of which may belong to another account than
-//! the one that runs us.
+//! Opening, reading and writing what lies in a service directory or a log directory, all of which may belong to another
+//! account than the one that runs us.
 //!
-//! Whoever owns a directory can put anything there: a FIFO that lets a reader wait for ever, a device that does
+//! The owner of a directory can put anything there: a FIFO that lets a reader wait for ever, a device that does
 //! something as soon as it is opened, a link to a file of root's, a file without end. So nothing is opened before it is
 //! known what it is, nothing is read beyond a limit, nothing is opened in a way that waits, and nothing is written but
 //! new files, which are then put in place.
@@ -13,8 +13,8 @@ use crate::report::reason;
 use crate::sys;
 use crate::sys::exec::c_string;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, openat, renameat, renameat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, open, openat, renameat, renameat2};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{Pid, UnlinkatFlags, geteuid, unlinkat};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -220,8 +220,69 @@ pub fn make_at(directory: impl AsFd, name: &Path, access: OFlag, mode: Mode) -> 
     openat(directory, name, access | new, mode)
 }
 
-/// How often a name is tried for that others fill and remove again and again.
-const TRIES: usize = 10;
+/// How often a name is tried for that others fill or remove again and again.
+pub const TRIES: usize = 10;
+
+/// Makes a regular file in an open directory, with this mode, and opens it. What had the name is removed, unless it is a
+/// directory.
+///
+/// # Errors
+/// EISDIR: a directory has the name. EEXIST: others make it again and again. ENOSPC and others: no room for it.
+pub fn replace_at(directory: impl AsFd, name: impl AsRef<Path>, access: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
+    for _ in 0..TRIES {
+        match make_at(&directory, name.as_ref(), access, mode) {
+            Err(Errno::EEXIST) => remove_at(&directory, &name)?,
+            made => return made,
+        }
+    }
+    Err(Errno::EEXIST)
+}
+
+/// Removes what has this name in an open directory, if there is anything.
+///
+/// # Errors
+/// EISDIR: a directory has the name.
+pub fn remove_at(directory: impl AsFd, name: impl AsRef<Path>) -> nix::Result<()> {
+    match unlinkat(directory, name.as_ref(), UnlinkatFlags::NoRemoveDir) {
+        Err(Errno::ENOENT) => Ok(()),
+        removed => removed,
+    }
+}
+
+/// What has this name in an open directory, links not followed; `None` if nothing has it.
+///
+/// # Errors
+/// EACCES, EIO: it cannot be told.
+pub fn stat_at(directory: impl AsFd, name: impl AsRef<Path>) -> nix::Result<Option<FileStat>> {
+    match fstatat(directory, name.as_ref(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Whether this is a regular file.
+pub fn is_regular(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFREG
+}
+
+/// Whether this is a directory.
+pub fn is_directory(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFDIR
+}
+
+/// Whether this is a symbolic link.
+pub fn is_link(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFLNK
+}
+
+/// Whether both are the same file.
+pub fn is_same(one: &FileStat, other: &FileStat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
 
 /// Opens the file that a program locks, which no link may lead to, or makes it with mode 0600. On a read-only file
 /// system it is opened for reading, which is enough to lock it.
@@ -279,7 +340,7 @@ fn open_at(
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let found = openat(directory, path, OFlag::O_PATH | links | OFlag::O_CLOEXEC, Mode::empty())?;
     let stat = fstat(&found)?;
-    match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+    match self::kind(&stat) {
         found if found == kind => {}
         // As open(2) has it.
         SFlag::S_IFDIR if access != OFlag::O_RDONLY => return Err(Unread::System(Errno::EISDIR)),
@@ -294,7 +355,7 @@ fn open_at(
         opened => opened?,
     };
     let opened_stat = fstat(&opened)?;
-    if (opened_stat.st_dev, opened_stat.st_ino) != (stat.st_dev, stat.st_ino) {
+    if !is_same(&opened_stat, &stat) {
         return Err(Unread::WrongKind);
     }
     Ok((opened, opened_stat))
@@ -347,8 +408,7 @@ pub fn is_only_ours(file: &FileStat) -> bool {
 /// # Errors
 /// Those of `fstat(2)`.
 pub fn is_fifo(fd: impl AsFd) -> nix::Result<bool> {
-    let kind = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
-    Ok(kind == SFlag::S_IFIFO)
+    Ok(kind(&fstat(fd)?) == SFlag::S_IFIFO)
 }
 
 #[cfg(test)]
