@@ -5,6 +5,7 @@
 //! - [`suggest`]: what a word of other supervisors' commands is called here;
 //! - [`files`]: the one opener, reader and writer of files that may belong to other accounts;
 //! - [`service`]: the service directory, the only place that knows its names and bytes;
+//! - [`logdir`]: the log directory, the only place that knows its names, modes and stamps;
 //! - [`interpreter`]: why a script could not be executed;
 //! - [`tai64`]: the time labels;
 //! - [`duration`], [`size`]: durations and sizes as people write them;
@@ -23,6 +24,8 @@ pub mod hash;
 mod help;
 #[forbid(unsafe_code)]
 pub mod interpreter;
+#[forbid(unsafe_code)]
+pub mod logdir;
 #[forbid(unsafe_code)]
 pub mod report;
 #[forbid(unsafe_code)]

@@ -34,6 +34,7 @@ mod place;
 use crate::files;
 use crate::router::Line;
 use crate::steps::{MOST_DIRECTORIES, OUTPUT};
+use daemontools::logdir::{self, CURRENT, JOURNAL};
 use daemontools::sys::mapping::{self, Mapping};
 use daemontools::sys::memory;
 use daemontools::tai64::Moment;
@@ -45,9 +46,6 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
-
-/// The file's name in the log directory.
-pub const JOURNAL: &str = "journal";
 
 /// Bytes for input.
 const ROOM: usize = 256 * 1024;
@@ -188,11 +186,11 @@ impl Journal {
     /// Whether a multilog that knows nothing of it has ended in order in its directory since.
     pub fn is_outdated(&self) -> bool {
         let Some(folder) = &self.folder else { return false };
-        let Ok(Some(current)) = files::stat_at(folder, "current") else { return false };
+        let Ok(Some(current)) = files::stat_at(folder, CURRENT) else { return false };
         let here = Id::of(folder);
         let known = self.note.files.iter().find(|file| here.is_ok_and(|here| file.folder.is(&here)));
         let is_known = known.is_none_or(|known| known.is_still(current.st_ino, current.st_size as u64));
-        current.st_mode & 0o100 != 0 && !is_known
+        logdir::is_complete(&current) && !is_known
     }
 
     /// Since when its input was read, to put it before or after others.

@@ -18,7 +18,6 @@ pub mod router;
 pub mod schedule;
 pub mod script;
 pub mod settings;
-pub mod stamp;
 pub mod status_file;
 pub mod steps;
 pub mod syslog;

@@ -12,7 +12,8 @@ use crate::recovery::{self, Found, Step};
 use crate::router::{Line, is_full};
 use crate::schedule::Turn;
 use crate::settings::{Directory, Durability};
-use crate::stamp::Zone;
+use daemontools::logdir::stamp::Zone;
+use daemontools::logdir::{self, COMPLETE, CURRENT, INCOMPLETE, LOCK, PREVIOUS, PROCESSED, STATE, UNSAFE};
 use daemontools::sys::{self, localtime};
 use daemontools::tai64::{Moment, Tai64N};
 use daemontools::{Attempt, Unable, report};
@@ -30,9 +31,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 use writing::Space;
-
-const COMPLETE: Mode = Mode::from_bits_truncate(0o744);
-const INCOMPLETE: Mode = Mode::from_bits_truncate(0o644);
 
 /// A log directory that is ours alone.
 pub struct Locked {
@@ -131,7 +129,7 @@ impl LogDirectory {
         let id = Id::of(&folder).unable_to("stat", &settings.path)?;
         let at = |name: &str| [settings.path.as_bytes(), b"/", name.as_bytes()].concat();
         let look = |name: &str| files::stat_at(&folder, name).unable_to("stat", OsStr::from_bytes(&at(name)));
-        let (current, previous, processed) = (look("current")?, look("previous")?, look("processed")?);
+        let (current, previous, processed) = (look(CURRENT)?, look(PREVIOUS)?, look(PROCESSED)?);
         // Under another name as well it may be somebody's file.
         let is_known = |now: &FileStat| notes.iter().any(|noted| noted.folder.is(&id) && noted.inode == now.st_ino);
         let is_linked = current.is_some_and(|now| now.st_nlink != 1 && files::is_regular(&now) && !is_known(&now));
@@ -148,7 +146,7 @@ impl LogDirectory {
             None => Found::Missing,
             // It is refused below.
             Some(stat) if files::is_link(&stat) => Found::Missing,
-            Some(stat) if stat.st_mode & 0o100 != 0 => Found::Complete,
+            Some(stat) if logdir::is_complete(&stat) => Found::Complete,
             Some(_) => Found::Incomplete,
         };
         let files = recovery::Directory {
@@ -189,7 +187,7 @@ impl LogDirectory {
         }
         // In the original's words: nothing but the administrator helps against most of what can be wrong here.
         let verb = if files.current == Found::Complete { "append to" } else { "write to" };
-        let object = directory.path_of("current");
+        let object = directory.path_of(CURRENT);
         let current = hold.begin(verb, &object, || directory.open_current(is_known))?;
         directory.take_current(current, hold)?;
         if let Some(noted) = noted.filter(|noted| noted.is_still(directory.inode, directory.size)) {
@@ -207,13 +205,13 @@ impl LogDirectory {
                 }
             }
             Step::FinishSafe(name) => self.finish(name, &self.settings.code.clone(), hold)?,
-            Step::FinishUnsafe(name) => self.finish(name, b"u", hold)?,
+            Step::FinishUnsafe(name) => self.finish(name, UNSAFE, hold)?,
             Step::EmptyState => {
-                let object = self.path_of("state");
-                hold.begin("write to", &object, || match self.create("state") {
+                let object = self.path_of(STATE);
+                hold.begin("write to", &object, || match self.create(STATE) {
                     Err(Errno::EISDIR) => {
-                        self.make_way("state");
-                        self.create("state")
+                        self.make_way(STATE);
+                        self.create(STATE)
                     }
                     made => made,
                 })?;
@@ -241,7 +239,7 @@ impl LogDirectory {
     /// What lies beyond the noted size was being written when our predecessor was killed.
     fn cut_to(&mut self, size: u64, hold: &mut Hold) -> Result<(), Trouble> {
         if self.size > size {
-            hold.begin("write to", &self.path_of("current"), || ftruncate(&self.current, size as i64))?;
+            hold.begin("write to", &self.path_of(CURRENT), || ftruncate(&self.current, size as i64))?;
             self.size = size;
         }
         Ok(())
@@ -254,7 +252,7 @@ impl LogDirectory {
 
     fn append(&mut self, hold: &mut Hold) -> Result<(), Stop> {
         loop {
-            let object = [self.settings.path.as_bytes(), b"/current"];
+            let object = [self.settings.path.as_bytes(), b"/", CURRENT.as_bytes()];
             let opened = hold.insist("create", &object, || match self.open_current(|_| false) {
                 Err(Errno::ENOENT) => Ok(None),
                 opened => opened.map(Some),
@@ -272,9 +270,9 @@ impl LogDirectory {
     /// another's: unless it `is_known`, nothing is written into it, its mode stays as it is, and it is renamed.
     fn open_current(&self, is_known: impl Fn(&FileStat) -> bool) -> nix::Result<(OwnedFd, FileStat)> {
         let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
-        let open = || match files::open_regular(&self.folder, "current", flags, INCOMPLETE) {
+        let open = || match files::open_regular(&self.folder, CURRENT, flags, INCOMPLETE) {
             // The original would follow a link: so what is wrong with where it leads is what is wrong.
-            Err(Errno::ELOOP) => fstatat(&self.folder, "current", AtFlags::empty()).and(Err(Errno::ELOOP)),
+            Err(Errno::ELOOP) => fstatat(&self.folder, CURRENT, AtFlags::empty()).and(Err(Errno::ELOOP)),
             opened => opened,
         };
         for _ in 0..files::TRIES {
@@ -285,7 +283,7 @@ impl LogDirectory {
                 return Ok((current, stat));
             }
             drop(current);
-            self.make_way("current");
+            self.make_way(CURRENT);
         }
         Err(Errno::EMLINK)
     }
@@ -297,7 +295,7 @@ impl LogDirectory {
         if self.settings.durability != Durability::Rotation {
             // What is there already may have been written by one that was killed before it could ask for it.
             let sync = || fsync(&self.current).and_then(|()| sys::directory::sync(folder));
-            hold.insist("write", &[path, b"/current to disk"], sync)?;
+            hold.insist("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], sync)?;
         }
         // Of lines that are there already the last one counts: none is from a later turn.
         self.begin_turn(stat.st_mtime);
@@ -325,7 +323,7 @@ impl LogDirectory {
     /// # Errors
     /// [`Stop`]: the next multilog goes on.
     pub fn rotate(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        let is_there = files::stat_at(&self.folder, "current")
+        let is_there = files::stat_at(&self.folder, CURRENT)
             .is_ok_and(|found| found.is_some_and(|found| found.st_ino == self.inode || !self.has_numbers));
         if !is_there && self.look_around(hold)? {
             // It is another one already.
@@ -334,10 +332,10 @@ impl LogDirectory {
         self.close(hold)?;
         let object = self.settings.path.clone();
         hold.insist("rename current to previous in directory", &[object.as_bytes()], || {
-            match renameat(&self.folder, "current", &self.folder, "previous") {
+            match renameat(&self.folder, CURRENT, &self.folder, PREVIOUS) {
                 Err(Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST) => {
-                    self.make_way("previous");
-                    renameat(&self.folder, "current", &self.folder, "previous")
+                    self.make_way(PREVIOUS);
+                    renameat(&self.folder, CURRENT, &self.folder, PREVIOUS)
                 }
                 // Removed this very moment: a new one is begun all the same.
                 Err(Errno::ENOENT) => Ok(()),
@@ -371,8 +369,8 @@ impl LogDirectory {
     fn close(&mut self, hold: &mut Hold) -> Result<(), Stop> {
         let (path, current, folder) = (self.settings.path.as_bytes(), &self.current, &self.folder);
         let sync = || self.space.making_room(folder, || fsync(current));
-        hold.insist("write", &[path, b"/current to disk"], sync)?;
-        hold.insist("set mode of", &[path, b"/current"], || fchmod(current, COMPLETE))
+        hold.insist("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], sync)?;
+        hold.insist("set mode of", &[path, b"/", CURRENT.as_bytes()], || fchmod(current, COMPLETE))
     }
 
     /// Takes in that a child has ended.
@@ -472,11 +470,11 @@ fn open_or_make(path: &OsStr) -> nix::Result<nix::Result<OwnedFd>> {
 /// Opens the lock. Who owns the directory may give another lock its name, to have it locked by us: where others may write,
 /// a file of two names is no lock, and is replaced.
 fn open_lock(folder: &OwnedFd, path: &OsStr) -> nix::Result<(OwnedFd, FileStat)> {
-    match files::open_lock(folder, "lock") {
+    match files::open_lock(folder, LOCK) {
         Err(Errno::EMLINK) => {
-            files::remove_at(folder, "lock")?;
-            report::warning(&[path.as_bytes(), b"/lock was another file as well: replaced"]);
-            files::open_lock(folder, "lock")
+            files::remove_at(folder, LOCK)?;
+            report::warning(&[path.as_bytes(), b"/", LOCK.as_bytes(), b" was another file as well: replaced"]);
+            files::open_lock(folder, LOCK)
         }
         opened => opened,
     }

@@ -3,13 +3,14 @@
 use crate::alarm::Alarm;
 use crate::forward::{self, Forwarder};
 use crate::hold::{Hold, Stop};
-use crate::journal::{self, File, Id, JOURNAL, Journal, Left};
+use crate::journal::{self, File, Id, Journal, Left};
 use crate::logdir::{Locked, LogDirectory, put_aside};
 use crate::misgiving::Misgiving;
 use crate::router::{Input, Line, Output, Router};
 use crate::script::{Action, Script};
 use crate::status_file::show;
 use crate::steps::{Aside, MOST_DIRECTORIES};
+use daemontools::logdir::JOURNAL;
 use daemontools::report::{self, PERMANENT, reason, warning};
 use daemontools::sys::boot::Boot;
 use daemontools::sys::{self, process};

@@ -58,8 +58,8 @@ use daemontools::{Args, Attempt, Fatal, Help, report, service, sys};
 use logger::Logger;
 use multilog::check::{check, misread};
 use multilog::{
-    dropped, files, journal, losses, recovery, retention, router, schedule, script, settings, stamp, status_file,
-    steps, syslog,
+    dropped, files, journal, losses, recovery, retention, router, schedule, script, settings, status_file, steps,
+    syslog,
 };
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, lstat, stat};

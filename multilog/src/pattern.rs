@@ -1,5 +1,6 @@
 //! Patterns of `+` and `-`: no I/O.
 
+use daemontools::logdir::stamp::CHARACTERS;
 use daemontools::sys::fnmatch::fnmatch;
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -103,7 +104,7 @@ pub fn matches_all(pattern: &Pattern) -> bool {
 /// The rest of `part` that cannot lie in a stamp, nor begin there, if `part` is in a stamped line: a stamp ends in a space
 /// and has no others of these characters.
 fn behind_stamp(part: &[u8]) -> Option<&[u8]> {
-    let foreign = part.iter().position(|byte| !b"@0123456789abcdef:+-.TZ ".contains(byte))?;
+    let foreign = part.iter().position(|byte| !CHARACTERS.contains(byte))?;
     let space = part[..foreign].iter().rposition(|byte| *byte == b' ');
     Some(&part[space.map_or(0, |at| at + 1)..])
 }

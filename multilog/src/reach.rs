@@ -2,7 +2,7 @@
 
 use crate::pattern::matches_all;
 use crate::pattern::{Dialect, Pattern, Sees};
-use crate::stamp::{StampKind, Zone};
+use daemontools::logdir::stamp::StampKind;
 
 /// What is selected at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,27 +98,13 @@ fn literal_start(pattern: &Pattern) -> Option<(&[u8], bool)> {
 
 /// Whether a line with such a stamp can begin so.
 fn can_begin(stamp: StampKind, (start, must_end): (&[u8], bool)) -> bool {
-    // A digit stands for any; x for a hexadecimal one; a sign for either.
-    let shape: &[u8] = match stamp {
-        StampKind::None => b"",
-        StampKind::Tai64n => b"@xxxxxxxxxxxxxxxxxxxxxxxx ",
-        // As long as seconds have ten digits.
-        StampKind::Unix => b"0000000000.000000 ",
-        StampKind::Iso(Zone::Utc) => b"0000-00-00T00:00:00.000000Z ",
-        StampKind::Iso(Zone::Local) => b"0000-00-00T00:00:00.000000+00:00 ",
-    };
-    let fits = |(shape, byte): (&u8, &u8)| match shape {
-        b'x' => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),
-        b'0' => byte.is_ascii_digit(),
-        b'+' => matches!(byte, b'+' | b'-'),
-        other => byte == other,
-    };
-    shape.iter().zip(start).all(fits) && !(must_end && start.len() < shape.len())
+    stamp.can_begin_with(start) && !(must_end && start.len() < stamp.shape().len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use daemontools::logdir::stamp::Zone;
 
     #[test]
     fn patterns_that_cannot_match_stamped_lines_are_found() {

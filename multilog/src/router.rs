@@ -2,10 +2,10 @@
 
 use crate::prefilter::Prefilter;
 use crate::script::Script;
-use crate::stamp::StampKind;
-use crate::stamp::Stamper;
 use crate::steps::{Aside, Destinations, Head, OUTPUT, SEEN, Steps};
 use crate::syslog::Identity;
+use daemontools::logdir::stamp::StampKind;
+use daemontools::logdir::stamp::write::Stamper;
 use daemontools::tai64::Moment;
 use std::time::Duration;
 

@@ -5,8 +5,8 @@
 //! boundary is a time on the wall: where clocks are put forward over it, it is the moment at
 //! which it would have come, and where they are put back over it, an hour's or shorter period has it twice.
 
-use crate::stamp::Zone;
 use daemontools::duration;
+use daemontools::logdir::stamp::Zone;
 use std::time::Duration;
 
 const DAY: i64 = 86_400;

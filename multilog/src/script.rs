@@ -3,8 +3,8 @@
 use crate::limit::Rate;
 use crate::pattern::{Dialect, Matcher, Pattern, Sees};
 use crate::settings::{Directory, Refused};
-use crate::stamp::{StampKind, Zone};
 use crate::syslog::Target;
+use daemontools::logdir::stamp::{StampKind, Zone};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 

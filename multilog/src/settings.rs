@@ -1,8 +1,9 @@
 //! What can be set for a log directory. No I/O.
 
 use crate::schedule::Schedule;
-use crate::stamp::StampKind;
 use daemontools::duration;
+use daemontools::logdir::stamp::StampKind;
+use daemontools::logdir::{Compression, SAFE};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -36,15 +37,6 @@ pub struct Directory {
     pub when_full: WhenFull,
     /// The disk counts as full when fewer bytes than that are free.
     pub reserve: u64,
-}
-
-/// A format of compressed files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// `.zst`
-    Zstd,
-    /// `.gz`
-    Gzip,
 }
 
 /// When what was written is on the disk.
@@ -90,7 +82,7 @@ impl Default for Directory {
             stamp: StampKind::None,
             size: DEFAULT_SIZE,
             count: DEFAULT_COUNT,
-            code: b"s".to_vec(),
+            code: SAFE.to_vec(),
             processor: None,
             bytes: None,
             age: None,
@@ -161,11 +153,7 @@ pub fn size(text: &str) -> Result<u64, &'static str> {
 }
 
 fn compression(text: &str) -> Result<Compression, &'static str> {
-    match text {
-        "zstd" => Ok(Compression::Zstd),
-        "gzip" => Ok(Compression::Gzip),
-        _ => Err("neither zstd nor gzip"),
-    }
+    Compression::from_word(text.as_bytes()).ok_or("neither zstd nor gzip")
 }
 
 fn durability(text: &str) -> Result<Durability, &'static str> {

@@ -1,7 +1,7 @@
 //! Lines as syslog messages, RFC 5424. No I/O and no clock.
 
-use crate::stamp::Zone;
-use crate::stamp::write_iso;
+use daemontools::logdir::stamp::Zone;
+use daemontools::logdir::stamp::write::write_iso;
 use daemontools::tai64::Tai64N;
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};

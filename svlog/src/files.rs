@@ -11,8 +11,9 @@
 //!
 //! A file is known by its inode while it is open, so a rotation changes only its name.
 
-use crate::folder::{Finished, Folder, Id, LogFile, Look, Place, last_fall};
+use crate::folder::{Folder, Id, LogFile, Look, Place};
 use daemontools::Unable;
+use daemontools::logdir::{Finished, last_fall};
 use daemontools::tai64::{self, Tai64N};
 use std::collections::VecDeque;
 

@@ -4,7 +4,8 @@
 //! read, without following a link; what else has the name of a log file is said once, and counts as missing.
 
 use daemontools::files::{Unread, open_file_itself_at};
-use daemontools::tai64::{self, DIGITS, Tai64N};
+use daemontools::logdir::{self, CURRENT, Compression, Finished, PREVIOUS, PROCESSED, in_order};
+use daemontools::tai64::{self, Tai64N};
 use daemontools::{Attempt, Unable, report};
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, open};
@@ -35,59 +36,9 @@ const ZSTD_WINDOW_BITS: u32 = 23;
 const LOOKS: usize = 1000;
 /// So many things that are no files are named in warnings.
 const NAMED_AT_MOST: usize = 8;
-/// Names of files that lie closer together than this, in nanoseconds, are not told by a clock: no file fills as fast.
-const TOO_CLOSE: u32 = 1000;
-/// How names of compressed files end.
-const PACKED: [&[u8]; 2] = [b".zst", b".gz"];
 
 /// Device and inode: the same as long as somebody has the file open, whatever it is called.
 pub type Id = (u64, u64);
-
-/// The name of a finished file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
-    /// When it was finished: after its last line.
-    pub label: Tai64N,
-    pub name: Vec<u8>,
-}
-
-impl Finished {
-    /// Reads `@label.code`.
-    pub fn parse(name: &[u8]) -> Option<Finished> {
-        let label = tai64::parse(name.get(..=DIGITS)?)?;
-        let has_code = name.get(DIGITS + 1) == Some(&b'.');
-        has_code.then(|| Finished { label, name: name.to_vec() })
-    }
-
-    fn code(&self) -> &[u8] {
-        let code = &self.name[DIGITS + 2..];
-        PACKED.iter().find_map(|packed| code.strip_suffix(*packed)).unwrap_or(code)
-    }
-}
-
-/// In the order of time; of a file and its compressed copy only one, the one that is surely whole.
-fn in_order(mut files: Vec<Finished>) -> Vec<Finished> {
-    // `@….s` comes before `@….s.zst`.
-    files.sort_by(|one, other| one.name.cmp(&other.name));
-    files.dedup_by(|later, earlier| later.label == earlier.label && later.code() == earlier.code());
-    files
-}
-
-/// The last of the files whose names tell that the clock was set back before it was finished: stamps in files after it
-/// may be earlier than the names before them. None: no name tells that.
-///
-/// multilog's names always rise. As long as the clock is behind the last name, the next is a nanosecond later.
-pub fn last_fall(finished: &[Finished], now: Tai64N) -> Option<Tai64N> {
-    let newest = finished.last()?.label;
-    if newest > now {
-        return Some(newest);
-    }
-    let is_close = |pair: &&[Finished]| {
-        let (Tai64N(earlier, nanos), Tai64N(later, more)) = (pair[0].label, pair[1].label);
-        pair[0].label < pair[1].label && earlier == later && more.saturating_sub(nanos) < TOO_CLOSE
-    };
-    finished.windows(2).rfind(is_close).map(|pair| pair[1].label)
-}
 
 /// What a file is in its directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,15 +56,15 @@ impl Place {
     pub fn name(&self) -> &[u8] {
         match self {
             Place::Finished(finished) => &finished.name,
-            Place::Previous => b"previous",
-            Place::Processed => b"processed",
-            Place::Current => b"current",
+            Place::Previous => PREVIOUS.as_bytes(),
+            Place::Processed => PROCESSED.as_bytes(),
+            Place::Current => CURRENT.as_bytes(),
         }
     }
 
     /// Whether the last line of a file there may be torn: the machine crashed while it was written.
     pub fn is_cut(&self) -> bool {
-        matches!(self, Place::Finished(finished) if finished.code() == b"u")
+        matches!(self, Place::Finished(finished) if finished.is_cut())
     }
 }
 
@@ -221,7 +172,7 @@ impl LogFile {
 
     /// Whether multilog has marked it as complete.
     fn is_complete(&self) -> bool {
-        self.file.metadata().is_ok_and(|metadata| metadata.mode() & 0o100 != 0)
+        fstat(&self.file).is_ok_and(|stat| logdir::is_complete(&stat))
     }
 
     /// The file, if its bytes can be had in any order.
@@ -393,8 +344,8 @@ impl Folder {
     /// # Errors
     /// It cannot be read.
     pub fn finished_file(&self, finished: &Finished) -> Result<Option<LogFile>, Unable> {
-        for suffix in [b"", PACKED[0], PACKED[1]] {
-            let name = [&finished.name, suffix].concat();
+        for suffix in [""].into_iter().chain(Compression::ALL.map(Compression::suffix)) {
+            let name = [&finished.name, suffix.as_bytes()].concat();
             if let Some(file) = self.file(&name, Place::Finished(finished.clone()))? {
                 return Ok(Some(file));
             }
@@ -438,63 +389,5 @@ impl Folder {
     pub fn id_of(&self, name: &[u8]) -> Option<Id> {
         let stat = fstatat(&self.folder, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
         Some((stat.st_dev, stat.st_ino))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LABEL: &str = "@400000000000000b000001f4";
-
-    #[test]
-    fn finished_files_are_told_by_their_names() {
-        for (name, expected) in [
-            (format!("{LABEL}.s"), Some(("s", false))),
-            (format!("{LABEL}.u"), Some(("u", true))),
-            (format!("{LABEL}.u.zst"), Some(("u", true))),
-            (format!("{LABEL}.s.gz"), Some(("s", false))),
-            (format!("{LABEL}.web.old"), Some(("web.old", false))),
-            (format!("{LABEL}."), Some(("", false))),
-            (LABEL.to_string(), None),
-            (format!("{LABEL}x.s"), None),
-            ("current".to_string(), None),
-        ] {
-            let parsed = Finished::parse(name.as_bytes());
-            let code = |file: &Finished| String::from_utf8(file.code().to_vec()).unwrap();
-            let seen = parsed.map(|file| (code(&file), Place::Finished(file).is_cut()));
-            let expected = expected.map(|(code, cut): (&str, bool)| (code.to_string(), cut));
-            assert_eq!(seen, expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn names_tell_that_the_clock_was_set_back() {
-        let label = |(second, nanos): (u64, u32)| Tai64N(tai64::Tai64((1 << 62) + second), nanos);
-        let now = label((100, 0));
-        for (labels, expected) in [
-            (&[][..], None),
-            (&[(50, 0)], None),
-            (&[(50, 0), (50, 5000), (60, 0)], None),
-            (&[(50, 0), (50, 1), (50, 2), (60, 0)], Some((50, 2))),
-            (&[(50, 0), (60, 0), (60, 1)], Some((60, 1))),
-            // Two of the same moment are one file and what it is compressed to.
-            (&[(50, 0), (50, 0)], None),
-            // Not come yet.
-            (&[(50, 0), (101, 0)], Some((101, 0))),
-        ] {
-            let finished = |pair: &(u64, u32)| Finished { label: label(*pair), name: Vec::new() };
-            let finished: Vec<Finished> = labels.iter().map(finished).collect();
-            assert_eq!(last_fall(&finished, now), expected.map(label), "{labels:?}");
-        }
-    }
-
-    #[test]
-    fn a_file_and_its_compressed_copy_are_one() {
-        let file = |name: &str| Finished::parse(format!("@400000000000000{name}").as_bytes()).unwrap();
-        let names =
-            ["c00000000.s", "b00000000.s.zst", "b00000000.s", "a00000000.s.gz", "a00000000.u"].map(file).to_vec();
-        let expected = ["a00000000.s.gz", "a00000000.u", "b00000000.s", "c00000000.s"].map(file);
-        assert_eq!(in_order(names), expected);
     }
 }

@@ -6,6 +6,7 @@
 //! is longer than before, as multilog is taken for him.
 
 use crate::folder::Folder;
+use daemontools::logdir::LOCK;
 use daemontools::sys::events::for_each_event;
 use daemontools::{Attempt, Unable, sys};
 use nix::errno::Errno;
@@ -75,7 +76,7 @@ impl Watch {
             // Opening changes nothing; we do it too. But the lock is what a multilog opens first.
             if !event.mask.contains(AddWatchFlags::IN_OPEN) {
                 changed.insert(event.wd);
-            } else if event.name.as_deref() == Some(OsStr::new("lock")) {
+            } else if event.name.as_deref() == Some(OsStr::new(LOCK)) {
                 started.insert(event.wd);
             }
         });

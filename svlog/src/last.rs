@@ -3,8 +3,9 @@
 //! Windows that grow are counted from their first line on until there are enough, so that what is read grows with
 //! the lines that are asked for, not with the log. What is compressed is read whole.
 
-use crate::folder::{Finished, Folder, LogFile, Look, Place, last_fall};
+use crate::folder::{Folder, LogFile, Look, Place};
 use crate::source::{Mode, Next, Selection, Source};
+use daemontools::logdir::{Finished, last_fall};
 use daemontools::tai64::{self, Tai64N};
 use daemontools::{Attempt, Unable};
 use std::io;

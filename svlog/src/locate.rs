@@ -21,8 +21,8 @@
 //! process is named there, or the process has no log open, svlog says so only if the script may give multilog another
 //! directory than the one that was found.
 
-use crate::folder::Finished;
 use crate::script::{SCRIPT_AT_MOST, Script, is_denied, is_same, multilog_directories};
+use daemontools::logdir::{CURRENT, Finished, LOCK, PREVIOUS};
 use daemontools::report::{reason, warning};
 use daemontools::service::{self, Illegible, Place, Proof, proof_at};
 use daemontools::{Attempt, Unable, files, report};
@@ -36,9 +36,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// What a logger keeps open in its directory.
-const OPEN: [&str; 2] = ["current", "lock"];
-/// What holds the lines when a logger that is giving `current` a new name is looked at.
-const FULL: &str = "previous";
+const OPEN: [&str; 2] = [CURRENT, LOCK];
 
 /// The log directory of a service, or the directory itself if it is one. What there is to say of it is a warning.
 ///
@@ -52,10 +50,10 @@ pub fn log_directory(argument: &OsStr) -> Result<OsString, Vec<u8>> {
     if search.is_log(path) || entries.flatten().any(has_finished) {
         return Ok(argument.to_os_string());
     }
-    let log = path.join("log");
+    let log = path.join(service::LOG);
     let has_log = !fs::symlink_metadata(&log).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     let found = if log.is_dir() {
-        search.of_logger(&log, proof_at(&log).map(|(logger, _)| logger), &log.join("run"))
+        search.of_logger(&log, proof_at(&log).map(|(logger, _)| logger), &log.join(service::RUN))
     } else {
         let beside = proof_at(path).map(|(_, beside)| beside.unwrap_or(Proof::Nothing));
         search.of_logger(path, if has_log { beside } else { beside.or(Ok(Proof::Nothing)) }, &log)
@@ -209,7 +207,7 @@ impl Search {
     }
 
     fn is_log(&mut self, path: &Path) -> bool {
-        let current = fs::metadata(path.join("current"));
+        let current = fs::metadata(path.join(CURRENT));
         self.deny(path, &current);
         current.is_ok_and(|current| current.is_file())
     }
@@ -222,7 +220,7 @@ impl Search {
         let mut folders: Vec<PathBuf> = entries.ok()?.flatten().map(|entry| entry.path()).collect();
         folders.sort();
         folders.retain(|path| !is_its(path));
-        folders.into_iter().find(|path| self.is_log(path) && path.join("lock").exists())
+        folders.into_iter().find(|path| self.is_log(path) && path.join(LOCK).exists())
     }
 
     fn named_in(&mut self, script: &Path, base: &Path) -> Option<PathBuf> {
@@ -303,7 +301,8 @@ fn opened_by(pid: Pid) -> Result<Option<PathBuf>, Doubt> {
         }
         if !is_same(fs::metadata(&file), fs::symlink_metadata(&path)) {
             away = away.or_else(|| Some(directory.to_path_buf()));
-        } else if ["current", FULL].iter().any(|name| directory.join(name).is_file()) {
+        // `current` may be getting a new name at this moment; then the lines are in `previous`.
+        } else if [CURRENT, PREVIOUS].iter().any(|name| directory.join(name).is_file()) {
             return Ok(Some(directory.to_path_buf()));
         }
     }

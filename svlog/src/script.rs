@@ -1,5 +1,6 @@
 //! What the script that runs a logger says of where the logger writes.
 
+use daemontools::logdir::CURRENT;
 use daemontools::{files, report};
 use nix::errno::Errno;
 use std::ffi::OsString;
@@ -46,7 +47,7 @@ impl Script {
             return false;
         }
         let is_computed = after_multilog(text).any(|word| word.iter().any(|byte| b"$`".contains(byte)));
-        let may_be_log = |directory: &PathBuf| match fs::metadata(directory.join("current")) {
+        let may_be_log = |directory: &PathBuf| match fs::metadata(directory.join(CURRENT)) {
             Ok(_) => true,
             Err(error) => is_denied(report::errno_of(&error)),
         };

@@ -7,6 +7,7 @@
 
 use crate::files::{Files, Following, Relation};
 use crate::folder::{Folder, LogFile, Look, Place};
+use daemontools::logdir::CURRENT;
 use daemontools::tai64::{self, Tai64N};
 use daemontools::{Unable, report};
 use regex::bytes::Regex;
@@ -177,7 +178,7 @@ impl<'a> Source<'a> {
             let words = b" was moved or removed: what is logged in its place is shown by another svlog";
             report::warning(&[self.folder.path().as_bytes(), words]);
         }
-        !self.is_elsewhere && self.folder.id_of(b"current").is_none()
+        !self.is_elsewhere && self.folder.id_of(CURRENT.as_bytes()).is_none()
     }
 
     /// A multilog was started in the directory.
@@ -410,7 +411,7 @@ impl<'a> Source<'a> {
             (Place::Finished(_) | Place::Previous | Place::Processed, _) => self.next_file(),
             (Place::Current, Mode::Once) => More::End,
             (Place::Current, Mode::Follow) => {
-                let is_current = self.folder.id_of(b"current") == Some(file.id);
+                let is_current = self.folder.id_of(CURRENT.as_bytes()) == Some(file.id);
                 let length = file.length();
                 if length < file.offset {
                     self.cut_to(length, is_current)
@@ -456,7 +457,8 @@ impl<'a> Source<'a> {
             return More::Doubt;
         }
         self.doubted = false;
-        report::warning(&[self.folder.path().as_bytes(), b"/current was truncated: read from its start"]);
+        let path = self.folder.path_of(CURRENT.as_bytes());
+        report::warning(&[path.as_bytes(), b" was truncated: read from its start"]);
         self.file.iter_mut().for_each(|file| file.offset = 0);
         self.tail = Tail::new();
         self.lines.take_back(usize::MAX);

@@ -1,6 +1,7 @@
 use crate::input::Input;
+use daemontools::logdir::JOURNAL;
 use daemontools::sys::boot::Boot;
-use multilog::journal::{JOURNAL, Journal, Left, find, make};
+use multilog::journal::{Journal, Left, find, make};
 use multilog::router::Line;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};

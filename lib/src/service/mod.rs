@@ -80,3 +80,5 @@ pub const NOTIFICATION: &str = "supervise/notification";
 pub const SPEAKS: [&str; 2] = ["notify-socket", "watchdog"];
 /// Socket: what a service whose `notify-socket` says `path` finds as NOTIFY_SOCKET.
 pub const SOCKET: &str = "supervise/notify-socket";
+/// What the names of notify sockets begin with that are no files.
+pub const SOCKET_NAMES: &str = "supervise/notify";

@@ -18,13 +18,13 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
+use daemontools::logdir::{COMPRESSING, COMPRESSING_LOCK, Compression, is_old, plain_name};
 use daemontools::report::{self, TEMPORARY, errno_of};
 use daemontools::sys;
 use daemontools::{Args, Attempt, Fatal, Help, Unable};
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use multilog::files;
-use multilog::retention::{COMPRESSED, is_old, plain_name};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, renameat};
@@ -51,22 +51,10 @@ Exit codes: 0; 100, wrong usage; 111, a file cannot be compressed and stays as i
 ",
 };
 
-/// What is being written.
-const UNFINISHED: &str = "compressing";
 const BUFFER: usize = 64 * 1024;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Zstd,
-    Gzip,
-}
-
 fn logcompress(mut args: Args) -> Result<i32, Fatal> {
-    let format = args.next().and_then(|format| match format.as_bytes() {
-        b"zstd" => Some(Format::Zstd),
-        b"gzip" => Some(Format::Gzip),
-        _ => None,
-    });
+    let format = args.next().and_then(|format| Compression::from_word(format.as_bytes()));
     let (Some(format), Some(path), None) = (format, args.next(), args.next()) else {
         return Err(Fatal::usage(HELP.usage));
     };
@@ -86,28 +74,25 @@ fn logcompress(mut args: Args) -> Result<i32, Fatal> {
     let directory = Directory { path, folder, format };
     let code = directory.compress_all();
     // Removed while it is locked: whoever waits for it looks whether it is still there.
-    let _ = files::remove_at(&directory.folder, LOCK);
+    let _ = files::remove_at(&directory.folder, COMPRESSING_LOCK);
     drop(locked);
     code
 }
-
-/// Locked by the one that works in a directory: a file of its own, as anybody who may read the directory may lock that.
-const LOCK: &str = "compressing.lock";
 
 /// # Errors
 /// EAGAIN: another one works there.
 fn lock(folder: &OwnedFd) -> nix::Result<OwnedFd> {
     loop {
-        let (file, stat) = match files::open_lock(folder, LOCK) {
+        let (file, stat) = match files::open_lock(folder, COMPRESSING_LOCK) {
             // The lock of something else, perhaps, which is not ours to lock.
             Err(Errno::EMLINK) => {
-                files::remove_at(folder, LOCK)?;
+                files::remove_at(folder, COMPRESSING_LOCK)?;
                 continue;
             }
             opened => opened?,
         };
         let locked = sys::lock::lock(file)?;
-        if files::stat_at(folder, LOCK)?.is_some_and(|there| files::is_same(&there, &stat)) {
+        if files::stat_at(folder, COMPRESSING_LOCK)?.is_some_and(|there| files::is_same(&there, &stat)) {
             return Ok(locked);
         }
     }
@@ -120,7 +105,7 @@ const HOLES_FROM: u64 = 1 << 32;
 struct Directory {
     path: OsString,
     folder: OwnedFd,
-    format: Format,
+    format: Compression,
 }
 
 impl Directory {
@@ -196,17 +181,13 @@ impl Directory {
 
     /// Makes the compressed file of this one, and returns its name.
     fn write_whole(&self, from: File, stat: &FileStat, name: &[u8]) -> Result<Vec<u8>, Unable> {
-        let unfinished = self.path_of(UNFINISHED.as_bytes());
+        let unfinished = self.path_of(COMPRESSING.as_bytes());
         if let Err(error) = self.write(from, stat) {
-            let _ = files::remove_at(&self.folder, UNFINISHED);
+            let _ = files::remove_at(&self.folder, COMPRESSING);
             return Err(Unable::new("compress", self.path_of(name), errno_of(&error)));
         }
-        let suffix: &[u8] = match self.format {
-            Format::Zstd => b".zst",
-            Format::Gzip => b".gz",
-        };
-        let compressed = [name, suffix].concat();
-        renameat(&self.folder, UNFINISHED, &self.folder, OsStr::from_bytes(&compressed))
+        let compressed = [name, self.format.suffix().as_bytes()].concat();
+        renameat(&self.folder, COMPRESSING, &self.folder, OsStr::from_bytes(&compressed))
             .unable_to("rename", &unfinished)?;
         // Its name is on the disk before the other one is not.
         sys::directory::sync(&self.folder).unable_to("write to disk directory", &self.path)?;
@@ -216,9 +197,9 @@ impl Directory {
     /// The name of its compressed file, if something has that already: what a logcompress has made that was killed before
     /// it could remove the old file, or whatever others have put there.
     fn named_as_compressed(&self, name: &[u8]) -> Option<Vec<u8>> {
-        COMPRESSED
+        Compression::ALL
             .iter()
-            .map(|suffix| [name, suffix.as_bytes()].concat())
+            .map(|how| [name, how.suffix().as_bytes()].concat())
             .find(|name| files::stat_at(&self.folder, OsStr::from_bytes(name)).is_ok_and(|found| found.is_some()))
     }
 
@@ -230,9 +211,9 @@ impl Directory {
             Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EISDIR) => return Ok(false),
             Err(errno) => return Err(errno.into()),
         };
-        let unpacked: Box<dyn Read> = match compressed.ends_with(b".gz") {
-            true => Box::new(MultiGzDecoder::new(file)),
-            false => Box::new(zstd::Decoder::new(file)?),
+        let unpacked: Box<dyn Read> = match Compression::of_name(compressed) {
+            Some(Compression::Gzip) => Box::new(MultiGzDecoder::new(file)),
+            Some(Compression::Zstd) | None => Box::new(zstd::Decoder::new(file)?),
         };
         Ok(is_same(unpacked, plain).unwrap_or(false))
     }
@@ -240,9 +221,9 @@ impl Directory {
     /// Writes the compressed file, to the disk too; it looks as old as the other one.
     fn write(&self, mut from: File, stat: &FileStat) -> io::Result<()> {
         let mode = Mode::from_bits_truncate(0o600);
-        let to = File::from(files::replace_at(&self.folder, UNFINISHED, OFlag::O_WRONLY, mode)?);
+        let to = File::from(files::replace_at(&self.folder, COMPRESSING, OFlag::O_WRONLY, mode)?);
         let to = match self.format {
-            Format::Zstd => {
+            Compression::Zstd => {
                 let mut encoder = zstd::Encoder::new(to, zstd::DEFAULT_COMPRESSION_LEVEL)?;
                 encoder.include_checksum(true)?;
                 // Less memory for small files, and their length for readers.
@@ -250,7 +231,7 @@ impl Directory {
                 copy(&mut from, &mut encoder)?;
                 encoder.finish()?
             }
-            Format::Gzip => {
+            Compression::Gzip => {
                 let mut encoder = GzEncoder::new(to, flate2::Compression::default());
                 copy(&mut from, &mut encoder)?;
                 encoder.finish()?

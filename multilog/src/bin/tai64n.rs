@@ -11,10 +11,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
+use daemontools::logdir::stamp::StampKind;
+use daemontools::logdir::stamp::write::Stamper;
 use daemontools::tai64::{self, Tai64N};
 use daemontools::{Args, Attempt, Fatal, Help, sys};
-use multilog::stamp::StampKind;
-use multilog::stamp::Stamper;
 use nix::errno::Errno;
 use nix::unistd::read;
 

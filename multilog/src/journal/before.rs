@@ -100,9 +100,10 @@ fn mix(v: &mut [u64; 4]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{JOURNAL, Left, SIZE, find, make};
+    use super::super::{Left, SIZE, find, make};
     use super::*;
     use crate::router::Line;
+    use daemontools::logdir::JOURNAL;
     use daemontools::sys::boot::Boot;
     use daemontools::sys::process::boot_id;
     use std::fs;

@@ -1,10 +1,11 @@
 //! The journal's file: how it is found, made, and told from what is none.
 
 use super::{
-    ANY, BOOT, CLOSED, COUNTS, INPUT, Id, JOURNAL, Journal, KIND, Memory, Note, OURS, READING, ROOM, SINCE, SIZE,
-    START, before, read_note, write_note_to,
+    ANY, BOOT, CLOSED, COUNTS, INPUT, Id, Journal, KIND, Memory, Note, OURS, READING, ROOM, SINCE, SIZE, START, before,
+    read_note, write_note_to,
 };
 use crate::files;
+use daemontools::logdir::JOURNAL;
 use daemontools::report::errno_of;
 use daemontools::sys::boot::Boot;
 use daemontools::sys::mapping::Mapping;

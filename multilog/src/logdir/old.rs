@@ -3,8 +3,8 @@
 use super::LogDirectory;
 use crate::files;
 use crate::hold::{Hold, Stop};
-use crate::retention::{self, Limits, Old};
-use crate::settings::Compression;
+use crate::retention::{self, Limits};
+use daemontools::logdir::{self, CURRENT, Compression, Old};
 use daemontools::sys::process::{self, duplicate_to};
 use daemontools::sys::{self, exec};
 use daemontools::tai64::{self, Tai64N};
@@ -47,13 +47,13 @@ impl LogDirectory {
         match hold.insist("stat", &object, || files::stat_at(folder, name))? {
             None => return Ok(()),
             // Opening a link for `current` says what is wrong.
-            Some(stat) if files::is_link(&stat) && name == "current" => return Ok(()),
+            Some(stat) if files::is_link(&stat) && name == CURRENT => return Ok(()),
             Some(stat) if !files::is_regular(&stat) => {
                 self.make_way(name);
                 return Ok(());
             }
             // It has its final name already: only the old one is left to be removed.
-            Some(stat) if stat.st_nlink != 1 && name != "current" => {
+            Some(stat) if stat.st_nlink != 1 && name != CURRENT => {
                 hold.insist("remove", &object, || files::remove_at(folder, name))?;
             }
             Some(_) => {
@@ -144,12 +144,8 @@ impl LogDirectory {
         if let Err(errno) = entered {
             return Fatal::from(Unable::new("switch to", &self.settings.path, errno)).tell();
         }
-        let format = match format {
-            Compression::Zstd => "zstd",
-            Compression::Gzip => "gzip",
-        };
         let program = sys::companion(COMPRESSOR);
-        let errno = exec::exec(&[program.clone().into(), format.into(), ".".into()], &[]);
+        let errno = exec::exec(&[program.clone().into(), format.word().into(), ".".into()], &[]);
         Fatal::from(Unable::new("run", program.as_os_str(), errno)).tell()
     }
 
@@ -180,9 +176,8 @@ fn now() -> Duration {
 fn rename_to_label(folder: &OwnedFd, name: &str, code: &[u8], mut newest: Tai64N) -> nix::Result<()> {
     loop {
         newest = tai64::now().max(tai64::next_nanosecond(newest));
-        let label = [b"@", &tai64::digits(newest)[..], b".", code].concat();
-        let label = OsStr::from_bytes(&label);
-        let renamed = rename_to_new(folder, name, label);
+        let finished = logdir::finished_name(newest, code);
+        let renamed = rename_to_new(folder, name, OsStr::from_bytes(&finished));
         if renamed != Err(Errno::EEXIST) {
             return renamed;
         }
@@ -223,7 +218,7 @@ fn old_files(folder: &OwnedFd, sizes: Sizes) -> nix::Result<Vec<Old>> {
             Some(kind) => kind == Type::Directory,
             None => look(&name).is_some_and(|stat| files::is_directory(&stat)),
         };
-        if !retention::is_old(&name) || is_directory() {
+        if !logdir::is_old(&name) || is_directory() {
             return None;
         }
         let size = if sizes == Sizes::Asked { look(&name).map_or(0, |stat| stat.st_size as u64) } else { 0 };

@@ -1,8 +1,9 @@
 //! Full files go through a command.
 
-use super::{COMPLETE, INCOMPLETE, LogDirectory};
+use super::LogDirectory;
 use crate::files;
 use crate::hold::{Hold, Stop};
+use daemontools::logdir::{COMPLETE, INCOMPLETE, NEW_STATE, PREVIOUS, PROCESSED, STATE};
 use daemontools::service::Exit;
 use daemontools::sys::exec;
 use daemontools::sys::process::{self, duplicate_above, duplicate_to};
@@ -31,16 +32,16 @@ impl LogDirectory {
     /// Does what is to be done with a full file.
     pub(super) fn process(&mut self, hold: &mut Hold) -> Result<(), Stop> {
         let Some(command) = self.settings.processor.clone() else {
-            return self.finish("previous", &self.settings.code.clone(), hold);
+            return self.finish(PREVIOUS, &self.settings.code.clone(), hold);
         };
         // A directory or a link would make the processor fail for ever, and somebody else's file is not for its eyes;
         // without a file there is nothing to be done.
-        for name in ["previous", "processed", "newstate", "state"] {
+        for name in [PREVIOUS, PROCESSED, NEW_STATE, STATE] {
             if files::stat_at(&self.folder, name).is_ok_and(|found| found.is_some_and(|stat| self.is_strange(&stat))) {
                 self.make_way(name);
             }
         }
-        if files::stat_at(&self.folder, "previous") == Ok(None) {
+        if files::stat_at(&self.folder, PREVIOUS) == Ok(None) {
             self.processing = None;
             return Ok(());
         }
@@ -61,10 +62,10 @@ impl LogDirectory {
         let _ = mask.thread_set_mask();
         let old = |name, flags| files::open_regular(&self.folder, name, flags, INCOMPLETE).map(|(file, _)| file);
         let files = [
-            ("previous", old("previous", OFlag::O_RDONLY), 0),
-            ("processed", self.create("processed"), 1),
-            ("state", old("state", OFlag::O_RDONLY | OFlag::O_CREAT), 4),
-            ("newstate", self.create("newstate"), 5),
+            (PREVIOUS, old(PREVIOUS, OFlag::O_RDONLY), 0),
+            (PROCESSED, self.create(PROCESSED), 1),
+            (STATE, old(STATE, OFlag::O_RDONLY | OFlag::O_CREAT), 4),
+            (NEW_STATE, self.create(NEW_STATE), 5),
         ];
         // All are opened above the numbers they will have, and the folder is not needed any more, before one
         // of them takes the place of something else.
@@ -137,7 +138,7 @@ impl LogDirectory {
     fn take_result(&mut self, hold: &mut Hold) -> Result<(), Stop> {
         let path = self.settings.path.clone();
         let (path, folder) = (path.as_bytes(), &self.folder);
-        for (name, mode) in [("newstate", INCOMPLETE), ("processed", COMPLETE)] {
+        for (name, mode) in [(NEW_STATE, INCOMPLETE), (PROCESSED, COMPLETE)] {
             let object: [&[u8]; 4] = [path, b"/", name.as_bytes(), b" to disk"];
             hold.insist("write", &object, || {
                 let open = || files::open_regular(folder, name, OFlag::O_WRONLY | OFlag::O_CREAT, INCOMPLETE);
@@ -161,12 +162,12 @@ impl LogDirectory {
             })?;
         }
         // Left behind, it would be processed again, and its lines be there twice.
-        hold.insist("remove", &[path, b"/previous"], || files::remove_at(folder, "previous"))?;
+        hold.insist("remove", &[path, b"/", PREVIOUS.as_bytes()], || files::remove_at(folder, PREVIOUS))?;
         hold.insist("rename newstate to state in directory", &[path], || {
-            match renameat(folder, "newstate", folder, "state") {
+            match renameat(folder, NEW_STATE, folder, STATE) {
                 Err(Errno::EISDIR | Errno::ENOTEMPTY) => {
-                    self.make_way("state");
-                    renameat(folder, "newstate", folder, "state")
+                    self.make_way(STATE);
+                    renameat(folder, NEW_STATE, folder, STATE)
                 }
                 // Removed this very moment.
                 Err(Errno::ENOENT) => Ok(()),
@@ -174,6 +175,6 @@ impl LogDirectory {
             }
         })?;
         self.processing = None;
-        self.finish("processed", &self.settings.code.clone(), hold)
+        self.finish(PROCESSED, &self.settings.code.clone(), hold)
     }
 }

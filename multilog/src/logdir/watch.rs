@@ -16,6 +16,7 @@
 use super::{Locked, LogDirectory, lock_file, open_lock};
 use crate::files;
 use crate::hold::{Hold, Stop, Trouble};
+use daemontools::logdir::{CURRENT, LOCK};
 use daemontools::report::{self, warning};
 use daemontools::sys::memory;
 use daemontools::{Attempt, Unable, sys};
@@ -50,12 +51,12 @@ impl LogDirectory {
         if has_moved {
             return self.go_on_elsewhere(hold);
         }
-        match files::stat_at(&self.folder, "lock") {
+        match files::stat_at(&self.folder, LOCK) {
             Ok(Some(found)) if !is_another(&found, Ok(self.lock.1)) => self.said = None,
             Ok(_) => self.lock_again(hold)?,
             Err(_) => {}
         }
-        match files::stat_at(&self.folder, "current") {
+        match files::stat_at(&self.folder, CURRENT) {
             Ok(Some(found)) if !is_another(&found, fstat(&self.current)) => {
                 // Others may have truncated it.
                 self.size = self.size.min(u64::try_from(found.st_size).unwrap_or(0));
@@ -80,10 +81,10 @@ impl LogDirectory {
             (Some(_), None) => b" was removed",
             (None, None) => b" was moved away",
         };
-        warning(&[self.path_of("current").as_bytes(), how, b": going on with a new one"]);
+        warning(&[self.path_of(CURRENT).as_bytes(), how, b": going on with a new one"]);
         self.close(hold)?;
         if found.is_some_and(|found| !files::is_regular(&found) || found.st_nlink != 1) {
-            self.make_way("current");
+            self.make_way(CURRENT);
         }
         self.append(hold)?;
         self.write(&lost.unwrap_or_default(), hold)
@@ -118,7 +119,7 @@ impl LogDirectory {
         let gone = self.lost_since_seen().filter(|gone| !gone.is_empty());
         if let Some(gone) = gone {
             let words = format!("losing {} bytes that were written to ", gone.len());
-            warning(&[words.as_bytes(), self.path_of("current").as_bytes(), b", which was removed"]);
+            warning(&[words.as_bytes(), self.path_of(CURRENT).as_bytes(), b", which was removed"]);
         }
     }
 

@@ -5,7 +5,9 @@ use super::old;
 use crate::dropped::{Dropped, LONGEST_ACCOUNT};
 use crate::hold::{Hold, Stop};
 use crate::settings::{Directory, Durability, WhenFull};
-use crate::stamp::Stamper;
+use daemontools::logdir::CURRENT;
+use daemontools::logdir::stamp;
+use daemontools::logdir::stamp::write::Stamper;
 use daemontools::report::{reason, warning};
 use daemontools::sys::mapping;
 use daemontools::tai64::{self, Moment};
@@ -19,8 +21,6 @@ use std::time::Duration;
 
 /// Between two looks at how full the disk is.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Bytes of the longest stamp.
-const LONGEST_STAMP: usize = 40;
 
 /// The room on the disk.
 pub struct Space {
@@ -119,7 +119,7 @@ impl LogDirectory {
     fn write_all(&mut self, mut bytes: &[u8], hold: &mut Hold) -> Result<(), Stop> {
         while !bytes.is_empty() {
             let LogDirectory { settings, folder, current, space, .. } = self;
-            let object = [settings.path.as_bytes(), b"/current"];
+            let object = [settings.path.as_bytes(), b"/", CURRENT.as_bytes()];
             let written = hold.insist("write to", &object, || space.put(folder, current, bytes))?;
             self.size += written as u64;
             bytes = bytes.get(written..).unwrap_or_default();
@@ -139,7 +139,7 @@ impl LogDirectory {
         let mut written = 0;
         while written < bytes.len() {
             let LogDirectory { settings, folder, current, space, .. } = self;
-            let object = [settings.path.as_bytes(), b"/current"];
+            let object = [settings.path.as_bytes(), b"/", CURRENT.as_bytes()];
             let put = || match space.put(folder, current, &bytes[written..]) {
                 Err(errno) if is_full(errno) => Ok(Err(errno)),
                 other => other.map(Ok),
@@ -162,8 +162,8 @@ impl LogDirectory {
     }
 
     fn begin_to_drop(&mut self, bytes: &[u8], errno: Errno) {
-        let path = self.settings.path.as_bytes();
-        warning(&[b"unable to write to ", path, b"/current, dropping lines: ", reason(errno).as_bytes()]);
+        let path = self.path_of(CURRENT);
+        warning(&[b"unable to write to ", path.as_bytes(), b", dropping lines: ", reason(errno).as_bytes()]);
         let mut dropped = Dropped::default();
         dropped.add(bytes);
         self.space.dropped = Some(dropped);
@@ -212,7 +212,7 @@ impl LogDirectory {
         let mut now = Vec::new();
         stamper.put(&mut now);
         match memchr::memchr(b' ', bytes) {
-            Some(at) if !now.is_empty() && at < LONGEST_STAMP => bytes[..=at].to_vec(),
+            Some(at) if !now.is_empty() && at < stamp::LONGEST => bytes[..=at].to_vec(),
             _ => now,
         }
     }
@@ -220,12 +220,12 @@ impl LogDirectory {
     /// What cannot be done if there is not a byte of room, so that what is to be written would have to wait.
     pub fn trouble(&self) -> Option<Vec<u8>> {
         let waits = self.settings.when_full == WhenFull::Block && shortage(&self.folder, 1) > 0;
-        waits.then(|| [b"write to ", self.settings.path.as_bytes(), b"/current"].concat())
+        waits.then(|| [b"write to ", self.path_of(CURRENT).as_bytes()].concat())
     }
 
     /// So much may be written beside the lines that are to be written.
     pub(super) fn account_size(&self) -> usize {
-        if self.space.dropped.is_some() { LONGEST_STAMP + LONGEST_ACCOUNT } else { 0 }
+        if self.space.dropped.is_some() { stamp::LONGEST + LONGEST_ACCOUNT } else { 0 }
     }
 
     /// When to try again to tell of dropped lines.
@@ -252,7 +252,7 @@ impl LogDirectory {
     pub(super) fn sync(&mut self, hold: &mut Hold) -> Result<(), Stop> {
         if self.size > self.synced {
             let (path, current) = (self.settings.path.as_bytes(), &self.current);
-            hold.insist("write", &[path, b"/current to disk"], || fdatasync(current))?;
+            hold.insist("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], || fdatasync(current))?;
             self.synced = self.size;
         }
         self.sync_at = None;
