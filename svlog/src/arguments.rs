@@ -1,14 +1,15 @@
 //! What the user asks for. No I/O.
 
+use crate::cursor::Selection;
 use crate::show::{Style, Text, Zone};
-use crate::source::{Mode, Selection};
+use crate::source::Mode;
+use crate::when::{self, Clock};
 use daemontools::sys::localtime;
 use daemontools::tai64::Tai64N;
 use daemontools::{Args, Fatal};
 use lexopt::{Arg, Parser};
 use regex::bytes::{Regex, RegexBuilder};
 use std::ffi::{OsStr, OsString};
-use svlog::when::{self, Clock};
 
 const USAGE: &str = "svlog: usage: svlog [ -f ] [ -n lines ] [ --since time ] [ --until time ] [ --grep pattern ] \
                      [ --json ] [ --utc ] [ --color=auto|always|never ] [ --raw ] service|dir ...";

@@ -11,7 +11,8 @@
 //!
 //! A file is known by its inode while it is open, so a rotation changes only its name.
 
-use crate::folder::{Folder, Id, LogFile, Look, Place};
+use crate::folder::{Folder, Look};
+use crate::log_file::{Id, LogFile, Place};
 use daemontools::Unable;
 use daemontools::logdir::{Finished, last_fall};
 use daemontools::tai64::{self, Tai64N};
@@ -207,8 +208,9 @@ fn newest(finished: &[Finished]) -> Option<Tai64N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cursor::Selection;
     use crate::last::last;
-    use crate::source::{Mode, Next, Selection, Source};
+    use crate::source::{Mode, Next, Source};
     use daemontools::tai64::{Label, Tai64};
     use std::fs::{self, OpenOptions, Permissions};
     use std::io::Write;
@@ -342,7 +344,7 @@ mod tests {
                     source.take();
                 }
                 Next::Wait | Next::End => break,
-                Next::Doubt => panic!("a file is taken for another one after {shown}"),
+                Next::Recheck => panic!("a file is taken for another one after {shown}"),
             }
         }
         rewritten(&shown)

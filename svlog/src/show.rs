@@ -1,6 +1,6 @@
 //! Lines as they are shown: as text, on a terminal in colours, or as JSON. No I/O.
 
-use crate::source::Line;
+use crate::cursor::Line;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use daemontools::sys::localtime::{self, Calendar};
