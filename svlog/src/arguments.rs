@@ -1,10 +1,9 @@
 //! What the user asks for. No I/O.
 
 use crate::cursor::Selection;
-use crate::show::{Style, Text, Zone};
+use crate::show::{Style, Text};
 use crate::source::Mode;
 use crate::when::{self, Clock};
-use daemontools::sys::localtime;
 use daemontools::tai64::Tai64N;
 use daemontools::{Args, Fatal};
 use lexopt::{Arg, Parser};
@@ -46,7 +45,8 @@ pub struct Request {
     pub selection: Selection,
     pub style: Style,
     pub text: Text,
-    pub zone: Zone,
+    /// Whether times of UTC are asked for, not local ones.
+    pub is_utc: bool,
     /// Services and log directories.
     pub logs: Vec<OsString>,
 }
@@ -97,7 +97,7 @@ pub fn parse(args: Args, clock: &Clock, output: Output) -> Result<Request, Fatal
             (false, false) => Style::Plain,
         },
         text: if raw.raw || output == Output::Other { Text::Raw } else { Text::Visible },
-        zone: if raw.utc { Zone::Utc } else { Zone::Local(localtime::local) },
+        is_utc: raw.utc,
         logs: raw.logs,
     })
 }

@@ -46,7 +46,7 @@ use follow::Watch;
 use jiff::{Timestamp, civil};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use reader::Reader;
-use show::Show;
+use show::{Show, Zone};
 use source::Mode;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -66,7 +66,8 @@ pub fn svlog(args: Args) -> Result<i32, Fatal> {
         Mode::Follow => Some(Watch::new(&folders)),
         Mode::Once => None,
     };
-    let show = Show::new(request.style, request.text, request.zone, locate::names(&logs));
+    let zone = if request.is_utc { Zone::Utc } else { Zone::Local(localtime::local) };
+    let show = Show::new(request.style, request.text, zone, locate::names(&logs));
     let mut reader = Reader::new(&request, &folders, show)?;
     loop {
         let more = reader.show_all(watch.as_ref())?;

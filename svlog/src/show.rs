@@ -3,7 +3,7 @@
 use crate::cursor::Line;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use daemontools::sys::localtime::{self, Calendar};
+use daemontools::sys::localtime::{Calendar, utc};
 use daemontools::tai64::{self, Tai64N};
 use daemontools::terminal::{visible, visible_json};
 use std::borrow::Cow;
@@ -128,7 +128,7 @@ impl Show {
     /// What comes before and after the point and the nanoseconds. RFC 3339 has no years of five digits.
     fn around_nanos(&self, second: i64) -> Option<(String, String)> {
         let calendar = match self.zone {
-            Zone::Utc => localtime::utc(second),
+            Zone::Utc => utc(second),
             Zone::Local(local) => local(second),
         };
         let calendar = calendar.filter(|calendar| (0..=9999).contains(&calendar.year))?;
@@ -198,7 +198,7 @@ mod tests {
     }
 
     /// An hour ahead of UTC.
-    const AHEAD: Zone = Zone::Local(|second| Some(Calendar { offset: 3600, ..localtime::utc(second + 3600)? }));
+    const AHEAD: Zone = Zone::Local(|second| Some(Calendar { offset: 3600, ..utc(second + 3600)? }));
 
     #[test]
     fn text_has_local_time_and_the_names_where_there_are_several() {
