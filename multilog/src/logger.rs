@@ -32,6 +32,15 @@ const PIPE_SIZE: i32 = 1024 * 1024;
 /// Between two looks whether files are still where they were, while lines come.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// What is written to the directories at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Batch {
+    /// So many of the first bytes of the journal's data, to every directory: the script only writes.
+    Verbatim(usize),
+    /// What the router has put out for each directory.
+    Routed,
+}
+
 /// multilog, at work.
 pub struct Logger {
     router: Router,
@@ -234,7 +243,7 @@ impl Logger {
             return Err(Stop);
         }
         self.router.end(&mut self.outputs, &mut self.aside);
-        self.write(0)?;
+        self.write(Batch::Routed)?;
         self.commit(0);
         Ok(())
     }
@@ -391,13 +400,16 @@ impl Logger {
                 let limit = if directory.takes_all(leaving) { u64::MAX } else { directory.limit };
                 (output.size, output.limit) = (directory.size, limit);
             }
-            let plain = self.router.plain_part(self.journal.data(), &self.outputs);
-            let taken = match plain {
-                0 => self.router.take(self.journal.data(), input, &mut self.outputs, &mut self.aside),
-                plain => plain,
+            let batch = match self.router.plain_part(self.journal.data(), &self.outputs) {
+                0 => Batch::Routed,
+                plain => Batch::Verbatim(plain),
+            };
+            let taken = match batch {
+                Batch::Verbatim(length) => length,
+                Batch::Routed => self.router.take(self.journal.data(), input, &mut self.outputs, &mut self.aside),
             };
             if taken > 0 || self.is_pending() {
-                self.write(plain)?;
+                self.write(batch)?;
                 // What is in a file that was removed is not written: the journal keeps it until it is in another one.
                 if !self.directories.iter().any(LogDirectory::is_gone) || !self.look_now(Moment::now().uptime, taken)? {
                     self.commit(taken);
@@ -469,15 +481,18 @@ impl Logger {
         Ok(())
     }
 
-    /// Writes the first `plain` bytes of the data to every directory, or, if that is 0, what the router put out.
-    fn write(&mut self, plain: usize) -> Result<(), Stop> {
-        let sizes = self.outputs.iter().map(|output| if plain > 0 { plain } else { output.pending.len() });
+    /// Writes a batch to the directories, and what the router put out to other places.
+    fn write(&mut self, batch: Batch) -> Result<(), Stop> {
+        let sizes = self.outputs.iter().map(|output| match batch {
+            Batch::Verbatim(length) => length,
+            Batch::Routed => output.pending.len(),
+        });
         let files = self.directories.iter().zip(sizes).map(|(directory, size)| directory.file(size)).collect();
         self.journal.commit(0, self.journal.note().line, files);
         for (output, directory) in self.outputs.iter_mut().zip(&mut self.directories) {
-            match plain {
-                0 => directory.write(&output.pending, &mut self.hold)?,
-                plain => directory.write(&self.journal.data()[..plain], &mut self.hold)?,
+            match batch {
+                Batch::Verbatim(length) => directory.write(&self.journal.data()[..length], &mut self.hold)?,
+                Batch::Routed => directory.write(&output.pending, &mut self.hold)?,
             }
             output.pending.clear();
         }
@@ -528,7 +543,7 @@ impl Logger {
             self.rotate_by_time(Moment::now().label)?;
         }
         if self.directories.iter().any(|directory| directory.tell_at().is_some_and(|at| at <= Moment::now().uptime)) {
-            self.write(0)?;
+            self.write(Batch::Routed)?;
             self.commit(0);
         }
         Ok(())
@@ -538,7 +553,7 @@ impl Logger {
         self.look_at_clock()?;
         self.router.end(&mut self.outputs, &mut self.aside);
         if self.is_pending() {
-            self.write(0)?;
+            self.write(Batch::Routed)?;
             self.commit(0);
         }
         // What was written since the last look may have gone into a file that is not there any more.
