@@ -1,8 +1,8 @@
 //! What a script means, in words, and what of it will not do what its author wanted. No I/O.
 
+use crate::lint::{Lint, Selectable};
 use crate::pattern::stops_too_early;
 use crate::pattern::{Dialect, Pattern, Sees};
-use crate::reach::{Reach, Reached};
 use crate::script::{Action, Reader, Word};
 use crate::settings::{Directory, size};
 use crate::steps::MOST_DIRECTORIES;
@@ -102,7 +102,7 @@ enum Kind {
 struct Check {
     reader: Reader,
     stamp: Option<StampKind>,
-    reach: Reach,
+    lint: Lint,
     unused: Vec<(Kind, usize)>,
     directories: Vec<OsString>,
     writes: bool,
@@ -156,13 +156,13 @@ impl Check {
         match action {
             Action::Select(pattern) | Action::Deselect(pattern) => {
                 self.take_unused(|kind| matches!(kind, Kind::Dialect | Kind::Sees));
-                let complaints = self.reach.pattern(matches!(action, Action::Select(_)), pattern, self.stamp);
+                let complaints = self.lint.pattern(matches!(action, Action::Select(_)), pattern, self.stamp);
                 complaints.into_iter().for_each(|text| self.warn(index, text));
                 self.star(index, pattern);
                 self.unused.push((Kind::Selection, index));
             }
             Action::Limit(_) => {
-                if self.reach.limit() == Reached::None {
+                if self.lint.limit() == Selectable::None {
                     self.warn(index, "no line is selected here, so it does nothing");
                 }
                 self.unused.push((Kind::Selection, index));
@@ -187,7 +187,7 @@ impl Check {
     fn write(&mut self, index: usize) {
         self.writes = true;
         self.take_unused(|kind| matches!(kind, Kind::Prefix | Kind::Selection));
-        if self.reach.state == Reached::None {
+        if self.lint.state == Selectable::None {
             self.warn(index, "no line is selected here, so nothing goes there");
         }
     }

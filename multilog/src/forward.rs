@@ -4,7 +4,7 @@
 //! it does not take at once, or almost, is counted and dropped. Trouble with either stops no log directory.
 
 use crate::hold::{Hold, Stop};
-use crate::losses::Losses;
+use crate::loss_report::LossReport;
 use crate::script::{Action, Script};
 use crate::status_file::show;
 use crate::syslog::{Address, Identity, Target};
@@ -33,18 +33,18 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// All that lines are forwarded to.
 pub struct Forwarder {
     senders: Vec<Sender>,
-    losses: Losses,
+    losses: LossReport,
     /// How often it was said that nobody reads.
-    stalls: Losses,
+    stalls: LossReport,
     /// Status files that could not be written.
-    unshown: Vec<(OsString, Losses)>,
+    unshown: Vec<(OsString, LossReport)>,
 }
 
 impl Forwarder {
     pub fn new(script: &Script) -> Forwarder {
         let target = |action: &Action| if let Action::Syslog(target) = action { Some(target.clone()) } else { None };
         let senders = script.actions.iter().filter_map(target).map(Sender::new).collect();
-        Forwarder { senders, losses: Losses::default(), stalls: Losses::default(), unshown: Vec::new() }
+        Forwarder { senders, losses: LossReport::default(), stalls: LossReport::default(), unshown: Vec::new() }
     }
 
     /// How many syslog targets there are.
@@ -64,13 +64,13 @@ impl Forwarder {
                 Ok(printed) => lines = &lines[printed..],
                 Err(errno) => {
                     let count = memchr::memchr_iter(b'\n', lines).count() as u64;
-                    say_lost(self.losses.lost(count, Moment::now().uptime), b"standard output", Some(errno));
+                    say_lost(self.losses.record(count, Moment::now().uptime), b"standard output", Some(errno));
                     return Ok(());
                 }
             }
         }
         if is_pending && self.losses.has_some() {
-            say_over(self.losses.taken(Moment::now().uptime), b"standard output");
+            say_over(self.losses.recovered(Moment::now().uptime), b"standard output");
         }
         Ok(())
     }
@@ -80,7 +80,7 @@ impl Forwarder {
         loop {
             let now = || Moment::now().uptime;
             if !hold.wait_to_write(sys::stdout(), PollTimeout::from(1000u16))? {
-                if !hold.leaving && self.stalls.lost(0, now()).is_some() {
+                if !hold.leaving && self.stalls.record(0, now()).is_some() {
                     warning(&[b"nobody reads from standard output, pausing"]);
                     said.get_or_insert(now());
                 }
@@ -115,19 +115,19 @@ impl Forwarder {
         let unable = Unable::new("write to", &file, errno);
         let known = self.unshown.iter().position(|(known, _)| *known == file);
         let index = known.unwrap_or_else(|| {
-            self.unshown.push((file, Losses::default()));
+            self.unshown.push((file, LossReport::default()));
             self.unshown.len() - 1
         });
-        if self.unshown[index].1.lost(1, Moment::now().uptime).is_some() {
+        if self.unshown[index].1.record(1, Moment::now().uptime).is_some() {
             unable.warn();
         }
     }
 
     /// Tells of what was lost and not told of.
     pub fn end(&mut self) {
-        say_lost(self.losses.rest(), b"standard output", None);
+        say_lost(self.losses.unreported(), b"standard output", None);
         for sender in &mut self.senders {
-            say_lost(sender.losses.rest(), &sender.name, None);
+            say_lost(sender.losses.unreported(), &sender.name, None);
         }
     }
 }
@@ -160,7 +160,7 @@ struct Sender {
     target: Target,
     name: Vec<u8>,
     socket: Option<OwnedFd>,
-    losses: Losses,
+    losses: LossReport,
     /// After a refusal, as time since boot.
     not_before: Duration,
     /// Waited for room, since when and for how long.
@@ -171,13 +171,13 @@ impl Sender {
     fn new(target: Target) -> Sender {
         let (name, _) = target.to_words();
         let (not_before, waited) = (Duration::ZERO, (Duration::ZERO, Duration::ZERO));
-        Sender { target, name, socket: None, losses: Losses::default(), not_before, waited }
+        Sender { target, name, socket: None, losses: LossReport::default(), not_before, waited }
     }
 
     fn deliver(&mut self, message: &[u8]) {
         let sent = if self.rests() { Err(Errno::EAGAIN) } else { self.send(message) };
         match sent {
-            Ok(()) if self.losses.has_some() => say_over(self.losses.taken(Moment::now().uptime), &self.name),
+            Ok(()) if self.losses.has_some() => say_over(self.losses.recovered(Moment::now().uptime), &self.name),
             Ok(()) => {}
             Err(errno) => self.lost(errno),
         }
@@ -189,7 +189,7 @@ impl Sender {
     }
 
     fn lost(&mut self, errno: Errno) {
-        say_lost(self.losses.lost(1, Moment::now().uptime), &self.name, Some(errno));
+        say_lost(self.losses.record(1, Moment::now().uptime), &self.name, Some(errno));
     }
 
     fn send(&mut self, message: &[u8]) -> nix::Result<()> {

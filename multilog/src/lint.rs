@@ -6,7 +6,7 @@ use daemontools::logdir::stamp::StampKind;
 
 /// What is selected at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reached {
+pub enum Selectable {
     /// Every line.
     #[default]
     All,
@@ -18,12 +18,12 @@ pub enum Reached {
 
 /// Goes through a script's patterns.
 #[derive(Debug, Default)]
-pub struct Reach {
+pub struct Lint {
     /// What is selected here.
-    pub state: Reached,
+    pub state: Selectable,
 }
 
-impl Reach {
+impl Lint {
     /// A pattern that selects, or else deselects, lines of this stamp: what is wrong with it.
     pub fn pattern(&mut self, selects: bool, pattern: &Pattern, stamp: Option<StampKind>) -> Vec<&'static str> {
         let mut complaints = Vec::new();
@@ -34,27 +34,27 @@ impl Reach {
         }
         let all = matches_all(pattern);
         self.state = match (self.state, selects) {
-            (Reached::All, true) => {
+            (Selectable::All, true) => {
                 complaints.push("all lines are selected here already, so it does nothing");
-                Reached::All
+                Selectable::All
             }
-            (Reached::None, false) => {
+            (Selectable::None, false) => {
                 complaints.push("no line is selected here, so it does nothing");
-                Reached::None
+                Selectable::None
             }
             (state, _) if never.is_some() => state,
-            (_, true) if all => Reached::All,
-            (_, false) if all => Reached::None,
-            _ => Reached::Some,
+            (_, true) if all => Selectable::All,
+            (_, false) if all => Selectable::None,
+            _ => Selectable::Some,
         };
         complaints
     }
 
     /// A rate limit; what was selected before.
-    pub fn limit(&mut self) -> Reached {
+    pub fn limit(&mut self) -> Selectable {
         let before = self.state;
-        if before == Reached::All {
-            self.state = Reached::Some;
+        if before == Selectable::All {
+            self.state = Selectable::Some;
         }
         before
     }
