@@ -44,7 +44,7 @@ pub struct Locked {
 pub struct LogDirectory {
     settings: Directory,
     folder: OwnedFd,
-    /// Which directory it is, in the journal's notes.
+    /// Which directory it is, in the journal's checkpoints.
     id: Id,
     /// Its lock, and which file that is.
     lock: (OwnedFd, FileStat),
@@ -115,7 +115,7 @@ impl LogDirectory {
         Ok(Locked { folder, lock })
     }
 
-    /// Puts in order what an earlier multilog left; `notes` is what journals, the newest last, say of directories'
+    /// Puts in order what an earlier multilog left; `checkpoints` is what journals, the newest last, say of directories'
     /// files.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ impl LogDirectory {
     pub fn restart(
         settings: Directory,
         Locked { folder, lock }: Locked,
-        notes: &[File],
+        checkpoints: &[File],
         hold: &mut Hold,
     ) -> Result<LogDirectory, Trouble> {
         let id = Id::of(&folder).unable_to("stat", &settings.path)?;
@@ -131,11 +131,12 @@ impl LogDirectory {
         let look = |name: &str| files::stat_at(&folder, name).unable_to("stat", OsStr::from_bytes(&at(name)));
         let (current, previous, processed) = (look(CURRENT)?, look(PREVIOUS)?, look(PROCESSED)?);
         // Under another name as well it may be somebody's file.
-        let is_known = |now: &FileStat| notes.iter().any(|noted| noted.folder.is(&id) && noted.inode == now.st_ino);
+        let is_known =
+            |now: &FileStat| checkpoints.iter().any(|noted| noted.folder.is(&id) && noted.inode == now.st_ino);
         let is_linked = current.is_some_and(|now| now.st_nlink != 1 && files::is_regular(&now) && !is_known(&now));
         let is_still = |noted: &File| current.is_some_and(|now| noted.is_still(now.st_ino, now.st_size as u64));
-        let noted = notes.iter().copied().filter(|noted| noted.folder.is(&id)).max_by_key(is_still);
-        // The file of the note, or, if it was replaced since, one that nothing was written to yet.
+        let noted = checkpoints.iter().copied().filter(|noted| noted.folder.is(&id)).max_by_key(is_still);
+        // The file of the checkpoint, or, if it was replaced since, one that nothing was written to yet.
         let vouched = !is_linked
             && noted.is_some_and(|noted| {
                 current.is_none_or(|now| {

@@ -96,7 +96,7 @@ impl Logger {
         // Boots that look alike for want of memory would cost lines.
         let boot = hold.insist("tell", &[b"which boot it is"], Boot::current).map_err(|Stop| Fatal::silent(0))?;
         let mut left = find_journals(&script, &locked, &boot, &mut hold)?;
-        let notes: Vec<File> = left.iter().flat_map(|journal| journal.note().files.clone()).collect();
+        let checkpoints: Vec<File> = left.iter().flat_map(|journal| journal.checkpoint().files.clone()).collect();
         let mut misgiving = Misgiving::default();
         let mut journal = match left.pop() {
             Some(newest) => newest,
@@ -104,7 +104,7 @@ impl Logger {
         };
         let mut directories = Vec::new();
         for (settings, locked) in script.directories.iter().zip(locked) {
-            match LogDirectory::restart(settings.clone(), locked, &notes, &mut hold) {
+            match LogDirectory::restart(settings.clone(), locked, &checkpoints, &mut hold) {
                 Ok(directory) => directories.push(directory),
                 Err(trouble) => {
                     close_all(left.iter_mut().chain([&mut journal]));
@@ -230,13 +230,13 @@ impl Logger {
             self.write_left()?;
         }
         self.journal.begin(input);
-        self.router.resume(self.journal.note().line);
+        self.router.resume(self.journal.checkpoint().line);
         Ok(())
     }
 
     /// Writes all that is in the journal, and ends its last line.
     fn write_left(&mut self) -> Result<(), Stop> {
-        self.router.resume(self.journal.note().line);
+        self.router.resume(self.journal.checkpoint().line);
         self.look_at_clock()?;
         self.write_out(Input::Ended)?;
         if !self.journal.data().is_empty() {
@@ -379,7 +379,7 @@ impl Logger {
                 self.journal.read(waiting.min(most), |place| peek(glass, place), read_input)
             }
             // At its end, or no pipe.
-            (Some(_), _) | (None, _) => self.journal.read_unproven(most, read_input),
+            (Some(_), _) | (None, _) => self.journal.read_unlogged(most, read_input),
         };
         match result {
             Ok(0) => self.ended = true,
@@ -488,7 +488,7 @@ impl Logger {
             Batch::Routed => output.pending.len(),
         });
         let files = self.directories.iter().zip(sizes).map(|(directory, size)| directory.file(size)).collect();
-        self.journal.commit(0, self.journal.note().line, files);
+        self.journal.commit(0, self.journal.checkpoint().line, files);
         for (output, directory) in self.outputs.iter_mut().zip(&mut self.directories) {
             match batch {
                 Batch::Verbatim(length) => directory.write(&self.journal.data()[..length], &mut self.hold)?,

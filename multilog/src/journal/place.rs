@@ -1,8 +1,8 @@
 //! The journal's file: how it is found, made, and told from what is none.
 
 use super::{
-    ANY, BOOT, CLOSED, COUNTS, INPUT, Id, Journal, KIND, Memory, Note, OURS, READING, ROOM, SINCE, SIZE, START, before,
-    read_note, write_note_to,
+    ACTIVE, ANY, BOOT, CLOSED, Checkpoint, INPUT, Id, Journal, KIND, Memory, OURS, READING, ROOM, SINCE, SIZE, START,
+    before, read_checkpoint, write_checkpoint_to,
 };
 use crate::files;
 use daemontools::logdir::JOURNAL;
@@ -62,9 +62,9 @@ pub fn find(directory: &OwnedFd, boot: &Boot) -> nix::Result<Left> {
 
 fn recover(directory: &OwnedFd, mut map: Mapping, version: u64, boot: &Boot) -> nix::Result<Left> {
     let is_before = version == before::OURS;
-    let (mut note, place) = if is_before { before::note(&map) } else { (read_note(&map), 0) };
-    if note.done > note.filled || note.filled > ROOM {
-        note = Note::blank();
+    let (mut checkpoint, place) = if is_before { before::checkpoint(&map) } else { (read_checkpoint(&map), 0) };
+    if checkpoint.done > checkpoint.filled || checkpoint.filled > ROOM {
+        checkpoint = Checkpoint::blank();
     }
     let is_same = match is_before {
         true => before::is_of_boot(&map, &boot_id()),
@@ -76,30 +76,30 @@ fn recover(directory: &OwnedFd, mut map: Mapping, version: u64, boot: &Boot) -> 
         false => (Id { device: map.load(INPUT), inode: map.load(INPUT + 1) }, map.load(SINCE)),
     };
     if is_same != Some(true) && !is_closed {
-        if is_same.is_none() && note.done < note.filled {
+        if is_same.is_none() && checkpoint.done < checkpoint.filled {
             return Ok(Left::Doubtful);
         }
         let _ = files::remove_at(directory, JOURNAL);
         return Ok(Left::Nothing);
     }
     if is_same != Some(true) {
-        note.files.iter_mut().for_each(|file| file.folder.device = ANY);
+        checkpoint.files.iter_mut().for_each(|file| file.folder.device = ANY);
     }
     if is_before {
         // Whenever we are killed in this it is a whole one, of one format or of the other.
         let other = before::other_place(place);
-        write_note_to(&mut map, &note, other);
-        map.store(COUNTS, other as u64);
+        write_checkpoint_to(&mut map, &checkpoint, other);
+        map.store(ACTIVE, other as u64);
         store_input(&mut map, input, since);
         store_boot(&mut map, boot);
         map.store(CLOSED, 0);
         map.store(READING, 0);
         map.store(KIND, OURS);
     }
-    let folder = Some(again(directory)?);
+    let folder = Some(dup(directory)?);
     let (input, since) = if is_same == Some(true) { (Some(input), since) } else { (None, 0) };
-    let mut journal = Journal { memory: Memory::Mapped(map), note, folder, lost: None, input, since };
-    journal.write_note();
+    let mut journal = Journal { memory: Memory::Mapped(map), checkpoint, folder, lost: None, input, since };
+    journal.write_checkpoint();
     journal.store(READING, 0);
     if let (Memory::Mapped(map), true) = (&mut journal.memory, is_closed) {
         store_boot(map, boot);
@@ -131,7 +131,7 @@ fn is_ours(stat: &FileStat) -> bool {
     stat.st_uid == geteuid().as_raw() && stat.st_nlink == 1
 }
 
-fn again(directory: &OwnedFd) -> nix::Result<OwnedFd> {
+fn dup(directory: &OwnedFd) -> nix::Result<OwnedFd> {
     directory.try_clone().map_err(|error| errno_of(&error))
 }
 
@@ -163,7 +163,7 @@ pub fn make(directory: &OwnedFd, boot: &Boot) -> nix::Result<Journal> {
     if is_blocked(directory)? {
         return Err(Errno::EEXIST);
     }
-    let folder = Some(again(directory)?);
+    let folder = Some(dup(directory)?);
     let file = files::replace_at(directory, JOURNAL, OFlag::O_RDWR, Mode::from_bits_truncate(0o600))?;
     let map = match fill(&file).and_then(|()| Mapping::new(file, SIZE)) {
         Ok(map) => map,
@@ -172,9 +172,15 @@ pub fn make(directory: &OwnedFd, boot: &Boot) -> nix::Result<Journal> {
             return Err(errno);
         }
     };
-    let mut journal =
-        Journal { memory: Memory::Mapped(map), note: Note::blank(), folder, lost: None, input: None, since: 0 };
-    journal.write_note();
+    let mut journal = Journal {
+        memory: Memory::Mapped(map),
+        checkpoint: Checkpoint::blank(),
+        folder,
+        lost: None,
+        input: None,
+        since: 0,
+    };
+    journal.write_checkpoint();
     if let Memory::Mapped(map) = &mut journal.memory {
         store_boot(map, boot);
         // The last: from here on it counts.
