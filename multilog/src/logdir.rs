@@ -10,7 +10,7 @@ use crate::hold::{Hold, Stop, Trouble, may_pass};
 use crate::journal::{File, Id};
 use crate::recovery::{self, Found, Step};
 use crate::router::{Line, is_full};
-use crate::schedule::Turn;
+use crate::schedule::Period;
 use crate::settings::{Directory, Durability};
 use daemontools::logdir::stamp::Zone;
 use daemontools::logdir::{self, COMPLETE, CURRENT, INCOMPLETE, LOCK, PREVIOUS, PROCESSED, STATE, UNSAFE};
@@ -62,7 +62,7 @@ pub struct LogDirectory {
     /// A file has the same number each time.
     has_numbers: bool,
     /// Rotation by time; how often the time zone had changed when it was reckoned.
-    turn: Option<Turn>,
+    period: Option<Period>,
     zone_changes: u64,
     /// Bytes of `current` that are on the disk; when the others are to be there.
     synced: u64,
@@ -173,7 +173,7 @@ impl LogDirectory {
             said: None,
             is_stuck: false,
             has_numbers,
-            turn: None,
+            period: None,
             zone_changes: 0,
             synced: 0,
             sync_at: None,
@@ -298,8 +298,8 @@ impl LogDirectory {
             let sync = || fsync(&self.current).and_then(|()| sys::directory::sync(folder));
             hold.insist("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], sync)?;
         }
-        // Of lines that are there already the last one counts: none is from a later turn.
-        self.begin_turn(stat.st_mtime);
+        // Of lines that are there already the last one counts: none is from a later period.
+        self.begin_period(stat.st_mtime);
         Ok(())
     }
 
@@ -390,8 +390,8 @@ impl LogDirectory {
 
     /// The same by the wall clock, as time since 1970.
     pub fn wall_deadline(&self, line: Line) -> Option<Duration> {
-        let turn = self.turn.filter(|_| self.size > 0 && !self.is_processing() && line == Line::Fresh);
-        let end = turn.map(|turn| Duration::from_secs(u64::try_from(turn.end).unwrap_or(0)));
+        let period = self.period.filter(|_| self.size > 0 && !self.is_processing() && line == Line::Fresh);
+        let end = period.map(|period| Duration::from_secs(u64::try_from(period.end).unwrap_or(0)));
         [end, self.expiry].into_iter().flatten().min()
     }
 
@@ -407,30 +407,30 @@ impl LogDirectory {
         self.tidy_expired(hold)
     }
 
-    fn begin_turn(&mut self, begun: i64) {
+    fn begin_period(&mut self, begun: i64) {
         self.zone_changes = localtime::changes();
-        self.turn = self.settings.schedule.map(|schedule| {
+        self.period = self.settings.schedule.map(|schedule| {
             let offset = |second| match schedule.zone {
                 Zone::Utc => 0,
                 Zone::Local => localtime::local(second).map_or(0, |calendar| calendar.offset),
             };
-            Turn::begin(&schedule, begun, offset)
+            Period::begin(&schedule, begun, offset)
         });
     }
 
     /// Whether the current file is to be replaced for its age, before lines of now are written.
-    pub fn turn_is_over(&mut self, now: Tai64N) -> bool {
+    pub fn period_is_over(&mut self, now: Tai64N) -> bool {
         let now = now.0.to_unix();
         let is_local = self.settings.schedule.is_some_and(|schedule| schedule.zone == Zone::Local);
-        if let Some(turn) = self.turn.filter(|_| is_local && self.zone_changes != localtime::changes()) {
-            self.begin_turn(turn.begun());
+        if let Some(period) = self.period.filter(|_| is_local && self.zone_changes != localtime::changes()) {
+            self.begin_period(period.begun());
         }
-        let Some(turn) = self.turn else { return false };
-        if turn.is_ahead(now) || turn.is_over(now) && self.size == 0 {
-            self.begin_turn(now);
+        let Some(period) = self.period else { return false };
+        if period.is_ahead(now) || period.is_over(now) && self.size == 0 {
+            self.begin_period(now);
             return false;
         }
-        turn.is_over(now) && !self.is_processing()
+        period.is_over(now) && !self.is_processing()
     }
 
     /// As the script has it.

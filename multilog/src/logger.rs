@@ -470,7 +470,7 @@ impl Logger {
         }
         let mut changed = false;
         for directory in &mut self.directories {
-            if directory.turn_is_over(now) {
+            if directory.period_is_over(now) {
                 directory.rotate(&mut self.hold)?;
                 changed = true;
             }
