@@ -24,7 +24,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
 use nix::unistd::{Pid, fsync, ftruncate, mkdir};
 use old::Compressor;
-pub use old::put_aside;
+pub use old::rename_away;
 use processor::Processing;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -230,7 +230,7 @@ impl LogDirectory {
     /// What has the name of a file of ours and is none that we can use keeps what is in it, by another name.
     fn make_way(&self, name: &str) {
         let path = self.path_of(name);
-        match put_aside(&self.folder, name) {
+        match rename_away(&self.folder, name) {
             Ok(new) => report::warning(&[b"renaming ", path.as_bytes(), b" to ", new.as_bytes(), b": it is not mine"]),
             Err(Errno::ENOENT) => {}
             Err(errno) => Unable::new("rename", path, errno).warn(),

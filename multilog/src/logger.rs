@@ -4,12 +4,12 @@ use crate::alarm::Alarm;
 use crate::forward::{self, Forwarder};
 use crate::hold::{Hold, Stop};
 use crate::journal::{self, File, Id, Journal, Left};
-use crate::logdir::{Locked, LogDirectory, put_aside};
+use crate::logdir::{Locked, LogDirectory, rename_away};
 use crate::misgiving::Misgiving;
 use crate::router::{Input, Line, Output, Router};
 use crate::script::{Action, Script};
 use crate::status_file::show;
-use crate::steps::{Aside, MOST_DIRECTORIES};
+use crate::steps::{MOST_DIRECTORIES, SideOutput};
 use daemontools::logdir::JOURNAL;
 use daemontools::report::{self, PERMANENT, reason, warning};
 use daemontools::sys::boot::Boot;
@@ -46,7 +46,7 @@ pub struct Logger {
     router: Router,
     directories: Vec<LogDirectory>,
     outputs: Vec<Output>,
-    aside: Aside,
+    side: SideOutput,
     forwarder: Forwarder,
     journal: Journal,
     /// Older ones, of several multilogs that were killed.
@@ -62,7 +62,7 @@ pub struct Logger {
     most: usize,
     hold: Hold,
     /// To look at the first bytes of the input without taking them; none if the input is no pipe.
-    glass: Option<(OwnedFd, OwnedFd)>,
+    peek_pipe: Option<(OwnedFd, OwnedFd)>,
     /// Where a directory goes by the clock on the wall.
     alarm: Option<Alarm>,
     /// The input has ended.
@@ -121,13 +121,13 @@ impl Logger {
         }
         // In a pipe of packets a read has only one of those that wait.
         let packets = fcntl(sys::stdin(), FcntlArg::F_GETFL).is_ok_and(|flags| flags & OFlag::O_DIRECT.bits() != 0);
-        let glass = (is_pipe && !packets).then(|| pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()).flatten();
+        let peek_pipe = (is_pipe && !packets).then(|| pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()).flatten();
         let outputs = script.directories.iter().map(|_| Output::default()).collect();
         let alarm = match directories.iter().any(LogDirectory::needs_clock) {
             true => Some(hold.begin("watch", "the clock".as_ref(), Alarm::new)?),
             false => None,
         };
-        let aside = Aside::new(forwarder.targets());
+        let side = SideOutput::new(forwarder.targets());
         // What was read is written before the end, though each file that is filled takes a slow disk its time.
         let most = directories.iter().map(|directory| usize::try_from(directory.limit).unwrap_or(usize::MAX)).min();
         let most = most.unwrap_or(usize::MAX).max(1);
@@ -135,7 +135,7 @@ impl Logger {
             router,
             directories,
             outputs,
-            aside,
+            side,
             forwarder,
             journal,
             left,
@@ -145,7 +145,7 @@ impl Logger {
             unlooked: false,
             most,
             hold,
-            glass,
+            peek_pipe,
             alarm,
             ended: false,
         };
@@ -242,7 +242,7 @@ impl Logger {
         if !self.journal.data().is_empty() {
             return Err(Stop);
         }
-        self.router.end(&mut self.outputs, &mut self.aside);
+        self.router.end(&mut self.outputs, &mut self.side);
         self.write(Batch::Routed)?;
         self.commit(0);
         Ok(())
@@ -374,9 +374,9 @@ impl Logger {
         let room = self.journal.room();
         let most = if self.hold.leaving { room.min(1) } else { room.min(self.most) };
         let read_input = |place: &mut [u8]| read(sys::stdin(), place);
-        let result = match (&self.glass, sys::unread(sys::stdin())) {
-            (Some(glass), Ok(waiting @ 1..)) => {
-                self.journal.read(waiting.min(most), |place| peek(glass, place), read_input)
+        let result = match (&self.peek_pipe, sys::unread(sys::stdin())) {
+            (Some(peek_pipe), Ok(waiting @ 1..)) => {
+                self.journal.read(waiting.min(most), |place| peek(peek_pipe, place), read_input)
             }
             // At its end, or no pipe.
             (Some(_), _) | (None, _) => self.journal.read_unlogged(most, read_input),
@@ -406,7 +406,7 @@ impl Logger {
             };
             let taken = match batch {
                 Batch::Verbatim(length) => length,
-                Batch::Routed => self.router.take(self.journal.data(), input, &mut self.outputs, &mut self.aside),
+                Batch::Routed => self.router.take(self.journal.data(), input, &mut self.outputs, &mut self.side),
             };
             if taken > 0 || self.is_pending() {
                 self.write(batch)?;
@@ -496,7 +496,7 @@ impl Logger {
             }
             output.pending.clear();
         }
-        let Aside { alerts, statuses, lines, messages } = &mut self.aside;
+        let SideOutput { alerts, statuses, lines, messages } = &mut self.side;
         self.forwarder.print(lines, &mut self.hold)?;
         lines.clear();
         self.forwarder.send(messages);
@@ -508,7 +508,7 @@ impl Logger {
 
     /// Whether the router put out anything.
     fn is_pending(&self) -> bool {
-        !self.aside.is_empty() || self.outputs.iter().any(|output| !output.pending.is_empty())
+        !self.side.is_empty() || self.outputs.iter().any(|output| !output.pending.is_empty())
     }
 
     fn commit(&mut self, taken: usize) {
@@ -551,7 +551,7 @@ impl Logger {
 
     fn end(&mut self) -> Result<(), Stop> {
         self.look_at_clock()?;
-        self.router.end(&mut self.outputs, &mut self.aside);
+        self.router.end(&mut self.outputs, &mut self.side);
         if self.is_pending() {
             self.write(Batch::Routed)?;
             self.commit(0);
@@ -645,7 +645,7 @@ fn make_way(folder: &OwnedFd, path: &OsStr) {
 }
 
 fn rename(folder: &OwnedFd, path: &[u8], why: &[u8]) {
-    match put_aside(folder, JOURNAL) {
+    match rename_away(folder, JOURNAL) {
         Ok(name) => warning(&[b"renaming ", path, b" to ", name.as_bytes(), b": ", why]),
         Err(errno) => Unable::new("rename", OsStr::from_bytes(path), errno).warn(),
     }

@@ -197,7 +197,7 @@ fn rename_to_new(folder: &OwnedFd, name: &str, new: &OsStr) -> nix::Result<()> {
 }
 
 /// Renames something that is in our way and not ours; its new name.
-pub fn put_aside(folder: &OwnedFd, name: &str) -> nix::Result<String> {
+pub fn rename_away(folder: &OwnedFd, name: &str) -> nix::Result<String> {
     let mut number = 1;
     loop {
         let new = format!("{name}.{number}");
