@@ -3,8 +3,8 @@
 //! Standard output is waited for, as a pipe is: nothing is lost there while somebody reads. Syslog is not: what
 //! it does not take at once, or almost, is counted and dropped. Trouble with either stops no log directory.
 
-use crate::hold::{Hold, Stop};
 use crate::loss_report::LossReport;
+use crate::retry::{Retry, Stop};
 use crate::script::{Action, Script};
 use crate::status_file::show;
 use crate::syslog::{Address, Identity, Target};
@@ -57,10 +57,10 @@ impl Forwarder {
     ///
     /// # Errors
     /// [`Stop`]: told to end while nobody reads. Part of it may have been written.
-    pub fn print(&mut self, mut lines: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+    pub fn print(&mut self, mut lines: &[u8], retry: &mut Retry) -> Result<(), Stop> {
         let is_pending = !lines.is_empty();
         while !lines.is_empty() {
-            match self.print_piece(&lines[..piece(lines)], hold)? {
+            match self.print_piece(&lines[..piece(lines)], retry)? {
                 Ok(printed) => lines = &lines[printed..],
                 Err(errno) => {
                     let count = memchr::memchr_iter(b'\n', lines).count() as u64;
@@ -75,12 +75,12 @@ impl Forwarder {
         Ok(())
     }
 
-    fn print_piece(&mut self, piece: &[u8], hold: &mut Hold) -> Result<nix::Result<usize>, Stop> {
+    fn print_piece(&mut self, piece: &[u8], retry: &mut Retry) -> Result<nix::Result<usize>, Stop> {
         let mut said = None;
         loop {
             let now = || Moment::now().uptime;
-            if !hold.wait_to_write(sys::stdout(), PollTimeout::from(1000u16))? {
-                if !hold.leaving && self.stalls.record(0, now()).is_some() {
+            if !retry.wait_to_write(sys::stdout(), PollTimeout::from(1000u16))? {
+                if !retry.signals.leaving && self.stalls.record(0, now()).is_some() {
                     warning(&[b"nobody reads from standard output, pausing"]);
                     said.get_or_insert(now());
                 }

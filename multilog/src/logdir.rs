@@ -6,9 +6,9 @@ mod watch;
 mod writing;
 
 use crate::files;
-use crate::hold::{Hold, Stop, Trouble, may_pass};
 use crate::journal::{File, Id};
 use crate::recovery::{self, Found, Step};
+use crate::retry::{Retry, Stop, Trouble, may_pass};
 use crate::router::{Line, is_full};
 use crate::schedule::Period;
 use crate::settings::{Directory, Durability};
@@ -91,9 +91,10 @@ impl LogDirectory {
     ///
     /// # Errors
     /// The directory cannot be opened or is another's.
-    pub fn lock(path: &OsStr, ours: &[Locked], hold: &mut Hold) -> Result<Locked, Trouble> {
-        let folder = hold.begin("open directory", path, || open_or_make(path))?.unable_to("create directory", path)?;
-        let lock = hold.begin("lock directory", path, || open_lock(&folder, path))?;
+    pub fn lock(path: &OsStr, ours: &[Locked], retry: &mut Retry) -> Result<Locked, Trouble> {
+        let folder =
+            retry.retry_at_start("open directory", path, || open_or_make(path))?.unable_to("create directory", path)?;
+        let lock = retry.retry_at_start("lock directory", path, || open_lock(&folder, path))?;
         let lock = lock_file(lock).unable_to("lock directory", path).map_err(|unable| {
             let is_named_twice = || Id::of(&folder).is_ok_and(|id| ours.iter().any(|other| other.is(id)));
             match unable.errno {
@@ -124,7 +125,7 @@ impl LogDirectory {
         settings: Directory,
         Locked { folder, lock }: Locked,
         checkpoints: &[File],
-        hold: &mut Hold,
+        retry: &mut Retry,
     ) -> Result<LogDirectory, Trouble> {
         let id = Id::of(&folder).unable_to("stat", &settings.path)?;
         let at = |name: &str| [settings.path.as_bytes(), b"/", name.as_bytes()].concat();
@@ -158,7 +159,7 @@ impl LogDirectory {
         };
         let has_numbers = watch::has_numbers(&folder);
         let mut directory = LogDirectory {
-            current: hold.begin("open directory", &settings.path, || {
+            current: retry.retry_at_start("open directory", &settings.path, || {
                 folder.try_clone().map_err(|error| report::errno_of(&error))
             })?,
             limit: settings.full_at().min(longest_file()),
@@ -184,32 +185,32 @@ impl LogDirectory {
             expiry: None,
         };
         for step in recovery::plan(files) {
-            directory.recover(step, hold)?;
+            directory.recover(step, retry)?;
         }
         // In the original's words: nothing but the administrator helps against most of what can be wrong here.
         let verb = if files.current == Found::Complete { "append to" } else { "write to" };
         let object = directory.path_of(CURRENT);
-        let current = hold.begin(verb, &object, || directory.open_current(is_known))?;
-        directory.take_current(current, hold)?;
+        let current = retry.retry_at_start(verb, &object, || directory.open_current(is_known))?;
+        directory.take_current(current, retry)?;
         if let Some(noted) = noted.filter(|noted| noted.is_still(directory.inode, directory.size)) {
-            directory.cut_to(noted.size, hold)?;
+            directory.cut_to(noted.size, retry)?;
         }
-        directory.tend_old_files(hold)?;
+        directory.tend_old_files(retry)?;
         Ok(directory)
     }
 
-    fn recover(&mut self, step: Step, hold: &mut Hold) -> Result<(), Trouble> {
+    fn recover(&mut self, step: Step, retry: &mut Retry) -> Result<(), Trouble> {
         match step {
             Step::Remove(name) => {
                 if files::remove_at(&self.folder, name) == Err(Errno::EISDIR) {
                     self.make_way(name);
                 }
             }
-            Step::FinishSafe(name) => self.finish(name, &self.settings.code.clone(), hold)?,
-            Step::FinishUnsafe(name) => self.finish(name, UNSAFE, hold)?,
+            Step::FinishSafe(name) => self.finish(name, &self.settings.code.clone(), retry)?,
+            Step::FinishUnsafe(name) => self.finish(name, UNSAFE, retry)?,
             Step::EmptyState => {
                 let object = self.path_of(STATE);
-                hold.begin("write to", &object, || match self.create(STATE) {
+                retry.retry_at_start("write to", &object, || match self.create(STATE) {
                     Err(Errno::EISDIR) => {
                         self.make_way(STATE);
                         self.create(STATE)
@@ -217,7 +218,7 @@ impl LogDirectory {
                     made => made,
                 })?;
             }
-            Step::Process => self.process(hold)?,
+            Step::Process => self.process(retry)?,
         }
         Ok(())
     }
@@ -238,9 +239,9 @@ impl LogDirectory {
     }
 
     /// What lies beyond the noted size was being written when our predecessor was killed.
-    fn cut_to(&mut self, size: u64, hold: &mut Hold) -> Result<(), Trouble> {
+    fn cut_to(&mut self, size: u64, retry: &mut Retry) -> Result<(), Trouble> {
         if self.size > size {
-            hold.begin("write to", &self.path_of(CURRENT), || ftruncate(&self.current, size as i64))?;
+            retry.retry_at_start("write to", &self.path_of(CURRENT), || ftruncate(&self.current, size as i64))?;
             self.size = size;
         }
         Ok(())
@@ -251,18 +252,18 @@ impl LogDirectory {
         OsStr::from_bytes(&path).to_os_string()
     }
 
-    fn append(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    fn append(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         loop {
             let object = [self.settings.path.as_bytes(), b"/", CURRENT.as_bytes()];
-            let opened = hold.insist("create", &object, || match self.open_current(|_| false) {
+            let opened = retry.retry_until_done("create", &object, || match self.open_current(|_| false) {
                 Err(Errno::ENOENT) => Ok(None),
                 opened => opened.map(Some),
             })?;
             match opened {
-                Some(current) => return self.take_current(current, hold),
+                Some(current) => return self.take_current(current, retry),
                 // The directory is gone.
-                None if self.go_on_elsewhere(hold)? => return Ok(()),
-                None => hold.wait(PollTimeout::from(100_u8)),
+                None if self.go_on_elsewhere(retry)? => return Ok(()),
+                None => retry.signals.wait(PollTimeout::from(100_u8)),
             }
         }
     }
@@ -289,14 +290,14 @@ impl LogDirectory {
         Err(Errno::EMLINK)
     }
 
-    fn take_current(&mut self, (current, stat): (OwnedFd, FileStat), hold: &mut Hold) -> Result<(), Stop> {
+    fn take_current(&mut self, (current, stat): (OwnedFd, FileStat), retry: &mut Retry) -> Result<(), Stop> {
         let (path, folder) = (self.settings.path.as_bytes(), &self.folder);
         (self.current, self.inode, self.size) = (current, stat.st_ino, stat.st_size as u64);
         (self.synced, self.sync_at, self.seen) = (self.size, None, self.size);
         if self.settings.durability != Durability::Rotation {
             // What is there already may have been written by one that was killed before it could ask for it.
             let sync = || fsync(&self.current).and_then(|()| sys::directory::sync(folder));
-            hold.insist("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], sync)?;
+            retry.retry_until_done("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], sync)?;
         }
         // Of lines that are there already the last one counts: none is from a later period.
         self.begin_period(stat.st_mtime);
@@ -323,16 +324,16 @@ impl LogDirectory {
     ///
     /// # Errors
     /// [`Stop`]: the next multilog goes on.
-    pub fn rotate(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    pub fn rotate(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         let is_there = files::stat_at(&self.folder, CURRENT)
             .is_ok_and(|found| found.is_some_and(|found| found.st_ino == self.inode || !self.has_numbers));
-        if !is_there && self.look_around(hold)? {
+        if !is_there && self.look_around(retry)? {
             // It is another one already.
             return Ok(());
         }
-        self.close(hold)?;
+        self.close(retry)?;
         let object = self.settings.path.clone();
-        hold.insist("rename current to previous in directory", &[object.as_bytes()], || {
+        retry.retry_until_done("rename current to previous in directory", &[object.as_bytes()], || {
             match renameat(&self.folder, CURRENT, &self.folder, PREVIOUS) {
                 Err(Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST) => {
                     self.make_way(PREVIOUS);
@@ -343,8 +344,8 @@ impl LogDirectory {
                 renamed => renamed,
             }
         })?;
-        self.append(hold)?;
-        self.process(hold)
+        self.append(retry)?;
+        self.process(retry)
     }
 
     /// Ends in the middle of trouble, in order as far as that can be: what was written is on the disk, as the journal
@@ -358,29 +359,29 @@ impl LogDirectory {
     ///
     /// # Errors
     /// [`Stop`]: it is not.
-    pub fn end(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        self.tell_or_give_up(hold)?;
-        self.close(hold)
+    pub fn end(&mut self, retry: &mut Retry) -> Result<(), Stop> {
+        self.tell_or_give_up(retry)?;
+        self.close(retry)
     }
 
     /// Marks the current file as complete, on the disk too.
     ///
     /// # Errors
     /// [`Stop`]: it is not.
-    fn close(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    fn close(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         let (path, current, folder) = (self.settings.path.as_bytes(), &self.current, &self.folder);
         let sync = || self.space.making_room(folder, || fsync(current));
-        hold.insist("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], sync)?;
-        hold.insist("set mode of", &[path, b"/", CURRENT.as_bytes()], || fchmod(current, COMPLETE))
+        retry.retry_until_done("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], sync)?;
+        retry.retry_until_done("set mode of", &[path, b"/", CURRENT.as_bytes()], || fchmod(current, COMPLETE))
     }
 
     /// Takes in that a child has ended.
     ///
     /// # Errors
     /// [`Stop`]: the next multilog goes on.
-    pub fn child_ended(&mut self, pid: Pid, status: i32, hold: &mut Hold) -> Result<(), Stop> {
-        self.compressor_ended(pid, hold)?;
-        self.processor_ended(pid, status, hold)
+    pub fn child_ended(&mut self, pid: Pid, status: i32, retry: &mut Retry) -> Result<(), Stop> {
+        self.compressor_ended(pid, retry)?;
+        self.processor_ended(pid, status, retry)
     }
 
     /// When something is to be done though nothing happens.
@@ -399,12 +400,12 @@ impl LogDirectory {
     ///
     /// # Errors
     /// [`Stop`]: the next multilog does it.
-    pub fn tend(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        self.retry(hold)?;
+    pub fn tend(&mut self, retry: &mut Retry) -> Result<(), Stop> {
+        self.retry(retry)?;
         if self.sync_at.is_some_and(|at| at <= Moment::now().uptime) {
-            self.sync(hold)?;
+            self.sync(retry)?;
         }
-        self.tidy_expired(hold)
+        self.tidy_expired(retry)
     }
 
     fn begin_period(&mut self, begun: i64) {

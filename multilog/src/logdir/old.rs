@@ -2,8 +2,8 @@
 
 use super::LogDirectory;
 use crate::files;
-use crate::hold::{Hold, Stop};
 use crate::retention::{self, Limits};
+use crate::retry::{Retry, Stop};
 use daemontools::logdir::{self, CURRENT, Compression, Old};
 use daemontools::sys::process::{self, duplicate_to};
 use daemontools::sys::{self, exec};
@@ -41,10 +41,10 @@ enum Sizes {
 
 impl LogDirectory {
     /// Gives a file its final name, and removes old files beyond what is to be kept.
-    pub(super) fn finish(&mut self, name: &str, code: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn finish(&mut self, name: &str, code: &[u8], retry: &mut Retry) -> Result<(), Stop> {
         let (path, folder) = (self.settings.path.as_bytes(), &self.folder);
         let object: [&[u8]; 3] = [path, b"/", name.as_bytes()];
-        match hold.insist("stat", &object, || files::stat_at(folder, name))? {
+        match retry.retry_until_done("stat", &object, || files::stat_at(folder, name))? {
             None => return Ok(()),
             // Opening a link for `current` says what is wrong.
             Some(stat) if files::is_link(&stat) && name == CURRENT => return Ok(()),
@@ -54,34 +54,34 @@ impl LogDirectory {
             }
             // It has its final name already: only the old one is left to be removed.
             Some(stat) if stat.st_nlink != 1 && name != CURRENT => {
-                hold.insist("remove", &object, || files::remove_at(folder, name))?;
+                retry.retry_until_done("remove", &object, || files::remove_at(folder, name))?;
             }
             Some(_) => {
                 let newest = match self.newest {
                     Some(known) => known,
-                    None => hold.insist("read directory", &[path], || {
+                    None => retry.retry_until_done("read directory", &[path], || {
                         Ok(retention::newest(&old_files(folder, Sizes::Unasked)?))
                     })?,
                 };
-                hold.insist("rename", &object, || rename_to_label(folder, name, code, newest))?;
+                retry.retry_until_done("rename", &object, || rename_to_label(folder, name, code, newest))?;
             }
         }
-        self.tidy(hold)?;
-        self.compress(hold);
+        self.tidy(retry)?;
+        self.compress(retry);
         Ok(())
     }
 
     /// Looks after what is there from before; the original does so with the next full file.
-    pub(super) fn tend_old_files(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn tend_old_files(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         if self.settings.bytes.is_some() || self.settings.age.is_some() {
-            self.tidy(hold)?;
+            self.tidy(retry)?;
         }
-        self.compress(hold);
+        self.compress(retry);
         Ok(())
     }
 
     /// Removes what is too much or too old.
-    pub(super) fn tidy(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn tidy(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         let (path, folder, age) = (self.settings.path.as_bytes(), &self.folder, self.settings.age);
         let limits = Limits {
             count: self.settings.count,
@@ -90,7 +90,7 @@ impl LogDirectory {
             age,
         };
         let sizes = if limits.bytes.is_some() { Sizes::Asked } else { Sizes::Unasked };
-        let files = hold.insist("read directory", &[path], || old_files(folder, sizes))?;
+        let files = retry.retry_until_done("read directory", &[path], || old_files(folder, sizes))?;
         let surplus = retention::surplus(files.clone(), &limits, now());
         let mut stays = None;
         for name in &surplus {
@@ -100,7 +100,7 @@ impl LogDirectory {
                 Err(errno @ (Errno::EISDIR | Errno::EPERM | Errno::EACCES)) => Ok(Some(errno)),
                 removed => removed.map(|()| None),
             };
-            let errno = hold.insist("remove", &[&object], remove)?;
+            let errno = retry.retry_until_done("remove", &[&object], remove)?;
             stays = errno.map(|errno| Unable::new("remove", OsStr::from_bytes(&object), errno)).or(stays);
         }
         let stuck = stays.is_some();
@@ -115,19 +115,19 @@ impl LogDirectory {
     }
 
     /// Removes what is too old, if it is time.
-    pub(super) fn tidy_expired(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        if self.expiry.is_some_and(|at| at <= now()) { self.tidy(hold) } else { Ok(()) }
+    pub(super) fn tidy_expired(&mut self, retry: &mut Retry) -> Result<(), Stop> {
+        if self.expiry.is_some_and(|at| at <= now()) { self.tidy(retry) } else { Ok(()) }
     }
 
     /// Lets another process compress all old files. It is no trouble to us if that fails: it is tried again
     /// after the next file.
-    pub(super) fn compress(&mut self, hold: &Hold) {
+    pub(super) fn compress(&mut self, retry: &Retry) {
         let Some(format) = self.settings.compression else { return };
         if let Compressor::Running(pid) | Compressor::RunningAndWanted(pid) = self.compressor {
             self.compressor = Compressor::RunningAndWanted(pid);
             return;
         }
-        match process::fork(|| self.run_compressor(format, &hold.mask)) {
+        match process::fork(|| self.run_compressor(format, &retry.signals.original_mask)) {
             Ok(pid) => self.compressor = Compressor::Running(pid),
             Err(errno) => Unable::new("fork for compressor in", &self.settings.path, errno).warn(),
         }
@@ -150,15 +150,15 @@ impl LogDirectory {
     }
 
     /// Takes in that the compressor has ended, if it was this process.
-    pub(super) fn compressor_ended(&mut self, ended: Pid, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn compressor_ended(&mut self, ended: Pid, retry: &mut Retry) -> Result<(), Stop> {
         match self.compressor {
             Compressor::Running(pid) | Compressor::RunningAndWanted(pid) if pid == ended => {
                 let wanted = self.compressor == Compressor::RunningAndWanted(pid);
                 self.compressor = Compressor::Idle;
                 // What was removed meanwhile may be back under its other name.
-                self.tidy(hold)?;
+                self.tidy(retry)?;
                 if wanted {
-                    self.compress(hold);
+                    self.compress(retry);
                 }
             }
             Compressor::Running(_) | Compressor::RunningAndWanted(_) | Compressor::Idle => {}

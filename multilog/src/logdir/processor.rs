@@ -2,7 +2,7 @@
 
 use super::LogDirectory;
 use crate::files;
-use crate::hold::{Hold, Stop};
+use crate::retry::{Retry, Stop};
 use daemontools::logdir::{COMPLETE, INCOMPLETE, NEW_STATE, PREVIOUS, PROCESSED, STATE};
 use daemontools::service::Exit;
 use daemontools::sys::exec;
@@ -30,9 +30,9 @@ pub enum Processing {
 
 impl LogDirectory {
     /// Does what is to be done with a full file.
-    pub(super) fn process(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn process(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         let Some(command) = self.settings.processor.clone() else {
-            return self.finish(PREVIOUS, &self.settings.code.clone(), hold);
+            return self.finish(PREVIOUS, &self.settings.code.clone(), retry);
         };
         // A directory or a link would make the processor fail for ever, and somebody else's file is not for its eyes;
         // without a file there is nothing to be done.
@@ -46,8 +46,9 @@ impl LogDirectory {
             return Ok(());
         }
         let path = self.settings.path.as_bytes();
-        let mask = hold.mask;
-        let pid = hold.insist("fork for processor in", &[path], || process::fork(|| self.run(&command, &mask)))?;
+        let mask = retry.signals.original_mask;
+        let pid =
+            retry.retry_until_done("fork for processor in", &[path], || process::fork(|| self.run(&command, &mask)))?;
         self.processing = Some(Processing::Running(pid));
         Ok(())
     }
@@ -85,14 +86,14 @@ impl LogDirectory {
     }
 
     /// Takes in that the processor has ended, if it was this process.
-    pub(super) fn processor_ended(&mut self, pid: Pid, status: i32, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn processor_ended(&mut self, pid: Pid, status: i32, retry: &mut Retry) -> Result<(), Stop> {
         match self.processing {
             Some(Processing::Running(processor)) if processor == pid => {}
             Some(Processing::Running(_) | Processing::FailedUntil(_)) | None => return Ok(()),
         }
         if status == 0 {
             self.say_it_works();
-            return self.take_result(hold);
+            return self.take_result(retry);
         }
         let how: &[u8] = match Exit::from_wait_status(status) {
             Exit::Code(_) => b"processor failed in ",
@@ -126,8 +127,8 @@ impl LogDirectory {
     ///
     /// # Errors
     /// [`Stop`]: the next multilog tries.
-    pub fn retry(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        if self.retry_at().is_some_and(|at| at <= Moment::now().uptime) { self.process(hold) } else { Ok(()) }
+    pub fn retry(&mut self, retry: &mut Retry) -> Result<(), Stop> {
+        if self.retry_at().is_some_and(|at| at <= Moment::now().uptime) { self.process(retry) } else { Ok(()) }
     }
 
     /// Whether a full file is being dealt with.
@@ -135,12 +136,12 @@ impl LogDirectory {
         self.processing.is_some()
     }
 
-    fn take_result(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    fn take_result(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         let path = self.settings.path.clone();
         let (path, folder) = (path.as_bytes(), &self.folder);
         for (name, mode) in [(NEW_STATE, INCOMPLETE), (PROCESSED, COMPLETE)] {
             let object: [&[u8]; 4] = [path, b"/", name.as_bytes(), b" to disk"];
-            hold.insist("write", &object, || {
+            retry.retry_until_done("write", &object, || {
                 let open = || files::open_regular(folder, name, OFlag::O_WRONLY | OFlag::O_CREAT, INCOMPLETE);
                 let (file, stat) = match open() {
                     Err(Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => {
@@ -162,8 +163,8 @@ impl LogDirectory {
             })?;
         }
         // Left behind, it would be processed again, and its lines be there twice.
-        hold.insist("remove", &[path, b"/", PREVIOUS.as_bytes()], || files::remove_at(folder, PREVIOUS))?;
-        hold.insist("rename newstate to state in directory", &[path], || {
+        retry.retry_until_done("remove", &[path, b"/", PREVIOUS.as_bytes()], || files::remove_at(folder, PREVIOUS))?;
+        retry.retry_until_done("rename newstate to state in directory", &[path], || {
             match renameat(folder, NEW_STATE, folder, STATE) {
                 Err(Errno::EISDIR | Errno::ENOTEMPTY) => {
                     self.make_way(STATE);
@@ -175,6 +176,6 @@ impl LogDirectory {
             }
         })?;
         self.processing = None;
-        self.finish(PROCESSED, &self.settings.code.clone(), hold)
+        self.finish(PROCESSED, &self.settings.code.clone(), retry)
     }
 }

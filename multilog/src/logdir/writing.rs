@@ -3,7 +3,7 @@
 use super::LogDirectory;
 use super::old;
 use crate::dropped::{Dropped, LONGEST_ACCOUNT};
-use crate::hold::{Hold, Stop};
+use crate::retry::{Retry, Stop};
 use crate::settings::{Directory, Durability, WhenFull};
 use daemontools::logdir::CURRENT;
 use daemontools::logdir::stamp;
@@ -99,14 +99,14 @@ impl LogDirectory {
     ///
     /// # Errors
     /// [`Stop`]: part of it may have been written.
-    pub fn write(&mut self, bytes: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+    pub fn write(&mut self, bytes: &[u8], retry: &mut Retry) -> Result<(), Stop> {
         match self.settings.when_full {
-            WhenFull::Block | WhenFull::RemoveOldest => self.write_all(bytes, hold)?,
-            WhenFull::Drop => self.write_or_drop(bytes, hold)?,
+            WhenFull::Block | WhenFull::RemoveOldest => self.write_all(bytes, retry)?,
+            WhenFull::Drop => self.write_or_drop(bytes, retry)?,
         }
         match self.settings.durability {
             Durability::Rotation => Ok(()),
-            Durability::Line => self.sync(hold),
+            Durability::Line => self.sync(retry),
             Durability::Within(time) => {
                 if self.sync_at.is_none() && self.size > self.synced {
                     self.sync_at = Some(Moment::now().uptime.saturating_add(time));
@@ -116,18 +116,18 @@ impl LogDirectory {
         }
     }
 
-    fn write_all(&mut self, mut bytes: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+    fn write_all(&mut self, mut bytes: &[u8], retry: &mut Retry) -> Result<(), Stop> {
         while !bytes.is_empty() {
             let LogDirectory { settings, folder, current, space, .. } = self;
             let object = [settings.path.as_bytes(), b"/", CURRENT.as_bytes()];
-            let written = hold.insist("write to", &object, || space.put(folder, current, bytes))?;
+            let written = retry.retry_until_done("write to", &object, || space.put(folder, current, bytes))?;
             self.size += written as u64;
             bytes = bytes.get(written..).unwrap_or_default();
         }
         Ok(())
     }
 
-    fn write_or_drop(&mut self, mut bytes: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+    fn write_or_drop(&mut self, mut bytes: &[u8], retry: &mut Retry) -> Result<(), Stop> {
         if let Some(mut dropped) = self.space.dropped.take() {
             bytes = dropped.end_line(bytes);
             if !self.tell(&dropped, bytes) {
@@ -144,13 +144,13 @@ impl LogDirectory {
                 Err(errno) if is_full(errno) => Ok(Err(errno)),
                 other => other.map(Ok),
             };
-            match hold.insist("write to", &object, put)? {
+            match retry.retry_until_done("write to", &object, put)? {
                 Ok(more) => written += more,
                 Err(errno) => {
                     // Lines are written whole or not at all.
                     let whole = memchr::memrchr(b'\n', &bytes[..written]).map_or(0, |at| at + 1);
                     let end = (self.size + whole as u64) as i64;
-                    hold.insist("write to", &object, || ftruncate(&self.current, end))?;
+                    retry.retry_until_done("write to", &object, || ftruncate(&self.current, end))?;
                     written = whole;
                     self.begin_to_drop(&bytes[whole..], errno);
                     break;
@@ -234,9 +234,9 @@ impl LogDirectory {
     }
 
     /// Tells of dropped lines a last time, to standard error at least.
-    pub(super) fn tell_or_give_up(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn tell_or_give_up(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         self.space.tell_at = Duration::ZERO;
-        self.write(b"", hold)?;
+        self.write(b"", retry)?;
         self.give_up_telling();
         Ok(())
     }
@@ -249,10 +249,10 @@ impl LogDirectory {
     }
 
     /// What was written is on the disk then.
-    pub(super) fn sync(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn sync(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         if self.size > self.synced {
             let (path, current) = (self.settings.path.as_bytes(), &self.current);
-            hold.insist("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], || fdatasync(current))?;
+            retry.retry_until_done("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], || fdatasync(current))?;
             self.synced = self.size;
         }
         self.sync_at = None;
