@@ -25,9 +25,9 @@ use std::path::Path;
 pub enum Unread {
     /// The system refused.
     System(Errno),
-    /// It is not of the kind that belongs there.
+    /// The file is not of the kind that belongs there.
     WrongKind,
-    /// It is longer than anything that belongs there.
+    /// The file is longer than anything that belongs there.
     TooLong,
 }
 
@@ -67,7 +67,7 @@ impl From<Unread> for Errno {
 /// Reads a regular file, which links may lead to.
 ///
 /// # Errors
-/// It is not there, is no regular file, or has more than `most` bytes.
+/// The file is not there, is no regular file, or has more than `most` bytes.
 pub fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, Unread> {
     read(open_as(path, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::empty())?, most).map(|(bytes, _)| bytes)
 }
@@ -109,7 +109,7 @@ fn read((file, stat): (OwnedFd, FileStat), most: usize) -> Result<(Vec<u8>, File
 /// Reads the beginning of a regular file, which links may lead to: `most` bytes, or all of it if it has fewer.
 ///
 /// # Errors
-/// It is not there, or is no regular file.
+/// The file is not there, or is no regular file.
 pub fn read_beginning(path: &Path, most: usize) -> Result<Vec<u8>, Unread> {
     let (file, _) = open_as(path, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::empty())?;
     let mut bytes = vec![0; most];
@@ -145,7 +145,8 @@ pub fn open_fifo_at(directory: impl AsFd, name: &Path, access: OFlag) -> Result<
 }
 
 /// Opens the pipe that is a descriptor of a process, as another end of it, which does not wait. Close-on-exec. Only the
-/// pipe with this inode, and never a FIFO that has a name: that may be somebody else's, who lets the process read it only.
+/// pipe with this inode, and never a FIFO that has a name: that may be another account's, which lets the process only
+/// read it.
 ///
 /// # Errors
 /// There is no such process or descriptor, or it is not ours to open, or is not this pipe.
@@ -166,7 +167,7 @@ const PIPE_FS_MAGIC: i64 = 0x5049_5045;
 /// Opens a regular file in an open directory, which links may lead to, for reading.
 ///
 /// # Errors
-/// It is not there, or is no regular file.
+/// The file is not there, or is no regular file.
 pub fn open_file_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Unread> {
     open_at(directory, name, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::empty()).map(|(file, _)| file)
 }
@@ -174,7 +175,7 @@ pub fn open_file_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Unread
 /// Opens a regular file in an open directory, which no link may lead to, for reading.
 ///
 /// # Errors
-/// It is not there, or is no regular file. EAGAIN: somebody has a lease on it.
+/// The file is not there, or is no regular file. EAGAIN: a process has a lease on it.
 pub fn open_file_itself_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Unread> {
     open_existing_at(directory, name, OFlag::O_RDONLY).map(|(file, _)| file)
 }
@@ -183,7 +184,7 @@ pub fn open_file_itself_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd,
 /// O_WRONLY or O_RDWR, with O_APPEND or without.
 ///
 /// # Errors
-/// It is not there, or is no regular file.
+/// The file is not there, or is no regular file.
 pub fn open_existing_at(directory: impl AsFd, name: &Path, access: OFlag) -> Result<(OwnedFd, FileStat), Unread> {
     open_at(directory, name, SFlag::S_IFREG, access, OFlag::O_NOFOLLOW)
 }
@@ -223,8 +224,8 @@ pub fn make_at(directory: impl AsFd, name: &Path, access: OFlag, mode: Mode) -> 
 /// How often a name is tried for that others fill or remove again and again.
 pub const TRIES: usize = 10;
 
-/// Makes a regular file in an open directory, with this mode, and opens it. What had the name is removed, unless it is a
-/// directory.
+/// Makes a regular file in an open directory, with this mode, and opens it. What had the name is removed, unless it
+/// is a directory.
 ///
 /// # Errors
 /// EISDIR: a directory has the name. EEXIST: others make it again and again. ENOSPC and others: no room for it.
@@ -289,8 +290,8 @@ fn kind(stat: &FileStat) -> SFlag {
 ///
 /// # Errors
 /// It can neither be opened nor made, or is no regular file. EMLINK: it has a second name, and lies in a directory that
-/// others may write to: they may have given it that name, and it may be the lock of something else, which is not ours to
-/// lock. In a directory of our own the name is ours, whoever has given the file another one.
+/// others may write to: they may have given it that name, and it may be the lock of something else, which is not ours
+/// to lock. In a directory of our own the name is ours, also where another account has given the file a second one.
 pub fn open_lock_at(directory: impl AsFd, name: &Path) -> Result<(OwnedFd, FileStat), Unread> {
     let access = OFlag::O_WRONLY | OFlag::O_APPEND;
     let (file, stat) = match open_or_make_at(&directory, name, access, Mode::S_IRUSR | Mode::S_IWUSR) {
@@ -303,8 +304,8 @@ pub fn open_lock_at(directory: impl AsFd, name: &Path) -> Result<(OwnedFd, FileS
     if may_be_anothers(&directory, &stat)? { Err(Unread::System(Errno::EMLINK)) } else { Ok((file, stat)) }
 }
 
-/// Whether a file that was found in an open directory may be somebody else's, from elsewhere: it has a second name, and
-/// others may write to the directory. They can give any file a name there, where the kernel lets them
+/// Whether a file that was found in an open directory may be another account's, from elsewhere: it has a second name,
+/// and others may write to the directory. They can give any file a name there, where the kernel lets them
 /// (fs.protected_hardlinks).
 ///
 /// # Errors
@@ -373,7 +374,7 @@ pub fn put_file(new: &Path, path: &Path, bytes: &[u8]) -> Result<(), (&'static s
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let create = || open(new.as_c_str(), flags, Mode::from_bits_truncate(0o644));
     let created = match create() {
-        // A writer that was killed has left it: perhaps what was in place before, which somebody may be reading.
+        // A writer that was killed has left it: perhaps what was in place before, which a process may be reading.
         Err(Errno::EEXIST) => unlinkat(AT_FDCWD, new.as_c_str(), UnlinkatFlags::NoRemoveDir).and_then(|()| create()),
         created => created,
     };
@@ -383,7 +384,8 @@ pub fn put_file(new: &Path, path: &Path, bytes: &[u8]) -> Result<(), (&'static s
 }
 
 /// A file that is renamed over another one is sent to the disk at once by ext4, which takes as long as a dozen of the
-/// calls here. Exchanged with the other one, which is removed then, it is not: what is in it is of no use after this boot.
+/// calls here. Exchanged with the other one, which is removed then, it is not: what is in it is of no use after this
+/// boot.
 fn put_in_place(new: &CStr, old: &CStr) -> nix::Result<()> {
     let exchange = || renameat2(AT_FDCWD, new, AT_FDCWD, old, RenameFlags::RENAME_EXCHANGE);
     // There may be no other one yet, or a file system that cannot.
@@ -393,11 +395,11 @@ fn put_in_place(new: &CStr, old: &CStr) -> nix::Result<()> {
     if unlinkat(AT_FDCWD, new, UnlinkatFlags::NoRemoveDir).is_ok() {
         return Ok(());
     }
-    // It is a directory.
+    // The old file is a directory.
     exchange().and_then(|()| renameat(AT_FDCWD, new, AT_FDCWD, old))
 }
 
-/// Whether nobody but root and the account that runs us owns a file or directory, or may write to it.
+/// Whether only root and the account that runs us own a file or directory and may write to it.
 pub fn is_only_ours(file: &FileStat) -> bool {
     let own = geteuid().as_raw();
     (file.st_uid == 0 || file.st_uid == own) && file.st_mode & 0o022 == 0

@@ -8,7 +8,7 @@ const LABEL: usize = 1 + DIGITS;
 
 /// Where in a line the input stands.
 enum Place {
-    /// In what may be a label: so much of it was read.
+    /// In what may be a label: what was read of it.
     Label(Vec<u8>),
     /// Behind it.
     Text,
@@ -27,10 +27,10 @@ pub struct Reader<Local> {
 
 /// Seconds that differ in their last two digits alone.
 struct Known {
-    /// They are called so, but for these digits; nothing is known yet if it is empty.
+    /// The name of these seconds, but for the last two digits; empty as long as nothing is known.
     name: Vec<u8>,
     seconds: RangeInclusive<i64>,
-    /// They are a whole minute, from 00 to 59.
+    /// Whether the seconds are a whole minute, from 00 to 59.
     is_minute: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Lines that go to standard output, to syslog, and to status files.
 //!
-//! Standard output is waited for, as a pipe is: nothing is lost there while somebody reads. Syslog is not: what
+//! Standard output is waited for, as a pipe is: nothing is lost there while a process reads. Syslog is not: what
 //! it does not take at once, or almost, is counted and dropped. Trouble with either stops no log directory.
 
 use crate::loss_report::LossReport;
@@ -23,18 +23,18 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
 
-/// A pipe takes so much in one piece, so that lines of several writers do not mix (PIPE_BUF).
+/// A pipe takes this many bytes in one piece, so that lines of several writers do not mix (PIPE_BUF).
 const PIECE: usize = 4096;
 /// A target that refuses is tried again after that.
 const REST: Duration = Duration::from_secs(1);
-/// So long, in each second, a target may take to make room.
+/// How long, in each second, a target may take to make room.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// All that lines are forwarded to.
 pub struct Forwarder {
     senders: Vec<Sender>,
     losses: LossReport,
-    /// How often it was said that nobody reads.
+    /// How often multilog has said that standard output is not read.
     stalls: LossReport,
     /// Status files that could not be written.
     unshown: Vec<(OsString, LossReport)>,
@@ -52,11 +52,11 @@ impl Forwarder {
         self.senders.len()
     }
 
-    /// Writes lines to standard output, short ones in whole pieces. With nobody to read them, or no room on a
+    /// Writes lines to standard output, short ones in whole pieces. Without a reader, or without room on a
     /// disk, they are counted and dropped.
     ///
     /// # Errors
-    /// [`Stop`]: told to end while nobody reads. Part of it may have been written.
+    /// [`Stop`]: told to end while standard output is not read. Part of the lines may have been written.
     pub fn print(&mut self, mut lines: &[u8], retry: &mut Retry) -> Result<(), Stop> {
         let is_pending = !lines.is_empty();
         while !lines.is_empty() {
@@ -183,7 +183,7 @@ impl Sender {
         }
     }
 
-    /// Whether it was refused a moment ago.
+    /// Whether the target refused a message a moment ago.
     fn rests(&self) -> bool {
         !self.not_before.is_zero() && Moment::now().uptime < self.not_before
     }
@@ -203,7 +203,7 @@ impl Sender {
                 }
                 // For want of room; it needs no rest, as this is known at once.
                 (Err(Errno::EAGAIN), _) => return Err(Errno::EAGAIN),
-                // This tells that an earlier message was not taken.
+                // The error is about an earlier message, which was not taken.
                 (Err(Errno::ECONNREFUSED), Address::Udp(_)) => self.lost(Errno::ECONNREFUSED),
                 (Err(errno), _) => {
                     self.socket = None;

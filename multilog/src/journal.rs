@@ -7,7 +7,7 @@
 //! ```text
 //! word 0       not ours if it is not as expected; it has the format's version
 //! word 16      which of the two checkpoints counts
-//! word 17, 18  a read of so many bytes into so far an offset may be under way
+//! word 17, 18  a read may be under way: how many bytes, and into which offset
 //! word 19, 20  what lies at the end of that place until the read has happened
 //! word 21      1: multilog has ended in order, and this is on the disk: it is good after another boot, too
 //! word 22–24   the input that was read, by device and inode, and since when
@@ -17,8 +17,8 @@
 //! ```
 //!
 //! A checkpoint says how far the input was read, how far it is in the directories, and how long the files there
-//! were at that moment. It names the directories: the next multilog may have another script. A checkpoint is written while
-//! the other one counts, and then one store makes it count:
+//! were at that moment. It names the directories: the next multilog may have another script. A checkpoint is written
+//! while the other one counts, and then one store makes it count:
 //! whenever multilog is killed, one of them is whole. What a directory's file has beyond the noted length
 //! was being written when multilog was killed; it is cut off and written again.
 //!
@@ -84,10 +84,10 @@ const HASHED: u64 = u64::MAX;
 const ANY: u64 = u64::MAX - 1;
 
 impl Id {
-    /// That of an open file.
+    /// The identity of an open file.
     ///
     /// # Errors
-    /// Nobody knows.
+    /// fstat(2) refuses.
     pub fn of(fd: impl AsFd) -> nix::Result<Id> {
         let stat = fstat(fd)?;
         Ok(Id { device: stat.st_dev, inode: stat.st_ino })
@@ -97,7 +97,7 @@ impl Id {
         Id { device: HASHED, inode: hash }
     }
 
-    /// Whether it is that one, as far as a journal knows; that one is known from a file.
+    /// Whether this identity, read from a journal, is that of `known`, which was asked of an open file.
     pub fn is(&self, known: &Id) -> bool {
         match self.device {
             HASHED => self.inode == before::hash_of_numbers(known.device, known.inode),
@@ -114,14 +114,14 @@ pub struct File {
     pub folder: Id,
     /// Which file it is.
     pub inode: u64,
-    /// Its length.
+    /// The length of the file.
     pub size: u64,
-    /// At most so many bytes are being written beyond its size.
+    /// At most this many bytes are being written beyond its size.
     pub underway: u64,
 }
 
 impl File {
-    /// Whether nobody has written to it since, but whoever noted it.
+    /// Whether no other program has written to the file since the checkpoint.
     pub fn is_still(&self, inode: u64, size: u64) -> bool {
         inode == self.inode && (self.size..=self.size.saturating_add(self.underway)).contains(&size)
     }
@@ -130,9 +130,9 @@ impl File {
 /// How things stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// So much of the room is filled.
+    /// How many bytes of the room are filled.
     pub filled: usize,
-    /// So much of it is in the directories.
+    /// How many of these bytes are in the directories.
     pub done: usize,
     /// Where in a line that is.
     pub line: Line,
@@ -160,7 +160,7 @@ pub struct Journal {
     checkpoint: Checkpoint,
     /// Where it is still there after we are killed.
     folder: Option<OwnedFd>,
-    /// The file was given up, and so many bytes went with it; not yet told.
+    /// How many bytes went with the file when it was given up, if that is not told yet.
     lost: Option<usize>,
     /// The input that was read; none after another boot.
     input: Option<Id>,
@@ -205,7 +205,7 @@ impl Journal {
         self.since
     }
 
-    /// Whether it is this input that was read.
+    /// Whether the journal's bytes were read from this input.
     pub fn is_of(&self, input: &Id) -> bool {
         self.input.is_some_and(|read| read.is(input))
     }
@@ -242,7 +242,7 @@ impl Journal {
     }
 
     /// From now on these are the directories' files. Of a line of which none of them has the beginning, the rest
-    /// counts as a line, or nobody would have it.
+    /// counts as a line, or it would be lost.
     pub fn adopt(&mut self, files: Vec<File>) {
         let line = match self.checkpoint.line {
             Line::Within(to) if to != 0 => {
@@ -280,7 +280,7 @@ impl Journal {
         self.folder.as_ref().filter(|_| self.survives())
     }
 
-    /// Whether its name still leads to it; where that cannot be told, it is taken to.
+    /// Whether the journal's name still leads to its file. Where that cannot be told, it counts as in place.
     pub fn is_in_place(&self) -> bool {
         let (Some(folder), Memory::Mapped(map)) = (self.folder(), &self.memory) else { return true };
         match (files::stat_at(folder, JOURNAL), fstat(map.file())) {
@@ -342,8 +342,8 @@ impl Journal {
         self.lost.take()
     }
 
-    /// Memory has taken the place of the file, of which so many bytes were readable. The last `fresh` of those that were
-    /// read came later and are whole.
+    /// Memory has taken the place of the file, of which `readable` bytes were readable. The last `fresh` of those
+    /// that were read came later and are whole.
     fn give_up_file(&mut self, readable: usize, fresh: usize) {
         // What the file says is not so any more.
         self.remove();
@@ -355,8 +355,8 @@ impl Journal {
         self.lost = Some(before - whole);
     }
 
-    /// Another file takes the place of this one, or of the memory, with all that is in it; `file` is a new journal, which
-    /// has as much room as any.
+    /// Another file takes the place of this one, or of the memory, with all that is in it; `file` is a new journal,
+    /// which has as much room as any.
     pub fn move_to(&mut self, mut file: Journal) {
         let left = self.data();
         file.bytes_mut()[..left.len()].copy_from_slice(left);
@@ -474,7 +474,7 @@ impl Journal {
         Ok(())
     }
 
-    /// So much has been dealt with; the directories' files are so long.
+    /// Takes in that `done` more bytes have been dealt with, and how long the directories' files are now.
     pub fn commit(&mut self, done: usize, line: Line, files: Vec<File>) {
         self.checkpoint = Checkpoint { filled: self.checkpoint.filled, done: self.checkpoint.done + done, line, files };
         self.write_checkpoint();

@@ -9,8 +9,8 @@
 //! 4. Looks again, until there are no more.
 //!
 //! Killed at any moment it leaves the old file or the whole new one, between the last two steps both; the next
-//! logcompress removes the old one if the new one unpacks to the same bytes. Whatever else has the new name stays, and so
-//! does the old file.
+//! logcompress removes the old one if the new one unpacks to the same bytes. Whatever else has the new name stays,
+//! and so does the old file.
 //!
 //! Exit codes: 0; 100, wrong usage; 111, a file cannot be compressed, it stays as it was. Only a full disk keeps it
 //! from the others.
@@ -73,7 +73,7 @@ pub fn logcompress(mut args: Args) -> Result<i32, Fatal> {
     sys::process::be_last();
     let directory = Directory { path, folder, format };
     let code = directory.compress_all();
-    // Removed while it is locked: whoever waits for it looks whether it is still there.
+    // The lock is removed while it is held: a logcompress that opens it meanwhile looks whether it is still there.
     let _ = files::remove_at(&directory.folder, COMPRESSING_LOCK);
     drop(locked);
     code
@@ -109,8 +109,8 @@ struct Directory {
 }
 
 impl Directory {
-    /// Compresses all that there is, and what comes meanwhile. One file that cannot be read is in nobody's way; a full
-    /// disk is in everybody's.
+    /// Compresses all that there is, and what comes meanwhile. A file that cannot be read stops no other file; a full
+    /// disk stops all of them.
     fn compress_all(&self) -> Result<i32, Fatal> {
         let mut failed = Vec::new();
         loop {
@@ -164,13 +164,13 @@ impl Directory {
         let from = File::from(from);
         let compressed = match self.named_as_compressed(name) {
             Some(there) if self.unpacks_to(&there, &from).unable_to("compare", self.path_of(&there))? => there,
-            // Whatever it is, it is no copy, and not ours to replace.
+            // What has the name is no copy of this file, and may be another account's: it is not replaced.
             Some(there) => return Err(Unable::new("make", self.path_of(&there), Errno::EEXIST)),
             None => self.write_whole(from, &stat, name)?,
         };
         match unlinkat(&self.folder, plain, UnlinkatFlags::NoRemoveDir) {
             Ok(()) => Ok(true),
-            // Somebody has removed it meanwhile, and meant both.
+            // Another program has removed the old file meanwhile, and wants neither of the two.
             Err(Errno::ENOENT) => {
                 let _ = files::remove_at(&self.folder, OsStr::from_bytes(&compressed));
                 Ok(true)
@@ -189,13 +189,13 @@ impl Directory {
         let compressed = [name, self.format.suffix().as_bytes()].concat();
         renameat(&self.folder, COMPRESSING, &self.folder, OsStr::from_bytes(&compressed))
             .unable_to("rename", &unfinished)?;
-        // Its name is on the disk before the other one is not.
+        // The new name has to be on the disk before the old one is removed.
         sys::directory::sync(&self.folder).unable_to("write to disk directory", &self.path)?;
         Ok(compressed)
     }
 
-    /// The name of its compressed file, if something has that already: what a logcompress has made that was killed before
-    /// it could remove the old file, or whatever others have put there.
+    /// The name of its compressed file, if something has that already: what a logcompress has made that was killed
+    /// before it could remove the old file, or whatever others have put there.
     fn named_as_compressed(&self, name: &[u8]) -> Option<Vec<u8>> {
         Compression::ALL
             .iter()

@@ -36,7 +36,7 @@ use writing::Space;
 pub struct Locked {
     /// The directory.
     pub folder: OwnedFd,
-    /// Its lock, and which file that is.
+    /// The open lock of the directory, and which file that is.
     lock: (OwnedFd, FileStat),
 }
 
@@ -46,18 +46,18 @@ pub struct LogDirectory {
     folder: OwnedFd,
     /// Which directory it is, in the journal's checkpoints.
     id: Id,
-    /// Its lock, and which file that is.
+    /// The open lock of the directory, and which file that is.
     lock: (OwnedFd, FileStat),
     current: OwnedFd,
-    /// `current` is full at so many bytes.
+    /// `current` is full at this many bytes.
     pub limit: u64,
     /// Bytes in `current`.
     pub size: u64,
     inode: u64,
-    /// Its size when it was last seen to be there; how it was last seen to be elsewhere.
+    /// The size of `current` when its name last led to it; what was last said about a name that leads elsewhere.
     seen: u64,
     said: Option<&'static str>,
-    /// It was said that an old file cannot be removed.
+    /// Whether multilog has said that an old file cannot be removed.
     is_stuck: bool,
     /// A file has the same number each time.
     has_numbers: bool,
@@ -72,7 +72,7 @@ pub struct LogDirectory {
     /// When the processor failed, if it has not worked since.
     failing_since: Option<Duration>,
     compressor: Compressor,
-    /// The largest label of an old file, once somebody has looked.
+    /// The largest label of an old file; none before the first look at them.
     newest: Option<Tai64N>,
     /// When an old file is too old, as time since 1970.
     expiry: Option<Duration>,
@@ -86,7 +86,8 @@ impl Locked {
 }
 
 impl LogDirectory {
-    /// Opens the directory, made if need be, and locks it against other multilogs. What may pass by itself is waited for.
+    /// Opens the directory, made if need be, and locks it against other multilogs. What may pass by itself is waited
+    /// for.
     /// `ours` are the directories that this multilog has locked before.
     ///
     /// # Errors
@@ -106,7 +107,7 @@ impl LogDirectory {
         Ok(Locked { folder, lock })
     }
 
-    /// The same without waiting.
+    /// Opens and locks the directory without waiting.
     ///
     /// # Errors
     /// The directory cannot be opened or is another's.
@@ -116,8 +117,8 @@ impl LogDirectory {
         Ok(Locked { folder, lock })
     }
 
-    /// Puts in order what an earlier multilog left; `checkpoints` is what journals, the newest last, say of directories'
-    /// files.
+    /// Puts in order what an earlier multilog left; `checkpoints` is what journals, the newest last, say of
+    /// directories' files.
     ///
     /// # Errors
     /// Files that cannot be dealt with.
@@ -131,7 +132,7 @@ impl LogDirectory {
         let at = |name: &str| [settings.path.as_bytes(), b"/", name.as_bytes()].concat();
         let look = |name: &str| files::stat_at(&folder, name).unable_to("stat", OsStr::from_bytes(&at(name)));
         let (current, previous, processed) = (look(CURRENT)?, look(PREVIOUS)?, look(PROCESSED)?);
-        // Under another name as well it may be somebody's file.
+        // A file that has a second name may be another account's.
         let is_known =
             |now: &FileStat| checkpoints.iter().any(|noted| noted.folder.is(&id) && noted.inode == now.st_ino);
         let is_linked = current.is_some_and(|now| now.st_nlink != 1 && files::is_regular(&now) && !is_known(&now));
@@ -146,7 +147,7 @@ impl LogDirectory {
             });
         let found = |stat: Option<FileStat>| match stat {
             None => Found::Missing,
-            // It is refused below.
+            // A link is refused when `current` is opened.
             Some(stat) if files::is_link(&stat) => Found::Missing,
             Some(stat) if logdir::is_complete(&stat) => Found::Complete,
             Some(_) => Found::Incomplete,
@@ -268,8 +269,8 @@ impl LogDirectory {
         }
     }
 
-    /// To be read too: what was written to a file that was removed is written again. A file that has a second name may be
-    /// another's: unless it `is_known`, nothing is written into it, its mode stays as it is, and it is renamed.
+    /// To be read too: what was written to a file that was removed is written again. A file that has a second name
+    /// may be another's: unless it `is_known`, nothing is written into it, its mode stays as it is, and it is renamed.
     fn open_current(&self, is_known: impl Fn(&FileStat) -> bool) -> nix::Result<(OwnedFd, FileStat)> {
         let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
         let open = || match files::open_regular(&self.folder, CURRENT, flags, INCOMPLETE) {
@@ -299,12 +300,12 @@ impl LogDirectory {
             let sync = || fsync(&self.current).and_then(|()| sys::directory::sync(folder));
             retry.retry_until_done("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], sync)?;
         }
-        // Of lines that are there already the last one counts: none is from a later period.
+        // The last line decides which period the file is of: no line in it is from a later one.
         self.begin_period(stat.st_mtime);
         Ok(())
     }
 
-    /// Where the current file stands; so many bytes more are about to be written.
+    /// Where the current file stands; `underway` more bytes are about to be written.
     pub fn file(&self, underway: usize) -> File {
         File { folder: self.id, inode: self.inode, size: self.size, underway: (underway + self.account_size()) as u64 }
     }
@@ -314,8 +315,8 @@ impl LogDirectory {
         is_full(self.size, self.limit, line)
     }
 
-    /// Whether the current file takes what is left however full it is: we were told to leave, and there is no telling when
-    /// the processor will be done with the file before.
+    /// Whether the current file takes what is left however full it is: we were told to leave, and there is no telling
+    /// when the processor will be done with the file before.
     pub fn takes_all(&self, leaving: bool) -> bool {
         leaving && self.is_processing()
     }
@@ -328,7 +329,7 @@ impl LogDirectory {
         let is_there = files::stat_at(&self.folder, CURRENT)
             .is_ok_and(|found| found.is_some_and(|found| found.st_ino == self.inode || !self.has_numbers));
         if !is_there && self.look_around(retry)? {
-            // It is another one already.
+            // A new file was begun meanwhile.
             return Ok(());
         }
         self.close(retry)?;
@@ -355,7 +356,7 @@ impl LogDirectory {
         let _ = fsync(&self.current);
     }
 
-    /// Marks the current file as complete, for whoever goes on.
+    /// Marks the current file as complete, for the multilog that goes on.
     ///
     /// # Errors
     /// [`Stop`]: it is not.
@@ -389,7 +390,7 @@ impl LogDirectory {
         [self.retry_at(), self.sync_at, self.tell_at()].into_iter().flatten().min()
     }
 
-    /// The same by the wall clock, as time since 1970.
+    /// When something is to be done by the wall clock, as time since 1970.
     pub fn wall_deadline(&self, line: Line) -> Option<Duration> {
         let period = self.period.filter(|_| self.size > 0 && !self.is_processing() && line == Line::Fresh);
         let end = period.map(|period| Duration::from_secs(u64::try_from(period.end).unwrap_or(0)));
@@ -444,7 +445,7 @@ impl LogDirectory {
         &self.folder
     }
 
-    /// Whether it is this directory.
+    /// Whether `folder` is this directory.
     pub fn is(&self, folder: &OwnedFd) -> bool {
         Id::of(folder).is_ok_and(|id| id == self.id)
     }
@@ -457,10 +458,10 @@ impl LogDirectory {
 
 /// Opens a directory; if it is not there it is made. The inner error says why it cannot be made, and never will be.
 fn open_or_make(path: &OsStr) -> nix::Result<nix::Result<OwnedFd>> {
-    // Whoever made it before decided on its mode.
+    // A directory that was there before keeps its mode.
     let made = mkdir(path, Mode::from_bits_truncate(0o700));
     match (open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()), made) {
-        // It is missing only because it cannot be made now.
+        // The directory is missing only because it cannot be made now.
         (Err(Errno::ENOENT), Err(errno)) if may_pass(errno) => Err(errno),
         // The one that it would lie in is missing, or it is a link that leads nowhere.
         (Err(Errno::ENOENT), Ok(()) | Err(Errno::ENOENT | Errno::EEXIST)) => Err(Errno::ENOENT),
@@ -469,8 +470,8 @@ fn open_or_make(path: &OsStr) -> nix::Result<nix::Result<OwnedFd>> {
     }
 }
 
-/// Opens the lock. Who owns the directory may give another lock its name, to have it locked by us: where others may write,
-/// a file of two names is no lock, and is replaced.
+/// Opens the lock. Who owns the directory may give another lock its name, to have it locked by us: where others may
+/// write, a file of two names is no lock, and is replaced.
 fn open_lock(folder: &OwnedFd, path: &OsStr) -> nix::Result<(OwnedFd, FileStat)> {
     match files::open_lock(folder, LOCK) {
         Err(Errno::EMLINK) => {

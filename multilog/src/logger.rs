@@ -36,7 +36,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// What is written to the directories at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Batch {
-    /// So many of the first bytes of the journal's data, to every directory: the script only writes.
+    /// This many of the first bytes of the journal's data, to every directory: the script only writes.
     Verbatim(usize),
     /// What the router has put out for each directory.
     Routed,
@@ -303,8 +303,8 @@ impl Logger {
         self.look_now(now, 0).map(drop)
     }
 
-    /// The same at once, when the first `taken` bytes of the journal have just been written; whether that is committed, as
-    /// files have changed.
+    /// Looks around at once, when the first `taken` bytes of the journal have just been written; whether that is
+    /// committed, as files have changed.
     fn look_now(&mut self, now: Duration, taken: usize) -> Result<bool, Stop> {
         (self.look_at, self.unlooked) = (now + LOOK_AGAIN, false);
         let mut changed = false;
@@ -582,7 +582,7 @@ fn close_all<'a>(journals: impl Iterator<Item = &'a mut Journal>) {
     });
 }
 
-/// So much memory we may have.
+/// How much memory multilog may have.
 fn memory_limit() -> u64 {
     let limit = |resource| getrlimit(resource).map_or(u64::MAX, |(limit, _)| limit);
     limit(Resource::RLIMIT_DATA).min(limit(Resource::RLIMIT_AS))

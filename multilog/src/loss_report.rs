@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Between two complaints of the same trouble.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-/// Trouble is over when nothing was lost for so long: a refusal may come seconds after what it refuses.
+/// Trouble is over when nothing was lost for this long: a refusal may come seconds after what it refuses.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Counts what a target did not take.
@@ -20,7 +20,7 @@ pub struct LossReport {
 }
 
 impl LossReport {
-    /// So many more are lost: how many to tell of now, if it is time for it.
+    /// Takes in that `count` more lines are lost: how many to tell of now, if it is time for that.
     pub fn record(&mut self, count: u64, now: Duration) -> Option<u64> {
         self.count += count;
         self.last = now;
@@ -36,12 +36,12 @@ impl LossReport {
         self.told.is_some()
     }
 
-    /// Something was taken: how many to tell of, if that ends a trouble.
+    /// Takes in that the target took a line: how many losses to tell of, if that ends a trouble.
     pub fn recovered(&mut self, now: Duration) -> Option<u64> {
         self.told.take_if(|_| now >= self.last.saturating_add(QUIET)).map(|_| std::mem::take(&mut self.count))
     }
 
-    /// How many were lost and not told of.
+    /// How many lines were lost and not told of.
     pub fn unreported(&mut self) -> Option<u64> {
         Some(std::mem::take(&mut self.count)).filter(|count| *count > 0)
     }

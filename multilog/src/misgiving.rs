@@ -19,7 +19,7 @@ pub struct Misgiving {
     why: Option<&'static str>,
     /// When to try again.
     retry_at: Duration,
-    /// It was said, and when it may be said again if there was a journal meanwhile.
+    /// Whether multilog has said so, and when it may say so again if there was a journal meanwhile.
     is_said: bool,
     say_at: Duration,
 }
@@ -36,7 +36,7 @@ impl Misgiving {
         (self.why, self.retry_at) = (Some("its file was changed by others, or has no room"), now + SOON);
     }
 
-    /// Whether it is time to try again.
+    /// Whether it is time to try again to make a journal.
     pub fn is_due(&self, now: Duration) -> bool {
         self.why.is_some() && now >= self.retry_at
     }

@@ -44,7 +44,7 @@ pub enum Step {
     Remove(&'static str),
     /// Gives a file its final name, as safely written.
     FinishSafe(&'static str),
-    /// The same, if there is such a file, as maybe not safely written.
+    /// Gives a file its final name, if there is such a file, as maybe not safely written.
     FinishUnsafe(&'static str),
     /// Makes an empty `state`.
     EmptyState,

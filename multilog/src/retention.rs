@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Fewer old files than that.
     pub count: usize,
-    /// In old files together at most so many bytes.
+    /// Old files together have at most this many bytes.
     pub bytes: Option<u64>,
     /// Files that were finished no longer ago.
     pub age: Option<Duration>,
@@ -52,7 +52,7 @@ pub fn oldest(mut files: Vec<Old>, size: u64) -> Vec<Vec<u8>> {
     removed
 }
 
-/// The largest label of these files. One beyond all calendars is nobody's clock's, and counts for none.
+/// The largest label of these files. A label beyond all calendars comes from no clock, and does not count.
 pub fn newest(files: &[Old]) -> Tai64N {
     let labels = files.iter().filter_map(|file| label_of(&file.name));
     labels.filter(|label| tai64::since_1970(*label).is_some()).max().unwrap_or(Tai64N(Tai64(0), 0))

@@ -49,7 +49,7 @@ impl From<Trouble> for Fatal {
     }
 }
 
-/// The patience with trouble.
+/// Tries again what cannot be done now, and says so.
 pub struct Retry {
     /// What signals have said.
     pub signals: Signals,
@@ -123,8 +123,8 @@ impl Retry {
         if self.signals.leaving && self.may_stop { Err(Stop) } else { Ok(()) }
     }
 
-    /// Pauses as [`Retry::pause`] does, where what is to be done may be impossible for ever, and what was read has no other
-    /// place: told to end, or without any input to come, multilog leaves it undone.
+    /// Pauses as [`Retry::pause`] does, where what is to be done may be impossible for ever, and what was read has no
+    /// other place: told to end, or without any input to come, multilog leaves it undone.
     ///
     /// # Errors
     /// [`Stop`], if TERM has come meanwhile, or all who may write to standard input are gone.
@@ -154,7 +154,7 @@ impl Retry {
         }
     }
 
-    /// Waits until more can be written, a signal comes, or so long; whether more can be written.
+    /// Waits until more can be written, a signal comes, or `timeout` is over; whether more can be written.
     ///
     /// # Errors
     /// [`Stop`], if TERM has come meanwhile and the rest may be left unwritten.

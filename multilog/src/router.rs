@@ -9,13 +9,14 @@ use daemontools::logdir::stamp::write::Stamper;
 use daemontools::tai64::Moment;
 use std::time::Duration;
 
-/// A file within so many bytes of its size is full at the end of a line.
+/// A file that lacks no more than this many bytes is full at the end of a line.
 const NEARLY_FULL: u64 = 2000;
-/// So much is taken at a time: with stamps it is to fit into the cache, and into little memory though lines are empty.
+/// At most this many bytes are taken at a time. With their stamps they have to fit into the cache, and into little
+/// memory also where lines are empty.
 const MOST_TAKEN: usize = 64 * 1024;
-/// Between two searches for lines that no pattern can match, where there were none, so many are looked at.
+/// How many lines are looked at between two searches for lines that no pattern can match, where there were none.
 const MOST_LOOKS: u32 = 31;
-/// What lines send to other places than directories is written there once it is so much.
+/// What lines send to other places than directories is written there once it is this many bytes.
 const MOST_ASIDE: usize = 128 * 1024;
 
 /// Where in a line the input stands.
@@ -41,9 +42,9 @@ pub enum Input {
 pub struct Output {
     /// Not yet written.
     pub pending: Vec<u8>,
-    /// Of the current file, once all is written.
+    /// The size of the current file once everything is written.
     pub size: u64,
-    /// Full at so many bytes.
+    /// The file is full at this many bytes.
     pub limit: u64,
 }
 
@@ -62,7 +63,7 @@ impl Output {
     }
 }
 
-/// Whether a file of so many bytes is to be replaced by a new one: at the end of a line a little early.
+/// Whether a file of `size` bytes is to be replaced by a new one: at the end of a line a little early.
 pub fn is_full(size: u64, limit: u64, line: Line) -> bool {
     let margin = if line == Line::Fresh { NEARLY_FULL } else { 0 };
     size > 0 && size + margin >= limit
@@ -87,7 +88,7 @@ pub struct Router {
 }
 
 impl Router {
-    /// Makes it do with so much memory: what is put out for a batch of lines takes a small part of it.
+    /// Makes the router do with this much memory: what is put out for a batch of lines takes a small part of it.
     pub fn with_memory(mut self, limit: u64) -> Router {
         let part = |divisor| usize::try_from(limit / divisor).unwrap_or(usize::MAX);
         // An empty line becomes a stamp; and what grows is there twice for a moment.
@@ -129,7 +130,7 @@ impl Router {
         self.steps.now = now.uptime;
     }
 
-    /// Whether somebody must read the clock.
+    /// Whether the caller has to read the clock before each batch.
     pub fn needs_clock(&self) -> bool {
         self.needs_clock
     }
@@ -199,7 +200,7 @@ impl Router {
         each(to, outputs, |_, output| room = room.min(output.room()));
         let mut chosen = outputs.iter_mut().enumerate().filter(|(number, _)| to >> number & 1 == 1);
         let Some((_, first)) = chosen.next() else { return 0 };
-        // One of them is full when so much is pending.
+        // One of the files is full when this much is pending.
         let begin = first.pending.len();
         let full = begin + room.saturating_sub(NEARLY_FULL as usize);
         let mut taken = 0;
@@ -221,7 +222,7 @@ impl Router {
         taken
     }
 
-    /// The same where patterns select. Lines that no pattern can match go together; only the others are looked at.
+    /// Takes lines where patterns select. Lines that no pattern can match go together; only the others are looked at.
     fn select_lines(&mut self, data: &[u8], outputs: &mut [Output], side: &mut SideOutput) -> usize {
         if !self.only_selects || self.line != Line::Fresh {
             return 0;
@@ -254,8 +255,8 @@ impl Router {
         taken
     }
 
-    /// A line that is not long. It is stamped where the first directory will have it, and taken back if it is not wanted
-    /// there.
+    /// A line that is not long. It is stamped where the first directory will have it, and taken back if it is not
+    /// wanted there.
     fn select_line(&mut self, data: &[u8], outputs: &mut [Output], side: &mut SideOutput) -> usize {
         let Some((first, others)) = outputs.split_first_mut() else { return 0 };
         let Some(newline) = memchr::memchr(b'\n', data).filter(|at| *at < SEEN / 2) else { return 0 };
@@ -303,7 +304,7 @@ impl Router {
         length + usize::from(newline.is_some())
     }
 
-    /// Does the script to the line in `head`, whose stamp is so long, from a step on.
+    /// Does the script to the line in `head`, which says how long its stamp is, from a step on.
     fn put_head(
         &mut self,
         from: usize,

@@ -77,17 +77,17 @@ impl Period {
         self.begun
     }
 
-    /// That of a file whose lines begin at a moment.
+    /// The period of a file whose first line was read at a moment.
     pub fn begin(schedule: &Schedule, begun: i64, offset: impl Fn(i64) -> i64) -> Period {
         Period { begun, end: schedule.next(begun, offset) }
     }
 
-    /// Whether it is over. A clock that was put back to before it began says nothing of it.
+    /// Whether the period is over. A clock that was put back to before its beginning says nothing of it.
     pub fn is_over(&self, now: i64) -> bool {
         now >= self.end
     }
 
-    /// Whether the clock was put back to before it began, so that its end may be far away.
+    /// Whether the clock was put back to before the period began, so that its end may be far away.
     pub fn is_ahead(&self, now: i64) -> bool {
         now < self.begun
     }

@@ -47,14 +47,14 @@ impl Signals {
         }
     }
 
-    /// Waits for a signal, or so long.
+    /// Waits for a signal, but no longer than `timeout`.
     pub fn wait(&mut self, timeout: PollTimeout) {
         let mut fds = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut fds, timeout);
         self.drain();
     }
 
-    /// Waits until more can be written to `fd`, a signal comes, or so long; whether more can be written.
+    /// Waits until more can be written to `fd`, a signal comes, or `timeout` is over; whether more can be written.
     pub fn wait_to_write(&mut self, fd: BorrowedFd, timeout: PollTimeout) -> bool {
         let mut fds = [PollFd::new(fd, PollFlags::POLLOUT), PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut fds, timeout);

@@ -9,9 +9,9 @@ use daemontools::tai64::Tai64N;
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// Patterns, alerts and messages see so many bytes of a line, its stamp included.
+/// Patterns, alerts and messages see this many bytes of a line, its stamp included.
 pub const SEEN: usize = 1000;
-/// An alert shows so many.
+/// An alert shows this many bytes of a line.
 const ALERT: usize = 200;
 
 /// Where lines go that all see: log directories by their numbers, and standard output.
@@ -24,7 +24,7 @@ pub const MOST_DIRECTORIES: usize = 63;
 /// A line, as far as actions look at it.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
-    /// Its stamp and its text.
+    /// The stamp and the text of the line.
     pub bytes: &'a [u8],
     /// How much of that is its stamp.
     pub stamp: usize,
@@ -48,7 +48,7 @@ pub struct SideOutput {
 }
 
 impl SideOutput {
-    /// Nothing, for so many syslog targets.
+    /// Nothing yet, for this many syslog targets.
     pub fn new(targets: usize) -> SideOutput {
         SideOutput { messages: vec![Vec::new(); targets], ..SideOutput::default() }
     }
@@ -91,7 +91,7 @@ impl Steps {
         let (mut prefix, mut targets) = (Vec::new(), 0..);
         for action in &script.actions {
             let step = match action {
-                // They were tried when the script was read.
+                // The patterns were tried when the script was read.
                 Action::Select(pattern) => Matcher::new(pattern).ok().map(|matcher| Step::Pattern(true, matcher)),
                 Action::Deselect(pattern) => Matcher::new(pattern).ok().map(|matcher| Step::Pattern(false, matcher)),
                 Action::Alert => Some(Step::Alert(prefix.clone())),
@@ -206,7 +206,7 @@ impl Step {
         match self {
             Step::Alert(prefix) => alert(&line.with(prefix), &mut side.alerts),
             Step::Status(file, prefix) => show(file, &line.with(prefix), &mut side.statuses),
-            // There is one rest of a long line, whoever wants it.
+            // The rest of a long line goes to all that take its beginning.
             Step::Output(_) if *to & OUTPUT != 0 && line.goes_on => {}
             Step::Output(prefix) => {
                 line.put(prefix, &mut side.lines);

@@ -115,7 +115,7 @@ fn priority(text: &[u8]) -> Option<u8> {
 /// Whose messages they are.
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
-    /// This machine's name.
+    /// The name of this machine.
     pub host: Vec<u8>,
     /// The service's name.
     pub service: Vec<u8>,

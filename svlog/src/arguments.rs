@@ -40,7 +40,7 @@ const LAST: u64 = 10;
 #[derive(Debug)]
 pub struct Request {
     pub mode: Mode,
-    /// Only so many of the last lines.
+    /// How many of the last lines are asked for; none if all are.
     pub last: Option<u64>,
     pub selection: Selection,
     pub style: Style,

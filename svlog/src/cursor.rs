@@ -1,8 +1,8 @@
 //! Where in the lines of a log a reader stands: which line comes next, at which time it was logged, in which file it
 //! begins, and whether it was asked for.
 //!
-//! A line without a stamp is of the time of the line before it in its file; before the first stamp of a file lines are of
-//! the time of the file itself, unless a stamp nearby is earlier.
+//! A line without a stamp is of the time of the line before it in its file; before the first stamp of a file lines
+//! are of the time of the file itself, unless a stamp nearby is earlier.
 
 use crate::lines::{Joint, Lines, Piece};
 use crate::stamp::{self, Stamp};
@@ -38,11 +38,11 @@ impl Selection {
 /// A line, or a piece of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// Its own, or that of the line or the file before it.
+    /// The time in the line's stamp, or else that of the line before it, or of its file.
     pub time: Tai64N,
-    /// Whether it has one of its own.
+    /// Whether the line has a stamp.
     pub stamped: bool,
-    /// What comes behind the stamp, without newline.
+    /// What comes behind the stamp, without the newline.
     pub text: &'a [u8],
     /// Whether the line begins, and ends, with this piece.
     pub begins: bool,

@@ -50,9 +50,9 @@ pub struct Following {
 /// What a file has to do with the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
-    /// It has other lines.
+    /// The file has other lines.
     Other,
-    /// It is a copy of the one before, which is gone, and stands where that one was read to.
+    /// The file is a copy of the one before, which is gone, and stands where that one was read to.
     Copy,
     /// The one before is gone, and lines of it may be in the files that come.
     Gone,

@@ -18,10 +18,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// So often a directory is looked at again because a file was renamed meanwhile. Who renames them without end is no
-/// multilog.
+/// How often a directory is looked at again because a file was renamed meanwhile. A program that renames without end
+/// is no multilog.
 const LOOKS: usize = 1000;
-/// So many things that are no files are named in warnings.
+/// How many things that are no files are named in warnings.
 const NAMED_AT_MOST: usize = 8;
 
 /// A directory's files at one moment, each once, from the oldest to the newest.
@@ -59,7 +59,7 @@ impl Folder {
     }
 
     /// Whether something that is no regular file was found under the name of a log file: no multilog has put it there,
-    /// and what becomes of this log nobody can tell.
+    /// and svlog cannot tell what becomes of this log.
     pub fn is_foreign(&self) -> bool {
         !self.foreign.borrow().is_empty()
     }
@@ -69,7 +69,7 @@ impl Folder {
         &self.path
     }
 
-    /// Whether its path leads to another directory by now, or nowhere.
+    /// Whether the path of the directory leads to another directory by now, or nowhere.
     pub fn is_elsewhere(&self) -> bool {
         let id = |file: nix::Result<FileStat>| file.map(|file| (file.st_dev, file.st_ino)).ok();
         id(stat(&*self.path)) != id(fstat(&self.folder))
@@ -103,8 +103,8 @@ impl Folder {
         }
     }
 
-    /// A processor's result is one, and takes the place of `previous`, when multilog has found it whole and said so by its
-    /// mode; in the next instant `previous` is gone, and the result has no name yet.
+    /// A processor's result is one, and takes the place of `previous`, when multilog has found it whole and said so
+    /// by its mode; in the next instant `previous` is gone, and the result has no name yet.
     fn full(&self) -> Result<Option<LogFile>, Unable> {
         if let Some(previous) = self.file(Place::Previous.name(), Place::Previous)? {
             return Ok(Some(previous));

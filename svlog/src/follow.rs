@@ -22,7 +22,7 @@ use std::time::Duration;
 pub enum Change {
     /// In the directories of these numbers; in some a multilog was started.
     In { changed: Vec<usize>, started: Vec<usize> },
-    /// Nobody reads what we write any more.
+    /// The reader of svlog's output is gone.
     Unread,
 }
 
@@ -102,7 +102,7 @@ fn watch(folders: &[Folder]) -> nix::Result<(Inotify, Vec<(WatchDescriptor, usiz
         | AddWatchFlags::IN_OPEN;
     let mut watched = Vec::new();
     for (number, folder) in folders.iter().enumerate() {
-        // By its descriptor: the directory that was opened, whatever is at that path by now.
+        // By its descriptor: another directory may be at that path by now.
         let path = format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd());
         watched.push((inotify.add_watch(path.as_str(), flags)?, number));
     }

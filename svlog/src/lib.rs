@@ -7,7 +7,7 @@
 //! 2. Shows the lines of all of them in the order of time, with local times instead of stamps.
 //! 3. With `-f`, waits for more, across rotations.
 //!
-//! On a terminal, what commands a terminal is spelled out: lines are written by services, and names by whoever may.
+//! On a terminal, what commands a terminal is spelled out: services write the lines, and any account may choose names.
 //!
 //! Of a long log only that is read which is needed: files are chosen by the labels in their names, a moment is
 //! searched for by halving, and the last lines from the end.

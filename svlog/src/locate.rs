@@ -12,14 +12,15 @@
 //! Where `log` is a program (daemontools-encore has that), the same in the service directory itself, and `log` is
 //! read for `log/run`.
 //!
-//! The process is asked only if it is proven to be the logger (see lib's [`Proof`]), and a path of its is taken only if it
-//! leads here to the very file that it has open: in another mount namespace, or below something that was mounted since,
-//! the same path is another log. What then is found by 2 to 4 may be another log, and that is said. An absolute path in
+//! The process is asked only if it is proven to be the logger (see lib's [`Proof`]), and a path of its is taken only
+//! if it leads here to the very file that it has open: in another mount namespace, or below something that was
+//! mounted since, the same path is another log. What then is found by 2 to 4 may be another log, and that is said. An
+//! absolute path in
 //! `log/run` is not taken where the logger is known to be in another namespace.
 //!
-//! Where `log/supervise/status` cannot be read, the logger may write anywhere, and svlog says so. Where there is none, no
-//! process is named there, or the process has no log open, svlog says so only if the script may give multilog another
-//! directory than the one that was found.
+//! Where `log/supervise/status` cannot be read, the logger may write anywhere, and svlog says so. Where there is
+//! none, no process is named there, or the process has no log open, svlog says so only if the script may give
+//! multilog another directory than the one that was found.
 
 use crate::script::{SCRIPT_AT_MOST, Script, is_denied, is_same, multilog_directories};
 use daemontools::logdir::{CURRENT, Finished, LOCK, PREVIOUS};
@@ -73,7 +74,7 @@ pub fn log_directory(argument: &OsStr) -> Result<OsString, Vec<u8>> {
 struct Search {
     /// What may not be looked at, in the order of the search.
     denied: Vec<Unable>,
-    /// The same of whatever lies beside the log.
+    /// What may not be looked at beside the log.
     less_likely: Vec<Unable>,
     doubt: Option<Doubt>,
 }
@@ -81,19 +82,19 @@ struct Search {
 /// Why what the logger writes to is not known.
 #[derive(Debug, PartialEq, Eq)]
 enum Doubt {
-    /// It has ended.
+    /// The logger has ended.
     Ended(Pid),
-    /// It is in another pid namespace.
+    /// The logger is in another pid namespace.
     Elsewhere(Pid),
     /// The process of that number may be another one.
     Unproven(Pid),
     /// It does not show what it has open.
     Unseen(Pid, Errno),
-    /// It has another file open than the one that its path leads to here.
+    /// The logger has another file open than the one that its path leads to here.
     Away(Pid, PathBuf),
     /// The status names no process.
     NotRunning,
-    /// It has no log open.
+    /// The logger has no log open.
     Idle(Pid),
     /// There is no status: it never ran under a supervise, or under one with another `$SUPERVISEDIR`.
     Unsupervised(PathBuf),
@@ -148,7 +149,7 @@ impl Doubt {
         }
     }
 
-    /// That the status, of the logger that works in the directory `base`, says nothing.
+    /// The doubt about a logger, at work in the directory `base`, whose status says nothing.
     fn of_illegible(base: &Path, illegible: Illegible) -> Doubt {
         let place = Place::of(base);
         let status = place.as_ref().map_or_else(|_| base.join(service::STATUS), |place| place.path(service::STATUS));

@@ -12,14 +12,14 @@ use std::os::unix::fs::MetadataExt;
 /// What compressed files begin with, whatever they are called: `!gzip` leaves `@….s`.
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const GZIP: &[u8] = &[0x1f, 0x8b, 8];
-/// What is compressed is read no further than this, or than so many times its length, whichever is more. Lines that
+/// What is compressed is read no further than this, or than this many times its length, whichever is more. Lines that
 /// repeat themselves without end come to that; the rest of what a few bytes may unpack to is no log.
 const UNPACKED_AT_MOST: u64 = 64 << 20;
 const RATIO_AT_MOST: u64 = 1000;
 /// zstd looks back no further than 8 MB, for which every decoder is asked to have memory (RFC 8878, 3.1.1.1.2).
 const ZSTD_WINDOW_BITS: u32 = 23;
 
-/// Device and inode: the same as long as somebody has the file open, whatever it is called.
+/// Device and inode, which stay the same as long as a process has the file open, under any name.
 pub type Id = (u64, u64);
 
 /// What a file is in its directory.
@@ -82,7 +82,7 @@ impl LogFile {
     /// Reads on; 0 at the end. A hole, which has a length but no bytes on the disk, is passed over.
     ///
     /// # Errors
-    /// Whatever the system says; UnexpectedEof or InvalidData where what is compressed is cut short or damaged;
+    /// What the system says; UnexpectedEof or InvalidData where what is compressed is cut short or damaged;
     /// FileTooLarge where it unpacks to more than a log file has.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = match &mut self.unpacked {
@@ -107,7 +107,7 @@ impl LogFile {
         self.file.read_at(buffer, data)
     }
 
-    /// The same file from a place on; one that is compressed from its beginning.
+    /// This file, to be read from a place on; if it is compressed, from its beginning.
     ///
     /// # Errors
     /// There are no descriptors left.
@@ -120,7 +120,7 @@ impl LogFile {
     /// place on; where nothing was read, nothing is the same.
     ///
     /// # Errors
-    /// Whatever reading says.
+    /// The file cannot be read.
     pub fn go_on_in(&self, other: &LogFile) -> io::Result<Option<LogFile>> {
         let Some(plain) = self.plain().filter(|_| self.offset > 0) else { return Ok(None) };
         let length = self.offset.min(tail::TAIL as u64);
@@ -169,7 +169,7 @@ impl LogFile {
     /// Where the first line begins: not at 0 if that is the rest of a line of the file before.
     ///
     /// # Errors
-    /// Whatever reading says.
+    /// The file cannot be read.
     pub fn first_line(&self, before: Option<&LogFile>) -> io::Result<u64> {
         let (Some(plain), Some(before)) = (self.plain(), before) else { return Ok(0) };
         let (mut end, mut start) = ([b'\n'], [0; stamp::LONGEST]);
@@ -181,7 +181,7 @@ impl LogFile {
         if goes_on { line_start(plain, 1, self.length()) } else { Ok(0) }
     }
 
-    /// Its length on the disk.
+    /// The length of the file on the disk.
     pub fn length(&self) -> u64 {
         self.file.metadata().map_or(0, |metadata| metadata.len())
     }

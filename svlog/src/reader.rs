@@ -21,7 +21,7 @@ const GATHERED: usize = 64 * 1024;
 enum State {
     /// To be asked for its next line.
     Ready,
-    /// Its line is among those to be shown.
+    /// Its next line is among those to be shown.
     Offered,
     /// Nothing until its directory changes.
     Waiting,
@@ -36,7 +36,7 @@ pub struct Reader<'a> {
     /// The rest of a line that was begun comes before all else: `None`.
     merge: Merge<Option<Tai64N>>,
     show: Show,
-    /// So many lines are more than the last ones that were asked for.
+    /// How many lines are more than the last ones that were asked for.
     surplus: u64,
     /// Whether the line that was begun is one of them.
     hidden: bool,
@@ -44,9 +44,9 @@ pub struct Reader<'a> {
     looks_left: u32,
 }
 
-/// A directory whose files were removed is looked at so often again …
+/// How often a directory whose files were removed is looked at again.
 const LOOKS: u32 = 10;
-/// … with so long between two looks.
+/// The time between two such looks.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl<'a> Reader<'a> {
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
         let written = sys::write_all(sys::stdout(), &self.show.output);
         self.show.output.clear();
         match written {
-            // Whoever read has seen enough.
+            // The reader of the output has seen enough.
             Err(Errno::EPIPE) => Err(Fatal::silent(0)),
             Err(errno) => Err(Unable::new("write output", "", errno).into()),
             Ok(()) => Ok(()),

@@ -5,7 +5,7 @@
 //! - multilog, whose disk is full, cuts off the beginning of a line. svlog has not shown it, and takes it back.
 //! - A multilog was killed while it wrote. The next one cuts off what may be incomplete, and writes the same lines once
 //!   more with later stamps, so that they end where they ended before. svlog goes on behind them, and shows none twice.
-//! - Whatever else becomes of these bytes, another program has done it: the file is read from its start.
+//! - If anything else becomes of these bytes, another program has done it: the file is read from its start.
 //!
 //! The lock tells the second from the third: a multilog opens it before it cuts, and cuts before it writes. What svlog
 //! knows of that is the first part of the state ([`Multilog`]):
@@ -18,8 +18,8 @@
 //!     └──────────────────── more comes: it was written behind the cut ─────┘
 //! ```
 //!
-//! inotify(7) may tell of the lock only after the bytes have changed. So when they change while all is settled, they are
-//! in *doubt* ([`Doubt`]): svlog takes in what has happened up to now, and looks once more before it believes it.
+//! inotify(7) may tell of the lock only after the bytes have changed. So when they change while all is settled, they
+//! are in *doubt* ([`Doubt`]): svlog takes in what has happened up to now, and looks once more before it believes it.
 //!
 //! When `current` has another name, what was written between the last reading and the renaming is still to be read: one
 //! *last look* ([`Look`]) at the end of the file follows, and only then the next file.
@@ -64,54 +64,54 @@ pub enum Name {
 /// What svlog does then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// It goes on as it would.
+    /// svlog goes on as it would without the event.
     GoOn,
-    /// It remembers that the lines before have other stamps, and goes on.
+    /// svlog remembers that the lines before have other stamps, and goes on.
     TakeStamps,
-    /// It forgets so many of the last bytes, and reads on.
+    /// svlog forgets this many of the last bytes, and reads on.
     TakeBack(usize),
-    /// It takes in what has happened up to now, then reads the same place once more.
+    /// svlog takes in what has happened up to now, then reads the same place once more.
     Recheck,
-    /// It says that the file was truncated, and reads it from its start.
+    /// svlog says that the file was truncated, and reads it from its start.
     FromStart,
-    /// It has shown all that there is, and waits for more.
+    /// svlog has shown all that there is, and waits for more.
     AllShown,
-    /// It waits: a multilog is about to write these lines once more.
+    /// svlog waits: a multilog is about to write these lines once more.
     Wait,
-    /// It looks for what was written before the file was renamed.
+    /// svlog reads what was written before the file was renamed.
     LookOnce,
-    /// It goes on to the next file.
+    /// svlog goes on to the next file.
     NextFile,
-    /// It goes on to the next file, where so many bytes come once more.
+    /// svlog goes on to the next file, where this many bytes come once more.
     NextFileAfter(u64),
 }
 
 /// Whether a multilog that was started may not have cut `current` yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Multilog {
-    /// It has done so, or had no need to.
+    /// The multilog has cut `current`, or had no need to.
     Settled,
-    /// It was started.
+    /// A multilog was started, and may still cut.
     Started,
-    /// The end was reached since: what is written behind that is written after the cut.
+    /// svlog has reached the end since: what is written behind that is written after the cut.
     Reached,
 }
 
 /// Whether bytes that were read have changed, as far as svlog believes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// They have not.
+    /// The bytes have not changed.
     None,
-    /// They seemed to, and are looked at once more.
+    /// The bytes seemed to change, and are looked at once more.
     Rechecking,
 }
 
 /// Which look at the end of the file the next one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// One of many.
+    /// The next look is one of many.
     Usual,
-    /// The last: the file has another name.
+    /// The next look is the last one: the file has another name.
     Last,
 }
 

@@ -48,7 +48,7 @@ pub struct Show {
     style: Style,
     text: Text,
     zone: Zone,
-    /// What the services are called; nobody needs to be told which it is if there is only one.
+    /// What the services are called; the name is not shown where there is only one service.
     names: Vec<String>,
     raw_names: Vec<Vec<u8>>,
     cached: Option<Cached>,

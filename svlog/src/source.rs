@@ -41,7 +41,7 @@ pub enum Mode {
 /// A log being read.
 pub struct Source<'a> {
     folder: &'a Folder,
-    /// It was said that its path leads elsewhere.
+    /// Whether svlog has said that the path of the directory leads elsewhere.
     is_elsewhere: bool,
     selection: &'a Selection,
     mode: Mode,
@@ -98,9 +98,9 @@ impl<'a> Source<'a> {
         self.enter(file, Joint::MayGoOn);
     }
 
-    /// Something changed in its directory: says once if its path leads elsewhere since. What is written there is another
-    /// log, which is not followed. True if the directory may be about to go: then this is to be asked again, as nothing
-    /// tells that a directory was removed whose files went before, and which we have open.
+    /// Something changed in its directory: says once if its path leads elsewhere since. What is written there is
+    /// another log, which is not followed. True if the directory may be about to go: then this is to be asked again,
+    /// as nothing tells that a directory was removed whose files went before, and which we have open.
     pub fn directory_changed(&mut self) -> bool {
         if !self.is_elsewhere && self.folder.is_elsewhere() {
             self.is_elsewhere = true;
@@ -148,7 +148,7 @@ impl<'a> Source<'a> {
         self.cursor.line()
     }
 
-    /// It was shown.
+    /// Takes in that the line was shown.
     pub fn take(&mut self) {
         self.cursor.take();
     }
@@ -263,7 +263,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// So much was read, so much of it once more.
+    /// Takes in that `length` bytes were read, `again` of them once more.
     fn filled(&mut self, length: usize, again: usize) -> More {
         self.cursor.lines.filled(length);
         if self.follows() {

@@ -11,7 +11,7 @@ pub fn of(line: &[u8]) -> Option<Stamp> {
     read::of(line, |word| word.parse().ok().map(from_timestamp))
 }
 
-/// What the crate calls TAI, from the time that everybody else has.
+/// The label of a time of UTC.
 pub fn from_timestamp(time: Timestamp) -> Tai64N {
     tai64::at(time.into())
 }

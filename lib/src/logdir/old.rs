@@ -1,7 +1,7 @@
 //! The names of old files, `@LABEL.CODE`, in both directions, and their order. No I/O.
 //!
 //! multilog and svlog see different files in the same directory, for a reason. multilog removes what daemontools 0.76
-//! would remove, be the label whatever it may ([`is_old`]); svlog shows only files whose name tells a time
+//! would remove, also where the label tells no time ([`is_old`]); svlog shows only files whose name tells a time
 //! ([`Finished`]).
 //!
 //! A file that is being compressed has two names for a moment, `@LABEL.s` and `@LABEL.s.zst`. They count as one file.
@@ -17,9 +17,10 @@ pub fn finished_name(label: Tai64N, code: &[u8]) -> Vec<u8> {
     [b"@", &tai64::digits(label)[..], b".", code].concat()
 }
 
-/// Whether multilog counts and removes a file of this name as an old one: `@` and more characters than a label has digits.
+/// Whether multilog counts and removes a file of this name as an old one: `@` and more characters than a label has
+/// digits.
 ///
-/// Source: daemontools 0.76 removes whatever has such a name.
+/// Source: daemontools 0.76 removes every file of such a name.
 pub fn is_old(name: &[u8]) -> bool {
     name.starts_with(b"@") && name.len() > DIGITS
 }
@@ -37,9 +38,9 @@ pub fn label_of(name: &[u8]) -> Option<Tai64N> {
 /// An old file as multilog counts it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Old {
-    /// Its name.
+    /// The name of the file.
     pub name: Vec<u8>,
-    /// Its bytes on the disk.
+    /// How many bytes the file has on the disk.
     pub size: u64,
 }
 
@@ -48,7 +49,7 @@ pub struct Old {
 pub struct Finished {
     /// When it was finished: after its last line.
     pub label: Tai64N,
-    /// Its name in the directory.
+    /// The name of the file in the directory.
     pub name: Vec<u8>,
 }
 
@@ -71,7 +72,8 @@ impl Finished {
     }
 }
 
-/// Finished files in the order of time. Of a file and its compressed copy only one is left, the one that is surely whole.
+/// Finished files in the order of time. Of a file and its compressed copy only one is left, the one that is surely
+/// whole.
 pub fn in_order(mut files: Vec<Finished>) -> Vec<Finished> {
     // `@….s` comes before `@….s.zst`.
     files.sort_by(|one, other| one.name.cmp(&other.name));

@@ -18,7 +18,8 @@ const CHECKPOINTS: [usize; 2] = [64, 384];
 /// In front of every journal of that format.
 pub const OURS: u64 = u64::from_ne_bytes(*b"\x7fjournal");
 
-/// Whether it is of the boot that has this boot id; `None` where that was not known then or is not known now.
+/// Whether the journal is of the boot that has this boot id; `None` where the boot id was not known then or is not
+/// known now.
 pub fn is_of_boot(map: &Mapping, boot_id: &str) -> Option<bool> {
     let known = |hash: u64| hash != hash_of_text("");
     let (then, now) = (map.load(BOOT), hash_of_text(boot_id));

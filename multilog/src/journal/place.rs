@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 pub enum Left {
     /// Nothing, or what was of another boot, and is of no use to anyone.
     Nothing,
-    /// Its journal.
+    /// The journal of a multilog that was killed.
     Journal(Journal),
     /// A journal with input in it of which it cannot be told whether it is of this boot. After a crash the lines in it
     /// may be in the directories too, or be no lines.
@@ -143,7 +143,7 @@ pub fn is_blocked(directory: &OwnedFd) -> nix::Result<bool> {
     let (file, stat) = match files::open_regular(directory, JOURNAL, OFlag::O_RDONLY, Mode::empty()) {
         Ok(opened) => opened,
         Err(Errno::ENOENT) => return Ok(false),
-        // A link; a directory; somebody else's; a socket.
+        // A link, a directory, a file of another account, a socket.
         Err(Errno::ELOOP | Errno::EISDIR | Errno::EACCES | Errno::ENXIO) => return Ok(true),
         Err(errno) => return Err(errno),
     };
@@ -154,7 +154,8 @@ pub fn is_blocked(directory: &OwnedFd) -> nix::Result<bool> {
     Ok(!is_ours(&stat) || !is_journal && start[..read].iter().any(|byte| *byte != 0))
 }
 
-/// Makes a new one in a log directory, whose lock is held. An older one, which nobody needs, is removed.
+/// Makes a new journal in a log directory whose lock is held. An older journal, which is of no use any more, is
+/// removed.
 ///
 /// # Errors
 /// EEXIST: something else has its name. ENOSPC, EDQUOT: no room for it. EFBIG: files may not be so large. ENODEV,
@@ -194,7 +195,7 @@ fn fill(file: impl AsFd) -> nix::Result<()> {
     match fallocate(&file, FallocateFlags::empty(), 0, SIZE as i64) {
         Ok(()) => Ok(()),
         Err(errno @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG | Errno::EIO | Errno::EROFS)) => Err(errno),
-        // A file system that cannot, or whoever forbids it, is given the bytes.
+        // Where the file system cannot do that, or a filter forbids it, the bytes are written.
         Err(_) => write_zeros(file),
     }
 }

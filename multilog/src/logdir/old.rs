@@ -52,7 +52,7 @@ impl LogDirectory {
                 self.make_way(name);
                 return Ok(());
             }
-            // It has its final name already: only the old one is left to be removed.
+            // The file has its final name already: only the old name is left to be removed.
             Some(stat) if stat.st_nlink != 1 && name != CURRENT => {
                 retry.retry_until_done("remove", &object, || files::remove_at(folder, name))?;
             }
@@ -96,7 +96,7 @@ impl LogDirectory {
         for name in &surplus {
             let object = [path, b"/", &name[..]].concat();
             let remove = || match files::remove_at(folder, OsStr::from_bytes(name)) {
-                // No time makes that better, and it is in nobody's way.
+                // Waiting does not help, and the file does no harm there.
                 Err(errno @ (Errno::EISDIR | Errno::EPERM | Errno::EACCES)) => Ok(Some(errno)),
                 removed => removed.map(|()| None),
             };
@@ -184,10 +184,10 @@ fn rename_to_label(folder: &OwnedFd, name: &str, code: &[u8], mut newest: Tai64N
     }
 }
 
-/// Gives a file a name that nobody has yet.
+/// Gives a file a name that no other file has yet.
 fn rename_to_new(folder: &OwnedFd, name: &str, new: &OsStr) -> nix::Result<()> {
     match renameat2(folder, name, folder, new, RenameFlags::RENAME_NOREPLACE) {
-        // A file system that cannot, or a filter. Nobody else makes names here: the directory is ours alone.
+        // The file system cannot do that, or a filter forbids it. No other multilog makes names here: the lock is ours.
         Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => match fstatat(folder, new, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(Errno::ENOENT) => renameat(folder, name, folder, new),
             other => other.and(Err(Errno::EEXIST)),

@@ -34,8 +34,8 @@ impl LogDirectory {
         let Some(command) = self.settings.processor.clone() else {
             return self.finish(PREVIOUS, &self.settings.code.clone(), retry);
         };
-        // A directory or a link would make the processor fail for ever, and somebody else's file is not for its eyes;
-        // without a file there is nothing to be done.
+        // A directory or a link would make the processor fail for ever, and another account's file is not for it to
+        // read; without a file there is nothing to be done.
         for name in [PREVIOUS, PROCESSED, NEW_STATE, STATE] {
             if files::stat_at(&self.folder, name).is_ok_and(|found| found.is_some_and(|stat| self.is_strange(&stat))) {
                 self.make_way(name);
@@ -148,7 +148,7 @@ impl LogDirectory {
                         self.make_way(name);
                         open()?
                     }
-                    // Its mode is not ours to change.
+                    // A file that may be another account's keeps its mode.
                     Ok((_, stat)) if self.is_strange(&stat) => {
                         self.make_way(name);
                         open()?

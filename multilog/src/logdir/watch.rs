@@ -6,7 +6,8 @@
 //! | `current`, moved away or replaced | it is completed where it is, and a new one is begun |
 //! | `current`, removed | the same; what was written to it since it was last seen is written again |
 //! | `lock` | it is made and locked again; while another multilog has it, it is waited for |
-//! | the directory, moved away or replaced | its `current` is completed, and lines go on in the one that is there now, made if need be; where that cannot be, they go on in the old one |
+//! | the directory, moved away or replaced | its `current` is completed, and lines go on in the one that is there
+//! now, made if need be; where that cannot be, they go on in the old one |
 //! | the directory, removed | the same, but without the old one they have to wait |
 //!
 //! The names are looked at once a second. A file without any name is noticed with the next line that is written to it.
@@ -169,7 +170,7 @@ impl LogDirectory {
                     let path = self.settings.path.as_bytes();
                     retry.pause_in_vain([b"lock directory ", path].concat(), "it is another's now")?;
                 }
-                // Nobody else can lock it either.
+                // No other multilog can lock it either.
                 Err(unable) => {
                     self.say_once("nothing keeps another multilog away", &unable);
                     return Ok(());

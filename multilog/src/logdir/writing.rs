@@ -36,7 +36,7 @@ pub struct Space {
 }
 
 impl Space {
-    /// As it was set.
+    /// The room as the script sets it.
     pub fn new(settings: &Directory) -> Space {
         Space {
             when_full: settings.when_full,
@@ -223,7 +223,7 @@ impl LogDirectory {
         waits.then(|| [b"write to ", self.path_of(CURRENT).as_bytes()].concat())
     }
 
-    /// So much may be written beside the lines that are to be written.
+    /// How many bytes an account of dropped lines may take beside the lines themselves.
     pub(super) fn account_size(&self) -> usize {
         if self.space.dropped.is_some() { stamp::LONGEST + LONGEST_ACCOUNT } else { 0 }
     }
@@ -241,7 +241,7 @@ impl LogDirectory {
         Ok(())
     }
 
-    /// Tells of dropped lines to standard error: nobody will know of them any more.
+    /// Tells of dropped lines to standard error: after this, multilog does not know of them any more.
     pub fn give_up_telling(&mut self) {
         if let Some(dropped) = self.space.dropped.take() {
             self.tell_without_room(&dropped);

@@ -22,7 +22,7 @@ pub enum StampKind {
 pub enum Zone {
     /// Universal time.
     Utc,
-    /// That of $TZ.
+    /// The time zone that $TZ names.
     Local,
 }
 
@@ -33,8 +33,8 @@ pub const LONGEST: usize = 40;
 pub const CHARACTERS: &[u8] = b"@0123456789abcdef:+-.TZ ";
 
 impl StampKind {
-    /// What each stamp of this kind looks like: `0` stands for any digit, `x` for a hexadecimal one, `+` for either sign,
-    /// and all else for itself.
+    /// What each stamp of this kind looks like: `0` stands for any digit, `x` for a hexadecimal one, `+` for either
+    /// sign, and all else for itself.
     pub fn shape(self) -> &'static [u8] {
         match self {
             StampKind::None => b"",
@@ -46,8 +46,8 @@ impl StampKind {
         }
     }
 
-    /// Whether a line that begins with a stamp of this kind can begin with `start`. What `start` has beyond the stamp is
-    /// not looked at.
+    /// Whether a line that begins with a stamp of this kind can begin with `start`. What `start` has beyond the stamp
+    /// is not looked at.
     pub fn can_begin_with(self, start: &[u8]) -> bool {
         self.shape().iter().zip(start).all(|(shape, byte)| match shape {
             b'x' => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),

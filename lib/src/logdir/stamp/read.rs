@@ -1,7 +1,7 @@
 //! Stamps are found in front of lines, and read. No I/O.
 //!
-//! Dates are read by the caller's function: svlog reads them with the crate jiff, which knows every form of ISO 8601 that
-//! people and programs write, and which no other program needs.
+//! Dates are read by the caller's function: svlog reads them with the crate jiff, which knows every form of ISO 8601
+//! that people and programs write, and which no other program needs.
 
 use super::LONGEST;
 use crate::tai64::{self, DIGITS, Tai64, Tai64N};
@@ -14,7 +14,7 @@ const FEWEST_SECONDS: usize = 9;
 pub struct Stamp {
     /// When multilog read the line.
     pub time: Tai64N,
-    /// Of the stamp and its blank.
+    /// How many bytes the stamp has, its blank among them.
     pub length: usize,
 }
 

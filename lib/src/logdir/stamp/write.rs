@@ -1,5 +1,5 @@
-//! Stamps are written: one reading of the clock a batch, and still a later label for every line, unless the clock is put
-//! back. What the clocks of a time zone show, the C library tells.
+//! Stamps are written: one reading of the clock a batch, and still a later label for every line, unless the clock is
+//! put back. What the clocks of a time zone show, the C library tells.
 
 use super::{StampKind, Zone};
 use crate::sys::localtime::{self, Calendar};
@@ -27,7 +27,7 @@ pub struct Stamper {
 }
 
 impl Stamper {
-    /// None was made yet.
+    /// A stamper that has made no stamp yet.
     pub fn new(kind: StampKind) -> Stamper {
         let never = Tai64N(Tai64(0), 0);
         Stamper { kind, clock: never, next: never, last: never, second: None, text: Vec::new(), fraction: 0 }
