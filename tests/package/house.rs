@@ -1,5 +1,5 @@
 //! One house for each contract on disk: what the files of a log directory and of `supervise/` are called is written in
-//! one place. And what calls itself "No I/O" has none.
+//! one place. And a program is in the library of its crate.
 //!
 //! Only the code of the programs and of lib is looked at: no comments, and no tests beside the code. `tests/`, `bench/`
 //! and `fuzz/` judge the contract from outside, so they say in their own words what it is.
@@ -151,92 +151,23 @@ fn a_name_in_code_is_found_and_one_in_a_comment_or_a_sentence_is_not() {
     assert_eq!(code_of("a(\"b\") // c\n").text, "a(\"\") \n");
 }
 
-/// What is no I/O though it lies in a module that has some: functions of nothing but their arguments, types, numbers.
-const PURE: [&str; 6] = [
-    "daemontools::sys::fnmatch::fnmatch",
-    "daemontools::sys::localtime::{Calendar, utc}",
-    "nix::errno::Errno",
-    "nix::sys::signal::Signal",
-    "nix::unistd::Pid",
-    "report::PERMANENT",
-];
-/// Modules and types that reach the system: none of them stands at the beginning of a path.
-const REACHING: [&str; 14] = [
-    "env::",
-    "files::",
-    "fs::",
-    "libc::",
-    "nix::",
-    "process::",
-    "report::",
-    "sys::",
-    "thread::",
-    "File::",
-    "Instant::",
-    "SystemTime::",
-    "UdpSocket::",
-    "UnixDatagram::",
-];
-/// Paths to them, and the clocks.
-const PATHS: [&str; 9] = [
-    "crate::files",
-    "crate::sys",
-    "daemontools::files",
-    "daemontools::sys",
-    "std::env",
-    "std::fs",
-    "std::process",
-    "std::thread",
-    "::now",
-];
-
-/// Whether a file says that it has no I/O.
-fn claims_no_io(source: &str) -> bool {
-    let head: String = source.lines().take_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join(" ");
-    let head = head.replace("//! ", "").to_lowercase();
-    head.contains("no i/o") || head.contains("without i/o")
-}
-
-/// What a file uses that reaches the system.
-fn reaching(source: &str) -> Vec<&'static str> {
-    let text = PURE.iter().fold(code_of(source).text, |text, pure| text.replace(pure, ""));
-    let begins = |path: &str| {
-        let is_begin = |before: Option<char>| !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
-        text.match_indices(path).any(|(at, _)| is_begin(text[..at].chars().next_back()))
-    };
-    let is_whole = |path: &str| {
-        let is_end = |after: Option<char>| !after.is_some_and(|c| c.is_alphanumeric() || c == '_');
-        text.match_indices(path).any(|(at, _)| is_end(text[at + path.len()..].chars().next()))
-    };
-    let used = REACHING.into_iter().filter(|path| begins(path));
-    used.chain(PATHS.into_iter().filter(|path| is_whole(path))).collect()
-}
+/// The crates whose programs are in their library.
+const IN_LIBRARY: [&str; 4] = ["multilog", "supervise", "svlog", "svscan"];
 
 #[test]
-fn what_says_that_it_has_no_io_has_none() {
-    let pure: BTreeMap<String, String> =
-        all_sources().into_iter().filter(|(path, text)| !path.starts_with("tests/") && claims_no_io(text)).collect();
-    assert!(pure.contains_key("supervise/src/machine.rs") && pure.contains_key("multilog/src/router.rs"));
-    let faults: BTreeMap<&String, Vec<&str>> =
-        pure.iter().map(|(path, text)| (path, reaching(text))).filter(|(_, found)| !found.is_empty()).collect();
-    assert_eq!(faults, BTreeMap::new());
-}
-
-#[test]
-fn what_reaches_the_system_is_found() {
-    for (source, expected) in [
-        ("use std::fs;", "std::fs"),
-        ("use std::{fs, io};\nfn f() { fs::read(\"x\") }", "fs::"),
-        ("fn f() { tai64::now() }", "::now"),
-        ("use nix::unistd::{Pid, read};", "nix::"),
-        ("use daemontools::sys::boot::Boot;", "daemontools::sys"),
-    ] {
-        assert_eq!(reaching(source), [expected], "{source}");
-    }
-    for pure in ["use nix::unistd::Pid;", "// std::fs", "f(\"std::fs\")", "use daemontools::report::PERMANENT;"] {
-        assert_eq!(reaching(pure), [""; 0], "{pure}");
-    }
-    for (head, expected) in [("//! A table. No\n//! I/O.\n", true), ("//! A table.\n// No I/O\n", false)] {
-        assert_eq!(claims_no_io(head), expected, "{head}");
+fn the_file_of_a_program_only_names_the_function_that_is_the_program() {
+    let sources = all_sources();
+    for program in IN_LIBRARY {
+        let is_main = |path: &str| {
+            let rest = path.strip_prefix(program).and_then(|path| path.strip_prefix("/src/"));
+            rest.is_some_and(|path| path == "main.rs" || path.starts_with("bin/"))
+        };
+        let mains: Vec<(&String, &String)> = sources.iter().filter(|(path, _)| is_main(path)).collect();
+        assert!(!mains.is_empty(), "{program}");
+        for (path, source) in mains {
+            let code = code_of(source).text;
+            assert_eq!(code.matches("daemontools::main!(").count(), 1, "{path}");
+            assert!(!code.contains("fn ") && !code.contains("mod "), "{path} has code of its own");
+        }
     }
 }
