@@ -1,6 +1,6 @@
 //! The interpreter of a script: where it is missing, the system says of the script that it does not exist.
 
-use crate::service::read_beginning;
+use crate::files::read_beginning;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use std::ffi::OsStr;

@@ -3,7 +3,9 @@
 //! - [`report`]: how a program starts, warns, fails and ends;
 //! - [`Help`]: what it answers to `--help` and `--version`;
 //! - [`suggest`]: what a word of other supervisors' commands is called here;
+//! - [`files`]: the one opener, reader and writer of files that may belong to other accounts;
 //! - [`service`]: the service directory, the only place that knows its names and bytes;
+//! - [`logdir`]: the log directory, the only place that knows its names, modes and stamps;
 //! - [`interpreter`]: why a script could not be executed;
 //! - [`tai64`]: the time labels;
 //! - [`duration`], [`size`]: durations and sizes as people write them;
@@ -15,11 +17,15 @@
 #[forbid(unsafe_code)]
 pub mod duration;
 #[forbid(unsafe_code)]
+pub mod files;
+#[forbid(unsafe_code)]
 pub mod hash;
 #[forbid(unsafe_code)]
 mod help;
 #[forbid(unsafe_code)]
 pub mod interpreter;
+#[forbid(unsafe_code)]
+pub mod logdir;
 #[forbid(unsafe_code)]
 pub mod report;
 #[forbid(unsafe_code)]

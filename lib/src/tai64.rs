@@ -53,14 +53,30 @@ pub fn since_1970(label: Tai64N) -> Option<Duration> {
 
 /// The moment of a label, `@` and 24 hexadecimal digits, nothing else.
 pub fn parse(label: &[u8]) -> Option<Tai64N> {
-    let digits: &[u8; DIGITS] = label.strip_prefix(b"@")?.try_into().ok()?;
-    let value = |digits: &[u8]| digits.iter().try_fold(0, |value, digit| Some(value << 4 | hex_value(*digit)?));
-    let (seconds, nanos) = (value(&digits[..16])?, value(&digits[16..])?);
-    Some(Tai64N(Tai64(seconds), u32::try_from(nanos).ok()?))
+    parse_by(label, |digit| char::from(digit).to_digit(16))
 }
 
-fn hex_value(digit: u8) -> Option<u64> {
-    char::from(digit).to_digit(16).map(u64::from)
+/// The moment of a label whose digits are in lower case, as multilog and tai64n write them, nothing else.
+#[inline]
+pub fn parse_lower_case(label: &[u8]) -> Option<Tai64N> {
+    parse_by(label, |digit| match digit {
+        b'0'..=b'9' => Some(u32::from(digit - b'0')),
+        b'a'..=b'f' => Some(u32::from(digit - b'a') + 10),
+        _ => None,
+    })
+}
+
+#[inline(always)]
+fn parse_by(label: &[u8], value: impl Fn(u8) -> Option<u32>) -> Option<Tai64N> {
+    let digits: &[u8; DIGITS] = label.strip_prefix(b"@")?.try_into().ok()?;
+    let mut parts = [0; 3];
+    for (part, digits) in parts.iter_mut().zip(digits.chunks_exact(8)) {
+        for digit in digits {
+            *part = *part << 4 | value(*digit)?;
+        }
+    }
+    let [high, low, nanos] = parts;
+    Some(Tai64N(Tai64(u64::from(high) << 32 | u64::from(low)), nanos))
 }
 
 /// A label as text, with its `@`.
@@ -160,7 +176,11 @@ mod tests {
             ["", "@", "@400000000000000b000001f", "@400000000000000b000001f4 ", "@40000000000000gb000001f4"]
         {
             assert_eq!(parse(malformed.as_bytes()), None, "{malformed}");
+            assert_eq!(parse_lower_case(malformed.as_bytes()), None, "{malformed}");
         }
+        assert_eq!(parse_lower_case(Label(label).to_string().as_bytes()), Some(label));
+        let upper = b"@400000000000000B000001F4";
+        assert_eq!((parse(upper), parse_lower_case(upper)), (parse(&upper.to_ascii_lowercase()), None));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Alarm {
         }
     }
 
-    /// It has come.
+    /// Takes in that the time has come.
     pub fn heard(&mut self) {
         let _ = self.timer.wait();
         self.set = None;

@@ -1,6 +1,6 @@
 //! TAI64N labels at the beginning of lines, shown as dates and times: no I/O.
 
-use daemontools::tai64::{DIGITS, Tai64};
+use daemontools::tai64::{self, DIGITS};
 use std::ops::RangeInclusive;
 
 /// `@` and its digits.
@@ -8,7 +8,7 @@ const LABEL: usize = 1 + DIGITS;
 
 /// Where in a line the input stands.
 enum Place {
-    /// In what may be a label: so much of it was read.
+    /// In what may be a label: what was read of it.
     Label(Vec<u8>),
     /// Behind it.
     Text,
@@ -27,10 +27,10 @@ pub struct Reader<Local> {
 
 /// Seconds that differ in their last two digits alone.
 struct Known {
-    /// They are called so, but for these digits; nothing is known yet if it is empty.
+    /// The name of these seconds, but for the last two digits; empty as long as nothing is known.
     name: Vec<u8>,
     seconds: RangeInclusive<i64>,
-    /// They are a whole minute, from 00 to 59.
+    /// Whether the seconds are a whole minute, from 00 to 59.
     is_minute: bool,
 }
 
@@ -150,24 +150,8 @@ fn is_digit(byte: u8) -> bool {
 
 /// A label as a second since 1970 and nanoseconds.
 fn parse(label: &[u8]) -> Option<(i64, u32)> {
-    let digits: &[u8; DIGITS] = label.strip_prefix(b"@")?.try_into().ok()?;
-    let mut value = 0u128;
-    for half in digits.chunks_exact(8) {
-        let mut part = 0u32;
-        for digit in half {
-            let digit = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                _ => return None,
-            };
-            part = part << 4 | u32::from(digit);
-        }
-        value = value << 32 | u128::from(part);
-    }
-    let (seconds, nanos) = ((value >> 32) as u64, value as u32);
-    // By the crate's other constant, UNIX_EPOCH, labels would be 27 seconds off.
-    let second = i64::try_from(seconds).ok().map(|_| Tai64(seconds).to_unix())?;
-    (nanos <= 999_999_999).then_some((second, nanos))
+    let label = tai64::parse_lower_case(label)?;
+    (label.1 <= 999_999_999).then_some((tai64::unix_second(label)?, label.1))
 }
 
 #[cfg(test)]

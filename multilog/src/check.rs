@@ -1,12 +1,12 @@
 //! What a script means, in words, and what of it will not do what its author wanted. No I/O.
 
+use crate::lint::{Lint, Selectable};
 use crate::pattern::stops_too_early;
 use crate::pattern::{Dialect, Pattern, Sees};
-use crate::reach::{Reach, Reached};
 use crate::script::{Action, Reader, Word};
 use crate::settings::{Directory, size};
-use crate::stamp::{StampKind, Zone};
 use crate::steps::MOST_DIRECTORIES;
+use daemontools::logdir::stamp::{StampKind, Zone};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -39,7 +39,8 @@ pub fn check(arguments: &[OsString]) -> Report {
 
 /// What multilog says when it starts of words that it leaves out or takes for something else, because lines are lost by
 /// them: a word that is no action, a directory whose name is taken for an action, and a script that keeps no line. The
-/// original says nothing, so that what else [`check`] finds is left to it. `is_directory` tells whether a word names one.
+/// original says nothing, so that what else [`check`] finds is left to it. `is_directory` tells whether a word names
+/// one.
 pub fn misread(arguments: &[OsString], is_directory: impl Fn(&OsStr) -> bool) -> Vec<String> {
     let mut reader = Reader::default();
     let mut said = Vec::new();
@@ -50,7 +51,7 @@ pub fn misread(arguments: &[OsString], is_directory: impl Fn(&OsStr) -> bool) ->
             Word::Action(action) => writes(action),
             Word::Directory(_) => true,
             Word::Stamp(_) | Word::Dialect(_) | Word::Sees(_) | Word::Setting(_) => false,
-            // Of these it is said elsewhere that they are left out.
+            // A warning of the script's reader says that these are left out.
             Word::Malformed(_) | Word::Unset(_) | Word::Unknown => false,
         };
         let shown = shown(argument);
@@ -79,7 +80,7 @@ fn writes(action: &Action) -> bool {
     }
 }
 
-/// Whether what follows the letter is not somebody's text, which may be any word.
+/// Whether what follows the letter has a form of its own, and is not a text, which may be any word.
 fn takes_no_name(word: &Word) -> bool {
     match word {
         Word::Stamp(_) | Word::Dialect(_) | Word::Sees(_) | Word::Setting(_) | Word::Unset(_) => true,
@@ -102,7 +103,7 @@ enum Kind {
 struct Check {
     reader: Reader,
     stamp: Option<StampKind>,
-    reach: Reach,
+    lint: Lint,
     unused: Vec<(Kind, usize)>,
     directories: Vec<OsString>,
     writes: bool,
@@ -156,13 +157,13 @@ impl Check {
         match action {
             Action::Select(pattern) | Action::Deselect(pattern) => {
                 self.take_unused(|kind| matches!(kind, Kind::Dialect | Kind::Sees));
-                let complaints = self.reach.pattern(matches!(action, Action::Select(_)), pattern, self.stamp);
+                let complaints = self.lint.pattern(matches!(action, Action::Select(_)), pattern, self.stamp);
                 complaints.into_iter().for_each(|text| self.warn(index, text));
                 self.star(index, pattern);
                 self.unused.push((Kind::Selection, index));
             }
             Action::Limit(_) => {
-                if self.reach.limit() == Reached::None {
+                if self.lint.limit() == Selectable::None {
                     self.warn(index, "no line is selected here, so it does nothing");
                 }
                 self.unused.push((Kind::Selection, index));
@@ -172,7 +173,7 @@ impl Check {
         }
     }
 
-    /// In the original's patterns a star does not stand for whatever fits.
+    /// In the original's patterns a star does not stand for all that fits.
     fn star(&mut self, index: usize, pattern: &Pattern) {
         let missed = (pattern.dialect == Dialect::Simple).then(|| stops_too_early(&pattern.text)).flatten();
         if let Some((first, line)) = missed {
@@ -187,7 +188,7 @@ impl Check {
     fn write(&mut self, index: usize) {
         self.writes = true;
         self.take_unused(|kind| matches!(kind, Kind::Prefix | Kind::Selection));
-        if self.reach.state == Reached::None {
+        if self.lint.state == Selectable::None {
             self.warn(index, "no line is selected here, so nothing goes there");
         }
     }
@@ -314,7 +315,7 @@ impl Check {
     }
 }
 
-/// Whether it is a letter alone.
+/// Whether an action is a letter alone.
 fn takes_none(word: &Word) -> bool {
     match word {
         Word::Stamp(_) | Word::Dialect(_) | Word::Sees(_) | Word::Action(Action::Alert | Action::Output) => true,
@@ -344,7 +345,7 @@ fn pattern_words(pattern: &Pattern) -> String {
     format!("{what} {text:?}")
 }
 
-/// As it can be shown on a terminal.
+/// A text as it can be shown on a terminal.
 fn shown(text: &OsStr) -> String {
     let text = String::from_utf8_lossy(text.as_bytes());
     text.chars().map(|char| if char.is_control() { '?' } else { char }).collect()

@@ -1,6 +1,6 @@
 //! Lines that found no room on a full disk: how many they are. No I/O.
 
-/// What is told about them has at most so many bytes, a stamp not counted.
+/// What is told about dropped lines has at most this many bytes, a stamp not counted.
 pub const LONGEST_ACCOUNT: usize = 120;
 
 /// Lines that were dropped, one after another.

@@ -3,17 +3,16 @@
 //! They are opened by the one opener of the toolkit: no link is followed, nothing is waited for, and only regular files are
 //! opened; new ones are made, not found. What is wrong is told by the error numbers that the original knows.
 
-use daemontools::service::{Unread, make_at, open_existing_at, open_lock_at, open_or_make_at};
+pub use daemontools::files::{
+    TRIES, is_directory, is_link, is_regular, is_same, may_be_anothers, remove_at, replace_at, stat_at,
+};
+use daemontools::files::{Unread, open_existing_at, open_lock_at, open_or_make_at};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, Mode};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-
-/// How often a name is tried for that others fill again and again.
-pub const TRIES: usize = 10;
 
 /// Opens the regular file of this name, with these flags and, if O_CREAT is among them, made with this mode.
 ///
@@ -46,73 +45,13 @@ fn errno_of(unread: Unread, folder: impl AsFd, name: impl AsRef<OsStr>) -> Errno
     match unread {
         Unread::System(errno) => errno,
         Unread::TooLong => Errno::EFBIG,
-        Unread::WrongKind => match look(folder, name) {
+        Unread::WrongKind => match stat_at(folder, name.as_ref()) {
             Ok(Some(stat)) if is_link(&stat) => Errno::ELOOP,
             Ok(Some(stat)) if is_directory(&stat) => Errno::EISDIR,
             Ok(_) => Errno::ENXIO,
             Err(errno) => errno,
         },
     }
-}
-
-/// Makes a file of this name that was not there before. What had the name is removed, unless it is a directory.
-///
-/// # Errors
-/// EISDIR: it is. EEXIST: others make it again and again. ENOSPC and others: no room for it.
-pub fn create(folder: impl AsFd, name: impl AsRef<OsStr>, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
-    for _ in 0..TRIES {
-        match make_at(folder.as_fd(), Path::new(name.as_ref()), flags, mode) {
-            Err(Errno::EEXIST) => remove(folder.as_fd(), name.as_ref())?,
-            made => return made,
-        }
-    }
-    Err(Errno::EEXIST)
-}
-
-/// Removes what has this name, if there is anything.
-///
-/// # Errors
-/// EISDIR: a directory.
-pub fn remove(folder: impl AsFd, name: impl AsRef<OsStr>) -> nix::Result<()> {
-    match unlinkat(folder, name.as_ref(), UnlinkatFlags::NoRemoveDir) {
-        Err(Errno::ENOENT) => Ok(()),
-        removed => removed,
-    }
-}
-
-/// What has this name, links not followed; `None` if nothing has it.
-///
-/// # Errors
-/// EACCES, EIO: it cannot be told.
-pub fn look(folder: impl AsFd, name: impl AsRef<OsStr>) -> nix::Result<Option<FileStat>> {
-    match fstatat(folder, name.as_ref(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Err(Errno::ENOENT) => Ok(None),
-        other => other.map(Some),
-    }
-}
-
-/// Whether it is a regular file.
-pub fn is_regular(stat: &FileStat) -> bool {
-    kind(stat) == SFlag::S_IFREG
-}
-
-/// Whether it is a directory.
-pub fn is_directory(stat: &FileStat) -> bool {
-    kind(stat) == SFlag::S_IFDIR
-}
-
-/// Whether it is a symbolic link.
-pub fn is_link(stat: &FileStat) -> bool {
-    kind(stat) == SFlag::S_IFLNK
-}
-
-/// Whether both are the same file.
-pub fn is_same(one: &FileStat, other: &FileStat) -> bool {
-    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-}
-
-fn kind(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
 #[cfg(test)]
@@ -143,11 +82,11 @@ mod tests {
         }
         assert!(!at("nowhere").exists());
         for name in ["link", "dangling", "fifo", "socket", "file", "new"] {
-            let made = create(&folder, name, OFlag::O_WRONLY, Mode::S_IRWXU).unwrap();
+            let made = replace_at(&folder, name, OFlag::O_WRONLY, Mode::S_IRWXU).unwrap();
             assert_eq!(fstat(&made).unwrap().st_size, 0);
-            assert!(is_regular(&look(&folder, name).unwrap().unwrap()), "{name}");
+            assert!(is_regular(&stat_at(&folder, name).unwrap().unwrap()), "{name}");
         }
         assert!(!at("nowhere").exists());
-        assert_eq!(create(&folder, "directory", OFlag::O_WRONLY, Mode::S_IRWXU).err(), Some(Errno::EISDIR));
+        assert_eq!(replace_at(&folder, "directory", OFlag::O_WRONLY, Mode::S_IRWXU).err(), Some(Errno::EISDIR));
     }
 }

@@ -1,10 +1,10 @@
 //! Lines that go to standard output, to syslog, and to status files.
 //!
-//! Standard output is waited for, as a pipe is: nothing is lost there while somebody reads. Syslog is not: what
+//! Standard output is waited for, as a pipe is: nothing is lost there while a process reads. Syslog is not: what
 //! it does not take at once, or almost, is counted and dropped. Trouble with either stops no log directory.
 
-use crate::hold::{Hold, Stop};
-use crate::losses::Losses;
+use crate::loss_report::LossReport;
+use crate::retry::{Retry, Stop};
 use crate::script::{Action, Script};
 use crate::status_file::show;
 use crate::syslog::{Address, Identity, Target};
@@ -23,28 +23,28 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
 
-/// A pipe takes so much in one piece, so that lines of several writers do not mix (PIPE_BUF).
+/// A pipe takes this many bytes in one piece, so that lines of several writers do not mix (PIPE_BUF).
 const PIECE: usize = 4096;
 /// A target that refuses is tried again after that.
 const REST: Duration = Duration::from_secs(1);
-/// So long, in each second, a target may take to make room.
+/// How long, in each second, a target may take to make room.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// All that lines are forwarded to.
 pub struct Forwarder {
     senders: Vec<Sender>,
-    losses: Losses,
-    /// How often it was said that nobody reads.
-    stalls: Losses,
+    losses: LossReport,
+    /// How often multilog has said that standard output is not read.
+    stalls: LossReport,
     /// Status files that could not be written.
-    unshown: Vec<(OsString, Losses)>,
+    unshown: Vec<(OsString, LossReport)>,
 }
 
 impl Forwarder {
     pub fn new(script: &Script) -> Forwarder {
         let target = |action: &Action| if let Action::Syslog(target) = action { Some(target.clone()) } else { None };
         let senders = script.actions.iter().filter_map(target).map(Sender::new).collect();
-        Forwarder { senders, losses: Losses::default(), stalls: Losses::default(), unshown: Vec::new() }
+        Forwarder { senders, losses: LossReport::default(), stalls: LossReport::default(), unshown: Vec::new() }
     }
 
     /// How many syslog targets there are.
@@ -52,35 +52,35 @@ impl Forwarder {
         self.senders.len()
     }
 
-    /// Writes lines to standard output, short ones in whole pieces. With nobody to read them, or no room on a
+    /// Writes lines to standard output, short ones in whole pieces. Without a reader, or without room on a
     /// disk, they are counted and dropped.
     ///
     /// # Errors
-    /// [`Stop`]: told to end while nobody reads. Part of it may have been written.
-    pub fn print(&mut self, mut lines: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+    /// [`Stop`]: told to end while standard output is not read. Part of the lines may have been written.
+    pub fn print(&mut self, mut lines: &[u8], retry: &mut Retry) -> Result<(), Stop> {
         let is_pending = !lines.is_empty();
         while !lines.is_empty() {
-            match self.print_piece(&lines[..piece(lines)], hold)? {
+            match self.print_piece(&lines[..piece(lines)], retry)? {
                 Ok(printed) => lines = &lines[printed..],
                 Err(errno) => {
                     let count = memchr::memchr_iter(b'\n', lines).count() as u64;
-                    say_lost(self.losses.lost(count, Moment::now().uptime), b"standard output", Some(errno));
+                    say_lost(self.losses.record(count, Moment::now().uptime), b"standard output", Some(errno));
                     return Ok(());
                 }
             }
         }
         if is_pending && self.losses.has_some() {
-            say_over(self.losses.taken(Moment::now().uptime), b"standard output");
+            say_over(self.losses.recovered(Moment::now().uptime), b"standard output");
         }
         Ok(())
     }
 
-    fn print_piece(&mut self, piece: &[u8], hold: &mut Hold) -> Result<nix::Result<usize>, Stop> {
+    fn print_piece(&mut self, piece: &[u8], retry: &mut Retry) -> Result<nix::Result<usize>, Stop> {
         let mut said = None;
         loop {
             let now = || Moment::now().uptime;
-            if !hold.wait_to_write(sys::stdout(), PollTimeout::from(1000u16))? {
-                if !hold.leaving && self.stalls.lost(0, now()).is_some() {
+            if !retry.wait_to_write(sys::stdout(), PollTimeout::from(1000u16))? {
+                if !retry.signals.leaving && self.stalls.record(0, now()).is_some() {
                     warning(&[b"nobody reads from standard output, pausing"]);
                     said.get_or_insert(now());
                 }
@@ -115,19 +115,19 @@ impl Forwarder {
         let unable = Unable::new("write to", &file, errno);
         let known = self.unshown.iter().position(|(known, _)| *known == file);
         let index = known.unwrap_or_else(|| {
-            self.unshown.push((file, Losses::default()));
+            self.unshown.push((file, LossReport::default()));
             self.unshown.len() - 1
         });
-        if self.unshown[index].1.lost(1, Moment::now().uptime).is_some() {
+        if self.unshown[index].1.record(1, Moment::now().uptime).is_some() {
             unable.warn();
         }
     }
 
     /// Tells of what was lost and not told of.
     pub fn end(&mut self) {
-        say_lost(self.losses.rest(), b"standard output", None);
+        say_lost(self.losses.unreported(), b"standard output", None);
         for sender in &mut self.senders {
-            say_lost(sender.losses.rest(), &sender.name, None);
+            say_lost(sender.losses.unreported(), &sender.name, None);
         }
     }
 }
@@ -160,7 +160,7 @@ struct Sender {
     target: Target,
     name: Vec<u8>,
     socket: Option<OwnedFd>,
-    losses: Losses,
+    losses: LossReport,
     /// After a refusal, as time since boot.
     not_before: Duration,
     /// Waited for room, since when and for how long.
@@ -171,25 +171,25 @@ impl Sender {
     fn new(target: Target) -> Sender {
         let (name, _) = target.to_words();
         let (not_before, waited) = (Duration::ZERO, (Duration::ZERO, Duration::ZERO));
-        Sender { target, name, socket: None, losses: Losses::default(), not_before, waited }
+        Sender { target, name, socket: None, losses: LossReport::default(), not_before, waited }
     }
 
     fn deliver(&mut self, message: &[u8]) {
         let sent = if self.rests() { Err(Errno::EAGAIN) } else { self.send(message) };
         match sent {
-            Ok(()) if self.losses.has_some() => say_over(self.losses.taken(Moment::now().uptime), &self.name),
+            Ok(()) if self.losses.has_some() => say_over(self.losses.recovered(Moment::now().uptime), &self.name),
             Ok(()) => {}
             Err(errno) => self.lost(errno),
         }
     }
 
-    /// Whether it was refused a moment ago.
+    /// Whether the target refused a message a moment ago.
     fn rests(&self) -> bool {
         !self.not_before.is_zero() && Moment::now().uptime < self.not_before
     }
 
     fn lost(&mut self, errno: Errno) {
-        say_lost(self.losses.lost(1, Moment::now().uptime), &self.name, Some(errno));
+        say_lost(self.losses.record(1, Moment::now().uptime), &self.name, Some(errno));
     }
 
     fn send(&mut self, message: &[u8]) -> nix::Result<()> {
@@ -203,7 +203,7 @@ impl Sender {
                 }
                 // For want of room; it needs no rest, as this is known at once.
                 (Err(Errno::EAGAIN), _) => return Err(Errno::EAGAIN),
-                // This tells that an earlier message was not taken.
+                // The error is about an earlier message, which was not taken.
                 (Err(Errno::ECONNREFUSED), Address::Udp(_)) => self.lost(Errno::ECONNREFUSED),
                 (Err(errno), _) => {
                     self.socket = None;

@@ -6,19 +6,19 @@
 //!
 //! ```text
 //! word 0       not ours if it is not as expected; it has the format's version
-//! word 16      which of the two notes counts
-//! word 17, 18  a read of so many bytes into so far an offset may be under way
+//! word 16      which of the two checkpoints counts
+//! word 17, 18  a read may be under way: how many bytes, and into which offset
 //! word 19, 20  what lies at the end of that place until the read has happened
 //! word 21      1: multilog has ended in order, and this is on the disk: it is good after another boot, too
 //! word 22–24   the input that was read, by device and inode, and since when
 //! word 32…     the boot, in words: worth nothing after another one, unless multilog has ended in order
-//! word 64…     note 0, word 384…: note 1 (see `Note`)
+//! word 64…     checkpoint 0, word 384…: checkpoint 1 (see `Checkpoint`)
 //! byte 8192…   the bytes read
 //! ```
 //!
-//! A note says how far the input was read, how far it is in the directories, and how long the files there
-//! were at that moment. It names the directories: the next multilog may have another script. A note is written while
-//! the other one counts, and then one store makes it count:
+//! A checkpoint says how far the input was read, how far it is in the directories, and how long the files there
+//! were at that moment. It names the directories: the next multilog may have another script. A checkpoint is written
+//! while the other one counts, and then one store makes it count:
 //! whenever multilog is killed, one of them is whole. What a directory's file has beyond the noted length
 //! was being written when multilog was killed; it is cut off and written again.
 //!
@@ -34,6 +34,7 @@ mod place;
 use crate::files;
 use crate::router::Line;
 use crate::steps::{MOST_DIRECTORIES, OUTPUT};
+use daemontools::logdir::{self, CURRENT, JOURNAL};
 use daemontools::sys::mapping::{self, Mapping};
 use daemontools::sys::memory;
 use daemontools::tai64::Moment;
@@ -46,9 +47,6 @@ use std::hash::BuildHasher;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// The file's name in the log directory.
-pub const JOURNAL: &str = "journal";
-
 /// Bytes for input.
 const ROOM: usize = 256 * 1024;
 const START: usize = 8192;
@@ -58,7 +56,7 @@ const ROOMS: [usize; 4] = [ROOM, 64 * 1024, 16 * 1024, 4096];
 const MOST_FILES: usize = MOST_DIRECTORIES;
 
 const KIND: usize = 0;
-const COUNTS: usize = 16;
+const ACTIVE: usize = 16;
 const READING: usize = 17;
 const OFFSET: usize = 18;
 const SENTINEL: usize = 19;
@@ -66,7 +64,7 @@ const CLOSED: usize = 21;
 const INPUT: usize = 22;
 const SINCE: usize = 24;
 const BOOT: Range<usize> = 32..48;
-const NOTES: [usize; 2] = [64, 384];
+const CHECKPOINTS: [usize; 2] = [64, 384];
 
 /// In front of every journal of this format.
 const OURS: u64 = u64::from_ne_bytes(*b"\x7fjourna2");
@@ -86,10 +84,10 @@ const HASHED: u64 = u64::MAX;
 const ANY: u64 = u64::MAX - 1;
 
 impl Id {
-    /// That of an open file.
+    /// The identity of an open file.
     ///
     /// # Errors
-    /// Nobody knows.
+    /// fstat(2) refuses.
     pub fn of(fd: impl AsFd) -> nix::Result<Id> {
         let stat = fstat(fd)?;
         Ok(Id { device: stat.st_dev, inode: stat.st_ino })
@@ -99,7 +97,7 @@ impl Id {
         Id { device: HASHED, inode: hash }
     }
 
-    /// Whether it is that one, as far as a journal knows; that one is known from a file.
+    /// Whether this identity, read from a journal, is that of `known`, which was asked of an open file.
     pub fn is(&self, known: &Id) -> bool {
         match self.device {
             HASHED => self.inode == before::hash_of_numbers(known.device, known.inode),
@@ -116,14 +114,14 @@ pub struct File {
     pub folder: Id,
     /// Which file it is.
     pub inode: u64,
-    /// Its length.
+    /// The length of the file.
     pub size: u64,
-    /// At most so many bytes are being written beyond its size.
+    /// At most this many bytes are being written beyond its size.
     pub underway: u64,
 }
 
 impl File {
-    /// Whether nobody has written to it since, but whoever noted it.
+    /// Whether no other program has written to the file since the checkpoint.
     pub fn is_still(&self, inode: u64, size: u64) -> bool {
         inode == self.inode && (self.size..=self.size.saturating_add(self.underway)).contains(&size)
     }
@@ -131,10 +129,10 @@ impl File {
 
 /// How things stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    /// So much of the room is filled.
+pub struct Checkpoint {
+    /// How many bytes of the room are filled.
     pub filled: usize,
-    /// So much of it is in the directories.
+    /// How many of these bytes are in the directories.
     pub done: usize,
     /// Where in a line that is.
     pub line: Line,
@@ -142,9 +140,9 @@ pub struct Note {
     pub files: Vec<File>,
 }
 
-impl Note {
-    fn blank() -> Note {
-        Note { filled: 0, done: 0, line: Line::Fresh, files: Vec::new() }
+impl Checkpoint {
+    fn blank() -> Checkpoint {
+        Checkpoint { filled: 0, done: 0, line: Line::Fresh, files: Vec::new() }
     }
 }
 
@@ -159,10 +157,10 @@ enum Memory {
 /// The input buffer.
 pub struct Journal {
     memory: Memory,
-    note: Note,
+    checkpoint: Checkpoint,
     /// Where it is still there after we are killed.
     folder: Option<OwnedFd>,
-    /// The file was given up, and so many bytes went with it; not yet told.
+    /// How many bytes went with the file when it was given up, if that is not told yet.
     lost: Option<usize>,
     /// The input that was read; none after another boot.
     input: Option<Id>,
@@ -182,17 +180,24 @@ impl Journal {
             Some(bytes)
         };
         let bytes = ROOMS.into_iter().find_map(reserve).ok_or(Errno::ENOMEM)?;
-        Ok(Journal { memory: Memory::Own(bytes), note: Note::blank(), folder: None, lost: None, input: None, since: 0 })
+        Ok(Journal {
+            memory: Memory::Own(bytes),
+            checkpoint: Checkpoint::blank(),
+            folder: None,
+            lost: None,
+            input: None,
+            since: 0,
+        })
     }
 
     /// Whether a multilog that knows nothing of it has ended in order in its directory since.
     pub fn is_outdated(&self) -> bool {
         let Some(folder) = &self.folder else { return false };
-        let Ok(Some(current)) = files::look(folder, "current") else { return false };
+        let Ok(Some(current)) = files::stat_at(folder, CURRENT) else { return false };
         let here = Id::of(folder);
-        let known = self.note.files.iter().find(|file| here.is_ok_and(|here| file.folder.is(&here)));
+        let known = self.checkpoint.files.iter().find(|file| here.is_ok_and(|here| file.folder.is(&here)));
         let is_known = known.is_none_or(|known| known.is_still(current.st_ino, current.st_size as u64));
-        current.st_mode & 0o100 != 0 && !is_known
+        logdir::is_complete(&current) && !is_known
     }
 
     /// Since when its input was read, to put it before or after others.
@@ -200,7 +205,7 @@ impl Journal {
         self.since
     }
 
-    /// Whether it is this input that was read.
+    /// Whether the journal's bytes were read from this input.
     pub fn is_of(&self, input: &Id) -> bool {
         self.input.is_some_and(|read| read.is(input))
     }
@@ -237,11 +242,11 @@ impl Journal {
     }
 
     /// From now on these are the directories' files. Of a line of which none of them has the beginning, the rest
-    /// counts as a line, or nobody would have it.
+    /// counts as a line, or it would be lost.
     pub fn adopt(&mut self, files: Vec<File>) {
-        let line = match self.note.line {
+        let line = match self.checkpoint.line {
             Line::Within(to) if to != 0 => {
-                let went = self.note.files.iter().enumerate().filter(|(number, _)| to >> number & 1 == 1);
+                let went = self.checkpoint.files.iter().enumerate().filter(|(number, _)| to >> number & 1 == 1);
                 let now = went.filter_map(|(_, file)| files.iter().position(|other| file.folder.is(&other.folder)));
                 match now.fold(to & OUTPUT, |all, number| all | 1 << number) {
                     0 => Line::Fresh,
@@ -261,8 +266,8 @@ impl Journal {
     }
 
     /// How things stand.
-    pub fn note(&self) -> &Note {
-        &self.note
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
     }
 
     /// Whether input in it is safe though it is in no directory yet.
@@ -275,10 +280,10 @@ impl Journal {
         self.folder.as_ref().filter(|_| self.survives())
     }
 
-    /// Whether its name still leads to it; where that cannot be told, it is taken to.
+    /// Whether the journal's name still leads to its file. Where that cannot be told, it counts as in place.
     pub fn is_in_place(&self) -> bool {
         let (Some(folder), Memory::Mapped(map)) = (self.folder(), &self.memory) else { return true };
-        match (files::look(folder, JOURNAL), fstat(map.file())) {
+        match (files::stat_at(folder, JOURNAL), fstat(map.file())) {
             (Ok(found), Ok(known)) => found.is_some_and(|found| files::is_same(&found, &known)),
             (Err(_), _) | (_, Err(_)) => true,
         }
@@ -297,7 +302,7 @@ impl Journal {
 
     /// What was read and is not done.
     pub fn data(&self) -> &[u8] {
-        &self.bytes()[self.note.done..self.note.filled]
+        &self.bytes()[self.checkpoint.done..self.checkpoint.filled]
     }
 
     fn bytes(&self) -> &[u8] {
@@ -337,26 +342,26 @@ impl Journal {
         self.lost.take()
     }
 
-    /// Memory has taken the place of the file, of which so many bytes were readable. The last `fresh` of those that were
-    /// read came later and are whole.
+    /// Memory has taken the place of the file, of which `readable` bytes were readable. The last `fresh` of those
+    /// that were read came later and are whole.
     fn give_up_file(&mut self, readable: usize, fresh: usize) {
         // What the file says is not so any more.
         self.remove();
         self.folder = None;
-        let before = self.note.filled - fresh;
-        let whole = readable.saturating_sub(START).clamp(self.note.done, before);
+        let before = self.checkpoint.filled - fresh;
+        let whole = readable.saturating_sub(START).clamp(self.checkpoint.done, before);
         self.bytes_mut().copy_within(before..before + fresh, whole);
-        self.note.filled = whole + fresh;
+        self.checkpoint.filled = whole + fresh;
         self.lost = Some(before - whole);
     }
 
-    /// Another file takes the place of this one, or of the memory, with all that is in it; `file` is a new journal, which
-    /// has as much room as any.
+    /// Another file takes the place of this one, or of the memory, with all that is in it; `file` is a new journal,
+    /// which has as much room as any.
     pub fn move_to(&mut self, mut file: Journal) {
         let left = self.data();
         file.bytes_mut()[..left.len()].copy_from_slice(left);
-        file.note = Note { filled: left.len(), done: 0, ..self.note.clone() };
-        file.write_note();
+        file.checkpoint = Checkpoint { filled: left.len(), done: 0, ..self.checkpoint.clone() };
+        file.write_checkpoint();
         // Under the same name it is gone, or it would be the new one.
         if self.is_in_place() {
             self.remove();
@@ -367,15 +372,17 @@ impl Journal {
     /// How much may be read now. What little is left of a line is moved to the front for that.
     pub fn room(&mut self) -> usize {
         let room = self.bytes().len();
-        let left = self.note.filled - self.note.done;
-        if left == 0 && self.note.filled > 0 || room - self.note.filled < room / 2 && left <= self.note.done {
-            let from = self.note.done;
-            // Without overlap: what counts until the next note is not touched.
+        let left = self.checkpoint.filled - self.checkpoint.done;
+        if left == 0 && self.checkpoint.filled > 0
+            || room - self.checkpoint.filled < room / 2 && left <= self.checkpoint.done
+        {
+            let from = self.checkpoint.done;
+            // Without overlap: what counts until the next checkpoint is not touched.
             self.bytes_mut().copy_within(from..from + left, 0);
-            (self.note.done, self.note.filled) = (0, left);
-            self.write_note();
+            (self.checkpoint.done, self.checkpoint.filled) = (0, left);
+            self.write_checkpoint();
         }
-        room - self.note.filled
+        room - self.checkpoint.filled
     }
 
     /// Reads exactly `length` bytes, which are known to be there, by `read`. `peek` shows the first few
@@ -389,18 +396,18 @@ impl Journal {
         peek: impl FnOnce(&mut [u8]) -> nix::Result<usize>,
         read: impl FnMut(&mut [u8]) -> nix::Result<usize>,
     ) -> nix::Result<usize> {
-        let place = self.note.filled..self.note.filled + length;
+        let place = self.checkpoint.filled..self.checkpoint.filled + length;
         if self.survives() {
             match self.expect(place.clone(), peek) {
                 Ok(()) => {}
                 Err(errno @ (Errno::EAGAIN | Errno::EINTR)) => return Err(errno),
                 // What fails is to look at the input, not to read it.
-                Err(_) => return self.read_unproven(length, read),
+                Err(_) => return self.read_unlogged(length, read),
             }
         }
         self.read_into(place, read)?;
-        // The note first: until then the read is still under way, and told by its destination.
-        self.write_note();
+        // The checkpoint first: until then the read is still under way, and told by its destination.
+        self.write_checkpoint();
         self.store(READING, 0);
         Ok(length)
     }
@@ -410,13 +417,13 @@ impl Journal {
     ///
     /// # Errors
     /// What `read` says.
-    pub fn read_unproven(
+    pub fn read_unlogged(
         &mut self,
         length: usize,
         read: impl FnMut(&mut [u8]) -> nix::Result<usize>,
     ) -> nix::Result<usize> {
-        let got = self.read_into(self.note.filled..self.note.filled + length, read)?;
-        self.write_note();
+        let got = self.read_into(self.checkpoint.filled..self.checkpoint.filled + length, read)?;
+        self.write_checkpoint();
         Ok(got)
     }
 
@@ -435,7 +442,7 @@ impl Journal {
             }
             got => got?,
         };
-        self.note.filled += got;
+        self.checkpoint.filled += got;
         let readable = if let Memory::Mapped(map) = &self.memory { map.readable() } else { None };
         if let Some(readable) = readable.filter(|_| self.survives()) {
             self.give_up_file(readable, got);
@@ -467,38 +474,38 @@ impl Journal {
         Ok(())
     }
 
-    /// So much has been dealt with; the directories' files are so long.
+    /// Takes in that `done` more bytes have been dealt with, and how long the directories' files are now.
     pub fn commit(&mut self, done: usize, line: Line, files: Vec<File>) {
-        self.note = Note { filled: self.note.filled, done: self.note.done + done, line, files };
-        self.write_note();
+        self.checkpoint = Checkpoint { filled: self.checkpoint.filled, done: self.checkpoint.done + done, line, files };
+        self.write_checkpoint();
     }
 
-    fn write_note(&mut self) {
+    fn write_checkpoint(&mut self) {
         if !self.survives() {
             return;
         }
         let Memory::Mapped(map) = &mut self.memory else { return };
-        let next = 1 - map.load(COUNTS) % 2;
-        write_note_to(map, &self.note, next as usize);
-        map.store(COUNTS, next);
+        let next = 1 - map.load(ACTIVE) % 2;
+        write_checkpoint_to(map, &self.checkpoint, next as usize);
+        map.store(ACTIVE, next);
     }
 }
 
-/// Writes a note to one of the two places. It does not count yet.
-fn write_note_to(map: &mut Mapping, note: &Note, place: usize) {
-    let (within, to) = match note.line {
+/// Writes a checkpoint to one of the two places. It does not count yet.
+fn write_checkpoint_to(map: &mut Mapping, checkpoint: &Checkpoint, place: usize) {
+    let (within, to) = match checkpoint.line {
         Line::Fresh => (0, 0),
         Line::Within(to) => (1, to),
     };
-    let fixed = [note.filled as u64, note.done as u64, within, to, note.files.len() as u64];
+    let fixed = [checkpoint.filled as u64, checkpoint.done as u64, within, to, checkpoint.files.len() as u64];
     let words = |file: &File| [file.folder.device, file.folder.inode, file.inode, file.size, file.underway];
-    let words = fixed.into_iter().chain(note.files.iter().flat_map(words));
-    words.enumerate().for_each(|(index, value)| map.store(NOTES[place] + index, value));
+    let words = fixed.into_iter().chain(checkpoint.files.iter().flat_map(words));
+    words.enumerate().for_each(|(index, value)| map.store(CHECKPOINTS[place] + index, value));
 }
 
-/// The note that counts, and a read that it does not know of but that has happened.
-fn read_note(map: &Mapping) -> Note {
-    let word = NOTES[(map.load(COUNTS) % 2) as usize];
+/// The checkpoint that counts, and a read that it does not know of but that has happened.
+fn read_checkpoint(map: &Mapping) -> Checkpoint {
+    let word = CHECKPOINTS[(map.load(ACTIVE) % 2) as usize];
     let at = |index: usize| map.load(word + index);
     let files = (0..usize::try_from(at(4)).unwrap_or(0).min(MOST_FILES)).map(|file| 5 + 5 * file);
     let file = |i| File {
@@ -507,22 +514,23 @@ fn read_note(map: &Mapping) -> Note {
         size: at(i + 3),
         underway: at(i + 4),
     };
-    let mut note = Note {
+    let mut checkpoint = Checkpoint {
         filled: at(0) as usize,
         done: at(1) as usize,
-        line: note_line(at(2), at(3)),
+        line: checkpoint_line(at(2), at(3)),
         files: files.map(file).collect(),
     };
     let words = [map.load(SENTINEL), map.load(SENTINEL + 1)];
-    note.filled += read_happened(map.bytes(), (map.load(READING), map.load(OFFSET)), words, note.filled).unwrap_or(0);
-    note
+    checkpoint.filled +=
+        read_happened(map.bytes(), (map.load(READING), map.load(OFFSET)), words, checkpoint.filled).unwrap_or(0);
+    checkpoint
 }
 
-fn note_line(within: u64, to: u64) -> Line {
+fn checkpoint_line(within: u64, to: u64) -> Line {
     if within == 1 { Line::Within(to) } else { Line::Fresh }
 }
 
-/// How much a read took that the note does not know of, but that has changed its destination.
+/// How much a read took that the checkpoint does not know of, but that has changed its destination.
 fn read_happened(bytes: &[u8], (length, offset): (u64, u64), sentinel: [u64; 2], filled: usize) -> Option<usize> {
     let (length, offset) = (usize::try_from(length).ok()?, usize::try_from(offset).ok()?);
     if length == 0 || offset != filled || offset.checked_add(length)? > ROOM {

@@ -1,13 +1,13 @@
-//! A rate limit: so many lines in a while, and how many more there were. No I/O and no clock.
+//! A rate limit: how many lines may pass in a while, and how many more there were. No I/O and no clock.
 
 use std::time::Duration;
 
 /// What `l` was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// So many lines may pass
+    /// How many lines may pass in a window.
     pub count: u64,
-    /// in so long, from the first of them on.
+    /// How long a window is, from its first line on.
     pub window: Duration,
 }
 

@@ -6,13 +6,14 @@ mod watch;
 mod writing;
 
 use crate::files;
-use crate::hold::{Hold, Stop, Trouble, may_pass};
 use crate::journal::{File, Id};
 use crate::recovery::{self, Found, Step};
+use crate::retry::{Retry, Stop, Trouble, may_pass};
 use crate::router::{Line, is_full};
-use crate::schedule::Turn;
+use crate::schedule::Period;
 use crate::settings::{Directory, Durability};
-use crate::stamp::Zone;
+use daemontools::logdir::stamp::Zone;
+use daemontools::logdir::{self, COMPLETE, CURRENT, INCOMPLETE, LOCK, PREVIOUS, PROCESSED, STATE, UNSAFE};
 use daemontools::sys::{self, localtime};
 use daemontools::tai64::{Moment, Tai64N};
 use daemontools::{Attempt, Unable, report};
@@ -23,7 +24,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
 use nix::unistd::{Pid, fsync, ftruncate, mkdir};
 use old::Compressor;
-pub use old::put_aside;
+pub use old::rename_away;
 use processor::Processing;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -31,14 +32,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 use writing::Space;
 
-const COMPLETE: Mode = Mode::from_bits_truncate(0o744);
-const INCOMPLETE: Mode = Mode::from_bits_truncate(0o644);
-
 /// A log directory that is ours alone.
 pub struct Locked {
     /// The directory.
     pub folder: OwnedFd,
-    /// Its lock, and which file that is.
+    /// The open lock of the directory, and which file that is.
     lock: (OwnedFd, FileStat),
 }
 
@@ -46,25 +44,25 @@ pub struct Locked {
 pub struct LogDirectory {
     settings: Directory,
     folder: OwnedFd,
-    /// Which directory it is, in the journal's notes.
+    /// Which directory it is, in the journal's checkpoints.
     id: Id,
-    /// Its lock, and which file that is.
+    /// The open lock of the directory, and which file that is.
     lock: (OwnedFd, FileStat),
     current: OwnedFd,
-    /// `current` is full at so many bytes.
+    /// `current` is full at this many bytes.
     pub limit: u64,
     /// Bytes in `current`.
     pub size: u64,
     inode: u64,
-    /// Its size when it was last seen to be there; how it was last seen to be elsewhere.
+    /// The size of `current` when its name last led to it; what was last said about a name that leads elsewhere.
     seen: u64,
     said: Option<&'static str>,
-    /// It was said that an old file cannot be removed.
+    /// Whether multilog has said that an old file cannot be removed.
     is_stuck: bool,
     /// A file has the same number each time.
     has_numbers: bool,
     /// Rotation by time; how often the time zone had changed when it was reckoned.
-    turn: Option<Turn>,
+    period: Option<Period>,
     zone_changes: u64,
     /// Bytes of `current` that are on the disk; when the others are to be there.
     synced: u64,
@@ -74,7 +72,7 @@ pub struct LogDirectory {
     /// When the processor failed, if it has not worked since.
     failing_since: Option<Duration>,
     compressor: Compressor,
-    /// The largest label of an old file, once somebody has looked.
+    /// The largest label of an old file; none before the first look at them.
     newest: Option<Tai64N>,
     /// When an old file is too old, as time since 1970.
     expiry: Option<Duration>,
@@ -88,14 +86,16 @@ impl Locked {
 }
 
 impl LogDirectory {
-    /// Opens the directory, made if need be, and locks it against other multilogs. What may pass by itself is waited for.
+    /// Opens the directory, made if need be, and locks it against other multilogs. What may pass by itself is waited
+    /// for.
     /// `ours` are the directories that this multilog has locked before.
     ///
     /// # Errors
     /// The directory cannot be opened or is another's.
-    pub fn lock(path: &OsStr, ours: &[Locked], hold: &mut Hold) -> Result<Locked, Trouble> {
-        let folder = hold.begin("open directory", path, || open_or_make(path))?.unable_to("create directory", path)?;
-        let lock = hold.begin("lock directory", path, || open_lock(&folder, path))?;
+    pub fn lock(path: &OsStr, ours: &[Locked], retry: &mut Retry) -> Result<Locked, Trouble> {
+        let folder =
+            retry.retry_at_start("open directory", path, || open_or_make(path))?.unable_to("create directory", path)?;
+        let lock = retry.retry_at_start("lock directory", path, || open_lock(&folder, path))?;
         let lock = lock_file(lock).unable_to("lock directory", path).map_err(|unable| {
             let is_named_twice = || Id::of(&folder).is_ok_and(|id| ours.iter().any(|other| other.is(id)));
             match unable.errno {
@@ -107,7 +107,7 @@ impl LogDirectory {
         Ok(Locked { folder, lock })
     }
 
-    /// The same without waiting.
+    /// Opens and locks the directory without waiting.
     ///
     /// # Errors
     /// The directory cannot be opened or is another's.
@@ -117,27 +117,28 @@ impl LogDirectory {
         Ok(Locked { folder, lock })
     }
 
-    /// Puts in order what an earlier multilog left; `notes` is what journals, the newest last, say of directories'
-    /// files.
+    /// Puts in order what an earlier multilog left; `checkpoints` is what journals, the newest last, say of
+    /// directories' files.
     ///
     /// # Errors
     /// Files that cannot be dealt with.
     pub fn restart(
         settings: Directory,
         Locked { folder, lock }: Locked,
-        notes: &[File],
-        hold: &mut Hold,
+        checkpoints: &[File],
+        retry: &mut Retry,
     ) -> Result<LogDirectory, Trouble> {
         let id = Id::of(&folder).unable_to("stat", &settings.path)?;
         let at = |name: &str| [settings.path.as_bytes(), b"/", name.as_bytes()].concat();
-        let look = |name: &str| files::look(&folder, name).unable_to("stat", OsStr::from_bytes(&at(name)));
-        let (current, previous, processed) = (look("current")?, look("previous")?, look("processed")?);
-        // Under another name as well it may be somebody's file.
-        let is_known = |now: &FileStat| notes.iter().any(|noted| noted.folder.is(&id) && noted.inode == now.st_ino);
+        let look = |name: &str| files::stat_at(&folder, name).unable_to("stat", OsStr::from_bytes(&at(name)));
+        let (current, previous, processed) = (look(CURRENT)?, look(PREVIOUS)?, look(PROCESSED)?);
+        // A file that has a second name may be another account's.
+        let is_known =
+            |now: &FileStat| checkpoints.iter().any(|noted| noted.folder.is(&id) && noted.inode == now.st_ino);
         let is_linked = current.is_some_and(|now| now.st_nlink != 1 && files::is_regular(&now) && !is_known(&now));
         let is_still = |noted: &File| current.is_some_and(|now| noted.is_still(now.st_ino, now.st_size as u64));
-        let noted = notes.iter().copied().filter(|noted| noted.folder.is(&id)).max_by_key(is_still);
-        // The file of the note, or, if it was replaced since, one that nothing was written to yet.
+        let noted = checkpoints.iter().copied().filter(|noted| noted.folder.is(&id)).max_by_key(is_still);
+        // The file of the checkpoint, or, if it was replaced since, one that nothing was written to yet.
         let vouched = !is_linked
             && noted.is_some_and(|noted| {
                 current.is_none_or(|now| {
@@ -146,9 +147,9 @@ impl LogDirectory {
             });
         let found = |stat: Option<FileStat>| match stat {
             None => Found::Missing,
-            // It is refused below.
+            // A link is refused when `current` is opened.
             Some(stat) if files::is_link(&stat) => Found::Missing,
-            Some(stat) if stat.st_mode & 0o100 != 0 => Found::Complete,
+            Some(stat) if logdir::is_complete(&stat) => Found::Complete,
             Some(_) => Found::Incomplete,
         };
         let files = recovery::Directory {
@@ -159,7 +160,7 @@ impl LogDirectory {
         };
         let has_numbers = watch::has_numbers(&folder);
         let mut directory = LogDirectory {
-            current: hold.begin("open directory", &settings.path, || {
+            current: retry.retry_at_start("open directory", &settings.path, || {
                 folder.try_clone().map_err(|error| report::errno_of(&error))
             })?,
             limit: settings.full_at().min(longest_file()),
@@ -174,7 +175,7 @@ impl LogDirectory {
             said: None,
             is_stuck: false,
             has_numbers,
-            turn: None,
+            period: None,
             zone_changes: 0,
             synced: 0,
             sync_at: None,
@@ -185,53 +186,53 @@ impl LogDirectory {
             expiry: None,
         };
         for step in recovery::plan(files) {
-            directory.recover(step, hold)?;
+            directory.recover(step, retry)?;
         }
         // In the original's words: nothing but the administrator helps against most of what can be wrong here.
         let verb = if files.current == Found::Complete { "append to" } else { "write to" };
-        let object = directory.path_of("current");
-        let current = hold.begin(verb, &object, || directory.open_current(is_known))?;
-        directory.take_current(current, hold)?;
+        let object = directory.path_of(CURRENT);
+        let current = retry.retry_at_start(verb, &object, || directory.open_current(is_known))?;
+        directory.take_current(current, retry)?;
         if let Some(noted) = noted.filter(|noted| noted.is_still(directory.inode, directory.size)) {
-            directory.cut_to(noted.size, hold)?;
+            directory.cut_to(noted.size, retry)?;
         }
-        directory.tend_old_files(hold)?;
+        directory.tend_old_files(retry)?;
         Ok(directory)
     }
 
-    fn recover(&mut self, step: Step, hold: &mut Hold) -> Result<(), Trouble> {
+    fn recover(&mut self, step: Step, retry: &mut Retry) -> Result<(), Trouble> {
         match step {
             Step::Remove(name) => {
-                if files::remove(&self.folder, name) == Err(Errno::EISDIR) {
+                if files::remove_at(&self.folder, name) == Err(Errno::EISDIR) {
                     self.make_way(name);
                 }
             }
-            Step::FinishSafe(name) => self.finish(name, &self.settings.code.clone(), hold)?,
-            Step::FinishUnsafe(name) => self.finish(name, b"u", hold)?,
+            Step::FinishSafe(name) => self.finish(name, &self.settings.code.clone(), retry)?,
+            Step::FinishUnsafe(name) => self.finish(name, UNSAFE, retry)?,
             Step::EmptyState => {
-                let object = self.path_of("state");
-                hold.begin("write to", &object, || match self.create("state") {
+                let object = self.path_of(STATE);
+                retry.retry_at_start("write to", &object, || match self.create(STATE) {
                     Err(Errno::EISDIR) => {
-                        self.make_way("state");
-                        self.create("state")
+                        self.make_way(STATE);
+                        self.create(STATE)
                     }
                     made => made,
                 })?;
             }
-            Step::Process => self.process(hold)?,
+            Step::Process => self.process(retry)?,
         }
         Ok(())
     }
 
     /// A new file, in the place of what has its name.
     fn create(&self, name: &str) -> nix::Result<OwnedFd> {
-        files::create(&self.folder, name, OFlag::O_WRONLY, INCOMPLETE)
+        files::replace_at(&self.folder, name, OFlag::O_WRONLY, INCOMPLETE)
     }
 
     /// What has the name of a file of ours and is none that we can use keeps what is in it, by another name.
     fn make_way(&self, name: &str) {
         let path = self.path_of(name);
-        match put_aside(&self.folder, name) {
+        match rename_away(&self.folder, name) {
             Ok(new) => report::warning(&[b"renaming ", path.as_bytes(), b" to ", new.as_bytes(), b": it is not mine"]),
             Err(Errno::ENOENT) => {}
             Err(errno) => Unable::new("rename", path, errno).warn(),
@@ -239,9 +240,9 @@ impl LogDirectory {
     }
 
     /// What lies beyond the noted size was being written when our predecessor was killed.
-    fn cut_to(&mut self, size: u64, hold: &mut Hold) -> Result<(), Trouble> {
+    fn cut_to(&mut self, size: u64, retry: &mut Retry) -> Result<(), Trouble> {
         if self.size > size {
-            hold.begin("write to", &self.path_of("current"), || ftruncate(&self.current, size as i64))?;
+            retry.retry_at_start("write to", &self.path_of(CURRENT), || ftruncate(&self.current, size as i64))?;
             self.size = size;
         }
         Ok(())
@@ -252,29 +253,29 @@ impl LogDirectory {
         OsStr::from_bytes(&path).to_os_string()
     }
 
-    fn append(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    fn append(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         loop {
-            let object = [self.settings.path.as_bytes(), b"/current"];
-            let opened = hold.insist("create", &object, || match self.open_current(|_| false) {
+            let object = [self.settings.path.as_bytes(), b"/", CURRENT.as_bytes()];
+            let opened = retry.retry_until_done("create", &object, || match self.open_current(|_| false) {
                 Err(Errno::ENOENT) => Ok(None),
                 opened => opened.map(Some),
             })?;
             match opened {
-                Some(current) => return self.take_current(current, hold),
+                Some(current) => return self.take_current(current, retry),
                 // The directory is gone.
-                None if self.go_on_elsewhere(hold)? => return Ok(()),
-                None => hold.wait(PollTimeout::from(100_u8)),
+                None if self.go_on_elsewhere(retry)? => return Ok(()),
+                None => retry.signals.wait(PollTimeout::from(100_u8)),
             }
         }
     }
 
-    /// To be read too: what was written to a file that was removed is written again. A file that has a second name may be
-    /// another's: unless it `is_known`, nothing is written into it, its mode stays as it is, and it is renamed.
+    /// To be read too: what was written to a file that was removed is written again. A file that has a second name
+    /// may be another's: unless it `is_known`, nothing is written into it, its mode stays as it is, and it is renamed.
     fn open_current(&self, is_known: impl Fn(&FileStat) -> bool) -> nix::Result<(OwnedFd, FileStat)> {
         let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
-        let open = || match files::open_regular(&self.folder, "current", flags, INCOMPLETE) {
+        let open = || match files::open_regular(&self.folder, CURRENT, flags, INCOMPLETE) {
             // The original would follow a link: so what is wrong with where it leads is what is wrong.
-            Err(Errno::ELOOP) => fstatat(&self.folder, "current", AtFlags::empty()).and(Err(Errno::ELOOP)),
+            Err(Errno::ELOOP) => fstatat(&self.folder, CURRENT, AtFlags::empty()).and(Err(Errno::ELOOP)),
             opened => opened,
         };
         for _ in 0..files::TRIES {
@@ -285,26 +286,26 @@ impl LogDirectory {
                 return Ok((current, stat));
             }
             drop(current);
-            self.make_way("current");
+            self.make_way(CURRENT);
         }
         Err(Errno::EMLINK)
     }
 
-    fn take_current(&mut self, (current, stat): (OwnedFd, FileStat), hold: &mut Hold) -> Result<(), Stop> {
+    fn take_current(&mut self, (current, stat): (OwnedFd, FileStat), retry: &mut Retry) -> Result<(), Stop> {
         let (path, folder) = (self.settings.path.as_bytes(), &self.folder);
         (self.current, self.inode, self.size) = (current, stat.st_ino, stat.st_size as u64);
         (self.synced, self.sync_at, self.seen) = (self.size, None, self.size);
         if self.settings.durability != Durability::Rotation {
             // What is there already may have been written by one that was killed before it could ask for it.
             let sync = || fsync(&self.current).and_then(|()| sys::directory::sync(folder));
-            hold.insist("write", &[path, b"/current to disk"], sync)?;
+            retry.retry_until_done("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], sync)?;
         }
-        // Of lines that are there already the last one counts: none is from a later turn.
-        self.begin_turn(stat.st_mtime);
+        // The last line decides which period the file is of: no line in it is from a later one.
+        self.begin_period(stat.st_mtime);
         Ok(())
     }
 
-    /// Where the current file stands; so many bytes more are about to be written.
+    /// Where the current file stands; `underway` more bytes are about to be written.
     pub fn file(&self, underway: usize) -> File {
         File { folder: self.id, inode: self.inode, size: self.size, underway: (underway + self.account_size()) as u64 }
     }
@@ -314,8 +315,8 @@ impl LogDirectory {
         is_full(self.size, self.limit, line)
     }
 
-    /// Whether the current file takes what is left however full it is: we were told to leave, and there is no telling when
-    /// the processor will be done with the file before.
+    /// Whether the current file takes what is left however full it is: we were told to leave, and there is no telling
+    /// when the processor will be done with the file before.
     pub fn takes_all(&self, leaving: bool) -> bool {
         leaving && self.is_processing()
     }
@@ -324,28 +325,28 @@ impl LogDirectory {
     ///
     /// # Errors
     /// [`Stop`]: the next multilog goes on.
-    pub fn rotate(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        let is_there = files::look(&self.folder, "current")
+    pub fn rotate(&mut self, retry: &mut Retry) -> Result<(), Stop> {
+        let is_there = files::stat_at(&self.folder, CURRENT)
             .is_ok_and(|found| found.is_some_and(|found| found.st_ino == self.inode || !self.has_numbers));
-        if !is_there && self.look_around(hold)? {
-            // It is another one already.
+        if !is_there && self.look_around(retry)? {
+            // A new file was begun meanwhile.
             return Ok(());
         }
-        self.close(hold)?;
+        self.close(retry)?;
         let object = self.settings.path.clone();
-        hold.insist("rename current to previous in directory", &[object.as_bytes()], || {
-            match renameat(&self.folder, "current", &self.folder, "previous") {
+        retry.retry_until_done("rename current to previous in directory", &[object.as_bytes()], || {
+            match renameat(&self.folder, CURRENT, &self.folder, PREVIOUS) {
                 Err(Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST) => {
-                    self.make_way("previous");
-                    renameat(&self.folder, "current", &self.folder, "previous")
+                    self.make_way(PREVIOUS);
+                    renameat(&self.folder, CURRENT, &self.folder, PREVIOUS)
                 }
                 // Removed this very moment: a new one is begun all the same.
                 Err(Errno::ENOENT) => Ok(()),
                 renamed => renamed,
             }
         })?;
-        self.append(hold)?;
-        self.process(hold)
+        self.append(retry)?;
+        self.process(retry)
     }
 
     /// Ends in the middle of trouble, in order as far as that can be: what was written is on the disk, as the journal
@@ -355,33 +356,33 @@ impl LogDirectory {
         let _ = fsync(&self.current);
     }
 
-    /// Marks the current file as complete, for whoever goes on.
+    /// Marks the current file as complete, for the multilog that goes on.
     ///
     /// # Errors
     /// [`Stop`]: it is not.
-    pub fn end(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        self.tell_or_give_up(hold)?;
-        self.close(hold)
+    pub fn end(&mut self, retry: &mut Retry) -> Result<(), Stop> {
+        self.tell_or_give_up(retry)?;
+        self.close(retry)
     }
 
     /// Marks the current file as complete, on the disk too.
     ///
     /// # Errors
     /// [`Stop`]: it is not.
-    fn close(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    fn close(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         let (path, current, folder) = (self.settings.path.as_bytes(), &self.current, &self.folder);
         let sync = || self.space.making_room(folder, || fsync(current));
-        hold.insist("write", &[path, b"/current to disk"], sync)?;
-        hold.insist("set mode of", &[path, b"/current"], || fchmod(current, COMPLETE))
+        retry.retry_until_done("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], sync)?;
+        retry.retry_until_done("set mode of", &[path, b"/", CURRENT.as_bytes()], || fchmod(current, COMPLETE))
     }
 
     /// Takes in that a child has ended.
     ///
     /// # Errors
     /// [`Stop`]: the next multilog goes on.
-    pub fn child_ended(&mut self, pid: Pid, status: i32, hold: &mut Hold) -> Result<(), Stop> {
-        self.compressor_ended(pid, hold)?;
-        self.processor_ended(pid, status, hold)
+    pub fn child_ended(&mut self, pid: Pid, status: i32, retry: &mut Retry) -> Result<(), Stop> {
+        self.compressor_ended(pid, retry)?;
+        self.processor_ended(pid, status, retry)
     }
 
     /// When something is to be done though nothing happens.
@@ -389,10 +390,10 @@ impl LogDirectory {
         [self.retry_at(), self.sync_at, self.tell_at()].into_iter().flatten().min()
     }
 
-    /// The same by the wall clock, as time since 1970.
+    /// When something is to be done by the wall clock, as time since 1970.
     pub fn wall_deadline(&self, line: Line) -> Option<Duration> {
-        let turn = self.turn.filter(|_| self.size > 0 && !self.is_processing() && line == Line::Fresh);
-        let end = turn.map(|turn| Duration::from_secs(u64::try_from(turn.end).unwrap_or(0)));
+        let period = self.period.filter(|_| self.size > 0 && !self.is_processing() && line == Line::Fresh);
+        let end = period.map(|period| Duration::from_secs(u64::try_from(period.end).unwrap_or(0)));
         [end, self.expiry].into_iter().flatten().min()
     }
 
@@ -400,38 +401,38 @@ impl LogDirectory {
     ///
     /// # Errors
     /// [`Stop`]: the next multilog does it.
-    pub fn tend(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        self.retry(hold)?;
+    pub fn tend(&mut self, retry: &mut Retry) -> Result<(), Stop> {
+        self.retry(retry)?;
         if self.sync_at.is_some_and(|at| at <= Moment::now().uptime) {
-            self.sync(hold)?;
+            self.sync(retry)?;
         }
-        self.tidy_expired(hold)
+        self.tidy_expired(retry)
     }
 
-    fn begin_turn(&mut self, begun: i64) {
+    fn begin_period(&mut self, begun: i64) {
         self.zone_changes = localtime::changes();
-        self.turn = self.settings.schedule.map(|schedule| {
+        self.period = self.settings.schedule.map(|schedule| {
             let offset = |second| match schedule.zone {
                 Zone::Utc => 0,
                 Zone::Local => localtime::local(second).map_or(0, |calendar| calendar.offset),
             };
-            Turn::begin(&schedule, begun, offset)
+            Period::begin(&schedule, begun, offset)
         });
     }
 
     /// Whether the current file is to be replaced for its age, before lines of now are written.
-    pub fn turn_is_over(&mut self, now: Tai64N) -> bool {
+    pub fn period_is_over(&mut self, now: Tai64N) -> bool {
         let now = now.0.to_unix();
         let is_local = self.settings.schedule.is_some_and(|schedule| schedule.zone == Zone::Local);
-        if let Some(turn) = self.turn.filter(|_| is_local && self.zone_changes != localtime::changes()) {
-            self.begin_turn(turn.begun());
+        if let Some(period) = self.period.filter(|_| is_local && self.zone_changes != localtime::changes()) {
+            self.begin_period(period.begun());
         }
-        let Some(turn) = self.turn else { return false };
-        if turn.is_ahead(now) || turn.is_over(now) && self.size == 0 {
-            self.begin_turn(now);
+        let Some(period) = self.period else { return false };
+        if period.is_ahead(now) || period.is_over(now) && self.size == 0 {
+            self.begin_period(now);
             return false;
         }
-        turn.is_over(now) && !self.is_processing()
+        period.is_over(now) && !self.is_processing()
     }
 
     /// As the script has it.
@@ -444,7 +445,7 @@ impl LogDirectory {
         &self.folder
     }
 
-    /// Whether it is this directory.
+    /// Whether `folder` is this directory.
     pub fn is(&self, folder: &OwnedFd) -> bool {
         Id::of(folder).is_ok_and(|id| id == self.id)
     }
@@ -457,10 +458,10 @@ impl LogDirectory {
 
 /// Opens a directory; if it is not there it is made. The inner error says why it cannot be made, and never will be.
 fn open_or_make(path: &OsStr) -> nix::Result<nix::Result<OwnedFd>> {
-    // Whoever made it before decided on its mode.
+    // A directory that was there before keeps its mode.
     let made = mkdir(path, Mode::from_bits_truncate(0o700));
     match (open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()), made) {
-        // It is missing only because it cannot be made now.
+        // The directory is missing only because it cannot be made now.
         (Err(Errno::ENOENT), Err(errno)) if may_pass(errno) => Err(errno),
         // The one that it would lie in is missing, or it is a link that leads nowhere.
         (Err(Errno::ENOENT), Ok(()) | Err(Errno::ENOENT | Errno::EEXIST)) => Err(Errno::ENOENT),
@@ -469,14 +470,14 @@ fn open_or_make(path: &OsStr) -> nix::Result<nix::Result<OwnedFd>> {
     }
 }
 
-/// Opens the lock. Who owns the directory may give another lock its name, to have it locked by us: where others may write,
-/// a file of two names is no lock, and is replaced.
+/// Opens the lock. Who owns the directory may give another lock its name, to have it locked by us: where others may
+/// write, a file of two names is no lock, and is replaced.
 fn open_lock(folder: &OwnedFd, path: &OsStr) -> nix::Result<(OwnedFd, FileStat)> {
-    match files::open_lock(folder, "lock") {
+    match files::open_lock(folder, LOCK) {
         Err(Errno::EMLINK) => {
-            files::remove(folder, "lock")?;
-            report::warning(&[path.as_bytes(), b"/lock was another file as well: replaced"]);
-            files::open_lock(folder, "lock")
+            files::remove_at(folder, LOCK)?;
+            report::warning(&[path.as_bytes(), b"/", LOCK.as_bytes(), b" was another file as well: replaced"]);
+            files::open_lock(folder, LOCK)
         }
         opened => opened,
     }

@@ -2,19 +2,21 @@
 
 use crate::alarm::Alarm;
 use crate::forward::{self, Forwarder};
-use crate::hold::{Hold, Stop};
-use crate::journal::{self, File, Id, JOURNAL, Journal, Left};
-use crate::logdir::{Locked, LogDirectory, put_aside};
+use crate::journal::{self, File, Id, Journal, Left};
+use crate::logdir::{Locked, LogDirectory, rename_away};
 use crate::misgiving::Misgiving;
+use crate::retry::{Retry, Stop};
 use crate::router::{Input, Line, Output, Router};
 use crate::script::{Action, Script};
+use crate::signals::Signals;
 use crate::status_file::show;
-use crate::steps::{Aside, MOST_DIRECTORIES};
+use crate::steps::{MOST_DIRECTORIES, SideOutput};
+use daemontools::logdir::JOURNAL;
 use daemontools::report::{self, PERMANENT, reason, warning};
 use daemontools::sys::boot::Boot;
 use daemontools::sys::{self, process};
 use daemontools::tai64::{Moment, Tai64N};
-use daemontools::{Attempt, Fatal, Unable, service};
+use daemontools::{Attempt, Fatal, Unable};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -31,12 +33,21 @@ const PIPE_SIZE: i32 = 1024 * 1024;
 /// Between two looks whether files are still where they were, while lines come.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// What is written to the directories at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Batch {
+    /// This many of the first bytes of the journal's data, to every directory: the script only writes.
+    Verbatim(usize),
+    /// What the router has put out for each directory.
+    Routed,
+}
+
 /// multilog, at work.
 pub struct Logger {
     router: Router,
     directories: Vec<LogDirectory>,
     outputs: Vec<Output>,
-    aside: Aside,
+    side: SideOutput,
     forwarder: Forwarder,
     journal: Journal,
     /// Older ones, of several multilogs that were killed.
@@ -50,9 +61,9 @@ pub struct Logger {
     unlooked: bool,
     /// No more than that is read at a time.
     most: usize,
-    hold: Hold,
+    retry: Retry,
     /// To look at the first bytes of the input without taking them; none if the input is no pipe.
-    glass: Option<(OwnedFd, OwnedFd)>,
+    peek_pipe: Option<(OwnedFd, OwnedFd)>,
     /// Where a directory goes by the clock on the wall.
     alarm: Option<Alarm>,
     /// The input has ended.
@@ -66,7 +77,7 @@ impl Logger {
     /// A directory or status file cannot be opened, or is another's.
     pub fn open(script: Script) -> Result<Logger, Fatal> {
         umask(Mode::from_bits_truncate(0o022));
-        let mut hold = Hold::new().unable_to("watch signals", "")?;
+        let mut retry = Retry::new(Signals::new().unable_to("watch signals", "")?);
         if script.directories.len() > MOST_DIRECTORIES {
             return Err(Fatal::new(PERMANENT, &[b"too many directories: 63 are possible"]));
         }
@@ -75,18 +86,19 @@ impl Logger {
         }
         for action in &script.actions {
             if let Action::Status(file) = action {
-                hold.begin("create", file, || show(file, b""))?;
+                retry.retry_at_start("create", file, || show(file, b""))?;
             }
         }
         let mut locked = Vec::new();
         for directory in &script.directories {
-            let next = LogDirectory::lock(&directory.path, &locked, &mut hold)?;
+            let next = LogDirectory::lock(&directory.path, &locked, &mut retry)?;
             locked.push(next);
         }
         // Boots that look alike for want of memory would cost lines.
-        let boot = hold.insist("tell", &[b"which boot it is"], Boot::current).map_err(|Stop| Fatal::silent(0))?;
-        let mut left = find_journals(&script, &locked, &boot, &mut hold)?;
-        let notes: Vec<File> = left.iter().flat_map(|journal| journal.note().files.clone()).collect();
+        let boot =
+            retry.retry_until_done("tell", &[b"which boot it is"], Boot::current).map_err(|Stop| Fatal::silent(0))?;
+        let mut left = find_journals(&script, &locked, &boot, &mut retry)?;
+        let checkpoints: Vec<File> = left.iter().flat_map(|journal| journal.checkpoint().files.clone()).collect();
         let mut misgiving = Misgiving::default();
         let mut journal = match left.pop() {
             Some(newest) => newest,
@@ -94,7 +106,7 @@ impl Logger {
         };
         let mut directories = Vec::new();
         for (settings, locked) in script.directories.iter().zip(locked) {
-            match LogDirectory::restart(settings.clone(), locked, &notes, &mut hold) {
+            match LogDirectory::restart(settings.clone(), locked, &checkpoints, &mut retry) {
                 Ok(directory) => directories.push(directory),
                 Err(trouble) => {
                     close_all(left.iter_mut().chain([&mut journal]));
@@ -102,22 +114,22 @@ impl Logger {
                 }
             }
         }
-        hold.may_stop = journal.survives();
+        retry.may_stop = journal.survives();
         let forwarder = Forwarder::new(&script);
         let router = Router::new(&script, &forward::identity()).with_memory(memory_limit());
-        let is_pipe = service::is_fifo(sys::stdin()).unwrap_or(false);
+        let is_pipe = daemontools::files::is_fifo(sys::stdin()).unwrap_or(false);
         if is_pipe {
             let _ = fcntl(sys::stdin(), FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
         }
         // In a pipe of packets a read has only one of those that wait.
         let packets = fcntl(sys::stdin(), FcntlArg::F_GETFL).is_ok_and(|flags| flags & OFlag::O_DIRECT.bits() != 0);
-        let glass = (is_pipe && !packets).then(|| pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()).flatten();
+        let peek_pipe = (is_pipe && !packets).then(|| pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()).flatten();
         let outputs = script.directories.iter().map(|_| Output::default()).collect();
         let alarm = match directories.iter().any(LogDirectory::needs_clock) {
-            true => Some(hold.begin("watch", "the clock".as_ref(), Alarm::new)?),
+            true => Some(retry.retry_at_start("watch", "the clock".as_ref(), Alarm::new)?),
             false => None,
         };
-        let aside = Aside::new(forwarder.targets());
+        let side = SideOutput::new(forwarder.targets());
         // What was read is written before the end, though each file that is filled takes a slow disk its time.
         let most = directories.iter().map(|directory| usize::try_from(directory.limit).unwrap_or(usize::MAX)).min();
         let most = most.unwrap_or(usize::MAX).max(1);
@@ -125,7 +137,7 @@ impl Logger {
             router,
             directories,
             outputs,
-            aside,
+            side,
             forwarder,
             journal,
             left,
@@ -134,8 +146,8 @@ impl Logger {
             look_at: Duration::ZERO,
             unlooked: false,
             most,
-            hold,
-            glass,
+            retry,
+            peek_pipe,
             alarm,
             ended: false,
         };
@@ -220,20 +232,20 @@ impl Logger {
             self.write_left()?;
         }
         self.journal.begin(input);
-        self.router.resume(self.journal.note().line);
+        self.router.resume(self.journal.checkpoint().line);
         Ok(())
     }
 
     /// Writes all that is in the journal, and ends its last line.
     fn write_left(&mut self) -> Result<(), Stop> {
-        self.router.resume(self.journal.note().line);
+        self.router.resume(self.journal.checkpoint().line);
         self.look_at_clock()?;
         self.write_out(Input::Ended)?;
         if !self.journal.data().is_empty() {
             return Err(Stop);
         }
-        self.router.end(&mut self.outputs, &mut self.aside);
-        self.write(0)?;
+        self.router.end(&mut self.outputs, &mut self.side);
+        self.write(Batch::Routed)?;
         self.commit(0);
         Ok(())
     }
@@ -248,10 +260,10 @@ impl Logger {
             }
             let trouble = self.directories.iter().find_map(LogDirectory::trouble);
             match trouble.filter(|_| self.journal.data().is_empty() && !self.journal.survives()) {
-                Some(trouble) if !self.may_leave() => self.hold.pause(trouble, reason(Errno::ENOSPC))?,
+                Some(trouble) if !self.may_leave() => self.retry.pause(trouble, reason(Errno::ENOSPC))?,
                 Some(_) => return Ok(()),
                 None => {
-                    self.hold.go_on();
+                    self.retry.go_on();
                     if let Some(directory) = self.directories.first().filter(|_| !self.journal.survives()) {
                         self.misgiving.say(directory.path(), now);
                     }
@@ -277,7 +289,7 @@ impl Logger {
                 self.misgiving.failed(errno, now);
             }
         }
-        self.hold.may_stop = self.journal.survives();
+        self.retry.may_stop = self.journal.survives();
     }
 
     /// Looks whether the files that are written to are still where their names are, at most once a second; and whether
@@ -291,13 +303,13 @@ impl Logger {
         self.look_now(now, 0).map(drop)
     }
 
-    /// The same at once, when the first `taken` bytes of the journal have just been written; whether that is committed, as
-    /// files have changed.
+    /// Looks around at once, when the first `taken` bytes of the journal have just been written; whether that is
+    /// committed, as files have changed.
     fn look_now(&mut self, now: Duration, taken: usize) -> Result<bool, Stop> {
         (self.look_at, self.unlooked) = (now + LOOK_AGAIN, false);
         let mut changed = false;
         for directory in &mut self.directories {
-            changed |= directory.look_around(&mut self.hold)?;
+            changed |= directory.look_around(&mut self.retry)?;
         }
         if changed {
             self.commit(taken);
@@ -315,7 +327,7 @@ impl Logger {
         let Some(lost) = self.journal.look_after() else { return };
         let now = Moment::now().uptime;
         self.misgiving.broke(now);
-        self.hold.may_stop = false;
+        self.retry.may_stop = false;
         let Some(directory) = self.directories.first() else { return };
         if lost > 0 {
             let bytes =
@@ -326,7 +338,7 @@ impl Logger {
 
     /// Told to, and at the end of a line. All that was read is written before.
     fn may_leave(&self) -> bool {
-        self.hold.leaving && self.router.line == Line::Fresh && self.journal.data().is_empty()
+        self.retry.signals.leaving && self.router.line == Line::Fresh && self.journal.data().is_empty()
     }
 
     /// What is written next is of now.
@@ -344,13 +356,13 @@ impl Logger {
         let patience = self.patience();
         let next = self.directories.iter().filter_map(|directory| directory.wall_deadline(self.router.line)).min();
         let watched = self.alarm.as_mut().map(|alarm| alarm.set(next)).map_or(2, |()| 3);
-        let clock = self.alarm.as_ref().map_or(self.hold.as_fd(), AsFd::as_fd);
-        let mut fds =
-            [sys::stdin(), self.hold.as_fd(), clock].map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
+        let clock = self.alarm.as_ref().map_or(self.retry.signals.as_fd(), AsFd::as_fd);
+        let mut fds = [sys::stdin(), self.retry.signals.as_fd(), clock]
+            .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
         let polled = poll(&mut fds[..watched], patience);
         let [input, signals, time] = fds.map(|fd| fd.any().unwrap_or(false));
         if signals {
-            self.hold.hear();
+            self.retry.signals.drain();
         }
         if let (true, Some(alarm)) = (time, &mut self.alarm) {
             alarm.heard();
@@ -362,14 +374,14 @@ impl Logger {
     /// Reads what there is; told to leave, only to the end of the line.
     fn read(&mut self) {
         let room = self.journal.room();
-        let most = if self.hold.leaving { room.min(1) } else { room.min(self.most) };
+        let most = if self.retry.signals.leaving { room.min(1) } else { room.min(self.most) };
         let read_input = |place: &mut [u8]| read(sys::stdin(), place);
-        let result = match (&self.glass, sys::unread(sys::stdin())) {
-            (Some(glass), Ok(waiting @ 1..)) => {
-                self.journal.read(waiting.min(most), |place| peek(glass, place), read_input)
+        let result = match (&self.peek_pipe, sys::unread(sys::stdin())) {
+            (Some(peek_pipe), Ok(waiting @ 1..)) => {
+                self.journal.read(waiting.min(most), |place| peek(peek_pipe, place), read_input)
             }
             // At its end, or no pipe.
-            (Some(_), _) | (None, _) => self.journal.read_unproven(most, read_input),
+            (Some(_), _) | (None, _) => self.journal.read_unlogged(most, read_input),
         };
         match result {
             Ok(0) => self.ended = true,
@@ -385,18 +397,21 @@ impl Logger {
     fn write_out(&mut self, input: Input) -> Result<(), Stop> {
         loop {
             self.look_after_journal();
-            let leaving = self.hold.leaving;
+            let leaving = self.retry.signals.leaving;
             for (output, directory) in self.outputs.iter_mut().zip(&self.directories) {
                 let limit = if directory.takes_all(leaving) { u64::MAX } else { directory.limit };
                 (output.size, output.limit) = (directory.size, limit);
             }
-            let plain = self.router.plain_part(self.journal.data(), &self.outputs);
-            let taken = match plain {
-                0 => self.router.take(self.journal.data(), input, &mut self.outputs, &mut self.aside),
-                plain => plain,
+            let batch = match self.router.plain_part(self.journal.data(), &self.outputs) {
+                0 => Batch::Routed,
+                plain => Batch::Verbatim(plain),
+            };
+            let taken = match batch {
+                Batch::Verbatim(length) => length,
+                Batch::Routed => self.router.take(self.journal.data(), input, &mut self.outputs, &mut self.side),
             };
             if taken > 0 || self.is_pending() {
-                self.write(plain)?;
+                self.write(batch)?;
                 // What is in a file that was removed is not written: the journal keeps it until it is in another one.
                 if !self.directories.iter().any(LogDirectory::is_gone) || !self.look_now(Moment::now().uptime, taken)? {
                     self.commit(taken);
@@ -405,7 +420,7 @@ impl Logger {
             let rotated = self.rotate_full()?;
             if rotated {
                 // A disk may take its time for each.
-                self.hold.hear();
+                self.retry.signals.drain();
             }
             if !rotated && taken == 0 {
                 return Ok(());
@@ -419,13 +434,13 @@ impl Logger {
         let line = self.router.line;
         let full = |directory: &LogDirectory, leaving| directory.is_full(line) && !directory.takes_all(leaving);
         let waits = |directory: &LogDirectory, leaving| full(directory, leaving) && directory.is_processing();
-        while self.directories.iter().any(|directory| waits(directory, self.hold.leaving)) {
+        while self.directories.iter().any(|directory| waits(directory, self.retry.signals.leaving)) {
             self.wait_for_processor()?;
         }
         let mut rotated = false;
-        let leaving = self.hold.leaving;
+        let leaving = self.retry.signals.leaving;
         for directory in self.directories.iter_mut().filter(|directory| full(directory, leaving)) {
-            directory.rotate(&mut self.hold)?;
+            directory.rotate(&mut self.retry)?;
             rotated = true;
         }
         if rotated {
@@ -436,9 +451,9 @@ impl Logger {
 
     fn wait_for_processor(&mut self) -> Result<(), Stop> {
         // Heard of together with input, its end is not told a second time.
-        if !self.hold.child {
+        if !self.retry.signals.child {
             let patience = self.patience();
-            self.hold.wait(patience);
+            self.retry.signals.wait(patience);
         }
         self.look_after_directories()
     }
@@ -457,8 +472,8 @@ impl Logger {
         }
         let mut changed = false;
         for directory in &mut self.directories {
-            if directory.turn_is_over(now) {
-                directory.rotate(&mut self.hold)?;
+            if directory.period_is_over(now) {
+                directory.rotate(&mut self.retry)?;
                 changed = true;
             }
         }
@@ -468,20 +483,23 @@ impl Logger {
         Ok(())
     }
 
-    /// Writes the first `plain` bytes of the data to every directory, or, if that is 0, what the router put out.
-    fn write(&mut self, plain: usize) -> Result<(), Stop> {
-        let sizes = self.outputs.iter().map(|output| if plain > 0 { plain } else { output.pending.len() });
+    /// Writes a batch to the directories, and what the router put out to other places.
+    fn write(&mut self, batch: Batch) -> Result<(), Stop> {
+        let sizes = self.outputs.iter().map(|output| match batch {
+            Batch::Verbatim(length) => length,
+            Batch::Routed => output.pending.len(),
+        });
         let files = self.directories.iter().zip(sizes).map(|(directory, size)| directory.file(size)).collect();
-        self.journal.commit(0, self.journal.note().line, files);
+        self.journal.commit(0, self.journal.checkpoint().line, files);
         for (output, directory) in self.outputs.iter_mut().zip(&mut self.directories) {
-            match plain {
-                0 => directory.write(&output.pending, &mut self.hold)?,
-                plain => directory.write(&self.journal.data()[..plain], &mut self.hold)?,
+            match batch {
+                Batch::Verbatim(length) => directory.write(&self.journal.data()[..length], &mut self.retry)?,
+                Batch::Routed => directory.write(&output.pending, &mut self.retry)?,
             }
             output.pending.clear();
         }
-        let Aside { alerts, statuses, lines, messages } = &mut self.aside;
-        self.forwarder.print(lines, &mut self.hold)?;
+        let SideOutput { alerts, statuses, lines, messages } = &mut self.side;
+        self.forwarder.print(lines, &mut self.retry)?;
         lines.clear();
         self.forwarder.send(messages);
         report::pass_on(alerts);
@@ -492,7 +510,7 @@ impl Logger {
 
     /// Whether the router put out anything.
     fn is_pending(&self) -> bool {
-        !self.aside.is_empty() || self.outputs.iter().any(|output| !output.pending.is_empty())
+        !self.side.is_empty() || self.outputs.iter().any(|output| !output.pending.is_empty())
     }
 
     fn commit(&mut self, taken: usize) {
@@ -505,18 +523,18 @@ impl Logger {
 
     /// Full files that were dealt with, new files on demand.
     fn look_after_directories(&mut self) -> Result<(), Stop> {
-        self.hold.child = false;
+        self.retry.signals.child = false;
         while let Ok(Some((pid, status))) = process::reap() {
             for directory in &mut self.directories {
-                directory.child_ended(pid, status, &mut self.hold)?;
+                directory.child_ended(pid, status, &mut self.retry)?;
             }
         }
-        let asked = std::mem::take(&mut self.hold.rotate);
+        let asked = std::mem::take(&mut self.retry.signals.rotate);
         let mut changed = false;
         for directory in &mut self.directories {
-            directory.tend(&mut self.hold)?;
+            directory.tend(&mut self.retry)?;
             if asked && directory.size > 0 && !directory.is_processing() {
-                directory.rotate(&mut self.hold)?;
+                directory.rotate(&mut self.retry)?;
                 changed = true;
             }
         }
@@ -527,7 +545,7 @@ impl Logger {
             self.rotate_by_time(Moment::now().label)?;
         }
         if self.directories.iter().any(|directory| directory.tell_at().is_some_and(|at| at <= Moment::now().uptime)) {
-            self.write(0)?;
+            self.write(Batch::Routed)?;
             self.commit(0);
         }
         Ok(())
@@ -535,20 +553,20 @@ impl Logger {
 
     fn end(&mut self) -> Result<(), Stop> {
         self.look_at_clock()?;
-        self.router.end(&mut self.outputs, &mut self.aside);
+        self.router.end(&mut self.outputs, &mut self.side);
         if self.is_pending() {
-            self.write(0)?;
+            self.write(Batch::Routed)?;
             self.commit(0);
         }
         // What was written since the last look may have gone into a file that is not there any more.
         self.look_now(Moment::now().uptime, 0)?;
         self.forwarder.end();
         // A processor's work is waited for; but not told to leave, or once told so meanwhile.
-        while self.directories.iter().any(LogDirectory::is_processing) && !self.hold.leaving {
+        while self.directories.iter().any(LogDirectory::is_processing) && !self.retry.signals.leaving {
             self.wait_for_processor()?;
         }
         for directory in &mut self.directories {
-            directory.end(&mut self.hold)?;
+            directory.end(&mut self.retry)?;
         }
         self.journal.remove();
         Ok(())
@@ -564,7 +582,7 @@ fn close_all<'a>(journals: impl Iterator<Item = &'a mut Journal>) {
     });
 }
 
-/// So much memory we may have.
+/// How much memory multilog may have.
 fn memory_limit() -> u64 {
     let limit = |resource| getrlimit(resource).map_or(u64::MAX, |(limit, _)| limit);
     limit(Resource::RLIMIT_DATA).min(limit(Resource::RLIMIT_AS))
@@ -576,11 +594,11 @@ fn input() -> Id {
 }
 
 /// The journals that multilogs were killed with in these directories, the oldest first.
-fn find_journals(script: &Script, locked: &[Locked], boot: &Boot, hold: &mut Hold) -> Result<Vec<Journal>, Fatal> {
+fn find_journals(script: &Script, locked: &[Locked], boot: &Boot, retry: &mut Retry) -> Result<Vec<Journal>, Fatal> {
     let mut found = Vec::new();
     for (directory, Locked { folder, .. }) in script.directories.iter().zip(locked) {
         let path = [directory.path.as_bytes(), b"/", JOURNAL.as_bytes()].concat();
-        let journal = match hold.begin("open", OsStr::from_bytes(&path), || journal::find(folder, boot))? {
+        let journal = match retry.retry_at_start("open", OsStr::from_bytes(&path), || journal::find(folder, boot))? {
             Left::Nothing => continue,
             Left::Doubtful => {
                 rename(
@@ -629,7 +647,7 @@ fn make_way(folder: &OwnedFd, path: &OsStr) {
 }
 
 fn rename(folder: &OwnedFd, path: &[u8], why: &[u8]) {
-    match put_aside(folder, JOURNAL) {
+    match rename_away(folder, JOURNAL) {
         Ok(name) => warning(&[b"renaming ", path, b" to ", name.as_bytes(), b": ", why]),
         Err(errno) => Unable::new("rename", OsStr::from_bytes(path), errno).warn(),
     }

@@ -1,5 +1,6 @@
 //! That there is no journal: when to try again to make one, and how often to say what its absence costs.
 
+use daemontools::logdir::JOURNAL;
 use daemontools::report::{notice, reason, warning};
 use nix::errno::Errno;
 use std::ffi::OsStr;
@@ -18,7 +19,7 @@ pub struct Misgiving {
     why: Option<&'static str>,
     /// When to try again.
     retry_at: Duration,
-    /// It was said, and when it may be said again if there was a journal meanwhile.
+    /// Whether multilog has said so, and when it may say so again if there was a journal meanwhile.
     is_said: bool,
     say_at: Duration,
 }
@@ -35,7 +36,7 @@ impl Misgiving {
         (self.why, self.retry_at) = (Some("its file was changed by others, or has no room"), now + SOON);
     }
 
-    /// Whether it is time to try again.
+    /// Whether it is time to try again to make a journal.
     pub fn is_due(&self, now: Duration) -> bool {
         self.why.is_some() && now >= self.retry_at
     }
@@ -43,7 +44,8 @@ impl Misgiving {
     /// There is one in this directory: says so where it was said that there is none.
     pub fn is_over(&mut self, directory: &OsStr) {
         if self.is_said {
-            notice(&[directory.as_bytes(), b"/journal is there again: if multilog is killed, no line is lost"]);
+            let words = b" is there again: if multilog is killed, no line is lost";
+            notice(&[directory.as_bytes(), b"/", JOURNAL.as_bytes(), words]);
         }
         (self.why, self.is_said) = (None, false);
     }
@@ -53,6 +55,7 @@ impl Misgiving {
         let Some(why) = self.why.filter(|_| !self.is_said && now >= self.say_at) else { return };
         (self.is_said, self.say_at) = (true, now + SAY_AGAIN);
         let cost = b": if multilog is killed, lines that it has read and not yet written are lost";
-        warning(&[b"going on without ", directory.as_bytes(), b"/journal: ", why.as_bytes(), cost]);
+        let journal = [directory.as_bytes(), b"/", JOURNAL.as_bytes()].concat();
+        warning(&[b"going on without ", &journal, b": ", why.as_bytes(), cost]);
     }
 }

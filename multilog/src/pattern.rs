@@ -1,5 +1,6 @@
 //! Patterns of `+` and `-`: no I/O.
 
+use daemontools::logdir::stamp::CHARACTERS;
 use daemontools::sys::fnmatch::fnmatch;
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -17,7 +18,7 @@ pub enum Dialect {
 /// What of a line the patterns that follow look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sees {
-    /// Its stamp and its text.
+    /// The stamp of the line and its text.
     All,
     /// `x`: its text alone.
     Text,
@@ -30,11 +31,11 @@ pub struct Pattern {
     pub dialect: Dialect,
     /// What it looks at.
     pub sees: Sees,
-    /// As it is written.
+    /// The pattern as the script has it.
     pub text: Vec<u8>,
 }
 
-/// A regular expression may take so many bytes of memory; one that needs more is refused.
+/// How many bytes of memory a regular expression may take; one that needs more is refused.
 const MOST_MEMORY: usize = 256 * 1024;
 
 /// A pattern, ready to be matched.
@@ -66,7 +67,7 @@ impl Matcher {
         Ok(Matcher { kind, sees: pattern.sees, matches_all: matches_all(pattern) })
     }
 
-    /// Whether it matches every line.
+    /// Whether the pattern matches every line.
     pub fn matches_all(&self) -> bool {
         self.matches_all
     }
@@ -77,7 +78,7 @@ impl Matcher {
         pattern.split(|byte| *byte == b'*').filter_map(behind_stamp).max_by_key(|part| part.len())
     }
 
-    /// Whether it matches a line that begins with a stamp of so many bytes.
+    /// Whether the pattern matches a line that begins with a stamp of `stamp` bytes.
     pub fn matches(&self, line: &[u8], stamp: usize) -> bool {
         let line = match self.sees {
             Sees::All => line,
@@ -91,7 +92,7 @@ impl Matcher {
     }
 }
 
-/// Whether it is plain that every line matches.
+/// Whether a pattern plainly matches every line.
 pub fn matches_all(pattern: &Pattern) -> bool {
     match pattern.dialect {
         Dialect::Simple => pattern.text == b"*",
@@ -100,10 +101,10 @@ pub fn matches_all(pattern: &Pattern) -> bool {
     }
 }
 
-/// The rest of `part` that cannot lie in a stamp, nor begin there, if `part` is in a stamped line: a stamp ends in a space
-/// and has no others of these characters.
+/// The rest of `part` that cannot lie in a stamp, nor begin there, if `part` is in a stamped line: a stamp ends in a
+/// space and has no others of these characters.
 fn behind_stamp(part: &[u8]) -> Option<&[u8]> {
-    let foreign = part.iter().position(|byte| !b"@0123456789abcdef:+-.TZ ".contains(byte))?;
+    let foreign = part.iter().position(|byte| !CHARACTERS.contains(byte))?;
     let space = part[..foreign].iter().rposition(|byte| *byte == b' ');
     Some(&part[space.map_or(0, |at| at + 1)..])
 }
@@ -150,8 +151,8 @@ pub fn matches(pattern: &[u8], line: &[u8]) -> bool {
 }
 
 /// A line that does not match, though it would if each `*` stood for whatever fits: a `*` stops at the first of the
-/// character after it. None where no `*` is followed by what may begin too early, or where a blank follows: to stop at the
-/// first blank is what counts words, `* * fatal: *`.
+/// character after it. None where no `*` is followed by what may begin too early, or where a blank follows: to stop
+/// at the first blank is what counts words, `* * fatal: *`.
 pub fn stops_too_early(pattern: &[u8]) -> Option<(u8, Vec<u8>)> {
     let parts: Vec<&[u8]> = pattern.split(|byte| *byte == b'*').collect();
     let is_last = |number: usize| number + 1 == parts.len();

@@ -13,7 +13,7 @@ pub struct Prefilter {
 #[derive(Debug)]
 struct Needle {
     finder: Finder<'static>,
-    /// Where it is next in the data, or the data's end; none if nobody has looked.
+    /// Where the needle is next in the data, or the data's end; none before the first search.
     next: Option<usize>,
 }
 

@@ -11,6 +11,8 @@
 //! while a processor is busy, and goes on with that. Where ours was killed, its journal proves the files good, and they
 //! are carried on.
 
+use daemontools::logdir::{CURRENT, NEW_STATE, PREVIOUS, PROCESSED, STATE};
+
 /// What is known of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
@@ -42,7 +44,7 @@ pub enum Step {
     Remove(&'static str),
     /// Gives a file its final name, as safely written.
     FinishSafe(&'static str),
-    /// The same, if there is such a file, as maybe not safely written.
+    /// Gives a file its final name, if there is such a file, as maybe not safely written.
     FinishUnsafe(&'static str),
     /// Makes an empty `state`.
     EmptyState,
@@ -55,20 +57,20 @@ pub fn plan(directory: Directory) -> Vec<Step> {
     let carried_on = directory.current == Found::Complete || directory.vouched;
     let mut steps = Vec::new();
     if !carried_on {
-        steps.extend([Step::Remove("state"), Step::Remove("newstate")]);
+        steps.extend([Step::Remove(STATE), Step::Remove(NEW_STATE)]);
     }
     match (directory.processed, directory.previous) {
-        (Found::Complete, _) => steps.extend([Step::Remove("previous"), Step::FinishSafe("processed")]),
+        (Found::Complete, _) => steps.extend([Step::Remove(PREVIOUS), Step::FinishSafe(PROCESSED)]),
         (Found::Incomplete | Found::Missing, Found::Complete) if carried_on => {
-            steps.extend([Step::Remove("processed"), Step::Remove("newstate"), Step::Process]);
+            steps.extend([Step::Remove(PROCESSED), Step::Remove(NEW_STATE), Step::Process]);
         }
-        (Found::Incomplete | Found::Missing, Found::Missing) => steps.push(Step::Remove("processed")),
+        (Found::Incomplete | Found::Missing, Found::Missing) => steps.push(Step::Remove(PROCESSED)),
         (Found::Incomplete | Found::Missing, _) => {
-            steps.extend([Step::Remove("processed"), Step::FinishUnsafe("previous")]);
+            steps.extend([Step::Remove(PROCESSED), Step::FinishUnsafe(PREVIOUS)]);
         }
     }
     if !carried_on {
-        steps.extend([Step::FinishUnsafe("current"), Step::EmptyState]);
+        steps.extend([Step::FinishUnsafe(CURRENT), Step::EmptyState]);
     }
     steps
 }
@@ -85,20 +87,20 @@ mod tests {
 
     #[test]
     fn what_ended_in_order_is_written_on() {
-        assert_eq!(planned(Complete, Missing, Missing), [Remove("processed")]);
+        assert_eq!(planned(Complete, Missing, Missing), [Remove(PROCESSED)]);
         // A processor was busy with it.
-        let process = [Remove("processed"), Remove("newstate"), Process];
+        let process = [Remove(PROCESSED), Remove(NEW_STATE), Process];
         assert_eq!(planned(Complete, Complete, Incomplete), process);
-        assert_eq!(planned(Complete, Incomplete, Missing), [Remove("processed"), FinishUnsafe("previous")]);
+        assert_eq!(planned(Complete, Incomplete, Missing), [Remove(PROCESSED), FinishUnsafe(PREVIOUS)]);
     }
 
     #[test]
     fn what_the_original_left_unfinished_is_finished_as_unsafe() {
-        let clear = [Remove("state"), Remove("newstate"), Remove("processed")];
-        let end = [FinishUnsafe("current"), EmptyState];
+        let clear = [Remove(STATE), Remove(NEW_STATE), Remove(PROCESSED)];
+        let end = [FinishUnsafe(CURRENT), EmptyState];
         assert_eq!(planned(Incomplete, Missing, Missing), [&clear[..], &end].concat());
         assert_eq!(planned(Missing, Missing, Missing), [&clear[..], &end].concat());
-        let previous = [FinishUnsafe("previous")];
+        let previous = [FinishUnsafe(PREVIOUS)];
         for mode in [Complete, Incomplete] {
             assert_eq!(planned(Incomplete, mode, Incomplete), [&clear[..], &previous, &end].concat());
         }
@@ -107,11 +109,11 @@ mod tests {
     #[test]
     fn a_whole_result_of_a_processor_is_safe() {
         let expected = [
-            Remove("state"),
-            Remove("newstate"),
-            Remove("previous"),
-            FinishSafe("processed"),
-            FinishUnsafe("current"),
+            Remove(STATE),
+            Remove(NEW_STATE),
+            Remove(PREVIOUS),
+            FinishSafe(PROCESSED),
+            FinishUnsafe(CURRENT),
             EmptyState,
         ];
         assert_eq!(planned(Incomplete, Incomplete, Complete), expected);
@@ -120,8 +122,8 @@ mod tests {
     #[test]
     fn what_ours_left_when_killed_is_carried_on() {
         let vouched = |previous| plan(Directory { current: Incomplete, previous, processed: Missing, vouched: true });
-        assert_eq!(vouched(Missing), [Remove("processed")]);
-        assert_eq!(vouched(Complete), [Remove("processed"), Remove("newstate"), Process]);
+        assert_eq!(vouched(Missing), [Remove(PROCESSED)]);
+        assert_eq!(vouched(Complete), [Remove(PROCESSED), Remove(NEW_STATE), Process]);
     }
 
     /// Nothing that holds lines is ever removed: `previous` only where its lines are in `processed`.
@@ -133,9 +135,9 @@ mod tests {
         {
             for vouched in [false, true] {
                 let steps = plan(Directory { current, previous, processed, vouched });
-                assert!(!steps.contains(&Remove("current")));
-                assert!(!steps.contains(&Remove("previous")) || processed == Complete);
-                let kept = steps.contains(&FinishUnsafe("previous")) || steps.contains(&Process);
+                assert!(!steps.contains(&Remove(CURRENT)));
+                assert!(!steps.contains(&Remove(PREVIOUS)) || processed == Complete);
+                let kept = steps.contains(&FinishUnsafe(PREVIOUS)) || steps.contains(&Process);
                 assert!(previous == Missing || processed == Complete || kept);
             }
         }

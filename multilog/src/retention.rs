@@ -2,40 +2,19 @@
 //!
 //! A file that is compressed has two names for a moment, `@LABEL.s` and `@LABEL.s.zst`: they count as one.
 
-use daemontools::tai64::{self, DIGITS, Tai64, Tai64N};
+use daemontools::logdir::{Old, label_of, plain_name};
+use daemontools::tai64::{self, Tai64, Tai64N};
 use std::time::Duration;
-
-/// What follows the names of compressed files.
-pub const COMPRESSED: [&str; 2] = [".zst", ".gz"];
-
-/// An old file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Old {
-    /// Its name.
-    pub name: Vec<u8>,
-    /// Its bytes on the disk.
-    pub size: u64,
-}
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Fewer old files than that.
     pub count: usize,
-    /// In old files together at most so many bytes.
+    /// Old files together have at most this many bytes.
     pub bytes: Option<u64>,
     /// Files that were finished no longer ago.
     pub age: Option<Duration>,
-}
-
-/// Whether a name is that of an old file: `@` and more characters than a label has digits.
-pub fn is_old(name: &[u8]) -> bool {
-    name.starts_with(b"@") && name.len() > DIGITS
-}
-
-/// The name that a file had before it was compressed.
-pub fn plain_name(name: &[u8]) -> &[u8] {
-    COMPRESSED.iter().find_map(|suffix| name.strip_suffix(suffix.as_bytes())).unwrap_or(name)
 }
 
 /// The names of those to be removed, the oldest first. `now` is time since 1970.
@@ -73,9 +52,9 @@ pub fn oldest(mut files: Vec<Old>, size: u64) -> Vec<Vec<u8>> {
     removed
 }
 
-/// The largest label of these files. One beyond all calendars is nobody's clock's, and counts for none.
+/// The largest label of these files. A label beyond all calendars comes from no clock, and does not count.
 pub fn newest(files: &[Old]) -> Tai64N {
-    let labels = files.iter().filter_map(|file| tai64::parse(file.name.get(..=DIGITS)?));
+    let labels = files.iter().filter_map(|file| label_of(&file.name));
     labels.filter(|label| tai64::since_1970(*label).is_some()).max().unwrap_or(Tai64N(Tai64(0), 0))
 }
 
@@ -86,12 +65,13 @@ pub fn next_expiry<'a>(names: impl Iterator<Item = &'a [u8]>, age: Duration) -> 
 
 /// When a file that was finished at the time in its name is so old.
 fn expiry(name: &[u8], age: Duration) -> Option<Duration> {
-    tai64::since_1970(tai64::parse(name.get(..=DIGITS)?)?)?.checked_add(age)
+    tai64::since_1970(label_of(name)?)?.checked_add(age)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use daemontools::logdir::is_old;
     use proptest::prelude::*;
 
     /// A file finished so many seconds after 1970.

@@ -2,20 +2,21 @@
 
 use crate::prefilter::Prefilter;
 use crate::script::Script;
-use crate::stamp::StampKind;
-use crate::stamp::Stamper;
-use crate::steps::{Aside, Destinations, Head, OUTPUT, SEEN, Steps};
+use crate::steps::{Destinations, Head, OUTPUT, SEEN, SideOutput, Steps};
 use crate::syslog::Identity;
+use daemontools::logdir::stamp::StampKind;
+use daemontools::logdir::stamp::write::Stamper;
 use daemontools::tai64::Moment;
 use std::time::Duration;
 
-/// A file within so many bytes of its size is full at the end of a line.
+/// A file that lacks no more than this many bytes is full at the end of a line.
 const NEARLY_FULL: u64 = 2000;
-/// So much is taken at a time: with stamps it is to fit into the cache, and into little memory though lines are empty.
+/// At most this many bytes are taken at a time. With their stamps they have to fit into the cache, and into little
+/// memory also where lines are empty.
 const MOST_TAKEN: usize = 64 * 1024;
-/// Between two searches for lines that no pattern can match, where there were none, so many are looked at.
+/// How many lines are looked at between two searches for lines that no pattern can match, where there were none.
 const MOST_LOOKS: u32 = 31;
-/// What lines leave aside is dealt with when it is so much.
+/// What lines send to other places than directories is written there once it is this many bytes.
 const MOST_ASIDE: usize = 128 * 1024;
 
 /// Where in a line the input stands.
@@ -41,9 +42,9 @@ pub enum Input {
 pub struct Output {
     /// Not yet written.
     pub pending: Vec<u8>,
-    /// Of the current file, once all is written.
+    /// The size of the current file once everything is written.
     pub size: u64,
-    /// Full at so many bytes.
+    /// The file is full at this many bytes.
     pub limit: u64,
 }
 
@@ -62,7 +63,7 @@ impl Output {
     }
 }
 
-/// Whether a file of so many bytes is to be replaced by a new one: at the end of a line a little early.
+/// Whether a file of `size` bytes is to be replaced by a new one: at the end of a line a little early.
 pub fn is_full(size: u64, limit: u64, line: Line) -> bool {
     let margin = if line == Line::Fresh { NEARLY_FULL } else { 0 };
     size > 0 && size + margin >= limit
@@ -87,7 +88,7 @@ pub struct Router {
 }
 
 impl Router {
-    /// Makes it do with so much memory: what is put out for a batch of lines takes a small part of it.
+    /// Makes the router do with this much memory: what is put out for a batch of lines takes a small part of it.
     pub fn with_memory(mut self, limit: u64) -> Router {
         let part = |divisor| usize::try_from(limit / divisor).unwrap_or(usize::MAX);
         // An empty line becomes a stamp; and what grows is there twice for a moment.
@@ -129,7 +130,7 @@ impl Router {
         self.steps.now = now.uptime;
     }
 
-    /// Whether somebody must read the clock.
+    /// Whether the caller has to read the clock before each batch.
     pub fn needs_clock(&self) -> bool {
         self.needs_clock
     }
@@ -159,18 +160,18 @@ impl Router {
 
     /// Takes lines off the beginning of `data` until it is used up, or the rest is the beginning of a
     /// line that may matter as a whole, or a file is full. How many bytes were taken.
-    pub fn take(&mut self, data: &[u8], input: Input, outputs: &mut [Output], aside: &mut Aside) -> usize {
+    pub fn take(&mut self, data: &[u8], input: Input, outputs: &mut [Output], side: &mut SideOutput) -> usize {
         let (data, input) = match data.get(..self.most_taken) {
             Some(part) if part.len() < data.len() => (part, Input::Open),
             _ => (data, input),
         };
         let mut taken = if self.is_selective {
-            self.select_lines(data, outputs, aside)
+            self.select_lines(data, outputs, side)
         } else {
             self.stamp_lines(data, Destinations::MAX, outputs)
         };
-        while aside.size() < self.most_aside && !outputs.iter().any(|output| output.is_full(self.line)) {
-            if self.line == Line::Fresh && self.tell_suppressed(self.steps.now, outputs, aside) {
+        while side.size() < self.most_aside && !outputs.iter().any(|output| output.is_full(self.line)) {
+            if self.line == Line::Fresh && self.tell_suppressed(self.steps.now, outputs, side) {
                 continue;
             }
             let rest = &data[taken..];
@@ -178,8 +179,8 @@ impl Router {
                 break;
             }
             let used = match self.line {
-                Line::Fresh => self.begin_line(rest, input, outputs, aside),
-                Line::Within(to) => self.go_on(rest, to, outputs, aside),
+                Line::Fresh => self.begin_line(rest, input, outputs, side),
+                Line::Within(to) => self.go_on(rest, to, outputs, side),
             };
             if used == 0 {
                 break;
@@ -199,7 +200,7 @@ impl Router {
         each(to, outputs, |_, output| room = room.min(output.room()));
         let mut chosen = outputs.iter_mut().enumerate().filter(|(number, _)| to >> number & 1 == 1);
         let Some((_, first)) = chosen.next() else { return 0 };
-        // One of them is full when so much is pending.
+        // One of the files is full when this much is pending.
         let begin = first.pending.len();
         let full = begin + room.saturating_sub(NEARLY_FULL as usize);
         let mut taken = 0;
@@ -221,8 +222,8 @@ impl Router {
         taken
     }
 
-    /// The same where patterns select. Lines that no pattern can match go together; only the others are looked at.
-    fn select_lines(&mut self, data: &[u8], outputs: &mut [Output], aside: &mut Aside) -> usize {
+    /// Takes lines where patterns select. Lines that no pattern can match go together; only the others are looked at.
+    fn select_lines(&mut self, data: &[u8], outputs: &mut [Output], side: &mut SideOutput) -> usize {
         if !self.only_selects || self.line != Line::Fresh {
             return 0;
         }
@@ -242,7 +243,7 @@ impl Router {
                 more => (more - 1, found),
             };
             let used = match (&data[taken..end], self.others) {
-                ([], _) => self.select_line(&data[taken..], outputs, aside),
+                ([], _) => self.select_line(&data[taken..], outputs, side),
                 (lines, 0) => lines.len(),
                 (lines, to) => self.stamp_lines(lines, to, outputs),
             };
@@ -254,9 +255,9 @@ impl Router {
         taken
     }
 
-    /// A line that is not long. It is stamped where the first directory will have it, and taken back if it is not wanted
-    /// there.
-    fn select_line(&mut self, data: &[u8], outputs: &mut [Output], aside: &mut Aside) -> usize {
+    /// A line that is not long. It is stamped where the first directory will have it, and taken back if it is not
+    /// wanted there.
+    fn select_line(&mut self, data: &[u8], outputs: &mut [Output], side: &mut SideOutput) -> usize {
         let Some((first, others)) = outputs.split_first_mut() else { return 0 };
         let Some(newline) = memchr::memchr(b'\n', data).filter(|at| *at < SEEN / 2) else { return 0 };
         let begin = first.pending.len();
@@ -265,7 +266,7 @@ impl Router {
         first.pending.extend_from_slice(&data[..=newline]);
         let written = &first.pending[begin..];
         let head = Head { bytes: &written[..written.len() - 1], stamp, goes_on: false, time: self.stamper.last() };
-        let to = self.steps.judge(0, &head, aside);
+        let to = self.steps.judge(0, &head, side);
         each(to >> 1, others, |_, output| output.add(written));
         if to & 1 == 1 {
             first.size += written.len() as u64;
@@ -276,14 +277,14 @@ impl Router {
     }
 
     /// Ends a line that the input broke off, and tells of all that was suppressed.
-    pub fn end(&mut self, outputs: &mut [Output], aside: &mut Aside) {
+    pub fn end(&mut self, outputs: &mut [Output], side: &mut SideOutput) {
         if let Line::Within(to) = std::mem::replace(&mut self.line, Line::Fresh) {
-            put(to, b"\n", outputs, aside);
+            put(to, b"\n", outputs, side);
         }
-        while self.tell_suppressed(Duration::MAX, outputs, aside) {}
+        while self.tell_suppressed(Duration::MAX, outputs, side) {}
     }
 
-    fn begin_line(&mut self, rest: &[u8], input: Input, outputs: &mut [Output], aside: &mut Aside) -> usize {
+    fn begin_line(&mut self, rest: &[u8], input: Input, outputs: &mut [Output], side: &mut SideOutput) -> usize {
         let newline = memchr::memchr(b'\n', rest);
         let length = newline.unwrap_or(rest.len());
         if newline.is_none() && length < SEEN && input == Input::Open {
@@ -295,7 +296,7 @@ impl Router {
         let seen = length.min(SEEN - stamp);
         self.head.extend_from_slice(&rest[..seen]);
         let goes_on = seen < length || newline.is_none() && input == Input::Open;
-        let to = self.put_head(0, (stamp, goes_on), outputs, aside);
+        let to = self.put_head(0, (stamp, goes_on), outputs, side);
         if goes_on {
             self.line = Line::Within(to);
             return seen;
@@ -303,16 +304,16 @@ impl Router {
         length + usize::from(newline.is_some())
     }
 
-    /// Does the script to the line in `head`, whose stamp is so long, from a step on.
+    /// Does the script to the line in `head`, which says how long its stamp is, from a step on.
     fn put_head(
         &mut self,
         from: usize,
         (stamp, goes_on): (usize, bool),
         outputs: &mut [Output],
-        aside: &mut Aside,
+        side: &mut SideOutput,
     ) -> Destinations {
         let head = Head { bytes: &self.head, stamp, goes_on, time: self.stamper.last() };
-        let to = self.steps.judge(from, &head, aside);
+        let to = self.steps.judge(from, &head, side);
         each(to, outputs, |number, output| {
             output.add(&self.head[..stamp]);
             output.add(self.steps.prefix(number));
@@ -323,25 +324,25 @@ impl Router {
     }
 
     /// A line of our own where a rate limit has suppressed some, if its time has come.
-    fn tell_suppressed(&mut self, now: Duration, outputs: &mut [Output], aside: &mut Aside) -> bool {
+    fn tell_suppressed(&mut self, now: Duration, outputs: &mut [Output], side: &mut SideOutput) -> bool {
         let Some((count, next)) = self.steps.take_suppressed(now) else { return false };
         self.head.clear();
         self.stamper.put(&mut self.head);
         let stamp = self.head.len();
         let lines = if count == 1 { "line" } else { "lines" };
         self.head.extend_from_slice(format!("multilog: {count} {lines} suppressed").as_bytes());
-        self.put_head(next, (stamp, false), outputs, aside);
+        self.put_head(next, (stamp, false), outputs, side);
         true
     }
 
     /// The rest of a long line is not kept here, so that a line may have any length; it is cut where
     /// a file is full.
-    fn go_on(&mut self, rest: &[u8], to: Destinations, outputs: &mut [Output], aside: &mut Aside) -> usize {
+    fn go_on(&mut self, rest: &[u8], to: Destinations, outputs: &mut [Output], side: &mut SideOutput) -> usize {
         let mut room = rest.len();
         each(to, outputs, |_, output| room = room.min(output.room()));
         let newline = memchr::memchr(b'\n', rest);
         let piece = &rest[..newline.map_or(rest.len(), |at| at + 1).min(room)];
-        put(to, piece, outputs, aside);
+        put(to, piece, outputs, side);
         if piece.ends_with(b"\n") {
             self.line = Line::Fresh;
         }
@@ -353,10 +354,10 @@ fn is_any_full(outputs: &[Output]) -> bool {
     outputs.iter().any(|output| output.is_full(Line::Fresh))
 }
 
-fn put(to: Destinations, bytes: &[u8], outputs: &mut [Output], aside: &mut Aside) {
+fn put(to: Destinations, bytes: &[u8], outputs: &mut [Output], side: &mut SideOutput) {
     each(to, outputs, |_, output| output.add(bytes));
     if to & OUTPUT != 0 {
-        aside.lines.extend_from_slice(bytes);
+        side.lines.extend_from_slice(bytes);
     }
 }
 
@@ -372,19 +373,19 @@ mod tests {
     use proptest::prelude::*;
     use std::ffi::OsString;
 
-    fn route(script: &[&str], pieces: &[&[u8]], limit: u64) -> (Vec<Vec<u8>>, Aside) {
+    fn route(script: &[&str], pieces: &[&[u8]], limit: u64) -> (Vec<Vec<u8>>, SideOutput) {
         let script = Script::parse(script.iter().map(OsString::from));
         let router = Router::new(&script, &Identity::default());
         route_by(router, &script, pieces, limit)
     }
 
-    /// What comes to lie in the files of the first directory, and aside.
-    fn route_by(mut router: Router, script: &Script, pieces: &[&[u8]], limit: u64) -> (Vec<Vec<u8>>, Aside) {
+    /// What the files of the first directory have in the end, and what goes to other places.
+    fn route_by(mut router: Router, script: &Script, pieces: &[&[u8]], limit: u64) -> (Vec<Vec<u8>>, SideOutput) {
         router.batch(Moment { uptime: Duration::ZERO, label: Tai64N(Tai64(0x4000_0000_0000_000a), 0) });
         let mut outputs: Vec<Output> =
             script.directories.iter().map(|_| Output { limit, ..Output::default() }).collect();
         let mut files = vec![Vec::new()];
-        let (mut aside, mut data) = (Aside::new(9), Vec::new());
+        let (mut side, mut data) = (SideOutput::new(9), Vec::new());
         for (index, piece) in pieces.iter().enumerate() {
             data.extend_from_slice(piece);
             let input = if index + 1 == pieces.len() { Input::Ended } else { Input::Open };
@@ -394,7 +395,7 @@ mod tests {
                     outputs.iter_mut().for_each(|output| output.add(&data[..plain]));
                     plain
                 } else {
-                    router.take(&data, input, &mut outputs, &mut aside)
+                    router.take(&data, input, &mut outputs, &mut side)
                 };
                 data.drain(..taken);
                 if outputs.first().is_some_and(|output| output.is_full(router.line)) {
@@ -406,11 +407,11 @@ mod tests {
                 }
             }
         }
-        router.end(&mut outputs, &mut aside);
+        router.end(&mut outputs, &mut side);
         if let Some(output) = outputs.first_mut() {
             files.last_mut().unwrap().append(&mut output.pending);
         }
-        (files, aside)
+        (files, side)
     }
 
     #[test]
@@ -424,7 +425,7 @@ mod tests {
         let script = Script::parse(["t", "./a", "./b"].iter().map(OsString::from));
         let mut router = Router::new(&script, &Identity::default());
         let mut outputs = [99999, NEARLY_FULL + 60].map(|limit| Output { limit, ..Output::default() });
-        let taken = router.take(b"a\nb\nc\nd\n", Input::Open, &mut outputs, &mut Aside::default());
+        let taken = router.take(b"a\nb\nc\nd\n", Input::Open, &mut outputs, &mut SideOutput::default());
         assert_eq!((taken, outputs[0].size, outputs[1].size), (6, 84, 84));
         assert!(outputs[0].pending.ends_with(b"00000002 c\n") && outputs[0].pending == outputs[1].pending);
     }
@@ -432,41 +433,41 @@ mod tests {
     #[test]
     fn prefixes_stand_behind_stamps_and_no_pattern_sees_them() {
         let script = ["T", "x", "p[web] ", "-*web*", "-b", "./d", "p", "o", "p> ", "e", "u/dev/log"];
-        let (files, aside) = route(&script, &[b"a\nb\n"], 99999);
+        let (files, side) = route(&script, &[b"a\nb\n"], 99999);
         assert_eq!(files, [b"0.000000 [web] a\n"]);
-        assert_eq!((&aside.lines[..], &aside.alerts[..]), (&b"0.000000 a\n"[..], &b"0.000000 > a\n"[..]));
-        assert_eq!(aside.messages[0], b"<30>1 1970-01-01T00:00:00.000000Z - - - - - > a\n");
+        assert_eq!((&side.lines[..], &side.alerts[..]), (&b"0.000000 a\n"[..], &b"0.000000 > a\n"[..]));
+        assert_eq!(side.messages[0], b"<30>1 1970-01-01T00:00:00.000000Z - - - - - > a\n");
     }
 
     #[test]
     fn of_a_long_line_everybody_gets_what_he_is_told() {
         let long = [b'x'; 2500];
-        let (files, aside) = route(&["p> ", "./d", "o", "p! ", "o", "u/dev/log"], &[&long, b"y\nz\n"], 99999);
+        let (files, side) = route(&["p> ", "./d", "o", "p! ", "o", "u/dev/log"], &[&long, b"y\nz\n"], 99999);
         assert_eq!(files, [[b"> ", &long[..], b"y\n> z\n"].concat()]);
-        assert_eq!(aside.lines, [b"> ", &long[..], b"y\n> z\n! z\n"].concat());
-        let messages: Vec<&[u8]> = aside.messages[0].split_inclusive(|byte| *byte == b'\n').collect();
+        assert_eq!(side.lines, [b"> ", &long[..], b"y\n> z\n! z\n"].concat());
+        let messages: Vec<&[u8]> = side.messages[0].split_inclusive(|byte| *byte == b'\n').collect();
         assert!(messages[0].ends_with(&[b"! ", &long[..1000], b"...\n"].concat()) && messages[1].ends_with(b"! z\n"));
     }
 
     #[test]
     fn what_a_limit_suppresses_is_told_to_the_actions_after_it() {
-        let (files, aside) = route(&["-c", "o", "l2/1s", "p> ", "./d", "-*s*", "e"], &[b"a\nb\nc\nd\ne\n"], 99999);
+        let (files, side) = route(&["-c", "o", "l2/1s", "p> ", "./d", "-*s*", "e"], &[b"a\nb\nc\nd\ne\n"], 99999);
         assert_eq!(files, [b"> a\n> b\n> multilog: 2 lines suppressed\n"]);
-        assert_eq!((&aside.lines[..], &aside.alerts[..]), (&b"a\nb\nd\ne\n"[..], &b"> a\n> b\n"[..]));
+        assert_eq!((&side.lines[..], &side.alerts[..]), (&b"a\nb\nd\ne\n"[..], &b"> a\n> b\n"[..]));
     }
 
     #[test]
     fn once_its_window_is_over_a_limit_tells_without_input() {
         let script = Script::parse(["l0/1s", "o"].iter().map(OsString::from));
         let mut router = Router::new(&script, &Identity::default());
-        let mut aside = Aside::default();
+        let mut side = SideOutput::default();
         let at = |seconds| Moment { uptime: Duration::from_secs(seconds), ..Moment::ZERO };
         router.batch(at(5));
-        router.take(b"a\n", Input::Open, &mut [], &mut aside);
-        assert_eq!((router.deadline(), aside.is_empty()), (Some(Duration::from_secs(6)), true));
+        router.take(b"a\n", Input::Open, &mut [], &mut side);
+        assert_eq!((router.deadline(), side.is_empty()), (Some(Duration::from_secs(6)), true));
         router.batch(at(6));
-        router.take(b"", Input::Open, &mut [], &mut aside);
-        assert_eq!((router.deadline(), &aside.lines[..]), (None, &b"multilog: 1 line suppressed\n"[..]));
+        router.take(b"", Input::Open, &mut [], &mut side);
+        assert_eq!((router.deadline(), &side.lines[..]), (None, &b"multilog: 1 line suppressed\n"[..]));
     }
 
     #[test]
@@ -486,15 +487,15 @@ mod tests {
 
     #[test]
     fn alerts_show_two_hundred_bytes() {
-        let (_, aside) = route(&["e"], &[&[b'x'; 200], b"\n", &[b'y'; 201], b"\n"], 99999);
-        assert_eq!(aside.alerts, [&[b'x'; 200][..], b"\n", &[b'y'; 200], b"...\n"].concat());
+        let (_, side) = route(&["e"], &[&[b'x'; 200], b"\n", &[b'y'; 201], b"\n"], 99999);
+        assert_eq!(side.alerts, [&[b'x'; 200][..], b"\n", &[b'y'; 200], b"...\n"].concat());
     }
 
     #[test]
     fn a_status_is_the_last_line_and_blank_lines_up_to_1001_bytes() {
-        let (_, aside) = route(&["=f"], &[b"first one\nlast\n"], 99999);
-        assert_eq!(aside.statuses[0].1.len(), 1001);
-        assert_eq!(aside.statuses[0].1.trim_ascii_end(), b"last");
+        let (_, side) = route(&["=f"], &[b"first one\nlast\n"], 99999);
+        assert_eq!(side.statuses[0].1.len(), 1001);
+        assert_eq!(side.statuses[0].1.trim_ascii_end(), b"last");
     }
 
     fn lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
@@ -514,9 +515,9 @@ mod tests {
                 expected.push(b'\n');
             }
             for script in [&["./d"][..], &["-z", "./d"], &["e", "./d"], &["p", "./d", "o"]] {
-                let (files, aside) = route(script, &pieces, limit);
+                let (files, side) = route(script, &pieces, limit);
                 prop_assert_eq!(files.concat(), expected.clone());
-                prop_assert!(aside.lines.is_empty() || aside.lines == expected);
+                prop_assert!(side.lines.is_empty() || side.lines == expected);
                 for file in &files {
                     prop_assert!(file.len() as u64 <= limit + 1);
                 }

@@ -5,8 +5,8 @@
 //! boundary is a time on the wall: where clocks are put forward over it, it is the moment at
 //! which it would have come, and where they are put back over it, an hour's or shorter period has it twice.
 
-use crate::stamp::Zone;
 use daemontools::duration;
+use daemontools::logdir::stamp::Zone;
 use std::time::Duration;
 
 const DAY: i64 = 86_400;
@@ -64,30 +64,30 @@ impl Schedule {
 
 /// When a file is to be finished by time: for its first line, and from then on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Turn {
+pub struct Period {
     /// No line in the file is older.
     begun: i64,
     /// No line in it is to be younger.
     pub end: i64,
 }
 
-impl Turn {
+impl Period {
     /// The moment before which none of its lines was read.
     pub fn begun(&self) -> i64 {
         self.begun
     }
 
-    /// That of a file whose lines begin at a moment.
-    pub fn begin(schedule: &Schedule, begun: i64, offset: impl Fn(i64) -> i64) -> Turn {
-        Turn { begun, end: schedule.next(begun, offset) }
+    /// The period of a file whose first line was read at a moment.
+    pub fn begin(schedule: &Schedule, begun: i64, offset: impl Fn(i64) -> i64) -> Period {
+        Period { begun, end: schedule.next(begun, offset) }
     }
 
-    /// Whether it is over. A clock that was put back to before it began says nothing of it.
+    /// Whether the period is over. A clock that was put back to before its beginning says nothing of it.
     pub fn is_over(&self, now: i64) -> bool {
         now >= self.end
     }
 
-    /// Whether the clock was put back to before it began, so that its end may be far away.
+    /// Whether the clock was put back to before the period began, so that its end may be far away.
     pub fn is_ahead(&self, now: i64) -> bool {
         now < self.begun
     }
@@ -176,10 +176,10 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_over_at_its_end_and_is_ahead_of_a_clock_that_was_put_back() {
-        let turn = Turn::begin(&Schedule::parse("hour").unwrap(), at(3, 30), |_| 0);
-        assert!(!turn.is_over(at(4, 0) - 1) && turn.is_over(at(4, 0)));
-        assert!(turn.is_ahead(at(3, 29)) && !turn.is_ahead(at(3, 30)));
+    fn a_period_is_over_at_its_end_and_is_ahead_of_a_clock_that_was_put_back() {
+        let period = Period::begin(&Schedule::parse("hour").unwrap(), at(3, 30), |_| 0);
+        assert!(!period.is_over(at(4, 0) - 1) && period.is_over(at(4, 0)));
+        assert!(period.is_ahead(at(3, 29)) && !period.is_ahead(at(3, 30)));
     }
 
     proptest! {

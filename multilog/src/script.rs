@@ -3,8 +3,8 @@
 use crate::limit::Rate;
 use crate::pattern::{Dialect, Matcher, Pattern, Sees};
 use crate::settings::{Directory, Refused};
-use crate::stamp::{StampKind, Zone};
 use crate::syslog::Target;
+use daemontools::logdir::stamp::{StampKind, Zone};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -34,7 +34,7 @@ pub enum Action {
 /// An action that cannot be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
-    /// As it is written.
+    /// The pattern as the script has it.
     pub action: OsString,
     /// In a few words.
     pub reason: String,
@@ -177,7 +177,7 @@ impl Script {
         script
     }
 
-    /// Whether each line goes to the directories as it is, so that nobody need look at it.
+    /// Whether each line goes to the directories as it is, so that the router need not look at it.
     pub fn is_plain(&self) -> bool {
         self.stamp == StampKind::None && self.only_writes()
     }

@@ -1,8 +1,9 @@
 //! What can be set for a log directory. No I/O.
 
 use crate::schedule::Schedule;
-use crate::stamp::StampKind;
 use daemontools::duration;
+use daemontools::logdir::stamp::StampKind;
+use daemontools::logdir::{Compression, SAFE};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -10,11 +11,11 @@ use std::time::Duration;
 /// A log directory and what was set for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
-    /// Its path.
+    /// The path of the directory.
     pub path: OsString,
     /// What is in front of its lines.
     pub stamp: StampKind,
-    /// A file is full at so many bytes, or fewer: see `full_at`.
+    /// A file is full at this many bytes, or fewer: see `full_at`.
     pub size: u64,
     /// Fewer old files than that are kept.
     pub count: usize,
@@ -22,9 +23,9 @@ pub struct Directory {
     pub code: Vec<u8>,
     /// A shell command that every full file goes through.
     pub processor: Option<OsString>,
-    /// Old files and a full current one have at most so many bytes together.
+    /// Old files and a full current one have at most this many bytes together.
     pub bytes: Option<u64>,
-    /// Old files are kept for so long.
+    /// How long old files are kept.
     pub age: Option<Duration>,
     /// A file is finished at these times, full or not.
     pub schedule: Option<Schedule>,
@@ -38,15 +39,6 @@ pub struct Directory {
     pub reserve: u64,
 }
 
-/// A format of compressed files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// `.zst`
-    Zstd,
-    /// `.gz`
-    Gzip,
-}
-
 /// When what was written is on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -54,7 +46,7 @@ pub enum Durability {
     Rotation,
     /// `yline`: before more is read.
     Line,
-    /// So long after it was written at the latest.
+    /// At the latest this long after it was written.
     Within(Duration),
 }
 
@@ -90,7 +82,7 @@ impl Default for Directory {
             stamp: StampKind::None,
             size: DEFAULT_SIZE,
             count: DEFAULT_COUNT,
-            code: b"s".to_vec(),
+            code: SAFE.to_vec(),
             processor: None,
             bytes: None,
             age: None,
@@ -126,7 +118,7 @@ impl Directory {
         Ok(())
     }
 
-    /// The current file is full at so many bytes: there is room for an old one beside it.
+    /// The size at which the current file is full: there is room for an old one beside it.
     pub fn full_at(&self) -> u64 {
         self.size.min(self.bytes.map_or(u64::MAX, |bytes| bytes / 2))
     }
@@ -142,7 +134,7 @@ fn unless_empty<T>(text: &str, parse: impl Fn(&str) -> Result<T, &'static str>) 
     if text.is_empty() { Ok(None) } else { parse(text).map(Some).map_err(Refused::Malformed) }
 }
 
-/// A size with a unit: whoever writes one knows that the original's limit is passed.
+/// A size with a unit: the script's author knows that the original's limit does not hold for it.
 fn file_size(text: &str) -> Option<u64> {
     size(text).ok().filter(|_| text.ends_with(['k', 'M', 'G']))
 }
@@ -161,11 +153,7 @@ pub fn size(text: &str) -> Result<u64, &'static str> {
 }
 
 fn compression(text: &str) -> Result<Compression, &'static str> {
-    match text {
-        "zstd" => Ok(Compression::Zstd),
-        "gzip" => Ok(Compression::Gzip),
-        _ => Err("neither zstd nor gzip"),
-    }
+    Compression::from_word(text.as_bytes()).ok_or("neither zstd nor gzip")
 }
 
 fn durability(text: &str) -> Result<Durability, &'static str> {

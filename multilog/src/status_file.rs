@@ -1,12 +1,12 @@
 //! The file that `=FILE` names, which shows the last line.
 //!
-//! Only a regular file is written to, or made: a FIFO or a device may do anything when it is opened, and none of them could
-//! show a line from its beginning on. `/dev/null`, which people name to have no such file, shows nothing. The directory may
-//! belong to another account than multilog's, who can put there what it likes: where others may write, no link is followed,
-//! and a file of two names is not written to, as it may be somebody else's.
+//! Only a regular file is written to, or made: a FIFO or a device may do anything when it is opened, and none of them
+//! could show a line from its beginning on. `/dev/null`, which people name to have no such file, shows nothing. The
+//! directory may belong to another account than multilog's, who can put there what it likes: where others may write,
+//! no link is followed, and a file of two names is not written to, as it may be another account's.
 
 use crate::files;
-use daemontools::service::{is_only_ours, may_be_anothers};
+use daemontools::files::{is_only_ours, may_be_anothers};
 use daemontools::sys;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
@@ -16,14 +16,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// So many links are followed, as the kernel does.
+/// At most this many links are followed, as by the kernel.
 const MOST_LINKS: usize = 40;
 
 /// The file at the path, 0600 if it has to be made, shows `content` from its beginning on.
 ///
 /// # Errors
-/// It cannot be written. ENXIO: it is a FIFO, a socket or a device. ELOOP, EMLINK: a link, or a file with a second name,
-/// in a directory that others may write to.
+/// It cannot be written. ENXIO: it is a FIFO, a socket or a device. ELOOP, EMLINK: a link, or a file with a second
+/// name, in a directory that others may write to.
 pub fn show(path: &OsStr, content: &[u8]) -> nix::Result<()> {
     match open(path) {
         Err(Errno::ENXIO) if is_null(path) => Ok(()),

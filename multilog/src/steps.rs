@@ -9,9 +9,9 @@ use daemontools::tai64::Tai64N;
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// Patterns, alerts and messages see so many bytes of a line, its stamp included.
+/// Patterns, alerts and messages see this many bytes of a line, its stamp included.
 pub const SEEN: usize = 1000;
-/// An alert shows so many.
+/// An alert shows this many bytes of a line.
 const ALERT: usize = 200;
 
 /// Where lines go that all see: log directories by their numbers, and standard output.
@@ -24,7 +24,7 @@ pub const MOST_DIRECTORIES: usize = 63;
 /// A line, as far as actions look at it.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
-    /// Its stamp and its text.
+    /// The stamp and the text of the line.
     pub bytes: &'a [u8],
     /// How much of that is its stamp.
     pub stamp: usize,
@@ -36,7 +36,7 @@ pub struct Head<'a> {
 
 /// What lines leave beside the log directories.
 #[derive(Debug, Default)]
-pub struct Aside {
+pub struct SideOutput {
     /// For standard error.
     pub alerts: Vec<u8>,
     /// The last line for each status file.
@@ -47,10 +47,10 @@ pub struct Aside {
     pub messages: Vec<Vec<u8>>,
 }
 
-impl Aside {
-    /// Nothing, for so many syslog targets.
-    pub fn new(targets: usize) -> Aside {
-        Aside { messages: vec![Vec::new(); targets], ..Aside::default() }
+impl SideOutput {
+    /// Nothing yet, for this many syslog targets.
+    pub fn new(targets: usize) -> SideOutput {
+        SideOutput { messages: vec![Vec::new(); targets], ..SideOutput::default() }
     }
 
     /// How much memory it takes.
@@ -91,7 +91,7 @@ impl Steps {
         let (mut prefix, mut targets) = (Vec::new(), 0..);
         for action in &script.actions {
             let step = match action {
-                // They were tried when the script was read.
+                // The patterns were tried when the script was read.
                 Action::Select(pattern) => Matcher::new(pattern).ok().map(|matcher| Step::Pattern(true, matcher)),
                 Action::Deselect(pattern) => Matcher::new(pattern).ok().map(|matcher| Step::Pattern(false, matcher)),
                 Action::Alert => Some(Step::Alert(prefix.clone())),
@@ -121,7 +121,7 @@ impl Steps {
             && self.steps.iter().all(|step| matches!(step, Step::Pattern(..) | Step::Log(_)))
     }
 
-    /// Where lines go that match no pattern but `*`, if they go anywhere but aside.
+    /// Where lines go that match no pattern but `*`, if they go to a directory at all.
     pub fn destinations_of_others(&self) -> Destinations {
         let (mut selected, mut to) = (true, 0);
         for step in &self.steps {
@@ -161,7 +161,7 @@ impl Steps {
     }
 
     /// Does them to a line, from this one on: where it goes.
-    pub fn judge(&mut self, from: usize, line: &Head, aside: &mut Aside) -> Destinations {
+    pub fn judge(&mut self, from: usize, line: &Head, side: &mut SideOutput) -> Destinations {
         let (mut selected, mut to) = (true, 0);
         for step in &mut self.steps[from..] {
             match step {
@@ -173,7 +173,7 @@ impl Steps {
                 _ if !selected => {}
                 Step::Log(number) => to |= 1 << *number,
                 Step::Limit(limiter) => selected = limiter.admits(self.now),
-                other => other.put_aside(line, aside, &mut to),
+                other => other.put_out(line, side, &mut to),
             }
         }
         to
@@ -202,19 +202,19 @@ impl Step {
 
     // Within `judge` it would make every line save registers for it.
     #[inline(never)]
-    fn put_aside(&self, line: &Head, aside: &mut Aside, to: &mut Destinations) {
+    fn put_out(&self, line: &Head, side: &mut SideOutput, to: &mut Destinations) {
         match self {
-            Step::Alert(prefix) => alert(&line.with(prefix), &mut aside.alerts),
-            Step::Status(file, prefix) => show(file, &line.with(prefix), &mut aside.statuses),
-            // There is one rest of a long line, whoever wants it.
+            Step::Alert(prefix) => alert(&line.with(prefix), &mut side.alerts),
+            Step::Status(file, prefix) => show(file, &line.with(prefix), &mut side.statuses),
+            // The rest of a long line goes to all that take its beginning.
             Step::Output(_) if *to & OUTPUT != 0 && line.goes_on => {}
             Step::Output(prefix) => {
-                line.put(prefix, &mut aside.lines);
-                aside.lines.extend_from_slice(if line.goes_on { b"" } else { b"\n" });
+                line.put(prefix, &mut side.lines);
+                side.lines.extend_from_slice(if line.goes_on { b"" } else { b"\n" });
                 *to |= OUTPUT;
             }
             Step::Syslog(number, format, prefix) => {
-                let message = &mut aside.messages[*number];
+                let message = &mut side.messages[*number];
                 format.begin(line.time, message);
                 message.extend_from_slice(prefix);
                 message.extend_from_slice(&line.bytes[line.stamp..]);

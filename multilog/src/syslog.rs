@@ -1,7 +1,7 @@
 //! Lines as syslog messages, RFC 5424. No I/O and no clock.
 
-use crate::stamp::Zone;
-use crate::stamp::write_iso;
+use daemontools::logdir::stamp::Zone;
+use daemontools::logdir::stamp::write::write_iso;
 use daemontools::tai64::Tai64N;
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -115,7 +115,7 @@ fn priority(text: &[u8]) -> Option<u8> {
 /// Whose messages they are.
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
-    /// This machine's name.
+    /// The name of this machine.
     pub host: Vec<u8>,
     /// The service's name.
     pub service: Vec<u8>,

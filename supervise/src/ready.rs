@@ -18,7 +18,7 @@ use crate::flood::Flood;
 use crate::notify::{LONGEST, Message};
 use crate::policy::Policy;
 use daemontools::report::errno_of;
-use daemontools::service::{self, NOTIFICATION, Place, SOCKET};
+use daemontools::service::{self, NOTIFICATION, Place, SOCKET, SOCKET_NAMES};
 use daemontools::sys::datagram::{self, Received, Sender};
 use daemontools::sys::exec::Change;
 use daemontools::sys::pocket::Pocket;
@@ -352,5 +352,5 @@ fn new_socket() -> nix::Result<OwnedFd> {
 /// A name that no socket has or had. It is made of hashes of the standard library, which begin at random.
 fn new_name() -> String {
     let random = || RandomState::new().hash_one(Moment::now().uptime);
-    format!("supervise/notify/{:016x}{:016x}", random(), random())
+    format!("{SOCKET_NAMES}/{:016x}{:016x}", random(), random())
 }

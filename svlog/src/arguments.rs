@@ -1,14 +1,14 @@
 //! What the user asks for. No I/O.
 
-use crate::show::{Style, Text, Zone};
-use crate::source::{Mode, Selection};
-use daemontools::sys::localtime;
+use crate::cursor::Selection;
+use crate::show::{Style, Text};
+use crate::source::Mode;
+use crate::when::{self, Clock};
 use daemontools::tai64::Tai64N;
 use daemontools::{Args, Fatal};
 use lexopt::{Arg, Parser};
 use regex::bytes::{Regex, RegexBuilder};
 use std::ffi::{OsStr, OsString};
-use svlog::when::{self, Clock};
 
 const USAGE: &str = "svlog: usage: svlog [ -f ] [ -n lines ] [ --since time ] [ --until time ] [ --grep pattern ] \
                      [ --json ] [ --utc ] [ --color=auto|always|never ] [ --raw ] service|dir ...";
@@ -40,12 +40,13 @@ const LAST: u64 = 10;
 #[derive(Debug)]
 pub struct Request {
     pub mode: Mode,
-    /// Only so many of the last lines.
+    /// How many of the last lines are asked for; none if all are.
     pub last: Option<u64>,
     pub selection: Selection,
     pub style: Style,
     pub text: Text,
-    pub zone: Zone,
+    /// Whether times of UTC are asked for, not local ones.
+    pub is_utc: bool,
     /// Services and log directories.
     pub logs: Vec<OsString>,
 }
@@ -96,7 +97,7 @@ pub fn parse(args: Args, clock: &Clock, output: Output) -> Result<Request, Fatal
             (false, false) => Style::Plain,
         },
         text: if raw.raw || output == Output::Other { Text::Raw } else { Text::Visible },
-        zone: if raw.utc { Zone::Utc } else { Zone::Local(localtime::local) },
+        is_utc: raw.utc,
         logs: raw.logs,
     })
 }

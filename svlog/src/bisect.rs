@@ -20,7 +20,7 @@ const FIRST: u64 = 64 * 1024;
 /// Bytes at an offset, as pread(2) gives them: fewer than asked for, and none at the end.
 pub trait ReadAt {
     /// # Errors
-    /// Whatever the system says.
+    /// The file cannot be read.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Where the first byte lies, from `offset` on, that is on the disk; the end, if there is none.
@@ -58,7 +58,7 @@ impl ReadAt for [u8] {
 /// than [`FALL`], in a file that is longer than [`WHOLE`]; of others 0. `None`: the lines of a long one have no stamps.
 ///
 /// # Errors
-/// Whatever reading says.
+/// The file cannot be read.
 pub fn begin_for(file: &(impl ReadAt + ?Sized), length: u64, moment: Tai64N) -> io::Result<Option<u64>> {
     if length <= WHOLE {
         return Ok(Some(0));
@@ -71,7 +71,7 @@ pub fn begin_for(file: &(impl ReadAt + ?Sized), length: u64, moment: Tai64N) -> 
 /// is none. Lines before the first stamp are of its time. `None`: the lines have no stamps.
 ///
 /// # Errors
-/// Whatever reading says.
+/// The file cannot be read.
 pub fn first_line_from(file: &(impl ReadAt + ?Sized), length: u64, moment: Tai64N) -> io::Result<Option<u64>> {
     match first_stamped(file, 0, length.min(FIRST))? {
         None => return Ok(None),
@@ -94,7 +94,7 @@ pub fn first_line_from(file: &(impl ReadAt + ?Sized), length: u64, moment: Tai64
 /// The beginning of the first line with a stamp that begins at `from` or later, but before `below`.
 ///
 /// # Errors
-/// Whatever reading says.
+/// The file cannot be read.
 pub fn stamped_line_start(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::Result<Option<u64>> {
     Ok(first_stamped(file, from, below)?.map(|(start, _)| start))
 }
@@ -134,7 +134,7 @@ fn first_stamped(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::Re
 /// The beginning of the first line that begins at `from` or later; `below` if that is not before it.
 ///
 /// # Errors
-/// Whatever reading says.
+/// The file cannot be read.
 pub fn line_start(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::Result<u64> {
     if from == 0 {
         return Ok(0);
@@ -157,7 +157,7 @@ pub fn line_start(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::R
 /// Reads until the buffer is full or the file ends; how much it was.
 ///
 /// # Errors
-/// Whatever reading says.
+/// The file cannot be read.
 pub fn read_full(file: &(impl ReadAt + ?Sized), buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {

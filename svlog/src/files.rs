@@ -11,8 +11,10 @@
 //!
 //! A file is known by its inode while it is open, so a rotation changes only its name.
 
-use crate::folder::{Finished, Folder, Id, LogFile, Look, Place, last_fall};
+use crate::folder::{Folder, Look};
+use crate::log_file::{Id, LogFile, Place};
 use daemontools::Unable;
+use daemontools::logdir::{Finished, last_fall};
 use daemontools::tai64::{self, Tai64N};
 use std::collections::VecDeque;
 
@@ -48,9 +50,9 @@ pub struct Following {
 /// What a file has to do with the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
-    /// It has other lines.
+    /// The file has other lines.
     Other,
-    /// It is a copy of the one before, which is gone, and stands where that one was read to.
+    /// The file is a copy of the one before, which is gone, and stands where that one was read to.
     Copy,
     /// The one before is gone, and lines of it may be in the files that come.
     Gone,
@@ -206,8 +208,9 @@ fn newest(finished: &[Finished]) -> Option<Tai64N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cursor::Selection;
     use crate::last::last;
-    use crate::source::{Mode, Next, Selection, Source};
+    use crate::source::{Mode, Next, Source};
     use daemontools::tai64::{Label, Tai64};
     use std::fs::{self, OpenOptions, Permissions};
     use std::io::Write;
@@ -341,7 +344,7 @@ mod tests {
                     source.take();
                 }
                 Next::Wait | Next::End => break,
-                Next::Doubt => panic!("a file is taken for another one after {shown}"),
+                Next::Recheck => panic!("a file is taken for another one after {shown}"),
             }
         }
         rewritten(&shown)

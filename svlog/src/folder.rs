@@ -3,8 +3,10 @@
 //! The directory may belong to an account that has no other rights, and svlog may be root's. So only regular files are
 //! read, without following a link; what else has the name of a log file is said once, and counts as missing.
 
-use daemontools::service::{Unread, open_file_itself_at};
-use daemontools::tai64::{self, DIGITS, Tai64N};
+use crate::log_file::{Id, LogFile, Place};
+use daemontools::files::{Unread, open_file_itself_at};
+use daemontools::logdir::{Compression, Finished, in_order};
+use daemontools::tai64::Tai64N;
 use daemontools::{Attempt, Unable, report};
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, open};
@@ -12,292 +14,15 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat, stat};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use svlog::bisect::{ReadAt, line_start, read_full};
-use svlog::{stamp, tail};
 
-/// What compressed files begin with, whatever they are called: `!gzip` leaves `@….s`.
-const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-const GZIP: &[u8] = &[0x1f, 0x8b, 8];
-/// What is compressed is read no further than this, or than so many times its length, whichever is more. Lines that
-/// repeat themselves without end come to that; the rest of what a few bytes may unpack to is no log.
-const UNPACKED_AT_MOST: u64 = 64 << 20;
-const RATIO_AT_MOST: u64 = 1000;
-/// zstd looks back no further than 8 MB, for which every decoder is asked to have memory (RFC 8878, 3.1.1.1.2).
-const ZSTD_WINDOW_BITS: u32 = 23;
-/// So often a directory is looked at again because a file was renamed meanwhile. Who renames them without end is no
-/// multilog.
+/// How often a directory is looked at again because a file was renamed meanwhile. A program that renames without end
+/// is no multilog.
 const LOOKS: usize = 1000;
-/// So many things that are no files are named in warnings.
+/// How many things that are no files are named in warnings.
 const NAMED_AT_MOST: usize = 8;
-/// Names of files that lie closer together than this, in nanoseconds, are not told by a clock: no file fills as fast.
-const TOO_CLOSE: u32 = 1000;
-/// How names of compressed files end.
-const PACKED: [&[u8]; 2] = [b".zst", b".gz"];
-
-/// Device and inode: the same as long as somebody has the file open, whatever it is called.
-pub type Id = (u64, u64);
-
-/// The name of a finished file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
-    /// When it was finished: after its last line.
-    pub label: Tai64N,
-    pub name: Vec<u8>,
-}
-
-impl Finished {
-    /// Reads `@label.code`.
-    pub fn parse(name: &[u8]) -> Option<Finished> {
-        let label = tai64::parse(name.get(..=DIGITS)?)?;
-        let has_code = name.get(DIGITS + 1) == Some(&b'.');
-        has_code.then(|| Finished { label, name: name.to_vec() })
-    }
-
-    fn code(&self) -> &[u8] {
-        let code = &self.name[DIGITS + 2..];
-        PACKED.iter().find_map(|packed| code.strip_suffix(*packed)).unwrap_or(code)
-    }
-}
-
-/// In the order of time; of a file and its compressed copy only one, the one that is surely whole.
-fn in_order(mut files: Vec<Finished>) -> Vec<Finished> {
-    // `@….s` comes before `@….s.zst`.
-    files.sort_by(|one, other| one.name.cmp(&other.name));
-    files.dedup_by(|later, earlier| later.label == earlier.label && later.code() == earlier.code());
-    files
-}
-
-/// The last of the files whose names tell that the clock was set back before it was finished: stamps in files after it
-/// may be earlier than the names before them. None: no name tells that.
-///
-/// multilog's names always rise. As long as the clock is behind the last name, the next is a nanosecond later.
-pub fn last_fall(finished: &[Finished], now: Tai64N) -> Option<Tai64N> {
-    let newest = finished.last()?.label;
-    if newest > now {
-        return Some(newest);
-    }
-    let is_close = |pair: &&[Finished]| {
-        let (Tai64N(earlier, nanos), Tai64N(later, more)) = (pair[0].label, pair[1].label);
-        pair[0].label < pair[1].label && earlier == later && more.saturating_sub(nanos) < TOO_CLOSE
-    };
-    finished.windows(2).rfind(is_close).map(|pair| pair[1].label)
-}
-
-/// What a file is in its directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    Finished(Finished),
-    /// Full, and waiting for its name, or for a processor.
-    Previous,
-    /// What a processor made of that, waiting for its name.
-    Processed,
-    Current,
-}
-
-impl Place {
-    /// The name of a file there.
-    pub fn name(&self) -> &[u8] {
-        match self {
-            Place::Finished(finished) => &finished.name,
-            Place::Previous => b"previous",
-            Place::Processed => b"processed",
-            Place::Current => b"current",
-        }
-    }
-
-    /// Whether the last line of a file there may be torn: the machine crashed while it was written.
-    pub fn is_cut(&self) -> bool {
-        matches!(self, Place::Finished(finished) if finished.code() == b"u")
-    }
-}
-
-/// A file of a log directory, open.
-pub struct LogFile {
-    pub place: Place,
-    pub id: Id,
-    /// How much of it was read, uncompressed.
-    pub offset: u64,
-    /// Whether a hole was passed over: what was read before and after it do not lie side by side.
-    pub has_skipped: bool,
-    file: File,
-    unpacked: Option<Box<dyn Read>>,
-    unpacked_at_most: u64,
-}
-
-impl LogFile {
-    fn new(file: File, place: Place) -> io::Result<LogFile> {
-        let metadata = file.metadata()?;
-        let unpacked = match place {
-            Place::Finished(_) | Place::Processed => unpacked(&file)?,
-            Place::Previous | Place::Current => None,
-        };
-        let id = (metadata.dev(), metadata.ino());
-        let unpacked_at_most = UNPACKED_AT_MOST.max(metadata.len().saturating_mul(RATIO_AT_MOST));
-        Ok(LogFile { place, id, offset: 0, has_skipped: false, file, unpacked, unpacked_at_most })
-    }
-
-    /// Reads on; 0 at the end. A hole, which has a length but no bytes on the disk, is passed over.
-    ///
-    /// # Errors
-    /// Whatever the system says; UnexpectedEof or InvalidData where what is compressed is cut short or damaged;
-    /// FileTooLarge where it unpacks to more than a log file has.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = match &mut self.unpacked {
-            Some(_) if self.offset >= self.unpacked_at_most => return Err(io::ErrorKind::FileTooLarge.into()),
-            Some(unpacked) => unpacked.read(buffer)?,
-            None => self.read_plain(buffer)?,
-        };
-        self.offset += length as u64;
-        Ok(length)
-    }
-
-    fn read_plain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.file.read_at(buffer, self.offset)?;
-        if !is_blank(&buffer[..length]) {
-            return Ok(length);
-        }
-        let data = self.file.next_data(self.offset);
-        if data == self.offset {
-            return Ok(length);
-        }
-        (self.offset, self.has_skipped) = (data, true);
-        self.file.read_at(buffer, data)
-    }
-
-    /// The same file from a place on; one that is compressed from its beginning.
-    ///
-    /// # Errors
-    /// There are no descriptors left.
-    pub fn at(&self, offset: u64) -> io::Result<LogFile> {
-        let file = LogFile::new(self.file.try_clone()?, self.place.clone())?;
-        Ok(LogFile { offset: if file.unpacked.is_some() { 0 } else { offset }, ..file })
-    }
-
-    /// The file `other`, if it has before the place up to which this one was read the same bytes as this one, from that
-    /// place on; where nothing was read, nothing is the same.
-    ///
-    /// # Errors
-    /// Whatever reading says.
-    pub fn go_on_in(&self, other: &LogFile) -> io::Result<Option<LogFile>> {
-        let Some(plain) = self.plain().filter(|_| self.offset > 0) else { return Ok(None) };
-        let length = self.offset.min(tail::TAIL as u64);
-        let mut ours = vec![0; usize::try_from(length).unwrap_or(0)];
-        let mut theirs = ours.clone();
-        let mut other = other.at(self.offset - length)?;
-        other.pass_to(self.offset - length)?;
-        let is_read = read_full(plain, &mut ours, self.offset - length)? == ours.len();
-        let is_same = is_read && other.fill(&mut theirs)? == ours.len() && ours == theirs;
-        Ok(is_same.then_some(other))
-    }
-
-    /// Reads on to a place, or to the end.
-    fn pass_to(&mut self, offset: u64) -> io::Result<()> {
-        let mut passed = vec![0; 64 * 1024];
-        while let Some(left) = offset.checked_sub(self.offset).filter(|left| *left > 0) {
-            let length = passed.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            if self.read(&mut passed[..length])? == 0 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut length = 0;
-        while length < buffer.len() {
-            match self.read(&mut buffer[length..])? {
-                0 => break,
-                more => length += more,
-            }
-        }
-        Ok(length)
-    }
-
-    /// Whether multilog has marked it as complete.
-    fn is_complete(&self) -> bool {
-        self.file.metadata().is_ok_and(|metadata| metadata.mode() & 0o100 != 0)
-    }
-
-    /// The file, if its bytes can be had in any order.
-    pub fn plain(&self) -> Option<&File> {
-        self.unpacked.is_none().then_some(&self.file)
-    }
-
-    /// Where the first line begins: not at 0 if that is the rest of a line of the file before.
-    ///
-    /// # Errors
-    /// Whatever reading says.
-    pub fn first_line(&self, before: Option<&LogFile>) -> io::Result<u64> {
-        let (Some(plain), Some(before)) = (self.plain(), before) else { return Ok(0) };
-        let (mut end, mut start) = ([b'\n'], [0; stamp::LONGEST]);
-        if let (Some(plain), Some(last)) = (before.plain(), before.length().checked_sub(1)) {
-            plain.read_at(&mut end, last)?;
-        }
-        let length = plain.read_at(&mut start, 0)?;
-        let goes_on = !before.place.is_cut() && end != [b'\n'] && stamp::of(&start[..length]).is_none();
-        if goes_on { line_start(plain, 1, self.length()) } else { Ok(0) }
-    }
-
-    /// Its length on the disk.
-    pub fn length(&self) -> u64 {
-        self.file.metadata().map_or(0, |metadata| metadata.len())
-    }
-
-    /// The time of lines that have none: when it was finished, or last written to.
-    pub fn time(&self) -> Tai64N {
-        match &self.place {
-            Place::Finished(finished) => finished.label,
-            Place::Previous | Place::Processed | Place::Current => {
-                self.file.metadata().and_then(|metadata| metadata.modified()).map_or_else(|_| tai64::now(), tai64::at)
-            }
-        }
-    }
-}
-
-/// Whether there are many bytes that are all NULs, as where nothing was ever written.
-fn is_blank(bytes: &[u8]) -> bool {
-    bytes.len() >= 4096 && bytes.iter().all(|byte| *byte == 0)
-}
-
-fn unpacked(file: &File) -> io::Result<Option<Box<dyn Read>>> {
-    let mut start = [0; 4];
-    let length = file.read_at(&mut start, 0)?;
-    let start = &start[..length];
-    if !start.starts_with(ZSTD) && !start.starts_with(GZIP) {
-        return Ok(None);
-    }
-    let packed = Packed { file: file.try_clone()?, offset: 0 };
-    let unpacked: Box<dyn Read> = match start.starts_with(ZSTD) {
-        true => {
-            let mut decoder = zstd::Decoder::new(packed)?;
-            decoder.window_log_max(ZSTD_WINDOW_BITS)?;
-            Box::new(decoder)
-        }
-        false => Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::new(packed))),
-    };
-    Ok(Some(unpacked))
-}
-
-/// A compressed file, read from its beginning. The kernel has one place for all descriptors that were made of one by
-/// dup(2), so this has its own: two decoders may read one file in turns.
-struct Packed {
-    file: File,
-    offset: u64,
-}
-
-impl Read for Packed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.file.read_at(buffer, self.offset)?;
-        self.offset += length as u64;
-        Ok(length)
-    }
-}
 
 /// A directory's files at one moment, each once, from the oldest to the newest.
 pub struct Look {
@@ -334,7 +59,7 @@ impl Folder {
     }
 
     /// Whether something that is no regular file was found under the name of a log file: no multilog has put it there,
-    /// and what becomes of this log nobody can tell.
+    /// and svlog cannot tell what becomes of this log.
     pub fn is_foreign(&self) -> bool {
         !self.foreign.borrow().is_empty()
     }
@@ -344,7 +69,7 @@ impl Folder {
         &self.path
     }
 
-    /// Whether its path leads to another directory by now, or nowhere.
+    /// Whether the path of the directory leads to another directory by now, or nowhere.
     pub fn is_elsewhere(&self) -> bool {
         let id = |file: nix::Result<FileStat>| file.map(|file| (file.st_dev, file.st_ino)).ok();
         id(stat(&*self.path)) != id(fstat(&self.folder))
@@ -378,8 +103,8 @@ impl Folder {
         }
     }
 
-    /// A processor's result is one, and takes the place of `previous`, when multilog has found it whole and said so by its
-    /// mode; in the next instant `previous` is gone, and the result has no name yet.
+    /// A processor's result is one, and takes the place of `previous`, when multilog has found it whole and said so
+    /// by its mode; in the next instant `previous` is gone, and the result has no name yet.
     fn full(&self) -> Result<Option<LogFile>, Unable> {
         if let Some(previous) = self.file(Place::Previous.name(), Place::Previous)? {
             return Ok(Some(previous));
@@ -393,8 +118,8 @@ impl Folder {
     /// # Errors
     /// It cannot be read.
     pub fn finished_file(&self, finished: &Finished) -> Result<Option<LogFile>, Unable> {
-        for suffix in [b"", PACKED[0], PACKED[1]] {
-            let name = [&finished.name, suffix].concat();
+        for suffix in [""].into_iter().chain(Compression::ALL.map(Compression::suffix)) {
+            let name = [&finished.name, suffix.as_bytes()].concat();
             if let Some(file) = self.file(&name, Place::Finished(finished.clone()))? {
                 return Ok(Some(file));
             }
@@ -438,63 +163,5 @@ impl Folder {
     pub fn id_of(&self, name: &[u8]) -> Option<Id> {
         let stat = fstatat(&self.folder, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
         Some((stat.st_dev, stat.st_ino))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LABEL: &str = "@400000000000000b000001f4";
-
-    #[test]
-    fn finished_files_are_told_by_their_names() {
-        for (name, expected) in [
-            (format!("{LABEL}.s"), Some(("s", false))),
-            (format!("{LABEL}.u"), Some(("u", true))),
-            (format!("{LABEL}.u.zst"), Some(("u", true))),
-            (format!("{LABEL}.s.gz"), Some(("s", false))),
-            (format!("{LABEL}.web.old"), Some(("web.old", false))),
-            (format!("{LABEL}."), Some(("", false))),
-            (LABEL.to_string(), None),
-            (format!("{LABEL}x.s"), None),
-            ("current".to_string(), None),
-        ] {
-            let parsed = Finished::parse(name.as_bytes());
-            let code = |file: &Finished| String::from_utf8(file.code().to_vec()).unwrap();
-            let seen = parsed.map(|file| (code(&file), Place::Finished(file).is_cut()));
-            let expected = expected.map(|(code, cut): (&str, bool)| (code.to_string(), cut));
-            assert_eq!(seen, expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn names_tell_that_the_clock_was_set_back() {
-        let label = |(second, nanos): (u64, u32)| Tai64N(tai64::Tai64((1 << 62) + second), nanos);
-        let now = label((100, 0));
-        for (labels, expected) in [
-            (&[][..], None),
-            (&[(50, 0)], None),
-            (&[(50, 0), (50, 5000), (60, 0)], None),
-            (&[(50, 0), (50, 1), (50, 2), (60, 0)], Some((50, 2))),
-            (&[(50, 0), (60, 0), (60, 1)], Some((60, 1))),
-            // Two of the same moment are one file and what it is compressed to.
-            (&[(50, 0), (50, 0)], None),
-            // Not come yet.
-            (&[(50, 0), (101, 0)], Some((101, 0))),
-        ] {
-            let finished = |pair: &(u64, u32)| Finished { label: label(*pair), name: Vec::new() };
-            let finished: Vec<Finished> = labels.iter().map(finished).collect();
-            assert_eq!(last_fall(&finished, now), expected.map(label), "{labels:?}");
-        }
-    }
-
-    #[test]
-    fn a_file_and_its_compressed_copy_are_one() {
-        let file = |name: &str| Finished::parse(format!("@400000000000000{name}").as_bytes()).unwrap();
-        let names =
-            ["c00000000.s", "b00000000.s.zst", "b00000000.s", "a00000000.s.gz", "a00000000.u"].map(file).to_vec();
-        let expected = ["a00000000.s.gz", "a00000000.u", "b00000000.s", "c00000000.s"].map(file);
-        assert_eq!(in_order(names), expected);
     }
 }

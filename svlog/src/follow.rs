@@ -6,6 +6,7 @@
 //! is longer than before, as multilog is taken for him.
 
 use crate::folder::Folder;
+use daemontools::logdir::LOCK;
 use daemontools::sys::events::for_each_event;
 use daemontools::{Attempt, Unable, sys};
 use nix::errno::Errno;
@@ -21,7 +22,7 @@ use std::time::Duration;
 pub enum Change {
     /// In the directories of these numbers; in some a multilog was started.
     In { changed: Vec<usize>, started: Vec<usize> },
-    /// Nobody reads what we write any more.
+    /// The reader of svlog's output is gone.
     Unread,
 }
 
@@ -75,7 +76,7 @@ impl Watch {
             // Opening changes nothing; we do it too. But the lock is what a multilog opens first.
             if !event.mask.contains(AddWatchFlags::IN_OPEN) {
                 changed.insert(event.wd);
-            } else if event.name.as_deref() == Some(OsStr::new("lock")) {
+            } else if event.name.as_deref() == Some(OsStr::new(LOCK)) {
                 started.insert(event.wd);
             }
         });
@@ -101,7 +102,7 @@ fn watch(folders: &[Folder]) -> nix::Result<(Inotify, Vec<(WatchDescriptor, usiz
         | AddWatchFlags::IN_OPEN;
     let mut watched = Vec::new();
     for (number, folder) in folders.iter().enumerate() {
-        // By its descriptor: the directory that was opened, whatever is at that path by now.
+        // By its descriptor: another directory may be at that path by now.
         let path = format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd());
         watched.push((inotify.add_watch(path.as_str(), flags)?, number));
     }

@@ -3,12 +3,15 @@
 //! Windows that grow are counted from their first line on until there are enough, so that what is read grows with
 //! the lines that are asked for, not with the log. What is compressed is read whole.
 
-use crate::folder::{Finished, Folder, LogFile, Look, Place, last_fall};
-use crate::source::{Mode, Next, Selection, Source};
+use crate::bisect::{begin_for, line_start, stamped_line_start};
+use crate::cursor::Selection;
+use crate::folder::{Folder, Look};
+use crate::log_file::{LogFile, Place};
+use crate::source::{Mode, Next, Source};
+use daemontools::logdir::{Finished, last_fall};
 use daemontools::tai64::{self, Tai64N};
 use daemontools::{Attempt, Unable};
 use std::io;
-use svlog::bisect::{begin_for, line_start, stamped_line_start};
 
 /// Bytes at the end of a file that are tried first; few in tests, so that small files have several windows.
 const WINDOW: u64 = if cfg!(test) { 16 } else { 16 * 1024 };

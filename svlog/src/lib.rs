@@ -1,11 +1,125 @@
-//! What svlog knows of lines and times, without I/O.
+//! svlog: reads what multilog wrote.
+//!
+//! `svlog [ -f ] [ -n LINES ] [ --since TIME ] [ --until TIME ] [ --grep PATTERN ] [ --json ] [ --utc ]
+//! [ --color=auto|always|never ] [ --raw ] SERVICE|DIR ...`
+//!
+//! 1. Finds the log directory of each SERVICE; a DIR is one itself.
+//! 2. Shows the lines of all of them in the order of time, with local times instead of stamps.
+//! 3. With `-f`, waits for more, across rotations.
+//!
+//! On a terminal, what commands a terminal is spelled out: services write the lines, and any account may choose names.
+//!
+//! Of a long log only that is read which is needed: files are chosen by the labels in their names, a moment is
+//! searched for by halving, and the last lines from the end.
+//!
+//! Exit codes: 0; 100, wrong usage; 111, a directory or a file could not be read: all others were.
 
 #![forbid(unsafe_code)]
 
+mod arguments;
 pub mod bisect;
+mod cursor;
+mod files;
+mod folder;
+mod follow;
+mod last;
 pub mod lines;
+mod locate;
+mod log_file;
 pub mod merge;
+mod reader;
+mod restart;
+mod script;
+mod show;
+mod source;
 pub mod stamp;
 pub mod tail;
 pub mod when;
 pub mod zone;
+
+pub use arguments::HELP;
+use arguments::Output;
+use daemontools::sys::localtime;
+use daemontools::{Args, Fatal, report, sys};
+use folder::Folder;
+use follow::Watch;
+use jiff::{Timestamp, civil};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use reader::Reader;
+use show::{Show, Zone};
+use source::Mode;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use when::Clock;
+
+/// The program, from its arguments to its exit code.
+///
+/// # Errors
+/// Wrong usage; no log can be read; the output cannot be written.
+pub fn svlog(args: Args) -> Result<i32, Fatal> {
+    let request = arguments::parse(args, &Clock { now: Timestamp::now(), local }, output())?;
+    allow_many_files();
+    let (logs, folders) = folders(&request.logs)?;
+    let all = logs.len() == request.logs.len();
+    // First watched, then looked at: what changes in between is seen.
+    let watch = match request.mode {
+        Mode::Follow => Some(Watch::new(&folders)),
+        Mode::Once => None,
+    };
+    let zone = if request.is_utc { Zone::Utc } else { Zone::Local(localtime::local) };
+    let show = Show::new(request.style, request.text, zone, locate::names(&logs));
+    let mut reader = Reader::new(&request, &folders, show)?;
+    loop {
+        let more = reader.show_all(watch.as_ref())?;
+        match &watch {
+            Some(watch) if more => reader.look_at(watch, reader.patience())?,
+            _ if all => return Ok(reader.code()),
+            _ => return Ok(report::TEMPORARY),
+        }
+    }
+}
+
+/// What local clocks show, as the C library knows it.
+fn local(second: i64) -> Option<civil::DateTime> {
+    let shown = localtime::local(second)?;
+    let small = |number: i32| i8::try_from(number).ok();
+    let (month, day, hour, minute) = (small(shown.month)?, small(shown.day)?, small(shown.hour)?, small(shown.minute)?);
+    // With leap seconds there may be sixty.
+    let second = small(shown.second.min(59))?;
+    civil::DateTime::new(i16::try_from(shown.year).ok()?, month, day, hour, minute, second, 0).ok()
+}
+
+/// The logs that can be found. If one of several cannot, that is a warning: `/service/*` may be anything.
+fn folders(logs: &[OsString]) -> Result<(Vec<OsString>, Vec<Folder>), Fatal> {
+    let mut found = (Vec::new(), Vec::new());
+    for log in logs {
+        let folder = locate::log_directory(log)
+            .and_then(|directory| Folder::open(&directory).map_err(|unable| unable.to_bytes()));
+        match folder {
+            Ok(folder) => {
+                found.0.push(log.clone());
+                found.1.push(folder);
+            }
+            Err(words) if logs.len() == 1 => return Err(Fatal::new(report::TEMPORARY, &[&words])),
+            Err(words) => report::warning(&[&words]),
+        }
+    }
+    if found.0.is_empty() { Err(Fatal::silent(report::TEMPORARY)) } else { Ok(found) }
+}
+
+/// Each log takes three descriptors, so a thousand of them more than what is usually allowed without asking.
+fn allow_many_files() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}
+
+fn output() -> Output {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    match sys::stdout().is_terminal() {
+        true if !set("NO_COLOR") && !dumb => Output::ColouredTerminal,
+        true => Output::Terminal,
+        false => Output::Other,
+    }
+}

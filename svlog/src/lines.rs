@@ -77,7 +77,7 @@ impl Lines {
         &mut self.bytes[self.end..]
     }
 
-    /// So many bytes were read.
+    /// Takes in that `length` bytes were read.
     pub fn filled(&mut self, length: usize) {
         self.end = (self.end + length).min(self.bytes.len());
     }
@@ -93,7 +93,7 @@ impl Lines {
         read.len() - memrchr(b'\n', read).map_or(0, |newline| newline + 1)
     }
 
-    /// Forgets so many of the last bytes, as far as they are of the last file and were not taken.
+    /// Forgets `length` of the last bytes, as far as they are of the last file and were not taken.
     pub fn take_back(&mut self, length: usize) {
         self.end = self.end.saturating_sub(length).max(self.begin_of_file());
         self.searched = self.searched.min(self.end);

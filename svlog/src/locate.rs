@@ -12,20 +12,21 @@
 //! Where `log` is a program (daemontools-encore has that), the same in the service directory itself, and `log` is
 //! read for `log/run`.
 //!
-//! The process is asked only if it is proven to be the logger (see lib's [`Proof`]), and a path of its is taken only if it
-//! leads here to the very file that it has open: in another mount namespace, or below something that was mounted since,
-//! the same path is another log. What then is found by 2 to 4 may be another log, and that is said. An absolute path in
+//! The process is asked only if it is proven to be the logger (see lib's [`Proof`]), and a path of its is taken only
+//! if it leads here to the very file that it has open: in another mount namespace, or below something that was
+//! mounted since, the same path is another log. What then is found by 2 to 4 may be another log, and that is said. An
+//! absolute path in
 //! `log/run` is not taken where the logger is known to be in another namespace.
 //!
-//! Where `log/supervise/status` cannot be read, the logger may write anywhere, and svlog says so. Where there is none, no
-//! process is named there, or the process has no log open, svlog says so only if the script may give multilog another
-//! directory than the one that was found.
+//! Where `log/supervise/status` cannot be read, the logger may write anywhere, and svlog says so. Where there is
+//! none, no process is named there, or the process has no log open, svlog says so only if the script may give
+//! multilog another directory than the one that was found.
 
-use crate::folder::Finished;
 use crate::script::{SCRIPT_AT_MOST, Script, is_denied, is_same, multilog_directories};
+use daemontools::logdir::{CURRENT, Finished, LOCK, PREVIOUS};
 use daemontools::report::{reason, warning};
 use daemontools::service::{self, Illegible, Place, Proof, proof_at};
-use daemontools::{Attempt, Unable, report};
+use daemontools::{Attempt, Unable, files, report};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, Pid, faccessat};
@@ -36,9 +37,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// What a logger keeps open in its directory.
-const OPEN: [&str; 2] = ["current", "lock"];
-/// What holds the lines when a logger that is giving `current` a new name is looked at.
-const FULL: &str = "previous";
+const OPEN: [&str; 2] = [CURRENT, LOCK];
 
 /// The log directory of a service, or the directory itself if it is one. What there is to say of it is a warning.
 ///
@@ -52,10 +51,10 @@ pub fn log_directory(argument: &OsStr) -> Result<OsString, Vec<u8>> {
     if search.is_log(path) || entries.flatten().any(has_finished) {
         return Ok(argument.to_os_string());
     }
-    let log = path.join("log");
+    let log = path.join(service::LOG);
     let has_log = !fs::symlink_metadata(&log).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     let found = if log.is_dir() {
-        search.of_logger(&log, proof_at(&log).map(|(logger, _)| logger), &log.join("run"))
+        search.of_logger(&log, proof_at(&log).map(|(logger, _)| logger), &log.join(service::RUN))
     } else {
         let beside = proof_at(path).map(|(_, beside)| beside.unwrap_or(Proof::Nothing));
         search.of_logger(path, if has_log { beside } else { beside.or(Ok(Proof::Nothing)) }, &log)
@@ -75,7 +74,7 @@ pub fn log_directory(argument: &OsStr) -> Result<OsString, Vec<u8>> {
 struct Search {
     /// What may not be looked at, in the order of the search.
     denied: Vec<Unable>,
-    /// The same of whatever lies beside the log.
+    /// What may not be looked at beside the log.
     less_likely: Vec<Unable>,
     doubt: Option<Doubt>,
 }
@@ -83,19 +82,19 @@ struct Search {
 /// Why what the logger writes to is not known.
 #[derive(Debug, PartialEq, Eq)]
 enum Doubt {
-    /// It has ended.
+    /// The logger has ended.
     Ended(Pid),
-    /// It is in another pid namespace.
+    /// The logger is in another pid namespace.
     Elsewhere(Pid),
     /// The process of that number may be another one.
     Unproven(Pid),
     /// It does not show what it has open.
     Unseen(Pid, Errno),
-    /// It has another file open than the one that its path leads to here.
+    /// The logger has another file open than the one that its path leads to here.
     Away(Pid, PathBuf),
     /// The status names no process.
     NotRunning,
-    /// It has no log open.
+    /// The logger has no log open.
     Idle(Pid),
     /// There is no status: it never ran under a supervise, or under one with another `$SUPERVISEDIR`.
     Unsupervised(PathBuf),
@@ -150,7 +149,7 @@ impl Doubt {
         }
     }
 
-    /// That the status, of the logger that works in the directory `base`, says nothing.
+    /// The doubt about a logger, at work in the directory `base`, whose status says nothing.
     fn of_illegible(base: &Path, illegible: Illegible) -> Doubt {
         let place = Place::of(base);
         let status = place.as_ref().map_or_else(|_| base.join(service::STATUS), |place| place.path(service::STATUS));
@@ -209,7 +208,7 @@ impl Search {
     }
 
     fn is_log(&mut self, path: &Path) -> bool {
-        let current = fs::metadata(path.join("current"));
+        let current = fs::metadata(path.join(CURRENT));
         self.deny(path, &current);
         current.is_ok_and(|current| current.is_file())
     }
@@ -222,12 +221,12 @@ impl Search {
         let mut folders: Vec<PathBuf> = entries.ok()?.flatten().map(|entry| entry.path()).collect();
         folders.sort();
         folders.retain(|path| !is_its(path));
-        folders.into_iter().find(|path| self.is_log(path) && path.join("lock").exists())
+        folders.into_iter().find(|path| self.is_log(path) && path.join(LOCK).exists())
     }
 
     fn named_in(&mut self, script: &Path, base: &Path) -> Option<PathBuf> {
         let is_away = self.doubt.as_ref().is_some_and(Doubt::is_away);
-        let text = match service::read_beginning(script, SCRIPT_AT_MOST) {
+        let text = match files::read_beginning(script, SCRIPT_AT_MOST) {
             Ok(text) => text,
             Err(unread) => {
                 let errno = Errno::from(unread);
@@ -303,7 +302,8 @@ fn opened_by(pid: Pid) -> Result<Option<PathBuf>, Doubt> {
         }
         if !is_same(fs::metadata(&file), fs::symlink_metadata(&path)) {
             away = away.or_else(|| Some(directory.to_path_buf()));
-        } else if ["current", FULL].iter().any(|name| directory.join(name).is_file()) {
+        // `current` may be getting a new name at this moment; then the lines are in `previous`.
+        } else if [CURRENT, PREVIOUS].iter().any(|name| directory.join(name).is_file()) {
             return Ok(Some(directory.to_path_buf()));
         }
     }

@@ -1,7 +1,7 @@
 //! What the script that runs a logger says of where the logger writes.
 
-use daemontools::report;
-use daemontools::service;
+use daemontools::logdir::CURRENT;
+use daemontools::{files, report};
 use nix::errno::Errno;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -10,23 +10,24 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Nobody writes a longer script that runs multilog.
+/// A script that runs multilog is never longer.
 pub const SCRIPT_AT_MOST: usize = 64 * 1024;
 /// After these words of a script a path means something else than it does to svlog.
 const MOVES: [&[u8]; 4] = [b"cd", b"chroot", b"nsenter", b"unshare"];
 
 /// The script that runs a logger.
 pub struct Script {
-    /// Its text, as far as it can be read; none if there is no script.
+    /// The text of the script, as far as it can be read; none if there is no script.
     text: Option<Vec<u8>>,
     /// The directory in which it runs.
     base: PathBuf,
 }
 
 impl Script {
-    /// Of the logger that works in the directory `base`. One that cannot be read may say anything.
+    /// Reads the script of the logger that works in the directory `base`. A script that cannot be read may say
+    /// anything.
     pub fn read(script: &Path, base: &Path) -> Script {
-        let text = match service::read_beginning(script, SCRIPT_AT_MOST) {
+        let text = match files::read_beginning(script, SCRIPT_AT_MOST) {
             Ok(text) => Some(text),
             Err(unread) if unread.is_missing() => None,
             Err(_) => Some(Vec::new()),
@@ -34,8 +35,8 @@ impl Script {
         Script { text, base: base.to_path_buf() }
     }
 
-    /// Whether multilog may write elsewhere than into the log that was found. A script that names it does not, nor one that
-    /// names only directories in which there is no log.
+    /// Whether multilog may write elsewhere than into the log that was found. A script that names it does not, nor
+    /// one that names only directories in which there is no log.
     pub fn may_name_another(&self, found: &Path) -> bool {
         let Some(text) = &self.text else { return false };
         let directories: Vec<PathBuf> =
@@ -47,7 +48,7 @@ impl Script {
             return false;
         }
         let is_computed = after_multilog(text).any(|word| word.iter().any(|byte| b"$`".contains(byte)));
-        let may_be_log = |directory: &PathBuf| match fs::metadata(directory.join("current")) {
+        let may_be_log = |directory: &PathBuf| match fs::metadata(directory.join(CURRENT)) {
             Ok(_) => true,
             Err(error) => is_denied(report::errno_of(&error)),
         };

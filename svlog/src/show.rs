@@ -1,9 +1,9 @@
 //! Lines as they are shown: as text, on a terminal in colours, or as JSON. No I/O.
 
-use crate::source::Line;
+use crate::cursor::Line;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use daemontools::sys::localtime::{self, Calendar};
+use daemontools::sys::localtime::{Calendar, utc};
 use daemontools::tai64::{self, Tai64N};
 use daemontools::terminal::{visible, visible_json};
 use std::borrow::Cow;
@@ -48,7 +48,7 @@ pub struct Show {
     style: Style,
     text: Text,
     zone: Zone,
-    /// What the services are called; nobody needs to be told which it is if there is only one.
+    /// What the services are called; the name is not shown where there is only one service.
     names: Vec<String>,
     raw_names: Vec<Vec<u8>>,
     cached: Option<Cached>,
@@ -128,7 +128,7 @@ impl Show {
     /// What comes before and after the point and the nanoseconds. RFC 3339 has no years of five digits.
     fn around_nanos(&self, second: i64) -> Option<(String, String)> {
         let calendar = match self.zone {
-            Zone::Utc => localtime::utc(second),
+            Zone::Utc => utc(second),
             Zone::Local(local) => local(second),
         };
         let calendar = calendar.filter(|calendar| (0..=9999).contains(&calendar.year))?;
@@ -198,7 +198,7 @@ mod tests {
     }
 
     /// An hour ahead of UTC.
-    const AHEAD: Zone = Zone::Local(|second| Some(Calendar { offset: 3600, ..localtime::utc(second + 3600)? }));
+    const AHEAD: Zone = Zone::Local(|second| Some(Calendar { offset: 3600, ..utc(second + 3600)? }));
 
     #[test]
     fn text_has_local_time_and_the_names_where_there_are_several() {

@@ -1,77 +1,27 @@
-//! The stamps that multilog puts in front of lines, read back. No I/O.
+//! The stamps in front of lines, read back; dates by the crate jiff. No I/O.
 
-use daemontools::tai64::{self, DIGITS, Tai64, Tai64N};
+pub use daemontools::logdir::stamp::LONGEST;
+use daemontools::logdir::stamp::read;
+pub use daemontools::logdir::stamp::read::Stamp;
+use daemontools::tai64::{self, Tai64N};
 use jiff::Timestamp;
-
-/// No stamp, its blank included, is longer.
-pub const LONGEST: usize = 40;
-/// Seconds since 1970 with fewer digits than this are some number, not a time.
-const FEWEST_SECONDS: usize = 9;
-
-/// The time that a line begins with, and how many bytes tell it, the blank after it among them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    /// When multilog read the line.
-    pub time: Tai64N,
-    /// Of the stamp and its blank.
-    pub length: usize,
-}
 
 /// Reads `@` and a label, seconds with microseconds, or ISO 8601 with an offset or `Z`.
 pub fn of(line: &[u8]) -> Option<Stamp> {
-    match line.first()? {
-        b'@' => label(line),
-        b'0'..=b'9' if line.get(4) == Some(&b'-') => word(line, iso),
-        b'0'..=b'9' => word(line, seconds),
-        _ => None,
-    }
+    read::of(line, |word| word.parse().ok().map(from_timestamp))
 }
 
-/// What the crate calls TAI, from the time that everybody else has.
+/// The label of a time of UTC.
 pub fn from_timestamp(time: Timestamp) -> Tai64N {
     tai64::at(time.into())
-}
-
-fn label(line: &[u8]) -> Option<Stamp> {
-    let time = tai64::parse(line.get(..=DIGITS)?).filter(is_a_time)?;
-    let rest = line.get(DIGITS + 1..)?;
-    match rest.first() {
-        Some(digit) if digit.is_ascii_hexdigit() => None,
-        Some(b' ') => Some(Stamp { time, length: DIGITS + 2 }),
-        _ => Some(Stamp { time, length: DIGITS + 1 }),
-    }
-}
-
-/// Labels from 2^63 on and a second of two thousand million nanoseconds are nothing a clock has said.
-fn is_a_time(label: &Tai64N) -> bool {
-    label.0.0 < 1 << 63 && label.1 <= 999_999_999
-}
-
-fn word(line: &[u8], read: fn(&str) -> Option<Tai64N>) -> Option<Stamp> {
-    let start = line.get(..LONGEST).unwrap_or(line);
-    let end = memchr::memchr2(b' ', b'\n', start).unwrap_or(start.len());
-    let time = read(std::str::from_utf8(start.get(..end)?).ok()?)?;
-    Some(Stamp { time, length: end + usize::from(line.get(end) == Some(&b' ')) })
-}
-
-fn seconds(word: &str) -> Option<Tai64N> {
-    let (seconds, micros) = word.split_once('.')?;
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if seconds.len() < FEWEST_SECONDS || micros.len() != 6 || !digits(seconds) || !digits(micros) {
-        return None;
-    }
-    // Beyond, labels would be: there the crate's addition would overflow.
-    let second = seconds.parse().ok().filter(|second: &i64| *second < (1 << 62) - 10)?;
-    Some(Tai64N(Tai64::from_unix(second), micros.parse::<u32>().ok()? * 1000)).filter(is_a_time)
-}
-
-fn iso(word: &str) -> Option<Tai64N> {
-    word.parse().ok().map(from_timestamp)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use daemontools::logdir::stamp::write::Stamper;
+    use daemontools::logdir::stamp::{StampKind, Zone};
+    use daemontools::tai64::Tai64;
 
     fn at(seconds: i64, nanos: u32) -> Tai64N {
         Tai64N(Tai64::from_unix(seconds), nanos)
@@ -92,6 +42,18 @@ mod tests {
         for (line, seconds, nanos, rest) in table {
             let stamp = of(line.as_bytes()).unwrap_or_else(|| panic!("{line}"));
             assert_eq!((stamp.time, &line[stamp.length..]), (at(seconds, nanos), rest), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_multilog_writes_is_read_as_the_time_that_it_was_written_at() {
+        let zones = [Zone::Utc, Zone::Local];
+        for kind in [StampKind::Tai64n, StampKind::Unix].into_iter().chain(zones.map(StampKind::Iso)) {
+            let (mut stamper, mut line) = (Stamper::new(kind), Vec::new());
+            stamper.batch(at(1_795_243_987, 123_456_000));
+            stamper.put(&mut line);
+            let expected = Stamp { time: at(1_795_243_987, 123_456_000), length: line.len() };
+            assert_eq!(of(&[&line, &b"text"[..]].concat()), Some(expected), "{kind:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::stamp;
 use memchr::memchr_iter;
 
-/// So many bytes: a line that is not long, and its stamp.
+/// How many bytes are kept: a line that is not long, and its stamp.
 pub const TAIL: usize = 1024;
 
 /// The last bytes read.
@@ -42,7 +42,7 @@ impl Tail {
         self.bytes.drain(..surplus);
     }
 
-    /// So many of them are to be read again.
+    /// Takes in that `length` of these bytes are to be read again.
     pub fn take_back(&mut self, length: usize) {
         self.bytes.truncate(self.bytes.len().saturating_sub(length));
     }

@@ -120,7 +120,7 @@ fn faults(document: &str, sources: &BTreeMap<String, String>) -> Vec<String> {
     faults
 }
 
-fn all_sources() -> BTreeMap<String, String> {
+pub fn all_sources() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     sources(workspace(), &mut found);
     found

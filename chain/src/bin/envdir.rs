@@ -14,7 +14,7 @@
 #![cfg_attr(not(test), no_main)]
 
 use chain::variable::value;
-use daemontools::service::{Unread, open_file_at};
+use daemontools::files::{Unread, open_file_at};
 use daemontools::sys::exec::Change;
 use daemontools::{Args, Attempt, Fatal, Help, Unable};
 use nix::dir::Dir;

@@ -1,6 +1,7 @@
 use crate::input::Input;
+use daemontools::logdir::JOURNAL;
 use daemontools::sys::boot::Boot;
-use multilog::journal::{JOURNAL, Journal, Left, find, make};
+use multilog::journal::{Journal, Left, find, make};
 use multilog::router::Line;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -55,7 +56,7 @@ pub fn nothing_lost(data: &[u8]) {
     let mut journal = world.open();
     assert!(journal.data().len() + journal.room() <= 256 * 1024);
     let room = journal.room();
-    assert!(journal.read_unproven(room, |place| Ok(place.len())) == Ok(room));
+    assert!(journal.read_unlogged(room, |place| Ok(place.len())) == Ok(room));
 }
 
 #[derive(PartialEq)]

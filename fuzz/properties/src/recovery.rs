@@ -1,4 +1,5 @@
 use crate::input::Input;
+use daemontools::logdir::{CURRENT, PREVIOUS, PROCESSED};
 use multilog::recovery::{Directory, Found, Step, plan};
 
 /// A log directory of which only matters where lines are: those of `current` and those of `previous`.
@@ -37,13 +38,13 @@ impl Model {
     fn perform(&mut self, step: Step) {
         let files = &mut self.files;
         match step {
-            Step::Remove("current") => files.current = Found::Missing,
-            Step::Remove("previous") => files.previous = Found::Missing,
-            Step::Remove("processed") => files.processed = Found::Missing,
+            Step::Remove(CURRENT) => files.current = Found::Missing,
+            Step::Remove(PREVIOUS) => files.previous = Found::Missing,
+            Step::Remove(PROCESSED) => files.processed = Found::Missing,
             Step::Remove(_) | Step::EmptyState => {}
-            Step::FinishUnsafe("current") => self.finished[0] += taken(&mut files.current),
-            Step::FinishUnsafe("previous") | Step::Process => self.finished[1] += taken(&mut files.previous),
-            Step::FinishSafe("processed") => self.finished[1] += taken(&mut files.processed),
+            Step::FinishUnsafe(CURRENT) => self.finished[0] += taken(&mut files.current),
+            Step::FinishUnsafe(PREVIOUS) | Step::Process => self.finished[1] += taken(&mut files.previous),
+            Step::FinishSafe(PROCESSED) => self.finished[1] += taken(&mut files.processed),
             Step::FinishSafe(_) | Step::FinishUnsafe(_) => unreachable!("{step:?}"),
         }
     }

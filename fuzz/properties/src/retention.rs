@@ -1,6 +1,7 @@
 use crate::input::Input;
+use daemontools::logdir::{Old, plain_name};
 use daemontools::tai64::{self, Label, Tai64, Tai64N};
-use multilog::retention::{Limits, Old, oldest, plain_name, surplus};
+use multilog::retention::{Limits, oldest, surplus};
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -2,7 +2,7 @@ use crate::input::Input;
 use daemontools::tai64::{Moment, Tai64, Tai64N};
 use multilog::router::{Input as More, Line, Output, Router, is_full};
 use multilog::script::Script;
-use multilog::steps::Aside;
+use multilog::steps::SideOutput;
 use multilog::syslog::Identity;
 use std::ffi::OsString;
 
@@ -47,14 +47,14 @@ fn routed(arguments: &[&str], pieces: &[Vec<u8>], limit: u64) -> Vec<Vec<u8>> {
     let mut router = Router::new(&script, &Identity::default());
     router.batch(Moment { label: Tai64N(Tai64(0x4000_0000_0000_000a), 0), ..Moment::ZERO });
     let mut outputs = [Output { limit, ..Output::default() }];
-    let (mut files, mut data, mut aside) = (Vec::new(), Vec::new(), Aside::default());
+    let (mut files, mut data, mut side) = (Vec::new(), Vec::new(), SideOutput::default());
     for (index, piece) in pieces.iter().enumerate() {
         data.extend_from_slice(piece);
         let more = if index + 1 == pieces.len() { More::Ended } else { More::Open };
         loop {
             let plain = router.plain_part(&data, &outputs);
             let taken = match plain {
-                0 => router.take(&data, more, &mut outputs, &mut aside),
+                0 => router.take(&data, more, &mut outputs, &mut side),
                 plain => plain,
             };
             if plain > 0 {
@@ -71,7 +71,7 @@ fn routed(arguments: &[&str], pieces: &[Vec<u8>], limit: u64) -> Vec<Vec<u8>> {
         }
     }
     assert!(data.is_empty());
-    router.end(&mut outputs, &mut aside);
+    router.end(&mut outputs, &mut side);
     assert_eq!(router.line, Line::Fresh);
     files.push(std::mem::take(&mut outputs[0].pending));
     files

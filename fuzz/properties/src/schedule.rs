@@ -1,5 +1,5 @@
 use crate::input::Input;
-use multilog::schedule::{Schedule, Turn};
+use multilog::schedule::{Period, Schedule};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -27,6 +27,6 @@ pub fn ahead(data: &[u8]) {
         next > second && next <= second + DAY + change.abs(),
         "{text} {second} {zone} {changed_at} {change}: {next}"
     );
-    let turn = Turn::begin(&schedule, second, offset);
-    assert!(turn.end == next && turn.is_over(next) && !turn.is_over(second) && !turn.is_ahead(second));
+    let period = Period::begin(&schedule, second, offset);
+    assert!(period.end == next && period.is_over(next) && !period.is_over(second) && !period.is_ahead(second));
 }

@@ -1,7 +1,8 @@
 //! The two FIFOs of a supervise: `control`, into which commands go, and `ok`, which has a reader exactly while a supervise
 //! is in charge and its status is written.
 
-use super::{CONTROL, Commands, OK, Place, Unread, open_fifo};
+use super::{CONTROL, Commands, OK, Place};
+use crate::files::{Unread, open_fifo};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use std::os::fd::OwnedFd;

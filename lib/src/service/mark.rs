@@ -3,7 +3,7 @@
 //! supervise gives it to processes that it may have to find or to prove to be the service's later: where all of a service
 //! is killed, and where `supervise/` is not its own.
 
-use super::read_file;
+use crate::files::read_file;
 use crate::sys::process::has_gained_rights;
 use nix::sys::stat::stat;
 use nix::unistd::Pid;

@@ -7,7 +7,6 @@
 mod command;
 mod control;
 mod directory;
-mod files;
 pub mod goal;
 pub mod ledger;
 mod mark;
@@ -23,14 +22,14 @@ mod status;
 mod toucher;
 pub mod view;
 
+// What lies in a service directory is opened by these.
+pub use crate::files::{
+    Unread, is_fifo, make_at, open_fifo, open_fifo_at, open_fifo_of, open_file_itself_at, open_lock_at, open_pipe_of,
+    put_file, read_file, read_file_itself,
+};
 pub use command::{Command, Commands};
 pub use control::{hold_ok, hold_ok_at, is_supervised, is_supervised_at, open_control, send_commands};
 pub use directory::{Directory, keeps_numbers};
-pub use files::{
-    Unread, is_fifo, is_only_ours, make_at, may_be_anothers, open_existing_at, open_fifo, open_fifo_at, open_fifo_of,
-    open_file_at, open_file_itself_at, open_lock_at, open_or_make_at, open_pipe_of, put_file, read_beginning,
-    read_file, read_file_itself,
-};
 pub use mark::{MARK, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
 pub use observation::{Next, Observation, Presence, Stage};
 pub use part::Part;
@@ -81,3 +80,5 @@ pub const NOTIFICATION: &str = "supervise/notification";
 pub const SPEAKS: [&str; 2] = ["notify-socket", "watchdog"];
 /// Socket: what a service whose `notify-socket` says `path` finds as NOTIFY_SOCKET.
 pub const SOCKET: &str = "supervise/notify-socket";
+/// What the names of notify sockets begin with that are no files.
+pub const SOCKET_NAMES: &str = "supervise/notify";

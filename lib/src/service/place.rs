@@ -5,7 +5,8 @@
 //! path with colons for the slashes within: for services on a read-only disk. Where encore's names of two paths are one,
 //! as of `/a/b` and `/a:b`, ours are not: a colon or backslash in a path gets a backslash in front.
 
-use super::{SUPERVISE, is_only_ours};
+use super::SUPERVISE;
+use crate::files::is_only_ours;
 use nix::errno::Errno;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -1,6 +1,7 @@
 //! What the files in `supervise/` say of a service at one moment, taken together.
 
-use super::{Place, Record, Running, STATE, STATUS, Status, Unread, is_only_ours, read_file_itself};
+use super::{Place, Record, Running, STATE, STATUS, Status};
+use crate::files::{Unread, is_only_ours, read_file_itself};
 use nix::errno::Errno;
 use std::path::Path;
 

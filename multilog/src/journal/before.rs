@@ -3,22 +3,23 @@
 //! They name boots, directories and inputs by hashes. The standard library's hash made them, which it may change; so
 //! here is that hash as it was. A journal of that format is read, changed to today's where it lies, and never made.
 
-use super::{File, Id, MOST_FILES, Note, ROOM, START, note_line};
+use super::{Checkpoint, File, Id, MOST_FILES, ROOM, START, checkpoint_line};
 use daemontools::sys::mapping::Mapping;
 
-const COUNTS: usize = 1;
+const ACTIVE: usize = 1;
 const READING: usize = 2;
 const OFFSET: usize = 3;
 const SENTINEL: usize = 4;
 const BOOT: usize = 6;
 const INPUT: usize = 7;
 const SINCE: usize = 8;
-const NOTES: [usize; 2] = [64, 384];
+const CHECKPOINTS: [usize; 2] = [64, 384];
 
 /// In front of every journal of that format.
 pub const OURS: u64 = u64::from_ne_bytes(*b"\x7fjournal");
 
-/// Whether it is of the boot that has this boot id; `None` where that was not known then or is not known now.
+/// Whether the journal is of the boot that has this boot id; `None` where the boot id was not known then or is not
+/// known now.
 pub fn is_of_boot(map: &Mapping, boot_id: &str) -> Option<bool> {
     let known = |hash: u64| hash != hash_of_text("");
     let (then, now) = (map.load(BOOT), hash_of_text(boot_id));
@@ -31,31 +32,32 @@ pub fn input(map: &Mapping) -> (Id, u64) {
 }
 
 /// How things stand, and at which of the two places that is written.
-pub fn note(map: &Mapping) -> (Note, usize) {
-    let place = (map.load(COUNTS) % 2) as usize;
-    let at = |index: usize| map.load(NOTES[place] + index);
+pub fn checkpoint(map: &Mapping) -> (Checkpoint, usize) {
+    let place = (map.load(ACTIVE) % 2) as usize;
+    let at = |index: usize| map.load(CHECKPOINTS[place] + index);
     let files = (0..usize::try_from(at(4)).unwrap_or(0).min(MOST_FILES)).map(|file| 5 + 4 * file);
     let file = |i| File { folder: Id::hashed(at(i)), inode: at(i + 1), size: at(i + 2), underway: at(i + 3) };
-    let mut note = Note {
+    let mut checkpoint = Checkpoint {
         filled: at(0) as usize,
         done: at(1) as usize,
-        line: note_line(at(2), at(3)),
+        line: checkpoint_line(at(2), at(3)),
         files: files.map(file).collect(),
     };
     let words = [map.load(SENTINEL), map.load(SENTINEL + 1)];
-    if note.done <= note.filled && note.filled <= ROOM {
-        let read = super::read_happened(map.bytes(), (map.load(READING), map.load(OFFSET)), words, note.filled);
-        note.filled += read.unwrap_or(0);
+    if checkpoint.done <= checkpoint.filled && checkpoint.filled <= ROOM {
+        let read = super::read_happened(map.bytes(), (map.load(READING), map.load(OFFSET)), words, checkpoint.filled);
+        checkpoint.filled += read.unwrap_or(0);
     }
-    (note, place)
+    (checkpoint, place)
 }
 
-/// Where bytes lie in front of which there is nothing of a journal of before whose note is at this place.
+/// Where bytes lie in front of which there is nothing of a journal of before whose checkpoint is at this place.
 pub const fn other_place(place: usize) -> usize {
     1 - place
 }
 
-const _: () = assert!(NOTES[0] == super::NOTES[0] && NOTES[1] == super::NOTES[1] && START == 8192);
+const _: () =
+    assert!(CHECKPOINTS[0] == super::CHECKPOINTS[0] && CHECKPOINTS[1] == super::CHECKPOINTS[1] && START == 8192);
 
 /// The hash of two numbers, a device's and an inode's.
 pub fn hash_of_numbers(one: u64, two: u64) -> u64 {
@@ -100,9 +102,10 @@ fn mix(v: &mut [u64; 4]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{JOURNAL, Left, SIZE, find, make};
+    use super::super::{Left, SIZE, find, make};
     use super::*;
     use crate::router::Line;
+    use daemontools::logdir::JOURNAL;
     use daemontools::sys::boot::Boot;
     use daemontools::sys::process::boot_id;
     use std::fs;
@@ -159,9 +162,9 @@ mod tests {
         assert_eq!(is_of_boot(&map, "another"), Some(false));
         assert_eq!(is_of_boot(&map, ""), None);
         assert!(input(&map).0.is(&Id { device: 65024, inode: 10_011_926 }));
-        let (note, place) = note(&map);
-        assert_eq!((note.filled, note.done, note.line, place), (15, 4, Line::Fresh, 1));
-        let [file] = note.files[..] else { panic!("{note:?}") };
+        let (checkpoint, place) = checkpoint(&map);
+        assert_eq!((checkpoint.filled, checkpoint.done, checkpoint.line, place), (15, 4, Line::Fresh, 1));
+        let [file] = checkpoint.files[..] else { panic!("{checkpoint:?}") };
         assert_eq!((file.inode, file.size, file.underway), (10_011_931, 4, 0));
         assert!(file.folder.is(&Id { device: 65024, inode: 10_011_927 }));
         assert!(!file.folder.is(&Id { device: 65024, inode: 10_011_928 }));
@@ -182,7 +185,7 @@ mod tests {
             let Ok(Left::Journal(journal)) = find(&opened(scratch.path()), &boot) else { panic!("it is not found") };
             assert_eq!(journal.data(), b"two-begins !\n");
             assert!(journal.is_of(&Id { device: 65024, inode: 10_011_926 }));
-            assert!(journal.note().files[0].folder.is(&Id::of(opened(scratch.path())).unwrap()));
+            assert!(journal.checkpoint().files[0].folder.is(&Id::of(opened(scratch.path())).unwrap()));
         }
     }
 

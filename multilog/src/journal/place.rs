@@ -1,10 +1,11 @@
 //! The journal's file: how it is found, made, and told from what is none.
 
 use super::{
-    ANY, BOOT, CLOSED, COUNTS, INPUT, Id, JOURNAL, Journal, KIND, Memory, Note, OURS, READING, ROOM, SINCE, SIZE,
-    START, before, read_note, write_note_to,
+    ACTIVE, ANY, BOOT, CLOSED, Checkpoint, INPUT, Id, Journal, KIND, Memory, OURS, READING, ROOM, SINCE, SIZE, START,
+    before, read_checkpoint, write_checkpoint_to,
 };
 use crate::files;
+use daemontools::logdir::JOURNAL;
 use daemontools::report::errno_of;
 use daemontools::sys::boot::Boot;
 use daemontools::sys::mapping::Mapping;
@@ -20,7 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 pub enum Left {
     /// Nothing, or what was of another boot, and is of no use to anyone.
     Nothing,
-    /// Its journal.
+    /// The journal of a multilog that was killed.
     Journal(Journal),
     /// A journal with input in it of which it cannot be told whether it is of this boot. After a crash the lines in it
     /// may be in the directories too, or be no lines.
@@ -61,9 +62,9 @@ pub fn find(directory: &OwnedFd, boot: &Boot) -> nix::Result<Left> {
 
 fn recover(directory: &OwnedFd, mut map: Mapping, version: u64, boot: &Boot) -> nix::Result<Left> {
     let is_before = version == before::OURS;
-    let (mut note, place) = if is_before { before::note(&map) } else { (read_note(&map), 0) };
-    if note.done > note.filled || note.filled > ROOM {
-        note = Note::blank();
+    let (mut checkpoint, place) = if is_before { before::checkpoint(&map) } else { (read_checkpoint(&map), 0) };
+    if checkpoint.done > checkpoint.filled || checkpoint.filled > ROOM {
+        checkpoint = Checkpoint::blank();
     }
     let is_same = match is_before {
         true => before::is_of_boot(&map, &boot_id()),
@@ -75,30 +76,30 @@ fn recover(directory: &OwnedFd, mut map: Mapping, version: u64, boot: &Boot) -> 
         false => (Id { device: map.load(INPUT), inode: map.load(INPUT + 1) }, map.load(SINCE)),
     };
     if is_same != Some(true) && !is_closed {
-        if is_same.is_none() && note.done < note.filled {
+        if is_same.is_none() && checkpoint.done < checkpoint.filled {
             return Ok(Left::Doubtful);
         }
-        let _ = files::remove(directory, JOURNAL);
+        let _ = files::remove_at(directory, JOURNAL);
         return Ok(Left::Nothing);
     }
     if is_same != Some(true) {
-        note.files.iter_mut().for_each(|file| file.folder.device = ANY);
+        checkpoint.files.iter_mut().for_each(|file| file.folder.device = ANY);
     }
     if is_before {
         // Whenever we are killed in this it is a whole one, of one format or of the other.
         let other = before::other_place(place);
-        write_note_to(&mut map, &note, other);
-        map.store(COUNTS, other as u64);
+        write_checkpoint_to(&mut map, &checkpoint, other);
+        map.store(ACTIVE, other as u64);
         store_input(&mut map, input, since);
         store_boot(&mut map, boot);
         map.store(CLOSED, 0);
         map.store(READING, 0);
         map.store(KIND, OURS);
     }
-    let folder = Some(again(directory)?);
+    let folder = Some(dup(directory)?);
     let (input, since) = if is_same == Some(true) { (Some(input), since) } else { (None, 0) };
-    let mut journal = Journal { memory: Memory::Mapped(map), note, folder, lost: None, input, since };
-    journal.write_note();
+    let mut journal = Journal { memory: Memory::Mapped(map), checkpoint, folder, lost: None, input, since };
+    journal.write_checkpoint();
     journal.store(READING, 0);
     if let (Memory::Mapped(map), true) = (&mut journal.memory, is_closed) {
         store_boot(map, boot);
@@ -130,7 +131,7 @@ fn is_ours(stat: &FileStat) -> bool {
     stat.st_uid == geteuid().as_raw() && stat.st_nlink == 1
 }
 
-fn again(directory: &OwnedFd) -> nix::Result<OwnedFd> {
+fn dup(directory: &OwnedFd) -> nix::Result<OwnedFd> {
     directory.try_clone().map_err(|error| errno_of(&error))
 }
 
@@ -142,7 +143,7 @@ pub fn is_blocked(directory: &OwnedFd) -> nix::Result<bool> {
     let (file, stat) = match files::open_regular(directory, JOURNAL, OFlag::O_RDONLY, Mode::empty()) {
         Ok(opened) => opened,
         Err(Errno::ENOENT) => return Ok(false),
-        // A link; a directory; somebody else's; a socket.
+        // A link, a directory, a file of another account, a socket.
         Err(Errno::ELOOP | Errno::EISDIR | Errno::EACCES | Errno::ENXIO) => return Ok(true),
         Err(errno) => return Err(errno),
     };
@@ -153,7 +154,8 @@ pub fn is_blocked(directory: &OwnedFd) -> nix::Result<bool> {
     Ok(!is_ours(&stat) || !is_journal && start[..read].iter().any(|byte| *byte != 0))
 }
 
-/// Makes a new one in a log directory, whose lock is held. An older one, which nobody needs, is removed.
+/// Makes a new journal in a log directory whose lock is held. An older journal, which is of no use any more, is
+/// removed.
 ///
 /// # Errors
 /// EEXIST: something else has its name. ENOSPC, EDQUOT: no room for it. EFBIG: files may not be so large. ENODEV,
@@ -162,18 +164,24 @@ pub fn make(directory: &OwnedFd, boot: &Boot) -> nix::Result<Journal> {
     if is_blocked(directory)? {
         return Err(Errno::EEXIST);
     }
-    let folder = Some(again(directory)?);
-    let file = files::create(directory, JOURNAL, OFlag::O_RDWR, Mode::from_bits_truncate(0o600))?;
+    let folder = Some(dup(directory)?);
+    let file = files::replace_at(directory, JOURNAL, OFlag::O_RDWR, Mode::from_bits_truncate(0o600))?;
     let map = match fill(&file).and_then(|()| Mapping::new(file, SIZE)) {
         Ok(map) => map,
         Err(errno) => {
-            let _ = files::remove(directory, JOURNAL);
+            let _ = files::remove_at(directory, JOURNAL);
             return Err(errno);
         }
     };
-    let mut journal =
-        Journal { memory: Memory::Mapped(map), note: Note::blank(), folder, lost: None, input: None, since: 0 };
-    journal.write_note();
+    let mut journal = Journal {
+        memory: Memory::Mapped(map),
+        checkpoint: Checkpoint::blank(),
+        folder,
+        lost: None,
+        input: None,
+        since: 0,
+    };
+    journal.write_checkpoint();
     if let Memory::Mapped(map) = &mut journal.memory {
         store_boot(map, boot);
         // The last: from here on it counts.
@@ -187,7 +195,7 @@ fn fill(file: impl AsFd) -> nix::Result<()> {
     match fallocate(&file, FallocateFlags::empty(), 0, SIZE as i64) {
         Ok(()) => Ok(()),
         Err(errno @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG | Errno::EIO | Errno::EROFS)) => Err(errno),
-        // A file system that cannot, or whoever forbids it, is given the bytes.
+        // Where the file system cannot do that, or a filter forbids it, the bytes are written.
         Err(_) => write_zeros(file),
     }
 }

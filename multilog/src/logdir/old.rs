@@ -2,9 +2,9 @@
 
 use super::LogDirectory;
 use crate::files;
-use crate::hold::{Hold, Stop};
-use crate::retention::{self, Limits, Old};
-use crate::settings::Compression;
+use crate::retention::{self, Limits};
+use crate::retry::{Retry, Stop};
+use daemontools::logdir::{self, CURRENT, Compression, Old};
 use daemontools::sys::process::{self, duplicate_to};
 use daemontools::sys::{self, exec};
 use daemontools::tai64::{self, Tai64N};
@@ -41,47 +41,47 @@ enum Sizes {
 
 impl LogDirectory {
     /// Gives a file its final name, and removes old files beyond what is to be kept.
-    pub(super) fn finish(&mut self, name: &str, code: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn finish(&mut self, name: &str, code: &[u8], retry: &mut Retry) -> Result<(), Stop> {
         let (path, folder) = (self.settings.path.as_bytes(), &self.folder);
         let object: [&[u8]; 3] = [path, b"/", name.as_bytes()];
-        match hold.insist("stat", &object, || files::look(folder, name))? {
+        match retry.retry_until_done("stat", &object, || files::stat_at(folder, name))? {
             None => return Ok(()),
             // Opening a link for `current` says what is wrong.
-            Some(stat) if files::is_link(&stat) && name == "current" => return Ok(()),
+            Some(stat) if files::is_link(&stat) && name == CURRENT => return Ok(()),
             Some(stat) if !files::is_regular(&stat) => {
                 self.make_way(name);
                 return Ok(());
             }
-            // It has its final name already: only the old one is left to be removed.
-            Some(stat) if stat.st_nlink != 1 && name != "current" => {
-                hold.insist("remove", &object, || files::remove(folder, name))?;
+            // The file has its final name already: only the old name is left to be removed.
+            Some(stat) if stat.st_nlink != 1 && name != CURRENT => {
+                retry.retry_until_done("remove", &object, || files::remove_at(folder, name))?;
             }
             Some(_) => {
                 let newest = match self.newest {
                     Some(known) => known,
-                    None => hold.insist("read directory", &[path], || {
+                    None => retry.retry_until_done("read directory", &[path], || {
                         Ok(retention::newest(&old_files(folder, Sizes::Unasked)?))
                     })?,
                 };
-                hold.insist("rename", &object, || rename_to_label(folder, name, code, newest))?;
+                retry.retry_until_done("rename", &object, || rename_to_label(folder, name, code, newest))?;
             }
         }
-        self.tidy(hold)?;
-        self.compress(hold);
+        self.tidy(retry)?;
+        self.compress(retry);
         Ok(())
     }
 
     /// Looks after what is there from before; the original does so with the next full file.
-    pub(super) fn tend_old_files(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn tend_old_files(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         if self.settings.bytes.is_some() || self.settings.age.is_some() {
-            self.tidy(hold)?;
+            self.tidy(retry)?;
         }
-        self.compress(hold);
+        self.compress(retry);
         Ok(())
     }
 
     /// Removes what is too much or too old.
-    pub(super) fn tidy(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn tidy(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         let (path, folder, age) = (self.settings.path.as_bytes(), &self.folder, self.settings.age);
         let limits = Limits {
             count: self.settings.count,
@@ -90,17 +90,17 @@ impl LogDirectory {
             age,
         };
         let sizes = if limits.bytes.is_some() { Sizes::Asked } else { Sizes::Unasked };
-        let files = hold.insist("read directory", &[path], || old_files(folder, sizes))?;
+        let files = retry.retry_until_done("read directory", &[path], || old_files(folder, sizes))?;
         let surplus = retention::surplus(files.clone(), &limits, now());
         let mut stays = None;
         for name in &surplus {
             let object = [path, b"/", &name[..]].concat();
-            let remove = || match files::remove(folder, OsStr::from_bytes(name)) {
-                // No time makes that better, and it is in nobody's way.
+            let remove = || match files::remove_at(folder, OsStr::from_bytes(name)) {
+                // Waiting does not help, and the file does no harm there.
                 Err(errno @ (Errno::EISDIR | Errno::EPERM | Errno::EACCES)) => Ok(Some(errno)),
                 removed => removed.map(|()| None),
             };
-            let errno = hold.insist("remove", &[&object], remove)?;
+            let errno = retry.retry_until_done("remove", &[&object], remove)?;
             stays = errno.map(|errno| Unable::new("remove", OsStr::from_bytes(&object), errno)).or(stays);
         }
         let stuck = stays.is_some();
@@ -115,19 +115,19 @@ impl LogDirectory {
     }
 
     /// Removes what is too old, if it is time.
-    pub(super) fn tidy_expired(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        if self.expiry.is_some_and(|at| at <= now()) { self.tidy(hold) } else { Ok(()) }
+    pub(super) fn tidy_expired(&mut self, retry: &mut Retry) -> Result<(), Stop> {
+        if self.expiry.is_some_and(|at| at <= now()) { self.tidy(retry) } else { Ok(()) }
     }
 
     /// Lets another process compress all old files. It is no trouble to us if that fails: it is tried again
     /// after the next file.
-    pub(super) fn compress(&mut self, hold: &Hold) {
+    pub(super) fn compress(&mut self, retry: &Retry) {
         let Some(format) = self.settings.compression else { return };
         if let Compressor::Running(pid) | Compressor::RunningAndWanted(pid) = self.compressor {
             self.compressor = Compressor::RunningAndWanted(pid);
             return;
         }
-        match process::fork(|| self.run_compressor(format, &hold.mask)) {
+        match process::fork(|| self.run_compressor(format, &retry.signals.original_mask)) {
             Ok(pid) => self.compressor = Compressor::Running(pid),
             Err(errno) => Unable::new("fork for compressor in", &self.settings.path, errno).warn(),
         }
@@ -144,25 +144,21 @@ impl LogDirectory {
         if let Err(errno) = entered {
             return Fatal::from(Unable::new("switch to", &self.settings.path, errno)).tell();
         }
-        let format = match format {
-            Compression::Zstd => "zstd",
-            Compression::Gzip => "gzip",
-        };
         let program = sys::companion(COMPRESSOR);
-        let errno = exec::exec(&[program.clone().into(), format.into(), ".".into()], &[]);
+        let errno = exec::exec(&[program.clone().into(), format.word().into(), ".".into()], &[]);
         Fatal::from(Unable::new("run", program.as_os_str(), errno)).tell()
     }
 
     /// Takes in that the compressor has ended, if it was this process.
-    pub(super) fn compressor_ended(&mut self, ended: Pid, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn compressor_ended(&mut self, ended: Pid, retry: &mut Retry) -> Result<(), Stop> {
         match self.compressor {
             Compressor::Running(pid) | Compressor::RunningAndWanted(pid) if pid == ended => {
                 let wanted = self.compressor == Compressor::RunningAndWanted(pid);
                 self.compressor = Compressor::Idle;
                 // What was removed meanwhile may be back under its other name.
-                self.tidy(hold)?;
+                self.tidy(retry)?;
                 if wanted {
-                    self.compress(hold);
+                    self.compress(retry);
                 }
             }
             Compressor::Running(_) | Compressor::RunningAndWanted(_) | Compressor::Idle => {}
@@ -180,19 +176,18 @@ fn now() -> Duration {
 fn rename_to_label(folder: &OwnedFd, name: &str, code: &[u8], mut newest: Tai64N) -> nix::Result<()> {
     loop {
         newest = tai64::now().max(tai64::next_nanosecond(newest));
-        let label = [b"@", &tai64::digits(newest)[..], b".", code].concat();
-        let label = OsStr::from_bytes(&label);
-        let renamed = rename_to_new(folder, name, label);
+        let finished = logdir::finished_name(newest, code);
+        let renamed = rename_to_new(folder, name, OsStr::from_bytes(&finished));
         if renamed != Err(Errno::EEXIST) {
             return renamed;
         }
     }
 }
 
-/// Gives a file a name that nobody has yet.
+/// Gives a file a name that no other file has yet.
 fn rename_to_new(folder: &OwnedFd, name: &str, new: &OsStr) -> nix::Result<()> {
     match renameat2(folder, name, folder, new, RenameFlags::RENAME_NOREPLACE) {
-        // A file system that cannot, or a filter. Nobody else makes names here: the directory is ours alone.
+        // The file system cannot do that, or a filter forbids it. No other multilog makes names here: the lock is ours.
         Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => match fstatat(folder, new, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(Errno::ENOENT) => renameat(folder, name, folder, new),
             other => other.and(Err(Errno::EEXIST)),
@@ -202,7 +197,7 @@ fn rename_to_new(folder: &OwnedFd, name: &str, new: &OsStr) -> nix::Result<()> {
 }
 
 /// Renames something that is in our way and not ours; its new name.
-pub fn put_aside(folder: &OwnedFd, name: &str) -> nix::Result<String> {
+pub fn rename_away(folder: &OwnedFd, name: &str) -> nix::Result<String> {
     let mut number = 1;
     loop {
         let new = format!("{name}.{number}");
@@ -216,14 +211,14 @@ pub fn put_aside(folder: &OwnedFd, name: &str) -> nix::Result<String> {
 /// The old files. A directory of such a name is none: it could not be removed.
 fn old_files(folder: &OwnedFd, sizes: Sizes) -> nix::Result<Vec<Old>> {
     let mut entries = Dir::openat(folder.as_fd(), ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let look = |name: &[u8]| files::look(folder, OsStr::from_bytes(name)).ok().flatten();
+    let look = |name: &[u8]| files::stat_at(folder, OsStr::from_bytes(name)).ok().flatten();
     let old = |entry: Entry| {
         let name = entry.file_name().to_bytes().to_vec();
         let is_directory = || match entry.file_type() {
             Some(kind) => kind == Type::Directory,
             None => look(&name).is_some_and(|stat| files::is_directory(&stat)),
         };
-        if !retention::is_old(&name) || is_directory() {
+        if !logdir::is_old(&name) || is_directory() {
             return None;
         }
         let size = if sizes == Sizes::Asked { look(&name).map_or(0, |stat| stat.st_size as u64) } else { 0 };
@@ -235,6 +230,6 @@ fn old_files(folder: &OwnedFd, sizes: Sizes) -> nix::Result<Vec<Old>> {
 /// Removes the oldest files until they are as large as that together; whether there were any.
 pub fn remove_oldest(folder: &OwnedFd, size: u64) -> nix::Result<bool> {
     let oldest = retention::oldest(old_files(folder, Sizes::Asked)?, size);
-    oldest.iter().try_for_each(|name| files::remove(folder, OsStr::from_bytes(name)))?;
+    oldest.iter().try_for_each(|name| files::remove_at(folder, OsStr::from_bytes(name)))?;
     Ok(!oldest.is_empty())
 }

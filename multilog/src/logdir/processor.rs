@@ -1,9 +1,10 @@
 //! Full files go through a command.
 
-use super::{COMPLETE, INCOMPLETE, LogDirectory};
+use super::LogDirectory;
 use crate::files;
-use crate::hold::{Hold, Stop};
-use daemontools::service::{Exit, may_be_anothers};
+use crate::retry::{Retry, Stop};
+use daemontools::logdir::{COMPLETE, INCOMPLETE, NEW_STATE, PREVIOUS, PROCESSED, STATE};
+use daemontools::service::Exit;
 use daemontools::sys::exec;
 use daemontools::sys::process::{self, duplicate_above, duplicate_to};
 use daemontools::tai64::Moment;
@@ -29,31 +30,32 @@ pub enum Processing {
 
 impl LogDirectory {
     /// Does what is to be done with a full file.
-    pub(super) fn process(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn process(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         let Some(command) = self.settings.processor.clone() else {
-            return self.finish("previous", &self.settings.code.clone(), hold);
+            return self.finish(PREVIOUS, &self.settings.code.clone(), retry);
         };
-        // A directory or a link would make the processor fail for ever, and somebody else's file is not for its eyes;
-        // without a file there is nothing to be done.
-        for name in ["previous", "processed", "newstate", "state"] {
-            if files::look(&self.folder, name).is_ok_and(|found| found.is_some_and(|stat| self.is_strange(&stat))) {
+        // A directory or a link would make the processor fail for ever, and another account's file is not for it to
+        // read; without a file there is nothing to be done.
+        for name in [PREVIOUS, PROCESSED, NEW_STATE, STATE] {
+            if files::stat_at(&self.folder, name).is_ok_and(|found| found.is_some_and(|stat| self.is_strange(&stat))) {
                 self.make_way(name);
             }
         }
-        if files::look(&self.folder, "previous") == Ok(None) {
+        if files::stat_at(&self.folder, PREVIOUS) == Ok(None) {
             self.processing = None;
             return Ok(());
         }
         let path = self.settings.path.as_bytes();
-        let mask = hold.mask;
-        let pid = hold.insist("fork for processor in", &[path], || process::fork(|| self.run(&command, &mask)))?;
+        let mask = retry.signals.original_mask;
+        let pid =
+            retry.retry_until_done("fork for processor in", &[path], || process::fork(|| self.run(&command, &mask)))?;
         self.processing = Some(Processing::Running(pid));
         Ok(())
     }
 
     /// Whether this is nothing that we or the processor have made.
     fn is_strange(&self, stat: &FileStat) -> bool {
-        !files::is_regular(stat) || may_be_anothers(&self.folder, stat) != Ok(false)
+        !files::is_regular(stat) || files::may_be_anothers(&self.folder, stat) != Ok(false)
     }
 
     /// In the child: `previous` in, `processed` out, `state` in as 4, `newstate` out as 5.
@@ -61,10 +63,10 @@ impl LogDirectory {
         let _ = mask.thread_set_mask();
         let old = |name, flags| files::open_regular(&self.folder, name, flags, INCOMPLETE).map(|(file, _)| file);
         let files = [
-            ("previous", old("previous", OFlag::O_RDONLY), 0),
-            ("processed", self.create("processed"), 1),
-            ("state", old("state", OFlag::O_RDONLY | OFlag::O_CREAT), 4),
-            ("newstate", self.create("newstate"), 5),
+            (PREVIOUS, old(PREVIOUS, OFlag::O_RDONLY), 0),
+            (PROCESSED, self.create(PROCESSED), 1),
+            (STATE, old(STATE, OFlag::O_RDONLY | OFlag::O_CREAT), 4),
+            (NEW_STATE, self.create(NEW_STATE), 5),
         ];
         // All are opened above the numbers they will have, and the folder is not needed any more, before one
         // of them takes the place of something else.
@@ -84,14 +86,14 @@ impl LogDirectory {
     }
 
     /// Takes in that the processor has ended, if it was this process.
-    pub(super) fn processor_ended(&mut self, pid: Pid, status: i32, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn processor_ended(&mut self, pid: Pid, status: i32, retry: &mut Retry) -> Result<(), Stop> {
         match self.processing {
             Some(Processing::Running(processor)) if processor == pid => {}
             Some(Processing::Running(_) | Processing::FailedUntil(_)) | None => return Ok(()),
         }
         if status == 0 {
             self.say_it_works();
-            return self.take_result(hold);
+            return self.take_result(retry);
         }
         let how: &[u8] = match Exit::from_wait_status(status) {
             Exit::Code(_) => b"processor failed in ",
@@ -125,8 +127,8 @@ impl LogDirectory {
     ///
     /// # Errors
     /// [`Stop`]: the next multilog tries.
-    pub fn retry(&mut self, hold: &mut Hold) -> Result<(), Stop> {
-        if self.retry_at().is_some_and(|at| at <= Moment::now().uptime) { self.process(hold) } else { Ok(()) }
+    pub fn retry(&mut self, retry: &mut Retry) -> Result<(), Stop> {
+        if self.retry_at().is_some_and(|at| at <= Moment::now().uptime) { self.process(retry) } else { Ok(()) }
     }
 
     /// Whether a full file is being dealt with.
@@ -134,19 +136,19 @@ impl LogDirectory {
         self.processing.is_some()
     }
 
-    fn take_result(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    fn take_result(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         let path = self.settings.path.clone();
         let (path, folder) = (path.as_bytes(), &self.folder);
-        for (name, mode) in [("newstate", INCOMPLETE), ("processed", COMPLETE)] {
+        for (name, mode) in [(NEW_STATE, INCOMPLETE), (PROCESSED, COMPLETE)] {
             let object: [&[u8]; 4] = [path, b"/", name.as_bytes(), b" to disk"];
-            hold.insist("write", &object, || {
+            retry.retry_until_done("write", &object, || {
                 let open = || files::open_regular(folder, name, OFlag::O_WRONLY | OFlag::O_CREAT, INCOMPLETE);
                 let (file, stat) = match open() {
                     Err(Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => {
                         self.make_way(name);
                         open()?
                     }
-                    // Its mode is not ours to change.
+                    // A file that may be another account's keeps its mode.
                     Ok((_, stat)) if self.is_strange(&stat) => {
                         self.make_way(name);
                         open()?
@@ -161,12 +163,12 @@ impl LogDirectory {
             })?;
         }
         // Left behind, it would be processed again, and its lines be there twice.
-        hold.insist("remove", &[path, b"/previous"], || files::remove(folder, "previous"))?;
-        hold.insist("rename newstate to state in directory", &[path], || {
-            match renameat(folder, "newstate", folder, "state") {
+        retry.retry_until_done("remove", &[path, b"/", PREVIOUS.as_bytes()], || files::remove_at(folder, PREVIOUS))?;
+        retry.retry_until_done("rename newstate to state in directory", &[path], || {
+            match renameat(folder, NEW_STATE, folder, STATE) {
                 Err(Errno::EISDIR | Errno::ENOTEMPTY) => {
-                    self.make_way("state");
-                    renameat(folder, "newstate", folder, "state")
+                    self.make_way(STATE);
+                    renameat(folder, NEW_STATE, folder, STATE)
                 }
                 // Removed this very moment.
                 Err(Errno::ENOENT) => Ok(()),
@@ -174,6 +176,6 @@ impl LogDirectory {
             }
         })?;
         self.processing = None;
-        self.finish("processed", &self.settings.code.clone(), hold)
+        self.finish(PROCESSED, &self.settings.code.clone(), retry)
     }
 }

@@ -6,7 +6,8 @@
 //! | `current`, moved away or replaced | it is completed where it is, and a new one is begun |
 //! | `current`, removed | the same; what was written to it since it was last seen is written again |
 //! | `lock` | it is made and locked again; while another multilog has it, it is waited for |
-//! | the directory, moved away or replaced | its `current` is completed, and lines go on in the one that is there now, made if need be; where that cannot be, they go on in the old one |
+//! | the directory, moved away or replaced | its `current` is completed, and lines go on in the one that is there
+//! now, made if need be; where that cannot be, they go on in the old one |
 //! | the directory, removed | the same, but without the old one they have to wait |
 //!
 //! The names are looked at once a second. A file without any name is noticed with the next line that is written to it.
@@ -15,7 +16,8 @@
 
 use super::{Locked, LogDirectory, lock_file, open_lock};
 use crate::files;
-use crate::hold::{Hold, Stop, Trouble};
+use crate::retry::{Retry, Stop, Trouble};
+use daemontools::logdir::{CURRENT, LOCK};
 use daemontools::report::{self, warning};
 use daemontools::sys::memory;
 use daemontools::{Attempt, Unable, sys};
@@ -38,7 +40,7 @@ impl LogDirectory {
     ///
     /// # Errors
     /// [`Stop`]: told to end while there is nowhere to go on.
-    pub fn look_around(&mut self, hold: &mut Hold) -> Result<bool, Stop> {
+    pub fn look_around(&mut self, retry: &mut Retry) -> Result<bool, Stop> {
         let has_numbers = self.has_numbers;
         let is_another = |found: &FileStat, known: nix::Result<FileStat>| {
             has_numbers && known.is_ok_and(|known| !files::is_same(found, &known))
@@ -48,21 +50,21 @@ impl LogDirectory {
             Err(errno) => matches!(errno, Errno::ENOENT | Errno::ENOTDIR),
         };
         if has_moved {
-            return self.go_on_elsewhere(hold);
+            return self.go_on_elsewhere(retry);
         }
-        match files::look(&self.folder, "lock") {
+        match files::stat_at(&self.folder, LOCK) {
             Ok(Some(found)) if !is_another(&found, Ok(self.lock.1)) => self.said = None,
-            Ok(_) => self.lock_again(hold)?,
+            Ok(_) => self.lock_again(retry)?,
             Err(_) => {}
         }
-        match files::look(&self.folder, "current") {
+        match files::stat_at(&self.folder, CURRENT) {
             Ok(Some(found)) if !is_another(&found, fstat(&self.current)) => {
                 // Others may have truncated it.
                 self.size = self.size.min(u64::try_from(found.st_size).unwrap_or(0));
                 self.seen = self.size;
                 Ok(false)
             }
-            Ok(found) => self.begin_another(found, hold).map(|()| true),
+            Ok(found) => self.begin_another(found, retry).map(|()| true),
             Err(_) => Ok(false),
         }
     }
@@ -73,20 +75,20 @@ impl LogDirectory {
     }
 
     /// The name `current` leads nowhere, or to something else.
-    fn begin_another(&mut self, found: Option<FileStat>, hold: &mut Hold) -> Result<(), Stop> {
+    fn begin_another(&mut self, found: Option<FileStat>, retry: &mut Retry) -> Result<(), Stop> {
         let lost = self.lost_since_seen();
         let how: &[u8] = match (&lost, &found) {
             (_, Some(_)) => b" was replaced",
             (Some(_), None) => b" was removed",
             (None, None) => b" was moved away",
         };
-        warning(&[self.path_of("current").as_bytes(), how, b": going on with a new one"]);
-        self.close(hold)?;
+        warning(&[self.path_of(CURRENT).as_bytes(), how, b": going on with a new one"]);
+        self.close(retry)?;
         if found.is_some_and(|found| !files::is_regular(&found) || found.st_nlink != 1) {
-            self.make_way("current");
+            self.make_way(CURRENT);
         }
-        self.append(hold)?;
-        self.write(&lost.unwrap_or_default(), hold)
+        self.append(retry)?;
+        self.write(&lost.unwrap_or_default(), retry)
     }
 
     /// What was written to the current file since it was last seen, if the file is gone with it.
@@ -118,18 +120,18 @@ impl LogDirectory {
         let gone = self.lost_since_seen().filter(|gone| !gone.is_empty());
         if let Some(gone) = gone {
             let words = format!("losing {} bytes that were written to ", gone.len());
-            warning(&[words.as_bytes(), self.path_of("current").as_bytes(), b", which was removed"]);
+            warning(&[words.as_bytes(), self.path_of(CURRENT).as_bytes(), b", which was removed"]);
         }
     }
 
     /// The directory's name leads nowhere, or to another one.
-    pub(super) fn go_on_elsewhere(&mut self, hold: &mut Hold) -> Result<bool, Stop> {
+    pub(super) fn go_on_elsewhere(&mut self, retry: &mut Retry) -> Result<bool, Stop> {
         let is_removed = fstat(&self.folder).is_ok_and(|stat| stat.st_nlink == 0);
         loop {
             let next = LogDirectory::try_to_lock(&self.settings.path).map_err(Trouble::Unable);
-            let trouble = match next.and_then(|next| self.move_to(next, hold)) {
+            let trouble = match next.and_then(|next| self.move_to(next, retry)) {
                 Ok(()) => {
-                    hold.go_on();
+                    retry.go_on();
                     return Ok(true);
                 }
                 Err(Trouble::Stopped) => return Err(Stop),
@@ -139,36 +141,36 @@ impl LogDirectory {
                 self.say_once("it goes on in the directory that was moved away", &trouble);
                 return Ok(false);
             }
-            hold.pause_in_vain(trouble.what(), report::reason(trouble.errno))?;
+            retry.pause_in_vain(trouble.what(), report::reason(trouble.errno))?;
         }
     }
 
     /// Goes on in another directory, whose files are put in order first.
-    fn move_to(&mut self, next: Locked, hold: &mut Hold) -> Result<(), Trouble> {
+    fn move_to(&mut self, next: Locked, retry: &mut Retry) -> Result<(), Trouble> {
         let lost = self.lost_since_seen();
-        let next = LogDirectory::restart(self.settings.clone(), next, &[], hold)?;
+        let next = LogDirectory::restart(self.settings.clone(), next, &[], retry)?;
         let how: &[u8] = if lost.is_some() { b" was removed" } else { b" was moved away or replaced" };
         warning(&[self.settings.path.as_bytes(), how, b": going on in the one that is there now"]);
-        self.close(hold)?;
+        self.close(retry)?;
         let before = std::mem::replace(self, next);
         self.space.go_on(before.space);
-        Ok(self.write(&lost.unwrap_or_default(), hold)?)
+        Ok(self.write(&lost.unwrap_or_default(), retry)?)
     }
 
-    fn lock_again(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    fn lock_again(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         loop {
             let path = &self.settings.path;
             match open_lock(&self.folder, path).and_then(lock_file).unable_to("lock directory", path) {
                 Ok(lock) => {
                     self.lock = lock;
-                    hold.go_on();
+                    retry.go_on();
                     return Ok(());
                 }
                 Err(unable) if unable.errno == Errno::EAGAIN => {
                     let path = self.settings.path.as_bytes();
-                    hold.pause_in_vain([b"lock directory ", path].concat(), "it is another's now")?;
+                    retry.pause_in_vain([b"lock directory ", path].concat(), "it is another's now")?;
                 }
-                // Nobody else can lock it either.
+                // No other multilog can lock it either.
                 Err(unable) => {
                     self.say_once("nothing keeps another multilog away", &unable);
                     return Ok(());

@@ -3,9 +3,11 @@
 use super::LogDirectory;
 use super::old;
 use crate::dropped::{Dropped, LONGEST_ACCOUNT};
-use crate::hold::{Hold, Stop};
+use crate::retry::{Retry, Stop};
 use crate::settings::{Directory, Durability, WhenFull};
-use crate::stamp::Stamper;
+use daemontools::logdir::CURRENT;
+use daemontools::logdir::stamp;
+use daemontools::logdir::stamp::write::Stamper;
 use daemontools::report::{reason, warning};
 use daemontools::sys::mapping;
 use daemontools::tai64::{self, Moment};
@@ -19,8 +21,6 @@ use std::time::Duration;
 
 /// Between two looks at how full the disk is.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Bytes of the longest stamp.
-const LONGEST_STAMP: usize = 40;
 
 /// The room on the disk.
 pub struct Space {
@@ -36,7 +36,7 @@ pub struct Space {
 }
 
 impl Space {
-    /// As it was set.
+    /// The room as the script sets it.
     pub fn new(settings: &Directory) -> Space {
         Space {
             when_full: settings.when_full,
@@ -99,14 +99,14 @@ impl LogDirectory {
     ///
     /// # Errors
     /// [`Stop`]: part of it may have been written.
-    pub fn write(&mut self, bytes: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+    pub fn write(&mut self, bytes: &[u8], retry: &mut Retry) -> Result<(), Stop> {
         match self.settings.when_full {
-            WhenFull::Block | WhenFull::RemoveOldest => self.write_all(bytes, hold)?,
-            WhenFull::Drop => self.write_or_drop(bytes, hold)?,
+            WhenFull::Block | WhenFull::RemoveOldest => self.write_all(bytes, retry)?,
+            WhenFull::Drop => self.write_or_drop(bytes, retry)?,
         }
         match self.settings.durability {
             Durability::Rotation => Ok(()),
-            Durability::Line => self.sync(hold),
+            Durability::Line => self.sync(retry),
             Durability::Within(time) => {
                 if self.sync_at.is_none() && self.size > self.synced {
                     self.sync_at = Some(Moment::now().uptime.saturating_add(time));
@@ -116,18 +116,18 @@ impl LogDirectory {
         }
     }
 
-    fn write_all(&mut self, mut bytes: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+    fn write_all(&mut self, mut bytes: &[u8], retry: &mut Retry) -> Result<(), Stop> {
         while !bytes.is_empty() {
             let LogDirectory { settings, folder, current, space, .. } = self;
-            let object = [settings.path.as_bytes(), b"/current"];
-            let written = hold.insist("write to", &object, || space.put(folder, current, bytes))?;
+            let object = [settings.path.as_bytes(), b"/", CURRENT.as_bytes()];
+            let written = retry.retry_until_done("write to", &object, || space.put(folder, current, bytes))?;
             self.size += written as u64;
             bytes = bytes.get(written..).unwrap_or_default();
         }
         Ok(())
     }
 
-    fn write_or_drop(&mut self, mut bytes: &[u8], hold: &mut Hold) -> Result<(), Stop> {
+    fn write_or_drop(&mut self, mut bytes: &[u8], retry: &mut Retry) -> Result<(), Stop> {
         if let Some(mut dropped) = self.space.dropped.take() {
             bytes = dropped.end_line(bytes);
             if !self.tell(&dropped, bytes) {
@@ -139,18 +139,18 @@ impl LogDirectory {
         let mut written = 0;
         while written < bytes.len() {
             let LogDirectory { settings, folder, current, space, .. } = self;
-            let object = [settings.path.as_bytes(), b"/current"];
+            let object = [settings.path.as_bytes(), b"/", CURRENT.as_bytes()];
             let put = || match space.put(folder, current, &bytes[written..]) {
                 Err(errno) if is_full(errno) => Ok(Err(errno)),
                 other => other.map(Ok),
             };
-            match hold.insist("write to", &object, put)? {
+            match retry.retry_until_done("write to", &object, put)? {
                 Ok(more) => written += more,
                 Err(errno) => {
                     // Lines are written whole or not at all.
                     let whole = memchr::memrchr(b'\n', &bytes[..written]).map_or(0, |at| at + 1);
                     let end = (self.size + whole as u64) as i64;
-                    hold.insist("write to", &object, || ftruncate(&self.current, end))?;
+                    retry.retry_until_done("write to", &object, || ftruncate(&self.current, end))?;
                     written = whole;
                     self.begin_to_drop(&bytes[whole..], errno);
                     break;
@@ -162,8 +162,8 @@ impl LogDirectory {
     }
 
     fn begin_to_drop(&mut self, bytes: &[u8], errno: Errno) {
-        let path = self.settings.path.as_bytes();
-        warning(&[b"unable to write to ", path, b"/current, dropping lines: ", reason(errno).as_bytes()]);
+        let path = self.path_of(CURRENT);
+        warning(&[b"unable to write to ", path.as_bytes(), b", dropping lines: ", reason(errno).as_bytes()]);
         let mut dropped = Dropped::default();
         dropped.add(bytes);
         self.space.dropped = Some(dropped);
@@ -212,7 +212,7 @@ impl LogDirectory {
         let mut now = Vec::new();
         stamper.put(&mut now);
         match memchr::memchr(b' ', bytes) {
-            Some(at) if !now.is_empty() && at < LONGEST_STAMP => bytes[..=at].to_vec(),
+            Some(at) if !now.is_empty() && at < stamp::LONGEST => bytes[..=at].to_vec(),
             _ => now,
         }
     }
@@ -220,12 +220,12 @@ impl LogDirectory {
     /// What cannot be done if there is not a byte of room, so that what is to be written would have to wait.
     pub fn trouble(&self) -> Option<Vec<u8>> {
         let waits = self.settings.when_full == WhenFull::Block && shortage(&self.folder, 1) > 0;
-        waits.then(|| [b"write to ", self.settings.path.as_bytes(), b"/current"].concat())
+        waits.then(|| [b"write to ", self.path_of(CURRENT).as_bytes()].concat())
     }
 
-    /// So much may be written beside the lines that are to be written.
+    /// How many bytes an account of dropped lines may take beside the lines themselves.
     pub(super) fn account_size(&self) -> usize {
-        if self.space.dropped.is_some() { LONGEST_STAMP + LONGEST_ACCOUNT } else { 0 }
+        if self.space.dropped.is_some() { stamp::LONGEST + LONGEST_ACCOUNT } else { 0 }
     }
 
     /// When to try again to tell of dropped lines.
@@ -234,14 +234,14 @@ impl LogDirectory {
     }
 
     /// Tells of dropped lines a last time, to standard error at least.
-    pub(super) fn tell_or_give_up(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn tell_or_give_up(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         self.space.tell_at = Duration::ZERO;
-        self.write(b"", hold)?;
+        self.write(b"", retry)?;
         self.give_up_telling();
         Ok(())
     }
 
-    /// Tells of dropped lines to standard error: nobody will know of them any more.
+    /// Tells of dropped lines to standard error: after this, multilog does not know of them any more.
     pub fn give_up_telling(&mut self) {
         if let Some(dropped) = self.space.dropped.take() {
             self.tell_without_room(&dropped);
@@ -249,10 +249,10 @@ impl LogDirectory {
     }
 
     /// What was written is on the disk then.
-    pub(super) fn sync(&mut self, hold: &mut Hold) -> Result<(), Stop> {
+    pub(super) fn sync(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         if self.size > self.synced {
             let (path, current) = (self.settings.path.as_bytes(), &self.current);
-            hold.insist("write", &[path, b"/current to disk"], || fdatasync(current))?;
+            retry.retry_until_done("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], || fdatasync(current))?;
             self.synced = self.size;
         }
         self.sync_at = None;

@@ -4,7 +4,8 @@
 //! with `ftrig1:`, so that supervise never sees one that nobody reads, which it would remove. What lies in the directory
 //! may be made by whoever owns it: nothing in it is followed, and what was opened must be what was made.
 
-use crate::service::{EVENT, Place, open_fifo_at};
+use crate::files::open_fifo_at;
+use crate::service::{EVENT, Place};
 use crate::tai64::{self, Label};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, renameat};

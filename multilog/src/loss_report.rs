@@ -5,12 +5,12 @@ use std::time::Duration;
 /// Between two complaints of the same trouble.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-/// Trouble is over when nothing was lost for so long: a refusal may come seconds after what it refuses.
+/// Trouble is over when nothing was lost for this long: a refusal may come seconds after what it refuses.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Counts what a target did not take.
 #[derive(Debug, Default)]
-pub struct Losses {
+pub struct LossReport {
     /// Not yet told of.
     count: u64,
     /// The last one, as time since boot.
@@ -19,9 +19,9 @@ pub struct Losses {
     told: Option<Duration>,
 }
 
-impl Losses {
-    /// So many more are lost: how many to tell of now, if it is time for it.
-    pub fn lost(&mut self, count: u64, now: Duration) -> Option<u64> {
+impl LossReport {
+    /// Takes in that `count` more lines are lost: how many to tell of now, if it is time for that.
+    pub fn record(&mut self, count: u64, now: Duration) -> Option<u64> {
         self.count += count;
         self.last = now;
         if self.told.is_some_and(|told| now < told.saturating_add(SAY_AGAIN)) {
@@ -36,13 +36,13 @@ impl Losses {
         self.told.is_some()
     }
 
-    /// Something was taken: how many to tell of, if that ends a trouble.
-    pub fn taken(&mut self, now: Duration) -> Option<u64> {
+    /// Takes in that the target took a line: how many losses to tell of, if that ends a trouble.
+    pub fn recovered(&mut self, now: Duration) -> Option<u64> {
         self.told.take_if(|_| now >= self.last.saturating_add(QUIET)).map(|_| std::mem::take(&mut self.count))
     }
 
-    /// How many were lost and not told of.
-    pub fn rest(&mut self) -> Option<u64> {
+    /// How many lines were lost and not told of.
+    pub fn unreported(&mut self) -> Option<u64> {
         Some(std::mem::take(&mut self.count)).filter(|count| *count > 0)
     }
 }
@@ -53,17 +53,17 @@ mod tests {
 
     #[test]
     fn losses_are_told_at_once_then_once_a_minute_and_when_they_are_over() {
-        let mut losses = Losses::default();
+        let mut losses = LossReport::default();
         let at = Duration::from_secs;
-        assert_eq!(losses.taken(at(99)), None);
-        assert_eq!(losses.lost(1, at(100)), Some(1));
-        assert_eq!(losses.lost(2, at(101)), None);
-        assert_eq!(losses.lost(3, at(159)), None);
-        assert_eq!(losses.lost(4, at(160)), Some(9));
-        assert_eq!(losses.lost(5, at(161)), None);
-        assert_eq!(losses.taken(at(165)), None);
-        assert_eq!((losses.taken(at(166)), losses.taken(at(167))), (Some(5), None));
-        assert_eq!((losses.lost(1, at(168)), losses.lost(1, at(169))), (Some(1), None));
-        assert_eq!((losses.rest(), losses.rest()), (Some(1), None));
+        assert_eq!(losses.recovered(at(99)), None);
+        assert_eq!(losses.record(1, at(100)), Some(1));
+        assert_eq!(losses.record(2, at(101)), None);
+        assert_eq!(losses.record(3, at(159)), None);
+        assert_eq!(losses.record(4, at(160)), Some(9));
+        assert_eq!(losses.record(5, at(161)), None);
+        assert_eq!(losses.recovered(at(165)), None);
+        assert_eq!((losses.recovered(at(166)), losses.recovered(at(167))), (Some(5), None));
+        assert_eq!((losses.record(1, at(168)), losses.record(1, at(169))), (Some(1), None));
+        assert_eq!((losses.unreported(), losses.unreported()), (Some(1), None));
     }
 }

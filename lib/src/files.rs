@@ -1,7 +1,7 @@
-//! Opening, reading and writing what lies in a service directory, all of which may belong to another account than
-//! the one that runs us.
+//! Opening, reading and writing what lies in a service directory or a log directory, all of which may belong to another
+//! account than the one that runs us.
 //!
-//! Whoever owns a directory can put anything there: a FIFO that lets a reader wait for ever, a device that does
+//! The owner of a directory can put anything there: a FIFO that lets a reader wait for ever, a device that does
 //! something as soon as it is opened, a link to a file of root's, a file without end. So nothing is opened before it is
 //! known what it is, nothing is read beyond a limit, nothing is opened in a way that waits, and nothing is written but
 //! new files, which are then put in place.
@@ -13,8 +13,8 @@ use crate::report::reason;
 use crate::sys;
 use crate::sys::exec::c_string;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, openat, renameat, renameat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, open, openat, renameat, renameat2};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{Pid, UnlinkatFlags, geteuid, unlinkat};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -25,9 +25,9 @@ use std::path::Path;
 pub enum Unread {
     /// The system refused.
     System(Errno),
-    /// It is not of the kind that belongs there.
+    /// The file is not of the kind that belongs there.
     WrongKind,
-    /// It is longer than anything that belongs there.
+    /// The file is longer than anything that belongs there.
     TooLong,
 }
 
@@ -67,7 +67,7 @@ impl From<Unread> for Errno {
 /// Reads a regular file, which links may lead to.
 ///
 /// # Errors
-/// It is not there, is no regular file, or has more than `most` bytes.
+/// The file is not there, is no regular file, or has more than `most` bytes.
 pub fn read_file(path: &Path, most: usize) -> Result<Vec<u8>, Unread> {
     read(open_as(path, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::empty())?, most).map(|(bytes, _)| bytes)
 }
@@ -109,7 +109,7 @@ fn read((file, stat): (OwnedFd, FileStat), most: usize) -> Result<(Vec<u8>, File
 /// Reads the beginning of a regular file, which links may lead to: `most` bytes, or all of it if it has fewer.
 ///
 /// # Errors
-/// It is not there, or is no regular file.
+/// The file is not there, or is no regular file.
 pub fn read_beginning(path: &Path, most: usize) -> Result<Vec<u8>, Unread> {
     let (file, _) = open_as(path, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::empty())?;
     let mut bytes = vec![0; most];
@@ -145,7 +145,8 @@ pub fn open_fifo_at(directory: impl AsFd, name: &Path, access: OFlag) -> Result<
 }
 
 /// Opens the pipe that is a descriptor of a process, as another end of it, which does not wait. Close-on-exec. Only the
-/// pipe with this inode, and never a FIFO that has a name: that may be somebody else's, who lets the process read it only.
+/// pipe with this inode, and never a FIFO that has a name: that may be another account's, which lets the process only
+/// read it.
 ///
 /// # Errors
 /// There is no such process or descriptor, or it is not ours to open, or is not this pipe.
@@ -166,7 +167,7 @@ const PIPE_FS_MAGIC: i64 = 0x5049_5045;
 /// Opens a regular file in an open directory, which links may lead to, for reading.
 ///
 /// # Errors
-/// It is not there, or is no regular file.
+/// The file is not there, or is no regular file.
 pub fn open_file_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Unread> {
     open_at(directory, name, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::empty()).map(|(file, _)| file)
 }
@@ -174,7 +175,7 @@ pub fn open_file_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Unread
 /// Opens a regular file in an open directory, which no link may lead to, for reading.
 ///
 /// # Errors
-/// It is not there, or is no regular file. EAGAIN: somebody has a lease on it.
+/// The file is not there, or is no regular file. EAGAIN: a process has a lease on it.
 pub fn open_file_itself_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Unread> {
     open_existing_at(directory, name, OFlag::O_RDONLY).map(|(file, _)| file)
 }
@@ -183,7 +184,7 @@ pub fn open_file_itself_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd,
 /// O_WRONLY or O_RDWR, with O_APPEND or without.
 ///
 /// # Errors
-/// It is not there, or is no regular file.
+/// The file is not there, or is no regular file.
 pub fn open_existing_at(directory: impl AsFd, name: &Path, access: OFlag) -> Result<(OwnedFd, FileStat), Unread> {
     open_at(directory, name, SFlag::S_IFREG, access, OFlag::O_NOFOLLOW)
 }
@@ -220,16 +221,77 @@ pub fn make_at(directory: impl AsFd, name: &Path, access: OFlag, mode: Mode) -> 
     openat(directory, name, access | new, mode)
 }
 
-/// How often a name is tried for that others fill and remove again and again.
-const TRIES: usize = 10;
+/// How often a name is tried for that others fill or remove again and again.
+pub const TRIES: usize = 10;
+
+/// Makes a regular file in an open directory, with this mode, and opens it. What had the name is removed, unless it
+/// is a directory.
+///
+/// # Errors
+/// EISDIR: a directory has the name. EEXIST: others make it again and again. ENOSPC and others: no room for it.
+pub fn replace_at(directory: impl AsFd, name: impl AsRef<Path>, access: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
+    for _ in 0..TRIES {
+        match make_at(&directory, name.as_ref(), access, mode) {
+            Err(Errno::EEXIST) => remove_at(&directory, &name)?,
+            made => return made,
+        }
+    }
+    Err(Errno::EEXIST)
+}
+
+/// Removes what has this name in an open directory, if there is anything.
+///
+/// # Errors
+/// EISDIR: a directory has the name.
+pub fn remove_at(directory: impl AsFd, name: impl AsRef<Path>) -> nix::Result<()> {
+    match unlinkat(directory, name.as_ref(), UnlinkatFlags::NoRemoveDir) {
+        Err(Errno::ENOENT) => Ok(()),
+        removed => removed,
+    }
+}
+
+/// What has this name in an open directory, links not followed; `None` if nothing has it.
+///
+/// # Errors
+/// EACCES, EIO: it cannot be told.
+pub fn stat_at(directory: impl AsFd, name: impl AsRef<Path>) -> nix::Result<Option<FileStat>> {
+    match fstatat(directory, name.as_ref(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Whether this is a regular file.
+pub fn is_regular(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFREG
+}
+
+/// Whether this is a directory.
+pub fn is_directory(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFDIR
+}
+
+/// Whether this is a symbolic link.
+pub fn is_link(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFLNK
+}
+
+/// Whether both are the same file.
+pub fn is_same(one: &FileStat, other: &FileStat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
 
 /// Opens the file that a program locks, which no link may lead to, or makes it with mode 0600. On a read-only file
 /// system it is opened for reading, which is enough to lock it.
 ///
 /// # Errors
 /// It can neither be opened nor made, or is no regular file. EMLINK: it has a second name, and lies in a directory that
-/// others may write to: they may have given it that name, and it may be the lock of something else, which is not ours to
-/// lock. In a directory of our own the name is ours, whoever has given the file another one.
+/// others may write to: they may have given it that name, and it may be the lock of something else, which is not ours
+/// to lock. In a directory of our own the name is ours, also where another account has given the file a second one.
 pub fn open_lock_at(directory: impl AsFd, name: &Path) -> Result<(OwnedFd, FileStat), Unread> {
     let access = OFlag::O_WRONLY | OFlag::O_APPEND;
     let (file, stat) = match open_or_make_at(&directory, name, access, Mode::S_IRUSR | Mode::S_IWUSR) {
@@ -242,8 +304,8 @@ pub fn open_lock_at(directory: impl AsFd, name: &Path) -> Result<(OwnedFd, FileS
     if may_be_anothers(&directory, &stat)? { Err(Unread::System(Errno::EMLINK)) } else { Ok((file, stat)) }
 }
 
-/// Whether a file that was found in an open directory may be somebody else's, from elsewhere: it has a second name, and
-/// others may write to the directory. They can give any file a name there, where the kernel lets them
+/// Whether a file that was found in an open directory may be another account's, from elsewhere: it has a second name,
+/// and others may write to the directory. They can give any file a name there, where the kernel lets them
 /// (fs.protected_hardlinks).
 ///
 /// # Errors
@@ -279,7 +341,7 @@ fn open_at(
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let found = openat(directory, path, OFlag::O_PATH | links | OFlag::O_CLOEXEC, Mode::empty())?;
     let stat = fstat(&found)?;
-    match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+    match self::kind(&stat) {
         found if found == kind => {}
         // As open(2) has it.
         SFlag::S_IFDIR if access != OFlag::O_RDONLY => return Err(Unread::System(Errno::EISDIR)),
@@ -294,7 +356,7 @@ fn open_at(
         opened => opened?,
     };
     let opened_stat = fstat(&opened)?;
-    if (opened_stat.st_dev, opened_stat.st_ino) != (stat.st_dev, stat.st_ino) {
+    if !is_same(&opened_stat, &stat) {
         return Err(Unread::WrongKind);
     }
     Ok((opened, opened_stat))
@@ -312,7 +374,7 @@ pub fn put_file(new: &Path, path: &Path, bytes: &[u8]) -> Result<(), (&'static s
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let create = || open(new.as_c_str(), flags, Mode::from_bits_truncate(0o644));
     let created = match create() {
-        // A writer that was killed has left it: perhaps what was in place before, which somebody may be reading.
+        // A writer that was killed has left it: perhaps what was in place before, which a process may be reading.
         Err(Errno::EEXIST) => unlinkat(AT_FDCWD, new.as_c_str(), UnlinkatFlags::NoRemoveDir).and_then(|()| create()),
         created => created,
     };
@@ -322,7 +384,8 @@ pub fn put_file(new: &Path, path: &Path, bytes: &[u8]) -> Result<(), (&'static s
 }
 
 /// A file that is renamed over another one is sent to the disk at once by ext4, which takes as long as a dozen of the
-/// calls here. Exchanged with the other one, which is removed then, it is not: what is in it is of no use after this boot.
+/// calls here. Exchanged with the other one, which is removed then, it is not: what is in it is of no use after this
+/// boot.
 fn put_in_place(new: &CStr, old: &CStr) -> nix::Result<()> {
     let exchange = || renameat2(AT_FDCWD, new, AT_FDCWD, old, RenameFlags::RENAME_EXCHANGE);
     // There may be no other one yet, or a file system that cannot.
@@ -332,11 +395,11 @@ fn put_in_place(new: &CStr, old: &CStr) -> nix::Result<()> {
     if unlinkat(AT_FDCWD, new, UnlinkatFlags::NoRemoveDir).is_ok() {
         return Ok(());
     }
-    // It is a directory.
+    // The old file is a directory.
     exchange().and_then(|()| renameat(AT_FDCWD, new, AT_FDCWD, old))
 }
 
-/// Whether nobody but root and the account that runs us owns a file or directory, or may write to it.
+/// Whether only root and the account that runs us own a file or directory and may write to it.
 pub fn is_only_ours(file: &FileStat) -> bool {
     let own = geteuid().as_raw();
     (file.st_uid == 0 || file.st_uid == own) && file.st_mode & 0o022 == 0
@@ -347,8 +410,7 @@ pub fn is_only_ours(file: &FileStat) -> bool {
 /// # Errors
 /// Those of `fstat(2)`.
 pub fn is_fifo(fd: impl AsFd) -> nix::Result<bool> {
-    let kind = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
-    Ok(kind == SFlag::S_IFIFO)
+    Ok(kind(&fstat(fd)?) == SFlag::S_IFIFO)
 }
 
 #[cfg(test)]

@@ -1,30 +1,10 @@
-//! Stamps: one reading of the clock a batch, and still a later label for every line, unless the clock is put back. No I/O.
+//! Stamps are written: one reading of the clock a batch, and still a later label for every line, unless the clock is
+//! put back. What the clocks of a time zone show, the C library tells.
 
-use daemontools::sys::localtime::{self, Calendar};
-use daemontools::tai64::{self, Label, Tai64, Tai64N};
+use super::{StampKind, Zone};
+use crate::sys::localtime::{self, Calendar};
+use crate::tai64::{self, Label, Tai64, Tai64N};
 use std::io::Write;
-
-/// What is put in front of each line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StampKind {
-    /// Nothing.
-    None,
-    /// `t`: `@`, 24 digits, a blank.
-    Tai64n,
-    /// `T`: seconds since 1970, a point, microseconds, a blank.
-    Unix,
-    /// `I`, `L`: date and time to microseconds as ISO 8601 has it, a blank.
-    Iso(Zone),
-}
-
-/// Which time zone's clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Zone {
-    /// Universal time.
-    Utc,
-    /// That of $TZ.
-    Local,
-}
 
 /// How long `@400000000000000a00000000 ` is, whose last eight digits are the nanoseconds.
 const LABEL: usize = 26;
@@ -47,7 +27,7 @@ pub struct Stamper {
 }
 
 impl Stamper {
-    /// None was made yet.
+    /// A stamper that has made no stamp yet.
     pub fn new(kind: StampKind) -> Stamper {
         let never = Tai64N(Tai64(0), 0);
         Stamper { kind, clock: never, next: never, last: never, second: None, text: Vec::new(), fraction: 0 }
@@ -108,7 +88,7 @@ impl Stamper {
                 write!(self.text, " ")
             }
         };
-        self.fraction = memchr::memchr(b'.', &self.text).map_or(0, |point| point + 1);
+        self.fraction = self.text.iter().position(|byte| *byte == b'.').map_or(0, |point| point + 1);
     }
 }
 

@@ -1,13 +1,12 @@
-//! Signals, and waiting where something must be done that cannot be done now.
+//! What must be done and cannot be done now is tried again: a warning, a pause, and a word when it can be done.
 
+use crate::signals::Signals;
 use daemontools::report::{notice, reason, warning};
 use daemontools::{Attempt, Fatal, Unable, duration, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
@@ -50,17 +49,10 @@ impl From<Trouble> for Fatal {
     }
 }
 
-/// What signals have said, and the patience with trouble.
-pub struct Hold {
-    signals: SignalFd,
-    /// The signal mask we were started with.
-    pub mask: SigSet,
-    /// TERM has come.
-    pub leaving: bool,
-    /// ALRM has come.
-    pub rotate: bool,
-    /// CHLD has come, and nobody has looked yet whose end it was.
-    pub child: bool,
+/// Tries again what cannot be done now, and says so.
+pub struct Retry {
+    /// What signals have said.
+    pub signals: Signals,
     /// What cannot be done may be left to the next multilog; so before anything is read.
     pub may_stop: bool,
     pause: Option<Pause>,
@@ -75,39 +67,17 @@ struct Pause {
     said: Instant,
 }
 
-impl Hold {
-    /// From here on TERM, ALRM and CHLD are told through a descriptor, and PIPE and XFSZ do not kill: whoever writes
-    /// hears of it.
-    ///
-    /// # Errors
-    /// No descriptors.
-    pub fn new() -> nix::Result<Hold> {
-        daemontools::sys::process::default_action(Signal::SIGCHLD)?;
-        let heard =
-            SigSet::from_iter([Signal::SIGTERM, Signal::SIGALRM, Signal::SIGCHLD, Signal::SIGPIPE, Signal::SIGXFSZ]);
-        let mut mask = heard.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-        heard.iter().for_each(|signal| mask.remove(signal));
-        let signals = SignalFd::with_flags(&heard, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Hold { signals, mask, leaving: false, rotate: false, child: false, may_stop: true, pause: None })
-    }
-
-    /// Takes in the signals that have come.
-    pub fn hear(&mut self) {
-        while let Ok(Some(signal)) = self.signals.read_signal() {
-            match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
-                Ok(Ok(Signal::SIGTERM)) => self.leaving = true,
-                Ok(Ok(Signal::SIGALRM)) => self.rotate = true,
-                Ok(Ok(Signal::SIGCHLD)) => self.child = true,
-                _ => {}
-            }
-        }
+impl Retry {
+    /// There was no trouble yet.
+    pub fn new(signals: Signals) -> Retry {
+        Retry { signals, may_stop: true, pause: None }
     }
 
     /// Does `act` until it succeeds: a warning and a pause after every failure, and a word when it goes on.
     ///
     /// # Errors
     /// [`Stop`], if TERM has come meanwhile and it may be left undone.
-    pub fn insist<T>(
+    pub fn retry_until_done<T>(
         &mut self,
         verb: &str,
         object: &[&[u8]],
@@ -127,11 +97,11 @@ impl Hold {
         }
     }
 
-    /// The same at the start, where only what may pass by itself is waited for.
+    /// Does `act` at the start of multilog, where only trouble that may pass by itself is waited out.
     ///
     /// # Errors
     /// Anything else that goes wrong; told to end.
-    pub fn begin<T>(
+    pub fn retry_at_start<T>(
         &mut self,
         verb: &'static str,
         object: &OsStr,
@@ -141,7 +111,7 @@ impl Hold {
             Err(errno) if !may_pass(errno) => Ok(Err(errno)),
             other => other.map(Ok),
         };
-        Ok(self.insist(verb, &[object.as_bytes()], try_it)?.unable_to(verb, object)?)
+        Ok(self.retry_until_done(verb, &[object.as_bytes()], try_it)?.unable_to(verb, object)?)
     }
 
     /// Says what cannot be done and why, not more often than once a minute, and waits a while.
@@ -150,11 +120,11 @@ impl Hold {
     /// [`Stop`], if TERM has come meanwhile and what is to be done may be left undone.
     pub fn pause(&mut self, what: Vec<u8>, why: &'static str) -> Result<(), Stop> {
         self.say_and_wait(what, why);
-        if self.leaving && self.may_stop { Err(Stop) } else { Ok(()) }
+        if self.signals.leaving && self.may_stop { Err(Stop) } else { Ok(()) }
     }
 
-    /// The same where what is to be done may be impossible for ever, and what was read has no other place: told to end
-    /// or without any input to come, it is left undone.
+    /// Pauses as [`Retry::pause`] does, where what is to be done may be impossible for ever, and what was read has no
+    /// other place: told to end, or without any input to come, multilog leaves it undone.
     ///
     /// # Errors
     /// [`Stop`], if TERM has come meanwhile, or all who may write to standard input are gone.
@@ -163,7 +133,7 @@ impl Hold {
         let mut input = [PollFd::new(sys::stdin(), PollFlags::empty())];
         let _ = poll(&mut input, PollTimeout::ZERO);
         let ended = input[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
-        if self.leaving || ended { Err(Stop) } else { Ok(()) }
+        if self.signals.leaving || ended { Err(Stop) } else { Ok(()) }
     }
 
     fn say_and_wait(&mut self, what: Vec<u8>, why: &'static str) {
@@ -173,7 +143,7 @@ impl Hold {
             let now = Instant::now();
             self.pause = Some(Pause { since: known.map_or(now, |pause| pause.since), what, why, said: now });
         }
-        self.wait(PollTimeout::from(PAUSE_MILLISECONDS));
+        self.signals.wait(PollTimeout::from(PAUSE_MILLISECONDS));
     }
 
     /// Says, if there was a pause, that what could not be done can be done again.
@@ -184,33 +154,17 @@ impl Hold {
         }
     }
 
-    /// Waits until more can be written, a signal comes, or so long; whether more can be written.
+    /// Waits until more can be written, a signal comes, or `timeout` is over; whether more can be written.
     ///
     /// # Errors
     /// [`Stop`], if TERM has come meanwhile and the rest may be left unwritten.
     pub fn wait_to_write(&mut self, fd: BorrowedFd, timeout: PollTimeout) -> Result<bool, Stop> {
-        let mut fds = [PollFd::new(fd, PollFlags::POLLOUT), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut fds, timeout);
-        let ready = fds[0].any().unwrap_or(false);
-        self.hear();
-        if !ready && self.leaving && self.may_stop { Err(Stop) } else { Ok(ready) }
-    }
-
-    /// Waits for a signal.
-    pub fn wait(&mut self, timeout: PollTimeout) {
-        let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut fds, timeout);
-        self.hear();
+        let ready = self.signals.wait_to_write(fd, timeout);
+        if !ready && self.signals.leaving && self.may_stop { Err(Stop) } else { Ok(ready) }
     }
 }
 
 /// Whether the trouble may pass by itself, and there is nothing wrong with what we were told.
 pub fn may_pass(errno: Errno) -> bool {
     matches!(errno, Errno::EINTR | Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS | Errno::EMFILE | Errno::ENFILE)
-}
-
-impl AsFd for Hold {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.signals.as_fd()
-    }
 }

@@ -2,11 +2,11 @@
 
 use crate::pattern::matches_all;
 use crate::pattern::{Dialect, Pattern, Sees};
-use crate::stamp::{StampKind, Zone};
+use daemontools::logdir::stamp::StampKind;
 
 /// What is selected at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reached {
+pub enum Selectable {
     /// Every line.
     #[default]
     All,
@@ -18,12 +18,12 @@ pub enum Reached {
 
 /// Goes through a script's patterns.
 #[derive(Debug, Default)]
-pub struct Reach {
+pub struct Lint {
     /// What is selected here.
-    pub state: Reached,
+    pub state: Selectable,
 }
 
-impl Reach {
+impl Lint {
     /// A pattern that selects, or else deselects, lines of this stamp: what is wrong with it.
     pub fn pattern(&mut self, selects: bool, pattern: &Pattern, stamp: Option<StampKind>) -> Vec<&'static str> {
         let mut complaints = Vec::new();
@@ -34,27 +34,27 @@ impl Reach {
         }
         let all = matches_all(pattern);
         self.state = match (self.state, selects) {
-            (Reached::All, true) => {
+            (Selectable::All, true) => {
                 complaints.push("all lines are selected here already, so it does nothing");
-                Reached::All
+                Selectable::All
             }
-            (Reached::None, false) => {
+            (Selectable::None, false) => {
                 complaints.push("no line is selected here, so it does nothing");
-                Reached::None
+                Selectable::None
             }
             (state, _) if never.is_some() => state,
-            (_, true) if all => Reached::All,
-            (_, false) if all => Reached::None,
-            _ => Reached::Some,
+            (_, true) if all => Selectable::All,
+            (_, false) if all => Selectable::None,
+            _ => Selectable::Some,
         };
         complaints
     }
 
     /// A rate limit; what was selected before.
-    pub fn limit(&mut self) -> Reached {
+    pub fn limit(&mut self) -> Selectable {
         let before = self.state;
-        if before == Reached::All {
-            self.state = Reached::Some;
+        if before == Selectable::All {
+            self.state = Selectable::Some;
         }
         before
     }
@@ -98,27 +98,13 @@ fn literal_start(pattern: &Pattern) -> Option<(&[u8], bool)> {
 
 /// Whether a line with such a stamp can begin so.
 fn can_begin(stamp: StampKind, (start, must_end): (&[u8], bool)) -> bool {
-    // A digit stands for any; x for a hexadecimal one; a sign for either.
-    let shape: &[u8] = match stamp {
-        StampKind::None => b"",
-        StampKind::Tai64n => b"@xxxxxxxxxxxxxxxxxxxxxxxx ",
-        // As long as seconds have ten digits.
-        StampKind::Unix => b"0000000000.000000 ",
-        StampKind::Iso(Zone::Utc) => b"0000-00-00T00:00:00.000000Z ",
-        StampKind::Iso(Zone::Local) => b"0000-00-00T00:00:00.000000+00:00 ",
-    };
-    let fits = |(shape, byte): (&u8, &u8)| match shape {
-        b'x' => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),
-        b'0' => byte.is_ascii_digit(),
-        b'+' => matches!(byte, b'+' | b'-'),
-        other => byte == other,
-    };
-    shape.iter().zip(start).all(fits) && !(must_end && start.len() < shape.len())
+    stamp.can_begin_with(start) && !(must_end && start.len() < stamp.shape().len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use daemontools::logdir::stamp::Zone;
 
     #[test]
     fn patterns_that_cannot_match_stamped_lines_are_found() {

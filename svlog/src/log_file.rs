@@ -1,0 +1,237 @@
+//! One file of a log directory, open: its place there, and its bytes, unpacked if they are compressed.
+
+use crate::bisect::{ReadAt, line_start, read_full};
+use crate::{stamp, tail};
+use daemontools::logdir::{self, CURRENT, Finished, PREVIOUS, PROCESSED};
+use daemontools::tai64::{self, Tai64N};
+use nix::sys::stat::fstat;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+
+/// What compressed files begin with, whatever they are called: `!gzip` leaves `@….s`.
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+const GZIP: &[u8] = &[0x1f, 0x8b, 8];
+/// What is compressed is read no further than this, or than this many times its length, whichever is more. Lines that
+/// repeat themselves without end come to that; the rest of what a few bytes may unpack to is no log.
+const UNPACKED_AT_MOST: u64 = 64 << 20;
+const RATIO_AT_MOST: u64 = 1000;
+/// zstd looks back no further than 8 MB, for which every decoder is asked to have memory (RFC 8878, 3.1.1.1.2).
+const ZSTD_WINDOW_BITS: u32 = 23;
+
+/// Device and inode, which stay the same as long as a process has the file open, under any name.
+pub type Id = (u64, u64);
+
+/// What a file is in its directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Finished(Finished),
+    /// Full, and waiting for its name, or for a processor.
+    Previous,
+    /// What a processor made of that, waiting for its name.
+    Processed,
+    Current,
+}
+
+impl Place {
+    /// The name of a file there.
+    pub fn name(&self) -> &[u8] {
+        match self {
+            Place::Finished(finished) => &finished.name,
+            Place::Previous => PREVIOUS.as_bytes(),
+            Place::Processed => PROCESSED.as_bytes(),
+            Place::Current => CURRENT.as_bytes(),
+        }
+    }
+
+    /// Whether the last line of a file there may be torn: the machine crashed while it was written.
+    pub fn is_cut(&self) -> bool {
+        matches!(self, Place::Finished(finished) if finished.is_cut())
+    }
+}
+
+/// A file of a log directory, open.
+pub struct LogFile {
+    pub place: Place,
+    pub id: Id,
+    /// How much of it was read, uncompressed.
+    pub offset: u64,
+    /// Whether a hole was passed over: what was read before and after it do not lie side by side.
+    pub has_skipped: bool,
+    file: File,
+    unpacked: Option<Box<dyn Read>>,
+    unpacked_at_most: u64,
+}
+
+impl LogFile {
+    /// An open file, to be read from its start.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn new(file: File, place: Place) -> io::Result<LogFile> {
+        let metadata = file.metadata()?;
+        let unpacked = match place {
+            Place::Finished(_) | Place::Processed => unpacked(&file)?,
+            Place::Previous | Place::Current => None,
+        };
+        let id = (metadata.dev(), metadata.ino());
+        let unpacked_at_most = UNPACKED_AT_MOST.max(metadata.len().saturating_mul(RATIO_AT_MOST));
+        Ok(LogFile { place, id, offset: 0, has_skipped: false, file, unpacked, unpacked_at_most })
+    }
+
+    /// Reads on; 0 at the end. A hole, which has a length but no bytes on the disk, is passed over.
+    ///
+    /// # Errors
+    /// What the system says; UnexpectedEof or InvalidData where what is compressed is cut short or damaged;
+    /// FileTooLarge where it unpacks to more than a log file has.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = match &mut self.unpacked {
+            Some(_) if self.offset >= self.unpacked_at_most => return Err(io::ErrorKind::FileTooLarge.into()),
+            Some(unpacked) => unpacked.read(buffer)?,
+            None => self.read_plain(buffer)?,
+        };
+        self.offset += length as u64;
+        Ok(length)
+    }
+
+    fn read_plain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(buffer, self.offset)?;
+        if !is_blank(&buffer[..length]) {
+            return Ok(length);
+        }
+        let data = self.file.next_data(self.offset);
+        if data == self.offset {
+            return Ok(length);
+        }
+        (self.offset, self.has_skipped) = (data, true);
+        self.file.read_at(buffer, data)
+    }
+
+    /// This file, to be read from a place on; if it is compressed, from its beginning.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn at(&self, offset: u64) -> io::Result<LogFile> {
+        let file = LogFile::new(self.file.try_clone()?, self.place.clone())?;
+        Ok(LogFile { offset: if file.unpacked.is_some() { 0 } else { offset }, ..file })
+    }
+
+    /// The file `other`, if it has before the place up to which this one was read the same bytes as this one, from that
+    /// place on; where nothing was read, nothing is the same.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn go_on_in(&self, other: &LogFile) -> io::Result<Option<LogFile>> {
+        let Some(plain) = self.plain().filter(|_| self.offset > 0) else { return Ok(None) };
+        let length = self.offset.min(tail::TAIL as u64);
+        let mut ours = vec![0; usize::try_from(length).unwrap_or(0)];
+        let mut theirs = ours.clone();
+        let mut other = other.at(self.offset - length)?;
+        other.pass_to(self.offset - length)?;
+        let is_read = read_full(plain, &mut ours, self.offset - length)? == ours.len();
+        let is_same = is_read && other.fill(&mut theirs)? == ours.len() && ours == theirs;
+        Ok(is_same.then_some(other))
+    }
+
+    /// Reads on to a place, or to the end.
+    fn pass_to(&mut self, offset: u64) -> io::Result<()> {
+        let mut passed = vec![0; 64 * 1024];
+        while let Some(left) = offset.checked_sub(self.offset).filter(|left| *left > 0) {
+            let length = passed.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if self.read(&mut passed[..length])? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut length = 0;
+        while length < buffer.len() {
+            match self.read(&mut buffer[length..])? {
+                0 => break,
+                more => length += more,
+            }
+        }
+        Ok(length)
+    }
+
+    /// Whether multilog has marked it as complete.
+    pub fn is_complete(&self) -> bool {
+        fstat(&self.file).is_ok_and(|stat| logdir::is_complete(&stat))
+    }
+
+    /// The file, if its bytes can be had in any order.
+    pub fn plain(&self) -> Option<&File> {
+        self.unpacked.is_none().then_some(&self.file)
+    }
+
+    /// Where the first line begins: not at 0 if that is the rest of a line of the file before.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn first_line(&self, before: Option<&LogFile>) -> io::Result<u64> {
+        let (Some(plain), Some(before)) = (self.plain(), before) else { return Ok(0) };
+        let (mut end, mut start) = ([b'\n'], [0; stamp::LONGEST]);
+        if let (Some(plain), Some(last)) = (before.plain(), before.length().checked_sub(1)) {
+            plain.read_at(&mut end, last)?;
+        }
+        let length = plain.read_at(&mut start, 0)?;
+        let goes_on = !before.place.is_cut() && end != [b'\n'] && stamp::of(&start[..length]).is_none();
+        if goes_on { line_start(plain, 1, self.length()) } else { Ok(0) }
+    }
+
+    /// The length of the file on the disk.
+    pub fn length(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    /// The time of lines that have none: when it was finished, or last written to.
+    pub fn time(&self) -> Tai64N {
+        match &self.place {
+            Place::Finished(finished) => finished.label,
+            Place::Previous | Place::Processed | Place::Current => {
+                self.file.metadata().and_then(|metadata| metadata.modified()).map_or_else(|_| tai64::now(), tai64::at)
+            }
+        }
+    }
+}
+
+/// Whether there are many bytes that are all NULs, as where nothing was ever written.
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.len() >= 4096 && bytes.iter().all(|byte| *byte == 0)
+}
+
+fn unpacked(file: &File) -> io::Result<Option<Box<dyn Read>>> {
+    let mut start = [0; 4];
+    let length = file.read_at(&mut start, 0)?;
+    let start = &start[..length];
+    if !start.starts_with(ZSTD) && !start.starts_with(GZIP) {
+        return Ok(None);
+    }
+    let packed = Packed { file: file.try_clone()?, offset: 0 };
+    let unpacked: Box<dyn Read> = match start.starts_with(ZSTD) {
+        true => {
+            let mut decoder = zstd::Decoder::new(packed)?;
+            decoder.window_log_max(ZSTD_WINDOW_BITS)?;
+            Box::new(decoder)
+        }
+        false => Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::new(packed))),
+    };
+    Ok(Some(unpacked))
+}
+
+/// A compressed file, read from its beginning. The kernel has one place for all descriptors that were made of one by
+/// dup(2), so this has its own: two decoders may read one file in turns.
+struct Packed {
+    file: File,
+    offset: u64,
+}
+
+impl Read for Packed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(buffer, self.offset)?;
+        self.offset += length as u64;
+        Ok(length)
+    }
+}

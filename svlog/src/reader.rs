@@ -1,0 +1,189 @@
+//! The lines of all logs that are asked for, in the order of time, shown as they come.
+
+use crate::arguments::Request;
+use crate::folder::Folder;
+use crate::follow::{Change, Watch};
+use crate::last;
+use crate::merge::Merge;
+use crate::show::Show;
+use crate::source::{Next, Source};
+use daemontools::tai64::Tai64N;
+use daemontools::{Fatal, Unable, report, sys};
+use nix::errno::Errno;
+use nix::poll::PollTimeout;
+use std::time::Duration;
+
+/// Bytes gathered before they are written, unless there is nothing more for the moment.
+const GATHERED: usize = 64 * 1024;
+
+/// What a source is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// To be asked for its next line.
+    Ready,
+    /// Its next line is among those to be shown.
+    Offered,
+    /// Nothing until its directory changes.
+    Waiting,
+    /// To be asked again when all that happened up to now is known.
+    Rechecking,
+    Ended,
+}
+
+/// The lines of several logs, merged by their times.
+pub struct Reader<'a> {
+    sources: Vec<(Source<'a>, State)>,
+    /// The rest of a line that was begun comes before all else: `None`.
+    merge: Merge<Option<Tai64N>>,
+    show: Show,
+    /// How many lines are more than the last ones that were asked for.
+    surplus: u64,
+    /// Whether the line that was begun is one of them.
+    hidden: bool,
+    /// How often it is still to be looked whether a directory is gone whose files went.
+    looks_left: u32,
+}
+
+/// How often a directory whose files were removed is looked at again.
+const LOOKS: u32 = 10;
+/// The time between two such looks.
+const PAUSE: Duration = Duration::from_millis(200);
+
+impl<'a> Reader<'a> {
+    /// Looks for the first lines that are to be shown.
+    ///
+    /// # Errors
+    /// A log cannot be read.
+    pub fn new(request: &'a Request, folders: &'a [Folder], show: Show) -> Result<Self, Unable> {
+        let mut sources = Vec::new();
+        let mut total: u64 = 0;
+        for folder in folders {
+            let source = match request.last {
+                None => Source::new(folder, &request.selection, request.mode),
+                Some(wanted) => {
+                    let (source, count) = last::last(folder, &request.selection, request.mode, wanted)?;
+                    total += count;
+                    source
+                }
+            };
+            sources.push((source, State::Ready));
+        }
+        let surplus = request.last.map_or(0, |wanted| total.saturating_sub(wanted));
+        Ok(Reader { sources, merge: Merge::new(), show, surplus, hidden: false, looks_left: 0 })
+    }
+
+    /// Shows all there is; whether there may be more later.
+    pub fn show_all(&mut self, watch: Option<&Watch>) -> Result<bool, Fatal> {
+        (0..self.sources.len()).for_each(|number| self.ask(number));
+        while let Some(number) = self.merge.take() {
+            self.show(number);
+            self.ask(number);
+            if self.show.output.len() >= GATHERED {
+                self.write()?;
+                // A log that never pauses is not to keep the others waiting.
+                if let Some(watch) = watch {
+                    self.look_at(watch, PollTimeout::ZERO)?;
+                    (0..self.sources.len()).for_each(|number| self.ask(number));
+                }
+            }
+        }
+        self.write()?;
+        Ok(self.is_any(State::Waiting) || self.is_any(State::Rechecking))
+    }
+
+    /// Asks a source for its next line, if it is its turn.
+    fn ask(&mut self, number: usize) {
+        let Some((source, state @ State::Ready)) = self.sources.get_mut(number) else { return };
+        *state = match source.next() {
+            Next::Line(time) => {
+                let begins = source.line().is_none_or(|line| line.begins);
+                self.merge.offer(begins.then_some(time), number);
+                State::Offered
+            }
+            Next::Wait => State::Waiting,
+            Next::Recheck => State::Rechecking,
+            Next::End => State::Ended,
+        };
+    }
+
+    fn show(&mut self, number: usize) {
+        let Some((source, state)) = self.sources.get_mut(number) else { return };
+        if let Some(line) = source.line() {
+            if line.begins {
+                self.hidden = self.surplus > 0;
+                self.surplus = self.surplus.saturating_sub(1);
+            }
+            if !self.hidden {
+                self.show.line(number, line);
+            }
+        }
+        source.take();
+        *state = State::Ready;
+    }
+
+    fn write(&mut self) -> Result<(), Fatal> {
+        let written = sys::write_all(sys::stdout(), &self.show.output);
+        self.show.output.clear();
+        match written {
+            // The reader of the output has seen enough.
+            Err(Errno::EPIPE) => Err(Fatal::silent(0)),
+            Err(errno) => Err(Unable::new("write output", "", errno).into()),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn is_any(&self, wanted: State) -> bool {
+        self.sources.iter().any(|(_, state)| *state == wanted)
+    }
+
+    /// How long nothing has to be done if nothing happens.
+    pub fn patience(&self) -> PollTimeout {
+        match self.looks_left {
+            _ if self.is_any(State::Rechecking) => PollTimeout::ZERO,
+            0 => PollTimeout::NONE,
+            _ => sys::timeout(Some(PAUSE)),
+        }
+    }
+
+    /// Sources in whose directories something changed are ready again.
+    pub fn look_at(&mut self, watch: &Watch, timeout: PollTimeout) -> Result<(), Fatal> {
+        match watch.changes(timeout)? {
+            Change::Unread => Err(Fatal::silent(0)),
+            Change::In { changed, started } => {
+                for number in started {
+                    if let Some((source, _)) = self.sources.get_mut(number) {
+                        source.multilog_started();
+                    }
+                }
+                let mut may_go = false;
+                if changed.is_empty() && self.looks_left > 0 {
+                    self.looks_left -= 1;
+                    self.sources.iter_mut().for_each(|(source, _)| {
+                        let _ = source.directory_changed();
+                    });
+                }
+                for number in changed {
+                    if let Some((source, _)) = self.sources.get_mut(number) {
+                        may_go |= source.directory_changed();
+                    }
+                    if let Some((_, state @ State::Waiting)) = self.sources.get_mut(number) {
+                        *state = State::Ready;
+                    }
+                }
+                if may_go {
+                    self.looks_left = LOOKS;
+                }
+                for (_, state) in &mut self.sources {
+                    if *state == State::Rechecking {
+                        *state = State::Ready;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub fn code(&self) -> i32 {
+        if self.sources.iter().any(|(source, _)| source.failed) { report::TEMPORARY } else { 0 }
+    }
+}
