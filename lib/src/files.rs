@@ -9,7 +9,7 @@
 //! Readers follow links, as a service may be made of links; writers and those who open FIFOs follow none at the last
 //! step of the path.
 
-use crate::report::reason;
+use crate::reason::reason;
 use crate::sys;
 use crate::sys::exec::c_string;
 use nix::errno::Errno;

@@ -27,6 +27,8 @@ pub mod interpreter;
 #[forbid(unsafe_code)]
 pub mod logdir;
 #[forbid(unsafe_code)]
+mod reason;
+#[forbid(unsafe_code)]
 pub mod report;
 #[forbid(unsafe_code)]
 pub mod service;

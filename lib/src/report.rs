@@ -23,6 +23,8 @@
 //!
 //! Exit codes: 100, asking again is useless; 111, the system refused; 101, a bug of ours.
 
+pub use crate::reason::reason;
+
 use crate::Help;
 use crate::interpreter;
 use crate::sys;
@@ -450,89 +452,6 @@ fn put_bytes(mut bytes: &[u8], patience: Duration) -> &[u8] {
         }
     }
     bytes
-}
-
-/// The words for an error number: the original's where it has them, else the C library's.
-///
-/// Source: the message table of daemontools 0.76.
-pub fn reason(errno: Errno) -> &'static str {
-    match errno {
-        Errno::EINTR => "interrupted system call",
-        Errno::ENOMEM => "out of memory",
-        Errno::ENOENT => "file does not exist",
-        Errno::ETXTBSY => "text busy",
-        Errno::EIO => "input/output error",
-        Errno::EEXIST => "file already exists",
-        Errno::ETIMEDOUT => "timed out",
-        Errno::EINPROGRESS => "operation in progress",
-        Errno::EAGAIN => "temporary failure",
-        Errno::EPIPE => "broken pipe",
-        Errno::EPERM => "permission denied",
-        Errno::EACCES => "access denied",
-        Errno::ENXIO => "device not configured",
-        Errno::EPROTO => "protocol error",
-        Errno::EISDIR => "is a directory",
-        Errno::ECONNREFUSED => "connection refused",
-        Errno::ENOTDIR => "not a directory",
-        Errno::ESRCH => "no such process",
-        Errno::E2BIG => "argument list too long",
-        Errno::ENOEXEC => "exec format error",
-        Errno::EBADF => "file descriptor not open",
-        Errno::ECHILD => "no child processes",
-        Errno::EDEADLK => "operation would cause deadlock",
-        Errno::EFAULT => "bad address",
-        Errno::ENOTBLK => "not a block device",
-        Errno::EBUSY => "device busy",
-        Errno::EXDEV => "cross-device link",
-        Errno::ENODEV => "device does not support operation",
-        Errno::EINVAL => "invalid argument",
-        Errno::ENFILE => "system cannot open more files",
-        Errno::EMFILE => "process cannot open more files",
-        Errno::ENOTTY => "not a tty",
-        Errno::EFBIG => "file too big",
-        Errno::ENOSPC => "out of disk space",
-        Errno::ESPIPE => "unseekable descriptor",
-        Errno::EROFS => "read-only file system",
-        Errno::EMLINK => "too many links",
-        Errno::EDOM => "input out of range",
-        Errno::ERANGE => "output out of range",
-        Errno::EALREADY => "operation already in progress",
-        Errno::ENOTSOCK => "not a socket",
-        Errno::EDESTADDRREQ => "destination address required",
-        Errno::EMSGSIZE => "message too long",
-        Errno::EPROTOTYPE => "incorrect protocol type",
-        Errno::ENOPROTOOPT => "protocol not available",
-        Errno::EPROTONOSUPPORT => "protocol not supported",
-        Errno::ESOCKTNOSUPPORT => "socket type not supported",
-        Errno::EOPNOTSUPP => "operation not supported",
-        Errno::EPFNOSUPPORT => "protocol family not supported",
-        Errno::EAFNOSUPPORT => "address family not supported",
-        Errno::EADDRINUSE => "address already used",
-        Errno::EADDRNOTAVAIL => "address not available",
-        Errno::ENETDOWN => "network down",
-        Errno::ENETUNREACH => "network unreachable",
-        Errno::ENETRESET => "network reset",
-        Errno::ECONNABORTED => "connection aborted",
-        Errno::ECONNRESET => "connection reset",
-        Errno::ENOBUFS => "out of buffer space",
-        Errno::EISCONN => "already connected",
-        Errno::ENOTCONN => "not connected",
-        Errno::ESHUTDOWN => "socket shut down",
-        Errno::ETOOMANYREFS => "too many references",
-        Errno::ELOOP => "symbolic link loop",
-        Errno::ENAMETOOLONG => "file name too long",
-        Errno::EHOSTDOWN => "host down",
-        Errno::EHOSTUNREACH => "host unreachable",
-        Errno::ENOTEMPTY => "directory not empty",
-        Errno::EUSERS => "too many users",
-        Errno::EDQUOT => "disk quota exceeded",
-        Errno::ESTALE => "stale NFS file handle",
-        Errno::ENOLCK => "no locks available",
-        Errno::ENOSYS => "system call not available",
-        // What the kernel calls ENOENT too, but `supervise` tells apart.
-        Errno::ELIBACC => "interpreter does not exist",
-        other => other.desc(),
-    }
 }
 
 #[cfg(test)]

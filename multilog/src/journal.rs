@@ -295,6 +295,8 @@ impl Journal {
             self.remove();
         }
         if let (true, Memory::Mapped(map)) = (self.survives(), &mut self.memory) {
+            // Who has moved the file away may put it back: the next multilog must not take it for its journal.
+            map.store(KIND, 0);
             let _ = map.detach();
         }
         self.folder = None;
@@ -366,6 +368,8 @@ impl Journal {
         if self.is_in_place() {
             self.remove();
         }
+        // Who has moved it away may put it back: the next multilog must not take it for the journal.
+        self.store(KIND, 0);
         *self = file;
     }
 

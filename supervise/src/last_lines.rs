@@ -99,9 +99,11 @@ pub struct LastLines {
     told_down: bool,
     /// How often the logger was started again only because it had been killed.
     recoveries: u32,
-    /// The fewest bytes that were left in the pipe since the service's supervise has left, and since when: a process that has
-    /// outlived its service may add to them without end.
+    /// How many bytes were left in the pipe at the last look, and when they had become fewer, in time since boot.
     left: (usize, Duration),
+    /// When more bytes had come for the first time, in time since boot: a process that has outlived its service may write
+    /// without end.
+    added: Option<Duration>,
     /// When to look again if nothing happens, in time since boot.
     next: Option<Duration>,
 }
@@ -115,6 +117,7 @@ impl LastLines {
             told_down: false,
             recoveries: 0,
             left: (usize::MAX, now),
+            added: None,
             next: Some(now),
         }
     }
@@ -129,6 +132,9 @@ impl LastLines {
         self.told_down |= facts.want == Want::Down;
         if facts.unread < self.left.0 || facts.writer != Writer::Gone {
             self.left = (facts.unread, now);
+        } else if facts.unread > self.left.0 {
+            self.left.0 = facts.unread;
+            self.added.get_or_insert(now);
         }
         let step = if facts.alive { self.of_running(now, facts) } else { self.of_ended(now, facts) };
         // A logger that runs and is not to be told to end ends by itself, which wakes supervise.
@@ -148,9 +154,10 @@ impl LastLines {
         }
     }
 
-    /// Whether what is left has not become less for some time.
+    /// Whether the logger has taken nothing of what is left for some time, or more has come some time ago.
     fn is_given_up(&self, now: Duration, facts: Facts) -> bool {
-        facts.unread > 0 && now >= self.left.1 + PATIENCE
+        let since = self.added.map_or(self.left.1, |added| added.min(self.left.1));
+        facts.unread > 0 && now >= since + PATIENCE
     }
 
     fn of_ended(&mut self, now: Duration, facts: Facts) -> Step {
@@ -278,9 +285,9 @@ mod tests {
             (0, Gone, 4096, false, Want::Down, UP),
             (10, Gone, 100, true, Want::Up, Wait),
             (20, Gone, 65536, true, Want::Up, Wait),
-            (4000, Gone, 4096, true, Want::Up, Wait),
-            (5010, Gone, 65536, true, Want::Up, DOWN),
-            (5020, Gone, 4096, false, Want::Down, Leave),
+            (4000, Gone, 50, true, Want::Up, Wait),
+            (5020, Gone, 10, true, Want::Up, DOWN),
+            (5030, Gone, 4096, false, Want::Down, Leave),
         ]);
     }
 

@@ -23,6 +23,17 @@ const GRACE: Duration = Duration::from_secs(1);
 /// After this time, svscan does not wait any longer for a logger that does not read what is left.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What is left in the pipe of a logger.
+#[derive(Debug)]
+struct Left {
+    /// The bytes at the last look.
+    unread: usize,
+    /// When there were fewer than at the look before.
+    since: Instant,
+    /// When there were more than at the look before, for the first time.
+    added: Option<Instant>,
+}
+
 /// A logger that reads what is left.
 #[derive(Debug)]
 struct Draining {
@@ -56,8 +67,8 @@ pub struct Stopping {
     owed: Vec<Owed>,
     /// Loggers that read what is left.
     draining: HashMap<Id, Draining>,
-    /// The fewest bytes that were left in the pipes of loggers, and since when.
-    left: HashMap<Id, (usize, Instant)>,
+    /// What is left in the pipes of loggers.
+    left: HashMap<Id, Left>,
     essential: HashSet<Id>,
     /// Services whose logger's supervise was killed: what the logger had read may be in its journal, and is written when it is
     /// started again.
@@ -78,19 +89,23 @@ impl Stopping {
 
     /// A logger is to end once it has read all there is.
     pub fn drain(&mut self, id: Id, unread: usize, now: Instant) {
-        self.left.insert(id, (unread, now));
+        self.is_to_be_read(id, unread, now);
         self.draining.insert(id, Draining { since: now, told: None });
         self.next = Some(now);
     }
 
-    /// Whether there are lines that a logger may still come to read: they are given up when they have not become fewer than
-    /// ever for some time. A process that has outlived its service may add to them without end.
+    /// Whether there are lines that a logger may still come to read. They are given up when it has taken nothing for some
+    /// time, and some time after more of them have come: a process that has outlived its service may write without end.
     fn is_to_be_read(&mut self, id: Id, unread: usize, now: Instant) -> bool {
-        let (least, since) = *self.left.entry(id).or_insert((unread, now));
-        if unread < least {
-            self.left.insert(id, (unread, now));
+        let left = self.left.entry(id).or_insert(Left { unread, since: now, added: None });
+        if unread < left.unread {
+            left.since = now;
+        } else if unread > left.unread {
+            left.added.get_or_insert(now);
         }
-        unread > 0 && (unread < least || now < since + PATIENCE) && !self.hurried
+        left.unread = unread;
+        let until = left.added.map_or(left.since, |added| added.min(left.since)) + PATIENCE;
+        unread > 0 && now < until && !self.hurried
     }
 
     /// A process seems to be in charge for this supervise, but the system does not name it, and it need not be a supervise.

@@ -297,3 +297,28 @@ fn a_journal_of_another_account_is_not_believed() {
     assert_eq!(scratch.shell("echo two | multilog ./log"), fails(0, words));
     assert_eq!(Log::of(&scratch, "log").all(), b"one\ntwo\n");
 }
+
+/// The owner of the directory puts back a journal that was given up.
+#[test]
+fn a_journal_that_was_moved_away_is_none_when_it_comes_back() {
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let mut multilog = Multilog::start(&scratch, "s4096 n1000 ./log");
+    multilog.feed("one\nbegun");
+    wait_until("it is logged", || log.all() == b"one\n");
+    wait_until("it waits", || state_of(multilog.pid()) == Some('S'));
+    assert_eq!(scratch.shell("mv log/journal log/saved"), prints(""));
+    multilog.feed(" and ended\n");
+    let is_there = || {
+        multilog.feed(".\n");
+        scratch.path().join("log/journal").exists()
+    };
+    wait_until("there is another", is_there);
+    assert_eq!(scratch.shell("mv log/saved log/journal"), prints(""));
+    kill(Pid::from_raw(multilog.pid()), Signal::SIGKILL).unwrap();
+    let before = log.all();
+    assert_eq!(scratch.shell("echo end | multilog s4096 n1000 ./log").code, 0);
+    let after = String::from_utf8(log.all()).unwrap();
+    assert_eq!(after.matches("begun").count(), 1, "{after}");
+    assert!(after.starts_with(std::str::from_utf8(&before).unwrap()) && after.ends_with("end\n"), "{after}");
+}
