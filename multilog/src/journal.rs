@@ -364,7 +364,7 @@ impl Journal {
         file.bytes_mut()[..left.len()].copy_from_slice(left);
         file.checkpoint = Checkpoint { filled: left.len(), done: 0, ..self.checkpoint.clone() };
         file.write_checkpoint();
-        // Under the same name it is gone, or it would be the new one.
+        // If the new journal has the same name, it has replaced this one already.
         if self.is_in_place() {
             self.remove();
         }

@@ -41,7 +41,8 @@
 //!
 //! In a service directory, one with a `run`, all messages end with its path: every logger of a machine has a `./main`.
 //!
-//! Exit codes: 0; 111, a directory or status file cannot be opened, or is another's.
+//! Exit codes: 0; 1, `--check` has warned; 100, wrong usage; 111, a directory or status file cannot be opened, or is
+//! another's.
 
 #![forbid(unsafe_code)]
 

@@ -2,7 +2,7 @@
 //!
 //! `logcompress zstd|gzip DIR`
 //!
-//! 1. Locks the directory itself; while another logcompress has it, there is nothing to do.
+//! 1. Locks `compressing.lock` in the directory; while another logcompress has it, there is nothing to do.
 //! 2. Takes the last place in the queues for the processor and the disk.
 //! 3. For each old file, `@LABEL.s` or `@LABEL.u`, the oldest first: writes `compressing`, to the disk too, renames it
 //!    to `@LABEL.s.zst` or `@LABEL.s.gz`, and removes the old file.

@@ -336,12 +336,12 @@ impl Logger {
         }
     }
 
-    /// Told to, and at the end of a line. All that was read is written before.
+    /// Whether multilog was told to end, is at the end of a line, and has written all that it has read.
     fn may_leave(&self) -> bool {
         self.retry.signals.leaving && self.router.line == Line::Fresh && self.journal.data().is_empty()
     }
 
-    /// What is written next is of now.
+    /// Gives the lines that follow the time of this moment.
     fn look_at_clock(&mut self) -> Result<(), Stop> {
         if self.router.needs_clock() || self.alarm.is_some() {
             let now = Moment::now();
@@ -450,7 +450,7 @@ impl Logger {
     }
 
     fn wait_for_processor(&mut self) -> Result<(), Stop> {
-        // Heard of together with input, its end is not told a second time.
+        // SIGCHLD may have been read together with the input. Then no second signal comes, and none is waited for.
         if !self.retry.signals.child {
             let patience = self.patience();
             self.retry.signals.wait(patience);
@@ -636,7 +636,7 @@ fn make_journal(script: &Script, locked: &[Locked], boot: &Boot, misgiving: &mut
     Ok(Journal::in_memory().unable_to("make", "a buffer")?)
 }
 
-/// What has the journal's name and is none keeps all that is in it, by another name.
+/// Renames what is called `journal` and is none of ours.
 fn make_way(folder: &OwnedFd, path: &OsStr) {
     let path = [path.as_bytes(), b"/", JOURNAL.as_bytes()].concat();
     match journal::is_blocked(folder) {

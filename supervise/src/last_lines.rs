@@ -18,6 +18,7 @@
 //! The command `d` itself ends the logger at once, as it ends any service.
 
 use daemontools::service::{Command, Exit, Record, Want};
+use nix::sys::signal::Signal;
 use std::time::Duration;
 
 /// A program that tells a service and its logger to exit tells one after the other: for this time the service, which
@@ -63,8 +64,12 @@ pub struct Facts {
 impl Facts {
     /// The facts, of which `logger` is the record of the logger.
     pub fn of(logger: &Record, writer: Writer, unread: usize) -> Facts {
-        let last = logger.deaths.last().map(|death| death.exit);
-        let killed = matches!(last, Some(Exit::Signal(_) | Exit::Core(_) | Exit::Unknown));
+        let killed = match logger.deaths.last().map(|death| death.exit) {
+            // What has no handler for TERM ends so when it is told down.
+            Some(Exit::Signal(signal)) => signal != Signal::SIGTERM as i32,
+            Some(Exit::Core(_) | Exit::Unknown) => true,
+            Some(Exit::Code(_) | Exit::Unstarted(_)) | None => false,
+        };
         Facts { writer, unread, alive: logger.process.is_some(), want: logger.want, killed }
     }
 }
@@ -104,6 +109,8 @@ pub struct LastLines {
     /// When more bytes had come for the first time, in time since boot: a process that has outlived its service may write
     /// without end.
     added: Option<Duration>,
+    /// Whether a logger that runs is told to end when there is nothing more to wait for, as nobody else will tell it.
+    tells: bool,
     /// When to look again if nothing happens, in time since boot.
     next: Option<Duration>,
 }
@@ -118,8 +125,15 @@ impl LastLines {
             recoveries: 0,
             left: (usize::MAX, now),
             added: None,
+            tells: false,
             next: Some(now),
         }
+    }
+
+    /// The same for a logger that the service's own supervise runs: a descendant of the service may keep the pipe open, so that
+    /// the logger never finds the end of its input.
+    pub fn that_tells(now: Duration) -> LastLines {
+        LastLines { tells: true, ..LastLines::of(now) }
     }
 
     /// When to look again at the latest, in time since boot.
@@ -138,7 +152,7 @@ impl LastLines {
         }
         let step = if facts.alive { self.of_running(now, facts) } else { self.of_ended(now, facts) };
         // A logger that runs and is not to be told to end ends by itself, which wakes supervise.
-        let waits = !facts.alive || (self.told_down && self.stage != Stage::Ending);
+        let waits = !facts.alive || ((self.told_down || self.tells) && self.stage != Stage::Ending);
         self.next = waits.then_some(now + AGAIN);
         step
     }
@@ -147,6 +161,11 @@ impl LastLines {
         let is_over = facts.writer == Writer::Gone && (facts.unread == 0 || self.is_given_up(now, facts));
         match self.stage {
             Stage::Reading(_) if is_over && self.told_down => {
+                self.stage = Stage::Ending;
+                Step::Tell(Command::Down)
+            }
+            // One that finds the end of its input ends by itself in that time.
+            Stage::Down | Stage::Reading(_) if is_over && self.tells && now >= self.since + PAUSE => {
                 self.stage = Stage::Ending;
                 Step::Tell(Command::Down)
             }
@@ -289,6 +308,27 @@ mod tests {
             (5020, Gone, 10, true, Want::Up, DOWN),
             (5030, Gone, 4096, false, Want::Down, Leave),
         ]);
+    }
+
+    #[test]
+    fn a_logger_of_the_same_supervise_is_told_to_end_where_it_finds_no_end_of_its_input() {
+        let mut last_lines = LastLines::that_tells(Duration::ZERO);
+        let quiet = [(0, Gone, 0, true, Want::Up, Wait), (1000, Gone, 0, true, Want::Up, DOWN)];
+        tell(&mut last_lines, &quiet, false);
+        tell(
+            &mut last_lines,
+            &[(1010, Gone, 0, true, Want::Down, Wait), (1020, Gone, 0, false, Want::Down, Leave)],
+            false,
+        );
+        let mut last_lines = LastLines::that_tells(Duration::ZERO);
+        let noisy = [
+            (0, Gone, 100, true, Want::Up, Wait),
+            (1000, Gone, 900, true, Want::Up, Wait),
+            (5000, Gone, 100, true, Want::Up, Wait),
+            (6000, Gone, 900, true, Want::Up, DOWN),
+        ];
+        tell(&mut last_lines, &noisy, false);
+        tell(&mut last_lines, &[(6020, Gone, 900, false, Want::Down, Leave)], false);
     }
 
     #[test]

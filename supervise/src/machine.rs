@@ -120,6 +120,10 @@ pub enum Late {
     NotReady(Duration),
     /// It gave no sign of life for this time.
     Silent(Duration),
+    /// It was told to end, and still runs after this time.
+    Stays(Duration),
+    /// Its `finish` still runs after this time.
+    Finishes(Duration),
 }
 
 /// supervise looks this often whether a logger that had nothing to read has something to read now.
@@ -800,8 +804,13 @@ impl Machine {
         let passed = |deadline: Option<Deadline>| deadline.is_some_and(|deadline| deadline.has_passed(now));
         match self.stage {
             Stage::Waiting(moment) if moment.uptime <= now.uptime => self.prepare(todo),
-            Stage::Alive(_) if passed(self.kill_at) => {
+            Stage::Alive(role) if passed(self.kill_at) => {
                 self.kill_at = None;
+                let late = match role {
+                    Role::Finish => self.policy.kill_finish_after.map(Late::Finishes),
+                    Role::Start | Role::Run | Role::Stop => self.policy.kill_after.map(Late::Stays),
+                };
+                todo.extend(late.map(Action::SayLate));
                 todo.push(Action::SendScope(Signal::SIGKILL));
             }
             Stage::Alive(_) if passed(self.alive_by) => {

@@ -122,15 +122,17 @@ impl Messages {
         report::warning(&[name, logger, b": gives up: ", why.as_bytes(), b"; ", up, b" starts it again"]);
     }
 
-    /// Says that the service is told to end as it is too late, with the number of times since that was said last.
+    /// Says that the service is told to end or killed as it is too late, with the number of times since that was said last.
     pub fn late(&mut self, late: Late, now: Duration, name: &[u8]) {
         let Some(times) = self.late.happens(late, now) else { return };
-        let (what, within, file) = match late {
-            Late::NotReady(within) => ("not ready within", within, "timeout-up"),
-            Late::Silent(within) => ("no sign of life for", within, "watchdog"),
+        let (what, within, then, file) = match late {
+            Late::NotReady(within) => ("not ready within", within, "told to end", "timeout-up"),
+            Late::Silent(within) => ("no sign of life for", within, "told to end", "watchdog"),
+            Late::Stays(within) => ("told to end, and still there after", within, "killed", "timeout-kill"),
+            Late::Finishes(within) => ("finish still runs after", within, "killed", "timeout-finish"),
         };
         let often = if times == 1 { String::new() } else { format!(", {times} times since this was said") };
-        let words = format!(": {what} {within:?}{often}: told to end; the limit is in ");
+        let words = format!(": {what} {within:?}{often}: {then}; the limit is in ");
         report::warning(&[name, words.as_bytes(), name, b"/", file.as_bytes()]);
     }
 }

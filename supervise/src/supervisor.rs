@@ -357,7 +357,7 @@ impl Supervisor {
         let now = Moment::now().uptime;
         let last_lines = logger_lines.get_or_insert_with(|| {
             logger.handle(Event::Told(Command::Exit), shared);
-            LastLines::of(now)
+            LastLines::that_tells(now)
         });
         let facts = Facts::of(&logger.record(), Writer::Gone, unread);
         match last_lines.step(now, facts) {

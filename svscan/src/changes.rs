@@ -64,7 +64,7 @@ impl Changes {
         let mut reports = Reports::default();
         if let Some((inotify, directory)) = source {
             let take = |event: InotifyEvent| {
-                // `now` may be long ago by now, which is no time to what is left alone for a moment after a change.
+                // Time has passed since `now` was read, and the pause after a change must count from this moment.
                 let now = Instant::now();
                 reports.some_were_lost |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
                 if event.wd != *directory {

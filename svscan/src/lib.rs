@@ -218,7 +218,7 @@ fn serve(signals: &SignalFd, files: &Files, earlier: Earlier, lock: Option<&Owne
 fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
     let (request, name) = signals::request(number);
     let script = signals::script(name);
-    if request != Request::Reap && access(&script, AccessFlags::X_OK).is_ok() {
+    if request != Request::Reap && scanner.has_script(&script) {
         match scanner.start_program(&script, name) {
             Ok(_) => return Request::Nothing,
             Err(refused) => Unable::execute_own("start", &script, &script, refused.errno()).warn(),

@@ -163,8 +163,7 @@ fn open_directory() -> nix::Result<OwnedFd> {
 }
 
 /// Opens the lock, which is made if it is not there. Follows no link, and opens nothing but a file: to open a device may do
-/// something. Who owns `.svscan` may give
-/// the lock of another svscan this name, for which this one would wait for ever.
+/// something. Whoever owns `.svscan` may give the lock of another svscan this name, for which this one would wait for ever.
 fn open_lock() -> Option<Found> {
     // If this fails, what follows says so.
     let _ = mkdir(DIRECTORY, Mode::from_bits_truncate(0o755));
@@ -186,7 +185,15 @@ fn open_lock() -> Option<Found> {
             report::warning(&[b"unable to lock .svscan/lock: not a file"]);
             None
         }
-        Err(_) => None,
+        // A disk that is read-only, or full, keeps no lock: svscan serves all the same.
+        Err(unread) => {
+            if let Unread::System(errno @ (Errno::EACCES | Errno::EPERM)) = unread {
+                let why = report::reason(errno).as_bytes();
+                let words = b": whether another svscan serves this directory is not known";
+                report::warning(&[b"unable to open .svscan/lock: ", why, words]);
+            }
+            None
+        }
     }
 }
 

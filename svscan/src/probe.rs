@@ -223,7 +223,8 @@ impl Probe {
 
     /// Makes sure that a service directory can be touched, and what svscan looks at in it.
     fn reach(&mut self, folder: &Path) -> nix::Result<()> {
-        self.mounts.probe_with(folder, &[service::SUPERVISE, service::LOG, AFTER, ESSENTIAL])
+        let names = [service::SUPERVISE, service::RUN, AFTER, ESSENTIAL, service::LOG, "log/run", "log/supervise"];
+        self.mounts.probe_with(folder, &names)
     }
 
     /// Where the service, or its logger, lies; `None` if that cannot be touched.
@@ -295,6 +296,11 @@ impl Probe {
     /// Whether the scan directory has this file, which turns something on.
     pub fn is_set(&mut self, file: &Path) -> bool {
         self.mounts.probe(file).is_ok() && access(file, AccessFlags::F_OK).is_ok()
+    }
+
+    /// Whether a file is there, can be executed, and lies where it can be touched.
+    pub fn is_program(&mut self, file: &Path) -> bool {
+        self.mounts.probe(file).is_ok() && access(file, AccessFlags::X_OK).is_ok()
     }
 
     /// Finds out through its supervises where a service lies that has no entry any more, and holds the directory.

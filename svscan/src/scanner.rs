@@ -230,7 +230,8 @@ impl Scanner {
         }
     }
 
-    /// A supervise that ended just when svscan executed its file anew has been one all the same: how it ended counts.
+    /// A supervise may end just when svscan executes its file anew. It is entered as started first, so that its exit is handled
+    /// like any other.
     fn see_expected(&mut self, pid: Pid, now: Instant) {
         if let Some(which) = self.supervises.expected_to_run(pid)
             && self.table.is_due(which)
@@ -279,10 +280,19 @@ impl Scanner {
         self.perform(todo, now);
     }
 
+    /// Whether there is a script of this name, where it can be touched.
+    pub fn has_script(&mut self, script: &Path) -> bool {
+        self.probe.is_program(script)
+    }
+
     fn not_started(&mut self, which: SuperviseId, name: &OsStr, unable: &Unable, now: Instant, todo: &mut Vec<Action>) {
         if which.part == Part::Logger && !self.table.is_present(which.id) {
             self.diagnostics.warn_unable_once(Subject::Start(which), unable);
-            return self.table.not_needed(which, now, todo);
+            // Only where its directory is not to be found is there nothing to try again.
+            return match unable.errno {
+                Errno::ENOENT => self.table.not_needed(which, now, todo),
+                _ => self.table.not_started(which, now),
+            };
         }
         // Removed or replaced meanwhile, which is told anew.
         if unable.errno == Errno::ENOENT && self.probe.leads_to(name, which.id).is_err() {

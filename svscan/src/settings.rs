@@ -4,7 +4,6 @@ use crate::diagnostics::{Diagnostics, Subject};
 use crate::probe::Probe;
 use crate::table::OnRemove;
 use daemontools::service::Unread;
-use nix::errno::Errno;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -15,14 +14,17 @@ const STARTS_AT_A_TIME: &str = ".svscan/starts-at-a-time";
 /// The file whose presence has lines of services without a logger forwarded.
 const FORWARD: &str = ".svscan/forward";
 
-/// What is done with services whose entry is removed.
-pub fn on_remove(probe: &mut Probe, diagnostics: &mut Diagnostics) -> OnRemove {
-    read(ON_REMOVE, on_remove_of, probe, diagnostics).unwrap_or_default()
+/// How much of a text that makes no sense is shown, in bytes.
+const SHOWN: usize = 40;
+
+/// What is done with services whose entry is removed; `None` if that cannot be read.
+pub fn on_remove(probe: &mut Probe, diagnostics: &mut Diagnostics) -> Option<OnRemove> {
+    read(ON_REMOVE, on_remove_of, "is not \"stop\"", probe, diagnostics)
 }
 
 /// How many services may start at a time, if there is a limit; `None` if that cannot be read.
 pub fn starts_at_a_time(probe: &mut Probe, diagnostics: &mut Diagnostics) -> Option<Option<usize>> {
-    read(STARTS_AT_A_TIME, limit_of, probe, diagnostics)
+    read(STARTS_AT_A_TIME, limit_of, "is no number above 0", probe, diagnostics)
 }
 
 /// Whether the lines of services without a logger are to be forwarded.
@@ -30,24 +32,31 @@ pub fn forwards(probe: &mut Probe) -> bool {
     probe.is_set(Path::new(FORWARD))
 }
 
+/// Reads a setting; `misfit` says what is wrong with a text that makes no sense.
 fn read<T>(
     file: &'static str,
     parse: fn(Option<&[u8]>) -> Option<T>,
+    misfit: &str,
     probe: &mut Probe,
     diagnostics: &mut Diagnostics,
 ) -> Option<T> {
     let subject = Subject::Setting(file);
     let text = probe.setting(Path::new(file));
-    match text.and_then(|text| parse(text.as_deref()).ok_or(Unread::System(Errno::EINVAL))) {
-        Ok(value) => {
+    let complaint = match text.map(|text| (parse(text.as_deref()), text)) {
+        Ok((Some(value), _)) => {
             diagnostics.clear(&subject);
-            Some(value)
+            return Some(value);
         }
-        Err(unread) => {
-            diagnostics.warn_once(subject, unread_words(file.as_bytes(), unread));
-            None
+        Ok((None, text)) => {
+            let text = text.unwrap_or_default();
+            let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let shown = first_line.get(..SHOWN).unwrap_or(first_line);
+            [file.as_bytes(), b": \"", shown, b"\" ", misfit.as_bytes(), b"; ignored"].concat()
         }
-    }
+        Err(unread) => unread_words(file.as_bytes(), unread),
+    };
+    diagnostics.warn_once(subject, complaint);
+    None
 }
 
 /// The message that a file could not be read.

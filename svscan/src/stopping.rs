@@ -73,7 +73,7 @@ pub struct Stopping {
     /// Services whose logger's supervise was killed: what the logger had read may be in its journal, and is written when it is
     /// started again.
     unfinished: HashSet<Id>,
-    /// Supervises that a process seems to be in charge for which the system does not name, and which was told to end.
+    /// Supervises that seem to run although the system does not name their process. They were told to end.
     unknown: HashSet<SuperviseId>,
     /// What is stopped is killed.
     hurried: bool,

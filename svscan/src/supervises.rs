@@ -44,7 +44,7 @@ pub struct Supervises {
     complete: Complete,
     /// Supervises of earlier svscans that ran when this one began.
     survivors: Vec<(Directory, Process)>,
-    /// The last one that was looked at whether it is reached.
+    /// Where the round over all supervises, which looks whether their files are there, stopped at the last scan.
     last_seen: Option<SuperviseId>,
 }
 
@@ -405,8 +405,9 @@ impl Supervises {
         sent
     }
 
-    /// A supervise whose directory cannot be touched will be told when that is over; one that is not in charge yet, when it
-    /// is: the one before, told in its place, would leave, and it would start the service.
+    /// A supervise whose directory cannot be touched is told when it can be touched again. One that is not in charge yet is
+    /// told when it is: otherwise the supervise before it would read the command and leave, and this one would start the
+    /// service.
     fn command_through_fifo(
         &self,
         which: SuperviseId,

@@ -120,3 +120,19 @@ fn paused_or_down_it_stays_so_under_the_next_supervise() {
     service.svc("-dx");
     assert_eq!(supervise.wait(), 0);
 }
+
+/// A daemon that the service has left keeps the pipe open, and is quiet or not.
+#[test]
+fn what_keeps_the_pipe_of_its_logger_keeps_no_supervise_from_leaving() {
+    for left in ["exec sleep 1000", "while :; do echo 0123456789012345678901234567890123456789; done"] {
+        let scratch = Scratch::new();
+        let run = format!("setsid sh -c \"trap '' TERM; echo \\$\\$ >left; {left}\" & exec sleep 1000");
+        let service = Service::new(&scratch, "web", &run).script("log", "exec multilog ./main");
+        let mut supervise = service.supervise();
+        service.up();
+        let left: i32 = service.lines("left", 1)[0].parse().unwrap();
+        service.svc("-dx");
+        assert_eq!(supervise.wait(), 0);
+        kill(Pid::from_raw(left), Signal::SIGKILL).expect("it runs on");
+    }
+}

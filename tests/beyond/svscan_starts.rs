@@ -43,7 +43,7 @@ fn a_limit_that_makes_no_sense_is_none_and_is_said_once() {
         service(&scratch, &format!("s{number}"), "exec sleep 1000").up();
         svscan.signal(Signal::SIGHUP);
     }
-    let words = "svscan: warning: unable to read .svscan/starts-at-a-time: invalid argument\n";
+    let words = "svscan: warning: .svscan/starts-at-a-time: \"few\" is no number above 0; ignored\n";
     wait_until("it is said", || !svscan.errors().is_empty());
     assert_eq!(svscan.errors(), words);
 }

@@ -131,7 +131,7 @@ pub fn evaluate(goal: Goal, told: Sent, before: &Observation, now: &Observation)
     let Some(seen) = &now.seen else {
         return if now.presence == Presence::Gone { Verdict::Never(Reason::Unsupervised) } else { Verdict::NotYet };
     };
-    // Nobody is told that a service is somewhere before everybody can see it.
+    // The status and the state must agree first, so that svstat shows what svc reports.
     if now.presence == Presence::Here && !seen.is_settled() {
         return Verdict::NotYet;
     }
@@ -180,7 +180,7 @@ fn is_ready(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
     }
 }
 
-/// Sent to start, it was down before: that does not count, only that it has been up since.
+/// If the service was told to start, its having been down before is ignored; only what comes after it has been up counts.
 fn is_down(goal: Goal, told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> bool {
     let counts = !told.to_start || was_up(then) || is_newer(then, seen);
     match Stage::of(seen) {
@@ -191,7 +191,7 @@ fn is_down(goal: Goal, told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> 
     }
 }
 
-/// Sent to start, it had failed before: that does not count.
+/// If the service was told to start, its having failed before is ignored.
 fn failed(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
     if told.to_start && then.is_some_and(|then| Stage::of(then) == Stage::Failed) && !has_changed(then, seen) {
         return Verdict::NotYet;
@@ -199,7 +199,8 @@ fn failed(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
     Verdict::Never(Reason::Failed(seen.last_exit()))
 }
 
-/// At rest, it may still be told to start; but where it has been up, that was it.
+/// A service that is down may still be told to start; but one that has been up since, or that was up and was not told to
+/// start, has ended.
 fn ended(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
     if is_newer(then, seen) || (was_up(then) && !told.to_start) {
         return Verdict::Never(Reason::Ended(seen.last_exit()));

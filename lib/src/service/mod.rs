@@ -1,8 +1,9 @@
 //! The service directory: its file names, the bytes of `supervise/status` and `supervise/control`,
 //! and the protocol of the FIFO `supervise/ok`. The only place that knows them.
 //!
-//! All paths are relative: whoever uses them has changed into the service directory before, so
-//! that a directory renamed meanwhile is still the same service.
+//! The names are relative. A program changes into the service directory and uses them there, so that a directory that is
+//! renamed meanwhile is still the same service; [`Place`] says where they lie in another directory, or where `$SUPERVISEDIR`
+//! says otherwise.
 
 mod command;
 mod control;
@@ -64,8 +65,8 @@ pub const STATUS_NEW: &str = "supervise/status.new";
 pub const STATE: &str = "supervise/state";
 /// Where a new state is written before it is renamed to [`STATE`].
 pub const STATE_NEW: &str = "supervise/state.new";
-/// How a process ended whose supervise had been killed: written by svscan, which inherits such
-/// processes, before it reaps them. `PID TICKS WSTATUS`, ended by a newline.
+/// How processes ended whose supervise had been killed: written by svscan, which inherits such processes, before it reaps
+/// them. At most two lines `PID TICKS WSTATUS SERIAL`, the newest first.
 pub const ORPHAN: &str = "supervise/orphan";
 /// Where a new orphan's end is written before it is renamed to [`ORPHAN`].
 pub const ORPHAN_NEW: &str = "supervise/orphan.new";

@@ -72,7 +72,7 @@ fn words_of_stage(seen: &Snapshot) -> String {
     }
 }
 
-/// Where a service is in its life: see the table above.
+/// Where a service is in its life: see the list at the top of this file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Nothing runs, and nothing is going to.

@@ -1,4 +1,4 @@
-//! `supervise/status`: daemontools' eighteen bytes and daemontools-encore's two.
+//! `supervise/status`: daemontools' eighteen bytes, one of daemontools-encore's and one of runit's.
 
 use super::{Record, Role, Shown};
 use crate::tai64::{Tai64, Tai64N};
@@ -80,7 +80,7 @@ pub struct Status {
 pub struct TooShort;
 
 impl Status {
-    /// Bytes that we write: the original's eighteen and encore's two.
+    /// Bytes that we write: the original's eighteen, encore's one and runit's one.
     pub const LENGTH: usize = 20;
     /// Bytes that a reader must find: the original's.
     pub const SHORTEST: usize = 18;

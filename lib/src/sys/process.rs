@@ -391,12 +391,12 @@ pub fn send_signal(pid: Pid, number: i32) -> nix::Result<()> {
     Errno::result(unsafe { libc::kill(pid.as_raw(), number) }).map(drop)
 }
 
-/// The signal by which svscan commands a supervise that it cannot reach through `supervise/control`, because that was
-/// removed or replaced: the bytes of the commands come with it. svscan starts every supervise with it blocked, so that it
+/// The signal by which svscan commands each supervise that has written its page, and another one only if that cannot be
+/// reached through its FIFO: the bytes of the commands come with it. svscan starts every supervise with it blocked, so that it
 /// never kills one that does not listen yet.
 pub const COMMANDS: i32 = 62;
 
-/// As many commands come with one [`COMMANDS`].
+/// The most commands that come with one signal [`COMMANDS`].
 pub const MOST_COMMANDS: usize = 4;
 
 /// Sends [`COMMANDS`] to a child that was not waited for, or to the process that `held` holds.

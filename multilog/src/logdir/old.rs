@@ -109,7 +109,7 @@ impl LogDirectory {
         }
         let left = files.iter().map(|file| &file.name[..]).filter(|name| !surplus.iter().any(|gone| gone == name));
         let expiry = age.and_then(|age| retention::next_expiry(left, age));
-        self.is_stuck |= stuck;
+        self.is_stuck = stuck;
         (self.newest, self.expiry) = (Some(retention::newest(&files)), expiry);
         Ok(())
     }
@@ -227,9 +227,21 @@ fn old_files(folder: &OwnedFd, sizes: Sizes) -> nix::Result<Vec<Old>> {
     Ok(entries.iter().flatten().filter_map(old).collect())
 }
 
-/// Removes the oldest files until they are as large as that together; whether there were any.
+/// Removes the oldest files until they are as large as that together, but for those that cannot be removed; whether one was
+/// removed.
 pub fn remove_oldest(folder: &OwnedFd, size: u64) -> nix::Result<bool> {
-    let oldest = retention::oldest(old_files(folder, Sizes::Asked)?, size);
-    oldest.iter().try_for_each(|name| files::remove_at(folder, OsStr::from_bytes(name)))?;
-    Ok(!oldest.is_empty())
+    let mut left = old_files(folder, Sizes::Asked)?;
+    let mut is_any_removed = false;
+    while !is_any_removed && !left.is_empty() {
+        let oldest = retention::oldest(left.clone(), size);
+        left.retain(|file| !oldest.contains(&file.name));
+        for name in &oldest {
+            match files::remove_at(folder, OsStr::from_bytes(name)) {
+                Ok(()) => is_any_removed = true,
+                Err(Errno::EISDIR | Errno::EPERM | Errno::EACCES) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    Ok(is_any_removed)
 }

@@ -305,7 +305,7 @@ fn what_does_not_end_in_time_is_killed() {
     life.told(Command::Down);
     assert_eq!(life.machine.deadline(), Some(Duration::from_secs(3)));
     life.passes(3000);
-    assert_eq!(life.happens(Event::Woken), [SendScope(SIGKILL)]);
+    assert_eq!(life.happens(Event::Woken), [Action::SayLate(Late::Stays(Duration::from_secs(3))), SendScope(SIGKILL)]);
     assert_eq!(life.machine.deadline(), None);
 }
 
@@ -366,7 +366,7 @@ fn time_in_which_nothing_could_run_does_not_count() {
     // It has had its time twice.
     life.passes(3_000);
     assert_eq!(life.happens(Event::Frozen(Duration::from_secs(3))), []);
-    assert_eq!(life.happens(Event::Woken), [SendScope(SIGKILL)]);
+    assert_eq!(life.happens(Event::Woken), [Action::SayLate(Late::Stays(Duration::from_secs(3))), SendScope(SIGKILL)]);
     life.happens(Event::Ended(Exit::Signal(15)));
     assert!(!life.machine.is_timing());
 }
@@ -509,7 +509,7 @@ fn told_up_what_hangs_is_killed_all_the_same() {
     life.told(Command::Down);
     life.told(Command::Up);
     life.passes(3000);
-    assert_eq!(life.happens(Event::Woken), [SendScope(SIGKILL)]);
+    assert_eq!(life.happens(Event::Woken), [Action::SayLate(Late::Stays(Duration::from_secs(3))), SendScope(SIGKILL)]);
     assert!(life.follow(Event::Ended(Exit::Signal(9))).contains(&Launch(Role::Run, None)));
 }
 

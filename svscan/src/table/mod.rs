@@ -320,8 +320,9 @@ impl Table {
 
     /// Draws the conclusions once all changes that came together are known, so that an entry renamed
     /// is not taken for one removed.
-    pub fn settle(&mut self, on_remove: OnRemove, now: Instant, todo: &mut Vec<Action>) {
-        self.on_remove = on_remove;
+    pub fn settle(&mut self, on_remove: Option<OnRemove>, now: Instant, todo: &mut Vec<Action>) {
+        // What cannot be read now counts as it was read last.
+        self.on_remove = on_remove.unwrap_or(self.on_remove);
         let mut touched = std::mem::take(&mut self.touched);
         // Those that went first: others may have come in their place.
         touched.sort_by_key(|id| self.is_present(*id));
@@ -638,7 +639,7 @@ impl Table {
         self.services.get(&id).map(|service| service.name.as_os_str())
     }
 
-    /// The which that this process holds.
+    /// The supervise that this process is.
     pub fn supervise_of(&self, pid: Pid) -> Option<SuperviseId> {
         self.pids.get(&pid).copied()
     }
@@ -709,7 +710,7 @@ impl Table {
         }
     }
 
-    /// The only place where a supervise changes its state, so that `due` always agrees.
+    /// The only place where a supervise changes its state, so that `start_queue` always agrees.
     fn set(&mut self, which: SuperviseId, next: SuperviseState) {
         let Some(supervise) = self.supervise_mut(which) else { return };
         let before = std::mem::replace(&mut supervise.state, next);

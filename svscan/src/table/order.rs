@@ -141,7 +141,7 @@ impl Table {
     }
 }
 
-/// Takes a service out of one of the lists, and the list away that has no other.
+/// Removes a service from a list, and the list too if it is empty then.
 fn take_out<K: std::hash::Hash + Eq>(lists: &mut HashMap<K, Vec<Id>>, of: &K, id: Id) {
     if let Some(list) = lists.get_mut(of) {
         list.retain(|known| *known != id);

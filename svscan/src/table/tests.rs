@@ -30,7 +30,7 @@ impl Story {
         self.table.begin_scan();
         entries.iter().for_each(|(name, inode)| self.table.seen(OsStr::new(name), id(*inode)));
         self.table.end_scan();
-        self.table.settle(self.on_remove, self.now, &mut self.todo);
+        self.table.settle(Some(self.on_remove), self.now, &mut self.todo);
         self.done()
     }
 
@@ -348,7 +348,7 @@ fn a_name_counts_from_when_there_is_such_a_service() {
     story.scan(&[("b", 2)]);
     assert_eq!(story.inspected(2, false, &["a"]), [Action::Say(id(2), Remark::UnknownAfter(vec!["a".into()]))]);
     story.table.seen("a".as_ref(), id(1));
-    story.table.settle(story.on_remove, story.now, &mut story.todo);
+    story.table.settle(Some(story.on_remove), story.now, &mut story.todo);
     assert_eq!(story.todo, [Action::Say(id(2), Remark::ProperAfter("a".into())), Action::Inspect(id(1))]);
     story.done();
     assert_eq!(story.inspected(1, false, &["b"]), [Action::Say(id(1), Remark::CyclicAfter(vec!["b".into()]))]);
@@ -537,7 +537,7 @@ fn the_directory_of_a_service_with_a_logger_is_held_while_it_has_no_entry() {
             story.table.begin_scan();
             entries.iter().for_each(|name| story.table.seen(OsStr::new(name), id(1)));
             story.table.end_scan();
-            story.table.settle(story.on_remove, story.now, &mut story.todo);
+            story.table.settle(Some(story.on_remove), story.now, &mut story.todo);
             std::mem::take(&mut story.todo)
         };
         let hold: Vec<Action> = logger.then_some(Action::Hold(id(1))).into_iter().collect();
