@@ -75,7 +75,8 @@ fn every_program_is_static_without_relocations_stripped_and_small() {
         assert!(!elf.segments().contains(&Elf::INTERPRETER), "{command} needs a dynamic linker");
         assert!(!elf.segments().contains(&Elf::DYNAMIC), "{command} needs dynamic linking");
         assert!(!elf.sections().contains(&Elf::SYMBOLS), "{command} is not stripped");
-        let largest = if ["logcompress", "multilog", "svlog"].contains(&command.as_str()) { LARGEST_READERS } else { LARGEST };
+        let largest =
+            if ["logcompress", "multilog", "svlog"].contains(&command.as_str()) { LARGEST_READERS } else { LARGEST };
         assert!(path.metadata().unwrap().len() <= largest, "{command} is too large");
     }
 }
