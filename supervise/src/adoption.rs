@@ -7,7 +7,7 @@
 use crate::gate::EXIT_GATE_CLOSED;
 use crate::machine::Event;
 use crate::service_process::ServiceProcess;
-use daemontools::service::{Exit, Identity, ORPHAN, Place, Process, Role, read_file_itself};
+use daemontools::service::{Exit, Identity, LONGEST_ORPHAN, ORPHAN, Place, Process, Role, read_file_itself};
 use daemontools::sys::process;
 use daemontools::{Attempt, Unable};
 use nix::errno::Errno;
@@ -92,9 +92,6 @@ fn inherited_exit(process: Process, place: &Place) -> Option<Exit> {
         its.is_same_as(&process).then(|| Exit::from_wait_status(status))
     })
 }
-
-/// Two lines of four numbers.
-const LONGEST_ORPHAN: usize = 1024;
 
 /// What is still to be found out about an adopted process: whether it has passed its gate, and how it ends.
 pub struct AdoptionWatch {

@@ -33,9 +33,6 @@ use std::time::{Duration, Instant};
 const KILLED: i32 = 9;
 /// How many supervises are looked at in each scan.
 const LOOKED_AT: usize = 100;
-/// The longest `supervise/orphan`: two lines of four numbers.
-const LONGEST_ORPHAN: usize = 1024;
-
 /// What svscan knows of its supervises besides the table.
 pub struct Supervises {
     pub launcher: Launcher,
@@ -482,7 +479,7 @@ impl AsFd for Supervises {
 fn write_end(service: &Path, end: End) {
     let Ok(place) = Place::of(service) else { return };
     let (path, new) = (place.path(service::ORPHAN), place.path(service::ORPHAN_NEW));
-    let before = read_file_itself(&path, LONGEST_ORPHAN).map(|(bytes, _)| bytes).unwrap_or_default();
+    let before = read_file_itself(&path, service::LONGEST_ORPHAN).map(|(bytes, _)| bytes).unwrap_or_default();
     let before = before.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
     let Process { pid, ticks, serial } = end.process;
     let text = format!("{pid} {ticks} {} {serial}\n", end.status);

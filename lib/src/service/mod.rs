@@ -68,6 +68,8 @@ pub const STATE_NEW: &str = "supervise/state.new";
 /// How processes ended whose supervise had been killed: written by svscan, which inherits such processes, before it reaps
 /// them. At most two lines `PID TICKS WSTATUS SERIAL`, the newest first.
 pub const ORPHAN: &str = "supervise/orphan";
+/// The longest [`ORPHAN`], in bytes: two lines of four numbers are shorter.
+pub const LONGEST_ORPHAN: usize = 1024;
 /// Where a new orphan's end is written before it is renamed to [`ORPHAN`].
 pub const ORPHAN_NEW: &str = "supervise/orphan.new";
 
