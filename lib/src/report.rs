@@ -229,6 +229,18 @@ impl Unable {
         Unable { reason: Some(reason), ..self }
     }
 
+    /// The same of a file or directory that was to be made at `path`: of a directory that is missing above it the system says no
+    /// more than that a file does not exist.
+    #[must_use]
+    pub fn where_missing(self, path: &Path) -> Unable {
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match self.errno {
+            Errno::ENOENT if path.is_symlink() => self.because("it is a link to nothing"),
+            Errno::ENOENT if !above.exists() => self.because("its parent directory does not exist"),
+            _ => self,
+        }
+    }
+
     fn reason_bytes(&self) -> &[u8] {
         self.reason.as_deref().unwrap_or(reason(self.errno).as_bytes())
     }
@@ -478,6 +490,21 @@ mod tests {
         assert_eq!(unable.to_bytes(), b"unable to read input: input/output error");
         let nameless = Unable::new("open", OsStr::new(""), Errno::ENOENT);
         assert_eq!(nameless.to_bytes(), b"unable to open : file does not exist");
+    }
+
+    #[test]
+    fn what_is_missing_above_a_file_that_cannot_be_made_is_said() {
+        for (path, errno, cause) in [
+            ("/proc/no-such/log", Errno::ENOENT, ": its parent directory does not exist"),
+            ("/proc/no-such", Errno::ENOENT, ""),
+            ("no-such", Errno::ENOENT, ""),
+            ("", Errno::ENOENT, ""),
+            ("/proc/no-such/log", Errno::EACCES, ""),
+        ] {
+            let unable = Unable::new("open", OsStr::new(path), errno).where_missing(Path::new(path));
+            let expected = format!("unable to open {path}: {}{cause}", reason(errno));
+            assert_eq!(unable.to_bytes(), expected.as_bytes());
+        }
     }
 
     #[test]

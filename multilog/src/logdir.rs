@@ -93,8 +93,9 @@ impl LogDirectory {
     /// # Errors
     /// The directory cannot be opened or is another's.
     pub fn lock(path: &OsStr, ours: &[Locked], retry: &mut Retry) -> Result<Locked, Trouble> {
-        let folder =
-            retry.retry_at_start("open directory", path, || open_or_make(path))?.unable_to("create directory", path)?;
+        let opened = retry.retry_at_start("open directory", path, || open_or_make(path));
+        let opened = opened.map_err(|trouble| trouble.where_missing(path))?;
+        let folder = opened.unable_to("create directory", path)?;
         let lock = retry.retry_at_start("lock directory", path, || open_lock(&folder, path))?;
         let lock = lock_file(lock).unable_to("lock directory", path).map_err(|unable| {
             let is_named_twice = || Id::of(&folder).is_ok_and(|id| ours.iter().any(|other| other.is(id)));

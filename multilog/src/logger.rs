@@ -86,7 +86,9 @@ impl Logger {
         }
         for action in &script.actions {
             if let Action::Status(file) = action {
-                retry.retry_at_start("create", file, || show(file, b""))?;
+                retry
+                    .retry_at_start("create", file, || show(file, b""))
+                    .map_err(|trouble| trouble.where_missing(file))?;
             }
         }
         let mut locked = Vec::new();

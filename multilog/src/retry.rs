@@ -28,6 +28,16 @@ pub enum Trouble {
     Unable(Unable),
 }
 
+impl Trouble {
+    /// The same of a file or directory that was to be made at `path`, with what is missing above it.
+    pub fn where_missing(self, path: &OsStr) -> Trouble {
+        match self {
+            Trouble::Stopped => Trouble::Stopped,
+            Trouble::Unable(unable) => Trouble::Unable(unable.where_missing(path.as_ref())),
+        }
+    }
+}
+
 impl From<Stop> for Trouble {
     fn from(Stop: Stop) -> Trouble {
         Trouble::Stopped

@@ -16,11 +16,14 @@ use std::mem::replace;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const OWNER: Mode = Mode::from_bits_truncate(0o700);
 const OWNER_FILE: Mode = Mode::from_bits_truncate(0o600);
 const FOR_GROUP: Mode = Mode::from_bits_truncate(0o620);
+
+/// What the system's word for a lock that is held by another does not tell.
+const HELD: &str = "another supervise has it";
 
 /// The files in `supervise/` that are held open. They show that the service in the current directory is supervised.
 pub struct ControlFiles {
@@ -173,9 +176,11 @@ fn make_directory(name: &OsStr, place: &Place) -> Result<(), Unable> {
     let directory = place.directory();
     let mut object = if directory.is_absolute() { directory.into() } else { within(name, directory.as_os_str()) };
     let made = match mkdir(directory, OWNER) {
+    let mut path = directory.to_path_buf();
         Err(Errno::EEXIST) if stat(directory) == Err(Errno::ENOENT) => {
             object = readlink(directory).unable_to("readlink", directory)?;
             mkdir(object.as_os_str(), OWNER)
+            path = PathBuf::from(&object);
         }
         Err(Errno::ENOENT) => {
             let above = directory.parent().unwrap_or(directory);
@@ -187,7 +192,9 @@ fn make_directory(name: &OsStr, place: &Place) -> Result<(), Unable> {
     match (stat(directory), made) {
         // If the directory is of no use, the next step says why.
         (Ok(_), _) | (Err(_), Ok(())) => Ok(()),
-        (Err(errno), Err(Errno::EEXIST)) | (Err(_), Err(errno)) => Err(Unable::new("create directory", object, errno)),
+        (Err(errno), Err(Errno::EEXIST)) | (Err(_), Err(errno)) => {
+            Err(Unable::new("create directory", object, errno).where_missing(&path))
+        }
     }
 }
 
@@ -220,7 +227,11 @@ impl Paths<'_> {
             opened => opened,
         };
         let file = file.map_err(Errno::from).unable_to("acquire", &object)?;
-        Ok(sys::lock::lock(file).unable_to("acquire", &object)?)
+        let lock = sys::lock::lock(file).unable_to("acquire", &object).map_err(|unable| match unable.errno {
+            Errno::EAGAIN => unable.because(HELD),
+            _ => unable,
+        });
+        Ok(lock?)
     }
 
     fn open_lock(&self, path: &Path) -> Result<OwnedFd, Unread> {

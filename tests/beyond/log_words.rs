@@ -10,8 +10,9 @@ fn in_a_service_directory_a_message_names_it_by_its_path_of_now() {
     let path = |name: &str| scratch.path().canonicalize().unwrap().join(name).display().to_string();
     let service = Service::new(&scratch, "web/log", "exec multilog ./no/main");
     let supervise = service.supervise();
-    let said =
-        format!("multilog: fatal: unable to open directory ./no/main: file does not exist (in {})\n", path("web/log"));
+    let refused = "multilog: fatal: unable to open directory ./no/main: file does not exist: \
+                   its parent directory does not exist";
+    let said = format!("{refused} (in {})\n", path("web/log"));
     wait_until("it says where", || supervise.errors().contains(&said));
     drop(supervise);
 
@@ -33,7 +34,7 @@ fn in_a_service_directory_a_message_names_it_by_its_path_of_now() {
     assert_eq!(multilog.errors(), said);
 
     // Who runs it by hand knows where that is.
-    let by_hand = fails(111, "multilog: fatal: unable to open directory ./no/main: file does not exist\n");
+    let by_hand = fails(111, &format!("{refused}\n"));
     assert_eq!(scratch.run("multilog ./no/main"), by_hand);
 }
 
@@ -65,8 +66,9 @@ fn a_directory_that_cannot_be_made_is_named_with_what_is_in_the_way() {
     scratch.mode("parent", 0o755);
     // A link that leads nowhere is there, and what it leads to is not.
     assert_eq!(scratch.shell("ln -s nowhere parent/log"), prints(""));
-    let nowhere = fails(111, "multilog: fatal: unable to open directory ./parent/log: file does not exist\n");
-    assert_eq!(scratch.run("multilog ./parent/log"), nowhere);
+    let nowhere =
+        "multilog: fatal: unable to open directory ./parent/log: file does not exist: it is a link to nothing\n";
+    assert_eq!(scratch.run("multilog ./parent/log"), fails(111, nowhere));
 }
 
 /// What is said between the pause and the end of it.

@@ -69,7 +69,7 @@ fn an_absolute_directory_holds_those_of_all_services() {
     let mut supervise = elsewhere.start("supervise web");
     elsewhere.wait_for_svok("web");
     let lock = place.join("lock").to_str().unwrap().to_string();
-    let refusal = format!("supervise: fatal: unable to acquire {lock}: temporary failure\n");
+    let refusal = format!("supervise: fatal: unable to acquire {lock}: temporary failure: another supervise has it\n");
     assert_eq!(elsewhere.run("supervise web"), fails(111, &refusal));
     assert_eq!(elsewhere.run("svc -s -W down -dx web"), prints(""));
     assert_eq!(supervise.wait(), 0);

@@ -136,7 +136,8 @@ fn a_supervise_directory_that_cannot_be_made_is_named() {
         scratch.script(format!("{name}/run"), "#!/bin/sh\nexec sleep 1000\n");
     }
     symlink("/no/such/place", scratch.path().join("web/supervise")).unwrap();
-    let words = "supervise: fatal: unable to create directory /no/such/place: file does not exist\n";
+    let words = "supervise: fatal: unable to create directory /no/such/place: file does not exist: \
+                 its parent directory does not exist\n";
     assert_eq!(scratch.run("supervise web"), fails(111, words));
     scratch.file("file", "");
     let outcome =
@@ -216,7 +217,8 @@ fn a_logger_is_named_by_its_service() {
     let by_hand = Daemon::start(by_hand.arg("log").current_dir(scratch.path().join("etc/clock")), &scratch);
     wait_until("that one too", || by_hand.errors() == cannot_start("clock/log/run", reason));
     let second = scratch.shell("cd etc/clock && supervise log");
-    let words = "supervise: fatal: unable to acquire clock/log/supervise/lock: temporary failure\n";
+    let words = "supervise: fatal: unable to acquire clock/log/supervise/lock: \
+                 temporary failure: another supervise has it\n";
     assert_eq!(second, fails(111, words));
     assert_eq!(by_hand.errors(), cannot_start("clock/log/run", reason));
 }

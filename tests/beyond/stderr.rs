@@ -499,6 +499,9 @@ fn no_name_makes_two_messages_of_one() {
     let mut command = scratch.command("multilog");
     let outcome = scratch.outcome_of(command.arg("./no/main").current_dir(scratch.path().join(forged)));
     let place = scratch.path().canonicalize().unwrap().join(spelled).display().to_string();
-    let said = format!("multilog: fatal: unable to open directory ./no/main: file does not exist (in {place})\n");
+    let said = format!(
+        "multilog: fatal: unable to open directory ./no/main: file does not exist: \
+         its parent directory does not exist (in {place})\n"
+    );
     assert_eq!(outcome, fails(111, &said));
 }

@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Command;
-use tests::{Daemon, Outcome, Scratch, Service, is_alive, others, prints, programs, wait_until};
+use tests::{Daemon, Outcome, Scratch, Service, differs, is_alive, others, prints, programs, wait_until};
 
 fn run(scratch: &Scratch, program: PathBuf, arguments: &[&str]) -> Outcome {
     scratch.outcome_of(scratch.command(program.to_str().unwrap()).args(arguments))
@@ -156,8 +156,10 @@ fn one_does_not_start_beside_the_other() {
     let service = Service::new(&scratch, "web", "exec sleep 1000");
     let _daemon = service.supervise();
     let seen = run(&scratch, others.join("supervise"), &["web"]);
-    let words = "supervise: fatal: unable to acquire web/supervise/lock: temporary failure\n";
-    assert_eq!(seen, tests::fails(111, words));
+    // It is the other one that is refused.
+    let cause = differs("", ": another supervise has it");
+    let words = format!("supervise: fatal: unable to acquire web/supervise/lock: temporary failure{cause}\n");
+    assert_eq!(seen, tests::fails(111, &words));
 }
 
 /// The bytes of runit and encore that 0.76 does not know do it no harm, nor ours theirs.

@@ -50,7 +50,8 @@ fn setlock(args: Args) -> Result<i32, Fatal> {
 
 fn lock(file: &OsStr, take: Take) -> Result<File, Unable> {
     let append = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_APPEND | OFlag::O_CREAT;
-    let opened = open(file, append, Mode::from_bits_truncate(0o600)).unable_to("open", file)?;
+    let opened = open(file, append, Mode::from_bits_truncate(0o600)).unable_to("open", file);
+    let opened = opened.map_err(|unable| unable.where_missing(file.as_ref()))?;
     let opened = File::from(opened);
     take(&opened).unable_to("lock", file)?;
     Ok(opened)
