@@ -45,7 +45,10 @@ impl Account {
         };
         match numbers.unable_to("look up account", name)? {
             Some((uid, gid)) => Ok(Account { name: name.into(), uid, gid }),
-            None => Err(Fatal::new(report::TEMPORARY, &[b"unknown account ", name.as_bytes()])),
+            None => {
+                let words = [&b"unknown account "[..], name.as_bytes(), hint(name.as_bytes())];
+                Err(Fatal::new(report::TEMPORARY, &words))
+            }
         }
     }
 
@@ -75,6 +78,13 @@ impl Account {
 /// Whether it is two numbers, and not the name of an account.
 pub fn is_numeric(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b":")
+}
+
+/// What to write instead of a name that is a number, or two as chown(1) has them, and that no account has.
+fn hint(name: &[u8]) -> &'static [u8] {
+    let mut fields = name.split(|byte| *byte == b':');
+    let is_numbers = fields.clone().count() <= 2 && fields.all(|field| number(field).is_some());
+    if is_numbers { b": for numbers say :UID:GID, as in :1000:1000" } else { b"" }
 }
 
 /// The two numbers in `:UID:GID`.
@@ -198,6 +208,14 @@ mod tests {
             let found = numbers_of(name.as_bytes()).map(|(uid, gid)| (uid.as_raw(), gid.as_raw()));
             assert_eq!(found, expected, "{name}");
             assert_eq!(is_numeric(OsStr::new(name)), name.starts_with(':'));
+        }
+    }
+
+    #[test]
+    fn numbers_without_a_colon_in_front_are_told_their_form() {
+        let table = [("1000", true), ("0:0", true), ("web", false), ("", false), ("root:", false), ("0:0:0", false)];
+        for (name, is_told) in table {
+            assert_eq!(!hint(name.as_bytes()).is_empty(), is_told, "{name}");
         }
     }
 

@@ -41,8 +41,13 @@ fn envuidgid_changes_the_environment_only() {
 fn an_account_that_is_not_there_is_named() {
     let scratch = Scratch::new();
     for program in ["envuidgid", "setuidgid"] {
-        for name in ["no-such-account", "0", "-z", "--", "''", "root:"] {
-            let message = format!("{program}: fatal: unknown account {}\n", name.replace("''", ""));
+        for name in ["no-such-account", "0", "1000:1000", "-z", "--", "''", "root:"] {
+            let hint = if name.starts_with(|first: char| first.is_ascii_digit()) {
+                differs(": for numbers say :UID:GID, as in :1000:1000", "")
+            } else {
+                ""
+            };
+            let message = format!("{program}: fatal: unknown account {}{hint}\n", name.replace("''", ""));
             assert_eq!(scratch.run(&format!("{program} {name} echo never")), fails(111, &message));
         }
     }
