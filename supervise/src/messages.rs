@@ -138,8 +138,11 @@ impl Messages {
 }
 
 /// Says that a logger waits for something to read. That is no fault, but who has removed the service may have forgotten
-/// its logger.
+/// its logger. The service has no entry any more, so that the logger is named by the path of its directory, unless that is
+/// gone as well.
 pub fn starved(name: &[u8]) {
-    let words = b": not started as long as nothing writes to it; if its service was removed, svc -x removes it too";
-    report::notice(&[name, words]);
+    let path = std::env::current_dir().unwrap_or_default();
+    let path = if path.is_absolute() { [b" ", path.as_os_str().as_bytes()].concat() } else { Vec::new() };
+    let words = b": not started as long as nothing writes to it; if its service was removed, svc -x";
+    report::notice(&[name, words, &path, b" removes it too"]);
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
-use tests::{Scratch, Service, is_alive, processes_in, wait_until};
+use tests::{Scratch, Service, is_alive, prints, processes_in, wait_until};
 
 /// Says `last 1` to `last 20` when it is told to end, which takes a while.
 const TALKER: &str = "trap 'for number in $(seq 20); do echo last $number; sleep 0.02; done; exit' TERM
@@ -246,8 +246,12 @@ fn a_logger_that_nothing_can_write_to_is_not_started_again_and_again() {
     service.lines("log/lines", 1);
     let log = Service::at(&scratch, "etc/clock/log");
     let entry = scratch.path().join(SCANNED).join("clock");
-    let words = "supervise: clock/log: not started as long as nothing writes to it; \
-                 if its service was removed, svc -x removes it too\n";
+    let path = scratch.path().canonicalize().unwrap().join("etc/clock/log");
+    let words = format!(
+        "supervise: clock/log: not started as long as nothing writes to it; \
+         if its service was removed, svc -x {} removes it too\n",
+        path.display()
+    );
     for count in 1..=2 {
         fs::remove_file(&entry).expect("remove the entry");
         service.svc("-dx");
@@ -267,7 +271,8 @@ fn a_logger_that_nothing_can_write_to_is_not_started_again_and_again() {
         }
     }
     assert_eq!(svscan.errors(), words.repeat(2));
-    log.svc("-x");
+    // As the message says.
+    assert_eq!(scratch.outcome_of(scratch.command("svc").arg("-x").arg(&path)), prints(""));
     wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
 }
 
