@@ -130,11 +130,15 @@ fn list(names: &[OsString]) -> Vec<u8> {
     list
 }
 
-/// The words with control bytes spelled out: a newline as `\n`, an escape as `\x1b`. All other bytes are as they are.
+/// The words with control bytes spelled out: a newline as `\x0a`, an escape as `\x1b`. All other bytes are as they are.
 fn printable(words: &[u8]) -> Vec<u8> {
     let mut printable = Vec::with_capacity(words.len());
     for byte in words {
-        if byte.is_ascii_control() { printable.extend(byte.escape_ascii()) } else { printable.push(*byte) }
+        if byte.is_ascii_control() {
+            printable.extend(format!("\\x{byte:02x}").into_bytes());
+        } else {
+            printable.push(*byte);
+        }
     }
     printable
 }
@@ -180,8 +184,11 @@ mod tests {
 
     #[test]
     fn only_control_bytes_are_said_in_words() {
-        let table: [(&[u8], &[u8]); 3] =
-            [(b"a\nb", b"a\\nb"), (b"\x1b[2J\x7f", b"\\x1b[2J\\x7f"), (b"\xff \\n\xc3\xa9", b"\xff \\n\xc3\xa9")];
+        let table: [(&[u8], &[u8]); 3] = [
+            (b"a\nb\t", b"a\\x0ab\\x09"),
+            (b"\x1b[2J\x7f", b"\\x1b[2J\\x7f"),
+            (b"\xff \\n\xc3\xa9", b"\xff \\n\xc3\xa9"),
+        ];
         for (words, expected) in table {
             assert_eq!(printable(words), expected, "{words:?}");
         }

@@ -77,7 +77,7 @@ fn control_bytes_in_a_name_are_said_in_words() {
     let scratch = Scratch::new();
     scratch.file(format!("{SCANNED}/a\nb\x1b[2J"), "");
     let svscan = svscan(&scratch);
-    let words = "svscan: warning: unable to supervise a\\nb\\x1b[2J: not a directory\n";
+    let words = "svscan: warning: unable to supervise a\\x0ab\\x1b[2J: not a directory\n";
     wait_until("it is said", || svscan.errors() == words);
     stop(&scratch, svscan);
 }
