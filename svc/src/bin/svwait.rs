@@ -32,7 +32,8 @@ const HELP: Help = Help {
     usage: USAGE,
     text: "\
 Waits until each service, a service directory, is up, ready, down, finished (so are its
-programs finish and stop) or restarted.
+programs finish and stop) or restarted. A service that has neither check nor a way of
+saying that it is ready (see supervise(8)) is ready when it is executed.
 
   -a, --all           all of them (the default)
   -o, --any           one of them
