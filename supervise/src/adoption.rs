@@ -41,7 +41,8 @@ pub enum Gated {
 
 /// Takes over the process in the record of an earlier supervise.
 ///
-/// # Errors EMFILE, or no `/proc`: whether the process is still there cannot be told now. A guess would start a second
+/// # Errors
+/// EMFILE, or no `/proc`: whether the process is still there cannot be told now. A guess would start a second
 /// copy of it, or would lose it.
 pub fn adopt(role: Role, process: Process, place: &Place, gated: Gated) -> Result<Found, Unable> {
     let ended = || Found::Ended(event_of(inherited_exit(process, place).unwrap_or(Exit::Unknown), gated));

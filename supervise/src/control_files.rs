@@ -56,7 +56,8 @@ impl ControlFiles {
     /// Changes into `given`, which messages call `name`, and locks it against other supervises. It does not show yet
     /// that the service is supervised.
     ///
-    /// # Errors A file or directory that can be neither made nor opened; EAGAIN if another supervise is in charge.
+    /// # Errors
+    /// A file or directory that can be neither made nor opened; EAGAIN if another supervise is in charge.
     pub fn acquire(given: OsString, name: OsString) -> Result<(ControlFiles, Normally), Fatal> {
         chdir(given.as_os_str()).unable_to("chdir to", &name)?;
         // A link may lead to a mount whose server does not answer.
@@ -175,12 +176,12 @@ impl ControlFiles {
 fn make_directory(name: &OsStr, place: &Place) -> Result<(), Unable> {
     let directory = place.directory();
     let mut object = if directory.is_absolute() { directory.into() } else { within(name, directory.as_os_str()) };
-    let made = match mkdir(directory, OWNER) {
     let mut path = directory.to_path_buf();
+    let made = match mkdir(directory, OWNER) {
         Err(Errno::EEXIST) if stat(directory) == Err(Errno::ENOENT) => {
             object = readlink(directory).unable_to("readlink", directory)?;
-            mkdir(object.as_os_str(), OWNER)
             path = PathBuf::from(&object);
+            mkdir(object.as_os_str(), OWNER)
         }
         Err(Errno::ENOENT) => {
             let above = directory.parent().unwrap_or(directory);

@@ -69,7 +69,8 @@ cannot be used.
 
 /// The program supervise: runs the service that its argument names until it is told to exit.
 ///
-/// # Errors Wrong usage, another supervise, or a service directory that cannot be used.
+/// # Errors
+/// Wrong usage, another supervise, or a service directory that cannot be used.
 pub fn supervise(mut args: Args) -> Result<i32, Fatal> {
     let (Some(service), None) = (args.next(), args.next()) else {
         return Err(Fatal::usage(HELP.usage));

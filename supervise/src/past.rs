@@ -53,7 +53,8 @@ pub struct Here<'a> {
 impl Here<'_> {
     /// Finds what the supervise before this one left.
     ///
-    /// # Errors EMFILE, EIO …: there is a record, but it cannot be read now.
+    /// # Errors
+    /// EMFILE, EIO …: there is a record, but it cannot be read now.
     pub fn past(&self, page: Option<&Page>) -> nix::Result<Past> {
         let on_page = page.and_then(Page::read).map(|text| Record::decode(&text));
         choose(on_page, self.on_disk(), || settings::read(&mut Links::default()).0.files)

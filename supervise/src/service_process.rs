@@ -40,7 +40,8 @@ impl ServiceProcess {
     /// Holds a process that is not a child of this supervise; `None` if no process has its number. Which process is
     /// held is to be looked at afterwards, by [`ServiceProcess::identity`]: what is held cannot become another.
     ///
-    /// # Errors EMFILE, ENFILE: no descriptors.
+    /// # Errors
+    /// EMFILE, ENFILE: no descriptors.
     pub fn hold(role: Role, id: Process) -> nix::Result<Option<ServiceProcess>> {
         let handle = match PidFd::open(id.pid) {
             Ok(pidfd) => Handle::Adopted(pidfd),

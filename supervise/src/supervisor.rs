@@ -60,7 +60,8 @@ impl Supervisor {
     /// Takes charge of a service: locks it, takes over what a killed supervise left, and shows that the service is
     /// supervised.
     ///
-    /// # Errors The service directory cannot be used, or has another supervise.
+    /// # Errors
+    /// The service directory cannot be used, or has another supervise.
     // It is not inlined, and what it makes lies in the heap: on the stack both would take a page of memory for as long
     // as supervise runs.
     #[inline(never)]
