@@ -64,8 +64,30 @@ fn known(view: &View, record: &Record) -> Vec<Line> {
         lines.push(("supervise", format!("pid {}", record.supervise.pid)));
     }
     let names = std::iter::once("last exit").chain(std::iter::repeat("before it"));
-    lines.extend(names.zip(record.deaths.iter().rev().map(end)));
+    lines.extend(names.zip(record.deaths.chunk_by(is_like).rev().filter_map(ends)));
     lines
+}
+
+/// A life shorter than this is like any other as short: a service that dies at once does not live equally long each time.
+const SHORT: u64 = 5;
+
+/// Whether two ends are told in one line: those of a service that ends again and again would fill a screen, and hide what
+/// came before.
+fn is_like(one: &Death, other: &Death) -> bool {
+    let kind = |death: &Death| {
+        let lived = seconds_between(death.started, death.ended);
+        (death.exit, if lived < SHORT { 0 } else { lived })
+    };
+    kind(one) == kind(other)
+}
+
+/// The last one of ends that are alike, and how many there are since when.
+fn ends(alike: &[Death]) -> Option<String> {
+    let (first, last) = (alike.first()?, alike.last()?);
+    Some(match alike.len() {
+        1 => end(last),
+        times => format!("{} ({times} times, since {})", end(last), local(first.ended)),
+    })
 }
 
 /// Where the service is in its life. Between two lives that is no more than `stopped` or, where `start` has run, `started`
@@ -196,6 +218,53 @@ mod tests {
         ];
         assert_eq!(names(&told), expected);
         assert!(end(&deaths[0]).ends_with(", after 1m 29s"));
+    }
+
+    #[test]
+    fn ends_that_are_alike_are_told_once_with_their_number() {
+        let exit = |code| Exit::Code(code);
+        /// How it ended, when it was started, and how long it lived.
+        type Life = (Exit, i64, i64);
+        /// What a line begins with, what it contains, and its end.
+        type Told<'a> = (&'a str, &'a str, &'a str);
+        let table: [(&[Life], &[Told]); 5] = [
+            (&[], &[]),
+            (&[(exit(1), 10, 1)], &[("exited 1", "after 1s", "")]),
+            (
+                &[(exit(1), 10, 0), (exit(1), 12, 4), (exit(1), 14, 1)],
+                &[("exited 1", "after 1s", "(3 times, since TIME)")],
+            ),
+            // Another end between them, and another life.
+            (
+                &[(exit(1), 10, 1), (exit(2), 12, 1), (exit(1), 14, 1), (exit(1), 16, 1)],
+                &[
+                    ("exited 1", "after 1s", "(2 times, since TIME)"),
+                    ("exited 2", "after 1s", ""),
+                    ("exited 1", "after 1s", ""),
+                ],
+            ),
+            (
+                &[(exit(1), 10, 5), (exit(1), 20, 60), (exit(1), 90, 60)],
+                &[("exited 1", "after 1m", "(2 times, since TIME)"), ("exited 1", "after 5s", "")],
+            ),
+        ];
+        for (deaths, expected) in table {
+            let deaths = deaths.iter().map(|(exit, started, lived)| Death {
+                started: at(*started).label,
+                ended: at(started + lived).label,
+                exit: *exit,
+            });
+            let told = Record { deaths: deaths.collect(), ..record() };
+            let lines = lines(&told, at(200));
+            let seen: Vec<&Line> = lines.iter().filter(|(name, _)| ["last exit", "before it"].contains(name)).collect();
+            assert_eq!(seen.len(), expected.len(), "{seen:?}");
+            for ((_, words), (exit, lived, times)) in seen.into_iter().zip(expected) {
+                let since = words.split_once("since ").map(|(_, time)| time.trim_end_matches(')')).unwrap_or_default();
+                let plain = words.replace(&format!("since {since}"), "since TIME");
+                assert!(plain.starts_with(exit) && plain.contains(lived) && plain.ends_with(times), "{words}");
+                assert_eq!(plain.contains("times"), !times.is_empty(), "{words}");
+            }
+        }
     }
 
     #[test]
