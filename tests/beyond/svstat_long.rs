@@ -312,4 +312,11 @@ fn what_a_run_lacks_that_cannot_be_executed_is_said() {
     service.up();
     wait_until("it is mended", || said(&scratch, "cause").is_empty());
     assert_eq!(said(&scratch, "want"), "up");
+    // Nor where the same file is mended, and execve(2) could have said the same of its interpreter.
+    scratch.mode("web/run", 0o644);
+    service.svc("-k");
+    wait_until("that is said", || said(&scratch, "cause") == "run: it is not executable (chmod +x)");
+    scratch.mode("web/run", 0o755);
+    wait_until("it is mended", || said(&scratch, "cause").is_empty());
+    assert!(said(&scratch, "last exit").starts_with("not executed: access denied"));
 }

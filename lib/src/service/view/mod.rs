@@ -39,8 +39,9 @@ impl Normally {
 
 /// What the `run` of the service in the current directory lacks, if it could not be executed the last time.
 fn lack(seen: &Snapshot) -> Option<String> {
-    let last = seen.record.as_ref()?.deaths.last()?.exit;
-    let lack = match last {
+    // Of what runs by now the file is another one, or was mended.
+    let record = seen.record.as_ref().filter(|record| record.is_unexecuted())?;
+    let lack = match record.deaths.last()?.exit {
         Exit::Unstarted(errno) => interpreter::lack(Path::new(RUN), Errno::from_raw(errno)),
         Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unknown => None,
     };
