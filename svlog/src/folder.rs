@@ -10,6 +10,7 @@ use daemontools::tai64::Tai64N;
 use daemontools::{Attempt, Unable, report};
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, open};
+use nix::libc::{dev_t, ino_t};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat, stat};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -47,6 +48,11 @@ impl AsFd for Folder {
     }
 }
 
+/// What tells a directory from others; none where it cannot be looked at.
+fn id(file: nix::Result<FileStat>) -> Option<(dev_t, ino_t)> {
+    file.map(|file| (file.st_dev, file.st_ino)).ok()
+}
+
 impl Folder {
     /// Opens the directory; it may be renamed later.
     ///
@@ -71,8 +77,12 @@ impl Folder {
 
     /// Whether the path of the directory leads to another directory by now, or nowhere.
     pub fn is_elsewhere(&self) -> bool {
-        let id = |file: nix::Result<FileStat>| file.map(|file| (file.st_dev, file.st_ino)).ok();
         id(stat(&*self.path)) != id(fstat(&self.folder))
+    }
+
+    /// Whether both are one directory.
+    pub fn is_same_as(&self, other: &Folder) -> bool {
+        id(fstat(&self.folder)).is_some_and(|ours| id(fstat(&other.folder)) == Some(ours))
     }
 
     /// The path of a file in it, for messages.

@@ -50,6 +50,7 @@ use show::{Show, Zone};
 use source::Mode;
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
 use when::Clock;
 
 /// The program, from its arguments to its exit code.
@@ -59,8 +60,7 @@ use when::Clock;
 pub fn svlog(args: Args) -> Result<i32, Fatal> {
     let request = arguments::parse(args, &Clock { now: Timestamp::now(), local }, output())?;
     allow_many_files();
-    let (logs, folders) = folders(&request.logs)?;
-    let all = logs.len() == request.logs.len();
+    let Found { logs, folders, all } = folders(&request.logs)?;
     // First watched, then looked at: what changes in between is seen.
     let watch = match request.mode {
         Mode::Follow => Some(Watch::new(&folders)),
@@ -89,22 +89,41 @@ fn local(second: i64) -> Option<civil::DateTime> {
     civil::DateTime::new(i16::try_from(shown.year).ok()?, month, day, hour, minute, second, 0).ok()
 }
 
-/// The logs that can be found. If one of several cannot, that is a warning: `/service/*` may be anything.
-fn folders(logs: &[OsString]) -> Result<(Vec<OsString>, Vec<Folder>), Fatal> {
-    let mut found = (Vec::new(), Vec::new());
+/// The logs to be shown, each once.
+struct Found {
+    /// What each was asked for as.
+    logs: Vec<OsString>,
+    folders: Vec<Folder>,
+    /// Whether all were found that were asked for.
+    all: bool,
+}
+
+/// The logs that can be found. If one of several cannot, that is a warning: `/service/*` may be anything. Two of several may
+/// be one log, as one entry is a link to the other: its lines are shown once, and that is said.
+fn folders(logs: &[OsString]) -> Result<Found, Fatal> {
+    let mut found = Found { logs: Vec::new(), folders: Vec::new(), all: true };
     for log in logs {
         let folder = locate::log_directory(log)
             .and_then(|directory| Folder::open(&directory).map_err(|unable| unable.to_bytes()));
         match folder {
-            Ok(folder) => {
-                found.0.push(log.clone());
-                found.1.push(folder);
-            }
+            Ok(folder) => match found.folders.iter().position(|known| known.is_same_as(&folder)) {
+                Some(known) => {
+                    let words = b" has the same log as ";
+                    report::notice(&[log.as_bytes(), words, found.logs[known].as_bytes(), b": shown once"]);
+                }
+                None => {
+                    found.logs.push(log.clone());
+                    found.folders.push(folder);
+                }
+            },
             Err(words) if logs.len() == 1 => return Err(Fatal::new(report::TEMPORARY, &[&words])),
-            Err(words) => report::warning(&[&words]),
+            Err(words) => {
+                report::warning(&[&words]);
+                found.all = false;
+            }
         }
     }
-    if found.0.is_empty() { Err(Fatal::silent(report::TEMPORARY)) } else { Ok(found) }
+    if found.logs.is_empty() { Err(Fatal::silent(report::TEMPORARY)) } else { Ok(found) }
 }
 
 /// Each log takes three descriptors, so a thousand of them more than what is usually allowed without asking.

@@ -63,6 +63,29 @@ fn the_lines_of_several_logs_are_one_log_in_local_time() {
 }
 
 #[test]
+fn one_log_by_two_names_is_shown_once() {
+    let scratch = Scratch::new();
+    written(&scratch, "shared", &[("current", &[1, 2])]);
+    written(&scratch, "db", &[("current", &[3])]);
+    // An entry that is a link to another one, and two services that log to one place.
+    std::os::unix::fs::symlink("shared", scratch.path().join("link")).unwrap();
+    for name in ["web", "www"] {
+        scratch.dir(format!("{name}/log"));
+        std::os::unix::fs::symlink("../../shared", scratch.path().join(name).join("log/main")).unwrap();
+    }
+    let time = "2026-11-21 07:53:08.000000000";
+    for (one, other) in [("shared", "link"), ("web", "www"), ("web", "web"), ("./web", "web/log/main")] {
+        let Outcome { code, stdout, stderr } = svlog(&scratch, &format!("{one} {other}"));
+        let said = format!("svlog: {other} has the same log as {one}: shown once\n");
+        assert_eq!((code, stdout.lines().count(), stderr), (0, 2, said));
+        assert!(stdout.starts_with(&format!("{time} ")), "{stdout}");
+        let Outcome { stdout, .. } = svlog(&scratch, &format!("{one} {other} db"));
+        assert_eq!(stdout.lines().count(), 3, "{stdout}");
+        assert!(stdout.starts_with(&format!("{time} {}: ", one.trim_start_matches("./"))), "{stdout}");
+    }
+}
+
+#[test]
 fn lines_are_chosen_by_time_by_number_and_by_pattern() {
     let scratch = Scratch::new();
     let [first, second, third] = [10, 20, 30].map(|end| format!("{}.s", label(SECOND + end, 0)));
