@@ -25,8 +25,8 @@
 use crate::script::{SCRIPT_AT_MOST, Script, is_denied, is_same, multilog_directories};
 use daemontools::logdir::{CURRENT, Finished, LOCK, PREVIOUS};
 use daemontools::report::{reason, warning};
-use daemontools::service::{self, Illegible, Place, Proof, proof_at};
-use daemontools::{Attempt, Unable, files, report};
+use daemontools::service::{self, Exit, Illegible, Part, Place, Proof, Record, proof_at};
+use daemontools::{Attempt, Unable, files, interpreter, report};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, Pid, faccessat};
@@ -54,14 +54,17 @@ pub fn log_directory(argument: &OsStr) -> Result<OsString, Vec<u8>> {
     let log = path.join(service::LOG);
     let has_log = !fs::symlink_metadata(&log).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     let found = if log.is_dir() {
-        search.of_logger(&log, proof_at(&log).map(|(logger, _)| logger), &log.join(service::RUN))
+        let script = log.join(service::RUN);
+        search.last = last_end(&log, Part::Service, &script);
+        search.of_logger(&log, proof_at(&log).map(|(logger, _)| logger), &script)
     } else {
+        search.last = last_end(path, Part::Logger, &log);
         let beside = proof_at(path).map(|(_, beside)| beside.unwrap_or(Proof::Nothing));
         search.of_logger(path, if has_log { beside } else { beside.or(Ok(Proof::Nothing)) }, &log)
     };
     match found {
         Some(found) => {
-            search.doubt.iter().for_each(|doubt| doubt.say(argument, &found));
+            search.say_doubt(argument, &found);
             Ok(found.into_os_string())
         }
         None if !has_log => Err(search.why_in_vain_without_log(argument)),
@@ -77,6 +80,8 @@ struct Search {
     /// What may not be looked at beside the log.
     less_likely: Vec<Unable>,
     doubt: Option<Doubt>,
+    /// How the logger has ended last, in words.
+    last: Option<String>,
 }
 
 /// Why what the logger writes to is not known.
@@ -123,10 +128,13 @@ impl Doubt {
         }
     }
 
-    /// Says that what was found may be another log than that of the service.
-    fn say(&self, service: &OsStr, found: &Path) {
-        let end: &[u8] = if matches!(self, Doubt::Ended(_)) { b"" } else { b", which may be another log" };
-        warning(&[service.as_bytes(), b": ", &self.words(), b": showing ", found.as_os_str().as_bytes(), end]);
+    /// Whether the logger is one that may end again and again, so that its last end tells why.
+    fn is_of_an_end(&self) -> bool {
+        match self {
+            Doubt::Ended(_) | Doubt::NotRunning | Doubt::Idle(_) => true,
+            Doubt::Elsewhere(_) | Doubt::Unproven(_) | Doubt::Unseen(..) | Doubt::Away(..) => false,
+            Doubt::Unsupervised(_) | Doubt::Unknown(_) => false,
+        }
     }
 
     /// Whether the log that was found is the service's all the same, or no other can be.
@@ -170,7 +178,43 @@ fn not_known(why: &[u8]) -> Vec<u8> {
     [b"nothing is known of its logger: ", why].concat()
 }
 
+/// How the `run` of a logger has ended last, as its supervise, at work in `base`, has written down: in the words of svstat, and
+/// with what its script lacks where that could not be executed.
+fn last_end(base: &Path, part: Part, script: &Path) -> Option<String> {
+    let record = Record::read(&Place::of(base).ok()?).ok()?;
+    let record = match part {
+        Part::Service => record,
+        Part::Logger => *record.logger?,
+    };
+    if let Some(why) = record.failure_words() {
+        return Some(format!("gave up: {why}"));
+    }
+    let exit = record.deaths.last()?.exit;
+    let lack = match exit {
+        Exit::Unstarted(errno) if record.is_unexecuted() => interpreter::lack(script, Errno::from_raw(errno)),
+        Exit::Unstarted(_) | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unknown => None,
+    };
+    let lack = lack.map(|lack| format!(": {}", String::from_utf8_lossy(&lack))).unwrap_or_default();
+    Some(format!("last {}{lack}", exit.words()))
+}
+
 impl Search {
+    /// Says that what was found may be another log than that of the service.
+    fn say_doubt(&self, service: &OsStr, found: &Path) {
+        let Some(doubt) = &self.doubt else { return };
+        let end: &[u8] = if matches!(doubt, Doubt::Ended(_)) { b"" } else { b", which may be another log" };
+        let words = self.words_of(doubt);
+        warning(&[service.as_bytes(), b": ", &words, b": showing ", found.as_os_str().as_bytes(), end]);
+    }
+
+    /// What is not known, with the last end of the logger where that may be the reason.
+    fn words_of(&self, doubt: &Doubt) -> Vec<u8> {
+        match &self.last {
+            Some(last) if doubt.is_of_an_end() => [&doubt.words(), &b", "[..], last.as_bytes()].concat(),
+            Some(_) | None => doubt.words(),
+        }
+    }
+
     /// The log of this logger, which works in the directory `base` and is run by this script.
     fn of_logger(&mut self, base: &Path, logger: Result<Proof, Illegible>, script: &Path) -> Option<PathBuf> {
         let open = match logger {
@@ -268,7 +312,7 @@ impl Search {
         match (denied, &self.doubt) {
             (Some(denied), _) => denied.to_bytes(),
             (None, None | Some(Doubt::NotRunning)) => in_vain(service, why),
-            (None, Some(doubt)) => in_vain(service, &doubt.words()),
+            (None, Some(doubt)) => in_vain(service, &self.words_of(doubt)),
         }
     }
 
@@ -276,7 +320,7 @@ impl Search {
     fn why_in_vain(&self, service: &OsStr) -> Vec<u8> {
         match (self.denied.iter().chain(&self.less_likely).next(), &self.doubt) {
             (Some(denied), _) => denied.to_bytes(),
-            (None, Some(doubt)) => in_vain(service, &doubt.words()),
+            (None, Some(doubt)) => in_vain(service, &self.words_of(doubt)),
             (None, None) => in_vain(service, b"no multilog wrote there"),
         }
     }

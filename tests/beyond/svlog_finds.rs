@@ -367,13 +367,49 @@ fn the_log_of_a_logger_that_is_down_or_has_none_open_may_be_another() {
         pid = web.log.status().pid;
         fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
     });
-    assert_eq!(scratch.run("svlog web"), older(&format!("its logger, process {pid}, has no log open")));
+    let idle = older(&format!("its logger, process {pid}, has no log open, last exited 0"));
+    assert_eq!(scratch.run("svlog web"), idle);
     web.log.svc("-d");
     web.log.wait_down();
-    wait_until("it is shown to be down", || scratch.run("svlog web") == older("its logger is not running"));
+    let down = "its logger is not running, last killed by SIGTERM";
+    wait_until("it is shown to be down", || scratch.run("svlog web") == older(down));
     fs::remove_dir_all(web.log.path("main")).unwrap();
-    let nothing = "svlog: fatal: unable to find a log in web: its logger is not running\n";
-    assert_eq!(scratch.run("svlog web"), fails(111, nothing));
+    let nothing = format!("svlog: fatal: unable to find a log in web: {down}\n");
+    assert_eq!(scratch.run("svlog web"), fails(111, &nothing));
+}
+
+/// What svstat knows of it, svlog knows too.
+#[test]
+fn why_a_logger_that_wrote_nothing_has_ended_is_said() {
+    let missing = "last not executed: access denied: it is not executable (chmod +x)";
+    for (log, logger) in [("log/run", "web/log"), ("log", "web")] {
+        for (content, mode, limit, last) in [
+            ("exit 7", 0o755, "", "last exited 7"),
+            ("exit 7", 0o644, "", missing),
+            ("exit 7", 0o755, "1 in 1m", "gave up: restart-limit 1 in 1m reached, last exited 7"),
+            ("exec sleep 1000", 0o755, "", "has no log open"),
+        ] {
+            // No logger is what cannot be executed and is no directory, and the settings are not about one that the same
+            // supervise runs.
+            if log == "log" && (mode != 0o755 || !limit.is_empty()) {
+                continue;
+            }
+            let scratch = Scratch::new();
+            let web = Service::new(&scratch, "web", "exec sleep 1000");
+            scratch.script(format!("web/{log}"), &format!("#!/bin/sh\n{content}\n"));
+            scratch.mode(format!("web/{log}"), mode);
+            if !limit.is_empty() {
+                scratch.file("web/log/restart-limit", limit);
+            }
+            let _supervise = Service::at(&scratch, logger).supervise();
+            let begin = "svlog: fatal: unable to find a log in web: its logger";
+            wait_until(&format!("it says {last}"), || {
+                let Outcome { code, stderr, .. } = scratch.run("svlog web");
+                code == 111 && stderr.starts_with(begin) && stderr.ends_with(&format!(", {last}\n"))
+            });
+            drop(web);
+        }
+    }
 }
 
 #[test]
