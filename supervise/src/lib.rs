@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod adoption;
+mod background;
 mod control_files;
 mod discard;
 mod events;

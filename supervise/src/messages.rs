@@ -7,6 +7,7 @@ use crate::{ready, settings};
 use daemontools::service::{Part, Record, Role};
 use daemontools::{Fatal, Unable, report};
 use nix::errno::Errno;
+use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::mem::replace;
 use std::os::unix::ffi::OsStrExt;
@@ -135,6 +136,14 @@ impl Messages {
         let words = format!(": {what} {within:?}{often}: {then}; the limit is in ");
         report::warning(&[name, words.as_bytes(), name, b"/", file.as_bytes()]);
     }
+}
+
+/// Says that `run` goes into the background, where it has left this process.
+pub fn in_background(left: Pid, name: &[u8]) {
+    let number = left.to_string();
+    let words = b"/run goes into the background: it ends at once, has left process ";
+    let cure = b", and is started again; a run stays in the foreground, without & or an option such as --daemonize: see README";
+    report::warning(&[name, words, number.as_bytes(), cure]);
 }
 
 /// Says that a logger waits for something to read. That is no fault, but who has removed the service may have forgotten

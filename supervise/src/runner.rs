@@ -2,6 +2,7 @@
 //! happens to the process is told to the machine.
 
 use crate::adoption::{AdoptionWatch, Found, Gated, adopt};
+use crate::background::Background;
 use crate::events::announce;
 use crate::gate::{ExecResult, Gate};
 use crate::launch::{Order, launch};
@@ -43,6 +44,7 @@ pub struct Runner {
     adoption: AdoptionWatch,
     listener: Listener,
     messages: Messages,
+    background: Background,
     /// A child that has ended and is not waited for yet, as `supervise/status` may still show its number.
     ended: Option<Pid>,
     /// The last `run`, whose number its process group has, where it led one.
@@ -96,6 +98,7 @@ impl Runner {
             adoption: AdoptionWatch::NONE,
             listener: Listener::NONE,
             messages: Messages::of(part),
+            background: Background::Unsuspected,
             ended: None,
             last_run: None,
             pending_events: Vec::new(),
@@ -126,11 +129,12 @@ impl Runner {
     }
 
     /// Has the kernel make supervise the parent of descendants whose parents die, where the settings of the service,
-    /// not of its logger, need that.
+    /// not of its logger, or what it did need that.
     fn become_subreaper(&self) {
         if self.part == Part::Service {
             let policy = self.configuration.policy();
-            let _ = set_child_subreaper(policy.scope == Scope::Tree || policy.listens());
+            let is_suspected = self.background == Background::Suspected;
+            let _ = set_child_subreaper(policy.scope == Scope::Tree || policy.listens() || is_suspected);
         }
     }
 
@@ -243,8 +247,27 @@ impl Runner {
         if let Some(process) = &self.process {
             self.notify(process.role, process.id.pid, Some(exit), shared);
         }
+        self.see_background(exit, shared);
         self.forget_process(shared);
         self.handle(Event::Ended(exit), shared);
+    }
+
+    /// Says once of a service that it goes into the background, which its `run`, which has just ended, has shown.
+    fn see_background(&mut self, exit: Exit, shared: &Shared) {
+        let Some(run) = self.process.as_ref().filter(|process| process.role == Role::Run) else { return };
+        if self.part == Part::Logger {
+            return;
+        }
+        let run = run.id;
+        let Record { since, ending, .. } = self.machine.record();
+        let lived = Moment::now().uptime.saturating_sub(since.uptime);
+        if self.background.ended(exit, lived, ending.is_some()) {
+            let known: Vec<Pid> = shared.strangers().into_iter().chain(self.children()).collect();
+            if let Some(left) = tree::left_behind(run, &known) {
+                self.background = Background::Noticed;
+                messages::in_background(left, shared.control_files.name());
+            }
+        }
     }
 
     fn forget_process(&mut self, shared: &mut Shared) {
@@ -327,6 +350,9 @@ impl Runner {
         // A person who starts the service wants to know why it does not run.
         if matches!(event, Event::Told(Command::Up | Command::Once)) {
             self.messages.start_again();
+        }
+        if let Event::Told(command) = event {
+            self.background.told(command);
         }
         self.follow(event, shared);
         if !self.pending_events.is_empty() {
@@ -455,6 +481,7 @@ impl Runner {
             notify_socket: self.listener.address().and_then(Address::word),
             status_text: self.listener.status_text().to_string(),
             last_run: self.last_run,
+            in_background: self.background == Background::Noticed,
             process: self.process.as_ref().map(|process| (process.role, process.id)),
             ..self.machine.record()
         }

@@ -9,7 +9,7 @@ use crate::policy::Scope;
 use crate::service_process::ServiceProcess;
 use daemontools::service::{Identity, MARK, Part, Process, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
 use daemontools::sys::exec::Change;
-use daemontools::sys::process::{Ancestry, ancestry, process_table};
+use daemontools::sys::process::{Ancestry, ancestry, process_table, start_ticks};
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
@@ -165,6 +165,15 @@ const CALM: u32 = 20;
 pub fn own_children() -> Vec<Pid> {
     let list = std::fs::read_to_string(format!("/proc/self/task/{}/children", getpid())).unwrap_or_default();
     list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+}
+
+/// A process that this `run` has left, and whose parent is supervise by now. `known` are children of supervise that it has
+/// made itself; what was born before `run` is none of its.
+pub fn left_behind(run: Process, known: &[Pid]) -> Option<Pid> {
+    let others = own_children().into_iter().filter(|child| *child != run.pid && !known.contains(child));
+    let is_living = |child: &Pid| ancestry(*child).is_some_and(|process| !process.zombie);
+    let is_younger = |child: &Pid| run.ticks != 0 && start_ticks(*child).is_some_and(|ticks| ticks >= run.ticks);
+    others.filter(|child| is_living(child) && is_younger(child)).min()
 }
 
 /// Kills what is left of the process group that `run` led, if it led one.

@@ -33,6 +33,7 @@ mod removal;
 mod scope;
 mod stderr;
 mod supervise;
+mod supervise_background;
 mod supervise_bad;
 mod supervise_flap;
 mod svc_wait;

@@ -37,7 +37,7 @@ pub use part::Part;
 pub use place::Place;
 pub use process::{Identity, Process, is_without_pidfd};
 pub use proof::{Proof, proof_at};
-pub use record::{Death, Ending, Exit, Failure, Record, Role, Shown, Verdict, signal_name};
+pub use record::{Death, Ending, Exit, Failure, Record, Role, SOON, Shown, Verdict, signal_name};
 pub use snapshot::{Illegible, Snapshot, read_status, read_status_at};
 pub use status::{Phase, Running, Status, TooShort, Want};
 pub use toucher::Toucher;

@@ -25,6 +25,7 @@
 //! gated                        the process was not seen to become `run` yet: whether that can be executed is not known
 //! begun                        `start` has succeeded, `stop` is owed
 //! again                        told up while `finish` or `stop` ran: it starts once more after them
+//! in-background                the last `run` that has ended seems to have gone there: it ended well at once, and left processes
 //! verdict done|give-up         after the `finish` or `stop` that runs it is not restarted, for that reason
 //! shown-pid PID LABEL          `supervise/status` still shows this `run`, started then, which has ended (see [`Shown`])
 //! failure REASON               why it gave up, or will with that verdict (see [`Failure`])
@@ -78,6 +79,9 @@ impl Role {
         }
     }
 }
+
+/// A `run` that ends within this time of its start has ended at once.
+pub const SOON: Duration = Duration::from_secs(5);
 
 /// How a process ended. As text: `exit CODE`, `signal NUMBER`, `core NUMBER` (killed by that signal,
 /// core dumped), `unstarted ERRNO`, `unknown`.
@@ -253,6 +257,8 @@ pub struct Record {
     pub begun: bool,
     /// It was told up while `finish` or `stop` ran.
     pub again: bool,
+    /// The last `run` that has ended seems to have gone into the background.
+    pub in_background: bool,
     /// What comes after the `finish` or `stop` that runs.
     pub verdict: Verdict,
     /// The `run` that has ended and that `supervise/status` still shows.
@@ -303,6 +309,7 @@ impl Record {
             gated: false,
             begun: false,
             again: false,
+            in_background: false,
             verdict: Verdict::AsWanted,
             shown: None,
             failure: None,
@@ -384,6 +391,7 @@ impl Record {
             ("gated", self.gated),
             ("begun", self.begun),
             ("again", self.again),
+            ("in-background", self.in_background),
             ("settings-left-out", self.settings_left_out),
         ];
         flags.iter().filter(|(_, set)| *set).try_for_each(|(flag, _)| writeln!(to, "{flag}"))?;
@@ -480,6 +488,7 @@ impl Record {
             "gated" => self.gated = true,
             "begun" => self.begun = true,
             "again" => self.again = true,
+            "in-background" => self.in_background = true,
             "settings-left-out" => self.settings_left_out = true,
             "verdict" => self.verdict = meaning_of(&VERDICTS, words).unwrap_or(self.verdict),
             "shown-pid" => self.shown = shown(words),
@@ -611,6 +620,7 @@ mod tests {
             gated: true,
             begun: true,
             again: true,
+            in_background: true,
             verdict: Verdict::GiveUp,
             shown: Some(Shown { pid: Pid::from_raw(75), since: at(8).label }),
             failure: Some(Failure::Start(Exit::Signal(15))),

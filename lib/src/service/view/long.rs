@@ -1,7 +1,7 @@
 //! The long form: the short line, then one for each thing that is known beyond it, its name in front.
 
 use super::View;
-use crate::service::{Death, Ending, Record, Role, Want};
+use crate::service::{Death, Ending, Record, Role, SOON, Want};
 use crate::sys::localtime::local_second;
 use crate::tai64::{Tai64N, seconds_between, unix_second};
 use humantime::format_duration;
@@ -68,15 +68,13 @@ fn known(view: &View, record: &Record) -> Vec<Line> {
     lines
 }
 
-/// A life shorter than this is like any other as short: a service that dies at once does not live equally long each time.
-const SHORT: u64 = 5;
-
 /// Whether two ends are told in one line: those of a service that ends again and again would fill a screen, and hide what
 /// came before.
 fn is_like(one: &Death, other: &Death) -> bool {
     let kind = |death: &Death| {
         let lived = seconds_between(death.started, death.ended);
-        (death.exit, if lived < SHORT { 0 } else { lived })
+        // A service that dies at once does not live equally long each time.
+        (death.exit, if lived < SOON.as_secs() { 0 } else { lived })
     };
     kind(one) == kind(other)
 }

@@ -7,7 +7,7 @@
 pub mod document;
 mod long;
 
-use super::{DOWN, Exit, Illegible, RUN, Record, Snapshot, Status, Want, is_supervised};
+use super::{DOWN, Exit, Illegible, RUN, Record, SOON, Snapshot, Status, Want, is_supervised};
 use crate::interpreter;
 use crate::report;
 use crate::tai64::{self, Moment};
@@ -37,13 +37,17 @@ impl Normally {
     }
 }
 
-/// What the `run` of the service in the current directory lacks, if it could not be executed the last time.
-fn lack(seen: &Snapshot) -> Option<String> {
+/// What is wrong with the `run` of the service in the current directory, where it could not be executed the last time or goes
+/// into the background.
+fn lack(seen: &Snapshot, now: Moment) -> Option<String> {
+    let record = seen.record.as_ref()?;
+    if record.in_background && (record.process.is_none() || now.uptime.saturating_sub(record.since.uptime) < SOON) {
+        return Some("goes into the background: it ends at once, leaves processes, and is started again".into());
+    }
     // Of what runs by now the file is another one, or was mended.
-    let record = seen.record.as_ref().filter(|record| record.is_unexecuted())?;
     let lack = match record.deaths.last()?.exit {
-        Exit::Unstarted(errno) => interpreter::lack(Path::new(RUN), Errno::from_raw(errno)),
-        Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unknown => None,
+        Exit::Unstarted(errno) if record.is_unexecuted() => interpreter::lack(Path::new(RUN), Errno::from_raw(errno)),
+        Exit::Unstarted(_) | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unknown => None,
     };
     Some(String::from_utf8_lossy(&lack?).into_owned())
 }
@@ -55,7 +59,8 @@ pub struct View {
     pub seen: Snapshot,
     /// Whether it has a file `down`.
     pub normally: Normally,
-    /// What its `run` lacks, where that could not be executed the last time and its file tells.
+    /// What is wrong with its `run`, where that could not be executed the last time and its file tells, or goes into the
+    /// background.
     pub lack: Option<String>,
     /// When it was looked at.
     pub now: Moment,
@@ -68,8 +73,9 @@ impl View {
     /// Why nothing can be said of it, in the words of the original.
     pub fn of(service: &OsStr) -> Result<View, String> {
         let (seen, normally) = look(service, Snapshot::take)?;
-        let lack = lack(&seen);
-        Ok(View { seen, normally, lack, now: Moment::now() })
+        let now = Moment::now();
+        let lack = lack(&seen, now);
+        Ok(View { seen, normally, lack, now })
     }
 
     /// The logger that the same supervise runs, which has no file `down` of its own.

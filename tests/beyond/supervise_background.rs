@@ -1,0 +1,91 @@
+//! A `run` that goes into the background.
+
+use std::fs;
+use tests::{Scratch, Service, is_alive, parent_of, wait_until};
+
+/// Waits until `run` was started so often more.
+fn started_again(service: &Service, count: usize) {
+    let starts = || service.state("starts").first().and_then(|starts| starts.parse().ok()).unwrap_or(0);
+    let before: usize = starts();
+    wait_until("it is started again", || starts() >= before + count);
+}
+
+fn cause(scratch: &Scratch) -> String {
+    let lines = scratch.run("svstat -l web").stdout;
+    let line = lines.lines().find_map(|line| line.trim_start().strip_prefix("cause "));
+    line.unwrap_or_default().trim().to_string()
+}
+
+const CAUSE: &str = "run: goes into the background: it ends at once, leaves processes, and is started again";
+
+/// The number of the process that is named in the message.
+fn named_in(said: &str) -> Option<i32> {
+    let (_, rest) =
+        said.split_once("supervise: warning: web/run goes into the background: it ends at once, has left process ")?;
+    let (pid, rest) = rest.split_once(", and is started again; ")?;
+    let cure = "a run stays in the foreground, without & or an option such as --daemonize: see README\n";
+    (rest == cure).then(|| pid.parse().expect("a number"))
+}
+
+#[test]
+fn a_run_that_goes_into_the_background_is_told_once_with_the_cure() {
+    for leaves in ["sleep 1000 &", "setsid sleep 1000 >/dev/null 2>&1 </dev/null &", "(setsid sleep 1000 &)"] {
+        for settings in [&[][..], &["restart-delay"], &["notify-socket", "restart-delay"]] {
+            let scratch = Scratch::new();
+            let service = Service::new(&scratch, "web", leaves).script("notify", "exit 0").script("log", "exec cat");
+            settings.iter().for_each(|setting| scratch.file(format!("web/{setting}"), "10"));
+            let supervise = service.supervise();
+            wait_until("it is said", || named_in(&supervise.errors()).is_some());
+            let left = named_in(&supervise.errors()).expect("a process");
+            assert!(is_alive(left) && parent_of(left) == Some(supervise.pid()), "{leaves}: {left}");
+            // That is the second time, and it is not said again.
+            started_again(&service, 2);
+            wait_until("svstat tells", || cause(&scratch) == CAUSE);
+            assert_eq!(named_in(&supervise.errors()), Some(left));
+            // Whoever starts it is told.
+            service.svc("-u");
+            wait_until("it is said again", || supervise.errors().matches("goes into the background").count() == 2);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_stays_in_the_foreground_is_not_blamed() {
+    let scratch = Scratch::new();
+    // Its supervise has a child of its own, that it did not make, and a logger and hooks are no daemons.
+    let service = Service::new(&scratch, "web", "exit 0")
+        .file("restart-delay", "10")
+        .script("notify", "exec sleep 1000")
+        .script("finish", "exit 0")
+        .script("log", "exec cat");
+    let mut command = scratch.command("sh");
+    let supervise = command.args(["-c", "sleep 1000 & exec \"$0\" web"]).arg(scratch.programs().join("supervise"));
+    let supervise = tests::Daemon::start(supervise, &scratch);
+    wait_until("it is supervised", || service.is_supervised());
+    started_again(&service, 10);
+    assert_eq!((supervise.errors(), cause(&scratch)), (String::new(), String::new()));
+    // Nor for what it leaves when it fails, or is told to end.
+    for run in ["sleep 1000 & exit 1", "trap 'sleep 1000 & exit 0' TERM; echo >>up; while :; do sleep 0.01; done"] {
+        scratch.script("web/new", &format!("#!/bin/sh\n{run}\n"));
+        fs::rename(service.path("new"), service.path("run")).expect("replace run");
+        for times in 1..=3 {
+            let starts = service.state("starts");
+            if run.contains("TERM") {
+                service.lines("up", times);
+                service.svc("-t");
+            }
+            wait_until("it is started again", || service.state("starts") != starts);
+        }
+    }
+    assert_eq!((supervise.errors(), cause(&scratch)), (String::new(), String::new()));
+    // It would be seen if it did so.
+    scratch.script("web/new", "#!/bin/sh\nsleep 1000 &\n");
+    fs::rename(service.path("new"), service.path("run")).expect("replace run");
+    service.svc("-k");
+    wait_until("it is said", || named_in(&supervise.errors()).is_some());
+    wait_until("svstat tells", || cause(&scratch) == CAUSE);
+    // Mended, it is no cause any more.
+    scratch.script("web/new", "#!/bin/sh\nexec sleep 1000\n");
+    fs::rename(service.path("new"), service.path("run")).expect("replace run");
+    wait_until("it is mended", || cause(&scratch).is_empty());
+}
