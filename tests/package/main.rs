@@ -8,6 +8,7 @@ mod architecture;
 mod boot;
 mod contract;
 mod dependencies;
+mod diagnostics;
 mod house;
 mod images;
 mod programs;
