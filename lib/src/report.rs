@@ -27,10 +27,12 @@ pub use crate::reason::reason;
 
 use crate::Help;
 use crate::interpreter;
+use crate::service::RUN;
 use crate::sys;
 use crate::sys::write_now::{wait_for_room, write_now};
 use crate::terminal::visible;
 use nix::errno::Errno;
+use nix::sys::stat::lstat;
 use nix::unistd::{Pid, getpid};
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -88,6 +90,14 @@ pub fn program(name: &'static str, args: Args, help: &Help, body: fn(Args) -> Re
 /// where many instances of a program say the same to one standard error, relative paths do not tell which of them it is.
 pub fn name_directory() {
     NAMES_DIRECTORY.store(true, Ordering::Relaxed);
+}
+
+/// The same where the program works in a service directory: one in which a `run` is, or we may not look. That is what
+/// supervise starts programs in; by hand, people know where they are.
+pub fn name_service_directory() {
+    if lstat(RUN) != Err(Errno::ENOENT) {
+        name_directory();
+    }
 }
 
 /// What a program does after a panic was reported, before it exits: become another program, if it can. Not what a process

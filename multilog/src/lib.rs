@@ -78,10 +78,9 @@ pub mod tai64nlocal;
 
 use check::{check, misread};
 use daemontools::report::warning;
-use daemontools::{Args, Attempt, Fatal, Help, report, service, sys};
+use daemontools::{Args, Attempt, Fatal, Help, report, sys};
 use logger::Logger;
-use nix::errno::Errno;
-use nix::sys::stat::{SFlag, lstat, stat};
+use nix::sys::stat::{SFlag, stat};
 use script::Script;
 use std::ffi::{OsStr, OsString};
 
@@ -121,20 +120,13 @@ pub fn multilog(mut args: Args) -> Result<i32, Fatal> {
         return explain(args.as_slice());
     }
     sys::fill_standard_descriptors();
-    if is_in_service_directory() {
-        report::name_directory();
-    }
+    report::name_service_directory();
     let is_directory =
         |name: &OsStr| stat(name).is_ok_and(|file| file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits());
     misread(args.as_slice(), is_directory).iter().for_each(|text| warning(&[text.as_bytes()]));
     let mut logger = Logger::open(Script::parse(args))?;
     logger.run();
     Ok(0)
-}
-
-/// Whether a supervise may have started us: `run` is here, or we may not look.
-fn is_in_service_directory() -> bool {
-    lstat(service::RUN) != Err(Errno::ENOENT)
 }
 
 /// Explains a script on standard output, and warns of what will not do what it seems to.

@@ -1,6 +1,6 @@
 //! What all programs that run another have in common: usage, the search in PATH, what is inherited.
 
-use tests::{Scratch, differs, fails, is_root, prints};
+use tests::{Scratch, Service, differs, fails, is_root, prints, wait_until};
 
 /// A form of each that changes nothing the probes below look at.
 fn harmless() -> Vec<&'static str> {
@@ -160,6 +160,26 @@ fn signals_limits_mask_environment_and_directory_are_passed_on_untouched() {
             assert_eq!(through.stdout, bare.stdout, "{signals} {form}");
         }
     }
+}
+
+/// Of fifty services with one place for errors, the account alone does not tell which one cannot be started.
+#[test]
+fn in_a_service_directory_a_message_names_it_by_its_path() {
+    let scratch = scratch();
+    scratch.dir("web/empty");
+    let service = Service::new(&scratch, "web", "exec setuidgid no-such-account true");
+    let web = scratch.path().canonicalize().expect("a path").join("web").display().to_string();
+    let place = differs(format!(" (in {web})"), String::new());
+    for form in harmless() {
+        let name = form.split(' ').next().expect("a name");
+        let words = format!("{name}: fatal: unable to run nosuch: file does not exist{place}\n");
+        assert_eq!(scratch.shell(&format!("cd web && {form} nosuch")), fails(111, &words));
+    }
+    // Their usage is about nobody's service.
+    assert_eq!(scratch.shell("cd web && pgrphack"), fails(100, "pgrphack: usage: pgrphack child\n"));
+    let supervise = service.supervise();
+    let words = format!("setuidgid: fatal: unknown account no-such-account{place}\n");
+    wait_until("it says so", || supervise.errors().starts_with(&words));
 }
 
 #[test]

@@ -40,6 +40,7 @@ Exit codes: child's; 100, wrong usage; 111, child cannot be run or was killed.
 const COPIES: usize = 30;
 
 fn fghack(args: Args) -> Result<i32, Fatal> {
+    report::name_service_directory();
     let program = args.as_slice();
     if program.is_empty() {
         return Err(Fatal::usage(HELP.usage));

@@ -12,7 +12,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::{Args, Fatal, Help};
+use daemontools::{Args, Fatal, Help, report};
 use nix::unistd::setsid;
 
 daemontools::main!(pgrphack, HELP);
@@ -27,6 +27,7 @@ Exit codes: 100, wrong usage; 111, child cannot be run; else child's.
 };
 
 fn pgrphack(args: Args) -> Result<i32, Fatal> {
+    report::name_service_directory();
     let program = args.as_slice();
     if program.is_empty() {
         return Err(Fatal::usage(HELP.usage));

@@ -14,7 +14,7 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::sys::lock::{try_to_lock, wait_to_lock};
-use daemontools::{Args, Attempt, Fatal, Help, Unable};
+use daemontools::{Args, Attempt, Fatal, Help, Unable, report};
 use lexopt::Arg;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -39,6 +39,7 @@ Exit codes: 100, wrong usage; 111, file cannot be locked or program not be run; 
 };
 
 fn setlock(args: Args) -> Result<i32, Fatal> {
+    report::name_service_directory();
     let Options { take, on_failure, file, program } = parse(args)?;
     match lock(&file, take) {
         // Not closed, and not close-on-exec: the program keeps the lock.

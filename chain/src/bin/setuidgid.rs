@@ -13,7 +13,7 @@
 #![cfg_attr(not(test), no_main)]
 
 use chain::account::{Account, is_numeric};
-use daemontools::{Args, Attempt, Fatal, Help};
+use daemontools::{Args, Attempt, Fatal, Help, report};
 use nix::unistd::{setgid, setgroups, setuid};
 use std::os::unix::ffi::OsStrExt;
 
@@ -40,6 +40,7 @@ enum Groups {
 }
 
 fn setuidgid(args: Args) -> Result<i32, Fatal> {
+    report::name_service_directory();
     // Not parsed as options: to the original, whatever stands before PROGRAM is an account.
     let (groups, rest) = match args.as_slice() {
         [first, rest @ ..] if first == "-s" => (Groups::All, rest),

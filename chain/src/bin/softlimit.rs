@@ -45,6 +45,7 @@ Exit codes: 100, wrong usage; 111, a limit is refused or child cannot be run; el
 };
 
 fn softlimit(args: Args) -> Result<i32, Fatal> {
+    report::name_service_directory();
     let Options { limits, program } = parse(args)?;
     // Put together before there is too little memory left to do it.
     let prepared = Program::new(&program, &[]);
