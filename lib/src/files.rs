@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, open, openat, renameat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{Pid, UnlinkatFlags, geteuid, unlinkat};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -368,6 +368,15 @@ fn open_at(
 /// # Errors
 /// Which step the system refused, "open", "write" or "rename", and why; then the old file is as it was.
 pub fn put_file(new: &Path, path: &Path, bytes: &[u8]) -> Result<(), (&'static str, Errno)> {
+    put_file_first(new, path, bytes)?.tidy()
+}
+
+/// Does what [`put_file`] does, but leaves the old file beside the new one until [`Replaced::tidy`] is called. That takes as
+/// long as all the rest, and matters to no reader. Never tidied, the old file is removed when the next one is put.
+///
+/// # Errors
+/// As for [`put_file`].
+pub fn put_file_first(new: &Path, path: &Path, bytes: &[u8]) -> Result<Replaced, (&'static str, Errno)> {
     // Strings as the kernel wants them need no room in the stack.
     let string = |path: &Path| c_string(path.as_os_str()).map_err(|errno| ("open", errno));
     let (new, path) = (string(new)?, string(path)?);
@@ -380,23 +389,47 @@ pub fn put_file(new: &Path, path: &Path, bytes: &[u8]) -> Result<(), (&'static s
     };
     let file = created.map_err(|errno| ("open", errno))?;
     sys::write_all(&file, bytes).map_err(|errno| ("write", errno))?;
-    put_in_place(&new, &path).map_err(|errno| ("rename", errno))
+    // A file that is renamed over another one is sent to the disk at once by ext4, which takes as long as a dozen of the
+    // calls here. Exchanged with the other one, which is removed then, it is not: what is in it is of no use after this
+    // boot.
+    if exchange(&new, &path).is_ok() {
+        return Ok(Replaced { beside: Some(new), path, _file: file });
+    }
+    // There may be no other one yet, or a file system that cannot.
+    renameat(AT_FDCWD, new.as_c_str(), AT_FDCWD, path.as_c_str()).map_err(|errno| ("rename", errno))?;
+    Ok(Replaced { beside: None, path, _file: file })
 }
 
-/// A file that is renamed over another one is sent to the disk at once by ext4, which takes as long as a dozen of the
-/// calls here. Exchanged with the other one, which is removed then, it is not: what is in it is of no use after this
-/// boot.
-fn put_in_place(new: &CStr, old: &CStr) -> nix::Result<()> {
-    let exchange = || renameat2(AT_FDCWD, new, AT_FDCWD, old, RenameFlags::RENAME_EXCHANGE);
-    // There may be no other one yet, or a file system that cannot.
-    if exchange().is_err() {
-        return renameat(AT_FDCWD, new, AT_FDCWD, old);
+/// A file that was put in its place, while the old one is still beside it.
+#[derive(Debug)]
+#[must_use]
+pub struct Replaced {
+    /// Where the old file is, if there was one.
+    beside: Option<CString>,
+    path: CString,
+    /// It is closed late as well: that too takes time.
+    _file: OwnedFd,
+}
+
+impl Replaced {
+    /// Removes the old file.
+    ///
+    /// # Errors
+    /// "rename", and why: the old file is a directory, for example; then it is in its place again.
+    pub fn tidy(self) -> Result<(), (&'static str, Errno)> {
+        let Some(old) = self.beside else { return Ok(()) };
+        if unlinkat(AT_FDCWD, old.as_c_str(), UnlinkatFlags::NoRemoveDir).is_ok() {
+            return Ok(());
+        }
+        // The old file is a directory.
+        let rename = || renameat(AT_FDCWD, old.as_c_str(), AT_FDCWD, self.path.as_c_str());
+        exchange(&old, &self.path).and_then(|()| rename()).map_err(|errno| ("rename", errno))
     }
-    if unlinkat(AT_FDCWD, new, UnlinkatFlags::NoRemoveDir).is_ok() {
-        return Ok(());
-    }
-    // The old file is a directory.
-    exchange().and_then(|()| renameat(AT_FDCWD, new, AT_FDCWD, old))
+}
+
+/// Has two files change places.
+fn exchange(one: &CStr, other: &CStr) -> nix::Result<()> {
+    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)
 }
 
 /// Whether only root and the account that runs us own a file or directory and may write to it.

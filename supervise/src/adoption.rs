@@ -49,7 +49,8 @@ pub fn adopt(role: Role, process: Process, place: &Place, gated: Gated) -> Resul
     let object = format!("process {}", process.pid);
     let Some(held) = ServiceProcess::hold(role, process).unable_to("hold", &object)? else { return Ok(ended()) };
     match held.identity().unable_to("recognise", &object)? {
-        Identity::Same => Ok(Found::Alive(held)),
+        // Its supervise may have been killed before it could ask when the process was started.
+        Identity::Same => Ok(Found::Alive(held.completed())),
         Identity::Gone => Ok(ended()),
         Identity::Unknown if held.has_ended() => Ok(ended()),
         // An old kernel without /proc: of the process there is only its group, which is its own or that of the

@@ -6,7 +6,8 @@
 //! supervise says what that costs.
 
 use daemontools::service::ledger::{Page, has_room};
-use daemontools::service::{Part, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status, put_file};
+use daemontools::service::{Part, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status};
+use daemontools::service::{Replaced, put_file, put_file_first};
 use daemontools::tai64::Moment;
 use daemontools::{Unable, report};
 use nix::errno::Errno;
@@ -22,6 +23,8 @@ pub struct Publisher {
     page: Option<Page>,
     record: Record,
     written: Option<Record>,
+    /// The file that `supervise/state` has taken the place of, if it is to be removed yet.
+    replaced: Option<Replaced>,
     /// What `supervise/status` has: most changes of the record do not change it.
     shown: Vec<u8>,
     /// The files that could not be written.
@@ -42,6 +45,10 @@ struct Failure {
     errno: Errno,
 }
 
+fn state_failure((verb, errno): (&'static str, Errno)) -> Failure {
+    Failure { verb, new: STATE_NEW, errno }
+}
+
 /// Files that could not be written are tried again this often: a disk may be full, or descriptors used up, for a time.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -55,6 +62,7 @@ impl Publisher {
             page,
             record,
             written: None,
+            replaced: None,
             shown: Vec::new(),
             failed: Vec::new(),
             again: None,
@@ -85,10 +93,24 @@ impl Publisher {
     }
 
     /// Notes how the service or its logger is now, and writes `supervise/state` and the page, but not
-    /// `supervise/status`.
+    /// `supervise/status`. What is to be done afterwards and nothing waits for is left to [`Publisher::tidy`].
     pub fn write_down(&mut self, part: Part, record: Record) {
         self.note(part, record);
-        self.write_state();
+        self.write_page();
+        let text = self.record.encode();
+        let put = put_file_first(&self.place.path(STATE_NEW), &self.place.path(STATE), text.as_bytes());
+        let failure = put.map(|replaced| self.replaced = Some(replaced)).err().map(state_failure);
+        self.written = failure.is_none().then(|| self.record.clone());
+        self.take_in_of(STATE_NEW, failure);
+    }
+
+    /// Removes what [`Publisher::write_down`] has left beside `supervise/state`.
+    pub fn tidy(&mut self) {
+        let failure = self.replaced.take().and_then(|replaced| replaced.tidy().err()).map(state_failure);
+        if failure.is_some() {
+            self.written = None;
+            self.take_in_of(STATE_NEW, failure);
+        }
     }
 
     /// Writes what was noted of the service and its logger to `supervise/state` and the page alone.
@@ -110,8 +132,13 @@ impl Publisher {
         self.take_in(failed);
     }
 
-    fn write_record(&mut self) -> Option<Failure> {
+    fn write_page(&mut self) {
         self.on_page = self.page.as_ref().is_some_and(|page| page.write(&short_text(&self.record)).is_ok());
+    }
+
+    fn write_record(&mut self) -> Option<Failure> {
+        self.tidy();
+        self.write_page();
         let failure = self.put_state();
         self.written = failure.is_none().then(|| self.record.clone());
         failure

@@ -26,6 +26,7 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use std::mem::replace;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct Runner {
     listener: Listener,
     messages: Messages,
     background: Background,
+    /// supervise is the parent of descendants whose parents die.
+    is_subreaper: bool,
     /// A child that has ended and is not waited for yet, as `supervise/status` may still show its number.
     ended: Option<Pid>,
     /// The last `run`, whose number its process group has, where it led one.
@@ -99,6 +102,7 @@ impl Runner {
             listener: Listener::NONE,
             messages: Messages::of(part),
             background: Background::Unsuspected,
+            is_subreaper: false,
             ended: None,
             last_run: None,
             pending_events: Vec::new(),
@@ -130,11 +134,14 @@ impl Runner {
 
     /// Has the kernel make supervise the parent of descendants whose parents die, where the settings of the service,
     /// not of its logger, or what it did need that.
-    fn become_subreaper(&self) {
+    fn become_subreaper(&mut self) {
         if self.part == Part::Service {
             let policy = self.configuration.policy();
             let is_suspected = self.background == Background::Suspected;
-            let _ = set_child_subreaper(policy.scope == Scope::Tree || policy.listens() || is_suspected);
+            let is_needed = policy.scope == Scope::Tree || policy.listens() || is_suspected;
+            if replace(&mut self.is_subreaper, is_needed) != is_needed {
+                let _ = set_child_subreaper(is_needed);
+            }
         }
     }
 
@@ -222,12 +229,21 @@ impl Runner {
             Some(ExecResult::Executed) => {
                 self.gate = None;
                 self.process.iter().for_each(|process| self.messages.executed(process.role));
+                self.complete_process();
                 self.handle(Event::Executed, shared);
                 self.check_if_needed();
             }
             // The exit that follows at once reports the refusal.
             Some(ExecResult::Refused(_) | ExecResult::Pending) | None => {}
         }
+    }
+
+    /// Asks for what `supervise/state` is to have of a child that has become its program, and had no time to be asked before.
+    fn complete_process(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        let known = process.id;
+        process.id = known.completed();
+        self.last_run = self.last_run.map(|run| if run == known { process.id } else { run });
     }
 
     fn poll_adopted(&mut self, shared: &mut Shared) {
@@ -448,6 +464,7 @@ impl Runner {
         }
         shared.publisher.see_it_written();
         self.gate.iter().for_each(Gate::open);
+        shared.publisher.tidy();
         if let Some(process) = &self.process {
             self.notify(process.role, process.id.pid, None, shared);
         }

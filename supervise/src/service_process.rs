@@ -32,9 +32,9 @@ enum Handle {
 }
 
 impl ServiceProcess {
-    /// A new child of this supervise.
+    /// A child of this supervise that was made just now.
     pub fn child(role: Role, pid: Pid) -> ServiceProcess {
-        ServiceProcess { role, id: Process::of(pid), handle: Handle::Child }
+        ServiceProcess { role, id: Process::just_made(pid), handle: Handle::Child }
     }
 
     /// Holds a process that is not a child of this supervise; `None` if no process has its number. Which process is
@@ -51,6 +51,11 @@ impl ServiceProcess {
             Err(errno) => return Err(errno),
         };
         Ok(Some(ServiceProcess { role, id, handle }))
+    }
+
+    /// The same process, with all that tells it from others.
+    pub fn completed(self) -> ServiceProcess {
+        ServiceProcess { id: self.id.completed(), ..self }
     }
 
     /// Whether what is held is the process that [`ServiceProcess::id`] names.

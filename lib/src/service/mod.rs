@@ -25,8 +25,8 @@ pub mod view;
 
 // What lies in a service directory is opened by these.
 pub use crate::files::{
-    Unread, is_fifo, make_at, open_fifo, open_fifo_at, open_fifo_of, open_file_itself_at, open_lock_at, open_pipe_of,
-    put_file, read_file, read_file_itself,
+    Replaced, Unread, is_fifo, make_at, open_fifo, open_fifo_at, open_fifo_of, open_file_itself_at, open_lock_at,
+    open_pipe_of, put_file, put_file_first, read_file, read_file_itself,
 };
 pub use command::{Command, Commands};
 pub use control::{hold_ok, hold_ok_at, is_supervised, is_supervised_at, open_control, send_commands};

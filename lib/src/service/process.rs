@@ -39,6 +39,23 @@ impl Process {
         Process { pid, ticks: process::start_ticks(pid).unwrap_or(0), serial }
     }
 
+    /// A child that was made just now and was not waited for. Where the kernel numbers processes, it is not asked yet when
+    /// the child was started: that is in `/proc`, which takes as long as all the rest that supervise does before the child
+    /// becomes its program.
+    pub fn just_made(child: Pid) -> Process {
+        let serial = PidFd::open(child).and_then(|held| held.serial()).ok().flatten().unwrap_or(0);
+        let ticks = if serial == 0 { process::start_ticks(child) } else { None };
+        Process { pid: child, ticks: ticks.unwrap_or(0), serial }
+    }
+
+    /// The same process with all that tells it from others, if it is still there.
+    #[must_use]
+    pub fn completed(self) -> Process {
+        let ticks = if self.ticks == 0 { process::start_ticks(self.pid) } else { None };
+        // Looked at afterwards: until then the number was not another process's.
+        ticks.filter(|_| self.is_there()).map_or(self, |ticks| Process { ticks, ..self })
+    }
+
     /// Whether it still is the process that has its number.
     ///
     /// # Errors
@@ -118,6 +135,8 @@ mod tests {
         for (process, identity) in table {
             assert_eq!(process.identity(), Ok(identity), "{process:?}");
         }
+        assert_eq!(Process::just_made(this.pid).completed(), this);
+        assert_eq!(Process::just_made(this.pid).identity(), Ok(Identity::Same));
         if this.serial != 0 {
             assert_eq!(Process { ticks: 0, ..this }.identity(), Ok(Identity::Same));
             assert_eq!(Process { serial: this.serial + 1, ..this }.identity(), Ok(Identity::Gone));
