@@ -317,6 +317,11 @@ impl Probe {
         self.removed.hold(id, supervises, &mut self.mounts);
     }
 
+    /// Looks again for the directories that were not found.
+    pub fn hold_others(&mut self, table: &Table) {
+        self.removed.sought().into_iter().for_each(|id| self.hold(table, id));
+    }
+
     /// The service has an entry again, or is forgotten.
     pub fn let_go(&mut self, id: Id) {
         self.removed.let_go(id);

@@ -105,6 +105,7 @@ impl Scanner {
         let seen = scan.look(changes, &mut Known { table, probe, diagnostics }, now);
         if seen.all {
             self.supervises.see_reached(&self.table, &mut self.probe);
+            self.probe.hold_others(&self.table);
         }
         let mut todo = Vec::new();
         let on_remove = settings::on_remove(&mut self.probe, &mut self.diagnostics);

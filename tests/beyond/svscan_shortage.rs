@@ -1,12 +1,13 @@
 //! svscan when the system refuses for a moment what it asks: an error is a proof of nothing. svscan asks again, starts no
 //! second supervise meanwhile, and forgets nothing.
 
-use crate::svscan::{SCANNED, service, supervise_of};
+use crate::svscan::{COUNT, SCANNED, service, supervise_of};
 use crate::svscan_forward::lines;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::fs::File;
-use tests::{Daemon, Scratch, children_of, has, is_alive, processes_in, wait_until};
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use tests::{Daemon, Scratch, Service, children_of, has, is_alive, is_root, processes_in, skip, wait_until};
 
 /// svscan, whose calls that touch one of these paths, written as svscan writes them, have this fault.
 fn refused(scratch: &Scratch, paths: &[&str], fault: &str) -> Daemon {
@@ -88,4 +89,124 @@ fn a_setting_that_cannot_be_read_now_is_read_later_and_counts_before_its_service
         assert_eq!(svscan.wait(), 0, "{setting}: as it is essential, all was stopped: {}", svscan.errors());
         assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
     }
+}
+
+/// It would serve the directory beside the first one.
+#[test]
+fn a_lock_that_cannot_be_opened_now_is_opened_later() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mut first = crate::svscan::svscan(&scratch);
+    service(&scratch, "a", "exec sleep 1000").up();
+    let second = refused(&scratch, &["lock"], "openat:error=EMFILE:when=1");
+    let waits = "svscan: warning: unable to open .svscan/lock: process cannot open more files
+svscan: warning: another svscan serves this directory: waiting for its end\n";
+    wait_until("it waits", || second.errors() == waits);
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.wait(), 0);
+    stop(&scratch, second);
+}
+
+/// Then it is not known, which is said.
+#[test]
+fn a_lock_that_may_not_be_opened_is_said() {
+    if !is_root() {
+        return skip("needs root, and another account");
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    scratch.mode(SCANNED, 0o755);
+    scratch.dir(a.path("supervise"));
+    scratch.mode(a.path("supervise"), 0o777);
+    scratch.file(format!("{SCANNED}/.svscan/lock"), "");
+    scratch.mode(format!("{SCANNED}/.svscan/lock"), 0o600);
+    scratch.without_rights("supervise");
+    let mut svscan = Daemon::start(scratch.without_rights("svscan").arg(SCANNED), &scratch);
+    a.up();
+    let said = "svscan: warning: unable to open .svscan/lock: access denied: whether another svscan serves this directory is not known\n";
+    assert_eq!(svscan.errors(), said);
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0);
+}
+
+/// A service whose entry is removed, and its logger; both run.
+fn removed<'a>(scratch: &'a Scratch) -> [Service<'a>; 2] {
+    let log = Service::new(scratch, "etc/a/log", "exec multilog ./main");
+    let a = Service::new(scratch, "etc/a", COUNT);
+    scratch.dir(SCANNED);
+    symlink("../etc/a", scratch.path().join(SCANNED).join("a")).expect("link it");
+    [a, log]
+}
+
+fn unlink(scratch: &Scratch) {
+    fs::remove_file(scratch.path().join(SCANNED).join("a")).expect("remove the entry");
+}
+
+/// The supervise of the logger is killed with it, and the service then ends: what it said last is in the log.
+fn is_read_to_the_end([a, log]: &[Service; 2], refused: impl FnOnce()) {
+    let (supervise, logger) = (supervise_of(log), log.up());
+    [supervise, logger].iter().for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).expect("kill it"));
+    refused();
+    wait_until("it has another", || log.is_supervised() && supervise_of(log) != supervise);
+    a.svc("-dx");
+    let lines = || log.says("main/current").lines().map(str::to_string).collect::<Vec<_>>();
+    wait_until("the last line is written", || lines().last().is_some_and(|line| line == "end"));
+    let numbers = (0..lines().len() - 1).map(|number| number.to_string());
+    assert!(lines().into_iter().eq(numbers.chain(["end".into()])), "every line, once");
+}
+
+#[test]
+fn the_logger_of_a_removed_service_is_started_again_though_that_fails_once() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let both = removed(&scratch);
+    // Those of the service and of the logger come first.
+    let mut command = scratch.command("strace");
+    command.args(["-qq", "-o", "/dev/null", "-I3", "-e", "inject=clone,clone3,fork,vfork:error=EAGAIN:when=3"]);
+    let svscan = Daemon::start(command.arg(scratch.programs().join("svscan")).arg(SCANNED), &scratch);
+    both[1].lines("main/current", 10);
+    unlink(&scratch);
+    is_read_to_the_end(&both, || {
+        wait_until("it is said", || svscan.errors().contains("svscan: warning: unable to fork for a/log: "));
+    });
+    stop(&scratch, svscan);
+}
+
+#[test]
+fn the_directory_of_a_removed_service_that_cannot_be_opened_now_is_opened_later() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let both = removed(&scratch);
+    let mut svscan = crate::svscan::svscan(&scratch);
+    both[1].lines("main/current", 10);
+    let mut command = scratch.command("strace");
+    command.args(["-qq", "-o", "/dev/null", "-p", &svscan.pid().to_string()]);
+    for (service, path) in both.iter().zip(["cwd", "cwd/.."]) {
+        command.args(["-P", &format!("/proc/{}/{path}", supervise_of(service))]);
+    }
+    let strace = Daemon::start(command.args(["-e", "inject=openat:error=EMFILE:when=1..2"]), &scratch);
+    let status = || fs::read_to_string(format!("/proc/{}/status", svscan.pid())).unwrap_or_default();
+    wait_until("it is traced", || status().contains(&format!("TracerPid:\t{}\n", strace.pid())));
+    unlink(&scratch);
+    // A descriptor for the directory.
+    let folder = scratch.path().join("etc/a");
+    let is_held = || {
+        let held = fs::read_dir(format!("/proc/{}/fd", svscan.pid())).expect("its descriptors").flatten();
+        held.into_iter().any(|held| fs::read_link(held.path()).is_ok_and(|to| to == folder))
+    };
+    wait_until("it is held", || {
+        svscan.signal(Signal::SIGALRM);
+        is_held()
+    });
+    is_read_to_the_end(&both, || {});
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert_eq!(svscan.errors(), "");
+    drop(strace);
 }
