@@ -7,6 +7,7 @@
 use crate::procfs::{is_of_our_account, locks};
 use crate::signals::{self, Request};
 use daemontools::service::{Unread, make_at, open_lock_at};
+use daemontools::sys::is_shortage;
 use daemontools::sys::lock::{try_to_lock, wait_to_lock};
 use daemontools::sys::process::{close_all_but, ended_child_status, fork, wait_for};
 use daemontools::{Unable, report, sys};
@@ -52,7 +53,19 @@ struct Found {
 
 /// Locks the current directory.
 pub fn lock(signals: &SignalFd) -> Locked {
-    while let Some(found) = open_lock() {
+    loop {
+        let found = match open_lock() {
+            Ok(Some(found)) => found,
+            Ok(None) => break,
+            // Another svscan may serve the directory. A shortage passes.
+            Err(errno) => {
+                Unable::new("open", ".svscan/lock", errno).warn();
+                if is_told_to_end(signals, None) {
+                    return Locked::Told;
+                }
+                continue;
+            }
+        };
         let mut locked = try_to_lock(&found.file);
         if locked == Err(Errno::EAGAIN) && (!found.is_exposed || is_held_by_ours(found.inode)) {
             report::warning(&[b"another svscan serves this directory: waiting for its end"]);
@@ -72,7 +85,7 @@ pub fn lock(signals: &SignalFd) -> Locked {
             break;
         }
         // A lock that was removed while svscan waited for it is not what the next svscan locks.
-        if open_lock().is_none_or(|now| now.inode == found.inode) {
+        if open_lock().is_ok_and(|now| now.is_none_or(|now| now.inode == found.inode)) {
             return Locked::Here(found.file.into());
         }
     }
@@ -164,10 +177,17 @@ fn open_directory() -> nix::Result<OwnedFd> {
 
 /// Opens the lock, which is made if it is not there. Follows no link, and opens nothing but a file: to open a device may do
 /// something. Whoever owns `.svscan` may give the lock of another svscan this name, for which this one would wait for ever.
-fn open_lock() -> Option<Found> {
+///
+/// # Errors
+/// EMFILE, ENOMEM …: there may be a lock, but it cannot be opened now.
+fn open_lock() -> nix::Result<Option<Found>> {
     // If this fails, what follows says so.
     let _ = mkdir(DIRECTORY, Mode::from_bits_truncate(0o755));
-    let directory = open_directory().ok()?;
+    let directory = match open_directory() {
+        Err(errno) if is_shortage(errno) => return Err(errno),
+        Err(_) => return Ok(None),
+        Ok(directory) => directory,
+    };
     let open = || open_lock_at(&directory, Path::new(LOCK));
     let opened = match open() {
         Err(Unread::System(Errno::EMLINK)) => {
@@ -179,20 +199,22 @@ fn open_lock() -> Option<Found> {
     match opened {
         Ok((file, stat)) => {
             let is_ours = stat.st_uid == 0 || stat.st_uid == geteuid().as_raw();
-            Some(Found { file: file.into(), inode: stat.st_ino, is_exposed: !is_ours || stat.st_mode & 0o077 != 0 })
+            let is_exposed = !is_ours || stat.st_mode & 0o077 != 0;
+            Ok(Some(Found { file: file.into(), inode: stat.st_ino, is_exposed }))
         }
         Err(Unread::WrongKind | Unread::System(Errno::EISDIR)) => {
             report::warning(&[b"unable to lock .svscan/lock: not a file"]);
-            None
+            Ok(None)
         }
+        Err(Unread::System(errno)) if is_shortage(errno) => Err(errno),
         // A disk that is read-only, or full, keeps no lock: svscan serves all the same.
         Err(unread) => {
-            if let Unread::System(errno @ (Errno::EACCES | Errno::EPERM)) = unread {
+            if let Unread::System(errno @ (Errno::EACCES | Errno::EPERM | Errno::EIO)) = unread {
                 let why = report::reason(errno).as_bytes();
                 let words = b": whether another svscan serves this directory is not known";
                 report::warning(&[b"unable to open .svscan/lock: ", why, words]);
             }
-            None
+            Ok(None)
         }
     }
 }

@@ -8,30 +8,45 @@ use crate::table::{Id, Part};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpid};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::read_link;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
 /// The directories, each only as a place in the file system.
 #[derive(Debug, Default)]
-pub struct Removed(HashMap<Id, OwnedFd>);
+pub struct Removed {
+    held: HashMap<Id, OwnedFd>,
+    /// The services whose directory was not found, as svscan had no descriptor, or nobody answered. It is looked for again.
+    sought: HashSet<Id>,
+}
 
 impl Removed {
     /// Looks for the directory of a service through these supervises of it.
     pub fn hold(&mut self, id: Id, supervises: impl Iterator<Item = (Part, Pid)>, mounts: &mut RemoteMounts) {
-        let found = supervises.into_iter().find_map(|(part, pid)| place(id, part, pid, mounts));
-        self.0.extend(found.map(|place| (id, place)));
+        match supervises.into_iter().find_map(|(part, pid)| place(id, part, pid, mounts)) {
+            Some(place) => {
+                self.held.insert(id, place);
+                self.sought.remove(&id);
+            }
+            None => drop(self.sought.insert(id)),
+        }
+    }
+
+    /// The services whose directory is looked for.
+    pub fn sought(&self) -> Vec<Id> {
+        self.sought.iter().copied().collect()
     }
 
     /// A path that leads to the directory for as long as it is held.
     pub fn path(&self, id: Id) -> Option<PathBuf> {
-        self.0.get(&id).map(path_of)
+        self.held.get(&id).map(path_of)
     }
 
     /// The service has an entry again, or is forgotten.
     pub fn let_go(&mut self, id: Id) {
-        self.0.remove(&id);
+        self.held.remove(&id);
+        self.sought.remove(&id);
     }
 }
 

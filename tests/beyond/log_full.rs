@@ -55,6 +55,29 @@ fn the_oldest_make_room() {
     assert!(left.len() > 400_000 && lines(60_000, 50).ends_with(&left), "{}", left.len());
 }
 
+/// One that was made immutable, for example: the next one makes room.
+#[test]
+fn an_oldest_file_that_cannot_be_removed_is_passed_over() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let mut before = Multilog::start(&scratch, "s4096 n1000 ./log");
+    before.feed(lines(500, 50));
+    before.end();
+    let oldest = log.old().remove(0);
+    let program = tests::programs().join("multilog");
+    let inject = ["strace", "-qq", "-o", "/dev/null", "-P", &oldest, "-e", "inject=unlinkat:error=EPERM"];
+    let words = [&inject[..], &[program.to_str().unwrap()]].concat();
+    // Nobody has as much: all others go.
+    let mut multilog = Multilog::by(&scratch, &words, "s4096 n1000 doldest:1000000000G ./log");
+    multilog.feed("line\n");
+    wait_until("all others are gone", || log.old() == [oldest.clone()]);
+    multilog.terminate();
+    assert_eq!(log.old(), [oldest]);
+}
+
 /// However much the disk has.
 #[test]
 fn a_reserve_is_left_to_others() {

@@ -99,6 +99,38 @@ fn svscan_killed_while_a_mount_is_dead_leaves_nobody_who_keeps_its_place() {
     assert_eq!(second.wait(), 0);
 }
 
+/// Only that a setting is there counts for svscan, and what else leads there is touched by a child.
+#[test]
+fn what_leads_from_a_service_or_from_svscan_to_a_dead_mount_holds_nobody_up() {
+    if !possible() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let link = |from: String| symlink(scratch.path().join("remote/x"), from).expect("make a link");
+    let speaks = ["watchdog", "notify-socket"].map(|setting| {
+        let speaks = service(&scratch, setting, "exec sleep 1000");
+        link(speaks.path(setting).display().to_string());
+        speaks
+    });
+    scratch.dir(format!("{SCANNED}/run"));
+    scratch.dir(format!("{SCANNED}/.svscan"));
+    for name in ["run/run", ".svscan/SIGTERM", ".svscan/SIGHUP"] {
+        link(scratch.path().join(SCANNED).join(name).display().to_string());
+    }
+    let mut hung = Hung::start(&scratch);
+    let mut pids: Vec<i32> = speaks.iter().map(Service::up).collect();
+    wait_until("it is complained of", || hung.svscan.errors().contains("unable to stat run/log: timed out\n"));
+    let supervise = supervise_of(&speaks[0]);
+    kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill it");
+    wait_until("it has another", || speaks[0].is_supervised() && supervise_of(&speaks[0]) != supervise);
+    hung.svscan.signal(Signal::SIGHUP);
+    pids.push(service(&scratch, "late", "exec sleep 1000").up());
+    // The scripts that cannot be touched are none.
+    hung.svscan.signal(Signal::SIGTERM);
+    assert_eq!(hung.svscan.wait(), 0, "{}", hung.svscan.errors());
+    assert!(!pids.into_iter().any(is_alive));
+}
+
 /// A mount namespace in which a service `web` lies on a remote mount whose server answers, but for its `supervise/`, which is
 /// a link to `kept`.
 struct Remote<'a> {
