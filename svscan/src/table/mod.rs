@@ -379,9 +379,12 @@ impl Table {
         if self.absent.insert(name, id) != Some(id) && has_logger {
             todo.push(Action::Hold(id));
         }
-        if self.on_remove == OnRemove::Stop {
+        // The lines first: a stop would have nothing to wait for while the logger has no supervise.
+        if has_lines {
+            self.read_rest(id, now, todo);
+        } else if self.on_remove == OnRemove::Stop {
             self.stop(id, now, todo);
-        } else if has_lines || (reads_on && !self.is_busy(main)) {
+        } else if reads_on && !self.is_busy(main) {
             self.read_rest(id, now, todo);
         } else if !self.is_busy(main) {
             todo.push(Action::EndInput(id));
@@ -479,12 +482,12 @@ impl Table {
         self.resume(id, now);
     }
 
-    /// Stops the service that had this service's name before, if that is still up, and returns it.
+    /// Stops the service that had this service's name before, if that is still up. Returns it if it is to be waited for.
     fn take_name(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) -> Option<Id> {
         let replaced = *self.absent.get(&self.services.get(&id)?.name)?;
         todo.push(Action::Say(id, Remark::Replaces));
         self.stop(replaced, now, todo);
-        Some(replaced)
+        Some(replaced).filter(|replaced| self.is_stopping(*replaced))
     }
 
     /// A service could not be inspected: it will be when things are next settled.

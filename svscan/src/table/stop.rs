@@ -67,10 +67,10 @@ impl Table {
         stopping.flat_map(|(id, _)| both(*id)).filter(|which| self.pid(*which).is_some()).collect()
     }
 
-    /// A service is to be stopped.
+    /// A service is to be stopped. If nothing of it is busy any more, the stop is over at once: no event would end it later.
     pub(super) fn stop(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
         if self.mark(id, now) {
-            self.proceed(id, todo);
+            self.advance(id, now, todo);
         }
     }
 
