@@ -122,21 +122,30 @@ impl Scanner {
         for action in todo {
             match action {
                 Action::Inspect(id) => self.inspect(id, now),
-                Action::End(which) => self.stopping.end(which, now),
-                Action::Drain(id) => {
-                    self.supervises.launcher.close_writer(id);
-                    self.stopping.drain(id, self.supervises.launcher.unread(id), now);
+                Action::End(which) => {
+                    self.table.pid(which).into_iter().for_each(|pid| self.stopping.end((which, pid), now));
                 }
+                Action::Drain(id) => self.drain(id, now),
                 Action::EndInput(id) => self.supervises.launcher.end_input(id),
                 Action::Hold(id) => self.probe.hold(&self.table, id),
                 Action::LetGo(id) => {
                     self.probe.let_go(id);
                     self.stopping.has_come_back(id);
                 }
+                Action::GoOn(id) => self.stopping.has_come_back(id),
                 Action::Forget(id) => self.forget(id),
                 Action::WatchReady(id) => self.changes.watch_ready(id, now),
                 Action::Say(id, remark) => self.say(id, remark),
             }
+        }
+    }
+
+    /// A logger reads what is left, and then ends.
+    fn drain(&mut self, id: Id, now: Instant) {
+        let launcher = &mut self.supervises.launcher;
+        launcher.close_writer(id);
+        if let Some(pid) = self.table.pid(SuperviseId { id, part: Part::Logger }) {
+            self.stopping.drain((id, pid), launcher.unread(id), now);
         }
     }
 
@@ -320,13 +329,12 @@ impl Scanner {
 
     fn carry_on(&mut self, now: Instant) {
         let (supervises, table, probe) = (&self.supervises, &self.table, &mut self.probe);
-        self.stopping
-            .carry_on(table, &supervises.launcher, now, |pid, owed| supervises.command(pid, owed, table, probe));
+        let unread = |id| supervises.launcher.unread(id);
+        self.stopping.carry_on(table, unread, now, |owed| supervises.command(owed, table, probe));
     }
 
     fn say(&mut self, id: Id, remark: Remark) {
         if matches!(remark, Remark::Down(_)) {
-            self.stopping.is_down(id);
             // A new service under this identity starts with a new pipe: of this one an end is closed.
             if !self.forward.includes(id) {
                 self.supervises.launcher.close_pipe(id);

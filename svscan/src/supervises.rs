@@ -369,8 +369,8 @@ impl Supervises {
         }
         let logger = SuperviseId { id, part: Part::Logger };
         let reader = if part == Part::Logger { Some(pid) } else { lent.table.pid(logger) };
-        if reader.is_some_and(|reader| self.launcher.is_other_pipe(id, reader, 0)) {
-            lent.stopping.let_end(logger, Instant::now());
+        if let Some(reader) = reader.filter(|reader| self.launcher.is_other_pipe(id, *reader, 0)) {
+            lent.stopping.let_end((logger, reader), Instant::now());
         }
     }
 
@@ -380,8 +380,8 @@ impl Supervises {
     ///
     /// # Errors
     /// It does not listen yet, or cannot be reached now.
-    pub fn command(&self, pid: Pid, owed: &mut Owed, table: &Table, probe: &mut Probe) -> nix::Result<()> {
-        let commands = &Commands::from(owed.commands);
+    pub fn command(&self, owed: &mut Owed, table: &Table, probe: &mut Probe) -> nix::Result<()> {
+        let (pid, commands) = (owed.pid, &Commands::from(owed.commands));
         if self.launcher.record(owed.which).is_some_and(|record| record.supervise.pid == pid) {
             self.attached.signal(pid, commands)?;
             self.attached.wake(pid);

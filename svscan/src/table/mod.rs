@@ -74,6 +74,8 @@ pub enum Action {
     Hold(Id),
     /// A service whose directory is held has an entry again.
     LetGo(Id),
+    /// A service that was stopped has an entry: forget how its stop went.
+    GoOn(Id),
     /// Give up all that is kept for this service: it is gone.
     Forget(Id),
     /// Look whether the service is ready, until it is, or is not going to be for now.

@@ -80,7 +80,7 @@ impl Story {
         let dull = |remark: &Remark| matches!(remark, Remark::Stopping | Remark::Down(_) | Remark::ProperAfter(_));
         todo.retain(|action| match action {
             Action::Say(_, remark) => !dull(remark),
-            action => !matches!(action, Action::WatchReady(_) | Action::Hold(_) | Action::LetGo(_)),
+            action => !matches!(action, Action::WatchReady(_) | Action::Hold(_) | Action::LetGo(_) | Action::GoOn(_)),
         });
         todo
     }
