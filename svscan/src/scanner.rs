@@ -284,6 +284,7 @@ impl Scanner {
                 }
             }
             Ok(None) => self.table.not_needed(which, now, &mut todo),
+            Err(unable) if self.table.is_stopping(which.id) => self.not_started_to_stop(which, &unable, now, &mut todo),
             Err(unable) => self.not_started(which, &name, &unable, now, &mut todo),
         }
         self.perform(todo, now);
@@ -305,18 +306,14 @@ impl Scanner {
         }
         // Removed or replaced meanwhile, which is told anew.
         if unable.errno == Errno::ENOENT && self.probe.leads_to(name, which.id).is_err() {
-            let is_stopping = self.table.is_stopping(which.id);
             let is_replaced = matches!(self.probe.entry(name), Entry::Directory(_) | Entry::File);
-            if is_replaced && self.table.has_ended(which) && !is_stopping {
+            if is_replaced && self.table.has_ended(which) {
                 let words = b" is not the directory any more whose supervise has ended: what that left runs on";
                 self.diagnostics.warn_once(Subject::Entry(name.into()), [name.as_bytes(), words].concat());
             }
             let Scanner { table, probe, diagnostics, .. } = self;
             Known { table, probe, diagnostics }.look_at(name);
             self.scan.request(now);
-            if is_stopping {
-                return self.table.not_needed(which, now, todo);
-            }
             return self.table.not_started(which, now);
         }
         // What keeps a service from starting may keep its logger from it too.
@@ -325,6 +322,20 @@ impl Scanner {
             self.diagnostics.warn_unable_once(Subject::Start(which), unable);
         }
         self.table.not_started(which, now);
+    }
+
+    /// No supervise could be started for a part that is being stopped. svscan tries again for as long as something is left.
+    fn not_started_to_stop(&mut self, which: SuperviseId, unable: &Unable, now: Instant, todo: &mut Vec<Action>) {
+        let place = self.probe.place(&self.table, which).unwrap_or_default();
+        // No logger will ever read the lines whose directory is not to be found.
+        let is_lost = which.part == Part::Logger && self.probe.leads_to(&place, which.id) == Err(Errno::ENOENT);
+        let (supervises, mut lent) = self.lend();
+        if !is_lost && supervises.stop_without_supervise(which, now, &mut lent) {
+            self.diagnostics.warn_unable_once(Subject::Start(which), unable);
+            self.table.not_started(which, now);
+        } else {
+            self.table.not_needed(which, now, todo);
+        }
     }
 
     fn carry_on(&mut self, now: Instant) {

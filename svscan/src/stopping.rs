@@ -2,8 +2,8 @@
 //! everything stops.
 
 use crate::launch::Launcher;
-use crate::table::{Id, Part, SuperviseId, Table};
-use daemontools::service::{self, Command};
+use crate::table::{Id, Part, RETRY_AT_STOP, SuperviseId, Table};
+use daemontools::service::{self, Command, Process};
 use nix::unistd::Pid;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -20,8 +20,11 @@ const KILL: &[Command] = &[Command::Down, Command::Exit, Command::Kill];
 const AGAIN: Duration = Duration::from_millis(20);
 /// After this time, a logger that has nothing left to read and does not end by itself is told to end.
 const GRACE: Duration = Duration::from_secs(1);
-/// After this time, svscan does not wait any longer for a logger that does not read what is left.
+/// After this time, svscan does not wait any longer for a logger that does not read what is left, nor for a supervise that
+/// cannot be started although nothing is known to be left.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What is waited for is tried more than once.
+const _: () = assert!(PATIENCE.as_millis() >= 4 * RETRY_AT_STOP.as_millis());
 
 /// What is left in the pipe of a logger.
 #[derive(Debug)]
@@ -79,6 +82,11 @@ pub struct Stopping {
     unfinished: HashSet<Id>,
     /// Supervises that seem to run although the system does not name their process. They were told to end.
     unknown: HashSet<SuperviseId>,
+    /// Parts for which no supervise can be started, and which may have left something, but need not; and since when svscan
+    /// waits for them.
+    waited_for: HashMap<SuperviseId, Instant>,
+    /// Processes that svscan has told to end itself, and the parts that they are of.
+    told: Vec<(SuperviseId, Process)>,
     /// What is stopped is killed.
     hurried: bool,
     next: Option<Instant>,
@@ -164,6 +172,24 @@ impl Stopping {
         self.unknown.retain(|which| which.id != id);
         self.essential.remove(&id);
         self.unfinished.remove(&id);
+        self.waited_for.retain(|which, _| which.id != id);
+        self.told.retain(|(which, _)| which.id != id);
+    }
+
+    /// Whether svscan still waits for a part that may have left something, though no supervise can be started that would know:
+    /// for some time only, since a stop must end.
+    pub fn waits_for(&mut self, which: SuperviseId, now: Instant) -> bool {
+        let since = *self.waited_for.entry(which).or_insert(now);
+        now < since + PATIENCE && !self.hurried
+    }
+
+    /// svscan tells a process of this part to end. Returns whether it does so for the first time.
+    pub fn is_first_told(&mut self, which: SuperviseId, process: Process) -> bool {
+        let is_first = !self.told.contains(&(which, process));
+        if is_first {
+            self.told.push((which, process));
+        }
+        is_first
     }
 
     /// The supervise of this service's logger was killed.
@@ -174,12 +200,15 @@ impl Stopping {
     /// The service's logger has a supervise again.
     pub fn logger_has_started(&mut self, id: Id) {
         self.unfinished.remove(&id);
+        self.waited_for.remove(&SuperviseId { id, part: Part::Logger });
     }
 
     /// The service has an entry again, or has been stopped and goes on: what its logger had to read before says nothing of
     /// what it will have.
     pub fn has_come_back(&mut self, id: Id) {
         self.left.remove(&id);
+        self.waited_for.retain(|which, _| which.id != id);
+        self.told.retain(|(which, _)| which.id != id);
     }
 
     /// When there is something to do.
@@ -246,7 +275,7 @@ impl Stopping {
         if table.is_busy(SuperviseId { id, part: Part::Service }) {
             return !self.hurried;
         }
-        let is_unfinished = self.unfinished.contains(&id) && !self.hurried;
+        let is_unfinished = self.unfinished.contains(&id) && self.waits_for(which, now);
         self.is_to_be_read(id, launcher.unread(id), now) || is_unfinished
     }
 }

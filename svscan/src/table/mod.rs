@@ -42,6 +42,8 @@ pub const PAUSE: Duration = Duration::from_secs(1);
 /// The next attempt after the system refused to start a supervise. It is also the time after which the original has looked
 /// again, and so has started a supervise that was told to end: time to remove its entry.
 pub const RETRY: Duration = Duration::from_secs(5);
+/// The same for a service that is being stopped, so that there are several attempts before svscan gives up what it waits for.
+pub const RETRY_AT_STOP: Duration = Duration::from_secs(1);
 /// How often [`RETRY`] is doubled at most, for a supervise that time and again cannot serve.
 const DOUBLED: u32 = 4;
 
@@ -587,7 +589,8 @@ impl Table {
         if which.part == Part::Service {
             self.start_queue.free_slot(which.id);
         }
-        self.set(which, SuperviseState::Due(now + RETRY));
+        let wait = if self.is_stopping(which.id) { RETRY_AT_STOP } else { RETRY };
+        self.set(which, SuperviseState::Due(now + wait));
     }
 
     /// Whether this supervise waits to be started.
