@@ -227,7 +227,7 @@ impl Scanner {
                 Err(_) => return false,
             };
             self.supervises.release(pid);
-            self.forward.ended(pid, now);
+            self.forward.ended(pid, status, now);
             self.see_expected(pid, now);
             if !self.supervise_ended(pid, status, now) {
                 let end = End { process: Process::of(pid), status };
