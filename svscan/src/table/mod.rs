@@ -21,12 +21,14 @@
 //! A service may have to wait with its first start for others (it is *blocked*): for those that it names in `after` until they
 //! are ready, and for the one whose name it took until that is gone.
 
+mod absent;
 mod order;
 mod start_queue;
 mod stop;
 #[cfg(test)]
 mod tests;
 
+use absent::Absent;
 pub use daemontools::service::Part;
 use nix::unistd::Pid;
 use order::Order;
@@ -240,7 +242,7 @@ pub struct Table {
     touched: Vec<Id>,
     scan: u64,
     /// Services that are not present but still up, by their last name.
-    absent: HashMap<OsString, Id>,
+    absent: Absent,
     order: Order,
     /// When an earlier svscan in this process would have started supervises, of services that are yet to be inspected,
     /// and how often in a row these could not serve.
@@ -337,8 +339,7 @@ impl Table {
 
     fn arrive(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
         let Some(service) = self.services.get_mut(&id) else { return };
-        if self.absent.get(&service.name) == Some(&id) {
-            self.absent.remove(&service.name);
+        if self.absent.remove(&service.name, id) {
             service.reads_on = false;
             todo.push(Action::LetGo(id));
         }
@@ -380,7 +381,7 @@ impl Table {
         let Some(service) = self.services.get_mut(&id) else { return };
         service.reads_on |= reads_on;
         let (name, has_logger, reads_on) = (service.name.clone(), service.log.is_some(), service.reads_on);
-        if self.absent.insert(name, id) != Some(id) && has_logger {
+        if self.absent.insert(&name, id) && has_logger {
             todo.push(Action::Hold(id));
         }
         // The lines first: a stop would have nothing to wait for while the logger has no supervise.
@@ -398,9 +399,7 @@ impl Table {
     fn forget(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
         let Some(service) = self.services.remove(&id) else { return };
         self.stopping -= usize::from(service.stop.is_some());
-        if self.absent.get(&service.name) == Some(&id) {
-            self.absent.remove(&service.name);
-        }
+        self.absent.remove(&service.name, id);
         self.order.remove(id);
         self.start_queue.free_slot(id);
         todo.push(Action::Forget(id));
@@ -429,7 +428,7 @@ impl Table {
             ..Service::default()
         };
         self.services.insert(id, service);
-        self.absent.insert(name.to_os_string(), id);
+        self.absent.insert(name, id);
         for (which, pid) in both(id).into_iter().zip([main, log]) {
             if let Some(pid) = pid {
                 self.pids.insert(pid, which);
@@ -462,7 +461,7 @@ impl Table {
 
     /// Services that are not present but up, and their last names.
     pub fn absent(&self) -> impl Iterator<Item = (Id, &OsStr)> {
-        self.absent.iter().map(|(name, id)| (*id, name.as_os_str()))
+        self.absent.iter()
     }
 
     /// A new service has these contents. Its supervises are due from `now` on, or once no other service blocks it any more.
@@ -472,7 +471,7 @@ impl Table {
         service.log = service.log.take().or_else(|| contents.logger.then(Supervise::idle));
         service.number = self.inspected;
         self.inspected += 1;
-        if let Some(replaced) = self.take_name(id, now, todo) {
+        for replaced in self.take_name(id, now, todo) {
             self.block(id, replaced);
         }
         for other in self.put_after(id, &contents.after, todo) {
@@ -486,12 +485,16 @@ impl Table {
         self.resume(id, now);
     }
 
-    /// Stops the service that had this service's name before, if that is still up. Returns it if it is to be waited for.
-    fn take_name(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) -> Option<Id> {
-        let replaced = *self.absent.get(&self.services.get(&id)?.name)?;
-        todo.push(Action::Say(id, Remark::Replaces));
-        self.stop(replaced, now, todo);
-        Some(replaced).filter(|replaced| self.is_stopping(*replaced))
+    /// Stops the services that had this service's name before and are still up. Returns those that are to be waited for.
+    fn take_name(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) -> Vec<Id> {
+        let Some(name) = self.name(id) else { return Vec::new() };
+        let mut replaced = self.absent.named(name).to_vec();
+        if !replaced.is_empty() {
+            todo.push(Action::Say(id, Remark::Replaces));
+        }
+        replaced.iter().for_each(|before| self.stop(*before, now, todo));
+        replaced.retain(|before| self.is_stopping(*before));
+        replaced
     }
 
     /// A service could not be inspected: it will be when things are next settled.

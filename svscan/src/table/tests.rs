@@ -751,12 +751,34 @@ fn to_inspect(action: Action) -> Option<Id> {
     if let Action::Inspect(id) = action { Some(id) } else { None }
 }
 
-/// Each stop and each service that is blocked waits for a supervise that is busy.
+/// Each stop and each service that is blocked waits for a supervise that is busy; and what has no entry is known by its name.
 fn waits_for_something(table: &Table, when: &str) {
     let is_busy = |id: Id| both(id).into_iter().any(|which| table.is_busy(which));
     for (id, service) in &table.services {
         assert!(service.stop.is_none() || is_busy(*id), "{when}: {id:?} is being stopped: {service:?}");
         let is_known = |holder: &Id| table.services.contains_key(holder);
         assert!(service.blocked_by.iter().all(is_known), "{when}: {id:?} waits for one that is gone: {service:?}");
+        let is_absent = table.absent().any(|(absent, name)| (absent, name) == (*id, service.name.as_os_str()));
+        assert!(is_absent != table.is_present(*id), "{when}: {id:?}: {service:?} {:?}", table.absent);
     }
+    assert!(table.absent().all(|(id, _)| table.services.contains_key(&id)), "{when}: {:?}", table.absent);
+}
+
+/// `a` is replaced by what was `b`, and that is removed as well before the first one is down.
+#[test]
+fn a_service_waits_for_all_that_had_its_name_and_are_not_down() {
+    let mut story = Story::new();
+    story.scan(&[("a", 1), ("b", 2)]);
+    story.inspected(1, false, &[]);
+    story.inspected(2, false, &[]);
+    story.start();
+    assert!(story.scan(&[("a", 2)]).contains(&Action::End(which(1, Service))));
+    assert_eq!(story.scan(&[]), []);
+    assert_eq!(story.scan(&[("a", 3)]), [Action::Inspect(id(3))]);
+    assert_eq!(story.inspected(3, false, &[])[1..], [Action::End(which(2, Service))]);
+    assert_eq!(story.die(which(2, Service)), [Action::Forget(id(2))]);
+    assert_eq!(story.start(), [], "the first one that had its name is not down");
+    assert_eq!(story.die(which(1, Service)), [Action::Forget(id(1))]);
+    assert_eq!(story.start(), [which(3, Service)]);
+    assert_eq!(story.table.absent().count(), 0);
 }
