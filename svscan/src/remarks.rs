@@ -46,6 +46,7 @@ pub fn say(
                 report::notice(&[b"stopping ", folder.as_os_str().as_bytes(), time.as_bytes()]);
             }
         }
+        Remark::Gone(_) => {}
         Remark::Down(name) => down(&name, table, |which| supervises.time_left(which, table, probe)),
     }
 }
@@ -104,6 +105,14 @@ fn down(name: &OsStr, table: &Table, mut time_left: impl FnMut(SuperviseId) -> O
         line.extend_from_slice(format!(" and {} more", count - FEW).as_bytes());
     }
     report::notice(&[&line]);
+}
+
+/// The pipe of a service is closed with so many bytes in it that its logger has not read.
+pub fn unread(name: &OsStr, bytes: usize) {
+    if bytes > 0 {
+        let words = format!(": dropped {bytes} bytes of its service's lines: it did not read them");
+        report::warning(&[label(Part::Logger, name).as_bytes(), words.as_bytes()]);
+    }
 }
 
 /// An essential service has ended.

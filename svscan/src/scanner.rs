@@ -345,11 +345,12 @@ impl Scanner {
     }
 
     fn say(&mut self, id: Id, remark: Remark) {
-        if matches!(remark, Remark::Down(_)) {
+        if let Remark::Down(name) | Remark::Gone(name) = &remark
+            && !self.forward.includes(id)
+        {
+            remarks::unread(name, self.supervises.launcher.unread(id));
             // A new service under this identity starts with a new pipe: of this one an end is closed.
-            if !self.forward.includes(id) {
-                self.supervises.launcher.close_pipe(id);
-            }
+            self.supervises.launcher.close_pipe(id);
         }
         let Scanner { table, supervises, probe, diagnostics, .. } = self;
         remarks::say(id, remark, table, supervises, probe, diagnostics);

@@ -589,6 +589,36 @@ fn what_writes_to_a_logger_without_end_does_not_keep_svscan_from_stopping() {
     assert_eq!(code, 0, "{}", svscan.errors());
 }
 
+/// Whether the service is stopped with all others, is removed, or ends by itself once it is removed.
+#[test]
+fn what_a_logger_does_not_read_is_counted() {
+    for how in ["all", "removed", "told"] {
+        let scratch = Scratch::new();
+        let web = service(&scratch, "web", "echo unread; exec sleep 1000");
+        scratch.dir(format!("{SCANNED}/web/log"));
+        let web = web.script("log/run", "exec sleep 1000");
+        scratch.dir(format!("{SCANNED}/.svscan"));
+        scratch.file(format!("{SCANNED}/.svscan/on-remove"), if how == "removed" { "stop\n" } else { "leave\n" });
+        let mut svscan = svscan(&scratch);
+        web.up();
+        Service::at(&scratch, "services/web/log").up();
+        let said = "svscan: warning: web/log: dropped 7 bytes of its service's lines: it did not read them\n";
+        if how == "told" {
+            fs::rename(web.path(""), scratch.path().join("old")).expect("move it away");
+            assert_eq!(scratch.shell("svc -dx old old/log"), tests::prints(""));
+        }
+        if how == "removed" {
+            fs::rename(web.path(""), scratch.path().join("old")).expect("move it away");
+        }
+        if how != "all" {
+            wait_until("it is said", || svscan.errors().contains(said));
+        }
+        svscan.signal(Signal::SIGTERM);
+        assert_eq!(svscan.wait(), 0);
+        assert_eq!(svscan.errors().matches(said).count(), 1, "{how}: {}", svscan.errors());
+    }
+}
+
 /// A `log` that cannot run looks like one that is being made; but what runs is no service that is being made.
 #[test]
 fn the_next_svscan_stops_also_what_could_not_be_started_now() {

@@ -105,6 +105,8 @@ pub enum Remark {
     Stopping,
     /// The service of this name was told to stop and is down, and so is its logger.
     Down(OsString),
+    /// The service of this name is down for good: it has no entry any more, or everything is being stopped.
+    Gone(OsString),
 }
 
 /// What was found in a new service.
@@ -402,6 +404,7 @@ impl Table {
         self.absent.remove(&service.name, id);
         self.order.remove(id);
         self.start_queue.free_slot(id);
+        todo.push(Action::Say(id, Remark::Gone(service.name)));
         todo.push(Action::Forget(id));
         self.unblock(id, now);
     }

@@ -174,10 +174,10 @@ impl Table {
         if std::mem::take(&mut service.told) {
             todo.push(Action::Say(id, Remark::Down(service.name.clone())));
         }
-        if self.is_present(id) {
-            todo.push(Action::GoOn(id));
-        } else {
-            self.forget(id, now, todo);
+        match (self.is_present(id), self.closing) {
+            (true, false) => todo.push(Action::GoOn(id)),
+            (true, true) => todo.extend(self.name(id).map(|name| Action::Say(id, Remark::Gone(name.to_os_string())))),
+            (false, true | false) => self.forget(id, now, todo),
         }
         self.resume(id, now);
         self.unblock(id, now);

@@ -77,7 +77,9 @@ impl Story {
     /// What there is to do, without remarks and looking.
     fn done(&mut self) -> Vec<Action> {
         let mut todo = std::mem::take(&mut self.todo);
-        let dull = |remark: &Remark| matches!(remark, Remark::Stopping | Remark::Down(_) | Remark::ProperAfter(_));
+        let dull = |remark: &Remark| {
+            matches!(remark, Remark::Stopping | Remark::Down(_) | Remark::Gone(_) | Remark::ProperAfter(_))
+        };
         todo.retain(|action| match action {
             Action::Say(_, remark) => !dull(remark),
             action => !matches!(action, Action::WatchReady(_) | Action::Hold(_) | Action::LetGo(_) | Action::GoOn(_)),
