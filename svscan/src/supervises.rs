@@ -184,7 +184,7 @@ impl Supervises {
             return Leftover::Nothing;
         }
         // Another supervise may have been in charge all the time, and this one have tried in vain.
-        let is_served = self.is_served(which, lent);
+        let is_served = self.is_served(which, Some(ended.pid), lent);
         match stopping {
             true if is_served => Leftover::Process,
             // It has stopped its service, as far as it knows.
@@ -195,11 +195,15 @@ impl Supervises {
         }
     }
 
-    /// Whether a supervise is in charge of a part, or may be. Where the directory cannot be touched, the page tells.
-    fn is_served(&self, which: SuperviseId, lent: &mut Lent) -> bool {
+    /// Whether a supervise is in charge of a part, or may be. Where the directory cannot be touched, the page tells. If the one
+    /// that has ended just now was in charge, none is.
+    fn is_served(&self, which: SuperviseId, ended: Option<Pid>, lent: &mut Lent) -> bool {
         let is_in_charge = |folder: PathBuf| !matches!(self.in_charge(which, &folder), InCharge::Nobody);
-        self.launcher.record(which).is_some_and(|page| attach::is_running(&page.supervise))
-            || lent.probe.own_folder(lent.table, which).is_some_and(is_in_charge)
+        match self.launcher.record(which) {
+            Some(page) if Some(page.supervise.pid) == ended => false,
+            Some(page) if attach::is_running(&page.supervise) => true,
+            Some(_) | None => lent.probe.own_folder(lent.table, which).is_some_and(is_in_charge),
+        }
     }
 
     /// What the last supervise of a part has left. Only what no other account could have written down is believed.
@@ -228,7 +232,7 @@ impl Supervises {
             return true;
         }
         // That supervise is to stop its service, once it can be reached.
-        if self.is_served(which, lent) {
+        if self.is_served(which, None, lent) {
             return true;
         }
         let is_left = self.may_be_left(which, now, lent);
