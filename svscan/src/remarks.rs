@@ -41,10 +41,11 @@ pub fn say(
             diagnostics.warn_once(Subject::Service(id), words);
         }
         Remark::Stopping => {
-            if let Some(folder) = probe.folder(table, SuperviseId { id, part: Part::Service }) {
-                let time = probe.time_to_stop(&folder).map(killed_in).unwrap_or_default();
-                report::notice(&[b"stopping ", folder.as_os_str().as_bytes(), time.as_bytes()]);
-            }
+            // Where its directory cannot be touched, it is stopped all the same.
+            let folder = probe.folder(table, SuperviseId { id, part: Part::Service });
+            let time = folder.as_ref().and_then(|folder| probe.time_to_stop(folder)).map(killed_in).unwrap_or_default();
+            let name = folder.as_ref().map_or(name, |folder| folder.as_os_str());
+            report::notice(&[b"stopping ", name.as_bytes(), time.as_bytes()]);
         }
         Remark::Gone(_) => {}
         Remark::Down(name) => down(&name, table, |which| supervises.time_left(which, table, probe)),
