@@ -276,9 +276,7 @@ impl Scanner {
             Ok(Some(pid)) => {
                 self.diagnostics.clear(&Subject::Start(which));
                 self.table.started(which, pid, now, &mut todo);
-                if which.part == Part::Logger {
-                    self.stopping.logger_has_started(which.id);
-                }
+                self.stopping.has_started(which);
                 if which.part == Part::Service && self.stopping.is_essential(which.id) {
                     self.changes.watch_ready(which.id, now);
                 }

@@ -197,10 +197,12 @@ impl Stopping {
         self.unfinished.insert(id);
     }
 
-    /// The service's logger has a supervise again.
-    pub fn logger_has_started(&mut self, id: Id) {
-        self.unfinished.remove(&id);
-        self.waited_for.remove(&SuperviseId { id, part: Part::Logger });
+    /// A part has a supervise again.
+    pub fn has_started(&mut self, which: SuperviseId) {
+        self.waited_for.remove(&which);
+        if which.part == Part::Logger {
+            self.unfinished.remove(&which.id);
+        }
     }
 
     /// The service has an entry again, or has been stopped and goes on: what its logger had to read before says nothing of
@@ -405,6 +407,19 @@ mod tests {
         // Nor is what it has to read given up because the one before had time enough.
         let left = SuperviseId { id: ID, part: Part::Logger };
         assert!(story.stopping.is_to_be_read(left.id, 100, story.now));
+    }
+
+    #[test]
+    fn what_may_have_been_left_is_waited_for_while_nothing_can_be_started_but_not_for_ever() {
+        let (mut stopping, now) = (Stopping::default(), Instant::now());
+        let which = SuperviseId { id: ID, part: Part::Service };
+        let later = |attempts: u32| now + RETRY_AT_STOP * attempts;
+        assert!((0..4).all(|attempts| stopping.waits_for(which, later(attempts))), "several attempts");
+        assert!(!stopping.waits_for(which, now + PATIENCE));
+        stopping.has_started(which);
+        assert!(stopping.waits_for(which, later(60)), "it may leave something again");
+        stopping.hurry(Vec::new(), later(60));
+        assert!(!stopping.waits_for(which, later(60)));
     }
 
     #[test]
