@@ -383,18 +383,20 @@ fn told(service: &Service) -> usize {
 /// No supervise can be started where nothing leads any more: svscan tells the process itself to end, and waits for it.
 #[test]
 fn a_removed_service_whose_supervise_is_killed_at_the_stop_is_ended() {
-    for on_remove in ["stop", "leave"] {
+    for stops_removed in [true, false] {
         let scratch = Scratch::new();
         let a = Service::new(&scratch, "etc/a", COUNTING);
         scratch.dir(format!("{SCANNED}/.svscan"));
-        scratch.file(format!("{SCANNED}/.svscan/on-remove"), format!("{on_remove}\n"));
+        if stops_removed {
+            scratch.file(format!("{SCANNED}/.svscan/on-remove"), "stop\n");
+        }
         let entry = scratch.path().join(SCANNED).join("a");
         symlink("../etc/a", &entry).expect("link it");
         let mut svscan = svscan(&scratch);
         a.lines("ready", 1);
         let (pid, supervise) = (a.up(), supervise_of(&a));
         fs::remove_file(&entry).expect("remove the entry");
-        if on_remove == "leave" {
+        if !stops_removed {
             svscan.signal(Signal::SIGTERM);
         }
         wait_until("it is told to end", || told(&a) == 1);
@@ -599,13 +601,15 @@ fn what_writes_to_a_logger_without_end_does_not_keep_svscan_from_stopping() {
 fn what_a_logger_does_not_read_is_counted() {
     for how in ["all", "removed", "told"] {
         let scratch = Scratch::new();
-        let web = service(&scratch, "web", "echo unread; exec sleep 1000");
+        let web = service(&scratch, "web", "echo unread; echo >ready; exec sleep 1000");
         scratch.dir(format!("{SCANNED}/web/log"));
         let web = web.script("log/run", "exec sleep 1000");
         scratch.dir(format!("{SCANNED}/.svscan"));
-        scratch.file(format!("{SCANNED}/.svscan/on-remove"), if how == "removed" { "stop\n" } else { "leave\n" });
+        if how == "removed" {
+            scratch.file(format!("{SCANNED}/.svscan/on-remove"), "stop\n");
+        }
         let mut svscan = svscan(&scratch);
-        web.up();
+        web.lines("ready", 1);
         Service::at(&scratch, "services/web/log").up();
         let said = "svscan: warning: web/log: dropped 7 bytes of its service's lines: it did not read them\n";
         if how == "told" {
