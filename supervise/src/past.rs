@@ -56,7 +56,7 @@ impl Here<'_> {
     /// # Errors EMFILE, EIO …: there is a record, but it cannot be read now.
     pub fn past(&self, page: Option<&Page>) -> nix::Result<Past> {
         let on_page = page.and_then(Page::read).map(|text| Record::decode(&text));
-        choose(on_page, self.on_disk(), || settings::read(&mut Links::default()).0.files)
+        choose(on_page, self.on_disk(), || settings::read(&[], &mut Links::default()).settings.files)
     }
 
     fn on_disk(&self) -> nix::Result<Option<Past>> {
@@ -99,7 +99,7 @@ impl Here<'_> {
             Box::new(Record { process, last_run: None, notify_socket: None, ..*logger })
         });
         // The settings are those of the service's files, not those of the record.
-        let settings = settings::read(&mut Links::default()).0.files;
+        let settings = settings::read(&[], &mut Links::default()).settings.files;
         let is_at_hand = |inode: &u64| process.is_some_and(|(_, process)| Pipe::is_at_hand_of(process, *inode));
         let pipe = record.pipe.filter(is_at_hand);
         Record { process, last_run, logger, settings, pipe, notify_socket: None, ..record }
