@@ -194,6 +194,40 @@ fn both_ends_of(pid: Pid, number: u8) -> nix::Result<(OwnedFd, OwnedFd)> {
     Ok((open(OFlag::O_RDONLY)?, open(OFlag::O_RDWR)?))
 }
 
+/// Both ends of the pipe between a service and its logger, where there is no `/proc` by which they could be opened anew: the
+/// very ends that these supervises have. A supervise has there what svscan gave it. What a service or a logger has there
+/// may be anything, which it could take for ever to look at or to close.
+///
+/// # Errors
+/// EMFILE, ENOMEM …: it cannot be told now whether there is one.
+pub fn pipe_between(service: &Process, logger: &Process) -> nix::Result<Option<(OwnedFd, OwnedFd)>> {
+    let ends = || {
+        let (reader, writer) = (end_of(logger, 0)?, end_of(service, 1)?);
+        let is_pipe = |end: &OwnedFd| fcntl(end, FcntlArg::F_GETPIPE_SZ).is_ok();
+        let access = |end: &OwnedFd| fcntl(end, FcntlArg::F_GETFL).map(|flags| flags & OFlag::O_ACCMODE.bits());
+        let are_ends = is_pipe(&reader)
+            && is_pipe(&writer)
+            && access(&reader)? == OFlag::O_RDONLY.bits()
+            && access(&writer)? != OFlag::O_RDONLY.bits()
+            && id_of(&fstat(&reader)?) == id_of(&fstat(&writer)?);
+        Ok(are_ends.then_some((reader, writer)))
+    };
+    match ends() {
+        Err(errno) if is_passing(errno) => Err(errno),
+        // One of them has ended, or may not be asked.
+        ends => Ok(ends.unwrap_or(None)),
+    }
+}
+
+/// What a supervise has as this descriptor.
+fn end_of(supervise: &Process, number: i32) -> nix::Result<OwnedFd> {
+    let held = PidFd::open(supervise.pid)?;
+    match supervise.identity_of(&held)? {
+        Identity::Same => held.descriptor(number),
+        Identity::Gone | Identity::Unknown => Err(Errno::ESRCH),
+    }
+}
+
 /// Opens an end of the pipe with this inode anew, which waits as a service expects.
 fn open_end(pid: Pid, number: u8, inode: u64, access: OFlag) -> nix::Result<OwnedFd> {
     let end = open_pipe_of(pid, i32::from(number), inode, access)?;
@@ -346,6 +380,19 @@ impl Attached {
             Hold::Later(_) => Ok(()),
         };
         true
+    }
+
+    /// What a supervise, svscan's child or not, has as this descriptor.
+    ///
+    /// # Errors
+    /// EBADF: nothing. EPERM: it may not be asked. ESRCH, ENOSYS: it cannot be asked.
+    pub fn descriptor_of(&self, pid: Pid, number: i32) -> nix::Result<OwnedFd> {
+        match self.held.get(&pid) {
+            Some(Hold::Process(process)) => process.descriptor(number),
+            Some(Hold::Ok(_) | Hold::Later(_)) => Err(Errno::ENOSYS),
+            None if is_child(pid) => PidFd::open(pid)?.descriptor(number),
+            None => Err(Errno::ESRCH),
+        }
     }
 
     /// Whether this supervise is held, and so is not svscan's child.

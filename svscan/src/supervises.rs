@@ -22,6 +22,7 @@ use daemontools::tai64::Moment;
 use daemontools::{Attempt, Unable, report};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nix::sys::stat::{fstat, stat};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs;
@@ -69,6 +70,19 @@ impl Ended {
 
     fn was_killed(&self) -> bool {
         self.status & 0x7f != 0
+    }
+}
+
+/// The processes of a part that have its end of the pipe between the service and its logger, as far as they run.
+struct Owners {
+    supervise: Option<Process>,
+    /// That of the service, or of its logger.
+    process: Option<Process>,
+}
+
+impl Owners {
+    fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.supervise.iter().chain(&self.process).map(|process| process.pid)
     }
 }
 
@@ -353,12 +367,17 @@ impl Supervises {
     /// # Errors
     /// EMFILE, EIO …: it cannot be told now whether there is one.
     fn recover_pipe(&mut self, id: Id, name: &OsStr) -> nix::Result<()> {
-        let writers = self.owners_of_pipe(SuperviseId { id, part: Part::Service }, name)?;
-        let readers = self.owners_of_pipe(SuperviseId { id, part: Part::Logger }, name)?;
+        let service = self.owners_of_pipe(SuperviseId { id, part: Part::Service }, name)?;
+        let logger = self.owners_of_pipe(SuperviseId { id, part: Part::Logger }, name)?;
         // Where a service has no logger, or has sent its lines through a filter, this is another's pipe.
-        let writers =
-            writers.into_iter().map(|pid| (pid, 1)).filter(|(pid, number)| attach::is_own_pipe(*pid, *number));
-        if let Some(pipe) = attach::recover_pipe(writers.chain(readers.into_iter().map(|pid| (pid, 0))))? {
+        let writers = service.pids().map(|pid| (pid, 1)).filter(|(pid, number)| attach::is_own_pipe(*pid, *number));
+        let mut pipe = attach::recover_pipe(writers.chain(logger.pids().map(|pid| (pid, 0))))?;
+        if let (None, Some(service), Some(logger)) = (&pipe, &service.supervise, &logger.supervise)
+            && !procfs::is_there()
+        {
+            pipe = attach::pipe_between(service, logger)?;
+        }
+        if let Some(pipe) = pipe {
             self.launcher.put_pipe(id, pipe);
         }
         Ok(())
@@ -368,26 +387,36 @@ impl Supervises {
     ///
     /// # Errors
     /// EMFILE, EIO …: they cannot be told now.
-    fn owners_of_pipe(&self, which: SuperviseId, name: &OsStr) -> nix::Result<Vec<Pid>> {
+    fn owners_of_pipe(&self, which: SuperviseId, name: &OsStr) -> nix::Result<Owners> {
         let folder = &PathBuf::from(label(which.part, name));
         let supervise = match self.in_charge(which, folder) {
-            InCharge::Supervise(process) => Some(process.pid),
+            InCharge::Supervise(process) => Some(process),
             InCharge::Unknown(errno) if is_passing(errno) => return Err(errno),
             InCharge::Nobody | InCharge::Unknown(_) => None,
         };
         // Of a process that another account has named, the pipe would be another's.
         let record =
             self.launcher.record(which).map_or_else(|| attach::trusted_record_now(folder), |page| Ok(Some(page)));
-        let process = record?.and_then(|record| record.process).map(|(_, process)| process);
-        let mut owners: Vec<Pid> = supervise.into_iter().collect();
-        if let Some(process) = process {
-            match process.identity() {
-                Ok(Identity::Same) => owners.push(process.pid),
+        let process = match record?.and_then(|record| record.process) {
+            Some((_, process)) => match process.identity() {
+                Ok(Identity::Same) => Some(process),
                 Err(errno) if is_passing(errno) => return Err(errno),
-                Ok(Identity::Gone | Identity::Unknown) | Err(_) => {}
+                Ok(Identity::Gone | Identity::Unknown) | Err(_) => None,
+            },
+            None => None,
+        };
+        Ok(Owners { supervise, process })
+    }
+
+    /// Whether a supervise has a pipe as this descriptor, but not the service's.
+    fn has_other_pipe(&self, id: Id, supervise: Pid, number: u8) -> bool {
+        let its = stat(&procfs::process_path(supervise, &format!("fd/{number}"))).or_else(|errno| {
+            if procfs::is_there() {
+                return Err(errno);
             }
-        }
-        Ok(owners)
+            fstat(self.attached.descriptor_of(supervise, i32::from(number))?)
+        });
+        its.is_ok_and(|its| self.launcher.is_other_pipe(id, &its))
     }
 
     /// A supervise is in charge whose svscan was killed while it was starting. What it has is the pipe then, not what
@@ -398,7 +427,7 @@ impl Supervises {
     fn settle_pipe(&mut self, which: SuperviseId, pid: Pid, lent: &mut Lent) -> nix::Result<()> {
         let SuperviseId { id, part } = which;
         if part == Part::Service
-            && self.launcher.is_other_pipe(id, pid, 1)
+            && self.has_other_pipe(id, pid, 1)
             && (lent.table.has_logger(id) || attach::is_own_pipe(pid, 1))
             && let Some(pipe) = attach::recover_pipe([(pid, 1)].into_iter())?
         {
@@ -407,7 +436,7 @@ impl Supervises {
         }
         let logger = SuperviseId { id, part: Part::Logger };
         let reader = if part == Part::Logger { Some(pid) } else { lent.table.pid(logger) };
-        if reader.is_some_and(|reader| self.launcher.is_other_pipe(id, reader, 0)) {
+        if reader.is_some_and(|reader| self.has_other_pipe(id, reader, 0)) {
             lent.stopping.let_end(logger, Instant::now());
         }
         Ok(())
