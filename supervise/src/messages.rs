@@ -52,8 +52,9 @@ impl Messages {
         if complaints == self.settings {
             return;
         }
-        for (setting, why) in &complaints {
-            report::warning(&[name, b"/", setting.as_bytes(), b": line 1: ", why.as_bytes(), b"; ignored"]);
+        for settings::Complaint { file, why, is_kept } in &complaints {
+            let effect: &[u8] = if *is_kept { b"; what it said before counts" } else { b"; ignored" };
+            report::warning(&[name, b"/", file.as_bytes(), b": line 1: ", why.as_bytes(), effect]);
         }
         self.settings = complaints;
     }

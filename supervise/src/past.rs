@@ -23,9 +23,9 @@ use crate::settings::{self, Links};
 use crate::tree;
 use daemontools::report;
 use daemontools::service::ledger::Page;
-use daemontools::service::{Death, Directory, Identity, Part, Place, Process, Record, STATE, Unread};
+use daemontools::service::{Death, Directory, Identity, Part, Place, Process, Record, Role, STATE, Unread};
 use daemontools::sys::boot::Boot;
-use daemontools::sys::is_shortage;
+use daemontools::sys::{is_passing, is_shortage};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 use std::ffi::OsStr;
@@ -57,7 +57,7 @@ impl Here<'_> {
     /// EMFILE, EIO …: there is a record, but it cannot be read now.
     pub fn past(&self, page: Option<&Page>) -> nix::Result<Past> {
         let on_page = page.and_then(Page::read).map(|text| Record::decode(&text));
-        choose(on_page, self.on_disk(), || settings::read(&mut Links::default()).0.files)
+        choose(on_page, self.on_disk(), || settings::read(&[], &mut Links::default()).settings.files)
     }
 
     fn on_disk(&self) -> nix::Result<Option<Past>> {
@@ -76,11 +76,11 @@ impl Here<'_> {
         let same_boot = match record.boot.is_same(self.boot) {
             Some(same) => same,
             // Where boots cannot be told apart, the record is of this boot if its process is still there.
-            None => record.process.is_some_and(|(_, process)| process.is_there()),
+            None => record.process.map_or(Ok(false), |(_, process)| is_same(&process))?,
         };
         let record = match owner {
             None => record,
-            Some(owner) => self.without_claims(record, owner),
+            Some(owner) => self.without_claims(record, owner)?,
         };
         let resumes = same_boot && !was_told_to_leave(&record);
         Ok(Some(Past { record, resumes, may_be_forged: owner.is_some() }))
@@ -88,41 +88,73 @@ impl Here<'_> {
 
     /// Removes from a record that may be made up all that would be signalled or opened, except processes that prove
     /// themselves.
-    fn without_claims(&self, record: Record, owner: u32) -> Record {
-        let process = record.process.filter(|(_, process)| self.is_believed(process, Part::Service, owner));
+    ///
+    /// # Errors
+    /// EMFILE, EIO …: whether they do cannot be told now.
+    fn without_claims(&self, record: Record, owner: u32) -> nix::Result<Record> {
+        let process = self.believed(record.process, Part::Service, owner)?;
         // The number of a process that has ended may be that of another's group: the process must be alive to prove
         // itself.
-        let is_proven = |process: &Process| process.identity() == Ok(Identity::Same);
-        let alive = process.map(|(_, process)| process).filter(is_proven);
+        let alive = match process {
+            Some((_, process)) if is_same(&process)? => Some(process),
+            Some(_) | None => None,
+        };
         let last_run = record.last_run.filter(|run| alive.is_some_and(|process| process.is_same_as(run)));
-        let logger = record.logger.map(|logger| {
-            let process = logger.process.filter(|(_, process)| self.is_believed(process, Part::Logger, owner));
-            Box::new(Record { process, last_run: None, notify_socket: None, ..*logger })
-        });
+        let logger = match record.logger {
+            Some(logger) => {
+                let process = self.believed(logger.process, Part::Logger, owner)?;
+                Some(Box::new(Record { process, last_run: None, notify_socket: None, ..*logger }))
+            }
+            None => None,
+        };
         // The settings are those of the service's files, not those of the record.
-        let settings = settings::read(&mut Links::default()).0.files;
+        let settings = settings::read(&[], &mut Links::default()).settings.files;
         let is_at_hand = |inode: &u64| process.is_some_and(|(_, process)| Pipe::is_at_hand_of(process, *inode));
         let pipe = record.pipe.filter(is_at_hand);
-        Record { process, last_run, logger, settings, pipe, notify_socket: None, ..record }
+        Ok(Record { process, last_run, logger, settings, pipe, notify_socket: None, ..record })
     }
 
-    fn is_believed(&self, process: &Process, part: Part, owner: u32) -> bool {
+    fn believed(
+        &self,
+        process: Option<(Role, Process)>,
+        part: Part,
+        owner: u32,
+    ) -> nix::Result<Option<(Role, Process)>> {
+        Ok(match process {
+            Some((role, process)) if self.is_believed(&process, part, owner)? => Some((role, process)),
+            Some(_) | None => None,
+        })
+    }
+
+    fn is_believed(&self, process: &Process, part: Part, owner: u32) -> nix::Result<bool> {
         match process.identity() {
             // The process is taken over as one that has ended, so that it is not signalled.
-            Ok(Identity::Gone) => return true,
+            Ok(Identity::Gone) => return Ok(true),
             Ok(Identity::Same) => {}
-            Ok(Identity::Unknown) | Err(_) => return false,
+            Err(errno) if is_passing(errno) => return Err(errno),
+            Ok(Identity::Unknown) | Err(_) => return Ok(false),
         }
         let uid = std::fs::metadata(format!("/proc/{}", process.pid)).ok().map(|file| file.uid());
         // Where root or supervise's account owns the file, that proves nothing: a link may lead to any file of theirs.
         let may_be_forged = owner != 0 && owner != geteuid().as_raw();
         if (may_be_forged && uid == Some(owner)) || tree::is_marked(process.pid, part) {
-            return true;
+            return Ok(true);
         }
         let pid = process.pid.to_string();
         let words = b", which is not proven to be the service's: not taken over";
         report::warning(&[&self.place.name(self.name, STATE), b" names process ", pid.as_bytes(), words]);
-        false
+        Ok(false)
+    }
+}
+
+/// Whether it is proven to be the process that has its number.
+///
+/// # Errors
+/// EMFILE, EIO …: that cannot be told now.
+fn is_same(process: &Process) -> nix::Result<bool> {
+    match process.identity() {
+        Err(errno) if is_passing(errno) => Err(errno),
+        identity => Ok(identity == Ok(Identity::Same)),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Each setting is a file of its own. It is read at every start, so that a change counts from the next start on. Only
 //! the first line counts, and blanks around it do not. A duration is a bare number of milliseconds, as in s6, or has
-//! units (`5s`, `1m 30s`). For a file that cannot be understood there is a warning, and the default counts.
+//! units (`5s`, `1m 30s`). For a file that cannot be understood there is a warning, and the default counts;
+//! for one that cannot be read now, what it said before.
 //!
 //! | file | content | default |
 //! |---|---|---|

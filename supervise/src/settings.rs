@@ -2,21 +2,44 @@
 
 use crate::policy::{MARKS, PROGRAMS, Policy, SETTINGS};
 use daemontools::report::reason;
-use daemontools::service::{Part, Record, Toucher, Want, read_file};
+use daemontools::service::{Part, Record, Toucher, Unread, Want, read_file};
 use daemontools::sys::directory::for_each_name;
+use daemontools::sys::is_passing;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::stat::{SFlag, lstat};
+use nix::sys::stat::{SFlag, lstat, stat};
 use std::ops::ControlFlow;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The longest file that is read, in bytes. No setting needs as much; a longer file is refused.
 const LONGEST: usize = 4096;
 
-/// A setting that cannot be understood, and why.
-pub type Complaint = (&'static str, &'static str);
+/// A setting that cannot be understood or read, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Complaint {
+    pub file: &'static str,
+    pub why: &'static str,
+    /// What the file said before counts still.
+    pub is_kept: bool,
+}
+
+/// Why it is not known what a file says.
+enum Refusal {
+    /// The file cannot be read now.
+    Passing(Errno),
+    /// The file cannot be read or understood, for this reason.
+    Lasting(&'static str),
+}
+
+impl From<Unread> for Refusal {
+    fn from(unread: Unread) -> Refusal {
+        match unread {
+            Unread::System(errno) if errno == Errno::ETIMEDOUT || is_passing(errno) => Refusal::Passing(errno),
+            Unread::System(_) | Unread::WrongKind | Unread::TooLong => Refusal::Lasting(unread.reason()),
+        }
+    }
+}
 
 /// The settings in force, and what they ask for.
 #[derive(Debug, Clone, Default)]
@@ -27,9 +50,15 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings that an earlier supervise wrote down.
+    /// The settings that an earlier life had, or an earlier supervise wrote down.
     pub fn recall(files: &[(String, String)]) -> Settings {
         Settings { policy: Policy::of(files), files: files.to_vec() }
+    }
+
+    /// What a file said before counts still. Returns whether it said anything that can be taken.
+    fn keep(&mut self, file: &'static str, before: &[(String, String)]) -> bool {
+        let known = before.iter().find(|(known, _)| known == file);
+        known.is_some_and(|(_, text)| self.take(file, text).is_ok())
     }
 
     fn take(&mut self, file: &'static str, text: &str) -> Result<(), &'static str> {
@@ -58,9 +87,9 @@ impl Configuration {
     /// What the files say, for a service that begins.
     pub fn read(part: Part, want: Want) -> Configuration {
         let mut links = Links::default();
-        let (settings, complaints) = read_part(part, &mut links);
-        // Wanted down, the service may be started long after this.
-        let first_complaints = (want == Want::Up).then_some(complaints);
+        let Reading { settings, complaints, is_whole } = read_part(part, &[], &mut links);
+        // Wanted down, the service may be started long after this. What could not be read is read again before the start.
+        let first_complaints = (want == Want::Up && is_whole).then_some(complaints);
         Configuration { part, settings, links, first_complaints }
     }
 
@@ -69,7 +98,7 @@ impl Configuration {
     pub fn of_record(part: Part, record: &Record) -> Configuration {
         let settings = match record.process {
             Some(_) => Settings::recall(&record.settings),
-            None => read_part(part, &mut Links::default()).0,
+            None => read_part(part, &record.settings, &mut Links::default()).settings,
         };
         Configuration { part, settings, links: Links::default(), first_complaints: None }
     }
@@ -77,9 +106,9 @@ impl Configuration {
     /// Reads the files for the next process, unless they were read just now; what is wrong with them.
     pub fn renew(&mut self) -> Vec<Complaint> {
         self.first_complaints.take().unwrap_or_else(|| {
-            let (settings, complaints) = read_part(self.part, &mut self.links);
-            self.settings = settings;
-            complaints
+            let read = read_part(self.part, &self.settings.files, &mut self.links);
+            self.settings = read.settings;
+            read.complaints
         })
     }
 
@@ -94,14 +123,14 @@ impl Configuration {
     }
 }
 
-/// The settings are the service's; of them its logger has only `notify`.
-fn read_part(part: Part, links: &mut Links) -> (Settings, Vec<Complaint>) {
-    let (settings, complaints) = read(links);
+/// The settings are the service's; of them its logger has only `notify`. `before` are those that have counted so far.
+fn read_part(part: Part, before: &[(String, String)], links: &mut Links) -> Reading {
+    let read = read(before, links);
     match part {
-        Part::Service => (settings, complaints),
+        Part::Service => read,
         Part::Logger => {
-            let notify = settings.files.into_iter().filter(|(file, _)| file == "notify").collect::<Vec<_>>();
-            (Settings::recall(&notify), Vec::new())
+            let notify = read.settings.files.into_iter().filter(|(file, _)| file == "notify").collect::<Vec<_>>();
+            Reading { settings: Settings::recall(&notify), complaints: Vec::new(), ..read }
         }
     }
 }
@@ -111,29 +140,59 @@ fn open_files() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
-/// What the files of the current directory say. A file that cannot be understood is ignored, and so is a link to a
-/// mount whose server does not answer.
-pub fn read(links: &mut Links) -> (Settings, Vec<Complaint>) {
+/// What was read of the files.
+pub struct Reading {
+    pub settings: Settings,
+    complaints: Vec<Complaint>,
+    /// There was no file that could not be read just now.
+    is_whole: bool,
+}
+
+/// What the files of the current directory say. A file that cannot be understood is ignored. For a file that cannot be
+/// read now, as supervise has no descriptors left, or as it is a link to a mount whose server does not answer, what it said
+/// `before` counts still.
+pub fn read(before: &[(String, String)], links: &mut Links) -> Reading {
     let there = Names::list();
     let mut settings = Settings::default();
-    let all = PROGRAMS.into_iter().chain(MARKS).chain(SETTINGS).filter(|name| there.may_have(name));
-    let silent = links.silent(all);
-    let mut complaints: Vec<Complaint> = silent.iter().map(|name| (*name, reason(Errno::ETIMEDOUT))).collect();
-    let may_be_read = |name: &&str| there.may_have(name) && !silent.contains(name);
-    let programs = PROGRAMS.into_iter().filter(|name| may_be_read(name) && is_executable(name));
-    let marks = MARKS.into_iter().filter(|name| may_be_read(name) && std::fs::metadata(name).is_ok());
-    // Only that these files are there counts.
-    let content = |mark: &str| text(mark).ok().flatten().unwrap_or_default();
-    let said = programs.map(|file| (file, String::new())).chain(marks.map(|file| (file, content(file))));
-    let said = said.map(|(file, text)| (file, Ok(Some(text))));
-    let values = SETTINGS.into_iter().filter(may_be_read).map(|file| (file, text(file)));
-    for (file, text) in said.chain(values) {
-        let taken = text.and_then(|text| text.map_or(Ok(()), |text| settings.take(file, &text)));
-        if let Err(why) = taken {
-            complaints.push((file, why));
+    let all = || PROGRAMS.into_iter().chain(MARKS).chain(SETTINGS).filter(|name| there.may_have(name));
+    let silent = links.silent(all());
+    let (mut complaints, mut is_whole) = (Vec::new(), true);
+    for file in all() {
+        let said = if silent.contains(&file) { Err(Refusal::Passing(Errno::ETIMEDOUT)) } else { text_of(file) };
+        let taken =
+            said.and_then(|text| text.map_or(Ok(()), |text| settings.take(file, &text).map_err(Refusal::Lasting)));
+        match taken {
+            Ok(()) => {}
+            Err(Refusal::Lasting(why)) => complaints.push(Complaint { file, why, is_kept: false }),
+            Err(Refusal::Passing(errno)) => {
+                is_whole = false;
+                let is_kept = settings.keep(file, before);
+                complaints.push(Complaint { file, why: reason(errno), is_kept });
+            }
         }
     }
-    (settings, complaints)
+    Reading { settings, complaints, is_whole }
+}
+
+/// What a file of this name says, if there is such a file. Only that it is there counts for a program, and for a mark of
+/// which the text cannot be read.
+fn text_of(file: &'static str) -> Result<Option<String>, Refusal> {
+    if PROGRAMS.contains(&file) {
+        return Ok(is_executable(file).map_err(Refusal::Passing)?.then(String::new));
+    }
+    if !MARKS.contains(&file) {
+        return text(file);
+    }
+    match stat(file) {
+        Ok(_) => {}
+        Err(errno) if is_passing(errno) => return Err(Refusal::Passing(errno)),
+        Err(_) => return Ok(None),
+    }
+    match text(file) {
+        Ok(said) => Ok(Some(said.unwrap_or_default())),
+        Err(Refusal::Lasting(_)) => Ok(Some(String::new())),
+        Err(Refusal::Passing(errno)) => Err(Refusal::Passing(errno)),
+    }
 }
 
 /// Files of the current directory that are links. A link may lead to a mount whose server is gone, where supervise
@@ -208,21 +267,28 @@ impl Names {
 /// Whether a file can be executed. `start`, `stop` and the like are run only then.
 ///
 /// Source: daemontools-encore.
-fn is_executable(program: &str) -> bool {
-    std::fs::metadata(program).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+///
+/// # Errors
+/// EIO, ENOMEM …: that cannot be told now.
+fn is_executable(program: &str) -> nix::Result<bool> {
+    match stat(program) {
+        Ok(file) => Ok(file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits() && file.st_mode & 0o111 != 0),
+        Err(errno) if is_passing(errno) => Err(errno),
+        Err(_) => Ok(false),
+    }
 }
 
 /// Whether there is a `log` for this supervise to run: an executable file. The original knows only directories of that
 /// name.
 pub fn has_logger() -> bool {
-    Links::default().silent(["log"].into_iter()).is_empty() && is_executable("log")
+    Links::default().silent(["log"].into_iter()).is_empty() && is_executable("log") == Ok(true)
 }
 
 /// The text of a setting, if there is such a file.
-fn text(setting: &str) -> Result<Option<String>, &'static str> {
+fn text(setting: &str) -> Result<Option<String>, Refusal> {
     match read_file(Path::new(setting), LONGEST) {
-        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| "not text"),
+        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| Refusal::Lasting("not text")),
         Err(unread) if unread.is_missing() => Ok(None),
-        Err(unread) => Err(unread.reason()),
+        Err(unread) => Err(unread.into()),
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::pages::Pages;
 use crate::pockets::{self, Pockets};
-use crate::procfs::process_path;
 use crate::table::{Id, Part, SuperviseId, label};
 use daemontools::Unable;
 use daemontools::service::{Record, ledger};
@@ -14,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
-use nix::sys::stat::{FileStat, SFlag, fstat, stat};
+use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::{Pid, dup3, pipe2};
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr, OsString};
@@ -196,12 +195,11 @@ impl Launcher {
         self.pipes.contains_key(&id)
     }
 
-    /// Whether a descriptor of a process is a pipe, but not the service's.
-    pub fn is_other_pipe(&self, id: Id, pid: Pid, number: u8) -> bool {
+    /// Whether this is a pipe, but not the service's.
+    pub fn is_other_pipe(&self, id: Id, file: &FileStat) -> bool {
         let Some(pipe) = self.pipes.get(&id) else { return false };
         let Ok(ours) = fstat(&pipe.reader) else { return false };
-        let its = stat(&process_path(pid, &format!("fd/{number}")));
-        its.is_ok_and(|its| is_pipe(&its) && (its.st_dev, its.st_ino) != (ours.st_dev, ours.st_ino))
+        is_pipe(file) && (file.st_dev, file.st_ino) != (ours.st_dev, ours.st_ino)
     }
 
     /// Gives the service this pipe: its reading and its writing end.

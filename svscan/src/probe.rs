@@ -10,7 +10,10 @@ use crate::readiness;
 use crate::remote_mounts::RemoteMounts;
 use crate::removed::Removed;
 use crate::table::{Id, Part, Readiness, SuperviseId, Table, label};
-use daemontools::service::{self, Place, Record, Status, Unread, is_supervised_at, read_file};
+use daemontools::service::{
+    self, Identity, Place, Record, Status, Unread, has_supervise_at, is_supervised_at, read_file,
+};
+use daemontools::sys::is_passing;
 use daemontools::tai64::Moment;
 use daemontools::{Unable, duration};
 use nix::errno::Errno;
@@ -159,21 +162,21 @@ impl Probe {
     }
 
     /// What there is to supervise in the directory of this name; `page` is what its last supervise has written in svscan's
-    /// memory.
+    /// memory. svscan asks this once for each service. So an error that passes, as of svscan having no descriptors left, is
+    /// not taken for an answer.
     ///
     /// # Errors
-    /// The directory cannot be touched (ETIMEDOUT), or `log` cannot be looked at.
-    pub fn service(&mut self, name: &OsStr, page: Option<Record>) -> nix::Result<Found> {
+    /// The directory cannot be touched (ETIMEDOUT), or this file in it cannot be looked at now.
+    pub fn service(&mut self, name: &OsStr, page: Option<Record>) -> Result<Found, (&'static str, Errno)> {
         let folder = Path::new(name);
-        let logger = self.logger(folder)?;
-        let after = after(folder);
-        let waits = after.as_ref().is_ok_and(|after| !after.names.is_empty());
-        let is_left = || {
-            let record = page.or_else(|| record(folder));
-            record.iter().flat_map(processes).any(|process| process.is_there())
+        let logger = self.logger(folder).map_err(|errno| (service::LOG, errno))?;
+        let after = match after(folder) {
+            Err(Unread::System(errno)) if is_passing(errno) => return Err((AFTER, errno)),
+            after => after,
         };
-        let running = waits && (service::is_supervised_at(folder) == Ok(true) || is_left());
-        let essential = access(&folder.join(ESSENTIAL), AccessFlags::F_OK).is_ok();
+        let waits = after.as_ref().is_ok_and(|after| !after.names.is_empty());
+        let running = waits && is_running(folder, page)?;
+        let essential = is_there(&folder.join(ESSENTIAL)).map_err(|errno| (ESSENTIAL, errno))?;
         Ok(Found { logger, essential, after, running })
     }
 
@@ -314,8 +317,12 @@ impl Probe {
     }
 
     /// Whether the scan directory has this file, which turns something on.
-    pub fn is_set(&mut self, file: &Path) -> bool {
-        self.mounts.probe(file).is_ok() && access(file, AccessFlags::F_OK).is_ok()
+    ///
+    /// # Errors
+    /// ETIMEDOUT, EMFILE, EIO …: that cannot be told now.
+    pub fn is_set(&mut self, file: &Path) -> nix::Result<bool> {
+        self.mounts.probe(file)?;
+        is_there(file)
     }
 
     /// Whether a file is there, can be executed, and lies where it can be touched.
@@ -345,6 +352,37 @@ pub fn still_there(name: &OsStr, id: Id) -> nix::Result<()> {
         Ok(found) if found == id => access(name, AccessFlags::X_OK),
         Ok(_) | Err(Errno::ENOTDIR) => Err(Errno::ENOENT),
         Err(errno) => Err(errno),
+    }
+}
+
+/// Whether a service runs already, be it without a supervise.
+fn is_running(folder: &Path, page: Option<Record>) -> Result<bool, (&'static str, Errno)> {
+    if has_supervise_at(folder).map_err(|errno| (service::OK, errno))? {
+        return Ok(true);
+    }
+    let record = match page.map_or_else(|| Record::read(&Place::of(folder)?), Ok) {
+        Ok(record) => record,
+        Err(Unread::System(errno)) if is_passing(errno) => return Err((service::STATE, errno)),
+        Err(_) => return Ok(false),
+    };
+    for process in processes(&record) {
+        match process.identity() {
+            Ok(Identity::Same) => return Ok(true),
+            Err(errno) if is_passing(errno) => return Err((service::STATE, errno)),
+            Ok(Identity::Gone | Identity::Unknown) | Err(_) => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Whether there is a file.
+///
+/// # Errors
+/// EIO, ENOMEM …: that cannot be told now.
+fn is_there(file: &Path) -> nix::Result<bool> {
+    match access(file, AccessFlags::F_OK) {
+        Err(errno) if is_passing(errno) => Err(errno),
+        answer => Ok(answer.is_ok()),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::table::Id;
 use daemontools::service::read_file;
 use daemontools::sys::process::{accounts, has_gained_rights};
 use nix::sys::stat::makedev;
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::{AccessFlags, Pid, access, geteuid};
 use std::fs;
 use std::path::PathBuf;
 
@@ -13,6 +13,11 @@ const LONGEST_STATUS: usize = 1 << 16;
 
 /// The longest environment that svscan reads, in bytes.
 pub const LONGEST_ENVIRONMENT: usize = 1 << 21;
+
+/// Whether `/proc` is there.
+pub fn is_there() -> bool {
+    access("/proc/self", AccessFlags::F_OK).is_ok()
+}
 
 /// A file of a process under `/proc`.
 pub fn process_path(pid: Pid, name: &str) -> PathBuf {

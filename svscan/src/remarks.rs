@@ -58,14 +58,20 @@ fn after_ignored(id: Id, others: Vec<OsString>, reason: &[u8], name: &OsStr, dia
     diagnostics.warn_once_of_names(others, |other| Subject::After(id, other), words);
 }
 
-/// What was found in a service directory, if it could be looked at. Says what is wrong with its logger.
-pub fn found(id: Id, name: &OsStr, found: nix::Result<Found>, diagnostics: &mut Diagnostics) -> Option<Found> {
+/// What was found in a service directory, if it could be looked at. Says which file could not be, and what is wrong with its
+/// logger.
+pub fn found(
+    id: Id,
+    name: &OsStr,
+    found: Result<Found, (&'static str, Errno)>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Found> {
     let unable = match &found {
         Ok(Found { logger: Logger::Unusable, .. }) => {
             Some(Unable::new("supervise", label(Part::Logger, name), Errno::ENOTDIR))
         }
         Ok(_) => None,
-        Err(errno) => Some(Unable::new("stat", label(Part::Logger, name), *errno)),
+        Err((file, errno)) => Some(Unable::new("stat", Path::new(name).join(file).as_path(), *errno)),
     };
     if let Some(unable) = unable {
         diagnostics.warn_unable_once(Subject::Service(id), &unable);

@@ -14,8 +14,8 @@ use crate::table::{Action, Contents, Id, Part, Remark, SuperviseId, Table};
 use crate::{remarks, settings};
 use daemontools::Unable;
 use daemontools::service::{Directory, Process};
-use daemontools::sys::process;
 use daemontools::sys::spawn::Refused;
+use daemontools::sys::{is_passing, process};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::collections::HashSet;
@@ -37,6 +37,8 @@ pub struct Scanner {
     supervises: Supervises,
     stopping: Stopping,
     forward: Forward,
+    /// Whether lines were to be forwarded when that was last to be told.
+    forwards: bool,
     diagnostics: Diagnostics,
 }
 
@@ -56,6 +58,7 @@ impl Scanner {
             supervises: Supervises::new(launcher, survivors)?,
             stopping: Stopping::default(),
             forward: Forward::default(),
+            forwards: false,
             diagnostics,
         })
     }
@@ -166,10 +169,11 @@ impl Scanner {
         else {
             return self.table.not_inspected(id);
         };
+        let Ok(forwards) = self.forwards(logger) else { return self.table.not_inspected(id) };
         if logger != Logger::Directory {
             self.scan.late_loggers.add(id);
         }
-        if logger == Logger::None && settings::forwards(&mut self.probe) {
+        if forwards {
             self.forward.want(id);
         }
         if essential {
@@ -183,6 +187,23 @@ impl Scanner {
         let mut todo = Vec::new();
         self.table.inspected(id, &contents, now, &mut todo);
         self.perform(todo, now);
+    }
+
+    /// Whether the lines of a service that has this logger are to be forwarded. Where nobody answers for the setting, what it
+    /// was last counts, so that no service has to wait for an answer.
+    ///
+    /// # Errors
+    /// EMFILE, EIO …: that cannot be told now.
+    fn forwards(&mut self, logger: Logger) -> nix::Result<bool> {
+        if logger != Logger::None {
+            return Ok(false);
+        }
+        match settings::forwards(&mut self.probe, &mut self.diagnostics) {
+            Ok(set) => self.forwards = set,
+            Err(errno) if is_passing(errno) => return Err(errno),
+            Err(_) => {}
+        }
+        Ok(self.forwards)
     }
 
     fn forget(&mut self, id: Id) {

@@ -3,6 +3,7 @@
 use crate::diagnostics::{Diagnostics, Subject};
 use crate::probe::Probe;
 use crate::table::OnRemove;
+use daemontools::Unable;
 use daemontools::service::Unread;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -28,8 +29,16 @@ pub fn starts_at_a_time(probe: &mut Probe, diagnostics: &mut Diagnostics) -> Opt
 }
 
 /// Whether the lines of services without a logger are to be forwarded.
-pub fn forwards(probe: &mut Probe) -> bool {
-    probe.is_set(Path::new(FORWARD))
+///
+/// # Errors
+/// ETIMEDOUT, EMFILE, EIO …: that cannot be told now, which is said.
+pub fn forwards(probe: &mut Probe, diagnostics: &mut Diagnostics) -> nix::Result<bool> {
+    let set = probe.is_set(Path::new(FORWARD));
+    match set {
+        Ok(_) => diagnostics.clear(&Subject::Setting(FORWARD)),
+        Err(errno) => diagnostics.warn_unable_once(Subject::Setting(FORWARD), &Unable::new("stat", FORWARD, errno)),
+    }
+    set
 }
 
 /// Reads a setting; `misfit` says what is wrong with a text that makes no sense.

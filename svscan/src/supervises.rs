@@ -15,14 +15,15 @@ use crate::procfs;
 use crate::stopping::{Owed, Stopping, leaves_lines};
 use crate::table::{Id, Leftover, Part, SuperviseId, Table, label};
 use daemontools::service::{
-    self, Command, Commands, Directory, Place, Process, Record, Unread, put_file, read_file_itself,
+    self, Command, Commands, Directory, Identity, Place, Process, Record, Unread, put_file, read_file_itself,
 };
-use daemontools::sys::inherited_descriptor;
 use daemontools::sys::process::COMMANDS;
+use daemontools::sys::{inherited_descriptor, is_passing, is_shortage};
 use daemontools::tai64::Moment;
 use daemontools::{Attempt, Unable, report};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nix::sys::stat::{fstat, stat};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs;
@@ -80,6 +81,19 @@ impl Ended {
 
     fn was_killed(&self) -> bool {
         self.status & 0x7f != 0
+    }
+}
+
+/// The processes of a part that have its end of the pipe between the service and its logger, as far as they run.
+struct Owners {
+    supervise: Option<Process>,
+    /// That of the service, or of its logger.
+    process: Option<Process>,
+}
+
+impl Owners {
+    fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.supervise.iter().chain(&self.process).map(|process| process.pid)
     }
 }
 
@@ -201,7 +215,7 @@ impl Supervises {
         let is_in_charge = |folder: PathBuf| !matches!(self.in_charge(which, &folder), InCharge::Nobody);
         match self.launcher.record(which) {
             Some(page) if Some(page.supervise.pid) == ended => false,
-            Some(page) if attach::is_running(&page.supervise) => true,
+            Some(page) if attach::is_running(&page.supervise) != Ok(false) => true,
             Some(_) | None => lent.probe.own_folder(lent.table, which).is_some_and(is_in_charge),
         }
     }
@@ -270,7 +284,7 @@ impl Supervises {
             InCharge::Nobody => match self.survivor(folder) {
                 Ok(None) => InCharge::Nobody,
                 Ok(Some(process)) => InCharge::Supervise(process),
-                Err(_) => InCharge::Unknown,
+                Err(errno) => InCharge::Unknown(errno),
             },
             found => found,
         }
@@ -279,7 +293,7 @@ impl Supervises {
     /// The supervise of an earlier svscan that serves this directory, whatever became of its files.
     ///
     /// # Errors
-    /// It cannot be told which directory this is.
+    /// It cannot be told which directory this is, or whether the supervise still runs.
     fn survivor(&self, folder: &Path) -> nix::Result<Option<Process>> {
         if self.survivors.is_empty() {
             return Ok(None);
@@ -290,8 +304,12 @@ impl Supervises {
             Directory::Inode { device, inode, born: _ } => id == Id { device: *device, inode: *inode },
             Directory::Path(known) => path == Path::new(known),
         };
-        let found = self.survivors.iter().filter(|(directory, _)| is_this(directory)).map(|(_, process)| *process);
-        Ok(found.into_iter().find(attach::is_running))
+        for (_, process) in self.survivors.iter().filter(|(directory, _)| is_this(directory)) {
+            if attach::is_running(process)? {
+                return Ok(Some(*process));
+            }
+        }
+        Ok(None)
     }
 
     /// Wakes some supervises whose files were removed, so that they make them again: a few of them at each scan.
@@ -332,7 +350,7 @@ impl Supervises {
         lent.probe.leads_to(&place, id).unable_to("supervise", &words)?;
         let logged = table.has_logger(id) || lent.forward.wants(id);
         if logged && !self.launcher.has_pipe(id) {
-            self.recover_pipe(id, name);
+            self.recover_pipe(id, name).unable_to("find pipe of", name)?;
         }
         if !table.has_logger(id) && self.launcher.has_pipe(id) {
             lent.forward.begin(id);
@@ -343,13 +361,19 @@ impl Supervises {
         match self.in_charge(which, &folder) {
             InCharge::Supervise(process) => {
                 self.attached.hold(&process, &folder).unable_to("watch supervise of", &words)?;
-                self.adopt(which, process.pid, &folder, lent);
+                if let Err(errno) = self.adopt(which, process.pid, &folder, lent) {
+                    self.attached.release(process.pid);
+                    return Err(Unable::new("find pipe of", name, errno));
+                }
                 return Ok(Some(process.pid));
             }
-            InCharge::Unknown if table.is_stopping(id) && lent.stopping.has_told_unknown(which, &folder) => {
+            // A shortage passes: then svscan knows which supervise it is to stop.
+            InCharge::Unknown(errno)
+                if table.is_stopping(id) && !is_shortage(errno) && lent.stopping.has_told_unknown(which, &folder) =>
+            {
                 return Ok(None);
             }
-            InCharge::Unknown => return Err(Unable::new("find supervise of", &words, Errno::ESRCH)),
+            InCharge::Unknown(errno) => return Err(Unable::new("find supervise of", &words, errno)),
             InCharge::Nobody => {}
         }
         if table.is_stopping(id) && !self.is_wanted_to_stop(which, lent) {
@@ -364,7 +388,10 @@ impl Supervises {
     }
 
     /// Takes over a supervise that is in charge already.
-    fn adopt(&mut self, which: SuperviseId, pid: Pid, folder: &Path, lent: &mut Lent) {
+    ///
+    /// # Errors
+    /// EMFILE, EIO …: its pipe cannot be opened now.
+    fn adopt(&mut self, which: SuperviseId, pid: Pid, folder: &Path, lent: &mut Lent) -> nix::Result<()> {
         if let Some(pages) = &mut self.launcher.pages {
             pages.find(which, pid);
         }
@@ -374,8 +401,9 @@ impl Supervises {
             let _ = self.attached.signal(pid, &Command::ForService.into());
         }
         if lent.table.has_logger(which.id) {
-            self.settle_pipe(which, pid, lent);
+            self.settle_pipe(which, pid, lent)?;
         }
+        Ok(())
     }
 
     /// Whether a service that is being stopped wants another supervise: for its logger to read what is left, or for a process
@@ -405,43 +433,83 @@ impl Supervises {
     }
 
     /// The pipe of a service that an earlier svscan started lives on in its processes.
-    fn recover_pipe(&mut self, id: Id, name: &OsStr) {
-        let of = |part, number| {
-            let (folder, which) = (PathBuf::from(label(part, name)), SuperviseId { id, part });
-            let supervise = match self.in_charge(which, &folder) {
-                InCharge::Supervise(process) => Some(process.pid),
-                InCharge::Nobody | InCharge::Unknown => None,
-            };
-            // Of a process that another account has named, the pipe would be another's.
-            let record = self.launcher.record(which).or_else(|| attach::trusted_record(&folder));
-            let process = record.and_then(|record| record.process).map(|(_, process)| process);
-            let process = process.filter(Process::is_there).map(|process| process.pid);
-            supervise.into_iter().chain(process).map(move |pid| (pid, number))
-        };
+    ///
+    /// # Errors
+    /// EMFILE, EIO …: it cannot be told now whether there is one.
+    fn recover_pipe(&mut self, id: Id, name: &OsStr) -> nix::Result<()> {
+        let service = self.owners_of_pipe(SuperviseId { id, part: Part::Service }, name)?;
+        let logger = self.owners_of_pipe(SuperviseId { id, part: Part::Logger }, name)?;
         // Where a service has no logger, or has sent its lines through a filter, this is another's pipe.
-        let service = of(Part::Service, 1).filter(|(pid, number)| attach::is_own_pipe(*pid, *number));
-        if let Some(pipe) = attach::recover_pipe(service.chain(of(Part::Logger, 0))) {
+        let writers = service.pids().map(|pid| (pid, 1)).filter(|(pid, number)| attach::is_own_pipe(*pid, *number));
+        let mut pipe = attach::recover_pipe(writers.chain(logger.pids().map(|pid| (pid, 0))))?;
+        if let (None, Some(service), Some(logger)) = (&pipe, &service.supervise, &logger.supervise)
+            && !procfs::is_there()
+        {
+            pipe = attach::pipe_between(service, logger)?;
+        }
+        if let Some(pipe) = pipe {
             self.launcher.put_pipe(id, pipe);
         }
+        Ok(())
+    }
+
+    /// The processes of a part that have its end of the pipe.
+    ///
+    /// # Errors
+    /// EMFILE, EIO …: they cannot be told now.
+    fn owners_of_pipe(&self, which: SuperviseId, name: &OsStr) -> nix::Result<Owners> {
+        let folder = &PathBuf::from(label(which.part, name));
+        let supervise = match self.in_charge(which, folder) {
+            InCharge::Supervise(process) => Some(process),
+            InCharge::Unknown(errno) if is_passing(errno) => return Err(errno),
+            InCharge::Nobody | InCharge::Unknown(_) => None,
+        };
+        // Of a process that another account has named, the pipe would be another's.
+        let record =
+            self.launcher.record(which).map_or_else(|| attach::trusted_record_now(folder), |page| Ok(Some(page)));
+        let process = match record?.and_then(|record| record.process) {
+            Some((_, process)) => match process.identity() {
+                Ok(Identity::Same) => Some(process),
+                Err(errno) if is_passing(errno) => return Err(errno),
+                Ok(Identity::Gone | Identity::Unknown) | Err(_) => None,
+            },
+            None => None,
+        };
+        Ok(Owners { supervise, process })
+    }
+
+    /// Whether a supervise has a pipe as this descriptor, but not the service's.
+    fn has_other_pipe(&self, id: Id, supervise: Pid, number: u8) -> bool {
+        let its = stat(&procfs::process_path(supervise, &format!("fd/{number}"))).or_else(|errno| {
+            if procfs::is_there() {
+                return Err(errno);
+            }
+            fstat(self.attached.descriptor_of(supervise, i32::from(number))?)
+        });
+        its.is_ok_and(|its| self.launcher.is_other_pipe(id, &its))
     }
 
     /// A supervise is in charge whose svscan was killed while it was starting. What it has is the pipe then, not what
     /// svscan made meanwhile; a logger that reads another is to end when it has read that, and is started again.
-    fn settle_pipe(&mut self, which: SuperviseId, pid: Pid, lent: &mut Lent) {
+    ///
+    /// # Errors
+    /// EMFILE, EIO …: the pipe cannot be opened now.
+    fn settle_pipe(&mut self, which: SuperviseId, pid: Pid, lent: &mut Lent) -> nix::Result<()> {
         let SuperviseId { id, part } = which;
         if part == Part::Service
-            && self.launcher.is_other_pipe(id, pid, 1)
+            && self.has_other_pipe(id, pid, 1)
             && (lent.table.has_logger(id) || attach::is_own_pipe(pid, 1))
-            && let Some(pipe) = attach::recover_pipe([(pid, 1)].into_iter())
+            && let Some(pipe) = attach::recover_pipe([(pid, 1)].into_iter())?
         {
             self.launcher.put_pipe(id, pipe);
             lent.forward.changed(id);
         }
         let logger = SuperviseId { id, part: Part::Logger };
         let reader = if part == Part::Logger { Some(pid) } else { lent.table.pid(logger) };
-        if let Some(reader) = reader.filter(|reader| self.launcher.is_other_pipe(id, *reader, 0)) {
+        if let Some(reader) = reader.filter(|reader| self.has_other_pipe(id, *reader, 0)) {
             lent.stopping.let_end((logger, reader), Instant::now());
         }
+        Ok(())
     }
 
     /// Sends a supervise the commands that it is owed: by signal, if it has written its page, and so is known to take
@@ -534,7 +602,10 @@ impl Supervises {
 
     /// The supervises of a service that has no entry any more, as an earlier svscan in this process has left them.
     pub fn inherit(&mut self, id: Id) -> [Option<Pid>; 2] {
-        [Part::Service, Part::Logger].map(|part| self.attached.expected_unseen(SuperviseId { id, part }))
+        [Part::Service, Part::Logger].map(|part| {
+            let which = SuperviseId { id, part };
+            self.attached.expected_unseen(which, self.launcher.record(which).map(|record| record.supervise))
+        })
     }
 }
 

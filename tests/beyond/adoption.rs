@@ -295,34 +295,40 @@ fn what_cannot_be_told_of_it_is_not_guessed() {
     if !has("strace") {
         return;
     }
-    let scratch = Scratch::new();
-    let service = Service::new(&scratch, "web", &format!("{COUNTED}; exec sleep 1000"));
-    let supervise = service.supervise();
-    wait_until("it runs and is ready", || !service.state("ready").is_empty());
-    let pid = service.up();
-    supervise.kill();
-    let refused = |calls: &str, path: &str, from: &str| {
-        let mut strace = scratch.command("strace");
-        strace.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
-        if !path.is_empty() {
-            strace.args(["-P", path]);
+    for mode in [0o755, 0o777] {
+        let scratch = Scratch::new();
+        let service = Service::new(&scratch, "web", &format!("{COUNTED}; exec sleep 1000"));
+        scratch.dir("web/supervise");
+        scratch.mode("web/supervise", mode);
+        let supervise = service.supervise();
+        wait_until("it runs and is ready", || !service.state("ready").is_empty());
+        let pid = service.up();
+        supervise.kill();
+        let refused = |calls: &str, path: &str, from: &str| {
+            let mut strace = scratch.command("strace");
+            strace.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+            if !path.is_empty() {
+                strace.args(["-P", path]);
+            }
+            strace.args(["-e", &format!("inject={calls}:error=EMFILE{from}")]);
+            scratch.outcome_of(strace.arg(tests::programs().join("supervise")).arg("web"))
+        };
+        let reason = "process cannot open more files";
+        // Where others may have written down the process, it is asked for proof first.
+        let held = if mode == 0o777 { "read web/supervise/state".into() } else { format!("hold process {pid}") };
+        for (calls, path, from, what) in [
+            ("open,openat", "supervise/state", "", "read web/supervise/state".to_string()),
+            ("open,openat", "/proc/sys/kernel/random/boot_id", "", "tell this boot from others".into()),
+            ("pidfd_open", "", "", "tell this boot from others".into()),
+            ("pidfd_open", "", ":when=2+", held),
+        ] {
+            let said = format!("supervise: fatal: unable to {what}: {reason}\n");
+            assert_eq!(refused(calls, path, from), fails(111, &said), "{path}");
+            assert!(is_alive(pid));
         }
-        strace.args(["-e", &format!("inject={calls}:error=EMFILE{from}")]);
-        scratch.outcome_of(strace.arg(tests::programs().join("supervise")).arg("web"))
-    };
-    let reason = "process cannot open more files";
-    for (calls, path, from, what) in [
-        ("open,openat", "supervise/state", "", "read web/supervise/state".to_string()),
-        ("open,openat", "/proc/sys/kernel/random/boot_id", "", "tell this boot from others".into()),
-        ("pidfd_open", "", "", "tell this boot from others".into()),
-        ("pidfd_open", "", ":when=2+", format!("hold process {pid}")),
-    ] {
-        let said = format!("supervise: fatal: unable to {what}: {reason}\n");
-        assert_eq!(refused(calls, path, from), fails(111, &said), "{path}");
-        assert!(is_alive(pid));
+        let _next = service.supervise();
+        assert_eq!((service.up(), alive(&service)), (pid, vec![pid]));
     }
-    let _next = service.supervise();
-    assert_eq!((service.up(), alive(&service)), (pid, vec![pid]));
 }
 
 /// Killed before it has seen that its process has become `run`, which the next one must find out by itself.

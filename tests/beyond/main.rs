@@ -50,6 +50,7 @@ mod svscan_hostile;
 mod svscan_mounted;
 mod svscan_mounts;
 mod svscan_pipes;
+mod svscan_shortage;
 mod svscan_starts;
 mod svscan_stop;
 mod svscan_unstable;

@@ -78,6 +78,44 @@ fn settings_that_are_empty_or_lead_nowhere() {
     assert_eq!(supervise.errors().lines().count(), SETTINGS.len() - 1, "{}", supervise.errors());
 }
 
+/// At the first reading, before supervise is in charge, and at that for the second life.
+#[test]
+fn settings_that_cannot_be_read_for_a_moment_count_as_they_are_or_were() {
+    if !has("strace") {
+        return;
+    }
+    // Each reading asks once whether a file is a link, and once what it is or says.
+    for (setting, calls, error, reason, [first, second]) in [
+        ("down-signal", "openat", "EMFILE", "process cannot open more files", [1, 2]),
+        ("down-signal", "openat", "EIO", "input/output error", [1, 2]),
+        ("finish", "newfstatat", "ENOMEM", "out of memory", [2, 4]),
+        ("setsid", "newfstatat", "EIO", "input/output error", [2, 4]),
+    ] {
+        for (life, when) in [(1, first), (2, second)] {
+            let scratch = Scratch::new();
+            let run = "trap 'echo >>heard; exit' USR1; cut -d' ' -f6 /proc/$$/stat >session; echo $$ >>starts
+                while :; do sleep 0.01; done";
+            let web = Service::new(&scratch, "web", run).script("finish", "echo >>finished");
+            let web = web.file("down-signal", "USR1").file("setsid", "").file("restart-delay", "10ms");
+            let mut command = scratch.command("strace");
+            command.args(["-qq", "-o", "/dev/null", "-I3", "-P", setting, "-e"]);
+            command.arg(format!("inject={calls}:error={error}:when={when}"));
+            let mut supervise = Daemon::start(command.arg(scratch.programs().join("supervise")).arg("web"), &scratch);
+            let mut pid = web.lines("starts", 1)[0].clone();
+            if life == 2 {
+                web.svc("-k");
+                pid = web.lines("starts", 2)[1].clone();
+            }
+            assert_eq!(web.says("session").trim(), pid, "{setting} {life}: it leads a session");
+            web.svc("-dx");
+            assert_eq!(supervise.wait(), 0);
+            assert_eq!((web.says("heard"), web.says("finished")), ("\n".into(), "\n".repeat(life)), "{setting} {life}");
+            let said = format!("supervise: warning: web/{setting}: line 1: {reason}; what it said before counts\n");
+            assert_eq!(supervise.errors(), if life == 2 { said } else { String::new() }, "{setting}");
+        }
+    }
+}
+
 #[test]
 fn settings_that_may_not_be_read() {
     if !is_root() {

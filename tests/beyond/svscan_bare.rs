@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::process::Command;
-use tests::{Daemon, Scratch, children_of, has, is_alive, is_root, processes_in, skip, wait_until};
+use tests::{Daemon, Scratch, Service, children_of, has, is_alive, is_root, processes_in, skip, wait_until};
 
 /// Runs svscan on the scan directory in a mount namespace of its own, after these lines of shell. It is the process that
 /// is started, and the processes have the same numbers inside and outside.
@@ -48,6 +48,73 @@ fn without_proc_the_next_svscan_has_the_supervises_of_a_killed_one() {
     assert_eq!(second.wait(), 0, "{}", second.errors());
     assert!(b.says("log/lines").ends_with("end\n"));
     assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+/// It takes the ends that both supervises have.
+#[test]
+fn without_proc_the_next_svscan_has_the_pipe_to_the_logger() {
+    if !possible() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", COUNT);
+    let log = Service::new(&scratch, &format!("{SCANNED}/a/log"), "exec multilog ./main");
+    let first = bare(&scratch, WITHOUT_PROC);
+    let (pid, multilog) = (a.up(), log.up());
+    log.lines("main/current", 10);
+    first.kill();
+    let mut second = bare(&scratch, WITHOUT_PROC);
+    service(&scratch, "late", "exec sleep 1000").up();
+    for pid in [supervise_of(&log), multilog] {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill the logger and its supervise");
+    }
+    log.another(multilog);
+    let before = log.lines("main/current", 1).len();
+    log.lines("main/current", before + 50);
+    assert_eq!(a.up(), pid);
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.wait(), 0, "{}", second.errors());
+    let lines = log.lines("main/current", 1);
+    let expected = (0..lines.len() - 1).map(|number| number.to_string()).chain(["end".into()]);
+    assert!(lines.iter().map(String::as_str).eq(expected.collect::<Vec<_>>()), "every line, once: {}", lines.len());
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+/// Only a supervise is asked for its end of the pipe. Without that there is another pipe, to which the logger goes when it has
+/// read all that the service says into the old one.
+#[test]
+fn without_proc_and_a_supervise_no_line_is_lost_between_two_pipes() {
+    if !possible() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", COUNT);
+    let log = Service::new(&scratch, &format!("{SCANNED}/a/log"), "exec multilog ./main");
+    let first = bare(&scratch, WITHOUT_PROC);
+    let pid = a.up();
+    log.lines("main/current", 10);
+    let supervise = supervise_of(&a);
+    first.kill();
+    kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill the supervise");
+    let mut second = bare(&scratch, WITHOUT_PROC);
+    wait_until("it has another", || a.is_supervised() && supervise_of(&a) != supervise);
+    let before = log.lines("main/current", 1).len();
+    log.lines("main/current", before + 20);
+    assert_eq!(a.up(), pid);
+    a.svc("-t");
+    a.another(pid);
+    wait_until("what the next one says is read", || {
+        let said = log.says("main/current");
+        said.split_once("end\n").is_some_and(|(_, said)| said.matches('\n').count() > 20)
+    });
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.wait(), 0, "{}", second.errors());
+    let said = log.says("main/current");
+    let lives: Vec<&str> = said.split_terminator("end\n").collect();
+    for life in &lives {
+        assert!(life.lines().enumerate().all(|(number, line)| line == number.to_string()), "every line, once");
+    }
+    assert_eq!((lives.len(), processes_in(&scratch.path().join(SCANNED))), (2, vec![]));
 }
 
 /// svscan inherits what a killed supervise left, and tells the next one how it ended.

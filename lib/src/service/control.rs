@@ -36,6 +36,18 @@ pub fn is_supervised_at(service: &Path) -> nix::Result<bool> {
     }
 }
 
+/// Whether a supervise is in charge of a directory and has written its status. Where there is no FIFO by which it would
+/// show that, none is.
+///
+/// # Errors
+/// EMFILE, EACCES, EIO …: that cannot be told now. A supervise may well be in charge.
+pub fn has_supervise_at(service: &Path) -> nix::Result<bool> {
+    match is_supervised_at(service) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+        asked => asked,
+    }
+}
+
 /// Takes hold of `supervise/ok` of the current directory: in `poll(2)`, the descriptor has an error as
 /// soon as the supervise in charge is gone.
 ///
