@@ -6,6 +6,8 @@
 //! or has left some:
 //!
 //! - The service goes on, or there is none: supervise exits, as for any service.
+//! - The system does not tell how the service is, for want of descriptors or as a file may not be read: supervise waits
+//!   until it does, for five seconds.
 //! - The service's supervise has commands that it has not read: one of them may tell it to exit, so supervise waits for
 //!   that.
 //! - The service's supervise was told to exit too, or is gone, and the logger is down: the logger is started again, and
@@ -37,8 +39,10 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// How the service is that writes to the logger's pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writer {
-    /// The service goes on, or that cannot be told.
+    /// The service goes on.
     Stays,
+    /// The system does not tell now.
+    Untold,
     /// The service's supervise has yet to read commands.
     Commanded,
     /// The service's supervise was told to exit.
@@ -188,6 +192,8 @@ impl LastLines {
             }
             (Writer::Stays, _) if now < self.since + GRACE => Step::Wait,
             (Writer::Stays, _) => Step::Leave,
+            (Writer::Untold, _) if now < self.since + PATIENCE => Step::Wait,
+            (Writer::Untold, _) => Step::Leave,
             (Writer::Gone, _) if is_over || self.is_given_up(now, facts) => Step::Leave,
             (Writer::Leaves | Writer::Gone, Stage::Reading(started)) if now < started + PAUSE => Step::Wait,
             (Writer::Leaves | Writer::Gone, Stage::Down | Stage::Reading(_) | Stage::Ending) => {
@@ -203,7 +209,7 @@ impl LastLines {
 mod tests {
     use super::*;
     use Step::{Leave, Tell, Wait};
-    use Writer::{Commanded, Gone, Leaves, Stays};
+    use Writer::{Commanded, Gone, Leaves, Stays, Untold};
 
     /// The time in milliseconds, the facts at that time, and what is done.
     type Row = (u64, Writer, usize, bool, Want, Step);
@@ -256,6 +262,19 @@ mod tests {
     #[test]
     fn one_whose_service_goes_on_leaves_soon() {
         story(&[(0, Stays, 5, false, Want::Down, Wait), (250, Stays, 5, false, Want::Down, Leave)]);
+    }
+
+    #[test]
+    fn one_of_whose_service_the_system_does_not_tell_waits_for_some_time() {
+        story(&[
+            (0, Untold, 5, false, Want::Down, Wait),
+            (4900, Untold, 5, false, Want::Down, Wait),
+            (4999, Gone, 5, false, Want::Down, UP),
+            (5010, Untold, 5, true, Want::Up, Wait),
+            (5050, Gone, 0, true, Want::Up, DOWN),
+            (5100, Gone, 0, false, Want::Down, Leave),
+        ]);
+        story(&[(0, Untold, 5, false, Want::Down, Wait), (5000, Untold, 5, false, Want::Down, Leave)]);
     }
 
     #[test]

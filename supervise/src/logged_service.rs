@@ -4,7 +4,7 @@
 //! input.
 
 use crate::last_lines::{Facts, Writer};
-use daemontools::service::{CONTROL, Place, Record, is_fifo, is_supervised_at, open_fifo};
+use daemontools::service::{CONTROL, Identity, Place, Record, Unread, is_fifo, is_supervised_at, open_fifo};
 use daemontools::sys;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -50,23 +50,84 @@ impl LoggedService {
     /// How the service is. The owner of its `supervise/` may write anything there, but can only keep this supervise
     /// from exiting.
     fn writer(&self) -> Writer {
-        let place = || Place::of(&self.0).ok();
-        let record = || place().and_then(|place| Record::read(&place).ok());
+        let Ok(place) = Place::of(&self.0) else { return Writer::Untold };
         // The FIFO is looked at before the record: what was read from the FIFO by then is in the record soon.
-        let control = place().and_then(|place| open_fifo(&place.path(CONTROL), OFlag::O_WRONLY).ok());
-        let is_commanded = control.is_some_and(|control| sys::unread(&control).is_ok_and(|unread| unread > 0));
-        match is_supervised_at(&self.0) {
-            Ok(true) if record().is_some_and(|record| record.leaving) => Writer::Leaves,
-            Ok(true) if is_commanded => Writer::Commanded,
-            Ok(true) => Writer::Stays,
-            // A supervise that was killed has left a process that goes on writing.
-            Err(Errno::ENOENT | Errno::ENXIO) | Ok(false)
-                if record().and_then(|record| record.process).is_some_and(|(_, process)| process.is_there()) =>
-            {
-                Writer::Stays
-            }
-            Ok(false) => Writer::Gone,
-            Err(_) => Writer::Stays,
+        let commands = commands_in(&place);
+        let supervised = is_supervised_at(&self.0);
+        let record = match Record::read(&place) {
+            Err(Unread::System(errno)) if errno != Errno::ENOENT => Err(errno),
+            // There is none, or it is not one that a supervise has written.
+            read => Ok(read.ok()),
+        };
+        let seen = record.and_then(|record| {
+            let process = record.as_ref().and_then(|record| record.process);
+            let identity = process.map_or(Ok(Identity::Gone), |(_, process)| process.identity())?;
+            Ok((record.is_some_and(|record| record.leaving), identity))
+        });
+        writer_of(supervised, commands, seen)
+    }
+}
+
+/// Whether the service's supervise has commands to read. Where nobody reads its FIFO, it has none.
+fn commands_in(place: &Place) -> nix::Result<bool> {
+    match open_fifo(&place.path(CONTROL), OFlag::O_WRONLY) {
+        Ok(control) => Ok(sys::unread(&control)? > 0),
+        Err(Unread::System(Errno::ENXIO | Errno::ENOENT) | Unread::WrongKind | Unread::TooLong) => Ok(false),
+        Err(Unread::System(errno)) => Err(errno),
+    }
+}
+
+/// How the service is: whether a supervise is in charge of it, whether that has commands to read, and what it has written,
+/// that it leaves and which process runs. What the system does not tell is no answer: a supervise that took it for one would
+/// leave, and what its logger has not read would be left with it.
+fn writer_of(
+    supervised: nix::Result<bool>,
+    commands: nix::Result<bool>,
+    seen: nix::Result<(bool, Identity)>,
+) -> Writer {
+    match (supervised, commands, seen) {
+        (Ok(true), _, Ok((true, _))) => Writer::Leaves,
+        (Ok(true), Ok(true), _) => Writer::Commanded,
+        (Ok(true), Ok(false), Ok((false, _))) => Writer::Stays,
+        (Ok(true), _, _) => Writer::Untold,
+        // A supervise that was killed has left a process that goes on writing.
+        (Ok(false) | Err(Errno::ENOENT), _, Ok((_, Identity::Same))) => Writer::Stays,
+        (Ok(false), _, Ok((_, Identity::Gone | Identity::Unknown))) => Writer::Gone,
+        (Ok(false) | Err(_), _, _) => Writer::Untold,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_does_not_tell_is_no_answer() {
+        let (leaves, runs) = (Ok((true, Identity::Same)), Ok((false, Identity::Same)));
+        let (gone, no, refused) = (Ok((false, Identity::Gone)), Ok(false), Err(Errno::EMFILE));
+        let table = [
+            (Ok(true), no, leaves, Writer::Leaves),
+            (Ok(true), Ok(true), leaves, Writer::Leaves),
+            (Ok(true), refused, leaves, Writer::Leaves),
+            (Ok(true), Ok(true), runs, Writer::Commanded),
+            (Ok(true), Ok(true), Err(Errno::EMFILE), Writer::Commanded),
+            (Ok(true), no, runs, Writer::Stays),
+            (Ok(true), no, gone, Writer::Stays),
+            (Ok(true), refused, runs, Writer::Untold),
+            (Ok(true), no, Err(Errno::EIO), Writer::Untold),
+            (Ok(false), no, runs, Writer::Stays),
+            (Ok(false), no, gone, Writer::Gone),
+            (Ok(false), no, Ok((true, Identity::Gone)), Writer::Gone),
+            (Ok(false), no, Ok((false, Identity::Unknown)), Writer::Gone),
+            (Ok(false), no, Err(Errno::EMFILE), Writer::Untold),
+            (Err(Errno::ENOENT), no, runs, Writer::Stays),
+            // Removed, `supervise/` says nothing of the supervise that made it.
+            (Err(Errno::ENOENT), no, gone, Writer::Untold),
+            (Err(Errno::EACCES), refused, gone, Writer::Untold),
+            (Err(Errno::EMFILE), refused, Err(Errno::EMFILE), Writer::Untold),
+        ];
+        for (supervised, commands, seen, writer) in table {
+            assert_eq!(writer_of(supervised, commands, seen), writer, "{supervised:?} {commands:?} {seen:?}");
         }
     }
 }

@@ -44,8 +44,10 @@ pub struct Forward {
     stale: bool,
     /// When the next one may begin, if not at once.
     pause: Option<Instant>,
-    /// The last helper was told to write all there is.
+    /// The last helper was told to write all there is, and was not killed before it had.
     finished: bool,
+    /// Nothing more is waited for.
+    hurried: bool,
     /// The fewest bytes that were still to be read and to be written, and until when svscan waits for fewer.
     left: Option<([usize; 2], Instant)>,
 }
@@ -97,11 +99,13 @@ impl Forward {
         }
     }
 
-    /// A process has ended.
-    pub fn ended(&mut self, pid: Pid, now: Instant) {
+    /// A process has ended, with this status as `wait(2)` has it. A helper that was killed while it wrote the last lines has
+    /// left some: another one writes them.
+    pub fn ended(&mut self, pid: Pid, status: i32, now: Instant) {
         if let Some(helper) = self.helper.filter(|helper| helper.pid == pid) {
             self.helper = None;
             self.stale = true;
+            self.finished &= status & 0x7f == 0 || self.hurried;
             let hasty = !helper.told && now < helper.since + SHORT;
             self.pause = hasty.then_some(now + PAUSE);
         }
@@ -208,7 +212,8 @@ impl Forward {
     }
 
     /// Kills the helper. Lines that it has not written are lost.
-    pub fn hurry(&self) {
+    pub fn hurry(&mut self) {
+        self.hurried = true;
         if let Some(helper) = self.helper {
             let _ = kill(helper.pid, Signal::SIGKILL);
         }

@@ -62,6 +62,7 @@ mod identity;
 mod incomplete;
 mod late_loggers;
 mod launch;
+mod left;
 mod link_recheck;
 mod lock;
 mod orphans;

@@ -4,7 +4,7 @@
 //! the question whether the mount answers (see [`remote_mounts`](crate::remote_mounts)), and files are read by the bounded
 //! reader.
 
-use crate::attach::{processes, trusted_record};
+use crate::attach::processes;
 use crate::identity::{self, id_of, is_directory};
 use crate::readiness;
 use crate::remote_mounts::RemoteMounts;
@@ -236,6 +236,12 @@ impl Probe {
         self.reach(&folder).ok().map(|()| folder)
     }
 
+    /// The same, where that is certain to be the directory of this service, and not of one that has its name now.
+    pub fn own_folder(&mut self, table: &Table, which: SuperviseId) -> Option<PathBuf> {
+        let place = self.place(table, which)?;
+        self.leads_to(&place, which.id).ok().map(|()| PathBuf::from(label(which.part, &place)))
+    }
+
     /// The directory of a service: its entry, and where that is gone, for its logger, the directory that is held.
     pub fn place(&self, table: &Table, which: SuperviseId) -> Option<OsString> {
         let is_left = which.part == Part::Logger && !table.is_present(which.id);
@@ -249,8 +255,22 @@ impl Probe {
     }
 
     /// What the last supervise of a part has written into `supervise/state`, if no other account could have written it.
-    pub fn trusted_record(&mut self, table: &Table, which: SuperviseId) -> Option<Record> {
-        trusted_record(&self.folder(table, which)?)
+    ///
+    /// # Errors
+    /// That cannot be told now. Where no entry leads to the service any more, nothing is known, which is no error.
+    pub fn trusted_record(&mut self, table: &Table, which: SuperviseId) -> Result<Option<Record>, Unread> {
+        let Some(place) = self.place(table, which) else { return Ok(None) };
+        match self.leads_to(&place, which.id) {
+            Err(Errno::ENOENT) => return Ok(None),
+            leads => leads.map_err(Unread::System)?,
+        }
+        let place = Place::of(Path::new(&label(which.part, &place))).map_err(Unread::System)?;
+        match Record::read_with_owner(&place) {
+            Ok((record, other_owner)) => Ok(other_owner.is_none().then_some(record)),
+            Err(Unread::System(errno)) if errno != Errno::ENOENT => Err(Unread::System(errno)),
+            // There is none, or it is not one that a supervise has written.
+            Err(Unread::System(_) | Unread::WrongKind | Unread::TooLong) => Ok(None),
+        }
     }
 
     /// What the supervise of a service has written about it; `page` is what it has written in svscan's memory.

@@ -41,11 +41,13 @@ pub fn say(
             diagnostics.warn_once(Subject::Service(id), words);
         }
         Remark::Stopping => {
-            if let Some(folder) = probe.folder(table, SuperviseId { id, part: Part::Service }) {
-                let time = probe.time_to_stop(&folder).map(killed_in).unwrap_or_default();
-                report::notice(&[b"stopping ", folder.as_os_str().as_bytes(), time.as_bytes()]);
-            }
+            // Where its directory cannot be touched, it is stopped all the same.
+            let folder = probe.folder(table, SuperviseId { id, part: Part::Service });
+            let time = folder.as_ref().and_then(|folder| probe.time_to_stop(folder)).map(killed_in).unwrap_or_default();
+            let name = folder.as_ref().map_or(name, |folder| folder.as_os_str());
+            report::notice(&[b"stopping ", name.as_bytes(), time.as_bytes()]);
         }
+        Remark::Gone(_) => {}
         Remark::Down(name) => down(&name, table, |which| supervises.time_left(which, table, probe)),
     }
 }
@@ -110,6 +112,14 @@ fn down(name: &OsStr, table: &Table, mut time_left: impl FnMut(SuperviseId) -> O
         line.extend_from_slice(format!(" and {} more", count - FEW).as_bytes());
     }
     report::notice(&[&line]);
+}
+
+/// The pipe of a service is closed with so many bytes in it that its logger has not read.
+pub fn unread(name: &OsStr, bytes: usize) {
+    if bytes > 0 {
+        let words = format!(": dropped {bytes} bytes of its service's lines: it did not read them");
+        report::warning(&[label(Part::Logger, name).as_bytes(), words.as_bytes()]);
+    }
 }
 
 /// An essential service has ended.

@@ -65,6 +65,8 @@ pub struct RemoteMounts {
     /// Readable when the table has changed. This takes a file of its own, because the kernel tells each change once to each
     /// file.
     changes: Option<(Epoll, OwnedFd)>,
+    /// The table has changed and was not read since. The kernel tells each change once, and it may have no memory then.
+    is_stale: bool,
     mounts: HashMap<PathBuf, Mount>,
     /// The scan directory, asked for once per refresh, because there may be thousands of paths to probe.
     directory: PathBuf,
@@ -76,22 +78,25 @@ impl RemoteMounts {
     /// Looks for mounts that are new or gone. Returns whether there may be any.
     pub fn refresh(&mut self) -> bool {
         let changed = self.has_changed();
-        if changed {
-            let mut text = Vec::new();
-            let table = self.table.as_mut();
-            let read = table.map(|table| table.rewind().and_then(|()| table.read_to_end(&mut text)));
-            if let Some(Ok(_)) = read {
-                let mut before = std::mem::take(&mut self.mounts);
-                let points = text.split(|byte| *byte == b'\n').filter_map(remote);
-                self.mounts =
-                    points.map(|point| before.remove_entry(&point).unwrap_or((point, Mount::default()))).collect();
-            }
-        }
+        self.is_stale |= changed;
+        let is_read = self.is_stale && self.read();
         self.links.clear();
         if !self.mounts.is_empty() {
             self.directory = std::env::current_dir().unwrap_or_default();
         }
-        changed
+        changed || is_read
+    }
+
+    /// Reads the table. What is known stays until that succeeds. Returns whether it has.
+    fn read(&mut self) -> bool {
+        let Some(table) = self.table.as_mut() else { return false };
+        let mut text = Vec::new();
+        let read = table.rewind().and_then(|()| table.read_to_end(&mut text));
+        if read.is_ok() {
+            self.mounts = updated(std::mem::take(&mut self.mounts), &text);
+            self.is_stale = false;
+        }
+        read.is_ok()
     }
 
     /// Whether the kernel tells when something is mounted.
@@ -106,9 +111,11 @@ impl RemoteMounts {
 
     /// Whether the table has changed. The kernel tells by an exceptional condition on the file.
     fn has_changed(&mut self) -> bool {
+        if self.changes.is_none() {
+            self.changes = watch().ok();
+        }
         let Some(table) = &self.table else {
             self.table = File::open(MOUNTS).ok();
-            self.changes = watch().ok();
             return self.table.is_some();
         };
         let mut fds = [PollFd::new(table.as_fd(), PollFlags::POLLPRI)];
@@ -185,6 +192,17 @@ impl Mount {
     }
 }
 
+/// The mounts that the kernel's table has now, and what is known of those that were there before. One point may be in several
+/// lines, as that of `autofs` and of what it has mounted there.
+fn updated(mut before: HashMap<PathBuf, Mount>, table: &[u8]) -> HashMap<PathBuf, Mount> {
+    let mut now = HashMap::new();
+    for point in table.split(|byte| *byte == b'\n').filter_map(remote) {
+        let known = before.remove(&point);
+        now.entry(point).or_insert_with(|| known.unwrap_or_default());
+    }
+    now
+}
+
 /// The mount point in a line of the kernel's table, if what is mounted there is remote.
 ///
 /// ```text
@@ -248,6 +266,8 @@ fn crossed(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use std::io::Write;
 
     #[test]
     fn lines_tell_where_remote_file_systems_are() {
@@ -264,6 +284,41 @@ mod tests {
         for (line, point) in table {
             assert_eq!(remote(line.as_bytes()), point.map(PathBuf::from), "{line}");
         }
+    }
+
+    fn line(point: &str, kind: &str) -> String {
+        format!("36 35 98:0 / {point} rw - {kind} x rw\n")
+    }
+
+    fn answered() -> Mount {
+        Mount { answered: Some(Instant::now()), hung: None }
+    }
+
+    #[test]
+    fn what_is_known_of_a_mount_stays_for_as_long_as_it_is_there() {
+        let before = ["/net", "/old"].map(|point| (PathBuf::from(point), answered())).into();
+        let table = [line("/net", "autofs"), line("/new", "nfs"), line("/net", "nfs4"), line("/", "ext4")].concat();
+        let now = updated(before, table.as_bytes());
+        let mut known: Vec<_> = now.iter().map(|(point, mount)| (point.as_path(), mount.answered.is_some())).collect();
+        known.sort_unstable();
+        assert_eq!(known, [(Path::new("/net"), true), (Path::new("/new"), false)]);
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_read_is_read_later_and_leaves_what_is_known() {
+        let unreadable = File::options().write(true).open("/dev/null").unwrap();
+        let mounts = HashMap::from([(PathBuf::from("/old"), answered())]);
+        let mut remote = RemoteMounts { table: Some(unreadable), is_stale: true, mounts, ..RemoteMounts::default() };
+        for _ in 0..2 {
+            assert!(!remote.refresh());
+            assert!(remote.mounts.contains_key(Path::new("/old")) && remote.is_stale);
+        }
+        let mut readable = File::from(memfd_create("table", MFdFlags::empty()).unwrap());
+        readable.write_all(line("/new", "nfs").as_bytes()).unwrap();
+        remote.table = Some(readable);
+        assert!(remote.refresh(), "what is new is looked for");
+        assert_eq!(remote.mounts.keys().collect::<Vec<_>>(), [Path::new("/new")]);
+        assert!(!remote.refresh());
     }
 
     #[test]

@@ -126,21 +126,30 @@ impl Scanner {
         for action in todo {
             match action {
                 Action::Inspect(id) => self.inspect(id, now),
-                Action::End(which) => self.stopping.end(which, now),
-                Action::Drain(id) => {
-                    self.supervises.launcher.close_writer(id);
-                    self.stopping.drain(id, self.supervises.launcher.unread(id), now);
+                Action::End(which) => {
+                    self.table.pid(which).into_iter().for_each(|pid| self.stopping.end((which, pid), now));
                 }
+                Action::Drain(id) => self.drain(id, now),
                 Action::EndInput(id) => self.supervises.launcher.end_input(id),
                 Action::Hold(id) => self.probe.hold(&self.table, id),
                 Action::LetGo(id) => {
                     self.probe.let_go(id);
                     self.stopping.has_come_back(id);
                 }
+                Action::GoOn(id) => self.stopping.has_come_back(id),
                 Action::Forget(id) => self.forget(id),
                 Action::WatchReady(id) => self.changes.watch_ready(id, now),
                 Action::Say(id, remark) => self.say(id, remark),
             }
+        }
+    }
+
+    /// A logger reads what is left, and then ends.
+    fn drain(&mut self, id: Id, now: Instant) {
+        let launcher = &mut self.supervises.launcher;
+        launcher.close_writer(id);
+        if let Some(pid) = self.table.pid(SuperviseId { id, part: Part::Logger }) {
+            self.stopping.drain((id, pid), launcher.unread(id), now);
         }
     }
 
@@ -240,7 +249,7 @@ impl Scanner {
                 Err(_) => return false,
             };
             self.supervises.release(pid);
-            self.forward.ended(pid, now);
+            self.forward.ended(pid, status, now);
             self.see_expected(pid, now);
             if !self.supervise_ended(pid, status, now) {
                 let end = End { process: Process::of(pid), status };
@@ -289,14 +298,13 @@ impl Scanner {
             Ok(Some(pid)) => {
                 self.diagnostics.clear(&Subject::Start(which));
                 self.table.started(which, pid, now, &mut todo);
-                if which.part == Part::Logger {
-                    self.stopping.logger_has_started(which.id);
-                }
+                self.stopping.has_started(which);
                 if which.part == Part::Service && self.stopping.is_essential(which.id) {
                     self.changes.watch_ready(which.id, now);
                 }
             }
             Ok(None) => self.table.not_needed(which, now, &mut todo),
+            Err(unable) if self.table.is_stopping(which.id) => self.not_started_to_stop(which, &unable, now, &mut todo),
             Err(unable) => self.not_started(which, &name, &unable, now, &mut todo),
         }
         self.perform(todo, now);
@@ -318,18 +326,14 @@ impl Scanner {
         }
         // Removed or replaced meanwhile, which is told anew.
         if unable.errno == Errno::ENOENT && self.probe.leads_to(name, which.id).is_err() {
-            let is_stopping = self.table.is_stopping(which.id);
             let is_replaced = matches!(self.probe.entry(name), Entry::Directory(_) | Entry::File);
-            if is_replaced && self.table.has_ended(which) && !is_stopping {
+            if is_replaced && self.table.has_ended(which) {
                 let words = b" is not the directory any more whose supervise has ended: what that left runs on";
                 self.diagnostics.warn_once(Subject::Entry(name.into()), [name.as_bytes(), words].concat());
             }
             let Scanner { table, probe, diagnostics, .. } = self;
             Known { table, probe, diagnostics }.look_at(name);
             self.scan.request(now);
-            if is_stopping {
-                return self.table.not_needed(which, now, todo);
-            }
             return self.table.not_started(which, now);
         }
         // What keeps a service from starting may keep its logger from it too.
@@ -340,19 +344,33 @@ impl Scanner {
         self.table.not_started(which, now);
     }
 
+    /// No supervise could be started for a part that is being stopped. svscan tries again for as long as something is left.
+    fn not_started_to_stop(&mut self, which: SuperviseId, unable: &Unable, now: Instant, todo: &mut Vec<Action>) {
+        let place = self.probe.place(&self.table, which).unwrap_or_default();
+        // No logger will ever read the lines whose directory is not to be found.
+        let is_lost = which.part == Part::Logger && self.probe.leads_to(&place, which.id) == Err(Errno::ENOENT);
+        let (supervises, mut lent) = self.lend();
+        if !is_lost && supervises.stop_without_supervise(which, now, &mut lent) {
+            self.diagnostics.warn_unable_once(Subject::Start(which), unable);
+            self.table.not_started(which, now);
+        } else {
+            self.table.not_needed(which, now, todo);
+        }
+    }
+
     fn carry_on(&mut self, now: Instant) {
         let (supervises, table, probe) = (&self.supervises, &self.table, &mut self.probe);
-        self.stopping
-            .carry_on(table, &supervises.launcher, now, |pid, owed| supervises.command(pid, owed, table, probe));
+        let unread = |id| supervises.launcher.unread(id);
+        self.stopping.carry_on(table, unread, now, |owed| supervises.command(owed, table, probe));
     }
 
     fn say(&mut self, id: Id, remark: Remark) {
-        if matches!(remark, Remark::Down(_)) {
-            self.stopping.is_down(id);
+        if let Remark::Down(name) | Remark::Gone(name) = &remark
+            && !self.forward.includes(id)
+        {
+            remarks::unread(name, self.supervises.launcher.unread(id));
             // A new service under this identity starts with a new pipe: of this one an end is closed.
-            if !self.forward.includes(id) {
-                self.supervises.launcher.close_pipe(id);
-            }
+            self.supervises.launcher.close_pipe(id);
         }
         let Scanner { table, supervises, probe, diagnostics, .. } = self;
         remarks::say(id, remark, table, supervises, probe, diagnostics);

@@ -2,8 +2,8 @@
 //! everything stops.
 
 use crate::launch::Launcher;
-use crate::table::{Id, Part, SuperviseId, Table};
-use daemontools::service::{self, Command};
+use crate::table::{Id, Part, RETRY_AT_STOP, SuperviseId, Table};
+use daemontools::service::{self, Command, Process};
 use nix::unistd::Pid;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -20,8 +20,11 @@ const KILL: &[Command] = &[Command::Down, Command::Exit, Command::Kill];
 const AGAIN: Duration = Duration::from_millis(20);
 /// After this time, a logger that has nothing left to read and does not end by itself is told to end.
 const GRACE: Duration = Duration::from_secs(1);
-/// After this time, svscan does not wait any longer for a logger that does not read what is left.
+/// After this time, svscan does not wait any longer for a logger that does not read what is left, nor for a supervise that
+/// cannot be started although nothing is known to be left.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What is waited for is tried more than once.
+const _: () = assert!(PATIENCE.as_millis() >= 4 * RETRY_AT_STOP.as_millis());
 
 /// What is left in the pipe of a logger.
 #[derive(Debug)]
@@ -37,16 +40,20 @@ struct Left {
 /// A logger that reads what is left.
 #[derive(Debug)]
 struct Draining {
+    /// Its supervise. The next one, if it is to be told the same, is told anew.
+    pid: Pid,
     since: Instant,
     /// When its supervise was told to end with it. That is not done at once: a supervise that waits to start its logger again
     /// would end, and what is in the pipe be lost.
     told: Option<Instant>,
 }
 
-/// Commands that a supervise is still to be sent.
+/// Commands that a supervise is still to be sent. They are for this process: what takes its place may have come since to
+/// serve, and is told anew where it is to end.
 #[derive(Debug)]
 pub struct Owed {
     pub which: SuperviseId,
+    pub pid: Pid,
     pub commands: &'static [Command],
     since: Instant,
     /// The commands were sent by signal, but it is not known that this supervise takes commands by signal.
@@ -75,6 +82,11 @@ pub struct Stopping {
     unfinished: HashSet<Id>,
     /// Supervises that seem to run although the system does not name their process. They were told to end.
     unknown: HashSet<SuperviseId>,
+    /// Parts for which no supervise can be started, and which may have left something, but need not; and since when svscan
+    /// waits for them.
+    waited_for: HashMap<SuperviseId, Instant>,
+    /// Processes that svscan has told to end itself, and the parts that they are of.
+    told: Vec<(SuperviseId, Process)>,
     /// What is stopped is killed.
     hurried: bool,
     next: Option<Instant>,
@@ -82,15 +94,15 @@ pub struct Stopping {
 }
 
 impl Stopping {
-    /// A supervise is to stop its service and end.
-    pub fn end(&mut self, which: SuperviseId, now: Instant) {
-        self.tell(which, if self.hurried { KILL } else { END }, now);
+    /// This supervise is to stop its service and end.
+    pub fn end(&mut self, (which, pid): (SuperviseId, Pid), now: Instant) {
+        self.tell((which, pid), if self.hurried { KILL } else { END }, now);
     }
 
-    /// A logger is to end once it has read all there is.
-    pub fn drain(&mut self, id: Id, unread: usize, now: Instant) {
+    /// The logger of this supervise is to end once it has read all there is.
+    pub fn drain(&mut self, (id, pid): (Id, Pid), unread: usize, now: Instant) {
         self.is_to_be_read(id, unread, now);
-        self.draining.insert(id, Draining { since: now, told: None });
+        self.draining.insert(id, Draining { pid, since: now, told: None });
         self.next = Some(now);
     }
 
@@ -118,13 +130,13 @@ impl Stopping {
         !is_new
     }
 
-    /// A supervise is to end when its service does.
-    pub fn let_end(&mut self, which: SuperviseId, now: Instant) {
-        self.tell(which, LET_END, now);
+    /// This supervise is to end when its service does.
+    pub fn let_end(&mut self, supervise: (SuperviseId, Pid), now: Instant) {
+        self.tell(supervise, LET_END, now);
     }
 
-    fn tell(&mut self, which: SuperviseId, commands: &'static [Command], now: Instant) {
-        self.owed.push(Owed { which, commands, since: now, signalled: false });
+    fn tell(&mut self, (which, pid): (SuperviseId, Pid), commands: &'static [Command], now: Instant) {
+        self.owed.push(Owed { which, pid, commands, since: now, signalled: false });
         self.next = Some(now);
     }
 
@@ -160,6 +172,24 @@ impl Stopping {
         self.unknown.retain(|which| which.id != id);
         self.essential.remove(&id);
         self.unfinished.remove(&id);
+        self.waited_for.retain(|which, _| which.id != id);
+        self.told.retain(|(which, _)| which.id != id);
+    }
+
+    /// Whether svscan still waits for a part that may have left something, though no supervise can be started that would know:
+    /// for some time only, since a stop must end.
+    pub fn waits_for(&mut self, which: SuperviseId, now: Instant) -> bool {
+        let since = *self.waited_for.entry(which).or_insert(now);
+        now < since + PATIENCE && !self.hurried
+    }
+
+    /// svscan tells a process of this part to end. Returns whether it does so for the first time.
+    pub fn is_first_told(&mut self, which: SuperviseId, process: Process) -> bool {
+        let is_first = !self.told.contains(&(which, process));
+        if is_first {
+            self.told.push((which, process));
+        }
+        is_first
     }
 
     /// The supervise of this service's logger was killed.
@@ -167,14 +197,20 @@ impl Stopping {
         self.unfinished.insert(id);
     }
 
-    /// The service's logger has a supervise again.
-    pub fn logger_has_started(&mut self, id: Id) {
-        self.unfinished.remove(&id);
+    /// A part has a supervise again.
+    pub fn has_started(&mut self, which: SuperviseId) {
+        self.waited_for.remove(&which);
+        if which.part == Part::Logger {
+            self.unfinished.remove(&which.id);
+        }
     }
 
-    /// The service has an entry again: what its logger had to read before says nothing of what it will have.
+    /// The service has an entry again, or has been stopped and goes on: what its logger had to read before says nothing of
+    /// what it will have.
     pub fn has_come_back(&mut self, id: Id) {
         self.left.remove(&id);
+        self.waited_for.retain(|which, _| which.id != id);
+        self.told.retain(|(which, _)| which.id != id);
     }
 
     /// When there is something to do.
@@ -183,45 +219,49 @@ impl Stopping {
     }
 
     /// What is being stopped is killed from now on instead of waited for: these supervises, and those that come.
-    pub fn hurry(&mut self, unstopped: Vec<SuperviseId>, now: Instant) {
+    pub fn hurry(&mut self, unstopped: Vec<(SuperviseId, Pid)>, now: Instant) {
         self.hurried = true;
-        unstopped.into_iter().for_each(|which| self.tell(which, KILL, now));
+        unstopped.into_iter().for_each(|supervise| self.tell(supervise, KILL, now));
     }
 
-    /// Carries on with what is being stopped; `send` sends a supervise the commands that it is owed.
+    /// Carries on with what is being stopped; `unread` tells how many bytes a logger has not read, `send` sends a supervise the
+    /// commands that it is owed.
     pub fn carry_on(
         &mut self,
         table: &Table,
-        launcher: &Launcher,
+        unread: impl Fn(Id) -> usize,
         now: Instant,
-        mut send: impl FnMut(Pid, &mut Owed) -> nix::Result<()>,
+        mut send: impl FnMut(&mut Owed) -> nix::Result<()>,
     ) {
         if self.next.is_none_or(|next| next > now) {
             return;
         }
-        self.see_drained(launcher, now);
+        self.draining.retain(|id, logger| table.pid(SuperviseId { id: *id, part: Part::Logger }) == Some(logger.pid));
+        self.see_drained(unread, now);
         // It does not listen yet, or svscan has no descriptor. One that ended will be noticed.
-        self.owed.retain_mut(|owed| table.pid(owed.which).is_some_and(|pid| send(pid, owed).is_err()));
+        self.owed.retain_mut(|owed| table.pid(owed.which) == Some(owed.pid) && send(owed).is_err());
         let busy = !self.owed.is_empty() || !self.draining.is_empty();
         self.next = busy.then_some(now + AGAIN);
     }
 
     /// Tells the loggers that have read all to end, in two steps.
-    fn see_drained(&mut self, launcher: &Launcher, now: Instant) {
+    fn see_drained(&mut self, unread: impl Fn(Id) -> usize, now: Instant) {
         let ids: Vec<Id> = self.draining.keys().copied().collect();
         for id in ids {
-            let (unread, which) = (launcher.unread(id), SuperviseId { id, part: Part::Logger });
+            let (unread, which) = (unread(id), SuperviseId { id, part: Part::Logger });
             let to_be_read = self.is_to_be_read(id, unread, now);
             let Some(logger) = self.draining.get_mut(&id) else { continue };
             match logger.told {
                 None if unread == 0 || logger.since + PATIENCE <= now => {
                     logger.told = Some(now);
-                    self.tell(which, LET_END, now);
+                    let pid = logger.pid;
+                    self.tell((which, pid), LET_END, now);
                 }
                 // One that takes nothing is not waited for either: it may have been stopped, or read nothing at all.
                 Some(told) if !to_be_read && told + GRACE <= now => {
+                    let pid = logger.pid;
                     self.draining.remove(&id);
-                    self.tell(which, END, now);
+                    self.tell((which, pid), END, now);
                 }
                 None | Some(_) => {}
             }
@@ -237,14 +277,8 @@ impl Stopping {
         if table.is_busy(SuperviseId { id, part: Part::Service }) {
             return !self.hurried;
         }
-        let is_unfinished = self.unfinished.contains(&id) && !self.hurried;
+        let is_unfinished = self.unfinished.contains(&id) && self.waits_for(which, now);
         self.is_to_be_read(id, launcher.unread(id), now) || is_unfinished
-    }
-
-    /// The service is down, with its logger.
-    pub fn is_down(&mut self, id: Id) {
-        self.draining.remove(&id);
-        self.left.remove(&id);
     }
 }
 
@@ -252,4 +286,149 @@ impl Stopping {
 pub fn leaves_lines(which: SuperviseId, table: &Table, launcher: &Launcher) -> bool {
     let logger = SuperviseId { part: Part::Logger, ..which };
     which.part == Part::Service && table.pid(logger).is_none() && launcher.unread(which.id) > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{Action, Contents, Leftover};
+    use std::ffi::OsStr;
+
+    const ID: Id = Id { device: 1, inode: 1 };
+
+    fn pid(number: i32) -> Pid {
+        Pid::from_raw(number)
+    }
+
+    /// A table in which a service has an entry, and what is to be done is carried out as far as it concerns stopping.
+    struct Story {
+        table: Table,
+        stopping: Stopping,
+        now: Instant,
+        next_pid: i32,
+    }
+
+    impl Story {
+        /// A service with a logger: supervises 1 and 2.
+        fn new() -> Story {
+            let (table, stopping) = (Table::default(), Stopping::default());
+            let mut story = Story { table, stopping, now: Instant::now(), next_pid: 0 };
+            story.entry(true);
+            let contents = Contents { logger: true, ..Contents::default() };
+            story.act(|table, now, todo| table.inspected(ID, &contents, now, todo));
+            story.start();
+            story
+        }
+
+        fn act(&mut self, event: impl FnOnce(&mut Table, Instant, &mut Vec<Action>)) {
+            let mut todo = Vec::new();
+            event(&mut self.table, self.now, &mut todo);
+            for action in todo {
+                let pid = |which| self.table.pid(which).expect("it runs");
+                match action {
+                    Action::End(which) => self.stopping.end((which, pid(which)), self.now),
+                    Action::Drain(id) => {
+                        self.stopping.drain((id, pid(SuperviseId { id, part: Part::Logger })), 0, self.now);
+                    }
+                    Action::LetGo(id) | Action::GoOn(id) => self.stopping.has_come_back(id),
+                    Action::Forget(id) => self.stopping.forget(id),
+                    _ => {}
+                }
+            }
+        }
+
+        fn entry(&mut self, is_there: bool) {
+            let name = OsStr::new("a");
+            if is_there {
+                self.table.seen(name, ID)
+            } else {
+                self.table.gone(name)
+            }
+            self.act(|table, now, todo| table.settle(None, now, todo));
+        }
+
+        fn start(&mut self) {
+            for which in self.table.starts(self.now, 9) {
+                self.next_pid += 1;
+                let new = pid(self.next_pid);
+                self.act(|table, now, todo| table.started(which, new, now, todo));
+            }
+        }
+
+        fn die(&mut self, number: i32, left: Leftover) {
+            self.act(|table, now, todo| {
+                let _ = table.died(pid(number), left, now, todo);
+            });
+        }
+
+        /// What is sent in the next seconds, where nothing is unread.
+        fn sent(&mut self) -> Vec<(i32, &'static [Command])> {
+            let mut sent = Vec::new();
+            for _ in 0..500 {
+                self.now += AGAIN;
+                self.stopping.carry_on(
+                    &self.table,
+                    |_| 0,
+                    self.now,
+                    |owed| {
+                        sent.push((owed.pid.as_raw(), owed.commands));
+                        Ok(())
+                    },
+                );
+            }
+            sent
+        }
+    }
+
+    /// Its logger, whose supervise had to be started again, reads what is left.
+    fn draining() -> Story {
+        let mut story = Story::new();
+        story.entry(false);
+        story.die(2, Leftover::Lines);
+        story.start();
+        story.die(1, Leftover::Nothing);
+        story
+    }
+
+    #[test]
+    fn a_logger_that_has_read_all_is_told_to_end_in_two_steps() {
+        assert_eq!(draining().sent(), [(3, LET_END), (3, END)]);
+    }
+
+    #[test]
+    fn a_supervise_that_serves_anew_is_told_nothing_that_was_meant_for_the_one_before() {
+        let mut story = draining();
+        story.entry(true);
+        story.die(3, Leftover::Nothing);
+        story.start();
+        let both = [Part::Service, Part::Logger].map(|part| story.table.pid(SuperviseId { id: ID, part }));
+        assert_eq!(both, [Some(pid(4)), Some(pid(5))]);
+        assert_eq!(story.sent(), []);
+        // Nor is what it has to read given up because the one before had time enough.
+        let left = SuperviseId { id: ID, part: Part::Logger };
+        assert!(story.stopping.is_to_be_read(left.id, 100, story.now));
+    }
+
+    #[test]
+    fn what_may_have_been_left_is_waited_for_while_nothing_can_be_started_but_not_for_ever() {
+        let (mut stopping, now) = (Stopping::default(), Instant::now());
+        let which = SuperviseId { id: ID, part: Part::Service };
+        let later = |attempts: u32| now + RETRY_AT_STOP * attempts;
+        assert!((0..4).all(|attempts| stopping.waits_for(which, later(attempts))), "several attempts");
+        assert!(!stopping.waits_for(which, now + PATIENCE));
+        stopping.has_started(which);
+        assert!(stopping.waits_for(which, later(60)), "it may leave something again");
+        stopping.hurry(Vec::new(), later(60));
+        assert!(!stopping.waits_for(which, later(60)));
+    }
+
+    #[test]
+    fn a_supervise_that_takes_the_place_of_a_killed_one_is_told_once() {
+        let mut story = Story::new();
+        story.act(|table, now, todo| table.close(now, todo));
+        // It did not listen yet.
+        story.die(1, Leftover::Process);
+        story.start();
+        assert_eq!(story.sent(), [(3, END)]);
+    }
 }

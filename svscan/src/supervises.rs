@@ -7,6 +7,7 @@ use crate::forward::Forward;
 use crate::handover::Handover;
 use crate::identity;
 use crate::launch::Launcher;
+use crate::left::{self, Source, may_run};
 use crate::orphans::{End, Orphans};
 use crate::pages::Pages;
 use crate::probe::{Probe, still_there};
@@ -14,9 +15,9 @@ use crate::procfs;
 use crate::stopping::{Owed, Stopping, leaves_lines};
 use crate::table::{Id, Leftover, Part, SuperviseId, Table, label};
 use daemontools::service::{
-    self, Command, Commands, Directory, Identity, Place, Process, Record, put_file, read_file_itself,
+    self, Command, Commands, Directory, Identity, Place, Process, Record, Unread, put_file, read_file_itself,
 };
-use daemontools::sys::process::{COMMANDS, PidFd};
+use daemontools::sys::process::COMMANDS;
 use daemontools::sys::{inherited_descriptor, is_passing, is_shortage};
 use daemontools::tai64::Moment;
 use daemontools::{Attempt, Unable, report};
@@ -62,6 +63,16 @@ pub struct Ended {
     pub status: i32,
 }
 
+/// What a supervise has left of its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// A process that is not proven to be gone.
+    Process,
+    /// The system does not tell now.
+    Untold,
+}
+
 impl Ended {
     /// Whether the supervise has exited with an error: it cannot serve.
     fn has_failed(&self) -> bool {
@@ -102,9 +113,16 @@ impl Supervises {
         self.launcher.record(which).or_else(|| probe.record(table, which))
     }
 
-    /// What the last supervise of a part has written, if no other account could have written it.
-    fn trusted_record(&self, which: SuperviseId, lent: &mut Lent) -> Option<Record> {
-        self.launcher.record(which).or_else(|| lent.probe.trusted_record(lent.table, which))
+    /// What the last supervise of a part has written, if no other account could have written it, and what tells of it. The
+    /// page is asked first: for that svscan needs neither the directory nor a descriptor.
+    ///
+    /// # Errors
+    /// It cannot be told now.
+    fn trusted_record(&self, which: SuperviseId, lent: &mut Lent) -> Result<Option<(Record, Source)>, Unread> {
+        match self.launcher.record(which) {
+            Some(page) => Ok(Some((page, Source::Page))),
+            None => Ok(lent.probe.trusted_record(lent.table, which)?.map(|record| (record, Source::File))),
+        }
     }
 
     /// How long a part that is being stopped still has until it is killed, if it ever is.
@@ -179,15 +197,63 @@ impl Supervises {
         if !ended.has_failed() && !stopping {
             return Leftover::Nothing;
         }
-        let Some(folder) = lent.probe.folder(lent.table, which) else { return Leftover::Nothing };
         // Another supervise may have been in charge all the time, and this one have tried in vain.
-        let is_served = !matches!(self.in_charge(which, &folder), InCharge::Nobody);
-        let is_left = |record: Record| processes(&record).any(|process| process.is_there());
+        let is_served = self.is_served(which, Some(ended.pid), lent);
         match stopping {
-            true if is_served || self.trusted_record(which, lent).is_some_and(is_left) => Leftover::Process,
+            true if is_served => Leftover::Process,
+            // It has stopped its service, as far as it knows.
+            true if ended.status == 0 && self.left(which, lent) == Left::Untold => Leftover::Nothing,
+            true if self.may_be_left(which, now, lent) => Leftover::Process,
             false if ended.has_failed() && !is_served => Leftover::CannotServe,
             true | false => Leftover::Nothing,
         }
+    }
+
+    /// Whether a supervise is in charge of a part, or may be. Where the directory cannot be touched, the page tells. If the one
+    /// that has ended just now was in charge, none is.
+    fn is_served(&self, which: SuperviseId, ended: Option<Pid>, lent: &mut Lent) -> bool {
+        let is_in_charge = |folder: PathBuf| !matches!(self.in_charge(which, &folder), InCharge::Nobody);
+        match self.launcher.record(which) {
+            Some(page) if Some(page.supervise.pid) == ended => false,
+            Some(page) if attach::is_running(&page.supervise) != Ok(false) => true,
+            Some(_) | None => lent.probe.own_folder(lent.table, which).is_some_and(is_in_charge),
+        }
+    }
+
+    /// What the last supervise of a part has left. Only what no other account could have written down is believed.
+    fn left(&self, which: SuperviseId, lent: &mut Lent) -> Left {
+        match self.trusted_record(which, lent) {
+            Ok(Some((record, source))) if processes(&record).any(|process| may_run(&process, source)) => Left::Process,
+            Ok(_) => Left::Nothing,
+            Err(_) => Left::Untold,
+        }
+    }
+
+    /// Whether a process of a part that is being stopped may be left. Where nothing is known of one, and cannot be, svscan
+    /// waits for some time.
+    fn may_be_left(&self, which: SuperviseId, now: Instant, lent: &mut Lent) -> bool {
+        match self.left(which, lent) {
+            Left::Process => true,
+            Left::Untold => lent.stopping.waits_for(which, now),
+            Left::Nothing => false,
+        }
+    }
+
+    /// No supervise can be started for a part that is being stopped. Ends what is left of it, and returns whether svscan is to
+    /// wait, and to try again: there is something left, or there are lines that only its logger can read.
+    pub fn stop_without_supervise(&mut self, which: SuperviseId, now: Instant, lent: &mut Lent) -> bool {
+        if lent.stopping.has_lines_for(which, lent.table, &self.launcher, now) {
+            return true;
+        }
+        // That supervise is to stop its service, once it can be reached.
+        if self.is_served(which, None, lent) {
+            return true;
+        }
+        let is_left = self.may_be_left(which, now, lent);
+        if is_left {
+            self.end_itself(which, lent);
+        }
+        is_left
     }
 
     /// Whether a supervise that is no child of svscan has said, as the last thing, that it has stopped its service and ends.
@@ -197,16 +263,17 @@ impl Supervises {
     }
 
     /// Ends the processes of a service that is being stopped, whose supervise cannot take charge of it: the owner of
-    /// `supervise/` may keep the lock. Only what no other account could have written down is believed.
+    /// `supervise/` may keep the lock, or nothing leads there any more. Only what no other account could have written down is
+    /// believed.
     fn end_itself(&self, which: SuperviseId, lent: &mut Lent) {
-        let processes: Vec<Process> = self.trusted_record(which, lent).iter().flat_map(processes).collect();
-        let signals =
-            if lent.stopping.is_hurried() { [Signal::SIGKILL; 2] } else { [Signal::SIGTERM, Signal::SIGCONT] };
-        for process in processes {
-            let held = PidFd::open(process.pid).ok().filter(|held| process.identity_of(held) == Ok(Identity::Same));
-            for signal in held.iter().flat_map(|held| signals.map(|signal| held.signal(signal))) {
-                // A process that has ended is what is wanted.
-                let _ = signal;
+        let Ok(Some((record, _))) = self.trusted_record(which, lent) else { return };
+        // The last supervise may have known when it would kill its service.
+        let is_overdue = record.kill_at.is_some_and(|kill_at| kill_at.uptime <= Moment::now().uptime);
+        for process in processes(&record) {
+            if lent.stopping.is_hurried() || is_overdue {
+                left::send(&process, &[Signal::SIGKILL]);
+            } else if lent.stopping.is_first_told(which, process) {
+                left::send(&process, &[Signal::SIGTERM, Signal::SIGCONT]);
             }
         }
     }
@@ -274,6 +341,12 @@ impl Supervises {
         let (table, id) = (lent.table, which.id);
         let place = lent.probe.place(table, which).unwrap_or_else(|| name.to_os_string());
         let (words, folder) = (label(which.part, name), PathBuf::from(label(which.part, &place)));
+        // To be stopped, it needs no directory that can be touched.
+        if table.is_stopping(id)
+            && let Some(pid) = self.attached.expected(which).filter(|pid| table.supervise_of(*pid).is_none())
+        {
+            return Ok(Some(pid));
+        }
         lent.probe.leads_to(&place, id).unable_to("supervise", &words)?;
         let logged = table.has_logger(id) || lent.forward.wants(id);
         if logged && !self.launcher.has_pipe(id) {
@@ -344,20 +417,17 @@ impl Supervises {
     /// Whether a supervise may have left a process of its service. Where one cannot be told from another, the next supervise
     /// is to see to it, if the one before has written it on its page: then it is of this boot.
     fn may_have_left(&self, which: SuperviseId, lent: &mut Lent) -> bool {
-        let is_gone = |process: Process| process.identity() == Ok(Identity::Gone);
-        match self.launcher.record(which) {
-            Some(page) => processes(&page).any(|process| !is_gone(process)),
-            None => {
-                let record = lent.probe.record(lent.table, which);
-                record.iter().flat_map(processes).any(|process| process.is_there())
-            }
-        }
+        let (record, source) = match self.launcher.record(which) {
+            Some(page) => (Some(page), Source::Page),
+            None => (lent.probe.record(lent.table, which), Source::File),
+        };
+        record.iter().flat_map(processes).any(|process| may_run(&process, source))
     }
 
     /// Writes down how processes have ended that the next supervise will ask for, before it does.
     fn write_ends(&mut self, which: SuperviseId, folder: &Path, lent: &mut Lent) {
-        let record = self.trusted_record(which, lent);
-        let left = record.iter().flat_map(processes);
+        let record = self.trusted_record(which, lent).ok().flatten();
+        let left = record.iter().flat_map(|(record, _)| processes(record));
         let ends: Vec<End> = left.filter_map(|process| self.orphans.left_behind(process, which)).collect();
         ends.into_iter().for_each(|end| write_end(folder, end));
     }
@@ -436,8 +506,8 @@ impl Supervises {
         }
         let logger = SuperviseId { id, part: Part::Logger };
         let reader = if part == Part::Logger { Some(pid) } else { lent.table.pid(logger) };
-        if reader.is_some_and(|reader| self.has_other_pipe(id, reader, 0)) {
-            lent.stopping.let_end(logger, Instant::now());
+        if let Some(reader) = reader.filter(|reader| self.has_other_pipe(id, *reader, 0)) {
+            lent.stopping.let_end((logger, reader), Instant::now());
         }
         Ok(())
     }
@@ -448,8 +518,8 @@ impl Supervises {
     ///
     /// # Errors
     /// It does not listen yet, or cannot be reached now.
-    pub fn command(&self, pid: Pid, owed: &mut Owed, table: &Table, probe: &mut Probe) -> nix::Result<()> {
-        let commands = &Commands::from(owed.commands);
+    pub fn command(&self, owed: &mut Owed, table: &Table, probe: &mut Probe) -> nix::Result<()> {
+        let (pid, commands) = (owed.pid, &Commands::from(owed.commands));
         if self.launcher.record(owed.which).is_some_and(|record| record.supervise.pid == pid) {
             self.attached.signal(pid, commands)?;
             self.attached.wake(pid);

@@ -155,6 +155,36 @@ fn a_service_whose_entry_comes_back_before_its_logger_has_left_is_logged_as_ever
     assert!(ends_with_last_words(&service, "log/lines"), "{}", service.says("log/lines"));
 }
 
+/// The supervise of the logger was killed meanwhile, so that svscan tells the next one to end when it has read all: that one,
+/// and not the one that serves when the entry is there again.
+#[test]
+fn a_service_whose_entry_comes_back_while_svscan_ends_its_logger_is_logged_as_ever() {
+    let scratch = Scratch::new();
+    let slow = "while read -r line; do sleep 0.03; echo \"$line\" >>lines; done";
+    let service = clock(&scratch, slow);
+    let svscan = svscan(&scratch);
+    service.lines("log/lines", 1);
+    let log = Service::at(&scratch, "etc/clock/log");
+    let (pid, before) = (service.up(), supervise_of(&log));
+    let entry = scratch.path().join(SCANNED).join("clock");
+    fs::remove_file(&entry).expect("remove the entry");
+    kill(Pid::from_raw(before), Signal::SIGKILL).expect("kill the logger's supervise");
+    wait_until("it has another", || log.is_supervised() && supervise_of(&log) != before);
+    let ended = supervise_of(&log);
+    service.svc("-dx");
+    wait_until("its supervise is gone", || !service.is_supervised());
+    symlink("../etc/clock", &entry).expect("link it again");
+    service.another(pid);
+    wait_until("the logger has a new supervise", || log.is_supervised() && supervise_of(&log) != ended);
+    let serves = supervise_of(&log);
+    // Longer than svscan waits between the two steps in which it ends a logger.
+    sleep(Duration::from_millis(2500));
+    service.lines("log/lines", 22);
+    assert_eq!((supervise_of(&log), is_alive(serves)), (serves, true));
+    assert!(service.says("log/lines").ends_with("last 20\nbegun\n"), "{}", service.says("log/lines"));
+    assert_eq!(svscan.errors(), "");
+}
+
 /// A supervise that is not scheduled for a while after it was told: here it is stopped.
 #[test]
 fn a_supervise_that_hears_late_that_it_is_to_leave_costs_no_line() {

@@ -5,6 +5,7 @@ use crate::svscan_forward::helper;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use tests::{Daemon, Scratch, Service, children_of, has, is_alive, is_root, processes_in, skip, wait_until};
 
@@ -196,6 +197,38 @@ fn without_descriptors_for_processes_it_has_the_supervises_of_a_killed_svscan() 
     }
     assert_eq!(second.wait(), 0, "{}", second.errors());
     assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+/// The svscan that goes on stops it with all others.
+#[test]
+fn without_descriptors_for_processes_a_service_without_an_entry_is_known_after_an_upgrade() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let a = Service::new(&scratch, "etc/a", "exec sleep 1000");
+    let entry = scratch.path().join(SCANNED).join("a");
+    scratch.dir(SCANNED);
+    symlink("../etc/a", &entry).expect("link it");
+    let mut command = scratch.command("strace");
+    command.args(["-qq", "-o", "/dev/null", "-e", "trace=pidfd_open", "-e", "inject=pidfd_open:error=ENOSYS", "-I3"]);
+    let mut strace = Daemon::start(command.arg(scratch.programs().join("svscan")).arg(SCANNED), &scratch);
+    let pid = a.up();
+    let tell = |signal| {
+        for svscan in children_of(strace.pid()) {
+            kill(Pid::from_raw(svscan), signal).expect("send it a signal");
+        }
+    };
+    fs::remove_file(&entry).expect("remove the entry");
+    service(&scratch, "late", "exec sleep 1000").up();
+    tell(Signal::SIGUSR2);
+    wait_until("it is executed anew", || strace.errors().contains("executed anew: version"));
+    service(&scratch, "later", "exec sleep 1000").up();
+    assert_eq!((a.up(), a.is_supervised()), (pid, true));
+    tell(Signal::SIGTERM);
+    assert_eq!(strace.wait(), 0, "{}", strace.errors());
+    assert!(!is_alive(pid), "{}", strace.errors());
+    assert_eq!(processes_in(scratch.path()), []);
 }
 
 /// Linux before 5.9, or a filter that does not know the call.

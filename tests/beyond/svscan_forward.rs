@@ -162,6 +162,29 @@ fn a_reader_who_does_not_read_holds_up_no_stop_for_long() {
     drop(reader);
 }
 
+/// All services are down, and what forwards their last lines is killed with some of them in the pipe.
+#[test]
+fn a_helper_that_is_killed_at_the_very_end_costs_no_line() {
+    let scratch = Scratch::new();
+    let a =
+        service(&scratch, "a", "trap 'echo last; exit' TERM; echo first; echo >ready; while :; do sleep 0.01; done");
+    let mut svscan = svscan(&scratch);
+    a.lines("ready", 1);
+    wait_until("it is heard", || lines(&scratch, "a") == ["first"]);
+    let before = helper(svscan.pid()).expect("a helper");
+    kill(Pid::from_raw(before), Signal::SIGSTOP).expect("stop the helper");
+    svscan.signal(Signal::SIGTERM);
+    wait_until("svscan has told it to write all there is", || {
+        let status = fs::read_to_string(format!("/proc/{before}/status")).expect("its status");
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:\t")).expect("its signals");
+        u64::from_str_radix(pending, 16).expect("a number") >> (Signal::SIGINT as i32 - 1) & 1 == 1
+    });
+    kill(Pid::from_raw(before), Signal::SIGKILL).expect("kill the helper");
+    assert_eq!(svscan.wait(), 0);
+    assert_eq!(lines(&scratch, "a"), ["first", "last"], "{}", svscan.errors());
+    assert!(!svscan.errors().contains("dropped"), "{}", svscan.errors());
+}
+
 /// It is too long to be written at once, and the reader takes a part of it.
 #[test]
 fn a_reader_who_stops_within_a_line_holds_up_no_next_svscan() {

@@ -373,6 +373,143 @@ fn a_supervise_killed_while_everything_stops_is_no_way_out() {
     assert!(!is_alive(pid));
 }
 
+/// Counts how often it is told to end, and ends when it may.
+const COUNTING: &str = "trap 'echo told >>told' TERM; echo >ready; while [ ! -e go ]; do sleep 0.01; done";
+
+fn told(service: &Service) -> usize {
+    service.says("told").lines().count()
+}
+
+/// No supervise can be started where nothing leads any more: svscan tells the process itself to end, and waits for it.
+#[test]
+fn a_removed_service_whose_supervise_is_killed_at_the_stop_is_ended() {
+    for stops_removed in [true, false] {
+        let scratch = Scratch::new();
+        let a = Service::new(&scratch, "etc/a", COUNTING);
+        scratch.dir(format!("{SCANNED}/.svscan"));
+        if stops_removed {
+            scratch.file(format!("{SCANNED}/.svscan/on-remove"), "stop\n");
+        }
+        let entry = scratch.path().join(SCANNED).join("a");
+        symlink("../etc/a", &entry).expect("link it");
+        let mut svscan = svscan(&scratch);
+        a.lines("ready", 1);
+        let (pid, supervise) = (a.up(), supervise_of(&a));
+        fs::remove_file(&entry).expect("remove the entry");
+        if !stops_removed {
+            svscan.signal(Signal::SIGTERM);
+        }
+        wait_until("it is told to end", || told(&a) == 1);
+        kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill its supervise");
+        wait_until("svscan tells it to end", || told(&a) == 2);
+        let said = svscan.errors();
+        assert!(said.contains("svscan: warning: unable to supervise a: file does not exist\n"), "{said}");
+        // It would be told again with each attempt.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        assert_eq!((told(&a), is_alive(pid), svscan.errors().contains("a is down")), (2, true, false));
+        scratch.file("etc/a/go", "");
+        wait_until("it is said that it is down", || svscan.errors().contains("svscan: a is down\n"));
+        assert!(!is_alive(pid));
+        svscan.signal(Signal::SIGTERM);
+        assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    }
+}
+
+/// The same where it does not end: the second interrupt kills it.
+#[test]
+fn a_second_interrupt_kills_what_has_no_supervise_any_more() {
+    let scratch = Scratch::new();
+    let a = Service::new(&scratch, "etc/a", COUNTING);
+    scratch.dir(SCANNED);
+    let entry = scratch.path().join(SCANNED).join("a");
+    symlink("../etc/a", &entry).expect("link it");
+    let mut svscan = svscan(&scratch);
+    a.lines("ready", 1);
+    let (pid, supervise) = (a.up(), supervise_of(&a));
+    fs::remove_file(&entry).expect("remove the entry");
+    svscan.signal(Signal::SIGINT);
+    wait_until("it is told to end", || told(&a) == 1);
+    kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill its supervise");
+    wait_until("svscan tells it to end", || told(&a) == 2);
+    svscan.signal(Signal::SIGINT);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert!(!is_alive(pid));
+}
+
+/// What svscan cannot look at for want of descriptors is not taken for gone; but it needs none to know what its supervises have
+/// said.
+#[test]
+fn a_stop_without_descriptors_ends_when_all_are_down_and_not_before() {
+    if !has("prlimit") {
+        return skip("needs prlimit");
+    }
+    for killed in [false, true] {
+        let scratch = Scratch::new();
+        let a = service(&scratch, "a", COUNTING);
+        let mut svscan = svscan(&scratch);
+        a.lines("ready", 1);
+        let (pid, supervise) = (a.up(), supervise_of(&a));
+        let limit = |most: &str| {
+            let of_svscan = ["--pid", &svscan.pid().to_string(), most].map(str::to_string);
+            let done = scratch.outcome_of(scratch.command("prlimit").args(of_svscan));
+            assert_eq!(done.code, 0, "{done:?}");
+        };
+        // Its next descriptor would have this number. One that is lower than that of what it polls would end it.
+        let free = (0..).find(|number| !Path::new(&format!("/proc/{}/fd/{number}", svscan.pid())).exists());
+        limit(&format!("--nofile={}:", free.expect("a number")));
+        svscan.signal(Signal::SIGTERM);
+        wait_until("it is told to end", || told(&a) == 1);
+        if killed {
+            kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill its supervise");
+            wait_until("it is told again, or svscan cannot", || told(&a) == 2 || svscan.errors().contains("unable to"));
+            assert!(is_alive(pid) && !svscan.errors().contains("a is down"), "{}", svscan.errors());
+            limit("--nofile=1024:");
+            wait_until("it is told again", || told(&a) == 2);
+        }
+        scratch.file(format!("{SCANNED}/a/go"), "");
+        assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+        assert!(!is_alive(pid));
+    }
+}
+
+/// Neither the service nor its logger can be started again, as svscan may not enter the directory any more: the process that
+/// is left is ended, and what the logger may have had to write is given up after a while.
+#[test]
+fn a_stop_ends_though_no_supervise_can_be_started() {
+    let scratch = Scratch::new();
+    let here = scratch.path().display();
+    scratch.file("told", "");
+    scratch.mode("told", 0o666);
+    let run =
+        format!("trap 'echo told >>{here}/told' TERM; echo >ready; while [ ! -e {here}/go ]; do sleep 0.01; done");
+    let a = service(&scratch, "a", &run);
+    scratch.dir(format!("{SCANNED}/a/log"));
+    scratch.script(format!("{SCANNED}/a/log/run"), "#!/bin/sh\nexec cat >/dev/null\n");
+    for folder in [SCANNED, "services/a", "services/a/log"] {
+        scratch.mode(folder, 0o777);
+    }
+    scratch.without_rights("supervise");
+    let mut svscan = Daemon::start(scratch.without_rights("svscan").arg(SCANNED), &scratch);
+    a.lines("ready", 1);
+    let log = Service::at(&scratch, "services/a/log");
+    let (pid, supervise, logger) = (a.up(), supervise_of(&a), [supervise_of(&log), log.up()]);
+    svscan.signal(Signal::SIGTERM);
+    let told = || fs::read_to_string(scratch.path().join("told")).unwrap_or_default().lines().count();
+    wait_until("it is told to end", || told() == 1);
+    scratch.mode(a.path(""), 0);
+    for pid in logger.into_iter().chain([supervise]) {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill it");
+    }
+    wait_until("svscan tells it to end", || told() == 2);
+    assert!(is_alive(pid) && !svscan.has_ended());
+    scratch.file("go", "");
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert!(!is_alive(pid));
+    let said = svscan.errors();
+    assert_eq!(said.matches("svscan: warning: unable to supervise a: access denied\n").count(), 1, "{said}");
+    scratch.mode(a.path(""), 0o777);
+}
+
 #[test]
 fn everything_stops_with_an_essential_service_and_its_code_is_svscans() {
     for (end, code) in [("exit 100", 100), ("kill -9 $$", 137)] {
@@ -457,6 +594,38 @@ fn what_writes_to_a_logger_without_end_does_not_keep_svscan_from_stopping() {
     let code = svscan.wait();
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it is alive");
     assert_eq!(code, 0, "{}", svscan.errors());
+}
+
+/// Whether the service is stopped with all others, is removed, or ends by itself once it is removed.
+#[test]
+fn what_a_logger_does_not_read_is_counted() {
+    for how in ["all", "removed", "told"] {
+        let scratch = Scratch::new();
+        let web = service(&scratch, "web", "echo unread; echo >ready; exec sleep 1000");
+        scratch.dir(format!("{SCANNED}/web/log"));
+        let web = web.script("log/run", "exec sleep 1000");
+        scratch.dir(format!("{SCANNED}/.svscan"));
+        if how == "removed" {
+            scratch.file(format!("{SCANNED}/.svscan/on-remove"), "stop\n");
+        }
+        let mut svscan = svscan(&scratch);
+        web.lines("ready", 1);
+        Service::at(&scratch, "services/web/log").up();
+        let said = "svscan: warning: web/log: dropped 7 bytes of its service's lines: it did not read them\n";
+        if how == "told" {
+            fs::rename(web.path(""), scratch.path().join("old")).expect("move it away");
+            assert_eq!(scratch.shell("svc -dx old old/log"), tests::prints(""));
+        }
+        if how == "removed" {
+            fs::rename(web.path(""), scratch.path().join("old")).expect("move it away");
+        }
+        if how != "all" {
+            wait_until("it is said", || svscan.errors().contains(said));
+        }
+        svscan.signal(Signal::SIGTERM);
+        assert_eq!(svscan.wait(), 0);
+        assert_eq!(svscan.errors().matches(said).count(), 1, "{how}: {}", svscan.errors());
+    }
 }
 
 /// A `log` that cannot run looks like one that is being made; but what runs is no service that is being made.

@@ -21,12 +21,14 @@
 //! A service may have to wait with its first start for others (it is *blocked*): for those that it names in `after` until they
 //! are ready, and for the one whose name it took until that is gone.
 
+mod absent;
 mod order;
 mod start_queue;
 mod stop;
 #[cfg(test)]
 mod tests;
 
+use absent::Absent;
 pub use daemontools::service::Part;
 use nix::unistd::Pid;
 use order::Order;
@@ -42,6 +44,8 @@ pub const PAUSE: Duration = Duration::from_secs(1);
 /// The next attempt after the system refused to start a supervise. It is also the time after which the original has looked
 /// again, and so has started a supervise that was told to end: time to remove its entry.
 pub const RETRY: Duration = Duration::from_secs(5);
+/// The same for a service that is being stopped, so that there are several attempts before svscan gives up what it waits for.
+pub const RETRY_AT_STOP: Duration = Duration::from_secs(1);
 /// How often [`RETRY`] is doubled at most, for a supervise that time and again cannot serve.
 const DOUBLED: u32 = 4;
 
@@ -74,6 +78,8 @@ pub enum Action {
     Hold(Id),
     /// A service whose directory is held has an entry again.
     LetGo(Id),
+    /// A service that was stopped has an entry: forget how its stop went.
+    GoOn(Id),
     /// Give up all that is kept for this service: it is gone.
     Forget(Id),
     /// Look whether the service is ready, until it is, or is not going to be for now.
@@ -99,6 +105,8 @@ pub enum Remark {
     Stopping,
     /// The service of this name was told to stop and is down, and so is its logger.
     Down(OsString),
+    /// The service of this name is down for good: it has no entry any more, or everything is being stopped.
+    Gone(OsString),
 }
 
 /// What was found in a new service.
@@ -236,7 +244,7 @@ pub struct Table {
     touched: Vec<Id>,
     scan: u64,
     /// Services that are not present but still up, by their last name.
-    absent: HashMap<OsString, Id>,
+    absent: Absent,
     order: Order,
     /// When an earlier svscan in this process would have started supervises, of services that are yet to be inspected,
     /// and how often in a row these could not serve.
@@ -333,8 +341,7 @@ impl Table {
 
     fn arrive(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
         let Some(service) = self.services.get_mut(&id) else { return };
-        if self.absent.get(&service.name) == Some(&id) {
-            self.absent.remove(&service.name);
+        if self.absent.remove(&service.name, id) {
             service.reads_on = false;
             todo.push(Action::LetGo(id));
         }
@@ -376,12 +383,15 @@ impl Table {
         let Some(service) = self.services.get_mut(&id) else { return };
         service.reads_on |= reads_on;
         let (name, has_logger, reads_on) = (service.name.clone(), service.log.is_some(), service.reads_on);
-        if self.absent.insert(name, id) != Some(id) && has_logger {
+        if self.absent.insert(&name, id) && has_logger {
             todo.push(Action::Hold(id));
         }
-        if self.on_remove == OnRemove::Stop {
+        // The lines first: a stop would have nothing to wait for while the logger has no supervise.
+        if has_lines {
+            self.read_rest(id, now, todo);
+        } else if self.on_remove == OnRemove::Stop {
             self.stop(id, now, todo);
-        } else if has_lines || (reads_on && !self.is_busy(main)) {
+        } else if reads_on && !self.is_busy(main) {
             self.read_rest(id, now, todo);
         } else if !self.is_busy(main) {
             todo.push(Action::EndInput(id));
@@ -391,11 +401,10 @@ impl Table {
     fn forget(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
         let Some(service) = self.services.remove(&id) else { return };
         self.stopping -= usize::from(service.stop.is_some());
-        if self.absent.get(&service.name) == Some(&id) {
-            self.absent.remove(&service.name);
-        }
+        self.absent.remove(&service.name, id);
         self.order.remove(id);
         self.start_queue.free_slot(id);
+        todo.push(Action::Say(id, Remark::Gone(service.name)));
         todo.push(Action::Forget(id));
         self.unblock(id, now);
     }
@@ -422,7 +431,7 @@ impl Table {
             ..Service::default()
         };
         self.services.insert(id, service);
-        self.absent.insert(name.to_os_string(), id);
+        self.absent.insert(name, id);
         for (which, pid) in both(id).into_iter().zip([main, log]) {
             if let Some(pid) = pid {
                 self.pids.insert(pid, which);
@@ -455,7 +464,7 @@ impl Table {
 
     /// Services that are not present but up, and their last names.
     pub fn absent(&self) -> impl Iterator<Item = (Id, &OsStr)> {
-        self.absent.iter().map(|(name, id)| (*id, name.as_os_str()))
+        self.absent.iter()
     }
 
     /// A new service has these contents. Its supervises are due from `now` on, or once no other service blocks it any more.
@@ -465,7 +474,7 @@ impl Table {
         service.log = service.log.take().or_else(|| contents.logger.then(Supervise::idle));
         service.number = self.inspected;
         self.inspected += 1;
-        if let Some(replaced) = self.take_name(id, now, todo) {
+        for replaced in self.take_name(id, now, todo) {
             self.block(id, replaced);
         }
         for other in self.put_after(id, &contents.after, todo) {
@@ -479,12 +488,16 @@ impl Table {
         self.resume(id, now);
     }
 
-    /// Stops the service that had this service's name before, if that is still up, and returns it.
-    fn take_name(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) -> Option<Id> {
-        let replaced = *self.absent.get(&self.services.get(&id)?.name)?;
-        todo.push(Action::Say(id, Remark::Replaces));
-        self.stop(replaced, now, todo);
-        Some(replaced)
+    /// Stops the services that had this service's name before and are still up. Returns those that are to be waited for.
+    fn take_name(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) -> Vec<Id> {
+        let Some(name) = self.name(id) else { return Vec::new() };
+        let mut replaced = self.absent.named(name).to_vec();
+        if !replaced.is_empty() {
+            todo.push(Action::Say(id, Remark::Replaces));
+        }
+        replaced.iter().for_each(|before| self.stop(*before, now, todo));
+        replaced.retain(|before| self.is_stopping(*before));
+        replaced
     }
 
     /// A service could not be inspected: it will be when things are next settled.
@@ -582,7 +595,8 @@ impl Table {
         if which.part == Part::Service {
             self.start_queue.free_slot(which.id);
         }
-        self.set(which, SuperviseState::Due(now + RETRY));
+        let wait = if self.is_stopping(which.id) { RETRY_AT_STOP } else { RETRY };
+        self.set(which, SuperviseState::Due(now + wait));
     }
 
     /// Whether this supervise waits to be started.

@@ -106,7 +106,7 @@ impl Table {
         self.order.name(id, names);
         let (mut earlier, mut unknown, mut cyclic) = (Vec::new(), Vec::new(), Vec::new());
         for name in names {
-            match self.entries.get(name).map(|entry| entry.id).or_else(|| self.absent.get(name).copied()) {
+            match self.entries.get(name).map(|entry| entry.id).or_else(|| self.absent.named(name).last().copied()) {
                 None => unknown.push(name.clone()),
                 Some(other) if self.order.put(id, other) => {
                     todo.push(Action::Say(id, Remark::ProperAfter(name.clone())));

@@ -7,6 +7,7 @@
 //! for as long as the service runs, or has left lines: an init may send TERM to all processes at once.
 
 use super::{Action, Id, Part, Remark, SuperviseId, SuperviseState, Table, both};
+use nix::unistd::Pid;
 use std::time::Instant;
 
 /// How far stopping a service has come.
@@ -62,15 +63,15 @@ impl Table {
     }
 
     /// The running supervises of services that are being stopped.
-    pub fn unstopped(&self) -> Vec<SuperviseId> {
+    pub fn unstopped(&self) -> Vec<(SuperviseId, Pid)> {
         let stopping = self.services.iter().filter(|(_, service)| service.stop.is_some());
-        stopping.flat_map(|(id, _)| both(*id)).filter(|which| self.pid(*which).is_some()).collect()
+        stopping.flat_map(|(id, _)| both(*id)).filter_map(|which| Some((which, self.pid(which)?))).collect()
     }
 
-    /// A service is to be stopped.
+    /// A service is to be stopped. If nothing of it is busy any more, the stop is over at once: no event would end it later.
     pub(super) fn stop(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
         if self.mark(id, now) {
-            self.proceed(id, todo);
+            self.advance(id, now, todo);
         }
     }
 
@@ -173,8 +174,10 @@ impl Table {
         if std::mem::take(&mut service.told) {
             todo.push(Action::Say(id, Remark::Down(service.name.clone())));
         }
-        if !self.is_present(id) {
-            self.forget(id, now, todo);
+        match (self.is_present(id), self.closing) {
+            (true, false) => todo.push(Action::GoOn(id)),
+            (true, true) => todo.extend(self.name(id).map(|name| Action::Say(id, Remark::Gone(name.to_os_string())))),
+            (false, true | false) => self.forget(id, now, todo),
         }
         self.resume(id, now);
         self.unblock(id, now);

@@ -77,10 +77,12 @@ impl Story {
     /// What there is to do, without remarks and looking.
     fn done(&mut self) -> Vec<Action> {
         let mut todo = std::mem::take(&mut self.todo);
-        let dull = |remark: &Remark| matches!(remark, Remark::Stopping | Remark::Down(_) | Remark::ProperAfter(_));
+        let dull = |remark: &Remark| {
+            matches!(remark, Remark::Stopping | Remark::Down(_) | Remark::Gone(_) | Remark::ProperAfter(_))
+        };
         todo.retain(|action| match action {
             Action::Say(_, remark) => !dull(remark),
-            action => !matches!(action, Action::WatchReady(_) | Action::Hold(_) | Action::LetGo(_)),
+            action => !matches!(action, Action::WatchReady(_) | Action::Hold(_) | Action::LetGo(_) | Action::GoOn(_)),
         });
         todo
     }
@@ -643,4 +645,142 @@ fn the_next_svscan_starts_it_when_this_one_would_have() {
             assert_eq!(doubled, Some(RETRY * 2_u32.pow(failures)), "what could not serve before is remembered");
         }
     }
+}
+
+/// The entry of a service is gone whose logger's supervise has ended, and removed services are to be stopped: the lines that
+/// the service leaves are read, and the stop ends.
+#[test]
+fn lines_that_a_service_leaves_are_read_also_where_removed_services_are_stopped() {
+    let mut story = Story::with(true);
+    story.scan(&[]);
+    assert_eq!(story.die(which(1, Logger)), []);
+    story.on_remove = OnRemove::Stop;
+    story.table.settle(Some(story.on_remove), story.now, &mut story.todo);
+    assert_eq!(story.die_leaving(which(1, Service), Leftover::Lines), []);
+    assert_eq!(story.start(), [which(1, Logger)]);
+    assert_eq!(story.done(), [Action::Drain(id(1))]);
+    assert_eq!(story.die(which(1, Logger)), [Action::Forget(id(1))]);
+    assert!(story.table.may_be_handed_on());
+    assert_eq!(story.close(), []);
+    assert!(story.table.is_closed());
+}
+
+/// No supervise of it is busy any more, and nothing is left: a stop that begins then is over, and holds up no service.
+#[test]
+fn a_service_that_is_down_already_is_stopped_at_once() {
+    let mut story = Story::with(false);
+    story.scan(&[]);
+    // As a fault elsewhere would leave it.
+    let pid = story.table.pid(which(1, Service)).unwrap();
+    story.table.pids.remove(&pid);
+    story.table.set(which(1, Service), SuperviseState::Idle);
+    story.scan(&[("a", 2)]);
+    assert_eq!(story.inspected(2, false, &[])[1..], [Action::Forget(id(1))]);
+    assert_eq!(story.start(), [which(2, Service)], "it waits for nothing that has happened already");
+    assert!(story.table.may_be_handed_on());
+}
+
+/// Numbers that look random, and are the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// What is waited for must be able to happen: in any order of entries, starts and ends.
+#[test]
+fn no_service_waits_for_what_has_been() {
+    for seed in 0..200 {
+        let (mut numbers, mut story) = (Numbers(seed), Story::new());
+        for step in 0..200 {
+            story.after(numbers.below(3000));
+            walk(&mut story, &mut numbers);
+            waits_for_something(&story.table, &format!("walk {seed}, step {step}"));
+        }
+        story.close();
+        for _ in 0..100 {
+            story.after(20_000);
+            story.start();
+            let running: Vec<Pid> = story.table.running().map(|(pid, _)| pid).collect();
+            for pid in running {
+                story.table.died(pid, Leftover::Nothing, story.now, &mut story.todo);
+            }
+        }
+        assert!(story.table.is_closed(), "walk {seed}");
+    }
+}
+
+/// One event of many, with what svscan would do then.
+fn walk(story: &mut Story, numbers: &mut Numbers) {
+    let running: Vec<Pid> = story.table.running().map(|(pid, _)| pid).collect();
+    let left = [Leftover::Nothing, Leftover::Told, Leftover::Process, Leftover::Lines, Leftover::CannotServe];
+    match numbers.below(8) {
+        0 | 1 => {
+            story.on_remove = if numbers.below(2) == 0 { OnRemove::Leave } else { OnRemove::Stop };
+            let names = ["a", "b", "c"].into_iter().filter(|_| numbers.below(3) > 0).collect::<Vec<&str>>();
+            let entries: Vec<(&str, u64)> = names.into_iter().map(|name| (name, 1 + numbers.below(4))).collect();
+            let mut new: Vec<Id> = story.scan(&entries).into_iter().filter_map(to_inspect).collect();
+            new.dedup();
+            for id in new {
+                let after = ["a", "b", "c"].into_iter().filter(|_| numbers.below(4) == 0).collect::<Vec<&str>>();
+                story.inspected(id.inode, numbers.below(2) == 0, &after);
+            }
+        }
+        2 => {
+            for which in story.table.starts(story.now, 100) {
+                match numbers.below(3) {
+                    0 => story.table.not_started(which, story.now),
+                    _ => story.table.not_needed(which, story.now, &mut story.todo),
+                }
+            }
+        }
+        3 | 4 => drop(story.start()),
+        5 => drop(story.table.told_readiness(id(1 + numbers.below(4)), Readiness::Ready, story.now)),
+        _ if running.is_empty() => {}
+        _ => {
+            let at = |numbers: &mut Numbers, length: usize| usize::try_from(numbers.below(length as u64)).unwrap();
+            let (pid, left) = (running[at(numbers, running.len())], left[at(numbers, left.len())]);
+            story.table.died(pid, left, story.now, &mut story.todo);
+        }
+    }
+    story.done();
+}
+
+fn to_inspect(action: Action) -> Option<Id> {
+    if let Action::Inspect(id) = action { Some(id) } else { None }
+}
+
+/// Each stop and each service that is blocked waits for a supervise that is busy; and what has no entry is known by its name.
+fn waits_for_something(table: &Table, when: &str) {
+    let is_busy = |id: Id| both(id).into_iter().any(|which| table.is_busy(which));
+    for (id, service) in &table.services {
+        assert!(service.stop.is_none() || is_busy(*id), "{when}: {id:?} is being stopped: {service:?}");
+        let is_known = |holder: &Id| table.services.contains_key(holder);
+        assert!(service.blocked_by.iter().all(is_known), "{when}: {id:?} waits for one that is gone: {service:?}");
+        let is_absent = table.absent().any(|(absent, name)| (absent, name) == (*id, service.name.as_os_str()));
+        assert!(is_absent != table.is_present(*id), "{when}: {id:?}: {service:?} {:?}", table.absent);
+    }
+    assert!(table.absent().all(|(id, _)| table.services.contains_key(&id)), "{when}: {:?}", table.absent);
+}
+
+/// `a` is replaced by what was `b`, and that is removed as well before the first one is down.
+#[test]
+fn a_service_waits_for_all_that_had_its_name_and_are_not_down() {
+    let mut story = Story::new();
+    story.scan(&[("a", 1), ("b", 2)]);
+    story.inspected(1, false, &[]);
+    story.inspected(2, false, &[]);
+    story.start();
+    assert!(story.scan(&[("a", 2)]).contains(&Action::End(which(1, Service))));
+    assert_eq!(story.scan(&[]), []);
+    assert_eq!(story.scan(&[("a", 3)]), [Action::Inspect(id(3))]);
+    assert_eq!(story.inspected(3, false, &[])[1..], [Action::End(which(2, Service))]);
+    assert_eq!(story.die(which(2, Service)), [Action::Forget(id(2))]);
+    assert_eq!(story.start(), [], "the first one that had its name is not down");
+    assert_eq!(story.die(which(1, Service)), [Action::Forget(id(1))]);
+    assert_eq!(story.start(), [which(3, Service)]);
+    assert_eq!(story.table.absent().count(), 0);
 }
