@@ -154,6 +154,7 @@ impl LogDirectory {
         self.close(retry)?;
         let before = std::mem::replace(self, next);
         self.space.go_on(before.space);
+        self.go_on_at(before.time);
         Ok(self.write(&lost.unwrap_or_default(), retry)?)
     }
 
