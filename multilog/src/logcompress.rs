@@ -66,6 +66,10 @@ pub fn logcompress(mut args: Args) -> Result<i32, Fatal> {
     let folder = open(path.as_os_str(), flags, Mode::empty()).unable_to("open directory", &path)?;
     let locked = match lock(&folder) {
         Err(Errno::EAGAIN) => return Ok(0),
+        Err(Errno::ESTALE) => {
+            let unable = Unable::new("lock directory", &path, Errno::EAGAIN);
+            return Err(unable.because("its lock is replaced again and again").into());
+        }
         locked => locked.unable_to("lock directory", &path)?,
     };
     // A file that may not grow is a file that cannot be compressed.
@@ -80,9 +84,9 @@ pub fn logcompress(mut args: Args) -> Result<i32, Fatal> {
 }
 
 /// # Errors
-/// EAGAIN: another one works there.
+/// EAGAIN: another one works there. ESTALE: each lock was replaced before it could be locked.
 fn lock(folder: &OwnedFd) -> nix::Result<OwnedFd> {
-    loop {
+    for _ in 0..files::TRIES {
         let (file, stat) = match files::open_lock(folder, COMPRESSING_LOCK) {
             // The lock of something else, perhaps, which is not ours to lock.
             Err(Errno::EMLINK) => {
@@ -96,6 +100,7 @@ fn lock(folder: &OwnedFd) -> nix::Result<OwnedFd> {
             return Ok(locked);
         }
     }
+    Err(Errno::ESTALE)
 }
 
 /// A file of more bytes than this is no log if it has a thousand times as many as are stored of it.

@@ -154,6 +154,27 @@ fn there_is_one_at_a_time() {
     assert!(state_of(holder.pid()).is_some());
 }
 
+/// Who may write to the directory can do so each time that it is opened.
+#[test]
+fn a_lock_that_is_replaced_again_and_again_is_given_up() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    scratch.file("log/@400000000000000100000000.s", "line\n");
+    scratch.file("other", "");
+    fs::hard_link(scratch.path().join("other"), scratch.path().join("log/compressing.lock")).unwrap();
+    scratch.mode("log", 0o777);
+    let mut command = scratch.command("strace");
+    // What is removed is there again at once.
+    command.args(["-qq", "-o", "/dev/null", "-e", "trace=unlinkat,unlink", "-e", "inject=unlinkat,unlink:retval=0"]);
+    let outcome = scratch.outcome_of(command.arg(tests::programs().join("logcompress")).args(["gzip", "log"]));
+    let words = "logcompress: fatal: unable to lock directory log: temporary failure: its lock is replaced \
+        again and again\n";
+    assert_eq!(outcome, fails(111, words));
+    assert_eq!(Log::of(&scratch, "log").old().len(), 1);
+}
+
 /// Whoever may read a directory may lock it, and whoever owns it may put a file there that is all hole.
 #[test]
 fn neither_a_lock_of_somebody_elses_nor_a_hole_keeps_it_from_its_work() {
