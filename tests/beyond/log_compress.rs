@@ -51,7 +51,7 @@ fn input_does_not_wait_for_it() {
     let scratch = Scratch::new();
     let log = Log::of(&scratch, "log");
     scratch.script("bin/logcompress", "#!/bin/sh\nexec sleep 1000\n");
-    fs::copy(tests::programs().join("multilog"), scratch.path().join("bin/multilog")).unwrap();
+    scratch.copy_program(tests::programs().join("multilog"), "bin/multilog");
     let program = scratch.path().join("bin/multilog");
     let mut multilog = Multilog::by(&scratch, &[program.to_str().unwrap()], "s4096 n1000 zzstd ./log");
     multilog.feed(lines(2000, 50));
@@ -68,7 +68,7 @@ fn input_does_not_wait_for_it() {
 fn without_the_program_files_stay_as_they_are() {
     let scratch = Scratch::new();
     let log = Log::of(&scratch, "log");
-    fs::copy(tests::programs().join("multilog"), scratch.path().join("alone")).unwrap();
+    scratch.copy_program(tests::programs().join("multilog"), "alone");
     let mut multilog = Multilog::by(&scratch, &["/usr/bin/env", "PATH=/bin", "./alone"], "s4096 n1000 zgzip ./log");
     multilog.feed(lines(500, 50));
     multilog.complains("multilog: fatal: unable to run logcompress: file does not exist");
