@@ -129,6 +129,28 @@ fn after_too_many_deaths_it_has_failed() {
 }
 
 #[test]
+fn a_command_gives_it_all_its_attempts_again_whoever_is_killed_then() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo >>starts; [ -e stay ] || exit 1; rm stay; exec sleep 1000")
+        .file("restart-limit", "3 in 10m")
+        .file("restart-delay", "10");
+    let supervise = service.supervise();
+    has_phase(&service, "failed");
+    assert_eq!(starts(&service), 3);
+    fs::write(service.path("stay"), "").unwrap();
+    service.svc("-u");
+    service.lines("starts", 4);
+    wait_until("it stays", || !service.path("stay").exists());
+    // Killed, and waited for.
+    drop(supervise);
+    let _next = service.supervise();
+    service.svc("-t");
+    has_phase(&service, "failed");
+    // It has died three times more.
+    assert_eq!(starts(&service), 6);
+}
+
+#[test]
 fn deaths_are_remembered_so_many() {
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", "echo >>starts; exit $(wc -l <starts)")
