@@ -19,7 +19,7 @@ use crate::files;
 use crate::retry::{Retry, Stop, Trouble};
 use daemontools::logdir::{CURRENT, LOCK};
 use daemontools::report::{self, warning};
-use daemontools::sys::memory;
+use daemontools::sys::{file_numbers, memory};
 use daemontools::{Attempt, Unable, sys};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, stat};
@@ -27,12 +27,9 @@ use nix::sys::uio::pread;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-/// FUSE_SUPER_MAGIC: what is mounted there decides on numbers.
-const FUSE: i64 = 0x6573_5546;
-
 /// Whether a file there has the same number each time that it is looked at.
 pub fn has_numbers(folder: &OwnedFd) -> bool {
-    sys::file_system(folder).is_ok_and(|system| system.kind != FUSE)
+    sys::file_system(folder).is_ok_and(|system| file_numbers::keeps_numbers(system.kind))
 }
 
 impl LogDirectory {
