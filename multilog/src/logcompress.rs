@@ -35,6 +35,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 /// What the program answers when it is asked for help.
 pub const HELP: Help = Help {
@@ -95,7 +96,7 @@ fn lock(folder: &OwnedFd) -> nix::Result<OwnedFd> {
             }
             opened => opened?,
         };
-        let locked = sys::lock::lock(file)?;
+        let locked = sys::lock::lock_within(file, Duration::ZERO)?;
         if files::stat_at(folder, COMPRESSING_LOCK)?.is_some_and(|there| files::is_same(&there, &stat)) {
             return Ok(locked);
         }

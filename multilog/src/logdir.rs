@@ -99,14 +99,14 @@ impl LogDirectory {
         let opened = opened.map_err(|trouble| trouble.where_missing(path))?;
         let folder = opened.unable_to("create directory", path)?;
         let lock = retry.retry_at_start("lock directory", path, || open_lock(&folder, path))?;
-        let lock = lock_file(lock).unable_to("lock directory", path).map_err(|unable| {
-            let is_named_twice = || Id::of(&folder).is_ok_and(|id| ours.iter().any(|other| other.is(id)));
-            match unable.errno {
-                Errno::EAGAIN if is_named_twice() => unable.because("it is named twice"),
-                Errno::EAGAIN => unable.because("it is in use by another multilog"),
-                _ => unable,
-            }
+        let is_named_twice = Id::of(&folder).is_ok_and(|id| ours.iter().any(|other| other.is(id)));
+        let time = if is_named_twice { Duration::ZERO } else { sys::lock::AT_START };
+        let lock = lock_file(lock, time).unable_to("lock directory", path).map_err(|unable| match unable.errno {
+            Errno::EAGAIN if is_named_twice => unable.because("it is named twice"),
+            Errno::EAGAIN => unable.because("it is in use by another multilog"),
+            _ => unable,
         })?;
+        retry.keep_from_children(&lock.0);
         Ok(Locked { folder, lock })
     }
 
@@ -116,7 +116,7 @@ impl LogDirectory {
     /// The directory cannot be opened or is another's.
     fn try_to_lock(path: &OsStr) -> Result<Locked, Unable> {
         let folder = open_or_make(path).unable_to("open directory", path)?.unable_to("create directory", path)?;
-        let lock = open_lock(&folder, path).and_then(lock_file).unable_to("lock directory", path)?;
+        let lock = open_lock(&folder, path).and_then(lock_now).unable_to("lock directory", path)?;
         Ok(Locked { folder, lock })
     }
 
@@ -499,8 +499,13 @@ fn open_lock(folder: &OwnedFd, path: &OsStr) -> nix::Result<(OwnedFd, FileStat)>
     }
 }
 
-fn lock_file((file, stat): (OwnedFd, FileStat)) -> nix::Result<(OwnedFd, FileStat)> {
-    sys::lock::lock(file).map(|locked| (locked, stat))
+fn lock_file((file, stat): (OwnedFd, FileStat), time: Duration) -> nix::Result<(OwnedFd, FileStat)> {
+    sys::lock::lock_within(file, time).map(|locked| (locked, stat))
+}
+
+/// Locks without waiting: multilog, which is at work, tries again.
+fn lock_now(opened: (OwnedFd, FileStat)) -> nix::Result<(OwnedFd, FileStat)> {
+    lock_file(opened, Duration::ZERO)
 }
 
 /// No file may be longer (`ulimit -f`).

@@ -14,7 +14,7 @@
 //!
 //! On a file system that gives a file another number each time only what is missing counts.
 
-use super::{Locked, LogDirectory, lock_file, open_lock};
+use super::{Locked, LogDirectory, lock_now, open_lock};
 use crate::files;
 use crate::retry::{Retry, Stop, Trouble};
 use daemontools::logdir::{CURRENT, LOCK};
@@ -24,7 +24,7 @@ use daemontools::{Attempt, Unable, sys};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, stat};
 use nix::sys::uio::pread;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// Whether a file there has the same number each time that it is looked at.
@@ -145,11 +145,15 @@ impl LogDirectory {
     /// Goes on in another directory, whose files are put in order first.
     fn move_to(&mut self, next: Locked, retry: &mut Retry) -> Result<(), Trouble> {
         let lost = self.lost_since_seen();
-        let next = LogDirectory::restart(self.settings.clone(), next, &[], retry)?;
+        let number = next.lock.0.as_raw_fd();
+        retry.keep_from_children(&next.lock.0);
+        let next = LogDirectory::restart(self.settings.clone(), next, &[], retry);
+        let next = next.inspect_err(|_| retry.forget_lock(number))?;
         let how: &[u8] = if lost.is_some() { b" was removed" } else { b" was moved away or replaced" };
         warning(&[self.settings.path.as_bytes(), how, b": going on in the one that is there now"]);
         self.close(retry)?;
         let before = std::mem::replace(self, next);
+        retry.forget_lock(before.lock.0.as_raw_fd());
         self.space.go_on(before.space);
         self.go_on_at(before.time);
         Ok(self.write(&lost.unwrap_or_default(), retry)?)
@@ -158,9 +162,11 @@ impl LogDirectory {
     fn lock_again(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         loop {
             let path = &self.settings.path;
-            match open_lock(&self.folder, path).and_then(lock_file).unable_to("lock directory", path) {
+            match open_lock(&self.folder, path).and_then(lock_now).unable_to("lock directory", path) {
                 Ok(lock) => {
+                    retry.forget_lock(self.lock.0.as_raw_fd());
                     self.lock = lock;
+                    retry.keep_from_children(&self.lock.0);
                     retry.go_on();
                     return Ok(());
                 }
