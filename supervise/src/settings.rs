@@ -1,6 +1,6 @@
 //! Reading a service directory's settings.
 
-use crate::policy::{MARKS, PROGRAMS, Policy, SETTINGS};
+use crate::policy::{self, MARKS, PROGRAMS, Policy, SETTINGS};
 use daemontools::report::reason;
 use daemontools::service::{Part, Record, Toucher, Want, read_file};
 use daemontools::sys::directory::for_each_name;
@@ -15,8 +15,14 @@ use std::time::{Duration, Instant};
 /// The longest file that is read, in bytes. No setting needs as much; a longer file is refused.
 const LONGEST: usize = 4096;
 
-/// A setting that cannot be understood, and why.
-pub type Complaint = (&'static str, &'static str);
+/// What is wrong with a file of the service directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Complaint {
+    /// A setting that cannot be understood, and why.
+    Ignored(&'static str, &'static str),
+    /// A file that is no setting, by its name, and the setting that was probably meant.
+    Misspelt(Vec<u8>, &'static str),
+}
 
 /// The settings in force, and what they ask for.
 #[derive(Debug, Clone, Default)]
@@ -118,7 +124,9 @@ pub fn read(links: &mut Links) -> (Settings, Vec<Complaint>) {
     let mut settings = Settings::default();
     let all = PROGRAMS.into_iter().chain(MARKS).chain(SETTINGS).filter(|name| there.may_have(name));
     let silent = links.silent(all);
-    let mut complaints: Vec<Complaint> = silent.iter().map(|name| (*name, reason(Errno::ETIMEDOUT))).collect();
+    let mut complaints: Vec<Complaint> =
+        silent.iter().map(|name| Complaint::Ignored(name, reason(Errno::ETIMEDOUT))).collect();
+    complaints.extend(there.misspelt());
     let may_be_read = |name: &&str| there.may_have(name) && !silent.contains(name);
     let programs = PROGRAMS.into_iter().filter(|name| may_be_read(name) && is_executable(name));
     let marks = MARKS.into_iter().filter(|name| may_be_read(name) && std::fs::metadata(name).is_ok());
@@ -130,7 +138,7 @@ pub fn read(links: &mut Links) -> (Settings, Vec<Complaint>) {
     for (file, text) in said.chain(values) {
         let taken = text.and_then(|text| text.map_or(Ok(()), |text| settings.take(file, &text)));
         if let Err(why) = taken {
-            complaints.push((file, why));
+            complaints.push(Complaint::Ignored(file, why));
         }
     }
     (settings, complaints)
@@ -182,6 +190,12 @@ fn is_link(name: &str) -> bool {
     lstat(name).is_ok_and(|file| file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits())
 }
 
+/// Whether this is a file, or a link. No link is followed for this.
+fn is_file(name: &[u8]) -> bool {
+    let kind = lstat(name).map(|file| file.st_mode & SFlag::S_IFMT.bits());
+    kind == Ok(SFlag::S_IFREG.bits()) || kind == Ok(SFlag::S_IFLNK.bits())
+}
+
 /// The names in the current directory. They are listed at once, so that supervise need not ask for two dozen files one
 /// by one at each restart.
 struct Names(Option<Vec<Vec<u8>>>);
@@ -202,6 +216,14 @@ impl Names {
     /// Whether there is a file of this name, or may be.
     fn may_have(&self, name: &str) -> bool {
         self.0.as_ref().is_none_or(|names| names.iter().any(|known| known == name.as_bytes()))
+    }
+
+    /// Files that were probably meant for settings that are not there.
+    fn misspelt(&self) -> impl Iterator<Item = Complaint> {
+        let names = self.0.iter().flatten();
+        let meant = names.filter_map(|name| policy::meant_by(name).map(|meant| (name.clone(), meant)));
+        let meant = meant.filter(|(name, meant)| !self.may_have(meant) && is_file(name));
+        meant.map(|(name, meant)| Complaint::Misspelt(name, meant))
     }
 }
 

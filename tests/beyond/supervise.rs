@@ -300,6 +300,35 @@ fn what_cannot_be_understood_is_said_once_and_the_default_counts() {
 }
 
 #[test]
+fn a_misspelt_setting_is_said_once() {
+    let scratch = Scratch::new();
+    let mut service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000").file("restart_limit", "1 in 1m");
+    // Copies, what others know, what the right name stands beside, and no file.
+    for name in ["watchdog~", "timeout-kill.bak", "nosetsid", "kill-scop", "essential", "stops", "ready"] {
+        service = service.file(name, "0");
+    }
+    let service = service.file("kill-scope", "main");
+    fs::create_dir(service.path("success-code")).unwrap();
+    let supervise = service.supervise();
+    service.lines("starts", 1);
+    service.svc("-k");
+    service.lines("starts", 2);
+    assert_eq!(
+        supervise.errors(),
+        "supervise: warning: web/restart_limit is no setting: did you mean restart-limit?\n"
+    );
+    // A cause that is new at the next start is said then.
+    fs::rename(service.path("restart_limit"), service.path("notify-sockets")).unwrap();
+    service.svc("-k");
+    service.lines("starts", 3);
+    let said = supervise.errors();
+    assert_eq!(
+        said.lines().nth(1),
+        Some("supervise: warning: web/notify-sockets is no setting: did you mean notify-socket?")
+    );
+}
+
+#[test]
 fn settings_that_cannot_be_read_do_no_harm() {
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", "exec sleep 1000").file("down-signal", &"x".repeat(1_000_000));
