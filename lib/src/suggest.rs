@@ -81,6 +81,17 @@ fn for_service(word: &OsStr) -> Option<Vec<u8>> {
     Some([word.as_bytes(), b" is no service here: ", meant.as_bytes()].concat())
 }
 
+/// Whether one word becomes the other by a character that is put in, left out or replaced, or by two that change places.
+pub fn is_one_edit_away(one: &[u8], other: &[u8]) -> bool {
+    let begin = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    match (&one[begin..], &other[begin..]) {
+        ([_, one @ ..], other) | (other, [_, one @ ..]) if one == other => true,
+        ([_, one @ ..], [_, other @ ..]) if one == other => true,
+        ([a, b, one @ ..], [c, d, other @ ..]) => (a, b) == (d, c) && one == other,
+        _ => false,
+    }
+}
+
 /// Whether the word begins as options do.
 pub fn looks_like_option(word: &OsStr) -> bool {
     word.len() > 1 && word.as_bytes().starts_with(b"-")
@@ -124,6 +135,29 @@ mod tests {
             ("-t", None),
         ] {
             assert_eq!(super::command(OsStr::new(word)), command, "{word}");
+        }
+    }
+
+    #[test]
+    fn one_edit_is_told_from_none_and_from_two() {
+        let table = [
+            ("abc", "abcd", true),
+            ("abc", "bc", true),
+            ("abc", "axc", true),
+            ("abc", "acb", true),
+            ("a", "", true),
+            ("aab", "ab", true),
+            ("abc", "abc", false),
+            ("", "", false),
+            ("abc", "cba", false),
+            ("abc", "abcde", false),
+            ("abcd", "axcy", false),
+            ("abcd", "badc", false),
+        ];
+        for (one, other, expected) in table {
+            let there = is_one_edit_away(one.as_bytes(), other.as_bytes());
+            let back = is_one_edit_away(other.as_bytes(), one.as_bytes());
+            assert_eq!((there, back), (expected, expected), "{one} {other}");
         }
     }
 

@@ -35,6 +35,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 /// What the program answers when it is asked for help.
 pub const HELP: Help = Help {
@@ -66,6 +67,10 @@ pub fn logcompress(mut args: Args) -> Result<i32, Fatal> {
     let folder = open(path.as_os_str(), flags, Mode::empty()).unable_to("open directory", &path)?;
     let locked = match lock(&folder) {
         Err(Errno::EAGAIN) => return Ok(0),
+        Err(Errno::ESTALE) => {
+            let unable = Unable::new("lock directory", &path, Errno::EAGAIN);
+            return Err(unable.because("its lock is replaced again and again").into());
+        }
         locked => locked.unable_to("lock directory", &path)?,
     };
     // A file that may not grow is a file that cannot be compressed.
@@ -80,9 +85,9 @@ pub fn logcompress(mut args: Args) -> Result<i32, Fatal> {
 }
 
 /// # Errors
-/// EAGAIN: another one works there.
+/// EAGAIN: another one works there. ESTALE: each lock was replaced before it could be locked.
 fn lock(folder: &OwnedFd) -> nix::Result<OwnedFd> {
-    loop {
+    for _ in 0..files::TRIES {
         let (file, stat) = match files::open_lock(folder, COMPRESSING_LOCK) {
             // The lock of something else, perhaps, which is not ours to lock.
             Err(Errno::EMLINK) => {
@@ -91,11 +96,12 @@ fn lock(folder: &OwnedFd) -> nix::Result<OwnedFd> {
             }
             opened => opened?,
         };
-        let locked = sys::lock::lock(file)?;
+        let locked = sys::lock::lock_within(file, Duration::ZERO)?;
         if files::stat_at(folder, COMPRESSING_LOCK)?.is_some_and(|there| files::is_same(&there, &stat)) {
             return Ok(locked);
         }
     }
+    Err(Errno::ESTALE)
 }
 
 /// A file of more bytes than this is no log if it has a thousand times as many as are stored of it.

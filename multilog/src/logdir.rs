@@ -64,6 +64,8 @@ pub struct LogDirectory {
     /// Rotation by time; how often the time zone had changed when it was reckoned.
     period: Option<Period>,
     zone_changes: u64,
+    /// The time of the lines that come next; none before the first.
+    time: Option<Tai64N>,
     /// Bytes of `current` that are on the disk; when the others are to be there.
     synced: u64,
     sync_at: Option<Duration>,
@@ -97,14 +99,14 @@ impl LogDirectory {
         let opened = opened.map_err(|trouble| trouble.where_missing(path))?;
         let folder = opened.unable_to("create directory", path)?;
         let lock = retry.retry_at_start("lock directory", path, || open_lock(&folder, path))?;
-        let lock = lock_file(lock).unable_to("lock directory", path).map_err(|unable| {
-            let is_named_twice = || Id::of(&folder).is_ok_and(|id| ours.iter().any(|other| other.is(id)));
-            match unable.errno {
-                Errno::EAGAIN if is_named_twice() => unable.because("it is named twice"),
-                Errno::EAGAIN => unable.because("it is in use by another multilog"),
-                _ => unable,
-            }
+        let is_named_twice = Id::of(&folder).is_ok_and(|id| ours.iter().any(|other| other.is(id)));
+        let time = if is_named_twice { Duration::ZERO } else { sys::lock::AT_START };
+        let lock = lock_file(lock, time).unable_to("lock directory", path).map_err(|unable| match unable.errno {
+            Errno::EAGAIN if is_named_twice => unable.because("it is named twice"),
+            Errno::EAGAIN => unable.because("it is in use by another multilog"),
+            _ => unable,
         })?;
+        retry.keep_from_children(&lock.0);
         Ok(Locked { folder, lock })
     }
 
@@ -114,7 +116,7 @@ impl LogDirectory {
     /// The directory cannot be opened or is another's.
     fn try_to_lock(path: &OsStr) -> Result<Locked, Unable> {
         let folder = open_or_make(path).unable_to("open directory", path)?.unable_to("create directory", path)?;
-        let lock = open_lock(&folder, path).and_then(lock_file).unable_to("lock directory", path)?;
+        let lock = open_lock(&folder, path).and_then(lock_now).unable_to("lock directory", path)?;
         Ok(Locked { folder, lock })
     }
 
@@ -178,6 +180,7 @@ impl LogDirectory {
             has_numbers,
             period: None,
             zone_changes: 0,
+            time: None,
             synced: 0,
             sync_at: None,
             processing: None,
@@ -301,8 +304,10 @@ impl LogDirectory {
             let sync = || fsync(&self.current).and_then(|()| sys::directory::sync(folder));
             retry.retry_until_done("write", &[path, b"/", CURRENT.as_bytes(), b" to disk"], sync)?;
         }
-        // The last line decides which period the file is of: no line in it is from a later one.
-        self.begin_period(stat.st_mtime);
+        // The last line decides which period the file is of: no line in it is from a later one. A new file is of the time
+        // of the lines that come next, which may have been read before it was made.
+        let time = self.time.filter(|_| self.size == 0);
+        self.begin_period(time.map_or(stat.st_mtime, |time| time.0.to_unix()));
         Ok(())
     }
 
@@ -421,8 +426,10 @@ impl LogDirectory {
         });
     }
 
-    /// Whether the current file is to be replaced for its age, before lines of now are written.
+    /// Whether the current file is to be replaced for its age, before lines of now are written: all that is written until
+    /// the next call is.
     pub fn period_is_over(&mut self, now: Tai64N) -> bool {
+        self.time = Some(now);
         let now = now.0.to_unix();
         let is_local = self.settings.schedule.is_some_and(|schedule| schedule.zone == Zone::Local);
         if let Some(period) = self.period.filter(|_| is_local && self.zone_changes != localtime::changes()) {
@@ -434,6 +441,14 @@ impl LogDirectory {
             return false;
         }
         period.is_over(now) && !self.is_processing()
+    }
+
+    /// Lines that come next have this time, as in the directory before.
+    fn go_on_at(&mut self, time: Option<Tai64N>) {
+        self.time = time;
+        if let Some(time) = time.filter(|_| self.size == 0) {
+            self.begin_period(time.0.to_unix());
+        }
     }
 
     /// As the script has it.
@@ -484,8 +499,13 @@ fn open_lock(folder: &OwnedFd, path: &OsStr) -> nix::Result<(OwnedFd, FileStat)>
     }
 }
 
-fn lock_file((file, stat): (OwnedFd, FileStat)) -> nix::Result<(OwnedFd, FileStat)> {
-    sys::lock::lock(file).map(|locked| (locked, stat))
+fn lock_file((file, stat): (OwnedFd, FileStat), time: Duration) -> nix::Result<(OwnedFd, FileStat)> {
+    sys::lock::lock_within(file, time).map(|locked| (locked, stat))
+}
+
+/// Locks without waiting: multilog, which is at work, tries again.
+fn lock_now(opened: (OwnedFd, FileStat)) -> nix::Result<(OwnedFd, FileStat)> {
+    lock_file(opened, Duration::ZERO)
 }
 
 /// No file may be longer (`ulimit -f`).

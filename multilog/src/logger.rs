@@ -64,6 +64,8 @@ pub struct Logger {
     retry: Retry,
     /// To look at the first bytes of the input without taking them; none if the input is no pipe.
     peek_pipe: Option<(OwnedFd, OwnedFd)>,
+    /// The time of the lines that come next.
+    time: Tai64N,
     /// Where a directory goes by the clock on the wall.
     alarm: Option<Alarm>,
     /// The input has ended.
@@ -150,6 +152,7 @@ impl Logger {
             most,
             retry,
             peek_pipe,
+            time: Moment::ZERO.label,
             alarm,
             ended: false,
         };
@@ -213,6 +216,10 @@ impl Logger {
                 self.write_out(if self.ended { Input::Ended } else { Input::Open })?;
             }
             self.look_after_directories()?;
+            if self.alarm.is_some() {
+                self.look_at_clock()?;
+            }
+            self.tell_of_dropped()?;
         }
         self.end()
     }
@@ -246,8 +253,22 @@ impl Logger {
         if !self.journal.data().is_empty() {
             return Err(Stop);
         }
+        self.end_lines()
+    }
+
+    /// Ends the last line, and says what is still to be said, where a new file is due in that one.
+    fn end_lines(&mut self) -> Result<(), Stop> {
+        self.router.end_line(&mut self.outputs, &mut self.side);
+        self.write_pending()?;
+        self.rotate_by_time()?;
         self.router.end(&mut self.outputs, &mut self.side);
-        self.write(Batch::Routed)?;
+        self.write_pending()
+    }
+
+    fn write_pending(&mut self) -> Result<(), Stop> {
+        if self.is_pending() {
+            self.write(Batch::Routed)?;
+        }
         self.commit(0);
         Ok(())
     }
@@ -348,7 +369,8 @@ impl Logger {
         if self.router.needs_clock() || self.alarm.is_some() {
             let now = Moment::now();
             self.router.batch(now);
-            self.rotate_by_time(now.label)?;
+            self.time = now.label;
+            self.rotate_by_time()?;
         }
         Ok(())
     }
@@ -419,7 +441,9 @@ impl Logger {
                     self.commit(taken);
                 }
             }
-            let rotated = self.rotate_full()?;
+            let is_at_line_end = self.router.stops_at_line_end && self.router.line == Line::Fresh;
+            let rotated_by_time = is_at_line_end && self.rotate_by_time()?;
+            let rotated = self.rotate_full()? || rotated_by_time;
             if rotated {
                 // A disk may take its time for each.
                 self.retry.signals.drain();
@@ -467,22 +491,25 @@ impl Logger {
         sys::timeout(next.map(|at| at.saturating_sub(Moment::now().uptime)))
     }
 
-    /// New files where it is time, at the end of a line.
-    fn rotate_by_time(&mut self, now: Tai64N) -> Result<(), Stop> {
-        if self.router.line != Line::Fresh {
-            return Ok(());
-        }
-        let mut changed = false;
+    /// New files where the period of the old ones is over at the time that lines have now; at the end of a line, which is
+    /// then the last one that is taken before. Whether there are new files.
+    fn rotate_by_time(&mut self) -> Result<bool, Stop> {
+        let (is_within, mut is_due, mut changed) = (self.router.line != Line::Fresh, false, false);
         for directory in &mut self.directories {
-            if directory.period_is_over(now) {
+            if !directory.period_is_over(self.time) {
+                continue;
+            }
+            is_due = true;
+            if !is_within {
                 directory.rotate(&mut self.retry)?;
                 changed = true;
             }
         }
+        self.router.stops_at_line_end = is_due && is_within;
         if changed {
             self.commit(0);
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// Writes a batch to the directories, and what the router put out to other places.
@@ -543,9 +570,11 @@ impl Logger {
         if changed {
             self.commit(0);
         }
-        if self.alarm.is_some() {
-            self.rotate_by_time(Moment::now().label)?;
-        }
+        Ok(())
+    }
+
+    /// Tells of lines that were dropped where there is room for them again.
+    fn tell_of_dropped(&mut self) -> Result<(), Stop> {
         if self.directories.iter().any(|directory| directory.tell_at().is_some_and(|at| at <= Moment::now().uptime)) {
             self.write(Batch::Routed)?;
             self.commit(0);
@@ -555,11 +584,7 @@ impl Logger {
 
     fn end(&mut self) -> Result<(), Stop> {
         self.look_at_clock()?;
-        self.router.end(&mut self.outputs, &mut self.side);
-        if self.is_pending() {
-            self.write(Batch::Routed)?;
-            self.commit(0);
-        }
+        self.end_lines()?;
         // What was written since the last look may have gone into a file that is not there any more.
         self.look_now(Moment::now().uptime, 0)?;
         self.forwarder.end();

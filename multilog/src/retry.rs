@@ -5,8 +5,10 @@ use daemontools::report::{notice, reason, warning};
 use daemontools::{Attempt, Fatal, Unable, duration, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::SigSet;
+use nix::unistd::close;
 use std::ffi::OsStr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
@@ -65,7 +67,26 @@ pub struct Retry {
     pub signals: Signals,
     /// What cannot be done may be left to the next multilog; so before anything is read.
     pub may_stop: bool,
+    /// The locks of the log directories, by the numbers of their descriptors.
+    locks: Vec<RawFd>,
     pause: Option<Pause>,
+}
+
+/// What a child of multilog does before anything else.
+pub struct ChildStart {
+    locks: Vec<RawFd>,
+    mask: SigSet,
+}
+
+impl ChildStart {
+    /// Closes the locks, and sets the signal mask that multilog was started with; in the child only, which ends without
+    /// what owns the descriptors in its copy of the memory.
+    pub fn begin(&self) {
+        for lock in &self.locks {
+            let _ = close(*lock);
+        }
+        let _ = self.mask.thread_set_mask();
+    }
 }
 
 /// What could not be done, and was said.
@@ -80,7 +101,22 @@ struct Pause {
 impl Retry {
     /// There was no trouble yet.
     pub fn new(signals: Signals) -> Retry {
-        Retry { signals, may_stop: true, pause: None }
+        Retry { signals, may_stop: true, locks: Vec::new(), pause: None }
+    }
+
+    /// From now on children release this lock.
+    pub fn keep_from_children(&mut self, lock: &OwnedFd) {
+        self.locks.push(lock.as_raw_fd());
+    }
+
+    /// The lock is about to be closed.
+    pub fn forget_lock(&mut self, lock: RawFd) {
+        self.locks.retain(|known| *known != lock);
+    }
+
+    /// What a child does first: it must not hold the locks of a multilog that is dead.
+    pub fn child_start(&self) -> ChildStart {
+        ChildStart { locks: self.locks.clone(), mask: self.signals.original_mask }
     }
 
     /// Does `act` until it succeeds: a warning and a pause after every failure, and a word when it goes on.

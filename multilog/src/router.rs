@@ -82,6 +82,8 @@ pub struct Router {
     stamper: Stamper,
     /// Where the input stands.
     pub line: Line,
+    /// The line that the input is in the middle of is the last one that [`Router::take`] takes: a new file is due after it.
+    pub stops_at_line_end: bool,
     head: Vec<u8>,
     most_taken: usize,
     most_aside: usize,
@@ -109,6 +111,7 @@ impl Router {
             needs_clock: script.stamp != StampKind::None || steps.need_clock(),
             stamper: Stamper::new(script.stamp),
             line: Line::Fresh,
+            stops_at_line_end: false,
             head: Vec::with_capacity(SEEN + 1),
             most_taken: MOST_TAKEN,
             most_aside: MOST_ASIDE,
@@ -165,6 +168,7 @@ impl Router {
             Some(part) if part.len() < data.len() => (part, Input::Open),
             _ => (data, input),
         };
+        let is_last = self.stops_at_line_end && self.line != Line::Fresh;
         let mut taken = if self.is_selective {
             self.select_lines(data, outputs, side)
         } else {
@@ -186,6 +190,9 @@ impl Router {
                 break;
             }
             taken += used;
+            if is_last && self.line == Line::Fresh {
+                break;
+            }
         }
         taken
     }
@@ -276,11 +283,15 @@ impl Router {
         newline + 1
     }
 
-    /// Ends a line that the input broke off, and tells of all that was suppressed.
-    pub fn end(&mut self, outputs: &mut [Output], side: &mut SideOutput) {
+    /// Ends a line that the input broke off.
+    pub fn end_line(&mut self, outputs: &mut [Output], side: &mut SideOutput) {
         if let Line::Within(to) = std::mem::replace(&mut self.line, Line::Fresh) {
             put(to, b"\n", outputs, side);
         }
+    }
+
+    /// Tells of all that was suppressed.
+    pub fn end(&mut self, outputs: &mut [Output], side: &mut SideOutput) {
         while self.tell_suppressed(Duration::MAX, outputs, side) {}
     }
 
@@ -407,6 +418,7 @@ mod tests {
                 }
             }
         }
+        router.end_line(&mut outputs, &mut side);
         router.end(&mut outputs, &mut side);
         if let Some(output) = outputs.first_mut() {
             files.last_mut().unwrap().append(&mut output.pending);

@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const OWNER: Mode = Mode::from_bits_truncate(0o700);
 const OWNER_FILE: Mode = Mode::from_bits_truncate(0o600);
@@ -70,7 +71,7 @@ impl ControlFiles {
         let place = Place::here().unable_to("find the path of", &name)?;
         make_directory(&name, &place)?;
         let paths = Paths { name: &name, place: &place };
-        let lock = paths.lock()?;
+        let lock = paths.lock(Duration::ZERO)?;
         let (control, writer) = paths.control()?;
         // supervise works without listeners.
         let _ = mkdir(&place.path(EVENT), OWNER);
@@ -92,7 +93,7 @@ impl ControlFiles {
     fn take_anew(&mut self) -> Result<(), Fatal> {
         make_directory(&self.name, &self.place)?;
         let paths = Paths { name: &self.name, place: &self.place };
-        let lock = paths.lock()?;
+        let lock = paths.lock(Duration::ZERO)?;
         let (control, writer) = paths.control()?;
         let ok = self.ok.as_ref().map(|_| paths.open_fifo(OK)).transpose()?;
         let _ = mkdir(&self.place.path(EVENT), OWNER);
@@ -131,7 +132,7 @@ impl ControlFiles {
         }
         let paths = Paths { name: &self.name, place: &self.place };
         // A disk that cannot be written to, or another supervise, prevents it: then the old lock is kept.
-        if !same_lock && let Ok(lock) = paths.lock() {
+        if !same_lock && let Ok(lock) = paths.lock(Duration::ZERO) {
             self.lock = lock;
         }
         let ok = if same_ok { None } else { paths.open_fifo(OK).ok() };
@@ -211,8 +212,9 @@ impl Paths<'_> {
     }
 
     /// Locks `supervise/lock`. No link is followed, as that could have a file made elsewhere. The owner of `supervise/`
-    /// may give another lock this name, to have supervise hold it: a file that has a second name is replaced.
-    fn lock(&self) -> Result<OwnedFd, Fatal> {
+    /// may give another lock this name, to have supervise hold it: a file that has a second name is replaced. A lock that
+    /// another process has is waited for as long as `time` says.
+    fn lock(&self, time: Duration) -> Result<OwnedFd, Fatal> {
         let object = self.object(LOCK);
         let path = self.place.path(LOCK);
         let file = match self.open_lock(&path) {
@@ -228,10 +230,11 @@ impl Paths<'_> {
             opened => opened,
         };
         let file = file.map_err(Errno::from).unable_to("acquire", &object)?;
-        let lock = sys::lock::lock(file).unable_to("acquire", &object).map_err(|unable| match unable.errno {
-            Errno::EAGAIN => unable.because(HELD),
-            _ => unable,
-        });
+        let lock =
+            sys::lock::lock_within(file, time).unable_to("acquire", &object).map_err(|unable| match unable.errno {
+                Errno::EAGAIN => unable.because(HELD),
+                _ => unable,
+            });
         Ok(lock?)
     }
 

@@ -234,7 +234,10 @@ impl Machine {
 
     /// A service at rest, whose past is remembered.
     pub fn remember(policy: Policy, want: Want, record: &Record, now: Moment) -> Machine {
-        Machine { starts: record.starts, deaths: record.deaths.clone(), ..Machine::new(policy, want, now) }
+        let mut machine =
+            Machine { starts: record.starts, deaths: record.deaths.clone(), ..Machine::new(policy, want, now) };
+        machine.forgive_deaths();
+        machine
     }
 
     /// The service as the supervise before this one left it when it was killed. A process in the record is taken to be
@@ -256,7 +259,12 @@ impl Machine {
             stage,
             ready_by: ready_within.map(|within| Deadline::new(record.since, within)),
             alive_by: watchdog.map(|within| Deadline::new(now, within)),
-            recent_deaths: record.deaths.iter().map(|death| now.uptime.saturating_sub(ago(death))).collect(),
+            recent_deaths: record
+                .deaths
+                .iter()
+                .filter(|death| death.counts)
+                .map(|death| now.uptime.saturating_sub(ago(death)))
+                .collect(),
             since: record.since,
             ready: record.ready,
             paused: record.paused,
@@ -425,7 +433,7 @@ impl Machine {
         match self.stage {
             Stage::Idle(_) => {
                 // The restart limit counts from zero again.
-                self.recent_deaths.clear();
+                self.forgive_deaths();
                 self.prepare(todo);
             }
             Stage::Waiting(_) => self.prepare(todo),
@@ -702,7 +710,8 @@ impl Machine {
 
     /// Records a death of `run`, and decides what follows from it.
     fn record_death(&mut self, now: Moment, exit: Exit, told_to_end: bool) -> Verdict {
-        self.deaths.push(Death { started: self.started.label, ended: now.label, exit });
+        let counts = !(told_to_end && self.policy.restart_limit.is_some());
+        self.deaths.push(Death { started: self.started.label, ended: now.label, exit, counts });
         let surplus = self.deaths.len().saturating_sub(self.policy.deaths_kept);
         self.deaths.drain(..surplus);
         let lived = now.uptime.saturating_sub(self.started.uptime);
@@ -721,6 +730,14 @@ impl Machine {
     fn give_up(&mut self, why: Failure) -> Verdict {
         self.failure = Some(why);
         Verdict::GiveUp
+    }
+
+    /// The restart limit counts from zero again, also for a supervise that comes after this one.
+    fn forgive_deaths(&mut self) {
+        self.recent_deaths.clear();
+        if self.policy.restart_limit.is_some() {
+            self.deaths.iter_mut().for_each(|death| death.counts = false);
+        }
     }
 
     fn dies_too_often(&mut self, now: Moment) -> bool {

@@ -2,8 +2,9 @@
 //! message is said once as long as its cause stays the same.
 
 use crate::machine::{Late, RETRY_FORK};
+use crate::ready;
 use crate::repeated::Repeated;
-use crate::{ready, settings};
+use crate::settings::Complaint;
 use daemontools::service::{Part, Record, Role};
 use daemontools::{Fatal, Unable, report};
 use nix::errno::Errno;
@@ -18,7 +19,7 @@ use std::time::Duration;
 pub struct Messages {
     part: Part,
     /// What was said to be wrong with the settings.
-    settings: Vec<settings::Complaint>,
+    settings: Vec<Complaint>,
     /// Programs that could not be executed the last time, and what was said of them.
     refusals: Vec<(Role, Vec<u8>)>,
     late: Repeated<Late>,
@@ -48,13 +49,20 @@ impl Messages {
     }
 
     /// Says what is wrong with the settings.
-    pub fn settings(&mut self, complaints: Vec<settings::Complaint>, name: &[u8]) {
+    pub fn settings(&mut self, complaints: Vec<Complaint>, name: &[u8]) {
         if complaints == self.settings {
             return;
         }
-        for settings::Complaint { file, why, is_kept } in &complaints {
-            let effect: &[u8] = if *is_kept { b"; what it said before counts" } else { b"; ignored" };
-            report::warning(&[name, b"/", file.as_bytes(), b": line 1: ", why.as_bytes(), effect]);
+        for complaint in &complaints {
+            match complaint {
+                Complaint::Refused { file, why, is_kept } => {
+                    let effect: &[u8] = if *is_kept { b"; what it said before counts" } else { b"; ignored" };
+                    report::warning(&[name, b"/", file.as_bytes(), b": line 1: ", why.as_bytes(), effect]);
+                }
+                Complaint::Misspelt(file, meant) => {
+                    report::warning(&[name, b"/", file, b" is no setting: did you mean ", meant.as_bytes(), b"?"]);
+                }
+            }
         }
         self.settings = complaints;
     }

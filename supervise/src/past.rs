@@ -200,9 +200,10 @@ fn completed(page: Record, disk: Option<Record>, settings: impl FnOnce() -> Vec<
     Record { logger, deaths, settings, settings_left_out: false, ..page }
 }
 
-/// Deaths, with earlier ones put before them; deaths that are in both lists are taken once.
+/// Deaths, with earlier ones put before them; deaths that are in both lists are taken once, as the first list has them.
 fn with_earlier(deaths: &[Death], earlier: &[Death]) -> Vec<Death> {
-    earlier.iter().filter(|death| !deaths.contains(death)).chain(deaths).copied().collect()
+    let is_known = |death: &Death| deaths.iter().any(|known| Death { counts: death.counts, ..*known } == *death);
+    earlier.iter().filter(|death| !is_known(death)).chain(deaths).copied().collect()
 }
 
 /// Whether the supervise of a record was told to exit, and its service was down: then the next supervise begins anew.
@@ -274,7 +275,9 @@ mod tests {
 
     fn deaths(numbers: std::ops::Range<u64>) -> Vec<Death> {
         let at = |number| Moment::ZERO.after(Duration::from_secs(number)).label;
-        numbers.map(|number| Death { started: at(number), ended: at(number), exit: Exit::Code(1) }).collect()
+        numbers
+            .map(|number| Death { started: at(number), ended: at(number), exit: Exit::Code(1), counts: true })
+            .collect()
     }
 
     #[test]
@@ -294,6 +297,16 @@ mod tests {
             let both = completed(logger(page()), disk, Vec::new);
             assert_eq!(both.logger.map(|logger| logger.deaths), Some(expected));
         }
+    }
+
+    /// What could not be written to the disk since a command is on the page.
+    #[test]
+    fn whether_a_death_counts_is_taken_from_the_page() {
+        let forgiven = |deaths: Vec<Death>| deaths.into_iter().map(|death| Death { counts: false, ..death });
+        let page = Record { deaths: forgiven(deaths(3..6)).collect(), ..by(7, 5) };
+        let disk = Record { deaths: deaths(0..6), ..by(7, 5) };
+        let expected: Vec<Death> = deaths(0..3).into_iter().chain(forgiven(deaths(3..6))).collect();
+        assert_eq!(completed(page, Some(disk), Vec::new).deaths, expected);
     }
 
     #[test]

@@ -23,7 +23,7 @@
 //! | `no-setsid` | (any) never that | |
 //! | `watchdog` | `run` must send WATCHDOG=1 at least that often | none |
 
-use daemontools::duration;
+use daemontools::{duration, suggest};
 use nix::sys::signal::Signal;
 use std::str::FromStr;
 use std::time::Duration;
@@ -166,6 +166,21 @@ pub const SETTINGS: [&str; 11] = [
     "watchdog",
 ];
 
+/// A file of s6, which says there what `no-setsid` says here.
+const OF_OTHERS: &[u8] = b"nosetsid";
+
+/// The setting that was probably meant by a file of this name, which is none: its name is one edit away. Names with a
+/// character that no setting has, as editors give to copies (`watchdog~`, `.watchdog.swp`), and numbered ones, are meant for
+/// nothing. Programs have short names, which many others resemble.
+pub fn meant_by(name: &[u8]) -> Option<&'static str> {
+    let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_');
+    let mut settings = SETTINGS.into_iter().chain(MARKS);
+    if !name.iter().all(is_letter) || name == OF_OTHERS || settings.clone().any(|setting| name == setting.as_bytes()) {
+        return None;
+    }
+    settings.find(|setting| suggest::is_one_edit_away(name, setting.as_bytes()))
+}
+
 impl Policy {
     /// Whether all that comes between a death of `run` and its next start is what the original does.
     pub fn pauses_as_the_original(&self) -> bool {
@@ -283,6 +298,45 @@ fn at_most(value: &str, limit: usize) -> Result<usize, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_one_edit_away_is_meant_for_a_setting() {
+        let table = [
+            ("timeout-kil", Some("timeout-kill")),
+            ("timeout-killl", Some("timeout-kill")),
+            ("timeout_kill", Some("timeout-kill")),
+            ("timeuot-kill", Some("timeout-kill")),
+            ("restart_limit", Some("restart-limit")),
+            ("success-code", Some("success-codes")),
+            ("Watchdog", Some("watchdog")),
+            ("notifysocket", Some("notify-socket")),
+            // They are settings themselves.
+            ("setsid", None),
+            ("no-setsid", None),
+            ("timeout-up", None),
+            // Two edits, copies, and what other programs know.
+            ("timeoutkil", None),
+            ("watchdog~", None),
+            ("watchdog.", None),
+            ("timeout-kill1", None),
+            ("#watchdog", None),
+            ("nosetsid", None),
+            ("after", None),
+            ("essential", None),
+            ("down", None),
+            ("run~", None),
+            ("stops", None),
+            ("checks", None),
+            ("ready", None),
+            ("", None),
+        ];
+        for (name, meant) in table {
+            assert_eq!(meant_by(name.as_bytes()), meant, "{name}");
+        }
+        for name in SETTINGS.into_iter().chain(MARKS).chain(PROGRAMS) {
+            assert_eq!(meant_by(name.as_bytes()), None, "{name}");
+        }
+    }
     use proptest::prelude::*;
 
     fn with(file: &str, text: &str) -> Result<Policy, &'static str> {

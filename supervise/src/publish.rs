@@ -253,7 +253,7 @@ mod tests {
     use daemontools::service::{Death, Exit};
 
     fn death() -> Death {
-        Death { started: Moment::ZERO.label, ended: Moment::ZERO.label, exit: Exit::Code(1) }
+        Death { started: Moment::ZERO.label, ended: Moment::ZERO.label, exit: Exit::Code(1), counts: true }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reading a service directory's settings.
 
-use crate::policy::{MARKS, PROGRAMS, Policy, SETTINGS};
+use crate::policy::{self, MARKS, PROGRAMS, Policy, SETTINGS};
 use daemontools::report::reason;
 use daemontools::service::{Part, Record, Toucher, Unread, Want, read_file};
 use daemontools::sys::directory::for_each_name;
@@ -15,13 +15,18 @@ use std::time::{Duration, Instant};
 /// The longest file that is read, in bytes. No setting needs as much; a longer file is refused.
 const LONGEST: usize = 4096;
 
-/// A setting that cannot be understood or read, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Complaint {
-    pub file: &'static str,
-    pub why: &'static str,
-    /// What the file said before counts still.
-    pub is_kept: bool,
+/// What is wrong with a file of the service directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Complaint {
+    /// A setting that cannot be understood or read.
+    Refused {
+        file: &'static str,
+        why: &'static str,
+        /// What the file said before counts still.
+        is_kept: bool,
+    },
+    /// A file that is no setting, by its name, and the setting that was probably meant.
+    Misspelt(Vec<u8>, &'static str),
 }
 
 /// Why it is not known what a file says.
@@ -156,18 +161,18 @@ pub fn read(before: &[(String, String)], links: &mut Links) -> Reading {
     let mut settings = Settings::default();
     let all = || PROGRAMS.into_iter().chain(MARKS).chain(SETTINGS).filter(|name| there.may_have(name));
     let silent = links.silent(all());
-    let (mut complaints, mut is_whole) = (Vec::new(), true);
+    let (mut complaints, mut is_whole): (Vec<Complaint>, bool) = (there.misspelt().collect(), true);
     for file in all() {
         let said = if silent.contains(&file) { Err(Refusal::Passing(Errno::ETIMEDOUT)) } else { text_of(file) };
         let taken =
             said.and_then(|text| text.map_or(Ok(()), |text| settings.take(file, &text).map_err(Refusal::Lasting)));
         match taken {
             Ok(()) => {}
-            Err(Refusal::Lasting(why)) => complaints.push(Complaint { file, why, is_kept: false }),
+            Err(Refusal::Lasting(why)) => complaints.push(Complaint::Refused { file, why, is_kept: false }),
             Err(Refusal::Passing(errno)) => {
                 is_whole = false;
                 let is_kept = settings.keep(file, before);
-                complaints.push(Complaint { file, why: reason(errno), is_kept });
+                complaints.push(Complaint::Refused { file, why: reason(errno), is_kept });
             }
         }
     }
@@ -241,6 +246,12 @@ fn is_link(name: &str) -> bool {
     lstat(name).is_ok_and(|file| file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits())
 }
 
+/// Whether this is a file, or a link. No link is followed for this.
+fn is_file(name: &[u8]) -> bool {
+    let kind = lstat(name).map(|file| file.st_mode & SFlag::S_IFMT.bits());
+    kind == Ok(SFlag::S_IFREG.bits()) || kind == Ok(SFlag::S_IFLNK.bits())
+}
+
 /// The names in the current directory. They are listed at once, so that supervise need not ask for two dozen files one
 /// by one at each restart.
 struct Names(Option<Vec<Vec<u8>>>);
@@ -261,6 +272,14 @@ impl Names {
     /// Whether there is a file of this name, or may be.
     fn may_have(&self, name: &str) -> bool {
         self.0.as_ref().is_none_or(|names| names.iter().any(|known| known == name.as_bytes()))
+    }
+
+    /// Files that were probably meant for settings that are not there.
+    fn misspelt(&self) -> impl Iterator<Item = Complaint> {
+        let names = self.0.iter().flatten();
+        let meant = names.filter_map(|name| policy::meant_by(name).map(|meant| (name.clone(), meant)));
+        let meant = meant.filter(|(name, meant)| !self.may_have(meant) && is_file(name));
+        meant.map(|(name, meant)| Complaint::Misspelt(name, meant))
     }
 }
 

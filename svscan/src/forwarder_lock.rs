@@ -5,7 +5,7 @@
 //! when its holder has ended, however that came about, so that no number of a process need be known or believed.
 
 use daemontools::service::open_fifo;
-use daemontools::sys::lock::lock;
+use daemontools::sys::lock::lock_within;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,8 +13,11 @@ use nix::sys::stat::{Mode, fchmod, fstat, stat};
 use nix::unistd::{geteuid, mkfifo, read, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 const FIFO: &str = ".svscan/forwarder";
+/// How long the lock is waited for after each request.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// The FIFO can be opened by svscan's own account only.
 const OWNER_ONLY: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
@@ -52,7 +55,7 @@ impl ForwarderLock {
     pub fn acquire(&self) -> nix::Result<()> {
         // A FIFO that is full tells the holder as well.
         let _ = write(&self.0, b"?");
-        lock(self.0.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?)?;
+        lock_within(self.0.as_fd().try_clone_to_owned().map_err(|_| Errno::EMFILE)?, PATIENCE)?;
         // These requests were for the holder before this process. A third process that has written one meanwhile writes
         // another.
         let mut requests = [0; 512];

@@ -7,7 +7,7 @@
 use crate::procfs::process_path;
 use crate::table::Id;
 use daemontools::hash::hash;
-use daemontools::service::keeps_numbers;
+use daemontools::sys::file_numbers::keeps_numbers;
 use daemontools::sys::process::mount_of;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};

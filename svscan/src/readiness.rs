@@ -132,7 +132,7 @@ mod tests {
     fn ended(exit: Exit) -> Record {
         record(|record| {
             (record.process, record.phase) = (None, Phase::Stopped);
-            record.deaths = vec![Death { started: label(1040), ended: label(1050), exit }];
+            record.deaths = vec![Death { started: label(1040), ended: label(1050), exit, counts: true }];
         })
     }
 

@@ -6,7 +6,7 @@ use daemontools::sys::{self, process};
 use daemontools::{Attempt, Fatal, Unable, report};
 use nix::errno::Errno;
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpid, getppid, setpgid};
 use std::ffi::{CString, OsString};
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ impl Child {
         if connected.is_err() {
             return report::TEMPORARY;
         }
-        process::unblock_signals();
+        self.set_signal_mask();
         let environment: Vec<CString> = c_string(PATH.as_ref()).into_iter().collect();
         let mut refusal = Errno::ENOENT;
         for file in &self.candidates {
@@ -107,6 +107,19 @@ impl Child {
             Fatal::from(Unable::new("start", &self.name, refusal)).tell();
         }
         report::TEMPORARY
+    }
+
+    /// An init that ends all processes sends TERM to readproctitle before svscan and the services have said their last
+    /// words. What a readproctitle has read and shown is gone with it, so that the next one could not show it. So
+    /// readproctitle ends with svscanboot, by its KILL, and before that only by a KILL of its own.
+    fn set_signal_mask(&self) {
+        match self.role {
+            Role::Complains => process::unblock_signals(),
+            Role::Shows => {
+                // Fails only for a set that cannot be read.
+                let _ = SigSet::from_iter([Signal::SIGTERM]).thread_set_mask();
+            }
+        }
     }
 
     /// Whether it was this one that has ended.

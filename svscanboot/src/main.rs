@@ -9,7 +9,7 @@
 //! 3. Starts `svscan DIRECTORY` (`/service` if none is given) with the pipe as standard output and error, and
 //!    `readproctitle service errors:` followed by 400 dots, which reads it: the last
 //!    complaints of svscan, of its supervises and of services without a logger are seen in `ps`.
-//!    Each is a process group of its own.
+//!    Each is a process group of its own. readproctitle does not hear TERM: it shows what is said until the end.
 //! 4. Stays their parent. Either is started again when it is killed, no more often than once a second;
 //!    the pipe and what is in it stay. While readproctitle cannot be started, only the last of what is in a full pipe is
 //!    kept, so that nobody who writes to it waits.

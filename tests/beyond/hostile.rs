@@ -233,7 +233,7 @@ fn a_set_uid_program_is_not_taken_over_for_the_environment_that_it_was_given() {
     let service = Service::new(&scratch, "web", "echo $$ >>../starts; exec sleep 1000");
     fs::create_dir(service.path("supervise")).unwrap();
     chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
-    fs::copy("/bin/sleep", scratch.path().join("sleep")).unwrap();
+    scratch.copy_program("/bin/sleep", "sleep");
     scratch.mode("sleep", 0o4755);
     let directory = fs::metadata(service.path("")).unwrap();
     let mark = format!("{}/{}", directory.dev(), directory.ino());

@@ -51,7 +51,7 @@ fn input_does_not_wait_for_it() {
     let scratch = Scratch::new();
     let log = Log::of(&scratch, "log");
     scratch.script("bin/logcompress", "#!/bin/sh\nexec sleep 1000\n");
-    fs::copy(tests::programs().join("multilog"), scratch.path().join("bin/multilog")).unwrap();
+    scratch.copy_program(tests::programs().join("multilog"), "bin/multilog");
     let program = scratch.path().join("bin/multilog");
     let mut multilog = Multilog::by(&scratch, &[program.to_str().unwrap()], "s4096 n1000 zzstd ./log");
     multilog.feed(lines(2000, 50));
@@ -68,7 +68,7 @@ fn input_does_not_wait_for_it() {
 fn without_the_program_files_stay_as_they_are() {
     let scratch = Scratch::new();
     let log = Log::of(&scratch, "log");
-    fs::copy(tests::programs().join("multilog"), scratch.path().join("alone")).unwrap();
+    scratch.copy_program(tests::programs().join("multilog"), "alone");
     let mut multilog = Multilog::by(&scratch, &["/usr/bin/env", "PATH=/bin", "./alone"], "s4096 n1000 zgzip ./log");
     multilog.feed(lines(500, 50));
     multilog.complains("multilog: fatal: unable to run logcompress: file does not exist");
@@ -152,6 +152,27 @@ fn there_is_one_at_a_time() {
     assert_eq!(scratch.run("logcompress zstd log"), prints(""));
     assert!(Log::of(&scratch, "log").old()[0].ends_with(".s"));
     assert!(state_of(holder.pid()).is_some());
+}
+
+/// Who may write to the directory can do so each time that it is opened.
+#[test]
+fn a_lock_that_is_replaced_again_and_again_is_given_up() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    scratch.file("log/@400000000000000100000000.s", "line\n");
+    scratch.file("other", "");
+    fs::hard_link(scratch.path().join("other"), scratch.path().join("log/compressing.lock")).unwrap();
+    scratch.mode("log", 0o777);
+    let mut command = scratch.command("strace");
+    // What is removed is there again at once.
+    command.args(["-qq", "-o", "/dev/null", "-e", "trace=unlinkat,unlink", "-e", "inject=unlinkat,unlink:retval=0"]);
+    let outcome = scratch.outcome_of(command.arg(tests::programs().join("logcompress")).args(["gzip", "log"]));
+    let words = "logcompress: fatal: unable to lock directory log: temporary failure: its lock is replaced \
+        again and again\n";
+    assert_eq!(outcome, fails(111, words));
+    assert_eq!(Log::of(&scratch, "log").old().len(), 1);
 }
 
 /// Whoever may read a directory may lock it, and whoever owns it may put a file there that is all hole.

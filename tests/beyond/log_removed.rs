@@ -7,7 +7,9 @@ use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
-use tests::{Log, Multilog, Scratch, lines, prints, wait_until};
+use std::thread::sleep;
+use std::time::Duration;
+use tests::{Log, Multilog, Scratch, has, lines, prints, wait_until};
 
 /// Feeds lines, one by one, until that is so; how many there were.
 fn feed_until(multilog: &mut Multilog, from: usize, mut condition: impl FnMut() -> bool) -> usize {
@@ -296,4 +298,42 @@ fn a_removal_is_noticed_though_nothing_comes_after_it() {
     multilog.feed("after\n");
     wait_until("it is in a log that is there", || log.all().ends_with(b"after\n"));
     multilog.end();
+}
+
+/// There, the number that a name leads to says nothing; only what is missing does.
+#[test]
+fn where_numbers_say_nothing_another_one_is_no_reason_to_begin_a_new_file() {
+    if !has("strace") {
+        return;
+    }
+    // What statfs(2) says of 9P, SMB and the shared folders of Parallels.
+    for kind in [0x0102_1997_u64, 0xfe53_4d42, 0x7c7c_6673] {
+        let scratch = Scratch::new();
+        let log = Log::of(&scratch, "log");
+        let program = tests::programs().join("multilog");
+        let kind: String = kind.to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let told = format!("inject=fstatfs:poke_exit=@arg2={kind}");
+        let words = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=fstatfs", "-e", &told, program.to_str().unwrap()];
+        let mut multilog = Multilog::by(&scratch, &words, "./log");
+        multilog.feed("one\n");
+        wait_until("it is logged", || log.content("current") == b"one\n");
+        fs::rename(scratch.path().join("log/current"), scratch.path().join("log/kept")).unwrap();
+        scratch.file("log/current", "");
+        // At least one look passes.
+        sleep(Duration::from_millis(1200));
+        for line in ["two\n", "three\n"] {
+            multilog.feed(line);
+            sleep(Duration::from_millis(1200));
+        }
+        assert_eq!((multilog.errors(), log.content("kept")), (String::new(), b"one\ntwo\nthree\n".to_vec()), "{kind}");
+        fs::remove_file(scratch.path().join("log/current")).unwrap();
+        multilog.feed("four\n");
+        wait_until("it goes on in a new file", || {
+            log.content("current") == b"four\n" || log.content("kept").ends_with(b"four\n")
+        });
+        sleep(Duration::from_millis(1200));
+        multilog.feed("five\n");
+        wait_until("it goes on in a new file", || log.content("current").ends_with(b"five\n"));
+        multilog.end();
+    }
 }

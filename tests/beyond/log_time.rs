@@ -32,14 +32,73 @@ fn lines_of_one_file_are_of_one_period() {
         Log::of(&scratch, "copy").old().len() >= 3
     });
     assert_eq!(multilog.end(), "");
+    assert_each_file_is_of_one_period(&log);
+    assert_eq!(count_lines(&log), fed);
+}
+
+/// The lines of each file begin with TAI64N stamps of one period of two seconds.
+fn assert_each_file_is_of_one_period(log: &Log) {
     for name in log.old().into_iter().chain(["current".into()]) {
         let text = String::from_utf8(log.content(&name)).unwrap();
-        // The digits of the seconds, of periods of two.
-        let periods: Vec<_> =
-            text.lines().map(|line| (u64::from_str_radix(&line[1..17], 16).unwrap() - 10) / 2).collect();
+        let stamped = text.lines().filter_map(|line| line.strip_prefix('@'));
+        let periods: Vec<_> = stamped.map(|line| (u64::from_str_radix(&line[..16], 16).unwrap() - 10) / 2).collect();
         assert!(periods.iter().all(|period| *period == periods[0]), "{name}: {periods:?}");
     }
-    assert_eq!(log.all().split(|byte| *byte == b'\n').count() - 1, fed);
+}
+
+fn count_lines(log: &Log) -> usize {
+    log.all().iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// Waits until a period of two seconds is over.
+fn wait_for_the_next_period() {
+    let period = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 2;
+    let begun = period();
+    wait_until("the period is over", || period() > begun);
+}
+
+/// The rest of the line comes in the next period, together with other lines, or with none and the end.
+#[test]
+fn the_line_in_which_a_period_ends_is_the_last_of_its_file() {
+    let table = [
+        ("t s1M r2s,utc ./log", "end\nnext\n", 3),
+        ("t s1M r2s,utc ./log", "end\n", 2),
+        ("t s1M r2s,utc -nothing ./log", "end\nnext\n", 3),
+        // At the end it is said how many lines were suppressed, in a line of that moment.
+        ("t s1M -* +*s l0/1h -* +*x* +*m* r2s,utc ./log", "", 2),
+    ];
+    for (script, rest, count) in table {
+        let scratch = Scratch::new();
+        let log = Log::of(&scratch, "log");
+        let mut multilog = Multilog::start(&scratch, script);
+        multilog.feed(format!("s\n{}", "x".repeat(1500)));
+        wait_until("its beginning is logged", || !log.content("current").is_empty());
+        wait_for_the_next_period();
+        multilog.feed(rest);
+        assert_eq!(multilog.end(), "");
+        assert_eq!(count_lines(&log), count, "{script}: {rest:?}");
+        assert_each_file_is_of_one_period(&log);
+    }
+}
+
+/// The disk takes its time while a full file is completed, in the middle of what was read at one moment.
+#[test]
+fn a_file_that_a_slow_disk_has_made_late_is_of_the_time_of_its_lines() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let program = tests::programs().join("multilog");
+    let delay = ["-e", "trace=fsync", "-e", "inject=fsync:delay_enter=2500000:when=1"];
+    let words = [&["strace", "-qq", "-o", "/dev/null"], &delay[..], &[program.to_str().unwrap()]].concat();
+    let mut multilog = Multilog::by(&scratch, &words, "t s4096 n1000 r2s,utc ./log");
+    multilog.feed(lines(200, 50));
+    wait_until("they are logged", || count_lines(&log) == 200);
+    multilog.feed(lines(1, 50));
+    assert_eq!(multilog.end(), "");
+    assert_eq!(count_lines(&log), 201);
+    assert_each_file_is_of_one_period(&log);
 }
 
 #[test]

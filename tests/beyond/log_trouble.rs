@@ -6,7 +6,9 @@ use nix::unistd::Pid;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use tests::{Daemon, Disk, Log, Multilog, Scratch, fails, has, is_root, lines, skip, state_of, wait_until};
+use tests::{
+    Daemon, Disk, Log, Multilog, Scratch, children_of, fails, has, is_alive, is_root, lines, skip, state_of, wait_until,
+};
 
 /// As on some network and FUSE file systems.
 #[test]
@@ -55,6 +57,36 @@ fn a_second_multilog_goes_and_the_first_does_not_notice() {
     multilog.feed("last\n");
     assert_eq!(multilog.end(), "");
     assert!(log.all() == [lines(300, 50), b"last\n".to_vec()].concat());
+}
+
+/// On a machine under load a child may be in the middle of that for long after its multilog was killed.
+#[test]
+fn a_child_that_is_still_to_execute_its_program_keeps_no_lock() {
+    if !has("strace") {
+        return;
+    }
+    for script in ["./other s4096 n9 zgzip ./log", "./other s4096 n9 !cat ./log"] {
+        let scratch = Scratch::new();
+        let log = Log::of(&scratch, "log");
+        let program = tests::programs().join("multilog");
+        let delay = ["-e", "trace=fchdir", "-e", "inject=fchdir:delay_enter=60000000"];
+        let words = [&["strace", "-f", "-qq", "-o", "/dev/null"], &delay[..], &[program.to_str().unwrap()]].concat();
+        let mut killed = Multilog::by(&scratch, &words, script);
+        killed.feed(lines(60, 50));
+        wait_until("all is logged", || Log::of(&scratch, "other").all() == lines(60, 50));
+        let mut child = None;
+        wait_until("a child is there", || {
+            child = children_of(killed.pid()).first().copied();
+            child.is_some()
+        });
+        kill(Pid::from_raw(killed.pid()), Signal::SIGKILL).unwrap();
+        let mut next = Multilog::start(&scratch, script);
+        next.feed("last\n");
+        assert_eq!(next.end(), "", "{script}");
+        // A logcompress may still be at work.
+        wait_until("no line is lost", || log.all() == [lines(60, 50), b"last\n".to_vec()].concat());
+        assert!(child.is_some_and(is_alive), "{script}: it still had not executed it");
+    }
 }
 
 /// Input waits once a second file is full; TERM is heard, what was read is in the log then, and the next multilog runs

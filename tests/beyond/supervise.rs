@@ -129,6 +129,28 @@ fn after_too_many_deaths_it_has_failed() {
 }
 
 #[test]
+fn a_command_gives_it_all_its_attempts_again_whoever_is_killed_then() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo >>starts; [ -e stay ] || exit 1; rm stay; exec sleep 1000")
+        .file("restart-limit", "3 in 10m")
+        .file("restart-delay", "10");
+    let supervise = service.supervise();
+    has_phase(&service, "failed");
+    assert_eq!(starts(&service), 3);
+    fs::write(service.path("stay"), "").unwrap();
+    service.svc("-u");
+    service.lines("starts", 4);
+    wait_until("it stays", || !service.path("stay").exists());
+    // Killed, and waited for.
+    drop(supervise);
+    let _next = service.supervise();
+    service.svc("-t");
+    has_phase(&service, "failed");
+    // It has died three times more.
+    assert_eq!(starts(&service), 6);
+}
+
+#[test]
 fn deaths_are_remembered_so_many() {
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", "echo >>starts; exit $(wc -l <starts)")
@@ -275,6 +297,35 @@ fn what_cannot_be_understood_is_said_once_and_the_default_counts() {
         assert_eq!(supervise.errors(), format!("supervise: warning: web/{file}: line 1: {why}; ignored\n"));
         assert!(service.state("death").iter().any(|death| death.ends_with("signal 15")), "{file}");
     }
+}
+
+#[test]
+fn a_misspelt_setting_is_said_once() {
+    let scratch = Scratch::new();
+    let mut service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000").file("restart_limit", "1 in 1m");
+    // Copies, what others know, what the right name stands beside, and no file.
+    for name in ["watchdog~", "timeout-kill.bak", "nosetsid", "kill-scop", "essential", "stops", "ready"] {
+        service = service.file(name, "0");
+    }
+    let service = service.file("kill-scope", "main");
+    fs::create_dir(service.path("success-code")).unwrap();
+    let supervise = service.supervise();
+    service.lines("starts", 1);
+    service.svc("-k");
+    service.lines("starts", 2);
+    assert_eq!(
+        supervise.errors(),
+        "supervise: warning: web/restart_limit is no setting: did you mean restart-limit?\n"
+    );
+    // A cause that is new at the next start is said then.
+    fs::rename(service.path("restart_limit"), service.path("notify-sockets")).unwrap();
+    service.svc("-k");
+    service.lines("starts", 3);
+    let said = supervise.errors();
+    assert_eq!(
+        said.lines().nth(1),
+        Some("supervise: warning: web/notify-sockets is no setting: did you mean notify-socket?")
+    );
 }
 
 #[test]

@@ -306,16 +306,28 @@ fn told_to_end_with_all_others_it_shows_the_last_words() {
     let scratch = Scratch::new();
     let (a, b) = (
         service(&scratch, "a", "trap 'echo last words >&2; exit' TERM; echo >ready; while :; do sleep 0.01; done"),
-        service(&scratch, "b", "trap '' TERM; echo >ready; until [ -e release ]; do sleep 0.01; done; exec true"),
+        service(
+            &scratch,
+            "b",
+            "trap '' TERM; echo >ready; until [ -e speak ]; do sleep 0.01; done; echo more words >&2
+            until [ -e release ]; do sleep 0.01; done; exec true",
+        ),
     );
     let mut boot = svscanboot(&scratch);
     a.lines("ready", 1);
     b.lines("ready", 1);
     shows(boot.pid(), "......");
-    for pid in [find(boot.pid(), "readproctitle"), find(boot.pid(), "svscan"), boot.pid()] {
-        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("tell it to end");
-    }
+    let readproctitle = find(boot.pid(), "readproctitle");
+    let tell = |pid: i32| kill(Pid::from_raw(pid), Signal::SIGTERM).expect("tell it to end");
+    [find(boot.pid(), "svscan"), boot.pid()].into_iter().for_each(tell);
     shows(boot.pid(), "last words");
+    // Its turn comes when it has read and shown them, and there is more to be said.
+    tell(readproctitle);
+    scratch.file(format!("{SCANNED}/b/speak"), "");
+    wait_until("the same one shows more", || {
+        let shown = title(readproctitle);
+        shown.contains("last words") && shown.contains("more words")
+    });
     scratch.file(format!("{SCANNED}/b/release"), "");
     assert_eq!(boot.wait(), 0);
 }

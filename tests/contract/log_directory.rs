@@ -52,6 +52,23 @@ fn a_current_in_use_is_not_executable_and_its_directory_locked() {
     assert_eq!(multilog.wait().code(), Some(0));
 }
 
+/// Programs that read there see an empty `current` until the next line comes.
+#[test]
+fn a_full_log_is_finished_before_the_next_line_comes() {
+    let scratch = Scratch::new();
+    let mut command = scratch.command("multilog");
+    let child = command.args(["s4096", "./log"]).stdin(Stdio::piped()).spawn().unwrap();
+    let multilog = Running(child);
+    // 2000 bytes are missing.
+    let full = format!("{:041}\n", 0).repeat(50);
+    multilog.0.stdin.as_ref().unwrap().write_all(full.as_bytes()).unwrap();
+    wait_until("it is at work", || scratch.path().join("log/current").exists());
+    let old = || names(&scratch).into_iter().find(|name| name.starts_with('@'));
+    wait_until("it is finished", || old().is_some() && names(&scratch).contains(&"current".into()));
+    let content = |name: &str| fs::read_to_string(scratch.path().join("log").join(name)).unwrap();
+    assert_eq!((content(&old().unwrap()), content("current")), (full, String::new()));
+}
+
 #[test]
 fn old_logs_are_named_by_time_and_one_less_than_n_is_kept() {
     let line = format!("{}\n", "x".repeat(99));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use tests::{Running, is_root, wait_until};
+use tests::{Running, copy_program, is_root, wait_until};
 
 /// Enough for the largest; a program that outgrows it has taken in something it should not have.
 const LARGEST: u64 = 3 << 19;
@@ -99,7 +99,7 @@ impl Image {
         let image = Image(Workshop::new());
         fs::create_dir_all(image.root().join("command")).unwrap();
         for command in commands() {
-            fs::copy(compiled().join(&command), image.root().join("command").join(&command)).unwrap();
+            copy_program(compiled().join(&command), image.root().join("command").join(&command));
         }
         can_unshare(&Image::NAMESPACES).then_some(image)
     }

@@ -121,6 +121,11 @@ impl Scratch {
         assert!(write.expect("start a shell").success());
     }
 
+    /// A copy of a program, to be executed. Another process writes it, as it does a script.
+    pub fn copy_program(&self, from: impl AsRef<Path>, name: impl AsRef<Path>) {
+        copy_program(from, self.path().join(name));
+    }
+
     /// A program of the judged folder, or of the system, to be run here with an empty input and little
     /// environment.
     pub fn command(&self, name: &str) -> Command {
@@ -216,4 +221,10 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// A FIFO.
 pub fn fifo(path: &Path) -> io::Result<()> {
     nix::unistd::mkfifo(path, nix::sys::stat::Mode::from_bits_truncate(0o600)).map_err(io::Error::from)
+}
+
+/// Copies a program that is to be executed; see [`Scratch::script`].
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let copy = Command::new("cp").arg(from.as_ref()).arg(to.as_ref()).status();
+    assert!(copy.expect("start cp").success());
 }

@@ -1,6 +1,7 @@
 //! What tells a service directory from every other one, also from one that comes to its path later, and from its copy.
 
 use crate::sys;
+use crate::sys::file_numbers::keeps_numbers;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -21,15 +22,6 @@ pub enum Directory {
     },
     /// By its path, on a file system that does not keep inode numbers.
     Path(String),
-}
-
-/// File systems that may give a file another number each time they are asked: FUSE, 9P, VirtualBox's, VMware's, CIFS, SMB2.
-const UNSTABLE: [i64; 6] = [0x6573_5546, 0x0102_1997, 0x786f_4256, 0xbacb_acbc, 0xff53_4d42, 0xfe53_4d42];
-
-/// Whether a file system of this kind, as statfs(2) tells it, keeps the numbers of its files.
-pub fn keeps_numbers(kind: i64) -> bool {
-    // The kinds of all file systems fit into 32 bits, which some machines sign.
-    !UNSTABLE.contains(&(kind & 0xffff_ffff))
 }
 
 impl Directory {

@@ -32,7 +32,7 @@ pub use command::{Command, Commands};
 pub use control::{
     has_supervise_at, hold_ok, hold_ok_at, is_supervised, is_supervised_at, open_control, send_commands,
 };
-pub use directory::{Directory, keeps_numbers};
+pub use directory::Directory;
 pub use mark::{MARK, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
 pub use observation::{Next, Observation, Presence, Stage};
 pub use part::Part;

@@ -206,6 +206,9 @@ pub struct Death {
     pub ended: Tai64N,
     /// How it ended.
     pub exit: Exit,
+    /// `restart-limit` counts it. It does not count what was told to end, nor what was before a command that lets the service
+    /// have all its attempts again.
+    pub counts: bool,
 }
 
 /// What `supervise/status` still shows of a `run` that has ended.
@@ -425,7 +428,9 @@ impl Record {
             writeln!(to, "status-text {}", self.status_text)?;
         }
         self.deaths.iter().try_for_each(|death| {
-            writeln!(to, "death {} {} {}", tai64::Label(death.started), tai64::Label(death.ended), death.exit)
+            let uncounted = if death.counts { "" } else { UNCOUNTED };
+            let (started, ended) = (tai64::Label(death.started), tai64::Label(death.ended));
+            writeln!(to, "death {started} {ended} {}{uncounted}", death.exit)
         })
     }
 
@@ -506,6 +511,9 @@ impl Record {
     }
 }
 
+/// After a death that `restart-limit` does not count.
+const UNCOUNTED: &str = " uncounted";
+
 /// Before each line about the logger.
 const LOGGER: &str = "log-";
 
@@ -578,7 +586,8 @@ fn moment(words: &mut SplitAsciiWhitespace) -> Option<Moment> {
 fn death(words: &mut SplitAsciiWhitespace) -> Option<Death> {
     let started = tai64::parse(words.next()?.as_bytes())?;
     let ended = tai64::parse(words.next()?.as_bytes())?;
-    Some(Death { started, ended, exit: exit(words)? })
+    let exit = exit(words)?;
+    Some(Death { started, ended, exit, counts: words.next() != Some(UNCOUNTED.trim()) })
 }
 
 fn exit(words: &mut SplitAsciiWhitespace) -> Option<Exit> {
@@ -632,7 +641,9 @@ mod tests {
             streak: 3,
             starts: 1 << 40,
             status_text: "loading  5 of 7 ".into(),
-            deaths: exits.map(|exit| Death { started: at(1).label, ended: at(2).label, exit }).to_vec(),
+            deaths: exits
+                .map(|exit| Death { started: at(1).label, ended: at(2).label, exit, counts: exit != Exit::Signal(9) })
+                .to_vec(),
             pipe: None,
             logger: None,
         }

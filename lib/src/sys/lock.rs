@@ -6,27 +6,27 @@ use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
 use std::fs::{File, TryLockError};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
-/// How often a lock is tried for, five milliseconds apart.
-const TRIES: u32 = 20;
+/// How long a program that starts waits for its lock. The lock of a program that was killed is held for an instant more by a
+/// child of its that was about to become another program; on a machine under load the instant may be long.
+pub const AT_START: Duration = Duration::from_secs(2);
 
-/// Locks `file` against others, without waiting for one that keeps it, until it is closed. But the lock of a program
-/// that was killed is held for an instant more by a child of its that was about to become another program; that is
-/// waited for.
+/// Locks `file` against others until it is closed, if that can be done within a time; it is tried every five milliseconds.
 ///
 /// # Errors
-/// EAGAIN: it is another's. ENOLCK: no memory.
-pub fn lock(file: OwnedFd) -> nix::Result<OwnedFd> {
+/// EAGAIN: another one has the lock. ENOLCK: no memory.
+pub fn lock_within(file: OwnedFd, time: Duration) -> nix::Result<OwnedFd> {
     let file = File::from(file);
-    for _ in 1..TRIES {
+    let until = Instant::now() + time;
+    loop {
         match try_to_lock(&file) {
             Ok(()) => return Ok(file.into()),
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(Errno::EAGAIN | Errno::EINTR) if Instant::now() < until => {}
             Err(errno) => return Err(errno),
         }
         let _ = poll(&mut [], PollTimeout::from(5u8));
     }
-    try_to_lock(&file).map(|()| file.into())
 }
 
 /// Locks `file` against others, if no other one has it.
@@ -50,5 +50,28 @@ pub fn wait_to_lock(file: &File) -> nix::Result<()> {
             Err(Errno::EINTR) => {}
             locked => return locked,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::process::fork;
+    use nix::sys::wait::waitpid;
+    use std::thread::sleep;
+
+    #[test]
+    fn a_lock_that_a_child_of_a_killed_program_still_has_is_waited_for() {
+        let scratch = tempfile::tempdir().unwrap();
+        let open = || OwnedFd::from(File::create(scratch.path().join("lock")).unwrap());
+        let first = lock_within(open(), Duration::ZERO).unwrap();
+        let child = fork(|| {
+            sleep(Duration::from_millis(500));
+            0
+        });
+        drop(first);
+        assert_eq!(lock_within(open(), Duration::ZERO).err(), Some(Errno::EAGAIN));
+        assert!(lock_within(open(), AT_START).is_ok());
+        waitpid(child.unwrap(), None).unwrap();
     }
 }

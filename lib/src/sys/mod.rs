@@ -11,6 +11,7 @@ pub mod datagram;
 pub mod directory;
 pub mod events;
 pub mod exec;
+pub mod file_numbers;
 pub mod fnmatch;
 pub mod localtime;
 pub mod lock;

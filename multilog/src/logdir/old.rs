@@ -3,7 +3,7 @@
 use super::LogDirectory;
 use crate::files;
 use crate::retention::{self, Limits};
-use crate::retry::{Retry, Stop};
+use crate::retry::{ChildStart, Retry, Stop};
 use daemontools::logdir::{self, CURRENT, Compression, Old};
 use daemontools::sys::process::{self, duplicate_to};
 use daemontools::sys::{self, exec};
@@ -12,7 +12,6 @@ use daemontools::{Fatal, Unable};
 use nix::dir::{Dir, Entry, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, renameat, renameat2};
-use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::{Pid, fchdir};
 use std::ffi::OsStr;
@@ -127,15 +126,16 @@ impl LogDirectory {
             self.compressor = Compressor::RunningAndWanted(pid);
             return;
         }
-        match process::fork(|| self.run_compressor(format, &retry.signals.original_mask)) {
+        let start = retry.child_start();
+        match process::fork(|| self.run_compressor(format, &start)) {
             Ok(pid) => self.compressor = Compressor::Running(pid),
             Err(errno) => Unable::new("fork for compressor in", &self.settings.path, errno).warn(),
         }
     }
 
     /// In the child. Our input is not to be held open by it.
-    fn run_compressor(&self, format: Compression, mask: &SigSet) -> i32 {
-        let _ = mask.thread_set_mask();
+    fn run_compressor(&self, format: Compression, start: &ChildStart) -> i32 {
+        start.begin();
         let entered = sys::null().and_then(|null| {
             duplicate_to(&null, 0)?;
             duplicate_to(&null, 1)?;

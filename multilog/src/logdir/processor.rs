@@ -2,7 +2,7 @@
 
 use super::LogDirectory;
 use crate::files;
-use crate::retry::{Retry, Stop};
+use crate::retry::{ChildStart, Retry, Stop};
 use daemontools::logdir::{COMPLETE, INCOMPLETE, NEW_STATE, PREVIOUS, PROCESSED, STATE};
 use daemontools::service::Exit;
 use daemontools::sys::exec;
@@ -11,7 +11,6 @@ use daemontools::tai64::Moment;
 use daemontools::{Fatal, Unable, duration, report};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, renameat};
-use nix::sys::signal::SigSet;
 use nix::sys::stat::{FileStat, fchmod};
 use nix::unistd::{Pid, fchdir, fsync};
 use std::ffi::OsStr;
@@ -46,9 +45,9 @@ impl LogDirectory {
             return Ok(());
         }
         let path = self.settings.path.as_bytes();
-        let mask = retry.signals.original_mask;
-        let pid =
-            retry.retry_until_done("fork for processor in", &[path], || process::fork(|| self.run(&command, &mask)))?;
+        let start = retry.child_start();
+        let pid = retry
+            .retry_until_done("fork for processor in", &[path], || process::fork(|| self.run(&command, &start)))?;
         self.processing = Some(Processing::Running(pid));
         Ok(())
     }
@@ -59,8 +58,8 @@ impl LogDirectory {
     }
 
     /// In the child: `previous` in, `processed` out, `state` in as 4, `newstate` out as 5.
-    fn run(&self, command: &OsStr, mask: &SigSet) -> i32 {
-        let _ = mask.thread_set_mask();
+    fn run(&self, command: &OsStr, start: &ChildStart) -> i32 {
+        start.begin();
         let old = |name, flags| files::open_regular(&self.folder, name, flags, INCOMPLETE).map(|(file, _)| file);
         let files = [
             (PREVIOUS, old(PREVIOUS, OFlag::O_RDONLY), 0),

@@ -14,25 +14,22 @@
 //!
 //! On a file system that gives a file another number each time only what is missing counts.
 
-use super::{Locked, LogDirectory, lock_file, open_lock};
+use super::{Locked, LogDirectory, lock_now, open_lock};
 use crate::files;
 use crate::retry::{Retry, Stop, Trouble};
 use daemontools::logdir::{CURRENT, LOCK};
 use daemontools::report::{self, warning};
-use daemontools::sys::memory;
+use daemontools::sys::{file_numbers, memory};
 use daemontools::{Attempt, Unable, sys};
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, stat};
 use nix::sys::uio::pread;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-
-/// FUSE_SUPER_MAGIC: what is mounted there decides on numbers.
-const FUSE: i64 = 0x6573_5546;
 
 /// Whether a file there has the same number each time that it is looked at.
 pub fn has_numbers(folder: &OwnedFd) -> bool {
-    sys::file_system(folder).is_ok_and(|system| system.kind != FUSE)
+    sys::file_system(folder).is_ok_and(|system| file_numbers::keeps_numbers(system.kind))
 }
 
 impl LogDirectory {
@@ -148,21 +145,28 @@ impl LogDirectory {
     /// Goes on in another directory, whose files are put in order first.
     fn move_to(&mut self, next: Locked, retry: &mut Retry) -> Result<(), Trouble> {
         let lost = self.lost_since_seen();
-        let next = LogDirectory::restart(self.settings.clone(), next, &[], retry)?;
+        let number = next.lock.0.as_raw_fd();
+        retry.keep_from_children(&next.lock.0);
+        let next = LogDirectory::restart(self.settings.clone(), next, &[], retry);
+        let next = next.inspect_err(|_| retry.forget_lock(number))?;
         let how: &[u8] = if lost.is_some() { b" was removed" } else { b" was moved away or replaced" };
         warning(&[self.settings.path.as_bytes(), how, b": going on in the one that is there now"]);
         self.close(retry)?;
         let before = std::mem::replace(self, next);
+        retry.forget_lock(before.lock.0.as_raw_fd());
         self.space.go_on(before.space);
+        self.go_on_at(before.time);
         Ok(self.write(&lost.unwrap_or_default(), retry)?)
     }
 
     fn lock_again(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         loop {
             let path = &self.settings.path;
-            match open_lock(&self.folder, path).and_then(lock_file).unable_to("lock directory", path) {
+            match open_lock(&self.folder, path).and_then(lock_now).unable_to("lock directory", path) {
                 Ok(lock) => {
+                    retry.forget_lock(self.lock.0.as_raw_fd());
                     self.lock = lock;
+                    retry.keep_from_children(&self.lock.0);
                     retry.go_on();
                     return Ok(());
                 }

@@ -205,10 +205,10 @@ impl LogDirectory {
         pread(&self.current, &mut last, at as i64) == Ok(1) && last != *b"\n"
     }
 
-    /// The stamp that these lines begin with; without lines, that of this moment.
+    /// The stamp that these lines begin with; without lines, that of this moment, or of the period that the file is of.
     fn stamp_like(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stamper = Stamper::new(self.settings.stamp);
-        stamper.batch(tai64::now());
+        stamper.batch(self.time.filter(|_| self.period.is_some()).unwrap_or_else(tai64::now));
         let mut now = Vec::new();
         stamper.put(&mut now);
         match memchr::memchr(b' ', bytes) {

@@ -491,6 +491,60 @@ fn told_up_what_has_failed_has_all_its_attempts_again() {
     assert_eq!([dies(&mut life), dies(&mut life)], [Phase::Running, Phase::Failed]);
 }
 
+/// What the limit counts, one supervise and the one after it count alike.
+#[test]
+fn the_next_supervise_counts_the_deaths_that_this_one_would() {
+    let limit = Limit { count: 3, within: Duration::from_secs(60) };
+    let dies = |life: &mut Life| {
+        life.passes(5000);
+        life.follow(Event::Ended(Exit::Code(1)));
+    };
+    let told_down_and_up = |life: &mut Life| {
+        life.told(Command::Down);
+        life.told(Command::Up);
+        dies(life);
+    };
+    let fails_and_is_told_up = |life: &mut Life| {
+        (0..3).for_each(|_| dies(life));
+        life.follow(Event::Told(Command::Up));
+    };
+    type Row<'a> = (&'a str, &'a dyn Fn(&mut Life), usize);
+    let table: [Row; 4] = [
+        ("nothing", &|_| {}, 3),
+        ("it died", &dies, 2),
+        ("it was told to end", &told_down_and_up, 3),
+        ("it was told up after it had failed", &fails_and_is_told_up, 3),
+    ];
+    for (name, happens, attempts) in table {
+        for is_killed in [false, true] {
+            let mut life = Life::running(Policy { restart_limit: Some(limit), ..plain() });
+            happens(&mut life);
+            if is_killed {
+                life = resumed(&life, Role::Run);
+            }
+            let fails = |life: &mut Life| {
+                dies(life);
+                life.machine.record().phase == Phase::Failed
+            };
+            let left = (1..9).find(|_| fails(&mut life));
+            assert_eq!(left, Some(attempts), "{name}, killed: {is_killed}");
+        }
+    }
+}
+
+/// A supervise that was told to exit is over, and so are the attempts that it counted.
+#[test]
+fn what_a_new_supervise_remembers_counts_for_none_after_it() {
+    let limit = Limit { count: 2, within: Duration::from_secs(60) };
+    let policy = Policy { restart_limit: Some(limit), ..plain() };
+    let mut life = Life::running(policy.clone());
+    life.passes(5000);
+    life.follow(Event::Ended(Exit::Code(1)));
+    let next = Machine::remember(policy, Want::Up, &life.machine.record(), life.now);
+    assert!(next.record().deaths.iter().all(|death| !death.counts));
+    assert_eq!(next.record().deaths.len(), 1);
+}
+
 #[test]
 fn told_up_while_start_is_ending_it_starts_again() {
     let mut life = Life::of(Policy { has_start: true, ..plain() });

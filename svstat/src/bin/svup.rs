@@ -194,7 +194,7 @@ mod tests {
             phase: Phase::Stopped,
             process: None,
             shown: Some(Shown { pid: Pid::from_raw(7), since: label }),
-            deaths: vec![Death { started: label, ended: label, exit }],
+            deaths: vec![Death { started: label, ended: label, exit, counts: true }],
             ..running.clone()
         };
         let table = [

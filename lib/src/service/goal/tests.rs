@@ -72,7 +72,7 @@ fn failed(count: u64) -> Record {
 
 fn death(exit: Exit) -> Death {
     let label = Moment::ZERO.label;
-    Death { started: label, ended: label, exit }
+    Death { started: label, ended: label, exit, counts: true }
 }
 
 const CODE: Exit = Exit::Code(1);

@@ -196,7 +196,7 @@ mod tests {
             ready: Some(at(130)),
             starts: 2,
             status_text: "at \"ease\"".into(),
-            deaths: vec![Death { started: at(1).label, ended: at(2).label, exit: Exit::Core(11) }],
+            deaths: vec![Death { started: at(1).label, ended: at(2).label, exit: Exit::Core(11), counts: true }],
             ..Record::blank()
         };
         Snapshot::of(Status::actual(&record), None, Some(record))

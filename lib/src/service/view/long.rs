@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn the_past_is_told_newest_first() {
         let exits = [Exit::Code(1), Exit::Unstarted(13), Exit::Core(11)];
-        let deaths = exits.map(|exit| Death { started: at(1).label, ended: at(90).label, exit });
+        let deaths = exits.map(|exit| Death { started: at(1).label, ended: at(90).label, exit, counts: true });
         let told = Record { deaths: deaths.to_vec(), want: Want::Once, leaving: true, paused: true, ..record() };
         let expected = [
             line("phase", "stopped"),
@@ -251,6 +251,7 @@ mod tests {
                 started: at(*started).label,
                 ended: at(started + lived).label,
                 exit: *exit,
+                counts: true,
             });
             let told = Record { deaths: deaths.collect(), ..record() };
             let lines = lines(&told, at(200));
