@@ -23,6 +23,7 @@
 
 mod adoption;
 mod background;
+pub mod choice;
 mod control_files;
 mod discard;
 mod events;

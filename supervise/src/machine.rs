@@ -154,7 +154,7 @@ enum IdleReason {
 }
 
 /// The life of one service.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Machine {
     policy: Policy,
     want: Want,

@@ -1,12 +1,13 @@
 //! The loop around the service and, where there is one, its logger.
 
+use crate::choice::Past;
 use crate::control_files::{ControlFiles, Normally};
 use crate::frozen;
 use crate::label;
 use crate::last_lines::{Facts, LastLines, Step, Writer};
 use crate::logged_service::{BeforeChdir, LoggedService};
 use crate::machine::Event;
-use crate::past::{Here, Past};
+use crate::past::Here;
 use crate::pipe::Pipe;
 use crate::publish::Publisher;
 use crate::runner::Runner;

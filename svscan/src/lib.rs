@@ -65,7 +65,7 @@ mod launch;
 mod left;
 mod link_recheck;
 mod lock;
-mod orphans;
+pub mod orphans;
 mod pages;
 mod pockets;
 mod probe;
@@ -83,7 +83,7 @@ mod settings;
 mod signals;
 mod stopping;
 mod supervises;
-mod table;
+pub mod table;
 
 use daemontools::service::{Directory, Process};
 use daemontools::sys::exec::exec;

@@ -16,12 +16,14 @@ const KEPT: usize = 1024;
 /// A process that has ended, and its status as `wait(2)` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
+    /// The process.
     pub process: Process,
+    /// How it has ended.
     pub status: i32,
 }
 
 /// The ends that no supervise has asked for, and the questions that have no answer yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Orphans {
     ended: VecDeque<End>,
     awaited: HashMap<Pid, (Process, SuperviseId)>,

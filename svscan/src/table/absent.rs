@@ -5,7 +5,7 @@ use super::Id;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Absent(HashMap<OsString, Vec<Id>>);
 
 impl Absent {

@@ -52,14 +52,18 @@ const DOUBLED: u32 = 4;
 /// What a service is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id {
+    /// The number of the file system that the directory is on.
     pub device: u64,
+    /// The number that the directory has there.
     pub inode: u64,
 }
 
 /// A supervise of a service, running or not: that of the service itself, or that of its logger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SuperviseId {
+    /// The service.
     pub id: Id,
+    /// Whether it is the supervise of the service itself, or that of its logger.
     pub part: Part,
 }
 
@@ -112,6 +116,7 @@ pub enum Remark {
 /// What was found in a new service.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Contents {
+    /// The service has a logger.
     pub logger: bool,
     /// The services that are to be ready before it starts.
     pub after: Vec<OsString>,
@@ -122,6 +127,7 @@ pub struct Contents {
 /// A supervise that is to be started later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delayed {
+    /// The supervise.
     pub which: SuperviseId,
     /// How long svscan waits from now on before it starts the supervise.
     pub wait: Duration,
@@ -132,6 +138,7 @@ pub struct Delayed {
 /// What a supervise that ended left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leftover {
+    /// Nothing that runs or could be read.
     Nothing,
     /// Nothing: the supervise was told to end, and has stopped its service.
     Told,
@@ -148,6 +155,7 @@ pub enum Leftover {
 pub enum Readiness {
     /// The service is about to be ready, or nothing is known of it yet.
     Starting,
+    /// Those that wait for the service may start.
     Ready,
     /// The service is not going to be ready for now: it is down, or is to be started again later.
     Unready,
@@ -159,6 +167,7 @@ pub enum OnRemove {
     /// As the original: nothing.
     #[default]
     Leave,
+    /// They are stopped.
     Stop,
 }
 
@@ -170,7 +179,7 @@ enum SuperviseState {
     Up(Pid),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Supervise {
     state: SuperviseState,
     /// The last start of this supervise.
@@ -202,7 +211,7 @@ impl Supervise {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Service {
     /// The entries that lead to it; the first gives it its name. Empty: not present.
     names: Vec<OsString>,
@@ -225,7 +234,7 @@ struct Service {
     told: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     id: Id,
     scan: u64,
@@ -234,7 +243,7 @@ struct Entry {
 }
 
 /// All entries and services.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Table {
     entries: HashMap<OsString, Entry>,
     services: HashMap<Id, Service>,

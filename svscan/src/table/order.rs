@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 
 /// What each service comes after, and the other way round.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Order {
     /// The names that a service comes after, and the other way round, whether or not they are services' now.
     names: HashMap<Id, Vec<OsString>>,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Supervises that are to be started.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct StartQueue {
     services: BTreeSet<(Instant, SuperviseId)>,
     loggers: BTreeSet<(Instant, SuperviseId)>,
