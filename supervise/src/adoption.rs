@@ -4,8 +4,7 @@
 //! learns how it ended. supervise learns it from the kernel, if that tells, from svscan, which writes it down, or from
 //! `/proc`, which shows it for a moment.
 
-use crate::gate::EXIT_GATE_CLOSED;
-use crate::machine::Event;
+use crate::machine::{Event, Gated};
 use crate::service_process::ServiceProcess;
 use daemontools::service::{Exit, Identity, LONGEST_ORPHAN, ORPHAN, Place, Process, Role, read_file_itself};
 use daemontools::sys::process;
@@ -32,20 +31,13 @@ pub enum Found {
     Ended(Event),
 }
 
-/// Whether an adopted process may have been at its gate when its supervise was killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gated {
-    Maybe,
-    No,
-}
-
 /// Takes over the process in the record of an earlier supervise.
 ///
 /// # Errors
 /// EMFILE, or no `/proc`: whether the process is still there cannot be told now. A guess would start a second
 /// copy of it, or would lose it.
 pub fn adopt(role: Role, process: Process, place: &Place, gated: Gated) -> Result<Found, Unable> {
-    let ended = || Found::Ended(event_of(inherited_exit(process, place).unwrap_or(Exit::Unknown), gated));
+    let ended = || Found::Ended(Event::of_adopted(inherited_exit(process, place).unwrap_or(Exit::Unknown), gated));
     let object = format!("process {}", process.pid);
     let Some(held) = ServiceProcess::hold(role, process).unable_to("hold", &object)? else { return Ok(ended()) };
     match held.identity().unable_to("recognise", &object)? {
@@ -67,11 +59,6 @@ fn leads_or_shares_group(pid: Pid) -> bool {
     getpgid(Some(pid)).is_ok_and(|group| group == pid || kill(group, None) == Err(Errno::ESRCH))
 }
 
-/// What the end of an adopted process means to the machine.
-fn event_of(exit: Exit, gated: Gated) -> Event {
-    if exit == Exit::Code(EXIT_GATE_CLOSED) && gated == Gated::Maybe { Event::NeverBegan } else { Event::Ended(exit) }
-}
-
 /// How an adopted process that has ended did so; `None` if its parent has yet to wait for it.
 fn end_of(process: &ServiceProcess, place: &Place, gated: Gated) -> Option<Event> {
     let id = process.id;
@@ -79,7 +66,7 @@ fn end_of(process: &ServiceProcess, place: &Place, gated: Gated) -> Option<Event
     let gone = id.identity() == Ok(Identity::Gone);
     let seen = || process::zombie_status(id.pid, id.ticks).map(Exit::from_wait_status);
     let told = process.exit_told_by_kernel().or_else(|| inherited_exit(id, place));
-    told.or_else(seen).or_else(|| gone.then_some(Exit::Unknown)).map(|exit| event_of(exit, gated))
+    told.or_else(seen).or_else(|| gone.then_some(Exit::Unknown)).map(|exit| Event::of_adopted(exit, gated))
 }
 
 /// What svscan, having inherited the process, wrote down of its end.

@@ -33,10 +33,6 @@ pub enum ExecResult {
     Refused(Errno),
 }
 
-/// Exit code of a process whose gate never opened. The next supervise does what the process was to do. No known program
-/// exits with it.
-pub const EXIT_GATE_CLOSED: i32 = 213;
-
 impl Gate {
     /// Both ends of a new gate, which is closed.
     ///

@@ -3,7 +3,8 @@
 //! The process prepares all that the program is to find before it waits at its gate. That costs no time, as supervise
 //! writes down meanwhile who the process is.
 
-use crate::gate::{EXIT_GATE_CLOSED, Gate, ProcessEnd};
+use crate::gate::{Gate, ProcessEnd};
+use crate::machine::EXIT_GATE_CLOSED;
 use crate::pipe::Pipe;
 use crate::policy::{Policy, Scope};
 use crate::service_process::ServiceProcess;

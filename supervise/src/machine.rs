@@ -78,6 +78,30 @@ pub enum Event {
     Woken,
 }
 
+/// Whether an adopted process may have been at its gate when its supervise was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gated {
+    /// It was not seen to be ready.
+    Maybe,
+    /// It has passed its gate.
+    No,
+}
+
+/// Exit code of a process whose gate never opened. The next supervise does what the process was to do. No known program
+/// exits with it.
+pub const EXIT_GATE_CLOSED: i32 = 213;
+
+impl Event {
+    /// What the end of an adopted process means.
+    pub fn of_adopted(exit: Exit, gated: Gated) -> Event {
+        if exit == Exit::Code(EXIT_GATE_CLOSED) && gated == Gated::Maybe {
+            Event::NeverBegan
+        } else {
+            Event::Ended(exit)
+        }
+    }
+}
+
 /// What is to be done about an event. Of the actions that answer one event, only the last one has an event as its
 /// consequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! Runs one part of a service, the service itself or its logger. What the machine decides is done here, and what
 //! happens to the process is told to the machine.
 
-use crate::adoption::{AdoptionWatch, Found, Gated, adopt};
+use crate::adoption::{AdoptionWatch, Found, adopt};
 use crate::background::Background;
 use crate::events::announce;
 use crate::gate::{ExecResult, Gate};
 use crate::launch::{Order, launch};
 use crate::listener::{Datagram, Listener, SocketNews};
-use crate::machine::{Action, Event, Machine};
+use crate::machine::{Action, Event, Gated, Machine};
 use crate::messages::{self, Messages};
 use crate::notify::Message;
 use crate::policy::Scope;

@@ -1,6 +1,7 @@
 //! Whether the sender of a datagram may speak for the service, and may name another process as the service.
 
-use crate::adoption::{Found, Gated, adopt};
+use crate::adoption::{Found, adopt};
+use crate::machine::Gated;
 use crate::service_process::ServiceProcess;
 use daemontools::service::{Place, Process};
 use daemontools::sys::datagram::Sender;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Members of the workspace that nobody installs.
-const NOT_INSTALLED: [&str; 4] = ["bench", "fuzz", "properties", "tests"];
+const NOT_INSTALLED: [&str; 5] = ["bench", "fuzz", "properties", "tests", "world"];
 
 /// A crate that one of our `Cargo.toml` files names.
 #[derive(Debug)]
