@@ -20,6 +20,10 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
+mod links;
+
+pub use links::open_directory;
+
 /// Why a file that may belong to anybody was not opened or read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {

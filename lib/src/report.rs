@@ -239,14 +239,18 @@ impl Unable {
         Unable { reason: Some(reason), ..self }
     }
 
-    /// The same of a file or directory that was to be made at `path`: of a directory that is missing above it the system says no
-    /// more than that a file does not exist.
+    /// The same of a file or directory that was to be opened or made at `path`: of a directory that is missing above it the system
+    /// says no more than that a file does not exist; and a link that is not followed, as another account has made it, makes no
+    /// loop.
     #[must_use]
     pub fn where_missing(self, path: &Path) -> Unable {
         let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
         match self.errno {
             Errno::ENOENT if path.is_symlink() => self.because("it is a link to nothing"),
             Errno::ENOENT if !above.exists() => self.because("its parent directory does not exist"),
+            Errno::ELOOP if path.exists() || (!path.is_symlink() && above.exists()) => {
+                self.because("a link in its path belongs to another account")
+            }
             _ => self,
         }
     }

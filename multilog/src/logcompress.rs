@@ -16,6 +16,7 @@
 //! from the others.
 
 use crate::files;
+use daemontools::files::open_directory;
 use daemontools::logdir::{COMPRESSING, COMPRESSING_LOCK, Compression, is_old, plain_name};
 use daemontools::report::{self, TEMPORARY, errno_of};
 use daemontools::sys;
@@ -24,7 +25,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{FileStat, Mode, fchmod, futimens};
 use nix::sys::time::TimeSpec;
@@ -35,6 +36,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// What the program answers when it is asked for help.
@@ -64,7 +66,9 @@ pub fn logcompress(mut args: Args) -> Result<i32, Fatal> {
         report::name_directory();
     }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let folder = open(path.as_os_str(), flags, Mode::empty()).unable_to("open directory", &path)?;
+    let place = open_directory(AT_FDCWD, Path::new(&path)).unable_to("open directory", &path);
+    let place = place.map_err(|unable| unable.where_missing(Path::new(&path)))?;
+    let folder = openat(&place, ".", flags, Mode::empty()).unable_to("open directory", &path)?;
     let locked = match lock(&folder) {
         Err(Errno::EAGAIN) => return Ok(0),
         Err(Errno::ESTALE) => {

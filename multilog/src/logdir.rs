@@ -12,23 +12,25 @@ use crate::retry::{Retry, Stop, Trouble, may_pass};
 use crate::router::{Line, is_full};
 use crate::schedule::Period;
 use crate::settings::{Directory, Durability};
+use daemontools::files::open_directory;
 use daemontools::logdir::stamp::Zone;
 use daemontools::logdir::{self, COMPLETE, CURRENT, INCOMPLETE, LOCK, PREVIOUS, PROCESSED, STATE, UNSAFE};
 use daemontools::sys::{self, localtime};
 use daemontools::tai64::{Moment, Tai64N};
 use daemontools::{Attempt, Unable, report};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::poll::PollTimeout;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat};
-use nix::unistd::{Pid, fsync, ftruncate, mkdir};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{Pid, fsync, ftruncate};
 use old::Compressor;
 pub use old::rename_away;
 use processor::Processing;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 use writing::Space;
 
@@ -115,7 +117,9 @@ impl LogDirectory {
     /// # Errors
     /// The directory cannot be opened or is another's.
     fn try_to_lock(path: &OsStr) -> Result<Locked, Unable> {
-        let folder = open_or_make(path).unable_to("open directory", path)?.unable_to("create directory", path)?;
+        let opened = open_or_make(path).unable_to("open directory", path);
+        let folder =
+            opened.map_err(|unable| unable.where_missing(path.as_ref()))?.unable_to("create directory", path)?;
         let lock = open_lock(&folder, path).and_then(lock_now).unable_to("lock directory", path)?;
         Ok(Locked { folder, lock })
     }
@@ -472,14 +476,24 @@ impl LogDirectory {
     }
 }
 
-/// Opens a directory; if it is not there it is made. The inner error says why it cannot be made, and never will be.
+/// Opens a directory; if it is not there it is made. The inner error says why it cannot be made, and never will be. No link
+/// that another account has put in the path leads to a place where that account may not write itself.
 fn open_or_make(path: &OsStr) -> nix::Result<nix::Result<OwnedFd>> {
+    let path = Path::new(path);
+    let open = |start: BorrowedFd, path: &Path| {
+        let place = open_directory(start, path)?;
+        openat(&place, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+    };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return open(AT_FDCWD, path).map(Ok);
+    };
+    let above = open_directory(AT_FDCWD, parent)?;
     // A directory that was there before keeps its mode.
-    let made = mkdir(path, Mode::from_bits_truncate(0o700));
-    match (open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()), made) {
+    let made = mkdirat(&above, name, Mode::from_bits_truncate(0o700));
+    match (open(above.as_fd(), Path::new(name)), made) {
         // The directory is missing only because it cannot be made now.
         (Err(Errno::ENOENT), Err(errno)) if may_pass(errno) => Err(errno),
-        // The one that it would lie in is missing, or it is a link that leads nowhere.
+        // It is a link that leads nowhere, or it was removed just now.
         (Err(Errno::ENOENT), Ok(()) | Err(Errno::ENOENT | Errno::EEXIST)) => Err(Errno::ENOENT),
         (Err(Errno::ENOENT), Err(errno)) => Ok(Err(errno)),
         (opened, _) => opened.map(Ok),

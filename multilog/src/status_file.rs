@@ -3,13 +3,14 @@
 //! Only a regular file is written to, or made: a FIFO or a device may do anything when it is opened, and none of them
 //! could show a line from its beginning on. `/dev/null`, which people name to have no such file, shows nothing. The
 //! directory may belong to another account than multilog's, who can put there what it likes: where others may write,
-//! no link is followed, and a file of two names is not written to, as it may be another account's.
+//! no link is followed, and a file of two names is not written to, as it may be another account's. Nor is a link on the
+//! way to the directory followed that another account has made, but to a directory of that account.
 
 use crate::files;
-use daemontools::files::{is_only_ours, may_be_anothers};
+use daemontools::files::{is_only_ours, may_be_anothers, open_directory};
 use daemontools::sys;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
+use nix::fcntl::{AT_FDCWD, OFlag, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, makedev, stat};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,7 +24,7 @@ const MOST_LINKS: usize = 40;
 ///
 /// # Errors
 /// It cannot be written. ENXIO: it is a FIFO, a socket or a device. ELOOP, EMLINK: a link, or a file with a second
-/// name, in a directory that others may write to.
+/// name, in a directory that others may write to; ELOOP also as [`open_directory`] has it.
 pub fn show(path: &OsStr, content: &[u8]) -> nix::Result<()> {
     match open(path) {
         Err(Errno::ENXIO) if is_null(path) => Ok(()),
@@ -41,9 +42,8 @@ fn open(path: &OsStr) -> nix::Result<OwnedFd> {
     let mut above: Option<OwnedFd> = None;
     for _ in 0..MOST_LINKS {
         let (directory, name) = split(&path)?;
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let start = above.as_ref().map_or(AT_FDCWD, AsFd::as_fd);
-        let directory = openat(start, directory, flags, Mode::empty())?;
+        let directory = open_directory(start, directory)?;
         let target: OsString = match files::open_regular(&directory, name, OFlag::O_WRONLY | OFlag::O_CREAT, MODE) {
             Err(Errno::ELOOP) if is_only_ours(&fstat(&directory)?) => readlinkat(&directory, name)?,
             Ok((_, stat)) if may_be_anothers(&directory, &stat)? => return Err(Errno::EMLINK),

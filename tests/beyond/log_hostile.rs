@@ -1,7 +1,7 @@
 //! Another account may own the log directory: whatever it puts there, nothing hangs, and nothing outside is touched.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use tests::{Log, Running, Scratch, has, is_root, lines, prints, skip, wait_until};
 
 const NOBODY: u32 = 65534;
@@ -238,4 +238,59 @@ fn no_file_of_somebody_elses_is_written_to_as_a_status_file() {
         assert_eq!(scratch.shell("echo line | multilog ./log =./log/status").code, 111, "{harm}");
         untouched(&scratch, &harm);
     }
+}
+
+/// Who owns the directory in which the log directory or the status file lies can put a link in its place.
+#[test]
+fn no_link_of_somebody_else_leads_multilog_into_another_directory() {
+    if !is_root() {
+        return skip("it has nothing to fear from others who is no other");
+    }
+    let link = |scratch: &Scratch, name: &str| {
+        let link = scratch.path().join(name);
+        symlink("../ours", &link).unwrap();
+        lchown(&link, Some(NOBODY), None).unwrap();
+    };
+    let begun = || {
+        let scratch = Scratch::new();
+        scratch.dir("theirs");
+        scratch.dir("ours");
+        scratch.file("ours/kept", "kept\n");
+        chown(scratch.path().join("theirs"), Some(NOBODY), None).unwrap();
+        scratch
+    };
+    let names = |scratch: &Scratch| Log::of(scratch, "ours").names();
+    // At its start.
+    for action in ["./theirs/link", "./theirs/link/log", "=theirs/link/new", "=theirs/link/kept"] {
+        let scratch = begun();
+        link(&scratch, "theirs/link");
+        let outcome = scratch.shell(&format!("echo line | multilog {action}"));
+        assert_eq!(outcome.code, 111, "{action}: {outcome:?}");
+        assert!(
+            !action.starts_with('.') || outcome.stderr.ends_with(": a link in its path belongs to another account\n")
+        );
+        assert_eq!(
+            (names(&scratch), Log::of(&scratch, "ours").content("kept")),
+            (vec!["kept".into()], b"kept\n".to_vec())
+        );
+    }
+    // While it runs.
+    let scratch = begun();
+    let mut multilog = tests::Multilog::start(&scratch, "./theirs/log");
+    multilog.feed("before\n");
+    wait_until("it is logged", || Log::of(&scratch, "theirs/log").all() == b"before\n");
+    fs::rename(scratch.path().join("theirs/log"), scratch.path().join("theirs/moved")).unwrap();
+    link(&scratch, "theirs/log");
+    let mut expected = b"before\n".to_vec();
+    wait_until("it looks where the name leads", || {
+        multilog.feed("after\n");
+        expected.extend(b"after\n");
+        std::thread::yield_now();
+        multilog.errors().contains("it goes on in the directory that was moved away")
+    });
+    multilog.end();
+    assert_eq!(names(&scratch), ["kept"]);
+    assert!(Log::of(&scratch, "theirs/moved").all() == expected);
+    let outcome = scratch.shell("logcompress gzip theirs/log");
+    assert_eq!((outcome.code, names(&scratch)), (111, vec!["kept".into()]), "{outcome:?}");
 }

@@ -243,8 +243,8 @@ fn what_may_pass_is_waited_for_at_the_start_too() {
     }
     let program = tests::programs().join("multilog");
     for (call, path, errno, words) in [
-        ("mkdir", "./log", "ENOSPC", "open directory ./log, pausing: out of disk space"),
-        ("mkdir", "./log", "EROFS", "open directory ./log, pausing: read-only file system"),
+        ("mkdirat", "log", "ENOSPC", "open directory ./log, pausing: out of disk space"),
+        ("mkdirat", "log", "EROFS", "open directory ./log, pausing: read-only file system"),
         ("openat", "lock", "EDQUOT", "lock directory ./log, pausing: "),
         ("openat", "lock", "EROFS", "lock directory ./log, pausing: read-only file system"),
         ("openat", "journal", "EMFILE", "open ./log/journal, pausing: process cannot open more files"),
