@@ -513,17 +513,20 @@ impl Supervises {
     }
 
     /// Sends a supervise the commands that it is owed: by signal, if it has written its page, and so is known to take
-    /// commands by signal; that depends on no file. Otherwise through its FIFO, and if there is no way to that for a while,
-    /// by signal too, unless that would kill it.
+    /// commands by signal; that depends on no file. Otherwise, or where the kernel queues no signal that brings something
+    /// (there are too many, or a filter forbids it), through its FIFO; and if there is no way to that for a while, by signal
+    /// too, unless that would kill it.
     ///
     /// # Errors
     /// It does not listen yet, or cannot be reached now.
     pub fn command(&self, owed: &mut Owed, table: &Table, probe: &mut Probe) -> nix::Result<()> {
         let (pid, commands) = (owed.pid, &Commands::from(owed.commands));
         if self.launcher.record(owed.which).is_some_and(|record| record.supervise.pid == pid) {
-            self.attached.signal(pid, commands)?;
+            let signalled = self.attached.signal(pid, commands);
             self.attached.wake(pid);
-            return Ok(());
+            if matches!(signalled, Ok(()) | Err(Errno::ESRCH)) {
+                return signalled;
+            }
         }
         let sent = match self.command_through_fifo(owed.which, pid, commands, table, probe) {
             // A directory that hangs is waited for, and a FIFO that is full.

@@ -650,3 +650,21 @@ fn the_next_svscan_stops_also_what_could_not_be_started_now() {
     assert!(!web.is_supervised() && !db.is_supervised(), "{}", second.errors());
     assert!(processes_in(&scratch.path().join(SCANNED)).is_empty());
 }
+
+/// Any process of the account may use up the signals that can wait at a time, and a filter may forbid those that bring something.
+#[test]
+fn a_stop_ends_though_no_signal_that_brings_commands_can_be_sent() {
+    if !has("prlimit") {
+        return skip("needs prlimit");
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", COUNTING).script("log/run", "exec cat >>lines");
+    let svscan = [scratch.programs().join("svscan").display().to_string(), SCANNED.into()];
+    let mut svscan = Daemon::start(scratch.command("prlimit").arg("--sigpending=0:0").args(svscan), &scratch);
+    a.lines("ready", 1);
+    svscan.signal(Signal::SIGTERM);
+    wait_until("it is told to end", || told(&a) == 1);
+    scratch.file(format!("{SCANNED}/a/go"), "");
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
