@@ -130,6 +130,11 @@ impl Stopping {
         !is_new
     }
 
+    /// Whether a process that the system does not name was told to end, as it seemed to be in charge for this supervise.
+    pub fn was_unknown_told(&self, which: SuperviseId) -> bool {
+        self.unknown.contains(&which)
+    }
+
     /// This supervise is to end when its service does.
     pub fn let_end(&mut self, supervise: (SuperviseId, Pid), now: Instant) {
         self.tell(supervise, LET_END, now);

@@ -209,14 +209,21 @@ impl Supervises {
         }
     }
 
-    /// Whether a supervise is in charge of a part, or may be. Where the directory cannot be touched, the page tells. If the one
-    /// that has ended just now was in charge, none is.
+    /// Whether a supervise is in charge of a part, or may be.
     fn is_served(&self, which: SuperviseId, ended: Option<Pid>, lent: &mut Lent) -> bool {
-        let is_in_charge = |folder: PathBuf| !matches!(self.in_charge(which, &folder), InCharge::Nobody);
+        !matches!(self.served_by(which, ended, lent), InCharge::Nobody)
+    }
+
+    /// Which supervise is in charge of a part. Where the directory cannot be touched, the page tells. If the one that has ended
+    /// just now was in charge, none is.
+    fn served_by(&self, which: SuperviseId, ended: Option<Pid>, lent: &mut Lent) -> InCharge {
         match self.launcher.record(which) {
-            Some(page) if Some(page.supervise.pid) == ended => false,
-            Some(page) if attach::is_running(&page.supervise) != Ok(false) => true,
-            Some(_) | None => lent.probe.own_folder(lent.table, which).is_some_and(is_in_charge),
+            Some(page) if Some(page.supervise.pid) == ended => InCharge::Nobody,
+            Some(page) if attach::is_running(&page.supervise) != Ok(false) => InCharge::Supervise(page.supervise),
+            Some(_) | None => match lent.probe.own_folder(lent.table, which) {
+                Some(folder) => self.in_charge(which, &folder),
+                None => InCharge::Nobody,
+            },
         }
     }
 
@@ -245,9 +252,13 @@ impl Supervises {
         if lent.stopping.has_lines_for(which, lent.table, &self.launcher, now) {
             return true;
         }
-        // That supervise is to stop its service, once it can be reached.
-        if self.is_served(which, None, lent) {
-            return true;
+        match self.served_by(which, None, lent) {
+            InCharge::Nobody => {}
+            // It was told to stop its service. But it need not be a supervise: the owner of `supervise/` can make any process
+            // seem to be one.
+            InCharge::Unknown(errno) if !is_shortage(errno) && lent.stopping.was_unknown_told(which) => {}
+            // That supervise is to stop its service, once it can be reached.
+            InCharge::Supervise(_) | InCharge::Unknown(_) => return true,
         }
         let is_left = self.may_be_left(which, now, lent);
         if is_left {
@@ -369,7 +380,10 @@ impl Supervises {
             }
             // A shortage passes: then svscan knows which supervise it is to stop.
             InCharge::Unknown(errno)
-                if table.is_stopping(id) && !is_shortage(errno) && lent.stopping.has_told_unknown(which, &folder) =>
+                if table.is_stopping(id)
+                    && !is_shortage(errno)
+                    && lent.stopping.has_told_unknown(which, &folder)
+                    && !self.may_be_left(which, Instant::now(), lent) =>
             {
                 return Ok(None);
             }

@@ -1,6 +1,7 @@
 //! svscan's orderly stop, essential services, and its duties as the first process.
 
 use crate::svscan::{COUNT, SCANNED, service, supervise_of, svscan};
+use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -9,7 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use tests::{Daemon, Scratch, Service, has, is_alive, is_root, processes_in, skip, wait_until};
+use tests::{Daemon, Scratch, Service, fifo, has, is_alive, is_root, processes_in, skip, wait_until};
 
 /// Says when it starts and ends, in a file that all share.
 fn telling(name: &str, last_words: &str) -> String {
@@ -667,4 +668,31 @@ fn a_stop_ends_though_no_signal_that_brings_commands_can_be_sent() {
     scratch.file(format!("{SCANNED}/a/go"), "");
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
     assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}
+
+/// The owner of `supervise/` can lock a file there and read `ok`, as a supervise does.
+#[test]
+fn a_stop_ends_a_service_whose_supervise_was_killed_though_another_process_seems_to_be_in_charge() {
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", COUNTING);
+    let mut svscan = svscan(&scratch);
+    a.lines("ready", 1);
+    let (pid, supervise) = (a.up(), Pid::from_raw(supervise_of(&a)));
+    kill(supervise, Signal::SIGSTOP).expect("stop its supervise");
+    let at = |file: &str| a.path(&format!("supervise/{file}"));
+    for file in ["lock", "ok"] {
+        fs::remove_file(at(file)).expect("remove it");
+    }
+    fifo(&at("ok")).expect("make a FIFO");
+    let _ok = fs::File::options().read(true).write(true).open(at("ok")).expect("open it");
+    let lock = fs::File::create(at("lock")).expect("make a file");
+    let _lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).expect("lock it");
+    kill(supervise, Signal::SIGKILL).expect("kill its supervise");
+    wait_until("svscan cannot tell", || svscan.errors().contains("unable to find supervise of a: "));
+    svscan.signal(Signal::SIGTERM);
+    wait_until("it is told to end", || told(&a) == 1);
+    assert!(is_alive(pid) && !svscan.has_ended(), "{}", svscan.errors());
+    scratch.file(format!("{SCANNED}/a/go"), "");
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert_eq!((is_alive(pid), told(&a)), (false, 1));
 }
