@@ -12,6 +12,7 @@
 use crate::reason::reason;
 use crate::sys;
 use crate::sys::exec::c_string;
+use crate::sys::process::proc_path;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, open, openat, renameat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
@@ -156,8 +157,8 @@ pub fn open_fifo_at(directory: impl AsFd, name: &Path, access: OFlag) -> Result<
 /// There is no such process or descriptor, or it is not ours to open, or is not this pipe.
 pub fn open_pipe_of(pid: Pid, number: i32, inode: u64, access: OFlag) -> Result<OwnedFd, Unread> {
     // What the kernel shows there is no link that leads to a path.
-    let path = format!("/proc/{pid}/fd/{number}");
-    let found = open(path.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    let path = proc_path(pid, &format!("fd/{number}"));
+    let found = open(&path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     if fstat(&found)?.st_ino != inode || sys::file_system(&found)?.kind != PIPE_FS_MAGIC {
         return Err(Unread::WrongKind);
     }
@@ -325,8 +326,8 @@ pub fn may_be_anothers(directory: impl AsFd, file: &FileStat) -> nix::Result<boo
 /// There is no such process or descriptor, or it is not ours to open, or is no FIFO.
 pub fn open_fifo_of(pid: Pid, number: i32, access: OFlag) -> Result<OwnedFd, Unread> {
     // What the kernel shows there is no link that leads to a path.
-    let path = format!("/proc/{pid}/fd/{number}");
-    open_as(Path::new(&path), SFlag::S_IFIFO, access, OFlag::empty()).map(|(fifo, _)| fifo)
+    let path = proc_path(pid, &format!("fd/{number}"));
+    open_as(&path, SFlag::S_IFIFO, access, OFlag::empty()).map(|(fifo, _)| fifo)
 }
 
 fn open_as(path: &Path, kind: SFlag, access: OFlag, links: OFlag) -> Result<(OwnedFd, FileStat), Unread> {

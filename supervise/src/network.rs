@@ -1,7 +1,8 @@
 //! Whether a service can reach its notify socket. A socket with a name in the kernel's own space belongs to a network
 //! namespace, and a service may have gone into another one.
 
-use nix::unistd::Pid;
+use daemontools::sys::process::proc_path;
+use nix::unistd::{Pid, getpid};
 use std::fs;
 use std::time::Duration;
 
@@ -42,8 +43,8 @@ impl NamespaceWatch {
 
 /// Whether a process is in another network namespace than supervise. Where that cannot be told, it is taken not to be.
 fn is_elsewhere(pid: Pid) -> bool {
-    let namespace = |who: &str| fs::read_link(format!("/proc/{who}/ns/net")).ok();
-    match (namespace("self"), namespace(&pid.to_string())) {
+    let namespace = |pid: Pid| fs::read_link(proc_path(pid, "ns/net")).ok();
+    match (namespace(getpid()), namespace(pid)) {
         (Some(ours), Some(its)) => ours != its,
         (None, _) | (_, None) => false,
     }

@@ -24,6 +24,7 @@ use daemontools::service::ledger::Page;
 use daemontools::service::{Directory, Identity, Part, Place, Process, Record, Role, STATE, Unread};
 use daemontools::sys::boot::Boot;
 use daemontools::sys::is_passing;
+use daemontools::sys::process::proc_path;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 use std::ffi::OsStr;
@@ -123,7 +124,7 @@ impl Here<'_> {
             Err(errno) if is_passing(errno) => return Err(errno),
             Ok(Identity::Unknown) | Err(_) => return Ok(false),
         }
-        let uid = std::fs::metadata(format!("/proc/{}", process.pid)).ok().map(|file| file.uid());
+        let uid = std::fs::metadata(proc_path(process.pid, "")).ok().map(|file| file.uid());
         // Where root or supervise's account owns the file, that proves nothing: a link may lead to any file of theirs.
         let may_be_forged = owner != 0 && owner != geteuid().as_raw();
         if (may_be_forged && uid == Some(owner)) || tree::is_marked(process.pid, part) {

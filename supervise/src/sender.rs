@@ -5,7 +5,7 @@ use crate::machine::Gated;
 use crate::service_process::ServiceProcess;
 use daemontools::service::{Place, Process};
 use daemontools::sys::datagram::Sender;
-use daemontools::sys::process;
+use daemontools::sys::process::{self, proc_path};
 use nix::unistd::{Pid, getpid};
 use std::os::unix::fs::MetadataExt;
 
@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 /// or a process of the service's account, which could as well make the service say it.
 pub fn speaks_for(process: &ServiceProcess, sender: &Sender) -> bool {
     let service = process.id.pid;
-    let owner = std::fs::metadata(format!("/proc/{service}")).ok().map(|file| file.uid());
+    let owner = std::fs::metadata(proc_path(service, "")).ok().map(|file| file.uid());
     let trusted = sender.uid == 0 || owner == Some(sender.uid);
     trusted || line(Pid::from_raw(sender.pid)).any(|above| above == service)
 }

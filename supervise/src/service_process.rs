@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::stat;
-use nix::unistd::{Pid, getpgid};
+use nix::unistd::{Pid, getpgid, getpid};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// The process that runs one of the service's programs.
@@ -115,8 +115,8 @@ impl ServiceProcess {
 
     /// Whether the process has become another program than supervise.
     pub fn has_executed(&self) -> bool {
-        let program = |who: &str| stat(format!("/proc/{who}/exe").as_str()).map(|file| (file.st_dev, file.st_ino));
-        program(&self.id.pid.to_string()).ok() != program("self").ok()
+        let program = |pid: Pid| stat(&process::proc_path(pid, "exe")).map(|file| (file.st_dev, file.st_ino));
+        program(self.id.pid).ok() != program(getpid()).ok()
     }
 
     /// Sends a signal to the process. A process that has ended cannot be reached, which is no failure.

@@ -9,7 +9,7 @@ use crate::policy::Scope;
 use crate::service_process::ServiceProcess;
 use daemontools::service::{Identity, MARK, Part, Process, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
 use daemontools::sys::exec::Change;
-use daemontools::sys::process::{Ancestry, ancestry, process_table, start_ticks};
+use daemontools::sys::process::{Ancestry, ancestry, proc_path, process_table, start_ticks};
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
@@ -163,7 +163,7 @@ const CALM: u32 = 20;
 
 /// The children of supervise, as the kernel lists them; none where it does not.
 pub fn own_children() -> Vec<Pid> {
-    let list = std::fs::read_to_string(format!("/proc/self/task/{}/children", getpid())).unwrap_or_default();
+    let list = std::fs::read_to_string(proc_path(getpid(), &format!("task/{}/children", getpid()))).unwrap_or_default();
     list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }
 

@@ -26,6 +26,7 @@ use crate::script::{SCRIPT_AT_MOST, Script, is_denied, is_same, multilog_directo
 use daemontools::logdir::{CURRENT, Finished, LOCK, PREVIOUS};
 use daemontools::report::{reason, warning};
 use daemontools::service::{self, Exit, Illegible, Part, Place, Proof, Record, proof_at};
+use daemontools::sys::process::proc_path;
 use daemontools::{Attempt, Unable, files, interpreter, report};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -332,13 +333,13 @@ fn in_vain(service: &OsStr, why: &[u8]) -> Vec<u8> {
 
 /// multilog opens its directories in the order of its script, so the first is where most goes.
 fn opened_by(pid: Pid) -> Result<Option<PathBuf>, Doubt> {
-    let folder = format!("/proc/{pid}/fd");
+    let folder = proc_path(pid, "fd");
     let entries = fs::read_dir(&folder).map_err(|error| Doubt::Unseen(pid, report::errno_of(&error)))?;
     let mut numbers: Vec<u32> =
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     numbers.sort_unstable();
     let mut away = None;
-    for file in numbers.into_iter().map(|number| PathBuf::from(format!("{folder}/{number}"))) {
+    for file in numbers.into_iter().map(|number| folder.join(number.to_string())) {
         let Ok(path) = fs::read_link(&file) else { continue };
         let (Some(name), Some(directory)) = (path.file_name().and_then(OsStr::to_str), path.parent()) else { continue };
         if !OPEN.contains(&name) {

@@ -4,9 +4,8 @@ use crate::table::Id;
 use daemontools::service::read_file;
 use daemontools::sys::process::{accounts, has_gained_rights};
 use nix::sys::stat::makedev;
-use nix::unistd::{AccessFlags, Pid, access, geteuid};
+use nix::unistd::{Pid, geteuid};
 use std::fs;
-use std::path::PathBuf;
 
 /// The longest `/proc/PID/status`, in bytes.
 const LONGEST_STATUS: usize = 1 << 16;
@@ -14,15 +13,8 @@ const LONGEST_STATUS: usize = 1 << 16;
 /// The longest environment that svscan reads, in bytes.
 pub const LONGEST_ENVIRONMENT: usize = 1 << 21;
 
-/// Whether `/proc` is there.
-pub fn is_there() -> bool {
-    access("/proc/self", AccessFlags::F_OK).is_ok()
-}
-
-/// A file of a process under `/proc`.
-pub fn process_path(pid: Pid, name: &str) -> PathBuf {
-    PathBuf::from(format!("/proc/{pid}/{name}"))
-}
+/// A file of a process under `/proc`, and whether that has the processes of our namespace.
+pub use daemontools::sys::process::{has_proc as is_there, proc_path as process_path};
 
 /// Whether root or svscan's own account runs a process, as far as `/proc` tells.
 ///
@@ -55,7 +47,8 @@ pub fn variable_of(pid: Pid, name: &str) -> Option<String> {
 /// 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
 /// ```
 pub fn locks() -> Option<Vec<(Id, Pid)>> {
-    let locks = fs::read_to_string("/proc/locks").ok()?;
+    // The processes are named by the numbers that they have in `/proc`.
+    let locks = if is_there() { fs::read_to_string("/proc/locks").ok()? } else { return None };
     Some(locks.lines().filter_map(holder).collect())
 }
 

@@ -13,7 +13,8 @@
 //! removed or replaced since.
 
 use daemontools::service::{Unread, open_fifo_at, open_fifo_of};
-use daemontools::sys::{self, process::mount_of};
+use daemontools::sys;
+use daemontools::sys::process::{mount_of, proc_path, process_numbers};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, open, openat, renameat, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -138,10 +139,9 @@ fn is_ours(file: &FileStat) -> nix::Result<()> {
 /// it lies on the same mount: in a container, another directory may have the same path.
 fn in_use(directory: &Path) -> Option<Pipe> {
     let place = Place { folder: fs::canonicalize(directory).ok()?.join(FOLDER), mount: mount(directory)? };
-    let processes = fs::read_dir("/proc").ok()?.flatten();
-    let ours = processes.filter(|process| process.metadata().is_ok_and(|file| file.uid() == geteuid().as_raw()));
-    let pids = ours.filter_map(|process| process.file_name().to_str()?.parse().ok()).map(Pid::from_raw);
-    pids.into_iter().find_map(|pid| taken_up(pid, &place))
+    let owner = |pid: Pid| fs::metadata(proc_path(pid, "")).map(|file| file.uid());
+    let ours = process_numbers().into_iter().filter(|pid| owner(*pid).is_ok_and(|owner| owner == geteuid().as_raw()));
+    ours.into_iter().find_map(|pid| taken_up(pid, &place))
 }
 
 /// Where the FIFO of a scan directory lay before it was moved.
@@ -158,7 +158,7 @@ fn mount(directory: &Path) -> Option<u64> {
 }
 
 fn taken_up(pid: Pid, place: &Place) -> Option<Pipe> {
-    let name = fs::read_link(format!("/proc/{pid}/fd/2")).ok()?;
+    let name = fs::read_link(proc_path(pid, "fd/2")).ok()?;
     let lies_there = name.as_os_str().as_bytes().starts_with(place.folder.as_os_str().as_bytes());
     if !lies_there || mount_of(pid, 2) != Some(place.mount) {
         return None;

@@ -286,3 +286,56 @@ fn a_supervise_of_another_make_is_given_nothing_of_svscans() {
     assert!(told().contains("SigBlk: 0000000000000000\n"), "{}", told());
     assert!(!told().contains("SVSCAN_") && !told().contains("memfd"), "{}", told());
 }
+
+/// A shell that runs these lines in a process namespace of its own, while `/proc` is still that of the one around it, where
+/// process 2 has the children 3 to 10. The numbers that `/proc` shows there are those of other processes.
+fn misled(scratch: &Scratch, lines: &str) -> Daemon {
+    let around = "sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; wait' &\n\
+        exec unshare --pid --fork --kill-child sh -c \"$LINES\"";
+    let mut command = scratch.command("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", around]).env("LINES", lines);
+    Daemon::start(&mut command, scratch)
+}
+
+#[test]
+fn with_the_proc_of_another_namespace_no_other_process_is_signalled() {
+    if !possible() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (a, b) = (Service::new(&scratch, "a", "exec sleep 1000"), Service::new(&scratch, "b", "exec sleep 1000"));
+    let a = a.file("kill-scope", "tree");
+    let _shell = misled(&scratch, "supervise a & supervise b & wait");
+    let (_, pid) = (a.up(), b.up());
+    assert_eq!(supervise_of(&a).min(supervise_of(&b)), 2, "its number is that of a process with children");
+    a.svc("-d");
+    a.wait_down();
+    b.svc("-t");
+    b.another(pid);
+    assert!(b.is_supervised());
+}
+
+#[test]
+fn with_the_proc_of_another_namespace_the_next_svscan_has_the_supervises_of_a_killed_one() {
+    if !possible() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    let mut shell = misled(&scratch, &format!("svscan {SCANNED}; svscan {SCANNED}; echo $? >ended"));
+    let (pid, supervise) = (a.up(), supervise_of(&a));
+    let svscan = || {
+        let all = processes_in(&scratch.path().join(SCANNED));
+        all.into_iter().find(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "svscan\n"))
+    };
+    let first = svscan().expect("it runs");
+    kill(Pid::from_raw(first), Signal::SIGKILL).expect("kill it");
+    wait_until("there is another one", || svscan().is_some_and(|next| next != first));
+    service(&scratch, "late", "exec sleep 1000").up();
+    assert_eq!((a.up(), supervise_of(&a)), (pid, supervise));
+    kill(Pid::from_raw(svscan().expect("it runs")), Signal::SIGTERM).expect("tell it to stop");
+    shell.wait();
+    assert_eq!(fs::read_to_string(scratch.path().join("ended")).unwrap_or_default(), "0\n", "{}", shell.errors());
+    assert!(!shell.errors().contains("unable"), "{}", shell.errors());
+    assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
+}

@@ -4,7 +4,7 @@
 //! is killed, and where `supervise/` is not its own.
 
 use crate::files::read_file;
-use crate::sys::process::has_gained_rights;
+use crate::sys::process::{has_gained_rights, proc_path};
 use nix::sys::stat::stat;
 use nix::unistd::Pid;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub fn mark_of_logger(service: &Path) -> Option<String> {
 
 /// Whether a process has a mark of this value, and lets us see it.
 pub fn has_mark(pid: Pid, mark: &str) -> bool {
-    let environment = read_file(Path::new(&format!("/proc/{pid}/environ")), LONGEST_ENVIRONMENT).unwrap_or_default();
+    let environment = read_file(&proc_path(pid, "environ"), LONGEST_ENVIRONMENT).unwrap_or_default();
     let wanted = format!("{MARK}={mark}");
     environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
 }

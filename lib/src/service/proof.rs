@@ -13,6 +13,7 @@ use super::{
     read_status_at,
 };
 use crate::sys::boot::Boot;
+use crate::sys::process::proc_path;
 use nix::sys::stat::stat;
 use nix::unistd::{Pid, geteuid};
 use std::path::Path;
@@ -97,7 +98,7 @@ impl Known {
 /// says what somebody else has chosen.
 fn is_believed(pid: Pid, owner: u32, service: &Path) -> bool {
     let is_others = owner != 0 && owner != geteuid().as_raw();
-    let is_his = || stat(format!("/proc/{pid}").as_str()).is_ok_and(|process| process.st_uid == owner);
+    let is_his = || stat(&proc_path(pid, "")).is_ok_and(|process| process.st_uid == owner);
     let marks = [mark_of(service), mark_of_logger(service)];
     (is_others && is_his()) || marks.into_iter().flatten().any(|mark| is_proven_by_mark(pid, &mark))
 }

@@ -2,7 +2,7 @@
 
 use super::directory::for_each_name;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, readlink};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
@@ -10,6 +10,7 @@ use nix::unistd::{ForkResult, Pid, geteuid, getpid};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 /// Forks. The child runs `child`, and exits with the code it returns unless it became another program. Only for
 /// programs with one thread, as all of ours are.
@@ -225,6 +226,18 @@ pub fn ended_child_status(pid: Option<Pid>) -> nix::Result<Option<(Pid, i32)>> {
     Ok((pid > 0).then(|| (Pid::from_raw(pid), status)))
 }
 
+/// A file of a process in `/proc`; `name` is empty for its directory there. The numbers in `/proc` are those of the process
+/// namespace for which it was mounted. If that is not ours, they are other processes' numbers: then the path leads nowhere, as
+/// where there is no `/proc`.
+pub fn proc_path(pid: Pid, name: &str) -> PathBuf {
+    if has_proc() { PathBuf::from(format!("/proc/{pid}/{name}")) } else { PathBuf::from("/proc/-").join(name) }
+}
+
+/// Whether `/proc` is there, and has the processes of our namespace.
+pub fn has_proc() -> bool {
+    readlink("/proc/self").is_ok_and(|number| number.to_str() == Some(&getpid().to_string()))
+}
+
 /// When a process was started, in clock ticks since boot (field 22 of `/proc/PID/stat`): together with
 /// its number, this names it among all processes since boot. `None` if there is no such process, or it cannot be told.
 pub fn start_ticks(pid: Pid) -> Option<u64> {
@@ -249,7 +262,7 @@ pub fn ticks_of(pid: Pid) -> nix::Result<Option<u64>> {
 pub fn zombie_status(pid: Pid, ticks: u64) -> Option<i32> {
     let fields = stat_fields(pid)?;
     let field = |number: usize| fields.split_ascii_whitespace().nth(number - FIRST);
-    let ours = || std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|file| file.uid() == geteuid().as_raw());
+    let ours = || std::fs::metadata(proc_path(pid, "")).is_ok_and(|file| file.uid() == geteuid().as_raw());
     let is_it = field(STATE) == Some("Z") && field(START_TICKS)?.parse() == Ok(ticks);
     let status = field(EXIT_CODE)?.parse().ok()?;
     (is_it && (status != 0 || ours())).then_some(status)
@@ -267,7 +280,7 @@ fn stat_fields(pid: Pid) -> Option<String> {
 
 /// From the third field on: the second is the program's name in parentheses, which may hold anything.
 fn stat_text(pid: Pid) -> nix::Result<String> {
-    let file = open(format!("/proc/{pid}/stat").as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let file = open(&proc_path(pid, "stat"), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     // Fifty-two numbers and a name of at most 64 bytes: one read has it all.
     let mut bytes = vec![0; 2048];
     let length = nix::unistd::read(&file, &mut bytes)?;
@@ -278,7 +291,7 @@ fn stat_text(pid: Pid) -> nix::Result<String> {
 
 /// The accounts of a process: real, effective, saved, and that of its file accesses. `None` if `/proc` does not tell.
 pub fn accounts(pid: Pid) -> Option<[u32; 4]> {
-    let file = open(format!("/proc/{pid}/status").as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let file = open(&proc_path(pid, "status"), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
     // The line is among the first, and each line before it is short.
     let mut bytes = [0; 1024];
     let length = nix::unistd::read(&file, &mut bytes).ok()?;
@@ -298,7 +311,7 @@ pub fn access_mode(pid: Pid, number: i32) -> Option<OFlag> {
 
 /// What `/proc` tells of a descriptor of a process, under this key, without the blanks around it.
 fn descriptor_fact(pid: Pid, number: RawFd, key: &str) -> Option<String> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
+    let text = std::fs::read_to_string(proc_path(pid, &format!("fdinfo/{number}"))).ok()?;
     text.lines().find_map(|line| line.strip_prefix(key)).map(|fact| fact.trim().to_string())
 }
 
@@ -311,7 +324,7 @@ pub fn mount_of(pid: Pid, number: RawFd) -> Option<u64> {
 /// Whether a process was executed with more rights than the one that gave it its environment, as a set-uid program is.
 /// `None` if `/proc` does not tell.
 pub fn has_gained_rights(pid: Pid) -> Option<bool> {
-    has_gained_rights_by(&std::fs::read(format!("/proc/{pid}/auxv")).ok()?)
+    has_gained_rights_by(&std::fs::read(proc_path(pid, "auxv")).ok()?)
 }
 
 /// The same by what the kernel tells a program when it begins: pairs of a kind and a value. The program may be of another
@@ -350,9 +363,14 @@ pub struct Ancestry {
 
 /// All processes that `/proc` shows.
 pub fn process_table() -> Vec<Ancestry> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw);
-    pids.filter_map(ancestry).collect()
+    process_numbers().into_iter().filter_map(ancestry).collect()
+}
+
+/// The numbers of all processes that `/proc` shows.
+pub fn process_numbers() -> Vec<Pid> {
+    let entries = if has_proc() { std::fs::read_dir("/proc").ok() } else { None };
+    let names = entries.into_iter().flatten().flatten();
+    names.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw).collect()
 }
 
 /// Whose child a process is; `None` if there is no such process.
@@ -506,6 +524,14 @@ impl AsFd for PidFd {
 mod tests {
     use super::*;
     use std::os::fd::IntoRawFd;
+
+    #[test]
+    fn a_path_in_proc_leads_to_the_process_that_has_the_number_here() {
+        assert!(has_proc() && process_numbers().contains(&getpid()));
+        let itself = std::fs::read_link(proc_path(getpid(), "exe")).unwrap();
+        assert_eq!(itself, std::env::current_exe().unwrap());
+        assert!(proc_path(getpid(), "").is_dir());
+    }
 
     #[test]
     fn a_program_with_more_rights_is_known_by_what_it_is_told_when_it_begins() {
