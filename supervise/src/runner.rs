@@ -242,7 +242,7 @@ impl Runner {
     fn complete_process(&mut self) {
         let Some(process) = &mut self.process else { return };
         let known = process.id;
-        process.id = known.completed();
+        process.id = if process.is_child() { known.completed_child() } else { known.completed() };
         self.last_run = self.last_run.map(|run| if run == known { process.id } else { run });
     }
 

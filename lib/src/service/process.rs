@@ -56,6 +56,15 @@ impl Process {
         ticks.filter(|_| self.is_there()).map_or(self, |ticks| Process { ticks, ..self })
     }
 
+    /// The same child, which was not waited for, with all that tells it from others. It was not to be asked for when it was made:
+    /// there was no time, or no descriptor.
+    #[must_use]
+    pub fn completed_child(self) -> Process {
+        let serial = if self.serial == 0 { Process::just_made(self.pid).serial } else { self.serial };
+        let ticks = if self.ticks == 0 { process::start_ticks(self.pid).unwrap_or(0) } else { self.ticks };
+        Process { serial, ticks, ..self }
+    }
+
     /// Whether it still is the process that has its number.
     ///
     /// # Errors
@@ -119,6 +128,22 @@ pub fn is_without_pidfd(errno: Errno) -> bool {
 mod tests {
     use super::*;
     use nix::unistd::getpid;
+
+    #[test]
+    fn a_child_of_which_nothing_could_be_asked_is_completed_later() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let whole = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
+        for known in [
+            whole,
+            Process { serial: 0, ..whole },
+            Process { ticks: 0, ..whole },
+            Process { serial: 0, ticks: 0, ..whole },
+        ] {
+            assert_eq!(known.completed_child(), whole, "{known:?}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 
     #[test]
     fn a_process_is_known_by_what_is_known_of_it() {
