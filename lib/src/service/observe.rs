@@ -21,7 +21,7 @@ mod listener;
 use super::{OK, Observation, Part, Place, Presence, SUPERVISE, Snapshot, hold_ok};
 use crate::report::{Attempt, Unable};
 use crate::sys;
-use crate::sys::events::{close_without_waiting, for_each_event};
+use crate::sys::events::for_each_event;
 use listener::Listener;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -157,12 +157,6 @@ impl Observer {
         let subjects = &mut self.subjects;
         let told = self.inotify.as_ref().map(|inotify| for_each_event(inotify, |event| take_in(subjects, &event)));
         told.unwrap_or(Ok(())).unable_to("wait", "")
-    }
-}
-
-impl Drop for Observer {
-    fn drop(&mut self) {
-        self.inotify.take().into_iter().for_each(close_without_waiting);
     }
 }
 
