@@ -1,7 +1,8 @@
-//! Accounts, by the system's own rules or by `/etc/passwd` alone; or no account but two numbers, `:UID:GID`.
+//! Accounts, looked up by the system's own rules or in `/etc/passwd` alone; or two numbers, `:UID:GID`, without a
+//! look-up.
 //!
 //! A dynamic build asks the C library, which follows `nsswitch.conf` (LDAP, systemd …). A static
-//! build must not: the C library would load modules of whatever version lies about, or find none
+//! build must not ask it: the C library would load modules of any version that is installed, or find none
 //! in the empty image it was copied into. It reads `/etc/passwd` and `/etc/group` and nothing else.
 
 use daemontools::sys::exec::c_string;
@@ -17,23 +18,23 @@ const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
 const FILES_ONLY: bool = cfg!(target_feature = "crt-static");
 
-/// Whom a program may run as.
+/// The user and group as which a program may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Its name, as it was asked for.
+    /// The name of the account, as the user gave it.
     pub name: OsString,
-    /// The user's number.
+    /// The number of the user.
     pub uid: Uid,
-    /// The number of its own group.
+    /// The number of the account's own group.
     pub gid: Gid,
 }
 
 impl Account {
-    /// Looks an account up. What begins with a colon is `:UID:GID`, as runit's chpst has it, and is not looked up: an
-    /// image need not have a list of accounts. No account has a colon in its name.
+    /// Looks an account up. A word that begins with a colon is `:UID:GID`, as with runit's chpst, and is not looked up,
+    /// so that an image needs no list of accounts. No account has a colon in its name.
     ///
     /// # Errors
-    /// `unknown account NAME`, or the list of accounts is there and cannot be read.
+    /// `unknown account NAME`, or the list of accounts exists and cannot be read.
     pub fn named(name: &OsStr) -> Result<Account, Fatal> {
         if is_numeric(name) {
             return Account::numbered(name);
@@ -61,7 +62,7 @@ impl Account {
         Ok(Account { name: name.into(), uid, gid })
     }
 
-    /// All its groups, its own first.
+    /// All groups of the account, its own group first.
     ///
     /// # Errors
     /// The list of groups cannot be read.
@@ -75,12 +76,12 @@ impl Account {
     }
 }
 
-/// Whether it is two numbers, and not the name of an account.
+/// Whether a word means two numbers, and not the name of an account.
 pub fn is_numeric(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b":")
 }
 
-/// What to write instead of a name that is a number, or two as chown(1) has them, and that no account has.
+/// The words to use instead of an unknown name that is a number, or two numbers in the form of chown(1).
 fn hint(name: &[u8]) -> &'static [u8] {
     let mut fields = name.split(|byte| *byte == b':');
     let is_numbers = fields.clone().count() <= 2 && fields.all(|field| number(field).is_some());
@@ -95,11 +96,11 @@ fn numbers_of(name: &[u8]) -> Option<(Uid, Gid)> {
 }
 
 fn ask_system(name: &OsStr) -> io::Result<Option<(Uid, Gid)>> {
-    // An account never has a name that is not UTF-8 …
+    // No account has a name that is not UTF-8.
     let Some(name) = name.to_str() else { return Ok(None) };
     match User::from_name(name) {
         Ok(user) => Ok(user.map(|user| (user.uid, user.gid))),
-        // … and these are what the C library says, beside "none", where it finds no account.
+        // With these errors, or with none, the C library says that it finds no account.
         Err(Errno::ENOENT | Errno::ESRCH | Errno::EBADF | Errno::EPERM) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
@@ -144,7 +145,7 @@ fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn number(field: &[u8]) -> Option<u32> {
     let digits = field.iter().all(u8::is_ascii_digit);
-    // The last number means "leave as it is" to the system calls: nobody's.
+    // The last number belongs to no account: to the system calls it means "leave as it is".
     str::from_utf8(field).ok()?.parse().ok().filter(|number| digits && *number != u32::MAX)
 }
 

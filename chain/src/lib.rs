@@ -1,4 +1,4 @@
-//! What the programs share that change one thing about themselves and then run another program.
+//! The common parts of the programs that change one thing about themselves and then run another program.
 
 #![forbid(unsafe_code)]
 
@@ -10,12 +10,13 @@ use daemontools::{Fatal, Unable, interpreter};
 use nix::errno::Errno;
 use std::ffi::{OsStr, OsString};
 
-/// Becomes `program`, its arguments included, with the environment changed; returns only if it cannot.
+/// Executes `program`, which includes its arguments, with the changed environment. Returns only if that fails.
 pub fn run(program: &[OsString], changes: &[Change]) -> Fatal {
     cannot_run(program, exec(program, changes))
 }
 
-/// `unable to run PROGRAM: reason`; where that is a script whose interpreter is missing, the reason names it.
+/// `unable to run PROGRAM: reason`. If PROGRAM is a script whose interpreter is missing, the reason names the
+/// interpreter.
 pub fn cannot_run(program: &[OsString], errno: Errno) -> Fatal {
     let name = program.first().map_or(OsStr::new(""), OsString::as_os_str);
     match interpreter::file_of(name) {

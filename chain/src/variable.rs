@@ -1,6 +1,6 @@
-//! What a file of envdir's means: no I/O.
+//! The meaning of a file that envdir has read. No I/O.
 
-/// What a file's first line makes of the variable: its value, or `None` to remove it.
+/// The value that the first line of a file gives to the variable, or `None` if envdir removes the variable.
 pub fn value(mut line: Vec<u8>) -> Option<Vec<u8>> {
     if line.is_empty() {
         return None;
@@ -40,7 +40,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_value_holds_what_an_environment_can(
-            // Mostly the bytes that mean something.
+            // Most of these bytes have a special meaning.
             line in vec(prop_oneof![Just(0), Just(b' '), Just(b'\t'), any::<u8>()], 0..40),
             end in prop_oneof![Just(""), Just("\n")],
         ) {
@@ -49,7 +49,7 @@ mod tests {
             prop_assert_eq!(value.is_none(), text.is_empty() && end.is_empty());
             let value = value.unwrap_or_default();
             prop_assert!(!value.contains(&0) && !value.ends_with(b" ") && !value.ends_with(b"\t"));
-            // Byte for byte what was there, but for NUL and what was cut off.
+            // The value is the line byte for byte, except for NUL bytes and the blanks that were cut off.
             let (kept, cut) = text.split_at(value.len());
             prop_assert!(kept.iter().zip(&value).all(|(from, to)| from == to || (*from, *to) == (0, b'\n')));
             prop_assert!(cut.iter().all(|byte| b" \t".contains(byte)));

@@ -72,8 +72,7 @@ fn read_directory(dir: &OsStr) -> Result<Vec<Change>, Unable> {
     names.into_iter().map(change).collect()
 }
 
-/// Opens `dir` without ever leaving the current directory, which the program might not be allowed to
-/// enter again.
+/// Opens `dir` without leaving the current directory, as the program might not be allowed to enter that again.
 fn open_directory(dir: &OsStr) -> Result<OwnedFd, Unable> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let place = open(dir, flags | OFlag::O_PATH, Mode::empty()).unable_to("switch to directory", dir)?;
@@ -81,8 +80,8 @@ fn open_directory(dir: &OsStr) -> Result<OwnedFd, Unable> {
     openat(&place, ".", flags | OFlag::O_RDONLY, Mode::empty()).unable_to("read directory", dir)
 }
 
-/// The first line of a file, its newline included, or as much of it as a variable can hold; nothing if the file vanished, or
-/// never was where a symbolic link points, or is a FIFO, socket or device, which are not opened.
+/// The first line of a file with its newline, or as much of it as a variable can hold. It is empty if the file has
+/// vanished, if it is a symbolic link to nothing, or if it is a FIFO, socket or device, which envdir does not open.
 fn first_line(directory: impl AsFd, name: &OsStr) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     match open_file_at(directory.as_fd(), Path::new(name)) {
@@ -99,5 +98,5 @@ fn is_directory(directory: impl AsFd, name: &OsStr) -> bool {
     openat(directory, name, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).is_ok()
 }
 
-/// More than the kernel takes for one variable.
+/// More bytes than the kernel accepts for one variable.
 const LONGEST: u64 = 1 << 20;

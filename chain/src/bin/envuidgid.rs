@@ -3,8 +3,8 @@
 //! `envuidgid ACCOUNT PROGRAM [ ARG ... ]`, `envuidgid :UID:GID PROGRAM [ ARG ... ]`
 //!
 //! 1. Sets UID and GID to the account's user number and group number, or to the numbers given.
-//! 2. Runs PROGRAM: as the same user as before, for it to change to that account when it has done
-//!    what needs more rights.
+//! 2. Runs PROGRAM as the same user as before. PROGRAM may change to that account when it has done
+//!    the work that needs more rights.
 //!
 //! Usage: 100. No such account, PROGRAM cannot be run: 111. Files: `/etc/passwd`.
 

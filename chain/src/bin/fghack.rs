@@ -1,11 +1,11 @@
-//! fghack: keeps a program in the foreground that insists on going into the background.
+//! fghack: keeps a program in the foreground that always goes into the background.
 //!
 //! `fghack PROGRAM [ ARG ... ]`
 //!
-//! 1. Makes a pipe and runs PROGRAM as a child that holds its writing end many times over, so that
-//!    one survives though the program closes a few descriptors it does not know.
-//! 2. Waits until nobody holds the pipe: until PROGRAM and all that it left behind have ended, or
-//!    closed every descriptor they had.
+//! 1. Makes a pipe and runs PROGRAM as a child that holds the writing end on many descriptors, so that
+//!    one stays open even if the program closes a few descriptors that it does not know.
+//! 2. Waits until no process holds the writing end: until PROGRAM and all processes that it left behind have
+//!    ended, or have closed all their descriptors.
 //! 3. Exits with PROGRAM's exit code.
 //!
 //! Signals sent to fghack do not reach PROGRAM.
@@ -36,7 +36,7 @@ Exit codes: child's; 100, wrong usage; 111, child cannot be run or was killed.
 ",
 };
 
-/// How many more writing ends the program gets.
+/// The number of additional writing ends that the program gets.
 const COPIES: usize = 30;
 
 fn fghack(args: Args) -> Result<i32, Fatal> {
@@ -46,10 +46,10 @@ fn fghack(args: Args) -> Result<i32, Fatal> {
         return Err(Fatal::usage(HELP.usage));
     }
     let (reading, writing) = pipe().unable_to("create pipe", "")?;
-    // Only the writing end is for the program.
+    // The program gets only the writing end.
     fcntl(&reading, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unable_to("create pipe", "")?;
     let child = process::fork(|| {
-        // First, so that a copy takes its number: where standard output was closed, it is the pipe then.
+        // Closed first, so that a copy takes its number: if standard output was closed, it becomes the pipe.
         let _ = close(reading.as_raw_fd());
         hold_copies(&writing);
         chain::run(program, &[]).tell()
@@ -61,7 +61,7 @@ fn fghack(args: Args) -> Result<i32, Fatal> {
     ExitStatus::from_raw(status).code().ok_or_else(|| Fatal::new(report::TEMPORARY, &[b"child crashed"]))
 }
 
-/// Fewer do where there are no more descriptors.
+/// Gives the program fewer writing ends if there are no more descriptors.
 fn hold_copies(writing: impl AsFd) {
     (0..COPIES).map_while(|_| dup(&writing).ok()).for_each(|copy| _ = copy.into_raw_fd());
 }

@@ -2,9 +2,9 @@
 //!
 //! `pgrphack PROGRAM [ ARG ... ]`
 //!
-//! 1. Starts a new session, and in it a new process group, whose leader it is: signals from the
-//!    terminal no longer reach PROGRAM, and it may signal its whole group. A process that leads a
-//!    group already stays where it is.
+//! 1. Starts a new session, in which it leads a new process group: signals from the terminal no
+//!    longer reach PROGRAM, and PROGRAM may send signals to its whole group. A process that leads a
+//!    group already starts no session.
 //! 2. Runs PROGRAM.
 //!
 //! Usage: 100. PROGRAM cannot be run: 111.
@@ -32,7 +32,7 @@ fn pgrphack(args: Args) -> Result<i32, Fatal> {
     if program.is_empty() {
         return Err(Fatal::usage(HELP.usage));
     }
-    // Refused only to the leader of a group, which is what it was to become.
+    // The kernel refuses this only to the leader of a group, which the process was to become anyway.
     let _ = setsid();
     Err(chain::run(program, &[]))
 }

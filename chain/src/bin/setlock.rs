@@ -5,10 +5,10 @@
 //! 1. Opens FILE for appending, creating it (mode 0600) if it does not exist.
 //! 2. Locks it with flock(2): waiting (`-N`, the default), or giving up at once (`-n`).
 //! 3. Runs PROGRAM, which inherits the locked descriptor: the lock lasts until it and all that it
-//!    started have ended or closed it.
+//!    started have ended or have closed it.
 //!
-//! If FILE cannot be opened or locked: a message and exit 111 (`-X`, the default), or exit 0 and
-//! not a word (`-x`). Usage: 100. PROGRAM cannot be run: 111.
+//! If FILE cannot be opened or locked: a message and exit 111 (`-X`, the default), or exit 0 without
+//! a message (`-x`). Usage: 100. PROGRAM cannot be run: 111.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
@@ -42,7 +42,7 @@ fn setlock(args: Args) -> Result<i32, Fatal> {
     report::name_service_directory();
     let Options { take, on_failure, file, program } = parse(args)?;
     match lock(&file, take) {
-        // Not closed, and not close-on-exec: the program keeps the lock.
+        // The descriptor stays open and is not close-on-exec, so that the program keeps the lock.
         Ok(locked) => drop(locked.into_raw_fd()),
         Err(refusal) => return on_failure(refusal),
     }
@@ -58,7 +58,7 @@ fn lock(file: &OsStr, take: Take) -> Result<File, Unable> {
     Ok(opened)
 }
 
-/// How a lock is taken: waiting for it, or not.
+/// Whether setlock waits for a lock that another process holds.
 type Take = fn(&File) -> nix::Result<()>;
 
 struct Options {

@@ -2,10 +2,10 @@
 //!
 //! `setuidgid [ -s ] ACCOUNT PROGRAM [ ARG ... ]`, `setuidgid :UID:GID PROGRAM [ ARG ... ]`
 //!
-//! 1. Takes on the account's group, and it alone; with `-s`, all groups that list the account. With two numbers, which need
-//!    no account and no `/etc/passwd`, that group alone.
-//! 2. Takes on the account's user, or that of the number. From here on there is no way back.
-//! 3. Runs PROGRAM. The environment stays as it is: USER and HOME are not touched.
+//! 1. Sets the groups to the account's own group alone, or with `-s` to all groups that list the account. With two
+//!    numbers, which need no account and no `/etc/passwd`, it sets them to that group alone.
+//! 2. Sets the user to that of the account, or to the number. The process cannot undo this.
+//! 3. Runs PROGRAM. The environment does not change: USER and HOME stay as they are.
 //!
 //! Usage: 100. No such account, not root, PROGRAM cannot be run: 111. Files: `/etc/passwd`, `/etc/group`.
 
@@ -41,7 +41,7 @@ enum Groups {
 
 fn setuidgid(args: Args) -> Result<i32, Fatal> {
     report::name_service_directory();
-    // Not parsed as options: to the original, whatever stands before PROGRAM is an account.
+    // These words are not parsed as options: the original takes any word before PROGRAM for an account.
     let (groups, rest) = match args.as_slice() {
         [first, rest @ ..] if first == "-s" => (Groups::All, rest),
         rest => (Groups::Own, rest),
@@ -59,7 +59,7 @@ fn setuidgid(args: Args) -> Result<i32, Fatal> {
         Groups::Own => vec![account.gid],
         Groups::All => account.groups()?,
     };
-    // The user last: after it there is no right left to change groups.
+    // The user comes last: after that the process has no right to change its groups.
     setgroups(&groups).unable_to("setgid", "")?;
     setgid(account.gid).unable_to("setgid", "")?;
     setuid(account.uid).unable_to("setuid", "")?;

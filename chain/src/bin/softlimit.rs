@@ -47,7 +47,7 @@ Exit codes: 100, wrong usage; 111, a limit is refused or child cannot be run; el
 fn softlimit(args: Args) -> Result<i32, Fatal> {
     report::name_service_directory();
     let Options { limits, program } = parse(args)?;
-    // Put together before there is too little memory left to do it.
+    // The arguments are put together first, as there may be too little memory after the limits are set.
     let prepared = Program::new(&program, &[]);
     for (resource, limit) in limits {
         set(resource, limit)?;
@@ -99,21 +99,21 @@ fn parse(args: Args) -> Result<Options, Fatal> {
     if program.is_empty() { Err(Fatal::usage(USAGE)) } else { Ok(Options { limits, program }) }
 }
 
-/// The letter of an option and what is glued to it; no letter for `--`, which ends the options, as any other word does that
-/// is none. Read as getopt(3) reads it, and not by lexopt, to which `-m=1` is the same as `-m1`.
+/// The letter of an option and the text directly behind it. `--` has no letter and ends the options, as does any word
+/// that is no option. This reads as getopt(3) does, and not as lexopt, for which `-m=1` means `-m1`.
 fn option(word: &OsStr) -> Option<(Option<char>, OsString)> {
     let letters = word.as_bytes().strip_prefix(b"-").filter(|letters| !letters.is_empty())?;
     if letters == b"-" {
         return Some((None, OsString::new()));
     }
-    // What is no letter is no option.
+    // A word whose second character is no letter is no option.
     let letter = letters.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
     let letter = letter.unwrap_or(char::REPLACEMENT_CHARACTER);
     let glued = letters.get(letter.len_utf8()..).unwrap_or_default();
     Some((Some(letter), OsStr::from_bytes(glued).to_os_string()))
 }
 
-/// What an option limits.
+/// The resource that an option limits.
 fn resources(letter: char) -> Option<&'static [Resource]> {
     Some(match letter {
         'a' => &[Resource::RLIMIT_AS],
@@ -131,7 +131,7 @@ fn resources(letter: char) -> Option<&'static [Resource]> {
     })
 }
 
-/// `softlimit: -o 12x is no limit: …`; the original has the usage alone.
+/// `softlimit: -o 12x is no limit: …`. The original prints only the usage.
 fn no_limit(letter: char, limit: &OsStr) -> Fatal {
     let ways = match counts_bytes(letter) {
         true => "say a number of bytes, with or without k, M or G, or =",
@@ -141,12 +141,13 @@ fn no_limit(letter: char, limit: &OsStr) -> Fatal {
     Fatal::misuse(&[option.as_bytes(), limit.as_bytes(), b" is no limit: ", ways.as_bytes()], USAGE)
 }
 
-/// Whether an option's number counts bytes, and may have a unit.
+/// Whether the number of an option counts bytes, so that it may have a unit.
 fn counts_bytes(letter: char) -> bool {
     !matches!(letter, 'o' | 'p' | 't')
 }
 
-/// `=`, or decimal digits: none are 0, and more than fit are no limit. Digits that count bytes may have a unit.
+/// Reads `=`, or decimal digits. No digits mean 0, and a number that is too large means no limit. A number of bytes
+/// may have a unit.
 fn parse_limit(letter: char, limit: &OsStr) -> Option<Limit> {
     if limit == "=" {
         return Some(Limit::Hard);
