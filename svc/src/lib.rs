@@ -1,4 +1,4 @@
-//! What svc and svwait share: waiting until services have come to where they are wanted.
+//! The part that svc and svwait share: waiting until services have reached a goal.
 
 #![forbid(unsafe_code)]
 

@@ -4,10 +4,10 @@
 //!
 //! 1. Collects the options, each letter once, in the order given.
 //! 2. For each SERVICE: changes into it and writes the letters, in one write(2), to the FIFO
-//!    `supervise/control`, from which its supervise reads them. Letters for the logger are closed by `l`, so that
-//!    what others write behind them, before supervise has read, is not taken as meant for the logger too.
-//! 3. With `-W`: waits until each has come to the GOAL (`up` `ready` `down` `finished` `restarted`, see the
-//!    `goal` module of lib), for as long as TIME, which has a unit (`5s`).
+//!    `supervise/control`, from which its supervise reads them. Letters for the logger end with `l`, so that
+//!    supervise does not take for the logger what other programs write behind them before supervise has read.
+//! 3. With `-W`: waits until each has reached the GOAL (`up` `ready` `down` `finished` `restarted`, see the
+//!    `goal` module of lib), at most as long as TIME, which has a unit (`5s`).
 //!
 //! | option | supervise … |
 //! |---|---|
@@ -16,17 +16,17 @@
 //! | `-p` `-c` | sends STOP; CONT |
 //! | `-h` `-a` `-i` `-t` `-k` | sends HUP; ALRM; INT; TERM; KILL |
 //! | `-q` `-1` `-2` `-w` | sends QUIT; USR1; USR2; WINCH (as daemontools-encore's svc) |
-//! | `-L` `-l` | takes what follows as meant for the logger that it runs too; for the service |
+//! | `-L` `-l` | takes the letters that follow for commands to the logger that it runs too; to the service |
 //! | `-+` `-=` | sends signals to the process group; to the process |
 //!
-//! Without a SERVICE it says how it is used. A word of other supervisors' commands where there is no such service
-//! (`svc restart web`), or as an option (`-restart`), is answered with what it is called here; so is an option behind a
-//! service. Where the original takes each letter of such an option (`-up`), they are sent, and only a terminal is told what
-//! they mean.
+//! Without a SERVICE, svc prints its usage. If a word is a command of another supervisor and there is no such service
+//! (`svc restart web`), or if an option is (`-restart`), svc says which option to use. It also says that options come
+//! before the services. If the original accepts each letter of such an option (`-up`), svc sends the letters, and says
+//! what they mean only on a terminal.
 //!
 //! Exit codes: 0, also if a service could not be commanded (a warning says which), but 1 then with `-s` or
-//! `-W`; 1 if one will not come to the GOAL; 99 if the time is over; 100 for an unknown option; 111 if the
-//! current directory cannot be held.
+//! `-W`; 1 if one will not reach the GOAL; 99 if the time is over; 100 for an unknown option; 111 if the
+//! current directory cannot be opened.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
@@ -50,7 +50,7 @@ use svc::wait::{Order, Quorum, Waiting, parse_timeout};
 
 daemontools::main!(svc, HELP);
 
-/// Said of an option that is none, as the original does.
+/// The message about an unknown option, in the words of the original.
 const OPTIONS: &str = "svc options: u up, d down, o once, x exit, p pause, c continue, h hup, a alarm, i interrupt, \
                        t term, k kill, q quit, 1 usr1, 2 usr2, w winch, + to group, = to process, L to logger, \
                        l to service, s strict, W wait for goal, T time to wait";
@@ -77,24 +77,24 @@ time is over; 100, wrong usage; 111, the system refuses.
 ",
 };
 
-/// How long a FIFO may be full.
+/// The longest time for which svc waits while a FIFO is full.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Exit code where strictness is asked for and a service could not be commanded.
+/// Exit code if strictness was asked for and a service could not be commanded.
 const NOT_COMMANDED: i32 = 1;
 
 fn svc(args: Args) -> Result<i32, Fatal> {
     let hint = letters_that_spell_a_word(args.as_slice());
     let options = parse(args)?;
     if options.services.is_empty() {
-        // The original says nothing; scripts may name no service, and rely on its exit code.
+        // The original prints nothing and exits 0, and scripts without a service may rely on that exit code.
         return Ok(Fatal::usage(HELP.usage).with_code(0).tell());
     }
     if let Some(meant) = hint.filter(|_| sys::stderr().is_terminal()) {
-        // Scripts may mean the letters: only a person is told.
+        // A script may mean the letters, so only a person at a terminal gets the message.
         report::warning(&[meant.as_bytes()]);
     }
-    // A supervise that goes while it is told something is a warning: the others are still to be told.
+    // A supervise that ends while svc writes to it causes a warning: the other services must still get the commands.
     SigSet::from_iter([Signal::SIGPIPE]).thread_block().unable_to("block signals", "")?;
     let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .unable_to("open current directory", "")?;
@@ -108,7 +108,7 @@ fn svc(args: Args) -> Result<i32, Fatal> {
     }
 }
 
-/// Looks at each service before it is told anything, so that what happens then is seen to be new.
+/// Looks at each service before any command is sent to it, so that a change after the command is seen to be new.
 fn command_and_wait(goal: Goal, options: &Options, origin: &OwnedFd) -> Result<i32, Fatal> {
     let deadline = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut waiting = Waiting::new(options.commands.part());
@@ -119,7 +119,8 @@ fn command_and_wait(goal: Goal, options: &Options, origin: &OwnedFd) -> Result<i
     waiting.wait(&Order { goal, quorum: Quorum::All, sent: Sent::by(&options.commands), deadline })
 }
 
-/// A service that cannot be commanded is a warning: the others still are. How many could not.
+/// Commands the services. One that cannot be commanded causes a warning, and the others are still commanded. Returns
+/// how many could not be commanded.
 fn command_all<Enter>(options: &Options, origin: &OwnedFd, mut enter: Enter) -> Result<usize, Fatal>
 where
     Enter: FnMut(&OsStr) -> Result<(), Unable>,
@@ -138,7 +139,7 @@ where
     Ok(missed)
 }
 
-/// Commands the service in the current directory, or says why not.
+/// Commands the service in the current directory, or returns the reason why it cannot.
 fn command(name: &OsStr, commands: &Commands) -> Result<(), Vec<u8>> {
     let control = open_control().map_err(|errno| match errno {
         Errno::ENXIO => [b"unable to control ", name.as_bytes(), b": supervise not running"].concat(),
@@ -149,11 +150,11 @@ fn command(name: &OsStr, commands: &Commands) -> Result<(), Vec<u8>> {
     })
 }
 
-/// Writes all of it at once, or nothing. A full FIFO is waited for, as commands are not to be lost; but not for long:
-/// whoever owns it may have filled it, and never read.
+/// Writes all bytes at once, or none. svc waits while the FIFO is full, so that no command is lost, but not for long:
+/// the owner of the FIFO may have filled it, and may never read it.
 ///
 /// # Errors
-/// ETIMEDOUT: there was no room all the time. EPIPE: its reader is gone.
+/// ETIMEDOUT: there was no room during all that time. EPIPE: the reader of the FIFO is gone.
 fn write_in_time(control: &OwnedFd, bytes: &[u8]) -> nix::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -179,7 +180,7 @@ struct Options {
     services: Vec<OsString>,
 }
 
-/// The words that are options: of what follows the first service none is.
+/// The words that are options. No word after the first service is one.
 fn option_words(args: &[OsString]) -> impl Iterator<Item = &OsString> {
     let mut takes_value = false;
     let mut is_over = false;
@@ -192,7 +193,7 @@ fn option_words(args: &[OsString]) -> impl Iterator<Item = &OsString> {
     })
 }
 
-/// Whether the original takes each letter of an option.
+/// Whether the original accepts each letter of an option.
 fn is_the_originals(option: &OsStr) -> bool {
     option.as_bytes().iter().skip(1).all(|letter| THE_ORIGINALS.contains(letter))
 }
@@ -200,12 +201,12 @@ fn is_the_originals(option: &OsStr) -> bool {
 /// The letters that the original knows.
 const THE_ORIGINALS: &[u8] = b"udopchaitkx";
 
-/// What is said of the first option that is a word of other supervisors' commands, and not the original's.
+/// The message about the first option that is a command of another supervisor, and that the original does not accept.
 fn foreign_word(args: &[OsString]) -> Option<String> {
     option_words(args).filter(|word| !is_the_originals(word)).find_map(|word| suggest::for_option(word))
 }
 
-/// What is said of the first option that is the original's, and also such a word.
+/// The message about the first option that the original accepts, and that is also a command of another supervisor.
 fn letters_that_spell_a_word(args: &[OsString]) -> Option<String> {
     option_words(args).filter(|word| is_the_originals(word)).find_map(|word| suggest::for_letters(word))
 }

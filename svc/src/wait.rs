@@ -1,6 +1,6 @@
-//! Waits until services have come to a goal, and says why one does not.
+//! Waits until services have reached a goal, and says why a service does not reach it.
 //!
-//! Each service is observed before it is told anything, so that what happens then is seen to be new.
+//! Each service is observed before any command is sent to it, so that a change after the command is seen to be new.
 
 use daemontools::service::goal::{Goal, Sent, Verdict, evaluate};
 use daemontools::service::observe::{LISTENING, Observer};
@@ -13,44 +13,44 @@ use std::time::{Duration, Instant};
 
 /// Exit code when the time is over.
 const TIMED_OUT: i32 = 99;
-/// Exit code when what is waited for will not happen.
+/// Exit code when the services will not reach the goal.
 const FAILED: i32 = 1;
 
-/// Reads how long to wait.
+/// Reads the longest time to wait.
 ///
 /// # Errors
-/// It is not a duration, or has no unit: exit 100.
+/// The text is not a duration, or has no unit: exit 100.
 pub fn parse_timeout(text: &OsStr) -> Result<Duration, Fatal> {
     let parsed = text.to_str().ok_or_else(|| "not a duration".to_string()).and_then(duration::of_option);
     parsed.map_err(|why| Fatal::new(report::PERMANENT, &[b"timeout ", text.as_bytes(), b": ", why.as_bytes()]))
 }
 
-/// What is waited for.
+/// The outcome for which svc or svwait waits.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
-    /// Where services are to come.
+    /// The goal that services are to reach.
     pub goal: Goal,
-    /// How many of them must come there.
+    /// How many services must reach the goal.
     pub quorum: Quorum,
-    /// What they have been told since they were added.
+    /// The commands that the services have received since they were added.
     pub sent: Sent,
-    /// Until when; `None`: for ever.
+    /// The time at which the wait ends; `None`: it never ends.
     pub deadline: Option<Instant>,
 }
 
-/// How many services must come to the goal.
+/// How many services must reach a goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quorum {
-    /// Each.
+    /// Every service must reach it.
     All,
-    /// One of them.
+    /// One service must reach it.
     Any,
 }
 
-/// The services that are waited for.
+/// The services for which svc or svwait waits.
 pub struct Waiting {
     observer: Observer,
-    /// By the observer's numbers.
+    /// The services by the numbers that the observer gave them.
     services: Vec<Service>,
 }
 
@@ -62,15 +62,15 @@ struct Service {
 }
 
 impl Waiting {
-    /// None yet.
+    /// Begins a wait without services.
     pub fn new(part: Part) -> Waiting {
         Waiting { observer: Observer::new(part), services: Vec::new() }
     }
 
-    /// Observes a service from now on. The current directory is the service's afterwards.
+    /// Observes a service from now on. Afterwards the current directory is that of the service.
     ///
     /// # Errors
-    /// There is no such directory for us, or it cannot be watched.
+    /// The directory does not exist, we may not enter it, or it cannot be watched.
     pub fn add(&mut self, name: OsString) -> Result<(), Unable> {
         let number = self.observer.add(name)?;
         let before = self.observer.look(number)?;
@@ -78,7 +78,7 @@ impl Waiting {
         Ok(())
     }
 
-    /// Waits for the outcome, and says why it is not the one wanted. Returns the exit code.
+    /// Waits for the outcome, and says why the services have not reached the goal. Returns the exit code.
     ///
     /// # Errors
     /// A service cannot be watched any more, or the kernel does not let us wait.
@@ -96,8 +96,8 @@ impl Waiting {
         }
     }
 
-    /// A service that has come to the goal may still leave it before the others come; one that never will is not looked at
-    /// again.
+    /// A service that has reached the goal may still leave it before the others reach it. A service that will never
+    /// reach the goal is not looked at again.
     fn look(&mut self, number: usize, order: &Order) -> Result<(), Unable> {
         let now = self.observer.look(number)?;
         let sent = self.sent(number, order.sent);
@@ -110,8 +110,9 @@ impl Waiting {
         Ok(())
     }
 
-    /// What the service in the current directory was told, as far as it matters: a logger whose service leaves too reads to
-    /// the end of its input, and then ends by itself. That the service leaves is not told here, and may not be seen at once.
+    /// The commands of the service in the current directory, as far as they matter. A logger whose service exits too
+    /// reads to the end of its input, and then ends by itself. The exit of the service is not a command to the logger,
+    /// and the observer may not see it at once.
     fn sent(&mut self, number: usize, sent: Sent) -> Sent {
         let is_new = self.services[number].added.elapsed() < LISTENING;
         let ends_by_itself = sent.only_to_exit && is_logger() && (is_new || is_service_leaving());
@@ -151,7 +152,7 @@ impl Waiting {
     }
 }
 
-/// Whether the service in the current directory is the logger of one in the directory above.
+/// Whether the service in the current directory is the logger of a service in the directory above.
 fn is_logger() -> bool {
     std::env::current_dir().is_ok_and(|directory| directory.ends_with(LOG)) && Path::new("../run").exists()
 }

@@ -1,13 +1,14 @@
-//! svwait: waits until services have come to where they are wanted.
+//! svwait: waits until services have reached a goal.
 //!
 //! `svwait [ -ao ] [ -T TIME ] up|ready|down|finished|restarted SERVICE ...`
 //!
 //! 1. Looks at each SERVICE, and watches it from then on.
-//! 2. Waits until all of them have come there (`-a`, `--all`, the default), or one of them (`-o`, `--any`). At most as long as TIME (`-T`, `--timeout`), which has a unit, or is 0: only looks.
+//! 2. Waits until all of them have reached the goal (`-a`, `--all`, the default), or one of them (`-o`, `--any`), at
+//!    most as long as TIME (`-T`, `--timeout`), which has a unit. With a TIME of 0 it only looks once.
 //!
-//! The `goal` module of lib says what the words mean.
+//! The `goal` module of lib explains the goals.
 //!
-//! Exit codes: 0, they have come there; 1, they will not, and a message says why; 99, the time is over; 100,
+//! Exit codes: 0, they have reached it; 1, they will not, and a message says why; 99, the time is over; 100,
 //! usage; 111, a service cannot be watched.
 
 #![forbid(unsafe_code)]
