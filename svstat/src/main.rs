@@ -1,4 +1,4 @@
-//! svstat: says how services are.
+//! svstat: shows the state of services.
 //!
 //! `svstat [ -l | -j | -L ] SERVICE ...`
 //!
@@ -7,31 +7,31 @@
 //! ```text
 //! SERVICE: up (pid PID) N seconds[, normally down][, paused][, want down]
 //! SERVICE: down N seconds[, normally up][, want up]
-//! SERVICE: why it cannot be said
+//! SERVICE: the reason why its state cannot be read
 //! ```
 //!
-//! Seconds count from the last change of the process; a clock set back counts as 0. "normally" tells
-//! of the file `down` at this moment, "want" of what supervise was told.
+//! Seconds count from the last start or end of the process; they are 0 if the clock was set back before it. "normally"
+//! tells whether the file `down` exists at this moment, "want" what supervise was told.
 //!
-//! With `-l` (`--long`) more lines follow, each indented, for all that `supervise/state` tells; then seconds
-//! are counted by the clock that nobody sets. With `-j` (`--json`) there is one JSON document a line instead:
-//! see the `document` module of lib. With `-L` (daemontools-encore's) the line is about the logger:
+//! With `-l` (`--long`) more lines follow, each indented, with everything in `supervise/state`; seconds are then
+//! counted by the monotonic clock. With `-j` (`--json`) svstat prints one JSON document a line instead: see the
+//! `document` module of lib. With `-L` (from daemontools-encore) the line is about the logger:
 //!
 //! ```text
 //! SERVICE log: up (pid PID) N seconds
 //! SERVICE: no log service
 //! ```
 //!
-//! That is the one that the same supervise runs, or else the service `log` in the directory, which has a supervise of its
-//! own. These words are options only before the first SERVICE; the original, which has
-//! no options, takes any word for a service, and so do we. A service of such a name is `./-l`.
+//! This is the logger that the same supervise runs, or else the service `log` in the directory, which has a supervise
+//! of its own. These words are options only before the first SERVICE. The original has no options and takes any word
+//! for a service; svstat does so after the first SERVICE. To name a service `-l`, write `./-l`.
 //!
-//! On a terminal, what commands a terminal is spelled out in names and in what services say of themselves.
+//! On a terminal, svstat escapes control characters in names and in the status texts of services.
 //!
-//! Without a SERVICE it says how it is used; where there is none of a name that is a word of other supervisors' commands
-//! (`svstat restart`), what that is called here. Both go to standard error.
+//! Without a SERVICE it prints its usage. If a word is a command of another supervisor and there is no such service
+//! (`svstat restart`), it says which command to use. Both go to standard error.
 //!
-//! Exit codes: 0, also where a line says why not; 111 if the current directory cannot be held.
+//! Exit codes: 0, also if a line only says why a state cannot be read; 111 if the current directory cannot be opened.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
@@ -64,7 +64,8 @@ Exit codes: 0, also where a line says why it cannot be said; 111, the system ref
 ",
 };
 
-/// Answers are written once there are so many bytes of them: one at a time, ten thousand take twice as long.
+/// svstat writes its answers when it has this many bytes of them. Written one at a time, ten thousand answers take
+/// twice as long.
 const OUTPUT: usize = 8192;
 
 fn svstat(mut args: Args) -> Result<i32, Fatal> {
@@ -77,7 +78,7 @@ fn svstat(mut args: Args) -> Result<i32, Fatal> {
         args.next();
     }
     if args.as_slice().is_empty() {
-        // The original says nothing; scripts may name no service, and rely on its exit code.
+        // The original prints nothing and exits 0, and scripts without a service may rely on that exit code.
         return Ok(Fatal::usage(HELP.usage).with_code(0).tell());
     }
     let mut answers = Vec::new();
@@ -107,26 +108,26 @@ fn form(word: &OsStr) -> Option<fn(&OsStr, Text) -> Vec<u8>> {
     }
 }
 
-/// What there is to say about a service, all that can go wrong included.
+/// The answer about a service, which may be the reason why its state cannot be read.
 fn line(service: &OsStr, text: Text) -> Vec<u8> {
     let said = look(service, read_own_status);
     let words = said.map(|(status, normally)| line_of_status(&status, normally));
     named(service, &words.unwrap_or_else(|why| why), text)
 }
 
-/// Without that of a logger that the same supervise runs.
+/// The state of the service alone, without that of a logger that the same supervise runs.
 fn read_own_status() -> Result<Status, Illegible> {
     service::read_status().map(|(status, _)| status)
 }
 
-/// What there is to say about the logger of a service.
+/// The answer about the logger of a service.
 fn of_logger(service: &OsStr, text: Text) -> Vec<u8> {
     if let Err(why) = enter(service) {
         return named(service, &why, text);
     }
     let logger = match look(OsStr::new("."), service::read_status) {
         Ok(((_, Some(logger)), normally)) => Ok((logger, normally)),
-        // It has a supervise of its own, and so does not depend on the service's.
+        // The logger has a supervise of its own, and so does not depend on that of the service.
         Ok(_) | Err(_) if Path::new(service::LOG).is_dir() => look(OsStr::new(service::LOG), read_own_status),
         Ok(_) => return named(service, "no log service", text),
         Err(why) => return named(service, &why, text),
@@ -151,16 +152,16 @@ fn json(service: &OsStr, text: Text) -> Vec<u8> {
     }
 }
 
-/// How bytes of others are shown.
+/// How svstat shows bytes that other accounts may have written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Text {
-    /// As they are.
+    /// The bytes are shown unchanged.
     Raw,
-    /// What commands a terminal is spelled out.
+    /// Control characters are escaped.
     Visible,
 }
 
-/// The words are lines of ours, with what a service says within them.
+/// Shows lines of svstat's own words, which contain texts of a service.
 fn named(service: &OsStr, words: &str, text: Text) -> Vec<u8> {
     let (name, words) = (service.as_bytes(), words.as_bytes());
     match text {

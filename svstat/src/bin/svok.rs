@@ -1,9 +1,9 @@
-//! svok: whether a supervise is in charge of a service.
+//! svok: tells by its exit code whether a supervise is in charge of a service.
 //!
 //! `svok SERVICE`
 //!
-//! Exit codes: 0, it is, and `supervise/status` exists; 100, it is not (or bad usage); 111, that
-//! cannot be told.
+//! Exit codes: 0, it is, and `supervise/status` exists; 100, it is not (or bad usage); 111, svok cannot
+//! find out.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]

@@ -1,13 +1,14 @@
-//! svup: whether a service is up.
+//! svup: tells by its exit code whether a service is up.
 //!
 //! `svup [ -lL ] SERVICE`
 //!
-//! It is up if a supervise is in charge of it, and its `run` was executed, runs and was not told to end. Where that supervise
-//! runs a logger too (`log` is a program), the logger must be up as well; with `-l` it need not. With `-L` the logger alone
-//! must be up: that one, or else the service `log` in the directory, which has a supervise of its own. It
-//! ignores what follows the SERVICE, as encore's svup does, but warns of a word there that looks like an option.
+//! A service is up if a supervise is in charge of it, and its `run` has been executed, still runs, and was not told to
+//! end. If that supervise runs a logger too (`log` is a program), the logger must be up as well, unless `-l` is given.
+//! With `-L` only the logger must be up: that logger, or else the service `log` in the directory, which has a supervise
+//! of its own. svup ignores the words after the SERVICE, as encore's svup does, but warns of one that looks like an
+//! option.
 //!
-//! Exit codes: 0, it is; 100, it is not (or bad usage); 111, that cannot be told, and a message says why.
+//! Exit codes: 0, it is up; 100, it is not (or bad usage); 111, svup cannot find out, and a message says why.
 //! Source: the manual of daemontools-encore, whose svup does not know loggers with a supervise of their own.
 
 #![forbid(unsafe_code)]
@@ -40,7 +41,7 @@ Exit codes: 0, it is up; 100, it is not, or wrong usage; 111, it cannot be told.
 ",
 };
 
-/// Exit code of what is not up.
+/// Exit code if the service is not up.
 const NOT_UP: i32 = 100;
 
 fn svup(args: Args) -> Result<i32, Fatal> {
@@ -57,7 +58,7 @@ fn svup(args: Args) -> Result<i32, Fatal> {
     Ok(if is_up { 0 } else { NOT_UP })
 }
 
-/// Whether the logger of the service in the current directory is up that has a supervise of its own, if there is one.
+/// Whether the logger of the service in the current directory is up, if it has a logger with a supervise of its own.
 fn is_own_logger_up(directory: &Path) -> Result<bool, Fatal> {
     if !Path::new(service::LOG).is_dir() {
         return Ok(false);
@@ -67,10 +68,11 @@ fn is_own_logger_up(directory: &Path) -> Result<bool, Fatal> {
     Ok(look_once_executed(&log)?.is_some_and(|(logger, _)| is_up(&logger)))
 }
 
-/// What is about to be executed is looked at again so often, a millisecond apart: it takes that long until supervise knows.
+/// How often svup looks again at a process that is about to be executed, a millisecond apart: supervise takes that long
+/// to learn of it.
 const TRIES: u32 = 100;
 
-/// The same as [`look`], once it is known whether what has been started can be executed.
+/// Looks as [`look`] does, but waits until it is known whether a started process can execute its program.
 fn look_once_executed(directory: &Path) -> Result<Option<(Snapshot, Option<Snapshot>)>, Fatal> {
     let is_gated = |seen: &Snapshot| seen.record.as_ref().is_some_and(|record| record.gated);
     for _ in 0..TRIES {
@@ -86,8 +88,8 @@ fn look_once_executed(directory: &Path) -> Result<Option<(Snapshot, Option<Snaps
     look(directory)
 }
 
-/// What is seen of the service in the current directory, whose name is for messages, and of the logger that the
-/// same supervise runs; `None`: no supervise is in charge.
+/// The state of the service in the current directory, whose name is for messages, and of the logger that the same
+/// supervise runs. `None`: no supervise is in charge.
 fn look(directory: &Path) -> Result<Option<(Snapshot, Option<Snapshot>)>, Fatal> {
     let named = |file: &str| directory.join(file);
     match service::is_supervised() {
@@ -109,14 +111,14 @@ fn too_short(status: &Path) -> Fatal {
     Fatal::new(report::TEMPORARY, &[b"unable to read ", name, b": bad format"])
 }
 
-/// What must be up.
+/// Which of service and logger must be up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Parts {
-    /// The service, and its logger if the same supervise runs it.
+    /// The service must be up, and so must its logger if the same supervise runs it.
     Both,
-    /// The service.
+    /// Only the service must be up.
     Service,
-    /// Its logger.
+    /// Only its logger must be up.
     Logger,
 }
 
@@ -130,7 +132,8 @@ impl Parts {
     }
 }
 
-/// As `supervise/status` shows it, but for what was never executed: a process of it is there for an instant all the same.
+/// The state that `supervise/status` shows, except that a program which was never executed is not up, although a
+/// process exists for an instant.
 fn is_up(seen: &Snapshot) -> bool {
     let is_shown = seen.shown.pid.is_some() && seen.shown.phase == Phase::Running;
     is_shown && !seen.record.as_ref().is_some_and(Record::is_unexecuted)
@@ -200,10 +203,10 @@ mod tests {
         let table = [
             (running.clone(), true),
             (Record { gated: true, ..running.clone() }, false),
-            // As it is shown in the original's pause.
+            // This is how the status looks during the original's pause before a restart.
             (died(Exit::Code(1)), true),
             (died(Exit::Unstarted(2)), false),
-            // The life before counts no more.
+            // The former life of the service no longer counts.
             (Record { deaths: died(Exit::Unstarted(2)).deaths, ..running.clone() }, true),
         ];
         for (record, expected) in table {
