@@ -1,14 +1,14 @@
-//! readproctitle: keeps the last of what it reads where `ps` shows it.
+//! readproctitle: keeps the last bytes that it reads where `ps` shows them.
 //!
 //! `readproctitle [ WORD ... ] DOTS`
 //!
-//! 1. Fills its last argument, in the memory that `ps` looks at, with dots.
-//! 2. Shifts whatever it reads from standard input through that memory, in at the end and out after
-//!    the third byte: three dots stay, so one sees that there was more. NUL bytes are left out, as
+//! 1. Fills its last argument, in the memory that `ps` shows, with dots.
+//! 2. Shifts all bytes that it reads from standard input through that memory, in at the end and out after
+//!    the third byte: three dots stay, which show that there was more. NUL bytes are left out, as
 //!    they would end the argument.
 //! 3. Ends when its input does.
 //!
-//! Exit codes, without a word in any case: 0 at the end of input; 100 if DOTS is missing or shorter
+//! Exit codes, always without a message: 0 at the end of input; 100 if DOTS is missing or shorter
 //! than 5 bytes; 111 if the input cannot be read.
 
 #![forbid(unsafe_code)]
@@ -33,9 +33,9 @@ input cannot be read.
 ",
 };
 
-/// Dots in front that never move.
+/// The number of dots in front that never move.
 const FIXED: usize = 3;
-/// Less than this would show nothing.
+/// The shortest argument: fewer bytes would show nothing.
 const SHORTEST: usize = FIXED + 2;
 
 fn readproctitle(_: Args) -> Result<i32, Fatal> {
@@ -49,7 +49,7 @@ fn readproctitle(_: Args) -> Result<i32, Fatal> {
             Ok(0) => return Ok(0),
             Ok(length) => shift_in(shown, &mut input[..length]),
             Err(Errno::EINTR) => {}
-            // Whoever shares the pipe may have set it so.
+            // Another process that shares the pipe may have set O_NONBLOCK.
             Err(Errno::EAGAIN) => {
                 let _ = poll(&mut [PollFd::new(sys::stdin(), PollFlags::POLLIN)], PollTimeout::NONE);
             }
@@ -58,7 +58,7 @@ fn readproctitle(_: Args) -> Result<i32, Fatal> {
     }
 }
 
-/// Leaves in `shown` the last of what was there followed by `new` without its NUL bytes.
+/// Appends `new` without its NUL bytes to `shown`, and keeps the last bytes of the result.
 fn shift_in(shown: &mut [u8], new: &mut [u8]) {
     let new = without_nul(new);
     let new = &new[new.len().saturating_sub(shown.len())..];

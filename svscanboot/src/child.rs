@@ -12,17 +12,17 @@ use std::ffi::{CString, OsString};
 use std::time::{Duration, Instant};
 
 const PATH: &str = "PATH=/command:/usr/local/bin:/usr/local/sbin:/bin:/sbin:/usr/bin:/usr/sbin:/usr/X11R6/bin";
-/// Between two starts of the same program.
+/// The least time between two starts of the same program.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What a program does with the pipe.
+/// Whether a program reads from the pipe or writes to it.
 #[derive(Debug, Clone, Copy)]
 pub enum Role {
     Complains,
     Shows,
 }
 
-/// One of the two programs that we keep running.
+/// One of the two programs that svscanboot keeps running.
 pub struct Child {
     name: String,
     candidates: Vec<CString>,
@@ -30,15 +30,15 @@ pub struct Child {
     role: Role,
     pid: Option<Pid>,
     started: Option<Instant>,
-    /// The last time it could not be started, and that was said.
+    /// The last time at which svscanboot reported that it could not start the program.
     failed: bool,
 }
 
 impl Child {
-    /// Not started yet.
+    /// A program that has not been started yet.
     ///
     /// # Errors
-    /// A NUL byte in an argument.
+    /// An argument contains a NUL byte.
     pub fn new(argv: &[OsString], role: Role) -> Result<Child, Fatal> {
         let name = argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let argv: nix::Result<Vec<CString>> = argv.iter().map(|argument| c_string(argument)).collect();
@@ -50,7 +50,7 @@ impl Child {
         Ok(Child { name, candidates, argv, role, pid: None, started: None, failed: false })
     }
 
-    /// Starts it if it does not run, or says when it is to be started.
+    /// Starts the program if it does not run, or returns when it is to be started.
     pub fn keep(&mut self, pipe: &Pipe) -> Option<Instant> {
         if self.pid.is_some() {
             return None;
@@ -67,21 +67,22 @@ impl Child {
         }
     }
 
-    /// Whether it runs.
+    /// Whether the program runs.
     pub fn runs(&self) -> bool {
         self.pid.is_some()
     }
 
-    /// In the child. Returns only with the exit code of a failure.
+    /// Executes the program in the child. Returns only on failure, with the exit code.
     fn become_program(&self, parent: Pid, pipe: &Pipe) -> i32 {
-        // What is sent to svscanboot's process group, as ^C is by a terminal, is for svscanboot alone: readproctitle
-        // must not end before svscan has said its last words, and svscan hears of it from us.
+        // A signal to svscanboot's process group, such as that of ^C at a terminal, must reach svscanboot alone:
+        // readproctitle must not end before svscan has written its last errors, and svscanboot passes signals on to
+        // svscan.
         let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
         let connected = match self.role {
             Role::Complains => dup2_stdout(&pipe.writer).and_then(|()| dup2_stderr(&pipe.writer)),
             Role::Shows => dup2_stdin(&pipe.reader),
         };
-        // An svscan without us would be in the way of the next one, which takes over its supervises.
+        // An svscan that outlives svscanboot would keep the next one from taking over its supervises.
         let tied = set_pdeathsig(Signal::SIGKILL);
         if tied.is_err() || getppid() != parent {
             return report::TEMPORARY;
@@ -102,27 +103,28 @@ impl Child {
                 }
             }
         }
-        // For the next readproctitle, if this was to be one.
+        // The next readproctitle shows this message, if this child was to become one.
         if !self.failed && dup2_stderr(&pipe.writer).is_ok() {
             Fatal::from(Unable::new("start", &self.name, refusal)).tell();
         }
         report::TEMPORARY
     }
 
-    /// An init that ends all processes sends TERM to readproctitle before svscan and the services have said their last
-    /// words. What a readproctitle has read and shown is gone with it, so that the next one could not show it. So
-    /// readproctitle ends with svscanboot, by its KILL, and before that only by a KILL of its own.
+    /// An init that ends all processes sends TERM to readproctitle before svscan and the services have written their
+    /// last errors. What a readproctitle has read and shown is lost with it, so that the next one could not show it.
+    /// Therefore readproctitle blocks TERM: it ends with svscanboot, which kills it, and before that only if it is sent
+    /// KILL.
     fn set_signal_mask(&self) {
         match self.role {
             Role::Complains => process::unblock_signals(),
             Role::Shows => {
-                // Fails only for a set that cannot be read.
+                // This fails only for a signal set that cannot be read.
                 let _ = SigSet::from_iter([Signal::SIGTERM]).thread_set_mask();
             }
         }
     }
 
-    /// Whether it was this one that has ended.
+    /// Whether the process that has ended was this program.
     pub fn ended(&mut self, pid: Pid, status: i32) -> bool {
         let it = self.pid == Some(pid);
         if it {
@@ -132,10 +134,10 @@ impl Child {
         it
     }
 
-    /// Sends it a signal that we were sent, unless that was only for us.
+    /// Sends the program a signal that svscanboot has received, unless that signal was only for svscanboot.
     ///
     /// # Errors
-    /// ESRCH: it does not run.
+    /// ESRCH: the program does not run.
     pub fn pass_on(&self, number: i32) -> nix::Result<()> {
         if number == Signal::SIGCHLD as i32 {
             return Ok(());

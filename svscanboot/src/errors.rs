@@ -1,16 +1,16 @@
-//! The pipe for complaints, which outlives svscanboot and all that it starts: the supervises of a killed svscan and
-//! their services go on writing to it, and the next readproctitle reads what they say.
+//! The pipe for errors, which outlives svscanboot and all programs that it starts: the supervises of a killed svscan
+//! and their services go on writing to it, and the next readproctitle reads what they write.
 //!
-//! It is a FIFO, open for reading and writing at once wherever it is open: so nobody who writes to it ever gets SIGPIPE,
-//! and readproctitle never sees its end. It lies in the first of these places that can be had:
+//! It is a FIFO that svscan and every supervise have open for reading and writing at once, so that no writer gets
+//! SIGPIPE, and readproctitle never sees its end. It lies in the first of these places that is possible:
 //!
 //! 1. `DIRECTORY/.svscan/errors`, DIRECTORY being the scan directory;
-//! 2. `/run/svscanboot.DEVICE.INODE`, these being DIRECTORY's, in hexadecimal: where DIRECTORY cannot be written to, or
-//!    `.svscan` is another account's;
+//! 2. `/run/svscanboot.DEVICE.INODE`, with the numbers of DIRECTORY in hexadecimal, if DIRECTORY cannot be written to,
+//!    or `.svscan` belongs to another account;
 //! 3. nowhere: a pipe without a name, which the next svscanboot does not find.
 //!
-//! One that is in use is found in a process that has it for standard error, though it, or its folder, was renamed,
-//! removed or replaced since.
+//! svscanboot finds a FIFO that is in use through a process that has it as standard error, even if the FIFO or its
+//! folder was renamed, removed or replaced since.
 
 use daemontools::service::{Unread, open_fifo_at, open_fifo_of};
 use daemontools::sys;
@@ -26,25 +26,25 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// In the scan directory, where svscan's settings lie.
+/// The folder in the scan directory in which svscan's settings lie.
 const FOLDER: &str = ".svscan";
 const NAME: &str = "errors";
-/// What is being made.
+/// The name of a FIFO that is not complete yet.
 const NEW: &str = ".errors.new";
-/// More than a readproctitle shows.
+/// More bytes than a readproctitle shows.
 const LAST: usize = 4096;
 
-/// The pipe: what readproctitle reads, and what all others have for standard output and error.
+/// The two ends of the pipe: readproctitle reads the one, and svscan has the other as standard output and error.
 pub struct Pipe {
     pub reader: OwnedFd,
     pub writer: OwnedFd,
 }
 
 impl Pipe {
-    /// The pipe of this scan directory: that of an earlier svscanboot if there was one.
+    /// Opens the pipe of this scan directory: that of an earlier svscanboot, if there was one.
     ///
     /// # Errors
-    /// No descriptor to be had.
+    /// There are no more descriptors.
     pub fn open(directory: &Path) -> nix::Result<Pipe> {
         in_use(directory)
             .map_or_else(|| beside_settings(directory), Ok)
@@ -52,14 +52,15 @@ impl Pipe {
             .or_else(|_| nameless())
     }
 
-    /// Makes room in a full pipe that has no reader for now. Of what is thrown away a readproctitle would show nothing.
+    /// Makes room in a full pipe that has no reader now. A readproctitle would show none of the bytes that this
+    /// discards.
     pub fn make_room(&self) {
         let unread = sys::unread(&self.reader).unwrap_or(0);
         if unread == 0 || has_room(&self.writer) {
             return;
         }
         let surplus = unread.saturating_sub(LAST).max(unread.div_ceil(2));
-        // It can be told not to wait, whoever has read meanwhile; what is in the other pipe goes with it.
+        // splice(2) need not wait even if another process has read in between; the other pipe is closed with its bytes.
         if let Ok((_reader, writer)) = pipe2(OFlag::O_CLOEXEC) {
             let _ = splice(&self.reader, None, &writer, None, surplus, SpliceFFlags::SPLICE_F_NONBLOCK);
         }
@@ -90,7 +91,8 @@ fn in_run(directory: &Path) -> nix::Result<Pipe> {
     open_or_make(&open_folder(Path::new("/run"))?, &name)
 }
 
-/// Without `/proc`, it can only be written to: those who do get SIGPIPE when svscanboot is killed.
+/// Makes a pipe without a name. Without `/proc`, its writing end cannot be read: writers get SIGPIPE when svscanboot is
+/// killed.
 fn nameless() -> nix::Result<Pipe> {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
     Ok(Pipe { reader, writer: sys::also_reading(writer) })
@@ -104,7 +106,7 @@ fn open_or_make(folder: &OwnedFd, name: &str) -> nix::Result<Pipe> {
     }
     let there = |name| open_both(|access| open_fifo_at(folder, Path::new(name), access));
     there(name).or_else(|_| {
-        // Put in its place at once: another svscanboot finds the whole or nothing.
+        // The FIFO is put in place at once: another svscanboot finds a complete FIFO or none.
         let _ = unlinkat(folder, NEW, UnlinkatFlags::NoRemoveDir);
         mkfifoat(folder, NEW, Mode::from_bits_truncate(0o600))?;
         renameat(folder, NEW, folder, name)?;
@@ -112,7 +114,8 @@ fn open_or_make(folder: &OwnedFd, name: &str) -> nix::Result<Pipe> {
     })
 }
 
-/// Both ends, each an open file of its own: what those who share the one do to its flags is not the other's.
+/// Opens both ends, each as an open file of its own, so that a process that changes the flags of one end does not
+/// change those of the other.
 fn open_both(end: impl Fn(OFlag) -> Result<OwnedFd, Unread>) -> nix::Result<Pipe> {
     let writer = end(OFlag::O_RDWR)?;
     let reader = end(OFlag::O_RDONLY)?;
@@ -134,9 +137,9 @@ fn is_ours(file: &FileStat) -> nix::Result<()> {
     if fifo && ours { Ok(()) } else { Err(Errno::EPERM) }
 }
 
-/// The one that a process of our account has for standard error, whatever became of its name or its folder's: those who
-/// have it go on writing to it. The name that the kernel shows begins as it did when it lay in this scan directory, and
-/// it lies on the same mount: in a container, another directory may have the same path.
+/// Finds the FIFO that a process of our account has as standard error, even if it or its folder has another name now,
+/// as such processes go on writing to it. The name that the kernel shows must begin as when the FIFO lay in this scan
+/// directory, and the FIFO must lie on the same mount: in a container, another directory may have the same path.
 fn in_use(directory: &Path) -> Option<Pipe> {
     let place = Place { folder: fs::canonicalize(directory).ok()?.join(FOLDER), mount: mount(directory)? };
     let owner = |pid: Pid| fs::metadata(proc_path(pid, "")).map(|file| file.uid());
@@ -144,13 +147,13 @@ fn in_use(directory: &Path) -> Option<Pipe> {
     ours.into_iter().find_map(|pid| taken_up(pid, &place))
 }
 
-/// Where the FIFO of a scan directory lay before it was moved.
+/// The place at which the FIFO of a scan directory lay before it was moved.
 struct Place {
     folder: PathBuf,
     mount: u64,
 }
 
-/// The mount that the folder of settings lies on, or else the scan directory.
+/// The mount on which the folder of settings lies, or else that of the scan directory.
 fn mount(directory: &Path) -> Option<u64> {
     let open = |path: &Path| open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
     let folder = open(&directory.join(FOLDER)).or_else(|_| open(directory)).ok()?;

@@ -1,22 +1,23 @@
-//! svscanboot: what init starts: svscan, and readproctitle to show its complaints.
+//! svscanboot: the program that init starts. It starts svscan, and readproctitle, which shows svscan's errors.
 //!
 //! `svscanboot [ DIRECTORY ]`
 //!
-//! 1. Takes nothing over from whoever started it: standard input, output and error are `/dev/null`,
-//!    the environment is one line, `PATH=/command:/usr/local/bin:...`. Where there is no `/dev/null`, it says so
-//!    on standard error and does without.
-//! 2. Opens the pipe for complaints, the FIFO `DIRECTORY/.svscan/errors` (see [`errors`]), or makes it.
+//! 1. Keeps nothing of the environment in which it was started: standard input, output and error become `/dev/null`,
+//!    and the environment is one line, `PATH=/command:/usr/local/bin:...`. If there is no `/dev/null`, it says so
+//!    on standard error and works without it.
+//! 2. Opens the pipe for errors, the FIFO `DIRECTORY/.svscan/errors` (see [`errors`]), or makes it.
 //! 3. Starts `svscan DIRECTORY` (`/service` if none is given) with the pipe as standard output and error, and
-//!    `readproctitle service errors:` followed by 400 dots, which reads it: the last
-//!    complaints of svscan, of its supervises and of services without a logger are seen in `ps`.
-//!    Each is a process group of its own. readproctitle does not hear TERM: it shows what is said until the end.
-//! 4. Stays their parent. Either is started again when it is killed, no more often than once a second;
-//!    the pipe and what is in it stay. While readproctitle cannot be started, only the last of what is in a full pipe is
-//!    kept, so that nobody who writes to it waits.
+//!    `readproctitle service errors:` followed by 400 dots, which reads it: `ps` shows the last errors of svscan, of
+//!    its supervises and of services without a logger. Each of the two programs has a process group of its own.
+//!    readproctitle blocks TERM, so that it shows errors until the end.
+//! 4. Stays their parent. When one of them is killed, svscanboot starts it again, at most once a second; the pipe and
+//!    its content stay. While readproctitle cannot be started, svscanboot keeps only the last bytes of a full pipe, so
+//!    that no writer waits.
 //! 5. Passes on to svscan the signals TERM, INT, HUP, QUIT, USR1, USR2, ALRM, PWR, WINCH and RTMIN+3.
-//!    Killed itself, it takes both along (not their supervises): the next svscanboot finds the pipe, and its svscan
-//!    goes on where this one was, and does not wait for it.
-//! 6. When svscan exits of its own, exits with the same code; with 0 when told to stop while there is none.
+//!    When svscanboot is killed, both programs end with it, but the supervises do not. The next svscanboot finds the
+//!    pipe, and its svscan takes over the supervises at once.
+//! 6. When svscan exits by itself, svscanboot exits with the same code; it exits with 0 if it is told to stop while
+//!    there is no svscan.
 //!
 //! Both programs are those beside svscanboot's own file, else the first in its PATH.
 
@@ -56,22 +57,23 @@ pipe cannot be had.
 };
 
 const DOTS: usize = 400;
-/// How often a pipe that has no reader is looked at.
+/// How often svscanboot looks at a pipe that has no reader.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What svscan is to hear of when we do, beside what tells it to stop.
+/// The signals that svscanboot passes on to svscan, besides those that tell it to stop.
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM, Signal::SIGWINCH];
 
-/// What tells it to stop.
+/// The signals that tell svscan to stop.
 fn stops() -> [i32; 4] {
     [Signal::SIGTERM as i32, Signal::SIGINT as i32, Signal::SIGPWR as i32, SIGRTMIN() + 3]
 }
 
 fn svscanboot(mut args: Args) -> Result<i32, Fatal> {
-    // More words may come from the kernel's command line.
+    // The kernel's command line may add more words.
     let directory = args.next().unwrap_or_else(|| "/service".into());
-    // Said while somebody may still see it; as the first process, we must not end for that.
+    // The message is written while standard error still leads somewhere. The first process must not end because of
+    // this.
     if let Err(errno) = nix::sys::stat::stat(directory.as_os_str()) {
         Unable::new("stat", &directory, errno).warn();
     }
@@ -99,7 +101,7 @@ fn svscanboot(mut args: Args) -> Result<i32, Fatal> {
         }
         while let Ok(Some((pid, status))) = process::reap() {
             title.ended(pid, status);
-            // Killed, it is started again; otherwise it has said what it wanted to say.
+            // svscanboot starts an svscan that was killed again; one that exits by itself has written its reason.
             match svscan.ended(pid, status).then(|| Exit::from_wait_status(status)) {
                 Some(Exit::Code(code)) => return Ok(code),
                 Some(Exit::Signal(signal) | Exit::Core(signal)) if told_to_end && stops().contains(&signal) => {
@@ -111,10 +113,10 @@ fn svscanboot(mut args: Args) -> Result<i32, Fatal> {
     }
 }
 
-/// Standard input, output and error lead nowhere from here on.
+/// Makes standard input, output and error lead to `/dev/null`.
 fn leave_standard_descriptors() -> Result<(), Fatal> {
     if let Err(unable) = sys::null_device().unable_to("open", "/dev/null") {
-        // As the first process, we must not end for that.
+        // The first process must not end because of this.
         unable.warn();
     }
     let null = sys::null().unable_to("open", "/dev/null")?;
@@ -132,7 +134,7 @@ fn take_signals() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
-/// Waits for a signal until the deadline. Whatever else wakes us does no harm.
+/// Waits for a signal until the deadline. Other reasons to wake up do no harm.
 fn wait(signals: &SignalFd, deadline: Option<Instant>) {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     let timeout = sys::timeout(left);
