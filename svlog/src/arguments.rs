@@ -13,7 +13,7 @@ use std::ffi::{OsStr, OsString};
 const USAGE: &str = "svlog: usage: svlog [ -f ] [ -n lines ] [ --since time ] [ --until time ] [ --grep pattern ] \
                      [ --json ] [ --utc ] [ --color=auto|always|never ] [ --raw ] service|dir ...";
 
-/// What the program says of itself.
+/// The usage of svlog.
 pub const HELP: daemontools::Help = daemontools::Help {
     usage: USAGE,
     text: "\
@@ -33,32 +33,32 @@ directory; dir is a log directory of multilog's.
 Exit codes: 0; 100, wrong usage; 111, something could not be read, all else was.
 ",
 };
-/// Shown before what is new.
+/// The number of lines that `-f` shows before new lines.
 const LAST: u64 = 10;
 
-/// All that can be asked for.
+/// Everything that the user can ask for.
 #[derive(Debug)]
 pub struct Request {
     pub mode: Mode,
-    /// How many of the last lines are asked for; none if all are.
+    /// How many of the last lines the user asks for; none: all lines.
     pub last: Option<u64>,
     pub selection: Selection,
     pub style: Style,
     pub text: Text,
-    /// Whether times of UTC are asked for, not local ones.
+    /// Whether the user asks for times in UTC instead of local times.
     pub is_utc: bool,
-    /// Services and log directories.
+    /// The names of services and log directories.
     pub logs: Vec<OsString>,
 }
 
-/// What the place is like where we were started.
+/// What standard output is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// A terminal that may have colours.
+    /// Standard output is a terminal that may have colours.
     ColouredTerminal,
-    /// A terminal that may not.
+    /// Standard output is a terminal that may not have colours.
     Terminal,
-    /// A file, a pipe.
+    /// Standard output is a file or a pipe.
     Other,
 }
 
@@ -74,10 +74,10 @@ struct Raw {
     logs: Vec<OsString>,
 }
 
-/// Reads the arguments; times in them are by this clock.
+/// Reads the arguments. Times in them are understood by this clock.
 ///
 /// # Errors
-/// The usage, exit 100.
+/// The usage is wrong: exit 100.
 pub fn parse(args: Args, clock: &Clock, output: Output) -> Result<Request, Fatal> {
     let raw = options(args, clock).map_err(|refusal| match refusal {
         Refusal::Option(error) => Fatal::option(&error, USAGE),
@@ -139,7 +139,8 @@ fn lines(value: &OsStr) -> Result<Option<u64>, Refusal> {
     if value == "all" { Ok(None) } else { number().map(Some).ok_or_else(|| refused("a number of lines", value)) }
 }
 
-/// What cannot be understood is answered with examples: a bare number could be of minutes, hours or seconds.
+/// The message about a time that makes no sense. It gives examples, as a bare number could mean minutes, hours or
+/// seconds.
 fn moment(option: &str, value: &OsStr, clock: &Clock) -> Result<Tai64N, Refusal> {
     value.to_str().and_then(|text| when::moment(text, clock)).ok_or_else(|| {
         let text = value.to_string_lossy();
@@ -149,11 +150,11 @@ fn moment(option: &str, value: &OsStr, clock: &Clock) -> Result<Tai64N, Refusal>
     })
 }
 
-/// Bytes, not letters: a log may be in any encoding.
+/// Compiles a pattern that matches bytes, not letters, as a log may be in any encoding.
 fn pattern(value: &OsStr) -> Result<Regex, Refusal> {
     let pattern = value.to_str().ok_or_else(|| refused("a pattern", value))?;
     RegexBuilder::new(pattern).unicode(false).build().map_err(|error| {
-        // The last line of several tells what is wrong.
+        // If the error has several lines, the last one says what is wrong.
         let text = error.to_string();
         let last = text.lines().last().unwrap_or_default();
         let why = last.strip_prefix("error: ").unwrap_or(last);

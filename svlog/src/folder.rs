@@ -1,7 +1,8 @@
-//! A log directory and its files, opened so that no rotation meanwhile can hide one.
+//! A log directory and its files, opened so that a rotation at the same time cannot hide a file.
 //!
-//! The directory may belong to an account that has no other rights, and svlog may be root's. So only regular files are
-//! read, without following a link; what else has the name of a log file is said once, and counts as missing.
+//! The directory may belong to an account without other rights, while svlog runs as root. So svlog reads only regular
+//! files and follows no link. If something else has the name of a log file, svlog says so once and takes the file as
+//! missing.
 
 use crate::log_file::{Id, LogFile, Place};
 use daemontools::files::{Unread, open_file_itself_at};
@@ -19,16 +20,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// How often a directory is looked at again because a file was renamed meanwhile. A program that renames without end
-/// is no multilog.
+/// How often svlog looks at a directory again because a file was renamed in between. A program that renames files
+/// without end is not multilog.
 const LOOKS: usize = 1000;
-/// How many things that are no files are named in warnings.
+/// How many names of log files that are not regular files svlog warns of.
 const NAMED_AT_MOST: usize = 8;
 
-/// A directory's files at one moment, each once, from the oldest to the newest.
+/// The files of a directory at one moment, each once, from the oldest to the newest.
 pub struct Look {
     pub finished: Vec<Finished>,
-    /// What is full but has no name of its own yet: `previous`, or what a processor made of it.
+    /// The full file that has no name of its own yet: `previous`, or the result of a processor.
     pub full: Option<LogFile>,
     pub current: Option<LogFile>,
 }
@@ -38,7 +39,7 @@ pub struct Look {
 pub struct Folder {
     path: OsString,
     folder: OwnedFd,
-    /// Names of log files that something else has.
+    /// Names of log files that belong to something other than a regular file.
     foreign: RefCell<BTreeSet<Vec<u8>>>,
 }
 
@@ -48,13 +49,13 @@ impl AsFd for Folder {
     }
 }
 
-/// What tells a directory from others; none where it cannot be looked at.
+/// The device and inode of a directory; none if svlog may not look at it.
 fn id(file: nix::Result<FileStat>) -> Option<(dev_t, ino_t)> {
     file.map(|file| (file.st_dev, file.st_ino)).ok()
 }
 
 impl Folder {
-    /// Opens the directory; it may be renamed later.
+    /// Opens the directory, which may be renamed later.
     ///
     /// # Errors
     /// It cannot be read.
@@ -64,34 +65,34 @@ impl Folder {
         Ok(Folder { path: path.to_os_string(), folder, foreign: RefCell::default() })
     }
 
-    /// Whether something that is no regular file was found under the name of a log file: no multilog has put it there,
-    /// and svlog cannot tell what becomes of this log.
+    /// Whether something other than a regular file has the name of a log file. multilog has not put it there, and svlog
+    /// cannot know what happens to this log.
     pub fn is_foreign(&self) -> bool {
         !self.foreign.borrow().is_empty()
     }
 
-    /// What it was opened as.
+    /// The path under which the directory was opened.
     pub fn path(&self) -> &OsStr {
         &self.path
     }
 
-    /// Whether the path of the directory leads to another directory by now, or nowhere.
+    /// Whether the path of the directory leads to another directory now, or nowhere.
     pub fn is_elsewhere(&self) -> bool {
         id(stat(&*self.path)) != id(fstat(&self.folder))
     }
 
-    /// Whether both are one directory.
+    /// Whether the two are one directory.
     pub fn is_same_as(&self, other: &Folder) -> bool {
         id(fstat(&self.folder)).is_some_and(|ours| id(fstat(&other.folder)) == Some(ours))
     }
 
-    /// The path of a file in it, for messages.
+    /// The path of a file in the directory, for messages.
     pub fn path_of(&self, name: &[u8]) -> OsString {
         OsStr::from_bytes(&[self.path.as_bytes(), b"/", name].concat()).to_os_string()
     }
 
-    /// All its files. The newer is opened before the older, and the names are read last, so that a file that is rotated
-    /// meanwhile is seen under both names, never under none; then it is looked at again.
+    /// All files of the directory. svlog opens the newer file before the older one and reads the names last, so that it
+    /// sees a file that is rotated at the same time under both names, never under none. Then it looks again.
     ///
     /// # Errors
     /// The directory or one of the newest files cannot be read.
@@ -106,15 +107,15 @@ impl Folder {
             let finished = in_order(names.filter_map(|entry| Finished::parse(entry.file_name().to_bytes())).collect());
             let is_still = |file: &LogFile| self.id_of(file.place.name()) == Some(file.id);
             if current.iter().chain(&full).all(is_still) || tries.next().is_none() {
-                // daemontools' multilog gives a file its name before it takes the old one away.
+                // The multilog of daemontools 0.76 gives a file its new name before it removes the old name.
                 let newest = finished.last().and_then(|finished| self.id_of(&finished.name));
                 return Ok(Look { finished, full: full.filter(|full| Some(full.id) != newest), current });
             }
         }
     }
 
-    /// A processor's result is one, and takes the place of `previous`, when multilog has found it whole and said so
-    /// by its mode; in the next instant `previous` is gone, and the result has no name yet.
+    /// The result of a processor is a log file, and replaces `previous`, once multilog has found it complete and has
+    /// set its mode. In the next instant `previous` is gone, and the result has no name yet.
     fn full(&self) -> Result<Option<LogFile>, Unable> {
         if let Some(previous) = self.file(Place::Previous.name(), Place::Previous)? {
             return Ok(Some(previous));
@@ -123,7 +124,7 @@ impl Folder {
         Ok(processed.filter(LogFile::is_complete))
     }
 
-    /// A finished file; none if it is gone. One that was compressed meanwhile is found as that.
+    /// Opens a finished file; none if it is gone. If it was compressed in between, opens the compressed file.
     ///
     /// # Errors
     /// It cannot be read.
@@ -137,7 +138,7 @@ impl Folder {
         Ok(None)
     }
 
-    /// The last file that was finished before `since`.
+    /// The name of the last file that was finished before `since`.
     pub fn last_before(&self, finished: &[Finished], since: Option<Tai64N>) -> Option<LogFile> {
         let last = finished.iter().rev().find(|file| since.is_some_and(|since| file.label < since));
         self.finished_file(last?).unwrap_or(None)
@@ -155,7 +156,7 @@ impl Folder {
         }
     }
 
-    /// Once of each, and not of thousands.
+    /// Warns of a file once, and of a limited number of files.
     fn complain_of(&self, name: &[u8]) {
         let mut foreign = self.foreign.borrow_mut();
         if foreign.len() > NAMED_AT_MOST || !foreign.insert(name.to_vec()) {
@@ -169,7 +170,7 @@ impl Folder {
         }
     }
 
-    /// Which file has a name at this moment.
+    /// The identity of the file that has a name at this moment.
     pub fn id_of(&self, name: &[u8]) -> Option<Id> {
         let stat = fstatat(&self.folder, OsStr::from_bytes(name), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
         Some((stat.st_dev, stat.st_ino))

@@ -1,9 +1,10 @@
 //! Waiting until a log directory changes.
 //!
-//! inotify(7) tells. A user has only so many instances of it, 128 where nobody has set more, and as many watches; where
-//! there are no more, all directories are looked at five times a second, as if each had changed and a multilog had been
-//! started in each: both make us look, and only what is seen counts. Who truncates a log is then noticed only when it
-//! is longer than before, as multilog is taken for him.
+//! svlog learns of changes by inotify(7). A user has a limited number of instances (128 by default) and of watches.
+//! When there are no more, svlog looks at all directories five times a second, as if each had changed and a multilog
+//! had been started in each. Both only make svlog look at the files, and only what it sees there counts. But svlog then
+//! takes a program that truncates a log for a multilog, and notices the truncation only when the file is longer than
+//! before.
 
 use crate::folder::Folder;
 use daemontools::logdir::LOCK;
@@ -17,38 +18,39 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// What has happened.
+/// What has happened to the watched directories.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Change {
-    /// In the directories of these numbers; in some a multilog was started.
+    /// The directories of these numbers have changed, and in some of them a multilog was started.
     In { changed: Vec<usize>, started: Vec<usize> },
     /// The reader of svlog's output is gone.
     Unread,
 }
 
-/// How often it is looked where nothing tells.
+/// The time between two looks when svlog has no instance of inotify(7).
 const ASKING: Duration = Duration::from_millis(200);
 
 /// Watches log directories.
 pub struct Watch {
-    /// None: the system does not tell us.
+    /// The instance of inotify(7). None: the system has no more of them for this user.
     inotify: Option<Inotify>,
     watched: Vec<(WatchDescriptor, usize)>,
     folders: usize,
 }
 
 impl Watch {
-    /// Watches them from now on; so their files are to be looked at after this.
+    /// Watches the directories from now on. The caller must look at their files after this call, so as to miss no
+    /// change.
     pub fn new(folders: &[Folder]) -> Watch {
         let (inotify, watched) =
             watch(folders).map_or((None, Vec::new()), |(inotify, watched)| (Some(inotify), watched));
         Watch { inotify, watched, folders: folders.len() }
     }
 
-    /// What has changed since it was asked last; waits for something if nothing has and `timeout` lets it.
+    /// Returns what has changed since the last call. If nothing has, it waits for a change, at most for `timeout`.
     ///
     /// # Errors
-    /// poll(2) and read(2) refuse.
+    /// poll(2) or read(2) fails.
     pub fn changes(&self, timeout: PollTimeout) -> Result<Change, Unable> {
         let stdout = PollFd::new(sys::stdout(), PollFlags::empty());
         let inotify = self.inotify.as_ref().map(|inotify| PollFd::new(inotify.as_fd(), PollFlags::POLLIN));
@@ -70,10 +72,11 @@ impl Watch {
 
     fn read(&self, inotify: &Inotify) -> Result<Change, Unable> {
         let (mut changed, mut started, mut lost) = (HashSet::new(), HashSet::new(), false);
-        // All that wait by now: none that was there before a file was looked at may be missing.
+        // All events that wait now are read: an event from before the look at a file must not be missed.
         let read = for_each_event(inotify, |event| {
             lost |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
-            // Opening changes nothing; we do it too. But the lock is what a multilog opens first.
+            // Opening a file changes nothing, and svlog does it too. But a multilog opens the lock before all other
+            // files.
             if !event.mask.contains(AddWatchFlags::IN_OPEN) {
                 changed.insert(event.wd);
             } else if event.name.as_deref() == Some(OsStr::new(LOCK)) {
@@ -90,7 +93,7 @@ impl Watch {
     }
 }
 
-/// EMFILE, ENOSPC: the user watches too much already. ENOENT: there is no /proc.
+/// EMFILE, ENOSPC: the user has too many instances or watches. ENOENT: there is no /proc.
 fn watch(folders: &[Folder]) -> nix::Result<(Inotify, Vec<(WatchDescriptor, usize)>)> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     let flags = AddWatchFlags::IN_MODIFY
@@ -102,7 +105,7 @@ fn watch(folders: &[Folder]) -> nix::Result<(Inotify, Vec<(WatchDescriptor, usiz
         | AddWatchFlags::IN_OPEN;
     let mut watched = Vec::new();
     for (number, folder) in folders.iter().enumerate() {
-        // By its descriptor: another directory may be at that path by now.
+        // The directory is named by its descriptor, as another directory may have its path now.
         let path = format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd());
         watched.push((inotify.add_watch(path.as_str(), flags)?, number));
     }

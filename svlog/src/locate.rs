@@ -1,26 +1,26 @@
-//! Where the log of a service is.
+//! Finds the log of a service.
 //!
-//! A directory with `current` or finished files in it is a log directory itself. Of a service directory, the first
-//! that is one of:
+//! A directory that contains `current` or finished files is a log directory itself. For a service directory, the log is
+//! the first log directory among these:
 //!
-//! 1. what the logger that runs for it has open: the first `…/current` or `…/lock` of the process that
-//!    `log/supervise/status` names (which lies elsewhere where `$SUPERVISEDIR` says so);
+//! 1. the directory that the running logger has open: that of the first `…/current` or `…/lock` of the process that
+//!    `log/supervise/status` names (this file lies elsewhere if `$SUPERVISEDIR` says so);
 //! 2. `log/main`; `log`;
 //! 3. the first directory in `log`, by name, that has `current` and `lock`;
 //! 4. the first directory that `log/run` gives to multilog.
 //!
-//! Where `log` is a program (daemontools-encore has that), the same in the service directory itself, and `log` is
-//! read for `log/run`.
+//! If `log` is a program, as in daemontools-encore, svlog looks in the service directory itself instead of in `log`,
+//! and reads `log` instead of `log/run`.
 //!
-//! The process is asked only if it is proven to be the logger (see lib's [`Proof`]), and a path of its is taken only
-//! if it leads here to the very file that it has open: in another mount namespace, or below something that was
-//! mounted since, the same path is another log. What then is found by 2 to 4 may be another log, and that is said. An
-//! absolute path in
-//! `log/run` is not taken where the logger is known to be in another namespace.
+//! svlog looks at the process only if it is proven to be the logger (see lib's [`Proof`]). It uses a path of the
+//! process only if this path leads here to the very file that the process has open: in another mount namespace, or
+//! below something that was mounted since, the same path is another log. A log that steps 2 to 4 find without this
+//! proof may be another log, and svlog warns of that. If the logger is known to be in another namespace, svlog does not
+//! use an absolute path in `log/run`.
 //!
-//! Where `log/supervise/status` cannot be read, the logger may write anywhere, and svlog says so. Where there is
-//! none, no process is named there, or the process has no log open, svlog says so only if the script may give
-//! multilog another directory than the one that was found.
+//! If `log/supervise/status` cannot be read, the logger may write anywhere, and svlog warns. If that file does not
+//! exist or names no process, or if the process has no log open, svlog warns only if the script may give multilog
+//! another directory than the one that was found.
 
 use crate::script::{SCRIPT_AT_MOST, Script, is_denied, is_same, multilog_directories};
 use daemontools::logdir::{CURRENT, Finished, LOCK, PREVIOUS};
@@ -37,13 +37,14 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// What a logger keeps open in its directory.
+/// The files that a logger keeps open in its directory.
 const OPEN: [&str; 2] = [CURRENT, LOCK];
 
-/// The log directory of a service, or the directory itself if it is one. What there is to say of it is a warning.
+/// The log directory of a service, or the directory itself if it is a log directory. svlog writes its doubts as a
+/// warning.
 ///
 /// # Errors
-/// It does not exist, or nothing says where its log is: in words.
+/// The directory does not exist, or svlog cannot find its log. The error is the reason in words.
 pub fn log_directory(argument: &OsStr) -> Result<OsString, Vec<u8>> {
     let path = Path::new(argument);
     let entries = fs::read_dir(path).unable_to("open directory", argument).map_err(|unable| unable.to_bytes())?;
@@ -73,38 +74,38 @@ pub fn log_directory(argument: &OsStr) -> Result<OsString, Vec<u8>> {
     }
 }
 
-/// A search, and why it may find nothing, or another log.
+/// A search for a log, with the reasons why it may find none, or another log.
 #[derive(Default)]
 struct Search {
-    /// What may not be looked at, in the order of the search.
+    /// The places at which svlog may not look, in the order of the search.
     denied: Vec<Unable>,
-    /// What may not be looked at beside the log.
+    /// The files beside the log at which svlog may not look.
     less_likely: Vec<Unable>,
     doubt: Option<Doubt>,
-    /// How the logger has ended last, in words.
+    /// How the logger ended last, in words.
     last: Option<String>,
 }
 
-/// Why what the logger writes to is not known.
+/// Why svlog does not know where the logger writes.
 #[derive(Debug, PartialEq, Eq)]
 enum Doubt {
     /// The logger has ended.
     Ended(Pid),
     /// The logger is in another pid namespace.
     Elsewhere(Pid),
-    /// The process of that number may be another one.
+    /// The process with that process id may be another one.
     Unproven(Pid),
-    /// It does not show what it has open.
+    /// svlog may not see which files the process has open.
     Unseen(Pid, Errno),
-    /// The logger has another file open than the one that its path leads to here.
+    /// The logger has another file open than the one to which its path leads here.
     Away(Pid, PathBuf),
     /// The status names no process.
     NotRunning,
     /// The logger has no log open.
     Idle(Pid),
-    /// There is no status: it never ran under a supervise, or under one with another `$SUPERVISEDIR`.
+    /// There is no status: the logger has never run under a supervise, or ran under one with another `$SUPERVISEDIR`.
     Unsupervised(PathBuf),
-    /// The status cannot be read, for the reason in words.
+    /// The status cannot be read. The text is the reason.
     Unknown(Vec<u8>),
 }
 
@@ -129,7 +130,7 @@ impl Doubt {
         }
     }
 
-    /// Whether the logger is one that may end again and again, so that its last end tells why.
+    /// Whether the logger may be one that ends again and again, so that its last end explains the doubt.
     fn is_of_an_end(&self) -> bool {
         match self {
             Doubt::Ended(_) | Doubt::NotRunning | Doubt::Idle(_) => true,
@@ -138,10 +139,10 @@ impl Doubt {
         }
     }
 
-    /// Whether the log that was found is the service's all the same, or no other can be.
+    /// Whether the log that was found belongs to the service in spite of the doubt, or is the only possible one.
     fn is_dispelled_by(&self, found: &Path, script: &Script) -> bool {
         match self {
-            // As the original's supervise leaves no state: two that say the same are proof enough.
+            // The supervise of daemontools 0.76 writes no state. If status and open file agree, that is proof enough.
             Doubt::Unproven(pid) => opened_by(*pid)
                 .is_ok_and(|open| open.is_some_and(|open| is_same(fs::metadata(open), fs::metadata(found)))),
             Doubt::NotRunning | Doubt::Idle(_) | Doubt::Unsupervised(_) => !script.may_name_another(found),
@@ -158,11 +159,11 @@ impl Doubt {
         }
     }
 
-    /// The doubt about a logger, at work in the directory `base`, whose status says nothing.
+    /// The doubt about a logger that works in the directory `base` and whose status says nothing.
     fn of_illegible(base: &Path, illegible: Illegible) -> Doubt {
         let place = Place::of(base);
         let status = place.as_ref().map_or_else(|_| base.join(service::STATUS), |place| place.path(service::STATUS));
-        // A supervise that was here has left its directory, and then the status must be there too.
+        // A supervise that has run here has left its directory, which then must contain the status too.
         let is_unused = place.is_ok_and(|place| fs::symlink_metadata(place.directory()).is_err());
         match illegible {
             Illegible::Closed(Errno::ENOENT) if is_unused => Doubt::Unsupervised(status),
@@ -179,8 +180,8 @@ fn not_known(why: &[u8]) -> Vec<u8> {
     [b"nothing is known of its logger: ", why].concat()
 }
 
-/// How the `run` of a logger has ended last, as its supervise, at work in `base`, has written down: in the words of svstat, and
-/// with what its script lacks where that could not be executed.
+/// How the `run` of a logger ended last, as its supervise, which works in `base`, has written down. The text is in the
+/// words of svstat. If the script could not be executed, the text says what is wrong with it.
 fn last_end(base: &Path, part: Part, script: &Path) -> Option<String> {
     let record = Record::read(&Place::of(base).ok()?).ok()?;
     let record = match part {
@@ -200,7 +201,7 @@ fn last_end(base: &Path, part: Part, script: &Path) -> Option<String> {
 }
 
 impl Search {
-    /// Says that what was found may be another log than that of the service.
+    /// Warns that the log that was found may not be that of the service.
     fn say_doubt(&self, service: &OsStr, found: &Path) {
         let Some(doubt) = &self.doubt else { return };
         let end: &[u8] = if matches!(doubt, Doubt::Ended(_)) { b"" } else { b", which may be another log" };
@@ -208,7 +209,7 @@ impl Search {
         warning(&[service.as_bytes(), b": ", &words, b": showing ", found.as_os_str().as_bytes(), end]);
     }
 
-    /// What is not known, with the last end of the logger where that may be the reason.
+    /// The doubt in words, with the last end of the logger if that may be the reason.
     fn words_of(&self, doubt: &Doubt) -> Vec<u8> {
         match &self.last {
             Some(last) if doubt.is_of_an_end() => [&doubt.words(), &b", "[..], last.as_bytes()].concat(),
@@ -216,7 +217,7 @@ impl Search {
         }
     }
 
-    /// The log of this logger, which works in the directory `base` and is run by this script.
+    /// The log of the logger that works in the directory `base` and is run by this script.
     fn of_logger(&mut self, base: &Path, logger: Result<Proof, Illegible>, script: &Path) -> Option<PathBuf> {
         let open = match logger {
             Ok(Proof::Proven(pid)) => {
@@ -243,7 +244,7 @@ impl Search {
         found
     }
 
-    /// Where loggers usually write.
+    /// The directories into which loggers usually write.
     fn in_its_place(&mut self, base: &Path, script: &Path) -> Option<PathBuf> {
         let usual = [base.join("main"), base.to_path_buf()].into_iter().find(|path| self.is_log(path));
         let known = self.denied.len();
@@ -284,7 +285,7 @@ impl Search {
         paths.find(|path| self.is_log(path))
     }
 
-    /// Takes in that a directory, or one that it lies in, may not be entered.
+    /// Remembers that svlog may not enter a directory, or a directory above it.
     fn deny<T>(&mut self, path: &Path, seen: &io::Result<T>) {
         let Some(errno) = seen.as_ref().err().map(report::errno_of).filter(|errno| is_denied(*errno)) else { return };
         let may_enter =
@@ -298,14 +299,14 @@ impl Search {
         }
     }
 
-    /// Takes in that nothing may be known of the logger: where no log is found, its place may be the reason.
+    /// Remembers that svlog may learn nothing of the logger. If no log is found, that may be the reason.
     fn deny_service(&mut self, base: &Path, errno: Errno) {
         if let Some(place) = Place::of(base).ok().filter(|_| is_denied(errno)) {
             self.denied.push(Unable::new("open", place.path(service::STATUS), errno));
         }
     }
 
-    /// Why no log was found where there is no `log`. What is no service may be an empty log directory.
+    /// Why no log was found in a directory without `log`. If this is not a service, it may be an empty log directory.
     fn why_in_vain_without_log(&self, service: &OsStr) -> Vec<u8> {
         let is_service = Path::new(service).join(service::RUN).exists();
         let why: &[u8] = if is_service { b"it has no logger" } else { b"no multilog wrote there" };
@@ -331,7 +332,8 @@ fn in_vain(service: &OsStr, why: &[u8]) -> Vec<u8> {
     [b"unable to find a log in ", service.as_bytes(), b": ", why].concat()
 }
 
-/// multilog opens its directories in the order of its script, so the first is where most goes.
+/// The first directory that the process has open. multilog opens its directories in the order of its script, and
+/// usually most lines go to the first one.
 fn opened_by(pid: Pid) -> Result<Option<PathBuf>, Doubt> {
     let folder = proc_path(pid, "fd");
     let entries = fs::read_dir(&folder).map_err(|error| Doubt::Unseen(pid, report::errno_of(&error)))?;
@@ -347,7 +349,7 @@ fn opened_by(pid: Pid) -> Result<Option<PathBuf>, Doubt> {
         }
         if !is_same(fs::metadata(&file), fs::symlink_metadata(&path)) {
             away = away.or_else(|| Some(directory.to_path_buf()));
-        // `current` may be getting a new name at this moment; then the lines are in `previous`.
+        // multilog may be renaming `current` at this moment; then the lines are in `previous`.
         } else if [CURRENT, PREVIOUS].iter().any(|name| directory.join(name).is_file()) {
             return Ok(Some(directory.to_path_buf()));
         }
@@ -355,7 +357,7 @@ fn opened_by(pid: Pid) -> Result<Option<PathBuf>, Doubt> {
     away.map_or(Ok(None), |path| Err(Doubt::Away(pid, path)))
 }
 
-/// What to call the logs: by their last parts, or as they were given if two had the same.
+/// The names of the logs: the last parts of their paths, or the paths as given if two logs had the same last part.
 pub fn names(arguments: &[OsString]) -> Vec<Vec<u8>> {
     let short: Vec<Vec<u8>> = arguments.iter().map(|argument| last_part(argument)).collect();
     let mut sorted = short.clone();

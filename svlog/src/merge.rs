@@ -3,24 +3,26 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Which source has the earliest line; at the same time the one named first.
+/// Tells which source has the earliest line. Of two lines with the same time, the line of the source named first is
+/// taken.
 #[derive(Debug, Default)]
 pub struct Merge<Time: Ord> {
     heads: BinaryHeap<Reverse<(Time, usize)>>,
 }
 
 impl<Time: Ord> Merge<Time> {
-    /// No source has a line.
+    /// Begins without lines.
     pub fn new() -> Merge<Time> {
         Merge { heads: BinaryHeap::new() }
     }
 
-    /// The next line of `source` is of this time. A source that was taken is offered again by its next line.
+    /// Takes in that the next line of `source` has this time. After a source was taken, its next line must be offered
+    /// anew.
     pub fn offer(&mut self, time: Time, source: usize) {
         self.heads.push(Reverse((time, source)));
     }
 
-    /// The source of the earliest line, taken out.
+    /// Takes out the source of the earliest line.
     pub fn take(&mut self) -> Option<usize> {
         self.heads.pop().map(|Reverse((_, source))| source)
     }

@@ -13,19 +13,19 @@ use nix::errno::Errno;
 use nix::poll::PollTimeout;
 use std::time::Duration;
 
-/// Bytes gathered before they are written, unless there is nothing more for the moment.
+/// How many bytes svlog gathers before it writes them, unless there are no more lines for the moment.
 const GATHERED: usize = 64 * 1024;
 
 /// What a source is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// To be asked for its next line.
+    /// The source must be asked for its next line.
     Ready,
-    /// Its next line is among those to be shown.
+    /// The next line of the source waits to be shown.
     Offered,
-    /// Nothing until its directory changes.
+    /// The source has nothing until its directory changes.
     Waiting,
-    /// To be asked again when all that happened up to now is known.
+    /// The source must be asked again when svlog has read all events up to now.
     Rechecking,
     Ended,
 }
@@ -33,24 +33,24 @@ enum State {
 /// The lines of several logs, merged by their times.
 pub struct Reader<'a> {
     sources: Vec<(Source<'a>, State)>,
-    /// The rest of a line that was begun comes before all else: `None`.
+    /// The order of the waiting lines. The rest of a line that was begun has `None`, and comes before all others.
     merge: Merge<Option<Tai64N>>,
     show: Show,
-    /// How many lines are more than the last ones that were asked for.
+    /// How many lines come before the last lines that were asked for.
     surplus: u64,
-    /// Whether the line that was begun is one of them.
+    /// Whether the line that was begun is one of those before.
     hidden: bool,
-    /// How often it is still to be looked whether a directory is gone whose files went.
+    /// How often svlog still has to look whether a directory was removed after its files.
     looks_left: u32,
 }
 
-/// How often a directory whose files were removed is looked at again.
+/// How often svlog looks again at a directory whose files were removed.
 const LOOKS: u32 = 10;
-/// The time between two such looks.
+/// The time between two looks at such a directory.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl<'a> Reader<'a> {
-    /// Looks for the first lines that are to be shown.
+    /// Finds the first lines to show.
     ///
     /// # Errors
     /// A log cannot be read.
@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
         Ok(Reader { sources, merge: Merge::new(), show, surplus, hidden: false, looks_left: 0 })
     }
 
-    /// Shows all there is; whether there may be more later.
+    /// Shows all lines that there are. Returns whether there may be more later.
     pub fn show_all(&mut self, watch: Option<&Watch>) -> Result<bool, Fatal> {
         (0..self.sources.len()).for_each(|number| self.ask(number));
         while let Some(number) = self.merge.take() {
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
             self.ask(number);
             if self.show.output.len() >= GATHERED {
                 self.write()?;
-                // A log that never pauses is not to keep the others waiting.
+                // A log that is written to without pause must not keep the other logs waiting.
                 if let Some(watch) = watch {
                     self.look_at(watch, PollTimeout::ZERO)?;
                     (0..self.sources.len()).for_each(|number| self.ask(number));
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
         Ok(self.is_any(State::Waiting) || self.is_any(State::Rechecking))
     }
 
-    /// Asks a source for its next line, if it is its turn.
+    /// Asks a source for its next line, if the source must be asked.
     fn ask(&mut self, number: usize) {
         let Some((source, state @ State::Ready)) = self.sources.get_mut(number) else { return };
         *state = match source.next() {
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
         let written = sys::write_all(sys::stdout(), &self.show.output);
         self.show.output.clear();
         match written {
-            // The reader of the output has seen enough.
+            // The reader of the output has gone.
             Err(Errno::EPIPE) => Err(Fatal::silent(0)),
             Err(errno) => Err(Unable::new("write output", "", errno).into()),
             Ok(()) => Ok(()),
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
         self.sources.iter().any(|(_, state)| *state == wanted)
     }
 
-    /// How long nothing has to be done if nothing happens.
+    /// How long svlog may wait if no directory changes.
     pub fn patience(&self) -> PollTimeout {
         match self.looks_left {
             _ if self.is_any(State::Rechecking) => PollTimeout::ZERO,
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Sources in whose directories something changed are ready again.
+    /// Makes the sources ready again whose directories have changed.
     pub fn look_at(&mut self, watch: &Watch, timeout: PollTimeout) -> Result<(), Fatal> {
         match watch.changes(timeout)? {
             Change::Unread => Err(Fatal::silent(0)),

@@ -1,7 +1,8 @@
 //! One log: the files of a directory in their order, as lines with their times.
 //!
-//! Three parts know one thing each, and a source does what they say: [`Files`] which file comes after which, [`Cursor`]
-//! which line comes next and its time, [`Restart`] whether `current` still has what was read of it.
+//! Three parts know one thing each, and a source does what they say. [`Files`] knows which file comes after which,
+//! [`Cursor`] knows which line comes next and its time, and [`Restart`] knows whether `current` still has the bytes
+//! that were read of it.
 
 use crate::bisect::{self, ReadAt};
 use crate::cursor::{Cursor, Line, Selection};
@@ -18,27 +19,27 @@ use daemontools::{Unable, report};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 
-/// What is there to be shown next.
+/// What a source has to show next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// A line, or a piece of one, of this time.
+    /// There is a line, or a piece of one, of this time.
     Line(Tai64N),
-    /// Nothing until the directory changes.
+    /// There is nothing until the directory changes.
     Wait,
-    /// `current` is not what it was: to be asked again once it is known whether a multilog was started.
+    /// `current` has changed. The source must be asked again once it is known whether a multilog was started.
     Recheck,
-    /// Nothing any more.
+    /// There will be nothing more.
     End,
 }
 
-/// What becomes of a log at its end.
+/// What svlog does at the end of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Once,
     Follow,
 }
 
-/// A log being read.
+/// A log that svlog is reading.
 pub struct Source<'a> {
     folder: &'a Folder,
     /// Whether svlog has said that the path of the directory leads elsewhere.
@@ -47,14 +48,14 @@ pub struct Source<'a> {
     mode: Mode,
     cursor: Cursor<'a>,
     file: Option<LogFile>,
-    /// Those that come after it.
+    /// The files that come after this one.
     files: Files<'a>,
-    /// Whether the file could not be read to its end, so that its last line is not whole.
+    /// Whether the file could not be read to its end, so that its last line is not complete.
     is_truncated: bool,
-    /// What was read last of the file.
+    /// The bytes that were read last of the file.
     tail: Tail,
     restart: Restart,
-    /// The first bytes of the next file, as many as these, were shown already.
+    /// How many of the first bytes of the next file were already shown.
     already_shown: u64,
     at_end: bool,
     done: bool,
@@ -62,7 +63,7 @@ pub struct Source<'a> {
     pub failed: bool,
 }
 
-/// Whether reading on brought anything.
+/// Whether reading more of the file returned bytes.
 enum More {
     Bytes,
     Wait,
@@ -71,7 +72,7 @@ enum More {
 }
 
 impl<'a> Source<'a> {
-    /// From the first line that was asked for.
+    /// Begins with the first line that was asked for.
     pub fn new(folder: &'a Folder, selection: &'a Selection, mode: Mode) -> Source<'a> {
         Source {
             folder,
@@ -91,16 +92,17 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// From where this file, one of those that were looked at, now stands.
+    /// Begins at the current position of this file, which is one of those that were looked at.
     pub fn starting_in(&mut self, file: LogFile, look: &Look) {
         self.files.begin_after(&file.place, look);
         self.cursor.seek_nothing();
         self.enter(file, Joint::MayGoOn);
     }
 
-    /// Something changed in its directory: says once if its path leads elsewhere since. What is written there is
-    /// another log, which is not followed. True if the directory may be about to go: then this is to be asked again,
-    /// as nothing tells that a directory was removed whose files went before, and which we have open.
+    /// Takes in that something has changed in the directory. If the path of the directory leads elsewhere now, svlog
+    /// says so once; the directory there is another log, which svlog does not follow. Returns true if the directory may
+    /// be about to be removed. Then the caller must call this again, as the kernel does not report the removal of a
+    /// directory whose files were removed before and which svlog has open.
     pub fn directory_changed(&mut self) -> bool {
         if !self.is_elsewhere && self.folder.is_elsewhere() {
             self.is_elsewhere = true;
@@ -110,12 +112,13 @@ impl<'a> Source<'a> {
         !self.is_elsewhere && self.folder.id_of(CURRENT.as_bytes()).is_none()
     }
 
-    /// A multilog was started in the directory.
+    /// Takes in that a multilog was started in the directory.
     pub fn multilog_started(&mut self) {
         self.restart.step(Event::MultilogStarted);
     }
 
-    /// In which of the files read the line begins that [`Source::next`] has found: 1 is the first.
+    /// The number of the file in which the line begins that [`Source::next`] has found: the first file that was read is
+    /// 1.
     pub fn file_number(&self) -> u64 {
         self.cursor.file_number()
     }
@@ -131,7 +134,7 @@ impl<'a> Source<'a> {
             }
             match self.more() {
                 More::Bytes => {}
-                // Who has put a FIFO or the like there can make us wait for ever for what never comes.
+                // The owner of the directory can put a FIFO there, and make svlog wait for ever.
                 More::Wait if !self.folder.is_foreign() => return Next::Wait,
                 More::Recheck => return Next::Recheck,
                 More::Wait | More::End => {
@@ -143,7 +146,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// What [`Source::next`] has found.
+    /// The line that [`Source::next`] has found.
     pub fn line(&self) -> Option<Line<'_>> {
         self.cursor.line()
     }
@@ -180,7 +183,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Does what is to be done about `current`, of which `length` bytes were just read.
+    /// Asks [`Restart`] about `current`, of which `length` bytes were just read, and does what it says.
     fn perform(&mut self, step: Step, length: usize) -> More {
         match step {
             Step::GoOn | Step::TakeStamps | Step::LookOnce => More::Bytes,
@@ -218,7 +221,8 @@ impl<'a> Source<'a> {
         self.failed = true;
     }
 
-    /// A stamp that is not whole is read again with the rest of it: the rest may be another's by then.
+    /// Forgets an incomplete stamp, so that it is read again together with its rest: the rest may belong to another
+    /// stamp then.
     fn take_back_stamp(&mut self) -> usize {
         let unfinished = if self.follows() { self.cursor.lines.unfinished() } else { 0 };
         let in_file = self.file.as_ref().is_some_and(|file| file.offset >= unfinished as u64);
@@ -239,13 +243,14 @@ impl<'a> Source<'a> {
         self.mode == Mode::Follow && self.file.as_ref().is_some_and(|file| file.plain().is_some())
     }
 
-    /// Compares what was read before the last `length` bytes with what lies there now: the result, and where the stamps
-    /// have changed, what lies there. Where nothing can be compared, nothing has changed.
+    /// Compares the bytes that were read before the last `length` bytes with the bytes that lie there now. Returns the
+    /// result, and if the stamps have changed, the bytes that lie there now. If there is nothing to compare, nothing
+    /// has changed.
     fn compare(&mut self, length: usize) -> (Now, Vec<u8>) {
         let unchanged = (Now::Same, Vec::new());
         let Some(file) = self.file.as_mut() else { return unchanged };
         if std::mem::take(&mut file.has_skipped) {
-            // What came before a hole does not lie in front of what was read last.
+            // The bytes before a hole do not lie directly in front of the bytes that were read last.
             self.tail = Tail::new();
             return unchanged;
         }
@@ -253,7 +258,7 @@ impl<'a> Source<'a> {
         let before = self.tail.before(offset);
         let (mut now, length) = ([0; TAIL], before.len());
         let now = &mut now[..length];
-        // What is cut off is noticed at the end.
+        // svlog notices at the end of the file that bytes were cut off.
         if length == 0 || !plain.read_at(now, offset - length as u64).is_ok_and(|read| read == length) {
             return unchanged;
         }
@@ -263,7 +268,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Takes in that `length` bytes were read, `again` of them once more.
+    /// Takes in that `length` bytes were read, of which `again` bytes had been read before.
     fn filled(&mut self, length: usize, again: usize) -> More {
         self.cursor.lines.filled(length);
         if self.follows() {
@@ -283,7 +288,7 @@ impl<'a> Source<'a> {
     fn end_of_file(&mut self) -> More {
         let Some(file) = &self.file else { return More::End };
         match (&file.place, self.mode) {
-            // A file with nothing in time tells that what comes after it is later, unless names tell otherwise.
+            // If no line of a file is of the time asked for, the files after it are later, unless names tell otherwise.
             (Place::Finished(finished), _)
                 if self.selection.is_too_late(finished.label)
                     && !self.cursor.is_in_time()
@@ -306,7 +311,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The file has become another one.
+    /// Begins with another file.
     fn read_from_start(&mut self) {
         let path = self.folder.path_of(CURRENT.as_bytes());
         report::warning(&[path.as_bytes(), b" was truncated: read from its start"]);
@@ -329,7 +334,7 @@ impl<'a> Source<'a> {
         match relation {
             Relation::Other => {}
             Relation::Copy => self.already_shown = 0,
-            // Where a processor has made other bytes of them, the last stamp tells which lines were shown.
+            // If a processor has rewritten the lines, the last stamp tells which of them were shown.
             Relation::Gone => {
                 self.already_shown = 0;
                 self.cursor.skip_what_was_shown();
@@ -360,10 +365,10 @@ impl<'a> Source<'a> {
         self.restart.step(Event::WentOn);
         self.is_truncated = false;
         if file.place == Place::Current {
-            // No processor has made it of a file that is gone.
+            // This file is not the result of a processor that rewrote a file which is gone.
             self.cursor.skip_nothing();
         }
-        // What was shown already is not the next file's own, nor is what was begun there.
+        // The bytes that were already shown do not belong to the next file, nor does a line that began in this one.
         let shown = std::mem::take(&mut self.already_shown);
         if shown > 0 && (file.place == Place::Current || file.length() >= shown) {
             file.offset = shown;
@@ -379,30 +384,30 @@ impl<'a> Source<'a> {
         self.file = Some(file);
     }
 
-    /// Passes over what of the file is before a moment.
+    /// Skips the part of the file that is before a moment.
     fn seek(&mut self, file: &mut LogFile, moment: Tai64N) {
         let Some(plain) = file.plain() else { return };
         let length = file.length();
         file.offset = match bisect::begin_for(plain, length, moment) {
             Ok(Some(start @ 1..)) => start,
             Ok(None) if file.time() < moment => length,
-            // Reading will tell what is wrong with it.
+            // The next read(2) reports what is wrong with the file.
             Ok(Some(0) | None) | Err(_) => file.first_line(self.files.before.as_ref()).unwrap_or(0),
         };
         self.files.before = if file.offset == length { file.at(0).ok() } else { None };
     }
 }
 
-/// The time of lines in a file that have none.
+/// The time of the lines in a file that have no stamps.
 fn time_of(file: Option<&LogFile>) -> impl Fn() -> Tai64N {
     move || file.map_or_else(tai64::now, LogFile::time)
 }
 
-/// What is wrong with a compressed file.
+/// The words for what is wrong with a compressed file.
 fn why(error: &std::io::Error) -> &'static [u8] {
     match error.kind() {
         ErrorKind::FileTooLarge => b"unpacks to more than 64 MB and a thousand times its length",
-        // libzstd's words; its errors have no kinds.
+        // These are the words of libzstd, whose errors have no kinds.
         _ if error.to_string().contains("too much memory") => b"needs more than 8 MB of memory to be unpacked",
         _ => b"is cut short or damaged",
     }

@@ -1,4 +1,4 @@
-//! The stamps in front of lines, read back; dates by the crate jiff. No I/O.
+//! Reads the stamps in front of lines. Dates are parsed by the crate jiff. No I/O.
 
 pub use daemontools::logdir::stamp::LONGEST;
 use daemontools::logdir::stamp::read;
@@ -11,7 +11,7 @@ pub fn of(line: &[u8]) -> Option<Stamp> {
     read::of(line, |word| word.parse().ok().map(from_timestamp))
 }
 
-/// The label of a time of UTC.
+/// The label of a time in UTC.
 pub fn from_timestamp(time: Timestamp) -> Tai64N {
     tai64::at(time.into())
 }

@@ -1,17 +1,17 @@
-//! Local times as people write them, back into seconds, by any function that tells the local time of a second. No I/O.
+//! Converts local times as people write them into seconds, by a function that gives the local time of a second. No I/O.
 //!
-//! The function asks the C library, as all programs of ours do: so a `TZ` means the same to each of them.
+//! The function asks the C library, as all programs of ours do, so that a `TZ` means the same to each of them.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-/// What clocks show at a second since 1970; `None` where no calendar reaches.
+/// The date and time that clocks show at a second since 1970; `None` beyond the calendar.
 pub type Local = fn(i64) -> Option<DateTime>;
 
 const DAY: i64 = 24 * 3600;
 
-/// The second since 1970 at which clocks show this date and time: the first, if there are two; where clocks were put
-/// forward over it, the one at which they would show it if they had not been.
+/// The second since 1970 at which clocks show this date and time: the first, if there are two. If clocks were put
+/// forward over this time, the result is the second at which they would show it without that change.
 pub fn second_of(shown: DateTime, local: Local) -> Option<i64> {
     let as_utc = as_if_utc(shown)?;
     // Leap seconds count as well, where the time zone has them.
@@ -21,7 +21,7 @@ pub fn second_of(shown: DateTime, local: Local) -> Option<i64> {
     [as_utc - before, as_utc - after].into_iter().find(is_shown).or(Some(as_utc - before))
 }
 
-/// The second since 1970 at which clocks show this by UTC.
+/// The second since 1970 at which a clock in UTC shows this date and time.
 fn as_if_utc(shown: DateTime) -> Option<i64> {
     shown.to_zoned(TimeZone::UTC).ok().map(|moment| moment.timestamp().as_second())
 }
@@ -56,7 +56,7 @@ mod tests {
             (with_summer, "2026-08-01T12:00:00", "2026-08-01T10:00:00Z"),
             // Clocks go from 01:00 to 02:00.
             (with_summer, "2026-07-01T01:30:00", "2026-07-01T00:30:00Z"),
-            // And from 02:00 back to 01:00: it is 01:30 twice.
+            // Clocks go from 02:00 back to 01:00, so that it is 01:30 twice.
             (with_summer, "2026-10-01T01:30:00", "2026-09-30T23:30:00Z"),
             (with_summer, "2026-10-01T02:00:00", "2026-10-01T01:00:00Z"),
             (with_leap_seconds, "2026-08-01T12:00:00", "2026-08-01T12:00:27Z"),
