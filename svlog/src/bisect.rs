@@ -1,4 +1,4 @@
-//! Where in a file of lines that rise in time those of a moment begin, without reading all of it.
+//! Finds the first line of a moment in a file whose stamps increase, without reading the whole file.
 
 use crate::stamp;
 use daemontools::tai64::{Tai64, Tai64N};
@@ -7,23 +7,23 @@ use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 use std::io;
 
-/// A file that is not longer is read whole: no multilog writes a longer one, and that takes some milliseconds. So what
-/// the clock did while it was written does not matter.
+/// A file up to this length is read whole, which takes some milliseconds. Most files of multilog are not longer, and
+/// for these it does not matter what the clock did while they were written.
 pub const WHOLE: u64 = 16 << 20;
-/// How far, in seconds, stamps in a longer file may fall without lines being missed.
+/// By how many seconds stamps in a longer file may decrease so that no line is missed.
 pub const FALL: u64 = 3600;
-/// Bytes read at a time.
+/// How many bytes are read at a time.
 const BLOCK: usize = 4096;
-/// A file without a stamp in its first bytes has none.
+/// How many of the first bytes must contain a stamp: a file without a stamp there has none.
 const FIRST: u64 = 64 * 1024;
 
-/// Bytes at an offset, as pread(2) gives them: fewer than asked for, and none at the end.
+/// Reads bytes at an offset as pread(2) does: maybe fewer than asked for, and none at the end.
 pub trait ReadAt {
     /// # Errors
     /// The file cannot be read.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Where the first byte lies, from `offset` on, that is on the disk; the end, if there is none.
+    /// The position of the first byte at `offset` or later that is on the disk, or the end if there is none.
     fn next_data(&self, offset: u64) -> u64 {
         offset
     }
@@ -38,7 +38,7 @@ impl ReadAt for std::fs::File {
         let at = i64::try_from(offset).unwrap_or(i64::MAX);
         match lseek(self, at, Whence::SeekData) {
             Ok(data) => u64::try_from(data).unwrap_or(offset),
-            // There is none.
+            // There is no such byte.
             Err(Errno::ENXIO) => self.metadata().map_or(offset, |metadata| metadata.len().max(offset)),
             Err(_) => offset,
         }
@@ -54,8 +54,9 @@ impl ReadAt for [u8] {
     }
 }
 
-/// Where to begin to read for lines of `moment` or later: before it only earlier ones lie, if stamps fall by no more
-/// than [`FALL`], in a file that is longer than [`WHOLE`]; of others 0. `None`: the lines of a long one have no stamps.
+/// The position from which to read to find lines of `moment` or later. In a file longer than [`WHOLE`], only earlier
+/// lines lie before it, if stamps decrease by at most [`FALL`]; in other files it is 0. `None`: the long file has no
+/// stamps.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -68,7 +69,7 @@ pub fn begin_for(file: &(impl ReadAt + ?Sized), length: u64, moment: Tai64N) -> 
 }
 
 /// The beginning of the first line at `moment` or later among those that begin before `length`; `length` if there
-/// is none. Lines before the first stamp are of its time. `None`: the lines have no stamps.
+/// is none. Lines before the first stamp have the time of that stamp. `None`: the lines have no stamps.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -78,7 +79,8 @@ pub fn first_line_from(file: &(impl ReadAt + ?Sized), length: u64, moment: Tai64
         Some((_, time)) if time >= moment => return Ok(Some(0)),
         Some(_) => {}
     }
-    // Stamped lines that begin before `low` are earlier; the first that is not begins at `found`, or before `high`.
+    // All stamped lines that begin before `low` are earlier. The first one that is not begins at `found`, or before
+    // `high`.
     let (mut low, mut high, mut found) = (0, length, length);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -113,7 +115,7 @@ fn first_stamped(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::Re
                     return Ok(Some((start + at as u64, stamp.time)));
                 }
             } else if at > 0 {
-                // The block ends within what may be its stamp.
+                // The block ends within bytes that may be the stamp of the line.
                 break start + at as u64;
             }
             match memchr(b'\n', &text[at..]) {
@@ -139,7 +141,7 @@ pub fn line_start(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::R
     if from == 0 {
         return Ok(0);
     }
-    // It begins after a newline, which may be the very byte before.
+    // The line begins after a newline, which may be the byte directly before.
     let mut at = from - 1;
     let mut block = [0; BLOCK];
     while at < below {
@@ -154,7 +156,7 @@ pub fn line_start(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::R
     Ok(below)
 }
 
-/// Reads until the buffer is full or the file ends; how much it was.
+/// Reads until the buffer is full or the file ends. Returns how many bytes it has read.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -182,7 +184,7 @@ mod tests {
         Tai64N(Tai64((1 << 62) + seconds), 0)
     }
 
-    /// One line after the other.
+    /// Finds the line by reading one line after the other.
     fn linear(bytes: &[u8], moment: Tai64N) -> Option<u64> {
         let mut start = 0;
         let mut stamped = false;
@@ -224,7 +226,7 @@ mod tests {
             steps in proptest::collection::vec(-FALL_FOR_TESTS..200, 1..40),
             moment in 0u64..3000,
         ) {
-            // Never further behind the latest than the fall that is allowed for.
+            // A stamp is never further behind the latest one than the decrease that is allowed.
             let (mut latest, mut now) = (0i64, 0i64);
             let times: Vec<u64> = steps.iter().map(|step| {
                 now = (now + step).max(latest - FALL_FOR_TESTS).max(0);
@@ -246,7 +248,7 @@ mod tests {
         assert_eq!(begin_for(&b"x\n"[..], WHOLE, at(5)).unwrap(), Some(0));
     }
 
-    /// An empty line takes no reading of its own.
+    /// An empty line needs no reading of its own.
     #[test]
     fn lines_without_stamps_are_passed_over_by_blocks() {
         let bytes =

@@ -1,15 +1,15 @@
-//! Where in the lines of a log a reader stands: which line comes next, at which time it was logged, in which file it
-//! begins, and whether it was asked for.
+//! The position of a reader in the lines of a log: which line comes next, when it was logged, in which file it begins,
+//! and whether it was asked for.
 //!
-//! A line without a stamp is of the time of the line before it in its file; before the first stamp of a file lines
-//! are of the time of the file itself, unless a stamp nearby is earlier.
+//! A line without a stamp has the time of the line before it in its file. Lines before the first stamp of a file have
+//! the time of the file itself, unless a stamp nearby is earlier.
 
 use crate::lines::{Joint, Lines, Piece};
 use crate::stamp::{self, Stamp};
 use daemontools::tai64::{self, Tai64N};
 use regex::bytes::Regex;
 
-/// Which lines are asked for.
+/// The lines that the user asks for.
 #[derive(Debug, Default)]
 pub struct Selection {
     pub since: Option<Tai64N>,
@@ -18,12 +18,12 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether only lines of some time are asked for.
+    /// Whether the user asks only for lines of some time.
     pub fn has_bounds(&self) -> bool {
         self.since.is_some() || self.until.is_some()
     }
 
-    /// Whether a time is later than all that are asked for.
+    /// Whether a time is later than all times that the user asks for.
     pub fn is_too_late(&self, time: Tai64N) -> bool {
         self.until.is_some_and(|until| time > until)
     }
@@ -42,7 +42,7 @@ pub struct Line<'a> {
     pub time: Tai64N,
     /// Whether the line has a stamp.
     pub stamped: bool,
-    /// What comes behind the stamp, without the newline.
+    /// The text behind the stamp, without the newline.
     pub text: &'a [u8],
     /// Whether the line begins, and ends, with this piece.
     pub begins: bool,
@@ -56,17 +56,17 @@ struct Found {
     time: Tai64N,
 }
 
-/// A place in the lines of a log.
+/// A position in the lines of a log.
 pub struct Cursor<'a> {
     selection: &'a Selection,
-    /// What was read.
+    /// The bytes that were read and not yet taken.
     pub lines: Lines,
     found: Option<Found>,
-    /// Whether the piece taken last did not end its line; and whether that line was asked for.
+    /// Whether the piece that was taken last did not end its line, and whether that line was asked for.
     within_line: Option<bool>,
-    /// Lines before this are passed over unread, where that can be.
+    /// Lines before this moment are skipped without being read, if that is possible.
     seek: Option<Tai64N>,
-    /// Lines up to this stamp were shown when they lay in a file that is gone.
+    /// Lines up to this stamp were shown while they lay in a file that is gone now.
     shown_up_to: Option<Tai64N>,
     /// How many files were begun, and in which of them the next line begins.
     begun: u64,
@@ -80,7 +80,7 @@ pub struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Before the first line.
+    /// A position before the first line.
     pub fn new(selection: &'a Selection) -> Cursor<'a> {
         Cursor {
             selection,
@@ -98,8 +98,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Looks for the next piece that was asked for in what was read: its time. `at_end`, nothing will come behind that.
-    /// `time_of_file` tells the time of the file read last.
+    /// Looks in the bytes that were read for the next piece that was asked for, and returns its time. `at_end`: nothing
+    /// will follow these bytes. `time_of_file` returns the time of the file that was read last.
     pub fn find(&mut self, at_end: bool, time_of_file: impl Fn() -> Tai64N) -> Option<Tai64N> {
         while self.found.is_none() {
             let piece = self.lines.piece(at_end)?;
@@ -108,7 +108,7 @@ impl<'a> Cursor<'a> {
         self.found.map(|found| found.time)
     }
 
-    /// What [`Cursor::find`] has found.
+    /// The piece that [`Cursor::find`] has found.
     pub fn line(&self) -> Option<Line<'_>> {
         let found = self.found?;
         Some(Line {
@@ -120,7 +120,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// What was found was shown.
+    /// Takes in that the piece that was found has been shown.
     pub fn take(&mut self) {
         if let Some(found) = self.found.take() {
             self.pass(found.piece, true);
@@ -135,7 +135,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The next line begins in the file read last.
+    /// Takes in that the next line begins in the file that was read last.
     fn line_begins_in_file(&mut self) {
         self.line_file = self.begun;
         self.carried = None;
@@ -155,7 +155,7 @@ impl<'a> Cursor<'a> {
         };
         if stamp.is_some() {
             (self.carried, self.last) = (Some(time), Some(time));
-            // A later one may be earlier: the clock may have been set back in between.
+            // A line further on may have an earlier stamp, if the clock was set back in between.
             self.in_time |= !self.selection.is_too_late(time);
         }
         let length = stamp.map_or(0, |stamp| stamp.length);
@@ -182,12 +182,13 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// In which of the files read the line begins that [`Cursor::find`] has found: 1 is the first.
+    /// The number of the file in which the line begins that [`Cursor::find`] has found: the first file that was read is
+    /// 1.
     pub fn file_number(&self) -> u64 {
         self.line_file
     }
 
-    /// The last stamp of all.
+    /// The last stamp of all files.
     pub fn last_stamp(&self) -> Option<Tai64N> {
         self.last
     }
@@ -197,50 +198,50 @@ impl<'a> Cursor<'a> {
         self.in_time
     }
 
-    /// The moment before which lines may be passed over unread.
+    /// The moment before which lines may be skipped without being read.
     pub fn seek(&self) -> Option<Tai64N> {
         self.seek
     }
 
-    /// No line is passed over unread.
+    /// From now on no line is skipped without being read.
     pub fn seek_nothing(&mut self) {
         self.seek = None;
     }
 
-    /// The lines that end with what was read last have these stamps now.
+    /// Takes in that the lines that were read last have these stamps now.
     pub fn take_stamps(&mut self, now: &[u8]) {
         let stamps = now.split(|byte| *byte == b'\n').skip(1).filter_map(stamp::of);
         self.last = stamps.last().map(|stamp| stamp.time).or(self.last);
     }
 
-    /// The file read last, which is `current`, was just written to: its time is a later one.
+    /// Takes in that the file that was read last, `current`, has just been written to, so that its time is later.
     pub fn written_to(&mut self) {
         if self.line_file == self.begun {
             self.file_time = None;
         }
     }
 
-    /// Lines up to the last stamp were shown, and may come once more, changed by a processor.
+    /// Takes in that lines up to the last stamp were shown, and may come again, changed by a processor.
     pub fn skip_what_was_shown(&mut self) {
         self.shown_up_to = self.last;
     }
 
-    /// No processor has changed the lines that come: all of them are to be shown.
+    /// Takes in that no processor has changed the lines that come, so that all of them must be shown.
     pub fn skip_nothing(&mut self) {
         self.shown_up_to = None;
     }
 
-    /// What is read from now on is of the next file, whose bytes may still belong to the file before.
+    /// Takes in that the bytes from now on are of the next file, but may still belong to a line of the file before.
     pub fn leave_file(&mut self, time_of_file: impl Fn() -> Tai64N) {
         if !self.lines.is_empty() && self.carried.is_none() {
-            // A line that goes on in the next file is of the time of the one it begins in.
+            // A line that goes on in the next file has the time of the file in which it begins.
             self.time_before_stamps(time_of_file);
         }
         self.in_time = false;
         self.begun += 1;
     }
 
-    /// What is read from now on is the next file's own; whether a line begins with it.
+    /// Takes in that the bytes from now on are the next file's own, and whether a line begins with them.
     pub fn begin_file(&mut self, joint: Joint) -> bool {
         self.lines.next_file(joint);
         if !self.lines.is_empty() {
@@ -255,7 +256,7 @@ impl<'a> Cursor<'a> {
         true
     }
 
-    /// The file read last is read from its start: what was read of it and not shown is gone.
+    /// Begins the file that was read last from its start. Bytes of it that were read and not shown are forgotten.
     pub fn begin_again(&mut self) {
         self.lines.take_back(usize::MAX);
         self.lines.next_file(Joint::Ends);

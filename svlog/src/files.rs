@@ -1,15 +1,16 @@
-//! Which file of a log directory is read after which. At the end of one the next is found thus:
+//! Decides in which order the files of a log directory are read. At the end of a file, the next one is:
 //!
-//! 1. the file now has a finished name: the next finished one, else what is full (`previous`), else `current`;
-//! 2. it is what is full: `current`;
-//! 3. it is gone, and its bytes are in another file (a processor or a compressor has copied them), either in one that was
-//!    finished since it was `current`, or in what is full: that file, from where this one was read to;
-//! 4. it is gone, and so are its bytes (a processor has made others of them, or it was removed as too old): all that was
-//!    finished since it was `current`.
+//! 1. if the file now has a finished name: the next finished file, else the full file (`previous`), else `current`;
+//! 2. if it is the full file: `current`;
+//! 3. if it is gone, and its bytes are in another file (a processor or a compressor has copied them), either in one
+//!    that was finished since this file was `current`, or in the full file: that file, from the position up to which
+//!    this one was read;
+//! 4. if it is gone, and so are its bytes (a processor has rewritten them, or multilog has removed the file as too
+//!    old): all files that were finished since this file was `current`.
 //!
-//! What is full when `current` is begun gets its finished name later: it is then finished since, but older.
+//! A file that is full when `current` is begun gets its finished name later: then it was finished since, but is older.
 //!
-//! A file is known by its inode while it is open, so a rotation changes only its name.
+//! svlog identifies an open file by its inode, so that a rotation changes only the name.
 
 use crate::folder::{Folder, Look};
 use crate::log_file::{Id, LogFile, Place};
@@ -21,45 +22,45 @@ use std::collections::VecDeque;
 /// The files of a directory, one after the other.
 pub struct Files<'a> {
     folder: &'a Folder,
-    /// What was finished before this is left out.
+    /// Files that were finished before this moment are left out.
     since: Option<Tai64N>,
-    /// Finished files that come next.
+    /// The finished files that come next.
     queue: VecDeque<Finished>,
     /// The finished file taken last, readable or not.
     passed: Option<Tai64N>,
-    /// The newest finished file when one that is not finished was taken.
+    /// The newest finished file at the moment when an unfinished file was taken.
     newest: Option<Tai64N>,
     /// The full file before `current`, if it had no finished name yet when `current` was taken.
     unnamed: Option<LogFile>,
-    /// See [`last_fall`].
+    /// The result of [`last_fall`].
     fall: Option<Tai64N>,
-    /// The one before the next, as long as there was nothing to be read.
+    /// The file before the next one, until bytes of the next one have been read.
     pub before: Option<LogFile>,
-    /// Whether one could not be read.
+    /// Whether a file could not be read.
     pub failed: bool,
 }
 
-/// What comes after a file.
+/// The file that comes after another one.
 pub struct Following {
-    /// None: nothing yet.
+    /// The next file; none: there is no next file yet.
     pub file: Option<LogFile>,
-    /// What that has to do with the file before it.
+    /// The relation of the next file to the one before it.
     pub relation: Relation,
 }
 
-/// What a file has to do with the one before it.
+/// The relation of a file to the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
     /// The file has other lines.
     Other,
-    /// The file is a copy of the one before, which is gone, and stands where that one was read to.
+    /// The file is a copy of the one before, which is gone, and its position is the one up to which that was read.
     Copy,
-    /// The one before is gone, and lines of it may be in the files that come.
+    /// The file before is gone, and its lines may be in the files that come.
     Gone,
 }
 
 impl<'a> Files<'a> {
-    /// All, but for those that were finished before `since`.
+    /// Takes all files, except those that were finished before `since`.
     pub fn new(folder: &'a Folder, since: Option<Tai64N>) -> Files<'a> {
         let queue = VecDeque::new();
         Files {
@@ -75,7 +76,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// Only those that come after this one, which was among those looked at.
+    /// Takes only the files that come after this one, which was among those looked at.
     pub fn begin_after(&mut self, place: &Place, look: &Look) {
         self.newest = newest(&look.finished);
         self.fall = last_fall(&look.finished, tai64::now());
@@ -89,7 +90,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// What comes after `own`, whose name may have changed; after none, the first.
+    /// The file that comes after `own`, whose name may have changed. Without `own`, the first file.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -139,12 +140,12 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// Whether what comes after this finished file is all later than its name: no name tells otherwise.
+    /// Whether all lines after this finished file are later than its name. They are, unless names tell otherwise.
     pub fn rises_after(&self, finished: &Finished) -> bool {
         self.fall.is_none_or(|fall| finished.label > fall)
     }
 
-    /// Passes over the full file before `current` under the finished name that it has got since: it was read before.
+    /// Skips the full file before `current` under its new finished name, as it was read before.
     fn pass_unnamed(&mut self, finished: &[Finished]) {
         let Some(unnamed) = self.unnamed.take() else { return };
         let Some(next) = self.later(finished).next() else { return };
@@ -154,8 +155,8 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// Takes the file that has the same bytes as those read of `own`, from there on. Finished files before it are older
-    /// than `own`, and passed over.
+    /// Takes the file that contains the bytes that were read of `own`, from there on. Finished files before it are
+    /// older than `own`, and are skipped.
     fn take_copy(&mut self, own: &LogFile, look: &Look) -> Option<LogFile> {
         let mut later = self.later(&look.finished);
         if let Some((label, copy)) = later.find_map(|finished| Some((finished.label, self.copy_in(own, finished)?))) {
@@ -168,8 +169,8 @@ impl<'a> Files<'a> {
         Some(copy)
     }
 
-    /// The finished file, from where `own` was read to, if it has the same bytes before that place. If it cannot be read,
-    /// svlog says so when it comes to it.
+    /// The finished file, from the position up to which `own` was read, if it has the same bytes before that position.
+    /// If the file cannot be read, svlog says so when this file is next.
     fn copy_in(&self, own: &LogFile, finished: &Finished) -> Option<LogFile> {
         own.go_on_in(&self.folder.finished_file(finished).ok()??).ok()?
     }
@@ -189,12 +190,12 @@ impl<'a> Files<'a> {
         None
     }
 
-    /// What the file is now that was opened before it was finished.
+    /// The kind and name that a file has now which was opened before it was finished.
     fn renamed(&self, finished: &[Finished], own: Id) -> Option<Finished> {
         self.later(finished).find(|file| self.folder.id_of(&file.name) == Some(own)).cloned()
     }
 
-    /// What was finished since a file that is not finished was taken.
+    /// The files that were finished since an unfinished file was taken.
     fn later<'f>(&self, finished: &'f [Finished]) -> impl Iterator<Item = &'f Finished> + use<'f> {
         let newest = self.newest;
         finished.iter().filter(move |file| newest.is_none_or(|newest| file.label > newest))
@@ -217,17 +218,17 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
-    /// What multilog and its children do to a log directory, one system call or a few in which only one file changes.
+    /// A step of multilog or its children in a log directory: one system call, or a few in which only one file changes.
     #[derive(Debug)]
     enum Step {
         Append(String),
         Create(&'static str),
         /// A processor writes its result.
         Process(Vec<u8>),
-        /// multilog says by its mode that the result is whole.
+        /// multilog sets the mode that marks the result as complete.
         Complete,
         Rename(&'static str, String),
-        /// As the original multilog renames.
+        /// The multilog of daemontools 0.76 renames the file.
         Link(&'static str, String),
         /// A compressor puts the packed file beside the other.
         Pack(String, Vec<u8>),
@@ -253,7 +254,7 @@ mod tests {
         }
     }
 
-    /// A log: its lines, and what becomes of a file that is full.
+    /// A log: its lines, and what happens to a file that is full.
     struct Case {
         name: &'static str,
         line: fn(u64) -> String,
@@ -277,7 +278,7 @@ mod tests {
         Case { name: "all lines are the same", line: |_| "I live\n".repeat(200), ..COPIED },
     ];
 
-    /// In these seconds files get their names.
+    /// The seconds in which files get their names.
     const NAMES: [u64; 2] = [110, 120];
 
     fn label(second: u64) -> Label {
@@ -322,7 +323,7 @@ mod tests {
         steps
     }
 
-    /// What these steps log, as it is known again whether a processor has rewritten it or not.
+    /// The lines that these steps log, in a form that is the same whether a processor has rewritten them or not.
     fn log(steps: &[Step]) -> String {
         let text = steps.iter().map(|step| match step {
             Step::Append(text) => text,
@@ -332,7 +333,7 @@ mod tests {
         rewritten(&text.collect::<String>())
     }
 
-    /// Shows so many lines, or all there are.
+    /// Shows the given number of lines, or all lines.
     fn show(source: &mut Source, most: usize) -> String {
         let mut shown = String::new();
         for _ in 0..most {
@@ -350,7 +351,7 @@ mod tests {
         rewritten(&shown)
     }
 
-    /// Takes these steps, and the others after it in a new directory, and gives it between any two of them to `test`.
+    /// Takes these steps in a new directory, then the other steps, and calls `test` with the directory between any two.
     fn between_any_two(test: impl Fn(&Folder, &dyn Fn(), &dyn Fn(), [String; 3], &str)) {
         for case in CASES {
             let steps = steps(&case);

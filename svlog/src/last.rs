@@ -1,7 +1,7 @@
-//! The last lines of a log, found from its end.
+//! Finds the last lines of a log from its end.
 //!
-//! Windows that grow are counted from their first line on until there are enough, so that what is read grows with
-//! the lines that are asked for, not with the log. What is compressed is read whole.
+//! svlog counts the lines in growing windows at the end of the log until there are enough, so that the bytes it reads
+//! grow with the number of lines that are asked for, and not with the log. It reads compressed files whole.
 
 use crate::bisect::{begin_for, line_start, stamped_line_start};
 use crate::cursor::Selection;
@@ -13,11 +13,11 @@ use daemontools::tai64::{self, Tai64N};
 use daemontools::{Attempt, Unable};
 use std::io;
 
-/// Bytes at the end of a file that are tried first; few in tests, so that small files have several windows.
+/// The size of the first window at the end of a file. It is small in tests, so that small files have several windows.
 const WINDOW: u64 = if cfg!(test) { 16 } else { 16 * 1024 };
 
-/// The log from a line on that has at least `wanted` lines that were asked for after it, or all there are; and how
-/// many they are.
+/// The log from a line on after which there are at least `wanted` lines that were asked for, or all of them; and the
+/// number of these lines.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -33,7 +33,7 @@ pub fn last<'a>(
     if is_all {
         places.extend(look.full.iter().chain(&look.current).map(|file| file.place.clone()));
     }
-    // None too is a place in the last file.
+    // If no line is wanted, the position is in the last file.
     let wanted = wanted.max(1);
     let mut total = 0;
     let mut start = None;
@@ -64,7 +64,7 @@ pub fn last<'a>(
     }
     let mut source = Source::new(folder, selection, mode);
     if let Some((number, file)) = start {
-        // Those that come later the source finds itself.
+        // The source itself finds the files that come later.
         unreadable.retain(|(other, _)| *other < number);
         source.starting_in(file, &look);
         source.failed = !unreadable.is_empty();
@@ -73,7 +73,7 @@ pub fn last<'a>(
     Ok((source, total))
 }
 
-/// The finished files that may have lines of the time asked for, and whether those that come after all of them may.
+/// The finished files that may have lines of the time asked for, and whether the files after all of them may.
 fn asked_for(folder: &Folder, look: &Look, selection: &Selection) -> (Vec<Finished>, bool) {
     let finished = &look.finished;
     let from = finished.partition_point(|file| selection.since.is_some_and(|since| file.label < since));
@@ -81,9 +81,9 @@ fn asked_for(folder: &Folder, look: &Look, selection: &Selection) -> (Vec<Finish
     let mut behind = finished.len();
     if let Some(until) = selection.until {
         behind = finished.partition_point(|file| file.label <= until || fall.is_some_and(|fall| file.label <= fall));
-        // The first that has no stamp in time ends it.
+        // The first file without a stamp in that time ends the search.
         while let Some(file) = finished.get(behind) {
-            // What cannot be read is said when it is read.
+            // svlog reports a file that cannot be read when it comes to read its lines.
             if folder.finished_file(file).ok().flatten().is_some_and(|file| !is_in_time(file, folder, until, look)) {
                 break;
             }
@@ -118,7 +118,7 @@ fn open(folder: &Folder, place: Place, look: &mut Look) -> Result<Option<LogFile
     }
 }
 
-/// Where in the file to begin, and how many lines asked for begin from there on in it.
+/// The position in the file at which to begin, and how many lines that were asked for begin from there on.
 fn search(
     file: &LogFile,
     before: Option<&LogFile>,
@@ -137,7 +137,7 @@ fn search(
     loop {
         let start = match length.checked_sub(window).filter(|start| *start > first) {
             None => first,
-            // Only a line with a stamp, and what comes after it, is known to be of the time asked for.
+            // Only of a line with a stamp, and of the lines after it, is it known that they are of the time asked for.
             Some(start) if selection.has_bounds() => stamped_line_start(plain, start, length)?.unwrap_or(first),
             Some(start) => line_start(plain, start, length)?,
         };
@@ -149,7 +149,7 @@ fn search(
     }
 }
 
-/// How many lines that were asked for begin in the file, from where it stands on.
+/// How many lines that were asked for begin in the file after its current position.
 fn lines_from(file: LogFile, folder: &Folder, selection: &Selection, look: &Look) -> u64 {
     let mut source = Source::new(folder, selection, Mode::Once);
     source.starting_in(file, look);
@@ -185,7 +185,7 @@ mod tests {
         lines
     }
 
-    /// A log that was rotated after these bytes of it, in or between lines.
+    /// A log that was rotated after these numbers of bytes, within or between lines.
     fn rotated(log: &[(Tai64N, String)], cuts: &[usize]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let mut content = String::new();
@@ -193,7 +193,7 @@ mod tests {
         let mut size = cuts.next();
         for (number, (time, line)) in log.iter().enumerate() {
             content.push_str(line);
-            // After the time of this line, before that of the next.
+            // The file is finished after the time of this line, and before that of the next.
             let label = Tai64N(time.0, u32::try_from(number).unwrap() + 1);
             if let Some(cut) = size.filter(|cut| **cut < content.len()) {
                 // multilog never breaks off within a stamp.

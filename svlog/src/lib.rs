@@ -1,4 +1,4 @@
-//! svlog: reads what multilog wrote.
+//! svlog: shows the lines that multilog wrote.
 //!
 //! `svlog [ -f ] [ -n LINES ] [ --since TIME ] [ --until TIME ] [ --grep PATTERN ] [ --json ] [ --utc ]
 //! [ --color=auto|always|never ] [ --raw ] SERVICE|DIR ...`
@@ -7,12 +7,12 @@
 //! 2. Shows the lines of all of them in the order of time, with local times instead of stamps.
 //! 3. With `-f`, waits for more, across rotations.
 //!
-//! On a terminal, what commands a terminal is spelled out: services write the lines, and any account may choose names.
+//! On a terminal, svlog escapes control characters, as services write the lines and any account may choose names.
 //!
-//! Of a long log only that is read which is needed: files are chosen by the labels in their names, a moment is
-//! searched for by halving, and the last lines from the end.
+//! svlog reads only the needed parts of a long log: it chooses files by the labels in their names, finds a moment by
+//! binary search, and looks for the last lines from the end.
 //!
-//! Exit codes: 0; 100, wrong usage; 111, a directory or a file could not be read: all others were.
+//! Exit codes: 0; 100, wrong usage; 111, a directory or a file could not be read, and all others were shown.
 
 #![forbid(unsafe_code)]
 
@@ -56,12 +56,12 @@ use when::Clock;
 /// The program, from its arguments to its exit code.
 ///
 /// # Errors
-/// Wrong usage; no log can be read; the output cannot be written.
+/// The usage is wrong, no log can be read, or the output cannot be written.
 pub fn svlog(args: Args) -> Result<i32, Fatal> {
     let request = arguments::parse(args, &Clock { now: Timestamp::now(), local }, output())?;
     allow_many_files();
     let Found { logs, folders, all } = folders(&request.logs)?;
-    // First watched, then looked at: what changes in between is seen.
+    // The directories are watched first and looked at afterwards, so that no change in between is missed.
     let watch = match request.mode {
         Mode::Follow => Some(Watch::new(&folders)),
         Mode::Once => None,
@@ -79,7 +79,7 @@ pub fn svlog(args: Args) -> Result<i32, Fatal> {
     }
 }
 
-/// What local clocks show, as the C library knows it.
+/// The date and time that local clocks show, from the C library.
 fn local(second: i64) -> Option<civil::DateTime> {
     let shown = localtime::local(second)?;
     let small = |number: i32| i8::try_from(number).ok();
@@ -89,17 +89,17 @@ fn local(second: i64) -> Option<civil::DateTime> {
     civil::DateTime::new(i16::try_from(shown.year).ok()?, month, day, hour, minute, second, 0).ok()
 }
 
-/// The logs to be shown, each once.
+/// The logs to show, each once.
 struct Found {
-    /// What each was asked for as.
+    /// The argument by which each log was asked for.
     logs: Vec<OsString>,
     folders: Vec<Folder>,
-    /// Whether all were found that were asked for.
+    /// Whether all logs that were asked for have been found.
     all: bool,
 }
 
-/// The logs that can be found. If one of several cannot, that is a warning: `/service/*` may be anything. Two of several may
-/// be one log, as one entry is a link to the other: its lines are shown once, and that is said.
+/// Finds the logs. If svlog cannot find one of several, it warns, as `/service/*` may contain anything. Two arguments
+/// may be one log, if one entry is a link to the other: svlog shows its lines once, and says so.
 fn folders(logs: &[OsString]) -> Result<Found, Fatal> {
     let mut found = Found { logs: Vec::new(), folders: Vec::new(), all: true };
     for log in logs {
@@ -126,7 +126,8 @@ fn folders(logs: &[OsString]) -> Result<Found, Fatal> {
     if found.logs.is_empty() { Err(Fatal::silent(report::TEMPORARY)) } else { Ok(found) }
 }
 
-/// Each log takes three descriptors, so a thousand of them more than what is usually allowed without asking.
+/// Raises the limit of open files: each log needs three descriptors, so that a thousand logs need more than the usual
+/// soft limit.
 fn allow_many_files() {
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);

@@ -1,57 +1,57 @@
-//! Bytes of files into lines. No I/O.
+//! Divides the bytes of files into lines. No I/O.
 
 use crate::stamp;
 use memchr::{memchr, memrchr};
 
-/// A longer line comes in pieces.
+/// The longest line that comes in one piece.
 const LONGEST: usize = 1 << 20;
-/// Bytes asked for at a time.
+/// How many bytes are asked for at a time.
 const ROOM: usize = 64 * 1024;
 
-/// A line, or a piece of one, without its newline: where in the buffer it lies.
+/// The position in the buffer of a line, or of a piece of one, without its newline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
     start: usize,
     end: usize,
-    /// Whether the line ends with it.
+    /// Whether the line ends with this piece.
     pub ends: bool,
-    /// Bytes to be dropped with it: 1 for a newline.
+    /// How many bytes are dropped together with this piece: 1 for a newline.
     newline: usize,
 }
 
-/// How two files lie behind each other.
+/// How one file follows another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Joint {
     /// The first may end within a line, which goes on in the second unless that begins with a stamp.
     MayGoOn,
-    /// A line that the first did not finish never was.
+    /// A line without an end in the first file ends there, and does not go on in the second.
     Ends,
 }
 
-/// What of some files, one behind the other, was read but not yet taken.
+/// The bytes of successive files that were read but not yet taken.
 #[derive(Debug, Default)]
 pub struct Lines {
     bytes: Vec<u8>,
-    /// What was read lies in `bytes[start..end]`; no newline is in `bytes[start..searched]`.
+    /// The bytes that were read lie in `bytes[start..end]`; no newline is in `bytes[start..searched]`.
     start: usize,
     end: usize,
     searched: usize,
-    /// Where the first byte of the last file lies.
+    /// The position of the first byte of the last file.
     seam: Option<(usize, Joint)>,
 }
 
 impl Lines {
-    /// Nothing yet.
+    /// Begins without bytes.
     pub fn new() -> Lines {
         Lines::default()
     }
 
-    /// Whether nothing is left.
+    /// Whether no bytes are left.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// What was read but not taken.
+    /// The bytes that were read but not taken.
     pub fn rest(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
@@ -61,14 +61,14 @@ impl Lines {
         &self.bytes[piece.start..piece.end]
     }
 
-    /// Where to read more to; then say how much it was by [`Lines::filled`].
+    /// The buffer for more bytes. The caller then says by [`Lines::filled`] how many it has read.
     pub fn room(&mut self) -> &mut [u8] {
         if self.start > 0 && self.bytes.len() - self.end < ROOM {
             self.bytes.copy_within(self.start..self.end, 0);
             let start = std::mem::take(&mut self.start);
             self.end -= start;
             self.searched = self.searched.saturating_sub(start);
-            // Behind the seam it is of no use any more.
+            // Behind the boundary of the files this position is no longer needed.
             self.seam = self.seam.and_then(|(at, joint)| Some((at.checked_sub(start)?, joint)));
         }
         if self.bytes.len() - self.end < ROOM {
@@ -82,29 +82,30 @@ impl Lines {
         self.end = (self.end + length).min(self.bytes.len());
     }
 
-    /// What is read from now on is of the next file.
+    /// Takes in that the bytes from now on are of the next file.
     pub fn next_file(&mut self, joint: Joint) {
         self.seam = Some((self.end, joint));
     }
 
-    /// How much of the last file was read behind its last newline, and not taken.
+    /// How many bytes of the last file were read behind its last newline, and not taken.
     pub fn unfinished(&self) -> usize {
         let read = &self.bytes[self.begin_of_file()..self.end];
         read.len() - memrchr(b'\n', read).map_or(0, |newline| newline + 1)
     }
 
-    /// Forgets `length` of the last bytes, as far as they are of the last file and were not taken.
+    /// Forgets the last `length` bytes, as far as they are of the last file and were not taken.
     pub fn take_back(&mut self, length: usize) {
         self.end = self.end.saturating_sub(length).max(self.begin_of_file());
         self.searched = self.searched.min(self.end);
     }
 
-    /// Where what is left of the last file lies.
+    /// The position of the bytes that are left of the last file.
     fn begin_of_file(&self) -> usize {
         self.seam.map_or(self.start, |(seam, _)| seam.max(self.start))
     }
 
-    /// The next piece, if it is whole already; `at_end`, there will be no more, neither here nor in a next file.
+    /// The next piece, if it is complete. `at_end`: there will be no more bytes, neither in this file nor in a next
+    /// one.
     pub fn piece(&mut self, at_end: bool) -> Option<Piece> {
         let start = self.start;
         if let Some((seam, joint)) = self.seam.filter(|(seam, _)| *seam > start) {
@@ -135,7 +136,7 @@ impl Lines {
         }
     }
 
-    /// Takes it out: the next begins behind it. Says whether that is in the last file.
+    /// Takes a piece out, so that the next one begins behind it. Returns whether that position is in the last file.
     pub fn take(&mut self, piece: Piece) -> bool {
         self.start = piece.end + piece.newline;
         self.searched = self.searched.max(self.start);
@@ -170,7 +171,7 @@ mod tests {
         found
     }
 
-    /// The lines of some files in a row.
+    /// The lines of several files in their order.
     fn lines_of(files: &[&str], joint: Joint) -> Vec<String> {
         let mut lines = Lines::new();
         let mut found = Vec::new();
@@ -232,7 +233,7 @@ mod tests {
         assert_eq!(lines.unfinished(), 0);
         read(&mut lines, b"xy");
         assert_eq!(lines.unfinished(), 2);
-        // What the file before has begun stays.
+        // The beginning of a line from the file before stays.
         lines.take_back(usize::MAX);
         read(&mut lines, b"d\ne");
         assert_eq!((all(&mut lines, false), lines.unfinished()), (vec!["bd".to_string()], 1));

@@ -1,4 +1,4 @@
-//! One file of a log directory, open: its place there, and its bytes, unpacked if they are compressed.
+//! An open file of a log directory: its kind, and its bytes, which are unpacked if they are compressed.
 
 use crate::bisect::{ReadAt, line_start, read_full};
 use crate::{stamp, tail};
@@ -9,26 +9,26 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
-/// What compressed files begin with, whatever they are called: `!gzip` leaves `@….s`.
+/// The first bytes of compressed files. Their names do not tell: a processor `!gzip` leaves a file `@….s`.
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const GZIP: &[u8] = &[0x1f, 0x8b, 8];
-/// What is compressed is read no further than this, or than this many times its length, whichever is more. Lines that
-/// repeat themselves without end come to that; the rest of what a few bytes may unpack to is no log.
+/// svlog reads at most this many bytes of a compressed file, or this many times its length, whichever is more. A log of
+/// equal lines is within this limit; a file that unpacks to more is no log.
 const UNPACKED_AT_MOST: u64 = 64 << 20;
 const RATIO_AT_MOST: u64 = 1000;
-/// zstd looks back no further than 8 MB, for which every decoder is asked to have memory (RFC 8878, 3.1.1.1.2).
+/// The largest window of zstd: 8 MB, for which every decoder should have memory (RFC 8878, 3.1.1.1.2).
 const ZSTD_WINDOW_BITS: u32 = 23;
 
 /// Device and inode, which stay the same as long as a process has the file open, under any name.
 pub type Id = (u64, u64);
 
-/// What a file is in its directory.
+/// The kind of a file in its directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     Finished(Finished),
-    /// Full, and waiting for its name, or for a processor.
+    /// A full file that waits for its name, or for a processor.
     Previous,
-    /// What a processor made of that, waiting for its name.
+    /// The result of a processor, which waits for its name.
     Processed,
     Current,
 }
@@ -54,9 +54,9 @@ impl Place {
 pub struct LogFile {
     pub place: Place,
     pub id: Id,
-    /// How much of it was read, uncompressed.
+    /// How many bytes of it were read, uncompressed.
     pub offset: u64,
-    /// Whether a hole was passed over: what was read before and after it do not lie side by side.
+    /// Whether a hole was skipped, so that the bytes read before and after it do not lie side by side.
     pub has_skipped: bool,
     file: File,
     unpacked: Option<Box<dyn Read>>,
@@ -64,7 +64,7 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// An open file, to be read from its start.
+    /// Takes an open file, which is read from its start.
     ///
     /// # Errors
     /// It cannot be read.
@@ -79,11 +79,12 @@ impl LogFile {
         Ok(LogFile { place, id, offset: 0, has_skipped: false, file, unpacked, unpacked_at_most })
     }
 
-    /// Reads on; 0 at the end. A hole, which has a length but no bytes on the disk, is passed over.
+    /// Reads more bytes and returns their number; 0 at the end. A hole, which has a length but no bytes on the disk, is
+    /// skipped.
     ///
     /// # Errors
-    /// What the system says; UnexpectedEof or InvalidData where what is compressed is cut short or damaged;
-    /// FileTooLarge where it unpacks to more than a log file has.
+    /// The error of the system; UnexpectedEof or InvalidData if a compressed file is cut short or damaged;
+    /// FileTooLarge if it unpacks to more than a log file may have.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = match &mut self.unpacked {
             Some(_) if self.offset >= self.unpacked_at_most => return Err(io::ErrorKind::FileTooLarge.into()),
@@ -107,7 +108,7 @@ impl LogFile {
         self.file.read_at(buffer, data)
     }
 
-    /// This file, to be read from a place on; if it is compressed, from its beginning.
+    /// The same file, to be read from a position on, or from its beginning if it is compressed.
     ///
     /// # Errors
     /// There are no descriptors left.
@@ -116,8 +117,8 @@ impl LogFile {
         Ok(LogFile { offset: if file.unpacked.is_some() { 0 } else { offset }, ..file })
     }
 
-    /// The file `other`, if it has before the place up to which this one was read the same bytes as this one, from that
-    /// place on; where nothing was read, nothing is the same.
+    /// The file `other`, from the position up to which this one was read, if both have the same bytes before that
+    /// position. None if nothing was read.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -133,7 +134,7 @@ impl LogFile {
         Ok(is_same.then_some(other))
     }
 
-    /// Reads on to a place, or to the end.
+    /// Reads up to a position, or to the end.
     fn pass_to(&mut self, offset: u64) -> io::Result<()> {
         let mut passed = vec![0; 64 * 1024];
         while let Some(left) = offset.checked_sub(self.offset).filter(|left| *left > 0) {
@@ -161,12 +162,12 @@ impl LogFile {
         fstat(&self.file).is_ok_and(|stat| logdir::is_complete(&stat))
     }
 
-    /// The file, if its bytes can be had in any order.
+    /// The file, if its bytes can be read in any order.
     pub fn plain(&self) -> Option<&File> {
         self.unpacked.is_none().then_some(&self.file)
     }
 
-    /// Where the first line begins: not at 0 if that is the rest of a line of the file before.
+    /// The position of the first line: not 0 if the file begins with the rest of a line of the file before.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -186,7 +187,7 @@ impl LogFile {
         self.file.metadata().map_or(0, |metadata| metadata.len())
     }
 
-    /// The time of lines that have none: when it was finished, or last written to.
+    /// The time of lines without stamps: when the file was finished, or last written to.
     pub fn time(&self) -> Tai64N {
         match &self.place {
             Place::Finished(finished) => finished.label,
@@ -197,7 +198,7 @@ impl LogFile {
     }
 }
 
-/// Whether there are many bytes that are all NULs, as where nothing was ever written.
+/// Whether these are many bytes that are all NUL, as in a part of a file that was never written.
 fn is_blank(bytes: &[u8]) -> bool {
     bytes.len() >= 4096 && bytes.iter().all(|byte| *byte == 0)
 }
@@ -221,8 +222,8 @@ fn unpacked(file: &File) -> io::Result<Option<Box<dyn Read>>> {
     Ok(Some(unpacked))
 }
 
-/// A compressed file, read from its beginning. The kernel has one place for all descriptors that were made of one by
-/// dup(2), so this has its own: two decoders may read one file in turns.
+/// A compressed file that is read from its beginning. All descriptors that dup(2) has made of one share a position in
+/// the kernel, so this reader has a position of its own: two decoders may read one file by turns.
 struct Packed {
     file: File,
     offset: u64,

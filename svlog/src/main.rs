@@ -1,4 +1,4 @@
-//! svlog: reads what multilog wrote. The library of this name is the program.
+//! svlog: shows the lines that multilog wrote. The library of this name contains the program.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]

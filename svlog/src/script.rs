@@ -1,4 +1,4 @@
-//! What the script that runs a logger says of where the logger writes.
+//! Finds out from the script that runs a logger where the logger may write.
 
 use daemontools::logdir::CURRENT;
 use daemontools::{files, report};

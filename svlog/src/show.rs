@@ -1,4 +1,4 @@
-//! Lines as they are shown: as text, on a terminal in colours, or as JSON. No I/O.
+//! Formats lines as text, with colours on a terminal, or as JSON. No I/O.
 
 use crate::cursor::Line;
 use base64::Engine;
@@ -9,7 +9,7 @@ use daemontools::terminal::{visible, visible_json};
 use std::borrow::Cow;
 use std::io::Write;
 
-/// One after the other for the services; red is for what is wrong, and black and white may be the paper.
+/// The colours of the services, one after the other. Red stays for errors, and black and white may be the background.
 const COLOURS: [&str; 5] = ["36", "33", "32", "35", "34"];
 
 /// How lines are shown.
@@ -20,45 +20,45 @@ pub enum Style {
     Json,
 }
 
-/// How bytes of others are shown.
+/// How svlog shows bytes that other accounts may have written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Text {
-    /// As they are.
+    /// The bytes are shown unchanged.
     Raw,
-    /// What commands a terminal is spelled out.
+    /// Control characters are escaped.
     Visible,
 }
 
-/// Whose time is shown.
+/// The time zone in which times are shown.
 #[derive(Debug, Clone, Copy)]
 pub enum Zone {
-    /// By what tells the local time of a second since 1970.
+    /// Local time, by a function that gives the local time of a second since 1970.
     Local(fn(i64) -> Option<Calendar>),
     Utc,
 }
 
-/// The last second and what it looks like, nothing beyond all calendars: most lines share it with the one before.
+/// The last second and its text (none beyond the calendar), as most lines have the same second as the line before.
 struct Cached {
     second: u64,
     shown: Option<(String, String)>,
 }
 
-/// Makes lines into bytes.
+/// Formats lines as bytes.
 pub struct Show {
     style: Style,
     text: Text,
     zone: Zone,
-    /// What the services are called; the name is not shown where there is only one service.
+    /// The names of the services. A single service is shown without its name.
     names: Vec<String>,
     raw_names: Vec<Vec<u8>>,
     cached: Option<Cached>,
-    /// Whose line was begun but not ended.
+    /// The service whose line was begun but not ended.
     unfinished: Option<usize>,
     pub output: Vec<u8>,
 }
 
 impl Show {
-    /// `names` are those of the services, in their order.
+    /// `names` are the names of the services, in their order.
     pub fn new(style: Style, text: Text, zone: Zone, mut raw_names: Vec<Vec<u8>>) -> Show {
         let names = raw_names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
         if text == Text::Visible {
@@ -67,7 +67,7 @@ impl Show {
         Show { style, text, zone, names, raw_names, cached: None, unfinished: None, output: Vec::new() }
     }
 
-    /// Appends a line, or a piece of one, of the service of that number.
+    /// Appends a line, or a piece of one, of the service with that number.
     pub fn line(&mut self, service: usize, line: Line) {
         match self.style {
             Style::Json => self.json(service, line),
@@ -92,7 +92,7 @@ impl Show {
         }
     }
 
-    /// Time and name.
+    /// Appends the time and the name.
     fn front(&mut self, service: usize, line: Line) {
         if line.stamped {
             self.time(line.time);
@@ -111,7 +111,7 @@ impl Show {
         }
     }
 
-    /// `2026-11-21 05:13:07.123456789`, with a `Z` where it is UTC; in JSON by RFC 3339.
+    /// Appends `2026-11-21 05:13:07.123456789`, with a `Z` in UTC; in JSON by RFC 3339.
     fn time(&mut self, label: Tai64N) {
         let Tai64N(second, nanos) = label;
         if self.cached.as_ref().is_none_or(|cached| cached.second != second.0) {
@@ -125,7 +125,7 @@ impl Show {
         };
     }
 
-    /// What comes before and after the point and the nanoseconds. RFC 3339 has no years of five digits.
+    /// The texts before the point and after the nanoseconds. RFC 3339 has no years of five digits.
     fn around_nanos(&self, second: i64) -> Option<(String, String)> {
         let calendar = match self.zone {
             Zone::Utc => utc(second),
@@ -141,7 +141,7 @@ impl Show {
         Some((calendar.date_and_time(between), after))
     }
 
-    /// An object a line. Text that is not UTF-8 is there twice: readable, and exact.
+    /// Appends an object on a line. Text that is not UTF-8 is in it twice: readable, and exact.
     fn json(&mut self, service: usize, line: Line) {
         let start = self.output.len();
         self.output.extend_from_slice(b"{\"time\":\"");

@@ -1,25 +1,25 @@
-//! What was read last of a file, to tell later whether it is still there. No I/O.
+//! Keeps the bytes that were read last of a file, to find out later whether they are still there. No I/O.
 
 use crate::stamp;
 use memchr::memchr_iter;
 
-/// How many bytes are kept: a line that is not long, and its stamp.
+/// How many bytes are kept: enough for a line of usual length and its stamp.
 pub const TAIL: usize = 1024;
 
-/// The last bytes read.
+/// The bytes that were read last.
 #[derive(Debug, Default)]
 pub struct Tail {
     bytes: Vec<u8>,
 }
 
-/// What lies in their place now.
+/// What lies in the place of these bytes now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Now {
-    /// The same bytes.
+    /// The same bytes are there.
     Same,
-    /// The same lines with other stamps.
+    /// The same lines are there, with other stamps.
     Restamped,
-    /// Something else.
+    /// Other bytes are there.
     Other,
 }
 
@@ -29,33 +29,33 @@ impl Tail {
         Tail::default()
     }
 
-    /// What was read of a file up to `offset`, as far as it is known.
+    /// The bytes that were read of a file up to `offset`, as far as they are known.
     pub fn before(&self, offset: u64) -> &[u8] {
         let known = self.bytes.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
         &self.bytes[self.bytes.len() - known..]
     }
 
-    /// These were read.
+    /// Takes in that these bytes were read.
     pub fn add(&mut self, read: &[u8]) {
         self.bytes.extend_from_slice(&read[read.len().saturating_sub(TAIL)..]);
         let surplus = self.bytes.len().saturating_sub(TAIL);
         self.bytes.drain(..surplus);
     }
 
-    /// Takes in that `length` of these bytes are to be read again.
+    /// Takes in that the last `length` bytes will be read again.
     pub fn take_back(&mut self, length: usize) {
         self.bytes.truncate(self.bytes.len().saturating_sub(length));
     }
 
-    /// These are the last bytes.
+    /// Returns the bytes that were read last.
     pub fn set(&mut self, now: &[u8]) {
         self.bytes.clear();
         self.add(now);
     }
 }
 
-/// Compares what was read with what is there now, from the same place on. Both end between lines, or behind the stamp
-/// of one.
+/// Compares the bytes that were read with those that are there now, from the same position on. Both end between lines,
+/// or behind the stamp of a line.
 pub fn compare(before: &[u8], now: &[u8]) -> Now {
     if before == now {
         return Now::Same;
@@ -66,7 +66,7 @@ pub fn compare(before: &[u8], now: &[u8]) -> Now {
     let lines = before.split(|byte| *byte == b'\n').zip(now.split(|byte| *byte == b'\n'));
     let same = lines.enumerate().all(|(number, (before, now))| {
         let stamps = match number {
-            // It may begin within one.
+            // The bytes may begin within a line.
             0 => (before.len().min(stamp::LONGEST), now.len().min(stamp::LONGEST)),
             _ => (length_of_stamp(before), length_of_stamp(now)),
         };
@@ -98,7 +98,7 @@ mod tests {
         ] {
             assert_eq!(compare(line.as_bytes(), now.as_bytes()), expected, "{now}");
         }
-        // From within a stamp on, and up to within a line.
+        // These bytes begin within a stamp, and end within a line.
         let line = format!("{} a\n{one} {}", &one[20..], "x".repeat(50));
         let now = format!("{} a\n{two} {}", &two[20..], "x".repeat(50));
         assert_eq!(compare(line.as_bytes(), now.as_bytes()), Now::Restamped);

@@ -5,12 +5,12 @@ use crate::zone::{Local, second_of};
 use daemontools::tai64::Tai64N;
 use jiff::{Span, Timestamp, civil};
 
-/// Now, and the local time of every second.
+/// The present moment, and the local time of every second.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    /// What durations are counted back from.
+    /// The moment from which durations are counted back.
     pub now: Timestamp,
-    /// What local clocks show.
+    /// The local time of a second.
     pub local: Local,
 }
 
@@ -38,7 +38,7 @@ fn timestamp(text: &str, clock: &Clock) -> Option<Timestamp> {
     if let Ok(timestamp) = text.parse() {
         return Some(timestamp);
     }
-    // With an offset it would have been a timestamp: it is not to be dropped silently.
+    // With an offset, the text would have been a timestamp. The offset must not be dropped silently.
     let has_offset = text.get(10..).is_some_and(|time| time.contains(['+', '-', 'Z', 'z', '[']));
     if let Some(moment) = text.parse::<civil::DateTime>().ok().filter(|_| !has_offset) {
         return clock.at(moment);
@@ -51,7 +51,7 @@ fn timestamp(text: &str, clock: &Clock) -> Option<Timestamp> {
 }
 
 impl Clock {
-    /// What clocks show now.
+    /// The date and time that clocks show now.
     fn shown(&self) -> Option<civil::DateTime> {
         (self.local)(self.now.as_second())
     }
@@ -60,7 +60,8 @@ impl Clock {
         Timestamp::new(second_of(shown, self.local)?, shown.subsec_nanosecond()).ok()
     }
 
-    /// So long ago: a day ago clocks showed the same time, however many hours that are.
+    /// The moment that lies a duration before now. A day ago, clocks showed the same time, whether that is 24 hours or
+    /// not.
     fn before(&self, span: Span) -> Option<Timestamp> {
         let days = span.hours(0).minutes(0).seconds(0).milliseconds(0).microseconds(0).nanoseconds(0);
         let time = span.years(0).months(0).weeks(0).days(0);
