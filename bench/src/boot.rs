@@ -1,6 +1,6 @@
-//! How long until all services of a directory run, from the start of whatever scans it.
+//! Measures the time from the start of a scanner until all services of its directory run.
 //!
-//! Beside them, the bare cost: the same number of processes forked and executed, with nothing else around.
+//! Beside the suites stands the bare cost: the time to fork and execute the same number of processes, and nothing else.
 
 use crate::event::{What, now};
 use crate::guard::end_children;
@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The bare cost's column.
+/// The column of the bare cost.
 const BARE: &str = "fork+exec";
 
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,7 @@ struct Services {
     per_service: Processes,
 }
 
-/// What each has a supervisor for.
+/// Whether each service has a logger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Processes {
     Service,
@@ -35,13 +35,13 @@ impl Services {
         format!("{}{with}", self.count)
     }
 
-    /// Starts to wait for.
+    /// How many starts the benchmark waits for.
     fn starts(self) -> usize {
         if self.per_service == Processes::WithLogger { 2 * self.count } else { self.count }
     }
 }
 
-/// Measures.
+/// Measures the boot.
 pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
     let title = "Boot: until all services run".into();
     let cells = Vec::new();
@@ -69,7 +69,7 @@ fn boots(run: &Run, figure: &mut Figure) -> Result<()> {
     Ok(())
 }
 
-/// The directories in a folder, their supervisors' to be.
+/// The service directories in a folder.
 fn directories(run: &Run, folder: &Path, services: Services) -> Result<Vec<PathBuf>> {
     let parent = folder.join("services");
     fs::create_dir(&parent)?;
@@ -87,7 +87,7 @@ fn directories(run: &Run, folder: &Path, services: Services) -> Result<Vec<PathB
     Ok(all)
 }
 
-/// In ms.
+/// The time of a boot in ms.
 fn boot(run: &Run, suite: Suite, services: Services) -> Result<f64> {
     let folder = run.folder()?;
     directories(run, &folder, services)?;
@@ -101,7 +101,7 @@ fn boot(run: &Run, suite: Suite, services: Services) -> Result<f64> {
     Ok(end.saturating_sub(begin) as f64 / 1e6)
 }
 
-/// In ms: for each one a process that starts it.
+/// The bare cost in ms: one process starts each service.
 fn bare(run: &Run, services: Services) -> Result<f64> {
     let folder = run.folder()?;
     let directories = directories(run, &folder, services)?;
@@ -110,7 +110,7 @@ fn bare(run: &Run, services: Services) -> Result<f64> {
     let begin = now();
     for directory in directories {
         Command::new(&run.peers.probe).arg("parent").arg(directory).stdin(Stdio::null()).spawn()?;
-        // Heard while others start, as beside a scanner.
+        // The reports are read while other processes start, as beside a scanner.
         while let Some(event) = events.next()? {
             starts.push(event.at);
         }
@@ -121,7 +121,8 @@ fn bare(run: &Run, services: Services) -> Result<f64> {
     Ok(end.saturating_sub(begin) as f64 / 1e6)
 }
 
-/// Those that are known already among them.
+/// Waits until all services have reported their start, and returns the time of the last one. `starts` are the times
+/// that are known already.
 fn last_start(events: &mut Events, mut starts: Vec<u64>, services: Services) -> Result<u64> {
     while starts.len() < services.starts() {
         starts.push(events.wait(What::Started)?.at);

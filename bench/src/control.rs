@@ -1,7 +1,7 @@
-//! How soon: a command until the signal has arrived, a service's death until it runs again; and commands and questions
-//! to thousands of services at once.
+//! Measures the time from a command until the signal arrives, and from a service's death until it runs again; and the
+//! time for commands and questions to thousands of services at once.
 //!
-//! The service itself tells when: nothing is polled.
+//! The service itself reports the moment, so that the benchmark does not poll.
 
 use crate::event::{What, now};
 use crate::guard::end_children;
@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Measures.
+/// Measures the times of commands.
 pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
     let times = figure("control", "One service: time until the service knows");
     keep(figures, [times], |[times]| one(run, times))?;
@@ -39,7 +39,7 @@ fn one(run: &Run, times: &mut Figure) -> Result<()> {
             run.progress(&format!("control: {} ({round} of {rounds})", service.suite.name()));
             one_round(run, service, times)?;
         }
-        // The first one of a round finds a machine that has slept: it is another one each time.
+        // The first suite of a round finds a machine that has slept, so each round begins with another suite.
         services.rotate_left(1);
     }
     drop(services);
@@ -51,7 +51,7 @@ fn figure(name: &'static str, title: &str) -> Figure {
     Figure { name, title: title.into(), unit: "ms", better: Better::Less, reference: "ours", cells: Vec::new() }
 }
 
-/// Longer than any suite waits before it restarts what died.
+/// A time longer than that which any suite waits before it restarts a service.
 const STABLE: Duration = Duration::from_millis(1300);
 
 fn one_round(run: &Run, service: &mut Supervised, times: &mut Figure) -> Result<()> {
@@ -81,7 +81,7 @@ fn one_round(run: &Run, service: &mut Supervised, times: &mut Figure) -> Result<
     times.add("up, right after the end, until it runs", column, since(begin, service.restarted()?.at));
     if let Some(mut wait) = run.peers.wait_until_down(service.suite, &service.directory) {
         let mut wait = wait.spawn()?;
-        // Past the second that s6's waits for, and until the program waits.
+        // This waits past the second that s6 waits between starts, and until the program waits.
         sleep(STABLE);
         service.tell(run, Order::Down)?;
         let begin = service.events.wait(What::Terminated)?.at;
@@ -93,13 +93,13 @@ fn one_round(run: &Run, service: &mut Supervised, times: &mut Figure) -> Result<
     Ok(())
 }
 
-/// In ms.
+/// The time in ms.
 fn since(begin: u64, end: u64) -> f64 {
     end.saturating_sub(begin) as f64 / 1e6
 }
 
-/// Many service directories with one supervisor behind them all: what it made in the first is linked into the others.
-/// So the programs do all they have to for each, and the machine need not run thousands of services.
+/// Many service directories with one supervisor: the files that it makes in the first directory are linked into the
+/// others. The programs then do all their work for each directory, and the machine need not run thousands of services.
 fn thousands(run: &Run, count: usize, times: &mut Figure) -> Result<()> {
     let mut all = Vec::new();
     for suite in &run.peers.suites {
@@ -126,12 +126,12 @@ fn thousands(run: &Run, count: usize, times: &mut Figure) -> Result<()> {
     Ok(())
 }
 
-/// What the answer for one service that is up has in it.
+/// A part of the answer about a service that is up.
 fn answer(suite: Suite) -> &'static str {
     if suite == Suite::Runit { "run: " } else { ": up (pid " }
 }
 
-/// The service runs a moment before its supervisor has written that down.
+/// Waits until the supervisor has written down that the service runs, which is a moment after the service's start.
 fn until_known(run: &Run, service: &Supervised) -> Result<()> {
     let limit = Instant::now() + Duration::from_secs(30);
     let mut status = run.peers.status(service.suite).context("no status")?;
@@ -149,14 +149,14 @@ fn multiply(directory: &Path, count: usize) -> Result<Vec<PathBuf>> {
         let one = folder.join(number.to_string());
         fs::create_dir_all(&one)?;
         fs::hard_link(directory.join("run"), one.join("run"))?;
-        // FIFOs with a second name are refused.
+        // Our programs refuse FIFOs with a second name.
         symlink(directory.join("supervise"), one.join("supervise"))?;
         Ok(one)
     };
     (0..count).map(copy).collect()
 }
 
-/// Runs a program on all of them; in ms. Each must have been answered so.
+/// Runs a program on all services and returns the time in ms. The answer about each service must contain these words.
 fn all_at_once(mut command: Command, directories: &[PathBuf], answer: &str) -> Result<f64> {
     let first = directories.first().and_then(|one| one.parent()).context("no directories")?;
     let output = first.join("output");

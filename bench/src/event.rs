@@ -1,8 +1,8 @@
-//! What a measured service tells: what happened to it, when, and who it is.
+//! A report of a measured service: what happened, when, and in which process.
 
 use nix::time::{ClockId, clock_gettime};
 
-/// What happened.
+/// The kind of the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Started,
@@ -25,7 +25,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Of this process.
+    /// The pid of the reporting process.
     #[allow(dead_code, reason = "one program writes, the other reads")]
     pub fn now(what: What) -> Event {
         Event { what, pid: std::process::id(), at: now() }

@@ -1,4 +1,4 @@
-//! What figures depend on and whoever reads them later must know: when, on what machine, with which versions.
+//! The facts that later readers of the figures need: when, on what machine, and with which versions they were measured.
 
 use crate::peers::Peers;
 use anyhow::Result;
@@ -10,14 +10,14 @@ use std::time::SystemTime;
 
 #[derive(Debug)]
 pub struct Facts {
-    /// Of today, as 2026-11-21.
+    /// The date of today, as 2026-11-21.
     date: String,
     cores: usize,
-    /// The model, where the kernel names it.
+    /// The model of the processor, if the kernel names it.
     cpu: Option<String>,
-    /// Its release.
+    /// The release of the kernel.
     kernel: String,
-    /// Of the user about the machine, or empty.
+    /// The words of the user about the machine, or nothing.
     note: String,
     versions: Vec<(&'static str, String)>,
 }
@@ -35,7 +35,7 @@ impl Facts {
         })
     }
 
-    /// In a line that fits below a picture. Of the machine, the note says what it is.
+    /// The facts in a line that fits below a picture. It describes the machine by the note of the user.
     pub fn line(&self) -> String {
         let machine = match self.note.as_str() {
             "" => format!("{} cores", self.cores),
@@ -47,7 +47,7 @@ impl Facts {
         facts.into_iter().chain(versions).collect::<Vec<_>>().join(", ")
     }
 
-    /// All of them, and what was measured.
+    /// All facts, with what was measured.
     pub fn with(&self, figures: Value) -> Value {
         let versions: serde_json::Map<_, _> =
             self.versions.iter().map(|(name, version)| ((*name).into(), version.as_str().into())).collect();
@@ -61,7 +61,7 @@ impl Facts {
     }
 }
 
-/// As `/proc/cpuinfo` has it for the first core; not every architecture's does.
+/// The model of the first core in `/proc/cpuinfo`, which not every architecture gives.
 fn cpu_model(cpuinfo: &str) -> Option<String> {
     let (_, model) = cpuinfo.lines().find(|line| line.starts_with("model name"))?.split_once(':')?;
     Some(model.trim().to_string())

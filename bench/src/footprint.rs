@@ -1,5 +1,5 @@
-//! What an idle service costs: memory, kernel objects, wake-ups and CPU of whoever supervises it, and of what scans the
-//! directory.
+//! Measures what an idle service costs: memory, kernel objects, wake-ups and CPU of its supervisor, and of the scanner
+//! of the directory.
 
 use crate::event::What;
 use crate::guard::end_children;
@@ -13,7 +13,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Services of each suite.
+/// The number of services of each suite.
 const COUNT: usize = 10;
 
 /// A scanner and the supervisors it started.
@@ -23,7 +23,7 @@ struct Family {
     supervisors: Vec<u32>,
 }
 
-/// Measures.
+/// Measures the footprint.
 pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
     let memory = figure("footprint-memory", "Idle: memory of one process", "kB");
     let objects = figure("footprint-objects", "Idle: kernel objects of one process", "number");
@@ -66,14 +66,14 @@ fn figure(name: &'static str, title: &str, unit: &'static str) -> Figure {
 }
 
 impl Family {
-    /// What each one is, whose, and its pid.
+    /// The role of each process, its suite, and its pid.
     fn processes(&self) -> Vec<(&'static str, &'static str, u32)> {
         let supervisors = self.supervisors.iter().map(|pid| ("supervisor", self.suite.name(), *pid));
         supervisors.chain([("scanner of 10", self.suite.name(), self.scanner)]).collect()
     }
 }
 
-/// Until all services run.
+/// Waits until all services run.
 fn start(run: &Run, suite: Suite) -> Result<Family> {
     run.progress(&format!("footprint: start {}", suite.name()));
     let folder = run.folder()?;
@@ -97,7 +97,7 @@ fn start(run: &Run, suite: Suite) -> Result<Family> {
 
 struct Activity {
     wakes: u64,
-    /// In ns.
+    /// The CPU time in ns.
     cpu: u64,
 }
 
@@ -110,14 +110,14 @@ impl Activity {
     }
 }
 
-/// A number of `/proc/PID/status`.
+/// A number from `/proc/PID/status`.
 fn field(pid: u32, name: &str) -> Result<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let value = status.lines().find_map(|line| line.strip_prefix(name));
     Ok(value.with_context(|| format!("no {name}"))?.trim().parse()?)
 }
 
-/// Memory of its own, its share of all memory, all it can touch; in kB.
+/// The memory of a process in kB: private, private and written, its proportional share, and resident.
 fn amounts(pid: u32) -> Result<[(&'static str, f64); 4]> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let sum = |names: &[&str]| {
@@ -126,7 +126,7 @@ fn amounts(pid: u32) -> Result<[(&'static str, f64); 4]> {
     };
     Ok([
         ("private", sum(&["Private_Clean:", "Private_Dirty:"])),
-        // Without the pages of a program that nobody else happens to run.
+        // This leaves out the pages of a program file that no other process happens to run.
         ("private, written", sum(&["Private_Dirty:"])),
         ("proportional", sum(&["Pss:"])),
         ("resident", sum(&["Rss:"])),

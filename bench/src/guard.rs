@@ -1,8 +1,8 @@
-//! Nothing is left behind: a process that measures nothing watches the one that does.
+//! Makes sure that the benchmark leaves nothing behind: a guard process watches the one that measures.
 //!
-//! 1. The guard makes a scratch directory and starts this program anew in it. It is subreaper: whatever loses its
-//!    parent below becomes its child.
-//! 2. It waits for the measuring to end, in whatever way, or to be told to end by ^C, TERM or HUP.
+//! 1. The guard makes a scratch directory and starts this program anew in it. The guard is a subreaper: a descendant
+//!    that loses its parent becomes its child.
+//! 2. The guard waits until the process that measures ends in any way, or until ^C, TERM or HUP tells the guard to end.
 //! 3. Then it kills its children until it has none, and removes the directory.
 
 use anyhow::{Context, Result};
@@ -21,13 +21,13 @@ pub const INSIDE: &str = "--inside";
 
 const SIGNALS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD];
 
-/// Measures, with a guard; the exit code.
+/// Measures under a guard, and returns the exit code.
 pub fn guarded(args: impl Iterator<Item = OsString>, folder: &Path) -> Result<i32> {
     let scratch = tempfile::Builder::new().prefix("bench-").tempdir_in(folder).context("make a scratch directory")?;
     let signals: SigSet = SIGNALS.into_iter().collect();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signals), None)?;
     prctl::set_child_subreaper(true)?;
-    // The standard library gives it an empty signal mask again.
+    // The standard library gives the child an empty signal mask again.
     let mut inside = Command::new(std::env::current_exe()?);
     inside.arg(INSIDE).arg(scratch.path()).args(args);
     let pid = Pid::from_raw(inside.spawn().context("start the measuring")?.id().cast_signed());
@@ -54,20 +54,21 @@ fn wait_for(pid: Pid, signals: &SigSet) -> Result<i32> {
     }
 }
 
-/// What the process that measures does first: it too gets whoever loses a parent, and it does not outlive its guard.
+/// The first step of the process that measures: it becomes a subreaper too, and will not outlive its guard.
 pub fn inside() -> Result<()> {
     prctl::set_child_subreaper(true)?;
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     Ok(())
 }
 
-/// Kills the children, theirs that become ours by it, and so on until there are none. None may be waited for elsewhere.
+/// Kills the children of this process, then the descendants that become its children by that, until there are none. No
+/// other code may wait for them.
 pub fn end_children() {
     loop {
         for child in children() {
             let _ = kill(child, Signal::SIGKILL);
         }
-        // Looked at first, so that all that can be reaped is before /proc is read again.
+        // Dead children are reaped first, so that /proc no longer contains them when it is read again.
         match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
             Ok(_) => while !matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive) | Err(_)) {},
             Err(Errno::EINTR) => {}
@@ -88,7 +89,7 @@ fn parent_of(pid: i32) -> Option<i32> {
     std::str::from_utf8(stat.get(behind + 1..)?).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Whether `argument` says that we measure.
+/// Whether `argument` says that this is the process that measures.
 pub fn is_inside(argument: Option<&OsStr>) -> bool {
     argument.is_some_and(|argument| argument == INSIDE)
 }

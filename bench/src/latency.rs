@@ -1,5 +1,5 @@
-//! How soon a line can be read: from the moment before it is written to the log writer's pipe until a reader that looks
-//! at `current` without a pause has it.
+//! Measures how soon a line can be read: from the moment before it is written to the log writer's pipe until a reader
+//! that looks at `current` without a pause has it.
 
 use crate::event::now;
 use crate::peers::{Style, Suite};
@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::thread::{sleep, spawn, yield_now};
 use std::time::{Duration, Instant};
 
-/// Lines a second, how many, and how often.
+/// The number of lines a second, of all lines, and of rounds.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     per_second: u32,
@@ -22,7 +22,8 @@ struct Pace {
 }
 
 impl Pace {
-    /// Whether the writers have their lines by turns within each period; else each has a time of its own.
+    /// Whether the writers get their lines by turns within each period; otherwise each writer is measured at a time of
+    /// its own.
     fn is_shared(self) -> bool {
         self.per_second <= 100
     }
@@ -30,7 +31,7 @@ impl Pace {
 
 const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 
-/// Measures.
+/// Measures the latency.
 pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
     let left_out = if run.length == Length::Full { "" } else { " (-: too few lines for it, --full waits for more)" };
     let title = format!("Log writers: from a line's writing until it can be read{left_out}");
@@ -60,7 +61,7 @@ fn latencies(run: &Run, figure: &mut Figure) -> Result<()> {
     Ok(())
 }
 
-/// Each quantile of a round is a sample.
+/// Adds each quantile of a round as a sample.
 fn add(figure: &mut Figure, pace: Pace, follower: &Follower) {
     for (name, share) in QUANTILES {
         let row = format!("{}/s, {name}", pace.per_second);
@@ -71,7 +72,7 @@ fn add(figure: &mut Figure, pace: Pace, follower: &Follower) {
     }
 }
 
-/// All of them at this pace.
+/// Runs the log writers of all suites at this pace.
 fn follow(run: &Run, suites: &[Suite], pace: Pace) -> Result<Vec<Follower>> {
     let started: Result<Vec<_>> = suites.iter().map(|suite| Follower::start(run, *suite)).collect();
     let (mut followers, pipes): (Vec<Follower>, Vec<ChildStdin>) = started?.into_iter().unzip();
@@ -91,7 +92,7 @@ fn follow(run: &Run, suites: &[Suite], pace: Pace) -> Result<Vec<Follower>> {
     Ok(followers)
 }
 
-/// Each line has the time at its end. Where there are several pipes, each has its turn.
+/// Writes the lines, each with the time at its end. Several pipes get their lines by turns.
 fn write_at(pace: Pace, mut pipes: Vec<ChildStdin>) -> std::io::Result<()> {
     let begin = Instant::now();
     let count = u32::try_from(pipes.len()).unwrap_or(u32::MAX);
@@ -105,18 +106,18 @@ fn write_at(pace: Pace, mut pipes: Vec<ChildStdin>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A log writer, and who reads what it writes.
+/// A log writer, and the reader of its log.
 struct Follower {
     suite: Suite,
     folder: PathBuf,
     child: Child,
     reader: Reader,
-    /// Of each line, in microseconds.
+    /// The latency of each line, in microseconds.
     samples: Vec<f64>,
 }
 
 impl Follower {
-    /// And the pipe for its lines.
+    /// Starts the log writer, and returns the pipe for its lines.
     fn start(run: &Run, suite: Suite) -> Result<(Follower, ChildStdin)> {
         let folder = run.folder()?;
         let directory = folder.join("log");
@@ -130,12 +131,12 @@ impl Follower {
 
 struct Reader {
     file: File,
-    /// The part of a line that was there.
+    /// The part of a line that was read.
     begun: Vec<u8>,
 }
 
 impl Reader {
-    /// From behind the first line, once that is there.
+    /// Opens `current` once it contains the first line, and begins behind that.
     fn of(directory: &Path) -> Result<Reader> {
         let limit = Instant::now() + Duration::from_secs(30);
         let current = directory.join("current");

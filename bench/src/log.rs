@@ -1,7 +1,8 @@
-//! The log writers: throughput, CPU and memory on lines of several lengths, and how soon a line can be read.
+//! Measures the log writers: throughput, CPU and memory with lines of several lengths, and how soon a line can be read.
 //!
-//! A writer reads a pipe that is kept full. It is timed from the first line to its end after the last; it must have
-//! written every line. Beside them: `cat`, and a loop of read and write, which is the most there is to reach.
+//! A writer reads a pipe that is kept full. Its time is measured from the first line to its end after the last one, and
+//! it must have written every line. Beside the writers stand `cat`, and a loop of read and write, which is the best
+//! possible.
 
 use crate::latency;
 use crate::peers::{Style, Suite};
@@ -33,7 +34,7 @@ impl Writer {
     }
 }
 
-/// What comes through the pipe.
+/// The lines that come through the pipe.
 #[derive(Debug, Clone, Copy)]
 struct Input {
     /// Length of a line, with its newline.
@@ -54,7 +55,7 @@ impl Input {
     }
 }
 
-/// Measures.
+/// Measures the log writers.
 pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
     let speed = figure("log-speed", "Log writers: throughput", "MB/s", Better::More);
     let cpu = figure("log-cpu", "Log writers: CPU", "ns per line", Better::Less);
@@ -108,7 +109,7 @@ fn writers(run: &Run) -> Vec<Writer> {
     suites.chain([Writer::Cat, Writer::Loop]).collect()
 }
 
-/// A writer about to write to a directory.
+/// A log writer with its directory.
 fn command(run: &Run, writer: Writer, style: Style, directory: &Path) -> Result<Command> {
     Ok(match writer {
         Writer::Suite(suite) => run.peers.logger(suite, style, directory)?,
@@ -130,7 +131,7 @@ fn command(run: &Run, writer: Writer, style: Style, directory: &Path) -> Result<
 struct Cost {
     elapsed: Duration,
     cpu: Duration,
-    /// In kB.
+    /// The memory in kB.
     peak_memory: u64,
 }
 
@@ -152,7 +153,8 @@ fn cost(run: &Run, writer: Writer, style: Style, input: Input) -> Result<Cost> {
     Ok(cost)
 }
 
-/// Keeps the pipe full until all is written; then, before its end is seen, the reader's peak of memory in kB.
+/// Keeps the pipe full until all lines are written. Before it closes the pipe, it reads the reader's peak of memory in
+/// kB.
 fn feed(child: &Child, mut pipe: ChildStdin, input: Input) -> Result<u64> {
     let lines = text(input.line, (input.chunk.max(1 << 20) / input.line).min(input.lines()));
     let mut left = input.lines() * input.line;
@@ -168,7 +170,7 @@ fn feed(child: &Child, mut pipe: ChildStdin, input: Input) -> Result<u64> {
     Ok(peak.context("no VmHWM")?.trim().parse()?)
 }
 
-/// So many lines of such a length, each with a number in front: no pattern matches them, none is like another.
+/// This number of lines of this length, each with its number in front. No pattern matches them, and no two are equal.
 fn text(length: usize, count: usize) -> Vec<u8> {
     let words = "GET /index.html from a client in the network, answered in a while; ".bytes();
     let line = |number: usize| {
@@ -185,7 +187,7 @@ fn cpu_of_children() -> Result<Duration> {
     Ok(Duration::from_micros(micros.cast_unsigned()))
 }
 
-/// Lines in all files that hold some.
+/// The number of lines in all files.
 fn lines_in(directory: &Path) -> Result<usize> {
     let mut lines = 0;
     let mut buffer = vec![0; 1 << 18];

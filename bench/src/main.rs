@@ -1,4 +1,4 @@
-//! bench: how fast and how small, beside daemontools, runit and s6, in one run.
+//! bench: measures the speed and size of our programs, and of daemontools, runit and s6, in one run.
 //!
 //! `bench [ --full | --quick ] [ --json ] [ --svg DIR ] [ --note WORDS ] [ --scratch DIR ] NAME ...`
 //!
@@ -10,16 +10,18 @@
 //! - `boot`: until all services of a directory run;
 //! - `recover`: what a SIGKILL of each of the programs costs.
 //!
-//! Programs take turns, so that whatever else the machine does meets all of them (in `footprint` all idle at the same
-//! time); what is compared are medians. Left to `--full` is what would make a measurement longer than two minutes: more
-//! rounds, 10,000 services in `boot`, and in `log` p99 and p99.9 at one line a second, which need a thousand lines.
+//! Programs run by turns, so that other work of the machine affects all of them (in `footprint` all are idle at the
+//! same time). The benchmark compares medians. `--full` adds what would make a measurement longer than two minutes:
+//! more rounds, 10,000 services in `boot`, and in `log` p99 and p99.9 at one line a second, which need a thousand
+//! lines.
 //!
-//! Ours are built first, as package/compile does it, or taken from `$BIN`, as is the probe if it lies there. Progress goes
-//! to standard error, tables (or `--json`) to standard output, and as pictures into the DIR of `--svg`; these two have the
-//! date, the machine (in WORDS, if given), the kernel and the versions. What it makes lies in a directory of its own in the
-//! DIR of `--scratch` (in memory, if /dev/shm is there), and is gone when it ends, as are all processes it started.
+//! bench first builds our programs as package/compile does, or takes them, and the probe, from `$BIN`. It writes its
+//! progress to standard error, tables (or `--json`) to standard output, and pictures into the DIR of `--svg`. JSON and
+//! pictures contain the date, the machine (in WORDS, if given), the kernel and the versions. bench works in a directory
+//! of its own in the DIR of `--scratch` (in memory, if /dev/shm exists). When it ends, it removes this directory and
+//! ends all processes that it has started.
 //!
-//! It ends at the first measurement that fails, with 111; what had been measured until then is shown all the same.
+//! It ends at the first measurement that fails, with 111, and still shows what it has measured until then.
 
 #![forbid(unsafe_code)]
 
@@ -52,7 +54,7 @@ use std::process::ExitCode;
 const USAGE: &str =
     "usage: bench [ --full | --quick ] [ --json ] [ --svg dir ] [ --note words ] [ --scratch dir ] name ...";
 
-/// A measurement. Where it fails, the figures have what it had measured before.
+/// A measurement. If it fails, the figures contain what it has measured until then.
 type Measure = fn(&Run, &mut Vec<Figure>) -> Result<()>;
 
 const MEASURES: [(&str, Measure); 5] = [

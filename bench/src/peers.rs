@@ -1,4 +1,4 @@
-//! Who is measured: ours, and what of the peers is installed.
+//! The suites that are measured: ours, and those of the peers that are installed.
 
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -20,11 +20,11 @@ pub enum Suite {
 pub enum Style {
     Plain,
     Stamped,
-    /// Stamped, and four patterns that no line matches.
+    /// The writer stamps the lines, and tries four patterns that no line matches.
     Selected,
 }
 
-/// What a service can be told.
+/// The commands for a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     Up,
@@ -33,20 +33,20 @@ pub enum Order {
     Continue,
 }
 
-/// Where the programs are.
+/// The places of the programs.
 #[derive(Debug)]
 pub struct Peers {
     ours: PathBuf,
-    /// What the measured services run: see `bin/probe.rs`.
+    /// The program of the measured services: see `bin/probe.rs`.
     pub probe: PathBuf,
-    /// Ours first.
+    /// The suites, ours first.
     pub suites: Vec<Suite>,
 }
 
 impl Suite {
     pub const ALL: [Suite; 4] = [Suite::Ours, Suite::Daemontools, Suite::Runit, Suite::S6];
 
-    /// Debian's name of the package, and the column in the tables.
+    /// The name of the suite: that of Debian's package, and of the column in the tables.
     pub fn name(self) -> &'static str {
         match self {
             Suite::Ours => "ours",
@@ -56,7 +56,7 @@ impl Suite {
         }
     }
 
-    /// The most services that its scanner takes.
+    /// The largest number of services that the scanner of the suite accepts.
     pub fn limit(self) -> usize {
         match self {
             Suite::Daemontools | Suite::Runit => 1000,
@@ -74,7 +74,7 @@ impl Suite {
 }
 
 impl Peers {
-    /// Builds ours and the probe, or takes them from `$BIN`; sees who else is there.
+    /// Builds our programs and the probe, or takes them from `$BIN`, and finds the peers that are installed.
     pub fn find() -> Result<Peers> {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
         let ours = match env::var_os("BIN") {
@@ -87,7 +87,8 @@ impl Peers {
         for program in Suite::Ours.programs() {
             let file = fs::File::open(ours.join(program));
             let file = file.with_context(|| format!("there is no {program} in {}", ours.display()))?;
-            // What was just built and is not on the disk yet would count as memory that its process has written.
+            // Pages of a new program file that are not on the disk yet would count as memory that the process has
+            // written.
             file.sync_all()?;
         }
         let suites = Suite::ALL.into_iter().filter(|suite| *suite == Suite::Ours || is_installed(*suite)).collect();
@@ -96,12 +97,12 @@ impl Peers {
         Ok(Peers { ours, probe, suites })
     }
 
-    /// The packages that are not there.
+    /// The packages that are not installed.
     pub fn missing(&self) -> Vec<&'static str> {
         Suite::ALL.into_iter().filter(|suite| !self.suites.contains(suite)).map(Suite::name).collect()
     }
 
-    /// What each suite is, for whoever reads the figures later.
+    /// The version of each suite, for later readers of the figures.
     pub fn versions(&self) -> Vec<(&'static str, String)> {
         let version = |suite: &Suite| match suite {
             Suite::Ours => env!("CARGO_PKG_VERSION").to_string(),
@@ -118,7 +119,7 @@ impl Peers {
         }
     }
 
-    /// What supervises the service in a directory.
+    /// The command that supervises the service in a directory.
     pub fn supervisor(&self, suite: Suite, directory: &Path) -> Command {
         let name = match suite {
             Suite::Ours | Suite::Daemontools => "supervise",
@@ -130,7 +131,7 @@ impl Peers {
         command
     }
 
-    /// What starts a supervisor for each service of a directory, however many there are.
+    /// The command that starts a supervisor for each service of a directory, for any number of services.
     pub fn scanner(&self, suite: Suite, directory: &Path) -> Command {
         let mut command = match suite {
             Suite::Ours | Suite::Daemontools => self.program(suite, "svscan"),
@@ -141,7 +142,7 @@ impl Peers {
                 command
             }
         };
-        // They look their supervisors up.
+        // These scanners look for their supervisors in PATH.
         let path = env::var_os("PATH").unwrap_or_default();
         let folder = if suite == Suite::Ours { self.ours.clone() } else { folder() };
         let all = env::join_paths([folder].into_iter().chain(env::split_paths(&path))).unwrap_or(path);
@@ -149,7 +150,7 @@ impl Peers {
         command
     }
 
-    /// What tells services something; of s6's, only one at a time.
+    /// The command that sends an order to services. That of s6 accepts only one service.
     pub fn order(&self, suite: Suite, order: Order) -> Command {
         let (name, word) = match (suite, order) {
             (Suite::Runit, Order::Up) => ("sv", "up"),
@@ -164,7 +165,7 @@ impl Peers {
         command
     }
 
-    /// What ends once a service is down, without asking again and again; None where there is no such program.
+    /// The command that ends when a service is down, without polling. None if the suite has no such program.
     pub fn wait_until_down(&self, suite: Suite, directory: &Path) -> Option<Command> {
         let (mut command, goal) = match suite {
             Suite::Ours => (self.program(suite, "svwait"), "down"),
@@ -175,7 +176,7 @@ impl Peers {
         Some(command)
     }
 
-    /// What says how services are; None where it takes only one at a time.
+    /// The command that shows the state of services. None if it accepts only one service.
     pub fn status(&self, suite: Suite) -> Option<Command> {
         match suite {
             Suite::Ours | Suite::Daemontools => Some(self.program(suite, "svstat")),
@@ -188,7 +189,7 @@ impl Peers {
         }
     }
 
-    /// A suite's log writer on a directory, which is made where the writer does not.
+    /// The log writer of a suite for a directory. Makes the directory if the writer does not.
     pub fn logger(&self, suite: Suite, style: Style, directory: &Path) -> io::Result<Command> {
         let stamped = (style != Style::Plain).then_some("t");
         let selected: &[&str] = match (style, suite) {
@@ -225,7 +226,7 @@ fn letter(order: Order) -> &'static str {
     }
 }
 
-/// The folder of the peers' programs: `$PEERS`, or where Debian's packages put them.
+/// The folder of the peers' programs: `$PEERS`, or the one that Debian's packages use.
 fn folder() -> PathBuf {
     env::var_os("PEERS").unwrap_or_else(|| "/usr/bin".into()).into()
 }
@@ -239,7 +240,7 @@ fn debian_version(package: &str) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The probe, static as our programs are: so that it adds little to what is measured.
+/// Builds the probe as a static program like ours, so that it adds little to the figures.
 fn build_probe(workspace: &Path) -> Result<PathBuf> {
     let target = env::var("CARGO_BUILD_TARGET").or_else(|_| host())?;
     let folder = env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);

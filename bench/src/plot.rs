@@ -1,4 +1,4 @@
-//! A figure as a picture: bars side by side, each with its value.
+//! Draws a figure as a picture: bars side by side, each with its value.
 
 use crate::sample::{Better, Figure};
 use crate::table::digits;
@@ -7,9 +7,9 @@ use plotters::prelude::*;
 
 const WIDTH: u32 = 820;
 const MARGIN: i32 = 16;
-/// Where the bars begin.
+/// The position at which the bars begin.
 const LEFT: i32 = 300;
-/// Left free for the values at their ends.
+/// The space for the values at the ends of the bars.
 const RIGHT: i32 = 70;
 const BAR: i32 = 14;
 const GAP: i32 = 10;
@@ -26,7 +26,7 @@ const COLORS: [RGBColor; 6] = [
     RGBColor(205, 205, 205),
 ];
 
-/// An SVG; below the bars, `note`.
+/// Draws an SVG with `note` below the bars.
 pub fn svg(figure: &Figure, note: &str) -> Result<String> {
     let columns = figure.columns();
     let rows = figure.rows();
@@ -79,16 +79,16 @@ fn subtitle(figure: &Figure, scale: &Scale) -> String {
     format!("{}, {better} is better{kind}", figure.unit)
 }
 
-/// How long a bar is.
+/// The scale of the bars.
 #[derive(Debug, PartialEq)]
 struct Scale {
-    /// What has the shortest of all, where the scale is logarithmic.
+    /// The value of the shortest bar, if the scale is logarithmic.
     least: Option<f64>,
     greatest: f64,
 }
 
 impl Scale {
-    /// Logarithmic if a bar would else be too short to be seen.
+    /// Makes a scale, which is logarithmic if a bar would otherwise be too short to be seen.
     fn of(figure: &Figure) -> Scale {
         let all = figure.cells.iter().filter_map(|cell| figure.median(&cell.row, cell.column));
         let seen: Vec<f64> = all.filter(|value| *value > 0.0).collect();
@@ -97,11 +97,11 @@ impl Scale {
         Scale { least: (greatest / least > 200.0).then_some(least), greatest }
     }
 
-    /// In pixels.
+    /// The length of a bar in pixels.
     fn length(&self, value: f64) -> i32 {
         let room = f64::from(WIDTH.cast_signed() - LEFT - RIGHT);
         let share = match self.least {
-            // The shortest is a twentieth, so that it is seen.
+            // The shortest bar has a twentieth of the space, so that it can be seen.
             Some(least) if value > 0.0 => 0.05 + 0.95 * (value / least).ln() / (self.greatest / least).ln(),
             Some(_) => 0.0,
             None => value / self.greatest,

@@ -1,5 +1,5 @@
-//! What a SIGKILL costs: of the log writer, in lines; of the supervisor and of the scanner, in copies of the service
-//! and in time until commands are obeyed again.
+//! Measures what a SIGKILL costs: for the log writer, lost lines; for the supervisor and the scanner, copies of the
+//! service and the time until commands are obeyed again.
 
 use crate::event::What;
 use crate::guard::end_children;
@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Measures.
+/// Measures the recovery.
 pub fn measure(run: &Run, figures: &mut Vec<Figure>) -> Result<()> {
     let kills = run.length.pick(2, 2, 5);
     let lines = figure("recover-lines", &format!("Log writer killed {kills} times under load: lines"), "number");
@@ -43,7 +43,7 @@ fn recoveries(run: &Run, kills: usize, [lines, copies, times]: &mut [Figure; 3])
             let started: Result<Vec<Subject>> =
                 run.peers.suites.iter().map(|suite| Subject::start(run, *suite)).collect();
             let mut subjects = started?;
-            // Past the second that most of them wait between two starts.
+            // This waits past the second that most supervisors wait between two starts.
             sleep(Duration::from_millis(1200));
             if victim == Victim::ScannerThenSupervisor {
                 subjects.iter_mut().try_for_each(|subject| subject.replace_scanner(run))?;
@@ -69,7 +69,7 @@ fn figure(name: &'static str, title: &str, unit: &'static str) -> Figure {
     Figure { name, title: title.into(), unit, better: Better::Less, reference: "ours", cells: Vec::new() }
 }
 
-/// Who is killed.
+/// The programs that are killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Victim {
     Supervisor,
@@ -92,7 +92,7 @@ struct Subject {
     services: PathBuf,
     events: Events,
     scanner: u32,
-    /// All that ever ran.
+    /// The processes of the service that have ever run.
     pids: Vec<u32>,
     killed: Instant,
     obeyed: Option<Duration>,
@@ -111,7 +111,7 @@ impl Subject {
         Ok(Subject { suite, services, events, scanner, pids: vec![pid], killed: Instant::now(), obeyed: None })
     }
 
-    /// As init does it: the next one starts when the last one is gone, with its locks.
+    /// Starts the scanner again as init does: the next one starts when the last one is gone with its locks.
     fn replace_scanner(&mut self, run: &Run) -> Result<()> {
         end(self.scanner)?;
         waitpid(Pid::from_raw(self.scanner.cast_signed()), None)?;
@@ -126,8 +126,8 @@ impl Subject {
         end(supervisor)
     }
 
-    /// Commands the service, if anybody listens; whether it has heard. CONT, because a copy that is just being started
-    /// would be killed by any other signal, and so again and again.
+    /// Sends CONT to the service through its supervisor, and returns whether the service has received it. Any other
+    /// signal would kill a copy that is just being started, again and again.
     fn is_obeyed(&mut self) -> Result<bool> {
         let control = self.services.join("service/supervise/control");
         if let Ok(mut fifo) = OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(control) {
@@ -153,7 +153,7 @@ impl Subject {
     }
 }
 
-/// Ten seconds for all; then two more for second copies to start.
+/// Waits at most ten seconds for the service, and then two more for second copies to start.
 fn until_obeyed(subjects: &mut [Subject]) -> Result<()> {
     let limit = Instant::now() + Duration::from_secs(10);
     while Instant::now() < limit && subjects.iter().any(|subject| subject.obeyed.is_none()) {
@@ -168,7 +168,7 @@ fn until_obeyed(subjects: &mut [Subject]) -> Result<()> {
     Ok(())
 }
 
-/// Starts a suite's scanner. What it complains of is known here.
+/// Starts a suite's scanner without its error messages, whose causes are known here.
 fn scan(run: &Run, suite: Suite, services: &Path) -> Result<u32> {
     let mut scanner = run.peers.scanner(suite, services);
     Ok(scanner.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?.id())
@@ -178,7 +178,7 @@ fn end(pid: u32) -> Result<()> {
     Ok(kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL)?)
 }
 
-/// Lines lost and lines written twice, of a service that writes as fast as it can, whose log writer is killed.
+/// Counts the lines that are lost and those that are written twice when the log writer of a busy service is killed.
 fn kill_logger(run: &Run, suite: Suite, kills: usize) -> Result<(usize, usize)> {
     let folder = run.folder()?;
     let mut events = Events::of(&folder)?;
@@ -213,7 +213,7 @@ fn as_words(command: &Command) -> String {
     words.map(|word| format!("'{}'", word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
-/// The pid of the log writer that runs there, once it is another one than the last.
+/// Waits for a log writer with another pid than the last one, and returns its pid.
 fn logger_in(directory: &Path, command: &Command, last: u32) -> Result<u32> {
     let name = Path::new(command.get_program()).file_name().context("no program")?.to_string_lossy().into_owned();
     let limit = Instant::now() + Duration::from_secs(30);
@@ -231,7 +231,7 @@ fn logger_in(directory: &Path, command: &Command, last: u32) -> Result<u32> {
     bail!("{name} does not run")
 }
 
-/// Until its size has not changed for a while.
+/// Waits until the size of the log has not changed for a while.
 fn until_quiet(directory: &Path) -> Result<()> {
     let mut before = None;
     loop {
@@ -245,7 +245,7 @@ fn until_quiet(directory: &Path) -> Result<()> {
     }
 }
 
-/// How often each number is there, on a line of its own.
+/// How often each number occurs on a line of its own.
 fn counts(directory: &Path, written: usize) -> Result<Vec<u8>> {
     let mut counts = vec![0_u8; written];
     for entry in fs::read_dir(directory)? {
@@ -262,7 +262,7 @@ fn counts(directory: &Path, written: usize) -> Result<Vec<u8>> {
     Ok(counts)
 }
 
-/// Digits in a line of `probe numbers`, so that a part of a line is no number.
+/// The number of digits in a line of `probe numbers`, by which a part of a line is recognised.
 const WIDTH: usize = 15;
 
 fn parent_of(pid: u32) -> Result<u32> {

@@ -1,4 +1,4 @@
-//! One run of this program: who is measured, where, how long, and how far it is.
+//! One run of this program: the suites that are measured, the directory, the length, and the progress.
 
 use crate::peers::Peers;
 use anyhow::Result;
@@ -7,19 +7,19 @@ use std::fs;
 use std::io::{IsTerminal, Write, stderr};
 use std::path::PathBuf;
 
-/// How much is measured.
+/// The length of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// Enough to see that it works.
+    /// The run is just long enough to show that the benchmark works.
     Quick,
-    /// Each measurement under two minutes.
+    /// Each measurement takes less than two minutes.
     Default,
-    /// As long as it takes.
+    /// Each measurement takes as long as it needs.
     Full,
 }
 
 impl Length {
-    /// One of three values.
+    /// Picks one of three values by the length of the run.
     pub fn pick<T>(self, quick: T, default: T, full: T) -> T {
         match self {
             Length::Quick => quick,
@@ -47,7 +47,7 @@ impl Run {
         Ok(Run { peers, length, scratch, folders: Cell::new(0) })
     }
 
-    /// A new empty directory.
+    /// Makes a new empty directory.
     pub fn folder(&self) -> Result<PathBuf> {
         let number = self.folders.replace(self.folders.get() + 1);
         let folder = self.scratch.join(number.to_string());
@@ -55,7 +55,7 @@ impl Run {
         Ok(folder)
     }
 
-    /// What is done now, in a line that the next one replaces.
+    /// Shows the present step in a line that the next step replaces.
     pub fn progress(&self, what: &str) {
         let mut stderr = stderr();
         let _ = match (stderr.is_terminal(), what) {

@@ -1,4 +1,4 @@
-//! What was measured, and what is made of it: medians, quantiles, ratios of medians.
+//! Measured values, and their medians, quantiles and ratios of medians.
 
 use anyhow::Result;
 
@@ -9,20 +9,20 @@ pub enum Better {
     Less,
 }
 
-/// One quantity: a row is what was tried, a column who was measured.
+/// One quantity: each row is a case, and each column is a suite.
 #[derive(Debug)]
 pub struct Figure {
-    /// As `--json` and the files of `--svg` name it.
+    /// The name of the figure in `--json` and in the file names of `--svg`.
     pub name: &'static str,
     pub title: String,
     pub unit: &'static str,
     pub better: Better,
-    /// The column that the others are compared with.
+    /// The column with which the others are compared.
     pub reference: &'static str,
     pub cells: Vec<Cell>,
 }
 
-/// All that was measured of one row and column.
+/// All values of one row and column.
 #[derive(Debug, PartialEq)]
 pub struct Cell {
     pub row: String,
@@ -38,7 +38,7 @@ impl Figure {
         }
     }
 
-    /// There is a row and column, but nothing to measure.
+    /// Adds a row and column without a value.
     pub fn nothing(&mut self, row: &str, column: &'static str) {
         if !self.cells.iter().any(|cell| cell.row == row && cell.column == column) {
             self.cells.push(Cell { row: row.into(), column, samples: Vec::new() });
@@ -60,7 +60,7 @@ impl Figure {
         median(&cell.samples)
     }
 
-    /// The median as a multiple of the reference's in the same row.
+    /// The median as a multiple of that of the reference in the same row.
     pub fn ratio(&self, row: &str, column: &str) -> Option<f64> {
         let of = self.median(row, self.reference)?;
         let ratio = self.median(row, column)? / of;
@@ -68,7 +68,7 @@ impl Figure {
     }
 }
 
-/// Adds figures with all that a measurement adds to them, also where it fails later.
+/// Adds figures with the values that a measurement adds to them, even if it fails later.
 pub fn keep<const N: usize>(
     figures: &mut Vec<Figure>,
     mut new: [Figure; N],
@@ -89,7 +89,7 @@ fn first_of_each<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
     seen
 }
 
-/// The middle one, or the mean of the two in the middle.
+/// The value in the middle, or the mean of the two in the middle.
 pub fn median(samples: &[f64]) -> Option<f64> {
     let sorted = sorted(samples);
     let upper = *sorted.get(sorted.len() / 2)?;
@@ -97,8 +97,8 @@ pub fn median(samples: &[f64]) -> Option<f64> {
     Some(f64::midpoint(lower, upper))
 }
 
-/// The smallest sample that a share of all, from 0 to 1, does not exceed. None where there are too few to tell it from
-/// the greatest of all.
+/// The smallest sample that a share of all samples, from 0 to 1, does not exceed. None if there are too few samples to
+/// distinguish it from the largest one.
 pub fn quantile(samples: &[f64], share: f64) -> Option<f64> {
     let sorted = sorted(samples);
     let rank = (sorted.len() as f64 * share).ceil() as usize;

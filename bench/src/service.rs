@@ -1,4 +1,4 @@
-//! Services that say when something happens to them, and whoever supervises them.
+//! Services that report when something happens to them, and their supervisors.
 
 use crate::event::{Event, What};
 use crate::peers::{Order, Suite};
@@ -13,24 +13,24 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// Longer than anything takes that works.
+/// A time limit that no working program exceeds.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What the services of a folder tell.
+/// The reports of the services in a folder.
 #[derive(Debug)]
 pub struct Events(File);
 
 impl Events {
-    /// Of the services that lie in this folder.
+    /// Opens the reports of the services in this folder.
     pub fn of(folder: &Path) -> Result<Events> {
         let fifo = folder.join("events");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600))?;
-        // For writing too, so that it never ends.
+        // The FIFO is open for writing too, so that it never reaches its end.
         let nonblocking = nix::libc::O_NONBLOCK;
         Ok(Events(OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(fifo)?))
     }
 
-    /// The next one, if it is there.
+    /// The next report, if there is one.
     pub fn next(&mut self) -> Result<Option<Event>> {
         let mut bytes = [0; 16];
         match self.0.read_exact(&mut bytes) {
@@ -40,7 +40,7 @@ impl Events {
         }
     }
 
-    /// The next one that is such, without all before it.
+    /// Waits for the next report of this kind, and drops those before it.
     pub fn wait(&mut self, what: What) -> Result<Event> {
         let limit = Instant::now() + LIMIT;
         loop {
@@ -56,7 +56,8 @@ impl Events {
     }
 }
 
-/// Makes a service directory whose `run` is the probe; `events` is the FIFO for what it tells, seen from there.
+/// Makes a service directory whose `run` is the probe. `events` is the path of the FIFO for its reports, seen from
+/// there.
 pub fn make(run: &Run, directory: &Path, events: &str) -> Result<()> {
     fs::create_dir(directory)?;
     run_probe(run, directory, events)
@@ -73,15 +74,15 @@ pub fn script(path: &Path, text: &str) -> Result<()> {
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
 
-/// One service, supervised.
+/// A supervised service.
 #[derive(Debug)]
 pub struct Supervised {
     pub suite: Suite,
     pub directory: PathBuf,
     pub events: Events,
-    /// Of the service, at last.
+    /// The latest pid of the service.
     pub pid: u32,
-    /// When it started at last.
+    /// The time of its latest start.
     pub since: Instant,
 }
 
@@ -97,7 +98,7 @@ impl Supervised {
         Ok(Supervised { suite, directory, events, pid, since: Instant::now() })
     }
 
-    /// Tells it something by its suite's program.
+    /// Sends an order to the service by its suite's program.
     pub fn tell(&self, run: &Run, order: Order) -> Result<()> {
         crate::peers::succeed(
             run.peers.order(self.suite, order).arg(&self.directory).stdout(Stdio::null()),
@@ -105,7 +106,7 @@ impl Supervised {
         )
     }
 
-    /// The next start.
+    /// Waits for the next start of the service.
     pub fn restarted(&mut self) -> Result<Event> {
         let event = self.events.wait(What::Started)?;
         (self.pid, self.since) = (event.pid, Instant::now());

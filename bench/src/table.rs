@@ -1,9 +1,9 @@
-//! A figure as a table for the terminal, and all of them as JSON.
+//! Formats a figure as a table for the terminal, and all figures as JSON.
 
 use crate::sample::{Better, Figure, quantile};
 use serde_json::{Value, json};
 
-/// One line a row: for each column its median, and as a multiple of the reference's in brackets.
+/// Formats each row as a line: the median of each column, and in brackets its multiple of the reference.
 pub fn table(figure: &Figure) -> String {
     let columns = figure.columns();
     let mut lines = vec![[vec![String::new()], columns.iter().map(|name| (*name).to_string()).collect()].concat()];
@@ -38,7 +38,7 @@ fn entry(figure: &Figure, row: &str, column: &str) -> String {
     }
 }
 
-/// Three digits that count, none behind the point where there are three before it.
+/// Formats a number with three significant digits, and without a fraction from three digits before the point on.
 pub fn digits(value: f64) -> String {
     let behind = match value.abs() {
         size if size >= 99.95 => 0,
@@ -49,7 +49,7 @@ pub fn digits(value: f64) -> String {
     format!("{value:.behind$}")
 }
 
-/// All that was measured.
+/// All figures as JSON.
 pub fn as_json(figures: &[Figure]) -> Value {
     let cell = |figure: &Figure, cell: &crate::sample::Cell| {
         json!({

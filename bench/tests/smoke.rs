@@ -1,4 +1,4 @@
-//! The program itself, in its quick form, as far as it goes without building a release.
+//! Runs the program itself in its quick form, without building a release.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used)]
@@ -41,7 +41,7 @@ fn on_debug_build(scratch: &Path) -> Command {
     command
 }
 
-/// What a measurement says.
+/// The output of a measurement.
 fn measured(name: &str) -> Value {
     let scratch = tempfile::tempdir().unwrap();
     let output = on_debug_build(scratch.path()).args(["--json", name]).output().unwrap();
@@ -50,7 +50,7 @@ fn measured(name: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A figure's median for each of those that it has in a case.
+/// The median of a figure for each column that it has in a case.
 fn medians<'a>(json: &'a Value, figure: &str, case: &str) -> Vec<(&'a str, Option<f64>)> {
     let figure = json["figures"].as_array().unwrap().iter().find(|one| one["name"] == figure).unwrap();
     let cells = figure["cells"].as_array().unwrap().iter().filter(|cell| cell["case"] == case);
@@ -82,7 +82,7 @@ fn boot_is_measured_drawn_and_leaves_nothing_behind() {
     assert_eq!(entries(scratch.path()), ["pictures"]);
 }
 
-/// Whoever is there has something measured in a case, and the others besides.
+/// Checks that each installed suite, and each of these other columns, has a measured value in a case.
 fn assert_all_measured(json: &Value, figure: &str, case: &str, others: &[&str]) {
     let suites = json["versions"].as_object().unwrap();
     let found = medians(json, figure, case);
@@ -151,7 +151,7 @@ fn every_scanner_and_supervisor_has_a_footprint() {
             ("footprint-wakes", role.into()),
             ("footprint-cpu", role.into()),
         ] {
-            // Nothing is a measure too.
+            // A value of 0 is a measured value too.
             assert!(medians(&json, figure, &case).iter().all(|(_, median)| median.is_some()), "{json:#}");
         }
     }

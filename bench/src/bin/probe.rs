@@ -1,15 +1,15 @@
-//! What the measured services run: small, static, and it says when something happens to it.
+//! The program of the measured services: small and static, it reports when something happens to it.
 //!
-//! - `probe copy FILE`: standard input to FILE, by nothing but read and write: the most a log writer could reach.
+//! - `probe copy FILE`: copies standard input to FILE by read and write alone, which is the best a log writer could do.
 //! - `probe FIFO RUN ...` (the first line of a service's `run` is `#!probe FIFO`): writes an [`Event`] to the FIFO when
 //!   it starts, and on each ALRM and TERM; it ends on TERM.
-//! - `probe commanded RUN ...`: such a service too, but it tells of CONT instead of ALRM, to the FIFO `../../events`.
-//!   CONT does not kill it before it listens, so it can be sent at any moment.
-//! - `probe parent DIRECTORY`: starts the service's `run` and waits for it; a supervisor's processes without its work.
-//! - `probe numbers RUN ...`: a service that writes lines, each a number of 15 digits, until TERM; how many is then in
-//!   the file `written`. It too tells when it starts and when it has been terminated.
+//! - `probe commanded RUN ...`: such a service too, but it reports CONT instead of ALRM, to the FIFO `../../events`.
+//!   CONT does not kill it before it has set its signal mask, so that CONT can be sent at any moment.
+//! - `probe parent DIRECTORY`: starts the service's `run` and waits for it: a supervisor's processes without its work.
+//! - `probe numbers RUN ...`: a service that writes lines, each a number of 15 digits, until TERM; then it writes how
+//!   many these were to the file `written`. It also reports its start and its end.
 //!
-//! Usage: 100. Anything refused: 111.
+//! Usage: 100. The system refuses something: 111.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
@@ -34,7 +34,7 @@ const USAGE: &str =
 
 const HELP: Help = Help { usage: USAGE, text: "What the measured services run: cargo run -p bench starts it.\n" };
 
-/// Where the scanned services tell.
+/// The FIFO to which the scanned services report.
 const EVENTS: &str = "../../events";
 
 fn probe(args: Args) -> Result<i32, Fatal> {
@@ -70,20 +70,20 @@ fn parent(directory: &OsStr) -> Result<i32, Fatal> {
     Ok(0)
 }
 
-/// Who listens to what happens here.
+/// The connection through which a service reports.
 struct Listener<'a> {
     fifo: &'a OsStr,
     events: OwnedFd,
-    /// Blocked, to be waited for.
+    /// The signals that are blocked, and for which the service waits.
     signals: SigSet,
 }
 
 impl Listener<'_> {
-    /// For TERM and another signal. The start is told.
+    /// Prepares for TERM and another signal, and reports the start.
     fn find(fifo: &OsStr, other: Signal) -> Result<Listener<'_>, Fatal> {
         let signals: SigSet = [Signal::SIGTERM, other].into_iter().collect();
         signals.thread_block().unable_to("block", OsStr::new("signals"))?;
-        // Who finds it full waits: the time that is told was taken before.
+        // A write to a full FIFO waits; the time in the report was taken before.
         let events =
             nix::fcntl::open(fifo, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).unable_to("open", fifo)?;
         let listener = Listener { fifo, events, signals };
