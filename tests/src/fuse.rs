@@ -1,4 +1,4 @@
-//! A file system of FUSE whose server is a thread of the test: it answers, or for a while it does not.
+//! A FUSE file system whose server is a thread of the test. The test can make it stop answering for a while.
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
@@ -11,17 +11,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// What the file system holds: each entry, and the place in this list of the directory that it lies in; none, at its top.
+/// The content of the file system: each entry, with the index in this list of the directory that contains it. An entry
+/// at the top has no index.
 pub type Tree = Vec<(Option<usize>, &'static str, Node)>;
 
-/// A file, a directory, or a link.
+/// An entry: a file, a directory, or a link.
 pub enum Node {
     Directory,
     Program(String),
     Link(PathBuf),
 }
 
-/// Its server, until it is dropped: whoever waits for it gets an error then.
+/// The server of the file system, until it is dropped. A process that waits for it gets an error then.
 pub struct Fuse {
     answers: Arc<AtomicBool>,
     ends: Arc<AtomicBool>,
@@ -30,7 +31,7 @@ pub struct Fuse {
 }
 
 impl Fuse {
-    /// Serves what is mounted by [`Fuse::MOUNT`].
+    /// Serves the file system that [`Fuse::MOUNT`] mounts.
     pub fn serve(tree: Tree) -> Fuse {
         let device = File::options().read(true).write(true).open("/dev/fuse").expect("open /dev/fuse");
         let (answers, ends) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
@@ -40,7 +41,7 @@ impl Fuse {
             while !ends.load(Ordering::SeqCst) {
                 let mut fds = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
                 let asked = poll(&mut fds, PollTimeout::from(10u8)) == Ok(1);
-                // Before it is mounted nothing can be read, and afterwards no more.
+                // Reading fails before the file system is mounted, and after it is unmounted.
                 if answers.load(Ordering::SeqCst) && (!asked || answer(&device, &tree).is_none()) {
                     std::thread::yield_now();
                 }
@@ -49,20 +50,20 @@ impl Fuse {
         fuse
     }
 
-    /// Words of shell that mount it on a directory, whose name comes behind them.
+    /// The shell command that mounts the file system on a directory, whose name must follow.
     pub const MOUNT: &str = "mount -i -t fuse -o fd=0,rootmode=40000,user_id=0,group_id=0,allow_other none";
 
-    /// The standard input of who mounts it.
+    /// The standard input of the process that mounts the file system.
     pub fn device(&self) -> Stdio {
         self.device.try_clone().expect("another descriptor").into()
     }
 
-    /// From now on nobody is answered.
+    /// From now on the server does not answer.
     pub fn fall_silent(&self) {
         self.answers.store(false, Ordering::SeqCst);
     }
 
-    /// Whoever waits is answered.
+    /// The server answers again, also the processes that wait.
     pub fn answer_again(&self) {
         self.answers.store(true, Ordering::SeqCst);
     }
@@ -75,7 +76,7 @@ impl Drop for Fuse {
     }
 }
 
-/// Answers one question, if there is one. What it is made of: linux/fuse.h, version 7.31.
+/// Answers one request, if there is one. The formats are those of linux/fuse.h, version 7.31.
 fn answer(mut device: &File, tree: &Tree) -> Option<()> {
     const FORGET: [u32; 3] = [2, 36, 42];
     const UNKNOWN: i32 = 38;
@@ -106,14 +107,14 @@ fn answer(mut device: &File, tree: &Tree) -> Option<()> {
     device.write_all(&[head, reply].concat()).ok()
 }
 
-/// The numbers of nodes: 1 is the top, and the others are in the order of the tree.
+/// The numbers of the nodes: 1 is the top, and the others follow in the order of the tree.
 fn look_up(tree: &Tree, folder: usize, name: &[u8]) -> Result<Vec<u8>, i32> {
     const MISSING: i32 = 2;
     let is_it = |(parent, known, _): &(Option<usize>, &str, Node)| {
         parent.map_or(1, |parent| parent + 2) == folder && known.as_bytes() == name
     };
     let node = tree.iter().position(is_it).ok_or(MISSING)? + 2;
-    // Each time it is asked anew.
+    // The kernel caches nothing, and asks anew each time.
     Ok([longs(&[node as u64, 0, 0, 0]), words(&[0, 0]), attributes(tree, node)].concat())
 }
 

@@ -1,7 +1,7 @@
-//! The harness: a scratch directory, services in it, and programs run on them; whatever a test started is gone when
-//! it ends, passed or failed.
+//! The harness: a scratch directory, services in it, and programs that work on them. When a test ends, passed or
+//! failed, all processes that it has started are gone.
 
-// Tests say what went wrong by panicking, and what is left of them by printing it.
+// Tests report a failure by a panic, and print where they have left their files.
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::unwrap_used)]
 #![allow(missing_docs)]

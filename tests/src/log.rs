@@ -1,4 +1,4 @@
-//! Log directories, and multilogs that write there.
+//! Log directories, and the multilogs that write to them.
 
 use crate::processes::{parent_of, processes_in};
 use crate::scratch::{Running, Scratch, wait_until};
@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::Stdio;
 
-/// A log directory, told by its files.
+/// A log directory, examined through its files.
 pub struct Log(PathBuf);
 
 impl Log {
@@ -31,7 +31,7 @@ impl Log {
         self.names().into_iter().filter(|name| name.starts_with('@')).collect()
     }
 
-    /// What was logged to a file, decompressed by what its name says; nothing if it is gone.
+    /// The lines in a file, decompressed according to its name; empty if the file is gone.
     pub fn content(&self, name: &str) -> Vec<u8> {
         let bytes = fs::read(self.0.join(name)).unwrap_or_default();
         if bytes.is_empty() {
@@ -47,7 +47,7 @@ impl Log {
         }
     }
 
-    /// All that was logged, in its order; a file that is there under two names counts once.
+    /// All lines of the log in their order. A file with two names counts once.
     pub fn all(&self) -> Vec<u8> {
         let mut names = self.old();
         names.dedup_by(|later, earlier| later.starts_with(&*earlier));
@@ -55,14 +55,14 @@ impl Log {
         all.flat_map(|name| self.content(&name)).collect()
     }
 
-    /// Bytes of all log files on the disk.
+    /// The bytes of all log files on the disk.
     pub fn size(&self) -> u64 {
         let names = self.names().into_iter().filter(|name| name.starts_with('@') || name == "current");
         names.map(|name| fs::metadata(self.0.join(name)).map_or(0, |metadata| metadata.len())).sum()
     }
 }
 
-/// A multilog that reads what it is fed.
+/// A multilog that reads the lines that a test feeds it.
 pub struct Multilog<'a> {
     running: Running,
     scratch: &'a Scratch,
@@ -70,13 +70,13 @@ pub struct Multilog<'a> {
 }
 
 impl<'a> Multilog<'a> {
-    /// With a script of words parted by blanks.
+    /// Starts a multilog with a script of words separated by blanks.
     pub fn start(scratch: &'a Scratch, script: &str) -> Multilog<'a> {
         let program = crate::programs().join("multilog");
         Multilog::by(scratch, &[program.to_str().expect("a plain path")], script)
     }
 
-    /// Run by something else, whose words these are.
+    /// Starts a multilog through another program, whose words these are.
     pub fn by(scratch: &'a Scratch, words: &[&str], script: &str) -> Multilog<'a> {
         let errors = format!("errors{}", scratch.next());
         let file = File::create(scratch.path().join(&errors)).expect("a file for complaints");
@@ -86,7 +86,7 @@ impl<'a> Multilog<'a> {
         Multilog { running, scratch, errors }
     }
 
-    /// Its own, if it is run by something else that stays.
+    /// The pid of the multilog, also if another program that stays has started it.
     pub fn pid(&self) -> i32 {
         let started = self.running.0.id() as i32;
         let is_it = |pid: &i32| fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name == b"multilog\n");
@@ -98,7 +98,7 @@ impl<'a> Multilog<'a> {
         self.running.0.stdin.as_mut().expect("a pipe").write_all(lines.as_ref()).expect("write to multilog");
     }
 
-    /// What it has complained of.
+    /// The messages that the multilog has written.
     pub fn errors(&self) -> String {
         fs::read_to_string(self.scratch.path().join(&self.errors)).expect("complaints")
     }
@@ -107,13 +107,13 @@ impl<'a> Multilog<'a> {
         wait_until(&format!("it says {words:?}, not {:?}", self.errors()), || self.errors().contains(words));
     }
 
-    /// Its input ends, and so it does; all it complained of.
+    /// Ends the input of the multilog, waits for its end, and returns all its messages.
     pub fn end(mut self) -> String {
         drop(self.running.0.stdin.take());
         self.wait()
     }
 
-    /// It is told to end, and does; all it complained of.
+    /// Tells the multilog to end by TERM, waits for its end, and returns all its messages.
     pub fn terminate(self) -> String {
         kill(Pid::from_raw(self.pid()), Signal::SIGTERM).expect("tell it to end");
         self.wait()
@@ -121,14 +121,14 @@ impl<'a> Multilog<'a> {
 
     fn wait(self) -> String {
         let Multilog { mut running, scratch, errors } = self;
-        // Its end of the pipe stays open until it has ended.
+        // The test's end of the pipe stays open until the multilog has ended.
         let _input = running.0.stdin.take();
         assert_eq!(running.wait().code(), Some(0));
         fs::read_to_string(scratch.path().join(errors)).expect("complaints")
     }
 }
 
-/// Lines of `length` bytes, newline included, each different.
+/// Lines of `length` bytes, including the newline, no two of them equal.
 pub fn lines(count: usize, length: usize) -> Vec<u8> {
     (0..count).flat_map(|number| format!("{number:0width$}\n", width = length - 1).into_bytes()).collect()
 }
@@ -137,7 +137,7 @@ pub fn lines(count: usize, length: usize) -> Vec<u8> {
 pub struct Disk<'a>(&'a Scratch);
 
 impl<'a> Disk<'a> {
-    /// Mounted as `disk`, of so many kilobytes; for root only.
+    /// Mounts a disk of this number of kilobytes as `disk`. Only root can do this.
     pub fn new(scratch: &'a Scratch, kilobytes: usize) -> Disk<'a> {
         scratch.dir("disk");
         let mount = format!("mount -t tmpfs -o size={kilobytes}k none {0}/disk", scratch.path().display());
@@ -145,7 +145,7 @@ impl<'a> Disk<'a> {
         Disk(scratch)
     }
 
-    /// Somebody else takes what there is, less so many bytes.
+    /// Fills the disk with another file, except for this number of bytes.
     pub fn fill(&self, bytes_left: u64) {
         let disk = self.0.path().join("disk");
         let free = nix::sys::statvfs::statvfs(&disk).expect("look at the disk");
@@ -153,7 +153,7 @@ impl<'a> Disk<'a> {
         fs::write(disk.join("hog"), vec![0; free.saturating_sub(bytes_left) as usize]).expect("fill the disk");
     }
 
-    /// And gives it back.
+    /// Removes the file that fills the disk.
     pub fn free(&self) {
         fs::remove_file(self.0.path().join("disk/hog")).expect("free the disk");
     }

@@ -1,4 +1,4 @@
-//! What runs on this machine, as /proc tells.
+//! The processes of this machine, from /proc.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// A process's letter in `ps`, unless it has none: `Z` is a zombie, `T` stopped.
+/// The state of a process as a letter, as in `ps`: `Z` is a zombie, `T` is stopped. None if there is no such process.
 pub fn state_of(pid: i32) -> Option<char> {
     after_name(pid)?.chars().next()
 }
@@ -26,14 +26,14 @@ fn all() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// The fields of `/proc/PID/stat` behind the name, which may hold anything.
+/// The fields of `/proc/PID/stat` behind the name, which may contain any bytes.
 fn after_name(pid: i32) -> Option<String> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
     stat.rsplit_once(") ").map(|(_, rest)| rest.to_string())
 }
 
-/// Zombies are not.
+/// Whether a process runs. A zombie does not.
 pub fn is_alive(pid: i32) -> bool {
     state_of(pid).is_some_and(|state| state != 'Z')
 }
@@ -43,8 +43,8 @@ pub fn environment(pid: i32) -> Vec<String> {
     bytes.split(|byte| *byte == 0).map(|entry| String::from_utf8_lossy(entry).into_owned()).collect()
 }
 
-/// The processes that have to do with a directory: whose current directory, program, arguments or environment lie in
-/// it or name it. Without zombies and this process.
+/// The processes that belong to a directory: their current directory or program lies in it, or their arguments or
+/// environment name it. Zombies and this process are left out.
 pub fn processes_in(directory: &Path) -> Vec<i32> {
     all().filter(|pid| *pid != std::process::id() as i32 && is_alive(*pid) && has_to_do_with(*pid, directory)).collect()
 }
@@ -57,7 +57,8 @@ fn has_to_do_with(pid: i32, directory: &Path) -> bool {
     lies_in("cwd") || lies_in("exe") || names("cmdline") || names("environ")
 }
 
-/// Kills until there is nobody left, wherever they were reparented to and whatever they start meanwhile.
+/// Kills the processes of a directory until none is left, whatever their parents are and whatever they start in
+/// between.
 pub fn kill_all_in(directory: &Path) {
     let mut quiet = 0;
     while quiet < 2 {

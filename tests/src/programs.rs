@@ -1,4 +1,4 @@
-//! Which programs are judged.
+//! The programs that the tests judge.
 
 use nix::unistd::geteuid;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,13 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::{env, fs};
 
-/// Are the programs daemontools 0.76's?
+/// Whether the judged programs are those of daemontools 0.76.
 pub fn original() -> bool {
     env::var_os("IMPLEMENTATION").is_some_and(|name| name == "original")
 }
 
-/// `ours`, or where the difference is meant and its reason is given beside, the original's.
+/// Returns `ours`, or `originals` if the original is judged. The reason for the intended difference stands beside the
+/// call.
 pub fn differs<T>(ours: T, originals: T) -> T {
     if original() { originals } else { ours }
 }
@@ -20,7 +21,7 @@ pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// The folder of the programs that are judged: `$BIN`, or else where ours are built, now if need be.
+/// The folder of the judged programs: `$BIN`, or else the folder in which ours are built, now if need be.
 pub fn programs() -> &'static Path {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| match env::var_os("BIN") {
         Some(folder) => fs::canonicalize(&folder).expect("the folder that BIN names"),
@@ -29,7 +30,8 @@ pub fn programs() -> &'static Path {
     &FOLDER
 }
 
-/// Builds ours, with the profile and in the folder of this very test. Cargo has let go of its lock when it runs a test.
+/// Builds our programs, with the profile and in the folder of this very test. Cargo has released its lock when it runs
+/// a test.
 fn built() -> PathBuf {
     let test = env::current_exe().expect("the path of this test");
     let folder = test.ancestors().nth(2).expect("the folder of the profile");
@@ -44,8 +46,8 @@ fn built() -> PathBuf {
     folder.to_path_buf()
 }
 
-/// The folder of the other programs, if they are there: the original's where ours are judged, ours where the
-/// original's are.
+/// The folder of the other programs, if they are installed: those of the original when ours are judged, and ours when
+/// the original is judged.
 pub fn others() -> Option<PathBuf> {
     let folder = if original() { built() } else { env::var_os("ORIGINAL").unwrap_or_else(|| "/usr/bin".into()).into() };
     let there = ["supervise", "svscan", "svc", "svstat", "svok"].iter().all(|name| folder.join(name).is_file());
@@ -55,19 +57,19 @@ pub fn others() -> Option<PathBuf> {
     there.then_some(folder)
 }
 
-/// A check that cannot be made here. It does not count as passed where everything is expected to be installed; elsewhere it is
-/// seen: the test's harness keeps what a test that passes has printed to itself, but not what is written to standard error
-/// without it.
+/// Skips a check that cannot be made on this machine. With `CI` set, the test fails, as everything should be installed.
+/// Otherwise a message appears: the harness hides what a passing test prints, but not what is written to standard error
+/// directly.
 pub fn skip(reason: &str) {
     assert!(env::var_os("CI").is_none(), "cannot be skipped with CI set: {reason}");
     let test = std::thread::current().name().unwrap_or("a test").to_string();
     let line = format!("skipped: {reason} ({test})\n");
-    // Nothing can be done about a standard error that takes nothing.
+    // If standard error cannot be written to, there is nothing to do.
     let _ = nix::unistd::write(std::io::stderr(), line.as_bytes());
 }
 
-/// Compares a file of this workspace with what it should be, or with `UPDATE=1` writes it; where everything is judged (with
-/// `CI` set), nothing may be written.
+/// Compares a file of this workspace with what it should contain, or writes it with `UPDATE=1`. With `CI` set, no file
+/// may be written.
 pub fn golden(file: &Path, expected: &str, test: &str) {
     let command = format!("UPDATE=1 cargo test -p tests --test {test}");
     if env::var_os("UPDATE").is_some() {
@@ -78,7 +80,7 @@ pub fn golden(file: &Path, expected: &str, test: &str) {
     assert_eq!(found, expected, "{} is not as it should be: {command}", file.display());
 }
 
-/// Is a program of the system installed? If not, the check is skipped.
+/// Whether a program of the system is installed. If not, the check is skipped.
 pub fn has(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let there = env::split_paths(&path).any(|folder| folder.join(program).is_file());
@@ -90,15 +92,15 @@ pub fn has(program: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    // Tests say what went wrong by panicking.
+    // Tests report a failure by a panic.
     #![allow(clippy::unwrap_used)]
 
     use super::*;
 
-    /// Tells a test that it is to play the part of one that is looked at.
+    /// The variable that tells a test to act as the test that another test observes.
     const PART: &str = "PART_OF_A_TEST";
 
-    /// Runs a test of this module in a process of its own: whether it passes, and what is seen of it.
+    /// Runs a test of this module in a process of its own. Returns whether it passes, and its visible output.
     fn look_at(test: &str, part: &Path, variables: &[&str]) -> (bool, String) {
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["--exact", &format!("programs::tests::{test}")]).env(PART, part);

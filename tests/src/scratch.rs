@@ -1,4 +1,4 @@
-//! A scratch directory to run programs in.
+//! A scratch directory in which tests run programs.
 
 use crate::processes::kill_all_in;
 use crate::programs::{is_root, programs};
@@ -13,12 +13,12 @@ use std::thread::{panicking, sleep};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long anything may take before it counts as hanging.
+/// The time after which a program counts as hanging.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Every system has this user, who may do nothing.
+/// The user nobody, which every system has and which has no rights.
 const NOBODY: u32 = 65534;
 
-/// What a program left when it ended.
+/// The outcome of a program: its output and how it ended.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub code: i32,
@@ -31,12 +31,12 @@ pub fn prints(stdout: &str) -> Outcome {
     Outcome { code: 0, stdout: stdout.into(), stderr: String::new() }
 }
 
-/// The outcome of a program that fails and says why.
+/// The outcome of a program that fails with a message.
 pub fn fails(code: i32, stderr: &str) -> Outcome {
     Outcome { code, stdout: String::new(), stderr: stderr.into() }
 }
 
-/// A directory that goes away with what it holds, and with all processes that have to do with it.
+/// A directory that is removed when it is dropped, with its files and with all processes that belong to it.
 pub struct Scratch {
     dir: TempDir,
     programs: PathBuf,
@@ -65,21 +65,21 @@ impl Scratch {
         Scratch::of(programs())
     }
 
-    /// For the programs of another folder than the one that is judged.
+    /// Makes a scratch directory for the programs of another folder than the judged one.
     pub fn of(programs: &Path) -> Scratch {
         let dir = tempfile::tempdir().expect("a scratch directory");
-        // Entered by nobody too, see `without_rights`.
+        // The user nobody must be able to enter it too, see `without_rights`.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("set the mode of the scratch directory");
         Scratch { dir, programs: programs.into(), kept_on_failure: false, count: AtomicUsize::new(0) }
     }
 
-    /// Its files stay if the test fails, to be looked at.
+    /// Keeps the files of the directory if the test fails, so that they can be examined.
     pub fn kept_on_failure(mut self) -> Scratch {
         self.kept_on_failure = true;
         self
     }
 
-    /// The folder of its programs.
+    /// The folder of the programs that run here.
     pub fn programs(&self) -> &Path {
         &self.programs
     }
@@ -88,12 +88,12 @@ impl Scratch {
         self.dir.path()
     }
 
-    /// A number not given before.
+    /// A number that was not returned before.
     pub fn next(&self) -> usize {
         self.count.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Writes a file, and the directories it lies in.
+    /// Writes a file, and makes the directories in which it lies.
     pub fn file(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("a name")).expect("make the directory of a file");
@@ -108,8 +108,8 @@ impl Scratch {
         fs::set_permissions(self.path().join(name), Permissions::from_mode(mode)).expect("set a mode");
     }
 
-    /// An executable file. Another process writes it: a descriptor of ours could be inherited by what another
-    /// test starts at that moment, and as long as somebody may write a file, it cannot be executed.
+    /// Makes an executable file. Another process writes it: a program that another test starts at that moment could
+    /// inherit a descriptor of ours, and a file that a process has open for writing cannot be executed.
     pub fn script(&self, name: impl AsRef<Path>, content: &str) {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("a name")).expect("make the directory of a file");
@@ -121,12 +121,12 @@ impl Scratch {
         assert!(write.expect("start a shell").success());
     }
 
-    /// A copy of a program, to be executed. Another process writes it, as it does a script.
+    /// Makes a copy of a program. Another process writes it, as with [`Scratch::script`].
     pub fn copy_program(&self, from: impl AsRef<Path>, name: impl AsRef<Path>) {
         copy_program(from, self.path().join(name));
     }
 
-    /// A program of the judged folder, or of the system, to be run here with an empty input and little
+    /// A command for a program of the judged folder, or of the system, which runs here with an empty input and a small
     /// environment.
     pub fn command(&self, name: &str) -> Command {
         let folder = self.programs();
@@ -138,7 +138,7 @@ impl Scratch {
         command
     }
 
-    /// The same for somebody without root's rights, run from a copy that he can reach.
+    /// Runs a program as `Scratch::command` does, but as the user nobody, from a copy that this user can reach.
     pub fn without_rights(&self, name: &str) -> Command {
         let copy = Command::new("cp").arg(self.programs().join(name)).arg(self.path()).status();
         assert!(copy.expect("start cp").success());
@@ -149,28 +149,30 @@ impl Scratch {
         command
     }
 
-    /// Runs a line of words parted by blanks; `''` is the empty word.
+    /// Runs a line of words separated by blanks; `''` is the empty word.
     pub fn run(&self, line: &str) -> Outcome {
         let mut words = line.split(' ').map(|word| if word == "''" { "" } else { word });
         let mut command = self.command(words.next().expect("a program"));
         self.outcome_of(command.args(words))
     }
 
-    /// Runs a line of shell, with the judged programs first in PATH.
+    /// Runs a shell command, with the judged programs first in PATH.
     pub fn shell(&self, line: &str) -> Outcome {
         self.outcome_of(self.command("/bin/sh").args(["-c", line]))
     }
 
-    /// What a program writes if all that it has is a terminal: one of script(1), which ends lines with a carriage return.
+    /// The output of a program on a terminal. The terminal is that of script(1), which adds a carriage return to each
+    /// line.
     pub fn on_terminal(&self, line: &str) -> String {
         let mut command = self.command("script");
         let outcome = self.outcome_of(command.env("TERM", "xterm").args(["-qec", line, "/dev/null"]));
         outcome.stdout.replace("\r\n", "\n")
     }
 
-    /// Waits for the end; kills and fails if it does not come.
+    /// Waits for the end of the program. If it does not end in time, kills it and fails.
     pub fn outcome_of(&self, command: &mut Command) -> Outcome {
-        // Files, not pipes: what the program leaves behind in the background cannot hold us up.
+        // The output goes to files, not pipes, so that the test does not wait for processes that the program leaves
+        // behind.
         let [stdout, stderr] = [tempfile::tempfile(), tempfile::tempfile()].map(|file| file.expect("a file"));
         let copy = |file: &File| file.try_clone().expect("another descriptor");
         let child = command.stdout(copy(&stdout)).stderr(copy(&stderr)).spawn();
@@ -180,7 +182,7 @@ impl Scratch {
     }
 }
 
-/// As text; what is not UTF-8 is written as `\xff`.
+/// Converts bytes to text; bytes that are not UTF-8 become `\xff`.
 fn content(file: File) -> String {
     use std::os::unix::fs::FileExt;
     let mut bytes = vec![0; file.metadata().map_or(0, |metadata| metadata.len() as usize)];
@@ -188,7 +190,7 @@ fn content(file: File) -> String {
     bytes.utf8_chunks().map(|chunk| format!("{}{}", chunk.valid(), chunk.invalid().escape_ascii())).collect()
 }
 
-/// A process that does not outlive the test.
+/// A process that is killed when it is dropped, so that it does not outlive the test.
 pub struct Running(pub Child);
 
 impl Running {
@@ -209,7 +211,7 @@ impl Drop for Running {
     }
 }
 
-/// Asks until the answer is yes; fails when it takes too long.
+/// Waits until a condition holds, and fails if that takes too long.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
@@ -218,12 +220,12 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A FIFO.
+/// Makes a FIFO.
 pub fn fifo(path: &Path) -> io::Result<()> {
     nix::unistd::mkfifo(path, nix::sys::stat::Mode::from_bits_truncate(0o600)).map_err(io::Error::from)
 }
 
-/// Copies a program that is to be executed; see [`Scratch::script`].
+/// Copies a program for execution; see [`Scratch::script`].
 pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
     let copy = Command::new("cp").arg(from.as_ref()).arg(to.as_ref()).status();
     assert!(copy.expect("start cp").success());

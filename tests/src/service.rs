@@ -20,24 +20,24 @@ pub struct Service<'a> {
 }
 
 impl<'a> Service<'a> {
-    /// With a `run` of these lines of shell.
+    /// Makes a service directory whose `run` contains these lines of shell.
     pub fn new(scratch: &'a Scratch, name: &str, run: &str) -> Service<'a> {
         scratch.dir(name);
         Service { scratch, name: name.into() }.script("run", run)
     }
 
-    /// One that is there already.
+    /// Takes a service directory that exists already.
     pub fn at(scratch: &'a Scratch, name: &str) -> Service<'a> {
         Service { scratch, name: name.into() }
     }
 
-    /// Another program of it.
+    /// Adds another program to the service directory.
     pub fn script(self, name: &str, lines: &str) -> Self {
         self.scratch.script(Path::new(&self.name).join(name), &format!("#!/bin/sh\n{lines}\n"));
         self
     }
 
-    /// A setting.
+    /// Adds a setting to the service directory.
     pub fn file(self, name: &str, content: &str) -> Self {
         self.scratch.file(Path::new(&self.name).join(name), content);
         self
@@ -55,17 +55,17 @@ impl<'a> Service<'a> {
         self.scratch.path().join(&self.name).join(name)
     }
 
-    /// What a file says; nothing if it is missing.
+    /// The text of a file of the service; empty if it is missing.
     pub fn says(&self, name: &str) -> String {
         fs::read(self.path(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// Of the pids that a file lists, those that are alive.
+    /// The pids in a file of which the processes are alive.
     pub fn alive(&self, file: &str) -> Vec<i32> {
         self.says(file).lines().filter_map(|line| line.parse().ok()).filter(|pid| is_alive(*pid)).collect()
     }
 
-    /// Waits until a file has so many lines, and gives them.
+    /// Waits until a file has this number of lines, and returns all its lines.
     pub fn lines(&self, name: &str, count: usize) -> Vec<String> {
         let mut text = String::new();
         wait_until(&format!("{name} has {count} lines"), || {
@@ -75,7 +75,7 @@ impl<'a> Service<'a> {
         text.lines().map(str::to_string).collect()
     }
 
-    /// Supervised: in charge when this returns.
+    /// Starts a supervise, which is in charge when this returns.
     pub fn supervise(&self) -> Daemon {
         let daemon = Daemon::start(self.scratch.command("supervise").arg(&self.name), self.scratch);
         wait_until("supervise is in charge", || self.is_supervised());
@@ -87,34 +87,34 @@ impl<'a> Service<'a> {
         open.is_ok()
     }
 
-    /// Commands it, without complaint.
+    /// Commands the service by svc, which must write no message.
     pub fn svc(&self, commands: &str) {
         let outcome = self.scratch.outcome_of(self.scratch.command("svc").args([commands, &self.name]));
         assert_eq!(outcome, crate::prints(""), "svc {commands}");
     }
 
-    /// As soon as somebody is there to obey: one who is just going is not.
+    /// Commands the service by svc as soon as a supervise is in charge that is not just ending.
     pub fn svc_when_supervised(&self, commands: &str) {
         let svc = || self.scratch.outcome_of(self.scratch.command("svc").args([commands, &self.name]));
         wait_until("it can be commanded", || self.is_supervised() && svc() == crate::prints(""));
     }
 
-    /// Commands it without svc, by bytes.
+    /// Commands the service without svc, by bytes.
     pub fn control(&self, bytes: &[u8]) {
         self.try_control(bytes).expect("write to control");
     }
 
-    /// The same where nobody may be there to obey.
+    /// Commands the service by bytes; there may be no supervise.
     ///
     /// # Errors
-    /// ENXIO: nobody is.
+    /// ENXIO: there is no supervise.
     pub fn try_control(&self, bytes: &[u8]) -> io::Result<()> {
         let mut open = OpenOptions::new();
         let fifo = open.write(true).custom_flags(nix::libc::O_NONBLOCK).open(self.path("supervise/control"));
         fifo?.write_all(bytes)
     }
 
-    /// What svstat says of it, with N for every number.
+    /// The answer of svstat about the service, with N for every number.
     pub fn svstat(&self) -> String {
         let Outcome { stdout, .. } = self.scratch.outcome_of(self.scratch.command("svstat").arg(&self.name));
         let answer =
@@ -122,8 +122,8 @@ impl<'a> Service<'a> {
         answer.split_inclusive(|c: char| !c.is_ascii_digit()).map(without_number).collect()
     }
 
-    /// Of the moment: what `supervise/state` says already is waited for, as both are written one after the other; but not
-    /// for long, as in some tests one of them cannot be written.
+    /// The present status. supervise writes `supervise/state` and the status one after the other, so this waits until
+    /// they agree; but not for long, as in some tests one of them cannot be written.
     pub fn status(&self) -> Status {
         let read = || Status::read(&self.path("supervise/status")).expect("a status of at least 18 bytes");
         let is_settled = |status: &Status| {
@@ -140,7 +140,7 @@ impl<'a> Service<'a> {
         status
     }
 
-    /// A byte of the status, if there is one yet.
+    /// A byte of the status, if the status exists.
     pub fn status_byte(&self, number: usize) -> Option<u8> {
         Status::read(&self.path("supervise/status"))?.bytes.get(number).copied()
     }
@@ -154,7 +154,7 @@ impl<'a> Service<'a> {
         seen.expect("a status")
     }
 
-    /// Waits until it is up, and gives its pid.
+    /// Waits until the service is up, and returns its pid.
     pub fn up(&self) -> i32 {
         self.another(0)
     }
@@ -163,12 +163,13 @@ impl<'a> Service<'a> {
         self.wait_for("is down", |status| status.pid == 0);
     }
 
-    /// Waits until it is up under another pid, and has become what it is to be: its status is written before.
+    /// Waits until the service is up under another pid and has executed its program, as the status is written before
+    /// that.
     pub fn another(&self, pid: i32) -> i32 {
         self.wait_for("is up", |status| status.pid != 0 && status.pid != pid && has_executed(status.pid)).pid
     }
 
-    /// The values of a key of `supervise/state`, in its order.
+    /// The values of a key of `supervise/state`, in their order.
     pub fn state(&self, key: &str) -> Vec<String> {
         let state = self.says("supervise/state");
         state.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' ').map(str::to_string)).collect()
@@ -179,20 +180,20 @@ fn has_executed(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name != "supervise\n")
 }
 
-/// `12)` as `N)`.
+/// Replaces a number: `12)` becomes `N)`.
 fn without_number(piece: &str) -> String {
     let rest = piece.trim_start_matches(|c: char| c.is_ascii_digit());
     if rest.len() < piece.len() { format!("N{rest}") } else { piece.to_string() }
 }
 
-/// What `supervise/status` says.
+/// The content of `supervise/status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     pub bytes: Vec<u8>,
     pub pid: i32,
     pub paused: u8,
     pub want: u8,
-    /// The byte after the original's: encore's.
+    /// The byte of daemontools-encore, which follows those of daemontools 0.76.
     pub phase: Option<u8>,
 }
 
@@ -208,7 +209,7 @@ impl Status {
     }
 }
 
-/// A daemon in the background, with what it complains about. It does not outlive the test.
+/// A daemon in the background, with its messages. It does not outlive the test.
 pub struct Daemon {
     child: Child,
     errors: PathBuf,
@@ -218,7 +219,7 @@ impl Daemon {
     pub fn start(command: &mut Command, scratch: &Scratch) -> Daemon {
         let errors = scratch.path().join(format!(".errors.{}", scratch.next()));
         let file = fs::File::create(&errors).expect("a file for complaints");
-        // Inherited by all that it starts, so that the end of the test finds them.
+        // All processes that the daemon starts inherit this variable, by which they are found at the end of the test.
         let child = command.stderr(file).env("SCRATCH", scratch.path()).spawn().expect("start a daemon");
         Daemon { child, errors }
     }
@@ -235,7 +236,7 @@ impl Daemon {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
-    /// Waits for its end: its exit code, or 128 and the signal.
+    /// Waits for the end of the daemon, and returns its exit code, or 128 plus the signal.
     pub fn wait(&mut self) -> i32 {
         wait_until("the daemon ends", || self.has_ended());
         let status = self.child.wait().expect("its status");
@@ -247,7 +248,7 @@ impl Daemon {
         kill(Pid::from_raw(self.pid()), signal).expect("send a signal");
     }
 
-    /// SIGKILL, and gone when this returns.
+    /// Kills the daemon by SIGKILL, and returns when it is gone.
     pub fn kill(mut self) {
         self.signal(Signal::SIGKILL);
         self.wait();
