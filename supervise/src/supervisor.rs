@@ -320,10 +320,14 @@ impl Supervisor {
         }
     }
 
-    /// Obeys commands, the first of which is for `target`. Returns which part the next command is for.
+    /// Obeys commands, the first of which is for `target`. Returns which part the next command is for. What comes after
+    /// supervise was told to exit, and can, is for no supervise: it would start a service that no command ends any more.
     fn obey(&mut self, commands: &[u8], mut target: Part) -> Part {
-        let Supervisor { service, logger, shared, .. } = self;
         for command in commands.iter().filter_map(|byte| Command::from_byte(*byte)) {
+            if self.is_done() {
+                break;
+            }
+            let Supervisor { service, logger, shared, .. } = &mut *self;
             match (command, target, logger.as_mut()) {
                 (Command::ForService, _, _) => target = Part::Service,
                 (Command::ForLogger, _, _) => target = Part::Logger,

@@ -199,6 +199,23 @@ fn exit_of_what_is_down_is_at_once() {
     service.supervise();
 }
 
+/// It would start a service whose supervise was told to exit, and a shutdown would wait for that.
+#[test]
+fn commands_behind_an_exit_that_can_be_obeyed_are_not_obeyed() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", "echo start >>starts; exec sleep 1000").down();
+    let mut daemon = service.supervise();
+    service.control(b"xu");
+    assert_eq!(daemon.wait(), 0);
+    assert!(!service.path("starts").exists());
+    // Those before it are.
+    let mut daemon = service.supervise();
+    service.control(b"ux");
+    service.lines("starts", 1);
+    service.svc("-d");
+    assert_eq!(daemon.wait(), 0);
+}
+
 #[test]
 fn down_and_exit_in_one_go() {
     let scratch = Scratch::new();
