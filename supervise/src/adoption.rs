@@ -6,7 +6,7 @@
 
 use crate::machine::{Event, Gated};
 use crate::service_process::ServiceProcess;
-use daemontools::service::{Exit, Identity, LONGEST_ORPHAN, ORPHAN, Place, Process, Role, read_file_itself};
+use daemontools::service::{Exit, Identity, Place, Process, Role, orphan_exit};
 use daemontools::sys::process;
 use daemontools::{Attempt, Unable};
 use nix::errno::Errno;
@@ -37,7 +37,7 @@ pub enum Found {
 /// EMFILE, or no `/proc`: whether the process is still there cannot be told now. A guess would start a second
 /// copy of it, or would lose it.
 pub fn adopt(role: Role, process: Process, place: &Place, gated: Gated) -> Result<Found, Unable> {
-    let ended = || Found::Ended(Event::of_adopted(inherited_exit(process, place).unwrap_or(Exit::Unknown), gated));
+    let ended = || Found::Ended(Event::of_adopted(orphan_exit(process, place).unwrap_or(Exit::Unknown), gated));
     let object = format!("process {}", process.pid);
     let Some(held) = ServiceProcess::hold(role, process).unable_to("hold", &object)? else { return Ok(ended()) };
     match held.identity().unable_to("recognise", &object)? {
@@ -65,21 +65,8 @@ fn end_of(process: &ServiceProcess, place: &Place, gated: Gated) -> Option<Event
     // Looked at first: if nothing is left of the process by now, all that can be told has been.
     let gone = id.identity() == Ok(Identity::Gone);
     let seen = || process::zombie_status(id.pid, id.ticks).map(Exit::from_wait_status);
-    let told = process.exit_told_by_kernel().or_else(|| inherited_exit(id, place));
+    let told = process.exit_told_by_kernel().or_else(|| orphan_exit(id, place));
     told.or_else(seen).or_else(|| gone.then_some(Exit::Unknown)).map(|exit| Event::of_adopted(exit, gated))
-}
-
-/// What svscan, having inherited the process, wrote down of its end.
-fn inherited_exit(process: Process, place: &Place) -> Option<Exit> {
-    let text = String::from_utf8(read_file_itself(&place.path(ORPHAN), LONGEST_ORPHAN).ok()?.0).ok()?;
-    text.lines().find_map(|line| {
-        let mut numbers = line.split_ascii_whitespace();
-        let pid = Pid::from_raw(numbers.next()?.parse().ok()?);
-        let (ticks, status) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-        let serial = numbers.next().and_then(|serial| serial.parse().ok()).unwrap_or(0);
-        let its = Process { pid, ticks, serial };
-        its.is_same_as(&process).then(|| Exit::from_wait_status(status))
-    })
 }
 
 /// What is still to be found out about an adopted process: whether it has passed its gate, and how it ends.

@@ -20,9 +20,8 @@
 //! New pages are taken from the first ledger. A page, or a pocket, belongs to the service's own supervise (0) or to its
 //! logger's (1). A delayed supervise is to be started after so many milliseconds; it could not serve so many times in a row.
 
-use crate::orphans::End;
 use crate::table::{Delayed, Id, Part, SuperviseId};
-use daemontools::service::Process;
+use daemontools::service::{OrphanEnd, Process};
 use nix::unistd::Pid;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -55,7 +54,7 @@ pub struct Handover {
     /// Supervises that are to be started later.
     pub delayed: Vec<Delayed>,
     /// Ends of processes that no supervise has asked for yet.
-    pub ends: Vec<End>,
+    pub ends: Vec<OrphanEnd>,
     /// The child that forwards lines.
     pub forwarder: Option<Pid>,
 }
@@ -103,7 +102,7 @@ impl Handover {
         for Delayed { which, wait, failures } in &self.delayed {
             line(format_args!("delayed {} {} {failures}", words(*which), wait.as_millis()));
         }
-        for End { process: Process { pid, ticks, serial }, status } in &self.ends {
+        for OrphanEnd { process: Process { pid, ticks, serial }, status } in &self.ends {
             line(format_args!("end {pid} {ticks} {status} {serial}"));
         }
         if let Some(pid) = self.forwarder {
@@ -159,7 +158,7 @@ impl Handover {
                 // Version 0.1.0 knew no serial numbers.
                 let serial = serial.first().map_or(Some(0), |serial| number(*serial))?;
                 let process = Process { pid: Pid::from_raw(number(*pid)?), ticks: number(*ticks)?, serial };
-                self.ends.push(End { process, status: number(*status)? });
+                self.ends.push(OrphanEnd { process, status: number(*status)? });
             }
             ("forwarder", [pid]) => self.forwarder = Some(Pid::from_raw(number(*pid)?)),
             _ => {}
@@ -192,8 +191,10 @@ mod tests {
     fn full() -> Handover {
         let (one, two) = (Id { device: 1, inode: u64::MAX }, Id { device: u64::MAX, inode: 2 });
         let [service, logger] = [Part::Service, Part::Logger].map(|part| SuperviseId { id: one, part });
-        let end =
-            |pid, status| End { process: Process { pid: Pid::from_raw(pid), ticks: 8, serial: u64::MAX }, status };
+        let end = |pid, status| OrphanEnd {
+            process: Process { pid: Pid::from_raw(pid), ticks: 8, serial: u64::MAX },
+            status,
+        };
         Handover {
             lock: Some(3),
             open_files: Some((1024, u64::MAX)),
@@ -236,7 +237,7 @@ mod tests {
         }
         assert_eq!(
             Handover::decode("end 7 8 9\n").ends,
-            [End { process: Process { pid: Pid::from_raw(7), ticks: 8, serial: 0 }, status: 9 }]
+            [OrphanEnd { process: Process { pid: Pid::from_raw(7), ticks: 8, serial: 0 }, status: 9 }]
         );
     }
 

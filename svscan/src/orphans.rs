@@ -6,33 +6,24 @@
 //! first is told which supervise to write to when the process ends.
 
 use crate::table::{Id, SuperviseId};
-use daemontools::service::Process;
+use daemontools::service::{OrphanEnd, Process};
 use nix::unistd::Pid;
 use std::collections::{HashMap, VecDeque};
 
 /// How many ends are kept. Where more orphans end that no supervise asks for, the oldest end is dropped.
 const KEPT: usize = 1024;
 
-/// A process that has ended, and its status as `wait(2)` has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct End {
-    /// The process.
-    pub process: Process,
-    /// How it has ended.
-    pub status: i32,
-}
-
 /// The ends that no supervise has asked for, and the questions that have no answer yet.
 #[derive(Debug, Clone, Default)]
 pub struct Orphans {
-    ended: VecDeque<End>,
+    ended: VecDeque<OrphanEnd>,
     awaited: HashMap<Pid, (Process, SuperviseId)>,
 }
 
 impl Orphans {
     /// A process that is no supervise has ended; the part whose next supervise is to be told, if it is
     /// known already.
-    pub fn ended(&mut self, end: End) -> Option<SuperviseId> {
+    pub fn ended(&mut self, end: OrphanEnd) -> Option<SuperviseId> {
         match self.awaited.remove(&end.process.pid) {
             Some((process, which)) if process.is_same_as(&end.process) => Some(which),
             _ => {
@@ -46,7 +37,7 @@ impl Orphans {
     }
 
     /// The supervise of `which` has died and left this process; its end, if that has come already.
-    pub fn left_behind(&mut self, process: Process, which: SuperviseId) -> Option<End> {
+    pub fn left_behind(&mut self, process: Process, which: SuperviseId) -> Option<OrphanEnd> {
         let found = self.ended.iter().position(|end| end.process.is_same_as(&process));
         let end = found.and_then(|index| self.ended.remove(index));
         if end.is_none() {
@@ -56,7 +47,7 @@ impl Orphans {
     }
 
     /// The ends that no supervise has asked for, oldest first.
-    pub fn unasked(&self) -> impl Iterator<Item = &End> {
+    pub fn unasked(&self) -> impl Iterator<Item = &OrphanEnd> {
         self.ended.iter()
     }
 
@@ -77,8 +68,8 @@ mod tests {
         Process { pid: Pid::from_raw(pid), ticks, serial: 0 }
     }
 
-    fn end(pid: i32, ticks: u64) -> End {
-        End { process: process(pid, ticks), status: 7 << 8 }
+    fn end(pid: i32, ticks: u64) -> OrphanEnd {
+        OrphanEnd { process: process(pid, ticks), status: 7 << 8 }
     }
 
     #[test]

@@ -5,7 +5,6 @@ use crate::diagnostics::{Diagnostics, Subject};
 use crate::forward::Forward;
 use crate::handover::Handover;
 use crate::launch::Launcher;
-use crate::orphans::End;
 use crate::probe::{Entry, Found, Logger, Probe};
 use crate::scan::{Known, Scan};
 use crate::stopping::Stopping;
@@ -13,7 +12,7 @@ use crate::supervises::{Ended, Lent, Supervises};
 use crate::table::{Action, Contents, Id, Part, Remark, SuperviseId, Table};
 use crate::{remarks, settings};
 use daemontools::Unable;
-use daemontools::service::{Directory, Process};
+use daemontools::service::{Directory, OrphanEnd, Process};
 use daemontools::sys::spawn::Refused;
 use daemontools::sys::{is_passing, process};
 use nix::errno::Errno;
@@ -252,7 +251,7 @@ impl Scanner {
             self.forward.ended(pid, status, now);
             self.see_expected(pid, now);
             if !self.supervise_ended(pid, status, now) {
-                let end = End { process: Process::of(pid), status };
+                let end = OrphanEnd { process: Process::of(pid), status };
                 self.supervises.inherited(end, &self.table, &mut self.probe);
             }
             if process::wait_for(pid).is_err() {

@@ -8,15 +8,13 @@ use crate::handover::Handover;
 use crate::identity;
 use crate::launch::Launcher;
 use crate::left::{self, Source, may_run};
-use crate::orphans::{End, Orphans};
+use crate::orphans::Orphans;
 use crate::pages::Pages;
 use crate::probe::{Probe, still_there};
 use crate::procfs;
 use crate::stopping::{Owed, Stopping, leaves_lines};
 use crate::table::{Id, Leftover, Part, SuperviseId, Table, label};
-use daemontools::service::{
-    self, Command, Commands, Directory, Identity, Place, Process, Record, Unread, put_file, read_file_itself,
-};
+use daemontools::service::{self, Command, Commands, Directory, Identity, OrphanEnd, Place, Process, Record, Unread};
 use daemontools::sys::process::COMMANDS;
 use daemontools::sys::{inherited_descriptor, is_passing, is_shortage};
 use daemontools::tai64::Moment;
@@ -159,7 +157,7 @@ impl Supervises {
     }
 
     /// A child has ended that is no supervise: one that a killed supervise has left, or a stranger's.
-    pub fn inherited(&mut self, end: End, table: &Table, probe: &mut Probe) {
+    pub fn inherited(&mut self, end: OrphanEnd, table: &Table, probe: &mut Probe) {
         let Some(which) = self.orphans.ended(end) else { return };
         if let Some(folder) = probe.folder(table, which) {
             write_end(&folder, end);
@@ -442,7 +440,7 @@ impl Supervises {
     fn write_ends(&mut self, which: SuperviseId, folder: &Path, lent: &mut Lent) {
         let record = self.trusted_record(which, lent).ok().flatten();
         let left = record.iter().flat_map(|(record, _)| processes(record));
-        let ends: Vec<End> = left.filter_map(|process| self.orphans.left_behind(process, which)).collect();
+        let ends: Vec<OrphanEnd> = left.filter_map(|process| self.orphans.left_behind(process, which)).collect();
         ends.into_iter().for_each(|end| write_end(folder, end));
     }
 
@@ -633,16 +631,11 @@ impl AsFd for Supervises {
     }
 }
 
-/// Writes down how a process ended: newest first, of two at most, as one supervise has no more.
-fn write_end(service: &Path, end: End) {
-    let Ok(place) = Place::of(service) else { return };
-    let (path, new) = (place.path(service::ORPHAN), place.path(service::ORPHAN_NEW));
-    let before = read_file_itself(&path, service::LONGEST_ORPHAN).map(|(bytes, _)| bytes).unwrap_or_default();
-    let before = before.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
-    let Process { pid, ticks, serial } = end.process;
-    let text = format!("{pid} {ticks} {} {serial}\n", end.status);
-    if let Err((verb, errno)) = put_file(&new, &path, &[text.as_bytes(), before].concat()) {
-        let path = if verb == "rename" { &path } else { &new };
-        Unable::new(verb, path, errno).warn();
+/// Writes down how a process ended, for the next supervise of its service.
+fn write_end(service: &Path, end: OrphanEnd) {
+    if let Ok(place) = Place::of(service)
+        && let Err(unable) = end.write(&place)
+    {
+        unable.warn();
     }
 }

@@ -13,6 +13,7 @@ pub mod ledger;
 mod mark;
 mod observation;
 pub mod observe;
+mod orphan;
 mod part;
 mod place;
 mod process;
@@ -35,6 +36,7 @@ pub use control::{
 pub use directory::Directory;
 pub use mark::{MARK, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
 pub use observation::{Next, Observation, Presence, Stage};
+pub use orphan::{OrphanEnd, orphan_exit};
 pub use part::Part;
 pub use place::Place;
 pub use process::{Identity, Process, is_without_pidfd};
@@ -67,11 +69,8 @@ pub const STATUS_NEW: &str = "supervise/status.new";
 pub const STATE: &str = "supervise/state";
 /// Where a new state is written before it is renamed to [`STATE`].
 pub const STATE_NEW: &str = "supervise/state.new";
-/// How processes ended whose supervise had been killed: written by svscan, which inherits such processes, before it reaps
-/// them. At most two lines `PID TICKS WSTATUS SERIAL`, the newest first.
+/// How processes ended whose supervise had been killed ([`OrphanEnd`]).
 pub const ORPHAN: &str = "supervise/orphan";
-/// The longest [`ORPHAN`], in bytes: two lines of four numbers are shorter.
-pub const LONGEST_ORPHAN: usize = 1024;
 /// Where a new orphan's end is written before it is renamed to [`ORPHAN`].
 pub const ORPHAN_NEW: &str = "supervise/orphan.new";
 

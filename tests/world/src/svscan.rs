@@ -2,12 +2,12 @@
 //! a time. There is one service, without a logger.
 
 use crate::kernel::{Kernel, Kind, State};
-use daemontools::service::{Process, Record};
+use daemontools::service::{OrphanEnd, Process, Record};
 use nix::unistd::Pid;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
-use svscan::orphans::{End, Orphans};
+use svscan::orphans::Orphans;
 use svscan::table::{Action, Contents, Id, Leftover, Part, SuperviseId, Table};
 
 const SERVICE: Id = Id { device: 1, inode: 1 };
@@ -151,8 +151,8 @@ impl Svscan {
             return;
         }
         let Some(process) = kernel.identify(pid) else { return };
-        if self.orphans.ended(End { process, status }).is_some() {
-            write_end(kernel, End { process, status });
+        if self.orphans.ended(OrphanEnd { process, status }).is_some() {
+            write_end(kernel, OrphanEnd { process, status });
         }
     }
 
@@ -231,7 +231,7 @@ fn in_charge(kernel: &Kernel) -> InCharge {
 }
 
 /// Writes down how a process ended: newest first, of two at most.
-fn write_end(kernel: &mut Kernel, end: End) {
+fn write_end(kernel: &mut Kernel, end: OrphanEnd) {
     if !kernel.files.read_only {
         kernel.files.orphan.insert(0, (end.process, end.status));
         kernel.files.orphan.truncate(2);
