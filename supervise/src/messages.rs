@@ -5,6 +5,7 @@ use crate::machine::{Late, RETRY_FORK};
 use crate::ready;
 use crate::repeated::Repeated;
 use crate::settings::Complaint;
+use daemontools::service::setting::TIMEOUT_KILL;
 use daemontools::service::{Part, Record, Role};
 use daemontools::{Fatal, Unable, report};
 use nix::errno::Errno;
@@ -138,7 +139,7 @@ impl Messages {
         let (what, within, then, file) = match late {
             Late::NotReady(within) => ("not ready within", within, "told to end", "timeout-up"),
             Late::Silent(within) => ("no sign of life for", within, "told to end", "watchdog"),
-            Late::Stays(within) => ("told to end, and still there after", within, "killed", "timeout-kill"),
+            Late::Stays(within) => ("told to end, and still there after", within, "killed", TIMEOUT_KILL),
             Late::Finishes(within) => ("finish still runs after", within, "killed", "timeout-finish"),
         };
         let often = if times == 1 { String::new() } else { format!(", {times} times since this was said") };

@@ -23,6 +23,7 @@
 //! | `no-setsid` | (any) never that | |
 //! | `watchdog` | `run` must send WATCHDOG=1 at least that often | none |
 
+use daemontools::service::setting::{TIMEOUT_KILL, timeout, value};
 use daemontools::{duration, suggest};
 use nix::sys::signal::Signal;
 use std::str::FromStr;
@@ -154,7 +155,7 @@ pub const MARKS: [&str; 3] = ["notify-socket", "setsid", "no-setsid"];
 /// The files that hold a value.
 pub const SETTINGS: [&str; 11] = [
     "down-signal",
-    "timeout-kill",
+    TIMEOUT_KILL,
     "timeout-finish",
     "kill-scope",
     "restart-delay",
@@ -216,10 +217,10 @@ impl Policy {
     /// # Errors
     /// What is wrong with it, in a few words; the policy is as before.
     pub fn set(&mut self, file: &str, text: &str) -> Result<(), &'static str> {
-        let value = text.lines().next().unwrap_or_default().trim();
+        let value = value(text);
         match file {
             "down-signal" => self.down_signal = signal(value)?,
-            "timeout-kill" => self.kill_after = timeout(value)?,
+            TIMEOUT_KILL => self.kill_after = timeout(value)?,
             "timeout-finish" => self.kill_finish_after = timeout(value)?,
             "kill-scope" => self.scope = scope(value)?,
             "restart-delay" => self.restart = restart(value)?,
@@ -241,11 +242,6 @@ impl Policy {
         }
         Ok(())
     }
-}
-
-/// Reads a timeout: a duration, of which zero is no timeout.
-fn timeout(value: &str) -> Result<Option<Duration>, &'static str> {
-    Ok(Some(duration::parse(value)?).filter(|duration| !duration.is_zero()))
 }
 
 fn signal(value: &str) -> Result<Signal, &'static str> {

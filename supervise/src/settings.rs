@@ -2,6 +2,7 @@
 
 use crate::policy::{self, MARKS, PROGRAMS, Policy, SETTINGS};
 use daemontools::report::reason;
+use daemontools::service::setting::{self, LONGEST};
 use daemontools::service::{Part, Record, Toucher, Unread, Want, read_file};
 use daemontools::sys::directory::for_each_name;
 use daemontools::sys::is_passing;
@@ -11,9 +12,6 @@ use nix::sys::stat::{SFlag, lstat, stat};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// The longest file that is read, in bytes. No setting needs as much; a longer file is refused.
-const LONGEST: usize = 4096;
 
 /// What is wrong with a file of the service directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +71,7 @@ impl Settings {
             return Err("beyond the limit of open files");
         }
         self.policy = policy;
-        self.files.push((file.into(), text.lines().next().unwrap_or_default().trim().into()));
+        self.files.push((file.into(), setting::value(text).into()));
         Ok(())
     }
 }

@@ -10,12 +10,12 @@ use crate::readiness;
 use crate::remote_mounts::RemoteMounts;
 use crate::removed::Removed;
 use crate::table::{Id, Part, Readiness, SuperviseId, Table, label};
+use daemontools::Unable;
 use daemontools::service::{
-    self, Identity, Place, Record, Status, Unread, has_supervise_at, is_supervised_at, read_file,
+    self, Identity, Place, Record, Status, Unread, has_supervise_at, is_supervised_at, read_file, setting,
 };
 use daemontools::sys::is_passing;
 use daemontools::tai64::Moment;
-use daemontools::{Unable, duration};
 use nix::errno::Errno;
 use nix::sys::stat::{lstat, stat};
 use nix::unistd::{AccessFlags, Pid, SysconfVar, access, sysconf};
@@ -31,11 +31,7 @@ use std::time::Duration;
 pub const AFTER: &str = "after";
 /// The file whose presence makes everything stop when this service ends for good.
 pub const ESSENTIAL: &str = "essential";
-/// A setting of supervise: when a service that is told to end is killed.
-const TIMEOUT_KILL: &str = "timeout-kill";
 
-/// The longest setting that is read, in bytes.
-const LONGEST_SETTING: usize = 4096;
 /// The longest list of names that is read, in bytes.
 const LONGEST_LIST: usize = 1 << 20;
 /// How many names of a list count. More would cost svscan's time with every service.
@@ -297,10 +293,10 @@ impl Probe {
 
     /// How long a service may take to stop, if it is killed after that.
     pub fn time_to_stop(&mut self, folder: &Path) -> Option<Duration> {
-        let file = folder.join(TIMEOUT_KILL);
+        let file = folder.join(setting::TIMEOUT_KILL);
         self.mounts.probe(&file).ok()?;
-        let text = String::from_utf8(read_file(&file, LONGEST_SETTING).ok()?).ok()?;
-        duration::parse(text.lines().next()?.trim()).ok().filter(|time| !time.is_zero())
+        let text = String::from_utf8(read_file(&file, setting::LONGEST).ok()?).ok()?;
+        setting::timeout(setting::value(&text)).ok().flatten()
     }
 
     /// What a file of the scan directory says, which is a setting of svscan; `None` if there is no such file.
@@ -309,7 +305,7 @@ impl Probe {
     /// It cannot be read.
     pub fn setting(&mut self, file: &Path) -> Result<Option<Vec<u8>>, Unread> {
         self.mounts.probe(file).map_err(Unread::System)?;
-        match read_file(file, LONGEST_SETTING) {
+        match read_file(file, setting::LONGEST) {
             Ok(text) => Ok(Some(text)),
             Err(unread) if unread.is_missing() => Ok(None),
             Err(unread) => Err(unread),

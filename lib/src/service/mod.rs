@@ -19,6 +19,7 @@ mod place;
 mod process;
 mod proof;
 mod record;
+pub mod setting;
 mod snapshot;
 mod status;
 mod toucher;
