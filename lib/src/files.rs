@@ -12,6 +12,8 @@
 use crate::reason::reason;
 use crate::sys;
 use crate::sys::exec::c_string;
+use crate::sys::kind;
+pub use crate::sys::kind::{is_directory, is_link, is_regular};
 use crate::sys::process::proc_path;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, open, openat, renameat, renameat2};
@@ -266,28 +268,9 @@ pub fn stat_at(directory: impl AsFd, name: impl AsRef<Path>) -> nix::Result<Opti
     }
 }
 
-/// Whether this is a regular file.
-pub fn is_regular(stat: &FileStat) -> bool {
-    kind(stat) == SFlag::S_IFREG
-}
-
-/// Whether this is a directory.
-pub fn is_directory(stat: &FileStat) -> bool {
-    kind(stat) == SFlag::S_IFDIR
-}
-
-/// Whether this is a symbolic link.
-pub fn is_link(stat: &FileStat) -> bool {
-    kind(stat) == SFlag::S_IFLNK
-}
-
 /// Whether both are the same file.
 pub fn is_same(one: &FileStat, other: &FileStat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-}
-
-fn kind(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
 /// Opens the file that a program locks, which no link may lead to, or makes it with mode 0600. On a read-only file
@@ -330,15 +313,15 @@ pub fn open_fifo_of(pid: Pid, number: i32, access: OFlag) -> Result<OwnedFd, Unr
     open_as(&path, SFlag::S_IFIFO, access, OFlag::empty()).map(|(fifo, _)| fifo)
 }
 
-fn open_as(path: &Path, kind: SFlag, access: OFlag, links: OFlag) -> Result<(OwnedFd, FileStat), Unread> {
-    open_at(AT_FDCWD, path, kind, access, links)
+fn open_as(path: &Path, wanted: SFlag, access: OFlag, links: OFlag) -> Result<(OwnedFd, FileStat), Unread> {
+    open_at(AT_FDCWD, path, wanted, access, links)
 }
 
 /// Opens what is of this kind, and nothing else: first only as a place in the file system, which does nothing to it.
 fn open_at(
     directory: impl AsFd,
     path: &Path,
-    kind: SFlag,
+    wanted: SFlag,
     access: OFlag,
     links: OFlag,
 ) -> Result<(OwnedFd, FileStat), Unread> {
@@ -346,8 +329,8 @@ fn open_at(
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let found = openat(directory, path, OFlag::O_PATH | links | OFlag::O_CLOEXEC, Mode::empty())?;
     let stat = fstat(&found)?;
-    match self::kind(&stat) {
-        found if found == kind => {}
+    match kind::of(&stat) {
+        found if found == wanted => {}
         // As open(2) has it.
         SFlag::S_IFDIR if access != OFlag::O_RDONLY => return Err(Unread::System(Errno::EISDIR)),
         _ => return Err(Unread::WrongKind),
@@ -448,7 +431,7 @@ pub fn is_only_ours(file: &FileStat) -> bool {
 /// # Errors
 /// Those of `fstat(2)`.
 pub fn is_fifo(fd: impl AsFd) -> nix::Result<bool> {
-    Ok(kind(&fstat(fd)?) == SFlag::S_IFIFO)
+    Ok(kind::is_fifo(&fstat(fd)?))
 }
 
 #[cfg(test)]

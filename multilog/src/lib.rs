@@ -78,9 +78,10 @@ pub mod tai64nlocal;
 
 use check::{check, misread};
 use daemontools::report::warning;
+use daemontools::sys::kind;
 use daemontools::{Args, Attempt, Fatal, Help, report, sys};
 use logger::Logger;
-use nix::sys::stat::{SFlag, stat};
+use nix::sys::stat::stat;
 use script::Script;
 use std::ffi::{OsStr, OsString};
 
@@ -121,8 +122,7 @@ pub fn multilog(mut args: Args) -> Result<i32, Fatal> {
     }
     sys::fill_standard_descriptors();
     report::name_service_directory();
-    let is_directory =
-        |name: &OsStr| stat(name).is_ok_and(|file| file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits());
+    let is_directory = |name: &OsStr| stat(name).is_ok_and(|file| kind::is_directory(&file));
     misread(args.as_slice(), is_directory).iter().for_each(|text| warning(&[text.as_bytes()]));
     let mut logger = Logger::open(Script::parse(args))?;
     logger.run();

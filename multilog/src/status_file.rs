@@ -9,9 +9,10 @@
 use crate::files;
 use daemontools::files::{is_only_ours, may_be_anothers, open_directory};
 use daemontools::sys;
+use daemontools::sys::kind::is_character_device;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, readlinkat};
-use nix::sys::stat::{Mode, SFlag, fstat, makedev, stat};
+use nix::sys::stat::{Mode, fstat, makedev, stat};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -33,8 +34,7 @@ pub fn show(path: &OsStr, content: &[u8]) -> nix::Result<()> {
 }
 
 fn is_null(path: &OsStr) -> bool {
-    let is_device = |mode| SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFCHR;
-    stat(path).is_ok_and(|file| is_device(file.st_mode) && file.st_rdev == makedev(1, 3))
+    stat(path).is_ok_and(|file| is_character_device(&file) && file.st_rdev == makedev(1, 3))
 }
 
 fn open(path: &OsStr) -> nix::Result<OwnedFd> {

@@ -5,10 +5,9 @@ use daemontools::report::reason;
 use daemontools::service::setting::{self, LONGEST};
 use daemontools::service::{Part, Record, Toucher, Unread, Want, read_file};
 use daemontools::sys::directory::for_each_name;
-use daemontools::sys::is_passing;
+use daemontools::sys::{is_passing, kind, open_files};
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::stat::{SFlag, lstat, stat};
+use nix::sys::stat::{lstat, stat};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -140,7 +139,7 @@ fn read_part(part: Part, before: &[(String, String)], links: &mut Links) -> Read
 
 /// The limit below which the numbers of descriptors lie, those of supervise and of the service.
 fn open_files() -> u64 {
-    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
+    open_files::limit().unwrap_or(u64::MAX)
 }
 
 /// What was read of the files.
@@ -241,13 +240,12 @@ fn answer(links: &[&'static str]) -> bool {
 
 /// Whether a file is a link. No link is followed for this.
 fn is_link(name: &str) -> bool {
-    lstat(name).is_ok_and(|file| file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFLNK.bits())
+    lstat(name).is_ok_and(|file| kind::is_link(&file))
 }
 
 /// Whether this is a file, or a link. No link is followed for this.
 fn is_file(name: &[u8]) -> bool {
-    let kind = lstat(name).map(|file| file.st_mode & SFlag::S_IFMT.bits());
-    kind == Ok(SFlag::S_IFREG.bits()) || kind == Ok(SFlag::S_IFLNK.bits())
+    lstat(name).is_ok_and(|file| kind::is_regular(&file) || kind::is_link(&file))
 }
 
 /// The names in the current directory. They are listed at once, so that supervise need not ask for two dozen files one
@@ -289,7 +287,7 @@ impl Names {
 /// EIO, ENOMEM …: that cannot be told now.
 fn is_executable(program: &str) -> nix::Result<bool> {
     match stat(program) {
-        Ok(file) => Ok(file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits() && file.st_mode & 0o111 != 0),
+        Ok(file) => Ok(kind::is_regular(&file) && file.st_mode & 0o111 != 0),
         Err(errno) if is_passing(errno) => Err(errno),
         Err(_) => Ok(false),
     }

@@ -40,11 +40,11 @@ pub mod zone;
 pub use arguments::HELP;
 use arguments::Output;
 use daemontools::sys::localtime;
+use daemontools::sys::open_files;
 use daemontools::{Args, Fatal, report, sys};
 use folder::Folder;
 use follow::Watch;
 use jiff::{Timestamp, civil};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use reader::Reader;
 use show::{Show, Zone};
 use source::Mode;
@@ -59,7 +59,8 @@ use when::Clock;
 /// The usage is wrong, no log can be read, or the output cannot be written.
 pub fn svlog(args: Args) -> Result<i32, Fatal> {
     let request = arguments::parse(args, &Clock { now: Timestamp::now(), local }, output())?;
-    allow_many_files();
+    // Each log takes three descriptors, so a thousand of them more than what is usually allowed without asking.
+    open_files::raise();
     let Found { logs, folders, all } = folders(&request.logs)?;
     // The directories are watched first and looked at afterwards, so that no change in between is missed.
     let watch = match request.mode {
@@ -124,14 +125,6 @@ fn folders(logs: &[OsString]) -> Result<Found, Fatal> {
         }
     }
     if found.logs.is_empty() { Err(Fatal::silent(report::TEMPORARY)) } else { Ok(found) }
-}
-
-/// Raises the limit of open files: each log needs three descriptors, so that a thousand logs need more than the usual
-/// soft limit.
-fn allow_many_files() {
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
-    }
 }
 
 fn output() -> Output {

@@ -14,6 +14,7 @@ use daemontools::service::{
     self, Commands, Identity, Place, Process, Record, Unread, has_supervise_at, is_supervised_at, is_without_pidfd,
     open_fifo_of, open_file_itself_at, open_pipe_of,
 };
+use daemontools::sys::kind::is_regular;
 use daemontools::sys::lock::try_to_lock;
 use daemontools::sys::process::{PidFd, access_mode, ancestry, ended_child_status, send_commands};
 use daemontools::sys::{is_passing, stdout};
@@ -22,7 +23,7 @@ use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::{FileStat, SFlag, fstat, lstat, stat};
+use nix::sys::stat::{FileStat, fstat, lstat, stat};
 use nix::unistd::{Pid, getpgid};
 use std::collections::HashMap;
 use std::fs;
@@ -87,7 +88,7 @@ fn is_unlocked(folder: &Path) -> nix::Result<bool> {
 fn lock_file(folder: &Path) -> nix::Result<Option<(PathBuf, FileStat)>> {
     let path = Place::of(folder)?.path(service::LOCK);
     match lstat(&path) {
-        Ok(file) => Ok((file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()).then_some((path, file))),
+        Ok(file) => Ok(is_regular(&file).then_some((path, file))),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(errno) => Err(errno),
     }

@@ -8,10 +8,11 @@ use crate::procfs::process_path;
 use crate::table::Id;
 use daemontools::hash::hash;
 use daemontools::sys::file_numbers::keeps_numbers;
+use daemontools::sys::kind::is_directory;
 use daemontools::sys::process::mount_of;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{FileStat, Mode, SFlag, stat};
+use nix::sys::stat::{FileStat, Mode, stat};
 use nix::sys::statfs::statfs;
 use nix::unistd::{Pid, getpid};
 use std::fs;
@@ -53,11 +54,6 @@ pub fn of_working_directory(pid: Pid) -> nix::Result<Id> {
 /// What a directory is known by.
 pub fn id_of(file: &FileStat) -> Id {
     Id { device: file.st_dev, inode: file.st_ino }
-}
-
-/// Whether it is a directory.
-pub fn is_directory(file: &FileStat) -> bool {
-    SFlag::from_bits_truncate(file.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
 }
 
 fn known_by(path: &Path, file: &FileStat, resolved: impl FnOnce() -> nix::Result<Vec<u8>>) -> nix::Result<Id> {

@@ -5,15 +5,15 @@ use crate::pockets::{self, Pockets};
 use crate::table::{Id, Part, SuperviseId, label};
 use daemontools::Unable;
 use daemontools::service::{Record, ledger};
-use daemontools::sys;
 use daemontools::sys::exec::{c_string, candidates, environment};
+use daemontools::sys::kind::is_fifo;
 use daemontools::sys::process::{COMMANDS, duplicate_above, signal_set};
 use daemontools::sys::spawn::{Refused, Spawn, spawn};
+use daemontools::sys::{self, open_files};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
-use nix::sys::stat::{FileStat, SFlag, fstat};
+use nix::sys::stat::{FileStat, fstat};
 use nix::unistd::{Pid, dup3, pipe2};
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr, OsString};
@@ -58,11 +58,11 @@ pub struct Launcher {
 
 impl Launcher {
     /// Starts this `supervise`. What it starts is not given the environment variable `kept`. Raises svscan's own limit of
-    /// open files; children have the one that svscan was given (or an earlier svscan in this process was: `open_files`).
+    /// open files; children have the one that svscan was given (or an earlier svscan in this process was: `before`).
     ///
     /// # Errors
     /// No descriptor to be had, or the environment does not fit.
-    pub fn new(supervise: &Path, kept: &str, open_files: Option<(u64, u64)>) -> nix::Result<Launcher> {
+    pub fn new(supervise: &Path, kept: &str, before: Option<(u64, u64)>) -> nix::Result<Launcher> {
         let null = open_null()?;
         let low_fd = duplicate_above(&null, 3)?;
         let beside = c_string(supervise.as_os_str())?;
@@ -73,7 +73,8 @@ impl Launcher {
             environment: environment(&[(kept.into(), None)])?,
             pages: None,
             pockets: Pockets::new(&null)?,
-            open_files: raise_open_files().or(open_files),
+            // Each service with a logger needs two descriptors.
+            open_files: open_files::raise().or(before),
             pipes: HashMap::new(),
             low_fd,
             null,
@@ -160,8 +161,7 @@ impl Launcher {
             let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
             let pipe = (reader, sys::also_reading(writer));
             let highest = u64::try_from(pipe.0.as_raw_fd().max(pipe.1.as_raw_fd())).unwrap_or(0);
-            let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-            if highest + SPARE > limit {
+            if highest + SPARE > open_files::limit()? {
                 return Err(Errno::EMFILE);
             }
             self.put_pipe(id, pipe);
@@ -199,7 +199,7 @@ impl Launcher {
     pub fn is_other_pipe(&self, id: Id, file: &FileStat) -> bool {
         let Some(pipe) = self.pipes.get(&id) else { return false };
         let Ok(ours) = fstat(&pipe.reader) else { return false };
-        is_pipe(file) && (file.st_dev, file.st_ino) != (ours.st_dev, ours.st_ino)
+        is_fifo(file) && (file.st_dev, file.st_ino) != (ours.st_dev, ours.st_ino)
     }
 
     /// Gives the service this pipe: its reading and its writing end.
@@ -287,15 +287,4 @@ fn open_null() -> nix::Result<OwnedFd> {
         Unable::new("open", "/dev/null", errno).warn();
         sys::null()
     })
-}
-
-fn is_pipe(file: &FileStat) -> bool {
-    file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits()
-}
-
-/// Raises the limit of open files, because each service with a logger needs two descriptors. Returns the limits before, or
-/// `None` if nothing changed.
-fn raise_open_files() -> Option<(u64, u64)> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    (soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok()).then_some((soft, hard))
 }

@@ -8,6 +8,7 @@ use crate::procfs::{is_of_our_account, locks};
 use crate::signals::{self, Request};
 use daemontools::service::{Unread, make_at, open_lock_at};
 use daemontools::sys::is_shortage;
+use daemontools::sys::kind::is_regular;
 use daemontools::sys::lock::{try_to_lock, wait_to_lock};
 use daemontools::sys::process::{close_all_but, ended_child_status, fork, wait_for};
 use daemontools::{Unable, report, sys};
@@ -17,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat};
+use nix::sys::stat::{Mode, fstat, lstat};
 use nix::unistd::{AccessFlags, Pid, UnlinkatFlags, access, geteuid, getpid, getppid, mkdir, setpgid, unlinkat};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -99,7 +100,7 @@ pub fn may_follow_another() -> bool {
 
 /// Whether what an earlier svscan in this process has locked is what this svscan locks: version 0.1.0 locked the directory.
 pub fn is_lock(file: &OwnedFd) -> bool {
-    fstat(file).is_ok_and(|file| is_file(&file))
+    fstat(file).is_ok_and(|file| is_regular(&file))
 }
 
 /// Waits until the file is locked. Returns false if svscan is told to end before. A child waits in svscan's place, which
@@ -217,8 +218,4 @@ fn open_lock() -> nix::Result<Option<Found>> {
             Ok(None)
         }
     }
-}
-
-fn is_file(file: &FileStat) -> bool {
-    SFlag::from_bits_truncate(file.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
 }

@@ -5,7 +5,7 @@
 //! reader.
 
 use crate::attach::processes;
-use crate::identity::{self, id_of, is_directory};
+use crate::identity::{self, id_of};
 use crate::readiness;
 use crate::remote_mounts::RemoteMounts;
 use crate::removed::Removed;
@@ -15,6 +15,7 @@ use daemontools::service::{
     self, Identity, Place, Record, Status, Unread, has_supervise_at, is_supervised_at, read_file, setting,
 };
 use daemontools::sys::is_passing;
+use daemontools::sys::kind::is_directory;
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::sys::stat::{lstat, stat};

@@ -14,11 +14,12 @@
 
 use daemontools::service::{Unread, open_fifo_at, open_fifo_of};
 use daemontools::sys;
+use daemontools::sys::kind::is_fifo;
 use daemontools::sys::process::{mount_of, proc_path, process_numbers};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, open, openat, renameat, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat, stat};
+use nix::sys::stat::{FileStat, Mode, fstat, mkdirat, stat};
 use nix::unistd::{Pid, UnlinkatFlags, geteuid, getpid, mkfifoat, pipe2, unlinkat};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -132,9 +133,8 @@ fn open_both(end: impl Fn(OFlag) -> Result<OwnedFd, Unread>) -> nix::Result<Pipe
 
 /// Whether this is a FIFO that only our account can open.
 fn is_ours(file: &FileStat) -> nix::Result<()> {
-    let fifo = file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits();
     let ours = file.st_uid == geteuid().as_raw() && file.st_mode & 0o077 == 0;
-    if fifo && ours { Ok(()) } else { Err(Errno::EPERM) }
+    if is_fifo(file) && ours { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 /// Finds the FIFO that a process of our account has as standard error, even if it or its folder has another name now,

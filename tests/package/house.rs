@@ -1,5 +1,5 @@
 //! One house for each contract on disk: what the files of a log directory and of `supervise/` are called is written in
-//! one place. And a program is in the library of its crate.
+//! one place. Some questions to the system are asked in one place too. And a program is in the library of its crate.
 //!
 //! Only the code of the programs and of lib is looked at: no comments, and no tests beside the code. `tests/`, `bench/`
 //! and `fuzz/` judge the contract from outside, so they say in their own words what it is.
@@ -129,6 +129,19 @@ fn only_the_house_of_the_service_directory_names_what_lies_in_supervise() {
         faults.extend(code.literals.iter().filter(names).map(|literal| format!("{path}: {literal}")));
     }
     assert_eq!(faults, [""; 0], "lib/src/service has these names");
+}
+
+/// Questions to the system that one file asks for all programs.
+const ASKED_ONCE: [(&str, &str); 2] =
+    [("S_IFMT", "lib/src/sys/kind.rs"), ("setrlimit(Resource::RLIMIT_NOFILE", "lib/src/sys/open_files.rs")];
+
+#[test]
+fn what_kind_a_file_is_and_how_the_limit_of_open_files_is_raised_stands_in_one_place_each() {
+    for (question, house) in ASKED_ONCE {
+        let programs = programs();
+        let asking = programs.iter().filter(|(_, code)| code.text.contains(question)).map(|(path, _)| path.as_str());
+        assert_eq!(asking.collect::<Vec<_>>(), [house], "{question}");
+    }
 }
 
 #[test]

@@ -4,9 +4,10 @@
 //! only root may write. What our program then makes in that directory is made with our rights. So a link that another
 //! account has made is followed only to a directory of that same account, which can write there itself.
 
+use crate::sys::kind::is_link;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, SFlag, fstat, stat};
+use nix::sys::stat::{Mode, fstat, stat};
 use nix::unistd::geteuid;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -59,10 +60,7 @@ fn open_part(directory: impl AsFd, part: &OsStr) -> nix::Result<OwnedFd> {
 fn read_link(directory: impl AsFd, part: &OsStr) -> nix::Result<(u32, OsString)> {
     let link = openat(directory, part, PLACE, Mode::empty())?;
     let stat = fstat(&link)?;
-    match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
-        SFlag::S_IFLNK => Ok((stat.st_uid, readlinkat(&link, "")?)),
-        _ => Err(Errno::ENOTDIR),
-    }
+    if is_link(&stat) { Ok((stat.st_uid, readlinkat(&link, "")?)) } else { Err(Errno::ENOTDIR) }
 }
 
 /// Whether the links of an account are followed to anywhere: those of root, of the account that runs us, and of the owner of

@@ -20,14 +20,13 @@ mod listener;
 
 use super::{OK, Observation, Part, Place, Presence, SUPERVISE, Snapshot, hold_ok};
 use crate::report::{Attempt, Unable};
-use crate::sys;
 use crate::sys::events::for_each_event;
+use crate::sys::{self, open_files};
 use listener::Listener;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::fchdir;
 use std::ffi::{OsStr, OsString};
@@ -61,8 +60,7 @@ impl Observer {
     /// Observes one part of each service that is added.
     pub fn new(part: Part) -> Observer {
         // A few descriptors a service: as many services as there may be.
-        let most = getrlimit(Resource::RLIMIT_NOFILE).map(|(_, most)| most);
-        let _ = most.and_then(|most| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+        open_files::raise();
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
         Observer { inotify, part, subjects: Vec::new() }
     }

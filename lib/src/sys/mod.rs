@@ -13,10 +13,12 @@ pub mod events;
 pub mod exec;
 pub mod file_numbers;
 pub mod fnmatch;
+pub mod kind;
 pub mod localtime;
 pub mod lock;
 pub mod mapping;
 pub mod memory;
+pub mod open_files;
 pub mod pocket;
 pub mod process;
 pub mod proctitle;
@@ -27,7 +29,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{Mode, fstat};
 use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -103,8 +105,7 @@ pub fn null() -> nix::Result<OwnedFd> {
 /// ENOENT: it is not there. ENODEV: it is something else.
 pub fn null_device() -> nix::Result<OwnedFd> {
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-    let is_device = fstat(&null)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
-    if is_device { Ok(null) } else { Err(Errno::ENODEV) }
+    if kind::is_character_device(&fstat(&null)?) { Ok(null) } else { Err(Errno::ENODEV) }
 }
 
 /// Writes all of `bytes`, beginning with a single `write(2)`; goes on after EINTR and short writes.
@@ -162,7 +163,7 @@ pub fn both_ends(end: &OwnedFd) -> nix::Result<OwnedFd> {
 pub fn let_errors_only_be_written() {
     let flags = fcntl(stderr(), FcntlArg::F_GETFL).map(OFlag::from_bits_truncate);
     let is_both = flags.is_ok_and(|flags| flags & OFlag::O_ACCMODE == OFlag::O_RDWR);
-    let is_fifo = || fstat(stderr()).is_ok_and(|file| file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits());
+    let is_fifo = || fstat(stderr()).is_ok_and(|file| kind::is_fifo(&file));
     if !is_both || !is_fifo() {
         return;
     }

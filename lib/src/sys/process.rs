@@ -1,9 +1,9 @@
 //! Processes: making them, holding on to them, knowing one from another.
 
 use super::directory::for_each_name;
+use super::open_files;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlink};
-use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid, geteuid, getpid};
@@ -58,7 +58,7 @@ fn close_each(first: u32, last: u32) {
         ControlFlow::Continue(())
     });
     if listed.is_err() {
-        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(FEW, |(limit, _)| limit);
+        let limit = open_files::limit().unwrap_or(FEW);
         open.extend(first..u32::try_from(limit).unwrap_or(u32::MAX));
     }
     for number in open.into_iter().filter(|number| (first..=last).contains(number)) {

@@ -34,7 +34,7 @@ pub fn write_now(fd: BorrowedFd, bytes: &[u8]) -> nix::Result<usize> {
     if flags & OFlag::O_ACCMODE == OFlag::O_RDONLY {
         return Err(Errno::EBADF);
     }
-    let kind = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
+    let kind = super::kind::of(&fstat(fd)?);
     without_signals(|| match kind {
         SFlag::S_IFSOCK => send(fd.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
         _ if flags.contains(OFlag::O_NONBLOCK) => write(fd, bytes),
