@@ -9,6 +9,7 @@ use crate::script::{Action, Script};
 use crate::status_file::show;
 use crate::syslog::{Address, Identity, Target};
 use daemontools::report::{errno_of, notice, reason, warning};
+use daemontools::service::LOG;
 use daemontools::tai64::Moment;
 use daemontools::{Unable, duration, sys};
 use nix::errno::Errno;
@@ -273,7 +274,7 @@ fn connect_udp(address: SocketAddr) -> std::io::Result<OwnedFd> {
 pub fn identity() -> Identity {
     let host = nix::sys::utsname::uname().map(|names| names.nodename().as_bytes().to_vec()).unwrap_or_default();
     let here = std::env::current_dir().unwrap_or_default();
-    let directory = if here.ends_with("log") { here.parent().unwrap_or(Path::new("")) } else { &here };
+    let directory = if here.ends_with(LOG) { here.parent().unwrap_or(Path::new("")) } else { &here };
     Identity { host, service: directory.file_name().unwrap_or_default().as_bytes().to_vec() }
 }
 

@@ -4,7 +4,7 @@
 //! input.
 
 use crate::last_lines::{Facts, Writer};
-use daemontools::service::{CONTROL, Identity, Place, Record, Unread, is_fifo, is_supervised_at, open_fifo};
+use daemontools::service::{CONTROL, Identity, LOG, Place, Record, Unread, is_fifo, is_supervised_at, open_fifo};
 use daemontools::sys;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -26,7 +26,7 @@ impl BeforeChdir {
     /// Finds the service directory, if `name` is a logger's: a directory `log`, with a pipe as standard input.
     pub fn of(name: &OsStr) -> Option<BeforeChdir> {
         let name = Path::new(name);
-        let is_logger = name.file_name() == Some(OsStr::new("log")) && is_fifo(sys::stdin()) == Ok(true);
+        let is_logger = name.file_name() == Some(OsStr::new(LOG)) && is_fifo(sys::stdin()) == Ok(true);
         let folder = name.parent().filter(|_| is_logger)?;
         let folder = std::fs::canonicalize(if folder == Path::new("") { Path::new(".") } else { folder }).ok()?;
         let file = stat(&folder).ok()?;

@@ -6,7 +6,7 @@ use crate::ready;
 use crate::repeated::Repeated;
 use crate::settings::Complaint;
 use daemontools::service::setting::TIMEOUT_KILL;
-use daemontools::service::{Part, Record, Role};
+use daemontools::service::{LOG, Part, Record, Role};
 use daemontools::{Fatal, Unable, report};
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -127,10 +127,10 @@ impl Messages {
     pub fn gives_up(&self, record: &Record, name: &[u8]) {
         let why = record.failure_words().unwrap_or_default();
         let (logger, up) = match self.part {
-            Part::Service => (&b""[..], &b"svc -u"[..]),
-            Part::Logger => (&b"/log"[..], &b"svc -Lu"[..]),
+            Part::Service => (String::new(), &b"svc -u"[..]),
+            Part::Logger => (format!("/{LOG}"), &b"svc -Lu"[..]),
         };
-        report::warning(&[name, logger, b": gives up: ", why.as_bytes(), b"; ", up, b" starts it again"]);
+        report::warning(&[name, logger.as_bytes(), b": gives up: ", why.as_bytes(), b"; ", up, b" starts it again"]);
     }
 
     /// Says that the service is told to end or killed as it is too late, with the number of times since that was said last.

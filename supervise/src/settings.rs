@@ -3,7 +3,7 @@
 use crate::policy::{self, MARKS, PROGRAMS, Policy, SETTINGS};
 use daemontools::report::reason;
 use daemontools::service::setting::{self, LONGEST};
-use daemontools::service::{Part, Record, Toucher, Unread, Want, read_file};
+use daemontools::service::{LOG, Part, Record, Toucher, Unread, Want, read_file};
 use daemontools::sys::directory::for_each_name;
 use daemontools::sys::{is_passing, kind, open_files};
 use nix::errno::Errno;
@@ -296,7 +296,7 @@ fn is_executable(program: &str) -> nix::Result<bool> {
 /// Whether there is a `log` for this supervise to run: an executable file. The original knows only directories of that
 /// name.
 pub fn has_logger() -> bool {
-    Links::default().silent(["log"].into_iter()).is_empty() && is_executable("log") == Ok(true)
+    Links::default().silent([LOG].into_iter()).is_empty() && is_executable(LOG) == Ok(true)
 }
 
 /// The text of a setting, if there is such a file.

@@ -4,7 +4,7 @@
 
 use daemontools::service::goal::{Goal, Sent, Verdict, evaluate};
 use daemontools::service::observe::{LISTENING, Observer};
-use daemontools::service::{LOG, Observation, Part, Place, Record};
+use daemontools::service::{LOG, Observation, Part, Place, RUN, Record};
 use daemontools::{Fatal, Unable, duration, report};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -154,7 +154,7 @@ impl Waiting {
 
 /// Whether the service in the current directory is the logger of a service in the directory above.
 fn is_logger() -> bool {
-    std::env::current_dir().is_ok_and(|directory| directory.ends_with(LOG)) && Path::new("../run").exists()
+    std::env::current_dir().is_ok_and(|directory| directory.ends_with(LOG)) && Path::new("..").join(RUN).exists()
 }
 
 /// Whether the supervise of the service in the directory above was told to exit.

@@ -258,7 +258,7 @@ pub fn command_itself(pid: Pid, commands: &Commands) -> nix::Result<()> {
 /// system may be a FIFO that it could not open: opened by way of `/proc`, that would be written to with svscan's rights.
 fn own_control(pid: Pid) -> Option<i32> {
     let descriptors = fs::read_dir(process_path(pid, "fd")).ok()?;
-    let is_control = |path: &PathBuf| fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("/control"));
+    let is_control = |path: &PathBuf| fs::read_link(path).is_ok_and(|to| service::is_control(&to));
     let controls = descriptors.filter_map(|entry| Some(entry.ok()?.path())).filter(is_control);
     let mut numbers = controls.filter_map(|path| path.file_name()?.to_str()?.parse().ok());
     numbers.find(|number| matches!(access_mode(pid, *number), Some(OFlag::O_WRONLY | OFlag::O_RDWR)))

@@ -9,6 +9,7 @@
 
 use crate::probe::Probe;
 use crate::table::{Id, Part};
+use daemontools::service::{LOG, RUN};
 use nix::sys::inotify::{AddWatchFlags, Inotify, InotifyEvent, WatchDescriptor};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -127,13 +128,13 @@ impl Incomplete {
         let Some(service) = self.incomplete.get_mut(&id) else { return };
         let created = event.mask.contains(AddWatchFlags::IN_CREATE);
         match event.name.as_deref().and_then(OsStr::to_str) {
-            Some("run") if created && probe.is_new_file(&directory(&service.path, part).join("run")) => {
+            Some(RUN) if created && probe.is_new_file(&directory(&service.path, part).join(RUN)) => {
                 service.writing.push(part)
             }
-            Some("run") if event.mask.intersects(AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO) => {
+            Some(RUN) if event.mask.intersects(AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO) => {
                 service.writing.retain(|writing| *writing != part);
             }
-            Some("log") if created && part == Part::Service => drop(self.watch(id, Part::Logger, inotify)),
+            Some(LOG) if created && part == Part::Service => drop(self.watch(id, Part::Logger, inotify)),
             _ => {}
         }
         self.reschedule(id, probe, now);
@@ -178,6 +179,6 @@ impl Incomplete {
 fn directory(service: &Path, part: Part) -> PathBuf {
     match part {
         Part::Service => service.into(),
-        Part::Logger => service.join("log"),
+        Part::Logger => service.join(LOG),
     }
 }

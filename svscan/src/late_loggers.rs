@@ -4,6 +4,7 @@
 use crate::diagnostics::{Diagnostics, Subject};
 use crate::probe::{Logger, Probe};
 use crate::table::{Id, Table};
+use daemontools::service::LOG;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -29,8 +30,8 @@ impl LateLoggers {
             let Some(name) = table.name(id).map(OsStr::to_os_string) else { continue };
             let logger = probe.logger(Path::new(&name));
             if logger == Ok(Logger::Directory) && probe.leads_to(&name, id).is_ok() {
-                let words = b"/log came too late: to have it served, remove the entry, end the service, put it back";
-                diagnostics.warn_once(Subject::Service(id), [name.as_bytes(), words].concat());
+                let words = b" came too late: to have it served, remove the entry, end the service, put it back";
+                diagnostics.warn_once(Subject::Service(id), [name.as_bytes(), b"/", LOG.as_bytes(), words].concat());
             } else {
                 self.0.push_back(id);
             }

@@ -4,7 +4,7 @@ use crate::pages::Pages;
 use crate::pockets::{self, Pockets};
 use crate::table::{Id, Part, SuperviseId, label};
 use daemontools::Unable;
-use daemontools::service::{Record, ledger};
+use daemontools::service::{LOG, Record, ledger};
 use daemontools::sys::exec::{c_string, candidates, environment};
 use daemontools::sys::kind::is_fifo;
 use daemontools::sys::process::{COMMANDS, duplicate_above, signal_set};
@@ -111,7 +111,7 @@ impl Launcher {
         let place = c_string(place).map_err(Refused::Directory)?;
         let (argument, directory, its) = match which.part {
             Part::Service => (c_string(&argument).map_err(Refused::Directory)?, None, 1),
-            Part::Logger => (c"log".into(), Some(place), 0),
+            Part::Logger => (c_string(OsStr::new(LOG)).map_err(Refused::Directory)?, Some(place), 0),
         };
         // A supervise without a page writes into its directory only.
         let pages = self.pages.as_mut().filter(|_| self.beside.is_some());

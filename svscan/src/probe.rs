@@ -12,7 +12,8 @@ use crate::removed::Removed;
 use crate::table::{Id, Part, Readiness, SuperviseId, Table, label};
 use daemontools::Unable;
 use daemontools::service::{
-    self, Identity, Place, Record, Status, Unread, has_supervise_at, is_supervised_at, read_file, setting,
+    Identity, LOG, LOG_RUN, LOG_SUPERVISE, OK, Place, RUN, Record, STATE, SUPERVISE, Status, Unread, has_supervise_at,
+    is_supervised_at, read_file, setting,
 };
 use daemontools::sys::is_passing;
 use daemontools::sys::kind::is_directory;
@@ -166,7 +167,7 @@ impl Probe {
     /// The directory cannot be touched (ETIMEDOUT), or this file in it cannot be looked at now.
     pub fn service(&mut self, name: &OsStr, page: Option<Record>) -> Result<Found, (&'static str, Errno)> {
         let folder = Path::new(name);
-        let logger = self.logger(folder).map_err(|errno| (service::LOG, errno))?;
+        let logger = self.logger(folder).map_err(|errno| (LOG, errno))?;
         let after = match after(folder) {
             Err(Unread::System(errno)) if is_passing(errno) => return Err((AFTER, errno)),
             after => after,
@@ -183,7 +184,7 @@ impl Probe {
     /// The directory cannot be touched (ETIMEDOUT), or `log` cannot be looked at.
     pub fn logger(&mut self, folder: &Path) -> nix::Result<Logger> {
         self.reach(folder)?;
-        let log = folder.join(service::LOG);
+        let log = folder.join(LOG);
         match stat(&log) {
             Ok(file) if is_directory(&file) => Ok(Logger::Directory),
             Ok(_) if access(&log, AccessFlags::X_OK).is_ok() => Ok(Logger::None),
@@ -198,8 +199,8 @@ impl Probe {
         if self.reach(folder).is_err() {
             return Completeness { is_complete: false, has_logger: false };
         }
-        let runs = |directory: &Path| access(&directory.join(service::RUN), AccessFlags::X_OK).is_ok();
-        let log = folder.join(service::LOG);
+        let runs = |directory: &Path| access(&directory.join(RUN), AccessFlags::X_OK).is_ok();
+        let log = folder.join(LOG);
         let has_logger = log.is_dir();
         let is_supervised = || [folder, &log].into_iter().any(|folder| is_supervised_at(folder) == Ok(true));
         let is_complete = runs(folder) && (!has_logger || runs(&log));
@@ -223,7 +224,7 @@ impl Probe {
 
     /// Makes sure that a service directory can be touched, and what svscan looks at in it.
     fn reach(&mut self, folder: &Path) -> nix::Result<()> {
-        let names = [service::SUPERVISE, service::RUN, AFTER, ESSENTIAL, service::LOG, "log/run", "log/supervise"];
+        let names = [SUPERVISE, RUN, AFTER, ESSENTIAL, LOG, LOG_RUN, LOG_SUPERVISE];
         self.mounts.probe_with(folder, &names)
     }
 
@@ -359,18 +360,18 @@ pub fn still_there(name: &OsStr, id: Id) -> nix::Result<()> {
 
 /// Whether a service runs already, be it without a supervise.
 fn is_running(folder: &Path, page: Option<Record>) -> Result<bool, (&'static str, Errno)> {
-    if has_supervise_at(folder).map_err(|errno| (service::OK, errno))? {
+    if has_supervise_at(folder).map_err(|errno| (OK, errno))? {
         return Ok(true);
     }
     let record = match page.map_or_else(|| Record::read(&Place::of(folder)?), Ok) {
         Ok(record) => record,
-        Err(Unread::System(errno)) if is_passing(errno) => return Err((service::STATE, errno)),
+        Err(Unread::System(errno)) if is_passing(errno) => return Err((STATE, errno)),
         Err(_) => return Ok(false),
     };
     for process in processes(&record) {
         match process.identity() {
             Ok(Identity::Same) => return Ok(true),
-            Err(errno) if is_passing(errno) => return Err((service::STATE, errno)),
+            Err(errno) if is_passing(errno) => return Err((STATE, errno)),
             Ok(Identity::Gone | Identity::Unknown) | Err(_) => {}
         }
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 struct Code {
     /// All but comments; a literal is `""`.
     text: String,
-    /// What lies between the quotes of its literals.
+    /// What lies between the quotes of its literals, but for the verbs of complaints.
     literals: Vec<String>,
 }
 
@@ -20,6 +20,9 @@ struct Code {
 fn without_tests(source: &str) -> &str {
     source.split("\n#[cfg(test)]\nmod tests").next().unwrap_or(source)
 }
+
+/// What takes a verb first: what the system refuses to do, in a complaint. `run` and `control` are such verbs too.
+const COMPLAINTS: [&str; 3] = ["Unable::new(", "Unable::execute(", "unable_to("];
 
 fn code_of(source: &str) -> Code {
     let mut code = Code::default();
@@ -30,7 +33,9 @@ fn code_of(source: &str) -> Code {
             '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
             '"' => {
                 let end = end_of_literal(&rest[1..]);
-                code.literals.push(rest[1..1 + end].to_string());
+                if !COMPLAINTS.iter().any(|complaint| code.text.trim_end().ends_with(complaint)) {
+                    code.literals.push(rest[1..1 + end].to_string());
+                }
                 code.text.push_str("\"\"");
                 end + 2
             }
@@ -141,6 +146,49 @@ fn what_kind_a_file_is_and_how_the_limit_of_open_files_is_raised_stands_in_one_p
         let programs = programs();
         let asking = programs.iter().filter(|(_, code)| code.text.contains(question)).map(|(path, _)| path.as_str());
         assert_eq!(asking.collect::<Vec<_>>(), [house], "{question}");
+    }
+}
+
+/// The names in a service directory that programs share, and that mean nothing else as a path.
+const SERVICE_NAMES: [&str; 4] = ["log", "run", "control", "timeout-kill"];
+/// Where they mean something else: a word that people type, and the machine's own directory.
+const NO_SERVICE: [(&str, &str); 2] = [("lib/src/suggest.rs", "log"), ("svscanboot/src/errors.rs", "/run")];
+
+/// The literals that are a path with one of these names in it.
+fn that_lead_to<'a>(code: &'a Code, names: &[&str]) -> Vec<&'a str> {
+    let is_path = |literal: &&str| !literal.contains(char::is_whitespace);
+    let leads = |literal: &&str| is_path(literal) && literal.split('/').any(|step| names.contains(&step));
+    code.literals.iter().map(String::as_str).filter(leads).collect()
+}
+
+#[test]
+fn only_the_house_of_the_service_directory_says_what_run_and_log_are_called() {
+    let mut faults = Vec::new();
+    for (path, code) in programs().iter().filter(|(path, _)| !path.starts_with("lib/src/service/")) {
+        let is_fault = |literal: &&str| !NO_SERVICE.contains(&(path.as_str(), *literal));
+        let found = that_lead_to(code, &SERVICE_NAMES).into_iter().filter(is_fault);
+        faults.extend(found.map(|literal| format!("{path}: {literal}")));
+    }
+    assert_eq!(faults, [""; 0], "lib/src/service has these names");
+}
+
+#[test]
+fn a_path_to_run_is_found_and_a_verb_or_a_sentence_is_not() {
+    let names = |source: &str| that_lead_to(&code_of(source), &SERVICE_NAMES).len();
+    for found in
+        ["f(\"run\")", "f(c\"log\")", "f(\"../run\")", "f(b\"/log\")", "f(\"log/supervise\")", "x == \"control\""]
+    {
+        assert_eq!(names(found), 1, "{found}");
+    }
+    for passed in [
+        "Unable::new(\"run\", name, errno)",
+        "Unable::execute(\n    \"run\", name)",
+        "f().unable_to(\"control\", name)",
+        "f(\"run it in the foreground\")",
+        "f(\"logs\", \"rundown\")",
+        "// f(\"run\")",
+    ] {
+        assert_eq!(names(passed), 0, "{passed}");
     }
 }
 

@@ -6,6 +6,7 @@ use crate::files::{Unread, open_fifo};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Opens `supervise/control` for writing commands; dropped, it is closed. Writing to it never waits.
@@ -14,6 +15,14 @@ use std::path::Path;
 /// ENXIO: supervise is not running. ENOENT: it never ran here.
 pub fn open_control() -> nix::Result<OwnedFd> {
     open_if_read(&Place::here()?.path(CONTROL))
+}
+
+/// Whether this is the path of a `supervise/control`, as the kernel shows it of a file that a process has open: it may have
+/// words behind it, as where the file was removed.
+pub fn is_control(shown: &Path) -> bool {
+    let name = Path::new(CONTROL).file_name().unwrap_or_default().as_bytes();
+    let wanted = [b"/", name].concat();
+    shown.as_os_str().as_bytes().windows(wanted.len()).any(|part| part == wanted)
 }
 
 /// Whether a supervise is in charge of the current directory and has written its status.
@@ -81,4 +90,24 @@ fn open_if_read(fifo: &Path) -> nix::Result<OwnedFd> {
         Unread::System(errno) => errno,
         Unread::WrongKind | Unread::TooLong => Errno::ENXIO,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_fifo_is_known_by_what_the_kernel_shows_of_it() {
+        for (shown, expected) in [
+            ("/service/web/supervise/control", true),
+            ("/run/sv/service:web/control", true),
+            ("/service/web/supervise/control (deleted)", true),
+            ("/service/web/supervise/ok", false),
+            ("control", false),
+            ("pipe:[7]", false),
+            ("", false),
+        ] {
+            assert_eq!(is_control(Path::new(shown)), expected, "{shown}");
+        }
+    }
 }

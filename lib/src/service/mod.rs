@@ -32,7 +32,7 @@ pub use crate::files::{
 };
 pub use command::{Command, Commands};
 pub use control::{
-    has_supervise_at, hold_ok, hold_ok_at, is_supervised, is_supervised_at, open_control, send_commands,
+    has_supervise_at, hold_ok, hold_ok_at, is_control, is_supervised, is_supervised_at, open_control, send_commands,
 };
 pub use directory::Directory;
 pub use mark::{MARK, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
@@ -53,6 +53,10 @@ pub const RUN: &str = "run";
 pub const DOWN: &str = "down";
 /// The logger's service directory.
 pub const LOG: &str = "log";
+/// The logger's [`RUN`].
+pub const LOG_RUN: &str = "log/run";
+/// The logger's [`SUPERVISE`].
+pub const LOG_SUPERVISE: &str = "log/supervise";
 /// Everything supervise keeps about a service, in a plain service directory; see [`Place`], which all names
 /// below this one go through.
 pub const SUPERVISE: &str = "supervise";

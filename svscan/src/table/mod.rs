@@ -29,6 +29,7 @@ mod stop;
 mod tests;
 
 use absent::Absent;
+use daemontools::service::LOG;
 pub use daemontools::service::Part;
 use nix::unistd::Pid;
 use order::Order;
@@ -755,6 +756,6 @@ fn both(id: Id) -> [SuperviseId; 2] {
 pub fn label(part: Part, name: &OsStr) -> OsString {
     match part {
         Part::Service => name.to_os_string(),
-        Part::Logger => OsStr::from_bytes(&[name.as_bytes(), b"/log"].concat()).to_os_string(),
+        Part::Logger => OsStr::from_bytes(&[name.as_bytes(), b"/", LOG.as_bytes()].concat()).to_os_string(),
     }
 }
