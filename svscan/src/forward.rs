@@ -1,11 +1,11 @@
 //! Forwarding: lines of services without a logger go to svscan's standard output, each with its service's
-//! name in front. svscan only keeps the pipes and the process that reads them (see [`relay`](crate::relay)).
+//! name in front. svscan only keeps the pipes and the process that reads them (see [`forwarder`](crate::forwarder)).
 //!
 //! That process knows its pipes from its beginning. When there are more of them, it is told to end, and
 //! another one begins. One that a killed svscan has left gives way by itself to that which the next svscan starts.
 
+use crate::forwarder::{Source, forward_lines, say_dropped};
 use crate::launch::Launcher;
-use crate::relay::{Source, relay, say_dropped};
 use crate::table::{Id, Table};
 use daemontools::sys::process::fork;
 use daemontools::{Unable, sys};
@@ -17,34 +17,35 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-/// A helper that ends by itself within this time is not replaced at once.
+/// A forwarder that ends by itself within this time is not replaced at once.
 const SHORT: Duration = Duration::from_secs(1);
-/// How long svscan waits before it replaces a helper that has ended too soon.
+/// How long svscan waits before it replaces a forwarder that has ended too soon.
 const PAUSE: Duration = Duration::from_secs(1);
 /// At the end, svscan does not wait any longer for a reader of its standard output that takes nothing for this time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What svscan knows of the forwarder that it has started.
 #[derive(Debug, Clone, Copy)]
-struct Helper {
+struct ForwarderChild {
     pid: Pid,
     since: Instant,
-    /// The helper was told to end.
+    /// The forwarder was told to end.
     told: bool,
-    /// The helper was told that everything is being stopped.
+    /// The forwarder was told that everything is being stopped.
     stopping: bool,
 }
 
-/// The services whose lines are forwarded, and the helper, which is the process that forwards them.
+/// The services whose lines are forwarded, and the forwarder, which is the process that forwards them.
 #[derive(Debug, Default)]
 pub struct Forward {
     wanted: HashSet<Id>,
     services: HashSet<Id>,
-    helper: Option<Helper>,
-    /// There is a service that the helper does not know.
+    forwarder: Option<ForwarderChild>,
+    /// There is a service that the forwarder does not know.
     stale: bool,
     /// When the next one may begin, if not at once.
     pause: Option<Instant>,
-    /// The last helper was told to write all there is, and was not killed before it had.
+    /// The last forwarder was told to write all there is, and was not killed before it had.
     finished: bool,
     /// Nothing more is waited for.
     hurried: bool,
@@ -85,51 +86,51 @@ impl Forward {
     }
 
     /// The process that reads the pipes.
-    pub fn helper(&self) -> Option<Pid> {
-        self.helper.map(|helper| helper.pid)
+    pub fn forwarder(&self) -> Option<Pid> {
+        self.forwarder.map(|forwarder| forwarder.pid)
     }
 
-    /// An earlier svscan in this process has started this helper. It is told to make room for the next one as soon as there
-    /// is a pipe to read, because it may be of another version.
+    /// An earlier svscan in this process has started this forwarder. It is told to make room for the next one as soon as
+    /// there is a pipe to read, because it may be of another version.
     pub fn inherit(&mut self, pid: Pid, now: Instant) {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         // Only of a child is the number sure to be its own.
         if waitid(wait::Id::Pid(pid), flags).is_ok() {
-            self.helper = Some(Helper { pid, since: now, told: false, stopping: false });
+            self.forwarder = Some(ForwarderChild { pid, since: now, told: false, stopping: false });
         }
     }
 
-    /// A process has ended, with this status as `wait(2)` has it. A helper that was killed while it wrote the last lines has
-    /// left some: another one writes them.
+    /// A process has ended, with this status as `wait(2)` has it. A forwarder that was killed while it wrote the last lines
+    /// has left some: another one writes them.
     pub fn ended(&mut self, pid: Pid, status: i32, now: Instant) {
-        if let Some(helper) = self.helper.filter(|helper| helper.pid == pid) {
-            self.helper = None;
+        if let Some(forwarder) = self.forwarder.filter(|forwarder| forwarder.pid == pid) {
+            self.forwarder = None;
             self.stale = true;
             self.finished &= status & 0x7f == 0 || self.hurried;
-            let hasty = !helper.told && now < helper.since + SHORT;
+            let hasty = !forwarder.told && now < forwarder.since + SHORT;
             self.pause = hasty.then_some(now + PAUSE);
         }
     }
 
     /// When there is something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        let pause = self.pause.filter(|_| self.stale && self.helper.is_none());
+        let pause = self.pause.filter(|_| self.stale && self.forwarder.is_none());
         pause.into_iter().chain(self.left.map(|(_, until)| until)).min()
     }
 
-    /// Tells the helper that everything is being stopped: lines that will never be read need not be kept any more.
+    /// Tells the forwarder that everything is being stopped: lines that will never be read need not be kept any more.
     fn tell_stopping(&mut self) {
-        if let Some(helper) = self.helper.as_mut().filter(|helper| !helper.stopping) {
-            helper.stopping = true;
-            let _ = kill(helper.pid, Signal::SIGUSR1);
+        if let Some(forwarder) = self.forwarder.as_mut().filter(|forwarder| !forwarder.stopping) {
+            forwarder.stopping = true;
+            let _ = kill(forwarder.pid, Signal::SIGUSR1);
         }
     }
 
     fn tell(&mut self, signal: Signal) {
-        if let Some(helper) = self.helper.as_mut().filter(|helper| !helper.told) {
-            helper.told = true;
+        if let Some(forwarder) = self.forwarder.as_mut().filter(|forwarder| !forwarder.told) {
+            forwarder.told = true;
             // Not waited for yet, so that the number is still its own.
-            let _ = kill(helper.pid, signal);
+            let _ = kill(forwarder.pid, signal);
         }
     }
 
@@ -143,14 +144,14 @@ impl Forward {
         if !self.stale || self.finished || !settled || self.pause.is_some_and(|pause| pause > now) {
             return;
         }
-        match self.helper {
+        match self.forwarder {
             Some(_) => self.tell(Signal::SIGTERM),
             None if self.services.is_empty() => self.stale = false,
-            None => self.start_helper(table, launcher, now),
+            None => self.start_forwarder(table, launcher, now),
         }
     }
 
-    fn start_helper(&mut self, table: &Table, launcher: &Launcher, now: Instant) {
+    fn start_forwarder(&mut self, table: &Table, launcher: &Launcher, now: Instant) {
         self.stale = false;
         let forwarded = launcher.pipes().filter(|(id, _, _)| self.includes(*id));
         let sources = forwarded.map(|(id, reader, _)| {
@@ -161,10 +162,10 @@ impl Forward {
         // In a process group of its own, as all that svscan starts: what is sent to svscan's group is not meant for it.
         let child = || {
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-            relay(sources, parent)
+            forward_lines(sources, parent)
         };
         match fork(child) {
-            Ok(pid) => self.helper = Some(Helper { pid, since: now, told: false, stopping: false }),
+            Ok(pid) => self.forwarder = Some(ForwarderChild { pid, since: now, told: false, stopping: false }),
             Err(errno) => {
                 Unable::new("forward lines", "", errno).warn();
                 (self.stale, self.pause) = (true, Some(now + PAUSE));
@@ -177,13 +178,13 @@ impl Forward {
         if self.services.is_empty() {
             return true;
         }
-        match self.helper {
+        match self.forwarder {
             None if self.finished => return true,
-            None => self.start_helper(table, launcher, now),
+            None => self.start_forwarder(table, launcher, now),
             Some(_) => {}
         }
         // One that was told already only makes room for the next.
-        if self.helper.is_some_and(|helper| !helper.told) {
+        if self.forwarder.is_some_and(|forwarder| !forwarder.told) {
             self.finished = true;
             self.tell(Signal::SIGINT);
         }
@@ -211,11 +212,11 @@ impl Forward {
         }
     }
 
-    /// Kills the helper. Lines that it has not written are lost.
+    /// Kills the forwarder. Lines that it has not written are lost.
     pub fn hurry(&mut self) {
         self.hurried = true;
-        if let Some(helper) = self.helper {
-            let _ = kill(helper.pid, Signal::SIGKILL);
+        if let Some(forwarder) = self.forwarder {
+            let _ = kill(forwarder.pid, Signal::SIGKILL);
         }
     }
 }

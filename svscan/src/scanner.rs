@@ -418,7 +418,7 @@ impl Scanner {
             absent: self.table.absent().map(|(id, name)| (id, name.to_os_string())).collect(),
             reading_on: self.table.reading_on().collect(),
             delayed: self.table.delayed(Instant::now()).collect(),
-            forwarder: self.forward.helper(),
+            forwarder: self.forward.forwarder(),
             ..Handover::default()
         };
         self.supervises.hand_over(&mut handover);

@@ -1,7 +1,7 @@
 //! svscan on systems that lack what others have: `/proc`, PATH, `/dev/null`, descriptors for processes.
 
 use crate::svscan::{COUNT, SCANNED, service, supervise_of, svscan};
-use crate::svscan_forward::helper;
+use crate::svscan_forward::forwarder;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -247,8 +247,8 @@ fn without_a_call_that_closes_many_descriptors_no_child_keeps_what_is_svscans() 
     let pid = a.up();
     let first = children_of(strace.pid());
     // The process that forwards lines outlives it.
-    let helper = || first.iter().copied().find_map(helper);
-    wait_until("lines are forwarded", || helper().is_some());
+    let forwarder = || first.iter().copied().find_map(forwarder);
+    wait_until("lines are forwarded", || forwarder().is_some());
     first.iter().for_each(|svscan| kill(Pid::from_raw(*svscan), Signal::SIGKILL).expect("kill svscan"));
     let mut second = svscan(&scratch);
     service(&scratch, "late", "exec sleep 1000").up();

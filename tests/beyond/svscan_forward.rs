@@ -29,7 +29,7 @@ pub fn lines(scratch: &Scratch, name: &str) -> Vec<String> {
 }
 
 /// The process that forwards: svscan's child of the same program.
-pub fn helper(svscan: i32) -> Option<i32> {
+pub fn forwarder(svscan: i32) -> Option<i32> {
     let own = fs::read_link(format!("/proc/{svscan}/exe")).ok()?;
     let children = fs::read_to_string(format!("/proc/{svscan}/task/{svscan}/children")).ok()?;
     let mut children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
@@ -77,14 +77,14 @@ fn whoever_is_killed_no_line_is_lost_or_torn() {
         wait_until("there are more lines", || lines(&scratch, "a").len() > before + 30);
     };
     more();
-    let old = helper(first.pid()).expect("a helper");
-    kill(Pid::from_raw(old), Signal::SIGKILL).expect("kill the helper");
-    wait_until("there is another", || helper(first.pid()).is_some_and(|pid| pid != old));
+    let old = forwarder(first.pid()).expect("a forwarder");
+    kill(Pid::from_raw(old), Signal::SIGKILL).expect("kill the forwarder");
+    wait_until("there is another", || forwarder(first.pid()).is_some_and(|pid| pid != old));
     more();
     first.kill();
     more();
     let mut second = svscan(&scratch);
-    wait_until("it has a helper of its own", || helper(second.pid()).is_some());
+    wait_until("it has a forwarder of its own", || forwarder(second.pid()).is_some());
     more();
     // And without its supervise.
     let supervise = supervise_of(&a);
@@ -100,13 +100,13 @@ fn whoever_is_killed_no_line_is_lost_or_torn() {
     assert_eq!(lines.pop().as_deref(), Some("end"));
     assert_eq!(output(&scratch).lines().count(), lines.len() + 1, "no line without its name");
     let mut numbers: Vec<usize> = lines.iter().map(|line| line.parse().expect("a whole line")).collect();
-    // The helper that was killed may have written some lines that the next one wrote again.
+    // The forwarder that was killed may have written some lines that the next one wrote again.
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
 }
 
-/// A service that says a last word, once its pipe is full, and one more service, so that a helper is replaced.
+/// A service that says a last word, once its pipe is full, and one more service, so that a forwarder is replaced.
 fn chatty(scratch: &Scratch) -> Service<'_> {
     service(scratch, "quiet", "exec sleep 1000");
     let line = "x".repeat(100);
@@ -164,22 +164,22 @@ fn a_reader_who_does_not_read_holds_up_no_stop_for_long() {
 
 /// All services are down, and what forwards their last lines is killed with some of them in the pipe.
 #[test]
-fn a_helper_that_is_killed_at_the_very_end_costs_no_line() {
+fn a_forwarder_that_is_killed_at_the_very_end_costs_no_line() {
     let scratch = Scratch::new();
     let a =
         service(&scratch, "a", "trap 'echo last; exit' TERM; echo first; echo >ready; while :; do sleep 0.01; done");
     let mut svscan = svscan(&scratch);
     a.lines("ready", 1);
     wait_until("it is heard", || lines(&scratch, "a") == ["first"]);
-    let before = helper(svscan.pid()).expect("a helper");
-    kill(Pid::from_raw(before), Signal::SIGSTOP).expect("stop the helper");
+    let before = forwarder(svscan.pid()).expect("a forwarder");
+    kill(Pid::from_raw(before), Signal::SIGSTOP).expect("stop the forwarder");
     svscan.signal(Signal::SIGTERM);
     wait_until("svscan has told it to write all there is", || {
         let status = fs::read_to_string(format!("/proc/{before}/status")).expect("its status");
         let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:\t")).expect("its signals");
         u64::from_str_radix(pending, 16).expect("a number") >> (Signal::SIGINT as i32 - 1) & 1 == 1
     });
-    kill(Pid::from_raw(before), Signal::SIGKILL).expect("kill the helper");
+    kill(Pid::from_raw(before), Signal::SIGKILL).expect("kill the forwarder");
     assert_eq!(svscan.wait(), 0);
     assert_eq!(lines(&scratch, "a"), ["first", "last"], "{}", svscan.errors());
     assert!(!svscan.errors().contains("dropped"), "{}", svscan.errors());
@@ -197,10 +197,10 @@ fn a_reader_who_stops_within_a_line_holds_up_no_next_svscan() {
     let mut begun = [0; 100];
     std::io::Read::read_exact(&mut reader, &mut begun).expect("the beginning of the line");
     assert!(begun.starts_with(b"long: xxx"));
-    let before = helper(first.pid()).expect("its helper");
+    let before = forwarder(first.pid()).expect("its forwarder");
     first.kill();
     let mut next = svscan(&scratch);
-    wait_until("the next one forwards", || helper(next.pid()).is_some() && !is_alive(before));
+    wait_until("the next one forwards", || forwarder(next.pid()).is_some() && !is_alive(before));
     let written = || lines(&scratch, "long").iter().map(String::len).sum::<usize>();
     line.lines("said", 1);
     wait_until("the line is written", || written() >= 50_000);

@@ -2,7 +2,7 @@
 //! others go on. One process forwards at a time, whoever was killed.
 
 use crate::svscan::{COUNT, SCANNED, service};
-use crate::svscan_forward::{helper, lines, svscan};
+use crate::svscan_forward::{forwarder, lines, svscan};
 use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe2};
@@ -51,7 +51,7 @@ fn a_service_that_locks_its_pipe_holds_up_nobody() {
     good.up();
     let _held = Flock::lock(pipe_of(&bad, OFlag::empty()), FlockArg::LockExclusiveNonblock).expect("lock the pipe");
     goes_on(&scratch, "good");
-    let old = helper(svscan.pid()).expect("a helper");
+    let old = forwarder(svscan.pid()).expect("a forwarder");
     service(&scratch, "new", COUNT);
     goes_on(&scratch, "new");
     assert!(!is_alive(old));
@@ -112,9 +112,9 @@ fn a_service_that_reads_its_own_pipe_holds_up_only_itself() {
         let _ = writer.write(&b"x\n".repeat(100));
         stolen += reader.read(&mut bytes).unwrap_or(0);
     }
-    let helper = helper(svscan.pid()).expect("a helper");
+    let forwarder = forwarder(svscan.pid()).expect("a forwarder");
     goes_on(&scratch, "good");
-    assert!(is_alive(helper));
+    assert!(is_alive(forwarder));
     end(svscan);
 }
 
@@ -134,35 +134,35 @@ fn the_one_that_a_killed_svscan_leaves_makes_room_for_the_next() {
     good(&scratch);
     let first = svscan(&scratch);
     goes_on(&scratch, "good");
-    let old = helper(first.pid()).expect("a helper");
+    let old = forwarder(first.pid()).expect("a forwarder");
     first.kill();
     goes_on(&scratch, "good");
     let second = svscan(&scratch);
     wait_until("it has one of its own, and no other runs", || {
-        let now = helper(second.pid());
+        let now = forwarder(second.pid());
         now.is_some_and(|now| now != old && forwarders(&scratch, &[second.pid()]) == [now])
     });
     goes_on(&scratch, "good");
     // The next svscan in this process knows it, and replaces it, as it may be of another version.
-    let old = helper(second.pid()).expect("a helper");
+    let old = forwarder(second.pid()).expect("a forwarder");
     second.signal(Signal::SIGUSR2);
     wait_until("there is another, and only one", || {
-        let now = helper(second.pid());
+        let now = forwarder(second.pid());
         now.is_some_and(|now| now != old && forwarders(&scratch, &[second.pid()]) == [now])
     });
     goes_on(&scratch, "good");
     // One that waits for its turn is killed with its svscan; one that waits although its svscan was killed gives way too.
-    let old = helper(second.pid()).expect("a helper");
+    let old = forwarder(second.pid()).expect("a forwarder");
     kill(Pid::from_raw(old), Signal::SIGSTOP).expect("stop it");
     second.kill();
     let third = svscan(&scratch);
-    wait_until("one waits", || helper(third.pid()).is_some());
+    wait_until("one waits", || forwarder(third.pid()).is_some());
     third.kill();
     let fourth = svscan(&scratch);
-    wait_until("another one waits", || helper(fourth.pid()).is_some());
+    wait_until("another one waits", || forwarder(fourth.pid()).is_some());
     kill(Pid::from_raw(old), Signal::SIGCONT).expect("let it go on");
     wait_until("there is only the last", || {
-        helper(fourth.pid()).is_some_and(|now| forwarders(&scratch, &[fourth.pid()]) == [now])
+        forwarder(fourth.pid()).is_some_and(|now| forwarders(&scratch, &[fourth.pid()]) == [now])
     });
     goes_on(&scratch, "good");
     let said = end(fourth).errors();
@@ -179,17 +179,17 @@ fn where_its_lock_is_removed_or_cannot_be_made_none_runs_beside_the_next() {
     good(&scratch);
     let first = svscan(&scratch);
     goes_on(&scratch, "good");
-    let old = helper(first.pid()).expect("a helper");
+    let old = forwarder(first.pid()).expect("a forwarder");
     let fifo = scratch.path().join(SCANNED).join(".svscan/forwarder");
     fs::remove_file(&fifo).expect("remove the FIFO");
-    wait_until("it has another lock", || helper(first.pid()).is_some_and(|now| now != old) && fifo.exists());
+    wait_until("it has another lock", || forwarder(first.pid()).is_some_and(|now| now != old) && fifo.exists());
     goes_on(&scratch, "good");
     in_place_of(&fifo);
-    let old = helper(first.pid()).expect("a helper");
-    wait_until("it is another one", || helper(first.pid()).is_some_and(|now| now != old));
+    let old = forwarder(first.pid()).expect("a forwarder");
+    wait_until("it is another one", || forwarder(first.pid()).is_some_and(|now| now != old));
     goes_on(&scratch, "good");
     // Without a lock it ends with its svscan.
-    let last = helper(first.pid()).expect("a helper");
+    let last = forwarder(first.pid()).expect("a forwarder");
     first.kill();
     wait_until("it has ended too", || !is_alive(last));
     let second = svscan(&scratch);

@@ -1,20 +1,20 @@
-//! The relay: the process that writes the lines of services to standard output, each with its service's name in front. It
-//! lives on when svscan ends, and svscan when the relay ends.
+//! The forwarder: the process that writes the lines of services to standard output, each with its service's name in front.
+//! It lives on when svscan ends, and svscan when the forwarder ends.
 //!
-//! The relay takes from a pipe only what it has written. If it is killed, no line is lost, and of those that it wrote last the
-//! next relay writes a few again. Several lines go out in one write of at most `PIPE_BUF` bytes, so that no other process's
-//! lines can come between; a longer line goes alone.
+//! The forwarder takes from a pipe only what it has written. If it is killed, no line is lost, and of those that it wrote
+//! last the next forwarder writes a few again. Several lines go out in one write of at most `PIPE_BUF` bytes, so that no
+//! other process's lines can come between; a longer line goes alone.
 //!
-//! One relay reads at a time, also where svscan was killed and the next svscan has started another relay: see
-//! [`forwarder_lock`](crate::forwarder_lock). Until then the relay outlives svscan, so that services can write on. Where that
-//! lock cannot be had, the relay ends with svscan.
+//! One forwarder reads at a time, also where svscan was killed and the next svscan has started another forwarder: see
+//! [`forwarder_lock`](crate::forwarder_lock). Until then the forwarder outlives svscan, so that services can write on.
+//! Where that lock cannot be had, the forwarder ends with svscan.
 //!
-//! A service may do with its own pipe what it likes: make it small, read from it, put into it what cannot be read. So nothing
-//! here waits for a pipe, and what is seen in one may be gone the next moment.
+//! A service may do with its own pipe what it likes: make it small, read from it, put into it what cannot be read. So
+//! nothing here waits for a pipe, and what is seen in one may be gone the next moment.
 //!
-//! TERM, or a request for the lock: the relay ends between two lines. INT: it writes all there is first, even a line without
-//! its end. USR1: everything is being stopped. From then on the relay drops lines that no process will ever read: a service
-//! whose pipe is full could not end.
+//! TERM, or a request for the lock: the forwarder ends between two lines. INT: it writes all there is first, even a line
+//! without its end. USR1: everything is being stopped. From then on the forwarder drops lines that no process will ever
+//! read: a service whose pipe is full could not end.
 
 use crate::forwarder_lock::ForwarderLock;
 use daemontools::sys::write_now::write_now;
@@ -36,11 +36,11 @@ use std::time::{Duration, Instant};
 const CAPACITY: usize = 65536;
 /// How many bytes stay in one piece when they are written at once (`PIPE_BUF`).
 const ATOMIC: usize = 4096;
-/// How long the relay waits before it tries standard output again, and looks again at a line that has no end yet.
+/// How long the forwarder waits before it tries standard output again, and looks again at a line that has no end yet.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Once the reader of standard output has taken nothing for this time, no other relay is kept waiting for the lock.
+/// Once the reader of standard output has taken nothing for this time, no other forwarder is kept waiting for the lock.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// After this number of attempts to get the lock, a tenth of a second each, the relay says that it waits.
+/// After this number of attempts to get the lock, a tenth of a second each, the forwarder says that it waits.
 const ATTEMPTS: u32 = 50;
 
 /// The end of a service's pipe, and what stands in front of the service's lines.
@@ -49,11 +49,11 @@ pub struct Source<'a> {
     pub prefix: Vec<u8>,
 }
 
-/// Runs the relay in a child of svscan, whose process is `parent`.
+/// Runs the forwarder in a child of svscan, whose process is `parent`.
 ///
 /// Returns the exit code: 0, told to end, or no process can write any more; 111, the system refused.
-pub fn relay(sources: Vec<Source>, parent: Pid) -> i32 {
-    match Relay::new(sources).and_then(|relay| relay.run(parent)).unable_to("forward lines", "") {
+pub fn forward_lines(sources: Vec<Source>, parent: Pid) -> i32 {
+    match Forwarder::new(sources).and_then(|forwarder| forwarder.run(parent)).unable_to("forward lines", "") {
         Ok(()) => 0,
         Err(unable) => {
             unable.warn();
@@ -67,39 +67,39 @@ struct Pipe {
     prefix: Vec<u8>,
 }
 
-struct Relay {
+struct Forwarder {
     /// The pipes; `None` for one that has come to its end.
     pipes: Vec<Option<Pipe>>,
     /// The pipes that may have something to read.
     ready: BTreeSet<usize>,
     /// The pipes that have the beginning of a line. The kernel does not tell of all that is added to it.
     partial: BTreeSet<usize>,
-    /// When the relay looks at those again.
+    /// When the forwarder looks at those again.
     look_again: Instant,
     epoll: Epoll,
-    /// Readable when the relay is told something, by a signal or through the lock.
+    /// Readable when the forwarder is told something, by a signal or through the lock.
     orders: Epoll,
     signals: SignalFd,
     lock: Option<ForwarderLock>,
-    /// A pipe through which the relay looks at what lies in another one without taking it from there.
+    /// A pipe through which the forwarder looks at what lies in another one without taking it from there.
     peek_pipe: (OwnedFd, OwnedFd),
     buffer: Vec<u8>,
     complained: bool,
     /// Lines that no process will read are dropped; this many bytes were.
     stopping: bool,
     dropped: usize,
-    /// A line was begun and given up: what the relay writes next must not become a part of it.
+    /// A line was begun and given up: what the forwarder writes next must not become a part of it.
     torn: bool,
-    /// The relay is to end.
+    /// The forwarder is to end.
     end: Option<End>,
-    /// The relay is ending, and obeys nothing else any more.
+    /// The forwarder is ending, and obeys nothing else any more.
     finishing: bool,
 }
 
 /// What is to be written before the end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// What lies in pipes that neither svscan nor the next relay knows any more.
+    /// What lies in pipes that neither svscan nor the next forwarder knows any more.
     OnlyAbandoned,
     Everything,
 }
@@ -115,7 +115,7 @@ enum Progress {
     Partial,
     /// There is nothing in the pipe, and never will be.
     End,
-    /// The lines were not written, because the relay was told something meanwhile.
+    /// The lines were not written, because the forwarder was told something meanwhile.
     Told,
 }
 
@@ -126,21 +126,21 @@ enum Fate {
     Kept,
 }
 
-impl Relay {
-    fn new(sources: Vec<Source>) -> nix::Result<Relay> {
+impl Forwarder {
+    fn new(sources: Vec<Source>) -> nix::Result<Forwarder> {
         let sources: Vec<(Vec<u8>, OwnedFd)> = sources
             .into_iter()
             .map(|source| Ok((source.prefix, process::duplicate_above(source.reader, 3)?)))
             .collect::<nix::Result<_>>()?;
         let ends: Vec<RawFd> = sources.iter().map(|(_, end)| end.as_raw_fd()).collect();
         process::close_all_but(&ends);
-        // A signal for the process group of svscan is meant for svscan, which tells the relay what it means. The relay writes
-        // to a terminal all the same.
+        // A signal for the process group of svscan is meant for svscan, which tells the forwarder what it means. The
+        // forwarder writes to a terminal all the same.
         let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
         process::signal_set(&[Signal::SIGTTOU as i32]).thread_block()?;
         let signals = process::signal_set(&[Signal::SIGTERM as i32, Signal::SIGINT as i32, Signal::SIGUSR1 as i32]);
         signals.thread_block()?;
-        let mut relay = Relay {
+        let mut forwarder = Forwarder {
             pipes: Vec::new(),
             ready: (0..sources.len()).collect(),
             partial: BTreeSet::new(),
@@ -158,15 +158,15 @@ impl Relay {
             end: None,
             finishing: false,
         };
-        relay.orders.add(&relay.signals, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
-        relay.epoll.add(&relay.orders.0, EpollEvent::new(EpollFlags::EPOLLIN, u64::MAX))?;
+        forwarder.orders.add(&forwarder.signals, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        forwarder.epoll.add(&forwarder.orders.0, EpollEvent::new(EpollFlags::EPOLLIN, u64::MAX))?;
         for (prefix, end) in sources {
-            // Each change is told once: what is only the beginning of a line must not wake the relay again and again.
-            let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, relay.pipes.len() as u64);
-            relay.epoll.add(&end, event)?;
-            relay.pipes.push(Some(Pipe { end, prefix }));
+            // Each change is told once: what is only the beginning of a line must not wake the forwarder again and again.
+            let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, forwarder.pipes.len() as u64);
+            forwarder.epoll.add(&end, event)?;
+            forwarder.pipes.push(Some(Pipe { end, prefix }));
         }
-        Ok(relay)
+        Ok(forwarder)
     }
 
     fn run(mut self, parent: Pid) -> nix::Result<()> {
@@ -203,7 +203,7 @@ impl Relay {
         }
     }
 
-    /// Waits until no other relay forwards lines of this directory. Returns false if this one is told to end before.
+    /// Waits until no other forwarder forwards lines of this directory. Returns false if this one is told to end before.
     fn becomes_only_one(&mut self, parent: Pid) -> nix::Result<bool> {
         let mut attempts = 0;
         while let Some(lock) = &self.lock {
@@ -232,7 +232,7 @@ impl Relay {
         Ok(getppid() == parent)
     }
 
-    /// Learns what the relay is told.
+    /// Learns what the forwarder is told.
     fn heed(&mut self) {
         self.heed_signals();
         if self.lock.as_ref().is_some_and(ForwarderLock::is_requested) {
@@ -339,7 +339,7 @@ impl Relay {
                 Ok(written) => lines = lines.get(written..).unwrap_or_default(),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) if whole && self.finishing => wait_until_taken(),
-                // The relay waits above, where it may be told something.
+                // The forwarder waits above, where it may be told something.
                 Err(Errno::EAGAIN) => {}
                 Err(Errno::EPIPE | Errno::ECONNRESET) if self.stopping => return Fate::Dropped,
                 Err(errno) => {
@@ -360,8 +360,8 @@ impl Relay {
         Fate::Written
     }
 
-    /// Waits until standard output takes more of a line that is begun. Returns false if it takes nothing for some time and the
-    /// relay is to end: the next relay writes this line again.
+    /// Waits until standard output takes more of a line that is begun. Returns false if it takes nothing for some time and
+    /// the forwarder is to end: the next forwarder writes this line again.
     fn goes_on(&mut self) -> bool {
         match self.end {
             None => {
@@ -370,8 +370,8 @@ impl Relay {
                 }
                 true
             }
-            // What lies in a pipe that svscan does not know any more is written by this relay, or never. But others need not
-            // wait for that.
+            // What lies in a pipe that svscan does not know any more is written by this forwarder, or never. But others
+            // need not wait for that.
             Some(End::OnlyAbandoned) if self.finishing => {
                 if self.lock.is_some() && is_taken_within(PATIENCE) {
                     return true;
@@ -388,7 +388,7 @@ impl Relay {
         }
     }
 
-    /// Waits until standard output takes something, unless the relay is told something before.
+    /// Waits until standard output takes something, unless the forwarder is told something before.
     fn is_taken(&self) -> bool {
         loop {
             let output = PollFd::new(sys::stdout(), PollFlags::POLLOUT);
@@ -401,9 +401,9 @@ impl Relay {
     }
 }
 
-/// Writes some of these lines without waiting for a reader. A pipe that has room for anything takes `PIPE_BUF` bytes at once.
-/// More than that is written in pieces, as there is room: otherwise the relay would obey nothing until the last of it is
-/// taken.
+/// Writes some of these lines without waiting for a reader. A pipe that has room for anything takes `PIPE_BUF` bytes at
+/// once. More than that is written in pieces, as there is room: otherwise the forwarder would obey nothing until the last
+/// of it is taken.
 fn write_some(lines: &[u8], whole: bool) -> nix::Result<usize> {
     if whole && lines.len() <= ATOMIC {
         nix::unistd::write(sys::stdout(), lines)
@@ -426,7 +426,7 @@ fn is_taken_within(time: Duration) -> bool {
     poll(&mut [PollFd::new(sys::stdout(), PollFlags::POLLOUT)], sys::timeout(Some(time))) != Ok(0)
 }
 
-/// Waits until standard output takes something, as long as that takes. svscan ends the relay where that is too long.
+/// Waits until standard output takes something, as long as that takes. svscan ends the forwarder where that is too long.
 fn wait_until_taken() {
     let _ = poll(&mut [PollFd::new(sys::stdout(), PollFlags::POLLOUT)], PollTimeout::NONE);
 }
