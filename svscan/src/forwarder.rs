@@ -16,26 +16,26 @@
 //! without its end. USR1: everything is being stopped. From then on the forwarder drops lines that no process will ever
 //! read: a service whose pipe is full could not end.
 
+mod lines;
+mod peek;
+
 use crate::forwarder_lock::ForwarderLock;
 use daemontools::sys::write_now::write_now;
 use daemontools::sys::{self, process};
 use daemontools::{Attempt, report};
+use lines::{ATOMIC, some_lines};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice, tee};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, getppid, pipe2, read, setpgid};
+use nix::unistd::{Pid, getppid, setpgid};
+use peek::{PeekPipe, is_abandoned, is_full};
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-/// How many bytes a pipe holds by default.
-const CAPACITY: usize = 65536;
-/// How many bytes stay in one piece when they are written at once (`PIPE_BUF`).
-const ATOMIC: usize = 4096;
 /// How long the forwarder waits before it tries standard output again, and looks again at a line that has no end yet.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Once the reader of standard output has taken nothing for this time, no other forwarder is kept waiting for the lock.
@@ -81,9 +81,8 @@ struct Forwarder {
     orders: Epoll,
     signals: SignalFd,
     lock: Option<ForwarderLock>,
-    /// A pipe through which the forwarder looks at what lies in another one without taking it from there.
-    peek_pipe: (OwnedFd, OwnedFd),
-    buffer: Vec<u8>,
+    /// Through it the forwarder looks at what lies in the pipes.
+    peek_pipe: PeekPipe,
     complained: bool,
     /// Lines that no process will read are dropped; this many bytes were.
     stopping: bool,
@@ -149,8 +148,7 @@ impl Forwarder {
             orders: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             signals: SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
             lock: ForwarderLock::open().ok(),
-            peek_pipe: peek_pipe()?,
-            buffer: vec![0; CAPACITY],
+            peek_pipe: PeekPipe::new()?,
             complained: false,
             stopping: false,
             dropped: 0,
@@ -296,15 +294,12 @@ impl Forwarder {
         self.partial.remove(&index);
         let Some(Some(pipe)) = self.pipes.get(index) else { return Progress::End };
         let abandoned = is_abandoned(&pipe.end);
-        let shown = match look(&pipe.end, &self.peek_pipe) {
+        let shown = match self.peek_pipe.show(&pipe.end) {
             Ok(0) if abandoned => return Progress::End,
             Ok(0) | Err(_) => return Progress::Nothing,
             Ok(shown) => shown,
         };
-        if !empty(&mut self.peek_pipe, &mut self.buffer, shown) {
-            return Progress::Nothing;
-        }
-        let seen = self.buffer.get(..shown).unwrap_or_default();
+        let Some(seen) = self.peek_pipe.read(shown) else { return Progress::Nothing };
         let cut = at_last || abandoned || !seen.contains(&b'\n') && is_full(&pipe.end);
         let (taken, lines) = some_lines(&pipe.prefix, seen, cut);
         if taken == 0 {
@@ -316,7 +311,7 @@ impl Forwarder {
             Fate::Kept => return Progress::Told,
         }
         if let Some(Some(pipe)) = self.pipes.get(index) {
-            take(&pipe.end, &mut self.peek_pipe, &mut self.buffer, taken);
+            self.peek_pipe.take(&pipe.end, taken);
         }
         Progress::Written(taken)
     }
@@ -429,123 +424,4 @@ fn is_taken_within(time: Duration) -> bool {
 /// Waits until standard output takes something, as long as that takes. svscan ends the forwarder where that is too long.
 fn wait_until_taken() {
     let _ = poll(&mut [PollFd::new(sys::stdout(), PollFlags::POLLOUT)], PollTimeout::NONE);
-}
-
-/// Makes a pipe to look at others through. Nothing waits for it.
-fn peek_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
-    pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-}
-
-/// Lets what lies in a pipe be seen in the peek pipe too. Returns how many bytes that is.
-fn look(end: &OwnedFd, peek_pipe: &(OwnedFd, OwnedFd)) -> nix::Result<usize> {
-    loop {
-        match tee(end, &peek_pipe.1, CAPACITY, SpliceFFlags::SPLICE_F_NONBLOCK) {
-            Err(Errno::EINTR) => {}
-            shown => return shown,
-        }
-    }
-}
-
-/// Whether no process can write into the pipe any more.
-fn is_abandoned(end: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(end.as_fd(), PollFlags::empty())];
-    let _ = poll(&mut fds, PollTimeout::ZERO);
-    fds.iter().any(|fd| fd.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)))
-}
-
-/// Whether nothing can be added to what was seen in a pipe, and that is not much: each of its places is used, whatever their
-/// number and however little is in each. If that cannot be told, it is full.
-fn is_full(end: &OwnedFd) -> bool {
-    let (Ok(size), Ok(peek_pipe)) = (fcntl(end, FcntlArg::F_GETPIPE_SZ), peek_pipe()) else { return true };
-    let most = i32::try_from(CAPACITY).unwrap_or(i32::MAX);
-    // With fewer places than the other pipe it looks full too soon, and a line is cut that is very long anyway.
-    let _ = fcntl(&peek_pipe.1, FcntlArg::F_SETPIPE_SZ(size.min(most)));
-    if look(end, &peek_pipe).is_err() {
-        return false;
-    }
-    let mut fds = [PollFd::new(peek_pipe.1.as_fd(), PollFlags::POLLOUT)];
-    poll(&mut fds, PollTimeout::ZERO) == Ok(0)
-}
-
-/// Takes this many bytes from a pipe, or what is left of them if another process has read some meanwhile.
-fn take(end: &OwnedFd, peek_pipe: &mut (OwnedFd, OwnedFd), buffer: &mut [u8], mut length: usize) {
-    while length > 0 {
-        match splice(end, None, &peek_pipe.1, None, length, SpliceFFlags::SPLICE_F_NONBLOCK) {
-            Ok(0) => return,
-            Ok(count) => {
-                length = length.saturating_sub(count);
-                empty(peek_pipe, buffer, count);
-            }
-            Err(Errno::EINTR) => {}
-            Err(_) => return,
-        }
-    }
-}
-
-/// Reads this many bytes from the peek pipe, which are all that is there. A service may have put something there that cannot
-/// be read: then the peek pipe is made anew.
-fn empty(peek_pipe: &mut (OwnedFd, OwnedFd), buffer: &mut [u8], length: usize) -> bool {
-    let mut rest = buffer.get_mut(..length).unwrap_or_default();
-    while !rest.is_empty() {
-        match read(&peek_pipe.0, rest) {
-            Ok(count @ 1..) => rest = rest.get_mut(count..).unwrap_or_default(),
-            Err(Errno::EINTR) => {}
-            Ok(_) | Err(_) => {
-                if let Ok(new) = self::peek_pipe() {
-                    *peek_pipe = new;
-                }
-                return false;
-            }
-        }
-    }
-    true
-}
-
-/// How much of what was seen can be taken, and what is to be written for it: whole lines, as many as fit
-/// into one write, one at least. Without any end of line: nothing, or with `cut` all of it as one line.
-fn some_lines(prefix: &[u8], seen: &[u8], cut: bool) -> (usize, Vec<u8>) {
-    let (mut taken, mut lines) = (0, Vec::new());
-    for line in seen.split_inclusive(|byte| *byte == b'\n') {
-        let whole = line.ends_with(b"\n");
-        let fits = lines.len() + prefix.len() + line.len() <= ATOMIC;
-        if !(whole || cut && taken == 0) || !(fits || taken == 0) {
-            break;
-        }
-        taken += line.len();
-        lines.extend([prefix, line].concat());
-        if !whole {
-            lines.push(b'\n');
-        }
-    }
-    (taken, lines)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whole_lines_are_taken_and_a_cut_one_only_if_need_be() {
-        let table: [(&[u8], bool, usize, &[u8]); 7] = [
-            (b"one\ntwo\nthr", false, 8, b"a: one\na: two\n"),
-            (b"one\ntwo\nthr", true, 8, b"a: one\na: two\n"),
-            (b"thr", false, 0, b""),
-            (b"thr", true, 3, b"a: thr\n"),
-            (b"\n\n", false, 2, b"a: \na: \n"),
-            (b"\xff\0\n", false, 3, b"a: \xff\0\n"),
-            (b"", true, 0, b""),
-        ];
-        for (seen, cut, taken, lines) in table {
-            assert_eq!(some_lines(b"a: ", seen, cut), (taken, lines.to_vec()), "{seen:?} {cut}");
-        }
-    }
-
-    #[test]
-    fn one_write_is_in_one_piece_unless_a_line_is_longer() {
-        let long = [vec![b'x'; 5000], b"\n".to_vec(), b"y\n".to_vec()].concat();
-        assert_eq!(some_lines(b"a: ", &long, false).0, 5001);
-        let many = b"123456\n".repeat(1000);
-        let (taken, lines) = some_lines(b"a: ", &many, false);
-        assert_eq!((taken, lines.len()), (7 * 409, 10 * 409));
-    }
 }
