@@ -8,6 +8,7 @@
 mod command;
 mod control;
 mod directory;
+mod exit;
 pub mod goal;
 pub mod ledger;
 mod mark;
@@ -35,6 +36,7 @@ pub use control::{
     has_supervise_at, hold_ok, hold_ok_at, is_control, is_supervised, is_supervised_at, open_control, send_commands,
 };
 pub use directory::Directory;
+pub use exit::{Exit, signal_name};
 pub use mark::{MARK, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
 pub use observation::{Next, Observation, Presence, Stage};
 pub use orphan::{OrphanEnd, orphan_exit};
@@ -42,7 +44,7 @@ pub use part::Part;
 pub use place::Place;
 pub use process::{Identity, Process, is_without_pidfd};
 pub use proof::{Proof, proof_at};
-pub use record::{Death, Ending, Exit, Failure, Record, Role, SOON, Shown, Verdict, signal_name};
+pub use record::{Death, Ending, Failure, Record, Role, SOON, Shown, Verdict};
 pub use snapshot::{Illegible, Snapshot, read_status, read_status_at};
 pub use status::{Phase, Running, Status, TooShort, Want};
 pub use toucher::Toucher;

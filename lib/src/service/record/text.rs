@@ -1,0 +1,445 @@
+//! The text of `supervise/state`.
+//!
+//! Text, one `key value …` a line; unknown keys and malformed lines are ignored, so that an older
+//! reader reads a newer file. Times are TAI64N labels (`@` and 24 digits), durations nanoseconds.
+//!
+//! ```text
+//! supervise PID TICKS SERIAL   the supervise that wrote this
+//! boot ID                      of the kernel's boot and of process 1, for readers of version 0.1.0
+//! boot-facts WORDS             what tells this boot from others (see [`Boot`]): in another one nothing below is alive
+//! directory WORDS              what tells the service directory from others (see [`Directory`])
+//! want up|down|once
+//! phase stopped|starting|started|running|stopping|failed
+//! pid PID                      the process …
+//! pid-start TICKS              … its start time, field 22 of /proc/PID/stat …
+//! pid-serial SERIAL            … its number among all processes since boot …
+//! role start|run|finish|stop   … and which of the service's programs it is
+//! since LABEL UPTIME           last change of the process; UPTIME counts since boot
+//! ready LABEL UPTIME           since when it is ready
+//! paused                       it was told to pause
+//! ending told|itself|overdue   it is expected to end, and why
+//! to-group                     signals go to its process group
+//! kill-at LABEL UPTIME         it is killed then if it has not ended
+//! leaving                      supervise exits as soon as the service is down
+//! gated                        the process was not seen to become `run` yet: whether that can be executed is not known
+//! begun                        `start` has succeeded, `stop` is owed
+//! again                        told up while `finish` or `stop` ran: it starts once more after them
+//! in-background                the last `run` that has ended seems to have gone there: it ended well at once, and left processes
+//! verdict done|give-up         after the `finish` or `stop` that runs it is not restarted, for that reason
+//! shown-pid PID LABEL          `supervise/status` still shows this `run`, started then, which has ended (see [`Shown`])
+//! failure REASON               why it gave up, or will with that verdict (see [`Failure`])
+//! last-run PID TICKS SERIAL    the last `run`, whose number its process group has, where it led one
+//! next-start LABEL UPTIME      nothing runs, and `run` is started then
+//! notify-socket NAME           where it finds NOTIFY_SOCKET: a name in the abstract namespace, or a path
+//! setting FILE TEXT            a setting that counts for the process, or a program or mark that is there
+//! settings-left-out            there was no room for them (on a page of svscan's ledger)
+//! streak N                     short runs in a row, which make the pause longer
+//! starts N                     how often `run` was started
+//! status-text TEXT             what it last said of itself
+//! pipe INODE                   from the service to a `log` that the same supervise runs
+//! log-…                        all of this but the first two once more, for that `log`
+//! death START END EXIT         the last exits of `run` (labels, see [`Exit`]), oldest first
+//! ```
+
+use super::{Death, Ending, Failure, Record, Role, Shown, Verdict};
+use crate::service::{Directory, Exit, Phase, Process, Want};
+use crate::sys::boot::Boot;
+use crate::tai64::{self, Moment};
+use nix::unistd::Pid;
+use std::fmt::{self, Display, Write};
+use std::str::{FromStr, SplitAsciiWhitespace};
+use std::time::Duration;
+
+impl Record {
+    /// The text of the file.
+    pub fn encode(&self) -> String {
+        let mut text = String::with_capacity(1024);
+        // Writing to a String cannot fail.
+        let Process { pid, ticks, serial } = self.supervise;
+        let _ = write!(text, "supervise {pid} {ticks} {serial}\nboot {}\n", self.boot.in_one_word());
+        let _ = writeln!(text, "boot-facts {}", self.boot);
+        if let Some(directory) = &self.directory {
+            let _ = writeln!(text, "directory {directory}");
+        }
+        let _ = self.write(&mut text);
+        if let Some(inode) = self.pipe {
+            let _ = writeln!(text, "pipe {inode}");
+        }
+        if let Some(logger) = &self.logger {
+            let mut lines = String::new();
+            let _ = logger.write(&mut lines);
+            lines.split_inclusive('\n').for_each(|line| text.extend([LOGGER, line]));
+        }
+        text
+    }
+
+    fn write(&self, to: &mut String) -> fmt::Result {
+        writeln!(to, "want {}", self.want.word())?;
+        writeln!(to, "phase {}", self.phase.word())?;
+        if let Some((role, process)) = self.process {
+            writeln!(to, "pid {}\npid-start {}", process.pid, process.ticks)?;
+            writeln!(to, "pid-serial {}\nrole {}", process.serial, role.program())?;
+        }
+        writeln!(to, "since {}", self.since)?;
+        if let Some(ready) = self.ready {
+            writeln!(to, "ready {ready}")?;
+        }
+        let flags = [
+            ("paused", self.paused),
+            ("to-group", self.to_group),
+            ("leaving", self.leaving),
+            ("gated", self.gated),
+            ("begun", self.begun),
+            ("again", self.again),
+            ("in-background", self.in_background),
+            ("settings-left-out", self.settings_left_out),
+        ];
+        flags.iter().filter(|(_, set)| *set).try_for_each(|(flag, _)| writeln!(to, "{flag}"))?;
+        if let Some(ending) = self.ending {
+            writeln!(to, "ending {}", word_of(&ENDINGS, ending))?;
+        }
+        if self.verdict != Verdict::AsWanted {
+            writeln!(to, "verdict {}", word_of(&VERDICTS, self.verdict))?;
+        }
+        if let Some(Shown { pid, since }) = self.shown {
+            writeln!(to, "shown-pid {pid} {}", tai64::Label(since))?;
+        }
+        if let Some(failure) = self.failure {
+            writeln!(to, "failure {failure}")?;
+        }
+        if let Some(run) = self.last_run {
+            writeln!(to, "last-run {} {} {}", run.pid, run.ticks, run.serial)?;
+        }
+        if let Some(kill_at) = self.kill_at {
+            writeln!(to, "kill-at {kill_at}")?;
+        }
+        if let Some(next_start) = self.next_start {
+            writeln!(to, "next-start {next_start}")?;
+        }
+        if let Some(name) = &self.notify_socket {
+            writeln!(to, "notify-socket {name}")?;
+        }
+        self.settings.iter().try_for_each(|(file, text)| writeln!(to, "setting {file} {text}"))?;
+        writeln!(to, "streak {}\nstarts {}", self.streak, self.starts)?;
+        if !self.status_text.is_empty() {
+            writeln!(to, "status-text {}", self.status_text)?;
+        }
+        self.deaths.iter().try_for_each(|death| {
+            let uncounted = if death.counts { "" } else { UNCOUNTED };
+            let (started, ended) = (tai64::Label(death.started), tai64::Label(death.ended));
+            writeln!(to, "death {started} {ended} {}{uncounted}", death.exit)
+        })
+    }
+
+    /// Reads the text of the file; what is missing or makes no sense is as in [`Record::blank`].
+    pub fn decode(text: &str) -> Record {
+        let of_logger = |line: &&str| line.starts_with(LOGGER);
+        let mut record = Record::from_lines(text.split('\n').filter(|line| !of_logger(line)));
+        let mut logger = text.split('\n').filter_map(|line| line.strip_prefix(LOGGER)).peekable();
+        if logger.peek().is_some() {
+            // Who wrote this is said once, and whose pipe it is.
+            let Record { supervise, boot, directory, pipe, .. } = Record::blank();
+            let logger = Record { supervise, boot, directory, pipe, ..Record::from_lines(logger) };
+            record.logger = Some(Box::new(logger));
+        }
+        record
+    }
+
+    fn from_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Record {
+        let mut record = Record::blank();
+        let (mut role, mut pid, mut ticks, mut serial) = (None, None, 0, 0);
+        for line in lines {
+            let mut words = line.split_ascii_whitespace();
+            match words.next().unwrap_or_default() {
+                "role" => {
+                    role = words.next().and_then(|word| Role::ALL.into_iter().find(|role| role.program() == word))
+                }
+                "status-text" => record.status_text = line.strip_prefix("status-text ").unwrap_or_default().into(),
+                "setting" => record.settings.extend(setting(line)),
+                "pid" => pid = number(&mut words),
+                "pid-start" => ticks = number(&mut words).unwrap_or(0),
+                "pid-serial" => serial = number(&mut words).unwrap_or(0),
+                "directory" => record.directory = line.strip_prefix("directory ").and_then(Directory::parse),
+                "boot-facts" => {
+                    record.boot = line.strip_prefix("boot-facts ").map(Boot::from_words).unwrap_or_default()
+                }
+                key => record.take(key, &mut words),
+            }
+        }
+        let positive = pid.filter(|pid| *pid > 0);
+        record.process =
+            positive.map(|pid| (role.unwrap_or(Role::Run), Process { pid: Pid::from_raw(pid), ticks, serial }));
+        record
+    }
+
+    fn take(&mut self, key: &str, words: &mut SplitAsciiWhitespace) {
+        match key {
+            "supervise" => {
+                self.supervise = process(words).unwrap_or(self.supervise);
+            }
+            // Of version 0.1.0, which knew no other facts; who has both has the other line after this one.
+            "boot" => self.boot = Boot::from_one_word(words.next().unwrap_or_default()),
+            "want" => self.want = meaning_of(&WANTS, words).unwrap_or(self.want),
+            "phase" => self.phase = meaning_of(&PHASES, words).unwrap_or(self.phase),
+            "since" => self.since = moment(words).unwrap_or(self.since),
+            "ready" => self.ready = moment(words),
+            "paused" => self.paused = true,
+            "ending" => self.ending = meaning_of(&ENDINGS, words),
+            "to-group" => self.to_group = true,
+            "leaving" => self.leaving = true,
+            "gated" => self.gated = true,
+            "begun" => self.begun = true,
+            "again" => self.again = true,
+            "in-background" => self.in_background = true,
+            "settings-left-out" => self.settings_left_out = true,
+            "verdict" => self.verdict = meaning_of(&VERDICTS, words).unwrap_or(self.verdict),
+            "shown-pid" => self.shown = shown(words),
+            "failure" => self.failure = Failure::parse(words),
+            "last-run" => self.last_run = process(words).filter(|run| run.pid.as_raw() > 1),
+            "kill-at" => self.kill_at = moment(words),
+            "next-start" => self.next_start = moment(words),
+            "notify-socket" => self.notify_socket = words.next().map(str::to_string),
+            "pipe" => self.pipe = number(words),
+            "streak" => self.streak = number(words).unwrap_or(0),
+            "starts" => self.starts = number(words).unwrap_or(0),
+            "death" => self.deaths.extend(death(words)),
+            _ => {}
+        }
+    }
+}
+
+/// After a death that `restart-limit` does not count.
+const UNCOUNTED: &str = " uncounted";
+
+impl Failure {
+    /// Reads what [`Display`] wrote.
+    fn parse(words: &mut SplitAsciiWhitespace) -> Option<Failure> {
+        match words.next()? {
+            "restart-limit" => Some(Failure::RestartLimit),
+            "run" => Some(Failure::Run),
+            "finish" => Some(Failure::Finish),
+            "start" => Exit::parse(words).map(Failure::Start),
+            _ => None,
+        }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Failure::RestartLimit => write!(to, "restart-limit"),
+            Failure::Run => write!(to, "run"),
+            Failure::Finish => write!(to, "finish"),
+            Failure::Start(exit) => write!(to, "start {exit}"),
+        }
+    }
+}
+
+/// Before each line about the logger.
+const LOGGER: &str = "log-";
+
+const WANTS: [(&str, Want); 3] = [("up", Want::Up), ("down", Want::Down), ("once", Want::Once)];
+
+const PHASES: [(&str, Phase); 6] = [
+    ("stopped", Phase::Stopped),
+    ("starting", Phase::Starting),
+    ("started", Phase::Started),
+    ("running", Phase::Running),
+    ("stopping", Phase::Stopping),
+    ("failed", Phase::Failed),
+];
+
+const ENDINGS: [(&str, Ending); 3] =
+    [("told", Ending::Told), ("itself", Ending::OfItself), ("overdue", Ending::Overdue)];
+
+const VERDICTS: [(&str, Verdict); 3] =
+    [("as-wanted", Verdict::AsWanted), ("done", Verdict::Done), ("give-up", Verdict::GiveUp)];
+
+impl Want {
+    /// Its word in `supervise/state`.
+    pub fn word(self) -> &'static str {
+        word_of(&WANTS, self)
+    }
+}
+
+impl Phase {
+    /// Its word in `supervise/state`.
+    pub fn word(self) -> &'static str {
+        word_of(&PHASES, self)
+    }
+}
+
+fn word_of<T: PartialEq>(table: &[(&'static str, T)], meaning: T) -> &'static str {
+    table.iter().find(|(_, known)| *known == meaning).map_or("", |(word, _)| word)
+}
+
+fn meaning_of<T: Copy>(table: &[(&str, T)], words: &mut SplitAsciiWhitespace) -> Option<T> {
+    let word = words.next()?;
+    table.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning)
+}
+
+fn number<T: FromStr>(words: &mut SplitAsciiWhitespace) -> Option<T> {
+    words.next()?.parse().ok()
+}
+
+fn setting(line: &str) -> Option<(String, String)> {
+    let (file, text) = line.strip_prefix("setting ")?.split_once(' ')?;
+    Some((file.into(), text.into()))
+}
+
+fn process(words: &mut SplitAsciiWhitespace) -> Option<Process> {
+    let (pid, ticks) = (number(words)?, number(words).unwrap_or(0));
+    Some(Process { pid: Pid::from_raw(pid), ticks, serial: number(words).unwrap_or(0) })
+}
+
+fn shown(words: &mut SplitAsciiWhitespace) -> Option<Shown> {
+    let pid = number(words).filter(|pid| *pid > 0).map(Pid::from_raw)?;
+    Some(Shown { pid, since: tai64::parse(words.next()?.as_bytes())? })
+}
+
+fn moment(words: &mut SplitAsciiWhitespace) -> Option<Moment> {
+    let label = tai64::parse(words.next()?.as_bytes())?;
+    let nanoseconds: u128 = number(words)?;
+    let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+    Some(Moment { label, uptime: Duration::new(u64::try_from(seconds).ok()?, u32::try_from(rest).ok()?) })
+}
+
+fn death(words: &mut SplitAsciiWhitespace) -> Option<Death> {
+    let started = tai64::parse(words.next()?.as_bytes())?;
+    let ended = tai64::parse(words.next()?.as_bytes())?;
+    let exit = Exit::parse(words)?;
+    Some(Death { started, ended, exit, counts: words.next() != Some(UNCOUNTED.trim()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tai64::{Tai64, Tai64N};
+    use proptest::prelude::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment { label: Tai64N(Tai64(0x4000_0000_0000_0000 + seconds), 5), uptime: Duration::new(seconds, 7) }
+    }
+
+    fn full() -> Record {
+        let exits = [Exit::Code(111), Exit::Signal(9), Exit::Core(11), Exit::Unstarted(2), Exit::Unknown];
+        Record {
+            supervise: Process { pid: Pid::from_raw(5), ticks: 44, serial: 45 },
+            boot: Boot::from_words("b-1 1f 2 -"),
+            directory: Some(Directory::Inode { device: 1, inode: 2, born: 3 }),
+            want: Want::Once,
+            phase: Phase::Stopping,
+            process: Some((Role::Finish, Process { pid: Pid::from_raw(77), ticks: 99, serial: 100 })),
+            since: at(9),
+            ready: Some(at(10)),
+            paused: true,
+            ending: Some(Ending::Overdue),
+            kill_at: Some(at(11)),
+            to_group: true,
+            leaving: true,
+            gated: true,
+            begun: true,
+            again: true,
+            in_background: true,
+            verdict: Verdict::GiveUp,
+            shown: Some(Shown { pid: Pid::from_raw(75), since: at(8).label }),
+            failure: Some(Failure::Start(Exit::Signal(15))),
+            last_run: Some(Process { pid: Pid::from_raw(76), ticks: 98, serial: 0 }),
+            next_start: Some(at(12)),
+            notify_socket: Some("supervise/notify/05".into()),
+            settings: vec![("finish".into(), "".into()), ("restart-limit".into(), "3 in 5m".into())],
+            settings_left_out: true,
+            streak: 3,
+            starts: 1 << 40,
+            status_text: "loading  5 of 7 ".into(),
+            deaths: exits
+                .map(|exit| Death { started: at(1).label, ended: at(2).label, exit, counts: exit != Exit::Signal(9) })
+                .to_vec(),
+            pipe: None,
+            logger: None,
+        }
+    }
+
+    fn with_logger() -> Record {
+        let logger = Record { supervise: Record::blank().supervise, boot: Boot::default(), directory: None, ..full() };
+        Record { pipe: Some(7), logger: Some(Box::new(logger)), ..full() }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for record in [full(), with_logger(), Record::blank()] {
+            assert_eq!(Record::decode(&record.encode()), record);
+        }
+    }
+
+    #[test]
+    fn what_version_0_1_0_wrote_is_read() {
+        let text =
+            "supervise 5 44\nboot b-1/2\nwant up\nphase running\npid 77\npid-start 99\nrole run\nlast-run 77 99\n";
+        let record = Record::decode(text);
+        let process = Process { pid: Pid::from_raw(77), ticks: 99, serial: 0 };
+        assert_eq!((record.process, record.last_run), (Some((Role::Run, process)), Some(process)));
+        assert_eq!(record.boot, Boot::from_words("b-1 - 2 -"));
+        assert_eq!(record.directory, None);
+    }
+
+    #[test]
+    fn what_is_odd_is_read_too() {
+        let odd = Record {
+            next_start: Some(Moment { uptime: Duration::MAX, ..at(1) }),
+            status_text: "ends in a return\r".into(),
+            ..Record::blank()
+        };
+        for record in [odd.clone(), Record { logger: Some(Box::new(odd)), ..Record::blank() }] {
+            assert_eq!(Record::decode(&record.encode()), record);
+        }
+    }
+
+    #[test]
+    fn only_the_service_has_a_writer_and_a_pipe() {
+        let record = Record::decode("log-supervise 5 6\nlog-boot b\nlog-directory path /\nlog-pipe 7\nlog-starts 8\n");
+        let logger = Record { starts: 8, ..Record::blank() };
+        assert_eq!(record, Record { logger: Some(Box::new(logger)), ..Record::blank() });
+    }
+
+    #[test]
+    fn a_failure_is_read_as_it_is_written_and_has_words() {
+        let table = [
+            (Failure::RestartLimit, "restart-limit 3 in 5m reached, last ended unseen"),
+            (Failure::Run, "exited 100, which means not to restart it"),
+            (Failure::Finish, "finish exited 125, which means not to restart it"),
+            (Failure::Start(Exit::Unstarted(13)), "start failed: not executed: access denied"),
+        ];
+        for (failure, words) in table {
+            let record = Record { failure: Some(failure), ..full() };
+            assert_eq!(Record::decode(&record.encode()).failure, Some(failure));
+            assert_eq!(record.failure_words().as_deref(), Some(words));
+        }
+        for text in ["failure", "failure other", "failure start", "failure start exit"] {
+            assert_eq!(Record::decode(text).failure, None, "{text}");
+        }
+        assert_eq!(Record::blank().failure_words(), None);
+        let without_past = Record { failure: Some(Failure::RestartLimit), ..Record::blank() };
+        assert_eq!(without_past.failure_words().as_deref(), Some("restart-limit reached"));
+    }
+
+    #[test]
+    fn a_process_needs_a_number() {
+        for text in ["pid 0", "pid -5", "pid x", "pid", "role run"] {
+            assert_eq!(Record::decode(text).process, None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(text in "(?s).{0,300}") {
+            let _ = Record::decode(&text);
+        }
+
+        #[test]
+        fn a_text_cut_short_is_read_without_panic(length in 0usize..700) {
+            let text = full().encode();
+            let _ = Record::decode(text.get(..length).unwrap_or(&text));
+        }
+    }
+}
