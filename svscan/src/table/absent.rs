@@ -1,7 +1,7 @@
 //! Services that have no entry any more and are still up, by the last name of each. One name may have been that of several:
 //! each took it from the one before, and lost its entry while that was being stopped.
 
-use super::Id;
+use super::parts::Id;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 

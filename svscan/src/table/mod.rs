@@ -22,195 +22,28 @@
 //! are ready, and for the one whose name it took until that is gone.
 
 mod absent;
+mod entries;
 mod order;
+mod parts;
 mod start_queue;
 mod stop;
+mod supervise;
 #[cfg(test)]
 mod tests;
 
 use absent::Absent;
-use daemontools::service::LOG;
-pub use daemontools::service::Part;
+use entries::Entry;
 use nix::unistd::Pid;
 use order::Order;
+use parts::both;
+pub use parts::{Action, Contents, Delayed, Id, Leftover, OnRemove, Part, Readiness, Remark, SuperviseId, label};
 use start_queue::StartQueue;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use stop::Stage;
-
-/// Within this time, svscan starts a supervise no more than twice.
-pub const PAUSE: Duration = Duration::from_secs(1);
-/// The next attempt after the system refused to start a supervise. It is also the time after which the original has looked
-/// again, and so has started a supervise that was told to end: time to remove its entry.
-pub const RETRY: Duration = Duration::from_secs(5);
-/// The same for a service that is being stopped, so that there are several attempts before svscan gives up what it waits for.
-pub const RETRY_AT_STOP: Duration = Duration::from_secs(1);
-/// How often [`RETRY`] is doubled at most, for a supervise that time and again cannot serve.
-const DOUBLED: u32 = 4;
-
-/// What a service is known by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Id {
-    /// The number of the file system that the directory is on.
-    pub device: u64,
-    /// The number that the directory has there.
-    pub inode: u64,
-}
-
-/// A supervise of a service, running or not: that of the service itself, or that of its logger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SuperviseId {
-    /// The service.
-    pub id: Id,
-    /// Whether it is the supervise of the service itself, or that of its logger.
-    pub part: Part,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Look into a new service, then say [`Table::inspected`].
-    Inspect(Id),
-    /// Tell this supervise to stop its service and end.
-    End(SuperviseId),
-    /// Let the logger read what is left, then end.
-    Drain(Id),
-    /// The service is gone for good, and svscan does not stop its logger: let that see the end of its input.
-    EndInput(Id),
-    /// The service, which has a logger, has no entry any more, but a supervise: find out where it lies.
-    Hold(Id),
-    /// A service whose directory is held has an entry again.
-    LetGo(Id),
-    /// A service that was stopped has an entry: forget how its stop went.
-    GoOn(Id),
-    /// Give up all that is kept for this service: it is gone.
-    Forget(Id),
-    /// Look whether the service is ready, until it is, or is not going to be for now.
-    WatchReady(Id),
-    /// Tell the user something about the service.
-    Say(Id, Remark),
-}
-
-/// What the user may want to know of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Remark {
-    /// The service has this other name, by which it is not known.
-    SameAs(OsString),
-    /// The service's `after` has names that no service has; they are ignored.
-    UnknownAfter(Vec<OsString>),
-    /// The service's `after` has names of services that are themselves to start after this one; they are ignored.
-    CyclicAfter(Vec<OsString>),
-    /// This name in the service's `after` is neither unknown nor in a circle any more.
-    ProperAfter(OsString),
-    /// The service took the name of another one, which is stopped first.
-    Replaces,
-    /// The service is told to stop.
-    Stopping,
-    /// The service of this name was told to stop and is down, and so is its logger.
-    Down(OsString),
-    /// The service of this name is down for good: it has no entry any more, or everything is being stopped.
-    Gone(OsString),
-}
-
-/// What was found in a new service.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Contents {
-    /// The service has a logger.
-    pub logger: bool,
-    /// The services that are to be ready before it starts.
-    pub after: Vec<OsString>,
-    /// The service runs already, whether or not a supervise is in charge of it.
-    pub running: bool,
-}
-
-/// A supervise that is to be started later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Delayed {
-    /// The supervise.
-    pub which: SuperviseId,
-    /// How long svscan waits from now on before it starts the supervise.
-    pub wait: Duration,
-    /// How often in a row the supervise has ended at once because it cannot serve.
-    pub failures: u32,
-}
-
-/// What a supervise that ended left behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leftover {
-    /// Nothing that runs or could be read.
-    Nothing,
-    /// Nothing: the supervise was told to end, and has stopped its service.
-    Told,
-    /// The service's process, running.
-    Process,
-    /// Lines that the logger has not read, or a service that may still speak.
-    Lines,
-    /// The user knows why it cannot serve.
-    CannotServe,
-}
-
-/// How far a service is that others wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness {
-    /// The service is about to be ready, or nothing is known of it yet.
-    Starting,
-    /// Those that wait for the service may start.
-    Ready,
-    /// The service is not going to be ready for now: it is down, or is to be started again later.
-    Unready,
-}
-
-/// What is done with services whose entry is removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnRemove {
-    /// As the original: nothing.
-    #[default]
-    Leave,
-    /// They are stopped.
-    Stop,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SuperviseState {
-    Idle,
-    Due(Instant),
-    Starting,
-    Up(Pid),
-}
-
-#[derive(Debug, Clone)]
-struct Supervise {
-    state: SuperviseState,
-    /// The last start of this supervise.
-    last: Option<Instant>,
-    /// The start before the last one.
-    before: Option<Instant>,
-    /// How often in a row the supervise has ended at once because it cannot serve.
-    failures: u32,
-}
-
-impl Supervise {
-    fn idle() -> Supervise {
-        Supervise { state: SuperviseState::Idle, last: None, before: None, failures: 0 }
-    }
-
-    /// The supervise has ended and left this: when the next one is to be started.
-    fn next(&mut self, left: Leftover, now: Instant) -> Instant {
-        let at_once = self.last.is_some_and(|last| now < last + PAUSE);
-        if left == Leftover::CannotServe && at_once {
-            let next = now + RETRY * 2_u32.pow(self.failures.min(DOUBLED));
-            self.failures += 1;
-            return next;
-        }
-        self.failures = 0;
-        if left == Leftover::Told {
-            return now + RETRY;
-        }
-        self.before.map_or(now, |before| now.max(before + PAUSE))
-    }
-}
+pub use supervise::{PAUSE, RETRY, RETRY_AT_STOP};
+use supervise::{Supervise, SuperviseState};
 
 #[derive(Debug, Clone, Default)]
 struct Service {
@@ -233,14 +66,6 @@ struct Service {
     stop: Option<Stage>,
     /// The service or its logger was told to stop.
     told: bool,
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    id: Id,
-    scan: u64,
-    /// The inode of the entry itself, if that is a link whose target is known; otherwise 0.
-    link: u64,
 }
 
 /// All entries and services.
@@ -271,71 +96,6 @@ pub struct Table {
 }
 
 impl Table {
-    /// The entry `name` leads to the directory `id`; it may have led to another before.
-    pub fn seen(&mut self, name: &OsStr, id: Id) {
-        let scan = self.scan;
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.scan = scan;
-            if entry.id == id {
-                return;
-            }
-            self.gone(name);
-        }
-        self.entries.insert(name.to_os_string(), Entry { id, scan, link: 0 });
-        self.services.entry(id).or_default().names.push(name.to_os_string());
-        self.touched.push(id);
-    }
-
-    /// The entry `name` is there. Returns whether it is known to lead to `id`, so that there is no more to be told.
-    pub fn confirm(&mut self, name: &OsStr, id: Id) -> bool {
-        self.keep_where(name, |entry| entry.id == id)
-    }
-
-    /// There is no entry `name`, or it leads nowhere.
-    pub fn gone(&mut self, name: &OsStr) {
-        let Some(Entry { id, .. }) = self.entries.remove(name) else { return };
-        if let Some(service) = self.services.get_mut(&id) {
-            service.names.retain(|known| known != name);
-        }
-        self.touched.push(id);
-    }
-
-    /// The entry `name` is there, but the system does not tell where it leads: what was known stays.
-    pub fn keep(&mut self, name: &OsStr) {
-        self.keep_where(name, |_| true);
-    }
-
-    /// The entry `name` is a link with this inode, and svscan has just looked where it leads.
-    pub fn asked(&mut self, name: &OsStr, link: u64) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.link = link;
-        }
-    }
-
-    /// The entry `name` is a link with this inode. Returns whether that is the link whose target is known; if not, svscan
-    /// has to look where it leads.
-    pub fn keep_link(&mut self, name: &OsStr, link: u64) -> bool {
-        self.keep_where(name, |entry| entry.link == link)
-    }
-
-    fn keep_where(&mut self, name: &OsStr, is_it: impl FnOnce(&Entry) -> bool) -> bool {
-        let Some(entry) = self.entries.get_mut(name).filter(|entry| is_it(entry)) else { return false };
-        entry.scan = self.scan;
-        true
-    }
-
-    /// A full scan begins: every entry that there is will be [`seen`](Table::seen), or kept.
-    pub fn begin_scan(&mut self) {
-        self.scan += 1;
-    }
-
-    /// The full scan has ended: what it did not see is gone.
-    pub fn end_scan(&mut self) {
-        let unseen = self.entries.iter().filter(|(_, entry)| entry.scan != self.scan);
-        let names: Vec<OsString> = unseen.map(|(name, _)| name.clone()).collect();
-        names.iter().for_each(|name| self.gone(name));
-    }
-
     /// Draws the conclusions once all changes that came together are known, so that an entry renamed
     /// is not taken for one removed.
     pub fn settle(&mut self, on_remove: Option<OnRemove>, now: Instant, todo: &mut Vec<Action>) {
@@ -744,18 +504,5 @@ impl Table {
         if let SuperviseState::Due(at) = next {
             self.start_queue.insert(at, which);
         }
-    }
-}
-
-/// Both supervises that a service can have, whether or not it has a logger.
-fn both(id: Id) -> [SuperviseId; 2] {
-    [Part::Service, Part::Logger].map(|part| SuperviseId { id, part })
-}
-
-/// The service, or its logger, as messages have it.
-pub fn label(part: Part, name: &OsStr) -> OsString {
-    match part {
-        Part::Service => name.to_os_string(),
-        Part::Logger => OsStr::from_bytes(&[name.as_bytes(), b"/", LOG.as_bytes()].concat()).to_os_string(),
     }
 }

@@ -1,7 +1,8 @@
 //! Which service starts after which, and stops before it. Never has a cycle. Services are named, and a name is that of
 //! whatever service has it.
 
-use super::{Action, Id, Remark, Table};
+use super::Table;
+use super::parts::{Action, Id, Remark};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 

@@ -4,7 +4,7 @@
 //! now; after a minute in any case, so that a few services that hang do not keep all others from starting. Loggers need no
 //! slot: the service would hold its own slot while it waits for its logger.
 
-use super::{Id, Part, SuperviseId};
+use super::parts::{Id, Part, SuperviseId};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 

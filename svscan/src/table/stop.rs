@@ -6,7 +6,9 @@
 //! that is killed meanwhile and leaves its service running is started again and told again. So is the supervise of a logger
 //! for as long as the service runs, or has left lines: an init may send TERM to all processes at once.
 
-use super::{Action, Id, Part, Remark, SuperviseId, SuperviseState, Table, both};
+use super::Table;
+use super::parts::{Action, Id, Part, Remark, SuperviseId, both};
+use super::supervise::SuperviseState;
 use nix::unistd::Pid;
 use std::time::Instant;
 

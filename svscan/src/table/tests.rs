@@ -1,5 +1,6 @@
 use super::*;
 use Part::{Logger, Service};
+use std::time::Duration;
 
 /// A table, the time, and what is to be done.
 struct Story {
