@@ -59,6 +59,7 @@ pub mod logcompress;
 mod logdir;
 mod logger;
 pub mod loss_report;
+pub mod meaning;
 mod misgiving;
 pub mod pattern;
 pub mod prefilter;
