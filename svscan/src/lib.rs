@@ -64,6 +64,7 @@ mod incomplete;
 mod late_loggers;
 mod launch;
 mod left;
+pub mod leftover;
 mod link_recheck;
 mod lock;
 pub mod orphans;

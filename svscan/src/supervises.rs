@@ -8,6 +8,7 @@ use crate::handover::Handover;
 use crate::identity;
 use crate::launch::Launcher;
 use crate::left::{self, Source, may_run};
+use crate::leftover::{Death, Facts, Left, Wanted, leftover};
 use crate::orphans::Orphans;
 use crate::pages::Pages;
 use crate::probe::{Probe, still_there};
@@ -61,24 +62,9 @@ pub struct Ended {
     pub status: i32,
 }
 
-/// What a supervise has left of its service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
-    Nothing,
-    /// A process that is not proven to be gone.
-    Process,
-    /// The system does not tell now.
-    Untold,
-}
-
 impl Ended {
-    /// Whether the supervise has exited with an error: it cannot serve.
-    fn has_failed(&self) -> bool {
-        !self.was_killed() && self.status != 0
-    }
-
-    fn was_killed(&self) -> bool {
-        self.status & 0x7f != 0
+    fn death(&self) -> Death {
+        Death::of(self.status)
     }
 }
 
@@ -168,43 +154,20 @@ impl Supervises {
     /// what is left is ended.
     pub fn left_by(&mut self, ended: Ended, now: Instant, lent: &mut Lent) -> Leftover {
         let which = ended.which;
-        if which.part == Part::Logger && ended.was_killed() && !self.was_told_to_end(which, ended.pid, lent) {
+        let is_killed_logger = which.part == Part::Logger && ended.death() == Death::Killed;
+        if is_killed_logger && !self.was_told_to_end(which, ended.pid, lent) {
             lent.stopping.logger_was_killed(which.id);
         }
-        let left = self.leftover(ended, now, lent);
-        if left == Leftover::Process && ended.has_failed() && lent.table.is_stopping(which.id) {
+        let wanted = match (lent.table.is_stopping(which.id), lent.table.is_present(which.id)) {
+            (true, _) => Wanted::Stopped,
+            (false, true) => Wanted::Present,
+            (false, false) => Wanted::Removed,
+        };
+        let left = leftover(ended.death(), wanted, &mut Asked { supervises: self, ended, now, lent });
+        if left == Leftover::Process && ended.death() == Death::Failed && wanted == Wanted::Stopped {
             self.end_itself(which, lent);
         }
         left
-    }
-
-    fn leftover(&mut self, ended: Ended, now: Instant, lent: &mut Lent) -> Leftover {
-        let which = ended.which;
-        let stopping = lent.table.is_stopping(which.id);
-        let is_removed = !stopping && !lent.table.is_present(which.id);
-        let may_have_lines = stopping || (is_removed && !ended.has_failed());
-        if may_have_lines && lent.stopping.has_lines_for(which, lent.table, &self.launcher, now) {
-            return Leftover::Lines;
-        }
-        if is_removed && leaves_lines(which, lent.table, &self.launcher) {
-            return Leftover::Lines;
-        }
-        if !stopping && (ended.status == 0 || self.was_told_to_end(which, ended.pid, lent)) {
-            return Leftover::Told;
-        }
-        if !ended.has_failed() && !stopping {
-            return Leftover::Nothing;
-        }
-        // Another supervise may have been in charge all the time, and this one have tried in vain.
-        let is_served = self.is_served(which, Some(ended.pid), lent);
-        match stopping {
-            true if is_served => Leftover::Process,
-            // It has stopped its service, as far as it knows.
-            true if ended.status == 0 && self.left(which, lent) == Left::Untold => Leftover::Nothing,
-            true if self.may_be_left(which, now, lent) => Leftover::Process,
-            false if ended.has_failed() && !is_served => Leftover::CannotServe,
-            true | false => Leftover::Nothing,
-        }
     }
 
     /// Whether a supervise is in charge of a part, or may be.
@@ -628,6 +591,41 @@ impl AsFd for Supervises {
     /// Readable when a supervise has ended that is not svscan's child.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.attached.as_fd()
+    }
+}
+
+/// Asks what there is to be known of a supervise that has ended.
+struct Asked<'a, 'b> {
+    supervises: &'a Supervises,
+    ended: Ended,
+    now: Instant,
+    lent: &'a mut Lent<'b>,
+}
+
+impl Facts for Asked<'_, '_> {
+    fn has_lines(&mut self) -> bool {
+        let Lent { table, stopping, .. } = &mut *self.lent;
+        stopping.has_lines_for(self.ended.which, table, &self.supervises.launcher, self.now)
+    }
+
+    fn leaves_lines(&mut self) -> bool {
+        leaves_lines(self.ended.which, self.lent.table, &self.supervises.launcher)
+    }
+
+    fn was_told(&mut self) -> bool {
+        self.supervises.was_told_to_end(self.ended.which, self.ended.pid, self.lent)
+    }
+
+    fn is_served(&mut self) -> bool {
+        self.supervises.is_served(self.ended.which, Some(self.ended.pid), self.lent)
+    }
+
+    fn left(&mut self) -> Left {
+        self.supervises.left(self.ended.which, self.lent)
+    }
+
+    fn still_waits(&mut self) -> bool {
+        self.lent.stopping.waits_for(self.ended.which, self.now)
     }
 }
 
