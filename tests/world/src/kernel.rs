@@ -110,6 +110,8 @@ pub struct Kernel {
     pub gates: Vec<Gate>,
     /// The files.
     pub files: Files,
+    /// Commands that were sent by signal and not taken in: to which process, and which.
+    pub told: Vec<(i32, u8)>,
     /// What is written to `supervise/state` and to the page is lost: for a test that the world finds that.
     pub forgets: bool,
     next_pid: i32,
@@ -123,6 +125,7 @@ impl Default for Kernel {
             tasks: Vec::with_capacity(8),
             gates: Vec::new(),
             files: Files::default(),
+            told: Vec::new(),
             forgets: false,
             next_pid: *NUMBERS.start(),
             next_serial: 100,
@@ -202,6 +205,7 @@ impl Kernel {
         if let Kind::AtGate(_, gate) = kind {
             self.close_process_end(gate);
         }
+        self.told.retain(|(to, _)| *to != pid);
         if self.files.ok_reader == Some(pid) {
             self.files.ok_reader = None;
             // The last one who had the FIFO open is gone, and with it what is in it.

@@ -18,11 +18,12 @@ use world::random::{Found, play, shrink, world_of};
 use world::world::{Budget, Move, World};
 
 /// The adversaries all of whose schedules are played.
-const SMALL: [Budget; 4] = [
+const SMALL: [Budget; 5] = [
     Budget { kills: 1, ..Budget::NONE },
     Budget { kills: 2, ..Budget::NONE },
     Budget { kills: 1, refusals: 1, ..Budget::NONE },
     Budget { kills: 1, commands: 1, ..Budget::NONE },
+    Budget { kills: 2, stops: 1, ..Budget::NONE },
 ];
 
 /// So many moves are told after the adversary rests.

@@ -24,6 +24,10 @@ pub enum Broken {
     WrongStatus(Option<i32>, Option<i32>),
     /// At rest, a process has ended and nothing waits for it.
     Zombie(i32),
+    /// svscan was told to stop everything, and has not ended.
+    StopNotOver,
+    /// svscan has stopped everything, and this process is left.
+    LeftAtStop(i32),
     /// A process that was never let through its gate counts as a life of the service that has ended.
     GateTakenForDeath,
     /// It is not known how a `run` has ended, though svscan, which could tell, was there all the time.
@@ -49,6 +53,8 @@ impl Display for Broken {
             Broken::GateTakenForDeath => {
                 write!(to, "a process that never passed its gate counts as a life that has ended")
             }
+            Broken::StopNotOver => write!(to, "svscan was told to stop everything, and has not ended"),
+            Broken::LeftAtStop(pid) => write!(to, "svscan has stopped everything, and process {pid} is left"),
             Broken::EndNotTold => write!(to, "it is not known how a run has ended"),
             Broken::NeverAtRest => write!(to, "there is always something to do"),
             Broken::TooLate(time) => write!(to, "it takes {time:?} until nothing is left to be done"),
@@ -65,6 +71,10 @@ pub struct Promises {
     settled: bool,
     /// What a supervise wrote down last is lost: the disk did not take it, and all who had it in memory were killed.
     pub may_be_doubled: bool,
+    /// svscan was told to stop everything, and was not killed since.
+    pub is_to_stop: bool,
+    /// svscan has stopped everything, and has ended.
+    pub has_stopped: bool,
     /// svscan was killed once, or could not write down how a process has ended.
     pub may_be_untold: bool,
 }
@@ -105,6 +115,18 @@ impl Promises {
     pub fn check_at_rest(world: &World) -> Result<(), Broken> {
         if world.promises.may_be_doubled {
             return Ok(());
+        }
+        let ours = world.kernel.tasks.iter().find(|task| task.kind != Kind::Stranger && task.state == State::Alive);
+        match ours {
+            Some(task) if world.promises.has_stopped => return Err(Broken::LeftAtStop(task.pid)),
+            None if world.promises.has_stopped => return Ok(()),
+            Some(_) | None => {}
+        }
+        let stays = world.kernel.tasks.iter().any(|task| task.ignores_term) && world.policy.kill_after.is_none();
+        match world.promises.is_to_stop {
+            true if !stays => return Err(Broken::StopNotOver),
+            true => return Ok(()),
+            false => {}
         }
         let in_charge = world.supervises.iter().find(|supervise| world.kernel.files.ok_reader == Some(supervise.pid));
         let machine = in_charge.and_then(|supervise| supervise.machine.as_ref()).ok_or(Broken::Unsupervised)?;

@@ -40,6 +40,7 @@ pub fn world_of(seed: u64, epoch: Instant) -> World {
         commands: rng.u32(..4),
         strangers: rng.u32(..6),
         disk: rng.u32(..3),
+        stops: rng.u32(..4) / 3,
     };
     World::new(policy, budget, epoch)
 }

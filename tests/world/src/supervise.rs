@@ -43,6 +43,7 @@ enum Call {
     PollAdopted,
     Wake,
     ReadControl,
+    ReadSignals,
     Tell(u8),
     Release,
     WaitFor(i32),
@@ -144,7 +145,7 @@ impl Supervise {
         let gate = self.gate.and_then(|gate| kernel.gates.get(gate));
         let executed = gate.is_some_and(|gate| !gate.process && gate.refused.is_none());
         let due = self.deadline().is_some_and(|deadline| deadline <= kernel.uptime);
-        let command = !kernel.files.control.is_empty();
+        let command = !kernel.files.control.is_empty() || kernel.told.iter().any(|(to, _)| *to == self.pid);
         child || (self.ended.is_some() && !shows_ended) || executed || due || command || self.adopted_has_news(kernel)
     }
 
@@ -170,6 +171,7 @@ impl Supervise {
                 Call::PollAdopted,
                 Call::Wake,
                 Call::ReadControl,
+                Call::ReadSignals,
                 Call::Release,
             ]);
             return;
@@ -201,6 +203,12 @@ impl Supervise {
             Call::ReadControl => {
                 let commands = std::mem::take(&mut kernel.files.control);
                 self.push_front(commands.into_iter().map(Call::Tell));
+            }
+            Call::ReadSignals => {
+                let (ours, others) = std::mem::take(&mut kernel.told).into_iter().partition(|(to, _)| *to == self.pid);
+                kernel.told = others;
+                let ours: Vec<(i32, u8)> = ours;
+                self.push_front(ours.into_iter().map(|(_, byte)| Call::Tell(byte)));
             }
             Call::Tell(byte) => {
                 if let Some(command) = Command::from_byte(byte) {

@@ -1,5 +1,6 @@
 //! svscan in the world: its table and its orphans, unchanged, and what performs the table's actions, one system call at
-//! a time. There is one service, without a logger.
+//! a time. There is one service, without a logger. Told to stop everything, it has the supervise stop the service and end, and
+//! ends itself once nothing is left.
 
 use crate::kernel::{Kernel, Kind, State};
 use daemontools::service::{OrphanEnd, Process, Record};
@@ -7,13 +8,18 @@ use nix::unistd::Pid;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
+use svscan::leftover::{Death, Facts, Left, Wanted, leftover};
 use svscan::orphans::Orphans;
-use svscan::table::{Action, Contents, Id, Leftover, Part, SuperviseId, Table};
+use svscan::table::{Action, Contents, Id, Part, SuperviseId, Table};
 
 const SERVICE: Id = Id { device: 1, inode: 1 };
 const MAIN: SuperviseId = SuperviseId { id: SERVICE, part: Part::Service };
 /// The service's entry in the scan directory.
 const NAME: &str = "web";
+/// The commands by which a supervise stops its service and ends.
+const END: &[u8] = b"dx";
+/// How soon svscan tries again to tell a supervise that does not listen yet.
+const AGAIN: Duration = Duration::from_millis(20);
 /// How many supervises are started before svscan looks at other things.
 const BATCH: usize = 16;
 
@@ -22,11 +28,15 @@ const BATCH: usize = 16;
 enum Call {
     Scan,
     Inspect(Id),
+    Close,
+    TellOwed,
     Reap,
     ReapHeld,
     Starts,
     Start(SuperviseId),
     WaitFor(i32),
+    SeeWhetherOver,
+    Exit,
 }
 
 /// Which process is in charge of the service.
@@ -45,6 +55,12 @@ pub struct Svscan {
     calls: VecDeque<Call>,
     /// Supervises that are not its children, by descriptors that tell of their end.
     held: Vec<Process>,
+    /// TERM has come, and was not taken in yet.
+    pub told_to_stop: bool,
+    /// The supervise that is still to be told to stop its service and end.
+    owed: Option<i32>,
+    /// When it is tried again to tell it, in time since boot.
+    again: Option<Duration>,
     /// The moment of boot.
     epoch: Instant,
 }
@@ -58,6 +74,9 @@ impl Svscan {
             orphans: Orphans::default(),
             calls: [Call::Scan].into(),
             held: Vec::new(),
+            told_to_stop: false,
+            owed: None,
+            again: None,
             epoch,
         }
     }
@@ -68,12 +87,14 @@ impl Svscan {
 
     /// When it wakes by itself, in time since boot.
     pub fn deadline(&self) -> Option<Duration> {
-        self.table.deadline().map(|deadline| deadline.duration_since(self.epoch))
+        let table = self.table.deadline().map(|deadline| deadline.duration_since(self.epoch));
+        table.into_iter().chain(self.again).min()
     }
 
     /// Whether it has something to do.
     pub fn is_ready(&self, kernel: &Kernel) -> bool {
         !self.calls.is_empty()
+            || self.told_to_stop
             || kernel.ended_child(self.pid, None).is_some()
             || self.held.iter().any(|held| has_ended(kernel, held))
             || self.deadline().is_some_and(|deadline| deadline <= kernel.uptime)
@@ -92,7 +113,10 @@ impl Svscan {
     /// Makes the next call, which fails if it is to and can. Returns the number of a supervise that it has started.
     pub fn step(&mut self, kernel: &mut Kernel, fails: bool) -> Option<i32> {
         let Some(call) = self.calls.pop_front() else {
-            self.calls.extend([Call::Reap, Call::ReapHeld, Call::Starts]);
+            if std::mem::take(&mut self.told_to_stop) {
+                self.calls.push_back(Call::Close);
+            }
+            self.calls.extend([Call::Reap, Call::ReapHeld, Call::Starts, Call::TellOwed, Call::SeeWhetherOver]);
             return None;
         };
         let now = self.now(kernel);
@@ -105,6 +129,18 @@ impl Svscan {
                 self.table.settle(None, now, &mut todo);
                 self.perform(todo);
             }
+            Call::Close => {
+                let mut todo = Vec::new();
+                self.table.close(now, &mut todo);
+                self.perform(todo);
+            }
+            Call::TellOwed => self.tell_owed(kernel),
+            Call::SeeWhetherOver => {
+                if self.table.is_closed() {
+                    self.calls.push_back(Call::Exit);
+                }
+            }
+            Call::Exit => kernel.end(self.pid, 0),
             Call::Inspect(id) => {
                 let record = kernel.read_page().or_else(|| kernel.read_state());
                 let process = record.and_then(|record| record.process);
@@ -118,7 +154,7 @@ impl Svscan {
             Call::ReapHeld => self.reap_held(kernel, now),
             Call::Starts => {
                 let starts = self.table.starts(now, BATCH);
-                self.calls.extend(starts.into_iter().map(Call::Start));
+                starts.into_iter().rev().for_each(|which| self.calls.push_front(Call::Start(which)));
             }
             Call::Start(which) => return self.start(kernel, which, now, fails),
             Call::WaitFor(pid) => kernel.wait_for(pid),
@@ -130,8 +166,8 @@ impl Svscan {
         for action in todo {
             match action {
                 Action::Inspect(id) => self.calls.push_back(Call::Inspect(id)),
-                Action::End(_)
-                | Action::Drain(_)
+                Action::End(which) => self.owed = self.table.pid(which).map(Pid::as_raw),
+                Action::Drain(_)
                 | Action::EndInput(_)
                 | Action::Hold(_)
                 | Action::LetGo(_)
@@ -141,6 +177,20 @@ impl Svscan {
                 | Action::Say(..) => {}
             }
         }
+    }
+
+    /// Tells the supervise that is to end: by signal, if it has written its page, otherwise through its FIFO, once it is in
+    /// charge.
+    fn tell_owed(&mut self, kernel: &mut Kernel) {
+        let Some(pid) = self.owed else { return };
+        let has_page = kernel.read_page().is_some_and(|page| page.supervise.pid.as_raw() == pid);
+        if has_page {
+            kernel.told.extend(END.iter().map(|byte| (pid, *byte)));
+        } else if kernel.files.ok_reader == Some(pid) {
+            kernel.files.control.extend(END);
+        }
+        let is_told = has_page || kernel.files.ok_reader == Some(pid) || !kernel.is_alive(pid);
+        (self.owed, self.again) = if is_told { (None, None) } else { (Some(pid), Some(kernel.uptime + AGAIN)) };
     }
 
     fn reap(&mut self, kernel: &mut Kernel, now: Instant) {
@@ -171,12 +221,8 @@ impl Svscan {
         if self.table.supervise_of(pid).is_none() {
             return false;
         }
-        let has_failed = status & 0x7f == 0 && status != 0;
-        let left = match (status, has_failed) {
-            (0, _) => Leftover::Told,
-            (_, true) if matches!(in_charge(kernel), InCharge::Nobody) => Leftover::CannotServe,
-            (_, _) => Leftover::Nothing,
-        };
+        let wanted = if self.table.is_stopping(SERVICE) { Wanted::Stopped } else { Wanted::Present };
+        let left = leftover(Death::of(status), wanted, &mut Asked { kernel, pid: pid.as_raw() });
         let mut todo = Vec::new();
         self.table.died(pid, left, now, &mut todo);
         self.perform(todo);
@@ -188,6 +234,11 @@ impl Svscan {
         if let InCharge::Supervise(process) = in_charge(kernel) {
             self.held.push(process);
             self.table.started(which, process.pid, now, &mut todo);
+            self.perform(todo);
+            return None;
+        }
+        if self.table.is_stopping(which.id) && !has_left(kernel) {
+            self.table.not_needed(which, now, &mut todo);
             self.perform(todo);
             return None;
         }
@@ -210,6 +261,50 @@ impl Svscan {
         let end = process.and_then(|process| self.orphans.left_behind(process, MAIN));
         end.into_iter().for_each(|end| write_end(kernel, end));
     }
+}
+
+/// What there is to be known of a supervise that has ended.
+struct Asked<'a> {
+    kernel: &'a Kernel,
+    pid: i32,
+}
+
+impl Facts for Asked<'_> {
+    fn has_lines(&mut self) -> bool {
+        false
+    }
+
+    fn leaves_lines(&mut self) -> bool {
+        false
+    }
+
+    fn was_told(&mut self) -> bool {
+        let record = self.kernel.read_page().or_else(|| self.kernel.read_state());
+        record.is_some_and(|record| {
+            record.supervise.pid.as_raw() == self.pid && record.leaving && record.process.is_none()
+        })
+    }
+
+    fn is_served(&mut self) -> bool {
+        match self.kernel.read_page() {
+            Some(page) if page.supervise.pid.as_raw() == self.pid => false,
+            _ => matches!(in_charge(self.kernel), InCharge::Supervise(_)),
+        }
+    }
+
+    fn left(&mut self) -> Left {
+        if has_left(self.kernel) { Left::Process } else { Left::Nothing }
+    }
+
+    fn still_waits(&mut self) -> bool {
+        false
+    }
+}
+
+/// Whether the process that was written down last is still there.
+fn has_left(kernel: &Kernel) -> bool {
+    let record = kernel.read_page().or_else(|| kernel.read_state());
+    record.and_then(|record| record.process).is_some_and(|(_, process)| kernel.find(&process).is_some())
 }
 
 fn has_ended(kernel: &Kernel, process: &Process) -> bool {

@@ -29,6 +29,8 @@ pub enum Move {
     Ignore(i32),
     /// An operator writes a command.
     Tell(u8),
+    /// svscan is told to stop everything.
+    Stop,
     /// A process that has nothing to do with all this is made, which takes a number, or ends.
     Stranger,
     /// The disk takes no writes from now on, or takes them again.
@@ -52,11 +54,13 @@ pub struct Budget {
     pub strangers: u32,
     /// How often it turns the disk.
     pub disk: u32,
+    /// How often it tells svscan to stop everything.
+    pub stops: u32,
 }
 
 impl Budget {
     /// The adversary rests.
-    pub const NONE: Budget = Budget { kills: 0, refusals: 0, deeds: 0, commands: 0, strangers: 0, disk: 0 };
+    pub const NONE: Budget = Budget { kills: 0, refusals: 0, deeds: 0, commands: 0, strangers: 0, disk: 0, stops: 0 };
 }
 
 /// So many moves are enough for everything to come to rest.
@@ -120,6 +124,9 @@ impl World {
         if self.budget.commands > 0 && self.kernel.files.ok_reader.is_some() {
             into.extend(COMMANDS.iter().map(|byte| Move::Tell(*byte)));
         }
+        if self.budget.stops > 0 && self.svscan.is_some() {
+            into.push(Move::Stop);
+        }
         if self.budget.strangers > 0 {
             into.push(Move::Stranger);
         }
@@ -160,7 +167,7 @@ impl World {
     }
 
     fn init_is_ready(&self) -> bool {
-        self.svscan.is_none() || self.kernel.ended_child(INIT, None).is_some()
+        (self.svscan.is_none() && !self.promises.has_stopped) || self.kernel.ended_child(INIT, None).is_some()
     }
 
     /// Whether a child at its gate, or a program of the service, has something to do.
@@ -250,6 +257,7 @@ impl World {
             Move::NotExecuted(pid) => format!("{} cannot be executed", who(pid)),
             Move::Ignore(pid) => format!("{} does not obey TERM from now on", who(pid)),
             Move::Tell(byte) => format!("an operator writes {}", char::from(byte)),
+            Move::Stop => "svscan is told to stop everything".into(),
             Move::Stranger => "a stranger comes or goes".into(),
             Move::Disk => "the disk turns".into(),
             Move::Pass => "time passes".into(),
@@ -290,6 +298,11 @@ impl World {
                 self.budget.commands -= 1;
                 self.kernel.files.control.push(byte);
             }
+            Move::Stop => {
+                self.budget.stops -= 1;
+                self.svscan.iter_mut().for_each(|svscan| svscan.told_to_stop = true);
+                self.promises.is_to_stop = true;
+            }
             Move::Stranger => {
                 self.budget.strangers -= 1;
                 self.turn_stranger();
@@ -319,6 +332,7 @@ impl World {
         if let Some((pid, _)) = self.kernel.ended_child(INIT, None) {
             self.kernel.wait_for(pid);
         } else if self.svscan.is_none()
+            && !self.promises.has_stopped
             && let Some(pid) = self.kernel.fork(INIT, Kind::Svscan)
         {
             self.svscan = Some(Svscan::new(pid, self.epoch));
@@ -384,7 +398,10 @@ impl World {
     fn bury(&mut self) {
         let World { kernel, svscan, supervises, promises, .. } = self;
         if svscan.as_ref().is_some_and(|svscan| !kernel.is_alive(svscan.pid)) {
-            *svscan = None;
+            // Killed, svscan is started again, and the next one knows of no stop.
+            let ended = svscan.take().and_then(|svscan| kernel.task(svscan.pid)).map(|task| task.state);
+            promises.has_stopped = ended == Some(State::Zombie(0));
+            promises.is_to_stop = false;
             promises.may_be_untold = true;
         }
         supervises.retain(|supervise| {
