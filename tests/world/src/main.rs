@@ -23,7 +23,7 @@ const SMALL: [Budget; 5] = [
     Budget { kills: 2, ..Budget::NONE },
     Budget { kills: 1, refusals: 1, ..Budget::NONE },
     Budget { kills: 1, commands: 1, ..Budget::NONE },
-    Budget { kills: 2, stops: 1, ..Budget::NONE },
+    Budget { kills: 1, stops: 1, ..Budget::NONE },
 ];
 
 /// So many moves are told after the adversary rests.

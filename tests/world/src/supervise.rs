@@ -211,7 +211,8 @@ impl Supervise {
                 self.push_front(ours.into_iter().map(|(_, byte)| Call::Tell(byte)));
             }
             Call::Tell(byte) => {
-                if let Some(command) = Command::from_byte(byte) {
+                // What comes after it was told to exit, and can, is not obeyed.
+                if let Some(command) = Command::from_byte(byte).filter(|_| !self.done) {
                     self.told = Some(command);
                     self.unwritten_want |= matches!(command, Command::Up | Command::Down | Command::Once);
                     self.handle(kernel, Event::Told(command));

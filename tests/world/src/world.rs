@@ -402,6 +402,9 @@ impl World {
             let ended = svscan.take().and_then(|svscan| kernel.task(svscan.pid)).map(|task| task.state);
             promises.has_stopped = ended == Some(State::Zombie(0));
             promises.is_to_stop = false;
+            let page = kernel.read_page().map(|page| page.supervise.pid.as_raw());
+            let is_unknown = |pid| kernel.is_alive(pid) && page != Some(pid);
+            promises.may_be_left |= supervises.iter().any(|supervise| is_unknown(supervise.pid));
             promises.may_be_untold = true;
         }
         supervises.retain(|supervise| {
