@@ -71,6 +71,7 @@ fn routed(arguments: &[&str], pieces: &[Vec<u8>], limit: u64) -> Vec<Vec<u8>> {
         }
     }
     assert!(data.is_empty());
+    router.end_line(&mut outputs, &mut side);
     router.end(&mut outputs, &mut side);
     assert_eq!(router.line, Line::Fresh);
     files.push(std::mem::take(&mut outputs[0].pending));
