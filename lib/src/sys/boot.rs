@@ -105,7 +105,7 @@ impl Boot {
     pub fn from_one_word(word: &str) -> Boot {
         let (id, ticks) = word.split_once('/').map_or((word, None), |(id, ticks)| (id, ticks.parse().ok()));
         Boot {
-            kernel_id: Some(id).filter(|id| !id.is_empty()).map(str::to_string),
+            kernel_id: Some(id).filter(|id| !id.is_empty() && *id != "-").map(str::to_string),
             init_ticks: ticks,
             ..Boot::default()
         }
@@ -159,6 +159,7 @@ mod tests {
         assert_eq!(now.is_same(&Boot::current().unwrap()), Some(true));
         assert_eq!(boot(&now.to_string()), now);
         assert_eq!(Boot::from_one_word(&now.in_one_word()).is_same(&now), Some(true));
+        assert_eq!(Boot::from_one_word("-"), Boot::default());
     }
 
     #[test]
