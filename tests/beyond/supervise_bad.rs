@@ -270,12 +270,14 @@ fn what_dies_at_once_for_hours_costs_nothing_in_the_long_run() {
         service.svc("-u");
         costs
     };
-    has_started(200);
+    // In steps, as a machine may be busy. By then it has done all that it does, and has the memory for that.
+    (100..=800).step_by(100).for_each(has_started);
     let before = costs(20);
-    // In steps, as a machine may be busy.
-    (300..=1500).step_by(100).for_each(has_started);
+    (900..=2400).step_by(100).for_each(has_started);
     let after = costs(before.1);
-    assert!(after.0 <= before.0 + 8, "{before:?} {after:?}");
+    // A program that was not optimized touches some more pages now and then, until it has touched all. What each of 1600 starts
+    // leaves behind adds up to more.
+    assert!(after.0 <= before.0 + 32, "{before:?} {after:?}");
     service.svc("-dx");
     assert_eq!(supervise.wait(), 0);
     // Never before its time, but for the clock that people see being another than the one that counts.
