@@ -271,9 +271,13 @@ fn what_dies_at_once_for_hours_costs_nothing_in_the_long_run() {
         costs
     };
     // In steps, as a machine may be busy. By then it has done all that it does, and has the memory for that.
-    (100..=800).step_by(100).for_each(has_started);
-    let before = costs(20);
-    (900..=2400).step_by(100).for_each(has_started);
+    let warmed_up = |count: u64| {
+        has_started(count);
+        costs(20)
+    };
+    (100..=800).step_by(100).map(warmed_up).for_each(drop);
+    let before = warmed_up(900);
+    (1000..=2500).step_by(100).for_each(has_started);
     let after = costs(before.1);
     // A program that was not optimized touches some more pages now and then, until it has touched all. What each of 1600 starts
     // leaves behind adds up to more.
