@@ -15,6 +15,7 @@ const MANUALS: [(&str, &[&str]); 3] = [
         &[
             // What --check says, and what is wrong with an action, which is REASON.
             "multilog/src/check.rs",
+            "multilog/src/meaning.rs",
             "multilog/src/lint.rs",
             "multilog/src/limit.rs",
             "multilog/src/pattern.rs",
