@@ -32,7 +32,7 @@ pub fn lock_within(file: OwnedFd, time: Duration) -> nix::Result<OwnedFd> {
 /// Locks `file` against others, if no other one has it.
 ///
 /// # Errors
-/// As for [`lock`].
+/// As for [`lock_within`].
 pub fn try_to_lock(file: &File) -> nix::Result<()> {
     file.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => Errno::EAGAIN,
