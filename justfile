@@ -18,7 +18,7 @@ ci *steps:
     .ci/run {{ steps }}
 
 # Measure beside daemontools, runit and s6: just bench log
-bench *names="log control footprint boot recover":
+bench *names="log control footprint boot recover query":
     cargo run --release --package bench -- {{ names }}
 
 # See it at work, for some seconds or until ^C

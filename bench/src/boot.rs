@@ -1,6 +1,6 @@
 //! Measures the time from the start of a scanner until all services of its directory run.
 //!
-//! Beside the suites stands the bare cost: the time to fork and execute the same number of processes, and nothing else.
+//! The figures also contain the bare cost: the time to fork and execute the same number of processes, and nothing else.
 
 use crate::event::{What, now};
 use crate::guard::end_children;
@@ -101,7 +101,7 @@ fn boot(run: &Run, suite: Suite, services: Services) -> Result<f64> {
     Ok(end.saturating_sub(begin) as f64 / 1e6)
 }
 
-/// The bare cost in ms: one process starts each service.
+/// Measures the bare cost in ms: one process starts the programs of all services.
 fn bare(run: &Run, services: Services) -> Result<f64> {
     let folder = run.folder()?;
     let directories = directories(run, &folder, services)?;
@@ -110,7 +110,7 @@ fn bare(run: &Run, services: Services) -> Result<f64> {
     let begin = now();
     for directory in directories {
         Command::new(&run.peers.probe).arg("parent").arg(directory).stdin(Stdio::null()).spawn()?;
-        // The reports are read while other processes start, as beside a scanner.
+        // The reports are read while other processes start, as they are beside a scanner.
         while let Some(event) = events.next()? {
             starts.push(event.at);
         }

@@ -5,7 +5,7 @@
 
 use crate::event::{What, now};
 use crate::guard::end_children;
-use crate::peers::{Order, Suite};
+use crate::peers::{ServiceCommand, Suite};
 use crate::run::Run;
 use crate::sample::{Better, Figure, keep};
 use crate::service::Supervised;
@@ -51,7 +51,7 @@ fn figure(name: &'static str, title: &str) -> Figure {
     Figure { name, title: title.into(), unit: "ms", better: Better::Less, reference: "ours", cells: Vec::new() }
 }
 
-/// A time longer than that which any suite waits before it restarts a service.
+/// A time longer than any suite waits before it restarts a service.
 const STABLE: Duration = Duration::from_millis(1300);
 
 fn one_round(run: &Run, service: &mut Supervised, times: &mut Figure) -> Result<()> {
@@ -59,7 +59,7 @@ fn one_round(run: &Run, service: &mut Supervised, times: &mut Figure) -> Result<
     let column = service.suite.name();
 
     let begin = now();
-    service.tell(run, Order::Alarm)?;
+    service.tell(run, ServiceCommand::Alarm)?;
     times.add("command until the signal", column, since(begin, service.events.wait(What::Alarmed)?.at));
 
     let control = service.directory.join("supervise/control");
@@ -72,28 +72,29 @@ fn one_round(run: &Run, service: &mut Supervised, times: &mut Figure) -> Result<
     times.add("death until it runs again", column, since(begin, service.restarted()?.at));
 
     let begin = now();
-    service.tell(run, Order::Down)?;
+    service.tell(run, ServiceCommand::Down)?;
     let terminated = service.events.wait(What::Terminated).context("down right after the start")?;
     times.add("down, right after a start, until TERM", column, since(begin, terminated.at));
 
     let begin = now();
-    service.tell(run, Order::Up)?;
+    service.tell(run, ServiceCommand::Up)?;
     times.add("up, right after the end, until it runs", column, since(begin, service.restarted()?.at));
     if let Some(mut wait) = run.peers.wait_until_down(service.suite, &service.directory) {
         let mut wait = wait.spawn()?;
-        // This waits past the second that s6 waits between starts, and until the program waits.
+        // This waits until the second is over that s6 waits between starts, and until the program that waits for the
+        // service is ready.
         sleep(STABLE);
-        service.tell(run, Order::Down)?;
+        service.tell(run, ServiceCommand::Down)?;
         let begin = service.events.wait(What::Terminated)?.at;
         ensure!(wait.wait()?.success(), "waiting for {column} failed");
         times.add("end until who waits for it knows", column, since(begin, now()));
-        service.tell(run, Order::Up)?;
+        service.tell(run, ServiceCommand::Up)?;
         service.restarted()?;
     }
     Ok(())
 }
 
-/// The time in ms.
+/// The time between two moments, in ms.
 fn since(begin: u64, end: u64) -> f64 {
     end.saturating_sub(begin) as f64 / 1e6
 }
@@ -117,7 +118,7 @@ fn thousands(run: &Run, count: usize, times: &mut Figure) -> Result<()> {
             run.progress(&format!("control: {} of {count} ({round} of {rounds})", suite.name()));
             let status = run.peers.status(suite).context("no status")?;
             times.add("ask", suite.name(), all_at_once(status, directories, answer(suite))?);
-            let order = run.peers.order(suite, Order::Continue);
+            let order = run.peers.order(suite, ServiceCommand::Continue);
             times.add("command", suite.name(), all_at_once(order, directories, "")?);
         }
         all.rotate_left(1);
@@ -131,7 +132,7 @@ fn answer(suite: Suite) -> &'static str {
     if suite == Suite::Runit { "run: " } else { ": up (pid " }
 }
 
-/// Waits until the supervisor has written down that the service runs, which is a moment after the service's start.
+/// Waits until the supervisor has recorded that the service runs, which is a moment after the service's start.
 fn until_known(run: &Run, service: &Supervised) -> Result<()> {
     let limit = Instant::now() + Duration::from_secs(30);
     let mut status = run.peers.status(service.suite).context("no status")?;

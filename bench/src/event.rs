@@ -25,7 +25,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// The pid of the reporting process.
+    /// An event of this process, now.
     #[allow(dead_code, reason = "one program writes, the other reads")]
     pub fn now(what: What) -> Event {
         Event { what, pid: std::process::id(), at: now() }

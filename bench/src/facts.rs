@@ -17,7 +17,7 @@ pub struct Facts {
     cpu: Option<String>,
     /// The release of the kernel.
     kernel: String,
-    /// The words of the user about the machine, or nothing.
+    /// The user's words about the machine, or nothing.
     note: String,
     versions: Vec<(&'static str, String)>,
 }
@@ -35,7 +35,7 @@ impl Facts {
         })
     }
 
-    /// The facts in a line that fits below a picture. It describes the machine by the note of the user.
+    /// The facts in a line that fits below a picture. The user's note describes the machine.
     pub fn line(&self) -> String {
         let machine = match self.note.as_str() {
             "" => format!("{} cores", self.cores),

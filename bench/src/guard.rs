@@ -61,8 +61,8 @@ pub fn inside() -> Result<()> {
     Ok(())
 }
 
-/// Kills the children of this process, then the descendants that become its children by that, until there are none. No
-/// other code may wait for them.
+/// Kills the children of this process, then the descendants that become its children because of that, until none is
+/// left. No other code may wait for them.
 pub fn end_children() {
     loop {
         for child in children() {

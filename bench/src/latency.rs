@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::thread::{sleep, spawn, yield_now};
 use std::time::{Duration, Instant};
 
-/// The number of lines a second, of all lines, and of rounds.
+/// The number of lines per second, of all lines, and of rounds.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     per_second: u32,
@@ -22,8 +22,8 @@ struct Pace {
 }
 
 impl Pace {
-    /// Whether the writers get their lines by turns within each period; otherwise each writer is measured at a time of
-    /// its own.
+    /// Whether the writers get their lines by turns within each period. Otherwise each writer is measured alone, one
+    /// after the other.
     fn is_shared(self) -> bool {
         self.per_second <= 100
     }

@@ -1,7 +1,7 @@
 //! Measures the log writers: throughput, CPU and memory with lines of several lengths, and how soon a line can be read.
 //!
-//! A writer reads a pipe that is kept full. Its time is measured from the first line to its end after the last one, and
-//! it must have written every line. Beside the writers stand `cat`, and a loop of read and write, which is the best
+//! A writer reads a pipe that is kept full. Its time is measured from the first line until it ends after the last one,
+//! and it must have written every line. The figures also contain `cat`, and a loop of read and write, which is the best
 //! possible.
 
 use crate::latency;
@@ -153,8 +153,8 @@ fn cost(run: &Run, writer: Writer, style: Style, input: Input) -> Result<Cost> {
     Ok(cost)
 }
 
-/// Keeps the pipe full until all lines are written. Before it closes the pipe, it reads the reader's peak of memory in
-/// kB.
+/// Keeps the pipe full until all lines are written. Before it closes the pipe, it reads the log writer's peak of memory
+/// in kB.
 fn feed(child: &Child, mut pipe: ChildStdin, input: Input) -> Result<u64> {
     let lines = text(input.line, (input.chunk.max(1 << 20) / input.line).min(input.lines()));
     let mut left = input.lines() * input.line;

@@ -5,10 +5,12 @@
 //! NAME is one of the measurements:
 //!
 //! - `log`: the log writers' throughput, CPU and memory, and how soon a line can be read;
-//! - `control`: how soon a command arrives, a dead service runs again; commanding and asking thousands at once;
-//! - `footprint`: memory, kernel objects, wake-ups and CPU of what supervises an idle service;
-//! - `boot`: until all services of a directory run;
-//! - `recover`: what a SIGKILL of each of the programs costs.
+//! - `control`: how soon a command arrives, and how soon a dead service runs again; the time to command and to ask
+//!   thousands of services at once;
+//! - `footprint`: memory, kernel objects, wake-ups and CPU of the processes that supervise an idle service;
+//! - `boot`: the time until all services of a directory run;
+//! - `recover`: what a SIGKILL of each of the programs costs;
+//! - `query`: what questions to a large log cost, beside cat, grep, ripgrep and zstdcat.
 //!
 //! Programs run by turns, so that other work of the machine affects all of them (in `footprint` all are idle at the
 //! same time). The benchmark compares medians. `--full` adds what would make a measurement longer than two minutes:
@@ -35,6 +37,7 @@ mod latency;
 mod log;
 mod peers;
 mod plot;
+mod query;
 mod recover;
 mod run;
 mod sample;
@@ -57,12 +60,13 @@ const USAGE: &str =
 /// A measurement. If it fails, the figures contain what it has measured until then.
 type Measure = fn(&Run, &mut Vec<Figure>) -> Result<()>;
 
-const MEASURES: [(&str, Measure); 5] = [
+const MEASURES: [(&str, Measure); 6] = [
     ("log", log::measure),
     ("control", control::measure),
     ("footprint", footprint::measure),
     ("boot", boot::measure),
     ("recover", recover::measure),
+    ("query", query::measure),
 ];
 
 fn main() -> ExitCode {

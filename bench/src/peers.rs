@@ -26,7 +26,7 @@ pub enum Style {
 
 /// The commands for a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum ServiceCommand {
     Up,
     Down,
     Alarm,
@@ -151,12 +151,12 @@ impl Peers {
     }
 
     /// The command that sends an order to services. That of s6 accepts only one service.
-    pub fn order(&self, suite: Suite, order: Order) -> Command {
+    pub fn order(&self, suite: Suite, order: ServiceCommand) -> Command {
         let (name, word) = match (suite, order) {
-            (Suite::Runit, Order::Up) => ("sv", "up"),
-            (Suite::Runit, Order::Down) => ("sv", "down"),
-            (Suite::Runit, Order::Alarm) => ("sv", "alarm"),
-            (Suite::Runit, Order::Continue) => ("sv", "cont"),
+            (Suite::Runit, ServiceCommand::Up) => ("sv", "up"),
+            (Suite::Runit, ServiceCommand::Down) => ("sv", "down"),
+            (Suite::Runit, ServiceCommand::Alarm) => ("sv", "alarm"),
+            (Suite::Runit, ServiceCommand::Continue) => ("sv", "cont"),
             (Suite::S6, order) => ("s6-svc", letter(order)),
             (Suite::Ours | Suite::Daemontools, order) => ("svc", letter(order)),
         };
@@ -217,12 +217,12 @@ impl Peers {
     }
 }
 
-fn letter(order: Order) -> &'static str {
+fn letter(order: ServiceCommand) -> &'static str {
     match order {
-        Order::Up => "-u",
-        Order::Down => "-d",
-        Order::Alarm => "-a",
-        Order::Continue => "-c",
+        ServiceCommand::Up => "-u",
+        ServiceCommand::Down => "-d",
+        ServiceCommand::Alarm => "-a",
+        ServiceCommand::Continue => "-c",
     }
 }
 

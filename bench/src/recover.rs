@@ -3,7 +3,7 @@
 
 use crate::event::What;
 use crate::guard::end_children;
-use crate::peers::{Order, Style, Suite, succeed};
+use crate::peers::{ServiceCommand, Style, Suite, succeed};
 use crate::run::Run;
 use crate::sample::{Better, Figure, keep};
 use crate::service::{Events, run_probe, script};
@@ -197,7 +197,7 @@ fn kill_logger(run: &Run, suite: Suite, kills: usize) -> Result<(usize, usize)> 
         end(last)?;
     }
     logger_in(&service.join("log"), &logger, last)?;
-    let mut down = run.peers.order(suite, Order::Down);
+    let mut down = run.peers.order(suite, ServiceCommand::Down);
     succeed(down.arg(&service).stdout(Stdio::null()), "down")?;
     events.wait(What::Terminated)?;
     let written: usize = fs::read_to_string(service.join("written"))?.trim().parse()?;

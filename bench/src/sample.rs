@@ -9,7 +9,7 @@ pub enum Better {
     Less,
 }
 
-/// One quantity: each row is a case, and each column is a suite.
+/// One quantity that was measured: each row is a case, and each column is a suite.
 #[derive(Debug)]
 pub struct Figure {
     /// The name of the figure in `--json` and in the file names of `--svg`.
@@ -45,12 +45,12 @@ impl Figure {
         }
     }
 
-    /// In the order in which they first came.
+    /// The rows, in the order in which they first came.
     pub fn rows(&self) -> Vec<&str> {
         first_of_each(self.cells.iter().map(|cell| cell.row.as_str()))
     }
 
-    /// In the order in which they first came.
+    /// The columns, in the order in which they first came.
     pub fn columns(&self) -> Vec<&'static str> {
         first_of_each(self.cells.iter().map(|cell| cell.column))
     }

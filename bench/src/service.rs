@@ -1,7 +1,7 @@
 //! Services that report when something happens to them, and their supervisors.
 
 use crate::event::{Event, What};
-use crate::peers::{Order, Suite};
+use crate::peers::{ServiceCommand, Suite};
 use crate::run::Run;
 use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -99,7 +99,7 @@ impl Supervised {
     }
 
     /// Sends an order to the service by its suite's program.
-    pub fn tell(&self, run: &Run, order: Order) -> Result<()> {
+    pub fn tell(&self, run: &Run, order: ServiceCommand) -> Result<()> {
         crate::peers::succeed(
             run.peers.order(self.suite, order).arg(&self.directory).stdout(Stdio::null()),
             &format!("{} {order:?}", self.suite.name()),

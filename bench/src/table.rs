@@ -38,7 +38,7 @@ fn entry(figure: &Figure, row: &str, column: &str) -> String {
     }
 }
 
-/// Formats a number with three significant digits, and without a fraction from three digits before the point on.
+/// Formats a number with three significant digits. A number of three digits or more before the point has no fraction.
 pub fn digits(value: f64) -> String {
     let behind = match value.abs() {
         size if size >= 99.95 => 0,

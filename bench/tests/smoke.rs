@@ -26,7 +26,7 @@ fn what_is_not_known_is_refused_with_the_names_of_what_is() {
         let output = bench().args(arguments).output().unwrap();
         let words = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(100), "{words}");
-        assert!(words.contains("names: log control footprint boot recover"), "{words}");
+        assert!(words.contains("names: log control footprint boot recover query"), "{words}");
     }
 }
 
@@ -114,7 +114,7 @@ fn every_log_writer_is_measured_at_every_pace_for_which_there_are_lines_enough()
 }
 
 #[test]
-fn who_controls_is_measured_in_each_case_that_its_suite_has_a_program_for() {
+fn control_is_measured_in_each_case_that_its_suite_has_a_program_for() {
     let json = measured("control");
     for case in [
         "command until the signal",
@@ -173,6 +173,16 @@ fn a_kill_costs_ours_no_line_and_no_second_copy_but_the_others_do_start_one() {
 }
 
 #[test]
+fn questions_to_a_log_are_measured_beside_cat() {
+    let json = measured("query");
+    for case in ["text", "--json"] {
+        let who = medians(&json, "query-all", case);
+        assert!(who.iter().any(|(name, cpu)| *name == "svlog" && cpu.is_some()), "{who:?}");
+        assert!(who.iter().any(|(name, cpu)| *name == "cat" && cpu.is_some()), "{who:?}");
+    }
+}
+
+#[test]
 fn what_was_measured_before_a_failure_is_shown() {
     let scratch = tempfile::tempdir().unwrap();
     let programs = scratch.path().join("programs");
@@ -204,13 +214,13 @@ fn a_service_that_finds_the_fifo_of_events_full_waits() {
     let status = format!("/proc/{}/status", probe.id());
     let limit = Instant::now() + Duration::from_secs(30);
     while !fs::read_to_string(&status).unwrap().contains("State:\tS") && probe.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < limit, "it neither waits nor ends");
+        assert!(Instant::now() < limit, "the probe neither sleeps nor ends");
         sleep(Duration::from_millis(1));
     }
     assert_eq!(probe.try_wait().unwrap(), None);
     let mut event = [0; 16];
     while event[4..8] != probe.id().to_ne_bytes() {
-        assert!(Instant::now() < limit, "it tells nothing");
+        assert!(Instant::now() < limit, "the probe reports nothing");
         let _ = events.read(&mut event);
     }
     probe.kill().unwrap();

@@ -81,11 +81,15 @@ pub fn is_numeric(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b":")
 }
 
-/// The words to use instead of an unknown name that is a number, or two numbers in the form of chown(1).
+/// The words to use instead of an unknown name that is a number, or a user and a group in the form of chown(1).
 fn hint(name: &[u8]) -> &'static [u8] {
     let mut fields = name.split(|byte| *byte == b':');
     let is_numbers = fields.clone().count() <= 2 && fields.all(|field| number(field).is_some());
-    if is_numbers { b": for numbers say :UID:GID, as in :1000:1000" } else { b"" }
+    match is_numbers {
+        true => b": for numbers say :UID:GID, as in :1000:1000",
+        false if name.contains(&b':') => b": the group is that of the account; say ACCOUNT, or :UID:GID in numbers",
+        false => b"",
+    }
 }
 
 /// The two numbers in `:UID:GID`.
@@ -213,10 +217,20 @@ mod tests {
     }
 
     #[test]
-    fn numbers_without_a_colon_in_front_are_told_their_form() {
-        let table = [("1000", true), ("0:0", true), ("web", false), ("", false), ("root:", false), ("0:0:0", false)];
-        for (name, is_told) in table {
-            assert_eq!(!hint(name.as_bytes()).is_empty(), is_told, "{name}");
+    fn what_is_written_as_for_chown_is_told_its_form() {
+        let numbers = b": for numbers say :UID:GID, as in :1000:1000";
+        let group = b": the group is that of the account; say ACCOUNT, or :UID:GID in numbers";
+        let table = [
+            ("1000", &numbers[..]),
+            ("0:0", numbers),
+            ("web", b""),
+            ("", b""),
+            ("root:", group),
+            ("nobody:nogroup", group),
+            ("0:0:0", group),
+        ];
+        for (name, words) in table {
+            assert_eq!(hint(name.as_bytes()), words, "{name}");
         }
     }
 

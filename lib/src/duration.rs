@@ -3,34 +3,37 @@
 
 use std::time::Duration;
 
-/// A bare number of milliseconds, as s6 has it, or numbers with units: `5s`, `1m 30s`.
+/// What is wrong with a text that is no duration, with what it should look like.
+pub const NO_DURATION: &str = "not a duration, as in 5s or 1m 30s";
+
+/// Reads a bare number of milliseconds, as s6 writes durations, or numbers with units: `5s`, `1m 30s`.
 ///
 /// # Errors
-/// What is wrong with it, in a few words.
+/// The error says in a few words what is wrong with the text.
 pub fn parse(text: &str) -> Result<Duration, &'static str> {
     match text.parse() {
         Ok(milliseconds) => Ok(Duration::from_millis(milliseconds)),
-        Err(_) => humantime::parse_duration(text).map_err(|_| "not a duration"),
+        Err(_) => humantime::parse_duration(text).map_err(|_| NO_DURATION),
     }
 }
 
-/// Numbers with units alone: where a bare number could be taken for seconds or days.
+/// Reads numbers with units only. It is for places where a reader could take a bare number for seconds or days.
 ///
 /// # Errors
-/// What is wrong with it, in a few words.
+/// The error says in a few words what is wrong with the text.
 pub fn with_units(text: &str) -> Result<Duration, &'static str> {
-    // A bare zero would be taken too.
+    // [`parse`] would accept a bare zero too.
     if is_bare(text) {
         return Err("a number without a unit, such as s, h or d");
     }
-    humantime::parse_duration(text).map_err(|_| "not a duration")
+    humantime::parse_duration(text).map_err(|_| NO_DURATION)
 }
 
-/// The value of an option on a command line: numbers with units, or 0. Who types `5` may mean seconds, and who types `5000`
-/// milliseconds: neither is guessed.
+/// Reads the value of a command line's option: numbers with units, or 0. A user who types `5` may mean seconds, and one
+/// who types `5000` milliseconds; this function guesses neither.
 ///
 /// # Errors
-/// What is wrong with it, and how to say it.
+/// The error says what is wrong with the text, and how to write it.
 pub fn of_option(text: &str) -> Result<Duration, String> {
     match with_units(text) {
         Err(_) if is_bare(text) && text.bytes().all(|digit| digit == b'0') => Ok(Duration::ZERO),
@@ -39,15 +42,29 @@ pub fn of_option(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Whether it is a number and nothing else.
+/// Whether the text is a number and nothing else.
 fn is_bare(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// How long it is in whole seconds, rounded up, as [`parse`] reads it: `1h 30m`.
+/// The duration in whole seconds, rounded up, in the form that [`parse`] reads: `1h 30m`.
 pub fn in_seconds(length: Duration) -> String {
     let seconds = length.as_secs() + u64::from(length.subsec_nanos() > 0);
     humantime::format_duration(Duration::from_secs(seconds)).to_string()
+}
+
+/// How long it is, in at most seven characters: `0.2s`, `42s`, `15m`, `2h 5m`, `3d 4h`. What is smaller than the last unit
+/// is left out.
+pub fn brief(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match seconds {
+        0..10 => format!("{}.{}s", seconds, length.subsec_millis() / 100),
+        10..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m"),
+        3600..86400 => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
 }
 
 #[cfg(test)]
@@ -59,7 +76,7 @@ mod tests {
         assert_eq!(with_units("5s"), Ok(Duration::from_secs(5)));
         assert_eq!(with_units("5"), Err("a number without a unit, such as s, h or d"));
         assert_eq!(with_units("0"), Err("a number without a unit, such as s, h or d"));
-        assert_eq!(with_units("week"), Err("not a duration"));
+        assert_eq!(with_units("week"), Err(NO_DURATION));
     }
 
     #[test]
@@ -75,9 +92,9 @@ mod tests {
             ("5", unclear("5")),
             ("5000", unclear("5000")),
             ("99999999999999999999", unclear("99999999999999999999")),
-            ("", Err("not a duration".into())),
-            ("-5", Err("not a duration".into())),
-            ("soon", Err("not a duration".into())),
+            ("", Err(NO_DURATION.into())),
+            ("-5", Err(NO_DURATION.into())),
+            ("soon", Err(NO_DURATION.into())),
         ] {
             assert_eq!(of_option(text), expected, "{text}");
         }
@@ -90,13 +107,32 @@ mod tests {
             ("0", Ok(Duration::ZERO)),
             ("5s", Ok(Duration::from_secs(5))),
             ("1m 30s", Ok(Duration::from_secs(90))),
-            ("", Err("not a duration")),
-            ("-5", Err("not a duration")),
-            ("soon", Err("not a duration")),
-            ("99999999999999999999", Err("not a duration")),
+            ("", Err(NO_DURATION)),
+            ("-5", Err(NO_DURATION)),
+            ("soon", Err(NO_DURATION)),
+            ("99999999999999999999", Err(NO_DURATION)),
         ];
         for (text, expected) in table {
             assert_eq!(parse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_brief_length_has_two_units_at_most() {
+        for (milliseconds, text) in [
+            (0, "0.0s"),
+            (299, "0.2s"),
+            (9_999, "9.9s"),
+            (10_000, "10s"),
+            (59_999, "59s"),
+            (60_000, "1m"),
+            (3_599_999, "59m"),
+            (3_600_000, "1h 0m"),
+            (86_399_999, "23h 59m"),
+            (86_400_000, "1d 0h"),
+            (273_600_000, "3d 4h"),
+        ] {
+            assert_eq!(brief(Duration::from_millis(milliseconds)), text);
         }
     }
 

@@ -1,6 +1,7 @@
-//! One hash function, which is not secret.
+//! One hash function. It is not secret: an attacker can compute it.
 
-/// FNV-1a. Versions of our programs compare what another version has hashed, so it must never be another.
+/// FNV-1a. Versions of our programs compare hashes that another version has computed, so the function must never
+/// change.
 pub fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

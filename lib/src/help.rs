@@ -1,26 +1,28 @@
 //! What every program answers to `--help` and `--version`, as its first argument.
 //!
-//! Both go to standard output, with exit code 0, whatever lies in the current directory: others may be able to write there.
-//! `./--help` is the name of a directory, and so svscan names a service.
+//! Both texts go to standard output, with exit code 0. An argument `--help` is never taken for a file of that name in
+//! the current directory, because other accounts may be able to write there. A directory of that name is given as
+//! `./--help`, which is how svscan names such a service.
 
 use crate::sys;
 use crate::{Attempt, Fatal};
 use std::ffi::OsString;
 
-/// What a program says of itself.
+/// What a program tells about itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Help {
-    /// All options and arguments, in the line that the program answers wrong usage with: `svok: usage: svok service`.
+    /// The usage line, with all options and arguments. The program prints the same line after wrong usage: `svok:
+    /// usage: svok service`.
     pub usage: &'static str,
-    /// What the program does, what each option means, and the exit codes: whole lines.
+    /// What the program does, what each option means, and the exit codes, as whole lines.
     pub text: &'static str,
 }
 
-/// One version for all programs.
+/// All programs have the same version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Help {
-    /// The answer of the program `name` to its arguments, if they ask for one.
+    /// The answer of the program `name` to its arguments, if they ask for help or the version.
     fn answer(&self, name: &str, args: &[OsString]) -> Option<String> {
         let word = args.first()?;
         Some(match word.to_str()? {
@@ -34,10 +36,10 @@ impl Help {
         })
     }
 
-    /// Answers, if the arguments ask for it. The exit code then.
+    /// Prints the answer if the arguments ask for one, and returns the exit code in that case.
     ///
     /// # Errors
-    /// The answer cannot be written.
+    /// The answer cannot be written to standard output.
     pub(crate) fn give(&self, name: &str, args: &[OsString]) -> Result<Option<i32>, Fatal> {
         match self.answer(name, args) {
             Some(answer) => {

@@ -1,21 +1,23 @@
 //! What the programs of the toolkit share.
 //!
 //! - [`report`]: how a program starts, warns, fails and ends;
-//! - [`Help`]: what it answers to `--help` and `--version`;
-//! - [`suggest`]: what a word of other supervisors' commands is called here;
+//! - [`Help`]: what each program answers to `--help` and `--version`;
+//! - [`suggest`]: which of our options a word of another supervisor's commands stands for;
 //! - [`files`]: the one opener, reader and writer of files that may belong to other accounts;
 //! - [`service`]: the service directory, the only place that knows its names and bytes;
 //! - [`logdir`]: the log directory, the only place that knows its names, modes and stamps;
 //! - [`interpreter`]: why a script could not be executed;
 //! - [`tai64`]: the time labels;
 //! - [`duration`], [`size`]: durations and sizes as people write them;
-//! - [`terminal`]: text from elsewhere for a terminal;
-//! - [`hash`]: a hash that never changes;
-//! - [`sys`]: what the standard library and nix lack, the only place for `unsafe`; what [`main!`] puts into each
-//!   program, its C entry point, is the one exception.
+//! - [`terminal`]: how text from elsewhere is made safe for a terminal;
+//! - [`hash`]: a hash function that never changes;
+//! - [`sys`]: what the standard library and nix lack. All `unsafe` code is there, except for the C entry point that
+//!   [`main!`] puts into each program.
 
 #[forbid(unsafe_code)]
 pub mod duration;
+#[forbid(unsafe_code)]
+pub mod encoding;
 #[forbid(unsafe_code)]
 pub mod files;
 #[forbid(unsafe_code)]
@@ -35,6 +37,7 @@ pub mod service;
 #[forbid(unsafe_code)]
 pub mod size;
 #[forbid(unsafe_code)]
+pub mod spelling;
 pub mod suggest;
 pub mod sys;
 #[forbid(unsafe_code)]

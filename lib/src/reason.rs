@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-/// The words for an error number: the original's where it has them, else the C library's.
+/// The words for an error number: the original's where it has some, otherwise the C library's.
 ///
 /// Source: the message table of daemontools 0.76.
 pub fn reason(errno: Errno) -> &'static str {
@@ -79,7 +79,8 @@ pub fn reason(errno: Errno) -> &'static str {
         Errno::ESTALE => "stale NFS file handle",
         Errno::ENOLCK => "no locks available",
         Errno::ENOSYS => "system call not available",
-        // What the kernel calls ENOENT too, but `supervise` tells apart.
+        // The kernel reports ENOENT for this too. `supervise` tells the two apart and uses ELIBACC for a missing
+        // interpreter.
         Errno::ELIBACC => "interpreter does not exist",
         other => other.desc(),
     }

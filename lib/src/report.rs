@@ -1,27 +1,28 @@
 //! How a program starts, warns, fails and ends.
 //!
-//! Every message is one line in one `write(2)`, so that lines of several processes on one
-//! descriptor never mix, and carries paths as the raw bytes they are, but for newlines:
+//! Every message is one line in one `write(2)`, so that lines of several processes on one descriptor never mix. It
+//! contains paths as raw bytes, except for newlines:
 //!
 //! ```text
 //! prog: fatal: unable to VERB OBJECT: reason
 //! prog: warning: unable to VERB OBJECT: reason
 //! ```
 //!
-//! A program of which many work at once can end its messages with the directory that it works in, see [`name_directory`].
+//! A program that usually runs in many instances can end its messages with the directory that it works in; see
+//! [`name_directory`].
 //!
-//! On a terminal, control characters in what comes from outside are shown as `\x1b` and the like. Elsewhere a newline is
-//! shown as `\x0a`, so that no name makes two messages of one; all other bytes are as they are.
+//! On a terminal, control characters in text from outside are shown as `\x1b` and the like. Elsewhere only a newline is
+//! replaced, by `\x0a`, so that no name can split a message in two; all other bytes are written unchanged.
 //!
-//! Whoever reads standard error cannot hold a program up, nor end it: a message is not waited for longer than
-//! a tenth of a second, and SIGPIPE does not come of it. What could not be written is counted, and the count is written before
-//! the next message, by [`retry_lost`] in a daemon's loop, or at the program's end:
+//! A reader of standard error can neither block a program nor end it: a message waits for its reader for at most a
+//! tenth of a second, and a closed pipe causes no SIGPIPE. Messages that could not be written are counted. The count is
+//! written before the next message, by [`retry_lost`] in a daemon's loop, or at the end of the program:
 //!
 //! ```text
 //! prog: warning: 37 messages lost
 //! ```
 //!
-//! Exit codes: 100, asking again is useless; 111, the system refused; 101, a bug of ours.
+//! Exit codes: 100, trying again is useless; 111, the system refused; 101, a bug in our code.
 
 mod line;
 mod output;
@@ -29,7 +30,7 @@ mod unable;
 
 use crate::Help;
 pub use crate::reason::reason;
-use crate::sys;
+use crate::{spelling, sys};
 use line::line;
 pub use line::{name_directory, name_service_directory};
 use nix::unistd::{Pid, getpid};
@@ -38,45 +39,45 @@ pub use output::{notice, pass_on, retry_lost, warning};
 use std::ffi::OsString;
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
-pub use unable::{Attempt, Object, Unable, errno_of};
+pub use unable::{Attempt, Object, Unable, errno_of, stranger};
 
-/// A program's arguments, its own name taken off.
+/// A program's arguments without its own name.
 pub type Args = std::vec::IntoIter<OsString>;
 
-/// See [`at_bug`].
-static LAST_RESORT: OnceLock<(Pid, fn())> = OnceLock::new();
+/// What [`on_panic`] has set, and the process that has set it.
+static PANIC_HOOK: OnceLock<(Pid, fn())> = OnceLock::new();
 
-/// Exit code when asking again is useless: bad usage, bad name.
+/// The exit code when trying again is useless, such as for wrong usage or a bad name.
 pub const PERMANENT: i32 = 100;
-/// Exit code of a bug: a panic.
+/// The exit code of a bug: the program has panicked.
 pub const BUG: i32 = 101;
-/// Exit code when the system refused; the same call may succeed later.
+/// The exit code when the system refused something. The same call may succeed later.
 pub const TEMPORARY: i32 = 111;
 
-/// Runs `body` as the program `name`, unless its arguments ask for `help`; what it returns is the exit code.
+/// Runs `body` as the program `name`, unless the arguments ask for `help`, and returns the exit code.
 ///
-/// Called by [`main!`](crate::main), which is how every program of the toolkit starts.
-pub fn program(name: &'static str, args: Args, help: &Help, body: fn(Args) -> Result<i32, Fatal>) -> i32 {
-    line::set_name(name);
+/// [`main!`](crate::main) calls this. Every program of the toolkit starts that way.
+pub fn program(name: &'static str, args: Args, help: &Help, body: impl FnOnce(Args) -> Result<i32, Fatal>) -> i32 {
+    line::set_program(name, *help);
     std::panic::set_hook(Box::new(say_bug_and_exit));
     let answered = help.give(name, args.as_slice());
-    let code = answered.and_then(|code| code.map_or_else(|| body(args), Ok)).unwrap_or_else(|fatal| fatal.tell());
+    let code = answered.and_then(|code| code.map_or_else(|| body(args), Ok)).unwrap_or_else(|fatal| fatal.print());
     retry_lost();
     code
 }
 
-/// What a program does after a panic was reported, before it exits: become another program, if it can. Not what a process
-/// does that it has forked: the program itself goes on.
-pub fn at_bug(last_resort: fn()) {
-    LAST_RESORT.get_or_init(|| (getpid(), last_resort));
+/// Sets what a program does after a panic was reported, before it exits: it executes another program, if it can. Child
+/// processes that the program has forked do not do this, because the program itself still runs.
+pub fn on_panic(hook: fn()) {
+    PANIC_HOOK.get_or_init(|| (getpid(), hook));
 }
 
-/// Starts a program: `daemontools::main!(setlock, HELP);` runs `fn setlock(Args) -> Result<i32, Fatal>`, unless it is
-/// asked for its [`HELP`](crate::Help).
+/// Defines a program's entry point. `daemontools::main!(setlock, HELP);` runs `fn setlock(Args) -> Result<i32, Fatal>`,
+/// unless the arguments ask for its [`HELP`](crate::Help).
 ///
-/// The program's crate says `#![cfg_attr(not(test), no_main)]`. Rust's own start-up is left out
-/// because it ignores SIGPIPE, which every program that we execute would inherit, and because it
-/// touches a quarter of a small program's private memory.
+/// The program's crate must say `#![cfg_attr(not(test), no_main)]`. Rust's own start-up code is left out because it
+/// ignores SIGPIPE, which every program that we execute would inherit, and because it touches a quarter of a small
+/// program's private memory.
 #[macro_export]
 macro_rules! main {
     ($body:path, $help:path) => {
@@ -93,16 +94,35 @@ macro_rules! main {
     };
 }
 
+/// Defines the entry point of a program that is another program under another name. `daemontools::main_by_name!(start);`
+/// runs `fn start(&OsStr, Args) -> i32` with the name by which the program was called, and what follows it.
+/// [`main!`](crate::main) says what the program's crate must say.
+#[macro_export]
+macro_rules! main_by_name {
+    ($start:path) => {
+        const _: fn(&std::ffi::OsStr, $crate::Args) -> i32 = $start;
+
+        #[cfg(not(test))]
+        #[allow(missing_docs)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn main(argc: i32, argv: *const *const std::ffi::c_char) -> i32 {
+            // SAFETY: the C library calls main once, with argc strings that live as long as we do.
+            let (name, args) = unsafe { ($crate::sys::own_name(argc, argv), $crate::sys::arguments(argc, argv)) };
+            $start(&name, args)
+        }
+    };
+}
+
 fn say_bug_and_exit(info: &PanicHookInfo) {
     let mut words = info.to_string().into_bytes();
     words.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
     say(&line(b": bug: ", &[&words]));
-    let last_resort = LAST_RESORT.get().filter(|(program, _)| *program == getpid());
-    last_resort.into_iter().for_each(|(_, last_resort)| last_resort());
+    let hook = PANIC_HOOK.get().filter(|(program, _)| *program == getpid());
+    hook.into_iter().for_each(|(_, hook)| hook());
     sys::exit_now(BUG);
 }
 
-/// Why a program ends before its work is done: what to write, and the exit code.
+/// Why a program ends before its work is done: the message to write, and the exit code.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fatal {
     code: i32,
@@ -110,51 +130,56 @@ pub struct Fatal {
 }
 
 impl Fatal {
-    /// `prog: fatal: WORDS`, with an exit code of one's own.
+    /// The message `prog: fatal: WORDS` with this exit code.
     pub fn new(code: i32, words: &[&[u8]]) -> Fatal {
         Fatal { code, text: line(b": fatal: ", words) }
     }
 
-    /// A usage line, exit 100. `usage` is the whole line without its newline, as the original's
-    /// programs do not agree on its beginning.
+    /// A usage line with exit code 100. `usage` is the whole line without its newline, because the original's programs
+    /// begin it in different ways.
     pub fn usage(usage: &str) -> Fatal {
         Fatal { code: PERMANENT, text: [usage.as_bytes(), b"\n"].concat() }
     }
 
-    /// Two lines: `prog: WORDS` says what is wrong, then `usage` as in [`Fatal::usage`]. Exit 100.
+    /// Two lines with exit code 100: `prog: WORDS` says what is wrong, then `usage` follows as in [`Fatal::usage`].
     pub fn misuse(words: &[&[u8]], usage: &str) -> Fatal {
         Fatal { code: PERMANENT, text: [&line(b": ", words), usage.as_bytes(), b"\n"].concat() }
     }
 
-    /// The two lines that getopt's users expect: `prog: illegal option -- z`, then `usage` as in
-    /// [`Fatal::usage`]. Exit 100.
+    /// The two lines that getopt prints, with exit code 100: `prog: illegal option -- z`, then `usage` as in
+    /// [`Fatal::usage`]. getopt knows no long options; one that the program does not know is named, with the one that was
+    /// probably meant: `prog: illegal option --greep: did you mean --grep?`.
     pub fn option(error: &lexopt::Error, usage: &str) -> Fatal {
         let complaint: (&str, String) = match error {
             lexopt::Error::MissingValue { option: Some(option) } => {
                 ("option requires an argument -- ", option.trim_start_matches('-').into())
             }
-            lexopt::Error::UnexpectedOption(option) if option.starts_with("--") => ("illegal option -- ", "-".into()),
+            lexopt::Error::UnexpectedOption(option) if option.len() > 2 && option.starts_with("--") => {
+                ("illegal option ", format!("{option}{}", spelling::for_long_option(option, line::help())))
+            }
+            // getopt takes `-n-` for the option `-n` and an option named `-`.
+            lexopt::Error::UnexpectedOption(option) if option == "--" => ("illegal option -- ", "-".into()),
             lexopt::Error::UnexpectedOption(option) => ("illegal option -- ", option.trim_start_matches('-').into()),
-            // `-n=`: to getopt one more option, named `=`.
+            // getopt takes `-n=` for the option `-n` and an option named `=`.
             lexopt::Error::UnexpectedValue { .. } => ("illegal option -- ", "=".into()),
             other => ("", other.to_string()),
         };
         Fatal::misuse(&[complaint.0.as_bytes(), complaint.1.as_bytes()], usage)
     }
 
-    /// No message at all, only an exit code.
+    /// No message, only an exit code.
     pub fn silent(code: i32) -> Fatal {
         Fatal { code, text: Vec::new() }
     }
 
-    /// Writes the message; returns the exit code. For a child that cannot go on; a program returns
+    /// Writes the message and returns the exit code. This is for a child process that cannot go on; a program returns
     /// the error instead.
-    pub fn tell(&self) -> i32 {
+    pub fn print(&self) -> i32 {
         say(&self.text);
         self.code
     }
 
-    /// The same message with another exit code.
+    /// The same message with this exit code.
     pub fn with_code(self, code: i32) -> Fatal {
         Fatal { code, ..self }
     }
@@ -195,6 +220,10 @@ mod tests {
     fn bad_options_are_named_as_getopt_names_them() {
         let unknown = lexopt::Error::UnexpectedOption("-z".into());
         assert_eq!(Fatal::option(&unknown, "use: it").text, b"daemontools: illegal option -- z\nuse: it\n");
+        let letter = lexopt::Error::UnexpectedOption("--".into());
+        assert_eq!(Fatal::option(&letter, "use").text, b"daemontools: illegal option -- -\nuse\n");
+        let long = lexopt::Error::UnexpectedOption("--greep".into());
+        assert_eq!(Fatal::option(&long, "use").text, b"daemontools: illegal option --greep\nuse\n");
         let value = lexopt::Error::UnexpectedValue { option: "-n".into(), value: "".into() };
         assert_eq!(Fatal::option(&value, "use").text, b"daemontools: illegal option -- =\nuse\n");
         let unfinished = lexopt::Error::MissingValue { option: Some("-m".into()) };

@@ -1,7 +1,7 @@
-//! Numbers of bytes as people write them. No I/O.
+//! Byte counts as people write them. No I/O.
 
-/// The number in front of a unit, and what the unit multiplies it by: `k`, `M` and `G` are the powers of 1024, without a
-/// unit they are bytes.
+/// The number in front of a unit, and the factor of the unit: `k`, `M` and `G` are powers of 1024; without a unit the
+/// number counts bytes.
 pub fn split(text: &[u8]) -> (&[u8], u64) {
     match text {
         [number @ .., b'k'] => (number, 1 << 10),

@@ -1,12 +1,16 @@
-//! Words that users of other supervisors type, and what they are called here.
+//! Words that users of other supervisors type, and the options that they stand for here.
 //!
-//! The commands of daemontools are options, and every other word names a service. So `svc restart web`, typed out of habit,
-//! is about a service `restart`. A program that finds none of that name says what was probably meant. So it is with options
-//! behind a service, `svc web -d`, and with letters that are written as one option and spell such a word, `svc -up web`.
+//! The commands of daemontools are options, and every other word names a service. So `svc restart web`, typed out of
+//! habit, refers to a service `restart`. A program that finds no service of that name prints what was probably meant.
+//! It does the same for an option behind a service, `svc web -d`, and for letters that are written as one option and
+//! spell such a word, `svc -up web`.
 
-use crate::report;
+use crate::service::{LOG, OK, Place, is_supervised_at, may_be_service};
+use crate::{report, sys};
+use nix::errno::Errno;
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::io::{ErrorKind, IsTerminal};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// Source: the commands of systemctl, of runit's sv, of supervisorctl and of init scripts, and the names of signals.
@@ -35,27 +39,89 @@ const WORDS: [(&[&str], &str); 22] = [
     (&["disable"], "touch SERVICE/down"),
 ];
 
-/// The command that is probably meant by a word.
+/// The command that a word probably means.
 pub fn command(word: &OsStr) -> Option<&'static str> {
     let word = word.to_str()?.to_ascii_lowercase();
     WORDS.iter().find(|(words, _)| words.contains(&word.as_str())).map(|(_, command)| *command)
 }
 
-/// Where services are linked; a word that names one there is no path to it.
+/// The directories to which services are usually linked. A bare name that was meant for a service there is no path to
+/// it.
 const LINKED: [&str; 3] = ["/service", "/etc/service", "/var/service"];
 
-/// Says what was probably meant by the name of a service, if nothing in the current directory has that name:
-/// `svc: restart is no service here: did you mean svc -t SERVICE?`, `svc: -d is no service here: options come before the
+/// Prints what a service's name was probably meant to say, if nothing in the current directory has that name: `svc:
+/// restart is no service here: did you mean svc -t SERVICE?`, `svc: -d is no service here: options come before the
 /// services`.
 pub fn where_missing(service: &OsStr) {
     let words = || for_service(service).or_else(|| for_bare_name(service, LINKED.map(Path::new)));
-    if let Some(words) = words().filter(|_| !Path::new(service).exists()) {
+    let words = if Path::new(service).exists() { for_file(Path::new(service)) } else { words() };
+    if let Some(words) = words {
         report::notice(&[&words]);
     }
 }
 
-/// As [`where_missing`], for the first word of a program that takes words it does not know for services: such a word may
-/// have been meant for an option.
+/// The text `web/run is a file: did you mean web?`, for a file in a service directory.
+fn for_file(file: &Path) -> Option<Vec<u8>> {
+    let service = file.parent().filter(|_| !file.is_dir())?;
+    let service = if service.as_os_str().is_empty() { Path::new(".") } else { service };
+    may_be_service(service).then(|| {
+        let [file, service] = [file, service].map(|path| path.as_os_str().as_bytes());
+        [file, b" is a file: did you mean ", service, b"?"].concat()
+    })
+}
+
+fn is_missing(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|reason| reason.kind() == ErrorKind::NotFound)
+}
+
+/// Prints, on a terminal alone, why no supervise answers for a directory that exists: `svc: /service/web was never supervised:
+/// does svscan run …`, `svc: /service/web has no supervise: …`, `svc: /service is no service: it contains no run`, or whose
+/// it is. Programs take everything on the standard error of svstat for a failure.
+pub fn where_unsupervised(service: &OsStr) {
+    let words = || for_unsupervised(Path::new(service));
+    if let Some(words) = sys::stderr().is_terminal().then(words).flatten() {
+        report::notice(&[service.as_bytes(), &words]);
+    }
+}
+
+const NEVER_SUPERVISED: &str =
+    " was never supervised: does svscan run, and is there a link to it in the directory of svscan?";
+
+fn for_unsupervised(service: &Path) -> Option<Vec<u8>> {
+    if service.metadata().is_ok_and(|file| !file.is_dir()) {
+        return None;
+    }
+    let place = Place::of(service).ok()?;
+    match is_supervised_at(service) {
+        Ok(true) => None,
+        Ok(false) => Some([b" has no supervise: ", &start_of_svscan(service)[..]].concat()),
+        Err(Errno::EACCES) => Some([b": ", &report::stranger(&place.path(OK))?[..]].concat()),
+        Err(_) if !service.is_dir() || !is_missing(place.directory()) => None,
+        Err(_) if may_be_service(service) => Some(NEVER_SUPERVISED.into()),
+        Err(_) => Some(no_service(service)),
+    }
+}
+
+/// The text ` is no service: it contains no run`, with the service that the directory lies in, if it lies in one.
+fn no_service(directory: &Path) -> Vec<u8> {
+    let words = b" is no service: it contains no run";
+    match directory.parent().filter(|above| !above.as_os_str().is_empty() && may_be_service(above)) {
+        Some(service) => [words, &b": did you mean "[..], service.as_os_str().as_bytes(), b"?"].concat(),
+        None => words.into(),
+    }
+}
+
+/// How svscan is started, with its directory, if that is where the service's entry lies.
+fn start_of_svscan(service: &Path) -> Vec<u8> {
+    let entry = if service.ends_with(LOG) { service.parent().unwrap_or(service) } else { service };
+    let directory = std::path::absolute(entry).ok().and_then(|entry| Some(entry.parent()?.to_path_buf()));
+    let directory = directory.filter(|directory| directory.join(".svscan").is_dir());
+    let directory = directory.map_or(b"DIRECTORY".into(), |directory| directory.into_os_string().into_vec());
+    [b"if svscan does not run (ps -e | grep svscan), start it: svscanboot ", &directory[..]].concat()
+}
+
+/// Does what [`where_missing`] does, for the first argument of a program that takes unknown words for services. Such a
+/// word may have been meant as an option.
 pub fn where_first_is_missing(word: &OsStr) {
     if looks_like_option(word) && !Path::new(word).exists() {
         report::notice(&[word.as_bytes(), b" is no option, and no service here"]);
@@ -64,7 +130,8 @@ pub fn where_first_is_missing(word: &OsStr) {
     }
 }
 
-/// `web is no service here: did you mean /service/web?`, where one of these directories has a service of that name.
+/// The text `web is no service here: did you mean /service/web?`, if one of these directories contains a service of
+/// that name.
 fn for_bare_name<'a>(word: &OsStr, directories: impl IntoIterator<Item = &'a Path>) -> Option<Vec<u8>> {
     let is_bare = !word.is_empty() && !word.as_bytes().contains(&b'/') && !word.as_bytes().starts_with(b".");
     let paths = directories.into_iter().map(|directory| directory.join(word));
@@ -81,24 +148,13 @@ fn for_service(word: &OsStr) -> Option<Vec<u8>> {
     Some([word.as_bytes(), b" is no service here: ", meant.as_bytes()].concat())
 }
 
-/// Whether one word becomes the other by a character that is put in, left out or replaced, or by two that change places.
-pub fn is_one_edit_away(one: &[u8], other: &[u8]) -> bool {
-    let begin = one.iter().zip(other).take_while(|(one, other)| one == other).count();
-    match (&one[begin..], &other[begin..]) {
-        ([_, one @ ..], other) | (other, [_, one @ ..]) if one == other => true,
-        ([_, one @ ..], [_, other @ ..]) if one == other => true,
-        ([a, b, one @ ..], [c, d, other @ ..]) => (a, b) == (d, c) && one == other,
-        _ => false,
-    }
-}
-
-/// Whether the word begins as options do.
+/// Whether the word begins like an option.
 pub fn looks_like_option(word: &OsStr) -> bool {
     word.len() > 1 && word.as_bytes().starts_with(b"-")
 }
 
-/// `-up means -u -p: did you mean svc -u SERVICE?`, for letters behind one dash that spell a word; with it, how to undo `-p`,
-/// which leaves a service that seems to run and does nothing.
+/// The text `-up means -u -p: did you mean svc -u SERVICE?`, for letters behind one dash that spell a word. It also
+/// says how to undo `-p`, because a paused service seems to run and does nothing.
 pub fn for_letters(word: &OsStr) -> Option<String> {
     let word = word.to_str()?;
     let letters = word.strip_prefix('-')?;
@@ -108,7 +164,7 @@ pub fn for_letters(word: &OsStr) -> Option<String> {
     Some(format!("{word} means{apart}: did you mean {command}?{undo}"))
 }
 
-/// `-restart is no option: did you mean svc -t SERVICE?`, for a word with one or two dashes in front.
+/// The text `-restart is no option: did you mean svc -t SERVICE?`, for a word with one or two dashes in front.
 pub fn for_option(word: &OsStr) -> Option<String> {
     let word = word.to_str()?;
     let bare = word.strip_prefix("--").or_else(|| word.strip_prefix('-'))?;
@@ -135,29 +191,6 @@ mod tests {
             ("-t", None),
         ] {
             assert_eq!(super::command(OsStr::new(word)), command, "{word}");
-        }
-    }
-
-    #[test]
-    fn one_edit_is_told_from_none_and_from_two() {
-        let table = [
-            ("abc", "abcd", true),
-            ("abc", "bc", true),
-            ("abc", "axc", true),
-            ("abc", "acb", true),
-            ("a", "", true),
-            ("aab", "ab", true),
-            ("abc", "abc", false),
-            ("", "", false),
-            ("abc", "cba", false),
-            ("abc", "abcde", false),
-            ("abcd", "axcy", false),
-            ("abcd", "badc", false),
-        ];
-        for (one, other, expected) in table {
-            let there = is_one_edit_away(one.as_bytes(), other.as_bytes());
-            let back = is_one_edit_away(other.as_bytes(), one.as_bytes());
-            assert_eq!((there, back), (expected, expected), "{one} {other}");
         }
     }
 

@@ -1,8 +1,8 @@
-//! Text from elsewhere for a terminal: nothing in it may command the terminal, or deceive its reader. No I/O.
+//! Text from elsewhere, made safe for a terminal: nothing in it may control the terminal or deceive the reader. No I/O.
 //!
-//! What is written to a terminal is not only shown: some characters move the cursor, set the title, make the terminal
-//! answer as if its user typed, or turn the order of others round. What services, and whoever names files, have written
-//! is shown with such characters spelled out:
+//! A terminal does not only show characters. Some move the cursor, set the title, make the terminal send input as if
+//! the user had typed it, or reverse the order of other characters. In text that services wrote, and in names that
+//! others have chosen, such characters are written in a visible form:
 //!
 //! | character | shown as |
 //! |---|---|
@@ -12,13 +12,13 @@
 //! | U+2028, U+2029: line and paragraph separator | `\u2028` |
 //! | U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069: the controls of bidirectional text | `\u202e` |
 //!
-//! A backslash of the text stays as it is: this is for people to read, not for programs to read back. The terminal is
-//! taken for one that knows UTF-8.
+//! A backslash in the text stays as it is, because this form is for people to read, not for programs to parse. The
+//! terminal is assumed to use UTF-8.
 
 use std::borrow::Cow;
 use std::io::Write;
 
-/// The text as a terminal may have it; without anything to be spelled out it is the same.
+/// The text in a form that is safe for a terminal. A text without such characters is returned unchanged.
 pub fn visible(text: &[u8]) -> Cow<'_, [u8]> {
     if is_harmless(text) {
         return Cow::Borrowed(text);
@@ -40,8 +40,8 @@ pub fn visible(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(shown)
 }
 
-/// The same for the text of a JSON document, which it leaves one: such characters can only be within its strings, and
-/// are written there as JSON writes any character.
+/// The text of a JSON document in a form that is safe for a terminal. It stays valid JSON: such characters occur only
+/// within its strings, and are escaped there as JSON allows for any character.
 pub fn visible_json(document: &str) -> Cow<'_, str> {
     if !document.contains(commands) {
         return Cow::Borrowed(document);
@@ -53,12 +53,12 @@ pub fn visible_json(document: &str) -> Cow<'_, str> {
     Cow::Owned(document.chars().map(spelled).collect())
 }
 
-/// Whether there is surely nothing to be spelled out: the usual text is found to be so quickly.
+/// Whether the text certainly contains no such character. Ordinary text passes this check quickly.
 fn is_harmless(text: &[u8]) -> bool {
     text.iter().all(|byte| (b' '..=b'~').contains(byte) || *byte == b'\t')
 }
 
-/// Whether the character does something else on a terminal than being shown.
+/// Whether the character has another effect on a terminal than to be shown.
 fn commands(character: char) -> bool {
     match character {
         '\t' => false,
@@ -84,11 +84,11 @@ mod tests {
             (b"a\nb\r\x08\0\x7f", "a\\x0ab\\x0d\\x08\\x00\\x7f"),
             ("\u{80}\u{9b}31m\u{9f}\u{a0}".as_bytes(), "\\u0080\\u009b31m\\u009f\u{a0}"),
             (b"\x9b2J \xff \xc3", "\\x9b2J \\xff \\xc3"),
-            // An overlong ESC, and a surrogate, are no UTF-8.
+            // An overlong ESC and a surrogate are not valid UTF-8.
             (b"\xc0\x9b \xed\xa0\x80", "\\xc0\\x9b \\xed\\xa0\\x80"),
             ("a\u{2028}b\u{2029}".as_bytes(), "a\\u2028b\\u2029"),
             ("\u{202e}txt.exe\u{2066}\u{200f}\u{61c}".as_bytes(), "\\u202etxt.exe\\u2066\\u200f\\u061c"),
-            // What joins characters is needed to write some languages.
+            // Some languages need the characters that join others.
             ("\u{200c}\u{200d}".as_bytes(), "\u{200c}\u{200d}"),
         ] {
             assert_eq!(String::from_utf8_lossy(&visible(text)), shown, "{}", text.escape_ascii());

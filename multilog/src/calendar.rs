@@ -3,30 +3,30 @@
 use daemontools::tai64::{self, DIGITS};
 use std::ops::RangeInclusive;
 
-/// `@` and its digits.
+/// The length of a label: `@` and its digits.
 const LABEL: usize = 1 + DIGITS;
 
-/// Where in a line the input stands.
+/// The place in a line that the input has reached.
 enum Place {
-    /// In what may be a label: what was read of it.
+    /// Within what may be a label; this much of it was read.
     Label(Vec<u8>),
-    /// Behind it.
+    /// Behind the label, or in a line that has none.
     Text,
 }
 
 /// Reads lines in pieces of any size.
 pub struct Reader<Local> {
     place: Place,
-    /// What is to be written, labels shown; the caller clears it.
+    /// The output, in which labels are shown as dates. The caller writes and clears it.
     pub output: Vec<u8>,
     /// Writes a second since 1970 as date and time.
     local: Local,
-    /// What the last label's minute looks like: most share it with the one before.
-    known: Known,
+    /// The text of the last label's minute, as most labels share it with the label before.
+    known: NamedSeconds,
 }
 
-/// Seconds that differ in their last two digits alone.
-struct Known {
+/// Seconds whose names differ in their last two digits alone.
+struct NamedSeconds {
     /// The name of these seconds, but for the last two digits; empty as long as nothing is known.
     name: Vec<u8>,
     seconds: RangeInclusive<i64>,
@@ -35,17 +35,17 @@ struct Known {
 }
 
 impl<Local: Fn(i64) -> Option<Vec<u8>>> Reader<Local> {
-    /// At the beginning of a line. `local` says what a second since 1970 is called, if it has a name.
+    /// Makes a reader that is at the beginning of a line. `local` names a second since 1970, if it has a name.
     pub fn new(local: Local) -> Self {
         Reader {
             place: Place::Label(Vec::new()),
             output: Vec::new(),
             local,
-            known: Known { name: Vec::new(), seconds: 0..=0, is_minute: false },
+            known: NamedSeconds { name: Vec::new(), seconds: 0..=0, is_minute: false },
         }
     }
 
-    /// Takes in the next piece.
+    /// Reads the next piece of the input.
     pub fn take(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             data = match &mut self.place {
@@ -78,7 +78,7 @@ impl<Local: Fn(i64) -> Option<Vec<u8>>> Reader<Local> {
         }
     }
 
-    /// The input has ended, and so has the label, if it stands in one.
+    /// Ends the input, and with it a label that is not complete.
     pub fn end(&mut self) {
         if let Place::Label(label) = std::mem::replace(&mut self.place, Place::Text)
             && !self.show(&label)
@@ -87,11 +87,11 @@ impl<Local: Fn(i64) -> Option<Vec<u8>>> Reader<Local> {
         }
     }
 
-    /// Writes what a label says; false if it is none.
+    /// Writes the time that a label says; returns false if the bytes are no label.
     fn show(&mut self, label: &[u8]) -> bool {
         let Some((second, nanos)) = parse(label) else { return false };
         if !self.known.seconds.contains(&second) || self.known.name.is_empty() {
-            match Known::about(second, &self.local) {
+            match NamedSeconds::about(second, &self.local) {
                 Some(known) => self.known = known,
                 None => return false,
             }
@@ -108,9 +108,9 @@ impl<Local: Fn(i64) -> Option<Vec<u8>>> Reader<Local> {
     }
 }
 
-impl Known {
-    /// The whole minute of a second, unless the clocks are changed within it.
-    fn about(second: i64, local: impl Fn(i64) -> Option<Vec<u8>>) -> Option<Known> {
+impl NamedSeconds {
+    /// The names of all seconds of a minute, unless the clocks are changed within it.
+    fn about(second: i64, local: impl Fn(i64) -> Option<Vec<u8>>) -> Option<NamedSeconds> {
         let name = local(second)?;
         let (minute, digits) = split(&name);
         if let Some(digits) = digits.filter(|digits| *digits < 60) {
@@ -120,10 +120,10 @@ impl Known {
                     .is_some_and(|other| split(&other) == (minute, Some(digits)))
             });
             if is_whole {
-                return Some(Known { seconds: first..=first + 59, is_minute: true, name });
+                return Some(NamedSeconds { seconds: first..=first + 59, is_minute: true, name });
             }
         }
-        Some(Known { seconds: second..=second, is_minute: false, name })
+        Some(NamedSeconds { seconds: second..=second, is_minute: false, name })
     }
 
     fn write(&self, second: i64, output: &mut Vec<u8>) {
@@ -136,7 +136,7 @@ impl Known {
     }
 }
 
-/// A name without its last two digits, and these.
+/// Splits a name into what precedes its last two digits, and these digits.
 fn split(name: &[u8]) -> (&[u8], Option<u8>) {
     match name {
         [minute @ .., tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => (minute, Some((tens - b'0') * 10 + ones - b'0')),

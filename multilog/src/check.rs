@@ -1,11 +1,11 @@
-//! What of a script will not do what its author wanted. With what each word means it is multilog's answer to `--check`. No
-//! I/O.
+//! Finds what in a script will not do what its author wanted. `--check` shows that, and what each word means. No I/O.
 
 use crate::lint::{Lint, Selectable};
 use crate::meaning::{meaning, shown};
+use crate::misread::{BEGINNING, NO_WRITER};
 use crate::pattern::stops_too_early;
 use crate::pattern::{Dialect, Pattern};
-use crate::script::{Action, Reader, Word};
+use crate::script::{Action, Reader, Script, Word};
 use crate::settings::{Directory, size};
 use crate::steps::MOST_DIRECTORIES;
 use daemontools::logdir::stamp::StampKind;
@@ -39,64 +39,24 @@ pub fn check(arguments: &[OsString]) -> Report {
     Report { lines, warnings }
 }
 
-/// What multilog says when it starts of words that it leaves out or takes for something else, because lines are lost by
-/// them: a word that is no action, a directory whose name is taken for an action, and a script that keeps no line. The
-/// original says nothing, so that what else [`check`] finds is left to it. `is_directory` tells whether a word names
+/// A warning for each log directory that multilog cannot make, because the directory above it is missing. `is_missing` tells
+/// whether a directory is. Of a relative path that is not asked, as the script may be for another directory than the current
 /// one.
-pub fn misread(arguments: &[OsString], is_directory: impl Fn(&OsStr) -> bool) -> Vec<String> {
-    let mut reader = Reader::default();
-    let mut said = Vec::new();
-    let mut keeps = false;
-    for argument in arguments {
-        let word = reader.read(argument);
-        keeps |= match &word {
-            Word::Action(action) => writes(action),
-            Word::Directory(_) => true,
-            Word::Stamp(_) | Word::Dialect(_) | Word::Sees(_) | Word::Setting(_) => false,
-            // A warning of the script's reader says that these are left out.
-            Word::Malformed(_) | Word::Unset(_) | Word::Unknown => false,
-        };
-        let shown = shown(argument);
-        if word == Word::Unknown && !argument.is_empty() {
-            said.push(format!("{shown} is no action and is ignored: {BEGINNING}"));
-        } else if argument.len() > 1 && takes_no_name(&word) && is_directory(argument) {
-            said.push(format!("{shown} is not taken for the directory of that name: {BEGINNING}"));
-        }
-    }
-    // Without any word it is meant to throw all away.
-    if !keeps && arguments.iter().any(|argument| !argument.is_empty()) {
-        said.push(NO_WRITER.into());
-    }
-    said
+pub fn without_parent(arguments: &[OsString], is_missing: impl Fn(&Path) -> bool) -> Vec<String> {
+    let directories = Script::parse(arguments.iter().cloned()).directories.into_iter().map(|directory| directory.path);
+    let absolute = directories.filter(|path| Path::new(path).is_absolute());
+    let orphans = absolute.filter(|path| Path::new(path).parent().is_some_and(&is_missing));
+    orphans
+        .map(|path| format!("{}: its parent directory does not exist: multilog will not start", shown(&path)))
+        .collect()
 }
 
-/// What the name of a directory must have that is to be one for multilog.
-const BEGINNING: &str = "a log directory begins with . or /";
-const NO_WRITER: &str = "no action writes lines: they all are thrown away";
-
-/// Whether selected lines go anywhere by it.
-fn writes(action: &Action) -> bool {
-    match action {
-        Action::Log(_) | Action::Alert | Action::Status(_) | Action::Output | Action::Syslog(_) => true,
-        Action::Select(_) | Action::Deselect(_) | Action::Prefix(_) | Action::Limit(_) => false,
-    }
-}
-
-/// Whether what follows the letter has a form of its own, and is not a text, which may be any word.
-fn takes_no_name(word: &Word) -> bool {
-    match word {
-        Word::Stamp(_) | Word::Dialect(_) | Word::Sees(_) | Word::Setting(_) | Word::Unset(_) => true,
-        Word::Action(Action::Alert | Action::Output) | Word::Malformed(_) => true,
-        Word::Action(_) | Word::Directory(_) | Word::Unknown => false,
-    }
-}
-
-/// What waits for something that it counts for.
+/// A kind of word that counts for a word behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Setting(u8),
     Dialect,
-    Sees,
+    MatchScope,
     Prefix,
     Selection,
 }
@@ -106,6 +66,7 @@ struct Check {
     reader: Reader,
     stamp: Option<StampKind>,
     lint: Lint,
+    /// The words that count for a word behind them, as long as there is no such word.
     unused: Vec<(Kind, usize)>,
     directories: Vec<OsString>,
     writes: bool,
@@ -119,29 +80,38 @@ impl Check {
 
     fn look(&mut self, index: usize, argument: &OsStr, word: &Word) {
         let rest = argument.as_bytes().get(1..).unwrap_or_default();
-        if !rest.is_empty() && takes_none(word) {
+        if !rest.is_empty() && word.is_letter() {
             self.warn(index, "only its first letter counts");
         }
         match word {
             Word::Stamp(stamp) if index == 0 => self.stamp = Some(*stamp),
             Word::Stamp(_) => self.warn(index, "not the first action, so it is ignored"),
-            Word::Unknown => self.warn(index, "no such action, so it is ignored"),
-            Word::Malformed(reason) => self.warn(index, format!("ignored: {reason}")),
+            Word::Unknown => self.warn(index, format!("no such action, so it is ignored: {BEGINNING}")),
+            Word::Malformed(reason) => {
+                self.warn(index, format!("ignored: {reason}"));
+                // What counts for a pattern was meant for this one.
+                if matches!(argument.as_bytes(), [b'+' | b'-', ..]) {
+                    self.take_unused(|kind| matches!(kind, Kind::Dialect | Kind::MatchScope));
+                }
+            }
             Word::Unset(reason) => self.warn(index, format!("ignored: {reason}")),
             Word::Setting(letter) => {
                 self.settings(index, *letter, rest);
                 self.set(Kind::Setting(*letter), index);
             }
             Word::Dialect(_) => self.set(Kind::Dialect, index),
-            Word::Sees(_) if self.stamp.is_none() => self.warn(index, "no stamp is asked for, so it changes nothing"),
-            Word::Sees(_) => self.set(Kind::Sees, index),
+            Word::MatchScope(_) if self.stamp.is_none() => {
+                self.warn(index, "no stamp is asked for, so it changes nothing")
+            }
+            Word::MatchScope(_) => self.set(Kind::MatchScope, index),
             Word::Action(Action::Prefix(_)) => self.set(Kind::Prefix, index),
             Word::Action(action) => self.action(index, action),
             Word::Directory(directory) => self.directory(index, directory),
         }
     }
 
-    /// It counts for what follows; what was set before and not used yet does not count any more.
+    /// A word of this kind counts for the words behind it. An earlier word of this kind that no word has used yet does not
+    /// count any more.
     fn set(&mut self, kind: Kind, index: usize) {
         for replaced in self.take_unused(|other| other == kind) {
             self.warn(replaced, "set anew before anything uses it");
@@ -158,9 +128,10 @@ impl Check {
     fn action(&mut self, index: usize, action: &Action) {
         match action {
             Action::Select(pattern) | Action::Deselect(pattern) => {
-                self.take_unused(|kind| matches!(kind, Kind::Dialect | Kind::Sees));
+                self.take_unused(|kind| matches!(kind, Kind::Dialect | Kind::MatchScope));
                 let complaints = self.lint.pattern(matches!(action, Action::Select(_)), pattern, self.stamp);
                 complaints.into_iter().for_each(|text| self.warn(index, text));
+                self.option(index, action, pattern);
                 self.star(index, pattern);
                 self.unused.push((Kind::Selection, index));
             }
@@ -175,7 +146,16 @@ impl Check {
         }
     }
 
-    /// In the original's patterns a star does not stand for all that fits.
+    /// Users of options may write an action as one: `-t`.
+    fn option(&mut self, index: usize, action: &Action, pattern: &Pattern) {
+        let [letter] = pattern.text[..] else { return };
+        if matches!(action, Action::Deselect(_)) && Reader::default().read(OsStr::from_bytes(&[letter])).is_letter() {
+            let letter = char::from(letter).to_string();
+            self.warn(index, format!("it deselects the line {letter:?} alone: did you mean {letter}?"));
+        }
+    }
+
+    /// Warns of a star that stops too early: in the original's patterns, a star does not stand for any text.
     fn star(&mut self, index: usize, pattern: &Pattern) {
         let missed = (pattern.dialect == Dialect::Simple).then(|| stops_too_early(&pattern.text)).flatten();
         if let Some((first, line)) = missed {
@@ -196,7 +176,7 @@ impl Check {
     }
 
     fn directory(&mut self, index: usize, directory: &Directory) {
-        // However it is written, as far as that can be told without a look.
+        // The same directory may be written in several ways. Only its text is compared.
         if self.directories.iter().any(|other| Path::new(other) == Path::new(&directory.path)) {
             self.warn(index, "named twice: multilog will not start");
         }
@@ -215,7 +195,7 @@ impl Check {
         self.write(index);
     }
 
-    /// Where another value is taken than was told, without a word.
+    /// Warns where the original's rules take another value than the argument says, without a message.
     fn settings(&mut self, index: usize, letter: u8, written: &[u8]) {
         let text = String::from_utf8_lossy(written);
         let (number, taken) = match letter {
@@ -235,7 +215,7 @@ impl Check {
         for (kind, index) in std::mem::take(&mut self.unused) {
             let what = match kind {
                 Kind::Setting(_) => "no directory follows, so it sets nothing",
-                Kind::Dialect | Kind::Sees => "no pattern follows, so it changes nothing",
+                Kind::Dialect | Kind::MatchScope => "no pattern follows, so it changes nothing",
                 Kind::Prefix | Kind::Selection => "nothing that follows writes lines, so it changes nothing",
             };
             self.warn(index, what);
@@ -243,15 +223,6 @@ impl Check {
         if !self.writes {
             self.warn(count, NO_WRITER);
         }
-    }
-}
-
-/// Whether an action is a letter alone.
-fn takes_none(word: &Word) -> bool {
-    match word {
-        Word::Stamp(_) | Word::Dialect(_) | Word::Sees(_) | Word::Action(Action::Alert | Action::Output) => true,
-        Word::Action(_) | Word::Directory(_) | Word::Setting(_) => false,
-        Word::Malformed(_) | Word::Unset(_) | Word::Unknown => false,
     }
 }
 
@@ -302,7 +273,9 @@ mod tests {
         let table = [
             ("./main t", "t: not the first action, so it is ignored"),
             ("zzz ./main", "zzz: ignored: neither zstd nor gzip"),
-            ("Q ./main", "Q: no such action, so it is ignored"),
+            ("Q ./main", "Q: no such action, so it is ignored: a log directory begins with . or /"),
+            ("-t ./main", "-t: it deselects the line \"t\" alone: did you mean t?"),
+            ("e -o ./main", "-o: it deselects the line \"o\" alone: did you mean o?"),
             ("./main s5000", "s5000: no directory follows, so it sets nothing"),
             ("s5000 s6000 ./main", "s5000: set anew before anything uses it"),
             ("s99 ./main", "s99: out of range: 4096 is taken"),
@@ -348,34 +321,6 @@ mod tests {
     }
 
     #[test]
-    fn words_by_which_lines_are_lost_are_said_at_the_start() {
-        let main = "main is no action and is ignored: a log directory begins with . or /";
-        let taken = |word: &str| format!("{word} is not taken for the directory of that name: {BEGINNING}");
-        let table = [
-            ("t main", vec![main.to_string(), NO_WRITER.into()]),
-            ("t main ./main", vec![main.into()]),
-            ("t errors", vec![taken("errors")]),
-            ("service ./main", vec![taken("service")]),
-            ("t", vec![NO_WRITER.into()]),
-            ("-* +a", vec![NO_WRITER.into()]),
-            // There is no directory of such a name.
-            ("t s5000 n20 e", vec![]),
-            ("T extra ./main", vec![]),
-            // The original's scripts, and what only `--check` says.
-            ("./main t", vec![]),
-            ("!cat s1 ./main s5", vec![]),
-            ("=status", vec![]),
-            ("pweb u/dev/log", vec![]),
-        ];
-        assert_eq!(misread(&[], |_| true), [""; 0]);
-        let is_directory = |word: &OsStr| ["main", "errors", "service", "pweb", "t"].iter().any(|name| word == *name);
-        for (script, expected) in table {
-            let words: Vec<OsString> = script.split(' ').map(OsString::from).collect();
-            assert_eq!(misread(&words, is_directory), expected, "{script}");
-        }
-    }
-
-    #[test]
     fn what_is_in_order_is_not_complained_about() {
         for script in [
             "s16M ./main",
@@ -389,6 +334,7 @@ mod tests {
             "s5000 ./a s6000 ./b",
             "pa: o p u/dev/log",
             "-* +*a* ./a +* ./b",
+            "-a -z ./main",
         ] {
             assert_eq!(checked(script).warnings, [""; 0], "{script}");
         }

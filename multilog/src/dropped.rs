@@ -1,6 +1,6 @@
-//! Lines that found no room on a full disk: how many they are. No I/O.
+//! Counts the lines that were dropped because the disk was full. No I/O.
 
-/// What is told about dropped lines has at most this many bytes, a stamp not counted.
+/// A message about dropped lines has at most this many bytes, without its stamp.
 pub const LONGEST_ACCOUNT: usize = 120;
 
 /// Lines that were dropped, one after another.
@@ -8,7 +8,7 @@ pub const LONGEST_ACCOUNT: usize = 120;
 pub struct Dropped {
     lines: u64,
     bytes: u64,
-    /// The last one goes on in what comes next.
+    /// The last dropped line continues in the bytes that come next.
     is_within: bool,
 }
 
@@ -21,7 +21,7 @@ impl Dropped {
         self.is_within = *last != b'\n';
     }
 
-    /// Drops as much from the front of `bytes` as belongs to a line whose beginning was dropped; the others.
+    /// Drops from the front of `bytes` what belongs to a line whose beginning was dropped, and returns the rest.
     pub fn end_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         if !self.is_within {
             return bytes;
@@ -36,7 +36,7 @@ impl Dropped {
         self.is_within
     }
 
-    /// In words.
+    /// The message about the dropped lines.
     pub fn account(&self) -> String {
         let lines = self.lines + u64::from(self.is_within);
         format!("dropped {lines} lines, {} bytes, as the disk was full", self.bytes)

@@ -1,7 +1,8 @@
-//! The files of a log directory: another account may own it, and put anything in the place of a file.
+//! Opens the files of a log directory. Another account may own the directory, and put anything in the place of a file.
 //!
-//! They are opened by the one opener of the toolkit: no link is followed, nothing is waited for, and only regular files are
-//! opened; new ones are made, not found. What is wrong is told by the error numbers that the original knows.
+//! The files are opened by the one opener of the toolkit: it follows no link, waits for nothing, opens only regular
+//! files, and makes new files instead of using those that it finds. The errors are those that the original would have
+//! seen.
 
 pub use daemontools::files::{
     TRIES, is_directory, is_link, is_regular, is_same, may_be_anothers, remove_at, replace_at, stat_at,
@@ -13,6 +14,16 @@ use nix::sys::stat::{FileStat, Mode};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+
+/// A file of more bytes than this is no log if it has a thousand times as many as are stored of it.
+const HOLES_FROM: u64 = 1 << 32;
+
+/// Whether nearly all of a file is a hole. A hole costs its maker nothing, and takes very long to be read.
+pub fn is_hole(stat: &FileStat) -> bool {
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    let stored = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+    size > HOLES_FROM.max(stored.saturating_mul(1000))
+}
 
 /// Opens the regular file of this name, with these flags and, if O_CREAT is among them, made with this mode.
 ///
@@ -40,7 +51,7 @@ pub fn open_lock(folder: impl AsFd, name: impl AsRef<OsStr>) -> nix::Result<(Own
     open_lock_at(&folder, Path::new(name.as_ref())).map_err(|unread| errno_of(unread, &folder, name))
 }
 
-/// What the original would have been told of a file that is none.
+/// The error that the original would have seen when it opened what is no regular file.
 fn errno_of(unread: Unread, folder: impl AsFd, name: impl AsRef<OsStr>) -> Errno {
     match unread {
         Unread::System(errno) => errno,

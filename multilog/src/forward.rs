@@ -1,7 +1,8 @@
-//! Lines that go to standard output, to syslog, and to status files.
+//! Writes lines to standard output, to syslog, and to status files.
 //!
-//! Standard output is waited for, as a pipe is: nothing is lost there while a process reads. Syslog is not: what
-//! it does not take at once, or almost, is counted and dropped. Trouble with either stops no log directory.
+//! multilog waits for standard output, as it would for any pipe: nothing is lost there while a process reads it. It
+//! does not wait for syslog: messages that syslog does not take within a moment are counted and dropped. Trouble with
+//! either stops no log directory.
 
 use crate::loss_report::LossReport;
 use crate::retry::{Retry, Stop};
@@ -26,16 +27,16 @@ use std::time::Duration;
 
 /// A pipe takes this many bytes in one piece, so that lines of several writers do not mix (PIPE_BUF).
 const PIECE: usize = 4096;
-/// A target that refuses is tried again after that.
+/// A target that refuses a message is tried again after this time.
 const REST: Duration = Duration::from_secs(1);
-/// How long, in each second, a target may take to make room.
+/// The time, in each second, that multilog waits for a target to make room.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// All that lines are forwarded to.
+/// The places to which lines are forwarded.
 pub struct Forwarder {
     senders: Vec<Sender>,
     losses: LossReport,
-    /// How often multilog has said that standard output is not read.
+    /// When multilog says that standard output is not read.
     stalls: LossReport,
     /// Status files that could not be written.
     unshown: Vec<(OsString, LossReport)>,
@@ -57,7 +58,7 @@ impl Forwarder {
     /// disk, they are counted and dropped.
     ///
     /// # Errors
-    /// [`Stop`]: told to end while standard output is not read. Part of the lines may have been written.
+    /// [`Stop`]: TERM has come while standard output is not read. Part of the lines may have been written.
     pub fn print(&mut self, mut lines: &[u8], retry: &mut Retry) -> Result<(), Stop> {
         let is_pending = !lines.is_empty();
         while !lines.is_empty() {
@@ -99,7 +100,7 @@ impl Forwarder {
         }
     }
 
-    /// Sends messages, a line each, to the target of their number.
+    /// Sends the messages for each target; each message is a line.
     pub fn send(&mut self, messages: &mut [Vec<u8>]) {
         for (sender, messages) in self.senders.iter_mut().zip(messages) {
             for message in messages.split(|byte| *byte == b'\n').filter(|message| !message.is_empty()) {
@@ -109,8 +110,8 @@ impl Forwarder {
         }
     }
 
-    /// Shows the last line in a status file. One that cannot be written is told of once in a while, as the next
-    /// line will be tried again.
+    /// Shows the last line in a status file. If a file cannot be written, multilog says so once in a while, and tries
+    /// again with the next line.
     pub fn show(&mut self, file: OsString, content: &[u8]) {
         let Err(errno) = show(&file, content) else { return };
         let unable = Unable::new("write to", &file, errno);
@@ -124,7 +125,7 @@ impl Forwarder {
         }
     }
 
-    /// Tells of what was lost and not told of.
+    /// Reports the losses that were not reported yet.
     pub fn end(&mut self) {
         say_lost(self.losses.unreported(), b"standard output", None);
         for sender in &mut self.senders {
@@ -133,7 +134,7 @@ impl Forwarder {
     }
 }
 
-/// Whole lines that a pipe takes in one piece; where already the first line is longer, that one.
+/// The lines that a pipe takes in one piece. If the first line is longer than that, it is returned alone.
 fn piece(lines: &[u8]) -> usize {
     if lines.len() <= PIECE {
         return lines.len();
@@ -156,15 +157,15 @@ fn say_over(count: Option<u64>, target: &[u8]) {
     }
 }
 
-/// Sends to one syslog target.
+/// Sends messages to one syslog target.
 struct Sender {
     target: Target,
     name: Vec<u8>,
     socket: Option<OwnedFd>,
     losses: LossReport,
-    /// After a refusal, as time since boot.
+    /// When to try again after a refusal, as time since boot.
     not_before: Duration,
-    /// Waited for room, since when and for how long.
+    /// Since when multilog has counted its waits for room, and how long they were together.
     waited: (Duration, Duration),
 }
 
@@ -194,7 +195,7 @@ impl Sender {
     }
 
     fn send(&mut self, message: &[u8]) -> nix::Result<()> {
-        // Twice: a restarted syslog daemon has a new socket.
+        // It is tried twice, as a syslog daemon that was restarted has a new socket.
         for is_second in [false, true] {
             let sent = self.connect().and_then(|()| self.send_connected(message));
             match (sent, &self.target.address) {
@@ -202,9 +203,9 @@ impl Sender {
                     self.not_before = Duration::ZERO;
                     return Ok(());
                 }
-                // For want of room; it needs no rest, as this is known at once.
+                // The target has no room. It can be asked again at once, as the kernel answers without waiting.
                 (Err(Errno::EAGAIN), _) => return Err(Errno::EAGAIN),
-                // The error is about an earlier message, which was not taken.
+                // The error is about an earlier message, which the target did not take.
                 (Err(Errno::ECONNREFUSED), Address::Udp(_)) => self.lost(Errno::ECONNREFUSED),
                 (Err(errno), _) => {
                     self.socket = None;
@@ -270,7 +271,7 @@ fn connect_udp(address: SocketAddr) -> std::io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// Whose lines these are: this host's, and those of the service whose directory, or its `log`, we are in.
+/// The names in messages: that of this host, and that of the service in whose directory, or its `log`, multilog runs.
 pub fn identity() -> Identity {
     let host = nix::sys::utsname::uname().map(|names| names.nodename().as_bytes().to_vec()).unwrap_or_default();
     let here = std::env::current_dir().unwrap_or_default();

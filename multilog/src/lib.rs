@@ -16,7 +16,7 @@
 //! | `+PATTERN`, `-PATTERN` | selects, deselects lines that match, stamp included, first 1000 bytes |
 //! | `F`, `R`, `S` | patterns that follow are fnmatch(3)'s; regular expressions; simple again |
 //! | `x`, `X` | patterns that follow do not see the stamp; see it again |
-//! | `lCOUNT/TIME` | deselects lines beyond so many in that time, and says how many there were |
+//! | `lCOUNT/TIME` | deselects the lines beyond COUNT in each TIME, and says how many there were |
 //! | `pTEXT` | where later actions write lines, TEXT is in front, behind the stamp |
 //! | `o` | selected lines go to standard output |
 //! | `uADDRESS` | selected lines go to syslog: a socket's path, or an address for UDP |
@@ -60,12 +60,13 @@ mod logdir;
 mod logger;
 pub mod loss_report;
 pub mod meaning;
-mod misgiving;
+pub mod misread;
 pub mod pattern;
 pub mod prefilter;
 pub mod recovery;
 pub mod retention;
 mod retry;
+pub mod rotation;
 pub mod router;
 pub mod schedule;
 pub mod script;
@@ -76,15 +77,19 @@ pub mod steps;
 pub mod syslog;
 pub mod tai64n;
 pub mod tai64nlocal;
+mod without_journal;
 
-use check::{check, misread};
+use check::{check, without_parent};
 use daemontools::report::warning;
 use daemontools::sys::kind;
 use daemontools::{Args, Attempt, Fatal, Help, report, sys};
 use logger::Logger;
+use misread::misread;
+use nix::errno::Errno;
 use nix::sys::stat::stat;
 use script::Script;
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 /// What multilog answers when it is asked for help.
 pub const HELP: Help = Help {
@@ -121,7 +126,7 @@ pub fn multilog(mut args: Args) -> Result<i32, Fatal> {
         args.next();
         return explain(args.as_slice());
     }
-    sys::fill_standard_descriptors();
+    sys::open_missing_stdio();
     report::name_service_directory();
     let is_directory = |name: &OsStr| stat(name).is_ok_and(|file| kind::is_directory(&file));
     misread(args.as_slice(), is_directory).iter().for_each(|text| warning(&[text.as_bytes()]));
@@ -138,6 +143,9 @@ fn explain(script: &[OsString]) -> Result<i32, Fatal> {
     let report = check(script);
     let lines: String = report.lines.iter().flat_map(|line| [line, "\n"]).collect();
     sys::write_all(sys::stdout(), lines.as_bytes()).unable_to("write output", "")?;
-    report.warnings.iter().for_each(|text| warning(&[text.as_bytes()]));
-    Ok(i32::from(!report.warnings.is_empty()))
+    let is_missing = |directory: &Path| stat(directory) == Err(Errno::ENOENT);
+    let missing = without_parent(script, is_missing);
+    let warnings = report.warnings.iter().chain(&missing);
+    warnings.for_each(|text| warning(&[text.as_bytes()]));
+    Ok(i32::from(!report.warnings.is_empty() || !missing.is_empty()))
 }

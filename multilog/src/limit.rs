@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What `l` was told.
+/// The argument of `l`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// How many lines may pass in a window.
@@ -15,7 +15,7 @@ impl Rate {
     /// `COUNT/DURATION`: `100/1s`.
     ///
     /// # Errors
-    /// What is wrong with it, in a few words.
+    /// A few words say what is wrong with the argument.
     pub fn parse(text: &[u8]) -> Result<Rate, &'static str> {
         let text = std::str::from_utf8(text).map_err(|_| "not a rate")?;
         let (count, window) = text.split_once('/').ok_or("no duration behind a slash, as in l100/1s")?;
@@ -25,7 +25,7 @@ impl Rate {
     }
 }
 
-/// Lets lines pass, or counts them.
+/// Lets lines pass, or counts those that it does not let pass.
 #[derive(Debug)]
 pub struct Limiter {
     rate: Rate,
@@ -36,7 +36,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Nothing has passed yet.
+    /// Makes a limiter that has let no line pass.
     pub fn new(rate: Rate) -> Limiter {
         Limiter { rate, end: Duration::ZERO, passed: 0, suppressed: 0 }
     }
@@ -51,7 +51,7 @@ impl Limiter {
         admitted
     }
 
-    /// When suppressed lines are to be told of.
+    /// When suppressed lines are to be reported.
     pub fn due(&self) -> Option<Duration> {
         (self.suppressed > 0).then_some(self.end)
     }

@@ -1,7 +1,7 @@
 //! Which lines a place in a script can see, as far as its patterns tell. No I/O.
 
 use crate::pattern::matches_all;
-use crate::pattern::{Dialect, Pattern, Sees};
+use crate::pattern::{Dialect, MatchScope, Pattern};
 use daemontools::logdir::stamp::StampKind;
 
 /// What is selected at a place.
@@ -16,7 +16,7 @@ pub enum Selectable {
     Some,
 }
 
-/// Goes through a script's patterns.
+/// Goes through a script's patterns, one after the other.
 #[derive(Debug, Default)]
 pub struct Lint {
     /// What is selected here.
@@ -50,7 +50,7 @@ impl Lint {
         complaints
     }
 
-    /// A rate limit; what was selected before.
+    /// Takes in a rate limit, and returns what was selected before it.
     pub fn limit(&mut self) -> Selectable {
         let before = self.state;
         if before == Selectable::All {
@@ -60,7 +60,7 @@ impl Lint {
     }
 }
 
-/// Why it is plain that no line matches.
+/// Why no line can match.
 fn matches_none(pattern: &Pattern, stamp: Option<StampKind>) -> Option<&'static str> {
     let start = literal_start(pattern);
     if pattern.dialect != Dialect::Regex && pattern.text.contains(&b'\n') {
@@ -72,7 +72,7 @@ fn matches_none(pattern: &Pattern, stamp: Option<StampKind>) -> Option<&'static 
     if start.is_some_and(|(text, _)| text.len() > crate::steps::SEEN) {
         return Some("it can never match, as only 1000 bytes of a line are looked at");
     }
-    let stamp = stamp.filter(|_| pattern.sees == Sees::All)?;
+    let stamp = stamp.filter(|_| pattern.scope == MatchScope::All)?;
     start.filter(|start| !can_begin(stamp, *start)).map(|_| "it can never match, as each line begins with its stamp")
 }
 
@@ -96,7 +96,7 @@ fn literal_start(pattern: &Pattern) -> Option<(&[u8], bool)> {
     }
 }
 
-/// Whether a line with such a stamp can begin so.
+/// Whether a line with a stamp of this kind can begin with these bytes.
 fn can_begin(stamp: StampKind, (start, must_end): (&[u8], bool)) -> bool {
     stamp.can_begin_with(start) && !(must_end && start.len() < stamp.shape().len())
 }
@@ -133,9 +133,9 @@ mod tests {
             (Dialect::Simple, "a\nb", None, true),
         ];
         for (dialect, text, stamp, expected) in table {
-            let pattern = Pattern { dialect, sees: Sees::All, text: text.into() };
+            let pattern = Pattern { dialect, scope: MatchScope::All, text: text.into() };
             assert_eq!(matches_none(&pattern, stamp).is_some(), expected, "{text}");
-            let pattern = Pattern { sees: Sees::Text, ..pattern };
+            let pattern = Pattern { scope: MatchScope::Text, ..pattern };
             assert_eq!(matches_none(&pattern, stamp).is_some(), matches_none(&pattern, None).is_some(), "{text}");
         }
     }

@@ -12,13 +12,14 @@
 //! logcompress removes the old one if the new one unpacks to the same bytes. Whatever else has the new name stays,
 //! and so does the old file.
 //!
-//! Exit codes: 0; 100, wrong usage; 111, a file cannot be compressed, it stays as it was. Only a full disk keeps it
+//! Exit codes: 0; 100, wrong usage, or DIR is no log directory; 111, a file cannot be compressed, it stays as it was. Only a full disk keeps it
 //! from the others.
 
 use crate::files;
 use daemontools::files::open_directory;
-use daemontools::logdir::{COMPRESSING, COMPRESSING_LOCK, Compression, is_old, plain_name};
-use daemontools::report::{self, TEMPORARY, errno_of};
+use daemontools::logdir::{COMPRESSING, COMPRESSING_LOCK, CURRENT, Compression, PREVIOUS, is_old, plain_name};
+use daemontools::report::{self, PERMANENT, TEMPORARY, errno_of};
+use daemontools::service::LOG;
 use daemontools::sys;
 use daemontools::{Args, Attempt, Fatal, Help, Unable};
 use flate2::read::MultiGzDecoder;
@@ -46,7 +47,8 @@ pub const HELP: Help = Help {
 Compresses the old files of the log directory dir, after all that wants the processor or
 the disk.
 
-Exit codes: 0; 100, wrong usage; 111, a file cannot be compressed and stays as it was.
+Exit codes: 0; 100, wrong usage, or dir is no log directory; 111, a file cannot be compressed
+and stays as it was.
 ",
 };
 
@@ -68,18 +70,25 @@ pub fn logcompress(mut args: Args) -> Result<i32, Fatal> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let place = open_directory(AT_FDCWD, Path::new(&path)).unable_to("open directory", &path);
     let place = place.map_err(|unable| unable.where_missing(Path::new(&path)))?;
-    let folder = openat(&place, ".", flags, Mode::empty()).unable_to("open directory", &path)?;
+    let folder = openat(&place, ".", flags, Mode::empty()).unable_to("open directory", &path);
+    let folder = folder.map_err(|unable| unable.where_denied(Path::new(&path)))?;
+    if !is_log_directory(&folder).unable_to("read directory", &path)? {
+        return Err(no_log_directory(Path::new(&path)));
+    }
     let locked = match lock(&folder) {
         Err(Errno::EAGAIN) => return Ok(0),
         Err(Errno::ESTALE) => {
             let unable = Unable::new("lock directory", &path, Errno::EAGAIN);
             return Err(unable.because("its lock is replaced again and again").into());
         }
-        locked => locked.unable_to("lock directory", &path)?,
+        locked => locked.unable_to("lock directory", &path).map_err(|unable| {
+            let lock = Path::new(&path).join(COMPRESSING_LOCK);
+            unable.where_missing(&lock)
+        })?,
     };
     // A file that may not grow is a file that cannot be compressed.
     SigSet::from_iter([Signal::SIGXFSZ]).thread_block().unable_to("block signals", "")?;
-    sys::process::be_last();
+    sys::process::lower_priority();
     let directory = Directory { path, folder, format };
     let code = directory.compress_all();
     // The lock is removed while it is held: a logcompress that opens it meanwhile looks whether it is still there.
@@ -88,12 +97,31 @@ pub fn logcompress(mut args: Args) -> Result<i32, Fatal> {
     code
 }
 
+/// Whether a directory has a file that multilog writes to, or an old file.
+fn is_log_directory(folder: &OwnedFd) -> nix::Result<bool> {
+    if files::stat_at(folder, CURRENT)?.is_some() || files::stat_at(folder, PREVIOUS)?.is_some() {
+        return Ok(true);
+    }
+    let mut entries = Dir::openat(folder, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    Ok(entries.iter().flatten().any(|entry| is_old(entry.file_name().to_bytes())))
+}
+
+/// `DIR is no log directory: …`, with the log directory of the service in whose directory DIR is, if it is where services
+/// usually have it.
+fn no_log_directory(path: &Path) -> Fatal {
+    let usual = [path.join("main"), path.join(LOG).join("main")];
+    let meant = usual.iter().find(|directory| directory.join(CURRENT).exists());
+    let meant = meant.map(|directory| [b": did you mean ", directory.as_os_str().as_bytes(), b"?"].concat());
+    let words = b" is no log directory: it has neither current nor old files";
+    Fatal::new(PERMANENT, &[path.as_os_str().as_bytes(), words, &meant.unwrap_or_default()])
+}
+
 /// # Errors
 /// EAGAIN: another one works there. ESTALE: each lock was replaced before it could be locked.
 fn lock(folder: &OwnedFd) -> nix::Result<OwnedFd> {
     for _ in 0..files::TRIES {
         let (file, stat) = match files::open_lock(folder, COMPRESSING_LOCK) {
-            // The lock of something else, perhaps, which is not ours to lock.
+            // It may be the lock of another program, which logcompress must not take.
             Err(Errno::EMLINK) => {
                 files::remove_at(folder, COMPRESSING_LOCK)?;
                 continue;
@@ -107,9 +135,6 @@ fn lock(folder: &OwnedFd) -> nix::Result<OwnedFd> {
     }
     Err(Errno::ESTALE)
 }
-
-/// A file of more bytes than this is no log if it has a thousand times as many as are stored of it.
-const HOLES_FROM: u64 = 1 << 32;
 
 /// A log directory.
 struct Directory {
@@ -162,9 +187,7 @@ impl Directory {
             Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO | Errno::EISDIR) => return Ok(false),
             opened => opened.unable_to("open", &path)?,
         };
-        // A hole costs nothing, and takes for ever to be read.
-        let stored = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
-        if u64::try_from(stat.st_size).unwrap_or(0) > HOLES_FROM.max(stored.saturating_mul(1000)) {
+        if files::is_hole(&stat) {
             return Err(Unable::new("compress", &path, Errno::EFBIG));
         }
         // The copy could be read by the directory's owner or group, though the file itself may be another's.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Between two complaints of the same trouble.
+/// The time between two messages about the same trouble.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// Trouble is over when nothing was lost for this long: a refusal may come seconds after what it refuses.
@@ -11,16 +11,16 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Counts what a target did not take.
 #[derive(Debug, Default)]
 pub struct LossReport {
-    /// Not yet told of.
+    /// The losses that were not reported yet.
     count: u64,
-    /// The last one, as time since boot.
+    /// When the last line was lost, as time since boot.
     last: Duration,
-    /// When it was told last; none if all is well.
+    /// When losses were last reported; none if there is no trouble.
     told: Option<Duration>,
 }
 
 impl LossReport {
-    /// Takes in that `count` more lines are lost: how many to tell of now, if it is time for that.
+    /// Counts `count` more lost lines; returns how many are to be reported now, if it is time for that.
     pub fn record(&mut self, count: u64, now: Duration) -> Option<u64> {
         self.count += count;
         self.last = now;
@@ -36,12 +36,12 @@ impl LossReport {
         self.told.is_some()
     }
 
-    /// Takes in that the target took a line: how many losses to tell of, if that ends a trouble.
+    /// Takes in that the target took a line; returns how many losses are to be reported, if that ends the trouble.
     pub fn recovered(&mut self, now: Duration) -> Option<u64> {
         self.told.take_if(|_| now >= self.last.saturating_add(QUIET)).map(|_| std::mem::take(&mut self.count))
     }
 
-    /// How many lines were lost and not told of.
+    /// How many lines were lost and not reported.
     pub fn unreported(&mut self) -> Option<u64> {
         Some(std::mem::take(&mut self.count)).filter(|count| *count > 0)
     }

@@ -1,5 +1,5 @@
-//! multilog: reads lines, selects them, stamps them, and writes them to log directories. The library of this name is the
-//! program.
+//! multilog: reads lines, selects them, stamps them, and writes them to log directories. The library of this name is
+//! the program.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]

@@ -1,6 +1,6 @@
 //! What each word of a script means, in words for people. No I/O.
 
-use crate::pattern::{Dialect, Pattern, Sees, matches_all};
+use crate::pattern::{Dialect, MatchScope, Pattern, matches_all};
 use crate::script::{Action, Word};
 use crate::settings::Directory;
 use daemontools::logdir::stamp::{StampKind, Zone};
@@ -22,8 +22,8 @@ pub fn meaning(index: usize, argument: &OsStr, word: Word, settings: &Directory)
         Word::Dialect(Dialect::Simple) => "patterns that follow are simple".into(),
         Word::Dialect(Dialect::Fnmatch) => "patterns that follow are those of fnmatch".into(),
         Word::Dialect(Dialect::Regex) => "patterns that follow are regular expressions".into(),
-        Word::Sees(Sees::All) => "patterns that follow see lines with their stamps".into(),
-        Word::Sees(Sees::Text) => "patterns that follow see lines without their stamps".into(),
+        Word::MatchScope(MatchScope::All) => "patterns that follow see lines with their stamps".into(),
+        Word::MatchScope(MatchScope::Text) => "patterns that follow see lines without their stamps".into(),
         Word::Setting(letter) => setting_words(letter, rest, settings),
         Word::Malformed(_) | Word::Unset(_) | Word::Unknown => "nothing".into(),
     }

@@ -1,4 +1,4 @@
-//! Patterns of `+` and `-`: no I/O.
+//! The patterns of `+` and `-`. No I/O.
 
 use daemontools::logdir::stamp::CHARACTERS;
 use daemontools::sys::fnmatch::fnmatch;
@@ -7,17 +7,17 @@ use regex::bytes::{Regex, RegexBuilder};
 /// How the patterns that follow are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// daemontools' own.
+    /// Patterns as daemontools has them.
     Simple,
-    /// `F`: as fnmatch(3).
+    /// `F`: patterns of fnmatch(3).
     Fnmatch,
-    /// `R`: regular expressions, searched for.
+    /// `R`: regular expressions, which may match anywhere in a line.
     Regex,
 }
 
-/// What of a line the patterns that follow look at.
+/// Which part of a line the patterns that follow are matched against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sees {
+pub enum MatchScope {
     /// The stamp of the line and its text.
     All,
     /// `x`: its text alone.
@@ -27,10 +27,10 @@ pub enum Sees {
 /// What `+` and `-` look for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
-    /// How it is read.
+    /// How the pattern is read.
     pub dialect: Dialect,
-    /// What it looks at.
-    pub sees: Sees,
+    /// Which part of a line the pattern is matched against.
+    pub scope: MatchScope,
     /// The pattern as the script has it.
     pub text: Vec<u8>,
 }
@@ -42,7 +42,7 @@ const MOST_MEMORY: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Matcher {
     kind: Kind,
-    sees: Sees,
+    scope: MatchScope,
     matches_all: bool,
 }
 
@@ -57,14 +57,14 @@ impl Matcher {
     /// Makes a pattern ready.
     ///
     /// # Errors
-    /// What is wrong with a regular expression, in a few words.
+    /// A few words say what is wrong with a regular expression.
     pub fn new(pattern: &Pattern) -> Result<Matcher, String> {
         let kind = match pattern.dialect {
             Dialect::Simple => Kind::Simple(pattern.text.clone()),
             Dialect::Fnmatch => Kind::Fnmatch(pattern.text.clone()),
             Dialect::Regex => Kind::Regex(Box::new(regex(&pattern.text)?)),
         };
-        Ok(Matcher { kind, sees: pattern.sees, matches_all: matches_all(pattern) })
+        Ok(Matcher { kind, scope: pattern.scope, matches_all: matches_all(pattern) })
     }
 
     /// Whether the pattern matches every line.
@@ -72,17 +72,17 @@ impl Matcher {
         self.matches_all
     }
 
-    /// What the text of every line has that it matches, be there what may in the stamp; none if there may be nothing.
+    /// A text that every matching line has behind its stamp; none if there may be no such text.
     pub fn needle(&self) -> Option<&[u8]> {
         let Kind::Simple(pattern) = &self.kind else { return None };
         pattern.split(|byte| *byte == b'*').filter_map(behind_stamp).max_by_key(|part| part.len())
     }
 
-    /// Whether the pattern matches a line that begins with a stamp of `stamp` bytes.
+    /// Whether the pattern matches a line whose stamp has `stamp` bytes.
     pub fn matches(&self, line: &[u8], stamp: usize) -> bool {
-        let line = match self.sees {
-            Sees::All => line,
-            Sees::Text => &line[stamp..],
+        let line = match self.scope {
+            MatchScope::All => line,
+            MatchScope::Text => &line[stamp..],
         };
         match &self.kind {
             Kind::Simple(pattern) => matches(pattern, line),
@@ -109,14 +109,14 @@ fn behind_stamp(part: &[u8]) -> Option<&[u8]> {
     Some(&part[space.map_or(0, |at| at + 1)..])
 }
 
-/// Bytes, not characters: there are no tables of Unicode behind it. Bytes that are not UTF-8 stand for
-/// themselves.
+/// Regular expressions match bytes, not characters, as multilog contains no tables of Unicode. Bytes that are not UTF-8
+/// stand for themselves.
 fn regex(text: &[u8]) -> Result<Regex, String> {
     let text: String = text.utf8_chunks().map(|chunk| chunk.valid().to_string() + &escaped(chunk.invalid())).collect();
     let built = RegexBuilder::new(&text).unicode(false).size_limit(MOST_MEMORY).dfa_size_limit(MOST_MEMORY).build();
     built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "it takes too much memory".to_string(),
-        // Several lines that end in the reason.
+        // The error has several lines, and the last one says the reason.
         error => {
             let text = error.to_string();
             let last = text.lines().last().unwrap_or_default();
@@ -158,7 +158,7 @@ pub fn stops_too_early(pattern: &[u8]) -> Option<(u8, Vec<u8>)> {
     let is_last = |number: usize| number + 1 == parts.len();
     let may_miss = |number: usize, part: &[u8]| match part {
         [] | [b' ' | b'\t', ..] => false,
-        // Whichever of them a star stops at, the next star takes the rest.
+        // Wherever the star stops, the next star takes the rest.
         [_] => is_last(number),
         [_, _, ..] => true,
     };
@@ -232,10 +232,10 @@ mod tests {
     #[test]
     fn patterns_that_match_everything_are_known() {
         for (dialect, text) in [(Dialect::Simple, "*"), (Dialect::Fnmatch, "**"), (Dialect::Regex, ".*")] {
-            let pattern = Pattern { dialect, sees: Sees::All, text: text.into() };
+            let pattern = Pattern { dialect, scope: MatchScope::All, text: text.into() };
             assert!(matches_all(&pattern), "{text}");
         }
-        assert!(!matches_all(&Pattern { dialect: Dialect::Simple, sees: Sees::All, text: b"**".to_vec() }));
+        assert!(!matches_all(&Pattern { dialect: Dialect::Simple, scope: MatchScope::All, text: b"**".to_vec() }));
     }
 
     #[test]
@@ -252,13 +252,13 @@ mod tests {
             ("", None),
         ];
         for (pattern, expected) in table {
-            let pattern = Pattern { dialect: Dialect::Simple, sees: Sees::All, text: pattern.into() };
+            let pattern = Pattern { dialect: Dialect::Simple, scope: MatchScope::All, text: pattern.into() };
             assert_eq!(Matcher::new(&pattern).unwrap().needle(), expected.map(str::as_bytes), "{expected:?}");
         }
     }
 
     fn regex_matches(pattern: &[u8], line: &[u8]) -> bool {
-        let pattern = Pattern { dialect: Dialect::Regex, sees: Sees::All, text: pattern.to_vec() };
+        let pattern = Pattern { dialect: Dialect::Regex, scope: MatchScope::All, text: pattern.to_vec() };
         Matcher::new(&pattern).unwrap().matches(line, 0)
     }
 
@@ -292,9 +292,9 @@ mod tests {
 
     #[test]
     fn a_pattern_may_leave_out_the_stamp() {
-        for (sees, line) in [(Sees::All, "12 ab"), (Sees::Text, "ab")] {
+        for (scope, line) in [(MatchScope::All, "12 ab"), (MatchScope::Text, "ab")] {
             let text = line.as_bytes().to_vec();
-            let pattern = Matcher::new(&Pattern { dialect: Dialect::Simple, sees, text }).unwrap();
+            let pattern = Matcher::new(&Pattern { dialect: Dialect::Simple, scope, text }).unwrap();
             assert!(pattern.matches(b"12 ab", 3));
         }
     }

@@ -1,5 +1,5 @@
-//! Which lines no pattern can match: what a pattern says literally is searched for in many lines at once, which is many
-//! times faster than to look at each. No I/O.
+//! Finds the lines that no pattern can match. What a pattern says literally is searched for in many lines at once,
+//! which is many times faster than to look at each line. No I/O.
 
 use crate::pattern::Matcher;
 use memchr::memmem::Finder;
@@ -13,12 +13,12 @@ pub struct Prefilter {
 #[derive(Debug)]
 struct Needle {
     finder: Finder<'static>,
-    /// Where the needle is next in the data, or the data's end; none before the first search.
+    /// Where the needle occurs next in the data, or the end of the data; none before the first search.
     next: Option<usize>,
 }
 
 impl Prefilter {
-    /// One for all patterns but `*`, if each has something to be searched for.
+    /// Makes a prefilter for all patterns but `*`, if each of them has a text to be searched for.
     pub fn new<'a>(patterns: impl Iterator<Item = &'a Matcher>) -> Option<Prefilter> {
         let finder = |pattern: &Matcher| Some(Finder::new(pattern.needle()?).into_owned());
         let needle = |pattern| Some(Needle { finder: finder(pattern)?, next: None });
@@ -26,12 +26,12 @@ impl Prefilter {
         Some(Prefilter { needles })
     }
 
-    /// What it is asked about now is other data.
+    /// Begins with other data.
     pub fn begin(&mut self) {
         self.needles.iter_mut().for_each(|needle| needle.next = None);
     }
 
-    /// From the beginning of a line at `from` on, the lines up to there match no pattern but `*`.
+    /// The end of the lines, from the beginning of a line at `from` on, that match no pattern but `*`.
     pub fn unmatched(&mut self, data: &[u8], from: usize) -> usize {
         let mut end = data.len();
         for needle in &mut self.needles {
@@ -49,11 +49,11 @@ impl Prefilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pattern::{Dialect, Pattern, Sees};
+    use crate::pattern::{Dialect, MatchScope, Pattern};
     use proptest::prelude::*;
 
     fn matcher(pattern: &str) -> Matcher {
-        Matcher::new(&Pattern { dialect: Dialect::Simple, sees: Sees::All, text: pattern.into() }).unwrap()
+        Matcher::new(&Pattern { dialect: Dialect::Simple, scope: MatchScope::All, text: pattern.into() }).unwrap()
     }
 
     fn unmatched(patterns: &[&str], data: &[u8]) -> Vec<usize> {

@@ -1,4 +1,4 @@
-//! Which old files of a log directory are removed. No I/O and no clock.
+//! Decides which old files of a log directory are removed. No I/O and no clock.
 //!
 //! A file that is compressed has two names for a moment, `@LABEL.s` and `@LABEL.s.zst`: they count as one.
 
@@ -9,11 +9,11 @@ use std::time::Duration;
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Fewer old files than that.
+    /// Fewer old files than this are kept.
     pub count: usize,
     /// Old files together have at most this many bytes.
     pub bytes: Option<u64>,
-    /// Files that were finished no longer ago.
+    /// Files that were finished no longer ago than this are kept.
     pub age: Option<Duration>,
 }
 
@@ -63,7 +63,7 @@ pub fn next_expiry<'a>(names: impl Iterator<Item = &'a [u8]>, age: Duration) -> 
     names.filter_map(|name| expiry(name, age)).min()
 }
 
-/// When a file that was finished at the time in its name is so old.
+/// When a file reaches this age, given that it was finished at the time in its name.
 fn expiry(name: &[u8], age: Duration) -> Option<Duration> {
     tai64::since_1970(label_of(name)?)?.checked_add(age)
 }
@@ -74,7 +74,7 @@ mod tests {
     use daemontools::logdir::is_old;
     use proptest::prelude::*;
 
-    /// A file finished so many seconds after 1970.
+    /// The name of a file that was finished this many seconds after 1970.
     fn name(second: u64, end: &str) -> String {
         format!("@{:016x}00000000.{end}", 0x4000_0000_0000_000a + second)
     }
@@ -152,7 +152,7 @@ mod tests {
         let age = Limits { age: Some(Duration::ZERO), ..NONE };
         assert!(surplus(files.clone(), &age, Duration::MAX).is_empty());
         assert_eq!(surplus(files.clone(), &Limits { count: 1, ..NONE }, Duration::ZERO), [&strange[..]]);
-        // They are in nobody's way.
+        // Such a file does not keep others from being removed.
         files.insert(0, Old { name: name(1, "s").into_bytes(), size: 1 });
         files[1].name = b"@!".repeat(20);
         assert_eq!(surplus(files, &age, Duration::from_secs(9)), [name(1, "s").into_bytes()]);

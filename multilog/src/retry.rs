@@ -1,4 +1,4 @@
-//! What must be done and cannot be done now is tried again: a warning, a pause, and a word when it can be done.
+//! Tries again what must be done and cannot be done now: with a warning, a pause, and a message when it is done.
 
 use crate::signals::Signals;
 use daemontools::report::{notice, reason, warning};
@@ -12,51 +12,51 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-/// Between two tries.
+/// The pause between two tries.
 const PAUSE_MILLISECONDS: u16 = 1000;
-/// Between two warnings of the same trouble.
+/// The time between two warnings of the same trouble.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
-/// Told to end while something could not be done, and what is undone can be done by the next multilog.
+/// TERM has come while something could not be done, and the next multilog can do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stop;
 
-/// Why something that was begun was not done.
+/// Why [`Retry`] gave up.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// Told to end meanwhile.
+pub enum RetryFailure {
+    /// TERM came while multilog waited.
     Stopped,
-    /// It will not pass by itself.
+    /// The system refused, and trying again would not help.
     Unable(Unable),
 }
 
-impl Trouble {
-    /// The same of a file or directory that was to be made at `path`, with what is missing above it.
-    pub fn where_missing(self, path: &OsStr) -> Trouble {
+impl RetryFailure {
+    /// Adds to a failure to make a file or directory at `path` which directory above it is missing.
+    pub fn where_missing(self, path: &OsStr) -> RetryFailure {
         match self {
-            Trouble::Stopped => Trouble::Stopped,
-            Trouble::Unable(unable) => Trouble::Unable(unable.where_missing(path.as_ref())),
+            RetryFailure::Stopped => RetryFailure::Stopped,
+            RetryFailure::Unable(unable) => RetryFailure::Unable(unable.where_missing(path.as_ref())),
         }
     }
 }
 
-impl From<Stop> for Trouble {
-    fn from(Stop: Stop) -> Trouble {
-        Trouble::Stopped
+impl From<Stop> for RetryFailure {
+    fn from(Stop: Stop) -> RetryFailure {
+        RetryFailure::Stopped
     }
 }
 
-impl From<Unable> for Trouble {
-    fn from(unable: Unable) -> Trouble {
-        Trouble::Unable(unable)
+impl From<Unable> for RetryFailure {
+    fn from(unable: Unable) -> RetryFailure {
+        RetryFailure::Unable(unable)
     }
 }
 
-impl From<Trouble> for Fatal {
-    fn from(trouble: Trouble) -> Fatal {
-        match trouble {
-            Trouble::Stopped => Fatal::silent(0),
-            Trouble::Unable(unable) => unable.into(),
+impl From<RetryFailure> for Fatal {
+    fn from(failure: RetryFailure) -> Fatal {
+        match failure {
+            RetryFailure::Stopped => Fatal::silent(0),
+            RetryFailure::Unable(unable) => unable.into(),
         }
     }
 }
@@ -65,7 +65,7 @@ impl From<Trouble> for Fatal {
 pub struct Retry {
     /// What signals have said.
     pub signals: Signals,
-    /// What cannot be done may be left to the next multilog; so before anything is read.
+    /// Whether what cannot be done may be left to the next multilog. It may before anything is read.
     pub may_stop: bool,
     /// The locks of the log directories, by the numbers of their descriptors.
     locks: Vec<RawFd>,
@@ -89,9 +89,9 @@ impl ChildStart {
     }
 }
 
-/// What could not be done, and was said.
+/// What could not be done, as multilog has said.
 struct Pause {
-    /// Behind "unable to".
+    /// The words behind "unable to".
     what: Vec<u8>,
     why: &'static str,
     since: Instant,
@@ -99,22 +99,22 @@ struct Pause {
 }
 
 impl Retry {
-    /// There was no trouble yet.
+    /// Begins without trouble.
     pub fn new(signals: Signals) -> Retry {
         Retry { signals, may_stop: true, locks: Vec::new(), pause: None }
     }
 
-    /// From now on children release this lock.
+    /// Has children close this lock from now on.
     pub fn keep_from_children(&mut self, lock: &OwnedFd) {
         self.locks.push(lock.as_raw_fd());
     }
 
-    /// The lock is about to be closed.
+    /// Forgets a lock that is about to be closed.
     pub fn forget_lock(&mut self, lock: RawFd) {
         self.locks.retain(|known| *known != lock);
     }
 
-    /// What a child does first: it must not hold the locks of a multilog that is dead.
+    /// What a child does first. A child must not hold the locks of a multilog that is dead.
     pub fn child_start(&self) -> ChildStart {
         ChildStart { locks: self.locks.clone(), mask: self.signals.original_mask }
     }
@@ -146,13 +146,13 @@ impl Retry {
     /// Does `act` at the start of multilog, where only trouble that may pass by itself is waited out.
     ///
     /// # Errors
-    /// Anything else that goes wrong; told to end.
+    /// Any other failure, or TERM.
     pub fn retry_at_start<T>(
         &mut self,
         verb: &'static str,
         object: &OsStr,
         mut act: impl FnMut() -> nix::Result<T>,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, RetryFailure> {
         let try_it = || match act() {
             Err(errno) if !may_pass(errno) => Ok(Err(errno)),
             other => other.map(Ok),
@@ -169,11 +169,11 @@ impl Retry {
         if self.signals.leaving && self.may_stop { Err(Stop) } else { Ok(()) }
     }
 
-    /// Pauses as [`Retry::pause`] does, where what is to be done may be impossible for ever, and what was read has no
-    /// other place: told to end, or without any input to come, multilog leaves it undone.
+    /// Pauses as [`Retry::pause`] does where the trouble may never end and what was read has no other place: after
+    /// TERM, or once no more input can come, multilog leaves it undone.
     ///
     /// # Errors
-    /// [`Stop`], if TERM has come meanwhile, or all who may write to standard input are gone.
+    /// [`Stop`], if TERM has come, or if every process that may write to standard input has ended.
     pub fn pause_in_vain(&mut self, what: Vec<u8>, why: &'static str) -> Result<(), Stop> {
         self.say_and_wait(what, why);
         let mut input = [PollFd::new(sys::stdin(), PollFlags::empty())];
@@ -210,7 +210,7 @@ impl Retry {
     }
 }
 
-/// Whether the trouble may pass by itself, and there is nothing wrong with what we were told.
+/// Whether the trouble may end by itself, while nothing is wrong with the script.
 pub fn may_pass(errno: Errno) -> bool {
     matches!(errno, Errno::EINTR | Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS | Errno::EMFILE | Errno::ENFILE)
 }

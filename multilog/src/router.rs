@@ -1,90 +1,41 @@
-//! What goes where: lines in, bytes for each log directory out. No I/O and no clock.
+//! Decides where lines go: lines come in, and bytes for each log directory go out. No I/O and no clock.
+
+mod in_bulk;
+mod output;
 
 use crate::prefilter::Prefilter;
 use crate::script::Script;
-use crate::steps::{Destinations, Head, OUTPUT, SEEN, SideOutput, Steps};
+use crate::steps::{Destinations, LineStart, SEEN, SideOutput, Steps};
 use crate::syslog::Identity;
 use daemontools::logdir::stamp::StampKind;
 use daemontools::logdir::stamp::write::Stamper;
 use daemontools::tai64::Moment;
+pub use output::{Input, Line, Output, is_full};
+use output::{each, put};
 use std::time::Duration;
 
-/// A file that lacks no more than this many bytes is full at the end of a line.
-const NEARLY_FULL: u64 = 2000;
-/// At most this many bytes are taken at a time. With their stamps they have to fit into the cache, and into little
-/// memory also where lines are empty.
+/// The most bytes that are taken at a time. With their stamps, they have to fit into the processor's cache, and into
+/// little memory even if all lines are empty.
 const MOST_TAKEN: usize = 64 * 1024;
-/// How many lines are looked at between two searches for lines that no pattern can match, where there were none.
-const MOST_LOOKS: u32 = 31;
 /// What lines send to other places than directories is written there once it is this many bytes.
 const MOST_ASIDE: usize = 128 * 1024;
 
-/// Where in a line the input stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Line {
-    /// At the beginning of one.
-    Fresh,
-    /// In the middle of a long one, which goes there.
-    Within(Destinations),
-}
-
-/// Whether there may be more input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Input {
-    /// There may.
-    Open,
-    /// There is none.
-    Ended,
-}
-
-/// What is to be written to a log directory, and how much its current file takes.
-#[derive(Debug, Default)]
-pub struct Output {
-    /// Not yet written.
-    pub pending: Vec<u8>,
-    /// The size of the current file once everything is written.
-    pub size: u64,
-    /// The file is full at this many bytes.
-    pub limit: u64,
-}
-
-impl Output {
-    fn add(&mut self, bytes: &[u8]) {
-        self.pending.extend_from_slice(bytes);
-        self.size += bytes.len() as u64;
-    }
-
-    fn room(&self) -> usize {
-        usize::try_from(self.limit.saturating_sub(self.size)).unwrap_or(usize::MAX)
-    }
-
-    fn is_full(&self, line: Line) -> bool {
-        is_full(self.size, self.limit, line)
-    }
-}
-
-/// Whether a file of `size` bytes is to be replaced by a new one: at the end of a line a little early.
-pub fn is_full(size: u64, limit: u64, line: Line) -> bool {
-    let margin = if line == Line::Fresh { NEARLY_FULL } else { 0 };
-    size > 0 && size + margin >= limit
-}
-
-/// Sends lines where the script wants them.
+/// Sends lines to the places that the script names.
 pub struct Router {
     steps: Steps,
     is_plain: bool,
     is_selective: bool,
     only_selects: bool,
-    /// Tells lines that match no pattern but `*`, and where these go.
+    /// Finds lines that match no pattern but `*`; `others` is where these go.
     prefilter: Option<Prefilter>,
     others: Destinations,
     needs_clock: bool,
     stamper: Stamper,
     /// Where the input stands.
     pub line: Line,
-    /// The line that the input is in the middle of is the last one that [`Router::take`] takes: a new file is due after it.
+    /// Whether [`Router::take`] stops after the line that the input is in the middle of, as a new file is due then.
     pub stops_at_line_end: bool,
-    head: Vec<u8>,
+    line_start: Vec<u8>,
     most_taken: usize,
     most_aside: usize,
 }
@@ -93,13 +44,13 @@ impl Router {
     /// Makes the router do with this much memory: what is put out for a batch of lines takes a small part of it.
     pub fn with_memory(mut self, limit: u64) -> Router {
         let part = |divisor| usize::try_from(limit / divisor).unwrap_or(usize::MAX);
-        // An empty line becomes a stamp; and what grows is there twice for a moment.
+        // An empty line becomes a stamp, and a vector that grows is in memory twice for a moment.
         self.most_taken = part(128).clamp(2 * SEEN, MOST_TAKEN);
         self.most_aside = part(16).min(MOST_ASIDE);
         self
     }
 
-    /// One for this script, at the beginning of a line.
+    /// Makes the router of a script. It is at the beginning of a line.
     pub fn new(script: &Script, identity: &Identity) -> Router {
         let steps = Steps::new(script, identity);
         Router {
@@ -112,14 +63,14 @@ impl Router {
             stamper: Stamper::new(script.stamp),
             line: Line::Fresh,
             stops_at_line_end: false,
-            head: Vec::with_capacity(SEEN + 1),
+            line_start: Vec::with_capacity(SEEN + 1),
             most_taken: MOST_TAKEN,
             most_aside: MOST_ASIDE,
             steps,
         }
     }
 
-    /// Goes on in a line, as far as the script knows its destinations.
+    /// Goes on in a line, in those of its places that this script knows.
     pub fn resume(&mut self, line: Line) {
         self.line = match line {
             Line::Fresh => Line::Fresh,
@@ -127,7 +78,7 @@ impl Router {
         };
     }
 
-    /// Lines that come next came at `now`.
+    /// Gives the lines that come next the time `now`.
     pub fn batch(&mut self, now: Moment) {
         self.stamper.batch(now.label);
         self.steps.now = now.uptime;
@@ -138,31 +89,13 @@ impl Router {
         self.needs_clock
     }
 
-    /// When there will be something to say without any input.
+    /// When suppressed lines are to be reported even if no input comes.
     pub fn deadline(&self) -> Option<Duration> {
         self.steps.deadline().filter(|_| self.line == Line::Fresh)
     }
 
-    /// How much of the beginning of `data` may go to every directory as it is, in one piece: whole lines, up
-    /// to where a file is full. 0: it must be looked at.
-    pub fn plain_part(&self, data: &[u8], outputs: &[Output]) -> usize {
-        if !self.is_plain || self.line != Line::Fresh {
-            return 0;
-        }
-        let whole = memchr::memrchr(b'\n', data).map_or(0, |at| at + 1);
-        let room = outputs.iter().map(Output::room).min().unwrap_or(usize::MAX);
-        let free = room.saturating_sub(NEARLY_FULL as usize);
-        if whole <= free {
-            return whole;
-        }
-        // The line that is the first to come near the size is the last of its file.
-        let end =
-            memchr::memchr(b'\n', &data[free.saturating_sub(1)..whole]).map_or(0, |at| free.saturating_sub(1) + at + 1);
-        if end <= room { end } else { 0 }
-    }
-
     /// Takes lines off the beginning of `data` until it is used up, or the rest is the beginning of a
-    /// line that may matter as a whole, or a file is full. How many bytes were taken.
+    /// line that may matter as a whole, or a file is full. Returns how many bytes were taken.
     pub fn take(&mut self, data: &[u8], input: Input, outputs: &mut [Output], side: &mut SideOutput) -> usize {
         let (data, input) = match data.get(..self.most_taken) {
             Some(part) if part.len() < data.len() => (part, Input::Open),
@@ -197,100 +130,14 @@ impl Router {
         taken
     }
 
-    /// The usual script of a stamp and directories, in a tighter loop: whole lines that are not long. They are put
-    /// together for the first directory, and the others get the same at the end.
-    fn stamp_lines(&mut self, data: &[u8], to: Destinations, outputs: &mut [Output]) -> usize {
-        if self.line != Line::Fresh || is_any_full(outputs) {
-            return 0;
-        }
-        let mut room = usize::MAX;
-        each(to, outputs, |_, output| room = room.min(output.room()));
-        let mut chosen = outputs.iter_mut().enumerate().filter(|(number, _)| to >> number & 1 == 1);
-        let Some((_, first)) = chosen.next() else { return 0 };
-        // One of the files is full when this much is pending.
-        let begin = first.pending.len();
-        let full = begin + room.saturating_sub(NEARLY_FULL as usize);
-        let mut taken = 0;
-        for newline in memchr::memchr_iter(b'\n', data) {
-            let line = &data[taken..=newline];
-            if line.len() > SEEN / 2 {
-                break;
-            }
-            self.stamper.put(&mut first.pending);
-            first.pending.extend_from_slice(line);
-            taken = newline + 1;
-            if first.pending.len() >= full {
-                break;
-            }
-        }
-        let written = &first.pending[begin..];
-        first.size += written.len() as u64;
-        chosen.for_each(|(_, output)| output.add(written));
-        taken
-    }
-
-    /// Takes lines where patterns select. Lines that no pattern can match go together; only the others are looked at.
-    fn select_lines(&mut self, data: &[u8], outputs: &mut [Output], side: &mut SideOutput) -> usize {
-        if !self.only_selects || self.line != Line::Fresh {
-            return 0;
-        }
-        if let Some(prefilter) = &mut self.prefilter {
-            prefilter.begin();
-        }
-        // The more lines were found that a pattern may match, the more are looked at before the next search.
-        let (mut taken, mut looks, mut found) = (0, 0_u32, 0_u32);
-        while !is_any_full(outputs) {
-            let end = match &mut self.prefilter {
-                Some(prefilter) if looks == 0 => prefilter.unmatched(data, taken),
-                _ => taken,
-            };
-            (looks, found) = match looks {
-                0 if end > taken => (0, 0),
-                0 => (found, (2 * found + 1).min(MOST_LOOKS)),
-                more => (more - 1, found),
-            };
-            let used = match (&data[taken..end], self.others) {
-                ([], _) => self.select_line(&data[taken..], outputs, side),
-                (lines, 0) => lines.len(),
-                (lines, to) => self.stamp_lines(lines, to, outputs),
-            };
-            if used == 0 {
-                break;
-            }
-            taken += used;
-        }
-        taken
-    }
-
-    /// A line that is not long. It is stamped where the first directory will have it, and taken back if it is not
-    /// wanted there.
-    fn select_line(&mut self, data: &[u8], outputs: &mut [Output], side: &mut SideOutput) -> usize {
-        let Some((first, others)) = outputs.split_first_mut() else { return 0 };
-        let Some(newline) = memchr::memchr(b'\n', data).filter(|at| *at < SEEN / 2) else { return 0 };
-        let begin = first.pending.len();
-        self.stamper.put(&mut first.pending);
-        let stamp = first.pending.len() - begin;
-        first.pending.extend_from_slice(&data[..=newline]);
-        let written = &first.pending[begin..];
-        let head = Head { bytes: &written[..written.len() - 1], stamp, goes_on: false, time: self.stamper.last() };
-        let to = self.steps.judge(0, &head, side);
-        each(to >> 1, others, |_, output| output.add(written));
-        if to & 1 == 1 {
-            first.size += written.len() as u64;
-        } else {
-            first.pending.truncate(begin);
-        }
-        newline + 1
-    }
-
-    /// Ends a line that the input broke off.
+    /// Ends a line that has no newline at the end of the input.
     pub fn end_line(&mut self, outputs: &mut [Output], side: &mut SideOutput) {
         if let Line::Within(to) = std::mem::replace(&mut self.line, Line::Fresh) {
             put(to, b"\n", outputs, side);
         }
     }
 
-    /// Tells of all that was suppressed.
+    /// Reports all lines that were suppressed.
     pub fn end(&mut self, outputs: &mut [Output], side: &mut SideOutput) {
         while self.tell_suppressed(Duration::MAX, outputs, side) {}
     }
@@ -301,11 +148,11 @@ impl Router {
         if newline.is_none() && length < SEEN && input == Input::Open {
             return 0;
         }
-        self.head.clear();
-        self.stamper.put(&mut self.head);
-        let stamp = self.head.len();
+        self.line_start.clear();
+        self.stamper.put(&mut self.line_start);
+        let stamp = self.line_start.len();
         let seen = length.min(SEEN - stamp);
-        self.head.extend_from_slice(&rest[..seen]);
+        self.line_start.extend_from_slice(&rest[..seen]);
         let goes_on = seen < length || newline.is_none() && input == Input::Open;
         let to = self.put_head(0, (stamp, goes_on), outputs, side);
         if goes_on {
@@ -315,7 +162,7 @@ impl Router {
         length + usize::from(newline.is_some())
     }
 
-    /// Does the script to the line in `head`, which says how long its stamp is, from a step on.
+    /// Performs the script, from a step on, on the line in `head`, whose stamp has this length.
     fn put_head(
         &mut self,
         from: usize,
@@ -323,31 +170,31 @@ impl Router {
         outputs: &mut [Output],
         side: &mut SideOutput,
     ) -> Destinations {
-        let head = Head { bytes: &self.head, stamp, goes_on, time: self.stamper.last() };
-        let to = self.steps.judge(from, &head, side);
+        let line_start = LineStart { bytes: &self.line_start, stamp, goes_on, time: self.stamper.last() };
+        let to = self.steps.judge(from, &line_start, side);
         each(to, outputs, |number, output| {
-            output.add(&self.head[..stamp]);
+            output.add(&self.line_start[..stamp]);
             output.add(self.steps.prefix(number));
-            output.add(&self.head[stamp..]);
+            output.add(&self.line_start[stamp..]);
             output.add(if goes_on { b"" } else { b"\n" });
         });
         to
     }
 
-    /// A line of our own where a rate limit has suppressed some, if its time has come.
+    /// Adds a line that reports what a rate limit has suppressed, if the time for that has come.
     fn tell_suppressed(&mut self, now: Duration, outputs: &mut [Output], side: &mut SideOutput) -> bool {
         let Some((count, next)) = self.steps.take_suppressed(now) else { return false };
-        self.head.clear();
-        self.stamper.put(&mut self.head);
-        let stamp = self.head.len();
+        self.line_start.clear();
+        self.stamper.put(&mut self.line_start);
+        let stamp = self.line_start.len();
         let lines = if count == 1 { "line" } else { "lines" };
-        self.head.extend_from_slice(format!("multilog: {count} {lines} suppressed").as_bytes());
+        self.line_start.extend_from_slice(format!("multilog: {count} {lines} suppressed").as_bytes());
         self.put_head(next, (stamp, false), outputs, side);
         true
     }
 
-    /// The rest of a long line is not kept here, so that a line may have any length; it is cut where
-    /// a file is full.
+    /// Passes on the rest of a long line. The router does not keep it, so that a line may have any length; it is cut
+    /// where a file is full.
     fn go_on(&mut self, rest: &[u8], to: Destinations, outputs: &mut [Output], side: &mut SideOutput) -> usize {
         let mut room = rest.len();
         each(to, outputs, |_, output| room = room.min(output.room()));
@@ -361,24 +208,9 @@ impl Router {
     }
 }
 
-fn is_any_full(outputs: &[Output]) -> bool {
-    outputs.iter().any(|output| output.is_full(Line::Fresh))
-}
-
-fn put(to: Destinations, bytes: &[u8], outputs: &mut [Output], side: &mut SideOutput) {
-    each(to, outputs, |_, output| output.add(bytes));
-    if to & OUTPUT != 0 {
-        side.lines.extend_from_slice(bytes);
-    }
-}
-
-fn each(set: Destinations, outputs: &mut [Output], mut act: impl FnMut(usize, &mut Output)) {
-    let chosen = outputs.iter_mut().enumerate().filter(|(number, _)| set >> number & 1 == 1);
-    chosen.for_each(|(number, output)| act(number, output));
-}
-
 #[cfg(test)]
 mod tests {
+    use super::output::NEARLY_FULL;
     use super::*;
     use daemontools::tai64::{Tai64, Tai64N};
     use proptest::prelude::*;
@@ -452,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_line_everybody_gets_what_he_is_told() {
+    fn a_long_line_reaches_each_destination_as_the_script_says() {
         let long = [b'x'; 2500];
         let (files, side) = route(&["p> ", "./d", "o", "p! ", "o", "u/dev/log"], &[&long, b"y\nz\n"], 99999);
         assert_eq!(files, [[b"> ", &long[..], b"y\n> z\n"].concat()]);

@@ -1,5 +1,5 @@
-//! Rotation by time: at which moments of a day, and which of them comes next. No I/O and no clock; what
-//! the clocks on the wall show is asked by a function.
+//! Rotation by time: the moments of a day at which files are finished, and which of them comes next. No I/O and no
+//! clock: the caller's function says what the clocks on the wall show.
 //!
 //! A day is cut into equal periods from midnight on; the last of them is shorter where they do not fit. A
 //! boundary is a time on the wall: where clocks are put forward over it, it is the moment at
@@ -72,7 +72,7 @@ pub struct Period {
 }
 
 impl Period {
-    /// The moment before which none of its lines was read.
+    /// The moment from which on its lines were read.
     pub fn begun(&self) -> i64 {
         self.begun
     }
@@ -87,6 +87,11 @@ impl Period {
         now >= self.end
     }
 
+    /// The moment of the period that is nearest to `moment`.
+    pub fn nearest(&self, moment: i64) -> i64 {
+        moment.min(self.end - 1).max(self.begun)
+    }
+
     /// Whether the clock was put back to before the period began, so that its end may be far away.
     pub fn is_ahead(&self, now: i64) -> bool {
         now < self.begun
@@ -98,7 +103,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Midnight, UTC, and so many seconds after it.
+    /// This time of a day, in UTC.
     fn at(hours: i64, minutes: i64) -> i64 {
         20_000 * DAY + hours * HOUR + minutes * 60
     }
@@ -180,6 +185,9 @@ mod tests {
         let period = Period::begin(&Schedule::parse("hour").unwrap(), at(3, 30), |_| 0);
         assert!(!period.is_over(at(4, 0) - 1) && period.is_over(at(4, 0)));
         assert!(period.is_ahead(at(3, 29)) && !period.is_ahead(at(3, 30)));
+        for (moment, nearest) in [(at(3, 29), at(3, 30)), (at(3, 45), at(3, 45)), (at(4, 0), at(4, 0) - 1)] {
+            assert_eq!(period.nearest(moment), nearest);
+        }
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! A script: multilog's arguments, taken as actions. No I/O.
 
 use crate::limit::Rate;
-use crate::pattern::{Dialect, Matcher, Pattern, Sees};
+use crate::pattern::{Dialect, MatchScope, Matcher, Pattern};
 use crate::settings::{Directory, Refused};
 use crate::syslog::Target;
 use daemontools::logdir::stamp::{StampKind, Zone};
@@ -31,29 +31,29 @@ pub enum Action {
     Limit(Rate),
 }
 
-/// An action that cannot be done.
+/// An argument that multilog leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
     /// The pattern as the script has it.
     pub action: OsString,
-    /// In a few words.
+    /// Why it is left out, in a few words.
     pub reason: String,
 }
 
-/// All that multilog is told.
+/// What multilog's arguments say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// What comes in front of each line.
+    /// The stamp in front of each line.
     pub stamp: StampKind,
-    /// What is done to it, in order.
+    /// The actions on each line, in their order.
     pub actions: Vec<Action>,
     /// The log directories that actions speak of by number.
     pub directories: Vec<Directory>,
-    /// What is left out. The original's actions are never among them.
+    /// The arguments that are left out. The original's actions are never among them.
     pub complaints: Vec<Complaint>,
 }
 
-/// Bytes of a prefix: what a line takes must stay well below what a file has to spare at its end.
+/// The most bytes of a prefix. The bytes of a line must stay well below the space that is left at the end of a file.
 const LONGEST_PREFIX: usize = 255;
 
 /// What an argument says.
@@ -68,29 +68,42 @@ pub enum Word {
     /// How patterns that follow are read.
     Dialect(Dialect),
     /// What they look at.
-    Sees(Sees),
+    MatchScope(MatchScope),
     /// A setting of this letter for directories that follow.
     Setting(u8),
     /// An action that cannot be done, and why.
     Malformed(String),
     /// A setting that sets nothing, and why.
     Unset(&'static str),
-    /// Nothing.
+    /// The argument means nothing.
     Unknown,
+}
+
+impl Word {
+    /// Whether a letter alone says this, which needs no text behind it.
+    pub fn is_letter(&self) -> bool {
+        match self {
+            Word::Stamp(_) | Word::Dialect(_) | Word::MatchScope(_) | Word::Action(Action::Alert | Action::Output) => {
+                true
+            }
+            Word::Action(_) | Word::Directory(_) | Word::Setting(_) => false,
+            Word::Malformed(_) | Word::Unset(_) | Word::Unknown => false,
+        }
+    }
 }
 
 /// Reads a script word by word: each may change what later ones mean.
 #[derive(Debug)]
 pub struct Reader {
     dialect: Dialect,
-    sees: Sees,
-    /// Those that the next directory will have.
+    scope: MatchScope,
+    /// The settings that the next directory will have.
     pub settings: Directory,
 }
 
 impl Default for Reader {
     fn default() -> Reader {
-        Reader { dialect: Dialect::Simple, sees: Sees::All, settings: Directory::default() }
+        Reader { dialect: Dialect::Simple, scope: MatchScope::All, settings: Directory::default() }
     }
 }
 
@@ -114,8 +127,8 @@ impl Reader {
             b'F' => self.set_dialect(Dialect::Fnmatch),
             b'S' => self.set_dialect(Dialect::Simple),
             b'R' => self.set_dialect(Dialect::Regex),
-            b'x' => self.set_sight(Sees::Text),
-            b'X' => self.set_sight(Sees::All),
+            b'x' => self.set_scope(MatchScope::Text),
+            b'X' => self.set_scope(MatchScope::All),
             b'.' | b'/' => Word::Directory(Directory { path: argument.to_os_string(), ..self.settings.clone() }),
             _ => match self.settings.set(*letter, rest) {
                 Ok(()) => Word::Setting(*letter),
@@ -126,7 +139,7 @@ impl Reader {
     }
 
     fn pattern(&self, text: &[u8]) -> Result<Pattern, String> {
-        let pattern = Pattern { dialect: self.dialect, sees: self.sees, text: text.to_vec() };
+        let pattern = Pattern { dialect: self.dialect, scope: self.scope, text: text.to_vec() };
         Matcher::new(&pattern).map(|_| pattern)
     }
 
@@ -135,9 +148,9 @@ impl Reader {
         Word::Dialect(dialect)
     }
 
-    fn set_sight(&mut self, sees: Sees) -> Word {
-        self.sees = sees;
-        Word::Sees(sees)
+    fn set_scope(&mut self, scope: MatchScope) -> Word {
+        self.scope = scope;
+        Word::MatchScope(scope)
     }
 }
 
@@ -169,9 +182,9 @@ impl Script {
                     script.directories.push(Directory { stamp: script.stamp, ..directory });
                 }
                 Word::Malformed(reason) => script.complaints.push(Complaint { action: argument, reason }),
-                // The original has never heard of these settings: it says nothing either.
+                // The original does not know these settings, and ignores them without a message.
                 Word::Unset(_) => {}
-                Word::Stamp(_) | Word::Dialect(_) | Word::Sees(_) | Word::Setting(_) | Word::Unknown => {}
+                Word::Stamp(_) | Word::Dialect(_) | Word::MatchScope(_) | Word::Setting(_) | Word::Unknown => {}
             }
         }
         script

@@ -1,4 +1,4 @@
-//! What can be set for a log directory. No I/O.
+//! The settings of a log directory. No I/O.
 
 use crate::schedule::Schedule;
 use daemontools::duration;
@@ -13,13 +13,13 @@ use std::time::Duration;
 pub struct Directory {
     /// The path of the directory.
     pub path: OsString,
-    /// What is in front of its lines.
+    /// The stamp in front of its lines.
     pub stamp: StampKind,
-    /// A file is full at this many bytes, or fewer: see `full_at`.
+    /// A file is full at this many bytes, or a little earlier: see `full_at`.
     pub size: u64,
-    /// Fewer old files than that are kept.
+    /// Fewer old files than this are kept.
     pub count: usize,
-    /// Ends the names of files that are safely written.
+    /// The code at the end of the names of files that are safely written.
     pub code: Vec<u8>,
     /// A shell command that every full file goes through.
     pub processor: Option<OsString>,
@@ -35,11 +35,11 @@ pub struct Directory {
     pub durability: Durability,
     /// What becomes of lines when the disk is full.
     pub when_full: WhenFull,
-    /// The disk counts as full when fewer bytes than that are free.
+    /// The disk counts as full when fewer bytes than this are free.
     pub reserve: u64,
 }
 
-/// When what was written is on the disk.
+/// When written lines must be on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// `yrotate`: when its file is finished.
@@ -99,7 +99,7 @@ impl Directory {
     /// Takes a setting, its letter and what follows; nothing that follows sets it back to what it is by itself.
     ///
     /// # Errors
-    /// It sets nothing; everything is as it was.
+    /// The argument sets nothing, and everything stays as it was.
     pub fn set(&mut self, letter: u8, value: &[u8]) -> Result<(), Refused> {
         let text = std::str::from_utf8(value).unwrap_or("\u{fffd}");
         match letter {
@@ -142,7 +142,7 @@ fn file_size(text: &str) -> Option<u64> {
 /// Bytes, with a unit or without.
 ///
 /// # Errors
-/// It is neither.
+/// The text is neither.
 pub fn size(text: &str) -> Result<u64, &'static str> {
     let (digits, unit) = daemontools::size::split(text.as_bytes());
     let digits = &text[..digits.len()];

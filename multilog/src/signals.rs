@@ -20,22 +20,26 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From here on TERM, ALRM and CHLD are told through a descriptor, and PIPE and XFSZ do not kill: the call that
-    /// caused them fails.
+    /// From here on TERM, ALRM and CHLD arrive through a descriptor, and PIPE and XFSZ do not kill multilog: the call
+    /// that caused them fails.
     ///
     /// # Errors
-    /// No descriptors.
+    /// EMFILE, ENFILE: no descriptor is free.
     pub fn new() -> nix::Result<Signals> {
-        default_action(Signal::SIGCHLD)?;
         let blocked =
             SigSet::from_iter([Signal::SIGTERM, Signal::SIGALRM, Signal::SIGCHLD, Signal::SIGPIPE, Signal::SIGXFSZ]);
         let mut original_mask = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         blocked.iter().for_each(|signal| original_mask.remove(signal));
+        // What the parent ignores would be ignored by the processors too. The original has handlers for TERM and ALRM, and a
+        // program that is executed begins with the default action of a signal that was handled.
+        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGALRM] {
+            default_action(signal)?;
+        }
         let descriptor = SignalFd::with_flags(&blocked, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Signals { descriptor, original_mask, leaving: false, rotate: false, child: false })
     }
 
-    /// Takes in all signals that have come.
+    /// Reads all signals that have come.
     pub fn drain(&mut self) {
         while let Ok(Some(signal)) = self.descriptor.read_signal() {
             match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
@@ -54,7 +58,8 @@ impl Signals {
         self.drain();
     }
 
-    /// Waits until more can be written to `fd`, a signal comes, or `timeout` is over; whether more can be written.
+    /// Waits until more can be written to `fd`, a signal comes, or `timeout` is over. Returns whether more can be
+    /// written.
     pub fn wait_to_write(&mut self, fd: BorrowedFd, timeout: PollTimeout) -> bool {
         let mut fds = [PollFd::new(fd, PollFlags::POLLOUT), PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut fds, timeout);

@@ -1,31 +1,28 @@
-//! The file that `=FILE` names, which shows the last line.
+//! Writes the file that `=FILE` names, which shows the last line.
 //!
 //! Only a regular file is written to, or made: a FIFO or a device may do anything when it is opened, and none of them
 //! could show a line from its beginning on. `/dev/null`, which people name to have no such file, shows nothing. The
-//! directory may belong to another account than multilog's, who can put there what it likes: where others may write,
+//! directory may belong to another account than multilog's, which can put anything there: where others may write,
 //! no link is followed, and a file of two names is not written to, as it may be another account's. Nor is a link on the
-//! way to the directory followed that another account has made, but to a directory of that account.
+//! way to the directory followed that another account has made or can move, but to a directory of that account.
 
 use crate::files;
-use daemontools::files::{is_only_ours, may_be_anothers, open_directory};
+use daemontools::files::{PathWalk, is_only_ours, may_be_anothers};
 use daemontools::sys;
 use daemontools::sys::kind::is_character_device;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, readlinkat};
+use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::{Mode, fstat, makedev, stat};
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-
-/// At most this many links are followed, as by the kernel.
-const MOST_LINKS: usize = 40;
 
 /// The file at the path, 0600 if it has to be made, shows `content` from its beginning on.
 ///
 /// # Errors
 /// It cannot be written. ENXIO: it is a FIFO, a socket or a device. ELOOP, EMLINK: a link, or a file with a second
-/// name, in a directory that others may write to; ELOOP also as [`open_directory`] has it.
+/// name, in a directory that others may write to; ELOOP also as [`PathWalk::go`] has it.
 pub fn show(path: &OsStr, content: &[u8]) -> nix::Result<()> {
     match open(path) {
         Err(Errno::ENXIO) if is_null(path) => Ok(()),
@@ -39,19 +36,17 @@ fn is_null(path: &OsStr) -> bool {
 
 fn open(path: &OsStr) -> nix::Result<OwnedFd> {
     let mut path = path.to_os_string();
-    let mut above: Option<OwnedFd> = None;
-    for _ in 0..MOST_LINKS {
+    let mut way = PathWalk::from(AT_FDCWD)?;
+    loop {
         let (directory, name) = split(&path)?;
-        let start = above.as_ref().map_or(AT_FDCWD, AsFd::as_fd);
-        let directory = open_directory(start, directory)?;
-        let target: OsString = match files::open_regular(&directory, name, OFlag::O_WRONLY | OFlag::O_CREAT, MODE) {
-            Err(Errno::ELOOP) if is_only_ours(&fstat(&directory)?) => readlinkat(&directory, name)?,
-            Ok((_, stat)) if may_be_anothers(&directory, &stat)? => return Err(Errno::EMLINK),
+        way.go(directory)?;
+        let target: OsString = match files::open_regular(way.at(), name, OFlag::O_WRONLY | OFlag::O_CREAT, MODE) {
+            Err(Errno::ELOOP) if is_only_ours(&fstat(way.at())?) => way.follow(name)?,
+            Ok((_, stat)) if may_be_anothers(way.at(), &stat)? => return Err(Errno::EMLINK),
             opened => return opened.map(|(file, _)| file),
         };
-        (path, above) = (target, Some(directory));
+        path = target;
     }
-    Err(Errno::ELOOP)
 }
 
 const MODE: Mode = Mode::from_bits_truncate(0o600);
@@ -78,7 +73,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
-    fn only_regular_files_show_a_line_and_where_others_may_write_only_such_as_are_nobodys() {
+    fn only_regular_files_show_a_line_and_links_are_refused_where_others_may_write() {
         let scratch = tempfile::tempdir().unwrap();
         let at = |name: &str| scratch.path().join(name);
         let refused = |mode: u32, errno| if mode & 0o022 == 0 { Ok(()) } else { Err(errno) };

@@ -14,67 +14,67 @@ pub const SEEN: usize = 1000;
 /// An alert shows this many bytes of a line.
 const ALERT: usize = 200;
 
-/// Where lines go that all see: log directories by their numbers, and standard output.
+/// A set of places to which a line is written: log directories by their numbers, and standard output.
 pub type Destinations = u64;
-/// The one that is not a directory.
+/// Standard output in such a set.
 pub const OUTPUT: Destinations = 1 << MOST_DIRECTORIES;
-/// How many directories fit into such a set.
+/// The number of directories that fit into such a set.
 pub const MOST_DIRECTORIES: usize = 63;
 
-/// A line, as far as actions look at it.
+/// The beginning of a line, which is all that patterns and other actions see of a long line.
 #[derive(Debug, Clone, Copy)]
-pub struct Head<'a> {
+pub struct LineStart<'a> {
     /// The stamp and the text of the line.
     pub bytes: &'a [u8],
-    /// How much of that is its stamp.
+    /// The number of these bytes that are its stamp.
     pub stamp: usize,
-    /// Whether there is more of it.
+    /// Whether the line is longer.
     pub goes_on: bool,
-    /// When it came.
+    /// When the line was read.
     pub time: Tai64N,
 }
 
-/// What lines leave beside the log directories.
+/// What is to be written to other places than log directories.
 #[derive(Debug, Default)]
 pub struct SideOutput {
-    /// For standard error.
+    /// The text for standard error.
     pub alerts: Vec<u8>,
     /// The last line for each status file.
     pub statuses: Vec<(OsString, Vec<u8>)>,
-    /// For standard output.
+    /// The text for standard output.
     pub lines: Vec<u8>,
-    /// For each syslog target, in the script's order; each ends in a newline and has no other.
+    /// The messages for each syslog target, in the script's order. Each message ends in a newline and has no other.
     pub messages: Vec<Vec<u8>>,
 }
 
 impl SideOutput {
-    /// Nothing yet, for this many syslog targets.
+    /// An empty output for this many syslog targets.
     pub fn new(targets: usize) -> SideOutput {
         SideOutput { messages: vec![Vec::new(); targets], ..SideOutput::default() }
     }
 
-    /// How much memory it takes.
+    /// The number of bytes that are to be written.
     pub fn size(&self) -> usize {
         self.alerts.len() + self.lines.len() + self.messages.iter().map(Vec::len).sum::<usize>()
     }
 
-    /// Nothing is to be done.
+    /// Whether nothing is to be written.
     pub fn is_empty(&self) -> bool {
         self.size() == 0 && self.statuses.is_empty()
     }
 }
 
-/// The actions.
+/// The actions of a script.
 pub struct Steps {
     steps: Vec<Step>,
-    /// Behind the stamps of lines in each directory.
+    /// The prefix of each directory: it stands behind the stamps of lines there.
     prefixes: Vec<Vec<u8>>,
-    /// Time since boot.
+    /// The time of the lines that come next, since boot.
     pub now: Duration,
 }
 
 enum Step {
-    /// Whether lines that it matches are selected.
+    /// Selects the lines that it matches, or else deselects them.
     Pattern(bool, Matcher),
     Log(usize),
     Alert(Vec<u8>),
@@ -85,13 +85,13 @@ enum Step {
 }
 
 impl Steps {
-    /// Those of a script, whose messages are this service's.
+    /// Translates the actions of a script; messages to syslog have the names of `identity`.
     pub fn new(script: &Script, identity: &Identity) -> Steps {
         let mut made = Steps { steps: Vec::new(), prefixes: Vec::new(), now: Duration::ZERO };
         let (mut prefix, mut targets) = (Vec::new(), 0..);
         for action in &script.actions {
             let step = match action {
-                // The patterns were tried when the script was read.
+                // A pattern that is malformed was left out when the script was read.
                 Action::Select(pattern) => Matcher::new(pattern).ok().map(|matcher| Step::Pattern(true, matcher)),
                 Action::Deselect(pattern) => Matcher::new(pattern).ok().map(|matcher| Step::Pattern(false, matcher)),
                 Action::Alert => Some(Step::Alert(prefix.clone())),
@@ -134,18 +134,18 @@ impl Steps {
         to
     }
 
-    /// Tells which lines these are, where that can be done for many at once.
+    /// Makes the prefilter of the patterns, if there can be one.
     pub fn prefilter(&self) -> Option<Prefilter> {
         let patterns = self.steps.iter().filter_map(Step::pattern);
         self.only_selects().then(|| Prefilter::new(patterns)).flatten()
     }
 
-    /// Whether some of them ask what time it is.
+    /// Whether an action needs to know the time.
     pub fn need_clock(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Limit(_) | Step::Syslog(..)))
     }
 
-    /// All that lines may go to.
+    /// All places to which lines may go.
     pub fn destinations(&self) -> Destinations {
         let of = |step: &Step| match step {
             Step::Log(number) => 1 << number,
@@ -155,13 +155,13 @@ impl Steps {
         self.steps.iter().map(of).fold(0, |all, one| all | one)
     }
 
-    /// Behind the stamps of lines in this directory.
+    /// The text behind the stamps of lines in this directory.
     pub fn prefix(&self, directory: usize) -> &[u8] {
         self.prefixes.get(directory).map_or(&[], Vec::as_slice)
     }
 
-    /// Does them to a line, from this one on: where it goes.
-    pub fn judge(&mut self, from: usize, line: &Head, side: &mut SideOutput) -> Destinations {
+    /// Performs the actions on a line, from this one on, and returns where the line goes.
+    pub fn judge(&mut self, from: usize, line: &LineStart, side: &mut SideOutput) -> Destinations {
         let (mut selected, mut to) = (true, 0);
         for step in &mut self.steps[from..] {
             match step {
@@ -179,12 +179,12 @@ impl Steps {
         to
     }
 
-    /// When to tell of lines that were suppressed.
+    /// When suppressed lines are to be reported.
     pub fn deadline(&self) -> Option<Duration> {
         self.steps.iter().filter_map(|step| if let Step::Limit(limiter) = step { limiter.due() } else { None }).min()
     }
 
-    /// How many lines were suppressed, where the time to say so has come by `now`, and the step after that.
+    /// The number of lines that a limit has suppressed, if it is to be reported by `now`, and the step after the limit.
     pub fn take_suppressed(&mut self, now: Duration) -> Option<(u64, usize)> {
         self.steps.iter_mut().enumerate().find_map(|(index, step)| match step {
             Step::Limit(limiter) if limiter.due().is_some_and(|due| due <= now) => {
@@ -200,13 +200,13 @@ impl Step {
         if let Step::Pattern(_, matcher) = self { Some(matcher) } else { None }
     }
 
-    // Within `judge` it would make every line save registers for it.
+    // If this were a part of `judge`, every line would pay for the registers that it saves.
     #[inline(never)]
-    fn put_out(&self, line: &Head, side: &mut SideOutput, to: &mut Destinations) {
+    fn put_out(&self, line: &LineStart, side: &mut SideOutput, to: &mut Destinations) {
         match self {
             Step::Alert(prefix) => alert(&line.with(prefix), &mut side.alerts),
             Step::Status(file, prefix) => show(file, &line.with(prefix), &mut side.statuses),
-            // The rest of a long line goes to all that take its beginning.
+            // The rest of a long line goes to all places that take its beginning.
             Step::Output(_) if *to & OUTPUT != 0 && line.goes_on => {}
             Step::Output(prefix) => {
                 line.put(prefix, &mut side.lines);
@@ -225,7 +225,7 @@ impl Step {
     }
 }
 
-impl Head<'_> {
+impl LineStart<'_> {
     fn put(&self, prefix: &[u8], to: &mut Vec<u8>) {
         to.extend_from_slice(&self.bytes[..self.stamp]);
         to.extend_from_slice(prefix);

@@ -16,20 +16,20 @@ pub enum Address {
     Udp(SocketAddr),
 }
 
-/// What `u` was told: `ADDRESS[,FACILITY.SEVERITY][,NAME]`.
+/// The argument of `u`: `ADDRESS[,FACILITY.SEVERITY][,NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Where to send them.
+    /// The address to which messages are sent.
     pub address: Address,
     /// Eight times the facility, and the severity.
     pub priority: u8,
-    /// The application's name; else that of the service.
+    /// The application's name; without it, messages have the name of the service.
     pub name: Option<Vec<u8>>,
 }
 
-/// Of UDP.
+/// The port, if none is given.
 const PORT: u16 = 514;
-/// daemon.info.
+/// The priority daemon.info.
 const DEFAULT_PRIORITY: u8 = 3 * 8 + 6;
 /// The longest name that RFC 5424 allows.
 const LONGEST_NAME: usize = 48;
@@ -64,10 +64,10 @@ const FACILITIES: [&str; 24] = [
 const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
 impl Target {
-    /// Reads what stands behind the `u`.
+    /// Reads the argument, without the `u`.
     ///
     /// # Errors
-    /// What is wrong with it, in a few words.
+    /// A few words say what is wrong with the argument.
     pub fn parse(text: &[u8]) -> Result<Target, &'static str> {
         let mut parts = text.split(|byte| *byte == b',');
         let address = address(parts.next().unwrap_or_default())?;
@@ -85,7 +85,7 @@ impl Target {
         Ok(target)
     }
 
-    /// As people write it.
+    /// The priority as people write it.
     pub fn to_words(&self) -> (Vec<u8>, String) {
         let address = match &self.address {
             Address::Unix(path) => path.clone().into_vec(),
@@ -112,7 +112,7 @@ fn priority(text: &[u8]) -> Option<u8> {
     u8::try_from(facility * 8 + severity).ok()
 }
 
-/// Whose messages they are.
+/// The names in a message's header.
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
     /// The name of this machine.
@@ -121,7 +121,7 @@ pub struct Identity {
     pub service: Vec<u8>,
 }
 
-/// Makes lines messages.
+/// Makes messages of lines.
 #[derive(Debug)]
 pub struct Format {
     /// `<30>1 `
@@ -131,7 +131,7 @@ pub struct Format {
 }
 
 impl Format {
-    /// That of a target's messages.
+    /// Makes the format of a target's messages.
     pub fn new(target: &Target, identity: &Identity) -> Format {
         let host = printable(&identity.host, LONGEST_HOST);
         let name = printable(target.name.as_deref().unwrap_or(&identity.service), LONGEST_NAME);
@@ -141,7 +141,7 @@ impl Format {
         }
     }
 
-    /// Appends what comes before the text.
+    /// Appends the header, which precedes the text.
     pub fn begin(&self, time: Tai64N, message: &mut Vec<u8>) {
         message.extend_from_slice(&self.before);
         write_iso(time, Zone::Utc, message);
@@ -149,7 +149,7 @@ impl Format {
     }
 }
 
-/// As a header may have it: no blanks, nothing beyond ASCII; `-` for nothing.
+/// The form of a name in a header: it has no blanks and only ASCII; `-` stands for an empty name.
 fn printable(text: &[u8], longest: usize) -> Vec<u8> {
     let text: Vec<u8> =
         text.iter().take(longest).map(|byte| if byte.is_ascii_graphic() { *byte } else { b'_' }).collect();

@@ -3,8 +3,8 @@
 //! `tai64nlocal`
 //!
 //! Copies standard input to standard output. Where a line begins with `@` and hexadecimal digits, a label, they
-//! are written as `2026-11-21 05:13:07.123456789` by the time zone in $TZ. A label that is none, because it has too
-//! few digits or too many, or is beyond what a calendar can tell, is written as it is. All that was read is
+//! are written as `2026-11-21 05:13:07.123456789` by the time zone in $TZ. What looks like a label
+//! but has too few digits or too many, or is beyond all calendars, is written unchanged. All that was read is
 //! written before more is waited for.
 //!
 //! Exit codes: 0; 111, input cannot be read or output not written.

@@ -6,7 +6,7 @@
 
 use crate::machine::{Event, Gated};
 use crate::service_process::ServiceProcess;
-use daemontools::service::{Exit, Identity, Place, Process, Role, orphan_exit};
+use daemontools::service::{Exit, Identity, Place, Process, orphan_exit};
 use daemontools::sys::process;
 use daemontools::{Attempt, Unable};
 use nix::errno::Errno;
@@ -24,7 +24,7 @@ const ASK_TIMES: u32 = 100;
 const ASK_UNHELD: Duration = Duration::from_millis(500);
 
 /// What became of a process that a killed supervise left behind.
-pub enum Found {
+pub enum Adopted {
     /// It is still there.
     Alive(ServiceProcess),
     /// It has ended: what is to be told to the machine.
@@ -36,18 +36,18 @@ pub enum Found {
 /// # Errors
 /// EMFILE, or no `/proc`: whether the process is still there cannot be told now. A guess would start a second
 /// copy of it, or would lose it.
-pub fn adopt(role: Role, process: Process, place: &Place, gated: Gated) -> Result<Found, Unable> {
-    let ended = || Found::Ended(Event::of_adopted(orphan_exit(process, place).unwrap_or(Exit::Unknown), gated));
+pub fn adopt(process: Process, place: &Place, gated: Gated) -> Result<Adopted, Unable> {
+    let ended = || Adopted::Ended(Event::of_adopted(orphan_exit(process, place).unwrap_or(Exit::Unknown), gated));
     let object = format!("process {}", process.pid);
-    let Some(held) = ServiceProcess::hold(role, process).unable_to("hold", &object)? else { return Ok(ended()) };
+    let Some(held) = ServiceProcess::hold(process).unable_to("hold", &object)? else { return Ok(ended()) };
     match held.identity().unable_to("recognise", &object)? {
         // Its supervise may have been killed before it could ask when the process was started.
-        Identity::Same => Ok(Found::Alive(held.completed())),
+        Identity::Same => Ok(Adopted::Alive(held.completed())),
         Identity::Gone => Ok(ended()),
         Identity::Unknown if held.has_ended() => Ok(ended()),
         // An old kernel without /proc: of the process there is only its group, which is its own or that of the
         // supervise that made it, and stays so.
-        Identity::Unknown if leads_or_shares_group(process.pid) => Ok(Found::Alive(held)),
+        Identity::Unknown if leads_or_shares_group(process.pid) => Ok(Adopted::Alive(held)),
         // Its start was not known, or is not now.
         Identity::Unknown => Err(Unable::new("recognise", &object, Errno::ENOENT)),
     }
@@ -62,7 +62,7 @@ fn leads_or_shares_group(pid: Pid) -> bool {
 /// How an adopted process that has ended did so; `None` if its parent has yet to wait for it.
 fn end_of(process: &ServiceProcess, place: &Place, gated: Gated) -> Option<Event> {
     let id = process.id;
-    // Looked at first: if nothing is left of the process by now, all that can be told has been.
+    // This is asked first: if nothing is left of the process by now, its parent has told all that it will tell.
     let gone = id.identity() == Ok(Identity::Gone);
     let seen = || process::zombie_status(id.pid, id.ticks).map(Exit::from_wait_status);
     let told = process.exit_told_by_kernel().or_else(|| orphan_exit(id, place));
@@ -72,19 +72,26 @@ fn end_of(process: &ServiceProcess, place: &Place, gated: Gated) -> Option<Event
 /// What is still to be found out about an adopted process: whether it has passed its gate, and how it ends.
 pub struct AdoptionWatch {
     gated: Gated,
-    /// How often this was asked for in vain.
+    /// How often supervise has asked for this in vain.
     asked: u32,
     /// When to ask again, in time since boot.
     next: Option<Duration>,
+    /// The process was seen to have ended. What is awaited is that its parent waits for it.
+    end_was_seen: bool,
 }
 
 impl AdoptionWatch {
     /// Nothing is to be found out: the process is a child of this supervise, or there is none.
-    pub const NONE: AdoptionWatch = AdoptionWatch { gated: Gated::No, asked: 0, next: None };
+    pub const NONE: AdoptionWatch = AdoptionWatch { gated: Gated::No, asked: 0, next: None, end_was_seen: false };
 
     /// A process that was adopted at `now`, in time since boot.
     pub fn new(gated: Gated, now: Duration) -> AdoptionWatch {
-        AdoptionWatch { gated, asked: 0, next: (gated == Gated::Maybe).then_some(now) }
+        AdoptionWatch { gated, next: (gated == Gated::Maybe).then_some(now), ..AdoptionWatch::NONE }
+    }
+
+    /// Whether [`AdoptionWatch::poll`] has seen that the process has ended.
+    pub fn end_was_seen(&self) -> bool {
+        self.end_was_seen
     }
 
     /// When to call [`AdoptionWatch::poll`] at the latest, in time since boot.
@@ -98,6 +105,7 @@ impl AdoptionWatch {
             self.next = Some(now + ASK_UNHELD);
         }
         if process.has_ended() {
+            self.end_was_seen = true;
             let give_up = (self.asked >= ASK_TIMES).then_some(Event::Ended(Exit::Unknown));
             let end = end_of(process, place, self.gated).or(give_up);
             if end.is_none() {

@@ -1,36 +1,38 @@
 //! Noticing a `run` that goes into the background. No clock, no I/O.
 //!
 //! supervise watches the process that it has started. The first process of a program that becomes a daemon ends well at
-//! once: to supervise the service is over, and it is started again, each second, while the daemons that it has left fill
-//! the machine. Which processes `run` has left only their parents tell. So when a `run` has ended well at once, supervise
-//! makes itself the parent of what the next one leaves, which the kernel does for a child subreaper, and looks at its
-//! children when that one ends so too. A service that does not end so is left as it is.
+//! once: to supervise the service is over, and it is started again, each second, while the daemons that it has left
+//! fill the machine. Which processes `run` has left can be seen only from their parents. So when a `run` has ended well
+//! at once, supervise makes itself the parent of what the next one leaves, which the kernel does for a child subreaper,
+//! and looks at its children when that one ends so too. supervise does nothing about a service that does not end in
+//! this way.
 
 use daemontools::service::{Command, Exit, SOON};
 use std::mem::replace;
 use std::time::Duration;
 
-/// What is suspected of the `run` of a service.
+/// What supervise suspects of the `run` of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Background {
-    /// Nothing: it has not ended yet, or not well, or not at once, or it was told to.
+    /// Nothing: `run` has not ended yet, or it has failed, has run for some time, or was told to end.
     Unsuspected,
     /// It has ended well at once: supervise is to be the parent of what the next one leaves.
     Suspected,
-    /// It has left processes, and that was said.
+    /// It has left processes, and supervise has said so.
     Noticed,
 }
 
 impl Background {
-    /// Takes in a command. One that starts the service is of a person who is to be told why it does not run; any other may be
-    /// a signal of which `run` ends.
+    /// Handles a command. A command that starts the service comes from a person, who is to be told again why the
+    /// service does not run. Any other command may be the reason why `run` ends.
     pub fn told(&mut self, command: Command) {
         if matches!(command, Command::Up | Command::Once) || *self == Background::Suspected {
             *self = Background::Unsuspected;
         }
     }
 
-    /// Takes in how `run` has ended, and how long it has lived. Returns whether supervise is to look for what it has left.
+    /// Handles the end of a `run`, which has lived for the time `lived`. Returns whether supervise is to look for what
+    /// it has left.
     pub fn ended(&mut self, exit: Exit, lived: Duration, was_told: bool) -> bool {
         let is_over = exit == Exit::Code(0) && lived < SOON && !was_told;
         let next = match self {
@@ -48,7 +50,7 @@ mod tests {
     use Background::{Noticed, Suspected, Unsuspected};
 
     #[test]
-    fn who_ends_after_a_command_is_not_suspected_for_it() {
+    fn a_service_that_ends_after_a_command_is_not_suspected_for_it() {
         let table = [
             (Suspected, Command::Terminate, Unsuspected),
             (Suspected, Command::Up, Unsuspected),
@@ -64,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn who_ends_well_at_once_is_suspected_and_looked_at_the_next_time() {
+    fn a_service_that_ends_well_at_once_is_suspected_and_looked_at_the_next_time() {
         const WELL: Exit = Exit::Code(0);
         let (at_once, later) = (Duration::from_millis(10), SOON);
         let table = [

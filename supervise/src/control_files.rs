@@ -1,7 +1,8 @@
 //! Taking charge of a service directory: the lock and the FIFOs in its `supervise/`, which are kept as long as
 //! supervise runs and made again if they are removed.
 
-use crate::settings::Links;
+use crate::settings;
+use daemontools::service::ledger;
 use daemontools::service::{
     CONTROL, DOWN, EVENT, LOCK, OK, Place, STATE, STATUS, SUPERVISE, Unread, open_fifo, open_lock_at,
 };
@@ -23,7 +24,7 @@ const OWNER: Mode = Mode::from_bits_truncate(0o700);
 const OWNER_FILE: Mode = Mode::from_bits_truncate(0o600);
 const FOR_GROUP: Mode = Mode::from_bits_truncate(0o620);
 
-/// What the system's word for a lock that is held by another does not tell.
+/// The reason in the message if another supervise holds the lock. The system's own words do not tell that.
 const HELD: &str = "another supervise has it";
 
 /// The files in `supervise/` that are held open. They show that the service in the current directory is supervised.
@@ -60,14 +61,13 @@ impl ControlFiles {
     /// # Errors
     /// A file or directory that can be neither made nor opened; EAGAIN if another supervise is in charge.
     pub fn acquire(given: OsString, name: OsString) -> Result<(ControlFiles, Normally), Fatal> {
-        chdir(given.as_os_str()).unable_to("chdir to", &name)?;
-        // A link may lead to a mount whose server does not answer.
-        let is_silent = !Links::default().silent([DOWN].into_iter()).is_empty();
-        let normally = match if is_silent { Err(Errno::ETIMEDOUT) } else { stat(DOWN) } {
-            Ok(_) => Normally::Down,
-            Err(Errno::ENOENT) => Normally::Up,
-            Err(errno) => return Err(Unable::new("stat", within(&name, DOWN), errno).into()),
-        };
+        if let Some(from) = std::env::var_os(ledger::FROM) {
+            chdir(from.as_os_str()).unable_to("chdir to", &from)?;
+        }
+        let entered = chdir(given.as_os_str()).unable_to("chdir to", &name);
+        entered.map_err(|unable| unable.where_denied(given.as_ref()))?;
+        let is_down = settings::is_normally_down().unable_to("stat", within(&name, DOWN))?;
+        let normally = if is_down { Normally::Down } else { Normally::Up };
         let place = Place::here().unable_to("find the path of", &name)?;
         make_directory(&name, &place)?;
         let paths = Paths { name: &name, place: &place };
@@ -112,9 +112,9 @@ impl ControlFiles {
         [self.control.as_fd()].into_iter().chain(self.former.iter().map(|(reader, _)| reader.as_fd()))
     }
 
-    /// Sees to it that others reach this supervise, and that no second one starts: makes each file that is missing in
-    /// `supervise/`, or was replaced, anew, and `supervise/` itself where it is gone. Returns whether status and state
-    /// must be written anew.
+    /// Makes each file of `supervise/` again that is missing or was replaced, and `supervise/` itself if it is gone.
+    /// Without them, others would not reach this supervise, and a second one could start. Returns whether status and
+    /// state must be written again.
     pub fn see_files(&mut self) -> bool {
         let id = |file: nix::Result<FileStat>| file.map(|file| (file.st_dev, file.st_ino));
         let there = |file: &str| id(lstat(&self.place.path(file)));
@@ -192,10 +192,11 @@ fn make_directory(name: &OsStr, place: &Place) -> Result<(), Unable> {
         made => made,
     };
     match (stat(directory), made) {
-        // If the directory is of no use, the next step says why.
+        // If the directory cannot be used, the next step says why.
         (Ok(_), _) | (Err(_), Ok(())) => Ok(()),
         (Err(errno), Err(Errno::EEXIST)) | (Err(_), Err(errno)) => {
-            Err(Unable::new("create directory", object, errno).where_missing(&path))
+            let unable = Unable::new("create directory", object, errno).where_missing(&path);
+            Err(if errno == Errno::EROFS { unable.because("let SUPERVISEDIR name a place elsewhere") } else { unable })
         }
     }
 }

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// supervise's end of the gate.
 pub struct Gate {
     socket: OwnedFd,
-    /// Why the program could not be executed, once the process has said so: it says it only once.
+    /// Why the program could not be executed. The process tells that only once, so it is kept here.
     refused: Cell<Option<Errno>>,
 }
 

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 /// What becomes of a program when supervise is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Survival {
+pub enum Lifetime {
     /// It runs on, as it has its own work to do.
     Independent,
-    /// It is killed: it is of no use without supervise, and the next supervise starts another.
+    /// It is killed, because its answer is for this supervise. The next supervise starts another.
     DiesWithSupervise,
 }
 
@@ -24,30 +24,30 @@ pub enum Survival {
 ///
 /// # Errors
 /// The system has no process to give.
-fn start(program: &'static str, arguments: &[OsString], survival: Survival) -> Result<Pid, Unable> {
+fn start(program: &'static str, arguments: &[OsString], lifetime: Lifetime) -> Result<Pid, Unable> {
     let argv = [&[program.into()], arguments].concat();
     let parent = getpid();
     let child = || {
-        if survival == Survival::DiesWithSupervise {
+        if lifetime == Lifetime::DiesWithSupervise {
             let _ = set_pdeathsig(Some(Signal::SIGKILL));
             if getppid() != parent {
                 return 0;
             }
         }
         process::unblock_signals();
-        sys::let_errors_only_be_written();
+        sys::make_stderr_write_only();
         let strings = argv.iter().map(|argument| c_string(argument)).collect::<Result<Vec<_>, _>>();
         let errno = match (c_string(program.as_ref()), strings, environment(&ledger::taken_away())) {
             (Ok(program), Ok(argv), Ok(environment)) => execute(&program, &argv, &environment),
             (Err(errno), _, _) | (_, Err(errno), _) | (_, _, Err(errno)) => errno,
         };
-        Fatal::from(Unable::execute_own("start", program, program.as_ref(), errno)).tell()
+        Fatal::from(Unable::execute_own("start", program, program.as_ref(), errno)).print()
     };
     process::fork(child).unable_to("fork for", program)
 }
 
-/// Runs `notify NAME EVENT PID CODE` for the start (no exit) or the end of a program. A notification that cannot be
-/// started is a warning, and lost. supervise must wait for the child that is returned.
+/// Runs `notify NAME EVENT PID CODE` for the start (no exit) or the end of a program. If `notify` cannot be started,
+/// supervise warns, and the notification is lost. supervise must wait for the child that is returned.
 ///
 /// Source: daemontools-encore.
 pub fn notify(program: &str, pid: Pid, exit: Option<Exit>) -> Option<Pid> {
@@ -59,7 +59,7 @@ pub fn notify(program: &str, pid: Pid, exit: Option<Exit>) -> Option<Pid> {
         Some(Exit::Unknown) => ("exit", 0),
     };
     let arguments = [program.into(), event.into(), pid.to_string().into(), code.to_string().into()];
-    start("./notify", &arguments, Survival::Independent).map_err(|unable| unable.warn()).ok()
+    start("./notify", &arguments, Lifetime::Independent).map_err(|unable| unable.warn()).ok()
 }
 
 /// The pause before the first `check`, which is short, as most services are quick. Each later one is twice as long.
@@ -105,7 +105,7 @@ impl Check {
             *kill_at = now + LONGEST;
             return;
         }
-        match start("./check", &[], Survival::DiesWithSupervise) {
+        match start("./check", &[], Lifetime::DiesWithSupervise) {
             Ok(pid) => self.running = Some((pid, now + LONGEST)),
             Err(unable) => {
                 unable.warn();

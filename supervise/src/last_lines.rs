@@ -69,7 +69,7 @@ impl Facts {
     /// The facts, of which `logger` is the record of the logger.
     pub fn of(logger: &Record, writer: Writer, unread: usize) -> Facts {
         let killed = match logger.deaths.last().map(|death| death.exit) {
-            // What has no handler for TERM ends so when it is told down.
+            // A logger without a handler for TERM ends in this way when it is told down.
             Some(Exit::Signal(signal)) => signal != Signal::SIGTERM as i32,
             Some(Exit::Core(_) | Exit::Unknown) => true,
             Some(Exit::Code(_) | Exit::Unstarted(_)) | None => false,
@@ -113,7 +113,7 @@ pub struct LastLines {
     /// When more bytes had come for the first time, in time since boot: a process that has outlived its service may write
     /// without end.
     added: Option<Duration>,
-    /// Whether a logger that runs is told to end when there is nothing more to wait for, as nobody else will tell it.
+    /// Whether a logger that runs is told to end when there is nothing more to wait for, as no other program tells it.
     tells: bool,
     /// When to look again if nothing happens, in time since boot.
     next: Option<Duration>,
@@ -134,8 +134,8 @@ impl LastLines {
         }
     }
 
-    /// The same for a logger that the service's own supervise runs: a descendant of the service may keep the pipe open, so that
-    /// the logger never finds the end of its input.
+    /// Begins at `now`, in time since boot, for a logger that the service's own supervise runs. A descendant of the
+    /// service may keep the pipe open, so that this logger never finds the end of its input.
     pub fn that_tells(now: Duration) -> LastLines {
         LastLines { tells: true, ..LastLines::of(now) }
     }
@@ -168,7 +168,7 @@ impl LastLines {
                 self.stage = Stage::Ending;
                 Step::Tell(Command::Down)
             }
-            // One that finds the end of its input ends by itself in that time.
+            // A logger that finds the end of its input ends by itself in that time.
             Stage::Down | Stage::Reading(_) if is_over && self.tells && now >= self.since + PAUSE => {
                 self.stage = Stage::Ending;
                 Step::Tell(Command::Down)
@@ -177,7 +177,7 @@ impl LastLines {
         }
     }
 
-    /// Whether the logger has taken nothing of what is left for some time, or more has come some time ago.
+    /// Whether the logger has read nothing of what is left for some time, or more bytes have come some time ago.
     fn is_given_up(&self, now: Duration, facts: Facts) -> bool {
         let since = self.added.map_or(self.left.1, |added| added.min(self.left.1));
         facts.unread > 0 && now >= since + PATIENCE
@@ -260,12 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn one_whose_service_goes_on_leaves_soon() {
+    fn a_logger_whose_service_goes_on_leaves_soon() {
         story(&[(0, Stays, 5, false, Want::Down, Wait), (250, Stays, 5, false, Want::Down, Leave)]);
     }
 
     #[test]
-    fn one_of_whose_service_the_system_does_not_tell_waits_for_some_time() {
+    fn a_logger_that_cannot_see_its_service_waits_for_some_time() {
         story(&[
             (0, Untold, 5, false, Want::Down, Wait),
             (4900, Untold, 5, false, Want::Down, Wait),

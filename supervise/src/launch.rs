@@ -1,16 +1,18 @@
 //! Starting one of the service's programs: a new process prepares everything, waits at its gate, and executes.
 //!
 //! The process prepares all that the program is to find before it waits at its gate. That costs no time, as supervise
-//! writes down meanwhile who the process is.
+//! writes the record of the process at the same time.
 
 use crate::gate::{Gate, ProcessEnd};
 use crate::machine::EXIT_GATE_CLOSED;
 use crate::pipe::Pipe;
-use crate::policy::{Policy, Scope};
+use crate::program::Program;
+use crate::runner::giving::Gifts;
 use crate::service_process::ServiceProcess;
 use crate::{ready, tree};
-use daemontools::service::{Exit, Part, Place, Process, Role, ledger};
-use daemontools::sys::exec::{c_string, environment, execute};
+use daemontools::service::policy::{Policy, Scope};
+use daemontools::service::{Exit, LifeEnd, Part, Place, Process, Role, ledger};
+use daemontools::sys::exec::{Change, c_string, environment, execute};
 use daemontools::sys::process;
 use daemontools::{interpreter, report, sys};
 use nix::errno::Errno;
@@ -22,14 +24,18 @@ use std::path::Path;
 
 /// What the new process needs to know.
 pub struct Order<'a> {
-    pub role: Role,
+    pub program: Program,
     pub part: Part,
     /// The pipe between the service and its logger.
     pub pipe: Option<&'a Pipe>,
-    /// For `finish`: how `run` ended.
-    pub exit: Option<Exit>,
+    /// For `finish`: how the life ended.
+    pub life_end: Option<LifeEnd>,
     /// For `finish`: the `run` that ended.
     pub last_run: Option<Process>,
+    /// For a program that runs beside `run`: the process of that.
+    pub main: Option<Process>,
+    /// What the programs of this life are given.
+    pub gifts: &'a Gifts,
     pub policy: &'a Policy,
     /// Where `run` finds NOTIFY_SOCKET.
     pub socket: Option<&'a OsStr>,
@@ -54,14 +60,14 @@ pub fn launch(order: &Order) -> nix::Result<(ServiceProcess, Gate)> {
         let _ = close(gate.as_fd().as_raw_fd());
         become_program(order, its_end)
     })?;
-    Ok((ServiceProcess::child(order.role, pid), gate))
+    Ok((ServiceProcess::child(pid), gate))
 }
 
 /// Becomes the program, in the new process. It returns only if that fails, with the exit code.
 fn become_program(order: &Order, gate: ProcessEnd) -> i32 {
     let Ok(gate) = gate.away_from(order.policy.notification_fd) else { return EXIT_GATE_CLOSED };
     process::unblock_signals();
-    sys::let_errors_only_be_written();
+    sys::make_stderr_write_only();
     if order.policy.own_session() {
         let _ = setsid();
     }
@@ -69,9 +75,9 @@ fn become_program(order: &Order, gate: ProcessEnd) -> i32 {
     if !gate.wait() {
         return EXIT_GATE_CLOSED;
     }
-    let file = Path::new(order.part.program(order.role));
+    let file = Path::new(order.program.file(order.part));
     let errno = match program {
-        Ok(Program { path, argv, environment }) => match execute(&path, &argv, &environment) {
+        Ok(Prepared { path, argv, environment }) => match execute(&path, &argv, &environment) {
             // The file was replaced at this moment: the new one is executed.
             Errno::ENOENT if interpreter::is_there(file) => execute(&path, &argv, &environment),
             errno => errno,
@@ -87,32 +93,46 @@ fn become_program(order: &Order, gate: ProcessEnd) -> i32 {
 }
 
 /// A program that is ready to be executed.
-struct Program {
+struct Prepared {
     path: CString,
     argv: Vec<CString>,
     environment: Vec<CString>,
 }
 
 /// Puts all descriptors and variables where the program expects them.
-fn prepare(order: &Order) -> nix::Result<Program> {
-    let path = format!("./{}", order.part.program(order.role));
-    let argv: Vec<OsString> = match order.role {
-        Role::Start | Role::Run | Role::Stop => vec![path.clone().into()],
-        Role::Finish => finish_arguments(order),
+fn prepare(order: &Order) -> nix::Result<Prepared> {
+    let path = format!("./{}", order.program.file(order.part));
+    let mut argv: Vec<OsString> = match order.program {
+        Program::Main(Role::Finish) => finish_arguments(order),
+        Program::Main(Role::Start | Role::PreStart | Role::Run | Role::Stop) | Program::Beside(_) => {
+            vec![path.clone().into()]
+        }
     };
     order.pipe.map_or(Ok(()), |pipe| pipe.give(order.part))?;
-    let mut changes = Vec::new();
-    if order.role == Role::Run && order.part == Part::Service {
-        changes = ready::environment(order.policy, order.socket, getpid().as_raw());
+    let mut changes: Vec<Change> = Vec::new();
+    for given in order.gifts.of(order.program) {
+        argv.extend(given.arguments.iter().cloned());
+        changes.extend(given.variables.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
+    }
+    if order.program == Program::Main(Role::Run) && order.part == Part::Service {
+        changes.extend(ready::environment(order.policy, order.socket, getpid().as_raw()));
         give_notification_fd(order)?;
     }
-    if order.policy.scope == Scope::Tree || order.tags_processes {
+    match order.program {
+        Program::Main(Role::Finish) => changes.extend(order.life_end.iter().flat_map(end_variables)),
+        Program::Beside(_) => {
+            changes.extend(order.main.map(|run| ("MAINPID".into(), Some(run.pid.to_string().into()))))
+        }
+        Program::Main(Role::Start | Role::PreStart | Role::Run | Role::Stop) => {}
+    }
+    let is_tagged = order.policy.scope == Scope::Tree || order.policy.goes_into_background() || order.tags_processes;
+    if is_tagged {
         changes.extend(tree::environment_tag(order.part));
     }
     // The variables by which svscan tells supervise something are not for the service.
     changes.extend(ledger::taken_away());
     let argv = argv.iter().map(|argument| c_string(argument)).collect::<Result<_, _>>()?;
-    Ok(Program { path: c_string(path.as_ref())?, argv, environment: environment(&changes)? })
+    Ok(Prepared { path: c_string(path.as_ref())?, argv, environment: environment(&changes)? })
 }
 
 /// Puts the service's end of the notification FIFO at the number that the service expects.
@@ -128,19 +148,31 @@ fn give_notification_fd(order: &Order) -> nix::Result<()> {
     Ok(())
 }
 
+/// The variables by which `finish` learns how the life has ended: `ENDED`, its last program; `TOLD`, whether the service was
+/// told to go down (`1`) or the program ended of itself (`0`); `PRE_STOP`, whether `pre-stop` has run.
+fn end_variables(end: &LifeEnd) -> [Change; 3] {
+    let flag = |is_so: bool| Some(if is_so { "1".into() } else { "0".into() });
+    [
+        ("ENDED".into(), Some(end.role.program().into())),
+        ("TOLD".into(), flag(end.is_told)),
+        ("PRE_STOP".into(), flag(end.has_pre_stop)),
+    ]
+}
+
 /// The arguments of `finish CODE SIGNAL NAME PGID`. CODE is 256 for a run that was killed; SIGNAL is 0 for one that
 /// exited. PGID is the pid of `run`, and thus its process group where it has a session of its own. Where it has
 /// supervise's, no group has that number: `kill -- -PGID` reaches no process then, instead of all of supervise's group.
 ///
 /// Source: s6-supervise.
 fn finish_arguments(order: &Order) -> Vec<OsString> {
-    let (code, signal) = match order.exit {
+    let (code, signal) = match order.life_end.map(|end| end.exit) {
         Some(Exit::Code(code)) => (code, 0),
         Some(Exit::Signal(signal) | Exit::Core(signal)) => (256, signal),
         Some(Exit::Unstarted(_)) => (report::TEMPORARY, 0),
         Some(Exit::Unknown) | None => (256, 0),
     };
     let name = OsStr::from_bytes(order.name).to_os_string();
-    let group = order.last_run.map_or(0, |run| run.pid.as_raw());
+    let has_run = order.life_end.is_none_or(|end| end.role == Role::Run);
+    let group = order.last_run.filter(|_| has_run).map_or(0, |run| run.pid.as_raw());
     vec!["finish".into(), code.to_string().into(), signal.to_string().into(), name, group.to_string().into()]
 }

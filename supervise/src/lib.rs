@@ -10,7 +10,7 @@
 //! 4. It starts `./run` again when that ends: at once if it ran for a second, else one second after its last start. It
 //!    obeys commands at any moment, and writes every change down before it counts.
 //! 5. When it was told to exit, it does so once the service is down. If the service is a logger, that reads the last
-//!    lines first.
+//!    lines first. The supervise of a service waits until another process has the lines that no logger has read.
 //!
 //! [`policy`] and [`machine`] say what else runs (`start`, `finish`, `stop`) and what can be set. What decides is kept
 //! apart from what acts, so that it can be tried in every way: [`machine`], [`policy`], [`notify`] and others open
@@ -23,35 +23,41 @@
 
 mod adoption;
 mod background;
-pub mod choice;
+pub mod choose_record;
+pub mod commands;
 mod control_files;
+mod datagram_limit;
 mod discard;
+mod elsewhere;
 mod events;
-mod flood;
-mod frozen;
 mod gate;
 mod hooks;
+pub mod kept_lines;
 mod label;
 mod last_lines;
 mod launch;
+mod left;
 mod listener;
 mod logged_service;
 pub mod machine;
 mod messages;
 mod network;
 pub mod notify;
-mod past;
 mod pipe;
-pub mod policy;
+mod predecessor;
+mod program;
 mod publish;
+mod rate_limited_message;
 mod ready;
-mod repeated;
 mod runner;
-mod sender;
+mod running;
+mod sender_check;
 mod service_process;
 mod settings;
 mod shared;
 mod supervisor;
+mod suspend_credit;
+mod svscan_pipe;
 mod tree;
 
 use daemontools::{Args, Fatal, Help, sys};
@@ -77,7 +83,7 @@ pub fn supervise(mut args: Args) -> Result<i32, Fatal> {
     let (Some(service), None) = (args.next(), args.next()) else {
         return Err(Fatal::usage(HELP.usage));
     };
-    sys::fill_standard_descriptors();
+    sys::open_missing_stdio();
     let (mut supervisor, first) = Supervisor::take_charge(service)?;
     supervisor.begin(first);
     while !supervisor.is_done() {

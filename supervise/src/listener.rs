@@ -8,11 +8,11 @@ use crate::hooks::Check;
 use crate::machine::Event;
 use crate::network::NamespaceWatch;
 use crate::notify::Message;
-use crate::policy::Policy;
 use crate::ready::{Address, Complaint, Incoming, Origin, ReadinessChannels};
-use crate::sender::speaks_for;
+use crate::sender_check::speaks_for;
 use crate::service_process::ServiceProcess;
 use crate::shared::Shared;
+use daemontools::service::policy::Policy;
 use daemontools::service::{Exit, Record};
 use daemontools::sys::datagram::Sender;
 use daemontools::tai64::Moment;
@@ -38,7 +38,7 @@ pub struct Listener {
 pub enum Datagram {
     /// The service said this.
     Said(Message, Sender),
-    /// The datagram was not the service's, or was of no use.
+    /// The service has not sent the datagram, or it makes no sense.
     Ignored,
 }
 

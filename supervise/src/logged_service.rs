@@ -56,7 +56,7 @@ impl LoggedService {
         let supervised = is_supervised_at(&self.0);
         let record = match Record::read(&place) {
             Err(Unread::System(errno)) if errno != Errno::ENOENT => Err(errno),
-            // There is none, or it is not one that a supervise has written.
+            // There is no record, or no supervise has written it.
             read => Ok(read.ok()),
         };
         let seen = record.and_then(|record| {
@@ -68,7 +68,7 @@ impl LoggedService {
     }
 }
 
-/// Whether the service's supervise has commands to read. Where nobody reads its FIFO, it has none.
+/// Whether the service's supervise has commands to read. If no process reads its FIFO, it has none.
 fn commands_in(place: &Place) -> nix::Result<bool> {
     match open_fifo(&place.path(CONTROL), OFlag::O_WRONLY) {
         Ok(control) => Ok(sys::unread(&control)? > 0),
@@ -77,9 +77,9 @@ fn commands_in(place: &Place) -> nix::Result<bool> {
     }
 }
 
-/// How the service is: whether a supervise is in charge of it, whether that has commands to read, and what it has written,
-/// that it leaves and which process runs. What the system does not tell is no answer: a supervise that took it for one would
-/// leave, and what its logger has not read would be left with it.
+/// How the service is: whether a supervise is in charge of it, whether that has commands to read, and what it has
+/// written, that it leaves and which process runs. If the system does not tell one of these, supervise must not guess:
+/// it would exit, and leave behind the lines that its logger has not read.
 fn writer_of(
     supervised: nix::Result<bool>,
     commands: nix::Result<bool>,
@@ -121,7 +121,7 @@ mod tests {
             (Ok(false), no, Ok((false, Identity::Unknown)), Writer::Gone),
             (Ok(false), no, Err(Errno::EMFILE), Writer::Untold),
             (Err(Errno::ENOENT), no, runs, Writer::Stays),
-            // Removed, `supervise/` says nothing of the supervise that made it.
+            // A `supervise/` that was removed says nothing of the supervise that made it.
             (Err(Errno::ENOENT), no, gone, Writer::Untold),
             (Err(Errno::EACCES), refused, gone, Writer::Untold),
             (Err(Errno::EMFILE), refused, Err(Errno::EMFILE), Writer::Untold),

@@ -4,151 +4,72 @@
 //!
 //! - **Idle**: nothing runs, and nothing is started until the command `u` or `o` comes. The service is either
 //!   *stopped*, which is how every life ends, or *failed*: supervise gave it up (exit 100 of `run` or 125 of `finish`,
-//!   a `start` that failed, too many deaths), and only a command starts it again.
+//!   a `start` or `pre-start` that failed, exit 125 of `post-start`, too many deaths), and only a command starts it again.
 //! - **Waiting**: nothing runs, and `run` is started at a known time. The pause after a short run is this state and
 //!   nothing more: commands are obeyed in it as in any other. Until the pause ends, `supervise/status` shows the `run`
 //!   that has ended, as the original's does (see [`Machine::shows_ended`]). A logger that has nothing to read, and that
 //!   nothing can write to, goes on waiting.
 //! - **Preparing**: `run` is about to start. The settings are being read, so that changed ones count now.
-//! - **Launching**: a process was asked for. It is held at a gate before it becomes `start`, `run`, `finish` or `stop`.
+//! - **Launching**: a process was asked for. It is held at a gate before it becomes one of the service's programs.
 //!   supervise writes down who the process is, and only then lets it through. A supervise that is killed in between
 //!   leaves no process behind, as a gate whose supervise is dead never opens.
-//! - **Alive**: the process runs.
+//! - **Alive**: the process runs. Beside `run`, one more program may run: see [`beside`].
+//! - **Looking**: `run` has gone into the background, and which process is the service's is not known: see [`background`].
+//! - **Active**: the service is a state, which is up without a process: see [`active`].
+//! - **Outlived**: `run` has ended, and the program beside it still runs, or what follows is held back. What follows waits
+//!   for that.
+//!
+//! Another program may hold back the start and the end of a life: see [`hold`].
 //!
 //! ```text
-//!                    u, o                        start ends well
-//!   Idle ─────────► Preparing ──► start (if any) ───────────────► run ◄─────────┐
-//!     ▲                                │ fails                     │ ends       │ time has come
-//!     │◄───────────────────────────────┘                           ▼            │
-//!     │◄───────────── stop (if any) ◄─────────────────── finish (if any) ──► Waiting
-//!           wanted down, once, leaving, success, given up                wanted up
+//!                    u, o                        start ends well                     ends well
+//!   Idle ─────────► Preparing ──► start (if any) ───────────────► pre-start (if any) ─────────► run
+//!     ▲                                │ fails                     ▲         │ fails, or the     │ ends
+//!     │◄───────────────────────────────┘                           │         │ service is wanted │
+//!     │                                                            │         ▼ down by now       ▼
+//!     │◄───────────── stop (if any) ◄──────────────────────────────┼──────── finish (if any) ◄───┘
+//!           wanted down, once, leaving, success, given up          │            │ wanted up
+//!                                                                  └── Waiting ◄┘
 //! ```
+//!
+//! A *life* is what lies between two pauses: `pre-start`, `run` and `finish`. `finish` is told how the life has ended. `start`
+//! and `stop` stand before the first life and after the last.
+//!
+//! `d` does not signal `pre-start`: when that has ended, `run` is not started. A second `d` that comes without `x` ends a
+//! `pre-start` that takes too long, and so does `timeout-pre-start`, or `k`. Other signals that are commanded do not reach it. A
+//! `d` never cuts `finish` and `stop` short, however often it comes, as those who wrote them for other supervisors rely on that.
 //!
 //! What is wanted (up, down, once) is not a state. It is kept in all states, and decides what follows when a process
 //! ends. A supervise that is killed and started again continues from its record: the machine is the same, and the
 //! process is adopted instead of launched.
 //!
 //! `machine/table.txt` says what every event does in every state. A test compares it with the code.
+//!
+//! Each file in `machine/` has one subject: the events and actions, the signs that `run` gives of itself, its deaths,
+//! and the record from which the next supervise goes on. All of them are about the one [`Machine`].
 
-use crate::frozen::Deadline;
-use crate::policy::Policy;
-use daemontools::service::{Command, Death, Ending, Exit, Failure, Phase, Record, Role, Verdict, Want};
-use daemontools::tai64::{self, Moment, Tai64N};
+mod active;
+mod background;
+mod beside;
+mod deaths;
+mod event;
+mod hold;
+mod resume;
+mod signs;
+
+use crate::suspend_credit::Deadline;
+use beside::BesideRun;
+use daemontools::service::policy::Policy;
+use daemontools::service::{
+    Astray, Beside, Command, Death, EndReason, Ending, Ends, Exit, Failure, Held, Hooks, LifeEnd, Role, Search,
+    Verdict, Want,
+};
+use daemontools::tai64::{Moment, Tai64N};
+pub use event::{Action, EXIT_GATE_CLOSED, Event, Gated, Left, MissedDeadline};
+use hold::Hold;
 use nix::sys::signal::Signal;
 use std::mem::replace;
 use std::time::Duration;
-
-/// What happens to a service.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// supervise has started, be it the first one or the next one after a supervise that was killed.
-    Begun,
-    /// A command came, through `supervise/control` or from svscan.
-    Told(Command),
-    /// These are the settings that [`Action::Configure`] asked for.
-    Configured(Policy),
-    /// The process asked for by [`Action::Launch`] waits at its gate.
-    Launched,
-    /// The process asked for by [`Action::Launch`] could not be made.
-    NotLaunched,
-    /// The process has become the program.
-    Executed,
-    /// The process has ended.
-    Ended(Exit),
-    /// The process that an earlier supervise had made never passed its gate.
-    NeverBegan,
-    /// The service says that it is ready, or `check` has found it to be.
-    Ready,
-    /// The service says that it is about to end.
-    Stopping,
-    /// The service says that it is alive.
-    Alive,
-    /// What the service says to its socket does not reach supervise.
-    NotifySocketFailed,
-    /// What the service says to its socket reaches supervise again.
-    NotifySocketWorks,
-    /// The service is another process now, or says something new of itself.
-    Changed,
-    /// For this time nothing could run, though the clock went on: the machine was suspended, or the container was
-    /// paused.
-    Frozen(Duration),
-    /// The logger has nothing to read, and nothing is left that could write to it.
-    Starved,
-    /// The deadline may have passed.
-    Woken,
-}
-
-/// Whether an adopted process may have been at its gate when its supervise was killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gated {
-    /// It was not seen to be ready.
-    Maybe,
-    /// It has passed its gate.
-    No,
-}
-
-/// Exit code of a process whose gate never opened. The next supervise does what the process was to do. No known program
-/// exits with it.
-pub const EXIT_GATE_CLOSED: i32 = 213;
-
-impl Event {
-    /// What the end of an adopted process means.
-    pub fn of_adopted(exit: Exit, gated: Gated) -> Event {
-        if exit == Exit::Code(EXIT_GATE_CLOSED) && gated == Gated::Maybe {
-            Event::NeverBegan
-        } else {
-            Event::Ended(exit)
-        }
-    }
-}
-
-/// What is to be done about an event. Of the actions that answer one event, only the last one has an event as its
-/// consequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Read the settings, then say [`Event::Configured`].
-    Configure,
-    /// Make a process for this program and hold it at its gate, then say [`Event::Launched`]. `finish` gets the exit of
-    /// `run` as an argument.
-    Launch(Role, Option<Exit>),
-    /// Write `supervise/state`, which has what the next supervise must know.
-    Record,
-    /// Write `supervise/status`, for readers, and `supervise/state`.
-    Publish,
-    /// Let the process through the gate.
-    OpenGate,
-    /// Send a signal to the process.
-    Send(Signal),
-    /// Send a signal to the process's group.
-    SendGroup(Signal),
-    /// Send a signal to the processes that stopping reaches: those of the setting `kill-scope`.
-    SendScope(Signal),
-    /// Kill what is left of the processes that stopping reaches, now that the main one has ended.
-    KillRest,
-    /// Tell the listeners in `supervise/event` of a transition, by one of s6's letters.
-    Announce(char),
-    /// Say why supervise gives the service up.
-    GiveUp,
-    /// Say that the service is told to end because it is too late.
-    SayLate(Late),
-    /// Say that the logger is not started as long as it has nothing to read.
-    SayStarved,
-    /// End supervise.
-    Leave,
-}
-
-/// What a service did not do in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Late {
-    /// It was not ready within this time.
-    NotReady(Duration),
-    /// It gave no sign of life for this time.
-    Silent(Duration),
-    /// It was told to end, and still runs after this time.
-    Stays(Duration),
-    /// Its `finish` still runs after this time.
-    Finishes(Duration),
-}
 
 /// supervise looks this often whether a logger that had nothing to read has something to read now.
 const STARVED: Duration = Duration::from_secs(1);
@@ -160,7 +81,7 @@ pub const RETRY_FORK: Duration = Duration::from_secs(60);
 /// `timeout-kill` says otherwise.
 const KILL_OVERDUE: Duration = Duration::from_secs(5);
 
-/// In which of its states the service is; see the module's introduction.
+/// The state of the service. The module's introduction explains the states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Idle(IdleReason),
@@ -168,6 +89,9 @@ enum Stage {
     Preparing,
     Launching(Role),
     Alive(Role),
+    Active,
+    Looking,
+    Outlived,
 }
 
 /// Why nothing runs.
@@ -189,8 +113,22 @@ pub struct Machine {
     ready: Option<Moment>,
     /// The process was told to pause.
     paused: bool,
+    /// The program that runs beside `run`, or has outlived it.
+    beside: Option<BesideRun>,
+    /// Which programs are still to run beside `run`, and which have.
+    hooks: Hooks,
+    /// The transition that is held back, or may be.
+    hold: Option<Hold>,
     /// Why the process is expected to end.
     ending: Option<Ending>,
+    /// Since when the process is the one that was taken for the service's, or has raised SIGSTOP as expected.
+    taken: Option<Moment>,
+    /// Until when, in time since boot, the process that was taken is not believed to stay.
+    unstable_until: Option<Duration>,
+    /// What is looked for, in [`Stage::Looking`] alone.
+    search: Option<Search>,
+    /// Why the last start failed of a service that goes into the background.
+    astray: Option<Astray>,
     /// The process was not seen to become `run` yet.
     gated: bool,
     /// When the process is killed if it has not ended.
@@ -207,6 +145,8 @@ pub struct Machine {
     leaving: bool,
     /// `start` has succeeded, so that `stop` is to be run at the end.
     start_done: bool,
+    /// How the life has ended that the `finish` that runs is about.
+    life_end: Option<LifeEnd>,
     /// What comes after the `finish` or `stop` that runs.
     verdict: Verdict,
     /// Why the service has failed, or will have failed after the `finish` that runs.
@@ -214,9 +154,11 @@ pub struct Machine {
     /// When `run` was last started, from which the pause to the next start counts.
     started: Moment,
     starts: u64,
+    /// How often `run` has ended, by reason.
+    ends: Ends,
     /// As long as the pause lasts, `supervise/status` still shows the `run` that has just ended.
     shows_ended: bool,
-    /// The logger waits for something to read, and that was said.
+    /// The logger waits for something to read, and supervise has said so.
     starved: bool,
     /// How many runs in a row were short.
     short_runs: u32,
@@ -226,7 +168,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A service at rest. All that is known of it is what is wanted.
+    /// A service at rest. Nothing but what is wanted of it is known.
     pub fn new(policy: Policy, want: Want, now: Moment) -> Machine {
         Machine {
             policy,
@@ -235,7 +177,14 @@ impl Machine {
             since: now,
             ready: None,
             paused: false,
+            beside: None,
+            hooks: Hooks::default(),
+            hold: None,
             ending: None,
+            taken: None,
+            unstable_until: None,
+            search: None,
+            astray: None,
             gated: false,
             kill_at: None,
             ready_by: None,
@@ -244,10 +193,12 @@ impl Machine {
             to_group: false,
             leaving: false,
             start_done: false,
+            life_end: None,
             verdict: Verdict::AsWanted,
             failure: None,
             started: now,
             starts: 0,
+            ends: Ends::default(),
             shows_ended: false,
             starved: false,
             short_runs: 0,
@@ -256,74 +207,28 @@ impl Machine {
         }
     }
 
-    /// A service at rest, whose past is remembered.
-    pub fn remember(policy: Policy, want: Want, record: &Record, now: Moment) -> Machine {
-        let mut machine =
-            Machine { starts: record.starts, deaths: record.deaths.clone(), ..Machine::new(policy, want, now) };
-        machine.forgive_deaths();
-        machine
-    }
-
-    /// The service as the supervise before this one left it when it was killed. A process in the record is taken to be
-    /// alive: if it is not, [`Event::Ended`] must be the first event.
-    pub fn resume(policy: Policy, record: &Record, now: Moment) -> Machine {
-        let stage = match (record.process, record.next_start, record.phase) {
-            (Some((role, _)), _, _) => Stage::Alive(role),
-            (None, Some(moment), _) => Stage::Waiting(moment),
-            (None, None, Phase::Failed) => Stage::Idle(IdleReason::Failed),
-            (None, None, _) => Stage::Idle(IdleReason::Stopped),
-        };
-        let ending = record.process.and(record.ending);
-        // Only a `run` that was not told to end has something to do in time.
-        let runs = matches!(stage, Stage::Alive(Role::Run)) && ending.is_none() && !record.paused;
-        let watchdog = policy.watchdog.filter(|_| runs);
-        let ready_within = policy.ready_within.filter(|_| runs && record.ready.is_none());
-        let ago = |death: &Death| Duration::from_secs(tai64::seconds_between(death.ended, now.label));
-        Machine {
-            stage,
-            ready_by: ready_within.map(|within| Deadline::new(record.since, within)),
-            alive_by: watchdog.map(|within| Deadline::new(now, within)),
-            recent_deaths: record
-                .deaths
-                .iter()
-                .filter(|death| death.counts)
-                .map(|death| now.uptime.saturating_sub(ago(death)))
-                .collect(),
-            since: record.since,
-            ready: record.ready,
-            paused: record.paused,
-            ending,
-            gated: record.process.is_some() && record.gated,
-            kill_at: record
-                .process
-                .zip(record.kill_at)
-                .map(|((role, _), at)| Deadline::resume(at, time_to_end(&policy, role))),
-            to_group: record.to_group,
-            leaving: record.leaving,
-            start_done: record.begun,
-            again: record.again,
-            verdict: record.verdict,
-            failure: record.failure,
-            started: record.since,
-            starts: record.starts,
-            short_runs: record.streak,
-            deaths: record.deaths.clone(),
-            ..Machine::new(policy, record.want, now)
-        }
-    }
-
     /// Takes in what happened at `now`; adds to `todo` what is to be done.
     pub fn step(&mut self, now: Moment, event: Event, todo: &mut Vec<Action>) {
         match event {
-            Event::Begun => self.begin(todo),
+            Event::StartNothing => self.leaving = true,
+            Event::Begun => self.begin(now, todo),
             Event::Told(command) => self.told(now, command, todo),
-            Event::Configured(policy) => self.configured(policy, todo),
+            Event::Restart => self.restart(now, todo),
+            Event::Configured(policy) => self.configured(now, *policy, todo),
             Event::Launched => self.launched(now, todo),
             Event::NotLaunched => self.not_launched(now, todo),
             Event::Executed => self.executed(now, todo),
             Event::Ended(exit) => self.ended(now, exit, todo),
+            // What runs beside `run` shows that `run` has begun.
+            Event::NeverBegan if self.beside.is_some() => self.ended(now, Exit::Unknown, todo),
             Event::NeverBegan => self.never_began(todo),
-            Event::Ready => self.is_ready(now, todo),
+            Event::Stopped => self.stopped(now, todo),
+            Event::Left(left) => self.has_left(now, left, todo),
+            Event::BesideLaunched => self.beside_launched(now, todo),
+            Event::BesideNotLaunched => self.beside_not_launched(now, todo),
+            Event::BesideEnded(exit) => self.beside_ended(now, exit, todo),
+            Event::BesideNeverBegan => self.beside_never_began(now, todo),
+            Event::Ready => self.became_ready(now, todo),
             Event::Stopping => self.is_stopping(todo),
             Event::Alive => self.is_alive(now),
             Event::NotifySocketFailed => self.notify_socket_failed(),
@@ -331,6 +236,9 @@ impl Machine {
             Event::Changed => todo.push(Action::Publish),
             Event::Frozen(lost) => self.was_frozen(lost, todo),
             Event::Starved => self.starve(now, todo),
+            Event::Held => self.is_held(todo),
+            Event::NotHeld => self.is_not_held(now, todo),
+            Event::HolderGone => self.holder_is_gone(now),
             Event::Woken => self.woken(now, todo),
         }
     }
@@ -338,30 +246,52 @@ impl Machine {
     /// When [`Event::Woken`] is due at the latest, in time since boot; `None` if only another event can change
     /// anything.
     pub fn deadline(&self) -> Option<Duration> {
-        match self.stage {
+        let own = match self.stage {
             Stage::Waiting(moment) => Some(moment.uptime),
-            Stage::Alive(_) => {
-                let deadlines = [self.kill_at, self.ready_by, self.alive_by];
-                deadlines.into_iter().flatten().map(|deadline| deadline.at.uptime).min()
+            Stage::Alive(_) | Stage::Active | Stage::Looking | Stage::Outlived => {
+                self.deadlines().map(|deadline| deadline.at.uptime).chain(self.unstable_until).min()
             }
             Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) => None,
-        }
+        };
+        own.into_iter().chain(self.hold_deadline()).min()
     }
 
     /// Whether the process has a time within which it must do something.
     pub fn is_timing(&self) -> bool {
         match self.stage {
-            Stage::Alive(_) => self.kill_at.is_some() || self.ready_by.is_some() || self.alive_by.is_some(),
+            Stage::Alive(_) | Stage::Active | Stage::Looking | Stage::Outlived => self.deadlines().next().is_some(),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => false,
         }
+    }
+
+    /// The times by which the process, or the one beside it, must have done something.
+    fn deadlines(&self) -> impl Iterator<Item = Deadline> {
+        let beside = self.beside.and_then(|beside| beside.kill_at);
+        [self.kill_at, self.ready_by, self.alive_by, beside].into_iter().flatten()
     }
 
     /// Whether nothing runs, and it is time to start `run`.
     pub fn is_due(&self, now: Moment) -> bool {
         match self.stage {
             Stage::Waiting(moment) => moment.uptime <= now.uptime,
-            Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => false,
+            Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) => false,
+            Stage::Alive(_) | Stage::Active | Stage::Looking | Stage::Outlived => false,
         }
+    }
+
+    /// Whether the process that runs is known to be ready.
+    pub fn is_ready(&self) -> bool {
+        self.ready.is_some()
+    }
+
+    /// Whether the end of the process that runs is expected: it was told to end, or has said that it is about to end.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// For how long the process has run that runs now.
+    pub fn lived(&self, now: Moment) -> Duration {
+        now.uptime.saturating_sub(self.since.uptime)
     }
 
     /// When the `run` was started that has ended, but that readers of `supervise/status` still find; `None` if they
@@ -377,83 +307,85 @@ impl Machine {
         (is_pause && self.shows_ended).then_some(self.started.label)
     }
 
-    /// What is to be written down. The caller adds who the process is.
-    pub fn record(&self) -> Record {
-        Record {
-            want: self.want,
-            phase: self.phase(),
-            since: self.since,
-            ready: self.ready,
-            paused: self.paused,
-            ending: self.ending,
-            gated: self.gated,
-            kill_at: self.kill_at.map(|deadline| deadline.at),
-            to_group: self.to_group,
-            leaving: self.leaving,
-            begun: self.start_done,
-            again: self.again,
-            verdict: self.verdict,
-            failure: self.failure,
-            next_start: match self.stage {
-                Stage::Waiting(moment) => Some(moment),
-                Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => None,
-            },
-            streak: self.short_runs,
-            starts: self.starts,
-            deaths: self.deaths.clone(),
-            ..Record::blank()
-        }
+    /// Whether `d` has come, and another one would end a program that takes too long.
+    pub fn would_end_a_program(&self) -> bool {
+        let is_other = match self.stage {
+            Stage::Alive(Role::PreStart) => true,
+            Stage::Alive(Role::Run) | Stage::Active | Stage::Looking | Stage::Outlived => self.beside.is_some(),
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => false,
+        };
+        is_other && self.want == Want::Down
     }
 
-    fn phase(&self) -> Phase {
-        match self.stage {
-            Stage::Idle(IdleReason::Failed) => Phase::Failed,
-            Stage::Idle(IdleReason::Stopped) => Phase::Stopped,
-            Stage::Waiting(_) | Stage::Preparing if self.start_done => Phase::Started,
-            Stage::Waiting(_) | Stage::Preparing => Phase::Stopped,
-            Stage::Launching(Role::Start) | Stage::Alive(Role::Start) => Phase::Starting,
-            Stage::Launching(Role::Run) | Stage::Alive(Role::Run) if self.ending.is_none() => Phase::Running,
-            Stage::Launching(_) | Stage::Alive(_) => Phase::Stopping,
-        }
+    /// Whether nothing runs, and nothing is started until a command comes.
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self.stage, Stage::Idle(_))
     }
 
-    fn begin(&mut self, todo: &mut Vec<Action>) {
+    /// How the life has ended that the `finish` that runs, or is about to, is about.
+    pub fn life_end(&self) -> Option<LifeEnd> {
+        self.life_end
+    }
+
+    fn begin(&mut self, now: Moment, todo: &mut Vec<Action>) {
         todo.push(Action::Announce('s'));
+        self.continue_stopped(todo);
         match self.stage {
+            Stage::Idle(_) | Stage::Waiting(_) if self.leaving => self.exit_when_down(now, todo),
             Stage::Idle(IdleReason::Stopped) if self.want == Want::Up => self.prepare(todo),
-            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {
-                todo.push(Action::Publish);
-            }
+            Stage::Alive(Role::Run) if self.awaits_beside() => self.next_or_publish(now, todo),
+            Stage::Active => self.go_on(now, todo),
+            Stage::Looking => todo.extend([Action::Publish, Action::Look]),
+            Stage::Idle(_)
+            | Stage::Waiting(_)
+            | Stage::Preparing
+            | Stage::Launching(_)
+            | Stage::Alive(_)
+            | Stage::Outlived => todo.push(Action::Publish),
         }
+    }
+
+    /// Whether a program was to run beside `run` when the supervise before this one was killed, and had not begun.
+    fn awaits_beside(&self) -> bool {
+        let has_any = self.policy.has_pre_stop || self.policy.has_post_start || self.policy.has_reload;
+        (has_any && self.is_to_stop()) || (!self.leaving && (self.hooks.post_start || self.hooks.reload))
     }
 
     fn told(&mut self, now: Moment, command: Command, todo: &mut Vec<Action>) {
         match command {
-            Command::Up => self.want_up(Want::Up, todo),
-            Command::Once => self.want_up(Want::Once, todo),
+            Command::Up => self.want_up(now, Want::Up, todo),
+            Command::Once => self.want_up(now, Want::Once, todo),
             Command::Down => self.want_down(now, todo),
-            Command::Exit => self.exit_when_down(todo),
+            Command::Exit => self.exit_when_down(now, todo),
             Command::Pause => self.pause(todo),
             Command::Continue => self.continue_process(now, todo),
             Command::Hangup => self.send(Signal::SIGHUP, todo),
             Command::Alarm => self.send(Signal::SIGALRM, todo),
             Command::Interrupt => self.send(Signal::SIGINT, todo),
             Command::Terminate => self.send(Signal::SIGTERM, todo),
-            Command::Kill => self.send(Signal::SIGKILL, todo),
+            Command::Kill => {
+                self.send(Signal::SIGKILL, todo);
+                self.killed_though_held(now, todo);
+            }
+            Command::LetGo => self.let_go(now, todo),
             Command::Quit => self.send(Signal::SIGQUIT, todo),
             Command::User1 => self.send(Signal::SIGUSR1, todo),
             Command::User2 => self.send(Signal::SIGUSR2, todo),
             Command::Window => self.send(Signal::SIGWINCH, todo),
+            Command::Reload => self.reload(now, todo),
             Command::ToGroup => self.set_target(true, todo),
             Command::ToProcess => self.set_target(false, todo),
-            // These say which machine the next command is for, which is decided by the caller.
+            // These two choose the machine that obeys the next command. The caller has done that.
             Command::ForService | Command::ForLogger => {}
         }
     }
 
-    fn want_up(&mut self, want: Want, todo: &mut Vec<Action>) {
+    fn want_up(&mut self, now: Moment, want: Want, todo: &mut Vec<Action>) {
+        // A supervise that was told `dx` ends: no later command cancels the stop, as svscan waits for its end.
+        self.hooks.restart |= self.leaving && self.is_up_or_active() && self.is_to_stop();
         self.want = want;
         todo.push(Action::Publish);
+        self.wants_up_though_held(now, todo);
         match self.stage {
             Stage::Idle(_) => {
                 // The restart limit counts from zero again.
@@ -461,19 +393,51 @@ impl Machine {
                 self.prepare(todo);
             }
             Stage::Waiting(_) => self.prepare(todo),
-            // A process that was told to end ends, or is killed: only then can the service be started again.
-            Stage::Alive(Role::Start | Role::Run) | Stage::Preparing | Stage::Launching(_) => {}
+            // It fails, whatever `run` does. It starts once more after that.
+            Stage::Alive(Role::Run) | Stage::Active | Stage::Looking | Stage::Outlived if self.is_condemned() => {
+                self.again = true
+            }
+            // A process that was told to end will end or be killed. Only then can the service be started again.
+            Stage::Alive(Role::Start | Role::PreStart | Role::Run) | Stage::Preparing | Stage::Launching(_) => {}
+            Stage::Active | Stage::Looking | Stage::Outlived => {}
             Stage::Alive(Role::Finish | Role::Stop) => self.again = true,
         }
     }
 
     fn want_down(&mut self, now: Moment, todo: &mut Vec<Action>) {
-        self.want = Want::Down;
+        let is_told_again = replace(&mut self.want, Want::Down) == Want::Down;
         self.again = false;
+        if self.hold.is_some() {
+            return self.wants_down_though_held(now, is_told_again, todo);
+        }
         match self.stage {
-            Stage::Alive(Role::Start | Role::Run) => {
-                self.end(now, Ending::Told, self.policy.down_signal, todo);
+            Stage::Alive(Role::PreStart) if is_told_again => {
+                self.kill_by(now, Some(KILL_OVERDUE));
+                self.end(now, Ending::Told, Signal::SIGTERM, todo);
             }
+            Stage::Alive(Role::PreStart) => todo.push(Action::Publish),
+            Stage::Looking => {
+                if is_told_again {
+                    self.end_beside(now, todo);
+                }
+                self.end_search(todo);
+            }
+            Stage::Alive(Role::Run) | Stage::Active | Stage::Outlived if self.beside.is_some() => {
+                let is_reload = self.beside.is_some_and(|beside| beside.which == Beside::Reload);
+                if is_told_again || is_reload { self.end_beside(now, todo) } else { todo.push(Action::Publish) }
+            }
+            Stage::Active => self.go_on(now, todo),
+            Stage::Outlived => todo.push(Action::Publish),
+            Stage::Alive(Role::Run) if self.policy.has_pre_stop && self.ending.is_none() => {
+                if replace(&mut self.paused, false) {
+                    // `pre-stop` may have to talk to it.
+                    todo.push(Action::SendScope(Signal::SIGCONT));
+                }
+                todo.push(Action::Publish);
+                self.next_beside(now, todo);
+            }
+            Stage::Alive(Role::Start) => self.end(now, Ending::Told, self.policy.down_signal, todo),
+            Stage::Alive(Role::Run) => self.stop_run(now, todo),
             Stage::Idle(_) | Stage::Waiting(_) => self.wind_down(Verdict::AsWanted, todo),
             Stage::Preparing | Stage::Launching(_) | Stage::Alive(Role::Finish | Role::Stop) => {
                 todo.push(Action::Publish);
@@ -485,21 +449,37 @@ impl Machine {
     fn end(&mut self, now: Moment, why: Ending, signal: Signal, todo: &mut Vec<Action>) {
         todo.extend([Action::SendScope(signal), Action::SendScope(Signal::SIGCONT)]);
         (self.paused, self.ending, self.ready_by, self.alive_by) = (false, Some(why), None, None);
-        self.kill_at = self.kill_at.or(self.policy.kill_after.map(|wait| Deadline::new(now, wait)));
+        self.kill_by(now, self.policy.kill_after);
         todo.push(Action::Publish);
     }
 
-    fn exit_when_down(&mut self, todo: &mut Vec<Action>) {
+    /// Has the process killed after this time, unless it is to be killed earlier.
+    fn kill_by(&mut self, now: Moment, wait: Option<Duration>) {
+        self.kill_at = earlier(self.kill_at, wait.map(|wait| Deadline::new(now, wait)));
+    }
+
+    fn exit_when_down(&mut self, now: Moment, todo: &mut Vec<Action>) {
         self.leaving = true;
+        if self.hold.is_some() {
+            return self.let_go(now, todo);
+        }
         match self.stage {
             Stage::Idle(_) => todo.extend([Action::Publish, Action::Announce('x'), Action::Leave]),
             Stage::Waiting(_) => self.wind_down(Verdict::AsWanted, todo),
-            Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => todo.push(Action::Publish),
+            Stage::Preparing
+            | Stage::Launching(_)
+            | Stage::Alive(_)
+            | Stage::Active
+            | Stage::Looking
+            | Stage::Outlived => {
+                todo.push(Action::Publish);
+            }
         }
     }
 
     fn pause(&mut self, todo: &mut Vec<Action>) {
         match self.stage {
+            Stage::Alive(Role::PreStart) => {}
             Stage::Alive(_) => {
                 self.paused = true;
                 // A paused process cannot do anything in time.
@@ -508,11 +488,13 @@ impl Machine {
                 self.send(Signal::SIGSTOP, todo);
             }
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => {}
+            Stage::Active | Stage::Looking | Stage::Outlived => {}
         }
     }
 
     fn continue_process(&mut self, now: Moment, todo: &mut Vec<Action>) {
         match self.stage {
+            Stage::Alive(Role::PreStart) => {}
             Stage::Alive(role) => {
                 if self.paused && role == Role::Run && self.ending.is_none() {
                     self.expect(now);
@@ -522,22 +504,37 @@ impl Machine {
                 self.send(Signal::SIGCONT, todo);
             }
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => {}
+            Stage::Active | Stage::Looking | Stage::Outlived => {}
         }
-    }
-
-    /// From now on the time counts in which `run` must be ready, if it is not, and say that it is alive.
-    fn expect(&mut self, now: Moment) {
-        let by = |within: Option<Duration>| within.map(|within| Deadline::new(now, within));
-        self.ready_by = by(self.policy.ready_within.filter(|_| self.ready.is_none()));
-        self.alive_by = by(self.policy.watchdog);
     }
 
     fn send(&mut self, signal: Signal, todo: &mut Vec<Action>) {
+        if signal == Signal::SIGKILL {
+            // A state has no process that would end by it.
+            self.hooks.killed |= self.stage != Stage::Active;
+            todo.extend(self.beside.map(|_| Action::SendBeside(signal)));
+        }
         match self.stage {
+            Stage::Alive(Role::PreStart) if signal != Signal::SIGKILL => {}
             Stage::Alive(_) if self.to_group => todo.push(Action::SendGroup(signal)),
             Stage::Alive(_) => todo.push(Action::Send(signal)),
+            Stage::Looking if signal == Signal::SIGKILL => self.kill_search(todo),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => {}
+            Stage::Active | Stage::Looking | Stage::Outlived => {}
         }
+    }
+
+    /// Has `run` load its configuration again. In other states there is nothing to do: a `run` that starts loads it anyway.
+    fn reload(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        if !self.is_up_or_active() {
+            return;
+        }
+        if !self.policy.has_reload {
+            return self.send(Signal::SIGHUP, todo);
+        }
+        self.hooks.reload = true;
+        todo.push(Action::Publish);
+        self.next_beside(now, todo);
     }
 
     fn set_target(&mut self, to_group: bool, todo: &mut Vec<Action>) {
@@ -548,21 +545,33 @@ impl Machine {
     fn prepare(&mut self, todo: &mut Vec<Action>) {
         (self.stage, self.again, self.shows_ended) = (Stage::Preparing, false, false);
         (self.failure, self.starved) = (None, false);
-        todo.push(Action::Configure);
+        self.hooks = Hooks::default();
+        // A logger that was told to exit is started for the last lines of its service.
+        if self.leaving { todo.push(Action::Configure) } else { self.ask_holder(Held::Starting, todo) }
     }
 
-    fn configured(&mut self, policy: Policy, todo: &mut Vec<Action>) {
+    fn configured(&mut self, now: Moment, policy: Policy, todo: &mut Vec<Action>) {
         self.policy = policy;
         match self.stage {
-            Stage::Preparing if self.policy.has_start && !self.start_done => self.launch(Role::Start, None, todo),
-            Stage::Preparing => self.launch(Role::Run, None, todo),
+            Stage::Preparing if self.policy.has_start && !self.start_done => self.launch(Role::Start, todo),
+            Stage::Preparing => self.begin_life(now, todo),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Launching(_) | Stage::Alive(_) => {}
+            Stage::Active | Stage::Looking | Stage::Outlived => {}
         }
     }
 
-    fn launch(&mut self, role: Role, exit: Option<Exit>, todo: &mut Vec<Action>) {
+    fn begin_life(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        if self.policy.has_pre_start { self.launch(Role::PreStart, todo) } else { self.begin_run(now, todo) }
+    }
+
+    /// What comes before `run` is done.
+    fn begin_run(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        if self.policy.is_state { self.become_active(now, todo) } else { self.launch(Role::Run, todo) }
+    }
+
+    fn launch(&mut self, role: Role, todo: &mut Vec<Action>) {
         self.stage = Stage::Launching(role);
-        todo.push(Action::Launch(role, exit));
+        todo.push(Action::Launch(role));
     }
 
     fn launched(&mut self, now: Moment, todo: &mut Vec<Action>) {
@@ -570,16 +579,19 @@ impl Machine {
         self.stage = Stage::Alive(role);
         self.since = now;
         self.forget_process();
+        self.kill_by(now, self.policy.kill_after_start_of(role));
         match role {
-            Role::Start | Role::Stop => {}
+            Role::Start | Role::Finish | Role::Stop => {}
+            Role::PreStart => self.start_done = true,
             Role::Run => {
                 self.starts += 1;
                 self.started = now;
                 self.start_done = true;
                 self.gated = true;
+                self.hooks = Hooks::default();
+                self.astray = self.astray.filter(|_| self.policy.goes_into_background());
                 self.expect(now);
             }
-            Role::Finish => self.kill_at = self.policy.kill_finish_after.map(|wait| Deadline::new(now, wait)),
         }
         // The status is written after the gate is open: a slow disk delays readers, not the service.
         todo.extend([Action::Record, Action::OpenGate, Action::Publish]);
@@ -591,95 +603,35 @@ impl Machine {
     fn forget_process(&mut self) {
         (self.ready, self.paused, self.ending, self.gated) = (None, false, None, false);
         (self.kill_at, self.ready_by, self.alive_by) = (None, None, None);
+        (self.taken, self.unstable_until, self.search) = (None, None, None);
     }
 
-    /// `start` and `run` are tried again later. `finish` and `stop`, which only follow a `run`, are left out.
+    /// What comes before `run`, and `run`, are tried again later. `finish` and `stop`, which only follow a `run`, are left out.
     fn not_launched(&mut self, now: Moment, todo: &mut Vec<Action>) {
         match self.stage {
-            Stage::Launching(Role::Start | Role::Run) => {
+            Stage::Launching(Role::Start | Role::PreStart | Role::Run) => {
                 self.stage = Stage::Waiting(now.after(RETRY_FORK));
                 todo.push(Action::Publish);
             }
             Stage::Launching(Role::Finish) => self.finished(now, self.verdict, todo),
             Stage::Launching(Role::Stop) => self.rest(self.rest_after(self.verdict), todo),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Alive(_) => {}
-        }
-    }
-
-    fn executed(&mut self, now: Moment, todo: &mut Vec<Action>) {
-        if !self.policy.tells_when_ready() {
-            self.is_ready(now, todo);
-        }
-        if replace(&mut self.gated, false) {
-            todo.push(Action::Publish);
-        }
-    }
-
-    fn is_ready(&mut self, now: Moment, todo: &mut Vec<Action>) {
-        match self.stage {
-            Stage::Alive(Role::Run) if self.ready.is_none() => {
-                self.ready = Some(now);
-                (self.ready_by, self.gated) = (None, false);
-                todo.push(Action::Publish);
-                if self.policy.tells_when_ready() {
-                    todo.push(Action::Announce('U'));
-                }
-            }
-            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
-        }
-    }
-
-    fn is_stopping(&mut self, todo: &mut Vec<Action>) {
-        match self.stage {
-            Stage::Alive(Role::Run) if self.ending.is_none() => {
-                self.ending = Some(Ending::OfItself);
-                todo.push(Action::Publish);
-            }
-            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
-        }
-    }
-
-    fn is_alive(&mut self, now: Moment) {
-        if self.alive_by.is_some() {
-            self.alive_by = self.policy.watchdog.map(|within| Deadline::new(now, within));
-        }
-    }
-
-    /// The service is not killed for a message that supervise could not receive.
-    fn notify_socket_failed(&mut self) {
-        self.alive_by = None;
-        if !self.policy.has_check && self.policy.notification_fd.is_none() {
-            self.ready_by = None;
-        }
-    }
-
-    /// The watchdog counts again. The service may have said meanwhile that it is ready, so that it is not killed for
-    /// that.
-    fn notify_socket_works(&mut self, now: Moment) {
-        match self.stage {
-            Stage::Alive(Role::Run) if self.ending.is_none() && !self.paused && self.alive_by.is_none() => {
-                self.alive_by = self.policy.watchdog.map(|within| Deadline::new(now, within));
-            }
-            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
+            Stage::Active | Stage::Looking | Stage::Outlived => {}
         }
     }
 
     fn ended(&mut self, now: Moment, exit: Exit, todo: &mut Vec<Action>) {
         let Stage::Alive(role) = self.stage else { return };
-        let told_to_end = self.ending == Some(Ending::Told);
+        if let Some(purpose) = self.purpose_after(exit).filter(|_| role == Role::Run) {
+            return self.look_for(now, Search { purpose, exit }, todo);
+        }
+        let ending = if role == Role::Run { self.ending_of_run() } else { self.ending };
         self.since = now;
         self.forget_process();
         match role {
-            Role::Start => self.start_ended(exit, told_to_end, todo),
-            Role::Run => {
-                todo.push(Action::Announce('d'));
-                self.verdict = self.record_death(now, exit, told_to_end);
-                if self.policy.has_finish {
-                    self.launch(Role::Finish, Some(exit), todo);
-                } else {
-                    self.finished(now, self.verdict, todo);
-                }
-            }
+            Role::Start => self.start_ended(now, exit, ending == Some(Ending::Told), todo),
+            Role::PreStart => self.pre_start_ended(now, exit, todo),
+            Role::Run => self.run_ended(now, exit, ending, todo),
             Role::Finish if exit == Exit::Code(125) => {
                 let verdict = self.give_up(Failure::Finish);
                 self.finished(now, verdict, todo);
@@ -689,24 +641,47 @@ impl Machine {
         }
     }
 
+    /// Why `run` is expected to end. It may end after the command, but before it was told so, as `pre-stop` comes first.
+    fn ending_of_run(&self) -> Option<Ending> {
+        if self.is_to_stop() { Some(Ending::Told) } else { self.ending }
+    }
+
+    /// `run`, or the process that was taken for the service's, has ended, and with it the life of the service.
+    fn run_ended(&mut self, now: Moment, exit: Exit, ending: Option<Ending>, todo: &mut Vec<Action>) {
+        todo.push(Action::Announce('d'));
+        let (told_to_end, is_condemned) = (ending == Some(Ending::Told), self.is_condemned());
+        let is_told = told_to_end && !is_condemned;
+        self.ends.count(EndReason::of(exit, is_told, ending == Some(Ending::Overdue)));
+        let verdict = self.record_death(now, exit, told_to_end);
+        self.verdict = if is_condemned { Verdict::GiveUp } else { verdict };
+        let end = LifeEnd { role: Role::Run, exit, is_told, has_pre_stop: self.hooks.pre_stopped };
+        if self.beside.is_some() {
+            (self.stage, self.life_end) = (Stage::Outlived, Some(end));
+            todo.push(Action::Publish);
+        } else {
+            self.end_life(now, end, todo);
+        }
+    }
+
     /// The process was never let through its gate: what it was to do is done now, if it is still to be done.
     fn never_began(&mut self, todo: &mut Vec<Action>) {
         let Stage::Alive(role) = self.stage else { return };
         self.forget_process();
-        let wanted = self.want != Want::Down && !self.leaving;
+        let wanted = self.is_wanted();
         match role {
             Role::Run => {
                 self.starts = self.starts.saturating_sub(1);
                 if wanted { self.prepare(todo) } else { self.wind_down(Verdict::AsWanted, todo) }
             }
-            Role::Start if wanted => self.prepare(todo),
+            Role::Start | Role::PreStart if wanted => self.prepare(todo),
             Role::Start => self.rest(IdleReason::Stopped, todo),
-            Role::Finish => self.launch(Role::Finish, self.deaths.last().map(|death| death.exit), todo),
-            Role::Stop => self.launch(Role::Stop, None, todo),
+            Role::PreStart => self.wind_down(Verdict::AsWanted, todo),
+            Role::Finish => self.launch(Role::Finish, todo),
+            Role::Stop => self.launch(Role::Stop, todo),
         }
     }
 
-    fn start_ended(&mut self, exit: Exit, told_to_end: bool, todo: &mut Vec<Action>) {
+    fn start_ended(&mut self, now: Moment, exit: Exit, told_to_end: bool, todo: &mut Vec<Action>) {
         match exit {
             Exit::Code(0) if self.want == Want::Down || self.leaving => {
                 self.start_done = true;
@@ -714,7 +689,7 @@ impl Machine {
             }
             Exit::Code(0) => {
                 self.start_done = true;
-                self.launch(Role::Run, None, todo);
+                self.begin_life(now, todo);
             }
             // A `start` that was told to end has not failed, and the service may have been told up since. Of a `start`
             // whose end was not seen it is not known whether it did its work, so that it is run once more.
@@ -732,47 +707,48 @@ impl Machine {
         }
     }
 
-    /// Records a death of `run`, and decides what follows from it.
-    fn record_death(&mut self, now: Moment, exit: Exit, told_to_end: bool) -> Verdict {
-        let counts = !(told_to_end && self.policy.restart_limit.is_some());
-        self.deaths.push(Death { started: self.started.label, ended: now.label, exit, counts });
-        let surplus = self.deaths.len().saturating_sub(self.policy.deaths_kept);
-        self.deaths.drain(..surplus);
-        let lived = now.uptime.saturating_sub(self.started.uptime);
-        self.short_runs = if lived >= self.policy.restart.stable { 0 } else { self.short_runs.saturating_add(1) };
-        if told_to_end {
-            return Verdict::AsWanted;
-        }
+    /// Without success of `pre-start` no `run` starts. If the service is wanted down by now, that is what was wanted;
+    /// otherwise the service has failed.
+    fn pre_start_ended(&mut self, now: Moment, exit: Exit, todo: &mut Vec<Action>) {
+        let wanted = self.is_wanted();
         match exit {
-            Exit::Code(code) if self.policy.success.contains(&code) => Verdict::Done,
-            Exit::Code(100) => self.give_up(Failure::Run),
-            _ if self.dies_too_often(now) => self.give_up(Failure::RestartLimit),
-            Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) | Exit::Unknown => Verdict::AsWanted,
+            Exit::Code(0) if wanted => return self.begin_run(now, todo),
+            // Of a `pre-start` whose end was not seen it is not known whether it did its work, so that it is run once more.
+            Exit::Unknown if wanted => return self.prepare(todo),
+            Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) if wanted => {
+                self.verdict = self.give_up(Failure::PreStart(exit));
+            }
+            Exit::Unknown | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) => {
+                self.verdict = Verdict::AsWanted;
+            }
+        }
+        let end = LifeEnd { role: Role::PreStart, exit, is_told: !wanted, has_pre_stop: false };
+        self.end_life(now, end, todo);
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.want != Want::Down && !self.leaving
+    }
+
+    /// The last program of a life has ended: `finish` comes next, if there is one.
+    fn end_life(&mut self, now: Moment, end: LifeEnd, todo: &mut Vec<Action>) {
+        self.life_end = Some(end);
+        if self.hold.is_some() {
+            self.stage = Stage::Outlived;
+            todo.push(Action::Publish);
+        } else if self.may_hold_end() {
+            self.stage = Stage::Outlived;
+            self.ask_holder(Held::Stopping, todo);
+        } else if self.policy.has_finish {
+            self.launch(Role::Finish, todo);
+        } else {
+            self.finished(now, self.verdict, todo);
         }
     }
 
-    fn give_up(&mut self, why: Failure) -> Verdict {
-        self.failure = Some(why);
-        Verdict::GiveUp
-    }
-
-    /// The restart limit counts from zero again, also for a supervise that comes after this one.
-    fn forgive_deaths(&mut self) {
-        self.recent_deaths.clear();
-        if self.policy.restart_limit.is_some() {
-            self.deaths.iter_mut().for_each(|death| death.counts = false);
-        }
-    }
-
-    fn dies_too_often(&mut self, now: Moment) -> bool {
-        let Some(limit) = self.policy.restart_limit else { return false };
-        self.recent_deaths.retain(|death| now.uptime.saturating_sub(*death) < limit.within);
-        self.recent_deaths.push(now.uptime);
-        self.recent_deaths.len() >= limit.count
-    }
-
-    /// `run` and its `finish` are over.
+    /// A life and its `finish` are over.
     fn finished(&mut self, now: Moment, verdict: Verdict, todo: &mut Vec<Action>) {
+        self.life_end = None;
         todo.extend([Action::KillRest, Action::Announce('D')]);
         let stay_down = verdict != Verdict::AsWanted || self.want != Want::Up || self.leaving;
         if stay_down {
@@ -790,9 +766,9 @@ impl Machine {
 
     /// Goes from the last `run` to rest: through `stop`, if there is one and `start` has succeeded.
     fn wind_down(&mut self, verdict: Verdict, todo: &mut Vec<Action>) {
-        self.verdict = verdict;
+        (self.verdict, self.hold) = (verdict, None);
         if self.policy.has_stop && self.start_done {
-            self.launch(Role::Stop, None, todo);
+            self.launch(Role::Stop, todo);
         } else {
             self.rest(self.rest_after(verdict), todo);
         }
@@ -805,12 +781,13 @@ impl Machine {
         }
     }
 
-    /// Comes to rest, unless the service was told to start again meanwhile.
+    /// Comes to rest, unless a command has come that starts the service again.
     fn rest(&mut self, rest: IdleReason, todo: &mut Vec<Action>) {
         let (again, verdict) = (self.again, self.verdict);
         (self.start_done, self.again, self.verdict) = (false, false, Verdict::AsWanted);
         self.stage = Stage::Idle(rest);
         if again && !self.leaving {
+            self.forgive_deaths();
             return self.prepare(todo);
         }
         match rest {
@@ -827,74 +804,69 @@ impl Machine {
         }
     }
 
-    /// Moves the deadlines of the process by the time in which it could not run, as far as [`Deadline::give_back`]
-    /// allows.
-    fn was_frozen(&mut self, lost: Duration, todo: &mut Vec<Action>) {
-        if !self.is_timing() {
-            return;
-        }
-        let before = self.kill_at;
-        let deadlines = [&mut self.kill_at, &mut self.ready_by, &mut self.alive_by];
-        deadlines.into_iter().flatten().for_each(|deadline| deadline.give_back(lost));
-        if self.kill_at != before {
-            todo.push(Action::Publish);
-        }
+    fn woken(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        self.stage_woken(now, todo);
+        self.hold_woken(now, todo);
     }
 
-    fn woken(&mut self, now: Moment, todo: &mut Vec<Action>) {
+    fn stage_woken(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        self.beside_woken(now, todo);
+        self.become_stable(now, todo);
         let passed = |deadline: Option<Deadline>| deadline.is_some_and(|deadline| deadline.has_passed(now));
         match self.stage {
             Stage::Waiting(moment) if moment.uptime <= now.uptime => self.prepare(todo),
             Stage::Alive(role) if passed(self.kill_at) => {
                 self.kill_at = None;
-                let late = match role {
-                    Role::Finish => self.policy.kill_finish_after.map(Late::Finishes),
-                    Role::Start | Role::Run | Role::Stop => self.policy.kill_after.map(Late::Stays),
+                let after_start = self.policy.kill_after_start_of(role).filter(|_| self.ending.is_none());
+                let missed = match after_start {
+                    Some(within) => Some(MissedDeadline::ProgramStillRuns(role, within)),
+                    None => self.policy.kill_after.map(MissedDeadline::StillRuns),
                 };
-                todo.extend(late.map(Action::SayLate));
+                todo.extend(missed.map(Action::ReportMissedDeadline));
                 todo.push(Action::SendScope(Signal::SIGKILL));
             }
             Stage::Alive(_) if passed(self.alive_by) => {
-                todo.extend(self.policy.watchdog.map(|within| Action::SayLate(Late::Silent(within))));
+                todo.extend(
+                    self.policy.watchdog.map(|within| Action::ReportMissedDeadline(MissedDeadline::Silent(within))),
+                );
                 self.overdue(now, Signal::SIGABRT, todo);
             }
             Stage::Alive(_) if passed(self.ready_by) => {
-                todo.extend(self.policy.ready_within.map(|within| Action::SayLate(Late::NotReady(within))));
+                todo.extend(
+                    self.policy
+                        .start_limit()
+                        .map(|within| Action::ReportMissedDeadline(MissedDeadline::NotReady(within))),
+                );
                 self.overdue(now, self.policy.down_signal, todo);
             }
-            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
+            Stage::Looking => self.search_woken(now, todo),
+            Stage::Idle(_)
+            | Stage::Waiting(_)
+            | Stage::Preparing
+            | Stage::Launching(_)
+            | Stage::Alive(_)
+            | Stage::Active
+            | Stage::Outlived => {}
         }
     }
 
     /// Does not start a logger that would find the end of its input and nothing to read: it would end at once, and
     /// again a second later. supervise looks again each second, as the service may come back.
     fn starve(&mut self, now: Moment, todo: &mut Vec<Action>) {
-        match self.stage {
-            Stage::Waiting(moment) if moment.uptime <= now.uptime => {
-                self.stage = Stage::Waiting(now.after(STARVED));
-                if !replace(&mut self.starved, true) {
-                    self.shows_ended = false;
-                    todo.extend([Action::SayStarved, Action::Publish]);
-                }
-            }
-            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => {}
+        if !self.is_due(now) {
+            return;
         }
-    }
-
-    /// The process was too late: it is told to end, and killed if it does not. Then it is started again.
-    fn overdue(&mut self, now: Moment, signal: Signal, todo: &mut Vec<Action>) {
-        self.kill_at = Some(Deadline::new(now, self.policy.kill_after.unwrap_or(KILL_OVERDUE)));
-        self.end(now, Ending::Overdue, signal, todo);
+        self.stage = Stage::Waiting(now.after(STARVED));
+        if !replace(&mut self.starved, true) {
+            self.shows_ended = false;
+            todo.extend([Action::SayStarved, Action::Publish]);
+        }
     }
 }
 
-/// How long a process has from when it is told to end until it is killed.
-fn time_to_end(policy: &Policy, role: Role) -> Duration {
-    let time = match role {
-        Role::Finish => policy.kill_finish_after,
-        Role::Start | Role::Run | Role::Stop => policy.kill_after,
-    };
-    time.unwrap_or(KILL_OVERDUE)
+/// The earlier of two deadlines, as far as there are any.
+fn earlier(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
+    one.into_iter().chain(other).min_by_key(|deadline| deadline.at.uptime)
 }
 
 #[cfg(test)]

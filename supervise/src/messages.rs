@@ -1,12 +1,13 @@
 //! What supervise says of a service on standard error. A message at every restart would hide all others, so each
 //! message is said once as long as its cause stays the same.
 
-use crate::machine::{Late, RETRY_FORK};
+use crate::machine::{MissedDeadline, RETRY_FORK};
+use crate::program::Program;
+use crate::rate_limited_message::RateLimited;
 use crate::ready;
-use crate::repeated::Repeated;
 use crate::settings::Complaint;
 use daemontools::service::setting::TIMEOUT_KILL;
-use daemontools::service::{LOG, Part, Record, Role};
+use daemontools::service::{Astray, LOG, Part, Record, Role};
 use daemontools::{Fatal, Unable, report};
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -16,37 +17,48 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// What was said of a service or of its logger. In all methods `name` is what the service is called in messages.
+/// The messages that were written about a service or its logger. In all methods `name` is what the service is called in
+/// messages.
 pub struct Messages {
     part: Part,
-    /// What was said to be wrong with the settings.
+    /// What the last messages said to be wrong with the settings.
     settings: Vec<Complaint>,
     /// Programs that could not be executed the last time, and what was said of them.
-    refusals: Vec<(Role, Vec<u8>)>,
-    late: Repeated<Late>,
-    /// Of which channels it was said that the service cannot be heard through them.
+    refusals: Vec<(Program, Vec<u8>)>,
+    missed_deadline: RateLimited<MissedDeadline>,
+    /// Why a message has said that a service that goes into the background cannot be started.
+    astray: Option<Astray>,
+    /// The channels of which a message has said that supervise cannot hear the service through them.
     channels: Vec<ready::Complaint>,
-    /// It was said that the service is in another network namespace.
+    /// The files of what programs are given that are ignored, and why, as messages have said.
+    given: Vec<(&'static str, &'static str)>,
+    /// Why `supervise/hold` is ignored, as a message has said.
+    hold: Option<&'static str>,
+    /// A message has said that the service is in another network namespace.
     is_far: bool,
 }
 
 impl Messages {
-    /// Nothing was said yet of this part of the service.
+    /// No message was written yet about this part of the service.
     pub fn of(part: Part) -> Messages {
         Messages {
             part,
             settings: Vec::new(),
             refusals: Vec::new(),
-            late: Repeated::NEVER,
+            missed_deadline: RateLimited::NEVER,
+            astray: None,
             channels: Vec::new(),
+            given: Vec::new(),
+            hold: None,
             is_far: false,
         }
     }
 
-    /// The service is told to start: why it does not run is to be said again.
+    /// A command starts the service. If it does not run, the messages say why once more.
     pub fn start_again(&mut self) {
         self.refusals.clear();
-        self.late = Repeated::NEVER;
+        self.missed_deadline = RateLimited::NEVER;
+        self.astray = None;
     }
 
     /// Says what is wrong with the settings.
@@ -80,6 +92,28 @@ impl Messages {
         self.channels = complaints;
     }
 
+    /// Says once why a file of what programs are given, which messages call `object`, is ignored, if it is.
+    pub fn given(&mut self, file: &'static str, why: Option<&'static str>, object: &OsStr) {
+        let is_known = why.is_some_and(|why| self.given.contains(&(file, why)));
+        self.given.retain(|(known, said)| *known != file || Some(*said) == why);
+        if let Some(why) = why.filter(|_| !is_known) {
+            self.given.push((file, why));
+            ignored(object, why);
+        }
+    }
+
+    /// `supervise/hold` is a FIFO that is read. If it is none the next time, a message says so again.
+    pub fn may_be_held(&mut self) {
+        self.hold = None;
+    }
+
+    /// Says once why `supervise/hold`, which messages call `object`, is ignored.
+    pub fn cannot_be_held(&mut self, why: &'static str, object: &OsStr) {
+        if self.hold.replace(why) != Some(why) {
+            ignored(object, why);
+        }
+    }
+
     /// Says that the service cannot reach its socket from where it is.
     pub fn far(&mut self, name: &[u8]) {
         if !replace(&mut self.is_far, true) {
@@ -89,37 +123,41 @@ impl Messages {
         }
     }
 
-    /// A program was executed: if it cannot be the next time, that is news.
-    pub fn executed(&mut self, role: Role) {
-        self.refusals.retain(|(refused, _)| *refused != role);
+    /// A program was executed. If it cannot be executed the next time, a message says so again.
+    pub fn executed(&mut self, program: impl Into<Program>) {
+        let program = program.into();
+        self.refusals.retain(|(refused, _)| *refused != program);
     }
 
     /// Says why a program could not be executed, in the original's words.
-    pub fn refused(&mut self, role: Role, errno: Errno, name: &[u8]) {
-        let program = self.part.program(role);
-        let object = [name, b"/", program.as_bytes()].concat();
-        let unable = Unable::execute_own("start", OsStr::from_bytes(&object), Path::new(program), errno);
+    pub fn refused(&mut self, program: impl Into<Program>, errno: Errno, name: &[u8]) {
+        let program = program.into();
+        let file = program.file(self.part);
+        let object = [name, b"/", file.as_bytes()].concat();
+        let unable = Unable::execute_own("start", OsStr::from_bytes(&object), Path::new(file), errno);
         let words = unable.to_bytes();
-        if self.refusals.iter().any(|said| *said == (role, words.clone())) {
+        if self.refusals.iter().any(|said| *said == (program, words.clone())) {
             return;
         }
-        self.executed(role);
-        self.refusals.push((role, words));
-        Fatal::from(unable).tell();
+        self.executed(program);
+        self.refusals.push((program, words));
+        Fatal::from(unable).print();
     }
 
     /// Says that the system has no process to give for a program. The words are the original's, which has neither
     /// `finish` nor `stop`, and no logger beside the service.
-    pub fn no_process(&self, role: Role, errno: Errno, name: &[u8]) {
+    pub fn no_process(&self, program: impl Into<Program>, errno: Errno, name: &[u8]) {
+        let program = program.into();
         let (seconds, reason) = (RETRY_FORK.as_secs().to_string(), report::reason(errno).as_bytes());
-        let program = [b"/", self.part.program(role).as_bytes()].concat();
-        let (program, sleeping) = match role {
-            Role::Finish | Role::Stop => (&program[..], String::new()),
-            Role::Start | Role::Run if self.part == Part::Logger => (&program[..], seconds),
-            Role::Start | Role::Run => (&[][..], seconds),
+        let file = [b"/", program.file(self.part).as_bytes()].concat();
+        let (file, sleeping) = match program {
+            Program::Main(Role::Finish | Role::Stop) | Program::Beside(_) => (&file[..], String::new()),
+            Program::Main(Role::PreStart) => (&file[..], seconds),
+            Program::Main(Role::Start | Role::Run) if self.part == Part::Logger => (&file[..], seconds),
+            Program::Main(Role::Start | Role::Run) => (&[][..], seconds),
         };
         let sleeping = if sleeping.is_empty() { sleeping } else { format!(", sleeping {sleeping} seconds") };
-        report::warning(&[b"unable to fork for ", name, program, sleeping.as_bytes(), b": ", reason]);
+        report::warning(&[b"unable to fork for ", name, file, sleeping.as_bytes(), b": ", reason]);
     }
 
     /// Says why supervise does not start the service any more. An administrator who looks for the reason later finds it
@@ -133,19 +171,41 @@ impl Messages {
         report::warning(&[name, logger.as_bytes(), b": gives up: ", why.as_bytes(), b"; ", up, b" starts it again"]);
     }
 
-    /// Says that the service is told to end or killed as it is too late, with the number of times since that was said last.
-    pub fn late(&mut self, late: Late, now: Duration, name: &[u8]) {
-        let Some(times) = self.late.happens(late, now) else { return };
-        let (what, within, then, file) = match late {
-            Late::NotReady(within) => ("not ready within", within, "told to end", "timeout-up"),
-            Late::Silent(within) => ("no sign of life for", within, "told to end", "watchdog"),
-            Late::Stays(within) => ("told to end, and still there after", within, "killed", TIMEOUT_KILL),
-            Late::Finishes(within) => ("finish still runs after", within, "killed", "timeout-finish"),
+    /// Says once why a service that goes into the background could not be started.
+    pub fn astray(&mut self, astray: Astray, words: &str, name: &[u8]) {
+        if self.astray.replace(astray) != Some(astray) {
+            let then = if astray == Astray::Nothing { "" } else { ": told to end" };
+            report::warning(&[name, b"/run ", words.as_bytes(), then.as_bytes()]);
+        }
+    }
+
+    /// The service is in the background, as it should be. If it cannot be started the next time, a message says so again.
+    pub fn is_in_background(&mut self) {
+        self.astray = None;
+    }
+
+    /// Writes that supervise ends or kills the service because it missed a deadline, and how often that happened since
+    /// the last such message.
+    pub fn missed_deadline(&mut self, missed: MissedDeadline, now: Duration, name: &[u8]) {
+        let Some(times) = self.missed_deadline.happens(missed, now) else { return };
+        let (what, within, then, file) = match missed {
+            MissedDeadline::NotReady(within) => ("not ready within".into(), within, "told to end", "timeout-up".into()),
+            MissedDeadline::Silent(within) => ("no sign of life for".into(), within, "told to end", "watchdog".into()),
+            MissedDeadline::StillRuns(within) => {
+                ("told to end, and still there after".into(), within, "killed", TIMEOUT_KILL.into())
+            }
+            MissedDeadline::ProgramStillRuns(role, within) => still_runs(role.program(), within),
+            MissedDeadline::BesideStillRuns(beside, within) => still_runs(beside.program(), within),
         };
         let often = if times == 1 { String::new() } else { format!(", {times} times since this was said") };
         let words = format!(": {what} {within:?}{often}: {then}; the limit is in ");
         report::warning(&[name, words.as_bytes(), name, b"/", file.as_bytes()]);
     }
+}
+
+/// What is said of a program that took longer than it may: what happened, the time, what follows, and the setting.
+fn still_runs(program: &str, within: Duration) -> (String, Duration, &'static str, String) {
+    (format!("{program} still runs after"), within, "killed", format!("timeout-{program}"))
 }
 
 /// Says that `run` goes into the background, where it has left this process.
@@ -156,9 +216,21 @@ pub fn in_background(left: Pid, name: &[u8]) {
     report::warning(&[name, words, number.as_bytes(), cure]);
 }
 
-/// Says that a logger waits for something to read. That is no fault, but who has removed the service may have forgotten
-/// its logger. The service has no entry any more, so that the logger is named by the path of its directory, unless that is
-/// gone as well.
+/// Writes that a file counts for nothing, and why.
+fn ignored(object: &OsStr, why: &str) {
+    report::warning(&[object.as_bytes(), b": ", why.as_bytes(), b"; ignored"]);
+}
+
+/// Writes that lines which no logger has read are lost, as no svscan has come to take them over.
+pub fn lines_lost(name: &[u8], bytes: usize) {
+    let bytes = bytes.to_string();
+    let words = b": no svscan has come for what the logger has not read: dropped ";
+    report::warning(&[name, words, bytes.as_bytes(), b" bytes"]);
+}
+
+/// Writes that a logger waits for something to read. That is no fault, but the person who removed the service may have
+/// forgotten its logger. As the service has no entry any more, the message has the path of the logger's directory,
+/// unless that is gone too.
 pub fn starved(name: &[u8]) {
     let path = std::env::current_dir().unwrap_or_default();
     let path = if path.is_absolute() { [b" ", path.as_os_str().as_bytes()].concat() } else { Vec::new() };

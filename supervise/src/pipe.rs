@@ -2,7 +2,7 @@
 
 use daemontools::service::{Part, Process, open_pipe_of};
 use daemontools::sys::process::{self, duplicate_to};
-use daemontools::sys::{self, also_reading};
+use daemontools::sys::{self, reopen_read_write};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
@@ -25,7 +25,7 @@ impl Pipe {
     /// EMFILE, ENFILE: no descriptors.
     pub fn new() -> nix::Result<Pipe> {
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
-        Ok(Pipe { reader, writer: Some(also_reading(writer)) })
+        Ok(Pipe { reader, writer: Some(reopen_read_write(writer)) })
     }
 
     /// Opens the pipe that a killed supervise left behind, with all that is in it, if the logger still has it as its

@@ -11,8 +11,10 @@ use daemontools::service::{Replaced, put_file, put_file_first};
 use daemontools::tai64::Moment;
 use daemontools::{Unable, report};
 use nix::errno::Errno;
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// Writes `supervise/status`, `supervise/state` and the page, and knows what is in them.
@@ -22,7 +24,8 @@ pub struct Publisher {
     place: Place,
     page: Option<Page>,
     record: Record,
-    written: Option<Record>,
+    /// What `supervise/state` has, where it could be written.
+    written: Option<String>,
     /// The file that `supervise/state` has taken the place of, if it is to be removed yet.
     replaced: Option<Replaced>,
     /// What `supervise/status` has: most changes of the record do not change it.
@@ -33,7 +36,7 @@ pub struct Publisher {
     again: Option<Duration>,
     /// Whether the page has the record.
     on_page: bool,
-    /// It was said that the next supervise would know nothing of the service's process.
+    /// A warning has said that the next supervise would not know the service's process.
     warned: bool,
 }
 
@@ -48,6 +51,10 @@ struct Failure {
 fn state_failure((verb, errno): (&'static str, Errno)) -> Failure {
     Failure { verb, new: STATE_NEW, errno }
 }
+
+/// What came of putting a file in its place: the old file, where it is to be removed later; or what the system refused,
+/// and why.
+type Put = Result<Option<Replaced>, (&'static str, Errno)>;
 
 /// Files that could not be written are tried again this often: a disk may be full, or descriptors used up, for a time.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -75,12 +82,19 @@ impl Publisher {
     pub fn note(&mut self, part: Part, record: Record) {
         match part {
             Part::Service => {
-                let Record { supervise, pipe, .. } = self.record;
-                let (boot, directory) = (std::mem::take(&mut self.record.boot), self.record.directory.take());
-                let logger = self.record.logger.take();
-                self.record = Record { supervise, boot, directory, pipe, logger, ..record };
+                let Record { supervise, change, pipe, .. } = self.record;
+                let (boot, directory, logger) =
+                    (self.record.boot.clone(), self.record.directory.clone(), self.record.logger.take());
+                // What is compared has no logger: that is noted by itself.
+                let record = Record { supervise, boot, directory, change, pipe, ..record };
+                let is_news = u64::from(record != self.record);
+                self.record = Record { change: change + is_news, logger, ..record };
             }
-            Part::Logger => self.record.logger = Some(Box::new(record)),
+            Part::Logger => {
+                let is_news = self.record.logger.as_deref() != Some(&record);
+                self.record.change += u64::from(is_news);
+                self.record.logger = Some(Box::new(record));
+            }
         }
     }
 
@@ -96,11 +110,8 @@ impl Publisher {
     /// `supervise/status`. What is to be done afterwards and nothing waits for is left to [`Publisher::tidy`].
     pub fn write_down(&mut self, part: Part, record: Record) {
         self.note(part, record);
-        self.write_page();
         let text = self.record.encode();
-        let put = put_file_first(&self.place.path(STATE_NEW), &self.place.path(STATE), text.as_bytes());
-        let failure = put.map(|replaced| self.replaced = Some(replaced)).err().map(state_failure);
-        self.written = failure.is_none().then(|| self.record.clone());
+        let failure = self.write_record(text, |new, old, bytes| put_file_first(new, old, bytes).map(Some));
         self.take_in_of(STATE_NEW, failure);
     }
 
@@ -115,7 +126,7 @@ impl Publisher {
 
     /// Writes what was noted of the service and its logger to `supervise/state` and the page alone.
     pub fn write_state(&mut self) {
-        let failure = self.write_record();
+        let failure = self.put_state(self.record.encode());
         self.take_in_of(STATE_NEW, failure);
     }
 
@@ -127,32 +138,41 @@ impl Publisher {
     }
 
     fn write(&mut self) {
-        let failed = if self.written.as_ref() == Some(&self.record) { None } else { self.write_record() };
+        let text = self.record.encode();
+        let failed = if self.written.as_ref() == Some(&text) { None } else { self.put_state(text) };
         let failed: Vec<Failure> = [failed, self.put_status()].into_iter().flatten().collect();
         self.take_in(failed);
     }
 
-    fn write_page(&mut self) {
-        self.on_page = self.page.as_ref().is_some_and(|page| page.write(&short_text(&self.record)).is_ok());
+    fn put_state(&mut self, text: String) -> Option<Failure> {
+        self.tidy();
+        self.write_record(text, |new, old, bytes| put_file(new, old, bytes).map(|()| None))
     }
 
-    fn write_record(&mut self) -> Option<Failure> {
-        self.tidy();
-        self.write_page();
-        let failure = self.put_state();
-        self.written = failure.is_none().then(|| self.record.clone());
+    /// Writes the page, and the `text` of the record to `supervise/state` by `put`, which returns the old file if that is to
+    /// be removed later.
+    fn write_record(&mut self, text: String, put: impl FnOnce(&Path, &Path, &[u8]) -> Put) -> Option<Failure> {
+        self.on_page = self.page.as_ref().is_some_and(|page| page.write(&short_text(&self.record, &text)).is_ok());
+        let put = put(&self.place.path(STATE_NEW), &self.place.path(STATE), text.as_bytes());
+        let failure = put.map(|replaced| self.replaced = replaced).err().map(state_failure);
+        self.written = failure.is_none().then_some(text);
         failure
     }
 
-    /// Says once, if the process that is about to become a program could not be written down, what that means.
+    /// Says once, if the process that is about to become a program could not be written down, what that means. The page is
+    /// in svscan's memory, which ends with svscan and its supervises.
     pub fn see_it_written(&mut self) {
-        let written = self.on_page || self.failed.iter().all(|failure| failure.new != STATE_NEW);
-        if !written && !self.warned {
+        let is_on_disk = self.failed.iter().all(|failure| failure.new != STATE_NEW);
+        if !is_on_disk && !self.warned {
             let state = self.place.name(&self.name, STATE);
-            let words = b" cannot be written: if this supervise is killed, the next one will start a second copy";
-            report::warning(&[&state, words]);
+            let (which, they) = match self.on_page {
+                true => ("svscan and all supervises are killed together", "next ones"),
+                false => ("this supervise is killed", "next one"),
+            };
+            let words = format!(" cannot be written: if {which}, the {they} will start a second copy");
+            report::warning(&[&state, words.as_bytes()]);
         }
-        self.warned = !written;
+        self.warned = !is_on_disk;
     }
 
     /// Whether `supervise/` seems to be gone.
@@ -199,10 +219,6 @@ impl Publisher {
         self.failed = failed;
     }
 
-    fn put_state(&self) -> Option<Failure> {
-        self.put(self.record.encode().as_bytes(), STATE_NEW, STATE)
-    }
-
     /// Writes `supervise/status`, if it has changed: twenty bytes for the service, and twenty for a logger.
     fn put_status(&mut self) -> Option<Failure> {
         let mut bytes = Status::of(&self.record).encode().to_vec();
@@ -210,34 +226,28 @@ impl Publisher {
         if bytes == self.shown {
             return None;
         }
-        let failure = self.put(&bytes, STATUS_NEW, STATUS);
-        self.shown = if failure.is_none() { bytes } else { Vec::new() };
-        failure
-    }
-
-    fn put(&self, bytes: &[u8], new: &'static str, old: &str) -> Option<Failure> {
-        let (verb, errno) = put_file(&self.place.path(new), &self.place.path(old), bytes).err()?;
-        Some(Failure { verb, new, errno })
+        let put = put_file(&self.place.path(STATUS_NEW), &self.place.path(STATUS), &bytes);
+        self.shown = if put.is_ok() { bytes } else { Vec::new() };
+        put.err().map(|(verb, errno)| Failure { verb, new: STATUS_NEW, errno })
     }
 }
 
-/// As much of a record as has room on a page. The status text, which is only shown, is left out first, then the oldest
-/// deaths, then the settings. The next supervise looks for what is missing on the disk, and for settings also in their
-/// files.
-fn short_text(record: &Record) -> String {
-    let text = record.encode();
-    if has_room(&text) {
-        return text;
+/// As much of a record, whose whole text is given, as has room on a page. The status text, which is only shown, is left
+/// out first, then the oldest deaths, then the settings. The next supervise looks for what is missing on the disk, and
+/// for settings also in their files.
+fn short_text<'a>(record: &Record, text: &'a str) -> Cow<'a, str> {
+    if has_room(text) {
+        return Cow::Borrowed(text);
     }
     let mut most = record.deaths.len();
     while most > 1 {
         most /= 2;
         let text = with_last_deaths(record, most).encode();
         if has_room(&text) {
-            return text;
+            return Cow::Owned(text);
         }
     }
-    Record { settings: Vec::new(), settings_left_out: true, ..with_last_deaths(record, 1) }.encode()
+    Cow::Owned(Record { settings: Vec::new(), settings_left_out: true, ..with_last_deaths(record, 1) }.encode())
 }
 
 /// The record with at most `most` of the last deaths, of the service and of its logger, and without the status text.
@@ -253,7 +263,13 @@ mod tests {
     use daemontools::service::{Death, Exit};
 
     fn death() -> Death {
-        Death { started: Moment::ZERO.label, ended: Moment::ZERO.label, exit: Exit::Code(1), counts: true }
+        Death {
+            started: Moment::ZERO.label,
+            ended: Moment::ZERO.label,
+            exit: Exit::Code(1),
+            counts: true,
+            is_told: false,
+        }
     }
 
     #[test]
@@ -271,7 +287,8 @@ mod tests {
                 logger,
                 ..Record::blank()
             };
-            let text = short_text(&record);
+            let whole = record.encode();
+            let text = short_text(&record, &whole);
             assert!(has_room(&text), "{}", text.len());
             let found = Record::decode(&text);
             assert_eq!(

@@ -1,23 +1,25 @@
-//! How a service tells that it is ready: by a newline to a descriptor, by datagrams to a socket, or by
-//! a `check` that succeeds.
+//! The channels through which a service says that it is ready: a descriptor to which it writes a newline, and a socket
+//! to which it sends datagrams. (The third way, a `check` that succeeds, is in [`hooks`](crate::hooks).)
 //!
-//! All of it outlives a supervise that is killed. The descriptor is a FIFO in `supervise/`. The service holds it open
-//! for reading too, so that it never writes to a FIFO without a reader. The socket has a name in the kernel's own
+//! Both channels outlive a supervise that is killed. The descriptor is a FIFO in `supervise/`. The service holds it
+//! open for reading too, so that it never writes to a FIFO without a reader. The socket has a name in the kernel's own
 //! space, so that the next supervise can use the same one. (A service that runs as another user could not reach a
-//! socket in `supervise/`.) Each `run` has another name, which cannot be guessed: a process that took it first would
-//! get the service's messages in place of supervise. Nor is the name free when supervise is killed, as svscan keeps the
-//! socket in a [`Pocket`]. Without svscan the name is free then; a supervise that finds it taken tries again each
-//! second.
+//! socket in `supervise/`.) Each `run` has another name, which cannot be guessed: a process that took the name first
+//! would get the service's messages in place of supervise. When supervise is killed, svscan still keeps the socket in a
+//! [`Pocket`], so that no other process can take the name. Without svscan another process can take it; the next
+//! supervise then tries again each second.
 //!
-//! A service in a network namespace of its own does not see such names. Where `notify-socket` says `path`, the socket
-//! lies in `supervise/`, and any process that may search that directory reaches it. It is made again if it was removed.
-//! Which senders are believed does not depend on the kind of socket: see [`speaks_for`](crate::sender::speaks_for).
+//! A service in a network namespace of its own does not see such names. If the setting `notify-socket` is `path`, the
+//! socket lies in `supervise/`, and any process that may search that directory reaches it. supervise makes the socket
+//! again if it was removed.
+//! Which senders are believed does not depend on the kind of socket: see
+//! [`speaks_for`](crate::sender_check::speaks_for).
 
+use crate::datagram_limit::DatagramLimit;
 use crate::discard::discard_first;
-use crate::flood::Flood;
 use crate::notify::{LONGEST, Message};
-use crate::policy::Policy;
 use daemontools::report::errno_of;
+use daemontools::service::policy::Policy;
 use daemontools::service::{self, NOTIFICATION, Place, SOCKET, SOCKET_NAMES};
 use daemontools::sys::datagram::{self, Received, Sender};
 use daemontools::sys::exec::Change;
@@ -40,13 +42,13 @@ use std::time::Duration;
 pub struct ReadinessChannels {
     fifo: Option<OwnedFd>,
     socket: Option<OwnedFd>,
-    /// Where the service sends to, even if the socket could not be opened.
+    /// The address to which the service sends, even if the socket could not be opened.
     address: Option<Address>,
     /// The device and inode of the socket's file, if it has a path.
     file: Option<(u64, u64)>,
-    /// When to try again to open the socket, in time since boot.
+    /// When supervise tries again to open the socket, in time since boot.
     retry: Option<Duration>,
-    flood: Flood,
+    datagram_limit: DatagramLimit,
 }
 
 /// The address of the socket to which a service sends.
@@ -58,22 +60,22 @@ pub enum Address {
     Path(PathBuf),
 }
 
-/// The name of what could not be opened, and why.
+/// The name of a channel that could not be opened, and the reason.
 pub type Complaint = (&'static str, Errno);
 
-/// Where the process comes from that is listened to.
+/// Whether the service's process is new, or was adopted from an earlier supervise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// It was adopted: what it has said counts, and it sends to this address.
+    /// The process was adopted. What it has said counts, and it sends to this address.
     Adopted(Option<Address>),
     New,
 }
 
 /// A datagram that has come through the socket.
 pub struct Incoming {
-    /// What it says, and its sender; `None` if it is too long or its sender is unknown.
+    /// The message and its sender; `None` if the message is too long or its sender is unknown.
     pub said: Option<(Message, Sender)>,
-    /// A child of supervise that closes the descriptors that were attached.
+    /// A child of supervise that closes the descriptors which were attached to the datagram.
     pub child: Option<Pid>,
 }
 
@@ -86,7 +88,7 @@ impl Address {
         if text.starts_with('/') { Address::Path(text.into()) } else { Address::Name(text.into()) }
     }
 
-    /// The word that `supervise/state` has for the address; `None` for a path that is no word.
+    /// The word that `supervise/state` has for the address; `None` for a path with blanks, which cannot be a word.
     pub fn word(&self) -> Option<String> {
         match self {
             Address::Name(name) => Some(name.clone()),
@@ -106,16 +108,22 @@ impl Address {
 
 impl ReadinessChannels {
     /// No channel is open.
-    pub const NONE: ReadinessChannels =
-        ReadinessChannels { fifo: None, socket: None, address: None, file: None, retry: None, flood: Flood::NONE };
+    pub const NONE: ReadinessChannels = ReadinessChannels {
+        fifo: None,
+        socket: None,
+        address: None,
+        file: None,
+        retry: None,
+        datagram_limit: DatagramLimit::NONE,
+    };
 
-    /// Knows where an adopted process sends to, but has nothing open yet.
+    /// Remembers the address to which an adopted process sends. No channel is open yet.
     pub fn remember(address: Option<Address>) -> ReadinessChannels {
         ReadinessChannels { address, ..ReadinessChannels::NONE }
     }
 
-    /// Opens the channels that the policy asks for. A socket that cannot have a path gets a name. What could not be
-    /// opened is returned too; the rest is open.
+    /// Opens the channels that the policy asks for. A socket that cannot have a path gets a name. Returns also which
+    /// channels could not be opened; the others are open.
     pub fn open(
         policy: &Policy,
         origin: Origin,
@@ -141,7 +149,7 @@ impl ReadinessChannels {
         {
             complaints.push(complaint);
             if !is_new {
-                // The service knows no other one.
+                // The service knows no other address.
                 return (channels, complaints);
             }
             (channels.address, channels.retry) = (None, None);
@@ -153,10 +161,10 @@ impl ReadinessChannels {
         (channels, complaints)
     }
 
-    /// Opens the socket, and gives up one that the service does not reach any more.
+    /// Opens the socket, and closes the one that the service does not reach any more.
     ///
     /// # Errors
-    /// What could not be opened; when to try again is noted.
+    /// The socket could not be opened. [`ReadinessChannels::is_to_retry`] tells when to try again.
     pub fn open_socket(&mut self, place: &Place, pocket: Option<&Pocket>) -> Result<(), Complaint> {
         let Some(address) = &self.address else { return Ok(()) };
         let opened = match address {
@@ -185,17 +193,17 @@ impl ReadinessChannels {
         self.retry.is_none_or(|at| at <= now)
     }
 
-    /// When to look again, in time since boot.
+    /// When supervise must look at the channels again, in time since boot.
     pub fn deadline(&self) -> Option<Duration> {
-        [self.retry, self.flood.until()].into_iter().flatten().min()
+        [self.retry, self.datagram_limit.paused_until()].into_iter().flatten().min()
     }
 
-    /// Where the service sends to.
+    /// The address to which the service sends.
     pub fn address(&self) -> Option<&Address> {
         self.address.as_ref()
     }
 
-    /// What the service finds as NOTIFY_SOCKET.
+    /// The value of the service's variable NOTIFY_SOCKET.
     pub fn variable(&self) -> Option<OsString> {
         self.address.as_ref().map(|address| match address {
             Address::Name(name) => format!("@{name}").into(),
@@ -203,14 +211,14 @@ impl ReadinessChannels {
         })
     }
 
-    /// What to poll for reading.
+    /// The descriptors to poll for reading.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let socket = self.socket.iter().filter(|_| self.flood.until().is_none());
+        let socket = self.socket.iter().filter(|_| self.datagram_limit.paused_until().is_none());
         self.fifo.iter().chain(socket).map(AsFd::as_fd)
     }
 
-    /// Whether a newline has come through the FIFO, which has then said all that it can say. Only some bytes are read
-    /// at once, as a process may write without end.
+    /// Whether a newline has come through the FIFO, which is then closed, as nothing else is expected from it. Only
+    /// some bytes are read at a time, because a process may write without end.
     pub fn receive_newline(&mut self) -> bool {
         let Some(fifo) = &self.fifo else { return false };
         let mut bytes = [0; 512];
@@ -222,10 +230,10 @@ impl ReadinessChannels {
         said
     }
 
-    /// The next datagram, if there is one, and strangers have not sent too much of late.
+    /// Reads the next datagram, if there is one, and if strangers have not sent too many recently.
     pub fn receive_message(&mut self) -> Option<Incoming> {
         let now = Moment::now().uptime;
-        if !self.flood.is_over(now) {
+        if !self.datagram_limit.may_read(now) {
             return None;
         }
         let socket = self.socket.as_ref()?.as_fd();
@@ -235,7 +243,7 @@ impl ReadinessChannels {
         let child = if has_descriptors {
             let child = discard_first(socket);
             if child.is_err() {
-                self.flood.pause(now);
+                self.datagram_limit.pause(now);
             }
             Some(child.ok()?)
         } else {
@@ -247,9 +255,10 @@ impl ReadinessChannels {
         Some(Incoming { said, child })
     }
 
-    /// Counts a datagram that was of no use, and was dealt with since `began`.
+    /// Counts a datagram that did not come from the service, or had descriptors attached. supervise has spent the time
+    /// since `began` on it.
     pub fn count_stranger(&mut self, began: Duration) {
-        self.flood.count_stranger(began, Moment::now().uptime);
+        self.datagram_limit.count_stranger(began, Moment::now().uptime);
     }
 }
 
@@ -260,7 +269,7 @@ impl ReadinessChannels {
 /// The FIFO is not there.
 pub fn open_for_service(place: &Place) -> nix::Result<OwnedFd> {
     let fifo = service::open_fifo(&place.path(NOTIFICATION), OFlag::O_RDWR)?;
-    // The service expects that its writes wait.
+    // The service expects its writes to block until the FIFO has room.
     fcntl(&fifo, FcntlArg::F_SETFL(OFlag::empty()))?;
     Ok(fifo)
 }
@@ -287,12 +296,13 @@ fn open_fifo(origin: &Origin, place: &Place) -> nix::Result<OwnedFd> {
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno),
     }
-    // It is opened for writing too: a FIFO without a writer is at its end, for which poll(2) never waits.
+    // supervise opens the FIFO for writing too: a FIFO without a writer is at its end, and poll(2) would return at
+    // once.
     Ok(service::open_fifo(&path, OFlag::O_RDWR)?)
 }
 
-/// The socket of a name: the one that the supervise before had, if svscan has kept it, or a new one, which svscan
-/// keeps.
+/// Returns the socket that has a name: the one that the supervise before had, if svscan has kept it, or a new one,
+/// which svscan keeps from now on.
 fn open_named(name: &str, pocket: Option<&Pocket>) -> nix::Result<OwnedFd> {
     let kept = pocket.and_then(Pocket::look).filter(|kept| {
         let its = getsockname::<UnixAddr>(kept.as_raw_fd());
@@ -327,9 +337,9 @@ fn open_socket_in(known: &Path, place: &Place) -> nix::Result<(OwnedFd, (u64, u6
     }
     let path = place.path(SOCKET);
     let socket = new_socket()?;
-    // There may be the socket of the `run` before, or of a supervise that was killed.
+    // The path may have the socket of the `run` before, or of a supervise that was killed.
     let _ = unlink(&path);
-    // The umask sets the mode: a chmod(2) of the path could change another file, which was put there meanwhile.
+    // The umask sets the mode. A chmod(2) of the path could change another file that was put there meanwhile.
     let before = umask(Mode::from_bits_truncate(0o111));
     let bound = bind(socket.as_raw_fd(), &UnixAddr::new(&path)?);
     umask(before);
@@ -349,7 +359,7 @@ fn new_socket() -> nix::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A name that no socket has or had. It is made of hashes of the standard library, which begin at random.
+/// Makes a name that no socket has or had, from hashes of the standard library, whose keys are random.
 fn new_name() -> String {
     let random = || RandomState::new().hash_one(Moment::now().uptime);
     format!("{SOCKET_NAMES}/{:016x}{:016x}", random(), random())

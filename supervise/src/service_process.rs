@@ -4,18 +4,18 @@
 //! number until supervise waits for it. An adopted process is held by a descriptor; on a kernel that has no such
 //! descriptors it is known by its number and its start time.
 
-use daemontools::service::{Exit, Identity, Process, Role, is_without_pidfd};
+use daemontools::service::{Exit, Identity, Process, is_without_pidfd};
 use daemontools::sys::process::{self, Ended, PidFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::stat;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpgid, getpid};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// The process that runs one of the service's programs.
 pub struct ServiceProcess {
-    pub role: Role,
     /// Its number, and what tells it from other processes that have had that number.
     pub id: Process,
     handle: Handle,
@@ -33,8 +33,13 @@ enum Handle {
 
 impl ServiceProcess {
     /// A child of this supervise that was made just now.
-    pub fn child(role: Role, pid: Pid) -> ServiceProcess {
-        ServiceProcess { role, id: Process::just_made(pid), handle: Handle::Child }
+    pub fn child(pid: Pid) -> ServiceProcess {
+        ServiceProcess { id: Process::just_made(pid), handle: Handle::Child }
+    }
+
+    /// A child of this supervise that was made by another process, whose parent has ended.
+    pub fn inherited_child(pid: Pid) -> ServiceProcess {
+        ServiceProcess { id: Process::of(pid), handle: Handle::Child }
     }
 
     /// Holds a process that is not a child of this supervise; `None` if no process has its number. Which process is
@@ -42,7 +47,7 @@ impl ServiceProcess {
     ///
     /// # Errors
     /// EMFILE, ENFILE: no descriptors.
-    pub fn hold(role: Role, id: Process) -> nix::Result<Option<ServiceProcess>> {
+    pub fn hold(id: Process) -> nix::Result<Option<ServiceProcess>> {
         let handle = match PidFd::open(id.pid) {
             Ok(pidfd) => Handle::Adopted(pidfd),
             // No process has the number, or only a thread of another.
@@ -50,7 +55,7 @@ impl ServiceProcess {
             Err(errno) if is_without_pidfd(errno) => Handle::Unheld,
             Err(errno) => return Err(errno),
         };
-        Ok(Some(ServiceProcess { role, id, handle }))
+        Ok(Some(ServiceProcess { id, handle }))
     }
 
     /// The same process, with all that tells it from others.
@@ -110,6 +115,17 @@ impl ServiceProcess {
                 Ended::Status(status) => Some(Exit::from_wait_status(status)),
                 Ended::NotReaped | Ended::Untold => None,
             },
+        }
+    }
+
+    /// Whether the process was stopped by SIGSTOP, as far as the system tells.
+    pub fn is_stopped(&self) -> bool {
+        match &self.handle {
+            Handle::Child => {
+                let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+                matches!(waitid(Id::Pid(self.id.pid), flags), Ok(WaitStatus::Stopped(_, Signal::SIGSTOP)))
+            }
+            Handle::Adopted(_) | Handle::Unheld => process::is_stopped(self.id.pid),
         }
     }
 

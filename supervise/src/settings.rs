@@ -1,16 +1,16 @@
 //! Reading a service directory's settings.
 
-use crate::policy::{self, MARKS, PROGRAMS, Policy, SETTINGS};
+use crate::elsewhere::{self, Elsewhere};
+use daemontools::files::lstat_on_mount;
 use daemontools::report::reason;
-use daemontools::service::setting::{self, LONGEST};
-use daemontools::service::{LOG, Part, Record, Toucher, Unread, Want, read_file};
+use daemontools::service::policy::{ABSTRACT, MARKS, PROGRAMS, Policy, SETTINGS, meant_by};
+use daemontools::service::setting;
+use daemontools::service::{DOWN, Held, LOG, Part, RUN, Record, Unread, Want};
 use daemontools::sys::directory::for_each_name;
 use daemontools::sys::{is_passing, kind, open_files};
 use nix::errno::Errno;
-use nix::sys::stat::{lstat, stat};
+use nix::sys::stat::lstat;
 use std::ops::ControlFlow;
-use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// What is wrong with a file of the service directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Complaint {
     Refused {
         file: &'static str,
         why: &'static str,
-        /// What the file said before counts still.
+        /// What the file said before still counts.
         is_kept: bool,
     },
     /// A file that is no setting, by its name, and the setting that was probably meant.
@@ -57,7 +57,7 @@ impl Settings {
         Settings { policy: Policy::of(files), files: files.to_vec() }
     }
 
-    /// What a file said before counts still. Returns whether it said anything that can be taken.
+    /// What a file said before still counts. Returns whether it said anything that can be taken.
     fn keep(&mut self, file: &'static str, before: &[(String, String)]) -> bool {
         let known = before.iter().find(|(known, _)| known == file);
         known.is_some_and(|(_, text)| self.take(file, text).is_ok())
@@ -80,7 +80,7 @@ impl Settings {
 pub struct Configuration {
     part: Part,
     settings: Settings,
-    links: Links,
+    elsewhere: Elsewhere,
     /// What is wrong with settings that were read just now, for the first start.
     first_complaints: Option<Vec<Complaint>>,
 }
@@ -88,27 +88,32 @@ pub struct Configuration {
 impl Configuration {
     /// What the files say, for a service that begins.
     pub fn read(part: Part, want: Want) -> Configuration {
-        let mut links = Links::default();
-        let Reading { settings, complaints, is_whole } = read_part(part, &[], &mut links);
+        let mut elsewhere = Elsewhere::default();
+        let Reading { settings, complaints, is_whole } = read_part(part, &[], &mut elsewhere);
         // Wanted down, the service may be started long after this. What could not be read is read again before the start.
         let first_complaints = (want == Want::Up && is_whole).then_some(complaints);
-        Configuration { part, settings, links, first_complaints }
+        Configuration { part, settings, elsewhere, first_complaints }
     }
 
     /// What counts for the process in a record: the settings with which it was started. Without a process, what the
     /// files say.
     pub fn of_record(part: Part, record: &Record) -> Configuration {
-        let settings = match record.process {
-            Some(_) => Settings::recall(&record.settings),
-            None => read_part(part, &record.settings, &mut Links::default()).settings,
+        let settings = if record.process.is_some()
+            || record.beside.is_some()
+            || record.active
+            || record.held == Some(Held::Stopping)
+        {
+            Settings::recall(&record.settings)
+        } else {
+            read_part(part, &record.settings, &mut Elsewhere::default()).settings
         };
-        Configuration { part, settings, links: Links::default(), first_complaints: None }
+        Configuration { part, settings, elsewhere: Elsewhere::default(), first_complaints: None }
     }
 
     /// Reads the files for the next process, unless they were read just now; what is wrong with them.
     pub fn renew(&mut self) -> Vec<Complaint> {
         self.first_complaints.take().unwrap_or_else(|| {
-            let read = read_part(self.part, &self.settings.files, &mut self.links);
+            let read = read_part(self.part, &self.settings.files, &mut self.elsewhere);
             self.settings = read.settings;
             read.complaints
         })
@@ -126,8 +131,8 @@ impl Configuration {
 }
 
 /// The settings are the service's; of them its logger has only `notify`. `before` are those that have counted so far.
-fn read_part(part: Part, before: &[(String, String)], links: &mut Links) -> Reading {
-    let read = read(before, links);
+fn read_part(part: Part, before: &[(String, String)], elsewhere: &mut Elsewhere) -> Reading {
+    let read = read(before, elsewhere);
     match part {
         Part::Service => read,
         Part::Logger => {
@@ -151,18 +156,23 @@ pub struct Reading {
 }
 
 /// What the files of the current directory say. A file that cannot be understood is ignored. For a file that cannot be
-/// read now, as supervise has no descriptors left, or as it is a link to a mount whose server does not answer, what it said
-/// `before` counts still.
-pub fn read(before: &[(String, String)], links: &mut Links) -> Reading {
+/// read now, as supervise has no descriptors left, or as it leads to a mount whose server does not answer, what it said
+/// `before` still counts.
+pub fn read(before: &[(String, String)], elsewhere: &mut Elsewhere) -> Reading {
     let there = Names::list();
     let mut settings = Settings::default();
-    let all = || PROGRAMS.into_iter().chain(MARKS).chain(SETTINGS).filter(|name| there.may_have(name));
-    let silent = links.silent(all());
+    let counts = |name: &&str| *name != ABSTRACT || !there.has_run();
+    let all = || {
+        let names = PROGRAMS.into_iter().chain(MARKS).chain(SETTINGS);
+        names.filter(|name| there.may_have(name)).filter(counts)
+    };
+    let mut said = elsewhere.look(all());
     let (mut complaints, mut is_whole): (Vec<Complaint>, bool) = (there.misspelt().collect(), true);
     for file in all() {
-        let said = if silent.contains(&file) { Err(Refusal::Passing(Errno::ETIMEDOUT)) } else { text_of(file) };
+        let found = said.iter().position(|(known, _)| *known == file).map(|index| said.swap_remove(index).1);
+        let text = found.map_or(Ok(None), |said| text_of(file, said));
         let taken =
-            said.and_then(|text| text.map_or(Ok(()), |text| settings.take(file, &text).map_err(Refusal::Lasting)));
+            text.and_then(|text| text.map_or(Ok(()), |text| settings.take(file, &text).map_err(Refusal::Lasting)));
         match taken {
             Ok(()) => {}
             Err(Refusal::Lasting(why)) => complaints.push(Complaint::Refused { file, why, is_kept: false }),
@@ -176,76 +186,27 @@ pub fn read(before: &[(String, String)], links: &mut Links) -> Reading {
     Reading { settings, complaints, is_whole }
 }
 
-/// What a file of this name says, if there is such a file. Only that it is there counts for a program, and for a mark of
-/// which the text cannot be read.
-fn text_of(file: &'static str) -> Result<Option<String>, Refusal> {
-    if PROGRAMS.contains(&file) {
-        return Ok(is_executable(file).map_err(Refusal::Passing)?.then(String::new));
-    }
-    if !MARKS.contains(&file) {
-        return text(file);
-    }
-    match stat(file) {
-        Ok(_) => {}
-        Err(errno) if is_passing(errno) => return Err(Refusal::Passing(errno)),
-        Err(_) => return Ok(None),
-    }
-    match text(file) {
-        Ok(said) => Ok(Some(said.unwrap_or_default())),
-        Err(Refusal::Lasting(_)) => Ok(Some(String::new())),
-        Err(Refusal::Passing(errno)) => Err(Refusal::Passing(errno)),
+/// What a file of this name says, if there is such a file. Only that it is there counts for a mark of which the text
+/// cannot be read.
+fn text_of(file: &str, said: elsewhere::Said) -> Result<Option<String>, Refusal> {
+    let text = match said {
+        Ok(None) => return Ok(None),
+        Ok(Some(bytes)) => String::from_utf8(bytes).map_err(|_| Refusal::Lasting("not text")),
+        Err(unread) => Err(unread.into()),
+    };
+    match text {
+        Err(Refusal::Lasting(_)) if MARKS.contains(&file) => Ok(Some(String::new())),
+        text => text.map(Some),
     }
 }
 
-/// Files of the current directory that are links. A link may lead to a mount whose server is gone, where supervise
-/// would wait and obey no command. So a child touches what they lead to.
-#[derive(Default)]
-pub struct Links {
-    /// The children that have not come back, and the links that they have followed.
-    waiting: Vec<(&'static str, Toucher)>,
-}
-
-/// How long supervise waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-impl Links {
-    /// Those of these files that are links to a mount whose server does not answer.
-    pub fn silent(&mut self, files: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
-        self.waiting.retain(|(_, child)| !child.has_ended(Duration::ZERO));
-        let is_asked = |name: &&str| !self.waiting.iter().any(|(waiting, _)| waiting == name);
-        let (asked, mut silent): (Vec<&str>, Vec<&str>) = files.filter(|name| is_link(name)).partition(is_asked);
-        if !asked.is_empty() && !answer(&asked) {
-            let until = Instant::now() + PATIENCE;
-            let children = asked.into_iter().map(|name| (name, Toucher::start([Path::new(name)])));
-            for (name, child) in children.collect::<Vec<_>>() {
-                match child {
-                    Ok(child) if !child.has_ended(until.saturating_duration_since(Instant::now())) => {
-                        self.waiting.push((name, child));
-                        silent.push(name);
-                    }
-                    Ok(child) => silent.extend((child.has_answer() != Ok(true)).then_some(name)),
-                    Err(_) => silent.push(name),
-                }
-            }
-        }
-        silent
-    }
-}
-
-/// Whether the servers of all these links answer, as they nearly always do. One child asks for all.
-fn answer(links: &[&'static str]) -> bool {
-    let child = Toucher::start(links.iter().map(Path::new));
-    child.is_ok_and(|child| child.has_ended(PATIENCE) && child.has_answer() == Ok(true))
-}
-
-/// Whether a file is a link. No link is followed for this.
-fn is_link(name: &str) -> bool {
-    lstat(name).is_ok_and(|file| kind::is_link(&file))
-}
-
-/// Whether this is a file, or a link. No link is followed for this.
+/// Whether this is a file, or a link. No link is followed for this. What is mounted over a file is no file.
 fn is_file(name: &[u8]) -> bool {
-    lstat(name).is_ok_and(|file| kind::is_regular(&file) || kind::is_link(&file))
+    let file = match lstat_on_mount(name) {
+        Err(errno) if elsewhere::is_untold(errno) => lstat(name),
+        file => file,
+    };
+    file.is_ok_and(|file| kind::is_regular(&file) || kind::is_link(&file))
 }
 
 /// The names in the current directory. They are listed at once, so that supervise need not ask for two dozen files one
@@ -265,45 +226,40 @@ impl Names {
         Names((listed.is_ok() && names.len() <= MOST_NAMES).then_some(names))
     }
 
-    /// Whether there is a file of this name, or may be.
+    /// Whether there is, or may be, a file of this name.
     fn may_have(&self, name: &str) -> bool {
         self.0.as_ref().is_none_or(|names| names.iter().any(|known| known == name.as_bytes()))
+    }
+
+    /// Whether there is a `run`, so that the service is no state.
+    fn has_run(&self) -> bool {
+        if self.0.is_some() { self.may_have(RUN) } else { lstat(RUN) != Err(Errno::ENOENT) }
     }
 
     /// Files that were probably meant for settings that are not there.
     fn misspelt(&self) -> impl Iterator<Item = Complaint> {
         let names = self.0.iter().flatten();
-        let meant = names.filter_map(|name| policy::meant_by(name).map(|meant| (name.clone(), meant)));
+        let meant = names.filter_map(|name| meant_by(name).map(|meant| (name.clone(), meant)));
         let meant = meant.filter(|(name, meant)| !self.may_have(meant) && is_file(name));
         meant.map(|(name, meant)| Complaint::Misspelt(name, meant))
-    }
-}
-
-/// Whether a file can be executed. `start`, `stop` and the like are run only then.
-///
-/// Source: daemontools-encore.
-///
-/// # Errors
-/// EIO, ENOMEM …: that cannot be told now.
-fn is_executable(program: &str) -> nix::Result<bool> {
-    match stat(program) {
-        Ok(file) => Ok(kind::is_regular(&file) && file.st_mode & 0o111 != 0),
-        Err(errno) if is_passing(errno) => Err(errno),
-        Err(_) => Ok(false),
     }
 }
 
 /// Whether there is a `log` for this supervise to run: an executable file. The original knows only directories of that
 /// name.
 pub fn has_logger() -> bool {
-    Links::default().silent([LOG].into_iter()).is_empty() && is_executable(LOG) == Ok(true)
+    matches!(only(LOG), Ok(Some(_)))
 }
 
-/// The text of a setting, if there is such a file.
-fn text(setting: &str) -> Result<Option<String>, Refusal> {
-    match read_file(Path::new(setting), LONGEST) {
-        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| Refusal::Lasting("not text")),
-        Err(unread) if unread.is_missing() => Ok(None),
-        Err(unread) => Err(unread.into()),
-    }
+/// Whether there is a file `down`.
+///
+/// # Errors
+/// ETIMEDOUT: it leads to a mount whose server does not answer. EACCES and others: that cannot be told.
+pub fn is_normally_down() -> nix::Result<bool> {
+    Ok(only(DOWN)?.is_some())
+}
+
+fn only(file: &'static str) -> elsewhere::Said {
+    let said = Elsewhere::default().look([file].into_iter());
+    said.into_iter().next().map_or(Ok(None), |(_, said)| said)
 }

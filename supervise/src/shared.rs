@@ -1,5 +1,5 @@
-//! What the service and its logger share: the files in `supervise/`, the pipe between the two, and who the processes
-//! are that are of neither.
+//! What the service and its logger share: the files in `supervise/`, the pipe between the two, and which processes
+//! belong to neither.
 
 use crate::control_files::ControlFiles;
 use crate::pipe::Pipe;
@@ -16,8 +16,8 @@ pub struct Shared {
     pub helpers: Vec<Pid>,
     /// The logger's process, which need not be a child of this supervise.
     pub logger: Option<Pid>,
-    /// Processes of the service get a tag in their environment, as others could have written in `supervise/` who they
-    /// are.
+    /// Processes of the service get a tag in their environment, because other accounts could write a false record into
+    /// `supervise/`.
     pub tags_processes: bool,
     /// Where svscan keeps the socket that the service speaks through, when this supervise is killed.
     pub pocket: Option<Pocket>,

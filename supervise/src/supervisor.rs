@@ -1,20 +1,24 @@
 //! The loop around the service and, where there is one, its logger.
 
-use crate::choice::Past;
+use crate::choose_record::Predecessor;
+use crate::commands::{Batch, Meaning, Target};
 use crate::control_files::{ControlFiles, Normally};
-use crate::frozen;
+use crate::kept_lines::{self, KeptLines};
 use crate::label;
 use crate::last_lines::{Facts, LastLines, Step, Writer};
 use crate::logged_service::{BeforeChdir, LoggedService};
 use crate::machine::Event;
-use crate::past::Here;
+use crate::messages;
 use crate::pipe::Pipe;
+use crate::predecessor::ServiceContext;
 use crate::publish::Publisher;
-use crate::runner::Runner;
+use crate::runner::{FirstEvents, Runner};
 use crate::settings;
 use crate::shared::Shared;
+use crate::suspend_credit;
+use crate::svscan_pipe::lines_kept_only_here;
 use crate::tree;
-use daemontools::service::ledger::Page;
+use daemontools::service::ledger::{self, Page};
 use daemontools::service::{Command, Directory, Part, Process, Record, Role, STATE, Want};
 use daemontools::sys::boot::Boot;
 use daemontools::sys::pocket::Pocket;
@@ -38,20 +42,39 @@ pub struct Supervisor {
     shared: Shared,
     signals: SignalFd,
     /// Which part of the service the next command is for.
-    target: Part,
+    target: Target,
     /// If the service of this supervise is a logger: the service whose last lines it is to read. It is `None` once they
-    /// are read, or once svscan has told this supervise to exit, which knows what is left in its pipes.
+    /// are read, or once svscan, which knows what is left in its pipes, has told this supervise to exit.
     logged_service: Option<LoggedService>,
     /// How far reading these last lines has come.
     last_lines: Option<LastLines>,
     /// How far the logger that this supervise runs beside the service has come with reading the last lines.
     logger_lines: Option<LastLines>,
+    /// How long this supervise, which could exit otherwise, has kept lines that no logger has read. It is `None` once it may
+    /// exit.
+    kept_lines: Option<KeptLines>,
 }
 
-/// The first event for the logger and for the service.
+/// The first events for the logger and for the service.
 pub struct First {
-    logger: (Event, Left),
-    service: (Event, Left),
+    logger: (FirstEvents, Left),
+    service: (FirstEvents, Left),
+    purpose: Purpose,
+}
+
+/// What svscan, or the person who called supervise, has started it for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To run the service.
+    Run,
+    /// To end what the supervise before it has left, as svscan stops the service.
+    Stop,
+}
+
+impl Purpose {
+    fn from_environment() -> Purpose {
+        if std::env::var_os(ledger::STOPS).is_some() { Purpose::Stop } else { Purpose::Run }
+    }
 }
 
 /// The process that a killed supervise left behind.
@@ -74,28 +97,30 @@ impl Supervisor {
         let logged_service = before.map(BeforeChdir::entered);
         let (page, pocket) = (Page::from_environment(), Pocket::from_environment());
         let boot = Boot::current().unable_to("tell this boot from others", "")?;
-        let directory = match Directory::at(Path::new("")) {
+        let directory = match Directory::lasting_at(Path::new("")) {
             Err(errno) if sys::is_passing(errno) => {
                 return Err(Unable::new("identify", &control_files.name, errno).into());
             }
             // The file system does not tell: then the record is not refused as one of another directory.
             directory => directory.ok(),
         };
-        let here = Here { name: &name, place: &control_files.place, boot: &boot, directory: directory.as_ref() };
-        let Past { record, resumes, .. } = here.past(page.as_ref()).unable_to("read", control_files.object(STATE))?;
+        let context =
+            ServiceContext { name: &name, place: &control_files.place, boot: &boot, directory: directory.as_ref() };
+        let Predecessor { record, resumes, .. } =
+            context.predecessor(page.as_ref()).unable_to("read", control_files.object(STATE))?;
+        let change = record.change;
         let (service, service_first) = if resumes {
             Runner::resume(Part::Service, &record, &control_files.place)?
         } else {
             let want = if normally == Normally::Up { Want::Up } else { Want::Down };
-            (Runner::new(Part::Service, want, &record), Event::Begun)
+            (Runner::new(Part::Service, want, &record), FirstEvents::BEGUN)
         };
         let left = record.process.filter(|_| resumes);
         let logger_left = record.logger.as_ref().filter(|_| resumes).and_then(|logger| logger.process);
         let (logger, logger_first) = match record.logger.filter(|_| resumes) {
             Some(record) => Some(Runner::resume(Part::Logger, &record, &control_files.place)?),
-            None => {
-                settings::has_logger().then(|| (Runner::new(Part::Logger, Want::Up, &Record::blank()), Event::Begun))
-            }
+            None => settings::has_logger()
+                .then(|| (Runner::new(Part::Logger, Want::Up, &Record::blank()), FirstEvents::BEGUN)),
         }
         .unzip();
         let found = record.pipe.and_then(|inode| {
@@ -105,7 +130,7 @@ impl Supervisor {
         let pipe = pipe.unable_to("create pipe for", &name)?;
         let inode = pipe.as_ref().and_then(|pipe| pipe.inode().ok());
         let own = Process::of(getpid());
-        let kept = Record { supervise: own, boot, directory, pipe: inode, ..Record::blank() };
+        let kept = Record { supervise: own, boot, directory, change, pipe: inode, ..Record::blank() };
         let shared = Shared {
             logger: logger.as_ref().and_then(|logger| logger.process()).map(|process| process.pid),
             pipe,
@@ -115,15 +140,18 @@ impl Supervisor {
             control_files,
             helpers: Vec::new(),
         };
+        // A logger has no pipe to a logger of its own.
+        let kept_lines = logged_service.is_none().then(KeptLines::default);
         let mut supervisor = Box::new(Supervisor {
             service,
             logger,
             shared,
             signals,
-            target: Part::Service,
+            target: Target::SERVICE,
             logged_service,
             last_lines: None,
             logger_lines: None,
+            kept_lines,
         });
         supervisor.note();
         if !resumes {
@@ -132,8 +160,9 @@ impl Supervisor {
             supervisor.shared.publisher.write_state();
         }
         supervisor.show()?;
-        let logger_first = (logger_first.unwrap_or(Event::Begun), logger_left);
-        Ok((supervisor, First { logger: logger_first, service: (service_first, left) }))
+        let logger_first = (logger_first.unwrap_or(FirstEvents::BEGUN), logger_left);
+        let purpose = Purpose::from_environment();
+        Ok((supervisor, First { logger: logger_first, service: (service_first, left), purpose }))
     }
 
     /// Notes how the service and its logger are now, without writing it.
@@ -157,17 +186,28 @@ impl Supervisor {
     /// Tells the machines of their first events.
     pub fn begin(&mut self, first: First) {
         let Supervisor { service, logger, shared, .. } = self;
-        let runners = logger.iter_mut().zip([first.logger]).chain([(service, first.service)]);
-        for (runner, (event, left)) in runners {
-            if let (Event::Ended(exit), Some((role, process))) = (&event, left) {
-                runner.notify(role, process.pid, Some(*exit), shared);
-            }
-            runner.handle(event, shared);
+        if first.purpose == Purpose::Stop {
+            service.handle(Event::StartNothing, shared);
         }
+        let runners = logger.iter_mut().zip([first.logger]).chain([(service, first.service)]);
+        for (runner, (FirstEvents { main, beside }, left)) in runners {
+            if let (Event::Ended(exit), Some((role, process))) = (&main, left) {
+                runner.notify(role.into(), process.pid, Some(*exit));
+            }
+            [Some(main), beside].into_iter().flatten().for_each(|event| runner.handle(event, shared));
+        }
+        // The service may be down for good already.
+        self.let_logger_go();
+        self.see_kept_lines();
     }
 
-    /// Whether supervise was told to exit, and can.
+    /// Whether supervise was told to exit, and does.
     pub fn is_done(&self) -> bool {
+        self.can_exit() && self.kept_lines.is_none()
+    }
+
+    /// Whether supervise was told to exit, and can, except that it may have to keep lines.
+    fn can_exit(&self) -> bool {
         let logger_is_done = self.logger.as_ref().is_none_or(|logger| logger.done && self.shared.pipe.is_none());
         self.service.done && self.logged_service.is_none() && logger_is_done
     }
@@ -201,7 +241,7 @@ impl Supervisor {
                 // svscan sees to what is left in its pipes.
                 self.logged_service = None;
             }
-            self.obey(&commands, Part::Service);
+            self.obey(&commands, Target::SERVICE);
         }
         self.see_last_lines();
         self.let_logger_go();
@@ -209,6 +249,7 @@ impl Supervisor {
             self.reap();
         }
         self.shared.mend();
+        self.see_kept_lines();
         Ok(())
     }
 
@@ -278,7 +319,7 @@ impl Supervisor {
             Err(errno) => return Err(Unable::new("wait", "", errno).into()),
         };
         let slept = Moment::now().uptime.saturating_sub(before);
-        if let Some(lost) = patience.and_then(|patience| frozen::time_lost(patience, slept)) {
+        if let Some(lost) = patience.and_then(|patience| suspend_credit::time_lost(patience, slept)) {
             let Supervisor { service, logger, shared, .. } = self;
             for runner in logger.as_deref_mut().into_iter().chain([&mut **service]) {
                 runner.handle(Event::Frozen(lost), shared);
@@ -295,11 +336,13 @@ impl Supervisor {
             None => (self.service.done && self.logged_service.is_some()).then_some(now),
         };
         let logger_lines = self.logger_lines.as_ref().and_then(LastLines::deadline);
-        let deadlines = [self.service.deadline(), logger, self.shared.publisher.deadline(), last_lines, logger_lines];
+        let kept_lines = self.kept_lines.as_ref().and_then(KeptLines::deadline);
+        let publisher = self.shared.publisher.deadline();
+        let deadlines = [self.service.deadline(), logger, publisher, last_lines, logger_lines, kept_lines];
         let deadline = deadlines.into_iter().flatten().min();
         let left = deadline.map(|deadline| deadline.saturating_sub(now));
         let is_timing = self.service.is_timing() || self.logger.as_ref().is_some_and(|logger| logger.is_timing());
-        if is_timing { left.map(frozen::at_most) } else { left }
+        if is_timing { left.map(suspend_credit::longest_sleep) } else { left }
     }
 
     /// Reads commands and obeys them. After a short read the target is the service again.
@@ -315,25 +358,28 @@ impl Supervisor {
         for (commands, is_short) in told {
             self.target = self.obey(&commands, self.target);
             if is_short {
-                self.target = Part::Service;
+                self.target = Target::SERVICE;
             }
         }
     }
 
-    /// Obeys commands, the first of which is for `target`. Returns which part the next command is for. What comes after
-    /// supervise was told to exit, and can, is for no supervise: it would start a service that no command ends any more.
-    fn obey(&mut self, commands: &[u8], mut target: Part) -> Part {
-        for command in commands.iter().filter_map(|byte| Command::from_byte(*byte)) {
-            if self.is_done() {
-                break;
-            }
+    /// Obeys commands, the first of which is for `target`. Returns which part the next command is for.
+    fn obey(&mut self, commands: &[u8], mut target: Target) -> Target {
+        let mut batch = Batch::of(commands);
+        for byte in commands {
+            let Some((part, command)) = target.take(*byte, self.can_exit()) else { continue };
             let Supervisor { service, logger, shared, .. } = &mut *self;
-            match (command, target, logger.as_mut()) {
-                (Command::ForService, _, _) => target = Part::Service,
-                (Command::ForLogger, _, _) => target = Part::Logger,
-                (command, Part::Service, _) => service.handle(Event::Told(command), shared),
-                (command, Part::Logger, Some(logger)) => logger.handle(Event::Told(command), shared),
-                (_, Part::Logger, None) => {}
+            match part {
+                Part::Service => {
+                    let meaning = batch.take(command, service.would_end_a_program());
+                    if meaning == Meaning::ObeyAsRestart {
+                        service.handle(Event::Restart, shared);
+                    }
+                    if meaning != Meaning::Nothing {
+                        service.handle(Event::Told(command), shared);
+                    }
+                }
+                Part::Logger => logger.iter_mut().for_each(|logger| logger.handle(Event::Told(command), shared)),
             }
         }
         target
@@ -352,6 +398,21 @@ impl Supervisor {
             Step::Tell(command) => service.handle(Event::Told(command), shared),
             Step::Leave => (self.logged_service, self.last_lines) = (None, None),
         }
+    }
+
+    /// Stays, although it can exit, as long as only this supervise keeps lines that no logger has read.
+    fn see_kept_lines(&mut self) {
+        if !self.can_exit() {
+            return;
+        }
+        let Supervisor { shared, kept_lines: Some(kept), .. } = self else { return };
+        let unread = lines_kept_only_here();
+        match kept.step(Moment::now().uptime, unread) {
+            kept_lines::Step::Stay => return,
+            kept_lines::Step::Exit => {}
+            kept_lines::Step::GiveUp => messages::lines_lost(shared.control_files.name(), unread),
+        }
+        self.kept_lines = None;
     }
 
     /// Once the service is down for good, lets its logger read to the end of the pipe. Then the logger is done too.
@@ -374,9 +435,9 @@ impl Supervisor {
     }
 }
 
-/// From here on a descriptor tells of the end of a child and of the commands that svscan sends by signal. A write that
-/// fails returns an error and does not kill supervise, be it that a listener of `supervise/event` has gone, or that the
-/// size of files is limited.
+/// After this call, a descriptor tells of children that have ended and of commands that svscan sends by signal. A write
+/// that fails, because a listener of `supervise/event` has gone or the size of files is limited, returns an error and
+/// does not kill supervise.
 fn watch_signals() -> nix::Result<SignalFd> {
     process::default_action(Signal::SIGCHLD)?;
     let told = process::signal_set(&[Signal::SIGCHLD as i32, process::COMMANDS]);

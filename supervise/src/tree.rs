@@ -5,11 +5,15 @@
 //! of supervise, which is the parent of all whose parents died (a child subreaper). After a supervise was killed, such
 //! orphans have another parent: they are known by a tag in their environment.
 
-use crate::policy::Scope;
 use crate::service_process::ServiceProcess;
-use daemontools::service::{Identity, MARK, Part, Process, has_mark, is_proven_by_mark, mark_of, mark_of_logger};
+use daemontools::service::policy::Scope;
+use daemontools::service::{
+    Identity, Inquiry, MARK, Part, Process, are_proven_by_mark, is_proven_by_mark, mark_of, mark_of_logger,
+};
 use daemontools::sys::exec::Change;
-use daemontools::sys::process::{Ancestry, ancestry, proc_path, process_table, start_ticks};
+use daemontools::sys::process::{
+    Ancestry, ancestry, has_gained_rights, is_apart, proc_path, process_table, start_ticks,
+};
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use nix::poll::{PollTimeout, poll};
@@ -36,34 +40,68 @@ fn tag_value(part: Part) -> Option<String> {
 }
 
 /// The living processes of the service, the main one first if there is one. `helpers` have to do with supervise, but
-/// are not of the service.
-fn members(main: Option<Pid>, helpers: &[Pid]) -> Vec<Pid> {
-    let table = process_table();
-    let marked = marked(&table).into_iter().filter(|pid| !helpers.contains(pid));
-    let mut found: HashSet<Pid> = HashSet::from_iter(marked.chain([getpid()]).chain(main));
-    // Each round finds the children of those found before.
-    let candidates: Vec<&Ancestry> = table.iter().filter(|process| !helpers.contains(&process.pid)).collect();
-    loop {
-        let children = candidates.iter().filter(|process| found.contains(&process.parent)).map(|process| process.pid);
-        let children: Vec<Pid> = children.filter(|pid| !found.contains(pid)).collect();
-        if children.is_empty() {
-            break;
-        }
-        found.extend(children);
-    }
+/// are not of the service. `inquiry` knows the processes that gave no answer before.
+///
+/// Any account may give the tag to a program that it starts, even to a set-uid program. So if only the tag of a process, or
+/// that of an ancestor, says that the process belongs to the service, supervise believes this only if the process gained no
+/// rights when it was executed. Otherwise an account could have supervise kill processes that it cannot kill itself.
+fn members(main: Option<Pid>, helpers: &[Pid], inquiry: &mut Inquiry) -> Vec<Pid> {
+    let table: Vec<Ancestry> = process_table().into_iter().filter(|process| !helpers.contains(&process.pid)).collect();
+    let mut found: HashSet<Pid> = HashSet::from_iter(main.into_iter().chain([getpid()]));
+    add_descendants(&mut found, &table, |pids| pids.to_vec());
+    let others: Vec<Pid> = table.iter().map(|process| process.pid).filter(|pid| !found.contains(pid)).collect();
+    let mut by_tag = HashSet::from_iter(tagged(&others, inquiry));
+    add_descendants(&mut by_tag, &table, |pids| {
+        // As with the tag: what gives no answer is not believed, nor is anything while the system cannot tell.
+        inquiry.those(pids, |pid| has_gained_rights(pid) != Some(true)).unwrap_or_default()
+    });
+    found.extend(by_tag);
     let living = table.iter().filter(|process| !process.zombie && process.pid != getpid()).map(|process| process.pid);
     let others = living.filter(|pid| found.contains(pid) && Some(*pid) != main);
     main.into_iter().chain(others).collect()
 }
 
-fn marked(table: &[Ancestry]) -> Vec<Pid> {
+/// Adds the descendants of all these processes that `choose` returns when it is given them, and whose parents it has
+/// returned too.
+fn add_descendants(found: &mut HashSet<Pid>, table: &[Ancestry], mut choose: impl FnMut(&[Pid]) -> Vec<Pid>) {
+    let mut refused = HashSet::new();
+    loop {
+        // Each round finds the children of those found before.
+        let children = table.iter().filter(|process| found.contains(&process.parent)).map(|process| process.pid);
+        let new: Vec<Pid> = children.filter(|pid| !found.contains(pid) && !refused.contains(pid)).collect();
+        if new.is_empty() {
+            return;
+        }
+        found.extend(choose(&new));
+        refused.extend(new);
+    }
+}
+
+/// The processes that are proven by their tag to be the service's, and whose parents are not. `helpers` have to do with
+/// supervise, but are not of the service.
+pub fn tagged_orphans(helpers: &[Pid]) -> Vec<Pid> {
+    let table = process_table();
+    let is_other = |process: &&Ancestry| !process.zombie && process.pid != getpid() && !helpers.contains(&process.pid);
+    let others: Vec<Pid> = table.iter().filter(is_other).map(|process| process.pid).collect();
+    let found = tagged(&others, &mut Inquiry::default());
+    let is_orphan = |process: &&Ancestry| {
+        found.contains(&process.pid) && !found.contains(&process.parent) && !helpers.contains(&process.parent)
+    };
+    table.iter().filter(is_orphan).map(|process| process.pid).collect()
+}
+
+/// Those of these processes that are proven by their tag.
+fn tagged(pids: &[Pid], inquiry: &mut Inquiry) -> Vec<Pid> {
     let Some(mark) = mark_of(Path::new("")) else { return Vec::new() };
-    table.iter().map(|process| process.pid).filter(|pid| has_mark(*pid, &mark)).collect()
+    are_proven_by_mark(pids, &[&mark], inquiry).unwrap_or_default()
 }
 
 /// Whether a process is proven by its tag to be of the service in the current directory, or of its logger.
-pub fn is_marked(pid: Pid, part: Part) -> bool {
-    tag_value(part).is_some_and(|mark| is_proven_by_mark(pid, &mark))
+///
+/// # Errors
+/// EAGAIN, ENOMEM, EMFILE: that cannot be told now.
+pub fn is_marked(pid: Pid, part: Part) -> nix::Result<bool> {
+    tag_value(part).map_or(Ok(false), |mark| is_proven_by_mark(pid, &[&mark]))
 }
 
 /// Sends a signal to all processes that stopping the service reaches. `helpers` have to do with supervise, but are not
@@ -86,27 +124,29 @@ pub fn kill_rest(scope: Scope, last_run: Option<Process>, helpers: &[Pid]) {
 }
 
 /// Sends a signal to all processes of the tree.
-fn send(main: Option<Pid>, signal: Signal, helpers: &[Pid]) {
-    for pid in members(main, helpers) {
+pub fn send(main: Option<Pid>, signal: Signal, helpers: &[Pid]) {
+    for pid in members(main, helpers, &mut Inquiry::default()) {
         let _ = kill(pid, signal);
     }
 }
 
-/// Kills all processes of the tree, also those that are born meanwhile; `main` has ended and is not waited for yet.
+/// Kills all processes of the tree, including those that are made while this runs. `main` has ended, and supervise has
+/// not waited for it yet.
 ///
 /// A process that forks and exits over and over is gone by the time that it is looked at. So all processes are stopped
 /// first, and killed only when no new one is found any more. The orphans among them are children of supervise by then,
 /// and are found by a look that takes a few microseconds.
-fn kill_all(main: Option<Pid>, helpers: &[Pid]) {
+pub fn kill_all(main: Option<Pid>, helpers: &[Pid]) {
     let spared: Vec<Pid> = main.into_iter().chain(helpers.iter().copied()).collect();
     let until = Moment::now().uptime + LONGEST;
-    let mut dying = HashSet::new();
+    let (mut dying, mut inquiry) = (HashSet::new(), Inquiry::default());
     loop {
-        stop_all(&spared, until);
-        let members = members(None, &spared);
+        stop_all(&spared, &mut inquiry, until);
+        let members = members(None, &spared, &mut inquiry);
         // A process that is about to end is not found as a member any more.
         dying.retain(|pid| ancestry(*pid).is_some_and(|process| !process.zombie));
-        if (members.is_empty() && dying.is_empty()) || Moment::now().uptime > until {
+        let is_done = members.is_empty() && dying.is_empty() && !inquiry.was_hindered();
+        if is_done || Moment::now().uptime > until {
             return;
         }
         for pid in members {
@@ -121,10 +161,10 @@ fn kill_all(main: Option<Pid>, helpers: &[Pid]) {
 }
 
 /// Stops all processes of the tree until no new one is found, or until it takes too long.
-fn stop_all(spared: &[Pid], until: Duration) {
+fn stop_all(spared: &[Pid], inquiry: &mut Inquiry, until: Duration) {
     let mut stopped = HashSet::new();
     loop {
-        let new: Vec<Pid> = members(None, spared).into_iter().filter(|pid| stopped.insert(*pid)).collect();
+        let new: Vec<Pid> = members(None, spared, inquiry).into_iter().filter(|pid| stopped.insert(*pid)).collect();
         for pid in &new {
             let _ = kill(*pid, Signal::SIGSTOP);
         }
@@ -142,7 +182,7 @@ fn stop_orphans(stopped: &mut HashSet<Pid>, spared: &[Pid], until: Duration) -> 
     while calm < CALM && Moment::now().uptime < until {
         calm += 1;
         for pid in own_children().into_iter().filter(|pid| !spared.contains(pid)) {
-            // The number of a child that was waited for may soon be another process'.
+            // Once supervise has waited for a child, its number may soon be that of another process.
             let gone = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
             let is_new = if matches!(gone, Ok(WaitStatus::StillAlive)) {
                 let _ = kill(pid, Signal::SIGSTOP);
@@ -158,17 +198,22 @@ fn stop_orphans(stopped: &mut HashSet<Pid>, spared: &[Pid], until: Duration) -> 
     any
 }
 
-/// This many looks in a row must find no new child before supervise takes it that there is none.
+/// supervise concludes that there is no new child once this number of looks in a row has found none.
 const CALM: u32 = 20;
 
-/// The children of supervise, as the kernel lists them; none where it does not.
+/// The children of supervise, as the kernel lists them; none where it does not. The helpers that look at files are not
+/// among them (see [`Helper`](daemontools::service::Helper)).
 pub fn own_children() -> Vec<Pid> {
     let list = std::fs::read_to_string(proc_path(getpid(), &format!("task/{}/children", getpid()))).unwrap_or_default();
-    list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+    list.split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .map(Pid::from_raw)
+        .filter(|pid| !is_apart(*pid))
+        .collect()
 }
 
-/// A process that this `run` has left, and whose parent is supervise by now. `known` are children of supervise that it has
-/// made itself; what was born before `run` is none of its.
+/// A process that this `run` has left, and whose parent is supervise by now. `known` are children of supervise that it
+/// has made itself; a process that is older than `run` was not left by it.
 pub fn left_behind(run: Process, known: &[Pid]) -> Option<Pid> {
     let others = own_children().into_iter().filter(|child| *child != run.pid && !known.contains(child));
     let is_living = |child: &Pid| ancestry(*child).is_some_and(|process| !process.zombie);

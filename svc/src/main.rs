@@ -1,11 +1,12 @@
 //! svc: commands services.
 //!
-//! `svc [ -udopchaitkxq12w ] [ -lL+= ] [ -s ] [ -W GOAL [ -T TIME ] ] SERVICE ...`
+//! `svc [ -udopchaitkxq12wRg ] [ -lL+= ] [ -s ] [ -W GOAL [ -T TIME ] ] SERVICE ...`
 //!
 //! 1. Collects the options, each letter once, in the order given.
 //! 2. For each SERVICE: changes into it and writes the letters, in one write(2), to the FIFO
 //!    `supervise/control`, from which its supervise reads them. Letters for the logger end with `l`, so that
 //!    supervise does not take for the logger what other programs write behind them before supervise has read.
+//!    With `-s`, svc then waits until supervise has read them, at most five seconds.
 //! 3. With `-W`: waits until each has reached the GOAL (`up` `ready` `down` `finished` `restarted`, see the
 //!    `goal` module of lib), at most as long as TIME, which has a unit (`5s`).
 //!
@@ -16,6 +17,8 @@
 //! | `-p` `-c` | sends STOP; CONT |
 //! | `-h` `-a` `-i` `-t` `-k` | sends HUP; ALRM; INT; TERM; KILL |
 //! | `-q` `-1` `-2` `-w` | sends QUIT; USR1; USR2; WINCH (as daemontools-encore's svc) |
+//! | `-R` | has the service load its configuration again: runs `reload`, or sends HUP |
+//! | `-g` | goes on with a start or an end that another program holds back |
 //! | `-L` `-l` | takes the letters that follow for commands to the logger that it runs too; to the service |
 //! | `-+` `-=` | sends signals to the process group; to the process |
 //!
@@ -32,31 +35,31 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::service::goal::{Goal, Sent};
-use daemontools::service::{Command, Commands, open_control};
+use daemontools::service::trial::Test;
+use daemontools::service::waiting::{AwaitedOutcome, Quorum, Waiting, parse_timeout};
+use daemontools::service::{Command, Commands, Delivery, Unsent, send_commands_in_time};
 use daemontools::{Args, Attempt, Fatal, Help, Unable, report, suggest, sys};
 use lexopt::Arg;
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
-use nix::unistd::{chdir, fchdir, write};
+use nix::unistd::{chdir, fchdir};
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
-use svc::wait::{Order, Quorum, Waiting, parse_timeout};
 
 daemontools::main!(svc, HELP);
 
 /// The message about an unknown option, in the words of the original.
 const OPTIONS: &str = "svc options: u up, d down, o once, x exit, p pause, c continue, h hup, a alarm, i interrupt, \
-                       t term, k kill, q quit, 1 usr1, 2 usr2, w winch, + to group, = to process, L to logger, \
+                       t term, k kill, q quit, 1 usr1, 2 usr2, w winch, R reload, g let go, + to group, = to process, L to logger, \
                        l to service, s strict, W wait for goal, T time to wait";
 
 const HELP: Help = Help {
-    usage: "svc: usage: svc [ -udopchaitkxq12w+=lLs ] [ -W goal [ -T time ] ] service ...",
+    usage: "svc: usage: svc [ -udopchaitkxq12wRg+=lLs ] [ -W goal [ -T time ] ] service ...",
     text: "\
 Tells the supervise of each service, a service directory, what to do.
 
@@ -65,6 +68,8 @@ Tells the supervise of each service, a service directory, what to do.
   -o  run it once                        -h  HUP     -a  ALRM    -i  INT
   -x  supervise exits when it is down    -q  QUIT    -1  USR1    -2  USR2    -w  WINCH
   -p  STOP: pause                        -c  CONT: continue
+  -R  reload: its program reload, or HUP
+  -g  let go: what another program holds back goes on
 
   -+  signals go to the process group    -=  to the process alone
   -L  what follows is for the logger that the same supervise runs, -l  for the service
@@ -77,9 +82,6 @@ time is over; 100, wrong usage; 111, the system refuses.
 ",
 };
 
-/// The longest time for which svc waits while a FIFO is full.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// Exit code if strictness was asked for and a service could not be commanded.
 const NOT_COMMANDED: i32 = 1;
 
@@ -88,7 +90,7 @@ fn svc(args: Args) -> Result<i32, Fatal> {
     let options = parse(args)?;
     if options.services.is_empty() {
         // The original prints nothing and exits 0, and scripts without a service may rely on that exit code.
-        return Ok(Fatal::usage(HELP.usage).with_code(0).tell());
+        return Ok(Fatal::usage(HELP.usage).with_code(0).print());
     }
     if let Some(meant) = hint.filter(|_| sys::stderr().is_terminal()) {
         // A script may mean the letters, so only a person at a terminal gets the message.
@@ -97,12 +99,18 @@ fn svc(args: Args) -> Result<i32, Fatal> {
     // A supervise that ends while svc writes to it causes a warning: the other services must still get the commands.
     SigSet::from_iter([Signal::SIGPIPE]).thread_block().unable_to("block signals", "")?;
     let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-        .unable_to("open current directory", "")?;
+        .unable_to("open current directory", "")
+        .map_err(|unable| unable.where_denied(Path::new(".")))?;
     match options.goal {
         Some(goal) => command_and_wait(goal, &options, &origin),
         None => {
-            let enter = |service: &OsStr| chdir(service).unable_to("chdir to", service);
-            let missed = command_all(&options, &origin, enter)?;
+            let enter = |service: &OsStr| {
+                let entered = chdir(service).unable_to("chdir to", service);
+                entered.map_err(|unable| unable.where_denied(service.as_ref()))
+            };
+            // The original does not wait either, so only a strict svc does.
+            let deliver = |delivery: Delivery| if options.strict { delivery.wait() } else { Ok(()) };
+            let missed = command_all(&options, &origin, enter, deliver)?;
             Ok(if options.strict && missed > 0 { NOT_COMMANDED } else { 0 })
         }
     }
@@ -112,63 +120,52 @@ fn svc(args: Args) -> Result<i32, Fatal> {
 fn command_and_wait(goal: Goal, options: &Options, origin: &OwnedFd) -> Result<i32, Fatal> {
     let deadline = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut waiting = Waiting::new(options.commands.part());
-    let missed = command_all(options, origin, |service| waiting.add(service.into()))?;
+    // Commands that a killed supervise has not read are kept for the next one until the goal is reached.
+    let mut unread = Vec::new();
+    let deliver = |delivery| {
+        unread.retain(|delivery: &Delivery| !delivery.is_read());
+        unread.push(delivery);
+        Ok(())
+    };
+    let missed = command_all(options, origin, |service| waiting.add(service.into()), deliver)?;
     if missed > 0 {
         return Ok(NOT_COMMANDED);
     }
-    waiting.wait(&Order { goal, quorum: Quorum::All, sent: Sent::by(&options.commands), deadline })
+    waiting.wait(&AwaitedOutcome {
+        goal,
+        quorum: Quorum::All,
+        test: Test::Comes,
+        sent: Sent::by(&options.commands),
+        deadline,
+    })
 }
 
-/// Commands the services. One that cannot be commanded causes a warning, and the others are still commanded. Returns
-/// how many could not be commanded.
-fn command_all<Enter>(options: &Options, origin: &OwnedFd, mut enter: Enter) -> Result<usize, Fatal>
+/// Commands the services, and has `deliver` take care that the commands are read. A service that cannot be commanded causes
+/// a warning, and the others are still commanded. Returns how many could not be commanded.
+fn command_all<Enter, Deliver>(
+    options: &Options,
+    origin: &OwnedFd,
+    mut enter: Enter,
+    mut deliver: Deliver,
+) -> Result<usize, Fatal>
 where
     Enter: FnMut(&OsStr) -> Result<(), Unable>,
+    Deliver: FnMut(Delivery) -> Result<(), Unsent>,
 {
     let mut missed = 0;
     for service in &options.services {
         let entered = enter(service).map_err(|refusal| refusal.to_bytes());
-        if let Err(why) = entered.and_then(|()| command(service, &options.commands)) {
+        let mut commanded = || send_commands_in_time(&options.commands).and_then(&mut deliver);
+        if let Err(why) = entered.and_then(|()| commanded().map_err(|unsent| unsent.words_here(service))) {
             report::warning(&[&why]);
             missed += 1;
             fchdir(origin).unable_to("set directory", "")?;
             suggest::where_missing(service);
+            suggest::where_unsupervised(service);
         }
         fchdir(origin).unable_to("set directory", "")?;
     }
     Ok(missed)
-}
-
-/// Commands the service in the current directory, or returns the reason why it cannot.
-fn command(name: &OsStr, commands: &Commands) -> Result<(), Vec<u8>> {
-    let control = open_control().map_err(|errno| match errno {
-        Errno::ENXIO => [b"unable to control ", name.as_bytes(), b": supervise not running"].concat(),
-        _ => Unable::new("control", name, errno).to_bytes(),
-    })?;
-    write_in_time(&control, &commands.bytes()).map_err(|errno| {
-        [b"error writing commands to ", name.as_bytes(), b": ", report::reason(errno).as_bytes()].concat()
-    })
-}
-
-/// Writes all bytes at once, or none. svc waits while the FIFO is full, so that no command is lost, but not for long:
-/// the owner of the FIFO may have filled it, and may never read it.
-///
-/// # Errors
-/// ETIMEDOUT: there was no room during all that time. EPIPE: the reader of the FIFO is gone.
-fn write_in_time(control: &OwnedFd, bytes: &[u8]) -> nix::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match write(control, bytes) {
-            Err(Errno::EAGAIN) => {}
-            Err(Errno::EINTR) => continue,
-            written => return written.map(drop),
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Errno::ETIMEDOUT);
-        }
-        let _ = poll(&mut [PollFd::new(control.as_fd(), PollFlags::POLLOUT)], sys::timeout(Some(left)));
-    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,17 +1,25 @@
 //! What the user asks for. No I/O.
 
-use crate::cursor::Selection;
-use crate::show::{Style, Text};
+mod contradictions;
+
+use crate::context::Around;
+use crate::fields::Field;
+use crate::level::AtLeast;
+use crate::pattern::Pattern;
+use crate::runs::Wanted;
+use crate::selection::Selection;
 use crate::source::Mode;
-use crate::when::{self, Clock};
+use crate::style::{Colours, Form, Style, Text};
+use crate::time_argument::{self, Clock};
 use daemontools::tai64::Tai64N;
 use daemontools::{Args, Fatal};
 use lexopt::{Arg, Parser};
-use regex::bytes::{Regex, RegexBuilder};
 use std::ffi::{OsStr, OsString};
 
-const USAGE: &str = "svlog: usage: svlog [ -f ] [ -n lines ] [ --since time ] [ --until time ] [ --grep pattern ] \
-                     [ --json ] [ --utc ] [ --color=auto|always|never ] [ --raw ] service|dir ...";
+const USAGE: &str = "svlog: usage: svlog [ -f ] [ -n lines | --head lines | --count | --histogram ] [ -r ] [ --cursor-file file ] [ --run number|all ] \
+                     [ --since time ] [ --until time ] \
+                     [ --grep pattern ] ... [ --not pattern ] ... \
+                     [ --field key=value ] ... [ --level level ] [ -A lines ] [ -B lines ] [ -C lines ] [ -o form ] [ --json ] [ --utc ] [ --color=auto|always|never ] [ --raw ] service|dir ...";
 
 /// The usage of svlog.
 pub const HELP: daemontools::Help = daemontools::Help {
@@ -22,17 +30,34 @@ directory; dir is a log directory of multilog's.
 
   -f, --follow       wait for more; begins with the last 10 lines, unless told otherwise
   -n, --lines LINES  only so many of the last lines, or all
+  --head LINES       only so many of the first lines; with -f, end after them
+  -r, --reverse      the newest lines first
+  --count            only how many lines there are, of each log and of all
+  --histogram        only how many lines there are in each minute, hour or day, of all logs
+  --cursor-file FILE only lines that came since the svlog before with this FILE
+  --run NUMBER       only lines of one run of the services: 0 is the run now, -1 the run that has
+                     ended last, -2 the run before; or all, with how each has ended
   --since TIME       only lines from then on: '2026-11-21 06:53', 06:53, today, 1h (ago) ...
   --until TIME       only lines before then
-  --grep PATTERN     only lines that match a regular expression
-  --json             a JSON document a line
+  --grep PATTERN     only lines that match a regular expression, or any of several
+  --not PATTERN      no lines that match this one, or any of several
+  --field KEY=VALUE  only lines of JSON or logfmt with this field; with all, if there are several
+  --level LEVEL      only lines that say that they are of this level or graver: warning, error ...
+  -A, --after-context LINES, -B, --before-context LINES, -C, --context LINES
+                     also so many lines after, before, or around each line that matches
+  -o, --output FORM  short (the default); iso, the time by RFC 3339; raw, the stamp of the file;
+                     cat, only the text; or json
+  --json             a JSON document a line, as -o json
   --utc              times of UTC
-  --color[=WHEN]     colours: auto, always (also without WHEN) or never
+  --color[=WHEN]     names and matches in colours: auto, always (also without WHEN) or never
   --raw              bytes as they are, on a terminal too
 
 Exit codes: 0; 100, wrong usage; 111, something could not be read, all else was.
 ",
 };
+/// The forms by their names.
+const FORMS: [(&str, Form); 5] =
+    [("short", Form::Short), ("iso", Form::Iso), ("raw", Form::Raw), ("json", Form::Json), ("cat", Form::Cat)];
 /// The number of lines that `-f` shows before new lines.
 const LAST: u64 = 10;
 
@@ -40,15 +65,39 @@ const LAST: u64 = 10;
 #[derive(Debug)]
 pub struct Request {
     pub mode: Mode,
-    /// How many of the last lines the user asks for; none: all lines.
-    pub last: Option<u64>,
+    pub amount: Amount,
+    pub order: LineOrder,
     pub selection: Selection,
+    /// Of which runs of the services lines are shown; `None`: without regard to runs.
+    pub run: Option<Wanted>,
     pub style: Style,
-    pub text: Text,
     /// Whether the user asks for times in UTC instead of local times.
     pub is_utc: bool,
+    /// Where svlog keeps how far it has come.
+    pub cursor_file: Option<OsString>,
     /// The names of services and log directories.
     pub logs: Vec<OsString>,
+}
+
+/// In which order lines are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineOrder {
+    OldestFirst,
+    NewestFirst,
+}
+
+/// How much is shown of the lines that were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    All,
+    /// So many of the first lines of all logs together.
+    First(u64),
+    /// So many of the last lines of all logs together.
+    Last(u64),
+    /// Only how many lines there are.
+    Count,
+    /// Only how many lines there are in each minute, hour or day.
+    Histogram,
 }
 
 /// What standard output is.
@@ -66,12 +115,28 @@ pub enum Output {
 struct Raw {
     follow: bool,
     lines: Option<Option<u64>>,
+    head: Option<u64>,
+    count: bool,
+    histogram: bool,
+    reverse: bool,
+    run: Option<Wanted>,
     selection: Selection,
+    /// The values of `--grep` and of `--not`.
+    wanted: Vec<String>,
+    unwanted: Vec<String>,
+    /// The values of `-A`, `-B` and `-C`.
+    after: Option<u64>,
+    before: Option<u64>,
+    context: u64,
     json: bool,
+    form: Option<Form>,
     utc: bool,
     color: Option<bool>,
     raw: bool,
+    cursor_file: Option<OsString>,
     logs: Vec<OsString>,
+    /// The names of the options that were given.
+    given: Vec<&'static str>,
 }
 
 /// Reads the arguments. Times in them are understood by this clock.
@@ -86,20 +151,49 @@ pub fn parse(args: Args, clock: &Clock, output: Output) -> Result<Request, Fatal
     if raw.logs.is_empty() {
         return Err(Fatal::usage(USAGE));
     }
-    let anything = raw.selection.since.is_none() && raw.selection.until.is_none();
+    if let Some(words) = contradictions::first(&raw.given) {
+        return Err(Fatal::new(daemontools::report::PERMANENT, &[words.as_bytes()]));
+    }
     Ok(Request {
         mode: if raw.follow { Mode::Follow } else { Mode::Once },
-        last: raw.lines.unwrap_or_else(|| (raw.follow && anything).then_some(LAST)),
+        amount: amount(&raw),
+        order: if raw.reverse { LineOrder::NewestFirst } else { LineOrder::OldestFirst },
+        style: style(&raw, output),
         selection: raw.selection,
-        style: match (raw.json, raw.color.unwrap_or(output == Output::ColouredTerminal)) {
-            (true, _) => Style::Json,
-            (false, true) => Style::Coloured,
-            (false, false) => Style::Plain,
-        },
-        text: if raw.raw || output == Output::Other { Text::Raw } else { Text::Visible },
+        run: raw.run,
         is_utc: raw.utc,
+        cursor_file: raw.cursor_file,
         logs: raw.logs,
     })
+}
+
+fn style(raw: &Raw, output: Output) -> Style {
+    let form = if raw.json { Form::Json } else { raw.form.unwrap_or(Form::Short) };
+    let is_coloured = raw.color.unwrap_or(output == Output::ColouredTerminal);
+    let colours = match form {
+        Form::Json | Form::Raw => Colours::None,
+        Form::Short | Form::Iso | Form::Cat if !is_coloured => Colours::None,
+        // The bytes of a text stay as they are.
+        Form::Short | Form::Iso | Form::Cat if raw.raw => Colours::Names,
+        Form::Short | Form::Iso | Form::Cat => Colours::NamesAndMatches,
+    };
+    let text = if raw.raw || output == Output::Other { Text::Raw } else { Text::Visible };
+    Style { form, colours, text }
+}
+
+fn amount(raw: &Raw) -> Amount {
+    let begins_anywhere = raw.selection.since.is_none() && raw.selection.until.is_none();
+    if raw.histogram {
+        return Amount::Histogram;
+    }
+    match (raw.count, raw.head, raw.lines) {
+        (true, _, _) => Amount::Count,
+        (false, Some(first), _) => Amount::First(first),
+        (false, None, Some(Some(last))) => Amount::Last(last),
+        (false, None, Some(None)) => Amount::All,
+        (false, None, None) if raw.follow && begins_anywhere && raw.cursor_file.is_none() => Amount::Last(LAST),
+        (false, None, None) => Amount::All,
+    }
 }
 
 enum Refusal {
@@ -117,13 +211,35 @@ fn options(args: Args, clock: &Clock) -> Result<Raw, Refusal> {
     let mut raw = Raw::default();
     let mut parser = Parser::from_args(args);
     while let Some(argument) = parser.next()? {
+        raw.given.extend(contradictions::name(&argument));
         match argument {
             Arg::Short('f') | Arg::Long("follow") => raw.follow = true,
             Arg::Short('n') | Arg::Long("lines") => raw.lines = Some(lines(&parser.value()?)?),
+            Arg::Long("head") => raw.head = Some(number(&parser.value()?)?),
+            Arg::Long("count") => raw.count = true,
+            Arg::Long("histogram") => raw.histogram = true,
+            Arg::Short('r') | Arg::Long("reverse") => raw.reverse = true,
+            Arg::Long("run") => {
+                let run = run(&parser.value()?)?;
+                raw.given.extend((run == Wanted::All).then_some(contradictions::ALL_RUNS));
+                raw.run = Some(run);
+            }
             Arg::Long("since") => raw.selection.since = Some(moment("--since", &parser.value()?, clock)?),
             Arg::Long("until") => raw.selection.until = Some(moment("--until", &parser.value()?, clock)?),
-            Arg::Long("grep") => raw.selection.pattern = Some(pattern(&parser.value()?)?),
+            Arg::Long("grep") => raw.wanted.push(pattern(&parser.value()?)?),
+            Arg::Long("not") => raw.unwanted.push(pattern(&parser.value()?)?),
+            Arg::Long("field") => raw.selection.fields.push(field(&parser.value()?)?),
+            Arg::Long("level") => raw.selection.level = Some(level(&parser.value()?)?),
+            Arg::Short('A') | Arg::Long("after-context") => raw.after = Some(number(&parser.value()?)?),
+            Arg::Short('B') | Arg::Long("before-context") => raw.before = Some(number(&parser.value()?)?),
+            Arg::Short('C') | Arg::Long("context") => raw.context = number(&parser.value()?)?,
+            Arg::Long("cursor-file") => raw.cursor_file = Some(parser.value()?),
             Arg::Long("json") => raw.json = true,
+            Arg::Short('o') | Arg::Long("output") => {
+                let form = form(&parser.value()?)?;
+                raw.given.extend((form != Form::Json).then_some(contradictions::OTHER_FORM));
+                raw.form = Some(form);
+            }
             Arg::Long("utc") => raw.utc = true,
             Arg::Long("raw") => raw.raw = true,
             Arg::Long("color") => raw.color = color(parser.optional_value())?,
@@ -131,18 +247,25 @@ fn options(args: Args, clock: &Clock) -> Result<Raw, Refusal> {
             other => return Err(other.unexpected().into()),
         }
     }
+    raw.selection.pattern = any_of(&raw.wanted)?;
+    raw.selection.unwanted = any_of(&raw.unwanted)?;
+    raw.selection.around =
+        Around { before: raw.before.unwrap_or(raw.context), after: raw.after.unwrap_or(raw.context) };
     Ok(raw)
 }
 
 fn lines(value: &OsStr) -> Result<Option<u64>, Refusal> {
-    let number = || value.to_str()?.parse().ok();
-    if value == "all" { Ok(None) } else { number().map(Some).ok_or_else(|| refused("a number of lines", value)) }
+    if value == "all" { Ok(None) } else { number(value).map(Some) }
+}
+
+fn number(value: &OsStr) -> Result<u64, Refusal> {
+    value.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| refused("a number of lines", value))
 }
 
 /// The message about a time that makes no sense. It gives examples, as a bare number could mean minutes, hours or
 /// seconds.
 fn moment(option: &str, value: &OsStr, clock: &Clock) -> Result<Tai64N, Refusal> {
-    value.to_str().and_then(|text| when::moment(text, clock)).ok_or_else(|| {
+    value.to_str().and_then(|text| time_argument::moment(text, clock)).ok_or_else(|| {
         let text = value.to_string_lossy();
         Refusal::Value(format!(
             "not a time: {text}: say for example {option} 10m, {option} 06:53 or {option} \"2026-11-21 06:53\""
@@ -150,16 +273,48 @@ fn moment(option: &str, value: &OsStr, clock: &Clock) -> Result<Tai64N, Refusal>
     })
 }
 
-/// Compiles a pattern that matches bytes, not letters, as a log may be in any encoding.
-fn pattern(value: &OsStr) -> Result<Regex, Refusal> {
-    let pattern = value.to_str().ok_or_else(|| refused("a pattern", value))?;
-    RegexBuilder::new(pattern).unicode(false).build().map_err(|error| {
+fn run(value: &OsStr) -> Result<Wanted, Refusal> {
+    let known = "a run: 0 is the run now, -1 the run that has ended last, -2 the run before, or all";
+    value.to_str().and_then(Wanted::parse).ok_or_else(|| refused(known, value))
+}
+
+/// A value that is a pattern.
+fn pattern(value: &OsStr) -> Result<String, Refusal> {
+    let text = value.to_str().ok_or_else(|| refused("a pattern", value))?;
+    compiled(text).map(|_| text.to_string())
+}
+
+fn field(value: &OsStr) -> Result<Field, Refusal> {
+    value.to_str().and_then(Field::parse).ok_or_else(|| refused("a field as in --field status=500", value))
+}
+
+fn level(value: &OsStr) -> Result<AtLeast, Refusal> {
+    let known = "a level: trace, debug, info, notice, warning, error, critical, alert or emergency";
+    value.to_str().and_then(AtLeast::parse).ok_or_else(|| refused(known, value))
+}
+
+/// One pattern that matches where any of these does. Its options apply to each by itself.
+fn any_of(patterns: &[String]) -> Result<Option<Pattern>, Refusal> {
+    match patterns {
+        [] => Ok(None),
+        [pattern] => compiled(pattern).map(Some),
+        several => compiled(&format!("(?:{})", several.join(")|(?:"))).map(Some),
+    }
+}
+
+fn compiled(text: &str) -> Result<Pattern, Refusal> {
+    Pattern::new(text).map_err(|error| {
         // If the error has several lines, the last one says what is wrong.
-        let text = error.to_string();
-        let last = text.lines().last().unwrap_or_default();
+        let words = error.to_string();
+        let last = words.lines().last().unwrap_or_default();
         let why = last.strip_prefix("error: ").unwrap_or(last);
-        Refusal::Value(format!("not a regular expression: {}: {why}", value.to_string_lossy()))
+        Refusal::Value(format!("not a regular expression: {text}: {why}"))
     })
+}
+
+fn form(value: &OsStr) -> Result<Form, Refusal> {
+    let is_it = |(name, _): &&(&str, Form)| value == *name;
+    FORMS.iter().find(is_it).map(|(_, form)| *form).ok_or_else(|| refused("short, iso, raw, json or cat", value))
 }
 
 fn color(value: Option<OsString>) -> Result<Option<bool>, Refusal> {
@@ -177,78 +332,4 @@ fn refused(expected: &str, value: &OsStr) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use jiff::Timestamp;
-    use jiff::tz::TimeZone;
-
-    fn parsed(line: &str, output: Output) -> Result<Request, i32> {
-        let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        let local = |second| Timestamp::from_second(second).ok().map(|moment| TimeZone::UTC.to_datetime(moment));
-        let clock = Clock { now: "2026-11-21T08:00:00Z".parse().unwrap(), local };
-        parse(args.into_iter(), &clock, output).map_err(|fatal| fatal.tell())
-    }
-
-    #[test]
-    fn following_begins_with_the_last_lines_unless_told_otherwise() {
-        for (line, expected) in [
-            ("web", None),
-            ("-f web", Some(10)),
-            ("-f -n all web", None),
-            ("-fn3 web", Some(3)),
-            ("-n 0 web", Some(0)),
-            ("--since 1h -f web", None),
-            ("--lines=7 --since 1h -f web", Some(7)),
-        ] {
-            assert_eq!(parsed(line, Output::Other).unwrap().last, expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn colours_are_for_terminals_unless_told_otherwise() {
-        for (line, output, expected) in [
-            ("web", Output::ColouredTerminal, Style::Coloured),
-            ("web", Output::Terminal, Style::Plain),
-            ("web", Output::Other, Style::Plain),
-            ("--color web", Output::Other, Style::Coloured),
-            ("--color=always web", Output::Other, Style::Coloured),
-            ("--color=auto web", Output::Other, Style::Plain),
-            ("--color=never web", Output::ColouredTerminal, Style::Plain),
-            ("--json web", Output::ColouredTerminal, Style::Json),
-        ] {
-            assert_eq!(parsed(line, output).unwrap().style, expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn bytes_are_as_they_are_but_on_a_terminal() {
-        for (line, output, expected) in [
-            ("web", Output::ColouredTerminal, Text::Visible),
-            ("--json web", Output::Terminal, Text::Visible),
-            ("--raw web", Output::Terminal, Text::Raw),
-            ("web", Output::Other, Text::Raw),
-            ("--color web", Output::Other, Text::Raw),
-        ] {
-            assert_eq!(parsed(line, output).unwrap().text, expected, "{line}");
-        }
-    }
-
-    #[test]
-    fn bad_usage_exits_100() {
-        for line in [
-            "",
-            "-f",
-            "-x web",
-            "-n",
-            "-n -1 web",
-            "-n few web",
-            "--since soon web",
-            "--until= web",
-            "--grep ( web",
-            "--color=red web",
-            "--json=yes web",
-        ] {
-            assert_eq!(parsed(line, Output::Other).map(|_| ()), Err(100), "{line}");
-        }
-    }
-}
+mod tests;

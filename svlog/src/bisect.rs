@@ -2,7 +2,7 @@
 
 use crate::stamp;
 use daemontools::tai64::{Tai64, Tai64N};
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 use std::io;
@@ -156,6 +156,48 @@ pub fn line_start(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::R
     Ok(below)
 }
 
+/// The beginning of a line near the end of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastLine {
+    /// Its position.
+    pub start: u64,
+    /// Whether it has a stamp. Otherwise no line in the last 64 kB has one.
+    pub is_stamped: bool,
+}
+
+/// The beginning of the last line with a stamp; of the last line, if the last lines have no stamps. `None`: that line is
+/// too long to be looked for.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn last_line(file: &(impl ReadAt + ?Sized), length: u64) -> io::Result<Option<LastLine>> {
+    let mut block = Vec::new();
+    for size in [BLOCK as u64, FIRST] {
+        let start = length.saturating_sub(size);
+        block.resize(usize::try_from(length - start).unwrap_or(0), 0);
+        let read = read_full(file, &mut block, start)?;
+        let mut end = read;
+        let mut last = None;
+        // A line that begins in the block, behind its first newline, or at the beginning of the file.
+        while let Some(line) = line_before(&block[..end]).or((start == 0 && end > 0).then_some(0)) {
+            if stamp::of(&block[line..read]).is_some() {
+                return Ok(Some(LastLine { start: start + line as u64, is_stamped: true }));
+            }
+            last.get_or_insert(line);
+            end = line.saturating_sub(1);
+        }
+        if size == FIRST || start == 0 {
+            return Ok(last.map(|line| LastLine { start: start + line as u64, is_stamped: false }));
+        }
+    }
+    Ok(None)
+}
+
+/// The beginning of the last line of these bytes, behind a newline.
+fn line_before(bytes: &[u8]) -> Option<usize> {
+    memrchr(b'\n', bytes).map(|newline| newline + 1)
+}
+
 /// Reads until the buffer is full or the file ends. Returns how many bytes it has read.
 ///
 /// # Errors
@@ -242,6 +284,28 @@ mod tests {
     }
 
     const FALL_FOR_TESTS: i64 = 500;
+
+    #[test]
+    fn the_last_line_is_one_with_a_stamp_if_there_is_one_nearby() {
+        let long = "x".repeat(3 * BLOCK);
+        let stamped = format!("{} s", Label(at(1)));
+        for (text, expected) in [
+            (String::new(), None),
+            ("a".into(), Some((0, false))),
+            ("a\n".into(), Some((2, false))),
+            ("a\nbc".into(), Some((2, false))),
+            (format!("a\n{stamped}"), Some((2, true))),
+            (format!("a\n{stamped}\n"), Some((2, true))),
+            (format!("{stamped}\nb\n\nc"), Some((0, true))),
+            (format!("{stamped}\n{stamped}\nb"), Some((stamped.len() as u64 + 1, true))),
+            (format!("a\n{stamped}\n{long}"), Some((2, true))),
+            (format!("{long}\nb"), Some((3 * BLOCK as u64 + 1, false))),
+            (format!("a\n{}", "x".repeat(2 << 20)), None),
+        ] {
+            let found = last_line(text.as_bytes(), text.len() as u64).unwrap();
+            assert_eq!(found.map(|line| (line.start, line.is_stamped)), expected, "{text:.9}");
+        }
+    }
 
     #[test]
     fn a_file_of_multilogs_is_read_from_its_beginning() {

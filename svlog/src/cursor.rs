@@ -4,66 +4,48 @@
 //! A line without a stamp has the time of the line before it in its file. Lines before the first stamp of a file have
 //! the time of the file itself, unless a stamp nearby is earlier.
 
-use crate::lines::{Joint, Lines, Piece};
+use crate::context::{Around, Context, Fate};
+use crate::line::{Line, Role};
+use crate::lines::{FileBoundary, Lines, Piece};
+use crate::pattern::{Pattern, Place};
+use crate::selection::Selection;
 use crate::stamp::{self, Stamp};
 use daemontools::tai64::{self, Tai64N};
-use regex::bytes::Regex;
-
-/// The lines that the user asks for.
-#[derive(Debug, Default)]
-pub struct Selection {
-    pub since: Option<Tai64N>,
-    pub until: Option<Tai64N>,
-    pub pattern: Option<Regex>,
-}
-
-impl Selection {
-    /// Whether the user asks only for lines of some time.
-    pub fn has_bounds(&self) -> bool {
-        self.since.is_some() || self.until.is_some()
-    }
-
-    /// Whether a time is later than all times that the user asks for.
-    pub fn is_too_late(&self, time: Tai64N) -> bool {
-        self.until.is_some_and(|until| time > until)
-    }
-
-    fn admits(&self, time: Tai64N, text: &[u8]) -> bool {
-        self.since.is_none_or(|since| time >= since)
-            && !self.is_too_late(time)
-            && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
-    }
-}
-
-/// A line, or a piece of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line<'a> {
-    /// The time in the line's stamp, or else that of the line before it, or of its file.
-    pub time: Tai64N,
-    /// Whether the line has a stamp.
-    pub stamped: bool,
-    /// The text behind the stamp, without the newline.
-    pub text: &'a [u8],
-    /// Whether the line begins, and ends, with this piece.
-    pub begins: bool,
-    pub ends: bool,
-}
+use memchr::{memchr_iter, memrchr};
 
 #[derive(Debug, Clone, Copy)]
-struct Found {
+struct FoundPiece {
     piece: Piece,
     stamp: usize,
     time: Tai64N,
+    role: Role,
+    gap: bool,
+}
+
+/// What a search of a block has told of the next line.
+#[derive(Debug, Clone, Copy)]
+enum BlockSearch {
+    Nothing,
+    NoMatch,
+    /// The line may match at this place, from its beginning on.
+    At(Place),
 }
 
 /// A position in the lines of a log.
 pub struct Cursor<'a> {
     selection: &'a Selection,
+    /// What blocks are searched for, and whether a line must be looked at: asked once, not for each line.
+    blocks: Option<&'a Pattern>,
+    has_conditions: bool,
     /// The bytes that were read and not yet taken.
     pub lines: Lines,
-    found: Option<Found>,
-    /// Whether the piece that was taken last did not end its line, and whether that line was asked for.
-    within_line: Option<bool>,
+    found: Option<FoundPiece>,
+    /// The lines around those that match.
+    context: Context,
+    /// How many of the next lines that match were not asked for.
+    pub surplus: u64,
+    /// If the piece that was taken last did not end its line: what becomes of the rest.
+    within_line: Option<Fate>,
     /// Lines before this moment are skipped without being read, if that is possible.
     seek: Option<Tai64N>,
     /// Lines up to this stamp were shown while they lay in a file that is gone now.
@@ -75,17 +57,21 @@ pub struct Cursor<'a> {
     carried: Option<Tai64N>,
     last: Option<Tai64N>,
     file_time: Option<Tai64N>,
-    /// Whether this file has a stamp that is not too late.
+    /// Whether a line begins in this file with a stamp that is not too late.
     in_time: bool,
 }
 
 impl<'a> Cursor<'a> {
     /// A position before the first line.
-    pub fn new(selection: &'a Selection) -> Cursor<'a> {
+    pub fn new(selection: &'a Selection, room: usize) -> Cursor<'a> {
         Cursor {
             selection,
-            lines: Lines::new(),
+            blocks: selection.for_blocks(),
+            has_conditions: selection.has_conditions(),
+            lines: Lines::new(room),
             found: None,
+            context: Context::new(selection.around),
+            surplus: 0,
             within_line: None,
             seek: selection.since,
             shown_up_to: None,
@@ -102,34 +88,83 @@ impl<'a> Cursor<'a> {
     /// will follow these bytes. `time_of_file` returns the time of the file that was read last.
     pub fn find(&mut self, at_end: bool, time_of_file: impl Fn() -> Tai64N) -> Option<Tai64N> {
         while self.found.is_none() {
+            let known = self.pass_lines_without_match(&time_of_file);
             let piece = self.lines.piece(at_end)?;
-            self.consider(piece, &time_of_file);
+            self.consider(piece, known, &time_of_file);
         }
         self.found.map(|found| found.time)
     }
 
-    /// The piece that [`Cursor::find`] has found.
+    /// The piece that [`Cursor::find`] has found. Lines before a match come at its time, so that they stand in front of
+    /// it.
+    #[inline]
     pub fn line(&self) -> Option<Line<'_>> {
         let found = self.found?;
+        if self.context.has_kept() {
+            return self.context.first();
+        }
+        let (stamp, text) = self.lines.text(found.piece).split_at_checked(found.stamp)?;
         Some(Line {
             time: found.time,
-            stamped: found.stamp > 0,
-            text: &self.lines.text(found.piece)[found.stamp..],
+            stamp,
+            text,
             begins: self.within_line.is_none(),
             ends: found.piece.ends,
+            role: found.role,
+            gap: found.gap,
         })
+    }
+
+    /// Whether a line begins with the piece that [`Cursor::find`] has found.
+    pub fn begins(&self) -> bool {
+        match self.context.has_kept() {
+            true => self.context.first().is_some_and(|before| before.begins),
+            false => self.within_line.is_none(),
+        }
     }
 
     /// Takes in that the piece that was found has been shown.
     pub fn take(&mut self) {
-        if let Some(found) = self.found.take() {
-            self.pass(found.piece, true);
+        if self.found.is_some() && self.context.has_kept() {
+            self.context.take();
+        } else if let Some(found) = self.found.take() {
+            self.pass(found.piece, if found.role == Role::After { Fate::After } else { Fate::Match });
         }
     }
 
-    fn pass(&mut self, piece: Piece, asked_for: bool) {
+    /// Shows the next whole lines of this file to `show`, one after the other, until it refuses one. Each of them would
+    /// be found by [`Cursor::find`], but this takes much longer. Lines of which more must be known, or that were not
+    /// asked for, are left to it.
+    pub fn show_run(&mut self, mut show: impl FnMut(Line) -> bool) {
+        let is_between = self.found.is_none() && self.within_line.is_none() && self.line_file == self.begun;
+        let are_all_shown = !self.has_conditions && !self.selection.around.is_any() && self.surplus == 0;
+        if !is_between || !are_all_shown || self.shown_up_to.is_some() {
+            return;
+        }
+        let (mut passed, mut last) = (0, None);
+        let whole = self.lines.whole();
+        for newline in memchr_iter(b'\n', whole) {
+            let line = &whole[passed..newline];
+            let stamp = stamp::of(line);
+            let stamped = stamp.map(|stamp| stamp.time).or(last);
+            // Lines without stamps have the time of a stamp before them in this file.
+            let Some(time) = stamped.or(self.carried) else { break };
+            let (stamp, text) = line.split_at(stamp.map_or(0, |stamp| stamp.length));
+            if !self.selection.is_of_the_time(time) || !show(Line { time, stamp, text, ..Line::default() }) {
+                break;
+            }
+            (passed, last) = (newline + 1, stamped);
+        }
+        if passed > 0 {
+            (self.carried, self.last) = (last.or(self.carried), last.or(self.last));
+            (self.in_time, self.seek) = (true, None);
+            self.lines.pass(passed);
+        }
+    }
+
+    fn pass(&mut self, piece: Piece, fate: Fate) {
         let in_last_file = self.lines.take(piece);
-        self.within_line = (!piece.ends).then_some(asked_for);
+        self.within_line = (!piece.ends).then_some(fate);
         if piece.ends && in_last_file && self.line_file != self.begun {
             self.line_begins_in_file();
         }
@@ -142,10 +177,57 @@ impl<'a> Cursor<'a> {
         self.file_time = None;
     }
 
-    fn consider(&mut self, piece: Piece, time_of_file: impl Fn() -> Tai64N) {
-        if let Some(asked_for) = self.within_line {
+    /// Passes all lines up to the first that may match the pattern, and returns what is known of that one. Only the last
+    /// stamp of the lines that are passed is read. The last lines among them that may precede a match are kept.
+    fn pass_lines_without_match(&mut self, time_of_file: impl Fn() -> Tai64N) -> BlockSearch {
+        let Some(pattern) = self.blocks else { return BlockSearch::Nothing };
+        // If the user asks for lines up to some time, a stamp of that time must have been seen in the file.
+        let is_known = self.selection.until.is_none() || self.in_time;
+        if self.within_line.is_some() || self.line_file != self.begun || !is_known || self.context.owed() > 0 {
+            return BlockSearch::Nothing;
+        }
+        let lines = self.lines.whole();
+        let place = pattern.find(lines).filter(|place| place.at < lines.len());
+        let passed = place.map_or(lines, |place| &lines[..place.at]);
+        let passed = &passed[..memrchr(b'\n', passed).map_or(0, |newline| newline + 1)];
+        let length = passed.len();
+        let unkept = begin_of_last(passed, self.context.before());
+        self.pass_lines(unkept, &time_of_file);
+        self.keep_lines(length - unkept, &time_of_file);
+        place.map_or(BlockSearch::Nothing, |place| BlockSearch::At(Place { at: place.at - length, ..place }))
+    }
+
+    /// Passes this many bytes, which are whole lines.
+    fn pass_lines(&mut self, length: usize, time_of_file: impl Fn() -> Tai64N) {
+        let passed = &self.lines.rest()[..length];
+        let stamp = last_stamp(passed);
+        if length > 0 {
+            if self.carried.is_none() && stamp::of(self.lines.rest()).is_none() {
+                self.time_before_stamps(time_of_file);
+            }
+            if let Some(stamp) = stamp {
+                (self.carried, self.last) = (Some(stamp.time), Some(stamp.time));
+            }
+            self.context.leave_out();
+            self.lines.pass(length);
+        }
+    }
+
+    /// Keeps the lines in so many bytes.
+    fn keep_lines(&mut self, length: usize, time_of_file: impl Fn() -> Tai64N) {
+        let left = self.lines.rest().len() - length;
+        while self.lines.rest().len() > left
+            && let Some(piece) = self.lines.piece(false)
+        {
+            self.consider(piece, BlockSearch::NoMatch, &time_of_file);
+        }
+    }
+
+    /// Decides what becomes of a piece.
+    fn consider(&mut self, piece: Piece, known: BlockSearch, time_of_file: impl Fn() -> Tai64N) {
+        if let Some(fate) = self.within_line {
             let time = self.carried.or(self.file_time).unwrap_or_else(tai64::now);
-            self.decide(Found { piece, stamp: 0, time }, asked_for);
+            self.decide(FoundPiece { piece, stamp: 0, time, role: Role::Match, gap: false }, fate);
             return;
         }
         let stamp = stamp::of(self.lines.text(piece));
@@ -156,20 +238,49 @@ impl<'a> Cursor<'a> {
         if stamp.is_some() {
             (self.carried, self.last) = (Some(time), Some(time));
             // A line further on may have an earlier stamp, if the clock was set back in between.
-            self.in_time |= !self.selection.is_too_late(time);
+            self.in_time |= self.line_file == self.begun && !self.selection.is_too_late(time);
         }
         let length = stamp.map_or(0, |stamp| stamp.length);
         let text = &self.lines.text(piece)[length..];
-        let asked_for = self.selection.admits(time, text) && self.shown_up_to.is_none_or(|shown| time > shown);
-        self.decide(Found { piece, stamp: length, time }, asked_for);
+        let is_new = self.selection.is_of_the_time(time) && self.shown_up_to.is_none_or(|shown| time > shown);
+        let is_match = || match known {
+            BlockSearch::Nothing => !self.has_conditions || self.selection.is_match(text, false),
+            BlockSearch::NoMatch => false,
+            BlockSearch::At(place) => self.selection.is_match(text, place.is_exact && place.at >= length),
+        };
+        let mut found = FoundPiece { piece, stamp: length, time, role: Role::Match, gap: false };
+        let fate = match is_new {
+            true => {
+                let is_match = is_match();
+                let is_surplus = is_match && self.surplus > 0;
+                self.surplus -= u64::from(is_surplus);
+                self.context.begin(is_match && !is_surplus)
+            }
+            false => {
+                self.context.leave_out();
+                Fate::LeftOut
+            }
+        };
+        if matches!(fate, Fate::Match | Fate::After) {
+            found.gap = self.context.found();
+        }
+        self.decide(found, fate);
     }
 
-    fn decide(&mut self, found: Found, asked_for: bool) {
-        if asked_for {
-            (self.seek, self.shown_up_to) = (None, None);
-            self.found = Some(found);
-        } else {
-            self.pass(found.piece, false);
+    fn decide(&mut self, found: FoundPiece, fate: Fate) {
+        match fate {
+            Fate::Match => {
+                (self.seek, self.shown_up_to) = (None, None);
+                self.found = Some(found);
+            }
+            Fate::After => self.found = Some(FoundPiece { role: Role::After, ..found }),
+            Fate::Kept => {
+                let (stamp, text) = self.lines.text(found.piece).split_at(found.stamp);
+                let (begins, ends) = (self.within_line.is_none(), found.piece.ends);
+                self.context.keep(Line { time: found.time, stamp, text, begins, ends, ..Line::default() });
+                self.pass(found.piece, fate);
+            }
+            Fate::LeftOut => self.pass(found.piece, fate),
         }
     }
 
@@ -193,7 +304,7 @@ impl<'a> Cursor<'a> {
         self.last
     }
 
-    /// Whether the file read last has a stamp that is not too late.
+    /// Whether a line begins in the file read last with a stamp that is not too late.
     pub fn is_in_time(&self) -> bool {
         self.in_time
     }
@@ -206,6 +317,26 @@ impl<'a> Cursor<'a> {
     /// From now on no line is skipped without being read.
     pub fn seek_nothing(&mut self) {
         self.seek = None;
+    }
+
+    /// Whether the piece that was taken last belongs to a line that was asked for, and did not end it.
+    pub fn is_within_line(&self) -> bool {
+        matches!(self.within_line, Some(Fate::Match | Fate::After))
+    }
+
+    /// Whether lines after the last match are still to be shown.
+    pub fn owes_context(&self) -> bool {
+        self.context.owed() > 0
+    }
+
+    /// From now on lines around those that match are not shown.
+    pub fn show_nothing_around(&mut self) {
+        self.context = Context::new(Around::default());
+    }
+
+    /// Whether no line was begun that goes on.
+    pub fn is_between_lines(&self) -> bool {
+        self.lines.is_empty() && self.within_line.is_none()
     }
 
     /// Takes in that the lines that were read last have these stamps now.
@@ -226,6 +357,17 @@ impl<'a> Cursor<'a> {
         self.shown_up_to = self.last;
     }
 
+    /// Takes in that lines up to this stamp were shown by another svlog.
+    pub fn skip_up_to(&mut self, shown: Option<Tai64N>) {
+        (self.seek, self.shown_up_to) = (None, shown);
+    }
+
+    /// How many bytes before the end of what was read the next line begins. None: it begins in a file before the one
+    /// that was read last, or the line that was taken last goes on.
+    pub fn ahead(&self) -> Option<usize> {
+        (self.line_file == self.begun && self.within_line.is_none()).then(|| self.lines.rest().len())
+    }
+
     /// Takes in that no processor has changed the lines that come, so that all of them must be shown.
     pub fn skip_nothing(&mut self) {
         self.shown_up_to = None;
@@ -242,12 +384,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes in that the bytes from now on are the next file's own, and whether a line begins with them.
-    pub fn begin_file(&mut self, joint: Joint) -> bool {
-        self.lines.next_file(joint);
+    pub fn begin_file(&mut self, boundary: FileBoundary) -> bool {
+        self.lines.next_file(boundary);
         if !self.lines.is_empty() {
             return false;
         }
-        if joint == Joint::Ends {
+        if boundary == FileBoundary::Ends {
             self.within_line = None;
         }
         if self.within_line.is_none() {
@@ -256,12 +398,49 @@ impl<'a> Cursor<'a> {
         true
     }
 
+    /// Takes in that the file that was read last begins with the rest of a line, which was not asked for.
+    pub fn begin_within_line(&mut self) {
+        self.within_line = Some(Fate::LeftOut);
+    }
+
+    /// Takes in that this stamp is the last one in the file that was read last, before what is read of it.
+    pub fn begin_after_stamp(&mut self, stamp: Option<Tai64N>) {
+        (self.carried, self.last) = (stamp, stamp);
+        self.in_time = stamp.is_some_and(|stamp| !self.selection.is_too_late(stamp));
+    }
+
     /// Begins the file that was read last from its start. Bytes of it that were read and not shown are forgotten.
     pub fn begin_again(&mut self) {
+        self.context.forget();
         self.lines.take_back(usize::MAX);
-        self.lines.next_file(Joint::Ends);
+        self.lines.next_file(FileBoundary::Ends);
         if self.lines.is_empty() {
             self.within_line = None;
         }
     }
+}
+
+/// The position at which the last lines begin, of which there are so many.
+fn begin_of_last(lines: &[u8], count: u64) -> usize {
+    let mut begin = lines.len();
+    for _ in 0..count {
+        match begin.checked_sub(1) {
+            Some(end) => begin = memrchr(b'\n', &lines[..end]).map_or(0, |newline| newline + 1),
+            None => break,
+        }
+    }
+    begin
+}
+
+/// The last stamp in front of one of these lines.
+fn last_stamp(lines: &[u8]) -> Option<Stamp> {
+    let mut rest = lines;
+    while !rest.is_empty() {
+        let start = memrchr(b'\n', &rest[..rest.len() - 1]).map_or(0, |newline| newline + 1);
+        if let Some(stamp) = stamp::of(&rest[start..]) {
+            return Some(stamp);
+        }
+        rest = &rest[..start];
+    }
+    None
 }

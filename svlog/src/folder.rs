@@ -1,11 +1,12 @@
 //! A log directory and its files, opened so that a rotation at the same time cannot hide a file.
 //!
 //! The directory may belong to an account without other rights, while svlog runs as root. So svlog reads only regular
-//! files and follows no link. If something else has the name of a log file, svlog says so once and takes the file as
+//! files, follows no link, and reads no file of another account to which the owner of the directory may have given a name
+//! there. If something else has the name of a log file, svlog says so once and takes the file as
 //! missing.
 
 use crate::log_file::{Id, LogFile, Place};
-use daemontools::files::{Unread, open_file_itself_at};
+use daemontools::files::{Unread, may_be_anothers, open_existing_at};
 use daemontools::logdir::{Compression, Finished, in_order};
 use daemontools::tai64::Tai64N;
 use daemontools::{Attempt, Unable, report};
@@ -16,6 +17,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat, stat};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -23,7 +25,7 @@ use std::path::Path;
 /// How often svlog looks at a directory again because a file was renamed in between. A program that renames files
 /// without end is not multilog.
 const LOOKS: usize = 1000;
-/// How many names of log files that are not regular files svlog warns of.
+/// How many names of log files that are not read svlog warns of.
 const NAMED_AT_MOST: usize = 8;
 
 /// The files of a directory at one moment, each once, from the oldest to the newest.
@@ -39,7 +41,7 @@ pub struct Look {
 pub struct Folder {
     path: OsString,
     folder: OwnedFd,
-    /// Names of log files that belong to something other than a regular file.
+    /// Names of log files that belong to something other than a regular file, or to a file of another account.
     foreign: RefCell<BTreeSet<Vec<u8>>>,
 }
 
@@ -54,6 +56,16 @@ fn id(file: nix::Result<FileStat>) -> Option<(dev_t, ino_t)> {
     file.map(|file| (file.st_dev, file.st_ino)).ok()
 }
 
+/// The words for what is wrong with a compressed file.
+fn why(error: &io::Error) -> &'static [u8] {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => b"unpacks to more than 64 MB and a thousand times its length",
+        // These are the words of libzstd, whose errors have no kinds.
+        _ if error.to_string().contains("too much memory") => b"needs more than 8 MB of memory to be unpacked",
+        _ => b"is cut short or damaged",
+    }
+}
+
 impl Folder {
     /// Opens the directory, which may be renamed later.
     ///
@@ -65,7 +77,7 @@ impl Folder {
         Ok(Folder { path: path.to_os_string(), folder, foreign: RefCell::default() })
     }
 
-    /// Whether something other than a regular file has the name of a log file. multilog has not put it there, and svlog
+    /// Whether something other than a regular file, or a file of another account, has the name of a log file. multilog has not put it there, and svlog
     /// cannot know what happens to this log.
     pub fn is_foreign(&self) -> bool {
         !self.foreign.borrow().is_empty()
@@ -145,28 +157,46 @@ impl Folder {
     }
 
     fn file(&self, name: &[u8], place: Place) -> Result<Option<LogFile>, Unable> {
-        match open_file_itself_at(&self.folder, Path::new(OsStr::from_bytes(name))) {
-            Ok(file) => LogFile::new(file.into(), place).map(Some).unable_to("read", self.path_of(name)),
+        match open_existing_at(&self.folder, Path::new(OsStr::from_bytes(name)), OFlag::O_RDONLY) {
+            Ok((_, stat)) if self.is_anothers(&stat).unable_to("stat", &self.path)? => {
+                self.complain_of(name, b" has a second name, and another owner than its directory: it is not read");
+                Ok(None)
+            }
+            Ok((file, _)) => LogFile::new(file.into(), place).map(Some).unable_to("read", self.path_of(name)),
             Err(unread) if unread.is_missing() => Ok(None),
             Err(Unread::System(errno)) => Err(Unable::new("open", self.path_of(name), errno)),
             Err(Unread::WrongKind | Unread::TooLong) => {
-                self.complain_of(name);
+                self.complain_of(name, b" is not a regular file: it is not read");
                 Ok(None)
             }
         }
     }
 
+    /// Whether the account that owns the directory may have given another account's file the name of a log file.
+    fn is_anothers(&self, file: &FileStat) -> nix::Result<bool> {
+        Ok(may_be_anothers(&self.folder, file)? && fstat(&self.folder)?.st_uid != file.st_uid)
+    }
+
+    /// Says why a file could not be read to its end.
+    pub fn complain_of_reading(&self, file: &LogFile, error: &io::Error) {
+        let path = self.path_of(file.place.name());
+        match error.raw_os_error() {
+            Some(_) => Unable::new("read", path, report::errno_of(error)).warn(),
+            None => report::warning(&[path.as_bytes(), b" ", why(error), b": the rest is not shown"]),
+        }
+    }
+
     /// Warns of a file once, and of a limited number of files.
-    fn complain_of(&self, name: &[u8]) {
+    fn complain_of(&self, name: &[u8], words: &[u8]) {
         let mut foreign = self.foreign.borrow_mut();
         if foreign.len() > NAMED_AT_MOST || !foreign.insert(name.to_vec()) {
             return;
         }
         match foreign.len() {
             ..=NAMED_AT_MOST => {
-                report::warning(&[self.path_of(name).as_bytes(), b" is not a regular file: it is not read"]);
+                report::warning(&[self.path_of(name).as_bytes(), words]);
             }
-            _ => report::warning(&[self.path.as_bytes(), b" has more that are not regular files"]),
+            _ => report::warning(&[self.path.as_bytes(), b" has more that are not read"]),
         }
     }
 

@@ -1,7 +1,7 @@
 //! svlog: shows the lines that multilog wrote.
 //!
-//! `svlog [ -f ] [ -n LINES ] [ --since TIME ] [ --until TIME ] [ --grep PATTERN ] [ --json ] [ --utc ]
-//! [ --color=auto|always|never ] [ --raw ] SERVICE|DIR ...`
+//! `svlog [ -f ] [ --cursor-file FILE ] [ --run NUMBER|all ] [ -n LINES | --head LINES | --count | --histogram ] [ -r ] [ --since TIME ] [ --until TIME ] [ --grep PATTERN ] ...
+//! [ --not PATTERN ] ... [ --field KEY=VALUE ] ... [ --level LEVEL ] [ -A LINES ] [ -B LINES ] [ -C LINES ] [ -o FORM ] [ --json ] [ --utc ] [ --color=auto|always|never ] [ --raw ] SERVICE|DIR ...`
 //!
 //! 1. Finds the log directory of each SERVICE; a DIR is one itself.
 //! 2. Shows the lines of all of them in the order of time, with local times instead of stamps.
@@ -18,40 +18,57 @@
 
 mod arguments;
 pub mod bisect;
+mod context;
+mod count;
 mod cursor;
+mod cursor_file;
+mod fields;
 mod files;
 mod folder;
 mod follow;
+mod highlight;
+mod histogram;
+mod kept;
 mod last;
+mod level;
+mod line;
 pub mod lines;
-mod locate;
 mod log_file;
+mod logs;
+pub mod mark;
 pub mod merge;
+mod names;
+mod output;
+mod pattern;
+mod quota;
 mod reader;
 mod restart;
-mod script;
+mod resume;
+mod reverse;
+mod runs;
+mod selection;
 mod show;
 mod source;
 pub mod stamp;
+mod stretch;
+mod style;
 pub mod tail;
-pub mod when;
+pub mod time_argument;
 pub mod zone;
 
 pub use arguments::HELP;
-use arguments::Output;
+use arguments::{Amount, LineOrder, Output};
 use daemontools::sys::localtime;
 use daemontools::sys::open_files;
 use daemontools::{Args, Fatal, report, sys};
-use folder::Folder;
 use follow::Watch;
 use jiff::{Timestamp, civil};
+use logs::Logs;
 use reader::Reader;
 use show::{Show, Zone};
 use source::Mode;
-use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::os::unix::ffi::OsStrExt;
-use when::Clock;
+use time_argument::Clock;
 
 /// The program, from its arguments to its exit code.
 ///
@@ -61,20 +78,33 @@ pub fn svlog(args: Args) -> Result<i32, Fatal> {
     let request = arguments::parse(args, &Clock { now: Timestamp::now(), local }, output())?;
     // Each log takes three descriptors, so a thousand of them more than what is usually allowed without asking.
     open_files::raise();
-    let Found { logs, folders, all } = folders(&request.logs)?;
+    let logs = Logs::find(&request)?;
     // The directories are watched first and looked at afterwards, so that no change in between is missed.
     let watch = match request.mode {
-        Mode::Follow => Some(Watch::new(&folders)),
+        Mode::Follow => Some(Watch::new(&logs.folders)),
         Mode::Once => None,
     };
     let zone = if request.is_utc { Zone::Utc } else { Zone::Local(localtime::local) };
-    let show = Show::new(request.style, request.text, zone, locate::names(&logs));
-    let mut reader = Reader::new(&request, &folders, show)?;
+    let show =
+        Show::new(request.style, zone, names::names(&logs.arguments)).colouring(request.selection.pattern.as_ref());
+    if request.amount == Amount::Count {
+        let code = count::count(&request, &logs, show)?;
+        return Ok(if logs.are_complete { code } else { report::TEMPORARY });
+    }
+    if request.amount == Amount::Histogram {
+        let code = histogram::show(&request, &logs, show)?;
+        return Ok(if logs.are_complete { code } else { report::TEMPORARY });
+    }
+    if request.order == LineOrder::NewestFirst {
+        let code = reverse::show(&request, &logs, show)?;
+        return Ok(if logs.are_complete { code } else { report::TEMPORARY });
+    }
+    let mut reader = Reader::new(&request, &logs, show)?;
     loop {
         let more = reader.show_all(watch.as_ref())?;
         match &watch {
             Some(watch) if more => reader.look_at(watch, reader.patience())?,
-            _ if all => return Ok(reader.code()),
+            _ if logs.are_complete => return Ok(reader.code()),
             _ => return Ok(report::TEMPORARY),
         }
     }
@@ -88,43 +118,6 @@ fn local(second: i64) -> Option<civil::DateTime> {
     // With leap seconds there may be sixty.
     let second = small(shown.second.min(59))?;
     civil::DateTime::new(i16::try_from(shown.year).ok()?, month, day, hour, minute, second, 0).ok()
-}
-
-/// The logs to show, each once.
-struct Found {
-    /// The argument by which each log was asked for.
-    logs: Vec<OsString>,
-    folders: Vec<Folder>,
-    /// Whether all logs that were asked for have been found.
-    all: bool,
-}
-
-/// Finds the logs. If svlog cannot find one of several, it warns, as `/service/*` may contain anything. Two arguments
-/// may be one log, if one entry is a link to the other: svlog shows its lines once, and says so.
-fn folders(logs: &[OsString]) -> Result<Found, Fatal> {
-    let mut found = Found { logs: Vec::new(), folders: Vec::new(), all: true };
-    for log in logs {
-        let folder = locate::log_directory(log)
-            .and_then(|directory| Folder::open(&directory).map_err(|unable| unable.to_bytes()));
-        match folder {
-            Ok(folder) => match found.folders.iter().position(|known| known.is_same_as(&folder)) {
-                Some(known) => {
-                    let words = b" has the same log as ";
-                    report::notice(&[log.as_bytes(), words, found.logs[known].as_bytes(), b": shown once"]);
-                }
-                None => {
-                    found.logs.push(log.clone());
-                    found.folders.push(folder);
-                }
-            },
-            Err(words) if logs.len() == 1 => return Err(Fatal::new(report::TEMPORARY, &[&words])),
-            Err(words) => {
-                report::warning(&[&words]);
-                found.all = false;
-            }
-        }
-    }
-    if found.logs.is_empty() { Err(Fatal::silent(report::TEMPORARY)) } else { Ok(found) }
 }
 
 fn output() -> Output {

@@ -5,8 +5,8 @@ use memchr::{memchr, memrchr};
 
 /// The longest line that comes in one piece.
 const LONGEST: usize = 1 << 20;
-/// How many bytes are asked for at a time.
-const ROOM: usize = 64 * 1024;
+/// How many bytes are asked for at a time, if there is memory for it.
+pub const ROOM: usize = 64 * 1024;
 
 /// The position in the buffer of a line, or of a piece of one, without its newline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,31 +19,33 @@ pub struct Piece {
     newline: usize,
 }
 
-/// How one file follows another.
+/// What becomes of a line at the boundary between two files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Joint {
-    /// The first may end within a line, which goes on in the second unless that begins with a stamp.
+pub enum FileBoundary {
+    /// The first file may end within a line, which goes on in the second file unless that begins with a stamp.
     MayGoOn,
     /// A line without an end in the first file ends there, and does not go on in the second.
     Ends,
 }
 
 /// The bytes of successive files that were read but not yet taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lines {
+    /// How many bytes are asked for at a time.
+    room: usize,
     bytes: Vec<u8>,
     /// The bytes that were read lie in `bytes[start..end]`; no newline is in `bytes[start..searched]`.
     start: usize,
     end: usize,
     searched: usize,
     /// The position of the first byte of the last file.
-    seam: Option<(usize, Joint)>,
+    seam: Option<(usize, FileBoundary)>,
 }
 
 impl Lines {
-    /// Begins without bytes.
-    pub fn new() -> Lines {
-        Lines::default()
+    /// Begins without bytes. `room`: how many bytes are asked for at a time.
+    pub fn new(room: usize) -> Lines {
+        Lines { room, bytes: Vec::new(), start: 0, end: 0, searched: 0, seam: None }
     }
 
     /// Whether no bytes are left.
@@ -63,16 +65,16 @@ impl Lines {
 
     /// The buffer for more bytes. The caller then says by [`Lines::filled`] how many it has read.
     pub fn room(&mut self) -> &mut [u8] {
-        if self.start > 0 && self.bytes.len() - self.end < ROOM {
+        if self.start > 0 && self.bytes.len() - self.end < self.room {
             self.bytes.copy_within(self.start..self.end, 0);
             let start = std::mem::take(&mut self.start);
             self.end -= start;
             self.searched = self.searched.saturating_sub(start);
             // Behind the boundary of the files this position is no longer needed.
-            self.seam = self.seam.and_then(|(at, joint)| Some((at.checked_sub(start)?, joint)));
+            self.seam = self.seam.and_then(|(at, boundary)| Some((at.checked_sub(start)?, boundary)));
         }
-        if self.bytes.len() - self.end < ROOM {
-            self.bytes.resize(self.end + ROOM, 0);
+        if self.bytes.len() - self.end < self.room {
+            self.bytes.resize(self.end + self.room, 0);
         }
         &mut self.bytes[self.end..]
     }
@@ -83,8 +85,8 @@ impl Lines {
     }
 
     /// Takes in that the bytes from now on are of the next file.
-    pub fn next_file(&mut self, joint: Joint) {
-        self.seam = Some((self.end, joint));
+    pub fn next_file(&mut self, boundary: FileBoundary) {
+        self.seam = Some((self.end, boundary));
     }
 
     /// How many bytes of the last file were read behind its last newline, and not taken.
@@ -108,10 +110,12 @@ impl Lines {
     /// one.
     pub fn piece(&mut self, at_end: bool) -> Option<Piece> {
         let start = self.start;
-        if let Some((seam, joint)) = self.seam.filter(|(seam, _)| *seam > start) {
+        if let Some((seam, boundary)) = self.seam.filter(|(seam, _)| *seam > start) {
             match memchr(b'\n', &self.bytes[start..seam]) {
                 Some(length) => return Some(line(start, start + length)),
-                None if joint == Joint::Ends => return Some(Piece { start, end: seam, ends: true, newline: 0 }),
+                None if boundary == FileBoundary::Ends => {
+                    return Some(Piece { start, end: seam, ends: true, newline: 0 });
+                }
                 None => {}
             }
             let next = &self.bytes[seam..self.end];
@@ -129,11 +133,27 @@ impl Lines {
         }
         self.searched = self.end;
         match self.end - start {
-            // What ends a line is never an empty piece.
+            // The piece that ends a line is never empty.
             length if length > LONGEST => Some(Piece { start, end: start + LONGEST, ends: false, newline: 0 }),
             1.. if at_end => Some(Piece { start, end: self.end, ends: true, newline: 0 }),
             _ => None,
         }
+    }
+
+    /// The whole lines that were read of the last file. There are none while a line from a file before is not taken.
+    pub fn whole(&self) -> &[u8] {
+        if self.seam.is_some_and(|(seam, _)| seam > self.start) {
+            return &[];
+        }
+        let rest = self.rest();
+        &rest[..memrchr(b'\n', rest).map_or(0, |newline| newline + 1)]
+    }
+
+    /// Takes out the first `length` bytes, which are whole lines of those that [`Lines::whole`] has shown.
+    pub fn pass(&mut self, length: usize) {
+        self.start = (self.start + length).min(self.end);
+        self.searched = self.searched.max(self.start);
+        self.seam = None;
     }
 
     /// Takes a piece out, so that the next one begins behind it. Returns whether that position is in the last file.
@@ -172,12 +192,12 @@ mod tests {
     }
 
     /// The lines of several files in their order.
-    fn lines_of(files: &[&str], joint: Joint) -> Vec<String> {
-        let mut lines = Lines::new();
+    fn lines_of(files: &[&str], boundary: FileBoundary) -> Vec<String> {
+        let mut lines = Lines::new(ROOM);
         let mut found = Vec::new();
         for (number, file) in files.iter().enumerate() {
             if number > 0 {
-                lines.next_file(joint);
+                lines.next_file(boundary);
             }
             read(&mut lines, file.as_bytes());
             found.extend(all(&mut lines, false));
@@ -189,16 +209,16 @@ mod tests {
     #[test]
     fn a_line_goes_on_in_the_next_file_unless_that_begins_with_a_stamp() {
         let stamped = "@400000000000000b000001f4 d\n";
-        assert_eq!(lines_of(&["a\nb", "c\nd"], Joint::MayGoOn), ["a", "bc", "d"]);
-        assert_eq!(lines_of(&["a\nb", "c\nd"], Joint::Ends), ["a", "b", "c", "d"]);
-        assert_eq!(lines_of(&["a\nb", stamped], Joint::MayGoOn), ["a", "b", stamped.trim_end()]);
-        assert_eq!(lines_of(&["a\nb", "c", "d\n"], Joint::MayGoOn), ["a", "bcd"]);
-        assert_eq!(lines_of(&["a\n", "", "d\n\n"], Joint::MayGoOn), ["a", "d", ""]);
+        assert_eq!(lines_of(&["a\nb", "c\nd"], FileBoundary::MayGoOn), ["a", "bc", "d"]);
+        assert_eq!(lines_of(&["a\nb", "c\nd"], FileBoundary::Ends), ["a", "b", "c", "d"]);
+        assert_eq!(lines_of(&["a\nb", stamped], FileBoundary::MayGoOn), ["a", "b", stamped.trim_end()]);
+        assert_eq!(lines_of(&["a\nb", "c", "d\n"], FileBoundary::MayGoOn), ["a", "bcd"]);
+        assert_eq!(lines_of(&["a\n", "", "d\n\n"], FileBoundary::MayGoOn), ["a", "d", ""]);
     }
 
     #[test]
     fn a_line_that_is_not_finished_waits() {
-        let mut lines = Lines::new();
+        let mut lines = Lines::new(ROOM);
         read(&mut lines, b"a\nb");
         assert_eq!((all(&mut lines, false), lines.rest()), (vec!["a".to_string()], &b"b"[..]));
         read(&mut lines, b"c\n");
@@ -208,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_comes_in_pieces() {
-        let mut lines = Lines::new();
+        let mut lines = Lines::new(ROOM);
         let mut pieces = Vec::new();
         for _ in 0..40 {
             read(&mut lines, &[b'x'; ROOM]);
@@ -225,11 +245,11 @@ mod tests {
 
     #[test]
     fn what_is_not_finished_can_be_taken_back() {
-        let mut lines = Lines::new();
+        let mut lines = Lines::new(ROOM);
         read(&mut lines, b"a\nbc");
         assert_eq!((all(&mut lines, false), lines.unfinished()), (vec!["a".to_string()], 2));
         lines.take_back(1);
-        lines.next_file(Joint::MayGoOn);
+        lines.next_file(FileBoundary::MayGoOn);
         assert_eq!(lines.unfinished(), 0);
         read(&mut lines, b"xy");
         assert_eq!(lines.unfinished(), 2);
@@ -247,7 +267,7 @@ mod tests {
             cuts.sort_unstable();
             let parts: Vec<&str> = cuts.windows(2).map(|cut| &text[cut[0]..cut[1]]).collect();
             let expected: Vec<&str> = text.split_terminator('\n').collect();
-            prop_assert_eq!(lines_of(&parts, Joint::MayGoOn), expected);
+            prop_assert_eq!(lines_of(&parts, FileBoundary::MayGoOn), expected);
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::bisect::{ReadAt, line_start, read_full};
 use crate::{stamp, tail};
 use daemontools::logdir::{self, CURRENT, Finished, PREVIOUS, PROCESSED};
 use daemontools::tai64::{self, Tai64N};
+use memchr::memchr;
 use nix::sys::stat::fstat;
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,6 +17,8 @@ const GZIP: &[u8] = &[0x1f, 0x8b, 8];
 /// equal lines is within this limit; a file that unpacks to more is no log.
 const UNPACKED_AT_MOST: u64 = 64 << 20;
 const RATIO_AT_MOST: u64 = 1000;
+/// How many bytes of a file are read at a time in which something is looked for.
+const BLOCK: usize = 64 * 1024;
 /// The largest window of zstd: 8 MB, for which every decoder should have memory (RFC 8878, 3.1.1.1.2).
 const ZSTD_WINDOW_BITS: u32 = 23;
 
@@ -108,13 +111,55 @@ impl LogFile {
         self.file.read_at(buffer, data)
     }
 
-    /// The same file, to be read from a position on, or from its beginning if it is compressed.
+    /// Returns another reader of this file, which begins at a position, or at the beginning if the file is compressed.
     ///
     /// # Errors
     /// There are no descriptors left.
     pub fn at(&self, offset: u64) -> io::Result<LogFile> {
         let file = LogFile::new(self.file.try_clone()?, self.place.clone())?;
         Ok(LogFile { offset: if file.unpacked.is_some() { 0 } else { offset }, ..file })
+    }
+
+    /// Returns another reader of this file, which begins at a position. If the file is compressed, that is its end.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn resumed_at(&self, offset: u64) -> io::Result<LogFile> {
+        let mut file = self.at(offset)?;
+        if file.unpacked.is_some() {
+            file.unpacked = Some(Box::new(io::empty()));
+        }
+        Ok(file)
+    }
+
+    /// Returns another reader of this file, which begins at a position, also if the file is compressed.
+    ///
+    /// # Errors
+    /// The file cannot be read up to there.
+    pub fn moved_to(&self, offset: u64) -> io::Result<LogFile> {
+        let mut file = self.at(offset)?;
+        file.pass_to(offset)?;
+        Ok(file)
+    }
+
+    /// The bytes before a position, up to `length` of them.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn before(&self, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+        let length = length.min(offset);
+        let mut bytes = vec![0; usize::try_from(length.min(tail::TAIL as u64)).unwrap_or(0)];
+        let read = self.moved_to(offset - length)?.fill(&mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// The label in the finished name of the file.
+    pub fn label(&self) -> Option<Tai64N> {
+        match &self.place {
+            Place::Finished(finished) => Some(finished.label),
+            Place::Previous | Place::Processed | Place::Current => None,
+        }
     }
 
     /// The file `other`, from the position up to which this one was read, if both have the same bytes before that
@@ -136,7 +181,7 @@ impl LogFile {
 
     /// Reads up to a position, or to the end.
     fn pass_to(&mut self, offset: u64) -> io::Result<()> {
-        let mut passed = vec![0; 64 * 1024];
+        let mut passed = vec![0; BLOCK];
         while let Some(left) = offset.checked_sub(self.offset).filter(|left| *left > 0) {
             let length = passed.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             if self.read(&mut passed[..length])? == 0 {
@@ -172,14 +217,57 @@ impl LogFile {
     /// # Errors
     /// The file cannot be read.
     pub fn first_line(&self, before: Option<&LogFile>) -> io::Result<u64> {
-        let (Some(plain), Some(before)) = (self.plain(), before) else { return Ok(0) };
-        let (mut end, mut start) = ([b'\n'], [0; stamp::LONGEST]);
-        if let (Some(plain), Some(last)) = (before.plain(), before.length().checked_sub(1)) {
-            plain.read_at(&mut end, last)?;
+        let Some(before) = before else { return Ok(0) };
+        let mut start = [0; stamp::LONGEST];
+        let length = match self.plain() {
+            Some(plain) => plain.read_at(&mut start, 0)?,
+            None => self.at(0)?.fill(&mut start)?,
+        };
+        // The end of a compressed file is known only when all of it was read, so it is asked for last.
+        match self.plain() {
+            _ if stamp::of(&start[..length]).is_some() || !before.goes_on() => Ok(0),
+            Some(plain) => line_start(plain, 1, self.length()),
+            None => self.at(0)?.end_of_line(),
         }
-        let length = plain.read_at(&mut start, 0)?;
-        let goes_on = !before.place.is_cut() && end != [b'\n'] && stamp::of(&start[..length]).is_none();
-        if goes_on { line_start(plain, 1, self.length()) } else { Ok(0) }
+    }
+
+    /// Whether the last line of this file goes on in the file after it, unless that begins with a stamp. If this file
+    /// cannot be read, its last line ends where it is damaged.
+    pub fn goes_on(&self) -> bool {
+        !self.place.is_cut() && self.ends_within_line().unwrap_or(false)
+    }
+
+    fn ends_within_line(&self) -> io::Result<bool> {
+        let mut end = [b'\n'];
+        match (self.plain(), self.length().checked_sub(1)) {
+            (Some(plain), Some(last)) => _ = plain.read_at(&mut end, last)?,
+            (Some(_), None) => {}
+            (None, _) => {
+                let (mut file, mut block) = (self.at(0)?, vec![0; BLOCK]);
+                loop {
+                    match file.read(&mut block) {
+                        Ok(0) => break,
+                        Ok(length) => end = [block[length - 1]],
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(end != [b'\n'])
+    }
+
+    /// The position behind the next newline, or the end of the file.
+    fn end_of_line(&mut self) -> io::Result<u64> {
+        let mut block = vec![0; BLOCK];
+        loop {
+            let length = self.read(&mut block)?;
+            match memchr(b'\n', &block[..length]) {
+                Some(newline) => return Ok(self.offset - (length - newline - 1) as u64),
+                None if length == 0 => return Ok(self.offset),
+                None => {}
+            }
+        }
     }
 
     /// The length of the file on the disk.

@@ -22,6 +22,12 @@ impl<Time: Ord> Merge<Time> {
         self.heads.push(Reverse((time, source)));
     }
 
+    /// Whether a line of `source` with this time comes before all lines that were offered.
+    #[inline]
+    pub fn is_first(&self, time: Time, source: usize) -> bool {
+        self.heads.peek().is_none_or(|Reverse(head)| (time, source) < *head)
+    }
+
     /// Takes out the source of the earliest line.
     pub fn take(&mut self) -> Option<usize> {
         self.heads.pop().map(|Reverse((_, source))| source)

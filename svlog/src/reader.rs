@@ -1,20 +1,21 @@
 //! The lines of all logs that are asked for, in the order of time, shown as they come.
 
-use crate::arguments::Request;
-use crate::folder::Folder;
+use crate::arguments::{Amount, Request};
+use crate::cursor_file::CursorFile;
 use crate::follow::{Change, Watch};
-use crate::last;
+use crate::last::{self, Memory};
+use crate::line::Line;
+use crate::logs::Logs;
 use crate::merge::Merge;
+use crate::output::{self, GATHERED};
+use crate::quota::{Quota, Verdict};
+use crate::runs::Rules;
 use crate::show::Show;
 use crate::source::{Next, Source};
 use daemontools::tai64::Tai64N;
-use daemontools::{Fatal, Unable, report, sys};
-use nix::errno::Errno;
+use daemontools::{Fatal, report, sys};
 use nix::poll::PollTimeout;
 use std::time::Duration;
-
-/// How many bytes svlog gathers before it writes them, unless there are no more lines for the moment.
-const GATHERED: usize = 64 * 1024;
 
 /// What a source is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +37,11 @@ pub struct Reader<'a> {
     /// The order of the waiting lines. The rest of a line that was begun has `None`, and comes before all others.
     merge: Merge<Option<Tai64N>>,
     show: Show,
-    /// How many lines come before the last lines that were asked for.
-    surplus: u64,
-    /// Whether the line that was begun is one of those before.
-    hidden: bool,
+    quota: Quota,
+    /// The ends of runs that are still to be shown.
+    rules: Rules,
+    /// Where svlog keeps how far it has come.
+    cursor: Option<CursorFile>,
     /// How often svlog still has to look whether a directory was removed after its files.
     looks_left: u32,
 }
@@ -54,22 +56,38 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// A log cannot be read.
-    pub fn new(request: &'a Request, folders: &'a [Folder], show: Show) -> Result<Self, Unable> {
+    pub fn new(request: &'a Request, logs: &'a Logs, show: Show) -> Result<Self, Fatal> {
+        let cursor = request.cursor_file.as_ref().map(|path| CursorFile::open(path, &logs.folders)).transpose()?;
         let mut sources = Vec::new();
         let mut total: u64 = 0;
-        for folder in folders {
-            let source = match request.last {
-                None => Source::new(folder, &request.selection, request.mode),
-                Some(wanted) => {
-                    let (source, count) = last::last(folder, &request.selection, request.mode, wanted)?;
+        let memory = Memory::for_each_of(logs.folders.len());
+        for (number, (folder, selection)) in logs.with_selections(request).enumerate() {
+            let mut source = match request.amount {
+                Amount::All | Amount::First(_) | Amount::Count | Amount::Histogram => {
+                    Source::new(folder, selection, request.mode, memory.room)
+                }
+                Amount::Last(wanted) => {
+                    let (source, count) = last::last(folder, selection, request.mode, wanted, memory)?;
                     total += count;
                     source
                 }
             };
+            if let Some(cursor) = &cursor {
+                source.show_whole_lines();
+                if let Some(mark) = cursor.mark(number) {
+                    source.resume(mark)?;
+                }
+            }
             sources.push((source, State::Ready));
         }
-        let surplus = request.last.map_or(0, |wanted| total.saturating_sub(wanted));
-        Ok(Reader { sources, merge: Merge::new(), show, surplus, hidden: false, looks_left: 0 })
+        let (surplus, left) = match request.amount {
+            Amount::Last(wanted) => (total.saturating_sub(wanted), None),
+            Amount::First(wanted) => (0, Some(wanted)),
+            Amount::All | Amount::Count | Amount::Histogram => (0, None),
+        };
+        let quota = Quota::new(logs.folders.len(), surplus, left);
+        let rules = logs.rules(request);
+        Ok(Reader { sources, merge: Merge::new(), show, quota, rules, cursor, looks_left: 0 })
     }
 
     /// Shows all lines that there are. Returns whether there may be more later.
@@ -77,6 +95,10 @@ impl<'a> Reader<'a> {
         (0..self.sources.len()).for_each(|number| self.ask(number));
         while let Some(number) = self.merge.take() {
             self.show(number);
+            match self.cursor {
+                Some(_) => self.keep_position(number)?,
+                None => self.show_run(number),
+            }
             self.ask(number);
             if self.show.output.len() >= GATHERED {
                 self.write()?;
@@ -87,17 +109,31 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+        if !self.quota.is_used_up() {
+            put_rules(&mut self.show, &mut self.rules, None);
+        }
         self.write()?;
+        self.keep_positions()?;
+        if self.quota.is_used_up() {
+            self.sources
+                .iter_mut()
+                .filter(|(source, _)| !is_unfinished(source))
+                .for_each(|(_, state)| *state = State::Ended);
+        }
         Ok(self.is_any(State::Waiting) || self.is_any(State::Rechecking))
     }
 
-    /// Asks a source for its next line, if the source must be asked.
+    /// Asks a source for its next line, if the source must be asked. If no other line may be begun, only the
+    /// rest of a line and the lines after a match are looked for.
     fn ask(&mut self, number: usize) {
         let Some((source, state @ State::Ready)) = self.sources.get_mut(number) else { return };
+        if self.quota.is_used_up() && !is_unfinished(source) {
+            *state = State::Ended;
+            return;
+        }
         *state = match source.next() {
             Next::Line(time) => {
-                let begins = source.line().is_none_or(|line| line.begins);
-                self.merge.offer(begins.then_some(time), number);
+                self.merge.offer(source.begins().then_some(time), number);
                 State::Offered
             }
             Next::Wait => State::Waiting,
@@ -109,27 +145,67 @@ impl<'a> Reader<'a> {
     fn show(&mut self, number: usize) {
         let Some((source, state)) = self.sources.get_mut(number) else { return };
         if let Some(line) = source.line() {
-            if line.begins {
-                self.hidden = self.surplus > 0;
-                self.surplus = self.surplus.saturating_sub(1);
-            }
-            if !self.hidden {
-                self.show.line(number, line);
+            // Where nothing was shown before, no line was left out.
+            let line = if line.gap { Line { gap: self.quota.has_shown(number), ..line } } else { line };
+            match self.quota.verdict(number, &line) {
+                Verdict::Show => {
+                    put_rules(&mut self.show, &mut self.rules, Some(line.time));
+                    self.show.line(number, line);
+                }
+                Verdict::Hide => {}
+                Verdict::Enough => {
+                    *state = State::Ended;
+                    return;
+                }
             }
         }
         source.take();
         *state = State::Ready;
     }
 
-    fn write(&mut self) -> Result<(), Fatal> {
-        let written = sys::write_all(sys::stdout(), &self.show.output);
-        self.show.output.clear();
-        match written {
-            // The reader of the output has gone.
-            Err(Errno::EPIPE) => Err(Fatal::silent(0)),
-            Err(errno) => Err(Unable::new("write output", "", errno).into()),
-            Ok(()) => Ok(()),
+    /// Shows the next lines of a source, as long as they come before those of all others.
+    fn show_run(&mut self, number: usize) {
+        let Some((source, State::Ready)) = self.sources.get_mut(number) else { return };
+        if self.quota.is_for_all(number) {
+            source.show_run(|line| {
+                let is_next = self.show.output.len() < GATHERED && self.merge.is_first(Some(line.time), number);
+                if is_next {
+                    put_rules(&mut self.show, &mut self.rules, Some(line.time));
+                    self.show.line(number, line);
+                }
+                is_next
+            });
         }
+    }
+
+    /// Writes the line that was shown last, and then that it was shown.
+    fn keep_position(&mut self, number: usize) -> Result<(), Fatal> {
+        self.write()?;
+        let mark = self.sources.get(number).and_then(|(source, _)| source.mark());
+        match (&mut self.cursor, mark) {
+            (Some(cursor), Some(mark)) => {
+                cursor.set(number, mark);
+                cursor.save()
+            }
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
+    /// Keeps how far all logs were read, also where no line was asked for.
+    fn keep_positions(&mut self) -> Result<(), Fatal> {
+        let Some(cursor) = &mut self.cursor else { return Ok(()) };
+        for (number, (source, _)) in self.sources.iter().enumerate() {
+            if let Some(mark) = source.mark() {
+                cursor.set(number, mark);
+            }
+        }
+        cursor.save()
+    }
+
+    fn write(&mut self) -> Result<(), Fatal> {
+        let written = output::write(&self.show.output);
+        self.show.output.clear();
+        written
     }
 
     fn is_any(&self, wanted: State) -> bool {
@@ -186,4 +262,16 @@ impl<'a> Reader<'a> {
     pub fn code(&self) -> i32 {
         if self.sources.iter().any(|(source, _)| source.failed) { report::TEMPORARY } else { 0 }
     }
+}
+
+/// Shows the ends of the runs that come before a line of this time, or if there is none, of all that are left.
+fn put_rules(show: &mut Show, rules: &mut Rules, time: Option<Tai64N>) {
+    while let Some((service, words)) = rules.next_before(time) {
+        show.end_of_run(service, &words);
+    }
+}
+
+/// Whether the rest of a line that was shown, or lines after it, may be missing.
+fn is_unfinished(source: &Source) -> bool {
+    source.is_within_line() || source.owes_context()
 }

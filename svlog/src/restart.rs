@@ -1,4 +1,4 @@
-//! Whether `current` still has the bytes that svlog has read of it, while it is followed. No I/O and no clock.
+//! Decides whether `current`, while svlog follows it, still has the bytes that svlog has read. No I/O and no clock.
 //!
 //! A log file grows, and is renamed when it is full. But bytes that svlog has read may also be cut off or change:
 //!
@@ -18,8 +18,8 @@
 //!     └──────────────────── more comes: it was written behind the cut ─────┘
 //! ```
 //!
-//! inotify(7) may tell of the lock only after the bytes have changed. So when they change while all is settled, they
-//! are in *doubt* ([`Doubt`]): svlog takes in what has happened up to now, and looks once more before it believes it.
+//! inotify(7) may tell of the lock only after the bytes have changed. So when they change while all is settled, svlog
+//! does not believe it at once: it takes in what has happened up to now, and looks once more ([`Recheck`]).
 //!
 //! When `current` has another name, what was written between the last reading and the renaming is still to be read: one
 //! *last look* ([`Look`]) at the end of the file follows, and only then the next file.
@@ -33,9 +33,9 @@ use crate::tail::Now;
 pub enum Event {
     /// A multilog has opened the lock of the directory.
     MultilogStarted,
-    /// More was read; this lies now where the bytes lay that were read before.
+    /// svlog has read more. The field tells what lies now in the place of the bytes that it had read before.
     Read(Now),
-    /// What was read was more than svlog had read before.
+    /// svlog has read bytes behind those that it had read before.
     MoreCame,
     /// The end of the file is where svlog has read to; this is what the name `current` leads to.
     AtEnd(Name),
@@ -61,7 +61,7 @@ pub enum Name {
     Another,
 }
 
-/// What svlog does then.
+/// What svlog does about an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// svlog goes on as it would without the event.
@@ -97,13 +97,13 @@ pub enum Multilog {
     Reached,
 }
 
-/// Whether bytes that were read have changed, as far as svlog believes it.
+/// Whether svlog looks once more at bytes that seemed to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doubt {
+pub enum Recheck {
     /// The bytes have not changed.
     None,
-    /// The bytes seemed to change, and are looked at once more.
-    Rechecking,
+    /// The bytes seemed to change, and svlog looks at them once more.
+    Pending,
 }
 
 /// Which look at the end of the file the next one is.
@@ -119,14 +119,14 @@ pub enum Look {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restart {
     multilog: Multilog,
-    doubt: Doubt,
+    recheck: Recheck,
     look: Look,
 }
 
 impl Restart {
     /// No multilog was started yet.
     pub fn new() -> Restart {
-        Restart { multilog: Multilog::Settled, doubt: Doubt::None, look: Look::Usual }
+        Restart { multilog: Multilog::Settled, recheck: Recheck::None, look: Look::Usual }
     }
 
     /// Takes in what happens, and says what is to be done.
@@ -134,7 +134,7 @@ impl Restart {
         match event {
             Event::MultilogStarted => self.multilog = Multilog::Started,
             Event::MoreCame => {
-                self.doubt = Doubt::None;
+                self.recheck = Recheck::None;
                 match self.multilog {
                     Multilog::Reached => self.multilog = Multilog::Settled,
                     Multilog::Settled | Multilog::Started => {}
@@ -160,7 +160,7 @@ impl Restart {
     fn at_end(&mut self, name: Name) -> Step {
         match (name, self.look) {
             (Name::ThisFile, Look::Usual | Look::Last) => {
-                self.doubt = Doubt::None;
+                self.recheck = Recheck::None;
                 match self.multilog {
                     Multilog::Started => self.multilog = Multilog::Reached,
                     Multilog::Settled | Multilog::Reached => {}
@@ -182,7 +182,7 @@ impl Restart {
         match (self.multilog, name) {
             (Multilog::Settled, Name::ThisFile | Name::Another) => self.suspect(),
             (Multilog::Started | Multilog::Reached, Name::ThisFile) => {
-                self.doubt = Doubt::None;
+                self.recheck = Recheck::None;
                 Step::Wait
             }
             (Multilog::Started | Multilog::Reached, Name::Another) => Step::NextFileAfter(length),
@@ -191,13 +191,13 @@ impl Restart {
 
     /// Bytes that were read have changed, and no multilog is known to have changed them.
     fn suspect(&mut self) -> Step {
-        match self.doubt {
-            Doubt::None => {
-                self.doubt = Doubt::Rechecking;
+        match self.recheck {
+            Recheck::None => {
+                self.recheck = Recheck::Pending;
                 Step::Recheck
             }
-            Doubt::Rechecking => {
-                self.doubt = Doubt::None;
+            Recheck::Pending => {
+                self.recheck = Recheck::None;
                 Step::FromStart
             }
         }

@@ -1,32 +1,31 @@
 //! Formats lines as text, with colours on a terminal, or as JSON. No I/O.
 
-use crate::cursor::Line;
+use crate::highlight;
+use crate::line::{Line, Role};
+use crate::pattern::Pattern;
+use crate::style::{Colours, Form, Style, Text};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use daemontools::sys::localtime::{Calendar, utc};
-use daemontools::tai64::{self, Tai64N};
+use daemontools::tai64::{self, Tai64, Tai64N};
 use daemontools::terminal::{visible, visible_json};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::RangeInclusive;
 
 /// The colours of the services, one after the other. Red stays for errors, and black and white may be the background.
 const COLOURS: [&str; 5] = ["36", "33", "32", "35", "34"];
 
-/// How lines are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
-    Plain,
-    Coloured,
-    Json,
-}
+/// How long the bar of the greatest number in a histogram is.
+const BAR: u64 = 50;
 
-/// How svlog shows bytes that other accounts may have written.
+/// What each number of a histogram is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Text {
-    /// The bytes are shown unchanged.
-    Raw,
-    /// Control characters are escaped.
-    Visible,
+pub enum Unit {
+    Minute,
+    Hour,
+    Day,
 }
 
 /// The time zone in which times are shown.
@@ -37,21 +36,25 @@ pub enum Zone {
     Utc,
 }
 
-/// The last second and its text (none beyond the calendar), as most lines have the same second as the line before.
+/// Some seconds of a minute, mostly all of them, and their texts before the second and after the nanoseconds (none beyond
+/// the calendar). Most lines have the same minute as the line before.
 struct Cached {
-    second: u64,
+    seconds: RangeInclusive<u64>,
+    /// Which second of the minute the first of these is.
+    first_second: u64,
     shown: Option<(String, String)>,
 }
 
 /// Formats lines as bytes.
 pub struct Show {
     style: Style,
-    text: Text,
     zone: Zone,
     /// The names of the services. A single service is shown without its name.
-    names: Vec<String>,
+    json_names: Vec<Vec<u8>>,
     raw_names: Vec<Vec<u8>>,
     cached: Option<Cached>,
+    /// What is coloured in the texts.
+    pattern: Option<Pattern>,
     /// The service whose line was begun but not ended.
     unfinished: Option<usize>,
     pub output: Vec<u8>,
@@ -59,32 +62,149 @@ pub struct Show {
 
 impl Show {
     /// `names` are the names of the services, in their order.
-    pub fn new(style: Style, text: Text, zone: Zone, mut raw_names: Vec<Vec<u8>>) -> Show {
-        let names = raw_names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        if text == Text::Visible {
+    pub fn new(style: Style, zone: Zone, mut raw_names: Vec<Vec<u8>>) -> Show {
+        let in_json = |name: &Vec<u8>| {
+            let mut output = Vec::new();
+            string(&mut output, &String::from_utf8_lossy(name));
+            output
+        };
+        let json_names = raw_names.iter().map(in_json).collect();
+        if style.text == Text::Visible {
             raw_names.iter_mut().for_each(|name| *name = visible(name).into_owned());
         }
-        Show { style, text, zone, names, raw_names, cached: None, unfinished: None, output: Vec::new() }
+        Show { style, zone, json_names, raw_names, cached: None, pattern: None, unfinished: None, output: Vec::new() }
+    }
+
+    /// Takes in which pattern the lines match, so that it is coloured in them if the style has colours for it.
+    pub fn colouring(self, pattern: Option<&Pattern>) -> Show {
+        match self.style.colours {
+            Colours::NamesAndMatches => Show { pattern: pattern.cloned(), ..self },
+            Colours::None | Colours::Names => self,
+        }
     }
 
     /// Appends a line, or a piece of one, of the service with that number.
     pub fn line(&mut self, service: usize, line: Line) {
-        match self.style {
-            Style::Json => self.json(service, line),
-            Style::Plain | Style::Coloured => self.text(service, line),
+        match self.style.form {
+            Form::Json => self.json(service, line),
+            Form::Short | Form::Iso | Form::Raw | Form::Cat => self.text(service, line),
         }
+    }
+
+    /// Appends how a run of a service has ended. JSON and the bytes of the files have only lines.
+    pub fn end_of_run(&mut self, service: usize, words: &str) {
+        match self.style.form {
+            Form::Json | Form::Raw => return,
+            Form::Short | Form::Iso | Form::Cat => {}
+        }
+        if self.unfinished.take().is_some() {
+            self.output.push(b'\n');
+        }
+        let name = self.raw_names.get(service).map(Vec::as_slice).unwrap_or_default();
+        for part in ["\u{2500}\u{2500} ".as_bytes(), name, b": ", words.as_bytes(), " \u{2500}\u{2500}\n".as_bytes()] {
+            self.output.extend_from_slice(part);
+        }
+    }
+
+    /// Appends how many lines of a service there are.
+    pub fn count(&mut self, service: usize, lines: u64) {
+        match self.style.form {
+            Form::Json => {
+                self.output.extend_from_slice(b"{\"service\":");
+                self.output.extend_from_slice(self.json_names.get(service).map_or(b"\"\"", Vec::as_slice));
+                self.number(",\"count\":", lines, "}");
+            }
+            Form::Short | Form::Iso | Form::Raw | Form::Cat => {
+                self.name(service, b": ");
+                self.number("", lines, "");
+            }
+        }
+    }
+
+    /// Appends how many lines all services have together.
+    pub fn total(&mut self, lines: u64) {
+        match self.style.form {
+            Form::Json => self.number("{\"total\":", lines, "}"),
+            Form::Short | Form::Iso | Form::Raw | Form::Cat => self.number("total: ", lines, ""),
+        }
+    }
+
+    /// Appends how many lines there are in each minute, hour or day: `counts` has those of minutes, by their numbers
+    /// since 1970. On a terminal each number has a bar.
+    pub fn histogram(&mut self, unit: Unit, counts: BTreeMap<i64, u64>) {
+        let mut rows: Vec<(Calendar, u64)> = Vec::new();
+        for (minute, count) in counts {
+            let Some(shown) = self.calendar(minute.saturating_mul(60)) else { continue };
+            let begin = match unit {
+                Unit::Minute => Calendar { second: 0, ..shown },
+                Unit::Hour => Calendar { minute: 0, second: 0, ..shown },
+                Unit::Day => Calendar { hour: 0, minute: 0, second: 0, ..shown },
+            };
+            let day = |of: &Calendar| (of.year, of.month, of.day);
+            match rows.last_mut() {
+                Some((last, total)) if *last == begin || (unit == Unit::Day && day(last) == day(&begin)) => {
+                    *total += count
+                }
+                Some(_) | None => rows.push((begin, count)),
+            }
+        }
+        let most = rows.iter().map(|(_, count)| *count).max().unwrap_or(0);
+        let width = most.to_string().len();
+        for (begin, count) in rows {
+            self.row(unit, &begin, count, (most, width));
+        }
+    }
+
+    fn row(&mut self, unit: Unit, begin: &Calendar, count: u64, (most, width): (u64, usize)) {
+        let offset = || match self.zone {
+            Zone::Utc => "Z".to_string(),
+            Zone::Local(_) => begin.offset_from_utc(),
+        };
+        // Writing to a Vec cannot fail.
+        let _ = match self.style.form {
+            Form::Json => {
+                let time = begin.date_and_time('T') + &offset();
+                writeln!(self.output, "{{\"time\":\"{time}\",\"count\":{count}}}")
+            }
+            Form::Short | Form::Iso | Form::Raw | Form::Cat => {
+                let shown = begin.date_and_time(' ');
+                let shown = match unit {
+                    Unit::Minute | Unit::Hour => shown.get(..shown.len() - 3).unwrap_or(&shown),
+                    Unit::Day => shown.get(..shown.len() - 9).unwrap_or(&shown),
+                };
+                let bar = match self.style.text {
+                    Text::Visible => (u128::from(count) * u128::from(BAR)).div_ceil(u128::from(most.max(1))),
+                    Text::Raw => 0,
+                };
+                let bar = " ".repeat(usize::from(bar > 0)) + &"#".repeat(usize::try_from(bar).unwrap_or(0));
+                writeln!(self.output, "{shown} {count:width$}{bar}")
+            }
+        };
+    }
+
+    fn number(&mut self, before: &str, number: u64, after: &str) {
+        // Writing to a Vec cannot fail.
+        let _ = writeln!(self.output, "{before}{number}{after}");
     }
 
     fn text(&mut self, service: usize, line: Line) {
         if self.unfinished.take().is_some_and(|other| other != service || line.begins) {
             self.output.push(b'\n');
         }
-        if line.begins {
-            self.front(service, line);
+        if line.gap {
+            self.gap(service);
         }
-        match self.text {
-            Text::Raw => self.output.extend_from_slice(line.text),
-            Text::Visible => self.output.extend_from_slice(&visible(line.text)),
+        if line.begins {
+            match self.style.form {
+                Form::Short | Form::Iso | Form::Json => self.front(service, line),
+                Form::Raw => self.output.extend_from_slice(line.stamp),
+                Form::Cat => {}
+            }
+        }
+        match (&self.pattern, self.style.text) {
+            (Some(pattern), text) => highlight::put(&mut self.output, line.text, pattern, text),
+            (None, Text::Raw) => self.output.extend_from_slice(line.text),
+            (None, Text::Visible) => self.output.extend_from_slice(&visible(line.text)),
         }
         match line.ends {
             true => self.output.push(b'\n'),
@@ -94,51 +214,95 @@ impl Show {
 
     /// Appends the time and the name.
     fn front(&mut self, service: usize, line: Line) {
-        if line.stamped {
+        if !line.stamp.is_empty() {
             self.time(line.time);
             self.output.push(b' ');
         }
+        // As grep has it.
+        self.name(service, if line.role == Role::Match { b": " } else { b"- " });
+    }
+
+    /// Appends what stands between lines that do not follow each other in their log.
+    fn gap(&mut self, service: usize) {
+        match self.style.form {
+            Form::Short | Form::Iso => self.name(service, b": "),
+            Form::Raw | Form::Cat | Form::Json => {}
+        }
+        self.output.extend_from_slice(b"--\n");
+    }
+
+    /// Appends the name of a service, unless it is the only one.
+    fn name(&mut self, service: usize, end: &[u8; 2]) {
         if let (Some(name), true) = (self.raw_names.get(service), self.raw_names.len() > 1) {
-            let (on, off) = match self.style {
-                Style::Coloured => (format!("\x1b[{}m", COLOURS[service % COLOURS.len()]), "\x1b[0m"),
-                Style::Plain | Style::Json => (String::new(), ""),
+            let (on, off) = match self.style.colours {
+                Colours::Names | Colours::NamesAndMatches => {
+                    (format!("\x1b[{}m", COLOURS[service % COLOURS.len()]), "\x1b[0m")
+                }
+                Colours::None => (String::new(), ""),
             };
             self.output.extend_from_slice(on.as_bytes());
             self.output.extend_from_slice(name);
-            self.output.extend_from_slice(b":");
+            self.output.extend_from_slice(&end[..1]);
             self.output.extend_from_slice(off.as_bytes());
-            self.output.push(b' ');
+            self.output.extend_from_slice(&end[1..]);
         }
     }
 
-    /// Appends `2026-11-21 05:13:07.123456789`, with a `Z` in UTC; in JSON by RFC 3339.
+    /// Appends `2026-11-21 05:13:07.123456789`, with a `Z` in UTC; in some forms by RFC 3339.
     fn time(&mut self, label: Tai64N) {
-        let Tai64N(second, nanos) = label;
-        if self.cached.as_ref().is_none_or(|cached| cached.second != second.0) {
-            let shown = self.around_nanos(second.to_unix());
-            self.cached = Some(Cached { second: second.0, shown });
+        let Tai64N(Tai64(second), nanos) = label;
+        if !self.cached.as_ref().is_some_and(|cached| cached.seconds.contains(&second)) {
+            self.cached = Some(self.cache_around(second));
         }
-        // Writing to a Vec cannot fail.
-        let _ = match self.cached.as_ref().and_then(|cached| cached.shown.as_ref()) {
-            Some((before, after)) => write!(self.output, "{before}.{nanos:09}{after}"),
-            None => write!(self.output, "{}", tai64::Label(label)),
-        };
+        let Some(cached) = &self.cached else { return };
+        match &cached.shown {
+            Some((minute, after)) => {
+                let of_minute = cached.first_second + (second - cached.seconds.start());
+                self.output.extend_from_slice(minute.as_bytes());
+                self.output.extend_from_slice(&second_and_fraction(of_minute, nanos));
+                self.output.extend_from_slice(after.as_bytes());
+            }
+            // Writing to a Vec cannot fail.
+            None => _ = write!(self.output, "{}", tai64::Label(label)),
+        }
     }
 
-    /// The texts before the point and after the nanoseconds. RFC 3339 has no years of five digits.
-    fn around_nanos(&self, second: i64) -> Option<(String, String)> {
+    /// The texts for a second and, if its minute has no change of the clocks, for all seconds of this minute. RFC 3339
+    /// has no years of five digits.
+    fn cache_around(&self, second: u64) -> Cached {
+        let unix = Tai64(second).to_unix();
+        let Some(shown) = self.calendar(unix) else {
+            return Cached { seconds: second..=second, first_second: 0, shown: None };
+        };
+        let of_minute = u64::try_from(shown.second).unwrap_or(0);
+        let begin = unix - i64::from(shown.second);
+        let is_shown =
+            |after: i32| self.calendar(begin + i64::from(after)) == Some(Calendar { second: after, ..shown });
+        let (seconds, first_second) = match is_shown(0) && is_shown(59) {
+            true => (second - of_minute..=second - of_minute + 59, 0),
+            false => (second..=second, of_minute),
+        };
+        let is_rfc_3339 = match self.style.form {
+            Form::Json | Form::Iso => true,
+            Form::Short | Form::Raw | Form::Cat => false,
+        };
+        let after = match self.zone {
+            Zone::Utc => "Z".into(),
+            Zone::Local(_) if is_rfc_3339 => shown.offset_from_utc(),
+            Zone::Local(_) => String::new(),
+        };
+        let between = if is_rfc_3339 { 'T' } else { ' ' };
+        let mut minute = shown.date_and_time(between);
+        minute.truncate(minute.len() - 2);
+        Cached { seconds, first_second, shown: Some((minute, after)) }
+    }
+
+    fn calendar(&self, second: i64) -> Option<Calendar> {
         let calendar = match self.zone {
             Zone::Utc => utc(second),
             Zone::Local(local) => local(second),
         };
-        let calendar = calendar.filter(|calendar| (0..=9999).contains(&calendar.year))?;
-        let after = match (self.zone, self.style) {
-            (Zone::Utc, _) => "Z".into(),
-            (Zone::Local(_), Style::Json) => calendar.offset_from_utc(),
-            (Zone::Local(_), Style::Plain | Style::Coloured) => String::new(),
-        };
-        let between = if self.style == Style::Json { 'T' } else { ' ' };
-        Some((calendar.date_and_time(between), after))
+        calendar.filter(|calendar| (0..=9999).contains(&calendar.year))
     }
 
     /// Appends an object on a line. Text that is not UTF-8 is in it twice: readable, and exact.
@@ -147,28 +311,66 @@ impl Show {
         self.output.extend_from_slice(b"{\"time\":\"");
         self.time(line.time);
         self.output.extend_from_slice(b"\",\"service\":");
-        let text = String::from_utf8_lossy(line.text);
-        string(&mut self.output, self.names.get(service).map_or("", String::as_str));
+        self.output.extend_from_slice(self.json_names.get(service).map_or(b"\"\"", Vec::as_slice));
         self.output.extend_from_slice(b",\"text\":");
-        string(&mut self.output, &text);
-        if matches!(text, Cow::Owned(_)) {
-            self.output.extend_from_slice(b",\"base64\":");
-            string(&mut self.output, &BASE64.encode(line.text));
-        }
-        if !line.stamped && line.begins {
+        self.json_text(line.text);
+        if line.stamp.is_empty() && line.begins {
             self.output.extend_from_slice(b",\"stamped\":false");
         }
         if !line.begins {
             self.output.extend_from_slice(b",\"continued\":true");
         }
+        if line.role != Role::Match {
+            self.output.extend_from_slice(b",\"context\":true");
+        }
         self.output.push(b'}');
-        let spelled = std::str::from_utf8(&self.output[start..]).map(visible_json);
-        if let (Text::Visible, Ok(Cow::Owned(spelled))) = (self.text, spelled) {
-            self.output.truncate(start);
-            self.output.extend_from_slice(spelled.as_bytes());
+        match self.style.text {
+            Text::Visible => self.spell_out(start),
+            Text::Raw => {}
         }
         self.output.push(b'\n');
     }
+
+    fn json_text(&mut self, bytes: &[u8]) {
+        if is_as_in_json(bytes) {
+            self.output.push(b'"');
+            self.output.extend_from_slice(bytes);
+            self.output.push(b'"');
+            return;
+        }
+        let text = String::from_utf8_lossy(bytes);
+        string(&mut self.output, &text);
+        if matches!(text, Cow::Owned(_)) {
+            self.output.extend_from_slice(b",\"base64\":");
+            string(&mut self.output, &BASE64.encode(bytes));
+        }
+    }
+
+    /// Escapes what could control a terminal in the JSON from `start` on.
+    fn spell_out(&mut self, start: usize) {
+        if let Ok(Cow::Owned(spelled)) = std::str::from_utf8(&self.output[start..]).map(visible_json) {
+            self.output.truncate(start);
+            self.output.extend_from_slice(spelled.as_bytes());
+        }
+    }
+}
+
+/// Two digits, a point and nine digits. Most of the time that a line takes would go into the standard library's
+/// formatting.
+fn second_and_fraction(second: u64, nanos: u32) -> [u8; 12] {
+    let digit = |number: u32| b'0' + u8::try_from(number % 10).unwrap_or(0);
+    let pair = |number: u32| [digit(number / 10), digit(number)];
+    let [a, b] = pair(u32::try_from(second).unwrap_or(0));
+    let [[d, e], [f, g], [h, i], [j, k]] =
+        [pair(nanos / 10_000_000), pair(nanos / 100_000), pair(nanos / 1000), pair(nanos / 10)];
+    [a, b, b'.', d, e, f, g, h, i, j, k, digit(nanos)]
+}
+
+/// Whether JSON has these bytes in a string as they are.
+fn is_as_in_json(text: &[u8]) -> bool {
+    // Without an early end, the compiler looks at many bytes at a time.
+    let is_special = |byte: u8| !(b' '..=b'~').contains(&byte) | (byte == b'"') | (byte == b'\\');
+    !text.iter().fold(false, |any, byte| any | is_special(*byte))
 }
 
 fn string(output: &mut Vec<u8>, text: &str) {
@@ -177,98 +379,4 @@ fn string(output: &mut Vec<u8>, text: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use daemontools::tai64::Tai64;
-    use serde_json::Value;
-
-    fn line(text: &[u8]) -> Line<'_> {
-        let time = Tai64N(Tai64::from_unix(1_795_243_987), 123_456_789);
-        Line { time, stamped: true, text, begins: true, ends: true }
-    }
-
-    fn shown(style: Style, zone: Zone, names: &[&str], lines: &[(usize, Line)]) -> String {
-        shown_as((style, Text::Raw), zone, names, lines)
-    }
-
-    fn shown_as((style, text): (Style, Text), zone: Zone, names: &[&str], lines: &[(usize, Line)]) -> String {
-        let mut show = Show::new(style, text, zone, names.iter().map(|name| name.as_bytes().to_vec()).collect());
-        lines.iter().for_each(|(service, line)| show.line(*service, *line));
-        String::from_utf8_lossy(&show.output).into_owned()
-    }
-
-    /// An hour ahead of UTC.
-    const AHEAD: Zone = Zone::Local(|second| Some(Calendar { offset: 3600, ..utc(second + 3600)? }));
-
-    #[test]
-    fn text_has_local_time_and_the_names_where_there_are_several() {
-        let lines = [(0, line(b"a")), (1, line(b"b\xff")), (0, Line { stamped: false, ..line(b"c") })];
-        let alone = shown(Style::Plain, AHEAD, &["web"], &lines[..1]);
-        assert_eq!(alone, "2026-11-21 07:53:07.123456789 a\n");
-        assert_eq!(shown(Style::Plain, Zone::Utc, &["web"], &lines[..1]), "2026-11-21 06:53:07.123456789Z a\n");
-        let several = shown(Style::Plain, AHEAD, &["web", "db"], &lines);
-        let expected = "2026-11-21 07:53:07.123456789 web: a\n2026-11-21 07:53:07.123456789 db: b\u{fffd}\nweb: c\n";
-        assert_eq!(several, expected);
-        let coloured = shown(Style::Coloured, AHEAD, &["web", "db"], &lines[..1]);
-        assert_eq!(coloured, "2026-11-21 07:53:07.123456789 \x1b[36mweb:\x1b[0m a\n");
-    }
-
-    #[test]
-    fn what_commands_a_terminal_is_spelled_out_but_for_the_colours() {
-        let lines = [(0, Line { stamped: false, ..line("\x1b[2J\u{9b}1m gr\u{fc}n\x07".as_bytes()) })];
-        let names = ["w\x1bb", "db"];
-        for (style, text, expected) in [
-            (Style::Plain, Text::Visible, "w\\x1bb: \\x1b[2J\\u009b1m grün\\x07\n"),
-            (Style::Coloured, Text::Visible, "\x1b[36mw\\x1bb:\x1b[0m \\x1b[2J\\u009b1m grün\\x07\n"),
-            (Style::Plain, Text::Raw, "w\x1bb: \x1b[2J\u{9b}1m grün\x07\n"),
-        ] {
-            assert_eq!(shown_as((style, text), Zone::Utc, &names, &lines), expected);
-        }
-        let json = [Text::Visible, Text::Raw].map(|text| shown_as((Style::Json, text), Zone::Utc, &names, &lines));
-        let values = json.each_ref().map(|json| serde_json::from_str::<Value>(json).unwrap());
-        assert_eq!(values[0], values[1]);
-        assert!(json[0].contains("\\u001b[2J\\u009b1m grün") && json[1].contains('\u{9b}'), "{json:?}");
-    }
-
-    #[test]
-    fn pieces_are_one_line_again_unless_another_comes_between() {
-        let first = Line { ends: false, stamped: false, ..line(b"a") };
-        let middle = Line { begins: false, ..first };
-        let last = Line { begins: false, stamped: false, ..line(b"b") };
-        let table: [(&[_], _); 2] = [
-            (&[(0, first), (0, middle), (0, last)], "web: aab\n"),
-            (&[(0, first), (1, Line { stamped: false, ..line(b"x") }), (0, last)], "web: a\ndb: x\nb\n"),
-        ];
-        for (lines, expected) in table {
-            assert_eq!(shown(Style::Plain, Zone::Utc, &["web", "db"], lines), expected);
-        }
-    }
-
-    #[test]
-    fn json_is_an_object_a_line_and_keeps_every_byte() {
-        let table: [(Line, &str); 4] = [
-            (line(b"a \"b\"\t\0"), r#""text":"a \"b\"\t\u0000""#),
-            (line(b"\xff"), r#""base64":"/w==""#),
-            (Line { stamped: false, ..line(b"") }, r#""stamped":false"#),
-            (Line { begins: false, ..line(b"") }, r#""continued":true"#),
-        ];
-        for (line, expected) in table {
-            let text = shown(Style::Json, Zone::Utc, &["web"], &[(0, line)]);
-            assert!(text.contains(expected) && text.ends_with("}\n"), "{text}");
-            let object: Value = serde_json::from_str(&text).unwrap();
-            assert_eq!(
-                (&object["time"], &object["service"]),
-                (&"2026-11-21T06:53:07.123456789Z".into(), &"web".into())
-            );
-        }
-        let local = shown(Style::Json, AHEAD, &["web"], &[(0, line(b""))]);
-        assert!(local.contains("2026-11-21T07:53:07.123456789+01:00"), "{local}");
-    }
-
-    #[test]
-    fn a_time_beyond_all_calendars_is_a_label() {
-        let late = Line { time: Tai64N(Tai64((1 << 63) - 1), 0), ..line(b"x") };
-        assert_eq!(shown(Style::Plain, Zone::Utc, &["w"], &[(0, late)]), "@7fffffffffffffff00000000 x\n");
-        assert!(shown(Style::Json, Zone::Utc, &["w"], &[(0, late)]).contains("@7fffffffffffffff00000000"));
-    }
-}
+mod tests;

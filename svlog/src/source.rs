@@ -5,16 +5,21 @@
 //! that were read of it.
 
 use crate::bisect::{self, ReadAt};
-use crate::cursor::{Cursor, Line, Selection};
+use crate::cursor::Cursor;
 use crate::files::{Files, Following, Relation};
 use crate::folder::{Folder, Look};
-use crate::lines::Joint;
+use crate::kept::Kept;
+use crate::line::Line;
+use crate::lines::FileBoundary;
 use crate::log_file::{LogFile, Place};
+use crate::mark::Mark;
 use crate::restart::{Event, Name, Restart, Step};
+use crate::resume;
+use crate::selection::Selection;
 use crate::stamp;
 use crate::tail::{self, Now, TAIL, Tail};
 use daemontools::logdir::CURRENT;
-use daemontools::tai64::{self, Tai64N};
+use daemontools::tai64::{self, Tai64N, previous_nanosecond};
 use daemontools::{Unable, report};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -47,6 +52,8 @@ pub struct Source<'a> {
     selection: &'a Selection,
     mode: Mode,
     cursor: Cursor<'a>,
+    /// The lines that come first.
+    kept: Kept,
     file: Option<LogFile>,
     /// The files that come after this one.
     files: Files<'a>,
@@ -59,6 +66,10 @@ pub struct Source<'a> {
     already_shown: u64,
     at_end: bool,
     done: bool,
+    /// Whether a line without an end is left to another svlog.
+    whole_lines: bool,
+    /// The stamp of the line that was taken last, if the position is kept.
+    taken: Option<Tai64N>,
     /// Whether something could not be read.
     pub failed: bool,
 }
@@ -73,13 +84,14 @@ enum More {
 
 impl<'a> Source<'a> {
     /// Begins with the first line that was asked for.
-    pub fn new(folder: &'a Folder, selection: &'a Selection, mode: Mode) -> Source<'a> {
+    pub fn new(folder: &'a Folder, selection: &'a Selection, mode: Mode, room: usize) -> Source<'a> {
         Source {
             folder,
             is_elsewhere: false,
             selection,
             mode,
-            cursor: Cursor::new(selection),
+            cursor: Cursor::new(selection, room),
+            kept: Kept::default(),
             file: None,
             files: Files::new(folder, selection.since),
             is_truncated: false,
@@ -88,15 +100,60 @@ impl<'a> Source<'a> {
             already_shown: 0,
             at_end: false,
             done: false,
+            whole_lines: false,
+            taken: None,
             failed: false,
         }
+    }
+
+    /// Begins at a position that another svlog has kept.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn resume(&mut self, mark: &Mark) -> Result<(), Unable> {
+        let look = self.folder.look()?;
+        match resume::find(self.folder, &look, mark) {
+            Some(file) => self.starting_in(file, &look),
+            None if mark.label.is_some() => self.starting_after(mark.after.max(mark.label), None),
+            None => self.starting_after(mark.after, mark.last.map(previous_nanosecond)),
+        }
+        Ok(())
     }
 
     /// Begins at the current position of this file, which is one of those that were looked at.
     pub fn starting_in(&mut self, file: LogFile, look: &Look) {
         self.files.begin_after(&file.place, look);
         self.cursor.seek_nothing();
-        self.enter(file, Joint::MayGoOn);
+        self.enter(file, FileBoundary::MayGoOn);
+    }
+
+    /// Begins with the files that were finished after this moment, and with the first line that has a later stamp than
+    /// `shown`.
+    pub fn starting_after(&mut self, label: Option<Tai64N>, shown: Option<Tai64N>) {
+        self.files.begin_after_label(label);
+        self.cursor.skip_up_to(shown);
+    }
+
+    /// Takes in that a line without an end is not shown: its rest may come, and another svlog begins with it then.
+    pub fn show_whole_lines(&mut self) {
+        self.whole_lines = true;
+    }
+
+    /// The position of the next line. None: it is known only when that line is read.
+    pub fn mark(&self) -> Option<Mark> {
+        let (file, ahead) = (self.file.as_ref()?, self.cursor.ahead()?);
+        let offset = file.offset.checked_sub(ahead as u64)?;
+        resume::mark(file, offset, self.files.newest(), self.taken).ok()
+    }
+
+    /// Takes in that the first lines that match, of which there are so many, were not asked for.
+    pub fn show_not_the_first(&mut self, matches: u64) {
+        self.cursor.surplus = matches;
+    }
+
+    /// Takes in which lines come before those that are read.
+    pub fn shows_before(&mut self, kept: Kept) {
+        self.kept = kept;
     }
 
     /// Takes in that something has changed in the directory. If the path of the directory leads elsewhere now, svlog
@@ -125,6 +182,9 @@ impl<'a> Source<'a> {
 
     /// Finds the next piece that was asked for.
     pub fn next(&mut self) -> Next {
+        if let Some(line) = self.kept.first() {
+            return Next::Line(line.time);
+        }
         loop {
             if self.done {
                 return Next::End;
@@ -139,7 +199,7 @@ impl<'a> Source<'a> {
                 More::Recheck => return Next::Recheck,
                 More::Wait | More::End => {
                     self.failed |= self.folder.is_foreign();
-                    self.done = self.at_end;
+                    self.done = self.at_end || self.whole_lines;
                     self.at_end = true;
                 }
             }
@@ -147,13 +207,46 @@ impl<'a> Source<'a> {
     }
 
     /// The line that [`Source::next`] has found.
+    #[inline]
     pub fn line(&self) -> Option<Line<'_>> {
-        self.cursor.line()
+        self.kept.first().or_else(|| self.cursor.line())
+    }
+
+    /// Whether a line begins with the piece that [`Source::next`] has found.
+    pub fn begins(&self) -> bool {
+        self.kept.first().map_or_else(|| self.cursor.begins(), |line| line.begins)
+    }
+
+    /// Whether the line that was taken last goes on.
+    pub fn is_within_line(&self) -> bool {
+        match self.kept.first() {
+            Some(line) => !line.begins,
+            None => self.cursor.is_within_line(),
+        }
+    }
+
+    /// Whether lines after the last match are still to be shown.
+    pub fn owes_context(&self) -> bool {
+        self.cursor.owes_context()
     }
 
     /// Takes in that the line was shown.
     pub fn take(&mut self) {
-        self.cursor.take();
+        if self.whole_lines {
+            self.taken = self.line().filter(|line| !line.stamp.is_empty()).map(|line| line.time).or(self.taken);
+        }
+        match self.kept.first() {
+            Some(_) => self.kept.take(),
+            None => self.cursor.take(),
+        }
+    }
+
+    /// Shows the next lines to `show`, as far as this can be done at once, until it refuses one.
+    pub fn show_run(&mut self, show: impl FnMut(Line) -> bool) {
+        // Where the position is kept, it is kept after each line.
+        if !self.whole_lines && self.kept.first().is_none() {
+            self.cursor.show_run(show);
+        }
     }
 
     fn more(&mut self) -> More {
@@ -212,11 +305,7 @@ impl<'a> Source<'a> {
     }
 
     fn unreadable(&mut self, error: &std::io::Error) {
-        let path = self.folder.path_of(self.file.as_ref().map_or(b"", |file| file.place.name()));
-        match error.raw_os_error() {
-            Some(_) => Unable::new("read", path, report::errno_of(error)).warn(),
-            None => report::warning(&[path.as_bytes(), b" ", why(error), b": the rest is not shown"]),
-        }
+        self.file.iter().for_each(|file| self.folder.complain_of_reading(file, error));
         self.is_truncated = true;
         self.failed = true;
     }
@@ -289,9 +378,12 @@ impl<'a> Source<'a> {
         let Some(file) = &self.file else { return More::End };
         match (&file.place, self.mode) {
             // If no line of a file is of the time asked for, the files after it are later, unless names tell otherwise.
+            // A line that has not ended may be of that time, and goes on in the next file.
             (Place::Finished(finished), _)
                 if self.selection.is_too_late(finished.label)
                     && !self.cursor.is_in_time()
+                    && self.cursor.is_between_lines()
+                    && file.offset > 0
                     && self.files.rises_after(finished) =>
             {
                 More::End
@@ -349,7 +441,7 @@ impl<'a> Source<'a> {
             }
             (Some(file), _) => {
                 let is_cut = self.is_truncated || self.file.as_ref().is_some_and(|file| file.place.is_cut());
-                self.enter(file, if is_cut { Joint::Ends } else { Joint::MayGoOn });
+                self.enter(file, if is_cut { FileBoundary::Ends } else { FileBoundary::MayGoOn });
                 More::Bytes
             }
             (None, Mode::Follow) => {
@@ -360,7 +452,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn enter(&mut self, mut file: LogFile, joint: Joint) {
+    fn enter(&mut self, mut file: LogFile, boundary: FileBoundary) {
         self.cursor.leave_file(time_of(self.file.as_ref()));
         self.restart.step(Event::WentOn);
         self.is_truncated = false;
@@ -376,7 +468,7 @@ impl<'a> Source<'a> {
             return;
         }
         self.tail = Tail::new();
-        if self.cursor.begin_file(joint)
+        if self.cursor.begin_file(boundary)
             && let Some(moment) = self.cursor.seek()
         {
             self.seek(&mut file, moment);
@@ -386,7 +478,15 @@ impl<'a> Source<'a> {
 
     /// Skips the part of the file that is before a moment.
     fn seek(&mut self, file: &mut LogFile, moment: Tai64N) {
-        let Some(plain) = file.plain() else { return };
+        let Some(plain) = file.plain() else {
+            let first = file.first_line(self.files.before.as_ref());
+            // The next read(2) reports what is wrong with the file.
+            if let Ok(moved) = first.and_then(|first| file.moved_to(first)) {
+                *file = moved;
+            }
+            self.files.before = file.at(0).ok();
+            return;
+        };
         let length = file.length();
         file.offset = match bisect::begin_for(plain, length, moment) {
             Ok(Some(start @ 1..)) => start,
@@ -401,14 +501,4 @@ impl<'a> Source<'a> {
 /// The time of the lines in a file that have no stamps.
 fn time_of(file: Option<&LogFile>) -> impl Fn() -> Tai64N {
     move || file.map_or_else(tai64::now, LogFile::time)
-}
-
-/// The words for what is wrong with a compressed file.
-fn why(error: &std::io::Error) -> &'static [u8] {
-    match error.kind() {
-        ErrorKind::FileTooLarge => b"unpacks to more than 64 MB and a thousand times its length",
-        // These are the words of libzstd, whose errors have no kinds.
-        _ if error.to_string().contains("too much memory") => b"needs more than 8 MB of memory to be unpacked",
-        _ => b"is cut short or damaged",
-    }
 }

@@ -15,9 +15,9 @@ pub struct Tail {
 /// What lies in the place of these bytes now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Now {
-    /// The same bytes are there.
+    /// The bytes have not changed.
     Same,
-    /// The same lines are there, with other stamps.
+    /// The lines have not changed, but their stamps have.
     Restamped,
     /// Other bytes are there.
     Other,

@@ -1,9 +1,10 @@
-//! What the kernel reports, all of it through one descriptor: changes in the scan directory, in service directories that are
-//! still being made, and new states of services whose readiness is waited for. Where the kernel reports nothing, scans and
-//! looks from time to time take its place.
+//! What the kernel reports through inotify: changes in the scan directory and in service directories that are still being
+//! made, and new states of watched services. Where the kernel reports nothing, svscan scans the directory and looks at the
+//! services from time to time instead.
 
 use crate::diagnostics::{Diagnostics, Subject};
-use crate::incomplete::Incomplete;
+use crate::incomplete::IncompleteServices;
+use crate::look::WatchedPlace;
 use crate::probe::Probe;
 use crate::ready_watch::ReadyWatch;
 use crate::table::{Id, Part, SuperviseId, Table};
@@ -19,7 +20,7 @@ use std::time::Instant;
 pub struct Changes {
     /// The source of reports, and the watch of the scan directory; `None` if the kernel reports nothing.
     source: Option<(Inotify, WatchDescriptor)>,
-    incomplete: Incomplete,
+    incomplete: IncompleteServices,
     ready_watch: ReadyWatch,
 }
 
@@ -40,7 +41,12 @@ impl Changes {
     /// Watches the current directory, which is the scan directory. Says so if the kernel does not report changes.
     pub fn new(diagnostics: &mut Diagnostics) -> Changes {
         let source = watch_directory().map_err(|unable| diagnostics.warn_unable_once(Subject::Watch, &unable)).ok();
-        Changes { source, incomplete: Incomplete::default(), ready_watch: ReadyWatch::default() }
+        Changes { source, incomplete: IncompleteServices::default(), ready_watch: ReadyWatch::default() }
+    }
+
+    /// What is watched through, if the kernel reports changes.
+    pub fn inotify(&self) -> Option<&Inotify> {
+        self.source.as_ref().map(|(inotify, _)| inotify)
     }
 
     /// Whether the kernel reports changes.
@@ -68,8 +74,8 @@ impl Changes {
                 let now = Instant::now();
                 reports.some_were_lost |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
                 if event.wd != *directory {
-                    reports.states.extend(ready_watch.reported(event.wd));
-                    incomplete.changed(&event, inotify, probe, now);
+                    reports.states.extend(ready_watch.reported(event.wd.as_raw()));
+                    incomplete.changed(&event, probe, now);
                 } else if event.mask.contains(AddWatchFlags::IN_MOVE_SELF) {
                     reports.is_moved = true;
                 } else {
@@ -94,7 +100,7 @@ impl Changes {
         self.incomplete.looked();
     }
 
-    /// A service that was being made and is not waited for any longer.
+    /// A service that was being made, and for which svscan does not wait any longer.
     pub fn overdue(&mut self, now: Instant) -> Option<Id> {
         let id = self.incomplete.overdue(now)?;
         self.forget_incomplete(id);
@@ -107,21 +113,24 @@ impl Changes {
         }
     }
 
-    /// The readiness of a service is waited for, or what is known of it may have changed.
+    /// svscan is to watch the state of a service, or to look at it again soon.
     pub fn watch_ready(&mut self, id: Id, now: Instant) {
         self.ready_watch.begin(id, now);
     }
 
-    /// The readiness of a service is waited for no longer.
+    /// svscan does not watch the state of a service any longer.
     pub fn end_ready_watch(&mut self, id: Id) {
         self.ready_watch.end(id, self.source.as_ref().map(|(inotify, _)| inotify));
     }
 
-    /// The services whose state is to be looked at: those of which a new state was reported, and those of which it has not
-    /// been for a while.
+    /// The services whose state svscan is to look at: those of which the kernel has reported a new state, and those at which
+    /// svscan has not looked for a while.
     pub fn states(&mut self, mut reported: HashSet<Id>, table: &Table, probe: &mut Probe, now: Instant) -> HashSet<Id> {
-        let folder = |id| probe.folder(table, SuperviseId { id, part: Part::Service });
-        reported.extend(self.ready_watch.due(now, self.source.as_ref().map(|(inotify, _)| inotify), folder));
+        let watch = |id| {
+            let folder = probe.path(table, SuperviseId { id, part: Part::Service })?;
+            probe.watch(WatchedPlace::SuperviseOf(folder), AddWatchFlags::IN_MOVED_TO).ok()
+        };
+        reported.extend(self.ready_watch.due(now, watch));
         reported
     }
 

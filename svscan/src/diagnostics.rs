@@ -1,6 +1,6 @@
-//! Warnings that are not repeated: svscan says once what is wrong with a subject, and again when that changes, or after the
-//! subject was right for a while. Control bytes in names are spelled out, so that a message is one line and nothing happens to
-//! the terminal.
+//! Warnings that are not repeated: svscan says once what is wrong with a subject, and again when that changes, or after
+//! the subject was right for a while. Control bytes in names are spelled out, so that a message is one line and nothing
+//! happens to the terminal.
 
 use crate::table::{Id, SuperviseId};
 use daemontools::{Unable, report};
@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-/// What a warning is about. Of each subject, the last warning is remembered.
+/// What a warning is about. svscan remembers the last warning about each subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// The scan directory.
     Directory,
-    /// A file that says how everything is done.
+    /// A file in `.svscan` with a setting of svscan.
     Setting(&'static str),
-    /// Being told of changes in it.
+    /// The kernel's reports of changes in the scan directory.
     Watch,
     /// An entry that is not a service.
     Entry(OsString),
@@ -31,11 +31,11 @@ pub enum Subject {
     Start(SuperviseId),
 }
 
-/// After how many scans without a warning an entry counts as right again. An entry that comes and goes is missed by some
-/// scans.
+/// After this number of scans without a warning, an entry counts as right again. It is more than one, because some scans miss
+/// an entry that comes and goes.
 const A_WHILE: u64 = 12;
 
-/// The warnings that are current.
+/// The last warning about each subject, and the scan in which it was last given.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     said: HashMap<Subject, (Vec<u8>, u64)>,
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_said_once_and_another_thing_again() {
+    fn the_same_warning_is_said_once_and_another_one_is_said() {
         let mut diagnostics = Diagnostics::default();
         assert!(diagnostics.news(entry(), b"a"));
         assert!(!diagnostics.news(entry(), b"a"));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_right_for_a_while_is_said_again_and_what_comes_and_goes_is_not() {
+    fn a_warning_is_repeated_after_an_entry_was_right_for_a_while_but_not_if_it_comes_and_goes() {
         let mut diagnostics = Diagnostics::default();
         assert!(diagnostics.news(entry(), b"a"));
         for pause in [1, A_WHILE - 1, A_WHILE] {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_names_a_few_are_said_and_the_number_of_the_others() {
+    fn a_message_has_a_few_names_and_the_number_of_the_others() {
         let names = |count: usize| (0..count).map(|number| number.to_string().into()).collect::<Vec<OsString>>();
         let table = [(1, "0"), (2, "0, 1"), (5, "0, 1, 2, 3, 4"), (6, "0, 1, 2, 3, 4 and 1 more")];
         for (count, expected) in table {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn only_control_bytes_are_said_in_words() {
+    fn only_control_bytes_are_spelled_out() {
         let table: [(&[u8], &[u8]); 3] = [
             (b"a\nb\t", b"a\\x0ab\\x09"),
             (b"\x1b[2J\x7f", b"\\x1b[2J\\x7f"),

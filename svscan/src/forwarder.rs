@@ -17,34 +17,35 @@
 //! read: a service whose pipe is full could not end.
 
 mod lines;
+mod output;
 mod peek;
+mod writing;
 
 use crate::forwarder_lock::ForwarderLock;
-use daemontools::sys::write_now::write_now;
 use daemontools::sys::{self, process};
 use daemontools::{Attempt, report};
-use lines::{ATOMIC, some_lines};
+use lines::some_lines;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollTimeout;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getppid, setpgid};
+pub use output::say_dropped;
+use output::{PATIENCE, is_taken_within};
 use peek::{PeekPipe, is_abandoned, is_full};
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// How long the forwarder waits before it tries standard output again, and looks again at a line that has no end yet.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Once the reader of standard output has taken nothing for this time, no other forwarder is kept waiting for the lock.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// After this number of attempts to get the lock, a tenth of a second each, the forwarder says that it waits.
 const ATTEMPTS: u32 = 50;
 
 /// The end of a service's pipe, and what stands in front of the service's lines.
-pub struct Source<'a> {
+pub struct ForwardedPipe<'a> {
     pub reader: BorrowedFd<'a>,
     pub prefix: Vec<u8>,
 }
@@ -52,7 +53,7 @@ pub struct Source<'a> {
 /// Runs the forwarder in a child of svscan, whose process is `parent`.
 ///
 /// Returns the exit code: 0, told to end, or no process can write any more; 111, the system refused.
-pub fn forward_lines(sources: Vec<Source>, parent: Pid) -> i32 {
+pub fn forward_lines(sources: Vec<ForwardedPipe>, parent: Pid) -> i32 {
     match Forwarder::new(sources).and_then(|forwarder| forwarder.run(parent)).unable_to("forward lines", "") {
         Ok(()) => 0,
         Err(unable) => {
@@ -68,7 +69,7 @@ struct Pipe {
 }
 
 struct Forwarder {
-    /// The pipes; `None` for one that has come to its end.
+    /// The pipes; `None` for a pipe that has come to its end.
     pipes: Vec<Option<Pipe>>,
     /// The pipes that may have something to read.
     ready: BTreeSet<usize>,
@@ -126,7 +127,7 @@ enum Fate {
 }
 
 impl Forwarder {
-    fn new(sources: Vec<Source>) -> nix::Result<Forwarder> {
+    fn new(sources: Vec<ForwardedPipe>) -> nix::Result<Forwarder> {
         let sources: Vec<(Vec<u8>, OwnedFd)> = sources
             .into_iter()
             .map(|source| Ok((source.prefix, process::duplicate_above(source.reader, 3)?)))
@@ -173,7 +174,7 @@ impl Forwarder {
         }
         while self.end.is_none() && self.pipes.iter().any(Option::is_some) {
             self.wait();
-            self.heed();
+            self.learn_orders();
             // A few lines of each pipe in turn.
             for index in self.ready.clone() {
                 match self.pass_on(index, false) {
@@ -220,7 +221,7 @@ impl Forwarder {
             if attempts == ATTEMPTS {
                 report::warning(&[b"waiting for the process that forwards lines of the svscan before"]);
             }
-            self.heed_signals();
+            self.read_signals();
             if self.end == Some(End::OnlyAbandoned) {
                 return Ok(false);
             }
@@ -231,14 +232,14 @@ impl Forwarder {
     }
 
     /// Learns what the forwarder is told.
-    fn heed(&mut self) {
-        self.heed_signals();
+    fn learn_orders(&mut self) {
+        self.read_signals();
         if self.lock.as_ref().is_some_and(ForwarderLock::is_requested) {
             self.end.get_or_insert(End::OnlyAbandoned);
         }
     }
 
-    fn heed_signals(&mut self) {
+    fn read_signals(&mut self) {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
                 Ok(Ok(Signal::SIGUSR1)) => self.stopping = true,
@@ -315,113 +316,4 @@ impl Forwarder {
         }
         Progress::Written(taken)
     }
-
-    /// Writes lines. Never gives up, unless no process will ever read them: what waits in the pipes is not lost.
-    fn write(&mut self, lines: &[u8]) -> Fate {
-        let before: &[u8] = if std::mem::take(&mut self.torn) { b"\n" } else { b"" };
-        let lines = [before, lines].concat();
-        let (all, mut lines) = (lines.len(), lines.as_slice());
-        while !lines.is_empty() {
-            let whole = lines.len() == all;
-            if whole && !self.finishing && !self.is_taken() {
-                return Fate::Kept;
-            }
-            if !whole && !self.goes_on() {
-                self.torn = true;
-                return Fate::Kept;
-            }
-            match write_some(lines, whole) {
-                Ok(written) => lines = lines.get(written..).unwrap_or_default(),
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) if whole && self.finishing => wait_until_taken(),
-                // The forwarder waits above, where it may be told something.
-                Err(Errno::EAGAIN) => {}
-                Err(Errno::EPIPE | Errno::ECONNRESET) if self.stopping => return Fate::Dropped,
-                Err(errno) => {
-                    if !std::mem::replace(&mut self.complained, true) {
-                        report::warning(&[b"unable to forward lines: ", report::reason(errno).as_bytes()]);
-                    }
-                    let orders = PollFd::new(self.orders.0.as_fd(), PollFlags::POLLIN);
-                    if whole && !self.finishing {
-                        if poll(&mut [orders], sys::timeout(Some(AGAIN))) == Ok(1) {
-                            return Fate::Kept;
-                        }
-                    } else {
-                        let _ = poll(&mut [], sys::timeout(Some(AGAIN)));
-                    }
-                }
-            }
-        }
-        Fate::Written
-    }
-
-    /// Waits until standard output takes more of a line that is begun. Returns false if it takes nothing for some time and
-    /// the forwarder is to end: the next forwarder writes this line again.
-    fn goes_on(&mut self) -> bool {
-        match self.end {
-            None => {
-                if !self.is_taken() {
-                    self.heed();
-                }
-                true
-            }
-            // What lies in a pipe that svscan does not know any more is written by this forwarder, or never. But others
-            // need not wait for that.
-            Some(End::OnlyAbandoned) if self.finishing => {
-                if self.lock.is_some() && is_taken_within(PATIENCE) {
-                    return true;
-                }
-                self.lock = None;
-                wait_until_taken();
-                true
-            }
-            Some(End::OnlyAbandoned) => is_taken_within(PATIENCE),
-            Some(End::Everything) => {
-                wait_until_taken();
-                true
-            }
-        }
-    }
-
-    /// Waits until standard output takes something, unless the forwarder is told something before.
-    fn is_taken(&self) -> bool {
-        loop {
-            let output = PollFd::new(sys::stdout(), PollFlags::POLLOUT);
-            let mut fds = [output, PollFd::new(self.orders.0.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut fds, PollTimeout::NONE) != Err(Errno::EINTR) {
-                let [output, orders] = fds;
-                return output.any() == Some(true) || orders.any() != Some(true);
-            }
-        }
-    }
-}
-
-/// Writes some of these lines without waiting for a reader. A pipe that has room for anything takes `PIPE_BUF` bytes at
-/// once. More than that is written in pieces, as there is room: otherwise the forwarder would obey nothing until the last
-/// of it is taken.
-fn write_some(lines: &[u8], whole: bool) -> nix::Result<usize> {
-    if whole && lines.len() <= ATOMIC {
-        nix::unistd::write(sys::stdout(), lines)
-    } else {
-        write_now(sys::stdout(), lines)
-    }
-}
-
-/// Says how much of the lines is lost, if anything is.
-pub fn say_dropped(bytes: usize) {
-    if bytes > 0 {
-        report::warning(
-            &[format!("dropped {bytes} bytes of services' lines: nobody reads standard output").as_bytes()],
-        );
-    }
-}
-
-/// Whether standard output takes something, or tells why not.
-fn is_taken_within(time: Duration) -> bool {
-    poll(&mut [PollFd::new(sys::stdout(), PollFlags::POLLOUT)], sys::timeout(Some(time))) != Ok(0)
-}
-
-/// Waits until standard output takes something, as long as that takes. svscan ends the forwarder where that is too long.
-fn wait_until_taken() {
-    let _ = poll(&mut [PollFd::new(sys::stdout(), PollFlags::POLLOUT)], PollTimeout::NONE);
 }

@@ -1,8 +1,8 @@
-//! One process at a time forwards lines: the one that holds a lock on a FIFO that only svscan's own account can open. A
-//! service can lock, fill and empty its own pipe as it likes; this lock it can neither take nor keep.
+//! One process at a time forwards lines: it holds a lock on a FIFO that only svscan's own account can open. A
+//! service can lock, fill and empty its own pipe as it likes; a service can neither take nor keep this lock.
 //!
 //! The next process requests the lock by a byte in the FIFO, again and again until it has it. The kernel releases the lock
-//! when its holder has ended, however that came about, so that no number of a process need be known or believed.
+//! when its holder has ended for any reason, so that svscan need not know or believe the number of a process.
 
 use daemontools::service::open_fifo;
 use daemontools::sys::lock::lock_within;

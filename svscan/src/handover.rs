@@ -18,7 +18,8 @@
 //! ```
 //!
 //! New pages are taken from the first ledger. A page, or a pocket, belongs to the service's own supervise (0) or to its
-//! logger's (1). A delayed supervise is to be started after so many milliseconds; it could not serve so many times in a row.
+//! logger's (1). For a delayed supervise, MILLISECONDS is the time after which it is to be started, and FAILURES says
+//! how often in a row it could not serve.
 
 use crate::table::{Delayed, Id, Part, SuperviseId};
 use daemontools::service::{OrphanEnd, Process};
@@ -215,14 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn all_that_it_can_hold_comes_back() {
+    fn all_that_a_handover_can_hold_comes_back() {
         for handover in [full(), Handover::default()] {
             assert_eq!(Handover::decode(&handover.encode()), handover);
         }
     }
 
     #[test]
-    fn the_text_is_what_other_versions_read() {
+    fn the_text_of_a_handover_is_what_other_versions_read() {
         let text = full().encode();
         let keys: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
         let expected = "lock mask files ledger ledger page page pocket pocket pipe pipe service logger absent absent \
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_left_out() {
+    fn lines_of_a_handover_that_make_no_sense_are_left_out() {
         let text =
             "lock\nlock x\nfiles 1\npage 1 2 0 4\npipe 1 2 3\nend 99999999999 1 1\ndelayed 1 2 0 -1 0\nother 1\n\n";
         assert_eq!(Handover::decode(text), Handover::default());

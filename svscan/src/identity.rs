@@ -6,6 +6,7 @@
 
 use crate::procfs::process_path;
 use crate::table::Id;
+use daemontools::files::stat_on_mount;
 use daemontools::hash::hash;
 use daemontools::sys::file_numbers::keeps_numbers;
 use daemontools::sys::kind::is_directory;
@@ -38,6 +39,23 @@ pub fn of(path: &Path) -> nix::Result<Id> {
     })
 }
 
+/// The identity of the directory that a path leads to, without a step on another mount than that of the current directory, on
+/// which the numbers of files are kept; `None` if the path leads elsewhere, or to nothing, or the kernel does not tell.
+pub fn of_on_mount(path: &Path) -> Option<nix::Result<Id>> {
+    let file = stat_on_mount(path).ok()?;
+    Some(if is_directory(&file) { Ok(id_of(&file)) } else { Err(Errno::ENOTDIR) })
+}
+
+/// Whether the numbers of files are kept on the mount of the current directory.
+pub fn are_numbers_kept_here() -> bool {
+    are_numbers_kept_at(Path::new(".")) == Ok(true)
+}
+
+fn are_numbers_kept_at(path: &Path) -> nix::Result<bool> {
+    // The type of this number is not the same on all machines.
+    Ok(keeps_numbers(statfs(path)?.filesystem_type().0 as i64))
+}
+
 /// The identity of the directory that a process works in.
 ///
 /// # Errors
@@ -57,8 +75,7 @@ pub fn id_of(file: &FileStat) -> Id {
 }
 
 fn known_by(path: &Path, file: &FileStat, resolved: impl FnOnce() -> nix::Result<Vec<u8>>) -> nix::Result<Id> {
-    // The type of this number is not the same on all machines.
-    if keeps_numbers(statfs(path)?.filesystem_type().0 as i64) {
+    if are_numbers_kept_at(path)? {
         return Ok(id_of(file));
     }
     Ok(Id { device: file.st_dev, inode: hash(&[mount(path)?.to_string().as_bytes(), b" ", &resolved()?].concat()) })
@@ -75,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_the_same_by_each_of_its_names_and_for_who_works_in_it() {
+    fn a_directory_has_one_identity_by_each_of_its_names_and_for_a_process_in_it() {
         let here = of(Path::new(".")).unwrap();
         let other_name = std::env::current_dir().unwrap().join("src/..");
         assert_eq!([of(&other_name).unwrap(), of_working_directory(getpid()).unwrap()], [here, here]);

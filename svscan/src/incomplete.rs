@@ -1,16 +1,19 @@
 //! Service directories that are still being made. svscan starts their supervise when they are complete, or when it has waited
 //! long enough.
 //!
-//! A directory is complete when `run` can be executed, and so can `log/run` if there is a `log` directory, and neither is
-//! being written; or when a supervise is in charge of it or of its `log` already, which svscan must know at a stop. A directory that was made elsewhere and moved or linked here is complete when it is first seen; one that is
-//! made in place is watched. Nothing tells that it will have no `log`, so without one svscan waits until nothing has changed
-//! in it for a moment. svscan looks at a link that was just made after a shorter moment: `ln -sf` makes it under another
-//! name, and renames it.
+//! A directory is complete when `run` can be executed, or it is that of a state (`abstract`, and no `run`), and so can `log/run` if there is a directory `log`, and neither file
+//! is being written. It is complete too when a supervise is in charge of it or of its `log` already: svscan must know of
+//! that supervise at a stop. A directory that was made elsewhere, and moved or linked here, is usually complete when svscan
+//! first sees it. svscan watches a directory that is made in place. If such a directory has no `log`, a user may still add
+//! one, so svscan waits until nothing has changed in the directory for a moment. svscan looks at a new link only after a
+//! shorter moment, because `ln -sf` makes a link under another name first, and then renames it.
 
+use crate::look::WatchedPlace;
 use crate::probe::Probe;
 use crate::table::{Id, Part};
 use daemontools::service::{LOG, RUN};
-use nix::sys::inotify::{AddWatchFlags, Inotify, InotifyEvent, WatchDescriptor};
+use daemontools::sys::events::remove_watch;
+use nix::sys::inotify::{AddWatchFlags, Inotify, InotifyEvent};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -18,38 +21,42 @@ use std::time::{Duration, Instant};
 
 /// After this time, svscan starts the supervise of an incomplete directory all the same, which says what is missing.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The same for a directory that was made elsewhere: whoever links it has mostly finished, and waits for an answer.
+/// After this time, svscan starts the supervise of an incomplete directory that was made elsewhere. It is shorter, because a
+/// user who links a directory has mostly finished it, and waits for an answer.
 const PATIENCE_ELSEWHERE: Duration = Duration::from_secs(1);
 /// A complete directory in which nothing has changed for this time is not being made any more.
 const QUIET: Duration = Duration::from_millis(100);
-/// How long after it was made svscan looks at a link.
+/// svscan looks at a new link this time after it was made.
 const BRIEF: Duration = Duration::from_millis(10);
 
+/// A service that is still being made.
 struct IncompleteService {
+    /// The entry that leads to the service.
     path: PathBuf,
-    watches: Vec<WatchDescriptor>,
-    /// Directories in which `run` was created and has not been closed since.
+    /// The kernel's watches of its directory and of its `log`.
+    watches: Vec<i32>,
+    /// The parts whose `run` was created and has not been closed since.
     writing: Vec<Part>,
-    /// Until when svscan waits for the service, unless something changes.
+    /// The time until which svscan waits for the service, unless something changes.
     until: Instant,
-    /// Until when svscan waits for the service at most.
+    /// The time until which svscan waits for the service at most.
     last: Instant,
 }
 
 /// All services that are still being made.
 #[derive(Default)]
-pub struct Incomplete {
-    incomplete: HashMap<Id, IncompleteService>,
-    watched: HashMap<WatchDescriptor, (Id, Part)>,
+pub struct IncompleteServices {
+    services: HashMap<Id, IncompleteService>,
+    watched: HashMap<i32, (Id, Part)>,
     /// The services that are still being made, ordered by the time until which svscan waits for them.
     waiting: BTreeSet<(Instant, Id)>,
-    /// Entries that were made in place since the last look.
+    /// The entries that were made in place since svscan last looked at the changes.
     made: HashSet<OsString>,
-    /// Links and files that were just made, and when each is to be looked at, in this order.
+    /// Links and files that were just made, each with the time at which svscan is to look at it, earliest first.
     links: VecDeque<(Instant, OsString)>,
 }
 
-impl Incomplete {
+impl IncompleteServices {
     /// The kernel reports a change in the scan directory. Returns the entry, if svscan is to look at it now.
     pub fn entry_changed(&mut self, event: InotifyEvent, now: Instant) -> Option<OsString> {
         let name = event.name?;
@@ -65,7 +72,7 @@ impl Incomplete {
         Some(name)
     }
 
-    /// The links and files that are to be looked at now.
+    /// The new links and files at which svscan is to look now.
     pub fn entries(&mut self, now: Instant) -> Vec<OsString> {
         let due = self.links.iter().take_while(|(at, _)| *at <= now).count();
         self.links.drain(..due).map(|(_, name)| name).collect()
@@ -79,10 +86,10 @@ impl Incomplete {
     /// Whether a new service is still being made; if so, its directory is watched from now on.
     pub fn take(&mut self, id: Id, name: &OsStr, inotify: &Inotify, probe: &mut Probe, now: Instant) -> bool {
         let path = Path::new(name);
-        if let Some(service) = self.incomplete.get_mut(&id) {
+        if let Some(service) = self.services.get_mut(&id) {
             let whole = service.path != path && service.writing.is_empty() && probe.completeness(path).is_complete;
             service.path = path.into();
-            // Renamed because it is ready.
+            // The user has renamed the directory, because it is ready.
             if whole {
                 self.forget(id, inotify);
             }
@@ -93,14 +100,14 @@ impl Incomplete {
             return false;
         }
         let last = now + if in_place { PATIENCE } else { PATIENCE_ELSEWHERE };
-        self.incomplete.insert(
+        self.services.insert(
             id,
             IncompleteService { path: path.into(), watches: Vec::new(), writing: Vec::new(), until: last, last },
         );
         self.waiting.insert((last, id));
-        let watched = self.watch(id, Part::Service, inotify);
-        self.watch(id, Part::Logger, inotify);
-        // It may have become complete before it was watched.
+        let watched = self.watch(id, Part::Service, probe);
+        self.watch(id, Part::Logger, probe);
+        // The directory may have become complete before svscan watched it.
         if !watched || (!in_place && probe.completeness(path).is_complete) {
             self.forget(id, inotify);
             return false;
@@ -109,23 +116,24 @@ impl Incomplete {
         true
     }
 
-    fn watch(&mut self, id: Id, part: Part, inotify: &Inotify) -> bool {
+    fn watch(&mut self, id: Id, part: Part, probe: &mut Probe) -> bool {
         let changes = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_CLOSE_WRITE
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_ATTRIB
             | AddWatchFlags::IN_ONLYDIR;
-        let Some(service) = self.incomplete.get_mut(&id) else { return false };
-        let Ok(watch) = inotify.add_watch(&directory(&service.path, part), changes) else { return false };
+        let Some(service) = self.services.get_mut(&id) else { return false };
+        let path = directory(&service.path, part);
+        let Ok(watch) = probe.watch(WatchedPlace::Itself(path), changes) else { return false };
         service.watches.push(watch);
         self.watched.insert(watch, (id, part));
         true
     }
 
     /// The kernel reports a change in a directory that may be a watched one.
-    pub fn changed(&mut self, event: &InotifyEvent, inotify: &Inotify, probe: &mut Probe, now: Instant) {
-        let Some((id, part)) = self.watched.get(&event.wd).copied() else { return };
-        let Some(service) = self.incomplete.get_mut(&id) else { return };
+    pub fn changed(&mut self, event: &InotifyEvent, probe: &mut Probe, now: Instant) {
+        let Some((id, part)) = self.watched.get(&event.wd.as_raw()).copied() else { return };
+        let Some(service) = self.services.get_mut(&id) else { return };
         let created = event.mask.contains(AddWatchFlags::IN_CREATE);
         match event.name.as_deref().and_then(OsStr::to_str) {
             Some(RUN) if created && probe.is_new_file(&directory(&service.path, part).join(RUN)) => {
@@ -134,7 +142,7 @@ impl Incomplete {
             Some(RUN) if event.mask.intersects(AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO) => {
                 service.writing.retain(|writing| *writing != part);
             }
-            Some(LOG) if created && part == Part::Service => drop(self.watch(id, Part::Logger, inotify)),
+            Some(LOG) if created && part == Part::Service => drop(self.watch(id, Part::Logger, probe)),
             _ => {}
         }
         self.reschedule(id, probe, now);
@@ -142,7 +150,7 @@ impl Incomplete {
 
     /// A service has just changed: sets anew how long svscan waits for it.
     fn reschedule(&mut self, id: Id, probe: &mut Probe, now: Instant) {
-        let Some(service) = self.incomplete.get_mut(&id) else { return };
+        let Some(service) = self.services.get_mut(&id) else { return };
         let found = probe.completeness(&service.path);
         // A complete directory with a logger has all that it can have.
         let quiet = if found.has_logger { Duration::ZERO } else { QUIET };
@@ -166,12 +174,12 @@ impl Incomplete {
 
     /// svscan waits for this service no longer.
     pub fn forget(&mut self, id: Id, inotify: &Inotify) {
-        let Some(service) = self.incomplete.remove(&id) else { return };
+        let Some(service) = self.services.remove(&id) else { return };
         self.waiting.remove(&(service.until, id));
         for watch in service.watches {
             self.watched.remove(&watch);
             // A directory that was removed took its watch with it.
-            let _ = inotify.rm_watch(watch);
+            let _ = remove_watch(inotify, watch);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Services without a logger are asked now and then whether they have one by now. A logger that came too late is not served,
-//! because the service has its standard output already; svscan says so.
+//! Services without a logger. svscan looks now and then whether a logger was added to one of them. It cannot serve a logger
+//! that was added so late, because the service has its standard output already; it says so.
 
 use crate::diagnostics::{Diagnostics, Subject};
 use crate::probe::{Logger, Probe};
@@ -10,10 +10,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// How many services are asked at each scan: all ten thousand would take too long.
-const ASKED: usize = 100;
+/// How many services svscan looks at in each scan: ten thousand would take too long.
+const LOOKED_AT: usize = 100;
 
-/// The services without a logger, those first that were asked longest ago.
+/// The services without a logger; first those at which svscan has not looked for the longest time.
 #[derive(Debug, Default)]
 pub struct LateLoggers(VecDeque<Id>);
 
@@ -23,9 +23,9 @@ impl LateLoggers {
         self.0.push_back(id);
     }
 
-    /// Asks some services.
+    /// Looks at some services.
     pub fn look(&mut self, table: &Table, probe: &mut Probe, diagnostics: &mut Diagnostics) {
-        for _ in 0..ASKED.min(self.0.len()) {
+        for _ in 0..LOOKED_AT.min(self.0.len()) {
             let Some(id) = self.0.pop_front() else { return };
             let Some(name) = table.name(id).map(OsStr::to_os_string) else { continue };
             let logger = probe.logger(Path::new(&name));

@@ -1,19 +1,22 @@
 //! Starting supervises, and the pipe between each service and its logger.
 
+use crate::identity::id_of;
 use crate::pages::Pages;
+use crate::pockets::Speech;
 use crate::pockets::{self, Pockets};
+use crate::stopping::Pipes;
 use crate::table::{Id, Part, SuperviseId, label};
 use daemontools::Unable;
 use daemontools::service::{LOG, Record, ledger};
 use daemontools::sys::exec::{c_string, candidates, environment};
-use daemontools::sys::kind::is_fifo;
+use daemontools::sys::lock::claim;
 use daemontools::sys::process::{COMMANDS, duplicate_above, signal_set};
 use daemontools::sys::spawn::{Refused, Spawn, spawn};
 use daemontools::sys::{self, open_files};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::SigSet;
-use nix::sys::stat::{FileStat, fstat};
+use nix::sys::stat::fstat;
 use nix::unistd::{Pid, dup3, pipe2};
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr, OsString};
@@ -21,9 +24,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The pipe between a service and its logger. svscan keeps both ends open for as long as it knows the service: a logger that
-/// is started again finds what the one before has left, and a service that is started again writes on without the logger
-/// seeing an end.
+/// The pipe between a service and its logger. svscan keeps both ends open for as long as it knows the service: a logger
+/// that is started again finds what the logger before it has left, and a service that is started again writes on
+/// without the logger seeing an end.
 struct Pipe {
     reader: OwnedFd,
     /// The writing end, which also reads, as the service's standard output does for that reason: with all other processes
@@ -32,7 +35,25 @@ struct Pipe {
     writer: Option<OwnedFd>,
 }
 
-/// How many descriptors are not used up for pipes, so that what runs can still be commanded.
+/// A supervise that is to be started.
+#[derive(Debug, Clone, Copy)]
+pub struct NewSupervise<'a> {
+    pub which: SuperviseId,
+    /// The name of its service.
+    pub name: &'a OsStr,
+    /// Where the service lies.
+    pub place: &'a OsStr,
+    /// That is on the mount of the scan directory.
+    pub is_here: bool,
+    /// Whether there is a pipe between the service and its logger.
+    pub logged: bool,
+    /// The service is being stopped: the supervise ends what the supervise before it has left, and starts nothing.
+    pub stops: bool,
+    /// Whether the service may speak to its supervise.
+    pub speech: Speech,
+}
+
+/// How many descriptors svscan does not use for pipes, so that it can still command what runs.
 const SPARE: u64 = 8;
 
 /// What every supervise is started with.
@@ -45,15 +66,18 @@ pub struct Launcher {
     environment: Vec<CString>,
     /// The pages of the supervises, where the system has such files.
     pub pages: Option<Pages>,
-    /// What keeps the sockets that services speak through.
+    /// The pockets, which keep the sockets that services speak through.
     pub pockets: Pockets,
     /// The limits of open files that svscan was started with, if it has raised its own.
     open_files: Option<(u64, u64)>,
     pipes: HashMap<Id, Pipe>,
     /// A low descriptor through which a child gets its end of a pipe, so that the child's table of descriptors need not reach
-    /// up to a high one. Between times it is `null`.
+    /// up to a high one. While no child is being started, it is `null`.
     low_fd: OwnedFd,
     null: OwnedFd,
+    /// The lock of the scan directory. A child keeps it open until it has become a supervise, which the next svscan can
+    /// find: if svscan is killed before that, the next svscan waits for the lock.
+    lock: Option<OwnedFd>,
 }
 
 impl Launcher {
@@ -62,7 +86,12 @@ impl Launcher {
     ///
     /// # Errors
     /// No descriptor to be had, or the environment does not fit.
-    pub fn new(supervise: &Path, kept: &str, before: Option<(u64, u64)>) -> nix::Result<Launcher> {
+    pub fn new(
+        supervise: &Path,
+        kept: &str,
+        before: Option<(u64, u64)>,
+        lock: Option<&OwnedFd>,
+    ) -> nix::Result<Launcher> {
         let null = open_null()?;
         let low_fd = duplicate_above(&null, 3)?;
         let beside = c_string(supervise.as_os_str())?;
@@ -78,14 +107,16 @@ impl Launcher {
             pipes: HashMap::new(),
             low_fd,
             null,
+            lock: lock.map(|lock| duplicate_above(lock, 3)).transpose()?,
         })
     }
 
-    /// Starts the supervise of a part whose service is `name`, and lies at `place`.
+    /// Starts a supervise.
     ///
     /// # Errors
     /// The system refused, in the original's words.
-    pub fn start(&mut self, which: SuperviseId, name: &OsStr, place: &OsStr, logged: bool) -> Result<Pid, Unable> {
+    pub fn start(&mut self, new: &NewSupervise) -> Result<Pid, Unable> {
+        let NewSupervise { which, name, logged, .. } = *new;
         let label = label(which.part, name);
         let refused = |refused| match refused {
             Refused::Process(errno) => Unable::new("fork for", &label, errno),
@@ -97,16 +128,16 @@ impl Launcher {
             self.make_pipe(which.id).map_err(|errno| Unable::new("create pipe for", name, errno))?;
             self.load_low_fd(which).map_err(|errno| refused(Refused::Descriptors(errno)))?;
         }
-        let started = self.spawn(which, name, place, logged).map_err(refused);
+        let started = self.spawn(new).map_err(refused);
         if logged {
-            // An end kept here would keep the other from ever seeing the pipe closed.
+            // If an end were kept here, the process at the other end would never see the pipe closed.
             let _ = dup3(&self.null, &mut self.low_fd, OFlag::O_CLOEXEC);
         }
         started
     }
 
-    fn spawn(&mut self, which: SuperviseId, name: &OsStr, place: &OsStr, logged: bool) -> Result<Pid, Refused> {
-        let folder = label(which.part, place);
+    fn spawn(&mut self, new: &NewSupervise) -> Result<Pid, Refused> {
+        let NewSupervise { which, name, place, is_here, logged, stops, speech } = *new;
         let argument = argument(place);
         let place = c_string(place).map_err(Refused::Directory)?;
         let (argument, directory, its) = match which.part {
@@ -118,13 +149,21 @@ impl Launcher {
         let loan = pages.and_then(|pages| pages.lend(which).ok());
         let variable = loan.as_ref().map(|loan| format!("{}={}", ledger::VARIABLE, loan.variable));
         let variable = variable.and_then(|variable| c_string(variable.as_ref()).ok());
-        let lent = if self.beside.is_some() { self.pockets.lend(which, Path::new(&folder)) } else { None };
+        let lent = if self.beside.is_some() { self.pockets.lend(which, speech) } else { None };
         let pocket = lent.and_then(|lent| c_string(pockets::variable(lent).as_ref()).ok());
         // A logger is told the name of its service, because its own name is always `log`.
         let service = directory.as_ref().map(|_| [ledger::SERVICE.as_bytes(), b"=", name.as_bytes()].concat());
         let service = service.and_then(|service| c_string(OsStr::from_bytes(&service)).ok());
+        // svscan waits until the supervise is executed, but not until a server has let it change its directory.
+        let (directory, from) = directory.map_or((None, None), |place| match is_here {
+            true => (Some(place), None),
+            false => (None, Some(place)),
+        });
+        let from_variable = from.as_ref().map(|from| [ledger::FROM.as_bytes(), b"=", from.as_bytes()].concat());
+        let from_variable = from_variable.and_then(|variable| c_string(OsStr::from_bytes(&variable)).ok());
         let variables = self.environment.len();
-        self.environment.extend(variable.into_iter().chain(pocket).chain(service));
+        let stops = stops.then(|| c_string([ledger::STOPS, "=1"].concat().as_ref()).ok()).flatten();
+        self.environment.extend(variable.into_iter().chain(pocket).chain(service).chain(stops).chain(from_variable));
         let pipe = logged.then(|| (self.low_fd.as_fd(), its));
         let given = loan.map(|loan| loan.ledger).into_iter().chain(lent).map(|given| (given, given.as_raw_fd()));
         let descriptors: Vec<(BorrowedFd, i32)> = pipe.into_iter().chain(given).collect();
@@ -134,13 +173,15 @@ impl Launcher {
             environment: &self.environment,
             directory: directory.as_ref(),
             descriptors: &descriptors,
-            // The signal that commands it must not kill it before it listens.
+            kept_until_exec: self.lock.as_ref().map(AsFd::as_fd),
+            // The signal that brings commands must not kill a supervise that does not read commands yet.
             mask: &signal_set(&[COMMANDS]),
             open_files: self.open_files,
         };
         let other = Spawn {
             candidates: &self.others,
             environment: self.environment.get(..variables).unwrap_or_default(),
+            directory: directory.as_ref().or(from.as_ref()),
             descriptors: pipe.as_slice(),
             mask: &SigSet::empty(),
             ..ours
@@ -159,7 +200,7 @@ impl Launcher {
     fn make_pipe(&mut self, id: Id) -> nix::Result<()> {
         if !self.has_pipe(id) {
             let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
-            let pipe = (reader, sys::also_reading(writer));
+            let pipe = (reader, sys::reopen_read_write(writer));
             let highest = u64::try_from(pipe.0.as_raw_fd().max(pipe.1.as_raw_fd())).unwrap_or(0);
             if highest + SPARE > open_files::limit()? {
                 return Err(Errno::EMFILE);
@@ -195,15 +236,19 @@ impl Launcher {
         self.pipes.contains_key(&id)
     }
 
-    /// Whether this is a pipe, but not the service's.
-    pub fn is_other_pipe(&self, id: Id, file: &FileStat) -> bool {
+    /// Whether this pipe is not the service's.
+    pub fn is_other_pipe(&self, id: Id, file: Id) -> bool {
         let Some(pipe) = self.pipes.get(&id) else { return false };
         let Ok(ours) = fstat(&pipe.reader) else { return false };
-        is_fifo(file) && (file.st_dev, file.st_ino) != (ours.st_dev, ours.st_ino)
+        file != id_of(&ours)
     }
 
-    /// Gives the service this pipe: its reading and its writing end.
+    /// Gives the service this pipe: its reading and its writing end. The supervise of the service does not exit before its
+    /// pipe is claimed or empty, so that its lines outlive it. The claim holds as long as svscan or a process of the logger
+    /// has the reading end.
     pub fn put_pipe(&mut self, id: Id, (reader, writer): (OwnedFd, OwnedFd)) {
+        // Without the claim a supervise that exits while there are lines to read does so later.
+        let _ = claim(&reader);
         self.pipes.insert(id, Pipe { reader, writer: Some(writer) });
     }
 
@@ -261,9 +306,20 @@ impl Launcher {
             environment: &self.environment,
             directory: None,
             descriptors: &[],
+            kept_until_exec: None,
             mask: &SigSet::empty(),
             open_files: self.open_files,
         })
+    }
+}
+
+impl Pipes for Launcher {
+    fn has_pipe(&self, id: Id) -> bool {
+        Launcher::has_pipe(self, id)
+    }
+
+    fn unread(&self, id: Id) -> usize {
+        Launcher::unread(self, id)
     }
 }
 

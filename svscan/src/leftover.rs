@@ -1,14 +1,14 @@
 //! What a supervise that has ended has left, as far as svscan must know it. No I/O.
 //!
-//! What is not stopped is started again anyway, and its next supervise finds by itself what is left. So for most ends only
-//! few questions are asked. A service that is being stopped is waited for as long as anything of it is left, and one whose
-//! entry is gone as long as it has lines that only its logger can read.
+//! If a service is not being stopped, svscan starts another supervise for it anyway, which finds by itself what is left. So
+//! svscan asks only few questions when such a supervise ends. If a service is being stopped, svscan waits as long as anything
+//! of it is left; if its entry is gone, as long as it has lines that only its logger can read.
 
 use crate::table::Leftover;
 
 /// How a supervise has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Death {
+pub enum ExitKind {
     /// It has exited with 0, as it was told to.
     Exited,
     /// It has exited with an error: it cannot serve.
@@ -17,88 +17,88 @@ pub enum Death {
     Killed,
 }
 
-impl Death {
+impl ExitKind {
     /// Reads what wait(2) says.
-    pub fn of(status: i32) -> Death {
+    pub fn of(status: i32) -> ExitKind {
         match status {
-            0 => Death::Exited,
-            status if status & 0x7f == 0 => Death::Failed,
-            _ => Death::Killed,
+            0 => ExitKind::Exited,
+            status if status & 0x7f == 0 => ExitKind::Failed,
+            _ => ExitKind::Killed,
         }
     }
 }
 
-/// What is wanted of the service.
+/// What svscan wants of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// It has an entry.
+    /// The service has an entry, and is to run.
     Present,
-    /// It has none any more, and is left alone.
+    /// The service has no entry any more, and svscan leaves it alone.
     Removed,
-    /// It is being stopped.
+    /// svscan stops the service.
     Stopped,
 }
 
-/// What a supervise has left of its service.
+/// Whether a supervise has left a process of its service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Left {
-    /// No process.
-    Nothing,
-    /// A process that is not proven to be gone.
-    Process,
+pub enum RemainingProcess {
+    /// It has left no process.
+    None,
+    /// It has left a process that is not proven to be gone.
+    Possible,
     /// The system does not tell now.
-    Untold,
+    Unknown,
 }
 
-/// What there is to be asked about the supervise that has ended. Each question may cost system calls, and is asked only where
+/// What svscan may ask about a supervise that has ended. Each question may cost system calls, so svscan asks it only where
 /// the answer matters.
-pub trait Facts {
-    /// It is a logger's, and there are lines that the logger may still come to read.
+pub trait EndFacts {
+    /// It is the supervise of a logger, and there are lines that the logger may still come to read.
     fn has_lines(&mut self) -> bool;
-    /// It is a service's, and has left lines that no logger reads.
+    /// It is the supervise of a service, and has left lines that no logger reads.
     fn leaves_lines(&mut self) -> bool;
     /// It has written, as the last thing, that it was told to end and has stopped its service.
     fn was_told(&mut self) -> bool;
     /// Another supervise is in charge, or may be.
     fn is_served(&mut self) -> bool;
-    /// What it has left.
-    fn left(&mut self) -> Left;
+    /// Whether it has left a process.
+    fn remaining_process(&mut self) -> RemainingProcess;
     /// svscan still waits for a part of which nothing can be known: for some time only, since a stop must end.
     fn still_waits(&mut self) -> bool;
 }
 
-/// What a supervise has left.
-pub fn leftover(death: Death, wanted: Wanted, facts: &mut impl Facts) -> Leftover {
+/// Finds out what a supervise has left that ended in this way.
+pub fn leftover(exit: ExitKind, wanted: Wanted, facts: &mut impl EndFacts) -> Leftover {
     match wanted {
-        Wanted::Removed if death != Death::Failed && facts.has_lines() => Leftover::Lines,
+        Wanted::Removed if exit != ExitKind::Failed && facts.has_lines() => Leftover::Lines,
         Wanted::Removed if facts.leaves_lines() => Leftover::Lines,
-        Wanted::Present | Wanted::Removed => left_alone(death, facts),
+        Wanted::Present | Wanted::Removed => left_alone(exit, facts),
         Wanted::Stopped if facts.has_lines() => Leftover::Lines,
-        Wanted::Stopped => left_at_stop(death, facts),
+        Wanted::Stopped => left_at_stop(exit, facts),
     }
 }
 
-fn left_alone(death: Death, facts: &mut impl Facts) -> Leftover {
-    match death {
-        Death::Exited => Leftover::Told,
-        Death::Killed | Death::Failed if facts.was_told() => Leftover::Told,
-        // Another supervise may have been in charge all the time, and this one have tried in vain.
-        Death::Failed if !facts.is_served() => Leftover::CannotServe,
-        Death::Killed | Death::Failed => Leftover::Nothing,
+fn left_alone(exit: ExitKind, facts: &mut impl EndFacts) -> Leftover {
+    match exit {
+        ExitKind::Exited => Leftover::Told,
+        ExitKind::Killed | ExitKind::Failed if facts.was_told() => Leftover::Told,
+        // Another supervise may have been in charge all the time, so that this supervise has tried in vain.
+        ExitKind::Failed if !facts.is_served() => Leftover::CannotServe,
+        ExitKind::Killed | ExitKind::Failed => Leftover::Nothing,
     }
 }
 
-fn left_at_stop(death: Death, facts: &mut impl Facts) -> Leftover {
+fn left_at_stop(exit: ExitKind, facts: &mut impl EndFacts) -> Leftover {
     if facts.is_served() {
         return Leftover::Process;
     }
-    match (facts.left(), death) {
-        (Left::Process, Death::Exited | Death::Failed | Death::Killed) => Leftover::Process,
-        (Left::Nothing, Death::Exited | Death::Failed | Death::Killed) => Leftover::Nothing,
+    match (facts.remaining_process(), exit) {
+        (RemainingProcess::Possible, ExitKind::Exited | ExitKind::Failed | ExitKind::Killed) => Leftover::Process,
+        (RemainingProcess::None, ExitKind::Exited | ExitKind::Failed | ExitKind::Killed) => Leftover::Nothing,
         // It has stopped its service, as far as it knows.
-        (Left::Untold, Death::Exited) => Leftover::Nothing,
-        (Left::Untold, Death::Failed | Death::Killed) if facts.still_waits() => Leftover::Process,
-        (Left::Untold, Death::Failed | Death::Killed) => Leftover::Nothing,
+        (RemainingProcess::Unknown, ExitKind::Exited) => Leftover::Nothing,
+        (RemainingProcess::Unknown, ExitKind::Failed | ExitKind::Killed) if facts.still_waits() => Leftover::Process,
+        (RemainingProcess::Unknown, ExitKind::Failed | ExitKind::Killed) => Leftover::Nothing,
     }
 }
 
@@ -108,34 +108,34 @@ mod tests {
 
     /// Answers, and how many questions were asked.
     #[derive(Debug, Clone, Copy)]
-    struct Known {
+    struct EndAnswers {
         has_lines: bool,
         leaves_lines: bool,
         was_told: bool,
         is_served: bool,
-        left: Left,
+        left: RemainingProcess,
         still_waits: bool,
         asked: u32,
     }
 
-    const NONE: Known = Known {
+    const NONE: EndAnswers = EndAnswers {
         has_lines: false,
         leaves_lines: false,
         was_told: false,
         is_served: false,
-        left: Left::Nothing,
+        left: RemainingProcess::None,
         still_waits: false,
         asked: 0,
     };
 
-    impl Known {
+    impl EndAnswers {
         fn answer<T>(&mut self, answer: T) -> T {
             self.asked += 1;
             answer
         }
     }
 
-    impl Facts for Known {
+    impl EndFacts for EndAnswers {
         fn has_lines(&mut self) -> bool {
             self.answer(self.has_lines)
         }
@@ -152,7 +152,7 @@ mod tests {
             self.answer(self.is_served)
         }
 
-        fn left(&mut self) -> Left {
+        fn remaining_process(&mut self) -> RemainingProcess {
             self.answer(self.left)
         }
 
@@ -162,16 +162,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_told_by_as_few_questions_as_can_be() {
-        use Death::{Exited, Failed, Killed};
+    fn what_a_supervise_has_left_is_found_by_as_few_questions_as_possible() {
+        use ExitKind::{Exited, Failed, Killed};
         use Wanted::{Present, Removed, Stopped};
-        let lines = Known { has_lines: true, ..NONE };
-        let unread = Known { leaves_lines: true, ..NONE };
-        let told = Known { was_told: true, ..NONE };
-        let served = Known { is_served: true, ..NONE };
-        let process = Known { left: Left::Process, ..NONE };
-        let untold = Known { left: Left::Untold, ..NONE };
-        let waits = Known { still_waits: true, ..untold };
+        let lines = EndAnswers { has_lines: true, ..NONE };
+        let unread = EndAnswers { leaves_lines: true, ..NONE };
+        let told = EndAnswers { was_told: true, ..NONE };
+        let served = EndAnswers { is_served: true, ..NONE };
+        let process = EndAnswers { left: RemainingProcess::Possible, ..NONE };
+        let untold = EndAnswers { left: RemainingProcess::Unknown, ..NONE };
+        let waits = EndAnswers { still_waits: true, ..untold };
         let table = [
             // How it ended, what is wanted, what is known; what is left, and how much was asked.
             (Exited, Present, NONE, Leftover::Told, 0),
@@ -180,8 +180,8 @@ mod tests {
             (Failed, Present, told, Leftover::Told, 1),
             (Failed, Present, NONE, Leftover::CannotServe, 2),
             (Failed, Present, served, Leftover::Nothing, 2),
-            // What runs or could be read makes no difference: it is started again.
-            (Killed, Present, Known { has_lines: true, ..process }, Leftover::Nothing, 1),
+            // It makes no difference what runs or could be read: the supervise is started again.
+            (Killed, Present, EndAnswers { has_lines: true, ..process }, Leftover::Nothing, 1),
             (Exited, Removed, NONE, Leftover::Told, 2),
             (Killed, Removed, lines, Leftover::Lines, 1),
             (Killed, Removed, unread, Leftover::Lines, 2),
@@ -203,18 +203,19 @@ mod tests {
             // Lines that no logger reads are counted when the pipe is closed.
             (Killed, Stopped, unread, Leftover::Nothing, 3),
         ];
-        for (death, wanted, known, expected, asked) in table {
+        for (exit, wanted, known, expected, asked) in table {
             let mut facts = known;
-            assert_eq!(leftover(death, wanted, &mut facts), expected, "{death:?} {wanted:?} {known:?}");
-            assert_eq!(facts.asked, asked, "{death:?} {wanted:?} {known:?}");
+            assert_eq!(leftover(exit, wanted, &mut facts), expected, "{exit:?} {wanted:?} {known:?}");
+            assert_eq!(facts.asked, asked, "{exit:?} {wanted:?} {known:?}");
         }
     }
 
     #[test]
-    fn a_death_is_read_from_its_status() {
-        let table = [(0, Death::Exited), (111 << 8, Death::Failed), (9, Death::Killed), (6 | 0x80, Death::Killed)];
-        for (status, death) in table {
-            assert_eq!(Death::of(status), death);
+    fn how_a_supervise_ended_is_read_from_its_status() {
+        let table =
+            [(0, ExitKind::Exited), (111 << 8, ExitKind::Failed), (9, ExitKind::Killed), (6 | 0x80, ExitKind::Killed)];
+        for (status, exit) in table {
+            assert_eq!(ExitKind::of(status), exit);
         }
     }
 }

@@ -9,19 +9,18 @@
 //!    pipe between the two. Two entries that lead to one directory are one service; an entry renamed
 //!    is the same service. A supervise that runs already is not started again but watched, and its
 //!    pipe recovered.
-//! 3. Starts a supervise again when it has ended: at once, but not more than twice within a second; one that cannot do
-//!    its work, after five seconds, ten, and so on up to 80.
+//! 3. Starts a supervise again when it has ended: at once, but not more than twice within a second. If a supervise
+//!    cannot do its work, svscan starts it after five seconds, ten, and so on up to 80.
 //! 4. Looks at the directory again whenever the kernel reports a change, and every five seconds. A new
 //!    directory is started when its `run` can be executed and it is not being made any more, or after
 //!    five seconds.
 //! 5. Told TERM, stops all services in order, loggers last, and exits.
 //!
-//! An entry that is removed stops nothing: its supervise is only not started again, but for that of a logger whose service
-//! runs, or has left lines: it reads them, and is then told to end. The pipe is kept
-//! until the entry is gone and both supervises have ended; the logger sees its end once the entry is gone and the
-//! service's own supervise has ended. With the word `stop` in `.svscan/on-remove`
-//! the service and its logger are stopped. Where another directory takes the name, the service before
-//! it is stopped first in any case.
+//! If an entry is removed, svscan stops nothing: it only does not start the supervise again. It still starts the
+//! supervise of a logger whose service runs or has left lines: the logger reads the lines, and is then told to end. The
+//! pipe is kept until the entry is gone and both supervises have ended; the logger sees its end once the entry is gone
+//! and the service's own supervise has ended. With the word `stop` in `.svscan/on-remove` the service and its logger
+//! are stopped. Where another directory takes the name, the service before it is stopped first in any case.
 //!
 //! `NAME/after`: names of services, one a line. NAME is started when they are ready, and stopped before
 //! them. `NAME/essential`: when NAME ends for good, everything is stopped, and svscan exits with its code
@@ -38,8 +37,9 @@
 //! which are ignored otherwise. At the end `.svscan/finish CODE` is executed in svscan's place; after a
 //! failure, `.svscan/crash`.
 //!
-//! Each supervise, and each script, leads a process group of its own. A supervise gets a page of svscan's memory, by the
-//! environment variable SVSCAN_LEDGER, and is then commanded by a signal; any other through `supervise/control`.
+//! Each supervise, and each script, leads a process group of its own. A supervise gets a page of svscan's memory by the
+//! environment variable SVSCAN_LEDGER, and svscan commands it by a signal. svscan commands a supervise without a page through
+//! `supervise/control`.
 //!
 //! `supervise` is the one beside svscan's own file, else the first in PATH. svscan raises its own limit
 //! of open files; what it starts has the limits that svscan was given. Processes whose supervise was
@@ -51,42 +51,47 @@
 
 #![forbid(unsafe_code)]
 
-mod attach;
+mod abandoned;
+mod attached;
 mod changes;
-mod complete;
 mod diagnostics;
-mod forward;
+mod essential;
 mod forwarder;
 mod forwarder_lock;
+mod forwarding;
 mod handover;
 mod identity;
+pub mod in_charge;
 mod incomplete;
 mod late_loggers;
 mod launch;
-mod left;
 pub mod leftover;
 mod link_recheck;
 mod lock;
+mod look;
+mod messages;
 pub mod orphans;
 mod pages;
 mod pockets;
 mod probe;
 mod procfs;
-mod readiness;
+pub mod readiness;
 mod ready_watch;
 mod reexec;
-mod remarks;
-mod remote_mounts;
 mod removed;
 mod scan;
 mod scanner;
+mod service_pipe;
 mod settings;
 mod signals;
-mod stopping;
+pub mod start;
+pub mod stopping;
+mod supervise_files;
 mod supervises;
+mod survivors;
 pub mod table;
+mod unkillable;
 
-use daemontools::service::{Directory, Process};
 use daemontools::sys::exec::exec;
 use daemontools::sys::inherited_descriptor;
 use daemontools::{Args, Attempt, Fatal, Help, Unable, report, sys};
@@ -97,12 +102,14 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signalfd::SignalFd;
-use nix::unistd::{AccessFlags, access};
+use probe::Probe;
 use scanner::Scanner;
 use signals::Request;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use survivors::Survivors;
 
 /// What svscan answers when it is asked for its usage, for help or for its version.
 pub const HELP: Help = Help {
@@ -118,6 +125,9 @@ Exit codes: 0, stopped; that of a service that is essential; 111, directory cann
 ",
 };
 
+/// How often svscan looks whether something has happened, where the system does not let it wait for that.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 const FINISH: &str = ".svscan/finish";
 const CRASH: &str = ".svscan/crash";
 
@@ -126,13 +136,14 @@ const CRASH: &str = ".svscan/crash";
 /// # Errors
 /// The scan directory cannot be entered, or the system refuses what svscan cannot work without.
 pub fn svscan(mut args: Args) -> Result<i32, Fatal> {
-    sys::fill_standard_descriptors();
+    sys::open_missing_stdio();
     // Before anything that may take long: svscan obeys what it is told meanwhile, also where it is the first process.
     let signals = signals::take().unable_to("set up signals", "")?;
     // Known before the current directory is left, and before the files can be replaced.
     let files = Files { own: sys::companion("svscan"), supervise: sys::companion("supervise") };
     if let Some(directory) = args.next() {
-        nix::unistd::chdir(directory.as_os_str()).unable_to("chdir to", directory)?;
+        let entered = nix::unistd::chdir(directory.as_os_str()).unable_to("chdir to", &directory);
+        entered.map_err(|unable| unable.where_denied(directory.as_ref()))?;
     }
     let handover = reexec::inherited();
     let may_follow_another = lock::may_follow_another();
@@ -143,15 +154,15 @@ pub fn svscan(mut args: Args) -> Result<i32, Fatal> {
         Locked::Told => return Ok(0),
     };
     // To find what another svscan has left takes a look at every process. It may have started more while this one waited.
-    let survivors = if may_follow_another { pages::survivors() } else { Vec::new() };
-    report::at_bug(|| replace_by(CRASH, report::BUG));
+    let survivors = if may_follow_another { Survivors::find() } else { Survivors::default() };
+    report::on_panic(|| replace_by(CRASH, report::BUG));
     match serve(&signals, &files, Earlier { handover, survivors }, lock.as_ref()) {
         Ok(code) => {
             replace_by(FINISH, code);
             Ok(code)
         }
         Err(fatal) => {
-            let code = fatal.tell();
+            let code = fatal.print();
             replace_by(CRASH, code);
             Ok(code)
         }
@@ -168,15 +179,15 @@ struct Files {
 struct Earlier {
     /// What an earlier svscan in this process has handed over.
     handover: Option<Handover>,
-    /// Supervises that svscans in other processes have started, and where they work.
-    survivors: Vec<(Directory, Process)>,
+    /// Supervises that svscans in other processes have started.
+    survivors: Survivors,
 }
 
 fn serve(signals: &SignalFd, files: &Files, earlier: Earlier, lock: Option<&OwnedFd>) -> Result<i32, Fatal> {
     // Without it, exit statuses of processes whose supervise was killed are lost; nothing else is.
     let _ = set_child_subreaper(true);
     let open_files = earlier.handover.as_ref().and_then(|handover| handover.open_files);
-    let launcher = Launcher::new(&files.supervise, reexec::VARIABLE, open_files).unable_to("start", "")?;
+    let launcher = Launcher::new(&files.supervise, reexec::VARIABLE, open_files, lock).unable_to("start", "")?;
     let mut scanner = Scanner::new(launcher, earlier.survivors, Instant::now()).unable_to("start", "")?;
     let follows = earlier.handover.is_some();
     scanner.take_over(&earlier.handover.unwrap_or_default(), Instant::now());
@@ -187,8 +198,24 @@ fn serve(signals: &SignalFd, files: &Files, earlier: Earlier, lock: Option<&Owne
     // waitid(2) is O(children), so it is called only after SIGCHLD; and once at the start, for children that died before the
     // signalfd existed.
     let mut some_have_ended = true;
+    let mut unable_to_wait = None;
+    // Told to stop everything before it has started anything, svscan only stops what an earlier svscan has left.
+    scanner.look(Instant::now());
     loop {
-        some_have_ended = scanner.turn(some_have_ended);
+        report::retry_lost();
+        while let Ok(Some(signal)) = signals.read_signal() {
+            match obey(signal.ssi_signo, &mut interrupts, &mut scanner) {
+                Request::Reap => some_have_ended = true,
+                Request::Reexec if !reexec_wanted => {
+                    reexec_wanted = true;
+                    if !scanner.may_be_handed_over() {
+                        messages::reexec_postponed();
+                    }
+                }
+                _ => {}
+            }
+        }
+        some_have_ended = scanner.do_what_is_due(some_have_ended);
         if let Some(code) = scanner.exit_code() {
             return Ok(code);
         }
@@ -199,20 +226,7 @@ fn serve(signals: &SignalFd, files: &Files, earlier: Earlier, lock: Option<&Owne
             descriptors.extend(lock.map(AsFd::as_fd));
             reexec::reexec(&files.own, &handover, &descriptors).warn();
         }
-        wait(signals, &scanner).unable_to("poll", "")?;
-        report::retry_lost();
-        while let Ok(Some(signal)) = signals.read_signal() {
-            match obey(signal.ssi_signo, &mut interrupts, &mut scanner) {
-                Request::Reap => some_have_ended = true,
-                Request::Reexec if !reexec_wanted => {
-                    reexec_wanted = true;
-                    if !scanner.may_be_handed_over() {
-                        remarks::reexec_postponed();
-                    }
-                }
-                _ => {}
-            }
-        }
+        wait(signals, &scanner, &mut unable_to_wait);
     }
 }
 
@@ -232,10 +246,10 @@ fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
         Request::Scan => {
             scanner.hasten(now);
         }
-        Request::Stop => scanner.close(now),
+        Request::Stop => scanner.stop_all(now),
         Request::Interrupt => {
             *interrupts += 1;
-            scanner.close(now);
+            scanner.stop_all(now);
             if *interrupts > 1 {
                 scanner.hurry(now);
             }
@@ -246,7 +260,9 @@ fn obey(number: u32, interrupts: &mut u32, scanner: &mut Scanner) -> Request {
 
 /// Executes the script in svscan's place, if there is one.
 fn replace_by(script: &str, code: i32) {
-    if access(script, AccessFlags::X_OK).is_ok() {
+    let mut probe = Probe::default();
+    probe.refresh();
+    if probe.is_program(Path::new(script)) {
         // A signal that waits would end svscan before it becomes the script.
         sys::write_now::take_away(&signals::of_writes());
         sys::process::unblock_signals();
@@ -255,13 +271,19 @@ fn replace_by(script: &str, code: i32) {
     }
 }
 
-/// Waits until something happens or is to be done.
-fn wait(signals: &SignalFd, scanner: &Scanner) -> nix::Result<()> {
+/// Waits until something happens or is to be done. Where the system refuses that, as it has no memory, or as the limit
+/// of open files was lowered, svscan says so once, and looks from time to time: it does not end while services run.
+fn wait(signals: &SignalFd, scanner: &Scanner, refused: &mut Option<Errno>) {
     let sources = [signals.as_fd()].into_iter().chain(scanner.sources());
     let mut fds: Vec<PollFd> = sources.map(|source| PollFd::new(source, PollFlags::POLLIN)).collect();
     let left = scanner.deadline().saturating_duration_since(Instant::now());
     match poll(&mut fds, sys::timeout(Some(left))) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(errno) => Err(errno),
+        Ok(_) | Err(Errno::EINTR) => *refused = None,
+        Err(errno) => {
+            if refused.replace(errno) != Some(errno) {
+                Unable::new("poll", "", errno).warn();
+            }
+            sleep(left.min(LOOK_AGAIN));
+        }
     }
 }

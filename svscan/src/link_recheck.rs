@@ -1,7 +1,7 @@
-//! Which entries are checked at a scan though the listing shows them as they were. An unchanged symlink can still lead to a
-//! new target, and another file system can be mounted over an unchanged directory. Checking that costs a stat(2), so with many
-//! entries only a share is checked per scan. Directories are checked only where the kernel does not tell of mounts, or when
-//! all entries are. No clock, no I/O.
+//! Which entries a scan checks though the listing shows no change of them. An unchanged symlink can still lead to a new
+//! target, and another file system can be mounted over an unchanged directory. Checking that costs a stat(2), so with many
+//! entries svscan checks only a share of them per scan. svscan checks directories only where the kernel does not tell of
+//! mounts, or when it checks all entries. No clock, no I/O.
 
 /// How many entries are checked per scan, if all of them are checked often enough then.
 const CHECKED: usize = 1000;
@@ -12,7 +12,7 @@ const LONGEST_ROUND: usize = 10;
 #[derive(Debug, Default)]
 pub struct LinkRecheck {
     scan: u64,
-    /// How many entries were seen at this scan of which a share is checked.
+    /// How many entries this scan has seen of those of which svscan checks a share.
     seen: usize,
     /// Each of these entries is checked once in this number of scans.
     round: u64,
@@ -59,13 +59,13 @@ mod tests {
     }
 
     #[test]
-    fn a_few_are_asked_at_every_scan() {
+    fn few_links_are_all_checked_at_every_scan() {
         let mut recheck = LinkRecheck::default();
         (0..3).for_each(|_| assert_eq!(asked(&mut recheck, 1000).len(), 1000));
     }
 
     #[test]
-    fn of_many_each_is_asked_once_in_a_round() {
+    fn each_of_many_links_is_checked_once_in_a_round() {
         for (links, round) in [(1001, 2), (4500, 5), (100_000, 10)] {
             let mut recheck = LinkRecheck::default();
             assert_eq!(asked(&mut recheck, links).len() as u64, links);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn all_are_asked_on_demand() {
+    fn all_links_are_checked_on_demand() {
         let mut recheck = LinkRecheck::default();
         asked(&mut recheck, 10_000);
         recheck.recheck_all();
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_asked_where_nothing_tells_of_mounts_or_on_demand() {
+    fn directories_are_checked_on_demand_and_where_the_kernel_does_not_tell_of_mounts() {
         let mut recheck = LinkRecheck::default();
         let mut asked = |all: bool, told: bool| {
             if all {

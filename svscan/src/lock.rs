@@ -4,7 +4,7 @@
 //! account that may read it. A lock that another account owns, or may open, would let that account keep svscan from its
 //! directory: it is replaced, unless a process of svscan's own account holds it, which may be an svscan.
 
-use crate::procfs::{is_of_our_account, locks};
+use crate::procfs::{Locks, is_of_our_account, may_be_svscan_here};
 use crate::signals::{self, Request};
 use daemontools::service::{Unread, make_at, open_lock_at};
 use daemontools::sys::is_shortage;
@@ -23,7 +23,7 @@ use nix::unistd::{AccessFlags, Pid, UnlinkatFlags, access, geteuid, getpid, getp
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const DIRECTORY: &str = ".svscan";
 const LOCK: &str = "lock";
@@ -34,18 +34,24 @@ const OWNERS: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 /// Where the system has no process that can wait for the lock, svscan tries again after this time.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How long svscan still tries to lock the directory once it is told to end: a child of a killed svscan keeps the lock
+/// until it has become a supervise, which this svscan has to stop.
+const GRACE: Duration = Duration::from_millis(500);
+/// The pause between two of these attempts.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// What became of the attempt to lock the directory.
 pub enum Locked {
     /// The directory is locked until this is closed.
     Here(OwnedFd),
     /// The directory cannot be locked: it is on a read-only file system, or one without locks, or is another account's.
     Nowhere,
-    /// svscan was told to end while it waited for another svscan.
+    /// svscan was told to end while it waited for another svscan, which still serves the directory.
     Told,
 }
 
 /// The lock, open.
-struct Found {
+struct OpenLock {
     file: File,
     inode: u64,
     /// Another account owns the lock, or may open it.
@@ -103,9 +109,10 @@ pub fn is_lock(file: &OwnedFd) -> bool {
     fstat(file).is_ok_and(|file| is_regular(&file))
 }
 
-/// Waits until the file is locked. Returns false if svscan is told to end before. A child waits in svscan's place, which
-/// shares the open file with it, and so has the lock as soon as the child has: svscan itself could not be told anything
-/// meanwhile.
+/// Waits until the file is locked. Returns false if svscan is told to end before, and another process keeps the lock.
+/// If no process does, svscan is told again, and goes on: it has to stop what an earlier svscan may have left. A child
+/// waits in svscan's place, which shares the open file with it, and so has the lock as soon as the child has: svscan
+/// itself could not be told anything meanwhile.
 fn wait(file: &File, signals: &SignalFd) -> nix::Result<bool> {
     let parent = getpid();
     loop {
@@ -115,10 +122,28 @@ fn wait(file: &File, signals: &SignalFd) -> nix::Result<bool> {
                 let _ = kill(child, Signal::SIGKILL);
                 let _ = wait_for(child);
             }
-            return Ok(false);
+            let is_locked = is_locked_within(GRACE, file)?;
+            if is_locked {
+                kill(getpid(), Signal::SIGTERM)?;
+            }
+            return Ok(is_locked);
         }
         match try_to_lock(file) {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
+            locked => return locked.map(|()| true),
+        }
+    }
+}
+
+/// Locks the file, if no other process keeps the lock for longer than this time.
+fn is_locked_within(time: Duration, file: &File) -> nix::Result<bool> {
+    let until = Instant::now() + time;
+    loop {
+        match try_to_lock(file) {
+            Err(Errno::EAGAIN | Errno::EINTR) if Instant::now() < until => {
+                let _ = poll(&mut [], sys::timeout(Some(PAUSE)));
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(false),
             locked => return locked.map(|()| true),
         }
     }
@@ -156,10 +181,13 @@ fn is_told_to_end(signals: &SignalFd, child: Option<Pid>) -> bool {
     }
 }
 
-/// Whether a process of svscan's own account may hold the lock with this inode. If the kernel does not tell, one may.
+/// Whether a process of svscan's own account may hold the lock with this inode. If the kernel does not tell, every other
+/// svscan may that works in this directory.
 fn is_held_by_ours(inode: u64) -> bool {
-    // The device is not compared, because for file systems that are made of others the kernel tells another one here.
-    locks().is_none_or(|locks| locks.iter().any(|(file, pid)| file.inode == inode && is_of_our_account(*pid)))
+    match Locks::default().holders(inode) {
+        Some(holders) => holders.into_iter().any(is_of_our_account),
+        None => may_be_svscan_here(),
+    }
 }
 
 /// Puts a lock in place that no other account can have open.
@@ -176,12 +204,13 @@ fn open_directory() -> nix::Result<OwnedFd> {
     open(DIRECTORY, flags, Mode::empty())
 }
 
-/// Opens the lock, which is made if it is not there. Follows no link, and opens nothing but a file: to open a device may do
-/// something. Whoever owns `.svscan` may give the lock of another svscan this name, for which this one would wait for ever.
+/// Opens the lock, which is made if it is not there. Follows no link, and opens nothing but a file: to open a device
+/// may do something. The owner of `.svscan` may link the lock of another svscan to this name, and this svscan would
+/// wait for it for ever.
 ///
 /// # Errors
 /// EMFILE, ENOMEM …: there may be a lock, but it cannot be opened now.
-fn open_lock() -> nix::Result<Option<Found>> {
+fn open_lock() -> nix::Result<Option<OpenLock>> {
     // If this fails, what follows says so.
     let _ = mkdir(DIRECTORY, Mode::from_bits_truncate(0o755));
     let directory = match open_directory() {
@@ -201,7 +230,7 @@ fn open_lock() -> nix::Result<Option<Found>> {
         Ok((file, stat)) => {
             let is_ours = stat.st_uid == 0 || stat.st_uid == geteuid().as_raw();
             let is_exposed = !is_ours || stat.st_mode & 0o077 != 0;
-            Ok(Some(Found { file: file.into(), inode: stat.st_ino, is_exposed }))
+            Ok(Some(OpenLock { file: file.into(), inode: stat.st_ino, is_exposed }))
         }
         Err(Unread::WrongKind | Unread::System(Errno::EISDIR)) => {
             report::warning(&[b"unable to lock .svscan/lock: not a file"]);

@@ -1,14 +1,14 @@
-//! Processes that svscan inherited because the supervise that started them was killed: how they ended is
-//! kept for the supervise that comes next. No clock, no I/O.
+//! Orphans: processes that svscan has inherited because the supervise that started them was killed. svscan keeps how they
+//! ended for the next supervise of their service. No clock, no I/O.
 //!
-//! The end of such a process and that of its supervise come in any order. Whichever is later brings
-//! both together: a process that ended first waits here for its service to ask; a service that asked
-//! first is told which supervise to write to when the process ends.
+//! svscan may learn of the end of such a process before that of its supervise, or after it. If the process ends first, its
+//! end is kept here until svscan asks for it on behalf of the service. If svscan asks first, the question is kept here, and
+//! answered when the process ends.
 
 use crate::table::{Id, SuperviseId};
 use daemontools::service::{OrphanEnd, Process};
 use nix::unistd::Pid;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// How many ends are kept. Where more orphans end that no supervise asks for, the oldest end is dropped.
 const KEPT: usize = 1024;
@@ -17,12 +17,12 @@ const KEPT: usize = 1024;
 #[derive(Debug, Clone, Default)]
 pub struct Orphans {
     ended: VecDeque<OrphanEnd>,
-    awaited: HashMap<Pid, (Process, SuperviseId)>,
+    awaited: BTreeMap<Pid, (Process, SuperviseId)>,
 }
 
 impl Orphans {
-    /// A process that is no supervise has ended; the part whose next supervise is to be told, if it is
-    /// known already.
+    /// A process that is no supervise has ended. Returns the part whose next supervise is to be told, if svscan has asked for
+    /// this process already.
     pub fn ended(&mut self, end: OrphanEnd) -> Option<SuperviseId> {
         match self.awaited.remove(&end.process.pid) {
             Some((process, which)) if process.is_same_as(&end.process) => Some(which),
@@ -36,7 +36,7 @@ impl Orphans {
         }
     }
 
-    /// The supervise of `which` has died and left this process; its end, if that has come already.
+    /// The supervise of `which` has ended and has left this process. Returns how the process ended, if it has.
     pub fn left_behind(&mut self, process: Process, which: SuperviseId) -> Option<OrphanEnd> {
         let found = self.ended.iter().position(|end| end.process.is_same_as(&process));
         let end = found.and_then(|index| self.ended.remove(index));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn another_process_with_the_same_number_is_not_taken_for_it() {
+    fn another_process_with_the_number_of_an_orphan_is_not_taken_for_it() {
         let mut orphans = Orphans::default();
         assert_eq!(orphans.left_behind(process(5, 50), SUPERVISE), None);
         assert_eq!(orphans.ended(end(5, 51)), None);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_service_is_not_told() {
+    fn the_end_of_a_process_is_not_told_to_a_forgotten_service() {
         let mut orphans = Orphans::default();
         assert_eq!(orphans.left_behind(process(5, 50), SUPERVISE), None);
         orphans.forget(SUPERVISE.id);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_ends_are_kept() {
+    fn no_more_than_a_limit_of_ends_are_kept() {
         let mut orphans = Orphans::default();
         for pid in 1..=i32::try_from(KEPT).unwrap() + 1 {
             assert_eq!(orphans.ended(end(pid, 50)), None);

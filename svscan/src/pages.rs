@@ -8,11 +8,11 @@
 //! A supervise that an earlier svscan started in another process has its page in that svscan's ledger. svscan opens
 //! that ledger through the supervise, and the next supervise gets the same page.
 
-use crate::procfs::{LONGEST_ENVIRONMENT, is_of_our_account, process_path, variable_of};
+use crate::procfs::{process_path, variable_of};
 use crate::table::{Id, Part, SuperviseId};
+use daemontools::service::Record;
 use daemontools::service::ledger::{self, Ledger};
-use daemontools::service::{Directory, Process, Record, read_file};
-use daemontools::sys::process::{duplicate_above, process_table};
+use daemontools::sys::process::duplicate_above;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{Pid, dup3, geteuid};
@@ -102,7 +102,7 @@ impl Pages {
         Ok(Loan { ledger: self.low_fd.as_fd(), variable })
     }
 
-    /// What the last supervise of this part has written, if it was one that writes.
+    /// What the last supervise of this part has written, if that supervise writes a record.
     pub fn record(&self, which: SuperviseId) -> Option<Record> {
         let place = self.pages.get(&which)?;
         let text = self.ledgers.get(&place.ledger)?.read(place.page)?;
@@ -152,32 +152,8 @@ impl Pages {
     }
 }
 
-/// The supervises of earlier svscans that run, and the directories that they serve, even if their files there are gone.
-/// Each has a page, and has written there that it is in charge, and where. The directories themselves are not touched: each
-/// may lie on a mount whose server is gone.
-pub fn survivors() -> Vec<(Directory, Process)> {
-    let is_supervise = |pid: Pid| {
-        let name = read_file(&process_path(pid, "comm"), LONGEST_ENVIRONMENT);
-        name.is_ok_and(|name| name == b"supervise\n") && is_of_our_account(pid)
-    };
-    let supervise = |pid: Pid| {
-        let (file, page) = ledger_of(pid)?;
-        let record = Record::decode(&Ledger::resume(file, &[]).read(page)?);
-        let directory = record.directory.or_else(|| working_directory(pid));
-        Some((directory?, record.supervise)).filter(|(_, supervise)| supervise.pid == pid)
-    };
-    let pids = process_table().into_iter().filter(|found| !found.zombie).map(|found| found.pid);
-    pids.filter(|pid| is_supervise(*pid)).filter_map(supervise).collect()
-}
-
-/// Where a supervise works that could not look at its directory, as the kernel knows without asking the file system.
-fn working_directory(pid: Pid) -> Option<Directory> {
-    let path = read_link(process_path(pid, "cwd")).ok()?;
-    path.into_os_string().into_string().ok().map(Directory::Path)
-}
-
 /// The ledger that a supervise has, opened anew, and its page there.
-fn ledger_of(pid: Pid) -> Option<(OwnedFd, u32)> {
+pub fn ledger_of(pid: Pid) -> Option<(OwnedFd, u32)> {
     let value = variable_of(pid, ledger::VARIABLE)?;
     let (number, page) = value.split_once(' ')?;
     let path = process_path(pid, &format!("fd/{}", number.parse::<u32>().ok()?));
@@ -210,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn each_post_has_a_page_until_it_is_forgotten() {
+    fn each_supervise_has_a_page_until_its_service_is_forgotten() {
         let mut pages = Pages::new().unwrap();
         let (main, log, other) = (which(1, Part::Service), which(1, Part::Logger), which(2, Part::Service));
         assert_eq!(pages.record(main), None);

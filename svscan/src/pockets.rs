@@ -1,21 +1,19 @@
 //! The pockets of supervises: what keeps the socket that a service speaks through when its supervise is killed (see
 //! [`pocket`](daemontools::sys::pocket)).
 //!
-//! A service, or a logger, has one from the first supervise on that finds one of the settings by which it has such a socket. A
-//! supervise that an earlier svscan started in another process still has its own, which svscan takes a share of.
+//! A service, or a logger, has one from the first supervise on that finds one of the settings by which it has such a
+//! socket. A supervise that an earlier svscan started in another process still has its own, which svscan takes a share
+//! of.
 
 use crate::procfs::variable_of;
 use crate::table::{Id, Part, SuperviseId};
-use daemontools::service::SPEAKS;
 use daemontools::sys::pocket::{Pocket, VARIABLE};
 use daemontools::sys::process::{PidFd, duplicate_above};
 use nix::fcntl::OFlag;
-use nix::sys::stat::lstat;
 use nix::unistd::{Pid, dup3};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 /// The pocket of each service and logger that has one.
 #[derive(Debug)]
@@ -23,6 +21,15 @@ pub struct Pockets {
     pockets: HashMap<SuperviseId, Pocket>,
     /// What a supervise gets its pocket through: a descriptor with a low number, the same in svscan and in the supervise.
     low_fd: OwnedFd,
+}
+
+/// Whether a service may speak to its supervise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    /// It has a setting for that.
+    Possible,
+    /// It has none.
+    Impossible,
 }
 
 impl Pockets {
@@ -35,16 +42,15 @@ impl Pockets {
         Ok(Pockets { pockets: HashMap::new(), low_fd: duplicate_above(null, 3)? })
     }
 
-    /// The pocket that the next supervise of this part gets, under the number that it has there, if the service in `folder`
-    /// may speak. Without a pocket, supervise works all the same.
-    pub fn lend(&mut self, which: SuperviseId, folder: &Path) -> Option<BorrowedFd<'_>> {
+    /// The pocket that the next supervise of this part gets, under the number that it has there, if the service may speak
+    /// or has a pocket already. Without a pocket, supervise works all the same.
+    pub fn lend(&mut self, which: SuperviseId, speech: Speech) -> Option<BorrowedFd<'_>> {
         let pocket = match self.pockets.entry(which) {
             Entry::Occupied(pocket) => pocket.into_mut(),
-            Entry::Vacant(none) => {
-                // Only that a setting is there counts: where it leads may be a mount whose server is gone.
-                SPEAKS.into_iter().find(|setting| lstat(&folder.join(setting)).is_ok())?;
-                none.insert(Pocket::create().ok()?)
-            }
+            Entry::Vacant(none) => match speech {
+                Speech::Possible => none.insert(Pocket::create().ok()?),
+                Speech::Impossible => return None,
+            },
         };
         dup3(&*pocket, &mut self.low_fd, OFlag::O_CLOEXEC).ok()?;
         Some(self.low_fd.as_fd())
@@ -93,21 +99,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_post_has_one_once_its_service_may_speak() {
-        let scratch = std::env::temp_dir().join(format!("svscan-pockets-{}", std::process::id()));
-        std::fs::create_dir(&scratch).unwrap();
+    fn a_supervise_has_a_pocket_once_its_service_may_speak() {
         let which = |part| SuperviseId { id: Id { device: 1, inode: 2 }, part };
         let null = std::fs::File::open("/dev/null").unwrap();
         let mut pockets = Pockets::new(&null).unwrap();
-        assert!(pockets.lend(which(Part::Service), &scratch).is_none());
-        std::fs::write(scratch.join("watchdog"), "2s").unwrap();
-        let socket = pockets.lend(which(Part::Service), &scratch).unwrap().try_clone_to_owned().unwrap();
+        assert!(pockets.lend(which(Part::Service), Speech::Impossible).is_none());
+        let socket = pockets.lend(which(Part::Service), Speech::Possible).unwrap().try_clone_to_owned().unwrap();
         Pocket::of(socket).unwrap().put(null.as_fd()).unwrap();
-        std::fs::remove_file(scratch.join("watchdog")).unwrap();
-        let again = pockets.lend(which(Part::Service), &scratch).unwrap().try_clone_to_owned().unwrap();
+        let again = pockets.lend(which(Part::Service), Speech::Impossible).unwrap().try_clone_to_owned().unwrap();
         assert!(Pocket::of(again).unwrap().look().is_some(), "the next one has the same");
-        assert!(pockets.lend(which(Part::Logger), &scratch).is_none());
-        std::fs::remove_dir(&scratch).unwrap();
+        assert!(pockets.lend(which(Part::Logger), Speech::Impossible).is_none());
         assert_eq!(pockets.all().count(), 1);
         pockets.take_back(&null);
         pockets.forget(which(Part::Service).id);

@@ -1,43 +1,47 @@
-//! Looking at service directories: all that svscan reads in them, and whether their names still lead to them.
+//! Looking at the scan directory's entries and at service directories. All that svscan reads there, it reads through this.
 //!
-//! A directory may lie on a mount whose server is gone, where whatever touches it waits for ever. So each look begins with
-//! the question whether the mount answers (see [`remote_mounts`](crate::remote_mounts)), and files are read by the bounded
+//! A directory may lie on a mount whose server is gone, and a process that touches it waits for ever. So each look is a value
+//! (see [`look`](crate::look)): svscan looks itself at what lies on the scan directory's mount, and lets a helper process look
+//! at everything else (see [`RemoteMounts`]). `contents` is about what a service directory has in it
+//! before its supervise is started, `written` about what the supervise has written there. Both read files by the bounded
 //! reader.
 
-use crate::attach::processes;
-use crate::identity::{self, id_of};
-use crate::readiness;
-use crate::remote_mounts::RemoteMounts;
-use crate::removed::Removed;
-use crate::table::{Id, Part, Readiness, SuperviseId, Table, label};
+pub mod contents;
+pub mod entry;
+pub mod written;
+
+use crate::identity;
+use crate::in_charge::Signs;
+use crate::look::{
+    self, CommandItself, Examine, FILES, FindCompleteness, FindDescriptor, FindFiles, FindLogger, FindPlaces,
+    FindWorkingDirectory, IsExecutable, IsNewFile, IsSupervised, IsThere, IsUnlocked, MaySpeak, ReadAfter, ReadRecord,
+    ReadSetting, ReadSigns, ReadStamp, ReadTrustedRecord, ReadWritten, ResolveEntry, SendCommands, StillThere, Watch,
+    WatchedPlace, WriteEnd,
+};
+use crate::pockets::Speech;
+use crate::procfs::{Locks, process_path};
+use crate::removed::RemovedDirectories;
+use crate::supervise_files::{FoundFiles, Stamp};
+use crate::table::{Id, Part, SuperviseId, Table, label};
+pub use contents::{AFTER, After, Completeness, ESSENTIAL, ExaminedService, Logger, MOST_NAMES};
 use daemontools::Unable;
+use daemontools::service::policy::ABSTRACT;
 use daemontools::service::{
-    Identity, LOG, LOG_RUN, LOG_SUPERVISE, OK, Place, RUN, Record, STATE, SUPERVISE, Status, Unread, has_supervise_at,
-    is_supervised_at, read_file, setting,
+    Commands, LOG, LOG_RUN, LOG_SUPERVISE, Look, OrphanEnd, Place, RUN, Record, RemoteMounts, SPEAKS, SUPERVISE,
+    Unread, setting,
 };
 use daemontools::sys::is_passing;
-use daemontools::sys::kind::is_directory;
-use daemontools::tai64::Moment;
+use daemontools::sys::process::duplicate_above;
+use entry::EntryKind;
 use nix::errno::Errno;
-use nix::sys::stat::{lstat, stat};
-use nix::unistd::{AccessFlags, Pid, SysconfVar, access, sysconf};
-use std::collections::HashSet;
+use nix::sys::inotify::{AddWatchFlags, Inotify};
+use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// The file that names the services that are to be ready before this one starts, and down after it: one name a line.
-pub const AFTER: &str = "after";
-/// The file whose presence makes everything stop when this service ends for good.
-pub const ESSENTIAL: &str = "essential";
-
-/// The longest list of names that is read, in bytes.
-const LONGEST_LIST: usize = 1 << 20;
-/// How many names of a list count. More would cost svscan's time with every service.
-pub const MOST_NAMES: usize = 1000;
+pub use written::Written;
 
 /// What an entry of the scan directory leads to.
 #[derive(Debug)]
@@ -54,81 +58,37 @@ pub enum Entry {
     Unknown(Unable),
 }
 
-/// What is found in a service directory before its supervise is started.
-#[derive(Debug)]
-pub struct Found {
-    pub logger: Logger,
-    /// Everything is to stop when this service ends for good.
-    pub essential: bool,
-    /// The services that are to be ready before this one starts, if their list can be read.
-    pub after: Result<After, Unread>,
-    /// The service runs already, whether or not a supervise is in charge of it; asked only where it would wait for others.
-    pub running: bool,
-}
-
-/// What `log` in a service directory is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Logger {
-    /// There is none, or it is a program that the service's own supervise runs.
-    None,
-    /// It is a service directory.
-    Directory,
-    /// It is a file that cannot be executed.
-    Unusable,
-}
-
-/// The services that are to be ready before another one starts.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct After {
-    /// Their names, each once, no more than [`MOST_NAMES`].
-    pub names: Vec<OsString>,
-    /// How many names more are in the file.
-    pub surplus: usize,
-}
-
-/// Whether a service directory has all that it needs to be started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Completeness {
-    /// `run` can be executed, and so can `log/run` if there is a directory `log`.
-    pub is_complete: bool,
-    /// There is a directory `log`.
-    pub has_logger: bool,
-}
-
-/// What a supervise has written about its service.
-#[derive(Debug)]
-pub struct Written {
-    /// Where the service lies.
-    pub folder: PathBuf,
-    /// What `supervise/status` says. A supervise of this toolkit writes it after its record: read before that, it does not say
-    /// more than the record.
-    pub status: Option<Status>,
-    pub record: Option<Record>,
-}
-
-impl Written {
-    /// How far the service is whose supervise is `pid`.
-    pub fn readiness(&self, pid: Pid) -> Readiness {
-        readiness::of(self.status.as_ref(), self.record.as_ref(), pid)
-    }
-
-    /// With what code the service whose supervise is `pid` has ended for good; `None` if it has not.
-    pub fn final_exit(&self, pid: Pid) -> Option<i32> {
-        let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
-        readiness::final_exit(self.record.as_ref(), pid, Moment::now(), ticks)
-    }
+/// What is wrong with a link to nothing, and what to do.
+fn dead_link(target: &Path) -> Vec<u8> {
+    let target = target.as_os_str().as_bytes();
+    [b"it is a link to ", target, b", which does not exist: make that, or remove the link"].concat()
 }
 
 /// All that looks at service directories.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Probe {
     mounts: RemoteMounts,
-    removed: Removed,
+    removed: RemovedDirectories,
+    locks: Locks,
+    /// Whether the numbers of files are kept on the mount of the scan directory.
+    are_numbers_kept: bool,
+}
+
+impl Default for Probe {
+    fn default() -> Probe {
+        Probe {
+            mounts: RemoteMounts::new(look::answer),
+            removed: RemovedDirectories::default(),
+            locks: Locks::default(),
+            are_numbers_kept: false,
+        }
+    }
 }
 
 impl Probe {
     /// Looks for mounts that are new or gone; returns whether there may be any.
     pub fn refresh(&mut self) -> bool {
+        self.are_numbers_kept = identity::are_numbers_kept_here();
         self.mounts.refresh()
     }
 
@@ -142,21 +102,164 @@ impl Probe {
         self.mounts.changes()
     }
 
-    /// Where an entry of the scan directory leads.
-    pub fn entry(&mut self, name: &OsStr) -> Entry {
-        let path = Path::new(name);
-        let unable = |errno| Unable::new("stat", name, errno);
-        let refusal = match self.mounts.probe(path).and_then(|()| identity::of(path)) {
-            Ok(id) => return Entry::Directory(id),
-            Err(Errno::ENOTDIR) if stat(name).is_ok() => return Entry::File,
-            Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP)) => unable(errno),
-            Err(errno) => return Entry::Unknown(unable(errno)),
+    /// What is watched through this inotify can lie anywhere from now on.
+    pub fn watch_through(&mut self, inotify: Option<&Inotify>) {
+        self.mounts.keep(inotify.and_then(|inotify| duplicate_above(inotify, 3).ok()));
+    }
+
+    /// Watches a directory, and returns the number of the watch.
+    ///
+    /// # Errors
+    /// ETIMEDOUT: a process that does that waits. Others: as for inotify_add_watch(2).
+    pub fn watch(&mut self, place: WatchedPlace, changes: AddWatchFlags) -> nix::Result<i32> {
+        let inotify = self.mounts.kept().ok_or(Errno::EBADF)?.as_raw_fd();
+        let paths: Vec<PathBuf> = match &place {
+            WatchedPlace::Itself(path) => vec![path.clone()],
+            WatchedPlace::SuperviseOf(folder) => Probe::supervise_paths(folder).collect(),
         };
-        // A link that comes or goes just now is another one at the second look.
-        let link = || lstat(name).map(|file| id_of(&file));
-        let before = link();
-        let dangles = before.is_ok() && stat(name).is_err() && link() == before;
-        if dangles { Entry::Dangling(refusal) } else { Entry::Gone }
+        self.mounts.look(paths, &Watch { inotify, place, changes: changes.bits() })?
+    }
+
+    /// The paths to a service directory and to its `supervise/`.
+    fn supervise_paths(folder: &Path) -> impl Iterator<Item = PathBuf> {
+        [folder.to_path_buf(), folder.join(SUPERVISE)].into_iter().chain(Place::moved())
+    }
+
+    /// What tells which supervise is in charge of a directory; `None` if `supervise/ok` has no reader.
+    ///
+    /// # Errors
+    /// That cannot be told now, or a process that looks waits (ETIMEDOUT).
+    pub fn signs(&mut self, folder: &Path) -> nix::Result<Option<Signs>> {
+        self.mounts.look(Probe::supervise_paths(folder), &ReadSigns { folder: folder.into() })?
+    }
+
+    /// Whether it is proven that no process holds the lock that every supervise in charge holds.
+    ///
+    /// # Errors
+    /// As for [`signs`](Probe::signs).
+    pub fn is_unlocked(&mut self, folder: &Path) -> nix::Result<bool> {
+        self.mounts.look(Probe::supervise_paths(folder), &IsUnlocked { folder: folder.into() })?
+    }
+
+    /// Whether a supervise is in charge and has written its status.
+    ///
+    /// # Errors
+    /// As for [`signs`](Probe::signs).
+    pub fn is_supervised(&mut self, folder: &Path) -> nix::Result<bool> {
+        self.mounts.look(Probe::supervise_paths(folder), &IsSupervised { folder: folder.into() })?
+    }
+
+    /// The directory in which a process works.
+    ///
+    /// # Errors
+    /// As for [`signs`](Probe::signs).
+    pub fn working_directory(&mut self, pid: Pid) -> nix::Result<Id> {
+        self.mounts.look([process_path(pid, "cwd")], &FindWorkingDirectory { pid: pid.as_raw() })?
+    }
+
+    /// What a directory is, and its path without links, and the same but for the last part.
+    ///
+    /// # Errors
+    /// As for [`signs`](Probe::signs).
+    pub fn places(&mut self, folder: &Path) -> nix::Result<(Id, (PathBuf, PathBuf))> {
+        self.mounts.look([folder.to_path_buf()], &FindPlaces { folder: folder.into() })?
+    }
+
+    /// What tells whether the `supervise/` of a service is as it was.
+    ///
+    /// # Errors
+    /// As for [`signs`](Probe::signs).
+    pub fn stamp(&mut self, folder: &Path) -> nix::Result<Stamp> {
+        self.mounts.look(Probe::supervise_paths(folder), &ReadStamp { folder: folder.into() })?
+    }
+
+    /// Which files of the supervise in charge are there.
+    ///
+    /// # Errors
+    /// ETIMEDOUT: a process that looks waits.
+    pub fn supervise_files(&mut self, folder: &Path) -> nix::Result<FoundFiles> {
+        self.mounts.look(Probe::supervise_paths(folder), &FindFiles { folder: folder.into() })
+    }
+
+    /// Writes commands into the FIFO of the supervise in charge.
+    ///
+    /// # Errors
+    /// As for [`send_commands`](daemontools::service::send_commands). ETIMEDOUT: a process that does that waits.
+    pub fn send_commands(&mut self, folder: &Path, commands: Commands) -> nix::Result<()> {
+        self.mounts.look(Probe::supervise_paths(folder), &SendCommands { folder: folder.into(), commands })?
+    }
+
+    /// Writes commands into the FIFO that a supervise of version 0.1.0 has open itself, wherever that lies.
+    ///
+    /// # Errors
+    /// It has none, or a process that does that waits (ETIMEDOUT).
+    pub fn command_itself(&mut self, pid: Pid, commands: Commands) -> nix::Result<()> {
+        let look = CommandItself { pid: pid.as_raw(), commands };
+        self.mounts.look([process_path(pid, "fd")], &look)?
+    }
+
+    /// Writes down how a process ended, for the next supervise of its service.
+    ///
+    /// # Errors
+    /// The system refuses to write that, or a process that does it waits (ETIMEDOUT).
+    pub fn write_end(&mut self, folder: &Path, end: OrphanEnd) -> nix::Result<()> {
+        self.mounts.look(Probe::supervise_paths(folder), &WriteEnd { folder: folder.into(), end })?
+    }
+
+    /// The file that a descriptor of a process leads to, and whether that is a FIFO.
+    ///
+    /// # Errors
+    /// There is none, or a process that looks waits (ETIMEDOUT).
+    pub fn descriptor(&mut self, path: &Path) -> nix::Result<(Id, bool)> {
+        self.mounts.look([path.to_path_buf()], &FindDescriptor { path: path.into() })?
+    }
+
+    /// Whether a path leads to a place on the mount of the scan directory, so that a process can be started there at once.
+    pub fn is_here(&self, path: &Path) -> bool {
+        self.mounts.is_here(path)
+    }
+
+    /// What the last supervise in a directory has written, if no other account could have written it.
+    ///
+    /// # Errors
+    /// EMFILE, EIO …: there may be a record, but it cannot be read now.
+    pub fn trusted_record_in(&mut self, folder: &Path) -> nix::Result<Option<Record>> {
+        match self.look_in(folder, &ReadTrustedRecord { folder: folder.into() })? {
+            Ok(record) => Ok(record),
+            Err(Unread::System(errno)) if is_passing(errno) => Err(errno),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Nothing is looked at for a while.
+    pub fn rest(&mut self) {
+        self.mounts.rest();
+    }
+
+    /// The processes that hold a lock on a file with this inode, as far as the kernel tells in time.
+    pub fn lock_holders(&mut self, inode: u64) -> Vec<Pid> {
+        self.locks.holders(inode).unwrap_or_default()
+    }
+
+    /// Where an entry of the scan directory leads.
+    pub fn resolve_entry(&mut self, name: &OsStr) -> Entry {
+        let unable = |errno| Unable::new("stat", name, errno);
+        let path = PathBuf::from(name);
+        let are_numbers_kept = self.are_numbers_kept;
+        match self.mounts.look([path.clone()], &ResolveEntry { name: path, are_numbers_kept }) {
+            Ok(EntryKind::Directory(id)) => Entry::Directory(id),
+            Ok(EntryKind::File) => Entry::File,
+            Ok(EntryKind::Gone) => Entry::Gone,
+            Ok(EntryKind::Dangling(errno)) => {
+                // The link itself lies in the scan directory.
+                let target = std::fs::read_link(name).ok().filter(|_| errno == Errno::ENOENT);
+                Entry::Dangling(match target {
+                    Some(target) => unable(errno).because_of(&dead_link(&target)),
+                    None => unable(errno),
+                })
+            }
+            Ok(EntryKind::Unknown(errno)) | Err(errno) => Entry::Unknown(unable(errno)),
+        }
     }
 
     /// What there is to supervise in the directory of this name; `page` is what its last supervise has written in svscan's
@@ -165,17 +268,15 @@ impl Probe {
     ///
     /// # Errors
     /// The directory cannot be touched (ETIMEDOUT), or this file in it cannot be looked at now.
-    pub fn service(&mut self, name: &OsStr, page: Option<Record>) -> Result<Found, (&'static str, Errno)> {
-        let folder = Path::new(name);
-        let logger = self.logger(folder).map_err(|errno| (LOG, errno))?;
-        let after = match after(folder) {
-            Err(Unread::System(errno)) if is_passing(errno) => return Err((AFTER, errno)),
-            after => after,
-        };
-        let waits = after.as_ref().is_ok_and(|after| !after.names.is_empty());
-        let running = waits && is_running(folder, page)?;
-        let essential = is_there(&folder.join(ESSENTIAL)).map_err(|errno| (ESSENTIAL, errno))?;
-        Ok(Found { logger, essential, after, running })
+    pub fn examine_service(
+        &mut self,
+        name: &OsStr,
+        page: Option<Record>,
+    ) -> Result<ExaminedService, (&'static str, Errno)> {
+        let folder = PathBuf::from(name);
+        let found = self.look_in(Path::new(name), &Examine { folder, page }).map_err(|errno| (LOG, errno))?;
+        let file = |index: u8| FILES.get(usize::from(index)).copied().unwrap_or(LOG);
+        found.map_err(|(index, errno)| (file(index), errno))
     }
 
     /// What `log` in this service directory is.
@@ -183,34 +284,21 @@ impl Probe {
     /// # Errors
     /// The directory cannot be touched (ETIMEDOUT), or `log` cannot be looked at.
     pub fn logger(&mut self, folder: &Path) -> nix::Result<Logger> {
-        self.reach(folder)?;
-        let log = folder.join(LOG);
-        match stat(&log) {
-            Ok(file) if is_directory(&file) => Ok(Logger::Directory),
-            Ok(_) if access(&log, AccessFlags::X_OK).is_ok() => Ok(Logger::None),
-            Ok(_) => Ok(Logger::Unusable),
-            Err(Errno::ENOENT) => Ok(Logger::None),
-            Err(errno) => Err(errno),
-        }
+        // svscan asks this of a hundred services in each scan.
+        self.mounts.look([folder.join(LOG)], &FindLogger { folder: folder.into() })?
     }
 
-    /// Whether a service directory has all that it needs, or is supervised already. One that cannot be touched has not.
+    /// Whether a service directory has all that it needs, or is supervised already. A directory that cannot be
+    /// touched does not count as complete.
     pub fn completeness(&mut self, folder: &Path) -> Completeness {
-        if self.reach(folder).is_err() {
-            return Completeness { is_complete: false, has_logger: false };
-        }
-        let runs = |directory: &Path| access(&directory.join(RUN), AccessFlags::X_OK).is_ok();
-        let log = folder.join(LOG);
-        let has_logger = log.is_dir();
-        let is_supervised = || [folder, &log].into_iter().any(|folder| is_supervised_at(folder) == Ok(true));
-        let is_complete = runs(folder) && (!has_logger || runs(&log));
-        Completeness { is_complete: is_complete || is_supervised(), has_logger }
+        let unknown = Completeness { is_complete: false, has_logger: false };
+        self.look_in(folder, &FindCompleteness { folder: folder.into() }).unwrap_or(unknown)
     }
 
-    /// Whether a file that was just created in a service directory is one that is being written, not a link to another.
+    /// Whether a file that was just created in a service directory is a file that is being written, not a link to
+    /// another file.
     pub fn is_new_file(&mut self, path: &Path) -> bool {
-        let is_new = |file: std::fs::Metadata| file.is_file() && file.nlink() == 1;
-        self.mounts.probe(path).is_ok() && path.symlink_metadata().is_ok_and(is_new)
+        self.mounts.look([path.to_path_buf()], &IsNewFile { path: path.into() }) == Ok(true)
     }
 
     /// Whether `place` leads to the service, and may be entered.
@@ -218,26 +306,42 @@ impl Probe {
     /// # Errors
     /// It does not (ENOENT), may not be entered, or cannot be touched (ETIMEDOUT).
     pub fn leads_to(&mut self, place: &OsStr, id: Id) -> nix::Result<()> {
-        self.reach(Path::new(place))?;
-        still_there(place, id)
+        self.look_in(Path::new(place), &StillThere { place: place.into(), id })?
     }
 
     /// Makes sure that a service directory can be touched, and what svscan looks at in it.
-    fn reach(&mut self, folder: &Path) -> nix::Result<()> {
-        let names = [SUPERVISE, RUN, AFTER, ESSENTIAL, LOG, LOG_RUN, LOG_SUPERVISE];
-        self.mounts.probe_with(folder, &names)
+    ///
+    /// # Errors
+    /// ETIMEDOUT: a process that touches it waits.
+    pub fn reach(&mut self, folder: &Path) -> nix::Result<()> {
+        self.mounts.probe_with(folder, &LOOKED_AT)
+    }
+
+    /// Looks at a service directory, where the look touches nothing but [`names`].
+    ///
+    /// # Errors
+    /// ETIMEDOUT: a process that looks waits.
+    fn look_in<L: Look>(&mut self, folder: &Path, look: &L) -> nix::Result<L::Answer> {
+        self.mounts.look_in(folder, names(), look)
     }
 
     /// Where the service, or its logger, lies; `None` if that cannot be touched.
     pub fn folder(&mut self, table: &Table, which: SuperviseId) -> Option<PathBuf> {
-        let folder = PathBuf::from(label(which.part, &self.place(table, which)?));
+        let folder = self.path(table, which)?;
         self.reach(&folder).ok().map(|()| folder)
     }
 
-    /// The same, where that is certain to be the directory of this service, and not of one that has its name now.
+    /// Where the service, or its logger, lies, whether or not that can be touched.
+    pub fn path(&self, table: &Table, which: SuperviseId) -> Option<PathBuf> {
+        Some(PathBuf::from(label(which.part, &self.place(table, which)?)))
+    }
+
+    /// Where the service, or its logger, lies, if that is certain to be the directory of this service, and not of
+    /// another service that has its name now.
     pub fn own_folder(&mut self, table: &Table, which: SuperviseId) -> Option<PathBuf> {
         let place = self.place(table, which)?;
-        self.leads_to(&place, which.id).ok().map(|()| PathBuf::from(label(which.part, &place)))
+        self.leads_to(&place, which.id).ok()?;
+        self.folder(table, which)
     }
 
     /// The directory of a service: its entry, and where that is gone, for its logger, the directory that is held.
@@ -249,7 +353,8 @@ impl Probe {
 
     /// What the last supervise of a part has written into `supervise/state`, where others may have written as well.
     pub fn record(&mut self, table: &Table, which: SuperviseId) -> Option<Record> {
-        record(&self.folder(table, which)?)
+        let folder = self.path(table, which)?;
+        self.look_in(&folder, &ReadRecord { folder: folder.clone() }).ok().flatten()
     }
 
     /// What the last supervise of a part has written into `supervise/state`, if no other account could have written it.
@@ -262,31 +367,25 @@ impl Probe {
             Err(Errno::ENOENT) => return Ok(None),
             leads => leads.map_err(Unread::System)?,
         }
-        let place = Place::of(Path::new(&label(which.part, &place))).map_err(Unread::System)?;
-        match Record::read_with_owner(&place) {
-            Ok((record, other_owner)) => Ok(other_owner.is_none().then_some(record)),
-            Err(Unread::System(errno)) if errno != Errno::ENOENT => Err(Unread::System(errno)),
-            // There is none, or it is not one that a supervise has written.
-            Err(Unread::System(_) | Unread::WrongKind | Unread::TooLong) => Ok(None),
-        }
+        let folder = PathBuf::from(label(which.part, &place));
+        self.look_in(&folder, &ReadTrustedRecord { folder: folder.clone() }).map_err(Unread::System)?
     }
 
     /// What the supervise of a service has written about it; `page` is what it has written in svscan's memory.
-    pub fn written(&mut self, table: &Table, id: Id, page: impl FnOnce() -> Option<Record>) -> Option<Written> {
-        let folder = self.folder(table, SuperviseId { id, part: Part::Service })?;
-        let status = Place::of(&folder).ok().and_then(|place| Status::read(&place).ok());
-        let record = page().or_else(|| record(&folder));
-        Some(Written { folder, status, record })
+    pub fn written(&mut self, table: &Table, id: Id, page: impl Fn() -> Option<Record>) -> Option<Written> {
+        let folder = self.path(table, SuperviseId { id, part: Part::Service })?;
+        let has_page = page().is_some();
+        let (status, record) = self.look_in(&folder, &ReadWritten { folder: folder.clone(), has_page }).ok()?;
+        // The page is read after the status.
+        Some(Written { folder, status, record: page().or(record) })
     }
 
     /// The services that each service comes after, as its directory says now, or said when it could last be read.
     pub fn order(&mut self, table: &Table) -> Vec<(Id, Vec<OsString>)> {
         let mut order = table.order();
         for (id, names) in &mut order {
-            let Some(folder) = self.folder(table, SuperviseId { id: *id, part: Part::Service }) else { continue };
-            if still_there(folder.as_os_str(), *id).is_ok()
-                && let Ok(now) = after(&folder)
-            {
+            let Some(folder) = self.path(table, SuperviseId { id: *id, part: Part::Service }) else { continue };
+            if let Ok(Some(now)) = self.look_in(&folder, &ReadAfter { folder: folder.clone(), id: *id }) {
                 *names = now.names;
             }
         }
@@ -295,22 +394,24 @@ impl Probe {
 
     /// How long a service may take to stop, if it is killed after that.
     pub fn time_to_stop(&mut self, folder: &Path) -> Option<Duration> {
-        let file = folder.join(setting::TIMEOUT_KILL);
-        self.mounts.probe(&file).ok()?;
-        let text = String::from_utf8(read_file(&file, setting::LONGEST).ok()?).ok()?;
+        let text = String::from_utf8(self.setting(&folder.join(setting::TIMEOUT_KILL)).ok()??).ok()?;
         setting::timeout(setting::value(&text)).ok().flatten()
     }
 
-    /// What a file of the scan directory says, which is a setting of svscan; `None` if there is no such file.
+    /// What a setting says, of svscan or of a service; `None` if there is no such file.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn setting(&mut self, file: &Path) -> Result<Option<Vec<u8>>, Unread> {
-        self.mounts.probe(file).map_err(Unread::System)?;
-        match read_file(file, setting::LONGEST) {
-            Ok(text) => Ok(Some(text)),
-            Err(unread) if unread.is_missing() => Ok(None),
-            Err(unread) => Err(unread),
+        self.mounts.look([file.to_path_buf()], &ReadSetting { file: file.into() }).map_err(Unread::System)?
+    }
+
+    /// Whether the service in this directory may speak to its supervise. If that cannot be told, it may.
+    pub fn speech(&mut self, folder: &Path) -> Speech {
+        let paths = SPEAKS.into_iter().map(|setting| folder.join(setting)).chain([folder.to_path_buf()]);
+        match self.mounts.look(paths, &MaySpeak { folder: folder.into() }) {
+            Ok(false) => Speech::Impossible,
+            Ok(true) | Err(_) => Speech::Possible,
         }
     }
 
@@ -319,13 +420,12 @@ impl Probe {
     /// # Errors
     /// ETIMEDOUT, EMFILE, EIO …: that cannot be told now.
     pub fn is_set(&mut self, file: &Path) -> nix::Result<bool> {
-        self.mounts.probe(file)?;
-        is_there(file)
+        self.mounts.look([file.to_path_buf()], &IsThere { file: file.into() })?
     }
 
     /// Whether a file is there, can be executed, and lies where it can be touched.
     pub fn is_program(&mut self, file: &Path) -> bool {
-        self.mounts.probe(file).is_ok() && access(file, AccessFlags::X_OK).is_ok()
+        self.mounts.look([file.to_path_buf()], &IsExecutable { file: file.into() }) == Ok(true)
     }
 
     /// Finds out through its supervises where a service lies that has no entry any more, and holds the directory.
@@ -346,79 +446,10 @@ impl Probe {
     }
 }
 
-/// Whether `name` still leads to the service, and may be entered. The caller has made sure that it can be touched.
-///
-/// # Errors
-/// It does not (ENOENT), or may not be entered.
-pub fn still_there(name: &OsStr, id: Id) -> nix::Result<()> {
-    match identity::of(Path::new(name)) {
-        Ok(found) if found == id => access(name, AccessFlags::X_OK),
-        Ok(_) | Err(Errno::ENOTDIR) => Err(Errno::ENOENT),
-        Err(errno) => Err(errno),
-    }
-}
+/// What svscan looks at in a service directory. Each may lead to another mount.
+const LOOKED_AT: [&str; 8] = [SUPERVISE, RUN, ABSTRACT, AFTER, ESSENTIAL, LOG, LOG_RUN, LOG_SUPERVISE];
 
-/// Whether a service runs already, be it without a supervise.
-fn is_running(folder: &Path, page: Option<Record>) -> Result<bool, (&'static str, Errno)> {
-    if has_supervise_at(folder).map_err(|errno| (OK, errno))? {
-        return Ok(true);
-    }
-    let record = match page.map_or_else(|| Record::read(&Place::of(folder)?), Ok) {
-        Ok(record) => record,
-        Err(Unread::System(errno)) if is_passing(errno) => return Err((STATE, errno)),
-        Err(_) => return Ok(false),
-    };
-    for process in processes(&record) {
-        match process.identity() {
-            Ok(Identity::Same) => return Ok(true),
-            Err(errno) if is_passing(errno) => return Err((STATE, errno)),
-            Ok(Identity::Gone | Identity::Unknown) | Err(_) => {}
-        }
-    }
-    Ok(false)
-}
-
-/// Whether there is a file.
-///
-/// # Errors
-/// EIO, ENOMEM …: that cannot be told now.
-fn is_there(file: &Path) -> nix::Result<bool> {
-    match access(file, AccessFlags::F_OK) {
-        Err(errno) if is_passing(errno) => Err(errno),
-        answer => Ok(answer.is_ok()),
-    }
-}
-
-fn record(folder: &Path) -> Option<Record> {
-    Record::read(&Place::of(folder).ok()?).ok()
-}
-
-fn after(folder: &Path) -> Result<After, Unread> {
-    match read_file(&folder.join(AFTER), LONGEST_LIST) {
-        Err(unread) if unread.is_missing() => Ok(After::default()),
-        read => read.map(|text| names_of(&text)),
-    }
-}
-
-fn names_of(text: &[u8]) -> After {
-    let names = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
-    let mut known = HashSet::new();
-    let mut names = names.filter(|name| known.insert(*name));
-    let counted = names.by_ref().take(MOST_NAMES).map(|name| OsStr::from_bytes(name).to_os_string()).collect();
-    After { names: counted, surplus: names.count() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_name_counts_once_and_too_many_do_not() {
-        let After { names, surplus } = names_of(b" b \n\na\nb\n\ta");
-        assert_eq!((names, surplus), (vec!["b".into(), "a".into()], 0));
-        let text: String = (0..MOST_NAMES + 7).map(|number| format!("{number}\n{number}\n")).collect();
-        let After { names, surplus } = names_of(text.as_bytes());
-        assert_eq!((names.len(), surplus), (MOST_NAMES, 7));
-        assert_eq!(names.last(), Some(&OsString::from((MOST_NAMES - 1).to_string())));
-    }
+/// The same, and the directory that `$SUPERVISEDIR` names.
+fn names() -> impl Iterator<Item = PathBuf> {
+    LOOKED_AT.into_iter().map(PathBuf::from).chain(Place::moved())
 }

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_settings_say() {
+    fn each_setting_of_svscan_is_understood() {
         for (text, value) in [
             (None, Some(OnRemove::Leave)),
             (Some(&b" \n"[..]), Some(OnRemove::Leave)),

@@ -56,9 +56,9 @@ pub fn of_writes() -> SigSet {
     SigSet::from_iter([Signal::SIGPIPE, Signal::SIGXFSZ])
 }
 
-/// The signals that svscan reads instead of being interrupted. Those of writes are blocked too: a supervise that ends while it
-/// is told something must not end svscan. A signal that was ignored stays ignored, as SIGINT is in the background of a script;
-/// but what the first process is sent is always meant for it.
+/// The signals that svscan reads instead of being interrupted. Those of writes are blocked too: a supervise that ends
+/// while it is told something must not end svscan. A signal that was ignored stays ignored, as SIGINT is in the
+/// background of a script; but what the first process is sent is always meant for it.
 ///
 /// # Errors
 /// No descriptor to be had.

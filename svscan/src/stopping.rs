@@ -1,66 +1,66 @@
-//! Stopping services: which supervises are still to be told, which loggers read what is left; and the services at whose end
-//! everything stops.
+//! Stopping services: which supervises are still to be told to end, which loggers read what is left, and for what svscan
+//! still waits. The table decides which services are stopped, and in which order.
 
-use crate::launch::Launcher;
+mod unread_lines;
+
 use crate::table::{Id, Part, RETRY_AT_STOP, SuperviseId, Table};
-use daemontools::service::{self, Command, Process};
+use daemontools::service::{Command, Commands, Process};
 use nix::unistd::Pid;
-use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
+use unread_lines::{PATIENCE, UnreadLines};
 
 /// As `svc -dx`: supervise stops the service, then ends.
 const END: &[Command] = &[Command::Down, Command::Exit];
-/// As `svc -cx`: supervise ends when the logger does, which is when that has read all. A logger that was paused goes on.
+/// As `svc -cx`: supervise ends when the logger ends, and the logger ends when it has read all. A paused logger goes on.
 const LET_END: &[Command] = &[Command::Continue, Command::Exit];
 /// As `svc -dxk`: supervise kills the service, then ends.
 const KILL: &[Command] = &[Command::Down, Command::Exit, Command::Kill];
 
-/// How long svscan waits before it tells a supervise again that did not listen yet, and looks at a logger again.
+/// How long svscan waits before it tells a supervise again that did not read commands yet, and before it looks at a
+/// logger again.
 const AGAIN: Duration = Duration::from_millis(20);
 /// After this time, a logger that has nothing left to read and does not end by itself is told to end.
 const GRACE: Duration = Duration::from_secs(1);
-/// After this time, svscan does not wait any longer for a logger that does not read what is left, nor for a supervise that
-/// cannot be started although nothing is known to be left.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// What is waited for is tried more than once.
+/// While svscan waits for a supervise that cannot be started, it tries more than once.
 const _: () = assert!(PATIENCE.as_millis() >= 4 * RETRY_AT_STOP.as_millis());
 
-/// What is left in the pipe of a logger.
-#[derive(Debug)]
-struct Left {
-    /// The bytes at the last look.
-    unread: usize,
-    /// When there were fewer than at the look before.
-    since: Instant,
-    /// When there were more than at the look before, for the first time.
-    added: Option<Instant>,
+/// The pipes between services and their loggers.
+pub trait Pipes {
+    /// Whether the service has its pipe.
+    fn has_pipe(&self, id: Id) -> bool;
+    /// How many bytes the logger has not read.
+    fn unread(&self, id: Id) -> usize;
 }
 
 /// A logger that reads what is left.
-#[derive(Debug)]
-struct Draining {
-    /// Its supervise. The next one, if it is to be told the same, is told anew.
+#[derive(Debug, Clone)]
+struct DrainingLogger {
+    /// The process of its supervise. If another supervise takes its place, svscan tells that one anew.
     pid: Pid,
+    /// Since when svscan waits until the logger has read all.
     since: Instant,
-    /// When its supervise was told to end with it. That is not done at once: a supervise that waits to start its logger again
-    /// would end, and what is in the pipe be lost.
+    /// When the supervise was told to end with its logger. svscan does not tell it at once: a supervise that waits to
+    /// start its logger again would end, and the lines in the pipe would be lost.
     told: Option<Instant>,
 }
 
-/// Commands that a supervise is still to be sent. They are for this process: what takes its place may have come since to
-/// serve, and is told anew where it is to end.
-#[derive(Debug)]
-pub struct Owed {
+/// Commands that a supervise is still to be sent. They are only for this process: a supervise that takes its
+/// place may have been started to serve, and is told anew if it has to end.
+#[derive(Debug, Clone)]
+pub struct PendingCommands {
+    /// The supervise.
     pub which: SuperviseId,
+    /// Its process.
     pub pid: Pid,
+    /// What it is told.
     pub commands: &'static [Command],
     since: Instant,
     /// The commands were sent by signal, but it is not known that this supervise takes commands by signal.
     pub signalled: bool,
 }
 
-impl Owed {
+impl PendingCommands {
     /// Whether svscan has tried to send the commands for a while.
     pub fn is_late(&self, now: Instant) -> bool {
         self.since + GRACE <= now
@@ -68,64 +68,56 @@ impl Owed {
 }
 
 /// What svscan knows of the services that are being stopped, besides the table.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Stopping {
     /// Supervises that are still to be told.
-    owed: Vec<Owed>,
+    owed: Vec<PendingCommands>,
     /// Loggers that read what is left.
-    draining: HashMap<Id, Draining>,
-    /// What is left in the pipes of loggers.
-    left: HashMap<Id, Left>,
-    essential: HashSet<Id>,
-    /// Services whose logger's supervise was killed: what the logger had read may be in its journal, and is written when it is
-    /// started again.
-    unfinished: HashSet<Id>,
+    draining: BTreeMap<Id, DrainingLogger>,
+    /// What the loggers have not read from their pipes.
+    unread_lines: BTreeMap<Id, UnreadLines>,
+    /// Services whose logger's supervise was killed: what the logger had read may be in its journal, and is written
+    /// when it is started again.
+    unfinished: BTreeSet<Id>,
     /// Supervises that seem to run although the system does not name their process. They were told to end.
-    unknown: HashSet<SuperviseId>,
-    /// Parts for which no supervise can be started, and which may have left something, but need not; and since when svscan
+    unknown: BTreeSet<SuperviseId>,
+    /// Parts that may have left something and for which no supervise can be started, with the time since which svscan
     /// waits for them.
-    waited_for: HashMap<SuperviseId, Instant>,
-    /// Processes that svscan has told to end itself, and the parts that they are of.
+    waited_for: BTreeMap<SuperviseId, Instant>,
+    /// Processes that svscan itself has told to end, and the parts to which they belong.
     told: Vec<(SuperviseId, Process)>,
-    /// What is stopped is killed.
+    /// svscan kills what it stops.
     hurried: bool,
+    /// When svscan has something to do for these services.
     next: Option<Instant>,
-    exit_code: i32,
 }
 
 impl Stopping {
     /// This supervise is to stop its service and end.
-    pub fn end(&mut self, (which, pid): (SuperviseId, Pid), now: Instant) {
+    pub fn end_supervise(&mut self, (which, pid): (SuperviseId, Pid), now: Instant) {
         self.tell((which, pid), if self.hurried { KILL } else { END }, now);
     }
 
     /// The logger of this supervise is to end once it has read all there is.
-    pub fn drain(&mut self, (id, pid): (Id, Pid), unread: usize, now: Instant) {
-        self.is_to_be_read(id, unread, now);
-        self.draining.insert(id, Draining { pid, since: now, told: None });
+    pub fn drain_logger(&mut self, (id, pid): (Id, Pid), unread: usize, now: Instant) {
+        self.may_be_read(id, unread, now);
+        self.draining.insert(id, DrainingLogger { pid, since: now, told: None });
         self.next = Some(now);
     }
 
-    /// Whether there are lines that a logger may still come to read. They are given up when it has taken nothing for some
-    /// time, and some time after more of them have come: a process that has outlived its service may write without end.
-    fn is_to_be_read(&mut self, id: Id, unread: usize, now: Instant) -> bool {
-        let left = self.left.entry(id).or_insert(Left { unread, since: now, added: None });
-        if unread < left.unread {
-            left.since = now;
-        } else if unread > left.unread {
-            left.added.get_or_insert(now);
-        }
-        left.unread = unread;
-        let until = left.added.map_or(left.since, |added| added.min(left.since)) + PATIENCE;
-        unread > 0 && now < until && !self.hurried
+    /// Whether there are lines that a logger may still read. svscan gives them up after some time, or once it hurries.
+    fn may_be_read(&mut self, id: Id, unread: usize, now: Instant) -> bool {
+        let lines = self.unread_lines.entry(id).or_insert(UnreadLines::new(unread, now));
+        lines.may_be_read(unread, now) && !self.hurried
     }
 
-    /// A process seems to be in charge for this supervise, but the system does not name it, and it need not be a supervise.
-    /// Returns whether it was told to end before. If not, it is told now, and svscan waits for it until it looks for it again.
-    pub fn has_told_unknown(&mut self, which: SuperviseId, folder: &Path) -> bool {
+    /// Tells a process to end that seems to be in charge for this supervise, although the system does not name it: it need
+    /// not be a supervise. svscan tells it once, and waits until it looks for it again. Returns whether svscan has told it
+    /// before.
+    pub fn tell_unknown(&mut self, which: SuperviseId, send: impl FnOnce(Commands)) -> bool {
         let is_new = self.unknown.insert(which);
-        if is_new && let Ok(place) = service::Place::of(folder) {
-            let _ = service::send_commands(&place, &END.into());
+        if is_new {
+            send(END.into());
         }
         !is_new
     }
@@ -141,23 +133,8 @@ impl Stopping {
     }
 
     fn tell(&mut self, (which, pid): (SuperviseId, Pid), commands: &'static [Command], now: Instant) {
-        self.owed.push(Owed { which, pid, commands, since: now, signalled: false });
+        self.owed.push(PendingCommands { which, pid, commands, since: now, signalled: false });
         self.next = Some(now);
-    }
-
-    /// Everything is to stop when this service ends for good.
-    pub fn essential(&mut self, id: Id) {
-        self.essential.insert(id);
-    }
-
-    /// Everything is being stopped because an essential service has ended with this code.
-    pub fn set_exit_code(&mut self, code: i32) {
-        self.exit_code = code;
-    }
-
-    /// The code that svscan exits with.
-    pub fn exit_code(&self) -> i32 {
-        self.exit_code
     }
 
     /// Whether what is stopped is killed.
@@ -165,31 +142,25 @@ impl Stopping {
         self.hurried
     }
 
-    /// Whether everything is to stop when this service ends for good.
-    pub fn is_essential(&self, id: Id) -> bool {
-        self.essential.contains(&id)
-    }
-
     /// The service is gone.
     pub fn forget(&mut self, id: Id) {
         self.draining.remove(&id);
-        self.left.remove(&id);
+        self.unread_lines.remove(&id);
         self.unknown.retain(|which| which.id != id);
-        self.essential.remove(&id);
         self.unfinished.remove(&id);
         self.waited_for.retain(|which, _| which.id != id);
         self.told.retain(|(which, _)| which.id != id);
     }
 
-    /// Whether svscan still waits for a part that may have left something, though no supervise can be started that would know:
-    /// for some time only, since a stop must end.
+    /// Whether svscan still waits for a part that may have left something, though no supervise can be started that would
+    /// know. svscan waits for some time from the first call on: a stop must end.
     pub fn waits_for(&mut self, which: SuperviseId, now: Instant) -> bool {
         let since = *self.waited_for.entry(which).or_insert(now);
         now < since + PATIENCE && !self.hurried
     }
 
-    /// svscan tells a process of this part to end. Returns whether it does so for the first time.
-    pub fn is_first_told(&mut self, which: SuperviseId, process: Process) -> bool {
+    /// Notes that svscan itself tells a process of this part to end. Returns whether it is the first time.
+    pub fn mark_told(&mut self, which: SuperviseId, process: Process) -> bool {
         let is_first = !self.told.contains(&(which, process));
         if is_first {
             self.told.push((which, process));
@@ -210,10 +181,10 @@ impl Stopping {
         }
     }
 
-    /// The service has an entry again, or has been stopped and goes on: what its logger had to read before says nothing of
-    /// what it will have.
+    /// The service has an entry again, or svscan starts it again after it was stopped: what its logger had to read before
+    /// does not count any more.
     pub fn has_come_back(&mut self, id: Id) {
-        self.left.remove(&id);
+        self.unread_lines.remove(&id);
         self.waited_for.retain(|which, _| which.id != id);
         self.told.retain(|(which, _)| which.id != id);
     }
@@ -223,27 +194,29 @@ impl Stopping {
         self.next
     }
 
-    /// What is being stopped is killed from now on instead of waited for: these supervises, and those that come.
+    /// From now on svscan kills what it stops, and waits no longer. It tells these supervises at once, and others when it
+    /// stops their services.
     pub fn hurry(&mut self, unstopped: Vec<(SuperviseId, Pid)>, now: Instant) {
         self.hurried = true;
         unstopped.into_iter().for_each(|supervise| self.tell(supervise, KILL, now));
     }
 
-    /// Carries on with what is being stopped; `unread` tells how many bytes a logger has not read, `send` sends a supervise the
-    /// commands that it is owed.
+    /// Carries on with what is being stopped; `unread` tells how many bytes a logger has not read, `send` sends a
+    /// supervise the commands that it is owed.
     pub fn carry_on(
         &mut self,
         table: &Table,
         unread: impl Fn(Id) -> usize,
         now: Instant,
-        mut send: impl FnMut(&mut Owed) -> nix::Result<()>,
+        mut send: impl FnMut(&mut PendingCommands) -> nix::Result<()>,
     ) {
         if self.next.is_none_or(|next| next > now) {
             return;
         }
         self.draining.retain(|id, logger| table.pid(SuperviseId { id: *id, part: Part::Logger }) == Some(logger.pid));
         self.see_drained(unread, now);
-        // It does not listen yet, or svscan has no descriptor. One that ended will be noticed.
+        // The supervise does not read commands yet, or svscan has no descriptor. If the supervise has ended, svscan
+        // notices that.
         self.owed.retain_mut(|owed| table.pid(owed.which) == Some(owed.pid) && send(owed).is_err());
         let busy = !self.owed.is_empty() || !self.draining.is_empty();
         self.next = busy.then_some(now + AGAIN);
@@ -254,7 +227,7 @@ impl Stopping {
         let ids: Vec<Id> = self.draining.keys().copied().collect();
         for id in ids {
             let (unread, which) = (unread(id), SuperviseId { id, part: Part::Logger });
-            let to_be_read = self.is_to_be_read(id, unread, now);
+            let to_be_read = self.may_be_read(id, unread, now);
             let Some(logger) = self.draining.get_mut(&id) else { continue };
             match logger.told {
                 None if unread == 0 || logger.since + PATIENCE <= now => {
@@ -262,7 +235,8 @@ impl Stopping {
                     let pid = logger.pid;
                     self.tell((which, pid), LET_END, now);
                 }
-                // One that takes nothing is not waited for either: it may have been stopped, or read nothing at all.
+                // svscan does not wait for a logger that takes nothing either: it may have been paused, or never read
+                // anything.
                 Some(told) if !to_be_read && told + GRACE <= now => {
                     let pid = logger.pid;
                     self.draining.remove(&id);
@@ -273,167 +247,25 @@ impl Stopping {
         }
     }
 
-    /// Whether this is the supervise of a logger whose service runs, and may have something to say, or has left lines.
-    pub fn has_lines_for(&mut self, which: SuperviseId, table: &Table, launcher: &Launcher, now: Instant) -> bool {
+    /// Whether this is the supervise of a logger that has lines to read, or may get some because its service runs.
+    pub fn has_lines_for(&mut self, which: SuperviseId, table: &Table, pipes: &impl Pipes, now: Instant) -> bool {
         let SuperviseId { id, part } = which;
-        if part == Part::Service || !launcher.has_pipe(id) {
+        if part == Part::Service || !pipes.has_pipe(id) {
             return false;
         }
         if table.is_busy(SuperviseId { id, part: Part::Service }) {
             return !self.hurried;
         }
         let is_unfinished = self.unfinished.contains(&id) && self.waits_for(which, now);
-        self.is_to_be_read(id, launcher.unread(id), now) || is_unfinished
+        self.may_be_read(id, pipes.unread(id), now) || is_unfinished
     }
 }
 
 /// Whether this is the supervise of a service that has left lines which no logger reads.
-pub fn leaves_lines(which: SuperviseId, table: &Table, launcher: &Launcher) -> bool {
+pub fn leaves_lines(which: SuperviseId, table: &Table, pipes: &impl Pipes) -> bool {
     let logger = SuperviseId { part: Part::Logger, ..which };
-    which.part == Part::Service && table.pid(logger).is_none() && launcher.unread(which.id) > 0
+    which.part == Part::Service && table.pid(logger).is_none() && pipes.unread(which.id) > 0
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::{Action, Contents, Leftover};
-    use std::ffi::OsStr;
-
-    const ID: Id = Id { device: 1, inode: 1 };
-
-    fn pid(number: i32) -> Pid {
-        Pid::from_raw(number)
-    }
-
-    /// A table in which a service has an entry, and what is to be done is carried out as far as it concerns stopping.
-    struct Story {
-        table: Table,
-        stopping: Stopping,
-        now: Instant,
-        next_pid: i32,
-    }
-
-    impl Story {
-        /// A service with a logger: supervises 1 and 2.
-        fn new() -> Story {
-            let (table, stopping) = (Table::default(), Stopping::default());
-            let mut story = Story { table, stopping, now: Instant::now(), next_pid: 0 };
-            story.entry(true);
-            let contents = Contents { logger: true, ..Contents::default() };
-            story.act(|table, now, todo| table.inspected(ID, &contents, now, todo));
-            story.start();
-            story
-        }
-
-        fn act(&mut self, event: impl FnOnce(&mut Table, Instant, &mut Vec<Action>)) {
-            let mut todo = Vec::new();
-            event(&mut self.table, self.now, &mut todo);
-            for action in todo {
-                let pid = |which| self.table.pid(which).expect("it runs");
-                match action {
-                    Action::End(which) => self.stopping.end((which, pid(which)), self.now),
-                    Action::Drain(id) => {
-                        self.stopping.drain((id, pid(SuperviseId { id, part: Part::Logger })), 0, self.now);
-                    }
-                    Action::LetGo(id) | Action::GoOn(id) => self.stopping.has_come_back(id),
-                    Action::Forget(id) => self.stopping.forget(id),
-                    _ => {}
-                }
-            }
-        }
-
-        fn entry(&mut self, is_there: bool) {
-            let name = OsStr::new("a");
-            if is_there {
-                self.table.seen(name, ID)
-            } else {
-                self.table.gone(name)
-            }
-            self.act(|table, now, todo| table.settle(None, now, todo));
-        }
-
-        fn start(&mut self) {
-            for which in self.table.starts(self.now, 9) {
-                self.next_pid += 1;
-                let new = pid(self.next_pid);
-                self.act(|table, now, todo| table.started(which, new, now, todo));
-            }
-        }
-
-        fn die(&mut self, number: i32, left: Leftover) {
-            self.act(|table, now, todo| {
-                let _ = table.died(pid(number), left, now, todo);
-            });
-        }
-
-        /// What is sent in the next seconds, where nothing is unread.
-        fn sent(&mut self) -> Vec<(i32, &'static [Command])> {
-            let mut sent = Vec::new();
-            for _ in 0..500 {
-                self.now += AGAIN;
-                self.stopping.carry_on(
-                    &self.table,
-                    |_| 0,
-                    self.now,
-                    |owed| {
-                        sent.push((owed.pid.as_raw(), owed.commands));
-                        Ok(())
-                    },
-                );
-            }
-            sent
-        }
-    }
-
-    /// Its logger, whose supervise had to be started again, reads what is left.
-    fn draining() -> Story {
-        let mut story = Story::new();
-        story.entry(false);
-        story.die(2, Leftover::Lines);
-        story.start();
-        story.die(1, Leftover::Nothing);
-        story
-    }
-
-    #[test]
-    fn a_logger_that_has_read_all_is_told_to_end_in_two_steps() {
-        assert_eq!(draining().sent(), [(3, LET_END), (3, END)]);
-    }
-
-    #[test]
-    fn a_supervise_that_serves_anew_is_told_nothing_that_was_meant_for_the_one_before() {
-        let mut story = draining();
-        story.entry(true);
-        story.die(3, Leftover::Nothing);
-        story.start();
-        let both = [Part::Service, Part::Logger].map(|part| story.table.pid(SuperviseId { id: ID, part }));
-        assert_eq!(both, [Some(pid(4)), Some(pid(5))]);
-        assert_eq!(story.sent(), []);
-        // Nor is what it has to read given up because the one before had time enough.
-        let left = SuperviseId { id: ID, part: Part::Logger };
-        assert!(story.stopping.is_to_be_read(left.id, 100, story.now));
-    }
-
-    #[test]
-    fn what_may_have_been_left_is_waited_for_while_nothing_can_be_started_but_not_for_ever() {
-        let (mut stopping, now) = (Stopping::default(), Instant::now());
-        let which = SuperviseId { id: ID, part: Part::Service };
-        let later = |attempts: u32| now + RETRY_AT_STOP * attempts;
-        assert!((0..4).all(|attempts| stopping.waits_for(which, later(attempts))), "several attempts");
-        assert!(!stopping.waits_for(which, now + PATIENCE));
-        stopping.has_started(which);
-        assert!(stopping.waits_for(which, later(60)), "it may leave something again");
-        stopping.hurry(Vec::new(), later(60));
-        assert!(!stopping.waits_for(which, later(60)));
-    }
-
-    #[test]
-    fn a_supervise_that_takes_the_place_of_a_killed_one_is_told_once() {
-        let mut story = Story::new();
-        story.act(|table, now, todo| table.close(now, todo));
-        // It did not listen yet.
-        story.die(1, Leftover::Process);
-        story.start();
-        assert_eq!(story.sent(), [(3, END)]);
-    }
-}
+mod tests;

@@ -105,7 +105,7 @@ impl Child {
         }
         // The next readproctitle shows this message, if this child was to become one.
         if !self.failed && dup2_stderr(&pipe.writer).is_ok() {
-            Fatal::from(Unable::new("start", &self.name, refusal)).tell();
+            Fatal::from(Unable::new("start", &self.name, refusal)).print();
         }
         report::TEMPORARY
     }

@@ -96,7 +96,7 @@ fn in_run(directory: &Path) -> nix::Result<Pipe> {
 /// killed.
 fn nameless() -> nix::Result<Pipe> {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
-    Ok(Pipe { reader, writer: sys::also_reading(writer) })
+    Ok(Pipe { reader, writer: sys::reopen_read_write(writer) })
 }
 
 fn open_or_make(folder: &OwnedFd, name: &str) -> nix::Result<Pipe> {

@@ -28,18 +28,22 @@ mod child;
 mod errors;
 
 use child::{Child, Role};
+use daemontools::files::open_file_at;
 use daemontools::service::Exit;
 use daemontools::sys::{self, process};
-use daemontools::{Args, Attempt, Fatal, Help, Unable};
+use daemontools::{Args, Attempt, Fatal, Help, Unable, report};
 use errors::Pipe;
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::libc::SIGRTMIN;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::ffi::OsString;
+use std::fs::{File, TryLockError};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -57,6 +61,8 @@ pipe cannot be had.
 };
 
 const DOTS: usize = 400;
+/// The lock that svscan holds while it serves a directory.
+const LOCK: &str = ".svscan/lock";
 /// How often svscanboot looks at a pipe that has no reader.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -77,7 +83,11 @@ fn svscanboot(mut args: Args) -> Result<i32, Fatal> {
     if let Err(errno) = nix::sys::stat::stat(directory.as_os_str()) {
         Unable::new("stat", &directory, errno).warn();
     }
-    sys::fill_standard_descriptors();
+    if is_served(Path::new(&directory)) {
+        // svscan says so too, but to the readproctitle that this svscanboot starts.
+        report::warning(&[b"another svscan serves ", directory.as_bytes(), b": waiting for its end"]);
+    }
+    sys::open_missing_stdio();
     let signals = take_signals().unable_to("set up signals", "")?;
     leave_standard_descriptors()?;
     let pipe = Pipe::open(Path::new(&directory)).unable_to("create pipe", "")?;
@@ -111,6 +121,13 @@ fn svscanboot(mut args: Args) -> Result<i32, Fatal> {
             }
         }
     }
+}
+
+/// Whether another svscan has the lock of this directory. The lock is only asked for, together with others, and let go at
+/// once.
+fn is_served(directory: &Path) -> bool {
+    let lock = open_file_at(AT_FDCWD, &directory.join(LOCK)).map(File::from);
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Makes standard input, output and error lead to `/dev/null`.

@@ -70,36 +70,52 @@ const OUTPUT: usize = 8192;
 
 fn svstat(mut args: Args) -> Result<i32, Fatal> {
     let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-        .unable_to("open current directory", "")?;
+        .unable_to("open current directory", "")
+        .map_err(|unable| unable.where_denied(Path::new(".")))?;
     let text = if sys::stdout().is_terminal() { Text::Visible } else { Text::Raw };
-    let mut answer: fn(&OsStr, Text) -> Vec<u8> = line;
+    let mut answer: Form = line;
     while let Some(other) = args.as_slice().first().and_then(|word| form(word)) {
         answer = other;
         args.next();
     }
     if args.as_slice().is_empty() {
         // The original prints nothing and exits 0, and scripts without a service may rely on that exit code.
-        return Ok(Fatal::usage(HELP.usage).with_code(0).tell());
+        return Ok(Fatal::usage(HELP.usage).with_code(0).print());
     }
     let mut answers = Vec::new();
     let mut explain: fn(&OsStr) = suggest::where_first_is_missing;
     for service in args {
-        answers.extend(answer(&service, text));
+        // To look at a service is to change into its directory. Only a relative name begins in the first one.
+        let go_back = || fchdir(&origin).unable_to("set directory", "");
+        if Path::new(&service).is_relative() {
+            go_back()?;
+        }
+        let answered = answer(&service, text);
+        let is_told = answered.is_ok();
+        answers.extend(answered.unwrap_or_else(|why| why));
         answers.push(b'\n');
         if answers.len() > OUTPUT {
             sys::write_all(sys::stdout(), &answers).unable_to("write output", "")?;
             answers.clear();
         }
-        fchdir(&origin).unable_to("set directory", "")?;
-        explain(&service);
+        if !is_told {
+            go_back()?;
+            explain(&service);
+            suggest::where_unsupervised(&service);
+        }
         explain = suggest::where_missing;
     }
     sys::write_all(sys::stdout(), &answers).unable_to("write output", "")?;
     Ok(0)
 }
 
+/// What is told of a service, or else why nothing can be told.
+type Answer = Result<Vec<u8>, Vec<u8>>;
+/// A way to answer.
+type Form = fn(&OsStr, Text) -> Answer;
+
 /// The form of the answer that an option asks for.
-fn form(word: &OsStr) -> Option<fn(&OsStr, Text) -> Vec<u8>> {
+fn form(word: &OsStr) -> Option<Form> {
     match word.as_bytes() {
         b"-l" | b"--long" => Some(lines),
         b"-j" | b"--json" => Some(json),
@@ -108,11 +124,10 @@ fn form(word: &OsStr) -> Option<fn(&OsStr, Text) -> Vec<u8>> {
     }
 }
 
-/// The answer about a service, which may be the reason why its state cannot be read.
-fn line(service: &OsStr, text: Text) -> Vec<u8> {
+/// The original's line about a service.
+fn line(service: &OsStr, text: Text) -> Answer {
     let said = look(service, read_own_status);
-    let words = said.map(|(status, normally)| line_of_status(&status, normally));
-    named(service, &words.unwrap_or_else(|why| why), text)
+    answer(service, text, said.map(|(status, normally)| line_of_status(&status, normally)))
 }
 
 /// The state of the service alone, without that of a logger that the same supervise runs.
@@ -120,36 +135,40 @@ fn read_own_status() -> Result<Status, Illegible> {
     service::read_status().map(|(status, _)| status)
 }
 
-/// The answer about the logger of a service.
-fn of_logger(service: &OsStr, text: Text) -> Vec<u8> {
+/// The line about the logger of a service.
+fn of_logger(service: &OsStr, text: Text) -> Answer {
     if let Err(why) = enter(service) {
-        return named(service, &why, text);
+        return answer(service, text, Err(why));
     }
     let logger = match look(OsStr::new("."), service::read_status) {
         Ok(((_, Some(logger)), normally)) => Ok((logger, normally)),
         // The logger has a supervise of its own, and so does not depend on that of the service.
         Ok(_) | Err(_) if Path::new(service::LOG).is_dir() => look(OsStr::new(service::LOG), read_own_status),
-        Ok(_) => return named(service, "no log service", text),
-        Err(why) => return named(service, &why, text),
+        Ok(_) => return answer(service, text, Ok("no log service".into())),
+        Err(why) => return answer(service, text, Err(why)),
     };
-    let words = logger.map_or_else(|why| why, |(status, normally)| line_of_status(&status, normally));
-    named(OsStr::from_bytes(&[service.as_bytes(), b" log"].concat()), &words, text)
+    let words = logger.map(|(status, normally)| line_of_status(&status, normally));
+    answer(OsStr::from_bytes(&[service.as_bytes(), b" log"].concat()), text, words)
 }
 
-fn lines(service: &OsStr, text: Text) -> Vec<u8> {
-    let words = View::of(service).map(|view| view.long());
-    named(service, &words.unwrap_or_else(|why| why), text)
+fn lines(service: &OsStr, text: Text) -> Answer {
+    answer(service, text, View::of(service).map(|view| view.long()))
 }
 
-fn json(service: &OsStr, text: Text) -> Vec<u8> {
-    let document = match View::of(service) {
-        Ok(view) => document::of(service, &view),
-        Err(why) => document::without_answer(service, &why),
-    };
-    match text {
+fn json(service: &OsStr, text: Text) -> Answer {
+    let shown = |document: String| match text {
         Text::Raw => document.into_bytes(),
         Text::Visible => visible_json(&document).into_owned().into_bytes(),
+    };
+    match View::of(service) {
+        Ok(view) => Ok(shown(document::of(service, &view))),
+        Err(why) => Err(shown(document::without_answer(service, &why))),
     }
+}
+
+/// The words, or the reason why there are none, behind the name.
+fn answer(name: &OsStr, text: Text, words: Result<String, String>) -> Answer {
+    words.map(|words| named(name, &words, text)).map_err(|why| named(name, &why, text))
 }
 
 /// How svstat shows bytes that other accounts may have written.

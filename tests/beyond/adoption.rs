@@ -1,4 +1,4 @@
-//! A supervise that is killed leaves everything as it is; the next one goes on where it was.
+//! A supervise that is killed leaves its service running, and the next supervise continues from the recorded state.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -7,12 +7,12 @@ use std::thread::sleep;
 use std::time::Duration;
 use tests::{Daemon, Scratch, Service, fails, has, is_alive, parent_of, prints, state_of, wait_until};
 
-/// What has not happened by then is taken not to happen: longer than the pause before a restart.
+/// A test that expects nothing to happen waits this long, which is longer than the pause before a restart.
 const WHILE: Duration = Duration::from_millis(1300);
-/// What a `run` does first, to be counted.
+/// The first line of a `run` whose starts are counted.
 const COUNTED: &str = "echo $$ >>starts";
 
-/// Kills the supervise and starts the next.
+/// Kills the supervise and starts the next one.
 fn succeed(service: &Service, supervise: Daemon) -> Daemon {
     supervise.kill();
     service.supervise()
@@ -32,7 +32,7 @@ fn a_running_service_is_the_same_afterwards() {
     let service = Service::new(&scratch, "web", &format!("{COUNTED}; exec sleep 1000"));
     let mut supervise = service.supervise();
     service.lines("starts", 1);
-    // The status is written while it is executed.
+    // supervise writes the status before `run` is executed, so the test waits for both.
     service.up();
     let before = service.status();
     for _ in 0..5 {
@@ -42,7 +42,7 @@ fn a_running_service_is_the_same_afterwards() {
     sleep(WHILE);
     assert_eq!(pids(&service, "starts"), [before.pid]);
     assert_eq!((service.state("starts"), service.state("death").len()), (vec!["1".into()], 0));
-    // It is commanded as ever.
+    // The next supervise obeys commands.
     service.svc("-t");
     let next = service.another(before.pid);
     service.lines("starts", 2);
@@ -52,6 +52,42 @@ fn a_running_service_is_the_same_afterwards() {
     assert_eq!(supervise.wait(), 0);
     assert_eq!(alive(&service), []);
     assert_eq!(supervise.errors(), "");
+}
+
+/// The kernel sends HUP to a process group of which a process is stopped, when no parent in its session is left.
+#[test]
+fn what_is_paused_outlives_svscan_and_supervise() {
+    for killed in ["svscan", "supervise"] {
+        let scratch = Scratch::new();
+        let service =
+            Service::new(&scratch, "scan/web", &format!("{COUNTED}; while :; do sleep 0.01; echo >>beats; done"));
+        // As under an init, svscan leads a session here. Its shell is gone when it is killed.
+        let _svscan = Daemon::start(scratch.command("setsid").args(["-w", "svscan", "scan"]), &scratch);
+        let pid = service.up();
+        service.lines("beats", 1);
+        service.svc("-p");
+        wait_until("it is stopped", || state_of(pid) == Some('T'));
+        let supervise = parent_of(pid).expect("its supervise");
+        let its_svscan = parent_of(supervise).expect("its svscan");
+        let victim = if killed == "svscan" { its_svscan } else { supervise };
+        kill(Pid::from_raw(victim), Signal::SIGKILL).expect("kill it");
+        wait_until("it is gone", || !is_alive(victim));
+        // With svscan, the programs that it leaves are found by the next one.
+        let next = (killed == "svscan").then(|| Daemon::start(scratch.command("svscan").arg("scan"), &scratch));
+        if next.is_some() {
+            Service::new(&scratch, "scan/late", "exec sleep 1000").up();
+        }
+        wait_until("a supervise is there", || service.is_supervised());
+        let beats = service.says("beats").len();
+        service.svc("-c");
+        wait_until("it goes on", || service.says("beats").len() > beats);
+        assert_eq!(pids(&service, "starts"), [pid], "{killed}");
+        match &next {
+            Some(next) => next.signal(Signal::SIGTERM),
+            None => kill(Pid::from_raw(its_svscan), Signal::SIGTERM).expect("stop it"),
+        }
+        wait_until(&format!("all has ended: {killed}"), || !is_alive(pid));
+    }
 }
 
 #[test]
@@ -81,7 +117,8 @@ fn paused_once_and_leaving_are_remembered() {
     let before = service.wait_for("is paused, wanted once", |status| status.paused == 1 && status.want == 0);
     let supervise = succeed(&service, supervise);
     assert_eq!((service.status().paused, service.status().want), (1, 0));
-    assert_eq!(state_of(before.pid), Some('T'));
+    // On a busy machine the process may not have come to the signal yet.
+    wait_until("the process is stopped", || state_of(before.pid) == Some('T'));
     service.svc("-cx");
     service.wait_for("goes on", |status| status.paused == 0);
     wait_until("leaving is written down", || service.says("supervise/state").contains("leaving"));
@@ -122,7 +159,8 @@ fn a_start_goes_on_and_run_follows() {
     assert_eq!((service.status().pid, service.state("role")), (begin, vec!["start".into()]));
     fs::write(service.path("go"), "").unwrap();
     service.lines("starts", 1);
-    // How it ended only its parent knows on kernels before 6.15: then it is started again.
+    // Kernels before 6.15 tell only the parent how a process ended. The next supervise does not know it there, and
+    // starts `run` again.
     assert!(service.says("begins").lines().count() <= 2);
     drop(supervise);
 }
@@ -174,18 +212,24 @@ fn what_has_failed_stays_failed() {
     service.lines("starts", 2);
 }
 
-/// svscan, whose child the service has become, keeps how it ended.
+/// A service that svscan has started, and that exits with code 7 at HUP.
+fn under_svscan(scratch: &Scratch) -> (Service<'_>, Daemon) {
+    let run = format!("trap 'exit 7' HUP; {COUNTED}; while :; do sleep 0.01; done");
+    let service = Service::new(scratch, "scan/web", &run);
+    let svscan = Daemon::start(scratch.command("svscan").arg("scan"), scratch);
+    service.lines("starts", 1);
+    (service, svscan)
+}
+
+/// After supervise was killed, the service is a child of svscan, which records how it ended.
 #[test]
-fn how_it_ended_is_known_though_nobody_supervised_it() {
+fn how_it_ended_is_known_though_no_supervise_was_there() {
     for (end, expected) in [(None, "signal 15"), (Some(7), "exit 7")] {
         let scratch = Scratch::new();
-        let service =
-            Service::new(&scratch, "scan/web", &format!("trap 'exit 7' HUP; {COUNTED}; while :; do sleep 0.01; done"));
-        let _svscan = Daemon::start(scratch.command("svscan").arg("scan"), &scratch);
-        service.lines("starts", 1);
+        let (service, _svscan) = under_svscan(&scratch);
         let pid = service.up();
         let supervise = parent_of(pid).unwrap();
-        // It ends while its supervise cannot see it, and never will.
+        // The service ends while its supervise is stopped. That supervise is then killed and never sees the end.
         kill(Pid::from_raw(supervise), Signal::SIGSTOP).unwrap();
         kill(Pid::from_raw(pid), if end.is_some() { Signal::SIGHUP } else { Signal::SIGTERM }).unwrap();
         wait_until("it has ended", || !is_alive(pid));
@@ -201,10 +245,7 @@ fn how_it_ended_is_known_though_nobody_supervised_it() {
 fn how_it_ends_under_the_next_supervise_is_known() {
     for (commands, expected) in [("-t", "signal 15"), ("-h", "exit 7")] {
         let scratch = Scratch::new();
-        let service =
-            Service::new(&scratch, "scan/web", &format!("trap 'exit 7' HUP; {COUNTED}; while :; do sleep 0.01; done"));
-        let _svscan = Daemon::start(scratch.command("svscan").arg("scan"), &scratch);
-        service.lines("starts", 1);
+        let (service, _svscan) = under_svscan(&scratch);
         let pid = service.up();
         let supervise = parent_of(pid).unwrap();
         kill(Pid::from_raw(supervise), Signal::SIGKILL).unwrap();
@@ -217,9 +258,9 @@ fn how_it_ends_under_the_next_supervise_is_known() {
     }
 }
 
-/// A pid that now is somebody else's is left alone.
+/// The recorded pid belongs to another process now, which supervise leaves alone.
 #[test]
-fn somebody_else_with_the_number_is_not_taken_for_the_service() {
+fn another_process_with_the_number_is_not_taken_for_the_service() {
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", &format!("{COUNTED}; exec sleep 1000"));
     let supervise = service.supervise();
@@ -228,7 +269,7 @@ fn somebody_else_with_the_number_is_not_taken_for_the_service() {
     supervise.kill();
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     wait_until("it has ended", || !is_alive(pid));
-    // Processes are told apart by the clock tick they were started in.
+    // Two processes with the same pid differ by the clock tick in which they were started.
     sleep(Duration::from_millis(50));
     let mut bystander = scratch.command("sleep").arg("1000").spawn().unwrap();
     let number = bystander.id();
@@ -243,8 +284,8 @@ fn somebody_else_with_the_number_is_not_taken_for_the_service() {
     bystander.wait().unwrap();
 }
 
-/// Killed at its gate together with its supervise, a program has not run: the next supervise runs it, once. Killed at
-/// any time, at which its supervise writes something down.
+/// A program that is killed before it was executed, together with its supervise, has not run: the next supervise runs
+/// it, once. supervise is killed at each call by which it records something.
 #[test]
 fn each_program_runs_once_wherever_supervise_is_killed() {
     if !has("strace") {
@@ -258,7 +299,8 @@ fn each_program_runs_once_wherever_supervise_is_killed() {
                 service.script(program, &format!("echo >>{program}-ran"))
             });
         scratch.file("scan/web/restart-delay", "10");
-        // svscan starts the supervise beside it: the first of these is killed at a call by its number.
+        // svscan starts the `supervise` in its own directory. That one is a wrapper, which has the first supervise
+        // killed at the call with this number.
         let real = tests::programs();
         let first = format!("inject=rename,renameat,renameat2:signal=KILL:when={number}");
         let wrapper = format!(
@@ -267,13 +309,14 @@ fn each_program_runs_once_wherever_supervise_is_killed() {
             real.display()
         );
         scratch.script("bin/supervise", &wrapper);
-        // By another process: a descriptor of ours, inherited elsewhere, would keep it from being executed.
+        // Another process copies the program. A descriptor of this test, open for writing and inherited by another
+        // test's child, would keep the program from being executed.
         let copied = scratch.command("cp").arg(real.join("svscan")).arg("bin/svscan").status();
         assert!(copied.unwrap().success());
         let svscan = scratch.path().join("bin/svscan");
         let mut svscan = Daemon::start(scratch.command(svscan.to_str().unwrap()).arg("scan"), &scratch);
         service.lines("starts", 1);
-        // What it is told in its last moment, it may not have heard.
+        // A command that supervise was sent just before it was killed may be lost, so the test sends it again.
         wait_until("it has stopped", || {
             let _ = service.try_control(b"d");
             service.state("phase") == ["stopped"] && service.state("pid").is_empty() && service.is_supervised()
@@ -282,14 +325,14 @@ fn each_program_runs_once_wherever_supervise_is_killed() {
             ["start-ran", "finish-ran", "stop-ran"].map(|file| service.says(file).lines().count());
         let deaths = service.state("death").len();
         assert_eq!((start, finish, stop), (1, deaths, 1), "killed at {number}: start, finish for each run, stop");
-        // Once more if it was told to end, and supervise was killed before it had written down why.
+        // `run` was started once more if supervise was told to stop it and was killed before it had recorded why.
         assert!((1..=2).contains(&deaths), "killed at {number}: {deaths}");
         svscan.signal(Signal::SIGTERM);
         assert_eq!(svscan.wait(), 0);
     }
 }
 
-/// To guess would be to have the service twice, or unsupervised.
+/// If supervise guessed, the service could run twice, or without a supervise.
 #[test]
 fn what_cannot_be_told_of_it_is_not_guessed() {
     if !has("strace") {
@@ -314,7 +357,7 @@ fn what_cannot_be_told_of_it_is_not_guessed() {
             scratch.outcome_of(strace.arg(tests::programs().join("supervise")).arg("web"))
         };
         let reason = "process cannot open more files";
-        // Where others may have written down the process, it is asked for proof first.
+        // Where other accounts may have recorded the process, supervise first asks for proof that it is the service's.
         let held = if mode == 0o777 { "read web/supervise/state".into() } else { format!("hold process {pid}") };
         for (calls, path, from, what) in [
             ("open,openat", "supervise/state", "", "read web/supervise/state".to_string()),
@@ -331,7 +374,7 @@ fn what_cannot_be_told_of_it_is_not_guessed() {
     }
 }
 
-/// Killed before it has seen that its process has become `run`, which the next one must find out by itself.
+/// supervise is killed before it has seen that its process executed `run`. The next one must find that out itself.
 #[test]
 fn what_was_let_through_the_gate_is_ready_under_the_next_supervise() {
     if !has("strace") {
@@ -355,7 +398,7 @@ fn what_was_let_through_the_gate_is_ready_under_the_next_supervise() {
     service.lines("starts", started + 1);
 }
 
-/// What supervise makes of it tells a process that never became `run` from one that exits with the same code.
+/// A child that could not execute `run` exits with this code too. supervise must know the difference.
 #[test]
 fn a_run_may_exit_with_any_code() {
     let scratch = Scratch::new();
@@ -370,7 +413,7 @@ fn a_run_may_exit_with_any_code() {
     assert!(deaths.len() == 1 && deaths[0].ends_with(" exit 213"), "{deaths:?}");
 }
 
-/// Settings count from the next start on, whoever supervises.
+/// New settings apply from the next start on, even under the next supervise.
 #[test]
 fn what_runs_keeps_the_settings_it_was_started_with() {
     let scratch = Scratch::new();
@@ -387,7 +430,7 @@ fn what_runs_keeps_the_settings_it_was_started_with() {
     service.wait_down();
 }
 
-/// A container's processes are gone though the machine was not started anew.
+/// After a restart of the container its processes are gone, although the machine was not rebooted.
 #[test]
 fn in_another_container_a_service_begins_anew() {
     let scratch = Scratch::new();
@@ -408,7 +451,8 @@ fn in_another_container_a_service_begins_anew() {
     service.lines("starts", before + 1);
 }
 
-/// A kernel that does not remember, and nobody who was there: that is all that is known, and enough to go on.
+/// The kernel does not remember how the process ended, and no parent was there to see it. supervise records the end as
+/// unknown, and goes on.
 #[test]
 fn how_it_ended_may_be_unknown() {
     if !has("strace") || !has("python3") {
@@ -416,7 +460,7 @@ fn how_it_ended_may_be_unknown() {
     }
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", &format!("{COUNTED}; exec sleep 1000"));
-    // Whose child the service becomes, and who waits for it at once.
+    // This program becomes the parent of the service, and waits for its end at once.
     let reaper = "import ctypes, os, subprocess, sys, time\nctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\n\
                   subprocess.Popen(sys.argv[1:])\nwhile True:\n    try: os.wait()\n    except ChildProcessError: time.sleep(0.01)\n";
     let supervise = tests::programs().join("supervise");
@@ -443,7 +487,7 @@ fn how_it_ended_may_be_unknown() {
 }
 
 #[test]
-fn ends_that_nobody_saw_are_notified_and_what_notifies_is_not_the_service() {
+fn ends_that_no_supervise_saw_are_notified_and_what_notifies_is_not_the_service() {
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "scan/web", &format!("{COUNTED}; exec sleep 1000"))
         .script("notify", "echo \"$*\" >>notes; while [ ! -e go ]; do sleep 0.01; done")
@@ -462,7 +506,7 @@ fn ends_that_nobody_saw_are_notified_and_what_notifies_is_not_the_service() {
     sorted.sort();
     let mut wanted = expected.to_vec();
     wanted.sort();
-    // Nobody waits for them, so they may come in any order; and there are no more.
+    // The notifications run at the same time, so they may come in any order. There must be no further one.
     assert_eq!(sorted, wanted);
     fs::write(service.path("go"), "").unwrap();
     service.svc("-d");

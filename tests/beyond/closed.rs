@@ -1,4 +1,4 @@
-//! Programs that are started with standard descriptors closed: none of their own files takes such a number.
+//! Programs that are started with standard descriptors closed. None of the files that they open gets such a number.
 
 use std::fs;
 use tests::{Daemon, Scratch, Service, wait_until};

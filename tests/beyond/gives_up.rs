@@ -1,8 +1,8 @@
-//! A service that gave up: said at that moment, once, and kept in `supervise/state`.
+//! A service that gives up: supervise says so once, at that moment, and records it in `supervise/state`.
 
 use tests::{Scratch, Service, wait_until};
 
-/// Waits until it has failed, and gives its one line of complaint.
+/// Waits until the service has failed, and returns the one line of the message.
 fn given_up(service: &Service, supervise: &tests::Daemon) -> String {
     wait_until("it has failed", || service.state("phase") == ["failed"]);
     let said = supervise.errors();
@@ -31,7 +31,7 @@ fn the_reason_is_said_at_that_moment_and_kept_until_it_is_started_again() {
         let line = format!("supervise: warning: web: gives up: {words}; svc -u starts it again\n");
         assert_eq!(given_up(&service, &supervise), line);
         assert_eq!(service.state("failure"), [failure]);
-        // The next supervise knows it, and has nothing to say.
+        // The next supervise reads it in the state, and writes no message.
         supervise.kill();
         let next = service.supervise();
         assert_eq!(service.state("failure"), [failure]);
@@ -65,7 +65,7 @@ fn what_ended_as_it_should_or_was_told_to_gave_up_nothing() {
     other.lines("ready", 1);
     other.svc("-d");
     other.wait_down();
-    // Whoever told supervise to leave needs not be told how to start the service again.
+    // A user who told supervise to exit is not told how to start the service again.
     let third = Service::new(&scratch, "third", "echo >ready; until [ -e go ]; do sleep 0.01; done; exit 100");
     let mut leaving = third.supervise();
     third.lines("ready", 1);

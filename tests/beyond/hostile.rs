@@ -1,5 +1,5 @@
-//! Whoever owns a part of a service directory may put anything there: none of it makes a program of root's hang, die, write
-//! or read elsewhere, or harm a process that is none of the service's.
+//! The owner of a part of a service directory can put anything there. None of it makes a program of root's hang, crash,
+//! write or read elsewhere, or harm a process that does not belong to the service.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, chown};
@@ -14,7 +14,7 @@ const NOBODY: u32 = 65534;
 
 type Make = fn(&Path);
 
-/// What is put in the place of a file; the victim is a file of root's beside the service.
+/// What the owner puts in place of a file. The victim is a file of root's beside the service.
 const KINDS: [(&str, Make); 10] = [
     ("a FIFO", |path| fifo(path).unwrap()),
     ("a socket", |path| drop(UnixListener::bind(path).unwrap())),
@@ -33,7 +33,7 @@ const KINDS: [(&str, Make); 10] = [
     ("a gigabyte", |path| File::create(path).unwrap().set_len(1 << 30).unwrap()),
 ];
 
-/// What lies in `supervise/`, or may.
+/// The files that lie in `supervise/`, or may lie there.
 const PRIVATE: [&str; 11] = [
     "lock",
     "control",
@@ -48,7 +48,7 @@ const PRIVATE: [&str; 11] = [
     "notification",
 ];
 
-/// Puts something in the place of a file, be there what may.
+/// Replaces a file, whatever it is, by one of the kinds above.
 fn put(path: &Path, make: Make) {
     let _ = fs::create_dir_all(path.parent().unwrap());
     let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
@@ -65,7 +65,7 @@ fn victim(scratch: &Scratch) -> impl Fn() -> (Vec<u8>, u32, u32) {
     }
 }
 
-/// They end: the harness does not wait for ever.
+/// The harness fails if one of these programs does not end.
 fn ask_everything(scratch: &Scratch) {
     let questions = [
         "svstat web",
@@ -82,11 +82,11 @@ fn ask_everything(scratch: &Scratch) {
     }
 }
 
-/// Before supervise begins, and again while it runs.
+/// The file is replaced before supervise starts, and again while it runs.
 #[test]
 fn nothing_in_the_place_of_its_own_files_hangs_or_turns_supervise() {
     if !is_root() {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     for file in PRIVATE {
         for (what, make) in KINDS {
@@ -125,7 +125,7 @@ fn nothing_in_the_place_of_its_own_files_hangs_or_turns_supervise() {
     }
 }
 
-/// Files of the service directory that only say something: what cannot be read says nothing.
+/// These files of the service directory only contain text. If one of them cannot be read, it counts as absent.
 #[test]
 fn nothing_in_the_place_of_a_setting_keeps_a_service_from_running() {
     let settings = [
@@ -167,7 +167,7 @@ fn nothing_in_the_place_of_a_setting_keeps_a_service_from_running() {
     }
 }
 
-/// What supervise writes, but for the process: what tells that one from others is to be seen by everybody.
+/// The text that supervise writes, with another process. Every account can find out what identifies that process.
 fn forged_state(service: &Service, pid: i32) -> String {
     let first = service.supervise();
     wait_until("it is ready", || !service.state("ready").is_empty());
@@ -187,26 +187,31 @@ fn forged_state(service: &Service, pid: i32) -> String {
     forged
 }
 
-/// Its owner puts a state of his own there.
+/// Makes a `supervise/` that belongs to another account.
+fn give_away(service: &Service) {
+    fs::create_dir(service.path("supervise")).unwrap();
+    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+}
+
+/// The owner of the service puts a state of his own there.
 fn put_state(service: &Service, forged: &str) {
     fs::remove_file(service.path("supervise/state")).unwrap();
     fs::write(service.path("supervise/state"), forged).unwrap();
     chown(&service.path("supervise/state"), Some(NOBODY.into()), None).unwrap();
 }
 
-/// A state that its owner has made up, which names a process of root's.
+/// The owner of the service has written a state that names a process of root's.
 #[test]
 fn no_stranger_is_taken_over_because_a_state_names_it() {
     if !is_root() {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", "echo $$ >>../starts; exec sleep 1000");
-    fs::create_dir(service.path("supervise")).unwrap();
-    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    give_away(&service);
     let stranger = Daemon::start(scratch.command("sleep").arg("1000"), &scratch);
     let forged = forged_state(&service, stranger.pid());
-    // The file of root's is one that a link could lead to.
+    // A link could also lead to such a file of root's, so the state may belong to root.
     for owner in [NOBODY, 0] {
         let _ = fs::remove_file(service.path("supervise/state"));
         fs::write(service.path("supervise/state"), &forged).unwrap();
@@ -223,16 +228,16 @@ fn no_stranger_is_taken_over_because_a_state_names_it() {
     }
 }
 
-/// The owner has started a program that has root's rights, and given it the mark of the service in its environment.
+/// The owner has started a set-uid program, which has root's rights, and given it the mark of the service in its
+/// environment.
 #[test]
 fn a_set_uid_program_is_not_taken_over_for_the_environment_that_it_was_given() {
     if !is_root() {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", "echo $$ >>../starts; exec sleep 1000");
-    fs::create_dir(service.path("supervise")).unwrap();
-    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    give_away(&service);
     scratch.copy_program("/bin/sleep", "sleep");
     scratch.mode("sleep", 0o4755);
     let directory = fs::metadata(service.path("")).unwrap();
@@ -244,7 +249,7 @@ fn a_set_uid_program_is_not_taken_over_for_the_environment_that_it_was_given() {
         .unwrap()
         .contains(&format!("Uid:\t{NOBODY}\t0\t0"))
     {
-        return skip("the file system of the scratch directory has no set-uid programs");
+        return skip("the file system of the scratch directory does not support set-uid programs");
     }
     let forged = forged_state(&service, stranger.pid());
     fs::remove_file(service.path("supervise/state")).unwrap();
@@ -256,17 +261,17 @@ fn a_set_uid_program_is_not_taken_over_for_the_environment_that_it_was_given() {
     assert!(next.errors().contains("is not proven to be the service's: not taken over"), "{}", next.errors());
 }
 
-/// The owner has a process whose standard output is a FIFO of root's, which it may only read.
+/// The owner has a process whose standard output is a FIFO of root's, which the owner may only read. Root's supervise
+/// must not open that FIFO as the pipe between the service and its logger.
 #[test]
 fn no_fifo_of_roots_becomes_the_pipe_to_the_logger() {
     if !is_root() {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", "echo $$ >>../starts; exec sleep 1000")
         .script("log", "echo $$ >>loggers; exec cat >>out");
-    fs::create_dir(service.path("supervise")).unwrap();
-    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    give_away(&service);
     let path = scratch.path().join("fifo");
     fifo(&path).unwrap();
     scratch.mode("fifo", 0o644);
@@ -283,22 +288,21 @@ fn no_fifo_of_roots_becomes_the_pipe_to_the_logger() {
     put_state(&service, &forged);
     let loggers = service.says("loggers").lines().count();
     let _next = service.supervise();
-    assert_eq!(service.status().pid, owners.pid(), "the process is its owner's, who may say so");
+    assert_eq!(service.status().pid, owners.pid(), "the process belongs to the owner of supervise/, who may name it");
     let logger = service.lines("loggers", loggers + 1).pop().unwrap();
     let input = fs::read_link(format!("/proc/{logger}/fd/0")).unwrap();
     assert!(input.to_string_lossy().starts_with("pipe:"), "{}", input.display());
 }
 
-/// A service of root's own is still taken over, though `supervise/` is somebody else's.
+/// supervise adopts a service that root runs, although `supervise/` belongs to another account.
 #[test]
 fn a_service_of_roots_is_taken_over_though_others_may_command_it() {
     if !is_root() {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", "echo $$ >>starts; exec sleep 1000");
-    fs::create_dir(service.path("supervise")).unwrap();
-    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    give_away(&service);
     let first = service.supervise();
     wait_until("it is ready", || !service.state("ready").is_empty());
     let pid = service.up();
@@ -308,37 +312,36 @@ fn a_service_of_roots_is_taken_over_though_others_may_command_it() {
     assert_eq!((service.up(), service.alive("starts")), (pid, vec![pid]));
 }
 
-/// Its directory is another's, but what it tells of itself goes nowhere else.
+/// `supervise/` belongs to another account, but the service's notification goes to no other file.
 #[test]
 fn the_notification_of_a_service_never_leads_to_another_file() {
     if !is_root() {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     let scratch = Scratch::new();
     let before = victim(&scratch);
     let untouched = before();
-    // It would write into the file, had it been given that.
+    // The service would overwrite the victim if it were given that file as descriptor 7.
     let service = Service::new(&scratch, "web", "echo overwritten >&7; echo >../wrote; exec sleep 1000")
         .file("notification-fd", "7");
     let path = service.path("supervise/notification");
-    fs::create_dir(service.path("supervise")).unwrap();
-    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    give_away(&service);
     symlink("../../victim", &path).unwrap();
     let _supervise = service.supervise();
     wait_until("it has written", || scratch.path().join("wrote").exists());
     assert_eq!(before(), untouched);
 }
 
-/// A group lives on after its leader: its number is no process', and is the group's all the same.
+/// A process group continues after its leader has ended. No process has the leader's number then, but the group still
+/// has it.
 #[test]
 fn no_group_is_killed_because_a_state_names_its_leader() {
     if !is_root() {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", "echo $$ >>starts; exec sleep 1000").file("kill-scope", "group\n");
-    fs::create_dir(service.path("supervise")).unwrap();
-    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    give_away(&service);
     let daemon = "sh -c 'sleep 1000 & echo $! >member; echo $$ >leader; exit 0'";
     assert_eq!(scratch.shell(&format!("setsid {daemon}")).code, 0);
     let number = |name: &str| -> i32 { fs::read_to_string(scratch.path().join(name)).unwrap().trim().parse().unwrap() };
@@ -346,6 +349,8 @@ fn no_group_is_killed_because_a_state_names_its_leader() {
     wait_until("its leader is gone", || tests::state_of(leader).is_none());
     let first = service.supervise();
     let pid = service.up();
+    // It has become its shell, which may yet have to write that.
+    service.lines("starts", 1);
     wait_until("it is ready", || !service.state("ready").is_empty());
     let state = service.says("supervise/state");
     first.kill();
@@ -356,20 +361,20 @@ fn no_group_is_killed_because_a_state_names_its_leader() {
     put_state(&service, &forged);
     let _next = service.supervise();
     service.lines("starts", 2);
-    assert!(tests::is_alive(member), "it is a stranger");
+    assert!(tests::is_alive(member), "a stranger was killed");
 }
 
-/// The owner of `supervise/` gives it the name of the lock: locked by root's supervise, the other one would be held.
+/// The owner of `supervise/` has made `lock` a second name of another program's lock. If root's supervise locked it,
+/// that program could not.
 #[test]
 fn no_lock_of_something_else_is_locked_by_supervise() {
     if !is_root() {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", "exec sleep 1000");
     scratch.file("other", "");
-    fs::create_dir(service.path("supervise")).unwrap();
-    chown(&service.path("supervise"), Some(NOBODY.into()), None).unwrap();
+    give_away(&service);
     let link = || {
         let _ = fs::remove_file(service.path("supervise/lock"));
         fs::hard_link(scratch.path().join("other"), service.path("supervise/lock")).unwrap();
@@ -379,7 +384,7 @@ fn no_lock_of_something_else_is_locked_by_supervise() {
     let pid = service.up();
     assert_eq!(scratch.run("setlock -n other true"), prints(""));
     assert!(supervise.errors().contains("supervise/lock was another file as well: replaced"), "{}", supervise.errors());
-    // Nor while it runs, as soon as it looks.
+    // The same happens while supervise runs. It replaces the file as soon as it looks at it.
     link();
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     service.another(pid);

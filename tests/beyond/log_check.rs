@@ -30,11 +30,32 @@ fn what_the_original_ignores_without_a_word_is_warned_of() {
     let stderr = "multilog: warning: t: not the first action, so it is ignored\n\
         multilog: warning: s5000: no directory follows, so it sets nothing\n\
         multilog: warning: e: no line is selected here, so nothing goes there\n\
-        multilog: warning: Q: no such action, so it is ignored\n";
+        multilog: warning: Q: no such action, so it is ignored: a log directory begins with . or /\n";
     assert_eq!(outcome, Outcome { code: 1, stdout: stdout.into(), stderr: stderr.into() });
 }
 
-/// A star stops at the first of the letter after it, and never looks for another one.
+/// What newcomers write in place of actions and directories.
+#[test]
+fn what_was_probably_meant_is_said() {
+    let scratch = Scratch::new();
+    let stop = "multilog will not start";
+    for (script, warning) in [
+        ("t main ./main", "main: no such action, so it is ignored: a log directory begins with . or /".into()),
+        ("-t ./main", "-t: it deselects the line \"t\" alone: did you mean t?".into()),
+        ("t /nonexistent/dir", format!("/nonexistent/dir: its parent directory does not exist: {stop}")),
+        // R counts for the pattern, though that is none.
+        ("R '-[' ./main", "-[: ignored: unclosed character class".to_string()),
+    ] {
+        let outcome = scratch.shell(&format!("multilog --check {script}"));
+        assert_eq!((outcome.code, outcome.stderr), (1, format!("multilog: warning: {warning}\n")), "{script}");
+    }
+    // It is a pattern for the original, and so it remains one.
+    let meant = "multilog: warning: --chekc is a pattern that deselects a line: did you mean --check?\n";
+    assert_eq!(scratch.shell("printf 'one\n-chekc\n' | multilog --chekc ./main"), fails(0, meant));
+    assert_eq!(scratch.run("cat main/current"), prints("one\n"));
+}
+
+/// A star stops at the first occurrence of the letter after it, and does not try a later one.
 #[test]
 fn what_a_star_misses_is_warned_of() {
     let scratch = Scratch::new();
@@ -44,7 +65,7 @@ fn what_a_star_misses_is_warned_of() {
             "multilog: warning: +{pattern}: a star stops at the first \"{first}\", so it misses \"{missed}\"; after F it does not\n"
         );
         assert_eq!((outcome.code, outcome.stderr), (1, warning), "{pattern}");
-        // It is as the warning says.
+        // multilog really behaves as the warning says.
         let logged =
             |script: &str| scratch.shell(&format!("rm -rf m; echo '{missed}' | multilog {script} ./m; cat m/current"));
         assert_eq!(logged(&format!("'-*' '+{pattern}'")), prints(""), "{pattern}");

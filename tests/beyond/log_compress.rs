@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use tests::{Log, Multilog, Scratch, fails, has, lines, parent_of, prints, state_of, wait_until};
+use tests::{Log, Multilog, Scratch, fails, has, is_root, lines, parent_of, prints, skip, state_of, wait_until};
 
 #[test]
 fn finished_files_are_compressed_and_count_as_before() {
@@ -16,10 +16,10 @@ fn finished_files_are_compressed_and_count_as_before() {
         let mode = |name: &str| fs::metadata(scratch.path().join("log").join(name)).unwrap().mode() & 0o777;
         assert_eq!((log.old().len() > 15, mode(&log.old()[0])), (true, 0o744));
         assert_eq!(multilog.end(), "");
-        // The last one may just be ending.
+        // The last logcompress may be about to end.
         let is_other = |name: &&String| !name.starts_with('@') && *name != "compressing.lock";
         assert_eq!(log.names().iter().filter(is_other).count(), 3, "{:?}", log.names());
-        // Fewer are kept, and none comes back.
+        // The next multilog keeps fewer files, and removed ones do not come back.
         let mut multilog = Multilog::start(&scratch, &format!("s4096 n4 {format} ./log"));
         multilog.feed(lines(1000, 50));
         wait_until("the last are compressed", || {
@@ -45,7 +45,7 @@ fn what_is_there_from_before_is_compressed_too() {
     assert!(log.all() == lines(500, 50));
 }
 
-/// Stopped in the middle of it, say by a disk that hangs.
+/// logcompress is stopped in the middle of its work, as on a disk that hangs.
 #[test]
 fn input_does_not_wait_for_it() {
     let scratch = Scratch::new();
@@ -56,7 +56,7 @@ fn input_does_not_wait_for_it() {
     let mut multilog = Multilog::by(&scratch, &[program.to_str().unwrap()], "s4096 n1000 zzstd ./log");
     multilog.feed(lines(2000, 50));
     wait_until("all is logged", || log.all().len() == 2000 * 50);
-    // It is the only one, and one that nobody waits for.
+    // There is only one logcompress, and no process waits for it.
     let sleepers =
         tests::processes_in(scratch.path()).into_iter().filter(|pid| parent_of(*pid) == Some(multilog.pid()));
     assert_eq!(sleepers.count(), 1);
@@ -83,11 +83,11 @@ fn by_hand() {
     let names = ["a", "b", "c", "d"].map(|letter| format!("@4000000065{:014}.{letter}", 0));
     scratch.file(format!("log/{}", names[0]), "");
     scratch.file(format!("log/{}", names[1]), "second\n");
-    // Done already, but for the removal.
+    // This file was compressed before, and only the original remains to be removed.
     assert_eq!(scratch.run("logcompress zstd log"), prints(""));
     scratch.file(format!("log/{}", names[1]), "second\n");
     scratch.file(format!("log/{}.gz", names[2]), "not touched");
-    // Neither files nor old.
+    // Neither of these is an old log file.
     scratch.dir(format!("log/{}", names[3]));
     std::os::unix::fs::symlink("../in", scratch.path().join("log/@400000006500000000000000000")).unwrap();
     scratch.file("log/@short", "x");
@@ -116,7 +116,7 @@ fn what_is_wrong_is_said() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_keeps_nobody_from_the_others() {
+fn a_file_that_cannot_be_read_does_not_keep_the_others_from_being_compressed() {
     if !has("strace") {
         return;
     }
@@ -141,7 +141,47 @@ fn a_file_that_cannot_be_read_keeps_nobody_from_the_others() {
     assert_eq!(log.names(), [format!("{}.gz", names[0]), names[1].clone(), format!("{}.gz", names[2])]);
 }
 
-/// The one that is at work sees to it.
+/// Users name the service, or its logger, in place of the log directory.
+#[test]
+fn a_directory_without_logs_is_refused_with_the_one_that_was_meant() {
+    let scratch = Scratch::new();
+    scratch.dir("web/log");
+    let refused = |name: &str, meant: &str| {
+        let words = format!("{name} is no log directory: it has neither current nor old files{meant}");
+        fails(100, &format!("logcompress: fatal: {words}\n"))
+    };
+    assert_eq!(scratch.run("logcompress gzip web"), refused("web", ""));
+    assert_eq!(scratch.shell("echo line | multilog t ./web/log/main"), prints(""));
+    let meant = ": did you mean web/log/main?";
+    assert_eq!(scratch.run("logcompress gzip web"), refused("web", meant));
+    assert_eq!(scratch.run("logcompress gzip web/log"), refused("web/log", meant));
+    assert!(!scratch.path().join("web/compressing.lock").exists());
+    assert_eq!(scratch.run("logcompress gzip web/log/main"), prints(""));
+    // Old files alone are enough.
+    scratch.file("old/@400000000000000000000001.s", "line\n");
+    assert_eq!(scratch.run("logcompress gzip old"), prints(""));
+    assert!(scratch.path().join("old/@400000000000000000000001.s.gz").exists());
+}
+
+#[test]
+fn a_directory_of_another_account_is_said_to_be_one() {
+    if !is_root() {
+        return skip("another account needs root");
+    }
+    let scratch = Scratch::new();
+    assert_eq!(scratch.shell("echo line | multilog t ./log"), prints(""));
+    let whose = |what: &str| format!("{what} belongs to account 0, and this is account 65534");
+    for (mode, words) in [
+        (0o700, format!("unable to open directory log: access denied: {}", whose("it"))),
+        (0o755, format!("unable to lock directory log: access denied: {}", whose("its parent directory"))),
+    ] {
+        scratch.mode("log", mode);
+        let outcome = scratch.outcome_of(scratch.as_nobody("logcompress").args(["gzip", "log"]));
+        assert_eq!(outcome, fails(111, &format!("logcompress: fatal: {words}\n")), "{mode:o}");
+    }
+}
+
+/// The logcompress that is running does the work of the second one too.
 #[test]
 fn there_is_one_at_a_time() {
     let scratch = Scratch::new();
@@ -154,7 +194,7 @@ fn there_is_one_at_a_time() {
     assert!(state_of(holder.pid()).is_some());
 }
 
-/// Who may write to the directory can do so each time that it is opened.
+/// An account that may write to the directory can replace the lock each time logcompress opens it.
 #[test]
 fn a_lock_that_is_replaced_again_and_again_is_given_up() {
     if !has("strace") {
@@ -166,7 +206,7 @@ fn a_lock_that_is_replaced_again_and_again_is_given_up() {
     fs::hard_link(scratch.path().join("other"), scratch.path().join("log/compressing.lock")).unwrap();
     scratch.mode("log", 0o777);
     let mut command = scratch.command("strace");
-    // What is removed is there again at once.
+    // Each file that logcompress removes is made again at once.
     command.args(["-qq", "-o", "/dev/null", "-e", "trace=unlinkat,unlink", "-e", "inject=unlinkat,unlink:retval=0"]);
     let outcome = scratch.outcome_of(command.arg(tests::programs().join("logcompress")).args(["gzip", "log"]));
     let words = "logcompress: fatal: unable to lock directory log: temporary failure: its lock is replaced \
@@ -175,9 +215,9 @@ fn a_lock_that_is_replaced_again_and_again_is_given_up() {
     assert_eq!(Log::of(&scratch, "log").old().len(), 1);
 }
 
-/// Whoever may read a directory may lock it, and whoever owns it may put a file there that is all hole.
+/// Every account that may read a directory may lock it, and the directory's owner may put a sparse file there.
 #[test]
-fn neither_a_lock_of_somebody_elses_nor_a_hole_keeps_it_from_its_work() {
+fn neither_a_lock_of_another_account_nor_a_hole_keeps_it_from_its_work() {
     let scratch = Scratch::new();
     let [old, hole] = ["@400000000000000100000000.s", "@400000000000000200000000.s"];
     scratch.file(format!("log/{old}"), "old\n");
@@ -193,8 +233,8 @@ fn neither_a_lock_of_somebody_elses_nor_a_hole_keeps_it_from_its_work() {
     assert!(path.exists());
 }
 
-/// What a logcompress that was killed has left is as good as its own work; whatever else has the name is no copy, and the old
-/// file stays.
+/// The compressed file of a logcompress that was killed is as good as one of its own. Any other file of that name is no
+/// copy, and the old file stays.
 #[test]
 fn an_old_file_goes_only_where_its_compressed_file_has_every_byte_of_it() {
     const OLD: &str = "log/@400000006400000000000000.s";

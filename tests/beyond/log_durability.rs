@@ -1,9 +1,9 @@
-//! When lines are on the disk.
+//! When lines are guaranteed to be on the disk.
 
 use std::fs;
 use tests::{Log, Multilog, Scratch, has, lines, wait_until};
 
-/// multilog, and how often it has asked for that until now.
+/// A multilog, and a function that counts how often it has called fsync(2) or the like.
 fn traced<'a>(scratch: &'a Scratch, script: &str) -> (Multilog<'a>, impl Fn() -> usize) {
     let trace = scratch.path().join("trace");
     let program = tests::programs().join("multilog");
@@ -35,7 +35,7 @@ fn lines_are_on_the_disk_in_time() {
     let scratch = Scratch::new();
     let (mut multilog, asked) = traced(&scratch, "y300ms ./log");
     for count in 1..4 {
-        // All of it at once, though it comes one by one.
+        // All lines are synchronized together, although they arrive one by one.
         for _ in 0..5 {
             multilog.feed("line\n");
         }
@@ -45,9 +45,10 @@ fn lines_are_on_the_disk_in_time() {
     assert_eq!(Log::of(&scratch, "log").all().len(), 75);
 }
 
-/// As the original: with its file, which is not what is counted here.
+/// Without the setting, multilog synchronizes only when it finishes a file, as the original does. That is not counted
+/// here.
 #[test]
-fn otherwise_nobody_waits_for_the_disk() {
+fn otherwise_multilog_does_not_wait_for_the_disk() {
     if !has("strace") {
         return;
     }

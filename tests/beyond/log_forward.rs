@@ -1,4 +1,4 @@
-//! Lines that multilog sends elsewhere: to standard output, to syslog.
+//! Lines that multilog sends elsewhere: to standard output or to syslog.
 
 use std::fs;
 use std::io::{PipeReader, Read, Write};
@@ -9,7 +9,7 @@ use std::thread::spawn;
 use std::time::Duration;
 use tests::{Daemon, Outcome, Running, Scratch, prints, wait_until};
 
-/// What came as one message.
+/// The content of one message.
 fn receive(socket: &UnixDatagram) -> String {
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut message = [0; 4096];
@@ -17,7 +17,7 @@ fn receive(socket: &UnixDatagram) -> String {
     String::from_utf8(message[..length].to_vec()).expect("text")
 }
 
-/// The header of a message, its time left out, and its text.
+/// The header of a message without its time, and its text.
 fn parts(message: &str) -> (String, String) {
     let words: Vec<&str> = message.splitn(8, ' ').collect();
     let time = words[1];
@@ -63,7 +63,7 @@ fn read_all(mut reader: PipeReader) -> std::thread::JoinHandle<String> {
 }
 
 #[test]
-fn a_reader_who_sleeps_is_waited_for_and_the_rest_left_to_the_next_multilog() {
+fn a_reader_that_sleeps_is_waited_for_and_the_rest_left_to_the_next_multilog() {
     let scratch = Scratch::new();
     let (input, mut feed) = std::io::pipe().unwrap();
     let (reader, output) = std::io::pipe().unwrap();
@@ -87,7 +87,7 @@ fn a_reader_who_sleeps_is_waited_for_and_the_rest_left_to_the_next_multilog() {
     wait_until("it has read all", || current(&scratch, "log").len() >= lines.len());
     assert_eq!(second.wait(), 0);
     assert_eq!(current(&scratch, "log"), lines);
-    // Some are there twice, none is missing.
+    // Some lines may appear twice, but none is missing.
     let shown = read.join().unwrap();
     let mut shown: Vec<&str> = shown.lines().collect();
     shown.sort_unstable();
@@ -106,7 +106,7 @@ fn syslog_gets_lines_with_time_host_and_service() {
         [("<131>1 web - - -", "a"), ("<30>1 it - - -", "> a"), ("<131>1 web - - -", ""), ("<30>1 it - - -", "> ")];
     let mut got: Vec<_> = (0..4).map(|_| parts(&receive(&socket))).collect();
     let mut expected = expected.map(|(header, text)| (header.to_string(), text.to_string()));
-    // Each target has the lines in their order.
+    // Each target receives the lines in order.
     got.sort_by(|one, other| one.0.cmp(&other.0));
     expected.sort_by(|one, other| one.0.cmp(&other.0));
     assert_eq!(got, expected);
@@ -185,7 +185,7 @@ fn a_syslog_that_does_not_read_stops_nothing_and_all_that_it_misses_is_counted()
 #[test]
 fn a_processor_gets_the_signals_it_had() {
     let scratch = Scratch::new();
-    // With PIPE blocked or ignored, yes would not die of it but complain.
+    // If SIGPIPE were blocked or ignored, `yes` would not be killed by it but write a message.
     let processor = "{ yes; } 2>complaints | head -n 1 >first; cat";
     let outcome =
         scratch.shell(&format!("seq 2000 | multilog s4096 '!{processor}' ./log && cat log/complaints log/@*.s"));

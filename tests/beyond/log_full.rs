@@ -1,4 +1,4 @@
-//! A disk that is full, or low.
+//! A disk that is full or almost full.
 
 use std::fs;
 use tests::{Disk, Log, Multilog, Scratch, has, is_root, lines, skip, wait_until};
@@ -15,14 +15,14 @@ fn dropped_lines_are_counted_and_told() {
     multilog.feed("before\n");
     wait_until("it is logged", || log.all() == b"before\n");
     disk.fill(8192);
-    // Nobody waits: all that is fed is read.
+    // The writer does not wait: multilog reads everything that is fed.
     multilog.feed(lines(10_000, 50));
     multilog.complains("unable to write to ./disk/log/current, dropping lines: out of disk space\n");
     multilog.feed("unended");
     wait_until("the other one has all", || Log::of(&scratch, "other").all().len() == 7 + 500_000);
     multilog.feed(" line\n");
     disk.free();
-    // Told though nothing comes.
+    // multilog reports the end of the trouble although no further line comes.
     multilog.complains("as the disk was full: ./disk/log\n");
     multilog.feed("after\n");
     multilog.end();
@@ -55,7 +55,7 @@ fn the_oldest_make_room() {
     assert!(left.len() > 400_000 && lines(60_000, 50).ends_with(&left), "{}", left.len());
 }
 
-/// One that was made immutable, for example: the next one makes room.
+/// The oldest file cannot be removed, for example because it was made immutable. multilog removes the next one.
 #[test]
 fn an_oldest_file_that_cannot_be_removed_is_passed_over() {
     if !has("strace") {
@@ -70,7 +70,7 @@ fn an_oldest_file_that_cannot_be_removed_is_passed_over() {
     let program = tests::programs().join("multilog");
     let inject = ["strace", "-qq", "-o", "/dev/null", "-P", &oldest, "-e", "inject=unlinkat:error=EPERM"];
     let words = [&inject[..], &[program.to_str().unwrap()]].concat();
-    // Nobody has as much: all others go.
+    // No disk has this much room, so all other files are removed.
     let mut multilog = Multilog::by(&scratch, &words, "s4096 n1000 doldest:1000000000G ./log");
     multilog.feed("line\n");
     wait_until("all others are gone", || log.old() == [oldest.clone()]);
@@ -78,7 +78,7 @@ fn an_oldest_file_that_cannot_be_removed_is_passed_over() {
     assert_eq!(log.old(), [oldest]);
 }
 
-/// However much the disk has.
+/// The setting leaves room for others, however large the disk is.
 #[test]
 fn a_reserve_is_left_to_others() {
     if !is_root() {
@@ -98,7 +98,7 @@ fn a_reserve_is_left_to_others() {
     let before = free();
     disk.fill(before - (1 << 20));
     disk.free();
-    // The oldest go, without a word; there is nothing to be removed in the end.
+    // multilog removes the oldest files without a message. In the end there is nothing left to remove.
     let reserve = free() + 200_000;
     let mut multilog = Multilog::start(&scratch, &format!("s16k n1000 doldest:{reserve} ./disk/log"));
     multilog.feed("line\n");
@@ -109,7 +109,7 @@ fn a_reserve_is_left_to_others() {
     multilog.feed("line\n");
     wait_until("there is nothing left", || log.old().is_empty());
     assert_eq!(multilog.end(), "");
-    // Input waits, and need not.
+    // With `dblock`, multilog waits for more room than this disk has, although its line would fit.
     let mut multilog = Multilog::start(&scratch, "dblock:1G ./disk/log");
     multilog.feed("waits\n");
     multilog.complains("unable to write to ./disk/log/current, pausing: out of disk space\n");
@@ -122,18 +122,18 @@ fn a_reserve_is_left_to_others() {
     assert!(fs::read(scratch.path().join("disk/log/state")).is_ok());
 }
 
-/// Killed by nobody, it takes no count with it.
+/// multilog is told to end while it waits for another directory. It still reports how many lines it has dropped.
 #[test]
 fn what_was_dropped_is_told_though_another_directory_waits() {
     let scratch = Scratch::new();
-    // Nobody has as much.
+    // No disk has this much room.
     let mut multilog = Multilog::start(&scratch, "ddrop:1000000000G ./dropping dblock:1000000000G ./waiting");
     multilog.feed("one\ntwo\n");
     multilog.complains("unable to write to ./waiting/current, pausing");
     assert!(multilog.terminate().contains("dropped 2 lines, 8 bytes"));
 }
 
-/// What a quota says, and a disk that fails, is waited for; and TERM is heard meanwhile.
+/// multilog waits on a full quota and on a failing disk, and obeys TERM meanwhile.
 #[test]
 fn whatever_the_trouble_nothing_is_lost_and_term_is_heard() {
     if !has("strace") {
@@ -168,7 +168,7 @@ fn whatever_the_trouble_nothing_is_lost_and_term_is_heard() {
         }
         words_before.push(program);
         let mut multilog = Multilog::by(&scratch, &words_before, script);
-        // No more than is read at once.
+        // This is no more than multilog reads at once.
         multilog.feed(lines(75, 50));
         multilog.complains(words);
         let errors = multilog.terminate();

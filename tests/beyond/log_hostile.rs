@@ -1,12 +1,13 @@
-//! Another account may own the log directory: whatever it puts there, nothing hangs, and nothing outside is touched.
+//! The log directory may belong to another account. Whatever that account puts there, multilog does not hang, and
+//! touches nothing outside.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
-use tests::{Log, Running, Scratch, has, is_root, lines, prints, skip, wait_until};
+use tests::{Log, Multilog, Running, Scratch, fails, has, is_root, lines, prints, skip, wait_until};
 
 const NOBODY: u32 = 65534;
 
-/// What is put in the place of a file, as a shell command with the file's path.
+/// What the owner puts in place of a file, as a shell command with the file's path.
 const HARMS: [&str; 9] = [
     "mkfifo $f",
     "mkfifo -m 744 $f",
@@ -30,11 +31,11 @@ fn untouched(scratch: &Scratch, harm: &str) {
     assert!(!scratch.path().join("missing").exists(), "{harm}");
 }
 
-/// What is outside, and is not to be touched.
+/// The files outside, which must not be touched.
 fn outside(scratch: &Scratch) {
     scratch.file("outside", "outside\n");
     scratch.mode("outside", 0o600);
-    // As a finished log file.
+    // This file looks like a finished log file.
     scratch.file("finished", "finished\n");
     scratch.mode("finished", 0o744);
 }
@@ -66,7 +67,7 @@ fn multilog_writes_and_reads_nothing_but_files_of_its_own() {
     }
 }
 
-/// The same while it runs, in time for the next file.
+/// The owner does this while multilog runs, before it begins the next file.
 #[test]
 fn multilog_goes_on_whatever_is_put_there_while_it_runs() {
     for name in ["state", "newstate", "previous", "processed", "journal", OLD, "current", "lock"] {
@@ -112,7 +113,7 @@ fn logcompress_writes_and_reads_nothing_but_files_of_its_own() {
     }
 }
 
-/// Such as one that was made immutable, or lies in another's directory that is sticky.
+/// Such a file was made immutable, for example, or lies in another account's directory with the sticky bit.
 #[test]
 fn an_old_file_that_cannot_be_removed_is_said_once_and_stops_nothing() {
     if !has("strace") {
@@ -131,11 +132,11 @@ fn an_old_file_that_cannot_be_removed_is_said_once_and_stops_nothing() {
     assert!(lines(1000, 50).ends_with(&Log::of(&scratch, "log").content("current")) && path.exists());
 }
 
-/// In the instant between the old file and the new one its owner gives the name to another's file.
+/// Between the old `current` and the new one, the owner of the directory gives its name to another account's file.
 #[test]
 fn multilog_writes_into_no_file_that_is_linked_in_between_two_files() {
     if !has("strace") {
-        return skip("strace is not there to hold it up");
+        return skip("strace is not installed");
     }
     let scratch = Scratch::new();
     outside(&scratch);
@@ -156,11 +157,12 @@ fn multilog_writes_into_no_file_that_is_linked_in_between_two_files() {
     assert!(said.contains("it is not mine"), "{said}");
 }
 
-/// Its owner gives another lock its name: locked by root's multilog, that one would be held.
+/// The owner of the directory makes `lock` a second name of another program's lock. If root's multilog locked it, that
+/// program could not.
 #[test]
 fn no_lock_of_something_else_is_locked_by_multilog() {
     if !is_root() {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     let scratch = Scratch::new();
     scratch.file("other", "");
@@ -176,11 +178,11 @@ fn no_lock_of_something_else_is_locked_by_multilog() {
     assert!(fs::metadata(scratch.path().join("other")).unwrap().is_file());
 }
 
-/// With its own hands, and what a processor of root's is given to read and write.
+/// This holds for multilog itself, and for the files that a processor of root's is given to read and write.
 #[test]
-fn no_file_of_somebody_elses_is_processed_compressed_or_given_another_mode() {
+fn no_file_of_another_account_is_processed_compressed_or_given_another_mode() {
     if !is_root() {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     for processor in [
         "cat; rm newstate; ln ../outside newstate",
@@ -215,11 +217,11 @@ fn no_file_of_somebody_elses_is_processed_compressed_or_given_another_mode() {
     }
 }
 
-/// The status file lies in the log directory, whose owner has put something else there.
+/// The status file lies in the log directory, whose owner has put something else in its place.
 #[test]
-fn no_file_of_somebody_elses_is_written_to_as_a_status_file() {
+fn no_file_of_another_account_is_written_to_as_a_status_file() {
     if !is_root() {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     for harm in ["ln -s ../outside $f", "ln -s ../missing $f", "ln outside $f", "ln -s /dev/zero $f"] {
         let scratch = Scratch::new();
@@ -240,11 +242,11 @@ fn no_file_of_somebody_elses_is_written_to_as_a_status_file() {
     }
 }
 
-/// Who owns the directory in which the log directory or the status file lies can put a link in its place.
+/// The owner of the directory that contains the log directory or the status file can put a link in its place.
 #[test]
-fn no_link_of_somebody_else_leads_multilog_into_another_directory() {
+fn no_link_of_another_account_leads_multilog_into_another_directory() {
     if !is_root() {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     let link = |scratch: &Scratch, name: &str| {
         let link = scratch.path().join(name);
@@ -260,21 +262,30 @@ fn no_link_of_somebody_else_leads_multilog_into_another_directory() {
         scratch
     };
     let names = |scratch: &Scratch| Log::of(scratch, "ours").names();
-    // At its start.
-    for action in ["./theirs/link", "./theirs/link/log", "=theirs/link/new", "=theirs/link/kept"] {
+    // The owner of a directory can give a link of root's a second name there, if the kernel allows it.
+    let second_name = |scratch: &Scratch, name: &str| {
+        symlink("../ours", scratch.path().join("roots")).unwrap();
+        fs::hard_link(scratch.path().join("roots"), scratch.path().join(name)).unwrap();
+    };
+    // The link is there when multilog starts.
+    let actions = ["./theirs/link", "./theirs/link/log", "=theirs/link/new", "=theirs/link/kept"];
+    for (action, is_roots) in actions.into_iter().flat_map(|action| [(action, false), (action, true)]) {
         let scratch = begun();
-        link(&scratch, "theirs/link");
+        if is_roots {
+            second_name(&scratch, "theirs/link")
+        } else {
+            link(&scratch, "theirs/link")
+        }
         let outcome = scratch.shell(&format!("echo line | multilog {action}"));
         assert_eq!(outcome.code, 111, "{action}: {outcome:?}");
-        assert!(
-            !action.starts_with('.') || outcome.stderr.ends_with(": a link in its path belongs to another account\n")
-        );
+        let why = ": a link in its path belongs to another account\n";
+        assert!(outcome.stderr.ends_with(why), "{action}: {outcome:?}");
         assert_eq!(
             (names(&scratch), Log::of(&scratch, "ours").content("kept")),
             (vec!["kept".into()], b"kept\n".to_vec())
         );
     }
-    // While it runs.
+    // The link is made while multilog runs.
     let scratch = begun();
     let mut multilog = tests::Multilog::start(&scratch, "./theirs/log");
     multilog.feed("before\n");
@@ -293,4 +304,125 @@ fn no_link_of_somebody_else_leads_multilog_into_another_directory() {
     assert!(Log::of(&scratch, "theirs/moved").all() == expected);
     let outcome = scratch.shell("logcompress gzip theirs/log");
     assert_eq!((outcome.code, names(&scratch)), (111, vec!["kept".into()]), "{outcome:?}");
+}
+
+#[test]
+fn no_link_that_another_account_can_move_leads_multilog_into_another_directory() {
+    if !is_root() {
+        return skip("needs root, to act as another account");
+    }
+    let begun = |action: &str| {
+        let scratch = Scratch::new();
+        for name in ["home", "home/a", "home/a/b", "home/log", "home/logs", "home/logs/web"] {
+            scratch.dir(name);
+            chown(scratch.path().join(name), Some(NOBODY), None).unwrap();
+        }
+        scratch.dir("logs");
+        scratch.dir("logs/web");
+        symlink("../../logs/web", scratch.path().join("home/a/b/web")).unwrap();
+        symlink("../../logs/web", scratch.path().join("home/log/roots")).unwrap();
+        let outcome = scratch.shell(&format!("echo line | multilog {action}"));
+        (scratch, outcome)
+    };
+    // Root's link leads to a directory of the account that can move it.
+    let (scratch, outcome) = begun("./home/a/b/web");
+    assert_eq!((outcome.code, Log::of(&scratch, "home/logs/web").all()), (0, b"line\n".to_vec()), "{outcome:?}");
+    // From elsewhere it leads to a directory of root's. The owner has moved it, or a directory above it.
+    let why = ": a link in its path lies where another account can move it\n";
+    for action in ["./home/log/roots", "./home/log/roots/log", "=home/log/roots/new"] {
+        let (scratch, outcome) = begun(action);
+        let is_said = outcome.stderr.ends_with(why);
+        assert_eq!((outcome.code, is_said, Log::of(&scratch, "logs/web").names()), (111, true, vec![]), "{outcome:?}");
+    }
+}
+
+/// The links by which administrators place logs on another disk.
+#[test]
+fn links_that_only_root_or_the_account_itself_can_move_are_followed() {
+    if !is_root() {
+        return skip("needs root, to act as another account");
+    }
+    let scratch = Scratch::new();
+    for name in ["service", "etc", "etc/web", "etc/web/log", "var", "var/roots", "var/theirs"] {
+        scratch.dir(name);
+    }
+    chown(scratch.path().join("var/theirs"), Some(NOBODY), Some(NOBODY)).unwrap();
+    symlink("../etc/web", scratch.path().join("service/web")).unwrap();
+    symlink(scratch.path().join("var/roots"), scratch.path().join("etc/web/log/main")).unwrap();
+    symlink("../../../var/theirs", scratch.path().join("etc/web/log/theirs")).unwrap();
+    // An account with a group for itself, whose directories are writable for that group.
+    scratch.dir("etc/web/log/own");
+    scratch.mode("etc/web/log/own", 0o775);
+    chown(scratch.path().join("etc/web/log/own"), Some(NOBODY), Some(NOBODY)).unwrap();
+    symlink("../theirs", scratch.path().join("etc/web/log/own/link")).unwrap();
+    for (run, log) in [
+        ("multilog ./main", "var/roots"),
+        ("multilog ./theirs", "var/theirs"),
+        ("multilog ./own/link", "var/theirs"),
+        ("setpriv --reuid 65534 --regid 65534 --clear-groups multilog ./own/link", "var/theirs"),
+    ] {
+        let outcome = scratch.shell(&format!("cd service/web/log && echo line | {run}"));
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""), "{run}");
+        assert_eq!(Log::of(&scratch, log).all(), b"line\n", "{run}");
+        assert_eq!(scratch.shell(&format!("rm -f {log}/*")).code, 0);
+    }
+}
+
+/// A hole costs the owner of the directory nothing. A processor that copies it would run for hours, and fill the disk.
+#[test]
+fn a_hole_is_not_given_to_a_processor() {
+    let scratch = Scratch::new();
+    scratch.file("log/current", "");
+    scratch.mode("log/current", 0o744);
+    for name in ["previous", "state"] {
+        fs::File::create(scratch.path().join("log").join(name)).unwrap().set_len(1 << 40).unwrap();
+    }
+    scratch.mode("log/previous", 0o744);
+    scratch.file("in", lines(50, 50));
+    let outcome = scratch.shell("multilog s4096 '!head -c 1 <&4; cat >&5; echo' ./log <in");
+    let renamed = |name| format!("multilog: warning: renaming ./log/{name} to {name}.1: it is not mine\n");
+    assert_eq!(outcome, fails(0, &[renamed("previous"), renamed("state")].concat()));
+    let log = Log::of(&scratch, "log");
+    assert_eq!(log.old().len(), 1);
+    assert_eq!((log.content(&log.old()[0]), log.content("state").len()), (b"\n".to_vec(), 2100));
+    for name in ["previous.1", "state.1"] {
+        assert_eq!(fs::metadata(scratch.path().join("log").join(name)).unwrap().len(), 1 << 40);
+    }
+}
+
+/// The owner waits until multilog has looked at the file, and exchanges it then.
+#[test]
+fn a_file_that_is_exchanged_before_the_processor_has_it_is_not_processed() {
+    if !is_root() {
+        return skip("needs root, to act as another account");
+    }
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    outside(&scratch);
+    scratch.dir("log");
+    chown(scratch.path().join("log"), Some(NOBODY), None).unwrap();
+    scratch.mode("log", 0o755);
+    let log = Log::of(&scratch, "log");
+    let program = tests::programs().join("multilog");
+    // The processor's process closes the locks first of all.
+    let delay = ["-f", "-e", "trace=close", "-e", "inject=close:delay_enter=1000000:when=1"];
+    let words = [&["strace", "-qq", "-o", "/dev/null"], &delay[..], &[program.to_str().unwrap()]].concat();
+    let mut multilog = Multilog::by(&scratch, &words, "s4096 n1000 !cat ./log");
+    wait_until("it runs", || log.names().contains(&"current".to_string()));
+    multilog.feed(lines(100, 50));
+    let children = format!("/proc/{0}/task/{0}/children", multilog.pid());
+    wait_until("the processor's process is there", || fs::read(&children).is_ok_and(|pids| !pids.is_empty()));
+    let previous = scratch.path().join("log/previous");
+    fs::rename(&previous, scratch.path().join("kept")).unwrap();
+    fs::hard_link(scratch.path().join("outside"), &previous).unwrap();
+    let errors = multilog.end();
+    assert!(errors.contains("multilog: fatal: unable to open ./log/previous: too many links"), "{errors}");
+    assert!(errors.contains("renaming ./log/previous to previous.1: it is not mine"), "{errors}");
+    untouched(&scratch, "previous is exchanged");
+    for name in log.names().iter().filter(|name| *name != "previous.1") {
+        let bytes = fs::read(scratch.path().join("log").join(name)).unwrap();
+        assert!(!bytes.windows(7).any(|window| window == b"outside"), "{name}");
+    }
 }

@@ -1,4 +1,5 @@
-//! What was read and is not yet in the log: after an orderly end, after another boot, and where there can be no journal.
+//! Lines that multilog has read and not yet logged: after it ends in order, after a reboot, and where it cannot make a
+//! journal.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -8,7 +9,7 @@ use tests::{Disk, Log, Multilog, Running, Scratch, fails, has, is_root, lines, p
 
 const COST: &str = ": if multilog is killed, lines that it has read and not yet written are lost\n";
 
-/// A multilog that has read `one\nbegun` from a pipe is killed; the pipe.
+/// Makes a multilog read `one\nbegun` from a pipe, kills it, and returns the pipe.
 fn killed(scratch: &Scratch) -> (PipeReader, std::io::PipeWriter) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let mut command = scratch.command("multilog");
@@ -21,7 +22,7 @@ fn killed(scratch: &Scratch) -> (PipeReader, std::io::PipeWriter) {
     (reader, writer)
 }
 
-/// A shell line in a mount namespace of its own, in which everything is as after another boot.
+/// Runs a shell line in a mount namespace of its own, in which everything looks as after a reboot.
 fn after_boot(scratch: &Scratch, line: &str) -> tests::Outcome {
     let mount = "mount --bind boot /proc/sys/kernel/random/boot_id";
     scratch.file("boot", "01234567-89ab-cdef-0123-456789abcdef\n");
@@ -40,7 +41,7 @@ fn told_to_end_it_writes_all_that_it_has_read() {
     if !has("strace") {
         return;
     }
-    // While a file is finished on a slow disk, and while a processor is busy.
+    // multilog is told to end while it finishes a file on a slow disk, and while a processor is busy.
     for script in ["s4096 n1000", "s1M", "s4096 n1000 !exec\tsleep\t1000", "yline dblock:1 n1000"] {
         let scratch = Scratch::new();
         let log = Log::of(&scratch, "log");
@@ -63,7 +64,8 @@ fn told_to_end_it_writes_all_that_it_has_read() {
     }
 }
 
-/// As told to end on a full disk, in order: what could not be written is there after the boot.
+/// multilog is told to end on a full disk. After the reboot, the next multilog logs the lines that could not be
+/// written.
 #[test]
 fn what_a_full_disk_kept_from_the_log_is_there_after_the_boot() {
     if !may_unshare() {
@@ -82,31 +84,61 @@ fn what_a_full_disk_kept_from_the_log_is_there_after_the_boot() {
     assert_eq!(errors.matches("leaving ").count(), 1, "{errors}");
     disk.free();
     assert_eq!(after_boot(&scratch, "multilog s1M ./disk/log </dev/null"), prints(""));
-    // What was not read was in the pipe.
+    // The lines that multilog had not read were lost with the pipe.
     let all = log.all();
     let read = all.strip_prefix(b"before\n").unwrap();
     assert!(read.len() > 8192 && lines(4000, 50).starts_with(read), "{}", read.len());
-    assert_eq!(log.old(), [""; 0], "the file is carried on");
+    assert_eq!(log.old(), [""; 0], "the file is continued");
     assert!(!log.names().contains(&"journal".into()));
 }
 
-/// Killed, and told to end while the next one cannot even begin.
+/// Kills a multilog, and tells the next one to end before it can begin. Returns the pipe that the first one has read.
+fn killed_and_followed(scratch: &Scratch) -> (PipeReader, std::io::PipeWriter) {
+    let pipe = killed(scratch);
+    let program = tests::programs().join("multilog");
+    let inject = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=openat:error=ENOSPC", "-P"];
+    let path = scratch.path().join("log/current");
+    let words = [&inject[..], &[path.to_str().unwrap(), "-P", "current", program.to_str().unwrap()]].concat();
+    let multilog = Multilog::by(scratch, &words, "./log");
+    multilog.complains("unable to write to ./log/current, pausing: out of disk space");
+    multilog.terminate();
+    pipe
+}
+
+/// The first multilog was killed. The next one is told to end before it can begin.
 #[test]
 fn what_one_left_that_was_killed_is_kept_by_one_that_cannot_begin() {
     if !may_unshare() || !has("strace") {
         return;
     }
     let scratch = Scratch::new();
-    let _pipe = killed(&scratch);
-    let program = tests::programs().join("multilog");
-    let inject = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=openat:error=ENOSPC", "-P"];
-    let path = scratch.path().join("log/current");
-    let words = [&inject[..], &[path.to_str().unwrap(), "-P", "current", program.to_str().unwrap()]].concat();
-    let multilog = Multilog::by(&scratch, &words, "./log");
-    multilog.complains("unable to write to ./log/current, pausing: out of disk space");
-    multilog.terminate();
+    let _pipe = killed_and_followed(&scratch);
     assert_eq!(after_boot(&scratch, "echo two | multilog ./log"), prints(""));
     assert_eq!(Log::of(&scratch, "log").all(), b"one\nbegun\ntwo\n");
+}
+
+/// The journal that was left is believed until this multilog begins with its own input. If the power is cut meanwhile, its
+/// disk may have either of the two as it was, and the other one as it is: then lines would be lost or doubled.
+#[test]
+fn what_was_left_goes_to_the_disk_step_by_step() {
+    if !may_unshare() || !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let _pipe = killed_and_followed(&scratch);
+    let traced = "echo two | strace -qq -y -o trace -e trace=write,fsync multilog ./log";
+    assert_eq!(after_boot(&scratch, traced), prints(""));
+    assert_eq!(Log::of(&scratch, "log").all(), b"one\nbegun\ntwo\n");
+    let trace = fs::read_to_string(scratch.path().join("trace")).unwrap();
+    let step = |line: &str| {
+        let call = line.split_once('(')?.0;
+        let file = ["current", "journal"].into_iter().find(|name| line.contains(&format!("/{name}>")))?;
+        Some(format!("{call} {file}"))
+    };
+    let steps: Vec<String> = trace.lines().filter_map(step).collect();
+    let first = steps.iter().position(|step| step == "write current").expect(&trace);
+    assert_eq!(steps[..first], ["fsync current", "fsync journal"], "{trace}");
+    assert_eq!(steps[first + 1], "fsync current", "{trace}");
 }
 
 #[test]
@@ -123,7 +155,7 @@ fn the_journal_of_another_boot_is_not_believed() {
     assert_eq!(log.names().iter().filter(|name| name.starts_with("journal")).count(), 0);
 }
 
-/// Without /proc/sys another boot is told by what else there is; with nothing at all, nothing is thrown away.
+/// Without /proc/sys, a reboot is recognized by the other facts. Without any fact, no line is discarded.
 #[test]
 fn where_no_boot_id_can_be_read_nothing_is_doubled_and_nothing_thrown_away() {
     if !may_unshare() || !has("strace") {
@@ -135,7 +167,7 @@ fn where_no_boot_id_can_be_read_nothing_is_doubled_and_nothing_thrown_away() {
     let (_reader, _writer) = killed(&scratch);
     assert_eq!(scratch.shell(&without("echo two | multilog ./log")), prints(""));
     let log = Log::of(&scratch, "log");
-    // The same boot: there is one fact that is known of both.
+    // This is the same boot: one fact is known of both.
     assert_eq!(log.all(), b"one\nbegun\ntwo\n");
     let scratch = Scratch::new();
     let (_reader, _writer) = killed(&scratch);
@@ -148,7 +180,7 @@ fn where_no_boot_id_can_be_read_nothing_is_doubled_and_nothing_thrown_away() {
     assert!(fs::read(scratch.path().join("log/journal.1")).unwrap().windows(5).any(|text| text == b"begun"));
 }
 
-/// Whatever keeps it from being made, lines are logged, and what that costs is said once.
+/// Whatever prevents the journal, multilog logs the lines, and says once what is lost without a journal.
 #[test]
 fn it_does_without_a_journal() {
     if !has("strace") {
@@ -170,7 +202,7 @@ fn it_does_without_a_journal() {
         words.extend(["-P", path.to_str().unwrap()]);
         injects.iter().for_each(|inject| words.extend(["-e", inject]));
         words.push(program.to_str().unwrap());
-        // Twice, as what the first one left must not stop the second.
+        // The second round shows that the remains of the first one do not prevent it.
         for round in 1..=2 {
             let mut multilog = Multilog::by(&scratch, &words, "s4096 n1000 ./log");
             multilog.feed(lines(300, 50));
@@ -183,7 +215,7 @@ fn it_does_without_a_journal() {
     }
 }
 
-/// Such as a filter that allows less than multilog would like.
+/// A filter of system calls may forbid what multilog would use.
 #[test]
 fn fallocate_is_not_needed() {
     if !has("strace") {
@@ -219,13 +251,14 @@ fn files_may_have_a_limit_that_is_smaller_than_the_journal_or_than_a_log_file() 
             assert!(log.old().iter().all(|name| log.content(name).len() <= limit && name.ends_with(".s")), "{name}");
         }
     }
-    // What it starts hears of it as ever.
+    // A program that multilog starts still gets the signal for exceeding its file size limit.
     let processor = "!head -c 100000 /dev/zero >big; echo \\$? >../code; cat";
     scratch.shell(&format!("softlimit -f 8192 multilog s4096 n1000 \"{processor}\" ./log <in"));
     assert_eq!(fs::read_to_string(scratch.path().join("code")).unwrap(), "153\n");
 }
 
-/// Enough for the original, though the programs must be static ones, as a release's are: a dynamic loader needs more.
+/// This limit is enough for the original. Our programs must be static ones, as in a release, because a dynamic loader
+/// needs more memory.
 #[test]
 fn little_memory_is_enough_or_said_to_be_too_little() {
     let scratch = Scratch::new();
@@ -238,14 +271,14 @@ fn little_memory_is_enough_or_said_to_be_too_little() {
         let all = Log::of(&scratch, &limit.to_string()).all();
         assert_eq!(all.iter().filter(|byte| **byte == b'\n').count(), 202_001);
     }
-    // One line, where there is nothing to be done.
+    // If nothing can be done, multilog writes one line.
     let pattern = "x{900}{900}".repeat(9);
     let outcome = scratch.shell(&format!("softlimit -d {} multilog R '-{pattern}' -** ./log <in", limits[0]));
     let is_one_line = outcome.stderr == "multilog: fatal: out of memory\n" && outcome.code == 111;
     assert!(is_one_line || outcome.code == 0, "{outcome:?}");
 }
 
-/// By somebody who may write there, while multilog has it mapped.
+/// Another process that may write to the directory does this while multilog has the journal mapped.
 #[test]
 fn a_journal_that_is_truncated_overwritten_or_removed_does_no_harm() {
     for (harm, survives, destroyed) in [
@@ -284,7 +317,7 @@ fn a_journal_that_is_truncated_overwritten_or_removed_does_no_harm() {
     }
 }
 
-/// As the script has them, much of what is there belongs to another account.
+/// multilog runs as root here. The log directory is root's, but the journal belongs to another account.
 #[test]
 fn a_journal_of_another_account_is_not_believed() {
     if !is_root() {
@@ -298,7 +331,7 @@ fn a_journal_of_another_account_is_not_believed() {
     assert_eq!(Log::of(&scratch, "log").all(), b"one\ntwo\n");
 }
 
-/// The owner of the directory puts back a journal that was given up.
+/// The owner of the directory puts back a journal that multilog had given up.
 #[test]
 fn a_journal_that_was_moved_away_is_none_when_it_comes_back() {
     let scratch = Scratch::new();

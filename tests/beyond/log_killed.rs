@@ -1,4 +1,4 @@
-//! What a killed multilog had read, where the next one is not simply the same again.
+//! The lines that a killed multilog had read, where the next multilog has another script or the directory has changed.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{PipeReader, PipeWriter, Write, pipe};
 use tests::{Log, Running, Scratch, fails, prints, state_of, wait_until};
 
-/// A pipe that outlives whoever reads it.
+/// A pipe that outlives the programs that read it.
 struct Input(PipeReader, PipeWriter);
 
 impl Input {
@@ -24,7 +24,7 @@ impl Input {
         Running(command.args(script.split(' ')).stdin(self.0.try_clone().unwrap()).spawn().unwrap())
     }
 
-    /// Says that to a multilog that is killed when `directory` has so much.
+    /// Feeds a text to a multilog, and kills it when the log in `directory` has this content.
     fn is_killed(&mut self, scratch: &Scratch, script: &str, text: &str, directory: &str, logged_then: &str) {
         let multilog = self.read_by(scratch, script);
         self.says(text);
@@ -33,7 +33,7 @@ impl Input {
         end(multilog, Signal::SIGKILL);
     }
 
-    /// The same for one that is told to end.
+    /// Feeds a text to a multilog, and tells it to end when the log in `directory` has this content.
     fn is_logged(&mut self, scratch: &Scratch, script: &str, text: &str, directory: &str, logged_then: &str) {
         let multilog = self.read_by(scratch, script);
         self.says(text);
@@ -48,7 +48,7 @@ fn end(multilog: Running, signal: Signal) {
     multilog.wait();
 }
 
-/// What a log directory has, without stamps.
+/// The content of a log directory, without stamps.
 fn logged(scratch: &Scratch, name: &str) -> String {
     let all = String::from_utf8(Log::of(scratch, name).all()).unwrap();
     all.split_inclusive('\n').map(|line| line.strip_prefix('@').map_or(line, |rest| &rest[25..])).collect()
@@ -67,17 +67,18 @@ fn another_script_goes_on_in_the_line() {
     input.is_logged(&scratch, "t ./all ./main", "and-ends\nthree\n", "main", &format!("one\n{all}"));
     input.is_logged(&scratch, "t ./main", "four\n", "main", &format!("one\n{all}four\n"));
     assert_eq!(logged(&scratch, "all"), all);
-    assert_eq!(Log::of(&scratch, "main").old(), [""; 0], "the file is carried on");
+    assert_eq!(Log::of(&scratch, "main").old(), [""; 0], "the file is continued");
     assert!(!has_journal(&scratch, "main") && !has_journal(&scratch, "all"));
 }
 
-/// By name, not by place.
+/// multilog recognizes the directory by its name, not by its position in the script.
 #[test]
 fn the_rest_of_a_long_line_goes_where_its_beginning_is() {
     let long = "x".repeat(3000);
     for (script, new, two) in [
         ("./new ./two ./one", "", format!("{long}rest\n")),
-        // Where nobody has its beginning, the rest is better than nothing.
+        // If no directory of the new script has the beginning of the line, its rest is logged by itself, which is
+        // better than nothing.
         ("./new ./one", "rest\n", long.clone()),
     ] {
         let scratch = Scratch::new();
@@ -113,7 +114,7 @@ fn of_several_that_were_killed_nothing_is_lost() {
     assert!(!has_journal(&scratch, "one") && !has_journal(&scratch, "two"));
 }
 
-/// Another multilog, such as the original, has written to the directory since, and knows of no journal.
+/// Another multilog, such as the original's, has written to the directory since, and ignores journals.
 #[test]
 fn what_is_older_than_the_log_is_not_read_again() {
     let scratch = Scratch::new();
@@ -142,7 +143,7 @@ fn a_file_that_is_no_journal_is_kept() {
     scratch.dir("log/journal");
     assert_eq!(scratch.shell("echo line | multilog ./log").code, 0);
     assert!(scratch.path().join("log/journal.3").is_dir());
-    // What a multilog leaves that is killed while it makes one.
+    // A multilog that is killed while it makes the journal may leave a file of any of these lengths.
     for half in [0, 9, 5000] {
         scratch.file("log/journal", vec![0; half]);
         assert_eq!(scratch.shell("echo line | multilog ./log"), prints(""));

@@ -1,9 +1,9 @@
-//! What is kept of old files.
+//! The limits on old files.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tests::{Log, Multilog, Scratch, lines, wait_until};
 
-/// The name of a file that was finished so long ago.
+/// The name of a file that was finished this long ago.
 fn finished(ago: Duration) -> String {
     let moment = (SystemTime::now() - ago).duration_since(UNIX_EPOCH).unwrap();
     format!("@{:016x}{:08x}.s", (1 << 62) + 10 + moment.as_secs(), moment.subsec_nanos())
@@ -21,13 +21,13 @@ fn there_are_never_more_bytes_than_that() {
     }
     let left = log.all();
     assert!(left.len() > 15_000 && lines(100, 50).repeat(20).ends_with(&left), "{}", left.len());
-    // What has just been logged is there, however little may be kept.
+    // The lines that were just logged are kept, however small the limit is.
     let mut multilog = Multilog::start(&scratch, "b100 ./little");
     multilog.feed(lines(100, 50));
     assert_eq!(multilog.end(), "");
     let left = Log::of(&scratch, "little").all();
     assert!(left.len() > 2000 && lines(100, 50).ends_with(&left), "{}", left.len());
-    // A limit that is new counts at once.
+    // A new limit applies as soon as multilog starts.
     Multilog::start(&scratch, "s5000 n1000 b10k ./log").end();
     assert!(log.size() <= 10 << 10, "{}", log.size());
 }
@@ -45,7 +45,7 @@ fn files_go_when_they_are_too_old_though_nothing_comes() {
     assert_eq!(multilog.end(), "");
 }
 
-/// As long as there is no limit, nothing is removed before there is a file more.
+/// Without another limit, multilog removes a file only when it finishes the next one.
 #[test]
 fn the_number_counts_when_a_file_is_finished() {
     let scratch = Scratch::new();
@@ -61,7 +61,7 @@ fn the_number_counts_when_a_file_is_finished() {
     assert_eq!(log.old().len(), 3);
 }
 
-/// Otherwise what is finished would be the oldest at once.
+/// Otherwise a file that is finished now would count as the oldest.
 #[test]
 fn a_clock_that_was_put_back_does_not_make_new_files_old() {
     let scratch = Scratch::new();

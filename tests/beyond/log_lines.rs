@@ -1,4 +1,4 @@
-//! What multilog does to lines beyond the original's script.
+//! What multilog does to lines with actions that the original does not have.
 
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::Stdio;
 use tests::{Running, Scratch, prints, wait_until};
 
-/// Tells that a line begins with a moment of this century: `pattern` stands for its characters, `0` for any digit.
+/// Whether a line begins with a time of this century. `pattern` shows its characters; `0` stands for any digit.
 fn is_like(pattern: &str, line: &str) -> bool {
     let alike = |(wanted, found): (char, char)| if wanted == '0' { found.is_ascii_digit() } else { wanted == found };
     line.len() == pattern.len() && pattern.chars().zip(line.chars()).all(alike)
@@ -25,11 +25,11 @@ fn lines_have_iso_stamps_of_utc_or_local_time() {
         let outcome = scratch.shell(&format!("printf 'one\\n' | TZ={zone} multilog {stamp} e"));
         assert!(is_like(pattern, outcome.stderr.trim_end()), "{outcome:?}");
     }
-    // Elsewhere than in the first place they mean nothing.
+    // Behind the first word, these words mean nothing.
     assert_eq!(scratch.shell("printf 'one\\n' | multilog F I L e 2>&1"), prints("one\n"));
 }
 
-/// What multilog copies to standard output and says, of lines that the shell's printf writes.
+/// multilog's standard output and messages, given lines that the shell's printf writes.
 fn output(scratch: &Scratch, lines: &str, script: &str) -> tests::Outcome {
     scratch.shell(&format!("printf '{lines}' | multilog {script}"))
 }
@@ -79,11 +79,11 @@ fn a_prefix_is_written_behind_the_stamp_from_there_on() {
 #[test]
 fn a_limit_lets_so_many_lines_pass_and_says_how_many_more_there_were() {
     let scratch = Scratch::new();
-    // The end of the input is the end of its window.
+    // When the input ends, multilog reports the lines of the current window.
     let outcome = output(&scratch, "a\\nb\\nc\\nd\\n", "./all l2/1h p# o");
     assert_eq!(outcome, prints("#a\n#b\n#multilog: 2 lines suppressed\n"));
     assert_eq!(std::fs::read_to_string(scratch.path().join("all/current")).unwrap(), "a\nb\nc\nd\n");
-    // And so is its time, though nothing comes.
+    // It also reports them when the window is over, although no further line comes.
     let mut multilog = scratch.command("multilog");
     let mut multilog = multilog.args(["l1/10ms", "./d"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut input = multilog.stdin.take().unwrap();
@@ -102,7 +102,7 @@ fn a_line_may_have_any_bytes() {
     let table = [
         ("-* '+a*b'", "a\0b\n"),
         (r"R '-^\x00$' '-\xff'", "a\0b\n"),
-        // As the original's, these see a line up to its first NUL.
+        // These patterns see a line only up to its first NUL, as in the original.
         ("F -* +a", "a\0b\n"),
         ("-* '+c*'", "c\r\\xff\u{1b}[2J\n"),
     ];
@@ -112,14 +112,15 @@ fn a_line_may_have_any_bytes() {
     }
 }
 
-/// The most memory that a process has had, in KB.
+/// The largest amount of memory that a process has had, in KB.
 fn peak(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// Feeds a multilog, that puts out to `output`, until that file is so long; its peak of memory is low.
+/// Feeds a multilog that writes to `output` until that file has this length, and checks that the peak of its memory is
+/// low.
 fn feed(scratch: &Scratch, script: &[&str], data: &[u8], length: usize) {
     let output = std::fs::File::create(scratch.path().join("output")).unwrap();
     let mut multilog = scratch.command("multilog");
@@ -162,17 +163,19 @@ fn a_status_file_that_is_none_is_complained_about_and_stops_nothing() {
     tests::fifo(&scratch.path().join("fifo")).unwrap();
     let wrong = tests::fails(111, "multilog: fatal: unable to create fifo: device not configured\n");
     assert_eq!(output(&scratch, "a\\n", "=fifo"), wrong);
-    // Nor if somebody reads there: to open what is no file may do anything.
+    // multilog also refuses the status file if a process reads there. Opening a file that is not a regular one could
+    // have any effect.
     let reader = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_NONBLOCK;
     let _reader = nix::fcntl::open(&scratch.path().join("fifo"), reader, nix::sys::stat::Mode::empty()).unwrap();
     let wrong = tests::fails(111, "multilog: fatal: unable to create fifo: device not configured\n");
     assert_eq!(output(&scratch, "a\\n", "=fifo"), wrong);
-    // It becomes none: then one complaint, not one a line.
+    // While multilog runs, the status file is replaced by something else. multilog writes one message, not one for each
+    // line.
     let mut multilog = scratch.command("multilog");
     multilog.args(["./log", "=status"]);
     let (pipe, mut input) = std::io::pipe().unwrap();
     let mut daemon = tests::Daemon::start(multilog.stdin(pipe), &scratch);
-    // It holds the pipe too.
+    // multilog also holds the pipe, so it ends first.
     drop(multilog);
     wait_until("it is made", || scratch.path().join("status").exists());
     std::fs::remove_file(scratch.path().join("status")).unwrap();
@@ -187,7 +190,7 @@ fn a_status_file_that_is_none_is_complained_about_and_stops_nothing() {
     assert_eq!(daemon.errors(), "multilog: warning: unable to write to status: device not configured\n");
 }
 
-/// Of packets that wait in a pipe a read has only the first.
+/// Of the packets that wait in a pipe, a read(2) returns only the first.
 #[test]
 fn packets_are_read_one_after_the_other() {
     let scratch = Scratch::new();

@@ -1,4 +1,4 @@
-//! The files of a running multilog are removed, moved away, or replaced.
+//! Another program removes, moves or replaces the files of a running multilog.
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::Duration;
 use tests::{Log, Multilog, Scratch, has, lines, prints, wait_until};
 
-/// Feeds lines, one by one, until that is so; how many there were.
+/// Feeds lines one by one until the condition holds, and returns how many there were.
 fn feed_until(multilog: &mut Multilog, from: usize, mut condition: impl FnMut() -> bool) -> usize {
     let mut number = from;
     wait_until("it goes on elsewhere", || {
@@ -27,8 +27,17 @@ fn numbered(count: usize) -> Vec<u8> {
     lines(count, 10)
 }
 
-/// Whether these are all numbered lines. What was there before them is gone with a file that was removed, unless
-/// multilog had no time to see it.
+/// A multilog that has logged a first line.
+fn begun(scratch: &Scratch) -> (Log, Multilog<'_>) {
+    let log = Log::of(scratch, "log");
+    let mut multilog = Multilog::start(scratch, "s1M ./log");
+    multilog.feed("before\n");
+    wait_until("it is logged", || log.all() == b"before\n");
+    (log, multilog)
+}
+
+/// Whether these are all numbered lines. The lines before the removal are gone with the file, unless multilog had no
+/// time to notice.
 fn is_all(logged: &[u8], count: usize, is_kept: bool) -> bool {
     let rest = logged.strip_prefix(b"before\n");
     if is_kept { rest == Some(&numbered(count)[..]) } else { rest.unwrap_or(logged) == numbered(count) }
@@ -46,10 +55,7 @@ fn a_current_that_is_removed_or_moved_away_is_begun_anew_and_no_line_is_lost() {
     ] {
         let scratch = Scratch::new();
         scratch.file("outside", "outside");
-        let log = Log::of(&scratch, "log");
-        let mut multilog = Multilog::start(&scratch, "s1M ./log");
-        multilog.feed("before\n");
-        wait_until("it is logged", || log.all() == b"before\n");
+        let (log, mut multilog) = begun(&scratch);
         assert_eq!(scratch.shell(harm), prints(""), "{harm}");
         let is_file = || {
             fs::symlink_metadata(scratch.path().join("log/current")).is_ok_and(|file| file.is_file() && file.len() > 0)
@@ -77,7 +83,7 @@ fn is_at_rest(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") S "))
 }
 
-/// What is written to a file that was removed goes with multilog, unless that has noticed.
+/// Lines that were written to a removed file would be lost when multilog is killed, unless it has noticed the removal.
 #[test]
 fn a_multilog_that_is_killed_just_after_current_was_removed_loses_no_line() {
     for (script, harm) in [("s1M ./log", "rm log/current"), ("t s1M ./log", "rm log/current"), ("./log", "rm -rf log")]
@@ -115,7 +121,7 @@ fn a_rotation_does_not_wait_for_what_was_removed() {
     multilog.feed(lines(30, 50));
     wait_until("it is logged", || log.all() == lines(30, 50));
     assert_eq!(scratch.shell("rm -f log/*"), prints(""));
-    // More than fits into one file, and into one read.
+    // These lines are more than fit into one file and into one read.
     multilog.feed(lines(1000, 50));
     assert!(multilog.end().contains("./log/current was removed"));
     let all = log.all();
@@ -131,15 +137,12 @@ fn a_directory_that_is_removed_moved_away_or_replaced_is_made_anew() {
         ("mv log moved; mkdir log; echo old >log/current; chmod 744 log/current", "was moved away or replaced", true),
     ] {
         let scratch = Scratch::new();
-        let log = Log::of(&scratch, "log");
-        let mut multilog = Multilog::start(&scratch, "s1M ./log");
-        multilog.feed("before\n");
-        wait_until("it is logged", || log.all() == b"before\n");
+        let (log, mut multilog) = begun(&scratch);
         assert_eq!(scratch.shell(harm), prints(""), "{harm}");
         let is_there = || log.content("current").len() > 4 && log.names().contains(&"journal".into());
         let count = feed_until(&mut multilog, 0, is_there);
         assert_eq!(scratch.run("multilog ./log").code, 111, "it is locked");
-        // Killed, the next one goes on in the new one.
+        // multilog is killed, and the next one continues in the new directory.
         kill(Pid::from_raw(multilog.pid()), Signal::SIGKILL).unwrap();
         wait_until("it says so", || {
             multilog.errors().contains(&format!("./log {word}: going on in the one that is there now"))
@@ -151,11 +154,11 @@ fn a_directory_that_is_removed_moved_away_or_replaced_is_made_anew() {
         let new = log.content("current").strip_prefix(old.as_bytes()).unwrap().to_vec();
         assert!(is_all(&[kept, new].concat(), count, moved), "{harm}");
         assert!(log.old().is_empty());
-        assert!(!moved || !Log::of(&scratch, "moved").names().contains(&"journal".into()), "it has moved too");
+        assert!(!moved || !Log::of(&scratch, "moved").names().contains(&"journal".into()), "the log has moved too");
     }
 }
 
-/// It has nowhere to go, and is told so.
+/// multilog cannot write the lines anywhere, and says so.
 #[test]
 fn without_a_place_lines_wait_until_there_is_one() {
     let scratch = Scratch::new();
@@ -179,35 +182,29 @@ fn without_a_place_lines_wait_until_there_is_one() {
     let errors = multilog.end();
     assert_eq!(errors.matches("unable to").count(), 1, "{errors}");
     assert!(errors.contains("multilog: able to open directory ./parent/log again after "), "{errors}");
-    // Told to end, it does, and says what it costs.
-    let mut multilog = Multilog::start(&scratch, "s1M ./parent/log");
-    multilog.feed("line\n");
-    let has_begun = || log.content("current").ends_with(b"line\n");
-    wait_until("it has begun", has_begun);
-    fs::remove_dir_all(scratch.path().join("parent")).unwrap();
-    wait_until("it waits", || {
-        if !multilog.errors().contains(waits) {
-            multilog.feed("line\n");
-        }
-        multilog.errors().contains(waits)
-    });
+    let waits_without_directory = || {
+        let mut multilog = Multilog::start(&scratch, "s1M ./parent/log");
+        multilog.feed("line\n");
+        wait_until("it has begun", || log.content("current").ends_with(b"line\n"));
+        fs::remove_dir_all(scratch.path().join("parent")).unwrap();
+        wait_until("it waits", || {
+            if !multilog.errors().contains(waits) {
+                multilog.feed("line\n");
+            }
+            multilog.errors().contains(waits)
+        });
+        multilog
+    };
+    // multilog is told to end, obeys, and says which lines are lost.
+    let multilog = waits_without_directory();
     assert!(multilog.terminate().contains("losing "));
-    // And when nobody can write to it any more.
+    // The same happens when the directory is no longer writable.
     scratch.dir("parent");
-    let mut multilog = Multilog::start(&scratch, "s1M ./parent/log");
-    multilog.feed("line\n");
-    wait_until("it has begun", has_begun);
-    fs::remove_dir_all(scratch.path().join("parent")).unwrap();
-    wait_until("it waits", || {
-        if !multilog.errors().contains(waits) {
-            multilog.feed("line\n");
-        }
-        multilog.errors().contains(waits)
-    });
+    let multilog = waits_without_directory();
     assert!(multilog.end().contains("losing "));
 }
 
-/// As long as it is there, under whatever name.
+/// multilog writes to the directory as long as it exists, under any name.
 #[test]
 fn a_directory_that_was_moved_away_is_better_than_none() {
     let scratch = Scratch::new();
@@ -251,13 +248,13 @@ fn a_lock_that_another_took_is_waited_for() {
         multilog.errors().contains(waits)
     });
     drop(other);
-    // All lines may have been written before it looked at the lock.
+    // multilog may have written all lines before it looked at the lock.
     wait_until("it goes on", || multilog.errors().contains("multilog: able to lock directory ./log again after "));
     wait_until("it is logged", || log.all() == [b"before\n".to_vec(), numbered(count)].concat());
     multilog.end();
 }
 
-/// As logrotate's copytruncate does it.
+/// logrotate's `copytruncate` truncates a file this way.
 #[test]
 fn a_current_that_is_truncated_is_written_on() {
     let scratch = Scratch::new();
@@ -271,15 +268,12 @@ fn a_current_that_is_truncated_is_written_on() {
     assert!(log.all() == lines(500, 50));
 }
 
-/// multilog looks once a second; what it has written since goes the same way.
+/// multilog looks once a second. The lines that it has written since the last look are in the removed file too.
 #[test]
 fn what_was_written_since_the_last_look_is_written_again_before_it_ends() {
     for harm in ["rm log/current", "rm -r log"] {
         let scratch = Scratch::new();
-        let log = Log::of(&scratch, "log");
-        let mut multilog = Multilog::start(&scratch, "s1M ./log");
-        multilog.feed("before\n");
-        wait_until("it is logged", || log.all() == b"before\n");
+        let (log, mut multilog) = begun(&scratch);
         assert_eq!(scratch.shell(harm), prints(""), "{harm}");
         multilog.feed("after\n");
         multilog.end();
@@ -287,27 +281,24 @@ fn what_was_written_since_the_last_look_is_written_again_before_it_ends() {
     }
 }
 
-/// Also if nothing comes any more.
+/// This also holds if no further line comes.
 #[test]
 fn a_removal_is_noticed_though_nothing_comes_after_it() {
     let scratch = Scratch::new();
-    let log = Log::of(&scratch, "log");
-    let mut multilog = Multilog::start(&scratch, "s1M ./log");
-    multilog.feed("before\n");
-    wait_until("it is logged", || log.all() == b"before\n");
+    let (log, mut multilog) = begun(&scratch);
     assert_eq!(scratch.shell("rm log/current"), prints(""));
     multilog.feed("after\n");
     wait_until("it is in a log that is there", || log.all().ends_with(b"after\n"));
     multilog.end();
 }
 
-/// There, the number that a name leads to says nothing; only what is missing does.
+/// On such a file system, a file's number may change by itself. Only a missing file is a reason to begin a new one.
 #[test]
 fn where_numbers_say_nothing_another_one_is_no_reason_to_begin_a_new_file() {
     if !has("strace") {
         return;
     }
-    // What statfs(2) says of 9P, SMB and the shared folders of Parallels.
+    // The types that statfs(2) reports for 9P, SMB and the shared folders of Parallels.
     for kind in [0x0102_1997_u64, 0xfe53_4d42, 0x7c7c_6673] {
         let scratch = Scratch::new();
         let log = Log::of(&scratch, "log");
@@ -320,7 +311,7 @@ fn where_numbers_say_nothing_another_one_is_no_reason_to_begin_a_new_file() {
         wait_until("it is logged", || log.content("current") == b"one\n");
         fs::rename(scratch.path().join("log/current"), scratch.path().join("log/kept")).unwrap();
         scratch.file("log/current", "");
-        // At least one look passes.
+        // multilog looks at least once in this time.
         sleep(Duration::from_millis(1200));
         for line in ["two\n", "three\n"] {
             multilog.feed(line);

@@ -1,9 +1,11 @@
-//! Rotation by time, and the clocks and zones that it and stamps depend on.
+//! Rotation by time, and the clocks and time zones that rotation and stamps depend on.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tests::{Log, Multilog, Scratch, has, lines, prints, skip, wait_until};
+use tests::{Log, Multilog, Scratch, has, lines, prints, skip, state_of, wait_until};
 
 #[test]
 fn a_file_is_finished_though_nothing_comes() {
@@ -36,7 +38,7 @@ fn lines_of_one_file_are_of_one_period() {
     assert_eq!(count_lines(&log), fed);
 }
 
-/// The lines of each file begin with TAI64N stamps of one period of two seconds.
+/// Checks that the lines of each file begin with TAI64N stamps of the same period of two seconds.
 fn assert_each_file_is_of_one_period(log: &Log) {
     for name in log.old().into_iter().chain(["current".into()]) {
         let text = String::from_utf8(log.content(&name)).unwrap();
@@ -57,14 +59,14 @@ fn wait_for_the_next_period() {
     wait_until("the period is over", || period() > begun);
 }
 
-/// The rest of the line comes in the next period, together with other lines, or with none and the end.
+/// The rest of the line comes in the next period: with other lines, or alone before the end of the input.
 #[test]
 fn the_line_in_which_a_period_ends_is_the_last_of_its_file() {
     let table = [
         ("t s1M r2s,utc ./log", "end\nnext\n", 3),
         ("t s1M r2s,utc ./log", "end\n", 2),
         ("t s1M r2s,utc -nothing ./log", "end\nnext\n", 3),
-        // At the end it is said how many lines were suppressed, in a line of that moment.
+        // When multilog ends, it writes how many lines were suppressed. That line has the stamp of this moment.
         ("t s1M -* +*s l0/1h -* +*x* +*m* r2s,utc ./log", "", 2),
     ];
     for (script, rest, count) in table {
@@ -81,7 +83,7 @@ fn the_line_in_which_a_period_ends_is_the_last_of_its_file() {
     }
 }
 
-/// The disk takes its time while a full file is completed, in the middle of what was read at one moment.
+/// A slow disk delays multilog while it finishes a full file, in the middle of lines that were read together.
 #[test]
 fn a_file_that_a_slow_disk_has_made_late_is_of_the_time_of_its_lines() {
     if !has("strace") {
@@ -99,6 +101,49 @@ fn a_file_that_a_slow_disk_has_made_late_is_of_the_time_of_its_lines() {
     assert_eq!(multilog.end(), "");
     assert_eq!(count_lines(&log), 201);
     assert_each_file_is_of_one_period(&log);
+}
+
+/// The file itself was written to in the period after that of its lines: the last of them came a moment before its end,
+/// or something else has changed the file's time, as the multilog does that cuts off what was being written.
+#[test]
+fn a_file_is_of_the_period_of_its_lines_whenever_its_multilog_was_killed() {
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    for round in 0..4 {
+        let mut multilog = Multilog::start(&scratch, "t s50000 n1000 r2s,utc ./log");
+        multilog.feed("early\n");
+        wait_until("it is logged", || count_lines(&log) == 2 * round + 1);
+        wait_until("it has noted that", || state_of(multilog.pid()) == Some('S'));
+        kill(Pid::from_raw(multilog.pid()), Signal::SIGKILL).unwrap();
+        drop(multilog);
+        wait_for_the_next_period();
+        let current = File::options().write(true).open(scratch.path().join("log/current")).unwrap();
+        current.set_modified(SystemTime::now()).unwrap();
+        assert_eq!(scratch.shell("echo late | multilog t s50000 n1000 r2s,utc ./log"), prints(""));
+        assert_each_file_is_of_one_period(&log);
+        assert_eq!(count_lines(&log), 2 * round + 2);
+    }
+}
+
+/// The end of a long line that the input breaks off is written in the next period, and nothing comes after it.
+#[test]
+fn a_file_is_of_the_period_of_its_lines_also_if_its_end_was_written_late() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let program = tests::programs().join("multilog");
+    let delay = ["-e", "trace=write", "-e", "inject=write:delay_enter=2500000:when=2"];
+    let words = [&["strace", "-qq", "-o", "/dev/null"], &delay[..], &[program.to_str().unwrap()]].concat();
+    let mut multilog = Multilog::by(&scratch, &words, "t s50000 n1000 r2s,utc ./log");
+    multilog.feed("x".repeat(1500));
+    wait_until("its beginning is logged", || !log.content("current").is_empty());
+    assert_eq!(multilog.end(), "");
+    assert_eq!(count_lines(&log), 1);
+    assert_eq!(scratch.shell("echo late | multilog t s50000 n1000 r2s,utc ./log"), prints(""));
+    assert_each_file_is_of_one_period(&log);
+    assert_eq!(count_lines(&log), 2);
 }
 
 #[test]
@@ -122,7 +167,7 @@ fn lines_of_yesterday_are_finished_before_those_of_today() {
     }
 }
 
-/// Where it is always a minute after midnight, and where it is always noon.
+/// In the first time zone it is now a minute after midnight, in the second it is noon.
 #[test]
 fn a_day_begins_at_the_zones_midnight_or_at_utcs() {
     let scratch = Scratch::new();
@@ -136,10 +181,10 @@ fn a_day_begins_at_the_zones_midnight_or_at_utcs() {
         before.end();
         let current = File::options().write(true).open(scratch.path().join("log/current")).unwrap();
         current.set_modified(ago(600)).unwrap();
-        // Seconds after midnight of UTC, then and now.
+        // The seconds since midnight UTC, at that time and now.
         let [then, now] =
             [ago(600), ago(0)].map(|moment| moment.duration_since(UNIX_EPOCH).unwrap().as_secs() % 86_400);
-        // Clocks there are so far behind.
+        // A zone can be this far behind UTC.
         let west = (now + 86_400 - after_midnight) % 86_400;
         let zone = format!("TZ=XYZ{:02}:{:02}:{:02}", west / 3600, west / 60 % 60, west % 60);
         let mut multilog =
@@ -151,7 +196,7 @@ fn a_day_begins_at_the_zones_midnight_or_at_utcs() {
     }
 }
 
-/// In front of the C library's clock: what the file says, in seconds, is added to it.
+/// Replaces the C library's clock: the number of seconds in a file is added to the time.
 const CLOCK: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -170,7 +215,7 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
 }
 "#;
 
-/// It was in the future when multilog began, and is set right.
+/// The clock was ahead when multilog started, and is corrected while it runs.
 #[test]
 fn a_line_has_the_time_at_which_it_was_read_though_the_clock_was_put_back() {
     if !has("cc") {
@@ -210,7 +255,7 @@ fn a_line_has_the_time_at_which_it_was_read_though_the_clock_was_put_back() {
                 log.content("current").iter().filter(|byte| **byte == b'\n').count() == count
             });
             if count == 1 && second() < before {
-                return skip("the programs are static: their clock cannot be another one");
+                return skip("the programs are static, so their clock cannot be replaced");
             }
             assert!((before..=now() + ahead).contains(&second()), "{stamp}, {name}");
         }
@@ -218,7 +263,7 @@ fn a_line_has_the_time_at_which_it_was_read_though_the_clock_was_put_back() {
     }
 }
 
-/// A file of a time zone that is so many hours ahead of UTC.
+/// The contents of a time zone's file for a zone that is this many hours ahead of UTC.
 fn zone_ahead(hours: u32) -> Vec<u8> {
     let block = [&b"TZif2"[..], &[0; 15], &[0, 0, 0, 0].repeat(4), &[0, 0, 0, 1, 0, 0, 0, 4]].concat();
     let kind = [&(hours * 3600).to_be_bytes()[..], &[0, 0], b"XXX\0"].concat();

@@ -1,4 +1,4 @@
-//! Odd file systems, odd processors, and too many multilogs.
+//! Unusual file systems, processors that misbehave, and several multilogs in one directory.
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill};
@@ -10,7 +10,7 @@ use tests::{
     Daemon, Disk, Log, Multilog, Scratch, children_of, fails, has, is_alive, is_root, lines, skip, state_of, wait_until,
 };
 
-/// As on some network and FUSE file systems.
+/// Some network and FUSE file systems have neither.
 #[test]
 fn neither_hard_links_nor_an_exclusive_rename_are_needed() {
     if !has("strace") {
@@ -51,7 +51,7 @@ fn a_second_multilog_goes_and_the_first_does_not_notice() {
     assert_eq!(scratch.run("multilog ./log"), busy);
     assert_eq!(scratch.run("multilog ./other ./log"), busy);
     assert_eq!(scratch.run("multilog zzstd b1 a1s r1s ./log"), busy);
-    // Even the same one names it twice only once.
+    // Even one multilog must not name the directory twice.
     assert_eq!(scratch.run("multilog ./twice ./twice"), refused("./twice", "it is named twice"));
     assert_eq!(scratch.run("multilog ./twice ./log"), busy);
     multilog.feed("last\n");
@@ -59,7 +59,7 @@ fn a_second_multilog_goes_and_the_first_does_not_notice() {
     assert!(log.all() == [lines(300, 50), b"last\n".to_vec()].concat());
 }
 
-/// On a machine under load a child may be in the middle of that for long after its multilog was killed.
+/// On a loaded machine, a child may not yet have executed its program long after its multilog was killed.
 #[test]
 fn a_child_that_is_still_to_execute_its_program_keeps_no_lock() {
     if !has("strace") {
@@ -83,14 +83,14 @@ fn a_child_that_is_still_to_execute_its_program_keeps_no_lock() {
         let mut next = Multilog::start(&scratch, script);
         next.feed("last\n");
         assert_eq!(next.end(), "", "{script}");
-        // A logcompress may still be at work.
+        // A logcompress may still be running.
         wait_until("no line is lost", || log.all() == [lines(60, 50), b"last\n".to_vec()].concat());
-        assert!(child.is_some_and(is_alive), "{script}: it still had not executed it");
+        assert!(child.is_some_and(is_alive), "{script}: the child had executed its program already");
     }
 }
 
-/// Input waits once a second file is full; TERM is heard, what was read is in the log then, and the next multilog runs
-/// the processor again.
+/// multilog stops reading when a second file is full. It obeys TERM: all lines that were read are in the log then, and
+/// the next multilog runs the processor again.
 #[test]
 fn a_processor_that_never_ends_holds_up_nothing_but_input() {
     let scratch = Scratch::new();
@@ -101,7 +101,7 @@ fn a_processor_that_never_ends_holds_up_nothing_but_input() {
     wait_until("a second file is full", || {
         log.content("current").len() > 2000 && log.names().contains(&"previous".into())
     });
-    // The pipe has the rest.
+    // The rest of the lines is in the pipe.
     let rest = fs::File::open(format!("/proc/{}/fd/0", multilog.pid())).unwrap();
     assert_eq!(multilog.terminate(), "");
     assert!(!log.names().contains(&"journal".into()), "nothing is left to the next one");
@@ -114,7 +114,8 @@ fn a_processor_that_never_ends_holds_up_nothing_but_input() {
     assert!(log.all() == lines(500, 50) && log.old().iter().all(|name| name.ends_with(".s")), "{:?}", log.old());
 }
 
-/// The end of the processor and input that fills the next file are heard of in one: neither is told again.
+/// The end of the processor and the input that fills the next file arrive together, and the kernel reports neither
+/// again.
 #[test]
 fn a_processor_that_ends_when_input_comes_is_not_waited_for() {
     let scratch = Scratch::new();
@@ -135,8 +136,8 @@ fn a_processor_that_ends_when_input_comes_is_not_waited_for() {
     assert_eq!(multilog.end(), "");
 }
 
-/// All the room for input is taken, and the line at its end goes on: that is read yet.
-/// There is no room for its journal either, so nothing is taken from the pipe before there is.
+/// The room for input is full, and a line continues beyond it; multilog still reads its rest. There is no room for its
+/// journal either, so it reads nothing more from the pipe until there is.
 #[test]
 fn started_on_a_full_disk_it_can_be_told_to_end_and_loses_nothing() {
     if !is_root() {
@@ -153,7 +154,7 @@ fn started_on_a_full_disk_it_can_be_told_to_end_and_loses_nothing() {
     wait_until("it complains", || multilog.errors() == complaint);
     multilog.signal(Signal::SIGTERM);
     assert_eq!(multilog.wait(), 0);
-    // Full again, it goes on by itself when there is room, and its journal is made then.
+    // The disk is full again. When there is room, multilog goes on by itself and makes its journal then.
     let mut command = scratch.command("multilog");
     let mut next = Daemon::start(command.arg("./disk/log").stdin(reader), &scratch);
     wait_until("the next complains", || next.errors() == complaint);
@@ -166,6 +167,14 @@ fn started_on_a_full_disk_it_can_be_told_to_end_and_loses_nothing() {
     assert!(log.all() == lines(1000, 30));
 }
 
+/// A pipe that contains more lines than multilog reads at once.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
+    writer.write_all(&lines(50_000, 7)).unwrap();
+    (reader, writer)
+}
+
 #[test]
 fn told_to_end_with_a_full_buffer_it_ends_at_the_end_of_the_line() {
     if !has("strace") {
@@ -173,12 +182,10 @@ fn told_to_end_with_a_full_buffer_it_ends_at_the_end_of_the_line() {
     }
     let scratch = Scratch::new();
     let log = Log::of(&scratch, "log");
-    let (reader, mut writer) = std::io::pipe().unwrap();
-    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
-    writer.write_all(&lines(50_000, 7)).unwrap();
+    let (reader, writer) = full_pipe();
     let program = tests::programs().join("multilog");
     let mut command = scratch.command("strace");
-    // It asks how much there is, just before it reads that for the first time.
+    // multilog asks how many bytes the pipe holds just before it reads from it for the first time.
     command.args(["-qq", "-o", "/dev/null", "-e", "trace=ioctl", "-e", "inject=ioctl:signal=SIGTERM:when=1"]);
     command.arg(program).args(["s1M", "./log"]).stdin(reader.try_clone().unwrap());
     let mut multilog = Daemon::start(&mut command, &scratch);
@@ -191,7 +198,7 @@ fn told_to_end_with_a_full_buffer_it_ends_at_the_end_of_the_line() {
     assert!(log.all() == lines(50_000, 7));
 }
 
-/// Each file takes a slow disk its time, and much may have been read.
+/// A slow disk delays each file, and multilog may have read many lines.
 #[test]
 fn told_to_end_it_does_not_go_through_all_that_it_has_read() {
     if !has("strace") {
@@ -199,12 +206,10 @@ fn told_to_end_it_does_not_go_through_all_that_it_has_read() {
     }
     let scratch = Scratch::new();
     let log = Log::of(&scratch, "log");
-    let (reader, mut writer) = std::io::pipe().unwrap();
-    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
-    writer.write_all(&lines(50_000, 7)).unwrap();
+    let (reader, writer) = full_pipe();
     let program = tests::programs().join("multilog");
     let mut command = scratch.command("strace");
-    // When the first file is full.
+    // The signal comes when the first file is full.
     command.args(["-qq", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:signal=SIGTERM:when=1"]);
     command.arg(program).args(["s4096", "n1000", "./log"]).stdin(reader.try_clone().unwrap());
     let mut multilog = Daemon::start(&mut command, &scratch);
@@ -218,7 +223,7 @@ fn told_to_end_it_does_not_go_through_all_that_it_has_read() {
     assert!(log.old().iter().all(|name| name.ends_with(".s")) && mode() == 0o744, "{:?}", log.old());
 }
 
-/// Nothing is read yet, so there is nothing to be kept.
+/// multilog has not read anything yet, so there is nothing to save.
 #[test]
 fn term_is_heard_though_it_cannot_even_begin() {
     if !has("strace") {
@@ -235,7 +240,7 @@ fn term_is_heard_though_it_cannot_even_begin() {
     assert_eq!(multilog.terminate(), format!("multilog: warning: {trouble}"));
 }
 
-/// Others may free what it needs; only what is wrong with the script ends it.
+/// Other processes may free what multilog needs. Only a mistake in the script ends it.
 #[test]
 fn what_may_pass_is_waited_for_at_the_start_too() {
     if !has("strace") {
@@ -268,5 +273,32 @@ fn what_may_pass_is_waited_for_at_the_start_too() {
         let (what, _) = words.split_once(", pausing").unwrap();
         assert!(errors.contains(&format!("multilog: able to {what} again after ")), "{call} {errno}: {errors}");
         assert_eq!(Log::of(&scratch, "log").all(), b"line\n", "{call} {errno}");
+    }
+}
+
+#[test]
+fn the_owner_of_the_directory_that_denies_access_is_named() {
+    if !is_root() {
+        return skip("needs root");
+    }
+    let scratch = Scratch::new();
+    scratch.dir("main");
+    scratch.mode("main", 0o755);
+    let whose = "belongs to account 0, and this is account 65534";
+    for (program, arguments, words) in [
+        (
+            "multilog",
+            &["./main"][..],
+            format!("multilog: fatal: unable to lock directory ./main: access denied: it {whose}\n"),
+        ),
+        ("multilog", &["./new"], {
+            format!("multilog: fatal: unable to create directory ./new: access denied: its parent directory {whose}\n")
+        }),
+        ("setlock", &["new", "true"], {
+            format!("setlock: fatal: unable to open new: access denied: its parent directory {whose}\n")
+        }),
+    ] {
+        let seen = scratch.outcome_of(scratch.as_nobody(program).args(arguments));
+        assert_eq!((seen.code, seen.stderr), (111, words), "{program} {arguments:?}");
     }
 }

@@ -1,9 +1,9 @@
-//! multilog's words: which service they are about, what is in the way, and that it goes on.
+//! multilog's messages: which service they are about, what the problem is, and that multilog goes on.
 
 use std::fs;
 use tests::{Daemon, Disk, Log, Multilog, Scratch, Service, fails, has, is_root, lines, prints, skip, wait_until};
 
-/// Each logger of a machine has a `./main`.
+/// Every logger on a machine may have a directory `./main`, so the message names the service directory.
 #[test]
 fn in_a_service_directory_a_message_names_it_by_its_path_of_now() {
     let scratch = Scratch::new();
@@ -16,7 +16,7 @@ fn in_a_service_directory_a_message_names_it_by_its_path_of_now() {
     wait_until("it says where", || supervise.errors().contains(&said));
     drop(supervise);
 
-    // Renamed meanwhile.
+    // The service directory is renamed while multilog runs.
     scratch.file("db/log/run", "");
     let mut command = scratch.command("multilog");
     let (reader, writer) = std::io::pipe().unwrap();
@@ -33,12 +33,12 @@ fn in_a_service_directory_a_message_names_it_by_its_path_of_now() {
     let said = format!("multilog: warning: unable to write to ../status: is a directory (in {})\n", path("moved/log"));
     assert_eq!(multilog.errors(), said);
 
-    // Who runs it by hand knows where that is.
+    // A user who runs multilog by hand knows the current directory.
     let by_hand = fails(111, &format!("{refused}\n"));
     assert_eq!(scratch.run("multilog ./no/main"), by_hand);
 }
 
-/// multilog calls it with the name of no directory.
+/// multilog runs logcompress with `.` as the name of the directory.
 #[test]
 fn logcompress_names_a_directory_that_is_called_a_point() {
     let scratch = Scratch::new();
@@ -57,21 +57,29 @@ fn logcompress_names_a_directory_that_is_called_a_point() {
 #[test]
 fn a_directory_that_cannot_be_made_is_named_with_what_is_in_the_way() {
     let scratch = Scratch::new();
-    for (mode, words) in [(0o555, "create directory ./parent/log"), (0, "open directory ./parent/log")] {
+    let whose = |what: &str| match is_root() {
+        true => format!(": {what} belongs to account 0, and this is account 65534"),
+        false => String::new(),
+    };
+    let (owner, closed) = (whose("its parent directory"), whose("./parent"));
+    for (mode, words) in [
+        (0o555, format!("create directory ./parent/log: access denied{owner}")),
+        (0, format!("open directory ./parent/log: access denied{closed}")),
+    ] {
         scratch.dir("parent");
         scratch.mode("parent", mode);
-        let outcome = scratch.outcome_of(scratch.without_rights("multilog").arg("./parent/log"));
-        assert_eq!(outcome, fails(111, &format!("multilog: fatal: unable to {words}: access denied\n")));
+        let outcome = scratch.outcome_of(scratch.as_nobody("multilog").arg("./parent/log"));
+        assert_eq!(outcome, fails(111, &format!("multilog: fatal: unable to {words}\n")));
     }
     scratch.mode("parent", 0o755);
-    // A link that leads nowhere is there, and what it leads to is not.
+    // The link exists, but the file to which it leads does not.
     assert_eq!(scratch.shell("ln -s nowhere parent/log"), prints(""));
     let nowhere =
         "multilog: fatal: unable to open directory ./parent/log: file does not exist: it is a link to nothing\n";
     assert_eq!(scratch.run("multilog ./parent/log"), fails(111, nowhere));
 }
 
-/// What is said between the pause and the end of it.
+/// Checks the messages from the beginning of a pause to its end.
 fn paused_once(errors: &str, complaint: &str, going_on: &str) {
     let said: Vec<&str> = errors.lines().collect();
     assert!(said.len() == 2 && said[0] == format!("multilog: warning: {complaint}"), "{errors}");
@@ -101,7 +109,7 @@ fn a_full_disk_that_has_room_again_is_told() {
     assert!(log.all() == [b"first\n".to_vec(), lines(200, 50), b"last\n".to_vec()].concat());
 }
 
-/// Nothing is read before there is room, not even for its journal.
+/// multilog reads nothing before there is room for its journal.
 #[test]
 fn a_disk_that_was_full_at_the_start_and_has_room_is_told() {
     if !is_root() {
@@ -160,7 +168,7 @@ fn a_processor_that_works_again_is_told() {
 }
 
 #[test]
-fn a_reader_of_standard_output_who_reads_again_is_told() {
+fn a_reader_of_standard_output_that_reads_again_is_told() {
     let scratch = Scratch::new();
     let (reader, output) = std::io::pipe().unwrap();
     scratch.file("in", lines(4000, 50));
@@ -175,7 +183,7 @@ fn a_reader_of_standard_output_who_reads_again_is_told() {
     paused_once(&multilog.errors(), complaint, "standard output is read");
 }
 
-/// The original throws the lines away in silence.
+/// The original discards the lines without a message.
 #[test]
 fn a_word_by_which_all_lines_are_lost_is_said_at_the_start() {
     let scratch = Scratch::new();

@@ -1,4 +1,4 @@
-//! `log` as a program of the service directory, kept running beside `run` by the same supervise.
+//! A program `log` in the service directory, which the supervise of `run` also keeps running.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,11 +16,11 @@ fn it_reads_what_the_service_writes() {
     let mut supervise = service.supervise();
     assert_eq!(service.lines("out", 1), ["hello"]);
     let logger = service.says("loggers");
-    // The service dies, the logger sees no end.
+    // When the service dies, the logger does not see the end of its input.
     service.svc("-k");
     service.lines("out", 2);
     assert_eq!((service.says("out").as_str(), service.says("loggers")), ("hello\nhello\n", logger));
-    // It sees one when all is over.
+    // When supervise exits, the logger sees the end.
     service.svc("-dx");
     assert_eq!(supervise.wait(), 0);
     assert_eq!(service.says("out"), "hello\nhello\nend\n");
@@ -40,7 +40,7 @@ fn capital_l_commands_it() {
     service.another(pid);
     service.lines("out", 2);
     assert_eq!(service.says("loggers").lines().count(), 2);
-    // Down, it leaves what is written for later.
+    // While the logger is down, the lines wait for it in the pipe.
     service.svc("-Ld");
     wait_until("it is down", || service.state("log-pid").is_empty());
     service.svc("-k");
@@ -62,7 +62,7 @@ fn both_and_their_pipe_are_taken_over() {
         seen = service.says("out").lines().count();
         assert_eq!((service.up(), service.says("loggers")), (pid, logger));
     }
-    // A logger that is killed loses what it has read at most; the pipe is the same.
+    // A logger that is killed loses at most the lines that it has read. The pipe stays the same.
     let logger: i32 = service.says("loggers").trim().parse().unwrap();
     service.svc("-Lt");
     service.lines("loggers", 2);
@@ -70,7 +70,7 @@ fn both_and_their_pipe_are_taken_over() {
     service.lines("out", seen + 100);
     let numbers: Vec<usize> = service.says("out").lines().map(|line| line.parse().unwrap()).collect();
     let lost = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
-    // In the midst of a line, its rest is another number.
+    // If the logger was killed within a line, the rest of the line looks like another number.
     assert!(lost <= 2, "{numbers:?}");
     service.svc("-dx");
     assert_eq!(supervise.wait(), 0);
@@ -121,7 +121,7 @@ fn paused_or_down_it_stays_so_under_the_next_supervise() {
     assert_eq!(supervise.wait(), 0);
 }
 
-/// A daemon that the service has left keeps the pipe open, and is quiet or not.
+/// A daemon that the service has left keeps the pipe open. It may write to it or not.
 #[test]
 fn what_keeps_the_pipe_of_its_logger_keeps_no_supervise_from_leaving() {
     for left in ["exec sleep 1000", "while :; do echo 0123456789012345678901234567890123456789; done"] {

@@ -1,5 +1,5 @@
-//! What supervise has on the disk is lost, or cannot be written: the service goes on, is started again, and is never there
-//! twice.
+//! The files of supervise are lost or cannot be written. The service goes on, is started again when it ends, and never
+//! runs twice.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,28 +20,35 @@ fn kill_9(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
 }
 
-/// `ln`, `cp`, `mount` and the like.
+/// Runs a shell line with `ln`, `cp`, `mount` and the like.
 fn shell(scratch: &Scratch, line: &str) {
     let done = scratch.shell(line);
     assert_eq!(done.code, 0, "{line}: {}", done.stderr);
 }
 
-/// An administrator cleans up.
+/// A service that runs, and whose `supervise/` was removed. Returns its supervise and the number of its process too.
+fn without_its_files(scratch: &Scratch) -> (Service<'_>, Daemon, i32) {
+    let service = Service::new(scratch, "web", COUNTED);
+    let supervise = service.supervise();
+    let pid = service.up();
+    // After this, supervise writes nothing for a while. A file that it wrote during the removal could make the removal
+    // fail.
+    wait_until("it is ready", || !service.state("ready").is_empty());
+    shell(scratch, "rm -rf web/supervise");
+    (service, supervise, pid)
+}
+
+/// An administrator removes the directory.
 #[test]
 fn a_supervise_directory_that_is_removed_is_made_again() {
     let scratch = Scratch::new();
-    let service = Service::new(&scratch, "web", COUNTED);
-    let mut supervise = service.supervise();
-    let pid = service.up();
-    // The last that it writes for now: what is written while it is removed would be in the way.
-    wait_until("it is ready", || !service.state("ready").is_empty());
-    shell(&scratch, "rm -rf web/supervise");
+    let (service, mut supervise, pid) = without_its_files(&scratch);
     kill_9(pid);
     service.lines("starts", 2);
     wait_until("it can be commanded again", || service.is_supervised());
     let second = service.up();
-    assert!(service.state("pid").contains(&second.to_string()));
-    // A second supervise finds the first one in charge, as ever.
+    wait_until("the state names it too", || service.state("pid").contains(&second.to_string()));
+    // A second supervise is refused as usual, because the first one is in charge.
     assert_eq!(scratch.run("supervise web").code, 111);
     service.svc("-d");
     service.wait_down();
@@ -50,7 +57,7 @@ fn a_supervise_directory_that_is_removed_is_made_again() {
     assert_eq!(supervise.wait(), 0);
 }
 
-/// It is noticed at the next thing that happens.
+/// supervise notices it at the next event.
 #[test]
 fn a_control_that_is_replaced_is_opened_anew() {
     let scratch = Scratch::new();
@@ -72,7 +79,8 @@ fn a_control_that_is_replaced_is_opened_anew() {
     assert_eq!(supervise.wait(), 0);
 }
 
-/// A disk that turns read-only when it finds an error, as Debian has them mounted; gone with the test.
+/// A disk that the kernel remounts read-only after an error, as Debian configures it. It is unmounted at the end of the
+/// test.
 struct FaultyDisk<'a>(&'a Scratch);
 
 impl FaultyDisk<'_> {
@@ -97,31 +105,32 @@ impl Drop for FaultyDisk<'_> {
     }
 }
 
-/// Without svscan, which remembers, a supervise that is killed then is followed by one that knows nothing: it says so.
+/// Without svscan's memory, the supervise that follows a killed one knows nothing of the service, and says so.
 #[test]
 fn on_a_disk_that_turns_read_only_it_is_started_again() {
     let scratch = Scratch::new();
     let Some(disk) = is_root().then(|| FaultyDisk::new(&scratch)).flatten() else {
-        return skip("no disk that can be made to find an error: it needs root, a loop device and mkfs.ext4");
+        return skip("a disk with errors needs root, a loop device and mkfs.ext4");
     };
     let service = Service::new(&scratch, "disk/web", "echo $$ >>../../starts; exec sleep 1000");
     let supervise = service.supervise();
     let pid = service.up();
+    let starts = || fs::read_to_string(scratch.path().join("starts")).unwrap_or_default().lines().count();
+    wait_until("it has said so", || starts() == 1);
     disk.find_an_error();
     kill_9(pid);
-    let starts = || fs::read_to_string(scratch.path().join("starts")).unwrap_or_default().lines().count();
     wait_until("it is started again", || starts() == 2);
     wait_until("it says what that means", || supervise.errors().contains("the next one will start a second copy"));
     service.svc("-d");
     wait_until("it obeys", || service.alive("../../starts").is_empty());
 }
 
-/// A supervise can still take the place of one that was killed.
+/// A supervise can still replace one that was killed.
 #[test]
 fn a_supervise_begins_on_a_disk_that_has_turned_read_only() {
     let scratch = Scratch::new();
     let Some(disk) = is_root().then(|| FaultyDisk::new(&scratch)).flatten() else {
-        return skip("no disk that can be made to find an error: it needs root, a loop device and mkfs.ext4");
+        return skip("a disk with errors needs root, a loop device and mkfs.ext4");
     };
     let service = Service::new(&scratch, "disk/web", "echo $$ >>../../starts; exec sleep 1000");
     let first = service.supervise();
@@ -135,14 +144,14 @@ fn a_supervise_begins_on_a_disk_that_has_turned_read_only() {
     });
 }
 
-/// `cp -a` of a running service: the copy has processes of its own.
+/// `cp -a` of a running service makes another service, with processes of its own.
 #[test]
 fn a_copied_service_is_another_service() {
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", COUNTED);
     let first = service.supervise();
     let pid = service.up();
-    // Killed, so that only what is written there could tell the two apart.
+    // The supervise is killed, so that only its files could distinguish the two services.
     first.kill();
     shell(&scratch, "cp -a web copy; rm copy/starts");
     let copy = Service::at(&scratch, "copy");
@@ -155,18 +164,25 @@ fn a_copied_service_is_another_service() {
     assert_eq!(service.alive("starts"), [pid]);
 }
 
-/// The system has no memory just when the next supervise asks which directory this is: that makes it no other directory.
+/// A service that runs, and whose supervise was killed. Returns the number of its process too.
+fn without_its_supervise(scratch: &Scratch) -> (Service<'_>, i32) {
+    let service = Service::new(scratch, "web", COUNTED);
+    let first = service.supervise();
+    wait_until("it is ready", || !service.state("ready").is_empty());
+    let pid = service.up();
+    first.kill();
+    (service, pid)
+}
+
+/// The system has no memory at the moment when the next supervise reads the identity of its directory. The directory
+/// must not count as another one.
 #[test]
 fn a_directory_that_cannot_be_told_now_is_no_other_one() {
     if !has("strace") {
         return;
     }
     let scratch = Scratch::new();
-    let service = Service::new(&scratch, "web", COUNTED);
-    let first = service.supervise();
-    wait_until("it is ready", || !service.state("ready").is_empty());
-    let pid = service.up();
-    first.kill();
+    let (service, pid) = without_its_supervise(&scratch);
     let next = |errno: &str| {
         let mut strace = scratch.command("strace");
         strace.args(["-qq", "-o", "/dev/null", "-e", "trace=statx", "-e", &format!("inject=statx:error={errno}")]);
@@ -175,13 +191,13 @@ fn a_directory_that_cannot_be_told_now_is_no_other_one() {
     let mut without_memory = next("ENOMEM");
     assert_eq!(without_memory.wait(), 111);
     assert_eq!(without_memory.errors(), "supervise: fatal: unable to identify web: out of memory\n");
-    // A kernel that never tells when a directory was made.
+    // This kernel never reports when a directory was made.
     let _without_statx = next("ENOSYS");
     wait_until("the next one is in charge", || service.is_supervised());
     assert_eq!((service.up(), service.alive("starts")), (pid, vec![pid]));
 }
 
-/// svscan gives each supervise a page of memory, on which not everything has room.
+/// svscan gives each supervise a page of memory, which is too small for a long state.
 #[test]
 fn what_has_no_room_in_svscans_memory_is_read_from_the_disk() {
     let scratch = Scratch::new();
@@ -210,7 +226,7 @@ fn what_has_no_room_in_svscans_memory_is_read_from_the_disk() {
     service.lines("finishes", finishes + 1);
 }
 
-/// A directory that comes to the path of another one, with what lies under an absolute `$SUPERVISEDIR`.
+/// Another directory gets the path of the first one, and so the same directory below an absolute `$SUPERVISEDIR`.
 #[test]
 fn another_directory_of_the_same_path_is_another_service() {
     let scratch = Scratch::new();
@@ -246,7 +262,8 @@ fn paths_that_encore_takes_for_one_have_a_place_each() {
     other.lines("starts", 1);
 }
 
-/// What sigqueue(3) does, which neither nix nor Python has: the signal is sent as the kernel takes it.
+/// Sends a signal with a value, as sigqueue(3) does. Neither nix nor Python has that function, so this makes the system
+/// call.
 fn queue(pid: i32, commands: &[u8]) {
     let mut info = [0_u8; 128];
     let mut put = |at: usize, bytes: &[u8]| info[at..at + bytes.len()].copy_from_slice(bytes);
@@ -262,26 +279,21 @@ fn queue(pid: i32, commands: &[u8]) {
     assert!(Command::new("python3").args(["-c", &program]).status().unwrap().success());
 }
 
-/// As svscan commands one whose files are gone.
+/// svscan commands a supervise this way if its files are gone.
 #[test]
 fn commands_come_by_signal_too() {
     if !has("python3") || cfg!(not(target_arch = "x86_64")) {
-        return skip("the number of the system call is that of one machine");
+        return skip("the number of the system call is only known for one architecture");
     }
     let scratch = Scratch::new();
-    let service = Service::new(&scratch, "web", COUNTED);
-    let mut supervise = service.supervise();
-    let pid = service.up();
-    // The last that it writes for now: what is written while it is removed would be in the way.
-    wait_until("it is ready", || !service.state("ready").is_empty());
-    shell(&scratch, "rm -rf web/supervise");
+    let (_service, mut supervise, pid) = without_its_files(&scratch);
     queue(supervise.pid(), b"d");
     wait_until("it is down", || !tests::is_alive(pid));
     queue(supervise.pid(), b"dx");
     assert_eq!(supervise.wait(), 0);
 }
 
-/// A kernel without pidfd_open(2), or a filter that forbids it.
+/// The kernel does not have pidfd_open(2), or a filter forbids it.
 #[test]
 fn without_descriptors_of_processes_it_is_taken_over_by_its_number() {
     if !has("strace") {
@@ -289,11 +301,7 @@ fn without_descriptors_of_processes_it_is_taken_over_by_its_number() {
     }
     for errno in ["ENOSYS", "EPERM"] {
         let scratch = Scratch::new();
-        let service = Service::new(&scratch, "web", COUNTED);
-        let first = service.supervise();
-        wait_until("it is ready", || !service.state("ready").is_empty());
-        let pid = service.up();
-        first.kill();
+        let (service, pid) = without_its_supervise(&scratch);
         let mut strace = scratch.command("strace");
         strace.args(["-qq", "-o", "/dev/null", "-e", "trace=pidfd_open"]);
         strace.args(["-e", &format!("inject=pidfd_open:error={errno}")]);
@@ -310,8 +318,8 @@ fn without_descriptors_of_processes_it_is_taken_over_by_its_number() {
     }
 }
 
-/// `hidepid` hides process 1 while services run, a late mount of /proc shows it: the boot is the same. In a namespace, to
-/// which /proc belongs.
+/// `hidepid` hides process 1 while services run, or a late mount of /proc shows it. The boot is still the same. The
+/// test runs in a namespace with a /proc of its own.
 #[test]
 fn it_is_the_same_boot_whatever_proc_shows() {
     if !is_root() || !has("unshare") || !has("setpriv") {
@@ -324,7 +332,7 @@ fn it_is_the_same_boot_whatever_proc_shows() {
         let _service = Service::new(&scratch, "web", COUNTED);
         shell(&scratch, "chmod 755 .; chown -R 65534 web");
         let supervise = "setpriv --reuid 65534 --regid 65534 --clear-groups supervise web &";
-        // Waits by looking for what changes, a second at most between two looks.
+        // The shell checks the condition ten times a second.
         let until = |condition: &str| format!("for i in $(seq 300); do {condition} && break; sleep 0.1; done");
         let line = format!(
             "{before}; {supervise} first=$!; {}; {after}; kill -9 $first; wait $first; {supervise} next=$!; {}; \
@@ -340,8 +348,77 @@ fn it_is_the_same_boot_whatever_proc_shows() {
     }
 }
 
-/// A service whose file may not be read, which `hidepid=1` hides from its own account, and whose descriptor has no number
-/// that tells: before Linux 6.9 the descriptors of processes are on a file system of another kind.
+/// If the layers of an overlay lie on two file systems, as on a system that runs from a medium, the kernel makes up the
+/// number of a directory, and makes up another one when no process has the directory open and memory is short. Here supervise
+/// is killed, and the service itself works in another directory.
+#[test]
+fn a_directory_of_an_overlay_of_two_file_systems_is_the_same_directory() {
+    if !is_root() || !has("unshare") {
+        return skip("only root has namespaces of its own");
+    }
+    let scratch = Scratch::new();
+    for (name, two) in [("one", false), ("two", true)] {
+        let _service = Service::new(&scratch, &format!("{name}/lower/web"), "cd /; echo $$ >>$STARTS; exec sleep 1000");
+        let upper = if two { "mount -t tmpfs upper upper" } else { "true" };
+        let until = |condition: &str| format!("for i in $(seq 300); do {condition} && break; sleep 0.1; done");
+        let line = format!(
+            "export STARTS=$PWD/{name}/starts; cd {name}; mkdir upper merged; {upper}; mkdir upper/files upper/work; \
+             mount -t overlay -o lowerdir=lower,upperdir=upper/files,workdir=upper/work overlay merged || exit 99; \
+             supervise merged/web & first=$!; {}; cut -d ' ' -f 1-2 merged/web/supervise/state | grep directory; kill -9 $first; \
+             wait $first; for i in 1 2 3; do echo 2 >/proc/sys/vm/drop_caches; done; supervise merged/web & next=$!; {}; \
+             kill -0 $(head -n 1 starts) || echo gone; wc -l <starts",
+            until("grep -q ready merged/web/supervise/state 2>/dev/null"),
+            until("grep -q \"supervise $next \" merged/web/supervise/state"),
+        );
+        let mut unshare = scratch.command("unshare");
+        unshare.args(["-m", "--propagation", "private", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", &line]);
+        let outcome = scratch.outcome_of(&mut unshare);
+        if outcome.code == 99 {
+            return skip("no overlay can be mounted here");
+        }
+        let kind = if two { "path" } else { "inode" };
+        assert_eq!(
+            (outcome.code, outcome.stdout.as_str()),
+            (0, format!("directory {kind}\n1\n").as_str()),
+            "{outcome:?}"
+        );
+    }
+}
+
+/// On an overlay, a directory of the lower layer is copied when something is first changed in it, and was then made at another
+/// time. Here that happens while the service runs, as `supervise/` lies elsewhere.
+#[test]
+fn a_directory_of_an_overlay_in_which_something_is_changed_is_the_same_directory() {
+    if !is_root() || !has("unshare") || !has("setpriv") {
+        return skip("only root has namespaces of its own");
+    }
+    let until = |condition: &str| format!("for i in $(seq 300); do {condition} && break; sleep 0.1; done");
+    for (account, read_only) in [("0", false), ("65534", false), ("0", true)] {
+        let scratch = Scratch::new();
+        let _service = Service::new(&scratch, "lower/web", "cd /; echo $$ >>$STARTS; exec sleep 1000");
+        let supervise = format!("setpriv --reuid {account} --clear-groups supervise merged/web");
+        let (before, after) =
+            if read_only { ("mount -o remount,ro merged", "mount -o remount,rw merged") } else { ("true", "true") };
+        let line = format!(
+            "chmod 755 .; export STARTS=$PWD/starts SUPERVISEDIR=$PWD/place; mkdir upper work merged place; chmod 777 . place; \
+             mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged || exit 99; {before}; \
+             {supervise} & first=$!; {}; {after}; echo >merged/web/new; kill -9 $first; wait $first; \
+             {supervise} & next=$!; {}; kill -0 $(head -n 1 starts) || echo gone; wc -l <starts",
+            until("grep -q ready place/*/state 2>/dev/null"),
+            until("grep -q \"supervise $next \" place/*/state"),
+        );
+        let mut unshare = scratch.command("unshare");
+        unshare.args(["-m", "--propagation", "private", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", &line]);
+        let outcome = scratch.outcome_of(&mut unshare);
+        if outcome.code == 99 {
+            return skip("no overlay can be mounted here");
+        }
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "1\n"), "{account}, {read_only}: {outcome:?}");
+    }
+}
+
+/// `hidepid=1` hides a service whose program file may not be read from its own account, and the process descriptor has
+/// no serial number. Before Linux 6.9 process descriptors lie on a file system of another type.
 #[test]
 fn what_hidepid_hides_from_its_own_account_is_taken_over_too() {
     if !is_root() || !has("unshare") || !has("setpriv") || !has("strace") {
@@ -351,7 +428,7 @@ fn what_hidepid_hides_from_its_own_account_is_taken_over_too() {
     let _service = Service::new(&scratch, "web", "echo $$ >>starts; exec ../hidden 1000");
     shell(&scratch, "cp /bin/sleep hidden; chmod 111 hidden; chmod 755 .; chown -R 65534 web");
     let old = "strace -qq -o /dev/null -e trace=fstatfs -e inject=fstatfs:retval=0";
-    // As svscan starts it: what is known of its service then is its process group.
+    // supervise is started as svscan starts it, so it leads a process group. Its service is recognized by that group.
     let supervise =
         format!("setsid setpriv --reuid 65534 --regid 65534 --clear-groups {old} supervise web 2>>errors &");
     let until = |condition: &str| format!("for i in $(seq 100); do {condition} && break; sleep 0.1; done");
@@ -374,7 +451,8 @@ fn what_hidepid_hides_from_its_own_account_is_taken_over_too() {
     assert!(svstat.starts_with(&format!("web: up (pid {first})")) && first != second, "{stdout}{stderr}");
 }
 
-/// All of them at once, as when a container is paused: what happened meanwhile is not held against the service.
+/// All processes are frozen together, as when a container is paused. The time in which they were frozen does not count
+/// against the service.
 #[test]
 fn what_was_frozen_together_with_its_supervise_is_not_killed_for_it() {
     let scratch = Scratch::new();
@@ -400,7 +478,7 @@ fn what_was_frozen_together_with_its_supervise_is_not_killed_for_it() {
         }
     };
     send(Signal::SIGSTOP);
-    // Longer than the service has.
+    // The service is frozen for longer than its timeouts.
     sleep(Duration::from_millis(4500));
     send(Signal::SIGCONT);
     service.lines("orderly", 1);
@@ -409,7 +487,7 @@ fn what_was_frozen_together_with_its_supervise_is_not_killed_for_it() {
     assert_eq!(supervise.wait(), 0);
 }
 
-/// A machine that is throttled wakes supervise late again and again, while the service runs.
+/// On a machine that is throttled, supervise wakes late again and again while the service runs.
 #[test]
 fn what_must_be_killed_is_killed_though_supervise_always_wakes_late() {
     let scratch = Scratch::new();
@@ -434,7 +512,8 @@ fn what_must_be_killed_is_killed_though_supervise_always_wakes_late() {
     assert_eq!(supervise.wait(), 0);
 }
 
-/// Its child says so once, and then ends: that must not be taken for an execution, whichever is noticed first.
+/// The child reports once that it could not execute `run`, and then ends. Whichever of the two supervise notices first,
+/// it must not take this for an execution.
 #[test]
 fn what_cannot_be_executed_is_never_ready() {
     let scratch = Scratch::new();
@@ -465,11 +544,11 @@ fn what_cannot_be_executed_is_never_ready() {
     wait_until("it says what is missing", || supervise.errors().contains(words));
 }
 
-/// A descendant that forks and ends over and over, each time in a session of its own.
+/// A descendant that forks and ends again and again, each time in a session of its own.
 #[test]
 fn with_tree_what_hops_from_process_to_process_is_caught() {
     if !has("python3") {
-        return skip("it is written in Python");
+        return skip("python3 is not installed");
     }
     let hop = "import os, time\nend = time.time() + 20\nwhile time.time() < end:\n    if os.fork(): os._exit(0)\n    os.setsid()\n";
     let scratch = Scratch::new();
@@ -486,7 +565,7 @@ fn with_tree_what_hops_from_process_to_process_is_caught() {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).contains(name.to_str().unwrap())
     };
-    // Found again and again, it would be seen in one of these.
+    // A process that hops may be missing in one listing of the processes, but it would be seen in one of these.
     for _ in 0..50 {
         assert_eq!(tests::processes_in(scratch.path()).iter().filter(|pid| is_hopping(pid)).count(), 0);
     }
@@ -494,7 +573,8 @@ fn with_tree_what_hops_from_process_to_process_is_caught() {
     assert_eq!(supervise.wait(), 0);
 }
 
-/// svscan asks at each scan whether supervises have all their files, but of a directory that has not changed only that.
+/// At each scan svscan checks that supervises have all their files. For a directory that has not changed, it only
+/// checks the directory.
 #[test]
 fn svscan_looks_at_files_that_have_not_changed_once() {
     if !has("strace") {
@@ -510,11 +590,11 @@ fn svscan_looks_at_files_that_have_not_changed_once() {
     wait_until("it is ready", || !web.state("ready").is_empty());
     let svscan = Pid::from_raw(*tests::children_of(strace.pid()).first().expect("svscan"));
     let count = |what: &str| fs::read_to_string(&trace).unwrap_or_default().matches(what).count();
-    // Whether a scan looks at the files.
+    // Counts the scans that look at the files.
     let looks = || {
         let (scans, looks) = (count("openat(AT_FDCWD, \".\""), count("web/supervise/lock"));
         kill(svscan, Signal::SIGHUP).unwrap();
-        // The second one comes when the first is over.
+        // The second scan begins when the first is over.
         wait_until("there was a scan", || count("openat(AT_FDCWD, \".\"") > scans);
         kill(svscan, Signal::SIGHUP).unwrap();
         wait_until("there was another one", || count("openat(AT_FDCWD, \".\"") > scans + 1);

@@ -1,14 +1,18 @@
-//! What only ours has, judged by what its users see.
+//! Tests of what only our programs do, judged by what a user can see.
 
-// Tests say what went wrong by panicking.
+// A test reports a failure by a panic.
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod adoption;
+mod background;
+mod changing_inodes;
 mod closed;
 mod command_line;
-mod drifting;
+mod counts;
+mod given;
 mod gives_up;
+mod hold;
 mod hostile;
 mod log_check;
 mod log_compress;
@@ -27,26 +31,43 @@ mod log_words;
 mod logger;
 mod lost_files;
 mod place;
+mod programs;
+mod programs_beside;
 mod readiness;
 mod refused;
 mod removal;
 mod scope;
+mod states;
 mod stderr;
 mod supervise;
 mod supervise_background;
 mod supervise_bad;
 mod supervise_flap;
+mod sv;
 mod svc_wait;
+mod svctl;
+mod svctl_add;
+mod svctl_check;
+mod svctl_completion;
+mod svctl_enable;
+mod svctl_events;
+mod svctl_hosts;
+mod svctl_mounts;
+mod svctl_words;
 mod svlog;
+mod svlog_cursor;
 mod svlog_finds;
+mod svlog_query;
+mod svlog_reads;
+mod svlog_runs;
 mod svscan;
+mod svscan_as_init;
 mod svscan_bad;
-mod svscan_bare;
-mod svscan_drafts;
 mod svscan_exit;
-mod svscan_first;
 mod svscan_forward;
 mod svscan_hostile;
+mod svscan_incomplete;
+mod svscan_missing_features;
 mod svscan_mounted;
 mod svscan_mounts;
 mod svscan_pipes;
@@ -59,3 +80,4 @@ mod svstat_long;
 mod svwait;
 mod terminal;
 mod time_zones;
+mod unanswering;

@@ -1,4 +1,4 @@
-//! `supervise/` elsewhere, and who else may command a service.
+//! `supervise/` in another place, and accounts that may command a service.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use tests::{Daemon, Outcome, Scratch, Service, fails, is_root, prints, skip, wait_until};
 
-/// Our programs, told where `supervise/` lies.
+/// Our programs with a variable that moves `supervise/`.
 struct Elsewhere<'a> {
     scratch: &'a Scratch,
     directory: String,
@@ -18,7 +18,7 @@ impl Elsewhere<'_> {
         Elsewhere { scratch, directory: directory.into() }
     }
 
-    /// One for all services, made by the first.
+    /// One directory for all services, which the first supervise makes.
     fn absolute(scratch: &Scratch) -> Elsewhere<'_> {
         Elsewhere::of(scratch, scratch.path().join("run/sv").to_str().unwrap())
     }
@@ -38,7 +38,7 @@ impl Elsewhere<'_> {
         Daemon::start(&mut self.command(line), self.scratch)
     }
 
-    /// Where it lies for the service of this name.
+    /// The directory that serves as `supervise/` of this service.
     fn place(&self, service: &str) -> PathBuf {
         let path = self.scratch.path().canonicalize().unwrap().join(service);
         PathBuf::from(&self.directory).join(path.to_str().unwrap()[1..].replace('/', ":"))
@@ -64,7 +64,7 @@ fn an_absolute_directory_holds_those_of_all_services() {
     assert_eq!(elsewhere.run("svup web"), prints(""));
     assert_eq!(elsewhere.run("svc -s -W restarted -t web"), prints(""));
     assert_eq!(service.lines("starts", 2).len(), 2);
-    // It is found by the next supervise as well, and one is enough.
+    // The next supervise finds the service there too, and there is only one.
     supervise.kill();
     let mut supervise = elsewhere.start("supervise web");
     elsewhere.wait_for_svok("web");
@@ -100,12 +100,12 @@ fn a_relative_directory_is_another_name() {
     let _supervise = elsewhere.start("supervise web");
     elsewhere.wait_for_svok("web");
     assert!(service.path(".state/control").exists() && !service.path("supervise").exists());
-    // An empty one says nothing.
+    // An empty variable counts as unset.
     assert_eq!(scratch.run("svok web").code, 100);
     assert_eq!(Elsewhere::of(&scratch, "").run("svok web").code, 100);
 }
 
-/// Services on a read-only disk, run by somebody who may write only in one place.
+/// The services lie on a read-only disk. The account that runs them may write only to one directory.
 #[test]
 fn services_need_not_be_writable() {
     let scratch = Scratch::new();
@@ -120,13 +120,13 @@ fn services_need_not_be_writable() {
         scratch.mode(writable, 0o777);
     }
     let elsewhere = Elsewhere::absolute(&scratch);
-    let mut supervise = scratch.without_rights("supervise");
+    let mut supervise = scratch.as_nobody("supervise");
     let as_nobody = |command: &mut Command| {
         command.env("SUPERVISEDIR", &elsewhere.directory).env("OUT", scratch.path().join("out"));
     };
     as_nobody(supervise.arg("scan/web"));
-    // It runs from a copy that lies there now, and svscan starts the one beside it.
-    let mut svscan = scratch.without_rights("svscan");
+    // svscan runs from a copy in another directory, and starts the supervise beside it.
+    let mut svscan = scratch.as_nobody("svscan");
     as_nobody(svscan.arg("scan"));
     let mut daemon = Daemon::start(&mut svscan, &scratch);
     let out = Service::at(&scratch, "out");
@@ -134,7 +134,7 @@ fn services_need_not_be_writable() {
     for service in ["scan/web", "scan/web/log"] {
         elsewhere.wait_for_svok(service);
     }
-    // A supervise that is killed is replaced, and nothing starts twice.
+    // svscan replaces a supervise that is killed, and nothing runs twice.
     let killed: i32 = out.says("starts").trim().parse().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(killed), nix::sys::signal::Signal::SIGKILL).unwrap();
     wait_until("another is in charge", || {
@@ -148,10 +148,10 @@ fn services_need_not_be_writable() {
     assert_eq!(elsewhere.run("svok scan/web").code, 100);
 }
 
-/// Somebody else, who has this group and no more rights.
+/// Runs a line as another account, which has this group and no further rights.
 fn member(scratch: &Scratch, group: u32, line: &str) -> Outcome {
     let mut words = line.split(' ');
-    let mut command = scratch.without_rights(words.next().unwrap());
+    let mut command = scratch.as_nobody(words.next().unwrap());
     scratch.outcome_of(command.gid(group).args(words))
 }
 
@@ -172,9 +172,10 @@ fn its_group_may_command_where_the_setgid_bit_says_so() {
     service.lines("starts", 2);
     assert_eq!(member(&scratch, group, "svok web"), prints(""));
     assert!(member(&scratch, group, "svstat web").stdout.starts_with("web: up (pid "));
-    let denied = fails(1, "svc: warning: unable to control web: access denied\n");
+    let whose = "supervise belongs to account 0, and this is account 65534";
+    let denied = fails(1, &format!("svc: warning: unable to control web: access denied: {whose}\n"));
     assert_eq!(member(&scratch, group + 1, "svc -s -t web"), denied);
-    // All of it is as it was after a restart, in whatever way.
+    // The modes are unchanged after every kind of restart.
     let modes = || {
         ["", "control", "ok", "lock"].map(|name| {
             let file = fs::metadata(directory.join(name)).unwrap();

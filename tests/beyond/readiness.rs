@@ -1,4 +1,4 @@
-//! How a service says that it is ready and alive.
+//! How a service reports that it is ready and alive.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tests::{Daemon, Scratch, Service, has, is_root, prints, skip, wait_until};
 
-/// Sends a datagram with each of these texts to $NOTIFY_SOCKET when a file of that number appears.
+/// A program that sends a datagram with each of these texts to $NOTIFY_SOCKET when a file of that number appears.
 fn speaker(texts: &[&str]) -> String {
     format!(
         "exec python3 -c '\nimport os, socket, sys, time\nname = os.environ[\"NOTIFY_SOCKET\"].replace(\"@\", chr(0), 1)\n\
@@ -23,7 +23,7 @@ fn go(service: &Service, number: usize) {
     fs::write(service.path(&format!("go{number}")), "").unwrap();
 }
 
-/// How many descriptors a process has open.
+/// The number of open descriptors of a process.
 fn descriptors(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
@@ -48,12 +48,12 @@ fn a_newline_on_the_descriptor() {
     let supervise = service.supervise();
     service.lines("starts", 1);
     assert!(service.state("ready").is_empty());
-    // What it said is heard by the next supervise, too.
+    // The next supervise receives what the service sends.
     supervise.kill();
     go(&service, 0);
     let _next = service.supervise();
     wait_until("it is ready", || is_ready(&service));
-    // Each `run` anew.
+    // Each `run` must report its readiness anew.
     fs::remove_file(service.path("go0")).unwrap();
     service.svc("-k");
     service.lines("starts", 2);
@@ -76,7 +76,7 @@ fn a_datagram_to_the_socket() {
     assert!(service.state("ready").is_empty());
     go(&service, 1);
     wait_until("it is ready", || is_ready(&service) && service.state("status-text") == ["at your service"]);
-    // The next supervise is heard under the same name.
+    // The next supervise receives datagrams under the same name.
     supervise.kill();
     let _next = service.supervise();
     assert_eq!(service.state("status-text"), ["at your service"]);
@@ -86,7 +86,7 @@ fn a_datagram_to_the_socket() {
     });
 }
 
-/// Clients attach them with FDSTORE=1, or by mistake.
+/// Clients attach descriptors with FDSTORE=1, or by mistake.
 #[test]
 fn a_datagram_with_descriptors_is_obeyed_and_they_are_closed() {
     if !has("python3") {
@@ -108,7 +108,7 @@ fn a_datagram_with_descriptors_is_obeyed_and_they_are_closed() {
     assert_eq!(supervise.errors(), "");
 }
 
-/// Such a connection is closed only when its other end has read all, or after a minute.
+/// Such a connection is closed only when its other end has read everything, or after a minute.
 #[test]
 fn a_descriptor_that_takes_long_to_be_closed_does_not_hold_supervise_up() {
     if !has("python3") {
@@ -131,7 +131,7 @@ fn a_descriptor_that_takes_long_to_be_closed_does_not_hold_supervise_up() {
     service.up();
     let before = descriptors(supervise.pid());
     let began = Instant::now();
-    // So that supervise is the last one to close them.
+    // supervise then holds the last descriptors, and its closing of them takes long.
     kill(Pid::from_raw(supervise.pid()), Signal::SIGSTOP).unwrap();
     go(&service, 0);
     service.lines("said", 1);
@@ -144,7 +144,7 @@ fn a_descriptor_that_takes_long_to_be_closed_does_not_hold_supervise_up() {
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
-/// They are not believed, and shall not cost much either.
+/// Datagrams of strangers are not believed. They must not cost much time either.
 #[test]
 fn a_flood_of_strangers_costs_little_and_leaves_room_for_the_service() {
     if !has("python3") {
@@ -167,7 +167,7 @@ fn a_flood_of_strangers_costs_little_and_leaves_room_for_the_service() {
     wait_until("it has begun", || floods() > 0);
     let (before, began) = (floods(), Instant::now());
     wait_until("it goes on", || floods() > before);
-    // As fast as they are read, they would cost supervise a processor.
+    // If supervise read them as fast as they come, it would use a whole processor.
     assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
     assert!(service.state("ready").is_empty());
     for (number, is_heard) in
@@ -178,7 +178,7 @@ fn a_flood_of_strangers_costs_little_and_leaves_room_for_the_service() {
     }
 }
 
-/// Root could make it say so anyway; nobody could not.
+/// Root could make supervise believe anything by other means, but the account nobody could not.
 #[test]
 fn strangers_are_not_believed() {
     if !has("python3") {
@@ -201,6 +201,53 @@ fn strangers_are_not_believed() {
     assert!(service.state("ready").is_empty());
     assert_eq!(say("0"), prints(""));
     wait_until("it is ready", || is_ready(&service));
+}
+
+/// Any account can make a set-uid program of root's repeat its words, on a standard error that is connected to supervise.
+#[test]
+fn what_another_account_makes_a_set_uid_program_say_is_not_believed() {
+    if !has("python3") || !has("setpriv") {
+        return;
+    }
+    if !is_root() {
+        return skip("needs root");
+    }
+    // The program ends only after supervise has looked for it. The service of the account 1 does not believe root at all.
+    for run in ["exec sleep 1000", "exec setpriv --reuid=1 --regid=1 --clear-groups sleep 1000"] {
+        let scratch = Scratch::new();
+        let service = Service::new(&scratch, "web", &format!("echo $NOTIFY_SOCKET >socket; {run}"));
+        let service = service.file("notify-socket", "");
+        let _supervise = service.supervise();
+        let name = service.lines("socket", 1)[0].clone();
+        let python = fs::canonicalize("/usr/bin/python3").unwrap_or_default();
+        if !python.is_file() {
+            return skip("python3 is elsewhere");
+        }
+        scratch.copy_program(python, "set-uid");
+        scratch.mode("set-uid", 0o4755);
+        let program = "import os, time; os.setuid(0); os.write(2, b'STATUS=of another account'); \
+                       open('said', 'w'); time.sleep(1000)";
+        let stranger = "import os, socket, sys; os.setgid(65534); os.setuid(65534); \
+                        speak = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); \
+                        speak.connect(sys.argv[1].replace('@', chr(0), 1)); os.dup2(speak.fileno(), 2); \
+                        os.execv('set-uid', ['set-uid', '-E', '-S', '-c', sys.argv[2]])";
+        let mut stranger = Daemon::start(scratch.command("python3").args(["-c", stranger, &name, program]), &scratch);
+        let has_said = || scratch.path().join("said").exists();
+        wait_until("it has said so, or cannot", || has_said() || stranger.has_ended());
+        if !has_said() {
+            return skip("no set-uid program runs here");
+        }
+        // What is said last is read last.
+        let last = "import socket, sys; speak = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); \
+                    speak.sendto(b'STATUS=of the service', sys.argv[1].replace('@', chr(0), 1))";
+        let account = if run.contains("setpriv") { "1" } else { "0" };
+        let mut say = scratch.command("setpriv");
+        say.args(["--reuid", account, "--regid", account, "--clear-groups", "python3", "-c", last, &name]);
+        let before = service.state("status-text");
+        assert_eq!(scratch.outcome_of(&mut say), prints(""));
+        wait_until("the service's account is heard", || service.state("status-text") == ["of the service"]);
+        assert!(before.is_empty(), "{run}: {before:?}");
+    }
 }
 
 #[test]
@@ -229,19 +276,19 @@ fn not_ready_in_time_it_is_started_again() {
         .file("restart-delay", "10");
     let supervise = service.supervise();
     service.lines("starts", 3);
-    assert!(service.state("death")[0].ends_with("signal 15"), "{:?}", service.state("death"));
-    // However often it happens, it is said once, with what is to be changed.
+    assert!(service.state("death")[0].contains("signal 15"), "{:?}", service.state("death"));
+    // supervise writes one message with the setting to change, however often this happens.
     let late = |within: &str| {
         format!("supervise: warning: web: not ready within {within}: told to end; the limit is in web/timeout-up\n")
     };
     assert_eq!(supervise.errors(), late("100ms"));
-    // Another limit is news.
+    // A new limit is worth a new message.
     fs::write(service.path("timeout-up"), "150").unwrap();
     let said = late("100ms") + &late("150ms");
     wait_until("that is said", || supervise.errors() == said);
     service.lines("starts", service.says("starts").lines().count() + 2);
     assert_eq!(supervise.errors(), said);
-    // Whoever starts it is told.
+    // A user who starts the service gets the message again.
     service.svc("-u");
     let said = said + &late("150ms");
     wait_until("it is said again", || supervise.errors() == said);
@@ -275,11 +322,11 @@ fn signs_of_life_keep_it_alive() {
     let _supervise = service.supervise();
     service.lines("done", 1);
     assert_eq!(service.says("starts").lines().count(), 1);
-    // Then it falls silent.
+    // After that, the service sends nothing more.
     service.lines("starts", 2);
 }
 
-/// Somebody who takes a name as soon as it is free.
+/// A program of another account that takes a name as soon as it is free.
 fn squatter(scratch: &Scratch, name: &str) -> Daemon {
     let squat = "import socket, sys, time\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\nwhile True:\n    \
                  try: s.bind(sys.argv[1].replace('@', chr(0), 1)); break\n    \
@@ -290,10 +337,10 @@ fn squatter(scratch: &Scratch, name: &str) -> Daemon {
     squatter
 }
 
-/// Whoever has the name that a killed supervise listened under hears what is meant for the next; that is no reason to
-/// kill the service again and again.
+/// A program that takes the name of a killed supervise's socket receives the datagrams for the next supervise. That is
+/// no reason to kill the service again and again.
 #[test]
-fn a_socket_that_somebody_else_has_kills_nobody() {
+fn a_socket_that_another_process_has_kills_no_service() {
     if !has("python3") {
         return;
     }
@@ -309,12 +356,12 @@ fn a_socket_that_somebody_else_has_kills_nobody() {
     sleep(Duration::from_secs(3));
     assert_eq!(service.says("starts").lines().count(), 1);
     assert_eq!(next.errors(), "supervise: warning: unable to listen for web/notify-socket: address already used\n");
-    // The next run speaks to a name that nobody could foretell.
+    // The next `run` sends to a name that no other program could predict.
     service.svc("-k");
     assert_ne!(service.lines("starts", 2)[1], name);
 }
 
-/// Says WATCHDOG=1 every fiftieth of a second, and notes each time that it could not.
+/// A service that sends WATCHDOG=1 every fiftieth of a second, and counts each time that this failed.
 const LIVELY: &str = "echo $NOTIFY_SOCKET >>starts; ulimit -c 0; exec python3 -c '\nimport os, socket, time\n\
                       name = os.environ[\"NOTIFY_SOCKET\"].replace(\"@\", chr(0), 1)\n\
                       speak = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\nwhile True:\n    \
@@ -326,26 +373,44 @@ fn hears(service: &Service, words: &str) {
     wait_until(&format!("it hears {words}"), || service.state("status-text") == [words]);
 }
 
-/// What a service has said while it could not be heard does not count against it.
+/// A lively service that is killed if supervise does not hear from it for two seconds.
+fn lively<'a>(scratch: &'a Scratch, name: &str) -> Service<'a> {
+    Service::new(scratch, name, LIVELY).file("watchdog", "2s")
+}
+
+/// Starts the supervise of a lively service, and waits until it hears from the service.
+fn begun(service: &Service) -> Daemon {
+    let supervise = service.supervise();
+    hears(service, "begun");
+    supervise
+}
+
+/// Checks that supervise restarts a lively service which falls silent, for the first time.
+fn is_watched(service: &Service) {
+    let pid = service.up();
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+    service.lines("starts", 2);
+}
+
+/// While a service cannot reach supervise, the watchdog does not count against it.
 #[test]
-fn a_socket_that_is_removed_or_moved_is_made_again_and_kills_nobody() {
+fn a_socket_that_is_removed_or_moved_is_made_again_and_kills_no_service() {
     if !has("python3") {
         return;
     }
     let scratch = Scratch::new();
-    let service = Service::new(&scratch, "web", LIVELY).file("notify-socket", "path").file("watchdog", "2s");
-    let supervise = service.supervise();
-    hears(&service, "begun");
+    let service = lively(&scratch, "web").file("notify-socket", "path");
+    let supervise = begun(&service);
     fs::remove_file(service.path("supervise/notify-socket")).unwrap();
     hears(&service, "made again");
-    // At once, as supervise goes on writing there.
+    // The directory is taken away in one step. While it were removed file by file, supervise would write new ones.
     fs::rename(service.path("supervise"), scratch.path().join("removed")).unwrap();
     hears(&service, "all made again");
     assert_eq!(supervise.errors(), "supervise: warning: web/supervise/ was removed: made again\n");
-    // Longer than the watchdog waits.
+    // The socket is away for longer than the watchdog waits.
     fs::rename(service.path(""), scratch.path().join("elsewhere")).unwrap();
     sleep(Duration::from_secs(3));
-    // Something else lies there now, which is none of ours.
+    // Now a file of another program has the name, and supervise leaves it alone.
     scratch.file("web/supervise/notify-socket", "another's");
     sleep(Duration::from_millis(1500));
     assert_eq!(fs::read_to_string(scratch.path().join("web/supervise/notify-socket")).unwrap(), "another's");
@@ -356,22 +421,18 @@ fn a_socket_that_is_removed_or_moved_is_made_again_and_kills_nobody() {
     assert_eq!(supervise.errors().matches(words).count(), 1, "{}", supervise.errors());
     assert_eq!(service.says("starts").lines().count(), 1);
     assert!(!service.says("missed").is_empty());
-    // It is watched again.
-    let pid = service.up();
-    kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
-    service.lines("starts", 2);
+    is_watched(&service);
 }
 
-/// The next supervise knows which path its service was told, and not only which one it would be told now.
+/// The next supervise knows which path its service uses, not only the path that it would choose now.
 #[test]
-fn a_socket_whose_path_does_not_lead_to_it_any_more_kills_nobody_after_a_kill_either() {
+fn a_socket_whose_path_does_not_lead_to_it_any_more_kills_no_service_after_a_kill_either() {
     if !has("python3") {
         return;
     }
     let scratch = Scratch::new();
-    let service = Service::new(&scratch, "web", LIVELY).file("notify-socket", "path").file("watchdog", "2s");
-    let supervise = service.supervise();
-    hears(&service, "begun");
+    let service = lively(&scratch, "web").file("notify-socket", "path");
+    let supervise = begun(&service);
     supervise.kill();
     fs::rename(service.path(""), scratch.path().join("moved")).unwrap();
     let moved = Service::at(&scratch, "moved");
@@ -382,16 +443,15 @@ fn a_socket_whose_path_does_not_lead_to_it_any_more_kills_nobody_after_a_kill_ei
     assert_eq!(next.errors(), words);
 }
 
-/// Nothing is lost for good by somebody who has the name for a while.
+/// When another program has had the name for a while, supervise takes it back.
 #[test]
-fn a_name_that_somebody_else_had_is_taken_back() {
+fn a_name_that_another_process_had_is_taken_back() {
     if !has("python3") {
         return;
     }
     let scratch = Scratch::new();
-    let service = Service::new(&scratch, "web", LIVELY).file("watchdog", "2s");
-    let supervise = service.supervise();
-    hears(&service, "begun");
+    let service = lively(&scratch, "web");
+    let supervise = begun(&service);
     let name = service.lines("starts", 1)[0].clone();
     supervise.kill();
     let squatter = squatter(&scratch, &name);
@@ -401,20 +461,17 @@ fn a_name_that_somebody_else_had_is_taken_back() {
     squatter.kill();
     hears(&service, "taken back");
     assert_eq!(service.says("starts").lines().count(), 1);
-    // It is watched again.
-    let pid = service.up();
-    kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
-    service.lines("starts", 2);
+    is_watched(&service);
 }
 
-/// svscan keeps the socket, also across an upgrade and for the svscan after it, so that the name is never free.
+/// svscan keeps the socket, also across an upgrade and for the svscan after that, so the name is never free.
 #[test]
-fn nobody_takes_a_name_when_supervise_is_killed_under_svscan() {
+fn no_process_can_take_the_name_when_supervise_is_killed_under_svscan() {
     if !has("python3") {
         return;
     }
     let scratch = Scratch::new();
-    let service = Service::new(&scratch, "scan/web", LIVELY).file("watchdog", "2s");
+    let service = lively(&scratch, "scan/web");
     let mut svscan = Daemon::start(scratch.command("svscan").arg("scan"), &scratch);
     hears(&service, "begun");
     let name = service.lines("starts", 1)[0].clone();
@@ -437,7 +494,7 @@ fn nobody_takes_a_name_when_supervise_is_killed_under_svscan() {
     assert!(!scratch.path().join("squatted").exists());
     assert_eq!(service.says("starts").lines().count(), 1);
     assert_eq!(svscan.errors(), "");
-    // The next run speaks to another name, and the one before is free.
+    // The next `run` sends to another name, and the old name is free.
     service.svc("-k");
     assert_ne!(service.lines("starts", 2)[1], name);
     wait_until("the name is free", || scratch.path().join("squatted").exists());
@@ -448,13 +505,18 @@ fn supervise_of(service: &Service) -> Pid {
     Pid::from_raw(pid.unwrap_or(0))
 }
 
-/// What svscan keeps for a supervise is the only socket that it has.
+/// Whether svscan has a pocket. The pockets that it keeps for supervises are its only sockets for datagrams.
 fn svscan_has_pocket(pid: i32) -> bool {
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+    let words = sockets.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let of_datagrams: Vec<String> =
+        words.filter(|words| words.get(4) == Some(&"0002")).map(|words| format!("socket:[{}]", words[6])).collect();
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    descriptors.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|to| to.to_string_lossy().starts_with("socket:"))
+    let mut links = descriptors.filter_map(|fd| fs::read_link(fd.path()).ok());
+    links.any(|to| of_datagrams.iter().any(|socket| to.as_os_str() == socket.as_str()))
 }
 
-/// Nor is it left behind by a supervise that was killed.
+/// A supervise that is killed does not leave the check running either.
 #[test]
 fn a_check_that_hangs_is_killed_and_tried_again() {
     let scratch = Scratch::new();
@@ -486,7 +548,7 @@ fn another_process_of_the_service_may_become_it() {
     let _supervise = service.supervise();
     let child: i32 = service.lines("child", 1)[0].parse().unwrap();
     service.wait_for("is the other process", |status| status.pid == child);
-    // Its first process ends, which is nobody's business now.
+    // The first process ends. Its end no longer matters to supervise.
     go(&service, 0);
     sleep(Duration::from_millis(1300));
     assert_eq!((service.status().pid, service.says("starts").lines().count()), (child, 1));
@@ -495,18 +557,19 @@ fn another_process_of_the_service_may_become_it() {
     assert!(!tests::is_alive(child));
 }
 
-/// A service that has given up root's rights cannot have root's supervise take anything else for the service: its supervise
-/// least of all, nor what else that runs, nor what those have left behind.
+/// A service that has dropped root's rights must not make root's supervise take another process for the service: not
+/// supervise itself, no other running process, and no process that these have left behind.
 #[test]
 fn no_process_of_anything_else_becomes_the_service() {
     if !has("python3") {
         return;
     }
     if !is_root() {
-        return skip("whoever is no other can signal them anyway");
+        return skip("needs root, to act as another account");
     }
     let scratch = Scratch::new();
-    // Says what is in the files said0, said1 …; has left a process behind that went into the background.
+    // A service that sends the contents of the files said0, said1 and so on. It has also left a process behind, as a
+    // program that goes into the background does.
     let run = "exec python3 -c '\nimport os, socket, time\nname = os.environ[\"NOTIFY_SOCKET\"].replace(\"@\", chr(0), 1)\n\
                child = os.fork()\nif child == 0:\n    if os.fork(): os._exit(0)\n    \
                open(\"daemon\", \"w\").write(\"%d\\n\" % os.getpid())\n    os.setuid(65534)\n    time.sleep(1000)\n\
@@ -543,7 +606,7 @@ fn no_process_of_anything_else_becomes_the_service() {
     assert_eq!(becomes(daemon), daemon);
 }
 
-/// Whatever number supervise's own descriptors have.
+/// The setting may name any number, even one that supervise itself uses.
 #[test]
 fn any_number_will_do() {
     for number in 3..=14 {
@@ -553,7 +616,7 @@ fn any_number_will_do() {
             .file("restart-delay", "10");
         let mut supervise = service.supervise();
         wait_until(&format!("it is ready by {number}"), || is_ready(&service));
-        // What cannot be executed is told on another descriptor of the same process.
+        // If the program cannot be executed, the child reports that over another descriptor.
         let _service = Service::at(&scratch, "web").script("run", "").file("run", "#!/no/such/shell\n");
         service.svc("-k");
         wait_until(&format!("it is not executed with {number}"), || {
@@ -564,7 +627,7 @@ fn any_number_will_do() {
     }
 }
 
-/// Names in the kernel's own space are not seen from there.
+/// A service there cannot reach names in the abstract namespace.
 #[test]
 fn a_service_in_another_network_namespace_is_heard_by_a_path_and_told_of_it_otherwise() {
     if !has("python3") || !has("unshare") {
@@ -580,7 +643,7 @@ fn a_service_in_another_network_namespace_is_heard_by_a_path_and_told_of_it_othe
     let words = "supervise: warning: web: is in another network namespace, where its NOTIFY_SOCKET cannot be reached: \
                  write \"path\" into web/notify-socket\n";
     wait_until("it is said", || supervise.errors() == words);
-    // Once, and not by one that can be reached.
+    // supervise writes the message once, and not for a service that can be reached.
     web.svc("-k");
     web.lines("starts", 2);
     let near = Service::new(&scratch, "near", &speaker(&["READY=1"])).file("notify-socket", "");
@@ -599,7 +662,7 @@ fn a_service_in_another_network_namespace_is_heard_by_a_path_and_told_of_it_othe
 }
 
 #[test]
-fn a_socket_with_a_path_is_taken_over_by_the_next_supervise_and_its_directory_says_who_reaches_it() {
+fn a_socket_with_a_path_is_taken_over_by_the_next_supervise_and_its_directory_limits_who_reaches_it() {
     if !has("python3") {
         return;
     }
@@ -621,16 +684,16 @@ fn a_socket_with_a_path_is_taken_over_by_the_next_supervise_and_its_directory_sa
                     speak = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); speak.sendto(b'STATUS=x', sys.argv[1])";
     let socket = web.path("supervise/notify-socket");
     let say = || scratch.outcome_of(scratch.command("python3").args(["-c", stranger]).arg(&socket)).code;
-    assert_ne!(say(), 0, "supervise/ is its owner's alone");
+    assert_ne!(say(), 0, "only the owner may enter supervise/");
     scratch.mode("web/supervise", 0o711);
-    assert_eq!(say(), 0, "whoever may search supervise/ reaches it");
-    // He is no process of the service and not of its account, so he is not believed.
+    assert_eq!(say(), 0, "every account that may search supervise/ reaches the socket");
+    // This sender is neither a process of the service nor of its account, so it is not believed.
     go(&web, 1);
     sleep(Duration::from_millis(200));
     assert_eq!(web.state("status-text"), ["still heard"]);
 }
 
-/// Or it would be killed again and again without a word.
+/// Without this message the service would be killed again and again without a reason.
 #[test]
 fn a_watchdog_that_cannot_be_reached_is_said() {
     if !has("unshare") {
@@ -645,7 +708,7 @@ fn a_watchdog_that_cannot_be_reached_is_said() {
     wait_until("it is said", || supervise.errors().contains("is in another network namespace"));
 }
 
-/// Where there can be none it is said, once, and the service is heard by a name.
+/// If the socket cannot have a path, supervise says so once, and the service uses a name.
 #[test]
 fn a_socket_that_cannot_have_a_path_has_a_name() {
     if !has("python3") {
@@ -670,7 +733,7 @@ fn a_socket_that_cannot_have_a_path_has_a_name() {
     }
 }
 
-/// It is where `$SUPERVISEDIR` says, and that may be on another disk than the service.
+/// The socket lies where `$SUPERVISEDIR` says, which may be on another disk than the service.
 #[test]
 fn a_socket_with_a_path_lies_where_supervise_does() {
     if !has("python3") {

@@ -1,12 +1,12 @@
-//! Programs that cannot be executed, and files that cannot be made: said once, with the cause.
+//! Programs that cannot be executed, and files that cannot be made. The program says so once, with the cause.
 
 use crate::svscan::{SCANNED, service, svscan};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::fs::symlink;
-use tests::{Daemon, Outcome, Scratch, Service, fails, has, is_root, skip, wait_until};
+use tests::{Daemon, Outcome, Scratch, Service, fails, has, is_root, prints, skip, wait_until};
 
-/// Waits until `run` was tried `count` times more.
+/// Waits until supervise has tried `run` `count` more times.
 fn tried(service: &Service, count: usize) {
     let starts = || service.state("starts").first().and_then(|starts| starts.parse().ok()).unwrap_or(0);
     let before: usize = starts();
@@ -27,7 +27,7 @@ fn a_program_that_cannot_be_executed_is_said_once_and_again_when_that_changes() 
     let mut said = cannot_start("web/run", "file does not exist");
     tried(&service, 3);
     assert_eq!(supervise.errors(), said);
-    // Another reason, and then another one of the same kind.
+    // The reason changes, and then changes to another one of the same kind.
     for interpreter in ["/no/such", "/not/that"] {
         scratch.script("web/new", &format!("#!{interpreter}\n"));
         fs::rename(service.path("new"), service.path("run")).unwrap();
@@ -36,7 +36,7 @@ fn a_program_that_cannot_be_executed_is_said_once_and_again_when_that_changes() 
         tried(&service, 3);
         assert_eq!(supervise.errors(), said);
     }
-    // Mended and broken again.
+    // The program is repaired and broken again.
     scratch.script("web/new", "#!/bin/sh\necho >>up\nexec sleep 1000\n");
     fs::rename(service.path("new"), service.path("run")).unwrap();
     service.lines("up", 1);
@@ -46,7 +46,7 @@ fn a_program_that_cannot_be_executed_is_said_once_and_again_when_that_changes() 
     wait_until("it is said again", || supervise.errors() == said);
     tried(&service, 3);
     assert_eq!(supervise.errors(), said);
-    // Whoever starts it is told.
+    // A user who starts the service gets the message again.
     service.svc("-u");
     said += &cannot_start("web/run", "file does not exist");
     wait_until("it is said again", || supervise.errors() == said);
@@ -110,7 +110,43 @@ fn a_program_in_path_is_told_from_its_interpreter() {
     );
 }
 
-/// As on FAT.
+/// Root's PATH often has a directory that other accounts may not search.
+#[test]
+fn a_program_that_is_nowhere_is_not_found_though_a_part_of_path_is_closed() {
+    if !is_root() {
+        return skip("another account needs root");
+    }
+    let scratch = Scratch::new();
+    scratch.script("closed/bin/tool", "#!/bin/sh\n");
+    scratch.mode("closed", 0o700);
+    let closed = format!("{}/closed/bin", scratch.path().display());
+    let found = |line: &str| {
+        let path = format!("{closed}:/usr/bin:/bin");
+        let mut words = line.split(' ');
+        let mut command = scratch.command(words.next().unwrap());
+        scratch.outcome_of(command.args(words).env("PATH", path))
+    };
+    let denied = |name: &str, cause: &str| format!("unable to run {name}: access denied: {cause}\n");
+    let nowhere = format!("not found in PATH, and {closed} may not be searched");
+    assert_eq!(found("setuidgid nobody id -un"), prints("nobody\n"));
+    for name in ["nosuch", "tool"] {
+        let message = format!("setuidgid: fatal: {}", denied(name, &nowhere));
+        assert_eq!(found(&format!("setuidgid nobody {name}")), fails(111, &message));
+    }
+    let file = format!("{closed}/tool");
+    let message = format!("setuidgid: fatal: {}", denied(&file, "a directory above it may not be searched"));
+    assert_eq!(found(&format!("setuidgid nobody {file}")), fails(111, &message));
+    let message = format!("setuidgid: fatal: {}", denied("-s", "a program is expected here, not an option"));
+    assert_eq!(found("setuidgid nobody -s id"), fails(111, &message));
+    // The same words come from other programs that run one, as that account.
+    scratch.dir("env");
+    let message = format!("envdir: fatal: {}", denied("nosuch", &nowhere));
+    let mut command = scratch.as_nobody("envdir");
+    let path = format!("{closed}:/usr/bin:/bin");
+    assert_eq!(scratch.outcome_of(command.args(["env", "nosuch"]).env("PATH", path)), fails(111, &message));
+}
+
+/// FAT is such a file system.
 #[test]
 fn a_file_system_without_fifos_is_blamed() {
     if !has("strace") {
@@ -127,6 +163,22 @@ fn a_file_system_without_fifos_is_blamed() {
         let words = format!("supervise: fatal: unable to create FIFO web/supervise/{file}: permission denied\n");
         assert_eq!((code, stderr), (111, words));
     }
+}
+
+/// Services may lie on a read-only disk, if `supervise/` lies elsewhere.
+#[test]
+fn a_read_only_file_system_is_told_the_cure() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let _service = Service::new(&scratch, "web", "exec sleep 1000");
+    let mut command = scratch.command("strace");
+    command.args(["-qq", "-o", "/dev/null", "-e", "trace=mkdir,mkdirat", "-e", "inject=mkdir,mkdirat:error=EROFS"]);
+    let Outcome { code, stderr, .. } = scratch.outcome_of(command.arg(scratch.programs().join("supervise")).arg("web"));
+    let words =
+        "unable to create directory web/supervise: read-only file system: let SUPERVISEDIR name a place elsewhere";
+    assert_eq!((code, stderr), (111, format!("supervise: fatal: {words}\n")));
 }
 
 #[test]
@@ -154,7 +206,7 @@ fn flat(scratch: &Scratch, name: &str) -> String {
     path.to_str().unwrap().trim_start_matches('/').replace('/', ":")
 }
 
-/// It runs, though what it is to be ready by cannot be had.
+/// The service is started, although supervise cannot give it the means of notification.
 #[test]
 fn without_dev_null_a_service_is_started_all_the_same() {
     if !is_root() {
@@ -173,7 +225,7 @@ fn without_dev_null_a_service_is_started_all_the_same() {
     assert!(!supervise.errors().contains("unable to start"), "{}", supervise.errors());
 }
 
-/// As the kernel starts it where there is no console either: as process 1, with nothing open.
+/// The kernel starts process 1 this way if there is no console either: without open descriptors.
 #[test]
 fn as_the_first_process_svscan_does_without_dev_null() {
     if !is_root() {
@@ -198,21 +250,21 @@ fn as_the_first_process_svscan_does_without_dev_null() {
     assert_eq!(svscan.wait(), 0);
 }
 
-/// Where many write their errors to one place, `log` names none of them.
+/// Where many services write to one standard error, the name `log` would not say which logger it is.
 #[test]
 fn a_logger_is_named_by_its_service() {
     let scratch = Scratch::new();
     scratch.file("etc/clock/log/run", "#!/bin/sh\nexec cat >/dev/null\n");
     let _clock = Service::new(&scratch, "etc/clock", "exec sleep 1000");
     scratch.dir(SCANNED);
-    // As svscan calls it, whatever its directory is called.
+    // svscan calls the logger by the name of its entry, whatever the directory is called.
     symlink("../etc/clock", scratch.path().join(SCANNED).join("time")).unwrap();
     let reason = "access denied: it is not executable (chmod +x)";
     let mut svscan = svscan(&scratch);
     wait_until("svscan's is named", || svscan.errors() == cannot_start("time/log/run", reason));
     svscan.signal(Signal::SIGTERM);
     svscan.wait();
-    // By hand, and of all that it says.
+    // supervise is started by hand, and every message names the directory.
     let mut by_hand = scratch.command("supervise");
     let by_hand = Daemon::start(by_hand.arg("log").current_dir(scratch.path().join("etc/clock")), &scratch);
     wait_until("that one too", || by_hand.errors() == cannot_start("clock/log/run", reason));

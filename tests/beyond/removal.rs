@@ -1,4 +1,4 @@
-//! Services that are removed for good: what they say last is in their logs.
+//! Services that are removed for good. Their last lines are in their logs.
 
 use crate::svscan::{SCANNED, service, supervise_of, svscan};
 use nix::sys::signal::{Signal, kill};
@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 use tests::{Scratch, Service, is_alive, prints, processes_in, wait_until};
 
-/// Says `last 1` to `last 20` when it is told to end, which takes a while.
+/// A service that writes `last 1` to `last 20` when it is told to end, which takes a while.
 const TALKER: &str = "trap 'for number in $(seq 20); do echo last $number; sleep 0.02; done; exit' TERM
     echo begun; while :; do sleep 0.01; done";
 
@@ -22,7 +22,7 @@ fn readme_recipe(scratch: &Scratch) -> String {
     line.replace("/service/", &format!("{}/{SCANNED}/", scratch.path().display()))
 }
 
-/// A talker and its logger, linked into the scan directory as `clock`.
+/// A service that runs TALKER, with its logger, linked into the scan directory as `clock`.
 fn clock<'a>(scratch: &'a Scratch, logger: &str) -> Service<'a> {
     scratch.script("etc/clock/log/run", &format!("#!/bin/sh\n{logger}\n"));
     let service = Service::new(scratch, "etc/clock", TALKER);
@@ -36,6 +36,12 @@ fn ends_with_last_words(service: &Service, log: &str) -> bool {
     service.says(log).ends_with(&expected)
 }
 
+/// Waits until no process is left, and checks that all last lines are in the log. `case` names the case in the message.
+fn ends_with_all_lines(scratch: &Scratch, service: &Service, log: &str, case: &str) {
+    wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
+    assert!(ends_with_last_words(service, log), "{case}: {}", service.says(log));
+}
+
 #[test]
 fn by_readmes_commands_no_last_line_is_lost() {
     let scratch = Scratch::new();
@@ -44,12 +50,11 @@ fn by_readmes_commands_no_last_line_is_lost() {
     service.lines("log/main/current", 1);
     let outcome = scratch.shell(&readme_recipe(&scratch));
     assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
-    wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
-    assert!(ends_with_last_words(&service, "log/main/current"), "{}", service.says("log/main/current"));
+    ends_with_all_lines(&scratch, &service, "log/main/current", "");
     assert_eq!(svscan.errors(), "");
 }
 
-/// Whoever waits for the logger is not told that it runs on.
+/// A user who waits for the logger is not told that it will never end.
 #[test]
 fn a_logger_that_is_only_told_to_exit_is_waited_for_where_its_service_leaves() {
     let scratch = Scratch::new();
@@ -64,7 +69,7 @@ fn a_logger_that_is_only_told_to_exit_is_waited_for_where_its_service_leaves() {
     assert!(ends_with_last_words(&service, "log/main/current"), "{}", service.says("log/main/current"));
 }
 
-/// As uninstall scripts have it, in any order.
+/// Uninstall scripts give these commands, in any order.
 #[test]
 fn a_logger_that_is_told_down_with_its_service_reads_to_the_end() {
     for told in [". log", "log .", "./log"] {
@@ -75,14 +80,13 @@ fn a_logger_that_is_told_down_with_its_service_reads_to_the_end() {
         let told = if told == "./log" { "svc -dx .; svc -dx ./log".into() } else { format!("svc -dx {told}") };
         let outcome = scratch.shell(&format!("cd {SCANNED}/clock && rm ../../{SCANNED}/clock && {told}"));
         assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
-        wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
-        assert!(ends_with_last_words(&service, "log/main/current"), "{told}: {}", service.says("log/main/current"));
-        assert_eq!(service.says("log/starts").lines().count(), 2, "it was ended at once, and started again");
+        ends_with_all_lines(&scratch, &service, "log/main/current", &told);
+        assert_eq!(service.says("log/starts").lines().count(), 2, "the logger was ended at once, and started again");
         assert_eq!(svscan.errors(), "");
     }
 }
 
-/// Nobody holds the pipe that svscan held.
+/// Without svscan, no other process holds the pipe.
 #[test]
 fn without_svscan_it_is_so_too() {
     let scratch = Scratch::new();
@@ -91,11 +95,10 @@ fn without_svscan_it_is_so_too() {
     service.lines("log/main/current", 1);
     svscan.kill();
     assert_eq!(scratch.shell("cd etc/clock && svc -dx . && svc -x log").code, 0);
-    wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
-    assert!(ends_with_last_words(&service, "log/main/current"), "{}", service.says("log/main/current"));
+    ends_with_all_lines(&scratch, &service, "log/main/current", "");
 }
 
-/// A logger that is dead at that moment, and comes up again only in vain the first time.
+/// The logger is dead at that moment, and its first restart fails.
 #[test]
 fn a_logger_that_is_down_is_started_for_what_is_left() {
     let scratch = Scratch::new();
@@ -105,11 +108,10 @@ fn a_logger_that_is_down_is_started_for_what_is_left() {
     assert_eq!(scratch.shell("svc -d etc/clock/log").code, 0);
     Service::at(&scratch, "etc/clock/log").wait_down();
     assert_eq!(scratch.shell(&readme_recipe(&scratch)).code, 0);
-    wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
-    assert!(ends_with_last_words(&service, "log/main/current"), "{}", service.says("log/main/current"));
+    ends_with_all_lines(&scratch, &service, "log/main/current", "");
 }
 
-/// As with 0.76: the supervise of the logger leaves, and svscan starts another one.
+/// As with 0.76, the supervise of the logger exits, and svscan starts another one.
 #[test]
 fn a_logger_alone_is_told_down_at_once_while_its_service_goes_on() {
     let scratch = Scratch::new();
@@ -129,7 +131,7 @@ fn a_logger_alone_is_told_down_at_once_while_its_service_goes_on() {
     a.lines("log/lines", 2);
 }
 
-/// The end that svscan had closed is there again.
+/// svscan opens again the end of the pipe that it had closed.
 #[test]
 fn a_service_whose_entry_comes_back_before_its_logger_has_left_is_logged_as_ever() {
     let scratch = Scratch::new();
@@ -141,7 +143,7 @@ fn a_service_whose_entry_comes_back_before_its_logger_has_left_is_logged_as_ever
     let pid = service.up();
     fs::remove_file(scratch.path().join(SCANNED).join("clock")).expect("remove the entry");
     service.svc("-dx");
-    // Its logger sees the end.
+    // That logger sees the end of its input.
     wait_until("that logger has ended", || !is_alive(logger));
     symlink("../etc/clock", scratch.path().join(SCANNED).join("clock")).expect("link it again");
     service.another(pid);
@@ -151,12 +153,11 @@ fn a_service_whose_entry_comes_back_before_its_logger_has_left_is_logged_as_ever
     kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill its supervise");
     wait_until("it has another", || service.is_supervised() && supervise_of(&service) != supervise);
     svscan.signal(Signal::SIGTERM);
-    wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
-    assert!(ends_with_last_words(&service, "log/lines"), "{}", service.says("log/lines"));
+    ends_with_all_lines(&scratch, &service, "log/lines", "");
 }
 
-/// The supervise of the logger was killed meanwhile, so that svscan tells the next one to end when it has read all: that one,
-/// and not the one that serves when the entry is there again.
+/// The supervise of the logger was killed meanwhile, so svscan tells the next one to end once it has read everything.
+/// That must not affect the supervise that serves after the entry is there again.
 #[test]
 fn a_service_whose_entry_comes_back_while_svscan_ends_its_logger_is_logged_as_ever() {
     let scratch = Scratch::new();
@@ -177,7 +178,7 @@ fn a_service_whose_entry_comes_back_while_svscan_ends_its_logger_is_logged_as_ev
     service.another(pid);
     wait_until("the logger has a new supervise", || log.is_supervised() && supervise_of(&log) != ended);
     let serves = supervise_of(&log);
-    // Longer than svscan waits between the two steps in which it ends a logger.
+    // This is longer than svscan waits between the two steps by which it ends a logger.
     sleep(Duration::from_millis(2500));
     service.lines("log/lines", 22);
     assert_eq!((supervise_of(&log), is_alive(serves)), (serves, true));
@@ -185,7 +186,7 @@ fn a_service_whose_entry_comes_back_while_svscan_ends_its_logger_is_logged_as_ev
     assert_eq!(svscan.errors(), "");
 }
 
-/// A supervise that is not scheduled for a while after it was told: here it is stopped.
+/// A supervise that is not scheduled for a while after it was told to exit. Here it is stopped by a signal.
 #[test]
 fn a_supervise_that_hears_late_that_it_is_to_leave_costs_no_line() {
     for with_svscan in [true, false] {
@@ -203,16 +204,16 @@ fn a_supervise_that_hears_late_that_it_is_to_leave_costs_no_line() {
             let outcome = scratch.shell(&format!("cd etc/clock && rm ../../{SCANNED}/clock && svc -dx {told}"));
             assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
             wait_until("its logger is told", || !is_alive(logger));
-            // Longer than any of ours waits for the other.
+            // This is longer than any of our programs waits for another.
             std::thread::sleep(Duration::from_millis(1500));
             kill(supervise, Signal::SIGCONT).expect("let it go on");
-            wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
-            assert!(ends_with_last_words(&service, "log/main/current"), "{told}: {}", service.says("log/main/current"));
+            ends_with_all_lines(&scratch, &service, "log/main/current", told);
         }
     }
 }
 
-/// Whoever is killed at that moment, svscan has the pipe, and starts a supervise for what is in it.
+/// Both supervise and the logger are killed at that moment. svscan has the pipe, and starts a supervise that reads what
+/// is in it.
 #[test]
 fn a_logger_that_is_killed_with_its_supervise_while_its_service_is_removed_costs_no_line() {
     for killed in ["before", "after", "twice", "late"] {
@@ -222,7 +223,8 @@ fn a_logger_that_is_killed_with_its_supervise_while_its_service_is_removed_costs
         service.lines("log/main/current", 1);
         let log = Service::at(&scratch, "etc/clock/log");
         let kill_both = || {
-            let (supervise, logger) = (supervise_of(&log), log.up());
+            let logger = log.up();
+            let supervise = supervise_of(&log);
             [supervise, logger].iter().for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).expect("kill it"));
             wait_until("both are dead", || !is_alive(supervise) && !is_alive(logger));
             supervise
@@ -242,7 +244,7 @@ fn a_logger_that_is_killed_with_its_supervise_while_its_service_is_removed_costs
                 kill_both();
             }
         }
-        // A supervise that was killed twice in a row is started again a second later, when nothing runs.
+        // A supervise that was killed twice in a row is started again a second later, if nothing runs.
         wait_until("the last line is written", || ends_with_last_words(&service, "log/main/current"));
         wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
         svscan.signal(Signal::SIGTERM);
@@ -251,7 +253,7 @@ fn a_logger_that_is_killed_with_its_supervise_while_its_service_is_removed_costs
     }
 }
 
-/// A `log` that is a program, run by the same supervise, and dead when the service ends.
+/// Here `log` is a program of the same supervise, and is dead when the service ends.
 #[test]
 fn a_logger_of_the_same_supervise_is_started_for_what_is_left() {
     let scratch = Scratch::new();
@@ -267,7 +269,7 @@ fn a_logger_of_the_same_supervise_is_started_for_what_is_left() {
     assert!(ends_with_last_words(&service, "out"), "{}", service.says("out"));
 }
 
-/// Whose logger was forgotten: it would end at once, every second.
+/// The logger of a removed service was left behind. It would end at once and be started again every second.
 #[test]
 fn a_logger_that_nothing_can_write_to_is_not_started_again_and_again() {
     let scratch = Scratch::new();
@@ -292,7 +294,7 @@ fn a_logger_that_nothing_can_write_to_is_not_started_again_and_again() {
         sleep(Duration::from_millis(2500));
         assert_eq!(service.says("log/starts"), starts);
         if count == 1 {
-            // Its service comes back.
+            // The entry of its service comes back.
             let lines = service.says("log/lines").lines().count();
             symlink("../etc/clock", &entry).expect("link it again");
             service.lines("log/lines", lines + 1);
@@ -301,12 +303,12 @@ fn a_logger_that_nothing_can_write_to_is_not_started_again_and_again() {
         }
     }
     assert_eq!(svscan.errors(), words.repeat(2));
-    // As the message says.
+    // This is the command that the message recommends.
     assert_eq!(scratch.outcome_of(scratch.command("svc").arg("-x").arg(&path)), prints(""));
     wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
 }
 
-/// A command starts it, and svscan's stop does not wait for it.
+/// A command starts such a logger, and svscan's stop does not wait for it.
 #[test]
 fn a_logger_that_waits_for_something_to_read_is_left_and_stopped_as_any() {
     let scratch = Scratch::new();
@@ -318,7 +320,7 @@ fn a_logger_that_waits_for_something_to_read_is_left_and_stopped_as_any() {
     service.svc("-dx");
     wait_until("it waits", || svscan.errors().contains("clock/log: not started"));
     log.wait_down();
-    // Whoever starts it does not wait.
+    // A user who starts the logger need not wait for input.
     let starts = service.says("log/starts").lines().count();
     log.svc("-u");
     service.lines("log/starts", starts + 1);

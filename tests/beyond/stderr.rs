@@ -1,5 +1,5 @@
-//! Standard error is somebody else's: whatever becomes of its reader, no program of ours waits for it or dies of it, and
-//! what could not be said is counted.
+//! Other programs read standard error. Whatever they do, no program of ours waits for them or is killed by a broken
+//! pipe, and messages that could not be written are counted.
 
 use crate::svscan::{SCANNED, service};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -81,12 +81,12 @@ impl Errors {
         }
     }
 
-    /// A program, by its name and arguments, that has this for its standard error.
+    /// A program, given by its name and arguments, that has this as its standard error.
     fn command(self, scratch: &Scratch, program: &str, args: &[&str]) -> (Command, Vec<OwnedFd>) {
         let Made(errors, kept) = self.make(scratch);
         let mut command = scratch.command("env");
         command.args(["--default-signal=PIPE,INT", "/bin/sh", "-c"]);
-        // The shell closes what cannot be given closed.
+        // A command cannot be given a closed descriptor, so the shell closes it.
         command.arg(if errors.is_none() { "exec \"$0\" \"$@\" 2>&-" } else { "exec \"$0\" \"$@\"" });
         command.arg(program).args(args).env("SCRATCH", scratch.path());
         command.stderr(errors.map_or(Stdio::null(), Stdio::from));
@@ -99,7 +99,7 @@ impl Errors {
     }
 }
 
-/// Nothing more goes in; its flags are as before.
+/// Fills the pipe or socket until nothing more fits. Its flags are unchanged afterwards.
 fn fill(to: impl AsFd) {
     let flags = OFlag::from_bits_retain(fcntl(&to, FcntlArg::F_GETFL).expect("its flags"));
     fcntl(&to, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).expect("set its flags");
@@ -115,7 +115,7 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Takes what fills it; the next bytes are messages.
+/// Reads what filled the pipe. The next bytes are messages.
 fn drain(reader: &mut impl Read, filled: usize) {
     reader.read_exact(&mut vec![0; filled]).expect("read what was in the pipe");
 }
@@ -129,14 +129,14 @@ fn a_line(reader: &mut impl Read) -> String {
     String::from_utf8(line).expect("text")
 }
 
-/// In a pipe of the usual size.
+/// The capacity of an ordinary pipe.
 const FILLED: usize = 65536;
 
 #[test]
 fn supervise_goes_on_whatever_becomes_of_its_warnings() {
     for errors in ALL {
         let scratch = Scratch::new();
-        // A warning of supervise's own, and at first a child of its that says why it cannot start.
+        // supervise writes a warning of its own, and at first one of its children says why it cannot start.
         let web = Service::new(&scratch, "web", "exec sleep 1000").file("timeout-kill", "nonsense\n");
         std::fs::rename(web.path("run"), web.path("later")).expect("rename run");
         let (supervise, _kept) = errors.start(&scratch, "supervise", &["web"]);
@@ -176,7 +176,7 @@ fn svscan_goes_on_and_stops_and_is_followed_by_finish() {
     }
 }
 
-/// multilog writes an alert for every line, and warns of its script.
+/// multilog writes an alert for every line, and a warning about its script.
 const SCRIPT: [&str; 6] = ["s4096", "n99", "bnonsense", "e", "!cat", "./main"];
 
 #[test]
@@ -236,19 +236,19 @@ fn svscanboot_and_readproctitle_have_no_use_for_it() {
     }
 }
 
-/// An alert for every line but one that is quiet.
+/// An alert for every line except those that begin with `quiet`.
 const ALERTS: [&str; 4] = ["-quiet*", "e", "+*", "./main"];
 
-/// Waits until multilog has given up the alerts of all lines fed before, which have so many bytes.
+/// Waits until multilog has dropped the alerts of all lines fed before, which have this number of bytes.
 fn given_up(scratch: &Scratch, input: &mut ChildStdin, bytes: usize) {
     let written = || Log::of(scratch, "main").content("current");
     wait_until("they are written", || written().len() == bytes);
-    // The line after them is written only when it has done with the alerts.
+    // multilog writes the line after them only when it has finished with the alerts.
     input.write_all(b"quiet\n").expect("feed multilog");
     wait_until("the line after them is written", || written().ends_with(b"quiet\n"));
 }
 
-/// A multilog that has lost 37 alerts since its standard error is full.
+/// A multilog that has lost 37 alerts because its standard error is full.
 fn multilog_with_37_lost(scratch: &Scratch, command: &mut Command, writer: PipeWriter) -> (Running, ChildStdin) {
     let mut multilog =
         Running(command.args(ALERTS).stdin(Stdio::piped()).stderr(writer).spawn().expect("start multilog"));
@@ -305,7 +305,7 @@ fn what_was_lost_is_said_when_a_daemon_wakes() {
 }
 
 #[test]
-fn what_was_lost_is_said_at_a_programs_end_and_by_nobody_else() {
+fn what_was_lost_is_said_at_a_programs_end_and_by_no_other_program() {
     let scratch = Scratch::new();
     let (mut reader, writer) = full_pipe();
     let (multilog, input) = multilog_with_37_lost(&scratch, &mut scratch.command("multilog"), writer);
@@ -321,7 +321,7 @@ fn what_was_lost_is_said_at_a_programs_end_and_by_nobody_else() {
 fn a_line_that_was_torn_is_ended_before_the_next() {
     let scratch = Scratch::new();
     let (mut reader, writer) = full_pipe();
-    // Room for some of the lines, which are too many to go in one piece.
+    // There is room for some of the lines, but not for all of them at once.
     let room = 8192;
     drain(&mut reader, room);
     let mut command = scratch.command("multilog");
@@ -346,14 +346,14 @@ fn a_line_that_was_torn_is_ended_before_the_next() {
 #[test]
 fn another_accounts_pipe_is_not_waited_for_either() {
     if !is_root() {
-        return skip("another account can only be had by root");
+        return skip("needs root, to act as another account");
     }
     for errors in [Errors::FullPipe, Errors::FullFifo] {
         let scratch = Scratch::new();
         let Made(full, _kept) = errors.make(&scratch);
         std::fs::set_permissions(scratch.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))
             .expect("let all in");
-        let mut command = scratch.without_rights("multilog");
+        let mut command = scratch.as_nobody("multilog");
         let writer = PipeWriter::from(full.expect("a descriptor"));
         let (multilog, input) = multilog_with_37_lost(&scratch, &mut command, writer);
         drop(input);
@@ -365,7 +365,7 @@ fn another_accounts_pipe_is_not_waited_for_either() {
 fn nor_is_a_pipe_where_there_is_no_proc() {
     let scratch = Scratch::new();
     if scratch.shell("unshare -m mount -t tmpfs none /proc").code != 0 {
-        return skip("a namespace of its own can only be had by root");
+        return skip("needs root, for a namespace of its own");
     }
     for errors in ALL {
         let scratch = Scratch::new();
@@ -378,7 +378,7 @@ fn nor_is_a_pipe_where_there_is_no_proc() {
     }
 }
 
-/// Waits until a terminal was told so much, and gives it.
+/// Waits until the terminal has received enough, and returns that text.
 fn shown(master: &OwnedFd, enough: impl Fn(&str) -> bool) -> String {
     fcntl(master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("set its flags");
     let (mut said, mut bytes) = (Vec::new(), [0; 1024]);
@@ -396,7 +396,7 @@ fn a_job_in_the_background_of_a_terminal_is_not_stopped_for_a_warning() {
     let web = Service::new(&scratch, "web", "exec sleep 1000").file("timeout-kill", "nonsense\n");
     let terminal = openpty(None, None).expect("a terminal");
     let slave = || Stdio::from(terminal.slave.try_clone().expect("another descriptor"));
-    // -m: a job in the background is a process group of its own, and the terminal belongs to another.
+    // With `-m`, a background job is a process group of its own, and the terminal belongs to another group.
     let job = "stty tostop; supervise web & echo $! >pid; wait";
     let mut command = scratch.command("setsid");
     command.args(["--ctty", "--wait", "/bin/sh", "-mc", job]).env("SCRATCH", scratch.path());
@@ -425,12 +425,12 @@ fn a_terminal_obeys_no_name_and_no_line() {
     let expected =
         "supervise: fatal: unable to chdir to \\x1b[2J\\u009b2J\\x0a: file does not exist\r\n\\x1b]0;title\\x07\r\n";
     assert_eq!(said, expected);
-    // Elsewhere names are the bytes they are, but for newlines.
+    // Elsewhere names are written as raw bytes, except for newlines.
     let spelled = name.replace('\n', r"\x0a");
     assert!(scratch.outcome_of(scratch.command("supervise").arg(name)).stderr.contains(&spelled));
 }
 
-/// A write of theirs that had no reader is a signal that waits.
+/// SIGPIPE is blocked in these programs, so a write without a reader leaves a pending signal.
 #[test]
 fn a_broken_pipe_ends_neither_svscan_nor_supervise() {
     let scratch = Scratch::new();
@@ -456,8 +456,10 @@ fn a_broken_pipe_ends_neither_svscan_nor_supervise() {
 fn files_limited_in_size_end_no_supervise() {
     let scratch = Scratch::new();
     let web = Service::new(&scratch, "web", "exec sleep 1000");
-    web.supervise().kill();
-    wait_until("what it left is gone", || web.alive("pid").is_empty());
+    let supervise = web.supervise();
+    // Until its child executes `run`, that child has the FIFOs open too, so that the service seems to be supervised.
+    web.up();
+    supervise.kill();
     let mut command = scratch.command("/bin/sh");
     command.args(["-c", "ulimit -f 0; exec supervise web"]).env("SCRATCH", scratch.path()).stderr(Stdio::null());
     let supervise = Running(command.spawn().expect("start supervise"));
@@ -466,7 +468,7 @@ fn files_limited_in_size_end_no_supervise() {
     assert_eq!(supervise.wait().code(), Some(0));
 }
 
-/// Whoever names a directory, a service or a file could otherwise speak in a program's name.
+/// Otherwise an account that names a directory, a service or a file could forge messages of a program.
 #[test]
 fn no_name_makes_two_messages_of_one() {
     let forged = "x\nsvscan: fatal: unable to";
@@ -493,7 +495,7 @@ fn no_name_makes_two_messages_of_one() {
         let begins = format!("{}: ", words[0]);
         assert!(lines.iter().all(|line| line.starts_with(&begins)), "{words:?}: {outcome:?}");
     }
-    // Where its messages name the directory that it works in.
+    // The program's messages name the directory that it works in.
     let scratch = Scratch::new();
     scratch.file(format!("{forged}/run"), "");
     let mut command = scratch.command("multilog");

@@ -1,4 +1,4 @@
-//! What the settings of a service directory do, good ones and malformed ones.
+//! The effect of a service directory's settings, valid ones and malformed ones.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 use tests::{Scratch, Service, is_alive, wait_until};
 
-/// Waits for it in both files: the state is written before the status.
+/// Waits until both files show the phase, because supervise writes the state before the status.
 fn has_phase(service: &Service, phase: &str) {
     let phases = ["stopped", "starting", "started", "running", "stopping", "failed"];
     let byte = phases.iter().position(|known| *known == phase).and_then(|number| u8::try_from(number).ok());
@@ -37,9 +37,10 @@ fn finish_is_told_how_run_ended() {
     assert!(deaths[0].ends_with("exit 7") && deaths[1].ends_with("signal 9"), "{deaths:?}");
 }
 
-/// What finish scripts do to be rid of what `run` left; supervise's own group, and all who are in it, is not `run`'s.
+/// A finish script can kill the processes that `run` has left by their group. The group of supervise itself, with all
+/// its members, is not that of `run`.
 #[test]
-fn the_group_that_finish_is_told_of_is_runs_or_nobodys() {
+fn the_group_that_finish_is_told_of_is_that_of_run_or_none() {
     for (setsid, left_alive) in [(None, true), (Some("setsid"), false)] {
         let scratch = Scratch::new();
         let service = Service::new(&scratch, "web", "sleep 1000 & echo $! >>left; echo $$ >>starts; exec sleep 1000")
@@ -105,7 +106,7 @@ fn some_exits_end_it_for_good() {
         has_phase(&service, phase);
         sleep(Duration::from_millis(100));
         assert_eq!((starts(&service), service.status().want), (1, b'd'), "{run}, {finish}, {code}");
-        // A command gets it going again.
+        // A command starts the service again.
         service.svc("-u");
         service.lines("starts", 2);
     }
@@ -122,14 +123,14 @@ fn after_too_many_deaths_it_has_failed() {
     assert_eq!((starts(&service), service.state("death").len()), (3, 3));
     sleep(Duration::from_millis(100));
     assert_eq!(starts(&service), 3);
-    // A command gives it all its attempts again.
+    // A command gives the service all its attempts again.
     service.svc("-u");
     service.lines("starts", 6);
     has_phase(&service, "failed");
 }
 
 #[test]
-fn a_command_gives_it_all_its_attempts_again_whoever_is_killed_then() {
+fn a_command_gives_it_all_its_attempts_again_also_when_supervise_is_killed_then() {
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", "echo >>starts; [ -e stay ] || exit 1; rm stay; exec sleep 1000")
         .file("restart-limit", "3 in 10m")
@@ -141,13 +142,43 @@ fn a_command_gives_it_all_its_attempts_again_whoever_is_killed_then() {
     service.svc("-u");
     service.lines("starts", 4);
     wait_until("it stays", || !service.path("stay").exists());
-    // Killed, and waited for.
+    // The supervise is killed and reaped.
     drop(supervise);
     let _next = service.supervise();
     service.svc("-t");
     has_phase(&service, "failed");
-    // It has died three times more.
+    // The service has died three more times.
     assert_eq!(starts(&service), 6);
+}
+
+/// The next supervise counts from what the one before it has remembered.
+#[test]
+fn too_many_deaths_are_counted_across_kills_however_few_are_to_be_remembered() {
+    let scratch = Scratch::new();
+    let run = "echo >>starts; [ -e stay ] || exit 1; rm stay; exec sleep 1000";
+    let service = Service::new(&scratch, "web", run)
+        .file("restart-limit", "3 in 10m")
+        .file("restart-delay", "10")
+        .file("max-death-tally", "0");
+    let stays = || wait_until("it stays", || !service.path("stay").exists());
+    let dies = || {
+        fs::write(service.path("stay"), "").unwrap();
+        service.svc("-t");
+        stays();
+    };
+    fs::write(service.path("stay"), "").unwrap();
+    let supervise = service.supervise();
+    stays();
+    // Each supervise sees one death, and is killed while the service runs.
+    dies();
+    drop(supervise);
+    let supervise = service.supervise();
+    dies();
+    drop(supervise);
+    let _last = service.supervise();
+    service.svc("-t");
+    has_phase(&service, "failed");
+    assert_eq!((starts(&service), service.state("death").len()), (3, 0));
 }
 
 #[test]
@@ -175,8 +206,8 @@ fn the_down_signal_is_another_and_kill_follows() {
     service.svc("-d");
     service.wait_down();
     assert_eq!(service.says("heard"), "HUP\n");
-    assert!(service.state("death")[0].ends_with("signal 9"), "{:?}", service.state("death"));
-    // -t is TERM, whatever is set.
+    assert!(service.state("death")[0].ends_with("signal 9 told"), "{:?}", service.state("death"));
+    // -t sends TERM, whatever `signal-down` says.
     service.svc("-u");
     service.lines("starts", 2);
     service.svc("-t");
@@ -202,7 +233,7 @@ fn a_finish_that_takes_too_long_is_killed() {
 }
 
 #[test]
-fn stopping_reaches_whom_it_is_to() {
+fn stopping_reaches_the_processes_of_its_kill_scope() {
     for (scope, child, survives) in [
         ("main", "sleep 1000", true),
         ("group", "sleep 1000", false),
@@ -216,7 +247,7 @@ fn stopping_reaches_whom_it_is_to() {
         let _supervise = service.supervise();
         let pid = service.up();
         let child: i32 = service.lines("child", 1)[0].parse().unwrap();
-        // setsid is another process where it has to fork.
+        // setsid forks if it leads a process group, and is then another process.
         wait_until("its child sleeps", || {
             fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|comm| comm == "sleep\n")
         });
@@ -274,17 +305,18 @@ fn a_changed_setting_counts_from_the_next_start() {
 #[test]
 fn what_cannot_be_understood_is_said_once_and_the_default_counts() {
     for (file, content, why) in [
-        ("down-signal", "NONSENSE", "not a signal"),
-        ("timeout-kill", "soon", "not a duration"),
-        ("timeout-finish", "-1", "not a duration"),
+        ("down-signal", "NONSENSE", "not a signal, as in INT or HUP"),
+        ("timeout-kill", "soon", "not a duration, as in 5s or 1m 30s"),
+        ("timeout-finish", "-1", "not a duration, as in 5s or 1m 30s"),
         ("kill-scope", "everybody", "neither main nor group nor tree"),
-        ("restart-delay", "1s 2s 3s 4s", "more than three durations"),
-        ("restart-limit", "5", "not COUNT in TIME"),
-        ("success-codes", "256", "not exit codes"),
-        ("max-death-tally", "many", "not a number"),
-        ("notification-fd", "2", "not a descriptor from 3 to 1023"),
-        ("timeout-up", "", "not a duration"),
-        ("watchdog", "\u{0}\u{0}", "not a duration"),
+        ("restart-delay", "1s 2s 3s 4s", "more than FIRST, CAP and STABLE, as in 1s 1m 5m"),
+        ("restart-limit", "5", "not COUNT in TIME, as in 5 in 1m"),
+        ("restart-limit", "many in 1m", "not COUNT in TIME, as in 5 in 1m"),
+        ("success-codes", "256", "not exit codes from 0 to 255 or names of signals, as in 0 3 TERM"),
+        ("max-death-tally", "many", "not a number, as in 16"),
+        ("notification-fd", "2", "not a descriptor from 3 to 1023, as in 3"),
+        ("timeout-up", "", "not a duration, as in 5s or 1m 30s"),
+        ("watchdog", "\u{0}\u{0}", "not a duration, as in 5s or 1m 30s"),
     ] {
         let scratch = Scratch::new();
         let service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000").file(file, content);
@@ -295,7 +327,7 @@ fn what_cannot_be_understood_is_said_once_and_the_default_counts() {
         service.svc("-d");
         service.wait_down();
         assert_eq!(supervise.errors(), format!("supervise: warning: web/{file}: line 1: {why}; ignored\n"));
-        assert!(service.state("death").iter().any(|death| death.ends_with("signal 15")), "{file}");
+        assert!(service.state("death").iter().any(|death| death.ends_with(" signal 15 told")), "{file}");
     }
 }
 
@@ -303,7 +335,8 @@ fn what_cannot_be_understood_is_said_once_and_the_default_counts() {
 fn a_misspelt_setting_is_said_once() {
     let scratch = Scratch::new();
     let mut service = Service::new(&scratch, "web", "echo >>starts; exec sleep 1000").file("restart_limit", "1 in 1m");
-    // Copies, what others know, what the right name stands beside, and no file.
+    // Copies of files, names that other supervisors use, names with a mistake whose right name also exists, and entries
+    // that are no files.
     for name in ["watchdog~", "timeout-kill.bak", "nosetsid", "kill-scop", "essential", "stops", "ready"] {
         service = service.file(name, "0");
     }
@@ -317,7 +350,7 @@ fn a_misspelt_setting_is_said_once() {
         supervise.errors(),
         "supervise: warning: web/restart_limit is no setting: did you mean restart-limit?\n"
     );
-    // A cause that is new at the next start is said then.
+    // A cause that is new is reported at the next start.
     fs::rename(service.path("restart_limit"), service.path("notify-sockets")).unwrap();
     service.svc("-k");
     service.lines("starts", 3);
@@ -341,7 +374,7 @@ fn settings_that_cannot_be_read_do_no_harm() {
     assert!(supervise.errors().contains("kill-scope"), "{}", supervise.errors());
 }
 
-/// Not executable is not there.
+/// A file that is not executable counts as absent.
 #[test]
 fn hooks_that_cannot_be_executed_are_not_there() {
     let scratch = Scratch::new();
@@ -353,7 +386,7 @@ fn hooks_that_cannot_be_executed_are_not_there() {
 }
 
 #[test]
-fn somebody_is_notified() {
+fn the_program_notify_is_told_of_starts_and_ends() {
     let scratch = Scratch::new();
     let service =
         Service::new(&scratch, "web", "echo $$ >>starts; exec sleep 1000").script("notify", "echo \"$*\" >>notes");
@@ -400,7 +433,7 @@ fn settings_count_among_any_number_of_files() {
     assert_eq!(service.says("heard"), "HUP\n");
 }
 
-/// Nothing happens, nothing wakes it: it sleeps for as long as nobody has a deadline for it.
+/// Nothing happens and nothing wakes supervise, so it sleeps until the next deadline, if there is one.
 #[test]
 fn idle_it_sleeps() {
     let scratch = Scratch::new();
@@ -416,7 +449,7 @@ fn idle_it_sleeps() {
         let status = fs::read_to_string(format!("/proc/{}/status", supervise.pid())).unwrap();
         status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).unwrap().to_string()
     };
-    // Until it has done with what has just happened.
+    // supervise first finishes the work of the last event.
     let mut before = sleeps();
     wait_until("it has gone to sleep", || {
         sleep(Duration::from_millis(300));

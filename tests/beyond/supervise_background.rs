@@ -3,7 +3,7 @@
 use std::fs;
 use tests::{Scratch, Service, is_alive, parent_of, wait_until};
 
-/// Waits until `run` was started so often more.
+/// Waits until `run` was started this many more times.
 fn started_again(service: &Service, count: usize) {
     let starts = || service.state("starts").first().and_then(|starts| starts.parse().ok()).unwrap_or(0);
     let before: usize = starts();
@@ -18,7 +18,7 @@ fn cause(scratch: &Scratch) -> String {
 
 const CAUSE: &str = "run: goes into the background: it ends at once, leaves processes, and is started again";
 
-/// The number of the process that is named in the message.
+/// The process number in the message.
 fn named_in(said: &str) -> Option<i32> {
     let (_, rest) =
         said.split_once("supervise: warning: web/run goes into the background: it ends at once, has left process ")?;
@@ -38,11 +38,11 @@ fn a_run_that_goes_into_the_background_is_told_once_with_the_cure() {
             wait_until("it is said", || named_in(&supervise.errors()).is_some());
             let left = named_in(&supervise.errors()).expect("a process");
             assert!(is_alive(left) && parent_of(left) == Some(supervise.pid()), "{leaves}: {left}");
-            // That is the second time, and it is not said again.
+            // This is the second time, and the message is not repeated.
             started_again(&service, 2);
             wait_until("svstat tells", || cause(&scratch) == CAUSE);
             assert_eq!(named_in(&supervise.errors()), Some(left));
-            // Whoever starts it is told.
+            // A user who starts the service gets the message again.
             service.svc("-u");
             wait_until("it is said again", || supervise.errors().matches("goes into the background").count() == 2);
         }
@@ -52,7 +52,8 @@ fn a_run_that_goes_into_the_background_is_told_once_with_the_cure() {
 #[test]
 fn a_run_that_stays_in_the_foreground_is_not_blamed() {
     let scratch = Scratch::new();
-    // Its supervise has a child of its own, that it did not make, and a logger and hooks are no daemons.
+    // The supervise has a child that it did not make, and also a logger and hooks. None of them is a daemon that `run`
+    // has left.
     let service = Service::new(&scratch, "web", "exit 0")
         .file("restart-delay", "10")
         .script("notify", "exec sleep 1000")
@@ -64,7 +65,7 @@ fn a_run_that_stays_in_the_foreground_is_not_blamed() {
     wait_until("it is supervised", || service.is_supervised());
     started_again(&service, 10);
     assert_eq!((supervise.errors(), cause(&scratch)), (String::new(), String::new()));
-    // Nor for what it leaves when it fails, or is told to end.
+    // A process that `run` leaves when it fails or is told to end causes no message either.
     for run in ["sleep 1000 & exit 1", "trap 'sleep 1000 & exit 0' TERM; echo >>up; while :; do sleep 0.01; done"] {
         scratch.script("web/new", &format!("#!/bin/sh\n{run}\n"));
         fs::rename(service.path("new"), service.path("run")).expect("replace run");
@@ -78,13 +79,13 @@ fn a_run_that_stays_in_the_foreground_is_not_blamed() {
         }
     }
     assert_eq!((supervise.errors(), cause(&scratch)), (String::new(), String::new()));
-    // It would be seen if it did so.
+    // If supervise wrote the message, it would be seen here.
     scratch.script("web/new", "#!/bin/sh\nsleep 1000 &\n");
     fs::rename(service.path("new"), service.path("run")).expect("replace run");
     service.svc("-k");
     wait_until("it is said", || named_in(&supervise.errors()).is_some());
     wait_until("svstat tells", || cause(&scratch) == CAUSE);
-    // Mended, it is no cause any more.
+    // The `run` has been repaired, so its behaviour is no cause any more.
     scratch.script("web/new", "#!/bin/sh\nexec sleep 1000\n");
     fs::rename(service.path("new"), service.path("run")).expect("replace run");
     wait_until("it is mended", || cause(&scratch).is_empty());

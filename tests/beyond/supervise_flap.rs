@@ -1,14 +1,14 @@
-//! A service that dies at once and is started again: `supervise/status` shows it as daemontools' does, everything else shows
-//! what is so.
+//! A service that dies at once and is started again. `supervise/status` shows it as daemontools' supervise does, and
+//! everything else shows its real state.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{Scratch, Service, is_alive, parent_of, prints, state_of, wait_until};
 
-/// A `run` that writes down its number and dies.
+/// A `run` that writes its process number to a file and dies.
 const DIES: &str = "echo $$ >>starts; exit 3";
 
-/// Waits until supervise shows a `run` that has ended, other than the one before, and gives its number.
+/// Waits until supervise shows a `run` that has ended, other than the one before, and returns its number.
 fn ended_and_shown(web: &Service, before: i32) -> i32 {
     let is_over = |pid: i32| web.state("shown-pid").iter().any(|shown| shown.starts_with(&format!("{pid} ")));
     web.wait_for("it has ended and is shown", |status| {
@@ -31,7 +31,7 @@ fn readers_of_the_status_never_see_it_down() {
     });
     let starts: Vec<i32> = web.says("starts").lines().map(|pid| pid.parse().expect("a number")).collect();
     for status in seen {
-        // The last one may have been shown before it has written its number.
+        // supervise may show the last one before it has written its number.
         assert!(starts.contains(&status.pid) || status.pid == web.status().pid, "{status:?}, {starts:?}");
         assert_eq!((status.paused, status.want, &status.bytes[18..]), (0, b'u', &[3, 1][..]), "{status:?}");
     }
@@ -43,7 +43,8 @@ fn its_number_is_no_other_process_and_everything_else_tells_the_truth() {
     let web = Service::new(&scratch, "web", DIES);
     let supervise = web.supervise();
     let mut pid = 0;
-    // Looked at within the second: there is another one if that took longer.
+    // All of this is read within the second in which one `run` is shown. If it took longer, the test tries again with
+    // the next `run`.
     wait_until("all was seen of one life", || {
         pid = ended_and_shown(&web, pid);
         let zombie = (state_of(pid), parent_of(pid));
@@ -66,7 +67,7 @@ fn its_number_is_no_other_process_and_everything_else_tells_the_truth() {
     assert_eq!(state_of(web.lines("starts", 1).last().and_then(|pid| pid.parse().ok()).expect("a number")), None);
 }
 
-/// With what the original does not know, it is down as soon as it is.
+/// If the service has settings that the original does not have, the status shows it down at once.
 #[test]
 fn with_settings_of_ours_it_is_down_at_once() {
     for (file, content) in [("finish", "#!/bin/sh\n"), ("restart-delay", "1500ms\n"), ("kill-scope", "tree\n")] {
@@ -99,7 +100,8 @@ fn told_down_or_to_exit_in_its_pause_it_is_down_and_nothing_is_left() {
     }
 }
 
-/// The next supervise has not made the process, which another may wait for at any time: it does not show it.
+/// The next supervise is not the parent of the process, whose number may be used again at any time, so it does not show
+/// the process.
 #[test]
 fn the_supervise_after_one_that_was_killed_does_not_show_it() {
     let scratch = Scratch::new();
@@ -116,14 +118,14 @@ fn the_supervise_after_one_that_was_killed_does_not_show_it() {
     wait_until("the next has said its number", || starts(next));
 }
 
-/// While it is shown its number is kept; other children are waited for all the same.
+/// While a `run` is shown, supervise does not reap it, but reaps other children.
 #[test]
 fn other_children_are_waited_for_meanwhile() {
     let scratch = Scratch::new();
     let web = Service::new(&scratch, "web", DIES).script("notify", "echo $* >>told");
     let supervise = web.supervise();
     ended_and_shown(&web, 0);
-    // Each life has two notifications.
+    // Each run causes two notifications.
     web.lines("told", 6);
     let zombies = || {
         let children = tests::children_of(supervise.pid());
@@ -137,13 +139,13 @@ fn other_children_are_waited_for_meanwhile() {
     web.svc("-dx");
 }
 
-/// A service and its logger that both die at once: there is always one whose number is kept.
+/// A service and its logger both die at once, so supervise always keeps the number of one of them.
 #[test]
 fn orphans_do_not_pile_up_while_a_service_and_its_logger_die_again_and_again() {
     let scratch = Scratch::new();
     let fork = "for i in 1 2 3 4 5; do (sleep 0.2 &); done";
     let web = Service::new(&scratch, "web", &format!("echo >>starts; {fork}; exit 1"))
-        // Half a second later than the service.
+        // The logger dies half a second after the service.
         .script("log", "[ -e again ] || { touch again; sleep 1.5; }; exit 1")
         .file("notify-socket", "");
     let supervise = web.supervise();
@@ -152,16 +154,17 @@ fn orphans_do_not_pile_up_while_a_service_and_its_logger_die_again_and_again() {
         let children = tests::children_of(supervise.pid());
         children.into_iter().filter(|pid| state_of(*pid) == Some('Z')).count()
     };
-    // Of ten lives there were fifty.
+    // Ten runs would leave fifty zombies.
     assert!(zombies() <= 15, "{}", zombies());
     web.svc("-dx");
 }
 
-/// Who finds supervise in charge finds its state too: otherwise a job that is over at once would not be seen.
+/// A program that finds supervise in charge must also find its state. Otherwise it would not notice a job that ends at
+/// once.
 #[test]
 fn a_job_that_is_over_at_once_is_seen_though_supervise_has_just_begun() {
     if !tests::has("strace") {
-        return tests::skip("strace is not there to hold it up");
+        return tests::skip("strace is not installed");
     }
     let scratch = Scratch::new();
     let web = Service::new(&scratch, "web", "exit 7").file("restart-delay", "1h").down();

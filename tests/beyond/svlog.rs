@@ -1,4 +1,4 @@
-//! svlog: reads what multilog wrote, and goes on while multilog writes.
+//! svlog reads what multilog has written, and follows while multilog writes.
 
 use nix::sys::signal::Signal;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ fn label(second: u64, nanos: u32) -> String {
     format!("@{:016x}{nanos:08x}", (1 << 62) + 10 + second)
 }
 
-/// A log directory that was written by hand: names of files, and the seconds at which they have a line.
+/// Makes a log directory: the names of its files, and the seconds at which each has a line.
 fn written(scratch: &Scratch, folder: &str, files: &[(&str, &[u64])]) {
     scratch.file(format!("{folder}/lock"), "");
     for (name, seconds) in files {
@@ -31,7 +31,7 @@ fn svlog(scratch: &Scratch, line: &str) -> Outcome {
     scratch.outcome_of(command.env("TZ", "XYZ-1").args(line.split(' ')))
 }
 
-/// The last words of its lines, if all is well.
+/// The last words of svlog's lines, if it succeeds without a message.
 fn numbers(scratch: &Scratch, line: &str) -> String {
     let outcome = svlog(scratch, line);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""), "svlog {line}");
@@ -56,10 +56,35 @@ fn the_lines_of_several_logs_are_one_log_in_local_time() {
 ";
     assert_eq!(svlog(&scratch, "web db"), prints(expected));
     assert_eq!(svlog(&scratch, "--utc -n 1 db"), prints("2026-11-21 06:53:21.000000000Z db 14\n"));
-    let coloured = "2026-11-21 07:53:21.000000000 \x1b[33mdb:\x1b[0m db 14\n";
+    let coloured = "2026-11-21 07:53:21.000000000 \x1b[33mdb:\x1b[0m db \x1b[1;31m14\x1b[0m\n";
     assert_eq!(svlog(&scratch, "--color --grep 14 web db"), prints(coloured));
     let json = "{\"time\":\"2026-11-21T07:53:22.000000000+01:00\",\"service\":\"web\",\"text\":\"web 15\"}\n";
     assert_eq!(svlog(&scratch, "--json -n1 web db"), prints(json));
+}
+
+/// The account that owns a log directory can give any file a name there.
+#[test]
+fn a_file_of_root_that_has_a_second_name_in_the_directory_of_another_account_is_not_read() {
+    if !tests::is_root() {
+        return tests::skip("only root reads what is not its own");
+    }
+    let scratch = Scratch::new();
+    scratch.dir("web");
+    scratch.file("secret", "secret\n");
+    fs::hard_link(scratch.path().join("secret"), scratch.path().join("web/current")).unwrap();
+    for options in ["-o cat", "-r", "-n 1", "--count"] {
+        assert_eq!(svlog(&scratch, &format!("{options} web")).code, 0, "the directory is root's");
+    }
+    nix::unistd::chown(&scratch.path().join("web"), Some(65534.into()), None).unwrap();
+    for options in ["-o cat", "-r", "-n 1", "--count", "-r -n 1"] {
+        let Outcome { code, stdout, stderr } = svlog(&scratch, &format!("{options} web"));
+        assert!(code == 111 && !stdout.contains("secret"), "{options}: {code} {stdout}");
+        let words = "web/current has a second name, and another owner than its directory: it is not read\n";
+        assert_eq!(stderr, format!("svlog: warning: {words}"), "{options}");
+    }
+    // The same account may give its own file two names.
+    nix::unistd::chown(&scratch.path().join("secret"), Some(65534.into()), None).unwrap();
+    assert_eq!(svlog(&scratch, "web").code, 0);
 }
 
 #[test]
@@ -67,7 +92,7 @@ fn one_log_by_two_names_is_shown_once() {
     let scratch = Scratch::new();
     written(&scratch, "shared", &[("current", &[1, 2])]);
     written(&scratch, "db", &[("current", &[3])]);
-    // An entry that is a link to another one, and two services that log to one place.
+    // One entry is a link to another one, and two services log to the same directory.
     std::os::unix::fs::symlink("shared", scratch.path().join("link")).unwrap();
     for name in ["web", "www"] {
         scratch.dir(format!("{name}/log"));
@@ -108,6 +133,10 @@ fn lines_are_chosen_by_time_by_number_and_by_pattern() {
         ("-n 4 --since 2026-11-21T06:53:45Z web db", "38 39"),
         ("--grep [05]$ web", "5 15 25 35"),
         ("-n 2 --grep 5$ --until 2026-11-21T06:53:41Z web", "15 25"),
+        ("--grep 5$ --grep 1$ web", "1 5 11 15 21 25 31 35"),
+        ("--grep 5$ --grep (?i)1$ --not [12].$ web", "1 5 31 35"),
+        ("-n 3 --not [5-9]$ web", "32 33 34"),
+        ("-n 3 --grep 3 --not 5$ --not 9$ --not 8 web db", "34 36 37"),
         ("--since 1ns web", ""),
     ] {
         assert_eq!(numbers(&scratch, line), expected, "svlog {line}");
@@ -168,10 +197,10 @@ fn lines_may_have_any_bytes_any_length_and_no_stamps() {
     );
     assert!(json.lines().nth(1).unwrap().contains(r#""time":"2026-11-21T06:53:07.000000000Z""#), "{json}");
 
-    // Unstamped, a file is of the time when it was finished.
+    // A file without stamps has the time at which it was finished.
     scratch.file(format!("plain/{}.s", label(SECOND - 5, 0)), "old\nhal");
     scratch.file(format!("plain/{}.s", label(SECOND + 5, 0)), "f\nnew\n");
-    // A line is of the file that it begins in.
+    // A line belongs to the file in which it begins.
     assert_eq!(svlog(&scratch, "plain").stdout, "old\nhalf\nnew\n");
     assert_eq!(svlog(&scratch, "-n 2 plain").stdout, "half\nnew\n");
     assert_eq!(svlog(&scratch, "--since 2026-11-21T06:53:07Z plain").stdout, "new\n");
@@ -180,7 +209,7 @@ fn lines_may_have_any_bytes_any_length_and_no_stamps() {
     );
     assert_eq!(svlog(&scratch, "plain web"), prints(&both));
 
-    // Its memory does not grow with a line.
+    // svlog's memory does not grow with the length of a line.
     let mut long = File::create(scratch.path().join("web/current")).unwrap();
     (0..64).for_each(|_| long.write_all(&[b'x'; 1 << 20]).unwrap());
     let shown = scratch.shell("ulimit -v 60000; svlog web | wc -c; svlog -n 1 web | wc -c");
@@ -215,7 +244,7 @@ fn what_cannot_be_shown_is_one_line() {
     assert_eq!(svlog(&scratch, "file"), file);
     let empty = fails(111, "svlog: fatal: unable to find a log in empty: no multilog wrote there\n");
     assert_eq!(svlog(&scratch, "empty"), empty);
-    // One of several is a warning.
+    // If other logs can be shown, a log that cannot is only a warning.
     scratch.file("one/current", "a line\n");
     let warning = "svlog: warning: unable to find a log in empty: no multilog wrote there\n";
     let rest = Outcome { code: 111, stdout: "a line\n".into(), stderr: warning.into() };
@@ -236,7 +265,7 @@ fn what_cannot_be_shown_is_one_line() {
     ] {
         assert_eq!(svlog(&scratch, line), fails(100, complaint));
     }
-    // Each of the examples is understood.
+    // svlog understands each of the examples in its usage.
     for time in ["10m", "06:53", "\"2026-11-21 06:53\""] {
         for option in ["--since", "--until"] {
             assert_eq!(scratch.shell(&format!("svlog {option} {time} one")).code, 0, "{option} {time}");
@@ -247,16 +276,16 @@ fn what_cannot_be_shown_is_one_line() {
 }
 
 #[test]
-fn it_ends_quietly_when_nobody_reads() {
+fn it_ends_quietly_when_its_reader_has_gone() {
     let scratch = Scratch::new();
     written(&scratch, "web", &[("current", &(0..20_000).collect::<Vec<_>>())]);
     assert_eq!(scratch.shell("svlog web | head -n 1 | wc -l"), prints("1\n"));
-    // With SIGPIPE ignored too, and where nothing more is ever written.
+    // svlog ends with its reader even if SIGPIPE is ignored, and even if it would never write again.
     assert_eq!(scratch.shell("trap '' PIPE; { svlog web; echo $? >&2; } | true").stderr, "0\n");
     assert_eq!(scratch.shell("{ svlog -f web; echo $? >&2; } | head -n 1 >/dev/null").stderr, "0\n");
 }
 
-/// What svlog had to read for this, all files of all kinds together.
+/// How many bytes svlog reads from files of all kinds for this.
 fn bytes_read(scratch: &Scratch, line: &str) -> u64 {
     let script = format!(
         "svlog {line} >shown; while read -r what bytes; do [ $what != rchar: ] || echo $bytes; done </proc/$$/io"
@@ -270,7 +299,7 @@ fn bytes_read(scratch: &Scratch, line: &str) -> u64 {
 fn of_a_large_log_little_is_read() {
     let scratch = Scratch::new();
     let text = "x".repeat(100);
-    // Names that are still to come tell that the clock was set back.
+    // The files' names are in the future, so the clock was set back.
     let begin = SECOND - 100_000_000;
     let mut second = begin;
     for number in 0..20 {
@@ -285,8 +314,8 @@ fn of_a_large_log_little_is_read() {
     assert!(bytes_read(&scratch, "web") > 35 << 20);
     let from = |second| format!("{} {}", label(second, 0), "web");
     let lines = || fs::read_to_string(scratch.path().join("shown")).unwrap().lines().count();
-    // Files as large as multilog writes them are read whole if the moment may lie in them, with the one after it, and
-    // for the last lines once more.
+    // A file of the usual size is read completely if the moment may lie in it, and so is the file after it. For the
+    // last lines, files are read once more.
     for (line, expected, files) in [
         ("-n 10 web".to_string(), 10, 0),
         ("-n 1000 web".to_string(), 1000, 0),
@@ -298,7 +327,7 @@ fn of_a_large_log_little_is_read() {
         assert!(read < (1 + 2 * files) << 20, "svlog {line} read {read} bytes");
         assert_eq!(lines(), expected, "svlog {line}");
     }
-    // In one that is larger a moment is searched for.
+    // In a larger file, svlog searches for the moment.
     let mut large = File::create(scratch.path().join("large")).unwrap();
     let names = fs::read_dir(scratch.path().join("web")).unwrap().map(|entry| entry.unwrap().path());
     let mut names: Vec<PathBuf> = names.collect();
@@ -313,7 +342,7 @@ fn of_a_large_log_little_is_read() {
     }
 }
 
-/// What whoever owns a log directory may put in the place of a file, as a line of shell; `$f` is the file.
+/// What the owner of a log directory may put in place of a file, as a line of shell. `$f` is the file.
 const INSTEAD: [&str; 8] = [
     "mkfifo $f",
     "mkdir $f",
@@ -344,7 +373,7 @@ fn what_is_no_file_is_said_and_not_waited_for() {
                 _ => true,
             });
             let left: Vec<&str> = left.copied().collect();
-            // Followed, it would be waited for what may never come.
+            // If svlog followed the FIFO, it would wait for ever.
             for line in ["web", "-n 9 web", "--since 2026-11-21 web", "-f -n all web"] {
                 let shown = scratch.shell(&format!("ulimit -v 60000; svlog {line}"));
                 let numbers: Vec<&str> = shown.stdout.lines().filter_map(|line| line.rsplit(' ').next()).collect();
@@ -354,13 +383,13 @@ fn what_is_no_file_is_said_and_not_waited_for() {
             }
         }
     }
-    // Thousands of them are not said one by one; another log is shown.
+    // If thousands of files are not readable, svlog writes no message for each of them, and shows the other log.
     written(&scratch, "many", &[("current", &[12])]);
     written(&scratch, "other", &[("current", &[13])]);
     assert_eq!(scratch.shell("mkfifo $(seq -f many/@4000000000000000%08g.s 1 300)"), prints(""));
     let shown = svlog(&scratch, "many other");
     assert_eq!((shown.code, shown.stdout.lines().count(), shown.stderr.lines().count()), (111, 2, 9), "{shown:?}");
-    // What becomes no file while it is followed ends that, for this log.
+    // If `current` becomes something else than a file while svlog follows it, svlog stops following this log.
     let follower = Follower::start(&scratch, "-f other");
     follower.wait_for(1);
     fs::remove_file(scratch.path().join("other/current")).unwrap();
@@ -369,7 +398,7 @@ fn what_is_no_file_is_said_and_not_waited_for() {
     assert_eq!(daemon.wait(), 111);
 }
 
-/// A zstd frame with a window of so many bits, of blocks that repeat a byte 128 kB long.
+/// A zstd frame with a window of this many bits. Its blocks each repeat a byte 128 kB long.
 fn repeated(bits: u8, byte: u8, blocks: usize) -> Vec<u8> {
     let block = |last: u8| [2 | last, 0, 0x10, byte];
     let start = [0x28, 0xb5, 0x2f, 0xfd, 0, (bits - 10) << 3];
@@ -383,7 +412,7 @@ fn huge_files_and_bombs_take_neither_memory_nor_time() {
     let warning = |what: &str| format!("svlog: warning: bomb/{bomb} {what}: the rest is not shown\n");
     let shown = |line: &str| scratch.shell(&format!("ulimit -v 120000; svlog {line} | tail -c 20; true"));
     let time = "2026-11-21 06:53:19.000000000Z";
-    // 2 GB in 64 kB.
+    // The frame has 64 kB and decompresses to 2 GB.
     for byte in [b'x', 0] {
         written(&scratch, "bomb", &[("current", &[12])]);
         scratch.file(format!("bomb/{bomb}"), repeated(23, byte, 1 << 14));
@@ -395,16 +424,16 @@ fn huge_files_and_bombs_take_neither_memory_nor_time() {
             };
             let seen = shown(line);
             assert!(seen.stdout.ends_with(" bomb 12\n"), "svlog {line}: {seen:?}");
-            // The last lines are looked for first, and read then.
+            // svlog first searches for the last lines and then reads them, so the message may come twice.
             assert!(seen.stderr == said || seen.stderr == said.repeat(2), "svlog {line}: {seen:?}");
         }
     }
-    // More memory than its files are worth.
+    // Decompressing this needs more memory than the file is worth.
     scratch.file(format!("bomb/{bomb}"), repeated(27, b'x', 2));
     let said = warning("needs more than 8 MB of memory to be unpacked");
     let expected = Outcome { code: 111, stdout: format!("{time} bomb 12\n"), stderr: said };
     assert_eq!(scratch.shell("ulimit -v 120000; svlog --utc bomb"), expected);
-    // What is long but not on the disk.
+    // A long file that occupies little of the disk.
     let lines = format!("{} first\n{}\n", label(SECOND, 0), "x".repeat(100));
     for name in ["current".to_string(), format!("{}.s", label(SECOND, 0))] {
         let _ = fs::remove_dir_all(scratch.path().join("bomb"));
@@ -419,26 +448,27 @@ fn huge_files_and_bombs_take_neither_memory_nor_time() {
         {
             let seen = scratch.shell(&format!("ulimit -v 60000; svlog {line} | tr -d '\\0'"));
             let last = seen.stdout.lines().filter(|line| line.ends_with("last")).count();
-            // The lines after a stamp are of its time, and such a file was finished long before.
+            // Lines after a stamp have its time. A finished file without newer stamps counts as finished long ago.
             let expected = usize::from(name == "current" || !line.starts_with("--since"));
             assert_eq!((last, seen.stderr.as_str()), (expected, ""), "{name}: svlog {line}: {seen:?}");
             assert!(seen.stdout.lines().count() >= number, "{name}: svlog {line}: {seen:?}");
         }
     }
-    // One line, its stamp, and nothing but newlines.
+    // One line with a stamp, and then only newlines.
     scratch.file("empty/current", [lines.as_bytes(), &b"\n".repeat(20 << 20)].concat());
     let seen = shown("--since 2026-11-21T06:53:08Z empty");
     assert_eq!(seen, prints(""));
 }
 
-/// The clock was an hour and more ahead, and was set right, while lines were logged.
+/// While lines were logged, the clock was ahead by more than an hour, and was then corrected.
 #[test]
 fn no_line_is_missed_though_the_clock_was_set_back() {
     let scratch = Scratch::new();
     let names = |seconds: &[(u64, u32)]| -> Vec<String> {
         seconds.iter().map(|(second, nanos)| format!("{}.s", label(SECOND + second, *nanos))).collect()
     };
-    // Within a file, which has caught up when it is finished; files before and after it.
+    // The clock was set back within a file and has caught up when the file is finished. There are files before and
+    // after it.
     let old = names(&[(100, 0), (9000, 0), (9100, 0)]);
     written(
         &scratch,
@@ -450,7 +480,7 @@ fn no_line_is_missed_though_the_clock_was_set_back() {
             ("current", &[9101]),
         ],
     );
-    // Names rise by a nanosecond as long as the clock is behind them.
+    // While the clock is behind the last name, each new name is a nanosecond later.
     let old = names(&[(100, 0), (8000, 0), (8000, 1), (8000, 2), (9000, 0)]);
     let files: [(&str, &[u64]); 6] = [
         (&old[0], &[10, 90]),
@@ -488,7 +518,7 @@ fn no_line_is_missed_though_the_clock_was_set_back() {
     assert_eq!(numbers(&scratch, &format!("--until {} three", at(150))), "10 110 120");
     assert_eq!(numbers(&scratch, &format!("-n 2 --until {} three", at(150))), "110 120");
     assert_eq!(numbers(&scratch, &format!("--since {} three", at(115))), format!("{future} 120"));
-    // Each log keeps its own order, and each line is there once.
+    // Each log keeps its own order, and each line is shown once.
     let both = svlog(&scratch, "one two").stdout;
     for name in ["one", "two"] {
         let own = both.lines().filter_map(|line| line.split_once(&format!(" {name}: "))?.1.rsplit(' ').next());
@@ -496,7 +526,8 @@ fn no_line_is_missed_though_the_clock_was_set_back() {
     }
 }
 
-/// Followed, lines of a time before the last one are shown too, though files are made anew from those they lie in.
+/// With -f, svlog also shows lines whose time is before that of the last line, and lines in files that were made anew
+/// from others.
 #[test]
 fn what_is_logged_after_the_clock_was_set_back_is_followed() {
     let scratch = Scratch::new();
@@ -515,7 +546,7 @@ fn what_is_logged_after_the_clock_was_set_back_is_followed() {
         };
         append(100..110);
         follower.wait_for(50);
-        // As it was rotated and compressed before it was looked at.
+        // The file was rotated and compressed before svlog looked at it.
         if made_anew {
             let bytes = fs::read(path("current")).unwrap();
             fs::write(path("new"), zstd::encode_all(&bytes[..], 3).unwrap()).unwrap();
@@ -533,7 +564,7 @@ fn what_is_logged_after_the_clock_was_set_back_is_followed() {
     }
 }
 
-/// A multilog that is fed by the test, through a pipe that outlives it.
+/// A multilog that the test feeds through a pipe. The pipe outlives it.
 struct Logger {
     command: Command,
     child: Child,
@@ -552,7 +583,7 @@ impl Logger {
         self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    /// Lets it end when it has written all.
+    /// Waits until the multilog has written everything, and ends it.
     fn end(mut self) {
         self.input = None;
         self.child.wait().unwrap();
@@ -573,7 +604,7 @@ impl Drop for Logger {
     }
 }
 
-/// svlog -f, its output in a file.
+/// A svlog -f whose output goes to a file.
 struct Follower {
     daemon: Daemon,
     output: PathBuf,
@@ -584,7 +615,7 @@ impl Follower {
         Follower::by(scratch, &format!("svlog {line}"))
     }
 
-    /// Run by something else.
+    /// Starts svlog -f through another program.
     fn by(scratch: &Scratch, line: &str) -> Follower {
         let output = scratch.path().join("followed");
         let mut words = line.split(' ');
@@ -599,7 +630,8 @@ impl Follower {
         String::from_utf8_lossy(&shown[..whole]).lines().map(str::to_string).collect()
     }
 
-    /// Waits until so many lines are shown. The limit is for each step, as a busy machine may need longer for all.
+    /// Waits until this many lines are shown. The time limit is for each step, because a busy machine may need longer
+    /// for all.
     fn wait_for(&self, number: usize) -> Vec<String> {
         loop {
             let lines = self.lines();
@@ -616,11 +648,12 @@ fn exists(path: &Path) -> bool {
     path.exists()
 }
 
-/// So many rotations make it certain that one falls between any two steps of svlog.
+/// With this many rotations, one certainly falls between any two steps of svlog.
 const ROTATIONS: usize = 50;
 
-/// Feeds numbered lines of so many bytes through a multilog with this script, in portions, while svlog follows; each
-/// must be shown once. `paced`: the next portion, of less than a file, comes when the last one is shown.
+/// Feeds numbered lines of this length through a multilog with this script, in portions, while svlog follows. Each line
+/// must be shown once. If `paced` is true, the next portion, which is smaller than a file, comes when the last one is
+/// shown.
 fn followed(script: &str, length: usize, paced: bool) {
     let scratch = Scratch::new();
     let mut logger = Logger::start(&scratch, script);
@@ -671,10 +704,10 @@ fn every_line_is_shown_once_though_a_processor_rewrites_the_files() {
     followed("t s4096 n1000 !gzip ./main", 60, true);
 }
 
-/// So many kills make it certain that some come while a batch is written and shown.
+/// With this many kills, some certainly come while a portion is written and shown.
 const KILLS: usize = 60;
 
-/// The same with lines of all these lengths, while multilog is killed in the middle of every portion.
+/// Does what [`followed`] does with lines of all these lengths, while multilog is killed within every portion.
 fn followed_through_kills(script: &str, lengths: &[usize]) {
     let scratch = Scratch::new();
     let mut logger = Logger::start(&scratch, script);
@@ -707,12 +740,12 @@ fn every_line_is_shown_once_though_multilog_is_killed_again_and_again() {
     followed_through_kills("s4096 n1000 ./main", &[0, 10, 200, 3000, 9000]);
 }
 
-/// What multilog, and daemontools' own, leave for an instant while a full file gets its name.
+/// The files that multilog, and daemontools' own, leave for a moment while a full file gets its name.
 #[test]
 fn no_line_is_missing_or_doubled_between_any_two_steps_of_a_rotation() {
     let (first, second) = (format!("{}.s", label(SECOND + 10, 0)), format!("{}.s", label(SECOND + 20, 0)));
     let full: &[u64] = &[11, 15];
-    // Whether `processed` is marked as complete; whether `previous` has its new name too.
+    // Whether `processed` is marked as complete, and whether `previous` has its new name too.
     for (state, files, complete, linked) in [
         ("renamed to previous, no current yet", vec![("previous", full)], true, false),
         ("a processor runs", vec![("previous", full), ("processed", &full[..1]), ("current", &[21])], false, false),
@@ -740,8 +773,8 @@ fn no_line_is_missing_or_doubled_between_any_two_steps_of_a_rotation() {
     }
 }
 
-/// svlog had gone on to `current` before the full file had its finished name, and looks again while the next full file has
-/// none either: multilog has removed its `previous`, and has not yet renamed `processed`.
+/// svlog had gone on to `current` before the full file had its final name. It looks again while the next full file has
+/// no final name either: multilog has removed its `previous` and has not yet renamed `processed`.
 #[test]
 fn a_full_file_is_shown_once_though_svlog_looks_when_neither_it_nor_the_one_before_has_a_new_name() {
     for make in ["cat", "gzip", "sed 's/ main / /'", "sed 's/ main / /' | gzip"] {
@@ -750,7 +783,7 @@ fn a_full_file_is_shown_once_though_svlog_looks_when_neither_it_nor_the_one_befo
         let follower = Follower::start(&scratch, "-f -n all main");
         let sh = |script: &str| assert_eq!(scratch.shell(&format!("cd main; {script}")), prints(""), "{make}");
         follower.wait_for(3);
-        // svlog comes to the new `current` while `previous` is there.
+        // svlog reaches the new `current` while `previous` exists.
         sh("mv current previous");
         written(&scratch, "main", &[("current", &[4, 5, 6])]);
         follower.wait_for(6);
@@ -773,7 +806,7 @@ fn a_full_file_is_shown_once_though_svlog_looks_when_neither_it_nor_the_one_befo
     }
 }
 
-/// Does this while the daemon can do nothing.
+/// Does something while the daemon is stopped.
 fn while_stopped(daemon: &Daemon, act: impl FnOnce()) {
     daemon.signal(Signal::SIGSTOP);
     wait_until("it is stopped", || state_of(daemon.pid()) == Some('T'));
@@ -810,7 +843,7 @@ fn every_line_is_shown_once_though_the_system_does_not_tell_of_changes() {
         let numbers: Vec<usize> = shown.iter().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
         assert_eq!(numbers, (0..count).collect::<Vec<_>>(), "{fault}");
         assert_eq!(follower.daemon.errors(), "");
-        // Nobody reads it any more.
+        // Nothing reads svlog's output any more.
         let line = line.replace(" -n all", "");
         let shell = format!("{{ {line}; echo $? >&2; }} | head -n 1 >/dev/null");
         assert_eq!(scratch.shell(&shell).stderr, "0\n");
@@ -850,7 +883,7 @@ fn following_begins_with_the_last_lines_and_shows_each_new_one_at_once() {
     written(&scratch, "main", &[("current", &(0..500).collect::<Vec<_>>())]);
     let follower = Follower::start(&scratch, "-f main");
     assert!(follower.wait_for(10)[0].ends_with(" 490"));
-    // A line that is not finished is not shown yet.
+    // A line is shown only when it is complete.
     let mut current = OpenOptions::new().append(true).open(scratch.path().join("main/current")).unwrap();
     current.write_all(b"5").unwrap();
     assert_eq!(numbers(&scratch, "-n 1 main"), "5");
@@ -859,17 +892,17 @@ fn following_begins_with_the_last_lines_and_shows_each_new_one_at_once() {
     assert!(follower.wait_for(11)[10] == "500");
 }
 
-/// What lies in its place is another log, of which multilog warns too.
+/// A directory in its place is another log. multilog warns of the same.
 #[test]
 fn a_directory_that_is_moved_or_removed_is_said_once() {
-    // The last one gives svlog time to look between the files and the directory.
+    // In the last case, svlog has time to look after the files are removed and before the directory is.
     for harm in ["mv main away", "rm -r main", "rm main/*; sleep 0.5; rmdir main"] {
         let scratch = Scratch::new();
         let mut logger = Logger::start(&scratch, "t ./main");
         wait_until("there is a log", || exists(&scratch.path().join("main/current")));
         logger.say("line\n");
         wait_until("it is logged", || svlog(&scratch, "main").stdout.lines().count() == 1);
-        // What a running multilog makes again would be in the way.
+        // A running multilog would make the files again, and the directory could not be removed.
         let _running = if harm.contains("rmdir") {
             logger.end();
             None
@@ -900,7 +933,7 @@ fn a_log_that_is_truncated_or_removed_is_followed_on() {
     });
     logger.say("after it was truncated\n");
     assert!(follower.wait_for(10)[9].ends_with(" after it was truncated"));
-    // What was written to it since multilog last looked is written again.
+    // multilog writes again what it has written to the file since it last looked.
     fs::remove_file(scratch.path().join("main/current")).unwrap();
     logger.end();
     let mut logger = Logger::start(&scratch, "t s4096 ./main");
@@ -927,20 +960,21 @@ fn what_multilog_cuts_off_and_writes_again_is_not_shown_again() {
     let follower = Follower::start(&scratch, "-f -n all main other");
     let shown = |name: &str| follower.lines().into_iter().filter(|line| line.contains(name)).collect::<Vec<_>>();
     let numbers = || shown("main").iter().map(|line| line.rsplit(' ').next().unwrap().into()).collect::<Vec<String>>();
-    // What was done to one log before is seen once a line of the other is shown.
+    // When a line of the other log is shown, svlog has seen what was done to this log before.
     let looked_at = || {
         let before = shown("other").len();
         append("other", "other\n");
         wait_until("it is looked at", || shown("other").len() > before);
     };
-    // As multilog does it: the lock, and the cut; then it writes the lines with stamps of now.
+    // This is what multilog does: it takes the lock, truncates the file, and writes the lines again with new stamps.
     let start_again = |kept: usize| {
         let _lock = OpenOptions::new().append(true).open(path("lock")).unwrap();
         let current = OpenOptions::new().write(true).open(path("current")).unwrap();
         current.set_len((kept * line(&1, 0).len()) as u64).unwrap();
     };
     follower.wait_for(4);
-    // Seen short, or not; from the beginning of the file on; and once more before all is there.
+    // svlog sees the short file or does not see it; the lines are written again from the beginning; and they are cut
+    // once more before all are there.
     for (nanos, look) in [(1, true), (2, false)] {
         let between = || {
             if look {
@@ -960,7 +994,7 @@ fn what_multilog_cuts_off_and_writes_again_is_not_shown_again() {
         looked_at();
     }
     assert_eq!(numbers(), ["1", "2", "3"]);
-    // Broken off within a stamp, and within a line.
+    // The cut is within a stamp, or within a line.
     for length in [20, 30] {
         append("main", &line(&4, 3)[..length]);
         looked_at();
@@ -969,7 +1003,7 @@ fn what_multilog_cuts_off_and_writes_again_is_not_shown_again() {
     write(&[4, 5], 5);
     wait_until("the lines are shown", || numbers() == ["1", "2", "3", "4", "5"]);
     assert!(shown("main")[3].contains(":11.000000005 "), "{:?}", shown("main"));
-    // Another file begins before it is written again.
+    // The next file begins before the lines are written again.
     start_again(4);
     fs::rename(path("current"), path(&format!("{}.s", label(SECOND + 5, 6)))).unwrap();
     looked_at();
@@ -979,7 +1013,7 @@ fn what_multilog_cuts_off_and_writes_again_is_not_shown_again() {
     looked_at();
     assert_eq!(numbers(), ["1", "2", "3", "4", "5", "6", "7"]);
     assert_eq!(follower.daemon.errors(), "");
-    // Emptied, and longer than before when it is looked at, it is somebody else's.
+    // The file was emptied, and is longer than before when svlog looks at it. So another program has written it.
     written(&scratch, "main", &[("current", &[11, 12, 13, 14])]);
     wait_until("it is read", || numbers().len() == 11);
     assert_eq!(numbers()[7..], ["11", "12", "13", "14"]);
@@ -1028,12 +1062,12 @@ fn the_log_of_a_running_logger_is_what_it_has_open() {
             command.env("SUPERVISEDIR", &directory);
             command
         };
-        // What would be found without the running one.
+        // svlog would show this log if no logger ran.
         written(&scratch, "web/log/main", &[("current", &[1])]);
         written(&scratch, "db/main", &[("current", &[1])]);
         let logger = "#!/bin/sh\nwhere=$(pwd)/../../far\nexec multilog \"$where\"\n";
         scratch.script("web/log/run", logger);
-        // One supervise runs both.
+        // One supervise runs both the service and its logger.
         scratch.script("db/run", "#!/bin/sh\necho from db\nexec sleep 1000\n");
         scratch.script("db/log", &logger.replace("/../../far", "/../near"));
         let (reader, mut writer) = std::io::pipe().unwrap();
@@ -1076,7 +1110,7 @@ fn what_may_not_be_read_is_said_and_the_rest_is_shown() {
     let old = format!("{}.s", label(SECOND + 10, 0));
     written(&scratch, "web", &[(&old, &[1]), ("current", &[12])]);
     fs::set_permissions(scratch.path().join("web").join(&old), fs::Permissions::from_mode(0o000)).unwrap();
-    let outcome = scratch.outcome_of(scratch.without_rights("svlog").args(["--utc", "web"]));
+    let outcome = scratch.outcome_of(scratch.as_nobody("svlog").args(["--utc", "web"]));
     let warning = format!("svlog: warning: unable to open web/{old}: access denied\n");
     let expected = Outcome { code: 111, stdout: "2026-11-21 06:53:19.000000000Z web 12\n".into(), stderr: warning };
     assert_eq!(outcome, expected);

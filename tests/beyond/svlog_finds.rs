@@ -1,4 +1,4 @@
-//! svlog: which log is a service's, and which it must not show in its place.
+//! Which log svlog shows for a service, and which logs it must not show instead.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -9,12 +9,12 @@ use std::path::Path;
 use std::process::Command;
 use tests::{Daemon, Multilog, Outcome, Scratch, Service, fails, has, is_root, parent_of, prints, skip, wait_until};
 
-/// A service `web` whose logger writes to `far` while `log/main` has something older; supervised by `words`.
+/// A service `web` whose logger writes to `far`, while `log/main` has an older log. The words start its supervise.
 struct Web<'a> {
     scratch: &'a Scratch,
     log: Service<'a>,
     supervise: Daemon,
-    /// What the service says.
+    /// The pipe to the logger, into which the test writes as the service.
     says: PipeWriter,
 }
 
@@ -29,7 +29,7 @@ impl<'a> Web<'a> {
         Web { scratch, log, supervise, says }
     }
 
-    /// Says a line, and waits until it is in `far`.
+    /// Writes a line, and waits until it is in `far`.
     fn logs(&mut self, line: &str) {
         self.says.write_all(line.as_bytes()).unwrap();
         wait_until("it is logged", || {
@@ -37,7 +37,7 @@ impl<'a> Web<'a> {
         });
     }
 
-    /// All of it is gone, and the files still say what was.
+    /// Kills all processes. The files still describe them.
     fn kill_all(self) -> (Service<'a>, i32) {
         let pid = self.log.status().pid;
         self.supervise.kill();
@@ -51,14 +51,14 @@ fn logger(scratch: &Scratch) -> String {
     format!("exec multilog {}/far", scratch.path().display())
 }
 
-/// What svlog shows where it shows the older log, and warns.
+/// svlog's outcome if it shows the older log, with this warning.
 fn older(warning: &str) -> Outcome {
     let stderr = format!("svlog: warning: web: {warning}: showing web/log/main");
     let doubt = if warning.ends_with("has ended") { "\n" } else { ", which may be another log\n" };
     Outcome { code: 0, stdout: "older\n".into(), stderr: stderr + doubt }
 }
 
-/// The status and, if it is asked for, the state name another process.
+/// Replaces the process number in the status and, if there is one, in the state.
 fn renumber(log: &Service, from: i32, to: i32) {
     let mut status = fs::read(log.path("supervise/status")).unwrap();
     status[12..16].copy_from_slice(&to.to_le_bytes());
@@ -83,7 +83,7 @@ fn a_logger_that_has_ended_is_not_looked_for_in_a_process_that_has_its_number() 
     });
     renumber(&log, pid, stranger.pid());
     assert_eq!(scratch.run("svlog web"), older(&format!("its logger, process {}, has ended", stranger.pid())));
-    // As the original's supervise leaves it.
+    // The original's supervise leaves the files like this.
     fs::remove_file(log.path("supervise/state")).unwrap();
     let unproven = format!("process {} is not proven to be its logger", stranger.pid());
     assert_eq!(scratch.run("svlog web"), older(&unproven));
@@ -95,7 +95,7 @@ fn a_logger_that_has_ended_is_not_looked_for_in_a_process_that_has_its_number() 
     );
 }
 
-/// The original's supervise leaves no state.
+/// The original's supervise writes no state.
 #[test]
 fn a_process_without_proof_that_writes_where_the_files_say_is_the_logger() {
     let scratch = Scratch::new();
@@ -118,7 +118,7 @@ fn the_copy_of_a_service_does_not_show_the_log_of_the_original() {
     assert_eq!(scratch.run("svlog web"), older(&format!("process {pid} is not proven to be its logger")));
 }
 
-/// Whoever owns `supervise/` could name any process there, a logger of root's among them.
+/// The owner of `supervise/` could name any process there, such as another logger of root's.
 #[test]
 fn a_process_that_others_may_have_written_down_must_prove_itself() {
     if !is_root() {
@@ -129,7 +129,7 @@ fn a_process_that_others_may_have_written_down_must_prove_itself() {
         let give = |name: &str| std::os::unix::fs::chown(scratch.path().join("web/log").join(name), Some(12345), None);
         scratch.dir("web/log/supervise");
         if is_known {
-            // Processes have a mark then.
+            // In this case supervise gives the service's processes a mark.
             give("supervise").unwrap();
         }
         let mut web = Web::start(&scratch, &logger(&scratch), &["supervise"]);
@@ -144,7 +144,17 @@ fn a_process_that_others_may_have_written_down_must_prove_itself() {
     }
 }
 
-/// In the mount namespace of the logger there is another log at the same path.
+/// Makes a log `far`, and a logger that writes to another file system at the same path in a mount namespace of its own.
+/// Returns the path and the logger's `run`.
+fn mounted_over(scratch: &Scratch) -> (String, String) {
+    scratch.file("far/current", "a stranger's\n");
+    scratch.file("far/lock", "");
+    let far = scratch.path().join("far").display().to_string();
+    let run = format!("exec unshare -m sh -c 'mount -t tmpfs none {far} && exec multilog {far}'");
+    (far, run)
+}
+
+/// In the logger's mount namespace another log has the same path.
 #[test]
 fn what_the_path_of_a_logger_in_another_mount_namespace_leads_to_is_not_shown() {
     if !is_root() {
@@ -154,10 +164,7 @@ fn what_the_path_of_a_logger_in_another_mount_namespace_leads_to_is_not_shown() 
         return;
     }
     let scratch = Scratch::new();
-    scratch.file("far/current", "a stranger's\n");
-    scratch.file("far/lock", "");
-    let far = scratch.path().join("far").display().to_string();
-    let run = format!("exec unshare -m sh -c 'mount -t tmpfs none {far} && exec multilog {far}'");
+    let (far, run) = mounted_over(&scratch);
     let mut web = Web::start(&scratch, &run, &["supervise"]);
     web.says.write_all(b"newer\n").unwrap();
     let pid = web.log.up();
@@ -192,7 +199,8 @@ fn what_was_mounted_over_the_log_of_a_logger_is_not_shown() {
     assert_eq!(scratch.run("svlog web"), prints("newer\n"));
 }
 
-/// The number of the logger counts in its container; here another process may have it, and paths may mean other logs.
+/// The logger's number belongs to its container. Outside, another process may have the number, and paths may lead to
+/// other logs.
 #[test]
 fn the_log_of_a_container_is_not_looked_for_in_a_process_outside() {
     if !is_root() {
@@ -208,7 +216,7 @@ fn the_log_of_a_container_is_not_looked_for_in_a_process_outside() {
     let pid = web.log.up();
     let elsewhere = format!("its logger is process {pid} of another pid namespace");
     assert_eq!(scratch.run("svlog web"), older(&elsewhere));
-    // An absolute path in `run` is one of the container's, too.
+    // An absolute path in `run` belongs to the container too.
     fs::remove_dir_all(web.log.path("main")).unwrap();
     let nothing = fails(111, &format!("svlog: fatal: unable to find a log in web: {elsewhere}\n"));
     assert_eq!(scratch.run("svlog web"), nothing);
@@ -220,7 +228,7 @@ fn the_log_of_a_container_is_not_looked_for_in_a_process_outside() {
     assert_eq!(seen, prints("newer\n"));
 }
 
-/// A service that is not supervised any more: its log is `main`, and its `run` names `elsewhere`.
+/// A service that is not supervised any more. Its log is `main`, and its `run` names `elsewhere`.
 fn closed(scratch: &Scratch) {
     scratch.file("web/log/supervise/status", [0; 20]);
     scratch.file("web/log/main/current", "a line\n");
@@ -231,7 +239,7 @@ fn closed(scratch: &Scratch) {
 #[test]
 fn what_may_not_be_looked_at_is_said_to_be_denied() {
     let scratch = Scratch::new();
-    let svlog = || scratch.outcome_of(scratch.without_rights("svlog").arg("web"));
+    let svlog = || scratch.outcome_of(scratch.as_nobody("svlog").arg("web"));
     for (change, directory, words) in [
         (":", "web/log/main", "directory web/log/main"),
         (":", "web/log", "directory web/log"),
@@ -264,12 +272,12 @@ fn what_a_logger_of_another_account_writes_to_may_be_another_log() {
     web.log.up();
     fs::set_permissions(web.log.path("supervise"), fs::Permissions::from_mode(0o755)).unwrap();
     let pid = web.log.status().pid;
-    let svlog: &mut Command = &mut scratch.without_rights("svlog");
+    let svlog: &mut Command = &mut scratch.as_nobody("svlog");
     let unseen = format!("what its logger, process {pid}, writes to cannot be seen: access denied");
     assert_eq!(scratch.outcome_of(svlog.arg("web")), older(&unseen));
 }
 
-/// A logger whose directory svlog cannot know from its script.
+/// A logger whose script does not tell svlog its directory.
 fn hidden(scratch: &Scratch) -> String {
     format!("D={}/far\nexec multilog $D", scratch.path().display())
 }
@@ -287,15 +295,15 @@ fn what_the_files_name_may_be_another_log_where_the_status_may_not_be_read() {
     let mut web = Web::start(&scratch, &hidden(&scratch), &["supervise"]);
     web.logs("newer\n");
     assert_eq!(scratch.run("svlog web"), prints("newer\n"));
-    let as_nobody = |log: &str| scratch.outcome_of(scratch.without_rights("svlog").args(["-n1", log]));
+    let as_nobody = |log: &str| scratch.outcome_of(scratch.as_nobody("svlog").args(["-n1", log]));
     assert_eq!(as_nobody("web"), older(&unknown("web/log/supervise/status", "access denied")));
-    // What is named is what is shown.
+    // A directory that the user names is shown.
     assert_eq!(as_nobody("web/log/main"), prints("older\n"));
     fs::remove_dir_all(web.log.path("main")).unwrap();
     assert_eq!(as_nobody("web"), fails(111, "svlog: fatal: unable to open web/log/supervise/status: access denied\n"));
 }
 
-/// Who may not read the status cannot know that the logger is in another mount namespace.
+/// A user who may not read the status cannot know whether the logger is in another mount namespace.
 #[test]
 fn the_directory_that_a_script_names_may_be_another_log_where_the_status_may_not_be_read() {
     if !is_root() {
@@ -305,20 +313,17 @@ fn the_directory_that_a_script_names_may_be_another_log_where_the_status_may_not
         return;
     }
     let scratch = Scratch::new();
-    scratch.file("far/current", "a stranger's\n");
-    scratch.file("far/lock", "");
-    let far = scratch.path().join("far").display().to_string();
-    let run = format!("exec unshare -m sh -c 'mount -t tmpfs none {far} && exec multilog {far}'");
+    let (far, run) = mounted_over(&scratch);
     let web = Web::start(&scratch, &run, &["supervise"]);
     web.log.up();
     fs::remove_dir_all(web.log.path("main")).unwrap();
     let why = unknown("web/log/supervise/status", "access denied");
     let stderr = format!("svlog: warning: web: {why}: showing {far}, which may be another log\n");
-    let seen = scratch.outcome_of(scratch.without_rights("svlog").arg("web"));
+    let seen = scratch.outcome_of(scratch.as_nobody("svlog").arg("web"));
     assert_eq!(seen, Outcome { code: 0, stdout: "a stranger's\n".into(), stderr });
 }
 
-/// The one who looks does not have the `$SUPERVISEDIR` that svscan has.
+/// The user does not have svscan's `$SUPERVISEDIR`.
 #[test]
 fn what_the_files_name_may_be_another_log_where_there_is_no_status() {
     let missing = unknown("web/log/supervise/status", "file does not exist");
@@ -344,7 +349,7 @@ fn a_service_that_was_never_supervised_has_no_other_log_than_its_script_names() 
         scratch.script("web/log/run", &format!("#!/bin/sh\nexec {run}\n"));
         assert_eq!(scratch.run("svlog web"), if is_told { prints("older\n") } else { older(&missing) }, "{run}");
     }
-    // With its directory, the files of a supervise are to be expected.
+    // A service with such a directory must have a supervise with its files.
     scratch.script("web/log/run", "#!/bin/sh\nexec multilog ./main\n");
     scratch.dir("web/log/supervise");
     assert_eq!(scratch.run("svlog web"), older(&missing));
@@ -358,7 +363,7 @@ fn the_log_of_a_logger_that_is_down_or_has_none_open_may_be_another() {
     let scratch = Scratch::new();
     let mut web =
         Web::start(&scratch, &format!("[ ! -e idle ] || exec sleep 1000\n{}", hidden(&scratch)), &["supervise"]);
-    // Else the first one could idle.
+    // Otherwise the first logger would not yet have read a line.
     web.logs("newer\n");
     scratch.file("web/log/idle", "");
     web.log.svc("-t");
@@ -378,19 +383,19 @@ fn the_log_of_a_logger_that_is_down_or_has_none_open_may_be_another() {
     assert_eq!(scratch.run("svlog web"), fails(111, &nothing));
 }
 
-/// What svstat knows of it, svlog knows too.
+/// svlog reports the same cause as svstat.
 #[test]
 fn why_a_logger_that_wrote_nothing_has_ended_is_said() {
     let missing = "last not executed: access denied: it is not executable (chmod +x)";
     for (log, logger) in [("log/run", "web/log"), ("log", "web")] {
         for (content, mode, limit, last) in [
-            ("exit 7", 0o755, "", "last exited 7"),
+            ("exit 7", 0o755, "", "last exited 7; what it said is among the messages of svscan"),
             ("exit 7", 0o644, "", missing),
             ("exit 7", 0o755, "1 in 1m", "gave up: restart-limit 1 in 1m reached, last exited 7"),
             ("exec sleep 1000", 0o755, "", "has no log open"),
         ] {
-            // No logger is what cannot be executed and is no directory, and the settings are not about one that the same
-            // supervise runs.
+            // Settings apply only to a logger of the same supervise. A `log` that is neither executable nor a directory
+            // is no logger.
             if log == "log" && (mode != 0o755 || !limit.is_empty()) {
                 continue;
             }
@@ -423,11 +428,20 @@ fn a_service_without_logger_is_said_to_have_none() {
     web.up();
     assert_eq!(scratch.run("svlog web"), none);
     if is_root() {
-        // Nor does he need more than the directory to know that, who may not read the status.
-        assert_eq!(scratch.outcome_of(scratch.without_rights("svlog").arg("web")), none);
+        // A user who may not read the status needs only the directory to know this.
+        assert_eq!(scratch.outcome_of(scratch.as_nobody("svlog").arg("web")), none);
     }
     scratch.script("web/log/run", "#!/bin/sh\nexec multilog ./main\n");
     let missing = unknown("web/log/supervise/status", "file does not exist");
     let never = fails(111, &format!("svlog: fatal: unable to find a log in web: {missing}\n"));
     assert_eq!(scratch.run("svlog web"), never);
+}
+
+#[test]
+fn a_name_without_its_path_is_no_directory_and_a_word_of_others_is_no_service() {
+    let scratch = Scratch::new();
+    let seen = scratch.run("svlog status");
+    let words = "svlog: status is no service here: did you mean svstat SERVICE?\n\
+                 svlog: fatal: unable to open directory status: file does not exist\n";
+    assert_eq!(seen, fails(111, words));
 }

@@ -1,5 +1,5 @@
-//! svscan beyond the original: what is killed takes nothing with it; what is new is known at once; what is wrong is
-//! said once.
+//! svscan beyond the original: the death of one program takes no other with it, changes are noticed at once, and
+//! problems are reported once.
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
@@ -8,12 +8,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use tests::{Daemon, Scratch, Service, children_of, has, is_alive, parent_of, processes_in, wait_until};
 
-/// The scan directory in the scratch directory.
+/// The scan directory, in the scratch directory.
 pub const SCANNED: &str = "services";
 
 pub fn svscan(scratch: &Scratch) -> Daemon {
     scratch.dir(SCANNED);
-    // Which tests that run in the background have ignored.
+    // A test that runs in the background has SIGINT ignored, which svscan would inherit.
     Daemon::start(scratch.command("env").args(["--default-signal=INT", "svscan", SCANNED]), scratch)
 }
 
@@ -29,7 +29,7 @@ fn logged<'a>(scratch: &'a Scratch, name: &str, run: &str) -> Service<'a> {
     service(scratch, name, run)
 }
 
-/// Writes numbered lines until told to end, then a last one.
+/// A `run` that writes numbered lines until it is told to end, and then a last one.
 pub const COUNT: &str = "trap 'echo end; exit' TERM; i=0; while sleep 0.002; do echo $i; i=$((i+1)); done";
 
 pub fn supervise_of(service: &Service) -> i32 {
@@ -53,7 +53,7 @@ fn a_killed_svscan_is_replaced_and_no_service_notices() {
     let mut second = svscan(&scratch);
     b.lines("log/lines", before + 100);
     assert_eq!((pids, supervises), ([a.up(), b.up()], [supervise_of(&a), supervise_of(&b)]));
-    // Both are kept by the new one, and the pipe too.
+    // The new svscan keeps both supervises, and the pipe too.
     for supervise in supervises {
         terminate(supervise, Signal::SIGKILL);
     }
@@ -89,6 +89,29 @@ fn the_bytes_in_a_pipe_outlive_svscan_and_both_supervises_one_after_another() {
     drop(second);
 }
 
+/// The logger does not run, so that only svscan and the two supervises have the pipe.
+#[test]
+fn a_supervise_that_exits_while_svscan_and_the_loggers_supervise_are_dead_costs_no_line() {
+    let scratch = Scratch::new();
+    let a = logged(&scratch, "a", "echo $$; exec sleep 1000");
+    scratch.file(format!("{SCANNED}/a/log/down"), "");
+    let log = Service::new(&scratch, &format!("{SCANNED}/a/log"), "exec cat >>lines");
+    let first = svscan(&scratch);
+    let pid = a.up();
+    wait_until("the logger has a supervise", || log.is_supervised());
+    let supervise = supervise_of(&a);
+    first.kill();
+    terminate(supervise_of(&log), Signal::SIGKILL);
+    a.control(b"dx");
+    let is_down = || !is_alive(pid) && a.state("pid").is_empty();
+    wait_until("the service is down", || is_down() && a.says("supervise/state").contains("leaving"));
+    let second = svscan(&scratch);
+    wait_until("its supervise has ended", || !is_alive(supervise));
+    log.svc_when_supervised("-u");
+    assert_eq!(log.lines("lines", 1).first(), Some(&pid.to_string()));
+    drop(second);
+}
+
 #[test]
 fn with_all_of_ours_dead_a_service_writes_on_and_no_line_is_lost() {
     let scratch = Scratch::new();
@@ -115,7 +138,7 @@ fn with_all_of_ours_dead_a_service_writes_on_and_no_line_is_lost() {
     assert_eq!(lines, expected.collect::<Vec<_>>(), "every line, once");
 }
 
-/// What the process that supervise wrote down has there is the filter's pipe then.
+/// In this case the standard output of the recorded process is the pipe to the filter.
 #[test]
 fn the_pipe_of_a_service_that_sends_its_lines_through_a_filter_is_not_the_filters() {
     if !has("bash") {
@@ -148,7 +171,7 @@ fn a_supervise_that_cannot_serve_is_not_started_every_second() {
     wait_until("it complains", || complaints() > 0);
     std::thread::sleep(std::time::Duration::from_millis(1500));
     assert_eq!(complaints(), 1, "{}", svscan.errors());
-    // Nor is it forgotten.
+    // svscan has not given up the service: it starts a supervise once that can serve.
     fs::remove_file(scratch.path().join(SCANNED).join("a/supervise")).unwrap();
     Service::at(&scratch, &format!("{SCANNED}/a")).up();
 }
@@ -161,7 +184,7 @@ fn the_exit_of_a_service_whose_supervise_was_killed_is_known() {
     a.lines("ready", 1);
     let pid = a.up();
     let supervise = supervise_of(&a);
-    // It must not see the end itself.
+    // The supervise must not see the end of the service itself.
     terminate(supervise, Signal::SIGSTOP);
     terminate(pid, Signal::SIGTERM);
     wait_until("the service ends", || !is_alive(pid));
@@ -186,7 +209,7 @@ fn a_second_svscan_waits_for_the_end_of_the_first() {
     assert_eq!((a.up(), parent_of(supervise_of(&a))), (pid, Some(second.pid())));
 }
 
-/// It looks for what the first has left when that has ended, not before.
+/// It searches for what the first svscan has left when that one has ended, not before.
 #[test]
 fn an_svscan_that_waited_finds_supervises_that_were_started_meanwhile() {
     let scratch = Scratch::new();
@@ -197,9 +220,9 @@ fn an_svscan_that_waited_finds_supervises_that_were_started_meanwhile() {
     wait_until("it says that it waits", || second.errors().contains("waiting for its end"));
     let b = service(&scratch, "b", "echo $$ >>starts; exec sleep 1000");
     let pid = b.up();
-    // All is written that is to be.
+    // Everything has been written by now.
     wait_until("it is ready", || !b.state("ready").is_empty());
-    // The first would have it made again.
+    // The first svscan would have the file made again.
     first.signal(Signal::SIGSTOP);
     assert_eq!(scratch.shell(&format!("rm -r {SCANNED}/b/supervise")).code, 0);
     first.kill();
@@ -222,7 +245,7 @@ fn an_svscan_that_waits_for_another_one_ends_when_it_is_told_to() {
         second.signal(signal);
         assert_eq!(second.wait(), 0, "{signal}");
         assert_eq!(children_of(second.pid()), [], "{signal}");
-        // Nor has it left a process that takes the lock.
+        // The first svscan has not left a process that holds the lock.
         first.kill();
         let third = svscan(&scratch);
         service(&scratch, "late", "exec sleep 1000").up();
@@ -230,9 +253,9 @@ fn an_svscan_that_waits_for_another_one_ends_when_it_is_told_to() {
     }
 }
 
-/// Whoever may read the directory can lock it.
+/// Every account that may read the directory can lock it.
 #[test]
-fn who_can_only_read_the_directory_cannot_keep_svscan_from_it() {
+fn an_account_that_can_only_read_the_directory_cannot_keep_svscan_from_it() {
     let scratch = Scratch::new();
     let a = service(&scratch, "a", "exec sleep 1000");
     let directory = fs::File::open(scratch.path().join(SCANNED)).expect("open the directory");
@@ -244,7 +267,7 @@ fn who_can_only_read_the_directory_cannot_keep_svscan_from_it() {
     assert_eq!(fs::metadata(lock).expect("its lock").permissions().mode() & 0o777, 0o600);
 }
 
-/// The lock is not made elsewhere than it belongs.
+/// svscan makes its lock only in its own directory.
 #[test]
 fn a_link_to_another_place_makes_no_lock_there() {
     for (link, to) in [(".svscan", "elsewhere"), (".svscan/lock", "elsewhere/lock")] {
@@ -301,20 +324,22 @@ fn what_is_wrong_is_said_once() {
         "same is the same directory as a"
     };
     let log = if errors.contains("same/log") { "same/log" } else { "a/log" };
+    let dead = "it is a link to nowhere, which does not exist: make that, or remove the link";
+    let logger = "make it a directory with a run, or a program (chmod +x)";
     let mut expected = vec![
         format!("svscan: warning: {same}"),
         "svscan: warning: b: after b: goes in a circle".into(),
         "svscan: warning: b: after nobody: no such service".into(),
-        "svscan: warning: unable to stat dangling: file does not exist".into(),
+        format!("svscan: warning: unable to stat dangling: file does not exist: {dead}"),
         "svscan: warning: unable to stat loop: symbolic link loop".into(),
-        format!("svscan: warning: unable to supervise {log}: not a directory"),
+        format!("svscan: warning: unable to supervise {log}: not a directory: {logger}"),
         "svscan: warning: unable to supervise file: not a directory".into(),
     ];
     expected.sort_unstable();
     assert_eq!(lines, expected);
 }
 
-/// As a program writes it that has gone wrong.
+/// A program that has a bug may fill the directory like this.
 #[test]
 fn what_is_wrong_with_many_names_is_one_warning_and_only_some_names_count() {
     let scratch = Scratch::new();
@@ -391,7 +416,7 @@ fn a_removed_service_is_stopped_where_that_is_wanted_and_only_there() {
         a.lines("log/lines", 3);
         let directory = scratch.path().join(SCANNED);
         fs::rename(directory.join("a"), scratch.path().join("away")).expect("move it away");
-        // Whatever follows from the removal is done before this.
+        // svscan has processed the removal completely before this.
         fs::rename(directory.join("b"), directory.join("c")).expect("rename another");
         let away = scratch.path().join("away");
         if wanted {
@@ -523,7 +548,7 @@ fn an_upgrade_remembers_services_whose_entries_were_removed() {
     scratch.outcome_of(scratch.command("svc").args(["-dx", "services/.b", "services/.b/log"]));
     wait_until("it ends", || !is_alive(supervise));
     wait_until("its pipe is closed", || pipes() == before - 2);
-    // The other makes room for one of its name.
+    // The other service makes room for one of its name.
     service(&scratch, "../new", "exec sleep 1000");
     fs::rename(scratch.path().join("new"), directory.join("a")).expect("move the new one in");
     Service::at(&scratch, &format!("{SCANNED}/a")).up();
@@ -534,8 +559,8 @@ fn an_upgrade_remembers_services_whose_entries_were_removed() {
     assert!(fs::read_to_string(directory.join(".a/log/lines")).is_ok_and(|lines| lines.ends_with("end\n")));
 }
 
-/// A svscan is killed while a supervise that it started has the service's lock and does not listen yet: the next one
-/// starts another in vain, and a logger.
+/// svscan is killed while a supervise that it started has the service's lock and does not read commands yet. The next
+/// svscan starts another supervise in vain, and a logger.
 #[test]
 fn a_supervise_that_was_starting_when_its_svscan_was_killed_keeps_its_logger() {
     if !has("strace") {
@@ -560,7 +585,7 @@ fn a_supervise_that_was_starting_when_its_svscan_was_killed_keeps_its_logger() {
     assert!(web.says("log/lines").ends_with("end\n"));
 }
 
-/// Told to end with its service at that moment, its supervise would end, and what is in the pipe be lost.
+/// If the logger's supervise were told to end with the service at that moment, the lines in the pipe would be lost.
 #[test]
 fn a_logger_that_waits_to_be_started_again_reads_what_is_left_before_the_stop() {
     let scratch = Scratch::new();

@@ -1,4 +1,4 @@
-//! svscan on what nobody would give it on purpose: each is said once, and the others are served.
+//! svscan with input that no user would choose. It reports each problem once, and serves all other services.
 
 use crate::svscan::{SCANNED, service, svscan};
 use nix::sys::signal::Signal;
@@ -12,12 +12,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tests::{Daemon, Scratch, has, is_alive, is_root, processes_in, skip, wait_until};
 
-/// What is complained of for one reason, how often.
+/// How often a message with these words was written.
 fn said(svscan: &Daemon, words: &str) -> usize {
     svscan.errors().matches(words).count()
 }
 
-/// Several looks at everything.
+/// Makes svscan look at everything several times.
 fn look_again(scratch: &Scratch, svscan: &Daemon) {
     for _ in 0..3 {
         svscan.signal(Signal::SIGHUP);
@@ -25,7 +25,7 @@ fn look_again(scratch: &Scratch, svscan: &Daemon) {
     }
 }
 
-/// Stopped, with nothing left.
+/// Stops svscan, and checks that no process is left.
 fn stop(scratch: &Scratch, mut svscan: Daemon) {
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0);
@@ -38,8 +38,8 @@ fn a_directory_that_may_not_be_entered_is_said_once_and_started_when_it_may() {
     let a = service(&scratch, "a", "exec sleep 1000");
     scratch.mode(SCANNED, 0o777);
     scratch.mode(a.path(""), 0);
-    scratch.without_rights("supervise");
-    let svscan = Daemon::start(scratch.without_rights("svscan").arg(SCANNED), &scratch);
+    scratch.as_nobody("supervise");
+    let svscan = Daemon::start(scratch.as_nobody("svscan").arg(SCANNED), &scratch);
     let words = "svscan: warning: unable to stat a/log: access denied\n";
     wait_until("it is said", || said(&svscan, words) == 1);
     for _ in 0..3 {
@@ -82,7 +82,7 @@ fn control_bytes_in_a_name_are_said_in_words() {
     stop(&scratch, svscan);
 }
 
-/// Every other scan finds it.
+/// Only every other scan finds this.
 #[test]
 fn what_comes_and_goes_between_scans_is_said_once() {
     let scratch = Scratch::new();
@@ -116,7 +116,7 @@ fn a_scan_directory_that_is_removed_or_replaced_is_said_once_and_stopped_in_orde
             service(&scratch, "other", "exec sleep 1000");
             "svscan: warning: directory was moved, and is still served\n"
         } else {
-            // Whatever supervise writes meanwhile is in the way.
+            // Files that supervise writes meanwhile can make the removal fail.
             wait_until("it is removed", || fs::remove_dir_all(&path).is_ok() || !path.exists());
             "svscan: warning: directory was removed\n"
         };
@@ -126,7 +126,7 @@ fn a_scan_directory_that_is_removed_or_replaced_is_said_once_and_stopped_in_orde
         });
         assert!(is_alive(pid));
         assert!(!path.join("other/supervise").exists(), "it is another directory");
-        // What supervise says of it is another matter.
+        // Messages of supervise are not counted.
         let warnings = said(&svscan, "svscan: warning");
         stop(&scratch, svscan);
         assert_eq!((warnings, is_alive(pid)), (1, false));
@@ -136,14 +136,14 @@ fn a_scan_directory_that_is_removed_or_replaced_is_said_once_and_stopped_in_orde
 #[test]
 fn processes_running_out_is_one_warning_and_what_runs_runs_on() {
     if !is_root() || !has("prlimit") {
-        return skip("only root gives somebody few processes");
+        return skip("needs root, to limit the processes of another account");
     }
-    // Somebody who has no process but these: it is he who is limited, not svscan.
+    // An account that has only these processes. The limit applies to that account, not to svscan.
     let user = 1_000_000_000 + std::process::id();
     let scratch = Scratch::new();
     let services: Vec<_> = (0..8).map(|number| service(&scratch, &format!("s{number}"), "exec sleep 1000")).collect();
     for name in ["svscan", "supervise"] {
-        scratch.without_rights(name);
+        scratch.as_nobody(name);
     }
     for path in services.iter().map(|service| service.path("")).chain([scratch.path().join(SCANNED)]) {
         chown(path, Some(user), Some(user)).expect("give it away");
@@ -162,13 +162,13 @@ fn processes_running_out_is_one_warning_and_what_runs_runs_on() {
         scratch.outcome_of(scratch.command("prlimit").args(["--nproc=1000:1000", "--pid", &pid]).uid(user).gid(user));
     assert_eq!(more.code, 0, "{more:?}");
     wait_until("all are supervised", || running() == 8);
-    assert!(before.iter().all(|pid| is_alive(*pid)), "what ran runs on");
+    assert!(before.iter().all(|pid| is_alive(*pid)), "running services go on");
     let lines = svscan.errors();
     assert!(lines.matches("svscan: warning: unable to fork for").count() < 8, "each once: {lines}");
     stop(&scratch, svscan);
 }
 
-/// As in the background of a script, where ^C is meant for others.
+/// A shell that runs a script in the background ignores SIGINT for it, because ^C is meant for others.
 #[test]
 fn a_signal_that_was_ignored_when_svscan_was_started_stays_so() {
     let scratch = Scratch::new();
@@ -184,7 +184,7 @@ fn a_signal_that_was_ignored_when_svscan_was_started_stays_so() {
     assert_eq!(svscan.wait(), 0);
 }
 
-/// Directories, links and files that come and go for so long, each for about a millisecond.
+/// Makes and removes directories, links and files for this time. Each exists for about a millisecond.
 fn come_and_go(scratch: &Scratch, time: Duration) {
     let directory = scratch.path().join(SCANNED);
     scratch.script("run", "#!/bin/sh\nexec sleep 1000\n");
@@ -221,17 +221,17 @@ fn survives_what_comes_and_goes(time: Duration) {
 }
 
 #[test]
-fn entries_that_come_and_go_every_millisecond_harm_nobody() {
+fn entries_that_come_and_go_every_millisecond_harm_no_service() {
     survives_what_comes_and_goes(Duration::from_secs(1));
 }
 
 #[test]
 #[ignore = "takes ten seconds and more"]
-fn entries_that_come_and_go_for_long_harm_nobody() {
+fn entries_that_come_and_go_for_long_harm_no_service() {
     survives_what_comes_and_goes(Duration::from_secs(10));
 }
 
-/// A hundred thousand files: a line for each, and one service among them.
+/// There are a hundred thousand files, with one message for each, and one service among them.
 #[test]
 #[ignore = "makes a hundred thousand files"]
 fn a_hundred_thousand_entries_are_a_line_each_and_no_more() {

@@ -1,4 +1,5 @@
-//! A supervise that was told to exit, by somebody who is about to remove its entry; and signals that were blocked before.
+//! A supervise that was told to exit by a script which is about to remove its entry; and signals that were blocked when
+//! svscan was started.
 
 use nix::sys::signal::Signal;
 use std::fs;
@@ -10,16 +11,16 @@ fn svscan(scratch: &Scratch) -> Daemon {
     Daemon::start(scratch.command("svscan").arg("scan"), scratch)
 }
 
-/// A service with a logger, that `scan` leads to.
+/// A service with a logger, linked into `scan`.
 fn linked<'a>(scratch: &'a Scratch, name: &str) -> Service<'a> {
     scratch.dir("scan");
     symlink(format!("../{name}"), scratch.path().join("scan").join(name)).expect("link it");
     Service::new(scratch, name, "echo hello; exec sleep 1000").script("log/run", "exec cat >>out")
 }
 
-/// As dozens of uninstall scripts have it: `svc -dx SERVICE SERVICE/log; sleep 1; rm SERVICE`.
+/// Dozens of uninstall scripts contain: `svc -dx SERVICE SERVICE/log; sleep 1; rm SERVICE`.
 #[test]
-fn whose_entry_is_removed_after_it_was_told_to_exit_is_not_started_again() {
+fn a_service_whose_entry_is_removed_after_it_was_told_to_exit_is_not_started_again() {
     for killed in [false, true] {
         let scratch = Scratch::new();
         let (gone, stays) = (linked(&scratch, "gone"), linked(&scratch, "stays"));
@@ -28,7 +29,7 @@ fn whose_entry_is_removed_after_it_was_told_to_exit_is_not_started_again() {
         let pid = stays.up();
         let mut next = None;
         if killed {
-            // The supervises are not children of the next one.
+            // The supervises are not children of the next svscan.
             first.take().expect("the first").kill();
             next = Some(svscan(&scratch));
             linked(&scratch, "late").up();
@@ -38,7 +39,7 @@ fn whose_entry_is_removed_after_it_was_told_to_exit_is_not_started_again() {
         let log = Service::at(&scratch, "gone/log");
         wait_until("both have ended", || !gone.is_supervised() && !log.is_supervised());
         fs::remove_file(scratch.path().join("scan/gone")).expect("remove its entry");
-        // The other one, which still has its entry, is started again as ever.
+        // The other service, whose entry is still there, is started again as usual.
         stays.another(pid);
         assert!(!gone.is_supervised() && !log.is_supervised(), "killed: {killed}");
         wait_until("nothing of it is left", || processes_in(&scratch.path().join("gone")).is_empty());
@@ -48,7 +49,7 @@ fn whose_entry_is_removed_after_it_was_told_to_exit_is_not_started_again() {
     }
 }
 
-/// A user who does not want to wait says HUP.
+/// A user who does not want to wait sends HUP.
 #[test]
 fn told_to_look_svscan_starts_it_again() {
     let scratch = Scratch::new();
@@ -61,7 +62,7 @@ fn told_to_look_svscan_starts_it_again() {
     web.another(pid);
 }
 
-/// An uninstall script waits a second before it removes the entry; an upgrade may come in between.
+/// An uninstall script waits a second before it removes the entry. An upgrade may happen in between.
 #[test]
 fn an_upgrade_does_not_start_it_again_before_its_time() {
     let scratch = Scratch::new();
@@ -81,7 +82,7 @@ fn an_upgrade_does_not_start_it_again_before_its_time() {
     linked(&scratch, "late").up();
     let is_started = gone.is_supervised() || log.is_supervised();
     if Instant::now() >= earliest {
-        // On a machine as slow as this the five seconds are over by now.
+        // This machine is so slow that the five seconds are over already.
         return;
     }
     assert!(!is_started);
@@ -93,7 +94,7 @@ fn an_upgrade_does_not_start_it_again_before_its_time() {
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
 }
 
-/// Who starts us may have blocked what services are to hear.
+/// The program that starts svscan may have blocked signals that services need.
 #[test]
 fn no_program_of_a_service_has_signals_blocked() {
     let scratch = Scratch::new();
@@ -117,7 +118,7 @@ fn no_program_of_a_service_has_signals_blocked() {
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
     let seen = web.says("blocked");
-    // start, run, check, finish, stop, and that somebody is notified.
+    // One line each from start, run, check, finish, stop and notify.
     assert!(seen.lines().count() >= 6, "{seen}");
     assert!(seen.lines().all(|line| line == "SigBlk:\t0000000000000000"), "{seen}");
 }

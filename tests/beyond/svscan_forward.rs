@@ -1,4 +1,4 @@
-//! The lines of services without a logger on svscan's standard output, their names in front.
+//! svscan writes the lines of services without a logger to its standard output, with their names in front.
 
 use crate::svscan::{COUNT, SCANNED, service, supervise_of};
 use nix::sys::signal::{Signal, kill};
@@ -22,13 +22,13 @@ fn output(scratch: &Scratch) -> String {
     fs::read_to_string(scratch.path().join("output")).unwrap_or_default()
 }
 
-/// What a service said.
+/// The lines of a service.
 pub fn lines(scratch: &Scratch, name: &str) -> Vec<String> {
     let prefix = format!("{name}: ");
     output(scratch).lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_string).collect()
 }
 
-/// The process that forwards: svscan's child of the same program.
+/// The process that forwards lines: a child of svscan that runs the same program.
 pub fn forwarder(svscan: i32) -> Option<i32> {
     let own = fs::read_link(format!("/proc/{svscan}/exe")).ok()?;
     let children = fs::read_to_string(format!("/proc/{svscan}/task/{svscan}/children")).ok()?;
@@ -51,14 +51,14 @@ fn lines_are_forwarded_with_names_and_loggers_keep_theirs() {
     let mut svscan = svscan(&scratch);
     b.lines("log/lines", 1);
     wait_until("a has spoken", || lines(&scratch, "a") == ["one", "two", ""]);
-    // One that comes later is heard as well.
+    // The lines of a service that is added later are forwarded too.
     let long = "x".repeat(100_000);
     let c = service(&scratch, "c", &format!("echo {long}; echo >ready; exec sleep 1000"));
     c.lines("ready", 1);
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0);
     assert_eq!(lines(&scratch, "a"), ["one", "two", "", "end"]);
-    // Cut where a pipe can hold no more of it.
+    // A line is cut where the pipe can hold no more of it.
     let pieces = lines(&scratch, "c");
     assert_eq!((pieces.concat(), pieces.len()), (long, 2));
     assert_eq!(lines(&scratch, "b"), [""; 0]);
@@ -67,7 +67,7 @@ fn lines_are_forwarded_with_names_and_loggers_keep_theirs() {
 }
 
 #[test]
-fn whoever_is_killed_no_line_is_lost_or_torn() {
+fn no_line_is_lost_or_torn_when_any_of_the_processes_is_killed() {
     let scratch = Scratch::new();
     let a = service(&scratch, "a", COUNT);
     let first = svscan(&scratch);
@@ -86,7 +86,7 @@ fn whoever_is_killed_no_line_is_lost_or_torn() {
     let mut second = svscan(&scratch);
     wait_until("it has a forwarder of its own", || forwarder(second.pid()).is_some());
     more();
-    // And without its supervise.
+    // The supervise is killed too.
     let supervise = supervise_of(&a);
     kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill supervise");
     wait_until("there is another", || supervise_of(&a) != supervise);
@@ -100,20 +100,21 @@ fn whoever_is_killed_no_line_is_lost_or_torn() {
     assert_eq!(lines.pop().as_deref(), Some("end"));
     assert_eq!(output(&scratch).lines().count(), lines.len() + 1, "no line without its name");
     let mut numbers: Vec<usize> = lines.iter().map(|line| line.parse().expect("a whole line")).collect();
-    // The forwarder that was killed may have written some lines that the next one wrote again.
+    // A forwarder that was killed may have written some lines that the next one wrote again.
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>());
 }
 
-/// A service that says a last word, once its pipe is full, and one more service, so that a forwarder is replaced.
+/// A service that writes a last line after its pipe was full, and one more service, whose arrival replaces the
+/// forwarder.
 fn chatty(scratch: &Scratch) -> Service<'_> {
     service(scratch, "quiet", "exec sleep 1000");
     let line = "x".repeat(100);
     service(scratch, "chatty", &format!("trap 'echo end; exit' TERM; while :; do echo {line}; echo >>said; done"))
 }
 
-/// Waits until it can say nothing more.
+/// Waits until the service cannot write any more.
 fn is_stuck(chatty: &Service) {
     chatty.up();
     let (mut before, mut quiet) = (0, 0);
@@ -125,9 +126,9 @@ fn is_stuck(chatty: &Service) {
     });
 }
 
-/// As with `svscan | head -2`.
+/// The command `svscan | head -2` does this.
 #[test]
-fn without_a_reader_a_stop_drops_what_nobody_will_read() {
+fn without_a_reader_a_stop_drops_what_cannot_be_read_any_more() {
     let scratch = Scratch::new();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let chatty = chatty(&scratch);
@@ -146,7 +147,7 @@ fn without_a_reader_a_stop_drops_what_nobody_will_read() {
 }
 
 #[test]
-fn a_reader_who_does_not_read_holds_up_no_stop_for_long() {
+fn a_reader_that_does_not_read_holds_up_no_stop_for_long() {
     let scratch = Scratch::new();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let chatty = chatty(&scratch);
@@ -154,7 +155,7 @@ fn a_reader_who_does_not_read_holds_up_no_stop_for_long() {
     is_stuck(&chatty);
     let pid = chatty.up();
     svscan.signal(Signal::SIGTERM);
-    // What cannot say its last word is left to its own `timeout-kill`; this one has none.
+    // A service that cannot write its last line is ended by its own `timeout-kill`. This one has none.
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill it");
     assert_eq!(svscan.wait(), 0);
     assert!(!is_alive(pid) && svscan.errors().contains("svscan: warning: dropped "), "{}", svscan.errors());
@@ -162,7 +163,7 @@ fn a_reader_who_does_not_read_holds_up_no_stop_for_long() {
     drop(reader);
 }
 
-/// All services are down, and what forwards their last lines is killed with some of them in the pipe.
+/// All services are down. The process that forwards their last lines is killed while the pipe still contains some.
 #[test]
 fn a_forwarder_that_is_killed_at_the_very_end_costs_no_line() {
     let scratch = Scratch::new();
@@ -185,9 +186,9 @@ fn a_forwarder_that_is_killed_at_the_very_end_costs_no_line() {
     assert!(!svscan.errors().contains("dropped"), "{}", svscan.errors());
 }
 
-/// It is too long to be written at once, and the reader takes a part of it.
+/// The line is too long to be written at once, and the reader has read a part of it.
 #[test]
-fn a_reader_who_stops_within_a_line_holds_up_no_next_svscan() {
+fn a_reader_that_stops_within_a_line_holds_up_no_next_svscan() {
     let scratch = Scratch::new();
     let (mut reader, writer) = std::io::pipe().expect("a pipe");
     let long = "head -c 200000 /dev/zero | tr '\\0' x; echo; echo >said; exec sleep 1000";

@@ -1,5 +1,5 @@
-//! svscan with each of the files that it looks at being something else, as the owner of a service directory, or of the
-//! scan directory, can make it: none of them stops svscan, nor the other services.
+//! The owner of a service directory, or of the scan directory, can replace each of the files that svscan looks at by
+//! something else. Nothing there stops svscan or the other services.
 
 use crate::svscan::{SCANNED, service, supervise_of, svscan};
 use nix::fcntl::{Flock, FlockArg};
@@ -15,7 +15,7 @@ use tests::{Running, Scratch, Service, children_of, has, is_alive, is_root, proc
 
 type Make = fn(&Path);
 
-/// What a file may be instead.
+/// What a file may be replaced by.
 const KINDS: [(&str, Make); 8] = [
     ("fifo", |path| tests::fifo(path).expect("make a FIFO")),
     ("socket", |path| drop(UnixListener::bind(path).expect("make a socket"))),
@@ -30,19 +30,20 @@ const KINDS: [(&str, Make); 8] = [
     }),
 ];
 
-/// A service like `web` starts, is restarted and stops, and so does one that is added, whatever else is served.
+/// Checks that a service like `web` starts, is restarted and stops, and so does one that is added, while the hostile
+/// service is served too.
 fn others_are_served(scratch: &Scratch, what: &str) {
     let web = service(scratch, "web", "exec sleep 1000");
     let mut svscan = svscan(scratch);
     let pid = web.up();
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill it");
     web.another(pid);
-    // svscan looks at what they have left.
+    // svscan now examines what the killed supervises have left.
     for supervise in children_of(svscan.pid()) {
         let _ = kill(Pid::from_raw(supervise), Signal::SIGKILL);
     }
     service(scratch, "late", "exec sleep 1000").up();
-    // Looked at after all that svscan has to do with what was killed.
+    // svscan looks at this service after it has handled everything that was killed.
     svscan.signal(Signal::SIGHUP);
     service(scratch, "later", "exec sleep 1000").up();
     fs::remove_dir_all(Service::at(scratch, &format!("{SCANNED}/late")).path("")).expect("remove one");
@@ -50,7 +51,7 @@ fn others_are_served(scratch: &Scratch, what: &str) {
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0, "{what}: {}", svscan.errors());
     let left: Vec<i32> = processes_in(&scratch.path().join(SCANNED));
-    // Of what was removed svscan knows nothing any more, nor of what it could not reach at once.
+    // Processes of the removed service may be left. svscan knows nothing of it any more.
     assert!(left.iter().all(|pid| !is_alive(*pid) || is_of_removed(*pid)), "{what}: {left:?}");
 }
 
@@ -107,7 +108,7 @@ fn no_file_of_the_scan_directory_keeps_services_from_being_served() {
     }
 }
 
-/// An administrator cleans up, or a service that may.
+/// An administrator removes the files, or a service that may do so.
 #[test]
 fn what_supervise_keeps_may_be_removed_and_nothing_is_forgotten() {
     let scratch = Scratch::new();
@@ -117,7 +118,7 @@ fn what_supervise_keeps_may_be_removed_and_nothing_is_forgotten() {
     assert_eq!(a.lines("starts", 1), [pid.to_string()]);
     let remove = || {
         for directory in ["supervise", "log/supervise"] {
-            // Whatever supervise writes meanwhile is in the way.
+            // Files that supervise writes meanwhile can make the removal fail.
             let path = a.path(directory);
             wait_until("it is removed", || fs::remove_dir_all(&path).is_ok() || !path.exists());
         }
@@ -142,7 +143,7 @@ fn what_supervise_keeps_may_be_removed_and_nothing_is_forgotten() {
 
 const NOBODY: u32 = 65534;
 
-/// `supervise/` belongs to another account, which writes its state and reads its `ok`.
+/// Makes a `supervise/` that belongs to another account. That account writes its state and reads its `ok`.
 fn forge(service: &Service, directory: &str, state: &str) -> File {
     fs::create_dir_all(service.path(directory)).expect("make supervise");
     fs::write(service.path(directory).join("state"), state).expect("write a state");
@@ -167,7 +168,7 @@ fn a_process_that_another_account_names_is_neither_waited_for_nor_commanded() {
     }
     let scratch = Scratch::new();
     let a = service(&scratch, "a", "exec sleep 1000");
-    // It works where a supervise would.
+    // This process has the working directory that a supervise would have.
     let victim = scratch.command("sleep").arg("1000").current_dir(a.path("")).spawn().map(Running).expect("start it");
     let pid = victim.0.id() as i32;
     let _read = forge(&a, "supervise", &format!("supervise {pid} {} 0\n", ticks(pid)));
@@ -196,7 +197,7 @@ fn the_pipe_of_a_process_that_another_account_names_is_not_taken() {
     assert!(supervise_of(&a) > 0);
 }
 
-/// What a supervise knew is in svscan's memory, and in that of the svscan after it.
+/// What a supervise knew is in svscan's memory, and in that of the next svscan.
 #[test]
 fn a_service_is_kept_though_its_supervise_is_killed_and_all_that_it_wrote_is_gone() {
     for change in ["none", "upgraded", "killed"] {
@@ -218,7 +219,7 @@ fn a_service_is_kept_though_its_supervise_is_killed_and_all_that_it_wrote_is_gon
             }
             _ => {}
         }
-        // By then it has found what runs.
+        // By then svscan has found the running processes.
         service(&scratch, "late", "exec sleep 1000").up();
         let supervise = Pid::from_raw(supervise_of(&a));
         kill(supervise, Signal::SIGSTOP).expect("stop its supervise");
@@ -232,12 +233,12 @@ fn a_service_is_kept_though_its_supervise_is_killed_and_all_that_it_wrote_is_gon
     }
 }
 
-/// Who owns `supervise/` ends the supervise, and poses as the next one: he locks `lock`, reads `ok`, works in the directory.
-/// He is not believed, whatever he has in his environment, and not waited for.
+/// The owner of `supervise/` ends the supervise and poses as the next one: he locks `lock`, reads `ok`, and works in
+/// the directory. svscan does not believe him, whatever his environment contains, and does not wait for him.
 #[test]
-fn nobody_of_another_account_is_taken_for_a_supervise() {
+fn no_process_of_another_account_is_taken_for_a_supervise() {
     if !is_root() || !tests::has("setpriv") || !tests::has("flock") {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     let scratch = Scratch::new();
     let web = service(&scratch, "web", "exec sleep 1000");
@@ -249,14 +250,15 @@ fn nobody_of_another_account_is_taken_for_a_supervise() {
     }
     let mut svscan = svscan(&scratch);
     web.up();
-    // Until he poses it starts no other one, nor does the one that ends make its lock again.
+    // svscan is stopped, so that it starts no other supervise before he poses; and the old supervise must not make its
+    // lock again.
     svscan.signal(Signal::SIGSTOP);
     web.svc("-dx");
     wait_until("its supervise has ended", || !web.is_supervised());
     let pose = "rm -f supervise/lock; exec 8<>supervise/ok; exec flock supervise/lock sleep 1000";
     let mut poser = scratch.command("setpriv");
     poser.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c", pose]);
-    // As if it had a page of svscan's.
+    // He pretends to have a page of svscan's ledger.
     poser.current_dir(web.path("")).env("SVSCAN_LEDGER", "8 0");
     let poser = Running(poser.stderr(Stdio::null()).spawn().expect("start the poser"));
     wait_until("he poses", || fs::symlink_metadata(place.join("lock")).is_ok_and(|lock| lock.uid() == NOBODY));
@@ -265,10 +267,11 @@ fn nobody_of_another_account_is_taken_for_a_supervise() {
     late.up();
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
-    assert!(is_alive(i32::try_from(poser.0.id()).expect("a pid")), "he was none of svscan's");
+    assert!(is_alive(i32::try_from(poser.0.id()).expect("a pid")), "svscan killed a process that is not its own");
 }
 
-/// What tells the next svscan of a supervise is removed, and svscan killed: the supervise itself still is there.
+/// The files by which the next svscan would find the supervise are removed, and svscan is killed. The supervise itself
+/// still runs.
 #[test]
 fn a_supervise_whose_files_are_gone_is_found_by_the_next_svscan() {
     for harm in
@@ -278,7 +281,7 @@ fn a_supervise_whose_files_are_gone_is_found_by_the_next_svscan() {
         let web = service(&scratch, "web", "echo $$ >>starts; exec sleep 1000");
         let first = svscan(&scratch);
         let pid = web.up();
-        // All is written that is to be.
+        // Everything has been written by now.
         wait_until("it is ready", || !web.state("ready").is_empty());
         scratch.shell(&format!("cd {SCANNED}/web; rm -r supervise/event; {harm}"));
         first.kill();
@@ -291,11 +294,11 @@ fn a_supervise_whose_files_are_gone_is_found_by_the_next_svscan() {
     }
 }
 
-/// The owner of `supervise/` has the lock; what the supervise that was killed has left is ended all the same.
+/// The owner of `supervise/` holds the lock. The process that a killed supervise has left is ended all the same.
 #[test]
 fn a_lock_that_another_keeps_holds_up_no_stop() {
     if !tests::has("flock") {
-        return skip("flock(1) is not there");
+        return skip("flock(1) is not installed");
     }
     let scratch = Scratch::new();
     let web = service(&scratch, "web", "exec sleep 1000");
@@ -313,7 +316,7 @@ fn a_lock_that_another_keeps_holds_up_no_stop() {
     assert!(!is_alive(pid));
 }
 
-/// Somebody has stopped a logger, which has lines to read: it goes on, and reads them.
+/// A logger that has lines to read was stopped by a signal. It is continued and reads them.
 #[test]
 fn a_logger_that_was_stopped_holds_up_no_stop_and_loses_nothing() {
     let scratch = Scratch::new();
@@ -330,11 +333,12 @@ fn a_logger_that_was_stopped_holds_up_no_stop_and_loses_nothing() {
     assert_eq!(log.says("main/current"), "up\nlast\n");
 }
 
-/// A process of another account holds the lock, which an administrator's `chmod`, or its owner, has opened to it.
+/// A process of another account holds the lock, because its owner or an administrator has changed its mode with
+/// `chmod`.
 #[test]
 fn a_lock_that_another_account_may_have_keeps_no_svscan_from_its_directory() {
     if !is_root() || !has("setpriv") || !has("flock") {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     for (owner, mode) in [(0, 0o644), (NOBODY, 0o600), (NOBODY, 0o666)] {
         let scratch = Scratch::new();
@@ -360,7 +364,7 @@ fn a_lock_that_another_account_may_have_keeps_no_svscan_from_its_directory() {
     }
 }
 
-/// One that svscan has locked keeps the next one out, whoever may open it by now.
+/// A lock that a svscan holds keeps the next svscan out, whichever accounts may open it by now.
 #[test]
 fn a_lock_of_an_svscan_that_was_opened_to_others_is_waited_for() {
     let scratch = Scratch::new();
@@ -376,9 +380,9 @@ fn a_lock_of_an_svscan_that_was_opened_to_others_is_waited_for() {
     assert_eq!((second.wait(), is_alive(pid)), (0, false), "{}", second.errors());
 }
 
-/// The owner of one `supervise/` changes what is in it as fast as he can.
+/// The owner of one `supervise/` changes its files as fast as he can.
 #[test]
-fn who_changes_files_without_end_holds_no_other_service_up() {
+fn an_owner_that_changes_files_without_end_holds_no_other_service_up() {
     const SOON: Duration = Duration::from_secs(5);
     const CHANGES: &str = r#"open F, ">", $$; for (;;) { rename $$, "$$-"; rename "$$-", $$ }"#;
     if !has("perl") {
@@ -403,11 +407,11 @@ fn who_changes_files_without_end_holds_no_other_service_up() {
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
 }
 
-/// The owner of `.svscan` gives its lock's name to the lock of another svscan, which that one holds.
+/// The owner of `.svscan` makes `lock` a second name of the lock that another svscan holds.
 #[test]
 fn the_lock_of_another_directory_is_not_waited_for() {
     if !is_root() {
-        return skip("it has nothing to fear from others who is no other");
+        return skip("needs root, to act as another account");
     }
     let scratch = Scratch::new();
     let web = service(&scratch, "web", "exec sleep 1000");
@@ -426,12 +430,12 @@ fn the_lock_of_another_directory_is_not_waited_for() {
     assert_eq!(fs::metadata(&path).expect("the lock").nlink(), 1);
 }
 
-/// The owner of `supervise/` holds what a supervise holds, and executes a set-uid program: that is root's process then, but no
-/// supervise. svscan waits for it at no stop.
+/// The owner of `supervise/` has the descriptors that a supervise has, and executes a set-uid program. The process
+/// belongs to root then, but is no supervise, and svscan's stop does not wait for it.
 #[test]
 fn a_set_uid_program_is_taken_for_no_supervise() {
     if !is_root() || !has("flock") {
-        return skip("root, and flock(1)");
+        return skip("needs root and flock(1)");
     }
     let scratch = Scratch::new();
     let web = service(&scratch, "web", "exec sleep 1000");
@@ -457,5 +461,5 @@ fn a_set_uid_program_is_taken_for_no_supervise() {
     other.up();
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
-    assert!(is_alive(i32::try_from(holder.0.id()).unwrap()), "svscan has nothing to do with it");
+    assert!(is_alive(i32::try_from(holder.0.id()).unwrap()), "svscan killed a process that is not its own");
 }

@@ -1,25 +1,25 @@
-//! What an entry of the scan directory leads to is what is mounted there now.
+//! svscan serves what is mounted at an entry of the scan directory now.
 
 use crate::svscan::{SCANNED, service};
 use nix::sys::signal::Signal;
 use std::fs;
 use tests::{Daemon, Outcome, Scratch, Service, is_root, processes_in, skip, wait_until};
 
-/// svscan in a mount namespace of its own, from which nothing gets out.
+/// svscan in a mount namespace of its own. Mounts there have no effect outside.
 struct Apart<'a> {
     scratch: &'a Scratch,
     svscan: Daemon,
 }
 
 impl Apart<'_> {
-    /// `before` are the lines of a shell there that come first.
+    /// Starts svscan in that namespace, after the lines of shell in `before`.
     fn start<'a>(scratch: &'a Scratch, before: &str) -> Apart<'a> {
         let script = format!("{before}\nexec svscan {SCANNED}");
         let unshare = ["-m", "--propagation", "private", "/bin/sh", "-ec", &script];
         Apart { scratch, svscan: Daemon::start(scratch.command("unshare").args(unshare), scratch) }
     }
 
-    /// Runs a line of a shell there.
+    /// Runs a line of shell in that namespace.
     fn inside(&self, line: &str) -> Outcome {
         let pid = self.svscan.pid().to_string();
         let directory = self.scratch.path().to_str().expect("a path of text");
@@ -47,7 +47,7 @@ fn possible() -> bool {
     is_root()
 }
 
-/// What has been started, in order.
+/// The names of the services that were started, in order.
 fn started(scratch: &Scratch) -> String {
     fs::read_to_string(scratch.path().join("started")).unwrap_or_default()
 }
@@ -56,7 +56,7 @@ fn says(scratch: &Scratch, what: &str) -> String {
     format!("echo {what} >>{}/started; exec sleep 1000", scratch.path().display())
 }
 
-/// A service `web` and what is mounted over it.
+/// A service `web`, and the service that is mounted over it.
 fn versions<'a>(scratch: &'a Scratch) -> [Service<'a>; 2] {
     [service(scratch, "web", &says(scratch, "old")), Service::new(scratch, "new/web", &says(scratch, "new"))]
 }
@@ -73,11 +73,11 @@ fn a_directory_that_is_mounted_over_another_is_served_in_its_place_and_the_other
     let untouched = (web.up(), other.up()).1;
     apart.does("mount --bind new/web services/web");
     wait_until("the new one is started", || started(&scratch) == "old\nnew\n");
-    // In use it can only be taken away so.
+    // A mount that is in use can only be unmounted lazily.
     apart.does("umount -l services/web");
     wait_until("the old one is started", || started(&scratch) == "old\nnew\nold\n");
     web.up();
-    // Mounts that have nothing to do with us change nothing.
+    // Other mounts have no effect on svscan.
     apart.does("mkdir elsewhere; mount --bind new elsewhere; umount elsewhere");
     apart.does("mount --bind new/web services/web");
     wait_until("the new one is started", || started(&scratch) == "old\nnew\nold\nnew\n");

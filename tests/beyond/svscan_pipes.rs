@@ -1,5 +1,5 @@
-//! With `.svscan/forward`, a service owns its pipe as much as svscan does: whatever it does with it, the lines of all
-//! others go on. One process forwards at a time, whoever was killed.
+//! With `.svscan/forward`, a service can use its pipe as freely as svscan. Whatever it does with it, the lines of all
+//! other services are forwarded. Only one process forwards at a time, whichever process was killed.
 
 use crate::svscan::{COUNT, SCANNED, service};
 use crate::svscan_forward::{forwarder, lines, svscan};
@@ -14,13 +14,13 @@ use tests::{Daemon, Scratch, Service, is_alive, processes_in, wait_until};
 
 const NOTHING: &str = "exec sleep 1000";
 
-/// The standard output of a service, opened as the service itself can open it: for reading and writing.
+/// The standard output of a service, opened as the service itself could open it, for reading and writing.
 fn pipe_of(service: &Service, flags: OFlag) -> File {
     let path = format!("/proc/{}/fd/1", service.up());
     File::options().read(true).write(true).custom_flags(flags.bits()).open(path).expect("open the pipe")
 }
 
-/// A service that counts.
+/// A service that writes numbered lines.
 fn good(scratch: &Scratch) -> Service<'_> {
     service(scratch, "good", COUNT)
 }
@@ -30,7 +30,8 @@ fn goes_on(scratch: &Scratch, name: &str) {
     wait_until("its lines go on", || lines(scratch, name).len() > before + 30);
 }
 
-/// The processes that forward lines: svscan's program, in the scan directory, of which `svscan` is none.
+/// The processes that forward lines. They run svscan's program in the scan directory, and are none of those in
+/// `svscan`.
 fn forwarders(scratch: &Scratch, svscan: &[i32]) -> Vec<i32> {
     let program = |pid: &i32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("svscan"));
     let found = processes_in(&scratch.path().join(SCANNED));
@@ -44,7 +45,7 @@ fn end(mut svscan: Daemon) -> Daemon {
 }
 
 #[test]
-fn a_service_that_locks_its_pipe_holds_up_nobody() {
+fn a_service_that_locks_its_pipe_holds_up_no_other_service() {
     let scratch = Scratch::new();
     let (bad, good) = (service(&scratch, "bad", NOTHING), good(&scratch));
     let svscan = svscan(&scratch);
@@ -56,7 +57,7 @@ fn a_service_that_locks_its_pipe_holds_up_nobody() {
     goes_on(&scratch, "new");
     assert!(!is_alive(old));
     goes_on(&scratch, "good");
-    // Who could lock what does count is the account that runs svscan, and no other.
+    // The lock that counts can only be taken by the account that runs svscan.
     let fifo = fs::metadata(scratch.path().join(SCANNED).join(".svscan/forwarder")).expect("the FIFO");
     assert_eq!((fifo.mode() & 0o777, fifo.uid()), (0o600, nix::unistd::geteuid().as_raw()));
     end(svscan);
@@ -69,26 +70,26 @@ fn a_pipe_that_is_small_or_used_up_is_read_all_the_same() {
     let svscan = svscan(&scratch);
     good.up();
     let said = || lines(&scratch, "bad");
-    // It holds less than a line, and is full.
+    // The pipe holds less than a line, and is full.
     let mut pipe = pipe_of(&bad, OFlag::empty());
     fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(4096)).expect("make the pipe small");
     pipe.write_all(&[b'a'; 10_000]).expect("write");
     pipe.write_all(b"\n").expect("write");
     wait_until("all of it is there", || said().concat().len() == 10_000);
-    // Each place in it holds a byte and no more.
+    // Each buffer of the pipe contains only one byte.
     let (source, packets) = pipe2(OFlag::O_DIRECT).expect("a pipe of packets");
     for byte in ["b"; 40].into_iter().chain(["\n"]) {
         File::from(packets.try_clone().expect("the same")).write_all(byte.as_bytes()).expect("write");
         assert_eq!(splice(&source, None, &pipe, None, 1, SpliceFFlags::empty()), Ok(1));
     }
     wait_until("all of that too", || said().concat().len() == 10_040);
-    // What is added to the beginning of a line is no news to the kernel.
+    // The kernel does not report bytes that are added to the beginning of a line.
     fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(65536)).expect("make the pipe as it was");
     pipe.write_all(b"c").expect("write");
     goes_on(&scratch, "good");
     pipe.write_all(&[b"c".repeat(99_999), b"\n".to_vec()].concat()).expect("write");
     wait_until("and that", || said().concat().len() == 110_040);
-    // Pieces that leave a rest of each place unused.
+    // Each write leaves a part of its buffer unused.
     for _ in 0..30 {
         pipe.write_all(&[b'd'; 3000]).expect("write");
     }
@@ -143,7 +144,7 @@ fn the_one_that_a_killed_svscan_leaves_makes_room_for_the_next() {
         now.is_some_and(|now| now != old && forwarders(&scratch, &[second.pid()]) == [now])
     });
     goes_on(&scratch, "good");
-    // The next svscan in this process knows it, and replaces it, as it may be of another version.
+    // The svscan that is executed anew in this process replaces the forwarder, which may be of another version.
     let old = forwarder(second.pid()).expect("a forwarder");
     second.signal(Signal::SIGUSR2);
     wait_until("there is another, and only one", || {
@@ -151,7 +152,8 @@ fn the_one_that_a_killed_svscan_leaves_makes_room_for_the_next() {
         now.is_some_and(|now| now != old && forwarders(&scratch, &[second.pid()]) == [now])
     });
     goes_on(&scratch, "good");
-    // One that waits for its turn is killed with its svscan; one that waits although its svscan was killed gives way too.
+    // A forwarder that waits for its turn is killed with its svscan. A forwarder that still waits although its svscan
+    // was killed gives way too.
     let old = forwarder(second.pid()).expect("a forwarder");
     kill(Pid::from_raw(old), Signal::SIGSTOP).expect("stop it");
     second.kill();
@@ -168,7 +170,7 @@ fn the_one_that_a_killed_svscan_leaves_makes_room_for_the_next() {
     let said = end(fourth).errors();
     assert!(!said.contains("unable"), "{said}");
     let mut numbers: Vec<usize> = lines(&scratch, "good").iter().filter_map(|line| line.parse().ok()).collect();
-    assert_eq!(numbers.len() + 1, lines(&scratch, "good").len(), "whole lines, and an end");
+    assert_eq!(numbers.len() + 1, lines(&scratch, "good").len(), "lines are cut, or the last one is missing");
     numbers.dedup();
     assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>(), "in order, and none twice");
 }
@@ -188,7 +190,7 @@ fn where_its_lock_is_removed_or_cannot_be_made_none_runs_beside_the_next() {
     let old = forwarder(first.pid()).expect("a forwarder");
     wait_until("it is another one", || forwarder(first.pid()).is_some_and(|now| now != old));
     goes_on(&scratch, "good");
-    // Without a lock it ends with its svscan.
+    // Without a lock, the forwarder ends with its svscan.
     let last = forwarder(first.pid()).expect("a forwarder");
     first.kill();
     wait_until("it has ended too", || !is_alive(last));
@@ -202,7 +204,7 @@ fn where_its_lock_is_removed_or_cannot_be_made_none_runs_beside_the_next() {
     assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>(), "none is lost");
 }
 
-/// A directory where a FIFO was.
+/// Replaces a FIFO by a directory.
 fn in_place_of(fifo: &Path) {
     fs::create_dir(fifo.with_extension("new")).expect("make a directory");
     fs::rename(fifo, fifo.with_extension("old")).expect("move the FIFO away");

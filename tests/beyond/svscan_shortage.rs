@@ -1,5 +1,5 @@
-//! svscan when the system refuses for a moment what it asks: an error is a proof of nothing. svscan asks again, starts no
-//! second supervise meanwhile, and forgets nothing.
+//! The system refuses a call of svscan's for a moment. An error proves nothing, so svscan asks again, starts no second
+//! supervise meanwhile, and forgets nothing.
 
 use crate::svscan::{COUNT, SCANNED, service, supervise_of};
 use crate::svscan_forward::lines;
@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use tests::{Daemon, Scratch, Service, children_of, has, is_alive, is_root, processes_in, skip, wait_until};
 
-/// svscan, whose calls that touch one of these paths, written as svscan writes them, have this fault.
+/// Starts svscan under strace. Its calls that touch one of these paths, in the form that svscan uses, have this fault.
 fn refused(scratch: &Scratch, paths: &[&str], fault: &str) -> Daemon {
     let mut command = scratch.command("strace");
     command.args(["-qq", "-o", "/dev/null", "-I3"]);
@@ -27,7 +27,7 @@ fn signal(strace: &Daemon, signal: Signal) {
     }
 }
 
-/// Stops it, with nothing left.
+/// Stops svscan, and checks that no process is left.
 fn stop(scratch: &Scratch, mut strace: Daemon) {
     signal(&strace, Signal::SIGTERM);
     assert_eq!(strace.wait(), 0, "{}", strace.errors());
@@ -44,23 +44,23 @@ fn a_supervise_that_cannot_be_asked_for_now_is_found_later_and_no_second_one_is_
     {
         let scratch = Scratch::new();
         let a = service(&scratch, "a", "exec sleep 1000");
-        // By hand, so that only its files tell of it.
+        // supervise is started by hand, so only its files show that it runs.
         let by_hand = a.supervise();
         let (pid, supervise) = (a.up(), supervise_of(&a));
         let svscan = refused(&scratch, &["a/supervise/ok"], &format!("openat:error={error}:when=1"));
         let said = format!("svscan: warning: unable to find supervise of a: {words}\n");
         wait_until("it is said", || svscan.errors().contains(&said));
-        // Another one is served meanwhile.
+        // Another service is served meanwhile.
         service(&scratch, "b", "exec sleep 1000").up();
         signal(&svscan, Signal::SIGALRM);
         assert_eq!((a.up(), supervise_of(&a), svscan.errors()), (pid, supervise, said), "{error}");
         stop(&scratch, svscan);
-        assert!(!is_alive(pid) && !is_alive(supervise), "{error}: it was found, and stopped");
+        assert!(!is_alive(pid) && !is_alive(supervise), "{error}: the supervise was not found and stopped");
         drop(by_hand);
     }
 }
 
-/// Each is read once, when the service is first seen: an answer that was wrong then would count for ever.
+/// svscan reads each of these settings once, when it first sees the service. A wrong answer then would count for ever.
 #[test]
 fn a_setting_that_cannot_be_read_now_is_read_later_and_counts_before_its_service_starts() {
     if !has("strace") {
@@ -91,7 +91,7 @@ fn a_setting_that_cannot_be_read_now_is_read_later_and_counts_before_its_service
     }
 }
 
-/// It would serve the directory beside the first one.
+/// Otherwise a second svscan would serve the directory beside the first one.
 #[test]
 fn a_lock_that_cannot_be_opened_now_is_opened_later() {
     if !has("strace") {
@@ -109,7 +109,7 @@ svscan: warning: another svscan serves this directory: waiting for its end\n";
     stop(&scratch, second);
 }
 
-/// Then it is not known, which is said.
+/// svscan cannot find out whether another svscan runs, and says so.
 #[test]
 fn a_lock_that_may_not_be_opened_is_said() {
     if !is_root() {
@@ -122,8 +122,8 @@ fn a_lock_that_may_not_be_opened_is_said() {
     scratch.mode(a.path("supervise"), 0o777);
     scratch.file(format!("{SCANNED}/.svscan/lock"), "");
     scratch.mode(format!("{SCANNED}/.svscan/lock"), 0o600);
-    scratch.without_rights("supervise");
-    let mut svscan = Daemon::start(scratch.without_rights("svscan").arg(SCANNED), &scratch);
+    scratch.as_nobody("supervise");
+    let mut svscan = Daemon::start(scratch.as_nobody("svscan").arg(SCANNED), &scratch);
     a.up();
     let said = "svscan: warning: unable to open .svscan/lock: access denied: whether another svscan serves this directory is not known\n";
     assert_eq!(svscan.errors(), said);
@@ -144,7 +144,8 @@ fn unlink(scratch: &Scratch) {
     fs::remove_file(scratch.path().join(SCANNED).join("a")).expect("remove the entry");
 }
 
-/// The supervise of the logger is killed with it, and the service then ends: what it said last is in the log.
+/// Kills the supervise of the logger together with it, then ends the service. The service's last lines must be in the
+/// log.
 fn is_read_to_the_end([a, log]: &[Service; 2], refused: impl FnOnce()) {
     let (supervise, logger) = (supervise_of(log), log.up());
     [supervise, logger].iter().for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).expect("kill it"));
@@ -164,7 +165,7 @@ fn the_logger_of_a_removed_service_is_started_again_though_that_fails_once() {
     }
     let scratch = Scratch::new();
     let both = removed(&scratch);
-    // Those of the service and of the logger come first.
+    // The first calls are those for the service and for its logger.
     let mut command = scratch.command("strace");
     command.args(["-qq", "-o", "/dev/null", "-I3", "-e", "inject=clone,clone3,fork,vfork:error=EAGAIN:when=3"]);
     let svscan = Daemon::start(command.arg(scratch.programs().join("svscan")).arg(SCANNED), &scratch);
@@ -194,7 +195,7 @@ fn the_directory_of_a_removed_service_that_cannot_be_opened_now_is_opened_later(
     let status = || fs::read_to_string(format!("/proc/{}/status", svscan.pid())).unwrap_or_default();
     wait_until("it is traced", || status().contains(&format!("TracerPid:\t{}\n", strace.pid())));
     unlink(&scratch);
-    // A descriptor for the directory.
+    // svscan has a descriptor for the directory when it has tried to open it.
     let folder = scratch.path().join("etc/a");
     let is_held = || {
         let held = fs::read_dir(format!("/proc/{}/fd", svscan.pid())).expect("its descriptors").flatten();
@@ -209,4 +210,50 @@ fn the_directory_of_a_removed_service_that_cannot_be_opened_now_is_opened_later(
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
     assert_eq!(svscan.errors(), "");
     drop(strace);
+}
+
+/// Where svscan cannot wait for what happens, it looks from time to time, and says so once.
+#[test]
+fn svscan_serves_on_while_the_system_does_not_let_it_wait() {
+    if !has("strace") || !has("prlimit") {
+        return skip("there is no strace or no prlimit");
+    }
+    let scratch = Scratch::new();
+    let a =
+        service(&scratch, "a", "trap 'echo end >>ends; exit' TERM; echo start >>starts; while sleep 0.01; do :; done");
+    // poll(2) refuses more descriptors than may be open.
+    let limited = crate::svscan::svscan(&scratch);
+    a.up();
+    let limit = |limit: &str| {
+        let mut prlimit = scratch.command("prlimit");
+        let pid = limited.pid().to_string();
+        let outcome = scratch.outcome_of(prlimit.args(["--pid", &pid, &format!("--nofile={limit}")]));
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+    };
+    limit("2:");
+    limited.signal(Signal::SIGALRM);
+    let said = "svscan: warning: unable to poll: invalid argument\n";
+    wait_until("it is said", || limited.errors().contains(said));
+    limit("1024:");
+    a.svc("-t");
+    a.lines("ends", 1);
+    a.lines("starts", 2);
+    end(limited, said);
+
+    let b = service(&scratch, "b", "echo start >>starts; exec sleep 1000");
+    let mut strace = refused(&scratch, &[], "poll:error=ENOMEM");
+    b.lines("starts", 1);
+    kill(Pid::from_raw(supervise_of(&b)), Signal::SIGKILL).expect("kill it");
+    b.lines("starts", 1);
+    wait_until("its supervise is back", || b.is_supervised());
+    signal(&strace, Signal::SIGTERM);
+    assert_eq!(strace.wait(), 0, "{}", strace.errors());
+    assert_eq!(strace.errors().matches("svscan: warning: unable to poll: out of memory\n").count(), 1);
+}
+
+/// Stops it, which has said this once.
+fn end(mut svscan: Daemon, said: &str) {
+    svscan.signal(Signal::SIGTERM);
+    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+    assert_eq!(svscan.errors().matches(said).count(), 1, "{}", svscan.errors());
 }

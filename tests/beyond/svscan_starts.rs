@@ -1,11 +1,11 @@
-//! svscan's limit on starts at a time.
+//! svscan's limit on the number of services that start at the same time.
 
 use crate::svscan::{SCANNED, service, svscan};
 use nix::sys::signal::Signal;
 use std::fs;
 use tests::{Scratch, wait_until};
 
-/// Its value in this scan directory.
+/// Writes the limit's setting in this scan directory.
 fn limit(scratch: &Scratch, text: &str) {
     scratch.file(format!("{SCANNED}/.svscan/starts-at-a-time"), text);
 }
@@ -18,7 +18,7 @@ fn no_more_services_start_at_a_time_than_are_wanted() {
     for number in 0..7 {
         service(&scratch, &format!("s{number}"), run).file("notification-fd", "3\n");
     }
-    // These will not be ready for now, and do not keep the others from starting.
+    // These services do not become ready for now, and must not keep the others from starting.
     for number in 0..3 {
         service(&scratch, &format!("down{number}"), run).down();
         service(&scratch, &format!("fails{number}"), "exit 1").file("notification-fd", "3\n");
@@ -48,7 +48,7 @@ fn a_limit_that_makes_no_sense_is_none_and_is_said_once() {
     assert_eq!(svscan.errors(), words);
 }
 
-/// A supervise that an earlier svscan started runs already, and takes no place for long.
+/// A supervise that an earlier svscan has started runs already, so it does not count as a start for long.
 #[test]
 fn what_runs_already_is_no_start() {
     let scratch = Scratch::new();

@@ -1,4 +1,4 @@
-//! svscan's orderly stop, essential services, and its duties as the first process.
+//! svscan's orderly stop, essential services, and the duties of a first process.
 
 use crate::svscan::{COUNT, SCANNED, service, supervise_of, svscan};
 use nix::fcntl::{Flock, FlockArg};
@@ -10,9 +10,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use tests::{Daemon, Scratch, Service, fifo, has, is_alive, is_root, processes_in, skip, wait_until};
+use tests::{Daemon, Scratch, Service, children_of, fifo, has, is_alive, is_root, processes_in, skip, wait_until};
 
-/// Says when it starts and ends, in a file that all share.
+/// A service that writes to a shared file when it starts and when it ends.
 fn telling(name: &str, last_words: &str) -> String {
     let end = format!("{last_words} echo {name} ends >>../story; exit");
     format!("trap '{end}' TERM; echo {name} starts >>../story; while :; do sleep 0.005; done")
@@ -26,7 +26,7 @@ fn story(scratch: &Scratch) -> Vec<String> {
 #[test]
 fn services_start_when_those_they_come_after_are_ready_and_stop_before_them() {
     let scratch = Scratch::new();
-    // The first in the directory's order is the last in time, whatever that order is.
+    // The service that is first in the directory's order becomes ready last, whatever that order is.
     let ready = format!("sleep 0.1; echo base ready >>../story; echo >&3; {}", telling("base", "sleep 0.1;"));
     let base = service(&scratch, "base", &ready).file("notification-fd", "3\n");
     service(&scratch, "a", &telling("a", "")).file("after", "z\n");
@@ -52,7 +52,7 @@ fn a_service_that_comes_after_one_that_is_ready_long_since_starts() {
     tests::Service::at(&scratch, &format!("{SCANNED}/late")).up();
 }
 
-/// ^C at a terminal, and what an init sends to the group of what it has started, reach svscan alone.
+/// ^C at a terminal, or a signal from an init to the group of the process that it has started, reaches only svscan.
 #[test]
 fn a_signal_to_the_group_of_svscan_reaches_no_service_no_logger_and_no_script() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
@@ -80,7 +80,7 @@ fn a_signal_to_the_group_of_svscan_reaches_no_service_no_logger_and_no_script() 
 type Make = fn(&Path) -> io::Result<()>;
 
 #[test]
-fn a_supervise_that_somebody_has_stopped_stops_its_service() {
+fn a_supervise_that_was_stopped_by_a_signal_stops_its_service() {
     let scratch = Scratch::new();
     let web = service(&scratch, "web", "exec sleep 1000");
     let mut svscan = svscan(&scratch);
@@ -104,7 +104,7 @@ fn a_service_is_stopped_though_its_control_was_removed_or_replaced() {
             tests::fifo(control)?;
             let mut open = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(control)?;
             while open.write(&[b'?'; 512]).is_ok() {}
-            // It has a reader, which does not read, for as long as the test lasts.
+            // The FIFO has a reader, which reads nothing, for the rest of the test.
             std::mem::forget(open);
             Ok(())
         }),
@@ -117,7 +117,7 @@ fn a_service_is_stopped_though_its_control_was_removed_or_replaced() {
     }
     for (service, (_, replace)) in services.iter().zip(replace) {
         let control = service.path("supervise/control");
-        // What supervise makes again meanwhile is in the way.
+        // supervise makes the file again, so replacing it may take several attempts.
         wait_until("it is replaced", || {
             let _ = fs::remove_file(&control);
             replace(&control).is_ok()
@@ -128,8 +128,8 @@ fn a_service_is_stopped_though_its_control_was_removed_or_replaced() {
     assert_eq!(processes_in(&scratch.path().join(SCANNED)), []);
 }
 
-/// As an init does that ends everything, sysvinit's killall5 or busybox's poweroff: supervises and loggers end of it, and
-/// services still have something to say.
+/// An init that ends everything sends a signal to all processes, as sysvinit's killall5 or busybox's poweroff do.
+/// Supervises and loggers end because of it, while services still have lines to write.
 #[test]
 fn a_signal_to_all_processes_at_once_loses_no_last_words() {
     if !has("unshare") || !is_root() {
@@ -157,7 +157,7 @@ fn a_signal_to_all_processes_at_once_loses_no_last_words() {
     assert_eq!(init.wait(), 0, "{}", init.errors());
     let expected: Vec<String> = (0..30).map(|number| format!("last {number}")).chain(["end".into()]).collect();
     for service in &services {
-        // A service that is told again while it speaks may begin anew.
+        // If the service is told to end once more while it writes its last lines, it may begin them again.
         let lines = service.lines("log/main/current", 31);
         assert!(lines.ends_with(&expected), "{}: {lines:?}", service.name());
     }
@@ -179,8 +179,8 @@ fn a_service_outlives_the_loggers_of_those_that_need_it() {
     assert_eq!(web.says("log/lines"), "last\n");
 }
 
-/// `after` names services as they are when everything stops: one installed anew, one that came later, and what was
-/// written since.
+/// `after` is read when everything stops. It then names services that were installed anew or added later, and it may
+/// itself have been written later.
 #[test]
 fn the_order_of_stopping_is_that_of_the_moment() {
     let scratch = Scratch::new();
@@ -210,9 +210,10 @@ fn the_order_of_stopping_is_that_of_the_moment() {
     assert_eq!(svscan.errors().matches("no such service").count(), 1, "{}", svscan.errors());
 }
 
-/// The case to serve: a machine is being terminated. A web server writes a log; a shipper like filebeat reads the
-/// file, sends it away slowly, and knows from a registry what has arrived; told to end, it ends at once. So its `run`
-/// tells it only when the registry has not moved for a while. What takes the lines has to outlive it.
+/// A machine is being shut down. A web server writes a log file. A shipper such as filebeat reads the file, sends its
+/// lines slowly, and records in a registry what has arrived; when it is told to end, it ends at once. So its `run`
+/// tells it only when the registry has not changed for a while. The service that receives the lines must outlive the
+/// shipper.
 #[test]
 fn a_shipper_stops_when_it_has_sent_everything() {
     let scratch = Scratch::new();
@@ -253,7 +254,7 @@ fn a_shipper_stops_when_it_has_sent_everything() {
     let (shipper, collector) = (shipper.up(), collector.up());
     svscan.signal(Signal::SIGTERM);
     web.wait_down();
-    // It has just begun, and is neither killed nor hurried by being told twice.
+    // The shipper has just begun, and a second signal neither kills it nor makes it hurry.
     assert!(is_alive(shipper) && is_alive(collector));
     svscan.signal(Signal::SIGTERM);
     wait_until("it is said who is waited for", || svscan.errors().contains("web is down, waiting for "));
@@ -267,7 +268,7 @@ fn a_shipper_stops_when_it_has_sent_everything() {
     }
 }
 
-/// A service that takes its time, one that has to wait for it, and one that is done: all that is said.
+/// One service takes long, one waits for it, and one is down already. svscan reports all three.
 #[test]
 fn it_is_said_what_is_waited_for_and_how_long_it_has() {
     let scratch = Scratch::new();
@@ -280,7 +281,7 @@ fn it_is_said_what_is_waited_for_and_how_long_it_has() {
     slow.lines("ready", 1);
     quick.up();
     last.up();
-    // So that the one is told before the other is down.
+    // This makes sure that the one is told before the other is down.
     quick.svc("-d");
     quick.wait_down();
     slow.svc("-d");
@@ -301,7 +302,7 @@ fn a_logger_ends_after_its_services_last_line() {
     let scratch = Scratch::new();
     let a = service(&scratch, "a", COUNT);
     scratch.dir(format!("{SCANNED}/a/log"));
-    // A slow one, which must not be told to end before it has read all.
+    // This logger is slow, and must not be told to end before it has read everything.
     scratch.script(
         format!("{SCANNED}/a/log/run"),
         "#!/bin/sh\nwhile read line; do echo $line >>lines; sleep 0.004; done\n",
@@ -316,32 +317,34 @@ fn a_logger_ends_after_its_services_last_line() {
     assert_eq!(lines, expected + "end\n");
 }
 
+/// Interrupts svscan, which then tells the service to stop. Returns the number of the service's process, which ignores TERM.
+fn does_not_stop(a: &Service, svscan: &Daemon) -> i32 {
+    a.lines("ready", 1);
+    svscan.signal(Signal::SIGINT);
+    a.wait_for("is told to stop", |status| status.want == b'd');
+    a.up()
+}
+
 #[test]
 fn a_second_interrupt_kills_what_does_not_stop() {
     let scratch = Scratch::new();
     let a = service(&scratch, "a", "trap '' TERM; echo >ready; while :; do sleep 0.01; done");
     let mut svscan = svscan(&scratch);
-    a.lines("ready", 1);
-    svscan.signal(Signal::SIGINT);
-    a.wait_for("is told to stop", |status| status.want == b'd');
-    let pid = a.up();
+    let pid = does_not_stop(&a, &svscan);
     svscan.signal(Signal::SIGTERM);
     svscan.signal(Signal::SIGINT);
     assert_eq!(svscan.wait(), 0);
     assert!(!is_alive(pid));
 }
 
-/// Its supervise is killed before it is told to kill it: what comes next is told so too.
+/// The supervise is killed just before the second interrupt. The supervise that takes its place is told too.
 #[test]
 fn a_second_interrupt_is_also_for_a_supervise_that_is_started_then() {
     let scratch = Scratch::new();
     let a = service(&scratch, "a", "trap '' TERM; echo >ready; while :; do sleep 0.01; done");
     let mut svscan = svscan(&scratch);
-    a.lines("ready", 1);
-    svscan.signal(Signal::SIGINT);
-    a.wait_for("is told to stop", |status| status.want == b'd');
-    let pid = a.up();
-    // svscan hears of both at once.
+    let pid = does_not_stop(&a, &svscan);
+    // svscan learns of both at the same time.
     svscan.signal(Signal::SIGSTOP);
     svscan.signal(Signal::SIGINT);
     kill(Pid::from_raw(supervise_of(&a)), Signal::SIGKILL).expect("kill it");
@@ -374,29 +377,37 @@ fn a_supervise_killed_while_everything_stops_is_no_way_out() {
     assert!(!is_alive(pid));
 }
 
-/// Counts how often it is told to end, and ends when it may.
+/// A service that counts how often it is told to end, and ends when the test lets it.
 const COUNTING: &str = "trap 'echo told >>told' TERM; echo >ready; while [ ! -e go ]; do sleep 0.01; done";
 
 fn told(service: &Service) -> usize {
     service.says("told").lines().count()
 }
 
-/// No supervise can be started where nothing leads any more: svscan tells the process itself to end, and waits for it.
+/// Starts svscan on a link to the service, and removes the link once the service is ready. Returns svscan, and the numbers
+/// of the service's process and of its supervise.
+fn started_and_removed(scratch: &Scratch, a: &Service) -> (Daemon, i32, i32) {
+    let entry = scratch.path().join(SCANNED).join("a");
+    symlink("../etc/a", &entry).expect("link it");
+    let svscan = svscan(scratch);
+    a.lines("ready", 1);
+    let (pid, supervise) = (a.up(), supervise_of(a));
+    fs::remove_file(&entry).expect("remove the entry");
+    (svscan, pid, supervise)
+}
+
+/// svscan cannot start another supervise, because the entry is gone. It tells the process itself to end, and waits for
+/// it.
 #[test]
 fn a_removed_service_whose_supervise_is_killed_at_the_stop_is_ended() {
     for stops_removed in [true, false] {
         let scratch = Scratch::new();
-        let a = Service::new(&scratch, "etc/a", COUNTING);
+        let a = Service::new(&scratch, "etc/a", COUNTING).script("finish", "echo >finished");
         scratch.dir(format!("{SCANNED}/.svscan"));
         if stops_removed {
             scratch.file(format!("{SCANNED}/.svscan/on-remove"), "stop\n");
         }
-        let entry = scratch.path().join(SCANNED).join("a");
-        symlink("../etc/a", &entry).expect("link it");
-        let mut svscan = svscan(&scratch);
-        a.lines("ready", 1);
-        let (pid, supervise) = (a.up(), supervise_of(&a));
-        fs::remove_file(&entry).expect("remove the entry");
+        let (mut svscan, pid, supervise) = started_and_removed(&scratch, &a);
         if !stops_removed {
             svscan.signal(Signal::SIGTERM);
         }
@@ -405,7 +416,7 @@ fn a_removed_service_whose_supervise_is_killed_at_the_stop_is_ended() {
         wait_until("svscan tells it to end", || told(&a) == 2);
         let said = svscan.errors();
         assert!(said.contains("svscan: warning: unable to supervise a: file does not exist\n"), "{said}");
-        // It would be told again with each attempt.
+        // svscan must not tell the process again with each attempt to start a supervise.
         std::thread::sleep(std::time::Duration::from_millis(1500));
         assert_eq!((told(&a), is_alive(pid), svscan.errors().contains("a is down")), (2, true, false));
         scratch.file("etc/a/go", "");
@@ -415,21 +426,17 @@ fn a_removed_service_whose_supervise_is_killed_at_the_stop_is_ended() {
             svscan.signal(Signal::SIGTERM);
         }
         assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+        assert!(!a.path("finished").exists());
     }
 }
 
-/// The same where it does not end: the second interrupt kills it.
+/// The process does not end, so the second interrupt kills it.
 #[test]
 fn a_second_interrupt_kills_what_has_no_supervise_any_more() {
     let scratch = Scratch::new();
     let a = Service::new(&scratch, "etc/a", COUNTING);
     scratch.dir(SCANNED);
-    let entry = scratch.path().join(SCANNED).join("a");
-    symlink("../etc/a", &entry).expect("link it");
-    let mut svscan = svscan(&scratch);
-    a.lines("ready", 1);
-    let (pid, supervise) = (a.up(), supervise_of(&a));
-    fs::remove_file(&entry).expect("remove the entry");
+    let (mut svscan, pid, supervise) = started_and_removed(&scratch, &a);
     svscan.signal(Signal::SIGINT);
     wait_until("it is told to end", || told(&a) == 1);
     kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill its supervise");
@@ -439,8 +446,8 @@ fn a_second_interrupt_kills_what_has_no_supervise_any_more() {
     assert!(!is_alive(pid));
 }
 
-/// What svscan cannot look at for want of descriptors is not taken for gone; but it needs none to know what its supervises have
-/// said.
+/// svscan has no descriptor left to look at the service, and does not take it for gone. But it needs no descriptor to
+/// know what its supervises have reported.
 #[test]
 fn a_stop_without_descriptors_ends_when_all_are_down_and_not_before() {
     if !has("prlimit") {
@@ -457,7 +464,8 @@ fn a_stop_without_descriptors_ends_when_all_are_down_and_not_before() {
             let done = scratch.outcome_of(scratch.command("prlimit").args(of_svscan));
             assert_eq!(done.code, 0, "{done:?}");
         };
-        // Its next descriptor would have this number. One that is lower than that of what it polls would end it.
+        // The limit equals the next number that svscan would get. A limit below the numbers that svscan polls would end
+        // it.
         let free = (0..).find(|number| !Path::new(&format!("/proc/{}/fd/{number}", svscan.pid())).exists());
         limit(&format!("--nofile={}:", free.expect("a number")));
         svscan.signal(Signal::SIGTERM);
@@ -475,8 +483,8 @@ fn a_stop_without_descriptors_ends_when_all_are_down_and_not_before() {
     }
 }
 
-/// Neither the service nor its logger can be started again, as svscan may not enter the directory any more: the process that
-/// is left is ended, and what the logger may have had to write is given up after a while.
+/// svscan may not enter the directory any more, so it can start neither the service nor its logger again. It ends the
+/// process that is left, and after a while gives up what the logger might still have written.
 #[test]
 fn a_stop_ends_though_no_supervise_can_be_started() {
     let scratch = Scratch::new();
@@ -491,11 +499,13 @@ fn a_stop_ends_though_no_supervise_can_be_started() {
     for folder in [SCANNED, "services/a", "services/a/log"] {
         scratch.mode(folder, 0o777);
     }
-    scratch.without_rights("supervise");
-    let mut svscan = Daemon::start(scratch.without_rights("svscan").arg(SCANNED), &scratch);
+    scratch.as_nobody("supervise");
+    let mut svscan = Daemon::start(scratch.as_nobody("svscan").arg(SCANNED), &scratch);
     a.lines("ready", 1);
     let log = Service::at(&scratch, "services/a/log");
-    let (pid, supervise, logger) = (a.up(), supervise_of(&a), [supervise_of(&log), log.up()]);
+    // Its supervise has written its state once it is up.
+    let (pid, reader) = (a.up(), log.up());
+    let (supervise, logger) = (supervise_of(&a), [supervise_of(&log), reader]);
     svscan.signal(Signal::SIGTERM);
     let told = || fs::read_to_string(scratch.path().join("told")).unwrap_or_default().lines().count();
     wait_until("it is told to end", || told() == 1);
@@ -519,7 +529,7 @@ fn everything_stops_with_an_essential_service_and_its_code_is_svscans() {
         let scratch = Scratch::new();
         let other = service(&scratch, "other", &telling("other", ""));
         let run = format!("until [ -e ../story ]; do sleep 0.01; done; {end}");
-        // Killed, it would be restarted, were it not for this.
+        // Without the stop, svscan would restart the service that is killed here.
         service(&scratch, "main", &run)
             .file("essential", "")
             .file("max-death-tally", "1")
@@ -555,6 +565,30 @@ fn an_essential_service_has_not_ended_because_it_had_once() {
     assert_eq!(second.wait(), 7, "{}", second.errors());
 }
 
+/// In a container that is started again, all processes have the numbers that they had before, and the directories of the services
+/// are as they were left.
+#[test]
+fn a_container_that_is_started_again_runs_its_essential_service_again_and_waits_until_it_is_ready() {
+    if !is_root() || !has("unshare") {
+        return skip("only root has namespaces of its own");
+    }
+    let scratch = Scratch::new();
+    let ready = "echo main ready >>../story; echo >&3; ";
+    let run = format!("sleep 0.3; {ready}until [ -e ../go ]; do sleep 0.01; done; rm ../go; exit 7");
+    service(&scratch, "main", &run).file("essential", "").file("success-codes", "7\n").file("notification-fd", "3\n");
+    service(&scratch, "web", "echo web starts >>../story; exec sleep 1000").file("after", "main\n");
+    // As many as it takes to see a record of the time before read too soon.
+    for times in 1..=4 {
+        let mut unshare = scratch.command("unshare");
+        unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child", "svscan", SCANNED]);
+        let mut container = Daemon::start(&mut unshare, &scratch);
+        wait_until("all run, or it has ended", || story(&scratch).len() == 2 * times || container.has_ended());
+        fs::write(scratch.path().join(SCANNED).join("go"), "").expect("say go");
+        assert_eq!(container.wait(), 7, "{times}: {}", container.errors());
+        assert_eq!(story(&scratch), ["main ready", "web starts"].repeat(times), "{}", container.errors());
+    }
+}
+
 #[test]
 fn scripts_take_the_place_of_what_signals_mean_and_of_the_end() {
     let scratch = Scratch::new();
@@ -576,7 +610,7 @@ fn scripts_take_the_place_of_what_signals_mean_and_of_the_end() {
     assert!(said().ends_with("finish 0\n"));
 }
 
-/// A process that has left its service writes on, whatever happens.
+/// A process that has left its service keeps writing, whatever happens.
 #[test]
 fn what_writes_to_a_logger_without_end_does_not_keep_svscan_from_stopping() {
     let scratch = Scratch::new();
@@ -599,7 +633,7 @@ fn what_writes_to_a_logger_without_end_does_not_keep_svscan_from_stopping() {
     assert_eq!(code, 0, "{}", svscan.errors());
 }
 
-/// Whether the service is stopped with all others, is removed, or ends by itself once it is removed.
+/// The service is stopped with all others, or is removed, or ends by itself after its removal.
 #[test]
 fn what_a_logger_does_not_read_is_counted() {
     for how in ["all", "removed", "told"] {
@@ -631,7 +665,8 @@ fn what_a_logger_does_not_read_is_counted() {
     }
 }
 
-/// A `log` that cannot run looks like one that is being made; but what runs is no service that is being made.
+/// A `log` that cannot run looks like one that is still being made. But a service that runs is no service that is still
+/// being made.
 #[test]
 fn the_next_svscan_stops_also_what_could_not_be_started_now() {
     let scratch = Scratch::new();
@@ -652,7 +687,8 @@ fn the_next_svscan_stops_also_what_could_not_be_started_now() {
     assert!(processes_in(&scratch.path().join(SCANNED)).is_empty());
 }
 
-/// Any process of the account may use up the signals that can wait at a time, and a filter may forbid those that bring something.
+/// Any process of the account may use up the number of signals that can be queued, and a filter may forbid signals with
+/// a value.
 #[test]
 fn a_stop_ends_though_no_signal_that_brings_commands_can_be_sent() {
     if !has("prlimit") {
@@ -695,4 +731,170 @@ fn a_stop_ends_a_service_whose_supervise_was_killed_though_another_process_seems
     scratch.file(format!("{SCANNED}/a/go"), "");
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
     assert_eq!((is_alive(pid), told(&a)), (false, 1));
+}
+
+/// svscan under strace, which holds each supervise that svscan starts at this system call, until strace is killed.
+fn svscan_under_strace(scratch: &Scratch, call: &str, at: &str, path: &Path) -> Daemon {
+    let mut command = scratch.command("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-P"]).arg(path);
+    command.args(["-e", &format!("inject={call}:{at}=100000000:when=1"), "svscan", SCANNED]);
+    Daemon::start(&mut command, scratch)
+}
+
+fn kill_traced_svscan(strace: &Daemon) {
+    let svscan = children_of(strace.pid());
+    svscan.iter().for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL).expect("kill svscan"));
+    wait_until("svscan is gone", || !svscan.iter().any(|pid| is_alive(*pid)));
+}
+
+/// The processes of this name that work in the scratch directory.
+fn named(scratch: &Scratch, name: &str) -> Vec<Pid> {
+    let is_named =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name);
+    processes_in(scratch.path()).into_iter().filter(is_named).map(Pid::from_raw).collect()
+}
+
+/// Whether svscan has taken in the TERM that it was sent: svscan blocks the signal, and it does not wait any more.
+fn has_taken_in_term(svscan: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{svscan}/status")).unwrap_or_default();
+    let has_term = |key: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("0");
+        u64::from_str_radix(mask.trim(), 16).expect("a mask") & 1 << (Signal::SIGTERM as u32 - 1) != 0
+    };
+    has_term("SigBlk:") && !has_term("ShdPnd:")
+}
+
+/// Each of these supervises was started in the last moment of its svscan, and goes on once the next svscan was told to stop
+/// everything, and finds nothing that runs.
+#[test]
+fn a_supervise_that_was_just_started_by_a_killed_svscan_is_stopped_too() {
+    if !has("strace") {
+        return skip("there is no strace");
+    }
+    let program = tests::programs().join("supervise");
+    for (call, at, path, is_logged) in [
+        // It has just become a supervise.
+        ("execve", "delay_exit", program.as_path(), false),
+        ("execve", "delay_exit", program.as_path(), true),
+        // It is about to enter its directory.
+        ("chdir", "delay_enter", Path::new("a"), false),
+        ("chdir", "delay_enter", Path::new("log"), true),
+        // It has entered its directory.
+        ("chdir", "delay_exit", Path::new("a"), false),
+    ] {
+        let scratch = Scratch::new();
+        let a = Service::new(&scratch, &format!("{SCANNED}/a"), "echo start >>starts; exec sleep 1000");
+        let _logger = is_logged.then(|| Service::new(&scratch, &format!("{SCANNED}/a/log"), "exec cat >read"));
+        let traced = svscan_under_strace(&scratch, call, at, path);
+        let is_held = |pid: &Pid| tests::state_of(pid.as_raw()) == Some('t');
+        wait_until("a supervise is held", || named(&scratch, "supervise").iter().any(is_held));
+        kill_traced_svscan(&traced);
+        let mut next = svscan(&scratch);
+        wait_until("it listens", || has_taken_in_term(next.pid()));
+        next.signal(Signal::SIGTERM);
+        wait_until("it is told", || next.has_ended() || has_taken_in_term(next.pid()));
+        traced.kill();
+        assert_eq!(next.wait(), 0, "{call} {at} {path:?}: {}", next.errors());
+        assert_eq!(named(&scratch, "supervise"), [], "{call} {at} {path:?}: {}", next.errors());
+        assert_eq!(processes_in(&a.path("")), [0; 0], "{call} {at} {path:?}: {}", next.errors());
+        assert!(!next.errors().contains("supervise: fatal"), "{call} {at} {path:?}: {}", next.errors());
+    }
+}
+
+/// A child of svscan that has not executed `supervise` yet keeps the scan directory locked. The next svscan may be told to stop
+/// everything when it does not know yet that the lock is free.
+#[test]
+fn the_next_svscan_waits_for_a_child_that_is_still_to_become_a_supervise() {
+    if !has("strace") {
+        return skip("there is no strace");
+    }
+    let scratch = Scratch::new();
+    let a = Service::new(&scratch, &format!("{SCANNED}/a"), "echo start >>starts; exec sleep 1000");
+    let program = tests::programs().join("supervise");
+    let traced = svscan_under_strace(&scratch, "execve", "delay_enter", &program);
+    wait_until("there is a child", || named(&scratch, "svscan").len() == 2);
+    kill_traced_svscan(&traced);
+    let mut next = svscan(&scratch);
+    wait_until("it waits", || next.errors().contains("another svscan serves this directory"));
+    traced.kill();
+    wait_until("the service is started", || a.path("starts").exists());
+    next.signal(Signal::SIGTERM);
+    assert_eq!(next.wait(), 0, "{}", next.errors());
+    assert_eq!(named(&scratch, "supervise"), [], "{}", next.errors());
+    assert_eq!(a.lines("starts", 1).len(), 1, "{}", next.errors());
+    assert!(!next.errors().contains("supervise: fatal"), "{}", next.errors());
+}
+
+/// svscan starts the supervise for the sake of the process that the supervise before it has left. That process ends before the
+/// supervise finds it, or before svscan can tell the supervise anything.
+#[test]
+fn a_supervise_that_is_started_during_a_stop_starts_no_run() {
+    if !has("strace") {
+        return skip("there is no strace");
+    }
+    for is_dead_before in [true, false] {
+        let scratch = Scratch::new();
+        let a = service(&scratch, "a", "echo start >>starts; exec sleep 1000").file("restart-delay", "0\n");
+        let mut svscan = svscan(&scratch);
+        let (first, pid) = (svscan.pid(), a.up());
+        wait_until("it has executed sleep", || named(&scratch, "sleep").contains(&Pid::from_raw(pid)));
+        let mut strace = scratch.command("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=chdir", "-P", "a"]);
+        strace.args(["-e", "inject=chdir:delay_enter=100000000:when=1", "-p", &first.to_string()]);
+        let strace = Daemon::start(&mut strace, &scratch);
+        let is_traced = || {
+            fs::read_to_string(format!("/proc/{first}/status"))
+                .is_ok_and(|status| status.contains(&format!("TracerPid:\t{}\n", strace.pid())))
+        };
+        wait_until("svscan is traced", is_traced);
+        let before = Pid::from_raw(supervise_of(&a));
+        svscan.signal(Signal::SIGSTOP);
+        svscan.signal(Signal::SIGTERM);
+        kill(before, Signal::SIGKILL).expect("kill supervise");
+        svscan.signal(Signal::SIGCONT);
+        let next = || named(&scratch, "supervise").into_iter().find(|supervise| *supervise != before);
+        wait_until("the next supervise is held", || {
+            next().is_some_and(|next| tests::state_of(next.as_raw()) == Some('t'))
+        });
+        let next = next().expect("it is held");
+        let end_service = || {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).expect("kill the service");
+            wait_until("it is dead", || !is_alive(pid));
+        };
+        if is_dead_before {
+            end_service();
+            wait_until("svscan has waited for it", || !Path::new(&format!("/proc/{pid}")).exists());
+        }
+        svscan.signal(Signal::SIGSTOP);
+        strace.kill();
+        if !is_dead_before {
+            wait_until("it is in charge", || a.is_supervised());
+            end_service();
+        }
+        let starts = || fs::read_to_string(a.path("starts")).expect("its starts").lines().count();
+        wait_until("supervise has gone, or starts it", || !is_alive(next.as_raw()) || starts() > 1);
+        svscan.signal(Signal::SIGCONT);
+        assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
+        assert_eq!(starts(), 1, "{is_dead_before}");
+        assert_eq!(processes_in(&a.path("")), [0; 0]);
+    }
+}
+
+#[test]
+fn svscan_starts_nothing_if_it_is_told_to_stop_before() {
+    if !has("strace") {
+        return skip("there is no strace");
+    }
+    let scratch = Scratch::new();
+    let a = Service::new(&scratch, &format!("{SCANNED}/a"), "echo start >>starts; exec sleep 1000");
+    let mut command = scratch.command("strace");
+    command.args(["-qq", "-o", "/dev/null", "-e", "inject=signalfd4:delay_exit=100000000:when=1", "svscan", SCANNED]);
+    let strace = Daemon::start(&mut command, &scratch);
+    let svscan = || children_of(strace.pid()).into_iter().find(|pid| has_taken_in_term(*pid));
+    wait_until("it takes signals in", || svscan().is_some());
+    let svscan = svscan().expect("it is held there");
+    kill(Pid::from_raw(svscan), Signal::SIGTERM).expect("tell svscan");
+    strace.kill();
+    wait_until("it ends", || !is_alive(svscan));
+    assert!(!a.path("supervise").exists() && !a.path("starts").exists());
 }

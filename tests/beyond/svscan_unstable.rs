@@ -1,6 +1,7 @@
-//! A service on a file system that does not keep the numbers of its files: it is the same as long as its path is.
+//! A service on a file system that does not keep the numbers of its files. It counts as the same service as long as its
+//! path is the same.
 
-use crate::drifting::Drifting;
+use crate::changing_inodes::ChangingInodes;
 use crate::svscan::{SCANNED, service, supervise_of};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -8,18 +9,19 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use tests::{Daemon, Scratch, Service, is_alive, is_root, processes_in, skip, wait_until};
 
-const MOUNT: &str = "mount -i -t fuse -o fd=0,rootmode=40000,user_id=0,group_id=0,allow_other none drifting";
+const MOUNT: &str = "mount -i -t fuse -o fd=0,rootmode=40000,user_id=0,group_id=0,allow_other none changing";
 
 fn started(scratch: &Scratch) -> String {
     fs::read_to_string(scratch.path().join("started")).unwrap_or_default()
 }
 
-/// What svscan and supervise have said. The shell has its own words for a directory whose number changes.
+/// The messages of svscan and supervise, without those of the shell, which complains about a directory whose number
+/// changes.
 fn said(svscan: &Daemon) -> String {
     svscan.errors().lines().filter(|line| !line.starts_with("sh: ")).collect()
 }
 
-/// Other services are started, before and after the directory was looked at.
+/// Waits until svscan has looked at the directory: services that are added before and after that are started.
 fn is_looked_at(scratch: &Scratch, svscan: &Daemon, round: &str) {
     service(scratch, round, "exec sleep 1000").up();
     svscan.signal(Signal::SIGHUP);
@@ -27,19 +29,19 @@ fn is_looked_at(scratch: &Scratch, svscan: &Daemon, round: &str) {
 }
 
 #[test]
-fn a_service_whose_number_changes_all_the_time_runs_on_whoever_is_killed() {
+fn a_service_whose_number_changes_all_the_time_runs_on_after_kills() {
     if !is_root() || !fs::exists("/dev/fuse").is_ok_and(|there| there) {
         return skip("only root mounts, and only where there is FUSE");
     }
     let scratch = Scratch::new();
     let at = |name: &str| scratch.path().join(name).display().to_string();
-    // What there is seen of it from outside the mount namespace.
+    // The part of the file system that can be seen from outside the mount namespace.
     scratch.dir("kept");
-    scratch.dir("drifting/web");
+    scratch.dir("changing/web");
     scratch.dir(SCANNED);
-    symlink(at("kept"), at("drifting/web/supervise")).expect("make a link");
-    symlink(at("drifting/web"), at(&format!("{SCANNED}/web"))).expect("make a link");
-    let web = Service::at(&scratch, "drifting/web");
+    symlink(at("kept"), at("changing/web/supervise")).expect("make a link");
+    symlink(at("changing/web"), at(&format!("{SCANNED}/web"))).expect("make a link");
+    let web = Service::at(&scratch, "changing/web");
     let device = File::options().read(true).write(true).open("/dev/fuse").expect("open FUSE");
     let run = format!("#!/bin/sh\necho >>{}\nexec sleep 1000\n", at("started"));
     let script = format!("{MOUNT}; exec </dev/null; exec svscan {SCANNED}");
@@ -47,10 +49,10 @@ fn a_service_whose_number_changes_all_the_time_runs_on_whoever_is_killed() {
     unshare.args(["-m", "--propagation", "private", "/bin/sh", "-ec", &script]);
     let first = Daemon::start(unshare.stdin(device.try_clone().expect("the same")), &scratch);
     drop(unshare);
-    Drifting::serve(device, &run, &at("kept"));
+    ChangingInodes::serve(device, &run, &at("kept"));
     let pid = web.up();
     is_looked_at(&scratch, &first, "one");
-    // The next supervise finds the service, and svscan the directory.
+    // The next supervise finds the service, and the next svscan finds the directory.
     let supervise = supervise_of(&web);
     kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill supervise");
     wait_until("it has another", || web.is_supervised() && supervise_of(&web) != supervise);

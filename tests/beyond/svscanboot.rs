@@ -1,7 +1,7 @@
-//! svscanboot keeps what it started.
+//! svscanboot keeps running what it has started.
 
 use crate::svscan::{SCANNED, service};
-use crate::svscan_first::send;
+use crate::svscan_as_init::send;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::fs;
@@ -13,7 +13,7 @@ use tests::{
 
 fn svscanboot(scratch: &Scratch) -> Daemon {
     scratch.dir(SCANNED);
-    // Its environment is clean, so that only its arguments say whose it is.
+    // Its environment does not contain the scratch directory, so its arguments show to which test it belongs.
     Daemon::start(scratch.command("svscanboot").arg(scratch.path().join(SCANNED)), scratch)
 }
 
@@ -31,14 +31,14 @@ fn find(boot: i32, name: &str) -> i32 {
     found.expect("a child")
 }
 
-/// Waits until its readproctitle shows this.
+/// Waits until the readproctitle of this svscanboot shows the words.
 fn shows(boot: i32, words: &str) {
     wait_until(&format!("{words:?} is shown"), || {
         child(boot, "readproctitle").is_some_and(|readproctitle| title(readproctitle).contains(words))
     });
 }
 
-/// Says on standard error what is put into a file `say`, and writes down that it was started.
+/// A service that writes the content of a file `say` to standard error, and records that it was started.
 const SAYS: &str =
     "echo >>started; while :; do if mv say saying 2>/dev/null; then cat saying >&2; fi; sleep 0.01; done";
 
@@ -47,11 +47,11 @@ fn say(service: &Service, words: &str) {
     fs::rename(service.path(".say"), service.path("say")).expect("rename a file");
 }
 
-/// It has said so, wherever that went.
+/// Has the service write the words, wherever they go.
 fn has_said(service: &Service, words: &str) {
     say(service, words);
     wait_until("it has said it", || service.says("saying") == words && !service.path("say").exists());
-    // Once more: it has come back from saying it.
+    // The service is given another line. When it takes that line, it has written the one before.
     say(service, "");
     wait_until("it goes on", || service.says("saying").is_empty());
 }
@@ -86,7 +86,7 @@ fn what_is_killed_is_started_again_and_told_to_stop_it_stops() {
             .all(|(name, old)| child(boot.pid(), name).is_some_and(|new| new != old))
     });
     assert_eq!((a.up(), is_alive(pid)), (pid, true));
-    // What is still written goes to the new one.
+    // What is written from now on goes to the new readproctitle.
     let (svscan, readproctitle) = (find("svscan"), find("readproctitle"));
     scratch.file(format!("{SCANNED}/file"), "");
     wait_until("a new complaint is shown", || title(readproctitle).contains("unable to supervise file"));
@@ -134,7 +134,7 @@ fn whichever_is_killed_no_service_ends_and_the_next_shows_what_is_said() {
         shows(boot.pid(), "meanwhile");
         has_said(&a, "afterwards\n");
         shows(boot.pid(), "afterwards");
-        // Of supervises that were there before, too.
+        // This also holds for supervises that ran before.
         scratch.file(format!("{SCANNED}/b/timeout-kill"), "nonsense\n");
         kill_all(&[pids[1]]);
         b.another(pids[1]);
@@ -156,7 +156,7 @@ fn the_fifo_is_for_its_account_alone() {
     assert_eq!(fs::metadata(file.parent().expect("a folder")).expect("its folder").mode() & 0o777, 0o755);
 }
 
-/// Whatever became of its name, those who have it go on writing to it.
+/// Whatever has happened to the FIFO's name, the processes that have it open keep writing to it.
 #[test]
 fn one_that_was_removed_renamed_or_replaced_is_taken_up_again() {
     for harm in [
@@ -183,10 +183,10 @@ fn one_that_was_removed_renamed_or_replaced_is_taken_up_again() {
     }
 }
 
-/// A shell in namespaces of its own that prepares them, and then is an init: it starts svscanboot again and again.
+/// A shell in namespaces of its own. It prepares them, and then acts as an init that starts svscanboot again and again.
 fn init(scratch: &Scratch, namespaces: &[&str], prepare: &str) -> Option<Daemon> {
     if !is_root() {
-        skip("namespaces can only be had by root");
+        skip("needs root, for namespaces");
         return None;
     }
     let script = format!("{prepare} && while :; do svscanboot \"$0\"; sleep 0.1; done");
@@ -195,12 +195,12 @@ fn init(scratch: &Scratch, namespaces: &[&str], prepare: &str) -> Option<Daemon>
     Some(Daemon::start(&mut command, scratch))
 }
 
-/// The svscanboot that an init runs now, if not this one.
+/// The svscanboot that the init runs now, if it is another than `before`.
 fn next_boot(scratch: &Scratch, before: i32) -> i32 {
     let is_it = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "svscanboot\n");
     let mut found = None;
     wait_until("svscanboot runs", || {
-        // One that has just been forked bears the name until it has become what it is to be.
+        // A child that was just forked has the same name until it executes another program.
         found = processes_in(scratch.path())
             .into_iter()
             .find(|pid| is_it(pid) && *pid != before && child(*pid, "svscan").is_some());
@@ -225,7 +225,7 @@ fn where_the_directory_cannot_be_written_to_the_fifo_lies_in_run() {
     shows(boot, "before");
     let readproctitle = find(boot, "readproctitle");
     kill_all(&[boot]);
-    // Until then it may still read.
+    // Until then, the readproctitle may still read.
     wait_until("its readproctitle is gone", || !is_alive(readproctitle));
     has_said(&a, "meanwhile\n");
     let next = next_boot(&scratch, boot);
@@ -239,7 +239,7 @@ fn where_the_directory_cannot_be_written_to_the_fifo_lies_in_run() {
 #[test]
 fn without_dev_null_the_first_process_does_without() {
     if !is_root() {
-        return skip("namespaces can only be had by root");
+        return skip("needs root, for namespaces");
     }
     let scratch = Scratch::new();
     let a = service(&scratch, "a", SAYS);
@@ -255,17 +255,18 @@ fn without_dev_null_the_first_process_does_without() {
 }
 
 #[test]
-fn without_readproctitle_nobody_waits_and_the_last_words_are_shown_when_there_is_one() {
+fn without_readproctitle_services_do_not_wait_and_the_last_words_are_shown_when_there_is_one() {
     let scratch = Scratch::new();
     let folder = scratch.path().join("programs");
     scratch.dir("programs");
-    // Another process writes them: what may be written to by a child that a test beside this one starts is busy.
+    // Another process writes the copies. If this process wrote them, a child of another test could inherit the
+    // descriptor, and the program could not be executed.
     let copy = |name: &str, to: &str| {
         let line = format!("cp {} programs/{to}", scratch.programs().join(name).display());
         assert_eq!(scratch.shell(&line), prints(""));
     };
     ["svscanboot", "svscan", "supervise"].into_iter().for_each(|name| copy(name, name));
-    // Not looked for elsewhere: it is there, but no program.
+    // svscanboot does not search elsewhere, because the file exists. It is only no program.
     scratch.file("programs/readproctitle", "\x7fELF, but no more of it");
     scratch.mode("programs/readproctitle", 0o755);
     let a = service(&scratch, "a", SAYS);
@@ -287,7 +288,7 @@ fn a_signal_for_its_process_group_is_for_svscanboot_alone() {
         service(&scratch, "b", "trap '' TERM; echo >ready; until [ -e release ]; do sleep 0.01; done; exec true"),
     );
     let mut command = scratch.command("env");
-    // Which tests that run in the background have ignored.
+    // A test that runs in the background has SIGINT ignored, which svscanboot would inherit.
     command.args(["--default-signal=INT", "svscanboot"]).arg(scratch.path().join(SCANNED)).process_group(0);
     let mut boot = Daemon::start(&mut command, &scratch);
     a.lines("ready", 1);
@@ -321,7 +322,7 @@ fn told_to_end_with_all_others_it_shows_the_last_words() {
     let tell = |pid: i32| kill(Pid::from_raw(pid), Signal::SIGTERM).expect("tell it to end");
     [find(boot.pid(), "svscan"), boot.pid()].into_iter().for_each(tell);
     shows(boot.pid(), "last words");
-    // Its turn comes when it has read and shown them, and there is more to be said.
+    // readproctitle is told once it has read and shown the words, while there are more to write.
     tell(readproctitle);
     scratch.file(format!("{SCANNED}/b/speak"), "");
     wait_until("the same one shows more", || {
@@ -332,7 +333,7 @@ fn told_to_end_with_all_others_it_shows_the_last_words() {
     assert_eq!(boot.wait(), 0);
 }
 
-/// What lies at a path in a container is not what lies there outside.
+/// A path in a container leads to another file than the same path outside.
 #[test]
 fn the_fifo_of_another_directory_at_the_same_path_is_not_taken_up() {
     let scratch = Scratch::new();
@@ -357,20 +358,46 @@ fn the_fifo_of_another_directory_at_the_same_path_is_not_taken_up() {
     drop(init);
 }
 
-/// What services say on standard error is for readproctitle alone.
+/// Only readproctitle may read what services write to standard error. The same FIFO is standard output of a service without a
+/// logger, and of each logger.
 #[test]
 fn no_service_can_read_what_others_say() {
     let scratch = Scratch::new();
-    let mode = "sed -n 's/^flags:.*\\(.\\)$/\\1/p' /proc/self/fdinfo/2 >$1.new; mv $1.new $1";
-    let a = service(&scratch, "a", &format!("set -- mode; {mode}; exec sleep 1000"))
-        .script("finish", &format!("set -- finish-mode; {mode}"));
+    // The shell gives sed another standard output, so sed looks at copies.
+    let modes = "exec 5>&1 6>&2; sed -n 's/^flags:.*\\(.\\)$/\\1/p' /proc/self/fdinfo/[56] >$1.new; mv $1.new $1";
+    let lone = service(&scratch, "lone", &format!("set -- modes; {modes}; exec sleep 1000"))
+        .script("finish", &format!("set -- finish-modes; {modes}"));
+    let logged = service(&scratch, "logged", "exec sleep 1000")
+        .script("log/run", &format!("set -- modes; {modes}; exec cat >/dev/null"));
     let mut boot = svscanboot(&scratch);
-    a.up();
-    wait_until("run has said so", || !a.says("mode").is_empty());
-    a.svc("-t");
-    wait_until("finish has said so", || !a.says("finish-mode").is_empty());
-    // The last digit tells: 1 is O_WRONLY.
-    assert_eq!((a.says("mode").trim(), a.says("finish-mode").trim()), ("1", "1"));
+    lone.up();
+    wait_until("run has said so", || !lone.says("modes").is_empty());
+    lone.svc("-t");
+    wait_until("finish has said so", || !lone.says("finish-modes").is_empty());
+    wait_until("the logger has said so", || !logged.says("log/modes").is_empty());
+    for said in [lone.says("modes"), lone.says("finish-modes"), logged.says("log/modes")] {
+        // The last digit is the access mode; 1 is O_WRONLY.
+        assert_eq!(said, "1\n1\n");
+    }
     boot.signal(Signal::SIGTERM);
     assert_eq!(boot.wait(), 0);
+}
+
+/// Its svscan says so too, but to readproctitle, which no terminal shows.
+#[test]
+fn a_second_one_says_at_its_start_that_another_svscan_serves_the_directory() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, &format!("{SCANNED}/web"), "exec sleep 1000");
+    let first = svscanboot(&scratch);
+    let pid = service.up();
+    assert_eq!(first.errors(), "");
+    let mut second = svscanboot(&scratch);
+    let directory = scratch.path().join(SCANNED).display().to_string();
+    let words = format!("svscanboot: warning: another svscan serves {directory}: waiting for its end\n");
+    wait_until("it says so", || second.errors() == words);
+    // Its svscan waits, and it can be told to end.
+    find(second.pid(), "svscan");
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.wait(), 0);
+    assert_eq!(service.up(), pid);
 }

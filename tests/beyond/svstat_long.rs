@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use tests::{Outcome, Scratch, Service, fails, fifo, has, others, prints, wait_until};
 
-/// What a line of the long form says; empty if there is none.
+/// The text of one line of the long form; empty if there is none.
 fn said(scratch: &Scratch, name: &str) -> String {
     let text = scratch.run("svstat -l web").stdout;
     let line = text.lines().find_map(|line| line.trim_start().strip_prefix(name)).unwrap_or_default();
@@ -48,7 +48,7 @@ fn the_first_line_is_the_short_one_and_the_others_say_more() {
     let exit = said(&scratch, "last exit");
     assert!(exit.starts_with("killed by SIGKILL, ") && has_date(&exit) && exit.contains(", after "), "{exit}");
     assert_eq!(scratch.run("svstat --long web").code, 0);
-    // The short one is as ever.
+    // The short form is unchanged.
     assert_eq!(scratch.run("svstat web").stdout.lines().count(), 1);
 }
 
@@ -144,19 +144,19 @@ fn of_the_logger_alone_there_is_a_line_too() {
     let said = scratch.run("svstat -L plain both own missing");
     assert_eq!((said.code, said.stderr.as_str()), (0, ""));
     let lines: Vec<&str> = said.stdout.lines().collect();
-    // As daemontools-encore has them, but for the third, where that sees no logger.
+    // These are the lines of daemontools-encore, except the third, where encore sees no logger.
     assert_eq!(lines[0], "plain: no log service");
     assert!(lines[1].starts_with(&format!("both log: up (pid {one}) ")) && lines[1].ends_with(" seconds"), "{said:?}");
     assert!(lines[2].starts_with(&format!("own log: up (pid {other}) ")), "{said:?}");
     assert_eq!(lines[3..], ["missing: unable to chdir: file does not exist"]);
     both.svc("-Ld");
     wait_until("the logger is down", || scratch.run("svstat -L both").stdout.starts_with("both log: down "));
-    // Each is its own service.
+    // Each of the two has a supervise of its own.
     drop(supervises);
     wait_until("nobody is in charge", || {
         scratch.run("svstat -L both own").stdout == "both: supervise not running\nown log: supervise not running\n"
     });
-    // What is called `log` where we are is none of a service that is not there.
+    // A `log` in the current directory does not belong to a service that does not exist.
     scratch.dir("log");
     assert_eq!(scratch.run("svstat -L missing").stdout, "missing: unable to chdir: file does not exist\n");
 }
@@ -181,6 +181,8 @@ fn json_is_a_document_a_line() {
         ("['want']", "up"),
         ("['normally']", "up"),
         ("['phase']", "running"),
+        ("['state']", "up"),
+        ("['reason'].split(',')[0]", "killed by SIGTERM"),
         ("['program']", "run"),
         ("['ready']", "True"),
         ("['ready_seconds'] >= 0", "True"),
@@ -226,10 +228,12 @@ fn without_a_state_it_says_so() {
     let check = || {
         let text = scratch.run("svstat -l web").stdout;
         assert!(text.starts_with(&format!("web: up (pid {pid}) ")), "{text}");
-        assert_eq!((said(&scratch, "want"), said(&scratch, "beyond")), ("up".into(), "nothing is told".into()));
+        assert_eq!((said(&scratch, "want"), said(&scratch, "supervise")), {
+            ("up".into(), "no supervise/state, as with daemontools 0.76: no more is known".into())
+        });
     };
     check();
-    // One that a supervise of ours left long ago is not about this one.
+    // A supervise of ours has left this state long ago, so it is not about the present process.
     for state in ["starts 7\nphase failed\n".to_string(), "x".repeat(5000), "\0".repeat(3 << 20)] {
         scratch.file("web/supervise/state", &state);
         check();
@@ -248,7 +252,7 @@ fn what_is_wrong_is_said_as_in_the_short_form() {
     let plain = scratch.run("svstat missing empty short");
     assert_eq!(scratch.run("svstat -l missing empty short"), plain);
     assert_eq!(plain.stdout.lines().count(), 3);
-    // Behind the first service, or glued, they are names, as in the original.
+    // Behind the first service, or glued to another letter, the options are names, as in the original.
     let name = "unable to chdir: file does not exist\n";
     let hint = |word: &str| format!("svstat: {word} is no service here: options come before the services\n");
     let hinted = |printed: &str, stderr: String| Outcome { stderr, ..prints(printed) };
@@ -262,7 +266,7 @@ fn what_is_wrong_is_said_as_in_the_short_form() {
     assert_eq!(scratch.run("svstat -l"), fails(0, "svstat: usage: svstat [ -l | -j | -L ] service ...\n"));
 }
 
-/// What the owner of `supervise/` may put in the place of a file, as a line of shell; `$f` is the file.
+/// What the owner of `supervise/` may put in place of a file, as a line of shell. `$f` is the file.
 const INSTEAD: [&str; 8] = [
     "mkfifo $f",
     "mkdir $f",
@@ -300,7 +304,7 @@ fn what_a_run_lacks_that_cannot_be_executed_is_said() {
     let _supervise = service.supervise();
     wait_until("it is tried", || said(&scratch, "last exit").starts_with("not executed: access denied"));
     assert_eq!(said(&scratch, "cause"), "run: it is not executable (chmod +x)");
-    // The cause is not hidden by one line for each try.
+    // One line for each attempt would hide the cause, so equal ends share a line.
     let tries = || {
         let exit = said(&scratch, "last exit");
         exit.split_once(" times, since ").and_then(|(before, _)| before.rsplit_once('(')?.1.parse::<u32>().ok())
@@ -310,17 +314,48 @@ fn what_a_run_lacks_that_cannot_be_executed_is_said() {
     scratch.script("web/new", "exec sleep 1000\n");
     fs::rename(service.path("new"), service.path("run")).unwrap();
     wait_until("that is said", || said(&scratch, "cause") == "run: it does not begin with #! and is no program");
-    // What is mended is not said any more.
+    // After the repair, the cause is not shown any more.
     scratch.script("web/new", "#!/bin/sh\nexec sleep 1000\n");
     fs::rename(service.path("new"), service.path("run")).unwrap();
     service.up();
     wait_until("it is mended", || said(&scratch, "cause").is_empty());
     assert_eq!(said(&scratch, "want"), "up");
-    // Nor where the same file is mended, and execve(2) could have said the same of its interpreter.
+    // It is not shown either if the same file is repaired, although its interpreter could cause the same error of
+    // execve(2).
     scratch.mode("web/run", 0o644);
     service.svc("-k");
     wait_until("that is said", || said(&scratch, "cause") == "run: it is not executable (chmod +x)");
     scratch.mode("web/run", 0o755);
     wait_until("it is mended", || said(&scratch, "cause").is_empty());
     assert!(said(&scratch, "last exit").starts_with("not executed: access denied"));
+}
+
+/// How many system calls one more service costs.
+fn calls_per_service(scratch: &Scratch, options: &str) -> f64 {
+    let calls = |count: usize| {
+        let services = format!(" {}/web", scratch.path().display()).repeat(count);
+        let program = scratch.programs().join("svstat");
+        let line = format!("exec strace -qq -o calls {} {options} {services}", program.display());
+        assert_eq!(scratch.shell(&line).code, 0);
+        let calls = fs::read_to_string(scratch.path().join("calls")).unwrap();
+        // Without optimization, the standard library looks at each descriptor before it closes it.
+        calls.lines().filter(|call| !call.starts_with("fcntl(")).count()
+    };
+    (calls(30) - calls(10)) as f64 / 20.0
+}
+
+/// An administrator may ask for thousands of services at a time. A file is examined before it is opened, so that each of the
+/// two files takes five calls.
+#[test]
+fn a_service_costs_few_system_calls() {
+    let scratch = Scratch::new();
+    if !has("strace") {
+        return;
+    }
+    let service = Service::new(&scratch, "web", "exec sleep 1000");
+    let _supervise = service.supervise();
+    service.up();
+    // A buffer of answers that is written, or grows, is a call that all of them share.
+    let calls = calls_per_service(&scratch, "");
+    assert!(calls < 15.0, "{calls}");
 }

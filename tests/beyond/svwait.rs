@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use tests::{Daemon, Scratch, Service, fails, fifo, has, is_root, others, prints, skip, state_of, wait_until};
 
-/// A program in the background that waits for so many services: it has looked at them, and sleeps.
+/// Starts a program in the background that waits for this number of services. When this returns, the program has looked
+/// at them and sleeps.
 pub fn waiting(scratch: &Scratch, line: &str, services: usize) -> Daemon {
     let mut words = line.split(' ');
     let daemon = Daemon::start(scratch.command(words.next().unwrap()).args(words), scratch);
@@ -14,7 +15,7 @@ pub fn waiting(scratch: &Scratch, line: &str, services: usize) -> Daemon {
     daemon
 }
 
-/// How many watches of inotify it has.
+/// The number of inotify watches of a process.
 fn watches(pid: i32) -> usize {
     let files = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
     let texts = files.filter_map(|file| fs::read_to_string(file.path()).ok());
@@ -93,7 +94,7 @@ fn what_was_seen_last_is_said_when_the_time_is_over() {
     service.lines("deaf", 1);
     service.svc("-d");
     wait_until("it is told to end", || !service.state("ending").is_empty());
-    assert_eq!(said("down"), "up, told to end, last killed by SIGKILL");
+    assert_eq!(said("down"), "up, told to end, last killed by SIGKILL; svc -k kills it");
     supervise.kill();
     assert_eq!(said("down"), "supervise not running, last seen up, told to end, last killed by SIGKILL");
 }
@@ -132,11 +133,11 @@ fn what_fails_fails_at_once() {
     let said = "svwait: warning: bad is not ready: failed: exited 100, which means not to restart it\n";
     let [all, any, alone] = &mut waits;
     assert_eq!((all.wait(), all.errors().as_str()), (1, said));
-    // It was up for a moment, and may have been seen then.
+    // The service was up for a moment, and svwait may have seen that.
     assert!(matches!(alone.wait(), 0 | 1));
     good.svc("-u");
     assert_eq!(any.wait(), 0);
-    // What has failed before will not come up by itself.
+    // A service that has failed before will not come up by itself.
     let failed = "svwait: warning: bad is not up: failed: exited 100, which means not to restart it\n";
     assert_eq!(scratch.run("svwait up bad"), fails(1, failed));
     assert_eq!(scratch.run("svwait finished bad"), prints(""));
@@ -159,11 +160,11 @@ fn what_ends_and_is_not_started_again_will_not_be_ready() {
 fn a_supervise_that_comes_later_is_waited_for() {
     let scratch = Scratch::new();
     let service = sleeper(&scratch, "web");
-    // Nothing of it is there yet.
+    // Nothing of the service exists yet.
     let mut wait = waiting(&scratch, "svwait ready web", 1);
     let supervise = service.supervise();
     assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""));
-    // All of it is there, but nobody in charge.
+    // All files exist, but no supervise is in charge.
     supervise.kill();
     let mut wait = waiting(&scratch, "svwait ready web", 1);
     let _supervise = service.supervise();
@@ -179,7 +180,7 @@ fn a_killed_supervise_may_be_replaced_meanwhile() {
     let mut wait = waiting(&scratch, "svwait restarted web", 1);
     supervise.kill();
     let _supervise = service.supervise();
-    // The process is the same: that is no restart.
+    // The process is the same, so this is no restart.
     assert!(!wait.has_ended());
     service.svc("-t");
     assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""));
@@ -203,7 +204,7 @@ fn a_supervise_gone_for_good_ends_the_wait() {
     assert_eq!(waits.each_mut().map(Daemon::wait), [1, 1]);
     let said = nobody("killed is not down", "up");
     assert_eq!(waits.map(|wait| wait.errors()), [said.clone(), said]);
-    // What went as told is down.
+    // A service whose supervise exited as told counts as down.
     assert_eq!(scratch.run("svwait finished left"), prints(""));
     let nobody = nobody("left is not up", "down, last killed by SIGTERM");
     assert_eq!(scratch.run("svwait up left"), fails(1, &nobody));
@@ -218,7 +219,7 @@ fn any_state_is_read_as_far_as_it_makes_sense() {
     let huge = format!("{}\n", "death @ @ exit 0\n".repeat(1 << 17));
     for garbage in ["", "\0\u{ff}\n\n \n", "starts 99999999999999999999\nphase failed\n", huge.as_str()] {
         fs::write(&state, garbage).unwrap();
-        // By what the status says.
+        // svwait decides this by the status.
         assert_eq!(scratch.run("svwait -T 0 finished web"), prints(""));
         assert_eq!(scratch.run("svwait -T 0 up web").code, 99);
     }
@@ -241,9 +242,10 @@ fn what_cannot_be_watched_is_said() {
     if is_root() {
         let service = sleeper(&scratch, "web");
         let _supervise = service.supervise();
-        let denied = "svwait: fatal: unable to watch web/supervise: access denied\n";
-        let seen = scratch.outcome_of(scratch.without_rights("svwait").args(["up", "web"]));
-        assert_eq!((seen.code, seen.stderr.ends_with("access denied\n")), (111, true), "{denied}{seen:?}");
+        let whose = "it belongs to account 0, and this is account 65534";
+        let denied = format!("svwait: fatal: unable to watch web/supervise: access denied: {whose}\n");
+        let seen = scratch.outcome_of(scratch.as_nobody("svwait").args(["up", "web"]));
+        assert_eq!(seen, fails(111, &denied));
     }
 }
 
@@ -262,16 +264,20 @@ fn usage() {
     }
     let goal = "svwait: fatal: unable to wait for sideways: not one of up ready down finished restarted\n";
     assert_eq!(scratch.run("svwait sideways web"), fails(100, goal));
-    assert_eq!(scratch.run("svwait -T soon up web"), fails(100, "svwait: fatal: timeout soon: not a duration\n"));
+    assert_eq!(
+        scratch.run("svwait -T soon up web"),
+        fails(100, "svwait: fatal: timeout soon: not a duration, as in 5s or 1m 30s\n")
+    );
 }
 
-/// The FIFOs of those who listen to a supervise.
+/// The number of FIFOs in `supervise/event`.
 fn listeners(service: &Service) -> usize {
     let names = fs::read_dir(service.path("supervise/event")).into_iter().flatten().flatten();
     names.filter(|name| name.file_name().as_bytes().starts_with(b"ftrig1:")).count()
 }
 
-/// A program in the background for which a system call of inotify's fails; what it reads and waits for is in `trace`.
+/// Starts a program in the background for which an inotify system call fails. `trace` records what it reads and waits
+/// for.
 fn refused(scratch: &Scratch, fault: &str, line: &str) -> Daemon {
     let inject = format!("inject={fault}");
     let mut command = scratch.command("strace");
@@ -305,10 +311,10 @@ fn without_inotify_supervise_itself_tells() {
             assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""), "{goal}");
             assert_eq!(listeners(&service), 0);
         }
-        // A letter was what it was told.
+        // A letter in the FIFO has woken it.
         let trace = fs::read_to_string(scratch.path().join("trace")).unwrap();
         assert!(trace.lines().any(|line| line.contains("read(") && line.contains("\"u")), "{trace}");
-        // One of two, and what svc itself has told.
+        // This also holds for one service of two, and for svc itself.
         assert_eq!(scratch.run(&format!("strace -f -o trace -e inject={fault} svc -t -W restarted web")), prints(""));
         assert_eq!(scratch.run(&format!("strace -f -o trace -e inject={fault} svwait -T 30ms down web")).code, 99);
     }
@@ -321,7 +327,8 @@ fn where_nothing_tells_it_asks() {
     }
     for fault in REFUSED {
         let scratch = Scratch::new();
-        // Nothing of it is there yet; then all but where to listen; then a logger, of which nothing is told there.
+        // At first nothing of the service exists; then everything except the place to listen; then there is a logger,
+        // whose transitions are not reported there.
         let service = sleeper(&scratch, "web").script("log", "exec cat >/dev/null");
         let mut wait = refused(&scratch, fault, "svwait ready web");
         wait_until("it asks", || sleeps(&scratch));
@@ -335,7 +342,7 @@ fn where_nothing_tells_it_asks() {
             assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""), "{goal}");
         }
         assert_eq!(scratch.run(&format!("strace -f -o trace -e inject={fault} svc -Lk -W restarted web")), prints(""));
-        // Another supervise may come.
+        // Another supervise may still come.
         supervise.kill();
         let mut wait = refused(&scratch, fault, "svwait restarted web");
         wait_until("it asks", || sleeps(&scratch));
@@ -346,7 +353,7 @@ fn where_nothing_tells_it_asks() {
 }
 
 #[test]
-fn what_lies_among_listeners_harms_nobody() {
+fn what_lies_among_listeners_does_no_harm() {
     if !has("strace") {
         return;
     }
@@ -366,7 +373,7 @@ fn what_lies_among_listeners_harms_nobody() {
     assert!(!fs::read_dir("/etc").unwrap().flatten().any(|entry| entry.file_name().as_bytes().starts_with(b"ftrig1:")));
 }
 
-/// In a user namespace of its own, where two may use inotify.
+/// In a user namespace of its own, in which two processes may use inotify.
 #[test]
 fn any_number_may_wait_though_few_may_use_inotify() {
     let scratch = Scratch::new();
@@ -396,7 +403,7 @@ fn it_sleeps_while_nothing_happens() {
     let scratch = Scratch::new();
     let (web, up) = (sleeper(&scratch, "web").down(), sleeper(&scratch, "up"));
     let _supervises = (web.supervise(), up.supervise());
-    // Nobody is in charge of it any more, and nobody comes.
+    // No supervise is in charge of the service any more, and none comes.
     let left = sleeper(&scratch, "left").down();
     let mut supervise = left.supervise();
     left.svc("-x");
@@ -405,7 +412,7 @@ fn it_sleeps_while_nothing_happens() {
         assert_eq!(scratch.shell(&format!("strace -o trace -e trace=poll,ppoll {line}")).code, 99, "{line}");
         let trace = fs::read_to_string(scratch.path().join("trace")).unwrap();
         let sleeps = trace.matches("poll(").count();
-        // One, and perhaps another for what its own first looks set off, or for the patience that ends.
+        // svwait sleeps once. It may wake once more because of its own first look, or because its patience ends.
         assert!(sleeps <= most, "{line}: {trace}");
     }
 }
@@ -422,7 +429,7 @@ fn the_originals_supervise_is_waited_for_as_far_as_its_bytes_tell() {
         service.svc(command);
         assert_eq!((wait.wait(), wait.errors().as_str()), (0, ""), "{goal}");
     }
-    // A state that one of ours left is none of its.
+    // This state was left by a supervise of ours, so it is not about the present process.
     scratch.file("web/supervise/state", "starts 7\nphase failed\n");
     assert_eq!(scratch.run("svwait -T 30ms up web").code, 99);
     let mut wait = waiting(&scratch, "svwait up web", 1);
@@ -445,9 +452,9 @@ fn svup_says_whether_it_is_up() {
     service.up();
     assert_eq!(scratch.run("svup web"), prints(""));
     assert_eq!(scratch.run("svup -l web"), prints(""));
-    // It has no logger.
+    // The service has no logger.
     assert_eq!(scratch.run("svup -L web"), fails(100, ""));
-    // Nobody says so any more.
+    // No supervise confirms the status any more.
     supervise.kill();
     assert_eq!(scratch.run("svup web"), fails(100, ""));
 }
@@ -478,7 +485,7 @@ fn svup_asks_for_the_logger_that_has_a_supervise_of_its_own() {
     logger.svc("-u");
     logger.up();
     assert_eq!(scratch.run("svup -L web"), prints(""));
-    // Whatever becomes of the service.
+    // The answer about the logger does not depend on the service.
     supervise.kill();
     assert_eq!(scratch.run("svup -L web"), prints(""));
     assert_eq!(scratch.run("svup web"), fails(100, ""));
@@ -501,7 +508,7 @@ fn svup_says_why_it_cannot() {
     assert_eq!(scratch.run("svup web"), fails(111, "svup: fatal: unable to read web/supervise/status: bad format\n"));
 }
 
-/// It has a process for an instant each time, and 0.76's readers see one for the whole of its second.
+/// Each time the service has a process for a moment, and 0.76's readers see that process for a whole second.
 #[test]
 fn what_was_never_executed_is_not_up() {
     for delay in ["1", "1000"] {
@@ -522,7 +529,7 @@ fn what_was_never_executed_is_not_up() {
     }
 }
 
-/// Being executed is enough, also where it has yet to say that it is ready.
+/// A service that has been executed is up, even if it has not yet reported that it is ready.
 #[test]
 fn what_is_executed_and_not_ready_is_up() {
     let scratch = Scratch::new();

@@ -1,11 +1,12 @@
-//! What services and whoever names files have written, shown on a terminal.
+//! What services have written, and names that others have chosen, shown on a terminal.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use tests::{Scratch, Service, has};
 
-/// Clears the screen, sets the title, asks for an answer; by 7-bit and 8-bit controls, and as bytes that are not UTF-8.
+/// Clears the screen, sets the title, and asks for an answer: with 7-bit controls, with 8-bit controls, and with bytes
+/// that are not UTF-8.
 const EVIL: &str = "\x1b[2J\x1b]0;title\x07\x1b[6n\u{9b}2J\u{85}\x08\x7f \u{202e}evil gr\u{fc}n";
 const SPELLED: &str = "\\x1b[2J\\x1b]0;title\\x07\\x1b[6n\\u009b2J\\u0085\\x08\\x7f \\u202eevil grün";
 
@@ -21,12 +22,12 @@ fn lines_of_a_log_command_no_terminal() {
     let spelled = format!("{SPELLED} \\x9b2J\\xff\n");
     assert_eq!(scratch.on_terminal("svlog web"), spelled);
     assert_eq!(scratch.on_terminal("svlog -n 1 web"), spelled);
-    // The colours of names are svlog's own.
+    // Only svlog itself may colour names and matches.
     let both = scratch.on_terminal("svlog --grep line d*b web");
-    assert_eq!(both, "\x1b[36md\\x1bb:\x1b[0m a line\n");
+    assert_eq!(both, "\x1b[36md\\x1bb:\x1b[0m a \x1b[1;31mline\x1b[0m\n");
     let json = scratch.on_terminal("svlog --json web");
     assert!(json.contains("\\u009b2J") && !json.contains(['\u{9b}', '\x1b', '\u{202e}', '\x7f']), "{json:?}");
-    // Whoever asks for the bytes gets them, and so does everything that is no terminal.
+    // With --raw the bytes are written unchanged, and so they are if standard output is no terminal.
     assert!(scratch.on_terminal("svlog --raw web").contains(EVIL));
     let shown = scratch.run("svlog web").stdout;
     assert!(shown.starts_with(EVIL), "{shown:?}");
@@ -50,7 +51,7 @@ fn names_and_words_of_services_command_no_terminal() {
     assert!(scratch.on_terminal("svstat w*").starts_with(&spelled));
     let shown = scratch.outcome_of(scratch.command("svstat").arg(Path::new(OsStr::from_bytes(name.as_bytes())))).stdout;
     assert!(shown.starts_with(&format!("{name}: down ")), "{shown:?}");
-    // What a service says of itself.
+    // This is the text that a service reports about itself.
     let state = service.says("supervise/state");
     scratch.file(Path::new(&name).join("supervise/state"), format!("{state}status-text a \u{202e}b\u{9b}c\n"));
     let long = scratch.on_terminal("svstat -l w*");

@@ -1,4 +1,4 @@
-//! One local time for all programs: what $TZ means to the C library, it means to each of them.
+//! All programs show the same local time, by the C library's interpretation of $TZ.
 
 use std::process::Command;
 use tests::{Outcome, Scratch, prints};
@@ -6,7 +6,7 @@ use tests::{Outcome, Scratch, prints};
 /// 2026-07-07 16:32:42 UTC.
 const LINE: &str = "@400000006a4d2a3412345678 a line\n";
 
-/// Names, names below other names and in the wrong case, rules, and what has no rule.
+/// Names, names in subdirectories and with wrong capital letters, rules, and values that have no rule.
 const ZONES: [&str; 19] = [
     "",
     "UTC",
@@ -47,7 +47,7 @@ fn svlog_shows_the_time_that_tai64nlocal_shows() {
         let (date, time) = (&expected.stdout[..10], &expected.stdout[11..29]);
         let json = run(&scratch, zone, "svlog --json m").stdout;
         assert!(json.starts_with(&format!("{{\"time\":\"{date}T{time}")), "{zone:?}: {json}");
-        // What is shown can be asked for.
+        // A time that svlog shows can be given to it as an option.
         for (option, shown) in [("--since", true), ("--until", false)] {
             let asked = run(&scratch, zone, &format!("svlog {option} '{date} {}' m", &time[..8]));
             assert_eq!(asked, prints(if shown { &expected.stdout } else { "" }), "{zone:?} {option}");
@@ -58,7 +58,7 @@ fn svlog_shows_the_time_that_tai64nlocal_shows() {
 #[test]
 fn what_multilog_stamps_by_local_time_is_shown_as_it_was_stamped() {
     let scratch = Scratch::new();
-    // Stamps of multilog's know no leap seconds.
+    // The stamps of multilog do not count leap seconds.
     for zone in ZONES.into_iter().filter(|zone| !zone.starts_with("right/")) {
         assert_eq!(run(&scratch, Some(zone), "rm -rf m; echo a line | multilog L ./m"), prints(""));
         let stamped = String::from_utf8(std::fs::read(scratch.path().join("m/current")).unwrap()).unwrap();

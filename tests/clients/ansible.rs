@@ -1,14 +1,14 @@
-//! Ansible's modules `community.general.svc` and `community.general.runit`, as they are installed, run as Ansible runs
-//! them: with their arguments in a file.
+//! Ansible's modules `community.general.svc` and `community.general.runit`, unchanged, run as Ansible runs them: with
+//! their arguments in a file.
 
 use crate::driver::without_numbers;
-use crate::machine::{LISTENS, Machine, Supervisor, both, linked, started};
+use crate::machine::{LISTENS, Machine, Supervisor, both, linked, started, with_each_sv};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use tests::{Scratch, Service, skip, wait_until};
 
-/// Where Debian's package ansible has them, and what Python calls that.
+/// Where Debian's package ansible installs the modules, and Python's name for that place.
 const COLLECTION: &str = "/usr/lib/python3/dist-packages/ansible_collections/community/general/plugins/modules";
 const PACKAGE: &str = "ansible_collections.community.general.plugins.modules";
 
@@ -20,7 +20,7 @@ struct Module<'a> {
 }
 
 impl Module<'_> {
-    /// The words that run it.
+    /// The command that runs the module.
     fn line(&self, arguments: &Value) -> String {
         let mut all = json!({"name": self.name, "service_dir": "/service", "service_src": "/var/lib/service"});
         all.as_object_mut().unwrap().extend(arguments.as_object().unwrap().clone());
@@ -34,7 +34,7 @@ impl Module<'_> {
         serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"))
     }
 
-    /// Whether it says that it has changed something.
+    /// Whether the module reports that it has changed something.
     fn changes(&self, arguments: &Value) -> bool {
         self.run(arguments)["changed"].as_bool().unwrap()
     }
@@ -47,12 +47,12 @@ impl Module<'_> {
         self.changes(&json!({"state": state, "_ansible_check_mode": true}))
     }
 
-    /// The state that it reports, whether it finds the service enabled, and the words of svstat or sv.
+    /// The state that the module reports, whether it finds the service enabled, and the words of svstat or sv.
     fn report(&self) -> (String, bool, String) {
         let said = self.run(&json!({}));
         let report = &said[if self.module == "svc" { "svc" } else { "sv" }];
         let text = |key: &str| report[key].as_str().unwrap_or_default().to_string();
-        // What is said only of ours by runit's sv, see its tests.
+        // runit's sv shows this text only with our supervise; see its tests.
         let words = without_numbers(&text("full_state")).replace(", got TERM", "");
         (text("state"), report["enabled"].as_bool().unwrap(), words)
     }
@@ -74,7 +74,7 @@ fn prepare(scratch: &Scratch) {
     Service::new(scratch, "root/var/lib/service/unlinked", LISTENS);
 }
 
-/// Up, and past the point where it has said so.
+/// Waits until the service is up and has written the line that comes after its start.
 fn up(service: &Service) -> i32 {
     let pid = service.up();
     started(service, 1);
@@ -131,10 +131,10 @@ fn svc_restarts_reloads_and_kills() {
         }
         started(&service, 3);
         assert!(svc.reaches("reloaded"));
-        // The svc of daemontools 0.76 knows no -1, and says how it is used.
+        // The svc of daemontools 0.76 does not know -1, and prints its usage.
         let heard = machine.differs("USR1\n", "");
         wait_until("the signal is heard", || service.says("heard") == heard);
-        // The module cuts the last two letters off `once`, and looks for what is called `on`.
+        // The module removes the last two letters of `once`, and looks for a command `on`.
         let idle = Module { machine, module: "svc", name: "idle" };
         assert_eq!(idle.report(), reported("stopped", true, "/service/idle: down N seconds"));
         let crash = machine.run(&idle.line(&json!({"state": "once"})));
@@ -153,7 +153,7 @@ fn svc_finds_a_service_that_dies_at_once_started() {
     both(Supervisor::Daemontools, prepare, |machine| {
         let svc = Module { machine, module: "svc", name: "flapping" };
         wait_until("it is supervised", || machine.service("flapping").is_supervised());
-        // With the original there is an instant between two lives.
+        // With the original, no process runs for a moment between two starts.
         let changed = (0..5).filter(|_| svc.reaches("started")).count();
         assert!(changed <= 1, "{changed} of 5 reported a change");
         assert!(svc.reaches("stopped"));
@@ -213,7 +213,7 @@ fn runit_starts_and_stops_and_changes_nothing_the_second_time() {
     if !has_ansible() {
         return;
     }
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         for name in ["web", "log"] {
             let service = machine.service(name);
             let runit = Module { machine, module: "runit", name };
@@ -243,7 +243,7 @@ fn runit_restarts_reloads_kills_and_runs_once() {
     if !has_ansible() {
         return;
     }
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         let service = machine.service("web");
         let runit = Module { machine, module: "runit", name: "web" };
         let pid = up(&service);
@@ -273,7 +273,7 @@ fn runit_enables_and_disables() {
     if !has_ansible() {
         return;
     }
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         let service = machine.service("unlinked");
         let runit = Module { machine, module: "runit", name: "unlinked" };
         let enabled = |enabled: bool| runit.changes(&json!({"enabled": enabled}));

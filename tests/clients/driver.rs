@@ -1,4 +1,4 @@
-//! A client that is kept running: a line of JSON in, a line of JSON out.
+//! A client that is kept running. It reads a line of JSON and answers with a line of JSON.
 
 use crate::machine::Machine;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tests::Running;
 
-/// What takes seconds on an idle machine, as their start does, may take minutes on a busy one.
+/// On an idle machine some of this takes seconds, such as a client's start. On a busy one it may take minutes.
 const LIMIT: Duration = Duration::from_secs(180);
 
 pub struct Driver {
@@ -21,7 +21,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// A program of the machine, and its arguments.
+    /// Starts a program of the machine with its arguments.
     pub fn start(machine: &Machine, words: &[&str]) -> Driver {
         let number = machine.scratch().next();
         let file = |kind: &str| machine.scratch().path().join(format!("{kind}{number}"));
@@ -49,7 +49,7 @@ impl Driver {
     }
 }
 
-/// N for every number, so that what two machines say can be compared.
+/// Replaces every number by N, so that the texts of two machines can be compared.
 pub fn without_numbers(text: &str) -> String {
     let mut said = String::new();
     for letter in text.trim_end().chars() {

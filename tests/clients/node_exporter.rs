@@ -1,4 +1,4 @@
-//! node_exporter's collector of runit's services, of Debian's package prometheus-node-exporter.
+//! node_exporter's collector for runit's services, from Debian's package prometheus-node-exporter.
 
 use crate::machine::{LISTENS, Machine, Supervisor, both, linked, started};
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ fn prepare(scratch: &Scratch) {
         .script("finish", "echo $$ >>finishing; while [ ! -e ended ]; do sleep 0.05; done");
 }
 
-/// What it says of services, but for times.
+/// The metrics about services, without times.
 fn metrics(machine: &Machine) -> String {
     let words = [
         "prometheus-node-exporter",
@@ -35,7 +35,7 @@ fn metrics(machine: &Machine) -> String {
     text.lines().filter(|line| line.starts_with("node_service_")).map(|line| format!("{line}\n")).collect()
 }
 
-/// The value of a metric of a service.
+/// The value of one metric of a service.
 fn value(metrics: &str, metric: &str, service: &str) -> f64 {
     let head = format!("node_service_{metric}{{service=\"{service}\",supervisor=\"runit\"}} ");
     metrics.lines().find_map(|line| line.strip_prefix(&head)).unwrap_or_else(|| panic!("{metrics}")).parse().unwrap()
@@ -56,7 +56,7 @@ fn its_metrics_tell_each_state() {
             ["state", "desired_state", "normal_state"].map(|metric| value(metrics, metric, service))
         };
         assert_eq!(states(&first, "web"), [1.0, 1.0, 1.0], "{first}");
-        // It looks for `down` where nobody puts it, in supervise/: whatever is there is normally up.
+        // It expects the file `down` in supervise/, where no program puts it. So every service counts as normally up.
         assert_eq!(states(&first, "idle"), [0.0, 0.0, 1.0], "{first}");
         assert_eq!(value(&first, "state", "ending"), 2.0, "{first}");
         let changed = value(&first, "state_last_change_timestamp_seconds", "web");

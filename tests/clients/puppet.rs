@@ -1,7 +1,7 @@
 //! Puppet's type `service` with the providers `daemontools` and `runit`, of Debian's package puppet-agent.
 
 use crate::driver::Driver;
-use crate::machine::{LISTENS, Machine, Supervisor, both, linked, started};
+use crate::machine::{LISTENS, Machine, Supervisor, both, linked, started, with_each_sv};
 use serde_json::{Value, json};
 use tests::{Scratch, Service, has, wait_until};
 
@@ -19,7 +19,7 @@ impl Puppet<'_> {
         self.0.ask(&all)
     }
 
-    /// Whether applying a resource with these parameters has changed something, without a failure.
+    /// Whether a resource with these parameters was applied without a failure and has changed something.
     fn changes(&mut self, name: &str, parameters: Value) -> bool {
         let report = self.told(name, parameters);
         assert_eq!(report["failed"], false, "{report}");
@@ -30,7 +30,7 @@ impl Puppet<'_> {
         self.changes(name, json!({"ensure": ensure}))
     }
 
-    /// What a method of the provider returns.
+    /// The result of one of the provider's methods.
     fn says(&mut self, name: &str, method: &str) -> Value {
         self.told(name, json!({"do": method}))["returns"].clone()
     }
@@ -102,7 +102,7 @@ fn daemontools_stops_a_service_that_dies_at_once() {
         let mut puppet = Puppet::start(machine, "daemontools");
         let service = machine.service("flapping");
         wait_until("it is supervised", || service.is_supervised());
-        // With the original there is an instant between two lives.
+        // With the original, no process runs for a moment between two starts.
         let running = (0..10).filter(|_| puppet.says("flapping", "status") == "running").count();
         assert!(running >= 9, "{running} of 10");
         assert!(puppet.reaches("flapping", "stopped"));
@@ -116,7 +116,7 @@ fn runit_starts_and_stops_and_changes_nothing_the_second_time() {
     if !has("puppet") {
         return;
     }
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         let mut puppet = Puppet::start(machine, "runit");
         let service = machine.service("web");
         started(&service, 1);
@@ -130,7 +130,7 @@ fn runit_starts_and_stops_and_changes_nothing_the_second_time() {
         assert!(!puppet.reaches("web", "running"));
         let pid = service.another(pid);
         started(&service, 2);
-        // sv waits for byte 18, see its tests: the service is restarted, and the provider says that it failed.
+        // sv waits for byte 18; see its tests. The service is restarted, but the provider reports a failure.
         let restarted = puppet.told("web", json!({"do": "restart"}));
         assert_eq!(restarted["error"].is_string(), machine.differs(true, false), "{restarted}");
         service.another(pid);
@@ -143,7 +143,7 @@ fn runit_starts_and_stops_and_changes_nothing_the_second_time() {
     });
 }
 
-/// With a manifest and the exit codes of `puppet apply`: 0, nothing was changed; 2, something was.
+/// A manifest, with the exit codes of `puppet apply`: 0, nothing was changed; 2, something was changed.
 #[test]
 fn a_manifest_is_applied_once() {
     if !has("puppet") {
@@ -158,7 +158,7 @@ fn a_manifest_is_applied_once() {
         )
         .unwrap();
         for code in [2, 0] {
-            // It takes seconds to start, and more on a busy machine.
+            // Puppet takes seconds to start, and longer on a busy machine.
             let words = ["timeout", "180", "puppet", "apply", "--detailed-exitcodes", "/tmp/web.pp"];
             let output = machine.command(&words).output().unwrap();
             assert_eq!(output.status.code(), Some(code), "{output:?}");

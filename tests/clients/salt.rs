@@ -1,7 +1,7 @@
-//! Salt's modules `daemontools` and `runit`, and its state `service` with them, of PyPI's package salt.
+//! Salt's modules `daemontools` and `runit`, and its state `service` with them, from PyPI's package salt.
 
 use crate::driver::Driver;
-use crate::machine::{LISTENS, Machine, Supervisor, both, clients, linked, started};
+use crate::machine::{LISTENS, Machine, Supervisor, both, clients, linked, started, with_each_sv};
 use serde_json::{Value, json};
 use std::fs;
 use tests::{Scratch, Service, skip, wait_until};
@@ -14,7 +14,7 @@ fn has_salt() -> bool {
     there
 }
 
-/// A minion whose services are managed by one of the modules.
+/// A minion whose services one of the modules manages.
 struct Salt<'a>(Driver, &'a str);
 
 impl Salt<'_> {
@@ -29,12 +29,12 @@ impl Salt<'_> {
         self.0.ask(&json!([function, arguments, {}]))
     }
 
-    /// A function of the module with the name of a service.
+    /// The result of one of the module's functions for this service.
     fn says(&mut self, function: &str, name: &str) -> Value {
         self.asks(function, json!([name]))
     }
 
-    /// Whether a state of a service is reached, and whether something was changed for it.
+    /// Whether a service reaches a state, and whether something was changed for that.
     fn reaches(&mut self, state: &str, name: &str) -> (Value, bool) {
         let named = json!({"name": name, "init_delay": 2});
         let answer = self.0.ask(&json!(["state.single", [format!("service.{state}")], named]));
@@ -102,7 +102,7 @@ fn daemontools_tells_what_is_there_and_enabled() {
             ["flapping", "idle", "log", "web"].iter().all(|name| machine.service(name).is_supervised())
         });
         let services = ["flapping", "idle", "log", "web"];
-        // It takes svscan's own directory for a service.
+        // Salt takes svscan's own directory for a service.
         let all = machine.differs([&[".svscan"], &services[..]].concat(), services.to_vec());
         assert_eq!(salt.asks("get_all", json!([])), json!(all));
         for (name, available, enabled) in [("web", true, true), ("idle", true, false), ("nothing", false, false)] {
@@ -131,7 +131,7 @@ fn daemontools_finds_a_service_that_dies_at_once_running() {
     both(Supervisor::Daemontools, prepare, |machine| {
         let mut salt = Salt::start(machine, "daemontools");
         wait_until("it is supervised", || machine.service("flapping").is_supervised());
-        // With the original there is an instant between two lives.
+        // With the original, no process runs for a moment between two starts.
         let running = (0..10).filter(|_| salt.says("status", "flapping") != "").count();
         assert!(running >= 9, "{running} of 10");
         assert_eq!(salt.reaches("dead", "flapping"), (json!(true), true));
@@ -167,7 +167,7 @@ fn runit_starts_and_stops_and_tells_what_is_enabled() {
     if !has_salt() {
         return;
     }
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         let mut salt = Salt::start(machine, "runit");
         let service = machine.service("web");
         started(&service, 1);
@@ -181,7 +181,7 @@ fn runit_starts_and_stops_and_tells_what_is_enabled() {
         started(&service, 2);
         assert_eq!(salt.says("reload", "web"), true);
         assert_eq!(service.lines("heard", 1), ["HUP"]);
-        // sv waits for byte 18, see its tests.
+        // sv waits for byte 18; see its tests.
         assert_eq!(salt.says("restart", "web"), machine.differs(false, true));
         service.another(pid);
         assert_eq!(salt.says("start", "nothing"), false);
@@ -201,7 +201,7 @@ fn runit_enables_and_disables() {
     if !has_salt() {
         return;
     }
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         let mut salt = Salt::start(machine, "runit");
         assert_eq!(salt.says("add_svc_avail_path", "/var/lib/service"), true);
         let linked = ["flapping", "idle", "log", "web"];
@@ -213,13 +213,13 @@ fn runit_enables_and_disables() {
         assert_eq!(salt.says("enabled", "unlinked"), false);
         let enabled = salt.says("enable", "unlinked");
         if machine.differs(false, enabled != true) {
-            // runsvdir looks every five seconds, and Salt waits for five.
+            // runsvdir looks every five seconds, and Salt waits for five seconds.
             return;
         }
         assert_eq!(enabled, true);
         assert!(machine.path("service/unlinked").is_symlink() && service.is_supervised());
         assert_eq!(salt.says("enabled", "unlinked"), true);
-        // It was linked with a file `down`, which is gone again.
+        // Salt linked the service with a file `down`, and has removed that file.
         assert!(!service.path("down").exists());
         assert_eq!(service.status().pid, 0);
         assert_eq!(salt.says("start", "unlinked"), true);
@@ -227,7 +227,7 @@ fn runit_enables_and_disables() {
         for (key, value) in [("enabled", true), ("running", true), ("autostart", true), ("available", true)] {
             assert_eq!(shown[key], value, "{shown}");
         }
-        // Disabled means a file `down`; removed, that it is linked no more.
+        // A disabled service has a file `down`; a removed service is not linked any more.
         assert_eq!(salt.says("disable", "unlinked"), true);
         assert_eq!(salt.says("status_autostart", "unlinked"), false);
         assert_eq!(salt.says("remove", "unlinked"), true);

@@ -1,7 +1,8 @@
-//! Debian's `sv`, of package runit: its words and exit codes, on ours and on runit's own.
+//! Debian's `sv`, from package runit: its words and exit codes, with our supervise and with runit's own. Our `sv` must say about our
+//! services what Debian's says about runit's.
 
 use crate::driver::without_numbers;
-use crate::machine::{LISTENS, Machine, Supervisor, both, linked, started};
+use crate::machine::{LISTENS, Machine, linked, started, with_each_sv};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tests::{Scratch, Service, wait_until};
 
@@ -15,7 +16,7 @@ fn prepare(scratch: &Scratch) {
     Service::new(scratch, "root/var/lib/service/unlinked", LISTENS);
 }
 
-/// The exit code of sv and what it says, on either stream, with N for numbers.
+/// The exit code of sv and its output on both streams, with N for every number.
 fn sv(machine: &Machine, words: &str) -> (i32, String) {
     let said = machine.run(&format!("sv {words}"));
     (said.code, without_numbers(&(said.stdout + &said.stderr)))
@@ -25,14 +26,15 @@ fn said(code: i32, words: &str) -> (i32, String) {
     (code, words.into())
 }
 
-/// Byte 18 of the status is what runit calls "got TERM" and daemontools-encore the phase: ours is always something.
+/// sv reads byte 18 of the status as "got TERM". In daemontools-encore the byte is the phase, and our supervise never
+/// writes a zero there while a service runs.
 fn up(machine: &Machine, words: &str) -> String {
     format!("{words}{}", machine.differs(", got TERM", ""))
 }
 
 #[test]
 fn status_tells_each_state() {
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         for name in ["web", "log", "stubborn"] {
             started(&machine.service(name), 1);
         }
@@ -53,7 +55,7 @@ fn status_tells_each_state() {
         assert_eq!(sv(machine, "pause /service/idle"), said(0, ""));
         let paused = up(machine, "run: /service/idle: (pid N) Ns, normally down, paused");
         wait_until("it is paused", || sv(machine, "status /service/idle") == said(0, &paused));
-        // A relative name is one of $SVDIR.
+        // A relative name is a name in $SVDIR.
         let mut relative = machine.command(&["sv", "status", "web"]);
         let outcome = machine.scratch().outcome_of(relative.env("SVDIR", "/service"));
         assert_eq!((outcome.code, without_numbers(&outcome.stdout)), said(0, "down: web: Ns, normally up"));
@@ -62,7 +64,7 @@ fn status_tells_each_state() {
 
 #[test]
 fn start_and_stop_wait_and_say_that_it_is_done() {
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         let service = machine.service("web");
         let pid = service.lines("started", 1);
         let running = format!("ok: {}", up(machine, "run: /service/web: (pid N) Ns"));
@@ -84,7 +86,7 @@ fn start_and_stop_wait_and_say_that_it_is_done() {
 
 #[test]
 fn a_limit_of_time_is_kept_and_a_service_that_ignores_term_is_killed_when_that_is_asked() {
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         let service = machine.service("stubborn");
         started(&service, 1);
         let (code, words) = sv(machine, "-w 1 stop /service/stubborn");
@@ -99,19 +101,19 @@ fn a_limit_of_time_is_kept_and_a_service_that_ignores_term_is_killed_when_that_i
     });
 }
 
-/// The time of day.
+/// The current time in seconds.
 fn seconds() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed()
 }
 
-/// It waits until byte 18 is 0, which encore's phase never is while a service runs.
+/// sv waits until byte 18 is 0. encore's phase is never 0 while a service runs.
 #[test]
 fn restart_restarts_but_with_ours_waits_in_vain_for_byte_18() {
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         let service = machine.service("web");
         started(&service, 1);
         let pid = service.up();
-        // Its times are whole seconds.
+        // The status counts whole seconds, so the test waits for the next one.
         let begun = service.status().unix_seconds();
         wait_until("another second has begun", || seconds() > begun);
         let limit = machine.differs("-w 2 ", "");
@@ -123,14 +125,14 @@ fn restart_restarts_but_with_ours_waits_in_vain_for_byte_18() {
     });
 }
 
-/// runit's `x` takes the service down first. That of daemontools, which is ours, waits until it is down.
+/// runit's `x` first stops the service. The `x` of daemontools, and so ours, takes effect when the service is down.
 #[test]
 fn exit_ends_what_is_down_and_with_runits_takes_it_down_first() {
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         let service = machine.service("web");
         started(&service, 1);
         let pid = service.up();
-        // Otherwise another one is started at once.
+        // Otherwise svscan would start another supervise at once.
         std::fs::remove_file(machine.path("service/web")).unwrap();
         assert_eq!(sv(machine, "exit /var/lib/service/web"), said(0, ""));
         if machine.differs(true, false) {
@@ -148,7 +150,7 @@ fn exit_ends_what_is_down_and_with_runits_takes_it_down_first() {
 
 #[test]
 fn once_runs_a_service_that_is_not_started_again() {
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         let service = machine.service("idle");
         wait_until("it is supervised", || service.is_supervised());
         assert_eq!(sv(machine, "once /service/idle"), said(0, ""));
@@ -166,7 +168,7 @@ fn once_runs_a_service_that_is_not_started_again() {
 
 #[test]
 fn a_service_that_finishes_is_neither_up_nor_down() {
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         machine.service("ending").lines("finishing", 1);
         let words = sv(machine, "status /service/ending").1;
         assert!(words.starts_with("finish: /service/ending: "), "{words}");
@@ -175,7 +177,7 @@ fn a_service_that_finishes_is_neither_up_nor_down() {
 
 #[test]
 fn what_is_not_there_or_not_supervised_is_an_error() {
-    both(Supervisor::Runit, prepare, |machine| {
+    with_each_sv(prepare, |machine| {
         started(&machine.service("web"), 1);
         for command in ["status", "start", "stop", "restart"] {
             assert_eq!(

@@ -9,7 +9,7 @@ fn prepare(scratch: &Scratch) {
     linked(scratch, "idle", LISTENS).down();
 }
 
-/// The exit code and the words of a script, with N for numbers.
+/// The exit code and the output of a script, with N for every number.
 fn script(machine: &Machine, words: &str) -> (i32, String) {
     let Outcome { code, stdout, stderr } = machine.run(words);
     (code, without_numbers(&(stdout + &stderr)))
@@ -29,7 +29,7 @@ fn they_tell_and_change_the_state_of_a_service() {
         started(&service, 1);
         let pid = service.up();
         wait_until("it is supervised", || machine.service("idle").is_supervised());
-        // By the current directory of svscan, if there is but one.
+        // svdir finds svscan's directory by the current directory of the svscan process, if there is only one.
         assert_eq!(machine.run("svdir"), prints("/service\n"));
         assert_eq!(machine.run("svinfo --pid web"), prints(&format!("{pid}\n")));
         assert_eq!(script(machine, "svinfo web"), said(0, "/service/web: up (pid N) N seconds"));

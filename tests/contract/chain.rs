@@ -1,8 +1,9 @@
-//! What all programs that run another have in common: usage, the search in PATH, what is inherited.
+//! What all programs that execute another program have in common: usage, the search in PATH, and what the other program
+//! inherits.
 
 use tests::{Scratch, Service, differs, fails, is_root, prints, wait_until};
 
-/// A form of each that changes nothing the probes below look at.
+/// A command line of each program that changes nothing which the tests below examine.
 fn harmless() -> Vec<&'static str> {
     let mut forms = vec!["envdir empty", "envuidgid root", "softlimit -c=", "setlock lock", "pgrphack", "fghack"];
     if is_root() {
@@ -56,21 +57,21 @@ fn a_program_that_cannot_be_run_is_named_with_the_reason() {
         for (program, reason) in [
             ("nosuch", "file does not exist"),
             ("./nosuch", "file does not exist"),
-            ("./plain", "access denied"),
-            ("./empty", "access denied"),
-            ("./text", "exec format error"),
-            // The file that does not exist is another one.
+            ("./plain", differs("access denied: it is not executable (chmod +x)", "access denied")),
+            ("./empty", differs("access denied: it is no regular file", "access denied")),
+            ("./text", differs("exec format error: it does not begin with #! and is no program", "exec format error")),
+            // The file that does not exist is the interpreter.
             ("./orphan", differs("interpreter /no/such/interpreter does not exist", "file does not exist")),
             ("./plain/x", "not a directory"),
-            ("--", "file does not exist"),
+            ("--", differs("file does not exist: a program is expected here, not an option", "file does not exist")),
         ] {
             if (name, program) == ("softlimit", "--") {
-                continue; // There it ends the options.
+                continue; // There `--` ends the options.
             }
             let message = format!("{name}: fatal: unable to run {program}: {reason}\n");
             assert_eq!(scratch.run(&format!("{form} {program}")), fails(111, &message), "{form} {program}");
         }
-        // The empty name is a directory, wherever it is looked for.
+        // An empty name stands for the directory itself, in whichever part of PATH.
         let message = format!("{name}: fatal: unable to run : access denied\n");
         assert_eq!(scratch.run(&format!("{form} ''")), fails(111, &message), "{form} ''");
     }
@@ -88,27 +89,30 @@ fn a_name_is_looked_for_in_every_part_of_path() {
     std::os::unix::fs::symlink("prog", scratch.path().join("loop/prog")).unwrap();
     let cannot =
         |program: &str, reason: &str| fails(111, &format!("pgrphack: fatal: unable to run {program}: {reason}\n"));
+    let closed = differs("access denied: denies/prog: it is not executable (chmod +x)", "access denied");
+    let no_script =
+        differs("exec format error: text/prog: it does not begin with #! and is no program", "exec format error");
     for (path, program, expected) in [
         ("has", "prog", prints("ran\n")),
         ("empty:has", "prog", prints("ran\n")),
         ("denies:has", "prog", prints("ran\n")),
         ("folder:has", "prog", prints("ran\n")),
         ("nosuch:has:denies", "prog", prints("ran\n")),
-        ("denies:empty", "prog", cannot("prog", "access denied")),
-        ("empty:denies", "prog", cannot("prog", "access denied")),
+        ("denies:empty", "prog", cannot("prog", closed)),
+        ("empty:denies", "prog", cannot("prog", closed)),
         ("empty:nosuch", "prog", cannot("prog", "file does not exist")),
-        // Anything else ends the search.
-        ("text:has", "prog", cannot("prog", "exec format error")),
+        // Any other error ends the search.
+        ("text:has", "prog", cannot("prog", no_script)),
         ("loop:has", "prog", cannot("prog", "symbolic link loop")),
         ("here:has", "prog", cannot("prog", "not a directory")),
-        // An empty part is the current directory.
+        // An empty part of PATH is the current directory.
         ("", "here", prints("ran here\n")),
         (":", "here", prints("ran here\n")),
         ("empty:", "here", prints("ran here\n")),
         (":empty", "here", prints("ran here\n")),
         ("empty::empty", "here", prints("ran here\n")),
         ("empty", "here", cannot("here", "file does not exist")),
-        // With a slash it is not looked for.
+        // A name with a slash is not searched.
         ("empty", "has/prog", prints("ran\n")),
     ] {
         let outcome = scratch.outcome_of(scratch.command("pgrphack").arg(program).env("PATH", path));
@@ -134,7 +138,7 @@ fn the_search_uses_path_as_it_was_before_the_change() {
     assert_eq!(scratch.run("envdir env printenv PATH"), prints("/nowhere\n"));
 }
 
-/// Prints what a process passes on without meaning to.
+/// Prints what a process passes on to the program that it executes.
 const PROBE: &str = "#!/bin/sh
 grep -E '^(Sig(Blk|Ign|Cgt)|Uid|Gid|NoNewPrivs)' /proc/self/status
 umask; pwd; ulimit -a
@@ -147,13 +151,13 @@ fn signals_limits_mask_environment_and_directory_are_passed_on_untouched() {
     scratch.script("probe", PROBE);
     let ignore_all = "env --ignore-signal --block-signal";
     for signals in ["", "env --ignore-signal=PIPE --block-signal=USR1,TERM", ignore_all] {
-        // A core limit that `softlimit -c=` cannot raise.
+        // `softlimit -c=` cannot raise this core limit.
         let prepare = format!("ulimit -c 0; umask 027; ulimit -S -n 100; exec {signals}");
         let bare = scratch.shell(&format!("{prepare} ./probe"));
         assert_eq!((bare.code, bare.stderr.as_str()), (0, ""));
         for form in harmless() {
             let through = scratch.shell(&format!("{prepare} {form} ./probe"));
-            // Where SIGCHLD is ignored, fghack cannot learn the exit code.
+            // If SIGCHLD is ignored, fghack cannot learn the exit code.
             let lost = (form, signals) == ("fghack", ignore_all);
             let expected = if lost { (111, "fghack: fatal: wait failed: no child processes\n") } else { (0, "") };
             assert_eq!((through.code, through.stderr.as_str()), expected, "{signals} {form}");
@@ -162,7 +166,7 @@ fn signals_limits_mask_environment_and_directory_are_passed_on_untouched() {
     }
 }
 
-/// Of fifty services with one place for errors, the account alone does not tell which one cannot be started.
+/// If fifty services write their errors to one file, the account alone does not tell which of them cannot be started.
 #[test]
 fn in_a_service_directory_a_message_names_it_by_its_path() {
     let scratch = scratch();
@@ -175,7 +179,7 @@ fn in_a_service_directory_a_message_names_it_by_its_path() {
         let words = format!("{name}: fatal: unable to run nosuch: file does not exist{place}\n");
         assert_eq!(scratch.shell(&format!("cd web && {form} nosuch")), fails(111, &words));
     }
-    // Their usage is about nobody's service.
+    // A usage message is about no service.
     assert_eq!(scratch.shell("cd web && pgrphack"), fails(100, "pgrphack: usage: pgrphack child\n"));
     let supervise = service.supervise();
     let words = format!("setuidgid: fatal: unknown account no-such-account{place}\n");
@@ -187,7 +191,8 @@ fn a_broken_pipe_kills_the_program_run_as_it_would_have_before() {
     let scratch = scratch();
     for form in harmless() {
         let outcome = scratch.shell(&format!("{{ {form} yes; echo $? >&2; }} | head -n 1"));
-        // 128 + SIGPIPE; fghack says that it was a signal, and with the original the pipe may be among its copies.
+        // The code is 128 + SIGPIPE. fghack only says that it was a signal. With the original, fghack itself may hold a
+        // copy of the pipe.
         let ended = if form == "fghack" { "fghack: fatal: child crashed\n111\n" } else { "141\n" };
         assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("y\n", ended), "{form}");
     }
@@ -201,7 +206,7 @@ fn descriptors_are_passed_on_as_they_are_the_closed_ones_too() {
         let bare = list("");
         assert!(bare.stdout.contains('7'), "{bare:?}");
         for form in harmless() {
-            // These two add descriptors: it is what they are for.
+            // These two programs add descriptors on purpose.
             if form != "fghack" && !form.starts_with("setlock") {
                 assert_eq!(list(form), bare, "{closed} {form}");
             }

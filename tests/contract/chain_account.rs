@@ -3,7 +3,7 @@
 use std::fs;
 use tests::{Scratch, differs, fails, is_root, prints};
 
-/// Name, user and group number of every account that the system's file lists, each name once.
+/// The name, user number and group number of every account in the system's file, each name once.
 fn accounts() -> Vec<(String, u32, u32)> {
     let passwd = fs::read_to_string("/etc/passwd").expect("a system with accounts");
     let mut accounts: Vec<(String, u32, u32)> = Vec::new();
@@ -41,9 +41,11 @@ fn envuidgid_changes_the_environment_only() {
 fn an_account_that_is_not_there_is_named() {
     let scratch = Scratch::new();
     for program in ["envuidgid", "setuidgid"] {
-        for name in ["no-such-account", "0", "1000:1000", "-z", "--", "''", "root:"] {
+        for name in ["no-such-account", "0", "1000:1000", "-z", "--", "''", "root:", "nobody:nogroup"] {
             let hint = if name.starts_with(|first: char| first.is_ascii_digit()) {
                 differs(": for numbers say :UID:GID, as in :1000:1000", "")
+            } else if name.contains(':') {
+                differs(": the group is that of the account; say ACCOUNT, or :UID:GID in numbers", "")
             } else {
                 ""
             };
@@ -83,7 +85,7 @@ fn setuidgid_leaves_the_environment_alone() {
 #[test]
 fn setuidgid_with_s_takes_all_groups_that_list_the_account() {
     if differs(false, true) {
-        // The option is daemontools-encore's: to the original it is an account.
+        // The option is daemontools-encore's. The original takes it for the name of an account.
         let message = "setuidgid: fatal: unknown account -s\n";
         assert_eq!(Scratch::new().run("setuidgid -s root true"), fails(111, message));
         return;
@@ -98,7 +100,7 @@ fn setuidgid_with_s_takes_all_groups_that_list_the_account() {
             groups.sort_unstable();
             groups
         };
-        // What login would give it, by the system's own word.
+        // The groups that a login would give the account, as id(1) reports them.
         assert_eq!(id(&format!("setuidgid -s {name} id -G")), id(&format!("id -G {name}")), "{name}");
     }
     let usage = "setuidgid: usage: setuidgid [ -s ] account child\n";
@@ -111,7 +113,7 @@ fn setuidgid_with_s_takes_all_groups_that_list_the_account() {
     );
 }
 
-/// Numbers that are no account's.
+/// Numbers that belong to no account.
 const NUMBERS: (u32, u32) = (54_321, 54_322);
 
 #[test]
@@ -124,7 +126,7 @@ fn two_numbers_are_an_account_that_need_not_be_there() {
     };
     let name = format!(":{uid}:{gid}");
     let outcome = scratch.run(&format!("envuidgid {name} printenv UID GID"));
-    // runit's chpst has it; to the original it is the name of an account.
+    // runit's chpst accepts this too. The original takes it for the name of an account.
     assert_eq!(outcome, differs(prints(&format!("{uid}\n{gid}\n")), unknown("envuidgid", &name, "")));
     for program in ["envuidgid", "setuidgid"] {
         for name in [":", "::", ":1", ":1:", "::1", ":1:2:3", ":root:root", ":-1:0", ":4294967295:0", ":0:4294967296"] {
@@ -137,7 +139,7 @@ fn two_numbers_are_an_account_that_need_not_be_there() {
         let seen = scratch.run(&format!("setuidgid {name} echo never"));
         return assert_eq!(seen, differs(refused, unknown("setuidgid", &name, "")));
     }
-    // Other groups that we have are given up.
+    // Other groups of the calling process are dropped.
     let show = format!("setpriv --groups 7,8 setuidgid {name} grep -E '^(Uid|Gid|Groups)' /proc/self/status");
     let expected = format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\nGroups:\t{gid} \n");
     assert_eq!(scratch.shell(&show), differs(prints(&expected), unknown("setuidgid", &name, "")));
@@ -148,16 +150,16 @@ fn two_numbers_are_an_account_that_need_not_be_there() {
 }
 
 #[test]
-fn nobody_but_root_changes_to_an_account() {
+fn only_root_changes_to_an_account() {
     let refused = fails(111, "setuidgid: fatal: unable to setgid: permission denied\n");
     for account in ["nobody", "root"] {
         let scratch = Scratch::new();
-        let mut command = scratch.without_rights("setuidgid");
+        let mut command = scratch.as_nobody("setuidgid");
         assert_eq!(scratch.outcome_of(command.args([account, "echo", "never"])), refused, "{account}");
     }
 }
 
-/// Without root there is this to see; what only root can show is left to a run as root.
+/// Without root, only this message can be seen. The rest is tested when the tests run as root.
 fn needs_root(line: &str) {
     let refused = fails(111, "setuidgid: fatal: unable to setgid: permission denied\n");
     assert_eq!(Scratch::new().run(&format!("{line} nobody echo never")), refused);

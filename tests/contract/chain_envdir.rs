@@ -4,7 +4,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
-use tests::{Scratch, differs, fails, fifo, original, prints};
+use tests::{Scratch, differs, fails, fifo, is_root, original, prints};
 
 /// The environment that a directory with one file makes of `V=old`.
 fn with_file(name: &str, content: &[u8]) -> String {
@@ -34,12 +34,12 @@ fn the_first_line_is_the_value() {
         (b" new w", "V= new w"),
         (b"new\r\n", "V=new\r"),
         (b"a=b", "V=a=b"),
-        // Empty, and gone.
+        // An empty first line makes the variable empty, and an empty file removes it.
         (b"\n", "V="),
         (b" \t\n", "V="),
         (b"\nsecond", "V="),
         (b"", ""),
-        // NUL stands for newline.
+        // A NUL in the file stands for a newline.
         (b"a\0b\n", "V=a\nb"),
         (b"a\0\n", "V=a\n"),
         (b"a \0 \n", "V=a \n"),
@@ -58,7 +58,7 @@ fn the_name_is_the_files_whatever_it_is() {
         ("-n", "w", "-n=w|V=old"),
         (".hidden", "w", "V=old"),
         ("W", "", "V=old"),
-        // A name ends at its first `=`.
+        // The name of a variable ends at the first `=`.
         ("V=x", "y", "V=x=y"),
         ("V=x", "", "V=x"),
         ("=", "w", "==w|V=old"),
@@ -92,7 +92,7 @@ fn a_link_is_followed_and_one_to_nothing_removes_the_variable() {
     symlink("../value", scratch.path().join("env/V")).unwrap();
     assert_eq!(environment(&scratch), "V=linked");
 
-    // Beside another file, the original may give it that file's value: in the order of the directory.
+    // If there is another file, the original may use that file's value, depending on the order of the directory.
     let scratch = Scratch::new();
     scratch.file("env/A", "a");
     symlink("nothing", scratch.path().join("env/V")).unwrap();
@@ -119,7 +119,7 @@ fn what_cannot_be_read_is_named() {
         ("envdir nosuch env", "switch to directory nosuch: file does not exist"),
         ("envdir plain env", "switch to directory plain: not a directory"),
         ("envdir looped/L env", "switch to directory looped/L: symbolic link loop"),
-        // There are no options.
+        // envdir has no options.
         ("envdir -x env", "switch to directory -x: file does not exist"),
         ("envdir -- env", "switch to directory --: file does not exist"),
         ("envdir '' env", "switch to directory : file does not exist"),
@@ -139,9 +139,11 @@ fn what_must_not_be_read_is_named() {
         let scratch = Scratch::new();
         scratch.file("env/A", "a");
         scratch.mode(file, mode);
-        let outcome = scratch.outcome_of(scratch.without_rights("envdir").args(["env", "env"]));
+        let outcome = scratch.outcome_of(scratch.as_nobody("envdir").args(["env", "env"]));
         scratch.mode("env", 0o755);
-        assert_eq!(outcome, fails(111, &format!("envdir: fatal: unable to {reason}\n")), "{mode:o} {file}");
+        let whose = if is_root() { ": it belongs to account 0, and this is account 65534" } else { "" };
+        let message = format!("envdir: fatal: unable to {reason}{}\n", differs(whose, ""));
+        assert_eq!(outcome, fails(111, &message), "{mode:o} {file}");
     }
 }
 
@@ -151,16 +153,16 @@ fn a_current_directory_that_cannot_be_entered_again_is_no_obstacle() {
     scratch.file("env/A", "a");
     scratch.dir("closed");
     let env = scratch.path().join("env");
-    let mut command = scratch.without_rights("envdir");
+    let mut command = scratch.as_nobody("envdir");
     command.current_dir(scratch.path().join("closed")).arg(env).args(["printenv", "A"]);
     scratch.mode("closed", 0o711);
-    // The original opens the current directory to come back to it.
+    // The original opens the current directory, in order to come back to it.
     let switch = "envdir: fatal: unable to switch to current directory: access denied\n";
     assert_eq!(scratch.outcome_of(&mut command), differs(prints("a\n"), fails(111, switch)));
     scratch.mode("closed", 0o755);
 }
 
-/// What the manual says of a directory's files, once more and as plainly as possible.
+/// The manual's description of the files in a directory, programmed a second time and as plainly as possible.
 fn model(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
     let mut environment = BTreeMap::from([("V".to_string(), b"old".to_vec())]);
     for (name, content) in files {
@@ -181,7 +183,7 @@ proptest! {
     fn any_directory_of_files_makes_the_environment_that_the_manual_promises(
         files in btree_map(
             "[VWX_ -]{1,3}",
-            // Mostly the bytes that mean something.
+            // Mostly bytes that have a meaning.
             vec(prop_oneof![Just(0), Just(b' '), Just(b'\t'), Just(b'\n'), Just(b'='), 1..128u8], 0..30),
             0..8,
         ),

@@ -1,4 +1,4 @@
-//! fghack and pgrphack: what a program leaves in the background, and whom its signals reach.
+//! fghack and pgrphack: what a program leaves in the background, and which processes its signals reach.
 
 use std::fs;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ fn fghack_gives_the_programs_exit_code() {
     }
 }
 
-/// It has the pipe for one, of which there is enough for that.
+/// Standard output becomes fghack's own pipe, which has enough room for this line.
 #[test]
 fn a_program_can_write_though_fghack_was_started_without_standard_output() {
     let ran = Scratch::new().shell("exec >&-; fghack /bin/sh -c 'echo unheard'");
@@ -21,7 +21,7 @@ fn a_program_can_write_though_fghack_was_started_without_standard_output() {
 #[test]
 fn fghack_says_when_the_program_was_killed() {
     let crashed = fails(111, "fghack: fatal: child crashed\n");
-    // 64: the last of the real-time signals, for which most programs have no name.
+    // 64 is the last real-time signal. Most programs have no name for it.
     for signal in ["TERM", "KILL", "ABRT", "64"] {
         assert_eq!(Scratch::new().shell(&format!("fghack /bin/sh -c 'kill -{signal} $$'")), crashed, "{signal}");
     }
@@ -29,14 +29,14 @@ fn fghack_says_when_the_program_was_killed() {
 
 #[test]
 fn fghack_stays_until_the_background_has_ended() {
-    // The program closes the descriptors it may know of, as one that goes into the background does.
+    // The program closes the descriptors that it may know, as a program does that goes into the background.
     for closes in ["", "<&- >&- 2>&-", "3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-"] {
         let scratch = Scratch::new();
         fifo(&scratch.path().join("gate")).unwrap();
         let go = format!("(read line <gate; echo done >mark) {closes} & exit 4");
         let mut command = scratch.command("fghack");
         let mut running = Running(command.args(["/bin/sh", "-c", &go]).stdout(Stdio::null()).spawn().unwrap());
-        // The program itself has ended, which its parent does not notice before the rest has.
+        // The program itself has ended. fghack does not notice before the processes in the background have ended too.
         let children = format!("/proc/{0}/task/{0}/children", running.0.id());
         wait_until("only a zombie is left", || {
             let child = fs::read_to_string(&children).unwrap_or_default();
@@ -80,7 +80,7 @@ fn fghack_gives_the_program_thirty_one_descriptors() {
 #[test]
 fn fghack_says_what_the_system_refused() {
     let limited = |limit: &str| Scratch::new().shell(&format!("exec prlimit --nofile={limit} fghack true"));
-    // Enough for a dynamic program to start, and one less than a pipe needs.
+    // This limit is enough for a dynamic program to start, and one too low for a pipe.
     assert_eq!(limited("4"), fails(111, "fghack: fatal: unable to create pipe: process cannot open more files\n"));
 }
 

@@ -1,4 +1,4 @@
-//! setlock: the lock, and whoever holds it.
+//! setlock: the lock, and the processes that hold it.
 
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File};
@@ -18,15 +18,21 @@ fn the_file_is_made_for_its_owner_alone_and_kept_as_it_is() {
     assert_eq!(fs::metadata(scratch.path().join("old")).unwrap().permissions().mode() & 0o7777, 0o640);
 }
 
+/// What setlock says of a lock that another process has, if it does not wait.
+fn held_by_another() -> String {
+    let cause = differs(": another process has it", "");
+    format!("setlock: fatal: unable to lock lock: temporary failure{cause}\n")
+}
+
 #[test]
 fn the_program_holds_the_lock_by_a_descriptor_that_appends() {
     let scratch = Scratch::new();
     scratch.file("lock", "one\n");
     let held = "setlock lock sh -c 'echo two >&3; setlock -n lock echo never'";
     let outcome = scratch.shell(held);
-    assert_eq!(outcome, fails(111, "setlock: fatal: unable to lock lock: temporary failure\n"));
+    assert_eq!(outcome, fails(111, &held_by_another()));
     assert_eq!(fs::read_to_string(scratch.path().join("lock")).unwrap(), "one\ntwo\n");
-    // And not for longer than it lives.
+    // The lock is released when the program ends.
     assert_eq!(scratch.run("setlock -n lock echo free"), prints("free\n"));
 }
 
@@ -34,7 +40,7 @@ fn the_program_holds_the_lock_by_a_descriptor_that_appends() {
 fn the_lock_lasts_as_long_as_anything_that_was_started_holds_it() {
     let scratch = Scratch::new();
     fifo(&scratch.path().join("gate")).unwrap();
-    // The child stays in the background, waiting for the gate.
+    // The child stays in the background until the gate opens.
     assert_eq!(scratch.shell("setlock lock sh -c 'read line <gate & exit 3'").code, 3);
     assert_eq!(scratch.run("setlock -nx lock echo locked?").stdout, "");
     scratch.file("gate", "go\n");
@@ -63,7 +69,7 @@ fn it_waits_for_the_lock() {
 
 #[test]
 fn it_gives_up_at_once_or_quietly_when_told_so_and_the_last_word_counts() {
-    let loud = || fails(111, "setlock: fatal: unable to lock lock: temporary failure\n");
+    let loud = || fails(111, &held_by_another());
     let quiet = || prints("");
     for (options, expected) in [
         ("-n", loud()),
@@ -89,7 +95,7 @@ fn a_file_that_cannot_be_opened_is_named_unless_it_shall_be_quiet() {
     for (file, reason) in [
         ("nosuch/lock", differs("file does not exist: its parent directory does not exist", "file does not exist")),
         ("dir", "is a directory"),
-        // Nobody reads it, and setlock does not wait until somebody does.
+        // No process reads the FIFO, and setlock does not wait for one.
         ("fifo", "device not configured"),
     ] {
         let message = format!("setlock: fatal: unable to open {file}: {reason}\n");
@@ -98,7 +104,7 @@ fn a_file_that_cannot_be_opened_is_named_unless_it_shall_be_quiet() {
     }
     let message = "setlock: fatal: unable to open : file does not exist\n";
     assert_eq!(scratch.run("setlock '' echo never"), fails(111, message));
-    // Quiet about the lock, not about the program.
+    // -x suppresses the message about the lock, not the one about the program.
     let message = "setlock: fatal: unable to run nosuch: file does not exist\n";
     assert_eq!(scratch.run("setlock -x lock nosuch"), fails(111, message));
 }
@@ -115,8 +121,8 @@ fn options_are_getopts() {
     ] {
         assert_eq!(Scratch::new().run(line), fails(100, &format!("{complaint}{USAGE}")), "{line}");
     }
-    // The original takes whatever begins with two dashes for the end of the options.
-    let refused = fails(100, &format!("setlock: illegal option -- -\n{USAGE}"));
+    // In the original, any word that begins with two dashes ends the options.
+    let refused = fails(100, &format!("setlock: illegal option --now\n{USAGE}"));
     assert_eq!(Scratch::new().run("setlock --now lock echo ran"), differs(refused, prints("ran\n")));
     for (line, printed) in [
         ("setlock -- -lock echo ran", "ran\n"),

@@ -2,7 +2,8 @@
 
 use tests::{Outcome, Scratch, differs, fails, prints};
 
-/// Runs `softlimit OPTIONS`, and the program asked shows what has become of one limit with soft 40, hard 50.
+/// Runs `softlimit OPTIONS` with a soft limit of 40 and a hard limit of 50 open files, and returns the two limits that
+/// the program sees.
 fn open_files(options: &str) -> Outcome {
     let show = "prlimit --nofile -o SOFT,HARD --noheadings --raw";
     Scratch::new().shell(&format!("prlimit --nofile=40:50 softlimit {options} {show}"))
@@ -33,7 +34,7 @@ fn the_soft_limit_becomes_the_number_or_the_hard_limit_whichever_is_lower() {
 
 #[test]
 fn more_than_fits_into_a_number_is_no_limit() {
-    // The original counts on from zero: 2^64 + 45 is 45 to it.
+    // The original overflows: it takes 2^64 + 45 for 45.
     assert_eq!(open_files("-o 18446744073709551661"), prints(differs("50 50\n", "45 50\n")));
 }
 
@@ -43,7 +44,7 @@ fn no_digits_are_zero() {
     assert_eq!(shown, prints("0\n"));
 }
 
-/// Ours names what it refuses, above the usage that the original has.
+/// Our softlimit names what it refuses, and then prints the original's usage.
 fn no_limit(refused: &str) -> Outcome {
     let ways = match refused.as_bytes()[1] {
         b'o' | b'p' | b't' => "say a number without a unit, or =",
@@ -56,12 +57,12 @@ fn no_limit(refused: &str) -> Outcome {
 fn what_is_not_a_number_is_misuse_and_named() {
     for options in [
         "-o 12x", "-o x12", "-o -5", "-o +5", "-o ' 5'", "-o =x", "-o '= '", "-o ==", "-o --", "-o 0x10",
-        // Only bytes have units, and these have others.
+        // Only numbers of bytes have units, and none of these.
         "-o 1k", "-p 1k", "-t 1M", "-c 1m", "-c 1K", "-c 1kB", "-c k", "-c 1.5G",
     ] {
         assert_eq!(open_files(options), no_limit(&options.replace('\'', "")), "{options}");
     }
-    // Nothing stands between an option and its value.
+    // There must be nothing between an option and its value.
     for (options, refused) in
         [("-c0o64", "-c 0o64"), ("-o=45", "-o =45"), ("-o==", "-o =="), ("-m=1", "-m =1"), ("-m=1M", "-m =1M")]
     {
@@ -71,7 +72,7 @@ fn what_is_not_a_number_is_misuse_and_named() {
 
 #[test]
 fn bytes_may_have_a_unit() {
-    // Not with the original, to which each is misuse.
+    // The original refuses each of these as misuse.
     for (size, bytes) in [("64k", "65536"), ("100M", "104857600"), ("2G", "2147483648")] {
         for option in ["-f", "-f "] {
             let show = format!("softlimit {option}{size} prlimit --fsize -o SOFT --noheadings --raw");
@@ -96,9 +97,10 @@ fn unknown_options_are_misuse() {
     }
     let unfinished = Scratch::new().run("softlimit -o45 -c");
     assert_eq!(unfinished, fails(100, &format!("softlimit: option requires an argument -- c\n{USAGE}")));
-    // The original takes whatever begins with two dashes for the end of the options.
+    // In the original, any word that begins with two dashes ends the options.
     for options in ["--foo", "--foo=5", "--o45"] {
-        let illegal = fails(100, &format!("softlimit: illegal option -- -\n{USAGE}"));
+        let name = options.split('=').next().expect("a name");
+        let illegal = fails(100, &format!("softlimit: illegal option {name}\n{USAGE}"));
         assert_eq!(open_files(options), differs(illegal, prints("40 50\n")), "{options}");
     }
 }
@@ -109,7 +111,9 @@ fn options_end_at_the_program() {
     assert_eq!(scratch.run("softlimit echo -c 5 -- -z"), prints("-c 5 -- -z\n"));
     assert_eq!(scratch.run("softlimit -c5 -- echo -c"), prints("-c\n"));
     assert_eq!(scratch.run("softlimit -c5 -").stderr, "softlimit: fatal: unable to run -: file does not exist\n");
-    assert_eq!(scratch.run("softlimit -- -c").stderr, "softlimit: fatal: unable to run -c: file does not exist\n");
+    let cause = differs(": a program is expected here, not an option", "");
+    let refused = format!("softlimit: fatal: unable to run -c: file does not exist{cause}\n");
+    assert_eq!(scratch.run("softlimit -- -c").stderr, refused);
 }
 
 #[test]
@@ -127,7 +131,7 @@ fn each_option_has_its_limits() {
         ("-s", "STACK"),
         ("-t", "CPU"),
     ] {
-        // Enough to live with.
+        // A limit that lets the program run.
         let number: u64 = match option {
             "-o" | "-p" => 234,
             "-l" | "-c" | "-f" | "-r" | "-t" => 12_345,
@@ -144,7 +148,7 @@ fn each_option_has_its_limits() {
     }
 }
 
-/// Name, soft and hard limit of everything, as a program sees it that is run by `prefix`.
+/// The name, soft limit and hard limit of every resource, as a program sees them that `prefix` runs.
 fn all_limits(prefix: &str) -> Vec<(String, u64, u64)> {
     let list = "prlimit -o RESOURCE,SOFT,HARD --noheadings --raw";
     let outcome = Scratch::new().shell(&format!("{prefix} {list}"));
@@ -161,11 +165,28 @@ fn all_limits(prefix: &str) -> Vec<(String, u64, u64)> {
 
 #[test]
 fn a_limit_below_what_it_takes_to_start_kills_the_program_and_not_softlimit() {
-    // An environment that takes some memory to pass on.
+    // A large environment needs memory to be passed on.
     let large = "V=$(head -c 100000 /dev/zero | tr '\\0' v); export V; W=$V; X=$V; export W X";
     let scratch = Scratch::new();
     for option in ["-m 1000", "-d 1000", "-a 1000", "-s 1000"] {
-        let missing = fails(111, "softlimit: fatal: unable to run nosuch: file does not exist\n");
+        let doubt = "is 1000 bytes, with which no program can start: did you mean 1000M?";
+        let doubt = differs(format!("softlimit: warning: {option} {doubt}\n"), String::new());
+        let missing = fails(111, &format!("{doubt}softlimit: fatal: unable to run nosuch: file does not exist\n"));
         assert_eq!(scratch.shell(&format!("{large}; softlimit {option} nosuch")), missing, "{option}");
     }
+}
+
+/// The system kills a program with such a limit when it starts, without a word.
+#[test]
+fn memory_with_which_no_program_can_start_is_doubted() {
+    let scratch = Scratch::new();
+    for option in ["-m", "-a", "-s", "-d"] {
+        let words = "is 100 bytes, with which no program can start: did you mean 100M?";
+        let warning = differs(format!("softlimit: warning: {option} 100 {words}\n"), String::new());
+        let outcome = scratch.run(&format!("softlimit {option} 100 true"));
+        assert_eq!((outcome.code, outcome.stderr), (128 + 11, warning), "{option}");
+        assert_eq!(scratch.run(&format!("softlimit {option} 104857600 echo ran")), prints("ran\n"), "{option}");
+    }
+    // Of other limits, such a number may be meant.
+    assert_eq!(scratch.run("softlimit -c 100 -f 100 -l 100 -o 100 echo ran"), prints("ran\n"));
 }

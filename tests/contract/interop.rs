@@ -1,4 +1,4 @@
-//! Ours and the original's together, each with the other's: the judged programs beside the others.
+//! Programs of ours and of the original together: the judged programs with the other ones.
 
 use nix::libc::O_NONBLOCK;
 use std::fs::{self, OpenOptions};
@@ -11,13 +11,14 @@ fn run(scratch: &Scratch, program: PathBuf, arguments: &[&str]) -> Outcome {
     scratch.outcome_of(scratch.command(program.to_str().unwrap()).args(arguments))
 }
 
-/// A folder with the judged programs, and the others in the place of those named.
+/// A folder with the judged programs, in which those named come from the other implementation.
 fn mixed(scratch: &Scratch, others: &std::path::Path, from_others: &[&str]) -> PathBuf {
     let folder = scratch.path().join("mixed");
     fs::create_dir(&folder).unwrap();
     for name in ["svscan", "supervise", "svc", "svok", "svstat"] {
         let from = if from_others.contains(&name) { others } else { programs() };
-        // A copy: what a program finds beside it is to be what lies here. Made by another process, see `script`.
+        // The programs are copied, because a program starts others from its own folder. Another process copies them;
+        // see `Scratch::script`.
         assert!(Command::new("cp").arg(from.join(name)).arg(&folder).status().unwrap().success());
     }
     folder
@@ -82,18 +83,19 @@ fn both_svstats_say_the_same() {
                 (run(&scratch, others.join(svstat), &[name]), run(&scratch, programs().join(svstat), &[name]))
             })
         };
-        // Unless a second passes in between.
+        // The two may differ if a second passes between them.
         wait_until(&format!("{name}: {:?}", both()), || both().iter().all(|(theirs, ours)| theirs == ours));
     }
 }
 
-#[test]
-fn this_svscan_starts_their_supervise() {
+/// A svscan starts the supervise in the same folder, which restarts the service and is started again when it has exited. The
+/// programs that `from_others` names come from the other implementation.
+fn svscan_starts_supervise(from_others: &str) {
     let Some(others) = others() else { return };
     let scratch = Scratch::new();
     let log = Service::new(&scratch, "scan/web/log", "exec cat >>out");
     let service = Service::new(&scratch, "scan/web", "echo hello; exec sleep 1000");
-    let folder = mixed(&scratch, &others, &["supervise"]);
+    let folder = mixed(&scratch, &others, &[from_others]);
     let _svscan = svscan_of(&scratch, &folder);
     assert_eq!(log.lines("out", 1), ["hello"]);
     let pid = service.up();
@@ -101,32 +103,22 @@ fn this_svscan_starts_their_supervise() {
     service.svc("-t");
     service.another(pid);
     assert_eq!(log.lines("out", 2), ["hello", "hello"]);
-    // Its supervise goes and is started again.
     service.svc("-dx");
     service.svc_when_supervised("-u");
     log.lines("out", 3);
+}
+
+#[test]
+fn this_svscan_starts_their_supervise() {
+    svscan_starts_supervise("supervise");
 }
 
 #[test]
 fn their_svscan_starts_this_supervise() {
-    let Some(others) = others() else { return };
-    let scratch = Scratch::new();
-    let log = Service::new(&scratch, "scan/web/log", "exec cat >>out");
-    let service = Service::new(&scratch, "scan/web", "echo hello; exec sleep 1000");
-    let folder = mixed(&scratch, &others, &["svscan"]);
-    let _svscan = svscan_of(&scratch, &folder);
-    assert_eq!(log.lines("out", 1), ["hello"]);
-    let pid = service.up();
-    assert_eq!(program_of(tests::parent_of(pid).unwrap()), fs::canonicalize(folder.join("supervise")).unwrap());
-    service.svc("-t");
-    service.another(pid);
-    assert_eq!(log.lines("out", 2), ["hello", "hello"]);
-    service.svc("-dx");
-    service.svc_when_supervised("-u");
-    log.lines("out", 3);
+    svscan_starts_supervise("svscan");
 }
 
-/// An upgrade, or the way back: the other's directory is taken as it is found.
+/// After an upgrade, or after the way back, supervise takes over the directory of the other implementation.
 #[test]
 fn each_supervise_takes_over_what_the_other_left() {
     let Some(others) = others() else { return };
@@ -156,13 +148,13 @@ fn one_does_not_start_beside_the_other() {
     let service = Service::new(&scratch, "web", "exec sleep 1000");
     let _daemon = service.supervise();
     let seen = run(&scratch, others.join("supervise"), &["web"]);
-    // It is the other one that is refused.
+    // The second supervise is refused.
     let cause = differs("", ": another supervise has it");
     let words = format!("supervise: fatal: unable to acquire web/supervise/lock: temporary failure{cause}\n");
     assert_eq!(seen, tests::fails(111, &words));
 }
 
-/// The bytes of runit and encore that 0.76 does not know do it no harm, nor ours theirs.
+/// 0.76 ignores the bytes of runit and encore that it does not know, and their programs accept ours.
 #[test]
 fn control_takes_what_others_write() {
     let scratch = Scratch::new();
@@ -170,7 +162,7 @@ fn control_takes_what_others_write() {
     let _daemon = service.supervise();
     let pid = service.up();
     let fifo = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(service.path("supervise/control"));
-    // encore's svc begins with `l`, runit's sv ends with a newline or not.
+    // encore's svc begins with `l`. runit's sv may end with a newline.
     std::io::Write::write_all(&mut fifo.unwrap(), b"lt").unwrap();
     service.another(pid);
 }

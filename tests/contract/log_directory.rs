@@ -1,4 +1,4 @@
-//! What lies in a log directory, for programs that read there themselves. CONTRACT.md names these tests.
+//! The files in a log directory, for programs that read them directly. CONTRACT.md names these tests.
 
 use std::fs;
 use std::io::Write;
@@ -44,7 +44,7 @@ fn a_current_in_use_is_not_executable_and_its_directory_locked() {
     let current = scratch.path().join("log/current");
     wait_until("the line is written", || fs::read_to_string(&current).is_ok_and(|text| text == "line\n"));
     assert_eq!(fs::metadata(&current).unwrap().mode() & 0o777, 0o644);
-    // The original's words, and then the cause.
+    // The original's words, followed by the cause.
     let cause = differs(": it is in use by another multilog", "");
     let words = format!("multilog: fatal: unable to lock directory ./log: temporary failure{cause}\n");
     assert_eq!(scratch.run("multilog ./log"), fails(111, &words));
@@ -52,14 +52,14 @@ fn a_current_in_use_is_not_executable_and_its_directory_locked() {
     assert_eq!(multilog.wait().code(), Some(0));
 }
 
-/// Programs that read there see an empty `current` until the next line comes.
+/// A program that reads the directory sees an empty `current` until the next line comes.
 #[test]
 fn a_full_log_is_finished_before_the_next_line_comes() {
     let scratch = Scratch::new();
     let mut command = scratch.command("multilog");
     let child = command.args(["s4096", "./log"]).stdin(Stdio::piped()).spawn().unwrap();
     let multilog = Running(child);
-    // 2000 bytes are missing.
+    // The file is full, because less than 2000 bytes of it are left.
     let full = format!("{:041}\n", 0).repeat(50);
     multilog.0.stdin.as_ref().unwrap().write_all(full.as_bytes()).unwrap();
     wait_until("it is at work", || scratch.path().join("log/current").exists());

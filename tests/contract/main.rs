@@ -1,6 +1,6 @@
-//! What daemontools 0.76 promises, judged by what its users see.
+//! What daemontools 0.76 promises, judged by what a user can see.
 
-// Tests say what went wrong by panicking.
+// A test reports a failure by a panic.
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! multilog, by what it leaves in its directories and what it says.
+//! multilog, judged by the files in its directories and by its messages.
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use tests::{Running, Scratch, differs, fails, is_root, original, prints, skip, state_of, wait_until};
 
-/// A log directory after multilog, told by its files.
+/// A log directory, examined through its files.
 struct Log(PathBuf);
 
 impl Log {
@@ -36,19 +36,19 @@ impl Log {
         fs::metadata(self.0.join(name)).expect("a file").permissions().mode() & 0o7777
     }
 
-    /// All that was logged, in its order.
+    /// All lines of the log, in order.
     fn all(&self) -> Vec<u8> {
         let files = self.old().into_iter().chain(["current".to_string()]);
         files.flat_map(|name| self.content(&name)).collect()
     }
 }
 
-/// Lines of `length` bytes, newline included, each different.
+/// Lines of `length` bytes, including the newline, all different.
 fn lines(count: usize, length: usize) -> Vec<u8> {
     (0..count).flat_map(|number| format!("{number:0width$}\n", width = length - 1).into_bytes()).collect()
 }
 
-/// What is left of a stamped line.
+/// A stamped line without its stamp.
 fn without_stamp(line: &str) -> &str {
     let (stamp, rest) = line.split_once(' ').expect("a stamp and a line");
     let digits = stamp.strip_prefix('@').expect("an at sign");
@@ -63,7 +63,7 @@ fn a_directory_is_made_and_left_complete() {
     assert_eq!(scratch.shell("umask 077; printf 'a\\nb' | multilog ./log"), prints(""));
     let log = Log::of(&scratch, "log");
     assert_eq!(log.names(), ["current", "lock", "state"]);
-    // A last line without newline gets one.
+    // A last line without a newline gets one.
     assert_eq!(log.content("current"), b"a\nb\n");
     assert_eq!((log.mode("current"), log.mode("lock"), log.mode("state")), (0o744, 0o600, 0o644));
     assert_eq!(log.mode("."), 0o700);
@@ -78,12 +78,12 @@ fn lines_are_selected_by_patterns_in_turn() {
         ("'-a*' ./log", "banana\ncherry a\n"),
         ("'-*a' ./log", "apple\nbanana\n"),
         ("'-* a' ./log", "apple\nbanana\n"),
-        // A star goes up to the first occurrence of what follows it, and never looks for another.
+        // A star matches up to the first occurrence of what follows it, and does not try another.
         ("'-*na' ./log", "apple\nbanana\ncherry a\n"),
         ("'-**' ./log", "apple\nbanana\ncherry a\n"),
         ("'-ch*y*' ./log", "apple\nbanana\n"),
         ("- ./log", "apple\nbanana\ncherry a\n"),
-        // What means nothing is ignored.
+        // Words without a meaning are ignored.
         ("zzz '' ./log", "apple\nbanana\ncherry a\n"),
         ("./log t", "apple\nbanana\ncherry a\n"),
     ] {
@@ -113,7 +113,7 @@ fn the_first_thousand_bytes_are_seen() {
         scratch.file("in", [vec![b'x'; length - 1], b"!\n".to_vec()].concat());
         scratch.shell("multilog '-*' '+*!' ./log < in");
         assert_eq!(!Log::of(&scratch, "log").all().is_empty(), seen, "{length}");
-        // Lines of any length are passed on whole.
+        // Lines of any length are written completely.
         scratch.shell("multilog ./whole < in");
         assert_eq!(Log::of(&scratch, "whole").all(), fs::read(scratch.path().join("in")).unwrap());
     }
@@ -210,7 +210,7 @@ fn a_processor_that_fails_is_tried_again() {
     let outcome = scratch.shell("multilog s4096 n100 '!test -e ../again || { : >../again; exit 1; }; cat' ./log < in");
     let said: Vec<&str> = outcome.stderr.lines().collect();
     assert_eq!((outcome.code, said[0]), (0, "multilog: warning: processor failed in ./log, pausing"));
-    // The original does not say when it goes on.
+    // The original does not report that it goes on.
     assert_eq!(said.len(), differs(2, 1), "{said:?}");
     assert!(
         said[1..].iter().all(|line| line.starts_with("multilog: processor works in ./log again after ")),
@@ -219,7 +219,7 @@ fn a_processor_that_fails_is_tried_again() {
     assert_eq!(Log::of(&scratch, "log").all(), lines(150, 30));
 }
 
-/// The original forgets a signal that comes between its last look and its read: it is sent one only while it sleeps.
+/// Sends a signal while multilog sleeps. The original forgets a signal that comes between its last check and its read.
 fn send(multilog: &Child, signal: nix::sys::signal::Signal) {
     let pid = i32::try_from(multilog.id()).unwrap();
     wait_until("it may be told", || !original() || state_of(pid) == Some('S'));
@@ -245,7 +245,7 @@ impl Open {
         send(&self.child, signal);
     }
 
-    /// Waits for the end, the pipe still open; what is left in the pipe goes with it.
+    /// Waits for the end while the pipe is still open. What is left in the pipe is lost.
     fn ends(mut self) -> Option<i32> {
         let keep = self.child.stdin.take();
         let status = Running(self.child).wait();
@@ -288,6 +288,28 @@ fn term_ends_it_at_the_end_of_the_line() {
 }
 
 #[test]
+fn signals_that_its_parent_ignores_are_obeyed_by_it_and_its_processor() {
+    let scratch = Scratch::new();
+    let mut multilog = scratch.command("sh");
+    multilog.args(["-c", "trap '' TERM ALRM; exec multilog '!grep SigIgn /proc/self/status' ./log"]);
+    let mut multilog = Open { child: multilog.stdin(Stdio::piped()).spawn().expect("start multilog") };
+    let log = Log::of(&scratch, "log");
+    multilog.says(b"one\n");
+    let current = scratch.path().join("log/current");
+    wait_until("it has read", || fs::read(&current).is_ok_and(|content| content == b"one\n"));
+    multilog.signal(nix::sys::signal::SIGALRM);
+    wait_until("the file is processed", || log.names().iter().any(|name| name.ends_with(".s")));
+    multilog.signal(nix::sys::signal::SIGTERM);
+    assert_eq!(multilog.ends(), Some(0));
+    let old = log.names().into_iter().find(|name| name.ends_with(".s")).unwrap();
+    let text = String::from_utf8(log.content(&old)).unwrap();
+    let ignored = u64::from_str_radix(text.trim_end().strip_prefix("SigIgn:\t").unwrap(), 16).unwrap();
+    let bit = |signal: i32| 1 << (signal - 1);
+    let both = bit(nix::libc::SIGTERM) | bit(nix::libc::SIGALRM);
+    assert_eq!(ignored & both, 0, "{text}");
+}
+
+#[test]
 fn what_term_left_in_the_pipe_is_the_next_ones() {
     let scratch = Scratch::new();
     let (reader, mut writer) = std::io::pipe().unwrap();
@@ -300,7 +322,8 @@ fn what_term_left_in_the_pipe_is_the_next_ones() {
     writer.write_all(b"b\nrest\n").unwrap();
     assert!(multilog.0.wait().unwrap().success());
     drop(writer);
-    // What was there already when the signal came may have been read; what was read is written.
+    // multilog may have read a line that was in the pipe when the signal came. Every line that it has read is in the
+    // log.
     let (logged, left) = (String::from_utf8(log.content("current")).unwrap(), std::io::read_to_string(reader).unwrap());
     assert!(logged.starts_with("one\nab\n"), "{logged}");
     assert_eq!(logged + &left, "one\nab\nrest\n");
@@ -328,7 +351,7 @@ fn a_directory_in_use_is_refused() {
     let scratch = Scratch::new();
     let multilog = Open::start(&scratch, &["./log"]);
     wait_until("it is ready", || scratch.path().join("log/current").exists());
-    // The original's words, and then the cause.
+    // The original's words, followed by the cause.
     let cause = differs(": it is in use by another multilog", "");
     let message = format!("multilog: fatal: unable to lock directory ./log: temporary failure{cause}\n");
     assert_eq!(scratch.run("multilog ./log"), fails(111, &message));
@@ -355,7 +378,7 @@ fn what_cannot_be_opened_is_named_with_the_reason() {
     assert_eq!(scratch.run("multilog"), prints(""));
 }
 
-/// What an earlier multilog may have left: files with modes, and what becomes of them.
+/// The files and modes that an earlier multilog may have left, and what the next one does with them.
 #[test]
 fn what_was_left_is_carried_on_or_put_aside() {
     type Case = (&'static str, &'static [(&'static str, u32, &'static str)], &'static [(&'static str, &'static str)]);
@@ -403,7 +426,7 @@ fn what_was_left_is_carried_on_or_put_aside() {
     }
 }
 
-/// Nobody would notice a logger that waits for what never comes.
+/// A logger that waits for ever would not be noticed, so multilog ends.
 #[test]
 fn a_current_that_cannot_be_written_to_is_fatal() {
     for (make, verb, reason) in [
@@ -418,7 +441,7 @@ fn a_current_that_cannot_be_written_to_is_fatal() {
     }
 }
 
-/// The original waits five seconds before it tries again, and cannot be told to end meanwhile.
+/// The original waits five seconds before it tries again, and does not obey TERM meanwhile.
 #[test]
 fn a_full_disk_is_waited_for_and_nothing_is_lost() {
     if !is_root() {
@@ -458,7 +481,7 @@ impl Drop for Unmount<'_> {
     }
 }
 
-/// encore's additions; the original ignores what it does not know.
+/// These are encore's additions. The original ignores words that it does not know.
 #[test]
 fn encores_additions() {
     let run = |script: &str| {

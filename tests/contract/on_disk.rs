@@ -1,5 +1,4 @@
-//! What lies in a service directory, for programs that read and write there themselves. CONTRACT.md
-//! names these tests.
+//! The files in a service directory, for programs that read and write them directly. CONTRACT.md names these tests.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -44,7 +43,7 @@ fn supervise_makes_a_lock_two_fifos_and_a_status_for_its_owner() {
 }
 
 #[test]
-fn whoever_made_supervise_before_decided_on_its_mode() {
+fn an_existing_supervise_directory_keeps_its_mode() {
     let scratch = Scratch::new();
     scratch.dir("web/supervise");
     scratch.mode("web/supervise", 0o755);
@@ -64,7 +63,7 @@ fn there_is_one_supervise_a_service() {
 }
 
 #[test]
-fn the_status_says_since_when_and_who() {
+fn the_status_has_the_pid_and_the_time_of_its_start() {
     let scratch = Scratch::new();
     let web = Service::new(&scratch, "web", "echo $$ >pid; exec sleep 1000");
     let _supervise = web.supervise();
@@ -75,7 +74,8 @@ fn the_status_says_since_when_and_who() {
     assert!((now - 60..=now).contains(&status.unix_seconds()), "{status:?} {now}");
     assert!(u32::from_be_bytes(status.bytes[8..12].try_into().unwrap()) < 1_000_000_000);
     assert_eq!((status.paused, status.want), (0, b'u'));
-    // Byte 18 is daemontools-encore's: started or running, and stopped below; byte 19 is runit's: run, and down below.
+    // Byte 18 is daemontools-encore's: started or running here, and stopped below. Byte 19 is runit's: run here, and
+    // down below.
     assert!(original() || [2, 3].contains(&status.bytes[18]) && status.bytes[19] == 1);
 
     web.control(b"p");
@@ -91,15 +91,15 @@ fn the_status_says_since_when_and_who() {
     assert!(original() || status.bytes[18..] == [0, 0]);
 }
 
-/// Clients that take down what is "up" rely on it.
+/// Clients that stop every service which is "up" rely on it.
 #[test]
-fn who_dies_at_once_is_up_for_those_who_read_the_status() {
+fn a_service_that_dies_at_once_is_up_in_the_status() {
     let scratch = Scratch::new();
     let web = Service::new(&scratch, "web", "echo $$ >>pids; exit 3");
     let _supervise = web.supervise();
     for life in 1..=3 {
         let pids = web.lines("pids", life);
-        // The last of them has ended, or will in an instant.
+        // The last process has ended, or will end in a moment.
         let last: i32 = pids.last().unwrap().parse().unwrap();
         wait_until("it has ended", || state_of(last).is_none_or(|state| state == 'Z'));
         let shown = web.wait_for("is up", |status| status.pid != 0);
@@ -125,7 +125,7 @@ fn the_status_is_replaced_never_rewritten() {
 fn each_control_byte_sends_its_signal() {
     let bytes = [(b'h', "HUP"), (b'a', "ALRM"), (b'i', "INT"), (b't', "TERM")];
     let encore = [(b'q', "QUIT"), (b'1', "USR1"), (b'2', "USR2"), (b'w', "WINCH")];
-    // Those that only encore and ours have are nothing to the original.
+    // The original ignores the bytes that only encore and our programs have.
     let all = bytes.into_iter().chain(encore.into_iter().filter(|_| !original()));
     let traps = "for name in HUP ALRM INT TERM QUIT USR1 USR2 WINCH; do trap \"echo $name >>heard\" $name; done";
     let scratch = Scratch::new();

@@ -24,13 +24,13 @@ impl Title {
         self.input.write_all(bytes).unwrap();
     }
 
-    /// The arguments as the system shows them, the name left out.
+    /// The arguments as the system shows them, without the program's name.
     fn shown(&self) -> String {
         let line = fs::read(format!("/proc/{}/cmdline", self.running.0.id())).unwrap();
         let args: Vec<String> = line.split(|byte| *byte == 0).map(|arg| arg.escape_ascii().to_string()).collect();
         match args.as_slice() {
             [_name, shown @ .., last] if last.is_empty() => shown.join(" "),
-            // The system is about to put them there.
+            // The system has not set the arguments yet.
             _ => String::new(),
         }
     }

@@ -1,4 +1,4 @@
-//! supervise: what it does with a service, in every state its users meet.
+//! supervise: how it runs a service, in every state that its users meet.
 
 use nix::sys::signal::Signal;
 use std::fs;
@@ -7,10 +7,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tests::{Daemon, Scratch, Service, differs, is_alive, original, parent_of, state_of, wait_until};
 
-/// What has not happened by then is taken not to happen.
+/// A test that expects nothing to happen waits this long.
 const WHILE: Duration = Duration::from_millis(300);
 
-/// No PATH, no shell: what is in the directory is what runs, with supervise's environment and arguments of its own.
+/// `run` is executed without a search in PATH and without a shell. It gets supervise's environment and only its own
+/// name as an argument.
 #[test]
 fn run_has_no_arguments_and_the_environment_of_supervise() {
     let scratch = Scratch::new();
@@ -30,7 +31,7 @@ fn run_has_no_descriptors_but_those_of_supervise() {
     let service = Service::new(&scratch, "web", "exec sleep 1000");
     let _daemon = service.supervise();
     let pid = service.up();
-    // Until then it is a shell, which has the script open.
+    // Until then the process is a shell that has the script open.
     wait_until("run is sleep", || fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n"));
     let mut fds: Vec<i32> = fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()
@@ -38,14 +39,14 @@ fn run_has_no_descriptors_but_those_of_supervise() {
         .collect();
     fds.sort_unstable();
     assert!(fds.starts_with(&[0, 1, 2]), "{fds:?}");
-    // This test's own may be inherited, ours of the service directory may not.
+    // The descriptors of this test may be inherited, but no descriptor of ours for the service directory.
     for fd in &fds[3..] {
         let target = fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
         assert!(!target.starts_with(scratch.path()), "{fd} is {}", target.display());
     }
 }
 
-/// A terminal's ^C reaches the whole tree.
+/// ^C at a terminal reaches all processes.
 #[test]
 fn no_session_and_no_group_is_made() {
     let scratch = Scratch::new();
@@ -78,7 +79,7 @@ fn down_keeps_it_down_and_is_looked_at_once() {
     service.svc("-u");
     let pid = service.up();
     assert_eq!(service.svstat(), "up (pid N) N seconds, normally down");
-    // The file says what to do when supervise starts, not when the service ends.
+    // The file `down` only counts when supervise starts, not when the service ends.
     service.svc("-k");
     service.another(pid);
     fs::remove_file(service.path("down")).unwrap();
@@ -146,7 +147,8 @@ fn pause_and_continue_change_no_times() {
     assert_eq!(before.bytes[..16], service.status().bytes[..16]);
 }
 
-/// The original keeps a pause told while it is down, and shows it when it is up, where nothing is paused.
+/// The original remembers a pause that was commanded while the service was down. It then shows the service as paused
+/// when it is up, although it is not.
 #[test]
 fn a_pause_of_what_is_down_is_nothing() {
     let scratch = Scratch::new();
@@ -170,7 +172,7 @@ fn signals_reach_run_alone() {
     let child: i32 = service.lines("child", 1)[0].parse().unwrap();
     service.svc("-d");
     service.wait_down();
-    assert!(!is_alive(pid) && is_alive(child), "its child is to survive");
+    assert!(!is_alive(pid) && is_alive(child), "its child must survive");
 }
 
 #[test]
@@ -195,11 +197,12 @@ fn exit_of_what_is_down_is_at_once() {
     let mut daemon = service.supervise();
     service.svc("-x");
     assert_eq!(daemon.wait(), 0);
-    // And there can be another.
+    // Another supervise can be started.
     service.supervise();
 }
 
-/// It would start a service whose supervise was told to exit, and a shutdown would wait for that.
+/// If supervise obeyed, it would start a service although it was told to exit, and a shutdown would wait for that
+/// service.
 #[test]
 fn commands_behind_an_exit_that_can_be_obeyed_are_not_obeyed() {
     let scratch = Scratch::new();
@@ -208,7 +211,7 @@ fn commands_behind_an_exit_that_can_be_obeyed_are_not_obeyed() {
     service.control(b"xu");
     assert_eq!(daemon.wait(), 0);
     assert!(!service.path("starts").exists());
-    // Those before it are.
+    // Commands before the exit are obeyed.
     let mut daemon = service.supervise();
     service.control(b"ux");
     service.lines("starts", 1);
@@ -227,7 +230,7 @@ fn down_and_exit_in_one_go() {
     assert!(!is_alive(pid));
 }
 
-/// It handles no signals: they end it and nothing else.
+/// supervise handles no signals. A signal ends it and has no other effect.
 #[test]
 fn a_killed_supervise_leaves_the_service_running() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
@@ -241,7 +244,7 @@ fn a_killed_supervise_leaves_the_service_running() {
     }
 }
 
-/// The next supervise of the original starts a second copy; ours takes the first one over.
+/// The next supervise of the original starts a second process. Ours adopts the first one.
 #[test]
 fn after_a_killed_supervise() {
     let scratch = Scratch::new();
@@ -278,7 +281,7 @@ fn modes_of_its_files_follow_the_umask_only_where_others_read() {
     }
 }
 
-/// Commands are heard in their order, all of them, also those sent before the first was done.
+/// supervise obeys all commands in order, including those that came before the first was finished.
 #[test]
 fn no_command_is_lost() {
     let scratch = Scratch::new();
@@ -313,7 +316,7 @@ fn bytes_that_mean_nothing_are_ignored() {
     service.wait_down();
 }
 
-/// A command is acted on within the first second too; the original sleeps through it, then obeys.
+/// supervise obeys a command within the first second too. The original sleeps for that second and then obeys.
 #[test]
 fn what_is_told_right_after_a_start_is_done() {
     let scratch = Scratch::new();
@@ -323,7 +326,7 @@ fn what_is_told_right_after_a_start_is_done() {
     service.wait_for("is down, as wanted", |status| status.pid == 0 && status.want == b'd');
     sleep(WHILE);
     assert_eq!(service.status().pid, 0);
-    // It still hears what it is told.
+    // supervise still obeys commands.
     service.svc("-u");
     service.up();
 }

@@ -1,4 +1,4 @@
-//! supervise: what it does with a directory that something is wrong with, or odd about.
+//! supervise with a directory that has something wrong or unusual.
 
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File};
@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 use tests::{Daemon, Outcome, Scratch, Service, differs, fails, has, is_alive, original, prints, wait_until};
 
-/// What has not happened by then is taken not to happen.
+/// A test that expects nothing to happen waits this long.
 const WHILE: Duration = Duration::from_millis(300);
 
 fn supervise(scratch: &Scratch, name: &str) -> Daemon {
@@ -43,13 +43,15 @@ fn a_directory_without_rights_is_refused() {
     let scratch = Scratch::new();
     scratch.dir("closed");
     scratch.mode("closed", 0o700);
-    let seen = scratch.outcome_of(scratch.without_rights("supervise").arg("closed"));
-    assert_eq!(seen, fails(111, "supervise: fatal: unable to chdir to closed: access denied\n"));
+    let seen = scratch.outcome_of(scratch.as_nobody("supervise").arg("closed"));
+    let whose = differs(": it belongs to account 0, and this is account 65534", "");
+    assert_eq!(seen, fails(111, &format!("supervise: fatal: unable to chdir to closed: access denied{whose}\n")));
     scratch.dir("open");
-    let seen = scratch.outcome_of(scratch.without_rights("supervise").arg("open"));
-    // What the lock lies in cannot be made.
+    let seen = scratch.outcome_of(scratch.as_nobody("supervise").arg("open"));
+    // The directory that contains the lock cannot be made.
     let words = differs(
-        "supervise: fatal: unable to create directory open/supervise: access denied\n",
+        "supervise: fatal: unable to create directory open/supervise: access denied: its parent directory belongs to \
+         account 0, and this is account 65534\n",
         "supervise: fatal: unable to acquire open/supervise/lock: file does not exist\n",
     );
     assert_eq!((seen.code, seen.stderr.as_str()), (111, words));
@@ -65,10 +67,11 @@ fn a_locked_service_is_left_alone() {
     let cause = differs(": another supervise has it", "");
     let words = format!("supervise: fatal: unable to acquire web/supervise/lock: temporary failure{cause}\n");
     assert_eq!(scratch.run("supervise web"), fails(111, &words));
-    assert!(!service.path("supervise/status").exists(), "it has touched what is not its");
+    assert!(!service.path("supervise/status").exists(), "it has changed a file that is not its own");
 }
 
-/// Ours puts a FIFO in the place of a file, which is of no use to anybody; a directory it leaves alone.
+/// Our supervise replaces a file that has the name of a FIFO, because such a file is of no use. It does not replace a
+/// directory.
 #[test]
 fn a_directory_in_the_place_of_a_fifo() {
     let scratch = Scratch::new();
@@ -101,7 +104,7 @@ fn a_file_in_the_place_of_a_fifo() {
     assert_eq!(daemon.errors(), words);
 }
 
-/// Nobody can write into a directory of no rights, root can; a file in its way stops him too.
+/// Only root can write into a directory without permissions. A file in its place stops root too.
 #[test]
 fn a_file_in_the_place_of_its_directory_is_refused() {
     let scratch = Scratch::new();
@@ -112,12 +115,12 @@ fn a_file_in_the_place_of_its_directory_is_refused() {
 
 #[test]
 fn what_cannot_be_run_is_tried_again_every_second() {
-    // The file that does not exist is another one.
+    // The file that does not exist is the interpreter.
     let lost = differs(
         "unable to start lost/run: interpreter /no/such/shell does not exist",
         "unable to start lost/run: file does not exist",
     );
-    // The original's words, and then what the file lacks.
+    // The original's words, followed by what is wrong with the file.
     let closed = differs(": it is not executable (chmod +x)", "");
     let plain = differs(": it does not begin with #! and is no program", "");
     let [closed, plain] = [("closed", "access denied", closed), ("plain", "exec format error", plain)]
@@ -139,11 +142,11 @@ fn what_cannot_be_run_is_tried_again_every_second() {
         let service = Service::at(&scratch, name);
         let tried_twice = || match original() {
             true => daemon.errors() == line.repeat(2),
-            // It is said once.
+            // supervise writes the message once.
             false => daemon.errors() == line && service.state("starts") == ["2"],
         };
         wait_until(&format!("{name} was tried twice: {}", daemon.errors()), tried_twice);
-        // Made right, it is found at the next try.
+        // Once it is repaired, the next try succeeds.
         let service = Service::new(&scratch, name, "exec sleep 1000");
         wait_until("it runs", || {
             service.status().pid != 0
@@ -174,7 +177,7 @@ fn services_may_be_named_anything() {
     }
 }
 
-/// It keeps to the directory it was given, whatever takes the name.
+/// supervise stays in the directory in which it was started, even if another directory gets the name.
 #[test]
 fn a_directory_replaced_while_supervised() {
     let scratch = Scratch::new();
@@ -192,7 +195,7 @@ fn a_directory_replaced_while_supervised() {
     assert!(!fs::read_to_string(scratch.path().join("starts")).unwrap().contains("new"));
 }
 
-/// Without its files it goes on; whoever has the FIFO open is heard, and TERM ends it.
+/// supervise goes on without its files. A process that has the FIFO open can command it, and TERM ends it.
 #[test]
 fn a_directory_removed_while_supervised() {
     let scratch = Scratch::new();
@@ -223,7 +226,7 @@ fn a_status_that_cannot_be_written_is_a_warning() {
     errors_become(&daemon, "web/supervise/status");
 }
 
-/// Garbage left by anybody is no reason not to run.
+/// Garbage in its directory does not keep supervise from running the service.
 #[test]
 fn what_lies_in_its_directory_already_does_no_harm() {
     for content in
@@ -270,7 +273,7 @@ fn a_fork_that_is_refused_is_said_and_tried_again() {
     let daemon = Daemon::start(command.arg(tests::programs().join("supervise")).arg("web"), &scratch);
     let words = "supervise: warning: unable to fork for web, sleeping 60 seconds: temporary failure\n";
     wait_until("it says so", || daemon.errors() == words);
-    // The original sleeps, deaf; ours waits, and is told otherwise.
+    // The original sleeps and obeys nothing. Our supervise waits, and obeys a new command.
     if !original() {
         service.svc_when_supervised("-u");
         service.up();

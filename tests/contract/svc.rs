@@ -1,4 +1,4 @@
-//! svc and svok: commanding services, and asking whether somebody obeys.
+//! svc and svok: commanding services, and asking whether a supervise is in charge.
 
 use nix::libc::O_NONBLOCK;
 use std::fs::{self, File};
@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use tests::{Outcome, Scratch, Service, differs, fails, fifo, is_root, prints};
 
-/// encore's letters are ours too, and some more.
+/// Our svc knows encore's letters, and some more.
 fn usage(letter: char) -> Outcome {
     let more = differs(
-        ", q quit, 1 usr1, 2 usr2, w winch, + to group, = to process, L to logger, l to service, s strict, W wait for \
+        ", q quit, 1 usr1, 2 usr2, w winch, R reload, g let go, + to group, = to process, L to logger, l to service, s strict, W wait for \
          goal, T time to wait",
         "",
     );
@@ -23,7 +23,7 @@ fn usage(letter: char) -> Outcome {
     )
 }
 
-/// A directory whose FIFO this test reads in the place of a supervise.
+/// A directory whose FIFO this test reads in place of a supervise.
 fn listening(scratch: &Scratch, name: &str) -> File {
     scratch.dir(format!("{name}/supervise"));
     let path = scratch.path().join(name).join("supervise/control");
@@ -81,8 +81,9 @@ fn unknown_letters_are_refused_before_anything_is_sent() {
     for (line, letter) in [("svc -z a", 'z'), ("svc -uz a", 'z'), ("svc -u -9 a", '9'), ("svc -u -D a", 'D')] {
         assert_eq!(scratch.run(line), usage(letter), "{line}");
     }
-    // A word where the original sees the end of the options, and silently does nothing.
-    assert_eq!(scratch.run("svc --now a"), differs(usage('-'), prints("")));
+    // In the original, this word ends the options, and svc then does nothing without a message.
+    let named = fails(100, &usage('-').stderr.replace("option -- -", "option --now"));
+    assert_eq!(scratch.run("svc --now a"), differs(named, prints("")));
     assert_eq!(heard(&mut control), "");
     assert_eq!((scratch.run("svc -u a"), heard(&mut control).as_str()), (prints(""), "u"));
 }
@@ -90,8 +91,8 @@ fn unknown_letters_are_refused_before_anything_is_sent() {
 #[test]
 fn without_services_there_is_nothing_to_do() {
     let scratch = Scratch::new();
-    // We say what is missing; a script that names no service goes on as ever.
-    let usage = "svc: usage: svc [ -udopchaitkxq12w+=lLs ] [ -W goal [ -T time ] ] service ...\n";
+    // Our svc says what is missing. A script that names no service goes on as with the original.
+    let usage = "svc: usage: svc [ -udopchaitkxq12wRg+=lLs ] [ -W goal [ -T time ] ] service ...\n";
     for line in ["svc", "svc -u", "svc --"] {
         assert_eq!(scratch.run(line), differs(fails(0, usage), prints("")), "{line}");
     }
@@ -111,7 +112,7 @@ fn what_cannot_be_commanded_is_a_warning_each() {
                     svc: warning: unable to control empty: file does not exist\n\
                     svc: warning: unable to control gone: supervise not running\n\
                     svc: warning: unable to chdir to -x: file does not exist\n";
-    // What looks like an option is told its place.
+    // A message says that options must come before the services.
     let place = differs("svc: -x is no service here: options come before the services\n", "");
     assert_eq!(seen, fails(0, &format!("{expected}{place}")));
     assert_eq!(heard(&mut control), "u");
@@ -128,18 +129,19 @@ fn a_file_or_a_directory_in_the_place_of_the_fifo_does_not_hang_it() {
 }
 
 #[test]
-fn a_service_of_somebody_else_is_refused() {
+fn a_service_of_another_account_is_refused() {
     let scratch = Scratch::new();
     let _control = listening(&scratch, "a");
     scratch.mode("a/supervise", 0o700);
     if !is_root() {
         return tests::skip("needs root");
     }
-    let seen = scratch.outcome_of(scratch.without_rights("svc").args(["-u", "a"]));
-    assert_eq!(seen, fails(0, "svc: warning: unable to control a: access denied\n"));
-    let seen = scratch.outcome_of(scratch.without_rights("svok").arg("a"));
-    assert_eq!(seen, fails(111, "svok: fatal: unable to open a/supervise/ok: access denied\n"));
-    let seen = scratch.outcome_of(scratch.without_rights("svstat").arg("a"));
+    let seen = scratch.outcome_of(scratch.as_nobody("svc").args(["-u", "a"]));
+    let whose = differs(": supervise belongs to account 0, and this is account 65534", "");
+    assert_eq!(seen, fails(0, &format!("svc: warning: unable to control a: access denied{whose}\n")));
+    let seen = scratch.outcome_of(scratch.as_nobody("svok").arg("a"));
+    assert_eq!(seen, fails(111, &format!("svok: fatal: unable to open a/supervise/ok: access denied{whose}\n")));
+    let seen = scratch.outcome_of(scratch.as_nobody("svstat").arg("a"));
     assert_eq!(seen, prints("a: unable to open supervise/ok: access denied\n"));
 }
 
@@ -151,7 +153,7 @@ fn names_are_bytes() {
         let seen = scratch.outcome_of(scratch.command("svc").arg("-u").arg(name));
         let text: String =
             name.as_bytes().utf8_chunks().map(|c| format!("{}{}", c.valid(), c.invalid().escape_ascii())).collect();
-        // What comes after a newline is no message of its own.
+        // Text after a newline must not look like a message of its own.
         let text = differs(text.replace('\n', r"\x0a"), text);
         assert_eq!(seen, fails(0, &format!("svc: warning: unable to chdir to {text}: file does not exist\n")));
     }

@@ -1,4 +1,4 @@
-//! svscan: a supervise for each entry of a directory, with its logger.
+//! svscan: a supervise for each entry of a directory, and one for its logger.
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpgid, getsid};
@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 use tests::{Daemon, Scratch, Service, differs, fails, is_alive, original, parent_of, processes_in, wait_until};
 
-/// What has not happened by then is taken not to happen: longer than from one scan to the next.
+/// A test that expects nothing to happen waits this long, which is longer than the interval between two scans.
 const TWO_SCANS: Duration = Duration::from_millis(5500);
 
 fn svscan(scratch: &Scratch) -> Daemon {
@@ -18,7 +18,7 @@ fn svscan(scratch: &Scratch) -> Daemon {
     Daemon::start(scratch.command("svscan").arg("scan"), scratch)
 }
 
-/// The supervises that a svscan runs, by their arguments.
+/// The supervises that a svscan runs, identified by their arguments.
 fn supervises(svscan: &Daemon) -> Vec<String> {
     let children = |pid: &i32| parent_of(*pid) == Some(svscan.pid());
     let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -27,7 +27,7 @@ fn supervises(svscan: &Daemon) -> Vec<String> {
     names
 }
 
-/// The argument of a process, if it is this program.
+/// The argument of a process, if it runs this program.
 fn argument(pid: i32, program: &str) -> Option<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let mut words = line.split(|byte| *byte == 0);
@@ -49,8 +49,9 @@ fn what_is_no_directory_is_refused() {
     if tests::is_root() {
         scratch.dir("closed");
         scratch.mode("closed", 0o700);
-        let seen = scratch.outcome_of(scratch.without_rights("svscan").arg("closed"));
-        assert_eq!(seen, fails(111, "svscan: fatal: unable to chdir to closed: access denied\n"));
+        let seen = scratch.outcome_of(scratch.as_nobody("svscan").arg("closed"));
+        let whose = differs(": it belongs to account 0, and this is account 65534", "");
+        assert_eq!(seen, fails(111, &format!("svscan: fatal: unable to chdir to closed: access denied{whose}\n")));
     }
 }
 
@@ -84,29 +85,30 @@ fn there_is_one_supervise_for_each_directory() {
     assert_eq!(seen.len(), 3, "{seen:?}");
     assert!(seen.contains(&"web".into()) && seen.contains(&"down".into()), "{seen:?}");
     assert!(seen.contains(&"link".into()) != seen.contains(&"other".into()), "{seen:?}");
-    // Ours says which name it does not use.
+    // Our svscan reports which name it does not use.
     assert_eq!(svscan.errors().contains("is the same directory as"), differs(true, false), "{}", svscan.errors());
     is_still_served(&scratch);
 }
 
-/// Nothing has happened to svscan either: what is added is found.
+/// svscan still runs: it finds a service that is added.
 fn is_still_served(scratch: &Scratch) {
     Service::new(scratch, "added", "exec sleep 1000");
     symlink("../added", scratch.path().join("scan/added")).unwrap();
     Service::at(scratch, "added").up();
 }
 
-/// The original passes files over in silence, and says the rest at every scan.
+/// The original ignores files without a message, and writes its other messages at every scan.
 #[test]
 fn files_are_no_services() {
     let scratch = Scratch::new();
     scratch.file("scan/file", "");
     symlink("nowhere", scratch.path().join("scan/dangling")).unwrap();
     let svscan = svscan(&scratch);
-    let dangling = "svscan: warning: unable to stat dangling: file does not exist\n";
-    wait_until("it complains", || svscan.errors().contains(dangling));
+    let cause = ": it is a link to nowhere, which does not exist: make that, or remove the link";
+    let dangling = format!("svscan: warning: unable to stat dangling: file does not exist{}\n", differs(cause, ""));
+    wait_until("it complains", || svscan.errors().contains(&dangling));
     sleep(TWO_SCANS);
-    assert_eq!(svscan.errors().matches(dangling).count(), differs(1, 2));
+    assert_eq!(svscan.errors().matches(&dangling).count(), differs(1, 2));
     let file = svscan.errors().contains("svscan: warning: unable to supervise file: not a directory\n");
     assert_eq!(file, differs(true, false));
     assert_eq!(supervises(&svscan), [""; 0]);
@@ -153,13 +155,13 @@ fn the_pipe_outlives_both_ends() {
     let (web, log) = logged(&scratch, "echo start; exec sleep 1000");
     let _svscan = svscan(&scratch);
     log.lines("out", 1);
-    // The service dies: the logger sees no end.
+    // When the service dies, the logger does not see the end of its input.
     let (pid, logger) = (web.up(), log.up());
     web.svc("-k");
     web.another(pid);
     log.lines("out", 2);
     assert_eq!(log.up(), logger);
-    // The logger dies, and with it nothing: what is written meanwhile is read by the next.
+    // When the logger dies, no line is lost: the next logger reads what was written meanwhile.
     log.svc("-d");
     log.wait_down();
     let pid = web.up();
@@ -167,7 +169,7 @@ fn the_pipe_outlives_both_ends() {
     web.another(pid);
     log.svc("-u");
     log.lines("out", 3);
-    // Its supervise dies; the next has the same pipe.
+    // When the logger's supervise exits, the next one gets the same pipe.
     log.svc("-dx");
     let pid = web.up();
     web.svc("-k");
@@ -176,7 +178,7 @@ fn the_pipe_outlives_both_ends() {
     log.lines("out", 4);
 }
 
-/// Any `log` makes the original start a supervise, again and again.
+/// Any file `log` makes the original start a supervise for it, again and again.
 #[test]
 fn a_file_log_is_no_logger() {
     let scratch = Scratch::new();
@@ -184,7 +186,8 @@ fn a_file_log_is_no_logger() {
     let svscan = svscan(&scratch);
     service.up();
     let words = differs(
-        "svscan: warning: unable to supervise web/log: not a directory\n",
+        "svscan: warning: unable to supervise web/log: not a directory: make it a directory with a run, or a program \
+         (chmod +x)\n",
         "supervise: fatal: unable to chdir to log: not a directory\n",
     );
     wait_until("it complains", || svscan.errors().contains(words));
@@ -222,7 +225,7 @@ fn a_renamed_entry_is_the_same_service() {
     is_still_served(&scratch);
 }
 
-/// Unless it is told otherwise.
+/// The default is that the service goes on; a setting can change that.
 #[test]
 fn a_removed_entry_stops_nothing() {
     let scratch = Scratch::new();
@@ -236,7 +239,7 @@ fn a_removed_entry_stops_nothing() {
     assert!(is_alive(pid) && service.is_supervised());
     service.svc("-k");
     service.another(pid);
-    // When its supervise has ended too, it is over.
+    // When its supervise has exited too, svscan starts no other.
     service.svc("-dx");
     sleep(TWO_SCANS);
     assert!(!service.is_supervised());
@@ -244,7 +247,7 @@ fn a_removed_entry_stops_nothing() {
     is_still_served(&scratch);
 }
 
-/// The way to end a service and its logger for good.
+/// These commands end a service and its logger for good.
 #[test]
 fn removed_and_told_to_exit_both_end() {
     let scratch = Scratch::new();
@@ -308,9 +311,10 @@ fn its_own_end_stops_nothing() {
     }
 }
 
-/// What is sent to the group of the original reaches all its services as well, ^C at a terminal above all.
+/// In the original, all services are in the session and in the process group of svscan: a signal to the group, such as ^C at a
+/// terminal, also reaches them.
 #[test]
-fn no_session_is_made_and_a_group_for_each_supervise() {
+fn a_session_is_made_for_each_supervise() {
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "scan/web", "exec sleep 1000");
     let svscan = svscan(&scratch);
@@ -318,11 +322,12 @@ fn no_session_is_made_and_a_group_for_each_supervise() {
     let supervise = parent_of(web).unwrap();
     let group = |pid| getpgid(Some(Pid::from_raw(pid))).unwrap();
     let session = |pid| getsid(Some(Pid::from_raw(pid))).unwrap();
-    assert_eq!(session(web), session(svscan.pid()));
-    assert_eq!(group(web), differs(Pid::from_raw(supervise), group(svscan.pid())));
+    let supervise = Pid::from_raw(supervise);
+    assert_eq!(session(web), differs(supervise, session(svscan.pid())));
+    assert_eq!(group(web), differs(supervise, group(svscan.pid())));
 }
 
-/// The original's limit is 1000.
+/// The original's limit is 1000 services.
 #[test]
 fn more_than_a_thousand_services() {
     let scratch = Scratch::new();

@@ -1,5 +1,5 @@
-//! svscanboot: the tree and the environment that init's users rely on. The original's has its directory built in and
-//! stops what runs there, so that it is not run, but read.
+//! svscanboot: the processes and the environment that init's users rely on. The original's svscanboot has its directory
+//! built in and stops what runs there. So the test does not run it, but reads it.
 
 use std::fs;
 use tests::{Daemon, Scratch, Service, environment, original, parent_of, processes_in, programs, wait_until};
@@ -40,7 +40,8 @@ fn svscan_and_readproctitle_run_under_it_with_a_path_and_nothing_else() {
     }
     assert_eq!(null(svscan, 1), null(svscan, 2));
     assert_eq!(null(svscan, 1), null(title, 0));
-    // Killed, it takes them along, but no service: the next svscan takes over its supervises.
+    // When svscanboot is killed, it takes svscan and readproctitle along, but no service. The next svscan takes over
+    // the supervises.
     drop(boot);
     wait_until("svscan is gone too", || !processes_in(&directory).contains(&svscan));
     assert_eq!(parent_of(pid), Some(supervise));

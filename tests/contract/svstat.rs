@@ -1,4 +1,4 @@
-//! svstat: its line for every state, and for everything that can be wrong.
+//! svstat: its line for every state, and for every possible fault.
 
 use nix::libc::O_NONBLOCK;
 use std::fs::File;
@@ -18,7 +18,7 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
 }
 
-/// Changed `ago` seconds before now.
+/// A status that changed `ago` seconds before now.
 fn status(ago: i64, pid: u32, paused: u8, want: u8) -> Vec<u8> {
     let mut bytes = ((1i64 << 62) + 10 + now() - ago).to_be_bytes().to_vec();
     bytes.extend([0; 4]);
@@ -30,7 +30,7 @@ fn status(ago: i64, pid: u32, paused: u8, want: u8) -> Vec<u8> {
 #[test]
 fn every_state_has_its_words() {
     let scratch = Scratch::new();
-    // Far in the past, so that a second more does not matter; only the words are compared.
+    // The change was long ago, so a second more makes no difference. Only the words are compared.
     for (pid, paused, want, down, expected) in [
         (77, 0, b'u', false, "up (pid 77) N seconds"),
         (77, 0, b'd', false, "up (pid 77) N seconds, want down"),
@@ -51,7 +51,7 @@ fn every_state_has_its_words() {
         }
         let line = scratch.run(&format!("svstat {name}")).stdout;
         let seconds: i64 = line.split(' ').rev().find_map(|word| word.parse().ok()).unwrap();
-        // The original's time(2) goes by ticks: at the turn of a second it is one behind ours.
+        // The time(2) of the original counts clock ticks, and may be one second behind ours when a second begins.
         assert!((999_999..1_000_900).contains(&seconds), "{line}");
         assert_eq!(line.replace(&format!(" {seconds} "), " N "), format!("{name}: {expected}\n"));
     }
@@ -102,19 +102,19 @@ fn what_is_wrong_is_said_in_the_line() {
                     gone: supervise not running\n\
                     bare: unable to open supervise/status: file does not exist\n\
                     -x: unable to chdir: file does not exist\n";
-    // What looks like an option is told its place.
+    // A message says that options must come before the services.
     let place = differs("svstat: -x is no service here: options come before the services\n", "");
     let said = Outcome { code: 0, stdout: expected.into(), stderr: place.into() };
     assert_eq!(scratch.run("svstat missing file empty gone bare -x"), said);
     drop(ok);
-    // We say what is missing; a script that names no service goes on as ever.
+    // Our svstat says what is missing. A script that names no service goes on as with the original.
     let usage = "svstat: usage: svstat [ -l | -j | -L ] service ...\n";
     assert_eq!(scratch.run("svstat"), differs(fails(0, usage), prints("")));
 }
 
-/// The FIFO is asked first: who is not there has no status worth reading.
+/// svstat checks the FIFO first. Without a supervise, the status is not worth reading.
 #[test]
-fn a_status_nobody_keeps_is_not_believed() {
+fn a_status_without_a_supervise_is_not_believed() {
     let scratch = Scratch::new();
     drop(told(&scratch, "dead", &status(5, 77, 0, b'u')));
     assert_eq!(scratch.run("svstat dead"), prints("dead: supervise not running\n"));

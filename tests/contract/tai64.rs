@@ -12,7 +12,7 @@ fn each_line_gets_a_label_and_nothing_else() {
     assert_eq!(lines.iter().map(|line| &line[26..]).collect::<Vec<_>>(), ["a", "", "b"]);
     assert!(labels.iter().all(|label| label.len() == 25 && label.starts_with("@40000000")), "{labels:?}");
     assert!(labels.is_sorted());
-    // The last line is left without a newline.
+    // The last line has no newline.
     assert!(stamped.ends_with(" b"));
 }
 
@@ -37,7 +37,7 @@ fn labels_at_the_beginning_of_lines_are_shown_as_local_time() {
     assert_eq!(scratch.shell("TZ=UTC-9 tai64nlocal < in"), prints("2024-01-12 12:27:52.999999999\n"));
 }
 
-/// The original is killed by SIGSEGV, unless the line has no end.
+/// SIGSEGV kills the original, unless the line has no end.
 #[test]
 fn what_is_no_label_is_left_as_it_is() {
     let scratch = Scratch::new();
@@ -58,10 +58,10 @@ fn what_is_no_label_is_left_as_it_is() {
     assert_eq!(scratch.shell("TZ=UTC tai64nlocal < in").stdout, differs(cut_short, ""));
 }
 
-/// Either tai64nlocal reads either's labels.
+/// Each tai64nlocal reads the other's labels.
 #[test]
 fn labels_are_read_by_the_other_implementation() {
-    let Some(folder) = others() else { return skip("the other implementation is not there") };
+    let Some(folder) = others() else { return skip("the other implementation is not installed") };
     let scratch = Scratch::new();
     let stamped = scratch.shell("printf 'a\\nb\\n' | tai64n | tee labels").stdout;
     assert_eq!(stamped.lines().count(), 2);

@@ -1,4 +1,4 @@
-//! A drill for each system call that a program makes: what they have in common.
+//! A drill for each system call that a program makes: the parts that all drills share.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -10,23 +10,23 @@ use std::thread::scope;
 use std::{env, fs};
 use tests::{Scratch, has};
 
-/// Drills at a time: they wait most of the time.
+/// How many drills run at the same time. They wait most of the time.
 const WORKERS: usize = 6;
-/// Of all drills, how many a quick test makes.
+/// How many of all drills a quick test runs.
 const SAMPLE: usize = 60;
 
-/// How strace ends when what it runs was killed.
+/// The exit code of strace when the program that it ran was killed.
 const KILLED: i32 = 128 + 9;
-/// The fault that is no error.
+/// The fault that is not an error but a kill.
 const KILL: &str = "KILL";
-/// Exit codes of a panic, of an abort, and of other deaths by a signal that is a program's own fault.
+/// The exit codes of a panic, of an abort, and of other signals that a bug in the program causes.
 const CRASHES: [i32; 6] = [101, 128 + 4, 128 + 6, 128 + 7, 128 + 8, 128 + 11];
 
-/// What the C library asks between its last mapping and a program's beginning, as strace shows it.
+/// The call of the C library's loader between its last mapping and the beginning of the program, as strace shows it.
 const LOADED: &str = "prlimit64(0, RLIMIT_STACK, ";
 
-/// In a life of this `kind` the `when`th call of `syscall`, or those of a range (`5..10`), have this `fault`: it is the
-/// program's last, or fails with an error.
+/// In a run of this `kind`, the call number `when` of `syscall`, or each of a range (`5..10`), has this `fault`: the
+/// program is killed there, or the call fails with an error.
 #[derive(Debug, Clone)]
 pub struct Drill {
     pub kind: String,
@@ -49,7 +49,7 @@ impl Drill {
         if fault == KILL { format!("{kind}:{syscall}:{when}") } else { format!("{kind}:{syscall}:{when}:{fault}") }
     }
 
-    /// strace's options for it.
+    /// The options of strace for this drill.
     pub fn options(&self) -> Vec<String> {
         let Drill { syscall, when, fault, .. } = self;
         let fault = if fault == KILL { "signal=SIGKILL".into() } else { format!("error={fault}") };
@@ -57,20 +57,21 @@ impl Drill {
         ["-e".into(), format!("trace={syscall},prlimit64"), "-e".into(), inject].into()
     }
 
-    /// Whether the fault came, told by how strace ended and its trace. An error is nothing to crash of.
+    /// Whether the fault happened, judged by strace's exit code and trace. An error must not make the program crash.
     pub fn came(&self, code: i32, trace: &Path) -> bool {
         if self.fault == KILL {
             return code == KILLED;
         }
         let trace = fs::read_to_string(trace).unwrap_or_default();
-        // The loader of dynamic programs crashes when it cannot map them; the released ones are static.
+        // The loader of a dynamic program crashes if a mapping fails. That is not counted, because the released
+        // programs are static.
         let crashed = CRASHES.contains(&code) && trace.contains(LOADED);
         assert!(!crashed, "{} crashes: {code}", self.text());
         trace.contains("(INJECTED)")
     }
 }
 
-/// One drill for each system call in a trace of a whole life.
+/// One drill for each system call in the trace of a complete run.
 pub fn calls(kind: &str, trace: &Path) -> Vec<Drill> {
     let trace = fs::read_to_string(trace).expect("a trace");
     let mut counts = BTreeMap::new();
@@ -86,14 +87,14 @@ pub fn calls(kind: &str, trace: &Path) -> Vec<Drill> {
 
 /// What is drilled.
 pub struct Subject {
-    /// The test that makes the drills which $DRILL names.
+    /// The name of the test. It runs the drills that $DRILL names.
     pub test: &'static str,
     pub kinds: &'static [&'static str],
-    /// Killed, or else given errors.
+    /// Whether the program is killed. Otherwise its calls fail.
     pub killed: bool,
-    /// All drills of a kind, told by a life.
+    /// Finds all drills of a kind by tracing one run.
     pub drills: fn(&Scratch, &str) -> Vec<Drill>,
-    /// Makes one, and says whether the fault came: a program does not make the same calls each time.
+    /// Runs one drill, and returns whether the fault happened. A program does not make the same calls in every run.
     pub run: fn(&Scratch, &Drill) -> bool,
 }
 
@@ -110,8 +111,8 @@ impl Subject {
         }
     }
 
-    /// The drills of a kind that the original's programs can live find what is known to be wrong with them: one fails
-    /// with these words. A drill that finds nothing in them is broken.
+    /// Runs the drills of a kind on the original's programs, which have a known fault: at least one drill must fail
+    /// with these words. Drills that find nothing there are broken.
     pub fn finds_in_the_original(&self, kind: &str, words: &str) {
         let Some(folder) = has("strace").then(the_originals).flatten() else { return };
         let drills = (self.drills)(&Scratch::of(&folder), kind);
@@ -143,7 +144,7 @@ impl Subject {
         self.kinds.contains(&drill.kind.as_str()) && self.killed == (drill.fault == KILL)
     }
 
-    /// Those of the drills named by $DRILL that are its own, else a sample of all.
+    /// The drills named by $DRILL that belong to this subject, or else a sample of all.
     fn quick(&self) -> Vec<Drill> {
         match env::var("DRILL") {
             Ok(drills) => drills.split(',').map(Drill::parse).filter(|drill| self.has(drill)).collect(),
@@ -165,7 +166,8 @@ fn message(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
 }
 
-/// Runs them, several at a time; those that failed are told with what runs them again. The fault must have come in most.
+/// Runs the drills, several at a time. Prints those that failed, with the command that repeats them. The fault must
+/// have happened in most of them.
 fn run_all(drills: &[Drill], subject: &Subject) {
     let Subject { test: name, run, .. } = subject;
     let (next, struck, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::new()));

@@ -1,6 +1,6 @@
-//! The programs, and a system call that fails: the errors that it may have, at each of its calls in a life, one time and
-//! several times in a row. No program crashes of it; and when it is over, all must be as if the program had been killed
-//! there at worst: no service lost or doubled, no line lost.
+//! A system call of a program fails: with each error that it may have, at each of its calls in a run, once and several
+//! times in a row. No program crashes because of it. Afterwards the state is at worst what it would be if the program
+//! had been killed there: no service is lost or runs twice, and no line is lost.
 
 use crate::every_call::{Drill, Subject};
 use crate::kill_logdir::LOG_DIRECTORIES;
@@ -10,10 +10,10 @@ use crate::kill_svscan::SVSCANS;
 use std::collections::BTreeMap;
 use tests::Scratch;
 
-/// How many in a row fail, once for each.
+/// How many calls in a row fail in one of the drills for each call.
 const BURST: usize = 4;
 
-/// What may go wrong with a system call through no fault of the program.
+/// The errors that a system call may have without a fault of the program.
 fn errors(syscall: &str) -> &'static [&'static str] {
     match syscall {
         "openat" | "open" => &["ENOSPC", "EIO", "EMFILE", "ENOMEM", "EINTR"],
@@ -37,13 +37,13 @@ fn errors(syscall: &str) -> &'static [&'static str] {
         "flock" => &["EINTR", "ENOLCK"],
         "tee" | "splice" => &["EAGAIN", "EINTR", "ENOMEM"],
         "sendto" | "recvfrom" => &["EINTR"],
-        // But brk(2) and mprotect(2), without which a dynamic program cannot begin.
+        // brk(2) and mprotect(2) are left out, because a dynamic program cannot start without them.
         "mmap" | "mremap" => &["ENOMEM"],
         _ => &[],
     }
 }
 
-/// Errors where the program could be killed.
+/// The drills with errors, for the places where the program could be killed.
 fn failures(kills: Vec<Drill>) -> Vec<Drill> {
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
     for Drill { kind, syscall, .. } in kills {
@@ -67,14 +67,14 @@ fn failures(kills: Vec<Drill>) -> Vec<Drill> {
     drills
 }
 
-/// But for a refused fork, after which the original waits a minute and so do we.
+/// A refused fork is left out: after it the original waits a minute, and so does our supervise.
 fn supervises(scratch: &Scratch, kind: &str) -> Vec<Drill> {
     let mut drills = failures((SUPERVISES.drills)(scratch, kind));
     drills.retain(|drill| drill.syscall != "clone");
     drills
 }
 
-/// But for an input that cannot be read: that ends it, as it ends the original, and with it a line in two pieces.
+/// Errors of reading the input are left out: they end multilog, as they end the original, and cut a line in two.
 fn failures_but_of_input(kills: Vec<Drill>) -> Vec<Drill> {
     let mut drills = failures(kills);
     drills.retain(|drill| drill.syscall != "read" || ["EINTR", "EAGAIN"].contains(&drill.fault.as_str()));
@@ -83,12 +83,12 @@ fn failures_but_of_input(kills: Vec<Drill>) -> Vec<Drill> {
 
 fn multilogs(scratch: &Scratch, kind: &str) -> Vec<Drill> {
     let mut drills = failures_but_of_input((MULTILOGS.drills)(scratch, kind));
-    // What it cannot forward is in the log all the same.
+    // A line that cannot be forwarded is still in the log.
     drills.retain(|drill| drill.kind != "forward");
     drills
 }
 
-/// But for a full disk where that is to cost old lines or new ones.
+/// A full disk is left out where it is meant to cost old or new lines.
 fn log_directories(scratch: &Scratch, kind: &str) -> Vec<Drill> {
     let mut drills = failures_but_of_input((LOG_DIRECTORIES.drills)(scratch, kind));
     drills.retain(|drill| drill.fault != "ENOSPC" || !["durable", "dropping"].contains(&kind));

@@ -1,11 +1,11 @@
-//! A log directory on a disk that copies on write, and is full again and again: storing into the mapped journal needs
-//! room there, too.
+//! A log directory on a disk that copies on write and is full again and again. On such a disk, even a store into the
+//! mapped journal needs room.
 
 use std::fs::{self, File};
 use std::io::Write;
 use tests::{Log, Multilog, Scratch, has, is_root, lines, prints, skip, wait_until};
 
-/// Unmounted whatever comes.
+/// The disk, which is unmounted however the test ends.
 struct Mounted<'a>(&'a Scratch);
 
 impl Drop for Mounted<'_> {
@@ -14,8 +14,8 @@ impl Drop for Mounted<'_> {
     }
 }
 
-/// A btrfs of 120 MB; `None` where there is none. Data and metadata share their room, so that what is freed is there for
-/// either at once.
+/// Makes a btrfs of 120 MB; `None` if that is not possible here. Data and metadata share the room, so that what is
+/// freed can be used for both.
 fn btrfs(scratch: &Scratch) -> Option<Mounted<'_>> {
     if !is_root() {
         skip("a btrfs needs root, to mount it");
@@ -33,7 +33,7 @@ fn btrfs(scratch: &Scratch) -> Option<Mounted<'_>> {
     Some(Mounted(scratch))
 }
 
-/// Takes all the room that there is.
+/// Fills the whole disk.
 fn fill(scratch: &Scratch, round: usize) {
     for (part, size) in [(0, 1 << 20), (1, 1 << 12), (2, 1 << 10)] {
         let Ok(mut file) = File::create(scratch.path().join(format!("disk/fill{round}-{part}"))) else { continue };

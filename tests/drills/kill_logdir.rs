@@ -1,5 +1,5 @@
-//! multilog with rotation by time, compression and durability, and logcompress, killed at each system call. A
-//! successor does the rest; every byte is there, once and in its order, in whole files.
+//! multilog with rotation by time, compression and durability, and logcompress, are killed at each system call. A
+//! successor finishes their work. Every byte is then in the log once and in order, in complete files.
 
 use crate::every_call::{Drill, Subject, calls};
 use std::io::{PipeReader, Write};
@@ -12,7 +12,7 @@ pub const LOG_DIRECTORIES: Subject =
     Subject { test: "kill_logdir::a_sample_of_log_directories", kinds: &KINDS, killed: true, drills, run };
 const KINDS: [&str; 5] = ["timed", "durable", "dropping", "zstd", "gzip"];
 
-/// What is killed, and what its successor is.
+/// The command that is killed, and the command of its successor.
 fn words(kind: &str) -> &'static [&'static str] {
     match kind {
         "timed" => &["multilog", "t", "s4096", "n1000", "a9d", "b9M", "r1s,utc", "./log"],
@@ -30,7 +30,7 @@ fn pieces(kind: &str) -> Vec<Vec<u8>> {
     }
 }
 
-/// What was there before.
+/// Makes the files that exist before.
 fn prepare(scratch: &Scratch, kind: &str) {
     if words(kind)[0] == "logcompress" {
         for number in 0..4 {
@@ -56,7 +56,7 @@ fn feed(kind: &str) -> (PipeReader, JoinHandle<()>) {
         for piece in &pieces {
             writer.write_all(piece).expect("write to the pipe");
             if kind == "timed" {
-                // Not waited for by anything: only so that there are periods.
+                // Nothing waits for this time to pass. It only makes the input span several periods.
                 sleep(Duration::from_millis(400));
             }
         }
@@ -80,14 +80,14 @@ fn run(scratch: &Scratch, drill: &Drill) -> bool {
     wait_until("it is killed or done", || first.has_ended());
     let log = Log::of(scratch, "log");
     if words(kind)[0] == "logcompress" {
-        // At this moment too: whatever has the name of a compressed file is one.
+        // This holds before the successor runs too: every file with the name of a compressed one is complete.
         assert!(log.all() == expected(kind), "before the successor");
     }
     let mut next = scratch.command(words(kind)[0]);
     let next = next.args(&words(kind)[1..]).stdin(input).spawn().expect("start a successor");
     assert_eq!(Running(next).wait().code(), Some(0));
     writer.join().expect("all is written");
-    // What compresses for multilog goes on without it: a file is read under one name or the other.
+    // The logcompress that multilog has started may go on without it. A file is read under one of its two names.
     let logged = || if kind == "timed" { unstamped(&log.all()) } else { log.all() };
 
     wait_until("all is there that was said, once", || logged() == expected(kind));
@@ -99,11 +99,11 @@ fn run(scratch: &Scratch, drill: &Drill) -> bool {
     drill.came(first.wait(), &scratch.path().join("trace"))
 }
 
-/// Without the stamps, which do not fall.
+/// The log without its stamps, which never go backwards.
 fn unstamped(logged: &[u8]) -> Vec<u8> {
     let stamped = || logged.split_inclusive(|byte| *byte == b'\n');
-    assert!(stamped().map(|line| &line[..25]).is_sorted(), "stamps fall");
-    assert!(stamped().all(|line| line.starts_with(b"@4")), "stamps are of our time");
+    assert!(stamped().map(|line| &line[..25]).is_sorted(), "stamps go backwards");
+    assert!(stamped().all(|line| line.starts_with(b"@4")), "the stamps have the present time");
     stamped().flat_map(|line| line[26..].to_vec()).collect()
 }
 

@@ -1,5 +1,5 @@
-//! multilog, killed at each system call of a whole life: from its start through input, rotations and processors to
-//! its end. A successor reads the same pipe, as under svscan; then every byte is there, once and in its order.
+//! multilog is killed at each system call of a complete run: from its start through input, rotations and processors to
+//! its end. A successor reads the same pipe, as under svscan. Every byte is then in the log, once and in order.
 
 use crate::every_call::{Drill, Subject, calls};
 use std::fs;
@@ -11,13 +11,14 @@ use tests::{Daemon, Running, Scratch, wait_until};
 pub const MULTILOGS: Subject =
     Subject { test: "kill_multilog::a_sample_of_multilogs", kinds: &KINDS, killed: true, drills, run };
 
-/// Scripts, and what they are fed in so many writes.
+/// The kinds of runs. Each has a script and an input, which comes in several writes.
 const KINDS: [&str; 5] = ["plain", "stamped", "processor", "long", "forward"];
 
 fn script(kind: &str) -> &'static [&'static str] {
     match kind {
         "stamped" => &["t", "s4096", "n1000", "./log"],
-        "processor" => &["s4096", "n1000", "!cat", "./log"],
+        // It remembers one letter for each file that it has processed.
+        "processor" => &["s4096", "n1000", "!cat; echo \"$(cat <&4)x\" >&5", "./log"],
         "long" => &["-nothing", "s9000", "n1000", "./log", "./copy"],
         "forward" => &["R", "-^nothing", "l1000000/1h", "s4096", "n1000", "./log", "o", "u./socket"],
         _ => &["s4096", "n1000", "./log"],
@@ -47,7 +48,7 @@ fn pieces(kind: &str) -> Vec<Vec<u8>> {
     }
 }
 
-/// Somebody who writes all that, piece by piece, as fast as it is read.
+/// Writes all input, piece by piece, as fast as it is read.
 fn feed(kind: &str) -> (PipeReader, JoinHandle<()>) {
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
     let pieces = pieces(kind);
@@ -65,12 +66,12 @@ fn strace(scratch: &Scratch, kind: &str, options: &[String], input: &PipeReader)
     command
 }
 
-/// Where one multilog after the other puts out lines.
+/// The file to which one multilog after the other writes.
 fn output(scratch: &Scratch) -> fs::File {
     fs::File::options().create(true).append(true).open(scratch.path().join("output")).expect("a file for its output")
 }
 
-/// Whether all lines that are expected are there in their order; some may be there again.
+/// Whether all expected lines are there in order; some may be repeated.
 fn holds_each_line(shown: &[u8], expected: &[u8]) -> bool {
     let mut shown = shown.split_inclusive(|byte| *byte == b'\n');
     expected.split_inclusive(|byte| *byte == b'\n').all(|line| shown.any(|other| other == line))
@@ -80,16 +81,24 @@ fn run(scratch: &Scratch, drill: &Drill) -> bool {
     let (input, writer) = feed(&drill.kind);
     let mut first = Daemon::start(&mut strace(scratch, &drill.kind, &drill.options(), &input), scratch);
     wait_until("it is killed or done", || first.has_ended());
-    // It may have been killed again in what it left: what it was at is done by the successor in any case.
+    // The successor does the work that the killed one was doing, even if the killed one had itself recovered from a
+    // kill.
     let mut next = scratch.command("multilog");
     let next = next.args(script(&drill.kind)).stdin(input).stdout(output(scratch)).spawn().expect("start a successor");
     assert_eq!(Running(next).wait().code(), Some(0));
     writer.join().expect("all is written");
     let expected = pieces(&drill.kind).concat();
-    assert!(logged(scratch, "log", &drill.kind) == expected, "not what was said");
+    assert!(logged(scratch, "log", &drill.kind) == expected, "the log differs from the lines that were written");
     if drill.kind == "forward" {
         let shown = fs::read(scratch.path().join("output")).expect("what it put out");
-        assert!(holds_each_line(&shown, &expected), "lost on its way out");
+        assert!(holds_each_line(&shown, &expected), "lines are missing on standard output");
+    }
+    if drill.kind == "processor" {
+        let remembered = fs::read(scratch.path().join("log/state")).expect("what the processor remembers");
+        let files = fs::read_dir(scratch.path().join("log")).expect("a log directory");
+        let is_processed = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().ends_with(b".s");
+        let processed = files.map(|entry| entry.expect("an entry")).filter(is_processed).count();
+        assert_eq!(remembered.len(), processed + 1, "the processor has forgotten a file, or knows it twice");
     }
     if drill.kind == "long" {
         assert!(logged(scratch, "copy", &drill.kind) == expected, "the second directory");
@@ -97,7 +106,7 @@ fn run(scratch: &Scratch, drill: &Drill) -> bool {
     drill.came(first.wait(), &scratch.path().join("trace"))
 }
 
-/// All that is in a log directory, without stamps.
+/// The content of a log directory, without stamps.
 fn logged(scratch: &Scratch, name: &str, kind: &str) -> Vec<u8> {
     let folder = scratch.path().join(name);
     let names = fs::read_dir(&folder).expect("a log directory").map(|entry| entry.expect("an entry").file_name());
@@ -131,8 +140,8 @@ fn every_one_of_multilogs() {
     MULTILOGS.every_one();
 }
 
-/// What a killed one has read and not written is gone.
+/// The lines that the killed multilog had read and not written are lost.
 #[test]
 fn lost_lines_are_found_with_the_original() {
-    MULTILOGS.finds_in_the_original("plain", "not what was said");
+    MULTILOGS.finds_in_the_original("plain", "the log differs from the lines that were written");
 }

@@ -1,6 +1,6 @@
-//! svscan is told to stop while it is executed anew and its supervises, services and loggers are killed, all at random.
-//! The stop comes to its end, with the last line of every service in its log, and nothing is left.
-//! `STOPS=SEED` makes the same choices again, though not at the same moments.
+//! svscan is told to stop while it is executed anew and while its supervises, services and loggers are killed at
+//! random. The stop ends, with the last line of every service in its log, and no process is left. `STOPS=SEED` makes
+//! the same choices again, though not at the same moments.
 
 use crate::storm::{Random, seed};
 use nix::sys::signal::{Signal, kill};
@@ -11,10 +11,10 @@ use tests::{Daemon, Scratch, Service, children_of, processes_in, wait_until};
 
 const SCANNED: &str = "services";
 const SERVICES: usize = 6;
-/// So many things may happen before the stop, and so many during it.
+/// The maximum number of events before the stop, and the maximum during it.
 const DEEDS: usize = 12;
 
-/// Says when it begins and when it is told to end, and writes down that it has.
+/// A `run` that writes a line when it begins and when it is told to end, and records that it has done so.
 const RUN: &str =
     "trap 'echo told; echo told >>said; exit' TERM; echo begun; echo begun >>said; while :; do sleep 0.01; done";
 
@@ -22,7 +22,7 @@ fn services(scratch: &Scratch) -> Vec<Service<'_>> {
     let make = |number: usize| {
         let name = format!("{SCANNED}/s{number}");
         let service = Service::new(scratch, &name, RUN).file("restart-delay", "10");
-        // Half of them have loggers, a third come after another one, and one is down.
+        // Half of the services have loggers, a third are started after another service, and one is down.
         let service =
             if number.is_multiple_of(2) { service.script("log/run", "exec multilog ./main") } else { service };
         let service = if number.is_multiple_of(3) { service.file("after", "s1\n") } else { service };
@@ -38,9 +38,9 @@ fn kill_one(of: i32, random: &mut Random) {
     }
 }
 
-/// One thing happens to svscan or to what it has started.
+/// Does one thing to svscan or to a process that it has started.
 fn befall(svscan: i32, random: &mut Random) {
-    // What is meant may be gone already.
+    // The process may be gone already.
     let send = |pid, signal| {
         let _ = kill(Pid::from_raw(pid), signal);
     };
@@ -69,13 +69,13 @@ fn round(random: &mut Random) {
         }
     }
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
-    // A child whose supervise was killed before it became a program ends a moment later.
+    // A child whose supervise was killed before it executed its program ends a moment later.
     let left = || processes_in(&scratch.path().join(SCANNED));
     wait_until(&format!("nothing is left: {}", svscan.errors()), || left().is_empty());
     for service in services.iter().filter(|service| service.path("log").exists()) {
         let lines = service.says("log/main/current").lines().count();
         let said = service.says("said").lines().count();
-        // One that was killed in between has not written down its last line.
+        // A service that was killed in between has not recorded its last line.
         assert!(lines >= said, "{}: {lines} lines of {said}: {}", service.name(), svscan.errors());
     }
 }

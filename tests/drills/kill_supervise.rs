@@ -1,6 +1,6 @@
-//! supervise, killed at each system call of a whole life: the service is started, told t, p, c, d, u, and supervise
-//! told to exit. strace does the killing. A successor is started, as svscan would; whatever the killed one was at, it
-//! goes on with one instance of the service, and with none when it is told so.
+//! supervise is killed at each system call of a complete run: the service is started and told t, p, c, d and u, and
+//! then supervise is told to exit. strace does the killing. A successor is started, as svscan would do. Whatever the
+//! killed supervise was doing, the successor runs one process of the service, or none when it is told so.
 
 use crate::every_call::{Drill, Subject, calls};
 use std::fs;
@@ -12,17 +12,30 @@ use tests::{Daemon, Scratch, Service, wait_until};
 pub const SUPERVISES: Subject =
     Subject { test: "kill_supervise::a_sample_of_supervises", kinds: &KINDS, killed: true, drills, run };
 
-/// Longer than the pause before a restart that the services have.
+/// This is longer than the pause before a restart that the services have.
 const WHILE: Duration = Duration::from_millis(60);
 
-/// The services that are tried: with nothing but `run`, and with all there is.
-const KINDS: [&str; 2] = ["plain", "full"];
+/// The services that are tested: one with only `run`, one with every program and setting, and one that goes into the
+/// background by two forks.
+const KINDS: [&str; 3] = ["plain", "full", "background"];
+
+/// The `run` of the service that goes into the background.
+const FORKS: &str =
+    "echo $$ >>others\nsetsid sh -c \"echo \\$\\$ >>others; sh -c 'echo \\$\\$ >>starts; exec sleep 1000' &\" &";
 
 fn service<'a>(scratch: &'a Scratch, kind: &str) -> Service<'a> {
-    let service = Service::new(scratch, "web", "echo $$ >>starts; exec sleep 1000").file("restart-delay", "10");
+    // The descriptor for notifications exists only where the service is to say that it is ready.
+    let run = "echo $$ >>starts; { echo >&3; } 2>/dev/null; exec sleep 1000";
+    let run = if kind == "background" { FORKS } else { run };
+    let service = Service::new(scratch, "web", run).file("restart-delay", "10");
     match kind {
+        "background" => service.file("expect", "daemon").script("finish", "echo $$ >>others"),
         "full" => service
             .script("start", "echo $$ >>others")
+            .script("pre-start", "echo $$ >>others")
+            .script("post-start", "echo $$ >>others")
+            .script("pre-stop", "echo $$ >>others")
+            .script("reload", "echo $$ >>others; echo >>reloads")
             .script("finish", "echo $$ >>others")
             .script("stop", "echo $$ >>others")
             .script("log", "echo $$ >>loggers; exec cat >>out")
@@ -30,6 +43,12 @@ fn service<'a>(scratch: &'a Scratch, kind: &str) -> Service<'a> {
             .file("notification-fd", "3"),
         _ => service,
     }
+}
+
+/// Whether supervise has taken the process of the service that is in the background now.
+fn is_taken(service: &Service) -> bool {
+    service.state("taken").len() == 1
+        && service.state("pid") == service.alive("starts").iter().map(i32::to_string).collect::<Vec<_>>()
 }
 
 fn run(scratch: &Scratch, drill: &Drill) -> bool {
@@ -48,25 +67,29 @@ fn strace(scratch: &Scratch, options: &[String]) -> Daemon {
     Daemon::start(command.args(["-qq", "-o"]).arg(trace).args(options).arg(supervise).arg("web"), scratch)
 }
 
-/// How far a life has come: what the service has been told.
+/// How far a run has come: the last command that matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
-    /// Nothing that changes whether it is to be up.
+    /// No command that changes whether the service shall be up.
     Nothing,
-    /// To be down, or to be up again, or to exit; whether that was heard is not known.
+    /// A command to be down, to be up again, or to exit. It is not known whether supervise has read it.
     Something,
 }
 
-/// A whole life, or what comes of it before supervise is killed.
+/// A complete run, or the part of it before supervise is killed.
 fn live(service: &Service, supervise: &mut Daemon) -> Told {
-    let starts = |count| move |service: &Service| service.says("starts").lines().count() >= count;
+    // In the background it is found a little later. Until then, a signal could only reach the first process.
+    let is_found = |service: &Service| !service.path("expect").exists() || is_taken(service);
+    let starts = |count| move |service: &Service| service.says("starts").lines().count() >= count && is_found(service);
     let status = |byte: usize, value: u8| move |service: &Service| service.status_byte(byte) == Some(value);
     let down = |service: &Service| service.status_byte(17) == Some(b'd') && service.state("pid").is_empty();
+    let reloaded = |service: &Service| service.says("reloads").lines().count() >= 1;
     let over = |_: &Service| false;
     type Condition<'a> = &'a dyn Fn(&Service) -> bool;
-    let life: [(&[u8], Condition, Told); 7] = [
+    let life: [(&[u8], Condition, Told); 8] = [
         (b"", &starts(1), Told::Nothing),
         (b"t", &starts(2), Told::Nothing),
+        (b"R", &reloaded, Told::Nothing),
         (b"p", &status(16, 1), Told::Nothing),
         (b"c", &status(16, 0), Told::Nothing),
         (b"d", &down, Told::Something),
@@ -75,6 +98,10 @@ fn live(service: &Service, supervise: &mut Daemon) -> Told {
     ];
     let mut last = Told::Nothing;
     for (bytes, condition, told) in life {
+        // Without a reload, this sends HUP, which other signals test as well.
+        if bytes == b"R" && !service.path("reload").exists() {
+            continue;
+        }
         last = told;
         if !bytes.is_empty() && service.try_control(bytes).is_err() {
             break;
@@ -87,7 +114,7 @@ fn live(service: &Service, supervise: &mut Daemon) -> Told {
     last
 }
 
-/// What must hold, whatever happened before.
+/// Checks what must hold, whatever happened before.
 fn check(scratch: &Scratch, service: &Service, told: Told) {
     let mut next = successor(scratch, service);
     if told == Told::Something {
@@ -95,14 +122,14 @@ fn check(scratch: &Scratch, service: &Service, told: Told) {
             next = successor(scratch, service);
         }
     }
-    // There are never two.
+    // There are never two processes of the service.
     let is_up = || {
         let instances = service.alive("starts");
         assert!(instances.len() <= 1, "instances: {instances:?}");
         service.status_byte(17) == Some(b'u') && instances == [service.status().pid]
     };
     wait_until("it is up", is_up);
-    // What the killed one was told and had not read may be done yet.
+    // The successor may still obey a command that the killed supervise had not read.
     let end = Instant::now() + WHILE;
     while Instant::now() < end {
         is_up();
@@ -110,22 +137,23 @@ fn check(scratch: &Scratch, service: &Service, told: Told) {
     }
     wait_until("it is up still", is_up);
     if service.path("log").exists() {
-        // A logger that was told to end is started again no sooner than a second after its last start.
+        // A logger that was told to end is started again at the earliest a second after its last start.
         wait_until("its logger is up", || service.alive("loggers").len() == 1);
     }
-    assert_eq!(service.alive("others"), [], "start, finish and stop");
+    // A program beside `run` may take its time.
+    wait_until("no other program runs", || service.alive("others").is_empty());
     service.svc("-dx");
     assert_eq!(next.wait(), 0, "{}", next.errors());
     for file in ["starts", "others", "loggers"] {
         assert_eq!(service.alive(file), [], "{file} after the end");
     }
     let left = tests::processes_in(scratch.path());
-    assert_eq!(left, [], "what is left in the end");
+    assert_eq!(left, [], "processes are left in the end");
     assert_eq!(next.errors(), "");
 }
 
-/// The next supervise, in charge: as svscan would, tried again until there is one. What was about to become a process
-/// of the service holds the lock until it notices that its supervise is gone.
+/// Starts the next supervise, and tries again until one is in charge, as svscan would. A child that had not executed
+/// its program yet holds the lock until it notices that its supervise is gone.
 fn successor(scratch: &Scratch, service: &Service) -> Daemon {
     loop {
         let mut next = Daemon::start(scratch.command("supervise").arg(service.name()), scratch);
@@ -145,7 +173,7 @@ fn has_open(pid: i32, file: &Path) -> bool {
     descriptors.flatten().any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|path| path == file))
 }
 
-/// Tells it up, unless it was told to exit before, and does.
+/// Tells the service to be up, unless supervise was told to exit before and obeys.
 fn is_told_up(service: &Service, supervise: &mut Daemon) -> bool {
     let mut tell = |byte: u8, want: u8| {
         wait_until("it is told", || {
@@ -153,7 +181,7 @@ fn is_told_up(service: &Service, supervise: &mut Daemon) -> bool {
             supervise.has_ended() || service.status_byte(17) == Some(want)
         });
     };
-    // First what nobody has told it before: then all that came earlier is done.
+    // The test has not sent this command before. When it has been obeyed, so have all earlier commands.
     tell(b'o', 0);
     tell(b'u', b'u');
     if service.says("supervise/state").contains("leaving") {
@@ -162,7 +190,7 @@ fn is_told_up(service: &Service, supervise: &mut Daemon) -> bool {
     !supervise.has_ended()
 }
 
-/// One drill for each system call that a life is seen to make.
+/// One drill for each system call that a traced run makes.
 fn drills(scratch: &Scratch, kind: &str) -> Vec<Drill> {
     let service = service(scratch, kind);
     let mut supervise = strace(scratch, &[]);
@@ -182,7 +210,7 @@ fn every_one_of_supervises() {
     SUPERVISES.every_one();
 }
 
-/// The next supervise starts another instance beside the one that was left.
+/// The original's next supervise starts another process beside the one that was left.
 #[test]
 fn two_instances_are_found_with_the_original() {
     SUPERVISES.finds_in_the_original("plain", "instances: [");

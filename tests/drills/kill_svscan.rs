@@ -1,7 +1,7 @@
-//! svscan, killed at each system call of a whole life: it starts a service with a logger, finds another service,
-//! starts a supervise again, looks at the directory when told to, forgets a service that is removed, and stops
-//! everything in order. strace does the killing. The next svscan has exactly one instance of each, every line that was
-//! said is in the log, and after its orderly stop nothing is left.
+//! svscan is killed at each system call of a complete run: it starts a service with a logger, finds another service,
+//! starts a supervise again, looks at the directory when it is told to, forgets a service that is removed, and stops
+//! everything in order. strace does the killing. The next svscan runs exactly one process of each service, every line
+//! that was written is in the log, and after its orderly stop no process is left.
 
 use crate::every_call::{Drill, Subject, calls};
 use nix::sys::signal::{Signal, kill};
@@ -14,13 +14,13 @@ use tests::{Daemon, Scratch, Service, children_of, wait_until};
 pub const SVSCANS: Subject =
     Subject { test: "kill_svscan::a_sample_of_svscans", kinds: &["life"], killed: true, drills, run };
 
-/// Longer than the pause before a restart that the services have.
+/// This is longer than the pause before a restart that the services have.
 const WHILE: Duration = Duration::from_millis(60);
 
-/// What svscan serves, in the scratch directory.
+/// The scan directory, in the scratch directory.
 const SCANNED: &str = "services";
 
-/// Says one number after the other, over all of its instances, and ends between two of them.
+/// A `run` that writes consecutive numbers over all of its processes, and ends only between two of them.
 const COUNT: &str = "echo $$ >>starts; trap 'end=1' TERM; n=$(cat said || echo 0)
 while [ ! \"$end\" ]; do n=$((n+1)); echo $n; echo $n >said; sleep 0.02; done 2>>errors";
 
@@ -28,7 +28,7 @@ fn service<'a>(scratch: &'a Scratch, path: &str, run: &str) -> Service<'a> {
     Service::new(scratch, path, run).file("restart-delay", "10")
 }
 
-/// One with a logger, which is there from the beginning, and one that is not there yet.
+/// A service with a logger, which exists from the beginning, and one that is added later.
 struct Services<'a> {
     logged: Service<'a>,
     other: Service<'a>,
@@ -41,7 +41,7 @@ fn services(scratch: &Scratch) -> Services<'_> {
 }
 
 impl Services<'_> {
-    /// The other one appears, unless it has.
+    /// Adds the second service, unless it exists already.
     fn complete(&self, scratch: &Scratch) {
         let _ = fs::rename(scratch.path().join("other"), scratch.path().join(SCANNED).join("other"));
     }
@@ -61,14 +61,14 @@ fn strace(scratch: &Scratch, options: &[String]) -> Daemon {
     Daemon::start(command.arg(scratch.programs().join("svscan")).arg(SCANNED), scratch)
 }
 
-/// Sends a signal to what strace runs; it may be gone.
+/// Sends a signal to the process that strace runs, which may be gone.
 fn signal(strace: i32, signal: Signal) {
     for pid in children_of(strace) {
         let _ = kill(Pid::from_raw(pid), signal);
     }
 }
 
-/// A whole life, or what comes of it before svscan is killed.
+/// A complete run, or the part of it before svscan is killed.
 fn live(scratch: &Scratch, services: &Services, svscan: &mut Daemon) -> Option<()> {
     let strace = svscan.pid();
     let Services { logged, other } = services;
@@ -80,7 +80,7 @@ fn live(scratch: &Scratch, services: &Services, svscan: &mut Daemon) -> Option<(
     until("lines are logged", &|| services.lines().len() > 2)?;
     services.complete(scratch);
     until("the new service is up", &|| starts(other, 1))?;
-    // Supervises that are killed, of the service and of the logger, are started again.
+    // The supervises of the service and of the logger are killed and started again.
     for service in [logged, &Service::at(scratch, "services/logged/log")] {
         let supervise = || service.state("supervise").first().and_then(|line| line.split(' ').next()?.parse().ok());
         let before = supervise()?;
@@ -89,12 +89,12 @@ fn live(scratch: &Scratch, services: &Services, svscan: &mut Daemon) -> Option<(
     }
     let _ = logged.try_control(b"t");
     until("it is restarted", &|| starts(logged, 2))?;
-    // To be started by the scan that it is told to make; or before, when it sees it.
+    // svscan starts this service in the scan that it is told to make, or earlier, when it sees it.
     service(scratch, "services/late", "echo $$ >>starts; exec sleep 1000");
     signal(strace, Signal::SIGHUP);
     let late = Service::at(scratch, "services/late");
     until("the late one is up", &|| starts(&late, 1))?;
-    // Removed, it goes on, with a supervise that is not started again; nobody is left to stop it but us.
+    // The removed service goes on, and its supervise is not started again, so the test must stop it.
     fs::rename(scratch.path().join("services/late"), scratch.path().join("late")).expect("take it away");
     let late = Service::at(scratch, "late");
     wait_until("its supervise goes", || late.try_control(b"dx").is_err());
@@ -111,16 +111,16 @@ fn run(scratch: &Scratch, drill: &Drill) -> bool {
     came
 }
 
-/// What must hold, whatever happened before.
+/// Checks what must hold, whatever happened before.
 fn check(scratch: &Scratch, services: &Services) {
-    // Where a life ended early, the service that was to be late is still there to be served.
+    // If the run ended early, the second service is added now.
     services.complete(scratch);
     let mut next = Daemon::start(scratch.command("svscan").arg(SCANNED), scratch);
-    // Told to end before it serves, it ends.
+    // A svscan that was told to end before it serves the directory ends.
     let last = service(scratch, "services/last", "echo $$ >>starts; exec sleep 1000");
     wait_until("it serves", || last.alive("starts").len() == 1);
     let is_one = || services.instances().iter().all(|instances| instances.len() == 1);
-    // They may have been told to end before; once they have, they are started again.
+    // The services may have been told to end before; after they have ended, they are started again.
     wait_until("everything is up", || is_one() && has_status(&services.logged) && has_status(&services.other));
     let end = Instant::now() + WHILE;
     while Instant::now() < end {
@@ -134,7 +134,7 @@ fn check(scratch: &Scratch, services: &Services) {
     assert_eq!(next.wait(), 0, "{}", next.errors());
     assert_eq!(services.instances(), [[]; 3], "after the end");
     let left = tests::processes_in(scratch.path());
-    assert_eq!(left, [], "what is left in the end");
+    assert_eq!(left, [], "processes are left in the end");
     let said: usize = services.logged.says("said").trim().parse().expect("how many lines were said");
     let expected: Vec<String> = (1..=said).map(|number| number.to_string()).collect();
     assert_eq!(services.lines(), expected, "{}", services.logged.says("errors"));
@@ -144,7 +144,7 @@ fn has_status(service: &Service) -> bool {
     service.status_byte(17) == Some(b'u') && service.alive("starts") == [service.status().pid]
 }
 
-/// One drill for each system call that a life is seen to make.
+/// One drill for each system call that a traced run makes.
 fn drills(scratch: &Scratch, kind: &str) -> Vec<Drill> {
     let services = services(scratch);
     let mut svscan = strace(scratch, &[]);

@@ -1,6 +1,6 @@
-//! Programs killed at every single step: nothing may come of it but a successor.
+//! Programs that are killed at every single step. The only consequence may be that another one takes their place.
 
-// Tests say what went wrong by panicking, and how to see it again by printing.
+// A test reports a failure by a panic, and prints how to repeat it.
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::unwrap_used)]
 

@@ -1,8 +1,9 @@
-//! A storm: services, supervises, svscans and multilogs are killed at random, services are commanded, directories come
-//! and go, a disk fills and empties. Then a reckoning: no service ever had two instances, every line is in the log,
-//! once, and nothing is left. `STORM=SEED` makes the same choices again, though not at the same moments.
+//! A storm: services, supervises, svscans and multilogs are killed at random, services are commanded, directories
+//! appear and vanish, and a disk fills and empties. At the end the test counts: no service ever ran twice, every line
+//! is in the log once, and no process is left. `STORM=SEED` makes the same choices again, though not at the same
+//! moments.
 //!
-//! The original's programs are put out into it too: a storm that finds nothing in them would be none.
+//! The original's programs go through the storm too. A storm that found no fault in them would be too weak.
 
 use crate::every_call::the_originals;
 use nix::sys::signal::{Signal, kill};
@@ -18,9 +19,9 @@ use tests::{Daemon, Disk, Scratch, Service, has, is_root, parent_of, skip, wait_
 const SCANNED: &str = "services";
 const SERVICES: usize = 5;
 
-/// Each instance has the lock or says that there are two; and says its own name and a number, the next after the last.
-/// What it said is written down after it has been. A process of a killed one may have the lock for a moment longer: it
-/// counts only if the one that took it lives.
+/// Each process of a service takes the lock, or reports that there are two. It writes its own name and consecutive
+/// numbers, and records each number after it was written. A child of a killed process may hold the lock for a moment
+/// longer, so a holder counts only while the process that took the lock is alive.
 const COUNT: &str = "exec 9>>lock; if flock -w 0.1 9; then echo $$ >holder
 elif kill -0 $(cat holder); then echo $$ >>../../twice; fi
 me=$(date +%s%N 9>&-); n=0
@@ -28,26 +29,26 @@ while :; do i=0
 while [ $i -lt BURST ]; do i=$((i+1)); n=$((n+1)); echo $me $n; done
 echo $n >said.$me; sleep 0.005 9>&-; done";
 
-/// How many lines are said in a row. What a multilog that is killed has in its memory must be many, to be seen to be lost;
-/// otherwise what was said is to be known to the line.
-fn burst(weather: Weather) -> usize {
-    if weather == Weather::Kills { 100 } else { 1 }
+/// How many lines a service writes at once. A loss shows only if a killed multilog has many lines in memory. In other
+/// mixes, the lines that were written must be known exactly, so they come one by one.
+fn burst(mix: Mix) -> usize {
+    if mix == Mix::Kills { 100 } else { 1 }
 }
 
-/// What may happen to programs.
+/// Which actions a storm mixes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Weather {
-    /// Everything.
+enum Mix {
+    /// Everything may happen.
     All,
-    /// Everything, but svscan is left alone.
+    /// Everything may happen, except that svscan is left alone.
     ButSvscan,
-    /// Supervises and multilogs are killed.
+    /// Supervises and multilogs are killed, and nothing else happens.
     Kills,
-    /// Several are killed in one instant, and nothing else happens.
+    /// Several processes are killed at the same moment, and nothing else happens.
     Together,
 }
 
-/// What is found in the end.
+/// The faults that were found in the end.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Faults {
     twice: usize,
@@ -59,7 +60,7 @@ struct Faults {
 pub struct Random(pub u64);
 
 impl Random {
-    /// A number below this one.
+    /// A random number below this limit.
     pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -68,7 +69,7 @@ impl Random {
     }
 }
 
-/// The seed that the environment has under this name, or a new one, said so that the same choices can be made again.
+/// The seed in this environment variable, or else a new one. It is printed, so that the same choices can be made again.
 pub fn seed(name: &str) -> u64 {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.subsec_nanos().into());
     let seed = env::var(name).ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now).max(1);
@@ -84,7 +85,8 @@ struct Storm<'a> {
     svscan: Daemon,
     random: Random,
     deeds: BTreeMap<&'static str, usize>,
-    /// Instances of services that were killed with all others who had their pipe: what was in it is gone.
+    /// Processes of services that were killed together with all others that had their pipe open. What was in the pipe
+    /// is lost.
     without_pipe: Vec<String>,
 }
 
@@ -95,19 +97,19 @@ fn svscan(scratch: &Scratch, folder: &Path) -> Daemon {
 }
 
 impl<'a> Storm<'a> {
-    fn new(scratch: &'a Scratch, folder: &'a Path, weather: Weather) -> Storm<'a> {
-        let disk = match weather {
-            Weather::Kills | Weather::Together => None,
-            Weather::All | Weather::ButSvscan if is_root() => Some(Disk::new(scratch, 3000)),
-            Weather::All | Weather::ButSvscan => {
-                skip("a disk that fills: only root can mount one");
+    fn new(scratch: &'a Scratch, folder: &'a Path, mix: Mix) -> Storm<'a> {
+        let disk = match mix {
+            Mix::Kills | Mix::Together => None,
+            Mix::All | Mix::ButSvscan if is_root() => Some(Disk::new(scratch, 3000)),
+            Mix::All | Mix::ButSvscan => {
+                skip("needs root, to mount a disk that fills");
                 None
             }
         };
         for number in 0..SERVICES {
             let main = if number == 0 && disk.is_some() { "../../../disk/main" } else { "./main" };
             let multilog = format!("exec multilog s50000 n10000 {main}");
-            let count = COUNT.replace("BURST", &burst(weather).to_string());
+            let count = COUNT.replace("BURST", &burst(mix).to_string());
             Service::new(scratch, &format!("{SCANNED}/s{number}"), &count)
                 .script("log/run", &multilog)
                 .file("restart-delay", "20");
@@ -125,7 +127,7 @@ impl<'a> Storm<'a> {
         Service::at(self.scratch, &format!("{SCANNED}/s{number}/log"))
     }
 
-    /// Where its lines are.
+    /// The log directory of a service.
     fn main(&self, number: usize) -> PathBuf {
         match (number, &self.disk) {
             (0, Some(_)) => self.scratch.path().join("disk/main"),
@@ -137,8 +139,9 @@ impl<'a> Storm<'a> {
         !logged(&self.main(number)).is_empty()
     }
 
-    /// A pipe that nobody holds is gone, with the lines in it. While svscan does not hold it (again), whose loggers may
-    /// be killed with it, the service's supervise is spared.
+    /// Whether a service's supervise may be killed. A pipe that no process has open is gone, with the lines in it. A
+    /// logger and its supervise may be killed at any time, so the service's supervise is spared while svscan does not
+    /// have the pipe open.
     fn may_go(&self, supervise: &i32) -> bool {
         let link = |path: PathBuf| fs::read_link(path).ok();
         let pipe = link(format!("/proc/{supervise}/fd/1").into());
@@ -146,17 +149,17 @@ impl<'a> Storm<'a> {
         held.map(|entry| link(entry.path())).any(|other| other == pipe)
     }
 
-    /// Another deed is done.
-    fn blow(&mut self, weather: Weather) {
+    /// Does one more action of the mix, chosen at random.
+    fn act(&mut self, mix: Mix) {
         let number = self.random.below(SERVICES);
         let (service, logger) = (self.service(number), self.logger(number));
-        let kinds = match weather {
-            Weather::All => 12,
-            Weather::ButSvscan => 10,
-            Weather::Kills => 4,
-            Weather::Together => return self.kill_together(number),
+        let kinds = match mix {
+            Mix::All => 12,
+            Mix::ButSvscan => 10,
+            Mix::Kills => 4,
+            Mix::Together => return self.kill_together(number),
         };
-        let deed = match (weather, self.random.below(kinds)) {
+        let deed = match (mix, self.random.below(kinds)) {
             (_, 0) => kill_one("a supervise", supervise(&service).filter(|pid| self.may_go(pid))),
             (_, 1) => kill_one("a logger's supervise", supervise(&logger)),
             (_, 2 | 3) => kill_one("a multilog", process(&logger)),
@@ -184,7 +187,8 @@ impl<'a> Storm<'a> {
         *self.deeds.entry(deed).or_default() += 1;
     }
 
-    /// Kills some of those who keep a service and its logger running, in one instant; then waits until all is as before.
+    /// Kills, at the same moment, some of the processes that keep a service and its logger running. Then waits until
+    /// everything runs again.
     fn kill_together(&mut self, number: usize) {
         let (service, logger) = (self.service(number), self.logger(number));
         let of = |service: &Service| [supervise(service), process(service)];
@@ -196,7 +200,7 @@ impl<'a> Storm<'a> {
         let others = [main, run, log, multilog].into_iter().enumerate();
         let killed: Vec<i32> = others.filter_map(|(bit, pid)| pid.filter(|_| is_chosen(bit + 1))).collect();
         if chosen == 31 {
-            // Asked before: the next one may begin at once.
+            // The test reads this before the kill, because the next process may start at once.
             self.without_pipe.extend(last_instance(&service));
         }
         for pid in svscan.into_iter().chain(killed) {
@@ -225,7 +229,7 @@ impl<'a> Storm<'a> {
 
     fn fill_or_free(&mut self) -> &'static str {
         let Some(disk) = &self.disk else { return "no disk" };
-        // Others write meanwhile.
+        // Another process writes to the disk meanwhile.
         let hog = self.scratch.path().join("disk/hog");
         if self.full {
             disk.free()
@@ -236,7 +240,7 @@ impl<'a> Storm<'a> {
         if self.full { "the disk full" } else { "the disk empty" }
     }
 
-    /// A service that is there only now and then; nobody but we can end what was taken out.
+    /// Adds or removes a service that exists only at times. Once it is removed, only the test can end it.
     fn appear_or_vanish(&mut self) -> &'static str {
         let (here, there) = (self.scratch.path().join(SCANNED).join("guest"), self.scratch.path().join("guest"));
         if here.exists() {
@@ -256,14 +260,14 @@ impl<'a> Storm<'a> {
         "a directory in"
     }
 
-    /// What there is in the end; after mere kills the services still speak.
-    fn reckon(&self, weather: Weather) -> Faults {
+    /// Counts the faults in the end. After [`Mix::Kills`], the services still write.
+    fn count_faults(&self, mix: Mix) -> Faults {
         let twice = fs::read_to_string(self.scratch.path().join("twice")).unwrap_or_default().lines().count();
         let mut faults = Faults { twice, ..Faults::default() };
         for number in 0..SERVICES {
             let main = self.main(number);
-            if weather != Weather::Kills {
-                // What a killed one had read, and was to be written by the next.
+            if mix != Mix::Kills {
+                // The next multilog writes what a killed one had read.
                 let multilog = self.scratch.outcome_of(self.scratch.command("multilog").arg(&main));
                 assert_eq!(multilog, tests::prints(""));
             }
@@ -285,7 +289,7 @@ impl<'a> Storm<'a> {
                 let said: usize = service.says(&name).trim().parse().unwrap_or(0);
                 let lines = seen.remove(who).unwrap_or_default();
                 let logged = lines.keys().last().copied().unwrap_or(0);
-                let tail_is_lost = weather == Weather::Kills || self.without_pipe.iter().any(|gone| gone == who);
+                let tail_is_lost = mix == Mix::Kills || self.without_pipe.iter().any(|gone| gone == who);
                 let last = if tail_is_lost { logged } else { logged.max(said) };
                 if last > lines.len() {
                     let missing: Vec<usize> = (1..=last).filter(|number| !lines.contains_key(number)).collect();
@@ -299,7 +303,7 @@ impl<'a> Storm<'a> {
     }
 }
 
-/// All that is in a log directory.
+/// The content of a log directory.
 fn logged(main: &Path) -> String {
     let names = fs::read_dir(main).into_iter().flatten().flatten().map(|entry| entry.path());
     let is_log = |path: &std::path::PathBuf| {
@@ -309,7 +313,7 @@ fn logged(main: &Path) -> String {
     names.filter(is_log).map(|path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()).collect()
 }
 
-/// The name that the last instance of a service gives itself: the latest.
+/// The name of a service's last process. Names are times, so it is the latest.
 fn last_instance(service: &Service) -> Option<String> {
     let names = fs::read_dir(service.path("")).into_iter().flatten().flatten();
     let said = names.filter_map(|entry| Some(entry.file_name().to_str()?.strip_prefix("said.")?.to_string()));
@@ -321,7 +325,7 @@ fn process(service: &Service) -> Option<i32> {
     Some(status.pid).filter(|pid| *pid > 0)
 }
 
-/// Ours writes down who it is; the original is its process's parent.
+/// Our supervise records its own number. The original's is the parent of the service's process.
 fn supervise(service: &Service) -> Option<i32> {
     let written = service.state("supervise").first().and_then(|line| line.split(' ').next()?.parse().ok());
     written.or_else(|| parent_of(process(service)?)).filter(|pid| *pid > 1 && is_in(*pid, service))
@@ -341,25 +345,25 @@ fn kill_one(deed: &'static str, pid: Option<i32>) -> &'static str {
     }
 }
 
-/// What it did wrong; nothing is left of it.
-fn weather(weather: Weather, duration: Duration) -> Faults {
+/// Runs a storm, and returns the faults. No process is left afterwards.
+fn run_mix(mix: Mix, duration: Duration) -> Faults {
     if !has("flock") {
         return Faults::default();
     }
     let scratch = Scratch::new();
-    let mut storm = Storm::new(&scratch, tests::programs(), weather);
-    // A multilog that finds its disk full when it begins has no journal.
+    let mut storm = Storm::new(&scratch, tests::programs(), mix);
+    // A multilog whose disk is full when it starts has no journal.
     wait_until("all log", || (0..SERVICES).all(|number| storm.logs(number)));
     let end = Instant::now() + duration;
     while Instant::now() < end {
-        storm.blow(weather);
+        storm.act(mix);
         let pause = storm.random.below(100) as u64;
         sleep(Duration::from_millis(pause));
     }
     if storm.full {
         storm.fill_or_free();
     }
-    // The guest is not svscan's if it is out.
+    // If the guest was removed, it does not belong to svscan.
     let guest = Service::at(&scratch, "guest");
     wait_until("the guest ends", || guest.try_control(b"dx").is_err());
     for number in 0..SERVICES {
@@ -369,7 +373,7 @@ fn weather(weather: Weather, duration: Duration) -> Faults {
             tests::Status::read(&service.path("supervise/status")).is_some_and(|status| status.want == b'u')
                 && process(&service).is_some_and(tests::is_alive)
         });
-        // Without one, svscan has nobody to read what is in the pipe when it ends.
+        // Without a running logger, no process reads the pipe when svscan ends.
         let logger = storm.logger(number);
         wait_until("every logger is up", || process(&logger).is_some_and(tests::is_alive));
     }
@@ -377,47 +381,47 @@ fn weather(weather: Weather, duration: Duration) -> Faults {
     assert_eq!(storm.svscan.wait(), 0, "{}", storm.svscan.errors());
     eprintln!("{:?}", storm.deeds);
     let left = tests::processes_in(scratch.path());
-    assert_eq!(left, [], "what is left");
-    storm.reckon(weather)
+    assert_eq!(left, [], "processes are left");
+    storm.count_faults(mix)
 }
 
-/// No service ran twice, every line is there, once.
-fn judge(kind: Weather, duration: Duration) {
-    assert_eq!(weather(kind, duration), Faults::default());
+/// Runs a storm that must find no fault.
+fn judge(mix: Mix, duration: Duration) {
+    assert_eq!(run_mix(mix, duration), Faults::default());
 }
 
 #[test]
 fn a_short_storm() {
-    judge(Weather::ButSvscan, Duration::from_secs(8));
+    judge(Mix::ButSvscan, Duration::from_secs(8));
 }
 
 #[test]
 #[ignore = "takes a minute"]
 fn a_storm() {
-    judge(Weather::ButSvscan, Duration::from_secs(60));
+    judge(Mix::ButSvscan, Duration::from_secs(60));
 }
 
 #[test]
 #[ignore = "takes a minute"]
 fn a_storm_that_kills_svscan_too() {
-    judge(Weather::All, Duration::from_secs(60));
+    judge(Mix::All, Duration::from_secs(60));
 }
 
-/// As many rounds as there may be.
+/// Kills several processes at the same moment, this many times.
 fn together(rounds: usize) {
     if !has("flock") {
         return;
     }
     let scratch = Scratch::new().kept_on_failure();
-    let mut storm = Storm::new(&scratch, tests::programs(), Weather::Together);
+    let mut storm = Storm::new(&scratch, tests::programs(), Mix::Together);
     wait_until("all log", || (0..SERVICES).all(|number| storm.logs(number)));
     for _ in 0..rounds {
-        storm.blow(Weather::Together);
+        storm.act(Mix::Together);
     }
     storm.svscan.signal(Signal::SIGTERM);
     assert_eq!(storm.svscan.wait(), 0, "{}", storm.svscan.errors());
-    assert_eq!(tests::processes_in(scratch.path()), [], "what is left");
-    assert_eq!(storm.reckon(Weather::Together), Faults::default());
+    assert_eq!(tests::processes_in(scratch.path()), [], "processes are left");
+    assert_eq!(storm.count_faults(Mix::Together), Faults::default());
 }
 
 #[test]
@@ -425,30 +429,30 @@ fn a_few_are_killed_in_one_instant() {
     together(25);
 }
 
-/// `ROUNDS` says how often; `.ci/slow` has it done five hundred times.
+/// `ROUNDS` sets the number; `.ci/slow` uses five hundred.
 #[test]
 #[ignore = "takes two minutes"]
 fn many_times_a_few_are_killed_in_one_instant() {
     together(env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(100));
 }
 
-/// What everybody knows of 0.76: a killed multilog loses lines, a killed supervise leaves its service behind, and the
-/// next one starts another.
+/// These faults of 0.76 are well known: a killed multilog loses lines, and a killed supervise leaves its service
+/// behind, beside which the next supervise starts another process.
 #[test]
 fn the_originals_faults_are_found() {
     let Some(folder) = has("flock").then(the_originals).flatten() else { return };
     let mut found = Faults::default();
     for _ in 0..20 {
         let scratch = Scratch::new();
-        let mut storm = Storm::new(&scratch, &folder, Weather::Kills);
+        let mut storm = Storm::new(&scratch, &folder, Mix::Kills);
         wait_until("all log", || (0..SERVICES).all(|number| storm.logs(number)));
         for _ in 0..12 {
-            storm.blow(Weather::Kills);
+            storm.act(Mix::Kills);
             sleep(Duration::from_millis(100));
         }
-        // svscan looks every five seconds.
+        // The original's svscan looks every five seconds.
         sleep(Duration::from_secs(6));
-        let Faults { twice, lost, .. } = storm.reckon(Weather::Kills);
+        let Faults { twice, lost, .. } = storm.count_faults(Mix::Kills);
         found.twice += twice;
         found.lost += lost;
         eprintln!("{found:?} {:?}", storm.deeds);

@@ -1,4 +1,4 @@
-//! ARCHITECTURE.md, CONTRIBUTING.md and RELEASING.md: what they name in backquotes is in the tree.
+//! ARCHITECTURE.md, CONTRIBUTING.md and RELEASING.md: every name in backquotes exists in the tree.
 
 use crate::tree::workspace;
 use std::collections::BTreeMap;
@@ -24,9 +24,9 @@ pub fn sources(folder: &Path, found: &mut BTreeMap<String, String>) {
 enum Named<'a> {
     /// A file or folder of the tree.
     Path(&'a str),
-    /// A function, of a type or of none.
+    /// A function, with its type if it has one.
     Function(Option<&'a str>, &'a str),
-    /// A type or constant, perhaps with a variant or constant of it.
+    /// A type or constant, perhaps with one of its variants or constants.
     Item(&'a str, Option<&'a str>),
     Other,
 }
@@ -52,7 +52,7 @@ fn named(word: &str) -> Named<'_> {
     let is_item = |text: &str| is_word(text) && text.starts_with(|letter: char| letter.is_ascii_uppercase());
     match word.split_once("::") {
         Some((of, item)) if is_item(of) && is_item(item) => Named::Item(of, Some(item)),
-        // A word in capitals alone may be a signal or a variable.
+        // A single word in capitals may be a signal or an environment variable.
         None if is_item(word) && word.len() > 2 && word.contains(|letter: char| letter.is_ascii_lowercase()) => {
             Named::Item(word, None)
         }
@@ -60,7 +60,7 @@ fn named(word: &str) -> Named<'_> {
     }
 }
 
-/// Whether a text has one of these in front of a whole word.
+/// Whether a text contains one of these keywords in front of this whole word.
 fn defines(text: &str, keywords: &[&str], word: &str) -> bool {
     keywords.iter().any(|keyword| {
         let start = format!("{keyword} {word}");
@@ -71,17 +71,17 @@ fn defines(text: &str, keywords: &[&str], word: &str) -> bool {
     })
 }
 
-/// A function of this name, of this type if that is said, in one file.
+/// Whether one file contains a function of this name, and of this type if one is given.
 fn has_function(text: &str, of: Option<&str>, name: &str) -> bool {
     defines(text, &["fn"], name) && of.is_none_or(|of| defines(text, &["impl", "for", "impl<'_>", "impl<'a>"], of))
 }
 
-/// Of the standard library.
+/// Types of the standard library.
 const STANDARD: [&str; 2] = ["Duration", "Result"];
 const ITEMS: [&str; 6] = ["struct", "enum", "trait", "type", "const", "static"];
 
-/// What is wrong with the names of a document. A function is to be in the file that is named before it in its item, row or
-/// paragraph, where one is named there.
+/// The names in a document that are wrong. If a file is named before a function in the same list item, table row or
+/// paragraph, the function must be in that file.
 fn faults(document: &str, sources: &BTreeMap<String, String>) -> Vec<String> {
     let mut faults = Vec::new();
     let mut fenced = false;

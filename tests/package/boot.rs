@@ -1,4 +1,4 @@
-//! What starts svscan at boot: a line in inittab, a unit, or words.
+//! The ways in which svscan is started at boot: a line in inittab, a unit of systemd, or instructions for the user.
 
 use crate::tree::{Workshop, can_unshare, contents, identities, refuse, succeed, unshare, workspace, write_program};
 use std::fs;
@@ -114,8 +114,8 @@ fn systemd_accepts_the_unit() {
     assert!(!words.contains("svscanboot.service"), "{words}");
 }
 
-/// A machine of its own in a mount namespace: this one's programs, but its own /etc, /run, /usr/local and
-/// stand-ins for what talks to init.
+/// A machine in a mount namespace: it has this machine's programs, but its own /etc, /run and /usr/local, and stand-ins
+/// for the programs that talk to init.
 struct Machine {
     workshop: Workshop,
     root: PathBuf,
@@ -140,7 +140,7 @@ impl Machine {
         can_unshare(&["--mount"]).then_some(Machine { workshop, root })
     }
 
-    /// A shell command on that machine, as its root.
+    /// A shell command on that machine, run as its root.
     fn command(&self, words: &str) -> Command {
         let enter = "mount --rbind /usr \"$1/usr\" && mount --bind \"$1/local\" \"$1/usr/local\" &&
             mount --rbind /dev \"$1/dev\" && mount --rbind /proc \"$1/proc\" && mount --bind \"$2\" \"$1/source\" &&
@@ -154,7 +154,7 @@ impl Machine {
         succeed(&mut self.command(&format!("/source/package/{name}")))
     }
 
-    /// What init was told, and forgets it.
+    /// The commands that init has received since the last call.
     fn told(&self) -> String {
         let file = self.root.join("tmp/told");
         let told = fs::read_to_string(&file).unwrap_or_default();
@@ -254,8 +254,8 @@ fn no_service_is_left_without_its_programs() {
     assert_eq!(machine.contents(), installed);
 }
 
-/// A shell command that starts a stand-in for one of our programs, which does nothing and is known by its file, and waits
-/// until it is what it is to be. Its number is in /tmp/process.
+/// A shell command that starts a stand-in for one of our programs. The stand-in does nothing and is recognized by its
+/// file. The command waits until it runs, and writes its number to /tmp/process.
 fn stand_in(machine: &Machine, program: &str) -> String {
     let file = machine.workshop.path("source/command").join(program);
     fs::remove_file(&file).unwrap();

@@ -1,10 +1,11 @@
-//! CONTRACT.md: every statement names a test, and every test it names is there.
+//! CONTRACT.md: every statement names a test, and every test that it names exists.
 
 use crate::tree::workspace;
 use std::fs;
 use std::path::Path;
 
-/// The tests of the workspace as `file::name`, and `folder::name` for those in a file `tests.rs` or `mod.rs`.
+/// The tests of the workspace as `file::name`. For tests in a file `tests.rs` or `mod.rs`, the first part is the
+/// folder's name.
 fn tests_of(folder: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -43,7 +44,8 @@ fn every_statement_names_tests_that_exist() {
     assert!(count >= 25, "{count} statements found");
 }
 
-/// A bare number is of milliseconds in a setting, and refused on a command line: whoever reads of one setting is told.
+/// A number without a unit counts milliseconds in a setting, and is refused on a command line. The manual must say so
+/// at each setting.
 #[test]
 fn the_manual_tells_the_unit_of_each_setting_that_is_a_time() {
     let page = fs::read_to_string(workspace().join("man/supervise.8")).unwrap();

@@ -1,4 +1,4 @@
-//! DEPENDENCIES.md says of each crate that we name why it is there. Licences and sources are cargo-deny's (deny.toml).
+//! DEPENDENCIES.md says of each crate that we name why it is there. cargo-deny checks licences and sources (deny.toml).
 
 use crate::tree::workspace;
 use serde_json::Value;
@@ -7,20 +7,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Members of the workspace that nobody installs.
+/// The members of the workspace that are not installed.
 const NOT_INSTALLED: [&str; 5] = ["bench", "fuzz", "properties", "tests", "world"];
 
-/// A crate that one of our `Cargo.toml` files names.
+/// A crate that is named by one of our `Cargo.toml` files.
 #[derive(Debug)]
 struct Dependency {
     name: String,
     /// The folder of the crate that names it.
     folder: PathBuf,
-    /// It ends up in programs that are installed.
+    /// Whether it becomes a part of programs that are installed.
     is_installed: bool,
 }
 
-/// What the members of the workspace that has this `Cargo.toml` name, but for each other.
+/// The crates that the members of this workspace name, except each other. `manifest` is the workspace's `Cargo.toml`.
 fn dependencies(manifest: &str) -> Vec<Dependency> {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     command.args(["metadata", "--quiet", "--format-version=1", "--locked", "--no-deps", "--manifest-path", manifest]);
@@ -31,7 +31,7 @@ fn dependencies(manifest: &str) -> Vec<Dependency> {
     for package in json["packages"].as_array().unwrap() {
         let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap();
         let is_program = !NOT_INSTALLED.contains(&package["name"].as_str().unwrap());
-        // Those with a path are our own.
+        // A crate with a path is our own.
         let others = package["dependencies"].as_array().unwrap().iter().filter(|named| named["path"].is_null());
         found.extend(others.map(|named| Dependency {
             name: named["name"].as_str().unwrap().to_string(),
@@ -49,7 +49,7 @@ fn all_dependencies() -> Vec<Dependency> {
     all
 }
 
-/// The first words of the rows of a table.
+/// The first word of each row of a table.
 fn listed(document: &str, heading: &str) -> Vec<String> {
     let (_, after) = document.split_once(heading).unwrap();
     let table = after.split("\n## ").next().unwrap();
@@ -70,11 +70,11 @@ fn each_crate_that_is_named_is_explained_and_no_other() {
     assert_eq!(listed(&document, "## In what builds and tests them\n"), sorted(others));
 }
 
-/// Whether a Rust file below this folder says the word, as the path of a crate.
+/// Whether a Rust file below this folder uses the word as the path of a crate.
 fn is_said(folder: &Path, word: &str) -> bool {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).any(|path| {
         if path.is_dir() {
-            // The folder of fuzz/ has a crate of its own in it.
+            // The folder fuzz/ contains a crate of its own.
             return !path.ends_with("target") && !path.ends_with("properties") && is_said(&path, word);
         }
         let is_rust = path.extension().is_some_and(|extension| extension == "rs");
@@ -83,7 +83,7 @@ fn is_said(folder: &Path, word: &str) -> bool {
 }
 
 #[test]
-fn each_crate_that_is_named_is_used_by_who_names_it() {
+fn each_crate_that_is_named_is_used_by_the_crate_that_names_it() {
     for Dependency { name, folder, .. } in all_dependencies() {
         assert!(is_said(&folder, &name.replace('-', "_")), "{} names {name}, and does not use it", folder.display());
     }

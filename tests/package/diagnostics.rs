@@ -1,19 +1,21 @@
-//! DIAGNOSTICS of the manuals: every message that a daemon's source can write is listed there, with its meaning.
+//! The section DIAGNOSTICS of the manuals: every message that a daemon's source can write is listed there, with its
+//! meaning.
 
 use crate::architecture::sources;
 use crate::tree::workspace;
 use std::collections::BTreeMap;
 use std::fs;
 
-/// A program, its manual, and those of its files whose words are not listed, each for a reason.
+/// A program with its manual, and those of its files whose texts need not be listed, each for a reason.
 const MANUALS: [(&str, &[&str]); 3] = [
     ("svscan", &["svscan/src/handover.rs"]),
-    // What is wrong with the text of a setting is REASON.
-    ("supervise", &["supervise/src/policy.rs", "supervise/src/settings.rs"]),
+    // The manual writes REASON for what is wrong with the text of a setting.
+    ("supervise", &["supervise/src/settings.rs"]),
     (
         "multilog",
         &[
-            // What --check says, and what is wrong with an action, which is REASON.
+            // These files contain what --check prints, and what is wrong with an action, for which the manual writes
+            // REASON.
             "multilog/src/check.rs",
             "multilog/src/meaning.rs",
             "multilog/src/lint.rs",
@@ -23,7 +25,7 @@ const MANUALS: [(&str, &[&str]); 3] = [
             "multilog/src/script.rs",
             "multilog/src/settings.rs",
             "multilog/src/syslog.rs",
-            // Programs with manuals of their own.
+            // These are programs with manuals of their own.
             "multilog/src/logcompress.rs",
             "multilog/src/tai64n.rs",
             "multilog/src/tai64nlocal.rs",
@@ -31,7 +33,7 @@ const MANUALS: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// The texts between quotation marks in a source file, without its tests and comments.
+/// The string literals of a source file, without its tests and comments.
 fn texts(source: &str) -> Vec<String> {
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
@@ -41,7 +43,7 @@ fn texts(source: &str) -> Vec<String> {
         match (is_text, letter) {
             (true, '"') => found.push(std::mem::take(&mut text)),
             (true, '\\') => match letters.next() {
-                // The text goes on in the next line.
+                // The literal continues in the next line.
                 Some('\n') => letters = letters.as_str().trim_start().chars(),
                 Some('n') => text.push('\n'),
                 escaped => text.extend(escaped),
@@ -54,7 +56,7 @@ fn texts(source: &str) -> Vec<String> {
     found
 }
 
-/// The parts of a text that do not come from elsewhere, if they have two words and more.
+/// The parts of a message between its placeholders, if they have at least two words.
 fn phrases(text: &str) -> Vec<String> {
     let is_help = text.contains("usage: ") || text.trim().contains('\n');
     let parts = text.split('{').map(|part| part.rsplit('}').next().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! upgrade, run and remove on an image (`DESTDIR`): what is laid where, once, and taken away again.
+//! upgrade, run and remove on an image (`DESTDIR`): which files they install, exactly once, and remove again.
 
 use crate::tree::{Workshop, commands, contents, identities, refuse, succeed, write_program};
 use std::fs;
@@ -220,7 +220,7 @@ fn a_folder_of_links_is_filled_and_emptied_again() {
     }
     let installed = identities(&image);
     upgrade();
-    // Links that were once asked for stay.
+    // Links that the user asked for once are kept.
     succeed(&mut workshop.script("upgrade"));
     assert_eq!(identities(&image), installed);
     assert_eq!(workshop.remove(), "");
@@ -264,10 +264,74 @@ fn a_name_that_belongs_to_a_package_of_dpkg_is_not_linked_even_while_its_file_is
     let words = refuse(workshop.script("upgrade").args(["--link-dir", "/usr/bin"]), 111);
     assert!(words.contains("unable to link /usr/bin/svstat: it belongs to the package stranger"), "{words}");
     assert_eq!(contents(&image), before);
-    // Elsewhere none of its names is in the way.
+    // In another directory none of the names is taken.
     succeed(workshop.script("upgrade").args(["--link-dir", "/opt/bin"]));
     workshop.remove();
     assert_eq!(contents(&image), before);
+}
+
+#[test]
+fn names_that_other_packages_have_too_are_linked_only_where_that_is_asked() {
+    let workshop = Workshop::new();
+    let image = workshop.image();
+    fs::create_dir_all(image.join("usr/bin")).unwrap();
+    let before = contents(&image);
+    let link = |path: &str| fs::read_link(image.join(path)).ok().map(|target| target.to_str().unwrap().to_string());
+    let places = ["usr/local/bin/sv", "usr/bin/sv", "usr/local/share/man/man8/sv.8"];
+    succeed(workshop.script("upgrade").args(["--link-dir", "/usr/bin"]));
+    assert_eq!(link("command/compat/sv").as_deref(), Some("/package/admin/daemontools/command/svctl"));
+    assert_eq!(places.map(link), [None, None, None]);
+    succeed(workshop.script("upgrade").args(["--link-dir", "/usr/bin", "--compat"]));
+    let program = Some("/command/compat/sv".to_string());
+    let page = Some("/package/admin/daemontools/man/sv.8".to_string());
+    assert_eq!(places.map(link), [program.clone(), program, page]);
+    let installed = identities(&image);
+    succeed(workshop.script("upgrade").args(["--compat", "--link-dir", "/usr/bin"]));
+    assert_eq!(identities(&image), installed);
+    assert_eq!(workshop.remove(), "");
+    assert_eq!(contents(&image), before);
+}
+
+#[test]
+fn such_a_name_never_takes_the_place_of_another_packages() {
+    if !has("dpkg-query") {
+        return;
+    }
+    let workshop = Workshop::new();
+    let image = workshop.image();
+    let refused = |arguments: &[&str], words: &str| {
+        let before = contents(&image);
+        let said = refuse(workshop.script("upgrade").args(arguments), 111);
+        assert!(said.contains(words), "{said}");
+        assert_eq!(contents(&image), before);
+    };
+    fs::create_dir_all(image.join("usr/local/bin")).unwrap();
+    fs::write(image.join("usr/local/bin/sv"), "another program\n").unwrap();
+    refused(&["--compat"], "unable to link /usr/local/bin/sv: something else has that name; nothing was changed");
+    fs::remove_file(image.join("usr/local/bin/sv")).unwrap();
+    let status = "Package: runit\nStatus: install ok installed\nMaintainer: nobody\nArchitecture: all\nVersion: 1\nDescription: x\n";
+    fs::create_dir_all(image.join("var/lib/dpkg/info")).unwrap();
+    fs::write(image.join("var/lib/dpkg/status"), status).unwrap();
+    fs::write(image.join("var/lib/dpkg/info/runit.list"), "/.\n/usr\n/usr/bin\n/usr/bin/sv\n").unwrap();
+    refused(&["--compat", "--link-dir", "/usr/bin"], "unable to link /usr/bin/sv: it belongs to the package runit");
+    // Without --compat it is not touched.
+    succeed(workshop.script("upgrade").args(["--link-dir", "/usr/bin"]));
+}
+
+#[test]
+fn each_shell_finds_its_completion() {
+    let workshop = Workshop::new();
+    let image = workshop.image();
+    workshop.install();
+    for place in
+        ["bash-completion/completions/svctl", "zsh/site-functions/_svctl", "fish/vendor_completions.d/svctl.fish"]
+    {
+        let name = place.rsplit('/').next().unwrap();
+        let target = fs::read_link(image.join("usr/local/share").join(place)).unwrap();
+        assert_eq!(target.to_str().unwrap(), format!("/package/admin/daemontools/completions/{name}"));
+        let home = image.join("package/admin/daemontools-1.2.3/completions").join(name);
+        assert_eq!(fs::read_to_string(home).unwrap(), "# 1.2.3\n");
+    }
 }
 
 #[test]
@@ -276,9 +340,9 @@ fn what_is_no_folder_for_links_is_refused_before_anything_is_built() {
     let image = workshop.image();
     let before = contents(&image);
     for (arguments, words) in [
-        (vec!["--link-dir"], "usage: package/install [ --link-dir DIR ]..."),
-        (vec!["--link-dir", "/usr/bin", "--link-dir"], "usage: package/install [ --link-dir DIR ]..."),
-        (vec!["/usr/bin"], "usage: package/install [ --link-dir DIR ]..."),
+        (vec!["--link-dir"], "usage: package/install [ --compat ] [ --link-dir DIR ]..."),
+        (vec!["--link-dir", "/usr/bin", "--link-dir"], "usage: package/install [ --compat ] [ --link-dir DIR ]..."),
+        (vec!["/usr/bin"], "usage: package/install [ --compat ] [ --link-dir DIR ]..."),
         (vec!["--link-dir", "usr/bin"], "--link-dir must begin with a slash"),
         (vec!["--link-dir", ""], "--link-dir must name a directory below the root"),
         (vec!["--link-dir", "/"], "--link-dir must name a directory below the root"),
@@ -295,7 +359,7 @@ fn what_is_no_folder_for_links_is_refused_before_anything_is_built() {
 fn install_hands_the_folder_for_links_on() {
     let workshop = Workshop::new();
     let image = workshop.image();
-    // As unpacked from a binary release: nothing is to be built.
+    // A binary release is unpacked like this: nothing must be built.
     fs::remove_file(workshop.path("source/Cargo.toml")).unwrap();
     succeed(workshop.script("install").args(["--link-dir", "/usr/bin"]));
     assert_eq!(fs::read_link(image.join("usr/bin/svstat")).unwrap().to_str(), Some("/command/svstat"));

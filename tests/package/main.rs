@@ -1,5 +1,5 @@
-//! The life of the package on a machine: the scripts of `package/`, run on a tree of stand-ins, so that
-//! only the scripts are judged. Nothing outside a temporary directory is touched.
+//! The life of the package on a machine. The scripts of `package/` run on a tree with stand-ins for the programs, so
+//! that only the scripts are judged. Nothing outside a temporary directory is changed.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
@@ -9,8 +9,8 @@ mod boot;
 mod contract;
 mod dependencies;
 mod diagnostics;
-mod house;
 mod images;
+mod one_definition;
 mod programs;
 mod pure;
 mod readme;

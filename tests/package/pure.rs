@@ -1,10 +1,10 @@
-//! Files that call themselves free of input and output in their first lines open nothing and ask no clock.
+//! A file whose first lines say that it does neither input nor output opens nothing and reads no clock.
 
 use crate::architecture::sources;
 use crate::tree::workspace;
 use std::collections::BTreeMap;
 
-/// What a file of that kind may not name. Types of `nix` and functions of the C library that only compute are allowed.
+/// What such a file must not name. Types of `nix` and functions of the C library that only compute are allowed.
 const FORBIDDEN: [&str; 22] = [
     "std::fs",
     "std::env",
@@ -30,21 +30,22 @@ const FORBIDDEN: [&str; 22] = [
     "getpid",
 ];
 
-/// What of lib's `sys` only computes: whether a pattern matches, which day and hour a second is, and which errors pass.
+/// The parts of lib's `sys` that only compute: whether a pattern matches, which day and hour a second is, and which
+/// errors may pass.
 const COMPUTES: [&str; 3] = ["fnmatch", "localtime", "is_shortage"];
 
-/// The lines of code of a file that says "No I/O": neither its comments nor its tests.
+/// The lines of code of a file that says "No I/O", without its comments and tests.
 fn code(text: &str) -> Option<Vec<&str>> {
     let head: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();
     head.join(" ").to_lowercase().contains("no i/o").then(|| {
-        // Tests in a file of their own are one line here.
+        // If the tests are in a file of their own, only one line names them here.
         let ends = |(line, next): &(&str, &str)| *line == "#[cfg(test)]" && !next.ends_with(';');
         let code = text.lines().zip(text.lines().skip(1).chain([""])).take_while(|pair| !ends(pair));
         code.map(|(line, _)| line).filter(|line| !line.trim_start().starts_with("//")).collect()
     })
 }
 
-/// What in a line of code does I/O or asks a clock.
+/// The words in a line of code that do I/O or read a clock.
 fn forbidden(line: &str) -> Vec<&str> {
     let named = FORBIDDEN.iter().copied().filter(|word| line.contains(word));
     let systems = line.match_indices("sys::").filter_map(|(at, word)| {

@@ -1,4 +1,4 @@
-//! The service of the README, by its own words.
+//! The README's service, started with the README's own commands.
 
 use crate::tree::{Workshop, can_unshare, contents, succeed, unshare, workspace};
 use std::fs;
@@ -13,7 +13,8 @@ fn block(heading: &str) -> String {
     lines.take_while(|line| line.starts_with("    ")).map(|line| format!("{}\n", line.trim())).collect()
 }
 
-/// On a machine of its own: this one's programs, but its own /etc and /service, and no process but its own.
+/// The commands run on a machine of their own: it has this machine's programs, but its own /etc and /service, and no
+/// other processes.
 #[test]
 fn five_commands_make_a_service_and_one_line_takes_it_away() {
     let workshop = Workshop::new();
@@ -51,7 +52,7 @@ fn five_commands_make_a_service_and_one_line_takes_it_away() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
 }
 
-/// Where the links of a text in Markdown lead, but for those to other machines.
+/// The targets of the links in a Markdown text, except those on other machines.
 fn links(text: &str) -> Vec<&str> {
     let ends = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
     ends.map(|(link, _)| link.split('#').next().unwrap_or_default()).filter(|link| !link.contains("://")).collect()

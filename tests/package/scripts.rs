@@ -1,4 +1,4 @@
-//! The scripts as texts.
+//! The scripts as text files.
 
 use crate::tree::{commands, succeed, workspace};
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::skip;
 
-/// Every shell script of the package, of the examples, and of what checks them all.
+/// Every shell script of the package, of the examples, and of the checks.
 fn scripts() -> Vec<PathBuf> {
     let mut scripts = Vec::new();
     let mut folders = ["package", "examples", ".ci"].map(|folder| workspace().join(folder)).to_vec();
@@ -73,7 +73,7 @@ fn manual_pages_are_well_formed() {
         let page = page.unwrap().path();
         let output = Command::new("mandoc").args(["-T", "lint"]).arg(&page).output().unwrap();
         let words = String::from_utf8_lossy(&output.stdout).into_owned();
-        // It looks among the manuals of this machine, where ours are not yet.
+        // mandoc searches this machine's manuals, where ours are not installed.
         let complaints: Vec<_> = words.lines().filter(|line| !line.contains("referenced manual not found")).collect();
         assert_eq!(complaints, [""; 0]);
     }

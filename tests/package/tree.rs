@@ -1,4 +1,4 @@
-//! A source tree with stand-ins for the programs, and what can be seen of any tree.
+//! A source tree with stand-ins for the programs, and ways to examine any tree.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,17 +22,17 @@ pub fn commands() -> Vec<String> {
 pub struct Workshop(Scratch);
 
 impl Workshop {
-    /// The scripts of this workspace, version 1.2.3, a stand-in for each program.
+    /// Makes a source tree with the scripts of this workspace, version 1.2.3, and a stand-in for each program.
     pub fn new() -> Workshop {
         let workshop = Workshop(Scratch::new());
         workshop.source("source", "1.2.3");
         workshop
     }
 
-    /// One more source tree.
+    /// Makes one more source tree.
     pub fn source(&self, name: &str, version: &str) -> PathBuf {
         let source = self.path(name);
-        for folder in ["package", "command", "man"] {
+        for folder in ["package", "command", "completions", "man"] {
             fs::create_dir_all(source.join(folder)).unwrap();
         }
         for entry in fs::read_dir(workspace().join("package")).unwrap() {
@@ -42,7 +42,12 @@ impl Workshop {
         for command in commands() {
             write_program(&source.join("command").join(&command), &format!("#!/bin/sh\nexit 100 # {version}\n"));
         }
-        fs::write(source.join("man/svc.8"), "manual\n").unwrap();
+        for page in ["svc.8", "sv.8"] {
+            fs::write(source.join("man").join(page), "manual\n").unwrap();
+        }
+        for completion in ["svctl", "_svctl", "svctl.fish"] {
+            fs::write(source.join("completions").join(completion), format!("# {version}\n")).unwrap();
+        }
         fs::write(source.join("README.md"), "read me\n").unwrap();
         fs::write(source.join("LICENSE-MIT"), "licence\n").unwrap();
         let manifest = format!("[workspace]\nmembers = []\n\n[workspace.package]\nversion = \"{version}\"\n");
@@ -54,21 +59,21 @@ impl Workshop {
         self.0.path().join(name)
     }
 
-    /// An empty image to install into.
+    /// Makes an empty image to install into.
     pub fn image(&self) -> PathBuf {
         let image = self.path("an image");
         fs::create_dir_all(image.join("etc")).unwrap();
         image
     }
 
-    /// A script of the source tree, about to be run on an image.
+    /// A command that runs a script of the source tree on an image.
     pub fn script(&self, name: &str) -> Command {
         let mut command = Command::new(self.path("source/package").join(name));
         command.env("DESTDIR", self.path("an image")).env_remove("PREFIX");
         command
     }
 
-    /// `package/upgrade` and `package/run`: all of `package/install` but the building.
+    /// Runs `package/upgrade` and `package/run`: all of `package/install` except building.
     pub fn install(&self) -> String {
         succeed(&mut self.script("upgrade")) + &succeed(&mut self.script("run"))
     }
@@ -78,7 +83,7 @@ impl Workshop {
     }
 }
 
-/// `unshare`, about to give a program namespaces of its own, in which it is root.
+/// A command `unshare` that gives a program namespaces of its own, in which it is root.
 pub fn unshare(namespaces: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     if !is_root() {
@@ -88,7 +93,7 @@ pub fn unshare(namespaces: &[&str]) -> Command {
     command
 }
 
-/// Whether such namespaces are to be had here; says so if not.
+/// Whether such namespaces are available here. If they are not, the check is skipped with a message.
 pub fn can_unshare(namespaces: &[&str]) -> bool {
     let can = unshare(namespaces).arg("true").output().is_ok_and(|output| output.status.success());
     if !can {
@@ -102,14 +107,14 @@ pub fn write_program(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Runs a command that must succeed; what it wrote.
+/// Runs a command that must succeed, and returns its output.
 pub fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", words(&output));
     words(&output)
 }
 
-/// Runs a command that must fail with this code; what it wrote.
+/// Runs a command that must fail with this code, and returns its output.
 pub fn refuse(command: &mut Command, code: i32) -> String {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(code), "{command:?}: {}", words(&output));
@@ -120,10 +125,10 @@ fn words(output: &Output) -> String {
     [&output.stdout[..], &output.stderr[..]].concat().iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// All that can be told of a tree, by relative path.
+/// Everything that can be observed of a tree, by relative path.
 pub type Snapshot = BTreeMap<PathBuf, String>;
 
-/// Names, kinds, modes and contents.
+/// The names, types, modes and contents of a tree.
 pub fn contents(root: &Path) -> Snapshot {
     snapshot(root, |path, metadata| {
         let what = if metadata.is_symlink() {
@@ -137,7 +142,7 @@ pub fn contents(root: &Path) -> Snapshot {
     })
 }
 
-/// The same, and inode and time of the last change, which no rewriting leaves as they were.
+/// [`contents`] with the inode and the time of the last change, which change whenever a file is rewritten.
 pub fn identities(root: &Path) -> Snapshot {
     snapshot(root, |_, metadata| {
         format!("{:o} {} {}.{}", metadata.mode(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())

@@ -1,4 +1,4 @@
-//! package/try: shows its service and leaves nothing behind, however it ends.
+//! package/try shows its service and leaves nothing behind, however it ends.
 
 use crate::tree::workspace;
 use nix::sys::signal::{Signal, kill};
@@ -90,7 +90,8 @@ fn shows_the_service_and_its_log_and_ends_in_time() {
 #[test]
 fn a_signal_stops_it_in_order_at_any_moment() {
     let signals = [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129), (Signal::SIGINT, 0), (Signal::SIGQUIT, 131)];
-    // A shell cannot trap what it was started with ignored, as a test run in the background may be.
+    // A shell cannot trap a signal that was ignored when it was started. A test that runs in the background may have
+    // ignored signals.
     let signals: Vec<_> = signals.into_iter().filter(|(signal, _)| !is_ignored(*signal)).collect();
     let moments = ["A service", "greeter: up", "line 1"];
     let cases = signals.into_iter().flat_map(|case| moments.map(|moment| (case, moment, Trial::start(&[]))));
@@ -103,7 +104,7 @@ fn a_signal_stops_it_in_order_at_any_moment() {
 }
 
 #[test]
-fn a_reader_who_goes_away_stops_it_too() {
+fn a_reader_that_goes_away_stops_it_too() {
     let mut trial = Trial::start(&["0"]);
     trial.end();
     let folder = trial.folder.path().to_path_buf();

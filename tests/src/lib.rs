@@ -12,10 +12,12 @@ mod processes;
 mod programs;
 mod scratch;
 mod service;
+mod unanswering;
 
-pub use fuse::{Fuse, Node};
+pub use fuse::{Fuse, Node, REQUESTS, Request};
 pub use log::{Disk, Log, Multilog, lines};
-pub use processes::{children_of, environment, is_alive, parent_of, processes_in, state_of};
+pub use processes::{children_of, children_of_any, environment, is_alive, parent_of, processes_in, state_of};
 pub use programs::{differs, golden, has, is_root, original, others, programs, skip};
 pub use scratch::{Outcome, Running, Scratch, copy_program, fails, fifo, prints, wait_until};
 pub use service::{Daemon, Service, Status};
+pub use unanswering::Unanswering;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// The state of a process as a letter, as in `ps`: `Z` is a zombie, `T` is stopped. None if there is no such process.
+/// The state of a process as a letter, as in `ps`: `Z` is a zombie, `T` is stopped. `None` if there is no such process.
 pub fn state_of(pid: i32) -> Option<char> {
     after_name(pid)?.chars().next()
 }
@@ -19,6 +19,12 @@ pub fn parent_of(pid: i32) -> Option<i32> {
 
 pub fn children_of(pid: i32) -> Vec<i32> {
     all().filter(|child| parent_of(*child) == Some(pid)).collect()
+}
+
+/// The children of these processes, without zombies.
+pub fn children_of_any(parents: &[i32]) -> Vec<i32> {
+    let is_child = |pid: &i32| parent_of(*pid).is_some_and(|parent| parents.contains(&parent));
+    all().filter(|pid| is_child(pid) && is_alive(*pid)).collect()
 }
 
 fn all() -> impl Iterator<Item = i32> {

@@ -73,7 +73,7 @@ pub fn skip(reason: &str) {
 pub fn golden(file: &Path, expected: &str, test: &str) {
     let command = format!("UPDATE=1 cargo test -p tests --test {test}");
     if env::var_os("UPDATE").is_some() {
-        assert!(env::var_os("CI").is_none(), "with CI set no file is updated, also not by {command}");
+        assert!(env::var_os("CI").is_none(), "with CI set no file is updated, not even by {command}");
         fs::write(file, expected).expect("write the file");
     }
     let found = fs::read_to_string(file).unwrap_or_default();

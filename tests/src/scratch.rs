@@ -68,7 +68,7 @@ impl Scratch {
     /// Makes a scratch directory for the programs of another folder than the judged one.
     pub fn of(programs: &Path) -> Scratch {
         let dir = tempfile::tempdir().expect("a scratch directory");
-        // The user nobody must be able to enter it too, see `without_rights`.
+        // The user nobody must be able to enter it too, see `as_nobody`.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("set the mode of the scratch directory");
         Scratch { dir, programs: programs.into(), kept_on_failure: false, count: AtomicUsize::new(0) }
     }
@@ -88,7 +88,7 @@ impl Scratch {
         self.dir.path()
     }
 
-    /// A number that was not returned before.
+    /// A number that was never returned before.
     pub fn next(&self) -> usize {
         self.count.fetch_add(1, Ordering::Relaxed)
     }
@@ -139,7 +139,7 @@ impl Scratch {
     }
 
     /// Runs a program as `Scratch::command` does, but as the user nobody, from a copy that this user can reach.
-    pub fn without_rights(&self, name: &str) -> Command {
+    pub fn as_nobody(&self, name: &str) -> Command {
         let copy = Command::new("cp").arg(self.programs().join(name)).arg(self.path()).status();
         assert!(copy.expect("start cp").success());
         let mut command = self.command(self.path().join(name).to_str().expect("a plain path"));

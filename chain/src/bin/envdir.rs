@@ -66,7 +66,8 @@ fn read_directory(dir: &OsStr) -> Result<Vec<Change>, Unable> {
     }
     let change = |name: OsString| {
         let path = || OsString::from_vec([dir.as_bytes(), b"/", name.as_bytes()].concat());
-        let line = first_line(&entries, &name).unable_to("read", path())?;
+        let line = first_line(&entries, &name).unable_to("read", path());
+        let line = line.map_err(|unable| unable.where_denied(path().as_ref()))?;
         Ok((name, value(line).map(OsString::from_vec)))
     };
     names.into_iter().map(change).collect()
@@ -75,9 +76,12 @@ fn read_directory(dir: &OsStr) -> Result<Vec<Change>, Unable> {
 /// Opens `dir` without leaving the current directory, as the program might not be allowed to enter that again.
 fn open_directory(dir: &OsStr) -> Result<OwnedFd, Unable> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let place = open(dir, flags | OFlag::O_PATH, Mode::empty()).unable_to("switch to directory", dir)?;
-    faccessat(&place, ".", AccessFlags::X_OK, AtFlags::AT_EACCESS).unable_to("switch to directory", dir)?;
-    openat(&place, ".", flags | OFlag::O_RDONLY, Mode::empty()).unable_to("read directory", dir)
+    let opened = || {
+        let place = open(dir, flags | OFlag::O_PATH, Mode::empty()).unable_to("switch to directory", dir)?;
+        faccessat(&place, ".", AccessFlags::X_OK, AtFlags::AT_EACCESS).unable_to("switch to directory", dir)?;
+        openat(&place, ".", flags | OFlag::O_RDONLY, Mode::empty()).unable_to("read directory", dir)
+    };
+    opened().map_err(|unable| unable.where_denied(dir.as_ref()))
 }
 
 /// The first line of a file with its newline, or as much of it as a variable can hold. It is empty if the file has

@@ -52,11 +52,11 @@ fn fghack(args: Args) -> Result<i32, Fatal> {
         // Closed first, so that a copy takes its number: if standard output was closed, it becomes the pipe.
         let _ = close(reading.as_raw_fd());
         hold_copies(&writing);
-        chain::run(program, &[]).tell()
+        chain::run(program, &[]).print()
     });
     let child = child.unable_to("fork", "")?;
     drop(writing);
-    wait_until_nobody_writes(&reading);
+    wait_until_no_process_writes(&reading);
     let status = process::wait_for(child).map_err(wait_failed)?;
     ExitStatus::from_raw(status).code().ok_or_else(|| Fatal::new(report::TEMPORARY, &[b"child crashed"]))
 }
@@ -66,7 +66,7 @@ fn hold_copies(writing: impl AsFd) {
     (0..COPIES).map_while(|_| dup(&writing).ok()).for_each(|copy| _ = copy.into_raw_fd());
 }
 
-fn wait_until_nobody_writes(reading: impl AsFd) {
+fn wait_until_no_process_writes(reading: impl AsFd) {
     let mut ignored = [0; 512];
     while matches!(read(&reading, &mut ignored), Ok(1..) | Err(Errno::EINTR)) {}
 }

@@ -16,6 +16,7 @@
 use daemontools::sys::lock::{try_to_lock, wait_to_lock};
 use daemontools::{Args, Attempt, Fatal, Help, Unable, report};
 use lexopt::Arg;
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::ffi::{OsStr, OsString};
@@ -54,8 +55,10 @@ fn lock(file: &OsStr, take: Take) -> Result<File, Unable> {
     let opened = open(file, append, Mode::from_bits_truncate(0o600)).unable_to("open", file);
     let opened = opened.map_err(|unable| unable.where_missing(file.as_ref()))?;
     let opened = File::from(opened);
-    take(&opened).unable_to("lock", file)?;
-    Ok(opened)
+    match take(&opened).unable_to("lock", file) {
+        Err(unable) if unable.errno == Errno::EAGAIN => Err(unable.because("another process has it")),
+        taken => taken.map(|()| opened),
+    }
 }
 
 /// Whether setlock waits for a lock that another process holds.

@@ -46,7 +46,8 @@ Exit codes: 100, wrong usage; 111, a limit is refused or child cannot be run; el
 
 fn softlimit(args: Args) -> Result<i32, Fatal> {
     report::name_service_directory();
-    let Options { limits, program } = parse(args)?;
+    let Options { limits, program, doubts } = parse(args)?;
+    doubts.iter().for_each(|doubt| report::warning(&[doubt.as_bytes()]));
     // The arguments are put together first, as there may be too little memory after the limits are set.
     let prepared = Program::new(&program, &[]);
     for (resource, limit) in limits {
@@ -79,24 +80,28 @@ fn failed(what: &[u8], errno: Errno) -> Fatal {
 struct Options {
     limits: Vec<(Resource, Limit)>,
     program: Vec<OsString>,
+    /// What was probably meant by limits with which no program can start.
+    doubts: Vec<String>,
 }
 
 fn parse(args: Args) -> Result<Options, Fatal> {
     let misused = |error: lexopt::Error| Fatal::option(&error, USAGE);
-    let mut limits = Vec::new();
+    let (mut limits, mut doubts) = (Vec::new(), Vec::new());
     let mut args = args;
     while let Some((letter, glued)) = args.as_slice().first().and_then(|word| option(word)) {
         args.next();
         let Some(letter) = letter else { break };
-        let unknown = || misused(lexopt::Error::UnexpectedOption(format!("-{letter}")));
+        let name = if letter == '-' { long_name(&glued) } else { format!("-{letter}") };
+        let unknown = || misused(lexopt::Error::UnexpectedOption(name));
         let resources = resources(letter).ok_or_else(unknown)?;
         let missing = || misused(lexopt::Error::MissingValue { option: Some(format!("-{letter}")) });
         let limit = if glued.is_empty() { args.next().ok_or_else(missing)? } else { glued };
         let limit = parse_limit(letter, &limit).ok_or_else(|| no_limit(letter, &limit))?;
+        doubts.extend(doubt(letter, limit));
         limits.extend(resources.iter().map(|resource| (*resource, limit)));
     }
     let program: Vec<OsString> = args.collect();
-    if program.is_empty() { Err(Fatal::usage(USAGE)) } else { Ok(Options { limits, program }) }
+    if program.is_empty() { Err(Fatal::usage(USAGE)) } else { Ok(Options { limits, program, doubts }) }
 }
 
 /// The letter of an option and the text directly behind it. `--` has no letter and ends the options, as does any word
@@ -111,6 +116,12 @@ fn option(word: &OsStr) -> Option<(Option<char>, OsString)> {
     let letter = letter.unwrap_or(char::REPLACEMENT_CHARACTER);
     let glued = letters.get(letter.len_utf8()..).unwrap_or_default();
     Some((Some(letter), OsStr::from_bytes(glued).to_os_string()))
+}
+
+/// The long option whose text behind the first two dashes begins so.
+fn long_name(glued: &OsStr) -> String {
+    let text = glued.to_string_lossy();
+    format!("--{}", text.split('=').next().unwrap_or_default())
 }
 
 /// The resource that an option limits.
@@ -139,6 +150,20 @@ fn no_limit(letter: char, limit: &OsStr) -> Fatal {
     };
     let option = format!("-{letter} ");
     Fatal::misuse(&[option.as_bytes(), limit.as_bytes(), b" is no limit: ", ways.as_bytes()], USAGE)
+}
+
+/// The size of the smallest page of memory. A program that may have less of one kind of memory is killed when it starts.
+const PAGE: rlim_t = 4096;
+
+/// What was probably meant by a limit on memory with which no program can start. The system kills such a program by
+/// SIGSEGV, and nothing tells the reason.
+fn doubt(letter: char, limit: Limit) -> Option<String> {
+    match limit {
+        Limit::AtMost(bytes @ 1..PAGE) if "adms".contains(letter) => {
+            Some(format!("-{letter} {bytes} is {bytes} bytes, with which no program can start: did you mean {bytes}M?"))
+        }
+        Limit::AtMost(_) | Limit::Hard => None,
+    }
 }
 
 /// Whether the number of an option counts bytes, so that it may have a unit.
@@ -240,7 +265,7 @@ mod tests {
             ("-t1 -t2 prog", vec![(RLIMIT_CPU, AtMost(1)), (RLIMIT_CPU, AtMost(2))], "prog"),
         ] {
             let program = program.split(' ').map(OsString::from).collect();
-            assert_eq!(parsed(words), Ok(Options { limits, program }), "{words}");
+            assert_eq!(parsed(words), Ok(Options { limits, program, doubts: vec![] }), "{words}");
         }
     }
 
@@ -252,11 +277,31 @@ mod tests {
     }
 
     #[test]
+    fn memory_with_which_no_program_can_start_is_doubted() {
+        for (words, doubted) in [
+            ("-m100 p", true),
+            ("-a 512 p", true),
+            ("-s 4095 p", true),
+            ("-d1 p", true),
+            ("-m 4096 p", false),
+            ("-m 100M p", false),
+            ("-m 0 p", false),
+            ("-m = p", false),
+            ("-c 100 p", false),
+            ("-l 64 p", false),
+            ("-f 100 p", false),
+            ("-o 100 p", false),
+        ] {
+            assert_eq!(!parsed(words).unwrap().doubts.is_empty(), doubted, "{words}");
+        }
+    }
+
+    #[test]
     fn misuse_is_said_as_getopt_says_it() {
         let misuse = |complaint: &str| Err(Fatal::usage(&format!("daemontools: {complaint}\n{USAGE}")));
         assert_eq!(parsed("-z5 prog"), misuse("illegal option -- z"));
-        assert_eq!(parsed("--foo prog"), misuse("illegal option -- -"));
-        assert_eq!(parsed("--foo=5 prog"), misuse("illegal option -- -"));
+        assert_eq!(parsed("--foo prog"), misuse("illegal option --foo"));
+        assert_eq!(parsed("--foo=5 prog"), misuse("illegal option --foo"));
         assert_eq!(parsed("-=5 prog"), misuse("illegal option -- ="));
         assert_eq!(parsed("-é5 prog"), misuse("illegal option -- é"));
         assert_eq!(parsed("-o5 -c"), misuse("option requires an argument -- c"));

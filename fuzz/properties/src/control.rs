@@ -1,15 +1,16 @@
 use crate::input::Input;
 use crate::settings;
-use daemontools::service::{Command, Exit, Phase, Process, Record, Role, Want};
+use daemontools::service::policy::Policy;
+use daemontools::service::{Astray, Beside, Command, Exit, Phase, Process, Purpose, Record, Role, Want};
 use daemontools::tai64::Moment;
 use nix::unistd::Pid;
 use std::time::Duration;
-use supervise::machine::{Action, Event, Machine};
-use supervise::policy::Policy;
+use supervise::machine::{Action, Event, Left, Machine};
 
-/// A service under any settings, told anything, that does anything, by a supervise that is killed anywhere: there
-/// is never a second process, none that is not written down, and nothing is done to one that is not there. Told to
-/// be up, in the end it is; told to exit, supervise does.
+/// Runs a service with any settings under any commands. The service behaves in any way, and supervise is killed at any
+/// time. There must never be a second process, nor one that is not recorded, and supervise must never act on a process
+/// that does not exist. In the end, a service that was told to be up is up, and a supervise that was told to exit has
+/// exited.
 pub fn obeyed(data: &[u8]) {
     let mut input = Input(data);
     let mut world = World::new(&mut input);
@@ -28,17 +29,26 @@ struct World {
     policy: Policy,
     machine: Machine,
     now: Moment,
-    /// The process that there is, and whether it may run.
+    /// The process that exists, with the program that it executes.
     process: Option<(Role, Process)>,
     gate_is_open: bool,
-    /// What the next supervise would find.
+    /// The process that runs beside it, or has outlived it.
+    beside: Option<(Beside, Process)>,
+    beside_gate_is_open: bool,
+    /// The record that the next supervise would read.
     written: Record,
     left: bool,
-    /// supervise is killed after so many actions.
+    /// supervise is killed after this number of actions.
     lives: Option<usize>,
-    /// The next process cannot be had.
+    /// The system refuses the next process.
     refused: bool,
+    /// supervise was killed, and what ran beside `run` did not outlive it. The machine is told after its first event.
+    beside_was_lost: bool,
     pids: i32,
+    /// How many processes `run` has left in the background, of which supervise has taken none.
+    daemons: u8,
+    /// supervise has taken the process from among those.
+    is_taken: bool,
 }
 
 impl World {
@@ -50,6 +60,10 @@ impl World {
             has_finish: flags & 2 != 0,
             has_stop: flags & 4 != 0,
             has_check: flags & 8 != 0,
+            has_pre_start: flags & 32 != 0,
+            has_post_start: flags & 64 != 0,
+            has_pre_stop: flags & 128 != 0,
+            has_reload: flags & 64 != 0,
             ..settings::policy(input, settings)
         };
         let now = Moment { uptime: Duration::from_secs(1000), label: daemontools::tai64::at(std::time::UNIX_EPOCH) };
@@ -60,23 +74,28 @@ impl World {
             now,
             process: None,
             gate_is_open: false,
+            beside: None,
+            beside_gate_is_open: false,
             written: Record { want, ..Record::blank() },
             left: false,
             lives: None,
             refused: false,
+            beside_was_lost: false,
             pids: 100,
+            daemons: 0,
+            is_taken: false,
         }
     }
 
-    /// What a byte means: a command, or else something that happens by itself.
+    /// Lets one byte decide what happens: a command, or an event of the world.
     fn live_on(&mut self, input: &mut Input) {
         let byte = input.byte();
         if let Some(command) = Command::from_byte(byte) {
             assert_eq!(command.byte(), byte);
             return self.happens(Event::Told(command));
         }
-        match byte % 10 {
-            0 if self.process.is_some() => self.ends(exit(input.byte())),
+        match byte % 13 {
+            0 if self.process.is_some() => self.ends_and_leaves(exit(input.byte()), input.byte() % 4),
             1 if self.process.is_some() => self.happens(Event::Executed),
             2 if self.process.is_some() => self.happens(Event::Ready),
             3 if self.process.is_some() => self.happens(Event::Stopping),
@@ -88,11 +107,38 @@ impl World {
             }
             7 => self.lives = Some(usize::from(input.byte() % 8)),
             8 => self.refused = true,
-            _ => self.happens(Event::Woken),
+            9 if self.beside.is_some() => self.beside_ends(exit(input.byte())),
+            10 if self.daemons > 0 => {
+                self.daemons -= 1;
+                self.look();
+            }
+            11 if self.machine.awaits_stop() => self.happens(Event::Stopped),
+            _ => self.look(),
         }
     }
 
-    /// Until the machine wants to be woken.
+    /// Lets supervise look for what `run` has left, or wake.
+    fn look(&mut self) {
+        let left = self.machine.search().map(|_| self.found());
+        self.happens(left.map_or(Event::Woken, Event::Left));
+    }
+
+    fn found(&mut self) -> Left {
+        let is_end = self.machine.search().is_none_or(|search| search.purpose == Purpose::End);
+        match self.daemons {
+            0 => Left::Nothing,
+            1 if !is_end => {
+                assert!(self.process.is_none(), "a second process");
+                self.pids += 1;
+                self.process = Some((Role::Run, Process { pid: Pid::from_raw(self.pids), ticks: 7, serial: 0 }));
+                (self.daemons, self.gate_is_open, self.is_taken) = (0, true, true);
+                Left::Taken
+            }
+            _ => Left::Undecided(Astray::Several),
+        }
+    }
+
+    /// Lets time pass until the machine wants to wake.
     fn waits(&mut self) {
         if let Some(deadline) = self.machine.deadline() {
             self.now = self.now.after(deadline.saturating_sub(self.now.uptime));
@@ -100,9 +146,20 @@ impl World {
         self.happens(Event::Woken);
     }
 
+    fn ends_and_leaves(&mut self, exit: Exit, daemons: u8) {
+        let is_run = matches!(self.process, Some((Role::Run, _))) && self.gate_is_open;
+        self.daemons += if is_run && self.policy.goes_into_background() { daemons } else { 0 };
+        self.ends(exit);
+    }
+
     fn ends(&mut self, exit: Exit) {
         self.process = None;
         self.happens(Event::Ended(exit));
+    }
+
+    fn beside_ends(&mut self, exit: Exit) {
+        self.beside = None;
+        self.happens(Event::BesideEnded(exit));
     }
 
     fn happens(&mut self, event: Event) {
@@ -124,14 +181,20 @@ impl World {
                 assert!(!self.left || index + 1 == todo.len(), "{todo:?}");
             }
         }
+        if std::mem::take(&mut self.beside_was_lost) {
+            self.happens(Event::BesideEnded(Exit::Unknown));
+        }
     }
 
     fn perform(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::Configure => return Some(Event::Configured(self.policy.clone())),
-            Action::Launch(role, exit) => {
+            Action::Configure => return Some(Event::Configured(Box::new(self.policy.clone()))),
+            Action::AskHolder(_) => return Some(Event::NotHeld),
+            Action::Launch(role) => {
                 assert!(self.process.is_none(), "a second process");
-                assert_eq!(exit.is_some(), role == Role::Finish);
+                assert_eq!(self.daemons, 0, "{role:?} beside what an earlier life has left");
+                self.is_taken = false;
+                assert_eq!(self.machine.life_end().is_some(), role == Role::Finish);
                 if std::mem::take(&mut self.refused) {
                     return Some(Event::NotLaunched);
                 }
@@ -140,50 +203,91 @@ impl World {
                 self.gate_is_open = false;
                 return Some(Event::Launched);
             }
+            Action::LaunchBeside(which) => {
+                assert!(self.beside.is_none(), "a second process beside run");
+                assert!(matches!(self.process, Some((Role::Run, _))), "beside what?");
+                if std::mem::take(&mut self.refused) {
+                    return Some(Event::BesideNotLaunched);
+                }
+                self.pids += 1;
+                self.beside = Some((which, Process { pid: Pid::from_raw(self.pids), ticks: 7, serial: 0 }));
+                self.beside_gate_is_open = false;
+                return Some(Event::BesideLaunched);
+            }
+            Action::OpenBesideGate => {
+                assert!(self.beside.is_some() && !self.beside_gate_is_open);
+                assert_eq!(self.written.beside, self.beside, "a process lives that the next supervise would not know");
+                self.beside_gate_is_open = true;
+            }
+            Action::Look => return Some(Event::Left(self.found())),
+            Action::SendLeft(_) => assert!(self.process.is_none() && self.machine.search().is_some()),
+            Action::KillLeft => self.daemons = 0,
+            Action::SayAstray => assert!(self.machine.record().astray.is_some()),
+            Action::SendBeside(_) => assert!(self.beside.is_some()),
             Action::Record | Action::Publish => self.written = self.record(),
             Action::OpenGate => {
                 assert!(self.process.is_some() && !self.gate_is_open);
-                assert_eq!(self.written.process, self.process, "lives, and nobody after us would know");
+                assert_eq!(
+                    self.written.process, self.process,
+                    "a process lives that the next supervise would not know"
+                );
                 self.gate_is_open = true;
             }
             Action::Send(_) | Action::SendGroup(_) | Action::SendScope(_) => assert!(self.process.is_some()),
-            Action::KillRest => assert!(self.process.is_none()),
+            // What a service has left that was stable is left to its scope, which is all here.
+            Action::KillRest => {
+                assert!(self.process.is_none() && self.beside.is_none());
+                self.daemons = 0;
+            }
             Action::Announce(letter) => assert!("suUdDOx".contains(letter)),
             Action::GiveUp => assert!(self.machine.record().failure.is_some(), "nobody would know why"),
-            Action::SayLate(_) => assert!(self.process.is_some()),
+            Action::ReportMissedDeadline(_) => assert!(self.process.is_some() || self.beside.is_some()),
             Action::SayStarved => assert!(self.process.is_none()),
             Action::Leave => {
-                assert!(self.process.is_none());
+                assert!(self.process.is_none() && self.beside.is_none());
                 self.left = true;
             }
         }
         None
     }
 
-    /// Another supervise comes, and finds what was written down.
+    /// Kills supervise and starts another, which reads the record.
     fn killed(&mut self) -> Event {
         self.lives = None;
         if !self.gate_is_open {
             self.process = None;
         }
+        if !self.beside_gate_is_open {
+            self.beside = None;
+        }
+        if self.is_taken && self.process != self.written.process {
+            // It was not written down that it was taken. The next supervise looks again.
+            (self.daemons, self.process, self.is_taken) = (self.daemons + 1, None, false);
+        }
         let found = Record::decode(&self.written.encode());
         assert_eq!(found, self.written);
-        assert!(self.process.is_none() || self.process == found.process, "lives, and nobody knows");
+        assert!(self.process.is_none() || self.process == found.process, "a process lives that is not recorded");
         self.machine = Machine::resume(self.policy.clone(), &found, self.now);
-        if found.process.is_some() && self.process.is_none() { Event::Ended(Exit::Unknown) } else { Event::Begun }
+        assert!(self.beside.is_none() || self.beside == found.beside, "a process lives that is not recorded");
+        let first =
+            if found.process.is_some() && self.process.is_none() { Event::Ended(Exit::Unknown) } else { Event::Begun };
+        self.beside_was_lost = found.beside.is_some() && self.beside.is_none();
+        first
     }
 
     fn record(&self) -> Record {
-        Record { process: self.process, ..self.machine.record() }
+        Record { process: self.process, beside: self.beside, ..self.machine.record() }
     }
 
     fn check(&self) {
         let record = self.record();
         assert_eq!(Record::decode(&record.encode()), record);
-        let alive = self.process.is_some();
+        let alive = self.process.is_some() || record.search.is_some();
+        assert!(self.beside.is_none() || !alive || matches!(self.process, Some((Role::Run, _))), "{record:?}");
         match record.phase {
-            Phase::Starting | Phase::Running | Phase::Stopping => assert!(alive, "{record:?}"),
-            Phase::Stopped | Phase::Started | Phase::Failed => assert!(!alive, "{record:?}"),
+            Phase::Starting | Phase::Running => assert!(alive, "{record:?}"),
+            Phase::Stopping => assert!(alive || self.beside.is_some(), "{record:?}"),
+            Phase::Stopped | Phase::Started | Phase::Failed => assert!(!alive && self.beside.is_none(), "{record:?}"),
         }
         let gave_up = record.failure.is_some();
         assert!(gave_up || record.phase != Phase::Failed, "{record:?}");
@@ -191,20 +295,25 @@ impl World {
         assert!(alive || !record.paused && record.ending.is_none() && record.ready.is_none(), "{record:?}");
         assert!(record.next_start.is_none() || !alive && self.machine.deadline().is_some(), "{record:?}");
         assert!(record.deaths.len() <= self.policy.deaths_kept, "{record:?}");
-        assert!(!alive || self.gate_is_open);
+        assert!(self.process.is_none() || self.gate_is_open);
     }
 
-    /// Told to be up, it is, unless it dies too often for that.
+    /// Tells the service to be up, and checks that it comes up, unless it dies too often for that.
     fn comes_up(&mut self) {
         let leaving = self.machine.record().leaving;
         (self.lives, self.refused) = (None, false);
         self.happens(Event::Told(Command::Up));
-        for _ in 0..10 {
+        for _ in 0..16 {
             let record = self.machine.record();
             match self.process {
+                _ if self.beside.is_some() => self.beside_ends(Exit::Code(0)),
                 Some((Role::Run, _)) if record.ending.is_none() => return,
                 Some((Role::Run, _)) => self.ends(Exit::Signal(9)),
                 Some(_) => self.ends(Exit::Code(0)),
+                None if self.machine.search().is_some() => {
+                    self.daemons = 0;
+                    self.look();
+                }
                 None => self.waits(),
             }
             if self.left {
@@ -214,7 +323,7 @@ impl World {
         assert!(leaving || self.policy.restart_limit.is_some(), "{:?}", self.machine);
     }
 
-    /// Told to go down and to exit, it does.
+    /// Tells the service to go down and supervise to exit, and checks that both happen.
     fn leaves(&mut self) {
         if self.left {
             return;
@@ -226,7 +335,12 @@ impl World {
         for _ in 0..10 {
             match self.process {
                 _ if self.left => return,
+                _ if self.beside.is_some() => self.beside_ends(Exit::Signal(9)),
                 Some(_) => self.ends(Exit::Signal(9)),
+                None if self.machine.search().is_some() => {
+                    self.daemons = 0;
+                    self.look();
+                }
                 None => self.waits(),
             }
         }

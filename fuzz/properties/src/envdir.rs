@@ -1,5 +1,5 @@
-/// The first line of a file becomes a value that an environment can hold, byte for byte but for what the manual
-/// says.
+/// The first line of a file becomes a value that an environment can hold. The value has the same bytes, except where
+/// the manual says otherwise.
 pub fn value(data: &[u8]) {
     let line = data.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
     let value = chain::variable::value(line.to_vec());

@@ -1,6 +1,6 @@
-//! Bytes taken as choices.
+//! Bytes of the fuzzer as a series of choices.
 
-/// What is left of the input; at its end all choices are zero.
+/// The rest of the input. At its end all further choices are zero.
 pub struct Input<'a>(pub &'a [u8]);
 
 impl<'a> Input<'a> {
@@ -16,12 +16,12 @@ impl<'a> Input<'a> {
         usize::from(u16::from_be_bytes([self.byte(), self.byte()]))
     }
 
-    /// Whether anything is left.
+    /// Whether any input is left.
     pub fn has_more(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// Everything up to the next NUL, which is dropped.
+    /// The bytes up to the next NUL, which is dropped.
     pub fn piece(&mut self) -> &'a [u8] {
         let end = self.0.iter().position(|byte| *byte == 0);
         let piece = &self.0[..end.unwrap_or(self.0.len())];

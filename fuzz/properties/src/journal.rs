@@ -1,7 +1,8 @@
 use crate::input::Input;
 use daemontools::logdir::JOURNAL;
 use daemontools::sys::boot::Boot;
-use multilog::journal::{Journal, Left, find, make};
+use multilog::journal::Journal;
+use multilog::journal::place::{LeftJournal, find, make};
 use multilog::router::Line;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -11,7 +12,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use tempfile::TempDir;
 
-/// What is in the pipe, and what was read and not yet done.
+/// The bytes in the pipe, and the bytes that were read and not committed yet.
 struct World {
     folder: TempDir,
     opened: OwnedFd,
@@ -20,8 +21,9 @@ struct World {
     next: u64,
 }
 
-/// Reads, commits, and is killed, before a read or after it: what was read and is not done is there, byte for byte.
-/// Then its words are overwritten by anything: it is still a journal.
+/// Reads, commits, and kills the program before or after a read. Each time, the next journal contains exactly the bytes
+/// that were read and not committed. Then the journal's words are overwritten with any bytes, and it must still open as
+/// a journal.
 pub fn nothing_lost(data: &[u8]) {
     let Some(mut world) = World::new() else { return };
     let mut input = Input(data);
@@ -78,8 +80,8 @@ impl World {
     fn open(&self) -> Journal {
         let boot = Boot::current().unwrap_or_default();
         let found = match find(&self.opened, &boot) {
-            Ok(Left::Journal(journal)) => Ok(journal),
-            Ok(Left::Nothing | Left::Doubtful) => make(&self.opened, &boot),
+            Ok(LeftJournal::Usable(journal)) => Ok(journal),
+            Ok(LeftJournal::None | LeftJournal::Doubtful) => make(&self.opened, &boot),
             Err(errno) => Err(errno),
         };
         match found {
@@ -91,7 +93,7 @@ impl World {
     fn read(&mut self, journal: &mut Journal, length: usize, killed: Killed) {
         let length = length.min(journal.room());
         while self.pipe.len() < length {
-            // Bytes that differ from their neighbours, so that none is taken for another.
+            // Neighbouring bytes differ, so that a shifted copy is noticed.
             self.next += 1;
             self.pipe.push_back((self.next.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8);
         }
@@ -100,7 +102,7 @@ impl World {
             return;
         }
         let peek = |place: &mut [u8]| {
-            // The last bytes of those to be read.
+            // The journal is shown the last part of the bytes that it will read.
             let shown = place.len();
             place.copy_from_slice(&front[..shown]);
             Ok(shown)
@@ -119,7 +121,7 @@ impl World {
         }
     }
 
-    /// Words of the journal's first page but the one that says whose it is.
+    /// Overwrites words of the journal's first page, except the word that identifies its owner.
     fn overwrite(&self, input: &mut Input) {
         let file = std::fs::File::options().write(true).open(self.folder.path().join(JOURNAL));
         let Ok(mut file) = file else { return };

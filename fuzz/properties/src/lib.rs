@@ -1,5 +1,5 @@
-//! What must hold for any bytes from outside. Each function takes bytes and panics where it does not hold; the
-//! fuzz targets are these functions, and so is a test that needs no fuzzer.
+//! What must hold for any bytes from outside. Each function takes bytes and panics if its property does not hold. The
+//! fuzz targets call these functions, and so does a test that needs no fuzzer.
 
 #![forbid(unsafe_code)]
 
@@ -20,10 +20,10 @@ mod status;
 mod svlog;
 mod tai64nlocal;
 
-/// A property, by the name of its target and its corpus.
+/// A property, with the name that its fuzz target and its corpus have.
 pub type Property = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All properties.
 pub const ALL: [Property; 15] = [
     ("control", control::obeyed),
     ("envdir", envdir::value),
@@ -42,10 +42,10 @@ pub const ALL: [Property; 15] = [
     ("tai64nlocal", tai64nlocal::labels_only),
 ];
 
-/// Tries the property of this name.
+/// Checks the property of this name.
 ///
 /// # Panics
-/// It does not hold, or there is none of this name.
+/// The property does not hold, or there is none of this name.
 pub fn check(name: &str, data: &[u8]) {
     let property = ALL.into_iter().find(|(known, _)| *known == name);
     assert!(property.is_some(), "no property {name}");

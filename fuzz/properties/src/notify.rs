@@ -1,7 +1,7 @@
 use supervise::notify::Message;
 
-/// A status is one short line; a datagram says what its lines say one after the other, and those that make no
-/// sense say nothing.
+/// A status is one short line. A datagram means what its lines mean one after the other, and malformed lines mean
+/// nothing.
 pub fn datagram(data: &[u8]) {
     let whole = Message::parse(data);
     if let Some(status) = &whole.status {

@@ -1,6 +1,6 @@
 use multilog::pattern::matches;
 
-/// A pattern and a line, with a NUL between them, match exactly if the manual says so.
+/// The input is a pattern, a NUL, and a line. They match exactly if the manual says so.
 pub fn as_the_reference(data: &[u8]) {
     let at = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
     let (pattern, line) = (&data[..at], data.get(at + 1..).unwrap_or_default());
@@ -9,7 +9,8 @@ pub fn as_the_reference(data: &[u8]) {
     assert!(matches(b"*", line));
 }
 
-/// The manual's words, one after the other: a star takes everything up to the first of the character after it.
+/// Follows the manual's words one after the other: a star matches everything up to the first occurrence of the
+/// character after it.
 fn reference(pattern: &[u8], line: &[u8]) -> bool {
     let mut at = 0;
     for (index, wanted) in pattern.iter().enumerate() {

@@ -5,11 +5,11 @@ use multilog::retention::{Limits, oldest, surplus};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A time after which nothing was finished.
+/// No file was finished after this time.
 const NOW: u64 = 100_000;
 
-/// Of files with any names and sizes, what is kept is within the limits, and what is removed is older than what is
-/// kept, or too old; no file is removed that need not be.
+/// Whatever names and sizes the files have, those that are kept are within the limits, and each that is removed is
+/// older than all that are kept, or too old. No file is removed without need.
 pub fn within_limits(data: &[u8]) {
     let mut input = Input(data);
     let limits = Limits {
@@ -38,7 +38,7 @@ pub fn within_limits(data: &[u8]) {
         assert!(plain_kept.iter().all(|kept| kept > youngest), "an older file is kept");
         let with_it = files.iter().filter(|file| plain_name(&file.name) == youngest.as_slice()).map(|file| file.size);
         let too_many = plain_kept.len() + 1 >= limits.count;
-        // Names that tell no time count as the oldest, also before what is too old.
+        // A name without a time counts as the oldest, even before files that are too old.
         let strange = files.iter().any(|file| finished(&file.name).is_none());
         assert!(
             strange || too_many || limits.bytes.is_some_and(|most| bytes + with_it.sum::<u64>() > most),
@@ -51,7 +51,7 @@ pub fn within_limits(data: &[u8]) {
     assert!(freed >= wanted || first.len() == files.len());
 }
 
-/// As a directory may have them: no name twice.
+/// The files of a directory. As in a real one, no two have the same name.
 fn files(input: &mut Input) -> Vec<Old> {
     let mut names = BTreeSet::new();
     let mut files = Vec::new();

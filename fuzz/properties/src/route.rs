@@ -6,8 +6,8 @@ use multilog::steps::SideOutput;
 use multilog::syslog::Identity;
 use std::ffi::OsString;
 
-/// Lines in pieces, to a directory that all are selected for: however the input is cut and the files are
-/// limited, the bytes come out as they went in, a stamp in front of each line, in files that are not too long.
+/// Feeds lines in pieces to multilog's router with one directory. However the input is cut and the files are limited,
+/// the selected lines come out unchanged, with a stamp in front of each line, in files that are not too long.
 pub fn bytes_unchanged(data: &[u8]) {
     let mut input = Input(data);
     let (stamp, limit) = (input.byte() % 2 == 1, 2100 + input.number() as u64 % 8000);
@@ -20,7 +20,7 @@ pub fn bytes_unchanged(data: &[u8]) {
     });
     let mut pieces = Vec::new();
     while input.has_more() {
-        // Short inputs are to reach what only long lines do.
+        // The input is repeated, so that even a short one reaches what only long lines reach.
         let times = 1 + input.number() % 700;
         pieces.push(input.piece().repeat(times));
     }
@@ -41,7 +41,7 @@ pub fn bytes_unchanged(data: &[u8]) {
     }
 }
 
-/// What comes to lie in the files of the only directory.
+/// The contents of the files in the only directory.
 fn routed(arguments: &[&str], pieces: &[Vec<u8>], limit: u64) -> Vec<Vec<u8>> {
     let script = Script::parse(arguments.iter().map(OsString::from));
     let mut router = Router::new(&script, &Identity::default());

@@ -4,8 +4,8 @@ use multilog::schedule::{Period, Schedule};
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
-/// The next time to begin a file lies ahead, by a day at most, whatever is done to the clocks on the wall; where they
-/// are left alone it is the first one of that day.
+/// The next time at which a file begins is in the future, by at most a day, whatever happens to the wall clock. If the
+/// clock is not changed, it is the first such time of that day.
 pub fn ahead(data: &[u8]) {
     let mut input = Input(data);
     let Ok(text) = std::str::from_utf8(input.piece()) else { return };

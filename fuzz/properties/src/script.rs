@@ -4,18 +4,18 @@ use multilog::script::{Action, Script};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-/// The arguments in `data`, one up to each NUL.
+/// The arguments in `data`, each ended by a NUL.
 fn arguments(data: &[u8]) -> Vec<OsString> {
     let mut input = Input(data);
     std::iter::from_fn(|| input.has_more().then(|| OsStr::from_bytes(input.piece()).into())).collect()
 }
 
-/// Any arguments are a script; its settings are within their ranges, each directory is written to once and in
-/// its place, and what comes later changes nothing of what came before.
+/// Any arguments form a script. Its settings are within their ranges, each directory is written to once and in its
+/// order, and a later word never changes the meaning of an earlier one.
 pub fn in_range(data: &[u8]) {
     let arguments = arguments(data);
     let script = Script::parse(arguments.clone().into_iter());
-    // Whoever writes a unit knows that the original's limit is passed.
+    // A user who writes a unit knows that the limit may exceed the original's.
     let has_unit = |argument: &OsString| matches!(argument.as_bytes(), [b's', .., b'k' | b'M' | b'G']);
     let largest = if arguments.iter().any(has_unit) { u64::MAX } else { 16_777_215 };
     for directory in &script.directories {

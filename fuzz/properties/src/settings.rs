@@ -1,12 +1,12 @@
 use crate::input::Input;
+use daemontools::service::policy::{Policy, SETTINGS};
 use daemontools::service::{Command, Ending, Exit, Process, Record, Role, Want};
 use daemontools::tai64::Moment;
 use std::time::Duration;
 use supervise::machine::{Event, Machine};
-use supervise::policy::{Policy, SETTINGS};
 
-/// Settings as `data` has them: which one, then its text up to a NUL, again and again. Each is taken or refused as
-/// a whole.
+/// Reads settings from `data`: a byte that chooses the setting, its text up to a NUL, and so on. Each setting is
+/// accepted or refused as a whole.
 pub fn policy(input: &mut Input, most: usize) -> Policy {
     let mut policy = Policy::default();
     for _ in 0..most {
@@ -29,8 +29,7 @@ pub fn policy(input: &mut Input, most: usize) -> Policy {
     policy
 }
 
-/// Any text is taken or refused; what is taken is within its range, and no length of time is too long to be
-/// waited for.
+/// Any text is accepted or refused. An accepted value is within its range, and no duration is too long for a deadline.
 pub fn in_range(data: &[u8]) {
     let mut input = Input(data);
     let policy = policy(&mut input, 16);
@@ -38,7 +37,7 @@ pub fn in_range(data: &[u8]) {
     assert!(policy.success.iter().all(|code| (0..=255).contains(code)));
     assert!(policy.notification_fd.is_none_or(|fd| (3..=1023).contains(&fd)));
     assert!(policy.restart_limit.is_none_or(|limit| (1..=4096).contains(&limit.count)));
-    let timeouts = [policy.kill_after, policy.kill_finish_after, policy.ready_within, policy.watchdog];
+    let timeouts = [policy.kill_after, policy.kill_finish_after, policy.start_limit(), policy.watchdog];
     assert!(timeouts.into_iter().flatten().all(|timeout| !timeout.is_zero()));
     let restart = policy.restart;
     let pauses: Vec<Duration> = [0, 1, 2, 3, 30, 31, 32, u32::MAX].map(|streak| restart.pause(streak)).to_vec();
@@ -46,7 +45,7 @@ pub fn in_range(data: &[u8]) {
     live_by(policy);
 }
 
-/// A short life: as far as all lengths of time are added to what the clock says.
+/// Runs the machine far enough that every duration was added to the present time.
 fn live_by(policy: Policy) {
     let now = Moment { uptime: Duration::from_secs(1 << 32), ..Moment::now() };
     let mut machine = Machine::remember(policy.clone(), Want::Up, &Record::blank(), now);
@@ -55,7 +54,7 @@ fn live_by(policy: Policy) {
     let [down, up] = told;
     let events = [
         Event::Begun,
-        Event::Configured(Policy { has_finish: true, ..policy.clone() }),
+        Event::Configured(Box::new(Policy { has_finish: true, ..policy.clone() })),
         Event::Launched,
         Event::Executed,
         Event::Alive,
@@ -66,7 +65,7 @@ fn live_by(policy: Policy) {
         Event::Ended(Exit::Code(0)),
         down,
         up,
-        Event::Configured(policy.clone()),
+        Event::Configured(Box::new(policy.clone())),
         Event::NotLaunched,
         Event::Woken,
     ];

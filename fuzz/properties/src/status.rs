@@ -1,14 +1,14 @@
 use daemontools::service::Status;
 
-/// Of eighteen bytes or more a status is made, of fewer none; written and read again it is the same, and so are
-/// the bytes that mean something.
+/// Eighteen bytes or more are a status, and fewer are an error. A status that is written and read again is the same,
+/// and so are its meaningful bytes.
 pub fn read_as_written(data: &[u8]) {
     let Ok(status) = Status::decode(data) else {
         return assert!(data.len() < Status::SHORTEST);
     };
     assert!(data.len() >= Status::SHORTEST);
     let bytes = status.encode();
-    // Nothing that is down is paused.
+    // A service that is down is never paused.
     let meant = Status { paused: status.paused && status.pid.is_some(), ..status };
     assert_eq!(Status::decode(&bytes), Ok(meant));
     assert_eq!(bytes[..16], data[..16]);

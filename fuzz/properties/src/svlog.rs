@@ -1,11 +1,12 @@
 use daemontools::tai64::Tai64N;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use svlog::lines::{Joint, Lines};
-use svlog::{bisect, stamp, when};
+use svlog::lines::{FileBoundary, Lines};
+use svlog::mark::Marks;
+use svlog::{bisect, stamp, time_argument};
 
-/// Lines are those of the bytes, however these come; stamps lie within them; a moment is found where a search line by
-/// line finds it; and no moment that anybody writes is too much.
+/// The reader finds the lines of the bytes, however these arrive, and stamps within them. A search by halving finds a
+/// moment where a search line by line finds it. No moment that a user can write makes a number overflow. A cursor file that is taken for one is written as it is read.
 pub fn lines_and_times(data: &[u8]) {
     let expected: Vec<&[u8]> = data.strip_suffix(b"\n").unwrap_or(data).split(|byte| *byte == b'\n').collect();
     let expected = if data.is_empty() { Vec::new() } else { expected };
@@ -18,14 +19,20 @@ pub fn lines_and_times(data: &[u8]) {
         joined(data, line);
     }
     search(data, &expected);
+    if let Some(marks) = Marks::parse(data) {
+        assert_eq!(Marks::parse(marks.to_text().as_bytes()), Some(marks));
+    }
     let local = |second| Timestamp::from_second(second).ok().map(|moment| TimeZone::UTC.to_datetime(moment));
     if let (Ok(text), Ok(now)) = (std::str::from_utf8(data), "2026-11-21T00:00:00Z".parse()) {
-        when::moment(text, &when::Clock { now, local });
+        time_argument::moment(text, &time_argument::Clock { now, local });
     }
 }
 
+/// How many bytes are read at a time: more than any input has.
+const ROOM: usize = 1 << 16;
+
 fn lines<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
-    let mut lines = Lines::new();
+    let mut lines = Lines::new(ROOM);
     let mut found = Vec::new();
     for piece in pieces {
         read(&mut lines, piece);
@@ -47,13 +54,13 @@ fn take(lines: &mut Lines, found: &mut Vec<Vec<u8>>, at_end: bool) {
     }
 }
 
-/// A line that goes on in the next file, unless that begins with a stamp.
+/// Checks a line that continues in the next file, unless that file begins with a stamp.
 fn joined(first: &[u8], second: &[u8]) {
-    let mut lines = Lines::new();
+    let mut lines = Lines::new(ROOM);
     let mut found = Vec::new();
     read(&mut lines, first);
     take(&mut lines, &mut found, false);
-    lines.next_file(Joint::MayGoOn);
+    lines.next_file(FileBoundary::MayGoOn);
     read(&mut lines, second);
     take(&mut lines, &mut found, true);
     let parted = stamp::of(second).is_some() && !first.ends_with(b"\n") && !first.is_empty();
@@ -75,7 +82,7 @@ fn search(data: &[u8], lines: &[&[u8]]) {
     let Some((_, moment)) = stamps.get(stamps.len() / 2).copied() else {
         return assert_eq!(found(Tai64N::now()), None);
     };
-    // Lines before the first stamp are of its time.
+    // Lines before the first stamp have its time.
     stamps.iter_mut().take(1).for_each(|(start, _)| *start = 0);
     let first = stamps.iter().find(|(_, time)| *time >= moment).map(|(start, _)| *start);
     if stamps.is_sorted_by_key(|(_, time)| *time) {

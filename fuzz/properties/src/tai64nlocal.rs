@@ -1,9 +1,10 @@
 use multilog::calendar::Reader;
 
-/// Seconds since 1970 that have a name in this test's calendar.
+/// The seconds since 1970 that this test's calendar can name.
 const KNOWN: std::ops::Range<i64> = -5..1 << 33;
 
-/// Only the label in front of a line is changed, and only if it is one; it matters not how the input is cut.
+/// Only a label at the beginning of a line is changed, and only if it is well formed. It does not matter how the input
+/// is cut.
 pub fn labels_only(data: &[u8]) {
     let expected: Vec<u8> = data.split_inclusive(|byte| *byte == b'\n').flat_map(reference).collect();
     let whole = shown([data]);

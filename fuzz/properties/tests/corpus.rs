@@ -1,6 +1,7 @@
-//! Every property over its corpus, and over mutations of that: for where there is no fuzzer, which would find more.
+//! Tries every property on its corpus and on mutations of it, where there is no fuzzer. A fuzzer would find more.
 //!
-//! `FUZZ_SEED` makes a run again; the long ones take another each time if it is not set, and as long as `FUZZ_SECONDS` says.
+//! `FUZZ_SEED` repeats a run. If it is not set, each of the long runs uses another seed. A long run takes
+//! `FUZZ_SECONDS`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
@@ -12,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What is interesting to a parser of numbers or lines.
+/// Bytes at which parsers of numbers or lines often go wrong.
 const TOKENS: [&[u8]; 12] = [
     b"\0",
     b"\n",
@@ -28,7 +29,7 @@ const TOKENS: [&[u8]; 12] = [
     b"\r\n",
 ];
 
-/// Mutations of a quick run.
+/// The number of mutations in a quick run.
 const FEW: u64 = 1000;
 
 fn folder() -> PathBuf {
@@ -45,7 +46,7 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
     files(&folder().join("corpus").join(name)).iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// Tries a property, and says what it failed on, and what makes the run again.
+/// Tries a property. If it fails, prints the input and the command that repeats the run.
 fn check(name: &str, data: &[u8], again: &str) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| properties::check(name, data))) {
         println!("{name} fails on b\"{}\"", data.escape_ascii());
@@ -64,7 +65,7 @@ fn for_printf(data: &[u8]) -> String {
     data.iter().map(escaped).collect()
 }
 
-/// One piece of `data` is taken out, repeated, or replaced.
+/// Removes, repeats or replaces one piece of `data`.
 fn mutate(data: &mut Vec<u8>, corpus: &[Vec<u8>], rng: &mut Rng) {
     let piece = some_piece(data, rng);
     let replacement = match rng.u8(..8) {
@@ -87,7 +88,7 @@ fn mutate(data: &mut Vec<u8>, corpus: &[Vec<u8>], rng: &mut Rng) {
 fn some_piece(data: &[u8], rng: &mut Rng) -> Range<usize> {
     let start = rng.usize(..=data.len());
     let longest = data.len() - start;
-    // Mostly short.
+    // Most pieces are short.
     let length = if rng.bool() { longest.min(1) } else { rng.usize(..=longest) };
     start..start + length
 }
@@ -96,7 +97,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|number| number.parse().unwrap())
 }
 
-/// Until `enough` says so of how many were tried.
+/// Tries mutations until `enough`, which is given their number so far, returns true.
 fn run(name: &str, seed: u64, again: &str, enough: impl Fn(u64) -> bool) {
     let corpus = corpus(name);
     corpus.iter().for_each(|data| check(name, data, again));
@@ -117,7 +118,7 @@ fn briefly(name: &str) {
     run(name, seed, &again, |tried| tried >= FEW);
 }
 
-/// Of a slow property no fewer than briefly.
+/// A slow property gets at least as many mutations as in a quick run.
 fn at_length(name: &str) {
     let seed = number("FUZZ_SEED").unwrap_or_else(|| Rng::new().u64(1..1 << 32));
     let seconds = number("FUZZ_SECONDS").unwrap_or(10);
@@ -141,7 +142,7 @@ macro_rules! properties {
 
 properties! { control envdir journal notify pattern recovery retention route schedule script settings state status svlog tai64nlocal }
 
-/// A property that is not tried proves nothing.
+/// A property without a test or a corpus would prove nothing.
 #[test]
 fn every_property_has_a_test_a_corpus_and_a_target() {
     let all: Vec<_> = properties::ALL.map(|(name, _)| name).to_vec();
@@ -160,7 +161,7 @@ fn every_property_has_a_test_a_corpus_and_a_target() {
     }
 }
 
-/// The harness finds what is there to be found.
+/// Mutations must reach inputs that the corpus does not contain.
 #[test]
 fn a_mutation_reaches_what_the_corpus_does_not() {
     let corpus = [b"READY=1".to_vec(), b"STATUS=x".to_vec()];

@@ -1,5 +1,5 @@
-//! Opening FIFOs and pipes, by a name or as a descriptor of a process: without waiting for the other side, and nothing else
-//! that may lie there.
+//! Opening FIFOs and pipes, by their name or as a descriptor of a process. The functions never wait for the other side,
+//! and refuse everything that is no FIFO or pipe.
 
 use super::open::{Unread, open_as, open_at};
 use crate::sys::process::proc_path;
@@ -10,11 +10,11 @@ use nix::unistd::Pid;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-/// Opens a FIFO, which no link may lead to and no second name, without waiting for the other side. `access` is
-/// O_RDONLY, O_WRONLY or O_RDWR. Close-on-exec.
+/// Opens a FIFO without waiting for the other side. The function refuses a symbolic link and a FIFO with a second name.
+/// `access` is O_RDONLY, O_WRONLY or O_RDWR. The descriptor is close-on-exec.
 ///
 /// # Errors
-/// ENXIO, for writing: it has no reader. Otherwise it is not there, or is no FIFO.
+/// ENXIO, for writing: the FIFO has no reader. Any other error: the FIFO does not exist, or the file is no FIFO.
 pub fn open_fifo(path: &Path, access: OFlag) -> Result<OwnedFd, Unread> {
     open_fifo_at(AT_FDCWD, path, access)
 }
@@ -28,25 +28,25 @@ pub fn open_fifo_at(directory: impl AsFd, name: &Path, access: OFlag) -> Result<
     if stat.st_nlink > 1 { Err(Unread::WrongKind) } else { Ok(fifo) }
 }
 
-/// Opens the FIFO that is a descriptor of a process, as another end of it, which does not wait, whatever became of its
-/// name. Close-on-exec.
+/// Opens the FIFO that a process has open as descriptor `number`, as a further end that does not wait. This works even
+/// after the FIFO was renamed or removed. The descriptor is close-on-exec.
 ///
 /// # Errors
-/// There is no such process or descriptor, or it is not ours to open, or is no FIFO.
+/// The process or the descriptor does not exist, we may not open it, or it is no FIFO.
 pub fn open_fifo_of(pid: Pid, number: i32, access: OFlag) -> Result<OwnedFd, Unread> {
-    // What the kernel shows there is no link that leads to a path.
+    // The links in `/proc/PID/fd` are resolved by the kernel itself, not by a path.
     let path = proc_path(pid, &format!("fd/{number}"));
     open_as(&path, SFlag::S_IFIFO, access, OFlag::empty()).map(|(fifo, _)| fifo)
 }
 
-/// Opens the pipe that is a descriptor of a process, as another end of it, which does not wait. Close-on-exec. Only the
-/// pipe with this inode, and never a FIFO that has a name: that may be another account's, which lets the process only
-/// read it.
+/// Opens the pipe that a process has open as descriptor `number`, as a further end that does not wait. The pipe must
+/// have this inode. A FIFO with a name is refused: it may be another account's, which lets the process only read it.
+/// The descriptor is close-on-exec.
 ///
 /// # Errors
-/// There is no such process or descriptor, or it is not ours to open, or is not this pipe.
+/// The process or the descriptor does not exist, we may not open it, or it is not this pipe.
 pub fn open_pipe_of(pid: Pid, number: i32, inode: u64, access: OFlag) -> Result<OwnedFd, Unread> {
-    // What the kernel shows there is no link that leads to a path.
+    // The links in `/proc/PID/fd` are resolved by the kernel itself, not by a path.
     let path = proc_path(pid, &format!("fd/{number}"));
     let found = open(&path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     if fstat(&found)?.st_ino != inode || sys::file_system(&found)?.kind != PIPE_FS_MAGIC {
@@ -56,13 +56,13 @@ pub fn open_pipe_of(pid: Pid, number: i32, inode: u64, access: OFlag) -> Result<
     Ok(open(itself.as_str(), access | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
-/// The kind of the file system of pipes without a name.
+/// The type of the file system on which the kernel keeps pipes without a name, as fstatfs(2) reports it.
 const PIPE_FS_MAGIC: i64 = 0x5049_5045;
 
 /// Whether `fd` is a FIFO or a pipe.
 ///
 /// # Errors
-/// Those of `fstat(2)`.
+/// The errors of `fstat(2)`.
 pub fn is_fifo(fd: impl AsFd) -> nix::Result<bool> {
     Ok(kind::is_fifo(&fstat(fd)?))
 }

@@ -1,4 +1,4 @@
-//! Opening the file that a program locks, and nothing that another account has put in its place.
+//! Opening the lock file of a program, and refusing a file that another account has put in its place.
 
 use super::open::{Unread, is_only_ours, open_existing_at, open_or_make_at};
 use nix::errno::Errno;
@@ -7,13 +7,14 @@ use nix::sys::stat::{FileStat, Mode, fstat};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// Opens the file that a program locks, which no link may lead to, or makes it with mode 0600. On a read-only file
-/// system it is opened for reading, which is enough to lock it.
+/// Opens the lock file of a program, or makes it with mode 0600. A symbolic link is refused. On a read-only file system
+/// the file is opened for reading, which is enough to lock it.
 ///
 /// # Errors
-/// It can neither be opened nor made, or is no regular file. EMLINK: it has a second name, and lies in a directory that
-/// others may write to: they may have given it that name, and it may be the lock of something else, which is not ours
-/// to lock. In a directory of our own the name is ours, also where another account has given the file a second one.
+/// The file can be neither opened nor made, or is no regular file. EMLINK: the file has a second name, and other
+/// accounts may write to its directory. They may have given it that name, and it may be the lock of another program,
+/// which we must not lock. In a directory to which only we can write, we gave the file its name, so it is accepted
+/// there even if another account has given it a second name elsewhere.
 pub fn open_lock_at(directory: impl AsFd, name: &Path) -> Result<(OwnedFd, FileStat), Unread> {
     let access = OFlag::O_WRONLY | OFlag::O_APPEND;
     let (file, stat) = match open_or_make_at(&directory, name, access, Mode::S_IRUSR | Mode::S_IWUSR) {
@@ -26,12 +27,12 @@ pub fn open_lock_at(directory: impl AsFd, name: &Path) -> Result<(OwnedFd, FileS
     if may_be_anothers(&directory, &stat)? { Err(Unread::System(Errno::EMLINK)) } else { Ok((file, stat)) }
 }
 
-/// Whether a file that was found in an open directory may be another account's, from elsewhere: it has a second name,
-/// and others may write to the directory. They can give any file a name there, where the kernel lets them
-/// (fs.protected_hardlinks).
+/// Whether a file that was found in an open directory may be another account's file from elsewhere: it has a second
+/// name, and others may write to the directory. Where the kernel allows it (fs.protected_hardlinks), they can give any
+/// file a name there.
 ///
 /// # Errors
-/// The directory cannot be looked at.
+/// The errors of `fstat(2)` on the directory.
 pub fn may_be_anothers(directory: impl AsFd, file: &FileStat) -> nix::Result<bool> {
     Ok(file.st_nlink > 1 && !is_only_ours(&fstat(directory)?))
 }
@@ -43,7 +44,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    /// Whether a name in a directory of this mode is taken for the lock of a program.
+    /// Checks whether a file with two names, in a directory of this mode, is accepted as a program's lock.
     fn is_lock(mode: u32, make: impl Fn(&Path)) -> Result<(), Unread> {
         use std::os::unix::fs::PermissionsExt;
         let scratch = tempfile::tempdir().unwrap();

@@ -1,16 +1,17 @@
-//! Opening, making and removing what has a name in a directory that others may own: only what is of the kind that belongs
-//! there, without following links where there are to be none, and without waiting.
+//! Opening, making and removing named files in a directory that others may own. A file is opened only if it is of the
+//! expected kind. The functions never wait, and follow links only where that is wanted.
 
 use crate::reason::reason;
-use crate::sys::kind;
+use crate::sys::{file_systems, kind};
+use nix::NixPath;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-/// Why a file that may belong to anybody was not opened or read.
+/// Why a file, whose owner may be another account, was not opened or read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
     /// The system refused.
@@ -22,12 +23,23 @@ pub enum Unread {
 }
 
 impl Unread {
-    /// Whether there is no such file.
+    /// Whether the reason is that no such file exists.
     pub fn is_missing(self) -> bool {
         self == Unread::System(Errno::ENOENT)
     }
 
-    /// In words.
+    /// What was read, or `None` if no such file exists.
+    ///
+    /// # Errors
+    /// Why a file that exists, or may, was not read.
+    pub fn unless_missing<T>(read: Result<T, Unread>) -> Result<Option<T>, Unread> {
+        match read {
+            Err(unread) if unread.is_missing() => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    /// The reason in words.
     pub fn reason(self) -> &'static str {
         match self {
             Unread::System(errno) => reason(errno),
@@ -43,7 +55,7 @@ impl From<Errno> for Unread {
     }
 }
 
-/// The system's word for it, where an error number is wanted: a wrong kind is EINVAL, too long is EFBIG.
+/// The error number that stands for the reason: EINVAL for a wrong kind, EFBIG for a file that is too long.
 impl From<Unread> for Errno {
     fn from(unread: Unread) -> Errno {
         match unread {
@@ -54,35 +66,52 @@ impl From<Unread> for Errno {
     }
 }
 
-/// Opens a regular file in an open directory, which links may lead to, for reading.
+/// Opens a regular file in an open directory for reading. Symbolic links are followed, also to what the kernel makes up,
+/// for a program that nothing but its own caller waits for.
 ///
 /// # Errors
-/// The file is not there, or is no regular file.
+/// The file does not exist, or is no regular file.
 pub fn open_file_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Unread> {
-    open_at(directory, name, SFlag::S_IFREG, OFlag::O_RDONLY, OFlag::empty()).map(|(file, _)| file)
+    let directory = directory.as_fd();
+    let found = openat(directory, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    let again = |flags| openat(directory, name, flags, Mode::empty());
+    let stat = fstat(&found)?;
+    open_of_kind((found, stat), SFlag::S_IFREG, OFlag::O_RDONLY, again).map(|(file, _)| file)
 }
 
-/// Opens a regular file in an open directory, which no link may lead to, for reading.
+/// Opens a regular file for reading that the kernel makes up, for example in `/proc`. The caller must know that the
+/// kernel waits for no other process there.
 ///
 /// # Errors
-/// The file is not there, or is no regular file. EAGAIN: a process has a lease on it.
+/// The file does not exist, or is no regular file.
+pub(super) fn open_made_up(path: &Path) -> Result<(OwnedFd, FileStat), Unread> {
+    let found = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    let stat = fstat(&found)?;
+    open_of_kind((found, stat), SFlag::S_IFREG, OFlag::O_RDONLY, |flags| open(path, flags, Mode::empty()))
+}
+
+/// Opens a regular file in an open directory for reading. A symbolic link is refused.
+///
+/// # Errors
+/// The file does not exist, or is no regular file. EAGAIN: a process has a lease on it.
 pub fn open_file_itself_at(directory: impl AsFd, name: &Path) -> Result<OwnedFd, Unread> {
     open_existing_at(directory, name, OFlag::O_RDONLY).map(|(file, _)| file)
 }
 
-/// Opens a regular file in an open directory, which no link may lead to, and tells what it is. `access` is O_RDONLY,
-/// O_WRONLY or O_RDWR, with O_APPEND or without.
+/// Opens a regular file in an open directory, and returns it with what fstat(2) says of it. A symbolic link is refused.
+/// `access` is O_RDONLY, O_WRONLY or O_RDWR, with O_APPEND or without.
 ///
 /// # Errors
-/// The file is not there, or is no regular file.
+/// The file does not exist, or is no regular file.
 pub fn open_existing_at(directory: impl AsFd, name: &Path, access: OFlag) -> Result<(OwnedFd, FileStat), Unread> {
     open_at(directory, name, SFlag::S_IFREG, access, OFlag::O_NOFOLLOW)
 }
 
-/// Opens a regular file as [`open_existing_at`] does; where there is none, makes it with this mode.
+/// Opens a regular file as [`open_existing_at`] does. Where there is none, makes it with this mode.
 ///
 /// # Errors
-/// It can neither be opened nor made, or is no regular file. EEXIST: others make it and remove it again and again.
+/// The file can be neither opened nor made, or is no regular file. EEXIST: another process keeps making and removing
+/// it.
 pub fn open_or_make_at(
     directory: impl AsFd,
     name: &Path,
@@ -105,20 +134,20 @@ pub fn open_or_make_at(
 /// Makes a regular file in an open directory, with this mode, and opens it.
 ///
 /// # Errors
-/// EEXIST: something has the name already, be it a link that leads nowhere.
+/// EEXIST: the name is taken, even if only by a link that leads nowhere.
 pub fn make_at(directory: impl AsFd, name: &Path, access: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
     let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     openat(directory, name, access | new, mode)
 }
 
-/// How often a name is tried for that others fill or remove again and again.
+/// How often an operation on a name is tried while another process keeps making or removing the file.
 pub const TRIES: usize = 10;
 
-/// Makes a regular file in an open directory, with this mode, and opens it. What had the name is removed, unless it
-/// is a directory.
+/// Makes a regular file in an open directory, with this mode, and opens it. A file that had the name is removed first;
+/// a directory is not.
 ///
 /// # Errors
-/// EISDIR: a directory has the name. EEXIST: others make it again and again. ENOSPC and others: no room for it.
+/// EISDIR: a directory has the name. EEXIST: another process keeps making the file. ENOSPC and others: no room for it.
 pub fn replace_at(directory: impl AsFd, name: impl AsRef<Path>, access: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
     for _ in 0..TRIES {
         match make_at(&directory, name.as_ref(), access, mode) {
@@ -129,7 +158,7 @@ pub fn replace_at(directory: impl AsFd, name: impl AsRef<Path>, access: OFlag, m
     Err(Errno::EEXIST)
 }
 
-/// Removes what has this name in an open directory, if there is anything.
+/// Removes the file with this name from an open directory, if there is one.
 ///
 /// # Errors
 /// EISDIR: a directory has the name.
@@ -140,10 +169,11 @@ pub fn remove_at(directory: impl AsFd, name: impl AsRef<Path>) -> nix::Result<()
     }
 }
 
-/// What has this name in an open directory, links not followed; `None` if nothing has it.
+/// What fstatat(2) says of the file with this name in an open directory, without following links; `None` if there is no
+/// such file.
 ///
 /// # Errors
-/// EACCES, EIO: it cannot be told.
+/// EACCES, EIO: the file cannot be examined.
 pub fn stat_at(directory: impl AsFd, name: impl AsRef<Path>) -> nix::Result<Option<FileStat>> {
     match fstatat(directory, name.as_ref(), AtFlags::AT_SYMLINK_NOFOLLOW) {
         Err(Errno::ENOENT) => Ok(None),
@@ -151,7 +181,53 @@ pub fn stat_at(directory: impl AsFd, name: impl AsRef<Path>) -> nix::Result<Opti
     }
 }
 
-/// Whether both are the same file.
+/// Whether a path leads from the current directory to a file on the same mount, or to nothing, without a step on
+/// another mount. No other mount is asked for that, so this waits for none. `None`: the kernel does not tell.
+pub fn stays_on_mount(path: &Path) -> Option<bool> {
+    stays_on_mount_at(AT_FDCWD, path)
+}
+
+/// The same for a path from an open directory, and its mount.
+pub fn stays_on_mount_at(directory: impl AsFd, path: &Path) -> Option<bool> {
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_XDEV);
+    match openat2(directory, path, how) {
+        Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES | Errno::ENAMETOOLONG) => Some(true),
+        Err(Errno::EXDEV) => Some(false),
+        Err(_) => None,
+    }
+}
+
+/// What stat(2) says of a file on the mount of the current directory.
+///
+/// # Errors
+/// EXDEV: the path leads to another mount, which was not asked. ENOSYS, EPERM: the kernel cannot tell.
+pub fn stat_on_mount<P: ?Sized + NixPath>(path: &P) -> nix::Result<FileStat> {
+    fstat(open_on_mount(path, OFlag::empty())?)
+}
+
+/// What lstat(2) says of a file on the mount of the current directory.
+///
+/// # Errors
+/// As for [`stat_on_mount`].
+pub fn lstat_on_mount<P: ?Sized + NixPath>(path: &P) -> nix::Result<FileStat> {
+    fstat(open_on_mount(path, OFlag::O_NOFOLLOW)?)
+}
+
+/// Finds a directory on the mount of the current directory, and holds it as a place (O_PATH).
+///
+/// # Errors
+/// As for [`stat_on_mount`]. ENOTDIR: it is none.
+pub fn hold_on_mount<P: ?Sized + NixPath>(path: &P) -> nix::Result<OwnedFd> {
+    open_on_mount(path, OFlag::O_DIRECTORY)
+}
+
+/// Finds a file on the mount of the current directory. It is neither read nor written through this descriptor.
+pub(super) fn open_on_mount<P: ?Sized + NixPath>(path: &P, links: OFlag) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC | links).resolve(ResolveFlag::RESOLVE_NO_XDEV);
+    openat2(AT_FDCWD, path, how)
+}
+
+/// Whether both describe the same file.
 pub fn is_same(one: &FileStat, other: &FileStat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
@@ -160,7 +236,8 @@ pub(super) fn open_as(path: &Path, wanted: SFlag, access: OFlag, links: OFlag) -
     open_at(AT_FDCWD, path, wanted, access, links)
 }
 
-/// Opens what is of this kind, and nothing else: first only as a place in the file system, which does nothing to it.
+/// Opens a file only if it is of this kind. The file is first opened with O_PATH, which has no effect on it, and
+/// examined.
 pub(super) fn open_at(
     directory: impl AsFd,
     path: &Path,
@@ -169,22 +246,48 @@ pub(super) fn open_at(
     links: OFlag,
 ) -> Result<(OwnedFd, FileStat), Unread> {
     let directory = directory.as_fd();
-    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let found = openat(directory, path, OFlag::O_PATH | links | OFlag::O_CLOEXEC, Mode::empty())?;
+    open_found(found, wanted, access, |flags| openat(directory, path, flags | links, Mode::empty()))
+}
+
+/// Opens the file that was found, for reading or writing, only if it is of this kind, and the kernel does not make it
+/// up. `again` opens it by its name.
+///
+/// What the kernel makes up may be about a process, and may make its reader wait for that process for ever. It is found
+/// out before the file is opened: to open it may be to wait already.
+pub(super) fn open_found(
+    found: OwnedFd,
+    wanted: SFlag,
+    access: OFlag,
+    again: impl FnOnce(OFlag) -> nix::Result<OwnedFd>,
+) -> Result<(OwnedFd, FileStat), Unread> {
     let stat = fstat(&found)?;
+    if kind::of(&stat) == SFlag::S_IFREG && file_systems::is_made_up(&found, &stat)? {
+        return Err(Unread::WrongKind);
+    }
+    open_of_kind((found, stat), wanted, access, again)
+}
+
+fn open_of_kind(
+    (found, stat): (OwnedFd, FileStat),
+    wanted: SFlag,
+    access: OFlag,
+    again: impl FnOnce(OFlag) -> nix::Result<OwnedFd>,
+) -> Result<(OwnedFd, FileStat), Unread> {
+    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     match kind::of(&stat) {
         found if found == wanted => {}
-        // As open(2) has it.
+        // open(2) reports EISDIR when a directory is opened for writing, and so does this function.
         SFlag::S_IFDIR if access != OFlag::O_RDONLY => return Err(Unread::System(Errno::EISDIR)),
         _ => return Err(Unread::WrongKind),
     }
     let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
     let opened = match open(itself.as_str(), flags, Mode::empty()) {
-        // Without /proc by its name again, which may be another's by now.
-        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP) => {
-            openat(directory, path, flags | links, Mode::empty())?
-        }
-        opened => opened?,
+        // Without /proc the file is opened by its name a second time. The name may belong to another file by now, so
+        // the new descriptor is compared with the first.
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP) => again(flags)?,
+        // The kernel opens just the file that `found` holds, so there is nothing to compare.
+        opened => return Ok((opened?, stat)),
     };
     let opened_stat = fstat(&opened)?;
     if !is_same(&opened_stat, &stat) {
@@ -193,7 +296,7 @@ pub(super) fn open_at(
     Ok((opened, opened_stat))
 }
 
-/// Whether only root and the account that runs us own a file or directory and may write to it.
+/// Whether a file or directory belongs to root or to the account that runs us, and no other account may write to it.
 pub fn is_only_ours(file: &FileStat) -> bool {
     let own = geteuid().as_raw();
     (file.st_uid == 0 || file.st_uid == own) && file.st_mode & 0o022 == 0

@@ -1,4 +1,4 @@
-//! Writing a file that others read: beside the one that it replaces, and put in its place at once.
+//! Writing a file that others read: the new file is made beside the one that it replaces, and renamed over it.
 
 use crate::sys;
 use crate::sys::exec::c_string;
@@ -10,52 +10,54 @@ use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// Writes a file beside the one it is to replace, as `new`, and puts it in its place: a reader sees one or the other,
-/// whole. Neither place is ever written through a link, nor a file that was there before written to.
+/// Writes a file as `new` and renames it to `path`, so that a reader sees the old file or the new one, each complete.
+/// Neither name is written through if it is a link, and a file that existed before is never written to.
 ///
 /// # Errors
-/// Which step the system refused, "open", "write" or "rename", and why; then the old file is as it was.
+/// The step that the system refused ("open", "write" or "rename") and why. The old file is unchanged then.
 pub fn put_file(new: &Path, path: &Path, bytes: &[u8]) -> Result<(), (&'static str, Errno)> {
     put_file_first(new, path, bytes)?.tidy()
 }
 
-/// Does what [`put_file`] does, but leaves the old file beside the new one until [`Replaced::tidy`] is called. That takes as
-/// long as all the rest, and matters to no reader. Never tidied, the old file is removed when the next one is put.
+/// Does what [`put_file`] does, but leaves the old file beside the new one until [`Replaced::tidy`] is called. To
+/// remove the old file takes as long as everything else together, and no reader depends on it. If `tidy` is never
+/// called, the next call removes the old file.
 ///
 /// # Errors
 /// As for [`put_file`].
 pub fn put_file_first(new: &Path, path: &Path, bytes: &[u8]) -> Result<Replaced, (&'static str, Errno)> {
-    // Strings as the kernel wants them need no room in the stack.
+    // nix copies short paths to the stack. C strings made here need no such copy.
     let string = |path: &Path| c_string(path.as_os_str()).map_err(|errno| ("open", errno));
     let (new, path) = (string(new)?, string(path)?);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let create = || open(new.as_c_str(), flags, Mode::from_bits_truncate(0o644));
     let created = match create() {
-        // A writer that was killed has left it: perhaps what was in place before, which a process may be reading.
+        // A writer that was killed has left this file. It may be the old version of `path`, which a reader may still
+        // have open, so it is removed and not written to.
         Err(Errno::EEXIST) => unlinkat(AT_FDCWD, new.as_c_str(), UnlinkatFlags::NoRemoveDir).and_then(|()| create()),
         created => created,
     };
     let file = created.map_err(|errno| ("open", errno))?;
     sys::write_all(&file, bytes).map_err(|errno| ("write", errno))?;
-    // A file that is renamed over another one is sent to the disk at once by ext4, which takes as long as a dozen of the
-    // calls here. Exchanged with the other one, which is removed then, it is not: what is in it is of no use after this
-    // boot.
+    // When a file is renamed over another one, ext4 writes the new one to disk at once, which takes as long as a dozen
+    // of the system calls here. It does not do so when the two files are exchanged and the old one is removed. The
+    // contents need not reach the disk, because they are of no use after this boot.
     if exchange(&new, &path).is_ok() {
         return Ok(Replaced { beside: Some(new), path, _file: file });
     }
-    // There may be no other one yet, or a file system that cannot.
+    // The exchange fails if there is no old file yet, or if the file system does not support it.
     renameat(AT_FDCWD, new.as_c_str(), AT_FDCWD, path.as_c_str()).map_err(|errno| ("rename", errno))?;
     Ok(Replaced { beside: None, path, _file: file })
 }
 
-/// A file that was put in its place, while the old one is still beside it.
+/// A file that was put in place while the old version still exists under the other name.
 #[derive(Debug)]
 #[must_use]
 pub struct Replaced {
-    /// Where the old file is, if there was one.
+    /// The name of the old file, if there was one.
     beside: Option<CString>,
     path: CString,
-    /// It is closed late as well: that too takes time.
+    /// The new file is closed only in `tidy`, because closing takes time too.
     _file: OwnedFd,
 }
 
@@ -63,19 +65,19 @@ impl Replaced {
     /// Removes the old file.
     ///
     /// # Errors
-    /// "rename", and why: the old file is a directory, for example; then it is in its place again.
+    /// "rename", with the reason. If the old file is a directory, for example, it is put back in its place.
     pub fn tidy(self) -> Result<(), (&'static str, Errno)> {
         let Some(old) = self.beside else { return Ok(()) };
         if unlinkat(AT_FDCWD, old.as_c_str(), UnlinkatFlags::NoRemoveDir).is_ok() {
             return Ok(());
         }
-        // The old file is a directory.
+        // If the old file is a directory, it is renamed back to its place.
         let rename = || renameat(AT_FDCWD, old.as_c_str(), AT_FDCWD, self.path.as_c_str());
         exchange(&old, &self.path).and_then(|()| rename()).map_err(|errno| ("rename", errno))
     }
 }
 
-/// Has two files change places.
+/// Exchanges the names of two files.
 fn exchange(one: &CStr, other: &CStr) -> nix::Result<()> {
     renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)
 }

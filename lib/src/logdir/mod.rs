@@ -1,5 +1,5 @@
-//! The log directory: the names, modes and labels of its files, and the stamps in front of their lines. The only place
-//! that knows them.
+//! The log directory: the names, modes and labels of its files, and the stamps in front of their lines. No other module
+//! defines them.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -17,35 +17,39 @@
 //!
 //! Source: daemontools 0.76 for all but `journal`, the suffixes and logcompress's two files.
 
+pub mod locate;
 mod old;
+mod script;
 pub mod stamp;
 
 use nix::sys::stat::{FileStat, Mode};
 pub use old::{Finished, Old, finished_name, in_order, is_old, label_of, last_fall, plain_name};
 
-/// What multilog writes to.
+/// The file to which multilog writes lines.
 pub const CURRENT: &str = "current";
 /// A full file that waits for its processor or its final name.
 pub const PREVIOUS: &str = "previous";
-/// What a processor makes of [`PREVIOUS`].
+/// The file that a processor makes from [`PREVIOUS`].
 pub const PROCESSED: &str = "processed";
-/// What a processor remembers from one file to the next.
+/// The file in which a processor remembers things from one log file to the next.
 pub const STATE: &str = "state";
-/// What a processor writes to be remembered; renamed to [`STATE`] when the processor has succeeded.
+/// The file that a processor writes to remember things. multilog renames it to [`STATE`] when the processor has
+/// succeeded.
 pub const NEW_STATE: &str = "newstate";
-/// Locked with flock(2) for as long as a multilog serves the directory. multilog opens it before all other files.
+/// The file that a multilog locks with flock(2) for as long as it serves the directory. multilog opens it before all
+/// other files.
 pub const LOCK: &str = "lock";
-/// What multilog has read and not yet written.
+/// The file with the lines that multilog has read and not yet written.
 pub const JOURNAL: &str = "journal";
-/// What logcompress is writing.
+/// The file that logcompress is writing.
 pub const COMPRESSING: &str = "compressing";
-/// Locked with flock(2) while a logcompress works in the directory, and removed at its end. It is a file of its own:
-/// any account that may read the directory may lock the directory itself.
+/// The file that a logcompress locks with flock(2) while it works in the directory, and removes at its end. logcompress
+/// does not lock the directory itself, because any account that may read a directory may lock it.
 pub const COMPRESSING_LOCK: &str = "compressing.lock";
 
 /// The code of an old file that was safely on the disk when it got its name.
 pub const SAFE: &[u8] = b"s";
-/// The code of an old file that may not have been: its last line may be cut off.
+/// The code of an old file that may not have been on the disk then: its last line may be cut off.
 pub const UNSAFE: &[u8] = b"u";
 
 /// The mode of a file that its writer has ended in order.
@@ -68,10 +72,10 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Both, in the order in which a reader looks for a file that was compressed meanwhile.
+    /// Both kinds, in the order in which a reader looks for a file that was compressed meanwhile.
     pub const ALL: [Compression; 2] = [Compression::Zstd, Compression::Gzip];
 
-    /// What follows the name of a file that is compressed so.
+    /// Returns the suffix of the name of a file that is compressed in this way.
     pub const fn suffix(self) -> &'static str {
         match self {
             Compression::Zstd => ".zst",
@@ -79,7 +83,7 @@ impl Compression {
         }
     }
 
-    /// The word for it, as an argument of logcompress and of multilog's action `z`.
+    /// Returns the word for this compression, which logcompress and multilog's action `z` take as an argument.
     pub const fn word(self) -> &'static str {
         match self {
             Compression::Zstd => "zstd",
@@ -87,12 +91,12 @@ impl Compression {
         }
     }
 
-    /// The compression that a word names.
+    /// Returns the compression that this word names.
     pub fn from_word(word: &[u8]) -> Option<Compression> {
         Compression::ALL.into_iter().find(|compression| compression.word().as_bytes() == word)
     }
 
-    /// How the file of this name is compressed, as far as its name tells.
+    /// Returns the compression of a file by the suffix of its name; `None` if the name has no such suffix.
     pub fn of_name(name: &[u8]) -> Option<Compression> {
         Compression::ALL.into_iter().find(|compression| name.ends_with(compression.suffix().as_bytes()))
     }

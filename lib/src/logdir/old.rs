@@ -9,10 +9,10 @@
 use super::{Compression, UNSAFE};
 use crate::tai64::{self, DIGITS, Tai64N};
 
-/// Labels that lie closer together than this, in nanoseconds, are not told by a clock: no file is filled as fast.
+/// Labels that are closer together than this, in nanoseconds, do not come from a clock, as no file is filled that fast.
 const TOO_CLOSE: u32 = 1000;
 
-/// The name of a file that is finished at this moment.
+/// Returns the name that a file gets when it is finished at this moment.
 pub fn finished_name(label: Tai64N, code: &[u8]) -> Vec<u8> {
     [b"@", &tai64::digits(label)[..], b".", code].concat()
 }
@@ -25,12 +25,12 @@ pub fn is_old(name: &[u8]) -> bool {
     name.starts_with(b"@") && name.len() > DIGITS
 }
 
-/// The name that a file had before it was compressed; of a code alone, the code.
+/// Returns the name that a file had before it was compressed. A code without a label can be given too.
 pub fn plain_name(name: &[u8]) -> &[u8] {
     Compression::ALL.iter().find_map(|how| name.strip_suffix(how.suffix().as_bytes())).unwrap_or(name)
 }
 
-/// The label that a name begins with.
+/// Returns the label at the beginning of a file name.
 pub fn label_of(name: &[u8]) -> Option<Tai64N> {
     tai64::parse(name.get(..=DIGITS)?)
 }
@@ -47,21 +47,21 @@ pub struct Old {
 /// The name of a finished file, as svlog shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
-    /// When it was finished: after its last line.
+    /// The time at which multilog finished the file, after its last line.
     pub label: Tai64N,
     /// The name of the file in the directory.
     pub name: Vec<u8>,
 }
 
 impl Finished {
-    /// Reads `@LABEL.CODE`.
+    /// Parses a file name of the form `@LABEL.CODE`, with or without the suffix of a compression.
     pub fn parse(name: &[u8]) -> Option<Finished> {
         let label = label_of(name)?;
         let has_code = name.get(DIGITS + 1) == Some(&b'.');
         has_code.then(|| Finished { label, name: name.to_vec() })
     }
 
-    /// What follows the label, without the suffix of a compression.
+    /// Returns the code: what follows the label, without the suffix of a compression.
     pub fn code(&self) -> &[u8] {
         plain_name(self.name.get(DIGITS + 2..).unwrap_or_default())
     }
@@ -72,8 +72,7 @@ impl Finished {
     }
 }
 
-/// Finished files in the order of time. Of a file and its compressed copy only one is left, the one that is surely
-/// whole.
+/// Sorts finished files by time. Of a file and its compressed copy, it keeps only the one that is surely whole.
 pub fn in_order(mut files: Vec<Finished>) -> Vec<Finished> {
     // `@….s` comes before `@….s.zst`.
     files.sort_by(|one, other| one.name.cmp(&other.name));
@@ -81,8 +80,8 @@ pub fn in_order(mut files: Vec<Finished>) -> Vec<Finished> {
     files
 }
 
-/// The last of the files whose names tell that the clock was set back before it was finished: stamps in files after it
-/// may be earlier than the names before them. None: no name tells that.
+/// Finds the last file whose name shows that the clock was set back before multilog finished that file. The stamps in
+/// the files after it may be earlier than the names before them. Returns `None` if no name shows that.
 ///
 /// multilog's names always rise. As long as the clock is behind the last name, the next is a nanosecond later.
 pub fn last_fall(finished: &[Finished], now: Tai64N) -> Option<Tai64N> {
@@ -146,7 +145,7 @@ mod tests {
             (&[(50, 0), (50, 5000), (60, 0)], None),
             (&[(50, 0), (50, 1), (50, 2), (60, 0)], Some((50, 2))),
             (&[(50, 0), (60, 0), (60, 1)], Some((60, 1))),
-            // Two of the same moment are one file and what it is compressed to.
+            // Two names of one moment belong to one file and its compressed copy.
             (&[(50, 0), (50, 0)], None),
             // Not come yet.
             (&[(50, 0), (101, 0)], Some((101, 0))),

@@ -1,34 +1,35 @@
-//! The form of a message: one line, with the program's name in front, and the raw bytes of what comes from outside.
+//! The form of a message: one line that begins with the program's name and contains text from outside as raw bytes.
 
-use crate::service::RUN;
+use crate::Help;
+use crate::service::may_be_service;
 use crate::sys;
 use crate::terminal::visible;
-use nix::errno::Errno;
-use nix::sys::stat::lstat;
 use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The name in front of every message, set once by [`program`](crate::program). Zero at first, unlike a `OnceLock`: with that,
-/// it would be the only thing a small program writes on the first page of its data.
-static NAME: RwLock<Option<&'static str>> = RwLock::new(None);
+/// The name at the beginning of every message, and what the program answers to `--help`, both set once by
+/// [`program`](crate::program). The value is all zeros at first, so it costs no memory page. A `OnceLock` is not all
+/// zeros, and would be the only thing that a small program writes on the first page of its data.
+static PROGRAM: RwLock<Option<(&'static str, Help)>> = RwLock::new(None);
 
 /// See [`name_directory`].
 static NAMES_DIRECTORY: AtomicBool = AtomicBool::new(false);
 
-/// From here on every message ends with the directory that the program works in, `prog: warning: WORDS (in /service/web/log)`:
-/// where many instances of a program say the same to one standard error, relative paths do not tell which of them it is.
+/// Makes every message from now on end with the directory that the program works in: `prog: warning: WORDS (in
+/// /service/web/log)`. Where many instances of a program write to one standard error, a relative path does not tell
+/// which of them wrote the message.
 pub fn name_directory() {
     NAMES_DIRECTORY.store(true, Ordering::Relaxed);
 }
 
-/// The same where the program works in a service directory: one in which a `run` is, or we may not look. That is what
-/// supervise starts programs in; by hand, people know where they are.
+/// Does what [`name_directory`] does, but only if the program works in a service directory, or in one that we may not search.
+/// supervise starts programs in such a directory. A user who starts a program by hand knows the current directory.
 pub fn name_service_directory() {
-    if lstat(RUN) != Err(Errno::ENOENT) {
+    if may_be_service(Path::new("")) {
         name_directory();
     }
 }
@@ -45,8 +46,8 @@ pub(super) fn line(kind: &[u8], words: &[&[u8]]) -> Vec<u8> {
     line
 }
 
-/// The raw bytes, but for newlines: after one in a name or a text from outside, the rest would be a message of its own,
-/// in whatever words whoever made the name likes.
+/// Returns the raw bytes without newlines. After a newline in a name or a text from outside, the rest would look like a
+/// message of its own, and the account that chose the name could forge messages.
 fn one_line(word: &[u8]) -> Cow<'_, [u8]> {
     if !word.contains(&b'\n') {
         return Cow::Borrowed(word);
@@ -54,16 +55,25 @@ fn one_line(word: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(word.split(|byte| *byte == b'\n').collect::<Vec<_>>().join(&br"\x0a"[..]))
 }
 
-/// The directory that messages name, by the path that it has now.
+/// The current path of the directory that messages name.
 fn directory() -> Option<PathBuf> {
     NAMES_DIRECTORY.load(Ordering::Relaxed).then(|| std::env::current_dir().ok()).flatten()
 }
 
 fn name() -> &'static str {
-    NAME.try_read().ok().and_then(|name| *name).unwrap_or("daemontools")
+    program().map_or("daemontools", |(name, _)| name)
 }
 
-/// From here on every message has this name in front.
-pub(super) fn set_name(name: &'static str) {
-    let _ = NAME.write().map(|mut written| *written = Some(name));
+/// What the program answers to `--help`: its usage line, and all its options.
+pub(super) fn help() -> Option<Help> {
+    program().map(|(_, help)| help)
+}
+
+fn program() -> Option<(&'static str, Help)> {
+    PROGRAM.try_read().ok().and_then(|program| *program)
+}
+
+/// Sets the name with which every message begins from now on, and what the program answers to `--help`.
+pub(super) fn set_program(name: &'static str, help: Help) {
+    let _ = PROGRAM.write().map(|mut written| *written = Some((name, help)));
 }

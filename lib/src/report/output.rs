@@ -1,5 +1,5 @@
-//! Writing messages to standard error, whose reader can neither hold a program up nor end it. What could not be written is
-//! counted, and the count is written before the next message.
+//! Writing messages to standard error, whose reader can neither block the program nor end it. Messages that could not
+//! be written are counted, and the count is written before the next message.
 
 use super::line::line;
 use crate::sys;
@@ -11,17 +11,17 @@ use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Messages that could not be written, in the lower half, and in the upper half the process that counted them: a child
-/// that was forked has a copy, and must not say the same again.
+/// The number of messages that could not be written, in the lower half, and the pid of the process that counted them,
+/// in the upper half. A forked child has a copy of the count and must not report it again.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// The last thing written was the beginning of a line, for want of room.
+/// Whether the last write ended within a line, for lack of room.
 static TORN: AtomicBool = AtomicBool::new(false);
 
-/// So long a message waits for a reader that is only slow. As long as messages are lost, none waits.
+/// How long a message waits for a slow reader. While messages are being lost, none waits.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Writes `prog: WORDS` as one line: news, and nothing is wrong.
+/// Writes `prog: WORDS` as one line, for news that is no problem.
 pub fn notice(words: &[&[u8]]) {
     say(&line(b": ", words));
 }
@@ -31,10 +31,11 @@ pub fn warning(words: &[&[u8]]) {
     say(&line(b": warning: ", words));
 }
 
-/// Writes whole lines that are not messages of ours, with no program's name in front.
+/// Writes whole lines that are not our messages, without the program's name in front.
 pub fn pass_on(lines: &[u8]) {
     if lines.is_empty() {
-        // Most of the time: a logger need not ask the kernel for that.
+        // Usually everything has been written by now, and the program need not ask the kernel whether this is a
+        // terminal.
     } else if sys::stderr().is_terminal() {
         let lines = lines.split_inclusive(|byte| *byte == b'\n');
         let shown = lines.flat_map(|line| match line.strip_suffix(b"\n") {
@@ -47,14 +48,15 @@ pub fn pass_on(lines: &[u8]) {
     }
 }
 
-/// Says how many messages were lost, if any were, once there is room for that. For a daemon's loop, each time it wakes.
+/// Writes how many messages were lost, if any were and there is room now. A daemon's loop calls this each time it
+/// wakes.
 pub fn retry_lost() {
     if lost() > 0 {
         say_lost();
     }
 }
 
-/// Writes lines to standard error. What there is no room for is lost, and counted.
+/// Writes lines to standard error. A line for which there is no room is dropped and counted.
 pub(super) fn say(lines: &[u8]) {
     let patience = if lost() == 0 { PATIENCE } else { Duration::ZERO };
     let unwritten = if say_lost() { put(lines, patience) } else { lines };
@@ -64,7 +66,7 @@ pub(super) fn say(lines: &[u8]) {
     }
 }
 
-/// Whether no message is lost that was not told of.
+/// Whether every lost message has been reported.
 fn say_lost() -> bool {
     let count = lost();
     let words = if count == 1 { " message lost" } else { " messages lost" };
@@ -78,7 +80,7 @@ fn say_lost() -> bool {
     told
 }
 
-/// Messages that this process has lost.
+/// How many messages this process has lost.
 fn lost() -> u64 {
     match LOST.load(Ordering::Relaxed) {
         0 => 0,
@@ -97,7 +99,8 @@ fn own_number() -> u64 {
     u64::try_from(getpid().as_raw()).unwrap_or(0)
 }
 
-/// Writes lines, and returns what could not be written of them. A line that was torn before is ended first.
+/// Writes lines, and returns what could not be written of them. If the last write ended within a line, that line is
+/// ended first.
 fn put(lines: &[u8], patience: Duration) -> &[u8] {
     if TORN.load(Ordering::Relaxed) {
         if !put_bytes(b"\n", Duration::ZERO).is_empty() {

@@ -1,67 +1,101 @@
-//! What the system refused, in words: `unable to VERB OBJECT: reason`.
+//! Messages about what the system refused: `unable to VERB OBJECT: reason`.
 
 use super::output::warning;
+use crate::files::{distrusted_link, is_only_ours};
 use crate::interpreter;
 use crate::reason::reason;
+use crate::service::Place;
 use nix::errno::Errno;
+use nix::sys::stat::stat;
+use nix::unistd::geteuid;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Something the system refused: `unable to VERB OBJECT: reason`.
+/// An action that the system refused: `unable to VERB OBJECT: reason`.
 ///
-/// In a program that may end it becomes a [`Fatal`](crate::Fatal) with exit 111 by `?`; a daemon warns and goes on.
+/// In a program that may end because of it, `?` makes it a [`Fatal`](crate::Fatal) with exit code 111. A daemon writes
+/// a warning and goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unable {
     verb: &'static str,
     object: Option<Vec<u8>>,
-    /// What the system said.
+    /// The system's error number.
     pub errno: Errno,
-    /// The reason in words, where what the system said names the wrong cause.
+    /// The reason in words, where the system's error number names the wrong cause.
     reason: Option<Vec<u8>>,
 }
 
 impl Unable {
-    /// `verb` completes "unable to"; `object` is what it was done to.
+    /// `verb` completes "unable to"; `object` is what the verb applies to.
     pub fn new(verb: &'static str, object: impl Object, errno: Errno) -> Unable {
         Unable { verb, object: object.object().map(<[u8]>::to_vec), errno, reason: None }
     }
 
-    /// The same of a program that could not be executed, and lies at `file`: its interpreter may be the reason.
+    /// A program at `file` that could not be executed. If its interpreter is the reason, the message says so.
     pub fn execute(verb: &'static str, object: impl Object, file: &Path, errno: Errno) -> Unable {
-        Unable { reason: interpreter::fault(file, errno), ..Unable::new(verb, object, errno) }
+        Unable { reason: interpreter::interpreter_error(file, errno), ..Unable::new(verb, object, errno) }
     }
 
-    /// The same of a program of a service: what its file lacks is said too, behind the system's word.
+    /// A service's own program at `file` that could not be executed. Behind the system's reason, the message adds what
+    /// is wrong with the file.
     pub fn execute_own(verb: &'static str, object: impl Object, file: &Path, errno: Errno) -> Unable {
         let unable = Unable::execute(verb, object, file, errno);
-        match interpreter::cure(file, errno) {
-            Some(cure) if unable.reason.is_none() => unable.because(cure),
+        match interpreter::remedy(file, errno) {
+            Some(remedy) if unable.reason.is_none() => unable.because(remedy),
             Some(_) | None => unable,
         }
     }
 
-    /// The same with more words behind the reason: `reason: CAUSE`, where the system's word alone does not tell what is wrong.
+    /// Adds more words to the reason, as `reason: CAUSE`, where the system's words alone do not say what is wrong.
     #[must_use]
     pub fn because(self, cause: &str) -> Unable {
-        let reason = [self.reason_bytes(), b": ", cause.as_bytes()].concat();
+        self.because_of(cause.as_bytes())
+    }
+
+    /// Does what [`Unable::because`] does, with a cause that contains a path.
+    #[must_use]
+    pub fn because_of(self, cause: &[u8]) -> Unable {
+        let reason = [self.reason_bytes(), b": ", cause].concat();
         Unable { reason: Some(reason), ..self }
     }
 
-    /// The same of a file or directory that was to be opened or made at `path`: of a directory that is missing above it the system
-    /// says no more than that a file does not exist; and a link that is not followed, as another account has made it, makes no
-    /// loop.
+    /// Adds the cause where a file or directory at `path` could not be opened or made. If a directory above it is
+    /// missing, the system says only that a file does not exist; and for a link that is not followed because another
+    /// account has made it or can move it, the error is that of a loop of links, although there is none.
+    /// Where access is denied, the system does not say which account owns the file or directory.
     #[must_use]
     pub fn where_missing(self, path: &Path) -> Unable {
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let above = above(path);
         match self.errno {
             Errno::ENOENT if path.is_symlink() => self.because("it is a link to nothing"),
             Errno::ENOENT if !above.exists() => self.because("its parent directory does not exist"),
-            Errno::ELOOP if path.exists() || (!path.is_symlink() && above.exists()) => {
-                self.because("a link in its path belongs to another account")
-            }
+            Errno::EACCES => self.where_denied(path),
+            Errno::ELOOP => match why_not_followed(path, above) {
+                Some(why) => self.because(why),
+                None => self,
+            },
             _ => self,
+        }
+    }
+
+    /// Adds which account owns the file or directory at `path`, if access to it was denied to another account.
+    #[must_use]
+    pub fn where_denied(self, path: &Path) -> Unable {
+        match stranger(path).filter(|_| self.errno == Errno::EACCES) {
+            Some(whose) => self.because_of(&whose),
+            None => self,
+        }
+    }
+
+    /// Does what [`Unable::where_denied`] does, for this file of `supervise/` of the service in the current directory.
+    #[must_use]
+    pub fn where_own_is_denied(self, file: &str) -> Unable {
+        match Place::here() {
+            Ok(place) => self.where_denied(&place.path(file)),
+            Err(_) => self,
         }
     }
 
@@ -74,7 +108,7 @@ impl Unable {
         [b"unable to ", &self.what()[..], b": ", self.reason_bytes()].concat()
     }
 
-    /// `VERB OBJECT`.
+    /// The text `VERB OBJECT`.
     pub fn what(&self) -> Vec<u8> {
         let object = self.object.as_ref().map(|object| [b" ", object.as_slice()].concat()).unwrap_or_default();
         [self.verb.as_bytes(), &object].concat()
@@ -86,9 +120,51 @@ impl Unable {
     }
 }
 
-/// What a verb is done to: a name from outside, be it empty, or a text of ours, which is none if it is empty.
+/// Which account owns the file at `path`, in words; or the directory above it, if there is no such file; or the directory
+/// that keeps this process from looking at it. `None` if it is the account of this process.
+pub fn stranger(path: &Path) -> Option<Vec<u8>> {
+    let (what, owner) = match path.metadata() {
+        Ok(file) => (b"it".to_vec(), file.uid()),
+        Err(reason) if reason.kind() == io::ErrorKind::NotFound => {
+            (b"its parent directory".to_vec(), above(path).metadata().ok()?.uid())
+        }
+        Err(_) => {
+            // Of all directories above, the nearest one that can be looked at is the one that may not be searched.
+            let mut seen = path.ancestors().skip(1).map(|above| (shown(above), shown(above).metadata()));
+            match seen.find_map(|(above, found)| Some((above, found.ok()?))) {
+                Some((closed, directory)) => (closed.as_os_str().as_bytes().to_vec(), directory.uid()),
+                // The current directory itself may not be searched.
+                None if path.is_relative() => return stranger(&std::path::absolute(shown(path)).ok()?),
+                None => return None,
+            }
+        }
+    };
+    let own = geteuid().as_raw();
+    let whose = format!(" belongs to account {owner}, and this is account {own}");
+    (owner != own).then(|| [&what[..], whose.as_bytes()].concat())
+}
+
+/// The directory above a path.
+fn above(path: &Path) -> &Path {
+    shown(path.parent().unwrap_or(Path::new("")))
+}
+
+/// The path itself, or `.` where it is empty.
+fn shown(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
+}
+
+/// Why a link in this path, or at its end, is not followed.
+fn why_not_followed(path: &Path, above: &Path) -> Option<&'static str> {
+    let is_refused = || path.is_symlink() && stat(above).is_ok_and(|above| !is_only_ours(&above));
+    let at_its_end = || is_refused().then_some("it is a link, and other accounts may write to its directory");
+    distrusted_link(path).or_else(|| distrusted_link(above)).or_else(at_its_end)
+}
+
+/// What a verb applies to. An `OsStr` is a name from outside, and is written even if it is empty. A `str` is our own
+/// text, and an empty one means that there is no object.
 pub trait Object {
-    /// Its raw bytes, if there is one.
+    /// The raw bytes of the object, if there is one.
     fn object(&self) -> Option<&[u8]>;
 }
 
@@ -122,12 +198,12 @@ impl<T: Object + ?Sized> Object for &T {
     }
 }
 
-/// Says what was being attempted when a system call fails.
+/// Adds to a system call's error what the program attempted.
 pub trait Attempt<T> {
-    /// `open(path).unable_to("open", path)?`
+    /// Example: `open(path).unable_to("open", path)?`
     ///
     /// # Errors
-    /// The same failure, now with its verb and object.
+    /// The same error, with the verb and the object.
     fn unable_to(self, verb: &'static str, object: impl Object) -> Result<T, Unable>;
 }
 
@@ -143,7 +219,7 @@ impl<T> Attempt<T> for nix::Result<T> {
     }
 }
 
-/// The system's error number; one that never came from the system counts as bad data (EINVAL).
+/// The system's error number. An error that did not come from the system is EINVAL.
 pub fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EINVAL, Errno::from_raw)
 }

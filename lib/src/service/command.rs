@@ -1,56 +1,63 @@
 //! Commands to a supervise: the bytes of `supervise/control`.
 
 use super::Part;
+use crate::encoding::Encode;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// A command, by its byte in `supervise/control`.
 ///
-/// Source: daemontools 0.76; `q 1 2 w + = l L` are daemontools-encore's.
+/// Source: daemontools 0.76; `q 1 2 w + = l L` are daemontools-encore's, `R` and `g` are ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Command {
-    /// Start it, and restart it whenever it ends.
+    /// Starts the service, and restarts it whenever it ends.
     Up = b'u',
-    /// Stop it (TERM, then CONT) and do not restart it.
+    /// Stops the service (TERM, then CONT) and does not restart it.
     Down = b'd',
-    /// Start it if it is not running; do not restart it.
+    /// Starts the service if it is not running, and does not restart it.
     Once = b'o',
-    /// supervise exits as soon as the service is down.
+    /// Makes supervise exit as soon as the service is down.
     Exit = b'x',
-    /// STOP.
+    /// Sends STOP.
     Pause = b'p',
-    /// CONT.
+    /// Sends CONT.
     Continue = b'c',
-    /// HUP.
+    /// Sends HUP.
     Hangup = b'h',
-    /// ALRM.
+    /// Sends ALRM.
     Alarm = b'a',
-    /// INT.
+    /// Sends INT.
     Interrupt = b'i',
-    /// TERM.
+    /// Sends TERM.
     Terminate = b't',
-    /// KILL.
+    /// Sends KILL.
     Kill = b'k',
-    /// QUIT.
+    /// Sends QUIT.
     Quit = b'q',
-    /// USR1.
+    /// Sends USR1.
     User1 = b'1',
-    /// USR2.
+    /// Sends USR2.
     User2 = b'2',
-    /// WINCH.
+    /// Sends WINCH.
     Window = b'w',
-    /// Signals go to the service's process group from now on.
+    /// Has the service load its configuration again: runs its `reload`, or sends HUP where there is none.
+    Reload = b'R',
+    /// Lets a start or an end go on that another program holds back.
+    LetGo = b'g',
+    /// From now on signals go to the service's process group.
     ToGroup = b'+',
-    /// Signals go to the service's process alone from now on, as they do in the beginning.
+    /// From now on signals go to the service's process alone, which is the default.
     ToProcess = b'=',
-    /// What follows is meant for the service, as it is in the beginning.
+    /// The commands that follow are for the service, which is the default.
     ForService = b'l',
-    /// What follows is meant for the logger that the same supervise runs.
+    /// The commands that follow are for the logger that the same supervise runs.
     ForLogger = b'L',
 }
 
 impl Command {
     /// Every command, in the order `svc` lists them.
-    pub const ALL: [Command; 19] = [
+    pub const ALL: [Command; 21] = [
         Command::Up,
         Command::Down,
         Command::Once,
@@ -66,41 +73,43 @@ impl Command {
         Command::User1,
         Command::User2,
         Command::Window,
+        Command::Reload,
+        Command::LetGo,
         Command::ToGroup,
         Command::ToProcess,
         Command::ForService,
         Command::ForLogger,
     ];
 
-    /// The byte in the FIFO, which is also the letter of `svc`'s option.
+    /// The byte that is written to the FIFO. It is also the letter of `svc`'s option.
     pub fn byte(self) -> u8 {
         self as u8
     }
 
-    /// The command of a byte; bytes that mean nothing to us are none, and are to be ignored.
+    /// The command that a byte stands for, or `None` for an unknown byte, which supervise ignores.
     pub fn from_byte(byte: u8) -> Option<Command> {
         Command::ALL.into_iter().find(|command| command.byte() == byte)
     }
 }
 
-/// Commands that are given together, in this order.
+/// Several commands that are given together, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Commands(Vec<Command>);
 
 impl Commands {
-    /// Adds a command behind the others, unless it is among them.
+    /// Adds a command at the end, unless the list contains it already.
     pub fn add(&mut self, command: Command) {
         if !self.0.contains(&command) {
             self.0.push(command);
         }
     }
 
-    /// Whether at least one of these is among them.
+    /// Whether the list contains at least one of these commands.
     pub fn has_any(&self, commands: &[Command]) -> bool {
         self.0.iter().any(|command| commands.contains(command))
     }
 
-    /// Which part of the service the last of them is meant for.
+    /// The part of the service for which the last command is meant.
     pub fn part(&self) -> Part {
         let is_choice = |command: &&Command| [Command::ForService, Command::ForLogger].contains(command);
         match self.0.iter().rfind(is_choice) {
@@ -109,15 +118,26 @@ impl Commands {
         }
     }
 
-    /// The bytes of one write(2) that gives them. Commands that end with some for the logger are closed by
-    /// [`Command::ForService`].
+    /// The bytes for one write(2) that gives these commands. If the last commands are for the logger,
+    /// [`Command::ForService`] is added at the end.
     ///
-    /// What others write to the FIFO may follow at once, before supervise has read anything. Without the closing byte their
-    /// commands would go to the logger too. The kernel keeps the bytes of a write of up to PIPE_BUF (4096) together, so the
-    /// closing byte is in the same write; all commands together are far fewer.
+    /// Bytes of another process may follow in the FIFO before supervise has read anything. Without the added byte,
+    /// those commands would go to the logger too. The kernel does not mix a write of up to PIPE_BUF (4096) bytes with
+    /// others, and all commands together are far fewer, so the added byte is part of the same write.
     pub fn bytes(&self) -> Vec<u8> {
         let closing = (self.part() == Part::Logger).then_some(Command::ForService);
         self.0.iter().copied().chain(closing).map(Command::byte).collect()
+    }
+}
+
+impl Encode for Commands {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        OsString::from_vec(self.0.iter().map(|command| command.byte()).collect()).encode(bytes);
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<Commands> {
+        let letters = OsString::decode(bytes)?;
+        letters.as_bytes().iter().map(|letter| Command::from_byte(*letter)).collect::<Option<_>>().map(Commands)
     }
 }
 

@@ -1,39 +1,53 @@
-//! What tells a service directory from every other one, also from one that comes to its path later, and from its copy.
+//! What identifies a service directory. It differs from that of any directory that has the same path later, and from
+//! that of a copy.
 
+use super::policy::ABSTRACT;
+use super::{LOCK, RUN};
+use crate::report::errno_of;
 use crate::sys;
-use crate::sys::file_numbers::keeps_numbers;
+use crate::sys::file_numbers::{copies_on_write, keeps_number_of};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, lstat};
+use nix::unistd::chown;
 use std::fmt::{self, Display};
 use std::path::Path;
+
+/// Every directory of a service has one of these files.
+const FILES: [&str; 2] = [RUN, LOCK];
+
+/// Whether a directory contains a `run`, or is that of a state, or may contain one that this account cannot see. An empty path is
+/// the current directory.
+pub fn may_be_service(directory: &Path) -> bool {
+    [RUN, ABSTRACT].into_iter().any(|file| lstat(&directory.join(file)) != Err(Errno::ENOENT))
+}
 
 /// The identity of a directory. As text: `inode DEVICE INODE BORN`, or `path PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Directory {
-    /// By the number it has on its file system, and the time at which it got it.
+    /// The directory is identified by its inode number and the time when it was made.
     Inode {
-        /// The file system.
+        /// The device number of the file system.
         device: u64,
-        /// The directory's number on it, which another one may get once it is removed.
+        /// The inode number, which another directory may get once this one is removed.
         inode: u64,
-        /// When it was made, in nanoseconds since 1970; 0 where the file system does not tell.
+        /// When the directory was made, in nanoseconds since 1970; 0 where the file system does not report it.
         born: u64,
     },
-    /// By its path, on a file system that does not keep inode numbers.
+    /// The directory is identified by its path, on a file system that does not keep inode numbers.
     Path(String),
 }
 
 impl Directory {
-    /// The one at this path; the current directory if it is empty.
+    /// The identity of the directory at this path, or of the current directory if the path is empty.
     ///
     /// # Errors
-    /// It is not there, or cannot be looked at; EILSEQ: its path is no text.
+    /// The directory does not exist or cannot be examined. EILSEQ: its path is not UTF-8.
     pub fn at(path: &Path) -> nix::Result<Directory> {
         let path = if path == Path::new("") { Path::new(".") } else { path };
         let file = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        if !keeps_numbers(sys::file_system(&file)?.kind) {
-            let resolved = std::fs::canonicalize(path).map_err(|error| crate::report::errno_of(&error))?;
+        if !keeps_number_of(&file, sys::file_system(&file)?.kind, &FILES)? {
+            let resolved = std::fs::canonicalize(path).map_err(|error| errno_of(&error))?;
             return resolved.into_os_string().into_string().map(Directory::Path).map_err(|_| Errno::EILSEQ);
         }
         let found = nix::sys::stat::fstat(&file)?;
@@ -47,7 +61,27 @@ impl Directory {
         })
     }
 
-    /// Whether both are one directory, as far as what is known of both tells.
+    /// The identity of the directory at this path, as it is also after something has been changed in the directory. On an
+    /// overlay the directory is copied into the upper layer for this, since that changes the time when it was made. If that
+    /// cannot be done now, the time is left out.
+    ///
+    /// # Errors
+    /// As for [`Directory::at`].
+    pub fn lasting_at(path: &Path) -> nix::Result<Directory> {
+        let path = if path == Path::new("") { Path::new(".") } else { path };
+        let file = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        if !copies_on_write(sys::file_system(&file)?.kind) {
+            return Directory::at(path);
+        }
+        // A change of owner that names none changes nothing, and needs no right to the directory.
+        let is_copied = chown(path, None, None).is_ok();
+        Ok(match Directory::at(path)? {
+            Directory::Inode { device, inode, .. } if !is_copied => Directory::Inode { device, inode, born: 0 },
+            directory => directory,
+        })
+    }
+
+    /// Whether both are the same directory, judged by what is known of both.
     pub fn is_same_as(&self, other: &Directory) -> bool {
         use Directory::{Inode, Path};
         let differ = |one: u64, other: u64| one != 0 && other != 0 && one != other;
@@ -60,7 +94,7 @@ impl Directory {
         }
     }
 
-    /// Reads what [`Display`] wrote.
+    /// Reads the text that [`Display`] writes.
     pub fn parse(text: &str) -> Option<Directory> {
         let (kind, rest) = text.split_once(' ')?;
         match kind {
@@ -79,13 +113,13 @@ impl Display for Directory {
     fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Directory::Inode { device, inode, born } => write!(to, "inode {device} {inode} {born}"),
-            // A newline cannot be written into a line.
+            // A line cannot contain a newline, so it is escaped.
             Directory::Path(path) => write!(to, "path {}", path.replace('\\', r"\\").replace('\n', r"\n")),
         }
     }
 }
 
-/// A path as it was before its backslashes and newlines were written as two characters each.
+/// Replaces the two-character escapes of backslashes and newlines in a path.
 fn without_escapes(text: &str) -> Option<String> {
     let mut path = String::new();
     let mut characters = text.chars();
@@ -113,7 +147,8 @@ mod tests {
         assert_eq!(Directory::parse(&one.to_string()), Some(one.clone()));
         std::fs::create_dir(at("one")).unwrap();
         assert_ne!(Directory::at(&at("one")).unwrap(), one);
-        // A file system may give the number of one that was removed to the next one; it is another directory all the same.
+        // A file system may give the inode number of a removed directory to the next one, which must still count as
+        // another directory.
         std::fs::remove_dir(at("renamed")).unwrap();
         std::fs::create_dir(at("renamed")).unwrap();
         assert_ne!(Directory::at(&at("renamed")).unwrap(), one);

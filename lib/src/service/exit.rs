@@ -10,20 +10,20 @@ use std::str::SplitAsciiWhitespace;
 /// core dumped), `unstarted ERRNO`, `unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It exited with this code.
+    /// The process exited with this code.
     Code(i32),
-    /// It was killed by this signal.
+    /// The process was killed by this signal.
     Signal(i32),
-    /// It was killed by this signal and dumped core.
+    /// The process was killed by this signal and dumped core.
     Core(i32),
-    /// It never was: the program could not be executed, for this reason.
+    /// The program could not be executed, for the reason with this error number.
     Unstarted(i32),
-    /// It ended while nobody who could know watched.
+    /// The process ended while no supervise or svscan watched it.
     Unknown,
 }
 
 impl Exit {
-    /// Reads what `wait(2)` says.
+    /// Reads a status from `wait(2)`.
     pub fn from_wait_status(status: i32) -> Exit {
         match status & 0x7f {
             0 => Exit::Code((status >> 8) & 0xff),
@@ -32,7 +32,7 @@ impl Exit {
         }
     }
 
-    /// Reads the text that [`Display`] writes. An end of another kind is unknown.
+    /// Reads the text that [`Display`] writes. An unknown word is [`Exit::Unknown`].
     pub(super) fn parse(words: &mut SplitAsciiWhitespace) -> Option<Exit> {
         let kind = words.next()?;
         let mut number = || words.next()?.parse().ok();
@@ -45,7 +45,7 @@ impl Exit {
         })
     }
 
-    /// In words, for people: `exited 1`, `killed by SIGSEGV (core dumped)`, `not executed: access denied`.
+    /// The exit in words for people: `exited 1`, `killed by SIGSEGV (core dumped)`, `not executed: access denied`.
     pub fn words(self) -> String {
         match self {
             Exit::Code(code) => format!("exited {code}"),
@@ -57,7 +57,7 @@ impl Exit {
     }
 }
 
-/// `SIGTERM`; a signal without a name is `signal 34`.
+/// The name of a signal, such as `SIGTERM`. A signal without a name is written as `signal 34`.
 pub fn signal_name(number: i32) -> String {
     Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().into())
 }

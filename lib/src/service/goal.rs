@@ -1,28 +1,28 @@
-//! Whether a service has come to where it is waited for. No clock, no I/O: an observation from before, one of now, and
-//! what the service was told in between.
+//! Whether a service has reached the state that a user waits for. The judgement needs an earlier observation, one of
+//! now, and the commands that the service was given in between. No clock, no I/O.
 //!
-//! A service is observed when something has changed, so a short life may lie between two observations: a start counts
-//! also if it has been seen only by the number of starts.
+//! A service is observed when something has changed, so a short run may lie between two observations. A start therefore
+//! also counts if only the number of starts shows it.
 
-use super::{Command, Commands, Exit, Next, Observation, Presence, Snapshot, Stage, Status, Want};
+use super::{Command, Commands, Exit, Next, Observation, Presence, Record, Snapshot, Stage, Status, Want};
 use crate::Fatal;
 use crate::report::PERMANENT;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// What is waited for.
+/// The state that the user waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
     /// `run` has been executed.
     Up,
-    /// It is ready.
+    /// The service is ready.
     Ready,
     /// `run` has ended, and is not started again.
     Down,
-    /// So have `finish` and `stop`.
+    /// `run`, `finish` and `stop` have ended, and `run` is not started again.
     Finished,
-    /// `run` has been started since.
+    /// `run` has been started since the first observation.
     Restarted,
 }
 
@@ -35,40 +35,45 @@ const GOALS: [(&str, Goal, &str); 5] = [
 ];
 
 impl Goal {
-    /// What a word asks for.
+    /// The goal that a word names.
     ///
     /// # Errors
-    /// Nothing that can be waited for: exit 100.
+    /// The word names no goal; exit code 100.
     pub fn parse(word: &OsStr) -> Result<Goal, Fatal> {
         let known = GOALS.into_iter().find(|(known, _, _)| word == *known);
         known.map(|(_, goal, _)| goal).ok_or_else(|| {
-            let choices: Vec<&str> = GOALS.iter().map(|(known, _, _)| *known).collect();
             Fatal::new(
                 PERMANENT,
-                &[b"unable to wait for ", word.as_bytes(), b": not one of ", choices.join(" ").as_bytes()],
+                &[b"unable to wait for ", word.as_bytes(), b": not one of ", Goal::words().join(" ").as_bytes()],
             )
         })
     }
 
-    /// What a service is that has not come there: `not up`.
+    /// The words that name goals.
+    pub fn words() -> Vec<&'static str> {
+        GOALS.iter().map(|(word, _, _)| *word).collect()
+    }
+
+    /// What to say of a service that has not reached this goal: `not up`.
     pub fn missed(self) -> &'static str {
         GOALS.into_iter().find(|(_, goal, _)| *goal == self).map_or("", |(_, _, missed)| missed)
     }
 }
 
-/// What the service has been told since the first observation, as far as it matters.
+/// The effect of the commands that the service was given since the first observation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// To start: neither its having been down nor its having failed before counts.
+    /// The service was told to start. That it was down or had failed before does not count then.
     pub to_start: bool,
-    /// To end: its having been up before does not count.
+    /// The service was told to end. That it was up before does not count then.
     pub to_end: bool,
-    /// That its supervise is to exit, and nothing else that could end or start it: what runs and is wanted up runs on.
+    /// Its supervise was told to exit, and the service was told nothing that could end or start it. A service that runs
+    /// and is wanted up goes on running.
     pub only_to_exit: bool,
 }
 
 impl Sent {
-    /// What these commands ask for.
+    /// The effect of these commands.
     pub fn by(commands: &Commands) -> Sent {
         let to_start = commands.has_any(&[Command::Up, Command::Once]);
         let to_end = commands.has_any(&[Command::Down, Command::Terminate, Command::Kill]);
@@ -77,7 +82,7 @@ impl Sent {
     }
 }
 
-/// The other commands that send a signal of which a service may end.
+/// All other commands that send a signal which may end a service.
 const SIGNALS: [Command; 7] = [
     Command::Hangup,
     Command::Alarm,
@@ -91,29 +96,30 @@ const SIGNALS: [Command; 7] = [
 /// What an observation means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The service has come there.
+    /// The service has reached the goal.
     Reached,
-    /// It may still.
+    /// The service may still reach the goal.
     NotYet,
-    /// It will not.
+    /// The service will not reach the goal.
     Never(Reason),
 }
 
-/// Why a service will not come to where it is waited for.
+/// Why a service will not reach the goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// Nobody is in charge of it.
+    /// No supervise is in charge of it.
     Unsupervised,
-    /// It gave up, after this end of its `run`.
+    /// Its supervise gave up, after this exit of `run`.
     Failed(Option<Exit>),
-    /// It ended like this, and is not to be started again.
+    /// `run` ended this way, and is not started again.
     Ended(Option<Exit>),
-    /// Its supervise was told to exit once it is down, and nothing takes it down.
+    /// Its supervise was told to exit once the service is down, but nothing stops the service.
     RunsOn,
 }
 
 impl Reason {
-    /// In words: `failed: exited 100`; with what was seen last where nothing more is known.
+    /// The reason in words, such as `failed: exited 100`. Where nothing more is known, the words describe the last
+    /// observation.
     pub fn words(self, last: &Observation) -> String {
         let with =
             |what: &str, exit: Option<Exit>| exit.map_or(what.into(), |exit| format!("{what}: {}", exit.words()));
@@ -126,12 +132,13 @@ impl Reason {
     }
 }
 
-/// Says what an observation means that was made after `before` and what the service was `told` then.
+/// Judges the observation `now`. The observation `before` was made earlier, and `told` says what the service was told
+/// after that.
 pub fn evaluate(goal: Goal, told: Sent, before: &Observation, now: &Observation) -> Verdict {
     let Some(seen) = &now.seen else {
         return if now.presence == Presence::Gone { Verdict::Never(Reason::Unsupervised) } else { Verdict::NotYet };
     };
-    // The status and the state must agree first, so that svstat shows what svc reports.
+    // The status and the state must agree first, so that svstat shows the same as svc reports.
     if now.presence == Presence::Here && !seen.is_settled() {
         return Verdict::NotYet;
     }
@@ -142,14 +149,15 @@ pub fn evaluate(goal: Goal, told: Sent, before: &Observation, now: &Observation)
         (Presence::Here, Goal::Ready) => is_ready(told, then, seen),
         (_, Goal::Down | Goal::Finished) if is_down(goal, told, then, seen) => Verdict::Reached,
         (Presence::Here, Goal::Down | Goal::Finished) => unless_it_runs_on(Verdict::NotYet, told, seen),
-        (Presence::Away, _) if !has_left(seen) => Verdict::NotYet,
+        // A supervise that had left before may have been replaced since, as svscan does while it has the entry.
+        (Presence::Away, _) if !has_left(seen) || then.is_some_and(has_left) => Verdict::NotYet,
         (Presence::Away | Presence::Gone, Goal::Down | Goal::Finished) if seen.status.pid.is_none() => Verdict::Reached,
         (Presence::Away | Presence::Gone, _) => Verdict::Never(Reason::Unsupervised),
     }
 }
 
-/// A service that is wanted up and runs may still end by itself, but nothing is known that would make it, and waiting for
-/// that may take for ever. One that is wanted once has an end.
+/// A service that runs and is wanted up may end by itself, but nothing is known that would end it, so waiting could
+/// take for ever. A service that is wanted once does end.
 fn unless_it_runs_on(verdict: Verdict, told: Sent, seen: &Snapshot) -> Verdict {
     match verdict {
         Verdict::NotYet if told.only_to_exit && Stage::of(seen) == Stage::Up && seen.status.want == Want::Up => {
@@ -210,8 +218,8 @@ fn ended(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
 
 /// Whether `run` was started between the two observations.
 fn is_newer(then: Option<&Snapshot>, seen: &Snapshot) -> bool {
-    let Some(then) = then else { return runs(seen) || starts(seen).is_some_and(|starts| starts > 0) };
-    match (starts(then), starts(seen)) {
+    let Some(then) = then else { return runs(seen) || seen.starts().is_some_and(|starts| starts > 0) };
+    match (then.starts(), seen.starts()) {
         (Some(then), Some(now)) => then != now,
         (None, _) | (_, None) => runs(seen) && is_other(&then.status, &seen.status),
     }
@@ -220,10 +228,6 @@ fn is_newer(then: Option<&Snapshot>, seen: &Snapshot) -> bool {
 fn is_other(then: &Status, now: &Status) -> bool {
     let identity = |status: &Status| (status.pid.map(Pid::as_raw), status.since);
     identity(then) != identity(now)
-}
-
-fn starts(seen: &Snapshot) -> Option<u64> {
-    seen.record.as_ref().map(|record| record.starts)
 }
 
 fn runs(seen: &Snapshot) -> bool {
@@ -238,9 +242,9 @@ fn has_changed(then: Option<&Snapshot>, seen: &Snapshot) -> bool {
     then.is_none_or(|then| then.status.since != seen.status.since)
 }
 
-/// Whether its supervise went because it was told to.
+/// Whether the supervise exited because it was told to.
 fn has_left(seen: &Snapshot) -> bool {
-    seen.record.as_ref().is_some_and(|record| record.leaving && record.process.is_none())
+    seen.record.as_ref().is_some_and(Record::has_left)
 }
 
 #[cfg(test)]

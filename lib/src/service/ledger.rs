@@ -1,14 +1,16 @@
-//! svscan's ledger: what each supervise knows of its processes, kept in memory that outlives it.
+//! svscan's ledger: what each supervise knows of its processes, kept in memory that outlives the supervise.
 //!
-//! `supervise/state` lies on a disk that may be full, read-only or somebody else's, and may be removed. Were it all
-//! that is known, a supervise that is killed then would be followed by a second copy of the service. So svscan makes a
-//! file in memory with a page for each supervise that it starts, and supervise writes there what it writes into
-//! `supervise/state`. Nobody but the two has the file: it has no name, and is closed in whatever supervise executes.
-//! What is in it ends with the last of them, so that it never speaks of another boot, nor of a copied directory.
+//! `supervise/state` lies on a disk that may be full, read-only or another account's, and the file may be removed. If
+//! it were the only record, the supervise that follows a killed one could start a second copy of the service. So svscan
+//! makes a file in memory with one page for each supervise that it starts, and supervise writes there the same text as
+//! into `supervise/state`. Only svscan and its supervises have the file open: it has no name, and is closed in every
+//! program that supervise executes. The contents vanish with the last of these processes, so a page never describes
+//! another boot or a copied directory.
 //!
-//! A page is written by one pwrite(2) that stays within one page of memory, which a signal cannot cut short. But it may be
-//! read in that moment, and then it is partly the text before. So the last eight bytes are a checksum of the text, and what
-//! does not have the one that it says is read again. A supervise of an earlier version writes none.
+//! A page is written by one pwrite(2) that stays within one page of memory, so a signal cannot cut it short. But a
+//! reader may read the page during the write and get a part of the old text. So the last eight bytes of the page are a
+//! checksum of the text, and a page whose checksum does not match is read again. A supervise of an earlier version
+//! writes no checksum.
 
 use crate::hash::hash;
 use crate::sys::pocket;
@@ -21,54 +23,63 @@ use nix::sys::uio::{pread, pwrite};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The environment variable by which supervise knows its page: the number of the descriptor, a space, and the number of
-/// the page.
+/// The environment variable that tells supervise its page: the descriptor's number, a space, and the page's number.
 pub const VARIABLE: &str = "SVSCAN_LEDGER";
 
-/// The environment variable by which the supervise of a logger knows what its service is called in svscan's directory: it is
-/// started with `log` for a name, as the original starts it.
+/// The environment variable that tells a logger's supervise the name of its service in svscan's directory. svscan
+/// starts that supervise with the argument `log`, as the original svscan does.
 pub const SERVICE: &str = "SVSCAN_SERVICE";
 
-/// What is ours alone among the variables, and is taken away from what supervise executes.
-pub fn taken_away() -> [(OsString, Option<OsString>); 3] {
-    [VARIABLE, SERVICE, pocket::VARIABLE].map(|variable| (variable.into(), None))
+/// The environment variable that tells a supervise that svscan stops its service: the supervise takes charge of the
+/// processes that the supervise before it has left, and starts nothing.
+pub const STOPS: &str = "SVSCAN_STOPS";
+
+/// The environment variable that tells a logger's supervise the directory to which it changes before all else. svscan gives
+/// it where it cannot be sure that this takes no time, as the directory lies on another mount.
+pub const FROM: &str = "SVSCAN_FROM";
+
+/// The variables that only our programs use, and that supervise removes from the environment of the programs that it
+/// executes.
+pub fn taken_away() -> [(OsString, Option<OsString>); 5] {
+    [VARIABLE, SERVICE, STOPS, FROM, pocket::VARIABLE].map(|variable| (variable.into(), None))
 }
 
-/// Bytes of a page.
+/// The size of a page in bytes.
 const PAGE: usize = 4096;
-/// Of these the text has so many. After it are one NUL at least, and the checksum.
+/// The longest text on a page, in bytes. At least one NUL and the checksum follow it.
 const TEXT: usize = PAGE - SUM - 1;
 const SUM: usize = size_of::<u64>();
-/// How often a page is read that is just being written, a millisecond apart: the writer has to get back to the processor.
+/// How often a reader tries to read a page that is being written, at intervals of a millisecond. The writer may have to
+/// wait for the processor.
 const TRIES: u32 = 200;
 
-/// The file, as svscan has it.
+/// The file as svscan holds it.
 #[derive(Debug)]
 pub struct Ledger {
     file: OwnedFd,
-    /// Pages that were used and are free again, and how many were ever used.
+    /// The pages that were used and are free again.
     free: Vec<u32>,
     used: u32,
 }
 
 impl Ledger {
-    /// A new one, without a page in use.
+    /// Makes a new ledger, with no page in use.
     ///
     /// # Errors
-    /// EMFILE, ENOMEM; ENOSYS or EPERM where such files are not to be had.
+    /// EMFILE, ENOMEM; ENOSYS or EPERM where the system offers no such files.
     pub fn create() -> nix::Result<Ledger> {
         let file = memfd_create("svscan-ledger", MFdFlags::MFD_CLOEXEC)?;
         Ok(Ledger { file, free: Vec::new(), used: 0 })
     }
 
-    /// One that an earlier svscan has made, with the pages that are in use.
+    /// Takes over a ledger that an earlier svscan has made. `in_use` lists the pages in use.
     pub fn resume(file: OwnedFd, in_use: &[u32]) -> Ledger {
         let used = in_use.iter().max().map_or(0, |last| last + 1);
         let free = (0..used).filter(|page| !in_use.contains(page)).collect();
         Ledger { file, free, used }
     }
 
-    /// A page that is empty, for a supervise.
+    /// Takes an empty page for a supervise.
     ///
     /// # Errors
     /// ENOMEM, ENOSPC: there is no memory.
@@ -86,17 +97,17 @@ impl Ledger {
         }
     }
 
-    /// The supervise is gone, and with it its service.
+    /// Frees a page whose supervise, and with it its service, is gone.
     pub fn give_back(&mut self, page: u32) {
         self.free.push(page);
     }
 
-    /// What is written on a page, if anything is.
+    /// The text on a page, if there is one.
     pub fn read(&self, page: u32) -> Option<String> {
         read(self.file.as_fd(), page)
     }
 
-    /// The value of [`VARIABLE`] for a supervise that has the file as descriptor `number`.
+    /// The value of [`VARIABLE`] for a supervise that holds the file as descriptor `number`.
     pub fn variable(number: i32, page: u32) -> String {
         format!("{number} {page}")
     }
@@ -108,7 +119,7 @@ impl AsFd for Ledger {
     }
 }
 
-/// One page, as supervise has it.
+/// One page, as its supervise holds it.
 #[derive(Debug)]
 pub struct Page {
     file: OwnedFd,
@@ -116,41 +127,42 @@ pub struct Page {
 }
 
 impl Page {
-    /// The one that svscan has given us, if it has; the descriptor is close-on-exec from now on.
+    /// The page that svscan has given us, if it has given one. The descriptor is close-on-exec from now on.
     pub fn from_environment() -> Option<Page> {
         let value = std::env::var(VARIABLE).ok()?;
         let (number, page) = value.split_once(' ')?;
         let (number, page) = (number.parse().ok()?, page.parse().ok()?);
         let file = inherited_descriptor(number).ok()?;
-        // A variable that was passed on by mistake must not make us write into another file.
+        // If the variable was passed on by mistake, the number may belong to another file, into which we must not
+        // write.
         is_in_memory(file.as_fd()).then_some(Page { file, page })
     }
 
-    /// What the supervise before this one has written.
+    /// The text that the supervise before this one has written.
     pub fn read(&self) -> Option<String> {
         read(self.file.as_fd(), self.page)
     }
 
-    /// Writes what is to be known after us.
+    /// Writes the text for the next supervise to read.
     ///
     /// # Errors
-    /// EMSGSIZE: it is longer than a page. ENOSPC, ENOMEM: there is no memory. Then nothing is written there, as what was
-    /// written before would be believed though it is not so any more.
+    /// EMSGSIZE: the text is longer than a page. ENOSPC, ENOMEM: there is no memory. In these cases the page is
+    /// emptied, because the next supervise would believe the old text although it is outdated.
     pub fn write(&self, text: &str) -> nix::Result<()> {
         write_or_blank(self.file.as_fd(), self.page, text)
     }
 }
 
-/// Whether it is a file that lies in memory and has no name.
+/// Whether the file lies in memory and has no name.
 fn is_in_memory(file: BorrowedFd) -> bool {
     let in_memory = file_system(file).is_ok_and(|found| found.kind == TMPFS_MAGIC);
     in_memory && fstat(file).is_ok_and(|file| file.st_nlink == 0)
 }
 
-/// The kind of the file system that the kernel's own memory files lie on.
+/// The type of the file system on which the kernel keeps its memory files, as fstatfs(2) reports it.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-/// Whether a text has room on a page.
+/// Whether a text fits on a page.
 pub fn has_room(text: &str) -> bool {
     text.len() <= TEXT
 }
@@ -168,16 +180,16 @@ fn read(file: BorrowedFd, page: u32) -> Option<String> {
     None
 }
 
-/// The text of a page, unless it was read while it was written.
+/// The text of a page, or `None` if the page was read during a write.
 fn whole_text(page: &[u8]) -> Option<&[u8]> {
     let text = page.split(|byte| *byte == 0).next()?;
     let sum = page.get(PAGE - SUM..).and_then(|sum| sum.try_into().ok()).map_or(0, u64::from_ne_bytes);
-    // An earlier version's text may be as long as the page.
+    // The text of an earlier version may fill the whole page.
     let is_earlier = sum == 0 || text.len() > TEXT;
     (is_earlier || sum == checksum(text)).then_some(text)
 }
 
-/// Never 0.
+/// The checksum is never 0, because 0 stands for a page without one.
 fn checksum(text: &[u8]) -> u64 {
     hash(text) | 1
 }
@@ -227,7 +239,7 @@ mod tests {
         assert_eq!(ledger.read(one), None, "what is not so any more");
     }
 
-    /// As the kernel copies a page: from its beginning on.
+    /// The test copies the page as the kernel does, from the beginning.
     #[test]
     fn a_page_that_is_read_while_it_is_written_is_read_again() {
         let mut ledger = Ledger::create().unwrap();

@@ -1,40 +1,54 @@
-//! The mark in the environment of a service's processes, by which they are known whoever their parent is by now.
+//! The mark in the environment of a service's processes. It identifies them even after their parent has changed.
 //!
-//! supervise gives it to processes that it may have to find or to prove to be the service's later: where all of a service
-//! is killed, and where `supervise/` is not its own.
+//! supervise sets it for processes that it may have to find later, or may have to prove to be the service's: where all
+//! processes of a service are killed together, and where `supervise/` belongs to another account.
 
-use crate::files::read_file;
+use super::Inquiry;
+use crate::files::read_made_up;
 use crate::sys::process::{has_gained_rights, proc_path};
 use nix::sys::stat::stat;
 use nix::unistd::Pid;
 use std::path::Path;
 
-/// The variable that marks a service's processes.
+/// The environment variable that marks a service's processes.
 pub const MARK: &str = "SUPERVISE_TREE";
 
-/// The kernel lets no program have a larger environment.
+/// The kernel allows no program a larger environment.
 const LONGEST_ENVIRONMENT: usize = 8 << 20;
 
-/// Its value for the processes of the service in this directory; none if that is gone.
+/// The value of the mark for the processes of the service in this directory; `None` if the directory is gone.
 pub fn mark_of(service: &Path) -> Option<String> {
     let directory = stat(if service == Path::new("") { Path::new(".") } else { service }).ok()?;
     Some(format!("{}/{}", directory.st_dev, directory.st_ino))
 }
 
-/// The same for the processes of its logger, where the same supervise runs that: they are not the service's.
+/// The value of the mark for the processes of the logger that the same supervise runs. It differs from the service's,
+/// so that the logger's processes do not count as the service's.
 pub fn mark_of_logger(service: &Path) -> Option<String> {
     mark_of(service).map(|mark| mark + "/log")
 }
 
-/// Whether a process has a mark of this value, and lets us see it.
-pub fn has_mark(pid: Pid, mark: &str) -> bool {
-    let environment = read_file(&proc_path(pid, "environ"), LONGEST_ENVIRONMENT).unwrap_or_default();
-    let wanted = format!("{MARK}={mark}");
-    environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+/// Whether a process has a mark of one of these values. If we may not read the process's environment, the answer is no.
+fn has_mark(pid: Pid, marks: &[&str]) -> bool {
+    let environment = read_made_up(&proc_path(pid, "environ"), LONGEST_ENVIRONMENT).unwrap_or_default();
+    let marks: Vec<String> = marks.iter().map(|mark| format!("{MARK}={mark}")).collect();
+    environment.split(|byte| *byte == 0).any(|variable| marks.iter().any(|mark| mark.as_bytes() == variable))
 }
 
-/// Whether a process is proven to be of the service by a mark of this value. Whoever starts a set-uid program chooses the
-/// environment of another account's process: there the mark proves nothing.
-pub fn is_proven_by_mark(pid: Pid, mark: &str) -> bool {
-    has_mark(pid, mark) && has_gained_rights(pid) == Some(false)
+/// Those of these processes that a mark of one of these values proves to be the service's. The user who starts a set-uid
+/// program chooses the environment of another account's process, so there the mark proves nothing. A process can keep the
+/// reader of its environment waiting for ever: then the mark proves nothing either.
+///
+/// # Errors
+/// EAGAIN, ENOMEM, EMFILE: that cannot be told now.
+pub fn are_proven_by_mark(pids: &[Pid], marks: &[&str], inquiry: &mut Inquiry) -> nix::Result<Vec<Pid>> {
+    inquiry.those(pids, |pid| has_mark(pid, marks) && has_gained_rights(pid) == Some(false))
+}
+
+/// Whether a mark of one of these values proves that a process is the service's (see [`are_proven_by_mark`]).
+///
+/// # Errors
+/// EAGAIN, ENOMEM, EMFILE: that cannot be told now.
+pub fn is_proven_by_mark(pid: Pid, marks: &[&str]) -> nix::Result<bool> {
+    Ok(!are_proven_by_mark(&[pid], marks, &mut Inquiry::default())?.is_empty())
 }

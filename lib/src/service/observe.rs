@@ -1,20 +1,20 @@
-//! Observing services: woken by what happens, as long as the kernel lets us.
+//! Observing services. The kernel wakes the observer when something changes, as long as it can.
 //!
-//! A supervise renames `supervise/status` and `supervise/state` into place at each change. That it has gone is told by
-//! `supervise/ok`, which has no reader then. There are three means of being woken, tried in this order:
+//! A supervise renames `supervise/status` and `supervise/state` into place at each change. When it has gone,
+//! `supervise/ok` has no reader. An observer can be woken in three ways, tried in this order:
 //!
-//! 1. **inotify** tells of each change, of any supervise, also of the original's, to everybody who may look; and of another
-//!    supervise that comes, as that opens `ok`. But a user has only a limited number of instances of it (128 unless
-//!    `fs.inotify.max_user_instances` says otherwise) and of watches: three hundred programs that wait, each for one
-//!    service, are too many.
-//! 2. **A FIFO in `supervise/event`** ([`Listener`]), of which there may be any number. Only our supervise tells
-//!    there, only of the service, not of a logger that it runs too, and only the owner of the service may listen. What is
-//!    not told there is seen once a second.
-//! 3. **Looking again** five times a second, where there is neither.
+//! 1. **inotify** reports each change by any supervise, including the original's, to every account that may read the
+//!    directory. It also reports when another supervise comes, because that opens `ok`. But each user has only a
+//!    limited number of inotify instances (128 unless `fs.inotify.max_user_instances` says otherwise) and of watches:
+//!    three hundred programs that each wait for one service are too many.
+//! 2. **A FIFO in `supervise/event`** ([`Listener`]), of which there may be any number. Only our supervise writes to
+//!    it, and only about the service, not about a logger that it runs too; and only the owner of the service may
+//!    listen. Changes that are not reported there are found by looking once a second.
+//! 3. **Polling**: where neither is available, the observer looks five times a second.
 //!
-//! Whatever the means, watching begins before the first look, and each look takes in all that was written before it, so
-//! that nothing is missed between the two. Only what is seen counts, not what is told: a means that tells too much, too
-//! little or too late makes us look too often, or later, but never wrong.
+//! In all three ways, watching begins before the first look, and each look reads everything that was written before it,
+//! so nothing is missed between the two. A report only causes a look, and only the look counts. So too many, too few or
+//! late reports cause useless or late looks, but never a wrong answer.
 
 mod listener;
 
@@ -30,17 +30,18 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDe
 use nix::sys::stat::Mode;
 use nix::unistd::fchdir;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a supervise may be missing: svscan replaces one that was killed, the original's svscan within five seconds.
+/// How long a supervise may be missing. svscan replaces one that was killed, and the original's svscan does so within
+/// five seconds.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// How often a service is looked at whose transitions a listener is told.
+/// How often the observer looks at a service with a listener.
 pub const LISTENING: Duration = Duration::from_secs(1);
-/// How often a service is looked at of which nothing is told.
+/// How often the observer looks at a service about which nothing is reported.
 const POLLING: Duration = Duration::from_millis(200);
 
 /// The names in `supervise/` whose change may be a change of the service.
@@ -48,33 +49,37 @@ const TELLING: [&str; 3] = ["status", "state", "ok"];
 
 const NOTHING: PollFlags = PollFlags::empty();
 
-/// Services that are observed, each by the number that [`Observer::add`] gives.
+/// The services that are observed. Each has the number that [`Observer::add`] returns.
 pub struct Observer {
-    /// `None`: the system has no more instances for us.
+    /// `None` if the system gives us no inotify instance.
     inotify: Option<Inotify>,
     part: Part,
     subjects: Vec<Subject>,
+    /// The numbers of services that were dismissed, for those that are added later.
+    free: Vec<usize>,
 }
 
 impl Observer {
-    /// Observes one part of each service that is added.
+    /// Makes an observer of this part of each service that is added.
     pub fn new(part: Part) -> Observer {
-        // A few descriptors a service: as many services as there may be.
+        // Each service needs a few descriptors, and there may be many services.
         open_files::raise();
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
-        Observer { inotify, part, subjects: Vec::new() }
+        Observer { inotify, part, subjects: Vec::new(), free: Vec::new() }
     }
 
-    /// Observes a service from now on: it counts as changed. Returns its number; the first is 0.
+    /// Starts observing a service, and returns its number. The first is 0, the next one 1, and so on, as long as none was
+    /// dismissed. The service counts as changed until the first look.
     ///
     /// # Errors
-    /// There is no such directory for us.
+    /// The service directory does not exist, or we may not enter it.
     pub fn add(&mut self, name: OsString) -> Result<usize, Unable> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let directory = open(name.as_os_str(), flags, Mode::empty()).unable_to("chdir to", &name)?;
-        self.subjects.push(Subject {
+        let directory = open(name.as_os_str(), flags, Mode::empty()).unable_to("chdir to", &name);
+        let directory = directory.map_err(|unable| unable.where_denied(name.as_ref()))?;
+        let subject = Subject {
             name,
-            directory,
+            directory: Some(directory),
             ok: None,
             presence: Presence::Away,
             patience: None,
@@ -84,65 +89,112 @@ impl Observer {
             look_again: None,
             has_changed: true,
             is_dismissed: false,
-        });
-        Ok(self.subjects.len() - 1)
+        };
+        match self.free.pop() {
+            Some(number) => {
+                self.subjects[number] = subject;
+                Ok(number)
+            }
+            None => {
+                self.subjects.push(subject);
+                Ok(self.subjects.len() - 1)
+            }
+        }
     }
 
-    /// The name that a service was added by.
+    /// The name under which a service was added.
     pub fn name(&self, number: usize) -> &OsStr {
         &self.subjects[number].name
     }
 
-    /// The services that may have changed since they were looked at.
+    /// The services that may have changed since the last look at them.
     pub fn changed(&self) -> Vec<usize> {
         let changed = |(number, subject): (usize, &Subject)| subject.is_of_interest_and_changed().then_some(number);
         self.subjects.iter().enumerate().filter_map(changed).collect()
     }
 
-    /// Looks at a service. The current directory is the service's afterwards.
+    /// Looks at a service. Afterwards its directory is the current directory.
     ///
     /// # Errors
     /// The service cannot be watched any more.
     pub fn look(&mut self, number: usize) -> Result<Observation, Unable> {
         let subject = &mut self.subjects[number];
-        let observation = subject.look(self.inotify.as_ref(), self.part)?;
-        subject.has_changed = false;
+        let mut before = subject.watches.clone();
+        let looked = subject.look(self.inotify.as_ref(), self.part);
+        before.retain(|watch| !subject.watches.contains(watch));
+        self.remove_watches(&before);
+        let observation = looked?;
+        self.subjects[number].has_changed = false;
         Ok(observation)
     }
 
-    /// Counts a service as changed after this time at the latest.
+    /// Makes a service count as changed after this time at the latest.
     pub fn look_again_within(&mut self, number: usize, time: Duration) {
         let soon = Instant::now() + time;
         let look_again = &mut self.subjects[number].look_again;
         *look_again = Some(look_again.map_or(soon, |look_again| look_again.min(soon)));
     }
 
-    /// Stops observing a service.
+    /// Stops observing a service, and closes what was open for that. Its number may be given to another one.
     pub fn dismiss(&mut self, number: usize) {
-        self.subjects[number].is_dismissed = true;
+        let subject = &mut self.subjects[number];
+        if std::mem::replace(&mut subject.is_dismissed, true) {
+            return;
+        }
+        (subject.directory, subject.ok, subject.listener) = (None, None, None);
+        let watches = std::mem::take(&mut subject.watches);
+        self.remove_watches(&watches);
+        self.free.push(number);
+    }
+
+    /// Removes those of these watches that no service has any more. Each costs memory of the kernel's, of which every user has
+    /// only so much.
+    fn remove_watches(&self, watches: &[WatchDescriptor]) {
+        let Some(inotify) = &self.inotify else { return };
+        let is_used = |watch: &WatchDescriptor| self.subjects.iter().any(|subject| subject.watches.contains(watch));
+        for watch in watches.iter().filter(|watch| !is_used(watch)) {
+            // The kernel has removed it already if what it was for is gone, or if it was for one event.
+            let _ = inotify.rm_watch(*watch);
+        }
     }
 
     /// Waits until one of the services may have changed, or until the deadline.
     ///
     /// # Errors
-    /// The kernel does not let us wait.
+    /// poll(2) or reading inotify's events failed.
     pub fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Unable> {
+        self.wait_beside(deadline, &[]).map(drop)
+    }
+
+    /// As [`wait`](Observer::wait), and also until one of `others` is ready as poll(2) means it. Returns what each of
+    /// them is ready for.
+    ///
+    /// # Errors
+    /// As for [`wait`](Observer::wait).
+    pub fn wait_beside(
+        &mut self,
+        deadline: Option<Instant>,
+        others: &[(BorrowedFd, PollFlags)],
+    ) -> Result<Vec<PollFlags>, Unable> {
         let open = || self.subjects.iter().enumerate().filter(|(_, subject)| !subject.is_dismissed);
         let wake = open().filter_map(|(_, subject)| subject.wake()).chain(deadline).min();
         let mut fds: Vec<PollFd> = Vec::new();
         let mut whose = Vec::new();
         for (number, subject) in open() {
-            // The kernel reports the error of `ok`, which is all that counts of it, without being asked.
+            // The kernel reports an error on `ok` without being asked, and nothing else about `ok` matters.
             fds.extend(subject.ok.as_ref().map(|ok| PollFd::new(ok.as_fd(), NOTHING)));
             fds.extend(subject.listener.as_ref().map(|listener| PollFd::new(listener.as_fd(), PollFlags::POLLIN)));
             whose.resize(fds.len(), number);
         }
         fds.extend(self.inotify.as_ref().map(|inotify| PollFd::new(inotify.as_fd(), PollFlags::POLLIN)));
+        let first_other = fds.len();
+        fds.extend(others.iter().map(|(other, flags)| PollFd::new(*other, *flags)));
         let left = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
         match poll(&mut fds, sys::timeout(left)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Unable::new("wait", "", errno)),
         }
+        let ready = fds.iter().skip(first_other).map(|fd| fd.revents().unwrap_or(NOTHING)).collect();
         let has_happened: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         for (number, _) in whose.into_iter().zip(has_happened).filter(|(_, has_happened)| *has_happened) {
             self.subjects[number].has_changed = true;
@@ -154,7 +206,8 @@ impl Observer {
         }
         let subjects = &mut self.subjects;
         let told = self.inotify.as_ref().map(|inotify| for_each_event(inotify, |event| take_in(subjects, &event)));
-        told.unwrap_or(Ok(())).unable_to("wait", "")
+        told.unwrap_or(Ok(())).unable_to("wait", "")?;
+        Ok(ready)
     }
 }
 
@@ -167,23 +220,24 @@ fn take_in(subjects: &mut [Subject], event: &InotifyEvent) {
     }
 }
 
-/// A service that is observed.
+/// One service that is observed.
 struct Subject {
     name: OsString,
-    directory: OwnedFd,
-    /// Held while a supervise is in charge.
+    /// The service directory; `None` once the service is dismissed.
+    directory: Option<OwnedFd>,
+    /// `supervise/ok`, held open while a supervise is in charge.
     ok: Option<OwnedFd>,
     presence: Presence,
-    /// Until when a supervise that is missing may come.
+    /// If the supervise is missing, the time until which one may still come.
     patience: Option<Instant>,
     watches: Vec<WatchDescriptor>,
-    /// What `supervise/` is called.
+    /// The name of the directory `supervise/`.
     awaited: Option<OsString>,
-    /// Where inotify does not tell.
+    /// The listener, where inotify is not available.
     listener: Option<Listener>,
-    /// When to look though nothing was told.
+    /// When to look even if nothing was reported.
     look_again: Option<Instant>,
-    /// Something may have happened since the last look.
+    /// Whether something may have happened since the last look.
     has_changed: bool,
     is_dismissed: bool,
 }
@@ -193,9 +247,11 @@ impl Subject {
         self.has_changed && !self.is_dismissed
     }
 
-    /// Watches first, then looks who is in charge, then at what is written: in this order nothing is missed.
+    /// Sets the watches first, then finds out who is in charge, then reads the files. In this order no change is
+    /// missed.
     fn look(&mut self, inotify: Option<&Inotify>, part: Part) -> Result<Observation, Unable> {
-        fchdir(&self.directory).unable_to("chdir to", &self.name)?;
+        let directory = self.directory.as_ref().ok_or(Errno::EBADF);
+        directory.and_then(fchdir).unable_to("chdir to", &self.name)?;
         self.look_again = None;
         let inotify = match inotify {
             Some(inotify) if self.watch(inotify)? => Some(inotify),
@@ -213,10 +269,10 @@ impl Subject {
         Ok(Observation { presence, seen })
     }
 
-    /// Takes the second means of being woken, or the third.
+    /// Takes the second way of being woken, or the third.
     fn listen(&mut self, part: Part) {
         self.watches.clear();
-        // Of the directory that is there now.
+        // A listener is kept only if its FIFO is in the directory that is there now.
         self.listener = self.listener.take().filter(Listener::is_in_place).or_else(|| match part {
             Part::Service => Listener::new().ok(),
             Part::Logger => None,
@@ -225,8 +281,8 @@ impl Subject {
         self.look_again = Some(Instant::now() + patience);
     }
 
-    /// Watches `supervise/`, anew each time, as that may be another directory now; before there is one, what it will be
-    /// made in. False if the system has no more watches for us.
+    /// Watches `supervise/`. The watch is set anew each time, because the directory may have been replaced. Until it
+    /// exists, the directory in which it will be made is watched. Returns false if the system gives us no more watches.
     fn watch(&mut self, inotify: &Inotify) -> Result<bool, Unable> {
         let changes = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MODIFY;
         let itself = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
@@ -236,7 +292,7 @@ impl Subject {
         let added = match watch() {
             Err(Errno::ENOENT) => {
                 let parent = inotify.add_watch(&parent(place.directory()), coming);
-                // It may have come just before.
+                // `supervise/` may have been made just before its parent was watched.
                 watch().or(parent)
             }
             added => added,
@@ -249,14 +305,14 @@ impl Subject {
                 Ok(true)
             }
             Err(Errno::ENOSPC | Errno::ENOMEM) => Ok(false),
-            Err(errno) => Err(self.unable("watch", SUPERVISE, errno)),
+            Err(errno) => Err(self.unable("watch", SUPERVISE, errno).where_denied(place.directory())),
         }
     }
 
     fn presence(&mut self, inotify: Option<&Inotify>) -> Result<Presence, Unable> {
         self.ok = self.hold()?;
         if let (None, Some(inotify)) = (&self.ok, inotify) {
-            // Told when somebody opens it, as a supervise does.
+            // inotify reports when a process opens `ok`, as a supervise does.
             let opened = AddWatchFlags::IN_OPEN | AddWatchFlags::IN_ONESHOT;
             let ok = Place::here().and_then(|place| inotify.add_watch(&place.path(OK), opened));
             self.watches.extend(ok);
@@ -278,7 +334,7 @@ impl Subject {
         match hold_ok() {
             Ok(ok) => Ok(Some(ok)),
             Err(Errno::ENXIO | Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(self.unable("open", OK, errno)),
+            Err(errno) => Err(self.unable("open", OK, errno).where_own_is_denied(OK)),
         }
     }
 
@@ -287,8 +343,8 @@ impl Subject {
         Unable::new(verb, OsStr::from_bytes(&object), errno)
     }
 
-    /// When the service is to be looked at if nothing is told before: when it is too late for a supervise that is missing,
-    /// or because nothing may be told.
+    /// When the service must be looked at although nothing was reported: when a missing supervise is too late, or at
+    /// the next poll.
     fn wake(&self) -> Option<Instant> {
         self.patience.filter(|_| self.presence == Presence::Away).into_iter().chain(self.look_again).min()
     }

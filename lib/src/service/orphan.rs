@@ -1,38 +1,54 @@
-//! `supervise/orphan`: how processes ended whose supervise had been killed. svscan inherits such processes, and writes their
-//! ends down before it waits for them; the supervise that comes next reads how its process ended.
+//! `supervise/orphan`: how processes ended after their supervise had been killed. svscan inherits such processes, and
+//! records each end before it waits for the process. The supervise that comes next reads there how its process ended.
 //!
-//! Text, one end a line, the newest first. There are at most two lines: the service may have left two processes. A malformed
-//! line is ignored.
+//! The file is text with one end on each line, the newest first. There are at most three lines, because the service may
+//! have left three processes: that of its program, that of one that ran beside it, and its logger's. A malformed line is
+//! ignored.
 //!
 //! ```text
 //! PID TICKS WSTATUS SERIAL   the process (see [`Process`]), and its status as `wait(2)` has it
 //! ```
 //!
-//! A line without SERIAL, as an older svscan may have written it, is read as if that were 0.
+//! In a line without SERIAL, as an older svscan wrote it, SERIAL counts as 0.
 
 use super::{Exit, ORPHAN, ORPHAN_NEW, Place, Process, put_file, read_file_itself};
+use crate::encoding::Encode;
 use crate::report::Unable;
 use nix::unistd::Pid;
+use std::ffi::OsString;
 use std::fmt::{self, Display};
 
-/// The longest file that is read, in bytes: two lines of four numbers are shorter.
+/// The number of ends that are kept.
+const MOST: usize = 3;
+
+/// The longest file that is read, in bytes. [`MOST`] lines of four numbers are shorter.
 const LONGEST: usize = 1024;
 
-/// How a process ended whose supervise had been killed.
+/// The end of a process whose supervise had been killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrphanEnd {
     /// The process.
     pub process: Process,
-    /// Its status as `wait(2)` has it.
+    /// The status that `wait(2)` returns for it.
     pub status: i32,
 }
 
+impl Encode for OrphanEnd {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        OsString::from(self.to_string()).encode(bytes);
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<OrphanEnd> {
+        OrphanEnd::parse(OsString::decode(bytes)?.to_str()?)
+    }
+}
+
 impl OrphanEnd {
-    /// Writes this end down for the next supervise of the service whose `supervise/` this is. The end that was written down
-    /// before it stays.
+    /// Records this end for the next supervise of the service that has this `supervise/`. The end that was recorded
+    /// before it is kept.
     ///
     /// # Errors
-    /// The system refuses to make the file or to put it in place. Then the old file is as it was.
+    /// The system refuses to make the file or to rename it. The old file is unchanged then.
     pub fn write(&self, place: &Place) -> Result<(), Unable> {
         let (path, new) = (place.path(ORPHAN), place.path(ORPHAN_NEW));
         let before = read_file_itself(&path, LONGEST).map(|(bytes, _)| bytes).unwrap_or_default();
@@ -42,7 +58,7 @@ impl OrphanEnd {
         })
     }
 
-    /// Reads a line of the file. What a newer svscan may have added to it is ignored.
+    /// Reads one line of the file. Further words, which a newer svscan may have added, are ignored.
     fn parse(line: &str) -> Option<OrphanEnd> {
         let mut words = line.split_ascii_whitespace();
         let pid = Pid::from_raw(words.next()?.parse().ok()?);
@@ -51,10 +67,10 @@ impl OrphanEnd {
         Some(OrphanEnd { process: Process { pid, ticks, serial }, status })
     }
 
-    /// The text of the file with this end as its newest; `before` is the text without it.
+    /// The text of the file with this end as the newest. `before` is the text without it.
     fn in_front_of(&self, before: &[u8]) -> Vec<u8> {
-        let newest = before.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
-        [format!("{self}\n").as_bytes(), newest].concat()
+        let newest: Vec<&[u8]> = before.split_inclusive(|byte| *byte == b'\n').take(MOST - 1).collect();
+        [format!("{self}\n").as_bytes(), &newest.concat()].concat()
     }
 }
 
@@ -65,13 +81,13 @@ impl Display for OrphanEnd {
     }
 }
 
-/// How a process ended whose supervise had been killed, if svscan has written that down in this `supervise/`.
+/// How a process ended whose supervise had been killed, if svscan has recorded that in this `supervise/`.
 pub fn orphan_exit(process: Process, place: &Place) -> Option<Exit> {
     let (bytes, _) = read_file_itself(&place.path(ORPHAN), LONGEST).ok()?;
     exit_in(&bytes, process)
 }
 
-/// How a process ended, as the text of the file says.
+/// How a process ended, according to the text of the file.
 fn exit_in(text: &[u8], process: Process) -> Option<Exit> {
     let ends = str::from_utf8(text).ok()?.lines().filter_map(OrphanEnd::parse);
     let mut its = ends.filter(|end| end.process.is_same_as(&process));
@@ -143,7 +159,8 @@ mod tests {
         let three = end(3).in_front_of(&two);
         assert_eq!(one, b"1 80 9 900\n");
         assert_eq!(two, b"2 80 9 900\n1 80 9 900\n");
-        assert_eq!(three, b"3 80 9 900\n2 80 9 900\n");
+        assert_eq!(three, b"3 80 9 900\n2 80 9 900\n1 80 9 900\n");
+        assert_eq!(end(4).in_front_of(&three), b"4 80 9 900\n3 80 9 900\n2 80 9 900\n");
     }
 
     proptest! {

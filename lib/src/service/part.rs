@@ -1,4 +1,4 @@
-//! The two parts of a service: what it runs, and the logger that reads what that prints.
+//! The two parts of a service: the service itself, and the logger that reads its output.
 
 use super::{LOG, Role};
 
@@ -12,7 +12,8 @@ pub enum Part {
 }
 
 impl Part {
-    /// The name of the program that plays `role` where one supervise runs both parts: its logger has only one program.
+    /// The program that plays `role` for this part where one supervise runs both parts. The logger has only one
+    /// program.
     pub fn program(self, role: Role) -> &'static str {
         match self {
             Part::Service => role.program(),

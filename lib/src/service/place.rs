@@ -1,9 +1,9 @@
 //! Where the files of `supervise/` lie: in the service directory, or where `$SUPERVISEDIR` says.
 //!
-//! Source: the manual of daemontools-encore. A relative `$SUPERVISEDIR` is another name for `supervise`. An
-//! absolute one is a directory that holds those of all services, each named by the service directory's
-//! path with colons for the slashes within: for services on a read-only disk. Where encore's names of two paths are one,
-//! as of `/a/b` and `/a:b`, ours are not: a colon or backslash in a path gets a backslash in front.
+//! Source: the manual of daemontools-encore. A relative `$SUPERVISEDIR` is another name for `supervise`. An absolute
+//! one is a directory that contains those of all services, for services on a read-only disk. Each is named by the path
+//! of the service directory, with colons in place of the slashes inside it. In encore two paths such as `/a/b` and
+//! `/a:b` get the same name. Here a colon or backslash in a path gets a backslash in front, so that the names differ.
 
 use super::SUPERVISE;
 use crate::files::is_only_ours;
@@ -12,26 +12,26 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The variable that says so; empty, it says nothing.
+/// The environment variable that moves `supervise/`. An empty value counts as unset.
 const VARIABLE: &str = "SUPERVISEDIR";
 
-/// The directory that stands for a service's `supervise/`.
+/// The directory that serves as a service's `supervise/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place(PathBuf);
 
 impl Place {
-    /// Of the service in the current directory.
+    /// The place of the service in the current directory.
     ///
     /// # Errors
-    /// Those of `getcwd(3)`, where its path is needed.
+    /// The errors of `getcwd(3)`, if the path is needed.
     pub fn here() -> nix::Result<Place> {
         Place::of(Path::new(""))
     }
 
-    /// Of the service in this directory.
+    /// The place of the service in this directory.
     ///
     /// # Errors
-    /// It has no path, where its path is needed.
+    /// The directory's path is needed and cannot be found.
     pub fn of(service: &Path) -> nix::Result<Place> {
         let name = std::env::var_os(VARIABLE).filter(|name| !name.is_empty());
         let name = PathBuf::from(name.unwrap_or_else(|| SUPERVISE.into()));
@@ -43,25 +43,30 @@ impl Place {
         Ok(Place(name.join(flat(&resolved))))
     }
 
+    /// The directory in which the places of all services lie, if `$SUPERVISEDIR` names one.
+    pub fn moved() -> Option<PathBuf> {
+        std::env::var_os(VARIABLE).map(PathBuf::from).filter(|directory| directory.is_absolute())
+    }
+
     /// The directory itself.
     pub fn directory(&self) -> &Path {
         &self.0
     }
 
-    /// Whether nobody but root and the account that runs us can put files there.
+    /// Whether only root and the account that runs us can put files there.
     ///
     /// # Errors
-    /// It cannot be looked at.
+    /// The directory cannot be examined.
     pub fn is_only_ours(&self) -> nix::Result<bool> {
         Ok(is_only_ours(&nix::sys::stat::stat(&self.0)?))
     }
 
-    /// Where a file of `supervise/` lies; it is named as it is in a plain service directory.
+    /// The path of a file of `supervise/`. `file` is its name in a plain service directory.
     pub fn path(&self, file: &str) -> PathBuf {
         self.0.join(Path::new(file).strip_prefix(SUPERVISE).unwrap_or(Path::new(file)))
     }
 
-    /// The same for messages about the service `name`.
+    /// The path of a file of `supervise/`, in the form that messages about the service `name` show.
     pub fn name(&self, service: &OsStr, file: &str) -> Vec<u8> {
         let path = self.path(file);
         let path = path.as_os_str().as_bytes();
@@ -69,8 +74,8 @@ impl Place {
     }
 }
 
-/// An absolute path as one name, which no other path has: a colon that is in it already, and a backslash, get a backslash
-/// in front.
+/// Turns an absolute path into a name that no other path gets: colons and backslashes that the path contains get a
+/// backslash in front.
 fn flat(path: &Path) -> PathBuf {
     let mut name = Vec::new();
     for byte in path.as_os_str().as_bytes().iter().skip(1) {

@@ -1,29 +1,29 @@
-//! A process, told from every other one that had or will have its number.
+//! A process, and what distinguishes it from every other process that has or had the same number.
 
 use crate::sys::process::{self, PidFd};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-/// A process and what tells it from every other that had or will have its number.
+/// A process, and what distinguishes it from every other process that has or had the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
+    /// Its process number.
     pub pid: Pid,
-    /// When it was started, in clock ticks since boot; 0 where `/proc` does not tell.
+    /// When it was started, in clock ticks since boot; 0 where `/proc` does not show it.
     pub ticks: u64,
-    /// Its number among all processes since boot; 0 where the kernel does not tell (before Linux 6.9).
+    /// Its serial number among all processes since boot; 0 where the kernel does not report it (before Linux 6.9).
     pub serial: u64,
 }
 
-/// Whether a process that was written down is still the one that has its number.
+/// Whether a recorded process is still the one that has its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity {
-    /// It is, whether it runs or has ended and was not waited for yet.
+    /// It is the same process. It may run, or may have ended without having been waited for.
     Same,
-    /// It is not: there is no such process, or another one.
+    /// It is gone: no process has the number, or another one has it.
     Gone,
-    /// There is a process of this number, but nothing is known of both that could be compared.
+    /// A process has this number, but no fact is known of both that could be compared.
     Unknown,
 }
 
@@ -31,33 +31,34 @@ impl Process {
     /// No process.
     pub const NONE: Process = Process { pid: Pid::from_raw(0), ticks: 0, serial: 0 };
 
-    /// The process that has this number now, which must be one that cannot end unnoticed: ourselves, or a child that was
-    /// not waited for.
+    /// Describes the process that has this number now. It must be one that cannot end unnoticed: ourselves, or a child
+    /// that was not waited for.
     pub fn of(pid: Pid) -> Process {
         let serial = PidFd::open(pid).and_then(|held| held.serial());
         let serial = serial.ok().flatten().unwrap_or(0);
         Process { pid, ticks: process::start_ticks(pid).unwrap_or(0), serial }
     }
 
-    /// A child that was made just now and was not waited for. Where the kernel numbers processes, it is not asked yet when
-    /// the child was started: that is in `/proc`, which takes as long as all the rest that supervise does before the child
-    /// becomes its program.
+    /// Describes a child that was made just now and was not waited for. If the kernel gives processes serial numbers,
+    /// the start time is left out: to read it from `/proc` takes as long as everything else that supervise does before
+    /// the child becomes its program.
     pub fn just_made(child: Pid) -> Process {
         let serial = PidFd::open(child).and_then(|held| held.serial()).ok().flatten().unwrap_or(0);
         let ticks = if serial == 0 { process::start_ticks(child) } else { None };
         Process { pid: child, ticks: ticks.unwrap_or(0), serial }
     }
 
-    /// The same process with all that tells it from others, if it is still there.
+    /// The same process with all facts that distinguish it from others, if it still exists.
     #[must_use]
     pub fn completed(self) -> Process {
         let ticks = if self.ticks == 0 { process::start_ticks(self.pid) } else { None };
-        // Looked at afterwards: until then the number was not another process's.
+        // The process is checked after its start time was read. If it still exists then, its number was not another
+        // process's in between.
         ticks.filter(|_| self.is_there()).map_or(self, |ticks| Process { ticks, ..self })
     }
 
-    /// The same child, which was not waited for, with all that tells it from others. It was not to be asked for when it was made:
-    /// there was no time, or no descriptor.
+    /// The same child, which must not have been waited for, with all facts that distinguish it from others. When it was
+    /// made, these could not be read, for lack of time or of descriptors.
     #[must_use]
     pub fn completed_child(self) -> Process {
         let serial = if self.serial == 0 { Process::just_made(self.pid).serial } else { self.serial };
@@ -65,17 +66,17 @@ impl Process {
         Process { serial, ticks, ..self }
     }
 
-    /// Whether it still is the process that has its number.
+    /// Whether this is still the process that has its number.
     ///
     /// # Errors
-    /// EMFILE, EIO …: that cannot be told now.
+    /// EMFILE, EIO and others: this cannot be found out now.
     pub fn identity(&self) -> nix::Result<Identity> {
         if self.pid.as_raw() <= 0 {
             return Ok(Identity::Gone);
         }
         match PidFd::open(self.pid) {
             Ok(held) => self.identity_of(&held),
-            // No process has the number; it may be that of a thread.
+            // No process has the number. A thread may have it.
             Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => Ok(Identity::Gone),
             Err(errno) if is_without_pidfd(errno) => match kill(self.pid, None) {
                 Err(Errno::ESRCH) => Ok(Identity::Gone),
@@ -85,10 +86,10 @@ impl Process {
         }
     }
 
-    /// Whether it is the process that `held` holds.
+    /// Whether this is the process that `held` holds.
     ///
     /// # Errors
-    /// EMFILE, EIO …: that cannot be told now.
+    /// EMFILE, EIO and others: this cannot be found out now.
     pub fn identity_of(&self, held: &PidFd) -> nix::Result<Identity> {
         match held.serial()? {
             Some(serial) if self.serial != 0 => Ok(same_if(serial == self.serial)),
@@ -103,13 +104,13 @@ impl Process {
         }
     }
 
-    /// Whether both are one process, as far as what is known of both tells.
+    /// Whether both are the same process, judged by what is known of both.
     pub fn is_same_as(&self, other: &Process) -> bool {
         let differ = |one: u64, other: u64| one != 0 && other != 0 && one != other;
         self.pid == other.pid && !differ(self.ticks, other.ticks) && !differ(self.serial, other.serial)
     }
 
-    /// Whether it is proven to be the process that has its number.
+    /// Whether this is proven to be the process that has its number now.
     pub fn is_there(&self) -> bool {
         self.identity() == Ok(Identity::Same)
     }
@@ -119,7 +120,7 @@ fn same_if(same: bool) -> Identity {
     if same { Identity::Same } else { Identity::Gone }
 }
 
-/// Whether the kernel, or a filter, does not let processes be held by descriptors at all.
+/// Whether this error means that the kernel, or a filter, offers no descriptors for processes at all.
 pub fn is_without_pidfd(errno: Errno) -> bool {
     matches!(errno, Errno::ENOSYS | Errno::EPERM)
 }

@@ -1,91 +1,123 @@
-//! Which process runs for a service, as far as that can be proven by one who is not its supervise.
+//! Which process runs for a service, as far as a program that is not its supervise can prove it.
 //!
-//! `supervise/status` has only a number. Where the supervise was killed with all that it ran, another process may have
-//! the number by now; where the service runs in a container and is looked at from outside, the number counts there, and
-//! here it is another process's or nobody's. So a number alone is nothing to act on. `supervise/state` tells more, and is
-//! believed only of the directory and the boot that it names: a copied directory has the state of the original, and a
-//! container has a boot of its own. Where others than root and our own account could have written it, the process must
-//! belong to the one who did, or have the mark that supervise gives in such a case (see [`is_proven_by_mark`]): else whoever owns
-//! `supervise/` could have us look at any process.
+//! `supervise/status` contains only a number. If the supervise and all its processes were killed, another process may
+//! have the number by now. If the service runs in a container and is looked at from outside, the number belongs to the
+//! container's pid namespace, and here it may be another process's or no process's. So no program may act on the number
+//! alone. `supervise/state` says more, and is believed only for the directory and the boot that it names: a copied
+//! directory contains the state of the original, and a container has a boot of its own. If other accounts than root and
+//! our own could have written the state, the process must belong to the account that wrote it, or have the mark that
+//! supervise sets in such a case (see [`is_proven_by_mark`]). Otherwise the owner of `supervise/` could make us look at
+//! any process.
 
 use super::{
-    Directory, Identity, Illegible, Place, Process, Record, Status, is_proven_by_mark, mark_of, mark_of_logger,
-    read_status_at,
+    Directory, Identity, Illegible, Place, Process, Record, Snapshot, Status, is_proven_by_mark, mark_of,
+    mark_of_logger, read_status_at,
 };
 use crate::sys::boot::Boot;
 use crate::sys::process::proc_path;
 use nix::sys::stat::stat;
 use nix::unistd::{Pid, geteuid};
 use std::path::Path;
+use std::sync::OnceLock;
 
-/// What is proven of the process of a service.
+/// What is proven about the process of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// There is none.
+    /// The service has no process.
     Nothing,
-    /// This is it.
+    /// This is the service's process.
     Proven(Pid),
-    /// It had this number, and has ended.
+    /// The service's process had this number and has ended.
     Ended(Pid),
-    /// It has this number in another pid namespace.
+    /// The service's process has this number in another pid namespace.
     Elsewhere(Pid),
-    /// It has this number, if the status is right; nothing proves that the process which has it here is the service's.
+    /// The service's process has this number if the status is right, but nothing proves that the process with this
+    /// number here is the service's.
     Unproven(Pid),
 }
 
-/// What runs for the service in this directory, and for the logger that the same supervise runs, if it runs one.
+/// The process of the service in this directory, and that of the logger that the same supervise runs, if it runs one.
 ///
 /// # Errors
-/// Why the status says nothing.
+/// Why the status could not be read.
 pub fn proof_at(service: &Path) -> Result<(Proof, Option<Proof>), Illegible> {
-    // In this order: supervise writes the state first.
+    // The status is read before the state, because supervise writes the state first.
     let (status, logger) = read_status_at(service)?;
-    let known = Known::at(service);
+    let read = || Record::read_with_owner(&Place::of(service).ok()?).ok();
+    Ok(proofs(service, (status, logger), RecordedState::of(service, read())))
+}
+
+/// As [`proof_at`], of what was read of the service before.
+pub fn proof_of(service: &Path, seen: &Snapshot) -> (Proof, Option<Proof>) {
+    let read = seen.record.clone().map(|record| (record, seen.writer));
+    proofs(service, (seen.shown, seen.logger), RecordedState::of(service, read))
+}
+
+/// A process of the service or of its logger that has ended although the snapshot still names it. So it is for a moment
+/// after each end, and for as long as the supervise cannot write to its disk.
+pub fn ended_unnoticed(service: &Path, seen: &Snapshot) -> Option<Pid> {
+    let record = seen.record.as_ref()?;
+    let is_gone = |record: &Record| {
+        let process = record.process.map(|(_, process)| process);
+        process.is_some_and(|process| process.identity() == Ok(Identity::Gone))
+    };
+    // The full proof takes several system calls more, and nearly every process is still there.
+    if !is_gone(record) && !record.logger.as_deref().is_some_and(is_gone) {
+        return None;
+    }
+    let (own, logger) = proof_of(service, seen);
+    [Some(own), logger].into_iter().flatten().find_map(|proof| match proof {
+        Proof::Ended(pid) => Some(pid),
+        Proof::Nothing | Proof::Proven(_) | Proof::Elsewhere(_) | Proof::Unproven(_) => None,
+    })
+}
+
+fn proofs(service: &Path, (status, logger): (Status, Option<Status>), known: RecordedState) -> (Proof, Option<Proof>) {
     let of_service = known.record.as_ref();
     let of_logger = of_service.and_then(|record| record.logger.as_deref());
     let of = |status: Status, record: Option<&Record>| {
-        // One that has just ended is shown until its second is over.
+        // The status still shows a `run` that has just ended, until its second is over.
         let shown = record.and_then(|record| record.shown).map(|shown| shown.pid);
         let (_, process) = record.and_then(|record| record.process).unzip();
         let process = process.map(|process| (process, known.identity_of(service, &process)));
         proof(status.pid.filter(|pid| Some(*pid) != shown), known.life, process)
     };
-    Ok((of(status, of_service), logger.map(|logger| of(logger, of_logger))))
+    (of(status, of_service), logger.map(|logger| of(logger, of_logger)))
 }
 
-/// In which life of the system a state was written.
+/// The life of the system in which a state was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
-    /// In this one, as far as is known.
+    /// The current one, as far as is known.
     Same,
-    /// In another one of process 1, under the same kernel: in another pid namespace, or in a container that is gone.
+    /// Another life of process 1 under the same kernel: another pid namespace, or a container that is gone.
     OfAnotherInit,
-    /// In another boot.
+    /// Another boot.
     OfAnotherKernel,
 }
 
-/// What the state says of the directory in which it lies.
-struct Known {
+/// What the state says, together with the directory in which it lies.
+struct RecordedState {
     record: Option<Record>,
     life: Life,
-    /// Whose the state is, where others than root and we could have written it.
+    /// The owner of the state, if other accounts than root and ours could have written it.
     owner: Option<u32>,
 }
 
-impl Known {
-    fn at(service: &Path) -> Known {
-        let read = || Record::read_with_owner(&Place::of(service).ok()?).ok();
+impl RecordedState {
+    /// What counts of a record that was read in this directory, with the account that could have made it up.
+    fn of(service: &Path, read: Option<(Record, Option<u32>)>) -> RecordedState {
         let here = Directory::at(service).ok();
         let is_copied = |record: &Record| {
             record.directory.as_ref().zip(here.as_ref()).is_some_and(|(written, here)| !written.is_same_as(here))
         };
-        let (record, owner) = read().filter(|(record, _)| !is_copied(record)).unzip();
-        let now = Boot::current().unwrap_or_default();
-        let life = record.as_ref().map_or(Life::Same, |record| Life::of(&record.boot, &now));
-        Known { record, life, owner: owner.flatten() }
+        let (record, owner) = read.filter(|(record, _)| !is_copied(record)).unzip();
+        let life = record.as_ref().map_or(Life::Same, |record| Life::of(&record.boot, &boot_now()));
+        RecordedState { record, life, owner: owner.flatten() }
     }
 
-    /// Whether the process is still the one that was written down; not known if others may have made that up.
+    /// Whether the process is still the recorded one. If others may have made the record up, it must also be proven to
+    /// be the service's.
     fn identity_of(&self, service: &Path, process: &Process) -> Identity {
         match (process.identity(), self.owner) {
             (Ok(Identity::Same), Some(owner)) if !is_believed(process.pid, owner, service) => Identity::Unknown,
@@ -94,13 +126,27 @@ impl Known {
     }
 }
 
-/// Whether a process that `owner` may have written down is the service's. A link may lead to a file of root's or ours that
-/// says what somebody else has chosen.
+/// Whether a process that the account `owner` may have recorded is the service's. The state may be a link to a file of
+/// root's or ours whose contents another account has chosen.
 fn is_believed(pid: Pid, owner: u32, service: &Path) -> bool {
     let is_others = owner != 0 && owner != geteuid().as_raw();
     let is_his = || stat(&proc_path(pid, "")).is_ok_and(|process| process.st_uid == owner);
-    let marks = [mark_of(service), mark_of_logger(service)];
-    (is_others && is_his()) || marks.into_iter().flatten().any(|mark| is_proven_by_mark(pid, &mark))
+    let is_marked = || {
+        let marks: Vec<String> = [mark_of(service), mark_of_logger(service)].into_iter().flatten().collect();
+        let marks: Vec<&str> = marks.iter().map(String::as_str).collect();
+        is_proven_by_mark(pid, &marks) == Ok(true)
+    };
+    (is_others && is_his()) || is_marked()
+}
+
+/// The boot in which this program runs, read once: there may be thousands of services.
+fn boot_now() -> Boot {
+    static NOW: OnceLock<Boot> = OnceLock::new();
+    if let Some(now) = NOW.get() {
+        return now.clone();
+    }
+    // What cannot be read now, for lack of descriptors, may be read for the next service.
+    Boot::current().map(|now| NOW.get_or_init(|| now).clone()).unwrap_or_default()
 }
 
 impl Life {
@@ -113,10 +159,10 @@ impl Life {
     }
 }
 
-/// By the number in the status, and what is known of the process in the state.
+/// What is proven, given the number in the status and what the state says of the process.
 fn proof(pid: Option<Pid>, life: Life, process: Option<(Process, Identity)>) -> Proof {
     match (pid, life, process) {
-        // Started since the status was read, perhaps: what is proven counts.
+        // The process may have been started after the status was read. The proven one counts.
         (_, Life::Same, Some((process, Identity::Same))) => Proof::Proven(process.pid),
         (None, _, _) => Proof::Nothing,
         (Some(pid), Life::Same, Some((process, Identity::Gone))) if process.pid == pid => Proof::Ended(pid),
@@ -148,7 +194,7 @@ mod tests {
             // The state is newer than the status.
             (None, same, Some(this), Proof::Proven(pid)),
             (Some(one), same, Some(this), Proof::Proven(pid)),
-            // The state is of an older supervise than the status.
+            // The state is from an older supervise than the status.
             (Some(one), same, Some(stranger), Proof::Unproven(one)),
             (None, same, Some(stranger), Proof::Nothing),
             (Some(pid), init, Some(this), Proof::Elsewhere(pid)),
@@ -200,6 +246,12 @@ mod tests {
         }
         assert_eq!(proof_at(&at("web")), Ok((Proof::Proven(this.pid), None)));
         assert_eq!(proof_at(&at("copy")), Ok((Proof::Unproven(this.pid), None)));
+        let seen = |record: &Record| Snapshot::of(Status::of(record), None, Some(record.clone()));
+        assert_eq!(ended_unnoticed(&at("web"), &seen(&record)), None);
+        let gone = Process { ticks: this.ticks + 1, serial: this.serial + 1, ..this };
+        let ended = Record { process: Some((Role::Run, gone)), ..record.clone() };
+        assert_eq!(ended_unnoticed(&at("web"), &seen(&ended)), Some(this.pid));
+        assert_eq!(ended_unnoticed(&at("copy"), &seen(&ended)), None);
         let shown = Some(Shown { pid: this.pid, since: record.since.label });
         write("web", &Record { process: None, shown, ..record });
         assert_eq!(proof_at(&at("web")), Ok((Proof::Nothing, None)));

@@ -1,19 +1,21 @@
-//! What a supervise knows of its service that does not fit into the status bytes: for those who ask, and for the supervise
-//! that comes after a killed one. It is kept in `supervise/state`, as [`text`] says.
+//! What a supervise knows of its service beyond the status bytes. Users read it, and so does the supervise that comes
+//! after a killed one. It is kept in `supervise/state`, in the form that [`text`] describes.
 
 mod text;
 
-use super::{Directory, Exit, Phase, Process, Want};
+use super::{Directory, Ends, Exit, Phase, Process, Want};
 use crate::sys::boot::Boot;
 use crate::tai64::{Moment, Tai64N};
 use nix::unistd::Pid;
 use std::time::Duration;
 
-/// Which of the service's programs a process is.
+/// Which of the service's programs a process executes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// `start`, once before the first `run`.
     Start,
+    /// `pre-start`, before each `run`.
+    PreStart,
     /// `run`, the service itself.
     Run,
     /// `finish`, after each `run`.
@@ -23,12 +25,18 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Role; 4] = [Role::Start, Role::Run, Role::Finish, Role::Stop];
+    const ALL: [Role; 5] = [Role::Start, Role::PreStart, Role::Run, Role::Finish, Role::Stop];
+
+    /// The role of the program with this file name.
+    pub fn of_program(name: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.program() == name)
+    }
 
     /// The program's file name in the service directory.
     pub fn program(self) -> &'static str {
         match self {
             Role::Start => "start",
+            Role::PreStart => "pre-start",
             Role::Run => "run",
             Role::Finish => "finish",
             Role::Stop => "stop",
@@ -36,21 +44,51 @@ impl Role {
     }
 }
 
-/// A `run` that ends within this time of its start has ended at once.
+/// Which of the programs that run beside `run` a process executes. Only one of them runs at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// `post-start`, once `run` runs. The service is ready when it has ended.
+    PostStart,
+    /// `pre-stop`, before `run` is told to end.
+    PreStop,
+    /// `reload`, when the service is told to load its configuration again.
+    Reload,
+}
+
+impl Beside {
+    const ALL: [Beside; 3] = [Beside::PostStart, Beside::PreStop, Beside::Reload];
+
+    /// The role of the program with this file name.
+    pub fn of_program(name: &str) -> Option<Beside> {
+        Beside::ALL.into_iter().find(|beside| beside.program() == name)
+    }
+
+    /// The program's file name in the service directory.
+    pub fn program(self) -> &'static str {
+        match self {
+            Beside::PostStart => "post-start",
+            Beside::PreStop => "pre-stop",
+            Beside::Reload => "reload",
+        }
+    }
+}
+
+/// A `run` that ends within this time after its start counts as having ended at once.
 pub const SOON: Duration = Duration::from_secs(5);
 
-/// What the end of `run` or `finish` means for what comes next.
+/// What the exit code of `run` or `finish` means for what comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Go on as wanted.
+    /// supervise goes on as wanted.
     AsWanted,
-    /// It has done its work: do not restart.
+    /// The service has done its work and is not restarted.
     Done,
-    /// It cannot work: do not restart.
+    /// The service cannot work and is not restarted.
     GiveUp,
 }
 
-/// Why a service gave up: only a command starts it again. As text: `restart-limit`, `run`, `finish`, `start EXIT`.
+/// Why a service failed, so that only a command starts it again. As text: `restart-limit`, `run`, `finish`, `start
+/// EXIT`, `pre-start EXIT`, `post-start`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// `run` has ended as often as `restart-limit` allows.
@@ -59,128 +97,237 @@ pub enum Failure {
     Run,
     /// `finish` exited with code 125.
     Finish,
-    /// `start` failed, and so it ended.
+    /// `start` failed, with this exit.
     Start(Exit),
+    /// `pre-start` failed, with this exit.
+    PreStart(Exit),
+    /// `post-start` exited with code 125.
+    PostStart,
 }
 
 /// Why a process is expected to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// It was told to: its exit is no failure.
+    /// supervise told it to end. Its exit is no failure.
     Told,
-    /// It said so itself.
+    /// The service itself announced it.
     OfItself,
-    /// It was not ready in time, or not alive.
+    /// It was not ready in time, or its watchdog expired.
     Overdue,
+}
+
+/// A transition of a service that another program may hold back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// The start of a life: none of its programs has run yet.
+    Starting,
+    /// The end of a life: `run` is to be told to end, or has ended by itself, and `finish` comes next.
+    Stopping,
 }
 
 /// One exit of `run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Death {
-    /// When it was started.
+    /// When `run` was started.
     pub started: Tai64N,
-    /// When it ended.
+    /// When `run` ended.
     pub ended: Tai64N,
+    /// How `run` ended.
+    pub exit: Exit,
+    /// Whether `restart-limit` counts this death. It does not count a `run` that was told to end, nor deaths before a
+    /// command that resets the attempts.
+    pub counts: bool,
+    /// Whether `run` was told to end.
+    pub is_told: bool,
+}
+
+/// Which programs are still to run beside a `run`, and which have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// The service is up by its own word, or runs: `post-start` runs or is still to run, and then the service is ready.
+    pub post_start: bool,
+    /// `pre-stop` has run, so that `run` is told to end.
+    pub pre_stopped: bool,
+    /// The service was told to load its configuration again: `reload` is still to run.
+    pub reload: bool,
+    /// The service is restarted: `run` is to end though the service is wanted up.
+    pub restart: bool,
+    /// The end of this life may go on: nobody holds it back, or it was let go.
+    pub let_go: bool,
+    /// `run` was sent KILL: nothing more is started beside it.
+    pub killed: bool,
+}
+
+/// What supervise looks for where the first process of a service that goes into the background has ended, or the process
+/// that it took for the service's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The process that is to be the service's, which may not be known at once.
+    Start,
+    /// The process that has taken the place of the one that has ended. It has written its number into the pid file by now.
+    Successor,
+    /// All that was left, which is told to end.
+    End,
+}
+
+/// A search for processes that `run` has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Search {
+    /// What is looked for.
+    pub purpose: Purpose,
+    /// How the process ended that has left them. The life ends with this if nothing is found.
+    pub exit: Exit,
+}
+
+/// Why a service that goes into the background could not be started the last time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Astray {
+    /// Its first process ended well and left no process.
+    Nothing,
+    /// Several processes were left, and no pid file says which of them is the service's.
+    Several,
+    /// The pid file named none of the processes that were left.
+    PidFile,
+}
+
+/// How a life of the service has ended. `finish` is told this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LifeEnd {
+    /// The last program of the life.
+    pub role: Role,
     /// How it ended.
     pub exit: Exit,
-    /// `restart-limit` counts it. It does not count what was told to end, nor what was before a command that lets the service
-    /// have all its attempts again.
-    pub counts: bool,
+    /// Whether the service was told to go down, so that the end was not of itself.
+    pub is_told: bool,
+    /// Whether `pre-stop` has run.
+    pub has_pre_stop: bool,
 }
 
 /// What `supervise/status` still shows of a `run` that has ended.
 ///
-/// daemontools' supervise sleeps for a second after each start. A `run` that dies in that second is "up" for its readers
-/// until the second is over and the next `run` is there. Their users rely on it: who asks whether a service that dies at
-/// once is "up", to take it down, must find it so. Our supervise hears the death at once, keeps the bytes as they were,
-/// and waits for the process only when the second is over, so that no other process can have its number meanwhile.
+/// daemontools' supervise sleeps for a second after each start. A `run` that dies in that second stays "up" for readers
+/// of the status until the second is over and the next `run` has started. Users rely on this: a script that asks
+/// whether such a service is "up", in order to take it down, must find it up. Our supervise learns of the death at
+/// once, but leaves the status bytes unchanged for the rest of the second. It also waits for the process only then, so
+/// that no other process can get its number meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown {
     /// The process that has ended.
     pub pid: Pid,
-    /// When it was started.
+    /// When the process was started.
     pub since: Tai64N,
 }
 
 /// The contents of `supervise/state`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The supervise that wrote this.
+    /// The supervise that wrote this record.
     pub supervise: Process,
-    /// The boot in which that was.
+    /// The boot in which it was written.
     pub boot: Boot,
-    /// The service directory, where that is known.
+    /// The service directory, if it is known.
     pub directory: Option<Directory>,
-    /// What is to be achieved.
+    /// How many changes of this record its writer has made. It is kept once for the service and its logger.
+    pub change: u64,
+    /// What the service was told to achieve.
     pub want: Want,
-    /// Where the service is in its life.
+    /// The phase of the service's life.
     pub phase: Phase,
+    /// Whether the service is up without a process, as a state is.
+    pub active: bool,
     /// The process of the service, if there is one.
     pub process: Option<(Role, Process)>,
-    /// Last change of the process.
+    /// The process of the program that runs beside `run`, or that has outlived it, if there is one.
+    pub beside: Option<(Beside, Process)>,
+    /// When supervise kills that process if it has not ended by then.
+    pub beside_kill_at: Option<Moment>,
+    /// Which programs are still to run beside this `run`, and which have.
+    pub hooks: Hooks,
+    /// When the service's process last changed.
     pub since: Moment,
-    /// Since when it is ready, if it is.
+    /// Since when the service is ready, if it is.
     pub ready: Option<Moment>,
-    /// It was told to pause.
+    /// The transition that another program holds back.
+    pub held: Option<Held>,
+    /// Whether the service was told to pause.
     pub paused: bool,
-    /// Why it is expected to end, if it is.
+    /// Why the process is expected to end, if it is.
     pub ending: Option<Ending>,
-    /// When it is killed if it has not ended by then.
+    /// When supervise kills the process if it has not ended by then.
     pub kill_at: Option<Moment>,
-    /// Signals go to its process group.
+    /// Whether signals go to the process group.
     pub to_group: bool,
-    /// supervise exits as soon as the service is down.
+    /// Whether supervise exits as soon as the service is down.
     pub leaving: bool,
-    /// The process was not seen to become `run` yet.
+    /// Whether the process has not yet been seen to execute `run`.
     pub gated: bool,
-    /// `start` has succeeded, `stop` is owed.
+    /// Whether `start` has succeeded, so that `stop` must run later.
     pub begun: bool,
-    /// It was told up while `finish` or `stop` ran.
+    /// Whether a command to start came while `finish` or `stop` ran.
     pub again: bool,
-    /// The last `run` that has ended seems to have gone into the background.
+    /// How the life has ended that the `finish` that runs now is about.
+    pub life_end: Option<LifeEnd>,
+    /// Whether the last `run` that has ended seems to have gone into the background.
     pub in_background: bool,
-    /// What comes after the `finish` or `stop` that runs.
+    /// Since when the process is the one that was taken for the service's: `run` has gone into the background, or has
+    /// raised SIGSTOP as was expected.
+    pub taken: Option<Moment>,
+    /// Whether the process that was taken has not lived long enough yet to be believed to stay.
+    pub unstable: bool,
+    /// The search for processes that `run` has left in the background.
+    pub search: Option<Search>,
+    /// Why the last attempt to start the service, which goes into the background, failed.
+    pub astray: Option<Astray>,
+    /// What comes after the `finish` or `stop` that runs now.
     pub verdict: Verdict,
     /// The `run` that has ended and that `supervise/status` still shows.
     pub shown: Option<Shown>,
-    /// Why it gave up, if it did.
+    /// Why the service failed, if it did.
     pub failure: Option<Failure>,
-    /// The last `run`, whose number its process group has, where it led one.
+    /// The last `run`. Its process group has the same number, if it led one.
     pub last_run: Option<Process>,
-    /// When `run` is started next, where nothing runs but something will.
+    /// When `run` is started next, if nothing runs now.
     pub next_start: Option<Moment>,
-    /// What NOTIFY_SOCKET leads to: a name in the abstract namespace, or a path, which begins with a slash.
+    /// The address in NOTIFY_SOCKET: a name in the abstract namespace, or a path, which begins with a slash.
     pub notify_socket: Option<String>,
-    /// The settings that count for the process: file and first line.
+    /// The settings that apply to the process, each with its file and first line.
     pub settings: Vec<(String, String)>,
-    /// There was no room for them where this was written.
+    /// Whether the settings were left out because the ledger's page had no room for them.
     pub settings_left_out: bool,
-    /// Short runs in a row.
+    /// How many short runs have followed each other.
     pub streak: u32,
     /// How often `run` was started.
     pub starts: u64,
-    /// What the service last said of itself (STATUS= of sd_notify), one line.
+    /// How often `run` has ended, by reason.
+    pub ends: Ends,
+    /// What the service last reported about itself (STATUS= of sd_notify), as one line.
     pub status_text: String,
     /// The last exits of `run`, oldest first.
     pub deaths: Vec<Death>,
-    /// The inode of the pipe between the service and that logger.
+    /// The inode of the pipe between the service and its logger.
     pub pipe: Option<u64>,
-    /// The same of the logger that this supervise runs too, if it does.
+    /// The record of the logger that the same supervise runs, if it runs one.
     pub logger: Option<Box<Record>>,
 }
 
 impl Record {
-    /// A record that says nothing: down, never started.
+    /// A record of a service that is down and was never started.
     pub fn blank() -> Record {
         Record {
             supervise: Process::NONE,
             boot: Boot::default(),
             directory: None,
+            change: 0,
             want: Want::Down,
             phase: Phase::Stopped,
+            active: false,
             process: None,
+            beside: None,
+            beside_kill_at: None,
+            hooks: Hooks::default(),
             since: Moment::ZERO,
             ready: None,
+            held: None,
             paused: false,
             ending: None,
             kill_at: None,
@@ -189,7 +336,12 @@ impl Record {
             gated: false,
             begun: false,
             again: false,
+            life_end: None,
             in_background: false,
+            taken: None,
+            unstable: false,
+            search: None,
+            astray: None,
             verdict: Verdict::AsWanted,
             shown: None,
             failure: None,
@@ -200,6 +352,7 @@ impl Record {
             settings_left_out: false,
             streak: 0,
             starts: 0,
+            ends: Ends::default(),
             status_text: String::new(),
             deaths: Vec::new(),
             pipe: None,
@@ -207,18 +360,35 @@ impl Record {
         }
     }
 
-    /// Whether what is shown of `run` was never executed, as far as is known: its process has not become `run` yet, or has
-    /// ended and could not.
+    /// All processes of the service and its logger in this record.
+    pub fn processes(&self) -> impl Iterator<Item = Process> {
+        let logger = self.logger.as_ref().and_then(|logger| logger.process);
+        let beside = self.beside.map(|(_, process)| process);
+        [self.process, logger].into_iter().flatten().map(|(_, process)| process).chain(beside)
+    }
+
+    /// Whether the supervise was told to exit, and nothing of the service ran any more: it has ended, or is about to.
+    pub fn has_left(&self) -> bool {
+        self.leaving && !self.active && self.held.is_none() && !self.has_any()
+    }
+
+    /// Whether a process of the service runs, or may run: one in this record, or one that is looked for.
+    pub fn has_any(&self) -> bool {
+        self.process.is_some() || self.beside.is_some() || self.search.is_some()
+    }
+
+    /// Whether the recorded process never executed `run`, as far as is known: it has not done so yet, or the execution
+    /// failed.
     pub fn is_unexecuted(&self) -> bool {
         match (self.process, self.deaths.last().map(|death| death.exit)) {
             (Some((Role::Run, _)), _) => self.gated,
             (None, Some(Exit::Unstarted(_))) => true,
-            (Some((Role::Start | Role::Finish | Role::Stop, _)), _) | (None, _) => false,
+            (Some((Role::Start | Role::PreStart | Role::Finish | Role::Stop, _)), _) | (None, _) => false,
         }
     }
 
-    /// Why the service gave up, in words for people: `restart-limit 3 in 5m reached, last exited 1`. Nothing if it did
-    /// not, or if whoever wrote this did not say.
+    /// Why the service failed, in words for people: `restart-limit 3 in 5m reached, last exited 1`. `None` if it did
+    /// not fail, or if the record does not say why.
     pub fn failure_words(&self) -> Option<String> {
         let last = || self.deaths.last().map(|death| format!(", last {}", death.exit.words())).unwrap_or_default();
         let limit = self.settings.iter().find(|(file, _)| file == "restart-limit");
@@ -228,6 +398,8 @@ impl Record {
             Failure::Run => "exited 100, which means not to restart it".into(),
             Failure::Finish => "finish exited 125, which means not to restart it".into(),
             Failure::Start(exit) => format!("start failed: {}", exit.words()),
+            Failure::PreStart(exit) => format!("pre-start failed: {}", exit.words()),
+            Failure::PostStart => "post-start exited 125, which means that the service has failed".into(),
         })
     }
 }

@@ -1,24 +1,24 @@
-//! What the file of a setting says: its first line counts, without the blanks around it. No I/O.
+//! The value in the file of a setting: the first line, without the blanks around it. No I/O.
 
 use crate::duration;
 use std::time::Duration;
 
-/// The setting that says how long after the first signal of `svc -d` a service is killed. supervise obeys it, and svscan
-/// asks it how long a stop may take.
+/// The setting that says how long after the first signal of `svc -d` supervise kills the service. svscan reads it too,
+/// to know how long a stop may take.
 pub const TIMEOUT_KILL: &str = "timeout-kill";
 
-/// The longest file that is read, in bytes. No setting needs as much.
+/// The longest file that is read, in bytes. No setting needs that many.
 pub const LONGEST: usize = 4096;
 
-/// What counts of the text of a setting.
+/// The value in the text of a setting.
 pub fn value(text: &str) -> &str {
     text.lines().next().unwrap_or_default().trim()
 }
 
-/// Reads the value of a setting that is a timeout: a duration, of which zero is no timeout.
+/// Reads a setting that is a timeout: a duration, of which zero means no timeout.
 ///
 /// # Errors
-/// What is wrong with it, in a few words.
+/// The error says in a few words what is wrong with the value.
 pub fn timeout(value: &str) -> Result<Option<Duration>, &'static str> {
     Ok(Some(duration::parse(value)?).filter(|duration| !duration.is_zero()))
 }
@@ -35,10 +35,10 @@ mod tests {
             ("5s\r\n", Ok(Some(Duration::from_secs(5)))),
             ("0", Ok(None)),
             ("0s\n5s", Ok(None)),
-            ("", Err("not a duration")),
-            ("\n5s", Err("not a duration")),
-            ("-5", Err("not a duration")),
-            ("soon", Err("not a duration")),
+            ("", Err(crate::duration::NO_DURATION)),
+            ("\n5s", Err(crate::duration::NO_DURATION)),
+            ("-5", Err(crate::duration::NO_DURATION)),
+            ("soon", Err(crate::duration::NO_DURATION)),
         ];
         for (text, expected) in table {
             assert_eq!(timeout(value(text)), expected, "{text:?}");

@@ -1,20 +1,21 @@
-//! What the files in `supervise/` say of a service at one moment, taken together.
+//! What the files in `supervise/` together say of a service at one moment.
 
 use super::{Place, Record, Running, STATE, STATUS, Status};
 use crate::files::{Unread, is_only_ours, read_file_itself};
 use nix::errno::Errno;
 use std::path::Path;
 
-/// A state is never longer: with as many deaths as a supervise may be told to remember it is half of that.
+/// The longest state that is read, in bytes. A state with as many deaths as supervise can be told to remember has half
+/// of that.
 const LONGEST_STATE: usize = 1 << 20;
-/// Nor is a status, whoever wrote it.
+/// The longest status that is read, in bytes. No supervise writes a longer one.
 const LONGEST_STATUS: usize = 4096;
 
 impl Status {
-    /// What the status of the service itself says, of whose `supervise/` this is.
+    /// Reads the status of the service that has this `supervise/`, without that of its logger.
     ///
     /// # Errors
-    /// There is none, or none that can be read.
+    /// The file does not exist or cannot be read.
     pub fn read(place: &Place) -> Result<Status, Unread> {
         let (bytes, _) = read_file_itself(&place.path(STATUS), LONGEST_STATUS)?;
         Status::decode(&bytes).map_err(|_| Unread::System(Errno::EINVAL))
@@ -22,20 +23,20 @@ impl Status {
 }
 
 impl Record {
-    /// What the last supervise has written.
+    /// Reads the record that the last supervise has written.
     ///
     /// # Errors
-    /// There is none, or none that can be read.
+    /// The file does not exist or cannot be read.
     pub fn read(place: &Place) -> Result<Record, Unread> {
         let (bytes, _) = read_file_itself(&place.path(STATE), LONGEST_STATE)?;
         Ok(Record::decode(&String::from_utf8_lossy(&bytes)))
     }
 
-    /// What the last supervise has written; and, where others than root and the account that runs us could have written
-    /// it, the account whose it is.
+    /// Reads the record that the last supervise has written. If other accounts than root and the one that runs us could
+    /// have written it, the file's owner is returned too.
     ///
     /// # Errors
-    /// There is none, or none that can be read.
+    /// The file does not exist or cannot be read.
     pub fn read_with_owner(place: &Place) -> Result<(Record, Option<u32>), Unread> {
         let (bytes, file) = read_file_itself(&place.path(STATE), LONGEST_STATE)?;
         let record = Record::decode(&String::from_utf8_lossy(&bytes));
@@ -43,77 +44,81 @@ impl Record {
     }
 }
 
-/// Why `supervise/status` says nothing.
+/// Why `supervise/status` could not be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Illegible {
-    /// It cannot be opened.
+    /// The file cannot be opened.
     Closed(Errno),
-    /// It cannot be read.
+    /// The file cannot be read.
     Unread(Errno),
-    /// It is shorter than the original's eighteen bytes.
+    /// The file is shorter than the original's eighteen bytes.
     TooShort,
 }
 
-/// How a service is, and its past where that is known.
+/// The present status of a service, and its history where that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// How the service is. This is what `supervise/status` says, but for a `run` that has ended and is still shown there.
+    /// The service's real status. It differs from `supervise/status` only while that still shows a `run` that has
+    /// ended.
     pub status: Status,
     /// What `supervise/status` says.
     pub shown: Status,
-    /// What it says of a logger that the same supervise runs.
+    /// What `supervise/status` says of a logger that the same supervise runs.
     pub logger: Option<Status>,
-    /// What `supervise/state` says, if it is about the same service at the same time: one that was left
-    /// there before another supervise came, which writes none, is not.
+    /// What `supervise/state` says, if it describes the same service at the same time. A state that is left over from
+    /// before a supervise that writes none is ignored.
     pub record: Option<Record>,
+    /// The owner of `supervise/state`, if other accounts than root and the one that runs us could have written the record.
+    pub writer: Option<u32>,
 }
 
 impl Snapshot {
-    /// Of the service in the current directory.
+    /// Reads the snapshot of the service in the current directory.
     ///
     /// # Errors
-    /// There is no status to be read. A state that cannot be read is none.
+    /// There is no readable status. If the state cannot be read, the snapshot has none.
     pub fn take() -> Result<Snapshot, Illegible> {
         let (shown, logger) = read_status()?;
-        let record = read_state().filter(|record| is_same(record, &shown) || is_kept(record));
-        Ok(Snapshot::of(shown, logger, record))
+        let state = read_state().filter(|(record, _)| is_same(record, &shown) || is_kept(record));
+        let (record, writer) = state.unzip();
+        Ok(Snapshot { writer: writer.flatten(), ..Snapshot::of(shown, logger, record) })
     }
 
-    /// Of what the two files say.
+    /// Makes the snapshot from the contents of the two files.
     pub fn of(shown: Status, logger: Option<Status>, record: Option<Record>) -> Snapshot {
         let ended = record.as_ref().filter(|record| record.shown.is_some() && is_same(record, &shown));
-        Snapshot { status: ended.map_or(shown, Status::actual), shown, logger, record }
+        Snapshot { status: ended.map_or(shown, Status::actual), shown, logger, record, writer: None }
     }
 
-    /// Whether the two files say the same. They are replaced one after another, so that there are moments
-    /// when they do not; then the second is about to follow.
+    /// Whether the two files agree. supervise replaces one after the other, so there are moments when they do not
+    /// agree; the second is about to follow then.
     pub fn is_settled(&self) -> bool {
         self.record.as_ref().is_none_or(|record| is_same(record, &self.shown))
     }
 
-    /// The same of the logger that the same supervise runs, if it runs one.
+    /// The snapshot of the logger that the same supervise runs, if it runs one.
     pub fn of_logger(self) -> Option<Snapshot> {
         let record = self.record.and_then(|record| record.logger).map(|record| *record);
-        self.logger.map(|status| Snapshot::of(status, None, record))
+        self.logger.map(|status| Snapshot { writer: self.writer, ..Snapshot::of(status, None, record) })
     }
 }
 
-/// The status of the service in the current directory, and of the logger that the same supervise runs.
+/// Reads the status of the service in the current directory, and of the logger that the same supervise runs.
 ///
 /// # Errors
-/// Why not.
+/// Why the status could not be used.
 pub fn read_status() -> Result<(Status, Option<Status>), Illegible> {
     read_status_at(Path::new(""))
 }
 
-/// The same of another directory.
+/// Reads the status of the service in the directory `service`, and of the logger that the same supervise runs.
 ///
 /// # Errors
-/// Why not.
+/// Why the status could not be used.
 pub fn read_status_at(service: &Path) -> Result<(Status, Option<Status>), Illegible> {
     let place = Place::of(service).map_err(Illegible::Closed)?;
     let (bytes, _) = read_file_itself(&place.path(STATUS), LONGEST_STATUS).map_err(|unread| match unread {
-        // In the words that the original has for a directory, which it can open.
+        // The original can open a directory and then reports EISDIR, so this reader reports the same.
         Unread::WrongKind => Illegible::Unread(Errno::EISDIR),
         other => Illegible::Closed(other.into()),
     })?;
@@ -122,17 +127,17 @@ pub fn read_status_at(service: &Path) -> Result<(Status, Option<Status>), Illegi
     Ok((status, Status::decode(logger).ok()))
 }
 
-fn read_state() -> Option<Record> {
-    Record::read(&Place::here().ok()?).ok()
+fn read_state() -> Option<(Record, Option<u32>)> {
+    Record::read_with_owner(&Place::here().ok()?).ok()
 }
 
-/// runit's state is left out: a supervise of version 0.1.0, which may still run after an upgrade, does not write it.
+/// runit's byte is not compared: a supervise of version 0.1.0, which may still run after an upgrade, does not write it.
 fn is_same(record: &Record, status: &Status) -> bool {
     let status = Status { running: Running::Nothing, ..*status };
     Status { running: Running::Nothing, ..Status::of(record) }.encode() == status.encode()
 }
 
-/// Whether the supervise that wrote it is alive: then the status is about to follow.
+/// Whether the supervise that wrote the record is alive. Its status is about to follow then.
 fn is_kept(record: &Record) -> bool {
     record.supervise.is_there()
 }
@@ -179,7 +184,7 @@ mod tests {
         let seen = Snapshot::of(status(), None, Some(ended.clone()));
         assert!(seen.is_settled());
         assert_eq!((seen.shown, seen.status.pid, seen.status.since), (status(), None, Moment::ZERO.label));
-        // A status that is about another process is what counts, until the state follows.
+        // If the status is about another process, the status counts until the state follows.
         let other = Status { pid: Some(Pid::from_raw(10)), ..status() };
         let seen = Snapshot::of(other, None, Some(ended));
         assert!(!seen.is_settled());

@@ -7,12 +7,23 @@ use nix::unistd::Pid;
 /// What supervise was told to achieve (byte 17 of the status).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
-    /// Running; restarted whenever it ends.
+    /// The service shall run, and be restarted whenever it ends.
     Up,
-    /// Not running.
+    /// The service shall not run.
     Down,
-    /// Left as it is: not restarted when it ends.
+    /// The service is left as it is, and not restarted when it ends.
     Once,
+}
+
+impl Want {
+    /// What people read: `up once`, where the word in `supervise/state` is `once`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Want::Up => "up",
+            Want::Down => "down",
+            Want::Once => "up once",
+        }
+    }
 }
 
 /// Where a service is in its life (byte 18 of the status).
@@ -21,17 +32,17 @@ pub enum Want {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
-    /// No process.
+    /// There is no process.
     Stopped = 0,
-    /// `start` is running.
+    /// `start` or `pre-start` is running.
     Starting = 1,
     /// `start` has ended, `run` comes next.
     Started = 2,
     /// `run` is running.
     Running = 3,
-    /// Told to end, or `stop` or `finish` is running.
+    /// The service was told to end, or `stop` or `finish` is running.
     Stopping = 4,
-    /// Gave up: it is not restarted until told so.
+    /// The service has failed, and is not restarted until a command says so.
     Failed = 5,
 }
 
@@ -41,9 +52,9 @@ pub enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Running {
-    /// No process.
+    /// There is no process.
     Nothing = 0,
-    /// `run`, or `start` before it.
+    /// `run`, or `start` or `pre-start` before it. Without a process: a state that is up.
     Run = 1,
     /// `finish`, or `stop` after it.
     Finish = 2,
@@ -52,7 +63,7 @@ pub enum Running {
 impl From<Role> for Running {
     fn from(role: Role) -> Running {
         match role {
-            Role::Start | Role::Run => Running::Run,
+            Role::Start | Role::PreStart | Role::Run => Running::Run,
             Role::Finish | Role::Stop => Running::Finish,
         }
     }
@@ -65,13 +76,13 @@ pub struct Status {
     pub since: Tai64N,
     /// The process that is running, if one is.
     pub pid: Option<Pid>,
-    /// It was told to pause.
+    /// Whether the service was told to pause.
     pub paused: bool,
-    /// What is to be achieved.
+    /// What the service was told to achieve.
     pub want: Want,
-    /// daemontools-encore's state; what a file of the original's lacks is told by `pid`.
+    /// daemontools-encore's state. For a file of the original's, which lacks it, `pid` decides.
     pub phase: Phase,
-    /// runit's state; what the files of others lack is told by `pid`.
+    /// runit's state. For a file without it, `pid` decides.
     pub running: Running,
 }
 
@@ -80,9 +91,9 @@ pub struct Status {
 pub struct TooShort;
 
 impl Status {
-    /// Bytes that we write: the original's eighteen, encore's one and runit's one.
+    /// The number of bytes that our supervise writes: the original's eighteen, encore's one and runit's one.
     pub const LENGTH: usize = 20;
-    /// Bytes that a reader must find: the original's.
+    /// The number of bytes that a file must have at least: the original's.
     pub const SHORTEST: usize = 18;
 
     /// The bytes of the status file.
@@ -111,8 +122,8 @@ impl Status {
         bytes
     }
 
-    /// What a supervise shows of a service that is as `record` says. Of a `run` that has just ended, and is started again
-    /// when its second is over, it shows what it showed before (see [`Shown`]).
+    /// The status that a supervise shows for a service in the state `record`. If a `run` has just ended, and is started
+    /// again when its second is over, the status is the one from before (see [`Shown`]).
     pub fn of(record: &Record) -> Status {
         match record.shown {
             Some(Shown { pid, since }) => Status {
@@ -127,19 +138,25 @@ impl Status {
         }
     }
 
-    /// How the service is, as `record` says.
+    /// The real status of a service in the state `record`.
     pub fn actual(record: &Record) -> Status {
         let Record { since, paused, want, phase, process, .. } = *record;
-        let running = process.map_or(Running::Nothing, |(role, _)| role.into());
+        let without_process = if record.active { Running::Run } else { Running::Nothing };
+        let running = process.map_or(without_process, |(role, _)| role.into());
         let pid = process.map(|(_, process)| process.pid);
         Status { since: since.label, pid, paused, want, phase, running }
     }
 
-    /// Reads what any daemontools wrote, ours, the original's or encore's.
+    /// Whether the service is a state that is up: it has no process and needs none.
+    pub fn is_active(&self) -> bool {
+        self.pid.is_none() && self.running == Running::Run
+    }
+
+    /// Reads a status that any daemontools wrote: ours, the original's or encore's.
     ///
     /// # Errors
-    /// [`TooShort`], for which the original's word is "bad format". Values that make no sense are
-    /// taken as the original takes them: any other `want` is none.
+    /// [`TooShort`], for which the original's words are "bad format". Meaningless values are read as the original reads
+    /// them: any other `want` counts as none.
     pub fn decode(bytes: &[u8]) -> Result<Status, TooShort> {
         let (fixed, rest) = bytes.split_first_chunk::<{ Status::SHORTEST }>().ok_or(TooShort)?;
         let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3, p0, p1, p2, p3, paused, want] = *fixed;
@@ -170,7 +187,10 @@ impl Status {
             running: match (rest.get(1), pid) {
                 (Some(1), Some(_)) => Running::Run,
                 (Some(2), Some(_)) => Running::Finish,
-                // Zero also where there is a process: daemontools-encore's supervise, and ours of version 0.1.0.
+                // Only our supervise writes this, of a state.
+                (Some(1), None) => Running::Run,
+                // A zero is also written where there is a process, by daemontools-encore's supervise and by ours of
+                // version 0.1.0.
                 (_, _) => without_runit,
             },
         })
@@ -226,6 +246,15 @@ mod tests {
         let mut of_encore = finish.encode();
         of_encore[19] = 0;
         assert_eq!(Status::decode(&of_encore), Ok(Status { running: Running::Run, ..finish }));
+    }
+
+    #[test]
+    fn a_state_is_active_without_a_process() {
+        let record = Record { active: true, phase: Phase::Running, want: Want::Up, ..Record::blank() };
+        let active = Status::of(&record);
+        assert_eq!(active.encode()[12..], [0, 0, 0, 0, 0, b'u', 3, 1]);
+        assert_eq!(Status::decode(&active.encode()), Ok(active));
+        assert!(active.is_active() && !running().is_active() && !Status::of(&Record::blank()).is_active());
     }
 
     #[test]

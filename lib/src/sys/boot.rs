@@ -1,8 +1,8 @@
-//! Which boot is it? What tells this life of the kernel, and of process 1 within it, from all others.
+//! Which boot this is: what distinguishes this life of the kernel, and of process 1 within it, from all others.
 //!
-//! Files outlive a boot; processes, pipes and pages that were never written to the disk do not. Whoever left a file that
-//! speaks of those writes down which boot that was, and whoever reads the file compares. Four facts are known of a boot,
-//! each of them only on some systems:
+//! Files outlive a boot. Processes, pipes, and pages that were never written to the disk do not. A program that writes
+//! a file about such things records the boot in it, and a program that reads the file compares. Four facts identify a
+//! boot, and each is available only on some systems:
 //!
 //! | fact | unknown where |
 //! |---|---|
@@ -11,10 +11,10 @@
 //! | when process 1 was started, in clock ticks since boot | `/proc` is not mounted, or hides it |
 //! | the number of process 1 among all processes since boot | the kernel is older than 6.9 |
 //!
-//! Process 1 counts because a container lives shorter than the kernel. What is known can change while the system runs:
-//! `/proc` is mounted late, or remounted so that it hides process 1. Two boots are therefore different only if a fact
-//! that is known of both differs, and the same only if a fact about the kernel is known of both. None of the facts
-//! depends on a clock that can be set.
+//! Process 1 counts because a container does not live as long as the kernel. Which facts are available can change while
+//! the system runs: `/proc` may be mounted late, or remounted so that it hides process 1. So two boots are different
+//! only if a fact that is known of both differs, and the same only if at least one fact about the kernel is known of
+//! both. None of the facts depends on a clock that can be set.
 
 use super::is_passing;
 use super::process::{self, PidFd};
@@ -22,7 +22,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::Pid;
 use std::fmt::{self, Display};
 
-/// What is known of a boot.
+/// The known facts about a boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Boot {
     /// The kernel's boot id.
@@ -36,11 +36,11 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// The boot that is now.
+    /// The facts about the current boot.
     ///
     /// # Errors
-    /// EMFILE, ENFILE, ENOMEM, EIO: more is known, but cannot be asked for now. To go on with less could take this boot
-    /// for another one.
+    /// EMFILE, ENFILE, ENOMEM, EIO: there are more facts, but they cannot be read now. A comparison with fewer facts
+    /// could take this boot for another one.
     pub fn current() -> nix::Result<Boot> {
         let init = Pid::from_raw(1);
         Ok(Boot {
@@ -57,13 +57,13 @@ impl Boot {
         })
     }
 
-    /// Whether both are the same boot of the kernel; `None` where that cannot be told.
+    /// Whether both are the same boot of the kernel; `None` if the known facts do not decide it.
     pub fn is_same_kernel(&self, other: &Boot) -> Option<bool> {
         all_equal([equal(&self.kernel_id, &other.kernel_id), equal(&self.memory_id, &other.memory_id)])
     }
 
-    /// Whether both are the same boot of the kernel and the same life of process 1, as far as that is known; `None`
-    /// where it cannot be told.
+    /// Whether both are the same boot of the kernel and the same life of process 1, judged by the known facts; `None`
+    /// if they do not decide it.
     pub fn is_same(&self, other: &Boot) -> Option<bool> {
         let init = [equal(&self.init_ticks, &other.init_ticks), equal(&self.init_serial, &other.init_serial)];
         match (self.is_same_kernel(other), all_equal(init)) {
@@ -73,7 +73,7 @@ impl Boot {
     }
 }
 
-/// Four words in the order of the facts; `-` is a fact that is not known.
+/// Writes four words in the order of the facts; `-` stands for an unknown fact.
 impl Display for Boot {
     fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
         let word = |number: Option<u64>| number.map_or("-".into(), |number| format!("{number:x}"));
@@ -83,7 +83,7 @@ impl Display for Boot {
 }
 
 impl Boot {
-    /// Reads what [`Display`] wrote; words that are missing or make no sense are facts that are not known.
+    /// Reads the text that [`Display`] writes. Missing or malformed words are unknown facts.
     pub fn from_words(text: &str) -> Boot {
         let mut words = text.split_ascii_whitespace();
         let kernel_id = words.next().filter(|word| *word != "-").map(str::to_string);
@@ -92,7 +92,7 @@ impl Boot {
         Boot { kernel_id, memory_id, init_ticks, init_serial }
     }
 
-    /// As version 0.1.0 wrote it: the kernel's boot id, a slash, and when process 1 was started.
+    /// The form in which version 0.1.0 wrote it: the kernel's boot id, a slash, and the start time of process 1.
     pub fn in_one_word(&self) -> String {
         match (&self.kernel_id, self.init_ticks) {
             (Some(id), Some(ticks)) => format!("{id}/{ticks}"),
@@ -101,7 +101,7 @@ impl Boot {
         }
     }
 
-    /// Reads what version 0.1.0 wrote.
+    /// Reads the form of version 0.1.0.
     pub fn from_one_word(word: &str) -> Boot {
         let (id, ticks) = word.split_once('/').map_or((word, None), |(id, ticks)| (id, ticks.parse().ok()));
         Boot {
@@ -112,12 +112,12 @@ impl Boot {
     }
 }
 
-/// The same fact of two boots: `None` unless it is known of both.
+/// Compares one fact of two boots; `None` unless it is known of both.
 fn equal<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> Option<bool> {
     Some(one.as_ref()? == other.as_ref()?)
 }
 
-/// Whether all facts that are known of both are equal; `None` if there is no such fact.
+/// Whether all facts that are known of both are equal; `None` if no fact is known of both.
 fn all_equal(facts: [Option<bool>; 2]) -> Option<bool> {
     facts.into_iter().flatten().reduce(|all, fact| all && fact)
 }
@@ -168,15 +168,15 @@ mod tests {
             ("a 1 2 3", "a 1 2 3", Some(true), Some(true)),
             ("a 1 2 3", "b 1 2 3", Some(false), Some(false)),
             ("a 1 2 3", "a 9 2 3", Some(false), Some(false)),
-            // Another container under the same kernel.
+            // The second boot is another container under the same kernel.
             ("a 1 2 3", "a 1 9 3", Some(true), Some(false)),
             ("a 1 2 3", "a 1 2 9", Some(true), Some(false)),
-            // Process 1 is hidden from now on; /proc was mounted late.
+            // Process 1 has become hidden, or /proc was mounted late.
             ("a 1 2 3", "a 1 - 3", Some(true), Some(true)),
             ("- 1 - 3", "a 1 2 3", Some(true), Some(true)),
             ("- 1 - -", "a 1 2 3", Some(true), Some(true)),
             ("- 1 - 3", "a 2 2 3", Some(false), Some(false)),
-            // Nothing about the kernel is known of both.
+            // No fact about the kernel is known of both.
             ("- - 2 3", "a 1 2 3", None, None),
             ("- - 2 3", "a 1 2 4", None, Some(false)),
             ("- 1 - -", "a - - -", None, None),

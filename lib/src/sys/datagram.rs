@@ -1,57 +1,58 @@
-//! Datagrams of a socket that asks the kernel who sends them (`SO_PASSCRED`).
+//! Datagrams of a socket that asks the kernel for the sender of each (`SO_PASSCRED`).
 //!
-//! A sender may attach descriptors. The receiver has no room for them, so the kernel closes them and installs none: it says
-//! `MSG_CTRUNC`. nix then gives out nothing of what else came with the datagram, although the sender is whole: the kernel
-//! writes the sender first.
+//! A sender may attach descriptors. The receiver here offers no room for them, so the kernel installs none, closes
+//! them, and sets `MSG_CTRUNC`. nix then returns no control messages at all, although the sender is complete: the
+//! kernel writes the sender first. So this module calls recvmsg(2) itself.
 //!
-//! To close a descriptor may take as long as its sender likes: a connection whose other end reads nothing is closed only
-//! after the time of `SO_LINGER`. So [`peek`] tells whether any are attached before [`take`] takes the datagram off.
+//! The sender can make the closing of its descriptors slow: a connection whose other end reads nothing is closed only
+//! after the time of `SO_LINGER`. So [`peek`] tells whether descriptors are attached before [`take`] removes the
+//! datagram.
 
 use nix::errno::Errno;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// What was received.
+/// A datagram that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
-    /// So many bytes of the buffer are the datagram's.
+    /// The number of bytes in the buffer that belong to the datagram.
     pub length: usize,
-    /// The datagram was longer than the buffer.
+    /// Whether the datagram was longer than the buffer.
     pub cut: bool,
-    /// Who sent it, if the kernel says so.
+    /// The sender, if the kernel reports it.
     pub sender: Option<Sender>,
-    /// Descriptors are attached to it.
+    /// Whether descriptors are attached to the datagram.
     pub has_descriptors: bool,
 }
 
-/// The process that sent a datagram, and its account, as the kernel knows them, or as root may have them.
+/// The process that sent a datagram, and its account. The kernel checks both, except that root may state others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sender {
-    /// The number of the process.
+    /// The process number.
     pub pid: i32,
-    /// The account.
+    /// The account's number.
     pub uid: u32,
 }
 
-/// Room for one control message with the sender, and for nothing else; aligned as a control message must be.
+/// Room for one control message with the sender and for nothing else, aligned as a control message must be.
 #[repr(C)]
 struct Control {
     header: libc::cmsghdr,
     sender: libc::ucred,
 }
 
-/// Looks at the next datagram, which stays. Does not wait.
+/// Looks at the next datagram without removing it. Does not wait.
 ///
 /// # Errors
-/// EAGAIN: there is none. EINTR: asked again, there may be one.
+/// EAGAIN: there is none. EINTR: call again, there may be one.
 pub fn peek(socket: BorrowedFd, buffer: &mut [u8]) -> nix::Result<Received> {
     receive(socket, buffer, libc::MSG_PEEK)
 }
 
-/// Takes the next datagram off. Does not wait for one, but for what is attached to be closed.
+/// Removes the next datagram. This does not wait for a datagram, but it waits until attached descriptors are closed.
 ///
 /// # Errors
-/// EAGAIN: there is none. EINTR: asked again, there may be one.
+/// EAGAIN: there is none. EINTR: call again, there may be one.
 pub fn take(socket: BorrowedFd, buffer: &mut [u8]) -> nix::Result<Received> {
     receive(socket, buffer, 0)
 }
@@ -59,16 +60,17 @@ pub fn take(socket: BorrowedFd, buffer: &mut [u8]) -> nix::Result<Received> {
 fn receive(socket: BorrowedFd, buffer: &mut [u8], manner: i32) -> nix::Result<Received> {
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let mut control = MaybeUninit::<Control>::zeroed();
-    // SAFETY: a struct of integers and pointers, for which zero is a value.
+    // SAFETY: this is a struct of integers and pointers, for which all zeros is a valid value.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
     (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), size_of::<Control>() as _);
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | manner;
-    // SAFETY: an open descriptor; the buffer and the room for control messages stay for the call, and are as long as said.
+    // SAFETY: the descriptor is open. The buffer and the room for control messages live during the call and have the
+    // lengths that the message states.
     let length = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) })?;
-    // SAFETY: integers, which were zero at first.
+    // SAFETY: these are integers, all zero at first.
     let Control { header, sender } = unsafe { control.assume_init() };
-    // There is room for it, so that it is never cut.
+    // The buffer has room for the sender, so the kernel never cuts it off.
     let is_sender = (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_CREDENTIALS);
     Ok(Received {
         length: usize::try_from(length).unwrap_or(0),
@@ -126,7 +128,7 @@ mod tests {
         say(&theirs, b"", &[writer.as_raw_fd()]);
         drop(writer);
         take(ours.as_fd(), &mut [0; 8]).unwrap();
-        // Otherwise this would wait for ever.
+        // The reader would wait for ever if the kernel had not closed the attached descriptor.
         assert_eq!(std::io::Read::read(&mut reader, &mut [0; 8]).unwrap(), 0);
     }
 

@@ -1,5 +1,5 @@
-//! Listing a directory without the C library's 32 kB of buffer, which would be half of a small
-//! program's private memory.
+//! Listing a directory without the C library's buffer of 32 kB, which would be half of a small program's private
+//! memory.
 
 use nix::NixPath;
 use nix::errno::Errno;
@@ -8,9 +8,9 @@ use nix::sys::stat::Mode;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// Bytes asked for at a time; the longest name needs less than 300.
+/// The number of bytes per system call. An entry with the longest name needs less than 300.
 const BUFFER: usize = 1024;
-/// Where, in a `linux_dirent64`, its length and its name begin.
+/// The offsets of the length and of the name in a `linux_dirent64`.
 const LENGTH: usize = 16;
 const NAME: usize = 19;
 
@@ -18,26 +18,27 @@ const NAME: usize = 19;
 #[repr(align(8))]
 struct Entries([u8; BUFFER]);
 
-/// The names in an open directory are on its disk then, where that can be asked for.
+/// Makes sure that the names in an open directory are on the disk. On a file system that cannot do this, nothing
+/// happens.
 ///
 /// # Errors
-/// EIO: maybe they are not.
+/// EIO: the names may not be on the disk.
 pub fn sync(directory: impl AsFd) -> nix::Result<()> {
     match nix::unistd::fsync(directory) {
-        // A file system that keeps no directories on a disk.
+        // The file system does not keep directories on a disk.
         Err(Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(()),
         synced => synced,
     }
 }
 
-/// When a file or directory was made, in nanoseconds since 1970; `None` where its file system does not tell.
+/// When a file or directory was made, in nanoseconds since 1970; `None` if the file system does not report it.
 ///
 /// # Errors
-/// ENOSYS: a kernel before 4.11, or a filter.
+/// ENOSYS: the kernel is older than 4.11, or a filter forbids the call.
 pub fn born(file: impl AsFd) -> nix::Result<Option<u64>> {
-    // SAFETY: a struct of integers, for which zero is a value.
+    // SAFETY: this is a struct of integers, for which all zeros is a valid value.
     let mut found: libc::statx = unsafe { std::mem::zeroed() };
-    // SAFETY: an open descriptor, an empty path, and a struct that the kernel fills.
+    // SAFETY: the descriptor is open, the path is empty, and the kernel fills the struct.
     let asked = unsafe {
         libc::statx(file.as_fd().as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, libc::STATX_BTIME, &mut found)
     };
@@ -49,23 +50,23 @@ pub fn born(file: impl AsFd) -> nix::Result<Option<u64>> {
     Ok(Some(seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(found.stx_btime.tv_nsec))))
 }
 
-/// Calls `visit` with every name in the directory `path`, `.` and `..` too, until it breaks off.
+/// Calls `visit` with every name in the directory `path`, including `.` and `..`, until `visit` breaks off.
 ///
 /// # Errors
-/// ENOENT, ENOTDIR, EACCES: no such directory for us.
+/// ENOENT, ENOTDIR, EACCES: the directory does not exist, or we may not read it.
 pub fn for_each_name(path: &(impl NixPath + ?Sized), visit: impl FnMut(&[u8]) -> ControlFlow<()>) -> nix::Result<()> {
     for_each_name_in(open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?, visit)
 }
 
-/// Calls `visit` with every name in an open directory that was not read yet.
+/// Calls `visit` with every name in an open directory from which nothing was read yet.
 ///
 /// # Errors
-/// ENOTDIR: it is none. ENOENT: it was removed.
+/// ENOTDIR: it is not a directory. ENOENT: it was removed.
 pub fn for_each_name_in(directory: impl AsFd, mut visit: impl FnMut(&[u8]) -> ControlFlow<()>) -> nix::Result<()> {
     let directory = directory.as_fd();
     let mut entries = Entries([0; BUFFER]);
     loop {
-        // SAFETY: an open descriptor, and a buffer of the size that is said.
+        // SAFETY: the descriptor is open, and the buffer has the stated size.
         let filled =
             unsafe { libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), entries.0.as_mut_ptr(), BUFFER) };
         let filled = usize::try_from(Errno::result(filled)?).unwrap_or(0);

@@ -1,17 +1,41 @@
-//! Reading what inotify(7) has to tell.
+//! Reading the events of inotify(7).
 
 use super::unread;
+use nix::NixPath;
 use nix::errno::Errno;
-use nix::sys::inotify::{Inotify, InotifyEvent};
+use nix::sys::inotify::{AddWatchFlags, Inotify, InotifyEvent};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-/// Bytes of an event without its name, and what a name's length is a multiple of.
+/// The length of an event without its name. The length of a name's field is a multiple of it.
 const HEADER: usize = 16;
 
-/// Calls `visit` with each event that waits by now. Who changes what is watched without end causes more of them while these
-/// are read: those stay for the next time, so that this ends, and the descriptor stays readable.
+/// Watches a file through the inotify that is this descriptor, and returns the number of the watch. The inotify may be
+/// that of the parent process, which then gets the events.
 ///
 /// # Errors
-/// Those of read(2), of which none is known.
+/// As for inotify_add_watch(2). EBADF: the descriptor is no inotify.
+pub fn add_watch<P: ?Sized + NixPath>(inotify: RawFd, path: &P, changes: AddWatchFlags) -> nix::Result<i32> {
+    // SAFETY: the path ends with NUL; the kernel checks the descriptor.
+    let watch =
+        path.with_nix_path(|path| unsafe { libc::inotify_add_watch(inotify, path.as_ptr(), changes.bits()) })?;
+    Errno::result(watch)
+}
+
+/// Ends a watch.
+///
+/// # Errors
+/// EINVAL: there is no such watch any more, as what was watched is gone.
+pub fn remove_watch(inotify: &Inotify, watch: i32) -> nix::Result<()> {
+    // SAFETY: the arguments are integers.
+    Errno::result(unsafe { libc::inotify_rm_watch(inotify.as_fd().as_raw_fd(), watch) }).map(drop)
+}
+
+/// Calls `visit` with each event that is waiting now. An account that changes the watched files without pause causes
+/// more events while these are read. Those are left for the next call, so that this call ends, and the descriptor stays
+/// readable.
+///
+/// # Errors
+/// The errors of read(2), of which none is expected.
 pub fn for_each_event(inotify: &Inotify, mut visit: impl FnMut(InotifyEvent)) -> nix::Result<()> {
     let mut left = unread(inotify)?;
     while left > 0 {
@@ -23,7 +47,7 @@ pub fn for_each_event(inotify: &Inotify, mut visit: impl FnMut(InotifyEvent)) ->
                 }
             }
             Err(Errno::EINTR) => {}
-            // Somebody else has read them.
+            // Another reader has taken the events.
             Err(Errno::EAGAIN) => return Ok(()),
             Err(errno) => return Err(errno),
         }
@@ -31,9 +55,9 @@ pub fn for_each_event(inotify: &Inotify, mut visit: impl FnMut(InotifyEvent)) ->
     Ok(())
 }
 
-/// So many bytes of what is unread was this event.
+/// The number of bytes that this event took in the buffer.
 fn size(event: &InotifyEvent) -> usize {
-    // A name is ended by a NUL at least.
+    // At least one NUL ends a name.
     HEADER + event.name.as_ref().map_or(0, |name| (name.len() + 1).next_multiple_of(HEADER))
 }
 
@@ -43,7 +67,7 @@ mod tests {
     use nix::sys::inotify::{AddWatchFlags, InitFlags};
     use std::fs;
 
-    /// Names of all lengths, in more than one buffer of them.
+    /// The names have all lengths, and their events fill more than one buffer.
     const NAMES: usize = 200;
 
     #[test]
@@ -63,7 +87,7 @@ mod tests {
         .unwrap();
         let (queued, meanwhile) = seen.split_at(NAMES);
         assert_eq!(queued, names);
-        // The last buffer is read as it is.
+        // The last buffer is read completely, so some events of the second part are visited too.
         assert!(meanwhile.len() < 256, "{}", meanwhile.len());
         let mut rest = 0;
         for_each_event(&inotify, |_| rest += 1).unwrap();

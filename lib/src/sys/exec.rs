@@ -1,4 +1,4 @@
-//! Running another program in our place.
+//! Executing another program in place of this one.
 
 use nix::errno::Errno;
 use std::convert::Infallible;
@@ -6,22 +6,21 @@ use std::env;
 use std::ffi::{CStr, CString, OsStr, OsString, c_char};
 use std::os::unix::ffi::OsStrExt;
 
-/// Where programs are looked for when there is no PATH.
+/// The search path when PATH is not set.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// One change to the environment: a name, and its value or `None` to remove it.
+/// One change to the environment: a name, and its new value, or `None` to remove it.
 pub type Change = (OsString, Option<OsString>);
 
-/// Replaces this process by `argv`, with the environment changed by `changes`; returns only if it
-/// cannot.
+/// Replaces this process by the program `argv`, with the environment changed by `changes`. It returns only if that
+/// fails.
 ///
-/// A name without a slash is looked for in PATH as it is now, not as `changes` would make it. An
-/// empty part of PATH is the current directory. The search goes on past directories that lack the
-/// program or deny it.
+/// A name without a slash is searched in the current PATH, not in one that `changes` sets. An empty part of PATH is the
+/// current directory. The search goes on past directories that lack the program or deny access to it.
 ///
 /// # Errors
-/// ENOENT if no part of PATH has it; else the last refusal (EACCES, EPERM, EISDIR); else at once
-/// whatever `execve(2)` says. A NUL byte inside an argument is EINVAL.
+/// ENOENT if no part of PATH has the program; otherwise the last denial (EACCES, EPERM, EISDIR). Any other error of
+/// `execve(2)` ends the search at once. A NUL byte inside an argument is EINVAL.
 ///
 /// Source: daemontools 0.76, `pathexec`.
 pub fn exec(argv: &[OsString], changes: &[Change]) -> Errno {
@@ -31,7 +30,7 @@ pub fn exec(argv: &[OsString], changes: &[Change]) -> Errno {
     }
 }
 
-/// What [`exec`] needs, put together beforehand: for one who afterwards has little memory left.
+/// Everything that [`exec`] needs, allocated beforehand, for a caller that may have little memory later.
 #[derive(Debug)]
 pub struct Program {
     argv: Vec<CString>,
@@ -39,28 +38,28 @@ pub struct Program {
 }
 
 impl Program {
-    /// Takes the environment as it is now.
+    /// Prepares the program with the environment of this moment.
     ///
     /// # Errors
-    /// EINVAL for a NUL byte in an argument, name or value.
+    /// EINVAL: an argument, name or value contains a NUL byte.
     pub fn new(argv: &[OsString], changes: &[Change]) -> Result<Program, Errno> {
         let argv = argv.iter().map(|arg| c_string(arg)).collect::<Result<Vec<_>, _>>()?;
         Ok(Program { argv, env: environment(changes)? })
     }
 
-    /// The rest of [`exec`].
+    /// Does the rest of [`exec`].
     pub fn run(&self) -> Errno {
         search(&self.argv, &self.env)
     }
 }
 
-/// The environment with `changes`, later ones overriding earlier ones, as `NAME=VALUE` strings.
+/// The environment with `changes` applied, as `NAME=VALUE` strings. A later change overrides an earlier one.
 ///
-/// A name ends at its first `=`, wherever that came from. What is not changed stays as it is, be it
-/// malformed.
+/// A name ends at its first `=`, even in a changed name. Strings that are not changed are passed on as they are, even
+/// malformed ones.
 ///
 /// # Errors
-/// EINVAL for a NUL byte in a name or value.
+/// EINVAL: a name or value contains a NUL byte.
 pub fn environment(changes: &[Change]) -> Result<Vec<CString>, Errno> {
     change(inherited(), changes)
 }
@@ -87,14 +86,14 @@ fn name_of(string: &CStr) -> Option<&[u8]> {
     bytes.get(..bytes.iter().position(|byte| *byte == b'=')?)
 }
 
-/// The environment as it was given to us, strings without `=` included.
+/// The environment as this program received it, including strings without `=`.
 fn inherited() -> Vec<CString> {
     unsafe extern "C" {
         static environ: *const *const c_char;
     }
     let mut strings = Vec::new();
-    // SAFETY: the C library set it before main: strings, then a null pointer. No program of ours
-    // changes its own environment, and this is read before another thread could.
+    // SAFETY: the C library set this before main: pointers to strings, then a null pointer. None of our programs
+    // changes its own environment, and this is read before another thread could exist.
     unsafe {
         let mut next = environ;
         while !next.is_null() && !(*next).is_null() {
@@ -121,7 +120,7 @@ fn search(argv: &[CString], env: &[CString]) -> Errno {
     refusal
 }
 
-/// Where PATH, as it is now, would have the program `file`.
+/// The files that a search of the current PATH would try for the program `file`.
 pub fn candidates(file: &CStr) -> Vec<CString> {
     let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     let parts = path.as_bytes().split(|byte| *byte == b':');
@@ -129,7 +128,7 @@ pub fn candidates(file: &CStr) -> Vec<CString> {
     folders.filter_map(|folder| bytes_to_c([folder, b"/", file.to_bytes()].concat()).ok()).collect()
 }
 
-/// `execve(2)` alone: no search, no shell; returns only if it fails.
+/// Calls `execve(2)` alone, without a search and without a shell. It returns only if that fails.
 pub fn execute(file: &CString, argv: &[CString], env: &[CString]) -> Errno {
     let refused: nix::Result<Infallible> = nix::unistd::execve(file, argv, env);
     match refused {
@@ -138,10 +137,10 @@ pub fn execute(file: &CString, argv: &[CString], env: &[CString]) -> Errno {
     }
 }
 
-/// A string for a system call.
+/// The C string for a system call.
 ///
 /// # Errors
-/// EINVAL if it holds a NUL byte.
+/// EINVAL: the string contains a NUL byte.
 pub fn c_string(string: &OsStr) -> Result<CString, Errno> {
     bytes_to_c(string.as_bytes().to_vec())
 }
@@ -170,10 +169,10 @@ mod tests {
             ("A=1 AB=2 A=3", "A", None, "AB=2"),
             ("A=1", "B", None, "A=1"),
             ("A=1", "A", Some(""), "A="),
-            // Without `=`: nobody's variable, passed on.
+            // A string without `=` is no variable, and is passed on.
             ("A", "A", Some("1"), "A A=1"),
             ("A", "A", None, "A"),
-            // With `=` in the name: the name is what stands before it, as in the original.
+            // If the changed name contains `=`, the name is the part before it, as in the original.
             ("A=1", "A=B", Some("2"), "A=B=2"),
             ("A=1", "A=B", None, "A=B"),
         ] {

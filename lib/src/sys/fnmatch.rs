@@ -1,17 +1,18 @@
-//! The C library's patterns.
+//! The C library's matcher of shell patterns.
 
 use std::ffi::CString;
 
-/// Whether the shell pattern matches the whole of `text`, as fnmatch(3) without flags. Both end at a NUL byte.
+/// Whether the shell pattern matches the whole of `text`, as fnmatch(3) decides without flags. A NUL byte ends either
+/// of them.
 pub fn fnmatch(pattern: &[u8], text: &[u8]) -> bool {
     let (pattern, text) = (until_nul(pattern), until_nul(text));
-    // SAFETY: two strings that end with NUL.
+    // SAFETY: both strings end with NUL.
     unsafe { libc::fnmatch(pattern.as_ptr(), text.as_ptr(), 0) == 0 }
 }
 
 fn until_nul(bytes: &[u8]) -> CString {
     let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-    // There is no NUL left in it.
+    // The slice contains no NUL any more, so this cannot fail.
     CString::new(text).unwrap_or_default()
 }
 

@@ -2,7 +2,7 @@
 
 use nix::sys::stat::{FileStat, SFlag};
 
-/// The kind alone, without the bits that say who may do what.
+/// The file's type, without its permission bits.
 pub fn of(file: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(file.st_mode) & SFlag::S_IFMT
 }

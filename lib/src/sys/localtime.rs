@@ -1,8 +1,9 @@
-//! The calendar, as the C library knows it.
+//! The calendar of the C library.
 //!
-//! The C library reads the file of the time zone once, and not again when another takes its place (`timedatectl`, a
-//! new /etc/localtime). So here that is looked for, at most once a minute, when a local time is asked for. Only for
-//! programs with one thread: the C library takes another zone only from the environment.
+//! The C library reads the time zone's file once, and does not read it again when another file takes its place
+//! (`timedatectl`, a new /etc/localtime). So this module checks the file, at most once a minute, when it is asked for a
+//! local time. Only programs with one thread may use it, because the C library reads the zone again only when the
+//! environment changes.
 
 use nix::sys::stat::{FileStat, stat};
 use nix::time::{ClockId, clock_gettime};
@@ -11,25 +12,26 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// Between two looks at the file.
+/// The interval between two checks of the file.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// What is known of the file of the time zone.
+/// What is known of the time zone's file.
 struct Zone {
-    /// When it is to be looked at again; `None` before the first time.
+    /// When the file is checked next; `None` before the first check.
     look_at: Option<Duration>,
-    /// Which file it was, if there was one.
+    /// The identity of the file, if there was one.
     file: Option<FileId>,
-    /// How often it was another one since.
+    /// How often the file has changed.
     changes: u64,
 }
 
-/// Device, inode, and when it was modified.
+/// The device, the inode, and the time of the last modification.
 type FileId = (u64, u64, i64, i64);
 
 static ZONE: Mutex<Zone> = Mutex::new(Zone { look_at: None, file: None, changes: 0 });
 
-/// How often the time zone has changed, as far as is known: what was reckoned by local time is to be reckoned again then.
+/// How often the time zone has changed, as far as is known. After a change, a caller must compute again what it had
+/// computed from local time.
 pub fn changes() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from);
     ZONE.lock().map_or(0, |mut zone| {
@@ -38,7 +40,7 @@ pub fn changes() -> u64 {
     })
 }
 
-/// The file that says what the time zone is, if $TZ is this; none if that is a name or a rule.
+/// The time zone's file if $TZ has this value; `None` if the value is a name or a rule.
 fn file_of(tz: Option<OsString>) -> Option<OsString> {
     let Some(tz) = tz else { return Some("/etc/localtime".into()) };
     let name = tz.as_bytes().strip_prefix(b":").unwrap_or(tz.as_bytes());
@@ -58,10 +60,10 @@ impl Zone {
     }
 }
 
-/// Lets the C library read the file again, which it does only when $TZ is another.
+/// Makes the C library read the file again. It does so only when $TZ has changed.
 fn read_again() {
     let tz = std::env::var_os("TZ");
-    // SAFETY: one thread; what is started later finds the environment as it was.
+    // SAFETY: there is only one thread. The environment has its old value again afterwards.
     unsafe {
         std::env::set_var("TZ", "UTC0");
         tzset();
@@ -77,54 +79,54 @@ unsafe extern "C" {
     fn tzset();
 }
 
-/// A second as people write it.
+/// A second as date and time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Calendar {
-    /// 1970, say.
+    /// The year, such as 1970.
     pub year: i64,
-    /// From 1.
+    /// The month, from 1.
     pub month: i32,
-    /// From 1.
+    /// The day of the month, from 1.
     pub day: i32,
-    /// To 23.
+    /// The hour, up to 23.
     pub hour: i32,
-    /// To 59.
+    /// The minute, up to 59.
     pub minute: i32,
-    /// To 60, with a leap second.
+    /// The second, up to 60 in a leap second.
     pub second: i32,
-    /// Seconds that its clocks are ahead of UTC.
+    /// How many seconds the local clock is ahead of UTC.
     pub offset: i64,
 }
 
 impl Calendar {
-    /// Date and time, `2026-11-21 05:13:07`, with this character between the two.
+    /// Date and time, such as `2026-11-21 05:13:07`, with this character between the two.
     pub fn date_and_time(&self, between: char) -> String {
         let Calendar { year, month, day, hour, minute, second, .. } = self;
         format!("{year:04}-{month:02}-{day:02}{between}{hour:02}:{minute:02}:{second:02}")
     }
 
-    /// How far its clocks are ahead of UTC, `+01:00`.
+    /// How far the local clock is ahead of UTC, such as `+01:00`.
     pub fn offset_from_utc(&self) -> String {
         let (sign, minutes) = (if self.offset < 0 { '-' } else { '+' }, self.offset.abs() / 60);
         format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
     }
 }
 
-/// A second since 1970 by the time zone in $TZ; `None` where no calendar reaches.
+/// The local date and time of a second since 1970, by the time zone in $TZ; `None` if no calendar reaches it.
 pub fn local(second: i64) -> Option<Calendar> {
     changes();
-    // SAFETY: reads one integer, writes one struct; one thread.
+    // SAFETY: the call reads one integer and writes one struct, and there is only one thread.
     calendar(|to| unsafe { !libc::localtime_r(&second, to).is_null() })
 }
 
-/// A second since 1970 by UTC; `None` where no calendar reaches.
+/// The date and time of a second since 1970 in UTC; `None` if no calendar reaches it.
 pub fn utc(second: i64) -> Option<Calendar> {
-    // SAFETY: reads one integer, writes one struct.
+    // SAFETY: the call reads one integer and writes one struct.
     calendar(|to| unsafe { !libc::gmtime_r(&second, to).is_null() })
 }
 
 fn calendar(fill: impl FnOnce(&mut libc::tm) -> bool) -> Option<Calendar> {
-    // SAFETY: a struct of integers and a pointer, for which zero is a value.
+    // SAFETY: this is a struct of integers and a pointer, for which all zeros is a valid value.
     let mut tm: libc::tm = unsafe { std::mem::zeroed() };
     fill(&mut tm).then(|| Calendar {
         year: i64::from(tm.tm_year) + 1900,
@@ -137,8 +139,8 @@ fn calendar(fill: impl FnOnce(&mut libc::tm) -> bool) -> Option<Calendar> {
     })
 }
 
-/// A second since 1970 as local date and time, `2026-11-21 05:13:07`, by the time zone in $TZ; `None`
-/// where no calendar reaches.
+/// The local date and time of a second since 1970, such as `2026-11-21 05:13:07`, by the time zone in $TZ; `None` if no
+/// calendar reaches it.
 pub fn local_second(second: i64) -> Option<Vec<u8>> {
     local(second).map(|calendar| calendar.date_and_time(' ').into_bytes())
 }
@@ -162,14 +164,14 @@ mod tests {
         }
     }
 
-    /// A file of a time zone that is so many hours ahead of UTC.
+    /// The contents of a time zone's file for a zone that is this many hours ahead of UTC.
     fn zone_ahead(hours: u32) -> Vec<u8> {
         let block = [&b"TZif2"[..], &[0; 15], &[0, 0, 0, 0].repeat(4), &[0, 0, 0, 1, 0, 0, 0, 4]].concat();
         let kind = [&(hours * 3600).to_be_bytes()[..], &[0, 0], b"XXX\0"].concat();
         [&block[..], &kind, &block, &kind, format!("\nXXX-{hours}\n").as_bytes()].concat()
     }
 
-    /// The only test here that depends on the time zone, which is one for all threads.
+    /// This is the only test of the crate that depends on the time zone, which all threads share.
     #[test]
     fn a_time_zone_that_changes_is_followed_after_a_minute() {
         let scratch = tempfile::tempdir().unwrap();
@@ -177,10 +179,10 @@ mod tests {
         std::fs::write(at("one"), zone_ahead(1)).unwrap();
         std::fs::write(at("five"), zone_ahead(5)).unwrap();
         std::os::unix::fs::symlink("one", at("zone")).unwrap();
-        // SAFETY: no other test here reads it.
+        // SAFETY: no other test of the crate reads this variable.
         unsafe { std::env::set_var("TZ", at("zone")) };
         read_again();
-        // SAFETY: reads one integer, writes one struct.
+        // SAFETY: the call reads one integer and writes one struct.
         let hour = || calendar(|to| unsafe { !libc::localtime_r(&0, to).is_null() }).map(|calendar| calendar.hour);
         let mut zone = Zone { look_at: None, file: None, changes: 0 };
         let path = || file_of(std::env::var_os("TZ"));
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn utc_is_ahead_of_nobody() {
+    fn utc_has_no_offset() {
         let calendar = Calendar { year: 2000, month: 2, day: 29, hour: 23, minute: 59, second: 59, offset: 0 };
         assert_eq!(utc(951_868_799), Some(calendar));
         assert_eq!(utc(i64::MAX), None);

@@ -1,14 +1,14 @@
-//! A file mapped into memory and shared with whoever maps it later: what is stored there survives this
-//! process, however it ends.
+//! A file mapped into memory and shared with later processes that map it. What is stored there survives this process,
+//! however it ends.
 //!
-//! A mapping can fail long after it was made, when its memory is touched: the file was truncated, or the disk has no
-//! room for a page (copy on write), or cannot be read. The kernel then sends SIGBUS, which would end the program. Here
-//! a handler puts memory of this process in the place of the whole mapping instead, with as much of the file in it as
-//! can be read, and the access that failed is done again. From then on nothing that is stored survives this process;
-//! [`Mapping::readable`] tells.
+//! An access to a mapping can fail long after the mapping was made: the file was truncated, or the disk has no room for
+//! a page (copy on write), or cannot be read. The kernel then sends SIGBUS, which would end the program. Here a signal
+//! handler replaces the whole mapping by memory of this process, copies into it as much of the file as can be read, and
+//! the failed access is repeated. From then on, nothing that is stored survives this process; [`Mapping::readable`]
+//! tells.
 //!
-//! A system call that is given such memory does not send SIGBUS but says EFAULT. Then [`touch`] or
-//! [`Mapping::touch_mut`] lets the handler do its work, and the call is made again.
+//! A system call that is given such memory does not cause SIGBUS but fails with EFAULT. The caller then lets the
+//! handler do its work with [`touch`] or [`Mapping::touch_mut`], and repeats the call.
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
@@ -18,22 +18,22 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
-/// How many mappings there may be at a time.
+/// The maximum number of mappings at a time.
 const MOST: usize = 64;
-/// No page is smaller.
+/// The smallest page size.
 const PAGE: usize = 4096;
-/// A place in the table that is being filled in.
+/// Marks a place in the table that is being filled in.
 const TAKEN: usize = 1;
-/// The mapping is still the file's.
+/// Says that the mapping still shows the file.
 const WHOLE: usize = usize::MAX;
 
-/// What the handler has to know of a mapping.
+/// What the handler must know of one mapping.
 struct Entry {
-    /// Its address; 0 where there is none.
+    /// The address of the mapping; 0 if the entry is free.
     start: AtomicUsize,
     length: AtomicUsize,
     file: AtomicI32,
-    /// [`WHOLE`]; or so much of the file was readable when memory took its place.
+    /// [`WHOLE`]; or, once memory has replaced the file, how many bytes of the file could be read.
     readable: AtomicUsize,
 }
 
@@ -54,20 +54,20 @@ impl Entry {
         start > TAKEN && address >= start && address - start < self.length.load(Ordering::SeqCst)
     }
 
-    /// Puts memory in the place of the mapping, with what can be read of the file. Nothing but system calls is done
-    /// here, as a signal handler does it. False: there is no memory.
+    /// Replaces the mapping by memory that contains what can be read of the file. A signal handler runs this, so it
+    /// only makes system calls. Returns false if there is no memory.
     fn detach(&self) -> bool {
         let (start, length) = (self.start.load(Ordering::SeqCst), self.length.load(Ordering::SeqCst));
         let (protection, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: the kernel chooses where; nothing of ours is replaced.
+        // SAFETY: the kernel chooses the address, so nothing of ours is replaced.
         let memory = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, kind, -1, 0) };
         if memory == libc::MAP_FAILED {
             return false;
         }
         let readable = self.read_file(memory.cast(), length);
         let fixed = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-        // SAFETY: both are mappings of this length that are ours; references into the old one are good for the new one,
-        // which is at the same address, readable and writable.
+        // SAFETY: both are mappings of ours of this length. References into the old one stay valid for the new one,
+        // which has the same address and is readable and writable.
         let moved = unsafe { libc::mremap(memory, length, length, fixed, start as *mut c_void) };
         if moved == libc::MAP_FAILED {
             return false;
@@ -76,12 +76,13 @@ impl Entry {
         true
     }
 
-    /// Reads the file into memory of this length; what cannot be read is zeros there. How much was read before that.
+    /// Reads the file into memory of this length, and returns how many bytes came before the first part that could not
+    /// be read. Such parts are left as zeros.
     fn read_file(&self, memory: *mut u8, length: usize) -> usize {
         let (mut at, mut readable) = (0, WHOLE);
         while at < length {
             let file = self.file.load(Ordering::SeqCst);
-            // SAFETY: from `at` on there is so much memory, which nothing else knows.
+            // SAFETY: the memory has this many bytes from `at` on, and nothing else refers to it.
             let read = unsafe { libc::pread(file, memory.add(at).cast(), length - at, at as libc::off_t) };
             match usize::try_from(read) {
                 Ok(0) => return readable.min(at),
@@ -97,16 +98,17 @@ impl Entry {
     }
 }
 
-/// Where an access to memory has failed: if that is a mapping of ours, memory takes its place and the access is done
-/// again; else the program ends as it would have without us.
+/// Handles a failed access to memory. If the address is in a mapping of ours, memory replaces the mapping and the
+/// access is repeated. Otherwise the program ends as it would have without this handler.
 extern "C" fn on_fault(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     let errno = Errno::last_raw();
-    // SAFETY: the kernel gives a handler that has asked for it (SA_SIGINFO) what is known of the signal; of one that
-    // was caused by an access, and not sent (a code above 0), it has the address.
+    // SAFETY: a handler with SA_SIGINFO receives what is known of the signal. If an access has caused the signal (a
+    // code above 0), and no process has sent it, this includes the address.
     let (is_access, address) = unsafe { ((*info).si_code > 0, (*info).si_addr() as usize) };
     let mended = is_access && MAPPINGS.iter().any(|entry| entry.contains(address) && entry.detach());
     if !mended {
-        // SAFETY: no memory is touched. An access fails again, a signal that was sent comes again, and both end us.
+        // SAFETY: no memory is touched. An access fails again, a signal that was sent is sent again, and either ends
+        // the program.
         unsafe {
             libc::signal(libc::SIGBUS, libc::SIG_DFL);
             if !is_access {
@@ -118,13 +120,13 @@ extern "C" fn on_fault(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
 }
 
 fn handle_faults() -> nix::Result<()> {
-    // SAFETY: a struct of integers and a set, for which zero is a value.
+    // SAFETY: this is a struct of integers and a set, for which all zeros is a valid value.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_flags = libc::SA_SIGINFO;
     action.sa_sigaction = on_fault as extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) as usize;
-    // SAFETY: the handler makes system calls only, and touches no memory but atomics and what it has mapped itself.
+    // SAFETY: the handler makes system calls only, and touches no memory except atomics and what it has mapped itself.
     Errno::result(unsafe { libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut()) })?;
-    // Blocked, it would end us without a handler.
+    // If the signal were blocked, it would end the program without calling the handler.
     SigSet::from_iter([Signal::SIGBUS]).thread_unblock()
 }
 
@@ -138,19 +140,19 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Maps the first `length` bytes of a file, which should have them. Nobody else may map or write it meanwhile:
-    /// whoever calls this holds a lock that all who know the file respect.
+    /// Maps the first `length` bytes of a file, which should be that long. No other process may map or write the file
+    /// meanwhile: the caller holds a lock that all programs which know the file respect.
     ///
     /// # Errors
-    /// ENODEV, EINVAL, EOPNOTSUPP: a file that cannot be mapped. ENOMEM: no room in the address space. EMFILE: there
-    /// are too many mappings.
+    /// ENODEV, EINVAL, EOPNOTSUPP: the file cannot be mapped. ENOMEM: there is no room in the address space. EMFILE:
+    /// there are too many mappings.
     pub fn new(file: OwnedFd, length: usize) -> nix::Result<Mapping> {
         handle_faults()?;
         let free = |entry: &Entry| entry.start.compare_exchange(0, TAKEN, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         let number = MAPPINGS.iter().position(free).ok_or(Errno::EMFILE)?;
         let entry = &MAPPINGS[number];
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: the kernel chooses where; nothing of ours is replaced.
+        // SAFETY: the kernel chooses the address, so nothing of ours is replaced.
         let start =
             unsafe { libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
         let mapped = if start == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(start) };
@@ -161,18 +163,18 @@ impl Mapping {
         entry.length.store(length, Ordering::SeqCst);
         entry.file.store(file.as_raw_fd(), Ordering::SeqCst);
         entry.readable.store(WHOLE, Ordering::SeqCst);
-        // The last: from here on it counts.
+        // This is stored last: it makes the entry valid.
         entry.start.store(start.as_ptr() as usize, Ordering::SeqCst);
         Ok(Mapping { start: start.cast(), length, entry: number, file })
     }
 
-    /// None while what is stored is in the file. Else memory of this process has taken its place, and so many bytes of
-    /// the file, from its beginning, were there to be read.
+    /// `None` while stores go to the file. Once memory of this process has replaced the file, the number of bytes at
+    /// its beginning that could be read then.
     pub fn readable(&self) -> Option<usize> {
         Some(MAPPINGS[self.entry].readable.load(Ordering::SeqCst)).filter(|readable| *readable != WHOLE)
     }
 
-    /// Puts memory of this process in the file's place, from where nothing is read or written any more.
+    /// Replaces the file by memory of this process. From then on nothing is read from the file or written to it.
     ///
     /// # Errors
     /// ENOMEM: the file is still mapped.
@@ -180,48 +182,49 @@ impl Mapping {
         if self.readable().is_some() || MAPPINGS[self.entry].detach() { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
-    /// What is stored is on the disk then, too.
+    /// Writes what is stored to the disk, and waits for that.
     ///
     /// # Errors
-    /// EIO, ENOSPC, EDQUOT: it is not.
+    /// EIO, ENOSPC, EDQUOT: it may not be on the disk.
     pub fn sync(&self) -> nix::Result<()> {
         fsync(&self.file)
     }
 
-    /// The file.
+    /// The mapped file.
     pub fn file(&self) -> &OwnedFd {
         &self.file
     }
 
-    /// The bytes.
+    /// The mapped bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped, readable, for as long as we live; nobody writes to it but we, by `&mut self`: see `new`.
+        // SAFETY: the memory is mapped and readable as long as `self` lives. Only this process writes to it, by `&mut
+        // self`; see `new`.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 
-    /// The bytes, to be written.
+    /// The mapped bytes, for writing.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: mapped, writable, for as long as we live; `&mut self`, so nobody else here has a reference, and
-        // nobody elsewhere may have one: see `new`.
+        // SAFETY: the memory is mapped and writable as long as `self` lives. Because of `&mut self`, no other reference
+        // exists in this process, and no other process may have one; see `new`.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
     }
 
-    /// Makes each page of it writable, or lets memory take the place of the mapping if that cannot be.
+    /// Makes each page writable. If that is not possible, memory replaces the mapping.
     pub fn touch_mut(&mut self) {
         for page in self.bytes_mut().chunks_mut(PAGE) {
-            // SAFETY: a reference to a byte, which is given the value that it has.
+            // SAFETY: this is a reference to a byte, which is given the value that it has.
             page.first_mut().into_iter().for_each(|byte| unsafe {
                 std::ptr::from_mut(byte).write_volatile(std::ptr::from_ref(byte).read_volatile());
             });
         }
     }
 
-    /// Word number `index` of eight bytes; 0 beyond the end.
+    /// The word of eight bytes with the number `index`; 0 beyond the end.
     pub fn load(&self, index: usize) -> u64 {
         self.word(index).map_or(0, |word| word.load(Ordering::SeqCst))
     }
 
-    /// Stores a word: all of it or nothing, after all that was stored before and before all that is after.
+    /// Stores a whole word at once, after all earlier stores and before all later ones.
     pub fn store(&mut self, index: usize, value: u64) {
         if let Some(word) = self.word(index) {
             word.store(value, Ordering::SeqCst);
@@ -230,8 +233,8 @@ impl Mapping {
 
     fn word(&self, index: usize) -> Option<&AtomicU64> {
         let inside = index.checked_add(1)?.checked_mul(8)? <= self.length;
-        // SAFETY: inside the mapping, which begins at a page, so that every eighth byte is aligned for a word. Where
-        // it is stored to there is `&mut self`; so no slice of these bytes is there then.
+        // SAFETY: the word is inside the mapping, which begins at a page, so every eighth byte is aligned for a word. A
+        // store needs `&mut self`, so no slice of these bytes exists then.
         inside.then(|| unsafe { AtomicU64::from_ptr(self.start.as_ptr().add(index * 8).cast()) })
     }
 }
@@ -239,17 +242,18 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         MAPPINGS[self.entry].start.store(TAKEN, Ordering::SeqCst);
-        // SAFETY: mapped by us, and no reference into it is left.
+        // SAFETY: this mapping is ours, and no reference into it is left.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
         MAPPINGS[self.entry].start.store(0, Ordering::SeqCst);
     }
 }
 
-/// Reads each page of these bytes. Where they are a mapping's and cannot be read, memory takes its place.
+/// Reads one byte of each page of these bytes. If they belong to a mapping and cannot be read, memory replaces the
+/// mapping.
 pub fn touch(bytes: &[u8]) {
     let ends = bytes.chunks(PAGE).map(|page| &page[0]).chain(bytes.last());
     for byte in ends {
-        // SAFETY: a reference to a byte.
+        // SAFETY: this is a reference to a byte.
         let _ = unsafe { std::ptr::from_ref(byte).read_volatile() };
     }
 }
@@ -278,7 +282,7 @@ mod tests {
         assert_eq!(again.bytes()[8], 2);
     }
 
-    /// By a load, by a store, and by a system call that is made again after a touch.
+    /// The file is truncated before a load, before a store, and before a system call that is repeated after a touch.
     #[test]
     fn a_file_that_is_truncated_leaves_what_is_left_of_it() {
         for way in 0..3 {

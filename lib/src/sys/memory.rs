@@ -1,17 +1,18 @@
-//! What a program says when there is no memory: one line, like everything else that ends it. By itself Rust would abort,
-//! with several lines and a core.
+//! What a program does when there is no memory: it writes one line, as for everything else that ends it. Rust by itself
+//! would abort, with several lines and a core dump.
 
 use crate::report::TEMPORARY;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The system's allocator; without memory the program ends with this line and 111, unless [`may_fail`] says otherwise.
+/// The system's allocator. When there is no memory, the program writes this line and exits 111, unless [`may_fail`]
+/// allows the failure.
 #[derive(Debug)]
 pub struct OrExit(pub &'static str);
 
 static MAY_FAIL: AtomicBool = AtomicBool::new(false);
 
-/// Does something that can cope with failure, `Vec::try_reserve` for example. One thread.
+/// Runs code that can handle a failed allocation, such as `Vec::try_reserve`. Only programs with one thread may use it.
 pub fn may_fail<T>(act: impl FnOnce() -> T) -> T {
     MAY_FAIL.store(true, Ordering::Relaxed);
     let done = act();
@@ -29,25 +30,25 @@ impl OrExit {
     }
 }
 
-// SAFETY: all that is handed out and taken back is the system allocator's, with the caller's own promises.
+// SAFETY: all memory comes from the system's allocator and goes back to it, and the caller's promises are passed on.
 unsafe impl GlobalAlloc for OrExit {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises.
+        // SAFETY: the caller makes the same promises.
         self.checked(unsafe { System.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises.
+        // SAFETY: the caller makes the same promises.
         self.checked(unsafe { System.alloc_zeroed(layout) })
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's promises.
+        // SAFETY: the caller makes the same promises.
         self.checked(unsafe { System.realloc(memory, layout, size) })
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises.
+        // SAFETY: the caller makes the same promises.
         unsafe { System.dealloc(memory, layout) }
     }
 }

@@ -1,18 +1,18 @@
-//! The limit on the number of files that a process may have open.
+//! The limit on the number of open files of a process.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raises this process's limit of open files to the highest that it may have. Returns the soft and the hard limit before
-/// that; `None` if nothing has changed.
+/// Raises the soft limit of open files of this process to its hard limit. Returns both limits as they were before, or
+/// `None` if nothing has changed.
 pub fn raise() -> Option<(u64, u64)> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     (soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok()).then_some((soft, hard))
 }
 
-/// The limit now: each descriptor that is opened has a lower number.
+/// The current limit. Every new descriptor has a lower number.
 ///
 /// # Errors
-/// Those of getrlimit(2), of which none is known.
+/// The errors of getrlimit(2), of which none is expected.
 pub fn limit() -> nix::Result<u64> {
     getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft)
 }
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
     use crate::sys::process::{fork, wait_for};
 
-    /// In a child, as the limit is that of all tests beside this one.
+    /// The test uses a child process, because all tests of this process share the limit.
     #[test]
     fn the_limit_is_raised_once() {
         let child = fork(|| {

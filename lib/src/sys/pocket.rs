@@ -1,12 +1,12 @@
-//! A pocket: a socket that keeps one descriptor for whoever comes next.
+//! A pocket: a socket that keeps one descriptor for a later process.
 //!
-//! It is a datagram socket that is connected to itself, so that what is sent through it waits in its own queue, for as long
-//! as anybody has the pocket open, and so that the kernel refuses what others send to it. A descriptor in there stays open
-//! though the process that has put it there is killed; it is looked at, not taken out, so that it is still there for the
-//! one after.
+//! It is a datagram socket that is connected to itself. A message sent through it waits in its own queue as long as any
+//! process has the pocket open, and the kernel refuses messages of others. A descriptor in such a message stays open
+//! even if the process that put it there is killed. A reader looks at it without removing it, so the next reader finds
+//! it too.
 //!
-//! svscan makes one for a supervise whose service speaks through a socket: the name of that socket in the kernel's own space
-//! would be anybody's to take from the moment when supervise is killed.
+//! svscan makes a pocket for a supervise whose service reports through a socket. Otherwise, once that supervise is
+//! killed, any account could take the name of the socket in the abstract namespace.
 
 use super::inherited_descriptor;
 use nix::errno::Errno;
@@ -19,24 +19,25 @@ use std::hash::BuildHasher;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// The environment variable by which a supervise knows its pocket: the number of the descriptor.
+/// The environment variable that tells a supervise the number of its pocket's descriptor.
 pub const VARIABLE: &str = "SVSCAN_POCKET";
 
-/// See the module's introduction.
+/// See the introduction of this module.
 #[derive(Debug)]
 pub struct Pocket {
     socket: OwnedFd,
 }
 
 impl Pocket {
-    /// An empty one, close-on-exec.
+    /// Makes an empty pocket. It is close-on-exec.
     ///
     /// # Errors
-    /// EMFILE, ENOMEM …: there is none to be had.
+    /// EMFILE, ENOMEM and others: the system gives us none.
     pub fn create() -> nix::Result<Pocket> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
-        // Until it is connected, every account could send to it: a name that the kernel chooses can be foreseen on some.
+        // Until the socket is connected, every account can send to it. On some kernels the names that the kernel
+        // chooses can be predicted, so the name is random.
         let [one, other] = [0, 1].map(|number| RandomState::new().hash_one(number));
         let own = UnixAddr::new_abstract(format!("svscan-pocket-{one:016x}{other:016x}").as_bytes())?;
         bind(socket.as_raw_fd(), &own)?;
@@ -44,33 +45,33 @@ impl Pocket {
         Ok(Pocket { socket })
     }
 
-    /// The one that was left open for us by this number.
+    /// Takes over the pocket that was left open for us with this number.
     ///
     /// # Errors
-    /// It was not, or is none: EBADF, ENOTSOCK, EINVAL …
+    /// EBADF, ENOTSOCK, EINVAL and others: there is no such descriptor, or it is no pocket.
     pub fn inherited(number: RawFd) -> nix::Result<Pocket> {
         Pocket::of(inherited_descriptor(number)?)
     }
 
-    /// The one behind a descriptor.
+    /// Uses the descriptor `socket` as a pocket.
     ///
     /// # Errors
-    /// It is none: ENOTSOCK, ENOTCONN, EINVAL.
+    /// ENOTSOCK, ENOTCONN, EINVAL: it is no pocket.
     pub fn of(socket: OwnedFd) -> nix::Result<Pocket> {
         let own = getsockname::<UnixAddr>(socket.as_raw_fd())?;
         let is_one = own.as_abstract().is_some() && getpeername::<UnixAddr>(socket.as_raw_fd())? == own;
         if is_one { Ok(Pocket { socket }) } else { Err(Errno::EINVAL) }
     }
 
-    /// The one that svscan has given us, if it has.
+    /// The pocket that svscan has given us, if it has given one.
     pub fn from_environment() -> Option<Pocket> {
         Pocket::inherited(std::env::var(VARIABLE).ok()?.parse().ok()?).ok()
     }
 
-    /// Puts a descriptor in, in the place of what was there.
+    /// Puts a descriptor into the pocket, in place of the one that was there.
     ///
     /// # Errors
-    /// ETOOMANYREFS, ENOMEM, ENOBUFS: it is not kept.
+    /// ETOOMANYREFS, ENOMEM, ENOBUFS: the descriptor is not kept.
     pub fn put(&self, kept: BorrowedFd) -> nix::Result<()> {
         self.empty();
         let descriptors = [kept.as_raw_fd()];
@@ -79,7 +80,7 @@ impl Pocket {
         sendmsg::<UnixAddr>(self.socket.as_raw_fd(), &[IoSlice::new(b"k")], &rights, flags, None).map(drop)
     }
 
-    /// Another descriptor of what is in there, close-on-exec.
+    /// A new descriptor for what is in the pocket, close-on-exec.
     pub fn look(&self) -> Option<OwnedFd> {
         let mut byte = [0];
         let mut parts = [IoSliceMut::new(&mut byte)];
@@ -90,11 +91,11 @@ impl Pocket {
             ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
             _ => None,
         })?;
-        // SAFETY: the kernel has just opened it for us, and said so once; there was room for one.
+        // SAFETY: the kernel has just opened this descriptor for us and reported it once. The buffer had room for one.
         Some(unsafe { OwnedFd::from_raw_fd(number) })
     }
 
-    /// Takes out what is there.
+    /// Removes what is in the pocket.
     pub fn empty(&self) {
         while matches!(recv(self.socket.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT), Ok(_) | Err(Errno::EINTR)) {}
     }
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_there_is_there_for_everybody_who_looks() {
+    fn what_a_pocket_holds_is_found_by_each_process_that_looks() {
         let pocket = Pocket::create().unwrap();
         assert!(pocket.look().is_none());
         let (first, second) = (dead_letter(), dead_letter());
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_kept_is_nobody_elses() {
+    fn a_name_that_is_kept_cannot_be_taken_by_another_process() {
         let pocket = Pocket::create().unwrap();
         let new = || socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).unwrap();
         let named = new();

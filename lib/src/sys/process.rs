@@ -1,5 +1,5 @@
-//! Processes: making them, and waiting for their end. What is in `process/` holds them, signals them, and looks them up in
-//! `/proc`.
+//! Making processes and waiting for their end. The modules in `process/` hold processes by descriptors, signal them,
+//! and read about them in `/proc`.
 
 mod pidfd;
 mod proc;
@@ -11,8 +11,9 @@ use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid};
 pub use pidfd::{Ended, PidFd};
 pub use proc::{
-    Ancestry, access_mode, accounts, ancestry, boot_id, has_gained_rights, has_proc, mount_of, proc_path,
-    process_numbers, process_table, start_ticks, ticks_of, zombie_status,
+    Ancestry, Usage, access_mode, accounts, ancestry, boot_id, children, has_gained_rights, has_proc, is_apart,
+    is_stopped, is_uninterruptible, is_waiting, mount_of, proc_path, process_numbers, process_table, start_ticks,
+    ticks_of, ticks_per_second, usage, zombie_status,
 };
 pub use signals::{
     COMMANDS, MOST_COMMANDS, commands_of, default_action, is_ignored, send_commands, send_signal, signal_set,
@@ -21,38 +22,82 @@ pub use signals::{
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// Forks. The child runs `child`, and exits with the code it returns unless it became another program. Only for
-/// programs with one thread, as all of ours are.
+/// Forks. The child runs `child` and exits with the code that it returns, unless it became another program. Only
+/// programs with one thread may call this, which all of ours have.
 ///
 /// # Errors
-/// EAGAIN or ENOMEM: no more processes for now.
+/// EAGAIN or ENOMEM: there can be no more processes now.
 pub fn fork(child: impl FnOnce() -> i32) -> nix::Result<Pid> {
-    // SAFETY: one thread, so the child may do anything the parent could: nobody holds a lock that stays locked in
-    // it. It never returns from here into what the parent was doing; a panic ends it.
+    // SAFETY: there is one thread, so no other thread can hold a lock that would stay locked in the child, and the
+    // child may do anything that the parent could. It never returns from here into the parent's code, and a panic ends
+    // it.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Child => super::exit_now(child()),
         ForkResult::Parent { child } => Ok(child),
     }
 }
 
-/// Closes all descriptors numbered `first` and above, whoever owns them: only for a child of [`fork`] that is to keep
-/// nothing of its parent's open.
+/// Forks as [`fork`] does. But the child's end sends no SIGCHLD, and no waiting for any child finds it: the parent waits
+/// for it by [`wait_for_apart`] or [`has_ended_apart`].
+///
+/// # Errors
+/// EAGAIN or ENOMEM: there can be no more processes now.
+pub fn fork_apart(child: impl FnOnce() -> i32) -> nix::Result<Pid> {
+    let (no_flags, nothing): (libc::c_ulong, libc::c_ulong) = (0, 0);
+    // SAFETY: without flags the call is a fork. As for `fork`, there is one thread, and the child never returns from here
+    // into the parent's code.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, no_flags, nothing, nothing, nothing, nothing) };
+    match Errno::result(pid)? {
+        0 => super::exit_now(child()),
+        pid => i32::try_from(pid).map(Pid::from_raw).map_err(|_| Errno::EINVAL),
+    }
+}
+
+/// Waits until a child of [`fork_apart`] has ended.
+///
+/// # Errors
+/// ECHILD: there is no such child.
+pub fn wait_for_apart(pid: Pid) -> nix::Result<()> {
+    while wait_apart(pid, 0)? != pid.as_raw() {}
+    Ok(())
+}
+
+/// Whether a child of [`fork_apart`] has ended. If it has, its number may be that of another process from now on.
+///
+/// # Errors
+/// ECHILD: there is no such child.
+pub fn has_ended_apart(pid: Pid) -> nix::Result<bool> {
+    Ok(wait_apart(pid, libc::WNOHANG)? == pid.as_raw())
+}
+
+fn wait_apart(pid: Pid, flags: i32) -> nix::Result<i32> {
+    loop {
+        // SAFETY: no status is requested.
+        match Errno::result(unsafe { libc::waitpid(pid.as_raw(), std::ptr::null_mut(), flags | libc::__WALL) }) {
+            Err(Errno::EINTR) => {}
+            waited => return waited,
+        }
+    }
+}
+
+/// Closes all descriptors from number `first` on, whatever owns them. Only a child of [`fork`] that keeps none of its
+/// parent's descriptors may call this.
 pub fn close_from(first: u32) {
     close_range(first, u32::MAX);
 }
 
-/// Closes the descriptors numbered `first` to `last`, for such a child.
+/// Closes the descriptors with the numbers `first` to `last`, for such a child.
 fn close_range(first: u32, last: u32) {
-    // SAFETY: integers. What owned them in the parent's memory is never dropped or used in the child, which ends by
-    // exiting at once; what it opens from now on is its own.
+    // SAFETY: the arguments are integers. The values that owned the descriptors in the parent's memory are never
+    // dropped or used in the child, which ends by exiting at once. What it opens from now on is its own.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    // A kernel before 5.9 has no such call, and a filter may refuse it.
+    // Kernels before 5.9 do not have this call, and a filter may refuse it.
     if Errno::result(closed).is_err() {
         close_each(first, last);
     }
 }
 
-/// The same, one by one: those that `/proc` shows, or without it all that there can be.
+/// Closes the descriptors one by one: those that `/proc` shows, or without `/proc` all numbers up to the limit.
 fn close_each(first: u32, last: u32) {
     let mut open = Vec::new();
     let listed = for_each_name(c"/proc/self/fd", |name| {
@@ -64,15 +109,17 @@ fn close_each(first: u32, last: u32) {
         open.extend(first..u32::try_from(limit).unwrap_or(u32::MAX));
     }
     for number in open.into_iter().filter(|number| (first..=last).contains(number)) {
-        // SAFETY: as above. That it is not open any more, as the one by which they were listed, changes nothing.
+        // SAFETY: as above. The descriptor by which they were listed is closed already, and closing it again has no
+        // effect.
         let _ = RawFd::try_from(number).map(|number| unsafe { libc::close(number) });
     }
 }
 
-/// The limit of open files where nothing else was said.
+/// The usual limit of open files, which is assumed if the limit cannot be read.
 const FEW: u64 = 1024;
 
-/// The same, without descriptors below 3 and without those to be kept.
+/// Closes all descriptors from 3 on, except those in `kept`. Only a child of [`fork`] may call this, as for
+/// [`close_from`].
 pub fn close_all_but(kept: &[RawFd]) {
     let mut kept: Vec<u32> = kept.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
     kept.sort_unstable();
@@ -86,26 +133,26 @@ pub fn close_all_but(kept: &[RawFd]) {
     close_from(first);
 }
 
-/// Waits for any child that has ended, without blocking; `None` if there is none. The number is as
-/// `wait(2)` has it: nix's `waitpid` reaps a child killed by a real-time signal and then fails.
+/// Reaps any child that has ended, without blocking; `None` if there is none. The number is the status of `wait(2)`.
+/// This does not use nix's `waitpid`, which reaps a child that was killed by a real-time signal and then fails.
 ///
 /// # Errors
-/// ECHILD: no children at all.
+/// ECHILD: there are no children at all.
 pub fn reap() -> nix::Result<Option<(Pid, i32)>> {
     let mut status = 0;
-    // SAFETY: writes one integer.
+    // SAFETY: the call writes one integer.
     let pid = Errno::result(unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) })?;
     Ok((pid > 0).then(|| (Pid::from_raw(pid), status)))
 }
 
-/// Waits until the child `pid` has ended. The number is as `wait(2)` has it, for the reason given at [`reap`].
+/// Waits until the child `pid` has ended. The number is the status of `wait(2)`, for the reason given at [`reap`].
 ///
 /// # Errors
-/// ECHILD: no such child, or SIGCHLD is ignored and its end was thrown away.
+/// ECHILD: there is no such child, or SIGCHLD is ignored and the kernel has discarded its status.
 pub fn wait_for(pid: Pid) -> nix::Result<i32> {
     let mut status = 0;
     loop {
-        // SAFETY: writes one integer.
+        // SAFETY: the call writes one integer.
         match Errno::result(unsafe { libc::waitpid(pid.as_raw(), &mut status, 0) }) {
             Err(Errno::EINTR) => {}
             ended => return ended.map(|_| status),
@@ -113,19 +160,19 @@ pub fn wait_for(pid: Pid) -> nix::Result<i32> {
     }
 }
 
-/// A child that has ended, left as it is until [`wait_for`] is asked for it, and how it ended, as `wait(2)` has it; `None`
-/// if there is none now. Any child, or only the one with the number `pid`.
+/// A child that has ended, and its status as from `wait(2)`; `None` if there is none now. The child is not reaped until
+/// [`wait_for`] is called. With `pid`, only that child is considered.
 ///
 /// # Errors
-/// ECHILD: no such child.
+/// ECHILD: there is no such child.
 pub fn ended_child_status(pid: Option<Pid>) -> nix::Result<Option<(Pid, i32)>> {
-    // SAFETY: a struct of integers, for which zero is a value.
+    // SAFETY: this is a struct of integers, for which all zeros is a valid value.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     let (kind, number) = pid.map_or((libc::P_ALL, 0), |pid| (libc::P_PID, pid.as_raw().unsigned_abs()));
-    // SAFETY: writes one struct.
+    // SAFETY: the call writes one struct.
     Errno::result(unsafe { libc::waitid(kind, number, &mut info, flags) })?;
-    // SAFETY: filled by waitid, which has these fields; zero if it found nothing.
+    // SAFETY: waitid has filled these fields; they are zero if it found nothing.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     let status = match info.si_code {
         libc::CLD_EXITED => (status & 0xff) << 8,
@@ -135,40 +182,41 @@ pub fn ended_child_status(pid: Option<Pid>) -> nix::Result<Option<(Pid, i32)>> {
     Ok((pid > 0).then(|| (Pid::from_raw(pid), status)))
 }
 
-/// Makes descriptor `number` the same as `fd`, to be kept across execution.
+/// Makes descriptor `number` a duplicate of `fd` that stays open across exec.
 ///
 /// # Errors
-/// EBADF: more than the limit on descriptors.
+/// EBADF: `number` is above the limit on descriptors.
 pub fn duplicate_to(fd: impl AsFd, number: RawFd) -> nix::Result<()> {
     if fd.as_fd().as_raw_fd() == number {
-        // SAFETY: integers, one of them an open descriptor.
+        // SAFETY: the arguments are integers, one of them an open descriptor.
         return Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }).map(drop);
     }
-    // SAFETY: only for a child that is about to execute: what `number` was before, nobody misses there.
+    // SAFETY: only a child that is about to execute a program calls this, so no code there uses what `number` was
+    // before.
     Errno::result(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) }).map(drop)
 }
 
-/// Another descriptor for the same as `fd`, close-on-exec, numbered `least` or above.
+/// A duplicate of `fd`, close-on-exec, with the number `least` or above.
 ///
 /// # Errors
-/// EMFILE: none left.
+/// EMFILE: no number is left.
 pub fn duplicate_above(fd: impl AsFd, least: RawFd) -> nix::Result<OwnedFd> {
     let duplicate = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(least))?;
-    // SAFETY: the kernel just gave us this descriptor, and nobody else knows it.
+    // SAFETY: the kernel has just given us this descriptor, and no other code knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
 }
 
-/// From here on everybody else goes first, at the processor and at the disk.
-pub fn be_last() {
-    // Being refused, as on a kernel that cannot, changes nothing else.
-    // SAFETY: integers; 0 is this process.
+/// Lowers this process to the lowest priority for the processor and for the disk.
+pub fn lower_priority() {
+    // An error, as on a kernel that lacks this, has no other effect. SAFETY: the arguments are integers; 0 is this
+    // process.
     unsafe {
         libc::setpriority(libc::PRIO_PROCESS, 0, 19);
         libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_CLASS_IDLE << IOPRIO_CLASS_SHIFT);
     }
 }
 
-// Of linux/ioprio.h, which libc lacks.
+// From linux/ioprio.h; libc does not have them.
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 const IOPRIO_CLASS_IDLE: libc::c_int = 3;
 const IOPRIO_CLASS_SHIFT: libc::c_int = 13;
@@ -178,12 +226,12 @@ mod tests {
     use super::*;
     use std::os::fd::IntoRawFd;
 
-    /// In a child, as the tests beside this one have descriptors too.
+    /// The test uses a child process, because other tests of this process have descriptors too.
     #[test]
     fn descriptors_are_closed_one_by_one_where_the_kernel_has_no_call_for_all() {
         let [first, kept, last] =
             [30, 40, 50].map(|least| duplicate_above(crate::sys::stderr(), least).map(IntoRawFd::into_raw_fd).unwrap());
-        // SAFETY: an integer.
+        // SAFETY: the argument is an integer.
         let is_open = |number: RawFd| unsafe { libc::fcntl(number, libc::F_GETFD) } != -1;
         let child = fork(|| {
             let number = |number: RawFd| u32::try_from(number).unwrap_or(0);

@@ -1,9 +1,9 @@
-//! Starting another program at the least cost, however large the starter and many its descriptors.
+//! Starting another program at the least cost, however large the parent is and however many descriptors it has.
 //!
-//! A fork copies page tables and takes a reference to every open descriptor, which the exec then
-//! closes one by one: with ten thousand pipes open that costs more than the exec. Here the child
-//! shares the memory until it has become the program, the parent waiting meanwhile, and of the
-//! descriptors it is given only the first few. It leads a process group of its own.
+//! A fork copies page tables and takes a reference to every open descriptor, and the exec then closes the descriptors
+//! one by one. With ten thousand open pipes that costs more than the exec itself. Here the child shares the parent's
+//! memory until it has executed the program, while the parent waits, and it gets only the first few descriptors. The
+//! child leads a session of its own.
 
 use super::process::duplicate_to;
 use nix::errno::Errno;
@@ -13,42 +13,44 @@ use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
-/// What to start, and how it differs from us.
+/// The program to start, and how its environment differs from ours.
 #[derive(Debug)]
 pub struct Spawn<'a> {
-    /// Files to try to execute, in this order, as [`exec`](super::exec::exec) goes through PATH.
+    /// The files that are tried in this order, as [`exec`](super::exec::exec) tries those of PATH.
     pub candidates: &'a [CString],
-    /// Its arguments, its own name first.
+    /// The arguments, the program's own name first.
     pub argv: &'a [CString],
-    /// Its environment, as `NAME=VALUE`.
+    /// The environment, as `NAME=VALUE` strings.
     pub environment: &'a [CString],
-    /// Its working directory, if not ours.
+    /// The working directory, if it differs from ours.
     pub directory: Option<&'a CString>,
-    /// Descriptors that become others of its own: `(ours, its)`; both may be the same number. Of ours it gets those up
-    /// to the highest of these, or up to 2; what is close-on-exec is closed as ever. They are set up in this order, so
-    /// that none of its numbers may be one of ours that comes later.
+    /// The program's descriptors as pairs `(ours, its)`; both may be the same number. Of our own descriptors the child
+    /// gets those up to the highest of these and of `kept_until_exec`, or up to 2, and those that are close-on-exec are
+    /// closed as usual. The pairs are set up in this order, so no `its` may be an `ours` of a later pair.
     pub descriptors: &'a [(BorrowedFd<'a>, RawFd)],
-    /// Its signal mask.
+    /// A descriptor of ours, close-on-exec, that the child keeps open until it has become the program.
+    pub kept_until_exec: Option<BorrowedFd<'a>>,
+    /// The signal mask.
     pub mask: &'a SigSet,
-    /// Its soft limit of open files, if not ours, and the hard one.
+    /// The soft and the hard limit of open files, if the soft one differs from ours.
     pub open_files: Option<(u64, u64)>,
 }
 
-/// A program that could not be started: which step the system refused, and why.
+/// A program could not be started: the step that the system refused, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// No process to be had.
+    /// There can be no more processes now.
     Process(Errno),
-    /// Its descriptors or limits could not be set up.
+    /// The descriptors or the limits could not be set up.
     Descriptors(Errno),
-    /// Its working directory could not be entered.
+    /// The working directory could not be entered.
     Directory(Errno),
     /// None of the files could be executed.
     Program(Errno),
 }
 
 impl Refused {
-    /// Why.
+    /// The error number of the step.
     pub fn errno(self) -> Errno {
         match self {
             Refused::Process(errno) | Refused::Descriptors(errno) => errno,
@@ -57,7 +59,7 @@ impl Refused {
     }
 }
 
-/// What the child reads, and where it leaves why it failed. It runs in our memory while we wait.
+/// What the child reads, and where it leaves the error. The child runs in our memory while we wait.
 struct Shared<'a> {
     order: &'a Spawn<'a>,
     argv: Vec<*const c_char>,
@@ -65,16 +67,17 @@ struct Shared<'a> {
     refused: Option<Refused>,
 }
 
-/// Enough for a few system calls in a row; the child must not use the stack that we return on.
+/// The size of the child's stack. It is enough for a few system calls. The child must not use our own stack, on which
+/// we return.
 const STACK: usize = 32 * 1024;
 
 #[repr(align(16))]
 struct Stack(MaybeUninit<[u8; STACK]>);
 
-/// Starts a program and returns its process, which by then has become the program.
+/// Starts a program and returns its process, which has executed the program by then.
 ///
 /// # Errors
-/// Which step failed. There is no process left behind then.
+/// The step that failed. No process is left then.
 pub fn spawn(order: &Spawn) -> Result<Pid, Refused> {
     let pointers = |strings: &[CString]| {
         strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
@@ -83,28 +86,28 @@ pub fn spawn(order: &Spawn) -> Result<Pid, Refused> {
         Shared { order, argv: pointers(order.argv), environment: pointers(order.environment), refused: None };
     let mut stack = Stack(MaybeUninit::uninit());
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
-    // SAFETY: the stack is aligned and large enough, and grows down from its end. With CLONE_VFORK
-    // we do not run until the child has executed or exited, so all that it points to stays. Our
-    // programs have one thread and no signal handlers, so nobody else runs in our memory either.
+    // SAFETY: the stack is aligned and large enough, and grows down from its end. With CLONE_VFORK we do not run until
+    // the child has executed or exited, so everything that it refers to stays. Our programs have one thread, so no
+    // other code runs in our memory either.
     let pid = unsafe {
         let top = stack.0.as_mut_ptr().cast::<u8>().add(STACK);
         libc::clone(child, top.cast(), flags, (&raw mut shared).cast())
     };
     let pid = Errno::result(pid).map(Pid::from_raw).map_err(Refused::Process)?;
-    // SAFETY: the child wrote it through the pointer that we gave away; read it as it is now.
+    // SAFETY: the child wrote this through the pointer that we passed, so it is read as it is now.
     match unsafe { std::ptr::read_volatile(&raw const shared.refused) } {
         None => Ok(pid),
         Some(refused) => {
-            // SAFETY: no status is asked for. The child has exited, so that this does not wait.
+            // SAFETY: no status is requested. The child has exited, so this does not wait.
             while Errno::result(unsafe { libc::waitpid(pid.as_raw(), std::ptr::null_mut(), 0) }) == Err(Errno::EINTR) {}
             Err(refused)
         }
     }
 }
 
-/// The child: system calls only, no allocation, no panic.
+/// The code of the child. It makes system calls only; it must not allocate or panic.
 extern "C" fn child(shared: *mut c_void) -> c_int {
-    // SAFETY: `spawn` gave us this pointer, and waits.
+    // SAFETY: `spawn` passed this pointer, and waits.
     let shared = unsafe { &mut *shared.cast::<Shared>() };
     shared.refused = Some(become_program(shared));
     super::exit_now(crate::report::TEMPORARY)
@@ -116,30 +119,33 @@ fn become_program(shared: &Shared) -> Refused {
         return Refused::Descriptors(errno);
     }
     if let Some(directory) = order.directory
-        // SAFETY: a string ended by NUL.
+        // SAFETY: the string ends with NUL.
         && let Err(errno) = Errno::result(unsafe { libc::chdir(directory.as_ptr()) })
     {
         return Refused::Directory(errno);
     }
-    // A signal that a terminal or an init sends to the group of the starter is not meant for what it starts.
-    // SAFETY: integers; nothing is refused to a process that has not executed anything yet.
-    unsafe { libc::setpgid(0, 0) };
-    // SAFETY: sets the mask of the only thread of this process.
+    // A signal that a terminal or an init sends to the parent's process group is not meant for the child. A process group
+    // of its own would prevent that too. But if the parent ended while a process of that group is stopped, the kernel would
+    // send HUP to the group, as no process of its session could continue it. It does this only if the parent is of the same
+    // session. SAFETY: the call has no arguments; it succeeds, as a new process leads no group.
+    unsafe { libc::setsid() };
+    // SAFETY: this sets the mask of the only thread of this process.
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, order.mask.as_ref(), std::ptr::null_mut()) };
     Refused::Program(execute(shared))
 }
 
-/// Until here the descriptors are the parent's own: first of all they are made ours, those that we
-/// need and no more.
+/// The child has shared the parent's table of descriptors until here. This gives it a table of its own, with only the
+/// descriptors that it needs.
 fn own_descriptors(order: &Spawn) -> nix::Result<()> {
-    let last = order.descriptors.iter().map(|(ours, _)| ours.as_raw_fd()).fold(2, RawFd::max);
+    let ours = order.descriptors.iter().map(|(ours, _)| ours).chain(&order.kept_until_exec);
+    let last = ours.map(AsRawFd::as_raw_fd).fold(2, RawFd::max);
     let first_unwanted = c_uint::try_from(last + 1).map_err(|_| Errno::EBADF)?;
-    // SAFETY: integers. Other than in the flags, the kernel knows nothing of who owns what.
+    // SAFETY: the arguments are integers. Except for the flags, the call changes only this child's table.
     let ranged =
         unsafe { libc::syscall(libc::SYS_close_range, first_unwanted, c_uint::MAX, libc::CLOSE_RANGE_UNSHARE) };
     if Errno::result(ranged).is_err() {
-        // A kernel before 5.9: all of them then; the exec closes what is not wanted.
-        // SAFETY: an integer.
+        // Before Linux 5.9 the whole table is copied, and the exec closes what is not wanted. SAFETY: the argument is
+        // an integer.
         Errno::result(unsafe { libc::unshare(libc::CLONE_FILES) })?;
     }
     for (ours, its) in order.descriptors {
@@ -147,7 +153,7 @@ fn own_descriptors(order: &Spawn) -> nix::Result<()> {
     }
     if let Some((soft, hard)) = order.open_files {
         let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-        // SAFETY: a pointer to a valid struct.
+        // SAFETY: this is a pointer to a valid struct.
         Errno::result(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
     }
     Ok(())
@@ -156,7 +162,7 @@ fn own_descriptors(order: &Spawn) -> nix::Result<()> {
 fn execute(shared: &Shared) -> Errno {
     let mut refusal = Errno::ENOENT;
     for file in shared.order.candidates {
-        // SAFETY: strings ended by NUL, in arrays ended by null, all of which live in the parent.
+        // SAFETY: the strings end with NUL, the arrays end with null, and all of them live in the parent.
         unsafe { libc::execve(file.as_ptr(), shared.argv.as_ptr(), shared.environment.as_ptr()) };
         match Errno::last() {
             Errno::ENOENT => {}
@@ -195,6 +201,7 @@ mod tests {
             environment: &environment,
             directory: Some(&directory),
             descriptors: &[(writer.as_fd(), 1), (kept.as_fd(), kept.as_raw_fd())],
+            kept_until_exec: None,
             mask: &SigSet::empty(),
             open_files: Some((17, 20)),
         };
@@ -216,6 +223,7 @@ mod tests {
             environment: &[],
             directory: None,
             descriptors: &[],
+            kept_until_exec: None,
             mask: &SigSet::empty(),
             open_files: None,
         };

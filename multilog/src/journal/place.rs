@@ -1,9 +1,10 @@
-//! The journal's file: how it is found, made, and told from what is none.
+//! Finds and makes the journal's file, and distinguishes it from other files of its name.
 
-use super::{
-    ACTIVE, ANY, BOOT, CLOSED, Checkpoint, INPUT, Id, Journal, KIND, Memory, OURS, READING, ROOM, SINCE, SIZE, START,
-    before, read_checkpoint, write_checkpoint_to,
-};
+use super::buffer::Buffer;
+use super::checkpoint::Checkpoint;
+use super::layout::{self, OURS, ROOM, SIZE, START, eight};
+use super::verdict::{JournalState, Verdict, verdict};
+use super::{Journal, Memory, first_format};
 use crate::files;
 use daemontools::logdir::JOURNAL;
 use daemontools::report::errno_of;
@@ -18,13 +19,13 @@ use nix::unistd::geteuid;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What a multilog has left in a directory.
-pub enum Left {
-    /// Nothing, or what was of another boot, and is of no use to anyone.
-    Nothing,
+pub enum LeftJournal {
+    /// There is no journal, or it was of another boot and was removed.
+    None,
     /// The journal of a multilog that was killed.
-    Journal(Journal),
-    /// A journal with input in it of which it cannot be told whether it is of this boot. After a crash the lines in it
-    /// may be in the directories too, or be no lines.
+    Usable(Journal),
+    /// There is a journal with input in it, and it is not known whether it is of this boot. After a crash of the
+    /// machine the lines in it may be in the directories as well, or be damaged.
     Doubtful,
 }
 
@@ -32,97 +33,74 @@ pub enum Left {
 ///
 /// # Errors
 /// There may be one, and it cannot be read now.
-pub fn find(directory: &OwnedFd, boot: &Boot) -> nix::Result<Left> {
+pub fn find(directory: &OwnedFd, boot: &Boot) -> nix::Result<LeftJournal> {
     let (file, stat) = match files::open_regular(directory, JOURNAL, OFlag::O_RDWR, Mode::empty()) {
         Ok(opened) => opened,
-        // There is none, or it is not ours to write.
-        Err(Errno::ENOENT | Errno::ELOOP | Errno::EISDIR | Errno::ENXIO | Errno::ENODEV) => return Ok(Left::Nothing),
-        Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => return Ok(Left::Nothing),
+        // There is no journal, or what has its name is no file of multilog's.
+        Err(Errno::ENOENT | Errno::ELOOP | Errno::EISDIR | Errno::ENXIO | Errno::ENODEV) => {
+            return Ok(LeftJournal::None);
+        }
+        Err(Errno::EACCES | Errno::EPERM | Errno::EROFS) => return Ok(LeftJournal::None),
         Err(errno) => return Err(errno),
     };
     if !is_ours(&stat) || stat.st_size != SIZE as i64 {
-        return Ok(Left::Nothing);
+        return Ok(LeftJournal::None);
     }
     let mut kind = [0; 8];
     let version = match pread(&file, &mut kind, 0) {
         Ok(8) => u64::from_ne_bytes(kind),
         _ => 0,
     };
-    if version != OURS && version != before::OURS {
-        return Ok(Left::Nothing);
+    if version != OURS && version != first_format::OURS {
+        return Ok(LeftJournal::None);
     }
     let map = match Mapping::new(file, SIZE) {
         Ok(map) => map,
         Err(Errno::EMFILE) => return Err(Errno::EMFILE),
-        // What made it could map it, and we cannot.
-        Err(_) => return Ok(Left::Doubtful),
+        // The multilog that made the file could map it, and this one cannot.
+        Err(_) => return Ok(LeftJournal::Doubtful),
     };
     recover(directory, map, version, boot)
 }
 
-fn recover(directory: &OwnedFd, mut map: Mapping, version: u64, boot: &Boot) -> nix::Result<Left> {
-    let is_before = version == before::OURS;
-    let (mut checkpoint, place) = if is_before { before::checkpoint(&map) } else { (read_checkpoint(&map), 0) };
-    if checkpoint.done > checkpoint.filled || checkpoint.filled > ROOM {
-        checkpoint = Checkpoint::blank();
-    }
-    let is_same = match is_before {
-        true => before::is_of_boot(&map, &boot_id()),
-        false => boot_of(&map).is_same_kernel(boot),
+fn recover(directory: &OwnedFd, map: Mapping, version: u64, boot: &Boot) -> nix::Result<LeftJournal> {
+    let is_first_format = version == first_format::OURS;
+    let mut words = Memory::Mapped(map);
+    let read = if is_first_format { first_format::read_checkpoint(&words) } else { layout::read_checkpoint(&words) };
+    let mut checkpoint = if read.is_possible(ROOM) { read } else { Checkpoint::blank() };
+    // A multilog of the first format closed no journal.
+    let is_closed = !is_first_format && layout::is_closed(&words);
+    let state = JournalState {
+        is_of_this_boot: if is_first_format {
+            first_format::is_of_boot(&words, &boot_id())
+        } else {
+            Boot::from_words(&layout::boot(&words)).is_same_kernel(boot)
+        },
+        is_closed,
+        has_input: checkpoint.has_input(),
     };
-    let is_closed = !is_before && map.load(CLOSED) == 1;
-    let (input, since) = match is_before {
-        true => before::input(&map),
-        false => (Id { device: map.load(INPUT), inode: map.load(INPUT + 1) }, map.load(SINCE)),
-    };
-    if is_same != Some(true) && !is_closed {
-        if is_same.is_none() && checkpoint.done < checkpoint.filled {
-            return Ok(Left::Doubtful);
+    let input = if is_first_format { first_format::input(&words) } else { layout::input(&words) };
+    let known_input = match verdict(state) {
+        Verdict::CarryOn => Some(input),
+        Verdict::CarryOnAfterBoot => {
+            checkpoint.forget_devices();
+            None
         }
-        let _ = files::remove_at(directory, JOURNAL);
-        return Ok(Left::Nothing);
-    }
-    if is_same != Some(true) {
-        checkpoint.files.iter_mut().for_each(|file| file.folder.device = ANY);
-    }
-    if is_before {
-        // Whenever we are killed in this it is a whole one, of one format or of the other.
-        let other = before::other_place(place);
-        write_checkpoint_to(&mut map, &checkpoint, other);
-        map.store(ACTIVE, other as u64);
-        store_input(&mut map, input, since);
-        store_boot(&mut map, boot);
-        map.store(CLOSED, 0);
-        map.store(READING, 0);
-        map.store(KIND, OURS);
+        Verdict::Doubt => return Ok(LeftJournal::Doubtful),
+        Verdict::Discard => {
+            let _ = files::remove_at(directory, JOURNAL);
+            return Ok(LeftJournal::None);
+        }
+    };
+    if is_first_format {
+        first_format::change_to_todays_format(&mut words, &checkpoint, input, &boot.to_string());
     }
     let folder = Some(dup(directory)?);
-    let (input, since) = if is_same == Some(true) { (Some(input), since) } else { (None, 0) };
-    let mut journal = Journal { memory: Memory::Mapped(map), checkpoint, folder, lost: None, input, since };
-    journal.write_checkpoint();
-    journal.store(READING, 0);
-    if let (Memory::Mapped(map), true) = (&mut journal.memory, is_closed) {
-        store_boot(map, boot);
+    let mut buffer = Buffer::carry_on(words, checkpoint, known_input);
+    if is_closed {
+        layout::set_boot(&mut buffer.words, &boot.to_string());
     }
-    Ok(Left::Journal(journal))
-}
-
-fn store_input(map: &mut Mapping, input: Id, since: u64) {
-    map.store(INPUT, input.device);
-    map.store(INPUT + 1, input.inode);
-    map.store(SINCE, since);
-}
-
-fn store_boot(map: &mut Mapping, boot: &Boot) {
-    let mut text = boot.to_string().into_bytes();
-    text.resize(8 * BOOT.len(), 0);
-    let words = text.chunks_exact(8).map(|chunk| u64::from_ne_bytes(super::eight(chunk)));
-    BOOT.zip(words).for_each(|(word, value)| map.store(word, value));
-}
-
-fn boot_of(map: &Mapping) -> Boot {
-    let text: Vec<u8> = BOOT.flat_map(|word| map.load(word).to_ne_bytes()).take_while(|byte| *byte != 0).collect();
-    Boot::from_words(&String::from_utf8_lossy(&text))
+    Ok(LeftJournal::Usable(Journal { buffer, folder, lost: None }))
 }
 
 /// Whether a file is one that a multilog of this account made, and under no other name: what is in it is believed, for
@@ -135,10 +113,11 @@ fn dup(directory: &OwnedFd) -> nix::Result<OwnedFd> {
     directory.try_clone().map_err(|error| errno_of(&error))
 }
 
-/// Whether something that is no journal of ours has its name in this directory. Half made ones have nothing but zeros.
+/// Whether something other than a journal of multilog's has its name in this directory. A journal that was made only in
+/// part has nothing but zeros.
 ///
 /// # Errors
-/// It cannot be told.
+/// The errors of opening and reading what is there.
 pub fn is_blocked(directory: &OwnedFd) -> nix::Result<bool> {
     let (file, stat) = match files::open_regular(directory, JOURNAL, OFlag::O_RDONLY, Mode::empty()) {
         Ok(opened) => opened,
@@ -149,8 +128,8 @@ pub fn is_blocked(directory: &OwnedFd) -> nix::Result<bool> {
     };
     let mut start = [0; START];
     let read = pread(&file, &mut start, 0)?;
-    let kind = u64::from_ne_bytes(super::eight(&start[..8]));
-    let is_journal = kind == OURS || kind == before::OURS;
+    let kind = u64::from_ne_bytes(eight(&start[..8]));
+    let is_journal = kind == OURS || kind == first_format::OURS;
     Ok(!is_ours(&stat) || !is_journal && start[..read].iter().any(|byte| *byte != 0))
 }
 
@@ -173,24 +152,11 @@ pub fn make(directory: &OwnedFd, boot: &Boot) -> nix::Result<Journal> {
             return Err(errno);
         }
     };
-    let mut journal = Journal {
-        memory: Memory::Mapped(map),
-        checkpoint: Checkpoint::blank(),
-        folder,
-        lost: None,
-        input: None,
-        since: 0,
-    };
-    journal.write_checkpoint();
-    if let Memory::Mapped(map) = &mut journal.memory {
-        store_boot(map, boot);
-        // The last: from here on it counts.
-        map.store(KIND, OURS);
-    }
-    Ok(journal)
+    let buffer = Buffer::make(Memory::Mapped(map), &boot.to_string());
+    Ok(Journal { buffer, folder, lost: None })
 }
 
-/// Every byte gets its place on the disk now: later it would be too late to hear that there is none.
+/// Gives every byte its place on the disk. Later, a store to the mapped file could not report that there is no room.
 fn fill(file: impl AsFd) -> nix::Result<()> {
     match fallocate(&file, FallocateFlags::empty(), 0, SIZE as i64) {
         Ok(()) => Ok(()),

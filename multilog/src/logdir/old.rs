@@ -1,4 +1,4 @@
-//! Full files get their final names, are compressed, and are removed when there are too many.
+//! Gives full files their final names, has them compressed, and removes them when there are too many.
 
 use super::LogDirectory;
 use crate::files;
@@ -22,16 +22,16 @@ use std::time::Duration;
 /// The program that compresses all old files of a directory.
 const COMPRESSOR: &str = "logcompress";
 
-/// What makes old files smaller.
+/// The process that compresses old files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compressor {
     Idle,
     Running(Pid),
-    /// There are files that it may not have seen.
+    /// It runs, and there are files that it may not have seen.
     RunningAndWanted(Pid),
 }
 
-/// Whether the sizes of files are worth a look at each.
+/// Whether the sizes of files are needed, which costs a call for each file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sizes {
     Asked,
@@ -70,7 +70,7 @@ impl LogDirectory {
         Ok(())
     }
 
-    /// Looks after what is there from before; the original does so with the next full file.
+    /// Removes and compresses old files at the start; the original waits for the next full file.
     pub(super) fn tend_old_files(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         if self.settings.bytes.is_some() || self.settings.age.is_some() {
             self.tidy(retry)?;
@@ -84,7 +84,7 @@ impl LogDirectory {
         let (path, folder, age) = (self.settings.path.as_bytes(), &self.folder, self.settings.age);
         let limits = Limits {
             count: self.settings.count,
-            // However full the current file becomes.
+            // The current file may become full.
             bytes: self.settings.bytes.map(|most| most.saturating_sub(self.limit)),
             age,
         };
@@ -118,8 +118,7 @@ impl LogDirectory {
         if self.expiry.is_some_and(|at| at <= now()) { self.tidy(retry) } else { Ok(()) }
     }
 
-    /// Lets another process compress all old files. It is no trouble to us if that fails: it is tried again
-    /// after the next file.
+    /// Has another process compress all old files. If that fails, it is tried again after the next file.
     pub(super) fn compress(&mut self, retry: &Retry) {
         let Some(format) = self.settings.compression else { return };
         if let Compressor::Running(pid) | Compressor::RunningAndWanted(pid) = self.compressor {
@@ -133,7 +132,7 @@ impl LogDirectory {
         }
     }
 
-    /// In the child. Our input is not to be held open by it.
+    /// Runs logcompress, in the child, which must not hold multilog's input open.
     fn run_compressor(&self, format: Compression, start: &ChildStart) -> i32 {
         start.begin();
         let entered = sys::null().and_then(|null| {
@@ -142,11 +141,11 @@ impl LogDirectory {
             fchdir(&self.folder)
         });
         if let Err(errno) = entered {
-            return Fatal::from(Unable::new("switch to", &self.settings.path, errno)).tell();
+            return Fatal::from(Unable::new("switch to", &self.settings.path, errno)).print();
         }
         let program = sys::companion(COMPRESSOR);
         let errno = exec::exec(&[program.clone().into(), format.word().into(), ".".into()], &[]);
-        Fatal::from(Unable::new("run", program.as_os_str(), errno)).tell()
+        Fatal::from(Unable::new("run", program.as_os_str(), errno)).print()
     }
 
     /// Takes in that the compressor has ended, if it was this process.
@@ -155,7 +154,7 @@ impl LogDirectory {
             Compressor::Running(pid) | Compressor::RunningAndWanted(pid) if pid == ended => {
                 let wanted = self.compressor == Compressor::RunningAndWanted(pid);
                 self.compressor = Compressor::Idle;
-                // What was removed meanwhile may be back under its other name.
+                // A file that was removed meanwhile may be back under the name of its compressed copy.
                 self.tidy(retry)?;
                 if wanted {
                     self.compress(retry);
@@ -171,8 +170,9 @@ fn now() -> Duration {
     tai64::since_1970(tai64::now()).unwrap_or(Duration::ZERO)
 }
 
-/// `@`, the label of this moment, a point, the code; never a name that is taken. Where the clock was put back it is
-/// the label after the newest one: among older names the file would be out of order, and soon be removed.
+/// Renames a file to `@`, the label of this moment, a point and the code; never to a name that is taken. Where the
+/// clock was put back, the label follows the newest one: among older names, the file would be out of order, and soon be
+/// removed.
 fn rename_to_label(folder: &OwnedFd, name: &str, code: &[u8], mut newest: Tai64N) -> nix::Result<()> {
     loop {
         newest = tai64::now().max(tai64::next_nanosecond(newest));
@@ -187,7 +187,8 @@ fn rename_to_label(folder: &OwnedFd, name: &str, code: &[u8], mut newest: Tai64N
 /// Gives a file a name that no other file has yet.
 fn rename_to_new(folder: &OwnedFd, name: &str, new: &OsStr) -> nix::Result<()> {
     match renameat2(folder, name, folder, new, RenameFlags::RENAME_NOREPLACE) {
-        // The file system cannot do that, or a filter forbids it. No other multilog makes names here: the lock is ours.
+        // The file system cannot do that, or a filter forbids it. No other multilog makes names here, as this one holds
+        // the lock.
         Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => match fstatat(folder, new, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(Errno::ENOENT) => renameat(folder, name, folder, new),
             other => other.and(Err(Errno::EEXIST)),
@@ -196,7 +197,7 @@ fn rename_to_new(folder: &OwnedFd, name: &str, new: &OsStr) -> nix::Result<()> {
     }
 }
 
-/// Renames something that is in our way and not ours; its new name.
+/// Renames something that has the name of one of multilog's files and is none of them; returns its new name.
 pub fn rename_away(folder: &OwnedFd, name: &str) -> nix::Result<String> {
     let mut number = 1;
     loop {
@@ -208,7 +209,7 @@ pub fn rename_away(folder: &OwnedFd, name: &str) -> nix::Result<String> {
     }
 }
 
-/// The old files. A directory of such a name is none: it could not be removed.
+/// The old files. A directory with such a name is not counted, as it could not be removed.
 fn old_files(folder: &OwnedFd, sizes: Sizes) -> nix::Result<Vec<Old>> {
     let mut entries = Dir::openat(folder.as_fd(), ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let look = |name: &[u8]| files::stat_at(folder, OsStr::from_bytes(name)).ok().flatten();
@@ -227,8 +228,7 @@ fn old_files(folder: &OwnedFd, sizes: Sizes) -> nix::Result<Vec<Old>> {
     Ok(entries.iter().flatten().filter_map(old).collect())
 }
 
-/// Removes the oldest files until they are as large as that together, but for those that cannot be removed; whether one was
-/// removed.
+/// Removes the oldest files that can be removed, until they are this large together. Returns whether one was removed.
 pub fn remove_oldest(folder: &OwnedFd, size: u64) -> nix::Result<bool> {
     let mut left = old_files(folder, Sizes::Asked)?;
     let mut is_any_removed = false;

@@ -1,4 +1,4 @@
-//! Full files go through a command.
+//! Runs a command on full files.
 
 use super::LogDirectory;
 use crate::files;
@@ -18,23 +18,23 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// After a processor has failed.
+/// The time until a processor that has failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What becomes of `previous`.
+/// What happens to `previous`.
 pub enum Processing {
     Running(Pid),
     FailedUntil(Duration),
 }
 
 impl LogDirectory {
-    /// Does what is to be done with a full file.
+    /// Gives a full file to the processor, or its final name if there is no processor.
     pub(super) fn process(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         let Some(command) = self.settings.processor.clone() else {
             return self.finish(PREVIOUS, &self.settings.code.clone(), retry);
         };
-        // A directory or a link would make the processor fail for ever, and another account's file is not for it to
-        // read; without a file there is nothing to be done.
+        // With a directory or a link, the processor would fail each time, and it must not read another account's file.
+        // Without a file there is nothing to be done.
         for name in [PREVIOUS, PROCESSED, NEW_STATE, STATE] {
             if files::stat_at(&self.folder, name).is_ok_and(|found| found.is_some_and(|stat| self.is_strange(&stat))) {
                 self.make_way(name);
@@ -52,36 +52,41 @@ impl LogDirectory {
         Ok(())
     }
 
-    /// Whether this is nothing that we or the processor have made.
+    /// Whether neither multilog nor the processor can have made this file.
     fn is_strange(&self, stat: &FileStat) -> bool {
-        !files::is_regular(stat) || files::may_be_anothers(&self.folder, stat) != Ok(false)
+        !files::is_regular(stat) || files::is_hole(stat) || files::may_be_anothers(&self.folder, stat) != Ok(false)
     }
 
-    /// In the child: `previous` in, `processed` out, `state` in as 4, `newstate` out as 5.
+    /// Runs the command, in the child: `previous` is standard input, `processed` standard output, `state` is open for
+    /// reading as 4, and `newstate` for writing as 5.
     fn run(&self, command: &OsStr, start: &ChildStart) -> i32 {
         start.begin();
-        let old = |name, flags| files::open_regular(&self.folder, name, flags, INCOMPLETE).map(|(file, _)| file);
+        let old = |name, flags| match files::open_regular(&self.folder, name, flags, INCOMPLETE)? {
+            // Another program has put it there since multilog checked. It is renamed at the next try.
+            (_, stat) if self.is_strange(&stat) => Err(Errno::EMLINK),
+            (file, _) => Ok(file),
+        };
         let files = [
             (PREVIOUS, old(PREVIOUS, OFlag::O_RDONLY), 0),
             (PROCESSED, self.create(PROCESSED), 1),
             (STATE, old(STATE, OFlag::O_RDONLY | OFlag::O_CREAT), 4),
             (NEW_STATE, self.create(NEW_STATE), 5),
         ];
-        // All are opened above the numbers they will have, and the folder is not needed any more, before one
-        // of them takes the place of something else.
+        // A descriptor that gets its number may replace the folder's. So all files are opened above these numbers
+        // first, and the folder is entered.
         let above =
             |file: OwnedFd| fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).and_then(|_| duplicate_above(&file, 6));
         let opened = files.map(|(name, file, number)| (name, number, file.and_then(above)));
         if let Err(errno) = fchdir(&self.folder) {
-            return Fatal::from(Unable::new("switch to", &self.settings.path, errno)).tell();
+            return Fatal::from(Unable::new("switch to", &self.settings.path, errno)).print();
         }
         for (name, number, file) in opened {
             if let Err(errno) = file.and_then(|file| duplicate_to(&file, number)) {
-                return Fatal::from(Unable::new("open", self.path_of(name), errno)).tell();
+                return Fatal::from(Unable::new("open", self.path_of(name), errno)).print();
             }
         }
         let argv = ["/bin/sh".into(), "-c".into(), command.to_os_string()];
-        Fatal::from(Unable::new("run", "/bin/sh", exec::exec(&argv, &[]))).tell()
+        Fatal::from(Unable::new("run", "/bin/sh", exec::exec(&argv, &[]))).print()
     }
 
     /// Takes in that the processor has ended, if it was this process.
@@ -105,7 +110,7 @@ impl LogDirectory {
         Ok(())
     }
 
-    /// Says, if the processor had failed, that it has not this time.
+    /// Says that the processor works again, if it had failed.
     fn say_it_works(&mut self) {
         if let Some(since) = self.failing_since.take() {
             let length = duration::in_seconds(Moment::now().uptime.saturating_sub(since));
@@ -161,20 +166,26 @@ impl LogDirectory {
                 fchmod(&file, mode)
             })?;
         }
-        // Left behind, it would be processed again, and its lines be there twice.
+        // If it stayed, the next multilog would process it again, and its lines would be in the log twice.
         retry.retry_until_done("remove", &[path, b"/", PREVIOUS.as_bytes()], || files::remove_at(folder, PREVIOUS))?;
+        self.keep_state(retry)?;
+        self.processing = None;
+        self.finish(PROCESSED, &self.settings.code.clone(), retry)
+    }
+
+    /// Makes what the processor wrote together with the result its state for the next file.
+    pub(super) fn keep_state(&mut self, retry: &mut Retry) -> Result<(), Stop> {
+        let (path, folder) = (self.settings.path.as_bytes(), &self.folder);
         retry.retry_until_done("rename newstate to state in directory", &[path], || {
             match renameat(folder, NEW_STATE, folder, STATE) {
                 Err(Errno::EISDIR | Errno::ENOTEMPTY) => {
                     self.make_way(STATE);
                     renameat(folder, NEW_STATE, folder, STATE)
                 }
-                // Removed this very moment.
+                // There is no `newstate`, or another program has just removed it.
                 Err(Errno::ENOENT) => Ok(()),
                 renamed => renamed,
             }
-        })?;
-        self.processing = None;
-        self.finish(PROCESSED, &self.settings.code.clone(), retry)
+        })
     }
 }

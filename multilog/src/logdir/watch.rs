@@ -1,5 +1,5 @@
-//! Whether the names still lead to the files that are open: people and programs remove log files, move them away, and
-//! put others in their place. Then lines go on where the names lead to.
+//! Checks whether the names still lead to the files that are open. People and programs remove log files, move them
+//! away, and put others in their place. Then multilog goes on in the files to which the names lead.
 //!
 //! | what is gone | what is done |
 //! |---|---|
@@ -14,9 +14,10 @@
 //!
 //! On a file system that gives a file another number each time only what is missing counts.
 
-use super::{Locked, LogDirectory, lock_now, open_lock};
+use super::locking::{lock_now, open_lock};
+use super::{Locked, LogDirectory};
 use crate::files;
-use crate::retry::{Retry, Stop, Trouble};
+use crate::retry::{Retry, RetryFailure, Stop};
 use daemontools::logdir::{CURRENT, LOCK};
 use daemontools::report::{self, warning};
 use daemontools::sys::{file_numbers, memory};
@@ -27,16 +28,16 @@ use nix::sys::uio::pread;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// Whether a file there has the same number each time that it is looked at.
+/// Whether the file system there gives a file the same number each time.
 pub fn has_numbers(folder: &OwnedFd) -> bool {
     sys::file_system(folder).is_ok_and(|system| file_numbers::keeps_numbers(system.kind))
 }
 
 impl LogDirectory {
-    /// Looks where the names lead to, and goes on there; whether the current file is another one now.
+    /// Checks where the names lead, and goes on there. Returns whether the current file is another one now.
     ///
     /// # Errors
-    /// [`Stop`]: told to end while there is nowhere to go on.
+    /// [`Stop`]: TERM has come while there is no directory to go on in.
     pub fn look_around(&mut self, retry: &mut Retry) -> Result<bool, Stop> {
         let has_numbers = self.has_numbers;
         let is_another = |found: &FileStat, known: nix::Result<FileStat>| {
@@ -66,12 +67,12 @@ impl LogDirectory {
         }
     }
 
-    /// Whether the current file has no name any more, so that what is written to it is gone when we are.
+    /// Whether the current file has no name any more, so that it is lost when multilog ends.
     pub fn is_gone(&self) -> bool {
         self.has_numbers && fstat(&self.current).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
-    /// The name `current` leads nowhere, or to something else.
+    /// Begins another file, as the name `current` leads nowhere, or to something else.
     fn begin_another(&mut self, found: Option<FileStat>, retry: &mut Retry) -> Result<(), Stop> {
         let lost = self.lost_since_seen();
         let how: &[u8] = match (&lost, &found) {
@@ -88,7 +89,7 @@ impl LogDirectory {
         self.write(&lost.unwrap_or_default(), retry)
     }
 
-    /// What was written to the current file since it was last seen, if the file is gone with it.
+    /// What was written to the current file since its name last led to it, if the file was removed.
     fn lost_since_seen(&self) -> Option<Vec<u8>> {
         let is_gone = fstat(&self.current).is_ok_and(|stat| stat.st_nlink == 0);
         is_gone.then(|| {
@@ -112,7 +113,7 @@ impl LogDirectory {
         })
     }
 
-    /// Says how much goes with a file that was removed and has none in its place, now that we end.
+    /// Reports what is lost at the end of multilog, in a file that was removed and has no successor.
     pub fn say_gone(&self) {
         let gone = self.lost_since_seen().filter(|gone| !gone.is_empty());
         if let Some(gone) = gone {
@@ -121,29 +122,29 @@ impl LogDirectory {
         }
     }
 
-    /// The directory's name leads nowhere, or to another one.
+    /// Goes on elsewhere, as the directory's name leads nowhere, or to another directory.
     pub(super) fn go_on_elsewhere(&mut self, retry: &mut Retry) -> Result<bool, Stop> {
         let is_removed = fstat(&self.folder).is_ok_and(|stat| stat.st_nlink == 0);
         loop {
-            let next = LogDirectory::try_to_lock(&self.settings.path).map_err(Trouble::Unable);
-            let trouble = match next.and_then(|next| self.move_to(next, retry)) {
+            let next = LogDirectory::try_to_lock(&self.settings.path).map_err(RetryFailure::Unable);
+            let failure = match next.and_then(|next| self.move_to(next, retry)) {
                 Ok(()) => {
                     retry.go_on();
                     return Ok(true);
                 }
-                Err(Trouble::Stopped) => return Err(Stop),
-                Err(Trouble::Unable(unable)) => unable,
+                Err(RetryFailure::Stopped) => return Err(Stop),
+                Err(RetryFailure::Unable(unable)) => unable,
             };
             if !is_removed {
-                self.say_once("it goes on in the directory that was moved away", &trouble);
+                self.say_once("it goes on in the directory that was moved away", &failure);
                 return Ok(false);
             }
-            retry.pause_in_vain(trouble.what(), report::reason(trouble.errno))?;
+            retry.pause_in_vain(failure.what(), report::reason(failure.errno))?;
         }
     }
 
     /// Goes on in another directory, whose files are put in order first.
-    fn move_to(&mut self, next: Locked, retry: &mut Retry) -> Result<(), Trouble> {
+    fn move_to(&mut self, next: Locked, retry: &mut Retry) -> Result<(), RetryFailure> {
         let lost = self.lost_since_seen();
         let number = next.lock.0.as_raw_fd();
         retry.keep_from_children(&next.lock.0);
@@ -174,7 +175,7 @@ impl LogDirectory {
                     let path = self.settings.path.as_bytes();
                     retry.pause_in_vain([b"lock directory ", path].concat(), "it is another's now")?;
                 }
-                // No other multilog can lock it either.
+                // Another multilog cannot lock the directory either.
                 Err(unable) => {
                     self.say_once("nothing keeps another multilog away", &unable);
                     return Ok(());

@@ -1,4 +1,4 @@
-//! Lines into the current file; when they are on the disk, and what becomes of them when it is full.
+//! Writes lines to the current file, synchronizes them with the disk, and deals with a full disk.
 
 use super::LogDirectory;
 use super::old;
@@ -19,19 +19,19 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// Between two looks at how full the disk is.
+/// The time between two checks of how full the disk is.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The room on the disk.
 pub struct Space {
     when_full: WhenFull,
     reserve: u64,
-    /// When it is to be looked at again; it was found short.
+    /// When to check it again, and whether there was too little at the last check.
     look_at: Duration,
     is_short: bool,
-    /// Lines that are to be told of.
+    /// Dropped lines that were not reported yet.
     dropped: Option<Dropped>,
-    /// When to try again to tell of them.
+    /// When to try again to report them.
     tell_at: Duration,
 }
 
@@ -48,18 +48,18 @@ impl Space {
         }
     }
 
-    /// Takes over what another one had to tell.
+    /// Takes over the dropped lines of another directory, which it had not reported.
     pub(super) fn go_on(&mut self, before: Space) {
         (self.dropped, self.tell_at) = (before.dropped, before.tell_at);
     }
 
-    /// Appends bytes; where it is so set the oldest files make room for them.
+    /// Appends bytes. With `doldest`, the oldest files make room for them.
     fn put(&mut self, folder: &OwnedFd, current: &OwnedFd, bytes: &[u8]) -> nix::Result<usize> {
         if self.reserve > 0 {
             self.look(folder)?;
         }
         self.making_room(folder, || match write(current, bytes) {
-            // The journal's, which have become unreadable: they are in memory after a touch.
+            // The bytes are in a journal that has become unreadable. After a touch they are in memory.
             Err(Errno::EFAULT) => {
                 mapping::touch(bytes);
                 write(current, bytes)
@@ -68,10 +68,10 @@ impl Space {
         })
     }
 
-    /// Does `act`; where it is so set the oldest file makes room for it.
+    /// Does `act`. With `doldest`, the oldest file makes room for it.
     pub(super) fn making_room<T>(&self, folder: &OwnedFd, mut act: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
         match act() {
-            // One at a time: not every disk has the room of a removed file at once.
+            // One file at a time, as some disks have the room of a removed file only later.
             Err(errno) if is_full(errno) && self.when_full == WhenFull::RemoveOldest => {
                 if old::remove_oldest(folder, 1)? { act() } else { Err(errno) }
             }
@@ -79,7 +79,7 @@ impl Space {
         }
     }
 
-    /// Whether others would have too little.
+    /// Fails if less than the reserve is free. With `doldest`, old files make room for the reserve.
     fn look(&mut self, folder: &OwnedFd) -> nix::Result<()> {
         let now = Moment::now().uptime;
         if now >= self.look_at {
@@ -95,7 +95,7 @@ impl Space {
 }
 
 impl LogDirectory {
-    /// Writes all of `bytes` to the current file, or drops lines of it where that is so set.
+    /// Writes all of `bytes` to the current file, or drops lines of it with `ddrop`.
     ///
     /// # Errors
     /// [`Stop`]: part of it may have been written.
@@ -170,8 +170,8 @@ impl LogDirectory {
         self.space.tell_at = Moment::now().uptime + LOOK_AGAIN;
     }
 
-    /// Tells in the log and to standard error which lines were dropped, before `bytes` are written; false if there is
-    /// no room for that yet.
+    /// Reports dropped lines in the log and on standard error, before `bytes` are written. Returns false if there is no
+    /// room for that yet.
     fn tell(&mut self, dropped: &Dropped, bytes: &[u8]) -> bool {
         let now = Moment::now().uptime;
         if now < self.space.tell_at {
@@ -185,7 +185,7 @@ impl LogDirectory {
         let newline: &[u8] = if self.ends_in_a_line() { b"\n" } else { b"" };
         let told = [newline, &self.stamp_like(bytes), b"multilog: warning: ", account.as_bytes(), b"\n"].concat();
         if self.space.put(&self.folder, &self.current, &told) != Ok(told.len()) {
-            // Part of it may be there. What cannot be cut off now is cut off the next time.
+            // Part of the message may be there. If it cannot be cut off now, it is cut off the next time.
             let _ = ftruncate(&self.current, self.size as i64);
             return false;
         }
@@ -198,14 +198,14 @@ impl LogDirectory {
         warning(&[dropped.account().as_bytes(), b": ", self.settings.path.as_bytes()]);
     }
 
-    /// Whether the current file's last line has no end: the rest of it was dropped.
+    /// Whether the last line of the current file has no newline, because the rest of it was dropped.
     fn ends_in_a_line(&self) -> bool {
         let mut last = [b'\n'];
         let Some(at) = self.size.checked_sub(1) else { return false };
         pread(&self.current, &mut last, at as i64) == Ok(1) && last != *b"\n"
     }
 
-    /// The stamp that these lines begin with; without lines, that of this moment, or of the period that the file is of.
+    /// The stamp that these lines begin with. Without lines, it is that of this moment, or of the file's period.
     fn stamp_like(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stamper = Stamper::new(self.settings.stamp);
         stamper.batch(self.time.filter(|_| self.period.is_some()).unwrap_or_else(tai64::now));
@@ -217,7 +217,7 @@ impl LogDirectory {
         }
     }
 
-    /// What cannot be done if there is not a byte of room, so that what is to be written would have to wait.
+    /// What multilog would have to wait for, if the disk has no room at all.
     pub fn trouble(&self) -> Option<Vec<u8>> {
         let waits = self.settings.when_full == WhenFull::Block && shortage(&self.folder, 1) > 0;
         waits.then(|| [b"write to ", self.path_of(CURRENT).as_bytes()].concat())
@@ -228,12 +228,12 @@ impl LogDirectory {
         if self.space.dropped.is_some() { stamp::LONGEST + LONGEST_ACCOUNT } else { 0 }
     }
 
-    /// When to try again to tell of dropped lines.
+    /// When to try again to report dropped lines.
     pub fn tell_at(&self) -> Option<Duration> {
         self.space.dropped.as_ref().map(|_| self.space.tell_at)
     }
 
-    /// Tells of dropped lines a last time, to standard error at least.
+    /// Reports dropped lines a last time, at least on standard error.
     pub(super) fn tell_or_give_up(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         self.space.tell_at = Duration::ZERO;
         self.write(b"", retry)?;
@@ -241,14 +241,14 @@ impl LogDirectory {
         Ok(())
     }
 
-    /// Tells of dropped lines to standard error: after this, multilog does not know of them any more.
+    /// Reports dropped lines on standard error, and forgets them.
     pub fn give_up_telling(&mut self) {
         if let Some(dropped) = self.space.dropped.take() {
             self.tell_without_room(&dropped);
         }
     }
 
-    /// What was written is on the disk then.
+    /// Synchronizes what was written with the disk.
     pub(super) fn sync(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         if self.size > self.synced {
             let (path, current) = (self.settings.path.as_bytes(), &self.current);
@@ -264,7 +264,7 @@ fn is_full(errno: Errno) -> bool {
     matches!(errno, Errno::ENOSPC | Errno::EDQUOT)
 }
 
-/// How much less than the reserve is free.
+/// How many bytes of the reserve are not free.
 fn shortage(folder: &OwnedFd, reserve: u64) -> u64 {
     fstatvfs(folder).map_or(0, |disk| reserve.saturating_sub(disk.blocks_available() * disk.fragment_size()))
 }

@@ -1,9 +1,16 @@
 use super::Action::{Announce, Configure, Launch, Leave, OpenGate, Publish, Send, SendScope};
 use super::*;
-use crate::policy::{Limit, Restart, Scope};
+use daemontools::service::policy::{Limit, Restart, Scope};
+use daemontools::service::{Beside, Phase, Process, Purpose, Record};
 use nix::sys::signal::Signal::{
     SIGABRT, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
 };
+
+mod active;
+mod background;
+mod beside;
+mod ends;
+mod hold;
 
 /// A machine and a clock that stands still unless told.
 struct Life {
@@ -17,6 +24,17 @@ impl Life {
     }
 
     fn happens(&mut self, event: Event) -> Vec<Action> {
+        let mut todo = self.happens_while_held(event);
+        while let Some(Action::AskHolder(_)) = todo.last() {
+            // Nobody holds it.
+            todo.pop();
+            todo.extend(self.happens_while_held(Event::NotHeld));
+        }
+        todo
+    }
+
+    /// The same where a question for a holder is not answered.
+    fn happens_while_held(&mut self, event: Event) -> Vec<Action> {
         let mut todo = Vec::new();
         self.machine.step(self.now, event, &mut todo);
         todo
@@ -36,8 +54,10 @@ impl Life {
         loop {
             let policy = self.machine.policy.clone();
             let next = match done.last() {
-                Some(Configure) => Event::Configured(policy),
+                Some(Configure) => Event::Configured(Box::new(policy)),
                 Some(Launch(..)) => Event::Launched,
+                Some(Action::LaunchBeside(_)) => Event::BesideLaunched,
+                Some(Action::Look) => Event::Left(Left::Nothing),
                 _ => return done,
             };
             done.extend(self.happens(next));
@@ -76,10 +96,7 @@ fn plain() -> Policy {
 fn a_service_is_recorded_before_it_is_let_loose() {
     let mut life = Life::of(plain());
     let done = life.follow(Event::Begun);
-    assert_eq!(
-        done,
-        [Announce('s'), Configure, Launch(Role::Run, None), Action::Record, OpenGate, Publish, Announce('u')]
-    );
+    assert_eq!(done, [Announce('s'), Configure, Launch(Role::Run), Action::Record, OpenGate, Publish, Announce('u')]);
 }
 
 #[test]
@@ -129,6 +146,8 @@ fn commands() {
         (User1, [nothing(), nothing(), send(SIGUSR1), send(SIGUSR1)]),
         (User2, [nothing(), nothing(), send(SIGUSR2), send(SIGUSR2)]),
         (Window, [nothing(), nothing(), send(SIGWINCH), send(SIGWINCH)]),
+        (Reload, [nothing(), nothing(), send(SIGHUP), send(SIGHUP)]),
+        (LetGo, [nothing(), nothing(), nothing(), nothing()]),
         (ToGroup, [publish(), publish(), publish(), publish()]),
         (ToProcess, [publish(), publish(), publish(), publish()]),
         (ForService, [nothing(), nothing(), nothing(), nothing()]),
@@ -163,7 +182,7 @@ fn illegal_pairs() {
         }
     }
     let mut up = Life::running(plain());
-    assert_eq!(up.happens(Event::Configured(plain())), []);
+    assert_eq!(up.happens(Event::Configured(Box::new(plain()))), []);
     assert_eq!(up.happens(Event::Launched), []);
     assert_eq!(up.happens(Event::NotLaunched), []);
     assert_eq!(up.happens(Event::Woken), []);
@@ -178,14 +197,14 @@ fn a_short_life_is_followed_by_a_pause_counted_from_its_start() {
     life.passes(699);
     assert_eq!(life.happens(Event::Woken), []);
     life.passes(1);
-    assert_eq!(life.follow(Event::Woken)[..2], [Configure, Launch(Role::Run, None)]);
+    assert_eq!(life.follow(Event::Woken)[..2], [Configure, Launch(Role::Run)]);
 }
 
 #[test]
 fn a_long_life_is_followed_by_the_next_at_once() {
     let mut life = Life::running(plain());
     life.passes(1000);
-    assert!(life.follow(Event::Ended(Exit::Signal(11))).contains(&Launch(Role::Run, None)));
+    assert!(life.follow(Event::Ended(Exit::Signal(11))).contains(&Launch(Role::Run)));
     assert_eq!(life.machine.record().starts, 2);
 }
 
@@ -196,7 +215,7 @@ fn once_is_not_restarted_and_wants_nothing() {
     life.passes(5000);
     life.follow(Event::Ended(Exit::Code(0)));
     assert_eq!((life.machine.stage, life.machine.record().want), (Stage::Idle(IdleReason::Stopped), Want::Once));
-    assert!(life.follow(Event::Told(Command::Once)).contains(&Launch(Role::Run, None)));
+    assert!(life.follow(Event::Told(Command::Once)).contains(&Launch(Role::Run)));
 }
 
 #[test]
@@ -219,7 +238,7 @@ fn signals_go_to_the_group_when_told() {
 fn a_fork_that_fails_is_tried_again_later_or_when_told() {
     let mut life = Life::of(plain());
     life.happens(Event::Begun);
-    life.happens(Event::Configured(plain()));
+    life.happens(Event::Configured(Box::new(plain())));
     assert_eq!(life.happens(Event::NotLaunched), [Publish]);
     assert_eq!(life.machine.deadline(), Some(RETRY_FORK));
     assert_eq!(life.told(Command::Up), [Publish, Configure]);
@@ -229,17 +248,17 @@ fn a_fork_that_fails_is_tried_again_later_or_when_told() {
 fn the_whole_way_through_start_run_finish_stop() {
     let policy = Policy { has_start: true, has_finish: true, has_stop: true, ..plain() };
     let mut life = Life::of(policy);
-    assert!(life.follow(Event::Begun).contains(&Launch(Role::Start, None)));
+    assert!(life.follow(Event::Begun).contains(&Launch(Role::Start)));
     assert_eq!(life.machine.record().phase, Phase::Starting);
-    assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run, None)));
+    assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run)));
     life.passes(2000);
-    assert!(life.follow(Event::Ended(Exit::Code(7))).contains(&Launch(Role::Finish, Some(Exit::Code(7)))));
+    assert!(life.follow(Event::Ended(Exit::Code(7))).contains(&Launch(Role::Finish)));
     assert_eq!(life.machine.record().phase, Phase::Stopping);
     // start is not run again for a restart.
-    assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run, None)));
+    assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run)));
     life.told(Command::Down);
     life.follow(Event::Ended(Exit::Signal(15)));
-    assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Stop, None)));
+    assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Stop)));
     assert_eq!(life.follow(Event::Ended(Exit::Code(0))), [Publish]);
     assert_eq!(life.machine.record().phase, Phase::Stopped);
     // It is stopped once, however often it is told.
@@ -252,7 +271,113 @@ fn a_start_that_fails_fails_the_service() {
     life.follow(Event::Begun);
     assert_eq!(life.follow(Event::Ended(Exit::Code(1))), [Action::GiveUp, Announce('O'), Publish]);
     assert_eq!((life.machine.record().phase, life.machine.record().want), (Phase::Failed, Want::Down));
-    assert!(life.follow(Event::Told(Command::Up)).contains(&Launch(Role::Start, None)));
+    assert!(life.follow(Event::Told(Command::Up)).contains(&Launch(Role::Start)));
+}
+
+/// A service with `pre-start` and `finish`, whose `pre-start` runs.
+fn in_pre_start(policy: Policy) -> Life {
+    let mut life = Life::of(Policy { has_pre_start: true, has_finish: true, ..policy });
+    assert!(life.follow(Event::Begun).contains(&Launch(Role::PreStart)));
+    assert_eq!((life.machine.record().phase, life.machine.starts), (Phase::Starting, 0));
+    life
+}
+
+#[test]
+fn pre_start_runs_before_each_run() {
+    let mut life = in_pre_start(plain());
+    for starts in 1..4 {
+        assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run)));
+        assert_eq!(life.machine.starts, starts);
+        life.passes(2000);
+        assert!(life.follow(Event::Ended(Exit::Code(7))).contains(&Launch(Role::Finish)));
+        let end = LifeEnd { role: Role::Run, exit: Exit::Code(7), is_told: false, has_pre_stop: false };
+        assert_eq!(life.machine.life_end(), Some(end));
+        assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::PreStart)));
+        assert_eq!(life.machine.life_end(), None);
+    }
+}
+
+#[test]
+fn a_pre_start_that_fails_fails_the_service_after_finish() {
+    for exit in [Exit::Code(1), Exit::Signal(9), Exit::Unstarted(2)] {
+        let mut life = in_pre_start(plain());
+        assert!(life.follow(Event::Ended(exit)).contains(&Launch(Role::Finish)), "{exit:?}");
+        assert_eq!(
+            life.machine.life_end(),
+            Some(LifeEnd { role: Role::PreStart, exit, is_told: false, has_pre_stop: false })
+        );
+        assert!(life.follow(Event::Ended(Exit::Code(0))).ends_with(&[Action::GiveUp, Announce('O'), Publish]));
+        let record = life.machine.record();
+        assert_eq!((record.phase, record.failure), (Phase::Failed, Some(Failure::PreStart(exit))));
+        assert_eq!((record.starts, record.deaths), (0, Vec::new()), "run did not run");
+        assert!(life.follow(Event::Told(Command::Up)).contains(&Launch(Role::PreStart)));
+    }
+}
+
+#[test]
+fn down_cancels_the_start_when_pre_start_has_ended() {
+    for exit in [Exit::Code(0), Exit::Code(1), Exit::Unknown] {
+        let mut life = in_pre_start(plain());
+        assert_eq!(life.told(Command::Down), [Publish], "pre-start is not signalled");
+        assert!(life.follow(Event::Ended(exit)).contains(&Launch(Role::Finish)), "{exit:?}");
+        assert_eq!(
+            life.machine.life_end(),
+            Some(LifeEnd { role: Role::PreStart, exit, is_told: true, has_pre_stop: false })
+        );
+        life.follow(Event::Ended(Exit::Code(0)));
+        assert_eq!((life.machine.record().phase, life.machine.record().failure), (Phase::Stopped, None));
+    }
+    // Told up again in time, the service starts.
+    let mut life = in_pre_start(plain());
+    life.told(Command::Down);
+    life.told(Command::Up);
+    assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run)));
+}
+
+#[test]
+fn a_pre_start_that_hangs_is_ended_by_a_second_down_by_kill_or_by_its_limit() {
+    let mut life = in_pre_start(plain());
+    life.told(Command::Down);
+    assert_eq!(life.told(Command::Down), [SendScope(SIGTERM), SendScope(SIGCONT), Publish]);
+    life.passes(5000);
+    assert_eq!(life.happens(Event::Woken), [SendScope(SIGKILL)]);
+
+    let mut life = in_pre_start(plain());
+    assert_eq!(life.told(Command::Kill), [Send(SIGKILL)]);
+
+    let limit = Duration::from_secs(3);
+    let mut life = in_pre_start(Policy { kill_pre_start_after: Some(limit), ..plain() });
+    life.passes(3000);
+    let missed = Action::ReportMissedDeadline(MissedDeadline::ProgramStillRuns(Role::PreStart, limit));
+    assert_eq!(life.happens(Event::Woken), [missed, SendScope(SIGKILL)]);
+}
+
+#[test]
+fn a_pre_start_whose_end_was_not_seen_runs_once_more() {
+    let mut life = in_pre_start(plain());
+    assert!(life.follow(Event::Ended(Exit::Unknown)).contains(&Launch(Role::PreStart)));
+    assert!(life.follow(Event::NeverBegan).contains(&Launch(Role::PreStart)));
+    life.told(Command::Down);
+    assert_eq!(life.follow(Event::NeverBegan), [Publish]);
+    assert_eq!(life.machine.record().phase, Phase::Stopped);
+}
+
+#[test]
+fn start_and_stop_have_limits_too() {
+    let limit = Some(Duration::from_secs(2));
+    let policy = Policy { has_start: true, has_stop: true, kill_start_after: limit, kill_stop_after: limit, ..plain() };
+    let mut life = Life::of(policy);
+    life.follow(Event::Begun);
+    life.passes(2000);
+    assert!(life.happens(Event::Woken).ends_with(&[SendScope(SIGKILL)]));
+    let mut life = Life { machine: life.machine.clone(), now: life.now };
+    life.machine.stage = Stage::Alive(Role::Run);
+    life.machine.start_done = true;
+    life.told(Command::Down);
+    life.follow(Event::Ended(Exit::Signal(15)));
+    assert_eq!(life.machine.stage, Stage::Alive(Role::Stop));
+    life.passes(2000);
+    assert!(life.happens(Event::Woken).ends_with(&[SendScope(SIGKILL)]));
 }
 
 #[test]
@@ -272,7 +397,7 @@ fn exit_codes_that_mean_do_not_restart() {
     }
     let mut other = Life::running(success);
     other.passes(5000);
-    assert!(other.follow(Event::Ended(Exit::Code(4))).contains(&Launch(Role::Run, None)));
+    assert!(other.follow(Event::Ended(Exit::Code(4))).contains(&Launch(Role::Run)));
 }
 
 #[test]
@@ -295,7 +420,7 @@ fn what_is_told_while_finish_or_stop_runs_counts_afterwards() {
         life.follow(Event::Ended(Exit::Signal(15)));
         assert_eq!(life.machine.stage, Stage::Alive(role));
         life.told(Command::Once);
-        assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run, None)), "{role:?}");
+        assert!(life.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run)), "{role:?}");
     }
 }
 
@@ -305,7 +430,10 @@ fn what_does_not_end_in_time_is_killed() {
     life.told(Command::Down);
     assert_eq!(life.machine.deadline(), Some(Duration::from_secs(3)));
     life.passes(3000);
-    assert_eq!(life.happens(Event::Woken), [Action::SayLate(Late::Stays(Duration::from_secs(3))), SendScope(SIGKILL)]);
+    assert_eq!(
+        life.happens(Event::Woken),
+        [Action::ReportMissedDeadline(MissedDeadline::StillRuns(Duration::from_secs(3))), SendScope(SIGKILL)]
+    );
     assert_eq!(life.machine.deadline(), None);
 }
 
@@ -325,10 +453,10 @@ fn what_is_not_ready_in_time_is_started_again() {
     let policy = Policy { notify_socket: true, ready_within: Some(Duration::from_secs(2)), ..plain() };
     let mut life = Life::running(policy);
     life.passes(2000);
-    let late = Action::SayLate(Late::NotReady(Duration::from_secs(2)));
-    assert_eq!(life.happens(Event::Woken), [late, SendScope(SIGTERM), SendScope(SIGCONT), Publish]);
+    let missed = Action::ReportMissedDeadline(MissedDeadline::NotReady(Duration::from_secs(2)));
+    assert_eq!(life.happens(Event::Woken), [missed, SendScope(SIGTERM), SendScope(SIGCONT), Publish]);
     assert_eq!(life.machine.deadline(), Some(Duration::from_secs(7)));
-    assert!(life.follow(Event::Ended(Exit::Signal(15))).contains(&Launch(Role::Run, None)));
+    assert!(life.follow(Event::Ended(Exit::Signal(15))).contains(&Launch(Role::Run)));
 }
 
 #[test]
@@ -339,8 +467,8 @@ fn what_does_not_say_that_it_is_alive_is_aborted() {
     life.passes(1500);
     assert_eq!(life.happens(Event::Woken), []);
     life.passes(500);
-    let late = Action::SayLate(Late::Silent(Duration::from_secs(2)));
-    assert_eq!(life.happens(Event::Woken)[..2], [late, SendScope(SIGABRT)]);
+    let missed = Action::ReportMissedDeadline(MissedDeadline::Silent(Duration::from_secs(2)));
+    assert_eq!(life.happens(Event::Woken)[..2], [missed, SendScope(SIGABRT)]);
 }
 
 #[test]
@@ -366,7 +494,10 @@ fn time_in_which_nothing_could_run_does_not_count() {
     // It has had its time twice.
     life.passes(3_000);
     assert_eq!(life.happens(Event::Frozen(Duration::from_secs(3))), []);
-    assert_eq!(life.happens(Event::Woken), [Action::SayLate(Late::Stays(Duration::from_secs(3))), SendScope(SIGKILL)]);
+    assert_eq!(
+        life.happens(Event::Woken),
+        [Action::ReportMissedDeadline(MissedDeadline::StillRuns(Duration::from_secs(3))), SendScope(SIGKILL)]
+    );
     life.happens(Event::Ended(Exit::Signal(15)));
     assert!(!life.machine.is_timing());
 }
@@ -394,29 +525,64 @@ fn what_never_passed_its_gate_is_done_by_the_next_supervise() {
     let mut life = Life::of(policy);
     life.follow(Event::Begun);
     life = resumed(&life, Role::Start);
-    assert_eq!(life.follow(Event::NeverBegan)[..2], [Configure, Launch(Role::Start, None)]);
+    assert_eq!(life.follow(Event::NeverBegan)[..2], [Configure, Launch(Role::Start)]);
     life.follow(Event::Ended(Exit::Code(0)));
     life = resumed(&life, Role::Run);
-    assert_eq!(life.follow(Event::NeverBegan)[..2], [Configure, Launch(Role::Run, None)]);
+    assert_eq!(life.follow(Event::NeverBegan)[..2], [Configure, Launch(Role::Run)]);
     assert_eq!((life.machine.record().starts, life.machine.record().deaths.len()), (1, 0));
     life.follow(Event::Ended(Exit::Code(7)));
     life = resumed(&life, Role::Finish);
-    assert_eq!(life.follow(Event::NeverBegan)[0], Launch(Role::Finish, Some(Exit::Code(7))));
+    assert_eq!(life.follow(Event::NeverBegan)[0], Launch(Role::Finish));
     life.told(Command::Down);
     life.follow(Event::Ended(Exit::Code(0)));
     life = resumed(&life, Role::Stop);
-    assert_eq!(life.follow(Event::NeverBegan)[0], Launch(Role::Stop, None));
+    assert_eq!(life.follow(Event::NeverBegan)[0], Launch(Role::Stop));
     life.follow(Event::Ended(Exit::Code(0)));
     assert_eq!(life.machine.record().phase, Phase::Stopped);
 }
 
 #[test]
 fn what_never_began_and_is_not_wanted_any_more_is_not_done() {
-    for (role, expected) in [(Role::Start, vec![Publish]), (Role::Run, vec![Launch(Role::Stop, None)])] {
+    for (role, expected) in [(Role::Start, vec![Publish]), (Role::Run, vec![Launch(Role::Stop)])] {
         let mut life = Life::of(Policy { has_start: role == Role::Start, has_stop: true, ..plain() });
         life.follow(Event::Begun);
         life.told(Command::Down);
         assert_eq!(resumed(&life, role).happens(Event::NeverBegan), expected, "{role:?}");
+    }
+}
+
+/// Whatever the supervise before it has left, in whatever state.
+#[test]
+fn a_supervise_that_is_to_start_nothing_runs_finish_and_stop_only_and_leaves() {
+    let policy = || Policy { has_start: true, has_finish: true, has_stop: true, ..plain() };
+    let [finish, stop] = [Role::Finish, Role::Stop].map(Some);
+    let ended = || Event::Ended(Exit::Code(0));
+    let table = [
+        (Stage::Idle(IdleReason::Stopped), Event::Begun, vec![]),
+        (Stage::Idle(IdleReason::Failed), Event::Begun, vec![]),
+        (Stage::Waiting(Moment::ZERO), Event::Begun, vec![stop]),
+        (Stage::Alive(Role::Start), ended(), vec![stop]),
+        (Stage::Alive(Role::Start), Event::NeverBegan, vec![]),
+        (Stage::Alive(Role::Run), ended(), vec![finish, stop]),
+        (Stage::Alive(Role::Run), Event::NeverBegan, vec![stop]),
+        (Stage::Alive(Role::Finish), ended(), vec![stop]),
+        (Stage::Alive(Role::Stop), ended(), vec![]),
+    ];
+    for (stage, first, expected) in table {
+        let mut life = Life::of(policy());
+        (life.machine.stage, life.machine.again) = (stage, true);
+        life.machine.start_done = !matches!(stage, Stage::Idle(_) | Stage::Alive(Role::Start));
+        assert_eq!(life.happens(Event::StartNothing), []);
+        let mut done = life.follow(first.clone());
+        while let Stage::Alive(_) = life.machine.stage {
+            done.extend(life.follow(Event::Ended(Exit::Code(0))));
+        }
+        let launched = done.iter().filter_map(|action| match action {
+            Launch(role) => Some(Some(*role)),
+            _ => None,
+        });
+        assert_eq!(launched.collect::<Vec<_>>(), expected, "{stage:?} {first:?}");
+        assert_eq!(done.last(), Some(&Leave), "{stage:?} {first:?}");
     }
 }
 
@@ -436,7 +602,7 @@ fn what_finish_and_stop_are_followed_by_outlives_supervise() {
     told.follow(Event::Ended(Exit::Code(0)));
     told.told(Command::Once);
     told = resumed(&told, Role::Stop);
-    assert!(told.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run, None)));
+    assert!(told.follow(Event::Ended(Exit::Code(0))).contains(&Launch(Role::Run)));
     // That is done with: the next end is the last.
     assert!(!told.machine.record().again);
 }
@@ -456,8 +622,8 @@ fn what_is_expected_of_a_process_is_expected_by_the_next_supervise_too() {
     let mut next = resumed(&life, Role::Run);
     assert_eq!(next.machine.deadline(), Some(Duration::from_secs(3)));
     next.passes(1000);
-    let late = Action::SayLate(Late::NotReady(Duration::from_secs(3)));
-    assert_eq!(next.happens(Event::Woken), [late, SendScope(SIGTERM), SendScope(SIGCONT), Publish]);
+    let missed = Action::ReportMissedDeadline(MissedDeadline::NotReady(Duration::from_secs(3)));
+    assert_eq!(next.happens(Event::Woken), [missed, SendScope(SIGTERM), SendScope(SIGCONT), Publish]);
     // Of a finish neither readiness nor signs of life.
     life.follow(Event::Ended(Exit::Code(1)));
     assert_eq!(resumed(&life, Role::Finish).machine.deadline(), None);
@@ -515,9 +681,10 @@ fn the_next_supervise_counts_the_deaths_that_this_one_would() {
         ("it was told to end", &told_down_and_up, 3),
         ("it was told up after it had failed", &fails_and_is_told_up, 3),
     ];
+    let both = |is_killed| [0, 1, 16].map(|deaths_kept| (is_killed, deaths_kept));
     for (name, happens, attempts) in table {
-        for is_killed in [false, true] {
-            let mut life = Life::running(Policy { restart_limit: Some(limit), ..plain() });
+        for (is_killed, deaths_kept) in [false, true].into_iter().flat_map(both) {
+            let mut life = Life::running(Policy { restart_limit: Some(limit), deaths_kept, ..plain() });
             happens(&mut life);
             if is_killed {
                 life = resumed(&life, Role::Run);
@@ -527,9 +694,53 @@ fn the_next_supervise_counts_the_deaths_that_this_one_would() {
                 life.machine.record().phase == Phase::Failed
             };
             let left = (1..9).find(|_| fails(&mut life));
-            assert_eq!(left, Some(attempts), "{name}, killed: {is_killed}");
+            assert_eq!(left, Some(attempts), "{name}, killed: {is_killed}, max-death-tally {deaths_kept}");
         }
     }
+}
+
+#[test]
+fn of_old_deaths_only_those_are_kept_that_are_asked_for_or_that_the_limit_counts() {
+    let limit = |count| Some(Limit { count, within: Duration::from_secs(60) });
+    // The limit, the number of deaths to be kept, and the number that is kept after nine deaths, five seconds apart.
+    let table = [(None, 0, 0), (None, 4, 4), (None, 16, 9), (limit(20), 0, 9), (limit(20), 16, 9), (limit(9), 2, 2)];
+    for (restart_limit, deaths_kept, kept) in table {
+        let mut life = Life::running(Policy { restart_limit, deaths_kept, ..plain() });
+        for _ in 0..9 {
+            life.passes(5000);
+            life.follow(Event::Ended(Exit::Code(1)));
+        }
+        assert_eq!(life.machine.record().deaths.len(), kept, "{restart_limit:?} {deaths_kept}");
+    }
+    // After more than a minute the limit counts none of those before.
+    let mut life = Life::running(Policy { restart_limit: limit(20), deaths_kept: 1, ..plain() });
+    for pause in [5000, 5000, 70_000] {
+        life.passes(pause);
+        life.follow(Event::Ended(Exit::Code(1)));
+    }
+    assert_eq!(life.machine.record().deaths.len(), 1);
+}
+
+/// The command came too early for the state in which it would have been obeyed at once.
+#[test]
+fn told_up_while_finish_runs_it_has_all_its_attempts_again() {
+    let limit = Limit { count: 2, within: Duration::from_secs(60) };
+    let mut life = Life::running(Policy { restart_limit: Some(limit), has_finish: true, ..plain() });
+    let dies = |life: &mut Life| {
+        life.passes(5000);
+        life.follow(Event::Ended(Exit::Code(1)));
+    };
+    let finishes = |life: &mut Life| {
+        life.follow(Event::Ended(Exit::Code(0)));
+        life.machine.record().phase
+    };
+    dies(&mut life);
+    assert_eq!(finishes(&mut life), Phase::Running);
+    dies(&mut life);
+    life.told(Command::Up);
+    assert_eq!(finishes(&mut life), Phase::Running);
+    dies(&mut life);
+    assert_eq!(finishes(&mut life), Phase::Running);
 }
 
 /// A supervise that was told to exit is over, and so are the attempts that it counted.
@@ -551,7 +762,7 @@ fn told_up_while_start_is_ending_it_starts_again() {
     life.follow(Event::Begun);
     life.told(Command::Down);
     life.told(Command::Up);
-    assert!(life.follow(Event::Ended(Exit::Signal(15))).contains(&Launch(Role::Start, None)));
+    assert!(life.follow(Event::Ended(Exit::Signal(15))).contains(&Launch(Role::Start)));
     life.told(Command::Down);
     life.follow(Event::Ended(Exit::Signal(15)));
     assert_eq!(life.machine.stage, Stage::Idle(IdleReason::Stopped));
@@ -563,8 +774,11 @@ fn told_up_what_hangs_is_killed_all_the_same() {
     life.told(Command::Down);
     life.told(Command::Up);
     life.passes(3000);
-    assert_eq!(life.happens(Event::Woken), [Action::SayLate(Late::Stays(Duration::from_secs(3))), SendScope(SIGKILL)]);
-    assert!(life.follow(Event::Ended(Exit::Signal(9))).contains(&Launch(Role::Run, None)));
+    assert_eq!(
+        life.happens(Event::Woken),
+        [Action::ReportMissedDeadline(MissedDeadline::StillRuns(Duration::from_secs(3))), SendScope(SIGKILL)]
+    );
+    assert!(life.follow(Event::Ended(Exit::Signal(9))).contains(&Launch(Role::Run)));
 }
 
 #[test]
@@ -591,7 +805,7 @@ fn signs_of_life_are_expected_again_once_they_can_be_heard() {
     life.passes(2000);
     assert_eq!(
         life.happens(Event::Woken)[..2],
-        [Action::SayLate(Late::Silent(Duration::from_secs(2))), SendScope(SIGABRT)]
+        [Action::ReportMissedDeadline(MissedDeadline::Silent(Duration::from_secs(2))), SendScope(SIGABRT)]
     );
     for command in [Command::Pause, Command::Down] {
         let mut life = mute();
@@ -674,41 +888,73 @@ fn every_event_in_every_state() {
 
 fn table() -> String {
     let states = states();
-    let mut text = format!("{LEGEND}\n{:<14}", "");
-    states.iter().for_each(|(name, _)| text.push_str(&format!("| {name:<20}")));
+    let head = states.iter().map(|(name, _)| name.to_string());
+    let mut rows = vec![std::iter::once(String::new()).chain(head).collect::<Vec<_>>()];
     for (name, event) in events() {
-        text = format!("{}\n{name:<14}", text.trim_end());
-        for (_, stage) in &states {
-            text.push_str(&format!("| {:<20}", cell(*stage, event.clone())));
-        }
+        let cells = states.iter().map(|(_, state)| cell(*state, event.clone()));
+        rows.push(std::iter::once(name).chain(cells).collect());
     }
-    format!("{}\n", text.trim_end())
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..=states.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect::<Vec<_>>();
+        cells.join(" | ").trim_end().to_string()
+    };
+    format!("{LEGEND}\n{}\n", rows.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
 const LEGEND: &str = "\
-Every event (down) in every state (across) of a service that has start, finish and stop and is wanted up: what is
-done, and where it leads. Nothing: an event that a state does not expect, or that changes nothing.
+Every event (down) in every state (across) of a service that has all programs, and is wanted up, but where pre-stop runs:
+what is done, and where it leads, if nobody holds it back. Nothing: an event that a state does not expect, or that changes nothing.
 
 P publish  W write down  C read settings  Lrun launch  G open the gate  s15 signal to the process
+Breload launch beside run  O open its gate  b15 signal to it
 S15 to all whom stopping reaches  R kill the rest  au announce  F say that it gives up  T say that it is too late
 N say that it has nothing to read  X leave  >state
+K look for what run has left in the background  l15 signal to that  Y kill that  A say that run has gone astray
 ";
 
-fn states() -> Vec<(&'static str, Stage)> {
-    let roles = [Role::Start, Role::Run, Role::Finish, Role::Stop];
+/// A state, and what runs beside `run` in it.
+type State = (Stage, Option<Beside>);
+
+fn states() -> Vec<(&'static str, State)> {
+    let roles = [Role::Start, Role::PreStart, Role::Run, Role::Finish, Role::Stop];
     let still = [
         ("stopped", Stage::Idle(IdleReason::Stopped)),
         ("failed", Stage::Idle(IdleReason::Failed)),
         ("waiting", Stage::Waiting(Moment::ZERO)),
         ("preparing", Stage::Preparing),
     ];
-    let launching = ["~start", "~run", "~finish", "~stop"].into_iter().zip(roles.map(Stage::Launching));
-    let alive = ["start", "run", "finish", "stop"].into_iter().zip(roles.map(Stage::Alive));
-    still.into_iter().chain(launching).chain(alive).collect()
+    let launching = ["~start", "~pre-start", "~run", "~finish", "~stop"].into_iter().zip(roles.map(Stage::Launching));
+    let alive = ["start", "pre-start", "run", "finish", "stop"].into_iter().zip(roles.map(Stage::Alive));
+    let beside = [
+        ("run, post-start", (Stage::Alive(Role::Run), Some(Beside::PostStart))),
+        ("run, pre-stop", (Stage::Alive(Role::Run), Some(Beside::PreStop))),
+        ("run, reload", (Stage::Alive(Role::Run), Some(Beside::Reload))),
+        ("active", (Stage::Active, None)),
+        ("active, post-start", (Stage::Active, Some(Beside::PostStart))),
+        ("active, pre-stop", (Stage::Active, Some(Beside::PreStop))),
+        ("active, reload", (Stage::Active, Some(Beside::Reload))),
+        ("outlived", (Stage::Outlived, Some(Beside::PostStart))),
+    ];
+    let looking = [("looking", Stage::Looking)];
+    let alone = still.into_iter().chain(launching).chain(alive).chain(looking);
+    let alone = alone.map(|(name, stage)| (name, (stage, None)));
+    alone.chain(beside).collect()
 }
 
 fn policy_of_the_table() -> Policy {
-    Policy { has_start: true, has_finish: true, has_stop: true, notify_socket: true, ..plain() }
+    Policy {
+        has_start: true,
+        has_pre_start: true,
+        has_post_start: true,
+        has_pre_stop: true,
+        has_reload: true,
+        has_finish: true,
+        has_stop: true,
+        notify_socket: true,
+        ..plain()
+    }
 }
 
 fn events() -> Vec<(String, Event)> {
@@ -717,12 +963,23 @@ fn events() -> Vec<(String, Event)> {
         [0, 1, 100, 125].map(Exit::Code).into_iter().chain([Exit::Signal(9), Exit::Unstarted(2), Exit::Unknown]);
     let ends = exits.map(|exit| (exit.to_string(), Event::Ended(exit)));
     let others = [
+        ("start nothing", Event::StartNothing),
         ("begun", Event::Begun),
-        ("configured", Event::Configured(policy_of_the_table())),
+        ("restart", Event::Restart),
+        ("configured", Event::Configured(Box::new(policy_of_the_table()))),
         ("launched", Event::Launched),
         ("not launched", Event::NotLaunched),
         ("executed", Event::Executed),
         ("never began", Event::NeverBegan),
+        ("stopped", Event::Stopped),
+        ("left nothing", Event::Left(Left::Nothing)),
+        ("left the service", Event::Left(Left::Taken)),
+        ("left several", Event::Left(Left::Undecided(Astray::Several))),
+        ("beside launched", Event::BesideLaunched),
+        ("beside not launched", Event::BesideNotLaunched),
+        ("beside exit 0", Event::BesideEnded(Exit::Code(0))),
+        ("beside exit 125", Event::BesideEnded(Exit::Code(125))),
+        ("beside never began", Event::BesideNeverBegan),
         ("ready", Event::Ready),
         ("stopping", Event::Stopping),
         ("alive", Event::Alive),
@@ -731,22 +988,47 @@ fn events() -> Vec<(String, Event)> {
         ("changed", Event::Changed),
         ("frozen", Event::Frozen(Duration::from_secs(1))),
         ("starved", Event::Starved),
+        ("held", Event::Held),
+        ("not held", Event::NotHeld),
+        ("holder gone", Event::HolderGone),
         ("woken", Event::Woken),
     ];
     others.map(|(name, event)| (name.to_string(), event)).into_iter().chain(ends).chain(commands).collect()
 }
 
-fn cell(stage: Stage, event: Event) -> String {
+fn cell((stage, beside): State, event: Event) -> String {
     let mut machine = Machine::new(policy_of_the_table(), Want::Up, Moment::ZERO);
     machine.stage = stage;
+    machine.policy.is_state = stage == Stage::Active;
+    machine.beside = beside.map(|which| BesideRun { which, kill_at: None, is_told: false });
+    match beside {
+        Some(Beside::PreStop) => machine.want = Want::Down,
+        Some(Beside::PostStart) => machine.hooks.post_start = true,
+        Some(Beside::Reload) => machine.ready = Some(Moment::ZERO),
+        None => {}
+    }
+    if stage == Stage::Looking {
+        machine.search = Some(Search { purpose: Purpose::Start, exit: Exit::Code(0) });
+    }
+    if stage == Stage::Outlived {
+        let exit = Exit::Code(0);
+        machine.life_end = Some(LifeEnd { role: Role::Run, exit, is_told: false, has_pre_stop: false });
+    }
     machine.start_done =
         !matches!(stage, Stage::Idle(_) | Stage::Preparing | Stage::Launching(Role::Start) | Stage::Alive(Role::Start));
     let mut todo = Vec::new();
     machine.step(Moment::ZERO, event, &mut todo);
+    while let Some(Action::AskHolder(_)) = todo.last() {
+        todo.pop();
+        machine.step(Moment::ZERO, Event::NotHeld, &mut todo);
+    }
     let mut text = todo.iter().map(code).collect::<Vec<_>>().join(" ");
-    let after = states().into_iter().find(|(_, other)| kind(*other) == kind(machine.stage));
-    let (name, _) = after.unwrap();
-    if kind(machine.stage) != kind(stage) {
+    let which = |machine: &Machine| machine.beside.map(|beside| beside.which);
+    // The outlived one may be any of them.
+    let now = (kind(machine.stage), which(&machine).filter(|_| machine.stage != Stage::Outlived));
+    let same = |other: &State| (kind(other.0), other.1.filter(|_| other.0 != Stage::Outlived)) == now;
+    let (name, _) = states().into_iter().find(|(_, other)| same(other)).unwrap();
+    if !same(&(stage, beside)) {
         text = format!("{text} >{name}");
     }
     text.trim().to_string()
@@ -760,17 +1042,25 @@ fn kind(stage: Stage) -> Stage {
 fn code(action: &Action) -> String {
     match action {
         Configure => "C".into(),
-        Launch(role, _) => format!("L{}", role.program()),
+        Action::AskHolder(_) => "?".into(),
+        Launch(role) => format!("L{}", role.program()),
         Publish => "P".into(),
         Action::Record => "W".into(),
         OpenGate => "G".into(),
+        Action::LaunchBeside(which) => format!("B{}", which.program()),
+        Action::OpenBesideGate => "O".into(),
+        Action::SendBeside(signal) => format!("b{}", *signal as i32),
         Send(signal) => format!("s{}", *signal as i32),
         Action::SendGroup(signal) => format!("g{}", *signal as i32),
         SendScope(signal) => format!("S{}", *signal as i32),
         Action::KillRest => "R".into(),
+        Action::Look => "K".into(),
+        Action::SendLeft(signal) => format!("l{}", *signal as i32),
+        Action::KillLeft => "Y".into(),
+        Action::SayAstray => "A".into(),
         Announce(letter) => format!("a{letter}"),
         Action::GiveUp => "F".into(),
-        Action::SayLate(_) => "T".into(),
+        Action::ReportMissedDeadline(_) => "T".into(),
         Action::SayStarved => "N".into(),
         Leave => "X".into(),
     }
@@ -797,7 +1087,7 @@ fn what_has_ended_is_shown_in_the_originals_pause_alone() {
     let mut refused = Life::waiting();
     refused.passes(1000);
     assert_eq!(refused.happens(Event::Woken), [Configure]);
-    refused.happens(Event::Configured(plain()));
+    refused.happens(Event::Configured(Box::new(plain())));
     assert_eq!(refused.happens(Event::NotLaunched), [Publish]);
     assert_eq!(refused.machine.shows_ended(), None);
     for command in [Command::Down, Command::Exit, Command::Up, Command::Once] {
@@ -837,7 +1127,7 @@ fn a_process_is_run_only_once_that_was_seen() {
     for policy in [plain(), Policy { notification_fd: Some(3), ..plain() }] {
         let mut life = Life::waiting();
         life.told(Command::Up);
-        life.happens(Event::Configured(policy));
+        life.happens(Event::Configured(Box::new(policy)));
         life.happens(Event::Launched);
         assert!(life.machine.record().gated);
         assert_eq!(life.happens(Event::Executed), [Publish]);

@@ -16,14 +16,16 @@
 
 use daemontools::service::Part;
 use daemontools::service::goal::{Goal, Sent};
+use daemontools::service::trial::Test;
+use daemontools::service::waiting::{AwaitedOutcome, Quorum, Waiting, parse_timeout};
 use daemontools::{Args, Attempt, Fatal, Help, suggest};
 use lexopt::Arg;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::fchdir;
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::{Duration, Instant};
-use svc::wait::{Order, Quorum, Waiting, parse_timeout};
 
 daemontools::main!(svwait, HELP);
 
@@ -49,18 +51,19 @@ fn svwait(args: Args) -> Result<i32, Fatal> {
     let Options { goal, quorum, timeout, services } = parse(args)?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let origin = open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-        .unable_to("open current directory", "")?;
+        .unable_to("open current directory", "")
+        .map_err(|unable| unable.where_denied(Path::new(".")))?;
     let mut waiting = Waiting::new(Part::Service);
     for service in services {
         let added = waiting.add(service.clone());
         fchdir(&origin).unable_to("set directory", "")?;
         if let Err(refusal) = added {
-            let code = Fatal::from(refusal).tell();
+            let code = Fatal::from(refusal).print();
             suggest::where_missing(&service);
             return Ok(code);
         }
     }
-    waiting.wait(&Order { goal, quorum, sent: Sent::default(), deadline })
+    waiting.wait(&AwaitedOutcome { goal, quorum, test: Test::Comes, sent: Sent::default(), deadline })
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

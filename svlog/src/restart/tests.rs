@@ -96,10 +96,10 @@ fn table() -> String {
 fn states() -> impl Iterator<Item = Restart> {
     let multilogs = [Multilog::Settled, Multilog::Started, Multilog::Reached];
     let looks = [Look::Usual, Look::Last];
-    let doubts = [Doubt::None, Doubt::Rechecking];
-    let with = move |look| doubts.into_iter().map(move |doubt| (look, doubt));
+    let rechecks = [Recheck::None, Recheck::Pending];
+    let with = move |look| rechecks.into_iter().map(move |recheck| (look, recheck));
     let all = looks.into_iter().flat_map(with);
-    all.flat_map(move |(look, doubt)| multilogs.into_iter().map(move |multilog| Restart { multilog, doubt, look }))
+    all.flat_map(move |(look, recheck)| multilogs.into_iter().map(move |multilog| Restart { multilog, recheck, look }))
 }
 
 fn name(state: Restart) -> String {
@@ -108,9 +108,9 @@ fn name(state: Restart) -> String {
         Multilog::Started => "started",
         Multilog::Reached => "reached",
     };
-    let doubt = if state.doubt == Doubt::None { "" } else { "?" };
+    let recheck = if state.recheck == Recheck::None { "" } else { "?" };
     let look = if state.look == Look::Usual { "" } else { "!" };
-    format!("{multilog}{doubt}{look}")
+    format!("{multilog}{recheck}{look}")
 }
 
 fn events() -> [(&'static str, Event); 12] {

@@ -1,7 +1,7 @@
 //! What lies in the pipe of a service: the forwarder looks at it without taking it, and takes it once it is written.
 //!
 //! tee(2) lets what lies in a pipe be seen in another one too, the *peek pipe*, from which it is read. splice(2) moves it
-//! there, and so takes it. Neither waits, whatever the service does with its pipe.
+//! there, and so takes it. Neither call waits, even if the service changes its pipe meanwhile.
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice, tee};
@@ -94,8 +94,8 @@ pub fn is_abandoned(end: &OwnedFd) -> bool {
     fds.iter().any(|fd| fd.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)))
 }
 
-/// Whether nothing can be added to what was seen in a pipe, and that is not much: each of its places is used, whatever their
-/// number and however little is in each. If that cannot be told, it is full.
+/// Whether nothing can be added to a pipe although only a little was seen in it: each of its places is used, even if
+/// little is in each. If that cannot be told, the pipe counts as full.
 pub fn is_full(end: &OwnedFd) -> bool {
     let (Ok(size), Ok((_reader, writer))) = (fcntl(end, FcntlArg::F_GETPIPE_SZ), ends()) else { return true };
     let most = i32::try_from(CAPACITY).unwrap_or(i32::MAX);
@@ -114,7 +114,7 @@ mod tests {
     use nix::unistd::write;
 
     #[test]
-    fn what_was_seen_lies_in_the_pipe_until_it_is_taken() {
+    fn peeked_lines_stay_in_the_pipe_until_they_are_taken() {
         let (end, writer) = ends().unwrap();
         let mut peek_pipe = PeekPipe::new().unwrap();
         assert_eq!(peek_pipe.show(&end), Err(Errno::EAGAIN));

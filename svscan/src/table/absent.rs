@@ -1,12 +1,13 @@
-//! Services that have no entry any more and are still up, by the last name of each. One name may have been that of several:
-//! each took it from the one before, and lost its entry while that was being stopped.
+//! Services that have no entry any more and are still up, by the last name of each. Several services may have had the
+//! same name: each took it from the service before, and lost its entry while that service was being stopped.
 
 use super::parts::Id;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
+/// For each name: the services without an entry that had it last.
 #[derive(Debug, Clone, Default)]
-pub struct Absent(HashMap<OsString, Vec<Id>>);
+pub struct Absent(BTreeMap<OsString, Vec<Id>>);
 
 impl Absent {
     /// A service has lost its entry. Returns whether that is new.

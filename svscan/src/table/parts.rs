@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// What a service is known by.
+/// What identifies a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id {
     /// The number of the file system that the directory is on.
@@ -20,38 +20,39 @@ pub struct Id {
 pub struct SuperviseId {
     /// The service.
     pub id: Id,
-    /// Whether it is the supervise of the service itself, or that of its logger.
+    /// Whose supervise it is: the service's own, or its logger's.
     pub part: Part,
 }
 
-/// What is to be done.
+/// What the table asks svscan to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Look into a new service, then say [`Table::inspected`](super::Table::inspected).
     Inspect(Id),
-    /// Tell this supervise to stop its service and end.
-    End(SuperviseId),
-    /// Let the logger read what is left, then end.
-    Drain(Id),
-    /// The service is gone for good, and svscan does not stop its logger: let that see the end of its input.
+    /// Tell this supervise to stop its service and then end.
+    EndSupervise(SuperviseId),
+    /// Let the logger read what is left in its pipe, and then tell it to end.
+    DrainLogger(Id),
+    /// The service is gone for good, and svscan does not stop its logger: let the logger see the end of its input.
     EndInput(Id),
-    /// The service, which has a logger, has no entry any more, but a supervise: find out where it lies.
-    Hold(Id),
-    /// A service whose directory is held has an entry again.
-    LetGo(Id),
-    /// A service that was stopped has an entry: forget how its stop went.
-    GoOn(Id),
-    /// Give up all that is kept for this service: it is gone.
+    /// A service with a logger has no entry any more, but a supervise of it runs: find its directory through that
+    /// supervise, and keep the directory open.
+    HoldDirectory(Id),
+    /// A service whose directory is kept open has an entry again: close the directory.
+    ReleaseDirectory(Id),
+    /// A service that was stopped has an entry, and is started again: forget how its stop went.
+    ForgetStop(Id),
+    /// The service is gone: give up all that is kept for it.
     Forget(Id),
     /// Look whether the service is ready, until it is, or is not going to be for now.
     WatchReady(Id),
     /// Tell the user something about the service.
-    Say(Id, Remark),
+    Say(Id, Message),
 }
 
 /// What the user may want to know of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Remark {
+pub enum Message {
     /// The service has this other name, by which it is not known.
     SameAs(OsString),
     /// The service's `after` has names that no service has; they are ignored.
@@ -103,7 +104,7 @@ pub enum Leftover {
     Process,
     /// Lines that the logger has not read, or a service that may still speak.
     Lines,
-    /// The user knows why it cannot serve.
+    /// Nothing: the supervise could not take charge of the service, and has told the user why.
     CannotServe,
 }
 
@@ -118,13 +119,13 @@ pub enum Readiness {
     Unready,
 }
 
-/// What is done with services whose entry is removed.
+/// What svscan does with services whose entry is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnRemove {
-    /// As the original: nothing.
+    /// svscan leaves them running, as the original does.
     #[default]
     Leave,
-    /// They are stopped.
+    /// svscan stops them.
     Stop,
 }
 

@@ -5,7 +5,7 @@
 //! slot: the service would hold its own slot while it waits for its logger.
 
 use super::parts::{Id, Part, SuperviseId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// How long a service that does not get ready keeps its slot.
@@ -19,7 +19,7 @@ pub struct StartQueue {
     /// How many slots there are; `None`: as many as are wanted.
     most: Option<usize>,
     /// The services that have a slot, and until when.
-    slots: HashMap<Id, Instant>,
+    slots: BTreeMap<Id, Instant>,
 }
 
 impl StartQueue {
@@ -66,7 +66,7 @@ impl StartQueue {
         due
     }
 
-    /// The service needs its slot no longer.
+    /// The service does not need its slot any more.
     pub fn free_slot(&mut self, id: Id) {
         self.slots.remove(&id);
     }

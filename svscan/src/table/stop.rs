@@ -1,53 +1,45 @@
 //! Stopping services in order: all of them, those that were removed, those that were replaced.
 //!
-//! A service goes through three stages. First it waits until the services that come after it and are to be stopped as well
-//! are down, with their loggers, whose last lines it may have to take. Then its supervise is told to stop it and to end, which
-//! takes as long as the service's own settings allow. Then its logger reads what is left in the pipe, and ends. A supervise
-//! that is killed meanwhile and leaves its service running is started again and told again. So is the supervise of a logger
-//! for as long as the service runs, or has left lines: an init may send TERM to all processes at once.
+//! A service goes through three stages. First it waits until the services that come after it and are to be stopped as
+//! well are down, with their loggers, whose last lines it may have to take. Then its supervise is told to stop it and
+//! to end, which takes as long as the service's own settings allow. Then its logger reads what is left in the pipe, and
+//! ends. A supervise that is killed meanwhile and leaves its service running is started again and told again. So is the
+//! supervise of a logger for as long as the service runs, or has left lines: an init may send TERM to all processes at
+//! once.
 
 use super::Table;
-use super::parts::{Action, Id, Part, Remark, SuperviseId, both};
+use super::parts::{Action, Id, Message, Part, SuperviseId, both};
+use super::records::Stage;
 use super::supervise::SuperviseState;
 use nix::unistd::Pid;
 use std::time::Instant;
 
-/// How far stopping a service has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// svscan waits for the services that come after this one.
-    Waiting,
-    /// svscan waits for the service.
-    Service,
-    /// svscan waits for the logger.
-    Logger,
-}
-
 impl Table {
-    /// Everything is to be stopped, and nothing more is started.
-    pub fn close(&mut self, now: Instant, todo: &mut Vec<Action>) {
-        self.closing = true;
+    /// svscan is to stop all services, and starts no more.
+    pub fn stop_all(&mut self, now: Instant, todo: &mut Vec<Action>) {
+        self.stopping_all = true;
         self.start_queue.limit(None);
         let ids: Vec<Id> = self.services.keys().copied().collect();
         for id in &ids {
-            self.mark(*id, now);
+            self.mark_stopping(*id, now);
         }
-        ids.into_iter().for_each(|id| self.advance(id, now, todo));
+        ids.into_iter().for_each(|id| self.advance_stop(id, now, todo));
     }
 
-    /// Whether everything was to be stopped, and is.
-    pub fn is_closed(&self) -> bool {
-        self.closing && self.stopping == 0
+    /// Whether svscan was to stop all services, and all are down.
+    pub fn has_stopped_all(&self) -> bool {
+        self.stopping_all && self.stopping == 0
     }
 
-    /// Whether everything is to be stopped.
-    pub fn is_closing(&self) -> bool {
-        self.closing
+    /// Whether svscan is to stop all services.
+    pub fn is_stopping_all(&self) -> bool {
+        self.stopping_all
     }
 
-    /// Whether the next svscan in this process would know enough to go on: not how far stopping a service has come.
+    /// Whether the next svscan in this process could go on from here. It could not while a service is being stopped: a
+    /// handover does not say how far that has come.
     pub fn may_be_handed_on(&self) -> bool {
-        !self.closing && self.stopping == 0
+        !self.stopping_all && self.stopping == 0
     }
 
     /// Whether this service is being stopped.
@@ -55,7 +47,7 @@ impl Table {
         self.services.get(&id).is_some_and(|service| service.stop.is_some())
     }
 
-    /// How many services are being stopped, and `few` of them: first those that were told to stop.
+    /// How many services are being stopped, and at most `few` of them: first those that svscan has told to stop.
     pub fn waited_for(&self, few: usize) -> (usize, Vec<Id>) {
         let at = |told: bool| {
             let stopping = self.services.iter().filter(move |(_, service)| service.stop.is_some());
@@ -70,34 +62,34 @@ impl Table {
         stopping.flat_map(|(id, _)| both(*id)).filter_map(|which| Some((which, self.pid(which)?))).collect()
     }
 
-    /// A service is to be stopped. If nothing of it is busy any more, the stop is over at once: no event would end it later.
+    /// Stops a service. If none of its supervises is busy, the stop is over at once: no event would end it later.
     pub(super) fn stop(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
-        if self.mark(id, now) {
-            self.advance(id, now, todo);
+        if self.mark_stopping(id, now) {
+            self.advance_stop(id, now, todo);
         }
     }
 
-    /// The service is gone and has no entry any more, but its logger has lines to read: its supervise is told to end when
-    /// it has, and started first if there is none.
+    /// A service has ended and has no entry any more, but its logger has lines to read. svscan starts the supervise of the
+    /// logger, if it does not run, and tells it to end when the logger has read the lines.
     pub(super) fn read_rest(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
-        self.mark(id, now);
+        self.mark_stopping(id, now);
         let log = SuperviseId { id, part: Part::Logger };
         if self.state(log) == Some(SuperviseState::Idle) {
             self.set(log, SuperviseState::Due(now));
         }
-        self.advance(id, now, todo);
+        self.advance_stop(id, now, todo);
         if let Some(service) = self.services.get_mut(&id) {
             // It was not svscan that stopped the service.
             service.told = false;
         }
     }
 
-    /// A service is to be stopped from now on. Returns whether that is new.
-    fn mark(&mut self, id: Id, now: Instant) -> bool {
+    /// Marks a service as being stopped. Returns whether it was not before.
+    fn mark_stopping(&mut self, id: Id, now: Instant) -> bool {
         let is_blocked = self.services.get(&id).is_some_and(|service| !service.blocked_by.is_empty());
         for which in both(id) {
-            // It may have left a process, which can only be stopped by its next supervise. So may one that waits for
-            // others with its first start have run under an earlier svscan.
+            // A supervise that is due may have left a process, which only the next supervise can stop. A service that
+            // waits for others before its first start may run still, as it did under an earlier svscan.
             match self.state(which) {
                 Some(SuperviseState::Due(_)) => self.set(which, SuperviseState::Due(now)),
                 Some(SuperviseState::Idle) if is_blocked && which.part == Part::Service => {
@@ -116,22 +108,24 @@ impl Table {
         }
     }
 
-    /// A supervise of a service that is being stopped has ended for good.
-    pub(super) fn ended(&mut self, which: SuperviseId, now: Instant, todo: &mut Vec<Action>) {
+    /// A supervise of a service that is being stopped has ended for good: svscan goes on with the stop of this service, and
+    /// of those that were waiting for it.
+    pub(super) fn continue_stop_after(&mut self, which: SuperviseId, now: Instant, todo: &mut Vec<Action>) {
         let earlier = self.order.after(which.id).to_vec();
-        self.advance(which.id, now, todo);
-        earlier.into_iter().for_each(|id| self.advance(id, now, todo));
+        self.advance_stop(which.id, now, todo);
+        earlier.into_iter().for_each(|id| self.advance_stop(id, now, todo));
     }
 
-    /// Takes a service that is being stopped as far as it can come now.
-    fn advance(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
-        if self.is_stopping(id) && self.proceed(id, todo) {
-            self.down(id, now, todo);
+    /// Takes the stop of a service as far as it can come now.
+    fn advance_stop(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
+        if self.is_stopping(id) && self.enter_next_stages(id, todo) {
+            self.finish_stop(id, now, todo);
         }
     }
 
-    /// Takes a service to its next stages. Returns whether it is down, and its logger too.
-    fn proceed(&mut self, id: Id, todo: &mut Vec<Action>) -> bool {
+    /// Takes the stop of a service to its next stages, and tells the supervise of each. Returns whether the service and its
+    /// logger are down.
+    fn enter_next_stages(&mut self, id: Id, todo: &mut Vec<Action>) -> bool {
         let [main, log] = both(id);
         let is_up = |other: &Id| self.is_stopping(*other) && both(*other).into_iter().any(|which| self.is_busy(which));
         let waits = self.order.dependents(id).iter().any(is_up);
@@ -141,47 +135,49 @@ impl Table {
         if service.stop == Some(Stage::Waiting) && main_up && !waits {
             service.stop = Some(Stage::Service);
             service.told = true;
-            todo.push(Action::Say(id, Remark::Stopping));
-            todo.push(Action::End(main));
+            todo.push(Action::Say(id, Message::Stopping));
+            todo.push(Action::EndSupervise(main));
         }
         if service.stop != Some(Stage::Logger) && !main_busy {
             service.stop = Some(Stage::Logger);
             if log_up {
                 service.told = true;
-                todo.push(Action::Drain(id));
+                todo.push(Action::DrainLogger(id));
             }
         }
         service.stop == Some(Stage::Logger) && !main_busy && !log_busy
     }
 
-    /// A supervise runs, perhaps in the place of one that was killed while its service was stopped.
-    pub(super) fn back(&mut self, which: SuperviseId, todo: &mut Vec<Action>) {
+    /// A supervise has started. If its service is being stopped, the supervise has taken the place of one that was killed, and
+    /// svscan tells it again what it told that one.
+    pub(super) fn resume_stop(&mut self, which: SuperviseId, todo: &mut Vec<Action>) {
         let Some(service) = self.services.get_mut(&which.id) else { return };
         match (service.stop, which.part) {
             (None, _) => {}
             (Some(_), Part::Service) => {
                 service.stop = Some(Stage::Waiting);
-                self.proceed(which.id, todo);
+                self.enter_next_stages(which.id, todo);
             }
-            (Some(Stage::Logger), Part::Logger) => todo.push(Action::Drain(which.id)),
+            (Some(Stage::Logger), Part::Logger) => todo.push(Action::DrainLogger(which.id)),
             (Some(Stage::Waiting | Stage::Service), Part::Logger) => {}
         }
     }
 
-    /// The service is down. If it was stopped only to make room, or is present again, life goes on.
-    fn down(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
+    /// The stop of a service is over. If the service is present, as it was stopped to make room for another one or has come
+    /// back, svscan starts it again; if not, the table forgets it.
+    fn finish_stop(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
         let Some(service) = self.services.get_mut(&id) else { return };
         service.stop = None;
         self.stopping -= 1;
         if std::mem::take(&mut service.told) {
-            todo.push(Action::Say(id, Remark::Down(service.name.clone())));
+            todo.push(Action::Say(id, Message::Down(service.name.clone())));
         }
-        match (self.is_present(id), self.closing) {
-            (true, false) => todo.push(Action::GoOn(id)),
-            (true, true) => todo.extend(self.name(id).map(|name| Action::Say(id, Remark::Gone(name.to_os_string())))),
-            (false, true | false) => self.forget(id, now, todo),
+        match (self.is_present(id), self.stopping_all) {
+            (true, false) => todo.push(Action::ForgetStop(id)),
+            (true, true) => todo.extend(self.name(id).map(|name| Action::Say(id, Message::Gone(name.to_os_string())))),
+            (false, true | false) => self.remove_service(id, now, todo),
         }
-        self.resume(id, now);
+        self.schedule_idle(id, now);
         self.unblock(id, now);
     }
 }

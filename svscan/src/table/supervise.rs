@@ -1,5 +1,4 @@
-//! The four states of a supervise, which the table's head explains, and when the next one is to be started after one has
-//! ended. No clock.
+//! The state of a supervise, and when svscan is to start the next one after it has ended. No clock.
 
 use super::parts::Leftover;
 use nix::unistd::Pid;
@@ -10,12 +9,13 @@ pub const PAUSE: Duration = Duration::from_secs(1);
 /// The next attempt after the system refused to start a supervise. It is also the time after which the original has looked
 /// again, and so has started a supervise that was told to end: time to remove its entry.
 pub const RETRY: Duration = Duration::from_secs(5);
-/// The same for a service that is being stopped, so that there are several attempts before svscan gives up what it waits for.
+/// The next attempt after the system refused to start a supervise for a service that is being stopped. It is short, so that
+/// svscan tries several times before it gives up what it waits for.
 pub const RETRY_AT_STOP: Duration = Duration::from_secs(1);
 /// How often [`RETRY`] is doubled at most, for a supervise that time and again cannot serve.
 const DOUBLED: u32 = 4;
 
-/// The state of a supervise.
+/// The state of a supervise; the documentation of the table explains each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SuperviseState {
     Idle,
@@ -37,12 +37,12 @@ pub struct Supervise {
 }
 
 impl Supervise {
-    /// One that does not run, and is not to be started for now.
+    /// A supervise that does not run, and is not to be started for now.
     pub fn idle() -> Supervise {
         Supervise { state: SuperviseState::Idle, last: None, before: None, failures: 0 }
     }
 
-    /// The supervise has ended and left this: when the next one is to be started.
+    /// The supervise has ended and has left this. Returns when svscan is to start the next one.
     pub fn next(&mut self, left: Leftover, now: Instant) -> Instant {
         let at_once = self.last.is_some_and(|last| now < last + PAUSE);
         if left == Leftover::CannotServe && at_once {

@@ -29,7 +29,7 @@ impl Story {
 
     fn scan(&mut self, entries: &[(&str, u64)]) -> Vec<Action> {
         self.table.begin_scan();
-        entries.iter().for_each(|(name, inode)| self.table.seen(OsStr::new(name), id(*inode)));
+        entries.iter().for_each(|(name, inode)| self.table.entry_seen(OsStr::new(name), id(*inode)));
         self.table.end_scan();
         self.table.settle(Some(self.on_remove), self.now, &mut self.todo);
         self.done()
@@ -42,7 +42,7 @@ impl Story {
         self.done()
     }
 
-    /// Starts whatever is due.
+    /// Starts all supervises that are due.
     fn start(&mut self) -> Vec<SuperviseId> {
         let both = self.table.starts(self.now, 100);
         for which in &both {
@@ -58,12 +58,12 @@ impl Story {
 
     fn die_leaving(&mut self, which: SuperviseId, left: Leftover) -> Vec<Action> {
         let pid = self.table.pid(which).expect("it runs");
-        assert_eq!(self.table.died(pid, left, self.now, &mut self.todo), Some(which));
+        assert_eq!(self.table.process_ended(pid, left, self.now, &mut self.todo), Some(which));
         self.done()
     }
 
     fn close(&mut self) -> Vec<Action> {
-        self.table.close(self.now, &mut self.todo);
+        self.table.stop_all(self.now, &mut self.todo);
         self.done()
     }
 
@@ -75,15 +75,18 @@ impl Story {
         self.table.deadline().map(|at| at.duration_since(self.start).as_millis())
     }
 
-    /// What there is to do, without remarks and looking.
+    /// What there is to do, without messages and looking.
     fn done(&mut self) -> Vec<Action> {
         let mut todo = std::mem::take(&mut self.todo);
-        let dull = |remark: &Remark| {
-            matches!(remark, Remark::Stopping | Remark::Down(_) | Remark::Gone(_) | Remark::ProperAfter(_))
+        let dull = |message: &Message| {
+            matches!(message, Message::Stopping | Message::Down(_) | Message::Gone(_) | Message::ProperAfter(_))
         };
         todo.retain(|action| match action {
-            Action::Say(_, remark) => !dull(remark),
-            action => !matches!(action, Action::WatchReady(_) | Action::Hold(_) | Action::LetGo(_) | Action::GoOn(_)),
+            Action::Say(_, message) => !dull(message),
+            action => !matches!(
+                action,
+                Action::WatchReady(_) | Action::HoldDirectory(_) | Action::ReleaseDirectory(_) | Action::ForgetStop(_)
+            ),
         });
         todo
     }
@@ -142,7 +145,7 @@ fn a_supervise_that_cannot_serve_is_started_less_and_less_often() {
 }
 
 #[test]
-fn what_the_system_refused_is_tried_again_later() {
+fn a_supervise_that_the_system_refused_to_start_is_tried_again_later() {
     let mut story = Story::new();
     story.scan(&[("a", 1)]);
     story.inspected(1, false, &[]);
@@ -189,12 +192,12 @@ fn a_renamed_entry_is_the_same_service() {
 }
 
 #[test]
-fn only_the_link_that_was_asked_is_kept_unasked() {
+fn only_the_link_that_was_resolved_is_kept_without_resolving_it_again() {
     let mut story = Story::new();
     story.scan(&[("a", 1)]);
     let keeps = |story: &mut Story, link| story.table.keep_link(OsStr::new("a"), link);
     assert!(!keeps(&mut story, 8));
-    story.table.asked(OsStr::new("a"), 8);
+    story.table.link_resolved(OsStr::new("a"), 8);
     assert!(keeps(&mut story, 8) && !keeps(&mut story, 9));
     story.scan(&[("a", 2)]);
     assert!(!keeps(&mut story, 8));
@@ -203,7 +206,7 @@ fn only_the_link_that_was_asked_is_kept_unasked() {
 #[test]
 fn two_entries_for_one_directory_are_one_service() {
     let mut story = Story::new();
-    let same = Action::Say(id(1), Remark::SameAs("b".into()));
+    let same = Action::Say(id(1), Message::SameAs("b".into()));
     let todo = story.scan(&[("a", 1), ("b", 1)]);
     assert_eq!(todo.iter().filter(|action| **action == same).count(), 2);
     story.inspected(1, false, &[]);
@@ -213,22 +216,22 @@ fn two_entries_for_one_directory_are_one_service() {
 }
 
 #[test]
-fn a_removed_service_is_stopped_before_its_logger_if_so_wanted() {
+fn a_removed_service_is_stopped_before_its_logger_if_on_remove_says_stop() {
     let mut story = Story::with(true);
     story.on_remove = OnRemove::Stop;
-    assert_eq!(story.scan(&[]), [Action::End(which(1, Service))]);
-    assert_eq!(story.die(which(1, Service)), [Action::Drain(id(1))]);
+    assert_eq!(story.scan(&[]), [Action::EndSupervise(which(1, Service))]);
+    assert_eq!(story.die(which(1, Service)), [Action::DrainLogger(id(1))]);
     assert_eq!(story.die(which(1, Logger)), [Action::Forget(id(1))]);
 }
 
 #[test]
-fn what_an_earlier_svscan_left_makes_room_or_comes_back() {
+fn a_service_that_an_earlier_svscan_left_makes_room_or_comes_back() {
     let mut story = Story::new();
     story.table.inherit(id(1), "a".as_ref(), [Some(Pid::from_raw(1)), None]);
     story.table.inherit(id(2), "b".as_ref(), [Some(Pid::from_raw(2)), Some(Pid::from_raw(3))]);
     assert_eq!(story.scan(&[("a", 3), ("b", 2)]).len(), 2);
     assert_eq!(story.inspected(2, true, &[]), []);
-    assert_eq!(story.inspected(3, false, &[])[1..], [Action::End(which(1, Service))]);
+    assert_eq!(story.inspected(3, false, &[])[1..], [Action::EndSupervise(which(1, Service))]);
     assert_eq!(story.start(), []);
     assert_eq!(story.die(which(1, Service)), [Action::Forget(id(1))]);
     assert_eq!(story.start(), [which(3, Service)]);
@@ -240,7 +243,7 @@ fn a_service_whose_name_is_taken_is_stopped_first() {
     let mut story = Story::with(false);
     assert_eq!(story.scan(&[("a", 2)]), [Action::Inspect(id(2))]);
     let todo = story.inspected(2, false, &[]);
-    assert_eq!(todo, [Action::Say(id(2), Remark::Replaces), Action::End(which(1, Service))]);
+    assert_eq!(todo, [Action::Say(id(2), Message::Replaces), Action::EndSupervise(which(1, Service))]);
     assert_eq!(story.start(), []);
     assert_eq!(story.die(which(1, Service)), [Action::Forget(id(1))]);
     assert_eq!(story.start(), [which(2, Service)]);
@@ -255,7 +258,10 @@ fn a_service_that_takes_the_name_of_another_while_it_runs_stops_it_too() {
     story.inspected(2, false, &[]);
     story.start();
     // What is said twice here, as two of its entries have changed, is complained of once.
-    assert_eq!(story.scan(&[("a", 2)])[..2], [Action::Say(id(2), Remark::Replaces), Action::End(which(1, Service))]);
+    assert_eq!(
+        story.scan(&[("a", 2)])[..2],
+        [Action::Say(id(2), Message::Replaces), Action::EndSupervise(which(1, Service))]
+    );
     assert_eq!(story.die(which(1, Service)), [Action::Forget(id(1))]);
     assert_eq!(story.scan(&[("a", 2)]), []);
 }
@@ -270,7 +276,7 @@ fn two() -> Story {
 }
 
 #[test]
-fn a_service_starts_when_those_it_comes_after_are_ready() {
+fn a_service_starts_when_the_services_in_its_after_are_ready() {
     let mut story = two();
     assert_eq!(story.todo, []);
     assert_eq!(story.start(), [which(1, Service), which(1, Logger)]);
@@ -286,7 +292,7 @@ fn a_service_starts_when_those_it_comes_after_are_ready() {
 }
 
 #[test]
-fn it_does_not_wait_for_one_that_is_gone() {
+fn a_service_does_not_wait_for_a_service_that_is_gone() {
     let mut story = Story::new();
     story.scan(&[("a", 1), ("b", 2)]);
     story.inspected(2, false, &["a"]);
@@ -300,8 +306,8 @@ fn unknown_names_and_cycles_are_told_and_ignored() {
     story.scan(&[("a", 1), ("b", 2)]);
     assert_eq!(story.inspected(2, false, &["a"]), []);
     let todo = story.inspected(1, false, &["x", "b", "y"]);
-    let remarks = [Remark::UnknownAfter(vec!["x".into(), "y".into()]), Remark::CyclicAfter(vec!["b".into()])];
-    assert_eq!(todo, remarks.map(|remark| Action::Say(id(1), remark)));
+    let messages = [Message::UnknownAfter(vec!["x".into(), "y".into()]), Message::CyclicAfter(vec!["b".into()])];
+    assert_eq!(todo, messages.map(|message| Action::Say(id(1), message)));
     assert_eq!(story.start(), [which(1, Service)]);
 }
 
@@ -310,12 +316,12 @@ fn everything_stops_in_order_loggers_last() {
     let mut story = two();
     story.table.unblock(id(1), story.now);
     story.start();
-    assert_eq!(story.close(), [Action::End(which(2, Service))]);
-    assert_eq!(story.die(which(2, Service)), [Action::End(which(1, Service))]);
-    assert_eq!(story.die(which(1, Service)), [Action::Drain(id(1))]);
-    assert!(!story.table.is_closed());
+    assert_eq!(story.close(), [Action::EndSupervise(which(2, Service))]);
+    assert_eq!(story.die(which(2, Service)), [Action::EndSupervise(which(1, Service))]);
+    assert_eq!(story.die(which(1, Service)), [Action::DrainLogger(id(1))]);
+    assert!(!story.table.has_stopped_all());
     story.die(which(1, Logger));
-    assert!(story.table.is_closed());
+    assert!(story.table.has_stopped_all());
 }
 
 #[test]
@@ -326,9 +332,9 @@ fn a_service_stops_when_the_loggers_of_those_that_need_it_are_down() {
     story.inspected(2, true, &["a"]);
     story.table.unblock(id(1), story.now);
     story.start();
-    assert_eq!(story.close(), [Action::End(which(2, Service))]);
-    assert_eq!(story.die(which(2, Service)), [Action::Drain(id(2))]);
-    assert_eq!(story.die(which(2, Logger)), [Action::End(which(1, Service))]);
+    assert_eq!(story.close(), [Action::EndSupervise(which(2, Service))]);
+    assert_eq!(story.die(which(2, Service)), [Action::DrainLogger(id(2))]);
+    assert_eq!(story.die(which(2, Logger)), [Action::EndSupervise(which(1, Service))]);
 }
 
 #[test]
@@ -341,66 +347,66 @@ fn a_service_installed_anew_still_stops_after_those_that_need_it() {
     story.die(which(1, Service));
     story.die(which(1, Logger));
     assert_eq!(story.start(), [which(3, Service)]);
-    assert_eq!(story.close(), [Action::End(which(2, Service))]);
-    assert_eq!(story.die(which(2, Service)), [Action::End(which(3, Service))]);
+    assert_eq!(story.close(), [Action::EndSupervise(which(2, Service))]);
+    assert_eq!(story.die(which(2, Service)), [Action::EndSupervise(which(3, Service))]);
 }
 
 #[test]
-fn a_name_counts_from_when_there_is_such_a_service() {
+fn a_name_in_after_counts_once_there_is_a_service_of_that_name() {
     let mut story = Story::new();
     story.scan(&[("b", 2)]);
-    assert_eq!(story.inspected(2, false, &["a"]), [Action::Say(id(2), Remark::UnknownAfter(vec!["a".into()]))]);
-    story.table.seen("a".as_ref(), id(1));
+    assert_eq!(story.inspected(2, false, &["a"]), [Action::Say(id(2), Message::UnknownAfter(vec!["a".into()]))]);
+    story.table.entry_seen("a".as_ref(), id(1));
     story.table.settle(Some(story.on_remove), story.now, &mut story.todo);
-    assert_eq!(story.todo, [Action::Say(id(2), Remark::ProperAfter("a".into())), Action::Inspect(id(1))]);
+    assert_eq!(story.todo, [Action::Say(id(2), Message::ProperAfter("a".into())), Action::Inspect(id(1))]);
     story.done();
-    assert_eq!(story.inspected(1, false, &["b"]), [Action::Say(id(1), Remark::CyclicAfter(vec!["b".into()]))]);
+    assert_eq!(story.inspected(1, false, &["b"]), [Action::Say(id(1), Message::CyclicAfter(vec!["b".into()]))]);
     story.start();
-    assert_eq!(story.close(), [Action::End(which(2, Service))]);
+    assert_eq!(story.close(), [Action::EndSupervise(which(2, Service))]);
 }
 
 #[test]
-fn the_order_of_stopping_is_what_is_wanted_last() {
+fn services_stop_in_the_order_that_their_files_say_last() {
     let mut story = two();
     story.table.unblock(id(1), story.now);
     story.start();
     assert_eq!(story.table.order(), [(id(2), vec!["a".into()]), (id(1), vec![])]);
     story.table.reorder(&[(id(2), vec![]), (id(1), vec!["b".into()])], &mut story.todo);
-    assert_eq!(story.close(), [Action::End(which(1, Service))]);
+    assert_eq!(story.close(), [Action::EndSupervise(which(1, Service))]);
 }
 
 #[test]
 fn a_killed_supervise_that_left_its_service_is_started_to_stop_it() {
     let mut story = Story::with(true);
-    assert_eq!(story.close(), [Action::End(which(1, Service))]);
+    assert_eq!(story.close(), [Action::EndSupervise(which(1, Service))]);
     assert_eq!(story.die_leaving(which(1, Service), Leftover::Process), []);
     assert_eq!(story.start(), [which(1, Service)]);
-    assert_eq!(story.done(), [Action::End(which(1, Service))]);
-    assert_eq!(story.die(which(1, Service)), [Action::Drain(id(1))]);
+    assert_eq!(story.done(), [Action::EndSupervise(which(1, Service))]);
+    assert_eq!(story.die(which(1, Service)), [Action::DrainLogger(id(1))]);
     assert_eq!(story.die_leaving(which(1, Logger), Leftover::Process), []);
     story.after(1000);
     assert_eq!(story.start(), [which(1, Logger)]);
-    assert_eq!(story.done(), [Action::Drain(id(1))]);
+    assert_eq!(story.done(), [Action::DrainLogger(id(1))]);
     story.die(which(1, Logger));
-    assert!(story.table.is_closed());
+    assert!(story.table.has_stopped_all());
 }
 
 #[test]
 fn a_logger_that_was_killed_is_started_again_while_its_service_runs_or_has_left_lines() {
     let mut story = Story::with(true);
     story.after(2000);
-    assert_eq!(story.close(), [Action::End(which(1, Service))]);
+    assert_eq!(story.close(), [Action::EndSupervise(which(1, Service))]);
     assert_eq!(story.die_leaving(which(1, Logger), Leftover::Lines), []);
     assert_eq!(story.start(), [which(1, Logger)]);
     assert_eq!(story.done(), [], "its service runs");
     story.after(2000);
-    assert_eq!(story.die(which(1, Service)), [Action::Drain(id(1))]);
+    assert_eq!(story.die(which(1, Service)), [Action::DrainLogger(id(1))]);
     assert_eq!(story.die_leaving(which(1, Logger), Leftover::Lines), []);
-    assert_eq!((story.start(), story.table.is_closed()), (vec![which(1, Logger)], false));
-    assert_eq!(story.done(), [Action::Drain(id(1))]);
+    assert_eq!((story.start(), story.table.has_stopped_all()), (vec![which(1, Logger)], false));
+    assert_eq!(story.done(), [Action::DrainLogger(id(1))]);
     story.after(2000);
     assert_eq!(story.die(which(1, Logger)), []);
-    assert!(story.table.is_closed());
+    assert!(story.table.has_stopped_all());
 }
 
 #[test]
@@ -412,15 +418,15 @@ fn a_logger_that_cannot_be_started_is_given_up() {
     assert_eq!(story.table.starts(story.now, 9), [which(1, Logger)]);
     story.table.not_started(which(1, Logger), story.now);
     assert_eq!(story.die(which(1, Service)), []);
-    assert!(!story.table.is_closed());
+    assert!(!story.table.has_stopped_all());
     story.after(5000);
     assert_eq!(story.table.starts(story.now, 9), [which(1, Logger)]);
     story.table.not_needed(which(1, Logger), story.now, &mut story.todo);
-    assert!(story.table.is_closed());
+    assert!(story.table.has_stopped_all());
 }
 
 #[test]
-fn it_is_so_too_if_its_entry_is_gone() {
+fn a_killed_supervise_is_started_to_stop_its_service_also_without_an_entry() {
     let mut story = two();
     story.table.unblock(id(1), story.now);
     story.start();
@@ -428,47 +434,47 @@ fn it_is_so_too_if_its_entry_is_gone() {
     assert_eq!(story.die_leaving(which(2, Service), Leftover::Process), []);
     assert_eq!(story.scan(&[("a", 1)]), []);
     assert_eq!(story.start(), [which(2, Service)]);
-    assert_eq!(story.done(), [Action::End(which(2, Service))]);
-    assert_eq!(story.die(which(2, Service)), [Action::Forget(id(2)), Action::End(which(1, Service))]);
+    assert_eq!(story.done(), [Action::EndSupervise(which(2, Service))]);
+    assert_eq!(story.die(which(2, Service)), [Action::Forget(id(2)), Action::EndSupervise(which(1, Service))]);
 }
 
 #[test]
-fn what_is_due_when_everything_stops_may_not_be_needed() {
+fn a_supervise_that_is_due_when_everything_stops_may_not_be_needed() {
     let mut story = Story::with(false);
     story.die(which(1, Service));
     story.start();
     story.die(which(1, Service));
     assert_eq!(story.close(), []);
-    assert!(!story.table.is_closed());
+    assert!(!story.table.has_stopped_all());
     let due = story.table.starts(story.now, 100);
     assert_eq!(due, [which(1, Service)]);
     story.table.not_needed(due[0], story.now, &mut story.todo);
-    assert!(story.table.is_closed());
+    assert!(story.table.has_stopped_all());
 }
 
 #[test]
-fn one_that_waits_for_others_may_run_from_before_and_is_looked_for_at_the_stop() {
+fn a_blocked_service_may_run_from_before_and_is_stopped_too() {
     let mut story = two();
     assert_eq!(story.start(), [which(1, Service), which(1, Logger)]);
     assert_eq!(story.close(), []);
     assert_eq!(story.table.starts(story.now, 9), [which(2, Service)]);
     story.table.started(which(2, Service), Pid::from_raw(50), story.now, &mut story.todo);
-    assert_eq!(story.done(), [Action::End(which(2, Service))]);
-    assert_eq!(story.die(which(2, Service)), [Action::End(which(1, Service))]);
+    assert_eq!(story.done(), [Action::EndSupervise(which(2, Service))]);
+    assert_eq!(story.die(which(2, Service)), [Action::EndSupervise(which(1, Service))]);
 }
 
 #[test]
 fn nothing_new_is_started_once_everything_stops() {
     let mut story = Story::new();
     assert_eq!(story.close(), []);
-    assert!(story.table.is_closed());
+    assert!(story.table.has_stopped_all());
     assert_eq!(story.scan(&[("a", 1)]), []);
     assert_eq!(story.start(), []);
 }
 
 /// `svc -dx SERVICE; sleep 1; rm SERVICE`.
 #[test]
-fn one_that_was_told_to_end_leaves_time_to_remove_its_entry() {
+fn a_supervise_that_was_told_to_end_leaves_time_to_remove_its_entry() {
     let mut story = Story::new();
     story.scan(&[("a", 1)]);
     story.inspected(1, true, &[]);
@@ -483,7 +489,7 @@ fn one_that_was_told_to_end_leaves_time_to_remove_its_entry() {
 }
 
 #[test]
-fn one_that_was_told_to_end_is_started_later_or_when_the_user_wants_a_look() {
+fn a_supervise_that_was_told_to_end_is_started_later_or_when_the_user_asks_for_a_scan() {
     for hasten in [false, true] {
         let mut story = Story::new();
         story.scan(&[("a", 1)]);
@@ -498,7 +504,7 @@ fn one_that_was_told_to_end_is_started_later_or_when_the_user_wants_a_look() {
             story.after(3500);
         }
         assert_eq!(story.start(), [which(1, Service)]);
-        // Not more than twice within a second, whatever the user says.
+        // svscan starts it no more than twice within a second, even if the user asks for more.
         story.die_leaving(which(1, Service), Leftover::Nothing);
         assert_eq!(story.start(), [which(1, Service)]);
         story.die_leaving(which(1, Service), Leftover::Nothing);
@@ -515,15 +521,15 @@ fn a_logger_reads_on_though_the_entry_is_gone() {
         assert_eq!(story.scan(&[]), []);
         assert_eq!(story.die_leaving(which(1, Logger), Leftover::Lines), []);
         assert_eq!(story.start(), [which(1, Logger)]);
-        // Its service ends: nobody but svscan tells the logger to end.
-        assert_eq!(story.die(which(1, Service)), [Action::Drain(id(1))]);
+        // Its service ends: only svscan tells the logger to end.
+        assert_eq!(story.die(which(1, Service)), [Action::DrainLogger(id(1))]);
         if killed_again {
             assert_eq!(story.die_leaving(which(1, Logger), Leftover::Lines), []);
             story.after(1000);
             assert_eq!(story.table.starts(story.now, 9), [which(1, Logger)]);
             story.table.started(which(1, Logger), Pid::from_raw(999), story.now, &mut story.todo);
-            assert_eq!(story.done(), [Action::Drain(id(1))]);
-            story.table.died(Pid::from_raw(999), Leftover::Nothing, story.now, &mut story.todo);
+            assert_eq!(story.done(), [Action::DrainLogger(id(1))]);
+            story.table.process_ended(Pid::from_raw(999), Leftover::Nothing, story.now, &mut story.todo);
             assert_eq!(story.done(), [Action::Forget(id(1))]);
         } else {
             assert_eq!(story.die(which(1, Logger)), [Action::Forget(id(1))]);
@@ -538,28 +544,28 @@ fn the_directory_of_a_service_with_a_logger_is_held_while_it_has_no_entry() {
         let mut story = Story::with(logger);
         let held = |story: &mut Story, entries: &[&str]| {
             story.table.begin_scan();
-            entries.iter().for_each(|name| story.table.seen(OsStr::new(name), id(1)));
+            entries.iter().for_each(|name| story.table.entry_seen(OsStr::new(name), id(1)));
             story.table.end_scan();
             story.table.settle(Some(story.on_remove), story.now, &mut story.todo);
             std::mem::take(&mut story.todo)
         };
-        let hold: Vec<Action> = logger.then_some(Action::Hold(id(1))).into_iter().collect();
+        let hold: Vec<Action> = logger.then_some(Action::HoldDirectory(id(1))).into_iter().collect();
         assert_eq!(held(&mut story, &[]), hold);
         assert_eq!(held(&mut story, &[]), [], "it is held already");
-        assert_eq!(held(&mut story, &["b"]), [Action::LetGo(id(1))]);
+        assert_eq!(held(&mut story, &["b"]), [Action::ReleaseDirectory(id(1))]);
         assert_eq!(held(&mut story, &[]), hold);
     }
 }
 
 #[test]
-fn lines_that_a_service_leaves_whose_logger_is_gone_are_read() {
+fn lines_left_by_a_service_are_read_though_its_logger_has_ended() {
     let mut story = Story::with(true);
     story.scan(&[]);
     assert_eq!(story.die(which(1, Logger)), []);
     assert_eq!(story.start(), []);
     assert_eq!(story.die_leaving(which(1, Service), Leftover::Lines), []);
     assert_eq!(story.start(), [which(1, Logger)]);
-    assert_eq!(story.done(), [Action::Drain(id(1))]);
+    assert_eq!(story.done(), [Action::DrainLogger(id(1))]);
     assert_eq!(story.die(which(1, Logger)), [Action::Forget(id(1))]);
 }
 
@@ -573,7 +579,7 @@ fn lines_that_a_service_leaves_while_its_logger_waits_to_be_started_again_are_re
     }
     assert_eq!(story.die_leaving(which(1, Service), Leftover::Lines), []);
     assert_eq!(story.start(), [which(1, Logger)]);
-    assert_eq!(story.done(), [Action::Drain(id(1))]);
+    assert_eq!(story.done(), [Action::DrainLogger(id(1))]);
 }
 
 #[test]
@@ -584,14 +590,14 @@ fn a_logger_that_waits_to_be_started_again_when_the_entry_goes_is_started() {
     assert_eq!(story.start(), []);
     story.after(5000);
     assert_eq!(story.start(), [which(1, Logger)]);
-    assert_eq!(story.die(which(1, Service)), [Action::Drain(id(1))]);
+    assert_eq!(story.die(which(1, Service)), [Action::DrainLogger(id(1))]);
     assert_eq!(story.scan(&[("a", 1)]), []);
     assert_eq!(story.die(which(1, Logger)), []);
     assert_eq!(story.start(), [which(1, Service), which(1, Logger)], "it came back");
 }
 
 #[test]
-fn the_next_svscan_knows_whose_logger_reads_on() {
+fn the_next_svscan_knows_which_loggers_read_on() {
     let mut story = Story::with(true);
     story.scan(&[]);
     story.die_leaving(which(1, Logger), Leftover::Lines);
@@ -604,13 +610,13 @@ fn the_next_svscan_knows_whose_logger_reads_on() {
         if knows {
             next.table.inherit_reading_on(id(1));
         }
-        let expected = if knows { Action::Drain(id(1)) } else { Action::EndInput(id(1)) };
+        let expected = if knows { Action::DrainLogger(id(1)) } else { Action::EndInput(id(1)) };
         assert_eq!(next.die(which(1, Service)), [expected]);
     }
 }
 
 #[test]
-fn the_next_svscan_starts_it_when_this_one_would_have() {
+fn the_next_svscan_starts_a_supervise_when_this_one_would_have() {
     for (left, wait) in [(Leftover::Told, 3500), (Leftover::CannotServe, 8500)] {
         let mut story = Story::new();
         story.scan(&[("a", 1), ("b", 2)]);
@@ -659,11 +665,11 @@ fn lines_that_a_service_leaves_are_read_also_where_removed_services_are_stopped(
     story.table.settle(Some(story.on_remove), story.now, &mut story.todo);
     assert_eq!(story.die_leaving(which(1, Service), Leftover::Lines), []);
     assert_eq!(story.start(), [which(1, Logger)]);
-    assert_eq!(story.done(), [Action::Drain(id(1))]);
+    assert_eq!(story.done(), [Action::DrainLogger(id(1))]);
     assert_eq!(story.die(which(1, Logger)), [Action::Forget(id(1))]);
     assert!(story.table.may_be_handed_on());
     assert_eq!(story.close(), []);
-    assert!(story.table.is_closed());
+    assert!(story.table.has_stopped_all());
 }
 
 /// No supervise of it is busy any more, and nothing is left: a stop that begins then is over, and holds up no service.
@@ -693,7 +699,7 @@ impl Numbers {
 
 /// What is waited for must be able to happen: in any order of entries, starts and ends.
 #[test]
-fn no_service_waits_for_what_has_been() {
+fn no_service_waits_for_an_event_that_has_happened() {
     for seed in 0..200 {
         let (mut numbers, mut story) = (Numbers(seed), Story::new());
         for step in 0..200 {
@@ -707,10 +713,10 @@ fn no_service_waits_for_what_has_been() {
             story.start();
             let running: Vec<Pid> = story.table.running().map(|(pid, _)| pid).collect();
             for pid in running {
-                story.table.died(pid, Leftover::Nothing, story.now, &mut story.todo);
+                story.table.process_ended(pid, Leftover::Nothing, story.now, &mut story.todo);
             }
         }
-        assert!(story.table.is_closed(), "walk {seed}");
+        assert!(story.table.has_stopped_all(), "walk {seed}");
     }
 }
 
@@ -744,7 +750,7 @@ fn walk(story: &mut Story, numbers: &mut Numbers) {
         _ => {
             let at = |numbers: &mut Numbers, length: usize| usize::try_from(numbers.below(length as u64)).unwrap();
             let (pid, left) = (running[at(numbers, running.len())], left[at(numbers, left.len())]);
-            story.table.died(pid, left, story.now, &mut story.todo);
+            story.table.process_ended(pid, left, story.now, &mut story.todo);
         }
     }
     story.done();
@@ -775,10 +781,10 @@ fn a_service_waits_for_all_that_had_its_name_and_are_not_down() {
     story.inspected(1, false, &[]);
     story.inspected(2, false, &[]);
     story.start();
-    assert!(story.scan(&[("a", 2)]).contains(&Action::End(which(1, Service))));
+    assert!(story.scan(&[("a", 2)]).contains(&Action::EndSupervise(which(1, Service))));
     assert_eq!(story.scan(&[]), []);
     assert_eq!(story.scan(&[("a", 3)]), [Action::Inspect(id(3))]);
-    assert_eq!(story.inspected(3, false, &[])[1..], [Action::End(which(2, Service))]);
+    assert_eq!(story.inspected(3, false, &[])[1..], [Action::EndSupervise(which(2, Service))]);
     assert_eq!(story.die(which(2, Service)), [Action::Forget(id(2))]);
     assert_eq!(story.start(), [], "the first one that had its name is not down");
     assert_eq!(story.die(which(1, Service)), [Action::Forget(id(1))]);

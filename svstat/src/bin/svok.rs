@@ -26,13 +26,15 @@ Exit codes: 0, it is; 100, it is not, or wrong usage; 111, it cannot be told.
 
 fn svok(mut args: Args) -> Result<i32, Fatal> {
     let directory = args.next().ok_or_else(|| Fatal::usage(HELP.usage))?;
-    chdir(directory.as_os_str()).unable_to("chdir to", &directory)?;
+    chdir(directory.as_os_str())
+        .unable_to("chdir to", &directory)
+        .map_err(|unable| unable.where_denied(directory.as_ref()))?;
     match service::is_supervised() {
         Ok(true) => Ok(0),
         Ok(false) | Err(Errno::ENOENT) => Ok(100),
         Err(errno) => {
             let named = Path::new(&directory).join(service::OK);
-            Err(Unable::new("open", named, errno).into())
+            Err(Unable::new("open", named, errno).where_own_is_denied(service::OK).into())
         }
     }
 }

@@ -3,7 +3,8 @@
 //! `svup [ -lL ] SERVICE`
 //!
 //! A service is up if a supervise is in charge of it, and its `run` has been executed, still runs, and was not told to
-//! end. If that supervise runs a logger too (`log` is a program), the logger must be up as well, unless `-l` is given.
+//! end. In the original's pause before a restart, `supervise/status` still shows the process that has died, and svup takes
+//! the service for up. If that supervise runs a logger too (`log` is a program), the logger must be up as well, unless `-l` is given.
 //! With `-L` only the logger must be up: that logger, or else the service `log` in the directory, which has a supervise
 //! of its own. svup ignores the words after the SERVICE, as encore's svup does, but warns of one that looks like an
 //! option.
@@ -47,7 +48,7 @@ const NOT_UP: i32 = 100;
 fn svup(args: Args) -> Result<i32, Fatal> {
     let (parts, directory) = parse(args)?;
     let directory = Path::new(&directory);
-    chdir(directory).unable_to("chdir to", directory)?;
+    chdir(directory).unable_to("chdir to", directory).map_err(|unable| unable.where_denied(directory))?;
     let found = look_once_executed(directory)?;
     let has_logger = matches!(&found, Some((_, Some(_))));
     let is_up = if parts == Parts::Logger && !has_logger {
@@ -95,7 +96,9 @@ fn look(directory: &Path) -> Result<Option<(Snapshot, Option<Snapshot>)>, Fatal>
     match service::is_supervised() {
         Ok(true) => {}
         Ok(false) | Err(Errno::ENOENT) => return Ok(None),
-        Err(errno) => return Err(Unable::new("open", named(service::OK), errno).into()),
+        Err(errno) => {
+            return Err(Unable::new("open", named(service::OK), errno).where_own_is_denied(service::OK).into());
+        }
     }
     let seen = Snapshot::take().map_err(|illegible| match illegible {
         Illegible::Closed(errno) => Unable::new("open", named(service::STATUS), errno).into(),
@@ -135,7 +138,7 @@ impl Parts {
 /// The state that `supervise/status` shows, except that a program which was never executed is not up, although a
 /// process exists for an instant.
 fn is_up(seen: &Snapshot) -> bool {
-    let is_shown = seen.shown.pid.is_some() && seen.shown.phase == Phase::Running;
+    let is_shown = (seen.shown.pid.is_some() || seen.shown.is_active()) && seen.shown.phase == Phase::Running;
     is_shown && !seen.record.as_ref().is_some_and(Record::is_unexecuted)
 }
 
@@ -197,7 +200,7 @@ mod tests {
             phase: Phase::Stopped,
             process: None,
             shown: Some(Shown { pid: Pid::from_raw(7), since: label }),
-            deaths: vec![Death { started: label, ended: label, exit, counts: true }],
+            deaths: vec![Death { started: label, ended: label, exit, counts: true, is_told: false }],
             ..running.clone()
         };
         let table = [

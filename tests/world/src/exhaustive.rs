@@ -1,49 +1,50 @@
-//! All schedules of a small adversary, until no state is new.
+//! Runs all schedules of a small adversary, until no new state is found.
 
-use crate::promises::{Broken, Promises};
-use crate::world::{Move, World};
+use crate::promises::Broken;
+use crate::simulated::{Actor, Simulated};
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hasher};
 
-/// What a search has seen.
+/// The result of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// States that differ.
+    /// The number of different states.
     pub states: usize,
-    /// The most moves to one of them.
+    /// The largest number of transitions that lead to one of them.
     pub depth: usize,
-    /// There are no others.
+    /// Whether these are all states.
     pub is_complete: bool,
 }
 
-/// Goes through all that can come of `world`, at most `limit` states of it.
+/// Visits all states that can follow from `world`, but at most `limit` of them.
 ///
 /// # Errors
-/// The moves to the first state that breaks a promise, and which.
-pub fn search(world: &World, limit: usize) -> Result<Seen, (Vec<Move>, Broken)> {
-    let mut known = HashSet::from([digest(world)]);
-    // The last move of each state that is left to be looked at, and how many moves came before it.
-    let mut stack: Vec<(World, usize, Option<Move>)> = vec![(world.clone(), 0, None)];
-    let mut path: Vec<Move> = Vec::new();
+/// The transitions to the first state that breaks a promise, and the promise.
+pub fn search<S: Simulated>(world: &S, limit: usize) -> Result<Seen, (Vec<S::Transition>, Broken)> {
+    let mut text = String::new();
+    let mut known = HashSet::from([digest(world, &mut text)]);
+    // The last transition to each state that is still to be visited, and the number of transitions before it.
+    let mut stack: Vec<(S, usize, Option<S::Transition>)> = vec![(world.clone(), 0, None)];
+    let mut path: Vec<S::Transition> = Vec::new();
     let mut depth = 0;
-    let mut moves = Vec::new();
+    let mut transitions = Vec::new();
     while let Some((world, length, last)) = stack.pop() {
         path.truncate(length.saturating_sub(1));
         path.extend(last);
         depth = depth.max(length);
-        world.moves(&mut moves);
-        let is_at_rest = !moves.iter().any(|chosen| matches!(chosen, Move::Step(_) | Move::Pass));
-        if is_at_rest && !world.kernel.files.read_only {
-            Promises::check_at_rest(&world).map_err(|broken| (path.clone(), broken))?;
+        world.transitions(&mut transitions);
+        let is_at_rest = transitions.iter().all(|chosen| S::actor(chosen) == Actor::Adversary);
+        if is_at_rest && world.is_sound() {
+            world.check_at_rest().map_err(|broken| (path.clone(), broken))?;
         }
-        for chosen in &moves {
+        for chosen in &transitions {
             let mut next = world.clone();
-            if let Err(broken) = next.play(*chosen) {
+            if let Err(broken) = next.apply(*chosen) {
                 path.push(*chosen);
                 return Err((path, broken));
             }
-            if known.insert(digest(&next)) {
+            if known.insert(digest(&next, &mut text)) {
                 if known.len() >= limit {
                     return Ok(Seen { states: known.len(), depth, is_complete: false });
                 }
@@ -55,17 +56,12 @@ pub fn search(world: &World, limit: usize) -> Result<Seen, (Vec<Move>, Broken)> 
 }
 
 /// A number for a state, which another state has only by a chance of one in a thousand million, as long as there are
-/// some millions of them.
-fn digest(world: &World) -> u64 {
-    struct Hashed(DefaultHasher);
-    impl Write for Hashed {
-        fn write_str(&mut self, text: &str) -> std::fmt::Result {
-            self.0.write(text.as_bytes());
-            Ok(())
-        }
-    }
-    let mut hashed = Hashed(DefaultHasher::new());
-    // Nothing in it refuses text.
-    let _ = write!(hashed, "{world:?}");
-    hashed.0.finish()
+/// some millions of them. `text` is where the state is written for that.
+fn digest(world: &impl Simulated, text: &mut String) -> u64 {
+    text.clear();
+    // Writing into a string cannot fail.
+    let _ = write!(text, "{world:?}");
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }

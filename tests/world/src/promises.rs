@@ -1,41 +1,67 @@
-//! What must always hold, whatever the adversary does. Each promise has a name, by which `tests/README.md` lists it.
+//! What must always hold, whatever the adversary does. Each promise has a name, under which `tests/README.md` lists it.
 
-use crate::kernel::{Kind, State, Task};
+use crate::kernel::{End, Kernel, Kind, Place, State, Task};
+use crate::supervise::{Purpose, Supervise};
 use crate::world::World;
-use daemontools::service::{Command, Exit, Failure, Phase, Role, Want};
+use daemontools::service::{Command, Exit, Failure, Part, Phase, Process, Role, Want};
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::time::Duration;
-use supervise::machine::EXIT_GATE_CLOSED;
+use supervise::machine::{EXIT_GATE_CLOSED, Machine};
 
 /// A promise that is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
-    /// Two programs of the service run at once.
+    /// Two programs of the service run at the same time.
     Twice(i32, i32),
-    /// The service is wanted up, nothing keeps it from running, and it does not run.
+    /// The service is wanted up and nothing keeps it from running, but it does not run.
     NotUp,
-    /// The service is wanted down, and still runs.
+    /// The service is wanted down, but still runs.
     NotDown(i32),
-    /// A command that was written down is forgotten.
+    /// A command that was recorded is forgotten.
     CommandForgotten(Command, Want),
+    /// Two programs run at the same time beside `run`.
+    TwiceBeside(i32, i32),
+    /// This process was to be killed, by `k` or a second `d`, and is still alive.
+    KillBlocked(i32),
     /// At rest, no supervise is in charge.
     Unsupervised,
-    /// At rest, `supervise/status` does not say what is so.
+    /// At rest, `supervise/status` is wrong.
     WrongStatus(Option<i32>, Option<i32>),
-    /// At rest, a process has ended and nothing waits for it.
+    /// At rest, a process has ended and no process waits for it.
     Zombie(i32),
     /// svscan was told to stop everything, and has not ended.
     StopNotOver,
-    /// svscan has stopped everything, and this process is left.
+    /// svscan has stopped everything, but this process is left.
     LeftAtStop(i32),
-    /// A process that was never let through its gate counts as a life of the service that has ended.
+    /// A supervise that svscan has started while it stops everything has started this `run`.
+    StartedAtStop(i32),
+    /// A logger was told to end while its service ran.
+    LoggerToldTooEarly(i32),
+    /// This `run` of a service was started before the service was ready that it comes after.
+    BeforeItsTurn(i32),
+    /// At a stop, the service before was told to stop while this program of a service ran that comes after it.
+    StoppedTooEarly(i32),
+    /// At rest, a process does not have the pipe between the service and its logger, or not its end of it.
+    WrongPipe(i32),
+    /// At rest, lines are in the pipe, and a logger runs.
+    LinesUnread(usize),
+    /// A process that never passed its gate is counted as a death of the service.
     GateTakenForDeath,
-    /// It is not known how a `run` has ended, though svscan, which could tell, was there all the time.
+    /// It is not known how a `run` has ended, although svscan, which could tell, was there all the time.
     EndNotTold,
-    /// There is always something to do.
+    /// The programs never finish their work.
     NeverAtRest,
-    /// It takes so long until nothing is left to be done, though no pause of ours is as long.
+    /// The programs finish their work, but take longer than any pause of ours.
     TooLate(Duration),
+    /// A line that multilog took is in no file, or a line that a service wrote for its logger is gone with the pipe.
+    LineLost(usize),
+    /// A line is there twice.
+    LineDoubled(usize),
+    /// Something that is no line of the service is in the log.
+    LineTorn(String),
+    /// A line stands behind a later one.
+    LinesOutOfOrder(usize, usize),
 }
 
 impl Display for Broken {
@@ -47,6 +73,8 @@ impl Display for Broken {
             Broken::CommandForgotten(command, want) => {
                 write!(to, "{command:?} was obeyed, and later {want:?} is wanted")
             }
+            Broken::TwiceBeside(one, other) => write!(to, "two programs run beside run at once: {one} and {other}"),
+            Broken::KillBlocked(pid) => write!(to, "process {pid} was to be killed and is alive"),
             Broken::Unsupervised => write!(to, "no supervise is in charge"),
             Broken::WrongStatus(shown, real) => write!(to, "supervise/status shows {shown:?}, and {real:?} runs"),
             Broken::Zombie(pid) => write!(to, "process {pid} has ended and is not waited for"),
@@ -55,102 +83,223 @@ impl Display for Broken {
             }
             Broken::StopNotOver => write!(to, "svscan was told to stop everything, and has not ended"),
             Broken::LeftAtStop(pid) => write!(to, "svscan has stopped everything, and process {pid} is left"),
+            Broken::StartedAtStop(pid) => {
+                write!(to, "run {pid} was started by a supervise that was to end the service")
+            }
+            Broken::LoggerToldTooEarly(pid) => {
+                write!(to, "the logger was told to end, and run {pid} of its service runs")
+            }
+            Broken::BeforeItsTurn(pid) => {
+                write!(to, "run {pid} was started before the service was ready that it comes after")
+            }
+            Broken::StoppedTooEarly(pid) => {
+                write!(to, "a service was told to stop while {pid} ran, of a service that comes after it")
+            }
+            Broken::WrongPipe(pid) => write!(to, "process {pid} does not have its end of the pipe"),
+            Broken::LinesUnread(lines) => write!(to, "the logger runs, and {lines} lines are in its pipe"),
             Broken::EndNotTold => write!(to, "it is not known how a run has ended"),
             Broken::NeverAtRest => write!(to, "there is always something to do"),
+            Broken::LineLost(line) => write!(to, "line {line} is lost"),
+            Broken::LineDoubled(line) => write!(to, "line {line} is there twice"),
+            Broken::LineTorn(text) => write!(to, "no line of the service is \"{text}\""),
+            Broken::LinesOutOfOrder(one, other) => write!(to, "line {other} stands behind line {one}"),
             Broken::TooLate(time) => write!(to, "it takes {time:?} until nothing is left to be done"),
         }
     }
 }
 
-/// What is remembered to see whether the promises are kept.
+/// What the world remembers of one supervised directory in order to check the promises.
+#[derive(Debug, Clone, Default)]
+struct Remembered {
+    /// The last command that was read and that says whether the service shall run.
+    last: Option<Command>,
+    /// Whether that command is recorded.
+    settled: bool,
+    /// Whether the last record of a supervise is lost: the disk refused it, and all processes that had it in memory
+    /// were killed. The service may then run twice.
+    may_be_doubled: bool,
+    /// Whether the service was ready at some time.
+    was_ready: bool,
+    /// The processes that `k` or a second `d` is to end.
+    to_be_killed: Vec<Process>,
+    /// The `run` beside which `reload` is to run, as is recorded.
+    to_reload: Option<Process>,
+}
+
+/// What the world remembers in order to check the promises.
 #[derive(Debug, Clone, Default)]
 pub struct Promises {
-    /// The last command that says what is wanted, once it was read.
-    last: Option<Command>,
-    /// The command is written down.
-    settled: bool,
-    /// What a supervise wrote down last is lost: the disk did not take it, and all who had it in memory were killed.
-    pub may_be_doubled: bool,
-    /// svscan was told to stop everything, and was not killed since.
+    of: BTreeMap<Place, Remembered>,
+    /// Whether svscan was told to stop everything, and was not killed since.
     pub is_to_stop: bool,
-    /// svscan has stopped everything, and has ended.
+    /// Whether svscan has stopped everything, and has ended.
     pub has_stopped: bool,
-    /// svscan was killed just after it had started a supervise, which had not written its page yet: the next svscan does not
-    /// know of it. Told to stop at this moment, it ends too early. That is a fault, which is yet to be mended.
-    pub may_be_left: bool,
-    /// svscan was killed once, or could not write down how a process has ended.
+    /// Whether svscan was killed at least once, or could not record how a process has ended.
     pub may_be_untold: bool,
+    /// How many lines services have written.
+    written: usize,
 }
 
 impl Promises {
-    /// A supervise has read this command since the last time, and has what it changed still to write down, or not.
-    pub fn told(&mut self, command: Option<Command>, unwritten: bool) {
+    /// Nothing has happened yet in these directories.
+    pub fn new(places: impl Iterator<Item = Place>) -> Promises {
+        Promises { of: places.map(|place| (place, Remembered::default())).collect(), ..Promises::default() }
+    }
+
+    /// Notes that the supervise of a directory has read this command. `unwritten` tells whether it still has to record
+    /// what the command changed.
+    pub fn told(&mut self, place: Place, command: Option<Command>, unwritten: bool, kernel: &Kernel) {
+        let Some(known) = self.of.get_mut(&place) else { return };
+        if command == Some(Command::Kill) {
+            let is_killed = |kind| matches!(kind, Kind::Program(_) | Kind::Beside(_));
+            known.to_be_killed.extend(alive(kernel, place, is_killed));
+        }
+        if matches!(command, Some(Command::Kill | Command::Down | Command::Once)) {
+            known.to_reload = None;
+        }
         if let Some(command @ (Command::Up | Command::Down | Command::Once)) = command {
-            (self.last, self.settled) = (Some(command), false);
+            (known.last, known.settled) = (Some(command), false);
         }
-        self.settled |= !unwritten;
+        known.settled |= !unwritten;
     }
 
-    /// A supervise has ended. A command that it had not written down may be forgotten, and once it `has_left`, as it was
-    /// told to, the next supervise begins anew.
-    pub fn supervise_has_ended(&mut self, has_left: bool) {
-        if has_left || !self.settled {
-            self.last = None;
+    /// Notes that a supervise has recorded that it is to run `reload`.
+    pub fn is_to_reload(&mut self, place: Place, kernel: &Kernel) {
+        let run = alive(kernel, place, |kind| kind == Kind::Program(Role::Run)).next();
+        self.of.entry(place).or_default().to_reload = run;
+    }
+
+    /// Notes that a second `d` has come, which ends the programs that take too long.
+    pub fn is_to_end_programs(&mut self, place: Place, kernel: &Kernel) {
+        let is_ended = |kind| matches!(kind, Kind::Program(Role::PreStart) | Kind::Beside(_));
+        self.of.entry(place).or_default().to_be_killed.extend(alive(kernel, place, is_ended));
+    }
+
+    /// Notes that `reload` runs, or that the system has refused it.
+    pub fn reloads(&mut self, place: Place) {
+        self.of.entry(place).or_default().to_reload = None;
+    }
+
+    /// Notes that the supervise of a directory has ended. A command that it had not recorded may be forgotten. If it
+    /// `has_left` as it was told to, the next supervise begins anew.
+    pub fn supervise_has_ended(&mut self, place: Place, has_left: bool) {
+        let Some(known) = self.of.get_mut(&place) else { return };
+        known.to_be_killed.clear();
+        if has_left || !known.settled {
+            (known.last, known.to_reload) = (None, None);
         }
     }
 
-    /// What holds at every moment.
+    /// Notes that `run` of this directory was executed, with which it is ready.
+    pub fn is_ready(&mut self, place: Place) {
+        self.of.entry(place).or_default().was_ready = true;
+    }
+
+    /// Notes that the page of a directory is gone, and that the disk does not have what was on it.
+    pub fn record_is_lost(&mut self, place: Place) {
+        self.of.entry(place).or_default().may_be_doubled = true;
+    }
+
+    /// Returns the number of a line that a service writes.
+    pub fn write_line(&mut self) -> usize {
+        self.written += 1;
+        self.written
+    }
+
+    fn may_be_doubled(&self, place: Place) -> bool {
+        self.of.get(&place).is_some_and(|known| known.may_be_doubled)
+    }
+
+    /// Checks what must hold at every moment.
     ///
     /// # Errors
-    /// What does not.
+    /// The promise that is broken.
     pub fn check(world: &World) -> Result<(), Broken> {
-        let mut programs = world.kernel.tasks.iter().filter(|task| is_program(task));
-        match (programs.next(), programs.next()) {
-            (Some(one), Some(other)) if !world.promises.may_be_doubled => Err(Broken::Twice(one.pid, other.pid)),
-            (_, _) => Ok(()),
+        for place in world.kernel.places().filter(|place| !world.promises.may_be_doubled(*place)) {
+            let mut programs = programs_of(world, place);
+            if let (Some(one), Some(other)) = (programs.next(), programs.next()) {
+                return Err(Broken::Twice(one.pid, other.pid));
+            }
+            let mut beside = beside_of(world, place);
+            if let (Some(one), Some(other)) = (beside.next(), beside.next()) {
+                return Err(Broken::TwiceBeside(one.pid, other.pid));
+            }
+        }
+        if let Some(run) = told_too_early(world) {
+            return Err(Broken::LoggerToldTooEarly(run.pid));
+        }
+        check_order(world)?;
+        let starts_nothing =
+            |pid| world.supervises.iter().any(|supervise| supervise.pid == pid && supervise.purpose == Purpose::Stop);
+        let is_run = |task: &&Task| matches!(task.kind, Kind::AtGate(Role::Start | Role::PreStart | Role::Run, _));
+        match world.kernel.tasks.iter().find(|task| is_run(task) && starts_nothing(task.parent)) {
+            Some(run) => Err(Broken::StartedAtStop(run.pid)),
+            None => Ok(()),
         }
     }
 
-    /// What holds once the adversary rests and nothing is left to be done.
+    /// Checks what must hold when the adversary rests and the programs have finished their work.
     ///
     /// # Errors
-    /// What does not.
+    /// The promise that is broken.
     pub fn check_at_rest(world: &World) -> Result<(), Broken> {
-        if world.promises.may_be_doubled {
+        if world.promises.of.values().any(|known| known.may_be_doubled) {
             return Ok(());
         }
         let ours = world.kernel.tasks.iter().find(|task| task.kind != Kind::Stranger && task.state == State::Alive);
         match ours {
-            Some(_) if world.promises.has_stopped && world.promises.may_be_left => return Ok(()),
             Some(task) if world.promises.has_stopped => return Err(Broken::LeftAtStop(task.pid)),
             None if world.promises.has_stopped => return Ok(()),
             Some(_) | None => {}
         }
-        let stays = world.kernel.tasks.iter().any(|task| task.ignores_term) && world.policy.kill_after.is_none();
+        let is_there = |process: &&Process| world.kernel.find(process).is_some_and(|task| task.state == State::Alive);
+        let mut to_be_killed = world.promises.of.values().flat_map(|known| &known.to_be_killed);
+        if let Some(process) = to_be_killed.find(is_there) {
+            return Err(Broken::KillBlocked(process.pid.as_raw()));
+        }
+        let stays = world.kernel.tasks.iter().any(|task| task.hangs || (task.ignores_term && !is_killed(world, task)));
         match world.promises.is_to_stop {
             true if !stays => return Err(Broken::StopNotOver),
             true => return Ok(()),
             false => {}
         }
-        let in_charge = world.supervises.iter().find(|supervise| world.kernel.files.ok_reader == Some(supervise.pid));
+        if let Some(zombie) = world.kernel.tasks.iter().find(|task| task.state != State::Alive) {
+            return Err(Broken::Zombie(zombie.pid));
+        }
+        world.promises.of.iter().try_for_each(|(place, known)| known.check_at_rest(world, *place))
+    }
+}
+
+impl Remembered {
+    fn check_at_rest(&self, world: &World, place: Place) -> Result<(), Broken> {
+        let files = world.kernel.files(place);
+        let in_charge = world.supervises.iter().find(|supervise| files.ok_reader == Some(supervise.pid));
+        let earlier = world.kernel.earlier(place.id).map(|service| Place { id: service.id, part: Part::Service });
+        let is_earlier_up =
+            earlier.is_none_or(|place| programs_of(world, place).any(|task| task.kind == Kind::Program(Role::Run)));
+        if in_charge.is_none() && place.part == Part::Service && !is_earlier_up {
+            // It still waits.
+            return Ok(());
+        }
         let machine = in_charge.and_then(|supervise| supervise.machine.as_ref()).ok_or(Broken::Unsupervised)?;
         let record = machine.record();
-        let program = world.kernel.tasks.iter().find(|task| is_program(task));
+        let program = programs_of(world, place).next();
         let runs = program.map(|task| task.pid);
+        // What has no limit may hang for ever, until `k` or a second `d` comes.
+        let hangs = |task: &Task| task.place == Some(place) && task.hangs && task.state == State::Alive;
+        let is_held_up = world.kernel.tasks.iter().any(hangs);
         match (record.want, program) {
+            _ if is_held_up => {}
             (Want::Up, None) if record.phase != Phase::Failed && !record.leaving => return Err(Broken::NotUp),
-            // Without `timeout-kill` a process that does not obey TERM stays.
-            (Want::Down, Some(task)) if !task.ignores_term || world.policy.kill_after.is_some() => {
+            (Want::Down, Some(task)) if !task.ignores_term || is_killed(world, task) => {
                 return Err(Broken::NotDown(task.pid));
             }
             (Want::Up | Want::Down | Want::Once, _) => {}
         }
-        if world.kernel.files.status != runs {
-            return Err(Broken::WrongStatus(world.kernel.files.status, runs));
+        if files.status != runs {
+            return Err(Broken::WrongStatus(files.status, runs));
         }
-        if let Some(zombie) = world.kernel.tasks.iter().find(|task| task.state != State::Alive) {
-            return Err(Broken::Zombie(zombie.pid));
-        }
+        check_pipe(world, place, in_charge.map_or(0, |supervise| supervise.pid), program)?;
         let is_of_gate = |exit| exit == Exit::Code(EXIT_GATE_CLOSED);
         let failed_at_gate = matches!(record.failure, Some(Failure::Start(exit)) if is_of_gate(exit));
         if failed_at_gate || record.deaths.iter().any(|death| is_of_gate(death.exit)) {
@@ -159,7 +308,13 @@ impl Promises {
         if !world.promises.may_be_untold && record.deaths.iter().any(|death| death.exit == Exit::Unknown) {
             return Err(Broken::EndNotTold);
         }
-        match (world.promises.last, record.want) {
+        let is_run = |process: &Process| world.kernel.find(process).is_some_and(|task| task.state == State::Alive);
+        // A `run` that was told to end, as its `post-start` has failed, may ignore that.
+        let goes_on = record.want == Want::Up && record.ending.is_none() && !record.leaving && !is_held_up;
+        if goes_on && self.to_reload.as_ref().is_some_and(is_run) {
+            return Err(Broken::CommandForgotten(Command::Reload, record.want));
+        }
+        match (self.last, record.want) {
             (Some(command @ Command::Down), want @ (Want::Up | Want::Once)) => {
                 Err(Broken::CommandForgotten(command, want))
             }
@@ -168,10 +323,88 @@ impl Promises {
     }
 }
 
-/// Whether it is one of the service's programs, and alive.
+/// The programs of a directory's service that are alive.
+fn programs_of(world: &World, place: Place) -> impl Iterator<Item = &Task> {
+    world.kernel.tasks.iter().filter(move |task| task.place == Some(place) && is_program(task))
+}
+
+/// The processes of a directory of such a kind that are alive.
+fn alive(kernel: &Kernel, place: Place, is_kind: impl Fn(Kind) -> bool) -> impl Iterator<Item = Process> {
+    let tasks = kernel.tasks.iter().filter(move |task| task.place == Some(place) && is_kind(task.kind));
+    tasks.filter(|task| task.state == State::Alive).filter_map(|task| kernel.identify(task.pid))
+}
+
+/// The programs beside `run` that are alive.
+fn beside_of(world: &World, place: Place) -> impl Iterator<Item = &Task> {
+    let is_beside = |task: &&Task| matches!(task.kind, Kind::Beside(_)) && task.state == State::Alive;
+    world.kernel.tasks.iter().filter(move |task| task.place == Some(place)).filter(is_beside)
+}
+
+/// A program of a service that runs although svscan, which stops everything, has told the service's logger to end. Only
+/// svscan tells loggers in this world to end.
+fn told_too_early(world: &World) -> Option<&Task> {
+    let leaves = |supervise: &&Supervise| {
+        let record = supervise.machine.as_ref().map(Machine::record);
+        supervise.place.part == Part::Logger && record.is_some_and(|record| record.leaving)
+    };
+    let told = world.supervises.iter().filter(|_| world.promises.is_to_stop).filter(leaves);
+    let services = told.map(|logger| Place { part: Part::Service, ..logger.place });
+    services.filter(|place| !world.promises.may_be_doubled(*place)).flat_map(|place| programs_of(world, place)).next()
+}
+
+/// Checks that a service which comes after another is started after that one and stopped before it.
+fn check_order(world: &World) -> Result<(), Broken> {
+    let kernel = &world.kernel;
+    for later in kernel.places().filter(|place| place.part == Part::Service) {
+        let Some(service) = kernel.earlier(later.id) else { continue };
+        let earlier = Place { id: service.id, part: Part::Service };
+        let was_ready = world.promises.of.get(&earlier).is_some_and(|known| known.was_ready);
+        let is_run = |task: &&Task| matches!(task.kind, Kind::AtGate(Role::Run, _) | Kind::Program(Role::Run));
+        let run = kernel.tasks.iter().filter(|task| task.place == Some(later)).find(is_run);
+        if let Some(run) = run.filter(|_| !was_ready) {
+            return Err(Broken::BeforeItsTurn(run.pid));
+        }
+        // Only svscan sends commands by signal.
+        let of_earlier = |pid: i32| kernel.task(pid).is_some_and(|task| task.place == Some(earlier));
+        let is_told = world.promises.is_to_stop && kernel.told.iter().any(|(pid, _)| of_earlier(*pid));
+        let program = programs_of(world, later).find(|_| is_told && !world.promises.may_be_doubled(later));
+        program.map_or(Ok(()), |task| Err(Broken::StoppedTooEarly(task.pid)))?;
+    }
+    Ok(())
+}
+
+/// Checks that svscan, the supervise of a directory, and its program have the ends of one pipe, and that no line is in it
+/// that a logger could read.
+fn check_pipe(world: &World, place: Place, supervise: i32, program: Option<&Task>) -> Result<(), Broken> {
+    let Some(svscan) = &world.svscan else { return Ok(()) };
+    let known = svscan.pipe(place.id).filter(|_| world.kernel.has_logger(place.id));
+    let wanted = known.map(|pipe| End { pipe, writes: place.part == Part::Service });
+    let holds = |pid: i32| world.kernel.end_of(pid) == wanted;
+    let others = program.map(|task| task.pid).into_iter().chain([supervise]);
+    if let Some(pid) = others.into_iter().find(|pid| !holds(*pid)) {
+        return Err(Broken::WrongPipe(pid));
+    }
+    let is_read = place.part == Part::Logger && program.is_some_and(|task| !task.stopped);
+    let lines = known.and_then(|pipe| world.kernel.pipes.get(pipe)).map_or(0, |pipe| pipe.lines.len());
+    if is_read && lines > 0 { Err(Broken::LinesUnread(lines)) } else { Ok(()) }
+}
+
+/// Whether a process that ignores TERM is killed some time later: without `timeout-kill`, it stays alive.
+fn is_killed(world: &World, task: &Task) -> bool {
+    task.place.is_some_and(|place| world.kernel.policy(place).kill_after.is_some())
+}
+
+/// Whether this is one of the service's programs, and alive.
 fn is_program(task: &Task) -> bool {
     match task.kind {
-        Kind::Program(Role::Start | Role::Run | Role::Finish | Role::Stop) => task.state == State::Alive,
-        Kind::AtGate(..) | Kind::Svscan | Kind::Supervise | Kind::Stranger => false,
+        Kind::Program(Role::Start | Role::PreStart | Role::Run | Role::Finish | Role::Stop) => {
+            task.state == State::Alive
+        }
+        Kind::AtGate(..)
+        | Kind::BesideAtGate(..)
+        | Kind::Beside(_)
+        | Kind::Svscan
+        | Kind::Supervise
+        | Kind::Stranger => false,
     }
 }

@@ -1,98 +1,75 @@
-//! Many long schedules, each from a seed; a schedule that breaks a promise is made shorter.
+//! Runs many long schedules, each from a seed, and shortens a schedule that breaks a promise.
 
 use crate::promises::Broken;
-use crate::world::{Budget, Move, World};
+use crate::simulated::{Actor, Simulated};
 use fastrand::Rng;
-use std::time::{Duration, Instant};
-use supervise::policy::{Limit, Policy};
+use std::time::Instant;
 
-/// Moves in a schedule before the adversary rests.
-const MOVES: usize = 200;
-/// Of so many moves one is the adversary's, as far as it has any.
+/// The number of transitions in a schedule before the adversary rests.
+const TRANSITIONS: usize = 200;
+/// About one transition out of this number is the adversary's, as long as it has any left.
 const ADVERSARY: usize = 8;
 
 /// A schedule that breaks a promise.
 #[derive(Debug, Clone)]
-pub struct Found {
-    /// The seed that makes it.
+pub struct Found<M> {
+    /// The seed that makes the schedule.
     pub seed: u64,
-    /// What is broken.
+    /// The promise that is broken.
     pub broken: Broken,
-    /// The moves before the adversary rests.
-    pub moves: Vec<Move>,
+    /// The transitions before the adversary rests.
+    pub transitions: Vec<M>,
 }
 
-/// The world that a seed begins with.
-pub fn world_of(seed: u64, epoch: Instant) -> World {
-    let mut rng = Rng::with_seed(seed);
-    let policy = Policy {
-        has_finish: rng.u8(..4) == 0,
-        has_start: rng.u8(..8) == 0,
-        has_stop: rng.u8(..8) == 0,
-        kill_after: (rng.u8(..4) == 0).then(|| Duration::from_secs(3)),
-        restart_limit: (rng.u8(..8) == 0).then(|| Limit { count: 3, within: Duration::from_secs(30) }),
-        ..Policy::default()
-    };
-    let budget = Budget {
-        kills: rng.u32(..6),
-        refusals: rng.u32(..3),
-        deeds: rng.u32(..4),
-        commands: rng.u32(..4),
-        strangers: rng.u32(..6),
-        disk: rng.u32(..3),
-        stops: rng.u32(..4) / 3,
-    };
-    World::new(policy, budget, epoch)
+/// Runs the schedule of a seed.
+pub fn run_seed<S: Simulated>(seed: u64, epoch: Instant) -> Option<Found<S::Transition>> {
+    let (transitions, broken) = run_schedule::<S>(seed, epoch);
+    broken.map(|broken| Found { seed, broken, transitions })
 }
 
-/// Plays the schedule of a seed.
-pub fn play(seed: u64, epoch: Instant) -> Option<Found> {
-    let (moves, broken) = play_all(seed, epoch);
-    broken.map(|broken| Found { seed, broken, moves })
+/// The transitions of a seed's schedule.
+pub fn transitions_of<S: Simulated>(seed: u64, epoch: Instant) -> Vec<S::Transition> {
+    run_schedule::<S>(seed, epoch).0
 }
 
-/// The moves that a seed makes.
-pub fn moves_of(seed: u64, epoch: Instant) -> Vec<Move> {
-    play_all(seed, epoch).0
-}
-
-fn play_all(seed: u64, epoch: Instant) -> (Vec<Move>, Option<Broken>) {
-    let mut world = world_of(seed, epoch);
+fn run_schedule<S: Simulated>(seed: u64, epoch: Instant) -> (Vec<S::Transition>, Option<Broken>) {
+    let mut world = S::of_seed(seed, epoch);
     let mut rng = Rng::with_seed(!seed);
-    let (mut possible, mut played) = (Vec::new(), Vec::with_capacity(MOVES));
-    for _ in 0..MOVES {
-        world.moves(&mut possible);
-        let Some(chosen) = choose(&possible, &mut rng) else { break };
-        played.push(chosen);
-        if let Err(broken) = world.play(chosen) {
-            return (played, Some(broken));
+    let (mut possible, mut applied) = (Vec::new(), Vec::with_capacity(TRANSITIONS));
+    for _ in 0..TRANSITIONS {
+        world.transitions(&mut possible);
+        let Some(chosen) = choose::<S>(&possible, &mut rng) else { break };
+        applied.push(chosen);
+        if let Err(broken) = world.apply(chosen) {
+            return (applied, Some(broken));
         }
     }
-    (played, world.rest().err())
+    (applied, world.rest().err())
 }
 
-/// Mostly a step of a program; now and then a deed of the adversary, or time that passes.
-fn choose(moves: &[Move], rng: &mut Rng) -> Option<Move> {
-    let is_step = |chosen: &&Move| matches!(chosen, Move::Step(_));
-    let steps = moves.iter().filter(is_step).count();
-    let others = moves.len() - steps;
+/// Chooses the next transition: usually a step of a program, sometimes an action of the adversary or time that passes.
+fn choose<S: Simulated>(transitions: &[S::Transition], rng: &mut Rng) -> Option<S::Transition> {
+    let is_step = |chosen: &&S::Transition| S::actor(chosen) == Actor::Program;
+    let steps = transitions.iter().filter(is_step).count();
+    let others = transitions.len() - steps;
     let wants_step = others == 0 || (steps > 0 && rng.usize(..ADVERSARY) > 0);
     if wants_step {
         let number = rng.usize(..steps.max(1));
-        return moves.iter().filter(is_step).nth(number).copied();
+        return transitions.iter().filter(is_step).nth(number).copied();
     }
     let number = rng.usize(..others);
-    moves.iter().filter(|chosen| !is_step(chosen)).nth(number).copied()
+    transitions.iter().filter(|chosen| !is_step(chosen)).nth(number).copied()
 }
 
-/// Plays moves, without those that are impossible by then. Returns what is broken, if anything is.
-pub fn replay(world: &World, moves: &[Move]) -> Option<Broken> {
+/// Performs transitions, except those that are impossible when their turn comes. Returns the promise that is broken, if
+/// one is.
+pub fn replay<S: Simulated>(world: &S, transitions: &[S::Transition]) -> Option<Broken> {
     let mut world = world.clone();
     let mut possible = Vec::new();
-    for chosen in moves {
-        world.moves(&mut possible);
+    for chosen in transitions {
+        world.transitions(&mut possible);
         if possible.contains(chosen)
-            && let Err(broken) = world.play(*chosen)
+            && let Err(broken) = world.apply(*chosen)
         {
             return Some(broken);
         }
@@ -100,12 +77,14 @@ pub fn replay(world: &World, moves: &[Move]) -> Option<Broken> {
     world.rest().err()
 }
 
-/// Takes moves out of a schedule for as long as a promise is broken without them.
-pub fn shrink(world: &World, moves: Vec<Move>) -> Vec<Move> {
-    shortest(moves, |fewer| replay(world, fewer).is_some())
+/// Removes transitions from a schedule as long as the same promise is broken without them.
+pub fn shrink<S: Simulated>(world: &S, transitions: Vec<S::Transition>) -> Vec<S::Transition> {
+    let kind = |broken: &Broken| std::mem::discriminant(broken);
+    let known = replay(world, &transitions).as_ref().map(kind);
+    shortest(transitions, |fewer| replay(world, fewer).as_ref().map(kind) == known)
 }
 
-/// Takes things out of a list for as long as what is left `still` does what the list did: halves first, then ever fewer.
+/// Removes elements from a list as long as `still` holds for the rest: first halves, then fewer and fewer.
 fn shortest<T: Clone>(mut list: Vec<T>, still: impl Fn(&[T]) -> bool) -> Vec<T> {
     let mut size = list.len().div_ceil(2);
     while size > 0 {

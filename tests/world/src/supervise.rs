@@ -1,34 +1,75 @@
-//! supervise in the world: its machine, unchanged, and what performs the machine's actions, one system call at a time.
+//! supervise in the world: its machine, unchanged, and the code that performs the machine's actions, one system call at
+//! a time.
 //!
-//! Between any two calls supervise may be killed, and others may run. What it still has to call waits in a queue. When
-//! the queue is empty, supervise sleeps until there is news for it, and then asks in the order in which the program's
-//! own loop does: children that have ended, the gate, the adopted process, its deadline, commands.
+//! Between any two calls, supervise may be killed and other processes may run. The calls that supervise still has to
+//! make wait in a queue. When the queue is empty, supervise sleeps until there is an event for it. Then it looks for
+//! events in the order of the real program's loop: children that have ended, the gate, the adopted process, its
+//! deadline, commands.
 
-use crate::kernel::{GateId, Kernel, Kind, State};
-use daemontools::service::{Command, Exit, Process, Record, Role, Want};
+use crate::kernel::{GateId, Kernel, Kind, Place, State};
+use crate::real::plan::SystemCall;
+use daemontools::service::{Beside, Command, Exit, Part, Process, Record, Role, Status, Want};
 use std::collections::VecDeque;
 use std::time::Duration;
-use supervise::choice::{Past, choose, was_told_to_leave};
-use supervise::machine::{Action, Event, Gated, Machine};
-use supervise::policy::Policy;
+use supervise::choose_record::{Predecessor, choose};
+use supervise::commands::{Batch, Meaning, Target};
+use supervise::kept_lines::{KeptLines, Step};
+use supervise::machine::{Action, Event, Gated, Left, Machine};
 
-/// How soon supervise tries again to write what it could not write.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
-/// The process that supervise runs.
+/// The pause before supervise tries again to write what it could not write.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// A process that supervise runs: one of the programs of the service's life, or one beside `run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Held {
-    role: Role,
+struct Held<R> {
+    role: R,
     process: Process,
     is_child: bool,
-    /// Whether it may be at its gate: an adopted one only.
+    /// The gate, as long as supervise has its end open.
+    gate: Option<GateId>,
+    /// Whether an adopted process may still be at its gate.
     gated: Gated,
+}
+
+/// The bytes of `supervise/status` behind its time: the process, and what is wanted of it.
+type Shown = [u8; Status::LENGTH - 12];
+
+impl<R> Held<R> {
+    fn child(role: R, process: Process, gate: GateId) -> Held<R> {
+        Held { role, process, is_child: true, gate: Some(gate), gated: Gated::No }
+    }
+
+    fn is_child_of(&self, pid: i32) -> bool {
+        self.is_child && self.process.pid.as_raw() == pid
+    }
+
+    /// Whether the child has executed its program, of which supervise does not know yet.
+    fn has_executed(&self, kernel: &Kernel) -> bool {
+        let gate = self.gate.and_then(|gate| kernel.gates.get(gate));
+        gate.is_some_and(|gate| !gate.process && gate.refused.is_none())
+    }
+
+    /// Why the child could not execute its program.
+    fn refused(&self, kernel: &Kernel) -> Option<Exit> {
+        self.gate.and_then(|gate| kernel.gates.get(gate)?.refused).map(Exit::Unstarted)
+    }
+
+    /// Whether an adopted process has ended, or has passed its gate.
+    fn adopted_has_news(&self, kernel: &Kernel) -> bool {
+        match kernel.find(&self.process).map(|task| (task.state, task.kind)) {
+            _ if self.is_child => false,
+            None | Some((State::Zombie(_), _)) => true,
+            Some((State::Alive, Kind::AtGate(..) | Kind::BesideAtGate(..))) => false,
+            Some((State::Alive, _)) => self.gated == Gated::Maybe,
+        }
+    }
 }
 
 /// A system call that supervise is about to make, with the decisions before it.
 #[derive(Debug, Clone)]
 enum Call {
     Lock,
-    ReadPast,
+    ReadRecords,
     WriteStateAtStart,
     WriteStatusAtStart,
     OpenOk,
@@ -36,18 +77,30 @@ enum Call {
     Act(Action),
     WritePage(String),
     WriteState(Box<Record>),
-    WriteStatus(Option<i32>),
+    WriteStatus(Shown),
     Reap,
     TryAgain,
     PollGate,
     PollAdopted,
+    PollBeside,
     Wake,
     ReadControl,
     ReadSignals,
-    Tell(u8),
+    Tell(u8, Batch),
     Release,
     WaitFor(i32),
     Exit(i32),
+    /// The exit of a supervise that can exit, unless it keeps lines.
+    Leave,
+}
+
+/// What svscan has started a supervise for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To run the service.
+    Run,
+    /// To end what the supervise before it has left, as svscan stops the service.
+    Stop,
 }
 
 /// A supervise.
@@ -55,79 +108,176 @@ enum Call {
 pub struct Supervise {
     /// The number of its process.
     pub pid: i32,
-    /// Its process, as it writes that down.
+    /// The directory that it is for.
+    pub place: Place,
+    /// Its own process, in the form in which it records it.
     own: Process,
-    /// It has the page of svscan's memory open.
+    /// Whether it has a page of svscan's ledger open.
     pub has_page: bool,
-    /// The machine, once supervise is in charge.
+    /// What svscan has started it for.
+    pub purpose: Purpose,
+    /// Its machine, once it is in charge.
     pub machine: Option<Machine>,
-    policy: Policy,
     calls: VecDeque<Call>,
-    held: Option<Held>,
-    gate: Option<GateId>,
-    /// A child that has ended and is not waited for, as the status shows it.
+    held: Option<Held<Role>>,
+    beside: Option<Held<Beside>>,
+    /// A child that has ended, and for which supervise has not waited because the status still shows it.
     ended: Option<i32>,
-    first: Option<Event>,
+    first: Vec<Event>,
     done: bool,
+    kept: KeptLines,
     written: Option<Record>,
-    shown: Option<Option<i32>>,
+    /// What `supervise/status` has, without its time.
+    shown: Option<Shown>,
     again: Option<Duration>,
     /// The last command that was read, until the world takes note of it.
     pub told: Option<Command>,
-    /// A command has changed what is wanted, and no record has that yet.
+    /// Whether a command has changed what is wanted, and no record contains that yet.
     pub unwritten_want: bool,
+    /// Whether it has recorded that it is to run `reload`, until the world takes note of it.
+    pub has_recorded_reload: bool,
+    /// Whether a second `d` ends programs that take too long, until the world takes note of it.
+    pub ends_programs: bool,
 }
 
 impl Supervise {
-    /// A supervise that has just been started, for a service with this policy.
-    pub fn new(own: Process, has_page: bool, policy: Policy) -> Supervise {
+    /// A supervise that svscan has just started for this directory.
+    pub fn new(own: Process, place: Place, purpose: Purpose) -> Supervise {
         Supervise {
             pid: own.pid.as_raw(),
+            place,
             own,
-            has_page,
+            has_page: true,
+            purpose,
             machine: None,
-            policy,
-            calls: [Call::Lock, Call::ReadPast].into(),
+            calls: [Call::Lock, Call::ReadRecords].into(),
             held: None,
-            gate: None,
+            beside: None,
             ended: None,
-            first: None,
+            first: Vec::new(),
             done: false,
+            kept: KeptLines::default(),
             written: None,
             shown: None,
             again: None,
             told: None,
             unwritten_want: false,
+            has_recorded_reload: false,
+            ends_programs: false,
         }
     }
 
-    /// Whether it has something to do.
+    /// Whether this supervise has something to do.
     pub fn is_ready(&self, kernel: &Kernel) -> bool {
         match self.calls.front() {
-            // supervise asks again as long as a child of the one before it is about to close the lock.
-            Some(Call::Lock) => !kernel.is_locked_against(self.pid) || !kernel.lock_is_about_to_go(),
+            // supervise asks again while a child of the previous supervise is about to close the lock.
+            Some(Call::Lock) => {
+                let mut holders = kernel.lock_holders(self.place).peekable();
+                holders.peek().is_none() || holders.any(|task| !matches!(task.kind, Kind::AtGate(..)))
+            }
             Some(_) => true,
             None => self.has_news(kernel),
         }
     }
 
-    /// When it wakes by itself, in time since boot.
+    /// When this supervise wakes without an event, as time since boot.
     pub fn deadline(&self) -> Option<Duration> {
         let machine = self.machine.as_ref().and_then(Machine::deadline);
-        [machine, self.again].into_iter().flatten().min()
+        [machine, self.again, self.kept.deadline()].into_iter().flatten().min()
     }
 
-    /// Whether the call that comes next is one that the system may refuse, and supervise must live with it.
+    /// Whether the system may refuse the next call, in a way that supervise must handle.
     pub fn may_fail(&self) -> bool {
-        matches!(self.calls.front(), Some(Call::Act(Action::Launch(..)) | Call::WriteState(_) | Call::WriteStatus(_)))
+        matches!(
+            self.calls.front(),
+            Some(Call::Act(Action::Launch(..) | Action::LaunchBeside(_)) | Call::WriteState(_) | Call::WriteStatus(_))
+        )
     }
 
-    /// The gate whose end it has.
-    pub fn gate(&self) -> Option<GateId> {
-        self.gate
+    /// Whether the next call neither changes nor sees anything outside of this supervise.
+    pub fn is_next_internal(&self) -> bool {
+        match self.calls.front() {
+            Some(Call::Act(action)) => !matches!(
+                action,
+                Action::Launch(..)
+                    | Action::LaunchBeside(_)
+                    | Action::OpenGate
+                    | Action::OpenBesideGate
+                    | Action::Send(_)
+                    | Action::SendBeside(_)
+                    | Action::SendGroup(_)
+                    | Action::SendScope(_)
+            ),
+            Some(
+                Call::Handle(_) | Call::WriteStateAtStart | Call::WriteStatusAtStart | Call::TryAgain | Call::Tell(..),
+            ) => true,
+            // The supervise of a logger also looks at the pipe.
+            Some(Call::Wake) => self.place.part == Part::Service,
+            Some(Call::Release) => self.ended.is_none(),
+            Some(
+                Call::Lock
+                | Call::ReadRecords
+                | Call::OpenOk
+                | Call::WritePage(_)
+                | Call::WriteState(_)
+                | Call::WriteStatus(_)
+                | Call::Reap
+                | Call::PollGate
+                | Call::PollAdopted
+                | Call::PollBeside
+                | Call::ReadControl
+                | Call::ReadSignals
+                | Call::WaitFor(_)
+                | Call::Exit(_)
+                | Call::Leave,
+            )
+            | None => false,
+        }
     }
 
-    /// What it is about to do, in words.
+    /// The system call that the real program makes for the next call, if there is one by which a schedule of the real
+    /// programs can strike it.
+    pub fn next_system_call(&self) -> Option<SystemCall> {
+        match self.calls.front()? {
+            Call::WritePage(_) => Some(SystemCall::WritePage),
+            Call::WriteState(_) | Call::WriteStatus(_) => Some(SystemCall::Rename),
+            Call::WaitFor(_) => Some(SystemCall::Wait),
+            Call::Release => self.ended.filter(|_| !self.shows_ended()).map(|_| SystemCall::Wait),
+            Call::Act(Action::Launch(_) | Action::LaunchBeside(_)) => Some(SystemCall::Fork),
+            Call::Act(Action::OpenGate) => self.held.and_then(|held| held.gate).map(|_| SystemCall::OpenGate),
+            Call::Act(Action::Send(_) | Action::SendGroup(_) | Action::SendScope(_)) => Some(SystemCall::Signal),
+            Call::Act(_)
+            | Call::Lock
+            | Call::ReadRecords
+            | Call::WriteStateAtStart
+            | Call::WriteStatusAtStart
+            | Call::OpenOk
+            | Call::Handle(_)
+            | Call::Reap
+            | Call::TryAgain
+            | Call::PollGate
+            | Call::PollAdopted
+            | Call::PollBeside
+            | Call::Wake
+            | Call::ReadControl
+            | Call::ReadSignals
+            | Call::Tell(..)
+            | Call::Exit(_)
+            | Call::Leave => None,
+        }
+    }
+
+    fn shows_ended(&self) -> bool {
+        self.machine.as_ref().is_some_and(|machine| machine.shows_ended().is_some())
+    }
+
+    /// The gates of which supervise has its end open.
+    pub fn gates(&self) -> impl Iterator<Item = GateId> + use<> {
+        let beside = self.beside.and_then(|beside| beside.gate);
+        self.held.and_then(|held| held.gate).into_iter().chain(beside)
+    }
+
+    /// The next call in words.
     pub fn next(&self) -> String {
         self.calls.front().map_or_else(
             || "wakes".into(),
@@ -142,26 +292,23 @@ impl Supervise {
     fn has_news(&self, kernel: &Kernel) -> bool {
         let child = kernel.ended_child(self.pid, self.ended).is_some();
         let shows_ended = self.machine.as_ref().is_some_and(|machine| machine.shows_ended().is_some());
-        let gate = self.gate.and_then(|gate| kernel.gates.get(gate));
-        let executed = gate.is_some_and(|gate| !gate.process && gate.refused.is_none());
+        let executed = self.held.is_some_and(|held| held.has_executed(kernel));
+        let beside = self.beside.is_some_and(|beside| beside.has_executed(kernel) || beside.adopted_has_news(kernel));
         let due = self.deadline().is_some_and(|deadline| deadline <= kernel.uptime);
-        let command = !kernel.files.control.is_empty() || kernel.told.iter().any(|(to, _)| *to == self.pid);
-        child || (self.ended.is_some() && !shows_ended) || executed || due || command || self.adopted_has_news(kernel)
+        let command = !kernel.files(self.place).control.is_empty() || kernel.told.iter().any(|(to, _)| *to == self.pid);
+        let adopted = self.held.is_some_and(|held| held.adopted_has_news(kernel));
+        child || (self.ended.is_some() && !shows_ended) || executed || beside || due || command || adopted
     }
 
-    fn adopted_has_news(&self, kernel: &Kernel) -> bool {
-        let Some(held) = self.held.filter(|held| !held.is_child) else { return false };
-        match kernel.find(&held.process) {
-            None => true,
-            Some(task) => match (task.state, task.kind) {
-                (State::Zombie(_), _) => true,
-                (State::Alive, Kind::AtGate(..)) => false,
-                (State::Alive, _) => held.gated == Gated::Maybe,
-            },
-        }
+    /// Whether a logger is due that would find nothing but the end of its input.
+    fn is_starved(&self, kernel: &Kernel) -> bool {
+        let machine = self.machine.as_ref().filter(|_| self.place.part == Part::Logger);
+        let deadline = machine.filter(|machine| !machine.record().leaving).and_then(Machine::deadline);
+        let end = kernel.end_of(self.pid);
+        deadline.is_some_and(|at| at <= kernel.uptime) && end.is_some_and(|end| kernel.is_abandoned(end.pipe))
     }
 
-    /// Makes the next call, which fails if it is to and can.
+    /// Makes the next call. It fails if `fails` is true and the system may refuse it.
     pub fn step(&mut self, kernel: &mut Kernel, fails: bool) {
         let Some(call) = self.calls.pop_front() else {
             self.calls.extend([
@@ -169,6 +316,7 @@ impl Supervise {
                 Call::TryAgain,
                 Call::PollGate,
                 Call::PollAdopted,
+                Call::PollBeside,
                 Call::Wake,
                 Call::ReadControl,
                 Call::ReadSignals,
@@ -178,7 +326,7 @@ impl Supervise {
         };
         match call {
             Call::Lock => self.lock(kernel),
-            Call::ReadPast => self.read_past(kernel),
+            Call::ReadRecords => self.read_records(kernel),
             Call::WriteStateAtStart => self.write_state_first(),
             Call::WriteStatusAtStart => self.write_status_first(),
             Call::OpenOk => self.open_ok(kernel),
@@ -186,11 +334,11 @@ impl Supervise {
             Call::Act(action) => self.act(kernel, action, fails),
             Call::WritePage(text) => {
                 if self.has_page && !kernel.forgets {
-                    kernel.files.page = Some(text);
+                    kernel.files_mut(self.place).page = Some(text);
                 }
             }
             Call::WriteState(record) => self.write_state(kernel, *record, fails),
-            Call::WriteStatus(pid) => self.write_status(kernel, pid, fails),
+            Call::WriteStatus(shown) => self.write_status(kernel, shown, fails),
             Call::Reap => self.reap(kernel),
             Call::TryAgain => {
                 if self.again.is_some_and(|again| again <= kernel.uptime) {
@@ -199,32 +347,69 @@ impl Supervise {
             }
             Call::PollGate => self.poll_gate(kernel),
             Call::PollAdopted => self.poll_adopted(kernel),
-            Call::Wake => self.handle(kernel, Event::Woken),
+            Call::PollBeside => self.poll_beside(kernel),
+            Call::Wake => {
+                if self.is_starved(kernel) {
+                    self.push_front([Call::Handle(Event::Starved), Call::Handle(Event::Woken)]);
+                } else {
+                    self.handle(kernel, Event::Woken);
+                }
+            }
             Call::ReadControl => {
-                let commands = std::mem::take(&mut kernel.files.control);
-                self.push_front(commands.into_iter().map(Call::Tell));
+                let commands = std::mem::take(&mut kernel.files_mut(self.place).control);
+                self.read(&commands);
             }
             Call::ReadSignals => {
                 let (ours, others) = std::mem::take(&mut kernel.told).into_iter().partition(|(to, _)| *to == self.pid);
                 kernel.told = others;
                 let ours: Vec<(i32, u8)> = ours;
-                self.push_front(ours.into_iter().map(|(_, byte)| Call::Tell(byte)));
+                self.read(&ours.into_iter().map(|(_, byte)| byte).collect::<Vec<u8>>());
             }
-            Call::Tell(byte) => {
-                // What comes after it was told to exit, and can, is not obeyed.
-                if let Some(command) = Command::from_byte(byte).filter(|_| !self.done) {
-                    self.told = Some(command);
-                    self.unwritten_want |= matches!(command, Command::Up | Command::Down | Command::Once);
-                    self.handle(kernel, Event::Told(command));
-                }
-            }
+            Call::Tell(byte, batch) => self.tell(byte, batch),
             Call::Release => self.release(kernel),
             Call::WaitFor(pid) => kernel.wait_for(pid),
             Call::Exit(code) => kernel.end(self.pid, code << 8),
+            Call::Leave => match self.kept.step(kernel.uptime, self.lines_kept_only_here(kernel)) {
+                Step::Stay => {}
+                Step::Exit | Step::GiveUp => kernel.end(self.pid, 0),
+            },
         }
-        if self.done && self.calls.is_empty() {
-            self.calls.push_back(Call::Exit(0));
+        if self.done && self.calls.is_empty() && self.kept.deadline().is_none_or(|at| at <= kernel.uptime) {
+            self.calls.push_back(Call::Leave);
         }
+    }
+
+    /// The lines in the pipe to the logger that no other process keeps.
+    fn lines_kept_only_here(&self, kernel: &Kernel) -> usize {
+        let pipe = kernel.end_of(self.pid).filter(|end| end.writes && !kernel.is_claimed(end.pipe));
+        pipe.and_then(|end| kernel.pipes.get(end.pipe)).map_or(0, |pipe| pipe.lines.len())
+    }
+
+    /// Reads commands that came together.
+    fn read(&mut self, commands: &[u8]) {
+        let batch = Batch::of(commands);
+        self.push_front(commands.iter().map(|byte| Call::Tell(*byte, batch)));
+    }
+
+    /// Obeys the first of the commands that came together.
+    fn tell(&mut self, byte: u8, mut batch: Batch) {
+        // A supervise that svscan has started runs no logger itself, so that each command is for its service.
+        let mut target = Target::SERVICE;
+        let Some((_, command)) = target.take(byte, self.done) else { return };
+        let would_end_a_program = self.machine.as_ref().is_some_and(Machine::would_end_a_program);
+        let meaning = batch.take(command, would_end_a_program);
+        for call in &mut self.calls {
+            let Call::Tell(_, of) = call else { break };
+            *of = batch;
+        }
+        if meaning == Meaning::Nothing {
+            return;
+        }
+        self.told = Some(command);
+        self.ends_programs = command == Command::Down && would_end_a_program;
+        self.unwritten_want |= matches!(command, Command::Up | Command::Down | Command::Once);
+        let restart = (meaning == Meaning::ObeyAsRestart).then_some(Event::Restart);
+        self.push_front(restart.into_iter().chain([Event::Told(command)]).map(Call::Handle));
     }
 
     fn push_front(&mut self, calls: impl IntoIterator<Item = Call>) {
@@ -233,45 +418,56 @@ impl Supervise {
     }
 
     fn lock(&mut self, kernel: &mut Kernel) {
-        if kernel.is_locked_against(self.pid) {
+        if kernel.lock_holders(self.place).next().is_some() {
             self.calls = [Call::Exit(111)].into();
         } else if let Some(task) = kernel.task_mut(self.pid) {
             task.holds_lock = true;
         }
     }
 
-    fn read_past(&mut self, kernel: &Kernel) {
-        let page = kernel.read_page().filter(|_| self.has_page);
-        let on_disk = kernel.read_state().map(|record| {
-            let resumes = !was_told_to_leave(&record);
-            Past { record, resumes, may_be_forged: false }
+    fn read_records(&mut self, kernel: &Kernel) {
+        let page = kernel.read_page(self.place).filter(|_| self.has_page);
+        let on_disk = kernel.read_state(self.place).map(|record| {
+            let resumes = !record.has_left();
+            Predecessor { record, resumes, may_be_forged: false }
         });
-        let Ok(Past { record, resumes, .. }) = choose(page, Ok(on_disk), Vec::new) else { return };
+        let Ok(Predecessor { record, resumes, .. }) = choose(page, Ok(on_disk), Vec::new) else { return };
         let now = kernel.now();
         let machine = if resumes {
-            Machine::resume(self.policy.clone(), &record, now)
+            Machine::resume(kernel.policy(self.place), &record, now)
         } else {
-            Machine::remember(self.policy.clone(), Want::Up, &record, now)
+            Machine::remember(kernel.policy(self.place), Want::Up, &record, now)
         };
         self.machine = Some(machine);
-        let adopted = record.process.filter(|_| resumes);
-        self.first = Some(adopted.map_or(Event::Begun, |(role, process)| self.adopt(kernel, role, process, &record)));
+        if resumes {
+            self.adopt(kernel, &record);
+        } else {
+            self.first.push(Event::Begun);
+        }
         if !resumes {
             self.calls.push_back(Call::WriteStateAtStart);
         }
         self.calls.extend([Call::WriteStatusAtStart, Call::OpenOk]);
     }
 
-    /// Takes over a process that is still there; otherwise what its end means.
-    fn adopt(&mut self, kernel: &Kernel, role: Role, process: Process, record: &Record) -> Event {
+    /// Adopts the processes that still exist, and notes with which events the machine begins.
+    fn adopt(&mut self, kernel: &Kernel, record: &Record) {
         let gated = if record.ready.is_none() { Gated::Maybe } else { Gated::No };
-        match kernel.find(&process) {
-            Some(_) => {
-                self.held = Some(Held { role, process, is_child: false, gated });
-                Event::Begun
-            }
-            None => Event::of_adopted(told_by_svscan(kernel, &process).unwrap_or(Exit::Unknown), gated),
-        }
+        let is_there = |process: &Process| kernel.find(process).is_some();
+        let end = |process| Event::of_adopted(self.told_by_svscan(kernel, &process).unwrap_or(Exit::Unknown), gated);
+        let main = record.process.filter(|(_, process)| !is_there(process));
+        let first = main.map_or(Event::Begun, |(_, process)| end(process));
+        let beside = record.beside.filter(|(_, process)| !is_there(process)).map(|(_, process)| {
+            let exit = self.told_by_svscan(kernel, &process).unwrap_or(Exit::Unknown);
+            of_beside(Event::of_adopted(exit, Gated::Maybe))
+        });
+        self.first = [Some(first), beside].into_iter().flatten().collect();
+        let there = record.process.filter(|(_, process)| is_there(process));
+        self.held = there.map(|(role, process)| Held { role, process, is_child: false, gate: None, gated });
+        // It is not recorded whether it has passed its gate.
+        let there = record.beside.filter(|(_, process)| is_there(process));
+        self.beside =
+            there.map(|(role, process)| Held { role, process, is_child: false, gate: None, gated: Gated::Maybe });
     }
 
     fn write_state_first(&mut self) {
@@ -280,14 +476,15 @@ impl Supervise {
     }
 
     fn write_status_first(&mut self) {
-        let pid = self.status();
-        self.push_front([Call::WriteStatus(pid)]);
+        let shown = self.shown();
+        self.push_front([Call::WriteStatus(shown)]);
     }
 
     fn open_ok(&mut self, kernel: &mut Kernel) {
-        kernel.files.ok_reader = Some(self.pid);
-        let first = self.first.take();
-        self.calls.extend(first.map(Call::Handle));
+        kernel.files_mut(self.place).ok_reader = Some(self.pid);
+        let (first, is_to_stop) = (std::mem::take(&mut self.first), self.purpose == Purpose::Stop);
+        let start_nothing = is_to_stop.then_some(Event::StartNothing);
+        self.calls.extend(start_nothing.into_iter().chain(first).map(Call::Handle));
     }
 
     fn handle(&mut self, kernel: &Kernel, event: Event) {
@@ -299,90 +496,121 @@ impl Supervise {
 
     fn act(&mut self, kernel: &mut Kernel, action: Action, fails: bool) {
         match action {
-            Action::Configure => self.handle(kernel, Event::Configured(self.policy.clone())),
-            Action::Launch(role, _) => self.launch(kernel, role, fails),
+            Action::Configure => self.handle(kernel, Event::Configured(Box::new(kernel.policy(self.place)))),
+            // Nobody holds anything in this world.
+            Action::AskHolder(_) => self.handle(kernel, Event::NotHeld),
+            Action::Launch(role) => self.launch(kernel, role, fails),
+            Action::LaunchBeside(which) => self.launch_beside(kernel, which, fails),
+            // The services of this world do not go into the background.
+            Action::Look => self.handle(kernel, Event::Left(Left::Nothing)),
+            Action::SendLeft(_) | Action::KillLeft | Action::SayAstray => {}
             Action::Record => {
                 let record = self.record();
                 self.push_front([Call::WritePage(record.encode()), Call::WriteState(Box::new(record))]);
             }
             Action::Publish => {
-                let (record, status) = (self.record(), self.status());
+                let (record, shown) = (self.record(), self.shown());
                 let mut calls = Vec::new();
                 if self.written.as_ref() != Some(&record) {
                     calls.extend([Call::WritePage(record.encode()), Call::WriteState(Box::new(record))]);
                 }
-                if self.shown != Some(status) {
-                    calls.push(Call::WriteStatus(status));
+                if self.shown != Some(shown) {
+                    calls.push(Call::WriteStatus(shown));
                 }
                 self.push_front(calls);
             }
-            Action::OpenGate => {
-                if let Some(gate) = self.gate.and_then(|gate| kernel.gates.get_mut(gate)) {
-                    gate.passed = true;
+            Action::OpenGate => open(kernel, self.held.and_then(|held| held.gate)),
+            Action::OpenBesideGate => open(kernel, self.beside.and_then(|beside| beside.gate)),
+            Action::SendBeside(signal) => {
+                if let Some(beside) = self.beside.filter(|beside| kernel.find(&beside.process).is_some()) {
+                    kernel.signal(beside.process.pid.as_raw(), signal);
                 }
             }
             Action::Send(signal) | Action::SendGroup(signal) | Action::SendScope(signal) => {
-                // A child keeps its number until it is waited for; an adopted process is held by a descriptor.
+                // A child keeps its number until supervise waits for it, and an adopted process is held by a
+                // descriptor.
                 if let Some(held) = self.held.filter(|held| kernel.find(&held.process).is_some()) {
                     kernel.signal(held.process.pid.as_raw(), signal);
                 }
             }
             Action::Leave => self.done = true,
-            Action::KillRest | Action::Announce(_) | Action::GiveUp | Action::SayLate(_) | Action::SayStarved => {}
+            Action::KillRest
+            | Action::Announce(_)
+            | Action::GiveUp
+            | Action::ReportMissedDeadline(_)
+            | Action::SayStarved => {}
         }
     }
 
     fn launch(&mut self, kernel: &mut Kernel, role: Role, fails: bool) {
         self.done = false;
         let gate = kernel.make_gate();
-        let child = if fails { None } else { kernel.fork(self.pid, Kind::AtGate(role, gate)) };
+        let child = if fails { None } else { kernel.fork(self.pid, Kind::AtGate(role, gate), Some(self.place)) };
         match child.and_then(|pid| kernel.identify(pid)) {
             Some(process) => {
-                self.held = Some(Held { role, process, is_child: true, gated: Gated::No });
-                self.gate = Some(gate);
+                self.held = Some(Held::child(role, process, gate));
                 self.handle(kernel, Event::Launched);
             }
             None => self.handle(kernel, Event::NotLaunched),
         }
     }
 
+    fn launch_beside(&mut self, kernel: &mut Kernel, which: Beside, fails: bool) {
+        let gate = kernel.make_gate();
+        let kind = Kind::BesideAtGate(which, gate);
+        let child = if fails { None } else { kernel.fork(self.pid, kind, Some(self.place)) };
+        match child.and_then(|pid| kernel.identify(pid)) {
+            Some(process) => {
+                self.beside = Some(Held::child(which, process, gate));
+                self.handle(kernel, Event::BesideLaunched);
+            }
+            None => self.handle(kernel, Event::BesideNotLaunched),
+        }
+    }
+
     fn write_state(&mut self, kernel: &mut Kernel, record: Record, fails: bool) {
-        if fails || kernel.files.read_only {
+        if fails || kernel.read_only {
             (self.written, self.again) = (None, Some(kernel.uptime + TRY_AGAIN));
             return;
         }
         if !kernel.forgets {
-            kernel.files.state = Some(record.encode());
+            kernel.files_mut(self.place).state = Some(record.encode());
         }
+        self.has_recorded_reload |= record.hooks.reload;
         (self.written, self.unwritten_want) = (Some(record), false);
         self.again = self.again.filter(|_| self.shown.is_none());
     }
 
-    fn write_status(&mut self, kernel: &mut Kernel, pid: Option<i32>, fails: bool) {
-        if fails || kernel.files.read_only {
+    fn write_status(&mut self, kernel: &mut Kernel, shown: Shown, fails: bool) {
+        if fails || kernel.read_only {
             (self.shown, self.again) = (None, Some(kernel.uptime + TRY_AGAIN));
             return;
         }
-        kernel.files.status = pid;
-        self.shown = Some(pid);
+        kernel.files_mut(self.place).status =
+            shown.first_chunk().copied().map(i32::from_le_bytes).filter(|pid| *pid != 0);
+        self.shown = Some(shown);
         self.again = self.again.filter(|_| self.written.is_none());
     }
 
     fn reap(&mut self, kernel: &Kernel) {
         let Some((pid, status)) = kernel.ended_child(self.pid, self.ended) else { return };
-        let ours = self.held.is_some_and(|held| held.is_child && held.process.pid.as_raw() == pid);
-        if !ours {
-            return self.push_front([Call::WaitFor(pid), Call::Reap]);
+        if let Some(beside) = self.beside.filter(|beside| beside.is_child_of(pid)) {
+            let exit = beside.refused(kernel).unwrap_or_else(|| Exit::from_wait_status(status));
+            self.push_front([Call::WaitFor(pid), Call::Reap]);
+            self.beside = None;
+            return self.handle(kernel, Event::BesideEnded(exit));
         }
-        let refused = self.gate.and_then(|gate| kernel.gates.get(gate)).and_then(|gate| gate.refused);
-        let exit = refused.map_or_else(|| Exit::from_wait_status(status), Exit::Unstarted);
+        let Some(held) = self.held.filter(|held| held.is_child_of(pid)) else {
+            return self.push_front([Call::WaitFor(pid), Call::Reap]);
+        };
+        let exit = held.refused(kernel).unwrap_or_else(|| Exit::from_wait_status(status));
         self.ended = Some(pid);
         self.push_front([Call::Release, Call::Reap]);
         self.has_ended(kernel, exit);
     }
 
     fn has_ended(&mut self, kernel: &Kernel, exit: Exit) {
-        (self.held, self.gate) = (None, None);
+        self.held = None;
         self.handle(kernel, Event::Ended(exit));
     }
 
@@ -394,53 +622,86 @@ impl Supervise {
     }
 
     fn poll_gate(&mut self, kernel: &Kernel) {
-        let gate = self.gate.and_then(|gate| kernel.gates.get(gate));
-        if gate.is_some_and(|gate| !gate.process && gate.refused.is_none()) {
-            self.gate = None;
+        if let Some(held) = self.held.filter(|held| held.has_executed(kernel)) {
+            self.held = Some(Held { gate: None, ..held });
             self.handle(kernel, Event::Executed);
         }
     }
 
     fn poll_adopted(&mut self, kernel: &Kernel) {
-        let Some(held) = self.held.filter(|_| self.adopted_has_news(kernel)) else { return };
-        match kernel.find(&held.process).map(|task| task.state) {
-            Some(State::Alive) => {
+        let Some(held) = self.held.filter(|held| held.adopted_has_news(kernel)) else { return };
+        match self.end_of_adopted(kernel, &held.process) {
+            None => {
                 self.held = Some(Held { gated: Gated::No, ..held });
                 self.handle(kernel, Event::Executed);
             }
-            found => {
-                let seen = match found {
-                    Some(State::Zombie(status)) => Some(Exit::from_wait_status(status)),
-                    Some(State::Alive) | None => None,
-                };
-                let exit = told_by_svscan(kernel, &held.process).or(seen).unwrap_or(Exit::Unknown);
-                match Event::of_adopted(exit, held.gated) {
-                    Event::Ended(exit) => self.has_ended(kernel, exit),
-                    event => {
-                        (self.held, self.gate) = (None, None);
-                        self.handle(kernel, event);
-                    }
+            Some(exit) => {
+                self.held = None;
+                self.handle(kernel, Event::of_adopted(exit, held.gated));
+            }
+        }
+    }
+
+    /// Looks for news of the program beside `run`.
+    fn poll_beside(&mut self, kernel: &Kernel) {
+        let Some(beside) = self.beside else { return };
+        if beside.has_executed(kernel) {
+            self.beside = Some(Held { gate: None, ..beside });
+            self.handle(kernel, Event::Changed);
+        } else if beside.adopted_has_news(kernel) {
+            match self.end_of_adopted(kernel, &beside.process) {
+                // That it was executed is no news.
+                None => self.beside = Some(Held { gated: Gated::No, ..beside }),
+                Some(exit) => {
+                    self.beside = None;
+                    self.handle(kernel, of_beside(Event::of_adopted(exit, beside.gated)));
                 }
             }
         }
     }
 
-    /// What it would write down now.
-    fn record(&self) -> Record {
-        let machine = self.machine.as_ref().map_or_else(Record::blank, Machine::record);
-        Record { supervise: self.own, process: self.held.map(|held| (held.role, held.process)), ..machine }
+    /// How an adopted process has ended; `None` if it is alive.
+    fn end_of_adopted(&self, kernel: &Kernel, process: &Process) -> Option<Exit> {
+        let seen = match kernel.find(process).map(|task| task.state) {
+            Some(State::Alive) => return None,
+            Some(State::Zombie(status)) => Some(Exit::from_wait_status(status)),
+            None => None,
+        };
+        Some(self.told_by_svscan(kernel, process).or(seen).unwrap_or(Exit::Unknown))
     }
 
-    /// The number that `supervise/status` is to show.
-    fn status(&self) -> Option<i32> {
-        let shows = self.machine.as_ref().is_some_and(|machine| machine.shows_ended().is_some());
-        let alive = self.held.map(|held| held.process.pid.as_raw());
-        alive.or(self.ended.filter(|_| shows))
+    /// The record that supervise would write now.
+    fn record(&self) -> Record {
+        let machine = self.machine.as_ref().map_or_else(Record::blank, Machine::record);
+        let beside = self.beside.map(|beside| (beside.role, beside.process));
+        Record { supervise: self.own, process: self.held.map(|held| (held.role, held.process)), beside, ..machine }
+    }
+
+    /// What `supervise/status` must show.
+    fn shown(&self) -> Shown {
+        let status = Status::of(&self.record()).encode();
+        status.last_chunk().copied().unwrap_or_default()
+    }
+
+    /// The end of an inherited process, as svscan has recorded it.
+    fn told_by_svscan(&self, kernel: &Kernel, process: &Process) -> Option<Exit> {
+        let of = |(ended, status): &(Process, i32)| ended.is_same_as(process).then(|| Exit::from_wait_status(*status));
+        kernel.files(self.place).orphan.iter().find_map(of)
     }
 }
 
-/// What svscan has written down of the end of a process that it inherited.
-fn told_by_svscan(kernel: &Kernel, process: &Process) -> Option<Exit> {
-    let of = |(ended, status): &(Process, i32)| ended.is_same_as(process).then(|| Exit::from_wait_status(*status));
-    kernel.files.orphan.iter().find_map(of)
+/// Lets a child through its gate.
+fn open(kernel: &mut Kernel, gate: Option<GateId>) {
+    if let Some(gate) = gate.and_then(|gate| kernel.gates.get_mut(gate)) {
+        gate.passed = true;
+    }
+}
+
+/// What the end of an adopted process means, if it is the one beside `run`.
+fn of_beside(event: Event) -> Event {
+    match event {
+        Event::Ended(exit) => Event::BesideEnded(exit),
+        Event::NeverBegan => Event::BesideNeverBegan,
+        event => event,
+    }
 }

@@ -1,141 +1,135 @@
-//! The world: the kernel, the programs in it, and all that can happen next.
+//! The world: the kernel, the programs in it, and everything that can happen next.
 
-use crate::kernel::{INIT, Kernel, Kind, State};
+use crate::kernel::{GateId, INIT, Kernel, Kind, PATIENCE, PipeId, Place, Service, State, Task};
 use crate::promises::{Broken, Promises};
+use crate::simulated::{Actor, Simulated};
 use crate::supervise::Supervise;
-use crate::svscan::Svscan;
+use crate::svscan::{Started, Svscan};
 use daemontools::report::TEMPORARY;
-use daemontools::service::Role;
+use daemontools::service::policy::{Limit, Policy};
+use daemontools::service::{Beside, Command, Part, Role};
+use fastrand::Rng;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 use supervise::machine::EXIT_GATE_CLOSED;
-use supervise::policy::Policy;
 
 /// One thing that happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Move {
+pub enum Transition {
     /// A process makes its next step.
     Step(i32),
-    /// A program of ours makes its next step, and the system refuses it.
+    /// One of our programs makes its next call, and the system refuses it.
     Refuse(i32),
     /// A process is killed.
     Kill(i32),
     /// A program of the service ends by itself with this exit code.
     Exit(i32, i32),
-    /// What a child at its gate would become cannot be executed.
+    /// A child at its gate cannot execute its program.
     NotExecuted(i32),
-    /// A program of the service does not obey TERM.
+    /// A program of the service ignores TERM from now on.
     Ignore(i32),
-    /// An operator writes a command.
-    Tell(u8),
+    /// A program that should end by itself does not.
+    Hang(i32),
+    /// A service writes a line for its logger.
+    Write(i32),
+    /// An operator writes a command for the supervise of this directory.
+    Tell(Place, u8),
     /// svscan is told to stop everything.
     Stop,
-    /// A process that has nothing to do with all this is made, which takes a number, or ends.
+    /// A process that does not belong to the service starts, which takes a number, or ends.
     Stranger,
-    /// The disk takes no writes from now on, or takes them again.
+    /// The disk refuses writes from now on, or accepts them again.
     Disk,
-    /// Time passes until the next thing is due.
+    /// Time passes until the next deadline.
     Pass,
 }
 
-/// How often the adversary may still do what is not a step of the programs.
+/// How often the adversary may still act. The steps of the programs are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Processes that it kills.
+    /// How many processes it kills.
     pub kills: u32,
-    /// Calls that it makes fail.
+    /// How many calls it makes fail.
     pub refusals: u32,
-    /// What it has the programs of the service do.
+    /// How often it makes a program of the service end, fail or ignore TERM.
     pub deeds: u32,
-    /// Commands that it writes.
+    /// How many commands it writes.
     pub commands: u32,
-    /// Strangers that it makes.
+    /// How many lines it makes services write.
+    pub lines: u32,
+    /// How often it starts or ends a stranger.
     pub strangers: u32,
-    /// How often it turns the disk.
+    /// How often it makes the disk refuse or accept writes.
     pub disk: u32,
     /// How often it tells svscan to stop everything.
     pub stops: u32,
 }
 
 impl Budget {
-    /// The adversary rests.
-    pub const NONE: Budget = Budget { kills: 0, refusals: 0, deeds: 0, commands: 0, strangers: 0, disk: 0, stops: 0 };
+    /// The budget of an adversary that rests.
+    pub const NONE: Budget =
+        Budget { kills: 0, refusals: 0, deeds: 0, commands: 0, lines: 0, strangers: 0, disk: 0, stops: 0 };
 }
 
-/// So many moves are enough for everything to come to rest.
-const MOST_MOVES: usize = 2000;
-/// The longest pauses of ours, one after the other: a minute after a refused fork, and svscan's after a supervise that
-/// could not serve.
+/// The longest pauses of our programs together: a minute after a refused fork, and svscan's pause after a supervise
+/// that could not serve.
 const LONGEST: Duration = Duration::from_secs(60 + 80);
 
-/// The commands that are written: up, down, once, terminate, exit when down.
-const COMMANDS: &[u8] = b"udotx";
+/// How many lines a pipe holds.
+const CAPACITY: usize = 3;
+
+/// The commands that are written: up, down, once, terminate, exit when down, kill.
+const COMMANDS: &[u8] = b"udotxk";
 
 /// The world.
 #[derive(Debug, Clone)]
 pub struct World {
     /// The kernel.
     pub kernel: Kernel,
-    /// svscan, if there is one.
+    /// svscan, if it runs.
     pub svscan: Option<Svscan>,
     /// All supervises that have not ended.
     pub supervises: Vec<Supervise>,
     /// What the adversary may still do.
     pub budget: Budget,
-    /// Time passes only while no program has anything to do. Otherwise a program may be kept waiting for ever, and the
-    /// schedules have no end.
+    /// Whether time passes only while no program has anything to do. Otherwise a program may be kept waiting for ever,
+    /// and schedules have no end. Then calls that concern only the program itself are no transitions of their own.
     pub is_fast: bool,
-    /// What must always hold, as far as it is known by now.
+    /// Whether process 1 starts svscan before it waits for orphans. Otherwise it waits for them first.
+    pub is_init_late: bool,
+    /// What must hold, judged by what has happened so far.
     pub promises: Promises,
-    /// The service's settings.
-    pub policy: Policy,
     epoch: Instant,
 }
 
 impl World {
-    /// A machine that has just been booted, with a service of this policy.
-    pub fn new(policy: Policy, budget: Budget, epoch: Instant) -> World {
+    /// A machine that has just been booted, with these services.
+    pub fn new(services: Vec<Service>, budget: Budget, epoch: Instant) -> World {
+        let kernel = Kernel::new(services);
         World {
-            kernel: Kernel::default(),
+            promises: Promises::new(kernel.places()),
+            kernel,
             svscan: None,
             supervises: Vec::new(),
             budget,
             is_fast: false,
-            promises: Promises::default(),
-            policy,
+            is_init_late: false,
             epoch,
         }
     }
 
-    /// All that can happen next. `into` is emptied first.
-    pub fn moves(&self, into: &mut Vec<Move>) {
-        into.clear();
-        if self.init_is_ready() {
-            into.push(Move::Step(INIT));
-        }
-        for task in self.kernel.tasks.iter().filter(|task| task.state == State::Alive) {
-            self.moves_of(task.pid, task.kind, into);
-        }
-        let may_pass = !self.is_fast || !into.iter().any(|chosen| matches!(chosen, Move::Step(_)));
-        if may_pass && self.next_deadline().is_some() {
-            into.push(Move::Pass);
-        }
-        if self.budget.commands > 0 && self.kernel.files.ok_reader.is_some() {
-            into.extend(COMMANDS.iter().map(|byte| Move::Tell(*byte)));
-        }
-        if self.budget.stops > 0 && self.svscan.is_some() {
-            into.push(Move::Stop);
-        }
-        if self.budget.strangers > 0 {
-            into.push(Move::Stranger);
-        }
-        if self.budget.disk > 0 {
-            into.push(Move::Disk);
-        }
+    /// The same machine after its programs have come to rest, before the adversary begins.
+    ///
+    /// # Errors
+    /// The promise that is broken on the way.
+    pub fn at_rest(mut self) -> Result<World, Broken> {
+        let budget = self.budget;
+        self.rest()?;
+        Ok(World { budget, ..self })
     }
 
-    fn moves_of(&self, pid: i32, kind: Kind, into: &mut Vec<Move>) {
+    fn transitions_of(&self, pid: i32, kind: Kind, into: &mut Vec<Transition>) {
         let (ready, may_fail) = match kind {
             Kind::Svscan => {
                 let svscan = self.svscan.as_ref().filter(|svscan| svscan.pid == pid);
@@ -146,22 +140,38 @@ impl World {
                 let ready = supervise.is_some_and(|supervise| supervise.is_ready(&self.kernel));
                 (ready, supervise.is_some_and(Supervise::may_fail))
             }
-            Kind::AtGate(..) | Kind::Program(_) | Kind::Stranger => (self.child_is_ready(pid), false),
+            Kind::AtGate(..) | Kind::BesideAtGate(..) | Kind::Program(_) | Kind::Beside(_) | Kind::Stranger => {
+                (self.child_is_ready(pid), false)
+            }
         };
         if ready {
-            into.push(Move::Step(pid));
+            into.push(Transition::Step(pid));
         }
         if ready && may_fail && self.budget.refusals > 0 {
-            into.push(Move::Refuse(pid));
+            into.push(Transition::Refuse(pid));
         }
         if self.budget.kills > 0 {
-            into.push(Move::Kill(pid));
+            into.push(Transition::Kill(pid));
+        }
+        if self.budget.lines > 0 && kind == Kind::Program(Role::Run) && self.writes(pid).is_some() {
+            into.push(Transition::Write(pid));
         }
         if self.budget.deeds > 0 {
             match kind {
-                Kind::AtGate(..) if self.has_passed(pid) => into.push(Move::NotExecuted(pid)),
-                Kind::Program(_) => into.extend([Move::Exit(pid, 0), Move::Exit(pid, 100), Move::Ignore(pid)]),
-                Kind::AtGate(..) | Kind::Svscan | Kind::Supervise | Kind::Stranger => {}
+                Kind::AtGate(..) | Kind::BesideAtGate(..) if self.has_passed(pid) => {
+                    into.push(Transition::NotExecuted(pid))
+                }
+                Kind::Program(_) => {
+                    into.extend([Transition::Exit(pid, 0), Transition::Exit(pid, 100), Transition::Ignore(pid)]);
+                    into.extend((kind == Kind::Program(Role::PreStart)).then_some(Transition::Hang(pid)));
+                }
+                Kind::Beside(_) => into.extend([
+                    Transition::Exit(pid, 100),
+                    Transition::Exit(pid, 125),
+                    Transition::Ignore(pid),
+                    Transition::Hang(pid),
+                ]),
+                Kind::AtGate(..) | Kind::BesideAtGate(..) | Kind::Svscan | Kind::Supervise | Kind::Stranger => {}
             }
         }
     }
@@ -177,69 +187,445 @@ impl World {
             return false;
         }
         match task.kind {
-            Kind::AtGate(_, gate) => {
+            Kind::AtGate(_, gate) | Kind::BesideAtGate(_, gate) => {
                 let gate = self.kernel.gates.get(gate).copied().unwrap_or_default();
                 task.holds_lock || task.told_to_end || gate.passed || !gate.keeper
             }
-            // `start`, `finish` and `stop` end by themselves.
-            Kind::Program(Role::Run) => task.told_to_end && !task.ignores_term,
-            Kind::Program(Role::Start | Role::Finish | Role::Stop) => true,
+            // All others end by themselves, unless they hang.
+            Kind::Program(Role::Run) => (task.told_to_end && !task.ignores_term) || self.reads(pid).is_some(),
+            Kind::Program(Role::Start | Role::PreStart | Role::Finish | Role::Stop) | Kind::Beside(_) => {
+                !task.hangs || (task.told_to_end && !task.ignores_term)
+            }
             Kind::Svscan | Kind::Supervise | Kind::Stranger => false,
         }
     }
 
     fn has_passed(&self, pid: i32) -> bool {
         match self.kernel.task(pid).map(|task| (task.kind, task.holds_lock)) {
-            Some((Kind::AtGate(_, gate), false)) => {
+            Some((Kind::AtGate(_, gate) | Kind::BesideAtGate(_, gate), false)) => {
                 self.kernel.gates.get(gate).is_some_and(|gate| gate.passed && gate.process && gate.refused.is_none())
             }
             _ => false,
         }
     }
 
-    /// When the first of our programs is due that is not ready yet, in time since boot.
+    /// The earliest deadline of our programs, as time since boot. Programs that have something to do are not counted.
     fn next_deadline(&self) -> Option<Duration> {
         let supervises = self.supervises.iter().filter_map(Supervise::deadline);
         let svscan = self.svscan.iter().filter_map(Svscan::deadline);
         supervises.chain(svscan).filter(|deadline| *deadline > self.kernel.uptime).min()
     }
 
-    /// Lets the adversary rest, and all that is left to be done be done, each in its turn.
-    ///
-    /// # Errors
-    /// Which promise is broken on the way, or in the end.
-    pub fn rest(&mut self) -> Result<(), Broken> {
-        self.rest_and_tell(|_, _| {})
-    }
-
-    /// The same; `tell` hears of each move before it is made.
-    ///
-    /// # Errors
-    /// Which promise is broken on the way, or in the end.
-    pub fn rest_and_tell(&mut self, mut tell: impl FnMut(&World, Move)) -> Result<(), Broken> {
-        self.budget = Budget::NONE;
-        self.kernel.files.read_only = false;
-        let (mut moves, began) = (Vec::new(), self.kernel.uptime);
-        for turn in 0..MOST_MOVES {
-            self.moves(&mut moves);
-            let steps = moves.iter().filter(|chosen| matches!(chosen, Move::Step(_))).count();
-            let Some(chosen) = moves.get(turn % steps.max(1)).copied() else {
-                let took = self.kernel.uptime - began;
-                return if took > LONGEST { Err(Broken::TooLate(took)) } else { Promises::check_at_rest(self) };
-            };
-            tell(self, chosen);
-            self.play(chosen)?;
+    /// Notes the commands that a supervise has read, and those that it has recorded since.
+    fn see_commands(&mut self) {
+        for supervise in &mut self.supervises {
+            let (place, told) = (supervise.place, supervise.told.take());
+            self.promises.told(place, told, supervise.unwritten_want, &self.kernel);
+            if std::mem::take(&mut supervise.ends_programs) {
+                self.promises.is_to_end_programs(place, &self.kernel);
+            }
+            if std::mem::take(&mut supervise.has_recorded_reload) {
+                self.promises.is_to_reload(place, &self.kernel);
+            }
         }
-        Err(Broken::NeverAtRest)
     }
 
-    /// What a move is about to do, in words.
-    pub fn words(&self, chosen: Move) -> String {
+    fn step_of_init(&mut self) {
+        let is_to_start = self.svscan.is_none() && !self.promises.has_stopped;
+        let ended = self.kernel.ended_child(INIT, None).filter(|_| !(self.is_init_late && is_to_start));
+        if let Some((pid, _)) = ended {
+            self.kernel.wait_for(pid);
+        } else if is_to_start && let Some(pid) = self.kernel.fork(INIT, Kind::Svscan, None) {
+            self.svscan = Some(Svscan::new(pid, self.epoch));
+        }
+    }
+
+    /// A process makes its next call. Where all schedules are run, calls that concern nothing outside of the program
+    /// are made together with the call before: it makes no difference what happens between them.
+    fn step(&mut self, pid: i32, fails: bool) {
+        self.step_once(pid, fails);
+        while self.is_fast && self.is_next_internal(pid) {
+            self.see_commands();
+            self.step_once(pid, false);
+        }
+    }
+
+    fn is_next_internal(&self, pid: i32) -> bool {
+        let mut supervises = self.supervises.iter().filter(|supervise| supervise.pid == pid);
+        let svscan = self.svscan.iter().find(|svscan| svscan.pid == pid);
+        supervises.any(Supervise::is_next_internal) || svscan.is_some_and(Svscan::is_next_internal)
+    }
+
+    fn step_once(&mut self, pid: i32, fails: bool) {
+        let World { kernel, svscan, supervises, .. } = self;
+        if let Some(svscan) = svscan.as_mut().filter(|svscan| svscan.pid == pid) {
+            let started = svscan.step(kernel, fails);
+            supervises.extend(started.and_then(|Started { pid, place, purpose }| {
+                Some(Supervise::new(kernel.identify(pid)?, place, purpose))
+            }));
+        } else if let Some(supervise) = supervises.iter_mut().find(|supervise| supervise.pid == pid) {
+            supervise.step(kernel, fails);
+        } else {
+            self.step_of_child(pid);
+        }
+    }
+
+    /// A child of supervise makes its next step: it closes the lock, waits for its gate, and executes its program. Or a
+    /// program ends.
+    fn step_of_child(&mut self, pid: i32) {
+        let Some(task) = self.kernel.task_mut(pid) else { return };
+        let told_to_end = std::mem::take(&mut task.told_to_end);
+        if told_to_end {
+            self.note_end_at_gate(pid);
+        }
+        let Some(task) = self.kernel.task_mut(pid) else { return };
+        match task.kind {
+            Kind::AtGate(..) | Kind::BesideAtGate(..) if told_to_end => self.kernel.end(pid, Signal::SIGTERM as i32),
+            Kind::AtGate(..) | Kind::BesideAtGate(..) if task.holds_lock => task.holds_lock = false,
+            Kind::AtGate(role, gate) => {
+                let place = task.place.filter(|_| role == Role::Run);
+                if self.leaves_gate(pid, gate, Kind::Program(role)) {
+                    place.into_iter().for_each(|place| self.promises.is_ready(place));
+                }
+            }
+            Kind::BesideAtGate(which, gate) => {
+                let place = task.place.filter(|_| which == Beside::Reload);
+                if self.leaves_gate(pid, gate, Kind::Beside(which)) {
+                    place.into_iter().for_each(|place| self.promises.reloads(place));
+                }
+            }
+            Kind::Program(Role::Run) if told_to_end && !task.ignores_term => {
+                self.kernel.end(pid, Signal::SIGTERM as i32);
+            }
+            Kind::Program(Role::Run) => self.step_of_logger(pid),
+            Kind::Program(Role::Start | Role::PreStart | Role::Finish | Role::Stop) | Kind::Beside(_) => {
+                let status = if told_to_end && !task.ignores_term { Signal::SIGTERM as i32 } else { 0 };
+                self.kernel.end(pid, status)
+            }
+            Kind::Svscan | Kind::Supervise | Kind::Stranger => {}
+        }
+    }
+
+    /// A child of supervise leaves its gate: it executes its program, or ends. Returns whether it executes its program.
+    fn leaves_gate(&mut self, pid: i32, gate: GateId, program: Kind) -> bool {
+        let state = self.kernel.gates.get(gate).copied().unwrap_or_default();
+        if state.refused.is_some() {
+            self.kernel.end(pid, TEMPORARY << 8);
+        } else if !state.passed {
+            self.kernel.end(pid, EXIT_GATE_CLOSED << 8);
+        } else {
+            self.kernel.task_mut(pid).into_iter().for_each(|task| task.kind = program);
+            self.kernel.close_process_end(gate);
+            return true;
+        }
+        false
+    }
+
+    /// The pipe that a logger reads, if there are lines in it, or its end.
+    fn reads(&self, pid: i32) -> Option<PipeId> {
+        let task = self.kernel.task(pid).filter(|task| task.place.is_some_and(|place| place.part == Part::Logger))?;
+        let pipe = task.ends.first()?.pipe;
+        (self.kernel.has_lines(pipe) || self.kernel.is_abandoned(pipe)).then_some(pipe)
+    }
+
+    /// A logger takes a line, which it writes into its log at once, or ends at the end of its input.
+    fn step_of_logger(&mut self, pid: i32) {
+        let Some(pipe) = self.reads(pid) else { return };
+        if self.kernel.pipes.get_mut(pipe).and_then(|pipe| pipe.lines.pop_front()).is_none() {
+            self.kernel.end(pid, 0);
+        }
+        self.kernel.pipe_has_changed(pipe);
+    }
+
+    /// The pipe into which a service can write a line.
+    fn writes(&self, pid: i32) -> Option<PipeId> {
+        let is_service = |task: &&Task| !task.stopped && task.place.is_some_and(|place| place.part == Part::Service);
+        let pipe = self.kernel.task(pid).filter(is_service)?.ends.first()?.pipe;
+        self.kernel.pipes.get(pipe).filter(|pipe| pipe.lines.len() < CAPACITY).map(|_| pipe)
+    }
+
+    /// Ends the stranger if there is one, and starts one otherwise.
+    fn turn_stranger(&mut self) {
+        let stranger = self.kernel.tasks.iter().find(|task| task.kind == Kind::Stranger && task.state == State::Alive);
+        match stranger.map(|task| task.pid) {
+            Some(pid) => self.kernel.end(pid, 0),
+            None => drop(self.kernel.fork(INIT, Kind::Stranger, None)),
+        }
+    }
+
+    /// A process that is killed at its gate closes its end of it, as one does that executes its program. So its supervise
+    /// takes it for executed until it reads how it ended, and the service was ready for that moment.
+    fn note_end_at_gate(&mut self, pid: i32) {
+        let task = self.kernel.task(pid).filter(|task| matches!(task.kind, Kind::AtGate(Role::Run, _)));
+        if let Some(place) = task.and_then(|task| task.place) {
+            self.promises.is_ready(place);
+        }
+        // A `reload` that is killed at its gate has failed, as one that is killed later.
+        let reload = self.kernel.task(pid).filter(|task| matches!(task.kind, Kind::BesideAtGate(Beside::Reload, _)));
+        reload.and_then(|task| task.place).into_iter().for_each(|place| self.promises.reloads(place));
+    }
+
+    fn refuse_execution(&mut self, pid: i32) {
+        if let Some(Kind::AtGate(_, gate) | Kind::BesideAtGate(_, gate)) = self.kernel.task(pid).map(|task| task.kind)
+            && let Some(gate) = self.kernel.gates.get_mut(gate)
+        {
+            gate.refused = Some(Errno::ENOENT as i32);
+        }
+    }
+
+    /// Whether svscan or a supervise makes a step. If one of them is the last process that has a pipe, it must not end, or
+    /// close the pipe, while there are lines in it. If the last such process is killed, the lines are lost.
+    fn is_step_of_ours(&self, chosen: Transition) -> bool {
+        let (Transition::Step(pid) | Transition::Refuse(pid)) = chosen else { return false };
+        self.kernel.task(pid).is_some_and(|task| matches!(task.kind, Kind::Svscan | Kind::Supervise))
+    }
+
+    /// Removes what is in pipes that no process holds any more. Returns a line that is lost before it may be given up.
+    fn remove_pipes(&mut self) -> Option<usize> {
+        let mut lost = None;
+        let now = self.kernel.uptime;
+        for pipe in 0..self.kernel.pipes.len() {
+            if !self.kernel.is_held(pipe)
+                && let Some(pipe) = self.kernel.pipes.get_mut(pipe)
+            {
+                let line = pipe.lines.front().filter(|_| now < pipe.changed + PATIENCE).copied();
+                lost = lost.or(line);
+                pipe.lines.clear();
+                pipe.changed = Duration::ZERO;
+            }
+        }
+        lost
+    }
+
+    /// Removes the state of programs that have ended.
+    fn remove_ended(&mut self) {
+        let World { kernel, svscan, supervises, promises, .. } = self;
+        if svscan.as_ref().is_some_and(|svscan| !kernel.is_alive(svscan.pid)) {
+            // If svscan was killed, it is started again, and the next one does not know of a stop.
+            let ended = svscan.take().and_then(|svscan| kernel.task(svscan.pid)).map(|task| task.state);
+            promises.has_stopped = ended == Some(State::Zombie(0));
+            promises.is_to_stop = false;
+            promises.may_be_untold = true;
+        }
+        supervises.retain(|supervise| {
+            let lives = kernel.is_alive(supervise.pid);
+            if !lives {
+                // A command that was not recorded is lost with its supervise. A recorded command to exit makes the next
+                // supervise begin anew. A supervise that was killed after it had recorded that it exits has exited as
+                // told.
+                let has_left = kernel.read_record(supervise.place).is_some_and(|record| record.has_left());
+                promises.supervise_has_ended(supervise.place, has_left);
+                supervise.gates().for_each(|gate| kernel.close_keeper_end(gate));
+            }
+            lives
+        });
+        // A page is memory, so it is gone with the last process that has it open, or that leads the next svscan to it.
+        // What was only on the page and not on the disk is then unknown, as supervise has reported.
+        let is_gone = |place: &Place| svscan.is_none() && !supervises.iter().any(|supervise| supervise.place == *place);
+        for (place, files) in kernel.files.iter_mut().filter(|(place, _)| is_gone(place)) {
+            let page = files.page.take().filter(|page| !page.is_empty());
+            if page.is_some() && page != files.state {
+                promises.record_is_lost(*place);
+            }
+        }
+    }
+}
+
+impl Simulated for World {
+    type Transition = Transition;
+
+    fn of_seed(seed: u64, epoch: Instant) -> World {
+        let mut rng = Rng::with_seed(seed);
+        let policy = Policy {
+            has_finish: rng.u8(..4) == 0,
+            has_start: rng.u8(..8) == 0,
+            has_pre_start: rng.u8(..4) == 0,
+            has_stop: rng.u8(..8) == 0,
+            kill_after: (rng.u8(..4) == 0).then(|| Duration::from_secs(3)),
+            restart_limit: (rng.u8(..8) == 0).then(|| Limit { count: 3, within: Duration::from_secs(30) }),
+            ..Policy::default()
+        };
+        let budget = Budget {
+            kills: rng.u32(..6),
+            refusals: rng.u32(..3),
+            deeds: rng.u32(..4),
+            commands: rng.u32(..4),
+            strangers: rng.u32(..6),
+            disk: rng.u32(..3),
+            stops: rng.u32(..4) / 3,
+            lines: 0,
+        };
+        let mut rng_beside = Rng::with_seed(seed ^ 0xbe51de);
+        let mut has = |one_in: u8| rng_beside.u8(..one_in) == 0;
+        let has_any = has(2);
+        let policy = Policy {
+            has_post_start: has_any && has(2),
+            has_pre_stop: has_any && has(2),
+            has_reload: has_any && has(2),
+            kill_post_start_after: has(4).then(|| Duration::from_secs(2)),
+            kill_pre_stop_after: has(4).then(|| Duration::from_secs(2)),
+            ..policy
+        };
+        let web = Service::new("web", 1, policy);
+        match rng.u8(..2) {
+            0 => World::new(vec![web.logged()], Budget { lines: rng.u32(..6), ..budget }, epoch),
+            _ if rng.u8(..3) == 0 => {
+                let services = vec![Service::new("db", 2, Policy::default()), web.after("db")];
+                World::new(services, budget, epoch)
+            }
+            _ => World::new(vec![web], budget, epoch),
+        }
+    }
+
+    fn transitions(&self, into: &mut Vec<Transition>) {
+        into.clear();
+        if self.init_is_ready() {
+            into.push(Transition::Step(INIT));
+        }
+        for task in self.kernel.tasks.iter().filter(|task| task.state == State::Alive) {
+            self.transitions_of(task.pid, task.kind, into);
+        }
+        let may_pass = !self.is_fast || !into.iter().any(|chosen| matches!(chosen, Transition::Step(_)));
+        if may_pass && self.next_deadline().is_some() {
+            into.push(Transition::Pass);
+        }
+        let supervised = self.kernel.files.iter().filter(|(_, files)| files.ok_reader.is_some());
+        for (place, _) in supervised.filter(|_| self.budget.commands > 0) {
+            // The supervise of a logger that is told to exit has more to decide than the world has in it.
+            let commands = COMMANDS.iter().filter(|byte| place.part == Part::Service || **byte != b'x');
+            let has_reload = self.kernel.policy(*place).has_reload;
+            let commands = commands.copied().chain(has_reload.then_some(Command::Reload.byte()));
+            into.extend(commands.map(|byte| Transition::Tell(*place, byte)));
+        }
+        if self.budget.stops > 0 && self.svscan.is_some() {
+            into.push(Transition::Stop);
+        }
+        if self.budget.strangers > 0 {
+            into.push(Transition::Stranger);
+        }
+        if self.budget.disk > 0 {
+            into.push(Transition::Disk);
+        }
+    }
+
+    fn actor(chosen: &Transition) -> Actor {
+        match chosen {
+            Transition::Step(_) => Actor::Program,
+            Transition::Pass => Actor::Clock,
+            Transition::Refuse(_)
+            | Transition::Kill(_)
+            | Transition::Exit(..)
+            | Transition::NotExecuted(_)
+            | Transition::Ignore(_)
+            | Transition::Hang(_)
+            | Transition::Write(_)
+            | Transition::Tell(..)
+            | Transition::Stop
+            | Transition::Stranger
+            | Transition::Disk => Actor::Adversary,
+        }
+    }
+
+    fn apply(&mut self, chosen: Transition) -> Result<(), Broken> {
+        let is_step_of_ours = self.is_step_of_ours(chosen);
+        match chosen {
+            Transition::Step(INIT) => self.step_of_init(),
+            Transition::Step(pid) => self.step(pid, false),
+            Transition::Refuse(pid) => {
+                self.budget.refusals -= 1;
+                self.kernel.task(pid).and_then(|task| task.place).into_iter().for_each(|at| self.promises.reloads(at));
+                self.step(pid, true);
+            }
+            Transition::Kill(pid) => {
+                self.budget.kills -= 1;
+                self.note_end_at_gate(pid);
+                self.kernel.end(pid, Signal::SIGKILL as i32);
+            }
+            Transition::Exit(pid, code) => {
+                self.budget.deeds -= 1;
+                self.kernel.end(pid, code << 8);
+            }
+            Transition::NotExecuted(pid) => {
+                self.budget.deeds -= 1;
+                self.kernel.task(pid).and_then(|task| task.place).into_iter().for_each(|at| self.promises.reloads(at));
+                self.refuse_execution(pid);
+            }
+            Transition::Ignore(pid) => {
+                self.budget.deeds -= 1;
+                if let Some(task) = self.kernel.task_mut(pid) {
+                    task.ignores_term = true;
+                }
+            }
+            Transition::Hang(pid) => {
+                self.budget.deeds -= 1;
+                self.kernel.task_mut(pid).into_iter().for_each(|task| task.hangs = true);
+            }
+            Transition::Write(pid) => {
+                self.budget.lines -= 1;
+                let line = self.promises.write_line();
+                let Some(pipe) = self.writes(pid) else { return Ok(()) };
+                self.kernel.pipes.get_mut(pipe).into_iter().for_each(|pipe| pipe.lines.push_back(line));
+                self.kernel.pipe_has_changed(pipe);
+            }
+            Transition::Tell(place, byte) => {
+                self.budget.commands -= 1;
+                self.kernel.files_mut(place).control.push(byte);
+            }
+            Transition::Stop => {
+                self.budget.stops -= 1;
+                self.svscan.iter_mut().for_each(|svscan| svscan.told_to_stop = true);
+                self.promises.is_to_stop = true;
+                (0..self.kernel.pipes.len()).for_each(|pipe| self.kernel.pipe_has_changed(pipe));
+            }
+            Transition::Stranger => {
+                self.budget.strangers -= 1;
+                self.turn_stranger();
+            }
+            Transition::Disk => {
+                self.budget.disk -= 1;
+                self.kernel.read_only = !self.kernel.read_only;
+                self.promises.may_be_untold = true;
+            }
+            Transition::Pass => {
+                self.kernel.uptime = self.next_deadline().unwrap_or(self.kernel.uptime);
+            }
+        }
+        self.see_commands();
+        self.remove_ended();
+        let lost = self.remove_pipes();
+        if let Some(line) = lost.filter(|_| is_step_of_ours) {
+            return Err(Broken::LineLost(line));
+        }
+        Promises::check(self)
+    }
+
+    fn stop_adversary(&mut self) {
+        self.budget = Budget::NONE;
+        self.kernel.read_only = false;
+    }
+
+    fn is_sound(&self) -> bool {
+        !self.kernel.read_only
+    }
+
+    fn check_at_rest(&self) -> Result<(), Broken> {
+        Promises::check_at_rest(self)
+    }
+
+    fn longest_rest(&self) -> Duration {
+        LONGEST
+    }
+
+    fn words(&self, chosen: Transition) -> String {
+        let place = |pid: i32| self.kernel.task(pid).and_then(|task| task.place);
+        let of = |pid: i32| place(pid).map_or_else(String::new, |place| format!(" of {}", self.kernel.name(place)));
         let who = |pid: i32| match self.kernel.task(pid).map(|task| task.kind) {
             Some(Kind::Svscan) => format!("svscan {pid}"),
-            Some(Kind::Supervise) => format!("supervise {pid}"),
-            Some(Kind::AtGate(role, _)) => format!("{pid}, at the gate of {},", role.program()),
-            Some(Kind::Program(role)) => format!("{} {pid}", role.program()),
+            Some(Kind::Supervise) => format!("supervise {pid}{}", of(pid)),
+            Some(Kind::AtGate(role, _)) => format!("{pid}, at the gate of {}{},", role.program(), of(pid)),
+            Some(Kind::BesideAtGate(which, _)) => format!("{pid}, at the gate of {}{},", which.program(), of(pid)),
+            Some(Kind::Program(role)) => format!("{} {pid}{}", role.program(), of(pid)),
+            Some(Kind::Beside(which)) => format!("{} {pid}{}", which.program(), of(pid)),
             Some(Kind::Stranger) => format!("stranger {pid}"),
             None => format!("process {pid}"),
         };
@@ -249,181 +635,26 @@ impl World {
             svscan.or_else(supervise).unwrap_or_else(|| "goes on".into())
         };
         match chosen {
-            Move::Step(INIT) => "process 1 waits for orphans, or starts svscan".into(),
-            Move::Step(pid) => format!("{}: {}", who(pid), next(pid)),
-            Move::Refuse(pid) => format!("{}: {}, which is refused", who(pid), next(pid)),
-            Move::Kill(pid) => format!("{} is killed", who(pid)),
-            Move::Exit(pid, code) => format!("{} exits {code}", who(pid)),
-            Move::NotExecuted(pid) => format!("{} cannot be executed", who(pid)),
-            Move::Ignore(pid) => format!("{} does not obey TERM from now on", who(pid)),
-            Move::Tell(byte) => format!("an operator writes {}", char::from(byte)),
-            Move::Stop => "svscan is told to stop everything".into(),
-            Move::Stranger => "a stranger comes or goes".into(),
-            Move::Disk => "the disk turns".into(),
-            Move::Pass => "time passes".into(),
+            Transition::Step(INIT) => "process 1 waits for orphans, or starts svscan".into(),
+            Transition::Step(pid) => format!("{}: {}", who(pid), next(pid)),
+            Transition::Refuse(pid) => format!("{}: {}, which is refused", who(pid), next(pid)),
+            Transition::Kill(pid) => format!("{} is killed", who(pid)),
+            Transition::Exit(pid, code) => format!("{} exits {code}", who(pid)),
+            Transition::NotExecuted(pid) => format!("{} cannot be executed", who(pid)),
+            Transition::Write(pid) => format!("{} writes a line", who(pid)),
+            Transition::Ignore(pid) => format!("{} does not obey TERM from now on", who(pid)),
+            Transition::Hang(pid) => format!("{} does not end by itself", who(pid)),
+            Transition::Tell(place, byte) => {
+                format!("an operator writes {} to {}", char::from(byte), self.kernel.name(place))
+            }
+            Transition::Stop => "svscan is told to stop everything".into(),
+            Transition::Stranger => "a stranger comes or goes".into(),
+            Transition::Disk => "the disk turns".into(),
+            Transition::Pass => "time passes".into(),
         }
     }
 
-    /// Has something happen.
-    ///
-    /// # Errors
-    /// Which promise is broken now.
-    pub fn play(&mut self, chosen: Move) -> Result<(), Broken> {
-        match chosen {
-            Move::Step(INIT) => self.step_of_init(),
-            Move::Step(pid) => self.step(pid, false),
-            Move::Refuse(pid) => {
-                self.budget.refusals -= 1;
-                self.step(pid, true);
-            }
-            Move::Kill(pid) => {
-                self.budget.kills -= 1;
-                self.kernel.end(pid, Signal::SIGKILL as i32);
-            }
-            Move::Exit(pid, code) => {
-                self.budget.deeds -= 1;
-                self.kernel.end(pid, code << 8);
-            }
-            Move::NotExecuted(pid) => {
-                self.budget.deeds -= 1;
-                self.refuse_execution(pid);
-            }
-            Move::Ignore(pid) => {
-                self.budget.deeds -= 1;
-                if let Some(task) = self.kernel.task_mut(pid) {
-                    task.ignores_term = true;
-                }
-            }
-            Move::Tell(byte) => {
-                self.budget.commands -= 1;
-                self.kernel.files.control.push(byte);
-            }
-            Move::Stop => {
-                self.budget.stops -= 1;
-                self.svscan.iter_mut().for_each(|svscan| svscan.told_to_stop = true);
-                self.promises.is_to_stop = true;
-            }
-            Move::Stranger => {
-                self.budget.strangers -= 1;
-                self.turn_stranger();
-            }
-            Move::Disk => {
-                self.budget.disk -= 1;
-                self.kernel.files.read_only = !self.kernel.files.read_only;
-                self.promises.may_be_untold = true;
-            }
-            Move::Pass => {
-                self.kernel.uptime = self.next_deadline().unwrap_or(self.kernel.uptime);
-            }
-        }
-        self.see_commands();
-        self.bury();
-        Promises::check(self)
-    }
-
-    /// Takes note of commands that a supervise has read, and of those that it has written down since.
-    fn see_commands(&mut self) {
-        for supervise in &mut self.supervises {
-            self.promises.told(supervise.told.take(), supervise.unwritten_want);
-        }
-    }
-
-    fn step_of_init(&mut self) {
-        if let Some((pid, _)) = self.kernel.ended_child(INIT, None) {
-            self.kernel.wait_for(pid);
-        } else if self.svscan.is_none()
-            && !self.promises.has_stopped
-            && let Some(pid) = self.kernel.fork(INIT, Kind::Svscan)
-        {
-            self.svscan = Some(Svscan::new(pid, self.epoch));
-        }
-    }
-
-    fn step(&mut self, pid: i32, fails: bool) {
-        let World { kernel, svscan, supervises, policy, .. } = self;
-        if let Some(svscan) = svscan.as_mut().filter(|svscan| svscan.pid == pid) {
-            let started = svscan.step(kernel, fails).and_then(|pid| kernel.identify(pid));
-            supervises.extend(started.map(|process| Supervise::new(process, true, policy.clone())));
-        } else if let Some(supervise) = supervises.iter_mut().find(|supervise| supervise.pid == pid) {
-            supervise.step(kernel, fails);
-        } else {
-            self.step_of_child(pid);
-        }
-    }
-
-    /// A child of supervise closes the lock, waits for its gate, and becomes its program; a program ends.
-    fn step_of_child(&mut self, pid: i32) {
-        let Some(task) = self.kernel.task_mut(pid) else { return };
-        let told_to_end = std::mem::take(&mut task.told_to_end);
-        match task.kind {
-            Kind::AtGate(..) if told_to_end => self.kernel.end(pid, Signal::SIGTERM as i32),
-            Kind::AtGate(..) if task.holds_lock => task.holds_lock = false,
-            Kind::AtGate(role, gate) => {
-                let state = self.kernel.gates.get(gate).copied().unwrap_or_default();
-                if state.refused.is_some() {
-                    self.kernel.end(pid, TEMPORARY << 8);
-                } else if state.passed {
-                    if let Some(task) = self.kernel.task_mut(pid) {
-                        task.kind = Kind::Program(role);
-                    }
-                    self.kernel.close_process_end(gate);
-                } else {
-                    self.kernel.end(pid, EXIT_GATE_CLOSED << 8);
-                }
-            }
-            Kind::Program(Role::Run) => self.kernel.end(pid, Signal::SIGTERM as i32),
-            Kind::Program(Role::Start | Role::Finish | Role::Stop) => self.kernel.end(pid, 0),
-            Kind::Svscan | Kind::Supervise | Kind::Stranger => {}
-        }
-    }
-
-    /// The stranger that there is ends, or there is one from now on.
-    fn turn_stranger(&mut self) {
-        let stranger = self.kernel.tasks.iter().find(|task| task.kind == Kind::Stranger && task.state == State::Alive);
-        match stranger.map(|task| task.pid) {
-            Some(pid) => self.kernel.end(pid, 0),
-            None => drop(self.kernel.fork(INIT, Kind::Stranger)),
-        }
-    }
-
-    fn refuse_execution(&mut self, pid: i32) {
-        if let Some(Kind::AtGate(_, gate)) = self.kernel.task(pid).map(|task| task.kind)
-            && let Some(gate) = self.kernel.gates.get_mut(gate)
-        {
-            gate.refused = Some(Errno::ENOENT as i32);
-        }
-    }
-
-    /// Removes what was in the memory of programs that have ended.
-    fn bury(&mut self) {
-        let World { kernel, svscan, supervises, promises, .. } = self;
-        if svscan.as_ref().is_some_and(|svscan| !kernel.is_alive(svscan.pid)) {
-            // Killed, svscan is started again, and the next one knows of no stop.
-            let ended = svscan.take().and_then(|svscan| kernel.task(svscan.pid)).map(|task| task.state);
-            promises.has_stopped = ended == Some(State::Zombie(0));
-            promises.is_to_stop = false;
-            let page = kernel.read_page().map(|page| page.supervise.pid.as_raw());
-            let is_unknown = |pid| kernel.is_alive(pid) && page != Some(pid);
-            promises.may_be_left |= supervises.iter().any(|supervise| is_unknown(supervise.pid));
-            promises.may_be_untold = true;
-        }
-        supervises.retain(|supervise| {
-            let lives = kernel.is_alive(supervise.pid);
-            if !lives {
-                // A command that was not written down is lost with it, and one to exit has the next supervise begin anew.
-                // Killed as the last thing, once that was written down, it has left as well.
-                let last = kernel.read_page().or_else(|| kernel.read_state());
-                let has_left = last.is_some_and(|record| record.leaving && record.process.is_none());
-                promises.supervise_has_ended(has_left);
-                supervise.gate().into_iter().for_each(|gate| kernel.close_keeper_end(gate));
-            }
-            lives
-        });
-        // A page is memory: it is gone with the last process that has it open. What was on it and not on the disk is known
-        // to no one then, as supervise has said.
-        if svscan.is_none() && supervises.is_empty() {
-            let page = kernel.files.page.take().filter(|page| !page.is_empty());
-            promises.may_be_doubled |= page.is_some() && page != kernel.files.state;
-        }
+    fn uptime(&self) -> Duration {
+        self.kernel.uptime
     }
 }

@@ -1,5 +1,5 @@
-//! The stamps in front of lines: their kinds, and what each looks like. [`write`](mod@write) makes them, [`read`]
-//! finds them again.
+//! The stamps in front of lines: their kinds, and what each kind looks like. The module [`write`](mod@write) makes
+//! stamps, and the module [`read`] parses them.
 
 pub mod read;
 pub mod write;
@@ -7,7 +7,7 @@ pub mod write;
 /// What multilog puts in front of each line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StampKind {
-    /// Nothing.
+    /// Lines have no stamp.
     None,
     /// `t`: `@`, 24 digits, a blank.
     Tai64n,
@@ -17,16 +17,16 @@ pub enum StampKind {
     Iso(Zone),
 }
 
-/// Which time zone's clocks.
+/// The time zone in which a stamp shows a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zone {
-    /// Universal time.
+    /// Coordinated Universal Time.
     Utc,
     /// The time zone that $TZ names.
     Local,
 }
 
-/// No stamp, its blank included, has more bytes.
+/// The length in bytes of the longest stamp, its blank included.
 pub const LONGEST: usize = 40;
 
 /// The characters of which stamps are made. The blank is always the last one of a stamp.
@@ -39,15 +39,15 @@ impl StampKind {
         match self {
             StampKind::None => b"",
             StampKind::Tai64n => b"@xxxxxxxxxxxxxxxxxxxxxxxx ",
-            // As long as seconds have ten digits.
+            // Seconds have ten digits until the year 2286.
             StampKind::Unix => b"0000000000.000000 ",
             StampKind::Iso(Zone::Utc) => b"0000-00-00T00:00:00.000000Z ",
             StampKind::Iso(Zone::Local) => b"0000-00-00T00:00:00.000000+00:00 ",
         }
     }
 
-    /// Whether a line that begins with a stamp of this kind can begin with `start`. What `start` has beyond the stamp
-    /// is not looked at.
+    /// Whether a line that begins with a stamp of this kind can begin with `start`. Bytes of `start` behind the stamp
+    /// are ignored.
     pub fn can_begin_with(self, start: &[u8]) -> bool {
         self.shape().iter().zip(start).all(|(shape, byte)| match shape {
             b'x' => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),

@@ -1,4 +1,4 @@
-//! Stamps are found in front of lines, and read. No I/O.
+//! Finds and parses the stamps in front of lines. No I/O.
 //!
 //! Dates are read by the caller's function: svlog reads them with the crate jiff, which knows every form of ISO 8601
 //! that people and programs write, and which no other program needs.
@@ -6,19 +6,20 @@
 use super::LONGEST;
 use crate::tai64::{self, DIGITS, Tai64, Tai64N};
 
-/// Seconds since 1970 with fewer digits than this are some number, not a time.
+/// A number with fewer digits than this is not taken for seconds since 1970.
 const FEWEST_SECONDS: usize = 9;
 
-/// The time that a line begins with, and how many bytes tell it, the blank after it among them.
+/// The stamp at the beginning of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// When multilog read the line.
     pub time: Tai64N,
-    /// How many bytes the stamp has, its blank among them.
+    /// The length of the stamp in bytes, its blank included.
     pub length: usize,
 }
 
-/// Reads `@` and a label, seconds with microseconds, or what `date` reads: a date and time.
+/// Parses the stamp at the beginning of a line: `@` and a label, seconds with microseconds, or a date and time, which
+/// `date` parses.
 pub fn of(line: &[u8], date: fn(&str) -> Option<Tai64N>) -> Option<Stamp> {
     match line.first()? {
         b'@' => label(line),
@@ -38,7 +39,8 @@ fn label(line: &[u8]) -> Option<Stamp> {
     }
 }
 
-/// Labels from 2^63 on and a second of two thousand million nanoseconds are nothing a clock has said.
+/// Whether a clock can have shown this label. Labels from 2^63 on, and seconds with a thousand million nanoseconds or
+/// more, do not come from a clock.
 fn is_a_time(label: &Tai64N) -> bool {
     label.0.0 < 1 << 63 && label.1 <= 999_999_999
 }
@@ -56,7 +58,7 @@ fn seconds(word: &str) -> Option<Tai64N> {
     if seconds.len() < FEWEST_SECONDS || micros.len() != 6 || !digits(seconds) || !digits(micros) {
         return None;
     }
-    // Beyond, labels would be: there the crate's addition would overflow.
+    // The crate's addition would overflow beyond this.
     let second = seconds.parse().ok().filter(|second: &i64| *second < (1 << 62) - 10)?;
     Some(Tai64N(Tai64::from_unix(second), micros.parse::<u32>().ok()? * 1000)).filter(is_a_time)
 }

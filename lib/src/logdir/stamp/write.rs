@@ -1,28 +1,28 @@
-//! Stamps are written: one reading of the clock a batch, and still a later label for every line, unless the clock is
-//! put back. What the clocks of a time zone show, the C library tells.
+//! Makes the stamps in front of lines. The clock is read once for a batch of lines, and each line still gets a later
+//! label than the line before, unless the clock was put back. The C library converts times to those of a time zone.
 
 use super::{StampKind, Zone};
 use crate::sys::localtime::{self, Calendar};
 use crate::tai64::{self, Label, Tai64, Tai64N};
 use std::io::Write;
 
-/// How long `@400000000000000a00000000 ` is, whose last eight digits are the nanoseconds.
+/// The length of a stamp such as `@400000000000000a00000000 `, whose last eight digits are the nanoseconds.
 const LABEL: usize = 26;
 
 /// Makes stamps that rise strictly from line to line, as long as the clock does not fall.
 pub struct Stamper {
     kind: StampKind,
-    /// What the clock said last.
+    /// The time that the clock showed last.
     clock: Tai64N,
     /// The label of the next line.
     next: Tai64N,
-    /// The label of the last one.
+    /// The label of the last line.
     last: Tai64N,
-    /// The second of `text`.
+    /// The second for which `text` was made.
     second: Option<Tai64>,
-    /// A stamp, but for the fraction of the second.
+    /// The stamp of that second. Only the fraction is still to be filled in.
     text: Vec<u8>,
-    /// Where in `text` that begins, if it is decimal.
+    /// The position of the fraction in `text`, if it is decimal.
     fraction: usize,
 }
 
@@ -33,20 +33,21 @@ impl Stamper {
         Stamper { kind, clock: never, next: never, last: never, second: None, text: Vec::new(), fraction: 0 }
     }
 
-    /// A batch has come at `now`; lines that come faster than a nanosecond each are later than now. Where the clock was
-    /// put back, stamps are too: they say when a line was read.
+    /// Begins a batch of lines that was read at `now`. Each line's label is a nanosecond later than the one before, so
+    /// labels can be later than `now` if lines come very fast. If the clock was put back, the stamps go back too,
+    /// because they say when a line was read.
     pub fn batch(&mut self, now: Tai64N) {
         self.next = if now < self.clock { now } else { self.next.max(now) };
         self.clock = now;
     }
 
-    /// The moment of the last stamp.
+    /// Returns the moment of the last stamp.
     pub fn last(&self) -> Tai64N {
         self.last
     }
 
-    /// Appends the stamp of the next line. Done for every line, this makes only what changes within a second, and
-    /// copies the usual kind without a call.
+    /// Appends the stamp of the next line. As this is done for every line, it formats only the fraction of the second,
+    /// and copies the usual kind of stamp without calling a function.
     #[inline(always)]
     pub fn put(&mut self, to: &mut Vec<u8>) {
         let Tai64N(second, nanos) = self.next;
@@ -92,7 +93,8 @@ impl Stamper {
     }
 }
 
-/// Appends a moment as ISO 8601 has it, to microseconds; where no calendar reaches, the first of all moments.
+/// Appends a moment in the format of ISO 8601, with microseconds. A moment beyond the calendar gets the date and time
+/// of the first second of 1970.
 pub fn write_iso(Tai64N(seconds, nanos): Tai64N, zone: Zone, text: &mut Vec<u8>) {
     let first = Calendar { year: 1970, month: 1, day: 1, hour: 0, minute: 0, second: 0, offset: 0 };
     let calendar = match zone {
@@ -115,13 +117,14 @@ fn write_decimal(mut value: u32, digits: &mut [u8]) {
     }
 }
 
-/// Eight digits at once: each nibble in a byte of its own, then made a character. This is done for every line.
+/// Formats eight hexadecimal digits at once: it spreads the nibbles over the bytes of a word, and makes each byte a
+/// character. It must be fast, because it is done for every line.
 fn hex(value: u32) -> [u8; 8] {
     let mut nibbles = u64::from(value);
     nibbles = (nibbles << 16 | nibbles) & 0x0000_ffff_0000_ffff;
     nibbles = (nibbles << 8 | nibbles) & 0x00ff_00ff_00ff_00ff;
     nibbles = (nibbles << 4 | nibbles) & 0x0f0f_0f0f_0f0f_0f0f;
-    // One in the bytes from 10 on, whose characters are letters.
+    // This is one in each byte that is 10 or more, whose character is a letter.
     let letters = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
     (nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
@@ -164,7 +167,7 @@ mod tests {
         stamper.batch(at(1, 0));
         assert_eq!(stamp(&mut stamper), b"@400000000000000b00000000 ");
         assert_eq!(stamp(&mut stamper), b"@400000000000000b00000001 ");
-        // Not put back, but read again within the nanoseconds of the lines before.
+        // The clock was not put back, but read again before it reached the labels of the lines before.
         stamper.batch(at(1, 0));
         assert_eq!(stamp(&mut stamper), b"@400000000000000b00000002 ");
         stamper.batch(at(1, 1));

@@ -16,7 +16,7 @@ fn here(record: Record) -> Observation {
     Observation { presence: Presence::Here, seen: Some(Snapshot::of(Status::of(&record), None, Some(record))) }
 }
 
-/// As a supervise shows it that writes no state.
+/// The same observation from a supervise that writes no state.
 fn bare(observation: Observation) -> Observation {
     let seen = observation.seen.map(|seen| Snapshot { record: None, ..seen });
     Observation { seen, ..observation }
@@ -26,7 +26,7 @@ fn with(presence: Presence, observation: Observation) -> Observation {
     Observation { presence, ..observation }
 }
 
-/// How a service is after its `count`th start, at that second.
+/// The record of a service after its `count`th start, made at second `count`.
 fn record(count: u64) -> Record {
     let since = Moment { label: Tai64N(Tai64(count), 0), ..Moment::ZERO };
     Record { starts: count, since, want: Want::Up, ..Record::blank() }
@@ -44,7 +44,7 @@ fn ready(count: u64) -> Record {
     Record { ready: Some(Moment::ZERO), ..up(count) }
 }
 
-/// Its process has not become `run` yet.
+/// The record of a service whose process has not become `run` yet.
 fn gated(count: u64) -> Record {
     Record { gated: true, ..up(count) }
 }
@@ -72,13 +72,13 @@ fn failed(count: u64) -> Record {
 
 fn death(exit: Exit) -> Death {
     let label = Moment::ZERO.label;
-    Death { started: label, ended: label, exit, counts: true }
+    Death { started: label, ended: label, exit, counts: true, is_told: false }
 }
 
 const CODE: Exit = Exit::Code(1);
 const MISSING: Exit = Exit::Unstarted(2);
 
-/// Later than the observation before: the process has changed.
+/// The record after the process has changed once more.
 fn later(record: Record) -> Record {
     Record { since: Moment { label: Tai64N(Tai64(record.since.label.0.0), 9), ..Moment::ZERO }, ..record }
 }
@@ -111,7 +111,7 @@ fn commands_start_or_end_or_do_neither() {
     }
 }
 
-/// Each row: an observation now, and what it means for up, ready, down, finished, restarted.
+/// Each row: an observation of now, and the verdict for each of up, ready, down, finished and restarted.
 type Row = (Record, [Verdict; 5]);
 
 #[track_caller]
@@ -173,11 +173,11 @@ fn told_to_start_what_was_down_before_does_not_count() {
             (start, [NotYet, NotYet, NotYet, NotYet, NotYet]),
             (up(4), [Reached, NotYet, NotYet, NotYet, Reached]),
             (ready(4), [Reached, Reached, NotYet, NotYet, Reached]),
-            // A life too short to be seen.
+            // A run that was too short to be observed.
             (between(4, CODE), [Reached, NotYet, NotYet, NotYet, Reached]),
             (finishing(4, Want::Once), [Reached, NotYet, Reached, NotYet, Reached]),
             (rest(4, CODE), [Reached, OVER, Reached, Reached, Reached]),
-            // Not a life at all, or not known to be one.
+            // The program was not executed, or it is not known whether it was.
             (gated(4), [NotYet, NotYet, NotYet, NotYet, NotYet]),
             (between(4, MISSING), [NotYet, NotYet, NotYet, NotYet, NotYet]),
             (failed(4), [GAVE_UP, GAVE_UP, Reached, Reached, GAVE_UP]),
@@ -214,7 +214,7 @@ fn told_to_end_what_was_up_before_does_not_count() {
             (ready(4), [Reached, Reached, NotYet, NotYet, Reached]),
         ],
     );
-    // With -du, that it ended is not the end of it.
+    // With -du, the service starts again after its end.
     check(BOTH, ready(3), &[(later(rest(3, CODE)), [NotYet, NotYet, Reached, Reached, NotYet])]);
 }
 
@@ -228,7 +228,7 @@ fn told_only_to_exit_what_runs_on_is_not_waited_for() {
         &[
             (ready(3), [Reached, Reached, on, on, on]),
             (Record { leaving: true, ..up(3) }, [Reached, NotYet, on, on, on]),
-            // These have an end.
+            // These services end by themselves.
             (once, [Reached, Reached, NotYet, NotYet, NotYet]),
             (ending(3), [NotYet, NotYet, NotYet, NotYet, NotYet]),
             (finishing(3, Want::Down), [NotYet, NotYet, Reached, NotYet, NotYet]),
@@ -281,10 +281,20 @@ fn a_supervise_that_is_away_may_come_back() {
             assert_eq!(verdicts, expected, "{now:#?}");
         }
     }
+    // This one had left before the wait began, so that svscan may be about to start another.
+    let left = || here(Record { leaving: true, ..rest(3, CODE) });
+    for (presence, expected) in [
+        (Presence::Away, [NotYet, NotYet, Reached, Reached, NotYet]),
+        (Presence::Gone, [nobody, nobody, Reached, Reached, nobody]),
+    ] {
+        let before = with(Presence::Away, left());
+        let verdicts = GOALS.map(|goal| evaluate(goal, NOTHING, &before, &with(presence, left())));
+        assert_eq!(verdicts, expected, "{presence:?}");
+    }
 }
 
 #[test]
-fn nothing_to_see_means_nothing_until_nobody_comes() {
+fn a_goal_without_a_supervise_is_open_until_none_can_come() {
     let unseen = |presence| Observation { presence, seen: None };
     for goal in GOALS {
         for presence in [Presence::Here, Presence::Away] {
@@ -293,7 +303,7 @@ fn nothing_to_see_means_nothing_until_nobody_comes() {
         let gone = evaluate(goal, NOTHING, &unseen(Presence::Away), &unseen(Presence::Gone));
         assert_eq!(gone, Never(Reason::Unsupervised));
     }
-    // Its first start is a new one.
+    // The first start after the supervise came counts as a restart.
     assert_eq!(evaluate(Restarted, NOTHING, &unseen(Presence::Away), &here(up(1))), Reached);
 }
 
@@ -336,7 +346,8 @@ fn what_was_seen_last_has_words() {
         (rest(3, CODE), "down, last exited 1"),
         (failed(3), "failed, last exited 100"),
     ] {
-        assert_eq!(here(seen.clone()).words(), words);
+        let remedy = if words == "up, told to end" { "; svc -k kills it" } else { "" };
+        assert_eq!(here(seen.clone()).words(), format!("{words}{remedy}"));
         assert_eq!(with(Presence::Away, here(seen)).words(), format!("supervise not running, last seen {words}"));
     }
     assert_eq!(bare(here(ready(3))).words(), "up");

@@ -1,8 +1,9 @@
 //! A FIFO in `supervise/event`, into which supervise writes a letter at each transition of its service.
 //!
-//! The directory is one of s6's fifodirs: a listener makes a FIFO there, opens it, and then gives it a name that begins
-//! with `ftrig1:`, so that supervise never sees one that nobody reads, which it would remove. What lies in the directory
-//! may be made by whoever owns it: nothing in it is followed, and what was opened must be what was made.
+//! The directory is like one of s6's fifodirs. A listener makes a FIFO there, opens it, and then gives it a name that
+//! begins with `ftrig1:`. supervise removes a FIFO of such a name that has no reader, and in this order it never sees
+//! one. The owner of the directory can put anything there, so no link in it is followed, and the file that was opened
+//! must be the one that was made.
 
 use crate::files::open_fifo_at;
 use crate::service::{EVENT, Place};
@@ -14,20 +15,20 @@ use nix::unistd::{UnlinkatFlags, getpid, mkfifoat, read, unlinkat};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Is told of transitions as long as it lives.
+/// A program that listens for transitions. supervise reports them as long as this value lives.
 pub struct Listener {
     directory: OwnedFd,
     name: String,
     reader: OwnedFd,
-    /// Without a writer of our own the FIFO would be at its end once supervise has closed it.
+    /// A writing end of our own. Without it, the FIFO would reach its end each time supervise closes it.
     _writer: OwnedFd,
 }
 
 impl Listener {
-    /// Listens to the supervise of the service in the current directory, from now on.
+    /// Listens to the supervise of the service in the current directory from now on.
     ///
     /// # Errors
-    /// ENOENT: there never was one that tells. EACCES: only its owner may listen.
+    /// ENOENT: no supervise that reports transitions has run there. EACCES: only the owner of the service may listen.
     pub fn new() -> nix::Result<Listener> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let directory = open(&Place::here()?.path(EVENT), flags, Mode::empty())?;
@@ -45,7 +46,7 @@ impl Listener {
         }
     }
 
-    /// Whether it still lies where supervise looks for listeners.
+    /// Whether the FIFO still lies where supervise looks for listeners.
     pub fn is_in_place(&self) -> bool {
         let place = Place::here().map(|place| place.path(EVENT).join(&self.name));
         let there = place.and_then(|path| lstat(&path));
@@ -54,7 +55,8 @@ impl Listener {
         })
     }
 
-    /// Forgets what it was told until now; it is told in the same moment as what it stands for can be seen.
+    /// Discards all reports until now. supervise writes a report in the moment in which the change can be seen in its
+    /// files.
     pub fn drain(&self) {
         let mut letters = [0; 256];
         while read(&self.reader, &mut letters).is_ok_and(|length| length > 0) {}
@@ -73,8 +75,8 @@ impl Drop for Listener {
     }
 }
 
-/// Every account may write into the FIFO, as supervise may run as another one than ours. Only that account and the owner of
-/// the directory reach it.
+/// Makes the FIFO writable for every account, because supervise may run as another account than ours. Only that account
+/// and the owner of the directory can reach the FIFO.
 fn make_fifo(directory: &OwnedFd, name: &str) -> nix::Result<()> {
     let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IWGRP | Mode::S_IWOTH;
     let before = umask(Mode::empty());
@@ -92,6 +94,6 @@ fn open_both(directory: &OwnedFd, name: &str) -> nix::Result<(OwnedFd, OwnedFd)>
 }
 
 fn remove(directory: &OwnedFd, name: &str) {
-    // Supervise removes it when it next has something to tell.
+    // If the removal fails, supervise removes the FIFO when it has the next transition to report.
     let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
 }

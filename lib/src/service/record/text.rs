@@ -1,21 +1,32 @@
 //! The text of `supervise/state`.
 //!
-//! Text, one `key value …` a line; unknown keys and malformed lines are ignored, so that an older
-//! reader reads a newer file. Times are TAI64N labels (`@` and 24 digits), durations nanoseconds.
+//! One `key value …` on each line. Unknown keys and malformed lines are ignored, so that an older reader can read a
+//! newer file. Times are TAI64N labels (`@` and 24 digits), durations are nanoseconds.
 //!
 //! ```text
 //! supervise PID TICKS SERIAL   the supervise that wrote this
 //! boot ID                      of the kernel's boot and of process 1, for readers of version 0.1.0
 //! boot-facts WORDS             what tells this boot from others (see [`Boot`]): in another one nothing below is alive
 //! directory WORDS              what tells the service directory from others (see [`Directory`])
+//! change N                     counts the changes of this file: who knows another one than N-1 has missed some
 //! want up|down|once
 //! phase stopped|starting|started|running|stopping|failed
+//! active                       it is up without a process: the service is a state (see [`policy`](crate::service::policy))
 //! pid PID                      the process …
 //! pid-start TICKS              … its start time, field 22 of /proc/PID/stat …
 //! pid-serial SERIAL            … its number among all processes since boot …
-//! role start|run|finish|stop   … and which of the service's programs it is
+//! role PROGRAM                 … and which of the service's programs it is
+//! beside PROGRAM PID TICKS SERIAL  the process that runs beside `run`, or has outlived it
+//! beside-kill-at LABEL UPTIME  it is killed then if it has not ended
+//! post-start-due               `post-start` runs or is still to run, and then the service is ready
+//! pre-stopped                  `pre-stop` has run: `run` is told to end
+//! reload-due                   `reload` is still to run
+//! restart-due                  `run` is to end though the service is wanted up
+//! killed                       `run` was sent KILL: nothing more is started beside it
 //! since LABEL UPTIME           last change of the process; UPTIME counts since boot
 //! ready LABEL UPTIME           since when it is ready
+//! held starting|stopping       another program holds this transition back, in `supervise/hold`
+//! end-let-go                   the end of this life is not held back, or not any more
 //! paused                       it was told to pause
 //! ending told|itself|overdue   it is expected to end, and why
 //! to-group                     signals go to its process group
@@ -24,7 +35,14 @@
 //! gated                        the process was not seen to become `run` yet: whether that can be executed is not known
 //! begun                        `start` has succeeded, `stop` is owed
 //! again                        told up while `finish` or `stop` ran: it starts once more after them
+//! life-end ROLE EXIT [WORD …]  how the life ended that the `finish` that runs is about; `told`: that was commanded;
+//!                              `pre-stopped`: `pre-stop` has run
 //! in-background                the last `run` that has ended seems to have gone there: it ended well at once, and left processes
+//! taken LABEL UPTIME           since when the process is the one that was taken for the service's in the background
+//! unstable                     that was not long ago: if it ends well, it had a fork to do yet
+//! search PURPOSE EXIT          processes are looked for that `run` has left there: `start`, the service's; `successor`, the
+//!                              one that took its place; `end`, all, which are told to end. EXIT: of the one that left them
+//! astray nothing|several|pid-file  why the last start failed of a service that goes into the background
 //! verdict done|give-up         after the `finish` or `stop` that runs it is not restarted, for that reason
 //! shown-pid PID LABEL          `supervise/status` still shows this `run`, started then, which has ended (see [`Shown`])
 //! failure REASON               why it gave up, or will with that verdict (see [`Failure`])
@@ -35,14 +53,16 @@
 //! settings-left-out            there was no room for them (on a page of svscan's ledger)
 //! streak N                     short runs in a row, which make the pause longer
 //! starts N                     how often `run` was started
+//! ends REASON N …              how often it has ended, by reason (see [`Ends`])
 //! status-text TEXT             what it last said of itself
 //! pipe INODE                   from the service to a `log` that the same supervise runs
-//! log-…                        all of this but the first two once more, for that `log`
-//! death START END EXIT         the last exits of `run` (labels, see [`Exit`]), oldest first
+//! log-…                        all of this but the first two and `change` once more, for that `log`
+//! death START END EXIT [WORD …]  the last exits of `run` (labels, see [`Exit`]), oldest first; `uncounted`: `restart-limit` does
+//!                              not count it; `told`: it was commanded
 //! ```
 
-use super::{Death, Ending, Failure, Record, Role, Shown, Verdict};
-use crate::service::{Directory, Exit, Phase, Process, Want};
+use super::{Astray, Beside, Death, Ending, Failure, Held, LifeEnd, Purpose, Record, Role, Search, Shown, Verdict};
+use crate::service::{Directory, Ends, Exit, Phase, Process, Want};
 use crate::sys::boot::Boot;
 use crate::tai64::{self, Moment};
 use nix::unistd::Pid;
@@ -61,6 +81,7 @@ impl Record {
         if let Some(directory) = &self.directory {
             let _ = writeln!(text, "directory {directory}");
         }
+        let _ = writeln!(text, "change {}", self.change);
         let _ = self.write(&mut text);
         if let Some(inode) = self.pipe {
             let _ = writeln!(text, "pipe {inode}");
@@ -80,11 +101,21 @@ impl Record {
             writeln!(to, "pid {}\npid-start {}", process.pid, process.ticks)?;
             writeln!(to, "pid-serial {}\nrole {}", process.serial, role.program())?;
         }
+        if let Some((beside, Process { pid, ticks, serial })) = self.beside {
+            writeln!(to, "beside {} {pid} {ticks} {serial}", beside.program())?;
+        }
+        if let Some(kill_at) = self.beside_kill_at {
+            writeln!(to, "beside-kill-at {kill_at}")?;
+        }
         writeln!(to, "since {}", self.since)?;
         if let Some(ready) = self.ready {
             writeln!(to, "ready {ready}")?;
         }
+        if let Some(held) = self.held {
+            writeln!(to, "held {}", held.word())?;
+        }
         let flags = [
+            ("active", self.active),
             ("paused", self.paused),
             ("to-group", self.to_group),
             ("leaving", self.leaving),
@@ -92,11 +123,31 @@ impl Record {
             ("begun", self.begun),
             ("again", self.again),
             ("in-background", self.in_background),
+            ("unstable", self.unstable),
             ("settings-left-out", self.settings_left_out),
+            ("post-start-due", self.hooks.post_start),
+            (PRE_STOPPED, self.hooks.pre_stopped),
+            ("reload-due", self.hooks.reload),
+            ("restart-due", self.hooks.restart),
+            ("end-let-go", self.hooks.let_go),
+            ("killed", self.hooks.killed),
         ];
         flags.iter().filter(|(_, set)| *set).try_for_each(|(flag, _)| writeln!(to, "{flag}"))?;
         if let Some(ending) = self.ending {
             writeln!(to, "ending {}", word_of(&ENDINGS, ending))?;
+        }
+        if let Some(LifeEnd { role, exit, is_told, has_pre_stop }) = self.life_end {
+            let words = words_that_hold([(TOLD, is_told), (PRE_STOPPED, has_pre_stop)]);
+            writeln!(to, "life-end {} {exit}{words}", role.program())?;
+        }
+        if let Some(taken) = self.taken {
+            writeln!(to, "taken {taken}")?;
+        }
+        if let Some(Search { purpose, exit }) = self.search {
+            writeln!(to, "search {} {exit}", purpose.word())?;
+        }
+        if let Some(astray) = self.astray {
+            writeln!(to, "astray {}", word_of(&ASTRAY, astray))?;
         }
         if self.verdict != Verdict::AsWanted {
             writeln!(to, "verdict {}", word_of(&VERDICTS, self.verdict))?;
@@ -121,25 +172,28 @@ impl Record {
         }
         self.settings.iter().try_for_each(|(file, text)| writeln!(to, "setting {file} {text}"))?;
         writeln!(to, "streak {}\nstarts {}", self.streak, self.starts)?;
+        if !self.ends.is_empty() {
+            writeln!(to, "ends {}", self.ends)?;
+        }
         if !self.status_text.is_empty() {
             writeln!(to, "status-text {}", self.status_text)?;
         }
         self.deaths.iter().try_for_each(|death| {
-            let uncounted = if death.counts { "" } else { UNCOUNTED };
+            let words = words_that_hold([(UNCOUNTED, !death.counts), (TOLD, death.is_told)]);
             let (started, ended) = (tai64::Label(death.started), tai64::Label(death.ended));
-            writeln!(to, "death {started} {ended} {}{uncounted}", death.exit)
+            writeln!(to, "death {started} {ended} {}{words}", death.exit)
         })
     }
 
-    /// Reads the text of the file; what is missing or makes no sense is as in [`Record::blank`].
+    /// Reads the text of the file. Facts that are missing or malformed are as in [`Record::blank`].
     pub fn decode(text: &str) -> Record {
         let of_logger = |line: &&str| line.starts_with(LOGGER);
         let mut record = Record::from_lines(text.split('\n').filter(|line| !of_logger(line)));
         let mut logger = text.split('\n').filter_map(|line| line.strip_prefix(LOGGER)).peekable();
         if logger.peek().is_some() {
-            // Who wrote this is said once, and whose pipe it is.
-            let Record { supervise, boot, directory, pipe, .. } = Record::blank();
-            let logger = Record { supervise, boot, directory, pipe, ..Record::from_lines(logger) };
+            // The facts about the supervise and the pipe stand only once, in the service's own lines.
+            let Record { supervise, boot, directory, change, pipe, .. } = Record::blank();
+            let logger = Record { supervise, boot, directory, change, pipe, ..Record::from_lines(logger) };
             record.logger = Some(Box::new(logger));
         }
         record
@@ -151,9 +205,7 @@ impl Record {
         for line in lines {
             let mut words = line.split_ascii_whitespace();
             match words.next().unwrap_or_default() {
-                "role" => {
-                    role = words.next().and_then(|word| Role::ALL.into_iter().find(|role| role.program() == word))
-                }
+                "role" => role = words.next().and_then(Role::of_program),
                 "status-text" => record.status_text = line.strip_prefix("status-text ").unwrap_or_default().into(),
                 "setting" => record.settings.extend(setting(line)),
                 "pid" => pid = number(&mut words),
@@ -177,11 +229,12 @@ impl Record {
             "supervise" => {
                 self.supervise = process(words).unwrap_or(self.supervise);
             }
-            // Of version 0.1.0, which knew no other facts; who has both has the other line after this one.
+            // Version 0.1.0 wrote only this line. A later version also writes the line with all facts, after this one.
             "boot" => self.boot = Boot::from_one_word(words.next().unwrap_or_default()),
             "want" => self.want = meaning_of(&WANTS, words).unwrap_or(self.want),
             "phase" => self.phase = meaning_of(&PHASES, words).unwrap_or(self.phase),
             "since" => self.since = moment(words).unwrap_or(self.since),
+            "active" => self.active = true,
             "ready" => self.ready = moment(words),
             "paused" => self.paused = true,
             "ending" => self.ending = meaning_of(&ENDINGS, words),
@@ -190,7 +243,21 @@ impl Record {
             "gated" => self.gated = true,
             "begun" => self.begun = true,
             "again" => self.again = true,
+            "beside" => self.beside = beside(words),
+            "beside-kill-at" => self.beside_kill_at = moment(words),
+            "post-start-due" => self.hooks.post_start = true,
+            PRE_STOPPED => self.hooks.pre_stopped = true,
+            "reload-due" => self.hooks.reload = true,
+            "restart-due" => self.hooks.restart = true,
+            "held" => self.held = meaning_of(&HELDS, words),
+            "end-let-go" => self.hooks.let_go = true,
+            "killed" => self.hooks.killed = true,
+            "life-end" => self.life_end = life_end(words),
             "in-background" => self.in_background = true,
+            "unstable" => self.unstable = true,
+            "taken" => self.taken = moment(words),
+            "search" => self.search = search(words),
+            "astray" => self.astray = meaning_of(&ASTRAY, words),
             "settings-left-out" => self.settings_left_out = true,
             "verdict" => self.verdict = meaning_of(&VERDICTS, words).unwrap_or(self.verdict),
             "shown-pid" => self.shown = shown(words),
@@ -201,6 +268,8 @@ impl Record {
             "notify-socket" => self.notify_socket = words.next().map(str::to_string),
             "pipe" => self.pipe = number(words),
             "streak" => self.streak = number(words).unwrap_or(0),
+            "change" => self.change = number(words).unwrap_or(0),
+            "ends" => self.ends = Ends::parse(words),
             "starts" => self.starts = number(words).unwrap_or(0),
             "death" => self.deaths.extend(death(words)),
             _ => {}
@@ -208,17 +277,25 @@ impl Record {
     }
 }
 
-/// After a death that `restart-limit` does not count.
-const UNCOUNTED: &str = " uncounted";
+/// The word after an end that was commanded.
+const TOLD: &str = "told";
+
+/// The word, and the line, that says that `pre-stop` has run.
+const PRE_STOPPED: &str = "pre-stopped";
+
+/// The word after a death that `restart-limit` does not count.
+const UNCOUNTED: &str = "uncounted";
 
 impl Failure {
-    /// Reads what [`Display`] wrote.
+    /// Reads the text that [`Display`] writes.
     fn parse(words: &mut SplitAsciiWhitespace) -> Option<Failure> {
         match words.next()? {
             "restart-limit" => Some(Failure::RestartLimit),
             "run" => Some(Failure::Run),
             "finish" => Some(Failure::Finish),
             "start" => Exit::parse(words).map(Failure::Start),
+            "pre-start" => Exit::parse(words).map(Failure::PreStart),
+            "post-start" => Some(Failure::PostStart),
             _ => None,
         }
     }
@@ -231,11 +308,13 @@ impl Display for Failure {
             Failure::Run => write!(to, "run"),
             Failure::Finish => write!(to, "finish"),
             Failure::Start(exit) => write!(to, "start {exit}"),
+            Failure::PreStart(exit) => write!(to, "pre-start {exit}"),
+            Failure::PostStart => write!(to, "post-start"),
         }
     }
 }
 
-/// Before each line about the logger.
+/// The prefix of each line about the logger.
 const LOGGER: &str = "log-";
 
 const WANTS: [(&str, Want); 3] = [("up", Want::Up), ("down", Want::Down), ("once", Want::Once)];
@@ -249,24 +328,51 @@ const PHASES: [(&str, Phase); 6] = [
     ("failed", Phase::Failed),
 ];
 
+const HELDS: [(&str, Held); 2] = [("starting", Held::Starting), ("stopping", Held::Stopping)];
+
 const ENDINGS: [(&str, Ending); 3] =
     [("told", Ending::Told), ("itself", Ending::OfItself), ("overdue", Ending::Overdue)];
+
+const PURPOSES: [(&str, Purpose); 3] =
+    [("start", Purpose::Start), ("successor", Purpose::Successor), ("end", Purpose::End)];
+
+const ASTRAY: [(&str, Astray); 3] =
+    [("nothing", Astray::Nothing), ("several", Astray::Several), ("pid-file", Astray::PidFile)];
 
 const VERDICTS: [(&str, Verdict); 3] =
     [("as-wanted", Verdict::AsWanted), ("done", Verdict::Done), ("give-up", Verdict::GiveUp)];
 
+impl Held {
+    /// The word for this value in `supervise/state`.
+    pub fn word(self) -> &'static str {
+        word_of(&HELDS, self)
+    }
+}
+
 impl Want {
-    /// Its word in `supervise/state`.
+    /// The word for this value in `supervise/state`.
     pub fn word(self) -> &'static str {
         word_of(&WANTS, self)
     }
 }
 
+impl Purpose {
+    /// The word for this value in `supervise/state`.
+    pub fn word(self) -> &'static str {
+        word_of(&PURPOSES, self)
+    }
+}
+
 impl Phase {
-    /// Its word in `supervise/state`.
+    /// The word for this value in `supervise/state`.
     pub fn word(self) -> &'static str {
         word_of(&PHASES, self)
     }
+}
+
+/// The words that hold, each with a blank before it.
+fn words_that_hold(words: [(&str, bool); 2]) -> String {
+    words.iter().filter(|(_, holds)| *holds).map(|(word, _)| format!(" {word}")).collect()
 }
 
 fn word_of<T: PartialEq>(table: &[(&'static str, T)], meaning: T) -> &'static str {
@@ -292,6 +398,22 @@ fn process(words: &mut SplitAsciiWhitespace) -> Option<Process> {
     Some(Process { pid: Pid::from_raw(pid), ticks, serial: number(words).unwrap_or(0) })
 }
 
+fn life_end(words: &mut SplitAsciiWhitespace) -> Option<LifeEnd> {
+    let role = words.next().and_then(Role::of_program)?;
+    let exit = Exit::parse(words)?;
+    let words: Vec<&str> = words.collect();
+    Some(LifeEnd { role, exit, is_told: words.contains(&TOLD), has_pre_stop: words.contains(&PRE_STOPPED) })
+}
+
+fn search(words: &mut SplitAsciiWhitespace) -> Option<Search> {
+    Some(Search { purpose: meaning_of(&PURPOSES, words)?, exit: Exit::parse(words)? })
+}
+
+fn beside(words: &mut SplitAsciiWhitespace) -> Option<(Beside, Process)> {
+    let beside = words.next().and_then(Beside::of_program)?;
+    process(words).filter(|process| process.pid.as_raw() > 0).map(|process| (beside, process))
+}
+
 fn shown(words: &mut SplitAsciiWhitespace) -> Option<Shown> {
     let pid = number(words).filter(|pid| *pid > 0).map(Pid::from_raw)?;
     Some(Shown { pid, since: tai64::parse(words.next()?.as_bytes())? })
@@ -308,12 +430,14 @@ fn death(words: &mut SplitAsciiWhitespace) -> Option<Death> {
     let started = tai64::parse(words.next()?.as_bytes())?;
     let ended = tai64::parse(words.next()?.as_bytes())?;
     let exit = Exit::parse(words)?;
-    Some(Death { started, ended, exit, counts: words.next() != Some(UNCOUNTED.trim()) })
+    let words: Vec<&str> = words.collect();
+    Some(Death { started, ended, exit, counts: !words.contains(&UNCOUNTED), is_told: words.contains(&TOLD) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::Hooks;
     use crate::tai64::{Tai64, Tai64N};
     use proptest::prelude::*;
 
@@ -327,11 +451,14 @@ mod tests {
             supervise: Process { pid: Pid::from_raw(5), ticks: 44, serial: 45 },
             boot: Boot::from_words("b-1 1f 2 -"),
             directory: Some(Directory::Inode { device: 1, inode: 2, born: 3 }),
+            change: 0,
             want: Want::Once,
             phase: Phase::Stopping,
+            active: true,
             process: Some((Role::Finish, Process { pid: Pid::from_raw(77), ticks: 99, serial: 100 })),
             since: at(9),
             ready: Some(at(10)),
+            held: Some(Held::Stopping),
             paused: true,
             ending: Some(Ending::Overdue),
             kill_at: Some(at(11)),
@@ -340,7 +467,22 @@ mod tests {
             gated: true,
             begun: true,
             again: true,
+            life_end: Some(LifeEnd { role: Role::Run, exit: Exit::Core(6), is_told: true, has_pre_stop: true }),
+            beside: Some((Beside::PreStop, Process { pid: Pid::from_raw(78), ticks: 100, serial: 101 })),
+            beside_kill_at: Some(at(13)),
+            hooks: Hooks {
+                post_start: true,
+                pre_stopped: true,
+                reload: true,
+                restart: true,
+                let_go: true,
+                killed: true,
+            },
             in_background: true,
+            taken: Some(at(14)),
+            unstable: true,
+            search: Some(Search { purpose: Purpose::Successor, exit: Exit::Signal(6) }),
+            astray: Some(Astray::PidFile),
             verdict: Verdict::GiveUp,
             shown: Some(Shown { pid: Pid::from_raw(75), since: at(8).label }),
             failure: Some(Failure::Start(Exit::Signal(15))),
@@ -351,9 +493,16 @@ mod tests {
             settings_left_out: true,
             streak: 3,
             starts: 1 << 40,
+            ends: Ends::parse(&mut "well 2 told 3 unseen 1".split_ascii_whitespace()),
             status_text: "loading  5 of 7 ".into(),
             deaths: exits
-                .map(|exit| Death { started: at(1).label, ended: at(2).label, exit, counts: exit != Exit::Signal(9) })
+                .map(|exit| Death {
+                    started: at(1).label,
+                    ended: at(2).label,
+                    exit,
+                    counts: exit != Exit::Signal(9),
+                    is_told: exit == Exit::Core(11),
+                })
                 .to_vec(),
             pipe: None,
             logger: None,
@@ -362,7 +511,7 @@ mod tests {
 
     fn with_logger() -> Record {
         let logger = Record { supervise: Record::blank().supervise, boot: Boot::default(), directory: None, ..full() };
-        Record { pipe: Some(7), logger: Some(Box::new(logger)), ..full() }
+        Record { pipe: Some(7), change: 9, logger: Some(Box::new(logger)), ..full() }
     }
 
     #[test]

@@ -1,21 +1,23 @@
-//! The long form: the short line, then one for each thing that is known beyond it, its name in front.
+//! The long form: the short line, then one line for each further fact, with its name in front.
 
-use super::View;
-use crate::service::{Death, Ending, Record, Role, SOON, Want};
-use crate::sys::localtime::local_second;
-use crate::tai64::{Tai64N, seconds_between, unix_second};
+use super::{View, local_time};
+use crate::service::{Death, Ending, Phase, Purpose, Record, Role, SOON};
+use crate::tai64::seconds_between;
 use humantime::format_duration;
 use std::time::Duration;
 
-/// A name and what there is to say.
+/// What is shown of a supervise of daemontools 0.76, and of a supervise whose record cannot be read.
+const NO_RECORD: &str = "no supervise/state, as with daemontools 0.76: no more is known";
+
+/// The name of a fact, and its text.
 type Line = (&'static str, String);
 
 impl View {
-    /// The line of the original, then indented ones for all else that is known.
+    /// The original's line, then one indented line for each further fact.
     pub fn long(&self) -> String {
-        let lack = self.lack.as_ref().map(|words| words.replace(char::is_control, " "));
-        let lack = lack.map(|words| format!("\n    {:<11}run: {words}", "cause"));
-        let service = block(self, "\n    ") + &lack.unwrap_or_default();
+        let diagnosis = self.diagnosis.as_ref().map(|words| words.replace(char::is_control, " "));
+        let diagnosis = diagnosis.map(|words| format!("\n    {:<11}run: {words}", "cause"));
+        let service = block(self, "\n    ") + &diagnosis.unwrap_or_default();
         match self.logger() {
             Some(logger) => format!("{service}\n    log: {}", block(&logger, "\n        ")),
             None => service,
@@ -25,10 +27,10 @@ impl View {
 
 fn block(view: &View, indent: &str) -> String {
     let status = &view.seen.status;
-    let mut lines = vec![("since", format!("{}, for {}", local(status.since), length(view.seconds())))];
+    let mut lines = vec![("since", format!("{}, for {}", local_time(status.since), length(view.seconds())))];
     match view.record() {
         Some(record) => lines.extend(known(view, record)),
-        None => lines.extend([("want", status.want.word().into()), ("beyond", "nothing is told".into())]),
+        None => lines.extend([("want", status.want.word().into()), ("supervise", NO_RECORD.into())]),
     }
     let mut text = view.line();
     for (name, words) in lines {
@@ -37,24 +39,35 @@ fn block(view: &View, indent: &str) -> String {
     text
 }
 
-/// What `supervise/state` tells.
+/// The facts from `supervise/state`.
 fn known(view: &View, record: &Record) -> Vec<Line> {
     let mut lines = Vec::new();
     match (record.process, record.ready) {
         (Some((Role::Run, _)), Some(ready)) => {
-            lines.push(("ready", format!("{}, for {}", local(ready.label), length(view.since(ready).as_secs()))));
+            lines.push(("ready", format!("{}, for {}", local_time(ready.label), length(view.since(ready).as_secs()))));
         }
         (Some((Role::Run, _)), None) => lines.push(("ready", "not yet".into())),
+        (None, Some(ready)) if record.active => {
+            lines.push(("ready", format!("{}, for {}", local_time(ready.label), length(view.since(ready).as_secs()))));
+        }
+        (None, None) if record.active => lines.push(("ready", "not yet".into())),
         (Some((role, _)), _) => lines.push(("runs", role.program().into())),
         (None, _) => {}
+    }
+    lines.extend(record.search.map(|search| ("looks for", looked_for(search.purpose).into())));
+    if let Some((beside, process)) = record.beside {
+        lines.push(("runs", format!("{} (pid {})", beside.program(), process.pid)));
+    }
+    if let Some(held) = record.held {
+        lines.push(("held", format!("{}; svc -g lets it go", held.word())));
     }
     if let Some(why) = record.failure_words() {
         lines.push(("gave up", why));
     }
-    let ahead = [("killed", record.kill_at), ("next start", record.next_start)];
+    let ahead = [("killed", record.kill_at), ("killed", record.beside_kill_at), ("next start", record.next_start)];
     for (name, at) in ahead.into_iter().filter_map(|(name, at)| Some((name, at?))) {
         let wait = view.until(at).as_nanos().div_ceil(1_000_000_000);
-        lines.push((name, format!("{}, in {}", local(at.label), length(wait.try_into().unwrap_or(u64::MAX)))));
+        lines.push((name, format!("{}, in {}", local_time(at.label), length(wait.try_into().unwrap_or(u64::MAX)))));
     }
     if !record.status_text.is_empty() {
         lines.push(("says", record.status_text.replace(char::is_control, " ")));
@@ -68,41 +81,47 @@ fn known(view: &View, record: &Record) -> Vec<Line> {
     lines
 }
 
-/// Whether two ends are told in one line: those of a service that ends again and again would fill a screen, and hide what
-/// came before.
+/// Whether two ends are shown on one line. The ends of a service that dies again and again would fill a screen and hide
+/// the ends before them.
 fn is_like(one: &Death, other: &Death) -> bool {
     let kind = |death: &Death| {
         let lived = seconds_between(death.started, death.ended);
-        // A service that dies at once does not live equally long each time.
+        // The runs of a service that dies at once do not all last equally long, so their durations are ignored.
         (death.exit, if lived < SOON.as_secs() { 0 } else { lived })
     };
     kind(one) == kind(other)
 }
 
-/// The last one of ends that are alike, and how many there are since when.
+/// A line about ends that are alike: the last one, how many there are, and since when.
 fn ends(alike: &[Death]) -> Option<String> {
     let (first, last) = (alike.first()?, alike.last()?);
     Some(match alike.len() {
         1 => end(last),
-        times => format!("{} ({times} times, since {})", end(last), local(first.ended)),
+        times => format!("{} ({times} times, since {})", end(last), local_time(first.ended)),
     })
 }
 
-/// Where the service is in its life. Between two lives that is no more than `stopped` or, where `start` has run, `started`
-/// in the status; here it is told from a service at rest.
+/// The phase of the service's life. Between two runs the status says only `stopped`, or `started` if `start` has run.
+/// The words here distinguish that from a service that is really down.
 fn phase(record: &Record) -> &'static str {
     match (record.process, record.next_start) {
+        (None, _) if record.active && record.phase == Phase::Running => "active",
         (None, Some(_)) => "waits",
         (None, None) | (Some(_), _) => record.phase.word(),
     }
 }
 
+/// What supervise looks for where `run` has gone into the background.
+fn looked_for(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Start => "the process of the service that run has left in the background",
+        Purpose::Successor => "the process that has taken the place of the one that has ended",
+        Purpose::End => "the end of the processes that run has left in the background",
+    }
+}
+
 fn wants(record: &Record) -> String {
-    let want = match record.want {
-        Want::Up => "up",
-        Want::Down => "down",
-        Want::Once => "up once",
-    };
+    let want = record.want.words();
     let ending = match record.ending {
         None => "",
         Some(Ending::Told) => ", told to end",
@@ -114,19 +133,13 @@ fn wants(record: &Record) -> String {
     format!("{want}{paused}{ending}{leaving}")
 }
 
-/// How a `run` ended, when, and how long it had lived by the wall clock, which is all that is kept of that.
+/// How a `run` ended, when, and how long it had run by the wall clock, the only one that is recorded for deaths.
 fn end(death: &Death) -> String {
     let lived = seconds_between(death.started, death.ended);
-    format!("{}, {}, after {}", death.exit.words(), local(death.ended), length(lived))
+    format!("{}, {}, after {}", death.exit.words(), local_time(death.ended), length(lived))
 }
 
-/// The wall clock's time, where it is one that calendars know.
-fn local(label: Tai64N) -> String {
-    let second = unix_second(label).and_then(local_second).unwrap_or_else(|| b"beyond all calendars".to_vec());
-    String::from_utf8_lossy(&second).into_owned()
-}
-
-/// `1day 2h 3m 4s`: as `-T` of svc and svwait reads it.
+/// A duration such as `1day 2h 3m 4s`, in the form that `-T` of svc and svwait reads.
 fn length(seconds: u64) -> String {
     format_duration(Duration::from_secs(seconds)).to_string()
 }
@@ -135,8 +148,8 @@ fn length(seconds: u64) -> String {
 mod tests {
     use super::*;
     use crate::service::view::Normally;
-    use crate::service::{Exit, Failure, Phase, Process, Snapshot, Status};
-    use crate::tai64::{Moment, Tai64};
+    use crate::service::{Exit, Failure, Process, Snapshot, Status, Want};
+    use crate::tai64::{Moment, Tai64, Tai64N};
     use nix::unistd::Pid;
 
     fn at(second: i64) -> Moment {
@@ -155,7 +168,7 @@ mod tests {
 
     fn lines(record: &Record, now: Moment) -> Vec<Line> {
         let seen = Snapshot::of(Status::actual(record), None, Some(record.clone()));
-        known(&View { seen, normally: Normally::Up, lack: None, now }, record)
+        known(&View { seen, normally: Normally::Up, diagnosis: None, now }, record)
     }
 
     fn names(record: &Record) -> Vec<(&'static str, String)> {
@@ -175,6 +188,14 @@ mod tests {
         let starting = Record { ready: None, ..ready };
         assert_eq!(names(&starting)[0], line("ready", "not yet"));
         assert_eq!(names(&Record { process: process(Role::Finish), ..starting })[0], line("runs", "finish"));
+    }
+
+    #[test]
+    fn a_state_is_active() {
+        let active = Record { active: true, phase: Phase::Running, ready: Some(at(130)), ..record() };
+        assert!(names(&active).contains(&line("phase", "active")));
+        assert_eq!(names(&Record { ready: None, ..active.clone() })[0], line("ready", "not yet"));
+        assert!(names(&Record { phase: Phase::Stopping, ..active }).contains(&line("phase", "stopping")));
     }
 
     #[test]
@@ -203,7 +224,8 @@ mod tests {
     #[test]
     fn the_past_is_told_newest_first() {
         let exits = [Exit::Code(1), Exit::Unstarted(13), Exit::Core(11)];
-        let deaths = exits.map(|exit| Death { started: at(1).label, ended: at(90).label, exit, counts: true });
+        let deaths =
+            exits.map(|exit| Death { started: at(1).label, ended: at(90).label, exit, counts: true, is_told: false });
         let told = Record { deaths: deaths.to_vec(), want: Want::Once, leaving: true, paused: true, ..record() };
         let expected = [
             line("phase", "stopped"),
@@ -221,9 +243,9 @@ mod tests {
     #[test]
     fn ends_that_are_alike_are_told_once_with_their_number() {
         let exit = |code| Exit::Code(code);
-        /// How it ended, when it was started, and how long it lived.
+        /// How a run ended, when it was started, and how long it lasted.
         type Life = (Exit, i64, i64);
-        /// What a line begins with, what it contains, and its end.
+        /// What a line must begin with, what it must contain, and how it must end.
         type Told<'a> = (&'a str, &'a str, &'a str);
         let table: [(&[Life], &[Told]); 5] = [
             (&[], &[]),
@@ -232,7 +254,7 @@ mod tests {
                 &[(exit(1), 10, 0), (exit(1), 12, 4), (exit(1), 14, 1)],
                 &[("exited 1", "after 1s", "(3 times, since TIME)")],
             ),
-            // Another end between them, and another life.
+            // The next row has another end between the equal ones, and another duration.
             (
                 &[(exit(1), 10, 1), (exit(2), 12, 1), (exit(1), 14, 1), (exit(1), 16, 1)],
                 &[
@@ -252,6 +274,7 @@ mod tests {
                 ended: at(started + lived).label,
                 exit: *exit,
                 counts: true,
+                is_told: false,
             });
             let told = Record { deaths: deaths.collect(), ..record() };
             let lines = lines(&told, at(200));

@@ -1,34 +1,39 @@
-//! One service as a value, from which each form of an answer is made: the words of the original ([`line`](View::line)),
-//! more lines ([`long`](View::long)) and JSON ([`document`]). Words and numbers are made here once.
+//! One service as a value, from which each form of an answer is made: the original's words ([`line`](View::line)),
+//! further lines ([`long`](View::long)), JSON ([`document`]), and one word with its reason ([`state`](View::state),
+//! [`reason`](View::reason)). All forms share the words and numbers made here.
 //!
-//! Lengths of time are counted by the clock that is never set, where there is a `supervise/state`; the status alone has
-//! only the wall clock's times.
+//! Durations are measured by the monotonic clock where there is a `supervise/state`. The status alone has only times of
+//! the wall clock.
 
 pub mod document;
 mod long;
+mod summary;
+pub mod transition;
 
-use super::{DOWN, Exit, Illegible, RUN, Record, SOON, Snapshot, Status, Want, is_supervised};
+use super::{Astray, DOWN, Exit, Illegible, RUN, Record, SOON, Snapshot, Status, Want, is_supervised};
 use crate::interpreter;
 use crate::report;
-use crate::tai64::{self, Moment};
+use crate::sys::localtime::local_second;
+use crate::tai64::{self, Moment, Tai64N, unix_second};
 use nix::errno::Errno;
 use nix::sys::stat::stat;
 use nix::unistd::chdir;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
+pub use summary::State;
 
-/// Whether a service is started when its supervise starts.
+/// Whether supervise starts the service when supervise itself starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Normally {
-    /// It is.
+    /// supervise starts it.
     Up,
-    /// It has a file `down`.
+    /// The service has a file `down`, so supervise does not start it.
     Down,
 }
 
 impl Normally {
-    /// `up` or `down`.
+    /// The word `up` or `down`.
     pub fn word(self) -> &'static str {
         match self {
             Normally::Up => "up",
@@ -37,59 +42,74 @@ impl Normally {
     }
 }
 
-/// What is wrong with the `run` of the service in the current directory, where it could not be executed the last time or goes
-/// into the background.
-fn lack(seen: &Snapshot, now: Moment) -> Option<String> {
+/// What is wrong with the `run` of the service in the current directory, if it could not be executed the last time, or
+/// goes into the background.
+fn diagnosis(seen: &Snapshot, now: Moment) -> Option<String> {
     let record = seen.record.as_ref()?;
-    if record.in_background && (record.process.is_none() || now.uptime.saturating_sub(record.since.uptime) < SOON) {
+    let is_recent = record.process.is_none() || now.uptime.saturating_sub(record.since.uptime) < SOON;
+    if record.in_background && is_recent {
         return Some("goes into the background: it ends at once, leaves processes, and is started again".into());
     }
-    // Of what runs by now the file is another one, or was mended.
-    let lack = match record.deaths.last()?.exit {
-        Exit::Unstarted(errno) if record.is_unexecuted() => interpreter::lack(Path::new(RUN), Errno::from_raw(errno)),
+    if let Some(astray) = record.astray.filter(|_| is_recent) {
+        return Some(words_of(astray).into());
+    }
+    // If a process runs now, the file has been replaced or repaired since.
+    let diagnosis = match record.deaths.last()?.exit {
+        Exit::Unstarted(errno) if record.is_unexecuted() => {
+            interpreter::diagnosis(Path::new(RUN), Errno::from_raw(errno))
+        }
         Exit::Unstarted(_) | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unknown => None,
     };
-    Some(String::from_utf8_lossy(&lack?).into_owned())
+    Some(String::from_utf8_lossy(&diagnosis?).into_owned())
+}
+
+/// Why a service that goes into the background could not be started.
+fn words_of(astray: Astray) -> &'static str {
+    match astray {
+        Astray::Nothing => "left no process in the background",
+        Astray::Several => "left several processes in the background, and no pidfile says which one is the service's",
+        Astray::PidFile => "left processes in the background, and pidfile names none of them",
+    }
 }
 
 /// One service at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// What its files say.
+    /// What the service's files say.
     pub seen: Snapshot,
-    /// Whether it has a file `down`.
+    /// Whether the service has a file `down`.
     pub normally: Normally,
-    /// What is wrong with its `run`, where that could not be executed the last time and its file tells, or goes into the
-    /// background.
-    pub lack: Option<String>,
-    /// When it was looked at.
+    /// What is wrong with the service's `run`, if it could not be executed the last time and the file shows why, or if
+    /// it goes into the background.
+    pub diagnosis: Option<String>,
+    /// When the service was looked at.
     pub now: Moment,
 }
 
 impl View {
-    /// Changes into a service and looks at it.
+    /// Changes into a service's directory and looks at the service.
     ///
     /// # Errors
-    /// Why nothing can be said of it, in the words of the original.
+    /// Why the service cannot be examined, in the original's words.
     pub fn of(service: &OsStr) -> Result<View, String> {
         let (seen, normally) = look(service, Snapshot::take)?;
         let now = Moment::now();
-        let lack = lack(&seen, now);
-        Ok(View { seen, normally, lack, now })
+        let diagnosis = diagnosis(&seen, now);
+        Ok(View { seen, normally, diagnosis, now })
     }
 
-    /// The logger that the same supervise runs, which has no file `down` of its own.
+    /// The view of the logger that the same supervise runs. It has no file `down` of its own.
     pub fn logger(&self) -> Option<View> {
         let seen = self.seen.clone().of_logger()?;
-        Some(View { seen, normally: Normally::Up, lack: None, now: self.now })
+        Some(View { seen, normally: Normally::Up, diagnosis: None, now: self.now })
     }
 
-    /// The words of the original, to the byte.
+    /// The original's line, identical to the byte.
     pub fn line(&self) -> String {
         line(&self.seen.status, self.normally, self.seconds())
     }
 
-    /// Whole seconds since the last change of the process.
+    /// Whole seconds since the service's process last changed.
     pub fn seconds(&self) -> u64 {
         match &self.seen.record {
             Some(record) => self.since(record.since).as_secs(),
@@ -97,12 +117,12 @@ impl View {
         }
     }
 
-    /// How long a moment is past.
+    /// The time since a moment.
     fn since(&self, moment: Moment) -> Duration {
         self.now.uptime.saturating_sub(moment.uptime)
     }
 
-    /// How long it is until a moment.
+    /// The time until a moment.
     fn until(&self, moment: Moment) -> Duration {
         moment.uptime.saturating_sub(self.now.uptime)
     }
@@ -112,7 +132,7 @@ impl View {
     }
 }
 
-/// What the status alone says of a service, in the words of the original.
+/// The original's line about a service, from its status alone.
 pub fn line_of_status(status: &Status, normally: Normally) -> String {
     line(status, normally, tai64::seconds_between(status.since, tai64::now()))
 }
@@ -123,7 +143,7 @@ fn line(status: &Status, normally: Normally, seconds: u64) -> String {
             let normally = if normally == Normally::Down { ", normally down" } else { "" };
             let paused = if status.paused { ", paused" } else { "" };
             let want = if status.want == Want::Down { ", want down" } else { "" };
-            // Without sign, as the original has it, also where the file holds garbage.
+            // The original prints the number without a sign, even if the file contains garbage.
             let pid = pid.as_raw().cast_unsigned();
             format!("up (pid {pid}) {seconds} seconds{normally}{paused}{want}")
         }
@@ -135,11 +155,11 @@ fn line(status: &Status, normally: Normally, seconds: u64) -> String {
     }
 }
 
-/// Changes into a service and reads what `read` reads of it, in the original's order, which decides what is said to be
-/// wrong.
+/// Changes into a service's directory and reads with `read` what is wanted of it. The order of the steps is the
+/// original's, because the first step that fails determines the message.
 ///
 /// # Errors
-/// Why nothing can be said of the service, in the words of the original.
+/// Why the service cannot be examined, in the original's words.
 pub fn look<Seen>(service: &OsStr, read: fn() -> Result<Seen, Illegible>) -> Result<(Seen, Normally), String> {
     enter(service)?;
     let normally = match stat(DOWN) {
@@ -158,16 +178,22 @@ pub fn look<Seen>(service: &OsStr, read: fn() -> Result<Seen, Illegible>) -> Res
     Ok((seen, normally))
 }
 
-/// Changes into a service.
+/// Changes into a service's directory.
 ///
 /// # Errors
-/// Why not, in the words of the original.
+/// Why that is not possible, in the original's words.
 pub fn enter(service: &OsStr) -> Result<(), String> {
     chdir(service).map_err(|errno| unable("chdir", errno))
 }
 
 fn unable(what: &str, errno: Errno) -> String {
     format!("unable to {what}: {}", report::reason(errno))
+}
+
+/// The local time of a label, or `beyond all calendars` if no calendar reaches that time.
+pub fn local_time(label: Tai64N) -> String {
+    let second = unix_second(label).and_then(local_second).unwrap_or_else(|| b"beyond all calendars".to_vec());
+    String::from_utf8_lossy(&second).into_owned()
 }
 
 #[cfg(test)]
@@ -219,7 +245,7 @@ mod tests {
         let now = at(160, 5);
         for (record, seconds) in [(Some(record), 60), (None, 0)] {
             let seen = Snapshot::of(status, None, record);
-            assert_eq!(View { seen, normally: Normally::Up, lack: None, now }.seconds(), seconds);
+            assert_eq!(View { seen, normally: Normally::Up, diagnosis: None, now }.seconds(), seconds);
         }
     }
 }

@@ -1,46 +1,53 @@
-//! What `/proc` tells of processes, where it is mounted and does not hide them from us.
+//! What `/proc` shows of processes, if it is mounted and does not hide them from us.
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlink};
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, geteuid, getpid};
+use nix::unistd::{Pid, SysconfVar, geteuid, getpid, sysconf};
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// A file of a process in `/proc`; `name` is empty for its directory there. The numbers in `/proc` are those of the process
-/// namespace for which it was mounted. If that is not ours, they are other processes' numbers: then the path leads nowhere, as
-/// where there is no `/proc`.
+/// The path of a process's file in `/proc`; with an empty `name`, of its directory there. The numbers in `/proc` belong
+/// to the pid namespace for which it was mounted. If that is not ours, they are other processes' numbers, and the path
+/// leads nowhere, as without `/proc`.
 pub fn proc_path(pid: Pid, name: &str) -> PathBuf {
     if has_proc() { PathBuf::from(format!("/proc/{pid}/{name}")) } else { PathBuf::from("/proc/-").join(name) }
 }
 
-/// Whether `/proc` is there, and has the processes of our namespace.
+/// Whether `/proc` is mounted and shows the processes of our pid namespace.
 pub fn has_proc() -> bool {
     readlink("/proc/self").is_ok_and(|number| number.to_str() == Some(&getpid().to_string()))
 }
 
-/// When a process was started, in clock ticks since boot (field 22 of `/proc/PID/stat`): together with
-/// its number, this names it among all processes since boot. `None` if there is no such process, or it cannot be told.
+/// When a process was started, in clock ticks since boot (field 22 of `/proc/PID/stat`). Together with its number, this
+/// identifies it among all processes since boot. `None` if there is no such process, or if the time cannot be read.
 pub fn start_ticks(pid: Pid) -> Option<u64> {
     ticks_of(pid).ok().flatten()
 }
 
-/// The same; `None` if `/proc` shows no such process, or, mounted with `hidepid`, does not show us this one.
+/// How many clock ticks a second has; `None` if the system does not tell.
+pub fn ticks_per_second() -> Option<u64> {
+    sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|rate| u64::try_from(rate).ok())
+}
+
+/// When a process was started, in clock ticks since boot; `None` if `/proc` shows no such process, or does not show us
+/// this one because it is mounted with `hidepid`.
 ///
 /// # Errors
-/// EMFILE, EIO …: it cannot be told now.
+/// EMFILE, EIO and others: the time cannot be read now.
 pub fn ticks_of(pid: Pid) -> nix::Result<Option<u64>> {
     match stat_text(pid) {
         Ok(fields) => Ok(fields.split_ascii_whitespace().nth(START_TICKS - FIRST).and_then(|ticks| ticks.parse().ok())),
-        // It ended while it was looked at, or before; or it is hidden from us, as one of ours is whose file may not be read.
+        // The process has ended, or is hidden from us. A process of our own account is hidden if its program file may
+        // not be read.
         Err(Errno::ENOENT | Errno::ESRCH | Errno::EPERM | Errno::EACCES) => Ok(None),
         Err(errno) => Err(errno),
     }
 }
 
-/// How a process ended that nobody has waited for yet, as `wait(2)` has it; `None` if it lives, is gone,
-/// or hides it from us (as it does from another user; then the kernel says 0).
+/// The status, as from `wait(2)`, of a process that has ended and was not waited for yet. `None` if it is alive or
+/// gone, or if `/proc` hides the status from us. It does so for another account's process, whose status it shows as 0.
 pub fn zombie_status(pid: Pid, ticks: u64) -> Option<i32> {
     let fields = stat_fields(pid)?;
     let field = |number: usize| fields.split_ascii_whitespace().nth(number - FIRST);
@@ -50,20 +57,81 @@ pub fn zombie_status(pid: Pid, ticks: u64) -> Option<i32> {
     (is_it && (status != 0 || ours())).then_some(status)
 }
 
-// Fields of /proc/PID/stat, numbered from 1 as in proc(5).
+/// What a process uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// The time that it and those of its children for which it has waited have computed, in clock ticks.
+    pub user_ticks: u64,
+    /// The time that the kernel has computed for them, in clock ticks.
+    pub system_ticks: u64,
+    /// Its resident memory, in pages.
+    pub resident_pages: u64,
+    /// How many threads it has.
+    pub threads: u64,
+}
+
+/// What a process uses; `None` if there is no such process.
+pub fn usage(pid: Pid) -> Option<Usage> {
+    let fields = stat_fields(pid)?;
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let field = |number: usize| fields.get(number - FIRST)?.parse::<u64>().ok();
+    Some(Usage {
+        user_ticks: field(USER_TICKS)? + field(WAITED_USER_TICKS)?,
+        system_ticks: field(SYSTEM_TICKS)? + field(WAITED_SYSTEM_TICKS)?,
+        resident_pages: field(RESIDENT_PAGES)?,
+        threads: field(THREADS)?,
+    })
+}
+
+/// The children that any thread of a process has made, without those of which it is not the parent any more. `threads`
+/// is how many threads it has: there is no need to list a single one.
+pub fn children(pid: Pid, threads: u64) -> Vec<Pid> {
+    let task = proc_path(pid, "task");
+    let own = || vec![task.join(pid.to_string())];
+    let list = || std::fs::read_dir(&task).map(|threads| threads.flatten().map(|thread| thread.path()).collect());
+    let tasks: Vec<PathBuf> = if threads == 1 { own() } else { list().unwrap_or_default() };
+    let lists = tasks.into_iter().filter_map(|task| text_of(&task.join("children"), CHILDREN_AT_MOST).ok());
+    let numbers = |list: String| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>();
+    lists.flat_map(numbers).map(Pid::from_raw).collect()
+}
+
+/// No longer list of children is read.
+const CHILDREN_AT_MOST: usize = 1 << 16;
+
+/// A file of the kernel as text, without what lies beyond `most` bytes.
+fn text_of(path: &Path, most: usize) -> nix::Result<String> {
+    let file = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    while text.len() < most {
+        match nix::unistd::read(&file, &mut buffer)? {
+            0 => break,
+            length => text.extend(buffer.iter().take(length)),
+        }
+    }
+    String::from_utf8(text).map_err(|_| Errno::EINVAL)
+}
+
+// The numbers of fields in /proc/PID/stat, counted from 1 as in proc(5).
 const FIRST: usize = 3;
 const STATE: usize = 3;
+const USER_TICKS: usize = 14;
+const SYSTEM_TICKS: usize = 15;
+const WAITED_USER_TICKS: usize = 16;
+const WAITED_SYSTEM_TICKS: usize = 17;
+const THREADS: usize = 20;
 const START_TICKS: usize = 22;
+const RESIDENT_PAGES: usize = 24;
 const EXIT_CODE: usize = 52;
 
 fn stat_fields(pid: Pid) -> Option<String> {
     stat_text(pid).ok()
 }
 
-/// From the third field on: the second is the program's name in parentheses, which may hold anything.
+/// The text of the file from the third field on. The second field is the program's name in parentheses, which may
+/// contain anything.
 fn stat_text(pid: Pid) -> nix::Result<String> {
     let file = open(&proc_path(pid, "stat"), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    // Fifty-two numbers and a name of at most 64 bytes: one read has it all.
+    // The file has fifty-two numbers and a name of at most 64 bytes, so one read returns all of it.
     let mut bytes = vec![0; 2048];
     let length = nix::unistd::read(&file, &mut bytes)?;
     let stat = bytes.get(..length).unwrap_or_default();
@@ -71,10 +139,11 @@ fn stat_text(pid: Pid) -> nix::Result<String> {
     String::from_utf8(stat.get(name_end + 1..).unwrap_or_default().to_vec()).map_err(|_| Errno::EINVAL)
 }
 
-/// The accounts of a process: real, effective, saved, and that of its file accesses. `None` if `/proc` does not tell.
+/// The accounts of a process: real, effective, saved, and the one for file accesses. `None` if `/proc` does not show
+/// them.
 pub fn accounts(pid: Pid) -> Option<[u32; 4]> {
     let file = open(&proc_path(pid, "status"), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-    // The line is among the first, and each line before it is short.
+    // The line is near the beginning, and each line before it is short.
     let mut bytes = [0; 1024];
     let length = nix::unistd::read(&file, &mut bytes).ok()?;
     let text = String::from_utf8_lossy(bytes.get(..length)?);
@@ -83,34 +152,35 @@ pub fn accounts(pid: Pid) -> Option<[u32; 4]> {
     Some([account()?, account()?, account()?, account()?])
 }
 
-/// How a process may use one of its descriptors: to read, to write, or both. `None` if `/proc` does not tell, or the
-/// descriptor is only a place in the file system (`O_PATH`).
+/// How a process may use one of its descriptors: for reading, for writing, or for both. `None` if `/proc` does not show
+/// it, or if the descriptor gives no access (`O_PATH`).
 pub fn access_mode(pid: Pid, number: i32) -> Option<OFlag> {
     let flags = descriptor_fact(pid, number, "flags:")?;
     let flags = OFlag::from_bits_truncate(i32::from_str_radix(&flags, 8).ok()?);
     (!flags.contains(OFlag::O_PATH)).then_some(flags & OFlag::O_ACCMODE)
 }
 
-/// What `/proc` tells of a descriptor of a process, under this key, without the blanks around it.
+/// What `/proc` shows of a process's descriptor under this key, without the blanks around it.
 fn descriptor_fact(pid: Pid, number: RawFd, key: &str) -> Option<String> {
     let text = std::fs::read_to_string(proc_path(pid, &format!("fdinfo/{number}"))).ok()?;
     text.lines().find_map(|line| line.strip_prefix(key)).map(|fact| fact.trim().to_string())
 }
 
-/// The number of the mount that an open file of a process lies on, which no other mount has, in whatever namespace; `None`
-/// if the kernel does not tell.
+/// The number of the mount on which an open file of a process lies. It is unique over all mount namespaces. `None` if
+/// the kernel does not report it.
 pub fn mount_of(pid: Pid, number: RawFd) -> Option<u64> {
     descriptor_fact(pid, number, "mnt_id:")?.parse().ok()
 }
 
-/// Whether a process was executed with more rights than the one that gave it its environment, as a set-uid program is.
-/// `None` if `/proc` does not tell.
+/// Whether a process was executed with more rights than the process that chose its environment, as a set-uid program
+/// is. `None` if `/proc` does not show it.
 pub fn has_gained_rights(pid: Pid) -> Option<bool> {
     has_gained_rights_by(&std::fs::read(proc_path(pid, "auxv")).ok()?)
 }
 
-/// The same by what the kernel tells a program when it begins: pairs of a kind and a value. The program may be of another
-/// width than ours; read in the wrong width the kinds make no sense.
+/// The answer according to the auxiliary vector, pairs of a type and a value that the kernel gives a program at its
+/// start. The program may be a 32-bit one, or a 64-bit one where ours is not. Read with the wrong width, the types make
+/// no sense.
 fn has_gained_rights_by(pairs: &[u8]) -> Option<bool> {
     let narrow = |word: &[u8]| Some(u64::from(u32::from_ne_bytes(word.try_into().ok()?)));
     let wide = |word: &[u8]| Some(u64::from_ne_bytes(word.try_into().ok()?));
@@ -129,17 +199,17 @@ fn secure_word(pairs: &[u8], width: usize, number: impl Fn(&[u8]) -> Option<u64>
     None
 }
 
-/// No kind of what a program is told when it begins has a number as high as this.
+/// No type in the auxiliary vector has a number as high as this.
 const HIGHEST_KIND: u64 = 1 << 16;
 
-/// Who is whose child.
+/// A process and its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ancestry {
     /// The process.
     pub pid: Pid,
     /// Its parent.
     pub parent: Pid,
-    /// It has ended, and nobody has waited for it yet.
+    /// Whether it has ended and was not waited for yet.
     pub zombie: bool,
 }
 
@@ -155,7 +225,7 @@ pub fn process_numbers() -> Vec<Pid> {
     names.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw).collect()
 }
 
-/// Whose child a process is; `None` if there is no such process.
+/// A process and its parent; `None` if there is no such process.
 pub fn ancestry(pid: Pid) -> Option<Ancestry> {
     let fields = stat_fields(pid)?;
     let mut fields = fields.split_ascii_whitespace();
@@ -163,7 +233,29 @@ pub fn ancestry(pid: Pid) -> Option<Ancestry> {
     Some(Ancestry { pid, parent: Pid::from_raw(fields.next()?.parse().ok()?), zombie })
 }
 
-/// The kernel's name for the time since it was booted; empty if it does not tell.
+/// Whether a process neither computes nor is ready to. Without `/proc`, the answer is yes.
+pub fn is_waiting(pid: Pid) -> bool {
+    stat_fields(pid).is_none_or(|fields| !fields.trim_start().starts_with('R'))
+}
+
+/// Whether a process was stopped by a signal, as far as `/proc` tells.
+pub fn is_stopped(pid: Pid) -> bool {
+    stat_fields(pid).is_some_and(|fields| fields.trim_start().starts_with('T'))
+}
+
+/// Whether a process waits in the kernel and cannot be interrupted, as far as `/proc` tells. Some such waits are ended by
+/// SIGKILL, others by no signal.
+pub fn is_uninterruptible(pid: Pid) -> bool {
+    stat_fields(pid).is_some_and(|fields| fields.trim_start().starts_with('D'))
+}
+
+/// Whether a child was made by [`fork_apart`](super::fork_apart), as its end sends no signal.
+pub fn is_apart(pid: Pid) -> bool {
+    // The first of these fields is the third of the line, and the signal is the 38th.
+    stat_fields(pid).is_some_and(|fields| fields.split_ascii_whitespace().nth(35) == Some("0"))
+}
+
+/// The kernel's boot id, which is new at each boot; empty if the kernel does not report it.
 pub fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim_end().to_string()
@@ -190,7 +282,7 @@ mod tests {
         let narrow = |pairs: &[(u32, u32)]| -> Vec<u8> {
             pairs.iter().flat_map(|(kind, value)| [kind.to_ne_bytes(), value.to_ne_bytes()].concat()).collect()
         };
-        // The first word is an address, as in each program.
+        // The first word of a real vector is an address, as in this table.
         let table = [
             (wide(&[(33, 0x7fff_0000_0000), (23, 0), (0, 0)]), Some(false)),
             (wide(&[(33, 0x7fff_0000_0000), (23, 1), (0, 0)]), Some(true)),
@@ -210,7 +302,7 @@ mod tests {
     #[test]
     fn how_a_descriptor_may_be_used_is_told() {
         let (reader, writer) = nix::unistd::pipe().unwrap();
-        let both = crate::sys::also_reading(writer.try_clone().unwrap());
+        let both = crate::sys::reopen_read_write(writer.try_clone().unwrap());
         let table = [(&reader, OFlag::O_RDONLY), (&writer, OFlag::O_WRONLY), (&both, OFlag::O_RDWR)];
         for (fd, mode) in table {
             assert_eq!(access_mode(getpid(), fd.as_raw_fd()), Some(mode));

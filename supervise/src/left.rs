@@ -1,0 +1,360 @@
+//! Finding the processes that a `run` has left in the background, and which of them is the service's.
+//!
+//! supervise is the parent of all processes of the service whose parents have ended (a child subreaper). So what `run` has
+//! left are the children of supervise that were made after `run` was started, and that supervise has not made itself. After
+//! a supervise was killed, such processes have another parent: they are known by their tag. A program may have overwritten
+//! its environment by then, and the tag with it. Then a pid file proves it that only root or supervise's own account can
+//! write, if it names a process that was made after `run` was started and that has been inherited by those that inherit
+//! what supervise leaves.
+//!
+//! A pid file may lie where its reader waits for ever, on a mount whose server is gone. So a child process reads it.
+
+use crate::adoption::{Adopted, adopt};
+use crate::machine::Gated;
+use crate::service_process::ServiceProcess;
+use crate::tree;
+use daemontools::encoding::Encode;
+use daemontools::files::{read_file, read_file_itself};
+use daemontools::report::reason;
+use daemontools::service::policy::Scope;
+use daemontools::service::setting::{LONGEST, value};
+use daemontools::service::{Astray, Helper, Place, Process, Unread};
+use daemontools::sys::process::{
+    Ancestry, ancestry, is_apart, proc_path, process_table, start_ticks, ticks_per_second,
+};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, geteuid, getpgid, getpid, getppid};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The pause before the second look, which is short, as most daemons are quick. Each later one is twice as long.
+const FIRST: Duration = Duration::from_millis(10);
+/// The longest pause between two looks.
+const RAREST: Duration = Duration::from_secs(1);
+
+/// How long supervise waits for what a pid file says.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// After the death of a supervise, a process that has overwritten its tag is not found before it has written its pid file.
+/// For this time supervise does not conclude that none is left.
+const UNSEEN: Duration = Duration::from_secs(5);
+
+/// A process that executes another program has no environment for a moment, and no tag in it: on a busy machine this may
+/// take some time. After the death of a supervise, the next one does not conclude for this time that none is left.
+const EXECUTING: Duration = Duration::from_secs(1);
+
+/// How often supervise looks at the processes that come and go, until it believes that none is left.
+const TRIES: u32 = 100;
+
+/// The most processes that a message names.
+const NAMED: usize = 8;
+
+/// A look at the processes that `run` has left.
+pub struct Lookout {
+    /// Since when it looks, in time since boot.
+    since: Duration,
+    /// When to look again at the latest, in time since boot.
+    due: Duration,
+    pause: Duration,
+    /// Reads the pid file.
+    reader: Option<Helper>,
+    /// What the last look has found.
+    trouble: Trouble,
+}
+
+/// The `run` that has left processes, and what is known around it.
+pub struct Traces<'a> {
+    /// When `run` was started, in time since boot.
+    pub started: Duration,
+    /// `run` was started by a supervise that was killed, so that what it has left may have another parent.
+    pub is_inherited: bool,
+    /// Processes that have to do with supervise or the service, but that `run` has not left.
+    pub strangers: Vec<Pid>,
+    /// The setting `pidfile`.
+    pub pidfile: Option<&'a str>,
+    pub place: &'a Place,
+}
+
+/// What has been found.
+pub enum Found {
+    Nothing,
+    /// The service's process.
+    Process(ServiceProcess),
+    Undecided(Astray),
+}
+
+/// Why no process can be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Trouble {
+    Nothing,
+    Several(Vec<Pid>),
+    PidFile { why: String, left: Vec<Pid> },
+}
+
+impl Lookout {
+    /// Looks for the first time at `now`, in time since boot.
+    pub fn new(now: Duration) -> Lookout {
+        Lookout { since: now, due: now, pause: FIRST, reader: None, trouble: Trouble::Nothing }
+    }
+
+    /// When to look again at the latest, in time since boot.
+    pub fn deadline(&self) -> Duration {
+        self.due
+    }
+
+    fn looks_again(&mut self, now: Duration) {
+        self.due = now + self.pause;
+        self.pause = (self.pause * 2).min(RAREST);
+    }
+
+    /// Whether anything is left of the `run`.
+    pub fn look_for_any(&mut self, traces: &Traces, now: Duration) -> bool {
+        self.looks_again(now);
+        !traces.left().is_empty() || self.may_be_unseen(traces, now, EXECUTING)
+    }
+
+    /// Whether a process may be left that is not found, as supervise has looked for less than this time.
+    fn may_be_unseen(&self, traces: &Traces, now: Duration, time: Duration) -> bool {
+        traces.is_inherited && now.saturating_sub(self.since) < time
+    }
+
+    /// Looks for the process that is the service's.
+    pub fn look(&mut self, traces: &Traces, now: Duration) -> Found {
+        self.looks_again(now);
+        let left = traces.left();
+        let Some(file) = traces.pidfile else { return self.only_one(&left, traces, now) };
+        let why = match self.named_by(file) {
+            Ok((pid, is_ours)) => match traces.hold_named(pid, is_ours) {
+                Ok(process) => return Found::Process(process),
+                Err(why) => why,
+            },
+            Err(why) => why,
+        };
+        if left.is_empty() && !self.may_be_unseen(traces, now, UNSEEN) {
+            self.trouble = Trouble::Nothing;
+            return Found::Nothing;
+        }
+        self.trouble = Trouble::PidFile { why: format!("{file} {why}"), left };
+        Found::Undecided(Astray::PidFile)
+    }
+
+    fn only_one(&mut self, left: &[Pid], traces: &Traces, now: Duration) -> Found {
+        match left {
+            [] if self.may_be_unseen(traces, now, EXECUTING) => Found::Undecided(Astray::Nothing),
+            [] => {
+                self.trouble = Trouble::Nothing;
+                Found::Nothing
+            }
+            [pid] => match hold(*pid, traces.place).filter(|_| traces.left().contains(pid)) {
+                Some(process) => Found::Process(process),
+                // It has ended meanwhile, or cannot be held for lack of descriptors.
+                None => Found::Undecided(Astray::Several),
+            },
+            left => {
+                self.trouble = Trouble::Several(left.to_vec());
+                Found::Undecided(Astray::Several)
+            }
+        }
+    }
+
+    /// The number in the pid file, and whether only root or our account can have written it; or what is wrong, in words.
+    fn named_by(&mut self, file: &str) -> Result<(Pid, bool), String> {
+        let (is_ours, bytes) = self.read(file)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let number: Option<i32> = value(&text).parse().ok().filter(|number| *number > 0);
+        number.map(|number| (Pid::from_raw(number), is_ours)).ok_or_else(|| "has no process number".into())
+    }
+
+    fn read(&mut self, file: &str) -> Result<(bool, Vec<u8>), String> {
+        let silent = || String::from("cannot be read, as its server does not answer");
+        let deadline = Instant::now() + PATIENCE;
+        if self.reader.as_ref().is_some_and(Helper::is_waiting) {
+            return Err(silent());
+        }
+        let mut reader = self.reader.take().map_or_else(start_reader, Ok).map_err(|errno| reason(errno).to_string())?;
+        let answer = reader.request(file.as_bytes(), deadline).and_then(|()| reader.answer(deadline));
+        match answer {
+            Ok(answer) => {
+                self.reader = Some(reader);
+                let said = <Result<(bool, Vec<u8>), Unread>>::decode(&mut answer.as_slice());
+                said.unwrap_or(Err(Unread::System(Errno::EIO))).map_err(|unread| match unread.is_missing() {
+                    true => "does not exist".into(),
+                    false => format!("cannot be read: {}", unread.reason()),
+                })
+            }
+            Err(Errno::ETIMEDOUT) => {
+                self.reader = Some(reader);
+                Err(silent())
+            }
+            // The reader was killed. There is another one at the next look.
+            Err(errno) => Err(format!("cannot be read: {}", reason(errno))),
+        }
+    }
+
+    /// Why no process could be taken.
+    pub fn astray(&self) -> Astray {
+        match self.trouble {
+            Trouble::Nothing => Astray::Nothing,
+            Trouble::Several(_) => Astray::Several,
+            Trouble::PidFile { .. } => Astray::PidFile,
+        }
+    }
+
+    /// What to say of a service that could not be started: what follows its name.
+    pub fn words(&self) -> String {
+        match &self.trouble {
+            Trouble::Nothing => "has ended well and left no process in the background".into(),
+            Trouble::Several(left) => {
+                format!("has left {} in the background, and no pidfile says which one is the service's", named(left))
+            }
+            Trouble::PidFile { why, left } => format!("has left {} in the background, but {why}", named(left)),
+        }
+    }
+}
+
+fn named(left: &[Pid]) -> String {
+    let mut numbers: Vec<String> = left.iter().take(NAMED).map(Pid::to_string).collect();
+    if left.len() > NAMED {
+        numbers.push(format!("{} more", left.len() - NAMED));
+    }
+    match &numbers[..] {
+        [] => "no process that could be found".into(),
+        [one] => format!("process {one}"),
+        numbers => format!("processes {}", numbers.join(", ")),
+    }
+}
+
+fn start_reader() -> nix::Result<Helper> {
+    Helper::start(|file| {
+        let path = Path::new(std::str::from_utf8(file).ok()?);
+        let said = match read_file_itself(path, LONGEST) {
+            Ok((bytes, stat)) => {
+                let is_ours = [0, geteuid().as_raw()].contains(&stat.st_uid) && stat.st_mode & 0o022 == 0;
+                Ok((is_ours, bytes))
+            }
+            // It may be a link, which another account may have made.
+            Err(_) => read_file(path, LONGEST).map(|bytes| (false, bytes)),
+        };
+        let mut answer = Vec::new();
+        said.encode(&mut answer);
+        Some(answer)
+    })
+}
+
+impl Traces<'_> {
+    /// The processes that `run` has left and whose parents have ended.
+    ///
+    /// While supervise looks at the processes one by one, one of them may end, and leave another one that was not among
+    /// them. So that none is left is believed only if two looks in a row have seen the same processes.
+    fn left(&self) -> Vec<Pid> {
+        let mut before = None;
+        for _ in 0..TRIES {
+            let seen = self.orphans();
+            let is_left = |pid: &Pid| !self.strangers.contains(pid) && is_living(*pid) && self.is_young(*pid);
+            let left: Vec<Pid> = seen.iter().copied().filter(is_left).collect();
+            if !left.is_empty() || before.as_ref() == Some(&seen) {
+                return left;
+            }
+            before = Some(seen);
+        }
+        Vec::new()
+    }
+
+    /// Processes that may have been left by `run`. Those that have ended and were not waited for are among them.
+    fn orphans(&self) -> Vec<Pid> {
+        let mut found = children();
+        if self.is_inherited {
+            let known = found.clone();
+            found.extend(tree::tagged_orphans(&self.strangers).into_iter().filter(|pid| !known.contains(pid)));
+        }
+        found
+    }
+
+    /// What is not to be killed together with what `run` has left.
+    fn spared(&self) -> Vec<Pid> {
+        let older = children().into_iter().filter(|pid| !self.is_young(*pid));
+        self.strangers.iter().copied().chain(older).collect()
+    }
+
+    /// Sends a signal to what `run` has left, as far as stopping reaches.
+    pub fn send(&self, scope: Scope, signal: Signal) {
+        let signal_one = |pid: Pid| {
+            let leads = scope == Scope::Group && getpgid(Some(pid)) == Ok(pid);
+            if leads { killpg(pid, signal) } else { kill(pid, signal) }
+        };
+        match scope {
+            Scope::Tree => tree::send(None, signal, &self.spared()),
+            Scope::Main | Scope::Group => {
+                for pid in self.left() {
+                    let _ = signal_one(pid);
+                }
+            }
+        }
+    }
+
+    /// Kills what `run` has left, and all that this starts meanwhile.
+    pub fn kill(&self) {
+        tree::kill_all(None, &self.spared());
+    }
+
+    /// Whether a process was made after `run` was started.
+    fn is_young(&self, pid: Pid) -> bool {
+        let earliest = ticks_per_second().map_or(0, |rate| self.started.as_nanos() * u128::from(rate) / 1_000_000_000);
+        start_ticks(pid).is_some_and(|ticks| u128::from(ticks) >= earliest)
+    }
+
+    /// Holds the process that the pid file names, if it is the service's. Otherwise the result is what it is, in words.
+    fn hold_named(&self, pid: Pid, is_ours: bool) -> Result<ServiceProcess, String> {
+        let held = hold(pid, self.place).ok_or_else(|| format!("names process {pid}, which is not there"))?;
+        // The process is held first, and then looked at: what is held cannot become another process.
+        if !is_living(pid) || held.has_ended() {
+            return Err(format!("names process {pid}, which has ended"));
+        }
+        let is_proven = self.descends_from_left(pid) || (is_ours && self.was_inherited(pid));
+        if is_proven { Ok(held) } else { Err(format!("names process {pid}, which the service has not left")) }
+    }
+
+    fn descends_from_left(&self, pid: Pid) -> bool {
+        let left = self.left();
+        let parents = std::iter::successors(Some(pid), |pid| Some(ancestry(*pid)?.parent)).take(1000);
+        let mut line = parents.take_while(|pid| pid.as_raw() > 1 && !self.strangers.contains(pid));
+        line.any(|above| left.contains(&above))
+    }
+
+    /// Whether a process may have been left by a `run` whose supervise was killed: it is of the right age, and its parent is
+    /// one of those that inherit.
+    fn was_inherited(&self, pid: Pid) -> bool {
+        let is_heir = |parent: Pid| parent == getppid() || parent.as_raw() == 1;
+        let is_orphan = ancestry(pid).is_some_and(|process| is_heir(process.parent));
+        self.is_inherited && is_orphan && self.is_young(pid) && !self.strangers.contains(&pid) && pid != getpid()
+    }
+}
+
+/// The children of supervise, also where the kernel keeps no list of them.
+fn children() -> Vec<Pid> {
+    let listed = tree::own_children();
+    if !listed.is_empty() || proc_path(getpid(), &format!("task/{}/children", getpid())).exists() {
+        return listed;
+    }
+    let is_child = |process: &Ancestry| process.parent == getpid() && !is_apart(process.pid);
+    process_table().into_iter().filter(is_child).map(|process| process.pid).collect()
+}
+
+fn is_living(pid: Pid) -> bool {
+    ancestry(pid).is_some_and(|process| !process.zombie)
+}
+
+/// Holds a process, as a child of supervise if it is one.
+fn hold(pid: Pid, place: &Place) -> Option<ServiceProcess> {
+    if pid == getpid() {
+        return None;
+    }
+    if ancestry(pid)?.parent == getpid() {
+        return Some(ServiceProcess::inherited_child(pid));
+    }
+    match adopt(Process::of(pid), place, Gated::No) {
+        Ok(Adopted::Alive(held)) => Some(held),
+        Ok(Adopted::Ended(_)) | Err(_) => None,
+    }
+}

@@ -1,0 +1,47 @@
+//! A service that is up without a process: a state, such as "the network is there", which others wait for. No clock, no
+//! I/O.
+//!
+//! Its directory has a file `abstract` and no `run`. All its other programs run as those of any service: [`Stage::Active`]
+//! stands where another service's `run` would run. Only commands end it. There is no process that a signal could reach, that
+//! could say that it is ready, or that could die: so the service is ready once it is active and its `post-start` has ended,
+//! and no death is recorded of it. `finish` is told that the life ended with code 0.
+
+use super::{Action, Machine, Stage};
+use daemontools::service::{Exit, Hooks, LifeEnd, Role, Verdict};
+use daemontools::tai64::Moment;
+
+impl Machine {
+    /// Whether `run` runs, or the service is up without it.
+    pub(super) fn is_up_or_active(&self) -> bool {
+        matches!(self.stage, Stage::Alive(Role::Run) | Stage::Active)
+    }
+
+    /// The service is up. From the record, the next supervise knows that too.
+    pub(super) fn become_active(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        self.forget_process();
+        (self.stage, self.since, self.started) = (Stage::Active, now, now);
+        self.starts += 1;
+        self.start_done = true;
+        self.hooks = Hooks::default();
+        todo.push(Action::Announce('u'));
+        self.is_up(now, todo);
+    }
+
+    /// A command ends the life of the service, or its `post-start` has failed it.
+    pub(super) fn end_activity(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        let is_condemned = self.is_condemned();
+        if !is_condemned {
+            self.verdict = Verdict::AsWanted;
+        }
+        self.since = now;
+        self.forget_process();
+        todo.push(Action::Announce('d'));
+        let end = LifeEnd {
+            role: Role::Run,
+            exit: Exit::Code(0),
+            is_told: !is_condemned,
+            has_pre_stop: self.hooks.pre_stopped,
+        };
+        self.end_life(now, end, todo);
+    }
+}

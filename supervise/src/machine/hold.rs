@@ -1,0 +1,183 @@
+//! Transitions that another program holds back: the start of a life, before any of its programs runs, and the end of one,
+//! before `run` is told to end or, if it has ended by itself, before what follows. No clock, no I/O.
+//!
+//! Before each, supervise asks ([`Action::AskHolder`]). Mostly nobody holds it, and the machine goes on at once. Otherwise it
+//! goes on when it is let go:
+//!
+//! - by the command `g`, or by the same command once more: `u` or `o` for a start, a second `d` for an end;
+//! - by `x`, with which svscan stops everything, and, for an end, by `k`: neither ever waits for a holder;
+//! - when the holder is gone and no other has come for ten seconds.
+//!
+//! `d` cancels a start that is held, and `u` an end that was commanded, as long as `run` was not told to end. What is held is
+//! in the record. The next supervise takes the holder for gone, asks at once, and so finds it again.
+
+use super::{Action, Machine, Stage};
+use daemontools::service::{Ending, Held, Role, Verdict};
+use daemontools::tai64::Moment;
+use std::time::Duration;
+
+/// supervise waits so long for another holder if the one that held a transition is gone.
+const LONGEST_WITHOUT_HOLDER: Duration = Duration::from_secs(10);
+/// How often supervise looks meanwhile whether there is one.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A transition that is, or may be, held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    which: Held,
+    holder: Holder,
+}
+
+/// What is known of the holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// It was asked whether there is one.
+    Asked,
+    /// There is one.
+    Holds,
+    /// It is gone. supervise asks again at `ask_at`, and goes on at `until`.
+    Gone { until: Moment, ask_at: Moment },
+}
+
+impl Hold {
+    /// The transition in the record of the supervise before this one.
+    pub fn of_record(which: Held, now: Moment) -> Hold {
+        Hold { which, holder: Holder::gone(now) }
+    }
+}
+
+impl Holder {
+    fn gone(now: Moment) -> Holder {
+        Holder::Gone { until: now.after(LONGEST_WITHOUT_HOLDER), ask_at: now }
+    }
+}
+
+impl Machine {
+    /// The transition that is held back.
+    pub fn held(&self) -> Option<Held> {
+        self.hold.filter(|hold| hold.holder != Holder::Asked).map(|hold| hold.which)
+    }
+
+    /// Asks whether somebody holds this transition back. It must be the last action.
+    pub(super) fn ask_holder(&mut self, which: Held, todo: &mut Vec<Action>) {
+        self.hold = Some(Hold { which, holder: Holder::Asked });
+        todo.push(Action::AskHolder(which));
+    }
+
+    /// Whether the end of this life may be held back, and nobody was asked yet.
+    pub(super) fn may_hold_end(&self) -> bool {
+        self.hold.is_none() && !self.leaving && !self.hooks.killed && !self.hooks.let_go
+    }
+
+    /// A command ends the life: `run` is told to end, unless that is held back.
+    pub(super) fn stop_run(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        if self.ending.is_none() && self.may_hold_end() {
+            self.ask_holder(Held::Stopping, todo);
+        } else if self.stage == Stage::Active {
+            self.end_activity(now, todo);
+        } else {
+            self.end(now, Ending::Told, self.policy.down_signal, todo);
+        }
+    }
+
+    /// Somebody holds the transition.
+    pub(super) fn is_held(&mut self, todo: &mut Vec<Action>) {
+        let Some(hold) = &mut self.hold else { return };
+        match std::mem::replace(&mut hold.holder, Holder::Holds) {
+            Holder::Asked => {
+                let letter = match hold.which {
+                    Held::Starting => 'h',
+                    Held::Stopping => 'H',
+                };
+                todo.extend([Action::Publish, Action::Announce(letter)]);
+            }
+            Holder::Holds | Holder::Gone { .. } => {}
+        }
+    }
+
+    /// Nobody holds the transition, as far as supervise has found now.
+    pub(super) fn is_not_held(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        let Some(hold) = &mut self.hold else { return };
+        match &mut hold.holder {
+            Holder::Asked => self.let_go(now, todo),
+            Holder::Holds => {}
+            Holder::Gone { until, .. } if until.uptime <= now.uptime => self.let_go(now, todo),
+            Holder::Gone { ask_at, .. } => *ask_at = now.after(ASK_AGAIN),
+        }
+    }
+
+    pub(super) fn holder_is_gone(&mut self, now: Moment) {
+        let Some(hold) = &mut self.hold else { return };
+        match hold.holder {
+            Holder::Holds => hold.holder = Holder::gone(now),
+            Holder::Asked | Holder::Gone { .. } => {}
+        }
+    }
+
+    /// Asks again, if it is time.
+    pub(super) fn hold_woken(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        match self.hold {
+            Some(_) if self.leaving => self.let_go(now, todo),
+            Some(Hold { which, holder: Holder::Gone { ask_at, .. } }) if ask_at.uptime <= now.uptime => {
+                todo.push(Action::AskHolder(which));
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    pub(super) fn hold_deadline(&self) -> Option<Duration> {
+        match self.hold?.holder {
+            Holder::Gone { ask_at, .. } => Some(ask_at.uptime),
+            Holder::Asked | Holder::Holds => None,
+        }
+    }
+
+    /// Goes on with the transition.
+    pub(super) fn let_go(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        let Some(Hold { which, .. }) = self.hold.take() else { return };
+        match (which, self.stage) {
+            (Held::Starting, Stage::Preparing) if self.is_wanted() => todo.push(Action::Configure),
+            (Held::Starting, _) => self.wind_down(Verdict::AsWanted, todo),
+            (Held::Stopping, stage) => {
+                self.hooks.let_go = true;
+                match (stage, self.life_end) {
+                    (Stage::Alive(Role::Run) | Stage::Active, _) if self.is_to_stop() => self.stop_run(now, todo),
+                    (Stage::Outlived, Some(end)) => self.end_life(now, end, todo),
+                    (Stage::Outlived, None) => self.finished(now, self.verdict, todo),
+                    (_, _) => todo.push(Action::Publish),
+                }
+            }
+        }
+    }
+
+    /// `u` or `o` came.
+    pub(super) fn wants_up_though_held(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        match self.hold.map(|hold| hold.which) {
+            Some(Held::Starting) => self.let_go(now, todo),
+            Some(Held::Stopping) if self.is_up_or_active() && !self.is_to_stop() => {
+                self.hold = None;
+                self.hooks.pre_stopped = false;
+            }
+            Some(Held::Stopping) | None => {}
+        }
+    }
+
+    /// `d` came, perhaps once more. A held end goes on only at the second one.
+    pub(super) fn wants_down_though_held(&mut self, now: Moment, is_told_again: bool, todo: &mut Vec<Action>) {
+        match self.hold.map(|hold| hold.which) {
+            Some(Held::Stopping) if !is_told_again => todo.push(Action::Publish),
+            Some(Held::Starting | Held::Stopping) => self.let_go(now, todo),
+            None => {}
+        }
+    }
+
+    /// `k` came: it never waits for a holder.
+    pub(super) fn killed_though_held(&mut self, now: Moment, todo: &mut Vec<Action>) {
+        match (self.hold.map(|hold| hold.which), self.stage) {
+            // The end of `run` follows.
+            (Some(Held::Stopping), Stage::Alive(_)) => self.hold = None,
+            (Some(Held::Stopping), _) => self.let_go(now, todo),
+            (Some(Held::Starting) | None, _) => {}
+        }
+    }
+}

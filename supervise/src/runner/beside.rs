@@ -1,0 +1,108 @@
+//! The program that runs beside `run`: a runner starts it, follows it, and tells the machine what becomes of it, as it does
+//! for the programs that make up the service's life.
+
+use super::{Runner, refusal};
+use crate::launch::launch;
+use crate::machine::{Event, Gated};
+use crate::running::{Found, Running};
+use crate::shared::Shared;
+use daemontools::Unable;
+use daemontools::service::{Beside, Exit, Place, Record};
+use daemontools::tai64::Moment;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+impl Runner {
+    /// Takes over the program that ran beside `run` when the supervise before this one was killed. If it has ended, returns
+    /// what is to be told to the machine.
+    ///
+    /// # Errors
+    /// The system does not tell what became of the process.
+    pub(super) fn adopt_beside(&mut self, record: &Record, place: &Place) -> Result<Option<Event>, Unable> {
+        let Some((which, process)) = record.beside else { return Ok(None) };
+        // It is not written down whether it has passed its gate.
+        Ok(match Running::adopt(which, process, place, Gated::Maybe, Moment::now().uptime)? {
+            Found::Alive(program) => {
+                self.beside = Some(program);
+                None
+            }
+            Found::Ended(event) => {
+                let event = of_beside(event);
+                if let Some(Event::BesideEnded(exit)) = event {
+                    self.notify(which.into(), process.pid, Some(exit));
+                }
+                event
+            }
+        })
+    }
+
+    pub(super) fn launch_beside(&mut self, which: Beside, shared: &mut Shared) -> Event {
+        self.take_last_gifts(which.into(), shared);
+        let socket = self.listener.variable();
+        match launch(&self.order(which.into(), socket.as_deref(), shared)) {
+            Ok((process, gate)) => {
+                self.beside = Some(Running::at_gate(which, process, gate));
+                Event::BesideLaunched
+            }
+            Err(errno) => {
+                self.messages.no_process(which, errno, shared.control_files.name());
+                Event::BesideNotLaunched
+            }
+        }
+    }
+
+    pub(super) fn open_beside_gate(&mut self, shared: &mut Shared) {
+        shared.publisher.see_it_written();
+        self.beside.iter().for_each(Running::open_gate);
+        shared.publisher.tidy();
+        if let Some(program) = &self.beside {
+            self.notify(program.role.into(), program.process.id.pid, None);
+        }
+    }
+
+    pub(super) fn send_beside(&self, signal: Signal) {
+        self.beside.iter().for_each(|program| program.process.send(signal));
+    }
+
+    /// Looks for news of the program that SIGCHLD does not tell.
+    pub(super) fn poll_beside(&mut self, shared: &mut Shared) {
+        let Some(program) = &mut self.beside else { return };
+        if program.has_begun() {
+            self.messages.executed(program.role);
+            program.complete();
+            self.handle(Event::Changed, shared);
+        }
+        let Some(program) = &mut self.beside else { return };
+        match program.poll_adopted(&shared.control_files.place, Moment::now().uptime).and_then(of_beside) {
+            Some(Event::BesideEnded(exit)) => self.beside_has_ended(exit, shared),
+            Some(event) => {
+                self.beside = None;
+                self.handle(event, shared);
+            }
+            None => {}
+        }
+    }
+
+    /// Handles the end of a child, if it is the one that runs beside `run`. Returns whether it is.
+    pub(super) fn beside_child_ended(&mut self, pid: Pid, exit: Exit, shared: &mut Shared) -> bool {
+        let Some(program) = self.beside.as_ref().filter(|program| program.process.id.pid == pid) else { return false };
+        let refused = refusal(program, &mut self.messages, shared);
+        self.beside_has_ended(refused.unwrap_or(exit), shared);
+        true
+    }
+
+    fn beside_has_ended(&mut self, exit: Exit, shared: &mut Shared) {
+        if let Some(program) = self.beside.take() {
+            self.notify(program.role.into(), program.process.id.pid, Some(exit));
+        }
+        self.handle(Event::BesideEnded(exit), shared);
+    }
+}
+
+/// What an event of an adopted process means, where it is the one beside `run`. That it was executed is no news.
+fn of_beside(event: Event) -> Option<Event> {
+    if let Event::Ended(exit) = event {
+        return Some(Event::BesideEnded(exit));
+    }
+    (event == Event::NeverBegan).then_some(Event::BesideNeverBegan)
+}

@@ -1,0 +1,573 @@
+//! The words after `svctl`, as a request. No I/O.
+
+use crate::action::Action;
+use crate::foreign::{Foreign, meaning, refusal as refused_word, refused_option};
+use crate::verbs::{Change, SIGNALS, Shell, Verb, verb};
+use daemontools::report::PERMANENT;
+use daemontools::service::Command;
+use daemontools::service::goal::Goal;
+use daemontools::service::waiting::parse_timeout;
+use daemontools::{Args, Fatal};
+use lexopt::Arg;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::time::Duration;
+
+/// The line that wrong usage is answered with.
+pub const USAGE: &str = "svctl: usage: svctl [ -j ] [ -d dir ] [ -H host,... ] [ -T time ] [ -s signal ] [ --color=when ] [ command ] [ name ... ]";
+
+/// What `--help` says.
+pub const TEXT: &str = "\
+Shows and controls the services in a directory: dir, or else $SVDIR, /service, /etc/service
+or /var/service, the first that exists. A name is one of the directory; it may have *, ? and
+[...] in it. A name that begins with / or . is a path.
+
+  list [ name ... ]      a table (also without a command)
+  status name ...        everything about each service
+  start name ...         keep it up, and wait until it is ready
+  stop name ...          take it down, and wait until it is
+  restart name ...       end it and start it again, and wait until it is ready
+  once name ...          run it once
+  reload name ...        its program reload, or HUP
+  kill name ...          KILL, or another signal
+  wait goal name ...     wait until each is up, ready, down, finished or restarted
+  log name ...           what it has logged: svlog with all its options
+  check [ name ... ]     what would keep a service from working, before it is started
+  add path [ name ]      link a service directory into dir, and wait until it is ready
+  enable name ...        start it by itself from now on: removes its file down
+  disable name ...       do not start it by itself: makes the file; what runs runs on
+  remove name ...        take the link away for good: end the service, let its logger read all
+  completion shell       a script that completes these words in bash, zsh or fish
+  events [ name ... ]    a line for each change of a service, until it is interrupted
+  metrics [ name ... ]   the state of services in numbers, in the text format of Prometheus
+
+  -d, --directory dir    where the services are
+  -H, --host host,...    do the same there, over ssh
+  -j, --json             a JSON document a line, as of svstat -j
+  -T, --timeout time     wait no longer (30s), as 5s, 500ms, 1m ...
+  -s, --signal name      the signal of kill: TERM, HUP ...
+      --no-wait          do not wait
+      --processes        metrics also of what their processes use
+      --logs             metrics also of what their logs hold
+      --textfile file    metrics: replace this file at once
+      --failed           list only what is not as it is wanted
+      --names            list only the names, a line each, for other programs
+      --wanted           status: a service that is down on purpose is right, too
+      --color when       auto, always or never
+
+Exit codes. status: 0, all are up; 3, one is not; 4, one is unknown or not supervised. Actions
+and wait: 0, done; 1, a service will not come there; 99, the time is over. check: 0, nothing is
+wrong; 1, something is. All: 100, wrong usage, or no such service; 111, the system refuses.
+";
+
+/// How long an action waits.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What all requests have in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Where the services are, if that was said.
+    pub directory: Option<OsString>,
+    /// JSON instead of a table.
+    pub json: bool,
+    /// Whether there are colours; `None`: on a terminal.
+    pub color: Option<bool>,
+    /// The longest time to wait; `None`: none was given.
+    pub timeout: Option<Duration>,
+    /// The machines where the command is run over ssh; none: it is run here.
+    pub hosts: Vec<OsString>,
+}
+
+impl Shape {
+    /// The longest time that an action waits.
+    pub fn patience(&self) -> Duration {
+        self.timeout.unwrap_or(PATIENCE)
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// The table.
+    List {
+        /// The services; all of them if there is none.
+        names: Vec<OsString>,
+        /// Which of them have a row.
+        which: Which,
+    },
+    /// Everything about some services.
+    Status {
+        /// The services; all of them if there is none.
+        names: Vec<OsString>,
+        /// Which services are right.
+        right: Right,
+    },
+    /// Commands, and what comes of them.
+    Act {
+        /// Which.
+        action: Action,
+        /// The services.
+        names: Vec<OsString>,
+        /// What follows when they are told.
+        then: Then,
+    },
+    /// A goal to wait for.
+    Wait {
+        /// Which.
+        goal: Goal,
+        /// The services.
+        names: Vec<OsString>,
+    },
+    /// What would keep services from working.
+    Check {
+        /// The services; all of them if there is none.
+        names: Vec<OsString>,
+    },
+    /// An entry in the scan directory.
+    Add {
+        /// The service directory.
+        path: OsString,
+        /// What the entry is called; `None`: as the directory.
+        name: Option<OsString>,
+        /// What follows when the entry is made.
+        then: Then,
+    },
+    /// Whether services are started by themselves.
+    Change {
+        /// What is to become of them.
+        change: Change,
+        /// The services.
+        names: Vec<OsString>,
+    },
+    /// The names of all services, a line each.
+    Names,
+    /// The script that completes words in a shell.
+    Completion(Shell),
+    /// Services to do away with for good.
+    Remove {
+        /// The services.
+        names: Vec<OsString>,
+    },
+    /// What happens to services.
+    Events {
+        /// The services; all of them if there is none.
+        names: Vec<OsString>,
+    },
+    /// The state of services in numbers.
+    Metrics {
+        /// The services; all of them if there is none.
+        names: Vec<OsString>,
+        /// What is told.
+        scope: Scope,
+    },
+    /// How a command is used; without one, how svctl is.
+    Help(Option<Verb>),
+    /// What services have logged.
+    Log {
+        /// The arguments of svlog.
+        words: Vec<OsString>,
+    },
+}
+
+/// Which services a table shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    All,
+    /// Those that are not as they are wanted.
+    Failed,
+}
+
+/// Which services are right for the exit code of `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Those that are up.
+    Up,
+    /// Those that are up, and those that are down and not wanted up.
+    Wanted,
+}
+
+/// What follows a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// svctl waits for the outcome.
+    Wait,
+    /// svctl returns.
+    Return,
+}
+
+/// What metrics tell beside the state of services, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// What the processes use.
+    pub processes: bool,
+    /// What the log directories hold.
+    pub logs: bool,
+    /// The file that is replaced; `None`: standard output.
+    pub textfile: Option<OsString>,
+}
+
+fn signal(word: &OsStr) -> Result<Command, Fatal> {
+    let name = word.to_string_lossy().to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let known = SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, command)| *command);
+    known.ok_or_else(|| {
+        let names: Vec<&str> = SIGNALS.iter().take(11).map(|(name, _)| *name).collect();
+        refusal(&[b"signal ", word.as_bytes(), b": not one of ", names.join(" ").as_bytes()])
+    })
+}
+
+fn refusal(words: &[&[u8]]) -> Fatal {
+    Fatal::new(PERMANENT, words)
+}
+
+/// Reads the hosts of one `-H`: names with commas between.
+///
+/// # Errors
+/// A name is empty, or ssh would take it for an option: exit 100.
+fn parse_hosts(list: &OsStr) -> Result<Vec<OsString>, Fatal> {
+    let hosts: Vec<&[u8]> = list.as_bytes().split(|byte| *byte == b',').collect();
+    match hosts.iter().find(|host| host.is_empty() || host.starts_with(b"-")) {
+        Some(host) => Err(refusal(&[b"\"", host, b"\" is no name of a host"])),
+        None => Ok(hosts.into_iter().map(|host| OsString::from_vec(host.to_vec())).collect()),
+    }
+}
+
+/// Options as they come.
+#[derive(Debug, Default)]
+struct Raw {
+    directory: Option<OsString>,
+    json: bool,
+    color: Option<bool>,
+    timeout: Option<Duration>,
+    only_failed: bool,
+    only_names: bool,
+    as_wanted: bool,
+    no_wait: bool,
+    signal: Option<Command>,
+    scope: Scope,
+    help: bool,
+    hosts: Vec<OsString>,
+}
+
+/// Reads the words.
+///
+/// # Errors
+/// They make no sense: exit 100.
+pub fn parse(args: Args) -> Result<(Shape, Request), Fatal> {
+    let misused = |error: lexopt::Error| Fatal::option(&error, USAGE);
+    let mut raw = Raw::default();
+    let (mut asked, mut names) = (None, Vec::new());
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(argument) = parser.next().map_err(misused)? {
+        match argument {
+            Arg::Short('d') | Arg::Long("directory") => raw.directory = Some(parser.value().map_err(misused)?),
+            Arg::Short('j') | Arg::Long("json") => raw.json = true,
+            Arg::Long("color") => raw.color = color(&parser.value().map_err(misused)?)?,
+            Arg::Short('T') | Arg::Long("timeout") => {
+                raw.timeout = Some(parse_timeout(&parser.value().map_err(misused)?)?);
+            }
+            Arg::Long("failed") => raw.only_failed = true,
+            Arg::Long("names") => raw.only_names = true,
+            Arg::Long("wanted") => raw.as_wanted = true,
+            Arg::Long("processes") => raw.scope.processes = true,
+            Arg::Long("logs") => raw.scope.logs = true,
+            Arg::Long("textfile") => raw.scope.textfile = Some(parser.value().map_err(misused)?),
+            Arg::Long("no-wait") => raw.no_wait = true,
+            Arg::Short('s') | Arg::Long("signal") => raw.signal = Some(signal(&parser.value().map_err(misused)?)?),
+            Arg::Short('H') | Arg::Long("host") => {
+                raw.hosts.extend(parse_hosts(&parser.value().map_err(misused)?)?);
+            }
+            Arg::Long("help") => raw.help = true,
+            Arg::Value(word) if asked.is_none() && names.is_empty() && !raw.help => {
+                asked = meant(&word)?;
+                match asked {
+                    // All that follows is for svlog.
+                    Some(Verb::Log) => {
+                        names = parser.raw_args().map_err(misused)?.collect();
+                        raw.help = names.iter().take_while(|word| *word != "--").any(|word| word == "--help");
+                        break;
+                    }
+                    Some(_) => {}
+                    None if word == "help" => raw.help = true,
+                    None => names.push(word),
+                }
+            }
+            Arg::Value(name) => names.push(name),
+            Arg::Short(letter) => {
+                let name = letter.to_string();
+                return Err(refused_option(&name).unwrap_or_else(|| misused(Arg::Short(letter).unexpected())));
+            }
+            Arg::Long(name) => {
+                return Err(refused_option(name).unwrap_or_else(|| misused(Arg::Long(name).unexpected())));
+            }
+        }
+    }
+    if raw.help {
+        let of = names.first().filter(|_| asked.is_none());
+        let verb = of.map_or(Ok(asked), |word| meant(word))?;
+        return Ok((Shape::default(), Request::Help(verb)));
+    }
+    let request = request(asked, names, &raw)?;
+    let Raw { directory, json, color, timeout, hosts, .. } = raw;
+    Ok((Shape { directory, json, color, timeout, hosts }, request))
+}
+
+/// The command that a word is, also in the words of other tools.
+///
+/// # Errors
+/// The word is one of another tool for what svctl has not: exit 100.
+pub fn meant(word: &OsStr) -> Result<Option<Verb>, Fatal> {
+    match (verb(word), meaning(word)) {
+        (Some(verb), _) | (None, Some(Foreign::Same(verb))) => Ok(Some(verb)),
+        (None, Some(Foreign::Instead(instead))) => Err(refused_word(word, instead)),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Whether a long option means something to a command.
+pub fn belongs(verb: Verb, option: &str) -> bool {
+    let has_documents = match verb {
+        Verb::List | Verb::Status | Verb::Act(_) | Verb::Wait | Verb::Log | Verb::Add | Verb::Events => true,
+        Verb::Check | Verb::Remove | Verb::Change(_) | Verb::Completion | Verb::Metrics => false,
+    };
+    let waits = match verb {
+        Verb::Act(action) => action.goal().is_some(),
+        Verb::Wait | Verb::Add | Verb::Remove => true,
+        Verb::List | Verb::Status | Verb::Log | Verb::Check | Verb::Change(_) | Verb::Completion => false,
+        Verb::Events | Verb::Metrics => false,
+    };
+    match option {
+        "--failed" | "--names" => verb == Verb::List,
+        "--wanted" => verb == Verb::Status,
+        "--signal" => verb == Verb::Act(Action::Signal(Command::Kill)),
+        "--no-wait" => matches!(verb, Verb::Act(_) | Verb::Add),
+        "--timeout" => waits,
+        "--json" => has_documents,
+        // Their answer is a file for another program.
+        "--host" => !matches!(verb, Verb::Metrics | Verb::Completion),
+        "--processes" | "--logs" | "--textfile" => verb == Verb::Metrics,
+        _ => true,
+    }
+}
+
+/// The first option that was given and means nothing to this command.
+fn misplaced(verb: Verb, names: &[OsString], raw: &Raw) -> Option<&'static str> {
+    let are_names_alone = !raw.only_failed && !raw.json && names.is_empty();
+    let options = [
+        ("--failed", raw.only_failed),
+        ("--names", raw.only_names),
+        ("--wanted", raw.as_wanted),
+        ("--signal", raw.signal.is_some()),
+        ("--no-wait", raw.no_wait),
+        ("--timeout", raw.timeout.is_some()),
+        ("--json", raw.json),
+        ("--host", !raw.hosts.is_empty()),
+        ("--processes", raw.scope.processes),
+        ("--logs", raw.scope.logs),
+        ("--textfile", raw.scope.textfile.is_some()),
+    ];
+    let is_wrong = |option: &str| !belongs(verb, option) || (option == "--names" && !are_names_alone);
+    options.into_iter().find(|(option, is_given)| *is_given && is_wrong(option)).map(|(option, _)| option)
+}
+
+fn request(asked: Option<Verb>, mut names: Vec<OsString>, raw: &Raw) -> Result<Request, Fatal> {
+    let verb = asked.unwrap_or(Verb::List);
+    if let Some(option) = misplaced(verb, &names, raw) {
+        return Err(Fatal::misuse(&[option.as_bytes(), b" does not belong here"], USAGE));
+    }
+    let refused = |why: &str| Err(Fatal::misuse(&[why.as_bytes()], USAGE));
+    let then = if raw.no_wait { Then::Return } else { Then::Wait };
+    Ok(match verb {
+        Verb::List if raw.only_names => Request::Names,
+        Verb::List => Request::List { names, which: if raw.only_failed { Which::Failed } else { Which::All } },
+        Verb::Status => Request::Status { names, right: if raw.as_wanted { Right::Wanted } else { Right::Up } },
+        Verb::Act(_) | Verb::Remove | Verb::Change(_) if names.is_empty() => return refused("no service is named"),
+        Verb::Act(Action::Signal(usual)) => {
+            Request::Act { action: Action::Signal(raw.signal.unwrap_or(usual)), names, then: Then::Return }
+        }
+        Verb::Act(action) => Request::Act { action, names, then },
+        Verb::Wait if names.len() < 2 => return refused("wait needs a goal and a service"),
+        Verb::Wait => Request::Wait { goal: Goal::parse(&names.remove(0))?, names },
+        Verb::Log => Request::Log { words: names },
+        Verb::Check => Request::Check { names },
+        Verb::Add if !matches!(names.len(), 1 | 2) => {
+            return refused("add needs the path of a service directory, and perhaps a name");
+        }
+        Verb::Add => Request::Add { path: names.remove(0), name: names.pop(), then },
+        Verb::Remove => Request::Remove { names },
+        Verb::Completion if names.len() != 1 => return refused("completion needs a shell: bash, zsh or fish"),
+        Verb::Completion => Request::Completion(Shell::parse(&names.remove(0))?),
+        Verb::Change(change) => Request::Change { change, names },
+        Verb::Events => Request::Events { names },
+        Verb::Metrics => Request::Metrics { names, scope: raw.scope.clone() },
+    })
+}
+
+fn color(word: &OsStr) -> Result<Option<bool>, Fatal> {
+    match word.as_bytes() {
+        b"auto" => Ok(None),
+        b"always" => Ok(Some(true)),
+        b"never" => Ok(Some(false)),
+        other => Err(refusal(&[b"color ", other, b": not one of auto always never"])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verbs::VERBS;
+
+    fn parsed(line: &str) -> Result<(Shape, Request), Fatal> {
+        parse(line.split_whitespace().map(OsString::from).collect::<Vec<_>>().into_iter())
+    }
+
+    fn request_of(line: &str) -> Request {
+        parsed(line).unwrap().1
+    }
+
+    fn names(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn every_command_is_read() {
+        let act = |action, then| Request::Act { action, names: names("web"), then };
+        for (line, request) in [
+            ("", Request::List { names: vec![], which: Which::All }),
+            ("list --failed", Request::List { names: vec![], which: Which::Failed }),
+            ("web db", Request::List { names: names("web db"), which: Which::All }),
+            ("status web", Request::Status { names: names("web"), right: Right::Up }),
+            ("status --wanted", Request::Status { names: vec![], right: Right::Wanted }),
+            ("start web", act(Action::Start, Then::Wait)),
+            ("stop --no-wait web", act(Action::Stop, Then::Return)),
+            ("restart web", act(Action::Restart, Then::Wait)),
+            ("once web", act(Action::Once, Then::Wait)),
+            ("reload web", act(Action::Reload, Then::Wait)),
+            ("kill web", act(Action::Signal(Command::Kill), Then::Return)),
+            ("kill -s sigterm web", act(Action::Signal(Command::Terminate), Then::Return)),
+            ("wait ready web", Request::Wait { goal: Goal::Ready, names: names("web") }),
+            ("log -n 5 web", Request::Log { words: names("-n 5 web") }),
+            ("check web", Request::Check { names: names("web") }),
+            ("add /etc/web", Request::Add { path: "/etc/web".into(), name: None, then: Then::Wait }),
+            ("add etc/web www --no-wait", {
+                Request::Add { path: "etc/web".into(), name: Some("www".into()), then: Then::Return }
+            }),
+            ("list --names", Request::Names),
+            ("--names", Request::Names),
+            ("enable web", Request::Change { change: Change::Enable, names: names("web") }),
+            ("disable web", Request::Change { change: Change::Disable, names: names("web") }),
+            ("completion zsh", Request::Completion(Shell::Zsh)),
+            ("remove web", Request::Remove { names: names("web") }),
+            ("events", Request::Events { names: vec![] }),
+            ("events web", Request::Events { names: names("web") }),
+            ("metrics", Request::Metrics { names: vec![], scope: Scope::default() }),
+            (
+                "metrics --logs --textfile x --processes web",
+                Request::Metrics {
+                    names: names("web"),
+                    scope: Scope { processes: true, logs: true, textfile: Some("x".into()) },
+                },
+            ),
+            ("start --help", Request::Help(Some(Verb::Act(Action::Start)))),
+            ("stop web --help", Request::Help(Some(Verb::Act(Action::Stop)))),
+            ("help wait", Request::Help(Some(Verb::Wait))),
+            ("help", Request::Help(None)),
+            ("web --help", Request::Help(None)),
+            ("log -n 5 --help", Request::Help(Some(Verb::Log))),
+            ("log web -- --help", Request::Log { words: names("web -- --help") }),
+            ("up web", act(Action::Start, Then::Wait)),
+            ("hup web", act(Action::Signal(Command::Hangup), Then::Return)),
+            ("show web", Request::Status { names: names("web"), right: Right::Up }),
+            // Only the first word is a command.
+            ("list tail", Request::List { names: names("tail"), which: Which::All }),
+            ("list log", Request::List { names: names("log"), which: Which::All }),
+            ("web log", Request::List { names: names("web log"), which: Which::All }),
+        ] {
+            assert_eq!(request_of(line), request, "{line}");
+        }
+    }
+
+    #[test]
+    fn options_stand_before_and_behind_the_command() {
+        let shape = Shape {
+            directory: Some("x".into()),
+            json: true,
+            color: Some(false),
+            timeout: Some(Duration::from_secs(5)),
+            hosts: names("a b c"),
+        };
+        for line in [
+            "-d x -j -H a,b -H c --color never -T 5s start web",
+            "start -jdx --color=never web --timeout 5000ms --host a,b,c",
+            "start web --json --directory x --color never -T5s -Ha,b,c",
+        ] {
+            let (seen, request) = parsed(line).unwrap();
+            assert_eq!(seen, shape, "{line}");
+            assert!(matches!(request, Request::Act { action: Action::Start, .. }), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "start",
+            "stop --failed web",
+            "list --wanted",
+            "start -s TERM web",
+            "kill -s ROSES web",
+            "list --no-wait",
+            "check -j",
+            "metrics -j",
+            "list -T 5s",
+            "kill -T 5s web",
+            "-T 5s log web",
+            "add",
+            "add /etc/web www third",
+            "remove",
+            "remove -j web",
+            "remove --no-wait web",
+            "completion",
+            "completion tcsh",
+            "enable",
+            "disable -j web",
+            "status --names",
+            "list --names web",
+            "list --names -j",
+            "list --names --failed",
+            "list --processes",
+            "events --logs",
+            "status --textfile x web",
+            "metrics --textfile",
+            "wait ready",
+            "wait sideways web",
+            "--color pink",
+            "-T 5 start web",
+            "-x",
+            "--frob",
+            "tail web",
+            "-H -x status",
+            "-H a metrics",
+            "-k web",
+            "enable --now web",
+            "-d",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names() {
+        assert_eq!(parse_hosts(OsStr::new("a,root@b")).unwrap(), names("a root@b"));
+        for list in ["", "a,", "-oProxyCommand=x", "a,-b"] {
+            assert!(parse_hosts(OsStr::new(list)).is_err(), "{list}");
+        }
+    }
+
+    #[test]
+    fn the_commands_that_are_told_are_those_that_are_read() {
+        for (word, _) in VERBS {
+            assert!(verb(OsStr::new(word)).is_some() && TEXT.contains(&format!("\n  {word} ")), "{word}");
+        }
+    }
+}

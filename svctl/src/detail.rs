@@ -1,0 +1,147 @@
+//! Everything about a service on half a screen: how it is and why, how it ended, what it said, what to type next.
+
+use crate::advice::advice;
+use crate::arguments::Right;
+use crate::check::doubtful_settings;
+use crate::code::{NOT_UP, UNKNOWN};
+use crate::list::logger_of;
+use crate::log::last_words;
+use crate::row::{Known, quoted, shown};
+use crate::services::{Reach, Service};
+use crate::{Context, memory, unsupervised, write};
+use daemontools::duration::brief;
+use daemontools::service::view::{View, local_time};
+use daemontools::service::{Death, Ends, LOG};
+use daemontools::tai64::between;
+use daemontools::{Fatal, report};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+/// So many of its last lines are shown.
+const LINES: u32 = 5;
+/// So many of its last ends are shown.
+const ENDS: usize = 3;
+
+/// Shows all about the services that are meant.
+///
+/// # Errors
+/// The directory cannot be read, or the answer cannot be written.
+pub fn status(context: &Context, names: &[OsString], right: Right) -> Result<i32, Fatal> {
+    let (chosen, missing) = context.services.choose(names)?;
+    missing.iter().for_each(|words| report::warning(&[words]));
+    let all: Vec<Known> = chosen.iter().map(Known::of).collect();
+    for (service, known) in chosen.iter().zip(&all) {
+        let answer = if context.shape.json { known.document(service) } else { detail(context, service, known) };
+        write(answer.as_bytes())?;
+    }
+    let is_unknown = |known: &Known| known.view().is_none();
+    let is_right = |known: &Known| match right {
+        Right::Up => known.is_up(),
+        Right::Wanted => known.is_as_wanted(),
+    };
+    Ok(match () {
+        () if !missing.is_empty() || all.iter().any(is_unknown) => UNKNOWN,
+        () if all.iter().all(is_right) => 0,
+        () => NOT_UP,
+    })
+}
+
+fn detail(context: &Context, service: &Service, known: &Known) -> String {
+    let paint = context.paint;
+    let name = shown(service.name.as_bytes());
+    let mark = known.mark();
+    let dash = if paint.is_unicode { "—" } else { "-" };
+    let reason = known.reason().map(|reason| format!(": {}", shown(reason.as_bytes()))).unwrap_or_default();
+    let mut text = format!(
+        "{} {name} {dash} {}{reason}\n",
+        paint.in_color_of(mark, paint.symbol(mark)),
+        paint.in_color_of(mark, known.word())
+    );
+    let mut line = |name: &str, words: &str| text.push_str(&format!("  {name:<11} {words}\n"));
+    for (name, words) in known.view().map(|view| facts(service, view)).unwrap_or_default() {
+        line(name, &words);
+    }
+    if matches!(known, Known::Unsupervised(_)) && service.reach == Reach::Answers {
+        line("cause", &unsupervised::why(&context.services, service));
+    }
+    if let Ok(target) = std::fs::read_link(&service.path) {
+        line("link to", &shown(target.as_os_str().as_bytes()));
+    }
+    // What lies in a directory that does not answer must not be touched.
+    if service.reach == Reach::Answers {
+        let doubtful = doubtful_settings(service);
+        if !doubtful.is_empty() {
+            let check = format!("{} {}", context.services.command("check"), quoted(&name));
+            line("settings", &format!("ignored or doubtful: {}: {check} says more", doubtful.join(", ")));
+        }
+        if service.path.join(LOG).exists() {
+            line("logger", &logger(service, known));
+        }
+        for words in last_words(service, LINES) {
+            text.push_str(&format!("    {}\n", paint.dimmed(&words)));
+        }
+    }
+    if let Some(next) = advice(&context.services, service, known) {
+        text.push_str(&format!("  {:<11} {next}\n", "try"));
+    }
+    text
+}
+
+/// What its supervise tells, line by line.
+fn facts(service: &Service, view: &View) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    let status = &view.seen.status;
+    if let Some(pid) = status.pid {
+        let memory = memory::of_service(&service.path, &view.seen)
+            .map(|bytes| format!(", {}", memory::in_words(bytes)))
+            .unwrap_or_default();
+        let program = view
+            .other_program()
+            .filter(|_| !view.runs_run())
+            .map(|program| format!(" ({program})"))
+            .unwrap_or_default();
+        facts.push(("process", format!("{pid}{program}, for {}{memory}", brief(view.lasting()))));
+    }
+    let ready = match view.ready() {
+        Some(true) => ", ready",
+        Some(false) => ", not ready yet",
+        None => "",
+    };
+    let wanted = status.want.words();
+    facts.push(("wanted", format!("{wanted}, normally {}{ready}", view.normally.word())));
+    let Some(record) = &view.seen.record else { return facts };
+    if !record.status_text.is_empty() {
+        facts.push(("says", shown(record.status_text.as_bytes())));
+    }
+    let starts = if record.starts == 1 { "1 start".into() } else { format!("{} starts", record.starts) };
+    let pattern = view.pattern().map(|pattern| format!("; {pattern}")).unwrap_or_default();
+    let ends = if record.ends.is_empty() { String::new() } else { format!("; ended: {}", ended(&record.ends)) };
+    facts.push(("starts", format!("{starts}{ends}{pattern}")));
+    let names = ["last end"].into_iter().chain(std::iter::repeat("before it"));
+    facts.extend(names.zip(record.deaths.iter().rev().take(ENDS).map(end)));
+    if record.supervise.pid.as_raw() != 0 {
+        facts.push(("supervise", record.supervise.pid.to_string()));
+    }
+    facts
+}
+
+/// `3 failed, 1 told`
+fn ended(ends: &Ends) -> String {
+    let occurred = ends.all().filter(|(_, times)| *times > 0);
+    occurred.map(|(reason, times)| format!("{times} {}", reason.word())).collect::<Vec<_>>().join(", ")
+}
+
+/// `2026-11-28 21:00:32 exited 3 after 0.2s`
+fn end(death: &Death) -> String {
+    format!("{} {} after {}", local_time(death.ended), death.exit.words(), brief(between(death.started, death.ended)))
+}
+
+/// How its logger is.
+fn logger(service: &Service, known: &Known) -> String {
+    let words = |known: &Known| {
+        let pid = known.pid().map(|pid| format!(" (pid {pid})"));
+        let reason = known.reason().filter(|_| !known.is_up()).map(|reason| format!(": {}", shown(reason.as_bytes())));
+        format!("{}{}{}", known.word(), pid.unwrap_or_default(), reason.unwrap_or_default())
+    };
+    words(&known.logger().unwrap_or_else(|| Known::of(&logger_of(service))))
+}

@@ -1,0 +1,65 @@
+//! Whether services are started by themselves: the file `down`.
+
+use crate::row::{Known, quoted, shown};
+use crate::services::{Service, Services};
+use crate::verbs::Change;
+use crate::write;
+use daemontools::service::view::State;
+use daemontools::service::{DOWN, make_at};
+use daemontools::{Attempt, Fatal};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::sys::stat::Mode;
+use nix::unistd::unlink;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Removes or makes the file `down` of each service. What runs runs on, and what is down stays down: the words say so.
+///
+/// # Errors
+/// A word means no service; the system refuses the change.
+pub fn change(services: &Services, names: &[OsString], change: Change) -> Result<i32, Fatal> {
+    for service in services.choose_existing(names)? {
+        let file = service.path.join(DOWN);
+        let changed = match change {
+            Change::Enable => unlink(&file),
+            Change::Disable => make(&file),
+        };
+        let has_changed = match (change, changed) {
+            (Change::Enable, Err(Errno::ENOENT)) | (Change::Disable, Err(Errno::EEXIST)) => false,
+            (Change::Enable, changed) => changed.unable_to("remove", &file).map(|()| true)?,
+            (Change::Disable, changed) => changed.unable_to("make", &file).map(|()| true)?,
+        };
+        let (known, done) = (Known::of(&service), Done { change, has_changed });
+        write(words(&service, &known, done, |verb| services.command(verb)).as_bytes())?;
+    }
+    Ok(0)
+}
+
+/// What was done to a service.
+#[derive(Clone, Copy)]
+struct Done {
+    change: Change,
+    /// It was not so before.
+    has_changed: bool,
+}
+
+fn make(file: &Path) -> nix::Result<()> {
+    make_at(AT_FDCWD, file, OFlag::O_WRONLY, Mode::from_bits_truncate(0o644)).map(drop)
+}
+
+/// `web is disabled: it is up, and goes on until svctl stop web`
+fn words(service: &Service, known: &Known, done: Done, command: impl Fn(&str) -> String) -> String {
+    let name = shown(service.name.as_bytes());
+    let typed = quoted(&name);
+    let already = if done.has_changed { "" } else { "already " };
+    let rests = known.view().map(|view| matches!(view.state(), State::Down | State::Failed));
+    let (done, next) = match (done.change, rests) {
+        (Change::Enable, Some(true)) => ("enabled", format!(", and stays so until {} {typed}", command("start"))),
+        (Change::Enable, Some(false) | None) => ("enabled", String::new()),
+        (Change::Disable, Some(false)) => ("disabled", format!(", and goes on until {} {typed}", command("stop"))),
+        (Change::Disable, Some(true) | None) => ("disabled", String::new()),
+    };
+    format!("{name} is {already}{done}: it is {}{next}\n", known.word())
+}

@@ -1,0 +1,88 @@
+//! The table of services.
+
+use crate::arguments::Which;
+use crate::code::UNKNOWN;
+use crate::row::{Known, Row, shown};
+use crate::services::{Reach, Service, Services};
+use crate::table::{summary, table};
+use crate::{Context, write};
+use daemontools::service::{LOG, Phase, Place, Running, SOON, Status, is_supervised_at, read_status_at};
+use daemontools::tai64::{self, between};
+use daemontools::{Fatal, report, sys};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Shows the services that are meant; of the others, a message says so.
+///
+/// # Errors
+/// The directory cannot be read, or the answer cannot be written.
+pub fn list(context: &Context, names: &[OsString], which: Which) -> Result<i32, Fatal> {
+    let (chosen, missing) = context.services.choose(names)?;
+    missing.iter().for_each(|words| report::warning(&[words]));
+    if chosen.is_empty() && !missing.is_empty() {
+        return Ok(UNKNOWN);
+    }
+    let code = if missing.is_empty() { 0 } else { UNKNOWN };
+    let is_listed = |known: &Known| which == Which::All || !known.is_as_wanted();
+    if context.shape.json {
+        let known = chosen.iter().map(|service| (service, Known::of(service)));
+        let listed = known.filter(|(_, known)| is_listed(known));
+        let documents: String = listed.map(|(service, known)| known.document(service)).collect();
+        write(documents.as_bytes())?;
+        return Ok(code);
+    }
+    let mut rows = Vec::new();
+    for service in &chosen {
+        let known = Known::of(service);
+        if is_listed(&known) {
+            rows.push(Row::of(service, &known));
+        }
+        rows.extend(row_of_failing_logger(service));
+    }
+    if rows.is_empty() && which == Which::Failed {
+        write(b"every service is as it is wanted\n")?;
+    } else {
+        let summary = summary(&rows, &context.services.command("status"));
+        write([table(&rows, context.paint, sys::columns(sys::stdout())), summary].concat().as_bytes())?;
+    }
+    Ok(code)
+}
+
+/// Prints the names of all services, a line each, for the completion of shells.
+///
+/// # Errors
+/// The directory cannot be read, or the answer cannot be written.
+pub fn names(services: &Services) -> Result<i32, Fatal> {
+    let names: String = services.all()?.iter().map(|service| shown(service.name.as_bytes()) + "\n").collect();
+    write(names.as_bytes())?;
+    Ok(0)
+}
+
+/// A logger has a row only if something is wrong with it.
+fn row_of_failing_logger(service: &Service) -> Option<Row> {
+    let logger = logger_of(service);
+    let was_supervised = || Place::of(&logger.path).is_ok_and(|place| place.directory().is_dir());
+    // Nearly all loggers are up, so this is asked first.
+    if logger.reach == Reach::Hangs || is_surely_up(&logger.path) || !logger.path.is_dir() || !was_supervised() {
+        return None;
+    }
+    let known = Known::of(&logger);
+    (!known.is_as_wanted() && !known.is_up()).then(|| Row { is_logger: true, ..Row::of(&logger, &known) })
+}
+
+/// Whether the status alone says that a service is up. Nearly all loggers are, and to ask for more of thousands of them
+/// takes as long as the services themselves. One that was started just now may be ending again and again.
+fn is_surely_up(service: &Path) -> bool {
+    let runs = |status: Status| {
+        let is_run = status.phase == Phase::Running && status.running == Running::Run && !status.paused;
+        is_run && between(status.since, tai64::now()) >= SOON
+    };
+    is_supervised_at(service) == Ok(true) && read_status_at(service).is_ok_and(|(status, _)| runs(status))
+}
+
+/// The logger of a service, as a service.
+pub fn logger_of(service: &Service) -> Service {
+    let name = [service.name.as_bytes(), b"/", LOG.as_bytes()].concat();
+    Service { name: OsStr::from_bytes(&name).into(), path: service.path.join(LOG), reach: service.reach }
+}

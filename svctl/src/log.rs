@@ -1,0 +1,142 @@
+//! What services have logged: svctl becomes svlog, or asks it for the last lines.
+
+use crate::Context;
+use crate::arguments::USAGE;
+use crate::row::shown;
+use crate::services::Service;
+use daemontools::sys::{companion, exec::exec};
+use daemontools::tai64::{Label, Tai64N};
+use daemontools::{Attempt, Fatal, Unable};
+use lexopt::Arg;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::unistd::{chdir, read};
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::path::{PathBuf, absolute};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long svlog may take for a few lines.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// No more bytes of a service's last words are shown.
+const MOST: usize = 16384;
+
+fn svlog() -> PathBuf {
+    companion("svlog")
+}
+
+/// The options of svlog that have a value behind them.
+const VALUED: [&str; 14] = [
+    "lines",
+    "head",
+    "run",
+    CURSOR_FILE,
+    "since",
+    "until",
+    "grep",
+    "not",
+    "field",
+    "level",
+    "after-context",
+    "before-context",
+    "context",
+    "output",
+];
+/// Those of them that are also letters.
+const LETTERS: [(char, &str); 5] =
+    [('n', "lines"), ('A', "after-context"), ('B', "before-context"), ('C', "context"), ('o', "output")];
+/// The option whose value is a path from the user's directory, as svlog runs in another one.
+const CURSOR_FILE: &str = "cursor-file";
+
+/// Becomes svlog. Names and patterns mean services as everywhere in svctl, and a path begins in the user's directory. svlog
+/// runs in the scan directory, so that names are paths there, and lines are shown with them.
+///
+/// # Errors
+/// A word means no service, an option has no value, or svlog cannot be executed.
+pub fn become_svlog(context: &Context, words: Vec<OsString>) -> Result<i32, Fatal> {
+    let (mut options, names) = split(words).map_err(|error| Fatal::option(&error, USAGE))?;
+    options.extend(context.shape.json.then(|| "--json".into()));
+    options
+        .extend(context.shape.color.map(|color| format!("--color={}", if color { "always" } else { "never" }).into()));
+    let chosen = if names.is_empty() { Vec::new() } else { context.services.choose_existing(&names)? };
+    let argument = |service: Service| {
+        let is_entry = context.services.named(&service.name).path == service.path;
+        if is_entry { service.name } else { service.path.into_os_string() }
+    };
+    let svlog = svlog();
+    let directory = context.services.directory();
+    chdir(directory).unable_to("chdir to", directory)?;
+    let mut argv = vec![svlog.clone().into_os_string()];
+    argv.extend(options);
+    argv.push("--".into());
+    argv.extend(chosen.into_iter().map(argument));
+    Err(Unable::new("run", &svlog, exec(&argv, &[])).into())
+}
+
+/// The words as options of svlog, with their values, and names.
+fn split(words: Vec<OsString>) -> Result<(Vec<OsString>, Vec<OsString>), lexopt::Error> {
+    let (mut options, mut names) = (Vec::new(), Vec::new());
+    let mut parser = lexopt::Parser::from_args(words);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Value(name) => names.push(name),
+            Arg::Short(letter) => match LETTERS.iter().find(|(known, _)| *known == letter) {
+                Some((_, name)) => options.extend([format!("--{name}").into(), parser.value()?]),
+                None => options.push(format!("-{letter}").into()),
+            },
+            Arg::Long(name) => {
+                let (is_valued, mut option) = (VALUED.contains(&name), OsString::from(format!("--{name}")));
+                let is_path = name == CURSOR_FILE;
+                let value = if is_valued { Some(parser.value()?) } else { parser.optional_value() };
+                if let Some(value) = value {
+                    option.push("=");
+                    option.push(if is_path { absolute(&value).map_or(value, PathBuf::into_os_string) } else { value });
+                }
+                options.push(option);
+            }
+        }
+    }
+    Ok((options, names))
+}
+
+/// The last lines that a service has logged, with their times, as a terminal may have them. Without a log there is none.
+pub fn last_words(service: &Service, lines: u32) -> Vec<String> {
+    words(service, &["-n", &lines.to_string()])
+}
+
+/// As [`last_words`], but only lines that were logged after this moment.
+pub fn since(service: &Service, moment: Tai64N, lines: u32) -> Vec<String> {
+    words(service, &["-n", &lines.to_string(), "--since", &Label(moment).to_string()])
+}
+
+/// What svlog shows of a service's log with these options.
+fn words(service: &Service, options: &[&str]) -> Vec<String> {
+    let command = Command::new(svlog())
+        .arg("--color=never")
+        .args(options)
+        .arg(&service.path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut child) = command else { return Vec::new() };
+    let mut said = Vec::new();
+    if let Some(output) = &child.stdout {
+        let until = Instant::now() + PATIENCE;
+        let mut buffer = [0; 4096];
+        while said.len() < MOST {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut ready = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
+            let is_ready =
+                !left.is_zero() && poll(&mut ready, daemontools::sys::timeout(Some(left))).is_ok_and(|n| n > 0);
+            match is_ready.then(|| read(output, &mut buffer)) {
+                Some(Ok(length @ 1..)) => said.extend(buffer.iter().take(length)),
+                Some(Ok(0) | Err(_)) | None => break,
+            }
+        }
+    }
+    // It has ended, or says too much or nothing.
+    let _ = child.kill();
+    let _ = child.wait();
+    said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(shown).collect()
+}

@@ -1,0 +1,368 @@
+//! Which services there are, and which of them a word means.
+
+use crate::row::{quoted, shown};
+use crate::verbs::VERBS;
+use daemontools::report::{PERMANENT, TEMPORARY, errno_of};
+use daemontools::service::{DOWN, Directory, LOG, LOG_SUPERVISE, RemoteMounts, SUPERVISE};
+use daemontools::sys::fnmatch::fnmatch;
+use daemontools::{Attempt, Fatal, spelling, sys};
+use nix::errno::Errno;
+use std::cell::RefCell;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// The variable that says where the services are, as for runit's sv.
+const VARIABLE: &str = "SVDIR";
+/// Where they are otherwise: the first that exists.
+const USUAL: [&str; 3] = ["/service", "/etc/service", "/var/service"];
+
+/// One service: the name that it is shown by, and its path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// The name.
+    pub name: OsString,
+    /// The path, which begins with a slash.
+    pub path: PathBuf,
+    /// Whether it may be touched.
+    pub reach: Reach,
+}
+
+/// Whether a service directory may be touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// It may.
+    Answers,
+    /// It lies on a mount whose server does not answer, or something in it does: a process that touches it waits, perhaps
+    /// for ever.
+    Hangs,
+}
+
+impl Service {
+    /// The service in the directory at this path, which is its name too; `None` if there is no such directory.
+    ///
+    /// # Errors
+    /// The current directory, in which a relative path begins, has no path.
+    pub fn at_path(path: &OsStr, mounts: &Mounts) -> Result<Option<Service>, Fatal> {
+        let (name, path) = (path.into(), std::path::absolute(path).unable_to("find", path)?);
+        let service = Service { name, reach: mounts.reach(&path), path };
+        Ok(Some(service).filter(Service::is_there))
+    }
+
+    /// Whether there is such a directory. One that does not answer counts as there.
+    fn is_there(&self) -> bool {
+        self.reach == Reach::Hangs || self.path.is_dir()
+    }
+}
+
+/// The mounts that may hang.
+#[derive(Debug)]
+pub struct Mounts(RefCell<RemoteMounts>);
+
+impl Mounts {
+    /// Finds out which there are.
+    pub fn find() -> Mounts {
+        let mut mounts = RemoteMounts::default();
+        mounts.refresh();
+        Mounts(RefCell::new(mounts))
+    }
+
+    /// Whether a service directory may be touched, and what svctl looks at in it: any of that may be a link to elsewhere.
+    fn reach(&self, path: &Path) -> Reach {
+        let probed = self.0.borrow_mut().probe_with(path, &[DOWN, SUPERVISE, LOG, LOG_SUPERVISE]);
+        if probed.is_ok() { Reach::Answers } else { Reach::Hangs }
+    }
+}
+
+/// Whether a word is a path to a service, and not its name.
+pub fn is_path(word: &OsStr) -> bool {
+    word.as_bytes().starts_with(b"/") || word.as_bytes().starts_with(b".")
+}
+
+/// The scan directory.
+#[derive(Debug)]
+pub struct Services {
+    directory: PathBuf,
+    /// The directory as it was said with `-d`.
+    said: Option<OsString>,
+    mounts: Mounts,
+}
+
+impl Services {
+    /// Finds the scan directory.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(said: Option<&OsStr>) -> Result<Services, Fatal> {
+        let option = said.map(OsStr::to_os_string);
+        let said = said
+            .map(PathBuf::from)
+            .or_else(|| env::var_os(VARIABLE).filter(|directory| !directory.is_empty()).map(PathBuf::from));
+        let mounts = Mounts::find();
+        let is_there = |directory: &PathBuf| mounts.reach(directory) == Reach::Hangs || directory.is_dir();
+        let usual = || USUAL.into_iter().map(PathBuf::from).find(is_there);
+        let directory = said.or_else(usual).ok_or_else(|| {
+            let places = USUAL.join(", ");
+            let words = format!("none of {places} exists: say with -d DIR or $SVDIR where the services are");
+            Fatal::new(PERMANENT, &[words.as_bytes()])
+        })?;
+        let directory = std::path::absolute(&directory).unable_to("find", &directory)?;
+        if mounts.reach(&directory) == Reach::Hangs {
+            return Err(Fatal::new(TEMPORARY, &[directory.as_os_str().as_bytes(), HANGS.as_bytes()]));
+        }
+        if !directory.is_dir() {
+            let words = [b"no directory ", directory.as_os_str().as_bytes()].concat();
+            return Err(Fatal::new(PERMANENT, &[&words]));
+        }
+        Ok(Services { directory, said: option, mounts })
+    }
+
+    /// Looks for mounts that are new or gone.
+    pub fn refresh(&self) {
+        self.mounts.0.borrow_mut().refresh();
+    }
+
+    /// Whether a service directory may be touched now.
+    pub fn reach(&self, path: &Path) -> Reach {
+        self.mounts.reach(path)
+    }
+
+    /// The scan directory's path.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The command of svctl that these words are, for a user to type in the same shell: `svctl -d DIR status`.
+    pub fn command(&self, words: &str) -> String {
+        match &self.said {
+            Some(directory) => format!("svctl -d {} {words}", quoted(&shown(directory.as_bytes()))),
+            None => format!("svctl {words}"),
+        }
+    }
+
+    /// The services that these words mean, in their order; all of them, by name, if there is no word. What means none is
+    /// in the second list, in words.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn choose(&self, words: &[OsString]) -> Result<(Vec<Service>, Vec<Vec<u8>>), Fatal> {
+        if words.is_empty() {
+            return Ok((self.all()?, Vec::new()));
+        }
+        let (mut chosen, mut missing) = (Vec::new(), Vec::new());
+        for word in words {
+            let found = self.meant(word)?;
+            if found.is_empty() {
+                missing.push(self.why_none(word)?);
+            }
+            // A service that two words mean is meant once.
+            for service in found {
+                if !chosen.iter().any(|other: &Service| other.path == service.path) {
+                    chosen.push(service);
+                }
+            }
+        }
+        Ok((chosen, missing))
+    }
+
+    /// As [`choose`](Services::choose), where a word that means no service is a mistake.
+    ///
+    /// # Errors
+    /// A word means no service: exit 100. The directory cannot be read, or a service does not answer.
+    pub fn choose_existing(&self, words: &[OsString]) -> Result<Vec<Service>, Fatal> {
+        match self.choose(words)? {
+            (chosen, missing) if missing.is_empty() => all_answer(&chosen).map(|()| chosen),
+            (_, missing) => Err(Fatal::new(PERMANENT, &[&missing.join(&b"; "[..])])),
+        }
+    }
+
+    /// The service that an entry of this name is, whether there is one or not.
+    pub fn named(&self, name: &OsStr) -> Service {
+        self.service(name.as_bytes().to_vec())
+    }
+
+    /// The directories to which the entries lead.
+    ///
+    /// # Errors
+    /// The scan directory cannot be read.
+    pub fn directories(&self) -> Result<Directories, Fatal> {
+        let directory = |service: Service| Some((service.name, Directory::at(&service.path).ok()?));
+        let answering = self.all()?.into_iter().filter(|service| service.reach == Reach::Answers);
+        Ok(Directories(answering.filter_map(directory).collect()))
+    }
+
+    /// As [`choose_existing`](Services::choose_existing), and beside the services the entries that are links to nothing.
+    ///
+    /// # Errors
+    /// As for [`choose_existing`](Services::choose_existing).
+    pub fn choose_with_dangling(&self, words: &[OsString]) -> Result<(Vec<Service>, Vec<Service>), Fatal> {
+        let (mut chosen, mut dangling): (Vec<Service>, Vec<Service>) = (Vec::new(), Vec::new());
+        for word in words {
+            let (found, missing) = self.choose(std::slice::from_ref(word))?;
+            let links: Vec<Service> = self.entries()?.into_iter().filter(|entry| is_dangling(entry, word)).collect();
+            if !missing.is_empty() && links.is_empty() {
+                return Err(Fatal::new(PERMANENT, &[&missing.join(&b"; "[..])]));
+            }
+            let is_new = |service: &Service, known: &[Service]| known.iter().all(|other| other.path != service.path);
+            chosen.extend(found.into_iter().filter(|service| is_new(service, &chosen)).collect::<Vec<_>>());
+            dangling.extend(links.into_iter().filter(|service| is_new(service, &dangling)).collect::<Vec<_>>());
+        }
+        all_answer(&chosen).map(|()| (chosen, dangling))
+    }
+
+    fn meant(&self, word: &OsStr) -> Result<Vec<Service>, Fatal> {
+        let bytes = word.as_bytes();
+        if is_path(word) {
+            return Ok(Vec::from_iter(Service::at_path(word, &self.mounts)?));
+        }
+        if is_pattern(bytes) {
+            return Ok(self.all()?.into_iter().filter(|service| fnmatch(bytes, service.name.as_bytes())).collect());
+        }
+        let service = self.service(trimmed(bytes).to_vec());
+        Ok(Vec::from_iter(Some(service).filter(|service| !bytes.is_empty() && service.is_there())))
+    }
+
+    /// The services in the directory, by name.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn all(&self) -> Result<Vec<Service>, Fatal> {
+        Ok(self.entries()?.into_iter().filter(Service::is_there).collect())
+    }
+
+    /// The entries of the directory, by name: svscan leaves out names that begin with a dot too.
+    fn entries(&self) -> Result<Vec<Service>, Fatal> {
+        let mut names = Vec::new();
+        let visit = |name: &[u8]| {
+            if !name.starts_with(b".") {
+                names.push(name.to_vec());
+            }
+            ControlFlow::Continue(())
+        };
+        sys::directory::for_each_name(&self.directory, visit).unable_to("read directory", &self.directory)?;
+        names.sort();
+        Ok(names.into_iter().map(|name| self.service(name)).collect())
+    }
+
+    fn service(&self, name: Vec<u8>) -> Service {
+        let name = OsString::from_vec(name);
+        let path = self.directory.join(&name);
+        Service { name, reach: self.mounts.reach(&path), path }
+    }
+
+    /// `no service wbe in /service: did you mean web?`
+    fn why_none(&self, word: &OsStr) -> Result<Vec<u8>, Fatal> {
+        let is_near = |name: &OsStr| spelling::is_one_edit_away(word.as_bytes(), name.as_bytes());
+        let near = self.all()?.into_iter().map(|service| service.name).find(|name| is_near(name));
+        let mut commands = VERBS.into_iter().map(|(name, _)| name);
+        let command = commands.find(|name| is_near(OsStr::new(name))).map(OsString::from);
+        let mut words = [b"no service ", word.as_bytes(), b" in ", self.directory.as_os_str().as_bytes()].concat();
+        if let Some(meant) = near.or(command) {
+            words.extend([b": did you mean ", meant.as_bytes(), b"?"].concat());
+        }
+        Ok(words)
+    }
+}
+
+/// What is said of a directory that hangs, behind its name.
+const HANGS: &str = " does not answer: the server of its file system may be gone";
+
+/// Refuses services that hang.
+fn all_answer(chosen: &[Service]) -> Result<(), Fatal> {
+    match chosen.iter().find(|service| service.reach == Reach::Hangs) {
+        Some(service) => Err(Fatal::new(TEMPORARY, &[service.name.as_bytes(), HANGS.as_bytes()])),
+        None => Ok(()),
+    }
+}
+
+/// The directories to which the entries of a scan directory lead, by the names of the entries.
+pub struct Directories(Vec<(OsString, Directory)>);
+
+impl Directories {
+    /// The names of the entries that lead to this directory. svscan serves a directory only once, and as long as one entry
+    /// leads to it.
+    ///
+    /// # Errors
+    /// The directory cannot be examined.
+    pub fn leading_to(&self, directory: &Path) -> Result<impl Iterator<Item = &OsStr>, Fatal> {
+        let there = Directory::at(directory).unable_to("examine", directory)?;
+        let is_same = move |(_, its): &&(OsString, Directory)| its.is_same_as(&there);
+        Ok(self.0.iter().filter(is_same).map(|(name, _)| name.as_os_str()))
+    }
+}
+
+fn is_pattern(word: &[u8]) -> bool {
+    word.iter().any(|byte| b"*?[".contains(byte))
+}
+
+/// Whether a word means an entry that is a link to nothing.
+fn is_dangling(entry: &Service, word: &OsStr) -> bool {
+    let (name, word) = (entry.name.as_bytes(), word.as_bytes());
+    let is_meant = if is_pattern(word) { fnmatch(word, name) } else { trimmed(word) == name };
+    let leads_nowhere = || std::fs::metadata(&entry.path).is_err_and(|error| NOWHERE.contains(&errno_of(&error)));
+    is_meant && entry.reach == Reach::Answers && entry.path.is_symlink() && leads_nowhere()
+}
+
+/// Why a link has no end: what it names is not there, or it leads to itself.
+const NOWHERE: [Errno; 3] = [Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP];
+
+/// A name without the slashes that completion puts behind it.
+fn trimmed(name: &[u8]) -> &[u8] {
+    let end = name.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    name.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn services() -> (tempfile::TempDir, Services) {
+        let scratch = tempfile::tempdir().unwrap();
+        for name in ["web", "web/log", "worker-1", "worker-2", ".hidden"] {
+            std::fs::create_dir(scratch.path().join(name)).unwrap();
+        }
+        std::fs::write(scratch.path().join("README"), "no service").unwrap();
+        let services = Services::find(Some(scratch.path().as_os_str())).unwrap();
+        (scratch, services)
+    }
+
+    fn chosen(services: &Services, words: &str) -> (Vec<String>, usize) {
+        let words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
+        let (chosen, missing) = services.choose(&words).unwrap();
+        (chosen.into_iter().map(|service| service.name.into_string().unwrap()).collect(), missing.len())
+    }
+
+    #[test]
+    fn words_are_names_patterns_or_paths() {
+        let (scratch, services) = services();
+        let path = scratch.path().join("web").into_os_string().into_string().unwrap();
+        for (words, names, missing) in [
+            ("", vec!["web", "worker-1", "worker-2"], 0),
+            ("web", vec!["web"], 0),
+            ("web/", vec!["web"], 0),
+            ("web/log", vec!["web/log"], 0),
+            ("worker-* web", vec!["worker-1", "worker-2", "web"], 0),
+            ("worker-[2-9]", vec!["worker-2"], 0),
+            ("README", vec![], 1),
+            ("wbe nothing-*", vec![], 2),
+            (&path, vec![&path], 0),
+        ] {
+            assert_eq!(chosen(&services, words), (names.into_iter().map(str::to_string).collect(), missing), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_may_be_misspelt() {
+        let (scratch, services) = services();
+        let directory = scratch.path().to_str().unwrap();
+        for (word, expected) in [
+            ("wbe", format!("no service wbe in {directory}: did you mean web?")),
+            ("strat", format!("no service strat in {directory}: did you mean start?")),
+            ("nothing", format!("no service nothing in {directory}")),
+        ] {
+            assert_eq!(String::from_utf8(services.why_none(OsStr::new(word)).unwrap()).unwrap(), expected);
+        }
+    }
+}

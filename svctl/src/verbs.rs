@@ -1,0 +1,115 @@
+//! The words of svctl: its commands, the signals, and the words behind some commands. No I/O.
+
+use crate::action::Action;
+use daemontools::Fatal;
+use daemontools::report::PERMANENT;
+use daemontools::service::Command;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// The commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// The table.
+    List,
+    /// Everything about some services.
+    Status,
+    /// Something is done to services.
+    Act(Action),
+    /// A goal is waited for.
+    Wait,
+    /// What services have logged.
+    Log,
+    /// What would keep services from working.
+    Check,
+    /// An entry in the scan directory is made.
+    Add,
+    /// Services are done away with.
+    Remove,
+    /// Whether services are started by themselves.
+    Change(Change),
+    /// The script that completes words in a shell.
+    Completion,
+    /// What happens to services.
+    Events,
+    /// The state of services in numbers.
+    Metrics,
+}
+
+/// The commands, by name.
+pub const VERBS: [(&str, Verb); 18] = [
+    ("list", Verb::List),
+    ("status", Verb::Status),
+    ("start", Verb::Act(Action::Start)),
+    ("stop", Verb::Act(Action::Stop)),
+    ("restart", Verb::Act(Action::Restart)),
+    ("once", Verb::Act(Action::Once)),
+    ("reload", Verb::Act(Action::Reload)),
+    ("kill", Verb::Act(Action::Signal(Command::Kill))),
+    ("wait", Verb::Wait),
+    ("log", Verb::Log),
+    ("check", Verb::Check),
+    ("add", Verb::Add),
+    ("remove", Verb::Remove),
+    ("enable", Verb::Change(Change::Enable)),
+    ("disable", Verb::Change(Change::Disable)),
+    ("completion", Verb::Completion),
+    ("events", Verb::Events),
+    ("metrics", Verb::Metrics),
+];
+
+/// The command of this name.
+pub fn verb(word: &OsStr) -> Option<Verb> {
+    VERBS.into_iter().find(|(name, _)| word == *name).map(|(_, verb)| verb)
+}
+
+/// The signals that a service can be sent, by name.
+pub const SIGNALS: [(&str, Command); 12] = [
+    ("TERM", Command::Terminate),
+    ("KILL", Command::Kill),
+    ("HUP", Command::Hangup),
+    ("INT", Command::Interrupt),
+    ("QUIT", Command::Quit),
+    ("ALRM", Command::Alarm),
+    ("USR1", Command::User1),
+    ("USR2", Command::User2),
+    ("WINCH", Command::Window),
+    ("STOP", Command::Pause),
+    ("CONT", Command::Continue),
+    ("PAUSE", Command::Pause),
+];
+
+/// What is to become of services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// They are started by themselves.
+    Enable,
+    /// They are not.
+    Disable,
+}
+
+/// A shell whose completion is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shell {
+    /// bash 4 or later.
+    Bash,
+    /// zsh.
+    Zsh,
+    /// fish 3 or later.
+    Fish,
+}
+
+impl Shell {
+    /// The shell of this name.
+    ///
+    /// # Errors
+    /// There is no completion for it: exit 100.
+    pub fn parse(word: &OsStr) -> Result<Shell, Fatal> {
+        match word.as_bytes() {
+            b"bash" => Ok(Shell::Bash),
+            b"zsh" => Ok(Shell::Zsh),
+            b"fish" => Ok(Shell::Fish),
+            other => Err(Fatal::new(PERMANENT, &[b"completion ", other, b": not one of bash zsh fish"])),
+        }
+    }
+}

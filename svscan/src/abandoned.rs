@@ -1,0 +1,81 @@
+//! Processes that were left without a supervise, of a service that is being stopped: whether such a process may still run,
+//! and how svscan ends it if no supervise can take charge of it. See [`leftover`](crate::leftover) for what svscan does
+//! next when a supervise has ended, and [`orphans`](crate::orphans) for how such processes ended.
+
+use daemontools::service::{Identity, Process, is_without_pidfd};
+use daemontools::sys::process::PidFd;
+use nix::sys::signal::{Signal, kill};
+
+/// From where svscan knows of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordSource {
+    /// From the page of its supervise, in svscan's memory: the page is of this boot.
+    Page,
+    /// From `supervise/state`, which may be of another boot.
+    File,
+}
+
+/// Whether a process may still run, as far as the system tells now.
+pub fn may_run(process: &Process, source: RecordSource) -> bool {
+    is_left(process.identity(), source)
+}
+
+/// Whether a process counts as left. It does if it is not proven to be gone: otherwise svscan would end, and the process would
+/// run on.
+fn is_left(identity: nix::Result<Identity>, source: RecordSource) -> bool {
+    match (identity, source) {
+        // There are no descriptors for now, or no memory.
+        (Ok(Identity::Same) | Err(_), RecordSource::Page | RecordSource::File) => true,
+        (Ok(Identity::Unknown), RecordSource::Page) => true,
+        (Ok(Identity::Unknown), RecordSource::File) => false,
+        (Ok(Identity::Gone), RecordSource::Page | RecordSource::File) => false,
+    }
+}
+
+/// Sends a process these signals, if it is proven to be that process. If it has ended, nothing is left to do.
+pub fn send(process: &Process, signals: &[Signal]) {
+    let held = PidFd::open(process.pid);
+    for signal in signals.iter().copied() {
+        let _ = match &held {
+            Ok(held) if process.identity_of(held) == Ok(Identity::Same) => held.signal(signal),
+            Err(errno) if is_without_pidfd(*errno) && process.is_there() => kill(process.pid, signal),
+            Ok(_) | Err(_) => Ok(()),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::errno::Errno;
+    use nix::unistd::Pid;
+
+    #[test]
+    fn a_process_that_is_not_proven_to_be_gone_counts_as_left() {
+        let table = [
+            (Ok(Identity::Same), [true, true]),
+            (Ok(Identity::Gone), [false, false]),
+            // Of another boot, a number says nothing.
+            (Ok(Identity::Unknown), [true, false]),
+            (Err(Errno::EMFILE), [true, true]),
+            (Err(Errno::ENOMEM), [true, true]),
+        ];
+        for (identity, left) in table {
+            assert_eq!(
+                [RecordSource::Page, RecordSource::File].map(|source| is_left(identity, source)),
+                left,
+                "{identity:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_process_itself_is_signalled() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
+        send(&Process { ticks: process.ticks + 1, serial: process.serial + 1, ..process }, &[Signal::SIGKILL]);
+        assert!(child.try_wait().unwrap().is_none());
+        send(&process, &[Signal::SIGKILL]);
+        assert!(!child.wait().unwrap().success());
+    }
+}

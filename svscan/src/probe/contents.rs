@@ -1,0 +1,182 @@
+//! What a service directory has in it, as far as svscan must know it before it starts the supervise. The caller has made
+//! sure that the directory can be touched.
+
+use daemontools::files::stat_on_mount;
+use daemontools::service::policy::ABSTRACT;
+use daemontools::service::{
+    Identity, LOG, OK, Place, RUN, Record, STATE, Unread, has_supervise_at, is_supervised_at, read_file,
+};
+use daemontools::sys::is_passing;
+use daemontools::sys::kind::is_directory;
+use nix::errno::Errno;
+use nix::sys::stat::{lstat, stat};
+use nix::unistd::{AccessFlags, access};
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The file that names the services that are to be ready before this one starts, and down after it: one name a line.
+pub const AFTER: &str = "after";
+/// The file whose presence makes everything stop when this service ends for good.
+pub const ESSENTIAL: &str = "essential";
+
+/// The longest list of names that is read, in bytes.
+const LONGEST_LIST: usize = 1 << 20;
+/// How many names of a list count. More would cost svscan's time with every service.
+pub const MOST_NAMES: usize = 1000;
+
+/// What is found in a service directory before its supervise is started.
+#[derive(Debug)]
+pub struct ExaminedService {
+    pub logger: Logger,
+    /// Everything is to stop when this service ends for good.
+    pub essential: bool,
+    /// The services that are to be ready before this one starts, if their list can be read.
+    pub after: Result<After, Unread>,
+    /// The service runs already, whether or not a supervise is in charge of it; svscan asks this only if the service
+    /// would wait for others.
+    pub running: bool,
+}
+
+/// What `log` in a service directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logger {
+    /// There is none, or it is a program that the service's own supervise runs.
+    None,
+    /// It is a service directory.
+    Directory,
+    /// It is a file that cannot be executed.
+    Unusable,
+}
+
+/// The services that are to be ready before another one starts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct After {
+    /// Their names, each once, no more than [`MOST_NAMES`].
+    pub names: Vec<OsString>,
+    /// How many names more are in the file.
+    pub surplus: usize,
+}
+
+/// Whether a service directory, or that of a state, has all that it needs to be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Completeness {
+    /// `run` can be executed, and so can `log/run` if there is a directory `log`.
+    pub is_complete: bool,
+    /// There is a directory `log`.
+    pub has_logger: bool,
+}
+
+/// Looks at what there is to supervise in a directory; `page` is what its last supervise has written in svscan's memory.
+///
+/// # Errors
+/// This file in the directory cannot be looked at now.
+pub fn examine(folder: &Path, page: Option<&Record>) -> Result<ExaminedService, (&'static str, Errno)> {
+    let logger = logger(folder).map_err(|errno| (LOG, errno))?;
+    let after = match after(folder) {
+        Err(Unread::System(errno)) if is_passing(errno) => return Err((AFTER, errno)),
+        after => after,
+    };
+    let waits = after.as_ref().is_ok_and(|after| !after.names.is_empty());
+    let running = waits && is_running(folder, page)?;
+    let essential = is_there(&folder.join(ESSENTIAL)).map_err(|errno| (ESSENTIAL, errno))?;
+    Ok(ExaminedService { logger, essential, after, running })
+}
+
+/// What `log` in this service directory is.
+///
+/// # Errors
+/// `log` cannot be looked at.
+pub fn logger(folder: &Path) -> nix::Result<Logger> {
+    let log = folder.join(LOG);
+    match stat(&log) {
+        Ok(file) if is_directory(&file) => Ok(Logger::Directory),
+        Ok(_) if access(&log, AccessFlags::X_OK).is_ok() => Ok(Logger::None),
+        Ok(_) => Ok(Logger::Unusable),
+        Err(Errno::ENOENT) => Ok(Logger::None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The same, without a step on another mount than that of the current directory; `None` where that does not tell.
+pub fn logger_here(folder: &Path) -> Option<nix::Result<Logger>> {
+    match stat_on_mount(&folder.join(LOG)) {
+        Ok(file) if is_directory(&file) => Some(Ok(Logger::Directory)),
+        Err(Errno::ENOENT) => Some(Ok(Logger::None)),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// Whether a service directory has all that it needs, or is supervised already.
+pub fn completeness(folder: &Path) -> Completeness {
+    let runs = |directory: &Path| access(&directory.join(RUN), AccessFlags::X_OK).is_ok();
+    let log = folder.join(LOG);
+    let has_logger = log.is_dir();
+    let is_supervised = || [folder, &log].into_iter().any(|folder| is_supervised_at(folder) == Ok(true));
+    let is_state = || lstat(&folder.join(ABSTRACT)).is_ok() && lstat(&folder.join(RUN)) == Err(Errno::ENOENT);
+    let is_complete = (runs(folder) || is_state()) && (!has_logger || runs(&log));
+    Completeness { is_complete: is_complete || is_supervised(), has_logger }
+}
+
+/// Whether a service runs already, be it without a supervise.
+fn is_running(folder: &Path, page: Option<&Record>) -> Result<bool, (&'static str, Errno)> {
+    if has_supervise_at(folder).map_err(|errno| (OK, errno))? {
+        return Ok(true);
+    }
+    let record = match page.map_or_else(|| Record::read(&Place::of(folder)?), |page| Ok(page.clone())) {
+        Ok(record) => record,
+        Err(Unread::System(errno)) if is_passing(errno) => return Err((STATE, errno)),
+        Err(_) => return Ok(false),
+    };
+    for process in record.processes() {
+        match process.identity() {
+            Ok(Identity::Same) => return Ok(true),
+            Err(errno) if is_passing(errno) => return Err((STATE, errno)),
+            Ok(Identity::Gone | Identity::Unknown) | Err(_) => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Whether there is a file.
+///
+/// # Errors
+/// EIO, ENOMEM …: that cannot be told now.
+pub fn is_there(file: &Path) -> nix::Result<bool> {
+    match access(file, AccessFlags::F_OK) {
+        Err(errno) if is_passing(errno) => Err(errno),
+        answer => Ok(answer.is_ok()),
+    }
+}
+/// The names in the file `after` of this service directory; none if there is no such file.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn after(folder: &Path) -> Result<After, Unread> {
+    let text = Unread::unless_missing(read_file(&folder.join(AFTER), LONGEST_LIST))?;
+    Ok(text.map(|text| names_of(&text)).unwrap_or_default())
+}
+
+fn names_of(text: &[u8]) -> After {
+    let names = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+    let mut known = HashSet::new();
+    let mut names = names.filter(|name| known.insert(*name));
+    let counted = names.by_ref().take(MOST_NAMES).map(|name| OsStr::from_bytes(name).to_os_string()).collect();
+    After { names: counted, surplus: names.count() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_in_after_counts_once_and_surplus_names_do_not_count() {
+        let After { names, surplus } = names_of(b" b \n\na\nb\n\ta");
+        assert_eq!((names, surplus), (vec!["b".into(), "a".into()], 0));
+        let text: String = (0..MOST_NAMES + 7).map(|number| format!("{number}\n{number}\n")).collect();
+        let After { names, surplus } = names_of(text.as_bytes());
+        assert_eq!((names.len(), surplus), (MOST_NAMES, 7));
+        assert_eq!(names.last(), Some(&OsString::from((MOST_NAMES - 1).to_string())));
+    }
+}

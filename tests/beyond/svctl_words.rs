@@ -1,0 +1,120 @@
+//! The words that people type to svctl by habit, and how it says how it is used.
+
+use std::fs;
+use tests::{Daemon, Outcome, Scratch, Service, fails, is_root, prints, skip, wait_until};
+
+fn svctl(scratch: &Scratch, words: &str) -> Outcome {
+    scratch.shell(&format!("LC_ALL=C.UTF-8 exec svctl -d sv {words}"))
+}
+
+/// A scan directory `sv` with the services `web`, which runs, and an svscan for it.
+fn running(scratch: &Scratch) -> (Service<'_>, Daemon) {
+    scratch.dir("sv");
+    let service = Service::new(scratch, "sv/web", "exec sleep 1000");
+    let svscan = Daemon::start(scratch.command("svscan").arg("sv"), scratch);
+    wait_until("it is up", || svctl(scratch, "status web").code == 0);
+    (service, svscan)
+}
+
+#[test]
+fn words_of_other_tools_work_or_are_told_what_is_here_instead() {
+    let scratch = Scratch::new();
+    let (service, _svscan) = running(&scratch);
+    assert_eq!(svctl(&scratch, "down web").code, 0);
+    service.wait_down();
+    assert_eq!(svctl(&scratch, "up web").code, 0);
+    service.up();
+    assert!(svctl(&scratch, "show web").stdout.contains("web — up"));
+    assert!(svctl(&scratch, "avail").stdout.ends_with("\n1 service\n"));
+    for (words, instead) in [
+        ("tail web", "tail: use svctl log -n 20 NAME, or svctl log -f NAME"),
+        ("is-active web", "is-active: use svctl status NAME: it exits 0 if the service is up, and 3 if it is not"),
+        ("is-enabled web", "is-enabled: use svctl status NAME: it says normally up or normally down"),
+        ("-k web", "-k: use svctl kill NAME"),
+        ("enable --now web", "--now: use svctl enable NAME and svctl start NAME, or disable and stop"),
+        ("signal HUP web", "signal: use svctl kill -s SIGNAL NAME"),
+    ] {
+        assert_eq!(svctl(&scratch, words), fails(100, &format!("svctl: fatal: svctl has no {instead}\n")), "{words}");
+    }
+    for word in ["update", "reread", "daemon-reload"] {
+        let told = svctl(&scratch, word);
+        let start = format!("svctl: fatal: svctl has no {word}: svscan sees new and removed entries by itself, ");
+        assert!(told.code == 100 && told.stderr.starts_with(&start), "{told:?}");
+    }
+    // A service may have such a name.
+    scratch.dir("sv/tail");
+    assert!(svctl(&scratch, "list tail").stdout.contains("tail"));
+}
+
+#[test]
+fn a_command_says_how_it_is_used() {
+    let scratch = Scratch::new();
+    let start = scratch.run("svctl start --help");
+    let head =
+        "usage: svctl [ options ] start name ...\n\nkeep it up, and wait until it is ready\n\n  -d, --directory dir";
+    assert!(start.code == 0 && start.stdout.starts_with(head) && start.stderr.is_empty(), "{start:?}");
+    assert!(start.stdout.contains("--no-wait") && !start.stdout.contains("--textfile"), "{start:?}");
+    for words in ["start web --help", "help start", "up --help", "--json start --help"] {
+        assert_eq!(scratch.run(&format!("svctl {words}")), start, "{words}");
+    }
+    assert_eq!(scratch.run("svctl help"), scratch.run("svctl --help"));
+    assert!(scratch.run("svctl log --help").stdout.contains("svlog --help"));
+}
+
+/// `script` gives svctl a terminal, and stty its width.
+#[test]
+fn the_table_is_as_wide_as_the_terminal() {
+    let scratch = Scratch::new();
+    scratch.dir("sv/a-service-with-quite-a-long-name-1");
+    let full = svctl(&scratch, "").stdout;
+    let row = |text: &str| text.lines().find(|line| line.contains("a-serv")).unwrap_or_default().to_string();
+    assert!(row(&full).ends_with("supervise/ok: file does not exist") || row(&full).len() > 100, "{full}");
+    for (columns, shown) in [(40, "ame-1  "), (60, "a-service-with-quite-a-long-name-1")] {
+        let line = format!("sh -c 'stty cols {columns}; LC_ALL=C.UTF-8 svctl -d sv --color=never'");
+        let table = scratch.on_terminal(&line);
+        assert!(row(&table).contains(shown) && row(&table).chars().count() <= columns, "{columns}: {table}");
+    }
+}
+
+#[test]
+fn metrics_say_what_this_account_could_not_read() {
+    if !is_root() {
+        return skip("the files of root cannot be made without root");
+    }
+    let scratch = Scratch::new();
+    let (service, _svscan) = running(&scratch);
+    scratch.mode("", 0o755);
+    scratch.mode("sv", 0o755);
+    fs::create_dir(service.path("log")).unwrap();
+    scratch.mode("sv/web", 0o755);
+    scratch.mode("sv/web/supervise", 0o700);
+    let metrics = || scratch.outcome_of(scratch.as_nobody("svctl").args(["-d", "sv", "metrics", "--logs"]));
+    let told = metrics();
+    let words = "svctl: warning: unable to read as this account: state of web";
+    assert!(told.code == 0 && told.stderr.starts_with(words), "{told:?}");
+    assert_eq!(told.stderr.lines().count(), 1, "{told:?}");
+    assert!(told.stdout.contains("daemontools_build_info"), "{told:?}");
+    // Root reads it.
+    assert_eq!(svctl(&scratch, "metrics").stderr, "");
+}
+
+#[test]
+fn status_names_settings_that_are_ignored_or_doubtful() {
+    let scratch = Scratch::new();
+    let (service, _svscan) = running(&scratch);
+    assert!(!svctl(&scratch, "status web").stdout.contains("settings"));
+    fs::write(service.path("timeout-kill"), "5\n").unwrap();
+    fs::write(service.path("kill-scope"), "everything\n").unwrap();
+    fs::write(service.path("restart_limit"), "5 in 1m\n").unwrap();
+    let status = svctl(&scratch, "status web").stdout;
+    let line =
+        "  settings    ignored or doubtful: timeout-kill, kill-scope, restart_limit: svctl -d sv check web says more\n";
+    assert!(status.contains(line), "{status}");
+    let check = svctl(&scratch, "check web").stdout;
+    let line = "web/timeout-kill: 5 means 5 milliseconds: write 5s for seconds, or 5ms\n";
+    assert!(check.contains(line) && check.lines().count() == 3, "{check}");
+    fs::remove_file(service.path("kill-scope")).unwrap();
+    fs::remove_file(service.path("restart_limit")).unwrap();
+    fs::write(service.path("timeout-kill"), "5s\n").unwrap();
+    assert_eq!(svctl(&scratch, "check web"), prints("1 service: nothing is wrong\n"));
+}
