@@ -95,14 +95,10 @@ impl Configuration {
         Configuration { part, settings, elsewhere, first_complaints }
     }
 
-    /// What counts for the process in a record: the settings with which it was started. Without a process, what the
-    /// files say.
+    /// What counts for the life in a record: the settings with which it was started. Without one, what the files say.
     pub fn of_record(part: Part, record: &Record) -> Configuration {
-        let settings = if record.process.is_some()
-            || record.beside.is_some()
-            || record.active
-            || record.held == Some(Held::Stopping)
-        {
+        let is_alive = record.has_any() || record.active || record.held == Some(Held::Stopping);
+        let settings = if is_alive {
             Settings::recall(&record.settings)
         } else {
             read_part(part, &record.settings, &mut Elsewhere::default()).settings

@@ -289,3 +289,19 @@ fn a_service_in_the_background_is_taken_over() {
         assert_eq!((service.alive("daemons"), next.errors()), (vec![], String::new()));
     }
 }
+
+/// What runs keeps its settings, also while its process is still looked for.
+#[test]
+fn the_next_supervise_looks_for_the_process_with_the_settings_of_its_start() {
+    let scratch = Scratch::new();
+    let run = "sh -c 'while ! test -e go; do sleep 0.01; done; echo $$ >>daemons; echo $$ >pid; exec sleep 1000' &\nexit 0";
+    let service = service(&scratch, run).file("pidfile", "pid");
+    let supervise = service.supervise();
+    wait_until("it waits", || service.state("search") == ["start exit 0"]);
+    supervise.kill();
+    fs::write(service.path("pidfile"), "another\n").unwrap();
+    let _next = service.supervise();
+    fs::write(service.path("go"), "").unwrap();
+    wait_ready(&scratch);
+    assert_eq!(service.says("pid").trim(), the_one(&service).to_string());
+}
