@@ -294,7 +294,8 @@ fn a_service_in_the_background_is_taken_over() {
 #[test]
 fn the_next_supervise_looks_for_the_process_with_the_settings_of_its_start() {
     let scratch = Scratch::new();
-    let run = "sh -c 'while ! test -e go; do sleep 0.01; done; echo $$ >>daemons; echo $$ >pid; exec sleep 1000' &\nexit 0";
+    let run =
+        "sh -c 'while ! test -e go; do sleep 0.01; done; echo $$ >>daemons; echo $$ >pid; exec sleep 1000' &\nexit 0";
     let service = service(&scratch, run).file("pidfile", "pid");
     let supervise = service.supervise();
     wait_until("it waits", || service.state("search") == ["start exit 0"]);

@@ -14,6 +14,7 @@ mod given;
 mod gives_up;
 mod hold;
 mod hostile;
+mod lives;
 mod log_check;
 mod log_compress;
 mod log_durability;
