@@ -1,5 +1,5 @@
 //! Transitions that another program holds back: the start of a life, before any of its programs runs, and the end of one,
-//! before `run` is told to end or, if it has ended by itself, before what follows. No clock, no I/O.
+//! before `run` is told to end by a command, or otherwise before what follows its end. No clock, no I/O.
 //!
 //! Before each, supervise asks ([`Action::AskHolder`]). Mostly nobody holds it, and the machine goes on at once. Otherwise it
 //! goes on when it is let go:
