@@ -18,8 +18,7 @@
 //! In the end nothing has happened that the words do not name.
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::Mode;
-use nix::unistd::{Pid, mkfifo};
+use nix::unistd::Pid;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use tests::{Daemon, Scratch, Service, wait_until};
@@ -239,9 +238,7 @@ fn each_state_is_left_in_each_of_its_ways_though_supervise_is_killed_all_the_tim
 
 fn walk(title: &str, words: &str, kills: bool) {
     let scratch = Scratch::new();
-    let service = service(&scratch);
-    fs::create_dir_all(service.path("supervise")).unwrap();
-    mkfifo(&service.path("supervise/hold"), Mode::S_IRWXU).unwrap();
+    let service = service(&scratch).hold();
     let mut open = OpenOptions::new();
     let holder = open.read(true).custom_flags(nix::libc::O_NONBLOCK).open(service.path("supervise/hold")).unwrap();
     let supervise = Some(service.supervise());

@@ -3,9 +3,12 @@
 //! killed supervise was doing, the successor runs one process of the service, or none when it is told so.
 
 use crate::every_call::{Drill, Subject, calls};
-use std::fs;
+use nix::libc::O_NONBLOCK;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::thread::sleep;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 use tests::{Daemon, Scratch, Service, wait_until};
 
@@ -15,9 +18,12 @@ pub const SUPERVISES: Subject =
 /// This is longer than the pause before a restart that the services have.
 const WHILE: Duration = Duration::from_millis(60);
 
-/// The services that are tested: one with only `run`, one with every program and setting, and one that goes into the
-/// background by two forks.
-const KINDS: [&str; 3] = ["plain", "full", "background"];
+/// The services that are tested: one with only `run`; one with every program and setting, whose starts and ends another
+/// program holds back; one that goes into the background by two forks; and a state, which has no process.
+const KINDS: [&str; 4] = ["plain", "full", "background", "state"];
+
+/// The programs of a service but for `run` and the logger's.
+const OTHERS: [&str; 7] = ["start", "pre-start", "post-start", "pre-stop", "reload", "finish", "stop"];
 
 /// The `run` of the service that goes into the background.
 const FORKS: &str =
@@ -30,19 +36,51 @@ fn service<'a>(scratch: &'a Scratch, kind: &str) -> Service<'a> {
     let service = Service::new(scratch, "web", run).file("restart-delay", "10");
     match kind {
         "background" => service.file("expect", "daemon").script("finish", "echo $$ >>others"),
-        "full" => service
-            .script("start", "echo $$ >>others")
-            .script("pre-start", "echo $$ >>others")
-            .script("post-start", "echo $$ >>others")
-            .script("pre-stop", "echo $$ >>others")
-            .script("reload", "echo $$ >>others; echo >>reloads")
-            .script("finish", "echo $$ >>others")
-            .script("stop", "echo $$ >>others")
+        "full" => with_all_programs(service)
             .script("log", "echo $$ >>loggers; exec cat >>out")
             .file("kill-scope", "group")
-            .file("notification-fd", "3"),
+            .file("notification-fd", "3")
+            .hold(),
+        "state" => {
+            fs::remove_file(service.path("run")).unwrap();
+            with_all_programs(service).file("abstract", "").hold()
+        }
         _ => service,
     }
+}
+
+fn with_all_programs(service: Service) -> Service {
+    OTHERS.into_iter().fold(service, |service, program| {
+        let more = match program {
+            "pre-start" => "; echo >>lives",
+            "reload" => "; echo >>reloads",
+            _ => "",
+        };
+        service.script(program, &format!("echo $$ >>others{more}"))
+    })
+}
+
+fn is_state(service: &Service) -> bool {
+    service.path("abstract").exists()
+}
+
+/// Does this while another program holds back each start and each end for a moment, if the service has a FIFO for that.
+fn with_holder<R>(service: &Service, then: impl FnOnce() -> R) -> R {
+    let Ok(_held) = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(service.path("supervise/hold")) else {
+        return then();
+    };
+    let (ended, has_ended) = channel::<()>();
+    scope(|scope| {
+        scope.spawn(move || {
+            while has_ended.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
+                if !service.state("held").is_empty() {
+                    let _ = service.try_control(b"g");
+                }
+            }
+        });
+        let _ended = ended;
+        then()
+    })
 }
 
 /// Whether supervise has taken the process of the service that is in the background now.
@@ -53,11 +91,13 @@ fn is_taken(service: &Service) -> bool {
 
 fn run(scratch: &Scratch, drill: &Drill) -> bool {
     let service = service(scratch, &drill.kind);
-    let mut first = strace(scratch, &drill.options());
-    let told = live(&service, &mut first);
-    let came = drill.came(first.wait(), &scratch.path().join("trace"));
-    check(scratch, &service, told);
-    came
+    with_holder(&service, || {
+        let mut first = strace(scratch, &drill.options());
+        let told = live(&service, &mut first);
+        let came = drill.came(first.wait(), &scratch.path().join("trace"));
+        check(scratch, &service, told);
+        came
+    })
 }
 
 fn strace(scratch: &Scratch, options: &[String]) -> Daemon {
@@ -80,9 +120,22 @@ enum Told {
 fn live(service: &Service, supervise: &mut Daemon) -> Told {
     // In the background it is found a little later. Until then, a signal could only reach the first process.
     let is_found = |service: &Service| !service.path("expect").exists() || is_taken(service);
-    let starts = |count| move |service: &Service| service.says("starts").lines().count() >= count && is_found(service);
+    // A state is not told t, which is for processes: its second life is the third of others.
+    let starts = |count: usize| {
+        move |service: &Service| {
+            if is_state(service) {
+                service.says("lives").lines().count() + 1 >= count && is_active(service)
+            } else {
+                service.says("starts").lines().count() >= count && is_found(service)
+            }
+        }
+    };
     let status = |byte: usize, value: u8| move |service: &Service| service.status_byte(byte) == Some(value);
-    let down = |service: &Service| service.status_byte(17) == Some(b'd') && service.state("pid").is_empty();
+    let down = |service: &Service| {
+        let has_ended =
+            if is_state(service) { service.state("phase") == ["stopped"] } else { service.state("pid").is_empty() };
+        service.status_byte(17) == Some(b'd') && has_ended
+    };
     let reloaded = |service: &Service| service.says("reloads").lines().count() >= 1;
     let over = |_: &Service| false;
     type Condition<'a> = &'a dyn Fn(&Service) -> bool;
@@ -98,8 +151,9 @@ fn live(service: &Service, supervise: &mut Daemon) -> Told {
     ];
     let mut last = Told::Nothing;
     for (bytes, condition, told) in life {
-        // Without a reload, this sends HUP, which other signals test as well.
-        if bytes == b"R" && !service.path("reload").exists() {
+        // Without a reload, this sends HUP, which other signals test as well. A state takes no signals.
+        if bytes == b"R" && !service.path("reload").exists() || is_state(service) && matches!(bytes, b"t" | b"p" | b"c")
+        {
             continue;
         }
         last = told;
@@ -126,7 +180,8 @@ fn check(scratch: &Scratch, service: &Service, told: Told) {
     let is_up = || {
         let instances = service.alive("starts");
         assert!(instances.len() <= 1, "instances: {instances:?}");
-        service.status_byte(17) == Some(b'u') && instances == [service.status().pid]
+        let runs = if is_state(service) { is_active(service) } else { instances == [service.status().pid] };
+        service.status_byte(17) == Some(b'u') && runs
     };
     wait_until("it is up", is_up);
     // The successor may still obey a command that the killed supervise had not read.
@@ -168,6 +223,10 @@ fn successor(scratch: &Scratch, service: &Service) -> Daemon {
     }
 }
 
+fn is_active(service: &Service) -> bool {
+    service.says("supervise/state").lines().any(|line| line == "active")
+}
+
 fn has_open(pid: i32, file: &Path) -> bool {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
     descriptors.flatten().any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|path| path == file))
@@ -193,9 +252,11 @@ fn is_told_up(service: &Service, supervise: &mut Daemon) -> bool {
 /// One drill for each system call that a traced run makes.
 fn drills(scratch: &Scratch, kind: &str) -> Vec<Drill> {
     let service = service(scratch, kind);
-    let mut supervise = strace(scratch, &[]);
-    live(&service, &mut supervise);
-    assert_eq!(supervise.wait(), 0, "{}", supervise.errors());
+    with_holder(&service, || {
+        let mut supervise = strace(scratch, &[]);
+        live(&service, &mut supervise);
+        assert_eq!(supervise.wait(), 0, "{}", supervise.errors());
+    });
     calls(kind, &scratch.path().join("trace"))
 }
 

@@ -43,6 +43,13 @@ impl<'a> Service<'a> {
         self
     }
 
+    /// Makes the FIFO by which a program can hold back starts and ends.
+    pub fn hold(self) -> Self {
+        fs::create_dir_all(self.path("supervise")).unwrap();
+        super::fifo(&self.path("supervise/hold")).unwrap();
+        self
+    }
+
     pub fn down(self) -> Self {
         self.file("down", "")
     }
