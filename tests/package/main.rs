@@ -11,6 +11,7 @@ mod dependencies;
 mod diagnostics;
 mod images;
 mod one_definition;
+mod picture;
 mod programs;
 mod pure;
 mod readme;
