@@ -99,8 +99,14 @@ fn svscans(scratch: &Scratch, kind: &str) -> Vec<Drill> {
     failures((SVSCANS.drills)(scratch, kind))
 }
 
-const SUPERVISES_FAILURES: Subject =
-    Subject { test: "fail_calls::a_sample_of_supervises_failures", killed: false, drills: supervises, ..SUPERVISES };
+/// For a state, supervise makes only calls that it makes for other services too.
+const SUPERVISES_FAILURES: Subject = Subject {
+    test: "fail_calls::a_sample_of_supervises_failures",
+    kinds: &["plain", "full", "background"],
+    killed: false,
+    drills: supervises,
+    ..SUPERVISES
+};
 const MULTILOGS_FAILURES: Subject =
     Subject { test: "fail_calls::a_sample_of_multilogs_failures", killed: false, drills: multilogs, ..MULTILOGS };
 const LOG_DIRECTORIES_FAILURES: Subject = Subject {
