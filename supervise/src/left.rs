@@ -20,7 +20,7 @@ use daemontools::service::policy::Scope;
 use daemontools::service::setting::{LONGEST, value};
 use daemontools::service::{Astray, Helper, Place, Process, Unread};
 use daemontools::sys::process::{
-    Ancestry, ancestry, is_apart, proc_path, process_table, start_ticks, ticks_per_second,
+    ancestry, ancestry_of, is_apart, known_path, known_processes, ticks_of, ticks_per_second,
 };
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -111,7 +111,8 @@ impl Lookout {
     /// Whether anything is left of the `run`.
     pub fn look_for_any(&mut self, traces: &Traces, now: Duration) -> bool {
         self.looks_again(now);
-        !traces.left().is_empty() || self.may_be_unseen(traces, now, EXECUTING)
+        // What cannot be told now may be told by the next look.
+        !traces.left().is_ok_and(|left| left.is_empty()) || self.may_be_unseen(traces, now, EXECUTING)
     }
 
     /// Whether a process may be left that is not found, as supervise has looked for less than this time.
@@ -122,7 +123,7 @@ impl Lookout {
     /// Looks for the process that is the service's.
     pub fn look(&mut self, traces: &Traces, now: Duration) -> Found {
         self.looks_again(now);
-        let left = traces.left();
+        let Ok(left) = traces.left() else { return Found::Undecided(Astray::Nothing) };
         let Some(file) = traces.pidfile else { return self.only_one(&left, traces, now) };
         let why = match self.named_by(file) {
             Ok((pid, is_ours)) => match traces.hold_named(pid, is_ours) {
@@ -146,7 +147,7 @@ impl Lookout {
                 self.trouble = Trouble::Nothing;
                 Found::Nothing
             }
-            [pid] => match hold(*pid, traces.place).filter(|_| traces.left().contains(pid)) {
+            [pid] => match hold(*pid, traces.place).filter(|_| traces.left().is_ok_and(|left| left.contains(pid))) {
                 Some(process) => Found::Process(process),
                 // It has ended meanwhile, or cannot be held for lack of descriptors.
                 None => Found::Undecided(Astray::Several),
@@ -247,33 +248,50 @@ impl Traces<'_> {
     ///
     /// While supervise looks at the processes one by one, one of them may end, and leave another one that was not among
     /// them. So that none is left is believed only if two looks in a row have seen the same processes.
-    fn left(&self) -> Vec<Pid> {
-        let mut before = None;
+    ///
+    /// # Errors
+    /// They cannot be told now.
+    fn left(&self) -> nix::Result<Vec<Pid>> {
+        let mut before = Err(Errno::EAGAIN);
         for _ in 0..TRIES {
             let seen = self.orphans();
-            let is_left = |pid: &Pid| !self.strangers.contains(pid) && is_living(*pid) && self.is_young(*pid);
-            let left: Vec<Pid> = seen.iter().copied().filter(is_left).collect();
-            if !left.is_empty() || before.as_ref() == Some(&seen) {
-                return left;
+            let left = seen.clone().and_then(|seen| self.those_left(seen));
+            match left {
+                Ok(left) if !left.is_empty() || before == seen => return Ok(left),
+                Ok(_) => before = seen,
+                Err(errno) => before = Err(errno),
             }
-            before = Some(seen);
         }
-        Vec::new()
+        // Processes come and go. Whether one stays cannot be told, unless it is the system that does not tell.
+        before.map(|_| Vec::new())
+    }
+
+    /// Those of these processes that `run` has left, and that are alive.
+    fn those_left(&self, seen: Vec<Pid>) -> nix::Result<Vec<Pid>> {
+        let mut left = Vec::new();
+        for pid in seen.into_iter().filter(|pid| !self.strangers.contains(pid)) {
+            if ancestry_of(pid)?.is_some_and(|process| !process.zombie) && self.is_young(pid)? {
+                left.push(pid);
+            }
+        }
+        Ok(left)
     }
 
     /// Processes that may have been left by `run`. Those that have ended and were not waited for are among them.
-    fn orphans(&self) -> Vec<Pid> {
-        let mut found = children();
+    fn orphans(&self) -> nix::Result<Vec<Pid>> {
+        let mut found = children()?;
         if self.is_inherited {
-            let known = found.clone();
-            found.extend(tree::tagged_orphans(&self.strangers).into_iter().filter(|pid| !known.contains(pid)));
+            let tagged = tree::tagged_orphans(&self.strangers)?;
+            let others: Vec<Pid> = tagged.into_iter().filter(|pid| !found.contains(pid)).collect();
+            found.extend(others);
         }
-        found
+        Ok(found)
     }
 
     /// What is not to be killed together with what `run` has left.
     fn spared(&self) -> Vec<Pid> {
-        let older = children().into_iter().filter(|pid| !self.is_young(*pid));
+        let children = (0..TRIES).find_map(|_| children().ok()).unwrap_or_default();
+        let older = children.into_iter().filter(|pid| self.is_young(*pid) != Ok(true));
         self.strangers.iter().copied().chain(older).collect()
     }
 
@@ -286,7 +304,7 @@ impl Traces<'_> {
         match scope {
             Scope::Tree => tree::send(None, signal, &self.spared()),
             Scope::Main | Scope::Group => {
-                for pid in self.left() {
+                for pid in self.left().unwrap_or_default() {
                     let _ = signal_one(pid);
                 }
             }
@@ -299,9 +317,9 @@ impl Traces<'_> {
     }
 
     /// Whether a process was made after `run` was started.
-    fn is_young(&self, pid: Pid) -> bool {
+    fn is_young(&self, pid: Pid) -> nix::Result<bool> {
         let earliest = ticks_per_second().map_or(0, |rate| self.started.as_nanos() * u128::from(rate) / 1_000_000_000);
-        start_ticks(pid).is_some_and(|ticks| u128::from(ticks) >= earliest)
+        Ok(ticks_of(pid)?.is_some_and(|ticks| u128::from(ticks) >= earliest))
     }
 
     /// Holds the process that the pid file names, if it is the service's. Otherwise the result is what it is, in words.
@@ -316,7 +334,7 @@ impl Traces<'_> {
     }
 
     fn descends_from_left(&self, pid: Pid) -> bool {
-        let left = self.left();
+        let left = self.left().unwrap_or_default();
         let parents = std::iter::successors(Some(pid), |pid| Some(ancestry(*pid)?.parent)).take(1000);
         let mut line = parents.take_while(|pid| pid.as_raw() > 1 && !self.strangers.contains(pid));
         line.any(|above| left.contains(&above))
@@ -327,18 +345,30 @@ impl Traces<'_> {
     fn was_inherited(&self, pid: Pid) -> bool {
         let is_heir = |parent: Pid| parent == getppid() || parent.as_raw() == 1;
         let is_orphan = ancestry(pid).is_some_and(|process| is_heir(process.parent));
-        self.is_inherited && is_orphan && self.is_young(pid) && !self.strangers.contains(&pid) && pid != getpid()
+        self.is_inherited
+            && is_orphan
+            && self.is_young(pid) == Ok(true)
+            && !self.strangers.contains(&pid)
+            && pid != getpid()
     }
 }
 
 /// The children of supervise, also where the kernel keeps no list of them.
-fn children() -> Vec<Pid> {
-    let listed = tree::own_children();
-    if !listed.is_empty() || proc_path(getpid(), &format!("task/{}/children", getpid())).exists() {
-        return listed;
+///
+/// # Errors
+/// They cannot be told now.
+fn children() -> nix::Result<Vec<Pid>> {
+    let listed = tree::own_children()?;
+    if !listed.is_empty() || known_path(getpid(), &format!("task/{}/children", getpid()))?.exists() {
+        return Ok(listed);
     }
-    let is_child = |process: &Ancestry| process.parent == getpid() && !is_apart(process.pid);
-    process_table().into_iter().filter(is_child).map(|process| process.pid).collect()
+    let mut found = Vec::new();
+    for process in known_processes()?.into_iter().filter(|process| process.parent == getpid()) {
+        if !is_apart(process.pid)? {
+            found.push(process.pid);
+        }
+    }
+    Ok(found)
 }
 
 fn is_living(pid: Pid) -> bool {

@@ -7,7 +7,7 @@ use daemontools::service::policy::{ABSTRACT, MARKS, PROGRAMS, Policy, SETTINGS, 
 use daemontools::service::setting;
 use daemontools::service::{DOWN, Held, LOG, Part, RUN, Record, Unread, Want};
 use daemontools::sys::directory::for_each_name;
-use daemontools::sys::{is_passing, kind, open_files};
+use daemontools::sys::{kind, open_files};
 use nix::errno::Errno;
 use nix::sys::stat::lstat;
 use std::ops::ControlFlow;
@@ -37,10 +37,16 @@ enum Refusal {
 impl From<Unread> for Refusal {
     fn from(unread: Unread) -> Refusal {
         match unread {
-            Unread::System(errno) if errno == Errno::ETIMEDOUT || is_passing(errno) => Refusal::Passing(errno),
+            Unread::System(errno) if !is_about_the_file(errno) => Refusal::Passing(errno),
             Unread::System(_) | Unread::WrongKind | Unread::TooLong => Refusal::Lasting(unread.reason()),
         }
     }
+}
+
+/// Whether this error says what is wrong with the file. Any other one may pass.
+fn is_about_the_file(errno: Errno) -> bool {
+    use Errno::{EACCES, EISDIR, ELOOP, ENAMETOOLONG, ENODEV, ENOENT, ENOTDIR, ENXIO, EPERM};
+    matches!(errno, EACCES | EISDIR | ELOOP | ENAMETOOLONG | ENODEV | ENOENT | ENOTDIR | ENXIO | EPERM)
 }
 
 /// The settings in force, and what they ask for.

@@ -277,7 +277,7 @@ impl Supervisor {
             return process::ended_child_status(None).ok().flatten();
         }
         let known = self.runners().flat_map(Runner::children).chain(self.shared.helpers.iter().copied());
-        let children = tree::own_children();
+        let children = tree::own_children().unwrap_or_default();
         let mut others = known.chain(children).filter(|child| !kept.contains(child));
         others.find_map(|child| process::ended_child_status(Some(child)).ok().flatten())
     }

@@ -10,9 +10,10 @@ use daemontools::service::policy::Scope;
 use daemontools::service::{
     Identity, Inquiry, MARK, Part, Process, are_proven_by_mark, is_proven_by_mark, mark_of, mark_of_logger,
 };
+use daemontools::sys;
 use daemontools::sys::exec::Change;
 use daemontools::sys::process::{
-    Ancestry, ancestry, has_gained_rights, is_apart, proc_path, process_table, start_ticks,
+    Ancestry, ancestry, has_gained_rights, is_apart, known_path, known_processes, process_table, start_ticks,
 };
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
@@ -50,7 +51,7 @@ fn members(main: Option<Pid>, helpers: &[Pid], inquiry: &mut Inquiry) -> Vec<Pid
     let mut found: HashSet<Pid> = HashSet::from_iter(main.into_iter().chain([getpid()]));
     add_descendants(&mut found, &table, |pids| pids.to_vec());
     let others: Vec<Pid> = table.iter().map(|process| process.pid).filter(|pid| !found.contains(pid)).collect();
-    let mut by_tag = HashSet::from_iter(tagged(&others, inquiry));
+    let mut by_tag = HashSet::from_iter(tagged(&others, inquiry).unwrap_or_default());
     add_descendants(&mut by_tag, &table, |pids| {
         // As with the tag: what gives no answer is not believed, nor is anything while the system cannot tell.
         inquiry.those(pids, |pid| has_gained_rights(pid) != Some(true)).unwrap_or_default()
@@ -79,21 +80,24 @@ fn add_descendants(found: &mut HashSet<Pid>, table: &[Ancestry], mut choose: imp
 
 /// The processes that are proven by their tag to be the service's, and whose parents are not. `helpers` have to do with
 /// supervise, but are not of the service.
-pub fn tagged_orphans(helpers: &[Pid]) -> Vec<Pid> {
-    let table = process_table();
+///
+/// # Errors
+/// EMFILE, EIO and others: they cannot be told now.
+pub fn tagged_orphans(helpers: &[Pid]) -> nix::Result<Vec<Pid>> {
+    let table = known_processes()?;
     let is_other = |process: &&Ancestry| !process.zombie && process.pid != getpid() && !helpers.contains(&process.pid);
     let others: Vec<Pid> = table.iter().filter(is_other).map(|process| process.pid).collect();
-    let found = tagged(&others, &mut Inquiry::default());
+    let found = tagged(&others, &mut Inquiry::default())?;
     let is_orphan = |process: &&Ancestry| {
         found.contains(&process.pid) && !found.contains(&process.parent) && !helpers.contains(&process.parent)
     };
-    table.iter().filter(is_orphan).map(|process| process.pid).collect()
+    Ok(table.iter().filter(is_orphan).map(|process| process.pid).collect())
 }
 
 /// Those of these processes that are proven by their tag.
-fn tagged(pids: &[Pid], inquiry: &mut Inquiry) -> Vec<Pid> {
-    let Some(mark) = mark_of(Path::new("")) else { return Vec::new() };
-    are_proven_by_mark(pids, &[&mark], inquiry).unwrap_or_default()
+fn tagged(pids: &[Pid], inquiry: &mut Inquiry) -> nix::Result<Vec<Pid>> {
+    let Some(mark) = mark_of(Path::new("")) else { return Ok(Vec::new()) };
+    are_proven_by_mark(pids, &[&mark], inquiry)
 }
 
 /// Whether a process is proven by its tag to be of the service in the current directory, or of its logger.
@@ -181,7 +185,7 @@ fn stop_orphans(stopped: &mut HashSet<Pid>, spared: &[Pid], until: Duration) -> 
     let (mut any, mut calm) = (false, 0);
     while calm < CALM && Moment::now().uptime < until {
         calm += 1;
-        for pid in own_children().into_iter().filter(|pid| !spared.contains(pid)) {
+        for pid in own_children().unwrap_or_default().into_iter().filter(|pid| !spared.contains(pid)) {
             // Once supervise has waited for a child, its number may soon be that of another process.
             let gone = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
             let is_new = if matches!(gone, Ok(WaitStatus::StillAlive)) {
@@ -203,19 +207,31 @@ const CALM: u32 = 20;
 
 /// The children of supervise, as the kernel lists them; none where it does not. The helpers that look at files are not
 /// among them (see [`Helper`](daemontools::service::Helper)).
-pub fn own_children() -> Vec<Pid> {
-    let list = std::fs::read_to_string(proc_path(getpid(), &format!("task/{}/children", getpid()))).unwrap_or_default();
-    list.split_ascii_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .map(Pid::from_raw)
-        .filter(|pid| !is_apart(*pid))
-        .collect()
+///
+/// # Errors
+/// EMFILE, EIO and others: they cannot be told now.
+pub fn own_children() -> nix::Result<Vec<Pid>> {
+    let list = match std::fs::read_to_string(known_path(getpid(), &format!("task/{}/children", getpid()))?) {
+        Ok(list) => list,
+        Err(error) => {
+            let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+            return if sys::is_passing(errno) { Err(errno) } else { Ok(Vec::new()) };
+        }
+    };
+    let mut found = Vec::new();
+    for pid in list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw) {
+        if !is_apart(pid)? {
+            found.push(pid);
+        }
+    }
+    Ok(found)
 }
 
 /// A process that this `run` has left, and whose parent is supervise by now. `known` are children of supervise that it
 /// has made itself; a process that is older than `run` was not left by it.
 pub fn left_behind(run: Process, known: &[Pid]) -> Option<Pid> {
-    let others = own_children().into_iter().filter(|child| *child != run.pid && !known.contains(child));
+    let others =
+        own_children().unwrap_or_default().into_iter().filter(|child| *child != run.pid && !known.contains(child));
     let is_living = |child: &Pid| ancestry(*child).is_some_and(|process| !process.zombie);
     let is_younger = |child: &Pid| run.ticks != 0 && start_ticks(*child).is_some_and(|ticks| ticks >= run.ticks);
     others.filter(|child| is_living(child) && is_younger(child)).min()

@@ -1,5 +1,6 @@
 //! What `/proc` shows of processes, if it is mounted and does not hide them from us.
 
+use crate::sys::is_passing;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlink};
 use nix::sys::stat::Mode;
@@ -12,12 +13,32 @@ use std::path::{Path, PathBuf};
 /// to the pid namespace for which it was mounted. If that is not ours, they are other processes' numbers, and the path
 /// leads nowhere, as without `/proc`.
 pub fn proc_path(pid: Pid, name: &str) -> PathBuf {
-    if has_proc() { PathBuf::from(format!("/proc/{pid}/{name}")) } else { PathBuf::from("/proc/-").join(name) }
+    known_path(pid, name).unwrap_or_else(|_| nowhere(name))
+}
+
+fn nowhere(name: &str) -> PathBuf {
+    PathBuf::from("/proc/-").join(name)
+}
+
+/// The same path.
+///
+/// # Errors
+/// EMFILE, EIO and others: whether `/proc` is there cannot be told now.
+pub fn known_path(pid: Pid, name: &str) -> nix::Result<PathBuf> {
+    Ok(if is_proc_known()? { PathBuf::from(format!("/proc/{pid}/{name}")) } else { nowhere(name) })
 }
 
 /// Whether `/proc` is mounted and shows the processes of our pid namespace.
 pub fn has_proc() -> bool {
-    readlink("/proc/self").is_ok_and(|number| number.to_str() == Some(&getpid().to_string()))
+    is_proc_known().unwrap_or(false)
+}
+
+fn is_proc_known() -> nix::Result<bool> {
+    match readlink("/proc/self") {
+        Ok(number) => Ok(number.to_str() == Some(&getpid().to_string())),
+        Err(errno) if is_passing(errno) => Err(errno),
+        Err(_) => Ok(false),
+    }
 }
 
 /// When a process was started, in clock ticks since boot (field 22 of `/proc/PID/stat`). Together with its number, this
@@ -37,12 +58,16 @@ pub fn ticks_per_second() -> Option<u64> {
 /// # Errors
 /// EMFILE, EIO and others: the time cannot be read now.
 pub fn ticks_of(pid: Pid) -> nix::Result<Option<u64>> {
+    let fields = known_fields(pid)?;
+    Ok(fields.and_then(|fields| fields.split_ascii_whitespace().nth(START_TICKS - FIRST)?.parse().ok()))
+}
+
+/// The fields of a process; `None` if it has ended, or is hidden from us. A process of our own account is hidden if its
+/// program file may not be read.
+fn known_fields(pid: Pid) -> nix::Result<Option<String>> {
     match stat_text(pid) {
-        Ok(fields) => Ok(fields.split_ascii_whitespace().nth(START_TICKS - FIRST).and_then(|ticks| ticks.parse().ok())),
-        // The process has ended, or is hidden from us. A process of our own account is hidden if its program file may
-        // not be read.
         Err(Errno::ENOENT | Errno::ESRCH | Errno::EPERM | Errno::EACCES) => Ok(None),
-        Err(errno) => Err(errno),
+        fields => fields.map(Some),
     }
 }
 
@@ -121,6 +146,7 @@ const WAITED_SYSTEM_TICKS: usize = 17;
 const THREADS: usize = 20;
 const START_TICKS: usize = 22;
 const RESIDENT_PAGES: usize = 24;
+const END_SIGNAL: usize = 38;
 const EXIT_CODE: usize = 52;
 
 fn stat_fields(pid: Pid) -> Option<String> {
@@ -130,7 +156,7 @@ fn stat_fields(pid: Pid) -> Option<String> {
 /// The text of the file from the third field on. The second field is the program's name in parentheses, which may
 /// contain anything.
 fn stat_text(pid: Pid) -> nix::Result<String> {
-    let file = open(&proc_path(pid, "stat"), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let file = open(&known_path(pid, "stat")?, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     // The file has fifty-two numbers and a name of at most 64 bytes, so one read returns all of it.
     let mut bytes = vec![0; 2048];
     let length = nix::unistd::read(&file, &mut bytes)?;
@@ -213,9 +239,28 @@ pub struct Ancestry {
     pub zombie: bool,
 }
 
-/// All processes that `/proc` shows.
+/// All processes that `/proc` shows, as far as that can be told now.
 pub fn process_table() -> Vec<Ancestry> {
     process_numbers().into_iter().filter_map(ancestry).collect()
+}
+
+/// All processes that `/proc` shows; none without it.
+///
+/// # Errors
+/// EMFILE, EIO and others: they cannot be told now.
+pub fn known_processes() -> nix::Result<Vec<Ancestry>> {
+    if !is_proc_known()? {
+        return Ok(Vec::new());
+    }
+    let errno = |error: std::io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").map_err(errno)? {
+        let name = entry.map_err(errno)?.file_name();
+        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
+            found.extend(ancestry_of(Pid::from_raw(pid))?);
+        }
+    }
+    Ok(found)
 }
 
 /// The numbers of all processes that `/proc` shows.
@@ -225,12 +270,23 @@ pub fn process_numbers() -> Vec<Pid> {
     names.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw).collect()
 }
 
-/// A process and its parent; `None` if there is no such process.
+/// A process and its parent; `None` if there is no such process, as far as that can be told now.
 pub fn ancestry(pid: Pid) -> Option<Ancestry> {
-    let fields = stat_fields(pid)?;
-    let mut fields = fields.split_ascii_whitespace();
-    let zombie = fields.next()? == "Z";
-    Some(Ancestry { pid, parent: Pid::from_raw(fields.next()?.parse().ok()?), zombie })
+    ancestry_of(pid).ok().flatten()
+}
+
+/// A process and its parent; `None` if there is no such process, or if it is hidden from us.
+///
+/// # Errors
+/// EMFILE, EIO and others: that cannot be told now.
+pub fn ancestry_of(pid: Pid) -> nix::Result<Option<Ancestry>> {
+    let fields = known_fields(pid)?;
+    let known = |fields: String| {
+        let mut fields = fields.split_ascii_whitespace();
+        let zombie = fields.next()? == "Z";
+        Some(Ancestry { pid, parent: Pid::from_raw(fields.next()?.parse().ok()?), zombie })
+    };
+    Ok(fields.and_then(known))
 }
 
 /// Whether a process neither computes nor is ready to. Without `/proc`, the answer is yes.
@@ -250,9 +306,11 @@ pub fn is_uninterruptible(pid: Pid) -> bool {
 }
 
 /// Whether a child was made by [`fork_apart`](super::fork_apart), as its end sends no signal.
-pub fn is_apart(pid: Pid) -> bool {
-    // The first of these fields is the third of the line, and the signal is the 38th.
-    stat_fields(pid).is_some_and(|fields| fields.split_ascii_whitespace().nth(35) == Some("0"))
+///
+/// # Errors
+/// EMFILE, EIO and others: that cannot be told now.
+pub fn is_apart(pid: Pid) -> nix::Result<bool> {
+    Ok(known_fields(pid)?.is_some_and(|fields| fields.split_ascii_whitespace().nth(END_SIGNAL - FIRST) == Some("0")))
 }
 
 /// The kernel's boot id, which is new at each boot; empty if the kernel does not report it.
