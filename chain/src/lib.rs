@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod tell;
 pub mod variable;
 
 use daemontools::report::errno_of;
@@ -12,6 +13,21 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+
+/// Defines the entry point of a chain program, as [`daemontools::main!`] does. What the program could not do it also tells
+/// supervise.
+#[macro_export]
+macro_rules! main {
+    ($body:path, $help:path) => {
+        fn telling(args: daemontools::Args) -> Result<i32, daemontools::Fatal> {
+            daemontools::report::name_service_directory();
+            let ended = $body(args);
+            ended.inspect_err(|fatal| $crate::tell::supervise(fatal.refusal()))
+        }
+
+        daemontools::main!(telling, $help);
+    };
+}
 
 /// Executes `program`, which includes its arguments, with the changed environment. Returns only if that fails.
 pub fn run(program: &[OsString], changes: &[Change]) -> Fatal {

@@ -30,9 +30,11 @@ mod unable;
 
 use crate::Help;
 pub use crate::reason::reason;
+use crate::service::refusal::Refusal;
 use crate::{spelling, sys};
 use line::line;
 pub use line::{name_directory, name_service_directory};
+use nix::errno::Errno;
 use nix::unistd::{Pid, getpid};
 use output::say;
 pub use output::{notice, pass_on, retry_lost, warning};
@@ -127,23 +129,27 @@ fn say_bug_and_exit(info: &PanicHookInfo) {
 pub struct Fatal {
     code: i32,
     text: Vec<u8>,
+    /// The reason that the message gives, if it gives one.
+    words: Vec<u8>,
+    /// The error with which the system refused something, if it did.
+    errno: Option<Errno>,
 }
 
 impl Fatal {
     /// The message `prog: fatal: WORDS` with this exit code.
     pub fn new(code: i32, words: &[&[u8]]) -> Fatal {
-        Fatal { code, text: line(b": fatal: ", words) }
+        Fatal { code, text: line(b": fatal: ", words), words: words.concat(), errno: None }
     }
 
     /// A usage line with exit code 100. `usage` is the whole line without its newline, because the original's programs
     /// begin it in different ways.
     pub fn usage(usage: &str) -> Fatal {
-        Fatal { code: PERMANENT, text: [usage.as_bytes(), b"\n"].concat() }
+        Fatal { text: [usage.as_bytes(), b"\n"].concat(), ..Fatal::silent(PERMANENT) }
     }
 
     /// Two lines with exit code 100: `prog: WORDS` says what is wrong, then `usage` follows as in [`Fatal::usage`].
     pub fn misuse(words: &[&[u8]], usage: &str) -> Fatal {
-        Fatal { code: PERMANENT, text: [&line(b": ", words), usage.as_bytes(), b"\n"].concat() }
+        Fatal { text: [&line(b": ", words), usage.as_bytes(), b"\n"].concat(), ..Fatal::silent(PERMANENT) }
     }
 
     /// The two lines that getopt prints, with exit code 100: `prog: illegal option -- z`, then `usage` as in
@@ -169,7 +175,7 @@ impl Fatal {
 
     /// No message, only an exit code.
     pub fn silent(code: i32) -> Fatal {
-        Fatal { code, text: Vec::new() }
+        Fatal { code, text: Vec::new(), words: Vec::new(), errno: None }
     }
 
     /// Writes the message and returns the exit code. This is for a child process that cannot go on; a program returns
@@ -177,6 +183,20 @@ impl Fatal {
     pub fn print(&self) -> i32 {
         say(&self.text);
         self.code
+    }
+
+    /// The same message, for which the system has given this error.
+    #[must_use]
+    pub fn with_errno(self, errno: Errno) -> Fatal {
+        Fatal { errno: Some(errno), ..self }
+    }
+
+    /// What a chain program that ends so tells supervise: the program's name and the reason. `None` if it was called
+    /// wrongly: then it exits with another code, or says only how it is called.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let is_told = self.code == TEMPORARY && !self.words.is_empty();
+        let words = || [line::name().as_bytes(), b": ", &self.words[..]].concat();
+        is_told.then(|| Refusal::new(&words(), self.errno.map(|errno| errno as i32)))
     }
 
     /// The same message with this exit code.
@@ -187,14 +207,13 @@ impl Fatal {
 
 impl From<Unable> for Fatal {
     fn from(unable: Unable) -> Fatal {
-        Fatal::new(TEMPORARY, &[&unable.to_bytes()])
+        Fatal::new(TEMPORARY, &[&unable.to_bytes()]).with_errno(unable.errno)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::errno::Errno;
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
@@ -202,6 +221,21 @@ mod tests {
     fn a_refusal_that_ends_a_program_is_temporary() {
         let unable = Unable::new("open", OsStr::from_bytes(b"/log/\xff a"), Errno::ENOENT);
         assert_eq!(Fatal::from(unable).code, TEMPORARY);
+    }
+
+    #[test]
+    fn supervise_is_told_what_could_not_be_done_and_not_how_a_program_is_called() {
+        let unable = Unable::new("open", OsStr::from_bytes(b"/log/\x1b a"), Errno::EACCES);
+        let told = Fatal::from(unable).refusal().unwrap();
+        let words = "daemontools: unable to open /log/\\x1b a: access denied";
+        assert_eq!((&told.words[..], told.errno), (words, Errno::EACCES as i32));
+        let unknown = Fatal::new(TEMPORARY, &[b"unknown account ", b"x"]).refusal().unwrap();
+        assert_eq!((&unknown.words[..], unknown.errno), ("daemontools: unknown account x", Errno::EINVAL as i32));
+        for wrong in
+            [Fatal::usage("use: it").with_code(TEMPORARY), Fatal::new(PERMANENT, &[b"bad name"]), Fatal::silent(0)]
+        {
+            assert_eq!(wrong.refusal(), None, "{wrong:?}");
+        }
     }
 
     #[test]

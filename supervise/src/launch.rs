@@ -11,7 +11,7 @@ use crate::runner::giving::Gifts;
 use crate::service_process::ServiceProcess;
 use crate::{ready, tree};
 use daemontools::service::policy::{Policy, Scope};
-use daemontools::service::{Exit, LifeEnd, Part, Place, Process, Role, ledger};
+use daemontools::service::{Exit, LifeEnd, Part, Place, Process, Role, ledger, refusal};
 use daemontools::sys::exec::{Change, c_string, environment, execute};
 use daemontools::sys::process;
 use daemontools::{interpreter, report, sys};
@@ -37,7 +37,7 @@ pub struct Order<'a> {
     /// What the programs of this life are given.
     pub gifts: &'a Gifts,
     pub policy: &'a Policy,
-    /// Where `run` finds NOTIFY_SOCKET.
+    /// The address of the socket in which supervise hears `run`, in the form of NOTIFY_SOCKET.
     pub socket: Option<&'a OsStr>,
     /// The environment of the process gets a tag by which it can be known again.
     pub tags_processes: bool,
@@ -118,6 +118,10 @@ fn prepare(order: &Order) -> nix::Result<Prepared> {
         changes.extend(ready::environment(order.policy, order.socket, getpid().as_raw()));
         give_notification_fd(order)?;
     }
+    // What a supervise above this one has said to this one is not for the programs of this service.
+    let heard = order.socket.filter(|_| order.program == Program::Main(Role::Run));
+    let report = heard.map(|socket| refusal::variable(getpid().as_raw(), socket));
+    changes.push((refusal::VARIABLE.into(), report));
     match order.program {
         Program::Main(Role::Finish) => changes.extend(order.life_end.iter().flat_map(end_variables)),
         Program::Beside(_) => {
@@ -149,13 +153,15 @@ fn give_notification_fd(order: &Order) -> nix::Result<()> {
 }
 
 /// The variables by which `finish` learns how the life has ended: `ENDED`, its last program; `TOLD`, whether the service was
-/// told to go down (`1`) or the program ended of itself (`0`); `PRE_STOP`, whether `pre-stop` has run.
-fn end_variables(end: &LifeEnd) -> [Change; 3] {
+/// told to go down (`1`) or the program ended of itself (`0`); `PRE_STOP`, whether `pre-stop` has run; `STARTED`, whether the
+/// last program was executed, as far as is known, together with what chain programs execute.
+fn end_variables(end: &LifeEnd) -> [Change; 4] {
     let flag = |is_so: bool| Some(if is_so { "1".into() } else { "0".into() });
     [
         ("ENDED".into(), Some(end.role.program().into())),
         ("TOLD".into(), flag(end.is_told)),
         ("PRE_STOP".into(), flag(end.has_pre_stop)),
+        ("STARTED".into(), flag(!matches!(end.exit, Exit::Unstarted(_)))),
     ]
 }
 

@@ -9,10 +9,11 @@ use crate::machine::Event;
 use crate::network::NamespaceWatch;
 use crate::notify::Message;
 use crate::ready::{Address, Complaint, Incoming, Origin, ReadinessChannels};
-use crate::sender_check::speaks_for;
+use crate::sender_check::{is_the_process, speaks_for};
 use crate::service_process::ServiceProcess;
 use crate::shared::Shared;
 use daemontools::service::policy::Policy;
+use daemontools::service::refusal::Refusal;
 use daemontools::service::{Exit, Record};
 use daemontools::sys::datagram::Sender;
 use daemontools::tai64::Moment;
@@ -32,6 +33,8 @@ pub struct Listener {
     namespace_watch: Option<NamespaceWatch>,
     /// Finds out whether the service is ready, where it does not tell.
     check: Option<Check>,
+    /// Why `run` cannot become the program of the service, as a chain program has said.
+    refusal: Option<Refusal>,
 }
 
 /// A datagram that was taken from the socket.
@@ -58,6 +61,7 @@ impl Listener {
         socket_failed: false,
         namespace_watch: None,
         check: None,
+        refusal: None,
     };
 
     /// Knows what an adopted process said last and where it speaks, but does not listen yet.
@@ -70,11 +74,18 @@ impl Listener {
     /// Listens where the policy says that the service speaks; what could not be opened is returned.
     pub fn listen(&mut self, policy: &Policy, origin: Origin, shared: &Shared) -> Vec<Complaint> {
         let (place, pocket) = (&shared.control_files.place, shared.pocket.as_ref());
-        let (channels, complaints) = ReadinessChannels::open(policy, origin, place, pocket);
+        let before = replace(&mut self.channels, ReadinessChannels::NONE);
+        let (channels, complaints) = ReadinessChannels::open(policy, origin, place, pocket, before);
         self.channels = channels;
-        let has_name = matches!(self.channels.address(), Some(Address::Name(_)));
+        let has_name = matches!(self.channels.address(), Some(Address::Name(_))) && policy.listens();
         self.namespace_watch = has_name.then(|| NamespaceWatch::from(Moment::now().uptime));
         complaints
+    }
+
+    /// Forgets the process that was listened to, which has ended.
+    pub fn forget(&mut self) {
+        let channels = replace(&mut self.channels, ReadinessChannels::NONE).after_end();
+        *self = Listener { channels, ..Listener::NONE };
     }
 
     /// Starts to ask `check` whether the service is ready.
@@ -99,7 +110,7 @@ impl Listener {
         self.channels.address()
     }
 
-    /// What the service finds as NOTIFY_SOCKET.
+    /// The address to which the service sends, in the form of NOTIFY_SOCKET.
     pub fn variable(&self) -> Option<OsString> {
         self.channels.variable()
     }
@@ -156,14 +167,38 @@ impl Listener {
         let began = Moment::now().uptime;
         let Incoming { said, child } = self.channels.receive_message()?;
         helpers.extend(child);
-        let is_believed = |sender: &Sender| process.is_some_and(|process| speaks_for(process, sender));
-        let believed = said.filter(|(_, sender)| is_believed(sender));
+        // Nothing but the word of the process itself counts where only chain programs are heard.
+        let is_only_process = self.channels.are_only_for_refusals();
+        let is_believed = |process: &ServiceProcess, sender: &Sender| match is_only_process {
+            true => is_the_process(process.id.pid, sender),
+            false => speaks_for(process, sender),
+        };
+        let believed = said.filter(|(_, sender)| process.is_some_and(|process| is_believed(process, sender)));
         if believed.is_none() || child.is_some() {
             self.channels.count_stranger(began);
         }
         let Some((message, sender)) = believed else { return Some(Datagram::Ignored) };
         self.namespace_watch = None;
+        if message.refusal.is_some() && process.is_some_and(|process| is_the_process(process.id.pid, &sender)) {
+            self.refusal = message.refusal;
+            return Some(Datagram::Ignored);
+        }
+        if is_only_process {
+            return Some(Datagram::Ignored);
+        }
         Some(Datagram::Said(message, sender))
+    }
+
+    /// What a chain program has said in the process `pid`, which has ended: why it could not become the program of the
+    /// service. Children that are made to receive it are added to `helpers`.
+    pub fn last_refusal(&mut self, pid: Pid, helpers: &mut Vec<Pid>) -> Option<Refusal> {
+        for Incoming { said, child } in self.channels.waiting_messages() {
+            helpers.extend(child);
+            let refusal =
+                said.filter(|(_, sender)| is_the_process(pid, sender)).and_then(|(message, _)| message.refusal);
+            self.refusal = refusal.or(self.refusal.take());
+        }
+        self.refusal.take()
     }
 
     /// The `check` that runs.

@@ -1,6 +1,8 @@
-//! What a service says to `$NOTIFY_SOCKET`: no I/O.
+//! What a service says to `$NOTIFY_SOCKET`, and a chain program to the same socket: no I/O.
 //!
 //! Source: sd_notify(3). Of its assignments those that concern supervision count; others are ignored.
+
+use daemontools::service::refusal::Refusal;
 
 /// What one datagram says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Message {
     pub main_pid: Option<i32>,
     /// `STATUS=…`: what the service says of itself, a line for people in which control characters became blanks.
     pub status: Option<String>,
+    /// A chain program says why it could not do its work. Then the message says nothing else.
+    pub refusal: Option<Refusal>,
 }
 
 /// The longest datagram that is read. A longer one is ignored.
@@ -26,6 +30,9 @@ const LONGEST_STATUS: usize = 200;
 impl Message {
     /// Reads a datagram. Lines that make no sense are ignored.
     pub fn parse(datagram: &[u8]) -> Message {
+        if let Some(refusal) = Refusal::parse(datagram) {
+            return Message { refusal: Some(refusal), ..Message::default() };
+        }
         let mut message = Message::default();
         for line in datagram.split(|byte| *byte == b'\n') {
             match line.split_at_checked(line.iter().position(|byte| *byte == b'=').map_or(0, |at| at + 1)) {
@@ -63,8 +70,16 @@ mod tests {
             alive: true,
             main_pid: Some(77),
             status: Some("serving \u{fffd}".into()),
+            refusal: None,
         };
         assert_eq!(message, expected);
+    }
+
+    #[test]
+    fn a_refusal_says_nothing_else() {
+        let refusal = Some(Refusal { words: "envdir: no".into(), errno: 13 });
+        let expected = Message { refusal, ..Message::default() };
+        assert_eq!(Message::parse(b"NOT_STARTED=envdir: no\nERRNO=13\nREADY=1\nMAINPID=77"), expected);
     }
 
     #[test]

@@ -250,11 +250,11 @@ fn short_text<'a>(record: &Record, text: &'a str) -> Cow<'a, str> {
     Cow::Owned(Record { settings: Vec::new(), settings_left_out: true, ..with_last_deaths(record, 1) }.encode())
 }
 
-/// The record with at most `most` of the last deaths, of the service and of its logger, and without the status text.
+/// The record with at most `most` of the last deaths, of the service and of its logger, and without texts that are only shown.
 fn with_last_deaths(record: &Record, most: usize) -> Record {
     let deaths = record.deaths.iter().skip(record.deaths.len().saturating_sub(most)).copied().collect();
     let logger = record.logger.as_ref().map(|logger| Box::new(with_last_deaths(logger, most)));
-    Record { deaths, logger, status_text: String::new(), ..record.clone() }
+    Record { deaths, logger, status_text: String::new(), refusal: None, ..record.clone() }
 }
 
 #[cfg(test)]

@@ -14,13 +14,26 @@
 //! again if it was removed.
 //! Which senders are believed does not depend on the kind of socket: see
 //! [`speaks_for`](crate::sender_check::speaks_for).
+//!
+//! A service without `notify-socket` has a socket too, through which a chain program says why it could not become the program
+//! of the service (see [`refusal`](daemontools::service::refusal)); nothing else that comes through it counts. That must cost
+//! a service little that never has anything to say:
+//!
+//! - The socket is made once, before the first `run`, and is kept for all that follow. A restart makes no system call for it.
+//!   What is left of an earlier `run` may know its name, but only the process of `run` is believed.
+//! - supervise listens only for the first seconds of a `run`. Otherwise each account could make each supervise of the machine
+//!   work, for services that never asked for a socket. A chain program that speaks later, like `setlock` after a long
+//!   wait, is heard nevertheless: supervise looks at what waits in the socket when `run` has ended with the code 111.
+//! - svscan keeps no such socket: that would be one more descriptor for each service. A supervise that comes after one that
+//!   was killed takes the same name, and the chain program tries for a second. If another process has taken the name, or
+//!   fills the socket, the end is told by its exit code.
 
 use crate::datagram_limit::DatagramLimit;
 use crate::discard::discard_first;
 use crate::notify::{LONGEST, Message};
 use daemontools::report::errno_of;
 use daemontools::service::policy::Policy;
-use daemontools::service::{self, NOTIFICATION, Place, SOCKET, SOCKET_NAMES};
+use daemontools::service::{self, NOTIFICATION, Place, SOCKET, SOCKET_NAMES, SOON};
 use daemontools::sys::datagram::{self, Received, Sender};
 use daemontools::sys::exec::Change;
 use daemontools::sys::pocket::Pocket;
@@ -49,6 +62,8 @@ pub struct ReadinessChannels {
     /// When supervise tries again to open the socket, in time since boot.
     retry: Option<Duration>,
     datagram_limit: DatagramLimit,
+    /// The socket is only for the words of chain programs. supervise listens to it until then, in time since boot.
+    only_refusals_until: Option<Duration>,
 }
 
 /// The address of the socket to which a service sends.
@@ -78,6 +93,11 @@ pub struct Incoming {
     /// A child of supervise that closes the descriptors which were attached to the datagram.
     pub child: Option<Pid>,
 }
+
+/// The most datagrams that are looked through for one of a `run` that has ended, and how many of them may have descriptors
+/// attached, which cost a process each. The queue of a socket is shorter, except where an administrator has made it longer.
+const MOST_WAITING: u32 = 1024;
+const MOST_WITH_DESCRIPTORS: u32 = 16;
 
 /// supervise tries again after this time if the socket could not be opened.
 const RETRY: Duration = Duration::from_secs(1);
@@ -115,6 +135,7 @@ impl ReadinessChannels {
         file: None,
         retry: None,
         datagram_limit: DatagramLimit::NONE,
+        only_refusals_until: None,
     };
 
     /// Remembers the address to which an adopted process sends. No channel is open yet.
@@ -123,18 +144,20 @@ impl ReadinessChannels {
     }
 
     /// Opens the channels that the policy asks for. A socket that cannot have a path gets a name. Returns also which
-    /// channels could not be opened; the others are open.
+    /// channels could not be opened; the others are open. A socket that is only for chain programs is kept from `before`.
     pub fn open(
         policy: &Policy,
         origin: Origin,
         place: &Place,
         pocket: Option<&Pocket>,
+        before: ReadinessChannels,
     ) -> (ReadinessChannels, Vec<Complaint>) {
         let mut complaints = Vec::new();
         let fifo = policy.notification_fd.map(|_| open_fifo(&origin, place).map_err(|errno| (NOTIFICATION, errno)));
         let fifo = fifo.and_then(|opened| opened.map_err(|complaint| complaints.push(complaint)).ok());
         let mut channels = ReadinessChannels { fifo, ..ReadinessChannels::NONE };
         if !policy.listens() {
+            channels.listen_for_refusals(origin, before);
             return (channels, complaints);
         }
         let (address, is_new) = match origin {
@@ -161,6 +184,38 @@ impl ReadinessChannels {
         (channels, complaints)
     }
 
+    /// Opens the socket that is only for chain programs, or takes over the one that there was before. Without one, nothing is
+    /// said of it: the service runs as well.
+    fn listen_for_refusals(&mut self, origin: Origin, before: ReadinessChannels) {
+        let named = |name: String| open_named(&name, None).ok().map(|socket| (socket, Address::Name(name)));
+        let kept = before.socket.zip(before.address).filter(|_| before.only_refusals_until.is_some());
+        let opened = match origin {
+            Origin::New => kept.or_else(|| named(new_name())),
+            Origin::Adopted(Some(Address::Name(name))) => named(name),
+            Origin::Adopted(Some(Address::Path(_)) | None) => None,
+        };
+        (self.socket, self.address) = opened.unzip();
+        self.only_refusals_until = Some(Moment::now().uptime + SOON);
+    }
+
+    /// What stays open when `run` has ended: the socket that is only for chain programs.
+    pub fn after_end(self) -> ReadinessChannels {
+        match self.only_refusals_until {
+            Some(_) => ReadinessChannels { fifo: None, ..self },
+            None => ReadinessChannels::NONE,
+        }
+    }
+
+    /// Whether only chain programs are heard through the socket.
+    pub fn are_only_for_refusals(&self) -> bool {
+        self.only_refusals_until.is_some()
+    }
+
+    /// Whether supervise listens to the socket now.
+    fn is_listening(&self, now: Duration) -> bool {
+        self.only_refusals_until.is_none_or(|until| now < until)
+    }
+
     /// Opens the socket, and closes the one that the service does not reach any more.
     ///
     /// # Errors
@@ -181,6 +236,9 @@ impl ReadinessChannels {
 
     /// Whether what the service says to its socket does not reach supervise.
     pub fn misses_messages(&self) -> bool {
+        if self.are_only_for_refusals() {
+            return false;
+        }
         match (&self.address, &self.socket) {
             (None, _) | (Some(Address::Name(_)), Some(_)) => false,
             (Some(_), None) => true,
@@ -203,7 +261,7 @@ impl ReadinessChannels {
         self.address.as_ref()
     }
 
-    /// The value of the service's variable NOTIFY_SOCKET.
+    /// The address to which the service sends, in the form of its variable NOTIFY_SOCKET.
     pub fn variable(&self) -> Option<OsString> {
         self.address.as_ref().map(|address| match address {
             Address::Name(name) => format!("@{name}").into(),
@@ -213,7 +271,8 @@ impl ReadinessChannels {
 
     /// The descriptors to poll for reading.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let socket = self.socket.iter().filter(|_| self.datagram_limit.paused_until().is_none());
+        let is_polled = self.datagram_limit.paused_until().is_none() && self.is_listening(Moment::now().uptime);
+        let socket = self.socket.iter().filter(move |_| is_polled);
         self.fifo.iter().chain(socket).map(AsFd::as_fd)
     }
 
@@ -233,9 +292,29 @@ impl ReadinessChannels {
     /// Reads the next datagram, if there is one, and if strangers have not sent too many recently.
     pub fn receive_message(&mut self) -> Option<Incoming> {
         let now = Moment::now().uptime;
-        if !self.datagram_limit.may_read(now) {
+        if !self.is_listening(now) || !self.datagram_limit.may_read(now) {
             return None;
         }
+        self.next_datagram(now)
+    }
+
+    /// Reads the datagrams that wait in the socket, now that `run` has ended. There are only so many, as their sender must
+    /// wait or is refused; so the limit for strangers does not count.
+    pub fn waiting_messages(&mut self) -> Vec<Incoming> {
+        let now = Moment::now().uptime;
+        let (mut waiting, mut with_descriptors) = (Vec::new(), 0);
+        for _ in 0..MOST_WAITING {
+            let Some(incoming) = self.next_datagram(now) else { break };
+            with_descriptors += u32::from(incoming.child.is_some());
+            waiting.push(incoming);
+            if with_descriptors == MOST_WITH_DESCRIPTORS {
+                break;
+            }
+        }
+        waiting
+    }
+
+    fn next_datagram(&mut self, now: Duration) -> Option<Incoming> {
         let socket = self.socket.as_ref()?.as_fd();
         let mut bytes = vec![0; LONGEST];
         // After EINTR the datagram is still there, and is read the next time.
@@ -274,10 +353,11 @@ pub fn open_for_service(place: &Place) -> nix::Result<OwnedFd> {
     Ok(fifo)
 }
 
-/// The variables that tell the service how to say that it is ready and alive.
+/// The variables that tell the service how to say that it is ready and alive. `socket` is the address of its socket, which
+/// it may have for its chain programs alone.
 pub fn environment(policy: &Policy, socket: Option<&OsStr>, service_pid: i32) -> Vec<Change> {
     let mut changes: Vec<Change> = Vec::new();
-    if let Some(socket) = socket {
+    if let Some(socket) = socket.filter(|_| policy.listens()) {
         changes.push(("NOTIFY_SOCKET".into(), Some(socket.into())));
     }
     if let Some(within) = policy.watchdog {

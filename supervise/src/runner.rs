@@ -60,6 +60,8 @@ pub struct Runner {
     ended: Option<Pid>,
     /// The last `run`, whose number its process group has, where it led one.
     last_run: Option<Process>,
+    /// Why the last `run` that has ended did not become the program of the service, in the words of a chain program.
+    refusal: Option<String>,
     /// What is held open of the program that holds a transition back.
     holder: Option<OwnedFd>,
     /// What the programs of this life are given.
@@ -92,7 +94,9 @@ impl Runner {
     pub fn new(part: Part, want: Want, record: &Record) -> Box<Runner> {
         let configuration = Configuration::read(part, want);
         let machine = Machine::remember(configuration.policy().clone(), want, record, Moment::now());
-        Runner::with(part, machine, configuration)
+        let mut runner = Runner::with(part, machine, configuration);
+        runner.refusal = record.refusal.clone();
+        runner
     }
 
     /// Makes the runner of a service that goes on after its supervise was killed. Returns also the first events for its
@@ -118,6 +122,7 @@ impl Runner {
             None => Event::Begun,
         };
         (runner.listener, runner.last_run) = (Listener::remember(record), record.last_run);
+        runner.refusal = record.refusal.clone();
         runner.is_at_rest = runner.machine.is_at_rest();
         if part == Part::Service && !runner.is_at_rest {
             runner.gifts = Gifts::of_life(place);
@@ -143,6 +148,7 @@ impl Runner {
             is_subreaper: false,
             ended: None,
             last_run: None,
+            refusal: None,
             holder: None,
             gifts: Gifts::default(),
             is_at_rest: true,
@@ -279,6 +285,8 @@ impl Runner {
     }
 
     fn has_ended(&mut self, exit: Exit, shared: &mut Shared) {
+        let run = self.run().map(|run| run.id.pid);
+        let exit = run.map_or(exit, |run| self.end_of_run(run, exit, shared));
         if let Some(program) = &self.program {
             self.notify(program.role.into(), program.process.id.pid, Some(exit));
         }
@@ -324,7 +332,7 @@ impl Runner {
     }
 
     fn forget_channels(&mut self, shared: &Shared) {
-        self.listener = Listener::NONE;
+        self.listener.forget();
         if self.part == Part::Service {
             shared.pocket.iter().for_each(Pocket::empty);
         }
@@ -502,6 +510,7 @@ impl Runner {
             notify_socket: self.listener.address().and_then(Address::word),
             status_text: self.listener.status_text().to_string(),
             last_run: self.last_run,
+            refusal: self.refusal.clone(),
             in_background: self.background == Background::Noticed,
             process: self.program.as_ref().map(|program| (program.role, program.process.id)),
             beside: self.beside.as_ref().map(|program| (program.role, program.process.id)),

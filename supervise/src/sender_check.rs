@@ -24,6 +24,12 @@ pub fn speaks_for(process: &ServiceProcess, sender: &Sender) -> bool {
     is_of_its_account && !(sender.uid == 0 && is_set_uid(pid))
 }
 
+/// Whether `sender` is the process `pid` itself. Only that may say that it cannot become the program of the service: of what
+/// another process could not do, the service knows nothing, and goes on.
+pub fn is_the_process(pid: Pid, sender: &Sender) -> bool {
+    sender.pid == pid.as_raw()
+}
+
 /// Whether a process that spoke for root's account is, or may be, a set-uid program. One that has ended is not:
 /// `systemd-notify`, and the process that started it, may have ended by the time that supervise looks.
 fn is_set_uid(pid: Pid) -> bool {

@@ -191,6 +191,7 @@ impl Supervisor {
         }
         let runners = logger.iter_mut().zip([first.logger]).chain([(service, first.service)]);
         for (runner, (FirstEvents { main, beside }, left)) in runners {
+            let main = runner.first_event(main, left, shared);
             if let (Event::Ended(exit), Some((role, process))) = (&main, left) {
                 runner.notify(role.into(), process.pid, Some(*exit));
             }

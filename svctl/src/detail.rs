@@ -11,7 +11,7 @@ use crate::services::{Reach, Service};
 use crate::{Context, memory, unsupervised, write};
 use daemontools::duration::brief;
 use daemontools::service::view::{View, local_time};
-use daemontools::service::{Death, Ends, LOG};
+use daemontools::service::{Death, Ends, LOG, Record};
 use daemontools::tai64::between;
 use daemontools::{Fatal, report};
 use std::ffi::OsString;
@@ -118,7 +118,7 @@ fn facts(service: &Service, view: &View) -> Vec<(&'static str, String)> {
     let ends = if record.ends.is_empty() { String::new() } else { format!("; ended: {}", ended(&record.ends)) };
     facts.push(("starts", format!("{starts}{ends}{pattern}")));
     let names = ["last end"].into_iter().chain(std::iter::repeat("before it"));
-    facts.extend(names.zip(record.deaths.iter().rev().take(ENDS).map(end)));
+    facts.extend(names.zip(record.deaths.iter().rev().take(ENDS).map(|death| end(record, death))));
     if record.supervise.pid.as_raw() != 0 {
         facts.push(("supervise", record.supervise.pid.to_string()));
     }
@@ -132,8 +132,9 @@ fn ended(ends: &Ends) -> String {
 }
 
 /// `2026-11-28 21:00:32 exited 3 after 0.2s`
-fn end(death: &Death) -> String {
-    format!("{} {} after {}", local_time(death.ended), death.exit.words(), brief(between(death.started, death.ended)))
+fn end(record: &Record, death: &Death) -> String {
+    let words = shown(record.words_of(death).as_bytes());
+    format!("{} {words} after {}", local_time(death.ended), brief(between(death.started, death.ended)))
 }
 
 /// How its logger is.

@@ -33,6 +33,8 @@ impl Wanted {
 #[derive(Debug)]
 pub struct Runs {
     ended: Vec<Death>,
+    /// How each of them has ended.
+    words: Vec<String>,
     /// When the run that goes on now was started.
     now: Option<Tai64N>,
 }
@@ -53,7 +55,8 @@ impl Runs {
             Some((Role::Run, _)) => Some(record.since.label),
             Some((Role::Start | Role::PreStart | Role::Finish | Role::Stop, _)) | None => None,
         };
-        Runs { ended: record.deaths.clone(), now }
+        let words = record.deaths.iter().map(|death| words(death, &record.words_of(death))).collect();
+        Runs { ended: record.deaths.clone(), words, now }
     }
 
     /// The part of a selection that lies in a run.
@@ -93,16 +96,17 @@ impl Runs {
     /// The ends of all runs.
     pub fn ends(&self) -> impl Iterator<Item = End> {
         let next = |at: usize| self.start(at + 1);
-        self.ended.iter().enumerate().map(move |(at, death)| End { next: next(at), words: words(death) })
+        self.words.iter().enumerate().map(move |(at, words)| End { next: next(at), words: words.clone() })
     }
 }
 
-fn words(death: &Death) -> String {
+/// How a run has ended, which `exit` says, and when.
+fn words(death: &Death, exit: &str) -> String {
     match death.exit {
-        Exit::Unstarted(_) => death.exit.words(),
+        Exit::Unstarted(_) => exit.into(),
         Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unknown => {
             let told = if death.is_told { "told to end, " } else { "" };
-            format!("{told}{} after {}", death.exit.words(), brief(between(death.started, death.ended)))
+            format!("{told}{exit} after {}", brief(between(death.started, death.ended)))
         }
     }
 }
@@ -156,7 +160,12 @@ mod tests {
     fn runs(now: Option<u64>) -> Runs {
         let ended =
             vec![death(10, 12, Exit::Code(3)), death(20, 95, Exit::Signal(15)), death(100, 100, Exit::Unstarted(2))];
-        Runs { ended, now: now.map(at) }
+        runs_of(ended, now)
+    }
+
+    fn runs_of(ended: Vec<Death>, now: Option<u64>) -> Runs {
+        let words = ended.iter().map(|death| words(death, &death.exit.words())).collect();
+        Runs { ended, words, now: now.map(at) }
     }
 
     #[test]
@@ -205,7 +214,7 @@ mod tests {
         for (now, wanted) in [(None, Wanted::Now), (Some(110), Wanted::Ended(4)), (None, Wanted::Ended(usize::MAX))] {
             assert!(runs(now).narrow(&Selection::default(), wanted).is_err(), "{wanted:?}");
         }
-        let none = Runs { ended: Vec::new(), now: None };
+        let none = runs_of(Vec::new(), None);
         for wanted in [Wanted::Now, Wanted::Ended(1), Wanted::All] {
             assert!(none.narrow(&Selection::default(), wanted).is_err(), "{wanted:?}");
         }
@@ -215,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_ends_come_in_the_order_of_time_and_each_before_the_first_line_of_the_next_run() {
-        let other = Runs { ended: vec![death(30, 31, Exit::Code(0))], now: Some(at(40)) };
+        let other = runs_of(vec![death(30, 31, Exit::Code(0))], Some(40));
         let all = [runs(None), other];
         let mut rules = Rules::new(all.iter());
         assert_eq!(rules.next_before(Some(at(19))), None);

@@ -16,7 +16,7 @@
 use chain::variable::value;
 use daemontools::files::{Unread, open_file_at};
 use daemontools::sys::exec::Change;
-use daemontools::{Args, Attempt, Fatal, Help, Unable, report};
+use daemontools::{Args, Attempt, Fatal, Help, Unable};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
@@ -29,7 +29,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-daemontools::main!(envdir, HELP);
+chain::main!(envdir, HELP);
 
 const HELP: Help = Help {
     usage: "envdir: usage: envdir dir child",
@@ -42,7 +42,6 @@ Exit codes: 111, wrong usage, dir cannot be read or child not be run; else child
 };
 
 fn envdir(args: Args) -> Result<i32, Fatal> {
-    report::name_service_directory();
     let [dir, program @ ..] = args.as_slice() else { return Err(usage()) };
     if program.is_empty() {
         return Err(usage());

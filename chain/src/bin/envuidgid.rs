@@ -13,9 +13,9 @@
 
 use chain::account::Account;
 use daemontools::sys::exec::Change;
-use daemontools::{Args, Fatal, Help, report};
+use daemontools::{Args, Fatal, Help};
 
-daemontools::main!(envuidgid, HELP);
+chain::main!(envuidgid, HELP);
 
 const USAGE: &str = "envuidgid: usage: envuidgid account child";
 
@@ -31,7 +31,6 @@ Exit codes: 100, wrong usage; 111, no such account, or child cannot be run; else
 };
 
 fn envuidgid(args: Args) -> Result<i32, Fatal> {
-    report::name_service_directory();
     let [name, program @ ..] = args.as_slice() else { return Err(Fatal::usage(USAGE)) };
     if program.is_empty() {
         return Err(Fatal::usage(USAGE));

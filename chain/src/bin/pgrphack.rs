@@ -12,10 +12,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::{Args, Fatal, Help, report};
+use daemontools::{Args, Fatal, Help};
 use nix::unistd::setsid;
 
-daemontools::main!(pgrphack, HELP);
+chain::main!(pgrphack, HELP);
 
 const HELP: Help = Help {
     usage: "pgrphack: usage: pgrphack child",
@@ -27,7 +27,6 @@ Exit codes: 100, wrong usage; 111, child cannot be run; else child's.
 };
 
 fn pgrphack(args: Args) -> Result<i32, Fatal> {
-    report::name_service_directory();
     let program = args.as_slice();
     if program.is_empty() {
         return Err(Fatal::usage(HELP.usage));

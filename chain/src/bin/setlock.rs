@@ -14,7 +14,7 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::sys::lock::{try_to_lock, wait_to_lock};
-use daemontools::{Args, Attempt, Fatal, Help, Unable, report};
+use daemontools::{Args, Attempt, Fatal, Help, Unable};
 use lexopt::Arg;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -23,7 +23,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::IntoRawFd;
 
-daemontools::main!(setlock, HELP);
+chain::main!(setlock, HELP);
 
 const USAGE: &str = "setlock: usage: setlock [ -nNxX ] file program [ arg ... ]";
 
@@ -40,7 +40,6 @@ Exit codes: 100, wrong usage; 111, file cannot be locked or program not be run; 
 };
 
 fn setlock(args: Args) -> Result<i32, Fatal> {
-    report::name_service_directory();
     let Options { take, on_failure, file, program } = parse(args)?;
     match lock(&file, take) {
         // The descriptor stays open and is not close-on-exec, so that the program keeps the lock.

@@ -13,11 +13,11 @@
 #![cfg_attr(not(test), no_main)]
 
 use chain::account::{Account, is_numeric};
-use daemontools::{Args, Attempt, Fatal, Help, report};
+use daemontools::{Args, Attempt, Fatal, Help};
 use nix::unistd::{setgid, setgroups, setuid};
 use std::os::unix::ffi::OsStrExt;
 
-daemontools::main!(setuidgid, HELP);
+chain::main!(setuidgid, HELP);
 
 const USAGE: &str = "setuidgid: usage: setuidgid [ -s ] account child";
 
@@ -40,7 +40,6 @@ enum Groups {
 }
 
 fn setuidgid(args: Args) -> Result<i32, Fatal> {
-    report::name_service_directory();
     // These words are not parsed as options: the original takes any word before PROGRAM for an account.
     let (groups, rest) = match args.as_slice() {
         [first, rest @ ..] if first == "-s" => (Groups::All, rest),

@@ -21,7 +21,7 @@ use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-daemontools::main!(softlimit, HELP);
+chain::main!(softlimit, HELP);
 
 const USAGE: &str = "softlimit: usage: softlimit [-a allbytes] [-c corebytes] [-d databytes] [-f filebytes] \
     [-l lockbytes] [-m membytes] [-o openfiles] [-p processes] [-r residentbytes] [-s stackbytes] \
@@ -45,7 +45,6 @@ Exit codes: 100, wrong usage; 111, a limit is refused or child cannot be run; el
 };
 
 fn softlimit(args: Args) -> Result<i32, Fatal> {
-    report::name_service_directory();
     let Options { limits, program, doubts } = parse(args)?;
     doubts.iter().for_each(|doubt| report::warning(&[doubt.as_bytes()]));
     // The arguments are put together first, as there may be too little memory after the limits are set.
@@ -73,7 +72,7 @@ fn set(resource: Resource, limit: Limit) -> Result<(), Fatal> {
 }
 
 fn failed(what: &[u8], errno: Errno) -> Fatal {
-    Fatal::new(report::TEMPORARY, &[what, report::reason(errno).as_bytes()])
+    Fatal::new(report::TEMPORARY, &[what, report::reason(errno).as_bytes()]).with_errno(errno)
 }
 
 #[derive(Debug, PartialEq, Eq)]

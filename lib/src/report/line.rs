@@ -60,7 +60,7 @@ fn directory() -> Option<PathBuf> {
     NAMES_DIRECTORY.load(Ordering::Relaxed).then(|| std::env::current_dir().ok()).flatten()
 }
 
-fn name() -> &'static str {
+pub(super) fn name() -> &'static str {
     program().map_or("daemontools", |(name, _)| name)
 }
 

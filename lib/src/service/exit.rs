@@ -16,7 +16,8 @@ pub enum Exit {
     Signal(i32),
     /// The process was killed by this signal and dumped core.
     Core(i32),
-    /// The program could not be executed, for the reason with this error number.
+    /// The program could not be executed, for the reason with this error number: `run` itself, or by a chain program of
+    /// `run` what comes after that (see [`refusal`](super::refusal)).
     Unstarted(i32),
     /// The process ended while no supervise or svscan watched it.
     Unknown,
@@ -51,10 +52,15 @@ impl Exit {
             Exit::Code(code) => format!("exited {code}"),
             Exit::Signal(signal) => format!("killed by {}", signal_name(signal)),
             Exit::Core(signal) => format!("killed by {} (core dumped)", signal_name(signal)),
-            Exit::Unstarted(errno) => format!("not executed: {}", reason(Errno::from_raw(errno))),
+            Exit::Unstarted(errno) => not_executed(reason(Errno::from_raw(errno))),
             Exit::Unknown => "ended unseen".into(),
         }
     }
+}
+
+/// The words for a program that could not be executed for this reason.
+pub(super) fn not_executed(why: &str) -> String {
+    format!("not executed: {why}")
 }
 
 /// The name of a signal, such as `SIGTERM`. A signal without a name is written as `signal 34`.

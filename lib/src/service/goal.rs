@@ -121,8 +121,12 @@ impl Reason {
     /// The reason in words, such as `failed: exited 100`. Where nothing more is known, the words describe the last
     /// observation.
     pub fn words(self, last: &Observation) -> String {
-        let with =
-            |what: &str, exit: Option<Exit>| exit.map_or(what.into(), |exit| format!("{what}: {}", exit.words()));
+        let seen = last.seen.as_ref();
+        let words = |exit: Exit| {
+            let said = seen.filter(|seen| seen.last_exit() == Some(exit)).and_then(Snapshot::last_exit_words);
+            said.unwrap_or_else(|| exit.words())
+        };
+        let with = |what: &str, exit: Option<Exit>| exit.map_or(what.into(), |exit| format!("{what}: {}", words(exit)));
         match self {
             Reason::Unsupervised => last.words(),
             Reason::Failed(exit) => last.failure().map_or_else(|| with("failed", exit), |why| format!("failed: {why}")),

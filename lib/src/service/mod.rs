@@ -27,6 +27,7 @@ pub mod policy;
 mod process;
 mod proof;
 mod record;
+pub mod refusal;
 mod remote_mounts;
 pub mod setting;
 mod snapshot;

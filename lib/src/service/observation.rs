@@ -41,7 +41,7 @@ impl Observation {
     /// The observation in words: `up, not ready, last exited 1`.
     pub fn words(&self) -> String {
         let seen = self.seen.as_ref().map(|seen| {
-            let last = seen.last_exit().map(|exit| format!(", last {}", exit.words()));
+            let last = seen.last_exit_words().map(|words| format!(", last {words}"));
             words_of_stage(seen) + &last.unwrap_or_default()
         });
         match (self.presence, seen) {
@@ -174,6 +174,11 @@ impl Snapshot {
     /// Whether the supervise reports readiness and says that the service is not ready.
     pub fn is_known_unready(&self) -> bool {
         self.record.as_ref().is_some_and(|record| record.ready.is_none())
+    }
+
+    /// How `run` ended the last time, in words, if the supervise reports it.
+    pub fn last_exit_words(&self) -> Option<String> {
+        self.record.as_ref()?.last_exit_words()
     }
 
     /// How `run` ended the last time, if the supervise reports it.

@@ -3,6 +3,7 @@
 
 mod text;
 
+use super::exit::not_executed;
 use super::{Directory, Ends, Exit, Phase, Process, Want};
 use crate::sys::boot::Boot;
 use crate::tai64::{Moment, Tai64N};
@@ -304,6 +305,8 @@ pub struct Record {
     pub status_text: String,
     /// The last exits of `run`, oldest first.
     pub deaths: Vec<Death>,
+    /// Why a chain program of the last `run` that has ended could not execute what comes after it, in its words.
+    pub refusal: Option<String>,
     /// The inode of the pipe between the service and its logger.
     pub pipe: Option<u64>,
     /// The record of the logger that the same supervise runs, if it runs one.
@@ -355,6 +358,7 @@ impl Record {
             ends: Ends::default(),
             status_text: String::new(),
             deaths: Vec::new(),
+            refusal: None,
             pipe: None,
             logger: None,
         }
@@ -387,10 +391,24 @@ impl Record {
         }
     }
 
+    /// How one of the recorded ends came about, in words for people. Of the last one, what a chain program has said counts.
+    pub fn words_of(&self, death: &Death) -> String {
+        let is_unstarted = matches!(death.exit, Exit::Unstarted(_));
+        match self.refusal.as_deref().filter(|_| is_unstarted && self.deaths.last() == Some(death)) {
+            Some(why) => not_executed(why),
+            None => death.exit.words(),
+        }
+    }
+
+    /// How the last `run` ended, in words for people, if one has ended.
+    pub fn last_exit_words(&self) -> Option<String> {
+        self.deaths.last().map(|death| self.words_of(death))
+    }
+
     /// Why the service failed, in words for people: `restart-limit 3 in 5m reached, last exited 1`. `None` if it did
     /// not fail, or if the record does not say why.
     pub fn failure_words(&self) -> Option<String> {
-        let last = || self.deaths.last().map(|death| format!(", last {}", death.exit.words())).unwrap_or_default();
+        let last = || self.last_exit_words().map(|words| format!(", last {words}")).unwrap_or_default();
         let limit = self.settings.iter().find(|(file, _)| file == "restart-limit");
         let limit = limit.map(|(_, limit)| format!(" {limit}")).unwrap_or_default();
         Some(match self.failure? {

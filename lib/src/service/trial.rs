@@ -59,7 +59,9 @@ impl Trial<'_> {
             (Test::StaysOrIsDone, Some(Death { exit: Exit::Code(0), .. })) => return Outcome::Reached,
             (Test::Stays | Test::StaysOrIsDone, Some(death)) => {
                 let lived = brief(between(death.started, death.ended));
-                return Outcome::Failed(format!("{} after {lived}", death.exit.words()));
+                let record = seen.seen.as_ref().and_then(|seen| seen.record.as_ref());
+                let words = record.map_or_else(|| death.exit.words(), |record| record.words_of(&death));
+                return Outcome::Failed(format!("{words} after {lived}"));
             }
         }
         match evaluate(self.goal, self.sent, self.before, seen) {

@@ -2,14 +2,17 @@
 //! that it is ready, it runs `check`.
 
 use super::Runner;
-use crate::listener::{Datagram, SocketNews};
+use crate::listener::{Datagram, Listener, SocketNews};
 use crate::machine::Event;
 use crate::notify::Message;
 use crate::ready::Origin;
 use crate::sender_check::moved_to;
 use crate::shared::Shared;
+use daemontools::report;
+use daemontools::service::{Exit, Process, Role};
 use daemontools::sys::datagram::Sender;
 use nix::unistd::Pid;
+use std::mem::replace;
 
 /// supervise handles at most this number of datagrams before it looks at commands and other news.
 const MESSAGES_AT_ONCE: u32 = 64;
@@ -85,6 +88,34 @@ impl Runner {
         }
         let told = [(message.alive, Event::Alive), (message.ready, Event::Ready), (message.stopping, Event::Stopping)];
         told.into_iter().filter(|(said, _)| *said).for_each(|(_, event)| self.handle(event, shared));
+    }
+
+    /// How `run`, the process `pid`, has ended, which by its exit code ended so: a chain program may have said that it could
+    /// not execute what comes after it.
+    ///
+    /// An end that was not seen may be of such a program too. Where the settings call its exit code a success, that counts.
+    pub(super) fn end_of_run(&mut self, pid: Pid, exit: Exit, shared: &mut Shared) -> Exit {
+        let is_possible = match exit {
+            Exit::Code(code) => code == report::TEMPORARY && !self.configuration.policy().success.contains(&code),
+            Exit::Unknown => true,
+            Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) => false,
+        };
+        let refusal = is_possible.then(|| self.listener.last_refusal(pid, &mut shared.helpers)).flatten();
+        let errno = refusal.as_ref().map(|refusal| refusal.errno);
+        self.refusal = refusal.map(|refusal| refusal.words);
+        errno.map_or(exit, Exit::Unstarted)
+    }
+
+    /// The event of a process that has ended before this supervise could take it over: see [`Runner::end_of_run`].
+    pub fn first_event(&mut self, event: Event, left: Option<(Role, Process)>, shared: &mut Shared) -> Event {
+        let (Event::Ended(exit), Some((Role::Run, process))) = (&event, left) else { return event };
+        let mut kept = Listener::NONE;
+        // What cannot be opened has no message that was kept.
+        let _ = kept.listen(self.configuration.policy(), Origin::Adopted(self.listener.address().cloned()), shared);
+        let own = replace(&mut self.listener, kept);
+        let exit = self.end_of_run(process.pid, *exit, shared);
+        self.listener = own;
+        Event::Ended(exit)
     }
 
     pub(super) fn check_if_needed(&mut self) {

@@ -57,11 +57,13 @@
 //! status-text TEXT             what it last said of itself
 //! pipe INODE                   from the service to a `log` that the same supervise runs
 //! log-…                        all of this but the first two and `change` once more, for that `log`
+//! refusal TEXT                 why a chain program of the last `run` that has ended could not execute what comes after it
 //! death START END EXIT [WORD …]  the last exits of `run` (labels, see [`Exit`]), oldest first; `uncounted`: `restart-limit` does
 //!                              not count it; `told`: it was commanded
 //! ```
 
 use super::{Astray, Beside, Death, Ending, Failure, Held, LifeEnd, Purpose, Record, Role, Search, Shown, Verdict};
+use crate::service::refusal::Refusal;
 use crate::service::{Directory, Ends, Exit, Phase, Process, Want};
 use crate::sys::boot::Boot;
 use crate::tai64::{self, Moment};
@@ -178,6 +180,9 @@ impl Record {
         if !self.status_text.is_empty() {
             writeln!(to, "status-text {}", self.status_text)?;
         }
+        if let Some(refusal) = &self.refusal {
+            writeln!(to, "{REFUSAL}{refusal}")?;
+        }
         self.deaths.iter().try_for_each(|death| {
             let words = words_that_hold([(UNCOUNTED, !death.counts), (TOLD, death.is_told)]);
             let (started, ended) = (tai64::Label(death.started), tai64::Label(death.ended));
@@ -207,6 +212,7 @@ impl Record {
             match words.next().unwrap_or_default() {
                 "role" => role = words.next().and_then(Role::of_program),
                 "status-text" => record.status_text = line.strip_prefix("status-text ").unwrap_or_default().into(),
+                "refusal" => record.refusal = line.strip_prefix(REFUSAL).map(refusal_words),
                 "setting" => record.settings.extend(setting(line)),
                 "pid" => pid = number(&mut words),
                 "pid-start" => ticks = number(&mut words).unwrap_or(0),
@@ -276,6 +282,9 @@ impl Record {
         }
     }
 }
+
+/// The beginning of the line with the words of a chain program.
+const REFUSAL: &str = "refusal ";
 
 /// The word after an end that was commanded.
 const TOLD: &str = "told";
@@ -388,6 +397,11 @@ fn number<T: FromStr>(words: &mut SplitAsciiWhitespace) -> Option<T> {
     words.next()?.parse().ok()
 }
 
+/// The words of a chain program, of which a forged file may have more than it could say.
+fn refusal_words(text: &str) -> String {
+    Refusal::new(text.as_bytes(), None).words
+}
+
 fn setting(line: &str) -> Option<(String, String)> {
     let (file, text) = line.strip_prefix("setting ")?.split_once(' ')?;
     Some((file.into(), text.into()))
@@ -495,6 +509,7 @@ mod tests {
             starts: 1 << 40,
             ends: Ends::parse(&mut "well 2 told 3 unseen 1".split_ascii_whitespace()),
             status_text: "loading  5 of 7 ".into(),
+            refusal: Some("setlock: unable to lock x  y: temporary failure".into()),
             deaths: exits
                 .map(|exit| Death {
                     started: at(1).label,

@@ -153,7 +153,7 @@ pub fn of_transition(service: &OsStr, before: Option<Condition>, told: &Transiti
         reason: told.reason.as_deref(),
         ready: told.ready,
         starts: told.starts,
-        end: told.end.as_ref().map(end),
+        end: told.end.as_ref().map(|(death, words)| end(death, words.clone())),
         forgotten: told.forgotten,
     })
 }
@@ -209,11 +209,11 @@ fn known(view: &View) -> Members<'_> {
         ends: record.map(|record| record.ends.all().map(|(reason, times)| (reason.word(), times)).collect()),
         status_text: record.map(|record| record.status_text.as_str()).filter(|text| !text.is_empty()),
         supervise_pid: record.map(|record| record.supervise.pid.as_raw()).filter(|pid| *pid != 0),
-        deaths: record.map(|record| record.deaths.iter().map(end).collect()),
+        deaths: record.map(|record| record.deaths.iter().map(|death| end(death, record.words_of(death))).collect()),
     }
 }
 
-fn end(death: &Death) -> End {
+fn end(death: &Death, text: String) -> End {
     let (exit, code, signal, errno) = match death.exit {
         Exit::Code(code) => ("exit", Some(code), None, None),
         Exit::Signal(signal) | Exit::Core(signal) => ("signal", None, Some(signal), None),
@@ -228,7 +228,7 @@ fn end(death: &Death) -> End {
         signal,
         core: matches!(death.exit, Exit::Core(_)),
         errno,
-        text: death.exit.words(),
+        text,
     }
 }
 
@@ -311,7 +311,7 @@ mod tests {
         let death =
             Death { started: at(1).label, ended: at(2).label, exit: Exit::Code(3), counts: true, is_told: false };
         let told = Transition {
-            end: Some(death),
+            end: Some((death, "exited 3".into())),
             ..Transition::bare(at(2).label, Condition::Told(State::Restarting), Some("why".into()))
         };
         let expected = r#"{"time":2.000000500,"service":"web","service_bytes":null,"state":"restarting","before":"up","#

@@ -77,7 +77,7 @@ fn known(view: &View, record: &Record) -> Vec<Line> {
         lines.push(("supervise", format!("pid {}", record.supervise.pid)));
     }
     let names = std::iter::once("last exit").chain(std::iter::repeat("before it"));
-    lines.extend(names.zip(record.deaths.chunk_by(is_like).rev().filter_map(ends)));
+    lines.extend(names.zip(record.deaths.chunk_by(is_like).rev().filter_map(|alike| ends(record, alike))));
     lines
 }
 
@@ -93,11 +93,11 @@ fn is_like(one: &Death, other: &Death) -> bool {
 }
 
 /// A line about ends that are alike: the last one, how many there are, and since when.
-fn ends(alike: &[Death]) -> Option<String> {
+fn ends(record: &Record, alike: &[Death]) -> Option<String> {
     let (first, last) = (alike.first()?, alike.last()?);
     Some(match alike.len() {
-        1 => end(last),
-        times => format!("{} ({times} times, since {})", end(last), local_time(first.ended)),
+        1 => end(record, last),
+        times => format!("{} ({times} times, since {})", end(record, last), local_time(first.ended)),
     })
 }
 
@@ -134,9 +134,9 @@ fn wants(record: &Record) -> String {
 }
 
 /// How a `run` ended, when, and how long it had run by the wall clock, the only one that is recorded for deaths.
-fn end(death: &Death) -> String {
+fn end(record: &Record, death: &Death) -> String {
     let lived = seconds_between(death.started, death.ended);
-    format!("{}, {}, after {}", death.exit.words(), local_time(death.ended), length(lived))
+    format!("{}, {}, after {}", record.words_of(death), local_time(death.ended), length(lived))
 }
 
 /// A duration such as `1day 2h 3m 4s`, in the form that `-T` of svc and svwait reads.
@@ -237,7 +237,7 @@ mod tests {
             line("before it", "exited 1"),
         ];
         assert_eq!(names(&told), expected);
-        assert!(end(&deaths[0]).ends_with(", after 1m 29s"));
+        assert!(end(&record(), &deaths[0]).ends_with(", after 1m 29s"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod long;
 mod summary;
 pub mod transition;
 
-use super::{Astray, DOWN, Exit, Illegible, RUN, Record, SOON, Snapshot, Status, Want, is_supervised};
+use super::{Astray, DOWN, Death, Exit, Illegible, RUN, Record, SOON, Snapshot, Status, Want, is_supervised};
 use crate::interpreter;
 use crate::report;
 use crate::sys::localtime::local_second;
@@ -55,7 +55,7 @@ fn diagnosis(seen: &Snapshot, now: Moment) -> Option<String> {
     }
     // If a process runs now, the file has been replaced or repaired since.
     let diagnosis = match record.deaths.last()?.exit {
-        Exit::Unstarted(errno) if record.is_unexecuted() => {
+        Exit::Unstarted(errno) if record.is_unexecuted() && record.refusal.is_none() => {
             interpreter::diagnosis(Path::new(RUN), Errno::from_raw(errno))
         }
         Exit::Unstarted(_) | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unknown => None,
@@ -129,6 +129,11 @@ impl View {
 
     fn record(&self) -> Option<&Record> {
         self.seen.record.as_ref()
+    }
+
+    /// How an end that the record has came about, in words.
+    pub fn words_of(&self, death: &Death) -> String {
+        self.record().map_or_else(|| death.exit.words(), |record| record.words_of(death))
     }
 }
 

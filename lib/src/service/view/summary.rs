@@ -93,7 +93,7 @@ impl View {
             State::Paused => Some("told to pause".into()),
             State::Starting | State::Waiting => self.runs(),
             State::Restarting => {
-                let why = self.diagnosis.clone().or_else(|| last.map(|death| death.exit.words()));
+                let why = self.diagnosis.clone().or_else(|| record.last_exit_words());
                 let wait = record.next_start.map(|next| format!("again in {}", brief(self.until(next))));
                 listed([why, self.runs(), wait])
             }
@@ -134,7 +134,7 @@ impl View {
 
     /// `exited 3, 2h 5m ago`.
     fn past(&self, death: &Death) -> String {
-        format!("{}, {} ago", death.exit.words(), brief(tai64::between(death.ended, self.now.label)))
+        format!("{}, {} ago", self.words_of(death), brief(tai64::between(death.ended, self.now.label)))
     }
 
     /// How long the service has been in this state, as far as its last start or end tells.

@@ -57,8 +57,8 @@ pub struct Transition {
     pub ready: Option<bool>,
     /// How often `run` has been started by now.
     pub starts: Option<u64>,
-    /// The end of `run` that this change is.
-    pub end: Option<Death>,
+    /// The end of `run` that this change is, and how it came about, in words.
+    pub end: Option<(Death, String)>,
     /// How many starts before this change are not told, because supervise has forgotten their ends.
     pub forgotten: u64,
 }
@@ -88,7 +88,7 @@ pub fn since(before: Option<&View>, view: &View) -> Vec<Transition> {
         }
         let is_last = number + 1 == ended.len();
         if !is_last || is_being_started(view) {
-            told.push(past_end(death));
+            told.push(past_end(view, death));
         }
     }
     if has_ended || key(before) != key(view) {
@@ -158,10 +158,12 @@ fn new_ends(before: &View, view: &View) -> Vec<Death> {
     }
 }
 
-fn past_end(death: &Death) -> Transition {
+fn past_end(view: &View, death: &Death) -> Transition {
     let lived = brief(between(death.started, death.ended));
-    let reason = format!("{} after {lived}", death.exit.words());
-    Transition { end: Some(*death), ..Transition::bare(death.ended, Condition::Told(State::Restarting), Some(reason)) }
+    let words = view.words_of(death);
+    let reason = format!("{words} after {lived}");
+    let end = Some((*death, words));
+    Transition { end, ..Transition::bare(death.ended, Condition::Told(State::Restarting), Some(reason)) }
 }
 
 fn present(view: &View, time: Tai64N, end: Option<Death>) -> Transition {
@@ -172,7 +174,7 @@ fn present(view: &View, time: Tai64N, end: Option<Death>) -> Transition {
         reason: view.reason(),
         ready: view.ready(),
         starts: view.seen.starts(),
-        end,
+        end: end.map(|death| (death, view.words_of(&death))),
         forgotten: 0,
     }
 }
@@ -234,7 +236,7 @@ mod tests {
         let words = since(Some(before), view).into_iter().map(|told| {
             let second = crate::tai64::unix_second(told.time).unwrap();
             let pid = told.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
-            let end = told.end.map_or("", |_| " END");
+            let end = told.end.as_ref().map_or("", |_| " END");
             let forgotten = if told.forgotten > 0 { format!(" -{}", told.forgotten) } else { String::new() };
             format!("{second} {}{pid}{end}{forgotten}", told.condition.word())
         });
@@ -312,6 +314,6 @@ mod tests {
         let up = view(running(7, 10, 1, vec![death(1, 9)]), 30);
         let told = since(None, &up);
         assert_eq!(told.len(), 1);
-        assert_eq!((told[0].time, told[0].condition.word(), told[0].end), (at(10).label, "up", None));
+        assert_eq!((told[0].time, told[0].condition.word(), told[0].end.clone()), (at(10).label, "up", None));
     }
 }

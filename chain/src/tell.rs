@@ -1,0 +1,41 @@
+//! Telling supervise that the program of the service cannot be executed: see [`refusal`].
+
+use daemontools::service::refusal::{self, Refusal};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
+use nix::unistd::getpid;
+use std::ffi::OsStr;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long a supervise is waited for that was killed, and the next one of which has not begun, or that other processes
+/// have sent more than it has read.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait before the datagram is sent again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Tells supervise, if this process is the `run` of a service, why it cannot become the program of the service. If supervise
+/// cannot be told, it takes the exit code for what it is.
+pub fn supervise(refusal: Option<Refusal>) {
+    let Some((refusal, value)) = refusal.zip(std::env::var_os(refusal::VARIABLE)) else { return };
+    if let Some(address) = refusal::address_for(getpid().as_raw(), &value) {
+        let _ = send(&refusal.encode(), address);
+    }
+}
+
+fn send(datagram: &[u8], address: &OsStr) -> nix::Result<()> {
+    let address = match address.as_bytes().strip_prefix(b"@") {
+        Some(name) => UnixAddr::new_abstract(name)?,
+        None => UnixAddr::new(address)?,
+    };
+    let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match sendto(socket.as_raw_fd(), datagram, &address, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+            Err(Errno::ECONNREFUSED | Errno::EAGAIN | Errno::EINTR) if Instant::now() < until => sleep(PAUSE),
+            sent => return sent.map(drop),
+        }
+    }
+}
