@@ -6,6 +6,7 @@
 
 mod adoption;
 mod background;
+mod chain_reports;
 mod changing_inodes;
 mod closed;
 mod command_line;
