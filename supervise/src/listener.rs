@@ -20,7 +20,7 @@ use daemontools::tai64::Moment;
 use nix::unistd::Pid;
 use std::ffi::OsString;
 use std::mem::replace;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 /// What listens to the service, and what the service said last.
@@ -96,6 +96,11 @@ impl Listener {
     /// What to poll for reading.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.channels.descriptors()
+    }
+
+    /// Takes in which descriptors are readable.
+    pub fn note_readable(&mut self, readable: &[RawFd]) {
+        self.channels.note_readable(readable);
     }
 
     /// When to look again at the latest, in time since boot.

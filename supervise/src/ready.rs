@@ -47,7 +47,7 @@ use nix::unistd::{Pid, mkfifo, read, unlink};
 use std::collections::hash_map::RandomState;
 use std::ffi::{OsStr, OsString};
 use std::hash::BuildHasher;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,6 +64,9 @@ pub struct ReadinessChannels {
     datagram_limit: DatagramLimit,
     /// The socket is only for the words of chain programs. supervise listens to it until then, in time since boot.
     only_refusals_until: Option<Duration>,
+    /// poll(2) has told of something in the socket. That is asked only of a socket for chain programs, as a plain restart is
+    /// to make no system call for that.
+    is_readable: bool,
 }
 
 /// The address of the socket to which a service sends.
@@ -136,6 +139,7 @@ impl ReadinessChannels {
         retry: None,
         datagram_limit: DatagramLimit::NONE,
         only_refusals_until: None,
+        is_readable: false,
     };
 
     /// Remembers the address to which an adopted process sends. No channel is open yet.
@@ -216,6 +220,11 @@ impl ReadinessChannels {
         self.only_refusals_until.is_none_or(|until| now < until)
     }
 
+    /// Takes in which descriptors are readable.
+    pub fn note_readable(&mut self, readable: &[RawFd]) {
+        self.is_readable = self.socket.as_ref().is_some_and(|socket| readable.contains(&socket.as_raw_fd()));
+    }
+
     /// Opens the socket, and closes the one that the service does not reach any more.
     ///
     /// # Errors
@@ -292,7 +301,9 @@ impl ReadinessChannels {
     /// Reads the next datagram, if there is one, and if strangers have not sent too many recently.
     pub fn receive_message(&mut self) -> Option<Incoming> {
         let now = Moment::now().uptime;
-        if !self.is_listening(now) || !self.datagram_limit.may_read(now) {
+        let may_have_some = self.is_readable || !self.are_only_for_refusals();
+        // The limit is asked first, as a pause that is over ends by that.
+        if !self.datagram_limit.may_read(now) || !may_have_some {
             return None;
         }
         self.next_datagram(now)

@@ -33,7 +33,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::mem::{replace, take};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -194,6 +194,11 @@ impl Runner {
         // That no reader is left is always told.
         fds.extend(self.holder.iter().map(|holder| PollFd::new(holder.as_fd(), PollFlags::empty())));
         fds.extend(self.listener.descriptors().map(|channel| PollFd::new(channel, PollFlags::POLLIN)));
+    }
+
+    /// Takes in which of the descriptors that were polled are readable.
+    pub fn note_readable(&mut self, readable: &[RawFd]) {
+        self.listener.note_readable(readable);
     }
 
     /// When to look again at the latest, in time since boot.

@@ -31,7 +31,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getpid, read};
 use std::ffi::OsString;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -319,6 +319,12 @@ impl Supervisor {
             Err(Errno::EINTR) => false,
             Err(errno) => return Err(Unable::new("wait", "", errno).into()),
         };
+        let readable: Vec<RawFd> =
+            fds.iter().filter(|fd| fd.any() == Some(true)).map(|fd| fd.as_fd().as_raw_fd()).collect();
+        let Supervisor { service, logger, .. } = self;
+        for runner in logger.as_deref_mut().into_iter().chain([&mut **service]) {
+            runner.note_readable(&readable);
+        }
         let slept = Moment::now().uptime.saturating_sub(before);
         if let Some(lost) = patience.and_then(|patience| suspend_credit::time_lost(patience, slept)) {
             let Supervisor { service, logger, shared, .. } = self;

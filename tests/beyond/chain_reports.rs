@@ -170,7 +170,7 @@ fn every_view_says_why() {
     }
     scratch.file("web/notification-fd", "5");
     let failed = scratch.run("svc -o -T 5s -W ready web");
-    assert!(failed.code != 0 && failed.stderr.contains(&format!("web: ended: {why}\n")), "{failed:?}");
+    assert!(failed.code != 0 && failed.stderr.contains(&format!("web is not ready: ended: {why}\n")), "{failed:?}");
     // It is not said of an end that has nothing to do with it.
     fs::remove_file(service.path("go")).unwrap();
     service.svc("-o");
