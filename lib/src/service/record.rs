@@ -289,7 +289,8 @@ pub struct Record {
     pub last_run: Option<Process>,
     /// When `run` is started next, if nothing runs now.
     pub next_start: Option<Moment>,
-    /// The address in NOTIFY_SOCKET: a name in the abstract namespace, or a path, which begins with a slash.
+    /// The address in NOTIFY_SOCKET, or the one at which only chain programs are heard: a name in the abstract namespace, or a
+    /// path, which begins with a slash.
     pub notify_socket: Option<String>,
     /// The settings that apply to the process, each with its file and first line.
     pub settings: Vec<(String, String)>,

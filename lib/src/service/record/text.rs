@@ -48,7 +48,8 @@
 //! failure REASON               why it gave up, or will with that verdict (see [`Failure`])
 //! last-run PID TICKS SERIAL    the last `run`, whose number its process group has, where it led one
 //! next-start LABEL UPTIME      nothing runs, and `run` is started then
-//! notify-socket NAME           where it finds NOTIFY_SOCKET: a name in the abstract namespace, or a path
+//! notify-socket NAME           where it finds NOTIFY_SOCKET, or only its chain programs are heard: a name in the abstract
+//!                              namespace, or a path
 //! setting FILE TEXT            a setting that counts for the process, or a program or mark that is there
 //! settings-left-out            there was no room for them (on a page of svscan's ledger)
 //! streak N                     short runs in a row, which make the pause longer
