@@ -11,24 +11,27 @@ use tests::{Daemon, Scratch, Service, fails, has, is_alive, is_root, parent_of, 
 /// The variable that tells a chain program where supervise hears it.
 const VARIABLE: &str = "SUPERVISE_REPORT";
 
+/// How a `run` has ended, and what a chain program has said.
+type End = (String, Option<String>);
+
 /// How the last `run` that has ended did so: the end of its line in `supervise/state`, and what a chain program has said.
-fn last_end(service: &Service) -> (String, Option<String>) {
+fn last_end(service: &Service) -> End {
     let deaths = service.state("death");
     let exit = deaths.last().map(|death| death.split(' ').skip(2).collect::<Vec<_>>().join(" ")).unwrap_or_default();
     (exit, service.state("refusal").into_iter().next())
 }
 
 /// Waits until a `run` has ended, and says how: see [`last_end`].
-fn end(service: &Service) -> (String, Option<String>) {
+fn end(service: &Service) -> End {
     wait_until("it has ended", || !service.state("death").is_empty());
     last_end(service)
 }
 
-fn unstarted(errno: i32, words: &str) -> (String, Option<String>) {
+fn unstarted(errno: i32, words: &str) -> End {
     (format!("unstarted {errno}"), Some(words.into()))
 }
 
-fn exited(code: i32) -> (String, Option<String>) {
+fn exited(code: i32) -> End {
     (format!("exit {code}"), None)
 }
 
@@ -275,7 +278,7 @@ fn hostile_datagrams_are_ignored_or_escaped() {
     }
     let long = format!("NOT_STARTED={}", "x".repeat(5000));
     let whole = format!("NOT_STARTED={}", "x".repeat(4000));
-    let table: [(&[&str], (String, Option<String>)); 11] = [
+    let table: [(&[&str], End); 11] = [
         (&["NOT_STARTED=\\x1b[2J\\x07\\x9b\\xff\\0\\r", "x"], unstarted(22, "\\x1b[2J\\x07\\x9b\\xff\\x00\\x0d")),
         (&["NOT_STARTED=a\\nERRNO=-5"], unstarted(22, "a")),
         (&["NOT_STARTED=a\\nERRNO=99999999999"], unstarted(22, "a")),
