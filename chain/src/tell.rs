@@ -2,7 +2,9 @@
 
 use daemontools::service::refusal::{self, Refusal};
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
+use nix::sys::socket::sockopt::SendTimeout;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, setsockopt, socket};
+use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::getpid;
 use std::ffi::OsStr;
 use std::os::fd::AsRawFd;
@@ -10,10 +12,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a supervise is waited for that was killed, and the next one of which has not begun, or that other processes
-/// have sent more than it has read.
+/// How long to wait for the supervise that comes after one that was killed, and for room where other processes have sent more
+/// than supervise has read.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long to wait before the datagram is sent again.
+/// How long to wait before the datagram is sent again where no supervise is there.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Tells supervise, if this process is the `run` of a service, why it cannot become the program of the service. If supervise
@@ -31,10 +33,12 @@ fn send(datagram: &[u8], address: &OsStr) -> nix::Result<()> {
         None => UnixAddr::new(address)?,
     };
     let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // Where the queue is full, the kernel lets the senders that wait take their turns.
+    setsockopt(&socket, SendTimeout, &TimeVal::seconds(PATIENCE.as_secs().cast_signed()))?;
     let until = Instant::now() + PATIENCE;
     loop {
-        match sendto(socket.as_raw_fd(), datagram, &address, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
-            Err(Errno::ECONNREFUSED | Errno::EAGAIN | Errno::EINTR) if Instant::now() < until => sleep(PAUSE),
+        match sendto(socket.as_raw_fd(), datagram, &address, MsgFlags::MSG_NOSIGNAL) {
+            Err(Errno::ECONNREFUSED | Errno::EINTR) if Instant::now() < until => sleep(PAUSE),
             sent => return sent.map(drop),
         }
     }

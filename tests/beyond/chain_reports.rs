@@ -377,7 +377,8 @@ fn a_flood_of_strangers_keeps_no_chain_program_from_being_heard() {
     let scratch = Scratch::new();
     let run =
         "echo $SUPERVISE_REPORT >address; while [ ! -e go ]; do sleep 0.01; done; exec setuidgid no-such-account true";
-    let (service, _supervise) = once(&scratch, "web", run);
+    let service = Service::new(&scratch, "web", run).file("restart-delay", "1ms").file("max-death-tally", "4096");
+    let _supervise = service.supervise();
     let address = service.lines("address", 1)[0].clone();
     let flood = "import os, socket, sys\naddress = sys.argv[1].split(':', 1)[1].replace('@', chr(0), 1)\n\
                  file = open('flood', 'w')\nos.setuid(65534)\nspeak = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
@@ -387,7 +388,11 @@ fn a_flood_of_strangers_keeps_no_chain_program_from_being_heard() {
         fs::read_to_string(scratch.path().join("flood")).is_ok_and(|lines| !lines.is_empty())
     });
     fs::write(service.path("go"), "").unwrap();
-    assert_eq!(end(&service), unstarted(22, "setuidgid: unknown account no-such-account"));
+    // On a busy machine a single one may find no room in its time.
+    let words = "setuidgid: unknown account no-such-account";
+    wait_until("it is heard", || last_end(&service) == unstarted(22, words));
+    let deaths = service.state("death");
+    assert!(deaths.iter().all(|death| death.ends_with(" unstarted 22") || death.ends_with(" exit 111")), "{deaths:?}");
 }
 
 /// supervise does not listen for ever, so that strangers cannot make it work; but it looks at what waits for it.
