@@ -8,7 +8,7 @@ use crate::ready;
 use crate::settings::Complaint;
 use daemontools::service::setting::TIMEOUT_KILL;
 use daemontools::service::{Astray, LOG, Part, Record, Role};
-use daemontools::{Fatal, Unable, report};
+use daemontools::{Fatal, Unable, interpreter, report};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
@@ -133,6 +133,10 @@ impl Messages {
     pub fn refused(&mut self, program: impl Into<Program>, errno: Errno, name: &[u8]) {
         let program = program.into();
         let file = program.file(self.part);
+        // A run that was replaced just now by one whose interpreter is there is executed at the next try.
+        if program == Program::Main(Role::Run) && errno == Errno::ELIBACC && interpreter::is_there(Path::new(file)) {
+            return;
+        }
         let object = [name, b"/", file.as_bytes()].concat();
         let unable = Unable::execute_own("start", OsStr::from_bytes(&object), Path::new(file), errno);
         let words = unable.to_bytes();
