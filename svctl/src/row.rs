@@ -6,19 +6,10 @@ use crate::services::{Reach, Service};
 use daemontools::duration::brief;
 use daemontools::service::view::transition::Condition;
 use daemontools::service::view::{State, View, document};
-use daemontools::service::{Want, ended_unnoticed, has_supervise_at};
+use daemontools::service::{Want, has_supervise_at};
 use daemontools::terminal::{visible, visible_json};
 use nix::unistd::Pid;
 use std::os::unix::ffi::OsStrExt;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-/// How long the supervise of a service may take to write down that a process has ended.
-const WRITES: Duration = Duration::from_millis(50);
-/// How long to wait between two looks at what it has written.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// What is said of a supervise that has not written it down by then.
-const UNWRITTEN: &str = "cannot write that down: is its disk full or read-only?";
 
 /// What is known of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,20 +28,10 @@ impl Known {
         if service.reach == Reach::Hangs {
             return Known::Unknown("its file system does not answer".into());
         }
-        let mut until = None;
-        loop {
-            let view = match View::of(service.path.as_os_str()) {
-                Ok(view) => view,
-                Err(why) if has_supervise_at(&service.path) == Ok(false) => return Known::Unsupervised(why),
-                Err(why) => return Known::Unknown(why),
-            };
-            let Some(pid) = ended_unnoticed(&service.path, &view.seen) else { return Known::Told(Box::new(view)) };
-            // A supervise that can write does so at once.
-            let now = Instant::now();
-            if *until.get_or_insert(now + WRITES) <= now {
-                return Known::Unknown(format!("process {pid} has ended, but its supervise {UNWRITTEN}"));
-            }
-            sleep(LOOK_AGAIN);
+        match View::of(service.path.as_os_str()) {
+            Ok(view) => Known::Told(Box::new(view)),
+            Err(why) if has_supervise_at(&service.path) == Ok(false) => Known::Unsupervised(why),
+            Err(why) => Known::Unknown(why),
         }
     }
 

@@ -36,8 +36,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::service::view::{View, document, enter, line_of_status, look};
-use daemontools::service::{self, Illegible, Status};
+use daemontools::service::view::{Normally, View, document, enter, line_of_status, look};
+use daemontools::service::{self, Illegible, Status, has_ended, take_written};
 use daemontools::terminal::{visible, visible_json};
 use daemontools::{Args, Attempt, Fatal, Help, suggest, sys};
 use nix::fcntl::{OFlag, open};
@@ -127,12 +127,33 @@ fn form(word: &OsStr) -> Option<Form> {
 /// The original's line about a service.
 fn line(service: &OsStr, text: Text) -> Answer {
     let said = look(service, read_own_status);
-    answer(service, text, said.map(|(status, normally)| line_of_status(&status, normally)))
+    answer(service, text, said.and_then(line_of))
 }
 
-/// The state of the service alone, without that of a logger that the same supervise runs.
-fn read_own_status() -> Result<Status, Illegible> {
-    service::read_status().map(|(status, _)| status)
+/// The line about a status, unless that names a process that has ended.
+fn line_of((status, normally): (Result<Status, String>, Normally)) -> Result<String, String> {
+    status.map(|status| line_of_status(&status, normally))
+}
+
+/// The state of the service alone, without that of a logger that the same supervise runs; or that its process has ended,
+/// though the status names it.
+fn read_own_status() -> Result<Result<Status, String>, Illegible> {
+    let (status, _) = service::read_status()?;
+    if !status.pid.is_some_and(has_ended) {
+        return Ok(Ok(status));
+    }
+    let (seen, unwritten) = take_written()?;
+    Ok(unwritten.service.map_or(Ok(seen.shown), |pid| Err(unwritten.words_of(pid))))
+}
+
+/// The state of the logger that the same supervise runs, in the same form.
+fn read_logger_status() -> Result<Option<Result<Status, String>>, Illegible> {
+    let (_, logger) = service::read_status()?;
+    if !logger.is_some_and(|logger| logger.pid.is_some_and(has_ended)) {
+        return Ok(logger.map(Ok));
+    }
+    let (seen, unwritten) = take_written()?;
+    Ok(seen.logger.map(|status| unwritten.logger.map_or(Ok(status), |pid| Err(unwritten.words_of(pid)))))
 }
 
 /// The line about the logger of a service.
@@ -140,14 +161,14 @@ fn of_logger(service: &OsStr, text: Text) -> Answer {
     if let Err(why) = enter(service) {
         return answer(service, text, Err(why));
     }
-    let logger = match look(OsStr::new("."), service::read_status) {
-        Ok(((_, Some(logger)), normally)) => Ok((logger, normally)),
+    let logger = match look(OsStr::new("."), read_logger_status) {
+        Ok((Some(logger), normally)) => Ok((logger, normally)),
         // The logger has a supervise of its own, and so does not depend on that of the service.
         Ok(_) | Err(_) if Path::new(service::LOG).is_dir() => look(OsStr::new(service::LOG), read_own_status),
         Ok(_) => return answer(service, text, Ok("no log service".into())),
         Err(why) => return answer(service, text, Err(why)),
     };
-    let words = logger.map(|(status, normally)| line_of_status(&status, normally));
+    let words = logger.and_then(line_of);
     answer(OsStr::from_bytes(&[service.as_bytes(), b" log"].concat()), text, words)
 }
 

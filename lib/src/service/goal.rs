@@ -142,8 +142,9 @@ pub fn evaluate(goal: Goal, told: Sent, before: &Observation, now: &Observation)
     let Some(seen) = &now.seen else {
         return if now.presence == Presence::Gone { Verdict::Never(Reason::Unsupervised) } else { Verdict::NotYet };
     };
-    // The status and the state must agree first, so that svstat shows the same as svc reports.
-    if now.presence == Presence::Here && !seen.is_settled() {
+    // The status and the state must agree first, and name no process that has ended, so that svstat shows the same as svc
+    // reports.
+    if now.presence == Presence::Here && (!seen.is_settled() || now.unwritten.is_some()) {
         return Verdict::NotYet;
     }
     let then = before.seen.as_ref();

@@ -57,8 +57,8 @@ pub use observation::{Next, Observation, Presence, Stage};
 pub use orphan::{OrphanEnd, orphan_exit};
 pub use part::Part;
 pub use place::Place;
-pub use process::{Identity, Process, is_without_pidfd};
-pub use proof::{Proof, ended_unnoticed, proof_at, proof_of};
+pub use process::{Identity, Process, has_ended, is_without_pidfd};
+pub use proof::{Proof, Unwritten, proof_at, proof_of, take_written};
 pub use record::{
     Astray, Beside, Death, Ending, Failure, Held, Hooks, LifeEnd, Purpose, Record, Role, SOON, Search, Shown, Verdict,
 };

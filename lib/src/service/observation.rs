@@ -35,11 +35,16 @@ pub struct Observation {
     pub presence: Presence,
     /// What the service's files say, or `None` if there are none yet.
     pub seen: Option<Snapshot>,
+    /// If these files name a process that has ended, what is known instead, in words.
+    pub unwritten: Option<String>,
 }
 
 impl Observation {
     /// The observation in words: `up, not ready, last exited 1`.
     pub fn words(&self) -> String {
+        if let Some(words) = &self.unwritten {
+            return words.clone();
+        }
         let seen = self.seen.as_ref().map(|seen| {
             let last = seen.last_exit_words().map(|words| format!(", last {words}"));
             words_of_stage(seen) + &last.unwrap_or_default()

@@ -18,7 +18,7 @@
 
 mod listener;
 
-use super::{OK, Observation, Part, Place, Presence, SUPERVISE, Snapshot, hold_ok};
+use super::{OK, Observation, Part, Place, Presence, SUPERVISE, Snapshot, Unwritten, hold_ok};
 use crate::report::{Attempt, Unable};
 use crate::sys::events::for_each_event;
 use crate::sys::{self, open_files};
@@ -262,11 +262,17 @@ impl Subject {
         };
         let presence = self.presence(inotify)?;
         let seen = Snapshot::take().ok();
-        let seen = match part {
-            Part::Service => seen,
-            Part::Logger => seen.and_then(Snapshot::of_logger),
+        let unwritten = seen.as_ref().map(|seen| Unwritten::of(Path::new(""), seen)).unwrap_or_default();
+        let (ended, seen) = match part {
+            Part::Service => (unwritten.service, seen),
+            Part::Logger => (unwritten.logger, seen.and_then(Snapshot::of_logger)),
         };
-        Ok(Observation { presence, seen })
+        if ended.is_some() {
+            // The kernel reports a change of the files only once supervise can write them.
+            let soon = Instant::now() + LISTENING;
+            self.look_again = Some(self.look_again.map_or(soon, |look_again| look_again.min(soon)));
+        }
+        Ok(Observation { presence, seen, unwritten: ended.map(|pid| unwritten.words_of(pid)) })
     }
 
     /// Takes the second way of being woken, or the third.

@@ -104,6 +104,17 @@ impl Process {
         }
     }
 
+    /// Whether it is known that the process has ended. It may not have been waited for.
+    pub fn has_ended(&self) -> bool {
+        match PidFd::open(self.pid) {
+            Ok(held) => match self.identity_of(&held) {
+                Ok(Identity::Same) => held.has_ended(),
+                identity => identity == Ok(Identity::Gone),
+            },
+            Err(_) => self.identity() == Ok(Identity::Gone),
+        }
+    }
+
     /// Whether both are the same process, judged by what is known of both.
     pub fn is_same_as(&self, other: &Process) -> bool {
         let differ = |one: u64, other: u64| one != 0 && other != 0 && one != other;
@@ -113,6 +124,14 @@ impl Process {
     /// Whether this is proven to be the process that has its number now.
     pub fn is_there(&self) -> bool {
         self.identity() == Ok(Identity::Same)
+    }
+}
+
+/// Whether no process has this number, or only one that has ended and was not waited for.
+pub fn has_ended(pid: Pid) -> bool {
+    match PidFd::open(pid) {
+        Ok(held) => held.has_ended(),
+        Err(errno) => errno == Errno::ESRCH || is_without_pidfd(errno) && kill(pid, None) == Err(Errno::ESRCH),
     }
 }
 

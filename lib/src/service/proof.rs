@@ -14,11 +14,13 @@ use super::{
     mark_of_logger, read_status_at,
 };
 use crate::sys::boot::Boot;
-use crate::sys::process::proc_path;
+use crate::sys::process::{is_stopped, proc_path};
 use nix::sys::stat::stat;
 use nix::unistd::{Pid, geteuid};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// What is proven about the process of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,23 +55,84 @@ pub fn proof_of(service: &Path, seen: &Snapshot) -> (Proof, Option<Proof>) {
     proofs(service, (seen.shown, seen.logger), RecordedState::of(service, read))
 }
 
-/// A process of the service or of its logger that has ended although the snapshot still names it. So it is for a moment
-/// after each end, and for as long as the supervise cannot write to its disk.
-pub fn ended_unnoticed(service: &Path, seen: &Snapshot) -> Option<Pid> {
-    let record = seen.record.as_ref()?;
-    let is_gone = |record: &Record| {
-        let process = record.process.map(|(_, process)| process);
-        process.is_some_and(|process| process.identity() == Ok(Identity::Gone))
-    };
-    // The full proof takes several system calls more, and nearly every process is still there.
-    if !is_gone(record) && !record.logger.as_deref().is_some_and(is_gone) {
-        return None;
+/// How long a supervise may take to write down that a process has ended.
+const WRITES: Duration = Duration::from_millis(50);
+/// How long to wait between two looks at what it has written.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Processes that have ended although a snapshot still names them. So it is for a moment after each end, and for as long as
+/// the supervise is stopped or cannot write to its disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unwritten {
+    /// The process of the service.
+    pub service: Option<Pid>,
+    /// The process of the logger that the same supervise runs.
+    pub logger: Option<Pid>,
+    /// The supervise, if it is stopped.
+    stopped: Option<Pid>,
+}
+
+impl Unwritten {
+    /// Those of the service in this directory, of which this was seen.
+    pub fn of(service: &Path, seen: &Snapshot) -> Unwritten {
+        let Some(record) = &seen.record else { return Unwritten::default() };
+        let ended = |record: &Record| record.process.map(|(_, process)| process).filter(Process::has_ended);
+        let (own, logger) = (ended(record), record.logger.as_deref().and_then(ended));
+        // The full proof takes several system calls more, and nearly every process is still there.
+        if own.is_none() && logger.is_none() {
+            return Unwritten::default();
+        }
+        let (proof, proof_of_logger) = proof_of(service, seen);
+        let proven = |ended: Option<Process>, proof: Proof| match proof {
+            Proof::Ended(pid) => Some(pid),
+            // It was not waited for.
+            Proof::Proven(pid) => ended.map(|ended| ended.pid).filter(|ended| *ended == pid),
+            Proof::Nothing | Proof::Elsewhere(_) | Proof::Unproven(_) => None,
+        };
+        Unwritten {
+            service: proven(own, proof),
+            logger: proof_of_logger.and_then(|proof| proven(logger, proof)),
+            stopped: Some(record.supervise.pid).filter(|pid| pid.as_raw() > 0 && is_stopped(*pid)),
+        }
     }
-    let (own, logger) = proof_of(service, seen);
-    [Some(own), logger].into_iter().flatten().find_map(|proof| match proof {
-        Proof::Ended(pid) => Some(pid),
-        Proof::Nothing | Proof::Proven(_) | Proof::Elsewhere(_) | Proof::Unproven(_) => None,
-    })
+
+    /// One of them.
+    pub fn any(&self) -> Option<Pid> {
+        self.service.or(self.logger)
+    }
+
+    /// What is known instead of a state, in words for a user: `process 7 has ended, but its supervise …`.
+    pub fn words(&self) -> Option<String> {
+        self.any().map(|pid| self.words_of(pid))
+    }
+
+    /// The same about one of them.
+    pub fn words_of(&self, pid: Pid) -> String {
+        let why = match self.stopped {
+            Some(supervise) => format!("is stopped: kill -CONT {supervise}"),
+            None => "cannot write that down: is its disk full or read-only?".into(),
+        };
+        format!("process {pid} has ended, but its supervise {why}")
+    }
+}
+
+/// Takes the snapshot of the service in the current directory. If it names a process that has ended, the supervise is given a
+/// moment to write that down.
+///
+/// # Errors
+/// As for [`Snapshot::take`].
+pub fn take_written() -> Result<(Snapshot, Unwritten), Illegible> {
+    let mut until = None;
+    loop {
+        let seen = Snapshot::take()?;
+        let unwritten = Unwritten::of(Path::new(""), &seen);
+        let now = Instant::now();
+        if unwritten.any().is_none() || *until.get_or_insert(now + WRITES) <= now {
+            return Ok((seen, unwritten));
+        }
+        // A supervise that can write does so at once.
+        sleep(LOOK_AGAIN);
+    }
 }
 
 fn proofs(service: &Path, (status, logger): (Status, Option<Status>), known: RecordedState) -> (Proof, Option<Proof>) {
@@ -247,11 +310,17 @@ mod tests {
         assert_eq!(proof_at(&at("web")), Ok((Proof::Proven(this.pid), None)));
         assert_eq!(proof_at(&at("copy")), Ok((Proof::Unproven(this.pid), None)));
         let seen = |record: &Record| Snapshot::of(Status::of(record), None, Some(record.clone()));
-        assert_eq!(ended_unnoticed(&at("web"), &seen(&record)), None);
+        let unnoticed = |name: &str, record: &Record| Unwritten::of(&at(name), &seen(record)).any();
+        assert_eq!(unnoticed("web", &record), None);
         let gone = Process { ticks: this.ticks + 1, serial: this.serial + 1, ..this };
         let ended = Record { process: Some((Role::Run, gone)), ..record.clone() };
-        assert_eq!(ended_unnoticed(&at("web"), &seen(&ended)), Some(this.pid));
-        assert_eq!(ended_unnoticed(&at("copy"), &seen(&ended)), None);
+        assert_eq!((unnoticed("web", &ended), unnoticed("copy", &ended)), (Some(this.pid), None));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let zombie = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
+        while !zombie.has_ended() {}
+        let ended = Record { process: Some((Role::Run, zombie)), ..record.clone() };
+        assert_eq!((unnoticed("web", &ended), unnoticed("copy", &ended)), (Some(zombie.pid), None));
+        child.wait().unwrap();
         let shown = Some(Shown { pid: this.pid, since: record.since.label });
         write("web", &Record { process: None, shown, ..record });
         assert_eq!(proof_at(&at("web")), Ok((Proof::Nothing, None)));

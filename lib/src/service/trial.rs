@@ -106,7 +106,7 @@ mod tests {
 
     fn seen(record: Record) -> Observation {
         let seen = Snapshot::of(Status::actual(&record), None, Some(record));
-        Observation { presence: Presence::Here, seen: Some(seen) }
+        Observation { presence: Presence::Here, seen: Some(seen), unwritten: None }
     }
 
     fn down() -> Record {

@@ -111,7 +111,7 @@ mod tests {
 
     fn seen(presence: Presence, record: Record) -> Observation {
         let seen = Snapshot::of(Status::actual(&record), None, Some(record));
-        Observation { presence, seen: Some(seen) }
+        Observation { presence, seen: Some(seen), unwritten: None }
     }
 
     fn judged(condition: Condition, commands: &[Command], before: Record, now: Observation) -> Outcome {

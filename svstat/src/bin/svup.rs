@@ -15,7 +15,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::service::{self, Illegible, Phase, Record, Snapshot};
+use daemontools::service::{self, Illegible, Phase, Record, Snapshot, take_written};
 use daemontools::{Args, Attempt, Fatal, Help, Unable, report, suggest};
 use lexopt::Arg;
 use nix::errno::Errno;
@@ -49,7 +49,7 @@ fn svup(args: Args) -> Result<i32, Fatal> {
     let (parts, directory) = parse(args)?;
     let directory = Path::new(&directory);
     chdir(directory).unable_to("chdir to", directory).map_err(|unable| unable.where_denied(directory))?;
-    let found = look_once_executed(directory)?;
+    let found = look_once_executed(directory, parts)?;
     let has_logger = matches!(&found, Some((_, Some(_))));
     let is_up = if parts == Parts::Logger && !has_logger {
         is_own_logger_up(directory)?
@@ -66,7 +66,7 @@ fn is_own_logger_up(directory: &Path) -> Result<bool, Fatal> {
     }
     let log = directory.join(service::LOG);
     chdir(service::LOG).unable_to("chdir to", &log)?;
-    Ok(look_once_executed(&log)?.is_some_and(|(logger, _)| is_up(&logger)))
+    Ok(look_once_executed(&log, Parts::Both)?.is_some_and(|(logger, _)| is_up(&logger)))
 }
 
 /// How often svup looks again at a process that is about to be executed, a millisecond apart: supervise takes that long
@@ -74,10 +74,10 @@ fn is_own_logger_up(directory: &Path) -> Result<bool, Fatal> {
 const TRIES: u32 = 100;
 
 /// Looks as [`look`] does, but waits until it is known whether a started process can execute its program.
-fn look_once_executed(directory: &Path) -> Result<Option<(Snapshot, Option<Snapshot>)>, Fatal> {
+fn look_once_executed(directory: &Path, parts: Parts) -> Result<Option<(Snapshot, Option<Snapshot>)>, Fatal> {
     let is_gated = |seen: &Snapshot| seen.record.as_ref().is_some_and(|record| record.gated);
     for _ in 0..TRIES {
-        let found = look(directory)?;
+        let found = look(directory, parts)?;
         let waits = |(service, logger): &(Snapshot, Option<Snapshot>)| {
             is_gated(service) || logger.as_ref().is_some_and(is_gated)
         };
@@ -86,12 +86,12 @@ fn look_once_executed(directory: &Path) -> Result<Option<(Snapshot, Option<Snaps
         }
         let _ = poll(&mut [], PollTimeout::from(1u8));
     }
-    look(directory)
+    look(directory, parts)
 }
 
 /// The state of the service in the current directory, whose name is for messages, and of the logger that the same
 /// supervise runs. `None`: no supervise is in charge.
-fn look(directory: &Path) -> Result<Option<(Snapshot, Option<Snapshot>)>, Fatal> {
+fn look(directory: &Path, parts: Parts) -> Result<Option<(Snapshot, Option<Snapshot>)>, Fatal> {
     let named = |file: &str| directory.join(file);
     match service::is_supervised() {
         Ok(true) => {}
@@ -100,12 +100,19 @@ fn look(directory: &Path) -> Result<Option<(Snapshot, Option<Snapshot>)>, Fatal>
             return Err(Unable::new("open", named(service::OK), errno).where_own_is_denied(service::OK).into());
         }
     }
-    let seen = Snapshot::take().map_err(|illegible| match illegible {
+    let (seen, unwritten) = take_written().map_err(|illegible| match illegible {
         Illegible::Closed(errno) => Unable::new("open", named(service::STATUS), errno).into(),
         Illegible::Unread(errno) => Unable::new("read", named(service::STATUS), errno).into(),
         Illegible::TooShort => too_short(&named(service::STATUS)),
     })?;
     let logger = seen.clone().of_logger();
+    let ended = [(unwritten.service, Parts::Logger), (unwritten.logger, Parts::Service)];
+    // What is not asked about may have ended.
+    let ended = ended.into_iter().find_map(|(pid, other)| pid.filter(|_| parts != other));
+    if let Some(pid) = ended {
+        let name = directory.as_os_str().as_bytes();
+        return Err(Fatal::new(report::TEMPORARY, &[name, b": ", unwritten.words_of(pid).as_bytes()]));
+    }
     Ok(Some((seen, logger)))
 }
 

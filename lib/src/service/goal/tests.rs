@@ -13,7 +13,7 @@ const EXIT: Sent = Sent { only_to_exit: true, ..NOTHING };
 const GOALS: [Goal; 5] = [Up, Ready, Down, Finished, Restarted];
 
 fn here(record: Record) -> Observation {
-    Observation { presence: Presence::Here, seen: Some(Snapshot::of(Status::of(&record), None, Some(record))) }
+    Observation { presence: Presence::Here, seen: Some(Snapshot::of(Status::of(&record), None, Some(record))), unwritten: None }
 }
 
 /// The same observation from a supervise that writes no state.
@@ -295,7 +295,7 @@ fn a_supervise_that_is_away_may_come_back() {
 
 #[test]
 fn a_goal_without_a_supervise_is_open_until_none_can_come() {
-    let unseen = |presence| Observation { presence, seen: None };
+    let unseen = |presence| Observation { presence, seen: None, unwritten: None };
     for goal in GOALS {
         for presence in [Presence::Here, Presence::Away] {
             assert_eq!(evaluate(goal, NOTHING, &unseen(Presence::Away), &unseen(presence)), NotYet);
@@ -309,10 +309,10 @@ fn a_goal_without_a_supervise_is_open_until_none_can_come() {
 
 #[test]
 fn between_two_files_nothing_is_said() {
-    let Observation { presence, seen } = here(ready(4));
+    let Observation { presence, seen, .. } = here(ready(4));
     let unsettled = seen.map(|seen| Snapshot { shown: Status { pid: None, ..seen.shown }, ..seen });
     let verdicts =
-        GOALS.map(|goal| evaluate(goal, NOTHING, &here(ready(3)), &Observation { presence, seen: unsettled.clone() }));
+        GOALS.map(|goal| evaluate(goal, NOTHING, &here(ready(3)), &Observation { presence, seen: unsettled.clone(), unwritten: None }));
     assert_eq!(verdicts, [NotYet; 5]);
 }
 
@@ -351,7 +351,7 @@ fn what_was_seen_last_has_words() {
         assert_eq!(with(Presence::Away, here(seen)).words(), format!("supervise not running, last seen {words}"));
     }
     assert_eq!(bare(here(ready(3))).words(), "up");
-    let unseen = |presence| Observation { presence, seen: None }.words();
+    let unseen = |presence| Observation { presence, seen: None, unwritten: None }.words();
     assert_eq!(unseen(Presence::Here), "supervise has written nothing yet");
     assert_eq!(unseen(Presence::Gone), "supervise not running");
 }

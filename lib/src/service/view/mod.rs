@@ -10,7 +10,7 @@ mod long;
 mod summary;
 pub mod transition;
 
-use super::{Astray, DOWN, Death, Exit, Illegible, RUN, Record, SOON, Snapshot, Status, Want, is_supervised};
+use super::{Astray, DOWN, Death, Exit, Illegible, RUN, Record, SOON, Snapshot, Status, Want, is_supervised, take_written};
 use crate::interpreter;
 use crate::report;
 use crate::sys::localtime::local_second;
@@ -90,9 +90,13 @@ impl View {
     /// Changes into a service's directory and looks at the service.
     ///
     /// # Errors
-    /// Why the service cannot be examined, in the original's words.
+    /// Why the service cannot be examined, in the original's words, or that a process has ended which its supervise still
+    /// names.
     pub fn of(service: &OsStr) -> Result<View, String> {
-        let (seen, normally) = look(service, Snapshot::take)?;
+        let ((seen, unwritten), normally) = look(service, take_written)?;
+        if let Some(words) = unwritten.words() {
+            return Err(words);
+        }
         let now = Moment::now();
         let diagnosis = diagnosis(&seen, now);
         Ok(View { seen, normally, diagnosis, now })

@@ -1,6 +1,7 @@
 //! Holding a process by a descriptor, so that no other process is mistaken for it.
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -83,6 +84,11 @@ pub enum Ended {
 }
 
 impl PidFd {
+    /// Whether the held process has ended. It may not have been waited for.
+    pub fn has_ended(&self) -> bool {
+        poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
+    }
+
     /// How the held process ended. Call this after it has ended. The caller need not be its parent.
     pub fn ended(&self) -> Ended {
         // SAFETY: this is a struct of integers, for which all zeros is a valid value.
