@@ -89,6 +89,12 @@ pub fn is_there(program: &Path) -> bool {
     of(program).is_some_and(|interpreter| std::fs::metadata(OsStr::from_bytes(&interpreter)).is_ok())
 }
 
+/// Whether a program can be touched, and its interpreter if it is a script (see [`answers`](crate::service::answers)).
+pub fn answers(program: &Path) -> bool {
+    let interpreter = || of(program).map(|name| program.with_file_name(OsStr::from_bytes(&name)));
+    crate::service::answers(program) && interpreter().is_none_or(|interpreter| crate::service::answers(&interpreter))
+}
+
 /// The interpreter that the first line of a script names, as text for people. A carriage return at the end, which
 /// editors of other systems write, is shown too: with it, the kernel looks for a file of another name.
 fn of(program: &Path) -> Option<Vec<u8>> {

@@ -5,7 +5,7 @@
 //! It does the same for an option behind a service, `svc web -d`, and for letters that are written as one option and
 //! spell such a word, `svc -up web`.
 
-use crate::service::{LOG, OK, Place, is_supervised_at, may_be_service};
+use crate::service::{LOG, OK, Place, SUPERVISE, answers, is_supervised_at, may_be_service, service_answers};
 use crate::{report, sys};
 use nix::errno::Errno;
 use std::ffi::OsStr;
@@ -53,6 +53,9 @@ const LINKED: [&str; 3] = ["/service", "/etc/service", "/var/service"];
 /// restart is no service here: did you mean svc -t SERVICE?`, `svc: -d is no service here: options come before the
 /// services`.
 pub fn where_missing(service: &OsStr) {
+    if !answers(Path::new(service)) {
+        return;
+    }
     let words = || for_service(service).or_else(|| for_bare_name(service, LINKED.map(Path::new)));
     let words = if Path::new(service).exists() { for_file(Path::new(service)) } else { words() };
     if let Some(words) = words {
@@ -78,7 +81,8 @@ fn is_missing(path: &Path) -> bool {
 /// does svscan run …`, `svc: /service/web has no supervise: …`, `svc: /service is no service: it contains no run`, or whose
 /// it is. Programs take everything on the standard error of svstat for a failure.
 pub fn where_unsupervised(service: &OsStr) {
-    let words = || for_unsupervised(Path::new(service));
+    let words =
+        || service_answers(Path::new(service), &[SUPERVISE]).then(|| for_unsupervised(Path::new(service))).flatten();
     if let Some(words) = sys::stderr().is_terminal().then(words).flatten() {
         report::notice(&[service.as_bytes(), &words]);
     }
@@ -123,7 +127,7 @@ fn start_of_svscan(service: &Path) -> Vec<u8> {
 /// Does what [`where_missing`] does, for the first argument of a program that takes unknown words for services. Such a
 /// word may have been meant as an option.
 pub fn where_first_is_missing(word: &OsStr) {
-    if looks_like_option(word) && !Path::new(word).exists() {
+    if looks_like_option(word) && answers(Path::new(word)) && !Path::new(word).exists() {
         report::notice(&[word.as_bytes(), b" is no option, and no service here"]);
     } else {
         where_missing(word);

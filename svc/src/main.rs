@@ -37,9 +37,10 @@
 use daemontools::service::goal::{Goal, Sent};
 use daemontools::service::trial::Test;
 use daemontools::service::waiting::{AwaitedOutcome, Quorum, Waiting, parse_timeout};
-use daemontools::service::{Command, Commands, Delivery, Unsent, send_commands_in_time};
+use daemontools::service::{Command, Commands, Delivery, SUPERVISE, Unsent, send_commands_in_time, service_answers};
 use daemontools::{Args, Attempt, Fatal, Help, Unable, report, suggest, sys};
 use lexopt::Arg;
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
@@ -105,6 +106,9 @@ fn svc(args: Args) -> Result<i32, Fatal> {
         Some(goal) => command_and_wait(goal, &options, &origin),
         None => {
             let enter = |service: &OsStr| {
+                if !service_answers(Path::new(service), &[SUPERVISE]) {
+                    return Err(Unable::new("chdir to", service, Errno::ETIMEDOUT));
+                }
                 let entered = chdir(service).unable_to("chdir to", service);
                 entered.map_err(|unable| unable.where_denied(service.as_ref()))
             };

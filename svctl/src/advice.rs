@@ -6,7 +6,7 @@ use crate::services::{Reach, Service, Services};
 use daemontools::logdir::locate::log_directory;
 use daemontools::service::setting::{LONGEST, TIMEOUT_KILL, value};
 use daemontools::service::view::{State, View};
-use daemontools::service::{LOG, RUN, SOON, read_file};
+use daemontools::service::{LOG, RUN, SOON, answers, read_file};
 use std::os::unix::ffi::OsStrExt;
 
 /// The longest `run` that is searched. Nobody writes a longer script by hand.
@@ -72,7 +72,10 @@ fn has_deaf_log(service: &Service) -> bool {
         let found = log_directory(service.path.as_os_str()).ok().filter(|found| found.doubt.is_none())?;
         LogUsage::of_directory(&found.path).map(|usage| usage.bytes == 0)
     };
-    let run = || read_file(&service.path.join(RUN), LONGEST_SCRIPT).ok();
+    let run = || {
+        let run = service.path.join(RUN);
+        answers(&run).then(|| read_file(&run, LONGEST_SCRIPT).ok()).flatten()
+    };
     service.path.join(LOG).is_dir() && run().is_some_and(|run| leaves_stderr(&run)) && is_empty() == Some(true)
 }
 
@@ -85,7 +88,10 @@ fn leaves_stderr(script: &[u8]) -> bool {
 
 /// What a service that is up has not done to be ready.
 fn why_unready(service: &Service, view: &View) -> Option<String> {
-    let setting = |name: &str| read_file(&service.path.join(name), LONGEST).ok();
+    let setting = |name: &str| {
+        let file = service.path.join(name);
+        answers(&file).then(|| read_file(&file, LONGEST).ok()).flatten()
+    };
     let is_there = |name: &str| service.path.join(name).symlink_metadata().is_ok();
     let what = if let Some(fd) = setting(NOTIFICATION_FD) {
         let fd = String::from_utf8_lossy(&fd).into_owned();

@@ -9,13 +9,13 @@
 use crate::code::FAILED;
 use crate::list::logger_of;
 use crate::row::{quoted, shown};
-use crate::services::{Mounts, Reach, Service, Services, is_path};
+use crate::services::{Reach, Service, Services, is_path};
 use crate::write;
-use daemontools::interpreter::{Obstacle, obstacle};
+use daemontools::interpreter::{self, Obstacle, obstacle};
 use daemontools::report::{PERMANENT, reason};
 use daemontools::service::policy::{ABSTRACT, PROGRAMS, Policy, SETTINGS, meant_by};
 use daemontools::service::setting::{LONGEST, value};
-use daemontools::service::{DOWN, RUN, Unread, read_file};
+use daemontools::service::{DOWN, RUN, SILENT, Unread, answers, read_file};
 use daemontools::spelling::is_one_edit_away;
 use daemontools::sys::directory::for_each_name;
 use daemontools::{Attempt, Fatal};
@@ -44,6 +44,10 @@ impl Finding {
         Finding::new(place, format!("unable to read it: {why}"), "check it as root")
     }
 
+    fn silent(place: &[&[u8]]) -> Finding {
+        Finding::new(place, SILENT, "look at the server of its mount")
+    }
+
     /// The finding as one line.
     fn line(&self) -> String {
         format!("{}: {}: {}\n", shown(&self.place), shown(&self.what), shown(self.cure.as_bytes()))
@@ -61,8 +65,7 @@ pub fn check(services: Result<Services, Fatal>, names: &[OsString]) -> Result<i3
         Ok(services) => chosen(&services, names)?,
         Err(_) if !names.is_empty() && names.iter().all(|name| is_path(name)) => {
             let missing = |name: &OsString| Fatal::new(PERMANENT, &[b"no directory ", name.as_bytes()]);
-            let mounts = Mounts::find();
-            let service = |name: &OsString| Service::at_path(name, &mounts)?.ok_or_else(|| missing(name));
+            let service = |name: &OsString| Service::at_path(name)?.ok_or_else(|| missing(name));
             (names.iter().map(service).collect::<Result<Vec<_>, Fatal>>()?, Vec::new())
         }
         Err(fatal) => return Err(fatal),
@@ -156,8 +159,7 @@ fn twins(services: &Services, chosen: &[Service]) -> Result<Vec<Finding>, Fatal>
 /// Checks the directory of a service, and that of its logger.
 fn of_service(service: &Service, enable: &str, findings: &mut Vec<Finding>) {
     if service.reach == Reach::Hangs {
-        let words = "its file system does not answer";
-        return findings.push(Finding::new(&[service.name.as_bytes()], words, "look at the server of its mount"));
+        return findings.push(Finding::silent(&[service.name.as_bytes()]));
     }
     of_directory(service, findings);
     findings.extend(of_down(service, enable));
@@ -166,6 +168,8 @@ fn of_service(service: &Service, enable: &str, findings: &mut Vec<Finding>) {
     if logger.path.is_dir() {
         of_directory(&logger, findings);
         findings.extend(of_down(&logger, enable));
+    } else if !interpreter::answers(&logger.path) {
+        findings.push(Finding::silent(&[name]));
     } else if let Ok(found) = obstacle(&logger.path) {
         // A logger that is a program is run by the supervise of its service.
         findings.extend(found.map(|found| of_program(&[name], found)));
@@ -192,10 +196,16 @@ fn of_directory(service: &Service, findings: &mut Vec<Finding>) {
     }
     names.sort();
     findings.extend(of_run(name, &names));
-    findings.extend(PROGRAMS.into_iter().filter_map(|program| match obstacle(Path::new(program)) {
-        Ok(found) => found.map(|found| of_program(&[name, b"/", program.as_bytes()], found)),
-        Err(unread) if unread.is_missing() => None,
-        Err(unread) => Some(Finding::unreadable(&[name, b"/", program.as_bytes()], unread.reason())),
+    findings.extend(PROGRAMS.into_iter().filter_map(|program| {
+        let place: &[&[u8]] = &[name, b"/", program.as_bytes()];
+        if !interpreter::answers(Path::new(program)) {
+            return Some(Finding::silent(place));
+        }
+        match obstacle(Path::new(program)) {
+            Ok(found) => found.map(|found| of_program(place, found)),
+            Err(unread) if unread.is_missing() => None,
+            Err(unread) => Some(Finding::unreadable(place, unread.reason())),
+        }
     }));
     findings.extend(SETTINGS.into_iter().filter_map(|file| of_setting(name, file)));
     findings.extend(names.iter().filter_map(|file| of_misspelt(name, file, &names)));
@@ -216,6 +226,9 @@ fn of_program(place: &[&[u8]], found: Obstacle) -> Finding {
 /// Checks `run`, without which nothing works.
 fn of_run(name: &[u8], names: &[Vec<u8>]) -> Option<Finding> {
     let place: &[&[u8]] = &[name, b"/", RUN.as_bytes()];
+    if !interpreter::answers(Path::new(RUN)) {
+        return Some(Finding::silent(place));
+    }
     match obstacle(Path::new(RUN)) {
         Ok(found) => found.map(|found| of_program(place, found)),
         // A state needs none.
@@ -236,6 +249,9 @@ fn of_run(name: &[u8], names: &[Vec<u8>]) -> Option<Finding> {
 fn of_setting(name: &[u8], file: &'static str) -> Option<Finding> {
     let place: &[&[u8]] = &[name, b"/", file.as_bytes()];
     let without_effect = |why: &str| Some(Finding::new(place, why, "correct it, or supervise ignores it"));
+    if !answers(Path::new(file)) {
+        return Some(Finding::silent(place));
+    }
     match read_file(Path::new(file), LONGEST) {
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) => match Policy::default().set(file, &text) {

@@ -5,7 +5,7 @@ use crate::arguments::Right;
 use crate::check::doubtful_settings;
 use crate::code::{NOT_UP, UNKNOWN};
 use crate::list::logger_of;
-use crate::log::last_words;
+use crate::log::{last_words, silent_log};
 use crate::row::{Known, quoted, shown};
 use crate::services::{Reach, Service};
 use crate::{Context, memory, unsupervised, write};
@@ -77,8 +77,13 @@ fn detail(context: &Context, service: &Service, known: &Known) -> String {
         if service.path.join(LOG).exists() {
             line("logger", &logger(service, known));
         }
-        for words in last_words(service, LINES) {
-            text.push_str(&format!("    {}\n", paint.dimmed(&words)));
+        // svlog would say so too, but with a patience of its own for each service.
+        match silent_log(service) {
+            Some(words) => text.push_str(&format!("  {:<11} {words}\n", "log")),
+            None => {
+                let words = last_words(service, LINES);
+                words.iter().for_each(|words| text.push_str(&format!("    {}\n", paint.dimmed(words))));
+            }
         }
     }
     if let Some(next) = advice(&context.services, service, known) {

@@ -4,6 +4,8 @@ use crate::Context;
 use crate::arguments::USAGE;
 use crate::row::shown;
 use crate::services::Service;
+use daemontools::logdir::locate::log_directory;
+use daemontools::service::SILENT;
 use daemontools::sys::{companion, exec::exec};
 use daemontools::tai64::{Label, Tai64N};
 use daemontools::{Attempt, Fatal, Unable};
@@ -14,10 +16,14 @@ use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::{PathBuf, absolute};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// How long svlog may take for a few lines.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long svlog may take to end when it is killed, and how long to wait between two looks.
+const DYING: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// No more bytes of a service's last words are shown.
 const MOST: usize = 16384;
 
@@ -99,6 +105,12 @@ fn split(words: Vec<OsString>) -> Result<(Vec<OsString>, Vec<OsString>), lexopt:
     Ok((options, names))
 }
 
+/// Where the log of a service is, if its file system does not answer, and that it does not.
+pub fn silent_log(service: &Service) -> Option<String> {
+    let why = log_directory(service.path.as_os_str()).err()?;
+    why.ends_with(SILENT.as_bytes()).then(|| shown(&why))
+}
+
 /// The last lines that a service has logged, with their times, as a terminal may have them. Without a log there is none.
 pub fn last_words(service: &Service, lines: u32) -> Vec<String> {
     words(service, &["-n", &lines.to_string()])
@@ -135,8 +147,11 @@ fn words(service: &Service, options: &[&str]) -> Vec<String> {
             }
         }
     }
-    // It has ended, or says too much or nothing.
+    // It has ended, or says too much or nothing. One that waits for a mount may not end at all.
     let _ = child.kill();
-    let _ = child.wait();
+    let until = Instant::now() + DYING;
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < until {
+        sleep(LOOK_AGAIN);
+    }
     said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(shown).collect()
 }

@@ -6,7 +6,7 @@ use crate::services::{Reach, Service};
 use daemontools::duration::brief;
 use daemontools::service::view::transition::Condition;
 use daemontools::service::view::{State, View, document};
-use daemontools::service::{Want, has_supervise_at};
+use daemontools::service::{SILENT, Want, has_supervise_at};
 use daemontools::terminal::{visible, visible_json};
 use nix::unistd::Pid;
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +26,7 @@ impl Known {
     /// Looks at a service. The current directory may be another one afterwards.
     pub fn of(service: &Service) -> Known {
         if service.reach == Reach::Hangs {
-            return Known::Unknown("its file system does not answer".into());
+            return Known::Unknown(SILENT.into());
         }
         match View::of(service.path.as_os_str()) {
             Ok(view) => Known::Told(Box::new(view)),

@@ -3,11 +3,10 @@
 use crate::row::{quoted, shown};
 use crate::verbs::VERBS;
 use daemontools::report::{PERMANENT, TEMPORARY, errno_of};
-use daemontools::service::{DOWN, Directory, LOG, LOG_SUPERVISE, RemoteMounts, SUPERVISE};
+use daemontools::service::{DOWN, Directory, LOG, LOG_SUPERVISE, SUPERVISE, look_for_mounts, service_answers};
 use daemontools::sys::fnmatch::fnmatch;
 use daemontools::{Attempt, Fatal, spelling, sys};
 use nix::errno::Errno;
-use std::cell::RefCell;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::ops::ControlFlow;
@@ -45,9 +44,9 @@ impl Service {
     ///
     /// # Errors
     /// The current directory, in which a relative path begins, has no path.
-    pub fn at_path(path: &OsStr, mounts: &Mounts) -> Result<Option<Service>, Fatal> {
+    pub fn at_path(path: &OsStr) -> Result<Option<Service>, Fatal> {
         let (name, path) = (path.into(), std::path::absolute(path).unable_to("find", path)?);
-        let service = Service { name, reach: mounts.reach(&path), path };
+        let service = Service { name, reach: reach(&path), path };
         Ok(Some(service).filter(Service::is_there))
     }
 
@@ -57,23 +56,9 @@ impl Service {
     }
 }
 
-/// The mounts that may hang.
-#[derive(Debug)]
-pub struct Mounts(RefCell<RemoteMounts>);
-
-impl Mounts {
-    /// Finds out which there are.
-    pub fn find() -> Mounts {
-        let mut mounts = RemoteMounts::default();
-        mounts.refresh();
-        Mounts(RefCell::new(mounts))
-    }
-
-    /// Whether a service directory may be touched, and what svctl looks at in it: any of that may be a link to elsewhere.
-    fn reach(&self, path: &Path) -> Reach {
-        let probed = self.0.borrow_mut().probe_with(path, &[DOWN, SUPERVISE, LOG, LOG_SUPERVISE]);
-        if probed.is_ok() { Reach::Answers } else { Reach::Hangs }
-    }
+/// Whether a service directory may be touched, and what svctl looks at in it: any of that may be a link to elsewhere.
+fn reach(path: &Path) -> Reach {
+    if service_answers(path, &[DOWN, SUPERVISE, LOG, LOG_SUPERVISE]) { Reach::Answers } else { Reach::Hangs }
 }
 
 /// Whether a word is a path to a service, and not its name.
@@ -87,7 +72,6 @@ pub struct Services {
     directory: PathBuf,
     /// The directory as it was said with `-d`.
     said: Option<OsString>,
-    mounts: Mounts,
 }
 
 impl Services {
@@ -100,8 +84,7 @@ impl Services {
         let said = said
             .map(PathBuf::from)
             .or_else(|| env::var_os(VARIABLE).filter(|directory| !directory.is_empty()).map(PathBuf::from));
-        let mounts = Mounts::find();
-        let is_there = |directory: &PathBuf| mounts.reach(directory) == Reach::Hangs || directory.is_dir();
+        let is_there = |directory: &PathBuf| reach(directory) == Reach::Hangs || directory.is_dir();
         let usual = || USUAL.into_iter().map(PathBuf::from).find(is_there);
         let directory = said.or_else(usual).ok_or_else(|| {
             let places = USUAL.join(", ");
@@ -109,24 +92,24 @@ impl Services {
             Fatal::new(PERMANENT, &[words.as_bytes()])
         })?;
         let directory = std::path::absolute(&directory).unable_to("find", &directory)?;
-        if mounts.reach(&directory) == Reach::Hangs {
+        if reach(&directory) == Reach::Hangs {
             return Err(Fatal::new(TEMPORARY, &[directory.as_os_str().as_bytes(), HANGS.as_bytes()]));
         }
         if !directory.is_dir() {
             let words = [b"no directory ", directory.as_os_str().as_bytes()].concat();
             return Err(Fatal::new(PERMANENT, &[&words]));
         }
-        Ok(Services { directory, said: option, mounts })
+        Ok(Services { directory, said: option })
     }
 
     /// Looks for mounts that are new or gone.
     pub fn refresh(&self) {
-        self.mounts.0.borrow_mut().refresh();
+        look_for_mounts();
     }
 
     /// Whether a service directory may be touched now.
     pub fn reach(&self, path: &Path) -> Reach {
-        self.mounts.reach(path)
+        reach(path)
     }
 
     /// The scan directory's path.
@@ -215,7 +198,7 @@ impl Services {
     fn meant(&self, word: &OsStr) -> Result<Vec<Service>, Fatal> {
         let bytes = word.as_bytes();
         if is_path(word) {
-            return Ok(Vec::from_iter(Service::at_path(word, &self.mounts)?));
+            return Ok(Vec::from_iter(Service::at_path(word)?));
         }
         if is_pattern(bytes) {
             return Ok(self.all()?.into_iter().filter(|service| fnmatch(bytes, service.name.as_bytes())).collect());
@@ -249,7 +232,7 @@ impl Services {
     fn service(&self, name: Vec<u8>) -> Service {
         let name = OsString::from_vec(name);
         let path = self.directory.join(&name);
-        Service { name, reach: self.mounts.reach(&path), path }
+        Service { name, reach: reach(&path), path }
     }
 
     /// `no service wbe in /service: did you mean web?`

@@ -164,6 +164,7 @@ fn of_logger(service: &OsStr, text: Text) -> Answer {
     let logger = match look(OsStr::new("."), read_logger_status) {
         Ok((Some(logger), normally)) => Ok((logger, normally)),
         // The logger has a supervise of its own, and so does not depend on that of the service.
+        Ok(_) | Err(_) if !service::answers(Path::new(service::LOG)) => Err(service::SILENT.into()),
         Ok(_) | Err(_) if Path::new(service::LOG).is_dir() => look(OsStr::new(service::LOG), read_own_status),
         Ok(_) => return answer(service, text, Ok("no log service".into())),
         Err(why) => return answer(service, text, Err(why)),

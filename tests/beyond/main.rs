@@ -83,3 +83,4 @@ mod svwait;
 mod terminal;
 mod time_zones;
 mod unanswering;
+mod unwritten;

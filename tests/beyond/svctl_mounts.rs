@@ -1,4 +1,4 @@
-//! svctl where a service directory lies on a mount whose server does not answer.
+//! svctl, and the programs that are given paths, where something of a service lies on a mount whose server does not answer.
 
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
@@ -6,8 +6,13 @@ use tests::{Outcome, Scratch, Service, is_root, skip, wait_until};
 
 /// What svctl answers in a mount namespace where `remote` is a FUSE mount whose server never answers.
 fn svctl(scratch: &Scratch, words: &str) -> Outcome {
+    program(scratch, &format!("svctl {words}"))
+}
+
+/// What any program answers there.
+fn program(scratch: &Scratch, words: &str) -> Outcome {
     let mount = "exec 3<>/dev/fuse || exit; mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 none remote";
-    let script = format!("{mount} || exit; LC_ALL=C.UTF-8 exec timeout -s KILL 20 svctl {words}");
+    let script = format!("{mount} || exit; LC_ALL=C.UTF-8 exec timeout -s KILL 20 {words}");
     scratch.outcome_of(scratch.command("unshare").args(["-m", "/bin/sh", "-c", &script]))
 }
 
@@ -53,4 +58,95 @@ fn a_service_that_does_not_answer_is_told_and_the_others_are_shown() {
     }
     // Nothing was done to the service that answers.
     web.up();
+}
+
+/// In a service, any file may be the link that leads to the mount. `timeout -s KILL 20` would exit 137.
+#[test]
+fn a_setting_a_program_or_a_log_that_does_not_answer_is_named_and_everything_else_is_shown() {
+    if !is_root() || !std::fs::exists("/dev/fuse").is_ok_and(|there| there) {
+        return skip("only root mounts, and only where there is FUSE");
+    }
+    let scratch = Scratch::new();
+    ["remote", "sv"].iter().for_each(|name| scratch.dir(name));
+    let names = ["check", "interp", "log", "run", "setting", "web"];
+    let services = names.map(|name| Service::new(&scratch, &format!("sv/{name}"), "exec sleep 1000"));
+    let _supervises = services.each_ref().map(Service::supervise);
+    let _pids = services.each_ref().map(Service::up);
+    let link = |to: &str, from: &str| symlink(scratch.path().join(to), scratch.path().join("sv").join(from)).unwrap();
+    scratch.dir("sv/log/log");
+    scratch.script("sv/log/log/run", "#!/bin/sh\nexec multilog ./main\n");
+    link("remote/main", "log/log/main");
+    link("remote/check", "check/check");
+    link("remote/timeout", "setting/timeout-kill");
+    for name in ["interp", "run"] {
+        std::fs::remove_file(scratch.path().join(format!("sv/{name}/run"))).unwrap();
+    }
+    link("remote/run", "run/run");
+    scratch.script("sv/interp/run", &format!("#!{}/remote/sh\n", scratch.path().display()));
+    let begin = Instant::now();
+    let check = svctl(&scratch, "-d sv check");
+    let silent = |file: &str| format!("{file}: its file system does not answer: look at the server of its mount\n");
+    for file in ["check/check", "interp/run", "run/run", "setting/timeout-kill"] {
+        assert!(check.stdout.contains(&silent(file)), "{file}: {check:?}");
+    }
+    assert!(check.code == 1 && !check.stdout.contains("web/"), "{check:?}");
+    let status = svctl(&scratch, "-d sv status");
+    for name in names {
+        assert!(status.stdout.contains(&format!("● {name} — up\n")), "{name}: {status:?}");
+    }
+    assert_eq!(status.code, 0, "{status:?}");
+    let settings = "  settings    ignored or doubtful: timeout-kill: ";
+    let log = format!("  log         {}/sv/log/log/main: its file system does not answer\n", scratch.path().display());
+    assert!(status.stdout.contains(settings) && status.stdout.contains(&log), "{status:?}");
+    let metrics = svctl(&scratch, "-d sv metrics --logs");
+    assert!(metrics.code == 0 && metrics.stdout.contains("service_up{service=\"log\"} 1\n"), "{metrics:?}");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+/// One budget for all services, and for every program that is given paths.
+#[test]
+fn every_reader_of_services_passes_over_those_that_do_not_answer() {
+    if !is_root() || !std::fs::exists("/dev/fuse").is_ok_and(|there| there) {
+        return skip("only root mounts, and only where there is FUSE");
+    }
+    let scratch = Scratch::new();
+    ["remote", "sv"].iter().for_each(|name| scratch.dir(name));
+    let web = Service::new(&scratch, "sv/web", "exec sleep 1000");
+    let down = Service::new(&scratch, "sv/down", "exec sleep 1000");
+    let listens = Service::new(&scratch, "sv/listens", "exec sleep 1000");
+    let _supervises = [web.supervise(), down.supervise()];
+    web.up();
+    down.up();
+    wait_until("it is ready", || !web.state("ready").is_empty());
+    symlink(scratch.path().join("remote/down"), down.path("down")).unwrap();
+    scratch.dir("sv/listens/supervise");
+    symlink(scratch.path().join("remote/ok"), listens.path("supervise/ok")).unwrap();
+    let many: Vec<String> = (0..20).map(|number| format!("sv/x{number}")).collect();
+    for name in &many {
+        symlink(format!("../remote/{}", name.len()), scratch.path().join(name)).unwrap();
+    }
+    let many = many.join(" ");
+    let silent = "its file system does not answer";
+    for (words, code, part) in [
+        ("svstat sv/down sv/x0 sv/web", 0, "sv/web: up (pid "),
+        ("svstat -l sv/down sv/x0 sv/web", 0, "sv/web: up (pid "),
+        ("svstat -j sv/down sv/x0 sv/web", 0, "\"up\":true"),
+        ("svstat -L sv/x0 sv/web", 0, "sv/web: no log service\n"),
+        ("svup sv/x0", 111, "svup: fatal: unable to chdir to sv/x0: timed out\n"),
+        ("svok sv/x0", 111, "svok: fatal: unable to chdir to sv/x0: timed out\n"),
+        ("svwait up sv/x0", 111, "svwait: fatal: unable to chdir to sv/x0: timed out\n"),
+        ("svwait -T 1s up sv/listens", 99, "svwait: warning: sv/listens is not up: timed out"),
+        ("svc -o sv/x0 sv/web", 0, "svc: warning: unable to chdir to sv/x0: timed out\n"),
+        ("svc -W up -T 1s -u sv/x0 sv/web", 1, "svc: warning: unable to chdir to sv/x0: timed out\n"),
+    ] {
+        let begin = Instant::now();
+        let outcome = program(&scratch, words);
+        assert!(outcome.code == code && (outcome.stdout + &outcome.stderr).contains(part), "{words}");
+        assert!(begin.elapsed() < Duration::from_secs(10), "{words}: {:?}", begin.elapsed());
+    }
+    let begin = Instant::now();
+    let all = program(&scratch, &format!("svstat {many} sv/down sv/web"));
+    assert_eq!(all.stdout.matches(silent).count(), 21, "{all:?}");
+    assert!(all.stdout.contains("sv/web: up (pid "), "{all:?}");
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }

@@ -24,7 +24,7 @@
 use super::script::{SCRIPT_AT_MOST, Script, is_denied, is_same, multilog_directories};
 use super::{CURRENT, Finished, LOCK, PREVIOUS};
 use crate::report::reason;
-use crate::service::{self, Exit, Illegible, Part, Place, Proof, Record, proof_at};
+use crate::service::{self, Exit, Illegible, Part, Place, Proof, Record, answers, proof_at, service_answers};
 use crate::sys::process::proc_path;
 use crate::{Attempt, Unable, files, interpreter, report};
 use nix::errno::Errno;
@@ -54,6 +54,9 @@ pub struct FoundLog {
 /// The directory does not exist, or no log is found in it. The error is the reason in words.
 pub fn log_directory(argument: &OsStr) -> Result<FoundLog, Vec<u8>> {
     let path = Path::new(argument);
+    if !service_answers(path, &[service::LOG, service::SUPERVISE, service::LOG_SUPERVISE]) {
+        return Err(silent(path));
+    }
     let entries = fs::read_dir(path).unable_to("open directory", argument).map_err(|unable| unable.to_bytes())?;
     let mut search = Search::default();
     let has_finished = |entry: fs::DirEntry| Finished::parse(entry.file_name().as_bytes()).is_some();
@@ -73,6 +76,7 @@ pub fn log_directory(argument: &OsStr) -> Result<FoundLog, Vec<u8>> {
     };
     match found {
         Some(found) => Ok(FoundLog { doubt: search.doubt_of(argument, &found), path: found }),
+        None if search.silent.is_some() => Err(search.silent.map(|path| silent(&path)).unwrap_or_default()),
         None if !has_log => Err(search.why_in_vain_without_log(argument)),
         None => Err(search.why_in_vain(argument)),
     }
@@ -88,6 +92,12 @@ struct Search {
     uncertainty: Option<Uncertainty>,
     /// How the logger ended last, in words.
     last: Option<String>,
+    /// A place that does not answer.
+    silent: Option<PathBuf>,
+}
+
+fn silent(path: &Path) -> Vec<u8> {
+    [path.as_os_str().as_bytes(), b": ", service::SILENT.as_bytes()].concat()
 }
 
 /// Why it is not known where the logger writes.
@@ -149,7 +159,7 @@ impl Uncertainty {
     fn is_dispelled_by(&self, found: &Path, script: &Script) -> bool {
         match self {
             // The supervise of daemontools 0.76 writes no state. If status and open file agree, that is proof enough.
-            Uncertainty::Unproven(pid) => opened_by(*pid)
+            Uncertainty::Unproven(pid) => opened_by(*pid, answers)
                 .is_ok_and(|open| open.is_some_and(|open| is_same(fs::metadata(open), fs::metadata(found)))),
             Uncertainty::NotRunning | Uncertainty::Idle(_) | Uncertainty::Unsupervised(_) => {
                 !script.may_name_another(found)
@@ -207,7 +217,9 @@ fn last_end(base: &Path, part: Part, script: &Path) -> Option<String> {
     }
     let exit = record.deaths.last()?.exit;
     let lack = match exit {
-        Exit::Unstarted(errno) if record.is_unexecuted() => interpreter::diagnosis(script, Errno::from_raw(errno)),
+        Exit::Unstarted(errno) if record.is_unexecuted() && interpreter::answers(script) => {
+            interpreter::diagnosis(script, Errno::from_raw(errno))
+        }
         Exit::Unstarted(_) | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unknown => None,
     };
     let lack = lack.map(|lack| format!(": {}", String::from_utf8_lossy(&lack))).unwrap_or_default();
@@ -238,9 +250,8 @@ impl Search {
     /// The log of the logger that works in the directory `base` and is run by this script.
     fn of_logger(&mut self, base: &Path, logger: Result<Proof, Illegible>, script: &Path) -> Option<PathBuf> {
         let open = match logger {
-            Ok(Proof::Proven(pid)) => {
-                opened_by(pid).and_then(|open| open.map_or(Err(Uncertainty::Idle(pid)), |open| Ok(Some(open))))
-            }
+            Ok(Proof::Proven(pid)) => opened_by(pid, |path| self.answers(path))
+                .and_then(|open| open.map_or(Err(Uncertainty::Idle(pid)), |open| Ok(Some(open)))),
             Ok(Proof::Nothing) => Err(Uncertainty::NotRunning),
             Ok(Proof::Ended(pid)) => Err(Uncertainty::Ended(pid)),
             Ok(Proof::Elsewhere(pid)) => Err(Uncertainty::Elsewhere(pid)),
@@ -251,6 +262,10 @@ impl Search {
             self.uncertainty = Some(uncertainty);
             None
         });
+        if self.silent.is_some() {
+            // What lies in the usual places is another log.
+            return None;
+        }
         let found = open.or_else(|| self.in_its_place(base, script));
         if let Err(Illegible::Closed(errno) | Illegible::Unread(errno)) = logger {
             self.deny_service(base, errno);
@@ -272,7 +287,19 @@ impl Search {
         found.or_else(|| self.named_in(script, base))
     }
 
+    /// Whether a place can be touched.
+    fn answers(&mut self, path: &Path) -> bool {
+        let answers = answers(path);
+        if !answers && self.silent.is_none() {
+            self.silent = Some(path.to_path_buf());
+        }
+        answers
+    }
+
     fn is_log(&mut self, path: &Path) -> bool {
+        if !self.answers(path) || !self.answers(&path.join(CURRENT)) {
+            return false;
+        }
         let current = fs::metadata(path.join(CURRENT));
         self.deny(path, &current);
         current.is_ok_and(|current| current.is_file())
@@ -286,11 +313,14 @@ impl Search {
         let mut folders: Vec<PathBuf> = entries.ok()?.flatten().map(|entry| entry.path()).collect();
         folders.sort();
         folders.retain(|path| !is_its(path));
-        folders.into_iter().find(|path| self.is_log(path) && path.join(LOCK).exists())
+        folders.into_iter().find(|path| self.is_log(path) && answers(&path.join(LOCK)) && path.join(LOCK).exists())
     }
 
     fn named_in(&mut self, script: &Path, base: &Path) -> Option<PathBuf> {
         let is_away = self.uncertainty.as_ref().is_some_and(Uncertainty::is_away);
+        if !self.answers(script) {
+            return None;
+        }
         let text = match files::read_beginning(script, SCRIPT_AT_MOST) {
             Ok(text) => text,
             Err(unread) => {
@@ -353,7 +383,7 @@ fn in_vain(service: &OsStr, why: &[u8]) -> Vec<u8> {
 
 /// The first directory that the process has open. multilog opens its directories in the order of its script, and
 /// usually most lines go to the first one.
-fn opened_by(pid: Pid) -> Result<Option<PathBuf>, Uncertainty> {
+fn opened_by(pid: Pid, mut answers: impl FnMut(&Path) -> bool) -> Result<Option<PathBuf>, Uncertainty> {
     let folder = proc_path(pid, "fd");
     let entries = fs::read_dir(&folder).map_err(|error| Uncertainty::Unseen(pid, report::errno_of(&error)))?;
     let mut numbers: Vec<u32> =
@@ -365,6 +395,9 @@ fn opened_by(pid: Pid) -> Result<Option<PathBuf>, Uncertainty> {
         let (Some(name), Some(directory)) = (path.file_name().and_then(OsStr::to_str), path.parent()) else { continue };
         if !OPEN.contains(&name) {
             continue;
+        }
+        if !answers(&path) {
+            return Ok(None);
         }
         if !is_same(fs::metadata(&file), fs::symlink_metadata(&path)) {
             away = away.or_else(|| Some(directory.to_path_buf()));

@@ -1,6 +1,7 @@
 //! Finds out from the script that runs a logger where the logger may write.
 
 use super::CURRENT;
+use crate::service::answers;
 use crate::{files, report};
 use nix::errno::Errno;
 use std::ffi::OsString;
@@ -27,6 +28,9 @@ impl Script {
     /// Reads the script of the logger that works in the directory `base`. A script that cannot be read may say
     /// anything.
     pub fn read(script: &Path, base: &Path) -> Script {
+        if !answers(script) {
+            return Script { text: Some(Vec::new()), base: base.to_path_buf() };
+        }
         let text = match files::read_beginning(script, SCRIPT_AT_MOST) {
             Ok(text) => Some(text),
             Err(unread) if unread.is_missing() => None,
@@ -41,7 +45,11 @@ impl Script {
         let Some(text) = &self.text else { return false };
         let directories: Vec<PathBuf> =
             multilog_directories(text).into_iter().map(|name| self.base.join(name)).collect();
-        if directories.is_empty() || words(text).any(|word| MOVES.contains(&word.as_slice())) {
+        let is_silent = |directory: &PathBuf| !answers(&directory.join(CURRENT));
+        if directories.is_empty()
+            || directories.iter().any(is_silent)
+            || words(text).any(|word| MOVES.contains(&word.as_slice()))
+        {
             return true;
         }
         if directories.iter().any(|directory| is_same(fs::metadata(directory), fs::metadata(found))) {

@@ -30,6 +30,7 @@ mod record;
 pub mod refusal;
 mod remote_mounts;
 pub mod setting;
+mod silence;
 mod snapshot;
 mod status;
 pub mod trial;
@@ -63,6 +64,7 @@ pub use record::{
     Astray, Beside, Death, Ending, Failure, Held, Hooks, LifeEnd, Purpose, Record, Role, SOON, Search, Shown, Verdict,
 };
 pub use remote_mounts::{Answerer, Look, RemoteMounts};
+pub use silence::{SILENT, answers, look_for_mounts, service_answers};
 pub use snapshot::{Illegible, Snapshot, read_status, read_status_at};
 pub use status::{Phase, Running, Status, TooShort, Want};
 

@@ -18,7 +18,7 @@
 
 mod listener;
 
-use super::{OK, Observation, Part, Place, Presence, SUPERVISE, Snapshot, Unwritten, hold_ok};
+use super::{OK, Observation, Part, Place, Presence, SUPERVISE, Snapshot, Unwritten, hold_ok, service_answers};
 use crate::report::{Attempt, Unable};
 use crate::sys::events::for_each_event;
 use crate::sys::{self, open_files};
@@ -72,8 +72,11 @@ impl Observer {
     /// dismissed. The service counts as changed until the first look.
     ///
     /// # Errors
-    /// The service directory does not exist, or we may not enter it.
+    /// The service directory does not exist, or we may not enter it. ETIMEDOUT: its file system does not answer.
     pub fn add(&mut self, name: OsString) -> Result<usize, Unable> {
+        if !service_answers(Path::new(&name), &[SUPERVISE]) {
+            return Err(Unable::new("chdir to", &name, Errno::ETIMEDOUT));
+        }
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let directory = open(name.as_os_str(), flags, Mode::empty()).unable_to("chdir to", &name);
         let directory = directory.map_err(|unable| unable.where_denied(name.as_ref()))?;
@@ -319,7 +322,8 @@ impl Subject {
         self.ok = self.hold()?;
         if let (None, Some(inotify)) = (&self.ok, inotify) {
             // inotify reports when a process opens `ok`, as a supervise does.
-            let opened = AddWatchFlags::IN_OPEN | AddWatchFlags::IN_ONESHOT;
+            // A link is none of a supervise, and may lead anywhere.
+            let opened = AddWatchFlags::IN_OPEN | AddWatchFlags::IN_ONESHOT | AddWatchFlags::IN_DONT_FOLLOW;
             let ok = Place::here().and_then(|place| inotify.add_watch(&place.path(OK), opened));
             self.watches.extend(ok);
             self.ok = self.hold()?;

@@ -1,7 +1,7 @@
 //! The services that are named, and what is seen of each.
 
 use super::line::{Refusal, Shown, state};
-use crate::services::{Mounts, Reach, Service, Services, is_path};
+use crate::services::{Reach, Service, Services, is_path};
 use daemontools::report::errno_of;
 use daemontools::service::{DOWN, Snapshot, Status, is_supervised};
 use daemontools::tai64::Moment;
@@ -28,14 +28,13 @@ pub struct Subject {
 pub fn find(names: Vec<OsString>) -> Result<Vec<Subject>, Fatal> {
     // Where there is no such directory, the names are what cannot be entered.
     let scanned = Services::find(None).ok();
-    let mounts = Mounts::find();
     let place = |name: &OsStr| {
         let path = match &scanned {
             _ if is_path_for_runit(name) => PathBuf::from(name),
             Some(scanned) => scanned.directory().join(name),
             None => return Ok(Err(Errno::ENOENT)),
         };
-        Ok(match Service::at_path(path.as_os_str(), &mounts)? {
+        Ok(match Service::at_path(path.as_os_str())? {
             Some(Service { reach: Reach::Hangs, .. }) => Err(Errno::ETIMEDOUT),
             Some(Service { path, .. }) => Ok(path),
             None => Err(why_no_directory(&path)),

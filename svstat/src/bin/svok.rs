@@ -26,6 +26,9 @@ Exit codes: 0, it is; 100, it is not, or wrong usage; 111, it cannot be told.
 
 fn svok(mut args: Args) -> Result<i32, Fatal> {
     let directory = args.next().ok_or_else(|| Fatal::usage(HELP.usage))?;
+    if !service::service_answers(Path::new(&directory), &[service::SUPERVISE]) {
+        return Err(Unable::new("chdir to", &directory, Errno::ETIMEDOUT).into());
+    }
     chdir(directory.as_os_str())
         .unable_to("chdir to", &directory)
         .map_err(|unable| unable.where_denied(directory.as_ref()))?;

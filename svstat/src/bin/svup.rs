@@ -48,6 +48,7 @@ const NOT_UP: i32 = 100;
 fn svup(args: Args) -> Result<i32, Fatal> {
     let (parts, directory) = parse(args)?;
     let directory = Path::new(&directory);
+    refuse_silent(directory, directory)?;
     chdir(directory).unable_to("chdir to", directory).map_err(|unable| unable.where_denied(directory))?;
     let found = look_once_executed(directory, parts)?;
     let has_logger = matches!(&found, Some((_, Some(_))));
@@ -59,12 +60,21 @@ fn svup(args: Args) -> Result<i32, Fatal> {
     Ok(if is_up { 0 } else { NOT_UP })
 }
 
+/// Refuses a directory that does not answer. The name is for messages.
+fn refuse_silent(directory: &Path, name: &Path) -> Result<(), Fatal> {
+    match service::service_answers(directory, &[service::SUPERVISE]) {
+        true => Ok(()),
+        false => Err(Unable::new("chdir to", name, Errno::ETIMEDOUT).into()),
+    }
+}
+
 /// Whether the logger of the service in the current directory is up, if it has a logger with a supervise of its own.
 fn is_own_logger_up(directory: &Path) -> Result<bool, Fatal> {
+    let log = directory.join(service::LOG);
+    refuse_silent(Path::new(service::LOG), &log)?;
     if !Path::new(service::LOG).is_dir() {
         return Ok(false);
     }
-    let log = directory.join(service::LOG);
     chdir(service::LOG).unable_to("chdir to", &log)?;
     Ok(look_once_executed(&log, Parts::Both)?.is_some_and(|(logger, _)| is_up(&logger)))
 }

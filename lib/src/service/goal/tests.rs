@@ -13,7 +13,11 @@ const EXIT: Sent = Sent { only_to_exit: true, ..NOTHING };
 const GOALS: [Goal; 5] = [Up, Ready, Down, Finished, Restarted];
 
 fn here(record: Record) -> Observation {
-    Observation { presence: Presence::Here, seen: Some(Snapshot::of(Status::of(&record), None, Some(record))), unwritten: None }
+    Observation {
+        presence: Presence::Here,
+        seen: Some(Snapshot::of(Status::of(&record), None, Some(record))),
+        unwritten: None,
+    }
 }
 
 /// The same observation from a supervise that writes no state.
@@ -311,8 +315,9 @@ fn a_goal_without_a_supervise_is_open_until_none_can_come() {
 fn between_two_files_nothing_is_said() {
     let Observation { presence, seen, .. } = here(ready(4));
     let unsettled = seen.map(|seen| Snapshot { shown: Status { pid: None, ..seen.shown }, ..seen });
-    let verdicts =
-        GOALS.map(|goal| evaluate(goal, NOTHING, &here(ready(3)), &Observation { presence, seen: unsettled.clone(), unwritten: None }));
+    let verdicts = GOALS.map(|goal| {
+        evaluate(goal, NOTHING, &here(ready(3)), &Observation { presence, seen: unsettled.clone(), unwritten: None })
+    });
     assert_eq!(verdicts, [NotYet; 5]);
 }
 

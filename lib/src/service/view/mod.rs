@@ -10,7 +10,10 @@ mod long;
 mod summary;
 pub mod transition;
 
-use super::{Astray, DOWN, Death, Exit, Illegible, RUN, Record, SOON, Snapshot, Status, Want, is_supervised, take_written};
+use super::{
+    Astray, DOWN, Death, Exit, Illegible, RUN, Record, SILENT, SOON, SUPERVISE, Snapshot, Status, Want, is_supervised,
+    service_answers, take_written,
+};
 use crate::interpreter;
 use crate::report;
 use crate::sys::localtime::local_second;
@@ -55,7 +58,12 @@ fn diagnosis(seen: &Snapshot, now: Moment) -> Option<String> {
     }
     // If a process runs now, the file has been replaced or repaired since.
     let diagnosis = match record.deaths.last()?.exit {
-        Exit::Unstarted(errno) if record.is_unexecuted() && record.refusal.is_none() => {
+        // What a chain program has said of the last end says more than the file.
+        Exit::Unstarted(_) if record.refusal.is_some() => None,
+        Exit::Unstarted(_) if record.is_unexecuted() && !interpreter::answers(Path::new(RUN)) => {
+            Some(SILENT.as_bytes().to_vec())
+        }
+        Exit::Unstarted(errno) if record.is_unexecuted() => {
             interpreter::diagnosis(Path::new(RUN), Errno::from_raw(errno))
         }
         Exit::Unstarted(_) | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unknown => None,
@@ -190,8 +198,11 @@ pub fn look<Seen>(service: &OsStr, read: fn() -> Result<Seen, Illegible>) -> Res
 /// Changes into a service's directory.
 ///
 /// # Errors
-/// Why that is not possible, in the original's words.
+/// Why that is not possible, in the original's words, or that it does not answer.
 pub fn enter(service: &OsStr) -> Result<(), String> {
+    if !service_answers(Path::new(service), &[DOWN, SUPERVISE]) {
+        return Err(SILENT.into());
+    }
     chdir(service).map_err(|errno| unable("chdir", errno))
 }
 

@@ -1,0 +1,55 @@
+//! Which files a program that reads services must not touch, as they lie on a mount that does not answer.
+//!
+//! A program asks this before it touches what may be a link to elsewhere. Only about a path that leads to another mount which
+//! may wait does a helper process look (see [`RemoteMounts`]); about every other path the kernel tells that it leads to no
+//! such mount. All questions of a program share one helper and one [`Patience`](super::patience::Patience): however many
+//! services lie on silent mounts, the program waits for about two seconds in all.
+//!
+//! A mount that falls silent between the question and what the program does next still makes it wait.
+
+use super::{Place, RemoteMounts};
+use crate::files::stays_on_mount;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+/// What is said of a service that must not be touched.
+pub const SILENT: &str = "its file system does not answer";
+
+thread_local! {
+    /// One for each program, as its patience is. The programs that ask have one thread.
+    static MOUNTS: RefCell<RemoteMounts> = RefCell::new({
+        let mut mounts = RemoteMounts::default();
+        mounts.refresh();
+        mounts
+    });
+}
+
+/// Whether a path can be touched. If a helper would be needed and there can be none now, it counts as one that cannot.
+pub fn answers(path: &Path) -> bool {
+    stays_on_mount(path) == Some(true) || MOUNTS.with_borrow_mut(|mounts| mounts.touch([absolute(path)]).is_ok())
+}
+
+/// Whether a service directory can be touched, these files in it, and the directory to which `$SUPERVISEDIR` moves its
+/// `supervise/`.
+pub fn service_answers(service: &Path, files: &[&str]) -> bool {
+    let paths = || files.iter().map(|file| service.join(file)).chain(Place::moved());
+    if stays_on_mount(service) == Some(true) && paths().all(|path| stays_on_mount(&path) == Some(true)) {
+        return true;
+    }
+    let moved = Place::moved();
+    let files: Vec<&str> = files.iter().copied().chain(moved.as_ref().and_then(|moved| moved.to_str())).collect();
+    MOUNTS.with_borrow_mut(|mounts| mounts.probe_with(&absolute(service), &files).is_ok())
+}
+
+/// A program that lives longer looks for mounts that are new or gone, and has its patience again.
+pub fn look_for_mounts() {
+    MOUNTS.with_borrow_mut(|mounts| {
+        mounts.rest();
+        mounts.refresh();
+    });
+}
+
+/// The helper may work in another directory than the program by now.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
