@@ -30,6 +30,7 @@ impl Known {
         }
         match View::of(service.path.as_os_str()) {
             Ok(view) => Known::Told(Box::new(view)),
+            Err(why) if why == SILENT => Known::Unknown(why),
             Err(why) if has_supervise_at(&service.path) == Ok(false) => Known::Unsupervised(why),
             Err(why) => Known::Unknown(why),
         }

@@ -56,7 +56,7 @@ pub fn proof_of(service: &Path, seen: &Snapshot) -> (Proof, Option<Proof>) {
 }
 
 /// How long a supervise may take to write down that a process has ended.
-const WRITES: Duration = Duration::from_millis(50);
+const WRITES: Duration = Duration::from_millis(200);
 /// How long to wait between two looks at what it has written.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -117,7 +117,7 @@ impl Unwritten {
 }
 
 /// Takes the snapshot of the service in the current directory. If it names a process that has ended, the supervise is given a
-/// moment to write that down.
+/// moment to write that down, unless it is stopped.
 ///
 /// # Errors
 /// As for [`Snapshot::take`].
@@ -127,7 +127,8 @@ pub fn take_written() -> Result<(Snapshot, Unwritten), Illegible> {
         let seen = Snapshot::take()?;
         let unwritten = Unwritten::of(Path::new(""), &seen);
         let now = Instant::now();
-        if unwritten.any().is_none() || *until.get_or_insert(now + WRITES) <= now {
+        let is_known = unwritten.any().is_none() || unwritten.stopped.is_some();
+        if is_known || *until.get_or_insert(now + WRITES) <= now {
             return Ok((seen, unwritten));
         }
         // A supervise that can write does so at once.
