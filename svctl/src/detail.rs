@@ -79,7 +79,7 @@ fn detail(context: &Context, service: &Service, known: &Known) -> String {
         }
         // svlog would say so too, but with a patience of its own for each service.
         match silent_log(service) {
-            Some(words) => text.push_str(&format!("  {:<11} {words}\n", "log")),
+            Some(words) => text.push_str(&format!("  {LOG:<11} {words}\n")),
             None => {
                 let words = last_words(service, LINES);
                 words.iter().for_each(|words| text.push_str(&format!("    {}\n", paint.dimmed(words))));

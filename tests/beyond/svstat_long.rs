@@ -345,7 +345,8 @@ fn calls_per_service(scratch: &Scratch, options: &str) -> f64 {
 }
 
 /// An administrator may ask for thousands of services at a time. A file is examined before it is opened, so that each of the
-/// two files takes five calls.
+/// two files takes five calls. Three tell whether the process has ended, and four whether what is touched lies on a mount that
+/// may not answer.
 #[test]
 fn a_service_costs_few_system_calls() {
     let scratch = Scratch::new();
@@ -357,5 +358,5 @@ fn a_service_costs_few_system_calls() {
     service.up();
     // A buffer of answers that is written, or grows, is a call that all of them share.
     let calls = calls_per_service(&scratch, "");
-    assert!(calls < 15.0, "{calls}");
+    assert!(calls < 20.0, "{calls}");
 }
