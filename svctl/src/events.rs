@@ -10,22 +10,17 @@
 
 use crate::Context;
 use crate::list::logger_of;
-use crate::names::Names;
 use crate::paint::{Mark, Paint};
 use crate::row::{Known, shown};
-use crate::services::{Reach, Service, Services};
-use daemontools::service::observe::{LISTENING, Observer};
+use crate::services::Service;
+use crate::watch::{Change, Watch};
 use daemontools::service::view::transition::{self, Condition, Transition};
 use daemontools::service::view::{View, document, local_time};
-use daemontools::service::{Directory, LOG, Part};
 use daemontools::tai64::{self, Tai64N};
 use daemontools::terminal::visible_json;
-use daemontools::{Attempt, Fatal, Unable, sys};
+use daemontools::{Attempt, Fatal, sys};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
 use nix::poll::PollFlags;
-use nix::sys::stat::Mode;
-use nix::unistd::fchdir;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -35,45 +30,35 @@ use std::os::unix::ffi::OsStrExt;
 /// # Errors
 /// A word means no service; the scan directory cannot be read; the output cannot be written.
 pub fn events(context: &Context, names: &[OsString]) -> Result<i32, Fatal> {
-    let services = &context.services;
     let form = if context.shape.json { Form::Json } else { Form::Line(context.paint) };
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let origin = open(".", flags, Mode::empty()).unable_to("open current directory", "")?;
-    services.choose_existing(names)?;
-    let mut watched = Watched::new(services);
-    let mut directory = Names::new(services.directory());
-    let mut names_changed = true;
+    context.services.choose_existing(names)?;
+    let mut watch = Watch::new(&context.services, names)?;
+    let mut histories: BTreeMap<OsString, Histories> = BTreeMap::new();
     loop {
         let mut told = Vec::new();
-        if names_changed {
-            // A name that is a relative path is one in the directory in which svctl was started.
-            fchdir(&origin).unable_to("set directory", "")?;
-            let chosen = chosen(services, names)?;
-            // Watched first, so that nothing is missed between the two.
-            directory.watch(&chosen);
-            told.extend(watched.set_services(chosen)?);
+        for change in watch.changes()? {
+            match change {
+                Change::Gone(service) => {
+                    told.extend(histories.remove(&service.name).into_iter().flat_map(Histories::end));
+                }
+                Change::Seen(service, known) => {
+                    let histories = histories.entry(service.name.clone()).or_insert_with(|| Histories::new(&service));
+                    told.extend(histories.observe(known));
+                }
+            }
         }
-        told.extend(watched.look());
         told.sort_by_key(|told| (told.change.time.0.0, told.change.time.1));
         let text: String = told.iter().map(|told| form.of(told)).collect();
         match sys::write_all(sys::stdout(), text.as_bytes()) {
             Err(Errno::EPIPE) => return Ok(0),
             written => written.unable_to("write output", "")?,
         }
-        if watched.wait(&directory)? == Woken::Unread {
+        // A pipe without readers has an error; a socket whose other end is closed has hung up.
+        let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+        let ready = watch.wait_beside(None, &[(sys::stdout(), PollFlags::empty())])?;
+        if ready.iter().any(|stdout| stdout.intersects(gone)) {
             return Ok(0);
         }
-        names_changed = directory.have_changed();
-    }
-}
-
-/// The services to watch. Without a scan directory, which may be made anew, there is none. What hangs must not be touched.
-fn chosen(services: &Services, names: &[OsString]) -> Result<Vec<Service>, Fatal> {
-    services.refresh();
-    match services.choose(names) {
-        Ok((chosen, _)) => Ok(chosen.into_iter().filter(|service| service.reach == Reach::Answers).collect()),
-        Err(_) if !services.directory().is_dir() => Ok(Vec::new()),
-        Err(fatal) => Err(fatal),
     }
 }
 
@@ -84,30 +69,27 @@ struct Told {
     change: Transition,
 }
 
-/// Why the wait is over.
-#[derive(PartialEq, Eq)]
-enum Woken {
-    /// Something may have changed.
-    Changed,
-    /// The reader of the output is gone.
-    Unread,
-}
-
-/// All services that are watched.
-struct Watched<'a> {
-    services: &'a Services,
-    observer: Observer,
-    /// The services by the numbers that the observer gave them.
-    directories: BTreeMap<usize, WatchedDirectory>,
-}
-
-/// One service directory that is watched.
-struct WatchedDirectory {
-    service: Service,
-    identity: Option<Directory>,
+/// What is known of a service and of its logger since the last look.
+struct Histories {
     own: History,
     /// The logger that the same supervise runs.
     logger: History,
+}
+
+impl Histories {
+    fn new(service: &Service) -> Histories {
+        Histories { own: History::new(service.name.clone()), logger: History::new(logger_of(service).name) }
+    }
+
+    fn observe(&mut self, known: Known) -> Vec<Told> {
+        let mut told: Vec<Told> = known.logger().into_iter().flat_map(|logger| self.logger.observe(logger)).collect();
+        told.extend(self.own.observe(known));
+        told
+    }
+
+    fn end(mut self) -> Vec<Told> {
+        self.own.end().into_iter().chain(self.logger.end()).collect()
+    }
 }
 
 /// What is known of a service since the last look.
@@ -151,88 +133,6 @@ impl History {
 
     fn end(&mut self) -> Option<Told> {
         self.condition.is_some().then(|| self.told(Transition::bare(tai64::now(), Condition::Removed, None)))
-    }
-}
-
-impl<'a> Watched<'a> {
-    fn new(services: &'a Services) -> Watched<'a> {
-        Watched { services, observer: Observer::new(Part::Service), directories: BTreeMap::new() }
-    }
-
-    /// Watches these services and their loggers from now on, and no others.
-    fn set_services(&mut self, chosen: Vec<Service>) -> Result<Vec<Told>, Fatal> {
-        let loggers: Vec<Service> =
-            chosen.iter().filter(|service| service.path.join(LOG).is_dir()).map(logger_of).collect();
-        let mut wanted = BTreeMap::new();
-        for service in chosen.into_iter().chain(loggers) {
-            wanted.insert(service.name.clone(), (Directory::at(&service.path).ok(), service));
-        }
-        let mut told = Vec::new();
-        let observer = &mut self.observer;
-        self.directories.retain(|number, directory| {
-            // A directory that has replaced another one is another service.
-            let is_same = |(identity, service): &(Option<Directory>, Service)| {
-                *service == directory.service && *identity == directory.identity
-            };
-            let stays = wanted.get(&directory.service.name).is_some_and(is_same);
-            if stays {
-                wanted.remove(&directory.service.name);
-            } else {
-                observer.dismiss(*number);
-                told.extend(directory.own.end());
-                told.extend(directory.logger.end());
-            }
-            stays
-        });
-        for (identity, service) in wanted.into_values() {
-            match self.observer.add(service.path.clone().into_os_string()) {
-                Ok(number) => {
-                    let (own, logger) = (History::new(service.name.clone()), History::new(logger_of(&service).name));
-                    self.directories.insert(number, WatchedDirectory { service, identity, own, logger });
-                }
-                // It was removed just now.
-                Err(unable) if unable.errno == Errno::ENOENT => {}
-                Err(unable) => return Err(unable.into()),
-            }
-        }
-        Ok(told)
-    }
-
-    /// Looks at the services that may have changed.
-    fn look(&mut self) -> Vec<Told> {
-        let mut told = Vec::new();
-        for number in self.observer.changed() {
-            let Some(directory) = self.directories.get_mut(&number) else { continue };
-            // The observer changes into the directory, so that a service that was renamed is still the same.
-            let reach = self.services.reach(&directory.service.path);
-            let known = match (reach == Reach::Answers).then(|| self.observer.look(number)) {
-                None => {
-                    self.observer.look_again_within(number, LISTENING);
-                    Known::of(&Service { reach, ..directory.service.clone() })
-                }
-                Some(Ok(_)) => Known::here(),
-                Some(Err(unable)) => {
-                    self.observer.dismiss(number);
-                    Known::Unknown(String::from_utf8_lossy(&unable.to_bytes()).into_owned())
-                }
-            };
-            if let Some(time) = known.view().and_then(View::changes_within) {
-                self.observer.look_again_within(number, time);
-            }
-            told.extend(known.logger().into_iter().flat_map(|logger| directory.logger.observe(logger)));
-            told.extend(directory.own.observe(known));
-        }
-        told
-    }
-
-    fn wait(&mut self, directory: &Names) -> Result<Woken, Unable> {
-        let mut others = vec![(sys::stdout(), PollFlags::empty())];
-        others.extend(directory.fd().map(|fd| (fd, PollFlags::POLLIN)));
-        let ready = self.observer.wait_beside(directory.look_again(), &others)?;
-        // A pipe without readers has an error; a socket whose other end is closed has hung up.
-        let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
-        let is_unread = ready.first().is_some_and(|stdout| stdout.intersects(gone));
-        Ok(if is_unread { Woken::Unread } else { Woken::Changed })
     }
 }
 

@@ -67,6 +67,7 @@ pub mod sv;
 pub mod table;
 pub mod unsupervised;
 pub mod verbs;
+pub mod watch;
 
 use arguments::{Request, Shape};
 use daemontools::{Args, Attempt, Fatal, Help, program, sys};
