@@ -40,6 +40,7 @@ or /var/service, the first that exists. A name is one of the directory; it may h
   completion shell       a script that completes these words in bash, zsh or fish
   events [ name ... ]    a line for each change of a service, until it is interrupted
   metrics [ name ... ]   the state of services in numbers, in the text format of Prometheus
+  top [ name ... ]       the table as a live screen, until q is pressed
 
   -d, --directory dir    where the services are
   -H, --host host,...    do the same there, over ssh
@@ -159,6 +160,11 @@ pub enum Request {
         names: Vec<OsString>,
         /// What is told.
         scope: Scope,
+    },
+    /// The table as a live screen.
+    Top {
+        /// The services; all of them if there is none.
+        names: Vec<OsString>,
     },
     /// How a command is used; without one, how svctl is.
     Help(Option<Verb>),
@@ -329,13 +335,13 @@ pub fn meant(word: &OsStr) -> Result<Option<Verb>, Fatal> {
 pub fn belongs(verb: Verb, option: &str) -> bool {
     let has_documents = match verb {
         Verb::List | Verb::Status | Verb::Act(_) | Verb::Wait | Verb::Log | Verb::Add | Verb::Events => true,
-        Verb::Check | Verb::Remove | Verb::Change(_) | Verb::Completion | Verb::Metrics => false,
+        Verb::Check | Verb::Remove | Verb::Change(_) | Verb::Completion | Verb::Metrics | Verb::Top => false,
     };
     let waits = match verb {
         Verb::Act(action) => action.goal().is_some(),
         Verb::Wait | Verb::Add | Verb::Remove => true,
         Verb::List | Verb::Status | Verb::Log | Verb::Check | Verb::Change(_) | Verb::Completion => false,
-        Verb::Events | Verb::Metrics => false,
+        Verb::Events | Verb::Metrics | Verb::Top => false,
     };
     match option {
         "--failed" | "--names" => verb == Verb::List,
@@ -344,8 +350,8 @@ pub fn belongs(verb: Verb, option: &str) -> bool {
         "--no-wait" => matches!(verb, Verb::Act(_) | Verb::Add),
         "--timeout" => waits,
         "--json" => has_documents,
-        // Their answer is a file for another program.
-        "--host" => !matches!(verb, Verb::Metrics | Verb::Completion),
+        // Their answer is a file for another program, or needs a terminal.
+        "--host" => !matches!(verb, Verb::Metrics | Verb::Completion | Verb::Top),
         "--processes" | "--logs" | "--textfile" => verb == Verb::Metrics,
         _ => true,
     }
@@ -401,6 +407,7 @@ fn request(asked: Option<Verb>, mut names: Vec<OsString>, raw: &Raw) -> Result<R
         Verb::Change(change) => Request::Change { change, names },
         Verb::Events => Request::Events { names },
         Verb::Metrics => Request::Metrics { names, scope: raw.scope.clone() },
+        Verb::Top => Request::Top { names },
     })
 }
 
@@ -462,6 +469,8 @@ mod tests {
             ("events", Request::Events { names: vec![] }),
             ("events web", Request::Events { names: names("web") }),
             ("metrics", Request::Metrics { names: vec![], scope: Scope::default() }),
+            ("top", Request::Top { names: vec![] }),
+            ("top web", Request::Top { names: names("web") }),
             (
                 "metrics --logs --textfile x --processes web",
                 Request::Metrics {
@@ -548,6 +557,8 @@ mod tests {
             "tail web",
             "-H -x status",
             "-H a metrics",
+            "-H a top",
+            "-j top",
             "-k web",
             "enable --now web",
             "-d",

@@ -46,7 +46,8 @@ pub fn status(context: &Context, names: &[OsString], right: Right) -> Result<i32
     })
 }
 
-fn detail(context: &Context, service: &Service, known: &Known) -> String {
+/// Everything about a service, in lines.
+pub fn detail(context: &Context, service: &Service, known: &Known) -> String {
     let paint = context.paint;
     let name = shown(service.name.as_bytes());
     let mark = known.mark();

@@ -49,7 +49,7 @@ fn exit_codes(verb: Verb) -> &'static str {
         }
         Verb::Check => "0, nothing is wrong; 1, something is; 100, wrong usage, or no such service.",
         Verb::Log => "those of svlog, whose options are also those of this command: svlog --help.",
-        Verb::Change(_) | Verb::Completion | Verb::Events => {
+        Verb::Change(_) | Verb::Completion | Verb::Events | Verb::Top => {
             "0, done; 100, wrong usage, or no such service; 111, the system refuses."
         }
     }

@@ -23,6 +23,7 @@
 //! | `check` | [`check`] | what would keep services from working |
 //! | `events` | [`events`] | a line for each change of a service |
 //! | `metrics` | [`metrics`] | the state of the services in numbers, in the text format of Prometheus |
+//! | `top` | [`top`] | the table as a live screen |
 //!
 //! lib's `trial` says whether a command has had its effect, [`unsupervised`] why a service has no supervise, and [`advice`] what to
 //! type next. [`row`] and [`table`] make the rows of the table, and [`paint`] decides on symbols and colours.
@@ -65,6 +66,7 @@ pub mod row;
 pub mod services;
 pub mod sv;
 pub mod table;
+pub mod top;
 pub mod unsupervised;
 pub mod verbs;
 pub mod watch;
@@ -118,6 +120,7 @@ pub fn svctl(args: Args) -> Result<i32, Fatal> {
         Request::Remove { names } => remove::remove(&context()?, &names),
         Request::Events { names } => events::events(&context()?, &names),
         Request::Metrics { names, scope } => metrics::metrics(&services()?, &names, &scope),
+        Request::Top { names } => top::top(context()?, &names),
     }
 }
 
@@ -130,6 +133,7 @@ fn elsewhere(hosts: &[OsString], words: &[OsString], request: &Request) -> Resul
         Request::List { .. } | Request::Status { .. } | Request::Act { .. } | Request::Wait { .. } => Order::OfHosts,
         Request::Check { .. } | Request::Add { .. } | Request::Change { .. } | Request::Remove { .. } => Order::OfHosts,
         Request::Names | Request::Completion(_) | Request::Help(_) | Request::Metrics { .. } => Order::OfHosts,
+        Request::Top { .. } => Order::OfHosts,
     };
     remote::run(hosts, &words, order)
 }

@@ -62,13 +62,17 @@ pub fn names(services: &Services) -> Result<i32, Fatal> {
 /// A logger has a row only if something is wrong with it.
 fn row_of_failing_logger(service: &Service) -> Option<Row> {
     let logger = logger_of(service);
-    let was_supervised = || Place::of(&logger.path).is_ok_and(|place| place.directory().is_dir());
     // Nearly all loggers are up, so this is asked first.
-    if logger.reach == Reach::Hangs || is_surely_up(&logger.path) || !logger.path.is_dir() || !was_supervised() {
+    if logger.reach == Reach::Hangs || is_surely_up(&logger.path) || !logger.path.is_dir() || !was_supervised(&logger) {
         return None;
     }
     let known = Known::of(&logger);
     (!known.is_as_wanted() && !known.is_up()).then(|| Row { is_logger: true, ..Row::of(&logger, &known) })
+}
+
+/// Whether a supervise has ever been in charge of a service.
+pub fn was_supervised(service: &Service) -> bool {
+    Place::of(&service.path).is_ok_and(|place| place.directory().is_dir())
 }
 
 /// Whether the status alone says that a service is up. Nearly all loggers are, and to ask for more of thousands of them

@@ -19,8 +19,8 @@ const MEMORY: usize = 6;
 const LAST_END: usize = 7;
 
 /// How a table becomes narrower.
-#[derive(Clone, Copy)]
-enum Step {
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
     /// The texts of this column are cut, to no less than this width.
     Cut(usize, usize),
     /// This column is left out.
@@ -48,8 +48,8 @@ pub fn table(rows: &[Row], paint: Paint, room: Option<usize>) -> String {
             *width = (*width).max(cell.width());
         }
     }
-    let widths = room.map_or(widths, |room| fitted(widths, room));
-    let mut text = line(" ", COLUMNS.map(|name| paint.dimmed(name)), COLUMNS, &widths);
+    let widths = room.map_or(widths, |room| fitted(widths, room, &STEPS, LAST_END));
+    let mut text = line(" ", COLUMNS.map(|name| paint.dimmed(name)), COLUMNS, (&widths, &RIGHT));
     for row in rows {
         let mut cut = row.cells.clone();
         cut[NAME] = without_middle(&row.cells[NAME], widths[NAME], paint);
@@ -57,20 +57,21 @@ pub fn table(rows: &[Row], paint: Paint, room: Option<usize>) -> String {
         let plain = cut.each_ref().map(String::as_str);
         let mut cells = plain.map(str::to_string);
         cells[STATE] = paint.in_color_of(row.mark, plain[STATE]);
-        text.push_str(&line(&paint.in_color_of(row.mark, paint.symbol(row.mark)), cells, plain, &widths));
+        text.push_str(&line(&paint.in_color_of(row.mark, paint.symbol(row.mark)), cells, plain, (&widths, &RIGHT)));
     }
     text
 }
 
-/// The widths of the columns in a table that has this room. A column without a width is left out.
-fn fitted(natural: [usize; 8], room: usize) -> [usize; 8] {
+/// The widths of the columns in a table that has this room, which it fits into by these steps. A column without a width is
+/// left out. The column `rest` takes the room that is left.
+pub fn fitted<const N: usize>(natural: [usize; N], room: usize, steps: &[Step], rest: usize) -> [usize; N] {
     let mut widths = natural;
-    for step in STEPS {
+    for step in steps {
         let excess = total(&widths).saturating_sub(room);
         if excess == 0 {
             break;
         }
-        match step {
+        match *step {
             Step::Cut(column, least) => {
                 widths[column] = widths[column].saturating_sub(excess).max(least.min(widths[column]));
             }
@@ -78,20 +79,20 @@ fn fitted(natural: [usize; 8], room: usize) -> [usize; 8] {
         }
     }
     // What was left out has made room for the reason again.
-    if widths[LAST_END] > 0 {
-        widths[LAST_END] = (widths[LAST_END] + room.saturating_sub(total(&widths))).min(natural[LAST_END]);
+    if widths[rest] > 0 {
+        widths[rest] = (widths[rest] + room.saturating_sub(total(&widths))).min(natural[rest]);
     }
     widths
 }
 
 /// The width of a line: the symbol, one blank, and two between the columns.
-fn total(widths: &[usize; 8]) -> usize {
+fn total(widths: &[usize]) -> usize {
     let shown = widths.iter().filter(|width| **width > 0);
     shown.map(|width| width + 2).sum()
 }
 
 /// The text, cut at its end to this width.
-fn without_end(text: &str, width: usize, paint: Paint) -> String {
+pub fn without_end(text: &str, width: usize, paint: Paint) -> String {
     if text.width() <= width {
         return text.into();
     }
@@ -99,7 +100,7 @@ fn without_end(text: &str, width: usize, paint: Paint) -> String {
 }
 
 /// The text, cut in its middle to this width. Names often differ at their ends.
-fn without_middle(text: &str, width: usize, paint: Paint) -> String {
+pub fn without_middle(text: &str, width: usize, paint: Paint) -> String {
     if text.width() <= width {
         return text.into();
     }
@@ -122,14 +123,20 @@ fn beginning(text: &str, width: usize) -> String {
     shown
 }
 
-/// One line: each cell as it is written, which may have colours, beside the cell as it is seen, which tells its width.
-fn line(symbol: &str, cells: [String; 8], plain: [&str; 8], widths: &[usize; 8]) -> String {
+/// One line: each cell as it is written, which may have colours, beside the cell as it is seen, which tells its width. The
+/// form is the width of each column, and whether it is aligned at its right side.
+pub fn line<const N: usize>(
+    symbol: &str,
+    cells: [String; N],
+    plain: [&str; N],
+    (widths, right): (&[usize; N], &[bool; N]),
+) -> String {
     let mut line = symbol.to_string();
     let last = widths.iter().rposition(|width| *width > 0);
     for (number, cell) in cells.iter().enumerate().filter(|(number, _)| widths[*number] > 0) {
         let room = " ".repeat(widths[number].saturating_sub(plain[number].width()));
         let between = if number == 0 { " " } else { "  " };
-        match (RIGHT[number], last == Some(number)) {
+        match (right[number], last == Some(number)) {
             (true, _) => line.extend([between, &room, cell]),
             (false, true) => line.extend([between, cell]),
             (false, false) => line.extend([between, cell, &room]),

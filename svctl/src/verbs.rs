@@ -34,10 +34,12 @@ pub enum Verb {
     Events,
     /// The state of services in numbers.
     Metrics,
+    /// The table as a live screen.
+    Top,
 }
 
 /// The commands, by name.
-pub const VERBS: [(&str, Verb); 18] = [
+pub const VERBS: [(&str, Verb); 19] = [
     ("list", Verb::List),
     ("status", Verb::Status),
     ("start", Verb::Act(Action::Start)),
@@ -56,6 +58,7 @@ pub const VERBS: [(&str, Verb); 18] = [
     ("completion", Verb::Completion),
     ("events", Verb::Events),
     ("metrics", Verb::Metrics),
+    ("top", Verb::Top),
 ];
 
 /// The command of this name.

@@ -55,6 +55,7 @@ mod svctl_enable;
 mod svctl_events;
 mod svctl_hosts;
 mod svctl_mounts;
+mod svctl_top;
 mod svctl_words;
 mod svlog;
 mod svlog_cursor;

@@ -38,6 +38,8 @@ fn bash_offers_commands_names_and_options() {
         (&["svctl", "sto"][..], &["stop"][..]),
         (&["svctl", "w"], &["wait", "web", "worker-1"]),
         (&["svctl", "restart", "w"], &["web", "worker-1"]),
+        (&["svctl", "to"], &["top"]),
+        (&["svctl", "top", "we"], &["web"]),
         (&["svctl", "-T", "5s", "restart", "web", "wo"], &["worker-1"]),
         (&["svctl", "status", "a"], &["a\\ b"]),
         (&["svctl", "wait", "re"], &["ready", "restarted"]),

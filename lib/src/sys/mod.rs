@@ -212,11 +212,16 @@ fn writing_end(number: RawFd) -> nix::Result<OwnedFd> {
 
 /// How many columns the terminal has; `None` if the file is no terminal, or its size is not known.
 pub fn columns(terminal: impl AsFd) -> Option<usize> {
+    window_size(terminal).map(|(_, columns)| columns)
+}
+
+/// How many lines and columns the terminal has; `None` if the file is no terminal, or its size is not known.
+pub fn window_size(terminal: impl AsFd) -> Option<(usize, usize)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ writes one winsize, and `size` is one. The descriptor is open during the call.
     let result = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
     Errno::result(result).ok()?;
-    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    Some((usize::from(size.ws_row), usize::from(size.ws_col))).filter(|(_, columns)| *columns > 0)
 }
 
 /// The number of bytes in a pipe that can be read without waiting.
