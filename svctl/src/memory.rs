@@ -4,10 +4,11 @@
 //! would then be told as the service's. So only processes are asked about that are proven to be the service's.
 
 use daemontools::service::{Proof, Snapshot, proof_of};
-use daemontools::sys::process::{Usage, children, usage};
+use daemontools::sys::process::{Proc, Usage};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// No more processes of one service are looked at.
 const MOST: usize = 1000;
@@ -42,11 +43,13 @@ pub fn in_bytes(family: &[(Pid, Usage)]) -> Option<u64> {
 
 /// The process and all that descend from it, with what each uses; none if there is no such process.
 pub fn family(pid: Pid) -> Vec<(Pid, Usage)> {
+    static PROC: OnceLock<Option<Proc>> = OnceLock::new();
+    let Some(proc) = *PROC.get_or_init(Proc::here) else { return Vec::new() };
     let (mut seen, mut open, mut family) = (HashSet::new(), vec![pid], Vec::new());
     while let Some(pid) = open.pop().filter(|_| family.len() < MOST) {
-        if let Some(usage) = usage(pid).filter(|_| seen.insert(pid)) {
+        if let Some(usage) = proc.usage(pid).filter(|_| seen.insert(pid)) {
             family.push((pid, usage));
-            open.extend(children(pid, usage.threads));
+            open.extend(proc.children(pid, usage.threads));
         }
     }
     family

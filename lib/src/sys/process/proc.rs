@@ -95,9 +95,39 @@ pub struct Usage {
     pub threads: u64,
 }
 
-/// What a process uses; `None` if there is no such process.
-pub fn usage(pid: Pid) -> Option<Usage> {
-    let fields = stat_fields(pid)?;
+/// A `/proc` that shows the processes of our pid namespace. Where much is asked of it, this is found out only once.
+#[derive(Debug, Clone, Copy)]
+pub struct Proc(());
+
+impl Proc {
+    /// The one that is mounted; `None` if none is, or one of another pid namespace.
+    pub fn here() -> Option<Proc> {
+        has_proc().then_some(Proc(()))
+    }
+
+    fn path(self, pid: Pid, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{pid}/{name}"))
+    }
+
+    /// What a process uses; `None` if there is no such process.
+    pub fn usage(self, pid: Pid) -> Option<Usage> {
+        usage_in(&stat_text_at(&self.path(pid, "stat")).ok()?)
+    }
+
+    /// The children that any thread of a process has made, without those of which it is not the parent any more. `threads`
+    /// is how many threads it has: there is no need to list a single one.
+    pub fn children(self, pid: Pid, threads: u64) -> Vec<Pid> {
+        let task = self.path(pid, "task");
+        let own = || vec![task.join(pid.to_string())];
+        let list = || std::fs::read_dir(&task).map(|threads| threads.flatten().map(|thread| thread.path()).collect());
+        let tasks: Vec<PathBuf> = if threads == 1 { own() } else { list().unwrap_or_default() };
+        let lists = tasks.into_iter().filter_map(|task| text_of(&task.join("children"), CHILDREN_AT_MOST).ok());
+        let numbers = |list: String| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>();
+        lists.flat_map(numbers).map(Pid::from_raw).collect()
+    }
+}
+
+fn usage_in(fields: &str) -> Option<Usage> {
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - FIRST)?.parse::<u64>().ok();
     Some(Usage {
@@ -106,18 +136,6 @@ pub fn usage(pid: Pid) -> Option<Usage> {
         resident_pages: field(RESIDENT_PAGES)?,
         threads: field(THREADS)?,
     })
-}
-
-/// The children that any thread of a process has made, without those of which it is not the parent any more. `threads`
-/// is how many threads it has: there is no need to list a single one.
-pub fn children(pid: Pid, threads: u64) -> Vec<Pid> {
-    let task = proc_path(pid, "task");
-    let own = || vec![task.join(pid.to_string())];
-    let list = || std::fs::read_dir(&task).map(|threads| threads.flatten().map(|thread| thread.path()).collect());
-    let tasks: Vec<PathBuf> = if threads == 1 { own() } else { list().unwrap_or_default() };
-    let lists = tasks.into_iter().filter_map(|task| text_of(&task.join("children"), CHILDREN_AT_MOST).ok());
-    let numbers = |list: String| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>();
-    lists.flat_map(numbers).map(Pid::from_raw).collect()
 }
 
 /// No longer list of children is read.
@@ -156,7 +174,11 @@ fn stat_fields(pid: Pid) -> Option<String> {
 /// The text of the file from the third field on. The second field is the program's name in parentheses, which may
 /// contain anything.
 fn stat_text(pid: Pid) -> nix::Result<String> {
-    let file = open(&known_path(pid, "stat")?, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    stat_text_at(&known_path(pid, "stat")?)
+}
+
+fn stat_text_at(path: &Path) -> nix::Result<String> {
+    let file = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     // The file has fifty-two numbers and a name of at most 64 bytes, so one read returns all of it.
     let mut bytes = vec![0; 2048];
     let length = nix::unistd::read(&file, &mut bytes)?;
