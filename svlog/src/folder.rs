@@ -41,6 +41,8 @@ pub struct Look {
 pub struct Folder {
     path: OsString,
     folder: OwnedFd,
+    /// Its device and inode. No other directory gets them while it is open.
+    id: Option<(dev_t, ino_t)>,
     /// Names of log files that belong to something other than a regular file, or to a file of another account.
     foreign: RefCell<BTreeSet<Vec<u8>>>,
 }
@@ -74,7 +76,7 @@ impl Folder {
     pub fn open(path: &OsStr) -> Result<Folder, Unable> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let folder = open(path, flags, Mode::empty()).unable_to("open directory", path)?;
-        Ok(Folder { path: path.to_os_string(), folder, foreign: RefCell::default() })
+        Ok(Folder { path: path.to_os_string(), id: id(fstat(&folder)), folder, foreign: RefCell::default() })
     }
 
     /// Whether something other than a regular file, or a file of another account, has the name of a log file. multilog has not put it there, and svlog
@@ -90,12 +92,12 @@ impl Folder {
 
     /// Whether the path of the directory leads to another directory now, or nowhere.
     pub fn is_elsewhere(&self) -> bool {
-        id(stat(&*self.path)) != id(fstat(&self.folder))
+        id(stat(&*self.path)) != self.id
     }
 
-    /// Whether the two are one directory.
+    /// Whether the two are one directory. Each of many logs is compared with each, so this asks the system nothing.
     pub fn is_same_as(&self, other: &Folder) -> bool {
-        id(fstat(&self.folder)).is_some_and(|ours| id(fstat(&other.folder)) == Some(ours))
+        self.id.is_some() && self.id == other.id
     }
 
     /// The path of a file in the directory, for messages.
