@@ -10,6 +10,7 @@ use daemontools::sys::localtime::{Calendar, utc};
 use daemontools::tai64::{self, Tai64, Tai64N};
 use daemontools::terminal::{visible, visible_json};
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::RangeInclusive;
@@ -26,6 +27,39 @@ pub enum Unit {
     Minute,
     Hour,
     Day,
+}
+
+/// How many lines there are in each minute, by its number since 1970, and of each service, by its number.
+pub type Counts = BTreeMap<(i64, usize), u64>;
+/// How many lines each service has.
+type Shares = BTreeMap<usize, u64>;
+
+/// How many services have a letter of their own in the bars.
+const NAMED: usize = 8;
+/// What stands for all others.
+const OTHERS: char = '+';
+
+/// The letters that stand for services in bars.
+#[derive(Debug, Default)]
+struct Letters(BTreeMap<usize, char>);
+
+impl Letters {
+    /// How much of a bar of this length each service has, in the order of the letters. A service with few lines may have
+    /// nothing of it. Without letters, none has.
+    fn parts(&self, shares: &Shares, length: usize) -> Vec<(usize, usize)> {
+        let count: u128 = shares.values().map(|share| u128::from(*share)).sum();
+        let mut services: Vec<usize> = shares.keys().copied().filter(|_| !self.0.is_empty()).collect();
+        services.sort_by_key(|service| self.0.get(service).copied().unwrap_or(char::MAX));
+        let (mut sum, mut end) = (0, 0);
+        let part = |service: usize| {
+            sum += u128::from(shares.get(&service).copied().unwrap_or(0));
+            // Each part ends where the sum until then ends, so that all of them are as long as the bar.
+            let begin = end;
+            end = usize::try_from((2 * sum * length as u128 + count) / (2 * count.max(1))).unwrap_or(length);
+            (service, end - begin)
+        };
+        services.into_iter().map(part).collect()
+    }
 }
 
 /// The time zone in which times are shown.
@@ -110,9 +144,13 @@ impl Show {
     pub fn count(&mut self, service: usize, lines: u64) {
         match self.style.form {
             Form::Json => {
+                let start = self.output.len();
                 self.output.extend_from_slice(b"{\"service\":");
                 self.output.extend_from_slice(self.json_names.get(service).map_or(b"\"\"", Vec::as_slice));
-                self.number(",\"count\":", lines, "}");
+                // Writing to a Vec cannot fail.
+                let _ = write!(self.output, ",\"count\":{lines}}}");
+                self.spell_out_on_terminal(start);
+                self.output.push(b'\n');
             }
             Form::Short | Form::Iso | Form::Raw | Form::Cat => {
                 self.name(service, b": ");
@@ -129,12 +167,14 @@ impl Show {
         }
     }
 
-    /// Appends how many lines there are in each minute, hour or day: `counts` has those of minutes, by their numbers
-    /// since 1970. On a terminal each number has a bar.
-    pub fn histogram(&mut self, unit: Unit, counts: BTreeMap<i64, u64>) {
-        let mut rows: Vec<(Calendar, u64)> = Vec::new();
-        for (minute, count) in counts {
+    /// Appends how many lines there are in each minute, hour or day. On a terminal each number has a bar. With shares, it
+    /// is told how many of the lines each service has: JSON names them, and bars consist of letters that stand for them.
+    pub fn histogram(&mut self, unit: Unit, counts: Counts, with_shares: bool) {
+        let mut rows: Vec<(Calendar, Shares)> = Vec::new();
+        let mut totals = Shares::new();
+        for ((minute, service), count) in counts {
             let Some(shown) = self.calendar(minute.saturating_mul(60)) else { continue };
+            *totals.entry(service).or_default() += count;
             let begin = match unit {
                 Unit::Minute => Calendar { second: 0, ..shown },
                 Unit::Hour => Calendar { minute: 0, second: 0, ..shown },
@@ -142,44 +182,104 @@ impl Show {
             };
             let day = |of: &Calendar| (of.year, of.month, of.day);
             match rows.last_mut() {
-                Some((last, total)) if *last == begin || (unit == Unit::Day && day(last) == day(&begin)) => {
-                    *total += count
+                Some((last, shares)) if *last == begin || (unit == Unit::Day && day(last) == day(&begin)) => {
+                    *shares.entry(service).or_default() += count;
                 }
-                Some(_) | None => rows.push((begin, count)),
+                Some(_) | None => rows.push((begin, Shares::from([(service, count)]))),
             }
         }
-        let most = rows.iter().map(|(_, count)| *count).max().unwrap_or(0);
-        let width = most.to_string().len();
-        for (begin, count) in rows {
-            self.row(unit, &begin, count, (most, width));
+        let letters = match self.style.text {
+            Text::Visible if with_shares => self.legend(&totals),
+            Text::Visible | Text::Raw => Letters::default(),
+        };
+        let most = rows.iter().map(|(_, shares)| shares.values().sum()).max().unwrap_or(0);
+        for (begin, shares) in rows {
+            match self.style.form {
+                Form::Json => self.json_row(&begin, &shares, with_shares),
+                Form::Short | Form::Iso | Form::Raw | Form::Cat => self.row((unit, &begin), &shares, (most, &letters)),
+            }
         }
     }
 
-    fn row(&mut self, unit: Unit, begin: &Calendar, count: u64, (most, width): (u64, usize)) {
-        let offset = || match self.zone {
+    /// Gives the services with most lines a letter each, and appends which is whose, with its number of lines.
+    fn legend(&mut self, totals: &Shares) -> Letters {
+        let mut services: Vec<(usize, u64)> = totals.iter().map(|(service, count)| (*service, *count)).collect();
+        services.sort_by_key(|(service, count)| (Reverse(*count), *service));
+        let mut letters = Letters::default();
+        if self.style.form == Form::Json {
+            return letters;
+        }
+        let (named, others) = services.split_at(services.len().min(NAMED));
+        for (letter, (service, count)) in ('a'..).zip(named) {
+            letters.0.insert(*service, letter);
+            self.piece(&letters, *service, 1);
+            self.output.push(b' ');
+            let name = self.raw_names.get(*service).cloned().unwrap_or_default();
+            self.output.extend_from_slice(&name);
+            self.number(" ", *count, "");
+        }
+        if !others.is_empty() {
+            let count = others.iter().map(|(_, count)| count).sum();
+            self.number(&format!("{OTHERS} {} others ", others.len()), count, "");
+        }
+        letters
+    }
+
+    /// Appends a part of a bar: the letter of a service, as often as said, in the service's colour.
+    fn piece(&mut self, letters: &Letters, service: usize, length: usize) {
+        let letter = letters.0.get(&service).copied().unwrap_or(OTHERS);
+        let text = String::from(letter).repeat(length);
+        let (on, off) = self.colour(service);
+        let is_own = letter != OTHERS && length > 0;
+        let parts = if is_own { [on.as_str(), &text, off] } else { ["", &text, ""] };
+        self.output.extend(parts.iter().flat_map(|part| part.bytes()));
+    }
+
+    fn row(&mut self, (unit, begin): (Unit, &Calendar), shares: &Shares, (most, letters): (u64, &Letters)) {
+        let shown = begin.date_and_time(' ');
+        let shown = match unit {
+            Unit::Minute | Unit::Hour => shown.get(..shown.len() - 3).unwrap_or(&shown),
+            Unit::Day => shown.get(..shown.len() - 9).unwrap_or(&shown),
+        };
+        let count: u64 = shares.values().sum();
+        let width = most.to_string().len();
+        // Writing to a Vec cannot fail.
+        let _ = write!(self.output, "{shown} {count:width$}");
+        if self.style.text == Text::Visible {
+            self.output.push(b' ');
+            let length = (u128::from(count) * u128::from(BAR)).div_ceil(u128::from(most.max(1)));
+            let length = usize::try_from(length).unwrap_or(0);
+            if letters.0.is_empty() {
+                self.output.resize(self.output.len() + length, b'#');
+            }
+            for (service, part) in letters.parts(shares, length) {
+                self.piece(letters, service, part);
+            }
+        }
+        self.output.push(b'\n');
+    }
+
+    fn json_row(&mut self, begin: &Calendar, shares: &Shares, with_shares: bool) {
+        let offset = match self.zone {
             Zone::Utc => "Z".to_string(),
             Zone::Local(_) => begin.offset_from_utc(),
         };
+        let (time, count) = (begin.date_and_time('T') + &offset, shares.values().sum::<u64>());
+        let start = self.output.len();
         // Writing to a Vec cannot fail.
-        let _ = match self.style.form {
-            Form::Json => {
-                let time = begin.date_and_time('T') + &offset();
-                writeln!(self.output, "{{\"time\":\"{time}\",\"count\":{count}}}")
+        let _ = write!(self.output, "{{\"time\":\"{time}\",\"count\":{count}");
+        if with_shares {
+            self.output.extend_from_slice(b",\"services\":");
+            for (number, (service, count)) in shares.iter().enumerate() {
+                self.output.push(if number == 0 { b'{' } else { b',' });
+                self.output.extend_from_slice(self.json_names.get(*service).map_or(b"\"\"", Vec::as_slice));
+                let _ = write!(self.output, ":{count}");
             }
-            Form::Short | Form::Iso | Form::Raw | Form::Cat => {
-                let shown = begin.date_and_time(' ');
-                let shown = match unit {
-                    Unit::Minute | Unit::Hour => shown.get(..shown.len() - 3).unwrap_or(&shown),
-                    Unit::Day => shown.get(..shown.len() - 9).unwrap_or(&shown),
-                };
-                let bar = match self.style.text {
-                    Text::Visible => (u128::from(count) * u128::from(BAR)).div_ceil(u128::from(most.max(1))),
-                    Text::Raw => 0,
-                };
-                let bar = " ".repeat(usize::from(bar > 0)) + &"#".repeat(usize::try_from(bar).unwrap_or(0));
-                writeln!(self.output, "{shown} {count:width$}{bar}")
-            }
-        };
+            self.output.push(b'}');
+        }
+        self.output.push(b'}');
+        self.spell_out_on_terminal(start);
+        self.output.push(b'\n');
     }
 
     fn number(&mut self, before: &str, number: u64, after: &str) {
@@ -234,17 +334,22 @@ impl Show {
     /// Appends the name of a service, unless it is the only one.
     fn name(&mut self, service: usize, end: &[u8; 2]) {
         if let (Some(name), true) = (self.raw_names.get(service), self.raw_names.len() > 1) {
-            let (on, off) = match self.style.colours {
-                Colours::Names | Colours::NamesAndMatches => {
-                    (format!("\x1b[{}m", COLOURS[service % COLOURS.len()]), "\x1b[0m")
-                }
-                Colours::None => (String::new(), ""),
-            };
+            let (on, off) = self.colour(service);
             self.output.extend_from_slice(on.as_bytes());
             self.output.extend_from_slice(name);
             self.output.extend_from_slice(&end[..1]);
             self.output.extend_from_slice(off.as_bytes());
             self.output.extend_from_slice(&end[1..]);
+        }
+    }
+
+    /// What begins and ends the colour of a service.
+    fn colour(&self, service: usize) -> (String, &'static str) {
+        match self.style.colours {
+            Colours::Names | Colours::NamesAndMatches => {
+                (format!("\x1b[{}m", COLOURS[service % COLOURS.len()]), "\x1b[0m")
+            }
+            Colours::None => (String::new(), ""),
         }
     }
 
@@ -324,10 +429,7 @@ impl Show {
             self.output.extend_from_slice(b",\"context\":true");
         }
         self.output.push(b'}');
-        match self.style.text {
-            Text::Visible => self.spell_out(start),
-            Text::Raw => {}
-        }
+        self.spell_out_on_terminal(start);
         self.output.push(b'\n');
     }
 
@@ -346,8 +448,11 @@ impl Show {
         }
     }
 
-    /// Escapes what could control a terminal in the JSON from `start` on.
-    fn spell_out(&mut self, start: usize) {
+    /// Escapes what could control a terminal in the JSON from `start` on, if it is for a terminal.
+    fn spell_out_on_terminal(&mut self, start: usize) {
+        if self.style.text == Text::Raw {
+            return;
+        }
         if let Ok(Cow::Owned(spelled)) = std::str::from_utf8(&self.output[start..]).map(visible_json) {
             self.output.truncate(start);
             self.output.extend_from_slice(spelled.as_bytes());

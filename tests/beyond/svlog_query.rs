@@ -269,6 +269,44 @@ fn lines_are_counted_for_each_minute_hour_or_day() {
 }
 
 #[test]
+fn a_histogram_tells_how_many_lines_each_of_several_services_has() {
+    let scratch = Scratch::new();
+    let at = |seconds: &[u64]| seconds.iter().map(|second| format!("{} x\n", label(*second))).collect::<String>();
+    for (folder, seconds) in [("web", &[0, 60][..]), ("d\x1bb", &[0, 1, 2, 61, 62, 120]), ("empty", &[])] {
+        scratch.file(format!("{folder}/lock"), "");
+        scratch.file(format!("{folder}/current"), at(seconds));
+    }
+    let json = svlog(&scratch, "--histogram --json --utc web d\x1bb empty");
+    let expected = r#"{"time":"2026-11-21T06:53:00Z","count":4,"services":{"web":1,"d\u001bb":3}}
+{"time":"2026-11-21T06:54:00Z","count":3,"services":{"web":1,"d\u001bb":2}}
+{"time":"2026-11-21T06:55:00Z","count":1,"services":{"d\u001bb":1}}
+"#;
+    assert_eq!(json, prints(expected));
+    // The numbers of a pipe have no bars, as those of one log.
+    let plain = "2026-11-21 06:53 4\n2026-11-21 06:54 3\n2026-11-21 06:55 1\n";
+    assert_eq!(svlog(&scratch, "--histogram --utc web d\x1bb empty"), prints(plain));
+    let bars = scratch.on_terminal("svlog --histogram --color=never --utc web d*b empty");
+    let bar =
+        |letters: &[(&str, usize)]| letters.iter().map(|(letter, count)| letter.repeat(*count)).collect::<String>();
+    let [all, most, one] = [bar(&[("a", 38), ("b", 12)]), bar(&[("a", 25), ("b", 13)]), bar(&[("a", 13)])];
+    let expected = format!(
+        "a d\\x1bb 6\nb web 2\n2026-11-21 06:53 4 {all}\n2026-11-21 06:54 3 {most}\n2026-11-21 06:55 1 {one}\n"
+    );
+    assert_eq!(bars, expected);
+    let coloured = scratch.on_terminal("svlog --histogram --utc web d*b empty");
+    assert!(coloured.starts_with("\x1b[33ma\x1b[0m d\\x1bb 6\n\x1b[36mb\x1b[0m web 2\n"), "{coloured:?}");
+    // Only so many services have a letter of their own.
+    for number in 0..10 {
+        scratch.file(format!("w{number}/lock"), "");
+        scratch.file(format!("w{number}/current"), at(&vec![0; 20 - number]));
+    }
+    let many = scratch.on_terminal("svlog --histogram --color=never --utc w0 w1 w2 w3 w4 w5 w6 w7 w8 w9");
+    let lines: Vec<&str> = many.lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[8]), (10, "a w0 20", "+ 2 others 23"), "{many}");
+    assert!(lines[9].starts_with("2026-11-21 06:53 155 aaaaaa") && lines[9].ends_with("+++++++"), "{many}");
+}
+
+#[test]
 fn the_newest_lines_come_first_if_this_is_asked_for() {
     let scratch = Scratch::new();
     written(&scratch, "web", &["a", "b", "c", "b", "b"]);

@@ -182,3 +182,27 @@ fn a_time_beyond_all_calendars_is_a_label() {
     assert_eq!(shown(PLAIN, Zone::Utc, &["w"], &[(0, late)]), "@7fffffffffffffff00000000 x\n");
     assert!(shown(JSON, Zone::Utc, &["w"], &[(0, late)]).contains("@7fffffffffffffff00000000"));
 }
+
+#[test]
+fn the_parts_of_a_bar_are_as_long_as_the_bar() {
+    let letters = |count: usize| Letters((0..count).zip('a'..).collect());
+    let shares = |counts: &[u64]| counts.iter().copied().enumerate().collect::<Shares>();
+    for (counts, length, parts) in [
+        (&[1][..], 50, &[50][..]),
+        (&[1, 1], 50, &[25, 25]),
+        (&[1, 1, 1], 50, &[17, 16, 17]),
+        (&[999, 1], 50, &[50, 0]),
+        (&[2, 1], 1, &[1, 0]),
+        (&[u64::MAX, u64::MAX], 50, &[25, 25]),
+        (&[0, 0], 50, &[0, 0]),
+        (&[], 0, &[]),
+    ] {
+        let found: Vec<usize> =
+            letters(counts.len()).parts(&shares(counts), length).into_iter().map(|(_, part)| part).collect();
+        assert_eq!(found, parts, "{counts:?}");
+    }
+    // They stand in the order of the letters, and those without one are the last.
+    let letters = Letters(BTreeMap::from([(2, 'a'), (0, 'b')]));
+    assert_eq!(letters.parts(&shares(&[1, 1, 2]), 8), [(2, 4), (0, 2), (1, 2)]);
+    assert_eq!(Letters::default().parts(&shares(&[1, 1, 2]), 8), []);
+}
