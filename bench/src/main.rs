@@ -10,7 +10,8 @@
 //! - `footprint`: memory, kernel objects, wake-ups and CPU of the processes that supervise an idle service;
 //! - `boot`: the time until all services of a directory run;
 //! - `recover`: what a SIGKILL of each of the programs costs;
-//! - `query`: what questions to a large log cost, beside cat, grep, ripgrep and zstdcat.
+//! - `query`: what questions to a large log cost, beside cat, grep, ripgrep and zstdcat; to 500 logs, beside tail; and to
+//!   all services, in svctl beside `svstat -j`. It says which goals were reached.
 //!
 //! Programs run by turns, so that other work of the machine affects all of them (in `footprint` all are idle at the
 //! same time). The benchmark compares medians. `--full` adds what would make a measurement longer than two minutes:

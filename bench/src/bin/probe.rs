@@ -8,6 +8,7 @@
 //! - `probe parent DIRECTORY`: starts the service's `run` and waits for it: a supervisor's processes without its work.
 //! - `probe numbers RUN ...`: a service that writes lines, each a number of 15 digits, until TERM; then it writes how
 //!   many these were to the file `written`. It also reports its start and its end.
+//! - `probe peak PROGRAM WORD ...`: runs a program without output, and tells the most memory that it had, in kB.
 //!
 //! Usage: 100. The system refuses something: 111.
 
@@ -21,6 +22,7 @@ use daemontools::{Args, Attempt, Fatal, Help, sys};
 use event::{Event, What};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode;
@@ -29,8 +31,7 @@ use std::os::fd::OwnedFd;
 
 daemontools::main!(probe, HELP);
 
-const USAGE: &str =
-    "probe: usage: probe copy file | parent directory | numbers run ... | commanded run ... | fifo run ...";
+const USAGE: &str = "probe: usage: probe copy file | parent directory | peak program word ... | numbers run ... | commanded run ... | fifo run ...";
 
 const HELP: Help = Help { usage: USAGE, text: "What the measured services run: cargo run -p bench starts it.\n" };
 
@@ -43,6 +44,7 @@ fn probe(args: Args) -> Result<i32, Fatal> {
     match (words.first().and_then(|word| word.to_str()), words.get(1..).unwrap_or_default()) {
         (Some("copy"), [file]) => copy(file),
         (Some("parent"), [directory]) => parent(directory),
+        (Some("peak"), [program, words @ ..]) => peak(program, words),
         (Some("numbers"), [_, ..]) => numbers(OsStr::new(EVENTS)),
         (Some("commanded"), [_, ..]) => service(OsStr::new(EVENTS), Signal::SIGCONT),
         (Some(fifo), [_, ..]) => service(OsStr::new(fifo), Signal::SIGALRM),
@@ -68,6 +70,14 @@ fn parent(directory: &OsStr) -> Result<i32, Fatal> {
     let mut run = std::process::Command::new("./run").spawn().unable_to("start", OsStr::new("./run"))?;
     run.wait().unable_to("wait for", OsStr::new("./run"))?;
     Ok(0)
+}
+
+fn peak(program: &OsStr, words: &[&OsStr]) -> Result<i32, Fatal> {
+    let mut command = std::process::Command::new(program);
+    let status = command.args(words).stdout(std::process::Stdio::null()).status().unable_to("run", program)?;
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unable_to("measure", program)?;
+    sys::write_all(sys::stdout(), format!("{}\n", usage.max_rss()).as_bytes()).unable_to("write output", "")?;
+    Ok(status.code().unwrap_or(111))
 }
 
 /// The connection through which a service reports.
