@@ -226,6 +226,11 @@ impl Machine {
             Event::Left(left) => self.has_left(now, left, todo),
             Event::BesideLaunched => self.beside_launched(now, todo),
             Event::BesideNotLaunched => self.beside_not_launched(now, todo),
+            Event::BesideExecuted => self.beside_executed(todo),
+            // A supervise was killed before it had seen the process pass its gate, and it is not known how the process ended.
+            Event::BesideEnded(Exit::Unknown) if self.beside.is_some_and(|beside| beside.gated) => {
+                self.beside_never_began(now, todo)
+            }
             Event::BesideEnded(exit) => self.beside_ended(now, exit, todo),
             Event::BesideNeverBegan => self.beside_never_began(now, todo),
             Event::Ready => self.became_ready(now, todo),

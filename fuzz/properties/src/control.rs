@@ -113,6 +113,7 @@ impl World {
                 self.look();
             }
             11 if self.machine.awaits_stop() => self.happens(Event::Stopped),
+            12 if self.beside.is_some() => self.happens(Event::BesideExecuted),
             _ => self.look(),
         }
     }

@@ -240,6 +240,8 @@ pub struct Record {
     pub process: Option<(Role, Process)>,
     /// The process of the program that runs beside `run`, or that has outlived it, if there is one.
     pub beside: Option<(Beside, Process)>,
+    /// Whether that process was not seen to become its program yet.
+    pub beside_gated: bool,
     /// When supervise kills that process if it has not ended by then.
     pub beside_kill_at: Option<Moment>,
     /// Which programs are still to run beside this `run`, and which have.
@@ -327,6 +329,7 @@ impl Record {
             active: false,
             process: None,
             beside: None,
+            beside_gated: false,
             beside_kill_at: None,
             hooks: Hooks::default(),
             since: Moment::ZERO,

@@ -27,6 +27,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BesideRun {
     pub which: Beside,
+    /// The process was not seen to become the program yet.
+    pub gated: bool,
     /// When it is killed if it has not ended.
     pub kill_at: Option<Deadline>,
     /// It was told to end, so that its own limit is not the reason if it is killed.
@@ -74,7 +76,7 @@ impl Machine {
     }
 
     fn launch_beside(&mut self, which: Beside, todo: &mut Vec<Action>) {
-        self.beside = Some(BesideRun { which, kill_at: None, is_told: false });
+        self.beside = Some(BesideRun { which, gated: false, kill_at: None, is_told: false });
         todo.push(Action::LaunchBeside(which));
     }
 
@@ -82,11 +84,20 @@ impl Machine {
         let Some(beside) = &mut self.beside else { return };
         // The record that names the process is the first that does not ask for `reload` any more.
         self.hooks.reload &= beside.which != Beside::Reload;
+        beside.gated = true;
         beside.kill_at = self.policy.kill_beside_after(beside.which).map(|wait| Deadline::new(now, wait));
         todo.extend([Action::Record, Action::OpenBesideGate, Action::Publish]);
     }
 
-    /// The process was never let through its gate: the program is started again, if it is still to run.
+    /// The process has become the program. That is written down: what is known of its end counts from now on.
+    pub(super) fn beside_executed(&mut self, todo: &mut Vec<Action>) {
+        let Some(beside) = &mut self.beside else { return };
+        beside.gated = false;
+        todo.push(Action::Publish);
+    }
+
+    /// The process was never let through its gate, or it is not known whether it was: the program is started again, if it is
+    /// still to run.
     pub(super) fn beside_never_began(&mut self, now: Moment, todo: &mut Vec<Action>) {
         let Some(beside) = self.beside.take() else { return };
         match beside.which {

@@ -37,6 +37,8 @@ pub enum Event {
     BesideLaunched,
     /// The process asked for by [`Action::LaunchBeside`] could not be made.
     BesideNotLaunched,
+    /// The process beside `run` has become its program.
+    BesideExecuted,
     /// The process beside `run` has ended.
     BesideEnded(Exit),
     /// The process beside `run` that an earlier supervise had made never passed its gate.

@@ -41,7 +41,8 @@ impl Machine {
         let watchdog = policy.watchdog.filter(|_| runs);
         let ready_within = policy.start_limit().filter(|_| runs && record.ready.is_none() && !record.hooks.post_start);
         let ago = |death: &Death| Duration::from_secs(tai64::seconds_between(death.ended, now.label));
-        let beside = record.beside.map(|(which, _)| BesideRun { which, kill_at: None, is_told: false });
+        let gated = record.beside_gated;
+        let beside = record.beside.map(|(which, _)| BesideRun { which, gated, kill_at: None, is_told: false });
         let is_possible = |held: &Held| match held {
             Held::Starting => stage == Stage::Preparing,
             Held::Stopping => matches!(stage, Stage::Outlived | Stage::Active | Stage::Alive(Role::Run)),
@@ -102,6 +103,7 @@ impl Machine {
             want: self.want,
             phase: self.phase(),
             active: self.stage == Stage::Active,
+            beside_gated: self.beside.is_some_and(|beside| beside.gated),
             beside_kill_at: self.beside.and_then(|beside| beside.kill_at).map(|deadline| deadline.at),
             hooks: self.hooks,
             since: self.since,

@@ -977,6 +977,7 @@ fn events() -> Vec<(String, Event)> {
         ("left several", Event::Left(Left::Undecided(Astray::Several))),
         ("beside launched", Event::BesideLaunched),
         ("beside not launched", Event::BesideNotLaunched),
+        ("beside executed", Event::BesideExecuted),
         ("beside exit 0", Event::BesideEnded(Exit::Code(0))),
         ("beside exit 125", Event::BesideEnded(Exit::Code(125))),
         ("beside never began", Event::BesideNeverBegan),
@@ -1000,7 +1001,7 @@ fn cell((stage, beside): State, event: Event) -> String {
     let mut machine = Machine::new(policy_of_the_table(), Want::Up, Moment::ZERO);
     machine.stage = stage;
     machine.policy.is_state = stage == Stage::Active;
-    machine.beside = beside.map(|which| BesideRun { which, kill_at: None, is_told: false });
+    machine.beside = beside.map(|which| BesideRun { which, gated: false, kill_at: None, is_told: false });
     match beside {
         Some(Beside::PreStop) => machine.want = Want::Down,
         Some(Beside::PostStart) => machine.hooks.post_start = true,

@@ -20,18 +20,18 @@ impl Runner {
     /// The system does not tell what became of the process.
     pub(super) fn adopt_beside(&mut self, record: &Record, place: &Place) -> Result<Option<Event>, Unable> {
         let Some((which, process)) = record.beside else { return Ok(None) };
-        // It is not written down whether it has passed its gate.
-        Ok(match Running::adopt(which, process, place, Gated::Maybe, Moment::now().uptime)? {
+        let gated = if record.beside_gated { Gated::Maybe } else { Gated::No };
+        Ok(match Running::adopt(which, process, place, gated, Moment::now().uptime)? {
             Found::Alive(program) => {
                 self.beside = Some(program);
                 None
             }
             Found::Ended(event) => {
                 let event = of_beside(event);
-                if let Some(Event::BesideEnded(exit)) = event {
+                if let Event::BesideEnded(exit) = event {
                     self.notify(which.into(), process.pid, Some(exit));
                 }
-                event
+                Some(event)
             }
         })
     }
@@ -70,15 +70,16 @@ impl Runner {
         if program.has_begun() {
             self.messages.executed(program.role);
             program.complete();
-            self.handle(Event::Changed, shared);
+            self.handle(Event::BesideExecuted, shared);
         }
         let Some(program) = &mut self.beside else { return };
-        match program.poll_adopted(&shared.control_files.place, Moment::now().uptime).and_then(of_beside) {
+        match program.poll_adopted(&shared.control_files.place, Moment::now().uptime).map(of_beside) {
             Some(Event::BesideEnded(exit)) => self.beside_has_ended(exit, shared),
-            Some(event) => {
+            Some(event @ Event::BesideNeverBegan) => {
                 self.beside = None;
                 self.handle(event, shared);
             }
+            Some(event) => self.handle(event, shared),
             None => {}
         }
     }
@@ -99,10 +100,12 @@ impl Runner {
     }
 }
 
-/// What an event of an adopted process means, where it is the one beside `run`. That it was executed is no news.
-fn of_beside(event: Event) -> Option<Event> {
-    if let Event::Ended(exit) = event {
-        return Some(Event::BesideEnded(exit));
+/// What an event of an adopted process means, where it is the one beside `run`.
+fn of_beside(event: Event) -> Event {
+    match event {
+        Event::Executed => Event::BesideExecuted,
+        Event::Ended(exit) => Event::BesideEnded(exit),
+        Event::NeverBegan => Event::BesideNeverBegan,
+        event => event,
     }
-    (event == Event::NeverBegan).then_some(Event::BesideNeverBegan)
 }

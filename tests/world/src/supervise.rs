@@ -453,21 +453,21 @@ impl Supervise {
     /// Adopts the processes that still exist, and notes with which events the machine begins.
     fn adopt(&mut self, kernel: &Kernel, record: &Record) {
         let gated = if record.ready.is_none() { Gated::Maybe } else { Gated::No };
+        let beside_gated = if record.beside_gated { Gated::Maybe } else { Gated::No };
         let is_there = |process: &Process| kernel.find(process).is_some();
         let end = |process| Event::of_adopted(self.told_by_svscan(kernel, &process).unwrap_or(Exit::Unknown), gated);
         let main = record.process.filter(|(_, process)| !is_there(process));
         let first = main.map_or(Event::Begun, |(_, process)| end(process));
         let beside = record.beside.filter(|(_, process)| !is_there(process)).map(|(_, process)| {
             let exit = self.told_by_svscan(kernel, &process).unwrap_or(Exit::Unknown);
-            of_beside(Event::of_adopted(exit, Gated::Maybe))
+            of_beside(Event::of_adopted(exit, beside_gated))
         });
         self.first = [Some(first), beside].into_iter().flatten().collect();
         let there = record.process.filter(|(_, process)| is_there(process));
         self.held = there.map(|(role, process)| Held { role, process, is_child: false, gate: None, gated });
-        // It is not recorded whether it has passed its gate.
         let there = record.beside.filter(|(_, process)| is_there(process));
         self.beside =
-            there.map(|(role, process)| Held { role, process, is_child: false, gate: None, gated: Gated::Maybe });
+            there.map(|(role, process)| Held { role, process, is_child: false, gate: None, gated: beside_gated });
     }
 
     fn write_state_first(&mut self) {
@@ -647,11 +647,13 @@ impl Supervise {
         let Some(beside) = self.beside else { return };
         if beside.has_executed(kernel) {
             self.beside = Some(Held { gate: None, ..beside });
-            self.handle(kernel, Event::Changed);
+            self.handle(kernel, Event::BesideExecuted);
         } else if beside.adopted_has_news(kernel) {
             match self.end_of_adopted(kernel, &beside.process) {
-                // That it was executed is no news.
-                None => self.beside = Some(Held { gated: Gated::No, ..beside }),
+                None => {
+                    self.beside = Some(Held { gated: Gated::No, ..beside });
+                    self.handle(kernel, Event::BesideExecuted);
+                }
                 Some(exit) => {
                     self.beside = None;
                     self.handle(kernel, of_beside(Event::of_adopted(exit, beside.gated)));
@@ -700,6 +702,7 @@ fn open(kernel: &mut Kernel, gate: Option<GateId>) {
 /// What the end of an adopted process means, if it is the one beside `run`.
 fn of_beside(event: Event) -> Event {
     match event {
+        Event::Executed => Event::BesideExecuted,
         Event::Ended(exit) => Event::BesideEnded(exit),
         Event::NeverBegan => Event::BesideNeverBegan,
         event => event,

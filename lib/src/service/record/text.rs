@@ -17,6 +17,7 @@
 //! pid-serial SERIAL            … its number among all processes since boot …
 //! role PROGRAM                 … and which of the service's programs it is
 //! beside PROGRAM PID TICKS SERIAL  the process that runs beside `run`, or has outlived it
+//! beside-gated                 that process was not seen to become its program yet
 //! beside-kill-at LABEL UPTIME  it is killed then if it has not ended
 //! post-start-due               `post-start` runs or is still to run, and then the service is ready
 //! pre-stopped                  `pre-stop` has run: `run` is told to end
@@ -123,6 +124,7 @@ impl Record {
             ("to-group", self.to_group),
             ("leaving", self.leaving),
             ("gated", self.gated),
+            ("beside-gated", self.beside_gated),
             ("begun", self.begun),
             ("again", self.again),
             ("in-background", self.in_background),
@@ -251,6 +253,7 @@ impl Record {
             "begun" => self.begun = true,
             "again" => self.again = true,
             "beside" => self.beside = beside(words),
+            "beside-gated" => self.beside_gated = true,
             "beside-kill-at" => self.beside_kill_at = moment(words),
             "post-start-due" => self.hooks.post_start = true,
             PRE_STOPPED => self.hooks.pre_stopped = true,
@@ -484,6 +487,7 @@ mod tests {
             again: true,
             life_end: Some(LifeEnd { role: Role::Run, exit: Exit::Core(6), is_told: true, has_pre_stop: true }),
             beside: Some((Beside::PreStop, Process { pid: Pid::from_raw(78), ticks: 100, serial: 101 })),
+            beside_gated: true,
             beside_kill_at: Some(at(13)),
             hooks: Hooks {
                 post_start: true,

@@ -40,6 +40,7 @@ fn a_service_is_ready_when_post_start_has_ended_whatever_with() {
         let mut life = running(with_post_start());
         life.follow(Event::Executed);
         assert_eq!((beside(&life), life.machine.ready), (Some(Beside::PostStart), None));
+        life.follow(Event::BesideExecuted);
         life.passes(300);
         assert_eq!(life.follow(Event::BesideEnded(exit)), [Announce('U'), Publish], "{exit:?}");
         assert_eq!((beside(&life), life.machine.ready), (None, Some(life.now)));
@@ -317,17 +318,23 @@ fn the_next_supervise_goes_on_with_what_runs_beside_run() {
         );
         Life { machine, now: life.now }
     };
-    // What had ended meanwhile has its effect.
+    // What was never let through its gate is started again, and so is what was not seen to pass it, if its end is unknown.
     let mut life = running(Policy { kill_pre_stop_after: Some(Duration::from_secs(3)), ..with_pre_stop() });
     life.happens(Event::Executed);
     life.follow(Event::Told(Command::Down));
+    for end in [Event::BesideNeverBegan, Event::BesideEnded(Exit::Unknown)] {
+        let mut next = resume(&life);
+        next.follow(Event::Begun);
+        assert!(next.follow(end).contains(&Action::LaunchBeside(Beside::PreStop)));
+    }
+    let mut next = resume(&life);
+    next.follow(Event::Begun);
+    assert!(next.follow(Event::BesideEnded(Exit::Code(1))).ends_with(&end()), "it has passed its gate");
+    // What was executed and had ended meanwhile has its effect.
+    assert_eq!(life.happens(Event::BesideExecuted), [Publish]);
     let mut next = resume(&life);
     assert_eq!(next.follow(Event::Begun), [Announce('s'), Publish]);
     assert!(next.follow(Event::BesideEnded(Exit::Unknown)).ends_with(&end()));
-    // What was never let through its gate is started again.
-    let mut next = resume(&life);
-    next.follow(Event::Begun);
-    assert!(next.follow(Event::BesideNeverBegan).contains(&Action::LaunchBeside(Beside::PreStop)));
     // What was written down as wanted, but had not begun, is begun.
     life.machine.beside = None;
     let mut next = resume(&life);
@@ -364,4 +371,35 @@ fn that_run_was_told_to_end_is_written_down_only_after_that() {
     life.follow(Event::Executed);
     assert_eq!(life.follow(Event::Told(Command::Down)), [Publish]);
     assert_eq!(life.follow(Event::BesideEnded(Exit::Code(0))), end());
+}
+
+/// svscan and supervise are killed together before the gate is open, so that neither knows how the process has ended.
+#[test]
+fn a_reload_that_was_not_let_through_its_gate_is_run_by_the_next_supervise() {
+    let mut life = running(Policy { has_reload: true, ..plain() });
+    life.happens(Event::Executed);
+    life.happens(Event::Told(Command::Reload));
+    life.happens(Event::BesideLaunched);
+    let process = |pid| Process { pid: nix::unistd::Pid::from_raw(pid), ticks: 1, serial: 1 };
+    let resume = |life: &Life| {
+        let record = Record {
+            process: Some((Role::Run, process(7))),
+            beside: Some((Beside::Reload, process(8))),
+            ..life.machine.record()
+        };
+        let record = Record::decode(&record.encode());
+        let mut next = Life { machine: Machine::resume(life.machine.policy.clone(), &record, life.now), now: life.now };
+        next.follow(Event::Begun);
+        next
+    };
+    assert!(resume(&life).follow(Event::BesideEnded(Exit::Unknown)).contains(&Action::LaunchBeside(Beside::Reload)));
+    // `run` was sent KILL: nothing is started beside it any more.
+    let mut killed = resume(&life);
+    killed.told(Command::Kill);
+    assert_eq!(killed.follow(Event::BesideEnded(Exit::Unknown)), [Publish]);
+    // Once it was seen to run, it is never run twice.
+    life.happens(Event::BesideExecuted);
+    let mut next = resume(&life);
+    assert_eq!(next.follow(Event::BesideEnded(Exit::Unknown)), [Publish]);
+    assert_eq!(beside(&next), None);
 }
