@@ -46,6 +46,9 @@ const SMALL_OF_LOGGED: [Budget; 2] =
 const SMALL_OF_LOGGED_AT_REST: [Budget; 2] =
     [Budget { kills: 2, ..Budget::NONE }, Budget { kills: 1, lines: 1, ..Budget::NONE }];
 
+/// The same for a service that has programs beside `run` and is up and at rest when the adversary begins.
+const SMALL_OF_BESIDE_AT_REST: Budget = Budget { kills: 1, commands: 1, ..Budget::NONE };
+
 /// The same for a service with a logger from the boot on. These have some hundred thousand states, and take minutes. They
 /// are searched only if `--exhaustive` allows more states than usual.
 const LARGE_OF_LOGGED: [Budget; 2] =
@@ -140,6 +143,9 @@ fn run(order: &Order) -> Result<bool, Box<dyn Error>> {
         let world = world.at_rest().map_err(|broken| broken.to_string())?;
         small.push((format!("at rest, {name}"), world));
     }
+    let beside = Policy { has_post_start: true, has_pre_stop: true, has_reload: true, ..Policy::default() };
+    let (name, world) = small_world(vec![Service::new("web", 1, beside)], SMALL_OF_BESIDE_AT_REST);
+    small.push((format!("at rest, {name}"), world.at_rest().map_err(|broken| broken.to_string())?));
     let large = LARGE_OF_LOGGED.iter().filter(|_| order.limit > LIMIT);
     small.extend(large.map(|budget| small_world(logged(), *budget)));
     let mut small_of_logs: Vec<(String, Logs)> =

@@ -22,6 +22,8 @@ pub enum Broken {
     CommandForgotten(Command, Want),
     /// Two programs run at the same time beside `run`.
     TwiceBeside(i32, i32),
+    /// This `reload` runs, and was not told to.
+    ReloadedTwice(i32),
     /// This process was to be killed, by `k` or a second `d`, and is still alive.
     KillBlocked(i32),
     /// At rest, no supervise is in charge.
@@ -74,6 +76,7 @@ impl Display for Broken {
                 write!(to, "{command:?} was obeyed, and later {want:?} is wanted")
             }
             Broken::TwiceBeside(one, other) => write!(to, "two programs run beside run at once: {one} and {other}"),
+            Broken::ReloadedTwice(pid) => write!(to, "reload {pid} runs once more, and was not told to"),
             Broken::KillBlocked(pid) => write!(to, "process {pid} was to be killed and is alive"),
             Broken::Unsupervised => write!(to, "no supervise is in charge"),
             Broken::WrongStatus(shown, real) => write!(to, "supervise/status shows {shown:?}, and {real:?} runs"),
@@ -124,6 +127,8 @@ struct Remembered {
     to_be_killed: Vec<Process>,
     /// The `run` beside which `reload` is to run, as is recorded.
     to_reload: Option<Process>,
+    /// How often `reload` may run, as it was told to.
+    reloads_told: u32,
 }
 
 /// What the world remembers in order to check the promises.
@@ -157,6 +162,7 @@ impl Promises {
         if matches!(command, Some(Command::Kill | Command::Down | Command::Once)) {
             known.to_reload = None;
         }
+        known.reloads_told += u32::from(command == Some(Command::Reload));
         if let Some(command @ (Command::Up | Command::Down | Command::Once)) = command {
             (known.last, known.settled) = (Some(command), false);
         }
@@ -173,6 +179,24 @@ impl Promises {
     pub fn is_to_end_programs(&mut self, place: Place, kernel: &Kernel) {
         let is_ended = |kind| matches!(kind, Kind::Program(Role::PreStart) | Kind::Beside(_));
         self.of.entry(place).or_default().to_be_killed.extend(alive(kernel, place, is_ended));
+    }
+
+    /// How often `reload` was told to run in this directory, and has not run yet.
+    pub fn reloads_told(&self, place: Place) -> u32 {
+        self.of.get(&place).map_or(0, |known| known.reloads_told)
+    }
+
+    /// Notes that `reload` was executed.
+    ///
+    /// # Errors
+    /// It was told to run less often. If svscan was killed, the end of a `reload` may be unknown that was not seen to be
+    /// executed: it is run once more.
+    pub fn executes_reload(&mut self, place: Place, pid: i32) -> Result<(), Broken> {
+        self.reloads(place);
+        let known = self.of.entry(place).or_default();
+        let is_told = known.reloads_told > 0 || known.may_be_doubled || self.may_be_untold;
+        known.reloads_told = known.reloads_told.saturating_sub(1);
+        if is_told { Ok(()) } else { Err(Broken::ReloadedTwice(pid)) }
     }
 
     /// Notes that `reload` runs, or that the system has refused it.

@@ -23,6 +23,8 @@ pub enum Transition {
     Refuse(i32),
     /// A process is killed.
     Kill(i32),
+    /// svscan and all supervises are killed at once.
+    KillOurs,
     /// A program of the service ends by itself with this exit code.
     Exit(i32, i32),
     /// A child at its gate cannot execute its program.
@@ -242,12 +244,13 @@ impl World {
 
     /// A process makes its next call. Where all schedules are run, calls that concern nothing outside of the program
     /// are made together with the call before: it makes no difference what happens between them.
-    fn step(&mut self, pid: i32, fails: bool) {
-        self.step_once(pid, fails);
+    fn step(&mut self, pid: i32, fails: bool) -> Result<(), Broken> {
+        self.step_once(pid, fails)?;
         while self.is_fast && self.is_next_internal(pid) {
             self.see_commands();
-            self.step_once(pid, false);
+            self.step_once(pid, false)?;
         }
+        Ok(())
     }
 
     fn is_next_internal(&self, pid: i32) -> bool {
@@ -256,7 +259,7 @@ impl World {
         supervises.any(Supervise::is_next_internal) || svscan.is_some_and(Svscan::is_next_internal)
     }
 
-    fn step_once(&mut self, pid: i32, fails: bool) {
+    fn step_once(&mut self, pid: i32, fails: bool) -> Result<(), Broken> {
         let World { kernel, svscan, supervises, .. } = self;
         if let Some(svscan) = svscan.as_mut().filter(|svscan| svscan.pid == pid) {
             let started = svscan.step(kernel, fails);
@@ -266,19 +269,20 @@ impl World {
         } else if let Some(supervise) = supervises.iter_mut().find(|supervise| supervise.pid == pid) {
             supervise.step(kernel, fails);
         } else {
-            self.step_of_child(pid);
+            return self.step_of_child(pid);
         }
+        Ok(())
     }
 
     /// A child of supervise makes its next step: it closes the lock, waits for its gate, and executes its program. Or a
     /// program ends.
-    fn step_of_child(&mut self, pid: i32) {
-        let Some(task) = self.kernel.task_mut(pid) else { return };
+    fn step_of_child(&mut self, pid: i32) -> Result<(), Broken> {
+        let Some(task) = self.kernel.task_mut(pid) else { return Ok(()) };
         let told_to_end = std::mem::take(&mut task.told_to_end);
         if told_to_end {
             self.note_end_at_gate(pid);
         }
-        let Some(task) = self.kernel.task_mut(pid) else { return };
+        let Some(task) = self.kernel.task_mut(pid) else { return Ok(()) };
         match task.kind {
             Kind::AtGate(..) | Kind::BesideAtGate(..) if told_to_end => self.kernel.end(pid, Signal::SIGTERM as i32),
             Kind::AtGate(..) | Kind::BesideAtGate(..) if task.holds_lock => task.holds_lock = false,
@@ -291,7 +295,7 @@ impl World {
             Kind::BesideAtGate(which, gate) => {
                 let place = task.place.filter(|_| which == Beside::Reload);
                 if self.leaves_gate(pid, gate, Kind::Beside(which)) {
-                    place.into_iter().for_each(|place| self.promises.reloads(place));
+                    place.map_or(Ok(()), |place| self.promises.executes_reload(place, pid))?;
                 }
             }
             Kind::Program(Role::Run) if told_to_end && !task.ignores_term => {
@@ -304,6 +308,7 @@ impl World {
             }
             Kind::Svscan | Kind::Supervise | Kind::Stranger => {}
         }
+        Ok(())
     }
 
     /// A child of supervise leaves its gate: it executes its program, or ends. Returns whether it executes its program.
@@ -500,6 +505,9 @@ impl Simulated for World {
         if self.budget.stops > 0 && self.svscan.is_some() {
             into.push(Transition::Stop);
         }
+        if self.budget.kills > 0 && self.svscan.is_some() && !self.supervises.is_empty() {
+            into.push(Transition::KillOurs);
+        }
         if self.budget.strangers > 0 {
             into.push(Transition::Stranger);
         }
@@ -514,6 +522,7 @@ impl Simulated for World {
             Transition::Pass => Actor::Clock,
             Transition::Refuse(_)
             | Transition::Kill(_)
+            | Transition::KillOurs
             | Transition::Exit(..)
             | Transition::NotExecuted(_)
             | Transition::Ignore(_)
@@ -530,16 +539,22 @@ impl Simulated for World {
         let is_step_of_ours = self.is_step_of_ours(chosen);
         match chosen {
             Transition::Step(INIT) => self.step_of_init(),
-            Transition::Step(pid) => self.step(pid, false),
+            Transition::Step(pid) => self.step(pid, false)?,
             Transition::Refuse(pid) => {
                 self.budget.refusals -= 1;
                 self.kernel.task(pid).and_then(|task| task.place).into_iter().for_each(|at| self.promises.reloads(at));
-                self.step(pid, true);
+                self.step(pid, true)?;
             }
             Transition::Kill(pid) => {
                 self.budget.kills -= 1;
                 self.note_end_at_gate(pid);
                 self.kernel.end(pid, Signal::SIGKILL as i32);
+            }
+            Transition::KillOurs => {
+                self.budget.kills -= 1;
+                let supervises = self.supervises.iter().map(|supervise| supervise.pid);
+                let ours: Vec<i32> = self.svscan.iter().map(|svscan| svscan.pid).chain(supervises).collect();
+                ours.into_iter().for_each(|pid| self.kernel.end(pid, Signal::SIGKILL as i32));
             }
             Transition::Exit(pid, code) => {
                 self.budget.deeds -= 1;
@@ -639,6 +654,7 @@ impl Simulated for World {
             Transition::Step(pid) => format!("{}: {}", who(pid), next(pid)),
             Transition::Refuse(pid) => format!("{}: {}, which is refused", who(pid), next(pid)),
             Transition::Kill(pid) => format!("{} is killed", who(pid)),
+            Transition::KillOurs => "svscan and all supervises are killed".into(),
             Transition::Exit(pid, code) => format!("{} exits {code}", who(pid)),
             Transition::NotExecuted(pid) => format!("{} cannot be executed", who(pid)),
             Transition::Write(pid) => format!("{} writes a line", who(pid)),

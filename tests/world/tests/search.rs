@@ -1,16 +1,17 @@
 //! Both searches, limited so that they fit into every run of the tests. `.ci/run` and `.ci/slow` search longer.
 
+use daemontools::service::Command;
 use daemontools::service::policy::Policy;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process;
 use std::time::Instant;
 use world::exhaustive::search;
 use world::kernel::Service;
 use world::logs::{self, Logs};
 use world::random::{replay, run_seed, transitions_of};
 use world::simulated::Simulated;
-use world::world::{Budget, World};
+use world::world::{Budget, Transition, World};
 
 const SCHEDULES: u64 = 2000;
 
@@ -70,6 +71,25 @@ fn all_schedules_of_multilog_with_one_kill_break_no_promise() {
     assert!(seen.is_complete && seen.states > 1000, "{seen:?}");
 }
 
+/// svscan and the supervise are killed when the process of `reload` is recorded and its gate is not open yet, so that no
+/// program learns how that process ends.
+#[test]
+fn a_reload_that_is_at_its_gate_when_all_are_killed_is_not_forgotten() {
+    let policy = Policy { has_reload: true, ..Policy::default() };
+    let world = World::new(vec![Service::new("web", 1, policy)], Budget::NONE, Instant::now());
+    let mut world = world.at_rest().unwrap();
+    let supervise = world.supervises[0].clone();
+    world.budget = Budget { commands: 1, kills: 1, ..Budget::NONE };
+    world.apply(Transition::Tell(supervise.place, Command::Reload.byte())).unwrap();
+    while world.supervises[0].next() != "Act(OpenBesideGate)" {
+        world.apply(Transition::Step(supervise.pid)).unwrap();
+    }
+    world.apply(Transition::KillOurs).unwrap();
+    world.rest().unwrap();
+    let reloads = world.promises.reloads_told(supervise.place);
+    assert_eq!(reloads, 0, "it was told once, and has run");
+}
+
 /// The world would be useless if it found no fault in programs that have one.
 #[test]
 fn a_world_that_forgets_what_was_written_down_breaks_promises() {
@@ -99,7 +119,8 @@ fn the_faults_can_still_be_put_back() {
         patches.iter().filter(|path| path.extension().is_some_and(|suffix| suffix == "patch")).collect();
     assert!(!patches.is_empty());
     for patch in patches {
-        let applies = Command::new("git").args(["apply", "--check"]).arg(patch).current_dir(&root).status().unwrap();
+        let applies =
+            process::Command::new("git").args(["apply", "--check"]).arg(patch).current_dir(&root).status().unwrap();
         assert!(applies.success(), "{}", patch.display());
     }
 }
