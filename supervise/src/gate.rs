@@ -7,6 +7,7 @@
 //! The gate is a pair of sockets. The process's end is closed by its execution, which is how supervise sees that it has
 //! become the program; if it cannot be executed, the process says why before it exits.
 
+use crate::exec_answer::{ExecAnswer, ExecResult, Received};
 use daemontools::report::errno_of;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, recv, send, shutdown, socketpair};
@@ -16,22 +17,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// supervise's end of the gate.
 pub struct Gate {
     socket: OwnedFd,
-    /// Why the program could not be executed. The process tells that only once, so it is kept here.
-    refused: Cell<Option<Errno>>,
+    answer: Cell<ExecAnswer>,
 }
 
 /// The end of the gate that the process has.
 pub struct ProcessEnd(OwnedFd);
-
-/// What has become of the process behind its gate.
-pub enum ExecResult {
-    /// It is not known yet.
-    Pending,
-    /// The process has become the program, or has ended.
-    Executed,
-    /// The program could not be executed, for this reason.
-    Refused(Errno),
-}
 
 impl Gate {
     /// Both ends of a new gate, which is closed.
@@ -40,7 +30,7 @@ impl Gate {
     /// EMFILE, ENFILE: no descriptors.
     pub fn new() -> nix::Result<(Gate, ProcessEnd)> {
         let (ours, its) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-        Ok((Gate { socket: ours, refused: Cell::new(None) }, ProcessEnd(its)))
+        Ok((Gate { socket: ours, answer: Cell::default() }, ProcessEnd(its)))
     }
 
     /// Lets the process through. If the process is dead, its end tells; if it cannot be let through, it is made to
@@ -58,22 +48,21 @@ impl Gate {
         }
     }
 
-    /// What has become of the process; does not block. After [`ExecResult::Refused`] the answer stays that: the
-    /// process's end is closed next, which would otherwise look like an execution.
+    /// What has become of the process; does not block.
     pub fn exec_result(&self) -> ExecResult {
-        if let Some(errno) = self.refused.get() {
-            return ExecResult::Refused(errno);
-        }
+        let mut answer = self.answer.get();
+        let result = answer.take(|| self.receive());
+        self.answer.set(answer);
+        result
+    }
+
+    fn receive(&self) -> Received {
         let mut errno = [0; 4];
         match recv(self.socket.as_raw_fd(), &mut errno, MsgFlags::MSG_DONTWAIT) {
-            Ok(4) => {
-                let errno = Errno::from_raw(i32::from_ne_bytes(errno));
-                self.refused.set(Some(errno));
-                ExecResult::Refused(errno)
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => ExecResult::Pending,
+            Ok(4) => Received::Reason(Errno::from_raw(i32::from_ne_bytes(errno))),
+            Err(Errno::EAGAIN | Errno::EINTR) => Received::Nothing,
             // Closed by its execution, or by its end, which is noticed elsewhere.
-            Ok(_) | Err(_) => ExecResult::Executed,
+            Ok(_) | Err(_) => Received::Closed,
         }
     }
 }

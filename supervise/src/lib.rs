@@ -30,6 +30,7 @@ mod datagram_limit;
 mod discard;
 mod elsewhere;
 mod events;
+pub mod exec_answer;
 mod gate;
 mod hooks;
 pub mod kept_lines;

@@ -2,7 +2,8 @@
 //! until the program may begin, and what is still to be found out about a process that was adopted.
 
 use crate::adoption::{Adopted, AdoptionWatch, adopt};
-use crate::gate::{ExecResult, Gate};
+use crate::exec_answer::ExecResult;
+use crate::gate::Gate;
 use crate::machine::{Event, Gated};
 use crate::service_process::ServiceProcess;
 use daemontools::Unable;

@@ -178,6 +178,8 @@ pub struct Gate {
     pub process: bool,
     /// The reason why the process could not execute its program, until supervise reads it.
     pub refused: Option<i32>,
+    /// Whether the process could not execute its program.
+    pub has_failed: bool,
 }
 
 /// The files in `supervise/` of one directory, and the page that svscan keeps for its supervise in memory.

@@ -47,7 +47,7 @@ const SMALL_OF_LOGGED_AT_REST: [Budget; 2] =
     [Budget { kills: 2, ..Budget::NONE }, Budget { kills: 1, lines: 1, ..Budget::NONE }];
 
 /// The same for a service that has programs beside `run` and is up and at rest when the adversary begins.
-const SMALL_OF_BESIDE_AT_REST: Budget = Budget { kills: 1, commands: 1, ..Budget::NONE };
+const SMALL_OF_BESIDE_AT_REST: Budget = Budget { sweeps: 1, commands: 1, ..Budget::NONE };
 
 /// The same for a service with a logger from the boot on. These have some hundred thousand states, and take minutes. They
 /// are searched only if `--exhaustive` allows more states than usual.

@@ -3,6 +3,7 @@
 use crate::kernel::{End, Kernel, Kind, Place, State, Task};
 use crate::supervise::{Purpose, Supervise};
 use crate::world::World;
+use daemontools::report::TEMPORARY;
 use daemontools::service::{Command, Exit, Failure, Part, Phase, Process, Role, Want};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -50,6 +51,8 @@ pub enum Broken {
     LinesUnread(usize),
     /// A process that never passed its gate is counted as a death of the service.
     GateTakenForDeath,
+    /// A `run` that could not be executed is counted as one that has run and ended.
+    RefusalTakenForRun,
     /// It is not known how a `run` has ended, although svscan, which could tell, was there all the time.
     EndNotTold,
     /// The programs never finish their work.
@@ -84,6 +87,7 @@ impl Display for Broken {
             Broken::GateTakenForDeath => {
                 write!(to, "a process that never passed its gate counts as a life that has ended")
             }
+            Broken::RefusalTakenForRun => write!(to, "a run that could not be executed counts as one that has run"),
             Broken::StopNotOver => write!(to, "svscan was told to stop everything, and has not ended"),
             Broken::LeftAtStop(pid) => write!(to, "svscan has stopped everything, and process {pid} is left"),
             Broken::StartedAtStop(pid) => {
@@ -127,6 +131,8 @@ struct Remembered {
     to_be_killed: Vec<Process>,
     /// The `run` beside which `reload` is to run, as is recorded.
     to_reload: Option<Process>,
+    /// Whether a supervise of it has ended: the next one cannot know why a process could not be executed.
+    has_lost_supervise: bool,
     /// How often `reload` may run, as it was told to.
     reloads_told: u32,
 }
@@ -209,6 +215,7 @@ impl Promises {
     pub fn supervise_has_ended(&mut self, place: Place, has_left: bool) {
         let Some(known) = self.of.get_mut(&place) else { return };
         known.to_be_killed.clear();
+        known.has_lost_supervise = true;
         if has_left || !known.settled {
             (known.last, known.to_reload) = (None, None);
         }
@@ -328,6 +335,10 @@ impl Remembered {
         let failed_at_gate = matches!(record.failure, Some(Failure::Start(exit)) if is_of_gate(exit));
         if failed_at_gate || record.deaths.iter().any(|death| is_of_gate(death.exit)) {
             return Err(Broken::GateTakenForDeath);
+        }
+        let is_of_refusal = |exit| exit == Exit::Code(TEMPORARY);
+        if !self.has_lost_supervise && record.deaths.iter().any(|death| is_of_refusal(death.exit)) {
+            return Err(Broken::RefusalTakenForRun);
         }
         if !world.promises.may_be_untold && record.deaths.iter().any(|death| death.exit == Exit::Unknown) {
             return Err(Broken::EndNotTold);

@@ -9,10 +9,12 @@
 use crate::kernel::{GateId, Kernel, Kind, Place, State};
 use crate::real::plan::SystemCall;
 use daemontools::service::{Beside, Command, Exit, Part, Process, Record, Role, Status, Want};
+use nix::errno::Errno;
 use std::collections::VecDeque;
 use std::time::Duration;
 use supervise::choose_record::{Predecessor, choose};
 use supervise::commands::{Batch, Meaning, Target};
+use supervise::exec_answer::{ExecAnswer, ExecResult, Received};
 use supervise::kept_lines::{KeptLines, Step};
 use supervise::machine::{Action, Event, Gated, Left, Machine};
 
@@ -27,6 +29,8 @@ struct Held<R> {
     is_child: bool,
     /// The gate, as long as supervise has its end open.
     gate: Option<GateId>,
+    /// What the process has told at its gate.
+    answer: ExecAnswer,
     /// Whether an adopted process may still be at its gate.
     gated: Gated,
 }
@@ -36,22 +40,47 @@ type Shown = [u8; Status::LENGTH - 12];
 
 impl<R> Held<R> {
     fn child(role: R, process: Process, gate: GateId) -> Held<R> {
-        Held { role, process, is_child: true, gate: Some(gate), gated: Gated::No }
+        Held { role, process, is_child: true, gate: Some(gate), answer: ExecAnswer::default(), gated: Gated::No }
     }
 
     fn is_child_of(&self, pid: i32) -> bool {
         self.is_child && self.process.pid.as_raw() == pid
     }
 
-    /// Whether the child has executed its program, of which supervise does not know yet.
-    fn has_executed(&self, kernel: &Kernel) -> bool {
-        let gate = self.gate.and_then(|gate| kernel.gates.get(gate));
-        gate.is_some_and(|gate| !gate.process && gate.refused.is_none())
+    /// An adopted process.
+    fn adopted(role: R, process: Process, gated: Gated) -> Held<R> {
+        Held { role, process, is_child: false, gate: None, answer: ExecAnswer::default(), gated }
     }
 
-    /// Why the child could not execute its program.
-    fn refused(&self, kernel: &Kernel) -> Option<Exit> {
-        self.gate.and_then(|gate| kernel.gates.get(gate)?.refused).map(Exit::Unstarted)
+    /// Whether the child has executed its program, or has told that it cannot, of which supervise does not know yet.
+    fn has_told(&self, kernel: &Kernel) -> bool {
+        let gate = self.gate.and_then(|gate| kernel.gates.get(gate)).filter(|_| !self.answer.is_refused());
+        gate.is_some_and(|gate| !gate.process || gate.refused.is_some())
+    }
+
+    /// What has become of the child at its gate, as far as supervise can read it.
+    fn exec_result(&mut self, kernel: &mut Kernel) -> ExecResult {
+        let Some(gate) = self.gate.and_then(|gate| kernel.gates.get_mut(gate)) else { return ExecResult::Pending };
+        self.answer.take(|| match gate.refused.take() {
+            Some(errno) => Received::Reason(Errno::from_raw(errno)),
+            None if !gate.process => Received::Closed,
+            None => Received::Nothing,
+        })
+    }
+
+    /// Whether the child has executed its program. Its gate is not looked at any more then.
+    fn has_begun(&mut self, kernel: &mut Kernel) -> bool {
+        let has_begun = self.exec_result(kernel) == ExecResult::Executed;
+        self.gate = self.gate.filter(|_| !has_begun);
+        has_begun
+    }
+
+    /// Why the child, which has ended, could not execute its program.
+    fn refused(&mut self, kernel: &mut Kernel) -> Option<Exit> {
+        match self.exec_result(kernel) {
+            ExecResult::Refused(errno) => Some(Exit::Unstarted(errno as i32)),
+            ExecResult::Executed | ExecResult::Pending => None,
+        }
     }
 
     /// Whether an adopted process has ended, or has passed its gate.
@@ -292,8 +321,8 @@ impl Supervise {
     fn has_news(&self, kernel: &Kernel) -> bool {
         let child = kernel.ended_child(self.pid, self.ended).is_some();
         let shows_ended = self.machine.as_ref().is_some_and(|machine| machine.shows_ended().is_some());
-        let executed = self.held.is_some_and(|held| held.has_executed(kernel));
-        let beside = self.beside.is_some_and(|beside| beside.has_executed(kernel) || beside.adopted_has_news(kernel));
+        let executed = self.held.is_some_and(|held| held.has_told(kernel));
+        let beside = self.beside.is_some_and(|beside| beside.has_told(kernel) || beside.adopted_has_news(kernel));
         let due = self.deadline().is_some_and(|deadline| deadline <= kernel.uptime);
         let command = !kernel.files(self.place).control.is_empty() || kernel.told.iter().any(|(to, _)| *to == self.pid);
         let adopted = self.held.is_some_and(|held| held.adopted_has_news(kernel));
@@ -464,10 +493,9 @@ impl Supervise {
         });
         self.first = [Some(first), beside].into_iter().flatten().collect();
         let there = record.process.filter(|(_, process)| is_there(process));
-        self.held = there.map(|(role, process)| Held { role, process, is_child: false, gate: None, gated });
+        self.held = there.map(|(role, process)| Held::adopted(role, process, gated));
         let there = record.beside.filter(|(_, process)| is_there(process));
-        self.beside =
-            there.map(|(role, process)| Held { role, process, is_child: false, gate: None, gated: beside_gated });
+        self.beside = there.map(|(role, process)| Held::adopted(role, process, beside_gated));
     }
 
     fn write_state_first(&mut self) {
@@ -592,15 +620,15 @@ impl Supervise {
         self.again = self.again.filter(|_| self.written.is_none());
     }
 
-    fn reap(&mut self, kernel: &Kernel) {
+    fn reap(&mut self, kernel: &mut Kernel) {
         let Some((pid, status)) = kernel.ended_child(self.pid, self.ended) else { return };
-        if let Some(beside) = self.beside.filter(|beside| beside.is_child_of(pid)) {
+        if let Some(mut beside) = self.beside.filter(|beside| beside.is_child_of(pid)) {
             let exit = beside.refused(kernel).unwrap_or_else(|| Exit::from_wait_status(status));
             self.push_front([Call::WaitFor(pid), Call::Reap]);
             self.beside = None;
             return self.handle(kernel, Event::BesideEnded(exit));
         }
-        let Some(held) = self.held.filter(|held| held.is_child_of(pid)) else {
+        let Some(mut held) = self.held.filter(|held| held.is_child_of(pid)) else {
             return self.push_front([Call::WaitFor(pid), Call::Reap]);
         };
         let exit = held.refused(kernel).unwrap_or_else(|| Exit::from_wait_status(status));
@@ -621,9 +649,8 @@ impl Supervise {
         }
     }
 
-    fn poll_gate(&mut self, kernel: &Kernel) {
-        if let Some(held) = self.held.filter(|held| held.has_executed(kernel)) {
-            self.held = Some(Held { gate: None, ..held });
+    fn poll_gate(&mut self, kernel: &mut Kernel) {
+        if self.held.as_mut().is_some_and(|held| held.has_begun(kernel)) {
             self.handle(kernel, Event::Executed);
         }
     }
@@ -643,10 +670,10 @@ impl Supervise {
     }
 
     /// Looks for news of the program beside `run`.
-    fn poll_beside(&mut self, kernel: &Kernel) {
+    fn poll_beside(&mut self, kernel: &mut Kernel) {
+        let has_begun = self.beside.as_mut().is_some_and(|beside| beside.has_begun(kernel));
         let Some(beside) = self.beside else { return };
-        if beside.has_executed(kernel) {
-            self.beside = Some(Held { gate: None, ..beside });
+        if has_begun {
             self.handle(kernel, Event::BesideExecuted);
         } else if beside.adopted_has_news(kernel) {
             match self.end_of_adopted(kernel, &beside.process) {

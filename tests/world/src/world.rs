@@ -52,6 +52,8 @@ pub enum Transition {
 pub struct Budget {
     /// How many processes it kills.
     pub kills: u32,
+    /// How often it kills svscan and all supervises at once.
+    pub sweeps: u32,
     /// How many calls it makes fail.
     pub refusals: u32,
     /// How often it makes a program of the service end, fail or ignore TERM.
@@ -71,7 +73,7 @@ pub struct Budget {
 impl Budget {
     /// The budget of an adversary that rests.
     pub const NONE: Budget =
-        Budget { kills: 0, refusals: 0, deeds: 0, commands: 0, lines: 0, strangers: 0, disk: 0, stops: 0 };
+        Budget { kills: 0, sweeps: 0, refusals: 0, deeds: 0, commands: 0, lines: 0, strangers: 0, disk: 0, stops: 0 };
 }
 
 /// The longest pauses of our programs together: a minute after a refused fork, and svscan's pause after a supervise
@@ -129,6 +131,17 @@ impl World {
         let budget = self.budget;
         self.rest()?;
         Ok(World { budget, ..self })
+    }
+
+    /// The same machine at rest, after the first of its services was told to run its `reload`.
+    ///
+    /// # Errors
+    /// The promise that is broken on the way.
+    fn told_to_reload(self) -> Result<World, Broken> {
+        let mut world = self.at_rest()?;
+        let place = world.kernel.places().find(|place| world.kernel.policy(*place).has_reload);
+        place.into_iter().for_each(|place| world.kernel.files_mut(place).control.push(Command::Reload.byte()));
+        Ok(world)
     }
 
     fn transitions_of(&self, pid: i32, kind: Kind, into: &mut Vec<Transition>) {
@@ -205,7 +218,7 @@ impl World {
     fn has_passed(&self, pid: i32) -> bool {
         match self.kernel.task(pid).map(|task| (task.kind, task.holds_lock)) {
             Some((Kind::AtGate(_, gate) | Kind::BesideAtGate(_, gate), false)) => {
-                self.kernel.gates.get(gate).is_some_and(|gate| gate.passed && gate.process && gate.refused.is_none())
+                self.kernel.gates.get(gate).is_some_and(|gate| gate.passed && gate.process && !gate.has_failed)
             }
             _ => false,
         }
@@ -314,7 +327,7 @@ impl World {
     /// A child of supervise leaves its gate: it executes its program, or ends. Returns whether it executes its program.
     fn leaves_gate(&mut self, pid: i32, gate: GateId, program: Kind) -> bool {
         let state = self.kernel.gates.get(gate).copied().unwrap_or_default();
-        if state.refused.is_some() {
+        if state.has_failed {
             self.kernel.end(pid, TEMPORARY << 8);
         } else if !state.passed {
             self.kernel.end(pid, EXIT_GATE_CLOSED << 8);
@@ -374,7 +387,7 @@ impl World {
         if let Some(Kind::AtGate(_, gate) | Kind::BesideAtGate(_, gate)) = self.kernel.task(pid).map(|task| task.kind)
             && let Some(gate) = self.kernel.gates.get_mut(gate)
         {
-            gate.refused = Some(Errno::ENOENT as i32);
+            (gate.refused, gate.has_failed) = (Some(Errno::ENOENT as i32), true);
         }
     }
 
@@ -452,6 +465,7 @@ impl Simulated for World {
         };
         let budget = Budget {
             kills: rng.u32(..6),
+            sweeps: 0,
             refusals: rng.u32(..3),
             deeds: rng.u32(..4),
             commands: rng.u32(..4),
@@ -471,15 +485,19 @@ impl Simulated for World {
             kill_pre_stop_after: has(4).then(|| Duration::from_secs(2)),
             ..policy
         };
+        // Chance alone seldom tells a service to reload that is up and has a `reload`.
+        let is_told_to_reload = policy.has_reload && has(2);
+        let budget = Budget { sweeps: rng_beside.u32(..3), ..budget };
         let web = Service::new("web", 1, policy);
-        match rng.u8(..2) {
+        let world = match rng.u8(..2) {
             0 => World::new(vec![web.logged()], Budget { lines: rng.u32(..6), ..budget }, epoch),
             _ if rng.u8(..3) == 0 => {
                 let services = vec![Service::new("db", 2, Policy::default()), web.after("db")];
                 World::new(services, budget, epoch)
             }
             _ => World::new(vec![web], budget, epoch),
-        }
+        };
+        if is_told_to_reload { world.clone().told_to_reload().unwrap_or(world) } else { world }
     }
 
     fn transitions(&self, into: &mut Vec<Transition>) {
@@ -505,7 +523,7 @@ impl Simulated for World {
         if self.budget.stops > 0 && self.svscan.is_some() {
             into.push(Transition::Stop);
         }
-        if self.budget.kills > 0 && self.svscan.is_some() && !self.supervises.is_empty() {
+        if self.budget.sweeps > 0 && self.svscan.is_some() && !self.supervises.is_empty() {
             into.push(Transition::KillOurs);
         }
         if self.budget.strangers > 0 {
@@ -551,7 +569,7 @@ impl Simulated for World {
                 self.kernel.end(pid, Signal::SIGKILL as i32);
             }
             Transition::KillOurs => {
-                self.budget.kills -= 1;
+                self.budget.sweeps -= 1;
                 let supervises = self.supervises.iter().map(|supervise| supervise.pid);
                 let ours: Vec<i32> = self.svscan.iter().map(|svscan| svscan.pid).chain(supervises).collect();
                 ours.into_iter().for_each(|pid| self.kernel.end(pid, Signal::SIGKILL as i32));

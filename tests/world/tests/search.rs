@@ -79,7 +79,7 @@ fn a_reload_that_is_at_its_gate_when_all_are_killed_is_not_forgotten() {
     let world = World::new(vec![Service::new("web", 1, policy)], Budget::NONE, Instant::now());
     let mut world = world.at_rest().unwrap();
     let supervise = world.supervises[0].clone();
-    world.budget = Budget { commands: 1, kills: 1, ..Budget::NONE };
+    world.budget = Budget { commands: 1, sweeps: 1, ..Budget::NONE };
     world.apply(Transition::Tell(supervise.place, Command::Reload.byte())).unwrap();
     while world.supervises[0].next() != "Act(OpenBesideGate)" {
         world.apply(Transition::Step(supervise.pid)).unwrap();
