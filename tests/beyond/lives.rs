@@ -147,6 +147,8 @@ struct Life<'a> {
     supervise: Option<Daemon>,
     /// The supervise is killed before each word.
     kills: bool,
+    /// The last word lets go what is held.
+    lets_go: bool,
 }
 
 impl Life<'_> {
@@ -159,7 +161,8 @@ impl Life<'_> {
             if let Some((_, part)) = PARTS.iter().find(|(name, _)| *name == word) {
                 self.live(part);
             } else {
-                if self.kills {
+                // Killed before it has begun what a command lets go, the next one asks the holder again.
+                if self.kills && !self.lets_go {
                     self.supervise.take().unwrap().kill();
                     self.supervise = Some(self.service.supervise());
                 }
@@ -171,6 +174,7 @@ impl Life<'_> {
 
     fn step(&mut self, word: &str) {
         let service = &self.service;
+        self.lets_go = false;
         if let Some(names) = word.strip_prefix('+') {
             let mut expected: Vec<&str> = names.split('+').collect();
             let before = self.events;
@@ -196,10 +200,10 @@ impl Life<'_> {
                 _ => service.state("want"),
             };
             // What is commanded for the second time lets go what is held.
-            let lets_go = service.state("want") == want;
+            self.lets_go = service.state("want") == want;
             service.svc(commands);
             // A command that supervise has not read is lost with it, if svscan does not keep its FIFO.
-            let is_obeyed = || service.state("want") == want && (!lets_go || service.state("held").is_empty());
+            let is_obeyed = || service.state("want") == want && (!self.lets_go || service.state("held").is_empty());
             self.wait("the command is obeyed", is_obeyed);
         } else if let Some(what) = word.strip_prefix("held-") {
             self.wait(word, || service.state("held") == [what]);
@@ -242,7 +246,7 @@ fn walk(title: &str, words: &str, kills: bool) {
     let mut open = OpenOptions::new();
     let holder = open.read(true).custom_flags(nix::libc::O_NONBLOCK).open(service.path("supervise/hold")).unwrap();
     let supervise = Some(service.supervise());
-    let mut life = Life { scratch: &scratch, service, told: title.into(), events: 0, supervise, kills };
+    let mut life = Life { scratch: &scratch, service, told: title.into(), events: 0, supervise, kills, lets_go: false };
     life.live(words);
     assert_eq!(events(&life.service).len(), life.events, "in: {}", life.told);
     drop(holder);

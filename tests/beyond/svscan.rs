@@ -74,10 +74,11 @@ fn a_killed_svscan_is_replaced_and_no_service_notices() {
 #[test]
 fn the_bytes_in_a_pipe_outlive_svscan_and_both_supervises_one_after_another() {
     let scratch = Scratch::new();
-    let a = logged(&scratch, "a", "echo kept; exec sleep 1000");
+    let a = logged(&scratch, "a", "echo kept; echo >>said; exec sleep 1000");
     scratch.file(format!("{SCANNED}/a/log/down"), "");
     let first = svscan(&scratch);
     let pid = a.up();
+    a.lines("said", 1);
     first.kill();
     let second = svscan(&scratch);
     let old = supervise_of(&a);
@@ -93,11 +94,12 @@ fn the_bytes_in_a_pipe_outlive_svscan_and_both_supervises_one_after_another() {
 #[test]
 fn a_supervise_that_exits_while_svscan_and_the_loggers_supervise_are_dead_costs_no_line() {
     let scratch = Scratch::new();
-    let a = logged(&scratch, "a", "echo $$; exec sleep 1000");
+    let a = logged(&scratch, "a", "echo $$; echo >>said; exec sleep 1000");
     scratch.file(format!("{SCANNED}/a/log/down"), "");
     let log = Service::new(&scratch, &format!("{SCANNED}/a/log"), "exec cat >>lines");
     let first = svscan(&scratch);
     let pid = a.up();
+    a.lines("said", 1);
     wait_until("the logger has a supervise", || log.is_supervised());
     let supervise = supervise_of(&a);
     first.kill();
