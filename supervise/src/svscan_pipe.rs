@@ -3,16 +3,32 @@
 use daemontools::files::is_same;
 use daemontools::sys::kind::is_fifo;
 use daemontools::sys::{self, is_both_ends, lock};
+use nix::poll::{PollTimeout, poll};
 use nix::sys::stat::{FileStat, fstat};
 use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+/// A claim is believed if it lasts so long. A child that svscan or the logger's supervise has made just before they were
+/// killed holds theirs for a moment longer, and then nothing holds the pipe.
+const LASTING: Duration = Duration::from_millis(500);
 
 /// How many bytes are in that pipe that no other process keeps. If the system does not tell, or if this supervise was not
-/// started by svscan, or for a service without a logger, there are none.
+/// started by svscan, or for a service without a logger, there are none. Where another process claims the pipe and does not
+/// read it, this takes half a second.
 pub fn lines_kept_only_here() -> usize {
     let output = sys::stdout();
-    match sys::unread(output) {
-        Ok(unread) if unread > 0 && is_svscans(output) && lock::is_claimed(output) == Ok(false) => unread,
-        Ok(_) | Err(_) => 0,
+    let until = Instant::now() + LASTING;
+    loop {
+        let unread = match sys::unread(output) {
+            Ok(unread) if unread > 0 && is_svscans(output) => unread,
+            Ok(_) | Err(_) => return 0,
+        };
+        match lock::is_claimed(output) {
+            Ok(false) => return unread,
+            Ok(true) if Instant::now() < until => {}
+            Ok(true) | Err(_) => return 0,
+        }
+        let _ = poll(&mut [], PollTimeout::from(5u8));
     }
 }
 

@@ -21,7 +21,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use tests::{Daemon, Scratch, Service, wait_until};
+use tests::{Scratch, Service, is_alive, wait_until};
 
 /// Upstart's state, what happens in it, and the life in which it does.
 const LIVES: [(&str, &str, &str); 30] = [
@@ -144,11 +144,6 @@ struct Life<'a> {
     told: String,
     /// How many events the words have named so far.
     events: usize,
-    supervise: Option<Daemon>,
-    /// The supervise is killed before each word.
-    kills: bool,
-    /// The last word lets go what is held.
-    lets_go: bool,
 }
 
 impl Life<'_> {
@@ -161,20 +156,29 @@ impl Life<'_> {
             if let Some((_, part)) = PARTS.iter().find(|(name, _)| *name == word) {
                 self.live(part);
             } else {
-                // Killed before it has begun what a command lets go, the next one asks the holder again.
-                if self.kills && !self.lets_go {
-                    self.supervise.take().unwrap().kill();
-                    self.supervise = Some(self.service.supervise());
-                }
                 self.told += &format!(" {word}");
                 self.step(word);
             }
         }
     }
 
+    /// The last process of a program.
+    fn pid_of(&self, name: &str) -> i32 {
+        events(&self.service).iter().rev().find_map(|(event, pid)| pid.filter(|_| event == name)).unwrap()
+    }
+
+    /// Waits until the process of this program has ended, and supervise has written that down.
+    fn wait_for_end(&self, name: &str) {
+        let pid = self.pid_of(name);
+        let is_told = || {
+            let told = [self.service.state("pid"), self.service.state("beside")].concat();
+            told.iter().any(|words| words.split(' ').any(|word| word == pid.to_string()))
+        };
+        self.wait("its end is written down", || !is_alive(pid) && !is_told());
+    }
+
     fn step(&mut self, word: &str) {
         let service = &self.service;
-        self.lets_go = false;
         if let Some(names) = word.strip_prefix('+') {
             let mut expected: Vec<&str> = names.split('+').collect();
             let before = self.events;
@@ -189,10 +193,10 @@ impl Life<'_> {
             let (name, code) = end.split_once(':').unwrap_or((end, "0"));
             fs::write(service.path("let-go"), format!("{code}\n")).unwrap();
             fs::rename(service.path("let-go"), service.path(&format!("go-{name}"))).unwrap();
-            self.wait("it has gone", || !service.path(&format!("go-{name}")).exists());
+            self.wait_for_end(name);
         } else if let Some(name) = word.strip_prefix('!') {
-            let pid = events(service).iter().rev().find_map(|(event, pid)| pid.filter(|_| event == name)).unwrap();
-            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+            kill(Pid::from_raw(self.pid_of(name)), Signal::SIGKILL).unwrap();
+            self.wait_for_end(name);
         } else if let Some(commands) = word.strip_prefix("svc") {
             let want = match commands {
                 "-u" => vec!["up".to_string()],
@@ -200,10 +204,9 @@ impl Life<'_> {
                 _ => service.state("want"),
             };
             // What is commanded for the second time lets go what is held.
-            self.lets_go = service.state("want") == want;
+            let lets_go = service.state("want") == want;
             service.svc(commands);
-            // A command that supervise has not read is lost with it, if svscan does not keep its FIFO.
-            let is_obeyed = || service.state("want") == want && (!self.lets_go || service.state("held").is_empty());
+            let is_obeyed = || service.state("want") == want && (!lets_go || service.state("held").is_empty());
             self.wait("the command is obeyed", is_obeyed);
         } else if let Some(what) = word.strip_prefix("held-") {
             self.wait(word, || service.state("held") == [what]);
@@ -219,34 +222,22 @@ impl Life<'_> {
     }
 }
 
-/// Lives each of them.
-fn live_all(kills: bool) {
+#[test]
+fn each_state_is_left_in_each_of_its_ways() {
     std::thread::scope(|scope| {
         for part in LIVES.chunks(LIVES.len().div_ceil(4)) {
-            scope.spawn(move || {
-                part.iter().for_each(|(state, what, words)| walk(&format!("{state}: {what}:"), words, kills))
-            });
+            scope.spawn(move || part.iter().for_each(|(state, what, words)| walk(&format!("{state}: {what}:"), words)));
         }
     });
 }
 
-#[test]
-fn each_state_is_left_in_each_of_its_ways() {
-    live_all(false);
-}
-
-#[test]
-fn each_state_is_left_in_each_of_its_ways_though_supervise_is_killed_all_the_time() {
-    live_all(true);
-}
-
-fn walk(title: &str, words: &str, kills: bool) {
+fn walk(title: &str, words: &str) {
     let scratch = Scratch::new();
     let service = service(&scratch).hold();
     let mut open = OpenOptions::new();
     let holder = open.read(true).custom_flags(nix::libc::O_NONBLOCK).open(service.path("supervise/hold")).unwrap();
-    let supervise = Some(service.supervise());
-    let mut life = Life { scratch: &scratch, service, told: title.into(), events: 0, supervise, kills, lets_go: false };
+    let _supervise = service.supervise();
+    let mut life = Life { scratch: &scratch, service, told: title.into(), events: 0 };
     life.live(words);
     assert_eq!(events(&life.service).len(), life.events, "in: {}", life.told);
     drop(holder);

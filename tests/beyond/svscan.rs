@@ -85,7 +85,7 @@ fn the_bytes_in_a_pipe_outlive_svscan_and_both_supervises_one_after_another() {
     terminate(old, Signal::SIGKILL);
     wait_until("there is a new supervise", || a.is_supervised() && supervise_of(&a) != old);
     assert_eq!(a.up(), pid);
-    scratch.outcome_of(scratch.command("svc").args(["-u", &format!("{}/log", a.name())]));
+    Service::at(&scratch, &format!("{}/log", a.name())).svc_when_supervised("-u");
     assert_eq!(a.lines("log/lines", 1), ["kept"]);
     drop(second);
 }

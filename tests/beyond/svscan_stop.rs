@@ -414,8 +414,8 @@ fn a_removed_service_whose_supervise_is_killed_at_the_stop_is_ended() {
         wait_until("it is told to end", || told(&a) == 1);
         kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill its supervise");
         wait_until("svscan tells it to end", || told(&a) == 2);
-        let said = svscan.errors();
-        assert!(said.contains("svscan: warning: unable to supervise a: file does not exist\n"), "{said}");
+        let warning = "svscan: warning: unable to supervise a: file does not exist\n";
+        wait_until("it is said why", || svscan.errors().contains(warning));
         // svscan must not tell the process again with each attempt to start a supervise.
         std::thread::sleep(std::time::Duration::from_millis(1500));
         assert_eq!((told(&a), is_alive(pid), svscan.errors().contains("a is down")), (2, true, false));
