@@ -174,12 +174,14 @@ impl Supervisor {
 
     /// Writes the status, and shows that the service is supervised.
     fn show(&mut self) -> Result<(), Fatal> {
-        let Supervisor { service, shared, .. } = self;
+        let Supervisor { service, logger, shared, .. } = self;
         // The state is not written yet: where this supervise goes on after another one, what the state says of a
         // process that has ended is needed until the machine was told of that.
         shared.publisher.publish_status();
         shared.control_files.open_ok()?;
-        service.reattach(shared);
+        for runner in logger.as_deref_mut().into_iter().chain([&mut **service]) {
+            runner.reattach(shared);
+        }
         Ok(())
     }
 

@@ -27,6 +27,9 @@ impl Runner {
             let address = self.listener.address().cloned();
             self.listen(Origin::Adopted(address), shared);
             self.check_if_needed();
+        } else if !self.configuration.policy().listens() {
+            // The socket that is only for chain programs is made anew with the next `run`.
+            self.listener.forget();
         }
     }
 
