@@ -420,13 +420,14 @@ fn a_chain_program_that_fails_late_is_heard_and_strangers_cost_nothing() {
             })
             .unwrap_or_else(|| panic!("{stat}"))
     };
-    // The first one may still wake it.
-    assert_eq!(scratch.outcome_of(scratch.command("python3").args(["-c", say, &address])), prints(""));
-    sleep(Duration::from_millis(100));
-    let before = used();
-    assert_eq!(scratch.outcome_of(scratch.command("python3").args(["-c", say, &address])), prints(""));
-    sleep(Duration::from_millis(100));
-    assert_eq!(used(), before, "supervise was woken by a stranger");
+    // On a busy machine it may wait for other things. A stranger who wakes it does so each time.
+    let is_woken = || {
+        let before = used();
+        assert_eq!(scratch.outcome_of(scratch.command("python3").args(["-c", say, &address])), prints(""));
+        sleep(Duration::from_millis(100));
+        used() != before
+    };
+    assert!((0..5).any(|_| !is_woken()), "supervise is woken by strangers");
     fs::write(service.path("go"), "").unwrap();
     assert_eq!(end(&service), unstarted(22, "setuidgid: unknown account no-such-account"));
 }

@@ -13,7 +13,12 @@ use tests::{Daemon, Outcome, Running, Scratch, prints, wait_until};
 fn receive(socket: &UnixDatagram) -> String {
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut message = [0; 4096];
-    let length = socket.recv(&mut message).expect("a message");
+    let length = loop {
+        match socket.recv(&mut message) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            received => break received.expect("a message"),
+        }
+    };
     String::from_utf8(message[..length].to_vec()).expect("text")
 }
 
@@ -123,7 +128,12 @@ fn syslog_over_udp() {
     assert_eq!(outcome, prints(""));
     for text in ["a".to_string(), format!("{}...", "x".repeat(1000))] {
         let mut message = [0; 4096];
-        let length = socket.recv(&mut message).expect("a message");
+        let length = loop {
+            match socket.recv(&mut message) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                received => break received.expect("a message"),
+            }
+        };
         let (header, got) = parts(std::str::from_utf8(&message[..length]).unwrap());
         assert_eq!((header.as_str(), got), ("<30>1 name - - -", text));
     }

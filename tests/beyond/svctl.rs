@@ -61,6 +61,7 @@ fn status_has_the_codes_of_init_scripts() {
     let scratch = Scratch::new();
     let (_services, mut svscan) = scanned(&scratch, &[("web", "exec sleep 1000"), ("off", "exec sleep 1000")]);
     wait_for_state(&scratch, "web", "up");
+    wait_for_state(&scratch, "off", "up");
     assert_eq!(svctl(&scratch, "stop off").code, 0);
     for (words, code) in [
         ("status web", 0),
@@ -355,6 +356,7 @@ fn metrics_tell_all_services_and_replace_a_file_at_once() {
     let scratch = Scratch::new();
     let (_services, _svscan) = scanned(&scratch, &[("web", "exec sleep 1000"), ("off", "exec sleep 1000")]);
     wait_for_state(&scratch, "web", "up");
+    wait_for_state(&scratch, "off", "up");
     assert_eq!(svctl(&scratch, "stop off").code, 0);
     let metrics = svctl(&scratch, "metrics");
     assert_eq!(metrics.code, 0);
