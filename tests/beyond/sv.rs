@@ -307,6 +307,10 @@ fn a_link_of_another_name_is_a_script_for_that_service() {
         ("nothing status", 1, "fail: nothing: unable to change to service directory: file does not exist\n"),
     ] {
         let (name, words) = words.split_once(' ').unwrap_or((words, ""));
+        if words == "-w 3 reload" {
+            // It must not get HUP before it listens.
+            sides.iter().for_each(|side| drop(side.service("web").lines("started", 3)));
+        }
         let [ours, theirs] = [&sides[0], &sides[1]].map(|side| {
             let script = side.scratch.path().join("init.d").join(name);
             let mut command = side.scratch.command(script.to_str().unwrap());
