@@ -6,6 +6,7 @@
 //! orphans have another parent: they are known by a tag in their environment.
 
 use crate::service_process::ServiceProcess;
+use daemontools::report::errno_of;
 use daemontools::service::policy::Scope;
 use daemontools::service::{
     Identity, Inquiry, MARK, Part, Process, are_proven_by_mark, is_proven_by_mark, mark_of, mark_of_logger,
@@ -214,7 +215,7 @@ pub fn own_children() -> nix::Result<Vec<Pid>> {
     let list = match std::fs::read_to_string(known_path(getpid(), &format!("task/{}/children", getpid()))?) {
         Ok(list) => list,
         Err(error) => {
-            let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+            let errno = errno_of(&error);
             return if sys::is_passing(errno) { Err(errno) } else { Ok(Vec::new()) };
         }
     };

@@ -1,5 +1,6 @@
 //! What `/proc` shows of processes, if it is mounted and does not hide them from us.
 
+use crate::report::errno_of;
 use crate::sys::is_passing;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlink};
@@ -274,7 +275,7 @@ pub fn known_processes() -> nix::Result<Vec<Ancestry>> {
     if !is_proc_known()? {
         return Ok(Vec::new());
     }
-    let errno = |error: std::io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+    let errno = |error: std::io::Error| errno_of(&error);
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").map_err(errno)? {
         let name = entry.map_err(errno)?.file_name();
