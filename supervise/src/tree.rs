@@ -11,10 +11,9 @@ use daemontools::service::policy::Scope;
 use daemontools::service::{
     Identity, Inquiry, MARK, Part, Process, are_proven_by_mark, is_proven_by_mark, mark_of, mark_of_logger,
 };
-use daemontools::sys;
 use daemontools::sys::exec::Change;
 use daemontools::sys::process::{
-    Ancestry, ancestry, has_gained_rights, is_apart, known_path, known_processes, process_table, start_ticks,
+    Ancestry, ancestry, has_gained_rights, is_apart, is_hidden, known_path, known_processes, process_table, start_ticks,
 };
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
@@ -216,7 +215,7 @@ pub fn own_children() -> nix::Result<Vec<Pid>> {
         Ok(list) => list,
         Err(error) => {
             let errno = errno_of(&error);
-            return if sys::is_passing(errno) { Err(errno) } else { Ok(Vec::new()) };
+            return if is_hidden(errno) { Ok(Vec::new()) } else { Err(errno) };
         }
     };
     let mut found = Vec::new();

@@ -269,7 +269,7 @@ pub fn file_system(file: impl AsFd) -> nix::Result<FileSystem> {
 
 /// Whether the error may pass, so that the same call may succeed later.
 pub fn is_passing(errno: Errno) -> bool {
-    is_shortage(errno) || errno == Errno::EIO
+    is_shortage(errno) || matches!(errno, Errno::EIO | Errno::ENOSPC)
 }
 
 /// Whether the system lacks some resource at present, or the call was interrupted.

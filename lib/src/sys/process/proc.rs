@@ -1,7 +1,6 @@
 //! What `/proc` shows of processes, if it is mounted and does not hide them from us.
 
 use crate::report::errno_of;
-use crate::sys::is_passing;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlink};
 use nix::sys::stat::Mode;
@@ -29,6 +28,15 @@ pub fn known_path(pid: Pid, name: &str) -> nix::Result<PathBuf> {
     Ok(if is_proc_known()? { PathBuf::from(format!("/proc/{pid}/{name}")) } else { nowhere(name) })
 }
 
+/// Whether an error means that `/proc` does not have this, or does not show it to us. Whatever another error may mean, it
+/// does not mean that there is none.
+pub fn is_hidden(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ENOENT | Errno::ENOTDIR | Errno::ESRCH | Errno::EPERM | Errno::EACCES | Errno::ELOOP | Errno::ENOSYS
+    )
+}
+
 /// Whether `/proc` is mounted and shows the processes of our pid namespace.
 pub fn has_proc() -> bool {
     is_proc_known().unwrap_or(false)
@@ -37,8 +45,9 @@ pub fn has_proc() -> bool {
 fn is_proc_known() -> nix::Result<bool> {
     match readlink("/proc/self") {
         Ok(number) => Ok(number.to_str() == Some(&getpid().to_string())),
-        Err(errno) if is_passing(errno) => Err(errno),
-        Err(_) => Ok(false),
+        // EINVAL: it is no link, so that this is no /proc.
+        Err(errno) if is_hidden(errno) || errno == Errno::EINVAL => Ok(false),
+        Err(errno) => Err(errno),
     }
 }
 
@@ -67,7 +76,7 @@ pub fn ticks_of(pid: Pid) -> nix::Result<Option<u64>> {
 /// program file may not be read.
 fn known_fields(pid: Pid) -> nix::Result<Option<String>> {
     match stat_text(pid) {
-        Err(Errno::ENOENT | Errno::ESRCH | Errno::EPERM | Errno::EACCES) => Ok(None),
+        Err(errno) if is_hidden(errno) => Ok(None),
         fields => fields.map(Some),
     }
 }
