@@ -584,7 +584,7 @@ impl Machine {
         self.stage = Stage::Alive(role);
         self.since = now;
         self.forget_process();
-        self.kill_by(now, self.policy.kill_after_start_of(role));
+        self.kill_by(now, self.policy.timeouts.of(role));
         match role {
             Role::Start | Role::Finish | Role::Stop => {}
             Role::PreStart => self.start_done = true,
@@ -822,7 +822,7 @@ impl Machine {
             Stage::Waiting(moment) if moment.uptime <= now.uptime => self.prepare(todo),
             Stage::Alive(role) if passed(self.kill_at) => {
                 self.kill_at = None;
-                let after_start = self.policy.kill_after_start_of(role).filter(|_| self.ending.is_none());
+                let after_start = self.policy.timeouts.of(role).filter(|_| self.ending.is_none());
                 let missed = match after_start {
                     Some(within) => Some(MissedDeadline::ProgramStillRuns(role, within)),
                     None => self.policy.kill_after.map(MissedDeadline::StillRuns),

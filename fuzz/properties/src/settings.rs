@@ -37,7 +37,7 @@ pub fn in_range(data: &[u8]) {
     assert!(policy.success.iter().all(|code| (0..=255).contains(code)));
     assert!(policy.notification_fd.is_none_or(|fd| (3..=1023).contains(&fd)));
     assert!(policy.restart_limit.is_none_or(|limit| (1..=4096).contains(&limit.count)));
-    let timeouts = [policy.kill_after, policy.kill_finish_after, policy.start_limit(), policy.watchdog];
+    let timeouts = [policy.kill_after, policy.timeouts.finish, policy.start_limit(), policy.watchdog];
     assert!(timeouts.into_iter().flatten().all(|timeout| !timeout.is_zero()));
     let restart = policy.restart;
     let pauses: Vec<Duration> = [0, 1, 2, 3, 30, 31, 32, u32::MAX].map(|streak| restart.pause(streak)).to_vec();

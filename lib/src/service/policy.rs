@@ -89,6 +89,61 @@ pub enum Expect {
 /// Source: systemd, whose `DefaultTimeoutStartSec` this is.
 const START_OF_A_DAEMON: Duration = Duration::from_secs(90);
 
+/// How long each program but `run` may take before KILL ends it; `None`: for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// The time for `start`.
+    pub start: Option<Duration>,
+    /// The time for `pre-start`.
+    pub pre_start: Option<Duration>,
+    /// The time for `post-start`.
+    pub post_start: Option<Duration>,
+    /// The time for `pre-stop`.
+    pub pre_stop: Option<Duration>,
+    /// The time for `reload`.
+    pub reload: Option<Duration>,
+    /// The time for `finish`.
+    pub finish: Option<Duration>,
+    /// The time for `stop`.
+    pub stop: Option<Duration>,
+}
+
+impl Timeouts {
+    /// The time for the program of this role. `run` may run for ever.
+    pub fn of(&self, role: Role) -> Option<Duration> {
+        match role {
+            Role::Start => self.start,
+            Role::PreStart => self.pre_start,
+            Role::Run => None,
+            Role::Finish => self.finish,
+            Role::Stop => self.stop,
+        }
+    }
+
+    /// The time for this program, which runs beside `run`.
+    pub fn of_beside(&self, beside: Beside) -> Option<Duration> {
+        match beside {
+            Beside::PostStart => self.post_start,
+            Beside::PreStop => self.pre_stop,
+            Beside::Reload => self.reload,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            start: None,
+            pre_start: None,
+            post_start: None,
+            pre_stop: None,
+            reload: None,
+            finish: Some(Duration::from_secs(5)),
+            stop: None,
+        }
+    }
+}
+
 /// All that the settings say.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -112,20 +167,8 @@ pub struct Policy {
     pub down_signal: Signal,
     /// How long after the down signal KILL follows.
     pub kill_after: Option<Duration>,
-    /// How long `start` may run before KILL ends it.
-    pub kill_start_after: Option<Duration>,
-    /// How long `pre-start` may run before KILL ends it.
-    pub kill_pre_start_after: Option<Duration>,
-    /// How long `post-start` may run before KILL ends it.
-    pub kill_post_start_after: Option<Duration>,
-    /// How long `pre-stop` may run before KILL ends it.
-    pub kill_pre_stop_after: Option<Duration>,
-    /// How long `reload` may run before KILL ends it.
-    pub kill_reload_after: Option<Duration>,
-    /// How long `finish` may run before KILL ends it.
-    pub kill_finish_after: Option<Duration>,
-    /// How long `stop` may run before KILL ends it.
-    pub kill_stop_after: Option<Duration>,
+    /// How long each program but `run` may take.
+    pub timeouts: Timeouts,
     /// Which processes stopping reaches.
     pub scope: Scope,
     /// How long supervise waits before it starts `run` again.
@@ -186,13 +229,7 @@ impl Default for Policy {
             has_stop: false,
             down_signal: Signal::SIGTERM,
             kill_after: None,
-            kill_start_after: None,
-            kill_pre_start_after: None,
-            kill_post_start_after: None,
-            kill_pre_stop_after: None,
-            kill_reload_after: None,
-            kill_finish_after: Some(Duration::from_secs(5)),
-            kill_stop_after: None,
+            timeouts: Timeouts::default(),
             scope: Scope::Main,
             restart: Restart::DEFAULT,
             restart_limit: None,
@@ -265,26 +302,6 @@ pub fn meant_by(name: &[u8]) -> Option<&'static str> {
 }
 
 impl Policy {
-    /// How long the program of this role may run before KILL ends it. `run` may run for ever.
-    pub fn kill_after_start_of(&self, role: Role) -> Option<Duration> {
-        match role {
-            Role::Start => self.kill_start_after,
-            Role::PreStart => self.kill_pre_start_after,
-            Role::Run => None,
-            Role::Finish => self.kill_finish_after,
-            Role::Stop => self.kill_stop_after,
-        }
-    }
-
-    /// How long the program that runs beside `run` may run before KILL ends it.
-    pub fn kill_beside_after(&self, beside: Beside) -> Option<Duration> {
-        match beside {
-            Beside::PostStart => self.kill_post_start_after,
-            Beside::PreStop => self.kill_pre_stop_after,
-            Beside::Reload => self.kill_reload_after,
-        }
-    }
-
     /// Whether all that comes between a death of `run` and its next start is what the original does.
     pub fn pauses_as_the_original(&self) -> bool {
         let has_more = self.has_pre_start || self.has_finish || self.goes_into_background();
@@ -349,13 +366,13 @@ impl Policy {
         match file {
             "down-signal" => self.down_signal = signal(value)?,
             TIMEOUT_KILL => self.kill_after = timeout(value)?,
-            "timeout-start" => self.kill_start_after = timeout(value)?,
-            "timeout-pre-start" => self.kill_pre_start_after = timeout(value)?,
-            "timeout-post-start" => self.kill_post_start_after = timeout(value)?,
-            "timeout-pre-stop" => self.kill_pre_stop_after = timeout(value)?,
-            "timeout-reload" => self.kill_reload_after = timeout(value)?,
-            "timeout-stop" => self.kill_stop_after = timeout(value)?,
-            "timeout-finish" => self.kill_finish_after = timeout(value)?,
+            "timeout-start" => self.timeouts.start = timeout(value)?,
+            "timeout-pre-start" => self.timeouts.pre_start = timeout(value)?,
+            "timeout-post-start" => self.timeouts.post_start = timeout(value)?,
+            "timeout-pre-stop" => self.timeouts.pre_stop = timeout(value)?,
+            "timeout-reload" => self.timeouts.reload = timeout(value)?,
+            "timeout-stop" => self.timeouts.stop = timeout(value)?,
+            "timeout-finish" => self.timeouts.finish = timeout(value)?,
             "kill-scope" => self.scope = scope(value)?,
             "restart-delay" => self.restart = restart(value)?,
             "restart-limit" => (self.restart_limit, self.respawn_limit) = limits(value)?,

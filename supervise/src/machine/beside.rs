@@ -85,7 +85,7 @@ impl Machine {
         // The record that names the process is the first that does not ask for `reload` any more.
         self.hooks.reload &= beside.which != Beside::Reload;
         beside.gated = true;
-        beside.kill_at = self.policy.kill_beside_after(beside.which).map(|wait| Deadline::new(now, wait));
+        beside.kill_at = self.policy.timeouts.of_beside(beside.which).map(|wait| Deadline::new(now, wait));
         todo.extend([Action::Record, Action::OpenBesideGate, Action::Publish]);
     }
 
@@ -192,7 +192,7 @@ impl Machine {
             return;
         };
         beside.kill_at = None;
-        let within = self.policy.kill_beside_after(beside.which).filter(|_| !beside.is_told);
+        let within = self.policy.timeouts.of_beside(beside.which).filter(|_| !beside.is_told);
         let missed = within.map(|within| MissedDeadline::BesideStillRuns(beside.which, within));
         todo.extend(missed.map(Action::ReportMissedDeadline));
         todo.push(Action::SendBeside(Signal::SIGKILL));
@@ -200,6 +200,6 @@ impl Machine {
 
     /// How long a program that runs beside `run` has from when its time began until it is killed.
     pub(super) fn time_of_beside(&self, which: Beside) -> Duration {
-        self.policy.kill_beside_after(which).unwrap_or(KILL_OVERDUE)
+        self.policy.timeouts.of_beside(which).unwrap_or(KILL_OVERDUE)
     }
 }

@@ -175,5 +175,5 @@ fn life_end_by_death(record: &Record) -> Option<LifeEnd> {
 
 /// How long a process has from when it is told to end until it is killed.
 fn time_to_end(policy: &Policy, role: Role) -> Duration {
-    policy.kill_after_start_of(role).or(policy.kill_after).unwrap_or(KILL_OVERDUE)
+    policy.timeouts.of(role).or(policy.kill_after).unwrap_or(KILL_OVERDUE)
 }

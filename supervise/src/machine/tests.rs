@@ -1,6 +1,6 @@
 use super::Action::{Announce, Configure, Launch, Leave, OpenGate, Publish, Send, SendScope};
 use super::*;
-use daemontools::service::policy::{Limit, Restart, Scope};
+use daemontools::service::policy::{Limit, Restart, Scope, Timeouts};
 use daemontools::service::{Beside, Phase, Process, Purpose, Record};
 use nix::sys::signal::Signal::{
     SIGABRT, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
@@ -346,7 +346,8 @@ fn a_pre_start_that_hangs_is_ended_by_a_second_down_by_kill_or_by_its_limit() {
     assert_eq!(life.told(Command::Kill), [Send(SIGKILL)]);
 
     let limit = Duration::from_secs(3);
-    let mut life = in_pre_start(Policy { kill_pre_start_after: Some(limit), ..plain() });
+    let mut life =
+        in_pre_start(Policy { timeouts: Timeouts { pre_start: Some(limit), ..Timeouts::default() }, ..plain() });
     life.passes(3000);
     let missed = Action::ReportMissedDeadline(MissedDeadline::ProgramStillRuns(Role::PreStart, limit));
     assert_eq!(life.happens(Event::Woken), [missed, SendScope(SIGKILL)]);
@@ -365,7 +366,8 @@ fn a_pre_start_whose_end_was_not_seen_runs_once_more() {
 #[test]
 fn start_and_stop_have_limits_too() {
     let limit = Some(Duration::from_secs(2));
-    let policy = Policy { has_start: true, has_stop: true, kill_start_after: limit, kill_stop_after: limit, ..plain() };
+    let timeouts = Timeouts { start: limit, stop: limit, ..Timeouts::default() };
+    let policy = Policy { has_start: true, has_stop: true, timeouts, ..plain() };
     let mut life = Life::of(policy);
     life.follow(Event::Begun);
     life.passes(2000);
@@ -614,7 +616,7 @@ fn what_is_expected_of_a_process_is_expected_by_the_next_supervise_too() {
         has_finish: true,
         ready_within: Some(Duration::from_secs(3)),
         watchdog: Some(Duration::from_secs(9)),
-        kill_finish_after: None,
+        timeouts: Timeouts { finish: None, ..Timeouts::default() },
         ..plain()
     };
     let mut life = Life::running(policy);
@@ -859,7 +861,7 @@ fn what_is_to_last_for_ever_may() {
     let for_ever = Some(Duration::MAX);
     let policy = Policy {
         kill_after: for_ever,
-        kill_finish_after: for_ever,
+        timeouts: Timeouts { finish: for_ever, ..Timeouts::default() },
         ready_within: for_ever,
         watchdog: for_ever,
         has_finish: true,

@@ -6,7 +6,7 @@ use crate::simulated::{Actor, Simulated};
 use crate::supervise::Supervise;
 use crate::svscan::{Started, Svscan};
 use daemontools::report::TEMPORARY;
-use daemontools::service::policy::{Limit, Policy};
+use daemontools::service::policy::{Limit, Policy, Timeouts};
 use daemontools::service::{Beside, Command, Part, Role};
 use fastrand::Rng;
 use nix::errno::Errno;
@@ -481,8 +481,11 @@ impl Simulated for World {
             has_post_start: has_any && has(2),
             has_pre_stop: has_any && has(2),
             has_reload: has_any && has(2),
-            kill_post_start_after: has(4).then(|| Duration::from_secs(2)),
-            kill_pre_stop_after: has(4).then(|| Duration::from_secs(2)),
+            timeouts: Timeouts {
+                post_start: has(4).then(|| Duration::from_secs(2)),
+                pre_stop: has(4).then(|| Duration::from_secs(2)),
+                ..policy.timeouts
+            },
             ..policy
         };
         // Chance alone seldom tells a service to reload that is up and has a `reload`.

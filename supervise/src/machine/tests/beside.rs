@@ -251,7 +251,8 @@ fn one_that_hangs_is_ended_by_a_second_down_by_kill_or_by_its_limit() {
     assert_eq!(life.told(Command::Kill), [Action::SendBeside(SIGKILL), Send(SIGKILL)]);
 
     let limit = Duration::from_secs(3);
-    let mut life = hanging(Policy { kill_pre_stop_after: Some(limit), ..with_pre_stop() });
+    let mut life =
+        hanging(Policy { timeouts: Timeouts { pre_stop: Some(limit), ..Timeouts::default() }, ..with_pre_stop() });
     assert_eq!(life.machine.deadline(), Some(limit));
     life.passes(3000);
     let missed = Action::ReportMissedDeadline(MissedDeadline::BesideStillRuns(Beside::PreStop, limit));
@@ -319,7 +320,10 @@ fn the_next_supervise_goes_on_with_what_runs_beside_run() {
         Life { machine, now: life.now }
     };
     // What was never let through its gate is started again, and so is what was not seen to pass it, if its end is unknown.
-    let mut life = running(Policy { kill_pre_stop_after: Some(Duration::from_secs(3)), ..with_pre_stop() });
+    let mut life = running(Policy {
+        timeouts: Timeouts { pre_stop: Some(Duration::from_secs(3)), ..Timeouts::default() },
+        ..with_pre_stop()
+    });
     life.happens(Event::Executed);
     life.follow(Event::Told(Command::Down));
     for end in [Event::BesideNeverBegan, Event::BesideEnded(Exit::Unknown)] {
