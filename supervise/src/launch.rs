@@ -23,7 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// What the new process needs to know.
-pub struct Order<'a> {
+pub struct LaunchContext<'a> {
     pub program: Program,
     pub part: Part,
     /// The pipe between the service and its logger.
@@ -53,29 +53,29 @@ pub struct Order<'a> {
 ///
 /// # Errors
 /// The system has no process or descriptor to give.
-pub fn launch(order: &Order) -> nix::Result<(ServiceProcess, Gate)> {
+pub fn launch(context: &LaunchContext) -> nix::Result<(ServiceProcess, Gate)> {
     let (gate, its_end) = Gate::new()?;
     let pid = process::fork(|| {
-        let _ = close(order.lock.as_raw_fd());
+        let _ = close(context.lock.as_raw_fd());
         let _ = close(gate.as_fd().as_raw_fd());
-        become_program(order, its_end)
+        become_program(context, its_end)
     })?;
     Ok((ServiceProcess::child(pid), gate))
 }
 
 /// Becomes the program, in the new process. It returns only if that fails, with the exit code.
-fn become_program(order: &Order, gate: ProcessEnd) -> i32 {
-    let Ok(gate) = gate.away_from(order.policy.notification_fd) else { return EXIT_GATE_CLOSED };
+fn become_program(context: &LaunchContext, gate: ProcessEnd) -> i32 {
+    let Ok(gate) = gate.away_from(context.policy.notification_fd) else { return EXIT_GATE_CLOSED };
     process::unblock_signals();
     sys::make_stderr_write_only();
-    if order.policy.own_session() {
+    if context.policy.own_session() {
         let _ = setsid();
     }
-    let program = prepare(order);
+    let program = prepare(context);
     if !gate.wait() {
         return EXIT_GATE_CLOSED;
     }
-    let file = Path::new(order.program.file(order.part));
+    let file = Path::new(context.program.file(context.part));
     let errno = match program {
         Ok(Prepared { path, argv, environment }) => match execute(&path, &argv, &environment) {
             // The file was replaced at this moment: the new one is executed.
@@ -100,38 +100,39 @@ struct Prepared {
 }
 
 /// Puts all descriptors and variables where the program expects them.
-fn prepare(order: &Order) -> nix::Result<Prepared> {
-    let path = format!("./{}", order.program.file(order.part));
-    let mut argv: Vec<OsString> = match order.program {
-        Program::Main(Role::Finish) => finish_arguments(order),
+fn prepare(context: &LaunchContext) -> nix::Result<Prepared> {
+    let path = format!("./{}", context.program.file(context.part));
+    let mut argv: Vec<OsString> = match context.program {
+        Program::Main(Role::Finish) => finish_arguments(context),
         Program::Main(Role::Start | Role::PreStart | Role::Run | Role::Stop) | Program::Beside(_) => {
             vec![path.clone().into()]
         }
     };
-    order.pipe.map_or(Ok(()), |pipe| pipe.give(order.part))?;
+    context.pipe.map_or(Ok(()), |pipe| pipe.give(context.part))?;
     let mut changes: Vec<Change> = Vec::new();
-    for given in order.gifts.of(order.program) {
+    for given in context.gifts.of(context.program) {
         argv.extend(given.arguments.iter().cloned());
         changes.extend(given.variables.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
     }
-    if order.program == Program::Main(Role::Run) && order.part == Part::Service {
-        changes.extend(ready::environment(order.policy, order.socket, getpid().as_raw()));
-        give_notification_fd(order)?;
+    if context.program == Program::Main(Role::Run) && context.part == Part::Service {
+        changes.extend(ready::environment(context.policy, context.socket, getpid().as_raw()));
+        give_notification_fd(context)?;
     }
     // What a supervise above this one has said to this one is not for the programs of this service.
-    let heard = order.socket.filter(|_| order.program == Program::Main(Role::Run));
+    let heard = context.socket.filter(|_| context.program == Program::Main(Role::Run));
     let report = heard.map(|socket| refusal::variable(getpid().as_raw(), socket));
     changes.push((refusal::VARIABLE.into(), report));
-    match order.program {
-        Program::Main(Role::Finish) => changes.extend(order.life_end.iter().flat_map(end_variables)),
+    match context.program {
+        Program::Main(Role::Finish) => changes.extend(context.life_end.iter().flat_map(end_variables)),
         Program::Beside(_) => {
-            changes.extend(order.main.map(|run| ("MAINPID".into(), Some(run.pid.to_string().into()))))
+            changes.extend(context.main.map(|run| ("MAINPID".into(), Some(run.pid.to_string().into()))))
         }
         Program::Main(Role::Start | Role::PreStart | Role::Run | Role::Stop) => {}
     }
-    let is_tagged = order.policy.scope == Scope::Tree || order.policy.goes_into_background() || order.tags_processes;
+    let is_tagged =
+        context.policy.scope == Scope::Tree || context.policy.goes_into_background() || context.tags_processes;
     if is_tagged {
-        changes.extend(tree::environment_tag(order.part));
+        changes.extend(tree::environment_tag(context.part));
     }
     // The variables by which svscan tells supervise something are not for the service.
     changes.extend(ledger::taken_away());
@@ -140,10 +141,10 @@ fn prepare(order: &Order) -> nix::Result<Prepared> {
 }
 
 /// Puts the service's end of the notification FIFO at the number that the service expects.
-fn give_notification_fd(order: &Order) -> nix::Result<()> {
-    let Some(number) = order.policy.notification_fd else { return Ok(()) };
+fn give_notification_fd(context: &LaunchContext) -> nix::Result<()> {
+    let Some(number) = context.policy.notification_fd else { return Ok(()) };
     // Without the FIFO the service runs, but cannot say that it is ready. supervise has said so.
-    let fifo = ready::open_for_service(order.place).or_else(|_| sys::null())?;
+    let fifo = ready::open_for_service(context.place).or_else(|_| sys::null())?;
     process::duplicate_to(&fifo, number)?;
     if fifo.as_raw_fd() == number {
         // The descriptor has that number already, and must stay open.
@@ -170,15 +171,15 @@ fn end_variables(end: &LifeEnd) -> [Change; 4] {
 /// supervise's, no group has that number: `kill -- -PGID` reaches no process then, instead of all of supervise's group.
 ///
 /// Source: s6-supervise.
-fn finish_arguments(order: &Order) -> Vec<OsString> {
-    let (code, signal) = match order.life_end.map(|end| end.exit) {
+fn finish_arguments(context: &LaunchContext) -> Vec<OsString> {
+    let (code, signal) = match context.life_end.map(|end| end.exit) {
         Some(Exit::Code(code)) => (code, 0),
         Some(Exit::Signal(signal) | Exit::Core(signal)) => (256, signal),
         Some(Exit::Unstarted(_)) => (report::TEMPORARY, 0),
         Some(Exit::Unknown) | None => (256, 0),
     };
-    let name = OsStr::from_bytes(order.name).to_os_string();
-    let has_run = order.life_end.is_none_or(|end| end.role == Role::Run);
-    let group = order.last_run.filter(|_| has_run).map_or(0, |run| run.pid.as_raw());
+    let name = OsStr::from_bytes(context.name).to_os_string();
+    let has_run = context.life_end.is_none_or(|end| end.role == Role::Run);
+    let group = context.last_run.filter(|_| has_run).map_or(0, |run| run.pid.as_raw());
     vec!["finish".into(), code.to_string().into(), signal.to_string().into(), name, group.to_string().into()]
 }

@@ -65,7 +65,7 @@ use daemontools::service::{
     Verdict, Want,
 };
 use daemontools::tai64::{Moment, Tai64N};
-pub use event::{Action, EXIT_GATE_CLOSED, Event, Gated, Left, MissedDeadline};
+pub use event::{Action, EXIT_GATE_CLOSED, Event, Gated, MissedDeadline, SearchOutcome};
 use hold::Hold;
 use nix::sys::signal::Signal;
 use std::mem::replace;
@@ -223,7 +223,7 @@ impl Machine {
             Event::NeverBegan if self.beside.is_some() => self.ended(now, Exit::Unknown, todo),
             Event::NeverBegan => self.never_began(todo),
             Event::Stopped => self.stopped(now, todo),
-            Event::Left(left) => self.has_left(now, left, todo),
+            Event::Searched(outcome) => self.searched(now, outcome, todo),
             Event::BesideLaunched => self.beside_launched(now, todo),
             Event::BesideNotLaunched => self.beside_not_launched(now, todo),
             Event::BesideExecuted => self.beside_executed(todo),

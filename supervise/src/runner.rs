@@ -9,14 +9,14 @@ mod listening;
 
 use crate::background::Background;
 use crate::events::announce;
-use crate::launch::{Order, launch};
-use crate::left::Lookout;
+use crate::launch::{LaunchContext, launch};
 use crate::listener::Listener;
+use crate::lookout::Lookout;
 use crate::machine::{Action, Event, Gated, Machine};
 use crate::messages::{self, Messages};
 use crate::program::Program;
 use crate::ready::{Address, Origin};
-use crate::running::{Found, Running};
+use crate::running::{InheritedProgram, Running};
 use crate::service_process::ServiceProcess;
 use crate::settings::Configuration;
 use crate::shared::Shared;
@@ -114,11 +114,11 @@ impl Runner {
         let adopted = record.process.map(adopt);
         let mut runner = Runner::with(part, machine, configuration);
         let first = match adopted.transpose()? {
-            Some(Found::Alive(program)) => {
+            Some(InheritedProgram::Alive(program)) => {
                 runner.program = Some(program);
                 Event::Begun
             }
-            Some(Found::Ended(event)) => event,
+            Some(InheritedProgram::Ended(event)) => event,
             None => Event::Begun,
         };
         (runner.listener, runner.last_run) = (Listener::remember(record), record.last_run);
@@ -429,7 +429,7 @@ impl Runner {
         self.become_subreaper();
         self.take_last_gifts(role.into(), shared);
         let socket = self.listener.variable();
-        match launch(&self.order(role.into(), socket.as_deref(), shared)) {
+        match launch(&self.launch_context(role.into(), socket.as_deref(), shared)) {
             Ok((process, gate)) => {
                 if self.part == Part::Logger {
                     shared.helpers.push(process.id.pid);
@@ -450,8 +450,13 @@ impl Runner {
     }
 
     /// What the process that is to become this program needs to know.
-    fn order<'a>(&'a self, program: Program, socket: Option<&'a OsStr>, shared: &'a Shared) -> Order<'a> {
-        Order {
+    fn launch_context<'a>(
+        &'a self,
+        program: Program,
+        socket: Option<&'a OsStr>,
+        shared: &'a Shared,
+    ) -> LaunchContext<'a> {
+        LaunchContext {
             program,
             part: self.part,
             pipe: shared.pipe.as_ref(),

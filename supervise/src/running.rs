@@ -23,7 +23,7 @@ pub struct Running<R> {
 }
 
 /// What became of a program that a killed supervise left behind.
-pub enum Found<R> {
+pub enum InheritedProgram<R> {
     /// It still runs.
     Alive(Running<R>),
     /// It has ended: what is to be told to the machine.
@@ -46,12 +46,18 @@ impl<R: Copy> Running<R> {
     ///
     /// # Errors
     /// The system does not tell what became of the process.
-    pub fn adopt(role: R, process: Process, place: &Place, gated: Gated, now: Duration) -> Result<Found<R>, Unable> {
+    pub fn adopt(
+        role: R,
+        process: Process,
+        place: &Place,
+        gated: Gated,
+        now: Duration,
+    ) -> Result<InheritedProgram<R>, Unable> {
         Ok(match adopt(process, place, gated)? {
             Adopted::Alive(process) => {
-                Found::Alive(Running { role, process, gate: None, adoption: AdoptionWatch::new(gated, now) })
+                InheritedProgram::Alive(Running { role, process, gate: None, adoption: AdoptionWatch::new(gated, now) })
             }
-            Adopted::Ended(event) => Found::Ended(event),
+            Adopted::Ended(event) => InheritedProgram::Ended(event),
         })
     }
 

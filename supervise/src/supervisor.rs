@@ -57,8 +57,8 @@ pub struct Supervisor {
 
 /// The first events for the logger and for the service.
 pub struct First {
-    logger: (FirstEvents, Left),
-    service: (FirstEvents, Left),
+    logger: (FirstEvents, LeftBehind),
+    service: (FirstEvents, LeftBehind),
     purpose: Purpose,
 }
 
@@ -78,7 +78,7 @@ impl Purpose {
 }
 
 /// The process that a killed supervise left behind.
-type Left = Option<(Role, Process)>;
+type LeftBehind = Option<(Role, Process)>;
 
 impl Supervisor {
     /// Takes charge of a service: locks it, takes over what a killed supervise left, and shows that the service is

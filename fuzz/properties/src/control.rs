@@ -5,7 +5,7 @@ use daemontools::service::{Astray, Beside, Command, Exit, Phase, Process, Purpos
 use daemontools::tai64::Moment;
 use nix::unistd::Pid;
 use std::time::Duration;
-use supervise::machine::{Action, Event, Left, Machine};
+use supervise::machine::{Action, Event, Machine, SearchOutcome};
 
 /// Runs a service with any settings under any commands. The service behaves in any way, and supervise is killed at any
 /// time. There must never be a second process, nor one that is not recorded, and supervise must never act on a process
@@ -121,21 +121,21 @@ impl World {
     /// Lets supervise look for what `run` has left, or wake.
     fn look(&mut self) {
         let left = self.machine.search().map(|_| self.found());
-        self.happens(left.map_or(Event::Woken, Event::Left));
+        self.happens(left.map_or(Event::Woken, Event::Searched));
     }
 
-    fn found(&mut self) -> Left {
+    fn found(&mut self) -> SearchOutcome {
         let is_end = self.machine.search().is_none_or(|search| search.purpose == Purpose::End);
         match self.daemons {
-            0 => Left::Nothing,
+            0 => SearchOutcome::Nothing,
             1 if !is_end => {
                 assert!(self.process.is_none(), "a second process");
                 self.pids += 1;
                 self.process = Some((Role::Run, Process { pid: Pid::from_raw(self.pids), ticks: 7, serial: 0 }));
                 (self.daemons, self.gate_is_open, self.is_taken) = (0, true, true);
-                Left::Taken
+                SearchOutcome::Taken
             }
-            _ => Left::Undecided(Astray::Several),
+            _ => SearchOutcome::Undecided(Astray::Several),
         }
     }
 
@@ -220,7 +220,7 @@ impl World {
                 assert_eq!(self.written.beside, self.beside, "a process lives that the next supervise would not know");
                 self.beside_gate_is_open = true;
             }
-            Action::Look => return Some(Event::Left(self.found())),
+            Action::Look => return Some(Event::Searched(self.found())),
             Action::SendLeft(_) => assert!(self.process.is_none() && self.machine.search().is_some()),
             Action::KillLeft => self.daemons = 0,
             Action::SayAstray => assert!(self.machine.record().astray.is_some()),

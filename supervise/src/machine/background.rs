@@ -20,7 +20,7 @@
 //! is left is told to end, and killed later: the next life must not begin beside it. What is left of a service that was
 //! stable is the business of `kill-scope`, as with a service in the foreground.
 
-use super::{Action, KILL_OVERDUE, Left, Machine, Stage, earlier};
+use super::{Action, KILL_OVERDUE, Machine, SearchOutcome, Stage, earlier};
 use crate::suspend_credit::Deadline;
 use daemontools::service::policy::Expect;
 use daemontools::service::{Astray, Ending, Exit, Purpose, Role, SOON, Search};
@@ -107,24 +107,26 @@ impl Machine {
         self.search.is_some_and(|search| search.purpose == Purpose::End)
     }
 
-    pub(super) fn has_left(&mut self, now: Moment, left: Left, todo: &mut Vec<Action>) {
+    pub(super) fn searched(&mut self, now: Moment, outcome: SearchOutcome, todo: &mut Vec<Action>) {
         let Some(search) = self.search else { return };
-        match (search.purpose, left) {
-            (Purpose::Start | Purpose::Successor, Left::Taken) => self.take(now, todo),
-            (Purpose::Start, Left::Undecided(astray)) => {
+        match (search.purpose, outcome) {
+            (Purpose::Start | Purpose::Successor, SearchOutcome::Taken) => self.take(now, todo),
+            (Purpose::Start, SearchOutcome::Undecided(astray)) => {
                 self.astray = Some(astray);
                 todo.push(Action::Publish);
             }
-            (Purpose::Start, Left::Nothing) => {
+            (Purpose::Start, SearchOutcome::Nothing) => {
                 if self.taken.is_none() && search.exit == Exit::Code(0) {
                     self.astray = Some(Astray::Nothing);
                     todo.push(Action::SayAstray);
                 }
                 self.end_of_search(now, search, todo);
             }
-            (Purpose::Successor, Left::Undecided(_) | Left::Nothing) => self.has_no_successor(now, search, todo),
-            (Purpose::End, Left::Undecided(_) | Left::Taken) => self.tell_left(now, todo),
-            (Purpose::End, Left::Nothing) => self.end_of_search(now, search, todo),
+            (Purpose::Successor, SearchOutcome::Undecided(_) | SearchOutcome::Nothing) => {
+                self.has_no_successor(now, search, todo)
+            }
+            (Purpose::End, SearchOutcome::Undecided(_) | SearchOutcome::Taken) => self.tell_left(now, todo),
+            (Purpose::End, SearchOutcome::Nothing) => self.end_of_search(now, search, todo),
         }
     }
 

@@ -32,7 +32,7 @@ pub enum Event {
     /// `run` has stopped itself by SIGSTOP.
     Stopped,
     /// What [`Action::Look`] asked for.
-    Left(Left),
+    Searched(SearchOutcome),
     /// The process asked for by [`Action::LaunchBeside`] waits at its gate.
     BesideLaunched,
     /// The process asked for by [`Action::LaunchBeside`] could not be made.
@@ -72,7 +72,7 @@ pub enum Event {
 
 /// What supervise has found of the processes that a `run` has left which goes into the background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Left {
+pub enum SearchOutcome {
     /// None is left.
     Nothing,
     /// This one is the service's process, and supervise has taken it.
@@ -120,7 +120,7 @@ pub enum Action {
     /// [`Event::BesideLaunched`].
     LaunchBeside(Beside),
     /// Look for the processes that `run` has left, take the one that is the service's, unless all are to end, and say
-    /// [`Event::Left`].
+    /// [`Event::Searched`].
     Look,
     /// Send a signal to the processes that `run` has left.
     SendLeft(Signal),

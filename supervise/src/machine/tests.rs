@@ -57,7 +57,7 @@ impl Life {
                 Some(Configure) => Event::Configured(Box::new(policy)),
                 Some(Launch(..)) => Event::Launched,
                 Some(Action::LaunchBeside(_)) => Event::BesideLaunched,
-                Some(Action::Look) => Event::Left(Left::Nothing),
+                Some(Action::Look) => Event::Searched(SearchOutcome::Nothing),
                 _ => return done,
             };
             done.extend(self.happens(next));
@@ -974,9 +974,9 @@ fn events() -> Vec<(String, Event)> {
         ("executed", Event::Executed),
         ("never began", Event::NeverBegan),
         ("stopped", Event::Stopped),
-        ("left nothing", Event::Left(Left::Nothing)),
-        ("left the service", Event::Left(Left::Taken)),
-        ("left several", Event::Left(Left::Undecided(Astray::Several))),
+        ("left nothing", Event::Searched(SearchOutcome::Nothing)),
+        ("left the service", Event::Searched(SearchOutcome::Taken)),
+        ("left several", Event::Searched(SearchOutcome::Undecided(Astray::Several))),
         ("beside launched", Event::BesideLaunched),
         ("beside not launched", Event::BesideNotLaunched),
         ("beside executed", Event::BesideExecuted),

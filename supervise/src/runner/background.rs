@@ -2,8 +2,8 @@
 //! that is the service's.
 
 use super::Runner;
-use crate::left::{Found, Lookout, Traces};
-use crate::machine::{Event, Left};
+use crate::lookout::{Look, Lookout, Traces};
+use crate::machine::{Event, SearchOutcome};
 use crate::running::Running;
 use crate::shared::Shared;
 use daemontools::service::{Purpose, Role};
@@ -21,23 +21,23 @@ impl Runner {
         let mut lookout = self.lookout.take().unwrap_or_else(|| Box::new(Lookout::new(now)));
         let traces = self.traces(shared);
         let is_end = self.machine.search().is_none_or(|search| search.purpose == Purpose::End);
-        let found = match is_end {
-            true if lookout.look_for_any(&traces, now) => Left::Undecided(lookout.astray()),
-            true => Left::Nothing,
+        let outcome = match is_end {
+            true if lookout.look_for_any(&traces, now) => SearchOutcome::Undecided(lookout.astray()),
+            true => SearchOutcome::Nothing,
             false => match lookout.look(&traces, now) {
-                Found::Nothing => Left::Nothing,
-                Found::Undecided(astray) => Left::Undecided(astray),
-                Found::Process(process) => {
+                Look::Nothing => SearchOutcome::Nothing,
+                Look::Undecided(astray) => SearchOutcome::Undecided(astray),
+                Look::Process(process) => {
                     self.last_run = Some(process.id);
                     self.messages.is_in_background();
                     self.program = Some(Running::taken(Role::Run, process, now));
-                    Left::Taken
+                    SearchOutcome::Taken
                 }
             },
         };
         // The words for a message are kept until it is said.
-        self.lookout = Some(lookout).filter(|_| found != Left::Taken);
-        Event::Left(found)
+        self.lookout = Some(lookout).filter(|_| outcome != SearchOutcome::Taken);
+        Event::Searched(outcome)
     }
 
     /// Listens no more to a service whose life is over. As long as its process is looked for, what it says may still come.

@@ -4,7 +4,7 @@
 use super::{Runner, refusal};
 use crate::launch::launch;
 use crate::machine::{Event, Gated};
-use crate::running::{Found, Running};
+use crate::running::{InheritedProgram, Running};
 use crate::shared::Shared;
 use daemontools::Unable;
 use daemontools::service::{Beside, Exit, Place, Record};
@@ -22,11 +22,11 @@ impl Runner {
         let Some((which, process)) = record.beside else { return Ok(None) };
         let gated = if record.beside_gated { Gated::Maybe } else { Gated::No };
         Ok(match Running::adopt(which, process, place, gated, Moment::now().uptime)? {
-            Found::Alive(program) => {
+            InheritedProgram::Alive(program) => {
                 self.beside = Some(program);
                 None
             }
-            Found::Ended(event) => {
+            InheritedProgram::Ended(event) => {
                 let event = of_beside(event);
                 if let Event::BesideEnded(exit) = event {
                     self.notify(which.into(), process.pid, Some(exit));
@@ -39,7 +39,7 @@ impl Runner {
     pub(super) fn launch_beside(&mut self, which: Beside, shared: &mut Shared) -> Event {
         self.take_last_gifts(which.into(), shared);
         let socket = self.listener.variable();
-        match launch(&self.order(which.into(), socket.as_deref(), shared)) {
+        match launch(&self.launch_context(which.into(), socket.as_deref(), shared)) {
             Ok((process, gate)) => {
                 self.beside = Some(Running::at_gate(which, process, gate));
                 Event::BesideLaunched

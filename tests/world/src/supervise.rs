@@ -16,7 +16,7 @@ use supervise::choose_record::{Predecessor, choose};
 use supervise::commands::{Batch, Meaning, Target};
 use supervise::exec_answer::{ExecAnswer, ExecResult, Received};
 use supervise::kept_lines::{KeptLines, Step};
-use supervise::machine::{Action, Event, Gated, Left, Machine};
+use supervise::machine::{Action, Event, Gated, Machine, SearchOutcome};
 
 /// The pause before supervise tries again to write what it could not write.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -530,7 +530,7 @@ impl Supervise {
             Action::Launch(role) => self.launch(kernel, role, fails),
             Action::LaunchBeside(which) => self.launch_beside(kernel, which, fails),
             // The services of this world do not go into the background.
-            Action::Look => self.handle(kernel, Event::Left(Left::Nothing)),
+            Action::Look => self.handle(kernel, Event::Searched(SearchOutcome::Nothing)),
             Action::SendLeft(_) | Action::KillLeft | Action::SayAstray => {}
             Action::Record => {
                 let record = self.record();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::machine::Action::{KillLeft, Look, SayAstray, SendLeft};
-use crate::machine::Left::{Nothing, Taken, Undecided};
+use crate::machine::SearchOutcome::{Nothing, Taken, Undecided};
 use daemontools::service::policy::Expect;
 
 fn daemon() -> Policy {
@@ -14,14 +14,14 @@ fn with_pidfile() -> Policy {
 }
 
 /// The events of a life, as a word for each.
-fn after(policy: &Policy, ends: &[(u64, i32, Left)]) -> Life {
+fn after(policy: &Policy, ends: &[(u64, i32, SearchOutcome)]) -> Life {
     let mut life = Life::running(policy.clone());
     for (milliseconds, code, left) in ends {
         life.passes(*milliseconds);
         life.happens(Event::Woken);
         life.happens(Event::Ended(Exit::Code(*code)));
         if life.machine.stage == Stage::Looking {
-            life.happens(Event::Left(*left));
+            life.happens(Event::Searched(*left));
         }
     }
     life
@@ -36,7 +36,7 @@ fn the_service_is_ready_once_the_process_that_is_left_was_taken() {
     let mut life = Life::running(daemon());
     assert_eq!(life.machine.record().ready, None);
     assert_eq!(life.happens(Event::Ended(Exit::Code(0))), [Look], "nothing is written before");
-    assert_eq!(life.happens(Event::Left(Taken)), [Publish, Announce('U')]);
+    assert_eq!(life.happens(Event::Searched(Taken)), [Publish, Announce('U')]);
     let record = life.machine.record();
     assert_eq!((record.phase, record.starts, record.ready.is_some()), (Phase::Running, 1, true));
     assert_eq!(life.told(Command::Terminate), [Send(SIGTERM)]);
@@ -49,7 +49,7 @@ fn what_is_looked_for_depends_on_what_has_ended_and_how() {
     let is_over: (Stage, Option<Purpose>) = (Stage::Waiting(Moment::ZERO), None);
     let runs = (Stage::Alive(Role::Run), None);
     let looks = |purpose| (Stage::Looking, Some(purpose));
-    type Row = (&'static [(u64, i32, Left)], (Stage, Option<Purpose>), (Stage, Option<Purpose>));
+    type Row = (&'static [(u64, i32, SearchOutcome)], (Stage, Option<Purpose>), (Stage, Option<Purpose>));
     // The events; then the outcome with `expect`, and that with a pid file.
     let table: [Row; 11] = [
         (&[(0, 0, Taken)], runs, runs),
@@ -82,12 +82,12 @@ fn several_that_are_left_are_said_and_told_to_end_before_the_next_life() {
     assert_eq!(life.machine.deadline(), Some(Duration::from_secs(5)));
     life.passes(5000);
     assert_eq!(life.happens(Event::Woken), [SayAstray, Publish, Look]);
-    let told = life.happens(Event::Left(Undecided(Astray::Several)));
+    let told = life.happens(Event::Searched(Undecided(Astray::Several)));
     assert_eq!(told, [SendLeft(SIGTERM), SendLeft(SIGCONT), Publish]);
-    assert_eq!(life.happens(Event::Left(Undecided(Astray::Several))), [], "they are told once");
+    assert_eq!(life.happens(Event::Searched(Undecided(Astray::Several))), [], "they are told once");
     life.passes(5000);
     assert_eq!(life.happens(Event::Woken), [KillLeft, Look]);
-    let over = life.follow(Event::Left(Nothing));
+    let over = life.follow(Event::Searched(Nothing));
     assert_eq!(over[..3], [Announce('d'), Action::KillRest, Announce('D')]);
     assert_eq!(life.machine.record().astray, Some(Astray::Several));
 }
@@ -97,7 +97,7 @@ fn a_start_that_went_astray_is_no_success() {
     for policy in [daemon(), with_pidfile()] {
         let mut life = Life::running(Policy { success: vec![0], ..policy });
         life.happens(Event::Ended(Exit::Code(0)));
-        let done = life.happens(Event::Left(Nothing));
+        let done = life.happens(Event::Searched(Nothing));
         assert_eq!(done[..2], [SayAstray, Announce('d')]);
         assert!(matches!(life.machine.stage, Stage::Waiting(_)), "{:?}", life.machine.stage);
     }
@@ -111,7 +111,7 @@ fn a_pid_file_has_the_time_of_the_whole_start() {
     let mut life = Life::running(with_pidfile());
     life.passes(20_000);
     life.happens(Event::Ended(Exit::Code(0)));
-    life.happens(Event::Left(Undecided(Astray::PidFile)));
+    life.happens(Event::Searched(Undecided(Astray::PidFile)));
     assert_eq!(life.machine.deadline(), Some(Duration::from_secs(90)));
     let limit = Policy { ready_within: None, has_timeout_up: true, ..with_pidfile() };
     let for_ever = after(&limit, &[(0, 0, Undecided(Astray::PidFile))]);
@@ -132,9 +132,12 @@ fn a_first_process_that_lingers_is_ended_with_what_it_has_left() {
 fn down_during_the_start_ends_what_is_left_and_takes_nothing() {
     let mut life = after(&daemon(), &[(0, 0, Undecided(Astray::Several))]);
     assert_eq!(life.told(Command::Down), [Publish, Look]);
-    assert_eq!(life.happens(Event::Left(Undecided(Astray::Several))), [SendLeft(SIGTERM), SendLeft(SIGCONT), Publish]);
+    assert_eq!(
+        life.happens(Event::Searched(Undecided(Astray::Several))),
+        [SendLeft(SIGTERM), SendLeft(SIGCONT), Publish]
+    );
     assert_eq!(life.machine.record().phase, Phase::Stopping);
-    life.happens(Event::Left(Nothing));
+    life.happens(Event::Searched(Nothing));
     assert_eq!(life.machine.stage, Stage::Idle(IdleReason::Stopped));
     let mut killed = after(&daemon(), &[(0, 0, Undecided(Astray::Several))]);
     assert_eq!(killed.told(Command::Kill), [KillLeft, Publish, Look]);

@@ -76,8 +76,8 @@ pub struct Traces<'a> {
     pub place: &'a Place,
 }
 
-/// What has been found.
-pub enum Found {
+/// What one look has found.
+pub enum Look {
     Nothing,
     /// The service's process.
     Process(ServiceProcess),
@@ -121,40 +121,40 @@ impl Lookout {
     }
 
     /// Looks for the process that is the service's.
-    pub fn look(&mut self, traces: &Traces, now: Duration) -> Found {
+    pub fn look(&mut self, traces: &Traces, now: Duration) -> Look {
         self.looks_again(now);
-        let Ok(left) = traces.left() else { return Found::Undecided(Astray::Nothing) };
+        let Ok(left) = traces.left() else { return Look::Undecided(Astray::Nothing) };
         let Some(file) = traces.pidfile else { return self.only_one(&left, traces, now) };
         let why = match self.named_by(file) {
             Ok((pid, is_ours)) => match traces.hold_named(pid, is_ours) {
-                Ok(process) => return Found::Process(process),
+                Ok(process) => return Look::Process(process),
                 Err(why) => why,
             },
             Err(why) => why,
         };
         if left.is_empty() && !self.may_be_unseen(traces, now, UNSEEN) {
             self.trouble = Trouble::Nothing;
-            return Found::Nothing;
+            return Look::Nothing;
         }
         self.trouble = Trouble::PidFile { why: format!("{file} {why}"), left };
-        Found::Undecided(Astray::PidFile)
+        Look::Undecided(Astray::PidFile)
     }
 
-    fn only_one(&mut self, left: &[Pid], traces: &Traces, now: Duration) -> Found {
+    fn only_one(&mut self, left: &[Pid], traces: &Traces, now: Duration) -> Look {
         match left {
-            [] if self.may_be_unseen(traces, now, EXECUTING) => Found::Undecided(Astray::Nothing),
+            [] if self.may_be_unseen(traces, now, EXECUTING) => Look::Undecided(Astray::Nothing),
             [] => {
                 self.trouble = Trouble::Nothing;
-                Found::Nothing
+                Look::Nothing
             }
             [pid] => match hold(*pid, traces.place).filter(|_| traces.left().is_ok_and(|left| left.contains(pid))) {
-                Some(process) => Found::Process(process),
+                Some(process) => Look::Process(process),
                 // It has ended meanwhile, or cannot be held for lack of descriptors.
-                None => Found::Undecided(Astray::Several),
+                None => Look::Undecided(Astray::Several),
             },
             left => {
                 self.trouble = Trouble::Several(left.to_vec());
-                Found::Undecided(Astray::Several)
+                Look::Undecided(Astray::Several)
             }
         }
     }
