@@ -2,12 +2,13 @@
 
 use crate::action::Action;
 use crate::advice::hint;
+use crate::answer::Answer;
 use crate::arguments::Then;
 use crate::code::FAILED;
 use crate::log::{last_words, since};
 use crate::paint::Paint;
-use crate::row::{Known, shown};
 use crate::services::Service;
+use crate::text::shown;
 use crate::{Context, write};
 use daemontools::service::goal::{Goal, Sent};
 use daemontools::service::trial::{Outcome, Test};
@@ -86,7 +87,7 @@ pub(crate) fn conclude(context: &Context, chosen: &[Service], tried: Tried) -> R
         if order.test != Test::Comes {
             say_last_words(service, told_at);
         }
-        if let Some(hint) = hint(&context.services, service, &Known::of(service)) {
+        if let Some(hint) = hint(&context.services, service, &Answer::of(service)) {
             report::notice(&[b"try: ", hint.as_bytes()]);
         }
     }
@@ -99,8 +100,8 @@ pub(crate) fn conclude(context: &Context, chosen: &[Service], tried: Tried) -> R
 /// The answer cannot be written.
 pub(crate) fn show(context: &Context, chosen: &[Service]) -> Result<(), Fatal> {
     let answer = |service: &Service| {
-        let known = Known::of(service);
-        if context.shape.json { known.document(service) } else { outcome(service, &known, context.paint) }
+        let answer = Answer::of(service);
+        if context.shape.json { answer.document(service) } else { outcome(service, &answer, context.paint) }
     };
     write(chosen.iter().map(answer).collect::<String>().as_bytes())
 }
@@ -110,7 +111,7 @@ fn show_documents(context: &Context, chosen: &[Service]) -> Result<(), Fatal> {
     if !context.shape.json {
         return Ok(());
     }
-    write(chosen.iter().map(|service| Known::of(service).document(service)).collect::<String>().as_bytes())
+    write(chosen.iter().map(|service| Answer::of(service).document(service)).collect::<String>().as_bytes())
 }
 
 /// Commands the services, and returns the exit code when the commands are read. A service that cannot be commanded causes
@@ -164,12 +165,12 @@ fn say_last_words(service: &Service, told_at: Tai64N) {
 }
 
 /// `● web up (pid 4711)`
-fn outcome(service: &Service, known: &Known, paint: Paint) -> String {
-    let mark = known.mark();
-    let pid = known.pid().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+fn outcome(service: &Service, answer: &Answer, paint: Paint) -> String {
+    let mark = answer.mark();
+    let pid = answer.pid().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
     // Of a service that is up, how it ended before is past.
-    let reason = known.reason().filter(|_| !known.is_up()).map(|reason| format!(": {}", shown(reason.as_bytes())));
+    let reason = answer.reason().filter(|_| !answer.is_up()).map(|reason| format!(": {}", shown(reason.as_bytes())));
     let more = pid + &reason.unwrap_or_default();
     let name = shown(service.name.as_bytes());
-    format!("{} {name} {}{more}\n", paint.in_color_of(mark, paint.symbol(mark)), known.word())
+    format!("{} {name} {}{more}\n", paint.in_color_of(mark, paint.symbol(mark)), answer.word())
 }

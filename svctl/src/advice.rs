@@ -1,8 +1,9 @@
 //! What to type next, where something is wrong with a service.
 
+use crate::answer::Answer;
 use crate::metrics::LogUsage;
-use crate::row::{Known, quoted, shown};
 use crate::services::{Reach, Service, Services};
+use crate::text::{quoted, shown};
 use daemontools::logdir::locate::log_directory;
 use daemontools::service::setting::{LONGEST, TIMEOUT_KILL, value};
 use daemontools::service::view::{State, View};
@@ -21,22 +22,22 @@ const CHECK: &str = "check";
 const TIMEOUT_UP: &str = "timeout-up";
 
 /// What to type next, all in one line.
-pub fn advice(services: &Services, service: &Service, known: &Known) -> Option<String> {
+pub fn advice(services: &Services, service: &Service, answer: &Answer) -> Option<String> {
     let svctl = |words: &str| command(services, service, words);
-    let usual = match known.view()?.state() {
+    let usual = match answer.view()?.state() {
         State::Up | State::Starting | State::Waiting | State::Stopping => None,
         State::Paused => Some(svctl("kill --signal CONT")),
         State::Restarting => Some(format!("{}; {}", svctl("log -n 50"), svctl("stop"))),
         State::Failed => Some(format!("{}; {}", svctl("log -n 50"), svctl("start"))),
         State::Down => Some(svctl("start")),
     };
-    let all: Vec<String> = [hint(services, service, known), usual].into_iter().flatten().collect();
+    let all: Vec<String> = [hint(services, service, answer), usual].into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// What is probably wrong, where that can be known, and what to do.
-pub fn hint(services: &Services, service: &Service, known: &Known) -> Option<String> {
-    let view = known.view().filter(|_| service.reach == Reach::Answers)?;
+pub fn hint(services: &Services, service: &Service, answer: &Answer) -> Option<String> {
+    let view = answer.view().filter(|_| service.reach == Reach::Answers)?;
     match view.state() {
         State::Stopping if view.seen.record.as_ref()?.kill_at.is_none() => {
             let kill = command(services, service, "kill");

@@ -8,8 +8,8 @@
 
 use crate::code::FAILED;
 use crate::list::logger_of;
-use crate::row::{quoted, shown};
 use crate::services::{Reach, Service, Services, is_path};
+use crate::text::{quoted, shown};
 use crate::write;
 use daemontools::interpreter::{self, Obstacle, obstacle};
 use daemontools::report::{PERMANENT, reason};

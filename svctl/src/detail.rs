@@ -1,13 +1,14 @@
 //! Everything about a service on half a screen: how it is and why, how it ended, what it said, what to type next.
 
 use crate::advice::advice;
+use crate::answer::Answer;
 use crate::arguments::Right;
 use crate::check::doubtful_settings;
 use crate::code::{NOT_UP, UNKNOWN};
 use crate::list::logger_of;
 use crate::log::{last_words, silent_log};
-use crate::row::{Known, quoted, shown};
 use crate::services::{Reach, Service};
+use crate::text::{quoted, shown};
 use crate::{Context, memory, unsupervised, write};
 use daemontools::duration::brief;
 use daemontools::service::view::{View, local_time};
@@ -29,15 +30,15 @@ const ENDS: usize = 3;
 pub fn status(context: &Context, names: &[OsString], right: Right) -> Result<i32, Fatal> {
     let (chosen, missing) = context.services.choose(names)?;
     missing.iter().for_each(|words| report::warning(&[words]));
-    let all: Vec<Known> = chosen.iter().map(Known::of).collect();
-    for (service, known) in chosen.iter().zip(&all) {
-        let answer = if context.shape.json { known.document(service) } else { detail(context, service, known) };
+    let all: Vec<Answer> = chosen.iter().map(Answer::of).collect();
+    for (service, answer) in chosen.iter().zip(&all) {
+        let answer = if context.shape.json { answer.document(service) } else { detail(context, service, answer) };
         write(answer.as_bytes())?;
     }
-    let is_unknown = |known: &Known| known.view().is_none();
-    let is_right = |known: &Known| match right {
-        Right::Up => known.is_up(),
-        Right::Wanted => known.is_as_wanted(),
+    let is_unknown = |answer: &Answer| answer.view().is_none();
+    let is_right = |answer: &Answer| match right {
+        Right::Up => answer.is_up(),
+        Right::Wanted => answer.is_as_wanted(),
     };
     Ok(match () {
         () if !missing.is_empty() || all.iter().any(is_unknown) => UNKNOWN,
@@ -47,22 +48,22 @@ pub fn status(context: &Context, names: &[OsString], right: Right) -> Result<i32
 }
 
 /// Everything about a service, in lines.
-pub fn detail(context: &Context, service: &Service, known: &Known) -> String {
+pub fn detail(context: &Context, service: &Service, answer: &Answer) -> String {
     let paint = context.paint;
     let name = shown(service.name.as_bytes());
-    let mark = known.mark();
+    let mark = answer.mark();
     let dash = if paint.is_unicode { "—" } else { "-" };
-    let reason = known.reason().map(|reason| format!(": {}", shown(reason.as_bytes()))).unwrap_or_default();
+    let reason = answer.reason().map(|reason| format!(": {}", shown(reason.as_bytes()))).unwrap_or_default();
     let mut text = format!(
         "{} {name} {dash} {}{reason}\n",
         paint.in_color_of(mark, paint.symbol(mark)),
-        paint.in_color_of(mark, known.word())
+        paint.in_color_of(mark, answer.word())
     );
     let mut line = |name: &str, words: &str| text.push_str(&format!("  {name:<11} {words}\n"));
-    for (name, words) in known.view().map(|view| facts(service, view)).unwrap_or_default() {
+    for (name, words) in answer.view().map(|view| facts(service, view)).unwrap_or_default() {
         line(name, &words);
     }
-    if matches!(known, Known::Unsupervised(_)) && service.reach == Reach::Answers {
+    if matches!(answer, Answer::Unsupervised(_)) && service.reach == Reach::Answers {
         line("cause", &unsupervised::why(&context.services, service));
     }
     if let Ok(target) = std::fs::read_link(&service.path) {
@@ -76,7 +77,7 @@ pub fn detail(context: &Context, service: &Service, known: &Known) -> String {
             line("settings", &format!("ignored or doubtful: {}: {check} says more", doubtful.join(", ")));
         }
         if service.path.join(LOG).exists() {
-            line("logger", &logger(service, known));
+            line("logger", &logger(service, answer));
         }
         // svlog would say so too, but with a patience of its own for each service.
         match silent_log(service) {
@@ -87,7 +88,7 @@ pub fn detail(context: &Context, service: &Service, known: &Known) -> String {
             }
         }
     }
-    if let Some(next) = advice(&context.services, service, known) {
+    if let Some(next) = advice(&context.services, service, answer) {
         text.push_str(&format!("  {:<11} {next}\n", "try"));
     }
     text
@@ -144,11 +145,12 @@ fn end(record: &Record, death: &Death) -> String {
 }
 
 /// How its logger is.
-fn logger(service: &Service, known: &Known) -> String {
-    let words = |known: &Known| {
-        let pid = known.pid().map(|pid| format!(" (pid {pid})"));
-        let reason = known.reason().filter(|_| !known.is_up()).map(|reason| format!(": {}", shown(reason.as_bytes())));
-        format!("{}{}{}", known.word(), pid.unwrap_or_default(), reason.unwrap_or_default())
+fn logger(service: &Service, answer: &Answer) -> String {
+    let words = |answer: &Answer| {
+        let pid = answer.pid().map(|pid| format!(" (pid {pid})"));
+        let reason =
+            answer.reason().filter(|_| !answer.is_up()).map(|reason| format!(": {}", shown(reason.as_bytes())));
+        format!("{}{}{}", answer.word(), pid.unwrap_or_default(), reason.unwrap_or_default())
     };
-    words(&known.logger().unwrap_or_else(|| Known::of(&logger_of(service))))
+    words(&answer.logger().unwrap_or_else(|| Answer::of(&logger_of(service))))
 }

@@ -1,7 +1,8 @@
 //! Whether services are started by themselves: the file `down`.
 
-use crate::row::{Known, quoted, shown};
+use crate::answer::Answer;
 use crate::services::{Service, Services};
+use crate::text::{quoted, shown};
 use crate::verbs::Change;
 use crate::write;
 use daemontools::service::view::State;
@@ -31,8 +32,8 @@ pub fn change(services: &Services, names: &[OsString], change: Change) -> Result
             (Change::Enable, changed) => changed.unable_to("remove", &file).map(|()| true)?,
             (Change::Disable, changed) => changed.unable_to("make", &file).map(|()| true)?,
         };
-        let (known, done) = (Known::of(&service), Done { change, has_changed });
-        write(words(&service, &known, done, |verb| services.command(verb)).as_bytes())?;
+        let (answer, done) = (Answer::of(&service), Done { change, has_changed });
+        write(words(&service, &answer, done, |verb| services.command(verb)).as_bytes())?;
     }
     Ok(0)
 }
@@ -50,16 +51,16 @@ fn make(file: &Path) -> nix::Result<()> {
 }
 
 /// `web is disabled: it is up, and goes on until svctl stop web`
-fn words(service: &Service, known: &Known, done: Done, command: impl Fn(&str) -> String) -> String {
+fn words(service: &Service, answer: &Answer, done: Done, command: impl Fn(&str) -> String) -> String {
     let name = shown(service.name.as_bytes());
     let typed = quoted(&name);
     let already = if done.has_changed { "" } else { "already " };
-    let rests = known.view().map(|view| matches!(view.state(), State::Down | State::Failed));
+    let rests = answer.view().map(|view| matches!(view.state(), State::Down | State::Failed));
     let (done, next) = match (done.change, rests) {
         (Change::Enable, Some(true)) => ("enabled", format!(", and stays so until {} {typed}", command("start"))),
         (Change::Enable, Some(false) | None) => ("enabled", String::new()),
         (Change::Disable, Some(false)) => ("disabled", format!(", and goes on until {} {typed}", command("stop"))),
         (Change::Disable, Some(true) | None) => ("disabled", String::new()),
     };
-    format!("{name} is {already}{done}: it is {}{next}\n", known.word())
+    format!("{name} is {already}{done}: it is {}{next}\n", answer.word())
 }

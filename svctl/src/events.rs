@@ -9,10 +9,11 @@
 //! A logger is a service of its own, `web/log`.
 
 use crate::Context;
+use crate::answer::Answer;
 use crate::list::logger_of;
 use crate::paint::{Mark, Paint};
-use crate::row::{Known, shown};
 use crate::services::Service;
+use crate::text::shown;
 use crate::watch::{Change, Watch};
 use daemontools::service::view::transition::{self, Condition, Transition};
 use daemontools::service::view::{View, document, local_time};
@@ -41,9 +42,9 @@ pub fn events(context: &Context, names: &[OsString]) -> Result<i32, Fatal> {
                 Change::Gone(service) => {
                     told.extend(histories.remove(&service.name).into_iter().flat_map(Histories::end));
                 }
-                Change::Seen(service, known) => {
+                Change::Seen(service, answer) => {
                     let histories = histories.entry(service.name.clone()).or_insert_with(|| Histories::new(&service));
-                    told.extend(histories.observe(known));
+                    told.extend(histories.observe(answer));
                 }
             }
         }
@@ -81,9 +82,9 @@ impl Histories {
         Histories { own: History::new(service.name.clone()), logger: History::new(logger_of(service).name) }
     }
 
-    fn observe(&mut self, known: Known) -> Vec<Told> {
-        let mut told: Vec<Told> = known.logger().into_iter().flat_map(|logger| self.logger.observe(logger)).collect();
-        told.extend(self.own.observe(known));
+    fn observe(&mut self, answer: Answer) -> Vec<Told> {
+        let mut told: Vec<Told> = answer.logger().into_iter().flat_map(|logger| self.logger.observe(logger)).collect();
+        told.extend(self.own.observe(answer));
         told
     }
 
@@ -106,10 +107,10 @@ impl History {
     }
 
     /// Takes in what is seen now, and tells what is new.
-    fn observe(&mut self, known: Known) -> Vec<Told> {
-        let condition = known.condition();
-        let changes = match known {
-            Known::Told(view) => {
+    fn observe(&mut self, answer: Answer) -> Vec<Told> {
+        let condition = answer.condition();
+        let changes = match answer {
+            Answer::Told(view) => {
                 let mut changes = transition::since(self.seen.as_ref(), &view);
                 // A supervise is there again, and all is as before.
                 if changes.is_empty() && self.condition != Some(condition) {
@@ -119,10 +120,10 @@ impl History {
                 self.seen = Some(*view);
                 changes
             }
-            Known::Unsupervised(why) | Known::Unknown(why) if self.condition != Some(condition) => {
+            Answer::Unsupervised(why) | Answer::Unknown(why) if self.condition != Some(condition) => {
                 vec![Transition::bare(tai64::now(), condition, Some(why))]
             }
-            Known::Unsupervised(_) | Known::Unknown(_) => Vec::new(),
+            Answer::Unsupervised(_) | Answer::Unknown(_) => Vec::new(),
         };
         changes.into_iter().map(|change| self.told(change)).collect()
     }

@@ -1,10 +1,12 @@
 //! The table of services.
 
+use crate::answer::Answer;
 use crate::arguments::Which;
 use crate::code::UNKNOWN;
-use crate::row::{Known, Row, shown};
+use crate::row::Row;
 use crate::services::{Reach, Service, Services};
 use crate::table::{summary, table};
+use crate::text::shown;
 use crate::{Context, write};
 use daemontools::service::{LOG, Phase, Place, Running, SOON, Status, is_supervised_at, read_status_at};
 use daemontools::tai64::{self, between};
@@ -24,19 +26,19 @@ pub fn list(context: &Context, names: &[OsString], which: Which) -> Result<i32, 
         return Ok(UNKNOWN);
     }
     let code = if missing.is_empty() { 0 } else { UNKNOWN };
-    let is_listed = |known: &Known| which == Which::All || !known.is_as_wanted();
+    let is_listed = |answer: &Answer| which == Which::All || !answer.is_as_wanted();
     if context.shape.json {
-        let known = chosen.iter().map(|service| (service, Known::of(service)));
-        let listed = known.filter(|(_, known)| is_listed(known));
-        let documents: String = listed.map(|(service, known)| known.document(service)).collect();
+        let answer = chosen.iter().map(|service| (service, Answer::of(service)));
+        let listed = answer.filter(|(_, answer)| is_listed(answer));
+        let documents: String = listed.map(|(service, answer)| answer.document(service)).collect();
         write(documents.as_bytes())?;
         return Ok(code);
     }
     let mut rows = Vec::new();
     for service in &chosen {
-        let known = Known::of(service);
-        if is_listed(&known) {
-            rows.push(Row::of(service, &known));
+        let answer = Answer::of(service);
+        if is_listed(&answer) {
+            rows.push(Row::of(service, &answer));
         }
         rows.extend(row_of_failing_logger(service));
     }
@@ -66,8 +68,8 @@ fn row_of_failing_logger(service: &Service) -> Option<Row> {
     if logger.reach == Reach::Hangs || is_surely_up(&logger.path) || !logger.path.is_dir() || !was_supervised(&logger) {
         return None;
     }
-    let known = Known::of(&logger);
-    (!known.is_as_wanted() && !known.is_up()).then(|| Row { is_logger: true, ..Row::of(&logger, &known) })
+    let answer = Answer::of(&logger);
+    (!answer.is_as_wanted() && !answer.is_up()).then(|| Row { is_logger: true, ..Row::of(&logger, &answer) })
 }
 
 /// Whether a supervise has ever been in charge of a service.

@@ -2,8 +2,8 @@
 
 use crate::Context;
 use crate::arguments::USAGE;
-use crate::row::shown;
 use crate::services::Service;
+use crate::text::shown;
 use daemontools::logdir::locate::log_directory;
 use daemontools::service::SILENT;
 use daemontools::sys::{companion, exec::exec};

@@ -9,12 +9,13 @@
 //! Names are escaped as svctl shows them, and then as the format demands. No process id, exit code or command line is a
 //! label: each new value of a label is a new series to keep.
 
+use crate::answer::Answer;
 use crate::arguments::Scope;
 use crate::code::UNKNOWN;
 use crate::list::logger_of;
 use crate::memory;
-use crate::row::{Known, shown};
 use crate::services::{Reach, Service, Services};
+use crate::text::shown;
 use crate::write;
 use daemontools::files::put_file;
 use daemontools::logdir::{CURRENT, Finished, locate};
@@ -100,7 +101,7 @@ fn replace(file: &Path, text: &[u8]) -> Result<(), Unable> {
 /// A service or a logger, and what is known of it.
 struct Subject {
     label: String,
-    known: Known,
+    answer: Answer,
     usage: Option<Usage>,
     log: Option<LogUsage>,
     /// What this account could not read of it.
@@ -109,39 +110,39 @@ struct Subject {
 
 /// The service, and its logger.
 fn subjects(service: &Service, scope: &Scope) -> Vec<Subject> {
-    let known = Known::of(service);
+    let answer = Answer::of(service);
     if service.reach == Reach::Hangs {
-        return vec![Subject { label: shown(service.name.as_bytes()), known, usage: None, log: None, unread: vec![] }];
+        return vec![Subject { label: shown(service.name.as_bytes()), answer, usage: None, log: None, unread: vec![] }];
     }
     let log = logger_of(service);
-    let proven = |service: &Service, known: &Known| {
-        let view = known.view().filter(|_| scope.processes);
+    let proven = |service: &Service, answer: &Answer| {
+        let view = answer.view().filter(|_| scope.processes);
         view.map_or((None, None), |view| memory::proven(&service.path, &view.seen))
     };
-    let (process, beside) = proven(service, &known);
+    let (process, beside) = proven(service, &answer);
     // The logger is run by the same supervise, or has one of its own.
-    let logger = known.logger().map(|known| (beside, known)).or_else(|| {
-        let known = service.path.join(LOG).is_dir().then(|| Known::of(&log))?;
-        Some((proven(&log, &known).0, known))
+    let logger = answer.logger().map(|answer| (beside, answer)).or_else(|| {
+        let answer = service.path.join(LOG).is_dir().then(|| Answer::of(&log))?;
+        Some((proven(&log, &answer).0, answer))
     });
-    let subject = |service: &Service, known: Known, process: Option<Pid>| {
-        let usage = known.pid().and(process).and_then(Usage::of);
-        let is_unproven = scope.processes && known.pid().is_some() && usage.is_none();
+    let subject = |service: &Service, answer: Answer, process: Option<Pid>| {
+        let usage = answer.pid().and(process).and_then(Usage::of);
+        let is_unproven = scope.processes && answer.pid().is_some() && usage.is_none();
         let unread = [
-            (STATE, matches!(known, Known::Unknown(_))),
+            (STATE, matches!(answer, Answer::Unknown(_))),
             (PROCESSES, is_unproven),
             (OPEN_FILES, usage.as_ref().is_some_and(|usage| usage.open_files.is_none())),
         ];
         let unread = unread.into_iter().filter(|(_, is_unread)| *is_unread).map(|(what, _)| what).collect();
-        Subject { label: shown(service.name.as_bytes()), usage, known, log: None, unread }
+        Subject { label: shown(service.name.as_bytes()), usage, answer, log: None, unread }
     };
     let has_logger = logger.is_some();
-    let mut own = subject(service, known, process);
+    let mut own = subject(service, answer, process);
     own.log = (scope.logs && has_logger).then(|| LogUsage::of(service)).flatten();
     if scope.logs && has_logger && own.log.is_none() {
         own.unread.push(LOG_FILES);
     }
-    [own].into_iter().chain(logger.map(|(process, known)| subject(&log, known, process))).collect()
+    [own].into_iter().chain(logger.map(|(process, answer)| subject(&log, answer, process))).collect()
 }
 
 /// What the processes of a service use.
@@ -225,10 +226,10 @@ const METRICS: [Metric; 18] = [
         name: "service_supervised",
         kind: GAUGE,
         help: "Whether a supervise is in charge of the service.",
-        samples: |subject| match subject.known {
-            Known::Told(_) => truth(true),
-            Known::Unsupervised(_) => truth(false),
-            Known::Unknown(_) => Vec::new(),
+        samples: |subject| match subject.answer {
+            Answer::Told(_) => truth(true),
+            Answer::Unsupervised(_) => truth(false),
+            Answer::Unknown(_) => Vec::new(),
         },
     },
     Metric {
@@ -362,7 +363,7 @@ fn one(value: Option<impl ToString>) -> Vec<Sample> {
 }
 
 fn of_view(subject: &Subject, samples: impl Fn(&View) -> Vec<Sample>) -> Vec<Sample> {
-    subject.known.view().map(samples).unwrap_or_default()
+    subject.answer.view().map(samples).unwrap_or_default()
 }
 
 fn of_usage(subject: &Subject, samples: impl Fn(&Usage) -> Vec<Sample>) -> Vec<Sample> {
@@ -453,13 +454,13 @@ mod tests {
         Moment { uptime: Duration::from_secs(1), label: Tai64N(Tai64::from_unix(second), 500_000_000) }
     }
 
-    fn told(record: Record) -> Known {
+    fn told(record: Record) -> Answer {
         let seen = Snapshot::of(Status::actual(&record), None, Some(record));
-        Known::Told(Box::new(View { seen, normally: Normally::Up, diagnosis: None, now: moment(2000) }))
+        Answer::Told(Box::new(View { seen, normally: Normally::Up, diagnosis: None, now: moment(2000) }))
     }
 
-    fn subject(label: &str, known: Known) -> Subject {
-        Subject { label: label.into(), known, usage: None, log: None, unread: vec![] }
+    fn subject(label: &str, answer: Answer) -> Subject {
+        Subject { label: label.into(), answer, usage: None, log: None, unread: vec![] }
     }
 
     #[test]
@@ -501,8 +502,8 @@ mod tests {
         let subjects = [
             Subject { usage: Some(usage), log: Some(log), ..subject("web", told(up())) },
             subject("web/log", told(waiting())),
-            subject("off", Known::Unsupervised("supervise not running".into())),
-            subject("odd", Known::Unknown("unable to open supervise/ok: access denied".into())),
+            subject("off", Answer::Unsupervised("supervise not running".into())),
+            subject("odd", Answer::Unknown("unable to open supervise/ok: access denied".into())),
         ];
         let expected = include_str!("metrics.txt").replace("VERSION", env!("CARGO_PKG_VERSION"));
         assert_eq!(text(&subjects), expected);
@@ -510,7 +511,7 @@ mod tests {
 
     #[test]
     fn what_was_not_read_is_told_in_one_line() {
-        let unread = |label: String, unread| Subject { unread, ..subject(&label, Known::Unknown(String::new())) };
+        let unread = |label: String, unread| Subject { unread, ..subject(&label, Answer::Unknown(String::new())) };
         let mut subjects = vec![unread("web".into(), vec![LOG_FILES]), unread("db".into(), vec![])];
         let words = |subjects: &[Subject]| unread_words(subjects).unwrap_or_default();
         assert_eq!(words(&subjects), "unable to read as this account: log files of web");

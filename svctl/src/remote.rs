@@ -10,7 +10,7 @@
 //! ssh asks nothing, as several of them would ask at once.
 
 use crate::arguments::meant;
-use crate::row::shown;
+use crate::text::shown;
 use crate::verbs::Verb;
 use daemontools::report::TEMPORARY;
 use daemontools::{Attempt, Fatal, Unable, report, sys};

@@ -10,7 +10,7 @@
 
 use crate::code::{FAILED, TIMED_OUT};
 use crate::services::{Service, Services};
-use crate::{Context, row::shown, write};
+use crate::{Context, text::shown, write};
 use daemontools::logdir::locate::log_directory;
 use daemontools::report::PERMANENT;
 use daemontools::service::observe::Observer;

@@ -1,6 +1,6 @@
 //! Which services there are, and which of them a word means.
 
-use crate::row::{quoted, shown};
+use crate::text::{quoted, shown};
 use crate::verbs::VERBS;
 use daemontools::report::{PERMANENT, TEMPORARY, errno_of};
 use daemontools::service::{DOWN, Directory, LOG, LOG_SUPERVISE, SUPERVISE, look_for_mounts, service_answers};

@@ -42,11 +42,11 @@ const REFUSED_SCRIPT: i32 = 151;
 
 /// What is said, and how many services failed.
 #[derive(Debug, Default)]
-pub struct Answer {
+pub struct Output {
     failed: i32,
 }
 
-impl Answer {
+impl Output {
     /// Writes a line, or several.
     ///
     /// # Errors
@@ -94,15 +94,15 @@ fn answer(request: arguments::Request, is_script: bool) -> Result<i32, Fatal> {
     // A supervise that ends while it is told something is worth a message, not our end.
     SigSet::from_iter([Signal::SIGPIPE]).thread_block().unable_to("block signals", "")?;
     let subjects = subject::find(request.services)?;
-    let mut answer = Answer::default();
+    let mut output = Output::default();
     match request.verb {
         Verb::Act(deed) => {
             let patience = (deed.waits || request.waits).then_some(request.patience);
-            act::act(&subjects, &deed, patience, &mut answer)?;
+            act::act(&subjects, &deed, patience, &mut output)?;
         }
         Verb::Status => {
             for subject in &subjects {
-                let found = status::status(subject, &mut answer)?;
+                let found = status::status(subject, &mut output)?;
                 if let (true, Some(code)) = (is_script, code_of_script(found)) {
                     return Ok(code);
                 }
@@ -110,7 +110,7 @@ fn answer(request: arguments::Request, is_script: bool) -> Result<i32, Fatal> {
         }
     }
     report::retry_lost();
-    Ok(answer.code())
+    Ok(output.code())
 }
 
 /// Source: the Linux Standard Base, and runit for what it leaves open.

@@ -1,7 +1,8 @@
 //! Rows as lines of text, aligned. No I/O.
 
 use crate::paint::{Mark, Paint};
-use crate::row::{COLUMNS, Row, quoted};
+use crate::row::{COLUMNS, Row};
+use crate::text::quoted;
 use unicode_width::UnicodeWidthStr;
 
 /// The columns that are aligned at their right side: numbers.

@@ -3,8 +3,8 @@
 //! What a supervise said before it ended has gone to svscan's standard error, which svctl cannot read. So the causes are
 //! looked for where they lie: is there an svscan, can supervise make its files, and does another process have its lock?
 
-use crate::row::shown;
 use crate::services::{Service, Services};
+use crate::text::shown;
 use daemontools::report::reason;
 use daemontools::service::{LOCK, Place, Unread, open_file_itself_at};
 use nix::errno::Errno;

@@ -6,9 +6,9 @@
 //!
 //! A logger is a service of its own, `web/log`.
 
+use crate::answer::Answer;
 use crate::list::logger_of;
 use crate::names::Names;
-use crate::row::Known;
 use crate::services::{Reach, Service, Services};
 use daemontools::service::observe::{LISTENING, Observer};
 use daemontools::service::view::View;
@@ -28,7 +28,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub enum Change {
     /// This is known of the service now. It may be what was known before.
-    Seen(Service, Known),
+    Seen(Service, Answer),
     /// The service is no longer there.
     Gone(Service),
 }
@@ -180,21 +180,21 @@ impl<'a> Watch<'a> {
             let Some(directory) = self.directories.get(&number) else { continue };
             // The observer changes into the directory, so that a service that was renamed is still the same.
             let reach = self.services.reach(&directory.service.path);
-            let known = match (reach == Reach::Answers).then(|| self.observer.look(number)) {
+            let answer = match (reach == Reach::Answers).then(|| self.observer.look(number)) {
                 None => {
                     self.observer.look_again_within(number, LISTENING);
-                    Known::of(&Service { reach, ..directory.service.clone() })
+                    Answer::of(&Service { reach, ..directory.service.clone() })
                 }
-                Some(Ok(_)) => Known::here(),
+                Some(Ok(_)) => Answer::here(),
                 Some(Err(unable)) => {
                     self.observer.dismiss(number);
-                    Known::Unknown(String::from_utf8_lossy(&unable.to_bytes()).into_owned())
+                    Answer::Unknown(String::from_utf8_lossy(&unable.to_bytes()).into_owned())
                 }
             };
-            if let Some(time) = known.view().and_then(View::changes_within) {
+            if let Some(time) = answer.view().and_then(View::changes_within) {
                 self.observer.look_again_within(number, time);
             }
-            changes.push(Change::Seen(directory.service.clone(), known));
+            changes.push(Change::Seen(directory.service.clone(), answer));
         }
         changes
     }

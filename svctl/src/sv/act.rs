@@ -1,6 +1,6 @@
 //! Commands to services, and the wait for what comes of them.
 
-use super::Answer;
+use super::Output;
 use super::check_script::finds_that_it_works;
 use super::line::{Refusal, gone};
 use super::outcome::{Attempt, Outcome};
@@ -21,19 +21,19 @@ const ASK_AGAIN: Duration = Duration::from_millis(420);
 /// Does it to the services. With `patience`, waits that long until they have come where they are wanted.
 ///
 /// # Errors
-/// The answer cannot be written, or the services cannot be waited for.
-pub fn act(subjects: &[Subject], deed: &Deed, patience: Option<Duration>, answer: &mut Answer) -> Result<(), Fatal> {
+/// The output cannot be written, or the services cannot be waited for.
+pub fn act(subjects: &[Subject], deed: &Deed, patience: Option<Duration>, output: &mut Output) -> Result<(), Fatal> {
     match patience {
-        Some(patience) => command_and_wait(subjects, deed, patience, answer),
-        None => command(subjects, deed, answer),
+        Some(patience) => command_and_wait(subjects, deed, patience, output),
+        None => command(subjects, deed, output),
     }
 }
 
-fn command(subjects: &[Subject], deed: &Deed, answer: &mut Answer) -> Result<(), Fatal> {
+fn command(subjects: &[Subject], deed: &Deed, output: &mut Output) -> Result<(), Fatal> {
     for subject in subjects {
         let told = subject.look().and_then(|seen| tell(deed, &seen));
         if let Err(refusal) = told.and_then(|delivery| delivery.map_or(Ok(()), wait_until_read)) {
-            refuse(subject, deed, &refusal, answer)?;
+            refuse(subject, deed, &refusal, output)?;
         }
     }
     Ok(())
@@ -58,12 +58,12 @@ fn is_ending_already(deed: &Deed, seen: &Snapshot) -> bool {
 }
 
 /// Says what a service refuses. One that was to be left by its supervise has been, if there is none.
-fn refuse(subject: &Subject, deed: &Deed, refusal: &Refusal, answer: &mut Answer) -> Result<(), Fatal> {
+fn refuse(subject: &Subject, deed: &Deed, refusal: &Refusal, output: &mut Output) -> Result<(), Fatal> {
     let is_gone = matches!(refusal, Refusal::NotRunning | Refusal::Unsent(Unsent::Closed(Errno::ENXIO)));
     if is_gone && deed.conditions == [Condition::Gone] {
-        return answer.say(&gone(&subject.name));
+        return output.say(&gone(&subject.name));
     }
-    answer.refuse(&subject.name, refusal)
+    output.refuse(&subject.name, refusal)
 }
 
 /// A service that is waited for.
@@ -85,24 +85,24 @@ struct Wait<'a> {
     deadline: Instant,
 }
 
-fn command_and_wait(subjects: &[Subject], deed: &Deed, patience: Duration, answer: &mut Answer) -> Result<(), Fatal> {
+fn command_and_wait(subjects: &[Subject], deed: &Deed, patience: Duration, output: &mut Output) -> Result<(), Fatal> {
     let (observer, deadline) = (Observer::new(Part::Service), Instant::now() + patience);
     let mut wait = Wait { deed, observer, trials: Vec::new(), unread: Vec::new(), deadline };
     for subject in subjects {
         if let Err(refusal) = wait.begin(subject) {
-            refuse(subject, deed, &refusal, answer)?;
+            refuse(subject, deed, &refusal, output)?;
         }
     }
     let mut due: Vec<usize> = (0..wait.trials.len()).collect();
     loop {
         for index in due {
-            wait.look(index, answer)?;
+            wait.look(index, output)?;
         }
         if !wait.trials.iter().any(|trial| trial.is_open) {
             return Ok(());
         }
         if wait.deadline <= Instant::now() {
-            return wait.give_up(answer);
+            return wait.give_up(output);
         }
         wait.observer.wait(Some(wait.deadline))?;
         due = wait.changed();
@@ -137,7 +137,7 @@ impl<'a> Wait<'a> {
     }
 
     /// Looks at a service, and says what has become of it, if it has come to an end.
-    fn look(&mut self, index: usize, answer: &mut Answer) -> Result<(), Fatal> {
+    fn look(&mut self, index: usize, output: &mut Output) -> Result<(), Fatal> {
         let Some(trial) = self.trials.get_mut(index).filter(|trial| trial.is_open) else { return Ok(()) };
         let seen = self.observer.look(trial.number);
         let judged = seen.map(|seen| (trial.attempt.judge(&seen), seen)).map_err(unwatched);
@@ -147,10 +147,10 @@ impl<'a> Wait<'a> {
                 self.observer.look_again_within(trial.number, ASK_AGAIN);
                 return Ok(());
             }
-            Ok((Outcome::Reached, seen)) => answer.say(&reached(self.deed, trial.subject, &seen))?,
-            Ok((Outcome::NotRunning, _)) => refuse(trial.subject, self.deed, &Refusal::NotRunning, answer)?,
-            Ok((Outcome::Never(why), _)) => refuse(trial.subject, self.deed, &Refusal::Other(why), answer)?,
-            Err(refusal) => refuse(trial.subject, self.deed, &refusal, answer)?,
+            Ok((Outcome::Reached, seen)) => output.say(&reached(self.deed, trial.subject, &seen))?,
+            Ok((Outcome::NotRunning, _)) => refuse(trial.subject, self.deed, &Refusal::NotRunning, output)?,
+            Ok((Outcome::Never(why), _)) => refuse(trial.subject, self.deed, &Refusal::Other(why), output)?,
+            Err(refusal) => refuse(trial.subject, self.deed, &refusal, output)?,
         }
         trial.is_open = false;
         self.observer.dismiss(trial.number);
@@ -158,7 +158,7 @@ impl<'a> Wait<'a> {
     }
 
     /// The time is over: says how the services are that have not come where they are wanted, and kills them if that is asked.
-    fn give_up(&self, answer: &mut Answer) -> Result<(), Fatal> {
+    fn give_up(&self, output: &mut Output) -> Result<(), Fatal> {
         for trial in self.trials.iter().filter(|trial| trial.is_open) {
             let looked = trial.subject.look().and_then(|seen| {
                 let line = line_here(&trial.subject.name, &seen.status).unwrap_or_default();
@@ -167,11 +167,11 @@ impl<'a> Wait<'a> {
             });
             match looked {
                 Ok(line) => {
-                    answer.fail();
+                    output.fail();
                     let word: &[u8] = if self.deed.kills { b"kill: " } else { b"timeout: " };
-                    answer.say(&[word, &line, b"\n"].concat())?;
+                    output.say(&[word, &line, b"\n"].concat())?;
                 }
-                Err(refusal) => refuse(trial.subject, self.deed, &refusal, answer)?,
+                Err(refusal) => refuse(trial.subject, self.deed, &refusal, output)?,
             }
         }
         Ok(())

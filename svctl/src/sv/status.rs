@@ -1,6 +1,6 @@
 //! `sv status`: each service in a line, with its logger.
 
-use super::Answer;
+use super::Output;
 use super::line::Refusal;
 use super::subject::{Subject, line_here, look_here};
 use daemontools::Fatal;
@@ -25,12 +25,12 @@ pub enum Found {
 /// Shows a service.
 ///
 /// # Errors
-/// The answer cannot be written.
-pub fn status(subject: &Subject, answer: &mut Answer) -> Result<Found, Fatal> {
+/// The output cannot be written.
+pub fn status(subject: &Subject, output: &mut Output) -> Result<Found, Fatal> {
     let seen = match subject.look() {
         Ok(seen) => seen,
         Err(refusal) => {
-            answer.refuse(&subject.name, &refusal)?;
+            output.refuse(&subject.name, &refusal)?;
             let is_unsupervised = matches!(refusal, Refusal::NotRunning | Refusal::Directory(_));
             return Ok(if is_unsupervised { Found::Unsupervised } else { Found::Unknown });
         }
@@ -41,13 +41,13 @@ pub fn status(subject: &Subject, answer: &mut Answer) -> Result<Found, Fatal> {
         (Some(_), Some(_)) => Found::Up,
         (Some(_), None) => Found::Down,
     };
-    let line = [own.unwrap_or_default(), logger(&subject.name, &seen, answer)].concat();
-    answer.say(&line)?;
+    let line = [own.unwrap_or_default(), logger(&subject.name, &seen, output)].concat();
+    output.say(&line)?;
     Ok(found)
 }
 
 /// What follows behind the service: `; run: log: (pid 4712) 3s`, and the end of the line.
-fn logger(name: &OsStr, seen: &Snapshot, answer: &mut Answer) -> Vec<u8> {
+fn logger(name: &OsStr, seen: &Snapshot, output: &mut Output) -> Vec<u8> {
     let shown = |status| [b"; ", &*line_here(OsStr::new(LOG), status).unwrap_or_default(), b"\n"].concat();
     if let Some(status) = &seen.logger {
         return shown(status);
@@ -61,7 +61,7 @@ fn logger(name: &OsStr, seen: &Snapshot, answer: &mut Answer) -> Vec<u8> {
         Ok(seen) => shown(&seen.status),
         Err(refusal) => {
             let name = [name, OsStr::new(LOG)].join(OsStr::new("/"));
-            [&b"; "[..], &answer.count(&name, &refusal)].concat()
+            [&b"; "[..], &output.count(&name, &refusal)].concat()
         }
     }
 }

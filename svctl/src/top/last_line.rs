@@ -1,7 +1,7 @@
 //! The last line of a log directory, without its stamp. svlog finds it in every case, but takes a process of its own for
 //! that; here the end of one file is read.
 
-use crate::row::shown;
+use crate::text::shown;
 use daemontools::files::open_file_at;
 use daemontools::logdir::stamp::{StampKind, Zone};
 use daemontools::logdir::{CURRENT, Compression, Finished, in_order};

@@ -2,8 +2,8 @@
 //!
 //! Only processes that are proven to be the service's are measured, as [`memory`](crate::memory) explains.
 
+use crate::answer::Answer;
 use crate::memory;
-use crate::row::Known;
 use crate::services::{Reach, Service, Services};
 use crate::top::last_line::last_line;
 use crate::top::screen::Figures;
@@ -39,8 +39,8 @@ struct Before {
 
 impl Measure {
     /// Whether this service was measured since it has this process.
-    pub fn has(&self, name: &OsStr, known: &Known) -> bool {
-        self.before.get(name).is_some_and(|before| before.told == known.pid())
+    pub fn has(&self, name: &OsStr, answer: &Answer) -> bool {
+        self.before.get(name).is_some_and(|before| before.told == answer.pid())
     }
 
     /// Forgets a service.
@@ -49,15 +49,15 @@ impl Measure {
     }
 
     /// Measures a service.
-    pub fn measure(&mut self, services: &Services, service: &Service, known: &Known) -> Figures {
+    pub fn measure(&mut self, services: &Services, service: &Service, answer: &Answer) -> Figures {
         let mut before = self.before.remove(&service.name);
         let log = before.as_mut().and_then(|before| before.log.take()).or_else(|| log_of(services, service));
-        let before = before.filter(|before| before.told == known.pid());
+        let before = before.filter(|before| before.told == answer.pid());
         if services.reach(&service.path) == Reach::Hangs {
             return Figures::default();
         }
         let process =
-            known.view().and_then(|view| view.seen.status.pid.and(memory::proven(&service.path, &view.seen).0));
+            answer.view().and_then(|view| view.seen.status.pid.and(memory::proven(&service.path, &view.seen).0));
         let family = process.map(memory::family).unwrap_or_default();
         let ticks = family.iter().map(|(_, usage)| usage.user_ticks + usage.system_ticks).sum::<u64>();
         let ticks = process.map(|_| ticks);
@@ -76,7 +76,7 @@ impl Measure {
             Some(before) if is_too_soon => (before.at, before.ticks),
             Some(_) | None => (now, ticks),
         };
-        self.before.insert(service.name.clone(), Before { told: known.pid(), at, ticks, cpu, log });
+        self.before.insert(service.name.clone(), Before { told: answer.pid(), at, ticks, cpu, log });
         Figures { cpu, memory: memory::in_bytes(&family), last_line }
     }
 }

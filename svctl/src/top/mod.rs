@@ -18,11 +18,12 @@ pub mod screen;
 pub mod terminal;
 
 use crate::Context;
+use crate::answer::Answer;
 use crate::detail::detail;
 use crate::list::was_supervised;
 use crate::paint::Paint;
-use crate::row::{Known, shown};
 use crate::services::Service;
+use crate::text::shown;
 use crate::watch::{Change, Watch};
 use daemontools::report::PERMANENT;
 use daemontools::service::view::View;
@@ -73,7 +74,7 @@ pub fn top(context: Context, names: &[OsString]) -> Result<i32, Fatal> {
         names,
         watch,
         screen: Screen::new(title, terminal.size()),
-        known: BTreeMap::new(),
+        answer: BTreeMap::new(),
         measure: Measure::default(),
         status_is_old: false,
     };
@@ -89,7 +90,7 @@ struct Top<'a> {
     names: &'a [OsString],
     watch: Watch<'a>,
     screen: Screen,
-    known: BTreeMap<OsString, (Service, Known)>,
+    answer: BTreeMap<OsString, (Service, Answer)>,
     measure: Measure,
     /// Whether more may be known of the service about which everything is shown.
     status_is_old: bool,
@@ -160,35 +161,35 @@ impl Top<'_> {
         for change in self.watch.changes()? {
             match change {
                 Change::Gone(service) => self.forget(&service.name),
-                Change::Seen(service, known) => {
+                Change::Seen(service, answer) => {
                     hung.remove(&service.name);
-                    self.put(service, known);
+                    self.put(service, answer);
                 }
             }
         }
         for service in self.watch.hanging().to_vec() {
             hung.remove(&service.name);
-            let known = Known::of(&service);
-            self.put(service, known);
+            let answer = Answer::of(&service);
+            self.put(service, answer);
         }
         hung.iter().for_each(|name| self.forget(name));
         Ok(())
     }
 
-    fn put(&mut self, service: Service, known: Known) {
+    fn put(&mut self, service: Service, answer: Answer) {
         self.status_is_old |= self.screen.status() == Some(&service.name);
         let is_named = self.names.contains(&service.name);
         let is_logger = is_name_of_logger(&service.name) && !is_named;
-        if is_logger && (known.is_as_wanted() || known.is_up() || !was_supervised(&service)) {
+        if is_logger && (answer.is_as_wanted() || answer.is_up() || !was_supervised(&service)) {
             return self.forget(&service.name);
         }
-        self.screen.put(service.name.clone(), entry(&service, &known, is_logger));
-        self.known.insert(service.name.clone(), (service, known));
+        self.screen.put(service.name.clone(), entry(&service, &answer, is_logger));
+        self.answer.insert(service.name.clone(), (service, answer));
     }
 
     fn forget(&mut self, name: &OsStr) {
         self.screen.remove(name);
-        self.known.remove(name);
+        self.answer.remove(name);
         self.measure.forget(name);
     }
 
@@ -202,14 +203,14 @@ impl Top<'_> {
         let is_ordered_by_figures = matches!(self.screen.order, Order::Cpu | Order::Memory);
         let names = match (drawing.has_figures, is_ordered_by_figures) {
             (false, _) => return drawing,
-            (true, true) => self.known.keys().cloned().collect(),
+            (true, true) => self.answer.keys().cloned().collect(),
             (true, false) => drawing.shown.clone(),
         };
         let mut is_changed = false;
         for name in names {
-            let Some((service, known)) = self.known.get(&name) else { continue };
-            if is_due || !self.measure.has(&name, known) {
-                let figures: Figures = self.measure.measure(&self.plain.services, service, known);
+            let Some((service, answer)) = self.answer.get(&name) else { continue };
+            if is_due || !self.measure.has(&name, answer) {
+                let figures: Figures = self.measure.measure(&self.plain.services, service, answer);
                 self.screen.measure(&name, figures);
                 is_changed = true;
             }
@@ -223,9 +224,9 @@ impl Top<'_> {
 
     fn show_status(&mut self, name: OsString) {
         self.status_is_old = false;
-        let Some((service, _)) = self.known.get(&name) else { return };
+        let Some((service, _)) = self.answer.get(&name) else { return };
         let service = Service { reach: self.plain.services.reach(&service.path), ..service.clone() };
-        let text = detail(self.plain, &service, &Known::of(&service));
+        let text = detail(self.plain, &service, &Answer::of(&service));
         self.screen.show_status(name, text.lines().map(str::to_string).collect());
     }
 }
@@ -236,22 +237,22 @@ fn is_name_of_logger(name: &OsStr) -> bool {
     name.ends_with(LOG) && name.components().count() > 1
 }
 
-fn entry(service: &Service, known: &Known, is_logger: bool) -> Entry {
-    let view = known.view();
+fn entry(service: &Service, answer: &Answer, is_logger: bool) -> Entry {
+    let view = answer.view();
     let record = view.and_then(|view| view.seen.record.as_ref());
     let is_unwanted = |reason: &EndReason| *reason != EndReason::Told;
     Entry {
         name: shown(service.name.as_encoded_bytes()),
-        mark: known.mark(),
-        state: known.word(),
-        is_as_wanted: known.is_as_wanted(),
+        mark: answer.mark(),
+        state: answer.word(),
+        is_as_wanted: answer.is_as_wanted(),
         is_logger,
-        pid: known.pid().map(nix::unistd::Pid::as_raw),
+        pid: answer.pid().map(nix::unistd::Pid::as_raw),
         since: view.map(|view: &View| view.now.uptime.saturating_sub(view.lasting())),
         starts: view.and_then(|view| view.seen.starts()),
         deaths: record
             .map(|record| record.ends.all().filter(|(reason, _)| is_unwanted(reason)).map(|(_, times)| times).sum()),
-        reason: known.reason().map(|reason| shown(reason.as_bytes())),
+        reason: answer.reason().map(|reason| shown(reason.as_bytes())),
         figures: Figures::default(),
     }
 }
