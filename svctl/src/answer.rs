@@ -7,6 +7,7 @@ use daemontools::service::view::{State, View, document};
 use daemontools::service::{SILENT, Want, has_supervise_at};
 use daemontools::terminal::visible_json;
 use nix::unistd::Pid;
+use std::ffi::OsStr;
 
 /// What was seen of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +23,19 @@ pub enum Answer {
 impl Answer {
     /// Looks at a service. The current directory may be another one afterwards.
     pub fn of(service: &Service) -> Answer {
+        Answer::from(service, View::of)
+    }
+
+    /// As [`Answer::of`], of a service that was found to answer just now.
+    pub fn of_answering(service: &Service) -> Answer {
+        Answer::from(service, View::of_answering)
+    }
+
+    fn from(service: &Service, look: fn(&OsStr) -> Result<View, String>) -> Answer {
         if service.reach == Reach::Hangs {
             return Answer::Unknown(SILENT.into());
         }
-        match View::of(service.path.as_os_str()) {
+        match look(service.path.as_os_str()) {
             Ok(view) => Answer::Told(Box::new(view)),
             Err(why) if why == SILENT => Answer::Unknown(why),
             Err(why) if has_supervise_at(&service.path) == Ok(false) => Answer::Unsupervised(why),

@@ -99,7 +99,7 @@ fn facts(service: &Service, view: &View) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     let status = &view.seen.status;
     if let Some(pid) = status.pid {
-        let memory = memory::of_service(&service.path, &view.seen)
+        let memory = memory::of_service(&service.path, view)
             .map(|bytes| format!(", {}", memory::in_words(bytes)))
             .unwrap_or_default();
         let program = view

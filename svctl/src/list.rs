@@ -28,7 +28,7 @@ pub fn list(context: &Context, names: &[OsString], which: Which) -> Result<i32, 
     let code = if missing.is_empty() { 0 } else { UNKNOWN };
     let is_listed = |answer: &Answer| which == Which::All || !answer.is_as_wanted();
     if context.shape.json {
-        let answer = chosen.iter().map(|service| (service, Answer::of(service)));
+        let answer = chosen.iter().map(|service| (service, Answer::of_answering(service)));
         let listed = answer.filter(|(_, answer)| is_listed(answer));
         let documents: String = listed.map(|(service, answer)| answer.document(service)).collect();
         write(documents.as_bytes())?;
@@ -36,7 +36,7 @@ pub fn list(context: &Context, names: &[OsString], which: Which) -> Result<i32, 
     }
     let mut rows = Vec::new();
     for service in &chosen {
-        let answer = Answer::of(service);
+        let answer = Answer::of_answering(service);
         if is_listed(&answer) {
             rows.push(Row::of(service, &answer));
         }

@@ -3,7 +3,8 @@
 //! The number in `supervise/status` proves nothing: the owner of `supervise/` may have written that of any process, whose use
 //! would then be told as the service's. So only processes are asked about that are proven to be the service's.
 
-use daemontools::service::{Proof, Snapshot, proof_of};
+use daemontools::service::view::View;
+use daemontools::service::{Proof, proof_of};
 use daemontools::sys::process::{Proc, Usage};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use std::collections::HashSet;
@@ -15,17 +16,17 @@ const MOST: usize = 1000;
 
 /// The bytes of the service in this directory, of which this was seen; `None` if it has no process that is proven to be its
 /// own, or if `/proc` does not tell.
-pub fn of_service(service: &Path, seen: &Snapshot) -> Option<u64> {
-    seen.status.pid.and(proven(service, seen).0).and_then(resident)
+pub fn of_service(service: &Path, view: &View) -> Option<u64> {
+    view.seen.status.pid.and(proven(service, view).0).and_then(resident)
 }
 
 /// The process of the service in this directory, and that of the logger that the same supervise runs, if they are proven.
-pub fn proven(service: &Path, seen: &Snapshot) -> (Option<Pid>, Option<Pid>) {
+pub fn proven(service: &Path, view: &View) -> (Option<Pid>, Option<Pid>) {
     let proven = |proof| match proof {
         Proof::Proven(pid) => Some(pid),
         Proof::Nothing | Proof::Ended(_) | Proof::Elsewhere(_) | Proof::Unproven(_) => None,
     };
-    let (service, logger) = proof_of(service, seen);
+    let (service, logger) = proof_of(service, &view.seen, view.alive);
     (proven(service), logger.and_then(proven))
 }
 

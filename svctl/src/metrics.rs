@@ -117,7 +117,7 @@ fn subjects(service: &Service, scope: &Scope) -> Vec<Subject> {
     let log = logger_of(service);
     let proven = |service: &Service, answer: &Answer| {
         let view = answer.view().filter(|_| scope.processes);
-        view.map_or((None, None), |view| memory::proven(&service.path, &view.seen))
+        view.map_or((None, None), |view| memory::proven(&service.path, view))
     };
     let (process, beside) = proven(service, &answer);
     // The logger is run by the same supervise, or has one of its own.
@@ -456,7 +456,7 @@ mod tests {
 
     fn told(record: Record) -> Answer {
         let seen = Snapshot::of(Status::actual(&record), None, Some(record));
-        Answer::Told(Box::new(View { seen, normally: Normally::Up, diagnosis: None, now: moment(2000) }))
+        Answer::Told(Box::new(View { seen, normally: Normally::Up, diagnosis: None, now: moment(2000), alive: None }))
     }
 
     fn subject(label: &str, answer: Answer) -> Subject {

@@ -35,7 +35,7 @@ impl Row {
             view.map_or_else(dash, |view| brief(view.lasting())),
             answer.ready().map_or_else(dash, yes_or_no),
             view.and_then(|view| view.seen.starts()).map_or_else(dash, |starts| starts.to_string()),
-            view.and_then(|view| memory::of_service(&service.path, &view.seen)).map_or_else(dash, memory::in_words),
+            view.and_then(|view| memory::of_service(&service.path, view)).map_or_else(dash, memory::in_words),
             answer.reason().map_or_else(dash, |reason| shown(reason.as_bytes())),
         ];
         Row { mark: answer.mark(), is_logger: false, cells }

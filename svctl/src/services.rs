@@ -3,7 +3,7 @@
 use crate::text::{quoted, shown};
 use crate::verbs::VERBS;
 use daemontools::report::{PERMANENT, TEMPORARY, errno_of};
-use daemontools::service::{DOWN, Directory, LOG, LOG_SUPERVISE, SUPERVISE, look_for_mounts, service_answers};
+use daemontools::service::{DOWN, Directory, LOG_SUPERVISE, SUPERVISE, look_for_mounts, service_answers};
 use daemontools::sys::fnmatch::fnmatch;
 use daemontools::{Attempt, Fatal, spelling, sys};
 use nix::errno::Errno;
@@ -56,9 +56,10 @@ impl Service {
     }
 }
 
-/// Whether a service directory may be touched, and what svctl looks at in it: any of that may be a link to elsewhere.
+/// Whether a service directory may be touched, and what svctl looks at in it: any of that may be a link to elsewhere. The way
+/// to `log/supervise` leads through `log`.
 fn reach(path: &Path) -> Reach {
-    if service_answers(path, &[DOWN, SUPERVISE, LOG, LOG_SUPERVISE]) { Reach::Answers } else { Reach::Hangs }
+    if service_answers(path, &[DOWN, SUPERVISE, LOG_SUPERVISE]) { Reach::Answers } else { Reach::Hangs }
 }
 
 /// Whether a word is a path to a service, and not its name.

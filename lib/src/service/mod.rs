@@ -58,7 +58,7 @@ pub use observation::{Next, Observation, Presence, Stage};
 pub use orphan::{OrphanEnd, orphan_exit};
 pub use part::Part;
 pub use place::Place;
-pub use process::{Identity, Process, has_ended, is_without_pidfd};
+pub use process::{Identity, Liveness, Process, has_ended, is_without_pidfd};
 pub use proof::{Proof, Unwritten, proof_at, proof_of, take_written};
 pub use record::{
     Astray, Beside, Death, Ending, Failure, Held, Hooks, LifeEnd, Purpose, Record, Role, SOON, Search, Shown, Verdict,

@@ -27,6 +27,17 @@ pub enum Identity {
     Unknown,
 }
 
+/// Whether a recorded process is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// It is, and the process that has its number now is proven to be it.
+    Alive,
+    /// It has ended. It may not have been waited for.
+    Ended,
+    /// That cannot be found out.
+    Unknown,
+}
+
 impl Process {
     /// No process.
     pub const NONE: Process = Process { pid: Pid::from_raw(0), ticks: 0, serial: 0 };
@@ -106,12 +117,20 @@ impl Process {
 
     /// Whether it is known that the process has ended. It may not have been waited for.
     pub fn has_ended(&self) -> bool {
+        self.liveness() == Liveness::Ended
+    }
+
+    /// Whether the process is alive, as far as that can be found out now.
+    pub fn liveness(&self) -> Liveness {
         match PidFd::open(self.pid) {
             Ok(held) => match self.identity_of(&held) {
-                Ok(Identity::Same) => held.has_ended(),
-                identity => identity == Ok(Identity::Gone),
+                Ok(Identity::Same) if held.has_ended() => Liveness::Ended,
+                Ok(Identity::Same) => Liveness::Alive,
+                Ok(Identity::Gone) => Liveness::Ended,
+                Ok(Identity::Unknown) | Err(_) => Liveness::Unknown,
             },
-            Err(_) => self.identity() == Ok(Identity::Gone),
+            Err(_) if self.identity() == Ok(Identity::Gone) => Liveness::Ended,
+            Err(_) => Liveness::Unknown,
         }
     }
 

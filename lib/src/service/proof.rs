@@ -10,7 +10,7 @@
 //! any process.
 
 use super::{
-    Directory, Identity, Illegible, Place, Process, Record, Snapshot, Status, is_proven_by_mark, mark_of,
+    Directory, Identity, Illegible, Liveness, Place, Process, Record, Snapshot, Status, is_proven_by_mark, mark_of,
     mark_of_logger, read_status_at,
 };
 use crate::sys::boot::Boot;
@@ -49,10 +49,10 @@ pub fn proof_at(service: &Path) -> Result<(Proof, Option<Proof>), Illegible> {
     Ok(proofs(service, (status, logger), RecordedState::of(service, read())))
 }
 
-/// As [`proof_at`], of what was read of the service before.
-pub fn proof_of(service: &Path, seen: &Snapshot) -> (Proof, Option<Proof>) {
+/// As [`proof_at`], of what was read of the service before, and of the process that is known to be alive, if one is.
+pub fn proof_of(service: &Path, seen: &Snapshot, alive: Option<Process>) -> (Proof, Option<Proof>) {
     let read = seen.record.clone().map(|record| (record, seen.writer));
-    proofs(service, (seen.shown, seen.logger), RecordedState::of(service, read))
+    proofs(service, (seen.shown, seen.logger), RecordedState { alive, ..RecordedState::of(service, read) })
 }
 
 /// How long a supervise may take to write down that a process has ended.
@@ -70,19 +70,24 @@ pub struct Unwritten {
     pub logger: Option<Pid>,
     /// The supervise, if it is stopped.
     stopped: Option<Pid>,
+    /// The recorded process of the service, if it is alive.
+    pub alive: Option<Process>,
 }
 
 impl Unwritten {
     /// Those of the service in this directory, of which this was seen.
     pub fn of(service: &Path, seen: &Snapshot) -> Unwritten {
         let Some(record) = &seen.record else { return Unwritten::default() };
-        let ended = |record: &Record| record.process.map(|(_, process)| process).filter(Process::has_ended);
-        let (own, logger) = (ended(record), record.logger.as_deref().and_then(ended));
+        let process = |record: &Record| record.process.map(|(_, process)| process);
+        let of_service = process(record).map(|process| (process, process.liveness()));
+        let with = |liveness| of_service.filter(|(_, known)| *known == liveness).map(|(process, _)| process);
+        let (own, alive) = (with(Liveness::Ended), with(Liveness::Alive));
+        let logger = record.logger.as_deref().and_then(process).filter(Process::has_ended);
         // The full proof takes several system calls more, and nearly every process is still there.
         if own.is_none() && logger.is_none() {
-            return Unwritten::default();
+            return Unwritten { alive, ..Unwritten::default() };
         }
-        let (proof, proof_of_logger) = proof_of(service, seen);
+        let (proof, proof_of_logger) = proof_of(service, seen, alive);
         let proven = |ended: Option<Process>, proof: Proof| match proof {
             Proof::Ended(pid) => Some(pid),
             // It was not waited for.
@@ -93,6 +98,7 @@ impl Unwritten {
             service: proven(own, proof),
             logger: proof_of_logger.and_then(|proof| proven(logger, proof)),
             stopped: Some(record.supervise.pid).filter(|pid| pid.as_raw() > 0 && is_stopped(*pid)),
+            alive,
         }
     }
 
@@ -166,6 +172,8 @@ struct RecordedState {
     life: Life,
     /// The owner of the state, if other accounts than root and ours could have written it.
     owner: Option<u32>,
+    /// A process that is known to be alive.
+    alive: Option<Process>,
 }
 
 impl RecordedState {
@@ -177,13 +185,14 @@ impl RecordedState {
         };
         let (record, owner) = read.filter(|(record, _)| !is_copied(record)).unzip();
         let life = record.as_ref().map_or(Life::Same, |record| Life::of(&record.boot, &boot_now()));
-        RecordedState { record, life, owner: owner.flatten() }
+        RecordedState { record, life, owner: owner.flatten(), alive: None }
     }
 
     /// Whether the process is still the recorded one. If others may have made the record up, it must also be proven to
     /// be the service's.
     fn identity_of(&self, service: &Path, process: &Process) -> Identity {
-        match (process.identity(), self.owner) {
+        let identity = if self.alive == Some(*process) { Ok(Identity::Same) } else { process.identity() };
+        match (identity, self.owner) {
             (Ok(Identity::Same), Some(owner)) if !is_believed(process.pid, owner, service) => Identity::Unknown,
             (identity, _) => identity.unwrap_or(Identity::Unknown),
         }

@@ -56,8 +56,7 @@ impl Measure {
         if services.reach(&service.path) == Reach::Hangs {
             return Figures::default();
         }
-        let process =
-            answer.view().and_then(|view| view.seen.status.pid.and(memory::proven(&service.path, &view.seen).0));
+        let process = answer.view().and_then(|view| view.seen.status.pid.and(memory::proven(&service.path, view).0));
         let family = process.map(memory::family).unwrap_or_default();
         let ticks = family.iter().map(|(_, usage)| usage.user_ticks + usage.system_ticks).sum::<u64>();
         let ticks = process.map(|_| ticks);

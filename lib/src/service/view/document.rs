@@ -289,7 +289,7 @@ mod tests {
     }
 
     fn view(seen: Snapshot, normally: Normally) -> View {
-        View { seen, normally, diagnosis: None, now: at(160) }
+        View { seen, normally, diagnosis: None, now: at(160), alive: None }
     }
 
     #[test]

@@ -168,7 +168,7 @@ mod tests {
 
     fn lines(record: &Record, now: Moment) -> Vec<Line> {
         let seen = Snapshot::of(Status::actual(record), None, Some(record.clone()));
-        known(&View { seen, normally: Normally::Up, diagnosis: None, now }, record)
+        known(&View { seen, normally: Normally::Up, diagnosis: None, now, alive: None }, record)
     }
 
     fn names(record: &Record) -> Vec<(&'static str, String)> {

@@ -11,8 +11,8 @@ mod summary;
 pub mod transition;
 
 use super::{
-    Astray, DOWN, Death, Exit, Illegible, RUN, Record, SILENT, SOON, SUPERVISE, Snapshot, Status, Want, is_supervised,
-    service_answers, take_written,
+    Astray, DOWN, Death, Exit, Illegible, Process, RUN, Record, SILENT, SOON, SUPERVISE, Snapshot, Status, Want,
+    is_supervised, service_answers, take_written,
 };
 use crate::interpreter;
 use crate::report;
@@ -92,6 +92,8 @@ pub struct View {
     pub diagnosis: Option<String>,
     /// When the service was looked at.
     pub now: Moment,
+    /// The recorded process of the service, if it was proven to be alive then.
+    pub alive: Option<Process>,
 }
 
 impl View {
@@ -101,19 +103,28 @@ impl View {
     /// Why the service cannot be examined, in the original's words, or that a process has ended which its supervise still
     /// names.
     pub fn of(service: &OsStr) -> Result<View, String> {
-        let ((seen, unwritten), normally) = look(service, take_written)?;
+        is_to_answer(service)?;
+        View::of_answering(service)
+    }
+
+    /// As [`View::of`], of a service that was found to answer just now.
+    ///
+    /// # Errors
+    /// As for [`View::of`].
+    pub fn of_answering(service: &OsStr) -> Result<View, String> {
+        let ((seen, unwritten), normally) = look_in(service, take_written)?;
         if let Some(words) = unwritten.words() {
             return Err(words);
         }
         let now = Moment::now();
         let diagnosis = diagnosis(&seen, now);
-        Ok(View { seen, normally, diagnosis, now })
+        Ok(View { seen, normally, diagnosis, now, alive: unwritten.alive })
     }
 
     /// The view of the logger that the same supervise runs. It has no file `down` of its own.
     pub fn logger(&self) -> Option<View> {
         let seen = self.seen.clone().of_logger()?;
-        Some(View { seen, normally: Normally::Up, diagnosis: None, now: self.now })
+        Some(View { seen, normally: Normally::Up, diagnosis: None, now: self.now, alive: None })
     }
 
     /// The original's line, identical to the byte.
@@ -178,7 +189,12 @@ fn line(status: &Status, normally: Normally, seconds: u64) -> String {
 /// # Errors
 /// Why the service cannot be examined, in the original's words.
 pub fn look<Seen>(service: &OsStr, read: fn() -> Result<Seen, Illegible>) -> Result<(Seen, Normally), String> {
-    enter(service)?;
+    is_to_answer(service)?;
+    look_in(service, read)
+}
+
+fn look_in<Seen>(service: &OsStr, read: fn() -> Result<Seen, Illegible>) -> Result<(Seen, Normally), String> {
+    change_into(service)?;
     let normally = match stat(DOWN) {
         Ok(_) => Normally::Down,
         Err(Errno::ENOENT) => Normally::Up,
@@ -200,9 +216,15 @@ pub fn look<Seen>(service: &OsStr, read: fn() -> Result<Seen, Illegible>) -> Res
 /// # Errors
 /// Why that is not possible, in the original's words, or that it does not answer.
 pub fn enter(service: &OsStr) -> Result<(), String> {
-    if !service_answers(Path::new(service), &[DOWN, SUPERVISE]) {
-        return Err(SILENT.into());
-    }
+    is_to_answer(service)?;
+    change_into(service)
+}
+
+fn is_to_answer(service: &OsStr) -> Result<(), String> {
+    if service_answers(Path::new(service), &[DOWN, SUPERVISE]) { Ok(()) } else { Err(SILENT.into()) }
+}
+
+fn change_into(service: &OsStr) -> Result<(), String> {
     chdir(service).map_err(|errno| unable("chdir", errno))
 }
 
@@ -265,7 +287,7 @@ mod tests {
         let now = at(160, 5);
         for (record, seconds) in [(Some(record), 60), (None, 0)] {
             let seen = Snapshot::of(status, None, record);
-            assert_eq!(View { seen, normally: Normally::Up, diagnosis: None, now }.seconds(), seconds);
+            assert_eq!(View { seen, normally: Normally::Up, diagnosis: None, now, alive: None }.seconds(), seconds);
         }
     }
 }

@@ -226,7 +226,7 @@ mod tests {
 
     fn view(record: Record, normally: Normally) -> View {
         let seen = Snapshot::of(Status::actual(&record), None, Some(record));
-        View { seen, normally, diagnosis: None, now: at(NOW) }
+        View { seen, normally, diagnosis: None, now: at(NOW), alive: None }
     }
 
     #[test]

@@ -207,7 +207,7 @@ mod tests {
 
     fn view(record: Record, now: u64) -> View {
         let seen = Snapshot::of(Status::actual(&record), None, Some(record));
-        View { seen, normally: Normally::Up, diagnosis: None, now: at(now) }
+        View { seen, normally: Normally::Up, diagnosis: None, now: at(now), alive: None }
     }
 
     fn running(pid: i32, since: u64, starts: u64, deaths: Vec<Death>) -> Record {
