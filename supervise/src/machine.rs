@@ -425,7 +425,7 @@ impl Machine {
                 if is_told_again {
                     self.end_beside(now, todo);
                 }
-                self.end_search(todo);
+                if self.runs_pre_stop() { todo.push(Action::Publish) } else { self.stop_search(todo) }
             }
             Stage::Alive(Role::Run) | Stage::Active | Stage::Outlived if self.beside.is_some() => {
                 let is_reload = self.beside.is_some_and(|beside| beside.which == Beside::Reload);

@@ -31,6 +31,7 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::mem::{replace, take};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -364,13 +365,12 @@ impl Runner {
     }
 
     fn follow(&mut self, event: Event, shared: &mut Shared) {
-        let mut next = Some(event);
-        while let Some(event) = next.take() {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
             let mut todo = Vec::new();
             self.machine.step(Moment::now(), event, &mut todo);
-            // Only the last action has an event as its consequence.
             for action in todo {
-                next = self.perform(action, shared);
+                events.extend(self.perform(action, shared));
             }
         }
     }

@@ -93,7 +93,9 @@ pub fn signs(folder: &Path) -> nix::Result<Option<Signs>> {
         return Ok(None);
     }
     let lock = lock_file(folder).ok().flatten().map(|(_, lock)| lock.st_ino);
-    Ok(Some(Signs { directory: identity::of(folder)?, writer: trusted_record(folder), lock }))
+    // Only a record that no other account could have written is believed when it names processes.
+    let writer = Record::read_trusted(folder).unwrap_or_default();
+    Ok(Some(Signs { directory: identity::of(folder)?, writer, lock }))
 }
 
 /// Whether it is proven that no process holds the lock that every supervise in charge holds.
@@ -125,13 +127,6 @@ pub fn may_be_in_charge(folder: &Path, page: Option<&Record>, pid: Pid, probe: &
         InCharge::NoSupervise => !matches!(probe.is_supervised(folder), Ok(false) | Err(Errno::ENOENT)),
         InCharge::Unknown(_) => true,
     }
-}
-
-/// What the last supervise of this directory wrote down, if no other account could have written it. Only such a record is
-/// believed when it names processes.
-fn trusted_record(folder: &Path) -> Option<Record> {
-    let (record, other_owner) = Record::read_with_owner(&Place::of(folder).ok()?).ok()?;
-    other_owner.is_none().then_some(record)
 }
 
 /// Whether the process that had this number and start time still has them, and has not ended.

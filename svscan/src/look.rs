@@ -97,7 +97,7 @@ looks! {
     /// What the last supervise has written into `supervise/state`.
     7 ReadRecord { folder: PathBuf } -> Option<Record> { written::record(folder) }
     /// What the last supervise has written into `supervise/state`, if no other account could have written it.
-    8 ReadTrustedRecord { folder: PathBuf } -> Result<Option<Record>, Unread> { written::trusted_record(folder) }
+    8 ReadTrustedRecord { folder: PathBuf } -> Result<Option<Record>, Unread> { Record::read_trusted(folder) }
     /// What `supervise/status` says, and `supervise/state` unless the page says it.
     9 ReadWritten { folder: PathBuf, has_page: bool } -> (Option<Status>, Option<Record>) {
         written::read(folder, *has_page)

@@ -1,6 +1,7 @@
 //! The files of supervise are lost or cannot be written. The service goes on, is started again when it ends, and never
 //! runs twice.
 
+use crate::svscan::{SCANNED, svscan};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -160,6 +161,27 @@ fn a_copied_service_is_another_service() {
     copy.svc("-d");
     copy.wait_down();
     assert_eq!(service.alive("starts"), [pid]);
+}
+
+/// The state of a copy names the processes of the first service, whose pipe is not that of the copy.
+#[test]
+fn a_copied_service_has_a_pipe_of_its_own() {
+    let scratch = Scratch::new();
+    scratch.dir("web/log");
+    scratch.script("web/log/run", "#!/bin/sh\nexec cat >>lines\n");
+    let web = Service::new(&scratch, "web", "while echo web; do sleep 0.01; done");
+    scratch.dir(SCANNED);
+    shell(&scratch, &format!("ln -s ../web {SCANNED}/"));
+    let _svscan = svscan(&scratch);
+    web.lines("log/lines", 3);
+    shell(&scratch, "cp -a web copy; rm copy/log/lines; sed -i s/web/copy/ copy/run");
+    shell(&scratch, &format!("ln -s ../copy {SCANNED}/"));
+    let copy = Service::at(&scratch, "copy");
+    copy.lines("log/lines", 30);
+    let before = web.says("log/lines").lines().count();
+    web.lines("log/lines", before + 30);
+    assert!(copy.says("log/lines").lines().all(|line| line == "copy"), "{}", copy.says("log/lines"));
+    assert!(web.says("log/lines").lines().all(|line| line == "web"), "{}", web.says("log/lines"));
 }
 
 /// A service that runs, and whose supervise was killed. Returns the number of its process too.

@@ -1,9 +1,10 @@
 use crate::input::Input;
 use crate::settings;
 use daemontools::service::policy::Policy;
-use daemontools::service::{Astray, Beside, Command, Exit, Phase, Process, Purpose, Record, Role, Want};
+use daemontools::service::{Astray, Beside, Command, Ending, Exit, Phase, Process, Purpose, Record, Role, Want};
 use daemontools::tai64::Moment;
 use nix::unistd::Pid;
+use std::collections::VecDeque;
 use std::time::Duration;
 use supervise::machine::{Action, Event, Machine, SearchOutcome};
 
@@ -49,6 +50,8 @@ struct World {
     daemons: u8,
     /// supervise has taken the process from among those.
     is_taken: bool,
+    /// A program holds back starts and ends.
+    has_holder: bool,
 }
 
 impl World {
@@ -84,6 +87,7 @@ impl World {
             pids: 100,
             daemons: 0,
             is_taken: false,
+            has_holder: false,
         }
     }
 
@@ -94,7 +98,7 @@ impl World {
             assert_eq!(command.byte(), byte);
             return self.happens(Event::Told(command));
         }
-        match byte % 13 {
+        match byte % 14 {
             0 if self.process.is_some() => self.ends_and_leaves(exit(input.byte()), input.byte() % 4),
             1 if self.process.is_some() => self.happens(Event::Executed),
             2 if self.process.is_some() => self.happens(Event::Ready),
@@ -114,6 +118,12 @@ impl World {
             }
             11 if self.machine.awaits_stop() => self.happens(Event::Stopped),
             12 if self.beside.is_some() => self.happens(Event::BesideExecuted),
+            13 => {
+                self.has_holder = !self.has_holder;
+                if !self.has_holder {
+                    self.happens(Event::HolderGone);
+                }
+            }
             _ => self.look(),
         }
     }
@@ -164,8 +174,8 @@ impl World {
     }
 
     fn happens(&mut self, event: Event) {
-        let mut next = Some(event);
-        while let Some(event) = next.take() {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
             let mut todo = Vec::new();
             self.machine.step(self.now, event, &mut todo);
             for (index, action) in todo.iter().enumerate() {
@@ -174,11 +184,10 @@ impl World {
                     *lives = lives.saturating_sub(1);
                     dead
                 }) {
-                    next = Some(self.killed());
+                    events = VecDeque::from([self.killed()]);
                     break;
                 }
-                next = self.perform(*action);
-                assert!(next.is_none() || index + 1 == todo.len(), "{todo:?}");
+                events.extend(self.perform(*action));
                 assert!(!self.left || index + 1 == todo.len(), "{todo:?}");
             }
         }
@@ -190,7 +199,7 @@ impl World {
     fn perform(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Configure => return Some(Event::Configured(Box::new(self.policy.clone()))),
-            Action::AskHolder(_) => return Some(Event::NotHeld),
+            Action::AskHolder(_) => return Some(if self.has_holder { Event::Held } else { Event::NotHeld }),
             Action::Launch(role) => {
                 assert!(self.process.is_none(), "a second process");
                 assert_eq!(self.daemons, 0, "{role:?} beside what an earlier life has left");
@@ -221,7 +230,11 @@ impl World {
                 self.beside_gate_is_open = true;
             }
             Action::Look => return Some(Event::Searched(self.found())),
-            Action::SendLeft(_) => assert!(self.process.is_none() && self.machine.search().is_some()),
+            Action::SendLeft(_) => {
+                assert!(self.process.is_none() && self.machine.search().is_some());
+                let is_commanded = self.machine.record().ending == Some(Ending::Told);
+                assert!(!is_commanded || self.machine.held().is_none(), "told to end though that is held");
+            }
             Action::KillLeft => self.daemons = 0,
             Action::SayAstray => assert!(self.machine.record().astray.is_some()),
             Action::SendBeside(_) => assert!(self.beside.is_some()),
@@ -240,7 +253,7 @@ impl World {
                 assert!(self.process.is_none() && self.beside.is_none());
                 self.daemons = 0;
             }
-            Action::Announce(letter) => assert!("suUdDOx".contains(letter)),
+            Action::Announce(letter) => assert!("suUdDOxhH".contains(letter)),
             Action::GiveUp => assert!(self.machine.record().failure.is_some(), "nobody would know why"),
             Action::ReportMissedDeadline(_) => assert!(self.process.is_some() || self.beside.is_some()),
             Action::SayStarved => assert!(self.process.is_none()),
@@ -287,7 +300,7 @@ impl World {
         assert!(self.beside.is_none() || !alive || matches!(self.process, Some((Role::Run, _))), "{record:?}");
         match record.phase {
             Phase::Starting | Phase::Running => assert!(alive, "{record:?}"),
-            Phase::Stopping => assert!(alive || self.beside.is_some(), "{record:?}"),
+            Phase::Stopping => assert!(alive || self.beside.is_some() || record.held.is_some(), "{record:?}"),
             Phase::Stopped | Phase::Started | Phase::Failed => assert!(!alive && self.beside.is_none(), "{record:?}"),
         }
         let gave_up = record.failure.is_some();
@@ -302,11 +315,12 @@ impl World {
     /// Tells the service to be up, and checks that it comes up, unless it dies too often for that.
     fn comes_up(&mut self) {
         let leaving = self.machine.record().leaving;
-        (self.lives, self.refused) = (None, false);
+        (self.lives, self.refused, self.has_holder) = (None, false, false);
         self.happens(Event::Told(Command::Up));
         for _ in 0..16 {
             let record = self.machine.record();
             match self.process {
+                _ if self.machine.held().is_some() => self.happens(Event::Told(Command::LetGo)),
                 _ if self.beside.is_some() => self.beside_ends(Exit::Code(0)),
                 Some((Role::Run, _)) if record.ending.is_none() => return,
                 Some((Role::Run, _)) => self.ends(Exit::Signal(9)),
@@ -336,6 +350,7 @@ impl World {
         for _ in 0..10 {
             match self.process {
                 _ if self.left => return,
+                _ if self.machine.held().is_some() => self.happens(Event::Told(Command::LetGo)),
                 _ if self.beside.is_some() => self.beside_ends(Exit::Signal(9)),
                 Some(_) => self.ends(Exit::Signal(9)),
                 None if self.machine.search().is_some() => {

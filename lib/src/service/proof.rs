@@ -10,7 +10,7 @@
 //! any process.
 
 use super::{
-    Directory, Identity, Illegible, Liveness, Place, Process, Record, Snapshot, Status, is_proven_by_mark, mark_of,
+    Identity, Illegible, Liveness, Place, Process, Record, Snapshot, Status, is_proven_by_mark, mark_of,
     mark_of_logger, read_status_at,
 };
 use crate::sys::boot::Boot;
@@ -179,11 +179,7 @@ struct RecordedState {
 impl RecordedState {
     /// What counts of a record that was read in this directory, with the account that could have made it up.
     fn of(service: &Path, read: Option<(Record, Option<u32>)>) -> RecordedState {
-        let here = Directory::at(service).ok();
-        let is_copied = |record: &Record| {
-            record.directory.as_ref().zip(here.as_ref()).is_some_and(|(written, here)| !written.is_same_as(here))
-        };
-        let (record, owner) = read.filter(|(record, _)| !is_copied(record)).unzip();
+        let (record, owner) = read.filter(|(record, _)| record.is_copied_to(service) != Ok(true)).unzip();
         let life = record.as_ref().map_or(Life::Same, |record| Life::of(&record.boot, &boot_now()));
         RecordedState { record, life, owner: owner.flatten(), alive: None }
     }
@@ -248,7 +244,7 @@ fn proof(pid: Option<Pid>, life: Life, process: Option<(Process, Identity)>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Role, STATE, STATUS, Shown};
+    use crate::service::{Directory, Role, STATE, STATUS, Shown};
     use nix::unistd::getpid;
 
     #[test]

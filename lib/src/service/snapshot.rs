@@ -1,6 +1,6 @@
 //! What the files in `supervise/` together say of a service at one moment.
 
-use super::{Place, Record, Running, STATE, STATUS, Status};
+use super::{Directory, Place, Record, Running, STATE, STATUS, Status};
 use crate::files::{Unread, is_only_ours, read_file_itself};
 use nix::errno::Errno;
 use std::path::Path;
@@ -41,6 +41,31 @@ impl Record {
         let (bytes, file) = read_file_itself(&place.path(STATE), LONGEST_STATE)?;
         let record = Record::decode(&String::from_utf8_lossy(&bytes));
         Ok((record, (!is_only_ours(&file) || !place.is_only_ours()?).then_some(file.st_uid)))
+    }
+
+    /// Reads the record that the last supervise of this service directory has written, if no other account could have written
+    /// it, and it was not copied from another directory. `None`: there is no such record.
+    ///
+    /// # Errors
+    /// EMFILE, EIO and others: that cannot be told now.
+    pub fn read_trusted(service: &Path) -> Result<Option<Record>, Unread> {
+        match Record::read_with_owner(&Place::of(service)?) {
+            Ok((record, None)) if !record.is_copied_to(service)? => Ok(Some(record)),
+            Ok(_) => Ok(None),
+            Err(Unread::System(errno)) if errno != Errno::ENOENT => Err(Unread::System(errno)),
+            // There is no record, or no supervise has written it.
+            Err(Unread::System(_) | Unread::WrongKind | Unread::TooLong) => Ok(None),
+        }
+    }
+
+    /// Whether the supervise that wrote the record was in charge of another directory than this one: `cp -r` takes the record
+    /// along. Version 0.1.0 did not record the directory.
+    ///
+    /// # Errors
+    /// EMFILE, EIO and others: that cannot be told now.
+    pub fn is_copied_to(&self, service: &Path) -> nix::Result<bool> {
+        let Some(written) = &self.directory else { return Ok(false) };
+        Ok(!written.is_same_as(&Directory::at(service)?))
     }
 }
 

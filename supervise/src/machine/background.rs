@@ -23,7 +23,7 @@
 use super::{Action, KILL_OVERDUE, Machine, SearchOutcome, Stage, earlier};
 use crate::suspend_credit::Deadline;
 use daemontools::service::policy::Expect;
-use daemontools::service::{Astray, Ending, Exit, Purpose, Role, SOON, Search};
+use daemontools::service::{Astray, Ending, Exit, Held, Purpose, Role, SOON, Search};
 use daemontools::tai64::Moment;
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -59,7 +59,9 @@ impl Machine {
         if !self.policy.goes_into_background() {
             return None;
         }
-        let is_told = matches!(self.ending, Some(Ending::Told | Ending::Overdue)) || self.is_to_stop();
+        // As long as the end is held back, or `pre-stop` runs, the start goes on.
+        let is_stopping = self.is_to_stop() && self.hold.is_none() && !self.runs_pre_stop();
+        let is_told = matches!(self.ending, Some(Ending::Told | Ending::Overdue)) || is_stopping;
         let is_well = matches!(exit, Exit::Code(0) | Exit::Unknown);
         match self.taken {
             None if is_well && !is_told => Some(Purpose::Start),
@@ -182,7 +184,16 @@ impl Machine {
         }
     }
 
-    /// `d`: the service's process will not be known any more.
+    /// A command ends the life: what is left is told to end, unless that is held back.
+    pub(super) fn stop_search(&mut self, todo: &mut Vec<Action>) {
+        if !self.is_ending_search() && self.may_hold_end() {
+            self.ask_holder(Held::Stopping, todo);
+        } else {
+            self.end_search(todo);
+        }
+    }
+
+    /// The service's process will not be known any more.
     pub(super) fn end_search(&mut self, todo: &mut Vec<Action>) {
         self.ending = Some(Ending::Told);
         self.end_all(todo);

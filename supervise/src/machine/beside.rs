@@ -61,6 +61,10 @@ impl Machine {
         }
     }
 
+    pub(super) fn runs_pre_stop(&self) -> bool {
+        self.beside.is_some_and(|beside| beside.which == Beside::PreStop)
+    }
+
     /// Whether a command asks for the end of `run`.
     pub(super) fn is_to_stop(&self) -> bool {
         self.want == Want::Down || self.hooks.restart
@@ -140,7 +144,14 @@ impl Machine {
                 todo.push(Action::Publish);
                 self.next_beside(now, todo);
             }
-            (_, _) => todo.push(Action::Publish),
+            // `run` has ended meanwhile, and what it has left is looked for: a stop goes on now.
+            (Stage::Looking, _) if self.is_to_stop() && self.hold.is_none() && !self.is_ending_search() => {
+                self.stop_search(todo);
+            }
+            (Stage::Looking | Stage::Outlived, _)
+            | (Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_), _) => {
+                todo.push(Action::Publish);
+            }
         }
     }
 

@@ -105,8 +105,7 @@ impl Event {
     }
 }
 
-/// What is to be done about an event. Of the actions that answer one event, only the last one has an event as its
-/// consequence.
+/// What is to be done about an event. The events that are the consequences of the actions follow in the order of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Read the settings, then say [`Event::Configured`].

@@ -1,8 +1,8 @@
 //! Transitions that another program holds back: the start of a life, before any of its programs runs, and the end of one,
 //! before `run` is told to end by a command, or otherwise before what follows its end. No clock, no I/O.
 //!
-//! Before each, supervise asks ([`Action::AskHolder`]). Mostly nobody holds it, and the machine goes on at once. Otherwise it
-//! goes on when it is let go:
+//! Before each, supervise asks ([`Action::AskHolder`]). Usually no program holds it back, and the machine goes on at once.
+//! Otherwise it goes on when it is let go:
 //!
 //! - by the command `g`, or by the same command once more: `u` or `o` for a start, a second `d` for an end;
 //! - by `x`, with which svscan stops everything, and, for an end, by `k`: neither ever waits for a holder;
@@ -58,13 +58,13 @@ impl Machine {
         self.hold.filter(|hold| hold.holder != Holder::Asked).map(|hold| hold.which)
     }
 
-    /// Asks whether somebody holds this transition back. It must be the last action.
+    /// Asks whether a program holds this transition back. It must be the last action.
     pub(super) fn ask_holder(&mut self, which: Held, todo: &mut Vec<Action>) {
         self.hold = Some(Hold { which, holder: Holder::Asked });
         todo.push(Action::AskHolder(which));
     }
 
-    /// Whether the end of this life may be held back, and nobody was asked yet.
+    /// Whether the end of this life may be held back, and supervise has not asked yet.
     pub(super) fn may_hold_end(&self) -> bool {
         self.hold.is_none() && !self.leaving && !self.hooks.killed && !self.hooks.let_go
     }
@@ -80,7 +80,7 @@ impl Machine {
         }
     }
 
-    /// Somebody holds the transition.
+    /// A program holds the transition back.
     pub(super) fn is_held(&mut self, todo: &mut Vec<Action>) {
         let Some(hold) = &mut self.hold else { return };
         match std::mem::replace(&mut hold.holder, Holder::Holds) {
@@ -95,7 +95,7 @@ impl Machine {
         }
     }
 
-    /// Nobody holds the transition, as far as supervise has found now.
+    /// No program holds the transition back, as far as supervise has found now.
     pub(super) fn is_not_held(&mut self, now: Moment, todo: &mut Vec<Action>) {
         let Some(hold) = &mut self.hold else { return };
         match &mut hold.holder {
@@ -142,19 +142,28 @@ impl Machine {
                 self.hooks.let_go = true;
                 match (stage, self.life_end) {
                     (Stage::Alive(Role::Run) | Stage::Active, _) if self.is_to_stop() => self.stop_run(now, todo),
+                    (Stage::Looking, _) if self.is_to_stop() && !self.is_ending_search() => self.end_search(todo),
                     (Stage::Outlived, Some(end)) => self.end_life(now, end, todo),
                     (Stage::Outlived, None) => self.finished(now, self.verdict, todo),
-                    (_, _) => todo.push(Action::Publish),
+                    (Stage::Alive(_) | Stage::Active | Stage::Looking, _)
+                    | (Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_), _) => {
+                        todo.push(Action::Publish);
+                    }
                 }
             }
         }
+    }
+
+    /// Whether the service still runs, or its process is looked for, so that its end can be cancelled.
+    fn was_not_told_to_end(&self) -> bool {
+        self.is_up_or_active() || (self.stage == Stage::Looking && !self.is_ending_search())
     }
 
     /// `u` or `o` came.
     pub(super) fn wants_up_though_held(&mut self, now: Moment, todo: &mut Vec<Action>) {
         match self.hold.map(|hold| hold.which) {
             Some(Held::Starting) => self.let_go(now, todo),
-            Some(Held::Stopping) if self.is_up_or_active() && !self.is_to_stop() => {
+            Some(Held::Stopping) if self.was_not_told_to_end() && !self.is_to_stop() => {
                 self.hold = None;
                 self.hooks.pre_stopped = false;
             }
@@ -174,8 +183,8 @@ impl Machine {
     /// `k` came: it never waits for a holder.
     pub(super) fn killed_though_held(&mut self, now: Moment, todo: &mut Vec<Action>) {
         match (self.hold.map(|hold| hold.which), self.stage) {
-            // The end of `run` follows.
-            (Some(Held::Stopping), Stage::Alive(_)) => self.hold = None,
+            // The end of `run`, or of what it has left, follows.
+            (Some(Held::Stopping), Stage::Alive(_) | Stage::Looking) => self.hold = None,
             (Some(Held::Stopping), _) => self.let_go(now, todo),
             (Some(Held::Starting) | None, _) => {}
         }

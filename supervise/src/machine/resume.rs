@@ -45,7 +45,9 @@ impl Machine {
         let beside = record.beside.map(|(which, _)| BesideRun { which, gated, kill_at: None, is_told: false });
         let is_possible = |held: &Held| match held {
             Held::Starting => stage == Stage::Preparing,
-            Held::Stopping => matches!(stage, Stage::Outlived | Stage::Active | Stage::Alive(Role::Run)),
+            Held::Stopping => {
+                matches!(stage, Stage::Outlived | Stage::Active | Stage::Looking | Stage::Alive(Role::Run))
+            }
         };
         let mut machine = Machine {
             stage,

@@ -129,6 +129,11 @@ fn is_running(folder: &Path, page: Option<&Record>) -> Result<bool, (&'static st
         Err(Unread::System(errno)) if is_passing(errno) => return Err((STATE, errno)),
         Err(_) => return Ok(false),
     };
+    match record.is_copied_to(folder) {
+        Ok(false) => {}
+        Err(errno) if is_passing(errno) => return Err((STATE, errno)),
+        Ok(true) | Err(_) => return Ok(false),
+    }
     for process in record.processes() {
         match process.identity() {
             Ok(Identity::Same) => return Ok(true),

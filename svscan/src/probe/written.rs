@@ -3,10 +3,9 @@
 
 use crate::readiness;
 use crate::table::Readiness;
-use daemontools::service::{Place, Process, Record, Status, Unread};
+use daemontools::service::{Place, Process, Record, Status};
 use daemontools::sys::process::ticks_per_second;
 use daemontools::tai64::Moment;
-use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
 
@@ -42,18 +41,4 @@ pub fn read(folder: &Path, has_page: bool) -> (Option<Status>, Option<Record>) {
 /// What the last supervise in this directory has written into `supervise/state`, where others may have written as well.
 pub fn record(folder: &Path) -> Option<Record> {
     Record::read(&Place::of(folder).ok()?).ok()
-}
-
-/// What the last supervise in this directory has written into `supervise/state`, if no other account could have written it.
-///
-/// # Errors
-/// That cannot be told now.
-pub fn trusted_record(folder: &Path) -> Result<Option<Record>, Unread> {
-    let place = Place::of(folder).map_err(Unread::System)?;
-    match Record::read_with_owner(&place) {
-        Ok((record, other_owner)) => Ok(other_owner.is_none().then_some(record)),
-        Err(Unread::System(errno)) if errno != Errno::ENOENT => Err(Unread::System(errno)),
-        // There is no record, or no supervise has written it.
-        Err(Unread::System(_) | Unread::WrongKind | Unread::TooLong) => Ok(None),
-    }
 }

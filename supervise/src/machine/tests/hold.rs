@@ -1,7 +1,8 @@
 //! Transitions that another program holds back.
 
 use super::*;
-use daemontools::service::{Beside, Held};
+use daemontools::service::policy::Expect;
+use daemontools::service::{Astray, Beside, Held, Purpose};
 
 const SECOND: u64 = 1000;
 
@@ -143,6 +144,62 @@ fn pre_stop_comes_before_the_hold() {
     life.happens(Event::BesideLaunched);
     assert_eq!(held(&mut life, Event::BesideEnded(Exit::Code(0))), [Publish, Announce('H')]);
     assert_eq!(life.told(Command::LetGo), end());
+}
+
+/// A service that goes into the background: its first process may end well, and its daemon be found, while its stop is held.
+#[test]
+fn what_goes_into_the_background_is_not_told_to_end_while_that_is_held() {
+    let several = Event::Searched(SearchOutcome::Undecided(Astray::Several));
+    let purpose = |life: &Life| life.machine.search.map(|search| search.purpose);
+    let policy = || Policy { expect: Some(Expect::Daemon), ..plain() };
+    // The stop comes while the first process runs.
+    let mut life = stopping(policy());
+    assert_eq!(life.happens_while_held(Event::Ended(Exit::Code(0))), [Action::Look]);
+    assert_eq!((purpose(&life), life.machine.record().held), (Some(Purpose::Start), Some(Held::Stopping)));
+    assert_eq!(life.happens_while_held(several.clone()), [Publish]);
+    assert_eq!(life.told(Command::LetGo), [Publish, Action::Look]);
+    assert_eq!((purpose(&life), life.machine.record().held), (Some(Purpose::End), None));
+    // It comes while the daemon is looked for.
+    let looking = || {
+        let mut life = Life::running(policy());
+        life.happens(Event::Ended(Exit::Code(0)));
+        life.happens(several.clone());
+        assert_eq!(held(&mut life, Event::Told(Command::Down)), [Publish, Announce('H')]);
+        life
+    };
+    for command in [Command::LetGo, Command::Down, Command::Exit] {
+        let mut life = looking();
+        assert_eq!(life.told(command), [Publish, Action::Look], "{command:?}");
+        assert_eq!((purpose(&life), life.machine.record().held), (Some(Purpose::End), None), "{command:?}");
+    }
+    let mut killed = looking();
+    assert_eq!(killed.told(Command::Kill), [Action::KillLeft, Publish, Action::Look]);
+    assert_eq!(killed.machine.record().held, None);
+    let mut wanted = looking();
+    assert_eq!(wanted.told(Command::Up), [Publish]);
+    assert_eq!((purpose(&wanted), wanted.machine.record().held), (Some(Purpose::Start), None));
+    assert_eq!(next(&looking()).machine.held(), Some(Held::Stopping));
+    // It is found while the stop is held.
+    let mut found = looking();
+    assert_eq!(found.happens_while_held(Event::Searched(SearchOutcome::Taken)), [Publish, Announce('U')]);
+    assert_eq!(found.told(Command::LetGo), end());
+    // None is left.
+    let mut over = looking();
+    over.happens_while_held(Event::Searched(SearchOutcome::Nothing));
+    assert_eq!((over.machine.stage, over.machine.held()), (Stage::Outlived, Some(Held::Stopping)));
+}
+
+#[test]
+fn what_goes_into_the_background_is_not_told_to_end_while_pre_stop_runs() {
+    let mut life = Life::running(Policy { expect: Some(Expect::Daemon), has_pre_stop: true, ..plain() });
+    life.told(Command::Down);
+    life.happens(Event::BesideLaunched);
+    assert_eq!(life.happens(Event::Ended(Exit::Code(0))), [Action::Look]);
+    let several = || Event::Searched(SearchOutcome::Undecided(Astray::Several));
+    assert_eq!(life.happens(several()), [Publish]);
+    assert_eq!(held(&mut life, Event::BesideEnded(Exit::Code(0))), [Publish, Announce('H')]);
+    assert_eq!(life.told(Command::LetGo), [Publish, Action::Look]);
+    assert_eq!(life.happens(several())[0], Action::SendLeft(SIGTERM));
 }
 
 #[test]
