@@ -18,7 +18,7 @@ mod write;
 
 pub use crate::sys::kind::{is_directory, is_link, is_regular};
 pub use fifo::{is_fifo, open_fifo, open_fifo_at, open_fifo_of, open_pipe_of};
-pub use links::{PathWalk, distrusted_link, open_directory};
+pub use links::{PathWalk, distrusted_link, is_way_only_ours, open_directory};
 pub use lock::{may_be_anothers, open_lock_at};
 pub use open::{
     TRIES, Unread, hold_on_mount, is_only_ours, is_same, lstat_on_mount, make_at, open_existing_at, open_file_at,

@@ -14,17 +14,17 @@ use crate::machine::Gated;
 use crate::service_process::ServiceProcess;
 use crate::tree;
 use daemontools::encoding::Encode;
-use daemontools::files::{read_file, read_file_itself};
+use daemontools::files::{is_only_ours, is_way_only_ours, read_file, read_file_itself};
 use daemontools::report::reason;
 use daemontools::service::policy::Scope;
 use daemontools::service::setting::{LONGEST, value};
 use daemontools::service::{Astray, Helper, Place, Process, Unread};
 use daemontools::sys::process::{
-    ancestry, ancestry_of, is_apart, known_path, known_processes, ticks_of, ticks_per_second,
+    ancestry, ancestry_of, has_proc, is_apart, known_path, known_processes, ticks_of, ticks_per_second,
 };
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::{Pid, geteuid, getpgid, getpid, getppid};
+use nix::unistd::{Pid, getpgid, getpid, getppid};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -125,14 +125,15 @@ impl Lookout {
         self.looks_again(now);
         let Ok(left) = traces.left() else { return Look::Undecided(Astray::Nothing) };
         let Some(file) = traces.pidfile else { return self.only_one(&left, traces, now) };
-        let why = match self.named_by(file) {
+        let (why, is_shown) = match self.named_by(file) {
             Ok((pid, is_ours)) => match traces.hold_named(pid, is_ours) {
                 Ok(process) => return Look::Process(process),
-                Err(why) => why,
+                Err(why) => (why, !is_ours || is_shown(pid)),
             },
-            Err(why) => why,
+            Err(why) => (why, true),
         };
-        if left.is_empty() && !self.may_be_unseen(traces, now, UNSEEN) {
+        // What the file names may be the service's though `/proc` does not show it.
+        if left.is_empty() && is_shown && !self.may_be_unseen(traces, now, UNSEEN) {
             self.trouble = Trouble::Nothing;
             return Look::Nothing;
         }
@@ -231,7 +232,8 @@ fn start_reader() -> nix::Result<Helper> {
         let path = Path::new(std::str::from_utf8(file).ok()?);
         let said = match read_file_itself(path, LONGEST) {
             Ok((bytes, stat)) => {
-                let is_ours = [0, geteuid().as_raw()].contains(&stat.st_uid) && stat.st_mode & 0o022 == 0;
+                // Another account may have led the path to a file of root's, or given that a second name.
+                let is_ours = is_only_ours(&stat) && stat.st_nlink == 1 && is_way_only_ours(path) == Ok(true);
                 Ok((is_ours, bytes))
             }
             // It may be a link, which another account may have made.
@@ -270,7 +272,12 @@ impl Traces<'_> {
     fn those_left(&self, seen: Vec<Pid>) -> nix::Result<Vec<Pid>> {
         let mut left = Vec::new();
         for pid in seen.into_iter().filter(|pid| !self.strangers.contains(pid)) {
-            if ancestry_of(pid)?.is_some_and(|process| !process.zombie) && self.is_young(pid)? {
+            let is_left = match ancestry_of(pid)? {
+                Some(process) => !process.zombie && self.is_young(pid)?,
+                // It has ended, or `/proc` does not show us this child, of which the age is not known then.
+                None => tree::is_living_child(pid),
+            };
+            if is_left {
                 left.push(pid);
             }
         }
@@ -281,6 +288,9 @@ impl Traces<'_> {
     fn orphans(&self) -> nix::Result<Vec<Pid>> {
         let mut found = children()?;
         if self.is_inherited {
+            if tree::had_proc() && !has_proc() {
+                return Err(Errno::EAGAIN);
+            }
             let tagged = tree::tagged_orphans(&self.strangers)?;
             let others: Vec<Pid> = tagged.into_iter().filter(|pid| !found.contains(pid)).collect();
             found.extend(others);
@@ -313,7 +323,8 @@ impl Traces<'_> {
 
     /// Kills what `run` has left, and all that this starts meanwhile.
     pub fn kill(&self) {
-        tree::kill_all(None, &self.spared());
+        // The next look tells what is left.
+        let _ = tree::kill_all(None, &self.spared());
     }
 
     /// Whether a process was made after `run` was started.
@@ -324,9 +335,10 @@ impl Traces<'_> {
 
     /// Holds the process that the pid file names, if it is the service's. Otherwise the result is what it is, in words.
     fn hold_named(&self, pid: Pid, is_ours: bool) -> Result<ServiceProcess, String> {
-        let held = hold(pid, self.place).ok_or_else(|| format!("names process {pid}, which is not there"))?;
+        let lacks = || if is_shown(pid) { "is not there" } else { "/proc does not show" };
+        let held = hold(pid, self.place).ok_or_else(|| format!("names process {pid}, which {}", lacks()))?;
         // The process is held first, and then looked at: what is held cannot become another process.
-        if !is_living(pid) || held.has_ended() {
+        if !(is_living(pid) || tree::is_living_child(pid)) || held.has_ended() {
             return Err(format!("names process {pid}, which has ended"));
         }
         let is_proven = self.descends_from_left(pid) || (is_ours && self.was_inherited(pid));
@@ -368,7 +380,13 @@ fn children() -> nix::Result<Vec<Pid>> {
             found.push(process.pid);
         }
     }
-    Ok(found)
+    // A child that `/proc` does not show is still a child.
+    if found.is_empty() && tree::has_living_child() { Err(Errno::EAGAIN) } else { Ok(found) }
+}
+
+/// Whether `/proc` shows this process, or there is no process with this number.
+fn is_shown(pid: Pid) -> bool {
+    ancestry(pid).is_some() || kill(pid, None) == Err(Errno::ESRCH)
 }
 
 fn is_living(pid: Pid) -> bool {
@@ -380,7 +398,7 @@ fn hold(pid: Pid, place: &Place) -> Option<ServiceProcess> {
     if pid == getpid() {
         return None;
     }
-    if ancestry(pid)?.parent == getpid() {
+    if tree::is_living_child(pid) || ancestry(pid)?.parent == getpid() {
         return Some(ServiceProcess::inherited_child(pid));
     }
     match adopt(Process::of(pid), place, Gated::No) {

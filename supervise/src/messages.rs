@@ -36,6 +36,8 @@ pub struct Messages {
     hold: Option<&'static str>,
     /// A message has said that the service is in another network namespace.
     is_far: bool,
+    /// A message has said that processes of the service may be left.
+    may_have_left: bool,
 }
 
 impl Messages {
@@ -51,6 +53,7 @@ impl Messages {
             given: Vec::new(),
             hold: None,
             is_far: false,
+            may_have_left: false,
         }
     }
 
@@ -180,6 +183,16 @@ impl Messages {
         if self.astray.replace(astray) != Some(astray) {
             let then = if astray == Astray::Nothing { "" } else { ": told to end" };
             report::warning(&[name, b"/run ", words.as_bytes(), then.as_bytes()]);
+        }
+    }
+
+    /// Says once that processes which stopping reaches may be left, until all of them could be killed.
+    pub fn killed_rest(&mut self, killed: nix::Result<()>, name: &[u8]) {
+        if !replace(&mut self.may_have_left, killed.is_err()) && killed.is_err() {
+            report::warning(&[
+                name,
+                b": not all of its processes could be found and killed in two seconds: see ps axf",
+            ]);
         }
     }
 

@@ -25,6 +25,7 @@ use daemontools::Unable;
 use daemontools::service::policy::Scope;
 use daemontools::service::{Beside, Command, Exit, Part, Place, Process, Record, Role, Shown, Want};
 use daemontools::sys::pocket::Pocket;
+use daemontools::sys::process::has_proc;
 use daemontools::tai64::Moment;
 use giving::Gifts;
 use nix::poll::{PollFd, PollFlags};
@@ -37,6 +38,9 @@ use std::mem::{replace, take};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
+
+/// How often supervise looks for what is left of a life while `/proc` is away.
+const LOOK_FOR_REST: Duration = Duration::from_secs(1);
 
 /// A machine and what belongs to it: its process, the channels on which supervise listens to that process, and the
 /// messages that supervise has written about it.
@@ -61,6 +65,8 @@ pub struct Runner {
     ended: Option<Pid>,
     /// The last `run`, whose number its process group has, where it led one.
     last_run: Option<Process>,
+    /// When to look again for what is left of the last life, as `/proc` was away, in time since boot.
+    rest_due: Option<Duration>,
     /// Why the last `run` that has ended did not become the program of the service, in the words of a chain program.
     refusal: Option<String>,
     /// What is held open of the program that holds a transition back.
@@ -149,6 +155,7 @@ impl Runner {
             is_subreaper: false,
             ended: None,
             last_run: None,
+            rest_due: None,
             refusal: None,
             holder: None,
             gifts: Gifts::default(),
@@ -207,8 +214,15 @@ impl Runner {
         let adoption = self.program.as_ref().and_then(Running::deadline);
         let beside = self.beside.as_ref().and_then(Running::deadline);
         let look = self.lookout.as_ref().map(|lookout| lookout.deadline());
-        let deadlines =
-            [self.machine.deadline(), adoption, beside, self.listener.deadline(), look, self.stop_deadline()];
+        let deadlines = [
+            self.machine.deadline(),
+            adoption,
+            beside,
+            self.listener.deadline(),
+            look,
+            self.stop_deadline(),
+            self.rest_due,
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -224,6 +238,7 @@ impl Runner {
         self.poll_beside(shared);
         self.poll_holder(shared);
         self.poll_background(shared);
+        self.poll_rest(shared);
         self.see_socket(shared);
         self.listen_to_service(shared);
         self.say_if_far(shared);
@@ -406,7 +421,7 @@ impl Runner {
             Action::SendGroup(signal) => self.program.iter().for_each(|program| program.process.send_group(signal)),
             Action::SendScope(signal) => self.send_scope(signal, shared),
             Action::KillRest => {
-                tree::kill_rest(self.configuration.policy().scope, self.last_run, &shared.strangers());
+                self.kill_rest(shared);
             }
             Action::Announce(letter) if self.part == Part::Service => self.pending_events.push(letter as u8),
             Action::Announce(_) => {}
@@ -420,7 +435,29 @@ impl Runner {
         None
     }
 
+    /// Kills what is left of a life that is over. What cannot be found, as `/proc` is away, is looked for again.
+    fn kill_rest(&mut self, shared: &Shared) {
+        let killed = tree::kill_rest(self.configuration.policy().scope, self.last_run, &shared.strangers());
+        self.rest_due = (killed.is_err() && !has_proc()).then(|| Moment::now().uptime + LOOK_FOR_REST);
+        self.messages.killed_rest(killed, shared.control_files.name());
+    }
+
+    /// Kills what was left of the last life, once `/proc` shows it.
+    fn poll_rest(&mut self, shared: &Shared) {
+        let now = Moment::now().uptime;
+        match self.rest_due {
+            // A program that runs is of this life or the next one.
+            Some(due) if due <= now && has_proc() && self.program.is_none() => self.kill_rest(shared),
+            Some(due) if due <= now => self.rest_due = Some(now + LOOK_FOR_REST),
+            Some(_) | None => {}
+        }
+    }
+
     fn launch(&mut self, role: Role, shared: &mut Shared) -> Event {
+        // What is left of the last life cannot be told from the processes of the next one.
+        if !matches!(role, Role::Finish | Role::Stop) && self.rest_due.take().is_some() && has_proc() {
+            self.kill_rest(shared);
+        }
         // A logger may be started once more though it was told to exit.
         self.done = false;
         if role == Role::Run {

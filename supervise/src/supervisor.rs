@@ -92,6 +92,8 @@ impl Supervisor {
     pub fn take_charge(given: OsString) -> Result<(Box<Supervisor>, First), Fatal> {
         let name = label::of(&given);
         let signals = watch_signals().unable_to("watch children for", &name)?;
+        // Whether `/proc` is away for a moment is told by whether it was there now.
+        tree::had_proc();
         let before = BeforeChdir::of(&given);
         let (control_files, normally) = ControlFiles::acquire(given, name.clone())?;
         let logged_service = before.map(BeforeChdir::entered);

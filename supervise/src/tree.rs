@@ -13,7 +13,8 @@ use daemontools::service::{
 };
 use daemontools::sys::exec::Change;
 use daemontools::sys::process::{
-    Ancestry, ancestry, has_gained_rights, is_apart, is_hidden, known_path, known_processes, process_table, start_ticks,
+    Ancestry, ancestry, has_gained_rights, has_proc, is_apart, is_hidden, known_path, known_processes, process_table,
+    start_ticks,
 };
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
@@ -23,6 +24,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid};
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How long supervise looks for processes to kill before it leaves the rest alone.
@@ -119,10 +121,16 @@ pub fn send_scope(scope: Scope, process: &ServiceProcess, signal: Signal, helper
 }
 
 /// Kills what is left of the processes that stopping the service reaches, now that the main one has ended.
-pub fn kill_rest(scope: Scope, last_run: Option<Process>, helpers: &[Pid]) {
+///
+/// # Errors
+/// As for [`kill_all`].
+pub fn kill_rest(scope: Scope, last_run: Option<Process>, helpers: &[Pid]) -> nix::Result<()> {
     match scope {
-        Scope::Main => {}
-        Scope::Group => last_run.iter().for_each(|run| kill_group(*run)),
+        Scope::Main => Ok(()),
+        Scope::Group => {
+            last_run.iter().for_each(|run| kill_group(*run));
+            Ok(())
+        }
         Scope::Tree => kill_all(last_run.map(|run| run.pid), helpers),
     }
 }
@@ -140,7 +148,10 @@ pub fn send(main: Option<Pid>, signal: Signal, helpers: &[Pid]) {
 /// A process that forks and exits over and over is gone by the time that it is looked at. So all processes are stopped
 /// first, and killed only when no new one is found any more. The orphans among them are children of supervise by then,
 /// and are found by a look that takes a few microseconds.
-pub fn kill_all(main: Option<Pid>, helpers: &[Pid]) {
+///
+/// # Errors
+/// ETIMEDOUT: some may be left, as they did not end in two seconds, or as `/proc` does not show them.
+pub fn kill_all(main: Option<Pid>, helpers: &[Pid]) -> nix::Result<()> {
     let spared: Vec<Pid> = main.into_iter().chain(helpers.iter().copied()).collect();
     let until = Moment::now().uptime + LONGEST;
     let (mut dying, mut inquiry) = (HashSet::new(), Inquiry::default());
@@ -149,9 +160,12 @@ pub fn kill_all(main: Option<Pid>, helpers: &[Pid]) {
         let members = members(None, &spared, &mut inquiry);
         // A process that is about to end is not found as a member any more.
         dying.retain(|pid| ancestry(*pid).is_some_and(|process| !process.zombie));
-        let is_done = members.is_empty() && dying.is_empty() && !inquiry.was_hindered();
-        if is_done || Moment::now().uptime > until {
-            return;
+        let is_done = members.is_empty() && dying.is_empty() && !inquiry.was_hindered() && !is_blind();
+        if is_done {
+            return Ok(());
+        }
+        if Moment::now().uptime > until {
+            return Err(Errno::ETIMEDOUT);
         }
         for pid in members {
             let _ = kill(pid, Signal::SIGKILL);
@@ -159,7 +173,7 @@ pub fn kill_all(main: Option<Pid>, helpers: &[Pid]) {
         }
         // The processes die during this wait.
         if poll(&mut [], PollTimeout::from(1u8)) == Err(Errno::ENOMEM) {
-            return;
+            return Err(Errno::ENOMEM);
         }
     }
 }
@@ -225,6 +239,34 @@ pub fn own_children() -> nix::Result<Vec<Pid>> {
         }
     }
     Ok(found)
+}
+
+/// Whether a child of supervise lives, whether `/proc` shows it or not. The helpers that look at files do not count.
+pub fn has_living_child() -> bool {
+    lives(Id::All)
+}
+
+/// Whether this process is a child of supervise and lives, whether `/proc` shows it or not.
+pub fn is_living_child(pid: Pid) -> bool {
+    lives(Id::Pid(pid))
+}
+
+/// waitid(2) fails if there is no child that could still do what it is asked about. One that has ended cannot stop.
+fn lives(children: Id) -> bool {
+    let may_stop = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    waitid(children, may_stop) != Err(Errno::ECHILD)
+}
+
+/// Whether `/proc` was there when this was first asked, which is when supervise begins. If it is away later, it may come
+/// back; if it has never been there, supervise does what it can without.
+pub fn had_proc() -> bool {
+    static HAD: OnceLock<bool> = OnceLock::new();
+    *HAD.get_or_init(has_proc)
+}
+
+/// Whether the processes of the service cannot be told, as `/proc` is away, although there may be some.
+fn is_blind() -> bool {
+    !has_proc() && had_proc() && has_living_child()
 }
 
 /// A process that this `run` has left, and whose parent is supervise by now. `known` are children of supervise that it

@@ -11,7 +11,7 @@ use tests::{Scratch, Service, is_alive, parent_of, wait_until};
 const STAYS: &str = "sh -c 'echo $$ >>daemons; exec sleep 1000'";
 
 /// A `run` that forks once.
-fn forks_once() -> String {
+pub fn forks_once() -> String {
     format!("{STAYS} >/dev/null 2>&1 </dev/null &\nexit 0")
 }
 

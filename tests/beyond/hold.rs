@@ -1,21 +1,14 @@
 //! Starts and ends that another program holds back, by the FIFO `supervise/hold`.
 
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
-use tests::{Daemon, Scratch, Service, wait_until};
+use tests::{Daemon, Scratch, Service, fifo, wait_until};
 
 /// A service that says what runs.
 fn service(scratch: &Scratch) -> Service<'_> {
     let run = "trap 'exit 7' TERM\necho run >>order\nwhile ! test -e end; do sleep 0.02; done";
     Service::new(scratch, "web", run).script("finish", "echo finish >>order").file("restart-delay", "10")
-}
-
-fn make_hold(service: &Service) {
-    fs::create_dir_all(service.path("supervise")).unwrap();
-    mkfifo(&service.path("supervise/hold"), Mode::S_IRWXU).unwrap();
 }
 
 /// Holds what comes, until it is dropped.
@@ -35,8 +28,7 @@ fn order(service: &Service) -> String {
 #[test]
 fn a_start_and_an_end_wait_until_they_are_let_go() {
     let scratch = Scratch::new();
-    let service = service(&scratch);
-    make_hold(&service);
+    let service = service(&scratch).hold();
     let mut held = holder(&service);
     let _supervise = service.supervise();
     wait_for_held(&service, "starting");
@@ -68,17 +60,47 @@ fn a_start_and_an_end_wait_until_they_are_let_go() {
     assert_eq!(order(&service), "run finish run finish ");
 }
 
+/// Its first process ends while the stop is held; or its process is looked for when the stop comes.
+#[test]
+fn what_goes_into_the_background_is_not_told_to_end_while_that_is_held() {
+    for (setting, text, first) in
+        [("expect", "fork", "while ! test -e forked; do sleep 0.02; done"), ("pidfile", "pid", "")]
+    {
+        let scratch = Scratch::new();
+        let daemon = "trap 'echo told >>order; exit' TERM; echo daemon >>order; while :; do sleep 0.02; done";
+        let run = format!("({daemon}) </dev/null >/dev/null 2>&1 &\n{first}\nexit 0");
+        let service = Service::new(&scratch, "web", &run).file(setting, text).hold();
+        let _supervise = service.supervise();
+        service.lines("order", 1);
+        if first.is_empty() {
+            wait_until("its process is looked for", || !service.state("search").is_empty());
+        }
+        let held = holder(&service);
+        service.svc("-d");
+        wait_for_held(&service, "stopping");
+        fs::write(service.path("forked"), "").unwrap();
+        wait_until("the first process is over", || {
+            service.state("search").len() == 1 || service.state("taken").len() == 1
+        });
+        assert_eq!((order(&service).as_str(), service.state("held")), ("daemon ", vec!["stopping".to_string()]));
+        service.svc("-g");
+        wait_until("it is down", || service.state("phase") == ["stopped"]);
+        assert_eq!(order(&service), "daemon told ");
+        drop(held);
+    }
+}
+
 #[test]
 fn each_listener_is_told_that_it_is_held() {
     let scratch = Scratch::new();
     let service = service(&scratch).down();
     let _supervise = service.supervise();
-    make_hold(&service);
+    let service = service.hold();
     let _held = holder(&service);
-    let fifo = service.path("supervise/event/ftrig1:test");
-    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    let listened = service.path("supervise/event/ftrig1:test");
+    fifo(&listened).unwrap();
     let mut listener =
-        OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NONBLOCK).open(fifo).unwrap();
+        OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NONBLOCK).open(listened).unwrap();
     service.svc("-u");
     wait_for_held(&service, "starting");
     let mut letters = [0; 16];
@@ -89,8 +111,7 @@ fn each_listener_is_told_that_it_is_held() {
 #[test]
 fn the_next_supervise_finds_the_hold_and_goes_on_when_the_holder_is_gone() {
     let scratch = Scratch::new();
-    let service = service(&scratch);
-    make_hold(&service);
+    let service = service(&scratch).hold();
     let held = holder(&service);
     let supervise = service.supervise();
     wait_for_held(&service, "starting");
@@ -114,8 +135,7 @@ fn the_next_supervise_finds_the_hold_and_goes_on_when_the_holder_is_gone() {
 #[test]
 fn neither_k_nor_the_stop_of_svscan_waits() {
     let scratch = Scratch::new();
-    let made = service(&scratch);
-    make_hold(&made);
+    let made = service(&scratch).hold();
     scratch.dir("sv");
     symlink("../web", scratch.path().join("sv/web")).unwrap();
     let _held = holder(&made);

@@ -47,7 +47,7 @@ fn a_supervise_directory_that_is_removed_is_made_again() {
     kill_9(pid);
     service.lines("starts", 2);
     wait_until("it can be commanded again", || service.is_supervised());
-    let second = service.up();
+    let second = service.another(pid);
     wait_until("the state names it too", || service.state("pid").contains(&second.to_string()));
     // A second supervise is refused as usual, because the first one is in charge.
     assert_eq!(scratch.run("supervise web").code, 111);

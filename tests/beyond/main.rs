@@ -33,6 +33,7 @@ mod log_words;
 mod logger;
 mod lost_files;
 mod place;
+mod proc_away;
 mod programs;
 mod programs_beside;
 mod readiness;

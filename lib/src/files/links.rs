@@ -43,6 +43,19 @@ pub fn open_directory(start: impl AsFd, path: &Path) -> nix::Result<OwnedFd> {
     Ok(way.at)
 }
 
+/// Whether only root and the account that runs us decide which file is found at this path: no other account can move a
+/// directory on the way, has made a link there, or may write to the last directory.
+///
+/// # Errors
+/// The way cannot be gone.
+pub fn is_way_only_ours(path: &Path) -> nix::Result<bool> {
+    let mut way = PathWalk::from(AT_FDCWD)?;
+    way.walk(path.parent().unwrap_or(Path::new("")))?;
+    way.note_movers()?;
+    let is_ours = other_writer(&fstat(&way.at)?).is_none();
+    Ok(is_ours && way.movers.is_empty() && way.strangers.is_empty())
+}
+
 /// Why [`open_directory`] does not follow a link in this path, in words; `None` if it follows all of them.
 pub fn distrusted_link(path: &Path) -> Option<&'static str> {
     let mut way = PathWalk::from(AT_FDCWD).ok()?;
