@@ -18,8 +18,8 @@ pub const SUPERVISES: Subject =
 /// This is longer than the pause before a restart that the services have.
 const WHILE: Duration = Duration::from_millis(60);
 
-/// The services that are tested: one with only `run`; one with every program and setting, whose starts and ends another
-/// program holds back; one that goes into the background by two forks; and a state, which has no process.
+/// The services that are tested: one with only `run`; one with every program and setting; one that goes into the background
+/// by two forks; and a state, which has no process. Another program holds back the starts and ends of all but the first.
 const KINDS: [&str; 4] = ["plain", "full", "background", "state"];
 
 /// The programs of a service but for `run` and the logger's.
@@ -35,7 +35,7 @@ fn service<'a>(scratch: &'a Scratch, kind: &str) -> Service<'a> {
     let run = if kind == "background" { FORKS } else { run };
     let service = Service::new(scratch, "web", run).file("restart-delay", "10");
     match kind {
-        "background" => service.file("expect", "daemon").script("finish", "echo $$ >>others"),
+        "background" => service.file("expect", "daemon").script("finish", "echo $$ >>others").hold(),
         "full" => with_all_programs(service)
             .script("log", "echo $$ >>loggers; exec cat >>out")
             .file("kill-scope", "group")
