@@ -6,23 +6,17 @@
 //! directory, and it either wrote `supervise/state`, where only root and svscan's own account could have written that, or
 //! holds the lock on `supervise/lock`, and root or svscan's own account runs it.
 
-use crate::identity;
+use crate::look::signs::Signs;
 use crate::probe::Probe;
 use crate::procfs::is_of_our_account;
 use crate::table::Id;
-use daemontools::service::{
-    self, Identity, Place, Process, Record, has_supervise_at, is_without_pidfd, open_file_itself_at,
-};
-use daemontools::sys::kind::is_regular;
-use daemontools::sys::lock::try_to_lock;
+use daemontools::service::{Identity, Process, Record, is_without_pidfd};
 use daemontools::sys::process::{PidFd, ancestry};
 use nix::errno::Errno;
-use nix::fcntl::AT_FDCWD;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{FileStat, lstat};
 use nix::unistd::{Pid, getpgid};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Which process is in charge of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,52 +65,6 @@ fn look_for(folder: &Path, page: Option<&Record>, probe: &mut Probe) -> nix::Res
         None if probe.is_unlocked(folder)? => InCharge::NoSupervise,
         None => InCharge::Unknown(Errno::ESRCH),
     })
-}
-
-/// What in a service directory tells which supervise is in charge.
-#[derive(Debug, Clone)]
-pub struct Signs {
-    /// The directory.
-    pub directory: Id,
-    /// What the last supervise wrote down, if no other account could have written it.
-    pub writer: Option<Record>,
-    /// The inode of the file that a supervise in charge has locked.
-    pub lock: Option<u64>,
-}
-
-/// What tells which supervise is in charge, in a directory that can be touched; `None` if `supervise/ok` has no reader.
-///
-/// # Errors
-/// That cannot be told now.
-pub fn signs(folder: &Path) -> nix::Result<Option<Signs>> {
-    if !has_supervise_at(folder)? {
-        return Ok(None);
-    }
-    let lock = lock_file(folder).ok().flatten().map(|(_, lock)| lock.st_ino);
-    // Only a record that no other account could have written is believed when it names processes.
-    let writer = Record::read_trusted(folder).unwrap_or_default();
-    Ok(Some(Signs { directory: identity::of(folder)?, writer, lock }))
-}
-
-/// Whether it is proven that no process holds the lock that every supervise in charge holds.
-///
-/// # Errors
-/// That cannot be told now.
-pub fn is_unlocked(folder: &Path) -> nix::Result<bool> {
-    // If the lock is missing or no file, no supervise has locked it.
-    let Some((path, _)) = lock_file(folder)? else { return Ok(true) };
-    // The file is closed at the end of this function, and so unlocked again.
-    Ok(try_to_lock(&open_file_itself_at(AT_FDCWD, &path)?.into()).is_ok())
-}
-
-/// `supervise/lock`, if it is a file. No link is followed.
-fn lock_file(folder: &Path) -> nix::Result<Option<(PathBuf, FileStat)>> {
-    let path = Place::of(folder)?.path(service::LOCK);
-    match lstat(&path) {
-        Ok(file) => Ok(is_regular(&file).then_some((path, file))),
-        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
-        Err(errno) => Err(errno),
-    }
 }
 
 /// Whether this supervise is in charge, as far as the system tells. A supervise that has only just been started may wait to
@@ -168,6 +116,7 @@ fn works_in(pid: Pid, directory: Id, probe: &mut Probe) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use daemontools::service;
     use nix::fcntl::{Flock, FlockArg};
     use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;

@@ -1,16 +1,19 @@
 //! The looks at entries and service directories. The result of each is a value, so that a helper process can look and send
 //! the value (see [`RemoteMounts`](daemontools::service::RemoteMounts)). A look touches only what its fields lead to, and
-//! `$SUPERVISEDIR`.
+//! `$SUPERVISEDIR`. The files in `look/` have the code of the looks, which svscan runs itself or the helper does. None of them
+//! asks [`Probe`](crate::probe::Probe): svscan asks that, and that asks for looks.
+
+pub mod contents;
+pub mod entry;
+pub mod files;
+pub mod places;
+pub mod signs;
+pub mod written;
 
 use crate::attached;
 use crate::identity::{self, id_of};
-use crate::in_charge::{self, Signs};
-use crate::probe::contents::{self, After, Completeness, ExaminedService, Logger};
-use crate::probe::entry::{EntryKind, resolve, resolve_here, still_there};
-use crate::probe::written;
-use crate::supervise_files::{FoundFiles, Stamp};
-use crate::survivors;
 use crate::table::Id;
+use contents::{After, Completeness, ExaminedService, Logger};
 use daemontools::encoding::Encode;
 use daemontools::service::{
     Commands, LOG, Look, OK, OrphanEnd, Place, Record, SPEAKS, STATE, Status, Unread, is_supervised_at, read_file,
@@ -18,11 +21,13 @@ use daemontools::service::{
 };
 use daemontools::sys::events::add_watch;
 use daemontools::sys::kind::is_fifo;
+use entry::{EntryKind, resolve, resolve_here, still_there};
+use files::{FoundFiles, Stamp};
 use nix::errno::Errno;
 use nix::sys::inotify::AddWatchFlags;
 use nix::sys::stat::{lstat, stat};
 use nix::unistd::{AccessFlags, Pid, access};
-use std::ffi::OsString;
+use signs::Signs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -120,15 +125,15 @@ looks! {
         SPEAKS.into_iter().any(|setting| lstat(&folder.join(setting)).is_ok())
     }
     /// What tells which supervise is in charge; `None` if `supervise/ok` has no reader.
-    15 ReadSigns { folder: PathBuf } -> Result<Option<Signs>, Errno> { in_charge::signs(folder) }
+    15 ReadSigns { folder: PathBuf } -> Result<Option<Signs>, Errno> { signs::signs(folder) }
     /// Whether it is proven that no process holds the lock that every supervise in charge holds.
-    16 IsUnlocked { folder: PathBuf } -> Result<bool, Errno> { in_charge::is_unlocked(folder) }
+    16 IsUnlocked { folder: PathBuf } -> Result<bool, Errno> { signs::is_unlocked(folder) }
     /// Whether a supervise is in charge and has written its status.
     17 IsSupervised { folder: PathBuf } -> Result<bool, Errno> { is_supervised_at(folder) }
     /// The directory in which a process works.
     18 FindWorkingDirectory { pid: i32 } -> Result<Id, Errno> { identity::of_working_directory(Pid::from_raw(*pid)) }
     /// What a directory is, and its path without links, and the same but for the last part.
-    19 FindPlaces { folder: PathBuf } -> Result<(Id, (PathBuf, PathBuf)), Errno> { survivors::places(folder) }
+    19 FindPlaces { folder: PathBuf } -> Result<(Id, (PathBuf, PathBuf)), Errno> { places::places(folder) }
     /// What tells whether `supervise/` is as it was.
     20 ReadStamp { folder: PathBuf } -> Result<Stamp, Errno> { Stamp::of(folder) } or |look| Stamp::of_here(&look.folder);
     /// Which files of a supervise in charge are there.
@@ -187,40 +192,6 @@ impl Encode for WatchedPlace {
     }
 }
 
-impl Encode for Signs {
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        (self.directory, self.writer.clone()).encode(bytes);
-        self.lock.encode(bytes);
-    }
-
-    fn decode(bytes: &mut &[u8]) -> Option<Signs> {
-        let (directory, writer) = <(Id, Option<Record>)>::decode(bytes)?;
-        Some(Signs { directory, writer, lock: Option::decode(bytes)? })
-    }
-}
-
-impl Encode for Stamp {
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        (self.id, (self.seconds.cast_unsigned(), self.nanoseconds.cast_unsigned())).encode(bytes);
-    }
-
-    fn decode(bytes: &mut &[u8]) -> Option<Stamp> {
-        let (id, (seconds, nanoseconds)) = <(Id, (u64, u64))>::decode(bytes)?;
-        Some(Stamp { id, seconds: seconds.cast_signed(), nanoseconds: nanoseconds.cast_signed() })
-    }
-}
-
-impl Encode for FoundFiles {
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        (self.stamp, (self.all_are_there, self.one_is_missing)).encode(bytes);
-    }
-
-    fn decode(bytes: &mut &[u8]) -> Option<FoundFiles> {
-        let (stamp, (all_are_there, one_is_missing)) = <(Option<Stamp>, (bool, bool))>::decode(bytes)?;
-        Some(FoundFiles { stamp, all_are_there, one_is_missing })
-    }
-}
-
 /// The files of a service directory that may be impossible to look at.
 pub const FILES: [&str; 5] = [LOG, contents::AFTER, contents::ESSENTIAL, OK, STATE];
 
@@ -235,84 +206,6 @@ impl Encode for Id {
 
     fn decode(bytes: &mut &[u8]) -> Option<Id> {
         <(u64, u64)>::decode(bytes).map(|(device, inode)| Id { device, inode })
-    }
-}
-
-impl Encode for EntryKind {
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        match self {
-            EntryKind::Directory(id) => (0u8, *id).encode(bytes),
-            EntryKind::File => 1u8.encode(bytes),
-            EntryKind::Gone => 2u8.encode(bytes),
-            EntryKind::Dangling(errno) => (3u8, *errno).encode(bytes),
-            EntryKind::Unknown(errno) => (4u8, *errno).encode(bytes),
-        }
-    }
-
-    fn decode(bytes: &mut &[u8]) -> Option<EntryKind> {
-        match u8::decode(bytes)? {
-            0 => Id::decode(bytes).map(EntryKind::Directory),
-            1 => Some(EntryKind::File),
-            2 => Some(EntryKind::Gone),
-            3 => Errno::decode(bytes).map(EntryKind::Dangling),
-            4 => Errno::decode(bytes).map(EntryKind::Unknown),
-            _ => None,
-        }
-    }
-}
-
-impl Encode for Logger {
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        let number: u8 = match self {
-            Logger::None => 0,
-            Logger::Directory => 1,
-            Logger::Unusable => 2,
-        };
-        number.encode(bytes);
-    }
-
-    fn decode(bytes: &mut &[u8]) -> Option<Logger> {
-        match u8::decode(bytes)? {
-            0 => Some(Logger::None),
-            1 => Some(Logger::Directory),
-            2 => Some(Logger::Unusable),
-            _ => None,
-        }
-    }
-}
-
-impl Encode for After {
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        self.names.encode(bytes);
-        self.surplus.encode(bytes);
-    }
-
-    fn decode(bytes: &mut &[u8]) -> Option<After> {
-        Some(After { names: Vec::<OsString>::decode(bytes)?, surplus: usize::decode(bytes)? })
-    }
-}
-
-impl Encode for Completeness {
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        (self.is_complete, self.has_logger).encode(bytes);
-    }
-
-    fn decode(bytes: &mut &[u8]) -> Option<Completeness> {
-        <(bool, bool)>::decode(bytes).map(|(is_complete, has_logger)| Completeness { is_complete, has_logger })
-    }
-}
-
-impl Encode for ExaminedService {
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        self.logger.encode(bytes);
-        (self.essential, self.running).encode(bytes);
-        self.after.encode(bytes);
-    }
-
-    fn decode(bytes: &mut &[u8]) -> Option<ExaminedService> {
-        let logger = Logger::decode(bytes)?;
-        let (essential, running) = <(bool, bool)>::decode(bytes)?;
-        Some(ExaminedService { logger, essential, running, after: Result::decode(bytes)? })
     }
 }
 

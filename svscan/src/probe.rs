@@ -2,16 +2,16 @@
 //!
 //! A directory may lie on a mount whose server is gone, and a process that touches it waits for ever. So each look is a value
 //! (see [`look`](crate::look)): svscan looks itself at what lies on the scan directory's mount, and lets a helper process look
-//! at everything else (see [`RemoteMounts`]). `contents` is about what a service directory has in it
-//! before its supervise is started, `written` about what the supervise has written there. Both read files by the bounded
-//! reader.
-
-pub mod contents;
-pub mod entry;
-pub mod written;
+//! at everything else (see [`RemoteMounts`]). `look/contents.rs` is about what a service directory has in it
+//! before its supervise is started, `look/written.rs` about what the supervise has written there. Both read files by the
+//! bounded reader.
 
 use crate::identity;
-use crate::in_charge::Signs;
+pub use crate::look::contents::{AFTER, After, Completeness, ESSENTIAL, ExaminedService, Logger, MOST_NAMES};
+use crate::look::entry::EntryKind;
+use crate::look::files::{FoundFiles, Stamp};
+use crate::look::signs::Signs;
+pub use crate::look::written::Written;
 use crate::look::{
     self, CommandItself, Examine, FILES, FindCompleteness, FindDescriptor, FindFiles, FindLogger, FindPlaces,
     FindWorkingDirectory, IsExecutable, IsNewFile, IsSupervised, IsThere, IsUnlocked, MaySpeak, ReadAfter, ReadRecord,
@@ -21,9 +21,7 @@ use crate::look::{
 use crate::pockets::Speech;
 use crate::procfs::{Locks, process_path};
 use crate::removed::RemovedDirectories;
-use crate::supervise_files::{FoundFiles, Stamp};
 use crate::table::{Id, Part, SuperviseId, Table, label};
-pub use contents::{AFTER, After, Completeness, ESSENTIAL, ExaminedService, Logger, MOST_NAMES};
 use daemontools::Unable;
 use daemontools::service::policy::ABSTRACT;
 use daemontools::service::{
@@ -32,7 +30,6 @@ use daemontools::service::{
 };
 use daemontools::sys::is_passing;
 use daemontools::sys::process::duplicate_above;
-use entry::EntryKind;
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, Inotify};
 use nix::unistd::Pid;
@@ -41,7 +38,6 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-pub use written::Written;
 
 /// What an entry of the scan directory leads to.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 
 use crate::identity::{self, id_of};
 use crate::look::ResolveEntry;
-use crate::probe::entry::EntryKind;
+use crate::look::entry::EntryKind;
 use crate::procfs::process_path;
 use crate::table::{Id, Part};
 use daemontools::files::hold_on_mount;

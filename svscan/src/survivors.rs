@@ -10,20 +10,18 @@
 //! directory open, so that the next svscan waits for it (see [`launch`](crate::launch)). The kernel closes the lock
 //! before it has filled in the arguments and the environment of the program: svscan waits until both can be read.
 
-use crate::identity;
 use crate::in_charge::is_running;
 use crate::pages::ledger_of;
 use crate::probe::Probe;
 use crate::procfs::{SVSCAN, file_of_ours, is_of_our_account, process_path, variable_of};
 use crate::table::{Id, Part};
-use daemontools::report;
 use daemontools::service::ledger::{FROM, Ledger, SERVICE};
 use daemontools::service::{Directory, Process, Record};
 use daemontools::sys::process::process_table;
 use nix::poll::{PollTimeout, poll};
 use nix::unistd::{Pid, getpid};
 use std::ffi::OsStr;
-use std::fs::{self, read_link};
+use std::fs::read_link;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -138,17 +136,6 @@ impl Serves {
     }
 }
 
-/// What a directory is, and its path without links, and the same but for the last part.
-///
-/// # Errors
-/// That cannot be told now.
-pub fn places(folder: &Path) -> nix::Result<(Id, (PathBuf, PathBuf))> {
-    let resolved = |path: &Path| fs::canonicalize(path).map_err(|error| report::errno_of(&error));
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let entry = resolved(parent)?.join(folder.file_name().unwrap_or_default());
-    Ok((identity::of(folder)?, (resolved(folder)?, entry)))
-}
-
 const SUPERVISE: &[u8] = b"supervise\n";
 
 /// Whether this is a child of an svscan that is just becoming a supervise. In this moment the kernel shows neither
@@ -172,6 +159,9 @@ fn argument(pid: Pid) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity;
+    use crate::look::places::places;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     #[test]

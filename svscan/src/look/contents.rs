@@ -1,6 +1,7 @@
 //! What a service directory has in it, as far as svscan must know it before it starts the supervise. The caller has made
 //! sure that the directory can be touched.
 
+use daemontools::encoding::Encode;
 use daemontools::files::stat_on_mount;
 use daemontools::service::policy::ABSTRACT;
 use daemontools::service::{
@@ -169,6 +170,61 @@ fn names_of(text: &[u8]) -> After {
     let mut names = names.filter(|name| known.insert(*name));
     let counted = names.by_ref().take(MOST_NAMES).map(|name| OsStr::from_bytes(name).to_os_string()).collect();
     After { names: counted, surplus: names.count() }
+}
+
+impl Encode for Logger {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        let number: u8 = match self {
+            Logger::None => 0,
+            Logger::Directory => 1,
+            Logger::Unusable => 2,
+        };
+        number.encode(bytes);
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<Logger> {
+        match u8::decode(bytes)? {
+            0 => Some(Logger::None),
+            1 => Some(Logger::Directory),
+            2 => Some(Logger::Unusable),
+            _ => None,
+        }
+    }
+}
+
+impl Encode for After {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        self.names.encode(bytes);
+        self.surplus.encode(bytes);
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<After> {
+        Some(After { names: Vec::<OsString>::decode(bytes)?, surplus: usize::decode(bytes)? })
+    }
+}
+
+impl Encode for Completeness {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        (self.is_complete, self.has_logger).encode(bytes);
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<Completeness> {
+        <(bool, bool)>::decode(bytes).map(|(is_complete, has_logger)| Completeness { is_complete, has_logger })
+    }
+}
+
+impl Encode for ExaminedService {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        self.logger.encode(bytes);
+        (self.essential, self.running).encode(bytes);
+        self.after.encode(bytes);
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<ExaminedService> {
+        let logger = Logger::decode(bytes)?;
+        let (essential, running) = <(bool, bool)>::decode(bytes)?;
+        Some(ExaminedService { logger, essential, running, after: Result::decode(bytes)? })
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::identity::{self, id_of};
 use crate::table::Id;
+use daemontools::encoding::Encode;
 use nix::errno::Errno;
 use nix::sys::stat::{lstat, stat};
 use nix::unistd::{AccessFlags, access};
@@ -20,6 +21,29 @@ pub enum EntryKind {
     Dangling(Errno),
     /// The system does not tell.
     Unknown(Errno),
+}
+
+impl Encode for EntryKind {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        match self {
+            EntryKind::Directory(id) => (0u8, *id).encode(bytes),
+            EntryKind::File => 1u8.encode(bytes),
+            EntryKind::Gone => 2u8.encode(bytes),
+            EntryKind::Dangling(errno) => (3u8, *errno).encode(bytes),
+            EntryKind::Unknown(errno) => (4u8, *errno).encode(bytes),
+        }
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<EntryKind> {
+        match u8::decode(bytes)? {
+            0 => Id::decode(bytes).map(EntryKind::Directory),
+            1 => Some(EntryKind::File),
+            2 => Some(EntryKind::Gone),
+            3 => Errno::decode(bytes).map(EntryKind::Dangling),
+            4 => Errno::decode(bytes).map(EntryKind::Unknown),
+            _ => None,
+        }
+    }
 }
 
 /// Where an entry of the scan directory leads, which can be touched.
