@@ -4,10 +4,10 @@
 //! writes the record of the process at the same time.
 
 use crate::gate::{Gate, ProcessEnd};
+use crate::given::LifeInputs;
 use crate::machine::EXIT_GATE_CLOSED;
 use crate::pipe::Pipe;
 use crate::program::Program;
-use crate::runner::giving::Gifts;
 use crate::service_process::ServiceProcess;
 use crate::{ready, tree};
 use daemontools::service::policy::{Policy, Scope};
@@ -35,7 +35,7 @@ pub struct LaunchContext<'a> {
     /// For a program that runs beside `run`: the process of that.
     pub main: Option<Process>,
     /// What the programs of this life are given.
-    pub gifts: &'a Gifts,
+    pub inputs: &'a LifeInputs,
     pub policy: &'a Policy,
     /// The address of the socket in which supervise hears `run`, in the form of NOTIFY_SOCKET.
     pub socket: Option<&'a OsStr>,
@@ -110,7 +110,7 @@ fn prepare(context: &LaunchContext) -> nix::Result<Prepared> {
     };
     context.pipe.map_or(Ok(()), |pipe| pipe.give(context.part))?;
     let mut changes: Vec<Change> = Vec::new();
-    for given in context.gifts.of(context.program) {
+    for given in context.inputs.of(context.program) {
         argv.extend(given.arguments.iter().cloned());
         changes.extend(given.variables.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
     }

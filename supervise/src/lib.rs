@@ -32,6 +32,7 @@ mod elsewhere;
 mod events;
 pub mod exec_answer;
 mod gate;
+mod given;
 mod hooks;
 pub mod kept_lines;
 mod label;

@@ -3,12 +3,13 @@
 
 mod background;
 mod beside;
-pub mod giving;
+mod giving;
 mod holding;
 mod listening;
 
 use crate::background::Background;
 use crate::events::announce;
+use crate::given::LifeInputs;
 use crate::launch::{LaunchContext, launch};
 use crate::listener::Listener;
 use crate::lookout::Lookout;
@@ -27,7 +28,6 @@ use daemontools::service::{Beside, Command, Exit, Part, Place, Process, Record, 
 use daemontools::sys::pocket::Pocket;
 use daemontools::sys::process::has_proc;
 use daemontools::tai64::Moment;
-use giving::Gifts;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
@@ -72,7 +72,7 @@ pub struct Runner {
     /// What is held open of the program that holds a transition back.
     holder: Option<OwnedFd>,
     /// What the programs of this life are given.
-    gifts: Gifts,
+    inputs: LifeInputs,
     /// The service was at rest when its state was written the last time.
     is_at_rest: bool,
     /// The letters of transitions that are to be announced.
@@ -132,7 +132,7 @@ impl Runner {
         runner.refusal = record.refusal.clone();
         runner.is_at_rest = runner.machine.is_at_rest();
         if part == Part::Service && !runner.is_at_rest {
-            runner.gifts = Gifts::of_life(place);
+            runner.inputs = LifeInputs::of_life(place);
         }
         runner.is_inherited = true;
         let beside = runner.adopt_beside(record, place)?;
@@ -158,7 +158,7 @@ impl Runner {
             rest_due: None,
             refusal: None,
             holder: None,
-            gifts: Gifts::default(),
+            inputs: LifeInputs::default(),
             is_at_rest: true,
             pending_events: Vec::new(),
             pending_notices: Vec::new(),
@@ -398,7 +398,7 @@ impl Runner {
                     // Nothing is left of a `run` that was there before.
                     self.last_run = None;
                 }
-                self.take_gifts(shared);
+                self.read_inputs(shared);
                 self.messages.settings(complaints, shared.control_files.name());
                 return Some(Event::Configured(Box::new(self.configuration.policy().clone())));
             }
@@ -411,7 +411,7 @@ impl Runner {
             Action::SayAstray => self.say_astray(shared),
             Action::Record => shared.publisher.write_down(self.part, self.record()),
             Action::Publish => {
-                self.drop_gifts(shared);
+                self.remove_inputs(shared);
                 shared.publisher.publish(self.part, self.record());
             }
             Action::OpenGate => self.open_gate(shared),
@@ -464,7 +464,7 @@ impl Runner {
             self.listen(Origin::New, shared);
         }
         self.become_subreaper();
-        self.take_last_gifts(role.into(), shared);
+        self.read_stop_inputs(role.into(), shared);
         let socket = self.listener.variable();
         match launch(&self.launch_context(role.into(), socket.as_deref(), shared)) {
             Ok((process, gate)) => {
@@ -500,7 +500,7 @@ impl Runner {
             life_end: self.machine.life_end(),
             last_run: self.last_run,
             main: self.process(),
-            gifts: &self.gifts,
+            inputs: &self.inputs,
             policy: self.configuration.policy(),
             socket,
             tags_processes: shared.tags_processes,

@@ -37,7 +37,7 @@ impl Runner {
     }
 
     pub(super) fn launch_beside(&mut self, which: Beside, shared: &mut Shared) -> Event {
-        self.take_last_gifts(which.into(), shared);
+        self.read_stop_inputs(which.into(), shared);
         let socket = self.listener.variable();
         match launch(&self.launch_context(which.into(), socket.as_deref(), shared)) {
             Ok((process, gate)) => {
