@@ -1,6 +1,6 @@
 //! Runs all schedules of a small adversary, until no new state is found.
 
-use crate::promises::Broken;
+use crate::broken::Broken;
 use crate::simulated::{Actor, Simulated};
 use std::collections::HashSet;
 use std::fmt::Write;

@@ -5,7 +5,7 @@
 //! kills, the reuse of a process number, a call that fails at that moment, a power cut. Here a *schedule* is a list of
 //! transitions. Each transition is one system call of one program, or one action of the adversary: a kill, a call that
 //! the system refuses, a command, a disk that refuses writes, time that passes. The world checks that the promises hold
-//! ([`promises`]). It checks those that can be judged at any moment after every transition, and the others at the end,
+//! ([`promises`], [`broken`]). It checks those that can be judged at any moment after every transition, and the others at the end,
 //! when the adversary rests and the programs have finished their work.
 //!
 //! There are two worlds. Each of them is a [`simulated::Simulated`].
@@ -24,6 +24,7 @@
 //! There are two kinds of search. [`random`] runs many long schedules, each from a seed that repeats it.
 //! [`exhaustive`] runs all schedules of a small adversary, until no new state is found.
 
+pub mod broken;
 pub mod disk;
 pub mod exhaustive;
 pub mod kernel;

@@ -4,9 +4,9 @@
 //! A multilog that has ended is started again, as supervise does. The content of the pipe outlives multilog, because
 //! svscan holds the pipe. Neither program is part of this world; the world of services ([`crate::world`]) has them.
 
+use crate::broken::Broken;
 use crate::disk::Left;
 use crate::multilog::{Machine, Multilog, Settings, kept_by};
-use crate::promises::Broken;
 use crate::simulated::{Actor, Simulated};
 use fastrand::Rng;
 use nix::errno::Errno;

@@ -1,119 +1,13 @@
 //! What must always hold, whatever the adversary does. Each promise has a name, under which `tests/README.md` lists it.
 
+use crate::broken::Broken;
 use crate::kernel::{End, Kernel, Kind, Place, State, Task};
 use crate::supervise::{Purpose, Supervise};
-use crate::world::World;
+use crate::svscan::Svscan;
 use daemontools::report::TEMPORARY;
 use daemontools::service::{Command, Exit, Failure, Part, Phase, Process, Role, Want};
 use std::collections::BTreeMap;
-use std::fmt::{self, Display};
-use std::time::Duration;
 use supervise::machine::{EXIT_GATE_CLOSED, Machine};
-
-/// A promise that is broken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Broken {
-    /// Two programs of the service run at the same time.
-    Twice(i32, i32),
-    /// The service is wanted up and nothing keeps it from running, but it does not run.
-    NotUp,
-    /// The service is wanted down, but still runs.
-    NotDown(i32),
-    /// A command that was recorded is forgotten.
-    CommandForgotten(Command, Want),
-    /// Two programs run at the same time beside `run`.
-    TwiceBeside(i32, i32),
-    /// This `reload` runs, and was not told to.
-    ReloadedTwice(i32),
-    /// This process was to be killed, by `k` or a second `d`, and is still alive.
-    KillBlocked(i32),
-    /// At rest, no supervise is in charge.
-    Unsupervised,
-    /// At rest, `supervise/status` is wrong.
-    WrongStatus(Option<i32>, Option<i32>),
-    /// At rest, a process has ended and no process waits for it.
-    Zombie(i32),
-    /// svscan was told to stop everything, and has not ended.
-    StopNotOver,
-    /// svscan has stopped everything, but this process is left.
-    LeftAtStop(i32),
-    /// A supervise that svscan has started while it stops everything has started this `run`.
-    StartedAtStop(i32),
-    /// A logger was told to end while its service ran.
-    LoggerToldTooEarly(i32),
-    /// This `run` of a service was started before the service was ready that it comes after.
-    BeforeItsTurn(i32),
-    /// At a stop, the service before was told to stop while this program of a service ran that comes after it.
-    StoppedTooEarly(i32),
-    /// At rest, a process does not have the pipe between the service and its logger, or not its end of it.
-    WrongPipe(i32),
-    /// At rest, lines are in the pipe, and a logger runs.
-    LinesUnread(usize),
-    /// A process that never passed its gate is counted as a death of the service.
-    GateTakenForDeath,
-    /// A `run` that could not be executed is counted as one that has run and ended.
-    RefusalTakenForRun,
-    /// It is not known how a `run` has ended, although svscan, which could tell, was there all the time.
-    EndNotTold,
-    /// The programs never finish their work.
-    NeverAtRest,
-    /// The programs finish their work, but take longer than any pause of ours.
-    TooLate(Duration),
-    /// A line that multilog took is in no file, or a line that a service wrote for its logger is gone with the pipe.
-    LineLost(usize),
-    /// A line is there twice.
-    LineDoubled(usize),
-    /// Something that is no line of the service is in the log.
-    LineTorn(String),
-    /// A line stands behind a later one.
-    LinesOutOfOrder(usize, usize),
-}
-
-impl Display for Broken {
-    fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Broken::Twice(one, other) => write!(to, "two programs of the service run at once: {one} and {other}"),
-            Broken::NotUp => write!(to, "the service is wanted up and does not run"),
-            Broken::NotDown(pid) => write!(to, "the service is wanted down and process {pid} runs"),
-            Broken::CommandForgotten(command, want) => {
-                write!(to, "{command:?} was obeyed, and later {want:?} is wanted")
-            }
-            Broken::TwiceBeside(one, other) => write!(to, "two programs run beside run at once: {one} and {other}"),
-            Broken::ReloadedTwice(pid) => write!(to, "reload {pid} runs once more, and was not told to"),
-            Broken::KillBlocked(pid) => write!(to, "process {pid} was to be killed and is alive"),
-            Broken::Unsupervised => write!(to, "no supervise is in charge"),
-            Broken::WrongStatus(shown, real) => write!(to, "supervise/status shows {shown:?}, and {real:?} runs"),
-            Broken::Zombie(pid) => write!(to, "process {pid} has ended and is not waited for"),
-            Broken::GateTakenForDeath => {
-                write!(to, "a process that never passed its gate counts as a life that has ended")
-            }
-            Broken::RefusalTakenForRun => write!(to, "a run that could not be executed counts as one that has run"),
-            Broken::StopNotOver => write!(to, "svscan was told to stop everything, and has not ended"),
-            Broken::LeftAtStop(pid) => write!(to, "svscan has stopped everything, and process {pid} is left"),
-            Broken::StartedAtStop(pid) => {
-                write!(to, "run {pid} was started by a supervise that was to end the service")
-            }
-            Broken::LoggerToldTooEarly(pid) => {
-                write!(to, "the logger was told to end, and run {pid} of its service runs")
-            }
-            Broken::BeforeItsTurn(pid) => {
-                write!(to, "run {pid} was started before the service was ready that it comes after")
-            }
-            Broken::StoppedTooEarly(pid) => {
-                write!(to, "a service was told to stop while {pid} ran, of a service that comes after it")
-            }
-            Broken::WrongPipe(pid) => write!(to, "process {pid} does not have its end of the pipe"),
-            Broken::LinesUnread(lines) => write!(to, "the logger runs, and {lines} lines are in its pipe"),
-            Broken::EndNotTold => write!(to, "it is not known how a run has ended"),
-            Broken::NeverAtRest => write!(to, "there is always something to do"),
-            Broken::LineLost(line) => write!(to, "line {line} is lost"),
-            Broken::LineDoubled(line) => write!(to, "line {line} is there twice"),
-            Broken::LineTorn(text) => write!(to, "no line of the service is \"{text}\""),
-            Broken::LinesOutOfOrder(one, other) => write!(to, "line {other} stands behind line {one}"),
-            Broken::TooLate(time) => write!(to, "it takes {time:?} until nothing is left to be done"),
-        }
-    }
-}
 
 /// What the world remembers of one supervised directory in order to check the promises.
 #[derive(Debug, Clone, Default)]
@@ -149,6 +43,19 @@ pub struct Promises {
     pub may_be_untold: bool,
     /// How many lines services have written.
     written: usize,
+}
+
+/// What a world is at one moment, as far as the promises are about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot<'a> {
+    /// The kernel.
+    pub kernel: &'a Kernel,
+    /// svscan, if it runs.
+    pub svscan: Option<&'a Svscan>,
+    /// All supervises that have not ended.
+    pub supervises: &'a [Supervise],
+    /// What has happened so far.
+    pub promises: &'a Promises,
 }
 
 impl Promises {
@@ -245,7 +152,7 @@ impl Promises {
     ///
     /// # Errors
     /// The promise that is broken.
-    pub fn check(world: &World) -> Result<(), Broken> {
+    pub fn check(world: Snapshot) -> Result<(), Broken> {
         for place in world.kernel.places().filter(|place| !world.promises.may_be_doubled(*place)) {
             let mut programs = programs_of(world, place);
             if let (Some(one), Some(other)) = (programs.next(), programs.next()) {
@@ -273,7 +180,7 @@ impl Promises {
     ///
     /// # Errors
     /// The promise that is broken.
-    pub fn check_at_rest(world: &World) -> Result<(), Broken> {
+    pub fn check_at_rest(world: Snapshot) -> Result<(), Broken> {
         if world.promises.of.values().any(|known| known.may_be_doubled) {
             return Ok(());
         }
@@ -302,7 +209,7 @@ impl Promises {
 }
 
 impl Remembered {
-    fn check_at_rest(&self, world: &World, place: Place) -> Result<(), Broken> {
+    fn check_at_rest(&self, world: Snapshot, place: Place) -> Result<(), Broken> {
         let files = world.kernel.files(place);
         let in_charge = world.supervises.iter().find(|supervise| files.ok_reader == Some(supervise.pid));
         let earlier = world.kernel.earlier(place.id).map(|service| Place { id: service.id, part: Part::Service });
@@ -359,7 +266,7 @@ impl Remembered {
 }
 
 /// The programs of a directory's service that are alive.
-fn programs_of(world: &World, place: Place) -> impl Iterator<Item = &Task> {
+fn programs_of(world: Snapshot<'_>, place: Place) -> impl Iterator<Item = &Task> {
     world.kernel.tasks.iter().filter(move |task| task.place == Some(place) && is_program(task))
 }
 
@@ -370,14 +277,14 @@ fn alive(kernel: &Kernel, place: Place, is_kind: impl Fn(Kind) -> bool) -> impl 
 }
 
 /// The programs beside `run` that are alive.
-fn beside_of(world: &World, place: Place) -> impl Iterator<Item = &Task> {
+fn beside_of(world: Snapshot<'_>, place: Place) -> impl Iterator<Item = &Task> {
     let is_beside = |task: &&Task| matches!(task.kind, Kind::Beside(_)) && task.state == State::Alive;
     world.kernel.tasks.iter().filter(move |task| task.place == Some(place)).filter(is_beside)
 }
 
 /// A program of a service that runs although svscan, which stops everything, has told the service's logger to end. Only
 /// svscan tells loggers in this world to end.
-fn told_too_early(world: &World) -> Option<&Task> {
+fn told_too_early(world: Snapshot<'_>) -> Option<&Task> {
     let leaves = |supervise: &&Supervise| {
         let record = supervise.machine.as_ref().map(Machine::record);
         supervise.place.part == Part::Logger && record.is_some_and(|record| record.leaving)
@@ -388,8 +295,8 @@ fn told_too_early(world: &World) -> Option<&Task> {
 }
 
 /// Checks that a service which comes after another is started after that one and stopped before it.
-fn check_order(world: &World) -> Result<(), Broken> {
-    let kernel = &world.kernel;
+fn check_order(world: Snapshot) -> Result<(), Broken> {
+    let kernel = world.kernel;
     for later in kernel.places().filter(|place| place.part == Part::Service) {
         let Some(service) = kernel.earlier(later.id) else { continue };
         let earlier = Place { id: service.id, part: Part::Service };
@@ -410,8 +317,8 @@ fn check_order(world: &World) -> Result<(), Broken> {
 
 /// Checks that svscan, the supervise of a directory, and its program have the ends of one pipe, and that no line is in it
 /// that a logger could read.
-fn check_pipe(world: &World, place: Place, supervise: i32, program: Option<&Task>) -> Result<(), Broken> {
-    let Some(svscan) = &world.svscan else { return Ok(()) };
+fn check_pipe(world: Snapshot, place: Place, supervise: i32, program: Option<&Task>) -> Result<(), Broken> {
+    let Some(svscan) = world.svscan else { return Ok(()) };
     let known = svscan.pipe(place.id).filter(|_| world.kernel.has_logger(place.id));
     let wanted = known.map(|pipe| End { pipe, writes: place.part == Part::Service });
     let holds = |pid: i32| world.kernel.end_of(pid) == wanted;
@@ -425,7 +332,7 @@ fn check_pipe(world: &World, place: Place, supervise: i32, program: Option<&Task
 }
 
 /// Whether a process that ignores TERM is killed some time later: without `timeout-kill`, it stays alive.
-fn is_killed(world: &World, task: &Task) -> bool {
+fn is_killed(world: Snapshot, task: &Task) -> bool {
     task.place.is_some_and(|place| world.kernel.policy(place).kill_after.is_some())
 }
 

@@ -1,6 +1,6 @@
 //! Runs many long schedules, each from a seed, and shortens a schedule that breaks a promise.
 
-use crate::promises::Broken;
+use crate::broken::Broken;
 use crate::simulated::{Actor, Simulated};
 use fastrand::Rng;
 use std::time::Instant;

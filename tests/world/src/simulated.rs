@@ -1,6 +1,6 @@
 //! What both searches need of a world, and how a world comes to rest.
 
-use crate::promises::Broken;
+use crate::broken::Broken;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 

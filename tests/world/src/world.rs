@@ -1,7 +1,8 @@
 //! The world: the kernel, the programs in it, and everything that can happen next.
 
+use crate::broken::Broken;
 use crate::kernel::{GateId, INIT, Kernel, Kind, PATIENCE, PipeId, Place, Service, State, Task};
-use crate::promises::{Broken, Promises};
+use crate::promises::{Promises, Snapshot};
 use crate::simulated::{Actor, Simulated};
 use crate::supervise::Supervise;
 use crate::svscan::{Started, Svscan};
@@ -142,6 +143,16 @@ impl World {
         let place = world.kernel.places().find(|place| world.kernel.policy(*place).has_reload);
         place.into_iter().for_each(|place| world.kernel.files_mut(place).control.push(Command::Reload.byte()));
         Ok(world)
+    }
+
+    /// What the promises are checked against.
+    fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot {
+            kernel: &self.kernel,
+            svscan: self.svscan.as_ref(),
+            supervises: &self.supervises,
+            promises: &self.promises,
+        }
     }
 
     fn transitions_of(&self, pid: i32, kind: Kind, into: &mut Vec<Transition>) {
@@ -632,7 +643,7 @@ impl Simulated for World {
         if let Some(line) = lost.filter(|_| is_step_of_ours) {
             return Err(Broken::LineLost(line));
         }
-        Promises::check(self)
+        Promises::check(self.snapshot())
     }
 
     fn stop_adversary(&mut self) {
@@ -645,7 +656,7 @@ impl Simulated for World {
     }
 
     fn check_at_rest(&self) -> Result<(), Broken> {
-        Promises::check_at_rest(self)
+        Promises::check_at_rest(self.snapshot())
     }
 
     fn longest_rest(&self) -> Duration {

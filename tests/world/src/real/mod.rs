@@ -45,7 +45,7 @@ pub mod plan;
 pub mod possible;
 pub mod seen;
 
-use crate::promises::Broken;
+use crate::broken::Broken;
 use fastrand::Rng;
 use machine::Machine;
 use plan::{Schedule, Step};

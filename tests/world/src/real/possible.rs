@@ -1,7 +1,7 @@
 //! The side of the world: what may be seen after a step.
 
+use crate::broken::Broken;
 use crate::kernel::{Kind, Place, State, Task};
-use crate::promises::Broken;
 use crate::real::plan::{Deed, Fault, Schedule, Step, Strike};
 use crate::real::seen::{Facts, Seen, tell_machine};
 use crate::simulated::Simulated;
