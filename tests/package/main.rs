@@ -6,6 +6,7 @@
 
 mod architecture;
 mod boot;
+mod circles;
 mod contract;
 mod dependencies;
 mod diagnostics;
