@@ -231,7 +231,7 @@ impl Supervisor {
         self.reap();
         let Supervisor { service, logger, shared, logged_service, .. } = self;
         shared.publisher.try_again(Moment::now().uptime);
-        if logged_service.is_some() && service.is_due() && sys::is_abandoned(sys::stdin()) {
+        if logged_service.is_some() && service.is_due() && sys::is_at_end(sys::stdin()) {
             service.starve(shared);
         }
         for runner in logger.as_deref_mut().into_iter().chain([&mut **service]) {

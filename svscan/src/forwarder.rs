@@ -34,7 +34,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getppid, setpgid};
 pub use output::say_dropped;
 use output::{PATIENCE, is_taken_within};
-use peek::{PeekPipe, is_abandoned, is_full};
+use peek::{PeekPipe, has_no_writer, is_full};
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
@@ -255,7 +255,7 @@ impl Forwarder {
         self.finishing = true;
         for index in 0..self.pipes.len() {
             let Some(Some(pipe)) = self.pipes.get(index) else { continue };
-            if end == End::OnlyAbandoned && !is_abandoned(&pipe.end) {
+            if end == End::OnlyAbandoned && !has_no_writer(&pipe.end) {
                 continue;
             }
             // A process that has outlived its service may write for ever.
@@ -294,7 +294,7 @@ impl Forwarder {
     fn pass_on(&mut self, index: usize, at_last: bool) -> Progress {
         self.partial.remove(&index);
         let Some(Some(pipe)) = self.pipes.get(index) else { return Progress::End };
-        let abandoned = is_abandoned(&pipe.end);
+        let abandoned = has_no_writer(&pipe.end);
         let shown = match self.peek_pipe.show(&pipe.end) {
             Ok(0) if abandoned => return Progress::End,
             Ok(0) | Err(_) => return Progress::Nothing,

@@ -173,19 +173,12 @@ impl Delivery {
         while !self.is_read() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(if self.has_reader() { Unsent::Unread } else { Unsent::Lost });
+                return Err(if sys::has_reader(&self.0) { Unsent::Unread } else { Unsent::Lost });
             }
             std::thread::sleep(pause.min(left));
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Ok(())
-    }
-
-    fn has_reader(&self) -> bool {
-        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
-        let asked = poll(&mut fds, sys::timeout(Some(Duration::ZERO)));
-        let news = fds.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
-        asked.is_err() || !news.contains(PollFlags::POLLERR)
     }
 }
 

@@ -236,11 +236,19 @@ pub fn unread(fd: impl AsFd) -> nix::Result<usize> {
 }
 
 /// Whether a pipe is empty and no process has it open for writing, so that reading finds its end.
-pub fn is_abandoned(fd: impl AsFd) -> bool {
+pub fn is_at_end(fd: impl AsFd) -> bool {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     let asked = poll(&mut fds, PollTimeout::ZERO);
     let news = fds.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
     asked.is_ok() && news == PollFlags::POLLHUP
+}
+
+/// Whether a process has a pipe open for reading; `fd` is open for writing. If the kernel does not tell, it counts as so.
+pub fn has_reader(fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::empty())];
+    let asked = poll(&mut fds, PollTimeout::ZERO);
+    let news = fds.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+    asked.is_err() || !news.contains(PollFlags::POLLERR)
 }
 
 /// A file system as fstatfs(2) describes it.

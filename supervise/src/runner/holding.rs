@@ -9,9 +9,6 @@ use daemontools::service::{HOLD, Part, Unread, open_fifo};
 use daemontools::sys;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, poll};
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 impl Runner {
     /// Whether a program holds back what the machine asks for.
@@ -36,7 +33,7 @@ impl Runner {
 
     /// Looks whether the program that holds a transition back is gone.
     pub(super) fn poll_holder(&mut self, shared: &mut Shared) {
-        if self.holder.as_ref().is_some_and(|holder| !has_reader(holder)) {
+        if self.holder.as_ref().is_some_and(|holder| !sys::has_reader(holder)) {
             self.holder = None;
             self.handle(Event::HolderGone, shared);
         }
@@ -48,11 +45,4 @@ impl Runner {
             self.holder = None;
         }
     }
-}
-
-fn has_reader(fifo: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(fifo.as_fd(), PollFlags::empty())];
-    let asked = poll(&mut fds, sys::timeout(Some(Duration::ZERO)));
-    let news = fds.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
-    asked.is_err() || !news.contains(PollFlags::POLLERR)
 }

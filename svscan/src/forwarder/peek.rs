@@ -88,7 +88,7 @@ fn show(end: &OwnedFd, to: &OwnedFd) -> nix::Result<usize> {
 }
 
 /// Whether no process can write into the pipe any more.
-pub fn is_abandoned(end: &OwnedFd) -> bool {
+pub fn has_no_writer(end: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(end.as_fd(), PollFlags::empty())];
     let _ = poll(&mut fds, PollTimeout::ZERO);
     fds.iter().any(|fd| fd.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)))
@@ -134,11 +134,11 @@ mod tests {
     #[test]
     fn a_pipe_is_abandoned_without_writers_and_full_when_its_places_are_used() {
         let (end, writer) = ends().unwrap();
-        assert!(!is_abandoned(&end) && !is_full(&end));
+        assert!(!has_no_writer(&end) && !is_full(&end));
         fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
         write(&writer, &[b'x'; 4096]).unwrap();
         assert!(is_full(&end));
         drop(writer);
-        assert!(is_abandoned(&end));
+        assert!(has_no_writer(&end));
     }
 }

@@ -452,7 +452,7 @@ impl Kernel {
     }
 
     /// Whether the pipe is empty and no process can write to it, so that reading finds its end.
-    pub fn is_abandoned(&self, pipe: PipeId) -> bool {
+    pub fn is_at_end(&self, pipe: PipeId) -> bool {
         !self.has_lines(pipe) && !self.tasks.iter().any(|task| task.ends.contains(&End { pipe, writes: true }))
     }
 

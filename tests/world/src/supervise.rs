@@ -334,7 +334,7 @@ impl Supervise {
         let machine = self.machine.as_ref().filter(|_| self.place.part == Part::Logger);
         let deadline = machine.filter(|machine| !machine.record().leaving).and_then(Machine::deadline);
         let end = kernel.end_of(self.pid);
-        deadline.is_some_and(|at| at <= kernel.uptime) && end.is_some_and(|end| kernel.is_abandoned(end.pipe))
+        deadline.is_some_and(|at| at <= kernel.uptime) && end.is_some_and(|end| kernel.is_at_end(end.pipe))
     }
 
     /// Makes the next call. It fails if `fails` is true and the system may refuse it.

@@ -354,7 +354,7 @@ impl World {
     fn reads(&self, pid: i32) -> Option<PipeId> {
         let task = self.kernel.task(pid).filter(|task| task.place.is_some_and(|place| place.part == Part::Logger))?;
         let pipe = task.ends.first()?.pipe;
-        (self.kernel.has_lines(pipe) || self.kernel.is_abandoned(pipe)).then_some(pipe)
+        (self.kernel.has_lines(pipe) || self.kernel.is_at_end(pipe)).then_some(pipe)
     }
 
     /// A logger takes a line, which it writes into its log at once, or ends at the end of its input.
