@@ -17,7 +17,7 @@ use std::os::unix::fs::MetadataExt;
 /// another account, and for a service of root's such a program is not.
 pub fn speaks_for(process: &ServiceProcess, sender: &Sender) -> bool {
     let (service, pid) = (process.id.pid, Pid::from_raw(sender.pid));
-    if line(pid).any(|above| above == service) {
+    if process::ancestors(pid).any(|above| above == service) {
         return true;
     }
     let is_of_its_account = std::fs::metadata(proc_path(service, "")).is_ok_and(|file| file.uid() == sender.uid);
@@ -33,10 +33,9 @@ pub fn is_the_process(pid: Pid, sender: &Sender) -> bool {
 /// Whether a process that spoke for root's account is, or may be, a set-uid program. One that has ended is not:
 /// `systemd-notify`, and the process that started it, may have ended by the time that supervise looks.
 fn is_set_uid(pid: Pid) -> bool {
-    let is_alive = process::ancestry(pid).is_some_and(|process| !process.zombie);
     // Only of a process that root runs wholly, its rights are read: one of another account could make supervise wait.
     let is_roots = || process::accounts(pid) == Some([0; 4]) && process::has_gained_rights(pid) == Some(false);
-    is_alive && !is_roots()
+    process::is_living(pid) && !is_roots()
 }
 
 /// Takes the process `pid` as the service's process from now on, if `sender` may say so and that process is the
@@ -56,19 +55,12 @@ pub fn moved_to(
         Ok(Adopted::Alive(held)) => held,
         Ok(Adopted::Ended(_)) | Err(_) => return None,
     };
-    let is_ours = match relation(line(pid), service.id.pid, getpid(), strangers) {
+    let is_ours = match relation(process::ancestors(pid), service.id.pid, getpid(), strangers) {
         Relation::Service => true,
         Relation::Orphan => may_signal(sender, pid),
         Relation::Stranger => false,
     };
     (is_ours && !held.has_ended()).then_some(held)
-}
-
-/// A process, its parent, and so on. The number of steps is limited, because processes come and go while supervise
-/// looks.
-fn line(pid: Pid) -> impl Iterator<Item = Pid> {
-    let parents = std::iter::successors(Some(pid), |pid| Some(process::ancestry(*pid)?.parent));
-    parents.take(1000).take_while(|pid| pid.as_raw() > 0)
 }
 
 /// What a process is to the service.

@@ -7,7 +7,6 @@
 use daemontools::service::{Exit, Identity, Process, is_without_pidfd};
 use daemontools::sys::process::{self, Ended, PidFd};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::stat;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -100,10 +99,7 @@ impl ServiceProcess {
                 let gone = matches!(self.id.identity(), Ok(Identity::Gone));
                 gone || process::ancestry(self.id.pid).is_some_and(|process| process.zombie)
             }
-            Handle::Adopted(pidfd) => {
-                let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-                matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..))
-            }
+            Handle::Adopted(pidfd) => pidfd.has_ended(),
         }
     }
 

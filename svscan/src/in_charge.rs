@@ -13,9 +13,7 @@ use crate::table::Id;
 use daemontools::service::{Identity, Process, Record, is_without_pidfd};
 use daemontools::sys::process::{PidFd, ancestry};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, getpgid};
-use std::os::fd::AsFd;
 use std::path::Path;
 
 /// Which process is in charge of a service.
@@ -83,7 +81,7 @@ pub fn may_be_in_charge(folder: &Path, page: Option<&Record>, pid: Pid, probe: &
 /// EMFILE, EIO …: that cannot be told now.
 pub fn is_running(process: &Process) -> nix::Result<bool> {
     match PidFd::open(process.pid) {
-        Ok(held) => Ok(process.identity_of(&held)? == Identity::Same && !has_ended(&held)),
+        Ok(held) => Ok(process.identity_of(&held)? == Identity::Same && !held.has_ended()),
         Err(errno) if is_without_pidfd(errno) => {
             Ok(process.identity()? == Identity::Same && !ancestry(process.pid).is_some_and(|found| found.zombie))
         }
@@ -91,10 +89,6 @@ pub fn is_running(process: &Process) -> nix::Result<bool> {
         Err(Errno::ESRCH | Errno::EINVAL) => Ok(false),
         Err(errno) => Err(errno),
     }
-}
-
-fn has_ended(process: &PidFd) -> bool {
-    poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
 }
 
 /// Whether a process leads its process group, as every supervise does that svscan starts.

@@ -307,6 +307,18 @@ pub fn ancestry(pid: Pid) -> Option<Ancestry> {
     ancestry_of(pid).ok().flatten()
 }
 
+/// Whether a process is there and has not ended, as far as that can be told now. A zombie has ended.
+pub fn is_living(pid: Pid) -> bool {
+    ancestry(pid).is_some_and(|process| !process.zombie)
+}
+
+/// A process, its parent, and so on up to process 1, as far as that can be told now. There are at most 1000 of them, because
+/// processes come and go meanwhile.
+pub fn ancestors(pid: Pid) -> impl Iterator<Item = Pid> {
+    let line = std::iter::successors(Some(pid), |pid| Some(ancestry(*pid)?.parent));
+    line.take(1000).take_while(|pid| pid.as_raw() > 0)
+}
+
 /// A process and its parent; `None` if there is no such process, or if it is hidden from us.
 ///
 /// # Errors
