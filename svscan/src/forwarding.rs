@@ -7,6 +7,7 @@
 use crate::forwarder::{ForwardedPipe, forward_lines, say_dropped};
 use crate::launch::Launcher;
 use crate::table::{Id, Table};
+use daemontools::service::Exit;
 use daemontools::sys::process::fork;
 use daemontools::{Unable, sys};
 use nix::sys::signal::{Signal, kill};
@@ -106,7 +107,7 @@ impl Forwarding {
         if let Some(forwarder) = self.forwarder.filter(|forwarder| forwarder.pid == pid) {
             self.forwarder = None;
             self.stale = true;
-            self.finished &= status & 0x7f == 0 || self.hurried;
+            self.finished &= matches!(Exit::from_wait_status(status), Exit::Code(_)) || self.hurried;
             let hasty = !forwarder.told && now < forwarder.since + SHORT;
             self.pause = hasty.then_some(now + PAUSE);
         }

@@ -5,6 +5,7 @@
 //! of it is left; if its entry is gone, as long as it has lines that only its logger can read.
 
 use crate::table::Leftover;
+use daemontools::service::Exit;
 
 /// How a supervise has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +21,10 @@ pub enum ExitKind {
 impl ExitKind {
     /// Reads what wait(2) says.
     pub fn of(status: i32) -> ExitKind {
-        match status {
-            0 => ExitKind::Exited,
-            status if status & 0x7f == 0 => ExitKind::Failed,
-            _ => ExitKind::Killed,
+        match Exit::from_wait_status(status) {
+            Exit::Code(0) => ExitKind::Exited,
+            Exit::Code(_) => ExitKind::Failed,
+            Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) | Exit::Unknown => ExitKind::Killed,
         }
     }
 }
