@@ -57,6 +57,11 @@ impl Boot {
         })
     }
 
+    /// The kernel's boot id, which is new at each boot; `None` if it is not known.
+    pub fn kernel_id(&self) -> Option<&str> {
+        self.kernel_id.as_deref()
+    }
+
     /// Whether both are the same boot of the kernel; `None` if the known facts do not decide it.
     pub fn is_same_kernel(&self, other: &Boot) -> Option<bool> {
         all_equal([equal(&self.kernel_id, &other.kernel_id), equal(&self.memory_id, &other.memory_id)])
@@ -77,7 +82,7 @@ impl Boot {
 impl Display for Boot {
     fn fmt(&self, to: &mut fmt::Formatter) -> fmt::Result {
         let word = |number: Option<u64>| number.map_or("-".into(), |number| format!("{number:x}"));
-        let kernel_id = self.kernel_id.as_deref().unwrap_or("-");
+        let kernel_id = self.kernel_id().unwrap_or("-");
         write!(to, "{kernel_id} {} {} {}", word(self.memory_id), word(self.init_ticks), word(self.init_serial))
     }
 }

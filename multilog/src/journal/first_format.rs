@@ -106,7 +106,6 @@ mod tests {
     use daemontools::logdir::JOURNAL;
     use daemontools::sys::boot::Boot;
     use daemontools::sys::mapping::Mapping;
-    use daemontools::sys::process::boot_id;
     use std::fs;
     use std::os::fd::OwnedFd;
     use std::os::unix::fs::{FileExt, MetadataExt};
@@ -173,13 +172,13 @@ mod tests {
     fn a_journal_of_this_boot_is_carried_on_in_todays_format() {
         let scratch = tempfile::tempdir().unwrap();
         let file = recorded(scratch.path());
-        put(&file, BOOT, hash_of_text(&boot_id()));
+        let boot = Boot::current().unwrap();
+        put(&file, BOOT, hash_of_text(boot.kernel_id().unwrap()));
         let place = fs::metadata(scratch.path()).unwrap();
         put(&file, 389, hash_of_numbers(place.dev(), place.ino()));
         // Killed in a read of two bytes that has happened.
         [(READING, 2), (OFFSET, 15), (SENTINEL, 0x0101)].iter().for_each(|(word, value)| put(&file, *word, *value));
         file.write_all_at(b"!\n", (START + 15) as u64).unwrap();
-        let boot = Boot::current().unwrap();
         for _ in 0..2 {
             let Ok(LeftJournal::Usable(journal)) = find(&opened(scratch.path()), &boot) else {
                 panic!("it is not found")

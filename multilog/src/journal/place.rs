@@ -10,7 +10,6 @@ use daemontools::logdir::JOURNAL;
 use daemontools::report::errno_of;
 use daemontools::sys::boot::Boot;
 use daemontools::sys::mapping::Mapping;
-use daemontools::sys::process::boot_id;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::sys::stat::{FileStat, Mode};
@@ -72,7 +71,7 @@ fn recover(directory: &OwnedFd, map: Mapping, version: u64, boot: &Boot) -> nix:
     let is_closed = !is_first_format && layout::is_closed(&words);
     let state = JournalState {
         is_of_this_boot: if is_first_format {
-            first_format::is_of_boot(&words, &boot_id())
+            first_format::is_of_boot(&words, boot.kernel_id().unwrap_or_default())
         } else {
             Boot::from_words(&layout::boot(&words)).is_same_kernel(boot)
         },

@@ -357,12 +357,6 @@ pub fn is_apart(pid: Pid) -> nix::Result<bool> {
     Ok(known_fields(pid)?.is_some_and(|fields| fields.split_ascii_whitespace().nth(END_SIGNAL - FIRST) == Some("0")))
 }
 
-/// The kernel's boot id, which is new at each boot; empty if the kernel does not report it.
-pub fn boot_id() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim_end().to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
