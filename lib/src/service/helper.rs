@@ -61,16 +61,7 @@ impl Helper {
         let length = u32::try_from(request.len()).map_err(|_| Errno::EMSGSIZE)?;
         self.owes_answer = true;
         let message = [&length.to_ne_bytes(), request].concat();
-        let mut rest = message.as_slice();
-        while !rest.is_empty() {
-            match send(self.socket.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL) {
-                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-                Err(Errno::EAGAIN) => self.wait(PollFlags::POLLOUT, deadline)?,
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(())
+        send_all(self.socket.as_raw_fd(), &message, || self.wait(PollFlags::POLLOUT, deadline))
     }
 
     /// Waits for the answer to the request.
@@ -109,17 +100,8 @@ impl Helper {
         self.owes_answer && poll(&mut fds, PollTimeout::ZERO) == Ok(0)
     }
 
-    fn read(&self, mut rest: &mut [u8], deadline: Instant) -> nix::Result<()> {
-        while !rest.is_empty() {
-            match recv(self.socket.as_raw_fd(), rest, MsgFlags::empty()) {
-                Ok(0) => return Err(Errno::EPIPE),
-                Ok(count) => rest = rest.get_mut(count..).unwrap_or_default(),
-                Err(Errno::EAGAIN) => self.wait(PollFlags::POLLIN, deadline)?,
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(())
+    fn read(&self, buffer: &mut [u8], deadline: Instant) -> nix::Result<()> {
+        receive_all(self.socket.as_raw_fd(), buffer, || self.wait(PollFlags::POLLIN, deadline))
     }
 
     fn wait(&self, what: PollFlags, deadline: Instant) -> nix::Result<()> {
@@ -184,35 +166,48 @@ fn serve(socket: &OwnedFd, kept: Option<BorrowedFd>, answer: impl Fn(&[u8]) -> O
 /// The next request; `None` once the parent has closed its end.
 fn receive() -> Option<Vec<u8>> {
     let mut length = [0; 4];
-    fill(&mut length)?;
+    receive_all(SOCKET, &mut length, never_waits).ok()?;
     let mut request = vec![0; usize::try_from(u32::from_ne_bytes(length)).ok().filter(|length| *length <= LONGEST)?];
-    fill(&mut request)?;
+    receive_all(SOCKET, &mut request, never_waits).ok()?;
     Some(request)
 }
 
-fn fill(mut rest: &mut [u8]) -> Option<()> {
-    while !rest.is_empty() {
-        match recv(SOCKET, rest, MsgFlags::empty()) {
-            Ok(0) => return None,
-            Ok(count) => rest = rest.get_mut(count..).unwrap_or_default(),
-            Err(Errno::EINTR) => {}
-            Err(_) => return None,
-        }
-    }
-    Some(())
-}
-
+/// Sends an answer; `None` if that is not possible.
 fn transmit(answer: &[u8]) -> Option<()> {
     let message = [&u32::try_from(answer.len()).ok()?.to_ne_bytes(), answer].concat();
-    let mut rest = message.as_slice();
+    send_all(SOCKET, &message, never_waits).ok()
+}
+
+/// The helper's own end of the socket waits by itself, so that the kernel never asks the helper to wait.
+fn never_waits() -> nix::Result<()> {
+    Err(Errno::EAGAIN)
+}
+
+/// Sends all bytes. `wait` waits where the socket does not, until it can take more.
+fn send_all(socket: RawFd, mut rest: &[u8], wait: impl Fn() -> nix::Result<()>) -> nix::Result<()> {
     while !rest.is_empty() {
-        match send(SOCKET, rest, MsgFlags::MSG_NOSIGNAL) {
+        match send(socket, rest, MsgFlags::MSG_NOSIGNAL) {
             Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+            Err(Errno::EAGAIN) => wait()?,
             Err(Errno::EINTR) => {}
-            Err(_) => return None,
+            Err(errno) => return Err(errno),
         }
     }
-    Some(())
+    Ok(())
+}
+
+/// Fills the buffer. `wait` waits where the socket does not, until there is more to receive. EPIPE: the other end is closed.
+fn receive_all(socket: RawFd, mut rest: &mut [u8], wait: impl Fn() -> nix::Result<()>) -> nix::Result<()> {
+    while !rest.is_empty() {
+        match recv(socket, rest, MsgFlags::empty()) {
+            Ok(0) => return Err(Errno::EPIPE),
+            Ok(count) => rest = rest.get_mut(count..).unwrap_or_default(),
+            Err(Errno::EAGAIN) => wait()?,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
