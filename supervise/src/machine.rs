@@ -696,18 +696,18 @@ impl Machine {
                 self.start_done = true;
                 self.begin_life(now, todo);
             }
+            Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) if !told_to_end => {
+                self.failure = Some(Failure::Start(exit));
+                self.rest(IdleReason::Failed, todo);
+            }
             // A `start` that was told to end has not failed, and the service may have been told up since. Of a `start`
             // whose end was not seen it is not known whether it did its work, so that it is run once more.
-            _ if told_to_end || exit == Exit::Unknown => {
+            Exit::Unknown | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) => {
                 if self.want == Want::Down || self.leaving {
                     self.rest(IdleReason::Stopped, todo)
                 } else {
                     self.prepare(todo)
                 }
-            }
-            Exit::Unknown | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) => {
-                self.failure = Some(Failure::Start(exit));
-                self.rest(IdleReason::Failed, todo);
             }
         }
     }

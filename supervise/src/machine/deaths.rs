@@ -24,8 +24,9 @@ impl Machine {
             Exit::Code(code) if self.astray.is_none() && self.policy.success.contains(&code) => Verdict::Done,
             Exit::Signal(signal) | Exit::Core(signal) if self.policy.success_signals.contains(&signal) => Verdict::Done,
             Exit::Code(100) => self.give_up(Failure::Run),
-            _ if self.dies_too_often(now) => self.give_up(Failure::RestartLimit),
-            Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) | Exit::Unknown => Verdict::AsWanted,
+            Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) | Exit::Unknown => {
+                if self.dies_too_often(now) { self.give_up(Failure::RestartLimit) } else { Verdict::AsWanted }
+            }
         }
     }
 
