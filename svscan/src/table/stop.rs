@@ -6,6 +6,19 @@
 //! ends. A supervise that is killed meanwhile and leaves its service running is started again and told again. So is the
 //! supervise of a logger for as long as the service runs, or has left lines: an init may send TERM to all processes at
 //! once.
+//!
+//! Six files make up a stop. In the order in which a stop goes through them:
+//!
+//! 1. `table/stop.rs`, this one, decides at which stage each service is. It asks for [`Action::EndSupervise`], and later for
+//!    [`Action::DrainLogger`].
+//! 2. `stopping.rs` keeps what the table need not know: which commands each supervise is still to be sent, and which loggers
+//!    read what is left. It decides when a logger is told to end, and how long svscan waits for one that does not read.
+//! 3. `supervises/commanding.rs` sends the commands, by a signal or through the FIFO. What it cannot send is sent again.
+//! 4. `leftover.rs` decides, once a supervise has ended, what that has left: a process or lines for which svscan is to start
+//!    another supervise, or nothing. `supervises/left.rs` answers its questions. With the result, `Table::process_ended`
+//!    comes back to this file.
+//! 5. `supervises/ending.rs` ends the processes of a service for which no supervise can be started.
+//! 6. `unkillable.rs` gives up what no signal ends, once svscan was told to kill. Otherwise a stop takes as long as it takes.
 
 use super::Table;
 use super::parts::{Action, Id, Message, Part, SuperviseId, both};
