@@ -277,7 +277,7 @@ impl Directory {
     }
 
     fn path_of(&self, name: &[u8]) -> OsString {
-        OsStr::from_bytes(&[self.path.as_bytes(), b"/", name].concat()).to_os_string()
+        report::joined(&self.path, OsStr::from_bytes(name))
     }
 }
 

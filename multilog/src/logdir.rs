@@ -90,8 +90,7 @@ impl LogDirectory {
     }
 
     fn path_of(&self, name: &str) -> OsString {
-        let path = [self.settings.path.as_bytes(), b"/", name.as_bytes()].concat();
-        OsStr::from_bytes(&path).to_os_string()
+        report::joined(&self.settings.path, name)
     }
 
     fn append(&mut self, retry: &mut Retry) -> Result<(), Stop> {

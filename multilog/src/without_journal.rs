@@ -2,7 +2,7 @@
 //! absence costs.
 
 use daemontools::logdir::JOURNAL;
-use daemontools::report::{notice, reason, warning};
+use daemontools::report::{joined, notice, reason, warning};
 use nix::errno::Errno;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -56,7 +56,7 @@ impl JournalRetry {
         let Some(why) = self.why.filter(|_| !self.is_said && now >= self.say_at) else { return };
         (self.is_said, self.say_at) = (true, now + SAY_AGAIN);
         let cost = b": if multilog is killed, lines that it has read and not yet written are lost";
-        let journal = [directory.as_bytes(), b"/", JOURNAL.as_bytes()].concat();
-        warning(&[b"going on without ", &journal, b": ", why.as_bytes(), cost]);
+        let journal = joined(directory, JOURNAL);
+        warning(&[b"going on without ", journal.as_bytes(), b": ", why.as_bytes(), cost]);
     }
 }

@@ -66,7 +66,7 @@ impl ControlFiles {
         }
         let entered = chdir(given.as_os_str()).unable_to("chdir to", &name);
         entered.map_err(|unable| unable.where_denied(given.as_ref()))?;
-        let is_down = settings::is_normally_down().unable_to("stat", within(&name, DOWN))?;
+        let is_down = settings::is_normally_down().unable_to("stat", report::joined(&name, DOWN))?;
         let normally = if is_down { Normally::Down } else { Normally::Up };
         let place = Place::here().unable_to("find the path of", &name)?;
         make_directory(&name, &place)?;
@@ -176,7 +176,8 @@ impl ControlFiles {
 /// boot), and where `$SUPERVISEDIR` is. A directory that is there keeps its owner and mode.
 fn make_directory(name: &OsStr, place: &Place) -> Result<(), Unable> {
     let directory = place.directory();
-    let mut object = if directory.is_absolute() { directory.into() } else { within(name, directory.as_os_str()) };
+    let mut object =
+        if directory.is_absolute() { directory.into() } else { report::joined(name, directory.as_os_str()) };
     let mut path = directory.to_path_buf();
     let made = match mkdir(directory, OWNER) {
         Err(Errno::EEXIST) if stat(directory) == Err(Errno::ENOENT) => {
@@ -290,8 +291,4 @@ impl Paths<'_> {
             (Err(unread), _) => Err(("read", unread)),
         }
     }
-}
-
-fn within(name: &OsStr, file: impl AsRef<OsStr>) -> OsString {
-    OsString::from_vec([name.as_bytes(), b"/", file.as_ref().as_bytes()].concat())
 }

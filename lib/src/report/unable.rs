@@ -10,7 +10,7 @@ use nix::sys::stat::stat;
 use nix::unistd::geteuid;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -196,6 +196,11 @@ impl<T: Object + ?Sized> Object for &T {
     fn object(&self) -> Option<&[u8]> {
         (**self).object()
     }
+}
+
+/// The path of a file in a directory, as messages show it: the bytes of both, with a slash between them.
+pub fn joined(directory: impl AsRef<OsStr>, name: impl AsRef<OsStr>) -> OsString {
+    OsString::from_vec([directory.as_ref().as_bytes(), b"/", name.as_ref().as_bytes()].concat())
 }
 
 /// Adds to a system call's error what the program attempted.

@@ -19,7 +19,7 @@
 mod listener;
 
 use super::{OK, Observation, Part, Place, Presence, SUPERVISE, Snapshot, Unwritten, hold_ok, service_answers};
-use crate::report::{Attempt, Unable};
+use crate::report::{Attempt, Unable, joined};
 use crate::sys::events::for_each_event;
 use crate::sys::{self, open_files};
 use listener::Listener;
@@ -31,7 +31,6 @@ use nix::sys::stat::Mode;
 use nix::unistd::fchdir;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -349,8 +348,7 @@ impl Subject {
     }
 
     fn unable(&self, verb: &'static str, file: &str, errno: Errno) -> Unable {
-        let object = [self.name.as_bytes(), b"/", file.as_bytes()].concat();
-        Unable::new(verb, OsStr::from_bytes(&object), errno)
+        Unable::new(verb, joined(&self.name, file), errno)
     }
 
     /// When the service must be looked at although nothing was reported: when a missing supervise is too late, or at

@@ -14,8 +14,6 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::FileStat;
 use nix::unistd::ftruncate;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 
 impl LogDirectory {
     /// Puts in order what an earlier multilog left. `checkpoints` are what journals say of directories' files, the
@@ -30,8 +28,7 @@ impl LogDirectory {
         retry: &mut Retry,
     ) -> Result<LogDirectory, RetryFailure> {
         let id = Id::of(&folder).unable_to("stat", &settings.path)?;
-        let at = |name: &str| [settings.path.as_bytes(), b"/", name.as_bytes()].concat();
-        let look = |name: &str| files::stat_at(&folder, name).unable_to("stat", OsStr::from_bytes(&at(name)));
+        let look = |name: &str| files::stat_at(&folder, name).unable_to("stat", report::joined(&settings.path, name));
         let (current, previous, processed) = (look(CURRENT)?, look(PREVIOUS)?, look(PROCESSED)?);
         let there = current.as_ref().map(CurrentFile::from);
         let noted = Noted::of(&id, there, checkpoints);

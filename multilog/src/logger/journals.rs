@@ -7,7 +7,7 @@ use crate::logdir::{LogDirectory, rename_away};
 use crate::retry::Stop;
 use daemontools::Unable;
 use daemontools::logdir::JOURNAL;
-use daemontools::report::{reason, warning};
+use daemontools::report::{joined, reason, warning};
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
 use std::ffi::OsStr;
@@ -108,11 +108,11 @@ impl Logger {
 
 /// Renames what is called `journal` and is no journal of multilog's.
 pub(super) fn make_way(folder: &OwnedFd, path: &OsStr) {
-    let path = [path.as_bytes(), b"/", JOURNAL.as_bytes()].concat();
+    let path = joined(path, JOURNAL);
     match place::is_blocked(folder) {
         Ok(false) => {}
-        Ok(true) => rename(folder, &path, b"it is not mine"),
-        Err(errno) => Unable::new("open", OsStr::from_bytes(&path), errno).warn(),
+        Ok(true) => rename(folder, path.as_bytes(), b"it is not mine"),
+        Err(errno) => Unable::new("open", path, errno).warn(),
     }
 }
 

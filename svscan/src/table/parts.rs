@@ -1,9 +1,9 @@
 //! What the table is told and what it answers, as data: services, their supervises, and what is to be done about them.
 
+use daemontools::report::joined;
 use daemontools::service::LOG;
 pub use daemontools::service::Part;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 /// What identifies a service.
@@ -138,6 +138,6 @@ pub fn both(id: Id) -> [SuperviseId; 2] {
 pub fn label(part: Part, name: &OsStr) -> OsString {
     match part {
         Part::Service => name.to_os_string(),
-        Part::Logger => OsStr::from_bytes(&[name.as_bytes(), b"/", LOG.as_bytes()].concat()).to_os_string(),
+        Part::Logger => joined(name, LOG),
     }
 }
