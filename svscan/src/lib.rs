@@ -97,7 +97,7 @@ use daemontools::sys::inherited_descriptor;
 use daemontools::{Args, Attempt, Fatal, Help, Unable, report, sys};
 use handover::Handover;
 use launch::Launcher;
-use lock::Locked;
+use lock::LockOutcome;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_child_subreaper;
@@ -148,10 +148,10 @@ pub fn svscan(mut args: Args) -> Result<i32, Fatal> {
     let handover = reexec::inherited();
     let may_follow_another = lock::may_follow_another();
     let inherited = handover.as_ref().and_then(|handover| inherited_descriptor(handover.lock?).ok());
-    let lock = match inherited.filter(lock::is_lock).map_or_else(|| lock::lock(&signals), Locked::Here) {
-        Locked::Here(lock) => Some(lock),
-        Locked::Nowhere => None,
-        Locked::Told => return Ok(0),
+    let lock = match inherited.filter(lock::is_lock).map_or_else(|| lock::lock(&signals), LockOutcome::Acquired) {
+        LockOutcome::Acquired(lock) => Some(lock),
+        LockOutcome::Unavailable => None,
+        LockOutcome::ToldToStop => return Ok(0),
     };
     // To find what another svscan has left takes a look at every process. It may have started more while this one waited.
     let survivors = if may_follow_another { Survivors::find() } else { Survivors::default() };

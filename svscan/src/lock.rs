@@ -41,13 +41,13 @@ const GRACE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// What became of the attempt to lock the directory.
-pub enum Locked {
+pub enum LockOutcome {
     /// The directory is locked until this is closed.
-    Here(OwnedFd),
+    Acquired(OwnedFd),
     /// The directory cannot be locked: it is on a read-only file system, or one without locks, or is another account's.
-    Nowhere,
+    Unavailable,
     /// svscan was told to end while it waited for another svscan, which still serves the directory.
-    Told,
+    ToldToStop,
 }
 
 /// The lock, open.
@@ -59,7 +59,7 @@ struct OpenLock {
 }
 
 /// Locks the current directory.
-pub fn lock(signals: &SignalFd) -> Locked {
+pub fn lock(signals: &SignalFd) -> LockOutcome {
     loop {
         let found = match open_lock() {
             Ok(Some(found)) => found,
@@ -68,7 +68,7 @@ pub fn lock(signals: &SignalFd) -> Locked {
             Err(errno) => {
                 Unable::new("open", ".svscan/lock", errno).warn();
                 if is_told_to_end(signals, None) {
-                    return Locked::Told;
+                    return LockOutcome::ToldToStop;
                 }
                 continue;
             }
@@ -77,7 +77,7 @@ pub fn lock(signals: &SignalFd) -> Locked {
         if locked == Err(Errno::EAGAIN) && (!found.is_exposed || is_held_by_ours(found.inode)) {
             report::warning(&[b"another svscan serves this directory: waiting for its end"]);
             locked = match wait(&found.file, signals) {
-                Ok(false) => return Locked::Told,
+                Ok(false) => return LockOutcome::ToldToStop,
                 waited => waited.map(drop),
             };
         }
@@ -93,10 +93,10 @@ pub fn lock(signals: &SignalFd) -> Locked {
         }
         // A lock that was removed while svscan waited for it is not what the next svscan locks.
         if open_lock().is_ok_and(|now| now.is_none_or(|now| now.inode == found.inode)) {
-            return Locked::Here(found.file.into());
+            return LockOutcome::Acquired(found.file.into());
         }
     }
-    Locked::Nowhere
+    LockOutcome::Unavailable
 }
 
 /// Whether a svscan may have served this directory before: its lock is there, or none can be made.
