@@ -34,7 +34,7 @@ pub fn say(
         }
         Message::UnknownAfter(others) => after_ignored(id, others, b": no such service", name, diagnostics),
         Message::CyclicAfter(others) => after_ignored(id, others, b": goes in a circle", name, diagnostics),
-        Message::ProperAfter(other) => diagnostics.clear(&Subject::After(id, other)),
+        Message::AfterResolved(other) => diagnostics.clear(&Subject::After(id, other)),
         Message::Replaces => {
             let words = [name.as_bytes(), b" is another directory now: stopping the one before"].concat();
             diagnostics.warn_once(Subject::Service(id), words);

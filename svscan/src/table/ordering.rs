@@ -12,7 +12,7 @@ impl Table {
         for later in self.order.services_naming(name).to_vec() {
             let name = name.to_os_string();
             let proper = self.order.put(later, id);
-            let message = if proper { Message::ProperAfter(name) } else { Message::CyclicAfter(vec![name]) };
+            let message = if proper { Message::AfterResolved(name) } else { Message::CyclicAfter(vec![name]) };
             todo.push(Action::Say(later, message));
         }
     }
@@ -26,7 +26,7 @@ impl Table {
             match self.entries.get(name).map(|entry| entry.id).or_else(|| self.absent.named(name).last().copied()) {
                 None => unknown.push(name.clone()),
                 Some(other) if self.order.put(id, other) => {
-                    todo.push(Action::Say(id, Message::ProperAfter(name.clone())));
+                    todo.push(Action::Say(id, Message::AfterResolved(name.clone())));
                     earlier.push(other);
                 }
                 Some(_) => cyclic.push(name.clone()),

@@ -60,7 +60,7 @@ pub enum Message {
     /// The service's `after` has names of services that are themselves to start after this one; they are ignored.
     CyclicAfter(Vec<OsString>),
     /// This name in the service's `after` is neither unknown nor in a circle any more.
-    ProperAfter(OsString),
+    AfterResolved(OsString),
     /// The service took the name of another one, which is stopped first.
     Replaces,
     /// The service is told to stop.

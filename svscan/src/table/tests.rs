@@ -79,7 +79,7 @@ impl Story {
     fn done(&mut self) -> Vec<Action> {
         let mut todo = std::mem::take(&mut self.todo);
         let dull = |message: &Message| {
-            matches!(message, Message::Stopping | Message::Down(_) | Message::Gone(_) | Message::ProperAfter(_))
+            matches!(message, Message::Stopping | Message::Down(_) | Message::Gone(_) | Message::AfterResolved(_))
         };
         todo.retain(|action| match action {
             Action::Say(_, message) => !dull(message),
@@ -358,7 +358,7 @@ fn a_name_in_after_counts_once_there_is_a_service_of_that_name() {
     assert_eq!(story.inspected(2, false, &["a"]), [Action::Say(id(2), Message::UnknownAfter(vec!["a".into()]))]);
     story.table.entry_seen("a".as_ref(), id(1));
     story.table.settle(Some(story.on_remove), story.now, &mut story.todo);
-    assert_eq!(story.todo, [Action::Say(id(2), Message::ProperAfter("a".into())), Action::Inspect(id(1))]);
+    assert_eq!(story.todo, [Action::Say(id(2), Message::AfterResolved("a".into())), Action::Inspect(id(1))]);
     story.done();
     assert_eq!(story.inspected(1, false, &["b"]), [Action::Say(id(1), Message::CyclicAfter(vec!["b".into()]))]);
     story.start();
