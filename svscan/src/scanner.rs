@@ -15,7 +15,7 @@ use crate::launch::Launcher;
 use crate::probe::Probe;
 use crate::scan::{EntryLookup, Scan};
 use crate::stopping::Stopping;
-use crate::supervises::{Lent, Supervises};
+use crate::supervises::{SuperviseContext, Supervises};
 use crate::survivors::Survivors;
 use crate::table::{Action, Id, Message, Part, SuperviseId, Table};
 use crate::unkillable::{self, Unkillable};
@@ -210,9 +210,9 @@ impl Scanner {
         }
     }
 
-    fn lend(&mut self) -> (&mut Supervises, Lent<'_>) {
+    fn context(&mut self) -> (&mut Supervises, SuperviseContext<'_>) {
         let Scanner { table, probe, supervises, stopping, forward, .. } = self;
-        (supervises, Lent { table, probe, stopping, forward })
+        (supervises, SuperviseContext { table, probe, stopping, forward })
     }
 
     /// Whether there is a script of this name, where it can be touched.

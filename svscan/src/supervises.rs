@@ -48,8 +48,8 @@ pub struct Supervises {
     last_seen: Option<SuperviseId>,
 }
 
-/// What svscan lends the supervises while they do something about one of them.
-pub struct Lent<'a> {
+/// What else of svscan is needed to do something about one of the supervises. It is borrowed for that long.
+pub struct SuperviseContext<'a> {
     pub table: &'a Table,
     pub probe: &'a mut Probe,
     pub stopping: &'a mut Stopping,
@@ -91,10 +91,14 @@ impl Supervises {
     ///
     /// # Errors
     /// It cannot be told now.
-    fn trusted_record(&self, which: SuperviseId, lent: &mut Lent) -> Result<Option<(Record, RecordSource)>, Unread> {
+    fn trusted_record(
+        &self,
+        which: SuperviseId,
+        context: &mut SuperviseContext,
+    ) -> Result<Option<(Record, RecordSource)>, Unread> {
         match self.launcher.record(which) {
             Some(page) => Ok(Some((page, RecordSource::Page))),
-            None => Ok(lent.probe.trusted_record(lent.table, which)?.map(|record| (record, RecordSource::File))),
+            None => Ok(context.probe.trusted_record(context.table, which)?.map(|record| (record, RecordSource::File))),
         }
     }
 
@@ -142,12 +146,12 @@ impl Supervises {
 
     /// Which supervise is in charge of a part. If the directory cannot be touched, the page tells. `ended` is a
     /// supervise that has just ended: if it was in charge, no supervise is.
-    fn served_by(&self, which: SuperviseId, ended: Option<Pid>, lent: &mut Lent) -> InCharge {
+    fn served_by(&self, which: SuperviseId, ended: Option<Pid>, context: &mut SuperviseContext) -> InCharge {
         match self.launcher.record(which) {
             Some(page) if Some(page.supervise.pid) == ended => InCharge::NoSupervise,
             Some(page) if in_charge::is_running(&page.supervise) != Ok(false) => InCharge::Supervise(page.supervise),
-            Some(_) | None => match lent.probe.own_folder(lent.table, which) {
-                Some(folder) => match self.in_charge(which, &folder, lent.probe) {
+            Some(_) | None => match context.probe.own_folder(context.table, which) {
+                Some(folder) => match self.in_charge(which, &folder, context.probe) {
                     InCharge::Unknown(Errno::ETIMEDOUT) => InCharge::NoSupervise,
                     found => found,
                 },

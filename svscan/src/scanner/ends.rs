@@ -45,8 +45,8 @@ impl Scanner {
     /// Whether it was a supervise that has ended.
     pub(super) fn supervise_ended(&mut self, pid: Pid, status: i32, now: Instant) -> bool {
         let Some(which) = self.table.supervise_of(pid) else { return false };
-        let (supervises, mut lent) = self.lend();
-        let left = supervises.left_by(EndedSupervise { which, pid, status }, now, &mut lent);
+        let (supervises, mut context) = self.context();
+        let left = supervises.left_by(EndedSupervise { which, pid, status }, now, &mut context);
         let mut todo = Vec::new();
         self.table.process_ended(pid, left, now, &mut todo);
         self.perform(todo, now);

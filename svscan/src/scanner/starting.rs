@@ -16,9 +16,9 @@ impl Scanner {
     pub(super) fn start(&mut self, which: SuperviseId) {
         let Some(name) = self.table.name(which.id).map(OsStr::to_os_string) else { return };
         let now = Instant::now();
-        let (supervises, mut lent) = self.lend();
+        let (supervises, mut context) = self.context();
         let mut todo = Vec::new();
-        match supervises.start_or_take_over(which, &name, &mut lent) {
+        match supervises.start_or_take_over(which, &name, &mut context) {
             Ok(Some(pid)) => {
                 self.diagnostics.clear(&Subject::Start(which));
                 self.table.started(which, pid, now, &mut todo);
@@ -68,8 +68,8 @@ impl Scanner {
         let place = self.probe.place(&self.table, which).unwrap_or_default();
         // No logger will ever read the lines whose directory is not to be found.
         let is_lost = which.part == Part::Logger && self.probe.leads_to(&place, which.id) == Err(Errno::ENOENT);
-        let (supervises, mut lent) = self.lend();
-        if !is_lost && supervises.stop_without_supervise(which, now, &mut lent) {
+        let (supervises, mut context) = self.context();
+        if !is_lost && supervises.stop_without_supervise(which, now, &mut context) {
             self.diagnostics.warn_unable_once(Subject::Start(which), unable);
             self.table.not_started(which, now);
         } else {

@@ -1,6 +1,6 @@
 //! What a supervise that has ended has left.
 
-use super::{EndedSupervise, Lent, Supervises};
+use super::{EndedSupervise, SuperviseContext, Supervises};
 use crate::abandoned::may_run;
 use crate::in_charge::InCharge;
 use crate::leftover::{EndFacts, ExitKind, RemainingProcess, Wanted, leftover};
@@ -13,32 +13,32 @@ use std::time::Instant;
 impl Supervises {
     /// What an ended supervise has left. If the service is being stopped and no supervise can take charge of it, svscan
     /// ends what is left.
-    pub fn left_by(&mut self, ended: EndedSupervise, now: Instant, lent: &mut Lent) -> Leftover {
+    pub fn left_by(&mut self, ended: EndedSupervise, now: Instant, context: &mut SuperviseContext) -> Leftover {
         let which = ended.which;
         let is_killed_logger = which.part == Part::Logger && ended.exit_kind() == ExitKind::Killed;
-        if is_killed_logger && !self.was_told_to_end(which, ended.pid, lent) {
-            lent.stopping.logger_was_killed(which.id);
+        if is_killed_logger && !self.was_told_to_end(which, ended.pid, context) {
+            context.stopping.logger_was_killed(which.id);
         }
-        let wanted = match (lent.table.is_stopping(which.id), lent.table.is_present(which.id)) {
+        let wanted = match (context.table.is_stopping(which.id), context.table.is_present(which.id)) {
             (true, _) => Wanted::Stopped,
             (false, true) => Wanted::Present,
             (false, false) => Wanted::Removed,
         };
-        let left = leftover(ended.exit_kind(), wanted, &mut FactsAtEnd { supervises: self, ended, now, lent });
+        let left = leftover(ended.exit_kind(), wanted, &mut FactsAtEnd { supervises: self, ended, now, context });
         if left == Leftover::Process && ended.exit_kind() == ExitKind::Failed && wanted == Wanted::Stopped {
-            self.end_itself(which, lent);
+            self.end_itself(which, context);
         }
         left
     }
 
     /// Whether a supervise is in charge of a part, or may be.
-    fn is_served(&self, which: SuperviseId, ended: Option<Pid>, lent: &mut Lent) -> bool {
-        !matches!(self.served_by(which, ended, lent), InCharge::NoSupervise)
+    fn is_served(&self, which: SuperviseId, ended: Option<Pid>, context: &mut SuperviseContext) -> bool {
+        !matches!(self.served_by(which, ended, context), InCharge::NoSupervise)
     }
 
     /// What the last supervise of a part has left. Only what no other account could have written down is believed.
-    pub(super) fn remaining_process(&self, which: SuperviseId, lent: &mut Lent) -> RemainingProcess {
-        match self.trusted_record(which, lent) {
+    pub(super) fn remaining_process(&self, which: SuperviseId, context: &mut SuperviseContext) -> RemainingProcess {
+        match self.trusted_record(which, context) {
             Ok(Some((record, source))) if record.processes().any(|process| may_run(&process, source)) => {
                 RemainingProcess::Possible
             }
@@ -49,9 +49,9 @@ impl Supervises {
 
     /// Whether the last record of a supervise says that it has stopped its service and ends. svscan asks this of a
     /// supervise that is not its child.
-    fn was_told_to_end(&self, which: SuperviseId, pid: Pid, lent: &mut Lent) -> bool {
+    fn was_told_to_end(&self, which: SuperviseId, pid: Pid, context: &mut SuperviseContext) -> bool {
         let is_last = |record: Record| record.supervise.pid == pid && record.has_left();
-        self.record(which, lent.table, lent.probe).is_some_and(is_last)
+        self.record(which, context.table, context.probe).is_some_and(is_last)
     }
 }
 
@@ -60,32 +60,32 @@ struct FactsAtEnd<'a, 'b> {
     supervises: &'a Supervises,
     ended: EndedSupervise,
     now: Instant,
-    lent: &'a mut Lent<'b>,
+    context: &'a mut SuperviseContext<'b>,
 }
 
 impl EndFacts for FactsAtEnd<'_, '_> {
     fn has_lines(&mut self) -> bool {
-        let Lent { table, stopping, .. } = &mut *self.lent;
+        let SuperviseContext { table, stopping, .. } = &mut *self.context;
         stopping.has_lines_for(self.ended.which, table, &self.supervises.launcher, self.now)
     }
 
     fn leaves_lines(&mut self) -> bool {
-        leaves_lines(self.ended.which, self.lent.table, &self.supervises.launcher)
+        leaves_lines(self.ended.which, self.context.table, &self.supervises.launcher)
     }
 
     fn was_told(&mut self) -> bool {
-        self.supervises.was_told_to_end(self.ended.which, self.ended.pid, self.lent)
+        self.supervises.was_told_to_end(self.ended.which, self.ended.pid, self.context)
     }
 
     fn is_served(&mut self) -> bool {
-        self.supervises.is_served(self.ended.which, Some(self.ended.pid), self.lent)
+        self.supervises.is_served(self.ended.which, Some(self.ended.pid), self.context)
     }
 
     fn remaining_process(&mut self) -> RemainingProcess {
-        self.supervises.remaining_process(self.ended.which, self.lent)
+        self.supervises.remaining_process(self.ended.which, self.context)
     }
 
     fn still_waits(&mut self) -> bool {
-        self.lent.stopping.waits_for(self.ended.which, self.now)
+        self.context.stopping.waits_for(self.ended.which, self.now)
     }
 }

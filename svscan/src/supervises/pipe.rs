@@ -1,6 +1,6 @@
 //! The pipe between a service and its logger, where a supervise of an earlier svscan has it.
 
-use super::{Lent, Supervises};
+use super::{SuperviseContext, Supervises};
 use crate::identity::id_of;
 use crate::in_charge::InCharge;
 use crate::probe::Probe;
@@ -98,20 +98,25 @@ impl Supervises {
     ///
     /// # Errors
     /// EMFILE, EIO …: the pipe cannot be opened now.
-    pub(super) fn settle_pipe(&mut self, which: SuperviseId, pid: Pid, lent: &mut Lent) -> nix::Result<()> {
+    pub(super) fn settle_pipe(
+        &mut self,
+        which: SuperviseId,
+        pid: Pid,
+        context: &mut SuperviseContext,
+    ) -> nix::Result<()> {
         let SuperviseId { id, part } = which;
         if part == Part::Service
-            && self.has_other_pipe(id, pid, 1, lent.probe)
-            && (lent.table.has_logger(id) || service_pipe::is_own(pid, 1))
+            && self.has_other_pipe(id, pid, 1, context.probe)
+            && (context.table.has_logger(id) || service_pipe::is_own(pid, 1))
             && let Some(pipe) = service_pipe::recover([(pid, 1)].into_iter())?
         {
             self.launcher.put_pipe(id, pipe);
-            lent.forward.changed(id);
+            context.forward.changed(id);
         }
         let logger = SuperviseId { id, part: Part::Logger };
-        let reader = if part == Part::Logger { Some(pid) } else { lent.table.pid(logger) };
-        if let Some(reader) = reader.filter(|reader| self.has_other_pipe(id, *reader, 0, lent.probe)) {
-            lent.stopping.let_end((logger, reader), Instant::now());
+        let reader = if part == Part::Logger { Some(pid) } else { context.table.pid(logger) };
+        if let Some(reader) = reader.filter(|reader| self.has_other_pipe(id, *reader, 0, context.probe)) {
+            context.stopping.let_end((logger, reader), Instant::now());
         }
         Ok(())
     }
