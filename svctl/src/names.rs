@@ -7,7 +7,7 @@
 use crate::services::Service;
 use daemontools::service::LOG;
 use daemontools::service::observe::LISTENING;
-use daemontools::sys::events::for_each_event;
+use daemontools::sys::inotify::for_each_event;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use std::collections::BTreeMap;
 use std::ffi::OsString;

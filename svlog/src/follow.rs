@@ -8,7 +8,7 @@
 
 use crate::folder::Folder;
 use daemontools::logdir::LOCK;
-use daemontools::sys::events::for_each_event;
+use daemontools::sys::inotify::for_each_event;
 use daemontools::{Attempt, Unable, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

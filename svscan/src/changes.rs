@@ -8,7 +8,7 @@ use crate::look::WatchedPlace;
 use crate::probe::Probe;
 use crate::ready_watch::ReadyWatch;
 use crate::table::{Id, Part, SuperviseId, Table};
-use daemontools::sys::events::for_each_event;
+use daemontools::sys::inotify::for_each_event;
 use daemontools::{Attempt, Unable};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use std::collections::HashSet;

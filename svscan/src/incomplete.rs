@@ -12,7 +12,7 @@ use crate::look::WatchedPlace;
 use crate::probe::Probe;
 use crate::table::{Id, Part};
 use daemontools::service::{LOG, RUN};
-use daemontools::sys::events::remove_watch;
+use daemontools::sys::inotify::remove_watch;
 use nix::sys::inotify::{AddWatchFlags, Inotify, InotifyEvent};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};

@@ -19,7 +19,7 @@ use daemontools::service::{
     Commands, LOG, Look, OK, OrphanEnd, Place, Record, SPEAKS, STATE, Status, Unread, is_supervised_at, read_file,
     send_commands, setting,
 };
-use daemontools::sys::events::add_watch;
+use daemontools::sys::inotify::add_watch;
 use daemontools::sys::kind::is_fifo;
 use entry::{EntryKind, resolve, resolve_here, still_there};
 use files::{FoundFiles, Stamp};

@@ -3,7 +3,7 @@
 //! its supervise runs.
 
 use crate::table::Id;
-use daemontools::sys::events::remove_watch;
+use daemontools::sys::inotify::remove_watch;
 use nix::sys::inotify::Inotify;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -20,7 +20,7 @@ mod listener;
 
 use super::{OK, Observation, Part, Place, Presence, SUPERVISE, Snapshot, Unwritten, hold_ok, service_answers};
 use crate::report::{Attempt, Unable, joined};
-use crate::sys::events::for_each_event;
+use crate::sys::inotify::for_each_event;
 use crate::sys::{self, open_files};
 use listener::Listener;
 use nix::errno::Errno;

@@ -9,11 +9,11 @@
 pub mod boot;
 pub mod datagram;
 pub mod directory;
-pub mod events;
 pub mod exec;
 pub mod file_numbers;
 pub mod file_systems;
 pub mod fnmatch;
+pub mod inotify;
 pub mod kind;
 pub mod localtime;
 pub mod lock;
