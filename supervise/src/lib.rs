@@ -29,7 +29,7 @@ mod control_files;
 mod datagram_limit;
 mod discard;
 mod elsewhere;
-mod events;
+mod event_fifos;
 pub mod exec_answer;
 mod gate;
 mod given;

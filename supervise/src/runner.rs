@@ -8,7 +8,7 @@ mod holding;
 mod listening;
 
 use crate::background::Background;
-use crate::events::announce;
+use crate::event_fifos::announce;
 use crate::given::LifeInputs;
 use crate::launch::{LaunchContext, launch};
 use crate::listener::Listener;
