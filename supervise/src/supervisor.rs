@@ -59,21 +59,21 @@ pub struct Supervisor {
 pub struct First {
     logger: (FirstEvents, LeftBehind),
     service: (FirstEvents, LeftBehind),
-    purpose: Purpose,
+    reason: StartReason,
 }
 
 /// What svscan, or the person who called supervise, has started it for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+enum StartReason {
     /// To run the service.
     Run,
     /// To end what the supervise before it has left, as svscan stops the service.
     Stop,
 }
 
-impl Purpose {
-    fn from_environment() -> Purpose {
-        if std::env::var_os(ledger::STOPS).is_some() { Purpose::Stop } else { Purpose::Run }
+impl StartReason {
+    fn from_environment() -> StartReason {
+        if std::env::var_os(ledger::STOPS).is_some() { StartReason::Stop } else { StartReason::Run }
     }
 }
 
@@ -163,8 +163,8 @@ impl Supervisor {
         }
         supervisor.show()?;
         let logger_first = (logger_first.unwrap_or(FirstEvents::BEGUN), logger_left);
-        let purpose = Purpose::from_environment();
-        Ok((supervisor, First { logger: logger_first, service: (service_first, left), purpose }))
+        let reason = StartReason::from_environment();
+        Ok((supervisor, First { logger: logger_first, service: (service_first, left), reason }))
     }
 
     /// Notes how the service and its logger are now, without writing it.
@@ -190,7 +190,7 @@ impl Supervisor {
     /// Tells the machines of their first events.
     pub fn begin(&mut self, first: First) {
         let Supervisor { service, logger, shared, .. } = self;
-        if first.purpose == Purpose::Stop {
+        if first.reason == StartReason::Stop {
             service.handle(Event::StartNothing, shared);
         }
         let runners = logger.iter_mut().zip([first.logger]).chain([(service, first.service)]);

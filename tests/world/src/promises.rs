@@ -2,7 +2,7 @@
 
 use crate::broken::Broken;
 use crate::kernel::{End, Kernel, Kind, Place, State, Task};
-use crate::supervise::{Purpose, Supervise};
+use crate::supervise::{StartReason, Supervise};
 use crate::svscan::Svscan;
 use daemontools::report::TEMPORARY;
 use daemontools::service::{Command, Exit, Failure, Part, Phase, Process, Role, Want};
@@ -167,8 +167,9 @@ impl Promises {
             return Err(Broken::LoggerToldTooEarly(run.pid));
         }
         check_order(world)?;
-        let starts_nothing =
-            |pid| world.supervises.iter().any(|supervise| supervise.pid == pid && supervise.purpose == Purpose::Stop);
+        let starts_nothing = |pid| {
+            world.supervises.iter().any(|supervise| supervise.pid == pid && supervise.reason == StartReason::Stop)
+        };
         let is_run = |task: &&Task| matches!(task.kind, Kind::AtGate(Role::Start | Role::PreStart | Role::Run, _));
         match world.kernel.tasks.iter().find(|task| is_run(task) && starts_nothing(task.parent)) {
             Some(run) => Err(Broken::StartedAtStop(run.pid)),

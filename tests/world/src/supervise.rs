@@ -125,7 +125,7 @@ enum Call {
 
 /// What svscan has started a supervise for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum StartReason {
     /// To run the service.
     Run,
     /// To end what the supervise before it has left, as svscan stops the service.
@@ -144,7 +144,7 @@ pub struct Supervise {
     /// Whether it has a page of svscan's ledger open.
     pub has_page: bool,
     /// What svscan has started it for.
-    pub purpose: Purpose,
+    pub reason: StartReason,
     /// Its machine, once it is in charge.
     pub machine: Option<Machine>,
     calls: VecDeque<Call>,
@@ -171,13 +171,13 @@ pub struct Supervise {
 
 impl Supervise {
     /// A supervise that svscan has just started for this directory.
-    pub fn new(own: Process, place: Place, purpose: Purpose) -> Supervise {
+    pub fn new(own: Process, place: Place, reason: StartReason) -> Supervise {
         Supervise {
             pid: own.pid.as_raw(),
             place,
             own,
             has_page: true,
-            purpose,
+            reason,
             machine: None,
             calls: [Call::Lock, Call::ReadRecords].into(),
             held: None,
@@ -510,7 +510,7 @@ impl Supervise {
 
     fn open_ok(&mut self, kernel: &mut Kernel) {
         kernel.files_mut(self.place).ok_reader = Some(self.pid);
-        let (first, is_to_stop) = (std::mem::take(&mut self.first), self.purpose == Purpose::Stop);
+        let (first, is_to_stop) = (std::mem::take(&mut self.first), self.reason == StartReason::Stop);
         let start_nothing = is_to_stop.then_some(Event::StartNothing);
         self.calls.extend(start_nothing.into_iter().chain(first).map(Call::Handle));
     }

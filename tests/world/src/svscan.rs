@@ -3,7 +3,7 @@
 //! exit, and ends itself once no process is left.
 
 use crate::kernel::{End, Kernel, Kind, PipeId, Place, State};
-use crate::supervise::Purpose;
+use crate::supervise::StartReason;
 use daemontools::service::{Command, OrphanEnd, Part, Process, Record};
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -47,7 +47,7 @@ pub struct Started {
     /// The directory that it is for.
     pub place: Place,
     /// What svscan has started it for.
-    pub purpose: Purpose,
+    pub reason: StartReason,
 }
 
 /// A svscan.
@@ -434,7 +434,7 @@ impl Svscan {
         // A logger is started even while its service is being stopped, because there may be lines to read.
         let is_to_stop = self.table.is_stopping(place.id) && place.part == Part::Service;
         self.has_started(kernel, place, Pid::from_raw(pid), now);
-        Some(Started { pid, place, purpose: if is_to_stop { Purpose::Stop } else { Purpose::Run } })
+        Some(Started { pid, place, reason: if is_to_stop { StartReason::Stop } else { StartReason::Run } })
     }
 
     fn has_started(&mut self, kernel: &mut Kernel, place: Place, pid: Pid, now: Instant) {

@@ -287,9 +287,11 @@ impl World {
         let World { kernel, svscan, supervises, .. } = self;
         if let Some(svscan) = svscan.as_mut().filter(|svscan| svscan.pid == pid) {
             let started = svscan.step(kernel, fails);
-            supervises.extend(started.and_then(|Started { pid, place, purpose }| {
-                Some(Supervise::new(kernel.identify(pid)?, place, purpose))
-            }));
+            supervises.extend(
+                started.and_then(|Started { pid, place, reason }| {
+                    Some(Supervise::new(kernel.identify(pid)?, place, reason))
+                }),
+            );
         } else if let Some(supervise) = supervises.iter_mut().find(|supervise| supervise.pid == pid) {
             supervise.step(kernel, fails);
         } else {
