@@ -4,7 +4,7 @@
 use crate::settings;
 use daemontools::service::ledger;
 use daemontools::service::{
-    CONTROL, DOWN, EVENT, LOCK, OK, Place, STATE, STATUS, SUPERVISE, Unread, open_fifo, open_lock_at,
+    CONTROL, DOWN, EVENT, LOCK, OK, Place, STATE, STATUS, SUPERVISE, Unread, Want, open_fifo, open_lock_at,
 };
 use daemontools::{Attempt, Fatal, Unable, report, sys};
 use nix::errno::Errno;
@@ -47,27 +47,21 @@ pub struct ControlFiles {
     ok: Option<OwnedFd>,
 }
 
-/// Whether the service is started at first: not if there is a file `down`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Normally {
-    Up,
-    Down,
-}
-
 impl ControlFiles {
     /// Changes into `given`, which messages call `name`, and locks it against other supervises. It does not show yet
-    /// that the service is supervised.
+    /// that the service is supervised. Returns also what supervise wants of the service at first: it is down if there is a
+    /// file `down`.
     ///
     /// # Errors
     /// A file or directory that can be neither made nor opened; EAGAIN if another supervise is in charge.
-    pub fn acquire(given: OsString, name: OsString) -> Result<(ControlFiles, Normally), Fatal> {
+    pub fn acquire(given: OsString, name: OsString) -> Result<(ControlFiles, Want), Fatal> {
         if let Some(from) = std::env::var_os(ledger::FROM) {
             chdir(from.as_os_str()).unable_to("chdir to", &from)?;
         }
         let entered = chdir(given.as_os_str()).unable_to("chdir to", &name);
         entered.map_err(|unable| unable.where_denied(given.as_ref()))?;
         let is_down = settings::is_normally_down().unable_to("stat", report::joined(&name, DOWN))?;
-        let normally = if is_down { Normally::Down } else { Normally::Up };
+        let want = if is_down { Want::Down } else { Want::Up };
         let place = Place::here().unable_to("find the path of", &name)?;
         make_directory(&name, &place)?;
         let paths = Paths { name: &name, place: &place };
@@ -76,7 +70,7 @@ impl ControlFiles {
         // supervise works without listeners.
         let _ = mkdir(&place.path(EVENT), OWNER);
         let former = None;
-        Ok((ControlFiles { name, given, place, lock, control, control_writer: writer, former, ok: None }, normally))
+        Ok((ControlFiles { name, given, place, lock, control, control_writer: writer, former, ok: None }, want))
     }
 
     /// Makes `supervise/` again if it was removed, with all in it by which others reach this supervise. Returns whether

@@ -2,7 +2,7 @@
 
 use crate::choose_record::Predecessor;
 use crate::commands::{Batch, Meaning, Target};
-use crate::control_files::{ControlFiles, Normally};
+use crate::control_files::ControlFiles;
 use crate::kept_lines::{self, KeptLines};
 use crate::label;
 use crate::last_lines::{Facts, LastLines, Step, Writer};
@@ -95,7 +95,7 @@ impl Supervisor {
         // Whether `/proc` is away for a moment is told by whether it was there now.
         tree::had_proc();
         let before = BeforeChdir::of(&given);
-        let (control_files, normally) = ControlFiles::acquire(given, name.clone())?;
+        let (control_files, want) = ControlFiles::acquire(given, name.clone())?;
         let logged_service = before.map(BeforeChdir::entered);
         let (page, pocket) = (Page::from_environment(), Pocket::from_environment());
         let boot = Boot::current().unable_to("tell this boot from others", "")?;
@@ -114,7 +114,6 @@ impl Supervisor {
         let (service, service_first) = if resumes {
             Runner::resume(Part::Service, &record, &control_files.place)?
         } else {
-            let want = if normally == Normally::Up { Want::Up } else { Want::Down };
             (Runner::new(Part::Service, want, &record), FirstEvents::BEGUN)
         };
         let left = record.process.filter(|_| resumes);
