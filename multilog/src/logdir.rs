@@ -180,7 +180,7 @@ impl LogDirectory {
     pub fn rotate(&mut self, retry: &mut Retry) -> Result<(), Stop> {
         let is_there = files::stat_at(&self.folder, CURRENT)
             .is_ok_and(|found| found.is_some_and(|found| found.st_ino == self.inode || !self.has_numbers));
-        if !is_there && self.look_around(retry)? {
+        if !is_there && self.check_files(retry)? {
             // A new file was begun meanwhile.
             return Ok(());
         }

@@ -100,29 +100,29 @@ impl Logger {
 
     fn work(&mut self) -> Result<(), Stop> {
         self.go_on()?;
-        self.look_at_clock()?;
+        self.read_clock()?;
         self.write_out(Input::Open)?;
         while !(self.ended || self.may_leave()) {
             if !self.journal.survives() {
-                self.look_for_room()?;
+                self.wait_for_room()?;
             }
             let readable = self.wait();
             report::retry_lost();
             if readable {
-                self.look_after_journal();
+                self.check_journal();
                 self.read();
                 self.unlooked = true;
             }
             if self.unlooked {
-                self.look_around()?;
+                self.check_files_if_due()?;
             }
             if readable || self.router.deadline().is_some() {
-                self.look_at_clock()?;
+                self.read_clock()?;
                 self.write_out(if self.ended { Input::Ended } else { Input::Open })?;
             }
-            self.look_after_directories()?;
+            self.tend_directories()?;
             if self.alarm.is_some() {
-                self.look_at_clock()?;
+                self.read_clock()?;
             }
             self.tell_of_dropped()?;
         }
@@ -147,7 +147,7 @@ impl Logger {
         } else if self.journal.is_closed() {
             self.sync_directories_if_closed()?;
             self.router.resume(self.journal.checkpoint().line);
-            self.look_at_clock()?;
+            self.read_clock()?;
             self.write_out(Input::Open)?;
         }
         self.journal.begin(input);
@@ -159,7 +159,7 @@ impl Logger {
     fn write_left(&mut self) -> Result<(), Stop> {
         self.sync_directories_if_closed()?;
         self.router.resume(self.journal.checkpoint().line);
-        self.look_at_clock()?;
+        self.read_clock()?;
         self.write_out(Input::Ended)?;
         if !self.journal.data().is_empty() {
             return Err(Stop);
@@ -189,7 +189,7 @@ impl Logger {
     }
 
     /// Reads the clock for the lines that follow.
-    fn look_at_clock(&mut self) -> Result<(), Stop> {
+    fn read_clock(&mut self) -> Result<(), Stop> {
         if self.router.needs_clock() || self.alarm.is_some() {
             let now = Moment::now();
             self.router.batch(now);
@@ -222,7 +222,7 @@ impl Logger {
     /// Writes all that can be written of what was read.
     fn write_out(&mut self, input: Input) -> Result<(), Stop> {
         loop {
-            self.look_after_journal();
+            self.check_journal();
             let leaving = self.retry.signals.leaving;
             for (output, directory) in self.outputs.iter_mut().zip(&self.directories) {
                 let limit = if directory.standing().takes_all(leaving) { u64::MAX } else { directory.limit };
@@ -240,7 +240,9 @@ impl Logger {
                 self.write(batch)?;
                 // Lines in a file that was removed do not count as written: the journal keeps them until they are in
                 // another file.
-                if !self.directories.iter().any(LogDirectory::is_gone) || !self.look_now(Moment::now().uptime, taken)? {
+                if !self.directories.iter().any(LogDirectory::is_gone)
+                    || !self.check_files(Moment::now().uptime, taken)?
+                {
                     self.commit(taken)?;
                 }
             }
@@ -332,10 +334,10 @@ impl Logger {
     }
 
     fn end(&mut self) -> Result<(), Stop> {
-        self.look_at_clock()?;
+        self.read_clock()?;
         self.end_lines()?;
         // What was written since the last look may have gone into a file that is not there any more.
-        self.look_now(Moment::now().uptime, 0)?;
+        self.check_files(Moment::now().uptime, 0)?;
         self.forwarder.end();
         // multilog waits for its processors, unless TERM has come.
         while self.directories.iter().any(LogDirectory::is_processing) && !self.retry.signals.leaving {

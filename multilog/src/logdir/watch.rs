@@ -38,7 +38,7 @@ impl LogDirectory {
     ///
     /// # Errors
     /// [`Stop`]: TERM has come while there is no directory to go on in.
-    pub fn look_around(&mut self, retry: &mut Retry) -> Result<bool, Stop> {
+    pub fn check_files(&mut self, retry: &mut Retry) -> Result<bool, Stop> {
         let has_numbers = self.has_numbers;
         let is_another = |found: &FileStat, known: nix::Result<FileStat>| {
             has_numbers && known.is_ok_and(|known| !files::is_same(found, &known))

@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 impl Logger {
     /// Tries again to make a journal that outlives multilog. While the disk has no room at all, multilog leaves the
     /// input in the pipe, where it is safe, so that TERM can end multilog.
-    pub(super) fn look_for_room(&mut self) -> Result<(), Stop> {
+    pub(super) fn wait_for_room(&mut self) -> Result<(), Stop> {
         loop {
             let now = Moment::now().uptime;
             if self.journal_retry.is_due(now) {
@@ -63,22 +63,22 @@ impl Logger {
 
     /// Checks whether the journal can still be used and, at most once a second, whether the names still lead to the
     /// files that are written to.
-    pub(super) fn look_around(&mut self) -> Result<(), Stop> {
-        self.look_after_journal();
+    pub(super) fn check_files_if_due(&mut self) -> Result<(), Stop> {
+        self.check_journal();
         let now = Moment::now().uptime;
         if now < self.look_at {
             return Ok(());
         }
-        self.look_now(now, 0).map(drop)
+        self.check_files(now, 0).map(drop)
     }
 
     /// Checks the names at once, after the first `taken` bytes of the journal were written. Returns whether these were
     /// committed, because files have changed.
-    pub(super) fn look_now(&mut self, now: Duration, taken: usize) -> Result<bool, Stop> {
+    pub(super) fn check_files(&mut self, now: Duration, taken: usize) -> Result<bool, Stop> {
         (self.look_at, self.unlooked) = (now + LOOK_AGAIN, false);
         let mut changed = false;
         for directory in &mut self.directories {
-            changed |= directory.look_around(&mut self.retry)?;
+            changed |= directory.check_files(&mut self.retry)?;
         }
         if changed {
             self.commit(taken)?;
@@ -92,7 +92,7 @@ impl Logger {
     }
 
     /// Reports the loss if the journal has become unusable. The buffer is then in memory.
-    pub(super) fn look_after_journal(&mut self) {
+    pub(super) fn check_journal(&mut self) {
         let Some(lost) = self.journal.look_after() else { return };
         let now = Moment::now().uptime;
         self.journal_retry.broke(now);

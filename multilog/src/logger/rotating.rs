@@ -61,12 +61,12 @@ impl Logger {
             let patience = self.patience();
             self.retry.signals.wait(patience);
         }
-        self.look_after_directories()
+        self.tend_directories()
     }
 
     /// Takes in which processors and compressors have ended, does what is due in the directories, and begins new files
     /// on demand.
-    pub(super) fn look_after_directories(&mut self) -> Result<(), Stop> {
+    pub(super) fn tend_directories(&mut self) -> Result<(), Stop> {
         self.retry.signals.child = false;
         while let Ok(Some((pid, status))) = process::reap() {
             for directory in &mut self.directories {
