@@ -35,7 +35,7 @@ pub struct Directory {
     /// The processor's result.
     pub processed: FileState,
     /// A killed multilog has left a journal that knows `current`.
-    pub vouched: bool,
+    pub has_journal: bool,
 }
 
 /// A step of recovery; the steps are done in the order of the plan.
@@ -106,7 +106,7 @@ impl Noted {
 
 /// What to do before `current` is appended to.
 pub fn plan(directory: Directory) -> Vec<Step> {
-    let carried_on = directory.current == FileState::Complete || directory.vouched;
+    let carried_on = directory.current == FileState::Complete || directory.has_journal;
     let mut steps = Vec::new();
     if !carried_on {
         steps.extend([Step::Remove(STATE), Step::Remove(NEW_STATE)]);
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn planned(current: FileState, previous: FileState, processed: FileState) -> Vec<Step> {
-        plan(Directory { current, previous, processed, vouched: false })
+        plan(Directory { current, previous, processed, has_journal: false })
     }
 
     #[test]
@@ -183,16 +183,17 @@ mod tests {
         let expected = [KeepState, Remove(PREVIOUS), FinishSafe(PROCESSED)];
         for previous in [Missing, Complete] {
             assert_eq!(planned(Complete, previous, Complete), expected);
-            let vouched = Directory { current: Incomplete, previous, processed: Complete, vouched: true };
-            assert_eq!(plan(vouched), expected);
+            let carried_on = Directory { current: Incomplete, previous, processed: Complete, has_journal: true };
+            assert_eq!(plan(carried_on), expected);
         }
     }
 
     #[test]
     fn what_ours_left_when_killed_is_carried_on() {
-        let vouched = |previous| plan(Directory { current: Incomplete, previous, processed: Missing, vouched: true });
-        assert_eq!(vouched(Missing), [Remove(PROCESSED)]);
-        assert_eq!(vouched(Complete), [Remove(PROCESSED), Remove(NEW_STATE), Process]);
+        let planned =
+            |previous| plan(Directory { current: Incomplete, previous, processed: Missing, has_journal: true });
+        assert_eq!(planned(Missing), [Remove(PROCESSED)]);
+        assert_eq!(planned(Complete), [Remove(PROCESSED), Remove(NEW_STATE), Process]);
     }
 
     const FOLDER: Id = Id { device: 1, inode: 2 };
@@ -208,7 +209,7 @@ mod tests {
     #[test]
     fn a_journal_vouches_for_the_file_of_its_checkpoint_and_says_where_it_is_cut() {
         let table = [
-            // What is noted, what is there; whether it is vouched for, and how long it is then.
+            // What is noted, what is there; whether a journal vouches for it, and how long it is then.
             (vec![], current(3, 10), false, None),
             (vec![noted(3, 10, 5)], None, true, None),
             (vec![noted(3, 10, 5)], current(3, 10), true, Some(10)),
@@ -224,9 +225,9 @@ mod tests {
             (vec![noted(3, 10, 5), noted(4, 7, 0)], current(3, 12), true, Some(10)),
             (vec![noted(3, 10, 5), noted(4, 7, 0)], current(4, 7), true, Some(7)),
         ];
-        for (checkpoints, current, vouched, cut) in table {
+        for (checkpoints, current, vouches, cut) in table {
             let noted = Noted::of(&FOLDER, current, &checkpoints);
-            assert_eq!(noted.vouches_for(current), vouched, "{checkpoints:?} {current:?}");
+            assert_eq!(noted.vouches_for(current), vouches, "{checkpoints:?} {current:?}");
             assert_eq!(current.and_then(|now| noted.cut(now.inode, now.size)), cut, "{checkpoints:?} {current:?}");
             let is_known = |now: CurrentFile| checkpoints.iter().any(|noted| noted.inode == now.inode);
             let begun = current.is_some_and(is_known).then_some(1000);
@@ -255,8 +256,8 @@ mod tests {
         for (current, previous, processed) in
             (0..27).map(|number| (all[number / 9], all[number / 3 % 3], all[number % 3]))
         {
-            for vouched in [false, true] {
-                let steps = plan(Directory { current, previous, processed, vouched });
+            for has_journal in [false, true] {
+                let steps = plan(Directory { current, previous, processed, has_journal });
                 assert!(!steps.contains(&Remove(CURRENT)));
                 assert!(!steps.contains(&Remove(PREVIOUS)) || processed == Complete);
                 let kept = steps.contains(&FinishUnsafe(PREVIOUS)) || steps.contains(&Process);

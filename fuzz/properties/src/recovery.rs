@@ -16,10 +16,10 @@ pub fn no_line_lost(data: &[u8]) {
     let mut input = Input(data);
     let mut found = || [FileState::Missing, FileState::Complete, FileState::Incomplete][usize::from(input.byte() % 3)];
     let (current, previous, processed) = (found(), found(), found());
-    let vouched = input.byte() % 2 == 1 && current != FileState::Missing;
+    let has_journal = input.byte() % 2 == 1 && current != FileState::Missing;
     // Recovery renames a complete `processed` only after it has removed the `previous` from which it was made. If that
     // was not done, both exist.
-    let mut model = Model { files: Directory { current, previous, processed, vouched }, finished: [0, 0] };
+    let mut model = Model { files: Directory { current, previous, processed, has_journal }, finished: [0, 0] };
     let begun = model.clone();
     while input.has_more() {
         let steps = plan(model.files);

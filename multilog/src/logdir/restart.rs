@@ -43,7 +43,7 @@ impl LogDirectory {
             current: if noted.may_be_anothers(there) { FileState::Incomplete } else { found(current) },
             previous: found(previous),
             processed: found(processed),
-            vouched: noted.vouches_for(there),
+            has_journal: noted.vouches_for(there),
         };
         let has_numbers = watch::has_numbers(&folder);
         let mut directory = LogDirectory {

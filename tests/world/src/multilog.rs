@@ -589,7 +589,7 @@ impl Multilog {
             current: found(CURRENT),
             previous: found(PREVIOUS),
             processed: found(PROCESSED),
-            vouched: noted.vouches_for(current),
+            has_journal: noted.vouches_for(current),
         };
         let steps = recovery::plan(files).into_iter().filter_map(|step| match step {
             // Without a processor there are no files of a processor.
