@@ -20,7 +20,8 @@ use daemontools::service::policy::Scope;
 use daemontools::service::setting::{LONGEST, value};
 use daemontools::service::{Astray, Helper, Place, Process, Unread};
 use daemontools::sys::process::{
-    ancestry, ancestry_of, has_proc, is_apart, known_path, known_processes, ticks_of, ticks_per_second,
+    ancestors, ancestry, ancestry_of, has_proc, is_apart, is_living, known_path, known_processes, ticks_of,
+    ticks_per_second,
 };
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -347,8 +348,7 @@ impl Traces<'_> {
 
     fn descends_from_left(&self, pid: Pid) -> bool {
         let left = self.left().unwrap_or_default();
-        let parents = std::iter::successors(Some(pid), |pid| Some(ancestry(*pid)?.parent)).take(1000);
-        let mut line = parents.take_while(|pid| pid.as_raw() > 1 && !self.strangers.contains(pid));
+        let mut line = ancestors(pid).take_while(|pid| pid.as_raw() > 1 && !self.strangers.contains(pid));
         line.any(|above| left.contains(&above))
     }
 
@@ -387,10 +387,6 @@ fn children() -> nix::Result<Vec<Pid>> {
 /// Whether `/proc` shows this process, or there is no process with this number.
 fn is_shown(pid: Pid) -> bool {
     ancestry(pid).is_some() || kill(pid, None) == Err(Errno::ESRCH)
-}
-
-fn is_living(pid: Pid) -> bool {
-    ancestry(pid).is_some_and(|process| !process.zombie)
 }
 
 /// Holds a process, as a child of supervise if it is one.

@@ -13,7 +13,7 @@ use daemontools::service::{
 };
 use daemontools::sys::exec::Change;
 use daemontools::sys::process::{
-    Ancestry, ancestry, has_gained_rights, has_proc, is_apart, is_hidden, known_path, known_processes, process_table,
+    Ancestry, has_gained_rights, has_proc, is_apart, is_hidden, is_living, known_path, known_processes, process_table,
     start_ticks,
 };
 use daemontools::tai64::Moment;
@@ -159,7 +159,7 @@ pub fn kill_all(main: Option<Pid>, helpers: &[Pid]) -> nix::Result<()> {
         stop_all(&spared, &mut inquiry, until);
         let members = members(None, &spared, &mut inquiry);
         // A process that is about to end is not found as a member any more.
-        dying.retain(|pid| ancestry(*pid).is_some_and(|process| !process.zombie));
+        dying.retain(|pid| is_living(*pid));
         let is_done = members.is_empty() && dying.is_empty() && !inquiry.was_hindered() && !is_blind();
         if is_done {
             return Ok(());
@@ -274,9 +274,8 @@ fn is_blind() -> bool {
 pub fn left_behind(run: Process, known: &[Pid]) -> Option<Pid> {
     let others =
         own_children().unwrap_or_default().into_iter().filter(|child| *child != run.pid && !known.contains(child));
-    let is_living = |child: &Pid| ancestry(*child).is_some_and(|process| !process.zombie);
     let is_younger = |child: &Pid| run.ticks != 0 && start_ticks(*child).is_some_and(|ticks| ticks >= run.ticks);
-    others.filter(|child| is_living(child) && is_younger(child)).min()
+    others.filter(|child| is_living(*child) && is_younger(child)).min()
 }
 
 /// Kills what is left of the process group that `run` led, if it led one.
