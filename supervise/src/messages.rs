@@ -229,9 +229,18 @@ fn still_runs(program: &str, within: Duration) -> (String, Duration, &'static st
 pub fn in_background(left: Pid, name: &[u8]) {
     let number = left.to_string();
     let words = b"/run goes into the background: it ends at once, has left process ";
-    let cure = b", and is started again; a run stays in the foreground, without & or an option such as --daemonize: see README";
-    report::warning(&[name, words, number.as_bytes(), cure]);
+    report::warning(&[name, words, number.as_bytes(), b", and is started again", FOREGROUND]);
 }
+
+/// Says that an earlier `run` may have gone into the background, where it holds what the later ones need.
+pub fn presumed_in_background(name: &[u8]) {
+    let words = b"/run exited 0 at once, and fails at once since then: \
+        it may have gone into the background, where its first copy may hold what the next ones need, such as a port";
+    report::warning(&[name, words, FOREGROUND]);
+}
+
+/// The cure for a `run` that goes into the background.
+const FOREGROUND: &[u8] = b"; a run stays in the foreground, without & or an option such as --daemonize: see README";
 
 /// Writes that a file counts for nothing, and why.
 fn ignored(object: &OsStr, why: &str) {

@@ -7,7 +7,7 @@ mod giving;
 mod holding;
 mod listening;
 
-use crate::background::Background;
+use crate::background::{AtEnd, Background};
 use crate::event_fifos::announce;
 use crate::given::LifeInputs;
 use crate::launch::{LaunchContext, launch};
@@ -186,7 +186,7 @@ impl Runner {
     fn become_subreaper(&mut self) {
         if self.part == Part::Service {
             let policy = self.configuration.policy();
-            let is_suspected = self.background == Background::Suspected;
+            let is_suspected = self.background.is_suspected();
             let is_needed =
                 policy.scope == Scope::Tree || policy.listens() || policy.goes_into_background() || is_suspected;
             if replace(&mut self.is_subreaper, is_needed) != is_needed {
@@ -322,7 +322,7 @@ impl Runner {
         }
     }
 
-    /// Writes once that the service goes into the background, if the `run` that has just ended has shown that.
+    /// Writes once that the service goes into the background, or may have, if the `run` that has just ended has shown that.
     fn see_background(&mut self, exit: Exit, shared: &Shared) {
         let Some(run) = self.run().map(|process| process.id) else { return };
         // What a program beside `run` has left cannot be told from what `run` has left.
@@ -335,12 +335,16 @@ impl Runner {
         {
             return;
         }
-        if self.background.ended(exit, self.machine.lived(Moment::now()), self.machine.is_ending()) {
-            let known: Vec<Pid> = shared.strangers().into_iter().chain(self.children()).collect();
-            if let Some(left) = tree::left_behind(run, &known) {
-                self.background = Background::Noticed;
-                messages::in_background(left, shared.control_files.name());
+        match self.background.ended(exit, self.machine.lived(Moment::now()), self.machine.is_ending()) {
+            AtEnd::Nothing => {}
+            AtEnd::Look => {
+                let known: Vec<Pid> = shared.strangers().into_iter().chain(self.children()).collect();
+                if let Some(left) = tree::left_behind(run, &known) {
+                    self.background.notice();
+                    messages::in_background(left, shared.control_files.name());
+                }
             }
+            AtEnd::SayPresumed => messages::presumed_in_background(shared.control_files.name()),
         }
     }
 
@@ -558,7 +562,7 @@ impl Runner {
             status_text: self.listener.status_text().to_string(),
             last_run: self.last_run,
             refusal: self.refusal.clone(),
-            in_background: self.background == Background::Noticed,
+            in_background: self.background.known(),
             process: self.program.as_ref().map(|program| (program.role, program.process.id)),
             beside: self.beside.as_ref().map(|program| (program.role, program.process.id)),
             ..self.machine.record()

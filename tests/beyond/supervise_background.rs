@@ -1,5 +1,7 @@
 //! A `run` that goes into the background.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use tests::{Scratch, Service, is_alive, parent_of, wait_until};
 
@@ -16,7 +18,7 @@ fn cause(scratch: &Scratch) -> String {
     line.unwrap_or_default().trim().to_string()
 }
 
-const CAUSE: &str = "run: goes into the background: it ends at once, leaves processes, and is started again";
+const LEAVES: &str = "run: goes into the background: it ends at once, leaves processes, and is started again";
 
 /// The process number in the message.
 fn named_in(said: &str) -> Option<i32> {
@@ -40,13 +42,68 @@ fn a_run_that_goes_into_the_background_is_told_once_with_the_cure() {
             assert!(is_alive(left) && parent_of(left) == Some(supervise.pid()), "{leaves}: {left}");
             // This is the second time, and the message is not repeated.
             started_again(&service, 2);
-            wait_until("svstat tells", || cause(&scratch) == CAUSE);
+            wait_until("svstat tells", || cause(&scratch) == LEAVES);
             assert_eq!(named_in(&supervise.errors()), Some(left));
             // A user who starts the service gets the message again.
             service.svc("-u");
             wait_until("it is said again", || supervise.errors().matches("goes into the background").count() == 2);
         }
     }
+}
+
+/// A `run` that behaves like a daemon which listens at a port: the copy that the first one leaves holds a lock, and the next
+/// ones find it held and fail.
+const HOLDS: &str = "exec 9>lock\nflock -n 9 || { echo 'bind failed: address already in use' >&2; exit 1; }\n\
+                     setsid sh -c 'echo $$ >>copies; exec sleep 1000' >/dev/null 2>&1 </dev/null &\nexit 0";
+
+#[test]
+fn a_daemon_that_holds_what_the_next_one_needs_is_presumed_in_the_background() {
+    const SAID: &str = "supervise: warning: web/run exited 0 at once, and fails at once since then: \
+                        it may have gone into the background, where its first copy may hold what the next ones need, \
+                        such as a port; a run stays in the foreground, without & or an option such as --daemonize: see README\n";
+    const CAUSE: &str = "run: exited 0 at once, and fails at once since then: it may have gone into the background, \
+                         where its first copy may hold what the next ones need";
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", HOLDS).file("restart-delay", "10ms 10ms 20ms");
+    let supervise = service.supervise();
+    let said = || supervise.errors().matches(SAID).count();
+    wait_until("it is said", || said() == 1);
+    started_again(&service, 3);
+    wait_until("svstat tells", || cause(&scratch) == CAUSE);
+    wait_until("svctl tells", || {
+        let table = scratch.run("svctl -d . status web").stdout;
+        table.contains("restarting") && table.contains("it may have gone into the background")
+    });
+    assert_eq!((said(), service.state("in-background")), (1, vec!["presumed".to_string()]));
+    // As soon as the first copy has ended, the next one takes its place, and supervise sees what it leaves.
+    let first = service.lines("copies", 1)[0].parse().expect("a number");
+    kill(Pid::from_raw(first), Signal::SIGKILL).expect("kill the first copy");
+    wait_until("the next copy is seen", || named_in(&supervise.errors().replace(SAID, "")).is_some());
+    started_again(&service, 3);
+    assert_eq!((said(), cause(&scratch)), (1, LEAVES.to_string()));
+    // A user who starts the service gets the message again only when the same has happened again.
+    service.svc("-u");
+    started_again(&service, 3);
+    assert_eq!((said(), cause(&scratch)), (1, String::new()));
+}
+
+/// A service that fails, that ends well now and then, or that is told to end, is not said to be in the background.
+#[test]
+fn a_service_that_fails_is_not_presumed_in_the_background() {
+    let fails_twice_then_well = "echo >>runs; [ $(($(wc -l <runs) % 3)) = 0 ] || exit 1";
+    let fails_once_after_well = "echo >>runs; exit $(($(wc -l <runs) % 2))";
+    for run in ["exit 1", fails_once_after_well, "exit 0"] {
+        let scratch = Scratch::new();
+        let service = Service::new(&scratch, "web", run).file("restart-delay", "10ms 10ms 20ms");
+        let supervise = service.supervise();
+        started_again(&service, 10);
+        assert_eq!((supervise.errors(), cause(&scratch)), (String::new(), String::new()), "{run}");
+    }
+    // If supervise said it of all, it would be seen here.
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "web", fails_twice_then_well).file("restart-delay", "10ms 10ms 20ms");
+    let supervise = service.supervise();
+    wait_until("it is said", || supervise.errors().contains("it may have gone into the background"));
 }
 
 #[test]
@@ -84,7 +141,7 @@ fn a_run_that_stays_in_the_foreground_is_not_blamed() {
     fs::rename(service.path("new"), service.path("run")).expect("replace run");
     service.svc("-k");
     wait_until("it is said", || named_in(&supervise.errors()).is_some());
-    wait_until("svstat tells", || cause(&scratch) == CAUSE);
+    wait_until("svstat tells", || cause(&scratch) == LEAVES);
     // The `run` has been repaired, so its behaviour is no cause any more.
     scratch.script("web/new", "#!/bin/sh\nexec sleep 1000\n");
     fs::rename(service.path("new"), service.path("run")).expect("replace run");

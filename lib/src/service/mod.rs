@@ -61,7 +61,8 @@ pub use place::Place;
 pub use process::{Identity, Liveness, Process, has_ended, is_without_pidfd};
 pub use proof::{Proof, Unwritten, proof_at, proof_of, take_written};
 pub use record::{
-    Astray, Beside, Death, Ending, Failure, Held, Hooks, LifeEnd, Purpose, Record, Role, SOON, Search, Shown, Verdict,
+    Astray, Beside, Death, Ending, Failure, Held, Hooks, InBackground, LifeEnd, Purpose, Record, Role, SOON, Search,
+    Shown, Verdict,
 };
 pub use remote_mounts::{Answerer, Look, RemoteMounts};
 pub use silence::{SILENT, answers, look_for_mounts, service_answers};

@@ -180,6 +180,15 @@ pub struct Search {
     pub exit: Exit,
 }
 
+/// How supervise knows that a `run` goes into the background that is to stay in the foreground.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InBackground {
+    /// The last `run` has ended well at once, and has left processes.
+    Noticed,
+    /// One has ended well at once, and those after it fail at once: it may hold what they need.
+    Presumed,
+}
+
 /// Why a service that goes into the background could not be started the last time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Astray {
@@ -270,8 +279,8 @@ pub struct Record {
     pub again: bool,
     /// How the life has ended that the `finish` that runs now is about.
     pub life_end: Option<LifeEnd>,
-    /// Whether the last `run` that has ended seems to have gone into the background.
-    pub in_background: bool,
+    /// How supervise knows that `run`, contrary to its settings, goes into the background, if it does.
+    pub in_background: Option<InBackground>,
     /// Since when the process is the one that was taken for the service's: `run` has gone into the background, or has
     /// raised SIGSTOP as was expected.
     pub taken: Option<Moment>,
@@ -344,7 +353,7 @@ impl Record {
             begun: false,
             again: false,
             life_end: None,
-            in_background: false,
+            in_background: None,
             taken: None,
             unstable: false,
             search: None,

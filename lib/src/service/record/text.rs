@@ -38,7 +38,8 @@
 //! again                        told up while `finish` or `stop` ran: it starts once more after them
 //! life-end ROLE EXIT [WORD …]  how the life ended that the `finish` that runs is about; `told`: that was commanded;
 //!                              `pre-stopped`: `pre-stop` has run
-//! in-background                the last `run` that has ended seems to have gone there: it ended well at once, and left processes
+//! in-background [presumed]     `run` goes there: it ended well at once, and left processes. `presumed`: one ended well at
+//!                              once, and those after it fail at once; the first may hold what they need
 //! taken LABEL UPTIME           since when the process is the one that was taken for the service's in the background
 //! unstable                     that was not long ago: if it ends well, it had a fork to do yet
 //! search PURPOSE EXIT          processes are looked for that `run` has left there: `start`, the service's; `successor`, the
@@ -64,7 +65,9 @@
 //!                              not count it; `told`: it was commanded
 //! ```
 
-use super::{Astray, Beside, Death, Ending, Failure, Held, LifeEnd, Purpose, Record, Role, Search, Shown, Verdict};
+use super::{
+    Astray, Beside, Death, Ending, Failure, Held, InBackground, LifeEnd, Purpose, Record, Role, Search, Shown, Verdict,
+};
 use crate::service::refusal::Refusal;
 use crate::service::{Directory, Ends, Exit, Phase, Process, Want};
 use crate::sys::boot::Boot;
@@ -127,7 +130,6 @@ impl Record {
             ("beside-gated", self.beside_gated),
             ("begun", self.begun),
             ("again", self.again),
-            ("in-background", self.in_background),
             ("unstable", self.unstable),
             ("settings-left-out", self.settings_left_out),
             ("post-start-due", self.hooks.post_start),
@@ -150,6 +152,11 @@ impl Record {
         }
         if let Some(Search { purpose, exit }) = self.search {
             writeln!(to, "search {} {exit}", purpose.word())?;
+        }
+        match self.in_background {
+            Some(InBackground::Noticed) => writeln!(to, "in-background")?,
+            Some(InBackground::Presumed) => writeln!(to, "in-background {PRESUMED}")?,
+            None => {}
         }
         if let Some(astray) = self.astray {
             writeln!(to, "astray {}", word_of(&ASTRAY, astray))?;
@@ -263,7 +270,10 @@ impl Record {
             "end-let-go" => self.hooks.let_go = true,
             "killed" => self.hooks.killed = true,
             "life-end" => self.life_end = life_end(words),
-            "in-background" => self.in_background = true,
+            "in-background" => {
+                let is_presumed = words.next() == Some(PRESUMED);
+                self.in_background = Some(if is_presumed { InBackground::Presumed } else { InBackground::Noticed });
+            }
             "unstable" => self.unstable = true,
             "taken" => self.taken = moment(words),
             "search" => self.search = search(words),
@@ -295,6 +305,7 @@ const TOLD: &str = "told";
 
 /// The word, and the line, that says that `pre-stop` has run.
 const PRE_STOPPED: &str = "pre-stopped";
+const PRESUMED: &str = "presumed";
 
 /// The word after a death that `restart-limit` does not count.
 const UNCOUNTED: &str = "uncounted";
@@ -497,7 +508,7 @@ mod tests {
                 let_go: true,
                 killed: true,
             },
-            in_background: true,
+            in_background: Some(InBackground::Presumed),
             taken: Some(at(14)),
             unstable: true,
             search: Some(Search { purpose: Purpose::Successor, exit: Exit::Signal(6) }),

@@ -11,8 +11,8 @@ mod summary;
 pub mod transition;
 
 use super::{
-    Astray, DOWN, Death, Exit, Illegible, Process, RUN, Record, SILENT, SOON, SUPERVISE, Snapshot, Status, Want,
-    is_supervised, service_answers, take_written,
+    Astray, DOWN, Death, Exit, Illegible, InBackground, Process, RUN, Record, SILENT, SOON, SUPERVISE, Snapshot,
+    Status, Want, is_supervised, service_answers, take_written,
 };
 use crate::interpreter;
 use crate::report;
@@ -50,8 +50,8 @@ impl Normally {
 fn diagnosis(seen: &Snapshot, now: Moment) -> Option<String> {
     let record = seen.record.as_ref()?;
     let is_recent = record.process.is_none() || now.uptime.saturating_sub(record.since.uptime) < SOON;
-    if record.in_background && is_recent {
-        return Some("goes into the background: it ends at once, leaves processes, and is started again".into());
+    if let Some(background) = record.in_background.filter(|_| is_recent) {
+        return Some(words_of_background(background).into());
     }
     if let Some(astray) = record.astray.filter(|_| is_recent) {
         return Some(words_of(astray).into());
@@ -69,6 +69,17 @@ fn diagnosis(seen: &Snapshot, now: Moment) -> Option<String> {
         Exit::Unstarted(_) | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unknown => None,
     };
     Some(String::from_utf8_lossy(&diagnosis?).into_owned())
+}
+
+/// That a service goes into the background that is to stay in the foreground, and how that is known.
+fn words_of_background(background: InBackground) -> &'static str {
+    match background {
+        InBackground::Noticed => "goes into the background: it ends at once, leaves processes, and is started again",
+        InBackground::Presumed => {
+            "exited 0 at once, and fails at once since then: it may have gone into the background, \
+             where its first copy may hold what the next ones need"
+        }
+    }
 }
 
 /// Why a service that goes into the background could not be started.
