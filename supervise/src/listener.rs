@@ -5,10 +5,12 @@
 //! socket fails, and when it works again.
 
 use crate::hooks::Check;
+use crate::inbox::{Address, Incoming};
 use crate::machine::Event;
 use crate::network::NamespaceWatch;
 use crate::notify::Message;
-use crate::ready::{Address, Complaint, Incoming, Origin, ReadinessChannels};
+use crate::ready::{Complaint, Origin, ReadinessChannels};
+use crate::refusal_socket::RefusalSocket;
 use crate::sender_check::{is_the_process, speaks_for};
 use crate::service_process::ServiceProcess;
 use crate::shared::Shared;
@@ -26,6 +28,8 @@ use std::time::Duration;
 /// What listens to the service, and what the service said last.
 pub struct Listener {
     channels: ReadinessChannels,
+    /// Where only chain programs are heard, if the service itself has no socket.
+    refusal_socket: Option<RefusalSocket>,
     status_text: String,
     /// The machine knows that what the service says to its socket does not reach supervise.
     socket_failed: bool,
@@ -57,6 +61,7 @@ impl Listener {
     /// Listens to nothing.
     pub const NONE: Listener = Listener {
         channels: ReadinessChannels::NONE,
+        refusal_socket: None,
         status_text: String::new(),
         socket_failed: false,
         namespace_watch: None,
@@ -74,18 +79,20 @@ impl Listener {
     /// Listens where the policy says that the service speaks; what could not be opened is returned.
     pub fn listen(&mut self, policy: &Policy, origin: Origin, shared: &Shared) -> Vec<Complaint> {
         let (place, pocket) = (&shared.control_files.place, shared.pocket.as_ref());
-        let before = replace(&mut self.channels, ReadinessChannels::NONE);
-        let (channels, complaints) = ReadinessChannels::open(policy, origin, place, pocket, before);
+        let before = self.refusal_socket.take();
+        if !policy.listens() {
+            self.refusal_socket = RefusalSocket::open(origin.clone(), before);
+        }
+        let (channels, complaints) = ReadinessChannels::open(policy, origin, place, pocket);
         self.channels = channels;
-        let has_name = matches!(self.channels.address(), Some(Address::Name(_))) && policy.listens();
+        let has_name = matches!(self.channels.address(), Some(Address::Name(_)));
         self.namespace_watch = has_name.then(|| NamespaceWatch::from(Moment::now().uptime));
         complaints
     }
 
-    /// Forgets the process that was listened to, which has ended.
+    /// Forgets the process that was listened to, which has ended. The socket that is only for chain programs stays open.
     pub fn forget(&mut self) {
-        let channels = replace(&mut self.channels, ReadinessChannels::NONE).after_end();
-        *self = Listener { channels, ..Listener::NONE };
+        *self = Listener { refusal_socket: self.refusal_socket.take(), ..Listener::NONE };
     }
 
     /// Starts to ask `check` whether the service is ready.
@@ -95,29 +102,30 @@ impl Listener {
 
     /// What to poll for reading.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.channels.descriptors()
+        self.channels.descriptors().chain(self.refusal_socket.iter().filter_map(RefusalSocket::descriptor))
     }
 
     /// Takes in which descriptors are readable.
     pub fn note_readable(&mut self, readable: &[RawFd]) {
-        self.channels.note_readable(readable);
+        self.refusal_socket.iter_mut().for_each(|socket| socket.note_readable(readable));
     }
 
     /// When to look again at the latest, in time since boot.
     pub fn deadline(&self) -> Option<Duration> {
         let check = self.check.as_ref().map(Check::deadline);
         let namespace_watch = self.namespace_watch.as_ref().and_then(NamespaceWatch::deadline);
-        [self.channels.deadline(), check, namespace_watch].into_iter().flatten().min()
+        let refusals = self.refusal_socket.as_ref().and_then(RefusalSocket::deadline);
+        [self.channels.deadline(), refusals, check, namespace_watch].into_iter().flatten().min()
     }
 
-    /// Where the service sends to.
+    /// Where the service sends to, or its chain programs alone.
     pub fn address(&self) -> Option<&Address> {
-        self.channels.address()
+        self.channels.address().or(self.refusal_socket.as_ref().map(RefusalSocket::address))
     }
 
     /// The address to which the service sends, in the form of NOTIFY_SOCKET.
     pub fn variable(&self) -> Option<OsString> {
-        self.channels.variable()
+        self.address().map(Address::variable)
     }
 
     /// What the service said last of itself.
@@ -170,15 +178,13 @@ impl Listener {
     /// receive it are added to `helpers`.
     pub fn receive_message(&mut self, process: Option<&ServiceProcess>, helpers: &mut Vec<Pid>) -> Option<Datagram> {
         let began = Moment::now().uptime;
+        if let Some(incoming) = self.refusal_socket.as_mut().and_then(RefusalSocket::receive) {
+            helpers.extend(incoming.child);
+            return Some(self.hear_chain_program(process, incoming, began));
+        }
         let Incoming { said, child } = self.channels.receive_message()?;
         helpers.extend(child);
-        // Nothing but the word of the process itself counts where only chain programs are heard.
-        let is_only_process = self.channels.are_only_for_refusals();
-        let is_believed = |process: &ServiceProcess, sender: &Sender| match is_only_process {
-            true => is_the_process(process.id.pid, sender),
-            false => speaks_for(process, sender),
-        };
-        let believed = said.filter(|(_, sender)| process.is_some_and(|process| is_believed(process, sender)));
+        let believed = said.filter(|(_, sender)| process.is_some_and(|process| speaks_for(process, sender)));
         if believed.is_none() || child.is_some() {
             self.channels.count_stranger(began);
         }
@@ -188,16 +194,31 @@ impl Listener {
             self.refusal = message.refusal;
             return Some(Datagram::Ignored);
         }
-        if is_only_process {
-            return Some(Datagram::Ignored);
-        }
         Some(Datagram::Said(message, sender))
+    }
+
+    /// Takes in a datagram of the socket where nothing but the word of the process itself counts.
+    fn hear_chain_program(
+        &mut self,
+        process: Option<&ServiceProcess>,
+        incoming: Incoming,
+        began: Duration,
+    ) -> Datagram {
+        let Incoming { said, child } = incoming;
+        let is_its = |sender: &Sender| process.is_some_and(|process| is_the_process(process.id.pid, sender));
+        let believed = said.filter(|(_, sender)| is_its(sender));
+        if believed.is_none() || child.is_some() {
+            self.refusal_socket.iter_mut().for_each(|socket| socket.count_stranger(began));
+        }
+        self.refusal = believed.and_then(|(message, _)| message.refusal).or(self.refusal.take());
+        Datagram::Ignored
     }
 
     /// What a chain program has said in the process `pid`, which has ended: why it could not become the program of the
     /// service. Children that are made to receive it are added to `helpers`.
     pub fn last_refusal(&mut self, pid: Pid, helpers: &mut Vec<Pid>) -> Option<Refusal> {
-        for Incoming { said, child } in self.channels.waiting_messages() {
+        let refusals = self.refusal_socket.as_mut().map(RefusalSocket::waiting).unwrap_or_default();
+        for Incoming { said, child } in self.channels.waiting_messages().into_iter().chain(refusals) {
             helpers.extend(child);
             let refusal =
                 said.filter(|(_, sender)| is_the_process(pid, sender)).and_then(|(message, _)| message.refusal);
