@@ -7,6 +7,7 @@ use daemontools::service::SOCKET_NAMES;
 use daemontools::sys::datagram::{self, Received, Sender};
 use daemontools::sys::pocket::Pocket;
 use daemontools::tai64::Moment;
+use nix::errno::Errno;
 use nix::sys::socket::sockopt::PassCred;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, getsockname, setsockopt, socket};
 use nix::unistd::Pid;
@@ -129,6 +130,22 @@ impl Inbox {
         let heard = sender.filter(|_| !cut);
         let said = heard.and_then(|sender| Some((Message::parse(bytes.get(..length)?), sender)));
         Some(Incoming { said, child })
+    }
+
+    /// Takes off what is in the socket. Returns false if that was not possible for all: what has descriptors attached could
+    /// take long, and stays.
+    pub fn empty(&mut self) -> bool {
+        let socket = self.socket.as_fd();
+        for _ in 0..MOST_WAITING {
+            match datagram::peek(socket, &mut []) {
+                Ok(Received { has_descriptors: false, .. }) => drop(datagram::take(socket, &mut [])),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return true,
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        // They come in the order in which they were sent: what is there now was sent just now.
+        true
     }
 
     /// Counts a datagram that did not come from the service, or had descriptors attached. supervise has spent the time
