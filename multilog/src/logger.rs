@@ -223,6 +223,7 @@ impl Logger {
     fn write_out(&mut self, input: Input) -> Result<(), Stop> {
         loop {
             self.check_journal();
+            self.retry.unwritten = self.journal.data().len();
             let leaving = self.retry.signals.leaving;
             for (output, directory) in self.outputs.iter_mut().zip(&self.directories) {
                 let limit = if directory.standing().takes_all(leaving) { u64::MAX } else { directory.limit };

@@ -8,6 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use nix::unistd::close;
 use std::ffi::OsStr;
+use std::mem::replace;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -67,6 +68,11 @@ pub struct Retry {
     pub signals: Signals,
     /// Whether what cannot be done may be left to the next multilog. It may before anything is read.
     pub may_stop: bool,
+    /// The bytes that were read and are not known to be written. They are lost with multilog if it may not stop, but for
+    /// those of a batch of which a part was written.
+    pub unwritten: usize,
+    /// multilog has said why it does not end although it was told to.
+    has_said_why_it_stays: bool,
     /// The locks of the log directories, by the numbers of their descriptors.
     locks: Vec<RawFd>,
     pause: Option<Pause>,
@@ -101,7 +107,7 @@ struct Pause {
 impl Retry {
     /// Begins without trouble.
     pub fn new(signals: Signals) -> Retry {
-        Retry { signals, may_stop: true, locks: Vec::new(), pause: None }
+        Retry { signals, may_stop: true, unwritten: 0, has_said_why_it_stays: false, locks: Vec::new(), pause: None }
     }
 
     /// Has children close this lock from now on.
@@ -165,8 +171,9 @@ impl Retry {
     /// # Errors
     /// [`Stop`], if TERM has come meanwhile and what is to be done may be left undone.
     pub fn pause(&mut self, what: Vec<u8>, why: &'static str) -> Result<(), Stop> {
+        let still = [b"still unable to ", &what[..], b": ", why.as_bytes()].concat();
         self.say_and_wait(what, why);
-        if self.signals.leaving && self.may_stop { Err(Stop) } else { Ok(()) }
+        self.obey(&still)
     }
 
     /// Pauses as [`Retry::pause`] does where the trouble may never end and what was read has no other place: after
@@ -180,6 +187,22 @@ impl Retry {
         let _ = poll(&mut input, PollTimeout::ZERO);
         let ended = input[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
         if self.signals.leaving || ended { Err(Stop) } else { Ok(()) }
+    }
+
+    /// Ends what is being done if TERM has come, or says once why multilog does not obey: it is `still` in this trouble.
+    fn obey(&mut self, still: &[u8]) -> Result<(), Stop> {
+        if self.signals.leaving && self.may_stop {
+            return Err(Stop);
+        }
+        if self.signals.leaving && !replace(&mut self.has_said_why_it_stays, true) {
+            let stake = match self.unwritten {
+                0 => "it is in the middle of a line".into(),
+                count => format!("up to {count} bytes that were read would be lost"),
+            };
+            let words = [b": waiting, as ", stake.as_bytes(), b"; kill -KILL ends it all the same"].concat();
+            warning(&[b"told to end, but ", still, &words]);
+        }
+        Ok(())
     }
 
     fn say_and_wait(&mut self, what: Vec<u8>, why: &'static str) {
@@ -206,7 +229,10 @@ impl Retry {
     /// [`Stop`], if TERM has come meanwhile and the rest may be left unwritten.
     pub fn wait_to_write(&mut self, fd: BorrowedFd, timeout: PollTimeout) -> Result<bool, Stop> {
         let ready = self.signals.wait_to_write(fd, timeout);
-        if !ready && self.signals.leaving && self.may_stop { Err(Stop) } else { Ok(ready) }
+        if !ready {
+            self.obey(b"standard output is not read")?;
+        }
+        Ok(ready)
     }
 }
 

@@ -1,5 +1,7 @@
 //! A disk that is full or almost full.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use tests::{Disk, Log, Multilog, Scratch, has, is_root, lines, skip, wait_until};
 
@@ -131,6 +133,42 @@ fn what_was_dropped_is_told_though_another_directory_waits() {
     multilog.feed("one\ntwo\n");
     multilog.complains("unable to write to ./waiting/current, pausing");
     assert!(multilog.terminate().contains("dropped 2 lines, 8 bytes"));
+}
+
+/// The disk has no room for a journal, so what was read has no other place: multilog waits after TERM, and says why.
+#[test]
+fn told_to_end_without_a_journal_it_says_why_it_waits() {
+    if !is_root() {
+        return skip("a full disk needs root, to mount a small one");
+    }
+    let scratch = Scratch::new();
+    let disk = Disk::new(&scratch, 1024);
+    disk.fill(32 << 10);
+    let log = Log::of(&scratch, "disk/log");
+    let mut multilog = Multilog::start(&scratch, "s1M ./disk/log");
+    multilog.feed(lines(1000, 50));
+    multilog.complains("unable to write to ./disk/log/current, pausing: out of disk space\n");
+    assert!(!scratch.path().join("disk/log/journal").exists());
+    let stays = "multilog: warning: told to end, but still unable to write to ./disk/log/current: out of disk space: waiting, as ";
+    kill(Pid::from_raw(multilog.pid()), Signal::SIGTERM).expect("tell multilog to end");
+    multilog.complains(stays);
+    let written = log.size() as usize;
+    // The next tries do not repeat it.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    disk.free();
+    let errors = multilog.terminate();
+    let said: Vec<&str> = errors.lines().filter_map(|line| line.strip_prefix(stays)).collect();
+    let count = |words: &str| {
+        let rest = words.strip_prefix("up to ")?;
+        rest.strip_suffix(" bytes that were read would be lost; kill -KILL ends it all the same")?.parse().ok()
+    };
+    let all = log.all();
+    let may_be_lost: Vec<Option<usize>> = said.into_iter().map(count).collect();
+    assert!(matches!(may_be_lost[..], [Some(count)] if (all.len() - written..=50_000).contains(&count)), "{errors}");
+    assert!(
+        lines(1000, 50).starts_with(&all) && all.ends_with(b"\n"),
+        "what was read is written, to the end of a line"
+    );
 }
 
 /// multilog waits on a full quota and on a failing disk, and obeys TERM meanwhile.

@@ -24,6 +24,7 @@ impl Logger {
     pub(super) fn wait_for_room(&mut self) -> Result<(), Stop> {
         loop {
             let now = Moment::now().uptime;
+            self.retry.unwritten = self.journal.data().len();
             if self.journal_retry.is_due(now) {
                 self.renew_journal(now);
             }
