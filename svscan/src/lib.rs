@@ -68,6 +68,7 @@ mod launch;
 pub mod leftover;
 mod link_recheck;
 mod lock;
+mod long_stop;
 mod look;
 mod messages;
 pub mod orphans;

@@ -99,19 +99,39 @@ pub fn names_after(id: Id, name: &OsStr, after: Result<After, Unread>, diagnosti
 
 /// Says that a service is down, and for which services svscan still waits, each with the time after which it is killed, which
 /// `time_left` tells. If there are many, the message has the first few and the number of the others, and no times.
-fn down(name: &OsStr, table: &Table, mut time_left: impl FnMut(SuperviseId) -> Option<Duration>) {
-    let (count, waited_for) = table.waited_for(FEW);
-    let mut line = [name.as_bytes(), b" is down"].concat();
-    for (index, id) in waited_for.into_iter().enumerate() {
-        line.extend_from_slice(if index == 0 { b", waiting for " } else { b", " });
-        line.extend_from_slice(table.name(id).unwrap_or_default().as_bytes());
-        let time = if count > FEW { None } else { time_left(SuperviseId { id, part: Part::Service }) };
-        line.extend_from_slice(time.map(killed_in).unwrap_or_default().as_bytes());
+fn down(name: &OsStr, table: &Table, time_left: impl FnMut(SuperviseId) -> Option<Duration>) {
+    let list = waited_for(table, time_left).map(|(list, _)| [b", waiting for ", &list[..]].concat());
+    report::notice(&[name.as_bytes(), b" is down", &list.unwrap_or_default()]);
+}
+
+/// Says for which services and loggers svscan still waits in a stop that takes long, and what ends them.
+pub fn still_waiting(table: &Table, time_left: impl FnMut(SuperviseId) -> Option<Duration>) {
+    let Some((list, parts)) = waited_for(table, time_left) else { return };
+    let cure = |part, words| if parts.contains(&part) { words } else { &b""[..] };
+    let service = cure(Part::Service, b"; svc -k kills a service that does not end");
+    let logger = cure(Part::Logger, b"; a logger may need room on its disk, and svc -k loses what it has not written");
+    report::warning(&[b"still waiting for ", &list, service, logger]);
+}
+
+/// The first few services for which svscan waits, or their loggers where the services are down, as a list for a message;
+/// and which of both these are. `None` if there are none.
+fn waited_for(
+    table: &Table,
+    mut time_left: impl FnMut(SuperviseId) -> Option<Duration>,
+) -> Option<(Vec<u8>, Vec<Part>)> {
+    let (count, ids) = table.waited_for(FEW);
+    let (mut names, mut parts) = (Vec::new(), Vec::new());
+    for id in ids {
+        let service = SuperviseId { id, part: Part::Service };
+        let logger = SuperviseId { part: Part::Logger, ..service };
+        let which = if table.is_busy(logger) && !table.is_busy(service) { logger } else { service };
+        let time = if count > FEW { None } else { time_left(which) };
+        let name = label(which.part, table.name(id).unwrap_or_default());
+        names.push([name.as_bytes(), time.map(killed_in).unwrap_or_default().as_bytes()].concat());
+        parts.push(which.part);
     }
-    if count > FEW {
-        line.extend_from_slice(format!(" and {} more", count - FEW).as_bytes());
-    }
-    report::notice(&[&line]);
+    let more = if count > FEW { format!(" and {} more", count - FEW) } else { String::new() };
+    (!names.is_empty()).then(|| ([&names.join(&b", "[..])[..], more.as_bytes()].concat(), parts))
 }
 
 /// The pipe of a service is closed with this number of bytes in it, which its logger has not read.

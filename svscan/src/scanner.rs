@@ -12,6 +12,7 @@ use crate::diagnostics::Diagnostics;
 use crate::essential::EssentialServices;
 use crate::forwarding::Forwarding;
 use crate::launch::Launcher;
+use crate::long_stop::LongStop;
 use crate::probe::Probe;
 use crate::scan::{EntryLookup, Scan};
 use crate::stopping::Stopping;
@@ -44,6 +45,7 @@ pub struct Scanner {
     forwards: bool,
     diagnostics: Diagnostics,
     unkillable: Unkillable,
+    long_stop: LongStop,
 }
 
 impl Scanner {
@@ -68,6 +70,7 @@ impl Scanner {
             forwards: false,
             diagnostics,
             unkillable: Unkillable::default(),
+            long_stop: LongStop::default(),
         })
     }
 
@@ -80,7 +83,7 @@ impl Scanner {
     pub fn deadline(&self) -> Instant {
         let deadlines =
             [self.table.deadline(), self.changes.deadline(), self.stopping.deadline(), self.forward.deadline()];
-        let deadlines = deadlines.into_iter().chain([self.unkillable.deadline()]);
+        let deadlines = deadlines.into_iter().chain([self.unkillable.deadline(), self.long_stop.deadline()]);
         deadlines.flatten().fold(self.scan.deadline(), Instant::min)
     }
 
@@ -97,6 +100,11 @@ impl Scanner {
             self.start(which);
         }
         self.carry_on(Instant::now());
+        if self.long_stop.is_due(Instant::now()) {
+            messages::still_waiting(&self.table, |which| {
+                self.supervises.time_left(which, &self.table, &mut self.probe)
+            });
+        }
         self.forward.tend(&self.table, &self.supervises.launcher, Instant::now());
         self.probe.rest();
         more_have_ended
@@ -250,6 +258,7 @@ impl Scanner {
             let (order, mut todo) = (self.probe.order(&self.table), Vec::new());
             self.table.reorder(&order, &mut todo);
             self.table.stop_all(now, &mut todo);
+            self.long_stop.begin(now);
             self.perform(todo, now);
         }
     }

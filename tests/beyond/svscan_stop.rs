@@ -268,6 +268,31 @@ fn a_shipper_stops_when_it_has_sent_everything() {
     }
 }
 
+/// A service that ignores TERM, and a logger that does not end, are named with what ends them.
+#[test]
+fn a_stop_that_takes_long_says_for_what_it_waits_and_what_ends_it() {
+    let scratch = Scratch::new();
+    let stubborn = service(&scratch, "stubborn", "trap '' TERM; echo >ready; while :; do sleep 0.01; done");
+    let logged = service(&scratch, "logged", "exec sleep 1000")
+        .script("log/run", "trap '' TERM; echo >../logs; while :; do sleep 0.01; done");
+    let quick = service(&scratch, "quick", "exec sleep 1000");
+    let mut svscan = svscan(&scratch);
+    stubborn.lines("ready", 1);
+    logged.lines("logs", 1);
+    logged.up();
+    quick.up();
+    svscan.signal(Signal::SIGTERM);
+    let cure = "; svc -k kills a service that does not end; a logger may need room on its disk, \
+                and svc -k loses what it has not written\n";
+    let said = |names: &str| svscan.errors().contains(&format!("svscan: warning: still waiting for {names}{cure}"));
+    wait_until("it is said", || said("logged/log, stubborn") || said("stubborn, logged/log"));
+    // What was said helps.
+    stubborn.svc("-k");
+    assert_eq!(scratch.run(&format!("svc -k {SCANNED}/logged/log")).code, 0);
+    assert_eq!(svscan.wait(), 0);
+    assert_eq!(svscan.errors().matches("still waiting").count(), 1);
+}
+
 /// One service takes long, one waits for it, and one is down already. svscan reports all three.
 #[test]
 fn it_is_said_what_is_waited_for_and_how_long_it_has() {
