@@ -23,7 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// So many of its last lines are shown of a service that did not start.
+/// How many of its last lines are shown of a service that did not start.
 const LINES: u32 = 10;
 /// How long the logger of a service that did not start may take to read what it has said. A service that has said nothing
 /// costs its user this time, so it is short.

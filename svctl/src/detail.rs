@@ -18,9 +18,9 @@ use daemontools::{Fatal, report};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-/// So many of its last lines are shown.
+/// How many of its last lines are shown.
 const LINES: u32 = 5;
-/// So many of its last ends are shown.
+/// How many of its last ends are shown.
 const ENDS: usize = 3;
 
 /// Shows all about the services that are meant.

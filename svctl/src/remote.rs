@@ -29,7 +29,7 @@ const OPTIONS: [&str; 5] = ["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=1
 const PATHS: &str = "env PATH=\"$PATH:/command:/usr/local/bin:/usr/local/sbin\" svctl --color=never";
 /// The exit code of ssh for its own failures.
 const UNREACHED: i32 = 255;
-/// A host whose turn has not come may have said so many bytes.
+/// How many bytes a host may have said whose turn has not come.
 const MOST: usize = 1 << 20;
 /// A longer line is written in pieces.
 const LONGEST_LINE: usize = 1 << 16;

@@ -90,9 +90,9 @@ pub enum LineOrder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Amount {
     All,
-    /// So many of the first lines of all logs together.
+    /// How many of the first lines of all logs together.
     First(u64),
-    /// So many of the last lines of all logs together.
+    /// How many of the last lines of all logs together.
     Last(u64),
     /// Only how many lines there are.
     Count,

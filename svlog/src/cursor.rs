@@ -213,7 +213,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Keeps the lines in so many bytes.
+    /// Keeps the lines in at most this number of bytes.
     fn keep_lines(&mut self, length: usize, time_of_file: impl Fn() -> Tai64N) {
         let left = self.lines.rest().len() - length;
         while self.lines.rest().len() > left

@@ -1,5 +1,5 @@
 //! The forwarder: the process that writes the lines of services to standard output, each with its service's name in front.
-//! It lives on when svscan ends, and svscan when the forwarder ends.
+//! The forwarder lives on when svscan ends, and svscan lives on when the forwarder ends.
 //!
 //! The forwarder takes from a pipe only what it has written. If it is killed, no line is lost, and of those that it wrote
 //! last the next forwarder writes a few again. Several lines go out in one write of at most `PIPE_BUF` bytes, so that no

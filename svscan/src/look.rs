@@ -132,7 +132,7 @@ looks! {
     17 IsSupervised { folder: PathBuf } -> Result<bool, Errno> { is_supervised_at(folder) }
     /// The directory in which a process works.
     18 FindWorkingDirectory { pid: i32 } -> Result<Id, Errno> { identity::of_working_directory(Pid::from_raw(*pid)) }
-    /// What a directory is, and its path without links, and the same but for the last part.
+    /// What a directory is, and its path: without any link, and with a link only in the last part.
     19 FindPlaces { folder: PathBuf } -> Result<(Id, (PathBuf, PathBuf)), Errno> { places::places(folder) }
     /// What tells whether `supervise/` is as it was.
     20 ReadStamp { folder: PathBuf } -> Result<Stamp, Errno> { Stamp::of(folder) } or |look| Stamp::of_here(&look.folder);

@@ -153,7 +153,7 @@ impl Probe {
         self.mounts.look([process_path(pid, "cwd")], &FindWorkingDirectory { pid: pid.as_raw() })?
     }
 
-    /// What a directory is, and its path without links, and the same but for the last part.
+    /// What a directory is, and its path: without any link, and with a link only in the last part.
     ///
     /// # Errors
     /// As for [`signs`](Probe::signs).

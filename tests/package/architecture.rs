@@ -1,4 +1,5 @@
-//! ARCHITECTURE.md, CONTRIBUTING.md and RELEASING.md: every name in backquotes exists in the tree.
+//! ARCHITECTURE.md, CONTRIBUTING.md and RELEASING.md: every name in backquotes exists in the tree. DEPENDENCIES.md: every
+//! path of a Rust file does.
 
 use crate::tree::workspace;
 use std::collections::BTreeMap;
@@ -124,6 +125,17 @@ pub fn all_sources() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     sources(workspace(), &mut found);
     found
+}
+
+/// That page names what other crates define too.
+#[test]
+fn every_path_in_the_page_of_dependencies_is_in_the_tree() {
+    let text = fs::read_to_string(workspace().join("DEPENDENCIES.md")).unwrap();
+    let words = text.split('`').skip(1).step_by(2);
+    let paths: Vec<&str> = words.filter(|word| word.contains('/') && word.ends_with(".rs")).collect();
+    assert!(paths.len() > 3, "{paths:?}");
+    let absent: Vec<&&str> = paths.iter().filter(|path| !workspace().join(path).exists()).collect();
+    assert!(absent.is_empty(), "{absent:?}");
 }
 
 #[test]

@@ -153,7 +153,7 @@ pub struct Hooks {
     pub reload: bool,
     /// The service is restarted: `run` is to end though the service is wanted up.
     pub restart: bool,
-    /// The end of this life may go on: nobody holds it back, or it was let go.
+    /// The end of this life may go on: no program holds it back, or it was let go.
     pub let_go: bool,
     /// `run` was sent KILL: nothing more is started beside it.
     pub killed: bool,

@@ -907,7 +907,7 @@ fn table() -> String {
 
 const LEGEND: &str = "\
 Every event (down) in every state (across) of a service that has all programs, and is wanted up, but where pre-stop runs:
-what is done, and where it leads, if nobody holds it back. Nothing: an event that a state does not expect, or that changes nothing.
+what is done, and where it leads, if no program holds it back. Nothing: an event that a state does not expect, or that changes nothing.
 
 P publish  W write down  C read settings  Lrun launch  G open the gate  s15 signal to the process
 Breload launch beside run  O open its gate  b15 signal to it

@@ -93,8 +93,8 @@ impl Runner {
         told.into_iter().filter(|(said, _)| *said).for_each(|(_, event)| self.handle(event, shared));
     }
 
-    /// How `run`, the process `pid`, has ended, which by its exit code ended so: a chain program may have said that it could
-    /// not execute what comes after it.
+    /// How `run`, the process `pid`, has ended. Its exit code says `exit`, but a chain program may have said that it could not
+    /// execute what comes after it.
     ///
     /// An end that was not seen may be of such a program too. Where the settings call its exit code a success, that counts.
     pub(super) fn end_of_run(&mut self, pid: Pid, exit: Exit, shared: &mut Shared) -> Exit {

@@ -6,7 +6,7 @@ use daemontools::report;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a directory is, and its path without links, and the same but for the last part.
+/// What a directory is, and its path: without any link, and with a link only in the last part.
 ///
 /// # Errors
 /// That cannot be told now.
