@@ -25,12 +25,14 @@ pub mod verb;
 
 use crate::write;
 use daemontools::report::{self, PERMANENT};
-use daemontools::{Args, Attempt, Fatal};
+use daemontools::terminal::visible;
+use daemontools::{Args, Attempt, Fatal, sys};
 use line::Refusal;
 use nix::sys::signal::{SigSet, Signal};
 use status::Found;
 use std::env;
 use std::ffi::OsStr;
+use std::io::IsTerminal;
 use verb::Verb;
 
 /// The variable that says how long to wait, in seconds.
@@ -47,12 +49,13 @@ pub struct Output {
 }
 
 impl Output {
-    /// Writes a line, or several.
+    /// Writes a line. On a terminal, what a name or a word of a service has in it commands nothing there.
     ///
     /// # Errors
     /// Standard output cannot be written to.
     pub fn say(&mut self, line: &[u8]) -> Result<(), Fatal> {
-        write(line)
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        if sys::stdout().is_terminal() { write(&[&visible(text), &b"\n"[..]].concat()) } else { write(line) }
     }
 
     /// Says what a service refuses, and counts it.

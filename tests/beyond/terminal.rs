@@ -57,3 +57,33 @@ fn names_and_words_of_services_command_no_terminal() {
     let long = scratch.on_terminal("svstat -l w*");
     assert!(long.contains("says       a \\u202eb c\n"), "{long:?}");
 }
+
+/// sv has runit's words, and its lines go to programs unchanged.
+#[test]
+fn lines_of_sv_command_no_terminal() {
+    if !has("script") {
+        return;
+    }
+    let scratch = Scratch::new();
+    scratch.dir("compat");
+    std::os::unix::fs::symlink(scratch.programs().join("svctl"), scratch.path().join("compat/sv")).unwrap();
+    let name = format!("w{EVIL}");
+    let service = Service::new(&scratch, &format!("services/{name}"), "exec sleep 1000");
+    let _supervise = service.supervise();
+    service.up();
+    // What is no service is told as one that failed.
+    let line = |words: &str| format!("sh -c 'SVDIR=$PWD/services compat/sv {words}'");
+    let typed = "\"$(ls -d services/w* | cut -c 10-)\"";
+    for (words, begins) in [("status", "run: "), ("check", "ok: run: "), ("down", ""), ("start", "ok: run: ")] {
+        let shown = scratch.on_terminal(&line(&format!("{words} {typed}")));
+        let expected = if begins.is_empty() { String::new() } else { format!("{begins}w{SPELLED}: (pid ") };
+        assert!(shown.starts_with(&expected) && shown.lines().count() <= 1, "{words}: {shown:?}");
+        assert!(!shown.contains(['\x1b', '\u{9b}', '\u{202e}']), "{words}: {shown:?}");
+    }
+    let missing = scratch.on_terminal(&line(&format!("status no{typed}")));
+    let expected = format!("fail: now{SPELLED}: unable to change to service directory: file does not exist\n");
+    assert_eq!(missing, expected);
+    let mut status = scratch.command("compat/sv");
+    let shown = scratch.outcome_of(status.arg("status").arg(scratch.path().join("services").join(&name))).stdout;
+    assert!(shown.contains(&name), "{shown:?}");
+}
