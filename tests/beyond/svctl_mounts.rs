@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
-use tests::{Outcome, Scratch, Service, is_root, skip, wait_until};
+use tests::{Fuse, Node, Outcome, REQUESTS, Scratch, Service, is_root, skip, wait_until};
 
 /// What svctl answers in a mount namespace where `remote` is a FUSE mount whose server never answers.
 fn svctl(scratch: &Scratch, words: &str) -> Outcome {
@@ -149,4 +149,34 @@ fn every_reader_of_services_passes_over_those_that_do_not_answer() {
     assert_eq!(all.stdout.matches(silent).count(), 21, "{all:?}");
     assert!(all.stdout.contains("sv/web: up (pid "), "{all:?}");
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}
+
+/// The script `check` of sv may be a link to such a mount, or touch one: then not even KILL ends it.
+#[test]
+fn sv_waits_no_longer_than_it_is_told_for_a_check_that_does_not_answer() {
+    if !is_root() || !std::fs::exists("/dev/fuse").is_ok_and(|there| there) {
+        return skip("only root mounts, and only where there is FUSE");
+    }
+    let scratch = Scratch::new();
+    ["remote", "compat"].iter().for_each(|name| scratch.dir(name));
+    symlink(scratch.programs().join("svctl"), scratch.path().join("compat/sv")).unwrap();
+    let services = ["link", "script"].map(|name| Service::new(&scratch, &format!("sv/{name}"), "exec sleep 1000"));
+    let _supervises = services.each_ref().map(Service::supervise);
+    let _pids = services.each_ref().map(Service::up);
+    let remote = scratch.path().join("remote/check");
+    symlink(&remote, services[0].path("check")).unwrap();
+    // supervise asks it too, from the next start on.
+    scratch.script("sv/script/check", &format!("#!/bin/sh\nexec cat {}\n", remote.display()));
+    for (verb, name) in [("check", "link"), ("check", "script"), ("start", "link"), ("start", "script")] {
+        let fuse = Fuse::serve(vec![(None, "check", Node::Program("5\n".into()))]);
+        fuse.never_answer((REQUESTS[0].1, "check"));
+        let words = format!("compat/sv -w 1 {verb} $PWD/sv/{name}");
+        let script = format!("{} remote || exit; exec timeout -s KILL 20 {words} </dev/null", Fuse::MOUNT);
+        let begin = Instant::now();
+        let mut command = scratch.command("unshare");
+        let outcome = scratch.outcome_of(command.args(["-m", "/bin/sh", "-c", &script]).stdin(fuse.device()));
+        assert!(begin.elapsed() < Duration::from_secs(10), "{verb} {name}: {:?}", begin.elapsed());
+        let is_told = outcome.stdout.starts_with("timeout: run: ") && outcome.stdout.lines().count() == 1;
+        assert!(outcome.code == 1 && is_told, "{verb} {name}: {outcome:?}");
+    }
 }

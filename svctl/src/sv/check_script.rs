@@ -1,6 +1,7 @@
 //! The script `check` of a service, which says whether the service works.
 
 use super::subject::warn;
+use daemontools::interpreter;
 use daemontools::report::errno_of;
 use daemontools::sys;
 use daemontools::sys::exec::environment;
@@ -12,16 +13,23 @@ use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::Pid;
 use std::ffi::{CString, OsStr};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The name of the script.
 const CHECK: &str = "check";
 /// How long a script may run at least, also when the time is over.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// How long a script that was killed may take to end. One that waits for a mount whose server does not answer never ends.
+const LONGEST_END: Duration = Duration::from_millis(500);
 
 /// Whether the script of the service in the current directory finds that it works. A service without the script does. A
-/// script that has not ended at the deadline is killed, and finds nothing.
+/// script that has not ended at the deadline is killed, and finds nothing, and neither does one that must not be touched.
 pub fn finds_that_it_works(name: &OsStr, deadline: Instant) -> bool {
+    if !interpreter::answers(Path::new(CHECK)) {
+        warn("unable to stat", name, CHECK, Errno::ETIMEDOUT);
+        return false;
+    }
     match std::fs::metadata(CHECK).map_err(|error| errno_of(&error)) {
         Err(Errno::ENOENT) => return true,
         Err(errno) => {
@@ -56,19 +64,27 @@ fn start() -> nix::Result<Pid> {
     spawn(&order).map_err(|refused| refused.errno())
 }
 
+/// Whether a script succeeds by then. One that does not even end when it is killed is left.
 fn ended_well(script: Pid, until: Instant) -> bool {
-    let held = PidFd::open(script);
-    while let Ok(held) = &held {
-        let left = until.saturating_duration_since(Instant::now());
-        match poll(&mut [PollFd::new(held.as_fd(), PollFlags::POLLIN)], sys::timeout(Some(left))) {
-            Ok(0) => {
-                // It leads a group of its own, and has not been waited for, so the number is still its own.
-                let _ = killpg(script, Signal::SIGKILL);
-                break;
-            }
-            Err(Errno::EINTR) => {}
-            Ok(_) | Err(_) => break,
+    let Ok(held) = PidFd::open(script) else { return wait_for(script) == Ok(0) };
+    if !ends_by(&held, until) {
+        // It leads a group of its own, and has not been waited for, so the number is still its own.
+        let _ = killpg(script, Signal::SIGKILL);
+        if !ends_by(&held, Instant::now() + LONGEST_END) {
+            return false;
         }
     }
     wait_for(script) == Ok(0)
+}
+
+/// Waits for the end of a process, no longer than until then. Returns whether it has ended.
+fn ends_by(process: &PidFd, until: Instant) -> bool {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], sys::timeout(Some(left))) {
+            Ok(0) => return false,
+            Err(Errno::EINTR) => {}
+            Ok(_) | Err(_) => return true,
+        }
+    }
 }
