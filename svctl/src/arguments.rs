@@ -2,7 +2,7 @@
 
 use crate::action::Action;
 use crate::foreign::{Foreign, meaning, refusal as refused_word, refused_option};
-use crate::verbs::{Change, SIGNALS, Shell, Verb, verb};
+use crate::verbs::{self, Change, SIGNALS, Shell, Verb, signal_option, verb};
 use daemontools::report::PERMANENT;
 use daemontools::service::Command;
 use daemontools::service::goal::Goal;
@@ -214,13 +214,9 @@ pub struct Scope {
 }
 
 fn signal(word: &OsStr) -> Result<Command, Fatal> {
-    let name = word.to_string_lossy().to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let known = SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, command)| *command);
-    known.ok_or_else(|| {
-        let names: Vec<&str> = SIGNALS.iter().take(11).map(|(name, _)| *name).collect();
-        refusal(&[b"signal ", word.as_bytes(), b": not one of ", names.join(" ").as_bytes()])
-    })
+    let names = || SIGNALS.map(|(name, _)| name)[..11].join(" ");
+    let unknown = || refusal(&[b"signal ", word.as_bytes(), b": not one of ", names().as_bytes()]);
+    verbs::signal(word).map(|(_, command)| command).ok_or_else(unknown)
 }
 
 fn refusal(words: &[&[u8]]) -> Fatal {
@@ -237,6 +233,17 @@ fn parse_hosts(list: &OsStr) -> Result<Vec<OsString>, Fatal> {
         Some(host) => Err(refusal(&[b"\"", host, b"\" is no name of a host"])),
         None => Ok(hosts.into_iter().map(|host| OsString::from_vec(host.to_vec())).collect()),
     }
+}
+
+/// Refuses a host that is written together with `-H` and without `=`: such a word may be a signal that was meant for `kill`,
+/// and a command must not go to another machine by mistake.
+fn stands_alone(word: &OsStr) -> Result<(), Fatal> {
+    let bytes = word.as_bytes();
+    if bytes == b"-H" || bytes.starts_with(b"-H=") || bytes.starts_with(b"--") {
+        return Ok(());
+    }
+    let words = b": -H must stand alone, with its hosts behind a blank; a signal is svctl kill -s HUP NAME";
+    Err(Fatal::misuse(&[bytes, words], USAGE))
 }
 
 /// Options as they come.
@@ -265,7 +272,21 @@ pub fn parse(args: Args) -> Result<(Shape, Request), Fatal> {
     let mut raw = Raw::default();
     let (mut asked, mut names) = (None, Vec::new());
     let mut parser = lexopt::Parser::from_args(args);
-    while let Some(argument) = parser.next().map_err(misused)? {
+    // The word that is read, and whether such words may still be options.
+    let (mut word, mut has_options) = (OsString::new(), true);
+    loop {
+        if let Some(mut rest) = parser.try_raw_args() {
+            // As kill(1) has it. lexopt would take -HUP for the host UP.
+            let is_signal =
+                |word: &OsStr| matches!(asked, Some(Verb::Act(Action::Signal(_)))) && signal_option(word).is_some();
+            if let Some(name) = rest.next_if(|word| has_options && is_signal(word)) {
+                raw.signal = signal_option(&name).map(|(_, command)| command);
+                continue;
+            }
+            word = rest.peek().unwrap_or_default().into();
+            has_options &= word != "--";
+        }
+        let Some(argument) = parser.next().map_err(misused)? else { break };
         match argument {
             Arg::Short('d') | Arg::Long("directory") => raw.directory = Some(parser.value().map_err(misused)?),
             Arg::Short('j') | Arg::Long("json") => raw.json = true,
@@ -282,6 +303,7 @@ pub fn parse(args: Args) -> Result<(Shape, Request), Fatal> {
             Arg::Long("no-wait") => raw.no_wait = true,
             Arg::Short('s') | Arg::Long("signal") => raw.signal = Some(signal(&parser.value().map_err(misused)?)?),
             Arg::Short('H') | Arg::Long("host") => {
+                stands_alone(&word)?;
                 raw.hosts.extend(parse_hosts(&parser.value().map_err(misused)?)?);
             }
             Arg::Long("help") => raw.help = true,
@@ -453,6 +475,13 @@ mod tests {
             ("reload web", act(Action::Reload, Then::Wait)),
             ("kill web", act(Action::Signal(Command::Kill), Then::Return)),
             ("kill -s sigterm web", act(Action::Signal(Command::Terminate), Then::Return)),
+            ("kill -s 9 web", act(Action::Signal(Command::Kill), Then::Return)),
+            ("kill -HUP web", act(Action::Signal(Command::Hangup), Then::Return)),
+            ("kill web -Hup", act(Action::Signal(Command::Hangup), Then::Return)),
+            ("kill -SIGTERM web", act(Action::Signal(Command::Terminate), Then::Return)),
+            ("kill -j -15 web", act(Action::Signal(Command::Terminate), Then::Return)),
+            ("kill -d -9 -int web", act(Action::Signal(Command::Interrupt), Then::Return)),
+            ("kill -- web", act(Action::Signal(Command::Kill), Then::Return)),
             ("wait ready web", Request::Wait { goal: Goal::Ready, names: names("web") }),
             ("log -n 5 web", Request::Log { words: names("-n 5 web") }),
             ("check web", Request::Check { names: names("web") }),
@@ -492,6 +521,10 @@ mod tests {
             ("list tail", Request::List { names: names("tail"), which: Which::All }),
             ("list log", Request::List { names: names("log"), which: Which::All }),
             ("web log", Request::List { names: names("web log"), which: Which::All }),
+            (
+                "kill -- -HUP",
+                Request::Act { action: Action::Signal(Command::Kill), names: names("-HUP"), then: Then::Return },
+            ),
         ] {
             assert_eq!(request_of(line), request, "{line}");
         }
@@ -509,7 +542,7 @@ mod tests {
         for line in [
             "-d x -j -H a,b -H c --color never -T 5s start web",
             "start -jdx --color=never web --timeout 5000ms --host a,b,c",
-            "start web --json --directory x --color never -T5s -Ha,b,c",
+            "start web --json --directory x --color never -T5s -H=a,b,c",
         ] {
             let (seen, request) = parsed(line).unwrap();
             assert_eq!(seen, shape, "{line}");
@@ -525,6 +558,17 @@ mod tests {
             "list --wanted",
             "start -s TERM web",
             "kill -s ROSES web",
+            "kill -s 11 web",
+            "kill -ROSES web",
+            "kill -HUPP web",
+            "kill -Ha web",
+            "-HUP kill web",
+            "-HUP web",
+            "restart -HUP web",
+            "restart -jHUP web",
+            "-jH a web",
+            "start -TERM web",
+            "start -9 web",
             "list --no-wait",
             "check -j",
             "metrics -j",

@@ -128,8 +128,6 @@ pub fn svctl(args: Args) -> Result<i32, Fatal> {
 
 /// Does what is asked for on other machines.
 fn elsewhere(hosts: &[OsString], words: &[OsString], request: &Request) -> Result<i32, Fatal> {
-    let alone = || Fatal::misuse(&[b"-H must stand alone, and not behind another letter"], arguments::USAGE);
-    let words = remote::words_for_there(words).ok_or_else(alone)?;
     let order = match request {
         Request::Events { .. } | Request::Log { .. } => Order::OfTime,
         Request::List { .. } | Request::Status { .. } | Request::Act { .. } | Request::Wait { .. } => Order::OfHosts,
@@ -137,7 +135,7 @@ fn elsewhere(hosts: &[OsString], words: &[OsString], request: &Request) -> Resul
         Request::Names | Request::Completion(_) | Request::Help(_) | Request::Metrics { .. } => Order::OfHosts,
         Request::Top { .. } => Order::OfHosts,
     };
-    remote::run(hosts, &words, order)
+    remote::run(hosts, &remote::words_for_there(words), order)
 }
 
 /// What the commands about services have in common.

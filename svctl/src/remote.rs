@@ -9,9 +9,10 @@
 //!
 //! ssh asks nothing, as several of them would ask at once.
 
+use crate::action::Action;
 use crate::arguments::meant;
 use crate::text::shown;
-use crate::verbs::Verb;
+use crate::verbs::{Verb, signal_option};
 use daemontools::report::TEMPORARY;
 use daemontools::{Attempt, Fatal, Unable, report, sys};
 use nix::errno::Errno;
@@ -44,26 +45,31 @@ pub enum Order {
 }
 
 /// The words for the other machine: all but `-H` and `--color`, with their values. Behind the command `log`, and behind
-/// `--`, words are left as they are. `None`: `-H` is written together with other letters.
-pub fn words_for_there(words: &[OsString]) -> Option<Vec<OsString>> {
+/// `--`, words are left as they are. A signal as kill(1) has it becomes `-s HUP`: an older svctl takes `-HUP` for a host.
+pub fn words_for_there(words: &[OsString]) -> Vec<OsString> {
     let (mut kept, mut rest) = (Vec::new(), words.iter());
-    let mut has_host = false;
+    let mut is_kill = false;
     while let Some(word) = rest.next() {
         let bytes = word.as_bytes();
-        let is_host = bytes.starts_with(b"-H") || bytes.starts_with(b"--host");
-        if is_host || bytes.starts_with(b"--color") {
-            has_host |= is_host;
-            if matches!(bytes, b"-H" | b"--host" | b"--color") {
-                rest.next();
-            }
+        if matches!(bytes, b"-H" | b"--host" | b"--color") {
+            rest.next();
+            continue;
+        }
+        if [&b"-H="[..], b"--host=", b"--color="].into_iter().any(|option| bytes.starts_with(option)) {
+            continue;
+        }
+        if let Some((name, _)) = signal_option(word).filter(|_| is_kill) {
+            kept.extend(["-s", name].map(OsString::from));
             continue;
         }
         kept.push(word.clone());
-        if bytes == b"--" || matches!(meant(word), Ok(Some(Verb::Log))) {
+        let verb = meant(word).unwrap_or_default();
+        is_kill |= matches!(verb, Some(Verb::Act(Action::Signal(_))));
+        if bytes == b"--" || verb == Some(Verb::Log) {
             kept.extend(rest.by_ref().cloned());
         }
     }
-    has_host.then_some(kept)
+    kept
 }
 
 /// One host.
@@ -255,15 +261,18 @@ mod tests {
     #[test]
     fn the_words_for_there_are_without_the_hosts() {
         for (line, there) in [
-            ("-H a,b", Some("")),
-            ("-Ha -j list web", Some("-j list web")),
-            ("restart --host a web --host=b -T 5s", Some("restart web -T 5s")),
-            ("--color always -H a --color=never status", Some("status")),
-            ("-H a log -H b --color x", Some("log -H b --color x")),
-            ("-H a status -- -H", Some("status -- -H")),
-            ("-jH a", None),
+            ("-H a,b", ""),
+            ("-H=a -j list web", "-j list web"),
+            ("restart --host a web --host=b -T 5s", "restart web -T 5s"),
+            ("--color always -H a --color=never status", "status"),
+            ("-H a log -H b --color x", "log -H b --color x"),
+            ("-H a status -- -H", "status -- -H"),
+            ("-H a kill -Hup web", "kill -s HUP web"),
+            ("kill web -9 -H a", "kill web -s KILL"),
+            ("-H a kill -- -9", "kill -- -9"),
+            ("-H a tail web", "tail web"),
         ] {
-            assert_eq!(words_for_there(&words(line)), there.map(words), "{line}");
+            assert_eq!(words_for_there(&words(line)), words(there), "{line}");
         }
     }
 

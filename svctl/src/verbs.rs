@@ -4,6 +4,7 @@ use crate::action::Action;
 use daemontools::Fatal;
 use daemontools::report::PERMANENT;
 use daemontools::service::Command;
+use nix::sys::signal::Signal;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -82,6 +83,21 @@ pub const SIGNALS: [(&str, Command); 12] = [
     ("PAUSE", Command::Pause),
 ];
 
+/// The signal of this name, with or without `SIG` in front, in any case; or of this number, which is that of this system.
+pub fn signal(word: &OsStr) -> Option<(&'static str, Command)> {
+    let word = word.to_str()?.to_ascii_uppercase();
+    let number = || word.parse::<u16>().ok().filter(|_| !word.starts_with('+'));
+    let by_number = || Signal::try_from(i32::from(number()?)).ok();
+    let name = by_number().map_or(&*word, |signal| signal.as_str());
+    let name = name.strip_prefix("SIG").unwrap_or(name);
+    SIGNALS.into_iter().find(|(known, _)| *known == name)
+}
+
+/// The signal that a word behind `kill` is, as kill(1) has it: `-HUP`, `-SIGHUP`, `-1`.
+pub fn signal_option(word: &OsStr) -> Option<(&'static str, Command)> {
+    signal(OsStr::from_bytes(word.as_bytes().strip_prefix(b"-")?))
+}
+
 /// What is to become of services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -113,6 +129,38 @@ impl Shell {
             b"zsh" => Ok(Shell::Zsh),
             b"fish" => Ok(Shell::Fish),
             other => Err(Fatal::new(PERMANENT, &[b"completion ", other, b": not one of bash zsh fish"])),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_has_a_name_and_a_number() {
+        for (word, expected) in [
+            ("HUP", Some("HUP")),
+            ("sighup", Some("HUP")),
+            ("1", Some("HUP")),
+            ("9", Some("KILL")),
+            ("15", Some("TERM")),
+            ("PAUSE", Some("PAUSE")),
+            ("0", None),
+            ("11", None),
+            ("999", None),
+            ("+9", None),
+            ("-9", None),
+            ("UP", None),
+            ("", None),
+            ("SIG", None),
+        ] {
+            assert_eq!(signal(OsStr::new(word)).map(|(name, _)| name), expected, "{word}");
+        }
+        for (word, expected) in
+            [("-HUP", Some("HUP")), ("-9", Some("KILL")), ("-Hup", Some("HUP")), ("HUP", None), ("--HUP", None)]
+        {
+            assert_eq!(signal_option(OsStr::new(word)).map(|(name, _)| name), expected, "{word}");
         }
     }
 }

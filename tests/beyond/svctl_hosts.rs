@@ -60,7 +60,54 @@ fn a_host_that_is_not_reached_keeps_no_other_from_answering() {
     // What is wrong with the words is said here, once.
     let wrong = svctl(&scratch, "-H off,a start");
     assert!(wrong.code == 100 && wrong.stderr.starts_with("svctl: no service is named\n"), "{wrong:?}");
-    assert_eq!(svctl(&scratch, "-jH a").code, 100);
+}
+
+/// kill(1) has a signal behind a dash. `-HUP` must not be taken for the host `UP`, by this svctl or by an older one there.
+#[test]
+fn a_signal_is_no_host() {
+    let scratch = Scratch::new();
+    scratch.script("bin/ssh", "#!/bin/sh\necho \"$*\" >>$SCRATCH/called\n");
+    let trap = |signal: &str| format!("trap 'echo {signal} >>heard' {signal}; ");
+    let run = ["HUP", "TERM", "INT", "USR1"].map(trap).concat() + "echo $$ >>begun; while :; do sleep 0.05; done";
+    let service = Service::new(&scratch, "sv/web", &run);
+    let _supervise = service.supervise();
+    let pid = service.lines("begun", 1).remove(0);
+    for (number, (words, signal)) in [
+        ("kill -HUP web", "HUP"),
+        ("kill -Hup web", "HUP"),
+        ("kill web -SIGTERM", "TERM"),
+        ("kill -INT web", "INT"),
+        ("kill -2 web", "INT"),
+        ("kill -s 15 web", "TERM"),
+        ("kill -usr1 web", "USR1"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let killed = svctl(&scratch, words);
+        assert_eq!((killed.code, killed.stderr.as_str()), (0, ""), "{words}");
+        assert_eq!(service.lines("heard", number + 1)[number], signal, "{words}");
+    }
+    for words in
+        ["-HUP kill web", "-Hup web", "restart -HUP web", "stop web -HUP", "kill -Ha web", "kill -HUPP web", "-jHa"]
+    {
+        let refused = svctl(&scratch, words);
+        let reason = ": -H must stand alone, with its hosts behind a blank; a signal is svctl kill -s HUP NAME\n";
+        assert!(refused.code == 100 && refused.stderr.contains(reason), "{words}: {refused:?}");
+    }
+    assert!(!scratch.path().join("called").exists());
+    assert_eq!(service.lines("begun", 1), [pid], "the service still runs");
+    // The signal goes to another machine in words that every svctl takes for a signal.
+    assert_eq!(svctl(&scratch, "-H a kill -HUP web").code, 0);
+    let called = fs::read_to_string(scratch.path().join("called")).unwrap();
+    assert!(
+        called.ends_with(
+            " a env PATH=\"$PATH:/command:/usr/local/bin:/usr/local/sbin\" svctl --color=never kill -s HUP web\n"
+        ),
+        "{called}"
+    );
+    assert_eq!(svctl(&scratch, "kill -9 web").code, 0);
+    service.lines("begun", 2);
 }
 
 /// The lines of a command that goes on are shown when they come, from all hosts.
