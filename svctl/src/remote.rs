@@ -14,10 +14,12 @@ use crate::arguments::meant;
 use crate::text::shown;
 use crate::verbs::{Verb, signal_option};
 use daemontools::report::TEMPORARY;
+use daemontools::terminal::visible_json;
 use daemontools::{Attempt, Fatal, Unable, report, sys};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::read;
+use serde_json::{Map, Value};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -34,6 +36,8 @@ const UNREACHED: i32 = 255;
 const MOST: usize = 1 << 20;
 /// A longer line is written in pieces.
 const LONGEST_LINE: usize = 1 << 16;
+/// The member of a JSON document that names the host.
+const HOST: &str = "host";
 
 /// When the lines of a host are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,16 +224,15 @@ impl Stream {
     }
 }
 
-/// A line with the host's name: `web1  ● nginx  up …`, `{"host":"web1","service":…`.
+/// A line with the host's name: `web1  ● nginx  up …`, `{"host":"web1","service":…`. Only a whole object of JSON has it as a
+/// member, and only this one is its host, whatever the machine says.
 fn told(name: &str, room: &str, line: &[u8]) -> String {
-    let text = shown(line);
-    match text.strip_prefix('{') {
-        Some(members) if text.ends_with('}') => {
-            let host = name.replace('\\', "\\\\").replace('"', "\\\"");
-            format!("{{\"host\":\"{host}\",{members}\n")
-        }
-        Some(_) | None => format!("{name}{room}  {text}\n"),
-    }
+    let Ok(mut object) = serde_json::from_slice::<Map<String, Value>>(line) else {
+        return format!("{name}{room}  {}\n", shown(line));
+    };
+    object.shift_remove(HOST);
+    let document = Map::from_iter([(HOST.into(), name.into())].into_iter().chain(object));
+    format!("{}\n", visible_json(&Value::from(document).to_string()))
 }
 
 /// A word as any shell reads it. Only plain words are left as they are.
@@ -277,10 +280,24 @@ mod tests {
     }
 
     #[test]
-    fn every_line_names_its_host() {
+    fn every_line_names_its_host_and_no_other() {
         assert_eq!(told("a", " ", b"* web  up"), "a   * web  up\n");
-        assert_eq!(told("a", "", b"{\"service\":\"web\"}"), "{\"host\":\"a\",\"service\":\"web\"}\n");
-        assert_eq!(told("a", "", b"\x1b[2J{"), "a  \\x1b[2J{\n");
+        assert_eq!(told("a", " ", b"\x1b[2J{"), "a   \\x1b[2J{\n");
+        for (line, document) in [
+            ("{\"service\":\"web\"}", "{\"host\":\"a\",\"service\":\"web\"}"),
+            ("{\"host\":\"b\",\"service\":\"web\"}", "{\"host\":\"a\",\"service\":\"web\"}"),
+            ("{\"x\":1.50,\"\\u0068ost\":\"b\",\"host\":\"b\"}", "{\"host\":\"a\",\"x\":1.50}"),
+            ("{\"x\":{\"host\":\"b\"}}", "{\"host\":\"a\",\"x\":{\"host\":\"b\"}}"),
+            ("{}", "{\"host\":\"a\"}"),
+            ("{ }", "{\"host\":\"a\"}"),
+            ("{\"x\":\"\u{7f}\u{202e}\"}", "{\"host\":\"a\",\"x\":\"\\u007f\\u202e\"}"),
+        ] {
+            assert_eq!(told("a", "", line.as_bytes()), format!("{document}\n"), "{line}");
+        }
+        for line in ["{x}", "{\"host\":\"b\"", "{}{\"host\":\"b\"}", "[{\"host\":\"b\"}]", "\"host\"", "{\"x\":1,}"] {
+            assert_eq!(told("a", "", line.as_bytes()), format!("a  {line}\n"));
+        }
+        assert_eq!(told("a\"b", "", b"{}"), "{\"host\":\"a\\\"b\"}\n");
     }
 
     #[test]

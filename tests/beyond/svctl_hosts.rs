@@ -110,6 +110,24 @@ fn a_signal_is_no_host() {
     service.lines("begun", 2);
 }
 
+#[test]
+fn no_machine_speaks_for_another() {
+    let scratch = Scratch::new();
+    let said = r#"#!/bin/sh
+echo '{"host":"b","service":"web","state":"up"}'
+echo '{}'
+echo '{"host":"b",'
+echo '{}, {"host":"b"}'
+"#;
+    scratch.script("bin/ssh", said);
+    let expected = r#"{"host":"a","service":"web","state":"up"}
+{"host":"a"}
+a  {"host":"b",
+a  {}, {"host":"b"}
+"#;
+    assert_eq!(svctl(&scratch, "-H a -j list").stdout, expected);
+}
+
 /// The lines of a command that goes on are shown when they come, from all hosts.
 #[test]
 fn events_of_all_hosts_come_as_they_happen() {
