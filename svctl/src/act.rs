@@ -7,8 +7,9 @@ use crate::arguments::Then;
 use crate::code::FAILED;
 use crate::log::{last_words, since};
 use crate::paint::Paint;
-use crate::services::Service;
+use crate::services::{Reach, Service};
 use crate::text::shown;
+use crate::unsupervised::why;
 use crate::{Context, write};
 use daemontools::service::goal::{Goal, Sent};
 use daemontools::service::trial::{Outcome, Test};
@@ -43,7 +44,7 @@ pub fn act(context: &Context, names: &[OsString], action: Action, then: Then) ->
     let commands = action.commands();
     let goal = action.goal().filter(|_| then == Then::Wait);
     let Some(goal) = goal else {
-        let code = tell_all(&chosen, &commands)?;
+        let code = tell_all(context, &chosen, &commands)?;
         return show_documents(context, &chosen).map(|()| code);
     };
     let mut waiting = Waiting::new(Part::Service);
@@ -57,7 +58,7 @@ pub fn act(context: &Context, names: &[OsString], action: Action, then: Then) ->
         match tell(service, &commands) {
             Ok(delivery) => unread.extend(Some(delivery).filter(|delivery| !delivery.is_read())),
             Err(unsent) => {
-                waiting.give_up(number, String::from_utf8_lossy(&unsent.words(&service.name)).into_owned());
+                waiting.give_up(number, String::from_utf8_lossy(&unsent.words_here(&service.name)).into_owned());
             }
         }
     }
@@ -87,11 +88,20 @@ pub(crate) fn conclude(context: &Context, chosen: &[Service], tried: Tried) -> R
         if order.test != Test::Comes {
             say_last_words(service, told_at);
         }
-        if let Some(hint) = hint(&context.services, service, &Answer::of(service)) {
+        let answer = Answer::of(service);
+        if let Some(cause) = cause(context, service, &answer) {
+            report::notice(&[b"cause: ", cause.as_bytes()]);
+        } else if let Some(hint) = hint(&context.services, service, &answer) {
             report::notice(&[b"try: ", hint.as_bytes()]);
         }
     }
     show(context, chosen)
+}
+
+/// Why a service cannot even be told.
+fn cause(context: &Context, service: &Service, answer: &Answer) -> Option<String> {
+    let is_unsupervised = matches!(answer, Answer::Unsupervised(_)) && service.reach == Reach::Answers;
+    is_unsupervised.then(|| why(&context.services, service))
 }
 
 /// Shows how the services are now.
@@ -116,11 +126,14 @@ fn show_documents(context: &Context, chosen: &[Service]) -> Result<(), Fatal> {
 
 /// Commands the services, and returns the exit code when the commands are read. A service that cannot be commanded causes
 /// a warning, and the others are still commanded.
-fn tell_all(chosen: &[Service], commands: &Commands) -> Result<i32, Fatal> {
+fn tell_all(context: &Context, chosen: &[Service], commands: &Commands) -> Result<i32, Fatal> {
     let mut code = 0;
     for service in chosen {
         if let Err(unsent) = tell(service, commands).and_then(Delivery::wait) {
-            report::warning(&[&unsent.words(&service.name)]);
+            report::warning(&[&unsent.words_here(&service.name)]);
+            if let Some(cause) = cause(context, service, &Answer::of(service)) {
+                report::notice(&[b"cause: ", cause.as_bytes()]);
+            }
             code = FAILED;
         }
     }

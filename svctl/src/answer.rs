@@ -2,12 +2,22 @@
 
 use crate::paint::Mark;
 use crate::services::{Reach, Service};
+use daemontools::report::reason;
 use daemontools::service::view::transition::Condition;
 use daemontools::service::view::{State, View, document};
-use daemontools::service::{SILENT, Want, has_supervise_at};
+use daemontools::service::{OK, SILENT, Want, has_supervise_at};
 use daemontools::terminal::visible_json;
+use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
+
+/// What people are told of a service that no supervise has ever been in charge of.
+const NEVER: &str = "never supervised";
+
+/// What programs are told of it, by svstat too.
+fn not_there() -> String {
+    format!("unable to open {OK}: {}", reason(Errno::ENOENT))
+}
 
 /// What was seen of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +94,7 @@ impl Answer {
     pub fn reason(&self) -> Option<String> {
         match self {
             Answer::Told(view) => view.reason(),
+            Answer::Unsupervised(why) if *why == not_there() => Some(NEVER.into()),
             Answer::Unsupervised(why) | Answer::Unknown(why) => Some(why.clone()),
         }
     }

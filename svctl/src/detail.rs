@@ -1,5 +1,6 @@
 //! Everything about a service on half a screen: how it is and why, how it ended, what it said, what to type next.
 
+use crate::access::closed_to;
 use crate::advice::advice;
 use crate::answer::Answer;
 use crate::arguments::Right;
@@ -11,6 +12,7 @@ use crate::services::{Reach, Service};
 use crate::text::{quoted, shown};
 use crate::{Context, memory, unsupervised, write};
 use daemontools::duration::brief;
+use daemontools::report::Whose;
 use daemontools::service::view::{View, local_time};
 use daemontools::service::{Death, Ends, LOG, Record};
 use daemontools::tai64::between;
@@ -65,6 +67,9 @@ pub fn detail(context: &Context, service: &Service, answer: &Answer) -> String {
     }
     if matches!(answer, Answer::Unsupervised(_)) && service.reach == Reach::Answers {
         line("cause", &unsupervised::why(&context.services, service));
+    }
+    if let Some(Whose { owner, own, .. }) = closed_to(service, answer) {
+        line("cause", &format!("it belongs to {owner}, and this is {own}: run it as {owner}"));
     }
     if let Ok(target) = std::fs::read_link(&service.path) {
         line("link to", &shown(target.as_os_str().as_bytes()));

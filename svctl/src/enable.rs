@@ -1,13 +1,15 @@
 //! Whether services are started by themselves: the file `down`.
 
+use crate::access::closed_to;
 use crate::answer::Answer;
 use crate::services::{Service, Services};
 use crate::text::{quoted, shown};
 use crate::verbs::Change;
 use crate::write;
+use daemontools::report::{Whose, whose};
 use daemontools::service::view::State;
 use daemontools::service::{DOWN, make_at};
-use daemontools::{Attempt, Fatal};
+use daemontools::{Attempt, Fatal, Unable};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::Mode;
@@ -27,15 +29,28 @@ pub fn change(services: &Services, names: &[OsString], change: Change) -> Result
             Change::Enable => unlink(&file),
             Change::Disable => make(&file),
         };
+        let verb = match change {
+            Change::Enable => "remove",
+            Change::Disable => "make",
+        };
         let has_changed = match (change, changed) {
             (Change::Enable, Err(Errno::ENOENT)) | (Change::Disable, Err(Errno::EEXIST)) => false,
-            (Change::Enable, changed) => changed.unable_to("remove", &file).map(|()| true)?,
-            (Change::Disable, changed) => changed.unable_to("make", &file).map(|()| true)?,
+            (_, changed) => changed.unable_to(verb, &file).map_err(|unable| denied(unable, &file)).map(|()| true)?,
         };
         let (answer, done) = (Answer::of(&service), Done { change, has_changed });
         write(words(&service, &answer, done, |verb| services.command(verb)).as_bytes())?;
     }
     Ok(0)
+}
+
+/// Whose the directory is that this account may not change.
+fn denied(unable: Unable, file: &Path) -> Unable {
+    match whose(file.parent().unwrap_or(file)).filter(|_| unable.errno == Errno::EACCES) {
+        Some(Whose { owner, own, .. }) => {
+            unable.because(&format!("its directory belongs to {owner}, and this is {own}: run it as {owner}"))
+        }
+        None => unable,
+    }
 }
 
 /// What was done to a service.
@@ -62,5 +77,9 @@ fn words(service: &Service, answer: &Answer, done: Done, command: impl Fn(&str) 
         (Change::Disable, Some(false)) => ("disabled", format!(", and goes on until {} {typed}", command("stop"))),
         (Change::Disable, Some(true) | None) => ("disabled", String::new()),
     };
-    format!("{name} is {already}{done}: it is {}{next}\n", answer.word())
+    let unknown = matches!(answer, Answer::Unknown(_)).then(|| answer.reason()).flatten();
+    let why = unknown.map(|why| format!(": {}", shown(why.as_bytes()))).unwrap_or_default();
+    let cause = closed_to(service, answer)
+        .map(|Whose { owner, own, .. }| format!(": it belongs to {owner}, and this is {own}: run it as {owner}"));
+    format!("{name} is {already}{done}: it is {}{why}{}{next}\n", answer.word(), cause.unwrap_or_default())
 }

@@ -26,7 +26,8 @@
 //! | `top` | [`top`] | the table as a live screen |
 //!
 //! lib's `trial` says whether a command has had its effect, [`unsupervised`] why a service has no supervise, and [`advice`] what to
-//! type next. [`row`] and [`table`] make the rows of the table, and [`paint`] decides on symbols and colours.
+//! type next, and
+//! [`access`] whose a service is that this account may not look at. [`row`] and [`table`] make the rows of the table, and [`paint`] decides on symbols and colours.
 //!
 //! With `-H`, [`remote`] runs the same command on other machines. Called `sv`, the program is [`sv`].
 //!
@@ -41,6 +42,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod act;
 pub mod action;
 pub mod add;

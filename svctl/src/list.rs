@@ -1,5 +1,6 @@
 //! The table of services.
 
+use crate::access::{self, closed_to};
 use crate::answer::Answer;
 use crate::arguments::Which;
 use crate::code::UNKNOWN;
@@ -7,6 +8,7 @@ use crate::row::Row;
 use crate::services::{Reach, Service, Services};
 use crate::table::{summary, table};
 use crate::text::shown;
+use crate::unsupervised::no_svscan;
 use crate::{Context, write};
 use daemontools::service::{LOG, Phase, Place, Running, SOON, Status, is_supervised_at, read_status_at};
 use daemontools::tai64::{self, between};
@@ -34,19 +36,25 @@ pub fn list(context: &Context, names: &[OsString], which: Which) -> Result<i32, 
         write(documents.as_bytes())?;
         return Ok(code);
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut closed, mut is_unsupervised) = (Vec::new(), Vec::new(), false);
     for service in &chosen {
         let answer = Answer::of_answering(service);
         if is_listed(&answer) {
             rows.push(Row::of(service, &answer));
         }
-        rows.extend(row_of_failing_logger(service));
+        is_unsupervised |= matches!(answer, Answer::Unsupervised(_));
+        match closed_to(service, &answer) {
+            Some(whose) => closed.push(whose),
+            None => rows.extend(row_of_failing_logger(service)),
+        }
     }
     if rows.is_empty() && which == Which::Failed {
         write(b"every service is as it is wanted\n")?;
     } else {
+        let no_svscan = is_unsupervised.then(|| no_svscan(&context.services)).flatten();
+        let causes: String = no_svscan.into_iter().chain(access::summary(&closed)).map(|line| line + "\n").collect();
         let summary = summary(&rows, &context.services.command("status"));
-        write([table(&rows, context.paint, sys::columns(sys::stdout())), summary].concat().as_bytes())?;
+        write([table(&rows, context.paint, sys::columns(sys::stdout())), summary, causes].concat().as_bytes())?;
     }
     Ok(code)
 }

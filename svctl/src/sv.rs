@@ -25,13 +25,14 @@ pub mod verb;
 
 use crate::write;
 use daemontools::report::{self, PERMANENT};
+use daemontools::suggest::where_unsupervised;
 use daemontools::terminal::visible;
 use daemontools::{Args, Attempt, Fatal, sys};
 use line::Refusal;
 use nix::sys::signal::{SigSet, Signal};
 use status::Found;
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
 use verb::Verb;
 
@@ -46,6 +47,8 @@ const REFUSED_SCRIPT: i32 = 151;
 #[derive(Debug, Default)]
 pub struct Output {
     failed: i32,
+    /// The names of the services that have refused something.
+    refused: Vec<OsString>,
 }
 
 impl Output {
@@ -64,6 +67,7 @@ impl Output {
     /// Standard output cannot be written to.
     pub fn refuse(&mut self, name: &OsStr, refusal: &Refusal) -> Result<(), Fatal> {
         let line = self.count(name, refusal);
+        self.refused.push(name.into());
         self.say(&line)
     }
 
@@ -110,6 +114,12 @@ fn answer(request: arguments::Request, is_script: bool) -> Result<i32, Fatal> {
                     return Ok(code);
                 }
             }
+        }
+    }
+    // runit's sv says nothing there, so this is for people alone.
+    for subject in subjects.iter().filter(|subject| output.refused.contains(&subject.name)) {
+        if let Ok(path) = subject.path() {
+            where_unsupervised(path.as_os_str());
         }
     }
     report::retry_lost();

@@ -20,13 +20,19 @@ const SVSCAN_LOCK: &str = ".svscan/lock";
 
 /// The cause and the cure in words: `no svscan runs in /service: start it: svscan /service`.
 pub fn why(services: &Services, service: &Service) -> String {
-    let directory = shown(services.directory().as_os_str().as_bytes());
     let is_entry = services.named(&service.name).path == service.path;
-    match is_locked(&services.directory().join(SVSCAN_LOCK)) {
-        Ok(false) if is_entry => format!("no svscan runs in {directory}: start it: svscan {directory}"),
-        Ok(_) | Err(_) => obstacle(&service.path)
-            .unwrap_or_else(|| "svscan's standard error says why (svscanboot: ps -ww -C readproctitle -o args)".into()),
-    }
+    let own = || obstacle(&service.path);
+    no_svscan(services)
+        .filter(|_| is_entry)
+        .or_else(own)
+        .unwrap_or_else(|| "svscan's standard error says why (svscanboot: ps -ww -C readproctitle -o args)".into())
+}
+
+/// That no svscan serves the directory, and the cure.
+pub fn no_svscan(services: &Services) -> Option<String> {
+    let directory = shown(services.directory().as_os_str().as_bytes());
+    let is_none = matches!(is_locked(&services.directory().join(SVSCAN_LOCK)), Ok(false));
+    is_none.then(|| format!("no svscan runs in {directory}: start it: svscan {directory}"))
 }
 
 /// What keeps a supervise from making its files in this service directory.

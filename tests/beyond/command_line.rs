@@ -384,7 +384,7 @@ fn what_belongs_to_another_account_is_said_to() {
     scratch.mode("closed", 0o700);
     let _supervise = service.supervise();
     service.up();
-    let whose = |what: &str| format!("access denied: {what} belongs to account 0, and this is account 65534\n");
+    let whose = |what: &str| format!("access denied: {what} belongs to root, and this is nobody\n");
     for (line, code, message) in [
         ("svc -t web", 0, format!("svc: warning: unable to control web: {}", whose("supervise"))),
         ("svc -t closed", 0, format!("svc: warning: unable to chdir to closed: {}", whose("it"))),

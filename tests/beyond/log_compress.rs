@@ -170,7 +170,7 @@ fn a_directory_of_another_account_is_said_to_be_one() {
     }
     let scratch = Scratch::new();
     assert_eq!(scratch.shell("echo line | multilog t ./log"), prints(""));
-    let whose = |what: &str| format!("{what} belongs to account 0, and this is account 65534");
+    let whose = |what: &str| format!("{what} belongs to root, and this is nobody");
     for (mode, words) in [
         (0o700, format!("unable to open directory log: access denied: {}", whose("it"))),
         (0o755, format!("unable to lock directory log: access denied: {}", whose("its parent directory"))),

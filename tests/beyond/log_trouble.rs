@@ -284,7 +284,7 @@ fn the_owner_of_the_directory_that_denies_access_is_named() {
     let scratch = Scratch::new();
     scratch.dir("main");
     scratch.mode("main", 0o755);
-    let whose = "belongs to account 0, and this is account 65534";
+    let whose = "belongs to root, and this is nobody";
     for (program, arguments, words) in [
         (
             "multilog",

@@ -58,7 +58,7 @@ fn logcompress_names_a_directory_that_is_called_a_point() {
 fn a_directory_that_cannot_be_made_is_named_with_what_is_in_the_way() {
     let scratch = Scratch::new();
     let whose = |what: &str| match is_root() {
-        true => format!(": {what} belongs to account 0, and this is account 65534"),
+        true => format!(": {what} belongs to root, and this is nobody"),
         false => String::new(),
     };
     let (owner, closed) = (whose("its parent directory"), whose("./parent"));

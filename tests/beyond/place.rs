@@ -172,7 +172,7 @@ fn its_group_may_command_where_the_setgid_bit_says_so() {
     service.lines("starts", 2);
     assert_eq!(member(&scratch, group, "svok web"), prints(""));
     assert!(member(&scratch, group, "svstat web").stdout.starts_with("web: up (pid "));
-    let whose = "supervise belongs to account 0, and this is account 65534";
+    let whose = "supervise belongs to root, and this is nobody";
     let denied = fails(1, &format!("svc: warning: unable to control web: access denied: {whose}\n"));
     assert_eq!(member(&scratch, group + 1, "svc -s -t web"), denied);
     // The modes are unchanged after every kind of restart.

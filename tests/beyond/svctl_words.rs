@@ -1,7 +1,7 @@
 //! The words that people type to svctl by habit, and how it says how it is used.
 
 use std::fs;
-use tests::{Daemon, Outcome, Scratch, Service, fails, is_root, prints, skip, wait_until};
+use tests::{Daemon, Outcome, Scratch, Service, fails, has, is_root, prints, skip, wait_until};
 
 fn svctl(scratch: &Scratch, words: &str) -> Outcome {
     scratch.shell(&format!("LC_ALL=C.UTF-8 exec svctl -d sv {words}"))
@@ -68,7 +68,7 @@ fn the_table_is_as_wide_as_the_terminal() {
     scratch.dir("sv/a-service-with-quite-a-long-name-1");
     let full = svctl(&scratch, "").stdout;
     let row = |text: &str| text.lines().find(|line| line.contains("a-serv")).unwrap_or_default().to_string();
-    assert!(row(&full).ends_with("supervise/ok: file does not exist") || row(&full).len() > 100, "{full}");
+    assert!(row(&full).ends_with("never supervised"), "{full}");
     for (columns, shown) in [(40, "ame-1  "), (60, "a-service-with-quite-a-long-name-1")] {
         let line = format!("sh -c 'stty cols {columns}; LC_ALL=C.UTF-8 svctl -d sv --color=never'");
         let table = scratch.on_terminal(&line);
@@ -117,4 +117,75 @@ fn status_names_settings_that_are_ignored_or_doubtful() {
     fs::remove_file(service.path("restart_limit")).unwrap();
     fs::write(service.path("timeout-kill"), "5s\n").unwrap();
     assert_eq!(svctl(&scratch, "check web"), prints("1 service: nothing is wrong\n"));
+}
+
+/// A user who forgets sudo is told so, once, and not of loggers too.
+#[test]
+fn another_account_is_told_whose_the_services_are() {
+    if !is_root() {
+        return skip("the files of root cannot be made without root");
+    }
+    let scratch = Scratch::new();
+    scratch.script("sv/web/log/run", "#!/bin/sh\nexec cat >/dev/null\n");
+    let (service, _svscan) = running(&scratch);
+    ["", "sv", "sv/web", "sv/web/log"].into_iter().for_each(|name| scratch.mode(name, 0o755));
+    wait_until("the logger is supervised", || service.path("log/supervise/ok").exists());
+    let nobody = |words: &str| {
+        let mut command = scratch.as_nobody("svctl");
+        scratch.outcome_of(command.args(["-d", "sv"]).args(words.split_whitespace()))
+    };
+    let table = nobody("list");
+    let end = "\n1 service: 1 unknown; see: svctl -d sv status web\n1 service belongs to root, and this is nobody: run it as root\n";
+    assert!(table.code == 0 && table.stdout.ends_with(end) && !table.stdout.contains("web/log"), "{table:?}");
+    let status = nobody("status web");
+    let cause = "\n  cause       it belongs to root, and this is nobody: run it as root\n";
+    assert!(status.code == 4 && status.stdout.contains(cause), "{status:?}");
+    for words in ["restart web", "kill web", "reload web"] {
+        let refused = nobody(words);
+        let is_told = refused.stderr.contains("access denied: ")
+            && refused.stderr.contains("belongs to root, and this is nobody");
+        assert!(refused.code != 0 && is_told, "{words}: {refused:?}");
+    }
+    let directory = scratch.path().join("sv").display().to_string();
+    let enabled = nobody("enable web");
+    let words = "web is already enabled: it is unknown: unable to open supervise/ok: access denied: it belongs to root, and this is nobody: run it as root\n";
+    assert_eq!(enabled, prints(words));
+    let denied = "access denied: its directory belongs to root, and this is nobody: run it as root\n";
+    let words = format!("svctl: fatal: unable to make {directory}/web/down: {denied}");
+    assert_eq!(nobody("disable web"), fails(111, &words));
+    assert!(!svctl(&scratch, "list").stdout.contains("belong"));
+}
+
+#[test]
+fn without_an_svscan_each_command_says_that_there_is_none() {
+    let scratch = Scratch::new();
+    scratch.dir("sv");
+    let service = Service::new(&scratch, "sv/web", "exec sleep 1000");
+    let directory = scratch.path().join("sv").display().to_string();
+    let cause = format!("no svscan runs in {directory}: start it: svscan {directory}\n");
+    let table = svctl(&scratch, "list");
+    assert!(table.stdout.contains("  never supervised\n") && table.stdout.ends_with(&cause), "{table:?}");
+    for words in ["start web", "stop web", "restart web", "kill web"] {
+        let told = svctl(&scratch, words);
+        assert!(told.code == 1 && told.stderr.ends_with(&format!("svctl: cause: {cause}")), "{words}: {told:?}");
+    }
+    let status = svctl(&scratch, "status web").stdout;
+    assert!(status.starts_with("? web — unsupervised: never supervised\n") && status.contains(&cause), "{status}");
+    // Programs are told in the words of svstat.
+    let document = svctl(&scratch, "-j list").stdout;
+    assert!(document.contains("unable to open supervise/ok: file does not exist"), "{document}");
+    // A supervise without an svscan is right.
+    let _supervise = service.supervise();
+    service.up();
+    assert!(svctl(&scratch, "list").stdout.ends_with("\n1 service\n"));
+    if has("script") {
+        scratch.dir("compat");
+        std::os::unix::fs::symlink(scratch.programs().join("svctl"), scratch.path().join("compat/sv")).unwrap();
+        Service::new(&scratch, "sv/new", "exec sleep 1000");
+        let told = scratch.on_terminal("sh -c 'SVDIR=$PWD/sv compat/sv start new'");
+        assert!(told.contains("/sv/new was never supervised: does svscan run, "), "{told}");
+        // runit says nothing of it.
+        let script = scratch.shell("SVDIR=$PWD/sv compat/sv start new");
+        assert_eq!(script.stderr, "");
+    }
 }

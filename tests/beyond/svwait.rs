@@ -242,7 +242,7 @@ fn what_cannot_be_watched_is_said() {
     if is_root() {
         let service = sleeper(&scratch, "web");
         let _supervise = service.supervise();
-        let whose = "it belongs to account 0, and this is account 65534";
+        let whose = "it belongs to root, and this is nobody";
         let denied = format!("svwait: fatal: unable to watch web/supervise: access denied: {whose}\n");
         let seen = scratch.outcome_of(scratch.as_nobody("svwait").args(["up", "web"]));
         assert_eq!(seen, fails(111, &denied));

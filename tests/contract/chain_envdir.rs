@@ -141,7 +141,7 @@ fn what_must_not_be_read_is_named() {
         scratch.mode(file, mode);
         let outcome = scratch.outcome_of(scratch.as_nobody("envdir").args(["env", "env"]));
         scratch.mode("env", 0o755);
-        let whose = if is_root() { ": it belongs to account 0, and this is account 65534" } else { "" };
+        let whose = if is_root() { ": it belongs to root, and this is nobody" } else { "" };
         let message = format!("envdir: fatal: unable to {reason}{}\n", differs(whose, ""));
         assert_eq!(outcome, fails(111, &message), "{mode:o} {file}");
     }

@@ -44,14 +44,14 @@ fn a_directory_without_rights_is_refused() {
     scratch.dir("closed");
     scratch.mode("closed", 0o700);
     let seen = scratch.outcome_of(scratch.as_nobody("supervise").arg("closed"));
-    let whose = differs(": it belongs to account 0, and this is account 65534", "");
+    let whose = differs(": it belongs to root, and this is nobody", "");
     assert_eq!(seen, fails(111, &format!("supervise: fatal: unable to chdir to closed: access denied{whose}\n")));
     scratch.dir("open");
     let seen = scratch.outcome_of(scratch.as_nobody("supervise").arg("open"));
     // The directory that contains the lock cannot be made.
     let words = differs(
         "supervise: fatal: unable to create directory open/supervise: access denied: its parent directory belongs to \
-         account 0, and this is account 65534\n",
+         root, and this is nobody\n",
         "supervise: fatal: unable to acquire open/supervise/lock: file does not exist\n",
     );
     assert_eq!((seen.code, seen.stderr.as_str()), (111, words));

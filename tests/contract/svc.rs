@@ -137,7 +137,7 @@ fn a_service_of_another_account_is_refused() {
         return tests::skip("needs root");
     }
     let seen = scratch.outcome_of(scratch.as_nobody("svc").args(["-u", "a"]));
-    let whose = differs(": supervise belongs to account 0, and this is account 65534", "");
+    let whose = differs(": supervise belongs to root, and this is nobody", "");
     assert_eq!(seen, fails(0, &format!("svc: warning: unable to control a: access denied{whose}\n")));
     let seen = scratch.outcome_of(scratch.as_nobody("svok").arg("a"));
     assert_eq!(seen, fails(111, &format!("svok: fatal: unable to open a/supervise/ok: access denied{whose}\n")));

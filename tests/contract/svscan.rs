@@ -50,7 +50,7 @@ fn what_is_no_directory_is_refused() {
         scratch.dir("closed");
         scratch.mode("closed", 0o700);
         let seen = scratch.outcome_of(scratch.as_nobody("svscan").arg("closed"));
-        let whose = differs(": it belongs to account 0, and this is account 65534", "");
+        let whose = differs(": it belongs to root, and this is nobody", "");
         assert_eq!(seen, fails(111, &format!("svscan: fatal: unable to chdir to closed: access denied{whose}\n")));
     }
 }

@@ -1,7 +1,7 @@
 //! Messages about what the system refused: `unable to VERB OBJECT: reason`.
 
 use super::output::warning;
-use crate::files::{distrusted_link, is_only_ours};
+use crate::files::{distrusted_link, is_only_ours, read_file};
 use crate::interpreter;
 use crate::reason::reason;
 use crate::service::Place;
@@ -13,6 +13,9 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// In a longer `/etc/passwd`, no name is looked for.
+const LONGEST_PASSWD: usize = 1 << 20;
 
 /// An action that the system refused: `unable to VERB OBJECT: reason`.
 ///
@@ -120,9 +123,26 @@ impl Unable {
     }
 }
 
-/// Which account owns the file at `path`, in words; or the directory above it, if there is no such file; or the directory
-/// that keeps this process from looking at it. `None` if it is the account of this process.
+/// Whose a file or directory is that belongs to another account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whose {
+    /// What belongs to that account: `it`, `its parent directory`, or a path.
+    pub what: Vec<u8>,
+    /// The account: `root`, or `account 1000` if it has no name in `/etc/passwd`.
+    pub owner: String,
+    /// The account of this process.
+    pub own: String,
+}
+
+/// The text of [`whose`]: `it belongs to root, and this is nobody`.
 pub fn stranger(path: &Path) -> Option<Vec<u8>> {
+    let Whose { what, owner, own } = whose(path)?;
+    Some([&what[..], format!(" belongs to {owner}, and this is {own}").as_bytes()].concat())
+}
+
+/// Which account owns the file at `path`; or the directory above it, if there is no such file; or the directory that keeps
+/// this process from looking at it. `None` if it is the account of this process.
+pub fn whose(path: &Path) -> Option<Whose> {
     let (what, owner) = match path.metadata() {
         Ok(file) => (b"it".to_vec(), file.uid()),
         Err(reason) if reason.kind() == io::ErrorKind::NotFound => {
@@ -134,14 +154,25 @@ pub fn stranger(path: &Path) -> Option<Vec<u8>> {
             match seen.find_map(|(above, found)| Some((above, found.ok()?))) {
                 Some((closed, directory)) => (closed.as_os_str().as_bytes().to_vec(), directory.uid()),
                 // The current directory itself may not be searched.
-                None if path.is_relative() => return stranger(&std::path::absolute(shown(path)).ok()?),
+                None if path.is_relative() => return whose(&std::path::absolute(shown(path)).ok()?),
                 None => return None,
             }
         }
     };
     let own = geteuid().as_raw();
-    let whose = format!(" belongs to account {owner}, and this is account {own}");
-    (owner != own).then(|| [&what[..], whose.as_bytes()].concat())
+    (owner != own).then(|| Whose { what, owner: account(owner), own: account(own) })
+}
+
+/// The name of an account in `/etc/passwd`, or else `account NUMBER`. The C library would perhaps ask a server, for which a
+/// message must not wait.
+fn account(number: u32) -> String {
+    let known = read_file(Path::new("/etc/passwd"), LONGEST_PASSWD).unwrap_or_default();
+    let name = |line: &[u8]| {
+        let mut fields = std::str::from_utf8(line).ok()?.split(':');
+        let name = fields.next().filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()))?;
+        (fields.nth(1)?.parse() == Ok(number)).then(|| name.to_string())
+    };
+    known.split(|byte| *byte == b'\n').find_map(name).unwrap_or_else(|| format!("account {number}"))
 }
 
 /// The directory above a path.
