@@ -1,7 +1,7 @@
 //! What completes the words of svctl in a shell: scripts with the words that svctl knows. The names of services come from
 //! `svctl list --names`. No I/O.
 
-use crate::arguments::TEXT;
+use crate::usage::TEXT;
 use crate::verbs::{SIGNALS, Shell, VERBS};
 use daemontools::service::goal::Goal;
 

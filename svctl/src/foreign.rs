@@ -75,7 +75,7 @@ const OPTIONS: [(&str, &str); 18] = [
     ("f", "use svctl log -f NAME"),
     ("n", "use svctl log -n 20 NAME"),
     ("now", "use svctl enable NAME and svctl start NAME, or disable and stop"),
-    ("all", "name no service, or '*'"),
+    ("all", "use '*' as the name: svctl restart '*'"),
     ("state", FAILED),
 ];
 

@@ -1,34 +1,18 @@
 //! What `--help` behind a command says, and `svctl help`. No I/O.
 
-use crate::arguments::{TEXT, USAGE, belongs};
-use crate::verbs::{VERBS, Verb};
+use crate::arguments::belongs;
+use crate::usage::{TEXT, USAGE, line_of};
+use crate::verbs::Verb;
 
 /// The help about a command; without one, about svctl.
 pub fn of(verb: Option<Verb>) -> String {
     let usage = USAGE.strip_prefix("svctl: ").unwrap_or(USAGE);
     let manual = "The manual page svctl(8) says more.\n";
     let Some(verb) = verb else { return format!("{usage}\n\n{TEXT}\n{manual}") };
-    let word = VERBS.iter().find(|(_, known)| same_line(*known, verb)).map_or("", |(word, _)| *word);
-    let (form, what) = form_of(word);
+    let (form, what) = line_of(verb);
     let options: String = option_lines(verb).map(|line| format!("{line}\n")).collect();
     let codes = exit_codes(verb);
     format!("usage: svctl [ options ] {form}\n\n{what}\n\n{options}\nExit codes: {codes}\n\n{manual}")
-}
-
-/// Whether two commands have one line in the help: all signals are those of `kill`.
-fn same_line(one: Verb, other: Verb) -> bool {
-    use crate::action::Action;
-    match (one, other) {
-        (Verb::Act(Action::Signal(_)), Verb::Act(Action::Signal(_))) => true,
-        (one, other) => one == other,
-    }
-}
-
-/// How a command is written, and what it does: the two halves of its line.
-fn form_of(word: &str) -> (&'static str, &'static str) {
-    let is_line = |line: &&str| line.trim_start().split(' ').next() == Some(word) && line.starts_with("  ");
-    let line = TEXT.lines().find(is_line).unwrap_or_default().trim_start();
-    line.split_once("  ").map_or((line, ""), |(form, what)| (form, what.trim_start()))
 }
 
 /// The lines about the options that belong to a command.
@@ -58,12 +42,13 @@ fn exit_codes(verb: Verb) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verbs::VERBS;
 
     #[test]
     fn every_command_has_its_help() {
         for (word, verb) in VERBS {
             let help = of(Some(verb));
-            let (form, what) = form_of(word);
+            let (form, what) = line_of(verb);
             assert!(form.starts_with(word) && !what.is_empty() && help.contains(what), "{word}: {help}");
         }
         let start = of(Some(Verb::Act(crate::action::Action::Start)));

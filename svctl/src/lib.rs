@@ -61,6 +61,7 @@ pub mod list;
 pub mod log;
 pub mod memory;
 pub mod metrics;
+pub mod missing;
 pub mod names;
 pub mod paint;
 pub mod remote;
@@ -72,6 +73,7 @@ pub mod table;
 pub mod text;
 pub mod top;
 pub mod unsupervised;
+pub mod usage;
 pub mod verbs;
 pub mod watch;
 
@@ -84,7 +86,7 @@ use std::ffi::{OsStr, OsString};
 use sv::name::{Called, SV, called};
 
 /// The answers to `--help` and to wrong usage.
-pub const HELP: Help = Help { usage: arguments::USAGE, text: arguments::TEXT };
+pub const HELP: Help = Help { usage: usage::USAGE, text: usage::TEXT };
 
 /// Starts svctl or sv, as the name says by which the program was called. Returns the exit code.
 pub fn start(name: &OsStr, args: Args) -> i32 {

@@ -1,9 +1,9 @@
 //! What services have logged: svctl becomes svlog, or asks it for the last lines.
 
 use crate::Context;
-use crate::arguments::USAGE;
 use crate::services::Service;
 use crate::text::shown;
+use crate::usage::USAGE;
 use daemontools::logdir::locate::log_directory;
 use daemontools::service::SILENT;
 use daemontools::sys::{companion, exec::exec};

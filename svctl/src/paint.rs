@@ -24,6 +24,18 @@ pub enum Mark {
 }
 
 impl Mark {
+    /// How much a service needs to be looked at; the smallest number most.
+    pub fn urgency(self) -> u8 {
+        match self {
+            Mark::Failed => 0,
+            Mark::Unknown => 1,
+            Mark::Moving => 2,
+            Mark::Paused => 3,
+            Mark::Up => 4,
+            Mark::Down => 5,
+        }
+    }
+
     /// The symbol's meaning for a service that is so.
     pub fn of(condition: Condition) -> Mark {
         match condition {

@@ -1,11 +1,13 @@
 //! Which services there are, and which of them a word means.
 
+use crate::missing;
 use crate::text::{quoted, shown};
-use crate::verbs::VERBS;
 use daemontools::report::{PERMANENT, TEMPORARY, errno_of};
-use daemontools::service::{DOWN, Directory, LOG_SUPERVISE, SUPERVISE, look_for_mounts, service_answers};
+use daemontools::service::{
+    DOWN, Directory, LOG_SUPERVISE, SUPERVISE, look_for_mounts, may_be_service, service_answers,
+};
 use daemontools::sys::fnmatch::fnmatch;
-use daemontools::{Attempt, Fatal, spelling, sys};
+use daemontools::{Attempt, Fatal, sys};
 use nix::errno::Errno;
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -17,6 +19,9 @@ use std::path::{Path, PathBuf};
 const VARIABLE: &str = "SVDIR";
 /// Where they are otherwise: the first that exists.
 const USUAL: [&str; 3] = ["/service", "/etc/service", "/var/service"];
+
+/// What svscan makes in the directory that it serves.
+const SVSCAN: &str = ".svscan";
 
 /// One service: the name that it is shown by, and its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +59,12 @@ impl Service {
     fn is_there(&self) -> bool {
         self.reach == Reach::Hangs || self.path.is_dir()
     }
+}
+
+/// Whether a directory was supervised as a service, and is not served by an svscan.
+fn is_service(directory: &Path) -> bool {
+    let has = |name: &str| directory.join(name).symlink_metadata().is_ok();
+    may_be_service(directory) && has(SUPERVISE) && !has(SVSCAN)
 }
 
 /// Whether a service directory may be touched, and what svctl looks at in it: any of that may be a link to elsewhere. The way
@@ -100,6 +111,10 @@ impl Services {
             let words = [b"no directory ", directory.as_os_str().as_bytes()].concat();
             return Err(Fatal::new(PERMANENT, &[&words]));
         }
+        if is_service(&directory) {
+            let name = directory.as_os_str().as_bytes();
+            return Err(Fatal::new(PERMANENT, &[name, b" is a service: name the directory that it is in"]));
+        }
         Ok(Services { directory, said: option })
     }
 
@@ -139,7 +154,7 @@ impl Services {
         for word in words {
             let found = self.meant(word)?;
             if found.is_empty() {
-                missing.push(self.why_none(word)?);
+                missing.push(self.why_none(words, word)?);
             }
             // A service that two words mean is meant once.
             for service in found {
@@ -236,18 +251,29 @@ impl Services {
         Service { name, reach: reach(&path), path }
     }
 
-    /// `no service wbe in /service: did you mean web?`
-    fn why_none(&self, word: &OsStr) -> Result<Vec<u8>, Fatal> {
-        let is_near = |name: &OsStr| spelling::is_one_edit_away(word.as_bytes(), name.as_bytes());
-        let near = self.all()?.into_iter().map(|service| service.name).find(|name| is_near(name));
-        let mut commands = VERBS.into_iter().map(|(name, _)| name);
-        let command = commands.find(|name| is_near(OsStr::new(name))).map(OsString::from);
-        let mut words = [b"no service ", word.as_bytes(), b" in ", self.directory.as_os_str().as_bytes()].concat();
-        if let Some(meant) = near.or(command) {
-            words.extend([b": did you mean ", meant.as_bytes(), b"?"].concat());
-        }
-        Ok(words)
+    /// Why one of these words means no service: `no service wbe in /service: did you mean web?`.
+    fn why_none(&self, words: &[OsString], word: &OsStr) -> Result<Vec<u8>, Fatal> {
+        let no_service = [b"no service ", word.as_bytes(), b" in ", self.directory.as_os_str().as_bytes()].concat();
+        let names: Vec<OsString> = self.all()?.into_iter().map(|service| service.name).collect();
+        let path = self.directory.join(OsStr::from_bytes(trimmed(word.as_bytes())));
+        let what = if word.is_empty() { None } else { what_it_is(&path) };
+        let more = what.or_else(|| missing::meant(words, word, &names));
+        Ok([no_service, more.map(|more| format!(": {more}").into_bytes()).unwrap_or_default()].concat())
     }
+}
+
+/// What lies at a path where no service is. A path that hangs is a service.
+fn what_it_is(path: &Path) -> Option<String> {
+    if let Ok(target) = std::fs::read_link(path) {
+        let target = shown(target.as_os_str().as_bytes());
+        let leads_nowhere = std::fs::metadata(path).is_err();
+        return Some(if leads_nowhere {
+            format!("it is a link to {target}, where nothing is")
+        } else {
+            format!("it is a link to {target}, which is no directory")
+        });
+    }
+    path.symlink_metadata().is_ok().then(|| "it is no directory".into())
 }
 
 /// What is said of a directory that hangs, behind its name.
@@ -346,7 +372,10 @@ mod tests {
             ("strat", format!("no service strat in {directory}: did you mean start?")),
             ("nothing", format!("no service nothing in {directory}")),
         ] {
-            assert_eq!(String::from_utf8(services.why_none(OsStr::new(word)).unwrap()).unwrap(), expected);
+            assert_eq!(
+                String::from_utf8(services.why_none(&[word.into()], OsStr::new(word)).unwrap()).unwrap(),
+                expected
+            );
         }
     }
 }

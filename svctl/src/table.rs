@@ -30,7 +30,7 @@ pub enum Step {
 
 /// What a table that is too wide loses, in this order. A name keeps its beginning and its end, and the state stays.
 const STEPS: [Step; 9] = [
-    Step::Cut(LAST_END, 24),
+    Step::Cut(LAST_END, 48),
     Step::Drop(MEMORY),
     Step::Drop(STARTS),
     Step::Drop(READY),
@@ -147,6 +147,9 @@ pub fn line<const N: usize>(
     line
 }
 
+/// So many services are named below the table.
+const NAMED: usize = 5;
+
 /// What stands below the table: how many there are, and which need to be looked at, by this command.
 pub fn summary(rows: &[Row], look: &str) -> String {
     let services = |rows: &[Row]| match rows.iter().filter(|row| !row.is_logger).count() {
@@ -154,7 +157,9 @@ pub fn summary(rows: &[Row], look: &str) -> String {
         count => format!("{count} services"),
     };
     let mut counts: Vec<(String, usize)> = Vec::new();
-    for row in rows.iter().filter(|row| !matches!(row.mark, Mark::Up | Mark::Down)) {
+    let mut doubtful: Vec<&Row> = rows.iter().filter(|row| !matches!(row.mark, Mark::Up | Mark::Down)).collect();
+    doubtful.sort_by_key(|row| row.mark.urgency());
+    for row in &doubtful {
         let state = if row.is_logger { format!("logger {}", row.cells[STATE]) } else { row.cells[STATE].clone() };
         match counts.iter_mut().find(|(known, _)| *known == state) {
             Some((_, count)) => *count += 1,
@@ -162,12 +167,7 @@ pub fn summary(rows: &[Row], look: &str) -> String {
         }
     }
     let words: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
-    let names: Vec<String> = rows
-        .iter()
-        .filter(|row| !matches!(row.mark, Mark::Up | Mark::Down))
-        .map(|row| quoted(&row.cells[0]))
-        .take(5)
-        .collect();
+    let names: Vec<String> = doubtful.iter().map(|row| quoted(&row.cells[0])).take(NAMED).collect();
     if names.is_empty() {
         return format!("{}\n", services(rows));
     }
@@ -240,9 +240,21 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_is_read_whole_before_columns_of_less_use_are() {
+        let reason = "unable to open supervise/ok: access denied";
+        let rows = [row(Mark::Unknown, ["web", "unknown", "4711", "3d 4h", "yes", "917", "12.3 M", reason])];
+        let line = |room| table(&rows, PLAIN, Some(room)).lines().nth(1).unwrap_or_default().to_string();
+        for (room, before) in
+            [(90, "4711  3d 4h  yes       917  "), (82, "4711  3d 4h  yes    "), (80, "4711  3d 4h  "), (70, "4711  ")]
+        {
+            assert_eq!(line(room), format!("? web      unknown  {before}{reason}"), "{room}");
+        }
+    }
+
+    #[test]
     fn the_summary_names_what_needs_a_look() {
         let look = "svctl status";
-        assert_eq!(summary(&rows(), look), "4 services: 1 restarting, 1 failed; see: svctl status crash 日本\n");
+        assert_eq!(summary(&rows(), look), "4 services: 1 failed, 1 restarting; see: svctl status 日本 crash\n");
         assert_eq!(summary(&rows()[..1], look), "1 service\n");
         assert_eq!(summary(&[], look), "0 services\n");
         let logger = row(Mark::Moving, ["web/log", "restarting", "-", "0.2s", "-", "9", "-", "exited 111"]);

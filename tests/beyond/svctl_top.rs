@@ -457,7 +457,12 @@ fn it_needs_a_terminal_and_says_what_does_not() {
         "env -u TERM svctl -d sv top",
     ] {
         let mut top = OnTerminal::start(&scratch, (12, 200), &["/bin/sh", "-c", line]);
-        top.shows(&["top needs a terminal"]);
+        let is_about_term = line.contains("TERM");
+        top.shows(&[if is_about_term {
+            "and $TERM is not set, or dumb"
+        } else {
+            "top needs a terminal for its input"
+        }]);
         assert_eq!(top.ends(), if line.ends_with("cat") { 0 } else { 100 }, "{line}");
     }
     let mut top = OnTerminal::top(&scratch, (12, 90), &["wbe"]);

@@ -189,3 +189,66 @@ fn without_an_svscan_each_command_says_that_there_is_none() {
         assert_eq!(script.stderr, "");
     }
 }
+
+#[test]
+fn words_that_mean_no_service_are_told_what_they_are() {
+    let scratch = Scratch::new();
+    let (_service, _svscan) = running(&scratch);
+    scratch.file("sv/README.txt", "text");
+    std::os::unix::fs::symlink("/nowhere", scratch.path().join("sv/dangling")).unwrap();
+    std::os::unix::fs::symlink("README.txt", scratch.path().join("sv/linked")).unwrap();
+    let directory = scratch.path().join("sv").display().to_string();
+    for (words, word, more) in [
+        ("stat", "stat", "did you mean status?"),
+        ("stat web", "stat", "did you mean status?"),
+        ("web restart", "restart", "the command comes first: svctl restart web"),
+        ("web status", "status", "the command comes first: svctl status web"),
+        ("stop all", "all", "'*' means all services"),
+        ("status dangling", "dangling", "it is a link to /nowhere, where nothing is"),
+        ("status linked", "linked", "it is a link to README.txt, which is no directory"),
+        ("status README.txt", "README.txt", "it is no directory"),
+        ("restart web.service", "web.service", "did you mean web?"),
+        ("status WEB", "WEB", "did you mean web?"),
+    ] {
+        let told = svctl(&scratch, words);
+        assert!(told.stderr.ends_with(&format!("no service {word} in {directory}: {more}\n")), "{words}: {told:?}");
+        assert!([4, 100].contains(&told.code), "{words}: {told:?}");
+    }
+    let all = svctl(&scratch, "restart --all");
+    assert_eq!(all, fails(100, "svctl: fatal: svctl has no --all: use '*' as the name: svctl restart '*'\n"));
+    assert_eq!(svctl(&scratch, "restart '*'").code, 0);
+    // What is in a service is no service.
+    let within = scratch.run("svctl -d sv/web list");
+    let words = format!("svctl: fatal: {directory}/web is a service: name the directory that it is in\n");
+    assert_eq!(within, fails(100, &words));
+    for (words, usage) in [
+        ("start", "svctl: no service is named\nsvctl: usage: svctl [ options ] start name ...\n"),
+        ("wait up", "svctl: wait needs a goal and a service\nsvctl: usage: svctl [ options ] wait goal name ...\n"),
+        (
+            "start --failed web",
+            "svctl: --failed does not belong here\nsvctl: usage: svctl [ options ] start name ...\n",
+        ),
+    ] {
+        assert_eq!(svctl(&scratch, words), fails(100, usage), "{words}");
+    }
+    if has("script") {
+        // The system has a directory /run.
+        let told = scratch.on_terminal("svstat /etc");
+        assert!(told.contains("/etc is no service: it contains no run\n"), "{told}");
+    }
+}
+
+/// At most five services are named below the table, and those that have failed are among them.
+#[test]
+fn what_has_failed_is_named_first() {
+    let scratch = Scratch::new();
+    (1..7).for_each(|number| scratch.dir(format!("sv/a{number}")));
+    let service = Service::new(&scratch, "sv/z", "exit 1").file("restart-limit", "1 in 10s");
+    let _supervise = service.supervise();
+    wait_until("it has failed", || svctl(&scratch, "list z").stdout.contains(" failed "));
+    let table = svctl(&scratch, "list").stdout;
+    assert!(
+        table.contains("\n7 services: 1 failed, 6 unsupervised; see: svctl -d sv status z a1 a2 a3 a4\n"),
+        "{table}"
+    );
+}

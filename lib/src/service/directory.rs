@@ -3,9 +3,11 @@
 
 use super::policy::ABSTRACT;
 use super::{LOCK, RUN};
+use crate::files::stays_on_mount;
 use crate::report::errno_of;
 use crate::sys;
 use crate::sys::file_numbers::{copies_on_write, keeps_number_of};
+use crate::sys::kind::{is_directory, is_link};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, lstat};
@@ -19,7 +21,17 @@ const FILES: [&str; 2] = [RUN, LOCK];
 /// Whether a directory contains a `run`, or is that of a state, or may contain one that this account cannot see. An empty path is
 /// the current directory.
 pub fn may_be_service(directory: &Path) -> bool {
-    [RUN, ABSTRACT].into_iter().any(|file| lstat(&directory.join(file)) != Err(Errno::ENOENT))
+    may_be_program(&directory.join(RUN)) || lstat(&directory.join(ABSTRACT)) != Err(Errno::ENOENT)
+}
+
+/// Whether a path may lead to a file. The system has a directory `/run`, and often a link to it. A link to another mount
+/// is not followed.
+fn may_be_program(path: &Path) -> bool {
+    match lstat(path) {
+        Ok(file) if is_link(&file) => stays_on_mount(path) != Some(true) || !path.is_dir(),
+        Ok(file) => !is_directory(&file),
+        Err(errno) => errno != Errno::ENOENT,
+    }
 }
 
 /// The identity of a directory. As text: `inode DEVICE INODE BORN`, or `path PATH`.
@@ -152,6 +164,24 @@ mod tests {
         std::fs::remove_dir(at("renamed")).unwrap();
         std::fs::create_dir(at("renamed")).unwrap();
         assert_ne!(Directory::at(&at("renamed")).unwrap(), one);
+    }
+
+    #[test]
+    fn a_directory_of_the_name_run_makes_no_service() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        for name in ["none", "directory/run", "link", "file", "dangling"] {
+            std::fs::create_dir_all(at(name)).unwrap();
+        }
+        std::fs::write(at("file/run"), "").unwrap();
+        for (name, target) in [("link/run", "../directory"), ("dangling/run", "nowhere")] {
+            std::os::unix::fs::symlink(target, at(name)).unwrap();
+        }
+        for (name, expected) in
+            [("none", false), ("directory", false), ("link", false), ("file", true), ("dangling", true)]
+        {
+            assert_eq!(may_be_service(&at(name)), expected, "{name}");
+        }
     }
 
     #[test]

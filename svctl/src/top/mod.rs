@@ -58,6 +58,10 @@ pub fn top(context: Context, names: &[OsString]) -> Result<i32, Fatal> {
                      tells each change";
         return Err(Fatal::new(PERMANENT, &[words.as_bytes()]));
     }
+    if Terminal::is_dumb() {
+        let words = "top needs a terminal whose cursor it can move, and $TERM is not set, or dumb";
+        return Err(Fatal::new(PERMANENT, &[words.as_bytes()]));
+    }
     let paint = context.paint;
     let context = Context { paint: Paint { is_colored: false, ..paint }, ..context };
     let (_, missing) = context.services.choose(names)?;

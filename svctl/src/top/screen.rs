@@ -355,17 +355,9 @@ fn moved(key: Key, from: usize, page: usize, last: usize) -> Option<usize> {
     Some(to.min(last))
 }
 
-/// How much a service needs to be looked at; the smallest number most.
-fn rank(entry: &Entry) -> u8 {
-    match entry.mark {
-        Mark::Failed => 0,
-        Mark::Unknown => 1,
-        Mark::Moving => 2,
-        Mark::Paused => 3,
-        Mark::Up if !entry.is_as_wanted => 4,
-        Mark::Up => 5,
-        Mark::Down => 6,
-    }
+/// How much a service needs to be looked at; the smallest value most.
+fn rank(entry: &Entry) -> (u8, bool) {
+    (entry.mark.urgency(), entry.is_as_wanted)
 }
 
 #[cfg(test)]

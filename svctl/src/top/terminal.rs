@@ -71,10 +71,14 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Whether standard input and output are a terminal that can do what is needed.
+    /// Whether standard input and output are a terminal.
     pub fn is_there() -> bool {
-        let is_dumb = env::var_os("TERM").is_none_or(|terminal| terminal.is_empty() || terminal == "dumb");
-        sys::stdin().is_terminal() && sys::stdout().is_terminal() && !is_dumb
+        sys::stdin().is_terminal() && sys::stdout().is_terminal()
+    }
+
+    /// Whether `$TERM` says that the terminal cannot do what is needed, or nothing.
+    pub fn is_dumb() -> bool {
+        env::var_os("TERM").is_none_or(|terminal| terminal.is_empty() || terminal == "dumb")
     }
 
     /// Takes the terminal over.
