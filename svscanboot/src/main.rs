@@ -39,7 +39,7 @@ use nix::libc::SIGRTMIN;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, getpid};
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::os::fd::AsFd;
@@ -78,10 +78,14 @@ fn stops() -> [i32; 4] {
 fn svscanboot(mut args: Args) -> Result<i32, Fatal> {
     // The kernel's command line may add more words.
     let directory = args.next().unwrap_or_else(|| "/service".into());
-    // The message is written while standard error still leads somewhere. The first process must not end because of
-    // this.
+    // The message is written while standard error still leads somewhere.
     if let Err(errno) = nix::sys::stat::stat(directory.as_os_str()) {
-        Unable::new("stat", &directory, errno).warn();
+        let unable = Unable::new("stat", &directory, errno);
+        // The first process must not end because of this.
+        if getpid().as_raw() != 1 {
+            return Err(unable.into());
+        }
+        unable.warn();
     }
     if is_served(Path::new(&directory)) {
         // svscan says so too, but to the readproctitle that this svscanboot starts.

@@ -326,6 +326,23 @@ fn a_link_of_another_name_is_a_script_for_that_service() {
     }
 }
 
+/// runit's sv takes `enable` for `exit`, and `pid` for `pause`, by the first letter.
+#[test]
+fn a_word_of_another_tool_does_nothing() {
+    let mut side = Side::new("supervise");
+    side.make("web", LISTENS, &[]);
+    let pid = side.service("web").up();
+    for word in ["enable", "disable", "pid", "tail", "edit", "update"] {
+        let refused = side.sv(&format!("{word} web"));
+        let words = format!("sv: {word} is no command of sv; svctl --help lists those of svctl\nusage: sv ");
+        assert!(refused.code == 100 && refused.stderr.starts_with(&words), "{refused:?}");
+    }
+    let status = side.service("web").status();
+    assert_eq!((status.pid, status.paused), (pid, 0));
+    assert_eq!(side.sv("exit web").code, 0);
+    wait_until("its supervise has ended", || side.sv("status web").stdout == "fail: web: runsv not running\n");
+}
+
 #[test]
 fn a_restart_returns_when_the_new_process_runs() {
     let mut side = Side::new("supervise");

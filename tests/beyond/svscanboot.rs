@@ -401,3 +401,10 @@ fn a_second_one_says_at_its_start_that_another_svscan_serves_the_directory() {
     assert_eq!(second.wait(), 0);
     assert_eq!(service.up(), pid);
 }
+
+/// init would not see a message that follows: standard error leads nowhere from then on.
+#[test]
+fn a_missing_directory_is_the_reason_of_its_end() {
+    let expected = "svscanboot: fatal: unable to stat nowhere: file does not exist\n";
+    assert_eq!(Scratch::new().run("svscanboot nowhere"), tests::fails(111, expected));
+}

@@ -13,8 +13,9 @@
 #![cfg_attr(not(test), no_main)]
 
 use chain::account::{Account, is_numeric};
-use daemontools::{Args, Attempt, Fatal, Help};
-use nix::unistd::{setgid, setgroups, setuid};
+use daemontools::{Args, Attempt, Fatal, Help, Unable};
+use nix::errno::Errno;
+use nix::unistd::{geteuid, setgid, setgroups, setuid};
 use std::os::unix::ffi::OsStrExt;
 
 chain::main!(setuidgid, HELP);
@@ -59,8 +60,14 @@ fn setuidgid(args: Args) -> Result<i32, Fatal> {
         Groups::All => account.groups()?,
     };
     // The user comes last: after that the process has no right to change its groups.
-    setgroups(&groups).unable_to("setgid", "")?;
-    setgid(account.gid).unable_to("setgid", "")?;
-    setuid(account.uid).unable_to("setuid", "")?;
+    setgroups(&groups).unable_to("setgid", "").map_err(denied)?;
+    setgid(account.gid).unable_to("setgid", "").map_err(denied)?;
+    setuid(account.uid).unable_to("setuid", "").map_err(denied)?;
     Err(chain::run(program, &[]))
+}
+
+/// Says what is missing, where that is another account than root's.
+fn denied(unable: Unable) -> Unable {
+    let is_root = geteuid().is_root();
+    if unable.errno == Errno::EPERM && !is_root { unable.because("only root can change the account") } else { unable }
 }

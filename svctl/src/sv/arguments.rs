@@ -1,6 +1,6 @@
 //! The words behind `sv`. No I/O.
 
-use super::verb::{Verb, verb};
+use super::verb::{Verb, is_of_another_tool, verb};
 use daemontools::{Args, Fatal, Help};
 use lexopt::Arg;
 use std::ffi::{OsStr, OsString};
@@ -79,6 +79,10 @@ pub fn parse(args: Args, script: Option<&OsStr>, patience: Option<&OsStr>) -> Re
     let wrong = || with_code_of(script, Fatal::usage(&usage));
     let mut words = words.into_iter();
     let word = words.next().ok_or_else(wrong)?;
+    if is_of_another_tool(word.as_bytes()) {
+        let words = [word.as_bytes(), b" is no command of sv; svctl --help lists those of svctl"];
+        return Err(with_code_of(script, Fatal::misuse(&words, &usage)));
+    }
     let verb = verb(word.as_bytes(), script.is_some()).ok_or_else(wrong)?;
     let services: Vec<OsString> = match script {
         Some(service) => vec![service.to_os_string()],
@@ -139,7 +143,7 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_refused() {
-        for line in ["", "status", "up", "-z up web", "--up web", "-w", "restarting web"] {
+        for line in ["", "status", "up", "-z up web", "--up web", "-w", "restarting web", "enable web", "pid web"] {
             assert!(parsed(line, None).is_err(), "{line}");
         }
         let usage = "usage: web [-w sec] command\n";

@@ -118,8 +118,21 @@ const VERBS: [(Name, &[Command], &[Condition], Wait); 30] = [
     (Letter(b'e'), EXIT, &[Gone], IfAsked),
 ];
 
+/// Commands of other tools, whose first letter runit's sv would take for another verb: `enable` for `exit`, `pid` for
+/// `pause`, `tail` for `term`.
+const OF_OTHERS: [&str; 12] =
+    ["add", "cat", "completion", "disable", "edit", "enable", "events", "help", "pid", "tail", "top", "update"];
+
+/// Whether a word is a command of another tool, and no verb.
+pub fn is_of_another_tool(word: &[u8]) -> bool {
+    OF_OTHERS.iter().any(|known| known.as_bytes() == word)
+}
+
 /// The verb that a word means; `None`: none. A script of the Linux Standard Base knows `status` only by its whole name.
 pub fn verb(word: &[u8], is_script: bool) -> Option<Verb> {
+    if is_of_another_tool(word) {
+        return None;
+    }
     let is_word = |name: &Name| matches!(name, Word(whole) if whole.as_bytes() == word);
     let is_letter = |name: &Name| matches!(name, Letter(letter) if word.first() == Some(letter));
     let found = VERBS.iter().find(|(name, ..)| is_word(name));
