@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// The time until svscan says so for the first time. Most services have ended by then.
-const FIRST: Duration = Duration::from_secs(5);
+const FIRST: Duration = Duration::from_secs(10);
 /// The time between two such messages.
 const AGAIN: Duration = Duration::from_secs(600);
 
@@ -39,12 +39,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_stop_is_told_after_five_seconds_and_then_every_ten_minutes() {
+    fn a_long_stop_is_told_after_ten_seconds_and_then_every_ten_minutes() {
         let begin = Instant::now();
         let mut stop = LongStop::default();
         assert!(!stop.is_due(begin) && stop.deadline().is_none());
         stop.begin(begin);
-        for (seconds, is_due) in [(0, false), (4, false), (5, true), (6, false), (604, false), (605, true)] {
+        for (seconds, is_due) in [(0, false), (9, false), (10, true), (11, false), (609, false), (610, true)] {
             assert_eq!(stop.is_due(begin + Duration::from_secs(seconds)), is_due, "{seconds}");
         }
     }

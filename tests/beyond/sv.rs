@@ -100,19 +100,24 @@ fn both(prepare: impl Fn(&mut Side)) -> Option<[Side; 2]> {
     })
 }
 
-/// Waits until both sides show the same line about a service, and returns it.
-fn settle(sides: &[Side; 2], name: &str) -> String {
+/// Waits until both sides show the same line about a service, which is not about something that is under way.
+fn settle(sides: &[Side; 2], name: &str) {
+    settle_with(sides, name, |said| !said.contains("want up") && !said.contains("got TERM"));
+}
+
+/// Waits until both sides show this line about a service.
+fn settle_as(sides: &[Side; 2], name: &str, shown: &str) {
+    settle_with(sides, name, |said| said == shown);
+}
+
+fn settle_with(sides: &[Side; 2], name: &str, is_right: impl Fn(&str) -> bool) {
     let show = |side: &Side| side.sv(&format!("status {name}")).stdout;
-    let until = Instant::now() + Duration::from_secs(20);
-    loop {
-        let said = [show(&sides[0]), show(&sides[1])];
-        if said[0] == said[1] && !said[0].contains("want up") && !said[0].contains("got TERM") {
-            sides.iter().for_each(|side| side.has_begun(name));
-            return said[0].clone();
-        }
-        assert!(Instant::now() < until, "{said:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let mut said = [String::new(), String::new()];
+    wait_until(&format!("both sides say the right thing of {name}"), || {
+        said = [show(&sides[0]), show(&sides[1])];
+        said[0] == said[1] && is_right(&said[0])
+    });
+    sides.iter().for_each(|side| side.has_begun(name));
 }
 
 /// The same words on both sides must have the same outcome, which is returned.
@@ -135,8 +140,8 @@ fn each_verb_says_and_does_what_runits_does() {
         side.service("log").lines("started", 1);
         wait_until("idle is supervised", || side.sv("status idle").code == 0);
     }
-    assert_eq!(settle(&sides, "web"), "run: web: (pid N) Ns\n");
-    assert_eq!(settle(&sides, "log"), "run: log: (pid N) Ns; run: log: (pid N) Ns\n");
+    settle_as(&sides, "web", "run: web: (pid N) Ns\n");
+    settle_as(&sides, "log", "run: log: (pid N) Ns; run: log: (pid N) Ns\n");
     for (words, name, shown) in [
         ("status web idle", "idle", "down: idle: Ns\n"),
         ("start web", "web", "run: web: (pid N) Ns\n"),
@@ -166,7 +171,7 @@ fn each_verb_says_and_does_what_runits_does() {
         ("D idle", "idle", "down: idle: Ns\n"),
     ] {
         same(&sides, words);
-        assert_eq!(settle(&sides, name), shown, "after sv {words}");
+        settle_as(&sides, name, shown);
         for (_, heard) in
             [("reload web", vec!["HUP"]), ("-v 1 web", vec!["HUP", "USR1"])].iter().filter(|(of, _)| *of == words)
         {
@@ -235,7 +240,7 @@ fn a_service_that_does_not_end_in_time_is_told_and_killed_where_that_is_asked() 
     assert_eq!((outcome.code, outcome.stdout), (1, format!("timeout: {late}")));
     let outcome = same(&sides, "-w 1 force-stop stubborn");
     assert_eq!((outcome.code, outcome.stdout), (1, format!("kill: {late}")));
-    assert_eq!(settle(&sides, "stubborn"), "down: stubborn: Ns, normally up\n");
+    settle_as(&sides, "stubborn", "down: stubborn: Ns, normally up\n");
     for side in &sides {
         let begun = Instant::now();
         let outcome = side.sv("-w 2 restart flapping");
