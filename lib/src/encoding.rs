@@ -1,7 +1,7 @@
 //! Values as bytes, for the way from one process of a program to another process of the same program.
 
 use crate::files::Unread;
-use crate::service::{Record, Status};
+use crate::service::{After, Record, Status};
 use nix::errno::Errno;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -51,6 +51,17 @@ macro_rules! numbers {
 }
 
 numbers!(u8, u32, u64, i32);
+
+impl Encode for After {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        self.names.encode(bytes);
+        self.surplus.encode(bytes);
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<After> {
+        Some(After { names: Vec::<OsString>::decode(bytes)?, surplus: usize::decode(bytes)? })
+    }
+}
 
 /// The length, and the bytes themselves.
 impl Encode for OsString {

@@ -6,6 +6,7 @@
 //! [`interpreter`]: daemontools::interpreter
 //! [`Policy`]: daemontools::service::policy::Policy
 
+use crate::after::{Doubt, Lists};
 use crate::code::FAILED;
 use crate::list::logger_of;
 use crate::services::{Reach, Service, Services, is_path};
@@ -15,7 +16,7 @@ use daemontools::interpreter::{self, Obstacle, obstacle};
 use daemontools::report::{PERMANENT, reason};
 use daemontools::service::policy::{ABSTRACT, PROGRAMS, Policy, SETTINGS, meant_by};
 use daemontools::service::setting::{LONGEST, value};
-use daemontools::service::{DOWN, RUN, SILENT, Unread, answers, read_file};
+use daemontools::service::{AFTER, DOWN, MOST_NAMES, RUN, SILENT, Unread, answers, read_file};
 use daemontools::spelling::is_one_edit_away;
 use daemontools::sys::directory::for_each_name;
 use daemontools::{Attempt, Fatal};
@@ -61,17 +62,20 @@ impl Finding {
 /// A name means no service, there is no scan directory, or it cannot be read; the answer cannot be written.
 pub fn check(services: Result<Services, Fatal>, names: &[OsString]) -> Result<i32, Fatal> {
     let command = services.as_ref().map_or_else(|_| "svctl enable".into(), |services| services.command("enable"));
-    let (chosen, mut findings) = match services {
-        Ok(services) => chosen(&services, names)?,
+    let (chosen, mut findings) = match &services {
+        Ok(services) => chosen(services, names)?,
         Err(_) if !names.is_empty() && names.iter().all(|name| is_path(name)) => {
             let missing = |name: &OsString| Fatal::new(PERMANENT, &[b"no directory ", name.as_bytes()]);
             let service = |name: &OsString| Service::at_path(name)?.ok_or_else(|| missing(name));
             (names.iter().map(service).collect::<Result<Vec<_>, Fatal>>()?, Vec::new())
         }
-        Err(fatal) => return Err(fatal),
+        Err(_) => return services.map(|_| 0),
     };
+    let mut lists = services.as_ref().ok().map(Lists::new);
     for service in &chosen {
         of_service(service, &command, &mut findings);
+        let doubts = lists.as_mut().map(|lists| lists.doubts(service)).unwrap_or_default();
+        findings.extend(doubts.into_iter().map(|doubt| of_after(service, doubt)));
     }
     let lines: String = findings.iter().map(Finding::line).collect();
     match (findings.is_empty(), chosen.len()) {
@@ -209,6 +213,28 @@ fn of_directory(service: &Service, findings: &mut Vec<Finding>) {
     }));
     findings.extend(SETTINGS.into_iter().filter_map(|file| of_setting(name, file)));
     findings.extend(names.iter().filter_map(|file| of_misspelt(name, file, &names)));
+}
+
+/// What is wrong with the file `after` of a service.
+fn of_after(service: &Service, doubt: Doubt) -> Finding {
+    let place: &[&[u8]] = &[service.name.as_bytes(), b"/", AFTER.as_bytes()];
+    match doubt {
+        Doubt::Unread(Unread::System(errno)) => Finding::unreadable(place, reason(errno)),
+        Doubt::Unread(unread) => Finding::new(place, unread.reason(), "correct it, or svscan ignores it"),
+        Doubt::TooMany(count) => {
+            let words = format!("it has {count} names, and only the first {MOST_NAMES} count");
+            Finding::new(place, words, "let the service come after fewer services")
+        }
+        Doubt::Unknown(name) => {
+            let words = [b"no service ", name.as_bytes(), b", so svscan ignores the name"].concat();
+            Finding::new(place, words, "correct it, or remove the name")
+        }
+        Doubt::Circle(way) => {
+            let names: Vec<&[u8]> = way.iter().map(|name| name.as_bytes()).collect();
+            let words = [b"it goes in a circle (", &names.join(&b", "[..])[..], b"), so svscan ignores a part of it"];
+            Finding::new(place, words.concat(), "remove one of the names")
+        }
+    }
 }
 
 /// A file `down`, with the command that removes it.

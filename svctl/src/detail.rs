@@ -51,6 +51,7 @@ pub fn status(context: &Context, names: &[OsString], right: Right) -> Result<i32
 
 /// Everything about a service, in lines.
 pub fn detail(context: &Context, service: &Service, answer: &Answer) -> String {
+    let answer = &unsupervised::explained(&context.services, service, answer.clone());
     let paint = context.paint;
     let name = shown(service.name.as_bytes());
     let mark = answer.mark();

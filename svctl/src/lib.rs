@@ -25,9 +25,9 @@
 //! | `metrics` | [`metrics`] | the state of the services in numbers, in the text format of Prometheus |
 //! | `top` | [`top`] | the table as a live screen |
 //!
-//! lib's `trial` says whether a command has had its effect, [`unsupervised`] why a service has no supervise, and [`advice`] what to
-//! type next, and
-//! [`access`] whose a service is that this account may not look at. [`row`] and [`table`] make the rows of the table, and [`paint`] decides on symbols and colours.
+//! lib's `trial` says whether a command has had its effect, [`unsupervised`] why a service has no supervise, [`after`]
+//! for which services svscan waits, [`advice`] what to type next, and [`access`] whose a service is that this account may
+//! not look at. [`row`] and [`table`] make the rows of the table, and [`paint`] decides on symbols and colours.
 //!
 //! With `-H`, [`remote`] runs the same command on other machines. Called `sv`, the program is [`sv`].
 //!
@@ -47,6 +47,7 @@ pub mod act;
 pub mod action;
 pub mod add;
 pub mod advice;
+pub mod after;
 pub mod answer;
 pub mod arguments;
 pub mod check;

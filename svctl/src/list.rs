@@ -8,7 +8,7 @@ use crate::row::Row;
 use crate::services::{Reach, Service, Services};
 use crate::table::{summary, table};
 use crate::text::shown;
-use crate::unsupervised::no_svscan;
+use crate::unsupervised::{explained, no_svscan};
 use crate::{Context, write};
 use daemontools::service::{LOG, Phase, Place, Running, SOON, Status, is_supervised_at, read_status_at};
 use daemontools::tai64::{self, between};
@@ -40,7 +40,7 @@ pub fn list(context: &Context, names: &[OsString], which: Which) -> Result<i32, 
     for service in &chosen {
         let answer = Answer::of_answering(service);
         if is_listed(&answer) {
-            rows.push(Row::of(service, &answer));
+            rows.push(Row::of(service, &explained(&context.services, service, answer.clone())));
         }
         is_unsupervised |= matches!(answer, Answer::Unsupervised(_));
         match closed_to(service, &answer) {

@@ -1,12 +1,16 @@
 //! Why a service has no supervise, as far as its files tell, and what to do.
 //!
 //! What a supervise said before it ended has gone to svscan's standard error, which svctl cannot read. So the causes are
-//! looked for where they lie: is there an svscan, can supervise make its files, and does another process have its lock?
+//! looked for where they lie: is there an svscan, does it wait for other services before it starts this one, can supervise
+//! make its files, and does another process have its lock?
 
-use crate::services::{Service, Services};
-use crate::text::shown;
+use crate::after::{is_entry, not_ready};
+use crate::answer::Answer;
+use crate::services::{Reach, Service, Services};
+use crate::text::{quoted, shown};
 use daemontools::report::reason;
-use daemontools::service::{LOCK, Place, Unread, open_file_itself_at};
+use daemontools::service::setting::LONGEST;
+use daemontools::service::{AFTER, LOCK, Place, Unread, answers, open_file_itself_at, read_file};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::statvfs::statvfs;
@@ -17,15 +21,27 @@ use std::path::Path;
 
 /// The lock of the svscan that serves a directory.
 const SVSCAN_LOCK: &str = ".svscan/lock";
+/// The file that says how many services svscan starts at a time.
+const STARTS_AT_A_TIME: &str = ".svscan/starts-at-a-time";
+/// Where the messages of svscan are if svscanboot has started it.
+pub const STANDARD_ERROR: &str = "svscanboot: ps -ww -C readproctitle -o args";
+/// No more names of services are told for which a service waits.
+const MOST_NAMES: usize = 5;
 
 /// The cause and the cure in words: `no svscan runs in /service: start it: svscan /service`.
 pub fn why(services: &Services, service: &Service) -> String {
-    let is_entry = services.named(&service.name).path == service.path;
     let own = || obstacle(&service.path);
-    no_svscan(services)
-        .filter(|_| is_entry)
-        .or_else(own)
-        .unwrap_or_else(|| "svscan's standard error says why (svscanboot: ps -ww -C readproctitle -o args)".into())
+    if !is_entry(services, service) {
+        return own().unwrap_or_else(messages_of_svscan);
+    }
+    let waits = || {
+        waits(services, service).map(|(words, other)| {
+            let status = services.command("status");
+            format!("{words}: {status} {} says why", quoted(&shown(other.name.as_bytes())))
+        })
+    };
+    let no_svscan = no_svscan(services);
+    no_svscan.or_else(waits).or_else(own).or_else(|| turn(services)).unwrap_or_else(messages_of_svscan)
 }
 
 /// That no svscan serves the directory, and the cure.
@@ -33,6 +49,44 @@ pub fn no_svscan(services: &Services) -> Option<String> {
     let directory = shown(services.directory().as_os_str().as_bytes());
     let is_none = matches!(is_locked(&services.directory().join(SVSCAN_LOCK)), Ok(false));
     is_none.then(|| format!("no svscan runs in {directory}: start it: svscan {directory}"))
+}
+
+fn messages_of_svscan() -> String {
+    format!("svscan's standard error says why ({STANDARD_ERROR})")
+}
+
+/// What was seen of a service, with the reason for which svscan has not started it yet, if it waits for something.
+pub fn explained(services: &Services, service: &Service, answer: Answer) -> Answer {
+    let is_unsupervised = matches!(answer, Answer::Unsupervised(_)) && service.reach == Reach::Answers;
+    if !is_unsupervised
+        || !is_entry(services, service)
+        || is_locked(&services.directory().join(SVSCAN_LOCK)) != Ok(true)
+    {
+        return answer;
+    }
+    let waits = waits(services, service).map(|(words, _)| words);
+    let turn = || if obstacle(&service.path).is_none() { turn(services) } else { None };
+    waits.or_else(turn).map_or(answer, Answer::Unsupervised)
+}
+
+/// `waiting: for db, which is not ready (after)`, if svscan waits for other services before it starts this one; and the first
+/// of them.
+fn waits(services: &Services, service: &Service) -> Option<(String, Service)> {
+    let others = not_ready(services, service);
+    let names: Vec<String> = others.iter().take(MOST_NAMES).map(|other| shown(other.name.as_bytes())).collect();
+    let more = others.len().saturating_sub(names.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let are = if others.len() == 1 { "is" } else { "are" };
+    let words = format!("waiting: for {}{more}, which {are} not ready ({AFTER})", names.join(", "));
+    others.into_iter().next().map(|first| (words, first))
+}
+
+/// That svscan may wait until fewer services are starting.
+fn turn(services: &Services) -> Option<String> {
+    let file = services.directory().join(STARTS_AT_A_TIME);
+    let text = answers(&file).then(|| read_file(&file, LONGEST).ok()).flatten()?;
+    let most: std::num::NonZeroUsize = std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()?;
+    Some(format!("perhaps waiting: svscan starts at most {most} services at a time ({STARTS_AT_A_TIME})"))
 }
 
 /// What keeps a supervise from making its files in this service directory.

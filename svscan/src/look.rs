@@ -13,11 +13,11 @@ pub mod written;
 use crate::attached;
 use crate::identity::{self, id_of};
 use crate::table::Id;
-use contents::{After, Completeness, ExaminedService, Logger};
+use contents::{Completeness, ExaminedService, Logger};
 use daemontools::encoding::Encode;
 use daemontools::service::{
-    Commands, LOG, Look, OK, OrphanEnd, Place, Record, SPEAKS, STATE, Status, Unread, is_supervised_at, read_file,
-    send_commands, setting,
+    AFTER, After, Commands, LOG, Look, OK, OrphanEnd, Place, Record, SPEAKS, STATE, Status, Unread, is_supervised_at,
+    read_file, send_commands, setting,
 };
 use daemontools::sys::inotify::add_watch;
 use daemontools::sys::kind::is_fifo;
@@ -109,7 +109,7 @@ looks! {
     }
     /// The services that a service comes after, if its name still leads to it.
     10 ReadAfter { folder: PathBuf, id: Id } -> Option<After> {
-        still_there(folder, *id).ok().and_then(|()| contents::after(folder).ok())
+        still_there(folder, *id).ok().and_then(|()| After::read(folder).ok())
     }
     /// What a setting says, if there is such a file.
     11 ReadSetting { file: PathBuf } -> Result<Option<Vec<u8>>, Unread> {
@@ -193,7 +193,7 @@ impl Encode for WatchedPlace {
 }
 
 /// The files of a service directory that may be impossible to look at.
-pub const FILES: [&str; 5] = [LOG, contents::AFTER, contents::ESSENTIAL, OK, STATE];
+pub const FILES: [&str; 5] = [LOG, AFTER, contents::ESSENTIAL, OK, STATE];
 
 fn index_of(file: &str) -> u8 {
     FILES.iter().position(|known| *known == file).and_then(|index| u8::try_from(index).ok()).unwrap_or(0)

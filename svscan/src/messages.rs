@@ -1,12 +1,12 @@
 //! What svscan says about services.
 
 use crate::diagnostics::{Diagnostics, Subject};
-use crate::probe::{AFTER, After, ExaminedService, Logger, MOST_NAMES, Probe};
+use crate::probe::{ExaminedService, Logger, Probe};
 use crate::settings::unread_words;
 use crate::supervises::Supervises;
 use crate::table::{Id, Message, Part, SuperviseId, Table, label};
 use daemontools::duration::in_seconds;
-use daemontools::service::Unread;
+use daemontools::service::{AFTER, After, MOST_NAMES, Unread};
 use daemontools::{Unable, report};
 use nix::errno::Errno;
 use std::ffi::{OsStr, OsString};

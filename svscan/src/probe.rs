@@ -7,7 +7,7 @@
 //! bounded reader.
 
 use crate::identity;
-pub use crate::look::contents::{AFTER, After, Completeness, ESSENTIAL, ExaminedService, Logger, MOST_NAMES};
+pub use crate::look::contents::{Completeness, ESSENTIAL, ExaminedService, Logger};
 use crate::look::entry::EntryKind;
 use crate::look::files::{FoundFiles, Stamp};
 use crate::look::signs::Signs;
@@ -25,7 +25,7 @@ use crate::table::{Id, Part, SuperviseId, Table, label};
 use daemontools::Unable;
 use daemontools::service::policy::ABSTRACT;
 use daemontools::service::{
-    Commands, LOG, LOG_RUN, LOG_SUPERVISE, Look, OrphanEnd, Place, RUN, Record, RemoteMounts, SPEAKS, SUPERVISE,
+    AFTER, Commands, LOG, LOG_RUN, LOG_SUPERVISE, Look, OrphanEnd, Place, RUN, Record, RemoteMounts, SPEAKS, SUPERVISE,
     Unread, setting,
 };
 use daemontools::sys::is_passing;

@@ -174,6 +174,35 @@ fn a_failing_logger_is_seen() {
     assert!(svctl(&scratch, "status web").stdout.contains("restarting: exited 1"));
 }
 
+/// svscan has not even started a supervise for such a service, so no other program knows of the wait.
+#[test]
+fn a_service_that_svscan_has_not_started_yet_says_for_what_it_waits() {
+    let scratch = Scratch::new();
+    scratch.file("sv/.svscan/starts-at-a-time", "1\n");
+    Service::new(&scratch, "sv/db", "exec sleep 1000").script("check", "exec test -e ../../open");
+    Service::new(&scratch, "sv/web", "exec sleep 1000").file("after", "db\nnosuch\n");
+    let _svscan = svscan(&scratch);
+    wait_for_state(&scratch, "db", "up");
+    let why = "waiting: for db, which is not ready (after)";
+    wait_until("the table says so", || row(&scratch, "web").join(" ").ends_with(why));
+    let status = svctl(&scratch, "status web").stdout;
+    let cause = format!("cause       {why}: svctl -d sv status db says why\n");
+    assert!(status.contains(&format!("web — unsupervised: {why}\n")) && status.contains(&cause), "{status}");
+    scratch.file("open", "");
+    wait_for_state(&scratch, "web", "up");
+    assert!(!svctl(&scratch, "status web").stdout.contains("waiting"));
+
+    // A service of which a list says no more waits for its turn.
+    Service::new(&scratch, "new/slow", "exec sleep 1000").script("check", "exit 1");
+    fs::rename(scratch.path().join("new/slow"), scratch.path().join("sv/slow")).unwrap();
+    wait_for_state(&scratch, "slow", "up");
+    Service::new(&scratch, "new/next", "exec sleep 1000");
+    fs::rename(scratch.path().join("new/next"), scratch.path().join("sv/next")).unwrap();
+    let turn = "perhaps waiting: svscan starts at most 1 services at a time (.svscan/starts-at-a-time)";
+    wait_until("the table says so", || row(&scratch, "next").join(" ").ends_with(turn));
+    assert!(svctl(&scratch, "status next").stdout.contains(&format!("cause       {turn}\n")));
+}
+
 #[test]
 fn names_are_found_and_misspelt_ones_are_told() {
     let scratch = Scratch::new();

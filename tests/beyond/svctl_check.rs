@@ -127,6 +127,34 @@ fn a_path_needs_no_scan_directory_and_an_unknown_name_is_refused() {
     assert_eq!(check(&scratch, "wbe"), fails(100, &missing));
 }
 
+/// What svscan would ignore in these lists is told before it does.
+#[test]
+fn names_that_svscan_ignores_in_after_are_told() {
+    let scratch = Scratch::new();
+    for (name, after) in
+        [("app", "db\nnosuch\n../db\n"), ("db", ""), ("one", "two\n"), ("three", "one\ndb\n"), ("two", "three\n")]
+    {
+        Service::new(&scratch, &format!("sv/{name}"), RUNS).file("after", after);
+    }
+    Service::new(&scratch, "sv/self", RUNS).file("after", "self\n");
+    let circle = |name: &str, way: &str| {
+        format!("{name}/after: it goes in a circle ({way}), so svscan ignores a part of it: remove one of the names")
+    };
+    let unknown = |name: &str| format!("app/after: no service {name}, so svscan ignores the name: {REMOVE}");
+    let lines = [
+        unknown("nosuch"),
+        unknown("../db"),
+        circle("one", "one, two, three, one"),
+        circle("self", "self, self"),
+        circle("three", "three, one, two, three"),
+        circle("two", "two, three, one, two"),
+    ];
+    assert_eq!(check(&scratch, ""), found(&lines.each_ref().map(String::as_str)));
+    assert_eq!(check(&scratch, "db"), prints("1 service: nothing is wrong\n"));
+}
+
+const REMOVE: &str = "correct it, or remove the name";
+
 /// A name that commands a terminal is shown escaped.
 #[test]
 fn names_are_escaped() {

@@ -5,6 +5,7 @@
 //! is renamed meanwhile is still the same service. [`Place`] gives the paths in another directory, and where
 //! `$SUPERVISEDIR` moves them.
 
+mod after;
 mod command;
 mod control;
 mod directory;
@@ -42,6 +43,7 @@ pub use crate::files::{
     Replaced, Unread, is_fifo, make_at, open_fifo, open_fifo_at, open_fifo_of, open_file_itself_at, open_lock_at,
     open_pipe_of, put_file, put_file_first, read_file, read_file_itself, read_made_up,
 };
+pub use after::{AFTER, After, MOST_NAMES};
 pub use command::{Command, Commands};
 pub use control::{
     Delivery, Unsent, has_supervise_at, hold_ok, hold_ok_at, is_control, is_supervised, is_supervised_at, open_control,

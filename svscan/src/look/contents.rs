@@ -5,27 +5,17 @@ use daemontools::encoding::Encode;
 use daemontools::files::stat_on_mount;
 use daemontools::service::policy::ABSTRACT;
 use daemontools::service::{
-    Identity, LOG, OK, Place, RUN, Record, STATE, Unread, has_supervise_at, is_supervised_at, read_file,
+    AFTER, After, Identity, LOG, OK, Place, RUN, Record, STATE, Unread, has_supervise_at, is_supervised_at,
 };
 use daemontools::sys::is_passing;
 use daemontools::sys::kind::is_directory;
 use nix::errno::Errno;
 use nix::sys::stat::{lstat, stat};
 use nix::unistd::{AccessFlags, access};
-use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The file that names the services that are to be ready before this one starts, and down after it: one name a line.
-pub const AFTER: &str = "after";
 /// The file whose presence makes everything stop when this service ends for good.
 pub const ESSENTIAL: &str = "essential";
-
-/// The longest list of names that is read, in bytes.
-const LONGEST_LIST: usize = 1 << 20;
-/// How many names of a list count. More would cost svscan's time with every service.
-pub const MOST_NAMES: usize = 1000;
 
 /// What is found in a service directory before its supervise is started.
 #[derive(Debug)]
@@ -51,15 +41,6 @@ pub enum Logger {
     Unusable,
 }
 
-/// The services that are to be ready before another one starts.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct After {
-    /// Their names, each once, no more than [`MOST_NAMES`].
-    pub names: Vec<OsString>,
-    /// How many names more are in the file.
-    pub surplus: usize,
-}
-
 /// Whether a service directory, or that of a state, has all that it needs to be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Completeness {
@@ -75,7 +56,7 @@ pub struct Completeness {
 /// This file in the directory cannot be looked at now.
 pub fn examine(folder: &Path, page: Option<&Record>) -> Result<ExaminedService, (&'static str, Errno)> {
     let logger = logger(folder).map_err(|errno| (LOG, errno))?;
-    let after = match after(folder) {
+    let after = match After::read(folder) {
         Err(Unread::System(errno)) if is_passing(errno) => return Err((AFTER, errno)),
         after => after,
     };
@@ -155,23 +136,6 @@ pub fn is_there(file: &Path) -> nix::Result<bool> {
         answer => Ok(answer.is_ok()),
     }
 }
-/// The names in the file `after` of this service directory; none if there is no such file.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn after(folder: &Path) -> Result<After, Unread> {
-    let text = Unread::unless_missing(read_file(&folder.join(AFTER), LONGEST_LIST))?;
-    Ok(text.map(|text| names_of(&text)).unwrap_or_default())
-}
-
-fn names_of(text: &[u8]) -> After {
-    let names = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
-    let mut known = HashSet::new();
-    let mut names = names.filter(|name| known.insert(*name));
-    let counted = names.by_ref().take(MOST_NAMES).map(|name| OsStr::from_bytes(name).to_os_string()).collect();
-    After { names: counted, surplus: names.count() }
-}
-
 impl Encode for Logger {
     fn encode(&self, bytes: &mut Vec<u8>) {
         let number: u8 = match self {
@@ -189,17 +153,6 @@ impl Encode for Logger {
             2 => Some(Logger::Unusable),
             _ => None,
         }
-    }
-}
-
-impl Encode for After {
-    fn encode(&self, bytes: &mut Vec<u8>) {
-        self.names.encode(bytes);
-        self.surplus.encode(bytes);
-    }
-
-    fn decode(bytes: &mut &[u8]) -> Option<After> {
-        Some(After { names: Vec::<OsString>::decode(bytes)?, surplus: usize::decode(bytes)? })
     }
 }
 
@@ -224,20 +177,5 @@ impl Encode for ExaminedService {
         let logger = Logger::decode(bytes)?;
         let (essential, running) = <(bool, bool)>::decode(bytes)?;
         Some(ExaminedService { logger, essential, running, after: Result::decode(bytes)? })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_name_in_after_counts_once_and_surplus_names_do_not_count() {
-        let After { names, surplus } = names_of(b" b \n\na\nb\n\ta");
-        assert_eq!((names, surplus), (vec!["b".into(), "a".into()], 0));
-        let text: String = (0..MOST_NAMES + 7).map(|number| format!("{number}\n{number}\n")).collect();
-        let After { names, surplus } = names_of(text.as_bytes());
-        assert_eq!((names.len(), surplus), (MOST_NAMES, 7));
-        assert_eq!(names.last(), Some(&OsString::from((MOST_NAMES - 1).to_string())));
     }
 }
