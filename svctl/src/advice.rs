@@ -4,11 +4,15 @@ use crate::answer::Answer;
 use crate::metrics::LogUsage;
 use crate::services::{Reach, Service, Services};
 use crate::text::{quoted, shown};
+use crate::unsupervised::STANDARD_ERROR;
+use daemontools::interpreter::{self, obstacle};
 use daemontools::logdir::locate::log_directory;
 use daemontools::service::setting::{LONGEST, TIMEOUT_KILL, value};
 use daemontools::service::view::{State, View};
-use daemontools::service::{LOG, RUN, SOON, answers, read_file};
+use daemontools::service::{Exit, LOG, RUN, SOON, answers, read_file};
+use nix::unistd::chdir;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// The longest `run` that is searched. Nobody writes a longer script by hand.
 const LONGEST_SCRIPT: usize = 1 << 16;
@@ -24,15 +28,31 @@ const TIMEOUT_UP: &str = "timeout-up";
 /// What to type next, all in one line.
 pub fn advice(services: &Services, service: &Service, answer: &Answer) -> Option<String> {
     let svctl = |words: &str| command(services, service, words);
-    let usual = match answer.view()?.state() {
-        State::Up | State::Starting | State::Waiting | State::Stopping => None,
-        State::Paused => Some(svctl("kill --signal CONT")),
-        State::Restarting => Some(format!("{}; {}", svctl("log -n 50"), svctl("stop"))),
-        State::Failed => Some(format!("{}; {}", svctl("log -n 50"), svctl("start"))),
-        State::Down => Some(svctl("start")),
+    let view = answer.view()?;
+    let usual = match view.state() {
+        State::Up | State::Starting | State::Waiting | State::Stopping => vec![],
+        State::Paused => vec![svctl("kill --signal CONT")],
+        State::Restarting => lines_of(services, service, view).into_iter().chain([svctl("stop")]).collect(),
+        State::Failed => lines_of(services, service, view).into_iter().chain([svctl("start")]).collect(),
+        State::Down => vec![svctl("start")],
     };
-    let all: Vec<String> = [hint(services, service, answer), usual].into_iter().flatten().collect();
+    let all: Vec<String> = hint(services, service, answer).into_iter().chain(usual).collect();
     (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// How to see what a service has said before it ended. A program that could not be executed has said nothing.
+fn lines_of(services: &Services, service: &Service, view: &View) -> Option<String> {
+    match service.path.join(LOG).exists() {
+        _ if is_unstarted(view) => None,
+        true => Some(command(services, service, "log -n 50")),
+        false => Some(format!("it has no logger, so its lines are among the messages of svscan ({STANDARD_ERROR})")),
+    }
+}
+
+/// Whether its last program could not be executed.
+fn is_unstarted(view: &View) -> bool {
+    let last = view.seen.record.as_ref().and_then(|record| record.deaths.last());
+    last.is_some_and(|death| matches!(death.exit, Exit::Unstarted(_)))
 }
 
 /// What is probably wrong, where that can be known, and what to do.
@@ -45,12 +65,9 @@ pub fn hint(services: &Services, service: &Service, answer: &Answer) -> Option<S
             Some(format!("{kill} (ends it at once); echo 10s >{path} (supervise does so from the next start on)"))
         }
         State::Up if view.ready() == Some(false) => why_unready(service, view),
-        State::Restarting | State::Failed if has_deaf_log(service) => Some(DEAF_LOG.into()),
-        State::Up | State::Starting | State::Down if has_died_just_now(view) && has_deaf_log(service) => {
-            Some(DEAF_LOG.into())
-        }
-        State::Up | State::Paused | State::Starting | State::Restarting | State::Waiting => None,
-        State::Stopping | State::Failed | State::Down => None,
+        State::Restarting | State::Failed => why_ended(service, view),
+        State::Up | State::Starting | State::Down if has_died_just_now(view) => why_ended(service, view),
+        State::Up | State::Paused | State::Starting | State::Waiting | State::Stopping | State::Down => None,
     }
 }
 
@@ -61,6 +78,23 @@ fn command(services: &Services, service: &Service, words: &str) -> String {
 
 fn has_died_just_now(view: &View) -> bool {
     view.lasting() < SOON && view.seen.last_exit().is_some()
+}
+
+/// What is wrong with `run`, or why its messages are not in the log.
+fn why_ended(service: &Service, view: &View) -> Option<String> {
+    if is_unstarted(view) {
+        return cure_of_run(service, view);
+    }
+    has_deaf_log(service).then(|| DEAF_LOG.into())
+}
+
+/// What to do about a `run` that could not be executed. What a chain program of `run` could not do it says itself.
+fn cure_of_run(service: &Service, view: &View) -> Option<String> {
+    let record = view.seen.record.as_ref()?;
+    // A relative interpreter begins in the service directory.
+    let is_of_run = record.is_unexecuted() && record.refusal.is_none() && chdir(&service.path).is_ok();
+    let found = (is_of_run && interpreter::answers(Path::new(RUN))).then(|| obstacle(Path::new(RUN)).ok().flatten())?;
+    Some(found?.cure_of(&quoted(&shown(service.path.join(RUN).as_os_str().as_bytes()))))
 }
 
 const DEAF_LOG: &str =
@@ -82,9 +116,22 @@ fn has_deaf_log(service: &Service) -> bool {
 
 /// Whether a script is one for a shell, and redirects its standard error nowhere.
 fn leaves_stderr(script: &[u8]) -> bool {
-    let first = script.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let has = |words: &[u8]| script.windows(words.len()).any(|part| part == words);
-    first.starts_with(b"#!") && first.trim_ascii_end().ends_with(b"sh") && !has(b"2>") && !has(b"&>") && !has(b">&")
+    let mut lines = script.split(|byte| *byte == b'\n');
+    let first = lines.next().unwrap_or_default();
+    let is_code = |line: &&[u8]| !line.trim_ascii_start().starts_with(b"#");
+    first.starts_with(b"#!") && first.trim_ascii_end().ends_with(b"sh") && !lines.filter(is_code).any(redirects_stderr)
+}
+
+/// Whether a line of a script redirects standard error: `2>FILE`, `&>FILE`, `>&FILE`, but not `>&2`, by which a command writes
+/// there.
+fn redirects_stderr(line: &[u8]) -> bool {
+    let has = |words: &[u8]| line.windows(words.len()).any(|part| part == words);
+    let targets = (0..line.len()).filter_map(|start| line.get(start..)?.strip_prefix(b">&"));
+    let is_stderr = |target: &[u8]| match target.trim_ascii_start().strip_prefix(b"2") {
+        Some(rest) => !rest.first().is_some_and(u8::is_ascii_digit),
+        None => false,
+    };
+    has(b"2>") || has(b"&>") || targets.into_iter().any(|target| !is_stderr(target))
 }
 
 /// What a service that is up has not done to be ready.
@@ -121,6 +168,12 @@ mod tests {
             ("#!/bin/sh\nexec 2>&1\nexec prog\n", false),
             ("#!/bin/bash\nexec prog &>errors\n", false),
             ("#!/bin/sh\nexec prog 2>errors\n", false),
+            ("#!/bin/sh\nexec prog >&errors\n", false),
+            ("#!/bin/sh\nexec 2>&1\necho x >&2; exit 1\n", false),
+            ("#!/bin/sh\nexec prog >& 25\n", false),
+            ("#!/bin/sh\necho x >&2; exit 1\n", true),
+            ("#!/bin/sh\necho x 1>& 2\n", true),
+            ("#!/bin/sh\n# exec 2>&1\nexec prog\n", true),
             ("#!/usr/bin/execlineb -P\nfdmove -c 2 1 prog\n", false),
             ("#!/usr/bin/python3\n", false),
             ("\x7fELF", false),

@@ -234,15 +234,22 @@ fn json_is_that_of_svstat() {
 #[test]
 fn what_to_type_next_names_the_directory_that_the_user_has_named() {
     let scratch = Scratch::new();
-    let (services, _svscan) = scanned(&scratch, &[("a b", "exit 100")]);
-    wait_until("it has failed", || svctl(&scratch, "").stdout.contains(" failed"));
+    scratch.dir("sv");
+    let service = Service::new(&scratch, "sv/a b", "exec 2>&1\nexit 100");
+    scratch.script("sv/a b/log/run", "#!/bin/sh\nexec multilog ./main\n");
+    let _svscan = svscan(&scratch);
+    wait_until("its logger runs", || service.path("log/main/current").exists());
+    wait_until("it has failed, and nothing else", || {
+        let table = svctl(&scratch, "").stdout;
+        table.contains(" failed") && !table.contains("a b/log")
+    });
     let table = svctl(&scratch, "").stdout;
     assert!(table.ends_with("see: svctl -d sv status 'a b'\n"), "{table}");
     let (_, next) = table.split_once("see: ").unwrap();
     let status = scratch.shell(next);
     let start = status.stdout.lines().find_map(|line| line.trim_start().strip_prefix("try ")).unwrap();
     assert_eq!((status.code, start.trim()), (3, "svctl -d sv log -n 50 'a b'; svctl -d sv start 'a b'"));
-    fs::write(services[0].path("down"), "").unwrap();
+    fs::write(service.path("down"), "").unwrap();
     let check = svctl(&scratch, "check").stdout;
     assert!(check.contains(": svctl -d sv enable 'a b'\n"), "{check}");
     let enabled = svctl(&scratch, "enable 'a b'").stdout;
@@ -527,6 +534,53 @@ fn a_service_whose_errors_do_not_reach_its_log_is_told_how_they_do() {
     scratch.script("sv/web/run", "#!/bin/sh\nexec 2>&1\nls /no/such/file\n");
     wait_until("it is logged", || service.says("log/main/current").contains("/no/such/file"));
     assert!(!svctl(&scratch, "status web").stdout.contains("2>&1"));
+}
+
+/// The hint must fit the end: each of these is one kind, with what is said and what must not be.
+#[test]
+fn what_to_type_next_fits_the_way_in_which_the_service_ends() {
+    let scratch = Scratch::new();
+    scratch.dir("sv");
+    let run = |name: &str| scratch.path().join(format!("sv/{name}/run")).display().to_string();
+    let deaf = "put exec 2>&1 below the first line of run";
+    let table = [
+        ("speaks", "#!/bin/sh\necho 'cannot bind' >&2\nexit 1\n", 0o755, true, deaf.to_string(), "chmod"),
+        ("closed", "#!/bin/sh\nexit 1\n", 0o644, true, format!("chmod +x {}", run("closed")), "2>&1"),
+        ("crlf", "#!/bin/sh\r\nexit 1\r\n", 0o755, true, format!("sed -i 's/\\r$//' {}", run("crlf")), "2>&1"),
+        (
+            "lost",
+            "#!/no/such\n",
+            0o755,
+            true,
+            format!("{}: install it, or correct the first line", run("lost")),
+            "log -n",
+        ),
+        (
+            "mute",
+            "#!/bin/sh\nexit 1\n",
+            0o755,
+            false,
+            "it has no logger, so its lines are among".into(),
+            "svctl -d sv log",
+        ),
+    ];
+    for (name, text, mode, has_logger, ..) in &table {
+        scratch.script(format!("new/{name}/run"), text);
+        scratch.mode(format!("new/{name}/run"), *mode);
+        if *has_logger {
+            scratch.script(format!("new/{name}/log/run"), "#!/bin/sh\nexec multilog ./main\n");
+        }
+        fs::rename(scratch.path().join(format!("new/{name}")), scratch.path().join(format!("sv/{name}"))).unwrap();
+    }
+    let _svscan = svscan(&scratch);
+    for (name, _, _, has_logger, said, unsaid) in table {
+        wait_for_state(&scratch, name, "restarting");
+        let current = scratch.path().join(format!("sv/{name}/log/main/current"));
+        wait_until("its log is there", || !has_logger || current.exists());
+        let status = svctl(&scratch, &format!("status {name}")).stdout;
+        let next = status.lines().find(|line| line.starts_with("  try ")).unwrap_or_default();
+        assert!(next.contains(&said) && !next.contains(unsaid), "{name}: {status}");
+    }
 }
 
 #[test]

@@ -15,6 +15,10 @@ use std::path::Path;
 /// How an executable that a linker has made begins.
 const ELF: &[u8] = b"\x7fELF";
 
+/// Cures that are commands. They lack the name of the file.
+const MAKE_EXECUTABLE: &str = "chmod +x";
+const REMOVE_CARRIAGE_RETURNS: &str = "remove the carriage returns: sed -i 's/\\r$//'";
+
 /// What is wrong with a program, and what to do, both in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
@@ -27,6 +31,14 @@ pub struct Obstacle {
 impl Obstacle {
     fn new(what: &[u8], cure: &'static str) -> Obstacle {
         Obstacle { what: what.to_vec(), cure }
+    }
+
+    /// What to do to this file, whose name a shell can read: `chmod +x /service/web/run`.
+    pub fn cure_of(&self, file: &str) -> String {
+        match self.cure {
+            MAKE_EXECUTABLE | REMOVE_CARRIAGE_RETURNS => format!("{} {file}", self.cure),
+            words => format!("{file}: {words}"),
+        }
     }
 }
 
@@ -46,7 +58,7 @@ pub fn obstacle(program: &Path) -> Result<Option<Obstacle>, Unread> {
         return Ok(Some(Obstacle::new(NO_REGULAR_FILE.as_bytes(), "put a program or a script in its place")));
     }
     if file.permissions().mode() & 0o111 == 0 {
-        return Ok(Some(Obstacle::new(b"it is not executable", "chmod +x")));
+        return Ok(Some(Obstacle::new(b"it is not executable", MAKE_EXECUTABLE)));
     }
     if is_on_noexec(program) {
         return Ok(Some(Obstacle::new(ON_NOEXEC.as_bytes(), "move the service directory to another file system")));
@@ -66,7 +78,7 @@ fn of_script(program: &Path, beginning: &[u8]) -> Option<Obstacle> {
     let line = beginning.split(|byte| *byte == b'\n').next()?.strip_prefix(b"#!")?;
     if line.ends_with(b"\r") {
         let words = b"its lines end in CR LF, so that its first line names no interpreter";
-        return Some(Obstacle::new(words, "remove the carriage returns: sed -i 's/\\r$//'"));
+        return Some(Obstacle::new(words, REMOVE_CARRIAGE_RETURNS));
     }
     if let Some(words) = interpreter_error(program, Errno::ENOENT) {
         return Some(Obstacle::new(&words, "install it, or correct the first line"));
