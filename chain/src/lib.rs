@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
-pub mod tell;
 pub mod variable;
 
 use daemontools::report::errno_of;
@@ -22,7 +21,7 @@ macro_rules! main {
         fn telling(args: daemontools::Args) -> Result<i32, daemontools::Fatal> {
             daemontools::report::name_service_directory();
             let ended = $body(args);
-            ended.inspect_err(|fatal| $crate::tell::supervise(fatal.refusal()))
+            ended.inspect_err(|fatal| daemontools::service::tell_supervise(fatal.refusal()))
         }
 
         daemontools::main!(telling, $help);

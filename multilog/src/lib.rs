@@ -81,6 +81,7 @@ mod without_journal;
 
 use check::{check, without_parent};
 use daemontools::report::warning;
+use daemontools::service::tell_supervise;
 use daemontools::sys::kind;
 use daemontools::{Args, Attempt, Fatal, Help, report, sys};
 use logger::Logger;
@@ -130,7 +131,8 @@ pub fn multilog(mut args: Args) -> Result<i32, Fatal> {
     report::name_service_directory();
     let is_directory = |name: &OsStr| stat(name).is_ok_and(|file| kind::is_directory(&file));
     misread(args.as_slice(), is_directory).iter().for_each(|text| warning(&[text.as_bytes()]));
-    let mut logger = Logger::open(Script::parse(args))?;
+    // A logger that cannot start is restarted again and again, and its messages are not in the log.
+    let mut logger = Logger::open(Script::parse(args)).inspect_err(|fatal| tell_supervise(fatal.refusal()))?;
     logger.run();
     Ok(0)
 }

@@ -257,6 +257,31 @@ fn a_logger_that_cannot_be_started_is_told_so_too() {
     assert_eq!(service.state("refusal"), [""; 0]);
 }
 
+/// What a logger says does not reach its log, so each way in which it cannot start is told.
+#[test]
+fn a_multilog_that_cannot_open_its_log_says_why() {
+    let scratch = Scratch::new();
+    let table = [
+        ("exec multilog t ./no/main", "multilog: unable to open directory ./no/main: file does not exist", 2),
+        ("exec multilog t ./run", "multilog: unable to open directory ./run: not a directory", 20),
+        ("exec multilog t ./main =./no/status", "multilog: unable to create ./no/status: ", 2),
+        (
+            "exec setlock held multilog t ./no/main",
+            "multilog: unable to open directory ./no/main: file does not exist",
+            2,
+        ),
+    ];
+    for (number, (run, words, errno)) in table.into_iter().enumerate() {
+        let (service, _supervise) = once(&scratch, &format!("log{number}"), run);
+        let (exit, refusal) = end(&service);
+        assert_eq!(exit, format!("unstarted {errno}"), "{run}: {refusal:?}");
+        assert!(refusal.as_ref().is_some_and(|said| said.starts_with(words)), "{run}: {refusal:?}");
+    }
+    // What comes after the start is an end as ever.
+    let (service, _supervise) = once(&scratch, "ends", "echo line | multilog t ./main; exit 111");
+    assert_eq!(end(&service), exited(111));
+}
+
 /// The datagram counts as the last word of the process that has sent it, if that exits with the code of such an end.
 #[test]
 fn only_an_end_with_the_code_of_a_refusal_is_one() {

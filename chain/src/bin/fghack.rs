@@ -63,7 +63,7 @@ fn fghack(args: Args) -> Result<i32, Fatal> {
     });
     let child = child.unable_to("fork", "")?;
     drop(writing);
-    chain::tell::supervise(refusal.read());
+    daemontools::service::tell_supervise(refusal.read());
     wait_until_no_process_writes(&reading);
     let status = process::wait_for(child).map_err(wait_failed)?;
     ExitStatus::from_raw(status).code().ok_or_else(|| Fatal::new(report::TEMPORARY, &[b"child crashed"]))

@@ -215,8 +215,11 @@ fn last_end(base: &Path, part: Part, script: &Path) -> Option<String> {
     if let Some(why) = record.failure_words() {
         return Some(format!("gave up: {why}"));
     }
-    let exit = record.deaths.last()?.exit;
+    let last = record.deaths.last()?;
+    let exit = last.exit;
     let lack = match exit {
+        // What the program has said of its end says more than its file.
+        Exit::Unstarted(_) if record.refusal.is_some() => None,
         Exit::Unstarted(errno) if record.is_unexecuted() && interpreter::answers(script) => {
             interpreter::diagnosis(script, Errno::from_raw(errno))
         }
@@ -227,7 +230,7 @@ fn last_end(base: &Path, part: Part, script: &Path) -> Option<String> {
         Exit::Code(code) if code != 0 => "; what it said is among the messages of svscan",
         Exit::Unstarted(_) | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unknown => "",
     };
-    Some(format!("last {}{lack}{where_said}", exit.words()))
+    Some(format!("last {}{lack}{where_said}", record.words_of(last)))
 }
 
 impl Search {

@@ -34,6 +34,7 @@ pub mod setting;
 mod silence;
 mod snapshot;
 mod status;
+mod tell;
 pub mod trial;
 pub mod view;
 pub mod waiting;
@@ -70,6 +71,7 @@ pub use remote_mounts::{Answerer, Look, RemoteMounts};
 pub use silence::{SILENT, answers, look_for_mounts, service_answers};
 pub use snapshot::{Illegible, Snapshot, read_status, read_status_at};
 pub use status::{Phase, Running, Status, TooShort, Want};
+pub use tell::tell_supervise;
 
 /// The program that supervise runs.
 pub const RUN: &str = "run";

@@ -1,4 +1,5 @@
-//! What a chain program tells supervise when it cannot do its work, so that the program of the service is never executed.
+//! What a chain program tells supervise when it cannot do its work, so that the program of the service is never executed;
+//! and what multilog tells it when it cannot open what its script names.
 //! No I/O.
 //!
 //! The `run` of most services is a chain: a script executes `setuidgid`, which executes `softlimit`, which executes the
@@ -13,7 +14,7 @@
 //! 2. **The datagram.** `NOT_STARTED=WORDS`, a newline, `ERRNO=NUMBER`: lines as in sd_notify(3). WORDS are those of the
 //!    message on standard error, behind the program's name, with control characters escaped. NUMBER is the system's error, or
 //!    that of "invalid argument" where the system refused nothing.
-//! 3. **The end.** The chain program exits with code 111, as ever. An end with that code, of the process that has sent the
+//! 3. **The end.** The program exits with code 111, as ever. An end with that code, of the process that has sent the
 //!    datagram, is [`Exit::Unstarted`](super::Exit::Unstarted), as if `run` itself could not be executed.
 //!
 //! supervise believes the datagram only if the kernel names the process of `run` as its sender. What is longer than a

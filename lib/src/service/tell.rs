@@ -1,6 +1,6 @@
-//! Telling supervise that the program of the service cannot be executed: see [`refusal`].
+//! Telling supervise that the program of the service cannot be executed, or cannot start its work: see [`refusal`].
 
-use daemontools::service::refusal::{self, Refusal};
+use super::refusal::{self, Refusal};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::SendTimeout;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, setsockopt, socket};
@@ -18,9 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long to wait before the datagram is sent again where no supervise is there.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Tells supervise, if this process is the `run` of a service, why it cannot become the program of the service. If supervise
+/// Tells supervise, if this process is the `run` of a service, why it cannot become the program of the service, or
+/// cannot begin to be it. If supervise
 /// cannot be told, it takes the exit code for what it is.
-pub fn supervise(refusal: Option<Refusal>) {
+pub fn tell_supervise(refusal: Option<Refusal>) {
     let Some((refusal, value)) = refusal.zip(std::env::var_os(refusal::VARIABLE)) else { return };
     if let Some(address) = refusal::address_for(getpid().as_raw(), &value) {
         let _ = send(&refusal.encode(), address);
