@@ -1,7 +1,8 @@
 //! What to type next, where something is wrong with a service.
 
 use crate::answer::Answer;
-use crate::metrics::LogUsage;
+use crate::list::logger_of;
+use crate::metrics::{LogUsage, NOT_EXECUTED, NOT_FOUND};
 use crate::services::{Reach, Service, Services};
 use crate::text::{quoted, shown};
 use crate::unsupervised::STANDARD_ERROR;
@@ -9,7 +10,7 @@ use daemontools::interpreter::{self, obstacle};
 use daemontools::logdir::locate::log_directory;
 use daemontools::service::setting::{LONGEST, TIMEOUT_KILL, value};
 use daemontools::service::view::{State, View};
-use daemontools::service::{Exit, LOG, RUN, SOON, answers, read_file};
+use daemontools::service::{Exit, LOG, LOG_RUN, RUN, SOON, answers, read_file};
 use nix::unistd::chdir;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -38,6 +39,31 @@ pub fn advice(services: &Services, service: &Service, answer: &Answer) -> Option
     };
     let all: Vec<String> = hint(services, service, answer).into_iter().chain(usual).collect();
     (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// What to type next about the logger of a service, if it is not as it is wanted.
+pub fn logger_advice(services: &Services, service: &Service, logger: Option<&Answer>) -> Option<String> {
+    let logger = logger?;
+    let file = if service.path.join(LOG).is_dir() { LOG_RUN } else { LOG };
+    let state = logger.view().map(View::state)?;
+    let is_wrong = matches!(state, State::Restarting | State::Failed);
+    let more = || {
+        let own = logger_of(service);
+        own.path.is_dir().then(|| command(services, &own, "status"))
+    };
+    let all = [logger.view().and_then(|view| code_words(view, file)), more()];
+    is_wrong.then(|| all.into_iter().flatten().collect::<Vec<_>>().join("; ")).filter(|words| !words.is_empty())
+}
+
+/// What a shell means by the code with which the program in this file has ended.
+fn code_words(view: &View, file: &str) -> Option<String> {
+    match view.seen.record.as_ref()?.deaths.last()?.exit {
+        Exit::Code(NOT_EXECUTED) => {
+            Some(format!("a command in {file} could not be executed (exit code 126 of a shell)"))
+        }
+        Exit::Code(NOT_FOUND) => Some(format!("a command in {file} was not found (exit code 127 of a shell)")),
+        Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unstarted(_) | Exit::Unknown => None,
+    }
 }
 
 /// How to see what a service has said before it ended. A program that could not be executed has said nothing.
@@ -85,7 +111,9 @@ fn why_ended(service: &Service, view: &View) -> Option<String> {
     if is_unstarted(view) {
         return cure_of_run(service, view);
     }
-    has_deaf_log(service).then(|| DEAF_LOG.into())
+    let deaf = has_deaf_log(service).then(|| DEAF_LOG.to_string());
+    let all: Vec<String> = [code_words(view, RUN), deaf].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// What to do about a `run` that could not be executed. What a chain program of `run` could not do it says itself.

@@ -9,23 +9,27 @@
 use crate::after::{Doubt, Lists};
 use crate::code::FAILED;
 use crate::list::logger_of;
+use crate::logger::faults;
 use crate::services::{Reach, Service, Services, is_path};
 use crate::text::{quoted, shown};
-use crate::write;
+use crate::{unsupervised, write};
 use daemontools::interpreter::{self, Obstacle, obstacle};
 use daemontools::report::{PERMANENT, reason};
 use daemontools::service::policy::{ABSTRACT, PROGRAMS, Policy, SETTINGS, meant_by};
 use daemontools::service::setting::{LONGEST, value};
-use daemontools::service::{AFTER, DOWN, MOST_NAMES, RUN, SILENT, Unread, answers, read_file};
+use daemontools::service::{
+    AFTER, DOWN, MOST_NAMES, RUN, SILENT, SUPERVISE, Unread, answers, has_supervise_at, read_file,
+};
 use daemontools::spelling::is_one_edit_away;
 use daemontools::sys::directory::for_each_name;
 use daemontools::{Attempt, Fatal};
-use nix::unistd::chdir;
+use nix::unistd::{chdir, geteuid};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::symlink_metadata;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// What is wrong, where, and what to do.
@@ -167,17 +171,35 @@ fn of_service(service: &Service, enable: &str, findings: &mut Vec<Finding>) {
     }
     of_directory(service, findings);
     findings.extend(of_down(service, enable));
+    findings.extend(of_supervise(service));
     let logger = logger_of(service);
     let name = logger.name.as_bytes();
     if logger.path.is_dir() {
         of_directory(&logger, findings);
         findings.extend(of_down(&logger, enable));
+        findings.extend(of_supervise(&logger));
     } else if !interpreter::answers(&logger.path) {
         findings.push(Finding::silent(&[name]));
     } else if let Ok(found) = obstacle(&logger.path) {
         // A logger that is a program is run by the supervise of its service.
         findings.extend(found.map(|found| of_program(&[name], found)));
     }
+    findings.extend(faults(service).into_iter().map(|fault| {
+        let place: &[&[u8]] = &[service.name.as_bytes(), b"/", fault.file.as_os_str().as_bytes()];
+        Finding::new(place, fault.what, fault.cure)
+    }));
+}
+
+/// What keeps a supervise from taking charge of a service that has none. Whether it may write there, only the account as
+/// which it runs can tell: that is root, or the owner of the directory.
+fn of_supervise(service: &Service) -> Option<Finding> {
+    let is_account =
+        geteuid().is_root() || symlink_metadata(&service.path).is_ok_and(|at| at.uid() == geteuid().as_raw());
+    if !is_account || has_supervise_at(&service.path) != Ok(false) {
+        return None;
+    }
+    let (what, cure) = unsupervised::fault(&service.path)?;
+    Some(Finding::new(&[service.name.as_bytes(), b"/", SUPERVISE.as_bytes()], what, cure))
 }
 
 /// Checks everything in one directory, which becomes the current one: a relative interpreter begins there.

@@ -1,13 +1,14 @@
 //! Everything about a service on half a screen: how it is and why, how it ended, what it said, what to type next.
 
 use crate::access::closed_to;
-use crate::advice::advice;
+use crate::advice::{advice, logger_advice};
 use crate::answer::Answer;
 use crate::arguments::Right;
 use crate::check::doubtful_settings;
 use crate::code::{NOT_UP, UNKNOWN};
 use crate::list::logger_of;
 use crate::log::{last_words, silent_log};
+use crate::logger::{Fault, faults, trouble};
 use crate::services::{Reach, Service};
 use crate::text::{quoted, shown};
 use crate::{Context, memory, unsupervised, write};
@@ -75,6 +76,7 @@ pub fn detail(context: &Context, service: &Service, answer: &Answer) -> String {
     if let Ok(target) = std::fs::read_link(&service.path) {
         line("link to", &shown(target.as_os_str().as_bytes()));
     }
+    let mut logger = None;
     // What lies in a directory that does not answer must not be touched.
     if service.reach == Reach::Answers {
         let doubtful = doubtful_settings(service);
@@ -83,7 +85,16 @@ pub fn detail(context: &Context, service: &Service, answer: &Answer) -> String {
             line("settings", &format!("ignored or doubtful: {}: {check} says more", doubtful.join(", ")));
         }
         if service.path.join(LOG).exists() {
-            line("logger", &logger(service, answer));
+            let answer = answer.logger().unwrap_or_else(|| Answer::of(&logger_of(service)));
+            line("logger", &words_of_logger(&answer));
+            if answer.is_up() {
+                // Its lines are lost without a message that svlog could show.
+                let trouble = trouble(service);
+                let faults = if trouble.is_some() { faults(service) } else { Vec::new() };
+                trouble.into_iter().for_each(|words| line(LOG, &words));
+                faults.iter().for_each(|fault| line("", &fault_words(fault)));
+            }
+            logger = Some(answer);
         }
         // svlog would say so too, but with a patience of its own for each service.
         match silent_log(service) {
@@ -94,7 +105,10 @@ pub fn detail(context: &Context, service: &Service, answer: &Answer) -> String {
             }
         }
     }
-    if let Some(next) = advice(&context.services, service, answer) {
+    let next = [advice(&context.services, service, answer), logger_advice(&context.services, service, logger.as_ref())];
+    let next: Vec<String> = next.into_iter().flatten().collect();
+    if !next.is_empty() {
+        let next = next.join("; ");
         text.push_str(&format!("  {:<11} {next}\n", "try"));
     }
     text
@@ -151,12 +165,14 @@ fn end(record: &Record, death: &Death) -> String {
 }
 
 /// How its logger is.
-fn logger(service: &Service, answer: &Answer) -> String {
-    let words = |answer: &Answer| {
-        let pid = answer.pid().map(|pid| format!(" (pid {pid})"));
-        let reason =
-            answer.reason().filter(|_| !answer.is_up()).map(|reason| format!(": {}", shown(reason.as_bytes())));
-        format!("{}{}{}", answer.word(), pid.unwrap_or_default(), reason.unwrap_or_default())
-    };
-    words(&answer.logger().unwrap_or_else(|| Answer::of(&logger_of(service))))
+fn words_of_logger(answer: &Answer) -> String {
+    let pid = answer.pid().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+    let reason = answer.reason().filter(|_| !answer.is_up()).map(|reason| format!(": {}", shown(reason.as_bytes())));
+    format!("{}{pid}{}", answer.word(), reason.unwrap_or_default())
+}
+
+/// `log/run: main: no such action, so it is ignored: correct it`
+fn fault_words(fault: &Fault) -> String {
+    let what = [fault.file.as_os_str().as_bytes(), b": ", &fault.what].concat();
+    format!("{}: {}", shown(&what), shown(fault.cure.as_bytes()))
 }

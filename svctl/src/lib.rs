@@ -26,8 +26,9 @@
 //! | `top` | [`top`] | the table as a live screen |
 //!
 //! lib's `trial` says whether a command has had its effect, [`unsupervised`] why a service has no supervise, [`after`]
-//! for which services svscan waits, [`advice`] what to type next, and [`access`] whose a service is that this account may
-//! not look at. [`row`] and [`table`] make the rows of the table, and [`paint`] decides on symbols and colours.
+//! for which services svscan waits, [`logger`] why a logger does not write, [`advice`] what to type next, and [`access`]
+//! whose a service is that this account may not look at. [`row`] and [`table`] make the rows of the table, and [`paint`]
+//! decides on symbols and colours.
 //!
 //! With `-H`, [`remote`] runs the same command on other machines. Called `sv`, the program is [`sv`].
 //!
@@ -60,6 +61,7 @@ pub mod foreign;
 pub mod help;
 pub mod list;
 pub mod log;
+pub mod logger;
 pub mod memory;
 pub mod metrics;
 pub mod missing;

@@ -36,9 +36,10 @@ use std::path::{Path, PathBuf};
 
 /// What stands before the name of each metric.
 const PREFIX: &str = "daemontools_";
-/// The exit codes of a shell for a program that cannot be executed, and for one that does not exist.
-const NOT_EXECUTED: i32 = 126;
-const NOT_FOUND: i32 = 127;
+/// The exit code of a shell for a program that cannot be executed.
+pub const NOT_EXECUTED: i32 = 126;
+/// The exit code of a shell for a program that does not exist.
+pub const NOT_FOUND: i32 = 127;
 
 /// Tells the metrics of the services that are meant.
 ///

@@ -6,6 +6,7 @@
 
 use crate::after::{is_entry, not_ready};
 use crate::answer::Answer;
+use crate::logger::full_disk;
 use crate::services::{Reach, Service, Services};
 use crate::text::{quoted, shown};
 use daemontools::report::reason;
@@ -13,7 +14,6 @@ use daemontools::service::setting::LONGEST;
 use daemontools::service::{AFTER, LOCK, Place, Unread, answers, open_file_itself_at, read_file};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, faccessat};
 use std::fs::{File, TryLockError};
 use std::os::unix::ffi::OsStrExt;
@@ -89,25 +89,33 @@ fn turn(services: &Services) -> Option<String> {
     Some(format!("perhaps waiting: svscan starts at most {most} services at a time ({STARTS_AT_A_TIME})"))
 }
 
-/// What keeps a supervise from making its files in this service directory.
+/// What keeps a supervise from making its files in this service directory, and the cure, in words.
 pub fn obstacle(service: &Path) -> Option<String> {
+    fault(service).map(|(what, cure)| format!("{what}: {cure}"))
+}
+
+/// What keeps a supervise from making its files in this service directory; and what to do.
+pub fn fault(service: &Path) -> Option<(String, String)> {
     let place = Place::of(service).ok()?;
     let directory = place.directory();
     let name = shown(directory.as_os_str().as_bytes());
     let made_in = if directory.symlink_metadata().is_ok() { directory } else { directory.parent()? };
     let access = faccessat(AT_FDCWD, made_in, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS);
-    let is_full = || statvfs(made_in).is_ok_and(|disk| disk.blocks() > 0 && disk.blocks_available() == 0);
     if made_in == directory && !directory.is_dir() {
-        return Some(format!("{name} is no directory: remove it"));
+        return Some((format!("{name} is no directory"), "remove it".into()));
     }
     match (access, is_locked(&place.path(LOCK))) {
-        (Err(Errno::EROFS), _) => Some(format!(
-            "{name} cannot be written to: its disk is read-only: let $SUPERVISEDIR name a place elsewhere"
+        (Err(Errno::EROFS), _) => Some((
+            format!("{name} cannot be written to: its disk is read-only"),
+            "let $SUPERVISEDIR name a place elsewhere".into(),
         )),
-        (Err(errno), _) => Some(format!("supervise cannot write to {name}: {}", reason(errno))),
-        (Ok(()), Ok(true)) => Some(format!("another process has the lock of {name}: fuser {name}/lock names it")),
-        (Ok(()), _) if is_full() => Some(format!("the disk of {name} is full")),
-        (Ok(()), Ok(false) | Err(_)) => None,
+        (Err(errno), _) => {
+            Some((format!("supervise cannot write to {name}: {}", reason(errno)), "correct its owner or mode".into()))
+        }
+        (Ok(()), Ok(true)) => {
+            Some((format!("another process has the lock of {name}"), format!("fuser {name}/lock names it")))
+        }
+        (Ok(()), Ok(false) | Err(_)) => full_disk(made_in).map(|words| (words, "make room there".into())),
     }
 }
 

@@ -203,6 +203,53 @@ fn a_service_that_svscan_has_not_started_yet_says_for_what_it_waits() {
     assert!(svctl(&scratch, "status next").stdout.contains(&format!("cause       {turn}\n")));
 }
 
+/// A logger that runs and keeps nothing looks like any other.
+#[test]
+fn a_logger_that_does_not_write_says_why() {
+    let scratch = Scratch::new();
+    scratch.dir("sv");
+    for (name, command) in
+        [("word", "multilog t main"), ("lost", "multilogg t ./main"), ("away", "multilog t ./no/main")]
+    {
+        Service::new(&scratch, &format!("sv/{name}"), "while echo line; do sleep 0.1; done");
+        scratch.script(format!("sv/{name}/log/run"), &format!("#!/bin/sh\nexec {command}\n"));
+    }
+    let _svscan = svscan(&scratch);
+    for (name, expected) in [
+        ("word", &["log         unable to find a log in ", "has no log open", "log/run: main: no such action"][..]),
+        ("lost", &["try         a command in log/run was not found", "svctl -d sv status lost/log"]),
+        ("away", &["logger      restarting: not executed: multilog: unable to ", "svctl -d sv status away/log"]),
+    ] {
+        let status = || svctl(&scratch, &format!("status {name}")).stdout;
+        wait_until(&format!("{name}: {expected:?}"), || expected.iter().all(|words| status().contains(words)));
+    }
+    let own = svctl(&scratch, "status lost/log").stdout;
+    assert!(own.contains("try         a command in run was not found") && !own.contains("svctl -d sv log"), "{own}");
+}
+
+#[test]
+fn a_logger_whose_disk_is_full_says_so() {
+    if !is_root() {
+        return skip("a full disk needs root, to mount a small one");
+    }
+    let scratch = Scratch::new();
+    let disk = Disk::new(&scratch, 128);
+    scratch.dir("sv");
+    let service = Service::new(&scratch, "sv/web", "exec sleep 1000");
+    let log = scratch.path().join("disk/log").display().to_string();
+    scratch.script("sv/web/log/run", &format!("#!/bin/sh\nexec multilog t {log}\n"));
+    let _svscan = svscan(&scratch);
+    let current = scratch.path().join("disk/log/current");
+    wait_until("multilog runs", || current.exists());
+    assert!(!svctl(&scratch, "status web").stdout.contains("is full"));
+    disk.fill(0);
+    let (status, check) = (svctl(&scratch, "status web").stdout, svctl(&scratch, "check web"));
+    assert!(status.contains(&format!("  log         the disk of {log} is full\n")), "{status}");
+    let line = format!("web/log/run: the disk of {log} is full: make room there\n");
+    assert_eq!(check, Outcome { code: 1, stdout: line, stderr: String::new() });
+    drop(service);
+}
+
 #[test]
 fn names_are_found_and_misspelt_ones_are_told() {
     let scratch = Scratch::new();

@@ -1,8 +1,8 @@
 //! `svctl check`: what would keep a service from working is told before it is started.
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use tests::{Outcome, Scratch, Service, fails, prints};
+use std::os::unix::fs::{chown, symlink};
+use tests::{Daemon, Outcome, Scratch, Service, fails, is_root, prints, skip, wait_until};
 
 const RUNS: &str = "exec sleep 1000";
 
@@ -151,6 +151,90 @@ fn names_that_svscan_ignores_in_after_are_told() {
     ];
     assert_eq!(check(&scratch, ""), found(&lines.each_ref().map(String::as_str)));
     assert_eq!(check(&scratch, "db"), prints("1 service: nothing is wrong\n"));
+}
+
+/// A logger whose script is wrong runs all the same, and loses each line.
+#[test]
+fn loggers_that_would_write_nothing_are_told() {
+    let scratch = Scratch::new();
+    let script = |name: &str, text: &str| {
+        Service::new(&scratch, &format!("sv/{name}"), RUNS);
+        scratch.script(format!("sv/{name}/log/run"), &format!("#!/bin/sh\n{text}\n"));
+    };
+    script("fine", "exec setuidgid root multilog t '-*' '+* fatal *' ./main # main");
+    script("moved", "cd /var/log; exec multilog t ./web");
+    script("named", "exec multilog t $DIR");
+    script("word", "exec multilog t main");
+    script("file", "exec 2>&1\nexec multilog t ./main");
+    scratch.file("sv/file/log/main", "");
+    Service::new(&scratch, "sv/beside", RUNS).script("log", "exec multilog t main");
+    let begins = "no such action, so it is ignored: a log directory begins with . or /: correct it";
+    let none = "no action writes lines: they all are thrown away: correct it";
+    let word = |file: &str| [format!("{file}: main: {begins}"), format!("{file}: {none}")];
+    let file = "file/log/run: ./main is no directory, so multilog cannot write there: move it away";
+    let lines = [&word("beside/log")[..], &[file.to_string()], &word("word/log/run")[..]].concat();
+    assert_eq!(check(&scratch, ""), found(&lines.iter().map(String::as_str).collect::<Vec<_>>()));
+}
+
+/// What the account may do, the kernel tells.
+#[test]
+fn a_log_directory_that_the_account_of_its_logger_cannot_write_to_is_told() {
+    if !is_root() {
+        return skip("only root may ask for another account");
+    }
+    let scratch = Scratch::new();
+    for (name, account) in
+        [("made", ":7777:7777"), ("lacks", ":7777:7777"), ("given", ":7777:7777"), ("odd", "no-such")]
+    {
+        Service::new(&scratch, &format!("sv/{name}"), RUNS);
+        scratch
+            .script(format!("sv/{name}/log/run"), &format!("#!/bin/sh\nexec setuidgid {account} multilog t ./main\n"));
+    }
+    for name in ["made", "given"] {
+        scratch.dir(format!("sv/{name}/log/main"));
+    }
+    scratch.file("sv/given/log/main/current", "");
+    let given = scratch.path().join("sv/given/log/main");
+    chown(&given, Some(7777), Some(7777)).unwrap();
+    let path = |name: &str| format!("{}/sv/{name}", scratch.path().display());
+    let cannot = |name: &str, path: String| {
+        format!("{name}/log/run: :7777:7777 cannot write to {path}: give it to that account: mkdir, chown")
+    };
+    let lines = [
+        cannot("given", path("given/log/main/current")),
+        cannot("lacks", path("lacks/log")),
+        cannot("made", path("made/log/main")),
+        "odd/log/run: unknown account no-such: correct it".into(),
+    ];
+    assert_eq!(check(&scratch, ""), found(&lines.each_ref().map(String::as_str)));
+    chown(given.join("current"), Some(7777), Some(7777)).unwrap();
+    assert_eq!(check(&scratch, "given"), prints("1 service: nothing is wrong\n"));
+}
+
+/// What `svctl add` would say when it is too late.
+#[test]
+fn what_keeps_a_supervise_from_taking_charge_is_told() {
+    let scratch = Scratch::new();
+    let odd = Service::new(&scratch, "sv/odd", RUNS).file("supervise", "");
+    let taken = Service::new(&scratch, "sv/taken", RUNS);
+    scratch.dir("sv/taken/log/supervise");
+    Service::new(&scratch, "sv/taken/log", RUNS);
+    let _holder =
+        Daemon::start(scratch.command("setlock").args(["sv/taken/log/supervise/lock", "sleep", "1000"]), &scratch);
+    let path = |file: &str| format!("{}/sv/{file}", scratch.path().display());
+    let lock = path("taken/log/supervise");
+    let lines = [
+        format!("odd/supervise: {} is no directory: remove it", path("odd/supervise")),
+        format!("taken/log/supervise: another process has the lock of {lock}: fuser {lock}/lock names it"),
+    ];
+    let expected = found(&lines.each_ref().map(String::as_str));
+    wait_until("the lock is held", || check(&scratch, "") == expected);
+    fs::remove_file(odd.path("supervise")).unwrap();
+    // A supervise that is in charge is not in its own way.
+    let _supervise = odd.supervise();
+    odd.up();
+    assert_eq!(check(&scratch, "odd"), prints("1 service: nothing is wrong\n"));
+    drop(taken);
 }
 
 const REMOVE: &str = "correct it, or remove the name";

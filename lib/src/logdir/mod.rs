@@ -19,7 +19,7 @@
 
 pub mod locate;
 mod old;
-mod script;
+pub mod script;
 pub mod stamp;
 
 use nix::sys::stat::{FileStat, Mode};

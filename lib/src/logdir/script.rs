@@ -64,6 +64,129 @@ impl Script {
     }
 }
 
+/// The command of a script by which multilog is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MultilogCommand {
+    /// The words behind `multilog`.
+    pub words: Vec<OsString>,
+    /// The account as which setuidgid(8) runs it.
+    pub account: Option<OsString>,
+    /// It runs in the directory of the script, as far as the script tells.
+    pub stays: bool,
+}
+
+impl MultilogCommand {
+    /// The command of a script for a shell; `None` if there is none, or if the shell computes one of its words.
+    pub fn of(script: &[u8]) -> Option<MultilogCommand> {
+        let first = script.split(|byte| *byte == b'\n').next()?.strip_prefix(b"#!")?;
+        if !first.split(u8::is_ascii_whitespace).any(|word| word.ends_with(b"sh")) {
+            return None;
+        }
+        let commands = commands(script);
+        let is_multilog = |word: &Option<Vec<u8>>| {
+            word.as_ref().is_some_and(|word| word == b"multilog" || word.ends_with(b"/multilog"))
+        };
+        let (before, rest) = commands.iter().find_map(|words| {
+            let place = words.iter().position(is_multilog)?;
+            words.split_at_checked(place)
+        })?;
+        let words = rest.get(1..)?.iter().cloned().collect::<Option<Vec<_>>>()?;
+        let is_setuidgid = |word: &Option<Vec<u8>>| word.as_ref().is_some_and(|word| word.ends_with(b"setuidgid"));
+        let account = before.iter().position(is_setuidgid).and_then(|place| before.get(place + 1)?.clone());
+        let moves = |word: &Option<Vec<u8>>| word.as_ref().is_some_and(|word| MOVES.contains(&word.as_slice()));
+        Some(MultilogCommand {
+            words: words.into_iter().map(OsString::from_vec).collect(),
+            account: account.map(OsString::from_vec),
+            stays: !commands.iter().flatten().any(moves),
+        })
+    }
+}
+
+/// The commands of a script for a shell, in words; `None` for a word that the shell computes.
+fn commands(script: &[u8]) -> Vec<Vec<Option<Vec<u8>>>> {
+    let mut reader = ShellReader::default();
+    let mut bytes = script.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'#' if reader.word.is_none() => while bytes.next_if(|byte| *byte != b'\n').is_some() {},
+            b'\\' => match bytes.next() {
+                Some(b'\n') | None => {}
+                Some(byte) => reader.push(byte),
+            },
+            b'\'' => reader.add(std::iter::from_fn(|| bytes.next().filter(|byte| *byte != b'\''))),
+            b'"' => {
+                reader.add([]);
+                while let Some(byte) = bytes.next().filter(|byte| *byte != b'"') {
+                    match byte {
+                        b'\\' => bytes.next().into_iter().for_each(|byte| reader.push(byte)),
+                        b'$' | b'`' => reader.is_computed = true,
+                        _ => reader.push(byte),
+                    }
+                }
+            }
+            b'$' | b'`' => {
+                reader.push(byte);
+                reader.is_computed = true;
+            }
+            b'<' | b'>' => {
+                reader.redirect();
+                while bytes.next_if(|byte| b"<>&|".contains(byte)).is_some() {}
+            }
+            b' ' | b'\t' | b'\r' => reader.end_word(),
+            b'\n' | b';' | b'&' | b'|' | b'(' | b')' => reader.end_command(),
+            _ => reader.push(byte),
+        }
+    }
+    reader.end_command();
+    reader.commands
+}
+
+/// Takes a script for a shell apart.
+#[derive(Default)]
+struct ShellReader {
+    commands: Vec<Vec<Option<Vec<u8>>>>,
+    words: Vec<Option<Vec<u8>>>,
+    word: Option<Vec<u8>>,
+    is_computed: bool,
+    /// The next word is the target of a redirection.
+    is_target: bool,
+}
+
+impl ShellReader {
+    fn push(&mut self, byte: u8) {
+        self.add([byte]);
+    }
+
+    fn add(&mut self, bytes: impl IntoIterator<Item = u8>) {
+        self.word.get_or_insert_default().extend(bytes);
+    }
+
+    fn end_word(&mut self) {
+        let Some(word) = self.word.take() else { return };
+        let word = if std::mem::take(&mut self.is_computed) { None } else { Some(word) };
+        if !std::mem::take(&mut self.is_target) {
+            self.words.push(word);
+        }
+    }
+
+    fn end_command(&mut self) {
+        self.end_word();
+        self.is_target = false;
+        if !self.words.is_empty() {
+            self.commands.push(std::mem::take(&mut self.words));
+        }
+    }
+
+    /// A number in front of a redirection is that of a descriptor.
+    fn redirect(&mut self) {
+        if self.word.as_ref().is_some_and(|word| word.iter().all(u8::is_ascii_digit)) {
+            self.word = None;
+        }
+        self.end_word();
+        self.is_target = true;
+    }
+}
+
 /// The words after `multilog` that it would take for directories.
 pub fn multilog_directories(script: &[u8]) -> Vec<OsString> {
     after_multilog(script)
@@ -96,6 +219,7 @@ pub fn is_same(one: io::Result<Metadata>, other: io::Result<Metadata>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn directories_are_told_from_the_words_of_a_script() {
@@ -103,6 +227,40 @@ mod tests {
             b"#!/bin/sh\nexec setuidgid log /command/multilog t '-*' '+* fatal *' \\\n\t./main /var/log/\"web\"\n";
         assert_eq!(multilog_directories(script), ["./main", "/var/log/web"]);
         assert_eq!(multilog_directories(b"#!/bin/sh\nexec logger -t ./x\n"), [""; 0]);
+    }
+
+    #[test]
+    fn the_command_that_runs_multilog_is_read_as_a_shell_reads_it() {
+        let command = |words: &[&str], account: Option<&str>, stays| {
+            let words = words.iter().map(OsString::from).collect();
+            Some(MultilogCommand { words, account: account.map(OsString::from), stays })
+        };
+        for (text, expected) in [
+            ("exec multilog t ./main", command(&["t", "./main"], None, true)),
+            ("# multilog x\nexec 2>&1\nexec multilog t './a b' 2>/dev/null <x", command(&["t", "./a b"], None, true)),
+            ("exec setuidgid log \\\n /command/multilog t '-*' \"+* a *\" ./main; echo", {
+                command(&["t", "-*", "+* a *", "./main"], Some("log"), true)
+            }),
+            ("exec setuidgid $WHO multilog t ./main", command(&["t", "./main"], None, true)),
+            ("cd /x && exec multilog t \"\" ./a\\ b", command(&["t", "", "./a b"], None, false)),
+            ("multilog s5 ./main | multilog t ./other", command(&["s5", "./main"], None, true)),
+            ("exec multilog", command(&[], None, true)),
+            ("exec multilog t $DIR", None),
+            ("exec multilog t \"./$DIR\"", None),
+            ("exec logger -t web", None),
+            ("", None),
+        ] {
+            assert_eq!(MultilogCommand::of(format!("#!/bin/sh\n{text}\n").as_bytes()), expected, "{text}");
+        }
+        assert_eq!(MultilogCommand::of(b"#!/usr/bin/execlineb -P\nmultilog t ./main\n"), None);
+        assert_eq!(MultilogCommand::of(b"exec multilog t ./main\n"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_script_is_taken_apart(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+            MultilogCommand::of(&[b"#!/bin/sh\nmultilog ", &text[..]].concat());
+        }
     }
 
     #[test]

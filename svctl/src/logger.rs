@@ -1,0 +1,149 @@
+//! Loggers that do not write: what their scripts and their log directories tell.
+//!
+//! The words of multilog are judged by multilog itself (`multilog --check`), and whether an account may write to a log
+//! directory by the kernel: a shell that runs as the account is asked.
+
+use crate::services::{Reach, Service};
+use crate::text::shown;
+use daemontools::files::read_beginning;
+use daemontools::logdir::CURRENT;
+use daemontools::logdir::locate::log_directory;
+use daemontools::logdir::script::{MultilogCommand, SCRIPT_AT_MOST};
+use daemontools::service::{LOG, RUN, SILENT, answers};
+use daemontools::sys::companion;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::geteuid;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What a logger cannot do, and where that is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file, relative to the service: `log/run`.
+    pub file: PathBuf,
+    /// What is wrong.
+    pub what: Vec<u8>,
+    /// What to do.
+    pub cure: String,
+}
+
+/// What keeps the disk of this directory from taking another byte.
+pub fn full_disk(directory: &Path) -> Option<String> {
+    let disk = answers(directory).then(|| statvfs(directory).ok()).flatten()?;
+    let is_full = disk.blocks() > 0 && disk.blocks_available() == 0;
+    is_full.then(|| format!("the disk of {} is full", shown(directory.as_os_str().as_bytes())))
+}
+
+/// Why a logger that runs may not write what it reads.
+pub fn trouble(service: &Service) -> Option<String> {
+    match log_directory(service.path.as_os_str()) {
+        Ok(found) => full_disk(&found.path).or_else(|| found.doubt.map(|words| shown(&words))),
+        Err(why) if why.ends_with(SILENT.as_bytes()) => None,
+        Err(why) => Some(shown(&why)),
+    }
+}
+
+/// What is wrong with the script of a service's logger and with the directories that it names.
+pub fn faults(service: &Service) -> Vec<Fault> {
+    let log = service.path.join(LOG);
+    if service.reach == Reach::Hangs || !answers(&log) {
+        return Vec::new();
+    }
+    // A logger that is a program works in the directory of its service.
+    let (base, file) = if log.is_dir() { (log, Path::new(LOG).join(RUN)) } else { (service.path.clone(), LOG.into()) };
+    let script = service.path.join(&file);
+    let text = answers(&script).then(|| read_beginning(&script, SCRIPT_AT_MOST).ok()).flatten();
+    let Some(command) = text.and_then(|text| MultilogCommand::of(&text)) else { return Vec::new() };
+    let fault = |what: Vec<u8>, cure: &str| Fault { file: file.clone(), what, cure: cure.into() };
+    let mut faults: Vec<Fault> =
+        warnings(&base, &command.words).into_iter().map(|what| fault(what, "correct it")).collect();
+    let is_directory = |word: &&OsString| word.as_bytes().starts_with(b".") || word.as_bytes().starts_with(b"/");
+    for word in command.words.iter().filter(is_directory).filter(|_| command.stays) {
+        let directory: PathBuf = base.join(word).components().collect();
+        if !answers(&directory) || !answers(&directory.join(CURRENT)) {
+            continue;
+        }
+        let words = |words: &[u8]| [word.as_bytes(), words].concat();
+        if directory.exists() && !directory.is_dir() {
+            faults.push(fault(words(b" is no directory, so multilog cannot write there"), "move it away"));
+        } else if let Some(what) = full_disk(if directory.is_dir() { &directory } else { &base }) {
+            faults.push(fault(what.into_bytes(), "make room there"));
+        } else if let Some(account) = &command.account {
+            faults.extend(refused(account, &directory).map(|why| match why {
+                Refused::Setuidgid(why) => fault(why, "correct it"),
+                Refused::Access(path) => {
+                    let path = shown(path.as_os_str().as_bytes());
+                    let what = format!("{} cannot write to {path}", shown(account.as_bytes()));
+                    fault(what.into_bytes(), "give it to that account: mkdir, chown")
+                }
+            }));
+        }
+    }
+    faults
+}
+
+/// What multilog warns of in this script.
+fn warnings(base: &Path, words: &[OsString]) -> Vec<Vec<u8>> {
+    // multilog looks for the directories above these.
+    let is_silent = |word: &OsString| word.as_bytes().starts_with(b"/") && !answers(Path::new(word));
+    if words.is_empty() || words.iter().any(is_silent) {
+        return Vec::new();
+    }
+    let check = Command::new(companion("multilog"))
+        .arg("--check")
+        .args(words)
+        .current_dir(base)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .output();
+    let said = check.map(|check| check.stderr).unwrap_or_default();
+    let lines = said.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| line.strip_prefix(b"multilog: warning: ")).map(<[u8]>::to_vec).collect()
+}
+
+/// Why multilog could not write as an account.
+enum Refused {
+    /// setuidgid says so.
+    Setuidgid(Vec<u8>),
+    /// It may not write to this file or directory.
+    Access(PathBuf),
+}
+
+/// Succeeds if the account may write to each path that exists.
+const MAY_WRITE: &str =
+    r#"for f; do [ ! -e "$f" ] || { [ -w "$f" ] && { [ ! -d "$f" ] || [ -x "$f" ]; }; } || exit 1; done"#;
+
+/// Asks, as root, whether an account may write to a log directory, or make it. The process that asks shares neither our
+/// terminal nor our environment with the account.
+fn refused(account: &OsStr, directory: &Path) -> Option<Refused> {
+    if !geteuid().is_root() {
+        return None;
+    }
+    let current = directory.join(CURRENT);
+    let paths = if directory.is_dir() { vec![directory, current.as_path()] } else { vec![directory.parent()?] };
+    for path in paths {
+        let asked = Command::new(companion("pgrphack"))
+            .arg(companion("setuidgid"))
+            .arg(account)
+            .args(["/bin/sh", "-c", MAY_WRITE, "sh"])
+            .arg(path)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .output()
+            .ok()?;
+        match asked.status.code() {
+            Some(0) => {}
+            Some(1) => return Some(Refused::Access(path.to_path_buf())),
+            _ => {
+                let said = asked.stderr.strip_prefix(b"setuidgid: fatal: ")?.trim_ascii_end();
+                // The end of its message is the directory in which it works.
+                return Some(Refused::Setuidgid(said.strip_suffix(b" (in /)").unwrap_or(said).to_vec()));
+            }
+        }
+    }
+    None
+}
