@@ -310,7 +310,7 @@ impl Probe {
     /// # Errors
     /// ETIMEDOUT: a process that touches it waits.
     pub fn reach(&mut self, folder: &Path) -> nix::Result<()> {
-        self.mounts.probe_with(folder, &LOOKED_AT)
+        self.mounts.probe_with(folder, &LOOKED_AT, &[])
     }
 
     /// Looks at a service directory, where the look touches nothing but [`names`].

@@ -2,7 +2,12 @@
 
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
-use tests::{Fuse, Node, Outcome, REQUESTS, Scratch, Service, is_root, skip, wait_until};
+use tests::{Daemon, Fuse, Node, Outcome, REQUESTS, Request, Scratch, Service, Tree, is_root, skip, wait_until};
+
+/// Requests to a server, by their numbers in linux/fuse.h.
+const LOOKUP: u32 = 1;
+const READ: u32 = 15;
+const READ_DIRECTORY: u32 = 28;
 
 /// What svctl answers in a mount namespace where `remote` is a FUSE mount whose server never answers.
 fn svctl(scratch: &Scratch, words: &str) -> Outcome {
@@ -101,6 +106,98 @@ fn a_setting_a_program_or_a_log_that_does_not_answer_is_named_and_everything_els
     let metrics = svctl(&scratch, "-d sv metrics --logs");
     assert!(metrics.code == 0 && metrics.stdout.contains("service_up{service=\"log\"} 1\n"), "{metrics:?}");
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+/// Runs programs in a mount namespace where the server of `remote` has answered until these are mounted, and then does not
+/// answer `request`, or nothing. Returns those that do not end.
+fn that_wait(scratch: &Scratch, tree: Tree, binds: &str, request: Option<Request>, programs: &[&str]) -> Vec<String> {
+    let fuse = Fuse::serve(tree);
+    let each: String = programs
+        .iter()
+        .map(|words| {
+            format!("(timeout -s KILL 20 {words} >/dev/null 2>&1 </dev/null; [ $? != 137 ] || echo '{words}') &\n")
+        })
+        .collect();
+    let mount = Fuse::MOUNT;
+    let script = format!(
+        "{mount} remote || exit\n{binds}\n: >mounted; while [ ! -e silent ]; do sleep 0.01; done\n{{\n{each}wait; }} >waited\n: >done"
+    );
+    let _shell =
+        Daemon::start(scratch.command("unshare").args(["-m", "/bin/sh", "-c", &script]).stdin(fuse.device()), scratch);
+    wait_until("all is mounted", || scratch.path().join("mounted").exists());
+    match request {
+        Some(request) => fuse.never_answer(request),
+        None => fuse.fall_silent(),
+    }
+    scratch.file("silent", "");
+    wait_until("all programs have ended", || scratch.path().join("done").exists());
+    std::fs::read_to_string(scratch.path().join("waited")).unwrap().lines().map(String::from).collect()
+}
+
+/// Of a mount on `supervise/status` the directory `supervise` says nothing; and a server may answer for the directory, and
+/// not for what is in it.
+#[test]
+fn no_reader_waits_for_a_file_of_supervise_that_does_not_answer() {
+    if !is_root() || !std::fs::exists("/dev/fuse").is_ok_and(|there| there) {
+        return skip("only root mounts, and only where there is FUSE");
+    }
+    let programs =
+        ["svstat sv/web", "svstat -j sv/web", "svup sv/web", "svok sv/web", "svc -o sv/web", "svwait -T 1s up sv/web"];
+    let svctl = ["svctl -d sv", "svctl -d sv status", "svctl -d sv metrics", "svctl -d sv check"];
+    let programs = [&programs[..], &svctl[..]].concat();
+    let file = |parent, name| (parent, name, Node::Program(String::new()));
+    for name in ["status", "state", "ok", "control"] {
+        let scratch = Scratch::new();
+        ["remote", "sv"].iter().for_each(|name| scratch.dir(name));
+        let web = Service::new(&scratch, "sv/web", "exec sleep 1000");
+        let _supervise = web.supervise();
+        web.up();
+        wait_until("it is ready", || !web.state("ready").is_empty());
+        let binds = format!("mount --bind remote/{name} sv/web/supervise/{name} || exit");
+        assert_eq!(that_wait(&scratch, vec![file(None, name)], &binds, None, &programs), [""; 0], "{name}");
+    }
+    for name in ["status", "ok"] {
+        let scratch = Scratch::new();
+        ["remote", "sv/web/supervise"].iter().for_each(|name| scratch.dir(name));
+        let _web = Service::new(&scratch, "sv/web", "exec sleep 1000");
+        let tree = vec![(None, "supervise", Node::Directory), file(Some(0), name)];
+        let binds = "mount --bind remote/supervise sv/web/supervise || exit";
+        assert_eq!(that_wait(&scratch, tree, binds, Some((LOOKUP, name)), &programs), [""; 0], "{name}");
+    }
+}
+
+/// The names of log files are found by listing.
+#[test]
+fn no_reader_waits_for_a_log_directory_that_does_not_answer() {
+    if !is_root() || !std::fs::exists("/dev/fuse").is_ok_and(|there| there) {
+        return skip("only root mounts, and only where there is FUSE");
+    }
+    let programs = [
+        "svlog sv/web",
+        "svlog sv/web/log/main",
+        "svctl -d sv status",
+        "svctl -d sv log web",
+        "svctl -d sv metrics --logs",
+    ];
+    let tree = || {
+        let current = || (Some(0), "current", Node::Program("line\n".into()));
+        vec![(None, "main", Node::Directory), current(), (Some(0), "lock", Node::Program(String::new()))]
+    };
+    let directory = "mount --bind remote/main sv/web/log/main || exit";
+    let current = "mount --bind remote/main/current sv/web/log/main/current || exit";
+    for (binds, request) in [
+        (directory, Some((READ_DIRECTORY, "main"))),
+        (directory, Some((LOOKUP, "current"))),
+        (current, Some((READ, "current"))),
+        (current, None),
+    ] {
+        let scratch = Scratch::new();
+        ["remote", "sv/web/log/main"].iter().for_each(|name| scratch.dir(name));
+        let _web = Service::new(&scratch, "sv/web", "exec sleep 1000");
+        scratch.script("sv/web/log/run", "#!/bin/sh\nexec multilog ./main\n");
+        scratch.file("sv/web/log/main/current", "line\n");
+        assert_eq!(that_wait(&scratch, tree(), binds, request, &programs), [""; 0], "{binds} {request:?}");
+    }
 }
 
 /// One budget for all services, and for every program that is given paths.

@@ -14,7 +14,7 @@ mod scratch;
 mod service;
 mod unanswering;
 
-pub use fuse::{Fuse, Node, REQUESTS, Request};
+pub use fuse::{Fuse, Node, REQUESTS, Request, Tree};
 pub use log::{Disk, Log, Multilog, lines};
 pub use processes::{children_of, children_of_any, environment, is_alive, parent_of, processes_in, state_of};
 pub use programs::{differs, golden, has, is_root, original, others, programs, skip};

@@ -399,7 +399,7 @@ fn opened_by(pid: Pid, mut answers: impl FnMut(&Path) -> bool) -> Result<Option<
         if !OPEN.contains(&name) {
             continue;
         }
-        if !answers(&path) {
+        if !answers(&path) || !answers(directory) {
             return Ok(None);
         }
         if !is_same(fs::metadata(&file), fs::symlink_metadata(&path)) {

@@ -87,6 +87,12 @@ impl MountPoints {
         self.points.contains_key(point) || point.ancestors().any(leads_anywhere)
     }
 
+    /// Whether something that may wait is mounted at a file or directory with one of these names.
+    pub fn has_any_named(&self, names: &[&OsStr]) -> bool {
+        let is_named = |point: &Path| point.file_name().is_some_and(|name| names.contains(&name));
+        self.points.iter().any(|(point, mounted)| mounted.may_wait && is_named(point))
+    }
+
     /// The first mount point on the way along a path from the scan directory, at which there is another file system that may
     /// wait. `link` tells where a link leads; it is not asked about what lies on such a file system. The directories above the
     /// scan directory are no others. For a path into a `/proc` the answer is the beginning of that path, as each of its links
@@ -206,6 +212,15 @@ mod tests {
             format!("36 35 {} / {} rw - {} x rw\n", next(), next(), next())
         };
         MountPoints::of(lines.iter().map(line).collect::<String>().as_bytes(), Path::new(directory))
+    }
+
+    #[test]
+    fn a_mount_point_counts_by_its_name_if_it_may_wait() {
+        let points = points(&["8:1 / ext4", "0:2 /s/web/supervise/status nfs4", "0:3 /s/web/supervise/ok tmpfs"], "/s");
+        for (names, expected) in [(&["status"][..], true), (&["ok", "state"], false), (&["state", "status"], true)] {
+            let names: Vec<&OsStr> = names.iter().map(OsStr::new).collect();
+            assert_eq!(points.has_any_named(&names), expected, "{names:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::mount_points::MountPoints;
 use super::patience::{Patience, REST};
 use crate::encoding::Encode;
 use crate::files::{read_beginning, stays_on_mount, stays_on_mount_at};
+use crate::sys::directory::for_each_name;
 use crate::sys::process::{mount_of, proc_path};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -25,8 +26,10 @@ use nix::sys::stat::{Mode, stat};
 use nix::sys::statfs::statfs;
 use nix::unistd::{AccessFlags, access, getpid};
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -85,6 +88,7 @@ fn touch(path: &Path) {
     let _ = stat(path);
     let _ = access(path, AccessFlags::X_OK);
     let _ = read_beginning(path, 1);
+    let _ = for_each_name(path, |_| ControlFlow::Break(()));
 }
 
 /// A look that was not answered in time.
@@ -246,14 +250,21 @@ impl RemoteMounts {
         if points.is_empty() { Ok(look.look()) } else { self.ask(points, look) }
     }
 
-    /// Makes sure that a directory can be touched, and these files in it, each of which may be a link to elsewhere.
+    /// Makes sure that a directory can be touched, and these files in it, each of which may be a link to elsewhere. If one of
+    /// them is elsewhere, that it lies where each of the files `inner` can be touched too.
     ///
     /// # Errors
     /// As for [`look`](RemoteMounts::look).
-    pub fn probe_with(&mut self, folder: &Path, names: &[&str]) -> nix::Result<()> {
+    pub fn probe_with(&mut self, folder: &Path, names: &[&str], inner: &[PathBuf]) -> nix::Result<()> {
         let points = self.crossed_in(folder, names.iter().map(PathBuf::from));
-        let paths = || [folder.to_path_buf()].into_iter().chain(names.iter().map(|name| folder.join(name))).collect();
+        let files = || names.iter().map(PathBuf::from).chain(inner.iter().cloned()).map(|name| folder.join(name));
+        let paths = || [folder.to_path_buf()].into_iter().chain(files()).collect();
         if points.is_empty() { Ok(()) } else { self.ask(points, &Touch(paths())) }
+    }
+
+    /// Whether something that may wait is mounted at a file or directory with one of these names.
+    pub fn has_any_named(&self, names: &[&OsStr]) -> bool {
+        self.points.has_any_named(names)
     }
 
     /// The other mounts to which a directory and these files in it lead. Where the directory leads is found out once.

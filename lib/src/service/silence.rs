@@ -7,9 +7,10 @@
 //!
 //! A mount that falls silent between the question and what the program does next still makes it wait.
 
-use super::{Place, RemoteMounts};
+use super::{CONTROL, OK, Place, RemoteMounts, STATE, STATUS, SUPERVISE};
 use crate::files::stays_on_mount;
 use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// What is said of a service that must not be touched.
@@ -30,16 +31,38 @@ pub fn answers(path: &Path) -> bool {
 }
 
 /// Whether a service directory can be touched, these files in it, and the directory to which `$SUPERVISEDIR` moves its
-/// `supervise/`.
+/// `supervise/`. Of a `supervise` among the files, that counts also for what its readers open in it.
 pub fn service_answers(service: &Path, files: &[&str]) -> bool {
+    let inner = inner(files);
     let paths = || files.iter().map(|file| service.join(file)).chain(Place::moved());
     // To find a file there is to step through the service directory.
-    if !files.is_empty() && paths().all(|path| stays_on_mount(&path) == Some(true)) {
+    let is_on_mount = !files.is_empty() && paths().all(|path| stays_on_mount(&path) == Some(true));
+    // No file in `supervise/` is a link, so that it leads elsewhere only if something is mounted on it. Where nothing in the
+    // table of mounts has such a name, there is no need to ask about each file of each service.
+    let is_mounted = MOUNTS.with_borrow(|mounts| mounts.has_any_named(&OPENED.map(name_of)));
+    if is_on_mount && !is_mounted {
         return true;
     }
     let moved = Place::moved();
-    let files: Vec<&str> = files.iter().copied().chain(moved.as_ref().and_then(|moved| moved.to_str())).collect();
-    MOUNTS.with_borrow_mut(|mounts| mounts.probe_with(&absolute(service), &files).is_ok())
+    let files = files.iter().copied().chain(moved.as_ref().and_then(|moved| moved.to_str()));
+    let mounted = inner.iter().filter(|_| is_mounted).filter_map(|file| file.to_str());
+    let files: Vec<&str> = files.chain(mounted).collect();
+    MOUNTS.with_borrow_mut(|mounts| mounts.probe_with(&absolute(service), &files, &inner).is_ok())
+}
+
+/// What readers open in `supervise/`.
+const OPENED: [&str; 4] = [STATUS, STATE, OK, CONTROL];
+
+/// The name of a file of `supervise/` without the directory.
+fn name_of(file: &str) -> &OsStr {
+    Path::new(file).file_name().unwrap_or_default()
+}
+
+/// What readers open in those of these files that are a `supervise`.
+fn inner(files: &[&str]) -> Vec<PathBuf> {
+    let is_supervise = |file: &&&str| Path::new(file).ends_with(SUPERVISE);
+    let places = files.iter().filter(is_supervise);
+    places.flat_map(|place| OPENED.map(|file| Path::new(place).join(name_of(file)))).collect()
 }
 
 /// A program that lives longer looks for mounts that are new or gone, and has its patience again.
