@@ -201,14 +201,24 @@ impl OnTerminal {
         Pid::from_raw(i32::try_from(self.child.0.id()).unwrap())
     }
 
+    /// Gives the terminal another size. stty(1) changes rows and columns one after the other, and the program may draw in
+    /// between.
     fn resize(&mut self, scratch: &Scratch, rows: usize, columns: usize) {
+        let columns_before = self.screen.columns;
+        self.change_size(scratch, &format!("rows {rows}"), (rows, columns_before));
+        self.change_size(scratch, &format!("columns {columns}"), (rows, columns));
+    }
+
+    /// Changes one side of the terminal, and waits until the program has drawn all anew.
+    fn change_size(&mut self, scratch: &Scratch, words: &str, (rows, columns): (usize, usize)) {
         self.read();
         let pending = std::mem::take(&mut self.screen.pending);
         let screen =
             Screen { pending, is_alternate: true, has_cursor: false, wraps: false, ..Screen::new(rows, columns) };
         self.screen = Screen { is_settling: true, ..screen };
-        let line = format!("stty -F {} rows {rows} columns {columns}", self.path().display());
+        let line = format!("stty -F {} {words}", self.path().display());
         assert_eq!(scratch.shell(&line).code, 0, "{line}");
+        self.wait_for("it is drawn in the new size", |screen| screen.erasures > 0);
     }
 
     fn path(&self) -> PathBuf {
