@@ -19,7 +19,7 @@ use std::ffi::{OsStr, OsString};
 const USAGE: &str = "svlog: usage: svlog [ -f ] [ -n lines | --head lines | --count | --histogram ] [ -r ] [ --cursor-file file ] [ --run number|all ] \
                      [ --since time ] [ --until time ] \
                      [ --grep pattern ] ... [ --not pattern ] ... \
-                     [ --field key=value ] ... [ --level level ] [ -A lines ] [ -B lines ] [ -C lines ] [ -o form ] [ --json ] [ --utc ] [ --color=auto|always|never ] [ --raw ] service|dir ...";
+                     [ --field key=value ] ... [ --level level ] [ -A lines ] [ -B lines ] [ -C lines ] [ -o form ] [ --json ] [ --utc ] [ --color=auto|always|never ] [ --raw ] [ --no-pager ] service|dir ...";
 
 /// The usage of svlog.
 pub const HELP: daemontools::Help = daemontools::Help {
@@ -51,6 +51,7 @@ directory; dir is a log directory of multilog's.
   --utc              times of UTC
   --color[=WHEN]     names and matches in colours: auto, always (also without WHEN) or never
   --raw              bytes as they are, on a terminal too
+  --no-pager         straight to the terminal; otherwise through $SVLOG_PAGER, $PAGER or less
 
 Exit codes: 0; 100, wrong usage; 111, something could not be read, all else was.
 ",
@@ -75,6 +76,8 @@ pub struct Request {
     pub is_utc: bool,
     /// Where svlog keeps how far it has come.
     pub cursor_file: Option<OsString>,
+    /// Whether the output goes through a pager.
+    pub is_paged: bool,
     /// The names of services and log directories.
     pub logs: Vec<OsString>,
 }
@@ -133,6 +136,7 @@ struct Raw {
     utc: bool,
     color: Option<bool>,
     raw: bool,
+    no_pager: bool,
     cursor_file: Option<OsString>,
     logs: Vec<OsString>,
     /// The names of the options that were given.
@@ -159,12 +163,19 @@ pub fn parse(args: Args, clock: &Clock, output: Output) -> Result<Request, Fatal
         amount: amount(&raw),
         order: if raw.reverse { LineOrder::NewestFirst } else { LineOrder::OldestFirst },
         style: style(&raw, output),
+        is_paged: is_paged(&raw, output),
         selection: raw.selection,
         run: raw.run,
         is_utc: raw.utc,
         cursor_file: raw.cursor_file,
         logs: raw.logs,
     })
+}
+
+/// Lines that are to come, one number, and lines of which svlog keeps how far it has shown them, go straight to a terminal.
+fn is_paged(raw: &Raw, output: Output) -> bool {
+    let is_straight = raw.no_pager || raw.follow || raw.count || raw.cursor_file.is_some();
+    output != Output::Other && !is_straight
 }
 
 fn style(raw: &Raw, output: Output) -> Style {
@@ -242,6 +253,7 @@ fn options(args: Args, clock: &Clock) -> Result<Raw, Refusal> {
             }
             Arg::Long("utc") => raw.utc = true,
             Arg::Long("raw") => raw.raw = true,
+            Arg::Long("no-pager") => raw.no_pager = true,
             Arg::Long("color") => raw.color = color(parser.optional_value())?,
             Arg::Value(log) => raw.logs.push(log),
             other => return Err(other.unexpected().into()),

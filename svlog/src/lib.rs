@@ -1,13 +1,14 @@
 //! svlog: shows the lines that multilog wrote.
 //!
 //! `svlog [ -f ] [ --cursor-file FILE ] [ --run NUMBER|all ] [ -n LINES | --head LINES | --count | --histogram ] [ -r ] [ --since TIME ] [ --until TIME ] [ --grep PATTERN ] ...
-//! [ --not PATTERN ] ... [ --field KEY=VALUE ] ... [ --level LEVEL ] [ -A LINES ] [ -B LINES ] [ -C LINES ] [ -o FORM ] [ --json ] [ --utc ] [ --color=auto|always|never ] [ --raw ] SERVICE|DIR ...`
+//! [ --not PATTERN ] ... [ --field KEY=VALUE ] ... [ --level LEVEL ] [ -A LINES ] [ -B LINES ] [ -C LINES ] [ -o FORM ] [ --json ] [ --utc ] [ --color=auto|always|never ] [ --raw ] [ --no-pager ] SERVICE|DIR ...`
 //!
 //! 1. Finds the log directory of each SERVICE; a DIR is one itself.
 //! 2. Shows the lines of all of them in the order of time, with local times instead of stamps.
 //! 3. With `-f`, waits for more, across rotations.
 //!
-//! On a terminal, svlog escapes control characters, as services write the lines and any account may choose names.
+//! On a terminal, svlog escapes control characters, as services write the lines and any account may choose names, and shows
+//! its output through a pager.
 //!
 //! svlog reads only the needed parts of a long log: it chooses files by the labels in their names, finds a moment by
 //! binary search, and looks for the last lines from the end.
@@ -39,6 +40,7 @@ pub mod mark;
 pub mod merge;
 mod names;
 mod output;
+mod pager;
 mod pattern;
 mod quota;
 mod reader;
@@ -57,13 +59,14 @@ pub mod time_argument;
 pub mod zone;
 
 pub use arguments::HELP;
-use arguments::{Amount, LineOrder, Output};
+use arguments::{Amount, LineOrder, Output, Request};
 use daemontools::sys::localtime;
 use daemontools::sys::open_files;
 use daemontools::{Args, Fatal, report, sys};
 use follow::Watch;
 use jiff::{Timestamp, civil};
 use logs::Logs;
+use pager::Pager;
 use reader::Reader;
 use show::{Show, Zone};
 use source::Mode;
@@ -79,6 +82,14 @@ pub fn svlog(args: Args) -> Result<i32, Fatal> {
     // Each log takes three descriptors, so a thousand of them more than what is usually allowed without asking.
     open_files::raise();
     let logs = Logs::find(&request)?;
+    let pager = if request.is_paged { Pager::start() } else { None };
+    let code = show(&request, &logs);
+    pager.into_iter().for_each(Pager::finish);
+    code
+}
+
+/// Shows what is asked for of these logs.
+fn show(request: &Request, logs: &Logs) -> Result<i32, Fatal> {
     // The directories are watched first and looked at afterwards, so that no change in between is missed.
     let watch = match request.mode {
         Mode::Follow => Some(Watch::new(&logs.folders)),
@@ -88,18 +99,18 @@ pub fn svlog(args: Args) -> Result<i32, Fatal> {
     let show =
         Show::new(request.style, zone, names::names(&logs.arguments)).colouring(request.selection.pattern.as_ref());
     if request.amount == Amount::Count {
-        let code = count::count(&request, &logs, show)?;
+        let code = count::count(request, logs, show)?;
         return Ok(if logs.are_complete { code } else { report::TEMPORARY });
     }
     if request.amount == Amount::Histogram {
-        let code = histogram::show(&request, &logs, show)?;
+        let code = histogram::show(request, logs, show)?;
         return Ok(if logs.are_complete { code } else { report::TEMPORARY });
     }
     if request.order == LineOrder::NewestFirst {
-        let code = reverse::show(&request, &logs, show)?;
+        let code = reverse::show(request, logs, show)?;
         return Ok(if logs.are_complete { code } else { report::TEMPORARY });
     }
-    let mut reader = Reader::new(&request, &logs, show)?;
+    let mut reader = Reader::new(request, logs, show)?;
     loop {
         let more = reader.show_all(watch.as_ref())?;
         match &watch {

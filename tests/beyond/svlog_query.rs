@@ -261,7 +261,8 @@ fn lines_are_counted_for_each_minute_hour_or_day() {
     ] {
         assert_eq!(svlog(&scratch, &format!("--histogram {line}")), prints(expected), "{line}");
     }
-    let bars = scratch.shell("TZ=XYZ-1 script -qec 'svlog --histogram web' /dev/null </dev/null | tr -d '\\r'");
+    let bars =
+        scratch.shell("TZ=XYZ-1 SVLOG_PAGER= script -qec 'svlog --histogram web' /dev/null </dev/null | tr -d '\\r'");
     let [half, third] = ["#".repeat(17), "#".repeat(34)];
     let expected =
         format!("2026-11-21 07:53 3 {0}\n2026-11-21 07:54 1 {half}\n2026-11-21 07:55 2 {third}\n", "#".repeat(50));

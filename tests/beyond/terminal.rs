@@ -59,6 +59,29 @@ fn names_and_words_of_services_command_no_terminal() {
 }
 
 /// sv has runit's words, and its lines go to programs unchanged.
+/// The pager is a command of the shell. It ends before svlog has written all, or shows all.
+#[test]
+fn on_a_terminal_svlog_shows_its_lines_through_a_pager() {
+    let scratch = Scratch::new();
+    scratch.dir("log");
+    let lines: String = (0..100_000).map(|number| format!("@4000000065{number:06x}00000000 line {number}\n")).collect();
+    scratch.file("log/current", &lines);
+    for (variables, shown) in [
+        ("SVLOG_PAGER='head -n 1 | sed s/^/first:/' PAGER=false", "first:"),
+        ("PAGER='tail -n 1 | sed s/^/last:/'", "last:"),
+    ] {
+        let said = scratch.on_terminal(&format!("unset SVLOG_PAGER; {variables} svlog --utc log; echo code $?"));
+        assert!(
+            said.starts_with(shown) && said.lines().count() == 2 && said.ends_with("code 0\n"),
+            "{variables}: {said}"
+        );
+    }
+    let straight = "svlog --utc -n 1 --no-pager log; svlog --utc -n 1 log >file; svlog --count log; cat file";
+    let said = scratch.on_terminal(&format!("export SVLOG_PAGER='sed s/^/paged:/'; {straight}"));
+    assert!(said.contains("line 99999") && !said.contains("paged:"), "{said}");
+    assert_eq!(scratch.shell("SVLOG_PAGER=false svlog -n 1 log").code, 0);
+}
+
 #[test]
 fn lines_of_sv_command_no_terminal() {
     if !has("script") {

@@ -162,10 +162,11 @@ impl Scratch {
     }
 
     /// The output of a program on a terminal. The terminal is that of script(1), which adds a carriage return to each
-    /// line.
+    /// line. svlog uses no pager there, unless the line says otherwise.
     pub fn on_terminal(&self, line: &str) -> String {
         let mut command = self.command("script");
-        let outcome = self.outcome_of(command.env("TERM", "xterm").args(["-qec", line, "/dev/null"]));
+        let outcome =
+            self.outcome_of(command.env("TERM", "xterm").env("SVLOG_PAGER", "").args(["-qec", line, "/dev/null"]));
         outcome.stdout.replace("\r\n", "\n")
     }
 

@@ -16,8 +16,8 @@ pub use proc::{
     proc_path, process_numbers, process_table, start_ticks, ticks_of, ticks_per_second, zombie_status,
 };
 pub use signals::{
-    COMMANDS, MOST_COMMANDS, commands_of, default_action, is_ignored, send_commands, send_signal, signal_set,
-    unblock_signals,
+    COMMANDS, MOST_COMMANDS, commands_of, default_action, ignore_signal, is_ignored, send_commands, send_signal,
+    signal_set, unblock_signals,
 };
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};

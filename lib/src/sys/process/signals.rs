@@ -36,6 +36,12 @@ pub fn default_action(signal: Signal) -> nix::Result<()> {
     unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }.map(drop)
 }
 
+/// Ignores a signal from now on. Programs that are executed later ignore it too, unless they set an action for it.
+pub fn ignore_signal(signal: Signal) {
+    // SAFETY: to ignore a signal runs no code of ours.
+    let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) };
+}
+
 /// Whether a signal is ignored. The process that executed us may have made it so.
 pub fn is_ignored(number: i32) -> bool {
     // SAFETY: all zeros is a valid value of this type. Without a new action, the call only writes the present one.

@@ -1,0 +1,86 @@
+//! The pager through which svlog shows its output on a terminal, as a log is often longer than the screen.
+//!
+//! The pager is a command of the shell: `$SVLOG_PAGER`, or else `$PAGER`, or else `less` if it is there. With an empty command, or
+//! `cat`, there is none, nor on a terminal that is `dumb`. `less` ends by itself if all fits on one screen.
+
+use daemontools::sys;
+use daemontools::sys::process::ignore_signal;
+use nix::sys::signal::Signal;
+use nix::unistd::dup2_stdout;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// The variables that name a pager, the first one first.
+const VARIABLES: [&str; 2] = ["SVLOG_PAGER", "PAGER"];
+/// The pager if none of them is set.
+const USUAL: &str = "less";
+/// Options for `less` if the user has set none: end if all fits on one screen, show colours, and leave the lines on the screen.
+const OPTIONS: (&str, &str) = ("LESS", "FRX");
+
+/// A pager that runs, and to which standard output leads.
+pub struct Pager(Child);
+
+impl Pager {
+    /// Starts the pager that the user wants, if there is one. If it cannot be started, the output goes to the terminal.
+    pub fn start() -> Option<Pager> {
+        // A pager could do nothing on it.
+        let is_dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+        let variables = VARIABLES.map(std::env::var_os);
+        let command = command(variables, is_installed(USUAL)).filter(|_| !is_dumb)?;
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(command).stdin(Stdio::piped());
+        if std::env::var_os(OPTIONS.0).is_none() {
+            shell.env(OPTIONS.0, OPTIONS.1);
+        }
+        let mut child = shell.spawn().ok()?;
+        let input = child.stdin.take()?;
+        // If svlog ended before the pager, the shell would take the terminal from the pager. ^C is for the pager, and a pager
+        // that has ended is no reason to end without waiting for it.
+        [Signal::SIGINT, Signal::SIGPIPE].into_iter().for_each(ignore_signal);
+        dup2_stdout(&input).ok()?;
+        Some(Pager(child))
+    }
+
+    /// Waits until the user has seen enough.
+    pub fn finish(mut self) {
+        // The pager finds the end of its input.
+        if let Ok(null) = sys::null() {
+            let _ = dup2_stdout(&null);
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// The command that the values of the variables ask for.
+fn command(values: [Option<OsString>; 2], is_usual_installed: bool) -> Option<OsString> {
+    let said = values.into_iter().flatten().next();
+    let command = said.or_else(|| is_usual_installed.then(|| USUAL.into()))?;
+    Some(command).filter(|command| !command.is_empty() && command != "cat")
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .any(|directory| directory.is_absolute() && Path::new(&directory).join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_variable_that_is_set_names_the_pager() {
+        for (values, is_installed, expected) in [
+            ([None, None], true, Some("less")),
+            ([None, None], false, None),
+            ([None, Some("more")], true, Some("more")),
+            ([Some("most -s"), Some("more")], true, Some("most -s")),
+            ([Some(""), Some("more")], true, None),
+            ([Some("cat"), None], true, None),
+        ] {
+            let values = values.map(|value| value.map(OsString::from));
+            assert_eq!(command(values.clone(), is_installed), expected.map(OsString::from), "{values:?}");
+        }
+    }
+}
