@@ -18,7 +18,7 @@ use daemontools::files::{is_only_ours, is_way_only_ours, read_file, read_file_it
 use daemontools::report::reason;
 use daemontools::service::policy::Scope;
 use daemontools::service::setting::{LONGEST, value};
-use daemontools::service::{Astray, Helper, Place, Process, Unread};
+use daemontools::service::{BackgroundFailure, Helper, Place, Process, Unread};
 use daemontools::sys::process::{
     ancestors, ancestry, ancestry_of, has_proc, is_apart, is_living, known_path, known_processes, ticks_of,
     ticks_per_second,
@@ -82,7 +82,7 @@ pub enum Look {
     Nothing,
     /// The service's process.
     Process(ServiceProcess),
-    Undecided(Astray),
+    Undecided(BackgroundFailure),
 }
 
 /// Why no process can be taken.
@@ -124,7 +124,7 @@ impl Lookout {
     /// Looks for the process that is the service's.
     pub fn look(&mut self, traces: &Traces, now: Duration) -> Look {
         self.looks_again(now);
-        let Ok(left) = traces.left() else { return Look::Undecided(Astray::Nothing) };
+        let Ok(left) = traces.left() else { return Look::Undecided(BackgroundFailure::Nothing) };
         let Some(file) = traces.pidfile else { return self.only_one(&left, traces, now) };
         let (why, is_shown) = match self.named_by(file) {
             Ok((pid, is_ours)) => match traces.hold_named(pid, is_ours) {
@@ -139,12 +139,12 @@ impl Lookout {
             return Look::Nothing;
         }
         self.trouble = Trouble::PidFile { why: format!("{file} {why}"), left };
-        Look::Undecided(Astray::PidFile)
+        Look::Undecided(BackgroundFailure::PidFile)
     }
 
     fn only_one(&mut self, left: &[Pid], traces: &Traces, now: Duration) -> Look {
         match left {
-            [] if self.may_be_unseen(traces, now, EXECUTING) => Look::Undecided(Astray::Nothing),
+            [] if self.may_be_unseen(traces, now, EXECUTING) => Look::Undecided(BackgroundFailure::Nothing),
             [] => {
                 self.trouble = Trouble::Nothing;
                 Look::Nothing
@@ -152,11 +152,11 @@ impl Lookout {
             [pid] => match hold(*pid, traces.place).filter(|_| traces.left().is_ok_and(|left| left.contains(pid))) {
                 Some(process) => Look::Process(process),
                 // It has ended meanwhile, or cannot be held for lack of descriptors.
-                None => Look::Undecided(Astray::Several),
+                None => Look::Undecided(BackgroundFailure::Several),
             },
             left => {
                 self.trouble = Trouble::Several(left.to_vec());
-                Look::Undecided(Astray::Several)
+                Look::Undecided(BackgroundFailure::Several)
             }
         }
     }
@@ -196,11 +196,11 @@ impl Lookout {
     }
 
     /// Why no process could be taken.
-    pub fn astray(&self) -> Astray {
+    pub fn astray(&self) -> BackgroundFailure {
         match self.trouble {
-            Trouble::Nothing => Astray::Nothing,
-            Trouble::Several(_) => Astray::Several,
-            Trouble::PidFile { .. } => Astray::PidFile,
+            Trouble::Nothing => BackgroundFailure::Nothing,
+            Trouble::Several(_) => BackgroundFailure::Several,
+            Trouble::PidFile { .. } => BackgroundFailure::PidFile,
         }
     }
 

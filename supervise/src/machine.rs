@@ -61,8 +61,8 @@ use crate::suspend_credit::Deadline;
 use beside::BesideRun;
 use daemontools::service::policy::Policy;
 use daemontools::service::{
-    Astray, Beside, Command, Death, EndReason, Ending, Ends, Exit, Failure, Held, Hooks, LifeEnd, Role, Search,
-    Verdict, Want,
+    BackgroundFailure, Beside, Command, Death, EndReason, Ending, Ends, Exit, Failure, Held, LifeEnd, LifeProgress,
+    Role, Search, Verdict, Want,
 };
 use daemontools::tai64::{Moment, Tai64N};
 pub use event::{Action, EXIT_GATE_CLOSED, Event, Gated, MissedDeadline, SearchOutcome};
@@ -116,7 +116,7 @@ pub struct Machine {
     /// The program that runs beside `run`, or has outlived it.
     beside: Option<BesideRun>,
     /// Which programs are still to run beside `run`, and which have.
-    hooks: Hooks,
+    progress: LifeProgress,
     /// The transition that is held back, or may be.
     hold: Option<Hold>,
     /// Why the process is expected to end.
@@ -128,7 +128,7 @@ pub struct Machine {
     /// What is looked for, in [`Stage::Looking`] alone.
     search: Option<Search>,
     /// Why the last start failed of a service that goes into the background.
-    astray: Option<Astray>,
+    astray: Option<BackgroundFailure>,
     /// The process was not seen to become `run` yet.
     gated: bool,
     /// When the process is killed if it has not ended.
@@ -178,7 +178,7 @@ impl Machine {
             ready: None,
             paused: false,
             beside: None,
-            hooks: Hooks::default(),
+            progress: LifeProgress::default(),
             hold: None,
             ending: None,
             taken: None,
@@ -353,7 +353,7 @@ impl Machine {
     /// Whether a program was to run beside `run` when the supervise before this one was killed, and had not begun.
     fn awaits_beside(&self) -> bool {
         let has_any = self.policy.has_pre_stop || self.policy.has_post_start || self.policy.has_reload;
-        (has_any && self.is_to_stop()) || (!self.leaving && (self.hooks.post_start || self.hooks.reload))
+        (has_any && self.is_to_stop()) || (!self.leaving && (self.progress.post_start || self.progress.reload))
     }
 
     fn told(&mut self, now: Moment, command: Command, todo: &mut Vec<Action>) {
@@ -387,7 +387,7 @@ impl Machine {
 
     fn want_up(&mut self, now: Moment, want: Want, todo: &mut Vec<Action>) {
         // A supervise that was told `dx` ends: no later command cancels the stop, as svscan waits for its end.
-        self.hooks.restart |= self.leaving && self.is_up_or_active() && self.is_to_stop();
+        self.progress.restart |= self.leaving && self.is_up_or_active() && self.is_to_stop();
         self.want = want;
         todo.push(Action::Publish);
         self.wants_up_though_held(now, todo);
@@ -516,7 +516,7 @@ impl Machine {
     fn send(&mut self, signal: Signal, todo: &mut Vec<Action>) {
         if signal == Signal::SIGKILL {
             // A state has no process that would end by it.
-            self.hooks.killed |= self.stage != Stage::Active;
+            self.progress.killed |= self.stage != Stage::Active;
             todo.extend(self.beside.map(|_| Action::SendBeside(signal)));
         }
         match self.stage {
@@ -537,7 +537,7 @@ impl Machine {
         if !self.policy.has_reload {
             return self.send(Signal::SIGHUP, todo);
         }
-        self.hooks.reload = true;
+        self.progress.reload = true;
         todo.push(Action::Publish);
         self.next_beside(now, todo);
     }
@@ -550,7 +550,7 @@ impl Machine {
     fn prepare(&mut self, todo: &mut Vec<Action>) {
         (self.stage, self.again, self.shows_ended) = (Stage::Preparing, false, false);
         (self.failure, self.starved) = (None, false);
-        self.hooks = Hooks::default();
+        self.progress = LifeProgress::default();
         // A logger that was told to exit is started for the last lines of its service.
         if self.leaving { todo.push(Action::Configure) } else { self.ask_holder(Held::Starting, todo) }
     }
@@ -593,7 +593,7 @@ impl Machine {
                 self.started = now;
                 self.start_done = true;
                 self.gated = true;
-                self.hooks = Hooks::default();
+                self.progress = LifeProgress::default();
                 self.astray = self.astray.filter(|_| self.policy.goes_into_background());
                 self.expect(now);
             }
@@ -659,7 +659,7 @@ impl Machine {
         self.ends.count(EndReason::of(exit, is_told, ending == Some(Ending::Overdue)));
         let verdict = self.record_death(now, exit, told_to_end);
         self.verdict = if is_condemned { Verdict::GiveUp } else { verdict };
-        let end = LifeEnd { role: Role::Run, exit, is_told, has_pre_stop: self.hooks.pre_stopped };
+        let end = LifeEnd { role: Role::Run, exit, is_told, has_pre_stop: self.progress.pre_stopped };
         if self.beside.is_some() {
             (self.stage, self.life_end) = (Stage::Outlived, Some(end));
             todo.push(Action::Publish);

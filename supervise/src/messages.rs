@@ -7,7 +7,7 @@ use crate::rate_limited_message::RateLimited;
 use crate::ready;
 use crate::settings::Complaint;
 use daemontools::service::setting::TIMEOUT_KILL;
-use daemontools::service::{Astray, LOG, Part, Record, Role};
+use daemontools::service::{BackgroundFailure, LOG, Part, Record, Role};
 use daemontools::{Fatal, Unable, interpreter, report};
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -27,7 +27,7 @@ pub struct Messages {
     refusals: Vec<(Program, Vec<u8>)>,
     missed_deadline: RateLimited<MissedDeadline>,
     /// Why a message has said that a service that goes into the background cannot be started.
-    astray: Option<Astray>,
+    astray: Option<BackgroundFailure>,
     /// The channels of which a message has said that supervise cannot hear the service through them.
     channels: Vec<ready::Complaint>,
     /// The files of what programs are given that are ignored, and why, as messages have said.
@@ -179,9 +179,9 @@ impl Messages {
     }
 
     /// Says once why a service that goes into the background could not be started.
-    pub fn astray(&mut self, astray: Astray, words: &str, name: &[u8]) {
+    pub fn astray(&mut self, astray: BackgroundFailure, words: &str, name: &[u8]) {
         if self.astray.replace(astray) != Some(astray) {
-            let then = if astray == Astray::Nothing { "" } else { ": told to end" };
+            let then = if astray == BackgroundFailure::Nothing { "" } else { ": told to end" };
             report::warning(&[name, b"/run ", words.as_bytes(), then.as_bytes()]);
         }
     }

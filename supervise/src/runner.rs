@@ -18,7 +18,7 @@ use crate::machine::{Action, Event, Gated, Machine};
 use crate::messages::{self, Messages};
 use crate::program::Program;
 use crate::ready::Origin;
-use crate::running::{InheritedProgram, Running};
+use crate::running::{InheritedProgram, LiveProgram};
 use crate::service_process::ServiceProcess;
 use crate::settings::Configuration;
 use crate::shared::Shared;
@@ -50,9 +50,9 @@ pub struct Runner {
     machine: Machine,
     configuration: Configuration,
     /// The program that runs.
-    program: Option<Running<Role>>,
+    program: Option<LiveProgram<Role>>,
     /// The program that runs beside `run`, or has outlived it.
-    beside: Option<Running<Beside>>,
+    beside: Option<LiveProgram<Beside>>,
     listener: Listener,
     messages: Messages,
     background: Background,
@@ -118,7 +118,7 @@ impl Runner {
         let machine = Machine::resume(configuration.policy().clone(), record, now);
         // A process that was ready has passed its gate.
         let gated = if record.ready.is_none() && record.taken.is_none() { Gated::Maybe } else { Gated::No };
-        let adopt = |(role, process)| Running::adopt(role, process, place, gated, now.uptime);
+        let adopt = |(role, process)| LiveProgram::adopt(role, process, place, gated, now.uptime);
         let adopted = record.process.map(adopt);
         let mut runner = Runner::with(part, machine, configuration);
         let first = match adopted.transpose()? {
@@ -212,8 +212,8 @@ impl Runner {
 
     /// When to look again at the latest, in time since boot.
     pub fn deadline(&self) -> Option<Duration> {
-        let adoption = self.program.as_ref().and_then(Running::deadline);
-        let beside = self.beside.as_ref().and_then(Running::deadline);
+        let adoption = self.program.as_ref().and_then(LiveProgram::deadline);
+        let beside = self.beside.as_ref().and_then(LiveProgram::deadline);
         let look = self.lookout.as_ref().map(|lookout| lookout.deadline());
         let deadlines = [
             self.machine.deadline(),
@@ -413,7 +413,7 @@ impl Runner {
             Action::Look => return Some(self.look(shared)),
             Action::SendLeft(signal) => self.send_left(signal, shared),
             Action::KillLeft => self.kill_left(shared),
-            Action::SayAstray => self.say_astray(shared),
+            Action::ReportBackgroundFailure => self.say_astray(shared),
             Action::Record => shared.publisher.write_down(self.part, self.record()),
             Action::Publish => {
                 self.remove_inputs(shared);
@@ -481,7 +481,7 @@ impl Runner {
                     self.is_inherited = false;
                     self.last_run = Some(process.id);
                 }
-                self.program = Some(Running::at_gate(role, process, gate));
+                self.program = Some(LiveProgram::at_gate(role, process, gate));
                 Event::Launched
             }
             Err(errno) => {
@@ -522,7 +522,7 @@ impl Runner {
             shared.mend();
         }
         shared.publisher.see_it_written();
-        self.program.iter().for_each(Running::open_gate);
+        self.program.iter().for_each(LiveProgram::open_gate);
         shared.publisher.tidy();
         if let Some(program) = &self.program {
             self.notify(program.role.into(), program.process.id.pid, None);
@@ -573,7 +573,11 @@ impl Runner {
 
 /// Returns how a child ended that never became its program, and writes a message about that. Returns `None` if the child has
 /// become its program.
-fn refusal<R: Copy + Into<Program>>(program: &Running<R>, messages: &mut Messages, shared: &Shared) -> Option<Exit> {
+fn refusal<R: Copy + Into<Program>>(
+    program: &LiveProgram<R>,
+    messages: &mut Messages,
+    shared: &Shared,
+) -> Option<Exit> {
     match program.beginning()? {
         Err(errno) => {
             messages.refused(program.role, errno, shared.control_files.name());

@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// A program that runs. `R` says which of the service's programs it is.
-pub struct Running<R> {
+pub struct LiveProgram<R> {
     pub role: R,
     pub process: ServiceProcess,
     /// The gate at which the process waits. It is kept until supervise has seen the process pass it.
@@ -25,21 +25,21 @@ pub struct Running<R> {
 /// What became of a program that a killed supervise left behind.
 pub enum InheritedProgram<R> {
     /// It still runs.
-    Alive(Running<R>),
+    Alive(LiveProgram<R>),
     /// It has ended: what is to be told to the machine.
     Ended(Event),
 }
 
-impl<R: Copy> Running<R> {
+impl<R: Copy> LiveProgram<R> {
     /// A program whose process was made just now, and waits at its gate.
-    pub fn at_gate(role: R, process: ServiceProcess, gate: Gate) -> Running<R> {
-        Running { role, process, gate: Some(gate), adoption: AdoptionWatch::NONE }
+    pub fn at_gate(role: R, process: ServiceProcess, gate: Gate) -> LiveProgram<R> {
+        LiveProgram { role, process, gate: Some(gate), adoption: AdoptionWatch::NONE }
     }
 
     /// A process that has taken the place of another one at `now`, in time since boot.
-    pub fn taken(role: R, process: ServiceProcess, now: Duration) -> Running<R> {
+    pub fn taken(role: R, process: ServiceProcess, now: Duration) -> LiveProgram<R> {
         let adoption = if process.is_child() { AdoptionWatch::NONE } else { AdoptionWatch::new(Gated::No, now) };
-        Running { role, process, gate: None, adoption }
+        LiveProgram { role, process, gate: None, adoption }
     }
 
     /// Takes over the process in the record of an earlier supervise.
@@ -54,9 +54,12 @@ impl<R: Copy> Running<R> {
         now: Duration,
     ) -> Result<InheritedProgram<R>, Unable> {
         Ok(match adopt(process, place, gated)? {
-            Adopted::Alive(process) => {
-                InheritedProgram::Alive(Running { role, process, gate: None, adoption: AdoptionWatch::new(gated, now) })
-            }
+            Adopted::Alive(process) => InheritedProgram::Alive(LiveProgram {
+                role,
+                process,
+                gate: None,
+                adoption: AdoptionWatch::new(gated, now),
+            }),
             Adopted::Ended(event) => InheritedProgram::Ended(event),
         })
     }
@@ -72,7 +75,7 @@ impl<R: Copy> Running<R> {
         }
     }
 
-    /// When to call [`Running::poll_adopted`] at the latest, in time since boot.
+    /// When to call [`LiveProgram::poll_adopted`] at the latest, in time since boot.
     pub fn deadline(&self) -> Option<Duration> {
         self.adoption.deadline()
     }

@@ -37,7 +37,7 @@
 use daemontools::service::goal::{Goal, Sent};
 use daemontools::service::trial::Test;
 use daemontools::service::waiting::{AwaitedOutcome, Quorum, Waiting, parse_timeout};
-use daemontools::service::{Command, Commands, Delivery, SUPERVISE, Unsent, send_commands_in_time, service_answers};
+use daemontools::service::{Command, Commands, Delivery, SUPERVISE, SendError, send_commands_in_time, service_answers};
 use daemontools::{Args, Attempt, Fatal, Help, Unable, report, suggest, sys};
 use lexopt::Arg;
 use nix::errno::Errno;
@@ -154,7 +154,7 @@ fn command_all<Enter, Deliver>(
 ) -> Result<usize, Fatal>
 where
     Enter: FnMut(&OsStr) -> Result<(), Unable>,
-    Deliver: FnMut(Delivery) -> Result<(), Unsent>,
+    Deliver: FnMut(Delivery) -> Result<(), SendError>,
 {
     let mut missed = 0;
     for service in &options.services {

@@ -14,7 +14,7 @@ use crate::{Context, write};
 use daemontools::service::goal::{Goal, Sent};
 use daemontools::service::trial::{Outcome, Test};
 use daemontools::service::waiting::{AwaitedOutcome, Quorum, Waiting};
-use daemontools::service::{Commands, Delivery, Part, Unsent, send_commands_in_time};
+use daemontools::service::{Commands, Delivery, Part, SendError, send_commands_in_time};
 use daemontools::tai64::{Moment, Tai64N};
 use daemontools::{Attempt, Fatal, report};
 use nix::sys::signal::{SigSet, Signal};
@@ -141,8 +141,8 @@ fn tell_all(context: &Context, chosen: &[Service], commands: &Commands) -> Resul
 }
 
 /// Commands a service. The current directory is the service's afterwards.
-fn tell(service: &Service, commands: &Commands) -> Result<Delivery, Unsent> {
-    chdir(&service.path).map_err(Unsent::Closed)?;
+fn tell(service: &Service, commands: &Commands) -> Result<Delivery, SendError> {
+    chdir(&service.path).map_err(SendError::Closed)?;
     send_commands_in_time(commands)
 }
 

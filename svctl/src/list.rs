@@ -10,7 +10,7 @@ use crate::table::{summary, table};
 use crate::text::shown;
 use crate::unsupervised::{explained, no_svscan};
 use crate::{Context, write};
-use daemontools::service::{LOG, Phase, Place, Running, SOON, Status, is_supervised_at, read_status_at};
+use daemontools::service::{LOG, Phase, Place, RunitState, SOON, Status, is_supervised_at, read_status_at};
 use daemontools::tai64::{self, between};
 use daemontools::{Fatal, report, sys};
 use std::ffi::{OsStr, OsString};
@@ -89,7 +89,7 @@ pub fn was_supervised(service: &Service) -> bool {
 /// takes as long as the services themselves. One that was started just now may be ending again and again.
 fn is_surely_up(service: &Path) -> bool {
     let runs = |status: Status| {
-        let is_run = status.phase == Phase::Running && status.running == Running::Run && !status.paused;
+        let is_run = status.phase == Phase::Running && status.running == RunitState::Run && !status.paused;
         is_run && between(status.since, tai64::now()) >= SOON
     };
     is_supervised_at(service) == Ok(true) && read_status_at(service).is_ok_and(|(status, _)| runs(status))

@@ -15,7 +15,7 @@ use daemontools::logdir::locate::log_directory;
 use daemontools::report::PERMANENT;
 use daemontools::service::observe::Observer;
 use daemontools::service::{
-    Command, Commands, Delivery, LOG, Observation, Part, Presence, Unsent, send_commands_in_time,
+    Command, Commands, Delivery, LOG, Observation, Part, Presence, SendError, send_commands_in_time,
 };
 use daemontools::{Attempt, Fatal, report};
 use nix::errno::Errno;
@@ -146,7 +146,7 @@ fn tell_and_wait(directories: Vec<PathBuf>, commands: &Commands, deadline: Optio
                         None
                     }
                     // It has gone just now.
-                    Err(Unsent::Closed(Errno::ENXIO | Errno::ENOENT)) => None,
+                    Err(SendError::Closed(Errno::ENXIO | Errno::ENOENT)) => None,
                     Err(unsent) => Some(Err(unsent.words(observer.name(number)))),
                 },
                 Presence::Away if has_left(&seen) => Some(Ok(())),

@@ -67,7 +67,7 @@ fn was_seen(death: &Death, supervise: &Process, now: Moment, ticks_per_second: O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::service::Running;
+    use daemontools::service::RunitState;
     use daemontools::tai64::{Tai64N, at};
     use nix::unistd::Pid;
     use std::time::UNIX_EPOCH;
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_running_service_without_a_record_is_ready() {
         let status = |pid, want| {
-            let is_there = |pid: Option<Pid>| if pid.is_some() { Running::Run } else { Running::Nothing };
+            let is_there = |pid: Option<Pid>| if pid.is_some() { RunitState::Run } else { RunitState::Nothing };
             let (phase, running) = (Phase::Running, is_there(pid));
             Status { since: label(0), pid, paused: false, want, phase, running }
         };

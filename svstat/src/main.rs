@@ -37,7 +37,7 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::service::view::{Normally, View, document, enter, line_of_status, look};
-use daemontools::service::{self, Illegible, Status, has_ended, take_written};
+use daemontools::service::{self, Status, StatusError, has_ended, take_written};
 use daemontools::terminal::{visible, visible_json};
 use daemontools::{Args, Attempt, Fatal, Help, suggest, sys};
 use nix::fcntl::{OFlag, open};
@@ -137,7 +137,7 @@ fn line_of((status, normally): (Result<Status, String>, Normally)) -> Result<Str
 
 /// The state of the service alone, without that of a logger that the same supervise runs; or that its process has ended,
 /// though the status names it.
-fn read_own_status() -> Result<Result<Status, String>, Illegible> {
+fn read_own_status() -> Result<Result<Status, String>, StatusError> {
     let (status, _) = service::read_status()?;
     if !status.pid.is_some_and(has_ended) {
         return Ok(Ok(status));
@@ -147,7 +147,7 @@ fn read_own_status() -> Result<Result<Status, String>, Illegible> {
 }
 
 /// The state of the logger that the same supervise runs, in the same form.
-fn read_logger_status() -> Result<Option<Result<Status, String>>, Illegible> {
+fn read_logger_status() -> Result<Option<Result<Status, String>>, StatusError> {
     let (_, logger) = service::read_status()?;
     if !logger.is_some_and(|logger| logger.pid.is_some_and(has_ended)) {
         return Ok(logger.map(Ok));

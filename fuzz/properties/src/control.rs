@@ -1,7 +1,9 @@
 use crate::input::Input;
 use crate::settings;
 use daemontools::service::policy::Policy;
-use daemontools::service::{Astray, Beside, Command, Ending, Exit, Phase, Process, Purpose, Record, Role, Want};
+use daemontools::service::{
+    BackgroundFailure, Beside, Command, Ending, Exit, Phase, Process, Record, Role, SearchGoal, Want,
+};
 use daemontools::tai64::Moment;
 use nix::unistd::Pid;
 use std::collections::VecDeque;
@@ -135,7 +137,7 @@ impl World {
     }
 
     fn found(&mut self) -> SearchOutcome {
-        let is_end = self.machine.search().is_none_or(|search| search.purpose == Purpose::End);
+        let is_end = self.machine.search().is_none_or(|search| search.purpose == SearchGoal::End);
         match self.daemons {
             0 => SearchOutcome::Nothing,
             1 if !is_end => {
@@ -145,7 +147,7 @@ impl World {
                 (self.daemons, self.gate_is_open, self.is_taken) = (0, true, true);
                 SearchOutcome::Taken
             }
-            _ => SearchOutcome::Undecided(Astray::Several),
+            _ => SearchOutcome::Undecided(BackgroundFailure::Several),
         }
     }
 
@@ -236,7 +238,7 @@ impl World {
                 assert!(!is_commanded || self.machine.held().is_none(), "told to end though that is held");
             }
             Action::KillLeft => self.daemons = 0,
-            Action::SayAstray => assert!(self.machine.record().astray.is_some()),
+            Action::ReportBackgroundFailure => assert!(self.machine.record().astray.is_some()),
             Action::SendBeside(_) => assert!(self.beside.is_some()),
             Action::Record | Action::Publish => self.written = self.record(),
             Action::OpenGate => {

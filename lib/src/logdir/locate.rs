@@ -24,7 +24,7 @@
 use super::script::{SCRIPT_AT_MOST, Script, is_denied, is_same, multilog_directories};
 use super::{CURRENT, Finished, LOCK, PREVIOUS};
 use crate::report::reason;
-use crate::service::{self, Exit, Illegible, Part, Place, Proof, Record, answers, proof_at, service_answers};
+use crate::service::{self, Exit, Part, Place, Proof, Record, StatusError, answers, proof_at, service_answers};
 use crate::sys::process::proc_path;
 use crate::{Attempt, Unable, files, interpreter, report};
 use nix::errno::Errno;
@@ -184,16 +184,16 @@ impl Uncertainty {
     }
 
     /// The uncertainty about a logger that works in the directory `base` and whose status says nothing.
-    fn of_illegible(base: &Path, illegible: Illegible) -> Uncertainty {
+    fn of_illegible(base: &Path, illegible: StatusError) -> Uncertainty {
         let place = Place::of(base);
         let status = place.as_ref().map_or_else(|_| base.join(service::STATUS), |place| place.path(service::STATUS));
         // A supervise that has run here has left its directory, which then must contain the status too.
         let is_unused = place.is_ok_and(|place| fs::symlink_metadata(place.directory()).is_err());
         match illegible {
-            Illegible::Closed(Errno::ENOENT) if is_unused => Uncertainty::Unsupervised(status),
-            Illegible::Closed(errno) => Uncertainty::Unknown(Unable::new("open", status, errno).to_bytes()),
-            Illegible::Unread(errno) => Uncertainty::Unknown(Unable::new("read", status, errno).to_bytes()),
-            Illegible::TooShort => {
+            StatusError::Closed(Errno::ENOENT) if is_unused => Uncertainty::Unsupervised(status),
+            StatusError::Closed(errno) => Uncertainty::Unknown(Unable::new("open", status, errno).to_bytes()),
+            StatusError::Unread(errno) => Uncertainty::Unknown(Unable::new("read", status, errno).to_bytes()),
+            StatusError::TooShort => {
                 Uncertainty::Unknown([b"unable to read ", status.as_os_str().as_bytes(), b": bad format"].concat())
             }
         }
@@ -251,7 +251,7 @@ impl Search {
     }
 
     /// The log of the logger that works in the directory `base` and is run by this script.
-    fn of_logger(&mut self, base: &Path, logger: Result<Proof, Illegible>, script: &Path) -> Option<PathBuf> {
+    fn of_logger(&mut self, base: &Path, logger: Result<Proof, StatusError>, script: &Path) -> Option<PathBuf> {
         let open = match logger {
             Ok(Proof::Proven(pid)) => opened_by(pid, |path| self.answers(path))
                 .and_then(|open| open.map_or(Err(Uncertainty::Idle(pid)), |open| Ok(Some(open)))),
@@ -270,7 +270,7 @@ impl Search {
             return None;
         }
         let found = open.or_else(|| self.in_its_place(base, script));
-        if let Err(Illegible::Closed(errno) | Illegible::Unread(errno)) = logger {
+        if let Err(StatusError::Closed(errno) | StatusError::Unread(errno)) = logger {
             self.deny_service(base, errno);
         }
         if let Some(found) = &found {

@@ -95,7 +95,7 @@ pub fn send_commands(place: &Place, commands: &Commands) -> nix::Result<()> {
 
 /// Why commands did not reach a supervise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unsent {
+pub enum SendError {
     /// The FIFO cannot be opened.
     Closed(Errno),
     /// The FIFO was opened, and does not take the commands.
@@ -106,30 +106,30 @@ pub enum Unsent {
     Lost,
 }
 
-impl Unsent {
-    /// The same as [`Unsent::words`], about the service in the current directory: it also says whose files these are, if
+impl SendError {
+    /// The same as [`SendError::words`], about the service in the current directory: it also says whose files these are, if
     /// access to them was denied.
     pub fn words_here(self, name: &OsStr) -> Vec<u8> {
         match self {
-            Unsent::Closed(errno @ Errno::EACCES) => {
+            SendError::Closed(errno @ Errno::EACCES) => {
                 Unable::new("control", name, errno).where_own_is_denied(CONTROL).to_bytes()
             }
-            Unsent::Closed(_) | Unsent::Refused(_) | Unsent::Unread | Unsent::Lost => self.words(name),
+            SendError::Closed(_) | SendError::Refused(_) | SendError::Unread | SendError::Lost => self.words(name),
         }
     }
 
     /// The reason in words, about the service with this name.
     pub fn words(self, name: &OsStr) -> Vec<u8> {
         match self {
-            Unsent::Closed(Errno::ENXIO) => {
+            SendError::Closed(Errno::ENXIO) => {
                 [b"unable to control ", name.as_bytes(), b": supervise not running"].concat()
             }
-            Unsent::Closed(errno) => Unable::new("control", name, errno).to_bytes(),
-            Unsent::Refused(errno) => {
+            SendError::Closed(errno) => Unable::new("control", name, errno).to_bytes(),
+            SendError::Refused(errno) => {
                 [b"error writing commands to ", name.as_bytes(), b": ", reason(errno).as_bytes()].concat()
             }
-            Unsent::Unread => [b"commands to ", name.as_bytes(), b" are written, but not read yet"].concat(),
-            Unsent::Lost => {
+            SendError::Unread => [b"commands to ", name.as_bytes(), b" are written, but not read yet"].concat(),
+            SendError::Lost => {
                 [b"commands to ", name.as_bytes(), b" are lost: its supervise has ended without reading them"].concat()
             }
         }
@@ -143,9 +143,9 @@ impl Unsent {
 /// # Errors
 /// ETIMEDOUT: there was no room during all that time. EPIPE: the reader of the FIFO is gone. Others as for
 /// [`open_control`].
-pub fn send_commands_in_time(commands: &Commands) -> Result<Delivery, Unsent> {
-    let control = open_control().map_err(Unsent::Closed)?;
-    write_in_time(&control, &commands.bytes()).map_err(Unsent::Refused)?;
+pub fn send_commands_in_time(commands: &Commands) -> Result<Delivery, SendError> {
+    let control = open_control().map_err(SendError::Closed)?;
+    write_in_time(&control, &commands.bytes()).map_err(SendError::Refused)?;
     Ok(Delivery(control))
 }
 
@@ -164,8 +164,8 @@ impl Delivery {
     /// Waits until a supervise has read the commands, but at most [`PATIENCE`].
     ///
     /// # Errors
-    /// [`Unsent::Unread`] or [`Unsent::Lost`]: the time is over.
-    pub fn wait(self) -> Result<(), Unsent> {
+    /// [`SendError::Unread`] or [`SendError::Lost`]: the time is over.
+    pub fn wait(self) -> Result<(), SendError> {
         let deadline = Instant::now() + PATIENCE;
         // The kernel does not wake a writer when a FIFO that was not full is read. A supervise that is not stopped reads at
         // once, so the first pauses are short.
@@ -173,7 +173,7 @@ impl Delivery {
         while !self.is_read() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(if sys::has_reader(&self.0) { Unsent::Unread } else { Unsent::Lost });
+                return Err(if sys::has_reader(&self.0) { SendError::Unread } else { SendError::Lost });
             }
             std::thread::sleep(pause.min(left));
             pause = (pause * 2).min(LONGEST_PAUSE);

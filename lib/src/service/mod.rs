@@ -47,8 +47,8 @@ pub use crate::files::{
 pub use after::{AFTER, After, MOST_NAMES};
 pub use command::{Command, Commands};
 pub use control::{
-    Delivery, Unsent, has_supervise_at, hold_ok, hold_ok_at, is_control, is_supervised, is_supervised_at, open_control,
-    send_commands, send_commands_in_time,
+    Delivery, SendError, has_supervise_at, hold_ok, hold_ok_at, is_control, is_supervised, is_supervised_at,
+    open_control, send_commands, send_commands_in_time,
 };
 pub use directory::{Directory, may_be_service};
 pub use ends::{EndReason, Ends};
@@ -64,13 +64,13 @@ pub use place::Place;
 pub use process::{Identity, Liveness, Process, has_ended, is_without_pidfd};
 pub use proof::{Proof, Unwritten, proof_at, proof_of, take_written};
 pub use record::{
-    Astray, Beside, Death, Ending, Failure, Held, Hooks, InBackground, LifeEnd, Purpose, Record, Role, SOON, Search,
-    Shown, Verdict,
+    BackgroundFailure, Beside, Death, Ending, Failure, Held, InBackground, LifeEnd, LifeProgress, Record, Role, SOON,
+    Search, SearchGoal, Shown, Verdict,
 };
 pub use remote_mounts::{Answerer, Look, RemoteMounts};
 pub use silence::{SILENT, answers, look_for_mounts, service_answers};
-pub use snapshot::{Illegible, Snapshot, read_status, read_status_at};
-pub use status::{Phase, Running, Status, TooShort, Want};
+pub use snapshot::{Snapshot, StatusError, read_status, read_status_at};
+pub use status::{Phase, RunitState, Status, TooShort, Want};
 pub use tell::tell_supervise;
 
 /// The program that supervise runs.

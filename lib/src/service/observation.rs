@@ -15,7 +15,7 @@
 //! A supervise of other software writes only the status. For its services, a process is assumed to be `run` and to be
 //! ready, and a service that is down is assumed to have finished.
 
-use super::{Exit, Held, Phase, Purpose, Record, Role, Snapshot, Status, Want};
+use super::{Exit, Held, Phase, Record, Role, SearchGoal, Snapshot, Status, Want};
 
 /// Whether a supervise is in charge of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl Stage {
             None if record.held == Some(Held::Starting) => Stage::Waiting,
             None if record.held.is_some() && wanted => Stage::Finishing(Next::Start),
             None if record.held.is_some() => Stage::Finishing(Next::Down),
-            None if record.search.is_some_and(|search| search.purpose == Purpose::End) => Stage::Ending,
+            None if record.search.is_some_and(|search| search.purpose == SearchGoal::End) => Stage::Ending,
             None if record.search.is_some() => Stage::Up,
             // What ran beside `run` has outlived it, and `finish` comes next.
             None if record.beside.is_some() && wanted => Stage::Finishing(Next::Start),

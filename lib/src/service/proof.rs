@@ -10,7 +10,7 @@
 //! any process.
 
 use super::{
-    Identity, Illegible, Liveness, Place, Process, Record, Snapshot, Status, is_proven_by_mark, mark_of,
+    Identity, Liveness, Place, Process, Record, Snapshot, Status, StatusError, is_proven_by_mark, mark_of,
     mark_of_logger, read_status_at,
 };
 use crate::sys::boot::Boot;
@@ -42,7 +42,7 @@ pub enum Proof {
 ///
 /// # Errors
 /// Why the status could not be read.
-pub fn proof_at(service: &Path) -> Result<(Proof, Option<Proof>), Illegible> {
+pub fn proof_at(service: &Path) -> Result<(Proof, Option<Proof>), StatusError> {
     // The status is read before the state, because supervise writes the state first.
     let (status, logger) = read_status_at(service)?;
     let read = || Record::read_with_owner(&Place::of(service).ok()?).ok();
@@ -127,7 +127,7 @@ impl Unwritten {
 ///
 /// # Errors
 /// As for [`Snapshot::take`].
-pub fn take_written() -> Result<(Snapshot, Unwritten), Illegible> {
+pub fn take_written() -> Result<(Snapshot, Unwritten), StatusError> {
     let mut until = None;
     loop {
         let seen = Snapshot::take()?;

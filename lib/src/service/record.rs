@@ -144,7 +144,7 @@ pub struct Death {
 
 /// Which programs are still to run beside a `run`, and which have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Hooks {
+pub struct LifeProgress {
     /// The service is up by its own word, or runs: `post-start` runs or is still to run, and then the service is ready.
     pub post_start: bool,
     /// `pre-stop` has run, so that `run` is told to end.
@@ -162,7 +162,7 @@ pub struct Hooks {
 /// What supervise looks for where the first process of a service that goes into the background has ended, or the process
 /// that it took for the service's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum SearchGoal {
     /// The process that is to be the service's, which may not be known at once.
     Start,
     /// The process that has taken the place of the one that has ended. It has written its number into the pid file by now.
@@ -175,7 +175,7 @@ pub enum Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Search {
     /// What is looked for.
-    pub purpose: Purpose,
+    pub purpose: SearchGoal,
     /// How the process ended that has left them. The life ends with this if nothing is found.
     pub exit: Exit,
 }
@@ -191,7 +191,7 @@ pub enum InBackground {
 
 /// Why a service that goes into the background could not be started the last time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Astray {
+pub enum BackgroundFailure {
     /// Its first process ended well and left no process.
     Nothing,
     /// Several processes were left, and no pid file says which of them is the service's.
@@ -254,7 +254,7 @@ pub struct Record {
     /// When supervise kills that process if it has not ended by then.
     pub beside_kill_at: Option<Moment>,
     /// Which programs are still to run beside this `run`, and which have.
-    pub hooks: Hooks,
+    pub progress: LifeProgress,
     /// When the service's process last changed.
     pub since: Moment,
     /// Since when the service is ready, if it is.
@@ -289,7 +289,7 @@ pub struct Record {
     /// The search for processes that `run` has left in the background.
     pub search: Option<Search>,
     /// Why the last attempt to start the service, which goes into the background, failed.
-    pub astray: Option<Astray>,
+    pub astray: Option<BackgroundFailure>,
     /// What comes after the `finish` or `stop` that runs now.
     pub verdict: Verdict,
     /// The `run` that has ended and that `supervise/status` still shows.
@@ -340,7 +340,7 @@ impl Record {
             beside: None,
             beside_gated: false,
             beside_kill_at: None,
-            hooks: Hooks::default(),
+            progress: LifeProgress::default(),
             since: Moment::ZERO,
             ready: None,
             held: None,

@@ -1,6 +1,6 @@
 //! What the files in `supervise/` together say of a service at one moment.
 
-use super::{Directory, Place, Record, Running, STATE, STATUS, Status};
+use super::{Directory, Place, Record, RunitState, STATE, STATUS, Status};
 use crate::files::{Unread, is_only_ours, read_file_itself};
 use nix::errno::Errno;
 use std::path::Path;
@@ -71,7 +71,7 @@ impl Record {
 
 /// Why `supervise/status` could not be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Illegible {
+pub enum StatusError {
     /// The file cannot be opened.
     Closed(Errno),
     /// The file cannot be read.
@@ -102,7 +102,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// There is no readable status. If the state cannot be read, the snapshot has none.
-    pub fn take() -> Result<Snapshot, Illegible> {
+    pub fn take() -> Result<Snapshot, StatusError> {
         let (shown, logger) = read_status()?;
         let state = read_state().filter(|(record, _)| is_same(record, &shown) || is_kept(record));
         let (record, writer) = state.unzip();
@@ -132,7 +132,7 @@ impl Snapshot {
 ///
 /// # Errors
 /// Why the status could not be used.
-pub fn read_status() -> Result<(Status, Option<Status>), Illegible> {
+pub fn read_status() -> Result<(Status, Option<Status>), StatusError> {
     read_status_at(Path::new(""))
 }
 
@@ -140,15 +140,15 @@ pub fn read_status() -> Result<(Status, Option<Status>), Illegible> {
 ///
 /// # Errors
 /// Why the status could not be used.
-pub fn read_status_at(service: &Path) -> Result<(Status, Option<Status>), Illegible> {
-    let place = Place::of(service).map_err(Illegible::Closed)?;
+pub fn read_status_at(service: &Path) -> Result<(Status, Option<Status>), StatusError> {
+    let place = Place::of(service).map_err(StatusError::Closed)?;
     let (bytes, _) = read_file_itself(&place.path(STATUS), LONGEST_STATUS).map_err(|unread| match unread {
         // The original can open a directory and then reports EISDIR, so this reader reports the same.
-        Unread::WrongKind => Illegible::Unread(Errno::EISDIR),
-        other => Illegible::Closed(other.into()),
+        Unread::WrongKind => StatusError::Unread(Errno::EISDIR),
+        other => StatusError::Closed(other.into()),
     })?;
     let (service, logger) = bytes.split_at(bytes.len().min(Status::LENGTH));
-    let status = Status::decode(service).map_err(|_| Illegible::TooShort)?;
+    let status = Status::decode(service).map_err(|_| StatusError::TooShort)?;
     Ok((status, Status::decode(logger).ok()))
 }
 
@@ -158,8 +158,8 @@ fn read_state() -> Option<(Record, Option<u32>)> {
 
 /// runit's byte is not compared: a supervise of version 0.1.0, which may still run after an upgrade, does not write it.
 fn is_same(record: &Record, status: &Status) -> bool {
-    let status = Status { running: Running::Nothing, ..*status };
-    Status { running: Running::Nothing, ..Status::of(record) }.encode() == status.encode()
+    let status = Status { running: RunitState::Nothing, ..*status };
+    Status { running: RunitState::Nothing, ..Status::of(record) }.encode() == status.encode()
 }
 
 /// Whether the supervise that wrote the record is alive. Its status is about to follow then.
@@ -182,7 +182,7 @@ mod tests {
             paused: false,
             want: Want::Up,
             phase: Phase::Running,
-            running: Running::Run,
+            running: RunitState::Run,
         }
     }
 

@@ -51,7 +51,7 @@ pub enum Phase {
 /// Source: runit's `sv` and the collectors that read `supervise/status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Running {
+pub enum RunitState {
     /// There is no process.
     Nothing = 0,
     /// `run`, or `start` or `pre-start` before it. Without a process: a state that is up.
@@ -60,11 +60,11 @@ pub enum Running {
     Finish = 2,
 }
 
-impl From<Role> for Running {
-    fn from(role: Role) -> Running {
+impl From<Role> for RunitState {
+    fn from(role: Role) -> RunitState {
         match role {
-            Role::Start | Role::PreStart | Role::Run => Running::Run,
-            Role::Finish | Role::Stop => Running::Finish,
+            Role::Start | Role::PreStart | Role::Run => RunitState::Run,
+            Role::Finish | Role::Stop => RunitState::Finish,
         }
     }
 }
@@ -83,7 +83,7 @@ pub struct Status {
     /// daemontools-encore's state. For a file of the original's, which lacks it, `pid` decides.
     pub phase: Phase,
     /// runit's state. For a file without it, `pid` decides.
-    pub running: Running,
+    pub running: RunitState,
 }
 
 /// The status file is shorter than the original's eighteen bytes.
@@ -132,7 +132,7 @@ impl Status {
                 paused: false,
                 want: record.want,
                 phase: Phase::Running,
-                running: Running::Run,
+                running: RunitState::Run,
             },
             None => Status::actual(record),
         }
@@ -141,7 +141,7 @@ impl Status {
     /// The real status of a service in the state `record`.
     pub fn actual(record: &Record) -> Status {
         let Record { since, paused, want, phase, process, .. } = *record;
-        let without_process = if record.active { Running::Run } else { Running::Nothing };
+        let without_process = if record.active { RunitState::Run } else { RunitState::Nothing };
         let running = process.map_or(without_process, |(role, _)| role.into());
         let pid = process.map(|(_, process)| process.pid);
         Status { since: since.label, pid, paused, want, phase, running }
@@ -149,7 +149,7 @@ impl Status {
 
     /// Whether the service is a state that is up: it has no process and needs none.
     pub fn is_active(&self) -> bool {
-        self.pid.is_none() && self.running == Running::Run
+        self.pid.is_none() && self.running == RunitState::Run
     }
 
     /// Reads a status that any daemontools wrote: ours, the original's or encore's.
@@ -162,7 +162,7 @@ impl Status {
         let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3, p0, p1, p2, p3, paused, want] = *fixed;
         let pid = Some(i32::from_le_bytes([p0, p1, p2, p3])).filter(|pid| *pid != 0).map(Pid::from_raw);
         let without_encore = if pid.is_some() { Phase::Running } else { Phase::Stopped };
-        let without_runit = if pid.is_some() { Running::Run } else { Running::Nothing };
+        let without_runit = if pid.is_some() { RunitState::Run } else { RunitState::Nothing };
         Ok(Status {
             since: Tai64N(
                 Tai64(u64::from_be_bytes([s0, s1, s2, s3, s4, s5, s6, s7])),
@@ -185,10 +185,10 @@ impl Status {
                 Some(_) | None => without_encore,
             },
             running: match (rest.get(1), pid) {
-                (Some(1), Some(_)) => Running::Run,
-                (Some(2), Some(_)) => Running::Finish,
+                (Some(1), Some(_)) => RunitState::Run,
+                (Some(2), Some(_)) => RunitState::Finish,
                 // Only our supervise writes this, of a state.
-                (Some(1), None) => Running::Run,
+                (Some(1), None) => RunitState::Run,
                 // A zero is also written where there is a process, by daemontools-encore's supervise and by ours of
                 // version 0.1.0.
                 (_, _) => without_runit,
@@ -210,7 +210,7 @@ mod tests {
             paused: false,
             want: Want::Up,
             phase: Phase::Running,
-            running: Running::Run,
+            running: RunitState::Run,
         }
     }
 
@@ -226,7 +226,7 @@ mod tests {
             paused: true,
             want: Want::Down,
             phase: Phase::Stopped,
-            running: Running::Nothing,
+            running: RunitState::Nothing,
             ..running()
         };
         assert_eq!(down.encode()[12..], [0, 0, 0, 0, 0, b'd', 0, 0]);
@@ -241,11 +241,11 @@ mod tests {
 
     #[test]
     fn runits_state_is_read_where_it_is_written() {
-        let finish = Status { phase: Phase::Stopping, running: Running::Finish, ..running() };
+        let finish = Status { phase: Phase::Stopping, running: RunitState::Finish, ..running() };
         assert_eq!(Status::decode(&finish.encode()), Ok(finish));
         let mut of_encore = finish.encode();
         of_encore[19] = 0;
-        assert_eq!(Status::decode(&of_encore), Ok(Status { running: Running::Run, ..finish }));
+        assert_eq!(Status::decode(&of_encore), Ok(Status { running: RunitState::Run, ..finish }));
     }
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(Status::of(&Record { shown, ..record.clone() }), before);
         assert_eq!(Status::of(&record), Status::actual(&record));
         let actual = Status::actual(&Record { shown, ..record });
-        assert_eq!((actual.since, actual.pid, actual.running), (ended.label, None, Running::Nothing));
+        assert_eq!((actual.since, actual.pid, actual.running), (ended.label, None, RunitState::Nothing));
     }
 
     proptest! {

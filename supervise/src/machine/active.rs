@@ -7,7 +7,7 @@
 //! and no death is recorded of it. `finish` is told that the life ended with code 0.
 
 use super::{Action, Machine, Stage};
-use daemontools::service::{Exit, Hooks, LifeEnd, Role, Verdict};
+use daemontools::service::{Exit, LifeEnd, LifeProgress, Role, Verdict};
 use daemontools::tai64::Moment;
 
 impl Machine {
@@ -22,7 +22,7 @@ impl Machine {
         (self.stage, self.since, self.started) = (Stage::Active, now, now);
         self.starts += 1;
         self.start_done = true;
-        self.hooks = Hooks::default();
+        self.progress = LifeProgress::default();
         todo.push(Action::Announce('u'));
         self.is_up(now, todo);
     }
@@ -40,7 +40,7 @@ impl Machine {
             role: Role::Run,
             exit: Exit::Code(0),
             is_told: !is_condemned,
-            has_pre_stop: self.hooks.pre_stopped,
+            has_pre_stop: self.progress.pre_stopped,
         };
         self.end_life(now, end, todo);
     }

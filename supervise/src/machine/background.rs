@@ -5,7 +5,7 @@
 //! well, supervise looks for the process that is the service's: the one that the pid file names, or without a pid file
 //! the only one that is left. supervise takes it in the place of the first one, and the service is ready.
 //!
-//! | what has ended | how | what supervise looks for ([`Purpose`]) |
+//! | what has ended | how | what supervise looks for ([`SearchGoal`]) |
 //! |---|---|---|
 //! | the first process | well | the service's process, until the time is over |
 //! | the first process | otherwise, or it was told to end | all that is left, which is told to end |
@@ -23,7 +23,7 @@
 use super::{Action, KILL_OVERDUE, Machine, SearchOutcome, Stage, earlier};
 use crate::suspend_credit::Deadline;
 use daemontools::service::policy::Expect;
-use daemontools::service::{Astray, Ending, Exit, Held, Purpose, Role, SOON, Search};
+use daemontools::service::{BackgroundFailure, Ending, Exit, Held, Role, SOON, Search, SearchGoal};
 use daemontools::tai64::Moment;
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl Machine {
     }
 
     /// Why the service could not be started.
-    pub fn astray(&self) -> Option<Astray> {
+    pub fn astray(&self) -> Option<BackgroundFailure> {
         self.astray
     }
 
@@ -55,7 +55,7 @@ impl Machine {
     }
 
     /// What is to be looked for now that the process of `run` has ended; `None` if its life is over.
-    pub(super) fn purpose_after(&self, exit: Exit) -> Option<Purpose> {
+    pub(super) fn purpose_after(&self, exit: Exit) -> Option<SearchGoal> {
         if !self.policy.goes_into_background() {
             return None;
         }
@@ -64,12 +64,12 @@ impl Machine {
         let is_told = matches!(self.ending, Some(Ending::Told | Ending::Overdue)) || is_stopping;
         let is_well = matches!(exit, Exit::Code(0) | Exit::Unknown);
         match self.taken {
-            None if is_well && !is_told => Some(Purpose::Start),
-            None => Some(Purpose::End),
+            None if is_well && !is_told => Some(SearchGoal::Start),
+            None => Some(SearchGoal::End),
             Some(_) if is_told => None,
-            Some(_) if self.is_unstable() && is_well => Some(Purpose::Start),
-            Some(_) if self.policy.pidfile.is_some() => Some(Purpose::Successor),
-            Some(_) if self.is_unstable() => Some(Purpose::End),
+            Some(_) if self.is_unstable() && is_well => Some(SearchGoal::Start),
+            Some(_) if self.policy.pidfile.is_some() => Some(SearchGoal::Successor),
+            Some(_) if self.is_unstable() => Some(SearchGoal::End),
             Some(_) => None,
         }
     }
@@ -82,7 +82,7 @@ impl Machine {
         }
         (self.stage, self.search) = (Stage::Looking, Some(search));
         (self.paused, self.gated, self.kill_at, self.alive_by) = (false, false, None, None);
-        self.ready_by = if search.purpose == Purpose::Start { self.time_to_find(now) } else { None };
+        self.ready_by = if search.purpose == SearchGoal::Start { self.time_to_find(now) } else { None };
         todo.push(Action::Look);
     }
 
@@ -97,7 +97,7 @@ impl Machine {
 
     /// Goes on with the search of the supervise before this one.
     pub(super) fn resume_search(&mut self, now: Moment) {
-        if self.search.is_some_and(|search| search.purpose == Purpose::Start) {
+        if self.search.is_some_and(|search| search.purpose == SearchGoal::Start) {
             let since = self.taken.unwrap_or(self.started);
             self.ready_by = self.policy.start_limit().map(|limit| Deadline::new(since, limit));
             self.ready_by = self.time_to_find(now);
@@ -106,29 +106,29 @@ impl Machine {
 
     /// Whether what is left is told to end.
     pub(super) fn is_ending_search(&self) -> bool {
-        self.search.is_some_and(|search| search.purpose == Purpose::End)
+        self.search.is_some_and(|search| search.purpose == SearchGoal::End)
     }
 
     pub(super) fn searched(&mut self, now: Moment, outcome: SearchOutcome, todo: &mut Vec<Action>) {
         let Some(search) = self.search else { return };
         match (search.purpose, outcome) {
-            (Purpose::Start | Purpose::Successor, SearchOutcome::Taken) => self.take(now, todo),
-            (Purpose::Start, SearchOutcome::Undecided(astray)) => {
+            (SearchGoal::Start | SearchGoal::Successor, SearchOutcome::Taken) => self.take(now, todo),
+            (SearchGoal::Start, SearchOutcome::Undecided(astray)) => {
                 self.astray = Some(astray);
                 todo.push(Action::Publish);
             }
-            (Purpose::Start, SearchOutcome::Nothing) => {
+            (SearchGoal::Start, SearchOutcome::Nothing) => {
                 if self.taken.is_none() && search.exit == Exit::Code(0) {
-                    self.astray = Some(Astray::Nothing);
-                    todo.push(Action::SayAstray);
+                    self.astray = Some(BackgroundFailure::Nothing);
+                    todo.push(Action::ReportBackgroundFailure);
                 }
                 self.end_of_search(now, search, todo);
             }
-            (Purpose::Successor, SearchOutcome::Undecided(_) | SearchOutcome::Nothing) => {
+            (SearchGoal::Successor, SearchOutcome::Undecided(_) | SearchOutcome::Nothing) => {
                 self.has_no_successor(now, search, todo)
             }
-            (Purpose::End, SearchOutcome::Undecided(_) | SearchOutcome::Taken) => self.tell_left(now, todo),
-            (Purpose::End, SearchOutcome::Nothing) => self.end_of_search(now, search, todo),
+            (SearchGoal::End, SearchOutcome::Undecided(_) | SearchOutcome::Taken) => self.tell_left(now, todo),
+            (SearchGoal::End, SearchOutcome::Nothing) => self.end_of_search(now, search, todo),
         }
     }
 
@@ -161,7 +161,7 @@ impl Machine {
     /// The process that was taken has ended, and the pid file names no other one.
     fn has_no_successor(&mut self, now: Moment, search: Search, todo: &mut Vec<Action>) {
         if self.is_unstable() {
-            self.search = Some(Search { purpose: Purpose::End, ..search });
+            self.search = Some(Search { purpose: SearchGoal::End, ..search });
             todo.push(Action::Look);
         } else {
             self.end_of_search(now, search, todo);
@@ -207,7 +207,7 @@ impl Machine {
 
     fn end_all(&mut self, todo: &mut Vec<Action>) {
         self.ready_by = None;
-        self.search.iter_mut().for_each(|search| search.purpose = Purpose::End);
+        self.search.iter_mut().for_each(|search| search.purpose = SearchGoal::End);
         todo.extend([Action::Publish, Action::Look]);
     }
 
@@ -219,7 +219,7 @@ impl Machine {
             todo.extend([Action::KillLeft, Action::Look]);
         } else if passed(self.ready_by) {
             self.ending = Some(Ending::Overdue);
-            todo.push(Action::SayAstray);
+            todo.push(Action::ReportBackgroundFailure);
             self.end_all(todo);
         }
     }

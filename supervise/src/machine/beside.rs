@@ -43,20 +43,20 @@ impl Machine {
         if !may_act || self.ending == Some(Ending::Told) {
             return;
         }
-        let may_launch = self.ending.is_none() && !self.hooks.killed;
+        let may_launch = self.ending.is_none() && !self.progress.killed;
         if self.stage == Stage::Active && self.is_condemned() {
             self.end_activity(now, todo);
         } else if self.is_to_stop() {
-            if self.policy.has_pre_stop && !self.hooks.pre_stopped && may_launch {
+            if self.policy.has_pre_stop && !self.progress.pre_stopped && may_launch {
                 self.launch_beside(Beside::PreStop, todo);
             } else {
                 self.stop_run(now, todo);
             }
         } else if !may_launch {
             // `run` is about to end.
-        } else if self.hooks.post_start {
+        } else if self.progress.post_start {
             self.launch_beside(Beside::PostStart, todo);
-        } else if self.hooks.reload {
+        } else if self.progress.reload {
             self.launch_beside(Beside::Reload, todo);
         }
     }
@@ -67,13 +67,13 @@ impl Machine {
 
     /// Whether a command asks for the end of `run`.
     pub(super) fn is_to_stop(&self) -> bool {
-        self.want == Want::Down || self.hooks.restart
+        self.want == Want::Down || self.progress.restart
     }
 
     /// The `u` that follows came in one write with the `d` before: it does not cancel the stop that has begun.
     pub(super) fn restart(&mut self, now: Moment, todo: &mut Vec<Action>) {
         if self.is_up_or_active() && self.ending != Some(Ending::Told) {
-            self.hooks.restart = true;
+            self.progress.restart = true;
             todo.push(Action::Publish);
             self.next_beside(now, todo);
         }
@@ -87,7 +87,7 @@ impl Machine {
     pub(super) fn beside_launched(&mut self, now: Moment, todo: &mut Vec<Action>) {
         let Some(beside) = &mut self.beside else { return };
         // The record that names the process is the first that does not ask for `reload` any more.
-        self.hooks.reload &= beside.which != Beside::Reload;
+        self.progress.reload &= beside.which != Beside::Reload;
         beside.gated = true;
         beside.kill_at = self.policy.timeouts.of_beside(beside.which).map(|wait| Deadline::new(now, wait));
         todo.extend([Action::Record, Action::OpenBesideGate, Action::Publish]);
@@ -105,7 +105,7 @@ impl Machine {
     pub(super) fn beside_never_began(&mut self, now: Moment, todo: &mut Vec<Action>) {
         let Some(beside) = self.beside.take() else { return };
         match beside.which {
-            Beside::Reload => self.hooks.reload = true,
+            Beside::Reload => self.progress.reload = true,
             Beside::PostStart | Beside::PreStop => {}
         }
         self.go_on(now, todo);
@@ -113,7 +113,7 @@ impl Machine {
 
     /// The system has no process for the program: it counts as having ended.
     pub(super) fn beside_not_launched(&mut self, now: Moment, todo: &mut Vec<Action>) {
-        self.hooks.reload &= self.beside.is_none_or(|beside| beside.which != Beside::Reload);
+        self.progress.reload &= self.beside.is_none_or(|beside| beside.which != Beside::Reload);
         self.beside_ended(now, Exit::Unknown, todo);
     }
 
@@ -125,9 +125,9 @@ impl Machine {
             Beside::PostStart => self.post_started(now, todo),
             // The stop goes on, unless it was cancelled.
             Beside::PreStop => {
-                self.hooks.pre_stopped = self.is_to_stop();
+                self.progress.pre_stopped = self.is_to_stop();
                 if let Some(end) = &mut self.life_end {
-                    end.has_pre_stop = self.hooks.pre_stopped;
+                    end.has_pre_stop = self.progress.pre_stopped;
                 }
             }
             Beside::Reload => {}
@@ -166,7 +166,7 @@ impl Machine {
     }
 
     fn post_started(&mut self, now: Moment, todo: &mut Vec<Action>) {
-        self.hooks.post_start = false;
+        self.progress.post_start = false;
         let runs = self.is_up_or_active() || self.stage == Stage::Looking;
         if runs && self.ending.is_none() && !self.is_to_stop() {
             self.ready = Some(now);
@@ -176,7 +176,7 @@ impl Machine {
 
     /// The service has failed: it is told to end, and not started again.
     fn post_start_failed(&mut self, now: Moment, todo: &mut Vec<Action>) {
-        self.hooks.post_start = false;
+        self.progress.post_start = false;
         self.verdict = self.give_up(Failure::PostStart);
         if self.stage == Stage::Alive(Role::Run) && self.ending != Some(Ending::Told) {
             self.end(now, Ending::Told, self.policy.down_signal, todo);

@@ -1,7 +1,7 @@
 //! What can happen to a service, and what can be done about it. No clock, no I/O.
 
 use daemontools::service::policy::Policy;
-use daemontools::service::{Astray, Beside, Command, Exit, Held, Role};
+use daemontools::service::{BackgroundFailure, Beside, Command, Exit, Held, Role};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ pub enum SearchOutcome {
     /// This one is the service's process, and supervise has taken it.
     Taken,
     /// Some are left, of which none can be taken, for this reason.
-    Undecided(Astray),
+    Undecided(BackgroundFailure),
 }
 
 /// Whether an adopted process may have been at its gate when its supervise was killed.
@@ -126,7 +126,7 @@ pub enum Action {
     /// Kill the processes that `run` has left, and all that they start meanwhile.
     KillLeft,
     /// Say why the service, which goes into the background, could not be started.
-    SayAstray,
+    ReportBackgroundFailure,
     /// Write `supervise/state`, which has what the next supervise must know.
     Record,
     /// Write `supervise/status`, for readers, and `supervise/state`.

@@ -66,7 +66,7 @@ impl Machine {
 
     /// Whether the end of this life may be held back, and supervise has not asked yet.
     pub(super) fn may_hold_end(&self) -> bool {
-        self.hold.is_none() && !self.leaving && !self.hooks.killed && !self.hooks.let_go
+        self.hold.is_none() && !self.leaving && !self.progress.killed && !self.progress.let_go
     }
 
     /// A command ends the life: `run` is told to end, unless that is held back.
@@ -139,7 +139,7 @@ impl Machine {
             (Held::Starting, Stage::Preparing) if self.is_wanted() => todo.push(Action::Configure),
             (Held::Starting, _) => self.wind_down(Verdict::AsWanted, todo),
             (Held::Stopping, stage) => {
-                self.hooks.let_go = true;
+                self.progress.let_go = true;
                 match (stage, self.life_end) {
                     (Stage::Alive(Role::Run) | Stage::Active, _) if self.is_to_stop() => self.stop_run(now, todo),
                     (Stage::Looking, _) if self.is_to_stop() && !self.is_ending_search() => self.end_search(todo),
@@ -165,7 +165,7 @@ impl Machine {
             Some(Held::Starting) => self.let_go(now, todo),
             Some(Held::Stopping) if self.was_not_told_to_end() && !self.is_to_stop() => {
                 self.hold = None;
-                self.hooks.pre_stopped = false;
+                self.progress.pre_stopped = false;
             }
             Some(Held::Stopping) | None => {}
         }

@@ -39,7 +39,8 @@ impl Machine {
         // Only a `run` that was not told to end has something to do in time.
         let runs = matches!(stage, Stage::Alive(Role::Run)) && ending.is_none() && !record.paused;
         let watchdog = policy.watchdog.filter(|_| runs);
-        let ready_within = policy.start_limit().filter(|_| runs && record.ready.is_none() && !record.hooks.post_start);
+        let ready_within =
+            policy.start_limit().filter(|_| runs && record.ready.is_none() && !record.progress.post_start);
         let ago = |death: &Death| Duration::from_secs(tai64::seconds_between(death.ended, now.label));
         let gated = record.beside_gated;
         let beside = record.beside.map(|(which, _)| BesideRun { which, gated, kill_at: None, is_told: false });
@@ -53,7 +54,7 @@ impl Machine {
             stage,
             hold: record.held.filter(is_possible).map(|held| Hold::of_record(held, now)),
             beside,
-            hooks: record.hooks,
+            progress: record.progress,
             ready_by: ready_within.map(|within| Deadline::new(record.since, within)),
             alive_by: watchdog.map(|within| Deadline::new(now, within)),
             recent_deaths: record
@@ -107,7 +108,7 @@ impl Machine {
             active: self.stage == Stage::Active,
             beside_gated: self.beside.is_some_and(|beside| beside.gated),
             beside_kill_at: self.beside.and_then(|beside| beside.kill_at).map(|deadline| deadline.at),
-            hooks: self.hooks,
+            progress: self.progress,
             since: self.since,
             ready: self.ready,
             held: self.held(),

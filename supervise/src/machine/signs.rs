@@ -35,7 +35,7 @@ impl Machine {
 
     /// Whether `run` is up by its own word, or runs where it gives none. It is ready, or `post-start` comes first.
     fn has_given_word(&self) -> bool {
-        self.ready.is_some() || self.hooks.post_start
+        self.ready.is_some() || self.progress.post_start
     }
 
     /// `run` is up by its own word, or it runs and gives none. The service is ready, or `post-start` comes first. Returns
@@ -48,7 +48,7 @@ impl Machine {
         }
         self.ready_by = None;
         if self.policy.has_post_start {
-            self.hooks.post_start = true;
+            self.progress.post_start = true;
             todo.push(Action::Publish);
             self.next_beside(now, todo);
             return true;

@@ -1,7 +1,7 @@
 use super::Action::{Announce, Configure, Launch, Leave, OpenGate, Publish, Send, SendScope};
 use super::*;
 use daemontools::service::policy::{Limit, Restart, Scope, Timeouts};
-use daemontools::service::{Beside, Phase, Process, Purpose, Record};
+use daemontools::service::{Beside, Phase, Process, Record, SearchGoal};
 use nix::sys::signal::Signal::{
     SIGABRT, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
 };
@@ -976,7 +976,7 @@ fn events() -> Vec<(String, Event)> {
         ("stopped", Event::Stopped),
         ("left nothing", Event::Searched(SearchOutcome::Nothing)),
         ("left the service", Event::Searched(SearchOutcome::Taken)),
-        ("left several", Event::Searched(SearchOutcome::Undecided(Astray::Several))),
+        ("left several", Event::Searched(SearchOutcome::Undecided(BackgroundFailure::Several))),
         ("beside launched", Event::BesideLaunched),
         ("beside not launched", Event::BesideNotLaunched),
         ("beside executed", Event::BesideExecuted),
@@ -1006,12 +1006,12 @@ fn cell((stage, beside): State, event: Event) -> String {
     machine.beside = beside.map(|which| BesideRun { which, gated: false, kill_at: None, is_told: false });
     match beside {
         Some(Beside::PreStop) => machine.want = Want::Down,
-        Some(Beside::PostStart) => machine.hooks.post_start = true,
+        Some(Beside::PostStart) => machine.progress.post_start = true,
         Some(Beside::Reload) => machine.ready = Some(Moment::ZERO),
         None => {}
     }
     if stage == Stage::Looking {
-        machine.search = Some(Search { purpose: Purpose::Start, exit: Exit::Code(0) });
+        machine.search = Some(Search { purpose: SearchGoal::Start, exit: Exit::Code(0) });
     }
     if stage == Stage::Outlived {
         let exit = Exit::Code(0);
@@ -1060,7 +1060,7 @@ fn code(action: &Action) -> String {
         Action::Look => "K".into(),
         Action::SendLeft(signal) => format!("l{}", *signal as i32),
         Action::KillLeft => "Y".into(),
-        Action::SayAstray => "A".into(),
+        Action::ReportBackgroundFailure => "A".into(),
         Announce(letter) => format!("a{letter}"),
         Action::GiveUp => "F".into(),
         Action::ReportMissedDeadline(_) => "T".into(),

@@ -4,9 +4,9 @@
 use super::Runner;
 use crate::lookout::{Look, Lookout, Traces};
 use crate::machine::{Event, SearchOutcome};
-use crate::running::Running;
+use crate::running::LiveProgram;
 use crate::shared::Shared;
-use daemontools::service::{Purpose, Role};
+use daemontools::service::{Role, SearchGoal};
 use daemontools::tai64::Moment;
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -20,7 +20,7 @@ impl Runner {
         let now = Moment::now().uptime;
         let mut lookout = self.lookout.take().unwrap_or_else(|| Box::new(Lookout::new(now)));
         let traces = self.traces(shared);
-        let is_end = self.machine.search().is_none_or(|search| search.purpose == Purpose::End);
+        let is_end = self.machine.search().is_none_or(|search| search.purpose == SearchGoal::End);
         let outcome = match is_end {
             true if lookout.look_for_any(&traces, now) => SearchOutcome::Undecided(lookout.astray()),
             true => SearchOutcome::Nothing,
@@ -30,7 +30,7 @@ impl Runner {
                 Look::Process(process) => {
                     self.last_run = Some(process.id);
                     self.messages.is_in_background();
-                    self.program = Some(Running::taken(Role::Run, process, now));
+                    self.program = Some(LiveProgram::taken(Role::Run, process, now));
                     SearchOutcome::Taken
                 }
             },

@@ -4,7 +4,7 @@
 use super::{Runner, refusal};
 use crate::launch::launch;
 use crate::machine::{Event, Gated};
-use crate::running::{InheritedProgram, Running};
+use crate::running::{InheritedProgram, LiveProgram};
 use crate::shared::Shared;
 use daemontools::Unable;
 use daemontools::service::{Beside, Exit, Place, Record};
@@ -21,7 +21,7 @@ impl Runner {
     pub(super) fn adopt_beside(&mut self, record: &Record, place: &Place) -> Result<Option<Event>, Unable> {
         let Some((which, process)) = record.beside else { return Ok(None) };
         let gated = if record.beside_gated { Gated::Maybe } else { Gated::No };
-        Ok(match Running::adopt(which, process, place, gated, Moment::now().uptime)? {
+        Ok(match LiveProgram::adopt(which, process, place, gated, Moment::now().uptime)? {
             InheritedProgram::Alive(program) => {
                 self.beside = Some(program);
                 None
@@ -41,7 +41,7 @@ impl Runner {
         let socket = self.listener.variable();
         match launch(&self.launch_context(which.into(), socket.as_deref(), shared)) {
             Ok((process, gate)) => {
-                self.beside = Some(Running::at_gate(which, process, gate));
+                self.beside = Some(LiveProgram::at_gate(which, process, gate));
                 Event::BesideLaunched
             }
             Err(errno) => {
@@ -53,7 +53,7 @@ impl Runner {
 
     pub(super) fn open_beside_gate(&mut self, shared: &mut Shared) {
         shared.publisher.see_it_written();
-        self.beside.iter().for_each(Running::open_gate);
+        self.beside.iter().for_each(LiveProgram::open_gate);
         shared.publisher.tidy();
         if let Some(program) = &self.beside {
             self.notify(program.role.into(), program.process.id.pid, None);

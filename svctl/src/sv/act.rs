@@ -9,7 +9,7 @@ use super::verb::{Condition, Deed};
 use daemontools::service::goal::Sent;
 use daemontools::service::observe::Observer;
 use daemontools::service::{
-    Command, Commands, Delivery, Observation, Part, Snapshot, Stage, Unsent, Want, send_commands_in_time,
+    Command, Commands, Delivery, Observation, Part, SendError, Snapshot, Stage, Want, send_commands_in_time,
 };
 use daemontools::{Fatal, Unable};
 use nix::errno::Errno;
@@ -40,7 +40,7 @@ fn command(subjects: &[Subject], deed: &Deed, output: &mut Output) -> Result<(),
 }
 
 fn wait_until_read(delivery: Delivery) -> Result<(), Refusal> {
-    delivery.wait().map_err(Refusal::Unsent)
+    delivery.wait().map_err(Refusal::SendError)
 }
 
 /// Commands the service in the current directory, unless it does already what it is told.
@@ -48,7 +48,7 @@ fn tell(deed: &Deed, seen: &Snapshot) -> Result<Option<Delivery>, Refusal> {
     if deed.commands == Commands::default() || is_ending_already(deed, seen) {
         return Ok(None);
     }
-    send_commands_in_time(&deed.commands).map(Some).map_err(Refusal::Unsent)
+    send_commands_in_time(&deed.commands).map(Some).map_err(Refusal::SendError)
 }
 
 /// A service that was told to end, and is ending, is not told again: a second TERM makes some programs end at once.
@@ -59,7 +59,7 @@ fn is_ending_already(deed: &Deed, seen: &Snapshot) -> bool {
 
 /// Says what a service refuses. One that was to be left by its supervise has been, if there is none.
 fn refuse(subject: &Subject, deed: &Deed, refusal: &Refusal, output: &mut Output) -> Result<(), Fatal> {
-    let is_gone = matches!(refusal, Refusal::NotRunning | Refusal::Unsent(Unsent::Closed(Errno::ENXIO)));
+    let is_gone = matches!(refusal, Refusal::NotRunning | Refusal::SendError(SendError::Closed(Errno::ENXIO)));
     if is_gone && deed.conditions == [Condition::Gone] {
         return output.say(&gone(&subject.name));
     }
@@ -163,7 +163,7 @@ impl<'a> Wait<'a> {
             let looked = trial.subject.look().and_then(|seen| {
                 let line = line_here(&trial.subject.name, &seen.status).unwrap_or_default();
                 let killed = self.deed.kills.then(|| send_commands_in_time(&Command::Kill.into()));
-                killed.transpose().map_err(Refusal::Unsent).map(|_| line)
+                killed.transpose().map_err(Refusal::SendError).map(|_| line)
             });
             match looked {
                 Ok(line) => {

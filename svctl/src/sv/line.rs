@@ -3,7 +3,7 @@
 //! Source: sv.c of runit 2.1.2.
 
 use daemontools::report::reason;
-use daemontools::service::{CONTROL, Illegible, OK, Phase, Running, STATUS, Status, Unsent, Want};
+use daemontools::service::{CONTROL, OK, Phase, RunitState, STATUS, SendError, Status, StatusError, Want};
 use daemontools::tai64::Tai64N;
 use nix::errno::Errno;
 use std::ffi::OsStr;
@@ -26,9 +26,9 @@ pub struct Shown<'a> {
 pub fn state(shown: &Shown) -> Vec<u8> {
     let Shown { status, is_normally_up, .. } = *shown;
     let word: &[u8] = match status.running {
-        Running::Nothing => b"down: ",
-        Running::Run => b"run: ",
-        Running::Finish => b"finish: ",
+        RunitState::Nothing => b"down: ",
+        RunitState::Run => b"run: ",
+        RunitState::Finish => b"finish: ",
     };
     let pid = status.pid.map(|pid| format!("(pid {pid}) ")).unwrap_or_default();
     let seconds = daemontools::tai64::seconds_between(status.since, shown.now);
@@ -42,7 +42,7 @@ pub fn state(shown: &Shown) -> Vec<u8> {
         (!is_up && status.phase == Phase::Failed, ", failed"),
         (!is_up && status.phase != Phase::Failed && status.want == Want::Up, ", want up"),
         (is_up && is_wanted_down, ", want down"),
-        (status.running == Running::Run && status.phase == Phase::Stopping, ", got TERM"),
+        (status.running == RunitState::Run && status.phase == Phase::Stopping, ", got TERM"),
     ];
     let notes: String = notes.into_iter().filter_map(|(is_so, note)| is_so.then_some(note)).collect();
     [word, shown.name.as_bytes(), b": ", pid.as_bytes(), format!("{seconds}s{notes}").as_bytes()].concat()
@@ -60,9 +60,9 @@ pub enum Refusal {
     /// This cannot be found out.
     Ok(Errno),
     /// Its status cannot be used.
-    Status(Illegible),
+    Status(StatusError),
     /// It cannot be commanded.
-    Unsent(Unsent),
+    SendError(SendError),
     /// It will not come where it was to come, or cannot be watched, in words.
     Other(String),
 }
@@ -81,8 +81,8 @@ impl Refusal {
     pub fn gravity(&self) -> Gravity {
         match self {
             Refusal::Directory(_) | Refusal::NotRunning | Refusal::Other(_) => Gravity::Fail,
-            Refusal::Unsent(Unsent::Closed(Errno::ENXIO)) => Gravity::Fail,
-            Refusal::LogDirectory(_) | Refusal::Ok(_) | Refusal::Status(_) | Refusal::Unsent(_) => Gravity::Warning,
+            Refusal::SendError(SendError::Closed(Errno::ENXIO)) => Gravity::Fail,
+            Refusal::LogDirectory(_) | Refusal::Ok(_) | Refusal::Status(_) | Refusal::SendError(_) => Gravity::Warning,
         }
     }
 
@@ -101,14 +101,14 @@ impl Refusal {
         match self {
             Refusal::Directory(errno) => with("unable to change to service directory", *errno),
             Refusal::LogDirectory(errno) => with("unable to change directory", *errno),
-            Refusal::NotRunning | Refusal::Unsent(Unsent::Closed(Errno::ENXIO)) => NOT_RUNNING.into(),
+            Refusal::NotRunning | Refusal::SendError(SendError::Closed(Errno::ENXIO)) => NOT_RUNNING.into(),
             Refusal::Ok(errno) => unable("open", OK, *errno),
-            Refusal::Status(Illegible::Closed(errno)) => unable("open", STATUS, *errno),
-            Refusal::Status(Illegible::Unread(errno)) => unable("read", STATUS, *errno),
-            Refusal::Status(Illegible::TooShort) => format!("unable to read {STATUS}: bad format").into_bytes(),
-            Refusal::Unsent(Unsent::Closed(errno)) => unable("open", CONTROL, *errno),
-            Refusal::Unsent(Unsent::Refused(errno)) => unable("write to", CONTROL, *errno),
-            Refusal::Unsent(unsent @ (Unsent::Unread | Unsent::Lost)) => unsent.words(name),
+            Refusal::Status(StatusError::Closed(errno)) => unable("open", STATUS, *errno),
+            Refusal::Status(StatusError::Unread(errno)) => unable("read", STATUS, *errno),
+            Refusal::Status(StatusError::TooShort) => format!("unable to read {STATUS}: bad format").into_bytes(),
+            Refusal::SendError(SendError::Closed(errno)) => unable("open", CONTROL, *errno),
+            Refusal::SendError(SendError::Refused(errno)) => unable("write to", CONTROL, *errno),
+            Refusal::SendError(unsent @ (SendError::Unread | SendError::Lost)) => unsent.words(name),
             Refusal::Other(words) => words.clone().into_bytes(),
         }
     }
@@ -139,12 +139,18 @@ mod tests {
             paused: false,
             want: Want::Down,
             phase: Phase::Stopped,
-            running: Running::Nothing,
+            running: RunitState::Nothing,
         }
     }
 
     fn up() -> Status {
-        Status { pid: Some(Pid::from_raw(7)), want: Want::Up, phase: Phase::Running, running: Running::Run, ..down() }
+        Status {
+            pid: Some(Pid::from_raw(7)),
+            want: Want::Up,
+            phase: Phase::Running,
+            running: RunitState::Run,
+            ..down()
+        }
     }
 
     #[test]
@@ -163,7 +169,7 @@ mod tests {
             (Status { want: Want::Once, ..up() }, true, "run: web: (pid 7) 3s, want down"),
             (Status { want: Want::Down, ..stopping }, true, "run: web: (pid 7) 3s, want down, got TERM"),
             (stopping, true, "run: web: (pid 7) 3s, got TERM"),
-            (Status { running: Running::Finish, ..stopping }, true, "finish: web: (pid 7) 3s"),
+            (Status { running: RunitState::Finish, ..stopping }, true, "finish: web: (pid 7) 3s"),
             (Status { phase: Phase::Starting, ..up() }, true, "run: web: (pid 7) 3s"),
         ] {
             let shown = Shown { name: OsStr::new("web"), status: &status, is_normally_up, now: at(103) };
@@ -183,18 +189,18 @@ mod tests {
             ),
             (Refusal::LogDirectory(Errno::ENOTDIR), "warning: web: unable to change directory: not a directory"),
             (Refusal::NotRunning, "fail: web: runsv not running"),
-            (Refusal::Unsent(Unsent::Closed(Errno::ENXIO)), "fail: web: runsv not running"),
+            (Refusal::SendError(SendError::Closed(Errno::ENXIO)), "fail: web: runsv not running"),
             (Refusal::Ok(Errno::EACCES), "warning: web: unable to open supervise/ok: access denied"),
             (
-                Refusal::Status(Illegible::Closed(Errno::ENOENT)),
+                Refusal::Status(StatusError::Closed(Errno::ENOENT)),
                 "warning: web: unable to open supervise/status: file does not exist",
             ),
-            (Refusal::Status(Illegible::TooShort), "warning: web: unable to read supervise/status: bad format"),
+            (Refusal::Status(StatusError::TooShort), "warning: web: unable to read supervise/status: bad format"),
             (
-                Refusal::Unsent(Unsent::Closed(Errno::EACCES)),
+                Refusal::SendError(SendError::Closed(Errno::EACCES)),
                 "warning: web: unable to open supervise/control: access denied",
             ),
-            (Refusal::Unsent(Unsent::Unread), "warning: web: commands to web are written, but not read yet"),
+            (Refusal::SendError(SendError::Unread), "warning: web: commands to web are written, but not read yet"),
             (Refusal::Other("failed: exited 100".into()), "fail: web: failed: exited 100"),
         ] {
             assert_eq!(String::from_utf8(refusal.line(OsStr::new("web"))).unwrap(), format!("{expected}\n"));

@@ -2,7 +2,7 @@
 
 use super::verb::Condition;
 use daemontools::service::goal::{Goal, Reason, Sent, Verdict, evaluate};
-use daemontools::service::{Observation, Presence, Running, Snapshot, Want};
+use daemontools::service::{Observation, Presence, RunitState, Snapshot, Want};
 
 /// What an observation means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Attempt<'_> {
 }
 
 fn runs(seen: &Snapshot) -> bool {
-    seen.status.running == Running::Run
+    seen.status.running == RunitState::Run
 }
 
 /// The first that is not reached.

@@ -15,7 +15,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
-use daemontools::service::{self, Illegible, Phase, Record, Snapshot, take_written};
+use daemontools::service::{self, Phase, Record, Snapshot, StatusError, take_written};
 use daemontools::{Args, Attempt, Fatal, Help, Unable, report, suggest};
 use lexopt::Arg;
 use nix::errno::Errno;
@@ -111,9 +111,9 @@ fn look(directory: &Path, parts: Parts) -> Result<Option<(Snapshot, Option<Snaps
         }
     }
     let (seen, unwritten) = take_written().map_err(|illegible| match illegible {
-        Illegible::Closed(errno) => Unable::new("open", named(service::STATUS), errno).into(),
-        Illegible::Unread(errno) => Unable::new("read", named(service::STATUS), errno).into(),
-        Illegible::TooShort => too_short(&named(service::STATUS)),
+        StatusError::Closed(errno) => Unable::new("open", named(service::STATUS), errno).into(),
+        StatusError::Unread(errno) => Unable::new("read", named(service::STATUS), errno).into(),
+        StatusError::TooShort => too_short(&named(service::STATUS)),
     })?;
     let logger = seen.clone().of_logger();
     let ended = [(unwritten.service, Parts::Logger), (unwritten.logger, Parts::Service)];
@@ -183,13 +183,13 @@ fn parse(args: Args) -> Result<(Parts, OsString), Fatal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daemontools::service::{Death, Exit, Process, Role, Running, Shown, Status, Want};
+    use daemontools::service::{Death, Exit, Process, Role, RunitState, Shown, Status, Want};
     use daemontools::tai64::Moment;
     use nix::unistd::Pid;
 
     fn status(pid: Option<i32>, phase: Phase) -> Snapshot {
         let (pid, since) = (pid.map(Pid::from_raw), Moment::ZERO.label);
-        let status = Status { since, pid, paused: false, want: Want::Up, phase, running: Running::Nothing };
+        let status = Status { since, pid, paused: false, want: Want::Up, phase, running: RunitState::Nothing };
         Snapshot::of(status, None, None)
     }
 

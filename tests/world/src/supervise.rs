@@ -531,7 +531,7 @@ impl Supervise {
             Action::LaunchBeside(which) => self.launch_beside(kernel, which, fails),
             // The services of this world do not go into the background.
             Action::Look => self.handle(kernel, Event::Searched(SearchOutcome::Nothing)),
-            Action::SendLeft(_) | Action::KillLeft | Action::SayAstray => {}
+            Action::SendLeft(_) | Action::KillLeft | Action::ReportBackgroundFailure => {}
             Action::Record => {
                 let record = self.record();
                 self.push_front([Call::WritePage(record.encode()), Call::WriteState(Box::new(record))]);
@@ -604,7 +604,7 @@ impl Supervise {
         if !kernel.forgets {
             kernel.files_mut(self.place).state = Some(record.encode());
         }
-        self.has_recorded_reload |= record.hooks.reload;
+        self.has_recorded_reload |= record.progress.reload;
         (self.written, self.unwritten_want) = (Some(record), false);
         self.again = self.again.filter(|_| self.shown.is_none());
     }

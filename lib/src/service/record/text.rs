@@ -66,7 +66,8 @@
 //! ```
 
 use super::{
-    Astray, Beside, Death, Ending, Failure, Held, InBackground, LifeEnd, Purpose, Record, Role, Search, Shown, Verdict,
+    BackgroundFailure, Beside, Death, Ending, Failure, Held, InBackground, LifeEnd, Record, Role, Search, SearchGoal,
+    Shown, Verdict,
 };
 use crate::service::refusal::Refusal;
 use crate::service::{Directory, Ends, Exit, Phase, Process, Want};
@@ -132,12 +133,12 @@ impl Record {
             ("again", self.again),
             ("unstable", self.unstable),
             ("settings-left-out", self.settings_left_out),
-            ("post-start-due", self.hooks.post_start),
-            (PRE_STOPPED, self.hooks.pre_stopped),
-            ("reload-due", self.hooks.reload),
-            ("restart-due", self.hooks.restart),
-            ("end-let-go", self.hooks.let_go),
-            ("killed", self.hooks.killed),
+            ("post-start-due", self.progress.post_start),
+            (PRE_STOPPED, self.progress.pre_stopped),
+            ("reload-due", self.progress.reload),
+            ("restart-due", self.progress.restart),
+            ("end-let-go", self.progress.let_go),
+            ("killed", self.progress.killed),
         ];
         flags.iter().filter(|(_, set)| *set).try_for_each(|(flag, _)| writeln!(to, "{flag}"))?;
         if let Some(ending) = self.ending {
@@ -262,13 +263,13 @@ impl Record {
             "beside" => self.beside = beside(words),
             "beside-gated" => self.beside_gated = true,
             "beside-kill-at" => self.beside_kill_at = moment(words),
-            "post-start-due" => self.hooks.post_start = true,
-            PRE_STOPPED => self.hooks.pre_stopped = true,
-            "reload-due" => self.hooks.reload = true,
-            "restart-due" => self.hooks.restart = true,
+            "post-start-due" => self.progress.post_start = true,
+            PRE_STOPPED => self.progress.pre_stopped = true,
+            "reload-due" => self.progress.reload = true,
+            "restart-due" => self.progress.restart = true,
             "held" => self.held = meaning_of(&HELDS, words),
-            "end-let-go" => self.hooks.let_go = true,
-            "killed" => self.hooks.killed = true,
+            "end-let-go" => self.progress.let_go = true,
+            "killed" => self.progress.killed = true,
             "life-end" => self.life_end = life_end(words),
             "in-background" => {
                 let is_presumed = words.next() == Some(PRESUMED);
@@ -357,11 +358,14 @@ const HELDS: [(&str, Held); 2] = [("starting", Held::Starting), ("stopping", Hel
 const ENDINGS: [(&str, Ending); 3] =
     [("told", Ending::Told), ("itself", Ending::OfItself), ("overdue", Ending::Overdue)];
 
-const PURPOSES: [(&str, Purpose); 3] =
-    [("start", Purpose::Start), ("successor", Purpose::Successor), ("end", Purpose::End)];
+const PURPOSES: [(&str, SearchGoal); 3] =
+    [("start", SearchGoal::Start), ("successor", SearchGoal::Successor), ("end", SearchGoal::End)];
 
-const ASTRAY: [(&str, Astray); 3] =
-    [("nothing", Astray::Nothing), ("several", Astray::Several), ("pid-file", Astray::PidFile)];
+const ASTRAY: [(&str, BackgroundFailure); 3] = [
+    ("nothing", BackgroundFailure::Nothing),
+    ("several", BackgroundFailure::Several),
+    ("pid-file", BackgroundFailure::PidFile),
+];
 
 const VERDICTS: [(&str, Verdict); 3] =
     [("as-wanted", Verdict::AsWanted), ("done", Verdict::Done), ("give-up", Verdict::GiveUp)];
@@ -380,7 +384,7 @@ impl Want {
     }
 }
 
-impl Purpose {
+impl SearchGoal {
     /// The word for this value in `supervise/state`.
     pub fn word(self) -> &'static str {
         word_of(&PURPOSES, self)
@@ -466,7 +470,7 @@ fn death(words: &mut SplitAsciiWhitespace) -> Option<Death> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::Hooks;
+    use crate::service::LifeProgress;
     use crate::tai64::{Tai64, Tai64N};
     use proptest::prelude::*;
 
@@ -500,7 +504,7 @@ mod tests {
             beside: Some((Beside::PreStop, Process { pid: Pid::from_raw(78), ticks: 100, serial: 101 })),
             beside_gated: true,
             beside_kill_at: Some(at(13)),
-            hooks: Hooks {
+            progress: LifeProgress {
                 post_start: true,
                 pre_stopped: true,
                 reload: true,
@@ -511,8 +515,8 @@ mod tests {
             in_background: Some(InBackground::Presumed),
             taken: Some(at(14)),
             unstable: true,
-            search: Some(Search { purpose: Purpose::Successor, exit: Exit::Signal(6) }),
-            astray: Some(Astray::PidFile),
+            search: Some(Search { purpose: SearchGoal::Successor, exit: Exit::Signal(6) }),
+            astray: Some(BackgroundFailure::PidFile),
             verdict: Verdict::GiveUp,
             shown: Some(Shown { pid: Pid::from_raw(75), since: at(8).label }),
             failure: Some(Failure::Start(Exit::Signal(15))),

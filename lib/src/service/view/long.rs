@@ -1,7 +1,7 @@
 //! The long form: the short line, then one line for each further fact, with its name in front.
 
 use super::{View, local_time};
-use crate::service::{Death, Ending, Phase, Purpose, Record, Role, SOON};
+use crate::service::{Death, Ending, Phase, Record, Role, SOON, SearchGoal};
 use crate::tai64::seconds_between;
 use humantime::format_duration;
 use std::time::Duration;
@@ -112,11 +112,11 @@ fn phase(record: &Record) -> &'static str {
 }
 
 /// What supervise looks for where `run` has gone into the background.
-fn looked_for(purpose: Purpose) -> &'static str {
+fn looked_for(purpose: SearchGoal) -> &'static str {
     match purpose {
-        Purpose::Start => "the process of the service that run has left in the background",
-        Purpose::Successor => "the process that has taken the place of the one that has ended",
-        Purpose::End => "the end of the processes that run has left in the background",
+        SearchGoal::Start => "the process of the service that run has left in the background",
+        SearchGoal::Successor => "the process that has taken the place of the one that has ended",
+        SearchGoal::End => "the end of the processes that run has left in the background",
     }
 }
 

@@ -11,8 +11,8 @@ mod summary;
 pub mod transition;
 
 use super::{
-    Astray, DOWN, Death, Exit, Illegible, InBackground, Process, RUN, Record, SILENT, SOON, SUPERVISE, Snapshot,
-    Status, Want, is_supervised, service_answers, take_written,
+    BackgroundFailure, DOWN, Death, Exit, InBackground, Process, RUN, Record, SILENT, SOON, SUPERVISE, Snapshot,
+    Status, StatusError, Want, is_supervised, service_answers, take_written,
 };
 use crate::interpreter;
 use crate::report;
@@ -83,11 +83,13 @@ fn words_of_background(background: InBackground) -> &'static str {
 }
 
 /// Why a service that goes into the background could not be started.
-fn words_of(astray: Astray) -> &'static str {
+fn words_of(astray: BackgroundFailure) -> &'static str {
     match astray {
-        Astray::Nothing => "left no process in the background",
-        Astray::Several => "left several processes in the background, and no pidfile says which one is the service's",
-        Astray::PidFile => "left processes in the background, and pidfile names none of them",
+        BackgroundFailure::Nothing => "left no process in the background",
+        BackgroundFailure::Several => {
+            "left several processes in the background, and no pidfile says which one is the service's"
+        }
+        BackgroundFailure::PidFile => "left processes in the background, and pidfile names none of them",
     }
 }
 
@@ -199,12 +201,12 @@ fn line(status: &Status, normally: Normally, seconds: u64) -> String {
 ///
 /// # Errors
 /// Why the service cannot be examined, in the original's words.
-pub fn look<Seen>(service: &OsStr, read: fn() -> Result<Seen, Illegible>) -> Result<(Seen, Normally), String> {
+pub fn look<Seen>(service: &OsStr, read: fn() -> Result<Seen, StatusError>) -> Result<(Seen, Normally), String> {
     is_to_answer(service)?;
     look_in(service, read)
 }
 
-fn look_in<Seen>(service: &OsStr, read: fn() -> Result<Seen, Illegible>) -> Result<(Seen, Normally), String> {
+fn look_in<Seen>(service: &OsStr, read: fn() -> Result<Seen, StatusError>) -> Result<(Seen, Normally), String> {
     change_into(service)?;
     let normally = match stat(DOWN) {
         Ok(_) => Normally::Down,
@@ -215,9 +217,9 @@ fn look_in<Seen>(service: &OsStr, read: fn() -> Result<Seen, Illegible>) -> Resu
         return Err("supervise not running".into());
     }
     let seen = read().map_err(|illegible| match illegible {
-        Illegible::Closed(errno) => unable("open supervise/status", errno),
-        Illegible::Unread(errno) => unable("read supervise/status", errno),
-        Illegible::TooShort => "unable to read supervise/status: bad format".into(),
+        StatusError::Closed(errno) => unable("open supervise/status", errno),
+        StatusError::Unread(errno) => unable("read supervise/status", errno),
+        StatusError::TooShort => "unable to read supervise/status: bad format".into(),
     })?;
     Ok((seen, normally))
 }
@@ -252,7 +254,7 @@ pub fn local_time(label: Tai64N) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Phase, Running};
+    use crate::service::{Phase, RunitState};
     use crate::tai64::{Tai64, Tai64N};
     use nix::unistd::Pid;
 
@@ -263,7 +265,7 @@ mod tests {
             paused: false,
             want: Want::Up,
             phase: Phase::Running,
-            running: Running::Run,
+            running: RunitState::Run,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Services that go into the background, and those that raise SIGSTOP.
 
 use super::*;
-use crate::machine::Action::{KillLeft, Look, SayAstray, SendLeft};
+use crate::machine::Action::{KillLeft, Look, ReportBackgroundFailure, SendLeft};
 use crate::machine::SearchOutcome::{Nothing, Taken, Undecided};
 use daemontools::service::policy::Expect;
 
@@ -27,7 +27,7 @@ fn after(policy: &Policy, ends: &[(u64, i32, SearchOutcome)]) -> Life {
     life
 }
 
-fn purpose(life: &Life) -> Option<Purpose> {
+fn purpose(life: &Life) -> Option<SearchGoal> {
     life.machine.search.map(|search| search.purpose)
 }
 
@@ -46,23 +46,23 @@ fn the_service_is_ready_once_the_process_that_is_left_was_taken() {
 #[test]
 fn what_is_looked_for_depends_on_what_has_ended_and_how() {
     use Undecided as U;
-    let is_over: (Stage, Option<Purpose>) = (Stage::Waiting(Moment::ZERO), None);
+    let is_over: (Stage, Option<SearchGoal>) = (Stage::Waiting(Moment::ZERO), None);
     let runs = (Stage::Alive(Role::Run), None);
     let looks = |purpose| (Stage::Looking, Some(purpose));
-    type Row = (&'static [(u64, i32, SearchOutcome)], (Stage, Option<Purpose>), (Stage, Option<Purpose>));
+    type Row = (&'static [(u64, i32, SearchOutcome)], (Stage, Option<SearchGoal>), (Stage, Option<SearchGoal>));
     // The events; then the outcome with `expect`, and that with a pid file.
     let table: [Row; 11] = [
         (&[(0, 0, Taken)], runs, runs),
         (&[(0, 0, Nothing)], is_over, is_over),
-        (&[(0, 0, U(Astray::Several))], looks(Purpose::Start), looks(Purpose::Start)),
+        (&[(0, 0, U(BackgroundFailure::Several))], looks(SearchGoal::Start), looks(SearchGoal::Start)),
         (&[(0, 1, Nothing)], is_over, is_over),
-        (&[(0, 1, U(Astray::Several))], looks(Purpose::End), looks(Purpose::End)),
+        (&[(0, 1, U(BackgroundFailure::Several))], looks(SearchGoal::End), looks(SearchGoal::End)),
         (&[(0, 0, Taken), (10, 0, Taken)], runs, runs),
         (&[(0, 0, Taken), (10, 0, Nothing)], is_over, is_over),
-        (&[(0, 0, Taken), (10, 0, U(Astray::Several))], looks(Purpose::Start), looks(Purpose::Start)),
-        (&[(0, 0, Taken), (10, 1, U(Astray::Several))], looks(Purpose::End), looks(Purpose::End)),
+        (&[(0, 0, Taken), (10, 0, U(BackgroundFailure::Several))], looks(SearchGoal::Start), looks(SearchGoal::Start)),
+        (&[(0, 0, Taken), (10, 1, U(BackgroundFailure::Several))], looks(SearchGoal::End), looks(SearchGoal::End)),
         (&[(0, 0, Taken), (5000, 0, Taken)], is_over, runs),
-        (&[(0, 0, Taken), (5000, 0, U(Astray::Several))], is_over, is_over),
+        (&[(0, 0, Taken), (5000, 0, U(BackgroundFailure::Several))], is_over, is_over),
     ];
     for (ends, expected, with_file) in table {
         for (policy, expected) in [(daemon(), expected), (with_pidfile(), with_file)] {
@@ -78,18 +78,18 @@ fn what_is_looked_for_depends_on_what_has_ended_and_how() {
 
 #[test]
 fn several_that_are_left_are_said_and_told_to_end_before_the_next_life() {
-    let mut life = after(&daemon(), &[(0, 0, Undecided(Astray::Several))]);
+    let mut life = after(&daemon(), &[(0, 0, Undecided(BackgroundFailure::Several))]);
     assert_eq!(life.machine.deadline(), Some(Duration::from_secs(5)));
     life.passes(5000);
-    assert_eq!(life.happens(Event::Woken), [SayAstray, Publish, Look]);
-    let told = life.happens(Event::Searched(Undecided(Astray::Several)));
+    assert_eq!(life.happens(Event::Woken), [ReportBackgroundFailure, Publish, Look]);
+    let told = life.happens(Event::Searched(Undecided(BackgroundFailure::Several)));
     assert_eq!(told, [SendLeft(SIGTERM), SendLeft(SIGCONT), Publish]);
-    assert_eq!(life.happens(Event::Searched(Undecided(Astray::Several))), [], "they are told once");
+    assert_eq!(life.happens(Event::Searched(Undecided(BackgroundFailure::Several))), [], "they are told once");
     life.passes(5000);
     assert_eq!(life.happens(Event::Woken), [KillLeft, Look]);
     let over = life.follow(Event::Searched(Nothing));
     assert_eq!(over[..3], [Announce('d'), Action::KillRest, Announce('D')]);
-    assert_eq!(life.machine.record().astray, Some(Astray::Several));
+    assert_eq!(life.machine.record().astray, Some(BackgroundFailure::Several));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_start_that_went_astray_is_no_success() {
         let mut life = Life::running(Policy { success: vec![0], ..policy });
         life.happens(Event::Ended(Exit::Code(0)));
         let done = life.happens(Event::Searched(Nothing));
-        assert_eq!(done[..2], [SayAstray, Announce('d')]);
+        assert_eq!(done[..2], [ReportBackgroundFailure, Announce('d')]);
         assert!(matches!(life.machine.stage, Stage::Waiting(_)), "{:?}", life.machine.stage);
     }
     // A service that was up, and has then ended well, is one.
@@ -111,10 +111,10 @@ fn a_pid_file_has_the_time_of_the_whole_start() {
     let mut life = Life::running(with_pidfile());
     life.passes(20_000);
     life.happens(Event::Ended(Exit::Code(0)));
-    life.happens(Event::Searched(Undecided(Astray::PidFile)));
+    life.happens(Event::Searched(Undecided(BackgroundFailure::PidFile)));
     assert_eq!(life.machine.deadline(), Some(Duration::from_secs(90)));
     let limit = Policy { ready_within: None, has_timeout_up: true, ..with_pidfile() };
-    let for_ever = after(&limit, &[(0, 0, Undecided(Astray::PidFile))]);
+    let for_ever = after(&limit, &[(0, 0, Undecided(BackgroundFailure::PidFile))]);
     assert_eq!(for_ever.machine.deadline(), None);
 }
 
@@ -125,21 +125,21 @@ fn a_first_process_that_lingers_is_ended_with_what_it_has_left() {
     life.passes(3000);
     assert!(life.happens(Event::Woken).contains(&SendScope(SIGTERM)));
     assert_eq!(life.happens(Event::Ended(Exit::Code(0))), [Look]);
-    assert_eq!(purpose(&life), Some(Purpose::End));
+    assert_eq!(purpose(&life), Some(SearchGoal::End));
 }
 
 #[test]
 fn down_during_the_start_ends_what_is_left_and_takes_nothing() {
-    let mut life = after(&daemon(), &[(0, 0, Undecided(Astray::Several))]);
+    let mut life = after(&daemon(), &[(0, 0, Undecided(BackgroundFailure::Several))]);
     assert_eq!(life.told(Command::Down), [Publish, Look]);
     assert_eq!(
-        life.happens(Event::Searched(Undecided(Astray::Several))),
+        life.happens(Event::Searched(Undecided(BackgroundFailure::Several))),
         [SendLeft(SIGTERM), SendLeft(SIGCONT), Publish]
     );
     assert_eq!(life.machine.record().phase, Phase::Stopping);
     life.happens(Event::Searched(Nothing));
     assert_eq!(life.machine.stage, Stage::Idle(IdleReason::Stopped));
-    let mut killed = after(&daemon(), &[(0, 0, Undecided(Astray::Several))]);
+    let mut killed = after(&daemon(), &[(0, 0, Undecided(BackgroundFailure::Several))]);
     assert_eq!(killed.told(Command::Kill), [KillLeft, Publish, Look]);
 }
 
@@ -147,7 +147,7 @@ fn down_during_the_start_ends_what_is_left_and_takes_nothing() {
 #[test]
 fn a_search_is_resumed() {
     let resumed = |life: &Life| Machine::resume(daemon(), &life.machine.record(), life.now);
-    let mut searching = after(&daemon(), &[(0, 0, Undecided(Astray::Several))]);
+    let mut searching = after(&daemon(), &[(0, 0, Undecided(BackgroundFailure::Several))]);
     let again = resumed(&searching);
     assert_eq!((again.stage, again.search), (Stage::Looking, searching.machine.search));
     searching.machine = again;

@@ -123,7 +123,7 @@ fn down_and_up_in_one_write_restart_a_service_that_has_a_pre_stop() {
     life.passes(2000);
     assert!(life.follow(Event::BesideEnded(Exit::Code(0))).ends_with(&end()));
     assert!(life.follow(Event::Ended(Exit::Signal(15))).contains(&Launch(Role::Run)));
-    assert!(!life.machine.hooks.restart);
+    assert!(!life.machine.progress.restart);
     // Without a pre-stop the d has told it to end already.
     let mut life = running(plain());
     life.follow(Event::Told(Command::Down));
@@ -301,7 +301,7 @@ fn reload_runs_beside_run_and_hup_is_sent_where_there_is_none() {
     life.follow(Event::BesideEnded(Exit::Code(0)));
     assert_eq!(beside(&life), Some(Beside::Reload), "the second one was not forgotten");
     life.follow(Event::BesideEnded(Exit::Code(0)));
-    assert_eq!((beside(&life), life.machine.hooks.reload), (None, false));
+    assert_eq!((beside(&life), life.machine.progress.reload), (None, false));
     assert_eq!(Life::down().told(Command::Reload), []);
 }
 
@@ -314,8 +314,8 @@ fn the_next_supervise_goes_on_with_what_runs_beside_run() {
         record.beside = beside(life).map(|which| (which, process(8)));
         let machine = Machine::resume(life.machine.policy.clone(), &record, life.now);
         assert_eq!(
-            (machine.stage, machine.beside, machine.hooks),
-            (life.machine.stage, life.machine.beside, life.machine.hooks)
+            (machine.stage, machine.beside, machine.progress),
+            (life.machine.stage, life.machine.beside, life.machine.progress)
         );
         Life { machine, now: life.now }
     };

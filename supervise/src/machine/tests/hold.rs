@@ -2,7 +2,7 @@
 
 use super::*;
 use daemontools::service::policy::Expect;
-use daemontools::service::{Astray, Beside, Held, Purpose};
+use daemontools::service::{BackgroundFailure, Beside, Held, SearchGoal};
 
 const SECOND: u64 = 1000;
 
@@ -149,16 +149,16 @@ fn pre_stop_comes_before_the_hold() {
 /// A service that goes into the background: its first process may end well, and its daemon be found, while its stop is held.
 #[test]
 fn what_goes_into_the_background_is_not_told_to_end_while_that_is_held() {
-    let several = Event::Searched(SearchOutcome::Undecided(Astray::Several));
+    let several = Event::Searched(SearchOutcome::Undecided(BackgroundFailure::Several));
     let purpose = |life: &Life| life.machine.search.map(|search| search.purpose);
     let policy = || Policy { expect: Some(Expect::Daemon), ..plain() };
     // The stop comes while the first process runs.
     let mut life = stopping(policy());
     assert_eq!(life.happens_while_held(Event::Ended(Exit::Code(0))), [Action::Look]);
-    assert_eq!((purpose(&life), life.machine.record().held), (Some(Purpose::Start), Some(Held::Stopping)));
+    assert_eq!((purpose(&life), life.machine.record().held), (Some(SearchGoal::Start), Some(Held::Stopping)));
     assert_eq!(life.happens_while_held(several.clone()), [Publish]);
     assert_eq!(life.told(Command::LetGo), [Publish, Action::Look]);
-    assert_eq!((purpose(&life), life.machine.record().held), (Some(Purpose::End), None));
+    assert_eq!((purpose(&life), life.machine.record().held), (Some(SearchGoal::End), None));
     // It comes while the daemon is looked for.
     let looking = || {
         let mut life = Life::running(policy());
@@ -170,14 +170,14 @@ fn what_goes_into_the_background_is_not_told_to_end_while_that_is_held() {
     for command in [Command::LetGo, Command::Down, Command::Exit] {
         let mut life = looking();
         assert_eq!(life.told(command), [Publish, Action::Look], "{command:?}");
-        assert_eq!((purpose(&life), life.machine.record().held), (Some(Purpose::End), None), "{command:?}");
+        assert_eq!((purpose(&life), life.machine.record().held), (Some(SearchGoal::End), None), "{command:?}");
     }
     let mut killed = looking();
     assert_eq!(killed.told(Command::Kill), [Action::KillLeft, Publish, Action::Look]);
     assert_eq!(killed.machine.record().held, None);
     let mut wanted = looking();
     assert_eq!(wanted.told(Command::Up), [Publish]);
-    assert_eq!((purpose(&wanted), wanted.machine.record().held), (Some(Purpose::Start), None));
+    assert_eq!((purpose(&wanted), wanted.machine.record().held), (Some(SearchGoal::Start), None));
     assert_eq!(next(&looking()).machine.held(), Some(Held::Stopping));
     // It is found while the stop is held.
     let mut found = looking();
@@ -195,7 +195,7 @@ fn what_goes_into_the_background_is_not_told_to_end_while_pre_stop_runs() {
     life.told(Command::Down);
     life.happens(Event::BesideLaunched);
     assert_eq!(life.happens(Event::Ended(Exit::Code(0))), [Action::Look]);
-    let several = || Event::Searched(SearchOutcome::Undecided(Astray::Several));
+    let several = || Event::Searched(SearchOutcome::Undecided(BackgroundFailure::Several));
     assert_eq!(life.happens(several()), [Publish]);
     assert_eq!(held(&mut life, Event::BesideEnded(Exit::Code(0))), [Publish, Announce('H')]);
     assert_eq!(life.told(Command::LetGo), [Publish, Action::Look]);
