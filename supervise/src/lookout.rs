@@ -34,6 +34,9 @@ const FIRST: Duration = Duration::from_millis(10);
 /// The longest pause between two looks.
 const RAREST: Duration = Duration::from_secs(1);
 
+/// If it cannot be told for this time what is left of what is to end, supervise gives up: a stop must come to its end.
+const GIVE_UP: Duration = Duration::from_secs(20);
+
 /// How long supervise waits for what a pid file says.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -62,11 +65,15 @@ pub struct Lookout {
     reader: Option<Helper>,
     /// What the last look has found.
     trouble: Trouble,
+    /// Since when it cannot be told what is left of what is to end, in time since boot.
+    untold_since: Option<Duration>,
 }
 
 /// The `run` that has left processes, and what is known around it.
 pub struct Traces<'a> {
-    /// When `run` was started, in time since boot.
+    /// The `run` that was started last.
+    pub run: Option<Pid>,
+    /// When it was started, in time since boot.
     pub started: Duration,
     /// `run` was started by a supervise that was killed, so that what it has left may have another parent.
     pub is_inherited: bool,
@@ -90,13 +97,18 @@ pub enum Look {
 enum Trouble {
     Nothing,
     Several(Vec<Pid>),
-    PidFile { why: String, left: Vec<Pid> },
+    /// What is left cannot be told.
+    Untold,
+    PidFile {
+        why: String,
+        left: Vec<Pid>,
+    },
 }
 
 impl Lookout {
     /// Looks for the first time at `now`, in time since boot.
     pub fn new(now: Duration) -> Lookout {
-        Lookout { since: now, due: now, pause: FIRST, reader: None, trouble: Trouble::Nothing }
+        Lookout { since: now, due: now, pause: FIRST, reader: None, trouble: Trouble::Nothing, untold_since: None }
     }
 
     /// When to look again at the latest, in time since boot.
@@ -112,8 +124,15 @@ impl Lookout {
     /// Whether anything is left of the `run`.
     pub fn look_for_any(&mut self, traces: &Traces, now: Duration) -> bool {
         self.looks_again(now);
-        // What cannot be told now may be told by the next look.
-        !traces.left().is_ok_and(|left| left.is_empty()) || self.may_be_unseen(traces, now, EXECUTING)
+        let is_left = match traces.left() {
+            Ok(left) => {
+                self.untold_since = None;
+                !left.is_empty()
+            }
+            // The next look may tell. What cannot be told can be signalled neither.
+            Err(_) => now.saturating_sub(*self.untold_since.get_or_insert(now)) < GIVE_UP,
+        };
+        is_left || self.may_be_unseen(traces, now, EXECUTING)
     }
 
     /// Whether a process may be left that is not found, as supervise has looked for less than this time.
@@ -124,8 +143,16 @@ impl Lookout {
     /// Looks for the process that is the service's.
     pub fn look(&mut self, traces: &Traces, now: Duration) -> Look {
         self.looks_again(now);
-        let Ok(left) = traces.left() else { return Look::Undecided(BackgroundFailure::Nothing) };
-        let Some(file) = traces.pidfile else { return self.only_one(&left, traces, now) };
+        let told = traces.left();
+        let is_told = told.is_ok();
+        let left = told.unwrap_or_default();
+        let Some(file) = traces.pidfile else {
+            if is_told {
+                return self.only_one(&left, traces, now);
+            }
+            self.trouble = Trouble::Untold;
+            return Look::Undecided(BackgroundFailure::Several);
+        };
         let (why, is_shown) = match self.named_by(file) {
             Ok((pid, is_ours)) => match traces.hold_named(pid, is_ours) {
                 Ok(process) => return Look::Process(process),
@@ -134,7 +161,7 @@ impl Lookout {
             Err(why) => (why, true),
         };
         // What the file names may be the service's though `/proc` does not show it.
-        if left.is_empty() && is_shown && !self.may_be_unseen(traces, now, UNSEEN) {
+        if is_told && left.is_empty() && is_shown && !self.may_be_unseen(traces, now, UNSEEN) {
             self.trouble = Trouble::Nothing;
             return Look::Nothing;
         }
@@ -199,7 +226,7 @@ impl Lookout {
     pub fn astray(&self) -> BackgroundFailure {
         match self.trouble {
             Trouble::Nothing => BackgroundFailure::Nothing,
-            Trouble::Several(_) => BackgroundFailure::Several,
+            Trouble::Several(_) | Trouble::Untold => BackgroundFailure::Several,
             Trouble::PidFile { .. } => BackgroundFailure::PidFile,
         }
     }
@@ -208,6 +235,7 @@ impl Lookout {
     pub fn words(&self) -> String {
         match &self.trouble {
             Trouble::Nothing => "has ended well and left no process in the background".into(),
+            Trouble::Untold => "may have left processes in the background, which cannot be told now".into(),
             Trouble::Several(left) => {
                 format!("has left {} in the background, and no pidfile says which one is the service's", named(left))
             }
@@ -287,7 +315,7 @@ impl Traces<'_> {
 
     /// Processes that may have been left by `run`. Those that have ended and were not waited for are among them.
     fn orphans(&self) -> nix::Result<Vec<Pid>> {
-        let mut found = children()?;
+        let mut found = children(self.run)?;
         if self.is_inherited {
             if tree::had_proc() && !has_proc() {
                 return Err(Errno::EAGAIN);
@@ -301,7 +329,7 @@ impl Traces<'_> {
 
     /// What is not to be killed together with what `run` has left.
     fn spared(&self) -> Vec<Pid> {
-        let children = (0..TRIES).find_map(|_| children().ok()).unwrap_or_default();
+        let children = (0..TRIES).find_map(|_| children(self.run).ok()).unwrap_or_default();
         let older = children.into_iter().filter(|pid| self.is_young(*pid) != Ok(true));
         self.strangers.iter().copied().chain(older).collect()
     }
@@ -324,8 +352,12 @@ impl Traces<'_> {
 
     /// Kills what `run` has left, and all that this starts meanwhile.
     pub fn kill(&self) {
-        // The next look tells what is left.
-        let _ = tree::kill_all(None, &self.spared());
+        if tree::kill_all(None, &self.spared()).is_err() {
+            // `/proc` does not show them.
+            for pid in self.left().unwrap_or_default() {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        }
     }
 
     /// Whether a process was made after `run` was started.
@@ -342,7 +374,8 @@ impl Traces<'_> {
         if !(is_living(pid) || tree::is_living_child(pid)) || held.has_ended() {
             return Err(format!("names process {pid}, which has ended"));
         }
-        let is_proven = self.descends_from_left(pid) || (is_ours && self.was_inherited(pid));
+        let is_hidden_child = !has_proc() && tree::is_living_child(pid) && !self.strangers.contains(&pid);
+        let is_proven = is_hidden_child || self.descends_from_left(pid) || (is_ours && self.was_inherited(pid));
         if is_proven { Ok(held) } else { Err(format!("names process {pid}, which the service has not left")) }
     }
 
@@ -369,7 +402,7 @@ impl Traces<'_> {
 ///
 /// # Errors
 /// They cannot be told now.
-fn children() -> nix::Result<Vec<Pid>> {
+fn children(run: Option<Pid>) -> nix::Result<Vec<Pid>> {
     let listed = tree::own_children()?;
     if !listed.is_empty() || known_path(getpid(), &format!("task/{}/children", getpid()))?.exists() {
         return Ok(listed);
@@ -380,8 +413,12 @@ fn children() -> nix::Result<Vec<Pid>> {
             found.push(process.pid);
         }
     }
-    // A child that `/proc` does not show is still a child.
-    if found.is_empty() && tree::has_living_child() { Err(Errno::EAGAIN) } else { Ok(found) }
+    if found.is_empty() && tree::has_living_child() {
+        // A child that `/proc` does not show is still a child.
+        let hidden = tree::children_with_numbers_near(run);
+        return if hidden.is_empty() { Err(Errno::EAGAIN) } else { Ok(hidden) };
+    }
+    Ok(found)
 }
 
 /// Whether `/proc` shows this process, or there is no process with this number.

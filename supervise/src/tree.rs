@@ -251,6 +251,19 @@ pub fn is_living_child(pid: Pid) -> bool {
     lives(Id::Pid(pid))
 }
 
+/// The living children of supervise that have numbers such as processes get which this `run` makes. Where `/proc` does not
+/// show them, the kernel is asked about each number.
+pub fn children_with_numbers_near(run: Option<Pid>) -> Vec<Pid> {
+    let run = run.map_or(0, Pid::as_raw);
+    // After the highest number, which is at least this one, the kernel begins again.
+    let begun_again = if run <= LEAST_HIGHEST { 2..run } else { 0..0 };
+    let numbers = (run + 1..run.saturating_add(2 * LEAST_HIGHEST)).chain(begun_again);
+    numbers.map(Pid::from_raw).filter(|pid| is_living_child(*pid)).collect()
+}
+
+/// The least highest number of a process that a system with usual settings has.
+const LEAST_HIGHEST: i32 = 32_768;
+
 /// waitid(2) fails if there is no child that could still do what it is asked about. One that has ended cannot stop.
 fn lives(children: Id) -> bool {
     let may_stop = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;

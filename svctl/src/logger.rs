@@ -1,7 +1,6 @@
 //! Loggers that do not write: what their scripts and their log directories tell.
 //!
-//! The words of multilog are judged by multilog itself (`multilog --check`), and whether an account may write to a log
-//! directory by the kernel: a shell that runs as the account is asked.
+//! The words of multilog are judged by multilog itself (`multilog --check`).
 
 use crate::services::{Reach, Service};
 use crate::text::shown;
@@ -12,9 +11,11 @@ use daemontools::logdir::script::{MultilogCommand, SCRIPT_AT_MOST};
 use daemontools::service::{LOG, RUN, SILENT, answers};
 use daemontools::sys::companion;
 use nix::sys::statvfs::statvfs;
-use nix::unistd::geteuid;
+use nix::unistd::{User, geteuid};
 use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -84,11 +85,14 @@ pub fn faults(service: &Service) -> Vec<Fault> {
     faults
 }
 
+/// multilog is not asked about more words: the time that it takes grows with the square of their number.
+const MOST_WORDS: usize = 200;
+
 /// What multilog warns of in this script.
 fn warnings(base: &Path, words: &[OsString]) -> Vec<Vec<u8>> {
     // multilog looks for the directories above these.
     let is_silent = |word: &OsString| word.as_bytes().starts_with(b"/") && !answers(Path::new(word));
-    if words.is_empty() || words.iter().any(is_silent) {
+    if words.is_empty() || words.len() > MOST_WORDS || words.iter().any(is_silent) {
         return Vec::new();
     }
     let check = Command::new(companion("multilog"))
@@ -111,39 +115,39 @@ enum Refused {
     Access(PathBuf),
 }
 
-/// Succeeds if the account may write to each path that exists.
-const MAY_WRITE: &str =
-    r#"for f; do [ ! -e "$f" ] || { [ -w "$f" ] && { [ ! -d "$f" ] || [ -x "$f" ]; }; } || exit 1; done"#;
-
-/// Asks, as root, whether an account may write to a log directory, or make it. The process that asks shares neither our
-/// terminal nor our environment with the account.
+/// Tells, as root, whether an account may write to a log directory, or make it, by what the modes of the files say. No process
+/// runs as the account for this: the account could stop it, and svctl would wait for ever.
 fn refused(account: &OsStr, directory: &Path) -> Option<Refused> {
     if !geteuid().is_root() {
         return None;
     }
+    let Some((uid, gid)) = numbers(account) else {
+        return Some(Refused::Setuidgid([b"unknown account ", account.as_bytes()].concat()));
+    };
     let current = directory.join(CURRENT);
     let paths = if directory.is_dir() { vec![directory, current.as_path()] } else { vec![directory.parent()?] };
-    for path in paths {
-        let asked = Command::new(companion("pgrphack"))
-            .arg(companion("setuidgid"))
-            .arg(account)
-            .args(["/bin/sh", "-c", MAY_WRITE, "sh"])
-            .arg(path)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .output()
-            .ok()?;
-        match asked.status.code() {
-            Some(0) => {}
-            Some(1) => return Some(Refused::Access(path.to_path_buf())),
-            _ => {
-                let said = asked.stderr.strip_prefix(b"setuidgid: fatal: ")?.trim_ascii_end();
-                // The end of its message is the directory in which it works.
-                return Some(Refused::Setuidgid(said.strip_suffix(b" (in /)").unwrap_or(said).to_vec()));
-            }
-        }
+    let is_closed = |path: &&Path| path.metadata().is_ok_and(|file| uid != 0 && !may_write(&file, uid, gid));
+    paths.into_iter().find(is_closed).map(|path| Refused::Access(path.to_path_buf()))
+}
+
+/// The user and group of an account: those of its name, or `:UID:GID`.
+fn numbers(account: &OsStr) -> Option<(u32, u32)> {
+    let name = account.to_str()?;
+    match name.strip_prefix(':').and_then(|numbers| numbers.split_once(':')) {
+        Some((uid, gid)) => Some((uid.parse().ok()?, gid.parse().ok()?)),
+        None => User::from_name(name).ok()?.map(|user| (user.uid.as_raw(), user.gid.as_raw())),
     }
-    None
+}
+
+/// Whether the mode of a file lets an account write to it, or make files in it if it is a directory.
+fn may_write(file: &Metadata, uid: u32, gid: u32) -> bool {
+    let shift = if file.uid() == uid {
+        6
+    } else if file.gid() == gid {
+        3
+    } else {
+        0
+    };
+    let needed = if file.is_dir() { 0o3 } else { 0o2 };
+    (file.mode() >> shift) & needed == needed
 }

@@ -84,7 +84,7 @@ pub fn svlog(args: Args) -> Result<i32, Fatal> {
     let logs = Logs::find(&request)?;
     let pager = if request.is_paged { Pager::start() } else { None };
     let code = show(&request, &logs);
-    pager.into_iter().for_each(Pager::finish);
+    pager.map_or(Ok(()), Pager::finish)?;
     code
 }
 

@@ -15,10 +15,15 @@ fn until(condition: &str) -> String {
     format!("for i in $(seq 300); do {condition} && break; sleep 0.1; done")
 }
 
-/// The state of a service that looks for its process; or one has started that should not have.
-fn looks_or_has_started(count: usize) -> String {
-    until(&format!("{{ grep -q '^search start' web/supervise/state || [ $(wc -l <web/daemons) -gt {count} ]; }}"))
+/// The state of a service that looks for the process of this life, or has taken it; or another life has begun that should not.
+fn looks_or_has_taken(life: usize) -> String {
+    let begun = "$(wc -l <web/daemons 2>/dev/null || echo 0)";
+    let is_done = format!("{{ grep -q '^search start' web/supervise/state || {IS_LAST}; }}");
+    until(&format!("{{ [ {begun} -gt {life} ] || {{ [ {begun} = {life} ] && {is_done}; }}; }}"))
 }
+
+/// The process of the service is the one that was left last.
+const IS_LAST: &str = "[ \"$(sed -n 's/^pid //p' web/supervise/state)\" = \"$(tail -n 1 web/daemons)\" ]";
 
 const TAKEN: &str = "grep -q '^taken' web/supervise/state 2>/dev/null";
 
@@ -34,14 +39,13 @@ fn what_went_into_the_background_while_proc_was_away_is_not_started_again() {
         let moment = format!(
             "supervise web & {end_first}; {}; rm -f web/pid; {away}; kill $(cat web/daemons); {}; umount /proc; {end}; {}",
             until(TAKEN),
-            looks_or_has_started(2),
+            looks_or_has_taken(2),
             until(&format!(
                 "[ \"$(sed -n 's/^pid //p' web/supervise/state)\" = \"$(tail -n 1 web/daemons)\" ] && {TAKEN}"
             )),
             end_first = format_args!("{}; {end}", until("[ -s web/daemons ]")),
         );
-        let ever =
-            format!("{away}; supervise web & {}; umount /proc; {end}; {}", looks_or_has_started(1), until(TAKEN));
+        let ever = format!("{away}; supervise web & {}; umount /proc; {end}; {}", looks_or_has_taken(1), until(TAKEN));
         for (script, expected) in [(moment, "2\n"), (ever, "1\n")] {
             let scratch = Scratch::new();
             let service = Service::new(&scratch, "web", &forks_once()).file("restart-delay", "10ms 10ms 1s");
@@ -115,5 +119,24 @@ fn a_pid_file_to_which_another_account_has_led_the_path_proves_nothing() {
         );
         let outcome = in_a_namespace(&scratch, &script);
         assert_eq!(outcome.stdout, "lives\n", "{lead}: {outcome:?}");
+    }
+}
+
+/// svscan's stop waits for it.
+#[test]
+fn what_went_into_the_background_is_ended_though_proc_is_away() {
+    if !is_root() || !has("unshare") {
+        return skip("only root has namespaces of its own");
+    }
+    for (setting, text) in [("expect", "fork"), ("pidfile", "pid")] {
+        let scratch = Scratch::new();
+        let _service = Service::new(&scratch, "web", &forks_once()).file(setting, text);
+        let script = format!(
+            "mount -t tmpfs none /proc; supervise web & service=$!; {}; svc -dx web; wait $service; echo $?; \
+             kill -0 $(cat web/daemons) && echo left",
+            looks_or_has_taken(1),
+        );
+        let outcome = in_a_namespace(&scratch, &script);
+        assert_eq!(outcome.stdout, "0\n", "{setting}: {outcome:?}");
     }
 }

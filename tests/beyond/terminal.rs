@@ -79,6 +79,11 @@ fn on_a_terminal_svlog_shows_its_lines_through_a_pager() {
     let straight = "svlog --utc -n 1 --no-pager log; svlog --utc -n 1 log >file; svlog --count log; cat file";
     let said = scratch.on_terminal(&format!("export SVLOG_PAGER='sed s/^/paged:/'; {straight}"));
     assert!(said.contains("line 99999") && !said.contains("paged:"), "{said}");
+    let missing = scratch.on_terminal("SVLOG_PAGER=/nowhere/pager svlog log; echo code $?");
+    assert!(missing.contains("cannot be run: say --no-pager") && missing.ends_with("code 111\n"), "{missing}");
+    // Who has got the rights of another account for this command alone gets no program that starts others.
+    let borrowed = scratch.on_terminal("export SUDO_UID=1000; SVLOG_PAGER='sed s/^/paged:/' svlog -n 1 log");
+    assert!(!borrowed.contains("paged:"), "{borrowed}");
     assert_eq!(scratch.shell("SVLOG_PAGER=false svlog -n 1 log").code, 0);
 }
 

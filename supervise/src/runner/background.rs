@@ -50,6 +50,7 @@ impl Runner {
     fn traces<'a>(&'a self, shared: &'a Shared) -> Traces<'a> {
         let beside = self.beside.iter().map(|program| program.process.id.pid);
         Traces {
+            run: self.last_run.map(|run| run.pid),
             started: self.machine.started(),
             is_inherited: self.is_inherited,
             strangers: shared.strangers().into_iter().chain(self.children()).chain(beside).collect(),

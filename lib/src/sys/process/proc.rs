@@ -326,8 +326,10 @@ pub fn ancestors(pid: Pid) -> impl Iterator<Item = Pid> {
 pub fn ancestry_of(pid: Pid) -> nix::Result<Option<Ancestry>> {
     let fields = known_fields(pid)?;
     let known = |fields: String| {
+        let threads = fields.split_ascii_whitespace().nth(THREADS - FIRST)?.parse::<u64>().ok()?;
         let mut fields = fields.split_ascii_whitespace();
-        let zombie = fields.next()? == "Z";
+        // The first thread of a process may have ended before the others.
+        let zombie = fields.next()? == "Z" && threads <= 1;
         Some(Ancestry { pid, parent: Pid::from_raw(fields.next()?.parse().ok()?), zombie })
     };
     Ok(fields.and_then(known))
