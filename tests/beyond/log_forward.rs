@@ -160,7 +160,11 @@ fn a_restarted_syslog_is_found_again() {
     let running = Running(multilog);
     input.write_all(b"a\n").unwrap();
     assert_eq!(parts(&receive(&socket)).1, "a");
+    // A process that another test has forked at this moment still has the socket.
+    let other = UnixDatagram::unbound().unwrap();
+    other.connect(&path).unwrap();
     drop(socket);
+    wait_until("the socket is gone", || other.send(b"x").is_err());
     fs::remove_file(&path).unwrap();
     let socket = UnixDatagram::bind(&path).unwrap();
     input.write_all(b"b\n").unwrap();

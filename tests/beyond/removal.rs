@@ -249,7 +249,9 @@ fn a_logger_that_is_killed_with_its_supervise_while_its_service_is_removed_costs
         wait_until("nothing is left", || processes_in(&scratch.path().join("etc")).is_empty());
         svscan.signal(Signal::SIGTERM);
         assert_eq!(svscan.wait(), 0);
-        assert_eq!(svscan.errors(), "", "{killed}");
+        // svscan may be about to start the supervise once more that was killed twice.
+        let stops = ["svscan: stopping clock", "svscan: clock is down"];
+        assert!(svscan.errors().lines().all(|line| stops.contains(&line)), "{killed}: {}", svscan.errors());
     }
 }
 
