@@ -66,7 +66,8 @@ fn all_programs_of_a_life_have_it_and_it_goes_with_the_life() {
     wait_until_ready(&service);
     service.svc("-d");
     wait_until_stopped(&service);
-    assert!(service.says("order").ends_with("post-start\npre-stop\nfinish\nstop\n"), "{}", service.says("order"));
+    let end = "post-start\npre-stop\nfinish\nstop\n";
+    wait_until("its programs have said so", || service.says("order").ends_with(end));
     give(&service, "given", b"COLOR=blue\0");
     service.svc("-+d");
     assert_eq!(scratch.run("svc -s -l web").code, 0);

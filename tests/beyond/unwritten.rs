@@ -26,6 +26,13 @@ fn no_reader_says_that_it_is_up(scratch: &Scratch, service: &str, pid: i32, why:
     assert_eq!(said("svok").code, 0);
 }
 
+/// Stops a supervise. It may still run for a moment after the signal was sent.
+fn stop(supervise: &Daemon) {
+    supervise.signal(Signal::SIGSTOP);
+    let stat = format!("/proc/{}/stat", supervise.pid());
+    wait_until("supervise is stopped", || fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")));
+}
+
 #[test]
 fn on_a_full_disk_no_reader_calls_a_process_up_that_has_ended() {
     if !is_root() {
@@ -58,7 +65,7 @@ fn under_a_stopped_supervise_no_reader_calls_a_process_up_that_has_ended() {
     let supervise = service.supervise();
     let pid = service.up();
     wait_until("it is ready", || !service.state("ready").is_empty());
-    supervise.signal(Signal::SIGSTOP);
+    stop(&supervise);
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     let why = format!("is stopped: kill -CONT {}", supervise.pid());
     no_reader_says_that_it_is_up(&scratch, "web", pid, &why);
@@ -75,7 +82,7 @@ fn of_a_service_and_its_logger_only_what_has_ended_is_unknown() {
     let supervise = service.supervise();
     let pid = service.up();
     wait_until("the logger is up", || scratch.run("svup -L web").code == 0);
-    supervise.signal(Signal::SIGSTOP);
+    stop(&supervise);
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     let codes = ["svup web", "svup -l web", "svup -L web"].map(|command| scratch.run(command).code);
     assert_eq!(codes, [111, 111, 0]);
