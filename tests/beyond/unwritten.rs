@@ -3,7 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use tests::{Daemon, Disk, Outcome, Scratch, Service, is_root, skip, wait_until};
+use tests::{Daemon, Disk, Outcome, Scratch, Service, is_alive, is_root, skip, wait_until};
 
 /// What each reader says of a service whose process has ended, which its files still name. `why` is what the words end with.
 fn no_reader_says_that_it_is_up(scratch: &Scratch, service: &str, pid: i32, why: &str) {
@@ -67,6 +67,7 @@ fn under_a_stopped_supervise_no_reader_calls_a_process_up_that_has_ended() {
     wait_until("it is ready", || !service.state("ready").is_empty());
     stop(&supervise);
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    wait_until("the process has ended", || !is_alive(pid));
     let why = format!("is stopped: kill -CONT {}", supervise.pid());
     no_reader_says_that_it_is_up(&scratch, "web", pid, &why);
     supervise.signal(Signal::SIGCONT);
@@ -84,6 +85,7 @@ fn of_a_service_and_its_logger_only_what_has_ended_is_unknown() {
     wait_until("the logger is up", || scratch.run("svup -L web").code == 0);
     stop(&supervise);
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    wait_until("the process has ended", || !is_alive(pid));
     let codes = ["svup web", "svup -l web", "svup -L web"].map(|command| scratch.run(command).code);
     assert_eq!(codes, [111, 111, 0]);
     let logger = scratch.run("svstat -L web").stdout;
