@@ -864,7 +864,8 @@ fn a_supervise_that_is_started_during_a_stop_starts_no_run() {
         let (first, pid) = (svscan.pid(), a.up());
         wait_until("it has executed sleep", || named(&scratch, "sleep").contains(&Pid::from_raw(pid)));
         let mut strace = scratch.command("strace");
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=chdir", "-P", "a"]);
+        let said = scratch.path().join("strace");
+        strace.args(["-f", "-qq", "-o", said.to_str().expect("a path"), "-e", "trace=chdir", "-P", "a"]);
         strace.args(["-e", "inject=chdir:delay_enter=100000000:when=1", "-p", &first.to_string()]);
         let strace = Daemon::start(&mut strace, &scratch);
         let is_traced = || {
@@ -890,7 +891,12 @@ fn a_supervise_that_is_started_during_a_stop_starts_no_run() {
             end_service();
             wait_until("svscan has waited for it", || !Path::new(&format!("/proc/{pid}")).exists());
         }
+        // A signal that strace has in its hands when it is killed may be lost.
+        let stops =
+            || fs::read_to_string(&said).expect("what strace says").matches("--- stopped by SIGSTOP ---").count();
+        let before = stops();
         svscan.signal(Signal::SIGSTOP);
+        wait_until("svscan is stopped", || stops() > before);
         strace.kill();
         if !is_dead_before {
             wait_until("it is in charge", || a.is_supervised());
