@@ -10,6 +10,7 @@ mod fuse;
 mod log;
 mod processes;
 mod programs;
+mod scene;
 mod scratch;
 mod service;
 mod unanswering;

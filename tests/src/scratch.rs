@@ -2,6 +2,7 @@
 
 use crate::processes::kill_all_in;
 use crate::programs::{is_root, programs};
+use crate::scene;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -46,6 +47,7 @@ pub struct Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        scene::end(self.path());
         kill_all_in(self.path());
         if self.kept_on_failure && panicking() {
             self.dir.disable_cleanup(true);
@@ -70,6 +72,7 @@ impl Scratch {
         let dir = tempfile::tempdir().expect("a scratch directory");
         // The user nobody must be able to enter it too, see `as_nobody`.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("set the mode of the scratch directory");
+        scene::begin(dir.path());
         Scratch { dir, programs: programs.into(), kept_on_failure: false, count: AtomicUsize::new(0) }
     }
 
@@ -216,7 +219,7 @@ impl Drop for Running {
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < LIMIT, "waited in vain until {what}");
+        assert!(start.elapsed() < LIMIT, "waited in vain until {what}{}", scene::show());
         sleep(Duration::from_millis(1));
     }
 }
