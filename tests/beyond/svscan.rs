@@ -37,8 +37,11 @@ pub fn supervise_of(service: &Service) -> i32 {
     state.first().and_then(|line| line.split(' ').next()?.parse().ok()).expect("a supervise in the state")
 }
 
+/// Sends a signal. A process that is killed has ended when this returns: until then it may still read a line, which is lost
+/// with it.
 fn terminate(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).expect("send a signal");
+    wait_until("it is dead", || signal != Signal::SIGKILL || !is_alive(pid));
 }
 
 #[test]

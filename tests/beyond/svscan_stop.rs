@@ -30,7 +30,9 @@ fn services_start_when_those_they_come_after_are_ready_and_stop_before_them() {
     let ready = format!("sleep 0.1; echo base ready >>../story; echo >&3; {}", telling("base", "sleep 0.1;"));
     let base = service(&scratch, "base", &ready).file("notification-fd", "3\n");
     service(&scratch, "a", &telling("a", "")).file("after", "z\n");
-    let z = service(&scratch, "z", &telling("z", "sleep 0.1;")).file("after", "base\n");
+    let z =
+        service(&scratch, "z", &telling("z", "sleep 0.1;").replace("starts >>../story", "starts >>../story; echo >&3"));
+    let z = z.file("after", "base\n").file("notification-fd", "3\n");
     let mut svscan = svscan(&scratch);
     wait_until("all run", || story(&scratch).contains(&"a starts".to_string()));
     svscan.signal(Signal::SIGTERM);

@@ -56,10 +56,12 @@ fn has_said(service: &Service, words: &str) {
     wait_until("it goes on", || service.says("saying").is_empty());
 }
 
+/// Kills these processes, and waits for their end: until then a readproctitle may still read a line, which is lost with it.
 fn kill_all(pids: &[i32]) {
     for pid in pids {
         kill(Pid::from_raw(*pid), Signal::SIGKILL).expect("kill it");
     }
+    wait_until("they are dead", || !pids.iter().any(|pid| is_alive(*pid)));
 }
 
 fn title(pid: i32) -> String {

@@ -33,6 +33,7 @@ fn the_first_line_is_the_short_one_and_the_others_say_more() {
     let scratch = Scratch::new();
     let service = Service::new(&scratch, "web", "exec sleep 1000").file("restart-delay", "1");
     let supervise = service.supervise();
+    wait_until("it is ready", || !service.state("ready").is_empty());
     assert_eq!(scratch.run("svc -k -W restarted web"), prints(""));
     wait_until("it is ready", || !service.state("ready").is_empty());
     let text = scratch.run("svstat -l web").stdout;
