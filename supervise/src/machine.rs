@@ -85,13 +85,27 @@ const KILL_OVERDUE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Idle(IdleReason),
-    Waiting(Moment),
+    Waiting(Pause),
     Preparing,
     Launching(Role),
     Alive(Role),
     Active,
-    Looking,
+    Looking(Search),
     Outlived,
+}
+
+/// A time in which nothing runs. `run` is started after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pause {
+    until: Moment,
+    /// Until then, `supervise/status` still shows the `run` that has just ended.
+    shows_ended: bool,
+}
+
+impl Pause {
+    fn until(until: Moment) -> Pause {
+        Pause { until, shows_ended: false }
+    }
 }
 
 /// Why nothing runs.
@@ -125,8 +139,6 @@ pub struct Machine {
     taken: Option<Moment>,
     /// Until when, in time since boot, the process that was taken is not believed to stay.
     unstable_until: Option<Duration>,
-    /// What is looked for, in [`Stage::Looking`] alone.
-    search: Option<Search>,
     /// Why the last start failed of a service that goes into the background.
     astray: Option<BackgroundFailure>,
     /// The process was not seen to become `run` yet.
@@ -156,8 +168,6 @@ pub struct Machine {
     starts: u64,
     /// How often `run` has ended, by reason.
     ends: Ends,
-    /// As long as the pause lasts, `supervise/status` still shows the `run` that has just ended.
-    shows_ended: bool,
     /// The logger waits for something to read, and supervise has said so.
     starved: bool,
     /// How many runs in a row were short.
@@ -183,7 +193,6 @@ impl Machine {
             ending: None,
             taken: None,
             unstable_until: None,
-            search: None,
             astray: None,
             gated: false,
             kill_at: None,
@@ -199,7 +208,6 @@ impl Machine {
             started: now,
             starts: 0,
             ends: Ends::default(),
-            shows_ended: false,
             starved: false,
             short_runs: 0,
             deaths: Vec::new(),
@@ -252,8 +260,8 @@ impl Machine {
     /// anything.
     pub fn deadline(&self) -> Option<Duration> {
         let own = match self.stage {
-            Stage::Waiting(moment) => Some(moment.uptime),
-            Stage::Alive(_) | Stage::Active | Stage::Looking | Stage::Outlived => {
+            Stage::Waiting(pause) => Some(pause.until.uptime),
+            Stage::Alive(_) | Stage::Active | Stage::Looking(_) | Stage::Outlived => {
                 self.deadlines().map(|deadline| deadline.at.uptime).chain(self.unstable_until).min()
             }
             Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) => None,
@@ -264,7 +272,7 @@ impl Machine {
     /// Whether the process has a time within which it must do something.
     pub fn is_timing(&self) -> bool {
         match self.stage {
-            Stage::Alive(_) | Stage::Active | Stage::Looking | Stage::Outlived => self.deadlines().next().is_some(),
+            Stage::Alive(_) | Stage::Active | Stage::Looking(_) | Stage::Outlived => self.deadlines().next().is_some(),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => false,
         }
     }
@@ -278,9 +286,9 @@ impl Machine {
     /// Whether nothing runs, and it is time to start `run`.
     pub fn is_due(&self, now: Moment) -> bool {
         match self.stage {
-            Stage::Waiting(moment) => moment.uptime <= now.uptime,
+            Stage::Waiting(pause) => pause.until.uptime <= now.uptime,
             Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) => false,
-            Stage::Alive(_) | Stage::Active | Stage::Looking | Stage::Outlived => false,
+            Stage::Alive(_) | Stage::Active | Stage::Looking(_) | Stage::Outlived => false,
         }
     }
 
@@ -308,15 +316,15 @@ impl Machine {
     /// second, and no `finish`. Nor does it hold with a `kill-scope` of `tree`, which waits for all children, so that
     /// another process could have the number.
     pub fn shows_ended(&self) -> Option<Tai64N> {
-        let is_pause = matches!(self.stage, Stage::Waiting(_));
-        (is_pause && self.shows_ended).then_some(self.started.label)
+        let shows_ended = matches!(self.stage, Stage::Waiting(Pause { shows_ended: true, .. }));
+        shows_ended.then_some(self.started.label)
     }
 
     /// Whether `d` has come, and another one would end a program that takes too long.
     pub fn would_end_a_program(&self) -> bool {
         let is_other = match self.stage {
             Stage::Alive(Role::PreStart) => true,
-            Stage::Alive(Role::Run) | Stage::Active | Stage::Looking | Stage::Outlived => self.beside.is_some(),
+            Stage::Alive(Role::Run) | Stage::Active | Stage::Looking(_) | Stage::Outlived => self.beside.is_some(),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => false,
         };
         is_other && self.want == Want::Down
@@ -340,7 +348,7 @@ impl Machine {
             Stage::Idle(IdleReason::Stopped) if self.want == Want::Up => self.prepare(todo),
             Stage::Alive(Role::Run) if self.awaits_beside() => self.next_or_publish(now, todo),
             Stage::Active => self.go_on(now, todo),
-            Stage::Looking => todo.extend([Action::Publish, Action::Look]),
+            Stage::Looking(_) => todo.extend([Action::Publish, Action::Look]),
             Stage::Idle(_)
             | Stage::Waiting(_)
             | Stage::Preparing
@@ -399,12 +407,12 @@ impl Machine {
             }
             Stage::Waiting(_) => self.prepare(todo),
             // It fails, whatever `run` does. It starts once more after that.
-            Stage::Alive(Role::Run) | Stage::Active | Stage::Looking | Stage::Outlived if self.is_condemned() => {
+            Stage::Alive(Role::Run) | Stage::Active | Stage::Looking(_) | Stage::Outlived if self.is_condemned() => {
                 self.again = true
             }
             // A process that was told to end will end or be killed. Only then can the service be started again.
             Stage::Alive(Role::Start | Role::PreStart | Role::Run) | Stage::Preparing | Stage::Launching(_) => {}
-            Stage::Active | Stage::Looking | Stage::Outlived => {}
+            Stage::Active | Stage::Looking(_) | Stage::Outlived => {}
             Stage::Alive(Role::Finish | Role::Stop) => self.again = true,
         }
     }
@@ -421,7 +429,7 @@ impl Machine {
                 self.end(now, Ending::Told, Signal::SIGTERM, todo);
             }
             Stage::Alive(Role::PreStart) => todo.push(Action::Publish),
-            Stage::Looking => {
+            Stage::Looking(_) => {
                 if is_told_again {
                     self.end_beside(now, todo);
                 }
@@ -475,7 +483,7 @@ impl Machine {
             | Stage::Launching(_)
             | Stage::Alive(_)
             | Stage::Active
-            | Stage::Looking
+            | Stage::Looking(_)
             | Stage::Outlived => {
                 todo.push(Action::Publish);
             }
@@ -493,7 +501,7 @@ impl Machine {
                 self.send(Signal::SIGSTOP, todo);
             }
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => {}
-            Stage::Active | Stage::Looking | Stage::Outlived => {}
+            Stage::Active | Stage::Looking(_) | Stage::Outlived => {}
         }
     }
 
@@ -509,7 +517,7 @@ impl Machine {
                 self.send(Signal::SIGCONT, todo);
             }
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => {}
-            Stage::Active | Stage::Looking | Stage::Outlived => {}
+            Stage::Active | Stage::Looking(_) | Stage::Outlived => {}
         }
     }
 
@@ -523,9 +531,9 @@ impl Machine {
             Stage::Alive(Role::PreStart) if signal != Signal::SIGKILL => {}
             Stage::Alive(_) if self.to_group => todo.push(Action::SendGroup(signal)),
             Stage::Alive(_) => todo.push(Action::Send(signal)),
-            Stage::Looking if signal == Signal::SIGKILL => self.kill_search(todo),
+            Stage::Looking(_) if signal == Signal::SIGKILL => self.kill_search(todo),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) => {}
-            Stage::Active | Stage::Looking | Stage::Outlived => {}
+            Stage::Active | Stage::Looking(_) | Stage::Outlived => {}
         }
     }
 
@@ -548,7 +556,7 @@ impl Machine {
     }
 
     fn prepare(&mut self, todo: &mut Vec<Action>) {
-        (self.stage, self.again, self.shows_ended) = (Stage::Preparing, false, false);
+        (self.stage, self.again) = (Stage::Preparing, false);
         (self.failure, self.starved) = (None, false);
         self.progress = LifeProgress::default();
         // A logger that was told to exit is started for the last lines of its service.
@@ -561,7 +569,7 @@ impl Machine {
             Stage::Preparing if self.policy.has_start && !self.start_done => self.launch(Role::Start, todo),
             Stage::Preparing => self.begin_life(now, todo),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Launching(_) | Stage::Alive(_) => {}
-            Stage::Active | Stage::Looking | Stage::Outlived => {}
+            Stage::Active | Stage::Looking(_) | Stage::Outlived => {}
         }
     }
 
@@ -608,20 +616,20 @@ impl Machine {
     fn forget_process(&mut self) {
         (self.ready, self.paused, self.ending, self.gated) = (None, false, None, false);
         (self.kill_at, self.ready_by, self.alive_by) = (None, None, None);
-        (self.taken, self.unstable_until, self.search) = (None, None, None);
+        (self.taken, self.unstable_until) = (None, None);
     }
 
     /// What comes before `run`, and `run`, are tried again later. `finish` and `stop`, which only follow a `run`, are left out.
     fn not_launched(&mut self, now: Moment, todo: &mut Vec<Action>) {
         match self.stage {
             Stage::Launching(Role::Start | Role::PreStart | Role::Run) => {
-                self.stage = Stage::Waiting(now.after(RETRY_FORK));
+                self.stage = Stage::Waiting(Pause::until(now.after(RETRY_FORK)));
                 todo.push(Action::Publish);
             }
             Stage::Launching(Role::Finish) => self.finished(now, self.verdict, todo),
             Stage::Launching(Role::Stop) => self.rest(self.rest_after(self.verdict), todo),
             Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Alive(_) => {}
-            Stage::Active | Stage::Looking | Stage::Outlived => {}
+            Stage::Active | Stage::Looking(_) | Stage::Outlived => {}
         }
     }
 
@@ -763,8 +771,8 @@ impl Machine {
         if at.uptime <= now.uptime {
             self.prepare(todo);
         } else {
-            self.stage = Stage::Waiting(at);
-            self.shows_ended = self.policy.pauses_as_the_original();
+            let shows_ended = self.policy.pauses_as_the_original();
+            self.stage = Stage::Waiting(Pause { until: at, shows_ended });
             todo.push(Action::Publish);
         }
     }
@@ -819,7 +827,7 @@ impl Machine {
         self.become_stable(now, todo);
         let passed = |deadline: Option<Deadline>| deadline.is_some_and(|deadline| deadline.has_passed(now));
         match self.stage {
-            Stage::Waiting(moment) if moment.uptime <= now.uptime => self.prepare(todo),
+            Stage::Waiting(pause) if pause.until.uptime <= now.uptime => self.prepare(todo),
             Stage::Alive(role) if passed(self.kill_at) => {
                 self.kill_at = None;
                 let after_start = self.policy.timeouts.of(role).filter(|_| self.ending.is_none());
@@ -844,7 +852,7 @@ impl Machine {
                 );
                 self.overdue(now, self.policy.down_signal, todo);
             }
-            Stage::Looking => self.search_woken(now, todo),
+            Stage::Looking(_) => self.search_woken(now, todo),
             Stage::Idle(_)
             | Stage::Waiting(_)
             | Stage::Preparing
@@ -861,9 +869,8 @@ impl Machine {
         if !self.is_due(now) {
             return;
         }
-        self.stage = Stage::Waiting(now.after(STARVED));
+        self.stage = Stage::Waiting(Pause::until(now.after(STARVED)));
         if !replace(&mut self.starved, true) {
-            self.shows_ended = false;
             todo.extend([Action::SayStarved, Action::Publish]);
         }
     }

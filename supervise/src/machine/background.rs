@@ -35,7 +35,15 @@ const SETTLE: Duration = Duration::from_secs(5);
 impl Machine {
     /// What supervise looks for, if anything.
     pub fn search(&self) -> Option<Search> {
-        self.search
+        match self.stage {
+            Stage::Looking(search) => Some(search),
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => None,
+            Stage::Active | Stage::Outlived => None,
+        }
+    }
+
+    fn searches_for(&self, goal: SearchGoal) -> bool {
+        self.search().is_some_and(|search| search.purpose == goal)
     }
 
     /// When `run` was started, in time since boot.
@@ -80,7 +88,7 @@ impl Machine {
         if self.taken.is_none() {
             self.astray = None;
         }
-        (self.stage, self.search) = (Stage::Looking, Some(search));
+        self.stage = Stage::Looking(search);
         (self.paused, self.gated, self.kill_at, self.alive_by) = (false, false, None, None);
         self.ready_by = if search.purpose == SearchGoal::Start { self.time_to_find(now) } else { None };
         todo.push(Action::Look);
@@ -97,7 +105,7 @@ impl Machine {
 
     /// Goes on with the search of the supervise before this one.
     pub(super) fn resume_search(&mut self, now: Moment) {
-        if self.search.is_some_and(|search| search.purpose == SearchGoal::Start) {
+        if self.searches_for(SearchGoal::Start) {
             let since = self.taken.unwrap_or(self.started);
             self.ready_by = self.policy.start_limit().map(|limit| Deadline::new(since, limit));
             self.ready_by = self.time_to_find(now);
@@ -106,11 +114,11 @@ impl Machine {
 
     /// Whether what is left is told to end.
     pub(super) fn is_ending_search(&self) -> bool {
-        self.search.is_some_and(|search| search.purpose == SearchGoal::End)
+        self.searches_for(SearchGoal::End)
     }
 
     pub(super) fn searched(&mut self, now: Moment, outcome: SearchOutcome, todo: &mut Vec<Action>) {
-        let Some(search) = self.search else { return };
+        let Some(search) = self.search() else { return };
         match (search.purpose, outcome) {
             (SearchGoal::Start | SearchGoal::Successor, SearchOutcome::Taken) => self.take(now, todo),
             (SearchGoal::Start, SearchOutcome::Undecided(astray)) => {
@@ -148,7 +156,7 @@ impl Machine {
 
     /// The service is this process from now on.
     fn take(&mut self, now: Moment, todo: &mut Vec<Action>) {
-        (self.stage, self.search, self.astray) = (Stage::Alive(Role::Run), None, None);
+        (self.stage, self.astray) = (Stage::Alive(Role::Run), None);
         (self.taken, self.ready_by) = (Some(now), None);
         self.unstable_until = Some(now.uptime.saturating_add(SOON));
         self.alive_by = self.policy.watchdog.map(|within| Deadline::new(now, within));
@@ -161,7 +169,7 @@ impl Machine {
     /// The process that was taken has ended, and the pid file names no other one.
     fn has_no_successor(&mut self, now: Moment, search: Search, todo: &mut Vec<Action>) {
         if self.is_unstable() {
-            self.search = Some(Search { purpose: SearchGoal::End, ..search });
+            self.stage = Stage::Looking(Search { purpose: SearchGoal::End, ..search });
             todo.push(Action::Look);
         } else {
             self.end_of_search(now, search, todo);
@@ -207,7 +215,9 @@ impl Machine {
 
     fn end_all(&mut self, todo: &mut Vec<Action>) {
         self.ready_by = None;
-        self.search.iter_mut().for_each(|search| search.purpose = SearchGoal::End);
+        if let Stage::Looking(search) = &mut self.stage {
+            search.purpose = SearchGoal::End;
+        }
         todo.extend([Action::Publish, Action::Look]);
     }
 

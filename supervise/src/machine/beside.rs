@@ -145,10 +145,10 @@ impl Machine {
                 self.next_beside(now, todo);
             }
             // `run` has ended meanwhile, and what it has left is looked for: a stop goes on now.
-            (Stage::Looking, _) if self.is_to_stop() && self.hold.is_none() && !self.is_ending_search() => {
+            (Stage::Looking(_), _) if self.is_to_stop() && self.hold.is_none() && !self.is_ending_search() => {
                 self.stop_search(todo);
             }
-            (Stage::Looking | Stage::Outlived, _)
+            (Stage::Looking(_) | Stage::Outlived, _)
             | (Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_), _) => {
                 todo.push(Action::Publish);
             }
@@ -167,7 +167,7 @@ impl Machine {
 
     fn post_started(&mut self, now: Moment, todo: &mut Vec<Action>) {
         self.progress.post_start = false;
-        let runs = self.is_up_or_active() || self.stage == Stage::Looking;
+        let runs = self.is_up_or_active() || self.search().is_some();
         if runs && self.ending.is_none() && !self.is_to_stop() {
             self.ready = Some(now);
             todo.push(Action::Announce('U'));

@@ -142,10 +142,10 @@ impl Machine {
                 self.progress.let_go = true;
                 match (stage, self.life_end) {
                     (Stage::Alive(Role::Run) | Stage::Active, _) if self.is_to_stop() => self.stop_run(now, todo),
-                    (Stage::Looking, _) if self.is_to_stop() && !self.is_ending_search() => self.end_search(todo),
+                    (Stage::Looking(_), _) if self.is_to_stop() && !self.is_ending_search() => self.end_search(todo),
                     (Stage::Outlived, Some(end)) => self.end_life(now, end, todo),
                     (Stage::Outlived, None) => self.finished(now, self.verdict, todo),
-                    (Stage::Alive(_) | Stage::Active | Stage::Looking, _)
+                    (Stage::Alive(_) | Stage::Active | Stage::Looking(_), _)
                     | (Stage::Idle(_) | Stage::Waiting(_) | Stage::Preparing | Stage::Launching(_), _) => {
                         todo.push(Action::Publish);
                     }
@@ -156,7 +156,7 @@ impl Machine {
 
     /// Whether the service still runs, or its process is looked for, so that its end can be cancelled.
     fn was_not_told_to_end(&self) -> bool {
-        self.is_up_or_active() || (self.stage == Stage::Looking && !self.is_ending_search())
+        self.is_up_or_active() || (self.search().is_some() && !self.is_ending_search())
     }
 
     /// `u` or `o` came.
@@ -184,7 +184,7 @@ impl Machine {
     pub(super) fn killed_though_held(&mut self, now: Moment, todo: &mut Vec<Action>) {
         match (self.hold.map(|hold| hold.which), self.stage) {
             // The end of `run`, or of what it has left, follows.
-            (Some(Held::Stopping), Stage::Alive(_) | Stage::Looking) => self.hold = None,
+            (Some(Held::Stopping), Stage::Alive(_) | Stage::Looking(_)) => self.hold = None,
             (Some(Held::Stopping), _) => self.let_go(now, todo),
             (Some(Held::Starting) | None, _) => {}
         }

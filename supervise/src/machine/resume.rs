@@ -2,7 +2,7 @@
 
 use super::beside::BesideRun;
 use super::hold::Hold;
-use super::{IdleReason, KILL_OVERDUE, Machine, Stage};
+use super::{IdleReason, KILL_OVERDUE, Machine, Pause, Stage};
 use crate::suspend_credit::Deadline;
 use daemontools::service::policy::Policy;
 use daemontools::service::{Death, Exit, Held, LifeEnd, Phase, Record, Role, SOON, Want};
@@ -25,15 +25,15 @@ impl Machine {
     /// The service as the supervise before this one left it when it was killed. A process in the record is taken to be
     /// alive: if it is not, [`Event::Ended`] must be the first event.
     pub fn resume(policy: Policy, record: &Record, now: Moment) -> Machine {
-        let stage = match (record.process, record.next_start, record.phase) {
-            (Some((role, _)), _, _) => Stage::Alive(role),
-            (None, _, _) if record.active => Stage::Active,
-            (None, _, _) if record.search.is_some() => Stage::Looking,
-            (None, _, _) if record.beside.is_some() || record.held == Some(Held::Stopping) => Stage::Outlived,
-            (None, None, _) if record.held == Some(Held::Starting) => Stage::Preparing,
-            (None, Some(moment), _) => Stage::Waiting(moment),
-            (None, None, Phase::Failed) => Stage::Idle(IdleReason::Failed),
-            (None, None, _) => Stage::Idle(IdleReason::Stopped),
+        let stage = match (record.process, record.search, record.next_start, record.phase) {
+            (Some((role, _)), _, _, _) => Stage::Alive(role),
+            (None, _, _, _) if record.active => Stage::Active,
+            (None, Some(search), _, _) => Stage::Looking(search),
+            (None, None, _, _) if record.beside.is_some() || record.held == Some(Held::Stopping) => Stage::Outlived,
+            (None, None, None, _) if record.held == Some(Held::Starting) => Stage::Preparing,
+            (None, None, Some(moment), _) => Stage::Waiting(Pause::until(moment)),
+            (None, None, None, Phase::Failed) => Stage::Idle(IdleReason::Failed),
+            (None, None, None, _) => Stage::Idle(IdleReason::Stopped),
         };
         let ending = record.ending.filter(|_| record.process.is_some() || record.search.is_some());
         // Only a `run` that was not told to end has something to do in time.
@@ -47,7 +47,7 @@ impl Machine {
         let is_possible = |held: &Held| match held {
             Held::Starting => stage == Stage::Preparing,
             Held::Stopping => {
-                matches!(stage, Stage::Outlived | Stage::Active | Stage::Looking | Stage::Alive(Role::Run))
+                matches!(stage, Stage::Outlived | Stage::Active | Stage::Looking(_) | Stage::Alive(Role::Run))
             }
         };
         let mut machine = Machine {
@@ -76,7 +76,6 @@ impl Machine {
                 .map(|(role, at)| Deadline::resume(at, time_to_end(&policy, role))),
             taken: record.taken,
             unstable_until: record.unstable.then(|| now.uptime.saturating_add(SOON)),
-            search: record.search,
             astray: record.astray,
             to_group: record.to_group,
             leaving: record.leaving,
@@ -123,14 +122,14 @@ impl Machine {
             life_end: self.life_end,
             taken: self.taken,
             unstable: self.unstable_until.is_some(),
-            search: self.search,
+            search: self.search(),
             astray: self.astray,
             verdict: self.verdict,
             failure: self.failure,
             next_start: match self.stage {
-                Stage::Waiting(moment) => Some(moment),
+                Stage::Waiting(pause) => Some(pause.until),
                 Stage::Idle(_) | Stage::Preparing | Stage::Launching(_) | Stage::Alive(_) => None,
-                Stage::Active | Stage::Looking | Stage::Outlived => None,
+                Stage::Active | Stage::Looking(_) | Stage::Outlived => None,
             },
             streak: self.short_runs,
             starts: self.starts,
@@ -158,8 +157,10 @@ impl Machine {
             Stage::Launching(Role::Run) | Stage::Alive(Role::Run) | Stage::Active if !self.is_to_end() => {
                 Phase::Running
             }
-            Stage::Looking if !self.is_ending_search() && !self.is_to_end() => Phase::Starting,
-            Stage::Launching(_) | Stage::Alive(_) | Stage::Active | Stage::Looking | Stage::Outlived => Phase::Stopping,
+            Stage::Looking(_) if !self.is_ending_search() && !self.is_to_end() => Phase::Starting,
+            Stage::Launching(_) | Stage::Alive(_) | Stage::Active | Stage::Looking(_) | Stage::Outlived => {
+                Phase::Stopping
+            }
         }
     }
 }

@@ -562,7 +562,7 @@ fn a_supervise_that_is_to_start_nothing_runs_finish_and_stop_only_and_leaves() {
     let table = [
         (Stage::Idle(IdleReason::Stopped), Event::Begun, vec![]),
         (Stage::Idle(IdleReason::Failed), Event::Begun, vec![]),
-        (Stage::Waiting(Moment::ZERO), Event::Begun, vec![stop]),
+        (Stage::Waiting(Pause::until(Moment::ZERO)), Event::Begun, vec![stop]),
         (Stage::Alive(Role::Start), ended(), vec![stop]),
         (Stage::Alive(Role::Start), Event::NeverBegan, vec![]),
         (Stage::Alive(Role::Run), ended(), vec![finish, stop]),
@@ -850,7 +850,7 @@ fn a_machine_goes_on_from_its_record() {
             record.process = Some((role, process));
         }
         let resumed = Machine::resume(plain(), &record, life.now);
-        assert_eq!(resumed.stage, life.machine.stage);
+        assert_eq!(kind(resumed.stage), kind(life.machine.stage));
         assert_eq!(resumed.record(), life.machine.record());
         assert_eq!(life.happens(Event::Begun).first(), Some(&Announce('s')));
     }
@@ -924,7 +924,7 @@ fn states() -> Vec<(&'static str, State)> {
     let still = [
         ("stopped", Stage::Idle(IdleReason::Stopped)),
         ("failed", Stage::Idle(IdleReason::Failed)),
-        ("waiting", Stage::Waiting(Moment::ZERO)),
+        ("waiting", Stage::Waiting(Pause::until(Moment::ZERO))),
         ("preparing", Stage::Preparing),
     ];
     let launching = ["~start", "~pre-start", "~run", "~finish", "~stop"].into_iter().zip(roles.map(Stage::Launching));
@@ -939,7 +939,7 @@ fn states() -> Vec<(&'static str, State)> {
         ("active, reload", (Stage::Active, Some(Beside::Reload))),
         ("outlived", (Stage::Outlived, Some(Beside::PostStart))),
     ];
-    let looking = [("looking", Stage::Looking)];
+    let looking = [("looking", LOOKING)];
     let alone = still.into_iter().chain(launching).chain(alive).chain(looking);
     let alone = alone.map(|(name, stage)| (name, (stage, None)));
     alone.chain(beside).collect()
@@ -1010,9 +1010,6 @@ fn cell((stage, beside): State, event: Event) -> String {
         Some(Beside::Reload) => machine.ready = Some(Moment::ZERO),
         None => {}
     }
-    if stage == Stage::Looking {
-        machine.search = Some(Search { purpose: SearchGoal::Start, exit: Exit::Code(0) });
-    }
     if stage == Stage::Outlived {
         let exit = Exit::Code(0);
         machine.life_end = Some(LifeEnd { role: Role::Run, exit, is_told: false, has_pre_stop: false });
@@ -1038,8 +1035,15 @@ fn cell((stage, beside): State, event: Event) -> String {
 }
 
 /// A state without its time.
+const LOOKING: Stage = Stage::Looking(Search { purpose: SearchGoal::Start, exit: Exit::Code(0) });
+
+/// The stage without what differs from one moment to another.
 fn kind(stage: Stage) -> Stage {
-    if matches!(stage, Stage::Waiting(_)) { Stage::Waiting(Moment::ZERO) } else { stage }
+    match stage {
+        Stage::Waiting(_) => Stage::Waiting(Pause::until(Moment::ZERO)),
+        Stage::Looking(_) => LOOKING,
+        other => other,
+    }
 }
 
 fn code(action: &Action) -> String {

@@ -20,7 +20,7 @@ fn after(policy: &Policy, ends: &[(u64, i32, SearchOutcome)]) -> Life {
         life.passes(*milliseconds);
         life.happens(Event::Woken);
         life.happens(Event::Ended(Exit::Code(*code)));
-        if life.machine.stage == Stage::Looking {
+        if life.machine.search().is_some() {
             life.happens(Event::Searched(*left));
         }
     }
@@ -28,7 +28,7 @@ fn after(policy: &Policy, ends: &[(u64, i32, SearchOutcome)]) -> Life {
 }
 
 fn purpose(life: &Life) -> Option<SearchGoal> {
-    life.machine.search.map(|search| search.purpose)
+    life.machine.search().map(|search| search.purpose)
 }
 
 #[test]
@@ -46,9 +46,9 @@ fn the_service_is_ready_once_the_process_that_is_left_was_taken() {
 #[test]
 fn what_is_looked_for_depends_on_what_has_ended_and_how() {
     use Undecided as U;
-    let is_over: (Stage, Option<SearchGoal>) = (Stage::Waiting(Moment::ZERO), None);
+    let is_over: (Stage, Option<SearchGoal>) = (Stage::Waiting(Pause::until(Moment::ZERO)), None);
     let runs = (Stage::Alive(Role::Run), None);
-    let looks = |purpose| (Stage::Looking, Some(purpose));
+    let looks = |purpose| (LOOKING, Some(purpose));
     type Row = (&'static [(u64, i32, SearchOutcome)], (Stage, Option<SearchGoal>), (Stage, Option<SearchGoal>));
     // The events; then the outcome with `expect`, and that with a pid file.
     let table: [Row; 11] = [
@@ -149,7 +149,7 @@ fn a_search_is_resumed() {
     let resumed = |life: &Life| Machine::resume(daemon(), &life.machine.record(), life.now);
     let mut searching = after(&daemon(), &[(0, 0, Undecided(BackgroundFailure::Several))]);
     let again = resumed(&searching);
-    assert_eq!((again.stage, again.search), (Stage::Looking, searching.machine.search));
+    assert_eq!(again.stage, searching.machine.stage);
     searching.machine = again;
     assert_eq!(searching.happens(Event::Begun).last(), Some(&Look));
     let with_process = |life: &Life| {

@@ -150,7 +150,7 @@ fn pre_stop_comes_before_the_hold() {
 #[test]
 fn what_goes_into_the_background_is_not_told_to_end_while_that_is_held() {
     let several = Event::Searched(SearchOutcome::Undecided(BackgroundFailure::Several));
-    let purpose = |life: &Life| life.machine.search.map(|search| search.purpose);
+    let purpose = |life: &Life| life.machine.search().map(|search| search.purpose);
     let policy = || Policy { expect: Some(Expect::Daemon), ..plain() };
     // The stop comes while the first process runs.
     let mut life = stopping(policy());
