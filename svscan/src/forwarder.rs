@@ -31,7 +31,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, getppid, setpgid};
+use nix::unistd::{Pid, getppid, setsid};
 pub use output::say_dropped;
 use output::{PATIENCE, is_taken_within};
 use peek::{PeekPipe, has_no_writer, is_full};
@@ -134,10 +134,10 @@ impl Forwarder {
             .collect::<nix::Result<_>>()?;
         let ends: Vec<RawFd> = sources.iter().map(|(_, end)| end.as_raw_fd()).collect();
         process::close_all_but(&ends);
-        // A signal for the process group of svscan is meant for svscan, which tells the forwarder what it means. The
-        // forwarder writes to a terminal all the same.
-        let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-        process::signal_set(&[Signal::SIGTTOU as i32]).thread_block()?;
+        // In a session of its own, as each supervise: a signal for the process group of svscan is meant for svscan, which
+        // tells the forwarder what it means; and if svscan is killed while the forwarder is stopped, the kernel neither
+        // hangs up on the forwarder nor continues it. No terminal stops it when it writes there.
+        let _ = setsid();
         let signals = process::signal_set(&[Signal::SIGTERM as i32, Signal::SIGINT as i32, Signal::SIGUSR1 as i32]);
         signals.thread_block()?;
         let mut forwarder = Forwarder {

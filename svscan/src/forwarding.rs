@@ -12,7 +12,7 @@ use daemontools::sys::process::fork;
 use daemontools::{Unable, sys};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{self, WaitPidFlag, waitid};
-use nix::unistd::{Pid, getpid, setpgid};
+use nix::unistd::{Pid, getpid};
 use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -160,12 +160,7 @@ impl Forwarding {
             ForwardedPipe { reader: reader.as_fd(), prefix: [name.as_bytes(), b": "].concat() }
         });
         let (sources, parent) = (sources.collect(), getpid());
-        // In a process group of its own, as all that svscan starts: what is sent to svscan's group is not meant for it.
-        let child = || {
-            let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-            forward_lines(sources, parent)
-        };
-        match fork(child) {
+        match fork(|| forward_lines(sources, parent)) {
             Ok(pid) => self.forwarder = Some(ForwarderChild { pid, since: now, told: false, stopping: false }),
             Err(errno) => {
                 Unable::new("forward lines", "", errno).warn();

@@ -493,7 +493,7 @@ fn no_process_can_take_the_name_when_supervise_is_killed_under_svscan() {
     kill_supervise("under the next svscan");
     assert!(!scratch.path().join("squatted").exists());
     assert_eq!(service.says("starts").lines().count(), 1);
-    assert_eq!(svscan.errors(), "");
+    assert_eq!(svscan.complaints(), "");
     // The next `run` sends to another name, and the old name is free.
     service.svc("-k");
     assert_ne!(service.lines("starts", 2)[1], name);

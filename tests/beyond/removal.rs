@@ -51,7 +51,7 @@ fn by_readmes_commands_no_last_line_is_lost() {
     let outcome = scratch.shell(&readme_recipe(&scratch));
     assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
     ends_with_all_lines(&scratch, &service, "log/main/current", "");
-    assert_eq!(svscan.errors(), "");
+    assert_eq!(svscan.complaints(), "");
 }
 
 /// A user who waits for the logger is not told that it will never end.
@@ -82,7 +82,7 @@ fn a_logger_that_is_told_down_with_its_service_reads_to_the_end() {
         assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
         ends_with_all_lines(&scratch, &service, "log/main/current", &told);
         assert_eq!(service.says("log/starts").lines().count(), 2, "the logger was ended at once, and started again");
-        assert_eq!(svscan.errors(), "");
+        assert_eq!(svscan.complaints(), "");
     }
 }
 
@@ -183,7 +183,7 @@ fn a_service_whose_entry_comes_back_while_svscan_ends_its_logger_is_logged_as_ev
     service.lines("log/lines", 22);
     assert_eq!((supervise_of(&log), is_alive(serves)), (serves, true));
     assert!(service.says("log/lines").ends_with("last 20\nbegun\n"), "{}", service.says("log/lines"));
-    assert_eq!(svscan.errors(), "");
+    assert_eq!(svscan.complaints(), "");
 }
 
 /// A supervise that is not scheduled for a while after it was told to exit. Here it is stopped by a signal.

@@ -511,10 +511,15 @@ fn memory_is_only_told_of_a_process_that_is_proven() {
     let other = Daemon::start(scratch.command("sleep").arg("1000"), &scratch);
     let mut status = fs::read(services[0].path("supervise/status")).unwrap();
     status[12..16].copy_from_slice(&other.pid().to_le_bytes());
-    fs::remove_file(services[0].path("supervise/state")).unwrap();
-    fs::write(services[0].path("supervise/status"), status).unwrap();
-    assert_eq!(row(&scratch, "web")[3], other.pid().to_string());
-    assert_eq!(is_told(), [false; 3]);
+    // supervise writes its files anew when it was not awake for some time, as may happen on a busy machine.
+    let mut told = [true; 3];
+    wait_until("the made-up number is believed all the time", || {
+        let _ = fs::remove_file(services[0].path("supervise/state"));
+        fs::write(services[0].path("supervise/status"), &status).unwrap();
+        told = is_told();
+        row(&scratch, "web")[3] == other.pid().to_string() && !services[0].path("supervise/state").exists()
+    });
+    assert_eq!(told, [false; 3]);
 }
 
 /// The supervise of a service cannot write on a full disk, so what is there still names the process that was.

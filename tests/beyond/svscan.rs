@@ -267,7 +267,7 @@ fn an_account_that_can_only_read_the_directory_cannot_keep_svscan_from_it() {
     let _locked = Flock::lock(directory, FlockArg::LockExclusiveNonblock).expect("lock it");
     let svscan = svscan(&scratch);
     a.up();
-    assert_eq!(svscan.errors(), "");
+    assert_eq!(svscan.complaints(), "");
     let lock = scratch.path().join(SCANNED).join(".svscan/lock");
     assert_eq!(fs::metadata(lock).expect("its lock").permissions().mode() & 0o777, 0o600);
 }
@@ -299,7 +299,7 @@ fn a_directory_made_in_place_is_started_when_it_is_complete() {
     let b = logged(&scratch, "b", "echo line; exec sleep 1000");
     a.up();
     b.lines("log/lines", 1);
-    assert_eq!(svscan.errors(), "");
+    assert_eq!(svscan.complaints(), "");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! something else. Nothing there stops svscan or the other services.
 
 use crate::svscan::{SCANNED, service, supervise_of, svscan};
+use crate::svscan_stop::has_taken_in_term;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -288,6 +289,7 @@ fn a_supervise_whose_files_are_gone_is_found_by_the_next_svscan() {
         let mut next = svscan(&scratch);
         wait_until("it is reached again", || web.is_supervised());
         assert_eq!((web.up(), web.alive("starts")), (pid, vec![pid]), "{harm}");
+        wait_until("it listens", || has_taken_in_term(next.pid()));
         next.signal(Signal::SIGTERM);
         assert_eq!(next.wait(), 0, "{harm}: {}", next.errors());
         assert_eq!(web.alive("starts"), [0; 0], "{harm}");

@@ -35,7 +35,7 @@ fn a_logger_that_is_made_last_is_not_missed() {
             }
             assert_eq!(Service::at(&scratch, &format!("{SCANNED}/{name}")).lines("log/lines", 1), ["line"]);
         }
-        assert_eq!(svscan.errors(), "");
+        assert_eq!(svscan.complaints(), "");
         Some(())
     });
 }

@@ -171,7 +171,7 @@ fn without_path_and_proc_it_finds_the_supervise_beside_itself() {
     a.up();
     let program = fs::read_link(format!("/proc/{}/exe", supervise_of(&a))).expect("its program");
     assert_eq!(program, scratch.path().join("bin/supervise"));
-    assert_eq!(svscan.errors(), "");
+    assert_eq!(svscan.complaints(), "");
 }
 
 #[test]

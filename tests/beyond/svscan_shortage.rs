@@ -208,7 +208,7 @@ fn the_directory_of_a_removed_service_that_cannot_be_opened_now_is_opened_later(
     is_read_to_the_end(&both, || {});
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
-    assert_eq!(svscan.errors(), "");
+    assert_eq!(svscan.complaints(), "");
     drop(strace);
 }
 

@@ -392,7 +392,7 @@ fn a_second_one_says_at_its_start_that_another_svscan_serves_the_directory() {
     let service = Service::new(&scratch, &format!("{SCANNED}/web"), "exec sleep 1000");
     let first = svscanboot(&scratch);
     let pid = service.up();
-    assert_eq!(first.errors(), "");
+    assert_eq!(first.complaints(), "");
     let mut second = svscanboot(&scratch);
     let directory = scratch.path().join(SCANNED).display().to_string();
     let words = format!("svscanboot: warning: another svscan serves {directory}: waiting for its end\n");

@@ -183,8 +183,9 @@ impl<'a> Service<'a> {
     }
 }
 
+/// Whether the process runs another program than supervise. The status may still name a process that has ended.
 fn has_executed(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name != "supervise\n")
+    is_alive(pid) && fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name != "supervise\n")
 }
 
 /// Replaces a number: `12)` becomes `N)`.
@@ -237,6 +238,12 @@ impl Daemon {
 
     pub fn errors(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.errors).unwrap_or_default()).into_owned()
+    }
+
+    /// What it has said, without what svscan tells of a stop that takes long, as it may on a busy machine.
+    pub fn complaints(&self) -> String {
+        let is_told = |line: &&str| line.starts_with("svscan: stopping ") || line.ends_with(" is down");
+        self.errors().lines().filter(|line| !is_told(line)).map(|line| format!("{line}\n")).collect()
     }
 
     pub fn has_ended(&mut self) -> bool {
