@@ -75,10 +75,22 @@ fn a_daemon_that_holds_what_the_next_one_needs_is_presumed_in_the_background() {
         table.contains("restarting") && table.contains("it may have gone into the background")
     });
     assert_eq!((said(), service.state("in-background")), (1, vec!["presumed".to_string()]));
-    // As soon as the first copy has ended, the next one takes its place, and supervise sees what it leaves.
-    let first = service.lines("copies", 1)[0].parse().expect("a number");
-    kill(Pid::from_raw(first), Signal::SIGKILL).expect("kill the first copy");
-    wait_until("the next copy is seen", || named_in(&supervise.errors().replace(SAID, "")).is_some());
+    // As soon as the first copy has ended, the next one takes its place, and supervise sees what it leaves. On a busy machine
+    // that `run` may not have ended at once, so that its copy is no sign.
+    let is_seen = || named_in(&supervise.errors().replace(SAID, "")).is_some();
+    for _ in 0..5 {
+        let count = service.lines("copies", 1).len();
+        service
+            .alive("copies")
+            .into_iter()
+            .for_each(|copy| kill(Pid::from_raw(copy), Signal::SIGKILL).expect("kill it"));
+        service.lines("copies", count + 1);
+        started_again(&service, 1);
+        if is_seen() {
+            break;
+        }
+    }
+    assert!(is_seen(), "{}", supervise.errors());
     started_again(&service, 3);
     assert_eq!((said(), cause(&scratch)), (1, LEAVES.to_string()));
     // A user who starts the service gets the message again only when the same has happened again.
