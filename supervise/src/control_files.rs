@@ -47,6 +47,17 @@ pub struct ControlFiles {
     ok: Option<OwnedFd>,
 }
 
+/// Changes to the directory from which the name of the service counts, if svscan has named one.
+///
+/// # Errors
+/// The directory cannot be entered.
+pub fn enter_origin() -> Result<(), Fatal> {
+    if let Some(origin) = std::env::var_os(ledger::FROM) {
+        chdir(origin.as_os_str()).unable_to("chdir to", &origin)?;
+    }
+    Ok(())
+}
+
 impl ControlFiles {
     /// Changes into `given`, which messages call `name`, and locks it against other supervises. It does not show yet
     /// that the service is supervised. Returns also what supervise wants of the service at first: it is down if there is a
@@ -55,9 +66,6 @@ impl ControlFiles {
     /// # Errors
     /// A file or directory that can be neither made nor opened; EAGAIN if another supervise is in charge.
     pub fn acquire(given: OsString, name: OsString) -> Result<(ControlFiles, Want), Fatal> {
-        if let Some(from) = std::env::var_os(ledger::FROM) {
-            chdir(from.as_os_str()).unable_to("chdir to", &from)?;
-        }
         let entered = chdir(given.as_os_str()).unable_to("chdir to", &name);
         entered.map_err(|unable| unable.where_denied(given.as_ref()))?;
         let is_down = settings::is_normally_down().unable_to("stat", report::joined(&name, DOWN))?;

@@ -2,7 +2,7 @@
 
 use crate::choose_record::Predecessor;
 use crate::commands::{Batch, Meaning, Target};
-use crate::control_files::ControlFiles;
+use crate::control_files::{ControlFiles, enter_origin};
 use crate::kept_lines::{self, KeptLines};
 use crate::label;
 use crate::last_lines::{Facts, LastLines, Step, Writer};
@@ -94,6 +94,7 @@ impl Supervisor {
         let signals = watch_signals().unable_to("watch children for", &name)?;
         // Whether `/proc` is away for a moment is told by whether it was there now.
         tree::had_proc();
+        enter_origin()?;
         let before = BeforeChdir::of(&given);
         let (control_files, want) = ControlFiles::acquire(given, name.clone())?;
         let logged_service = before.map(BeforeChdir::entered);

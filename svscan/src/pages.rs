@@ -115,9 +115,11 @@ impl Pages {
         if self.record(which).is_none_or(|record| record.supervise.pid != pid)
             && let Some((file, page)) = ledger_of(pid)
             && let Ok(ledger) = fstat(&file).map(|file| file.st_ino)
+            // The supervise may not have written on its page yet.
+            && self.pages.get(&which) != Some(&Place { ledger, page })
         {
             self.release(which);
-            self.ledgers.entry(ledger).or_insert_with(|| Ledger::resume(file, &[page]));
+            self.ledgers.entry(ledger).or_insert_with(|| Ledger::resume(file, &[])).claim(page);
             self.pages.insert(which, Place { ledger, page });
         }
     }

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
-use tests::{Scratch, Service, is_alive, prints, processes_in, wait_until};
+use tests::{Daemon, Scratch, Service, is_alive, is_root, prints, processes_in, skip, wait_until};
 
 /// A service that writes `last 1` to `last 20` when it is told to end, which takes a while.
 const TALKER: &str = "trap 'for number in $(seq 20); do echo last $number; sleep 0.02; done; exit' TERM
@@ -94,6 +94,26 @@ fn without_svscan_it_is_so_too() {
     let svscan = svscan(&scratch);
     service.lines("log/main/current", 1);
     svscan.kill();
+    assert_eq!(scratch.shell("cd etc/clock && svc -dx . && svc -x log").code, 0);
+    ends_with_all_lines(&scratch, &service, "log/main/current", "");
+}
+
+/// svscan tells the supervise of the logger from which directory its service's name counts.
+#[test]
+fn nor_where_the_scan_directory_is_on_another_mount() {
+    if !is_root() {
+        return skip("only root mounts");
+    }
+    let scratch = Scratch::new();
+    let service = clock(&scratch, "exec multilog ./main");
+    let log = Service::at(&scratch, "etc/clock/log");
+    let link = format!("ln -s {} {SCANNED}/clock", service.path("").display());
+    let script = format!("mount -t tmpfs none {SCANNED} && {link} && exec svscan {SCANNED}");
+    let svscan = Daemon::start(scratch.command("unshare").args(["-m", "sh", "-c", &script]), &scratch);
+    service.lines("log/main/current", 1);
+    svscan.kill();
+    log.svc("-d");
+    log.wait_down();
     assert_eq!(scratch.shell("cd etc/clock && svc -dx . && svc -x log").code, 0);
     ends_with_all_lines(&scratch, &service, "log/main/current", "");
 }

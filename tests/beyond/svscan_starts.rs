@@ -1,7 +1,8 @@
 //! svscan's limit on the number of services that start at the same time.
 
-use crate::svscan::{SCANNED, service, svscan};
-use nix::sys::signal::Signal;
+use crate::svscan::{SCANNED, service, supervise_of, svscan};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use tests::{Scratch, wait_until};
 
@@ -63,4 +64,21 @@ fn what_runs_already_is_no_start() {
     limit(&scratch, "1\n");
     let _second = svscan(&scratch);
     service(&scratch, "new", "exec sleep 1000").up();
+}
+
+/// A service that does not become ready has the only slot.
+#[test]
+fn a_killed_supervise_is_replaced_though_no_slot_is_free() {
+    let scratch = Scratch::new();
+    limit(&scratch, "1\n");
+    let web = service(&scratch, "web", "exec sleep 1000");
+    let _svscan = svscan(&scratch);
+    let pid = web.up();
+    wait_until("it is ready", || !web.state("ready").is_empty());
+    let never = service(&scratch, "never", "exec sleep 1000").file("notification-fd", "3\n");
+    never.up();
+    let supervise = supervise_of(&web);
+    kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill supervise");
+    wait_until("it has another supervise", || web.is_supervised() && supervise_of(&web) != supervise);
+    assert_eq!((web.up(), never.state("ready").is_empty()), (pid, true));
 }

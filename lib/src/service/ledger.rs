@@ -74,9 +74,9 @@ impl Ledger {
 
     /// Takes over a ledger that an earlier svscan has made. `in_use` lists the pages in use.
     pub fn resume(file: OwnedFd, in_use: &[u32]) -> Ledger {
-        let used = in_use.iter().max().map_or(0, |last| last + 1);
-        let free = (0..used).filter(|page| !in_use.contains(page)).collect();
-        Ledger { file, free, used }
+        let mut ledger = Ledger { file, free: Vec::new(), used: 0 };
+        in_use.iter().for_each(|page| ledger.claim(*page));
+        ledger
     }
 
     /// Takes an empty page for a supervise.
@@ -95,6 +95,13 @@ impl Ledger {
                 Err(errno)
             }
         }
+    }
+
+    /// Notes that a page is in use which was not taken here.
+    pub fn claim(&mut self, page: u32) {
+        self.free.retain(|free| *free != page);
+        self.free.extend(self.used..page);
+        self.used = self.used.max(page + 1);
     }
 
     /// Frees a page whose supervise, and with it its service, is gone.
@@ -237,6 +244,16 @@ mod tests {
         assert_eq!(ledger.read(other), Some("x".repeat(TEXT)));
         assert_eq!(page(&ledger, one).write(&"x".repeat(TEXT + 1)), Err(Errno::EMSGSIZE));
         assert_eq!(ledger.read(one), None, "what is not so any more");
+    }
+
+    #[test]
+    fn a_page_that_is_in_use_is_not_taken() {
+        let mut ledger = Ledger::create().unwrap();
+        assert_eq!([ledger.take_page(), ledger.take_page()], [Ok(0), Ok(1)]);
+        ledger.give_back(0);
+        ledger.claim(0);
+        ledger.claim(3);
+        assert_eq!([ledger.take_page(), ledger.take_page()], [Ok(2), Ok(4)]);
     }
 
     /// The test copies the page as the kernel does, from the beginning.

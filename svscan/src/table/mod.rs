@@ -102,7 +102,7 @@ impl Table {
     /// A new service has these contents. Its supervises are due from `now` on, or once no other service blocks it any more.
     pub fn inspected(&mut self, id: Id, contents: &Contents, now: Instant, todo: &mut Vec<Action>) {
         let Some(service) = self.services.get_mut(&id) else { return };
-        service.main.get_or_insert_with(Supervise::idle);
+        service.main.get_or_insert_with(Supervise::idle).takes_over = contents.running;
         service.log = service.log.take().or_else(|| contents.logger.then(Supervise::idle));
         service.number = self.inspected;
         self.inspected += 1;
@@ -333,11 +333,12 @@ impl Table {
     fn set(&mut self, which: SuperviseId, next: SuperviseState) {
         let Some(supervise) = self.supervise_mut(which) else { return };
         let before = std::mem::replace(&mut supervise.state, next);
+        let begins = which.part == Part::Service && supervise.last.is_none() && !supervise.takes_over;
         if let SuperviseState::Due(at) = before {
             self.start_queue.remove(at, which);
         }
         if let SuperviseState::Due(at) = next {
-            self.start_queue.insert(at, which);
+            self.start_queue.insert(at, which, begins);
         }
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! A service takes a *slot* when its supervise is started, and frees it when the service is ready, or is not going to be for
 //! now; after a minute in any case, so that a few services that hang do not keep all others from starting. Loggers need no
-//! slot: the service would hold its own slot while it waits for its logger.
+//! slot: the service would hold its own slot while it waits for its logger. Nor does a supervise that follows one which has
+//! been killed, or that is to take over a process: the service has had its slot, and must not be without a supervise.
 
-use super::parts::{Id, Part, SuperviseId};
+use super::parts::{Id, SuperviseId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Supervises that are to be started.
 #[derive(Debug, Clone, Default)]
 pub struct StartQueue {
-    services: BTreeSet<(Instant, SuperviseId)>,
-    loggers: BTreeSet<(Instant, SuperviseId)>,
+    first: BTreeSet<(Instant, SuperviseId)>,
+    others: BTreeSet<(Instant, SuperviseId)>,
     /// How many slots there are; `None`: as many as are wanted.
     most: Option<usize>,
     /// The services that have a slot, and until when.
@@ -23,21 +24,16 @@ pub struct StartQueue {
 }
 
 impl StartQueue {
-    fn queue(&mut self, which: SuperviseId) -> &mut BTreeSet<(Instant, SuperviseId)> {
-        match which.part {
-            Part::Service => &mut self.services,
-            Part::Logger => &mut self.loggers,
-        }
-    }
-
-    /// Adds a supervise that is to be started at this time.
-    pub fn insert(&mut self, at: Instant, which: SuperviseId) {
-        self.queue(which).insert((at, which));
+    /// Adds a supervise that is to be started at this time. If `takes_slot`, it begins a service that does not run yet.
+    pub fn insert(&mut self, at: Instant, which: SuperviseId, takes_slot: bool) {
+        let queue = if takes_slot { &mut self.first } else { &mut self.others };
+        queue.insert((at, which));
     }
 
     /// Removes a supervise that was to be started at this time.
     pub fn remove(&mut self, at: Instant, which: SuperviseId) {
-        self.queue(which).remove(&(at, which));
+        self.first.remove(&(at, which));
+        self.others.remove(&(at, which));
     }
 
     /// Limits how many services may start at a time; `None`: all of them.
@@ -56,12 +52,13 @@ impl StartQueue {
         let due = |queue: &BTreeSet<(Instant, SuperviseId)>, most| -> Vec<(Instant, SuperviseId)> {
             queue.iter().take_while(|(at, _)| *at <= now).take(most).copied().collect()
         };
-        let mut due = [due(&self.services, free), due(&self.loggers, limit)].concat();
+        let first = due(&self.first, free);
+        let mut due = [first.as_slice(), &due(&self.others, limit)].concat();
         due.sort_unstable();
         due.truncate(limit);
         if self.most.is_some() {
-            let services = due.iter().filter(|(_, which)| which.part == Part::Service);
-            self.slots.extend(services.map(|(_, which)| (which.id, now + PATIENCE)));
+            let begins = due.iter().filter(|due| first.contains(due));
+            self.slots.extend(begins.map(|(_, which)| (which.id, now + PATIENCE)));
         }
         due
     }
@@ -81,14 +78,15 @@ impl StartQueue {
         let first = |queue: &BTreeSet<(Instant, SuperviseId)>| queue.first().map(|(at, _)| *at);
         let full = self.most.is_some_and(|most| self.slots.len() >= most);
         let free = if full { self.slots.values().min().copied() } else { None };
-        let service = first(&self.services).map(|at| free.map_or(at, |free| at.max(free)));
-        service.into_iter().chain(first(&self.loggers)).min()
+        let service = first(&self.first).map(|at| free.map_or(at, |free| at.max(free)));
+        service.into_iter().chain(first(&self.others)).min()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::Part;
 
     fn which(inode: u64, part: Part) -> SuperviseId {
         SuperviseId { id: Id { device: 1, inode }, part }
@@ -105,7 +103,7 @@ mod tests {
         let (mut due, now) = (StartQueue::default(), Instant::now());
         let later = now + Duration::from_secs(1);
         for (at, inode, part) in [(later, 1, Part::Service), (now, 2, Part::Service), (now, 2, Part::Logger)] {
-            due.insert(at, which(inode, part));
+            due.insert(at, which(inode, part), part == Part::Service);
         }
         assert_eq!((due.deadline(), taken(&mut due, now, 9)), (Some(now), vec![2, 2]));
         assert_eq!((due.deadline(), taken(&mut due, now, 9)), (Some(later), vec![]));
@@ -113,16 +111,19 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_waited_for_and_loggers_need_none() {
+    fn a_slot_is_waited_for_and_some_need_none() {
         let (mut due, now) = (StartQueue::default(), Instant::now());
         due.limit(Some(2));
         for inode in 1..=5 {
-            due.insert(now, which(inode, Part::Service));
+            due.insert(now, which(inode, Part::Service), true);
         }
         assert_eq!(taken(&mut due, now, 9), [1, 2]);
         assert_eq!((taken(&mut due, now, 9), due.deadline()), (vec![], Some(now + PATIENCE)));
-        due.insert(now, which(3, Part::Logger));
+        due.insert(now, which(3, Part::Logger), false);
         assert_eq!((due.deadline(), taken(&mut due, now, 9)), (Some(now), vec![3]));
+        // The supervise of a service that has its slot was killed.
+        due.insert(now, which(1, Part::Service), false);
+        assert_eq!((due.deadline(), taken(&mut due, now, 9)), (Some(now), vec![1]));
         due.free_slot(which(2, Part::Service).id);
         assert_eq!((due.deadline(), taken(&mut due, now, 9)), (Some(now), vec![3]));
         assert_eq!(taken(&mut due, now + PATIENCE, 9), [4, 5], "the first two had their time");
@@ -134,7 +135,7 @@ mod tests {
         let (mut due, now) = (StartQueue::default(), Instant::now());
         due.limit(Some(1));
         for inode in 1..=3 {
-            due.insert(now, which(inode, Part::Service));
+            due.insert(now, which(inode, Part::Service), true);
         }
         assert_eq!(taken(&mut due, now, 9), [1]);
         due.limit(None);

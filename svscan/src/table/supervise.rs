@@ -34,12 +34,14 @@ pub struct Supervise {
     pub before: Option<Instant>,
     /// How often in a row the supervise has ended at once because it cannot serve.
     pub failures: u32,
+    /// The service ran already when svscan found it, so that its supervise is to take over a process.
+    pub takes_over: bool,
 }
 
 impl Supervise {
     /// A supervise that does not run, and is not to be started for now.
     pub fn idle() -> Supervise {
-        Supervise { state: SuperviseState::Idle, last: None, before: None, failures: 0 }
+        Supervise { state: SuperviseState::Idle, last: None, before: None, failures: 0, takes_over: false }
     }
 
     /// The supervise has ended and has left this. Returns when svscan is to start the next one.
