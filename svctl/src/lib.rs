@@ -27,8 +27,8 @@
 //!
 //! lib's `trial` says whether a command has had its effect, [`unsupervised`] why a service has no supervise, [`after`]
 //! for which services svscan waits, [`logger`] why a logger does not write, [`advice`] what to type next, and [`access`]
-//! whose a service is that this account may not look at. [`row`] and [`table`] make the rows of the table, and [`paint`]
-//! decides on symbols and colours.
+//! whose a service is that this account may not look at. [`row`] lists the columns of the table, each with how its cells are
+//! made; [`column`] and [`table`] align the rows, and [`paint`] decides on symbols and colours.
 //!
 //! With `-H`, [`remote`] runs the same command on other machines. Called `sv`, the program is [`sv`].
 //!
@@ -53,6 +53,7 @@ pub mod answer;
 pub mod arguments;
 pub mod check;
 pub mod code;
+pub mod column;
 pub mod completion;
 pub mod detail;
 pub mod enable;

@@ -3,9 +3,10 @@
 //! No line is wider than the terminal. Whatever a text contains, nothing in it reaches the terminal as a command: each line
 //! is made safe here once more, before the colours are added.
 
+use crate::column::{Column, Field, Side, Step, fitted, line, names, natural, position, without_end, without_middle};
 use crate::memory;
 use crate::paint::{Mark, Paint};
-use crate::table::{Step, fitted, line, without_end, without_middle};
+use crate::row::or_dash;
 use crate::top::screen::{Entry, Mode, Screen};
 use daemontools::duration::brief;
 use daemontools::terminal::visible;
@@ -13,38 +14,87 @@ use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
 
-/// The names of the columns.
-const COLUMNS: [&str; 9] =
-    ["SERVICE", "STATE", "PID", "FOR", "CPU%", "MEMORY", "STARTS", "DIED", "LAST END, LAST LINE"];
-/// The columns that are aligned at their right side: numbers.
-const RIGHT: [bool; 9] = [false, false, true, true, true, true, true, true, false];
-/// No column is narrower than this, so that the table does not move when a number gets longer.
-const LEAST: [usize; 9] = [12, 10, 7, 6, 5, 8, 6, 4, 0];
-const NAME: usize = 0;
-const STATE: usize = 1;
-const PID: usize = 2;
-const FOR: usize = 3;
-const CPU: usize = 4;
-const MEMORY: usize = 5;
-const STARTS: usize = 6;
-const DIED: usize = 7;
-const LAST: usize = 8;
+/// What a row shows: a service, the time since the start of the machine, and how text is shown.
+type Subject<'a> = (&'a Entry, Duration, Paint);
+/// Makes the text of a cell.
+type Make = fn(&Subject) -> String;
+
+/// The columns, from the left. No column is narrower than its least width, so that the table does not move when a number
+/// gets longer.
+const COLUMNS: [Column<Make>; 9] = [
+    Column { field: Field::Name, name: "SERVICE", side: Side::Left, least: 12, cell: |(entry, ..)| plain(&entry.name) },
+    Column { field: Field::State, name: "STATE", side: Side::Left, least: 10, cell: |(entry, ..)| entry.state.into() },
+    Column {
+        field: Field::Pid,
+        name: "PID",
+        side: Side::Right,
+        least: 7,
+        cell: |(entry, ..)| or_dash(entry.pid, |pid| pid.to_string()),
+    },
+    Column {
+        field: Field::Time,
+        name: "FOR",
+        side: Side::Right,
+        least: 6,
+        cell: |(entry, uptime, _)| or_dash(entry.since, |since| brief(uptime.saturating_sub(since))),
+    },
+    Column {
+        field: Field::Cpu,
+        name: "CPU%",
+        side: Side::Right,
+        least: 5,
+        cell: |(entry, ..)| or_dash(entry.figures.cpu, |share| format!("{}.{}", share / 10, share % 10)),
+    },
+    Column {
+        field: Field::Memory,
+        name: "MEMORY",
+        side: Side::Right,
+        least: 8,
+        cell: |(entry, ..)| or_dash(entry.figures.memory, memory::in_words),
+    },
+    Column {
+        field: Field::Starts,
+        name: "STARTS",
+        side: Side::Right,
+        least: 6,
+        cell: |(entry, ..)| or_dash(entry.starts, |starts| starts.to_string()),
+    },
+    Column {
+        field: Field::Deaths,
+        name: "DIED",
+        side: Side::Right,
+        least: 4,
+        cell: |(entry, ..)| or_dash(entry.deaths, |deaths| deaths.to_string()),
+    },
+    Column {
+        field: Field::Reason,
+        name: "LAST END, LAST LINE",
+        side: Side::Left,
+        least: 0,
+        cell: |(entry, _, paint)| last(entry, *paint),
+    },
+];
+
+/// The texts of a row.
+type Cells = [String; COLUMNS.len()];
+/// The widths of the columns, in columns of the terminal. A column without a width is left out.
+type Widths = [usize; COLUMNS.len()];
 
 /// What a table that is too wide loses, in this order.
 const STEPS: [Step; 13] = [
-    Step::Cut(NAME, 32),
-    Step::Cut(LAST, 16),
-    Step::Drop(STARTS),
-    Step::Drop(DIED),
-    Step::Cut(NAME, 20),
-    Step::Drop(MEMORY),
-    Step::Drop(CPU),
-    Step::Drop(FOR),
-    Step::Cut(LAST, 8),
-    Step::Drop(PID),
-    Step::Cut(NAME, 12),
-    Step::Drop(LAST),
-    Step::Cut(NAME, 1),
+    Step::Cut(Field::Name, 32),
+    Step::Cut(Field::Reason, 16),
+    Step::Drop(Field::Starts),
+    Step::Drop(Field::Deaths),
+    Step::Cut(Field::Name, 20),
+    Step::Drop(Field::Memory),
+    Step::Drop(Field::Cpu),
+    Step::Drop(Field::Time),
+    Step::Cut(Field::Reason, 8),
+    Step::Drop(Field::Pid),
+    Step::Cut(Field::Name, 12),
+    Step::Drop(Field::Reason),
+    Step::Cut(Field::Name, 1),
 ];
 
 /// How often what is measured is measured again.
@@ -81,35 +131,35 @@ fn draw_table(screen: &Screen, uptime: Duration, paint: Paint) -> Drawing {
     let rows = screen.rows();
     let (selected, first) = screen.window(&rows);
     let shown: Vec<&(&OsStr, &Entry)> = rows.iter().skip(first).take(screen.size.body()).collect();
-    let cells: Vec<[String; 9]> = shown.iter().map(|(_, entry)| cells(entry, uptime, paint)).collect();
-    let mut widths = LEAST;
-    for row in cells.iter().map(|row| row.each_ref().map(|cell| cell.width())).chain([COLUMNS.map(str::width)]) {
-        widths = std::array::from_fn(|column| widths[column].max(row[column]));
-    }
+    let cells: Vec<Cells> =
+        shown.iter().map(|(_, entry)| COLUMNS.map(|column| (column.cell)(&(entry, uptime, paint)))).collect();
+    let [name, reason] = [Field::Name, Field::Reason].map(|field| position(&COLUMNS, field));
+    let mut widths = natural(&COLUMNS, &cells);
     // A row that is selected later must not move the table, so the names of all count.
     let longest = rows.iter().map(|(_, entry)| plain(&entry.name).width()).max();
-    widths[NAME] = widths[NAME].max(longest.unwrap_or(0));
-    let widths = fitted(widths, room, &STEPS, LAST);
+    widths[name] = widths[name].max(longest.unwrap_or(0));
+    let widths = fitted(&COLUMNS, widths, room, &STEPS);
+    let is_shown = |field| widths[position(&COLUMNS, field)] > 0;
     let mut lines = Vec::new();
     if has_title {
         lines.push(title(screen, rows.len(), paint));
     }
     if has_names {
-        let names = table_line(" ", COLUMNS.map(str::to_string), COLUMNS, &widths);
-        lines.push(paint.dimmed(&without_end(&names, room, paint)));
+        let names = names(&COLUMNS, Paint { is_colored: false, ..paint }, &widths);
+        lines.push(paint.dimmed(&without_end(names.trim_end_matches('\n'), room, paint)));
     }
     for (number, ((_, entry), mut row)) in shown.iter().zip(cells).enumerate() {
-        row[NAME] = without_middle(&row[NAME], widths[NAME], paint);
-        row[LAST] = without_end(&row[LAST], widths[LAST], paint);
+        row[name] = without_middle(&row[name], widths[name], paint);
+        row[reason] = without_end(&row[reason], widths[reason], paint);
         lines.push(row_line(entry.mark, &row, (&widths, room, first + number == selected), paint));
     }
     if has_help {
         lines.resize(screen.size.rows.saturating_sub(1), String::new());
         lines.push(help(screen, paint));
     }
-    let has_figures = [CPU, MEMORY, LAST].iter().any(|column| widths[*column] > 0);
+    let has_figures = [Field::Cpu, Field::Memory, Field::Reason].into_iter().any(is_shown);
     let runs = has_figures && shown.iter().any(|(_, entry)| entry.pid.is_some());
-    let youngest = shown.iter().filter(|_| widths[FOR] > 0).filter_map(|(_, entry)| entry.since).max();
+    let youngest = shown.iter().filter(|_| is_shown(Field::Time)).filter_map(|(_, entry)| entry.since).max();
     let lasts = match youngest.map(|since| uptime.saturating_sub(since)) {
         _ if runs => Some(INTERVAL),
         Some(age) if age < MINUTE => Some(INTERVAL),
@@ -120,13 +170,13 @@ fn draw_table(screen: &Screen, uptime: Duration, paint: Paint) -> Drawing {
     Drawing { lines, shown, has_figures, lasts }
 }
 
-fn table_line(symbol: &str, cells: [String; 9], plain: [&str; 9], widths: &[usize; 9]) -> String {
-    let line = line(symbol, cells, plain, (widths, &RIGHT));
+fn table_line(symbol: &str, cells: Cells, plain: [&str; COLUMNS.len()], widths: &Widths) -> String {
+    let line = line(&COLUMNS, symbol, cells, plain, widths);
     line.trim_end_matches('\n').into()
 }
 
 /// The line of a service, within this room. That of the selected one is reversed as a whole.
-fn row_line(mark: Mark, row: &[String; 9], form: (&[usize; 9], usize, bool), paint: Paint) -> String {
+fn row_line(mark: Mark, row: &Cells, form: (&Widths, usize, bool), paint: Paint) -> String {
     let (widths, room, is_selected) = form;
     let texts = row.each_ref().map(String::as_str);
     let bare = table_line(paint.symbol(mark), row.clone(), texts, widths);
@@ -140,27 +190,11 @@ fn row_line(mark: Mark, row: &[String; 9], form: (&[usize; 9], usize, bool), pai
         (false, true) => without_end(&bare, room, paint),
         (false, false) => {
             let mut cells = row.clone();
-            cells[STATE] = paint.in_color_of(mark, texts[STATE]);
+            let state = position(&COLUMNS, Field::State);
+            cells[state] = paint.in_color_of(mark, texts[state]);
             table_line(&paint.in_color_of(mark, paint.symbol(mark)), cells, texts, widths)
         }
     }
-}
-
-fn cells(entry: &Entry, uptime: Duration, paint: Paint) -> [String; 9] {
-    let dash = || "-".to_string();
-    let number = |number: Option<u64>| number.map_or_else(dash, |number| number.to_string());
-    let figures = &entry.figures;
-    [
-        plain(&entry.name),
-        entry.state.into(),
-        entry.pid.map_or_else(dash, |pid| pid.to_string()),
-        entry.since.map_or_else(dash, |since| brief(uptime.saturating_sub(since))),
-        figures.cpu.map_or_else(dash, |share| format!("{}.{}", share / 10, share % 10)),
-        figures.memory.map_or_else(dash, memory::in_words),
-        number(entry.starts),
-        number(entry.deaths),
-        last(entry, paint),
-    ]
 }
 
 /// Why a service is not up, and what it has said. Of one that is up, how it ended before is past.
