@@ -1,6 +1,7 @@
 //! The words after `svctl`, as a request. No I/O.
 
 use crate::action::Action;
+use crate::flags::{FLAGS, Flag, FlagForm, WHEN, by_letter, by_name};
 use crate::foreign::{Foreign, meaning, refusal as refused_word, refused_option};
 use crate::usage::{self, USAGE};
 use crate::verbs::{self, Change, SIGNALS, Shell, Verb, signal_option, verb};
@@ -196,24 +197,51 @@ fn stands_alone(word: &OsStr) -> Result<(), Fatal> {
         return Ok(());
     }
     let words = b": -H must stand alone, with its hosts behind a blank; a signal is svctl kill -s HUP NAME";
-    Err(Fatal::misuse(&[bytes, words], USAGE))
+    Err(Fatal::misuse(&[bytes, words], &USAGE))
 }
 
 /// Options as they come.
 #[derive(Debug, Default)]
 struct Raw {
+    /// The options that were given.
+    given: Vec<Flag>,
     directory: Option<OsString>,
-    json: bool,
     color: Option<bool>,
     timeout: Option<Duration>,
-    only_failed: bool,
-    only_names: bool,
-    as_wanted: bool,
-    no_wait: bool,
     signal: Option<Command>,
-    scope: Scope,
-    help: bool,
+    textfile: Option<OsString>,
     hosts: Vec<OsString>,
+    /// Whether `--help` was given, or the command `help`: both are a request, and no option of one.
+    help: bool,
+}
+
+impl Raw {
+    /// Takes an option, with its value if it has one.
+    ///
+    /// # Errors
+    /// The value is missing or makes no sense: exit 100.
+    fn take(&mut self, flag: Flag, word: &OsStr, parser: &mut lexopt::Parser) -> Result<(), Fatal> {
+        let mut value = || parser.value().map_err(|error| Fatal::option(&error, &USAGE));
+        match flag {
+            Flag::Directory => self.directory = Some(value()?),
+            Flag::Color => self.color = color(&value()?)?,
+            Flag::Timeout => self.timeout = Some(parse_timeout(&value()?)?),
+            Flag::Signal => self.signal = Some(signal(&value()?)?),
+            Flag::Textfile => self.textfile = Some(value()?),
+            Flag::Host => {
+                stands_alone(word)?;
+                self.hosts.extend(parse_hosts(&value()?)?);
+            }
+            Flag::Json | Flag::NoWait | Flag::Processes | Flag::Logs => {}
+            Flag::Failed | Flag::Names | Flag::Wanted => {}
+        }
+        self.given.push(flag);
+        Ok(())
+    }
+
+    fn has(&self, flag: Flag) -> bool {
+        self.given.contains(&flag)
+    }
 }
 
 /// Reads the words.
@@ -221,7 +249,7 @@ struct Raw {
 /// # Errors
 /// They make no sense: exit 100.
 pub fn parse(args: Args) -> Result<(Shape, Request), Fatal> {
-    let misused = |error: lexopt::Error| Fatal::option(&error, USAGE);
+    let misused = |error: lexopt::Error| Fatal::option(&error, &USAGE);
     let mut raw = Raw::default();
     let (mut asked, mut names) = (None, Vec::new());
     let mut parser = lexopt::Parser::from_args(args);
@@ -234,6 +262,7 @@ pub fn parse(args: Args) -> Result<(Shape, Request), Fatal> {
                 |word: &OsStr| matches!(asked, Some(Verb::Act(Action::Signal(_)))) && signal_option(word).is_some();
             if let Some(name) = rest.next_if(|word| has_options && is_signal(word)) {
                 raw.signal = signal_option(&name).map(|(_, command)| command);
+                raw.given.push(Flag::Signal);
                 continue;
             }
             word = rest.peek().unwrap_or_default().into();
@@ -241,24 +270,6 @@ pub fn parse(args: Args) -> Result<(Shape, Request), Fatal> {
         }
         let Some(argument) = parser.next().map_err(misused)? else { break };
         match argument {
-            Arg::Short('d') | Arg::Long("directory") => raw.directory = Some(parser.value().map_err(misused)?),
-            Arg::Short('j') | Arg::Long("json") => raw.json = true,
-            Arg::Long("color") => raw.color = color(&parser.value().map_err(misused)?)?,
-            Arg::Short('T') | Arg::Long("timeout") => {
-                raw.timeout = Some(parse_timeout(&parser.value().map_err(misused)?)?);
-            }
-            Arg::Long("failed") => raw.only_failed = true,
-            Arg::Long("names") => raw.only_names = true,
-            Arg::Long("wanted") => raw.as_wanted = true,
-            Arg::Long("processes") => raw.scope.processes = true,
-            Arg::Long("logs") => raw.scope.logs = true,
-            Arg::Long("textfile") => raw.scope.textfile = Some(parser.value().map_err(misused)?),
-            Arg::Long("no-wait") => raw.no_wait = true,
-            Arg::Short('s') | Arg::Long("signal") => raw.signal = Some(signal(&parser.value().map_err(misused)?)?),
-            Arg::Short('H') | Arg::Long("host") => {
-                stands_alone(&word)?;
-                raw.hosts.extend(parse_hosts(&parser.value().map_err(misused)?)?);
-            }
             Arg::Long("help") => raw.help = true,
             Arg::Value(word) if asked.is_none() && names.is_empty() && !raw.help => {
                 asked = meant(&word)?;
@@ -275,13 +286,17 @@ pub fn parse(args: Args) -> Result<(Shape, Request), Fatal> {
                 }
             }
             Arg::Value(name) => names.push(name),
-            Arg::Short(letter) => {
-                let name = letter.to_string();
-                return Err(refused_option(&name).unwrap_or_else(|| misused(Arg::Short(letter).unexpected())));
-            }
-            Arg::Long(name) => {
-                return Err(refused_option(name).unwrap_or_else(|| misused(Arg::Long(name).unexpected())));
-            }
+            Arg::Short(letter) => match by_letter(letter) {
+                Some(flag) => raw.take(flag, &word, &mut parser)?,
+                None => {
+                    let refused = refused_option(&letter.to_string());
+                    return Err(refused.unwrap_or_else(|| misused(Arg::Short(letter).unexpected())));
+                }
+            },
+            Arg::Long(name) => match by_name(name) {
+                Some(flag) => raw.take(flag, &word, &mut parser)?,
+                None => return Err(refused_option(name).unwrap_or_else(|| misused(Arg::Long(name).unexpected()))),
+            },
         }
     }
     if raw.help {
@@ -290,7 +305,8 @@ pub fn parse(args: Args) -> Result<(Shape, Request), Fatal> {
         return Ok((Shape::default(), Request::Help(verb)));
     }
     let request = request(asked, names, &raw)?;
-    let Raw { directory, json, color, timeout, hosts, .. } = raw;
+    let json = raw.has(Flag::Json);
+    let Raw { directory, color, timeout, hosts, .. } = raw;
     Ok((Shape { directory, json, color, timeout, hosts }, request))
 }
 
@@ -306,63 +322,24 @@ pub fn meant(word: &OsStr) -> Result<Option<Verb>, Fatal> {
     }
 }
 
-/// Whether a long option means something to a command.
-pub fn belongs(verb: Verb, option: &str) -> bool {
-    let has_documents = match verb {
-        Verb::List | Verb::Status | Verb::Act(_) | Verb::Wait | Verb::Log | Verb::Add | Verb::Events => true,
-        Verb::Check | Verb::Remove | Verb::Change(_) | Verb::Completion | Verb::Metrics | Verb::Top => false,
-    };
-    let waits = match verb {
-        Verb::Act(action) => action.goal().is_some(),
-        Verb::Wait | Verb::Add | Verb::Remove => true,
-        Verb::List | Verb::Status | Verb::Log | Verb::Check | Verb::Change(_) | Verb::Completion => false,
-        Verb::Events | Verb::Metrics | Verb::Top => false,
-    };
-    match option {
-        "--failed" | "--names" => verb == Verb::List,
-        "--wanted" => verb == Verb::Status,
-        "--signal" => verb == Verb::Act(Action::Signal(Command::Kill)),
-        "--no-wait" => matches!(verb, Verb::Act(_) | Verb::Add),
-        "--timeout" => waits,
-        "--json" => has_documents,
-        // Their answer is a file for another program, or needs a terminal.
-        "--host" => !matches!(verb, Verb::Metrics | Verb::Completion | Verb::Top),
-        "--processes" | "--logs" | "--textfile" => verb == Verb::Metrics,
-        _ => true,
-    }
-}
-
-/// The first option that was given and means nothing to this command.
-fn misplaced(verb: Verb, names: &[OsString], raw: &Raw) -> Option<&'static str> {
-    let are_names_alone = !raw.only_failed && !raw.json && names.is_empty();
-    let options = [
-        ("--failed", raw.only_failed),
-        ("--names", raw.only_names),
-        ("--wanted", raw.as_wanted),
-        ("--signal", raw.signal.is_some()),
-        ("--no-wait", raw.no_wait),
-        ("--timeout", raw.timeout.is_some()),
-        ("--json", raw.json),
-        ("--host", !raw.hosts.is_empty()),
-        ("--processes", raw.scope.processes),
-        ("--logs", raw.scope.logs),
-        ("--textfile", raw.scope.textfile.is_some()),
-    ];
-    let is_wrong = |option: &str| !belongs(verb, option) || (option == "--names" && !are_names_alone);
-    options.into_iter().find(|(option, is_given)| *is_given && is_wrong(option)).map(|(option, _)| option)
+/// The first option, in the order of the help, that was given and means nothing to this command.
+fn misplaced(verb: Verb, names: &[OsString], raw: &Raw) -> Option<&'static FlagForm> {
+    let are_names_alone = !raw.has(Flag::Failed) && !raw.has(Flag::Json) && names.is_empty();
+    let is_wrong = |form: &FlagForm| !(form.belongs)(verb) || (form.flag == Flag::Names && !are_names_alone);
+    FLAGS.iter().find(|form| raw.has(form.flag) && is_wrong(form))
 }
 
 fn request(asked: Option<Verb>, mut names: Vec<OsString>, raw: &Raw) -> Result<Request, Fatal> {
     let verb = asked.unwrap_or(Verb::List);
     if let Some(option) = misplaced(verb, &names, raw) {
-        return Err(Fatal::misuse(&[option.as_bytes(), b" does not belong here"], &usage::of(verb)));
+        return Err(Fatal::misuse(&[b"--", option.long.as_bytes(), b" does not belong here"], &usage::of(verb)));
     }
     let refused = |why: &str| Err(Fatal::misuse(&[why.as_bytes()], &usage::of(verb)));
-    let then = if raw.no_wait { Then::Return } else { Then::Wait };
+    let then = if raw.has(Flag::NoWait) { Then::Return } else { Then::Wait };
     Ok(match verb {
-        Verb::List if raw.only_names => Request::Names,
-        Verb::List => Request::List { names, which: if raw.only_failed { Which::Failed } else { Which::All } },
-        Verb::Status => Request::Status { names, right: if raw.as_wanted { Right::Wanted } else { Right::Up } },
+        Verb::List if raw.has(Flag::Names) => Request::Names,
+        Verb::List => Request::List { names, which: if raw.has(Flag::Failed) { Which::Failed } else { Which::All } },
+        Verb::Status => Request::Status { names, right: if raw.has(Flag::Wanted) { Right::Wanted } else { Right::Up } },
         Verb::Act(_) | Verb::Remove | Verb::Change(_) if names.is_empty() => return refused("no service is named"),
         Verb::Act(Action::Signal(usual)) => {
             Request::Act { action: Action::Signal(raw.signal.unwrap_or(usual)), names, then: Then::Return }
@@ -381,7 +358,10 @@ fn request(asked: Option<Verb>, mut names: Vec<OsString>, raw: &Raw) -> Result<R
         Verb::Completion => Request::Completion(Shell::parse(&names.remove(0))?),
         Verb::Change(change) => Request::Change { change, names },
         Verb::Events => Request::Events { names },
-        Verb::Metrics => Request::Metrics { names, scope: raw.scope.clone() },
+        Verb::Metrics => {
+            let (processes, logs) = (raw.has(Flag::Processes), raw.has(Flag::Logs));
+            Request::Metrics { names, scope: Scope { processes, logs, textfile: raw.textfile.clone() } }
+        }
         Verb::Top => Request::Top { names },
     })
 }
@@ -391,7 +371,7 @@ fn color(word: &OsStr) -> Result<Option<bool>, Fatal> {
         b"auto" => Ok(None),
         b"always" => Ok(Some(true)),
         b"never" => Ok(Some(false)),
-        other => Err(refusal(&[b"color ", other, b": not one of auto always never"])),
+        other => Err(refusal(&[b"color ", other, b": not one of ", WHEN.join(" ").as_bytes()])),
     }
 }
 
@@ -575,7 +555,7 @@ mod tests {
 
     #[test]
     fn the_commands_that_are_told_are_those_that_are_read() {
-        for (word, _) in VERBS {
+        for word in VERBS.map(|form| form.word) {
             assert!(verb(OsStr::new(word)).is_some() && TEXT.contains(&format!("\n  {word} ")), "{word}");
         }
     }

@@ -1,27 +1,18 @@
 //! What `--help` behind a command says, and `svctl help`. No I/O.
 
-use crate::arguments::belongs;
-use crate::usage::{TEXT, USAGE, line_of};
+use crate::flags::FLAGS;
+use crate::usage::{TEXT, USAGE, form_of};
 use crate::verbs::Verb;
 
 /// The help about a command; without one, about svctl.
 pub fn of(verb: Option<Verb>) -> String {
-    let usage = USAGE.strip_prefix("svctl: ").unwrap_or(USAGE);
+    let (usage, text) = (USAGE.strip_prefix("svctl: ").unwrap_or(&USAGE), &*TEXT);
     let manual = "The manual page svctl(8) says more.\n";
-    let Some(verb) = verb else { return format!("{usage}\n\n{TEXT}\n{manual}") };
-    let (form, what) = line_of(verb);
-    let options: String = option_lines(verb).map(|line| format!("{line}\n")).collect();
+    let Some(verb) = verb else { return format!("{usage}\n\n{text}\n{manual}") };
+    let form = form_of(verb);
+    let options: String = FLAGS.iter().filter(|form| (form.belongs)(verb)).map(|form| form.line()).collect();
     let codes = exit_codes(verb);
-    format!("usage: svctl [ options ] {form}\n\n{what}\n\n{options}\nExit codes: {codes}\n\n{manual}")
-}
-
-/// The lines about the options that belong to a command.
-fn option_lines(verb: Verb) -> impl Iterator<Item = &'static str> {
-    let options = TEXT.lines().filter(|line| line.trim_start().starts_with('-'));
-    options.filter(move |line| {
-        let long = line.split([' ', ',']).find(|word| word.starts_with("--"));
-        long.is_some_and(|long| belongs(verb, long))
-    })
+    format!("usage: svctl [ options ] {}\n\n{}\n\n{options}\nExit codes: {codes}\n\n{manual}", form.usage(), form.what)
 }
 
 fn exit_codes(verb: Verb) -> &'static str {
@@ -46,10 +37,9 @@ mod tests {
 
     #[test]
     fn every_command_has_its_help() {
-        for (word, verb) in VERBS {
-            let help = of(Some(verb));
-            let (form, what) = line_of(verb);
-            assert!(form.starts_with(word) && !what.is_empty() && help.contains(what), "{word}: {help}");
+        for known in VERBS {
+            let (help, form, word) = (of(Some(known.verb)), form_of(known.verb), known.word);
+            assert!(form.usage().starts_with(word) && help.contains(known.what), "{word}: {help}");
         }
         let start = of(Some(Verb::Act(crate::action::Action::Start)));
         assert!(start.starts_with("usage: svctl [ options ] start name ...\n\nkeep it up, and wait"), "{start}");

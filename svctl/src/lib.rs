@@ -5,7 +5,8 @@
 //! svc, svstat, svwait and svlog take paths and letters, which suits scripts. svctl takes names and words, and says more.
 //! It uses the same parts of lib.
 //!
-//! 1. [`arguments`] makes a [`Request`](arguments::Request) of the words.
+//! 1. [`arguments`] makes a [`Request`](arguments::Request) of the words. [`verbs`] and [`flags`] have a table each of the
+//!    commands and of the options, from which [`usage`], [`help`] and [`completion`] come too.
 //! 2. [`services`] finds the scan directory, and the services that the names or patterns mean.
 //! 3. One file answers each kind of request:
 //!
@@ -58,6 +59,7 @@ pub mod completion;
 pub mod detail;
 pub mod enable;
 pub mod events;
+pub mod flags;
 pub mod foreign;
 pub mod help;
 pub mod list;
@@ -90,12 +92,14 @@ use std::ffi::{OsStr, OsString};
 use sv::name::{Called, SV, called};
 
 /// The answers to `--help` and to wrong usage.
-pub const HELP: Help = Help { usage: usage::USAGE, text: usage::TEXT };
+fn own_help() -> Help {
+    Help { usage: &usage::USAGE, text: &usage::TEXT }
+}
 
 /// Starts svctl or sv, as the name says by which the program was called. Returns the exit code.
 pub fn start(name: &OsStr, args: Args) -> i32 {
     match called(name, |path| std::fs::read_link(path).ok()) {
-        Called::Svctl => program("svctl", args, &HELP, svctl),
+        Called::Svctl => program("svctl", args, &own_help(), svctl),
         Called::Sv => program(SV, args, &sv::arguments::HELP, |args| sv::sv(None, args)),
         Called::Script(service) => program(SV, args, &sv::arguments::HELP, |args| sv::sv(Some(&service), args)),
     }

@@ -60,7 +60,7 @@ const CURSOR_FILE: &str = "cursor-file";
 /// # Errors
 /// A word means no service, an option has no value, or svlog cannot be executed.
 pub fn become_svlog(context: &Context, words: Vec<OsString>) -> Result<i32, Fatal> {
-    let (mut options, names) = split(words).map_err(|error| Fatal::option(&error, USAGE))?;
+    let (mut options, names) = split(words).map_err(|error| Fatal::option(&error, &USAGE))?;
     options.extend(context.shape.json.then(|| "--json".into()));
     options
         .extend(context.shape.color.map(|color| format!("--color={}", if color { "always" } else { "never" }).into()));

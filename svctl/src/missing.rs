@@ -26,7 +26,7 @@ pub fn meant(words: &[OsString], word: &OsStr, services: &[OsString]) -> Option<
     if word == ALL {
         return Some("'*' means all services".into());
     }
-    let names = || VERBS.into_iter().map(|(name, _)| name);
+    let names = || VERBS.iter().map(|form| form.word);
     let is_begun = |name: &&str| word.len() > 1 && word != *name && name.as_bytes().starts_with(word.as_bytes());
     let begun: Vec<&str> = names().filter(is_begun).collect();
     let near = || names().filter(|name| is_one_edit_away(word.as_bytes(), name.as_bytes())).collect();

@@ -11,6 +11,7 @@
 
 use crate::action::Action;
 use crate::arguments::meant;
+use crate::flags::{FLAGS, FlagForm};
 use crate::text::shown;
 use crate::verbs::{Verb, signal_option};
 use daemontools::report::TEMPORARY;
@@ -52,15 +53,18 @@ pub enum Order {
 /// `--`, words are left as they are. A signal as kill(1) has it becomes `-s HUP`: an older svctl takes `-HUP` for a host.
 pub fn words_for_there(words: &[OsString]) -> Vec<OsString> {
     let (mut kept, mut rest) = (Vec::new(), words.iter());
+    let here: Vec<String> = FLAGS.iter().filter(|form| form.stays_here).flat_map(FlagForm::words).collect();
     let mut is_kill = false;
     while let Some(word) = rest.next() {
         let bytes = word.as_bytes();
-        if matches!(bytes, b"-H" | b"--host" | b"--color") {
-            rest.next();
-            continue;
-        }
-        if [&b"-H="[..], b"--host=", b"--color="].into_iter().any(|option| bytes.starts_with(option)) {
-            continue;
+        let behind = |option: &String| bytes.strip_prefix(option.as_bytes());
+        match here.iter().find_map(behind) {
+            Some(b"") => {
+                rest.next();
+                continue;
+            }
+            Some([b'=', ..]) => continue,
+            Some(_) | None => {}
         }
         if let Some((name, _)) = signal_option(word).filter(|_| is_kill) {
             kept.extend(["-s", name].map(OsString::from));

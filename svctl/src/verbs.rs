@@ -39,32 +39,132 @@ pub enum Verb {
     Top,
 }
 
-/// The commands, by name.
-pub const VERBS: [(&str, Verb); 19] = [
-    ("list", Verb::List),
-    ("status", Verb::Status),
-    ("start", Verb::Act(Action::Start)),
-    ("stop", Verb::Act(Action::Stop)),
-    ("restart", Verb::Act(Action::Restart)),
-    ("once", Verb::Act(Action::Once)),
-    ("reload", Verb::Act(Action::Reload)),
-    ("kill", Verb::Act(Action::Signal(Command::Kill))),
-    ("wait", Verb::Wait),
-    ("log", Verb::Log),
-    ("check", Verb::Check),
-    ("add", Verb::Add),
-    ("remove", Verb::Remove),
-    ("enable", Verb::Change(Change::Enable)),
-    ("disable", Verb::Change(Change::Disable)),
-    ("completion", Verb::Completion),
-    ("events", Verb::Events),
-    ("metrics", Verb::Metrics),
-    ("top", Verb::Top),
+/// All that svctl knows of a command before it does it.
+#[derive(Debug, Clone, Copy)]
+pub struct VerbForm {
+    /// The word for it.
+    pub word: &'static str,
+    /// The command.
+    pub verb: Verb,
+    /// The words that stand behind it, as the help has them.
+    pub takes: &'static str,
+    /// What the help says of it.
+    pub what: &'static str,
+}
+
+/// The commands, in the order of the help.
+pub const VERBS: [VerbForm; 19] = [
+    VerbForm { word: "list", verb: Verb::List, takes: "[ name ... ]", what: "a table (also without a command)" },
+    VerbForm { word: "status", verb: Verb::Status, takes: "name ...", what: "everything about each service" },
+    VerbForm {
+        word: "start",
+        verb: Verb::Act(Action::Start),
+        takes: "name ...",
+        what: "keep it up, and wait until it is ready",
+    },
+    VerbForm {
+        word: "stop",
+        verb: Verb::Act(Action::Stop),
+        takes: "name ...",
+        what: "take it down, and wait until it is",
+    },
+    VerbForm {
+        word: "restart",
+        verb: Verb::Act(Action::Restart),
+        takes: "name ...",
+        what: "end it and start it again, and wait until it is ready",
+    },
+    VerbForm { word: "once", verb: Verb::Act(Action::Once), takes: "name ...", what: "run it once" },
+    VerbForm { word: "reload", verb: Verb::Act(Action::Reload), takes: "name ...", what: "its program reload, or HUP" },
+    VerbForm {
+        word: "kill",
+        verb: Verb::Act(Action::Signal(Command::Kill)),
+        takes: "name ...",
+        what: "KILL, or another signal",
+    },
+    VerbForm {
+        word: "wait",
+        verb: Verb::Wait,
+        takes: "goal name ...",
+        what: "wait until each is up, ready, down, finished or restarted",
+    },
+    VerbForm {
+        word: "log",
+        verb: Verb::Log,
+        takes: "name ...",
+        what: "what it has logged: svlog with all its options",
+    },
+    VerbForm {
+        word: "check",
+        verb: Verb::Check,
+        takes: "[ name ... ]",
+        what: "what would keep a service from working, before it is started",
+    },
+    VerbForm {
+        word: "add",
+        verb: Verb::Add,
+        takes: "path [ name ]",
+        what: "link a service directory into dir, and wait until it is ready",
+    },
+    VerbForm {
+        word: "enable",
+        verb: Verb::Change(Change::Enable),
+        takes: "name ...",
+        what: "start it by itself from now on: removes its file down",
+    },
+    VerbForm {
+        word: "disable",
+        verb: Verb::Change(Change::Disable),
+        takes: "name ...",
+        what: "do not start it by itself: makes the file; what runs runs on",
+    },
+    VerbForm {
+        word: "remove",
+        verb: Verb::Remove,
+        takes: "name ...",
+        what: "take the link away for good: end the service, let its logger read all",
+    },
+    VerbForm {
+        word: "completion",
+        verb: Verb::Completion,
+        takes: "shell",
+        what: "a script that completes these words in bash, zsh or fish",
+    },
+    VerbForm {
+        word: "events",
+        verb: Verb::Events,
+        takes: "[ name ... ]",
+        what: "a line for each change of a service, until it is interrupted",
+    },
+    VerbForm {
+        word: "metrics",
+        verb: Verb::Metrics,
+        takes: "[ name ... ]",
+        what: "the state of services in numbers, in the text format of Prometheus",
+    },
+    VerbForm {
+        word: "top",
+        verb: Verb::Top,
+        takes: "[ name ... ]",
+        what: "the table as a live screen, until q is pressed",
+    },
 ];
+
+impl VerbForm {
+    /// The command with the words behind it: `wait goal name ...`.
+    pub fn usage(&self) -> String {
+        format!("{} {}", self.word, self.takes)
+    }
+
+    /// The line of the help: `  start name ...         keep it up, and wait until it is ready`.
+    pub fn line(&self) -> String {
+        format!("  {:<23}{}\n", self.usage(), self.what)
+    }
+}
 
 /// The command of this name.
 pub fn verb(word: &OsStr) -> Option<Verb> {
-    VERBS.into_iter().find(|(name, _)| word == *name).map(|(_, verb)| verb)
+    VERBS.iter().find(|form| word == form.word).map(|form| form.verb)
 }
 
 /// The signals that a service can be sent, by name.
@@ -118,18 +218,20 @@ pub enum Shell {
     Fish,
 }
 
+/// The shells, by name.
+pub const SHELLS: [(&str, Shell); 3] = [("bash", Shell::Bash), ("zsh", Shell::Zsh), ("fish", Shell::Fish)];
+
 impl Shell {
     /// The shell of this name.
     ///
     /// # Errors
     /// There is no completion for it: exit 100.
     pub fn parse(word: &OsStr) -> Result<Shell, Fatal> {
-        match word.as_bytes() {
-            b"bash" => Ok(Shell::Bash),
-            b"zsh" => Ok(Shell::Zsh),
-            b"fish" => Ok(Shell::Fish),
-            other => Err(Fatal::new(PERMANENT, &[b"completion ", other, b": not one of bash zsh fish"])),
-        }
+        let refused = || {
+            let shells = SHELLS.map(|(name, _)| name).join(" ");
+            Fatal::new(PERMANENT, &[b"completion ", word.as_bytes(), b": not one of ", shells.as_bytes()])
+        };
+        SHELLS.into_iter().find(|(name, _)| word == *name).map(|(_, shell)| shell).ok_or_else(refused)
     }
 }
 
