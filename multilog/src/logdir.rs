@@ -12,6 +12,7 @@ use crate::files;
 use crate::journal::{File, Id};
 use crate::retry::{Retry, Stop};
 use crate::rotation::{self, RotationState};
+use crate::router::{HasOutput, Output};
 use crate::schedule::Period;
 use crate::settings::{Directory, Durability};
 use daemontools::logdir::{COMPLETE, CURRENT, INCOMPLETE, PREVIOUS};
@@ -46,6 +47,8 @@ pub struct LogDirectory {
     pub limit: u64,
     /// Bytes in `current`.
     pub size: u64,
+    /// What the router has put out for this directory, and is not written yet.
+    pub output: Output,
     inode: u64,
     /// The size of `current` when its name last led to it; what was last said about a name that leads elsewhere.
     seen: u64,
@@ -71,6 +74,16 @@ pub struct LogDirectory {
     newest: Option<Tai64N>,
     /// When an old file is too old, as time since 1970.
     expiry: Option<Duration>,
+}
+
+impl HasOutput for LogDirectory {
+    fn output(&self) -> &Output {
+        &self.output
+    }
+
+    fn output_mut(&mut self) -> &mut Output {
+        &mut self.output
+    }
 }
 
 impl LogDirectory {

@@ -10,7 +10,7 @@ use crate::forward::Forwarder;
 use crate::journal::{File, Id, Journal};
 use crate::logdir::LogDirectory;
 use crate::retry::{Retry, Stop};
-use crate::router::{Input, Line, Output, Router};
+use crate::router::{Input, Line, Router};
 use crate::steps::SideOutput;
 use crate::without_journal::JournalRetry;
 use daemontools::Unable;
@@ -38,7 +38,6 @@ enum Batch {
 pub struct Logger {
     router: Router,
     directories: Vec<LogDirectory>,
-    outputs: Vec<Output>,
     side: SideOutput,
     forwarder: Forwarder,
     journal: Journal,
@@ -169,10 +168,10 @@ impl Logger {
 
     /// Ends the last line, and reports what limits have suppressed; that goes to a new file if one is due.
     fn end_lines(&mut self) -> Result<(), Stop> {
-        self.router.end_line(&mut self.outputs, &mut self.side);
+        self.router.end_line(&mut self.directories, &mut self.side);
         self.write_pending()?;
         self.rotate_by_time()?;
-        self.router.end(&mut self.outputs, &mut self.side);
+        self.router.end(&mut self.directories, &mut self.side);
         self.write_pending()
     }
 
@@ -225,17 +224,15 @@ impl Logger {
             self.check_journal();
             self.retry.unwritten = self.journal.data().len();
             let leaving = self.retry.signals.leaving;
-            for (output, directory) in self.outputs.iter_mut().zip(&self.directories) {
+            for directory in &mut self.directories {
                 let limit = if directory.standing().takes_all(leaving) { u64::MAX } else { directory.limit };
-                (output.size, output.limit) = (directory.size, limit);
+                (directory.output.size, directory.output.limit) = (directory.size, limit);
             }
-            let batch = match self.router.plain_part(self.journal.data(), &self.outputs) {
-                0 => Batch::Routed,
-                plain => Batch::Verbatim(plain),
-            };
+            let plain = self.router.plain_part(self.journal.data(), &self.directories);
+            let batch = plain.map_or(Batch::Routed, Batch::Verbatim);
             let taken = match batch {
                 Batch::Verbatim(length) => length,
-                Batch::Routed => self.router.take(self.journal.data(), input, &mut self.outputs, &mut self.side),
+                Batch::Routed => self.router.take(self.journal.data(), input, &mut self.directories, &mut self.side),
             };
             if taken > 0 || self.is_pending() {
                 self.write(batch)?;
@@ -269,22 +266,21 @@ impl Logger {
 
     /// Writes a batch to the directories, and what the router put out to other places.
     fn write(&mut self, batch: Batch) -> Result<(), Stop> {
-        let sizes = self.outputs.iter().map(|output| match batch {
+        let size = |directory: &LogDirectory| match batch {
             Batch::Verbatim(length) => length,
-            Batch::Routed => output.pending.len(),
-        });
-        let files = self.directories.iter().zip(sizes).map(|(directory, size)| directory.file(size)).collect();
+            Batch::Routed => directory.output.pending.len(),
+        };
+        let files = self.directories.iter().map(|directory| directory.file(size(directory))).collect();
         self.journal.commit(0, self.journal.checkpoint().line, files);
         if self.journal.is_closed() {
             // After a power cut, the journal must say how much of the files is to be cut off.
             self.retry.retry_until_done("write", &[JOURNAL.as_bytes(), b" to disk"], || self.journal.sync())?;
         }
-        for (output, directory) in self.outputs.iter_mut().zip(&mut self.directories) {
+        for directory in &mut self.directories {
             match batch {
                 Batch::Verbatim(length) => directory.write(&self.journal.data()[..length], &mut self.retry)?,
-                Batch::Routed => directory.write(&output.pending, &mut self.retry)?,
+                Batch::Routed => directory.write_output(&mut self.retry)?,
             }
-            output.pending.clear();
         }
         let SideOutput { alerts, statuses, lines, messages } = &mut self.side;
         self.forwarder.print(lines, &mut self.retry)?;
@@ -298,7 +294,7 @@ impl Logger {
 
     /// Whether the router put out anything.
     fn is_pending(&self) -> bool {
-        !self.side.is_empty() || self.outputs.iter().any(|output| !output.pending.is_empty())
+        !self.side.is_empty() || self.directories.iter().any(|directory| !directory.output.pending.is_empty())
     }
 
     /// Notes in the journal that its first `taken` bytes are in the directories.

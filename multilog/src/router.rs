@@ -10,7 +10,7 @@ use crate::syslog::Identity;
 use daemontools::logdir::stamp::StampKind;
 use daemontools::logdir::stamp::write::Stamper;
 use daemontools::tai64::Moment;
-pub use output::{Input, Line, Output, is_full};
+pub use output::{HasOutput, Input, Line, Output, is_full};
 use output::{each, put};
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ impl Router {
 
     /// Takes lines off the beginning of `data` until it is used up, or the rest is the beginning of a
     /// line that may matter as a whole, or a file is full. Returns how many bytes were taken.
-    pub fn take(&mut self, data: &[u8], input: Input, outputs: &mut [Output], side: &mut SideOutput) -> usize {
+    pub fn take(&mut self, data: &[u8], input: Input, outputs: &mut [impl HasOutput], side: &mut SideOutput) -> usize {
         let (data, input) = match data.get(..self.most_taken) {
             Some(part) if part.len() < data.len() => (part, Input::Open),
             _ => (data, input),
@@ -107,7 +107,7 @@ impl Router {
         } else {
             self.stamp_lines(data, Destinations::MAX, outputs)
         };
-        while side.size() < self.most_aside && !outputs.iter().any(|output| output.is_full(self.line)) {
+        while side.size() < self.most_aside && !outputs.iter().any(|place| place.output().is_full(self.line)) {
             if self.line == Line::Fresh && self.tell_suppressed(self.steps.now, outputs, side) {
                 continue;
             }
@@ -131,18 +131,24 @@ impl Router {
     }
 
     /// Ends a line that has no newline at the end of the input.
-    pub fn end_line(&mut self, outputs: &mut [Output], side: &mut SideOutput) {
+    pub fn end_line(&mut self, outputs: &mut [impl HasOutput], side: &mut SideOutput) {
         if let Line::Within(to) = std::mem::replace(&mut self.line, Line::Fresh) {
             put(to, b"\n", outputs, side);
         }
     }
 
     /// Reports all lines that were suppressed.
-    pub fn end(&mut self, outputs: &mut [Output], side: &mut SideOutput) {
+    pub fn end(&mut self, outputs: &mut [impl HasOutput], side: &mut SideOutput) {
         while self.tell_suppressed(Duration::MAX, outputs, side) {}
     }
 
-    fn begin_line(&mut self, rest: &[u8], input: Input, outputs: &mut [Output], side: &mut SideOutput) -> usize {
+    fn begin_line(
+        &mut self,
+        rest: &[u8],
+        input: Input,
+        outputs: &mut [impl HasOutput],
+        side: &mut SideOutput,
+    ) -> usize {
         let newline = memchr::memchr(b'\n', rest);
         let length = newline.unwrap_or(rest.len());
         if newline.is_none() && length < SEEN && input == Input::Open {
@@ -167,7 +173,7 @@ impl Router {
         &mut self,
         from: usize,
         (stamp, goes_on): (usize, bool),
-        outputs: &mut [Output],
+        outputs: &mut [impl HasOutput],
         side: &mut SideOutput,
     ) -> Destinations {
         let line_start = LineStart { bytes: &self.line_start, stamp, goes_on, time: self.stamper.last() };
@@ -182,7 +188,7 @@ impl Router {
     }
 
     /// Adds a line that reports what a rate limit has suppressed, if the time for that has come.
-    fn tell_suppressed(&mut self, now: Duration, outputs: &mut [Output], side: &mut SideOutput) -> bool {
+    fn tell_suppressed(&mut self, now: Duration, outputs: &mut [impl HasOutput], side: &mut SideOutput) -> bool {
         let Some((count, next)) = self.steps.take_suppressed(now) else { return false };
         self.line_start.clear();
         self.stamper.put(&mut self.line_start);
@@ -195,7 +201,7 @@ impl Router {
 
     /// Passes on the rest of a long line. The router does not keep it, so that a line may have any length; it is cut
     /// where a file is full.
-    fn go_on(&mut self, rest: &[u8], to: Destinations, outputs: &mut [Output], side: &mut SideOutput) -> usize {
+    fn go_on(&mut self, rest: &[u8], to: Destinations, outputs: &mut [impl HasOutput], side: &mut SideOutput) -> usize {
         let mut room = rest.len();
         each(to, outputs, |_, output| room = room.min(output.room()));
         let newline = memchr::memchr(b'\n', rest);
@@ -234,11 +240,12 @@ mod tests {
             let input = if index + 1 == pieces.len() { Input::Ended } else { Input::Open };
             loop {
                 let plain = router.plain_part(&data, &outputs);
-                let taken = if plain > 0 {
-                    outputs.iter_mut().for_each(|output| output.add(&data[..plain]));
-                    plain
-                } else {
-                    router.take(&data, input, &mut outputs, &mut side)
+                let taken = match plain {
+                    Some(plain) => {
+                        outputs.iter_mut().for_each(|output| output.add(&data[..plain]));
+                        plain
+                    }
+                    None => router.take(&data, input, &mut outputs, &mut side),
                 };
                 data.drain(..taken);
                 if outputs.first().is_some_and(|output| output.is_full(router.line)) {
@@ -307,10 +314,10 @@ mod tests {
         let mut side = SideOutput::default();
         let at = |seconds| Moment { uptime: Duration::from_secs(seconds), ..Moment::ZERO };
         router.batch(at(5));
-        router.take(b"a\n", Input::Open, &mut [], &mut side);
+        router.take(b"a\n", Input::Open, &mut [] as &mut [Output], &mut side);
         assert_eq!((router.deadline(), side.is_empty()), (Some(Duration::from_secs(6)), true));
         router.batch(at(6));
-        router.take(b"", Input::Open, &mut [], &mut side);
+        router.take(b"", Input::Open, &mut [] as &mut [Output], &mut side);
         assert_eq!((router.deadline(), &side.lines[..]), (None, &b"multilog: 1 line suppressed\n"[..]));
     }
 

@@ -54,13 +54,13 @@ fn routed(arguments: &[&str], pieces: &[Vec<u8>], limit: u64) -> Vec<Vec<u8>> {
         loop {
             let plain = router.plain_part(&data, &outputs);
             let taken = match plain {
-                0 => router.take(&data, more, &mut outputs, &mut side),
-                plain => plain,
+                Some(plain) => {
+                    outputs[0].pending.extend_from_slice(&data[..plain]);
+                    outputs[0].size += plain as u64;
+                    plain
+                }
+                None => router.take(&data, more, &mut outputs, &mut side),
             };
-            if plain > 0 {
-                outputs[0].pending.extend_from_slice(&data[..plain]);
-                outputs[0].size += plain as u64;
-            }
             data.drain(..taken);
             if is_full(outputs[0].size, limit, router.line) {
                 files.push(std::mem::take(&mut outputs[0].pending));

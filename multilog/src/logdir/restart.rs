@@ -7,6 +7,7 @@ use crate::files;
 use crate::journal::{CurrentFile, File, Id};
 use crate::recovery::{self, FileState, Noted, Step};
 use crate::retry::{Retry, RetryFailure};
+use crate::router::Output;
 use crate::settings::Directory;
 use daemontools::logdir::{self, CURRENT, PREVIOUS, PROCESSED, STATE, UNSAFE};
 use daemontools::{Attempt, report};
@@ -62,6 +63,7 @@ impl LogDirectory {
             said: None,
             is_stuck: false,
             has_numbers,
+            output: Output::default(),
             period: None,
             zone_changes: 0,
             time: None,

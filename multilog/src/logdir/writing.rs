@@ -116,6 +116,21 @@ impl LogDirectory {
         }
     }
 
+    /// Writes what the router has put out for this directory, and forgets it.
+    ///
+    /// # Errors
+    /// [`Stop`]: part of it may have been written. The output is as before.
+    pub fn write_output(&mut self, retry: &mut Retry) -> Result<(), Stop> {
+        // The memory is kept for the next lines.
+        let mut pending = std::mem::take(&mut self.output.pending);
+        let written = self.write(&pending, retry);
+        if written.is_ok() {
+            pending.clear();
+        }
+        self.output.pending = pending;
+        written
+    }
+
     fn write_all(&mut self, mut bytes: &[u8], retry: &mut Retry) -> Result<(), Stop> {
         while !bytes.is_empty() {
             let LogDirectory { settings, folder, current, space, .. } = self;

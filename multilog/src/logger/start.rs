@@ -8,7 +8,7 @@ use crate::journal::place::{self, LeftJournal};
 use crate::journal::{File, Journal};
 use crate::logdir::{Locked, LogDirectory};
 use crate::retry::{Retry, Stop};
-use crate::router::{Output, Router};
+use crate::router::Router;
 use crate::script::{Action, Script};
 use crate::signals::Signals;
 use crate::status_file::show;
@@ -86,7 +86,6 @@ impl Logger {
         // From a pipe of packets (O_DIRECT), a read gets one packet, not all bytes that wait.
         let packets = fcntl(sys::stdin(), FcntlArg::F_GETFL).is_ok_and(|flags| flags & OFlag::O_DIRECT.bits() != 0);
         let peek_pipe = (is_pipe && !packets).then(|| pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()).flatten();
-        let outputs = script.directories.iter().map(|_| Output::default()).collect();
         let alarm = match directories.iter().any(LogDirectory::needs_clock) {
             true => Some(retry.retry_at_start("watch", "the clock".as_ref(), Alarm::new)?),
             false => None,
@@ -98,7 +97,6 @@ impl Logger {
         let mut logger = Logger {
             router,
             directories,
-            outputs,
             side,
             forwarder,
             journal,

@@ -34,6 +34,24 @@ pub struct Output {
     pub limit: u64,
 }
 
+/// What has an [`Output`]: a log directory, or the output itself.
+pub trait HasOutput {
+    /// The output.
+    fn output(&self) -> &Output;
+    /// The output, to add to it.
+    fn output_mut(&mut self) -> &mut Output;
+}
+
+impl HasOutput for Output {
+    fn output(&self) -> &Output {
+        self
+    }
+
+    fn output_mut(&mut self) -> &mut Output {
+        self
+    }
+}
+
 impl Output {
     pub(super) fn add(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
@@ -55,18 +73,18 @@ pub fn is_full(size: u64, limit: u64, line: Line) -> bool {
     size > 0 && size + margin >= limit
 }
 
-pub(super) fn is_any_full(outputs: &[Output]) -> bool {
-    outputs.iter().any(|output| output.is_full(Line::Fresh))
+pub(super) fn is_any_full(outputs: &[impl HasOutput]) -> bool {
+    outputs.iter().any(|place| place.output().is_full(Line::Fresh))
 }
 
-pub(super) fn put(to: Destinations, bytes: &[u8], outputs: &mut [Output], side: &mut SideOutput) {
+pub(super) fn put(to: Destinations, bytes: &[u8], outputs: &mut [impl HasOutput], side: &mut SideOutput) {
     each(to, outputs, |_, output| output.add(bytes));
     if to & OUTPUT != 0 {
         side.lines.extend_from_slice(bytes);
     }
 }
 
-pub(super) fn each(set: Destinations, outputs: &mut [Output], mut act: impl FnMut(usize, &mut Output)) {
+pub(super) fn each(set: Destinations, outputs: &mut [impl HasOutput], mut act: impl FnMut(usize, &mut Output)) {
     let chosen = outputs.iter_mut().enumerate().filter(|(number, _)| set >> number & 1 == 1);
-    chosen.for_each(|(number, output)| act(number, output));
+    chosen.for_each(|(number, place)| act(number, place.output_mut()));
 }

@@ -652,8 +652,8 @@ impl Multilog {
                 router.end_line(&mut outputs, &mut side);
                 0
             }
-            Some((0, input)) => router.take(data, input, &mut outputs, &mut side),
-            Some((plain, _)) => {
+            Some((None, input)) => router.take(data, input, &mut outputs, &mut side),
+            Some((Some(plain), _)) => {
                 outputs.iter_mut().for_each(|output| output.pending.extend(data.get(..plain).unwrap_or_default()));
                 plain
             }
