@@ -27,9 +27,10 @@
 //! | `top` | [`top`] | the table as a live screen |
 //!
 //! lib's `trial` says whether a command has had its effect, [`unsupervised`] why a service has no supervise, [`after`]
-//! for which services svscan waits, [`logger`] why a logger does not write, [`advice`] what to type next, and [`access`]
-//! whose a service is that this account may not look at. [`row`] lists the columns of the table, each with how its cells are
-//! made; [`column`] and [`table`] align the rows, and [`paint`] decides on symbols and colours.
+//! for which services svscan waits, [`logger`] why a logger does not write, [`disk`] whether a disk is full, [`advice`]
+//! what to type next, and [`access`] whose a service is that this account may not look at. [`row`] lists the columns of
+//! the table, each with how its cells are made; [`column`] and [`table`] align the rows, and [`paint`] decides on
+//! symbols and colours.
 //!
 //! With `-H`, [`remote`] runs the same command on other machines. Called `sv`, the program is [`sv`].
 //!
@@ -57,6 +58,7 @@ pub mod code;
 pub mod column;
 pub mod completion;
 pub mod detail;
+pub mod disk;
 pub mod enable;
 pub mod events;
 pub mod flags;

@@ -2,6 +2,7 @@
 //!
 //! The words of multilog are judged by multilog itself (`multilog --check`).
 
+use crate::disk::{MAKE_ROOM, full_disk};
 use crate::services::{Reach, Service};
 use crate::text::shown;
 use daemontools::files::read_beginning;
@@ -10,7 +11,6 @@ use daemontools::logdir::locate::log_directory;
 use daemontools::logdir::script::{MultilogCommand, SCRIPT_AT_MOST};
 use daemontools::service::{LOG, RUN, SILENT, answers};
 use daemontools::sys::companion;
-use nix::sys::statvfs::statvfs;
 use nix::unistd::{User, geteuid};
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
@@ -28,13 +28,6 @@ pub struct Fault {
     pub what: Vec<u8>,
     /// What to do.
     pub cure: String,
-}
-
-/// What keeps the disk of this directory from taking another byte.
-pub fn full_disk(directory: &Path) -> Option<String> {
-    let disk = answers(directory).then(|| statvfs(directory).ok()).flatten()?;
-    let is_full = disk.blocks() > 0 && disk.blocks_available() == 0;
-    is_full.then(|| format!("the disk of {} is full", shown(directory.as_os_str().as_bytes())))
 }
 
 /// Why a logger that runs may not write what it reads.
@@ -70,7 +63,7 @@ pub fn faults(service: &Service) -> Vec<Fault> {
         if directory.exists() && !directory.is_dir() {
             faults.push(fault(words(b" is no directory, so multilog cannot write there"), "move it away"));
         } else if let Some(what) = full_disk(if directory.is_dir() { &directory } else { &base }) {
-            faults.push(fault(what.into_bytes(), "make room there"));
+            faults.push(fault(what.into_bytes(), MAKE_ROOM));
         } else if let Some(account) = &command.account {
             faults.extend(refused(account, &directory).map(|why| match why {
                 Refused::Setuidgid(why) => fault(why, "correct it"),

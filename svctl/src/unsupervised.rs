@@ -6,7 +6,7 @@
 
 use crate::after::{is_entry, not_ready};
 use crate::answer::Answer;
-use crate::logger::full_disk;
+use crate::disk::{MAKE_ROOM, full_disk};
 use crate::services::{Reach, Service, Services};
 use crate::text::{quoted, shown};
 use daemontools::report::reason;
@@ -115,7 +115,7 @@ pub fn fault(service: &Path) -> Option<(String, String)> {
         (Ok(()), Ok(true)) => {
             Some((format!("another process has the lock of {name}"), format!("fuser {name}/lock names it")))
         }
-        (Ok(()), Ok(false) | Err(_)) => full_disk(made_in).map(|words| (words, "make room there".into())),
+        (Ok(()), Ok(false) | Err(_)) => full_disk(made_in).map(|words| (words, MAKE_ROOM.into())),
     }
 }
 
