@@ -7,7 +7,7 @@
 
 use daemontools::encoding::Encode;
 use daemontools::files::{read_file, read_file_on_mount, stat_on_mount};
-use daemontools::service::policy::{MARKS, PROGRAMS};
+use daemontools::service::policy::{Kind, kind_of};
 use daemontools::service::setting::LONGEST;
 use daemontools::service::{DOWN, Helper, LOG, Unread};
 use daemontools::sys::{is_passing, kind};
@@ -148,10 +148,10 @@ fn said(file: &str, files: Files) -> Said {
             Err(errno) => Err(errno.into()),
         };
     }
-    if file == LOG || PROGRAMS.contains(&file) {
+    if file == LOG || kind_of(file) == Some(Kind::Program) {
         return Ok(is_executable(file, files)?.then(Vec::new));
     }
-    if MARKS.contains(&file) {
+    if kind_of(file) == Some(Kind::Mark) {
         match files.stat(file) {
             Ok(_) => {}
             Err(errno) if files.is_no_answer(errno) => return Err(errno.into()),

@@ -3,7 +3,7 @@
 use crate::elsewhere::{self, Elsewhere};
 use daemontools::files::lstat_on_mount;
 use daemontools::report::reason;
-use daemontools::service::policy::{ABSTRACT, MARKS, PROGRAMS, Policy, SETTINGS, meant_by};
+use daemontools::service::policy::{ABSTRACT, Kind, Policy, SETTINGS, kind_of, meant_by};
 use daemontools::service::setting;
 use daemontools::service::{DOWN, Held, LOG, Part, RUN, Record, Unread, Want};
 use daemontools::sys::directory::for_each_name;
@@ -165,7 +165,7 @@ pub fn read(before: &[(String, String)], elsewhere: &mut Elsewhere) -> Reading {
     let mut settings = Settings::default();
     let counts = |name: &&str| *name != ABSTRACT || !there.has_run();
     let all = || {
-        let names = PROGRAMS.into_iter().chain(MARKS).chain(SETTINGS);
+        let names = SETTINGS.into_iter().map(|setting| setting.file);
         names.filter(|name| there.may_have(name)).filter(counts)
     };
     let mut said = elsewhere.look(all());
@@ -197,7 +197,7 @@ fn text_of(file: &str, said: elsewhere::Said) -> Result<Option<String>, Refusal>
         Err(unread) => Err(unread.into()),
     };
     match text {
-        Err(Refusal::Lasting(_)) if MARKS.contains(&file) => Ok(Some(String::new())),
+        Err(Refusal::Lasting(_)) if kind_of(file) == Some(Kind::Mark) => Ok(Some(String::new())),
         text => text.map(Some),
     }
 }

@@ -15,7 +15,7 @@ use crate::text::{quoted, shown};
 use crate::{unsupervised, write};
 use daemontools::interpreter::{self, Obstacle, obstacle};
 use daemontools::report::{PERMANENT, reason};
-use daemontools::service::policy::{ABSTRACT, PROGRAMS, Policy, SETTINGS, meant_by};
+use daemontools::service::policy::{ABSTRACT, Kind, Policy, files, meant_by};
 use daemontools::service::setting::{LONGEST, value};
 use daemontools::service::{
     AFTER, DOWN, MOST_NAMES, RUN, SILENT, SUPERVISE, Unread, answers, has_supervise_at, read_file,
@@ -222,7 +222,7 @@ fn of_directory(service: &Service, findings: &mut Vec<Finding>) {
     }
     names.sort();
     findings.extend(of_run(name, &names));
-    findings.extend(PROGRAMS.into_iter().filter_map(|program| {
+    findings.extend(files(Kind::Program).filter_map(|program| {
         let place: &[&[u8]] = &[name, b"/", program.as_bytes()];
         if !interpreter::answers(Path::new(program)) {
             return Some(Finding::silent(place));
@@ -233,7 +233,7 @@ fn of_directory(service: &Service, findings: &mut Vec<Finding>) {
             Err(unread) => Some(Finding::unreadable(place, unread.reason())),
         }
     }));
-    findings.extend(SETTINGS.into_iter().filter_map(|file| of_setting(name, file)));
+    findings.extend(files(Kind::Value).filter_map(|file| of_setting(name, file)));
     findings.extend(names.iter().filter_map(|file| of_misspelt(name, file, &names)));
 }
 
@@ -341,7 +341,7 @@ pub fn doubtful_settings(service: &Service) -> Vec<String> {
         return Vec::new();
     }
     names.sort();
-    let settings = SETTINGS.into_iter().filter(|file| of_setting(b"", file).is_some()).map(str::to_string);
+    let settings = files(Kind::Value).filter(|file| of_setting(b"", file).is_some()).map(str::to_string);
     let misspelt = names.iter().filter(|file| of_misspelt(b"", file, &names).is_some()).map(|file| shown(file));
     settings.chain(misspelt).collect()
 }

@@ -1,5 +1,5 @@
 use crate::input::Input;
-use daemontools::service::policy::{Policy, SETTINGS};
+use daemontools::service::policy::{Kind, Policy, files};
 use daemontools::service::{Command, Ending, Exit, Process, Record, Role, Want};
 use daemontools::tai64::Moment;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use supervise::machine::{Event, Machine};
 /// Reads settings from `data`: a byte that chooses the setting, its text up to a NUL, and so on. Each setting is
 /// accepted or refused as a whole.
 pub fn policy(input: &mut Input, most: usize) -> Policy {
+    let settings: Vec<&str> = files(Kind::Value).collect();
     let mut policy = Policy::default();
     for _ in 0..most {
         if !input.has_more() {
             break;
         }
-        let setting = SETTINGS[usize::from(input.byte()) % SETTINGS.len()];
+        let setting = settings[usize::from(input.byte()) % settings.len()];
         let text = String::from_utf8_lossy(input.piece()).into_owned();
         let before = policy.clone();
         match policy.set(setting, &text) {

@@ -27,7 +27,7 @@
 //! | `expect` | `fork`, `daemon`: `run` goes into the background; `stop`: it raises SIGSTOP when it is ready | |
 //! | `pidfile` | `run` goes into the background, and its process writes its number into this file | |
 
-use super::setting::{TIMEOUT_KILL, timeout, value};
+use super::setting::{self, TIMEOUT_KILL, timeout};
 use super::{Beside, Role};
 use crate::{duration, spelling};
 use nix::sys::signal::Signal;
@@ -253,38 +253,117 @@ impl Default for Policy {
     }
 }
 
-/// The files that are run.
-pub const PROGRAMS: [&str; 9] =
-    ["start", "pre-start", "post-start", "pre-stop", "reload", "finish", "stop", "check", "notify"];
+/// What a file of the service directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// supervise runs it.
+    Program,
+    /// It only has to be there. `notify-socket` may also say `path`.
+    Mark,
+    /// Its first line is a value.
+    Value,
+}
+
+/// What such a file sets in a [`Policy`].
+#[derive(Debug, Clone, Copy)]
+enum Sets {
+    /// That the file is there.
+    Presence(fn(&mut Policy) -> &mut bool),
+    /// What its first line says. If the function refuses the line, it leaves the policy as it was.
+    Text(fn(&mut Policy, &str) -> Result<(), &'static str>),
+}
+
+/// A file by which the owner of a service sets something.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// The name of the file.
+    pub file: &'static str,
+    /// What the file is.
+    pub kind: Kind,
+    sets: Sets,
+}
 
 /// The mark of a state.
 pub const ABSTRACT: &str = "abstract";
 
-/// The files that only have to be there. `notify-socket` may also say `path`.
-pub const MARKS: [&str; 4] = ["notify-socket", "setsid", "no-setsid", ABSTRACT];
-
-/// The files that hold a value.
-pub const SETTINGS: [&str; 19] = [
-    "down-signal",
-    TIMEOUT_KILL,
-    "timeout-start",
-    "timeout-pre-start",
-    "timeout-post-start",
-    "timeout-pre-stop",
-    "timeout-reload",
-    "timeout-finish",
-    "timeout-stop",
-    "kill-scope",
-    "restart-delay",
-    "restart-limit",
-    "success-codes",
-    "max-death-tally",
-    "notification-fd",
-    "timeout-up",
-    "watchdog",
-    "expect",
-    "pidfile",
+/// All settings, in the order in which supervise reads them.
+pub const SETTINGS: [Setting; 32] = [
+    program("start", |policy| &mut policy.has_start),
+    program("pre-start", |policy| &mut policy.has_pre_start),
+    program("post-start", |policy| &mut policy.has_post_start),
+    program("pre-stop", |policy| &mut policy.has_pre_stop),
+    program("reload", |policy| &mut policy.has_reload),
+    program("finish", |policy| &mut policy.has_finish),
+    program("stop", |policy| &mut policy.has_stop),
+    program("check", |policy| &mut policy.has_check),
+    program("notify", |policy| &mut policy.has_notify),
+    Setting {
+        file: "notify-socket",
+        kind: Kind::Mark,
+        sets: Sets::Text(|policy, text| {
+            (policy.notify_socket, policy.has_socket_path) = (true, text == "path");
+            Ok(())
+        }),
+    },
+    mark("setsid", |policy| &mut policy.setsid),
+    mark("no-setsid", |policy| &mut policy.no_setsid),
+    mark(ABSTRACT, |policy| &mut policy.is_state),
+    value("down-signal", |policy, text| store(&mut policy.down_signal, signal(text))),
+    value(TIMEOUT_KILL, |policy, text| store(&mut policy.kill_after, timeout(text))),
+    value("timeout-start", |policy, text| store(&mut policy.timeouts.start, timeout(text))),
+    value("timeout-pre-start", |policy, text| store(&mut policy.timeouts.pre_start, timeout(text))),
+    value("timeout-post-start", |policy, text| store(&mut policy.timeouts.post_start, timeout(text))),
+    value("timeout-pre-stop", |policy, text| store(&mut policy.timeouts.pre_stop, timeout(text))),
+    value("timeout-reload", |policy, text| store(&mut policy.timeouts.reload, timeout(text))),
+    value("timeout-finish", |policy, text| store(&mut policy.timeouts.finish, timeout(text))),
+    value("timeout-stop", |policy, text| store(&mut policy.timeouts.stop, timeout(text))),
+    value("kill-scope", |policy, text| store(&mut policy.scope, scope(text))),
+    value("restart-delay", |policy, text| store(&mut policy.restart, restart(text))),
+    value("restart-limit", |policy, text| {
+        (policy.restart_limit, policy.respawn_limit) = limits(text)?;
+        Ok(())
+    }),
+    value("success-codes", |policy, text| {
+        (policy.success, policy.success_signals) = successes(text)?;
+        Ok(())
+    }),
+    value("max-death-tally", |policy, text| store(&mut policy.deaths_kept, at_most(text, 4096))),
+    value("notification-fd", |policy, text| store(&mut policy.notification_fd, descriptor(text).map(Some))),
+    value("timeout-up", |policy, text| {
+        (policy.ready_within, policy.has_timeout_up) = (timeout(text)?, true);
+        Ok(())
+    }),
+    value("watchdog", |policy, text| store(&mut policy.watchdog, timeout(text))),
+    value("expect", |policy, text| store(&mut policy.expect, expect(text).map(Some))),
+    value("pidfile", |policy, text| store(&mut policy.pidfile, path(text).map(Some))),
 ];
+
+const fn program(file: &'static str, place: fn(&mut Policy) -> &mut bool) -> Setting {
+    Setting { file, kind: Kind::Program, sets: Sets::Presence(place) }
+}
+
+const fn mark(file: &'static str, place: fn(&mut Policy) -> &mut bool) -> Setting {
+    Setting { file, kind: Kind::Mark, sets: Sets::Presence(place) }
+}
+
+const fn value(file: &'static str, set: fn(&mut Policy, &str) -> Result<(), &'static str>) -> Setting {
+    Setting { file, kind: Kind::Value, sets: Sets::Text(set) }
+}
+
+fn store<T>(place: &mut T, value: Result<T, &'static str>) -> Result<(), &'static str> {
+    *place = value?;
+    Ok(())
+}
+
+/// The names of the files of one kind.
+pub fn files(kind: Kind) -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter(move |setting| setting.kind == kind).map(|setting| setting.file)
+}
+
+/// What the file of this name is, if it is a setting.
+pub fn kind_of(file: &str) -> Option<Kind> {
+    SETTINGS.iter().find(|setting| setting.file == file).map(|setting| setting.kind)
+}
 
 /// A file of s6, which says there what `no-setsid` says here.
 const OF_OTHERS: &[u8] = b"nosetsid";
@@ -294,11 +373,11 @@ const OF_OTHERS: &[u8] = b"nosetsid";
 /// nothing. Programs have short names, which many others resemble.
 pub fn meant_by(name: &[u8]) -> Option<&'static str> {
     let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_');
-    let mut settings = SETTINGS.into_iter().chain(MARKS);
-    if !name.iter().all(is_letter) || name == OF_OTHERS || settings.clone().any(|setting| name == setting.as_bytes()) {
+    let settings = || files(Kind::Value).chain(files(Kind::Mark));
+    if !name.iter().all(is_letter) || name == OF_OTHERS || settings().any(|setting| name == setting.as_bytes()) {
         return None;
     }
-    settings.find(|setting| spelling::is_one_edit_away(name, setting.as_bytes()))
+    settings().find(|setting| spelling::is_one_edit_away(name, setting.as_bytes()))
 }
 
 impl Policy {
@@ -357,46 +436,15 @@ impl Policy {
         self.notify_socket || self.watchdog.is_some()
     }
 
-    /// Sets what the text of one of [`SETTINGS`] says, or that there is one of [`PROGRAMS`] or [`MARKS`].
+    /// Sets what the text of one of [`SETTINGS`] says. Of a program, and of most marks, only the presence counts.
     ///
     /// # Errors
     /// What is wrong with it, in a few words; the policy is as before.
     pub fn set(&mut self, file: &str, text: &str) -> Result<(), &'static str> {
-        let value = value(text);
-        match file {
-            "down-signal" => self.down_signal = signal(value)?,
-            TIMEOUT_KILL => self.kill_after = timeout(value)?,
-            "timeout-start" => self.timeouts.start = timeout(value)?,
-            "timeout-pre-start" => self.timeouts.pre_start = timeout(value)?,
-            "timeout-post-start" => self.timeouts.post_start = timeout(value)?,
-            "timeout-pre-stop" => self.timeouts.pre_stop = timeout(value)?,
-            "timeout-reload" => self.timeouts.reload = timeout(value)?,
-            "timeout-stop" => self.timeouts.stop = timeout(value)?,
-            "timeout-finish" => self.timeouts.finish = timeout(value)?,
-            "kill-scope" => self.scope = scope(value)?,
-            "restart-delay" => self.restart = restart(value)?,
-            "restart-limit" => (self.restart_limit, self.respawn_limit) = limits(value)?,
-            "success-codes" => (self.success, self.success_signals) = successes(value)?,
-            "max-death-tally" => self.deaths_kept = at_most(value, 4096)?,
-            "notification-fd" => self.notification_fd = Some(descriptor(value)?),
-            "timeout-up" => (self.ready_within, self.has_timeout_up) = (timeout(value)?, true),
-            "expect" => self.expect = Some(expect(value)?),
-            "pidfile" => self.pidfile = Some(path(value)?),
-            "watchdog" => self.watchdog = timeout(value)?,
-            "start" => self.has_start = true,
-            "pre-start" => self.has_pre_start = true,
-            "post-start" => self.has_post_start = true,
-            "pre-stop" => self.has_pre_stop = true,
-            "reload" => self.has_reload = true,
-            "finish" => self.has_finish = true,
-            "stop" => self.has_stop = true,
-            "check" => self.has_check = true,
-            "notify" => self.has_notify = true,
-            "notify-socket" => (self.notify_socket, self.has_socket_path) = (true, value == "path"),
-            ABSTRACT => self.is_state = true,
-            "setsid" => self.setsid = true,
-            "no-setsid" => self.no_setsid = true,
-            _ => return Err("not a setting"),
+        match SETTINGS.iter().find(|setting| setting.file == file).map(|setting| setting.sets) {
+            Some(Sets::Presence(place)) => *place(self) = true,
+            Some(Sets::Text(set)) => return set(self, setting::value(text)),
+            None => return Err("not a setting"),
         }
         Ok(())
     }
@@ -559,8 +607,8 @@ mod tests {
         for (name, meant) in table {
             assert_eq!(meant_by(name.as_bytes()), meant, "{name}");
         }
-        for name in SETTINGS.into_iter().chain(MARKS).chain(PROGRAMS) {
-            assert_eq!(meant_by(name.as_bytes()), None, "{name}");
+        for Setting { file, .. } in SETTINGS {
+            assert_eq!(meant_by(file.as_bytes()), None, "{file}");
         }
     }
     use proptest::prelude::*;
@@ -651,8 +699,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_taken_or_refused(file in prop::sample::select(&SETTINGS[..]), text in "(?s).{0,60}") {
-            let _ = Policy::default().set(file, &text);
+        fn any_text_is_taken_or_refused(setting in prop::sample::select(&SETTINGS[..]), text in "(?s).{0,60}") {
+            let mut policy = Policy::default();
+            prop_assert!(policy.set(setting.file, &text).is_ok() || policy == Policy::default());
         }
     }
 }
