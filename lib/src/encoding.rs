@@ -12,7 +12,8 @@ pub trait Encode: Sized {
     /// Adds the bytes that stand for the value.
     fn encode(&self, bytes: &mut Vec<u8>);
 
-    /// Takes the value from the beginning of the bytes; `None` if they are no such value.
+    /// Reads a value from the beginning of `bytes`, and removes from there the bytes that stand for it; `None` if
+    /// `bytes` does not begin with such a value.
     fn decode(bytes: &mut &[u8]) -> Option<Self>;
 }
 
@@ -63,7 +64,7 @@ impl Encode for After {
     }
 }
 
-/// The length, and the bytes themselves.
+/// The encoding is the length of the string in bytes, as a `u32`, and then these bytes.
 impl Encode for OsString {
     fn encode(&self, bytes: &mut Vec<u8>) {
         // No path and no file that is read is that long.
@@ -79,7 +80,7 @@ impl Encode for OsString {
     }
 }
 
-/// Types whose values are made of another type's values.
+/// Implements [`Encode`] for types whose values are converted into values of another type and sent as these.
 macro_rules! as_another {
     ($($kind:ty, $other:ty, $to:expr, $from:expr;)*) => { $(
         impl Encode for $kind {

@@ -21,7 +21,8 @@ const DEAD_LINK: &str = "it is a link to nothing";
 const NO_REGULAR_FILE: &str = "it is no regular file";
 const ON_NOEXEC: &str = "its file system is mounted with noexec";
 const EMPTY: &str = "it is empty";
-/// What begins otherwise is no program either, or the system would have executed it.
+/// The reason for a file that does not begin with `#!`. It is no compiled program either: the kernel would have
+/// executed that.
 const NO_SCRIPT: &str = "it does not begin with #! and is no program";
 
 /// Why a program that exists could not be executed, in words, if its interpreter is the reason. `errno` is the error of
@@ -62,12 +63,13 @@ pub fn remedy(program: &Path, errno: Errno) -> Option<&'static str> {
     }
 }
 
-/// Whether its mount lets no program be executed.
+/// Whether the program lies on a mount with the option `noexec`, from which the kernel executes no program.
 fn is_on_noexec(program: &Path) -> bool {
     statvfs(program).is_ok_and(|mount| mount.flags().contains(FsFlags::ST_NOEXEC))
 }
 
-/// Why what begins so is no script that the kernel can execute.
+/// Why the kernel cannot execute a file with this beginning as a script, in words; `None` if its first line is in
+/// order.
 fn no_script(beginning: &[u8]) -> Option<&'static str> {
     let Some(rest) = beginning.strip_prefix(b"#!") else {
         let is_marked = beginning.strip_prefix(b"\xef\xbb\xbf").is_some_and(|rest| rest.starts_with(b"#!"));

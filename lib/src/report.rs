@@ -185,21 +185,21 @@ impl Fatal {
         self.code
     }
 
-    /// The same message, for which the system has given this error.
+    /// Adds to the message the error with which the system refused something.
     #[must_use]
     pub fn with_errno(self, errno: Errno) -> Fatal {
         Fatal { errno: Some(errno), ..self }
     }
 
-    /// What a chain program that ends so tells supervise: the program's name and the reason. `None` if it was called
-    /// wrongly: then it exits with another code, or says only how it is called.
+    /// What a chain program that ends with this error tells supervise: the program's name and the reason. `None` if the
+    /// chain program was called wrongly: then it exits with another code, or says only how it is called.
     pub fn refusal(&self) -> Option<Refusal> {
         let is_told = self.code == TEMPORARY && !self.words.is_empty();
         let words = || [line::name().as_bytes(), b": ", &self.words[..]].concat();
         is_told.then(|| Refusal::new(&words(), self.errno.map(|errno| errno as i32)))
     }
 
-    /// The same message with this exit code.
+    /// Replaces the exit code, and keeps the message.
     pub fn with_code(self, code: i32) -> Fatal {
         Fatal { code, ..self }
     }

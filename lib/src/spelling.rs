@@ -14,8 +14,9 @@ pub fn is_one_edit_away(one: &[u8], other: &[u8]) -> bool {
     }
 }
 
-/// What follows the name of a long option that the program does not know: the one of `help` that was probably meant, or
-/// that such an option asks for help only where it is the first argument. Nothing, where neither is so.
+/// The words that a message has behind the name of a long option that the program does not know: which option of `help`
+/// the user probably meant, or, for `--help` and `--version`, that the option must be the first argument. The words are
+/// empty if no option of `help` resembles it.
 pub fn for_long_option(option: &str, help: Option<Help>) -> String {
     if ["--help", "--version"].contains(&option) {
         return ": it must be the first argument".into();

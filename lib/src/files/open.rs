@@ -66,8 +66,9 @@ impl From<Unread> for Errno {
     }
 }
 
-/// Opens a regular file in an open directory for reading. Symbolic links are followed, also to what the kernel makes up,
-/// for a program that nothing but its own caller waits for.
+/// Opens a regular file in an open directory for reading. Symbolic links are followed, also to files that the kernel
+/// makes up, which may make their reader wait. So only a program may call this for which no other process waits than
+/// the one that started it.
 ///
 /// # Errors
 /// The file does not exist, or is no regular file.
@@ -187,7 +188,8 @@ pub fn stays_on_mount(path: &Path) -> Option<bool> {
     stays_on_mount_at(AT_FDCWD, path)
 }
 
-/// The same for a path from an open directory, and its mount.
+/// Whether a path leads from the open directory `directory` to a file on the mount of that directory, or to nothing,
+/// without a step on another mount. No other mount is asked for that. `None`: the kernel does not tell.
 pub fn stays_on_mount_at(directory: impl AsFd, path: &Path) -> Option<bool> {
     let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_XDEV);
     match openat2(directory, path, how) {
@@ -216,7 +218,7 @@ pub fn lstat_on_mount<P: ?Sized + NixPath>(path: &P) -> nix::Result<FileStat> {
 /// Finds a directory on the mount of the current directory, and holds it as a place (O_PATH).
 ///
 /// # Errors
-/// As for [`stat_on_mount`]. ENOTDIR: it is none.
+/// As for [`stat_on_mount`]. ENOTDIR: the path leads to a file that is no directory.
 pub fn hold_on_mount<P: ?Sized + NixPath>(path: &P) -> nix::Result<OwnedFd> {
     open_on_mount(path, OFlag::O_DIRECTORY)
 }

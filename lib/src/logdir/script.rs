@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A script that runs multilog is never longer.
+/// The longest script that is read, in bytes. A script that runs multilog is never that long.
 pub const SCRIPT_AT_MOST: usize = 64 * 1024;
 /// After these words of a script a path means something else than it does to us.
 const MOVES: [&[u8]; 4] = [b"cd", b"chroot", b"nsenter", b"unshare"];
@@ -141,7 +141,7 @@ fn commands(script: &[u8]) -> Vec<Vec<Option<Vec<u8>>>> {
     reader.commands
 }
 
-/// Takes a script for a shell apart.
+/// Divides a shell script into commands, and these into words.
 #[derive(Default)]
 struct ShellReader {
     commands: Vec<Vec<Option<Vec<u8>>>>,

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// zeros, and would be the only thing that a small program writes on the first page of its data.
 static PROGRAM: RwLock<Option<(&'static str, Help)>> = RwLock::new(None);
 
-/// See [`name_directory`].
+/// Whether messages end with the directory in which the program works; [`name_directory`] sets this.
 static NAMES_DIRECTORY: AtomicBool = AtomicBool::new(false);
 
 /// Makes every message from now on end with the directory that the program works in: `prog: warning: WORDS (in

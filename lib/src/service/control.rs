@@ -107,8 +107,8 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// The same as [`SendError::words`], about the service in the current directory: it also says whose files these are, if
-    /// access to them was denied.
+    /// The reason in words, as [`SendError::words`] gives it, for the service in the current directory, which messages
+    /// call `name`. If access to the FIFO was denied, the words also say which account owns it.
     pub fn words_here(self, name: &OsStr) -> Vec<u8> {
         match self {
             SendError::Closed(errno @ Errno::EACCES) => {
@@ -156,7 +156,8 @@ pub fn send_commands_in_time(commands: &Commands) -> Result<Delivery, SendError>
 pub struct Delivery(OwnedFd);
 
 impl Delivery {
-    /// Whether the commands were read. It counts as so where the kernel does not tell.
+    /// Whether a supervise has read the commands. If the kernel does not tell how many bytes are left in the FIFO, the
+    /// commands count as read.
     pub fn is_read(&self) -> bool {
         !sys::unread(&self.0).is_ok_and(|bytes| bytes > 0)
     }

@@ -73,9 +73,9 @@ impl Directory {
         })
     }
 
-    /// The identity of the directory at this path, as it is also after something has been changed in the directory. On an
-    /// overlay the directory is copied into the upper layer for this, since that changes the time when it was made. If that
-    /// cannot be done now, the time is left out.
+    /// The identity that the directory at this path keeps also after its first change. On an overlay, the first change
+    /// copies the directory into the upper layer, and the copy has another time at which it was made. So this function
+    /// has the copy made now; if that is not possible, it leaves the time out.
     ///
     /// # Errors
     /// As for [`Directory::at`].

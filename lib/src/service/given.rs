@@ -1,10 +1,10 @@
 //! What a life of a service is given: arguments and variables for its programs, in `supervise/given`, and for those that run at
 //! its end also in `supervise/given-stop`.
 //!
-//! Each entry ends with a NUL. An entry `NAME=VALUE` is a variable; one without `=` is an argument. A file that is too long,
-//! whose last entry has no end, in which a name is none (letters, digits and `_`, with no digit in front), or that another
-//! account could have written, counts for nothing: a variable such as LD_PRELOAD would be a command to whoever runs the
-//! service.
+//! Each entry ends with a NUL. An entry `NAME=VALUE` is a variable; one without `=` is an argument. A file that is too
+//! long, whose last entry has no end, in which a name is none (letters, digits and `_`, with no digit in front), or
+//! that another account could have written, counts for nothing. Otherwise such an account could have the service's
+//! account execute code, by a variable such as LD_PRELOAD.
 
 use super::{Place, read_file_itself};
 use crate::files::{Unread, is_only_ours, put_file};

@@ -18,7 +18,7 @@ use std::time::Instant;
 /// The longest request or answer, in bytes.
 const LONGEST: usize = 1 << 24;
 
-/// The number of the helper's own end of the socket.
+/// The number of the descriptor that is the helper's own end of the socket.
 const SOCKET: RawFd = 0;
 
 /// A child process that answers requests, one after the other. It ends when this value is dropped, or as soon as the
@@ -27,9 +27,9 @@ const SOCKET: RawFd = 0;
 pub struct Helper {
     pid: Pid,
     socket: OwnedFd,
-    /// It was asked something, and its answer was not read.
+    /// Whether a request was sent to the helper whose answer was not read yet.
     owes_answer: bool,
-    /// It was ended.
+    /// Whether [`Leaving`] has ended the helper, so that dropping this value does not end it once more.
     has_left: bool,
 }
 

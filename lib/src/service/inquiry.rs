@@ -100,7 +100,8 @@ fn account(pid: Pid) -> Option<u32> {
     accounts(pid).map(|[real, ..]| real)
 }
 
-/// The answers about these processes, in their order, up to the first one that gives none.
+/// The answers to `question` about these processes, in the order of `pids`, up to the first process about which the
+/// kernel gives no answer.
 fn answers_about(pids: &[Pid], question: impl Fn(Pid) -> bool, until: Instant) -> nix::Result<Vec<bool>> {
     let mut child = Child::start(|say| pids.iter().for_each(|pid| say(&[u8::from(question(*pid))])))?;
     let mut answers = Vec::new();
@@ -115,7 +116,7 @@ fn answers_about(pids: &[Pid], question: impl Fn(Pid) -> bool, until: Instant) -
     }
 }
 
-/// A child process that answers through a pipe. It is killed at the end of this value.
+/// A child process that answers through a pipe. It is killed when this value is dropped.
 #[derive(Debug)]
 struct Child {
     pid: Pid,

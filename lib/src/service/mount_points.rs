@@ -1,4 +1,4 @@
-//! The kernel's table of mounts, and the mount that a path leads to. No I/O, but for the caller's.
+//! The kernel's table of mounts, and the mount that a path leads to. No I/O, except in functions that the caller gives.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -36,16 +36,16 @@ const IN_MEMORY: [&str; 22] = [
 /// no table shows, as it was detached. To look for a file there may also be to wait for the process that it is about.
 const PROCESSES: &[u8] = b"proc";
 
-/// How many names below that file system tell one such link from another: `PID/fd/3`.
+/// A path of this many names below such a file system tells its links from each other: `PID/fd/3`.
 const NAMES: usize = 3;
 
-/// How many links in a path are followed, which is as many as the kernel does.
+/// The largest number of links that are followed in one path; the kernel has the same limit.
 const LINKS: usize = 40;
 
 /// What is mounted at a mount point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mounted {
-    /// The file system's numbers, as the table has them.
+    /// The numbers of the file system as text, as the kernel's table has them: `98:0`.
     device: Vec<u8>,
     may_wait: bool,
     leads_anywhere: bool,
@@ -70,8 +70,9 @@ impl MountPoints {
         MountPoints { points, directory: directory.to_path_buf() }
     }
 
-    /// The scan directory has this path now. Its own file system does not count as one that may wait for it, wherever else it
-    /// is mounted: without it nothing is left to do.
+    /// Takes in that the scan directory has this path now. The file system of the scan directory never counts as one
+    /// that may wait, also where it is mounted in further places: without that file system, svscan has nothing left to
+    /// do.
     pub fn move_to(&mut self, directory: &Path) {
         self.directory = directory.to_path_buf();
     }
@@ -145,8 +146,8 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// Follows a path from `start` until `found` finds something, which is given the names ahead too, the last one first; `link`
-/// tells where a link leads.
+/// Follows a path from `start`, step by step, until `found` returns something. `found` is given the place that was
+/// reached, and the names that are still ahead, in reverse order. `link` tells where a link leads.
 fn followed(
     start: &Path,
     path: &Path,

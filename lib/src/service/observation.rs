@@ -58,7 +58,7 @@ impl Observation {
         }
     }
 
-    /// Whether it was told to end, and supervise is not going to kill it.
+    /// Whether the service was told to end, and supervise is not going to kill it.
     fn ends_when_it_likes(&self) -> bool {
         let is_ending = |seen: &&Snapshot| matches!(Stage::of(seen), Stage::Ending);
         let record = self.seen.as_ref().filter(is_ending).and_then(|seen| seen.record.as_ref());

@@ -149,8 +149,8 @@ impl Observer {
         self.free.push(number);
     }
 
-    /// Removes those of these watches that no service has any more. Each costs memory of the kernel's, of which every user has
-    /// only so much.
+    /// Removes those of these watches that no service has any more. The kernel limits the number of watches of each
+    /// user.
     fn remove_watches(&self, watches: &[WatchDescriptor]) {
         let Some(inotify) = &self.inotify else { return };
         let is_used = |watch: &WatchDescriptor| self.subjects.iter().any(|subject| subject.watches.contains(watch));
@@ -168,8 +168,8 @@ impl Observer {
         self.wait_beside(deadline, &[]).map(drop)
     }
 
-    /// As [`wait`](Observer::wait), and also until one of `others` is ready as poll(2) means it. Returns what each of
-    /// them is ready for.
+    /// Waits as [`wait`](Observer::wait) does, but also ends the wait when one of `others` is ready as poll(2) means
+    /// it. Returns what each of `others` is ready for, in their order.
     ///
     /// # Errors
     /// As for [`wait`](Observer::wait).
@@ -233,7 +233,8 @@ struct Subject {
     /// If the supervise is missing, the time until which one may still come.
     patience: Option<Instant>,
     watches: Vec<WatchDescriptor>,
-    /// The name of the directory `supervise/`.
+    /// The last name in the path of `supervise/`: if that directory does not exist yet, the observer waits for an entry
+    /// of this name in the directory above.
     awaited: Option<OsString>,
     /// The listener, where inotify is not available.
     listener: Option<Listener>,
@@ -277,7 +278,8 @@ impl Subject {
         Ok(Observation { presence, seen, unwritten: ended.map(|pid| unwritten.words_of(pid)) })
     }
 
-    /// Takes the second way of being woken, or the third.
+    /// Has the observer woken by a FIFO in `supervise/event`, or else looks at the service from time to time: the
+    /// second and the third of the ways that the introduction lists.
     fn listen(&mut self, part: Part) {
         self.watches.clear();
         // A listener is kept only if its FIFO is in the directory that is there now.

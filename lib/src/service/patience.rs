@@ -14,27 +14,27 @@ use std::time::{Duration, Instant};
 
 /// How long the program waits in a round for answers, unless further mounts are to be asked.
 const ROUND: Duration = Duration::from_secs(1);
-/// How long it waits for each further mount then.
+/// How long the program waits for each further mount after that.
 const MOMENT: Duration = Duration::from_millis(50);
-/// How long it waits in a round at most.
+/// The longest time for which the program waits in one round.
 const LONGEST_ROUND: Duration = Duration::from_secs(2);
 /// An answer that takes no longer than this costs nothing.
 const USUAL: Duration = Duration::from_millis(2);
-/// How long the program waits for the answers about a mount until that rests.
+/// After the program has waited for a mount for this long in all, the mount rests.
 const ACCOUNT: Duration = Duration::from_secs(1);
 /// How long such a mount rests. Meanwhile the program does what else there is to do.
 const PAUSE: Duration = Duration::from_secs(1);
-/// What was waited for a mount is forgotten at this part of the time that passes.
+/// For every `FORGOTTEN` seconds that pass, one second of what the program has waited for a mount is forgotten.
 const FORGOTTEN: u32 = 5;
 /// For how long, at least, the program asks nothing about a mount that has not answered in time. One whose server answers always
 /// too late takes no more than this part of the program's time.
 pub const REST: Duration = Duration::from_secs(4);
 
-/// What was waited for some mounts.
+/// How long the program has waited for some mounts.
 #[derive(Debug, Clone, Copy)]
 struct Account {
     spent: Duration,
-    /// When that was reckoned.
+    /// When `spent` was computed. Since then, a part of it was forgotten.
     at: Instant,
     rests_until: Option<Instant>,
 }
@@ -65,7 +65,7 @@ impl Patience {
         (!rests && self.round < LONGEST_ROUND).then(|| ROUND.saturating_sub(self.round).max(MOMENT))
     }
 
-    /// The program has waited for this time.
+    /// Takes in that the program has waited for the time `time` for an answer about these mounts, until `now`.
     pub fn waited(&mut self, points: &BTreeSet<PathBuf>, time: Duration, now: Instant) {
         let time = time.saturating_sub(USUAL);
         if time.is_zero() {
@@ -82,7 +82,7 @@ impl Patience {
         *account = Account { spent: if rests_until.is_some() { Duration::ZERO } else { spent }, at: now, rests_until };
     }
 
-    /// The program does something else now.
+    /// Ends the round: the program does something else than to ask about mounts.
     pub fn end_round(&mut self) {
         self.round = Duration::ZERO;
     }

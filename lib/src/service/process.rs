@@ -30,11 +30,11 @@ pub enum Identity {
 /// Whether a recorded process is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
-    /// It is, and the process that has its number now is proven to be it.
+    /// The process is alive: the process that has its number now is proven to be the recorded one.
     Alive,
-    /// It has ended. It may not have been waited for.
+    /// The process has ended. It may not have been waited for.
     Ended,
-    /// That cannot be found out.
+    /// It cannot be found out whether the process is alive.
     Unknown,
 }
 
@@ -59,7 +59,7 @@ impl Process {
         Process { pid: child, ticks: ticks.unwrap_or(0), serial }
     }
 
-    /// The same process with all facts that distinguish it from others, if it still exists.
+    /// Adds the facts that are missing in this description of the process, if the process still exists.
     #[must_use]
     pub fn completed(self) -> Process {
         let ticks = if self.ticks == 0 { process::start_ticks(self.pid) } else { None };
@@ -68,8 +68,8 @@ impl Process {
         ticks.filter(|_| self.is_there()).map_or(self, |ticks| Process { ticks, ..self })
     }
 
-    /// The same child, which must not have been waited for, with all facts that distinguish it from others. When it was
-    /// made, these could not be read, for lack of time or of descriptors.
+    /// Adds the facts that are missing in this description of a child, which must not have been waited for. supervise
+    /// could not read them when it made the child, for lack of time or of descriptors.
     #[must_use]
     pub fn completed_child(self) -> Process {
         let serial = if self.serial == 0 { Process::just_made(self.pid).serial } else { self.serial };

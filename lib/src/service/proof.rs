@@ -49,7 +49,8 @@ pub fn proof_at(service: &Path) -> Result<(Proof, Option<Proof>), StatusError> {
     Ok(proofs(service, (status, logger), RecordedState::of(service, read())))
 }
 
-/// As [`proof_at`], of what was read of the service before, and of the process that is known to be alive, if one is.
+/// Finds out what [`proof_at`] does, but from a snapshot `seen` that was taken before. `alive` is the process of the
+/// service, if it is known to be alive.
 pub fn proof_of(service: &Path, seen: &Snapshot, alive: Option<Process>) -> (Proof, Option<Proof>) {
     let read = seen.record.clone().map(|record| (record, seen.writer));
     proofs(service, (seen.shown, seen.logger), RecordedState { alive, ..RecordedState::of(service, read) })
@@ -57,11 +58,11 @@ pub fn proof_of(service: &Path, seen: &Snapshot, alive: Option<Process>) -> (Pro
 
 /// How long a supervise may take to write down that a process has ended.
 const WRITES: Duration = Duration::from_millis(200);
-/// How long to wait between two looks at what it has written.
+/// The pause between two looks at what the supervise has written.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Processes that have ended although a snapshot still names them. So it is for a moment after each end, and for as long as
-/// the supervise is stopped or cannot write to its disk.
+/// Processes that have ended although a snapshot still names them. A snapshot names such a process for a moment after
+/// each end, and for as long as the supervise is stopped or cannot write to its disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unwritten {
     /// The process of the service.
@@ -75,7 +76,8 @@ pub struct Unwritten {
 }
 
 impl Unwritten {
-    /// Those of the service in this directory, of which this was seen.
+    /// The processes of the service in the directory `service` that have ended although the snapshot `seen` still names
+    /// them.
     pub fn of(service: &Path, seen: &Snapshot) -> Unwritten {
         let Some(record) = &seen.record else { return Unwritten::default() };
         let process = |record: &Record| record.process.map(|(_, process)| process);
@@ -102,7 +104,7 @@ impl Unwritten {
         }
     }
 
-    /// One of them.
+    /// One of the processes that have ended, the service's own first; `None` if none has.
     pub fn any(&self) -> Option<Pid> {
         self.service.or(self.logger)
     }
@@ -112,7 +114,7 @@ impl Unwritten {
         self.any().map(|pid| self.words_of(pid))
     }
 
-    /// The same about one of them.
+    /// What [`Unwritten::words`] says, about the process `pid`, which is one of those that have ended.
     pub fn words_of(&self, pid: Pid) -> String {
         let why = match self.stopped {
             Some(supervise) => format!("is stopped: kill -CONT {supervise}"),

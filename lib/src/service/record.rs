@@ -174,9 +174,9 @@ pub enum SearchGoal {
 /// A search for processes that `run` has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Search {
-    /// What is looked for.
+    /// What supervise looks for.
     pub purpose: SearchGoal,
-    /// How the process ended that has left them. The life ends with this if nothing is found.
+    /// How the process ended that has left these processes. This is how the life ends if supervise finds none of them.
     pub exit: Exit,
 }
 
@@ -185,7 +185,8 @@ pub struct Search {
 pub enum InBackground {
     /// The last `run` has ended well at once, and has left processes.
     Noticed,
-    /// One has ended well at once, and those after it fail at once: it may hold what they need.
+    /// One `run` has ended well at once, and those after it fail at once: the first may have left a process that holds
+    /// what they need.
     Presumed,
 }
 

@@ -58,10 +58,10 @@ pub trait Look {
     fn request(&self) -> Vec<u8>;
 }
 
-/// What answers requests, in the helper; `None` for what is none.
+/// A function that answers requests in the helper process. It returns `None` for bytes that are no request.
 pub type Answerer = fn(&[u8]) -> Option<Vec<u8>>;
 
-/// What a request to touch paths begins with.
+/// The first byte of a request to touch paths.
 const TOUCH: u8 = 0;
 
 /// Touches each path in the ways in which the program itself may touch it next.
@@ -134,12 +134,14 @@ pub struct RemoteMounts {
 }
 
 impl RemoteMounts {
-    /// No mount is known yet. In the helper, `answer` answers what [`Look::request`] asks.
+    /// Makes a value that knows no mount yet. In the helper process, `answer` answers the requests that
+    /// [`Look::request`] makes.
     pub fn new(answer: Answerer) -> RemoteMounts {
         RemoteMounts { answerer: Some(answer), ..RemoteMounts::default() }
     }
 
-    /// Each helper is to have this descriptor, under the same number.
+    /// Sets the descriptor of the program that each helper gets, under the number that it has in the program. The
+    /// helper that there is, which does not have it, is ended.
     pub fn keep(&mut self, kept: Option<OwnedFd>) {
         self.helper = None;
         self.kept = kept;

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 pub const SILENT: &str = "its file system does not answer";
 
 thread_local! {
-    /// One for each program, as its patience is. The programs that ask have one thread.
+    /// The mounts that this program knows, and its patience. A program has one of these values, because the programs
+    /// that ask have one thread.
     static MOUNTS: RefCell<RemoteMounts> = RefCell::new({
         let mut mounts = RemoteMounts::default();
         mounts.refresh();
@@ -25,13 +26,15 @@ thread_local! {
     });
 }
 
-/// Whether a path can be touched. If a helper would be needed and there can be none now, it counts as one that cannot.
+/// Whether a path can be touched. If a helper process would have to find that out, and the system cannot make one now,
+/// the path counts as one that cannot be touched.
 pub fn answers(path: &Path) -> bool {
     stays_on_mount(path) == Some(true) || MOUNTS.with_borrow_mut(|mounts| mounts.touch([absolute(path)]).is_ok())
 }
 
 /// Whether a service directory can be touched, these files in it, and the directory to which `$SUPERVISEDIR` moves its
-/// `supervise/`. Of a `supervise` among the files, that counts also for what its readers open in it.
+/// `supervise/`. If `supervise` is among the files, the files that readers open in it must be such that they can be
+/// touched, too.
 pub fn service_answers(service: &Path, files: &[&str]) -> bool {
     let inner = inner(files);
     let paths = || files.iter().map(|file| service.join(file)).chain(Place::moved());
@@ -50,7 +53,7 @@ pub fn service_answers(service: &Path, files: &[&str]) -> bool {
     MOUNTS.with_borrow_mut(|mounts| mounts.probe_with(&absolute(service), &files, &inner).is_ok())
 }
 
-/// What readers open in `supervise/`.
+/// The files that readers open in `supervise/`.
 const OPENED: [&str; 4] = [STATUS, STATE, OK, CONTROL];
 
 /// The name of a file of `supervise/` without the directory.
@@ -58,14 +61,15 @@ fn name_of(file: &str) -> &OsStr {
     Path::new(file).file_name().unwrap_or_default()
 }
 
-/// What readers open in those of these files that are a `supervise`.
+/// For each of these files that is a directory `supervise`: the files that readers open in it.
 fn inner(files: &[&str]) -> Vec<PathBuf> {
     let is_supervise = |file: &&&str| Path::new(file).ends_with(SUPERVISE);
     let places = files.iter().filter(is_supervise);
     places.flat_map(|place| OPENED.map(|file| Path::new(place).join(name_of(file)))).collect()
 }
 
-/// A program that lives longer looks for mounts that are new or gone, and has its patience again.
+/// Looks for mounts that are new or gone, and lets the program wait for mounts as long as at first. A program that asks
+/// about services for longer than a moment calls this before each round of questions.
 pub fn look_for_mounts() {
     MOUNTS.with_borrow_mut(|mounts| {
         mounts.rest();
@@ -73,7 +77,8 @@ pub fn look_for_mounts() {
     });
 }
 
-/// The helper may work in another directory than the program by now.
+/// The absolute path: the helper may work in another directory than the program by now, so it is sent no relative
+/// paths.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }

@@ -1,9 +1,9 @@
 //! Whether a command has had its effect, as its user means it. No clock, no I/O.
 //!
 //! The goals of svwait are about one moment: a service that ends at once, again and again, is `ready` each time it is
-//! executed. Who starts a service wants to know whether it works. So a start is only reached if `run` has run for a second,
-//! and it has failed with the first `run` that ended by itself before that, though supervise starts it again. A service that
-//! is run once may have done its work by then: it has succeeded if it exits 0.
+//! executed. A user who starts a service wants to know whether it works. So a start is only reached if `run` has run
+//! for a second, and it has failed with the first `run` that ended by itself before that, though supervise starts it
+//! again. A service that is run once may have done its work by then: it has succeeded if it exits 0.
 
 use super::goal::{Goal, Sent, Verdict, evaluate};
 use super::{Death, Exit, Observation, Stage};
@@ -17,26 +17,26 @@ pub const STABLE: Duration = Duration::from_secs(1);
 /// What a service must show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Test {
-    /// It comes to the goal.
+    /// The service comes to the goal.
     Comes,
-    /// It comes to the goal, and stays there for [`STABLE`].
+    /// The service comes to the goal, and stays there for [`STABLE`].
     Stays,
-    /// As [`Test::Stays`], or `run` exits 0 before.
+    /// The service does what [`Test::Stays`] demands, or its `run` exits 0 before.
     StaysOrIsDone,
 }
 
-/// What is tried, and since when.
+/// A command that a service was given, and what the service must show for it to have had its effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trial<'a> {
     /// What the service is to come to.
     pub goal: Goal,
-    /// What it was told.
+    /// The commands that the service was given.
     pub sent: Sent,
-    /// What it must show.
+    /// What the service must show.
     pub test: Test,
-    /// How it was before.
+    /// The observation of the service before the commands.
     pub before: &'a Observation,
-    /// When it was told.
+    /// When the service was given the commands.
     pub told_at: Tai64N,
 }
 
@@ -45,9 +45,10 @@ pub struct Trial<'a> {
 pub enum Outcome {
     /// The service has come there.
     Reached,
-    /// It may still. It is to be looked at after this time, if nothing is told of it before.
+    /// The service may still come there. The caller is to look at it after this time, if no change of it is reported
+    /// before.
     NotYet(Option<Duration>),
-    /// It will not, or has failed once; why, in words.
+    /// The service will not come there, or has failed once. The text says why.
     Failed(String),
 }
 
@@ -75,7 +76,8 @@ impl Trial<'_> {
         }
     }
 
-    /// The last end of a `run` that was started after the command. That of the `run` before is what the command asked for.
+    /// The last end of a `run` that was started after the command. The end of the `run` before does not count, because
+    /// the command may have asked for it.
     fn new_end(&self, seen: &Observation) -> Option<Death> {
         let last = *seen.seen.as_ref()?.record.as_ref()?.deaths.last()?;
         let is_new = between(self.told_at, last.started) > Duration::ZERO;

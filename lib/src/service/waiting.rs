@@ -64,7 +64,7 @@ struct Service {
     before: Observation,
     last: Observation,
     added: Instant,
-    /// When the service was told what it is waited for.
+    /// When the service was given the commands whose effect the program waits for.
     told_at: Tai64N,
     outcome: Outcome,
 }
@@ -83,7 +83,7 @@ impl Waiting {
         self.add_since(name, Moment::now().label)
     }
 
-    /// As [`add`](Waiting::add), of a service that was told to come there at this moment.
+    /// Does what [`add`](Waiting::add) does, for a service that was given its commands at the moment `told_at`.
     ///
     /// # Errors
     /// As for [`add`](Waiting::add).

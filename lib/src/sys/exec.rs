@@ -47,7 +47,8 @@ impl Program {
         Ok(Program { argv, env: environment(changes)? })
     }
 
-    /// Does the rest of [`exec`].
+    /// Replaces this process by the prepared program, as [`exec`] does. Returns only if that fails, with the error that
+    /// [`exec`] would return.
     pub fn run(&self) -> Errno {
         search(&self.argv, &self.env)
     }

@@ -15,7 +15,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{FileStat, fstat, fstatat};
 use std::os::fd::AsFd;
 
-/// For each of them: its type in statfs(2), its name, and where its numbers come from.
+/// Each of these file systems: its type as statfs(2) reports it, its name, and where its numbers come from.
 ///
 /// Source: linux/magic.h. For types that the kernel does not have or does not name there: `stat` of GNU coreutils.
 const UNSTABLE: [(i64, &str, &str); 9] = [

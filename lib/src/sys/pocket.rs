@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 /// The environment variable that tells a supervise the number of its pocket's descriptor.
 pub const VARIABLE: &str = "SVSCAN_POCKET";
 
-/// See the introduction of this module.
+/// A socket that keeps one descriptor for a later process; the introduction of this module explains how.
 #[derive(Debug)]
 pub struct Pocket {
     socket: OwnedFd,

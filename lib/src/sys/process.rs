@@ -86,7 +86,8 @@ pub fn close_from(first: u32) {
     close_range(first, u32::MAX);
 }
 
-/// Closes the descriptors with the numbers `first` to `last`, for such a child.
+/// Closes the descriptors with the numbers `first` to `last`. Only a child of [`fork`] that does not use them any more
+/// may call this.
 fn close_range(first: u32, last: u32) {
     // SAFETY: the arguments are integers. The values that owned the descriptors in the parent's memory are never
     // dropped or used in the child, which ends by exiting at once. What it opens from now on is its own.

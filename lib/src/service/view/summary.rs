@@ -24,17 +24,17 @@ use std::time::Duration;
 pub enum State {
     /// Its `run` runs.
     Up,
-    /// It was told to pause.
+    /// The service was told to pause.
     Paused,
     /// Its `start` runs, or its first `run` is about to be executed.
     Starting,
-    /// It has ended, and is started again; or it was started again just now, after it had ended at once.
+    /// The service has ended, and is started again; or it was started again just now, after it had ended at once.
     Restarting,
-    /// It is wanted up, and has not run yet.
+    /// The service is wanted up, and has not run yet.
     Waiting,
-    /// It was told to end, and has not ended yet.
+    /// The service was told to end, and has not ended yet.
     Stopping,
-    /// It gave up: only a command starts it again.
+    /// supervise has given the service up: only a command starts it again.
     Failed,
     /// It is down.
     Down,
@@ -110,7 +110,8 @@ impl View {
         }
     }
 
-    /// The program that its process is, if that is not `run`, or that runs beside `run` before it is told to end.
+    /// The program that the process of the service executes, if that is not `run`; or the program that runs beside
+    /// `run`, as long as `run` was not told to end.
     pub fn other_program(&self) -> Option<&'static str> {
         let record = self.record()?;
         match (record.process, record.beside) {
@@ -170,7 +171,7 @@ impl View {
     }
 }
 
-/// What there is of three texts, as one.
+/// Those of the three texts that there are, joined to one text; `None` if there are none.
 fn listed(texts: [Option<String>; 3]) -> Option<String> {
     let texts: Vec<String> = texts.into_iter().flatten().collect();
     (!texts.is_empty()).then(|| texts.join(", "))

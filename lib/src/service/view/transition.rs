@@ -47,13 +47,13 @@ impl Condition {
 pub struct Transition {
     /// When it happened, as exactly as that is known.
     pub time: Tai64N,
-    /// How it is since then.
+    /// The condition of the service since then.
     pub condition: Condition,
-    /// The process that runs then, if there is one and it is known.
+    /// The process of the service since then, if there is one and it is known.
     pub pid: Option<Pid>,
-    /// Why, in words.
+    /// Why the service is in this condition, in words.
     pub reason: Option<String>,
-    /// Whether it is ready, where that is told.
+    /// Whether the service is ready; `None` if its supervise does not tell.
     pub ready: Option<bool>,
     /// How often `run` has been started by now.
     pub starts: Option<u64>,
@@ -120,7 +120,8 @@ impl View {
     }
 }
 
-/// What makes a state another one. `start`, `pre-start`, `finish` and `stop` do not: they are parts of a state.
+/// The facts by which two states are told apart. `start`, `pre-start`, `finish` and `stop` are not among them, because
+/// they are parts of one state.
 fn key(view: &View) -> (State, Option<Pid>, Option<u64>, Option<bool>) {
     (view.state(), run_of(view), active_start(view), view.ready())
 }
@@ -130,7 +131,8 @@ fn active_start(view: &View) -> Option<u64> {
     view.record().filter(|record| record.active).map(|record| record.starts)
 }
 
-/// The process of `run`. A supervise of other software does not tell what its process is; it counts as `run`.
+/// The process of `run`. A supervise of other software does not tell which program its process executes; the process
+/// counts as that of `run`.
 fn run_of(view: &View) -> Option<Pid> {
     match view.record().map(|record| record.process) {
         Some(Some((Role::Run, process))) => Some(process.pid),

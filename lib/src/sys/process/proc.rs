@@ -20,7 +20,7 @@ fn nowhere(name: &str) -> PathBuf {
     PathBuf::from("/proc/-").join(name)
 }
 
-/// The same path.
+/// The path that [`proc_path`] returns, unless the system does not tell now whether `/proc` is there.
 ///
 /// # Errors
 /// EMFILE, EIO and others: whether `/proc` is there cannot be told now.
@@ -28,8 +28,8 @@ pub fn known_path(pid: Pid, name: &str) -> nix::Result<PathBuf> {
     Ok(if is_proc_known()? { PathBuf::from(format!("/proc/{pid}/{name}")) } else { nowhere(name) })
 }
 
-/// Whether an error means that `/proc` does not have this, or does not show it to us. Whatever another error may mean, it
-/// does not mean that there is none.
+/// Whether an error means that `/proc` does not have this, or does not show it to us. Any other error leaves open
+/// whether there is such a thing.
 pub fn is_hidden(errno: Errno) -> bool {
     matches!(
         errno,
@@ -110,7 +110,7 @@ pub struct Usage {
 pub struct Proc(());
 
 impl Proc {
-    /// The one that is mounted; `None` if none is, or one of another pid namespace.
+    /// The `/proc` that is mounted; `None` if none is mounted, or only one that shows another pid namespace.
     pub fn here() -> Option<Proc> {
         has_proc().then_some(Proc(()))
     }
