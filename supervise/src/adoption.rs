@@ -14,20 +14,20 @@ use nix::sys::signal::kill;
 use nix::unistd::{Pid, getpgid};
 use std::time::Duration;
 
-/// An adopted process has ended, and its parent has not said how yet: supervise asks again this often.
+/// The pause between two questions about how an adopted process has ended, as long as its parent has not waited for it.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
-/// After this number of questions in vain supervise asks no more.
+/// supervise asks no more after this number of questions that were not answered.
 const ASK_TIMES: u32 = 100;
 
-/// On a kernel that does not tell when an adopted process ends, supervise asks this often.
+/// The pause between two questions about whether an adopted process has ended, on a kernel that does not report its end.
 const ASK_UNHELD: Duration = Duration::from_millis(500);
 
 /// What became of a process that a killed supervise left behind.
 pub enum Adopted {
-    /// It is still there.
+    /// The process is still there.
     Alive(ServiceProcess),
-    /// It has ended: what is to be told to the machine.
+    /// The process has ended. This event tells the machine how.
     Ended(Event),
 }
 
@@ -72,11 +72,11 @@ fn end_of(process: &ServiceProcess, place: &Place, gated: Gated) -> Option<Event
 /// What is still to be found out about an adopted process: whether it has passed its gate, and how it ends.
 pub struct AdoptionWatch {
     gated: Gated,
-    /// How often supervise has asked for this in vain.
+    /// How often supervise has asked how the process ended, without an answer.
     asked: u32,
     /// When to ask again, in time since boot.
     next: Option<Duration>,
-    /// The process was seen to have ended. What is awaited is that its parent waits for it.
+    /// The process has ended, and supervise waits until the parent of the process has waited for it.
     end_was_seen: bool,
 }
 

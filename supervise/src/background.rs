@@ -29,17 +29,18 @@ use std::time::Duration;
 /// What supervise suspects of the `run` of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Background {
-    /// Nothing: `run` has not ended yet, or it has failed, has run for some time, or was told to end.
+    /// supervise suspects nothing: `run` has not ended yet, or it has failed, has run for some time, or was told to
+    /// end.
     Unsuspected,
-    /// It has ended well at once: supervise is to be the parent of what the next one leaves.
+    /// `run` has ended well at once. supervise is to be the parent of what the next `run` leaves.
     Suspected,
-    /// It has ended well at once, and the next one has failed at once.
+    /// One `run` has ended well at once, and the next one has failed at once.
     Failed,
-    /// It has ended well at once, and those after it fail at once. supervise has said what may be the cause.
+    /// One `run` has ended well at once, and those after it fail at once. supervise has said what may be the cause.
     Presumed,
-    /// It has ended well at once and has left nothing.
+    /// A `run` has ended well at once and has left no process.
     LeavesNothing,
-    /// It has left processes, and supervise has said so.
+    /// A `run` has left processes, and supervise has said so.
     Noticed,
 }
 
@@ -91,7 +92,7 @@ impl Background {
         todo
     }
 
-    /// A process was found that `run` has left.
+    /// Takes in that supervise has found a process that `run` has left.
     pub fn notice(&mut self) {
         *self = Background::Noticed;
     }
@@ -104,7 +105,8 @@ impl Background {
         }
     }
 
-    /// What supervise has said of the service.
+    /// What supervise has said of the service: that it goes into the background, or may do so; `None` if supervise has
+    /// said neither.
     pub fn known(self) -> Option<InBackground> {
         match self {
             Background::Unsuspected | Background::Suspected | Background::Failed | Background::LeavesNothing => None,

@@ -28,12 +28,13 @@ impl Target {
 /// What a command for the service means, by the commands that came in one write with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
-    /// It is obeyed.
+    /// supervise obeys the command.
     Obey,
-    /// It is obeyed, and is the `u` or `o` of a restart: `svc -du` and `svctl restart` write that.
+    /// supervise obeys the command, which is the `u` or `o` of a restart: `svc -du` and `svctl restart` write `du`.
     ObeyAsRestart,
-    /// It means nothing. A second `d` ends a program that takes too long, but a `d` that comes together with `x` is none:
-    /// svscan writes both to all services when it stops, also to those that were told `d` before.
+    /// supervise ignores the command. A second `d` ends a program that takes too long, but a `d` that comes together
+    /// with `x` does not count as a second one: svscan writes both to all services when it stops, also to those that
+    /// were told `d` before.
     Nothing,
 }
 
@@ -45,7 +46,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Nothing of these commands was taken yet.
+    /// Makes a batch of these commands, of which none was taken yet.
     pub fn of(commands: &[u8]) -> Batch {
         Batch { has_exit: commands.contains(&Command::Exit.byte()), was_down: false }
     }

@@ -21,12 +21,12 @@ pub struct DatagramLimit {
     since: Duration,
     messages: u32,
     spent: Duration,
-    /// The socket is not read until then.
+    /// Until when the socket is not read, in time since boot; `None` if it is read.
     until: Option<Duration>,
 }
 
 impl DatagramLimit {
-    /// Strangers have sent nothing.
+    /// The limit of a socket to which strangers have sent nothing yet.
     pub const NONE: DatagramLimit =
         DatagramLimit { since: Duration::ZERO, messages: 0, spent: Duration::ZERO, until: None };
 
@@ -42,7 +42,7 @@ impl DatagramLimit {
         }
     }
 
-    /// The socket is not read for a moment from `now` on.
+    /// Has the socket not read for the time [`PAUSE`] from `now` on.
     pub fn pause(&mut self, now: Duration) {
         *self = DatagramLimit { until: Some(now + PAUSE), ..DatagramLimit::NONE };
     }

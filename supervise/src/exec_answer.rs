@@ -1,7 +1,7 @@
 //! What a process at its gate has told of its execution. No I/O.
 //!
-//! A process that cannot become its program says why, once, and then ends. Both its end and its execution close its end of the
-//! gate: only the reason that was read before tells them apart, so it is kept here.
+//! A process that cannot become its program says why, once, and then ends. Both its end and its execution close its end
+//! of the gate: only a reason that supervise has read before tells the two apart, so this value keeps it.
 
 use nix::errno::Errno;
 

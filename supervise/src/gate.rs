@@ -33,8 +33,8 @@ impl Gate {
         Ok((Gate { socket: ours, answer: Cell::default() }, ProcessEnd(its)))
     }
 
-    /// Lets the process through. If the process is dead, its end tells; if it cannot be let through, it is made to
-    /// exit.
+    /// Lets the process through. If the process is dead already, supervise learns that from its end. If the process
+    /// cannot be let through, this makes it exit.
     pub fn open(&self) {
         loop {
             match send(self.socket.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL) {
@@ -74,7 +74,8 @@ impl AsFd for Gate {
 }
 
 impl ProcessEnd {
-    /// Another descriptor for this end, if it has a number on which the service expects something else.
+    /// Returns the same end with a descriptor of another number, if the service expects something else under the number
+    /// `number`, which this end has now.
     ///
     /// # Errors
     /// EMFILE: no descriptors.
@@ -87,7 +88,8 @@ impl ProcessEnd {
         }
     }
 
-    /// Waits until the gate opens; false if it never will, as the supervise that would have opened it was killed.
+    /// Waits until the gate opens. Returns false if the gate never opens, because the supervise that would have opened
+    /// it was killed.
     pub fn wait(&self) -> bool {
         let mut pass = [0];
         loop {

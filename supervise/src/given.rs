@@ -13,7 +13,7 @@ pub struct LifeInputs {
 }
 
 impl LifeInputs {
-    /// What a life is given that an earlier supervise has begun.
+    /// What the programs of a life are given that an earlier supervise has begun.
     pub fn of_life(place: &Place) -> LifeInputs {
         LifeInputs { life: Given::read(place, GIVEN).ok().flatten().map(Box::new), stop: None }
     }

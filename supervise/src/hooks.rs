@@ -80,7 +80,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// The first `check` is due shortly after `now`, in time since boot.
+    /// Begins to ask `check`, for the first time shortly after `now`, in time since boot.
     pub fn from(now: Duration) -> Check {
         Check { running: None, pause: FIRST, due: now + FIRST }
     }

@@ -72,7 +72,7 @@ impl Address {
 }
 
 impl Inbox {
-    /// Nothing was read from this socket yet.
+    /// Makes the inbox of this socket, from which nothing was read yet.
     pub fn of(socket: OwnedFd) -> Inbox {
         Inbox { socket, limit: DatagramLimit::NONE }
     }
@@ -97,8 +97,8 @@ impl Inbox {
         self.limit.may_read(now)
     }
 
-    /// Reads the datagrams that wait in the socket. There are only so many, as their sender must wait or is refused; so the
-    /// limit for strangers does not count.
+    /// Reads the datagrams that wait in the socket. The queue of a socket is limited: a process that sends more must
+    /// wait or is refused. So the limit for strangers does not count here.
     pub fn waiting(&mut self, now: Duration) -> Vec<Incoming> {
         let (mut waiting, mut with_descriptors) = (Vec::new(), 0);
         for _ in 0..MOST_WAITING {

@@ -8,9 +8,10 @@
 
 use std::time::Duration;
 
-/// supervise waits so long for the next svscan. What starts svscan again does so at once, or after some seconds.
+/// The longest time for which supervise waits for the next svscan. A program that starts svscan again does so at once,
+/// or after some seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// supervise looks this often whether the next svscan has the pipe.
+/// The pause between two looks at whether the next svscan has the pipe.
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// What supervise does now.

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const RECOVERIES: u32 = 3;
 /// The pause between two starts of a logger that dies again and again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// supervise looks this often how the service is.
+/// The pause between two looks at the service.
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// How the service is that writes to the logger's pipe.

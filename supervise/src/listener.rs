@@ -28,7 +28,7 @@ use std::time::Duration;
 /// What listens to the service, and what the service said last.
 pub struct Listener {
     channels: ReadinessChannels,
-    /// Where only chain programs are heard, if the service itself has no socket.
+    /// The socket through which supervise hears chain programs, if the service itself has no socket.
     refusal_socket: Option<RefusalSocket>,
     status_text: String,
     /// The machine knows that what the service says to its socket does not reach supervise.
@@ -58,7 +58,7 @@ pub struct SocketNews {
 }
 
 impl Listener {
-    /// Listens to nothing.
+    /// A listener that listens to nothing.
     pub const NONE: Listener = Listener {
         channels: ReadinessChannels::NONE,
         refusal_socket: None,
@@ -69,14 +69,15 @@ impl Listener {
         refusal: None,
     };
 
-    /// Knows what an adopted process said last and where it speaks, but does not listen yet.
+    /// Makes a listener for an adopted process. It knows what the process said last, and to which address the process
+    /// sends, but does not listen yet.
     pub fn remember(record: &Record) -> Listener {
         let address = record.notify_socket.as_deref().map(Address::parse);
         let status_text = record.status_text.clone();
         Listener { channels: ReadinessChannels::remember(address), status_text, ..Listener::NONE }
     }
 
-    /// Listens where the policy says that the service speaks; what could not be opened is returned.
+    /// Opens the channels through which, by the policy, the service speaks. Returns those that could not be opened.
     pub fn listen(&mut self, policy: &Policy, origin: Origin, shared: &Shared) -> Vec<Complaint> {
         let (place, pocket) = (&shared.control_files.place, shared.pocket.as_ref());
         let before = self.refusal_socket.take();
@@ -118,7 +119,8 @@ impl Listener {
         [self.channels.deadline(), refusals, check, namespace_watch].into_iter().flatten().min()
     }
 
-    /// Where the service sends to, or its chain programs alone.
+    /// The address to which the service sends; or, if the service itself has no socket, the one to which only its chain
+    /// programs send.
     pub fn address(&self) -> Option<&Address> {
         self.channels.address().or(self.refusal_socket.as_ref().map(RefusalSocket::address))
     }

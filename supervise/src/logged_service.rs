@@ -78,8 +78,8 @@ fn commands_in(place: &Place) -> nix::Result<bool> {
 }
 
 /// How the service is: whether a supervise is in charge of it, whether that has commands to read, and what it has
-/// written, that it leaves and which process runs. If the system does not tell one of these, supervise must not guess:
-/// it would exit, and leave behind the lines that its logger has not read.
+/// written, that it leaves and which process runs. If the system does not tell one of these facts, supervise must not
+/// guess: it would exit, and leave behind the lines that its logger has not read.
 fn writer_of(
     supervised: nix::Result<bool>,
     commands: nix::Result<bool>,

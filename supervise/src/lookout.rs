@@ -92,12 +92,12 @@ pub enum Look {
     Undecided(BackgroundFailure),
 }
 
-/// Why no process can be taken.
+/// Why supervise cannot take any process for the service's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Trouble {
     Nothing,
     Several(Vec<Pid>),
-    /// What is left cannot be told.
+    /// The system does not tell now which processes are left.
     Untold,
     PidFile {
         why: String,
@@ -297,7 +297,7 @@ impl Traces<'_> {
         before.map(|_| Vec::new())
     }
 
-    /// Those of these processes that `run` has left, and that are alive.
+    /// The processes among `seen` that `run` has left, and that are alive.
     fn those_left(&self, seen: Vec<Pid>) -> nix::Result<Vec<Pid>> {
         let mut left = Vec::new();
         for pid in seen.into_iter().filter(|pid| !self.strangers.contains(pid)) {
@@ -327,7 +327,7 @@ impl Traces<'_> {
         Ok(found)
     }
 
-    /// What is not to be killed together with what `run` has left.
+    /// The processes that supervise must spare when it kills what `run` has left.
     fn spared(&self) -> Vec<Pid> {
         let children = (0..TRIES).find_map(|_| children(self.run).ok()).unwrap_or_default();
         let older = children.into_iter().filter(|pid| self.is_young(*pid) != Ok(true));

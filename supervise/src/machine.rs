@@ -577,7 +577,7 @@ impl Machine {
         if self.policy.has_pre_start { self.launch(Role::PreStart, todo) } else { self.begin_run(now, todo) }
     }
 
-    /// What comes before `run` is done.
+    /// Starts `run`, or makes a state active, now that the programs that come before it have ended.
     fn begin_run(&mut self, now: Moment, todo: &mut Vec<Action>) {
         if self.policy.is_state { self.become_active(now, todo) } else { self.launch(Role::Run, todo) }
     }
@@ -619,7 +619,8 @@ impl Machine {
         (self.taken, self.unstable_until) = (None, None);
     }
 
-    /// What comes before `run`, and `run`, are tried again later. `finish` and `stop`, which only follow a `run`, are left out.
+    /// The system had no process for a program. `run`, and the programs that come before it, are tried again later.
+    /// `finish` and `stop`, which only follow a `run`, are left out.
     fn not_launched(&mut self, now: Moment, todo: &mut Vec<Action>) {
         match self.stage {
             Stage::Launching(Role::Start | Role::PreStart | Role::Run) => {
@@ -676,7 +677,8 @@ impl Machine {
         }
     }
 
-    /// The process was never let through its gate: what it was to do is done now, if it is still to be done.
+    /// The process that an earlier supervise had made was never let through its gate. Its program is started now, if it
+    /// is still to run.
     fn never_began(&mut self, todo: &mut Vec<Action>) {
         let Stage::Alive(role) = self.stage else { return };
         self.forget_process();
@@ -720,8 +722,8 @@ impl Machine {
         }
     }
 
-    /// Without success of `pre-start` no `run` starts. If the service is wanted down by now, that is what was wanted;
-    /// otherwise the service has failed.
+    /// Handles the end of `pre-start`. If it has failed, `run` does not start. If the service is wanted down by now,
+    /// that is what was wanted; otherwise the service has failed.
     fn pre_start_ended(&mut self, now: Moment, exit: Exit, todo: &mut Vec<Action>) {
         let wanted = self.is_wanted();
         match exit {
@@ -759,7 +761,7 @@ impl Machine {
         }
     }
 
-    /// A life and its `finish` are over.
+    /// Decides what comes next, now that a life and its `finish` are over.
     fn finished(&mut self, now: Moment, verdict: Verdict, todo: &mut Vec<Action>) {
         self.life_end = None;
         todo.extend([Action::KillRest, Action::Announce('D')]);
@@ -876,7 +878,7 @@ impl Machine {
     }
 }
 
-/// The earlier of two deadlines, as far as there are any.
+/// The earlier of two deadlines; `None` if there is neither.
 fn earlier(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
     one.into_iter().chain(other).min_by_key(|deadline| deadline.at.uptime)
 }

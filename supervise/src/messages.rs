@@ -41,7 +41,7 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// No message was written yet about this part of the service.
+    /// Makes the record of the messages about this part of the service, when none was written yet.
     pub fn of(part: Part) -> Messages {
         Messages {
             part,
@@ -57,7 +57,7 @@ impl Messages {
         }
     }
 
-    /// A command starts the service. If it does not run, the messages say why once more.
+    /// Takes in that a command starts the service. If the service does not run then, the messages say why once more.
     pub fn start_again(&mut self) {
         self.refusals.clear();
         self.missed_deadline = RateLimited::NEVER;
@@ -105,7 +105,8 @@ impl Messages {
         }
     }
 
-    /// `supervise/hold` is a FIFO that is read. If it is none the next time, a message says so again.
+    /// Takes in that `supervise/hold` is a FIFO that a program reads. If it is not one the next time, a message says so
+    /// again.
     pub fn may_be_held(&mut self) {
         self.hold = None;
     }
@@ -126,7 +127,7 @@ impl Messages {
         }
     }
 
-    /// A program was executed. If it cannot be executed the next time, a message says so again.
+    /// Takes in that a program was executed. If it cannot be executed the next time, a message says so again.
     pub fn executed(&mut self, program: impl Into<Program>) {
         let program = program.into();
         self.refusals.retain(|(refused, _)| *refused != program);
@@ -196,7 +197,8 @@ impl Messages {
         }
     }
 
-    /// The service is in the background, as it should be. If it cannot be started the next time, a message says so again.
+    /// Takes in that the service is in the background, as its settings say. If the service cannot be started the next
+    /// time, a message says so again.
     pub fn is_in_background(&mut self) {
         self.astray = None;
     }

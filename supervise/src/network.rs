@@ -19,7 +19,7 @@ pub struct NamespaceWatch {
 }
 
 impl NamespaceWatch {
-    /// The service was started at `now`, in time since boot.
+    /// Begins to watch a service that was started at `now`, in time since boot.
     pub fn from(now: Duration) -> NamespaceWatch {
         NamespaceWatch { pause: FIRST, due: Some(now + FIRST) }
     }
@@ -41,7 +41,7 @@ impl NamespaceWatch {
     }
 }
 
-/// Whether a process is in another network namespace than supervise. Where that cannot be told, it is taken not to be.
+/// Whether a process is in another network namespace than supervise. If the system does not tell, the answer is no.
 fn is_elsewhere(pid: Pid) -> bool {
     let namespace = |pid: Pid| fs::read_link(proc_path(pid, "ns/net")).ok();
     match (namespace(getpid()), namespace(pid)) {

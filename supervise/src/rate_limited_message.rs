@@ -16,7 +16,7 @@ pub struct RateLimited<What> {
 }
 
 impl<What: PartialEq> RateLimited<What> {
-    /// An event that has not happened yet.
+    /// The value for an event that has not happened yet.
     pub const NEVER: RateLimited<What> = RateLimited { said: None, unsaid: 0 };
 
     /// Counts that the event has happened. If a message is due, returns how often the event has happened since the last

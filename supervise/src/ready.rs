@@ -62,7 +62,7 @@ pub enum Origin {
 const RETRY: Duration = Duration::from_secs(1);
 
 impl ReadinessChannels {
-    /// No channel is open.
+    /// The value without any open channel.
     pub const NONE: ReadinessChannels =
         ReadinessChannels { fifo: None, inbox: None, address: None, file: None, retry: None };
 

@@ -26,17 +26,18 @@ use std::time::Duration;
 pub struct RefusalSocket {
     inbox: Inbox,
     address: Address,
-    /// supervise listens until then, in time since boot.
+    /// Until when supervise listens, in time since boot.
     until: Duration,
-    /// poll(2) has told of something in the socket.
+    /// poll(2) has reported that the socket has something to read.
     is_readable: bool,
-    /// What was sent to an earlier `run` could not be taken off, so that nothing is believed.
+    /// Datagrams that were sent to an earlier `run` could not be removed from the socket, so supervise believes none of
+    /// what it reads there.
     is_deaf: bool,
 }
 
 impl RefusalSocket {
-    /// Opens the socket, or takes over the one that there was before. Without one, nothing is said of it: the service runs
-    /// as well.
+    /// Opens the socket, or takes over the one that there was before. If there can be no socket, supervise says nothing
+    /// about that, because the service runs as well without.
     pub fn open(origin: Origin, before: Option<RefusalSocket>) -> Option<RefusalSocket> {
         let name = match origin {
             Origin::New => match before {

@@ -60,7 +60,7 @@ pub struct Runner {
     lookout: Option<Box<Lookout>>,
     /// The last `run` was started by a supervise that was killed.
     is_inherited: bool,
-    /// supervise is the parent of descendants whose parents die.
+    /// supervise is a child subreaper: the parent of its descendants whose own parents have ended.
     is_subreaper: bool,
     /// A child that has ended and is not waited for yet, as `supervise/status` may still show its number.
     ended: Option<Pid>,
@@ -70,7 +70,7 @@ pub struct Runner {
     rest_due: Option<Duration>,
     /// Why the last `run` that has ended did not become the program of the service, in the words of a chain program.
     refusal: Option<String>,
-    /// What is held open of the program that holds a transition back.
+    /// The writing end of the FIFO `supervise/hold`, which is kept open while another program holds a transition back.
     holder: Option<OwnedFd>,
     /// What the programs of this life are given.
     inputs: LifeInputs,
@@ -93,7 +93,7 @@ pub struct FirstEvents {
 }
 
 impl FirstEvents {
-    /// supervise has begun, and there is nothing else to tell.
+    /// The first events when there is nothing else to tell the machine than that supervise has begun.
     pub const BEGUN: FirstEvents = FirstEvents { main: Event::Begun, beside: None };
 }
 
@@ -140,7 +140,7 @@ impl Runner {
         Ok((runner, FirstEvents { main: first, beside }))
     }
 
-    /// The runner lies in the heap. On the stack, each move of it would leave a copy there.
+    /// Makes a runner in the heap. On the stack, each move of a runner would leave a copy there.
     fn with(part: Part, machine: Machine, configuration: Configuration) -> Box<Runner> {
         Box::new(Runner {
             part,

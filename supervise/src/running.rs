@@ -24,9 +24,9 @@ pub struct LiveProgram<R> {
 
 /// What became of a program that a killed supervise left behind.
 pub enum InheritedProgram<R> {
-    /// It still runs.
+    /// The program still runs.
     Alive(LiveProgram<R>),
-    /// It has ended: what is to be told to the machine.
+    /// The program has ended. This event tells the machine how.
     Ended(Event),
 }
 

@@ -30,8 +30,8 @@ pub fn is_the_process(pid: Pid, sender: &Sender) -> bool {
     sender.pid == pid.as_raw()
 }
 
-/// Whether a process that spoke for root's account is, or may be, a set-uid program. One that has ended is not:
-/// `systemd-notify`, and the process that started it, may have ended by the time that supervise looks.
+/// Whether a process that spoke for root's account is, or may be, a set-uid program. The answer is no for one that has
+/// ended: `systemd-notify`, and the process that started it, may have ended by the time that supervise looks.
 fn is_set_uid(pid: Pid) -> bool {
     // Only of a process that root runs wholly, its rights are read: one of another account could make supervise wait.
     let is_roots = || process::accounts(pid) == Some([0; 4]) && process::has_gained_rights(pid) == Some(false);
@@ -66,7 +66,7 @@ pub fn moved_to(
 /// What a process is to the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Relation {
-    /// It is the service's process, or a descendant of it.
+    /// The process is the service's, or a descendant of that.
     Service,
     /// It is a descendant of supervise whose parent has ended: it may be of the service, as a process that went into
     /// the background, or of another child of supervise.

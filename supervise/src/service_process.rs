@@ -57,7 +57,7 @@ impl ServiceProcess {
         Ok(Some(ServiceProcess { id, handle }))
     }
 
-    /// The same process, with all that tells it from others.
+    /// Adds to [`ServiceProcess::id`] all facts that tell the process from others.
     pub fn completed(self) -> ServiceProcess {
         ServiceProcess { id: self.id.completed(), ..self }
     }

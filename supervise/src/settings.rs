@@ -63,7 +63,7 @@ impl Settings {
         Settings { policy: Policy::of(files), files: files.to_vec() }
     }
 
-    /// What a file said before still counts. Returns whether it said anything that can be taken.
+    /// Keeps what a file said `before`. Returns whether that was a setting that can be accepted.
     fn keep(&mut self, file: &'static str, before: &[(String, String)]) -> bool {
         let known = before.iter().find(|(known, _)| known == file);
         known.is_some_and(|(_, text)| self.take(file, text).is_ok())
@@ -87,7 +87,7 @@ pub struct Configuration {
     part: Part,
     settings: Settings,
     elsewhere: Elsewhere,
-    /// What is wrong with settings that were read just now, for the first start.
+    /// What is wrong with the settings that were read just now, if they are those for the first start.
     first_complaints: Option<Vec<Complaint>>,
 }
 

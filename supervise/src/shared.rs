@@ -19,7 +19,7 @@ pub struct Shared {
     /// Processes of the service get a tag in their environment, because other accounts could write a false record into
     /// `supervise/`.
     pub tags_processes: bool,
-    /// Where svscan keeps the socket that the service speaks through, when this supervise is killed.
+    /// The pocket in which svscan keeps the socket that the service speaks through, if this supervise is killed.
     pub pocket: Option<Pocket>,
 }
 

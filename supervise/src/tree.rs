@@ -96,7 +96,7 @@ pub fn tagged_orphans(helpers: &[Pid]) -> nix::Result<Vec<Pid>> {
     Ok(table.iter().filter(is_orphan).map(|process| process.pid).collect())
 }
 
-/// Those of these processes that are proven by their tag.
+/// The processes among `pids` whose tag proves that they are the service's.
 fn tagged(pids: &[Pid], inquiry: &mut Inquiry) -> nix::Result<Vec<Pid>> {
     let Some(mark) = mark_of(Path::new("")) else { return Ok(Vec::new()) };
     are_proven_by_mark(pids, &[&mark], inquiry)
@@ -277,13 +277,13 @@ pub fn had_proc() -> bool {
     *HAD.get_or_init(has_proc)
 }
 
-/// Whether the processes of the service cannot be told, as `/proc` is away, although there may be some.
+/// Whether supervise cannot tell which processes the service has, because `/proc` is away.
 fn is_blind() -> bool {
     !has_proc() && had_proc() && has_living_child()
 }
 
 /// A process that this `run` has left, and whose parent is supervise by now. `known` are children of supervise that it
-/// has made itself; a process that is older than `run` was not left by it.
+/// has made itself. A process that is older than `run` does not count.
 pub fn left_behind(run: Process, known: &[Pid]) -> Option<Pid> {
     let others =
         own_children().unwrap_or_default().into_iter().filter(|child| *child != run.pid && !known.contains(child));

@@ -16,7 +16,7 @@ impl Machine {
         matches!(self.stage, Stage::Alive(Role::Run) | Stage::Active)
     }
 
-    /// The service is up. From the record, the next supervise knows that too.
+    /// Makes the service, which is a state, active. The record says so, so that the next supervise knows it too.
     pub(super) fn become_active(&mut self, now: Moment, todo: &mut Vec<Action>) {
         self.forget_process();
         (self.stage, self.since, self.started) = (Stage::Active, now, now);
@@ -27,7 +27,7 @@ impl Machine {
         self.is_up(now, todo);
     }
 
-    /// A command ends the life of the service, or its `post-start` has failed it.
+    /// Ends the life of a state, because a command asks for that, or because its `post-start` has exited with 125.
     pub(super) fn end_activity(&mut self, now: Moment, todo: &mut Vec<Action>) {
         let is_condemned = self.is_condemned();
         if !is_condemned {

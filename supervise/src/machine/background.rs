@@ -154,7 +154,7 @@ impl Machine {
         }
     }
 
-    /// The service is this process from now on.
+    /// Takes the process that was found as the service's from now on.
     fn take(&mut self, now: Moment, todo: &mut Vec<Action>) {
         (self.stage, self.astray) = (Stage::Alive(Role::Run), None);
         (self.taken, self.ready_by) = (Some(now), None);
@@ -166,7 +166,7 @@ impl Machine {
         }
     }
 
-    /// The process that was taken has ended, and the pid file names no other one.
+    /// Handles that the process which was taken has ended and that the pid file names no other one.
     fn has_no_successor(&mut self, now: Moment, search: Search, todo: &mut Vec<Action>) {
         if self.is_unstable() {
             self.stage = Stage::Looking(Search { purpose: SearchGoal::End, ..search });
@@ -192,7 +192,8 @@ impl Machine {
         }
     }
 
-    /// A command ends the life: what is left is told to end, unless that is held back.
+    /// Handles a command that ends the life during a search: what `run` has left is told to end, unless another program
+    /// holds that back.
     pub(super) fn stop_search(&mut self, todo: &mut Vec<Action>) {
         if !self.is_ending_search() && self.may_hold_end() {
             self.ask_holder(Held::Stopping, todo);
@@ -201,13 +202,13 @@ impl Machine {
         }
     }
 
-    /// The service's process will not be known any more.
+    /// Gives up the search for the service's process: all that is left is told to end.
     pub(super) fn end_search(&mut self, todo: &mut Vec<Action>) {
         self.ending = Some(Ending::Told);
         self.end_all(todo);
     }
 
-    /// `k`: nothing of the service is to be left.
+    /// Handles `k` during a search: kills all that `run` has left.
     pub(super) fn kill_search(&mut self, todo: &mut Vec<Action>) {
         todo.push(Action::KillLeft);
         self.end_all(todo);
@@ -221,7 +222,8 @@ impl Machine {
         todo.extend([Action::Publish, Action::Look]);
     }
 
-    /// What was looked for was not found in time, or was told to end in vain.
+    /// Handles a deadline of the search: the service's process was not found in time, or what was told to end has not
+    /// ended.
     pub(super) fn search_woken(&mut self, now: Moment, todo: &mut Vec<Action>) {
         let passed = |deadline: Option<Deadline>| deadline.is_some_and(|deadline| deadline.has_passed(now));
         if passed(self.kill_at) {
@@ -234,7 +236,7 @@ impl Machine {
         }
     }
 
-    /// `run` has raised SIGSTOP. That it has is written down before it is continued.
+    /// Handles that `run` has raised SIGSTOP. supervise writes that down before it continues the process.
     pub(super) fn stopped(&mut self, now: Moment, todo: &mut Vec<Action>) {
         if !self.awaits_stop() {
             return;
@@ -246,7 +248,8 @@ impl Machine {
         }
     }
 
-    /// Continues a `run` that has raised SIGSTOP: the supervise before this one may have been killed before it did.
+    /// Continues a `run` that has raised SIGSTOP: the supervise before this one may have been killed before it sent
+    /// SIGCONT.
     pub(super) fn continue_stopped(&self, todo: &mut Vec<Action>) {
         let has_stopped = self.policy.expect == Some(Expect::Stop) && self.taken.is_some();
         if has_stopped && self.stage == Stage::Alive(Role::Run) && !self.paused {

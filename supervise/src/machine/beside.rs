@@ -70,7 +70,8 @@ impl Machine {
         self.want == Want::Down || self.progress.restart
     }
 
-    /// The `u` that follows came in one write with the `d` before: it does not cancel the stop that has begun.
+    /// Restarts the service: a `u` came in one write with the `d` before it, so the `u` does not cancel the stop that
+    /// has begun.
     pub(super) fn restart(&mut self, now: Moment, todo: &mut Vec<Action>) {
         if self.is_up_or_active() && self.ending != Some(Ending::Told) {
             self.progress.restart = true;
@@ -93,15 +94,16 @@ impl Machine {
         todo.extend([Action::Record, Action::OpenBesideGate, Action::Publish]);
     }
 
-    /// The process has become the program. That is written down: what is known of its end counts from now on.
+    /// Handles that the process beside `run` has become its program, and has that written down: from now on, the end of
+    /// the process is the end of the program.
     pub(super) fn beside_executed(&mut self, todo: &mut Vec<Action>) {
         let Some(beside) = &mut self.beside else { return };
         beside.gated = false;
         todo.push(Action::Publish);
     }
 
-    /// The process was never let through its gate, or it is not known whether it was: the program is started again, if it is
-    /// still to run.
+    /// Handles that the process beside `run` was never let through its gate, or that supervise does not know whether it
+    /// was. The program is started again, if it is still to run.
     pub(super) fn beside_never_began(&mut self, now: Moment, todo: &mut Vec<Action>) {
         let Some(beside) = self.beside.take() else { return };
         match beside.which {
@@ -111,13 +113,13 @@ impl Machine {
         self.go_on(now, todo);
     }
 
-    /// The system has no process for the program: it counts as having ended.
+    /// Handles that the system had no process for the program beside `run`: the program counts as having ended.
     pub(super) fn beside_not_launched(&mut self, now: Moment, todo: &mut Vec<Action>) {
         self.progress.reload &= self.beside.is_none_or(|beside| beside.which != Beside::Reload);
         self.beside_ended(now, Exit::Unknown, todo);
     }
 
-    /// The program has ended, or could not be started, which is the same for what follows.
+    /// Handles that the program beside `run` has ended or could not be started. What follows is the same in both cases.
     pub(super) fn beside_ended(&mut self, now: Moment, exit: Exit, todo: &mut Vec<Action>) {
         let Some(beside) = self.beside.take() else { return };
         match beside.which {
@@ -174,7 +176,7 @@ impl Machine {
         }
     }
 
-    /// The service has failed: it is told to end, and not started again.
+    /// Fails the service because `post-start` has exited with 125: `run` is told to end, and is not started again.
     fn post_start_failed(&mut self, now: Moment, todo: &mut Vec<Action>) {
         self.progress.post_start = false;
         self.verdict = self.give_up(Failure::PostStart);
@@ -191,7 +193,7 @@ impl Machine {
         todo.extend([Action::SendBeside(Signal::SIGTERM), Action::SendBeside(Signal::SIGCONT), Action::Publish]);
     }
 
-    /// Whether the verdict on this life stands already, whatever `run` ends with.
+    /// Whether it is decided already that this life has failed the service, whatever `run` exits with.
     pub(super) fn is_condemned(&self) -> bool {
         self.verdict == Verdict::GiveUp
     }

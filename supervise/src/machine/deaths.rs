@@ -18,7 +18,7 @@ impl Machine {
         verdict
     }
 
-    /// What follows from a death of `run`, which was not told to end.
+    /// Decides what follows from a death of a `run` that was not told to end.
     fn verdict_on(&mut self, now: Moment, exit: Exit) -> Verdict {
         match exit {
             Exit::Code(code) if self.astray.is_none() && self.policy.success.contains(&code) => Verdict::Done,
@@ -46,7 +46,7 @@ impl Machine {
         Verdict::GiveUp
     }
 
-    /// The restart limit counts from zero again, also for a supervise that comes after this one.
+    /// Has the restart limit count from zero again, also for a supervise that comes after this one.
     pub(super) fn forgive_deaths(&mut self) {
         self.recent_deaths.clear();
         if self.policy.limits_deaths() {

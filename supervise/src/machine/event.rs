@@ -84,9 +84,9 @@ pub enum SearchOutcome {
 /// Whether an adopted process may have been at its gate when its supervise was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gated {
-    /// It was not seen to be ready.
+    /// It is not known whether the process has passed its gate.
     Maybe,
-    /// It has passed its gate.
+    /// The process has passed its gate.
     No,
 }
 

@@ -16,9 +16,9 @@ use daemontools::service::{Ending, Held, Role, Verdict};
 use daemontools::tai64::Moment;
 use std::time::Duration;
 
-/// supervise waits so long for another holder if the one that held a transition is gone.
+/// supervise waits for another holder for this time after the program that held a transition back is gone.
 const LONGEST_WITHOUT_HOLDER: Duration = Duration::from_secs(10);
-/// How often supervise looks meanwhile whether there is one.
+/// The pause between two looks for another holder.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A transition that is, or may be, held back.
@@ -31,11 +31,12 @@ pub struct Hold {
 /// What is known of the holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holder {
-    /// It was asked whether there is one.
+    /// supervise has asked whether a program holds the transition back.
     Asked,
-    /// There is one.
+    /// A program holds the transition back.
     Holds,
-    /// It is gone. supervise asks again at `ask_at`, and goes on at `until`.
+    /// The program that held the transition back is gone. supervise asks for another one at `ask_at`, and goes on at
+    /// `until` if there is none.
     Gone { until: Moment, ask_at: Moment },
 }
 
@@ -58,7 +59,7 @@ impl Machine {
         self.hold.filter(|hold| hold.holder != Holder::Asked).map(|hold| hold.which)
     }
 
-    /// Asks whether a program holds this transition back. It must be the last action.
+    /// Asks whether a program holds this transition back. The caller must add no action after this one.
     pub(super) fn ask_holder(&mut self, which: Held, todo: &mut Vec<Action>) {
         self.hold = Some(Hold { which, holder: Holder::Asked });
         todo.push(Action::AskHolder(which));

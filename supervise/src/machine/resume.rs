@@ -99,7 +99,7 @@ impl Machine {
         machine
     }
 
-    /// What is to be written down. The caller adds who the process is.
+    /// The record that is to be written down. The caller adds who the process is.
     pub fn record(&self) -> Record {
         Record {
             want: self.want,

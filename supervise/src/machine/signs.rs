@@ -10,7 +10,8 @@ use std::mem::replace;
 use std::time::Duration;
 
 impl Machine {
-    /// From now on the time counts in which `run` must be ready, if it is not, and say that it is alive.
+    /// Begins the time in which `run` must be ready, if it is not ready yet, and the time in which it must say that it
+    /// is alive.
     pub(super) fn expect(&mut self, now: Moment) {
         let by = |within: Option<Duration>| within.map(|within| Deadline::new(now, within));
         self.ready_by = by(self.policy.start_limit().filter(|_| !self.has_given_word()));
@@ -74,7 +75,8 @@ impl Machine {
         }
     }
 
-    /// The service is not killed for a message that supervise could not receive.
+    /// Handles that what the service says does not reach supervise: the time in which the service must say something
+    /// does not count any more.
     pub(super) fn notify_socket_failed(&mut self) {
         self.alive_by = None;
         if !self.policy.has_check && self.policy.notification_fd.is_none() && !self.policy.expects() {
@@ -91,7 +93,8 @@ impl Machine {
         }
     }
 
-    /// The process was too late: it is told to end, and killed if it does not. Then it is started again.
+    /// Handles that the process has missed a deadline: it is told to end, and is killed if it does not. Then it is
+    /// started again.
     pub(super) fn overdue(&mut self, now: Moment, signal: Signal, todo: &mut Vec<Action>) {
         self.kill_at = Some(Deadline::new(now, self.policy.kill_after.unwrap_or(KILL_OVERDUE)));
         self.end(now, Ending::Overdue, signal, todo);

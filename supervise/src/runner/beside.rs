@@ -84,7 +84,7 @@ impl Runner {
         }
     }
 
-    /// Handles the end of a child, if it is the one that runs beside `run`. Returns whether it is.
+    /// Handles the end of a child, if that is the process that runs beside `run`. Returns whether it is.
     pub(super) fn beside_child_ended(&mut self, pid: Pid, exit: Exit, shared: &mut Shared) -> bool {
         let Some(program) = self.beside.as_ref().filter(|program| program.process.id.pid == pid) else { return false };
         let refused = refusal(program, &mut self.messages, shared);

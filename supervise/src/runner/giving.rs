@@ -1,6 +1,7 @@
-//! When supervise reads and removes the files that give the programs of a life something (see [`Given`]). supervise reads
-//! `supervise/given` when it prepares a life, and once more when it takes a life over; it reads `supervise/given-stop` before
-//! each program that runs at the end of a life. Both files are removed when the service has come to rest, before that is written down: who sees it at rest may give it something new.
+//! When supervise reads and removes the files that give the programs of a life something (see [`Given`]). supervise
+//! reads `supervise/given` when it prepares a life, and once more when it takes a life over; it reads
+//! `supervise/given-stop` before each program that runs at the end of a life. Both files are removed when the service
+//! has come to rest, before that is written down: a program that sees the service at rest may give it something new.
 
 use super::Runner;
 use crate::given::{LifeInputs, ends_a_life};
