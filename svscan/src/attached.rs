@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 /// By what svscan learns that a supervise that is not its child has ended.
 enum Hold {
     Process(PidFd),
-    /// Its `supervise/ok`, where the kernel has no descriptors for processes, or does not tell one process from another.
+    /// The `supervise/ok` of its service, where the kernel has no descriptors for processes, or does not tell one
+    /// process from another.
     Ok(OwnedFd),
     /// Nothing yet: the system has refused a descriptor, and svscan asks again.
     Later(Process),
@@ -42,7 +43,7 @@ impl Attached {
         Ok(Attached { epoll, held: HashMap::new(), expected: HashMap::new() })
     }
 
-    /// An earlier svscan in this process had this supervise.
+    /// Takes in that an earlier svscan in this process had this supervise.
     pub fn expect(&mut self, which: SuperviseId, pid: Pid) {
         self.expected.insert(which, pid);
     }
@@ -52,7 +53,8 @@ impl Attached {
         self.expected.contains_key(&which)
     }
 
-    /// An earlier svscan in this process had started this supervise, and it has ended before this svscan saw it.
+    /// The part whose supervise this process was, if an earlier svscan in this process had started it, and it has ended
+    /// before this svscan saw it.
     pub fn expected_that_ended(&mut self, pid: Pid) -> Option<SuperviseId> {
         let which = self.expected.iter().find(|(_, expected)| **expected == pid).map(|(which, _)| *which)?;
         self.expected.remove(&which);
@@ -134,7 +136,7 @@ impl Attached {
         true
     }
 
-    /// What a supervise, svscan's child or not, has as this descriptor.
+    /// A duplicate of the descriptor `number` of a supervise, be it svscan's child or not.
     ///
     /// # Errors
     /// EBADF: nothing. EPERM: it may not be asked. ESRCH, ENOSYS: it cannot be asked.
@@ -195,7 +197,7 @@ impl Attached {
         ended
     }
 
-    /// Takes hold of those that could not be held before; those that have ended meanwhile.
+    /// Takes hold of the supervises that could not be held before. Returns those of them that have ended meanwhile.
     fn ended_before_they_were_held(&mut self) -> Vec<Pid> {
         let later = self.held.values().filter_map(|hold| match hold {
             Hold::Later(process) => Some(*process),
@@ -206,7 +208,7 @@ impl Attached {
         ended.into_iter().map(|process| process.pid).filter(|pid| self.take_out(*pid)).collect()
     }
 
-    /// This supervise turns out to be svscan's child, and has been waited for.
+    /// Lets go of a supervise that turned out to be svscan's child, for which svscan has waited.
     pub fn release(&mut self, pid: Pid) {
         self.take_out(pid);
     }

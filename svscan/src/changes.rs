@@ -16,7 +16,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
-/// What is watched.
+/// The scan directory, service directories and states that are watched.
 pub struct Changes {
     /// The source of reports, and the watch of the scan directory; `None` if the kernel reports nothing.
     source: Option<(Inotify, WatchDescriptor)>,
@@ -95,7 +95,7 @@ impl Changes {
         self.incomplete.take(id, name, inotify, probe, now)
     }
 
-    /// All entries that were reported have been looked at.
+    /// Takes in that svscan has looked at all entries that were reported.
     pub fn looked(&mut self) {
         self.incomplete.looked();
     }
@@ -113,12 +113,12 @@ impl Changes {
         }
     }
 
-    /// svscan is to watch the state of a service, or to look at it again soon.
+    /// Watches the state of a service from now on, or looks at it again soon.
     pub fn watch_ready(&mut self, id: Id, now: Instant) {
         self.ready_watch.begin(id, now);
     }
 
-    /// svscan does not watch the state of a service any longer.
+    /// Ends the watch of the state of a service.
     pub fn end_ready_watch(&mut self, id: Id) {
         self.ready_watch.end(id, self.source.as_ref().map(|(inotify, _)| inotify));
     }
@@ -134,7 +134,7 @@ impl Changes {
         reported
     }
 
-    /// The service is gone.
+    /// Forgets what is kept for a service that is gone.
     pub fn forget(&mut self, id: Id) {
         self.forget_incomplete(id);
         self.end_ready_watch(id);

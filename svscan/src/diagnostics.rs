@@ -89,23 +89,24 @@ impl Diagnostics {
         }
     }
 
-    /// Nothing is wrong with the subject any more.
+    /// Takes in that nothing is wrong with the subject any more.
     pub fn clear(&mut self, subject: &Subject) {
         self.said.remove(subject);
     }
 
-    /// A scan begins: all entries are about to be looked at.
+    /// Takes in that a scan begins: svscan is about to look at all entries.
     pub fn begin_scan(&mut self) {
         self.scan += 1;
     }
 
-    /// A scan has ended: entries without a warning for a while are right, or gone.
+    /// Takes in that a scan has ended, and forgets the warnings about entries for which there was no warning for a
+    /// while: these are right by now, or gone.
     pub fn end_scan(&mut self) {
         let scan = self.scan;
         self.said.retain(|subject, (_, last)| *last + A_WHILE > scan || !matches!(subject, Subject::Entry(_)));
     }
 
-    /// A service is gone.
+    /// Forgets the warnings about a service that is gone.
     pub fn forget(&mut self, id: Id) {
         self.said.retain(|subject, _| match subject {
             Subject::Service(known) | Subject::Names(known) | Subject::Order(known) | Subject::After(known, _) => {

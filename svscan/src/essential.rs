@@ -11,7 +11,7 @@ pub struct EssentialServices {
 }
 
 impl EssentialServices {
-    /// This service is essential.
+    /// Takes in that this service is essential.
     pub fn add(&mut self, id: Id) {
         self.services.insert(id);
     }
@@ -21,12 +21,12 @@ impl EssentialServices {
         self.services.contains(&id)
     }
 
-    /// The service is gone.
+    /// Forgets what is kept for a service that is gone.
     pub fn forget(&mut self, id: Id) {
         self.services.remove(&id);
     }
 
-    /// An essential service has ended for good with this code.
+    /// Takes in that an essential service has ended for good, and that svscan is to exit with this code.
     pub fn ended(&mut self, code: i32) {
         self.exit_code = code;
     }

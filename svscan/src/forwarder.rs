@@ -90,7 +90,7 @@ struct Forwarder {
     dropped: usize,
     /// A line was begun and given up: what the forwarder writes next must not become a part of it.
     torn: bool,
-    /// The forwarder is to end.
+    /// What the forwarder writes before it ends, if it is to end.
     end: Option<End>,
     /// The forwarder is ending, and obeys nothing else any more.
     finishing: bool,
@@ -99,7 +99,7 @@ struct Forwarder {
 /// What is to be written before the end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// What lies in pipes that neither svscan nor the next forwarder knows any more.
+    /// Only what lies in pipes that neither svscan nor the next forwarder knows any more.
     OnlyAbandoned,
     Everything,
 }
@@ -194,8 +194,8 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Nothing will come from this pipe any more. svscan may have a copy of the descriptor, with which it would
-    /// stay in the set.
+    /// Closes a pipe from which nothing will come any more, and takes it out of the set explicitly: svscan may have a
+    /// copy of the descriptor, with which the pipe would stay there.
     fn close(&mut self, index: usize) {
         if let Some(pipe) = self.pipes.get_mut(index).and_then(Option::take) {
             let _ = self.epoll.delete(&pipe.end);

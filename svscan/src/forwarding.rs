@@ -48,14 +48,14 @@ pub struct Forwarding {
     pause: Option<Instant>,
     /// svscan has told the last forwarder to write all there is, and the forwarder was not killed before it had.
     finished: bool,
-    /// svscan waits for nothing more.
+    /// Whether svscan was told to kill what it stops, so that it does not wait for the forwarder any more.
     hurried: bool,
     /// The fewest bytes that were still to be read and to be written, and until when svscan waits for fewer.
     left: Option<([usize; 2], Instant)>,
 }
 
 impl Forwarding {
-    /// svscan is to forward the lines of this service, once the service has a pipe.
+    /// Has the lines of this service forwarded, once the service has a pipe.
     pub fn want(&mut self, id: Id) {
         self.wanted.insert(id);
     }
@@ -65,12 +65,12 @@ impl Forwarding {
         self.wanted.contains(&id)
     }
 
-    /// The service has its pipe: svscan forwards its lines from now on.
+    /// Takes in that the service has its pipe, so that its lines can be forwarded from now on.
     pub fn begin(&mut self, id: Id) {
         self.stale |= self.services.insert(id);
     }
 
-    /// The service has another pipe.
+    /// Takes in that the service has another pipe than before, which the forwarder does not know.
     pub fn changed(&mut self, id: Id) {
         self.stale |= self.includes(id);
     }
@@ -80,7 +80,7 @@ impl Forwarding {
         self.services.contains(&id)
     }
 
-    /// The service is gone.
+    /// Forgets what is kept for a service that is gone.
     pub fn forget(&mut self, id: Id) {
         self.wanted.remove(&id);
         self.services.remove(&id);
@@ -91,8 +91,8 @@ impl Forwarding {
         self.forwarder.map(|forwarder| forwarder.pid)
     }
 
-    /// An earlier svscan in this process has started this forwarder. It is told to make room for the next one as soon as
-    /// there is a pipe to read, because it may be of another version.
+    /// Takes over the forwarder that an earlier svscan in this process has started. svscan tells it to make room for
+    /// the next one as soon as there is a pipe to read, because it may be of another version.
     pub fn inherit(&mut self, pid: Pid, now: Instant) {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         // Only of a child is the number sure to be its own.
@@ -101,8 +101,8 @@ impl Forwarding {
         }
     }
 
-    /// A process has ended, with this status as `wait(2)` has it. A forwarder that was killed while it wrote the last lines
-    /// has left some: another one writes them.
+    /// Takes in that a process has ended, with this status as `wait(2)` has it. A forwarder that was killed while it
+    /// wrote the last lines has left some: another one writes them.
     pub fn ended(&mut self, pid: Pid, status: i32, now: Instant) {
         if let Some(forwarder) = self.forwarder.filter(|forwarder| forwarder.pid == pid) {
             self.forwarder = None;

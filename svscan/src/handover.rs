@@ -38,7 +38,7 @@ pub struct Handover {
     pub lock: Option<RawFd>,
     /// The limits of open files that svscan was started with, if it has raised its own.
     pub open_files: Option<(u64, u64)>,
-    /// The ledgers, the one of which new pages are taken first.
+    /// The ledgers; the first is the one from which svscan takes new pages.
     pub ledgers: Vec<RawFd>,
     /// The page of each supervise: its ledger, and its number there.
     pub pages: Vec<(SuperviseId, RawFd, u32)>,
@@ -61,7 +61,7 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// The text that [`decode`](Handover::decode) makes the same value of.
+    /// The text of which [`decode`](Handover::decode) makes the same value again.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         let mut line = |line: std::fmt::Arguments| {

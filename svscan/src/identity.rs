@@ -69,7 +69,7 @@ pub fn of_working_directory(pid: Pid) -> nix::Result<Id> {
     })
 }
 
-/// What a directory is known by.
+/// The identity of a directory, from what stat(2) says of it.
 pub fn id_of(file: &FileStat) -> Id {
     Id { device: file.st_dev, inode: file.st_ino }
 }

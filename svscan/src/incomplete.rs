@@ -57,7 +57,8 @@ pub struct IncompleteServices {
 }
 
 impl IncompleteServices {
-    /// The kernel reports a change in the scan directory. Returns the entry, if svscan is to look at it now.
+    /// Takes in that the kernel reports a change in the scan directory. Returns the entry, if svscan is to look at it
+    /// now.
     pub fn entry_changed(&mut self, event: InotifyEvent, now: Instant) -> Option<OsString> {
         let name = event.name?;
         let created = event.mask.contains(AddWatchFlags::IN_CREATE);
@@ -78,7 +79,7 @@ impl IncompleteServices {
         self.links.drain(..due).map(|(_, name)| name).collect()
     }
 
-    /// svscan has looked at all that has changed in the scan directory.
+    /// Takes in that svscan has looked at all that has changed in the scan directory.
     pub fn looked(&mut self) {
         self.made.clear();
     }
@@ -130,7 +131,7 @@ impl IncompleteServices {
         true
     }
 
-    /// The kernel reports a change in a directory that may be a watched one.
+    /// Takes in that the kernel reports a change in a directory, which may be one that is watched.
     pub fn changed(&mut self, event: &InotifyEvent, probe: &mut Probe, now: Instant) {
         let Some((id, part)) = self.watched.get(&event.wd.as_raw()).copied() else { return };
         let Some(service) = self.services.get_mut(&id) else { return };
@@ -148,7 +149,7 @@ impl IncompleteServices {
         self.reschedule(id, probe, now);
     }
 
-    /// A service has just changed: sets anew how long svscan waits for it.
+    /// Sets anew how long svscan waits for a service that has just changed.
     fn reschedule(&mut self, id: Id, probe: &mut Probe, now: Instant) {
         let Some(service) = self.services.get_mut(&id) else { return };
         let found = probe.completeness(&service.path);
@@ -172,7 +173,7 @@ impl IncompleteServices {
         service.into_iter().chain(self.links.front().map(|(at, _)| *at)).min()
     }
 
-    /// svscan waits for this service no longer.
+    /// Ends the wait for this service.
     pub fn forget(&mut self, id: Id, inotify: &Inotify) {
         let Some(service) = self.services.remove(&id) else { return };
         self.waiting.remove(&(service.until, id));

@@ -18,7 +18,7 @@ const LOOKED_AT: usize = 100;
 pub struct LateLoggers(VecDeque<Id>);
 
 impl LateLoggers {
-    /// This service has no logger.
+    /// Takes in that this service has no logger.
     pub fn add(&mut self, id: Id) {
         self.0.push_back(id);
     }

@@ -81,8 +81,9 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// Starts this `supervise`. What it starts is not given the environment variable `kept`. Raises svscan's own limit of
-    /// open files; children have the one that svscan was given (or an earlier svscan in this process was: `before`).
+    /// Makes a launcher of this `supervise`, whose children do not get the environment variable `kept`. Raises svscan's
+    /// own limit of open files. Children get the limit that svscan was started with, or `before`, with which an earlier
+    /// svscan in this process was started.
     ///
     /// # Errors
     /// No descriptor to be had, or the environment does not fit.
@@ -236,7 +237,7 @@ impl Launcher {
         self.pipes.contains_key(&id)
     }
 
-    /// Whether this pipe is not the service's.
+    /// Whether the service has a pipe, and `file` is another one.
     pub fn is_other_pipe(&self, id: Id, file: Id) -> bool {
         let Some(pipe) = self.pipes.get(&id) else { return false };
         let Ok(ours) = fstat(&pipe.reader) else { return false };
@@ -279,7 +280,7 @@ impl Launcher {
         self.pipes.remove(&id);
     }
 
-    /// The service is gone, and with it its pipe, and the pages and pockets of its supervises.
+    /// Forgets a service that is gone, its pipe, and the pages and pockets of its supervises.
     pub fn forget(&mut self, id: Id) {
         self.close_pipe(id);
         self.pockets.forget(id);

@@ -54,21 +54,22 @@ pub enum RemainingProcess {
 /// What svscan may ask about a supervise that has ended. Each question may cost system calls, so svscan asks it only where
 /// the answer matters.
 pub trait EndFacts {
-    /// It is the supervise of a logger, and there are lines that the logger may still come to read.
+    /// Whether it is the supervise of a logger for which there are lines that the logger may still read.
     fn has_lines(&mut self) -> bool;
-    /// It is the supervise of a service, and has left lines that no logger reads.
+    /// Whether it is the supervise of a service and has left lines that no logger reads.
     fn leaves_lines(&mut self) -> bool;
-    /// It has written, as the last thing, that it was told to end and has stopped its service.
+    /// Whether the last record of the supervise says that it was told to end and has stopped its service.
     fn was_told(&mut self) -> bool;
-    /// Another supervise is in charge, or may be.
+    /// Whether another supervise is in charge, or may be.
     fn is_served(&mut self) -> bool;
-    /// Whether it has left a process.
+    /// Whether the supervise has left a process.
     fn remaining_process(&mut self) -> RemainingProcess;
-    /// svscan still waits for a part of which nothing can be known: for some time only, since a stop must end.
+    /// Whether svscan still waits for a part of which nothing can be known. It does so for some time only, because a
+    /// stop must end.
     fn still_waits(&mut self) -> bool;
 }
 
-/// Finds out what a supervise has left that ended in this way.
+/// Finds out what a supervise that has ended in this way has left.
 pub fn leftover(exit: ExitKind, wanted: Wanted, facts: &mut impl EndFacts) -> Leftover {
     match wanted {
         Wanted::Removed if exit != ExitKind::Failed && facts.has_lines() => Leftover::Lines,

@@ -22,12 +22,13 @@ pub struct LinkRecheck {
 }
 
 impl LinkRecheck {
-    /// Every entry is due at the next scan.
+    /// Makes every entry due at the next scan.
     pub fn recheck_all(&mut self) {
         self.all = true;
     }
 
-    /// A scan begins. `told_of_mounts`: the kernel tells when something is mounted, and then every entry is made due.
+    /// Begins a scan. `told_of_mounts` says that the kernel tells when something is mounted. svscan then has every
+    /// entry made due at such a moment, so that it need not check directories otherwise.
     pub fn begin_scan(&mut self, told_of_mounts: bool) {
         let all = std::mem::take(&mut self.all);
         let round = if all { 1 } else { self.seen.div_ceil(CHECKED).clamp(1, LONGEST_ROUND) };
@@ -36,14 +37,14 @@ impl LinkRecheck {
         self.scan += 1;
     }
 
-    /// There is a link with this inode. Returns whether it is due.
+    /// Takes in that the listing has a link with this inode. Returns whether the link is due to be checked.
     pub fn is_due(&mut self, inode: u64) -> bool {
         self.seen += 1;
         let round = self.round.max(1);
         inode % round == self.scan % round
     }
 
-    /// There is a directory with this inode. Returns whether it is due.
+    /// Takes in that the listing has a directory with this inode. Returns whether the directory is due to be checked.
     pub fn is_directory_due(&mut self, inode: u64) -> bool {
         self.directories && self.is_due(inode)
     }

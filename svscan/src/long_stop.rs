@@ -14,7 +14,7 @@ pub struct LongStop {
 }
 
 impl LongStop {
-    /// Everything is to be stopped from now on.
+    /// Takes in that everything is to be stopped from now on.
     pub fn begin(&mut self, now: Instant) {
         self.say_at = Some(now + FIRST);
     }

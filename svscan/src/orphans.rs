@@ -21,8 +21,8 @@ pub struct Orphans {
 }
 
 impl Orphans {
-    /// A process that is no supervise has ended. Returns the part whose next supervise is to be told, if svscan has asked for
-    /// this process already.
+    /// Takes in that a process which is no supervise has ended. Returns the part whose next supervise is to be told, if
+    /// svscan has asked for this process already.
     pub fn ended(&mut self, end: OrphanEnd) -> Option<SuperviseId> {
         match self.awaited.remove(&end.process.pid) {
             Some((process, which)) if process.is_same_as(&end.process) => Some(which),
@@ -36,7 +36,8 @@ impl Orphans {
         }
     }
 
-    /// The supervise of `which` has ended and has left this process. Returns how the process ended, if it has.
+    /// Takes in that the supervise of `which` has ended and has left this process. Returns how the process ended, if it
+    /// has.
     pub fn left_behind(&mut self, process: Process, which: SuperviseId) -> Option<OrphanEnd> {
         let found = self.ended.iter().position(|end| end.process.is_same_as(&process));
         let end = found.and_then(|index| self.ended.remove(index));
@@ -51,7 +52,7 @@ impl Orphans {
         self.ended.iter()
     }
 
-    /// The service is gone: no supervise will ask for its processes any more.
+    /// Forgets the questions about a service that is gone: no supervise will ask for its processes any more.
     pub fn forget(&mut self, id: Id) {
         self.awaited.retain(|_, (_, asked)| asked.id != id);
     }

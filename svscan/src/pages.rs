@@ -124,7 +124,7 @@ impl Pages {
         }
     }
 
-    /// The service is gone.
+    /// Forgets what is kept for a service that is gone.
     pub fn forget(&mut self, id: Id) {
         [Part::Service, Part::Logger].into_iter().for_each(|part| self.release(SuperviseId { id, part }));
     }

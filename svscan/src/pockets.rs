@@ -33,8 +33,8 @@ pub enum Speech {
 }
 
 impl Pockets {
-    /// There is no pocket yet. `null` is what the low descriptor is between times: a pocket that was kept there would outlive
-    /// its service.
+    /// Makes a value without any pocket. The low descriptor is a duplicate of `null` as long as no supervise is being
+    /// started: a pocket that stayed there would outlive its service.
     ///
     /// # Errors
     /// EMFILE: no descriptors.
@@ -56,7 +56,7 @@ impl Pockets {
         Some(self.low_fd.as_fd())
     }
 
-    /// The supervise has what was lent to it.
+    /// Takes in that the supervise has what was lent to it: the low descriptor is free again.
     pub fn take_back(&mut self, null: impl AsFd) {
         let _ = dup3(null, &mut self.low_fd, OFlag::O_CLOEXEC);
     }
@@ -76,7 +76,7 @@ impl Pockets {
         socket.into_iter().for_each(|socket| self.resume(which, socket));
     }
 
-    /// The service is gone.
+    /// Forgets what is kept for a service that is gone.
     pub fn forget(&mut self, id: Id) {
         for part in [Part::Service, Part::Logger] {
             self.pockets.remove(&SuperviseId { id, part });

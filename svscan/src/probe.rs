@@ -98,7 +98,7 @@ impl Probe {
         self.mounts.changes()
     }
 
-    /// What is watched through this inotify can lie anywhere from now on.
+    /// Lets [`Probe::watch`] watch directories anywhere through this inotify, which the helper gets too.
     pub fn watch_through(&mut self, inotify: Option<&Inotify>) {
         self.mounts.keep(inotify.and_then(|inotify| duplicate_above(inotify, 3).ok()));
     }
@@ -227,7 +227,7 @@ impl Probe {
         }
     }
 
-    /// Nothing is looked at for a while.
+    /// Takes in that svscan looks at nothing for a while: the helper may end.
     pub fn rest(&mut self) {
         self.mounts.rest();
     }
@@ -436,7 +436,7 @@ impl Probe {
         self.removed.sought().into_iter().for_each(|id| self.hold(table, id));
     }
 
-    /// The service has an entry again, or is forgotten.
+    /// Closes the directory of a service that has an entry again, or is forgotten.
     pub fn let_go(&mut self, id: Id) {
         self.removed.let_go(id);
     }
@@ -445,7 +445,7 @@ impl Probe {
 /// What svscan looks at in a service directory. Each may lead to another mount.
 const LOOKED_AT: [&str; 8] = [SUPERVISE, RUN, ABSTRACT, AFTER, ESSENTIAL, LOG, LOG_RUN, LOG_SUPERVISE];
 
-/// The same, and the directory that `$SUPERVISEDIR` names.
+/// The names in [`LOOKED_AT`], and the directory that `$SUPERVISEDIR` names.
 fn names() -> impl Iterator<Item = PathBuf> {
     LOOKED_AT.into_iter().map(PathBuf::from).chain(Place::moved())
 }

@@ -48,7 +48,7 @@ impl RemovedDirectories {
         self.held.get(&id).map(path_of)
     }
 
-    /// The service has an entry again, or is forgotten.
+    /// Closes the directory of a service that has an entry again, or is forgotten.
     pub fn let_go(&mut self, id: Id) {
         self.held.remove(&id);
         self.sought.remove(&id);
@@ -71,7 +71,8 @@ fn place(id: Id, part: Part, pid: Pid, mounts: &mut RemoteMounts) -> Option<Owne
     (mounts.look([path_of(&place)], &held) == Ok(EntryKind::Directory(id))).then_some(place)
 }
 
-/// The same, if the directory lies on the mount of the scan directory, under the path that `/proc` tells.
+/// The directory of the service, opened as a place, if it lies on the mount of the scan directory, under the path that
+/// `/proc` tells; otherwise `None`.
 fn place_here(id: Id, part: Part, pid: Pid) -> Option<OwnedFd> {
     let works = read_link(process_path(pid, "cwd")).ok()?;
     let path = match part {

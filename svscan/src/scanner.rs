@@ -49,7 +49,7 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// Nothing is known yet; the first scan is due.
+    /// Makes a scanner that knows nothing yet. The first scan is due.
     ///
     /// # Errors
     /// No descriptor to be had.
@@ -175,7 +175,7 @@ impl Scanner {
         }
     }
 
-    /// A logger reads what is left, and then ends.
+    /// Has a logger read what is left in its pipe, and then end.
     fn drain(&mut self, id: Id, now: Instant) {
         let launcher = &mut self.supervises.launcher;
         launcher.close_writer(id);
@@ -246,13 +246,13 @@ impl Scanner {
         messages::say(id, message, table, supervises, probe, diagnostics);
     }
 
-    /// Looks at the directory now; what is to be started later is started now.
+    /// Has the directory scanned now, and starts now what is to be started later.
     pub fn hasten(&mut self, now: Instant) {
         self.scan.request(now);
         self.table.hasten(now);
     }
 
-    /// Everything is to be stopped.
+    /// Begins to stop everything.
     pub fn stop_all(&mut self, now: Instant) {
         if !self.table.is_stopping_all() {
             let (order, mut todo) = (self.probe.order(&self.table), Vec::new());
@@ -263,7 +263,7 @@ impl Scanner {
         }
     }
 
-    /// What is being stopped is killed instead of waited for.
+    /// Kills what is being stopped instead of waiting for it.
     pub fn hurry(&mut self, now: Instant) {
         self.stopping.hurry(self.table.unstopped(), now);
         self.forward.hurry();

@@ -22,10 +22,11 @@ pub enum Start {
 pub trait StartFacts {
     /// Which supervise is in charge.
     fn in_charge(&mut self) -> InCharge;
-    /// The system does not name the process that seems to be in charge, for this reason. It was told to end before, and
-    /// nothing is known to be left of the service.
+    /// Whether svscan may give up a part of which the system does not name the process that seems to be in charge, for
+    /// this reason: svscan has told that process to end before, and nothing is known to be left of the service.
     fn may_be_given_up(&mut self, reason: Errno) -> bool;
-    /// A service that is being stopped wants a supervise: lines are to be read, or a process may be left.
+    /// Whether a service that is being stopped needs a supervise: its logger has lines to read, or a process may be
+    /// left.
     fn is_wanted_to_stop(&mut self) -> bool;
 }
 

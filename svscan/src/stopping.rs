@@ -93,12 +93,12 @@ pub struct Stopping {
 }
 
 impl Stopping {
-    /// This supervise is to stop its service and end.
+    /// Has this supervise told to stop its service and to end.
     pub fn end_supervise(&mut self, (which, pid): (SuperviseId, Pid), now: Instant) {
         self.tell((which, pid), if self.hurried { KILL } else { END }, now);
     }
 
-    /// The logger of this supervise is to end once it has read all there is.
+    /// Has the logger of this supervise end once it has read all that is in its pipe.
     pub fn drain_logger(&mut self, (id, pid): (Id, Pid), unread: usize, now: Instant) {
         self.may_be_read(id, unread, now);
         self.draining.insert(id, DrainingLogger { pid, since: now, told: None });
@@ -127,7 +127,7 @@ impl Stopping {
         self.unknown.contains(&which)
     }
 
-    /// This supervise is to end when its service does.
+    /// Has this supervise told to end when its service does.
     pub fn let_end(&mut self, supervise: (SuperviseId, Pid), now: Instant) {
         self.tell(supervise, LET_END, now);
     }
@@ -142,7 +142,7 @@ impl Stopping {
         self.hurried
     }
 
-    /// The service is gone.
+    /// Forgets what is kept for a service that is gone.
     pub fn forget(&mut self, id: Id) {
         self.draining.remove(&id);
         self.unread_lines.remove(&id);
@@ -168,12 +168,12 @@ impl Stopping {
         is_first
     }
 
-    /// The supervise of this service's logger was killed.
+    /// Takes in that the supervise of this service's logger was killed.
     pub fn logger_was_killed(&mut self, id: Id) {
         self.unfinished.insert(id);
     }
 
-    /// A part has a supervise again.
+    /// Takes in that a part has a supervise again.
     pub fn has_started(&mut self, which: SuperviseId) {
         self.waited_for.remove(&which);
         if which.part == Part::Logger {
@@ -181,8 +181,8 @@ impl Stopping {
         }
     }
 
-    /// The service has an entry again, or svscan starts it again after it was stopped: what its logger had to read before
-    /// does not count any more.
+    /// Takes in that the service has an entry again, or that svscan starts it again after it was stopped: what its
+    /// logger had to read before does not count any more.
     pub fn has_come_back(&mut self, id: Id) {
         self.unread_lines.remove(&id);
         self.waited_for.retain(|which, _| which.id != id);

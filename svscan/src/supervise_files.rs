@@ -30,7 +30,7 @@ impl SuperviseFiles {
         found.one_is_missing
     }
 
-    /// The service is gone.
+    /// Forgets what is kept for a service that is gone.
     pub fn forget(&mut self, id: Id) {
         self.0.retain(|which, _| which.id != id);
     }

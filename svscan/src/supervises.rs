@@ -71,7 +71,7 @@ impl EndedSupervise {
 }
 
 impl Supervises {
-    /// No supervise is known yet.
+    /// Makes a value that knows no supervise yet.
     ///
     /// # Errors
     /// No descriptor to be had.
@@ -118,7 +118,7 @@ impl Supervises {
         self.attached.expected_that_ended(pid)
     }
 
-    /// The service is gone.
+    /// Forgets what is kept for a service that is gone.
     pub fn forget(&mut self, id: Id) {
         self.launcher.forget(id);
         self.files.forget(id);

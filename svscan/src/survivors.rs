@@ -42,10 +42,10 @@ struct Survivor {
 /// What tells which service a supervise serves.
 #[derive(Debug, PartialEq, Eq)]
 enum Serves {
-    /// The supervise has written this on its page.
+    /// The supervise has written on its page that it serves this directory.
     Written(Directory),
-    /// It has not. It works in this directory, which is the one that it serves, or it will change from there to the one that
-    /// its argument names.
+    /// The supervise has written nothing on its page yet. It works in the directory `working`, which is the one that it
+    /// serves, or it will change from there to the one that its argument names.
     Told { part: Part, working: PathBuf, argument: PathBuf },
 }
 
@@ -56,7 +56,7 @@ struct Here {
     id: Id,
     /// The path to it without any link.
     path: PathBuf,
-    /// The same but for the last part, which may be a link.
+    /// The path to it in which only the last part may be a link.
     entry: PathBuf,
 }
 

@@ -44,7 +44,8 @@ impl Unkillable {
         self.see(left.iter().map(|(which, supervise)| Some((*which, stuck_below(*supervise, &table)?))).collect(), now)
     }
 
-    /// `stuck` are these processes, if each supervise waits for one.
+    /// Takes in the processes `stuck` for which the supervises wait; `None` if one of the supervises waits for none.
+    /// Returns those that svscan gives up.
     fn see(&mut self, stuck: Option<Vec<(SuperviseId, Pid)>>, now: Instant) -> Option<&[(SuperviseId, Pid)]> {
         self.next = Some(now + AGAIN);
         let stuck = stuck.unwrap_or_default();

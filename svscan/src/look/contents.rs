@@ -81,7 +81,8 @@ pub fn logger(folder: &Path) -> nix::Result<Logger> {
     }
 }
 
-/// The same, without a step on another mount than that of the current directory; `None` where that does not tell.
+/// What [`logger`] returns, found without a step on another mount than that of the current directory; `None` where that
+/// is not possible.
 pub fn logger_here(folder: &Path) -> Option<nix::Result<Logger>> {
     match stat_on_mount(&folder.join(LOG)) {
         Ok(file) if is_directory(&file) => Some(Ok(Logger::Directory)),
@@ -101,7 +102,7 @@ pub fn completeness(folder: &Path) -> Completeness {
     Completeness { is_complete: is_complete || is_supervised(), has_logger }
 }
 
-/// Whether a service runs already, be it without a supervise.
+/// Whether a service runs already, with a supervise or without.
 fn is_running(folder: &Path, page: Option<&Record>) -> Result<bool, (&'static str, Errno)> {
     if has_supervise_at(folder).map_err(|errno| (OK, errno))? {
         return Ok(true);

@@ -27,11 +27,12 @@ pub struct Stamp {
 /// Which files of a supervise in charge are there.
 #[derive(Debug)]
 pub struct FoundFiles {
-    /// Of their directory, if that is there.
+    /// The stamp of the directory in which the files lie, if that exists. It was taken before the files were looked at.
     pub stamp: Option<Stamp>,
     /// All of them are there, and `ok` has a reader.
     pub all_are_there: bool,
-    /// One of them is missing, or `ok` has no reader. There may be files of which neither is known.
+    /// One of the files is missing, or `ok` has no reader. Both members are false if the system does not tell of some
+    /// file whether it exists, and none is known to be missing.
     pub one_is_missing: bool,
 }
 
@@ -60,7 +61,7 @@ impl From<&FileStat> for Stamp {
 }
 
 impl Stamp {
-    /// That of the `supervise/` of the service in `folder`, which can be touched.
+    /// The stamp of the `supervise/` of the service in `folder`, which can be touched.
     ///
     /// # Errors
     /// There is none, or it cannot be looked at.
@@ -68,7 +69,8 @@ impl Stamp {
         Ok(Stamp::from(&stat(Place::of(folder)?.directory())?))
     }
 
-    /// The same, without a step on another mount than that of the current directory; `None` where that does not tell.
+    /// The stamp that [`Stamp::of`] returns, found without a step on another mount than that of the current directory;
+    /// `None` where that is not possible.
     pub fn of_here(folder: &Path) -> Option<nix::Result<Stamp>> {
         if Place::moved().is_some() {
             return None;
@@ -76,7 +78,8 @@ impl Stamp {
         stat_on_mount(Place::of(folder).ok()?.directory()).ok().map(|file| Ok(Stamp::from(&file)))
     }
 
-    /// Whether a change from now on has another time.
+    /// Whether each change from now on gives the directory another time than it has, however coarse the times of its
+    /// file system are.
     pub fn is_old(&self, now: SystemTime) -> bool {
         let changed =
             u64::try_from(self.seconds).ok().map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::time::Instant;
 
 impl Scanner {
-    /// A service is new: it is supervised from now on, unless it is still being made.
+    /// Handles a new service: admits it, unless its directory is still being made.
     pub(super) fn inspect(&mut self, id: Id, now: Instant) {
         let Some(name) = self.table.name(id) else { return };
         if !self.changes.is_being_made(id, name, &mut self.probe, now) {

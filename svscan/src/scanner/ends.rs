@@ -42,7 +42,7 @@ impl Scanner {
         }
     }
 
-    /// Whether it was a supervise that has ended.
+    /// Handles the end of a process, if that was a supervise. Returns whether it was one.
     pub(super) fn supervise_ended(&mut self, pid: Pid, status: i32, now: Instant) -> bool {
         let Some(which) = self.table.supervise_of(pid) else { return false };
         let (supervises, mut context) = self.context();

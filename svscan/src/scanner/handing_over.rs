@@ -37,7 +37,7 @@ impl Scanner {
         handover.forwarder.into_iter().for_each(|pid| self.forward.inherit(pid, now));
     }
 
-    /// Nothing in the directory will lead to this service, but it is up.
+    /// Takes over a service that is up, although no entry of the scan directory leads to it any more.
     fn inherit(&mut self, id: Id, name: &OsStr) {
         let supervises = self.supervises.inherit(id);
         let launcher = &mut self.supervises.launcher;

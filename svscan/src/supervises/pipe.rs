@@ -30,7 +30,7 @@ impl Owners {
 }
 
 impl Supervises {
-    /// The pipe of a service that an earlier svscan started lives on in its processes.
+    /// Recovers the pipe of a service that an earlier svscan started: it lives on in the processes of the service.
     ///
     /// # Errors
     /// EMFILE, EIO …: it cannot be told now whether there is one.

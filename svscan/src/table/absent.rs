@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 pub struct Absent(BTreeMap<OsString, Vec<Id>>);
 
 impl Absent {
-    /// A service has lost its entry. Returns whether that is new.
+    /// Takes in that a service has lost its entry. Returns whether that is new.
     pub fn insert(&mut self, name: &OsStr, id: Id) -> bool {
         let known = self.0.entry(name.to_os_string()).or_default();
         let is_new = !known.contains(&id);
@@ -20,7 +20,7 @@ impl Absent {
         is_new
     }
 
-    /// A service has an entry again, or is gone. Returns whether it had none.
+    /// Takes in that a service has an entry again, or is gone. Returns whether it had no entry before.
     pub fn remove(&mut self, name: &OsStr, id: Id) -> bool {
         let Some(known) = self.0.get_mut(name) else { return false };
         let before = known.len();

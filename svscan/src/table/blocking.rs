@@ -17,7 +17,7 @@ impl Table {
         replaced
     }
 
-    /// The service `id` waits for the service `by` before its first start.
+    /// Has the service `id` wait for the service `by` before its first start.
     pub(super) fn block(&mut self, id: Id, by: Id) {
         if let Some(service) = self.services.get_mut(&id) {
             service.blocked_by.push(by);
@@ -25,7 +25,7 @@ impl Table {
         }
     }
 
-    /// The service `by` is ready, or gone: it blocks no other service any more.
+    /// Takes in that the service `by` is ready, or gone, and blocks no other service any more.
     pub(super) fn unblock(&mut self, by: Id, now: Instant) {
         for id in self.blocking.remove(&by).unwrap_or_default() {
             if let Some(service) = self.services.get_mut(&id) {

@@ -7,7 +7,7 @@ use super::records::Entry;
 use std::ffi::{OsStr, OsString};
 
 impl Table {
-    /// The entry `name` leads to the directory `id`; it may have led to another before.
+    /// Takes in that the entry `name` leads to the directory `id`. It may have led to another directory before.
     pub fn entry_seen(&mut self, name: &OsStr, id: Id) {
         let scan = self.scan;
         if let Some(entry) = self.entries.get_mut(name) {
@@ -22,13 +22,13 @@ impl Table {
         self.touched.push(id);
     }
 
-    /// The entry `name` is there. Returns whether the table knows that it leads to `id`; if not, svscan has to look where it
-    /// leads.
+    /// Takes in that the entry `name` exists. Returns whether the table knows that it leads to `id`; if not, svscan has
+    /// to look where it leads.
     pub fn confirm_entry(&mut self, name: &OsStr, id: Id) -> bool {
         self.keep_where(name, |entry| entry.id == id)
     }
 
-    /// There is no entry `name`, or it leads nowhere.
+    /// Takes in that there is no entry `name`, or that it leads nowhere.
     pub fn entry_gone(&mut self, name: &OsStr) {
         let Some(Entry { id, .. }) = self.entries.remove(name) else { return };
         if let Some(service) = self.services.get_mut(&id) {
@@ -37,20 +37,21 @@ impl Table {
         self.touched.push(id);
     }
 
-    /// The entry `name` is there, but the system does not tell where it leads: the table believes that it leads where it did.
+    /// Takes in that the entry `name` exists, but that the system does not tell where it leads. The table believes that
+    /// it leads where it did before.
     pub fn keep_entry(&mut self, name: &OsStr) {
         self.keep_where(name, |_| true);
     }
 
-    /// The entry `name` is a link with this inode, and svscan has just looked where it leads.
+    /// Takes in that the entry `name` is a link with this inode, and that svscan has just looked where it leads.
     pub fn link_resolved(&mut self, name: &OsStr, link: u64) {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.link = link;
         }
     }
 
-    /// The entry `name` is a link with this inode. Returns whether that is the link whose target is known; if not, svscan
-    /// has to look where it leads.
+    /// Takes in that the entry `name` is a link with this inode. Returns whether that is the link whose target is
+    /// known; if not, svscan has to look where it leads.
     pub fn keep_link(&mut self, name: &OsStr, link: u64) -> bool {
         self.keep_where(name, |entry| entry.link == link)
     }
@@ -62,12 +63,12 @@ impl Table {
         true
     }
 
-    /// A full scan begins: until [`Table::end_scan`], svscan reports every entry of the directory.
+    /// Takes in that a full scan begins: until [`Table::end_scan`], svscan reports every entry of the directory.
     pub fn begin_scan(&mut self) {
         self.scan += 1;
     }
 
-    /// A full scan has ended: the entries that it has not reported are gone.
+    /// Takes in that a full scan has ended: the entries that it has not reported are gone.
     pub fn end_scan(&mut self) {
         let unseen = self.entries.iter().filter(|(_, entry)| entry.scan != self.scan);
         let names: Vec<OsString> = unseen.map(|(name, _)| name.clone()).collect();

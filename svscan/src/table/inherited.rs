@@ -14,15 +14,15 @@ impl Table {
         self.services.iter().filter(|(_, service)| service.reads_on).map(|(id, _)| *id)
     }
 
-    /// The logger of a service that is not present reads on, as an earlier svscan in this process knew.
+    /// Takes over that the logger of a service without an entry reads on, as an earlier svscan in this process knew.
     pub fn inherit_reading_on(&mut self, id: Id) {
         if let Some(service) = self.services.get_mut(&id) {
             service.reads_on = true;
         }
     }
 
-    /// An earlier svscan in this process has left a service that is up but not present, with these supervises: that of the
-    /// service, and that of its logger.
+    /// Takes over a service that is up but not present from an earlier svscan in this process, with these supervises:
+    /// that of the service, and that of its logger.
     pub fn inherit(&mut self, id: Id, name: &OsStr, [main, log]: [Option<Pid>; 2]) {
         let service = Service {
             name: name.to_os_string(),
@@ -41,7 +41,7 @@ impl Table {
         }
     }
 
-    /// An earlier svscan in this process would have started a supervise with this delay after `now`.
+    /// Takes over that an earlier svscan in this process would have started a supervise with this delay after `now`.
     pub fn expect_delayed(&mut self, delayed: &Delayed, now: Instant) {
         self.delayed.insert(delayed.which, (now + delayed.wait, delayed.failures));
     }

@@ -99,7 +99,8 @@ impl Table {
         }
     }
 
-    /// A new service has these contents. Its supervises are due from `now` on, or once no other service blocks it any more.
+    /// Takes in what was found in a new service. Its supervises are due from `now` on, or once no other service blocks
+    /// it any more.
     pub fn inspected(&mut self, id: Id, contents: &Contents, now: Instant, todo: &mut Vec<Action>) {
         let Some(service) = self.services.get_mut(&id) else { return };
         service.main.get_or_insert_with(Supervise::idle).takes_over = contents.running;
@@ -120,12 +121,12 @@ impl Table {
         self.schedule_idle(id, now);
     }
 
-    /// A service could not be inspected: the next call of [`Table::settle`] asks for it again.
+    /// Takes in that a service could not be inspected. The next call of [`Table::settle`] asks for it again.
     pub fn not_inspected(&mut self, id: Id) {
         self.touched.push(id);
     }
 
-    /// svscan has looked how far a service is. Returns whether svscan is to look again.
+    /// Takes in how far a service is, as svscan has found. Returns whether svscan is to look again.
     pub fn told_readiness(&mut self, id: Id, readiness: Readiness, now: Instant) -> bool {
         // If a service makes room for another one, svscan waits until it is down.
         if readiness == Readiness::Ready && !self.is_stopping(id) {
@@ -154,7 +155,8 @@ impl Table {
         self.start_queue.has_slot(id)
     }
 
-    /// The user has asked for a scan: what is to be started later is started now, but no more than twice within a second.
+    /// Makes due now what was to be started later, because the user has asked for a scan. svscan still starts a
+    /// supervise no more than twice within a second.
     pub fn hasten(&mut self, now: Instant) {
         self.delayed.values_mut().for_each(|(at, _)| *at = now.min(*at));
         let services: Vec<Id> = self.services.keys().copied().collect();
@@ -171,7 +173,7 @@ impl Table {
         self.start_queue.deadline()
     }
 
-    /// svscan has started this supervise, or has taken it over.
+    /// Takes in that svscan has started this supervise, or has taken it over.
     pub fn started(&mut self, which: SuperviseId, pid: Pid, now: Instant, todo: &mut Vec<Action>) {
         if self.pids.contains_key(&pid) {
             // A supervise that was not svscan's child has ended, and its number is used again already.
@@ -188,7 +190,7 @@ impl Table {
         self.resume_stop(which, todo);
     }
 
-    /// svscan could not start this supervise. It tries again later.
+    /// Takes in that svscan could not start this supervise. svscan tries again later.
     pub fn not_started(&mut self, which: SuperviseId, now: Instant) {
         if which.part == Part::Service {
             self.start_queue.free_slot(which.id);
@@ -208,7 +210,7 @@ impl Table {
             .is_some_and(|supervise| supervise.last.is_some() && supervise.state == SuperviseState::Starting)
     }
 
-    /// svscan need not start this supervise: there is nothing left to stop.
+    /// Takes in that svscan need not start this supervise, because there is nothing left to stop.
     pub fn not_needed(&mut self, which: SuperviseId, now: Instant, todo: &mut Vec<Action>) {
         self.set(which, SuperviseState::Idle);
         if self.is_stopping(which.id) || self.is_present(which.id) {
@@ -218,7 +220,7 @@ impl Table {
         }
     }
 
-    /// A process has ended. If it was a supervise, returns which.
+    /// Takes in that a process has ended. If it was a supervise, returns which.
     pub fn process_ended(
         &mut self,
         pid: Pid,
@@ -252,7 +254,7 @@ impl Table {
         Some(which)
     }
 
-    /// The name of a service's entry, the last it had if it is not present.
+    /// The name of a service's entry; if the service is not present, the name that it had last.
     pub fn name(&self, id: Id) -> Option<&OsStr> {
         self.services.get(&id).map(|service| service.name.as_os_str())
     }
@@ -329,7 +331,7 @@ impl Table {
         }
     }
 
-    /// The only place where a supervise changes its state, so that `start_queue` always agrees.
+    /// Gives a supervise another state. No other function does that, so `start_queue` always agrees with the states.
     fn set(&mut self, which: SuperviseId, next: SuperviseState) {
         let Some(supervise) = self.supervise_mut(which) else { return };
         let before = std::mem::replace(&mut supervise.state, next);

@@ -7,7 +7,7 @@ use super::start_order::StartOrder;
 use std::ffi::{OsStr, OsString};
 
 impl Table {
-    /// A service has a name that others may have in their `after`: puts it before those.
+    /// Puts a service before those that have its name `name` in their `after`.
     pub(super) fn put_before(&mut self, id: Id, name: &OsStr, todo: &mut Vec<Action>) {
         for later in self.order.services_naming(name).to_vec() {
             let name = name.to_os_string();

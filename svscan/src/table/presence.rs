@@ -6,7 +6,8 @@ use super::supervise::SuperviseState;
 use std::time::Instant;
 
 impl Table {
-    /// A service whose entries have changed has an entry. If it is new, svscan is to inspect it. If not, it is wanted.
+    /// Decides about a service that has an entry, after its entries have changed. If the service is new, svscan is to
+    /// inspect it; otherwise the service is wanted.
     pub(super) fn settle_present(&mut self, id: Id, now: Instant, todo: &mut Vec<Action>) {
         let Some(service) = self.services.get_mut(&id) else { return };
         if self.absent.remove(&service.name, id) {
@@ -30,8 +31,9 @@ impl Table {
         }
     }
 
-    /// A service has no entry. svscan starts nothing more of it except the logger that reads its lines, and forgets the
-    /// service once none of its supervises is up. `left` is what its own supervise has left, if that has ended just now.
+    /// Decides about a service that has no entry. svscan starts nothing more of it except the logger that reads its
+    /// lines, and forgets the service once none of its supervises is up. `left` is what its own supervise has left, if
+    /// that has ended just now.
     pub(super) fn settle_absent(&mut self, id: Id, left: Leftover, now: Instant, todo: &mut Vec<Action>) {
         let [main, log] = both(id);
         // svscan starts a supervise all the same that is to stop what the supervise before it has left.

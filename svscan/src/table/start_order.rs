@@ -16,7 +16,8 @@ pub struct StartOrder {
 }
 
 impl StartOrder {
-    /// The service `id` starts after the services that have these names now, or will have them.
+    /// Notes the names in the `after` of the service `id`, which starts after the services that have these names now,
+    /// or will have them.
     pub fn set_names(&mut self, id: Id, names: &[OsString]) {
         if names.is_empty() {
             return;
@@ -75,7 +76,7 @@ impl StartOrder {
         self.dependents.get(&id).map_or(&[], Vec::as_slice)
     }
 
-    /// The service `id` is gone.
+    /// Forgets the service `id`, which is gone.
     pub fn remove(&mut self, id: Id) {
         for name in self.names.remove(&id).unwrap_or_default() {
             take_out(&mut self.naming, &name, id);

@@ -63,7 +63,7 @@ impl StartQueue {
         due
     }
 
-    /// The service does not need its slot any more.
+    /// Frees the slot of a service that does not need it any more.
     pub fn free_slot(&mut self, id: Id) {
         self.slots.remove(&id);
     }

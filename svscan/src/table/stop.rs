@@ -161,8 +161,8 @@ impl Table {
         service.stop == Some(Stage::Logger) && !main_busy && !log_busy
     }
 
-    /// A supervise has started. If its service is being stopped, the supervise has taken the place of one that was killed, and
-    /// svscan tells it again what it told that one.
+    /// Takes in that a supervise has started. If its service is being stopped, the supervise has taken the place of one
+    /// that was killed, and svscan tells it again what it told that one.
     pub(super) fn resume_stop(&mut self, which: SuperviseId, todo: &mut Vec<Action>) {
         let Some(service) = self.services.get_mut(&which.id) else { return };
         match (service.stop, which.part) {

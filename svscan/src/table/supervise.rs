@@ -44,7 +44,7 @@ impl Supervise {
         Supervise { state: SuperviseState::Idle, last: None, before: None, failures: 0, takes_over: false }
     }
 
-    /// The supervise has ended and has left this. Returns when svscan is to start the next one.
+    /// Takes in that the supervise has ended and what it has left. Returns when svscan is to start the next one.
     pub fn next(&mut self, left: Leftover, now: Instant) -> Instant {
         let at_once = self.last.is_some_and(|last| now < last + PAUSE);
         if left == Leftover::CannotServe && at_once {
