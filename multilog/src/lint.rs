@@ -24,7 +24,7 @@ pub struct Lint {
 }
 
 impl Lint {
-    /// A pattern that selects, or else deselects, lines of this stamp: what is wrong with it.
+    /// Goes through a pattern that selects, or else deselects, lines with this stamp. Returns what is wrong with it.
     pub fn pattern(&mut self, selects: bool, pattern: &Pattern, stamp: Option<StampKind>) -> Vec<&'static str> {
         let mut complaints = Vec::new();
         let never = matches_none(pattern, stamp);

@@ -179,7 +179,7 @@ impl Directory {
         Ok(names)
     }
 
-    /// Compresses one file; false if it is none, or gone.
+    /// Compresses one file. Returns false if there is no such file any more, or if it is no regular file.
     fn compress(&self, name: &[u8]) -> Result<bool, Unable> {
         let plain = OsStr::from_bytes(name);
         let path = self.path_of(name);

@@ -6,7 +6,8 @@
 
 use daemontools::sys;
 
-/// What was read is in the journal then.
+/// The allocator of the program. If there is no memory, multilog ends, and what it has read is in the journal for the
+/// next one.
 #[global_allocator]
 static MEMORY: sys::memory::OrExit = sys::memory::OrExit("multilog: fatal: out of memory\n");
 

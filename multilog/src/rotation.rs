@@ -21,13 +21,14 @@ pub struct RotationState {
 /// What becomes of the current file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RotationDecision {
-    /// It stays.
+    /// The file stays.
     Stay,
-    /// It is to be replaced once the processor is done with the file before, and takes nothing until then.
+    /// The file is to be replaced once the processor is done with the file before, and takes no lines until then.
     Wait,
-    /// It is replaced.
+    /// The file is replaced.
     Rotate,
-    /// It stays, and its period begins now: there is nothing in it, or the clock was put back to before its beginning.
+    /// The file stays, and its period begins now: there is nothing in the file, or the clock was put back to before the
+    /// beginning of the period.
     BeginPeriod,
 }
 

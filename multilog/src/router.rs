@@ -168,7 +168,8 @@ impl Router {
         length + usize::from(newline.is_some())
     }
 
-    /// Performs the script, from a step on, on the line in `head`, whose stamp has this length.
+    /// Performs the script, from a step on, on the line whose beginning is in `line_start`, with a stamp of this
+    /// length.
     fn put_head(
         &mut self,
         from: usize,

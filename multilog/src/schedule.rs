@@ -17,7 +17,7 @@ const HOUR: i64 = 3600;
 pub struct Schedule {
     /// Seconds, from 1 to a day.
     period: i64,
-    /// Whose midnight it is.
+    /// The time zone in whose midnight the periods of a day begin.
     pub zone: Zone,
 }
 

@@ -42,22 +42,22 @@ pub struct Directory {
 /// When written lines must be on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// `yrotate`: when its file is finished.
+    /// `yrotate`: a line must be on the disk when its file is finished.
     Rotation,
-    /// `yline`: before more is read.
+    /// `yline`: a line must be on the disk before multilog reads more.
     Line,
-    /// At the latest this long after it was written.
+    /// A line must be on the disk at the latest this long after it was written.
     Within(Duration),
 }
 
 /// What becomes of lines when the disk is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
-    /// `dblock`: they wait.
+    /// `dblock`: the lines wait until there is room.
     Block,
-    /// `doldest`: the oldest file makes room.
+    /// `doldest`: multilog removes the oldest file to make room.
     RemoveOldest,
-    /// `ddrop`: they are counted.
+    /// `ddrop`: the lines are dropped and counted.
     Drop,
 }
 
@@ -96,7 +96,9 @@ impl Default for Directory {
 }
 
 impl Directory {
-    /// Takes a setting, its letter and what follows; nothing that follows sets it back to what it is by itself.
+    /// Takes a setting, given its letter and the value behind that. An empty value of `!`, `b`, `a`, `r`, `z`, `y` or
+    /// `d` sets the setting back to its default. For `s` and `n`, as with the original, a value without digits is 0, in
+    /// whose place the smallest possible value counts.
     ///
     /// # Errors
     /// The argument sets nothing, and everything stays as it was.
@@ -124,7 +126,8 @@ impl Directory {
     }
 }
 
-/// The digits in front; none is zero, too many are the largest.
+/// The number that the digits at the beginning of the text form: 0 without digits, and the largest number if there are
+/// too many.
 fn number(text: &[u8]) -> u64 {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |number: u64, digit| number.saturating_mul(10).saturating_add(u64::from(digit - b'0')))

@@ -20,8 +20,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From here on TERM, ALRM and CHLD arrive through a descriptor, and PIPE and XFSZ do not kill multilog: the call
-    /// that caused them fails.
+    /// Has TERM, ALRM and CHLD arrive through a descriptor from now on. PIPE and XFSZ do not kill multilog any more:
+    /// the call that caused them fails.
     ///
     /// # Errors
     /// EMFILE, ENFILE: no descriptor is free.

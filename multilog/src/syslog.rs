@@ -124,7 +124,7 @@ pub struct Identity {
 /// Makes messages of lines.
 #[derive(Debug)]
 pub struct Format {
-    /// `<30>1 `
+    /// The beginning of a message, up to its time: `<30>1 `.
     before: Vec<u8>,
     /// From the time to the text: ` host name - - - `
     after: Vec<u8>,

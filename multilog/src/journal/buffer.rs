@@ -1,5 +1,5 @@
-//! The input buffer: what is stored when, so that whenever multilog is killed the words say how things stand. No I/O:
-//! what reads and what looks are given as functions.
+//! The input buffer: in which order it stores what, so that the stored words are right whenever multilog is killed. No
+//! I/O: the caller gives the functions that read input and look at it.
 
 use super::checkpoint::{Checkpoint, File, Id};
 use super::layout::{self, SAFE, Words};
@@ -7,7 +7,7 @@ use crate::router::Line;
 use nix::errno::Errno;
 use std::ops::Range;
 
-/// A journal's words, and how things stand.
+/// The words of a journal, and the checkpoint in them that counts.
 #[derive(Debug, Clone)]
 pub struct Buffer<W> {
     /// What the journal is written to.
@@ -24,7 +24,7 @@ impl<W: Words> Buffer<W> {
         Buffer { words, checkpoint: Checkpoint::blank(), input: None, since: 0 }
     }
 
-    /// The words of a journal that was just made: they count from the last store on.
+    /// Makes the words of a new journal. They are those of a journal from the last store on.
     pub fn make(words: W, boot: &str) -> Buffer<W> {
         let mut buffer = Buffer::new(words);
         buffer.write_checkpoint();
@@ -33,7 +33,7 @@ impl<W: Words> Buffer<W> {
         buffer
     }
 
-    /// Goes on where a multilog was killed; `input` is what that one has read, and since when.
+    /// Goes on where a multilog was killed. `input` is the input that this multilog has read, and since when.
     pub fn carry_on(words: W, checkpoint: Checkpoint, input: Option<(Id, u64)>) -> Buffer<W> {
         let (input, since) = input.map_or((None, 0), |(input, since)| (Some(input), since));
         let mut buffer = Buffer { words, checkpoint, input, since };
@@ -42,8 +42,9 @@ impl<W: Words> Buffer<W> {
         buffer
     }
 
-    /// From now on it is this input that is read. Whether the journal was closed, so that this has to be on the disk
-    /// before anything is read: or it would be believed after a power cut, as it was when it was closed.
+    /// Begins to read this input. Returns whether the journal was closed until now. If so, the caller must synchronize
+    /// it before it reads anything: otherwise, after a power cut, the next multilog would believe the journal as it was
+    /// when it was closed.
     pub fn begin(&mut self, input: Id, since: u64) -> bool {
         (self.input, self.since) = (Some(input), since);
         layout::set_input(&mut self.words, input, since);
@@ -64,17 +65,17 @@ impl<W: Words> Buffer<W> {
         self.input.is_some_and(|read| read.is(input))
     }
 
-    /// How things stand.
+    /// The checkpoint that counts.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
-    /// What was read and is not done.
+    /// The input that was read and is in no log directory yet.
     pub fn data(&self) -> &[u8] {
         &self.words.room()[self.checkpoint.done..self.checkpoint.filled]
     }
 
-    /// From now on these are the directories' files.
+    /// Takes over these files as those of the directories.
     pub fn adopt(&mut self, files: Vec<File>) {
         self.commit(0, self.checkpoint.line_among(&files), files);
     }
@@ -85,7 +86,7 @@ impl<W: Words> Buffer<W> {
         self.write_checkpoint();
     }
 
-    /// How much may be read now. What little is left of a line is moved to the front for that.
+    /// How many bytes may be read now. What is left of a line is moved to the front to make room for them.
     pub fn room(&mut self) -> usize {
         let room = self.words.room().len();
         let left = self.checkpoint.filled - self.checkpoint.done;
@@ -168,7 +169,8 @@ impl<W: Words> Buffer<W> {
         before - whole
     }
 
-    /// Takes over what another buffer has read and not done. This buffer is new, and has as much room as any.
+    /// Takes over the input of another buffer that is in no log directory yet. This buffer is new, and has as much room
+    /// as any.
     pub fn take_over<V: Words>(&mut self, before: &Buffer<V>) {
         let left = before.data();
         self.words.room_mut()[..left.len()].copy_from_slice(left);

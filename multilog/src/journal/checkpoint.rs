@@ -5,7 +5,7 @@ use super::hashed::hash_of_numbers;
 use crate::router::Line;
 use crate::steps::OUTPUT;
 
-/// Which directory or which input it is.
+/// The identity of a directory or of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Id {
     /// The number of the device.
@@ -69,21 +69,21 @@ pub struct CurrentFile {
     pub has_other_names: bool,
 }
 
-/// How things stand.
+/// How far the input was read and written at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// How many bytes of the room are filled.
     pub filled: usize,
     /// How many of these bytes are in the directories.
     pub done: usize,
-    /// Where in a line that is.
+    /// Where in a line the input stands behind these bytes.
     pub line: Line,
     /// The directories' files, in the script's order.
     pub files: Vec<File>,
 }
 
 impl Checkpoint {
-    /// Nothing was read yet.
+    /// The checkpoint of a journal into which nothing was read yet.
     pub fn blank() -> Checkpoint {
         Checkpoint { filled: 0, done: 0, line: Line::Fresh, files: Vec::new() }
     }

@@ -21,11 +21,11 @@ use crate::router::Line;
 use crate::steps::MOST_DIRECTORIES;
 use std::ops::Range;
 
-/// Bytes for input.
+/// How many bytes a journal has for input.
 pub const ROOM: usize = 256 * 1024;
-/// In front of the bytes for input.
+/// How many bytes of the file lie in front of the bytes for input.
 pub const START: usize = 8192;
-/// Bytes of the whole file.
+/// The size of the whole file in bytes.
 pub const SIZE: usize = START + ROOM;
 /// A checkpoint has no more files than that.
 pub const MOST_FILES: usize = MOST_DIRECTORIES;
@@ -46,10 +46,10 @@ const PERIODS: [usize; 2] = [704, 832];
 /// No moment that a clock tells comes later, in seconds since 1970.
 const LAST_MOMENT: i64 = 1 << 40;
 
-/// In front of every journal of this format.
+/// The first word of every journal of this format: its version.
 pub const OURS: u64 = u64::from_ne_bytes(*b"\x7fjourna2");
 
-/// Bytes of a sentinel that random ones make safe.
+/// How many random bytes a sentinel needs to be one that the input does not bring by chance.
 pub const SAFE: usize = 16;
 
 /// What a journal is written to: the mapped file, memory that took its place, or anything that behaves like them.
@@ -72,12 +72,12 @@ pub fn is_journal(words: &impl Words) -> bool {
     words.load(KIND) == OURS
 }
 
-/// From here on these are the words of a journal.
+/// Marks the words as those of a journal.
 pub fn set_journal(words: &mut impl Words) {
     words.store(KIND, OURS);
 }
 
-/// From here on these are not the words of a journal.
+/// Marks the words as not being those of a journal.
 pub fn clear_journal(words: &mut impl Words) {
     words.store(KIND, 0);
 }
@@ -110,7 +110,7 @@ pub fn boot(words: &impl Words) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Says which boot it is.
+/// Writes the text that tells the boot.
 pub fn set_boot(words: &mut impl Words, text: &str) {
     let mut text = text.as_bytes().to_vec();
     text.resize(8 * BOOT.len(), 0);
@@ -199,7 +199,7 @@ pub fn begin_read(words: &mut impl Words, place: Range<usize>, sentinel: &[u8]) 
     words.store(READING, place.len() as u64);
 }
 
-/// No read is under way.
+/// Notes that no read is under way any more.
 pub fn end_read(words: &mut impl Words) {
     words.store(READING, 0);
 }

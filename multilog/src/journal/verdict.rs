@@ -24,13 +24,14 @@ pub struct JournalState {
 /// What becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It goes on as if its multilog had never ended.
+    /// multilog goes on with the journal as if the multilog before had never ended.
     CarryOn,
-    /// It goes on, but numbers of devices and the input that was read mean nothing any more.
+    /// multilog goes on with the journal, but the numbers of devices in it, and the identity of its input, mean nothing
+    /// any more.
     CarryOnAfterBoot,
-    /// It is removed.
+    /// multilog removes the journal.
     Discard,
-    /// What is in it may be in the log directories too, or be no lines.
+    /// multilog keeps the journal aside: what is in it may be in the log directories too, or be no lines.
     Doubt,
 }
 
