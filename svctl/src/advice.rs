@@ -15,7 +15,7 @@ use nix::unistd::chdir;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The longest `run` that is searched. Nobody writes a longer script by hand.
+/// The longest `run` that is searched, in bytes. No person writes a longer script by hand.
 const LONGEST_SCRIPT: usize = 1 << 16;
 /// The setting that says where a service writes that it is ready.
 const NOTIFICATION_FD: &str = "notification-fd";

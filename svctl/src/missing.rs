@@ -35,7 +35,7 @@ pub fn meant(words: &[OsString], word: &OsStr, services: &[OsString]) -> Option<
     (!word.is_empty() && commands.len() <= MOST && !commands.is_empty()).then(|| mean(&commands.join(" or ")))
 }
 
-/// What begins so many commands, or more, is none of them.
+/// If more commands than this begin with a word, or differ from it in one letter, none of them was meant.
 const MOST: usize = 3;
 
 fn is_command(word: &OsStr) -> bool {

@@ -29,8 +29,8 @@ Shows what services have logged, merged by time and with local times. A service 
 directory; dir is a log directory of multilog's.
 
   -f, --follow       wait for more; begins with the last 10 lines, unless told otherwise
-  -n, --lines LINES  only so many of the last lines, or all
-  --head LINES       only so many of the first lines; with -f, end after them
+  -n, --lines LINES  only the last LINES lines, or all
+  --head LINES       only the first LINES lines; with -f, end after them
   -r, --reverse      the newest lines first
   --count            only how many lines there are, of each log and of all
   --histogram        only how many lines there are in each minute, hour or day, of all logs
@@ -44,7 +44,7 @@ directory; dir is a log directory of multilog's.
   --field KEY=VALUE  only lines of JSON or logfmt with this field; with all, if there are several
   --level LEVEL      only lines that say that they are of this level or graver: warning, error ...
   -A, --after-context LINES, -B, --before-context LINES, -C, --context LINES
-                     also so many lines after, before, or around each line that matches
+                     also LINES lines after, before, or around each line that matches
   -o, --output FORM  short (the default); iso, the time by RFC 3339; raw, the stamp of the file;
                      cat, only the text; or json
   --json             a JSON document a line, as -o json

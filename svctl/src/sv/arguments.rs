@@ -23,7 +23,7 @@ front is one of $SVDIR, /service, /etc/service or /var/service, the first that e
   force-shutdown
 
   -v  wait for the outcome of the others too
-  -w  wait so many seconds, not $SVWAIT or seven
+  -w  wait this number of seconds, not $SVWAIT or seven
 
 A link of another name to sv is a script for the service of that name: /etc/init.d/web start.
 

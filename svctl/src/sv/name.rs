@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The name of runit's program.
 pub const SV: &str = "sv";
 
-/// So many links are followed, as by the kernel.
+/// The largest number of links that are followed; the kernel has the same limit.
 const MOST_LINKS: usize = 40;
 
 /// The program that was called.

@@ -4,8 +4,8 @@
 //! after a panic. It is taken over again when svctl goes on. These signals are blocked, and read where the keys are, so that
 //! none of them comes while the terminal is half changed. Only a terminal in whose foreground svctl is gets anything.
 //!
-//! What does not fit into the terminal's buffer waits for room together with the signals: a terminal that nobody reads keeps
-//! no signal from ending svctl.
+//! What does not fit into the terminal's buffer waits for room together with the signals: a terminal from which no
+//! program reads keeps no signal from ending svctl.
 
 use daemontools::report::on_panic;
 use daemontools::sys::process::{default_action, is_ignored, unblock_signals};
