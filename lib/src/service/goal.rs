@@ -95,7 +95,7 @@ const SIGNALS: [Command; 7] = [
 
 /// What an observation means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum GoalState {
     /// The service has reached the goal.
     Reached,
     /// The service may still reach the goal.
@@ -138,58 +138,62 @@ impl Reason {
 
 /// Judges the observation `now`. The observation `before` was made earlier, and `told` says what the service was told
 /// after that.
-pub fn evaluate(goal: Goal, told: Sent, before: &Observation, now: &Observation) -> Verdict {
+pub fn evaluate(goal: Goal, told: Sent, before: &Observation, now: &Observation) -> GoalState {
     let Some(seen) = &now.seen else {
-        return if now.presence == Presence::Gone { Verdict::Never(Reason::Unsupervised) } else { Verdict::NotYet };
+        return if now.presence == Presence::Gone { GoalState::Never(Reason::Unsupervised) } else { GoalState::NotYet };
     };
     // The status and the state must agree first, and name no process that has ended, so that svstat shows the same as svc
     // reports.
     if now.presence == Presence::Here && (!seen.is_settled() || now.unwritten.is_some()) {
-        return Verdict::NotYet;
+        return GoalState::NotYet;
     }
     let then = before.seen.as_ref();
     match (now.presence, goal) {
         (Presence::Here, Goal::Up) => is_started(told.to_end, told, then, seen),
         (Presence::Here, Goal::Restarted) => unless_it_runs_on(is_started(true, told, then, seen), told, seen),
         (Presence::Here, Goal::Ready) => is_ready(told, then, seen),
-        (_, Goal::Down | Goal::Finished) if is_down(goal, told, then, seen) => Verdict::Reached,
-        (Presence::Here, Goal::Down | Goal::Finished) => unless_it_runs_on(Verdict::NotYet, told, seen),
+        (_, Goal::Down | Goal::Finished) if is_down(goal, told, then, seen) => GoalState::Reached,
+        (Presence::Here, Goal::Down | Goal::Finished) => unless_it_runs_on(GoalState::NotYet, told, seen),
         // A supervise that had left before may have been replaced since, as svscan does while it has the entry.
-        (Presence::Away, _) if !has_left(seen) || then.is_some_and(has_left) => Verdict::NotYet,
-        (Presence::Away | Presence::Gone, Goal::Down | Goal::Finished) if seen.status.pid.is_none() => Verdict::Reached,
-        (Presence::Away | Presence::Gone, _) => Verdict::Never(Reason::Unsupervised),
+        (Presence::Away, _) if !has_left(seen) || then.is_some_and(has_left) => GoalState::NotYet,
+        (Presence::Away | Presence::Gone, Goal::Down | Goal::Finished) if seen.status.pid.is_none() => {
+            GoalState::Reached
+        }
+        (Presence::Away | Presence::Gone, _) => GoalState::Never(Reason::Unsupervised),
     }
 }
 
 /// A service that runs and is wanted up may end by itself, but nothing is known that would end it, so waiting could
 /// take for ever. A service that is wanted once does end.
-fn unless_it_runs_on(verdict: Verdict, told: Sent, seen: &Snapshot) -> Verdict {
-    match verdict {
-        Verdict::NotYet if told.only_to_exit && Stage::of(seen) == Stage::Up && seen.status.want == Want::Up => {
-            Verdict::Never(Reason::RunsOn)
+fn unless_it_runs_on(state: GoalState, told: Sent, seen: &Snapshot) -> GoalState {
+    match state {
+        GoalState::NotYet if told.only_to_exit && Stage::of(seen) == Stage::Up && seen.status.want == Want::Up => {
+            GoalState::Never(Reason::RunsOn)
         }
-        Verdict::NotYet | Verdict::Reached | Verdict::Never(_) => verdict,
+        GoalState::NotYet | GoalState::Reached | GoalState::Never(_) => state,
     }
 }
 
-fn is_started(anew: bool, told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
+fn is_started(anew: bool, told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> GoalState {
     let newer = is_newer(then, seen);
     let was_executed = !matches!(seen.last_exit(), Some(Exit::Unstarted(_)));
     match Stage::of(seen) {
         Stage::Failed => failed(told, then, seen),
-        Stage::Up if newer || !anew => Verdict::Reached,
-        Stage::Down | Stage::Waiting | Stage::Ending | Stage::Finishing(_) if newer && was_executed => Verdict::Reached,
+        Stage::Up if newer || !anew => GoalState::Reached,
+        Stage::Down | Stage::Waiting | Stage::Ending | Stage::Finishing(_) if newer && was_executed => {
+            GoalState::Reached
+        }
         Stage::Down => ended(told, then, seen),
-        Stage::Waiting | Stage::Starting | Stage::Up | Stage::Ending | Stage::Finishing(_) => Verdict::NotYet,
+        Stage::Waiting | Stage::Starting | Stage::Up | Stage::Ending | Stage::Finishing(_) => GoalState::NotYet,
     }
 }
 
-fn is_ready(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
+fn is_ready(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> GoalState {
     match Stage::of(seen) {
         Stage::Failed => failed(told, then, seen),
-        Stage::Up if !seen.is_known_unready() && (!told.to_end || is_newer(then, seen)) => Verdict::Reached,
+        Stage::Up if !seen.is_known_unready() && (!told.to_end || is_newer(then, seen)) => GoalState::Reached,
         Stage::Down => ended(told, then, seen),
-        Stage::Waiting | Stage::Starting | Stage::Up | Stage::Ending | Stage::Finishing(_) => Verdict::NotYet,
+        Stage::Waiting | Stage::Starting | Stage::Up | Stage::Ending | Stage::Finishing(_) => GoalState::NotYet,
     }
 }
 
@@ -205,20 +209,20 @@ fn is_down(goal: Goal, told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> 
 }
 
 /// If the service was told to start, its having failed before is ignored.
-fn failed(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
+fn failed(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> GoalState {
     if told.to_start && then.is_some_and(|then| Stage::of(then) == Stage::Failed) && !has_changed(then, seen) {
-        return Verdict::NotYet;
+        return GoalState::NotYet;
     }
-    Verdict::Never(Reason::Failed(seen.last_exit()))
+    GoalState::Never(Reason::Failed(seen.last_exit()))
 }
 
 /// A service that is down may still be told to start; but one that has been up since, or that was up and was not told to
 /// start, has ended.
-fn ended(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> Verdict {
+fn ended(told: Sent, then: Option<&Snapshot>, seen: &Snapshot) -> GoalState {
     if is_newer(then, seen) || (was_up(then) && !told.to_start) {
-        return Verdict::Never(Reason::Ended(seen.last_exit()));
+        return GoalState::Never(Reason::Ended(seen.last_exit()));
     }
-    Verdict::NotYet
+    GoalState::NotYet
 }
 
 /// Whether `run` was started between the two observations.

@@ -5,7 +5,7 @@
 //! for a second, and it has failed with the first `run` that ended by itself before that, though supervise starts it
 //! again. A service that is run once may have done its work by then: it has succeeded if it exits 0.
 
-use super::goal::{Goal, Sent, Verdict, evaluate};
+use super::goal::{Goal, GoalState, Sent, evaluate};
 use super::{Death, Exit, Observation, Stage};
 use crate::duration::brief;
 use crate::tai64::{Moment, Tai64N, between};
@@ -66,13 +66,13 @@ impl Trial<'_> {
             }
         }
         match evaluate(self.goal, self.sent, self.before, seen) {
-            Verdict::NotYet => Outcome::NotYet(None),
-            Verdict::Never(reason) => Outcome::Failed(reason.words(seen)),
-            Verdict::Reached if self.test != Test::Comes => match still_to_run(seen, now) {
+            GoalState::NotYet => Outcome::NotYet(None),
+            GoalState::Never(reason) => Outcome::Failed(reason.words(seen)),
+            GoalState::Reached if self.test != Test::Comes => match still_to_run(seen, now) {
                 Some(left) => Outcome::NotYet(Some(left)),
                 None => Outcome::Reached,
             },
-            Verdict::Reached => Outcome::Reached,
+            GoalState::Reached => Outcome::Reached,
         }
     }
 

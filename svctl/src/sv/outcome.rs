@@ -1,7 +1,7 @@
 //! Whether a service has come where a verb of sv wants it. No clock, no I/O.
 
 use super::verb::Condition;
-use daemontools::service::goal::{Goal, Reason, Sent, Verdict, evaluate};
+use daemontools::service::goal::{Goal, GoalState, Reason, Sent, evaluate};
 use daemontools::service::{Observation, Presence, RunitState, Snapshot, Want};
 
 /// What an observation means.
@@ -78,12 +78,12 @@ fn both(one: Outcome, other: Outcome) -> Outcome {
     if one == Outcome::Reached { other } else { one }
 }
 
-fn outcome_of(verdict: Verdict, now: &Observation) -> Outcome {
-    match verdict {
-        Verdict::Reached => Outcome::Reached,
-        Verdict::NotYet => Outcome::NotYet,
-        Verdict::Never(Reason::Unsupervised) => Outcome::NotRunning,
-        Verdict::Never(reason) => Outcome::Never(reason.words(now)),
+fn outcome_of(state: GoalState, now: &Observation) -> Outcome {
+    match state {
+        GoalState::Reached => Outcome::Reached,
+        GoalState::NotYet => Outcome::NotYet,
+        GoalState::Never(Reason::Unsupervised) => Outcome::NotRunning,
+        GoalState::Never(reason) => Outcome::Never(reason.words(now)),
     }
 }
 

@@ -1,5 +1,5 @@
 use super::Goal::{Down, Finished, Ready, Restarted, Up};
-use super::Verdict::{Never, NotYet, Reached};
+use super::GoalState::{Never, NotYet, Reached};
 use super::*;
 use crate::service::{Death, Failure, Phase, Process, Record, Role};
 use crate::tai64::{Moment, Tai64, Tai64N};
@@ -116,7 +116,7 @@ fn commands_start_or_end_or_do_neither() {
 }
 
 /// Each row: an observation of now, and the verdict for each of up, ready, down, finished and restarted.
-type Row = (Record, [Verdict; 5]);
+type Row = (Record, [GoalState; 5]);
 
 #[track_caller]
 fn check(told: Sent, before: Record, rows: &[Row]) {
@@ -126,8 +126,8 @@ fn check(told: Sent, before: Record, rows: &[Row]) {
     }
 }
 
-const GAVE_UP: Verdict = Never(Reason::Failed(Some(Exit::Code(100))));
-const OVER: Verdict = Never(Reason::Ended(Some(CODE)));
+const GAVE_UP: GoalState = Never(Reason::Failed(Some(Exit::Code(100))));
+const OVER: GoalState = Never(Reason::Ended(Some(CODE)));
 
 #[test]
 fn only_waiting_for_what_was_ready() {
