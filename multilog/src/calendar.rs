@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 const LABEL: usize = 1 + DIGITS;
 
 /// The place in a line that the input has reached.
-enum Place {
+enum LinePosition {
     /// Within what may be a label; this much of it was read.
     Label(Vec<u8>),
     /// Behind the label, or in a line that has none.
@@ -16,7 +16,7 @@ enum Place {
 
 /// Reads lines in pieces of any size.
 pub struct Reader<Local> {
-    place: Place,
+    place: LinePosition,
     /// The output, in which labels are shown as dates. The caller writes and clears it.
     pub output: Vec<u8>,
     /// Writes a second since 1970 as date and time.
@@ -38,7 +38,7 @@ impl<Local: Fn(i64) -> Option<Vec<u8>>> Reader<Local> {
     /// Makes a reader that is at the beginning of a line. `local` names a second since 1970, if it has a name.
     pub fn new(local: Local) -> Self {
         Reader {
-            place: Place::Label(Vec::new()),
+            place: LinePosition::Label(Vec::new()),
             output: Vec::new(),
             local,
             known: NamedSeconds { name: Vec::new(), seconds: 0..=0, is_minute: false },
@@ -49,19 +49,19 @@ impl<Local: Fn(i64) -> Option<Vec<u8>>> Reader<Local> {
     pub fn take(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             data = match &mut self.place {
-                Place::Text => {
+                LinePosition::Text => {
                     let end = memchr::memchr(b'\n', data).map_or(data.len(), |at| at + 1);
                     self.output.extend_from_slice(&data[..end]);
                     if data[..end].ends_with(b"\n") {
-                        self.place = Place::Label(Vec::new());
+                        self.place = LinePosition::Label(Vec::new());
                     }
                     &data[end..]
                 }
-                Place::Label(label) if label.is_empty() && data.len() > LABEL && !is_digit(data[LABEL]) => {
-                    self.place = Place::Text;
+                LinePosition::Label(label) if label.is_empty() && data.len() > LABEL && !is_digit(data[LABEL]) => {
+                    self.place = LinePosition::Text;
                     if self.show(&data[..LABEL]) { &data[LABEL..] } else { data }
                 }
-                Place::Label(label) => {
+                LinePosition::Label(label) => {
                     let belongs = match label.first() {
                         None => data[0] == b'@',
                         Some(_) => is_digit(data[0]) && label.len() <= LABEL,
@@ -80,7 +80,7 @@ impl<Local: Fn(i64) -> Option<Vec<u8>>> Reader<Local> {
 
     /// Ends the input, and with it a label that is not complete.
     pub fn end(&mut self) {
-        if let Place::Label(label) = std::mem::replace(&mut self.place, Place::Text)
+        if let LinePosition::Label(label) = std::mem::replace(&mut self.place, LinePosition::Text)
             && !self.show(&label)
         {
             self.output.extend(label);
