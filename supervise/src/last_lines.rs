@@ -89,7 +89,7 @@ pub enum Step {
 
 /// How far reading the last lines has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum ReadingStage {
     /// The logger is down for the first time.
     Down,
     /// The logger was started again for what is left, at this time since boot.
@@ -101,7 +101,7 @@ enum Stage {
 /// What is done once the logger is down and its supervise was told to exit.
 #[derive(Debug)]
 pub struct LastLines {
-    stage: Stage,
+    stage: ReadingStage,
     /// When the logger was down, or the service's supervise was last seen to have commands to read.
     since: Duration,
     /// The logger was told `d`.
@@ -123,7 +123,7 @@ impl LastLines {
     /// Begins at `now`, in time since boot.
     pub fn of(now: Duration) -> LastLines {
         LastLines {
-            stage: Stage::Down,
+            stage: ReadingStage::Down,
             since: now,
             told_down: false,
             recoveries: 0,
@@ -156,7 +156,7 @@ impl LastLines {
         }
         let step = if facts.alive { self.of_running(now, facts) } else { self.of_ended(now, facts) };
         // A logger that runs and is not to be told to end ends by itself, which wakes supervise.
-        let waits = !facts.alive || ((self.told_down || self.tells) && self.stage != Stage::Ending);
+        let waits = !facts.alive || ((self.told_down || self.tells) && self.stage != ReadingStage::Ending);
         self.next = waits.then_some(now + AGAIN);
         step
     }
@@ -164,16 +164,16 @@ impl LastLines {
     fn of_running(&mut self, now: Duration, facts: Facts) -> Step {
         let is_over = facts.writer == Writer::Gone && (facts.unread == 0 || self.is_given_up(now, facts));
         match self.stage {
-            Stage::Reading(_) if is_over && self.told_down => {
-                self.stage = Stage::Ending;
+            ReadingStage::Reading(_) if is_over && self.told_down => {
+                self.stage = ReadingStage::Ending;
                 Step::Tell(Command::Down)
             }
             // A logger that finds the end of its input ends by itself in that time.
-            Stage::Down | Stage::Reading(_) if is_over && self.tells && now >= self.since + PAUSE => {
-                self.stage = Stage::Ending;
+            ReadingStage::Down | ReadingStage::Reading(_) if is_over && self.tells && now >= self.since + PAUSE => {
+                self.stage = ReadingStage::Ending;
                 Step::Tell(Command::Down)
             }
-            Stage::Down | Stage::Reading(_) | Stage::Ending => Step::Wait,
+            ReadingStage::Down | ReadingStage::Reading(_) | ReadingStage::Ending => Step::Wait,
         }
     }
 
@@ -195,10 +195,10 @@ impl LastLines {
             (Writer::Untold, _) if now < self.since + PATIENCE => Step::Wait,
             (Writer::Untold, _) => Step::Leave,
             (Writer::Gone, _) if is_over || self.is_given_up(now, facts) => Step::Leave,
-            (Writer::Leaves | Writer::Gone, Stage::Reading(started)) if now < started + PAUSE => Step::Wait,
-            (Writer::Leaves | Writer::Gone, Stage::Down | Stage::Reading(_) | Stage::Ending) => {
+            (Writer::Leaves | Writer::Gone, ReadingStage::Reading(started)) if now < started + PAUSE => Step::Wait,
+            (Writer::Leaves | Writer::Gone, ReadingStage::Down | ReadingStage::Reading(_) | ReadingStage::Ending) => {
                 self.recoveries += u32::from(facts.unread == 0 && facts.writer == Writer::Gone);
-                self.stage = Stage::Reading(now);
+                self.stage = ReadingStage::Reading(now);
                 Step::Tell(Command::Up)
             }
         }
