@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// By what svscan learns that a supervise that is not its child has ended.
-enum Hold {
+enum EndWatch {
     Process(PidFd),
     /// The `supervise/ok` of its service, where the kernel has no descriptors for processes, or does not tell one
     /// process from another.
@@ -28,7 +28,7 @@ enum Hold {
 /// Supervises that are not svscan's children, held so that svscan notices their end.
 pub struct Attached {
     epoll: Epoll,
-    held: HashMap<Pid, Hold>,
+    held: HashMap<Pid, EndWatch>,
     /// Children of an earlier svscan in this process.
     expected: HashMap<SuperviseId, Pid>,
 }
@@ -72,10 +72,10 @@ impl Attached {
         let pid = self.expected.remove(&which)?;
         if !is_child(pid) {
             let process = written.filter(|process| process.pid == pid).unwrap_or(Process { pid, ..Process::NONE });
-            match self.hold_by_number(process) {
+            match self.attach_by_number(process) {
                 Ok(()) => {}
                 Err(Errno::ESRCH) => return None,
-                Err(_) => drop(self.held.insert(pid, Hold::Later(process))),
+                Err(_) => drop(self.held.insert(pid, EndWatch::Later(process))),
             }
         }
         Some(pid)
@@ -85,10 +85,10 @@ impl Attached {
     ///
     /// # Errors
     /// ESRCH: it has ended. Others: it cannot be held now.
-    fn hold_by_number(&mut self, process: Process) -> nix::Result<()> {
+    fn attach_by_number(&mut self, process: Process) -> nix::Result<()> {
         match PidFd::open(process.pid) {
             Ok(held) if process.identity_of(&held)? == Identity::Gone => Err(Errno::ESRCH),
-            Ok(held) => self.insert(process.pid, Hold::Process(held)),
+            Ok(held) => self.insert(process.pid, EndWatch::Process(held)),
             // No process has the number; it may be that of a thread.
             Err(Errno::EINVAL) => Err(Errno::ESRCH),
             Err(errno) if is_without_pidfd(errno) && process.identity()? == Identity::Gone => Err(Errno::ESRCH),
@@ -100,38 +100,38 @@ impl Attached {
     ///
     /// # Errors
     /// ESRCH: it has ended meanwhile, and another process may have its number. Others: it cannot be watched.
-    pub fn hold(&mut self, process: &Process, folder: &Path) -> nix::Result<()> {
-        let hold = match PidFd::open(process.pid) {
+    pub fn attach(&mut self, process: &Process, folder: &Path) -> nix::Result<()> {
+        let watch = match PidFd::open(process.pid) {
             // On an old kernel the process cannot be compared, and was proven in another way.
             Ok(held) if process.identity_of(&held)? == Identity::Gone => return Err(Errno::ESRCH),
-            Ok(held) => Hold::Process(held),
-            Err(errno) if is_without_pidfd(errno) => Hold::Ok(service::hold_ok_at(folder)?),
+            Ok(held) => EndWatch::Process(held),
+            Err(errno) if is_without_pidfd(errno) => EndWatch::Ok(service::hold_ok_at(folder)?),
             Err(errno) => return Err(errno),
         };
-        self.insert(process.pid, hold)
+        self.insert(process.pid, watch)
     }
 
-    fn insert(&mut self, pid: Pid, hold: Hold) -> nix::Result<()> {
+    fn insert(&mut self, pid: Pid, watch: EndWatch) -> nix::Result<()> {
         let data = u64::try_from(pid.as_raw()).map_err(|_| Errno::EINVAL)?;
-        match &hold {
-            Hold::Process(process) => self.epoll.add(process, EpollEvent::new(EpollFlags::EPOLLIN, data))?,
+        match &watch {
+            EndWatch::Process(process) => self.epoll.add(process, EpollEvent::new(EpollFlags::EPOLLIN, data))?,
             // The kernel reports an error even if no event is asked for.
-            Hold::Ok(ok) => self.epoll.add(ok, EpollEvent::new(EpollFlags::empty(), data))?,
-            Hold::Later(_) => {}
+            EndWatch::Ok(ok) => self.epoll.add(ok, EpollEvent::new(EpollFlags::empty(), data))?,
+            EndWatch::Later(_) => {}
         }
         self.take_out(pid);
-        self.held.insert(pid, hold);
+        self.held.insert(pid, watch);
         Ok(())
     }
 
     /// Lets go of a supervise, if it is held. The descriptor is taken out of the set explicitly: closing it does that
     /// only if no other process has a copy of it.
     fn take_out(&mut self, pid: Pid) -> bool {
-        let Some(hold) = self.held.remove(&pid) else { return false };
-        let _ = match hold {
-            Hold::Process(process) => self.epoll.delete(process),
-            Hold::Ok(ok) => self.epoll.delete(ok),
-            Hold::Later(_) => Ok(()),
+        let Some(watch) = self.held.remove(&pid) else { return false };
+        let _ = match watch {
+            EndWatch::Process(process) => self.epoll.delete(process),
+            EndWatch::Ok(ok) => self.epoll.delete(ok),
+            EndWatch::Later(_) => Ok(()),
         };
         true
     }
@@ -142,8 +142,8 @@ impl Attached {
     /// EBADF: nothing. EPERM: it may not be asked. ESRCH, ENOSYS: it cannot be asked.
     pub fn descriptor_of(&self, pid: Pid, number: i32) -> nix::Result<OwnedFd> {
         match self.held.get(&pid) {
-            Some(Hold::Process(process)) => process.descriptor(number),
-            Some(Hold::Ok(_) | Hold::Later(_)) => Err(Errno::ENOSYS),
+            Some(EndWatch::Process(process)) => process.descriptor(number),
+            Some(EndWatch::Ok(_) | EndWatch::Later(_)) => Err(Errno::ENOSYS),
             None if is_child(pid) => PidFd::open(pid)?.descriptor(number),
             None => Err(Errno::ESRCH),
         }
@@ -162,9 +162,9 @@ impl Attached {
     pub fn signal(&self, pid: Pid, commands: &Commands) -> nix::Result<()> {
         match self.held.get(&pid) {
             None => send_commands(pid, None, &commands.bytes()),
-            Some(Hold::Process(process)) => send_commands(pid, Some(process), &commands.bytes()),
-            Some(Hold::Ok(_)) => Err(Errno::ENOSYS),
-            Some(Hold::Later(_)) => Err(Errno::EAGAIN),
+            Some(EndWatch::Process(process)) => send_commands(pid, Some(process), &commands.bytes()),
+            Some(EndWatch::Ok(_)) => Err(Errno::ENOSYS),
+            Some(EndWatch::Later(_)) => Err(Errno::EAGAIN),
         }
     }
 
@@ -172,8 +172,8 @@ impl Attached {
     pub fn wake(&self, pid: Pid) {
         let _ = match self.held.get(&pid) {
             None => kill(pid, Signal::SIGCONT),
-            Some(Hold::Process(process)) => process.signal(Signal::SIGCONT),
-            Some(Hold::Ok(_) | Hold::Later(_)) => Ok(()),
+            Some(EndWatch::Process(process)) => process.signal(Signal::SIGCONT),
+            Some(EndWatch::Ok(_) | EndWatch::Later(_)) => Ok(()),
         };
     }
 
@@ -199,12 +199,12 @@ impl Attached {
 
     /// Takes hold of the supervises that could not be held before. Returns those of them that have ended meanwhile.
     fn ended_before_they_were_held(&mut self) -> Vec<Pid> {
-        let later = self.held.values().filter_map(|hold| match hold {
-            Hold::Later(process) => Some(*process),
-            Hold::Process(_) | Hold::Ok(_) => None,
+        let later = self.held.values().filter_map(|watch| match watch {
+            EndWatch::Later(process) => Some(*process),
+            EndWatch::Process(_) | EndWatch::Ok(_) => None,
         });
         let mut ended = later.collect::<Vec<_>>();
-        ended.retain(|process| self.hold_by_number(*process) == Err(Errno::ESRCH));
+        ended.retain(|process| self.attach_by_number(*process) == Err(Errno::ESRCH));
         ended.into_iter().map(|process| process.pid).filter(|pid| self.take_out(*pid)).collect()
     }
 
@@ -257,8 +257,8 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let process = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
         let mut attached = Attached::new().unwrap();
-        attached.hold(&process, Path::new(".")).unwrap();
-        let Some(Hold::Process(held)) = attached.held.get(&process.pid) else { panic!("it is not held") };
+        attached.attach(&process, Path::new(".")).unwrap();
+        let Some(EndWatch::Process(held)) = attached.held.get(&process.pid) else { panic!("it is not held") };
         let _copy = held.as_fd().try_clone_to_owned().unwrap();
         assert_eq!(attached.ended(), []);
         child.kill().unwrap();
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn another_process_that_has_got_the_number_is_not_held() {
         let process = Process { ticks: 1, serial: 1, ..Process::of(getpid()) };
-        assert_eq!(Attached::new().unwrap().hold(&process, Path::new(".")), Err(Errno::ESRCH));
+        assert_eq!(Attached::new().unwrap().attach(&process, Path::new(".")), Err(Errno::ESRCH));
     }
 
     /// svscan needs no descriptor to ask for that, so the question does not fail when there are none.
@@ -298,11 +298,11 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let process = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
         let mut attached = Attached::new().unwrap();
-        attached.held.insert(process.pid, Hold::Later(process));
+        attached.held.insert(process.pid, EndWatch::Later(process));
         assert_eq!(attached.signal(process.pid, &service::Command::Exit.into()), Err(Errno::EAGAIN));
         assert_eq!(attached.ended(), []);
-        assert!(matches!(attached.held.get(&process.pid), Some(Hold::Process(_))));
-        attached.held.insert(process.pid, Hold::Later(process));
+        assert!(matches!(attached.held.get(&process.pid), Some(EndWatch::Process(_))));
+        attached.held.insert(process.pid, EndWatch::Later(process));
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!([attached.ended(), attached.ended()], [vec![process.pid], vec![]]);

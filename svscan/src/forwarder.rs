@@ -63,14 +63,14 @@ pub fn forward_lines(sources: Vec<ForwardedPipe>, parent: Pid) -> i32 {
     }
 }
 
-struct Pipe {
+struct SourcePipe {
     end: OwnedFd,
     prefix: Vec<u8>,
 }
 
 struct Forwarder {
     /// The pipes; `None` for a pipe that has come to its end.
-    pipes: Vec<Option<Pipe>>,
+    pipes: Vec<Option<SourcePipe>>,
     /// The pipes that may have something to read.
     ready: BTreeSet<usize>,
     /// The pipes that have the beginning of a line. The kernel does not tell of all that is added to it.
@@ -163,7 +163,7 @@ impl Forwarder {
             // Each change is told once: what is only the beginning of a line must not wake the forwarder again and again.
             let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, forwarder.pipes.len() as u64);
             forwarder.epoll.add(&end, event)?;
-            forwarder.pipes.push(Some(Pipe { end, prefix }));
+            forwarder.pipes.push(Some(SourcePipe { end, prefix }));
         }
         Ok(forwarder)
     }

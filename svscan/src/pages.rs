@@ -25,7 +25,7 @@ const LINK: &str = "/memfd:svscan-ledger";
 
 /// A page, and the number of the file that is its ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct PagePosition {
     ledger: u64,
     page: u32,
 }
@@ -36,7 +36,7 @@ pub struct Pages {
     ledgers: HashMap<u64, Ledger>,
     /// The ledger of which new pages are taken.
     own: u64,
-    pages: HashMap<SuperviseId, Place>,
+    pages: HashMap<SuperviseId, PagePosition>,
     /// What a supervise gets its ledger through: a descriptor with a low number, which is the same in svscan and in the
     /// supervise, so that it is no number of a descriptor that both have inherited.
     low_fd: OwnedFd,
@@ -75,7 +75,7 @@ impl Pages {
         for file in files {
             let (number, ledger) = (file.as_raw_fd(), fstat(&file)?.st_ino);
             let of_it = pages.iter().filter(|(_, of, _)| *of == number);
-            resumed.pages.extend(of_it.clone().map(|(which, _, page)| (*which, Place { ledger, page: *page })));
+            resumed.pages.extend(of_it.clone().map(|(which, _, page)| (*which, PagePosition { ledger, page: *page })));
             let in_use: Vec<u32> = of_it.map(|(_, _, page)| *page).collect();
             resumed.ledgers.insert(ledger, Ledger::resume(file, &in_use));
         }
@@ -91,7 +91,7 @@ impl Pages {
             Some(place) => *place,
             None => {
                 let ledger = self.ledgers.get_mut(&self.own).ok_or(nix::errno::Errno::ENOMEM)?;
-                let place = Place { ledger: self.own, page: ledger.take_page()? };
+                let place = PagePosition { ledger: self.own, page: ledger.take_page()? };
                 self.pages.insert(which, place);
                 place
             }
@@ -116,11 +116,11 @@ impl Pages {
             && let Some((file, page)) = ledger_of(pid)
             && let Ok(ledger) = fstat(&file).map(|file| file.st_ino)
             // The supervise may not have written on its page yet.
-            && self.pages.get(&which) != Some(&Place { ledger, page })
+            && self.pages.get(&which) != Some(&PagePosition { ledger, page })
         {
             self.release(which);
             self.ledgers.entry(ledger).or_insert_with(|| Ledger::resume(file, &[])).claim(page);
-            self.pages.insert(which, Place { ledger, page });
+            self.pages.insert(which, PagePosition { ledger, page });
         }
     }
 
@@ -130,7 +130,7 @@ impl Pages {
     }
 
     fn release(&mut self, which: SuperviseId) {
-        let Some(Place { ledger, page }) = self.pages.remove(&which) else { return };
+        let Some(PagePosition { ledger, page }) = self.pages.remove(&which) else { return };
         if ledger == self.own {
             if let Some(own) = self.ledgers.get_mut(&ledger) {
                 own.give_back(page);

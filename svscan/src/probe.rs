@@ -425,20 +425,20 @@ impl Probe {
     }
 
     /// Finds out through its supervises where a service lies that has no entry any more, and holds the directory.
-    pub fn hold(&mut self, table: &Table, id: Id) {
+    pub fn keep_open(&mut self, table: &Table, id: Id) {
         let parts = [Part::Service, Part::Logger].into_iter();
         let supervises = parts.filter_map(|part| Some((part, table.pid(SuperviseId { id, part })?)));
-        self.removed.hold(id, supervises, &mut self.mounts);
+        self.removed.keep_open(id, supervises, &mut self.mounts);
     }
 
     /// Looks again for the directories that were not found.
-    pub fn hold_others(&mut self, table: &Table) {
-        self.removed.sought().into_iter().for_each(|id| self.hold(table, id));
+    pub fn keep_others_open(&mut self, table: &Table) {
+        self.removed.sought().into_iter().for_each(|id| self.keep_open(table, id));
     }
 
     /// Closes the directory of a service that has an entry again, or is forgotten.
-    pub fn let_go(&mut self, id: Id) {
-        self.removed.let_go(id);
+    pub fn close(&mut self, id: Id) {
+        self.removed.close(id);
     }
 }
 

@@ -28,7 +28,7 @@ pub struct RemovedDirectories {
 
 impl RemovedDirectories {
     /// Looks for the directory of a service through these supervises of it.
-    pub fn hold(&mut self, id: Id, supervises: impl Iterator<Item = (Part, Pid)>, mounts: &mut RemoteMounts) {
+    pub fn keep_open(&mut self, id: Id, supervises: impl Iterator<Item = (Part, Pid)>, mounts: &mut RemoteMounts) {
         match supervises.into_iter().find_map(|(part, pid)| place(id, part, pid, mounts)) {
             Some(place) => {
                 self.held.insert(id, place);
@@ -49,7 +49,7 @@ impl RemovedDirectories {
     }
 
     /// Closes the directory of a service that has an entry again, or is forgotten.
-    pub fn let_go(&mut self, id: Id) {
+    pub fn close(&mut self, id: Id) {
         self.held.remove(&id);
         self.sought.remove(&id);
     }

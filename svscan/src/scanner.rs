@@ -135,7 +135,7 @@ impl Scanner {
         let outcome = scan.look(changes, &mut EntryLookup { table, probe, diagnostics }, now);
         if outcome.was_full {
             self.supervises.wake_where_files_are_missing(&self.table, &mut self.probe);
-            self.probe.hold_others(&self.table);
+            self.probe.keep_others_open(&self.table);
         }
         let mut todo = Vec::new();
         let on_remove = settings::on_remove(&mut self.probe, &mut self.diagnostics);
@@ -162,9 +162,9 @@ impl Scanner {
                 }
                 Action::DrainLogger(id) => self.drain(id, now),
                 Action::EndInput(id) => self.supervises.launcher.end_input(id),
-                Action::HoldDirectory(id) => self.probe.hold(&self.table, id),
+                Action::HoldDirectory(id) => self.probe.keep_open(&self.table, id),
                 Action::ReleaseDirectory(id) => {
-                    self.probe.let_go(id);
+                    self.probe.close(id);
                     self.stopping.has_come_back(id);
                 }
                 Action::ForgetStop(id) => self.stopping.has_come_back(id),
@@ -186,7 +186,7 @@ impl Scanner {
 
     fn forget(&mut self, id: Id) {
         self.changes.forget(id);
-        self.probe.let_go(id);
+        self.probe.close(id);
         self.supervises.forget(id);
         self.diagnostics.forget(id);
         self.stopping.forget(id);

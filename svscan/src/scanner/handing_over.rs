@@ -45,7 +45,7 @@ impl Scanner {
             return launcher.forget(id);
         }
         self.table.inherit(id, name, supervises);
-        self.probe.hold(&self.table, id);
+        self.probe.keep_open(&self.table, id);
         if !self.table.has_logger(id) && launcher.has_pipe(id) {
             self.forward.want(id);
             self.forward.begin(id);

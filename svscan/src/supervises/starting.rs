@@ -56,7 +56,7 @@ impl Supervises {
         let due = &mut FactsAtStart { supervises: self, which, folder: &folder, context };
         match start(table.is_stopping(id), due) {
             Start::TakeOver(process) => {
-                self.attached.hold(&process, &folder).unable_to("watch supervise of", &words)?;
+                self.attached.attach(&process, &folder).unable_to("watch supervise of", &words)?;
                 if let Err(errno) = self.adopt(which, process.pid, &folder, context) {
                     self.attached.release(process.pid);
                     return Err(Unable::new("find pipe of", name, errno));

@@ -34,14 +34,14 @@ pub struct Service {
     /// The place of the service in the sequence in which services were inspected.
     pub number: usize,
     /// How far stopping the service has come, if it is to be stopped.
-    pub stop: Option<Stage>,
+    pub stop: Option<StopStage>,
     /// svscan has told the service or its logger to stop.
     pub told: bool,
 }
 
 /// How far stopping a service has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum StopStage {
     /// svscan waits for the services that come after this one.
     Waiting,
     /// svscan waits for the service.

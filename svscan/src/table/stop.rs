@@ -22,7 +22,7 @@
 
 use super::Table;
 use super::parts::{Action, Id, Message, Part, SuperviseId, both};
-use super::records::Stage;
+use super::records::StopStage;
 use super::supervise::SuperviseState;
 use nix::unistd::Pid;
 use std::time::Instant;
@@ -113,7 +113,7 @@ impl Table {
         }
         match self.services.get_mut(&id) {
             Some(service) if service.stop.is_none() => {
-                service.stop = Some(Stage::Waiting);
+                service.stop = Some(StopStage::Waiting);
                 self.stopping += 1;
                 true
             }
@@ -145,20 +145,20 @@ impl Table {
         let (main_busy, log_busy) = (self.is_busy(main), self.is_busy(log));
         let (main_up, log_up) = (self.pid(main).is_some(), self.pid(log).is_some());
         let Some(service) = self.services.get_mut(&id) else { return false };
-        if service.stop == Some(Stage::Waiting) && main_up && !waits {
-            service.stop = Some(Stage::Service);
+        if service.stop == Some(StopStage::Waiting) && main_up && !waits {
+            service.stop = Some(StopStage::Service);
             service.told = true;
             todo.push(Action::Say(id, Message::Stopping));
             todo.push(Action::EndSupervise(main));
         }
-        if service.stop != Some(Stage::Logger) && !main_busy {
-            service.stop = Some(Stage::Logger);
+        if service.stop != Some(StopStage::Logger) && !main_busy {
+            service.stop = Some(StopStage::Logger);
             if log_up {
                 service.told = true;
                 todo.push(Action::DrainLogger(id));
             }
         }
-        service.stop == Some(Stage::Logger) && !main_busy && !log_busy
+        service.stop == Some(StopStage::Logger) && !main_busy && !log_busy
     }
 
     /// Takes in that a supervise has started. If its service is being stopped, the supervise has taken the place of one
@@ -168,11 +168,11 @@ impl Table {
         match (service.stop, which.part) {
             (None, _) => {}
             (Some(_), Part::Service) => {
-                service.stop = Some(Stage::Waiting);
+                service.stop = Some(StopStage::Waiting);
                 self.enter_next_stages(which.id, todo);
             }
-            (Some(Stage::Logger), Part::Logger) => todo.push(Action::DrainLogger(which.id)),
-            (Some(Stage::Waiting | Stage::Service), Part::Logger) => {}
+            (Some(StopStage::Logger), Part::Logger) => todo.push(Action::DrainLogger(which.id)),
+            (Some(StopStage::Waiting | StopStage::Service), Part::Logger) => {}
         }
     }
 
