@@ -41,7 +41,7 @@ pub use output::{notice, pass_on, retry_lost, warning};
 use std::ffi::OsString;
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
-pub use unable::{Attempt, Object, Unable, Whose, errno_of, joined, stranger, whose};
+pub use unable::{Attempt, Object, Unable, Whose, account_name, errno_of, joined, stranger, whose};
 
 /// A program's arguments without its own name.
 pub type Args = std::vec::IntoIter<OsString>;

@@ -88,7 +88,7 @@ pub fn logcompress(mut args: Args) -> Result<i32, Fatal> {
     };
     // A file that may not grow is a file that cannot be compressed.
     SigSet::from_iter([Signal::SIGXFSZ]).thread_block().unable_to("block signals", "")?;
-    sys::process::lower_priority();
+    sys::scheduling::lower_priority();
     let directory = Directory { path, folder, format };
     let code = directory.compress_all();
     // The lock is removed while it is held: a logcompress that opens it meanwhile looks whether it is still there.

@@ -11,7 +11,7 @@ use daemontools::logdir::locate::log_directory;
 use daemontools::logdir::script::{MultilogCommand, SCRIPT_AT_MOST};
 use daemontools::service::{LOG, RUN, SILENT, answers};
 use daemontools::sys::companion;
-use nix::unistd::{User, geteuid};
+use nix::unistd::{Group, User, geteuid};
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
@@ -123,13 +123,19 @@ fn refused(account: &OsStr, directory: &Path) -> Option<Refused> {
     paths.into_iter().find(is_closed).map(|path| Refused::Access(path.to_path_buf()))
 }
 
-/// The user and group of an account: those of its name, or `:UID:GID`.
+/// The user and group of an account: those of its name, the group that follows it, or `:UID:GID`. More groups may follow.
 fn numbers(account: &OsStr) -> Option<(u32, u32)> {
-    let name = account.to_str()?;
-    match name.strip_prefix(':').and_then(|numbers| numbers.split_once(':')) {
-        Some((uid, gid)) => Some((uid.parse().ok()?, gid.parse().ok()?)),
-        None => User::from_name(name).ok()?.map(|user| (user.uid.as_raw(), user.gid.as_raw())),
+    let mut words = account.to_str()?.split(':');
+    let (name, group) = (words.next()?, words.next());
+    if let ("", Some(uid)) = (name, group) {
+        return Some((uid.parse().ok()?, words.next()?.parse().ok()?));
     }
+    let user = User::from_name(name).ok()??;
+    let gid = match group {
+        Some(group) => Group::from_name(group).ok()??.gid,
+        None => user.gid,
+    };
+    Some((user.uid.as_raw(), gid.as_raw()))
 }
 
 /// Whether the mode of a file lets an account write to it, or make files in it if it is a directory.

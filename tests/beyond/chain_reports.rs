@@ -83,6 +83,38 @@ fn each_chain_program_says_what_it_could_not_do() {
         ),
         ("exec pgrphack no-such-program", "pgrphack", run, 2),
         ("exec fghack no-such-program", "fghack", run, 2),
+        ("exec pgrphack -t /dev/no-such sleep 1000", "pgrphack", "unable to open /dev/no-such: file does not exist", 2),
+        ("exec pgrphack -t /dev/null sleep 1000", "pgrphack", "unable to take terminal /dev/null: not a tty", 25),
+        ("exec setuidgid root:no-such-group sleep 1000", "setuidgid", "unknown group no-such-group", 22),
+        (
+            "exec setuidgid -s root:0 sleep 1000",
+            "setuidgid",
+            "unknown group 0: for numbers say :UID:GID, as in :1000:1000",
+            22,
+        ),
+        ("exec softlimit -o 5:100 no-such-program", "softlimit", run, 2),
+        ("exec setpriority -n 19 no-such-program", "setpriority", run, 2),
+        ("exec indir . no-such-program", "indir", run, 2),
+        (
+            "exec indir no-such-dir sleep 1000",
+            "indir",
+            "unable to switch to directory no-such-dir: file does not exist",
+            2,
+        ),
+        ("exec indir run sleep 1000", "indir", "unable to switch to directory run: not a directory", 20),
+        ("exec privatedir no-such-account made sleep 1000", "privatedir", "unknown account no-such-account", 22),
+        (
+            "exec privatedir :0:0 no/made sleep 1000",
+            "privatedir",
+            "unable to make directory no/made: file does not exist: its parent directory does not exist",
+            2,
+        ),
+        (
+            "ln -s . link; exec privatedir :0:0 link sleep 1000",
+            "privatedir",
+            "unable to open directory link: not a directory: it is a link",
+            20,
+        ),
         // The last of a chain says it.
         ("exec envuidgid :1:1 softlimit -c 0 setlock held fghack no-such-program", "fghack", run, 2),
     ];
@@ -119,12 +151,46 @@ fn what_the_account_of_a_service_may_not_execute_is_said_as_that_account() {
     assert_eq!(last_end(&service).0, "unstarted 13");
 }
 
+#[test]
+fn what_only_root_may_have_is_said_as_the_account_of_the_service() {
+    if !is_root() {
+        return skip("needs root");
+    }
+    let right = "only root can take more than it has";
+    for (program, words, errno) in [
+        ("setpriority -n -5", format!("setpriority: unable to set nice value -5: access denied: {right}"), 13),
+        (
+            "softlimit -o 5:unlimited",
+            "softlimit: unable to raise hard limit RLIMIT_NOFILE to unlimited: permission denied: only root can raise it"
+                .into(),
+            1,
+        ),
+        ("indir closed", "indir: unable to switch to directory closed: access denied: it belongs to root, and this is nobody".into(), 13),
+        ("setuidgid root", "setuidgid: unable to setgid: permission denied: only root can change the account".into(), 1),
+    ] {
+        let scratch = Scratch::new();
+        scratch.dir("web/closed");
+        scratch.mode("web/closed", 0o700);
+        let (service, _supervise) =
+            once(&scratch, "web", &format!("exec softlimit -o 100:100 setuidgid :65534:65534 ./{program} sleep 1000"));
+        let name = program.split(' ').next().unwrap();
+        scratch.copy_program(scratch.programs().join(name), format!("web/{name}"));
+        service.svc("-o");
+        wait_until("it is refused", || last_end(&service) == unstarted(errno, &words));
+    }
+}
+
 /// Wrong usage has another code, which says not to try again; and setlock was told not to say anything.
 #[test]
 fn what_is_no_refusal_ends_as_ever() {
     let table = [
         ("exec setuidgid", exited(100)),
         ("exec softlimit -o x sleep 1000", exited(100)),
+        ("exec softlimit -o 9:5 sleep 1000", exited(100)),
+        ("exec setpriority -n 20 sleep 1000", exited(100)),
+        ("exec privatedir -m 8 root made sleep 1000", exited(100)),
+        ("exec indir .", exited(100)),
+        ("exec pgrphack -t /dev/tty", exited(100)),
         ("exec envdir", exited(111)),
         ("exec setlock held setlock -nx held sleep 1000", exited(0)),
         ("exec softlimit -o 100 sh -c 'exit 111'", exited(111)),

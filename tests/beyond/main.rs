@@ -6,6 +6,8 @@
 
 mod adoption;
 mod background;
+mod chain_private_directory;
+mod chain_process;
 mod chain_reports;
 mod changing_inodes;
 mod closed;

@@ -41,11 +41,9 @@ fn envuidgid_changes_the_environment_only() {
 fn an_account_that_is_not_there_is_named() {
     let scratch = Scratch::new();
     for program in ["envuidgid", "setuidgid"] {
-        for name in ["no-such-account", "0", "1000:1000", "-z", "--", "''", "root:", "nobody:nogroup"] {
+        for name in ["no-such-account", "0", "1000:1000", "-z", "--", "''", "no-such:root"] {
             let hint = if name.starts_with(|first: char| first.is_ascii_digit()) {
                 differs(": for numbers say :UID:GID, as in :1000:1000", "")
-            } else if name.contains(':') {
-                differs(": the group is that of the account; say ACCOUNT, or :UID:GID in numbers", "")
             } else {
                 ""
             };
@@ -129,7 +127,9 @@ fn two_numbers_are_an_account_that_need_not_be_there() {
     // runit's chpst accepts this too. The original takes it for the name of an account.
     assert_eq!(outcome, differs(prints(&format!("{uid}\n{gid}\n")), unknown("envuidgid", &name, "")));
     for program in ["envuidgid", "setuidgid"] {
-        for name in [":", "::", ":1", ":1:", "::1", ":1:2:3", ":root:root", ":-1:0", ":4294967295:0", ":0:4294967296"] {
+        for name in
+            [":", "::", ":1", ":1:", "::1", ":1:2:", ":1:2:x", ":root:root", ":-1:0", ":4294967295:0", ":0:4294967296"]
+        {
             let more = differs(": not :UID:GID in numbers", "");
             assert_eq!(scratch.run(&format!("{program} {name} echo never")), unknown(program, name, more));
         }

@@ -222,7 +222,7 @@ fn locks_and_accounts() {
         ],
         &options,
     );
-    let accounts = ["root", "nobody", "nosuch", "''", "0", "65534", "roo", "root:", "ROOT", "' root'", "--"];
+    let accounts = ["root", "nobody", "nosuch", "''", "0", "65534", "roo", "nosuch:", "ROOT", "' root'", "--"];
     lines.extend(each(&["envuidgid {} sh -c 'echo $UID $GID'", "envuidgid {} nosuch", "envuidgid {}"], &accounts));
     lines.extend(each(&["setuidgid {} id", "setuidgid {} nosuch"], &accounts));
     both_say_the_same(&lines);

@@ -2,7 +2,8 @@
 //!
 //! `envuidgid ACCOUNT PROGRAM [ ARG ... ]`, `envuidgid :UID:GID PROGRAM [ ARG ... ]`
 //!
-//! 1. Sets UID and GID to the account's user number and group number, or to the numbers given.
+//! 1. Sets UID and GID to the account's user number and group number, or to the numbers given. ACCOUNT may be
+//!    followed by a group, as in setuidgid: `ACCOUNT:GROUP`.
 //! 2. Runs PROGRAM as the same user as before. PROGRAM may change to that account when it has done
 //!    the work that needs more rights.
 //!
@@ -23,8 +24,8 @@ const HELP: Help = Help {
     usage: USAGE,
     text: "\
 Runs child, a program and its arguments, with the numbers of account in the variables UID
-and GID. It changes nothing else: child runs as the same user. The account may be two
-numbers, :UID:GID, which need no /etc/passwd.
+and GID. It changes nothing else: child runs as the same user. The account may be followed
+by a group, web:www, or be two numbers, :UID:GID, which need no /etc/passwd.
 
 Exit codes: 100, wrong usage; 111, no such account, or child cannot be run; else child's.
 ",

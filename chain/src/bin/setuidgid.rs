@@ -1,9 +1,10 @@
 //! setuidgid: runs a program as another account.
 //!
-//! `setuidgid [ -s ] ACCOUNT PROGRAM [ ARG ... ]`, `setuidgid :UID:GID PROGRAM [ ARG ... ]`
+//! `setuidgid [ -s ] ACCOUNT[:GROUP...] PROGRAM [ ARG ... ]`, `setuidgid :UID:GID[:GID...] PROGRAM [ ARG ... ]`
 //!
-//! 1. Sets the groups to the account's own group alone, or with `-s` to all groups that list the account. With two
-//!    numbers, which need no account and no `/etc/passwd`, it sets them to that group alone.
+//! 1. Sets the groups to those that follow the account, or else to the account's own group alone; with `-s`, also to all
+//!    groups that list the account. The first of them is the group of the process. With numbers, which need no account
+//!    and no `/etc/passwd`, it sets them to these groups alone.
 //! 2. Sets the user to that of the account, or to the number. The process cannot undo this.
 //! 3. Runs PROGRAM. The environment does not change: USER and HOME stay as they are.
 //!
@@ -25,13 +26,13 @@ const USAGE: &str = "setuidgid: usage: setuidgid [ -s ] account child";
 const HELP: Help = Help {
     usage: USAGE,
     text: "\
-Runs child, a program and its arguments, as account, with its group alone. The account may
-be two numbers, :UID:GID, which need no /etc/passwd.
+Runs child, a program and its arguments, as account, with its group alone, or with those that
+follow it: web:www:ssl. The account may be two numbers, :UID:GID, which need no /etc/passwd.
 
-  -s  take on all groups that list the account, which is a name then
+  -s  take on all groups that list the account too, which is a name then
 
-Exit codes: 100, wrong usage; 111, no such account, the system refuses, or child cannot be
-run; else child's.
+Exit codes: 100, wrong usage; 111, no such account or group, the system refuses, or child
+cannot be run; else child's.
 ",
 };
 
@@ -56,8 +57,8 @@ fn setuidgid(args: Args) -> Result<i32, Fatal> {
     }
     let account = Account::named(name)?;
     let groups = match groups {
-        Groups::Own => vec![account.gid],
-        Groups::All => account.groups()?,
+        Groups::Own => account.named_groups(),
+        Groups::All => account.all_groups()?,
     };
     // The user comes last: after that the process has no right to change its groups.
     setgroups(&groups).unable_to("setgid", "").map_err(denied)?;

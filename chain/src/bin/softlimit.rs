@@ -1,4 +1,4 @@
-//! softlimit: runs a program with lower resource limits.
+//! softlimit: runs a program with other resource limits.
 //!
 //! `softlimit [ -a BYTES ] [ -c BYTES ] … PROGRAM [ ARG ... ]`
 //!
@@ -6,8 +6,11 @@
 //!    is lower, or to the hard limit itself for `=`. A number of bytes may have a unit: `k`, `M` or `G`.
 //!    `-m` data, stack, locked and all memory, each; `-a` all memory; `-d` data; `-s` stack;
 //!    `-l` locked memory; `-r` resident memory; `-o` open files; `-p` processes of this user;
-//!    `-f` size of a file written; `-c` size of a core dump; `-t` seconds of CPU.
-//! 2. Runs PROGRAM. Hard limits stay as they are, so it may raise its limits again.
+//!    `-f` size of a file written; `-c` size of a core dump; `-t` seconds of CPU; `-e` 20 minus the lowest nice value;
+//!    `-i` signals that wait; `-q` bytes in message queues; `-R` real-time priority; `-y` microseconds in real time.
+//! 2. Sets the hard limit too where the option says `SOFT:HARD`; `:HARD` keeps the soft limit, or lowers it to HARD.
+//!    `unlimited` is no limit.
+//! 3. Runs PROGRAM. Other hard limits stay as they are, so it may raise its limits again.
 //!
 //! Usage: 100. A limit is refused, PROGRAM cannot be run: 111.
 
@@ -15,9 +18,10 @@
 #![cfg_attr(not(test), no_main)]
 
 use daemontools::sys::exec::Program;
-use daemontools::{Args, Fatal, Help, report, size};
+use daemontools::{Args, Fatal, Help, Unable, report, size};
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
+use nix::unistd::geteuid;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -25,20 +29,24 @@ chain::main!(softlimit, HELP);
 
 const USAGE: &str = "softlimit: usage: softlimit [-a allbytes] [-c corebytes] [-d databytes] [-f filebytes] \
     [-l lockbytes] [-m membytes] [-o openfiles] [-p processes] [-r residentbytes] [-s stackbytes] \
-    [-t cpusecs] child";
+    [-t cpusecs] [-e nice] [-i signals] [-q queuebytes] [-R rtprio] [-y rtusecs] child";
 
 const HELP: Help = Help {
     usage: USAGE,
     text: "\
 Runs child, a program and its arguments, with these soft limits. A limit is a number, of
-bytes also with a unit (64k, 100M, 2G), or = for the hard limit.
+bytes also with a unit (64k, 100M, 2G), = for the hard limit, or unlimited. soft:hard sets
+the hard limit too, and :hard that alone.
 
-  -a  all memory                     -m  data, stack, locked and all memory, each
-  -c  size of a core dump            -o  open files
-  -d  data                           -p  processes of this user
+  -a  all memory                     -o  open files
+  -c  size of a core dump            -p  processes of this user
+  -d  data                           -q  bytes in message queues
+  -e  20 minus the lowest nice       -R  real-time priority
   -f  size of a file                 -r  resident memory
-  -l  locked memory                  -s  stack
-  -t  seconds of CPU
+  -i  signals that wait              -s  stack
+  -l  locked memory                  -t  seconds of CPU
+  -m  data, stack, locked and        -y  microseconds of CPU in real
+      all memory, each                   time
 
 Exit codes: 100, wrong usage; 111, a limit is refused or child cannot be run; else child's.
 ",
@@ -56,19 +64,49 @@ fn softlimit(args: Args) -> Result<i32, Fatal> {
     Err(chain::cannot_run(&program, errno))
 }
 
+/// The limits that an option sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Limit {
+    /// The soft limit becomes the hard one.
     Hard,
+    /// The soft limit becomes this, or the hard one if that is lower.
     AtMost(rlim_t),
+    /// Both become these.
+    Both { soft: rlim_t, hard: rlim_t },
+    /// The hard limit becomes this, and the soft one does if it is higher.
+    HardAtMost(rlim_t),
+}
+
+impl Limit {
+    /// The soft and the hard limit, if these were the limits before.
+    fn of(self, soft: rlim_t, hard: rlim_t) -> (rlim_t, rlim_t) {
+        match self {
+            Limit::Hard => (hard, hard),
+            Limit::AtMost(limit) => (limit.min(hard), hard),
+            Limit::Both { soft, hard } => (soft, hard),
+            Limit::HardAtMost(limit) => (soft.min(limit), limit),
+        }
+    }
 }
 
 fn set(resource: Resource, limit: Limit) -> Result<(), Fatal> {
-    let (_, hard) = getrlimit(resource).map_err(|errno| failed(b"getrlimit failed: ", errno))?;
-    let soft = match limit {
-        Limit::Hard => hard,
-        Limit::AtMost(limit) => limit.min(hard),
-    };
-    setrlimit(resource, soft, hard).map_err(|errno| failed(b"setrlimit failed: ", errno))
+    let (soft, hard) = getrlimit(resource).map_err(|errno| failed(b"getrlimit failed: ", errno))?;
+    let (new_soft, new_hard) = limit.of(soft, hard);
+    setrlimit(resource, new_soft, new_hard).map_err(|errno| match errno {
+        Errno::EPERM if new_hard > hard => Fatal::from(raised(resource, new_hard, errno)),
+        _ => failed(b"setrlimit failed: ", errno),
+    })
+}
+
+/// Only root may raise a hard limit, and the kernel allows no more open files than `fs.nr_open`, also to root.
+fn raised(resource: Resource, hard: rlim_t, errno: Errno) -> Unable {
+    let number = if hard == RLIM_INFINITY { "unlimited".into() } else { hard.to_string() };
+    let unable = Unable::new("raise hard limit", format!("{resource:?} to {number}"), errno);
+    match resource {
+        _ if !geteuid().is_root() => unable.because("only root can raise it"),
+        Resource::RLIMIT_NOFILE => unable.because("fs.nr_open may be lower"),
+        _ => unable,
+    }
 }
 
 fn failed(what: &[u8], errno: Errno) -> Fatal {
@@ -129,23 +167,31 @@ fn resources(letter: char) -> Option<&'static [Resource]> {
         'a' => &[Resource::RLIMIT_AS],
         'c' => &[Resource::RLIMIT_CORE],
         'd' => &[Resource::RLIMIT_DATA],
+        'e' => &[Resource::RLIMIT_NICE],
         'f' => &[Resource::RLIMIT_FSIZE],
+        'i' => &[Resource::RLIMIT_SIGPENDING],
         'l' => &[Resource::RLIMIT_MEMLOCK],
         'm' => &[Resource::RLIMIT_DATA, Resource::RLIMIT_STACK, Resource::RLIMIT_MEMLOCK, Resource::RLIMIT_AS],
         'o' => &[Resource::RLIMIT_NOFILE],
         'p' => &[Resource::RLIMIT_NPROC],
+        'q' => &[Resource::RLIMIT_MSGQUEUE],
+        'R' => &[Resource::RLIMIT_RTPRIO],
         'r' => &[Resource::RLIMIT_RSS],
         's' => &[Resource::RLIMIT_STACK],
         't' => &[Resource::RLIMIT_CPU],
+        'y' => &[Resource::RLIMIT_RTTIME],
         _ => return None,
     })
 }
 
 /// `softlimit: -o 12x is no limit: …`. The original prints only the usage.
 fn no_limit(letter: char, limit: &OsStr) -> Fatal {
-    let ways = match counts_bytes(letter) {
-        true => "say a number of bytes, with or without k, M or G, or =",
-        false => "say a number without a unit, or =",
+    let is_number = |text: &[u8]| !text.is_empty() && parse_number(letter, text).is_some();
+    let are_numbers = sides(limit.as_bytes()).is_some_and(|(soft, hard)| is_number(soft) && is_number(hard));
+    let ways = match (are_numbers, counts_bytes(letter)) {
+        (true, _) => "the soft limit is above the hard one",
+        (false, true) => "say a number of bytes, with or without k, M or G, or =",
+        (false, false) => "say a number without a unit, or =",
     };
     let option = format!("-{letter} ");
     Fatal::misuse(&[option.as_bytes(), limit.as_bytes(), b" is no limit: ", ways.as_bytes()], USAGE)
@@ -158,40 +204,65 @@ const PAGE: rlim_t = 4096;
 /// SIGSEGV, and nothing tells the reason.
 fn doubt(letter: char, limit: Limit) -> Option<String> {
     match limit {
-        Limit::AtMost(bytes @ 1..PAGE) if "adms".contains(letter) => {
+        Limit::AtMost(bytes @ 1..PAGE)
+        | Limit::Both { soft: bytes @ 1..PAGE, .. }
+        | Limit::HardAtMost(bytes @ 1..PAGE)
+            if "adms".contains(letter) =>
+        {
             Some(format!("-{letter} {bytes} is {bytes} bytes, with which no program can start: did you mean {bytes}M?"))
         }
-        Limit::AtMost(_) | Limit::Hard => None,
+        Limit::AtMost(_) | Limit::Both { .. } | Limit::HardAtMost(_) | Limit::Hard => None,
     }
 }
 
 /// Whether the number of an option counts bytes, so that it may have a unit.
 fn counts_bytes(letter: char) -> bool {
-    !matches!(letter, 'o' | 'p' | 't')
+    !matches!(letter, 'e' | 'i' | 'o' | 'p' | 'R' | 't' | 'y')
 }
 
-/// Reads `=`, or decimal digits. No digits mean 0, and a number that is too large means no limit. A number of bytes
-/// may have a unit.
+/// Reads a limit: `=`, a number, or `SOFT:HARD` or `:HARD` with numbers of which the first is not above the second.
 fn parse_limit(letter: char, limit: &OsStr) -> Option<Limit> {
     if limit == "=" {
         return Some(Limit::Hard);
     }
-    let (digits, unit) = match size::split(limit.as_bytes()) {
+    let Some((soft, hard)) = sides(limit.as_bytes()) else {
+        return parse_number(letter, limit.as_bytes()).map(Limit::AtMost);
+    };
+    let hard = Some(hard).filter(|hard| !hard.is_empty()).and_then(|hard| parse_number(letter, hard))?;
+    if soft.is_empty() {
+        return Some(Limit::HardAtMost(hard));
+    }
+    parse_number(letter, soft).filter(|soft| *soft <= hard).map(|soft| Limit::Both { soft, hard })
+}
+
+/// What stands before and behind the first colon.
+fn sides(limit: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = limit.iter().position(|byte| *byte == b':')?;
+    Some((limit.get(..colon)?, limit.get(colon + 1..)?))
+}
+
+/// Reads decimal digits, or `unlimited`. No digits mean 0, and a number that is too large means no limit. A number of
+/// bytes may have a unit.
+fn parse_number(letter: char, text: &[u8]) -> Option<rlim_t> {
+    if text == b"unlimited" {
+        return Some(RLIM_INFINITY);
+    }
+    let (digits, unit) = match size::split(text) {
         ([], unit) if unit > 1 => return None,
         split if counts_bytes(letter) => split,
-        _ => (limit.as_bytes(), 1),
+        _ => (text, 1),
     };
     let number = |number: rlim_t, byte: &u8| {
         let digit = char::from(*byte).to_digit(10)?;
         Some(number.saturating_mul(10).saturating_add(digit.into()))
     };
-    digits.iter().try_fold(0, number).map(|number| Limit::AtMost(number.saturating_mul(unit)))
+    digits.iter().try_fold(0, number).map(|number| number.saturating_mul(unit))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Limit::{AtMost, Hard};
+    use Limit::{AtMost, Both, Hard, HardAtMost};
     use proptest::prelude::*;
 
     fn parsed(words: &str) -> Result<Options, Fatal> {
@@ -224,6 +295,53 @@ mod tests {
     }
 
     #[test]
+    fn a_hard_limit_stands_behind_a_colon() {
+        for (limit, expected) in [
+            ("5:9", Some(Both { soft: 5, hard: 9 })),
+            ("9:9", Some(Both { soft: 9, hard: 9 })),
+            (":9", Some(HardAtMost(9))),
+            ("unlimited", Some(AtMost(RLIM_INFINITY))),
+            ("5:unlimited", Some(Both { soft: 5, hard: RLIM_INFINITY })),
+            ("unlimited:unlimited", Some(Both { soft: RLIM_INFINITY, hard: RLIM_INFINITY })),
+            (":unlimited", Some(HardAtMost(RLIM_INFINITY))),
+            ("9:5", None),
+            ("unlimited:5", None),
+            ("5:", None),
+            (":", None),
+            ("::9", None),
+            ("5:9:", None),
+            ("=:9", None),
+            ("5:=", None),
+            ("5:x", None),
+            ("x:9", None),
+            ("Unlimited", None),
+            ("infinity", None),
+        ] {
+            for letter in ['m', 'o'] {
+                assert_eq!(parse_limit(letter, OsStr::new(limit)), expected, "-{letter} {limit:?}");
+            }
+        }
+        assert_eq!(parse_limit('c', OsStr::new("64k:2G")), Some(Both { soft: 65_536, hard: 2_147_483_648 }));
+        assert_eq!(parse_limit('o', OsStr::new("1:2k")), None);
+    }
+
+    #[test]
+    fn a_soft_limit_is_never_above_the_hard_one() {
+        for (limit, before, after) in [
+            (Hard, (4, 8), (8, 8)),
+            (AtMost(6), (4, 8), (6, 8)),
+            (AtMost(9), (4, 8), (8, 8)),
+            (Both { soft: 5, hard: 6 }, (4, 8), (5, 6)),
+            (Both { soft: 9, hard: 10 }, (4, 8), (9, 10)),
+            (HardAtMost(6), (4, 8), (4, 6)),
+            (HardAtMost(3), (4, 8), (3, 3)),
+            (HardAtMost(9), (4, 8), (4, 9)),
+        ] {
+            assert_eq!(limit.of(before.0, before.1), after, "{limit:?}");
+        }
+    }
+
+    #[test]
     fn bytes_may_have_a_unit_and_nothing_else_may() {
         for (limit, bytes) in [
             ("64k", Some(65_536)),
@@ -239,10 +357,10 @@ mod tests {
             ("=k", None),
             ("1.5G", None),
         ] {
-            for letter in "acdfmlrs".chars() {
+            for letter in "acdfmlqrs".chars() {
                 assert_eq!(parse_limit(letter, OsStr::new(limit)), bytes.map(AtMost), "-{letter} {limit}");
             }
-            for letter in "opt".chars() {
+            for letter in "eiopRty".chars() {
                 assert_eq!(parse_limit(letter, OsStr::new(limit)), None, "-{letter} {limit}");
             }
         }
@@ -281,6 +399,9 @@ mod tests {
             ("-m100 p", true),
             ("-a 512 p", true),
             ("-s 4095 p", true),
+            ("-s 64:100M p", true),
+            ("-s :64 p", true),
+            ("-s 1M:100M p", false),
             ("-d1 p", true),
             ("-m 4096 p", false),
             ("-m 100M p", false),
@@ -316,6 +437,12 @@ mod tests {
             ("-o== prog", "-o ==", number),
             ("-c0o64 prog", "-c 0o64", bytes),
             ("-m=1 prog", "-m =1", bytes),
+            ("-o 9:5 prog", "-o 9:5", "the soft limit is above the hard one"),
+            ("-c 1G:5k prog", "-c 1G:5k", "the soft limit is above the hard one"),
+            ("-o 9:x prog", "-o 9:x", number),
+            ("-o 1:2:3 prog", "-o 1:2:3", number),
+            ("-o 9:5: prog", "-o 9:5:", number),
+            ("-o : prog", "-o :", number),
         ] {
             assert_eq!(parsed(words), misuse(&format!("{refused} is no limit: {ways}")), "{words}");
         }

@@ -129,6 +129,16 @@ impl PathWalk {
         self.read_link(name)
     }
 
+    /// Whether an account that is neither root nor the one that runs us can move the directory that was reached, one above
+    /// it, or what is in it; or has made a link that was followed, or can move it.
+    ///
+    /// # Errors
+    /// The system cannot tell.
+    pub fn depends_on_others(&mut self) -> nix::Result<bool> {
+        self.note_movers()?;
+        Ok(!self.movers.is_empty() || !self.strangers.is_empty())
+    }
+
     /// A link that was followed and is not trusted to lead where it has led.
     fn distrust(&self) -> nix::Result<Option<Link>> {
         let owner = fstat(&self.at)?.st_uid;

@@ -160,12 +160,12 @@ pub fn whose(path: &Path) -> Option<Whose> {
         }
     };
     let own = geteuid().as_raw();
-    (owner != own).then(|| Whose { what, owner: account(owner), own: account(own) })
+    (owner != own).then(|| Whose { what, owner: account_name(owner), own: account_name(own) })
 }
 
 /// The name of an account in `/etc/passwd`, or else `account NUMBER`. The C library would perhaps ask a server, for which a
 /// message must not wait.
-fn account(number: u32) -> String {
+pub fn account_name(number: u32) -> String {
     let known = read_file(Path::new("/etc/passwd"), LONGEST_PASSWD).unwrap_or_default();
     let name = |line: &[u8]| {
         let mut fields = std::str::from_utf8(line).ok()?.split(':');

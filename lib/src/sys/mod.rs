@@ -23,6 +23,7 @@ pub mod open_files;
 pub mod pocket;
 pub mod process;
 pub mod proctitle;
+pub mod scheduling;
 pub mod spawn;
 pub mod write_now;
 

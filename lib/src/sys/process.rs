@@ -207,21 +207,6 @@ pub fn duplicate_above(fd: impl AsFd, least: RawFd) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
 }
 
-/// Lowers this process to the lowest priority for the processor and for the disk.
-pub fn lower_priority() {
-    // An error, as on a kernel that lacks this, has no other effect. SAFETY: the arguments are integers; 0 is this
-    // process.
-    unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, 19);
-        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_CLASS_IDLE << IOPRIO_CLASS_SHIFT);
-    }
-}
-
-// From linux/ioprio.h; libc does not have them.
-const IOPRIO_WHO_PROCESS: libc::c_int = 1;
-const IOPRIO_CLASS_IDLE: libc::c_int = 3;
-const IOPRIO_CLASS_SHIFT: libc::c_int = 13;
-
 #[cfg(test)]
 mod tests {
     use super::*;
