@@ -221,11 +221,12 @@ fn indir_runs_a_program_in_a_directory() {
     }
 }
 
-/// Runs lines of Python with a terminal: its slave's path is `path`, what was written to it is `said()`.
+/// Runs lines of Python with a terminal at `path`. `said(last)` is what was written to it, up to these last words.
 fn with_terminal(lines: &str) -> Outcome {
     let scratch = Scratch::new();
     let begin = "import os, subprocess, select\nmaster, slave = os.openpty()\npath = os.ttyname(slave)\n\
-                 def said():\n    return os.read(master, 4096).decode().replace('\\r', '')\n\
+                 def said(last):\n    text = ''\n    while not text.endswith(last):\n        \
+                 text += os.read(master, 4096).decode().replace('\\r', '')\n    return text\n\
                  def run(*words, **more):\n    return subprocess.run(words, stderr=subprocess.PIPE, text=True, **more)\n";
     scratch.outcome_of(scratch.command("python3").args(["-c", &format!("{begin}{lines}")]))
 }
@@ -240,7 +241,7 @@ fn pgrphack_gives_a_session_its_terminal() {
     let outcome = with_terminal(&format!(
         "done = run('pgrphack', '-t', path, 'sh', '-c', '{show}')\n\
          name = path.removeprefix('/dev/')\n\
-         assert said() == f'{{path}}\\nleads\\n{{name}}\\nerror\\n4\\n', (done, path)\n\
+         assert said('\\n4\\n') == f'{{path}}\\nleads\\n{{name}}\\nerror\\n4\\n', (done, path)\n\
          print(done.returncode, done.stderr)"
     ));
     assert_eq!(outcome, prints("0 \n"));
@@ -254,7 +255,7 @@ fn pgrphack_takes_no_terminal_away_and_says_what_it_lacks() {
     let refused = "pgrphack: fatal: unable to take terminal {path}: permission denied";
     let outcome = with_terminal(&format!(
         "first = subprocess.Popen(['pgrphack', '-t', path, 'sh', '-c', 'echo has it; exec sleep 1000'])\n\
-         assert said() == 'has it\\n'\n\
+         assert said('has it\\n') == 'has it\\n'\n\
          second = run('pgrphack', '-t', path, 'echo', 'never')\n\
          assert second.stderr == f'{refused}: it is that of another session, or this session has one\\n', second\n\
          first.kill()\nfirst.wait()\n\
