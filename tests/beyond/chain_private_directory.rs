@@ -168,11 +168,10 @@ fn a_link_on_the_way_leads_only_where_its_maker_could_write_himself() {
     assert_eq!(place.give("", "roots/link/run"), prints("ran\n"));
     assert_eq!(state(&place.at("roots/inner/run")), (WEB, WEB, 0o700));
     assert_eq!(place.give("", "webs/home/run"), prints("ran\n"));
-    let cause = "too many levels of symbolic links";
     for way in ["webs/up", "webs/roots", "strangers/to-web", "sticky/link"] {
         let outcome = place.give("", &format!("{way}/new"));
         let begin = format!("privatedir: fatal: unable to make directory {way}/new: ");
-        assert!(outcome.code == 111 && outcome.stderr.starts_with(&begin), "{outcome:?} {cause}");
+        assert!(outcome.code == 111 && outcome.stderr.starts_with(&begin), "{outcome:?}");
         assert!(outcome.stderr.contains(": a link in its path "), "{outcome:?}");
     }
     assert!(!place.at("roots/inner/new").exists() && !place.at("webs/new").exists());
