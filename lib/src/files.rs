@@ -21,9 +21,9 @@ pub use fifo::{is_fifo, open_fifo, open_fifo_at, open_fifo_of, open_pipe_of};
 pub use links::{PathWalk, distrusted_link, is_way_only_ours, open_directory};
 pub use lock::{may_be_anothers, open_lock_at};
 pub use open::{
-    TRIES, Unread, hold_on_mount, is_only_ours, is_same, lstat_on_mount, make_at, open_existing_at, open_file_at,
-    open_file_itself_at, open_or_make_at, remove_at, replace_at, stat_at, stat_on_mount, stays_on_mount,
-    stays_on_mount_at,
+    TRIES, Unread, hold_on_mount, is_only_ours, is_same, lstat_on_mount, make_at, open_directory_on_mount_at,
+    open_existing_at, open_existing_in_ours, open_file_at, open_file_itself_at, open_or_make_at, remove_at, replace_at,
+    stat_at, stat_on_mount, stays_on_mount, stays_on_mount_at,
 };
 pub use read::{read_beginning, read_file, read_file_itself, read_file_on_mount, read_made_up};
 pub use write::{Replaced, put_file, put_file_first};

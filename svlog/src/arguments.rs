@@ -3,12 +3,12 @@
 mod contradictions;
 
 use crate::context::Around;
+use crate::course::Mode;
 use crate::fields::Field;
 use crate::level::AtLeast;
 use crate::pattern::Pattern;
 use crate::runs::Wanted;
 use crate::selection::Selection;
-use crate::source::Mode;
 use crate::style::{Colours, Form, Style, Text};
 use crate::time_argument::{self, Clock};
 use daemontools::tai64::Tai64N;

@@ -103,14 +103,14 @@ pub fn stamped_line_start(file: &(impl ReadAt + ?Sized), from: u64, below: u64) 
 
 /// The first line with a stamp that begins at `from` or later, but before `below`.
 fn first_stamped(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::Result<Option<(u64, Tai64N)>> {
-    let mut block = [0; BLOCK];
-    let mut start = line_start(file, from, below)?;
+    let mut block = Block::new();
+    let mut start = block.line_start(file, from, below)?;
     while start < below {
-        let length = read_full(file, &mut block, start)?;
-        let text = &block[..length];
+        let (text, is_last) = block.text_at(file, start)?;
+        let length = text.len();
         let mut at = 0;
         start = loop {
-            if length < BLOCK || at + stamp::LONGEST <= length {
+            if is_last || at + stamp::LONGEST <= length {
                 if let Some(stamp) = stamp::of(&text[at..length.min(at + stamp::LONGEST)]) {
                     return Ok(Some((start + at as u64, stamp.time)));
                 }
@@ -138,22 +138,57 @@ fn first_stamped(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::Re
 /// # Errors
 /// The file cannot be read.
 pub fn line_start(file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::Result<u64> {
-    if from == 0 {
-        return Ok(0);
+    Block::new().line_start(file, from, below)
+}
+
+/// The bytes of a file that were read last.
+struct Block {
+    bytes: [u8; BLOCK],
+    at: u64,
+    length: usize,
+}
+
+impl Block {
+    fn new() -> Block {
+        Block { bytes: [0; BLOCK], at: 0, length: 0 }
     }
-    // The line begins after a newline, which may be the byte directly before.
-    let mut at = from - 1;
-    let mut block = [0; BLOCK];
-    while at < below {
-        let length = read_full(file, &mut block, at)?;
-        match memchr(b'\n', &block[..length]) {
-            Some(newline) => return Ok((at + newline as u64 + 1).min(below)),
-            None if length == 0 => break,
-            None if block[..length].iter().all(|byte| *byte == 0) => at = file.next_data(at).max(at + length as u64),
-            None => at += length as u64,
+
+    fn read(&mut self, file: &(impl ReadAt + ?Sized), at: u64) -> io::Result<&[u8]> {
+        (self.at, self.length) = (at, read_full(file, &mut self.bytes, at)?);
+        Ok(&self.bytes[..self.length])
+    }
+
+    /// The bytes of a file at `start`, and whether it ends with them. If it does not, a stamp is not longer than they are.
+    fn text_at(&mut self, file: &(impl ReadAt + ?Sized), start: u64) -> io::Result<(&[u8], bool)> {
+        let skipped = start.checked_sub(self.at).and_then(|skipped| usize::try_from(skipped).ok());
+        let is_read = skipped.is_some_and(|skipped| {
+            skipped < self.length && (self.length < BLOCK || skipped + stamp::LONGEST <= self.length)
+        });
+        if !is_read {
+            self.read(file, start)?;
         }
+        let skipped = skipped.filter(|_| is_read).unwrap_or(0);
+        Ok((&self.bytes[skipped..self.length], self.length < BLOCK))
     }
-    Ok(below)
+
+    /// The beginning of the first line that begins at `from` or later; `below` if that is not before it.
+    fn line_start(&mut self, file: &(impl ReadAt + ?Sized), from: u64, below: u64) -> io::Result<u64> {
+        if from == 0 {
+            return Ok(0);
+        }
+        // The line begins after a newline, which may be the byte directly before.
+        let mut at = from - 1;
+        while at < below {
+            let bytes = self.read(file, at)?;
+            match memchr(b'\n', bytes) {
+                Some(newline) => return Ok((at + newline as u64 + 1).min(below)),
+                None if bytes.is_empty() => break,
+                None if bytes.iter().all(|byte| *byte == 0) => at = file.next_data(at).max(at + bytes.len() as u64),
+                None => at += bytes.len() as u64,
+            }
+        }
+        Ok(below)
+    }
 }
 
 /// The beginning of a line near the end of a file.

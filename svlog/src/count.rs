@@ -1,11 +1,12 @@
 //! How many lines of each log are asked for.
 
 use crate::arguments::Request;
+use crate::course::Mode;
 use crate::last::Memory;
 use crate::logs::Logs;
 use crate::output;
 use crate::show::Show;
-use crate::source::{Mode, Next, Source};
+use crate::source::{Next, Source};
 use daemontools::{Fatal, report};
 
 /// Counts the lines of each log, and shows their numbers and, if there are several logs, the number of all lines.

@@ -3,6 +3,20 @@
 //!
 //! A line without a stamp has the time of the line before it in its file. Lines before the first stamp of a file have
 //! the time of the file itself, unless a stamp nearby is earlier.
+//!
+//! A position is in one of these states, which say what the next bytes are:
+//!
+//! - *between lines*: a line begins;
+//! - *in the beginning of a line*: its bytes were read, and no newline yet. The line waits for its end, which may stand in
+//!   the next file; it keeps the time that it has in its own file, and belongs to that file;
+//! - *within a line* of which a piece was taken, as it is too long for one: the rest has the fate of the beginning, and is
+//!   shown if that was, or left out.
+//!
+//! When a file is left, the line goes on in the next one, unless that begins with a stamp, or the machine crashed while
+//! the line was written ([`FileBoundary`]). Then it ends where its file does. What was said of stamps counts for each file
+//! anew: a line that begins in the next file has no time from the file before.
+//!
+//! `cursor/table.txt` says which lines every event brings in every state; a test holds it against the code.
 
 use crate::context::{Around, Context, Fate};
 use crate::line::{Line, Role};
@@ -444,3 +458,6 @@ fn last_stamp(lines: &[u8]) -> Option<Stamp> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

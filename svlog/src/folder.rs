@@ -6,7 +6,7 @@
 //! missing.
 
 use crate::log_file::{Id, LogFile, Place};
-use daemontools::files::{Unread, may_be_anothers, open_existing_at};
+use daemontools::files::{Unread, is_only_ours, may_be_anothers, open_existing_at, open_existing_in_ours};
 use daemontools::logdir::{Compression, Finished, in_order};
 use daemontools::tai64::Tai64N;
 use daemontools::{Attempt, Unable, report};
@@ -43,6 +43,8 @@ pub struct Folder {
     folder: OwnedFd,
     /// Its device and inode. No other directory gets them while it is open.
     id: Option<(dev_t, ino_t)>,
+    /// Whether only we and root can put files there.
+    is_ours: bool,
     /// Names of log files that belong to something other than a regular file, or to a file of another account.
     foreign: RefCell<BTreeSet<Vec<u8>>>,
 }
@@ -76,7 +78,14 @@ impl Folder {
     pub fn open(path: &OsStr) -> Result<Folder, Unable> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let folder = open(path, flags, Mode::empty()).unable_to("open directory", path)?;
-        Ok(Folder { path: path.to_os_string(), id: id(fstat(&folder)), folder, foreign: RefCell::default() })
+        Ok(Folder::new(path, folder))
+    }
+
+    /// Takes a directory that was opened under this path.
+    pub fn new(path: &OsStr, folder: OwnedFd) -> Folder {
+        let stat = fstat(&folder);
+        let is_ours = stat.is_ok_and(|stat| is_only_ours(&stat));
+        Folder { path: path.to_os_string(), id: id(stat), is_ours, folder, foreign: RefCell::default() }
     }
 
     /// Whether something other than a regular file, or a file of another account, has the name of a log file. multilog has not put it there, and svlog
@@ -111,9 +120,24 @@ impl Folder {
     /// # Errors
     /// The directory or one of the newest files cannot be read.
     pub fn look(&self) -> Result<Look, Unable> {
+        self.look_with(self.current()?)
+    }
+
+    /// The file `current`, if there is one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn current(&self) -> Result<Option<LogFile>, Unable> {
+        self.file(Place::Current.name(), Place::Current)
+    }
+
+    /// All files of the directory, as [`Folder::look`], of which `current` was opened before.
+    ///
+    /// # Errors
+    /// The directory or one of the newest files cannot be read.
+    pub fn look_with(&self, mut current: Option<LogFile>) -> Result<Look, Unable> {
         let mut tries = 0..LOOKS;
         loop {
-            let current = self.file(Place::Current.name(), Place::Current)?;
             let full = self.full()?;
             let mut entries = Dir::openat(self, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
                 .unable_to("read directory", &self.path)?;
@@ -125,6 +149,7 @@ impl Folder {
                 let newest = finished.last().and_then(|finished| self.id_of(&finished.name));
                 return Ok(Look { finished, full: full.filter(|full| Some(full.id) != newest), current });
             }
+            current = self.current()?;
         }
     }
 
@@ -159,12 +184,19 @@ impl Folder {
     }
 
     fn file(&self, name: &[u8], place: Place) -> Result<Option<LogFile>, Unable> {
-        match open_existing_at(&self.folder, Path::new(OsStr::from_bytes(name)), OFlag::O_RDONLY) {
+        let path = Path::new(OsStr::from_bytes(name));
+        let opened = match self.is_ours {
+            true => open_existing_in_ours(&self.folder, path),
+            false => open_existing_at(&self.folder, path, OFlag::O_RDONLY),
+        };
+        match opened {
             Ok((_, stat)) if self.is_anothers(&stat).unable_to("stat", &self.path)? => {
                 self.complain_of(name, b" has a second name, and another owner than its directory: it is not read");
                 Ok(None)
             }
-            Ok((file, _)) => LogFile::new(file.into(), place).map(Some).unable_to("read", self.path_of(name)),
+            Ok((file, stat)) => LogFile::new(file.into(), &stat, place)
+                .map(Some)
+                .map_err(|error| Unable::new("read", self.path_of(name), report::errno_of(&error))),
             Err(unread) if unread.is_missing() => Ok(None),
             Err(Unread::System(errno)) => Err(Unable::new("open", self.path_of(name), errno)),
             Err(Unread::WrongKind | Unread::TooLong) => {

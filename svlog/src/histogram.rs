@@ -2,11 +2,12 @@
 //! how many of them each service has. Minutes without lines are left out.
 
 use crate::arguments::Request;
+use crate::course::Mode;
 use crate::last::Memory;
 use crate::logs::Logs;
 use crate::output;
 use crate::show::{Counts, Show, Unit};
-use crate::source::{Mode, Next, Source};
+use crate::source::{Next, Source};
 use daemontools::tai64::Tai64N;
 use daemontools::{Fatal, report};
 

@@ -9,12 +9,14 @@
 //! too much memory it forgets them, and reads them once more as well.
 
 use crate::bisect::{LastLine, begin_for, last_line, line_start, stamped_line_start};
+use crate::course::Mode;
 use crate::folder::{Folder, Look};
 use crate::kept::{Kept, Part};
 use crate::lines::ROOM;
 use crate::log_file::{LogFile, Place};
+use crate::newest::Newest;
 use crate::selection::Selection;
-use crate::source::{Mode, Next, Source};
+use crate::source::{Next, Source};
 use crate::stretch::{Stretch, StretchSummary};
 use daemontools::logdir::{Finished, last_fall};
 use daemontools::tai64::{self, Tai64N};
@@ -23,7 +25,7 @@ use std::io;
 
 /// The size of the first window at the end of a file, and the size up to which windows grow quickly. They are small in
 /// tests, so that small files have several windows.
-const WINDOW: u64 = if cfg!(test) { 16 } else { 16 * 1024 };
+const WINDOW: u64 = if cfg!(test) { 16 } else { 4 * 1024 };
 const LARGE_WINDOW: u64 = if cfg!(test) { 256 } else { 1024 * 1024 };
 /// How far a stamp is looked for at the beginning of a window: a file that has none there has no stamps.
 const STAMP_WITHIN: u64 = 64 * 1024;
@@ -43,21 +45,45 @@ pub struct Memory {
     pub kept: usize,
 }
 
-/// The log from a line on after which there are at least `wanted` lines that were asked for, or all of them; and the
-/// number of these lines.
+/// What is asked of a log.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// How many lines.
+    pub wanted: u64,
+    pub mode: Mode,
+    /// Whether the position in the log is kept.
+    pub keeps_position: bool,
+}
+
+/// The end of a log.
+pub struct Last<'a> {
+    /// The log from a line on after which there are at least as many lines as were asked for, or all of them.
+    pub source: Source<'a>,
+    /// How many lines these are.
+    pub count: u64,
+    /// Their times.
+    pub newest: Newest,
+}
+
+/// The last lines of a log.
 ///
 /// # Errors
 /// The directory cannot be read.
 pub fn last<'a>(
     folder: &'a Folder,
     selection: &'a Selection,
-    mode: Mode,
-    wanted: u64,
+    asked: Asked,
     memory: Memory,
-) -> Result<(Source<'a>, u64), Unable> {
+) -> Result<Last<'a>, Unable> {
+    let Asked { wanted, mode, .. } = asked;
     let around = selection.around;
-    let mut search = Search::new(folder, selection, memory)?;
+    let look = match in_current(folder, selection, asked, memory)? {
+        Newer::Enough(last) => return Ok(*last),
+        Newer::OpenedOnly(current) => folder.look_with(current)?,
+    };
+    let mut search = Search::of(folder, selection, memory, look);
     search.wanted = if around.is_any() { wanted.max(1) } else { wanted };
+    search.newest_times = Newest::new(wanted);
     // The lines around those that match are found only when these are read once more.
     search.kept = (!around.is_any() && (wanted == 0 || selection.has_conditions())).then(Kept::default);
     search.all()?;
@@ -66,14 +92,49 @@ pub fn last<'a>(
         search.begin_earlier(around.before).unable_to("read", folder.path())?;
     }
     let total = total + search.earlier;
+    // A file that could not be read may have other lines, and is named where the log is read to be shown.
+    let newest = if search.unread.is_empty() { std::mem::take(&mut search.newest_times) } else { Newest::default() };
     let mut source = search.source(mode)?;
     if !around.is_any() {
-        return Ok((source, total));
+        return Ok(Last { source, count: total, newest });
     }
     // The lines after one that is not shown may stand before one that is.
     let surplus = total.saturating_sub(wanted);
     source.show_not_the_first(surplus);
-    Ok((source, total - surplus))
+    Ok(Last { source, count: total - surplus, newest: Newest::default() })
+}
+
+/// What `current` alone has of the last lines.
+enum Newer<'a> {
+    Enough(Box<Last<'a>>),
+    /// The other files must be looked at too. This is `current`, if there is one.
+    OpenedOnly(Option<LogFile>),
+}
+
+/// Looks for the last lines in `current`, which mostly has enough of them. Then no other file is looked at, nor is the
+/// directory read.
+fn in_current<'a>(
+    folder: &'a Folder,
+    selection: &'a Selection,
+    asked: Asked,
+    memory: Memory,
+) -> Result<Newer<'a>, Unable> {
+    let current = folder.current()?;
+    let are_others_needed = asked.mode == Mode::Follow || asked.keeps_position;
+    let may_be_few = selection.has_conditions() || selection.has_bounds() || selection.around.is_any();
+    if are_others_needed || may_be_few || asked.wanted == 0 || current.is_none() {
+        return Ok(Newer::OpenedOnly(current));
+    }
+    let mut search = Search::of(folder, selection, memory, Look { finished: Vec::new(), full: None, current });
+    (search.wanted, search.newest_times) = (asked.wanted, Newest::new(asked.wanted));
+    search.all()?;
+    // What stands at the beginning of `current` may be the rest of a line of another file.
+    let begins_behind = search.start.is_some_and(|(_, offset)| offset > 0);
+    if search.total < asked.wanted || !begins_behind || !search.unread.is_empty() {
+        return Ok(Newer::OpenedOnly(search.look.current));
+    }
+    let source = search.source(asked.mode)?;
+    Ok(Newer::Enough(Box::new(Last { source, count: search.total, newest: search.newest_times })))
 }
 
 /// Which lines a search looks for.
@@ -104,6 +165,8 @@ pub struct Search<'a> {
     rest: u64,
     /// The lines that were found, if they are kept.
     kept: Option<Kept>,
+    /// When they were logged.
+    newest_times: Newest,
     /// The number and the position of the file in which the first line was found.
     start: Option<(usize, u64)>,
     /// The number of the newest file, and the position up to which lines are kept: from there on the log is read to be
@@ -142,13 +205,17 @@ impl<'a> Search<'a> {
     /// # Errors
     /// The directory cannot be read.
     pub fn new(folder: &'a Folder, selection: &'a Selection, memory: Memory) -> Result<Search<'a>, Unable> {
-        let look = folder.look()?;
+        Ok(Search::of(folder, selection, memory, folder.look()?))
+    }
+
+    /// The same, after a look at the directory.
+    fn of(folder: &'a Folder, selection: &'a Selection, memory: Memory, look: Look) -> Search<'a> {
         let (from, behind) = asked_for(folder, &look, selection);
         let finished = look.finished.iter().skip(from).cloned().map(Place::Finished);
         let others = look.full.iter().chain(&look.current).map(|file| file.place.clone());
         let places: Vec<Place> = finished.chain(others).collect();
         let searched = behind.map_or(places.len(), |behind| behind.saturating_sub(from));
-        Ok(Search {
+        Search {
             folder,
             selection,
             target: Target::AskedFor,
@@ -161,10 +228,11 @@ impl<'a> Search<'a> {
             earlier: 0,
             rest: 0,
             kept: None,
+            newest_times: Newest::default(),
             start: None,
             newest: None,
             unread: Vec::new(),
-        })
+        }
     }
 
     /// Looks at the files until there are enough lines.
@@ -258,12 +326,17 @@ impl<'a> Search<'a> {
             self.newest = Some((number, file.length()));
             return Ok(None);
         };
+        if self.kept.is_none() {
+            self.newest = Some((number, 0));
+            self.keep_nothing();
+            return Ok(None);
+        }
         let is_known = |line: &LastLine| line.start >= first && (line.is_stamped || !self.selection.has_bounds());
         let offset = last_line(plain, file.length())?.filter(is_known).map(|line| line.start);
         self.newest = Some((number, offset.unwrap_or(0)));
         // Without this position, the last line begins in a file before, is too long to be looked for, or has an unknown
         // time.
-        let (Some(offset), Some(_)) = (offset, &self.kept) else {
+        let Some(offset) = offset else {
             self.keep_nothing();
             return Ok(None);
         };
@@ -280,7 +353,8 @@ impl<'a> Search<'a> {
 
     /// Looks at a file in windows from its end. `end`: where the last of them ends.
     fn plain_file(&mut self, number: usize, file: &LogFile, first: u64, mut end: Option<u64>) -> io::Result<()> {
-        let length = file.length();
+        // What is written meanwhile comes when the log is shown.
+        let length = file.first_length;
         let mut window = WINDOW;
         loop {
             let start = self.window_start(file, end.unwrap_or(length), first, window)?;
@@ -344,6 +418,7 @@ impl<'a> Search<'a> {
     fn stretch(&mut self, number: usize, file: LogFile, end: Option<u64>, keeps: bool) -> StretchSummary {
         let wanted = self.wanted.saturating_sub(self.total);
         let before = if file.plain().is_none() { self.before(number) } else { None };
+        let mut newest = std::mem::take(&mut self.newest_times);
         let mut part = self.kept.as_ref().filter(|_| keeps).map(|_| Part::default());
         let most = self.memory.kept.saturating_sub(self.kept.as_ref().map_or(0, Kept::size));
         let mut next = number;
@@ -359,7 +434,10 @@ impl<'a> Search<'a> {
                 &all
             }
         };
-        let found = Stretch { file, end, carried: None, before }.read(selection, self.memory.room, after, |line| {
+        let found = Stretch::new(file, end, None, before).read(selection, self.memory.room, after, |line| {
+            if line.begins {
+                newest.add(line.time, !line.stamp.is_empty());
+            }
             let Some(kept) = &mut part else { return };
             kept.add(line);
             if kept.size() > most {
@@ -369,6 +447,7 @@ impl<'a> Search<'a> {
                 }
             }
         });
+        self.newest_times = newest;
         match part {
             Some(mut part) => {
                 part.keep_last(wanted);

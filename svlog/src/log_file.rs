@@ -5,10 +5,10 @@ use crate::{stamp, tail};
 use daemontools::logdir::{self, CURRENT, Finished, PREVIOUS, PROCESSED};
 use daemontools::tai64::{self, Tai64N};
 use memchr::memchr;
-use nix::sys::stat::fstat;
+use nix::sys::stat::{FileStat, fstat};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
 
 /// The first bytes of compressed files. Their names do not tell: a processor `!gzip` leaves a file `@….s`.
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
@@ -61,25 +61,37 @@ pub struct LogFile {
     pub offset: u64,
     /// Whether a hole was skipped, so that the bytes read before and after it do not lie side by side.
     pub has_skipped: bool,
-    file: File,
+    /// How long it was when it was opened.
+    pub first_length: u64,
+    /// All readers of the file share one descriptor, and each has a position of its own.
+    file: Rc<File>,
     unpacked: Option<Box<dyn Read>>,
     unpacked_at_most: u64,
 }
 
 impl LogFile {
-    /// Takes an open file, which is read from its start.
+    /// Takes an open file, of which fstat(2) says this, and which is read from its start.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn new(file: File, place: Place) -> io::Result<LogFile> {
-        let metadata = file.metadata()?;
+    pub fn new(file: File, stat: &FileStat, place: Place) -> io::Result<LogFile> {
+        let file = Rc::new(file);
         let unpacked = match place {
             Place::Finished(_) | Place::Processed => unpacked(&file)?,
             Place::Previous | Place::Current => None,
         };
-        let id = (metadata.dev(), metadata.ino());
-        let unpacked_at_most = UNPACKED_AT_MOST.max(metadata.len().saturating_mul(RATIO_AT_MOST));
-        Ok(LogFile { place, id, offset: 0, has_skipped: false, file, unpacked, unpacked_at_most })
+        let first_length = u64::try_from(stat.st_size).unwrap_or(0);
+        let unpacked_at_most = UNPACKED_AT_MOST.max(first_length.saturating_mul(RATIO_AT_MOST));
+        Ok(LogFile {
+            place,
+            id: (stat.st_dev, stat.st_ino),
+            offset: 0,
+            has_skipped: false,
+            first_length,
+            file,
+            unpacked,
+            unpacked_at_most,
+        })
     }
 
     /// Reads more bytes and returns their number; 0 at the end. A hole, which has a length but no bytes on the disk, is
@@ -114,16 +126,21 @@ impl LogFile {
     /// Returns another reader of this file, which begins at a position, or at the beginning if the file is compressed.
     ///
     /// # Errors
-    /// There are no descriptors left.
+    /// The file is compressed, and cannot be read.
     pub fn at(&self, offset: u64) -> io::Result<LogFile> {
-        let file = LogFile::new(self.file.try_clone()?, self.place.clone())?;
-        Ok(LogFile { offset: if file.unpacked.is_some() { 0 } else { offset }, ..file })
+        let LogFile { id, first_length, unpacked_at_most, .. } = *self;
+        let (place, file) = (self.place.clone(), Rc::clone(&self.file));
+        let (offset, unpacked) = match self.unpacked {
+            Some(_) => (0, unpacked(&file)?),
+            None => (offset, None),
+        };
+        Ok(LogFile { place, id, offset, has_skipped: false, first_length, file, unpacked, unpacked_at_most })
     }
 
     /// Returns another reader of this file, which begins at a position. If the file is compressed, that is its end.
     ///
     /// # Errors
-    /// There are no descriptors left.
+    /// As for [`LogFile::at`].
     pub fn resumed_at(&self, offset: u64) -> io::Result<LogFile> {
         let mut file = self.at(offset)?;
         if file.unpacked.is_some() {
@@ -204,12 +221,12 @@ impl LogFile {
 
     /// Whether multilog has marked it as complete.
     pub fn is_complete(&self) -> bool {
-        fstat(&self.file).is_ok_and(|stat| logdir::is_complete(&stat))
+        fstat(&*self.file).is_ok_and(|stat| logdir::is_complete(&stat))
     }
 
     /// The file, if its bytes can be read in any order.
     pub fn plain(&self) -> Option<&File> {
-        self.unpacked.is_none().then_some(&self.file)
+        self.unpacked.is_none().then_some(&*self.file)
     }
 
     /// The position of the first line: not 0 if the file begins with the rest of a line of the file before.
@@ -291,14 +308,14 @@ fn is_blank(bytes: &[u8]) -> bool {
     bytes.len() >= 4096 && bytes.iter().all(|byte| *byte == 0)
 }
 
-fn unpacked(file: &File) -> io::Result<Option<Box<dyn Read>>> {
+fn unpacked(file: &Rc<File>) -> io::Result<Option<Box<dyn Read>>> {
     let mut start = [0; 4];
     let length = file.read_at(&mut start, 0)?;
     let start = &start[..length];
     if !start.starts_with(ZSTD) && !start.starts_with(GZIP) {
         return Ok(None);
     }
-    let packed = Packed { file: file.try_clone()?, offset: 0 };
+    let packed = Packed { file: Rc::clone(file), offset: 0 };
     let unpacked: Box<dyn Read> = match start.starts_with(ZSTD) {
         true => {
             let mut decoder = zstd::Decoder::new(packed)?;
@@ -310,10 +327,10 @@ fn unpacked(file: &File) -> io::Result<Option<Box<dyn Read>>> {
     Ok(Some(unpacked))
 }
 
-/// A compressed file that is read from its beginning. All descriptors that dup(2) has made of one share a position in
-/// the kernel, so this reader has a position of its own: two decoders may read one file by turns.
+/// A compressed file that is read from its beginning. Two decoders may read one file by turns, so each reader has a
+/// position of its own.
 struct Packed {
-    file: File,
+    file: Rc<File>,
     offset: u64,
 }
 

@@ -46,10 +46,13 @@ impl Logs {
 
     /// Adds the log of one argument. The error is the reason in words.
     fn add(&mut self, argument: &OsString, request: &Request) -> Result<(), Vec<u8>> {
-        let folder = locate::log_directory(argument)
-            .inspect(|found| found.doubt.iter().for_each(|doubt| report::warning(&[doubt])))
-            .and_then(|found| Folder::open(found.path.as_os_str()).map_err(|unable| unable.to_bytes()))
-            .inspect_err(|_| suggest::where_missing(argument))?;
+        let folder = match locate::open_itself(Path::new(argument)) {
+            Some(directory) => Folder::new(argument, directory),
+            None => locate::log_directory(argument)
+                .inspect(|found| found.doubt.iter().for_each(|doubt| report::warning(&[doubt])))
+                .and_then(|found| Folder::open(found.path.as_os_str()).map_err(|unable| unable.to_bytes()))
+                .inspect_err(|_| suggest::where_missing(argument))?,
+        };
         if let Some(known) = self.folders.iter().position(|known| known.is_same_as(&folder)) {
             let words = b" has the same log as ";
             report::notice(&[argument.as_bytes(), words, self.arguments[known].as_bytes(), b": shown once"]);

@@ -56,10 +56,7 @@ impl Pager {
     /// # Errors
     /// The shell could not execute the pager, so that the user has seen nothing.
     pub fn finish(mut self) -> Result<(), Fatal> {
-        // The pager finds the end of its input.
-        if let Ok(null) = sys::null() {
-            let _ = dup2_stdout(&null);
-        }
+        end_its_input();
         match self.0.wait().ok().and_then(|status| status.code()) {
             Some(NOT_EXECUTABLE | NOT_FOUND) => {
                 Err(Fatal::new(TEMPORARY, &[b"the pager of $SVLOG_PAGER or $PAGER cannot be run: say --no-pager"]))
@@ -69,16 +66,20 @@ impl Pager {
     }
 }
 
+/// Lets the pager find the end of its input. What svlog still writes goes nowhere.
+fn end_its_input() {
+    if let Ok(null) = sys::null() {
+        let _ = dup2_stdout(&null);
+    }
+}
+
 /// Lets ^C end svlog, but not before the pager: the shell would take the terminal from it.
 fn end_by_interrupt(pager: Pid) {
     let interrupt = SigSet::from_iter([Signal::SIGINT]);
     if interrupt.thread_block().is_ok() {
         std::thread::spawn(move || {
             let _ = interrupt.wait();
-            // The pager finds the end of its input, and svlog writes no more to it.
-            if let Ok(null) = sys::null() {
-                let _ = dup2_stdout(&null);
-            }
+            end_its_input();
             while waitpid(pager, None) == Err(Errno::EINTR) {}
             sys::exit_now(INTERRUPTED);
         });

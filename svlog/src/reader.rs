@@ -1,12 +1,14 @@
 //! The lines of all logs that are asked for, in the order of time, shown as they come.
 
 use crate::arguments::{Amount, Request};
+use crate::course::Mode;
 use crate::cursor_file::CursorFile;
 use crate::follow::{Change, Watch};
-use crate::last::{self, Memory};
+use crate::last::{self, Asked, Last, Memory};
 use crate::line::Line;
 use crate::logs::Logs;
 use crate::merge::Merge;
+use crate::newest::Newest;
 use crate::output::{self, GATHERED};
 use crate::quota::{Quota, Verdict};
 use crate::runs::Rules;
@@ -59,7 +61,7 @@ impl<'a> Reader<'a> {
     pub fn new(request: &'a Request, logs: &'a Logs, show: Show) -> Result<Self, Fatal> {
         let cursor = request.cursor_file.as_ref().map(|path| CursorFile::open(path, &logs.folders)).transpose()?;
         let mut sources = Vec::new();
-        let mut total: u64 = 0;
+        let mut lasts = Vec::new();
         let memory = Memory::for_each_of(logs.folders.len());
         for (number, (folder, selection)) in logs.with_selections(request).enumerate() {
             let mut source = match request.amount {
@@ -67,8 +69,9 @@ impl<'a> Reader<'a> {
                     Source::new(folder, selection, request.mode, memory.room)
                 }
                 Amount::Last(wanted) => {
-                    let (source, count) = last::last(folder, selection, request.mode, wanted, memory)?;
-                    total += count;
+                    let asked = Asked { wanted, mode: request.mode, keeps_position: cursor.is_some() };
+                    let Last { source, count, newest } = last::last(folder, selection, asked, memory)?;
+                    lasts.push((count, newest));
                     source
                 }
             };
@@ -80,6 +83,10 @@ impl<'a> Reader<'a> {
             }
             sources.push((source, State::Ready));
         }
+        let total = match request.mode {
+            Mode::Once if cursor.is_none() => leave_out(&mut sources, &lasts, request.amount),
+            Mode::Once | Mode::Follow => lasts.iter().map(|(count, _)| count).sum(),
+        };
         let (surplus, left) = match request.amount {
             Amount::Last(wanted) => (total.saturating_sub(wanted), None),
             Amount::First(wanted) => (0, Some(wanted)),
@@ -262,6 +269,23 @@ impl<'a> Reader<'a> {
     pub fn code(&self) -> i32 {
         if self.sources.iter().any(|(source, _)| source.failed) { report::TEMPORARY } else { 0 }
     }
+}
+
+/// Leaves out the logs that have none of the last lines. Returns how many lines the others have.
+fn leave_out(sources: &mut [(Source, State)], lasts: &[(u64, Newest)], amount: Amount) -> u64 {
+    let mut all = match amount {
+        Amount::Last(wanted) => Newest::new(wanted),
+        Amount::All | Amount::First(_) | Amount::Count | Amount::Histogram => return 0,
+    };
+    lasts.iter().for_each(|(_, newest)| all.add_all(newest));
+    let mut total = 0;
+    for ((_, state), (count, newest)) in sources.iter_mut().zip(lasts) {
+        match all.are_all_after(newest) {
+            true => *state = State::Ended,
+            false => total += count,
+        }
+    }
+    total
 }
 
 /// Shows the ends of the runs that come before a line of this time, or if there is none, of all that are left.

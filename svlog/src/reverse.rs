@@ -166,7 +166,7 @@ impl<'a> Backwards<'a> {
             self.search.open(next).ok().flatten()
         };
         let mut part = Part::default();
-        let stretch = Stretch { file, end, carried, before: None };
+        let stretch = Stretch::new(file, end, carried, None);
         let found = stretch.read(self.search.selection, self.search.memory.room, after, |line| part.add(line));
         self.part = part;
         // What is wrong with a compressed file was said when its windows were looked for.
@@ -278,12 +278,13 @@ fn stamp_before(file: &(impl ReadAt + ?Sized), mut end: u64) -> io::Result<(u64,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::course::Mode;
     use crate::folder::Folder;
     use crate::last::tests::{log_of, pack, rotated};
     use crate::line::Line;
     use crate::pattern::Pattern;
     use crate::selection::Selection;
-    use crate::source::{Mode, Next, Source};
+    use crate::source::{Next, Source};
     use daemontools::tai64::Tai64;
     use proptest::prelude::*;
 

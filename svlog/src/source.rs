@@ -1,10 +1,11 @@
 //! One log: the files of a directory in their order, as lines with their times.
 //!
-//! Three parts know one thing each, and a source does what they say. [`Files`] knows which file comes after which,
-//! [`Cursor`] knows which line comes next and its time, and [`Restart`] knows whether `current` still has the bytes
-//! that were read of it.
+//! Four parts know one thing each, and a source does what they say. [`Files`] knows which file comes after which,
+//! [`Cursor`] knows which line comes next and its time, [`Restart`] knows whether `current` still has the bytes that
+//! were read of it, and [`Course`] knows what comes at the end of a file, and when the log is at its end.
 
 use crate::bisect::{self, ReadAt};
+use crate::course::{Course, Event, Kind, Mode, Stage, Step};
 use crate::cursor::Cursor;
 use crate::files::{Files, Following, Relation};
 use crate::folder::{Folder, Look};
@@ -13,7 +14,7 @@ use crate::line::Line;
 use crate::lines::FileBoundary;
 use crate::log_file::{LogFile, Place};
 use crate::mark::Mark;
-use crate::restart::{Event, Name, Restart, Step};
+use crate::restart::{self, Name, Restart};
 use crate::resume;
 use crate::selection::Selection;
 use crate::stamp;
@@ -37,20 +38,13 @@ pub enum Next {
     End,
 }
 
-/// What svlog does at the end of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    Once,
-    Follow,
-}
-
 /// A log that svlog is reading.
 pub struct Source<'a> {
     folder: &'a Folder,
     /// Whether svlog has said that the path of the directory leads elsewhere.
     is_elsewhere: bool,
     selection: &'a Selection,
-    mode: Mode,
+    course: Course,
     cursor: Cursor<'a>,
     /// The lines that come first.
     kept: Kept,
@@ -64,22 +58,10 @@ pub struct Source<'a> {
     restart: Restart,
     /// How many of the first bytes of the next file were already shown.
     already_shown: u64,
-    at_end: bool,
-    done: bool,
-    /// Whether a line without an end is left to another svlog.
-    whole_lines: bool,
     /// The stamp of the line that was taken last, if the position is kept.
     taken: Option<Tai64N>,
     /// Whether something could not be read.
     pub failed: bool,
-}
-
-/// Whether reading more of the file returned bytes.
-enum More {
-    Bytes,
-    Wait,
-    Recheck,
-    End,
 }
 
 impl<'a> Source<'a> {
@@ -89,7 +71,7 @@ impl<'a> Source<'a> {
             folder,
             is_elsewhere: false,
             selection,
-            mode,
+            course: Course::new(mode),
             cursor: Cursor::new(selection, room),
             kept: Kept::default(),
             file: None,
@@ -98,9 +80,6 @@ impl<'a> Source<'a> {
             tail: Tail::new(),
             restart: Restart::new(),
             already_shown: 0,
-            at_end: false,
-            done: false,
-            whole_lines: false,
             taken: None,
             failed: false,
         }
@@ -136,7 +115,7 @@ impl<'a> Source<'a> {
 
     /// Takes in that a line without an end is not shown: its rest may come, and another svlog begins with it then.
     pub fn show_whole_lines(&mut self) {
-        self.whole_lines = true;
+        self.course.show_whole_lines();
     }
 
     /// The position of the next line. None: it is known only when that line is read.
@@ -171,7 +150,7 @@ impl<'a> Source<'a> {
 
     /// Takes in that a multilog was started in the directory.
     pub fn multilog_started(&mut self) {
-        self.restart.step(Event::MultilogStarted);
+        self.restart.step(restart::Event::MultilogStarted);
     }
 
     /// The number of the file in which the line begins that [`Source::next`] has found: the first file that was read is
@@ -186,22 +165,22 @@ impl<'a> Source<'a> {
             return Next::Line(line.time);
         }
         loop {
-            if self.done {
+            let stage = self.course.stage();
+            if stage == Stage::Done {
                 return Next::End;
             }
-            if let Some(time) = self.cursor.find(self.at_end, time_of(self.file.as_ref())) {
+            if let Some(time) = self.cursor.find(stage == Stage::Ending, time_of(self.file.as_ref())) {
                 return Next::Line(time);
             }
-            match self.more() {
-                More::Bytes => {}
-                // The owner of the directory can put a FIFO there, and make svlog wait for ever.
-                More::Wait if !self.folder.is_foreign() => return Next::Wait,
-                More::Recheck => return Next::Recheck,
-                More::Wait | More::End => {
-                    self.failed |= self.folder.is_foreign();
-                    self.done = self.at_end || self.whole_lines;
-                    self.at_end = true;
-                }
+            let event = match self.more() {
+                Event::Nothing if self.folder.is_foreign() => Event::NothingButForeign,
+                event => event,
+            };
+            self.failed |= matches!(event, Event::NothingButForeign | Event::Over) && self.folder.is_foreign();
+            match self.course.step(event) {
+                Step::Wait => return Next::Wait,
+                Step::Recheck => return Next::Recheck,
+                Step::GoOn | Step::NextFile | Step::Begin | Step::GoOnInCopy | Step::AskRestart | Step::End => {}
             }
         }
     }
@@ -232,7 +211,7 @@ impl<'a> Source<'a> {
 
     /// Takes in that the line was shown.
     pub fn take(&mut self) {
-        if self.whole_lines {
+        if self.course.has_whole_lines() {
             self.taken = self.line().filter(|line| !line.stamp.is_empty()).map(|line| line.time).or(self.taken);
         }
         match self.kept.first() {
@@ -244,12 +223,13 @@ impl<'a> Source<'a> {
     /// Shows the next lines to `show`, as far as this can be done at once, until it refuses one.
     pub fn show_run(&mut self, show: impl FnMut(Line) -> bool) {
         // Where the position is kept, it is kept after each line.
-        if !self.whole_lines && self.kept.first().is_none() {
+        if !self.course.has_whole_lines() && self.kept.first().is_none() {
             self.cursor.show_run(show);
         }
     }
 
-    fn more(&mut self) -> More {
+    /// Reads more, in this file or in the next one.
+    fn more(&mut self) -> Event {
         let again = self.take_back_stamp();
         let read = match &mut self.file {
             Some(file) => file.read(self.cursor.lines.room()),
@@ -258,17 +238,17 @@ impl<'a> Source<'a> {
         match read {
             Ok(length) => {
                 let (now, bytes) = self.compare(length);
-                let step = self.restart.step(Event::Read(now));
-                if step == Step::TakeStamps {
+                let step = self.restart.step(restart::Event::Read(now));
+                if step == restart::Step::TakeStamps {
                     self.cursor.take_stamps(&bytes);
                     self.tail.set(&bytes);
                 }
                 match step {
-                    Step::GoOn | Step::TakeStamps => self.filled(length, again),
+                    restart::Step::GoOn | restart::Step::TakeStamps => self.filled(length, again),
                     other => self.perform(other, length),
                 }
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => More::Bytes,
+            Err(error) if error.kind() == ErrorKind::Interrupted => Event::More,
             Err(error) => {
                 self.unreadable(&error);
                 self.end_of_file()
@@ -277,25 +257,26 @@ impl<'a> Source<'a> {
     }
 
     /// Asks [`Restart`] about `current`, of which `length` bytes were just read, and does what it says.
-    fn perform(&mut self, step: Step, length: usize) -> More {
+    fn perform(&mut self, step: restart::Step, length: usize) -> Event {
+        use restart::Step;
         match step {
-            Step::GoOn | Step::TakeStamps | Step::LookOnce => More::Bytes,
+            Step::GoOn | Step::TakeStamps | Step::LookOnce => Event::More,
             Step::TakeBack(unshown) => {
                 self.take_back(unshown);
-                More::Bytes
+                Event::More
             }
             Step::Recheck => {
                 self.file.iter_mut().for_each(|file| file.offset -= length as u64);
-                More::Recheck
+                Event::InDoubt
             }
             Step::FromStart => {
                 self.read_from_start();
-                More::Bytes
+                Event::More
             }
             Step::AllShown if self.cursor.last_stamp().is_some_and(|last| self.selection.is_too_late(last)) => {
-                More::End
+                Event::Over
             }
-            Step::AllShown | Step::Wait => More::Wait,
+            Step::AllShown | Step::Wait => Event::Nothing,
             Step::NextFile => self.next_file(),
             Step::NextFileAfter(shown) => {
                 self.already_shown = shown;
@@ -329,7 +310,7 @@ impl<'a> Source<'a> {
     }
 
     fn follows(&self) -> bool {
-        self.mode == Mode::Follow && self.file.as_ref().is_some_and(|file| file.plain().is_some())
+        self.course.follows() && self.file.as_ref().is_some_and(|file| file.plain().is_some())
     }
 
     /// Compares the bytes that were read before the last `length` bytes with the bytes that lie there now. Returns the
@@ -358,7 +339,7 @@ impl<'a> Source<'a> {
     }
 
     /// Takes in that `length` bytes were read, of which `again` bytes had been read before.
-    fn filled(&mut self, length: usize, again: usize) -> More {
+    fn filled(&mut self, length: usize, again: usize) -> Event {
         self.cursor.lines.filled(length);
         if self.follows() {
             let rest = self.cursor.lines.rest();
@@ -367,40 +348,50 @@ impl<'a> Source<'a> {
         if length <= again {
             return self.end_of_file();
         }
-        self.restart.step(Event::MoreCame);
+        self.restart.step(restart::Event::MoreCame);
         if self.file.as_ref().is_some_and(|file| file.place == Place::Current) {
             self.cursor.written_to();
         }
-        More::Bytes
+        Event::More
     }
 
-    fn end_of_file(&mut self) -> More {
-        let Some(file) = &self.file else { return More::End };
-        match (&file.place, self.mode) {
+    fn end_of_file(&mut self) -> Event {
+        let Some(file) = &self.file else { return Event::Over };
+        let kind = match &file.place {
             // If no line of a file is of the time asked for, the files after it are later, unless names tell otherwise.
             // A line that has not ended may be of that time, and goes on in the next file.
-            (Place::Finished(finished), _)
+            Place::Finished(finished)
                 if self.selection.is_too_late(finished.label)
                     && !self.cursor.is_in_time()
                     && self.cursor.is_between_lines()
                     && file.offset > 0
                     && self.files.rises_after(finished) =>
             {
-                More::End
+                Kind::Last
             }
-            (Place::Finished(_) | Place::Previous | Place::Processed, _) => self.next_file(),
-            (Place::Current, Mode::Once) => More::End,
-            (Place::Current, Mode::Follow) => {
-                let is_current = self.folder.id_of(CURRENT.as_bytes()) == Some(file.id);
-                let name = if is_current { Name::ThisFile } else { Name::Another };
-                let event = match file.offset.checked_sub(file.length()).filter(|cut_off| *cut_off > 0) {
-                    None => Event::AtEnd(name),
-                    Some(length) => Event::Cut { length, unshown: self.cursor.lines.unfinished(), name },
-                };
-                let step = self.restart.step(event);
+            Place::Finished(_) | Place::Previous | Place::Processed => Kind::Full,
+            Place::Current => Kind::Current,
+        };
+        match self.course.step(Event::EndOf(kind)) {
+            Step::NextFile => self.next_file(),
+            Step::AskRestart => {
+                let step = self.end_of_current();
                 self.perform(step, 0)
             }
+            Step::End | Step::GoOn | Step::Begin | Step::GoOnInCopy | Step::Wait | Step::Recheck => Event::Over,
         }
+    }
+
+    /// Asks what has become of `current`, which was read to its end.
+    fn end_of_current(&mut self) -> restart::Step {
+        let Some(file) = &self.file else { return restart::Step::GoOn };
+        let is_current = self.folder.id_of(CURRENT.as_bytes()) == Some(file.id);
+        let name = if is_current { Name::ThisFile } else { Name::Another };
+        let event = match file.offset.checked_sub(file.length()).filter(|cut_off| *cut_off > 0) {
+            None => restart::Event::AtEnd(name),
+            Some(length) => restart::Event::Cut { length, unshown: self.cursor.lines.unfinished(), name },
+        };
+        self.restart.step(event)
     }
 
     /// Begins with another file.
@@ -413,13 +404,16 @@ impl<'a> Source<'a> {
     }
 
     /// Goes on to the next file, if there is one.
-    fn next_file(&mut self) -> More {
+    fn next_file(&mut self) -> Event {
         let Following { file, relation } = match self.files.after(self.file.as_mut()) {
             Ok(following) => following,
             Err(unable) => {
                 unable.warn();
                 self.failed = true;
-                return if self.mode == Mode::Follow { More::Wait } else { More::End };
+                return match self.course.step(Event::NotLooked) {
+                    Step::Wait => Event::Nothing,
+                    _ => Event::Over,
+                };
             }
         };
         self.failed |= self.files.failed;
@@ -432,29 +426,29 @@ impl<'a> Source<'a> {
                 self.cursor.skip_what_was_shown();
             }
         }
-        match (file, self.mode) {
+        match (self.course.step(Event::Looked(relation, file.is_some())), file) {
             // The bytes read last, and the rest of a line, are the same in both.
-            (Some(copy), _) if relation == Relation::Copy => {
-                self.restart.step(Event::WentOn);
+            (Step::GoOnInCopy, Some(copy)) => {
+                self.restart.step(restart::Event::WentOn);
                 self.file = Some(copy);
-                More::Bytes
+                Event::More
             }
-            (Some(file), _) => {
+            (_, Some(file)) => {
                 let is_cut = self.is_truncated || self.file.as_ref().is_some_and(|file| file.place.is_cut());
                 self.enter(file, if is_cut { FileBoundary::Ends } else { FileBoundary::MayGoOn });
-                More::Bytes
+                Event::More
             }
-            (None, Mode::Follow) => {
-                self.restart.step(Event::WentOn);
-                More::Wait
+            (Step::Wait, None) => {
+                self.restart.step(restart::Event::WentOn);
+                Event::Nothing
             }
-            (None, Mode::Once) => More::End,
+            (_, None) => Event::Over,
         }
     }
 
     fn enter(&mut self, mut file: LogFile, boundary: FileBoundary) {
         self.cursor.leave_file(time_of(self.file.as_ref()));
-        self.restart.step(Event::WentOn);
+        self.restart.step(restart::Event::WentOn);
         self.is_truncated = false;
         if file.place == Place::Current {
             // This file is not the result of a processor that rewrote a file which is gone.

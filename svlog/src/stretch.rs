@@ -12,13 +12,15 @@ use std::io;
 
 /// A part of a file, from the position of the file on.
 pub struct Stretch {
-    pub file: LogFile,
+    file: LogFile,
     /// Where the stretch ends: at the beginning of a line. `None`: at the end of the file.
-    pub end: Option<u64>,
+    end: Option<u64>,
     /// The last stamp before the stretch in this file, if it is known.
-    pub carried: Option<Tai64N>,
+    carried: Option<Tai64N>,
     /// The file before, if the stretch may begin with the rest of a line of it.
-    pub before: Option<LogFile>,
+    before: Option<LogFile>,
+    /// Whether the last read(2) of a plain file has come to its end.
+    is_read: bool,
 }
 
 /// What was found out about a stretch.
@@ -33,6 +35,13 @@ pub struct StretchSummary {
 }
 
 impl Stretch {
+    /// A part of a file, from the position of the file on. `end`: where it ends, at the beginning of a line, if that is not
+    /// the end of the file. `carried`: the last stamp before it in this file, if it is known. `before`: the file before, if
+    /// the stretch may begin with the rest of a line of it.
+    pub fn new(file: LogFile, end: Option<u64>, carried: Option<Tai64N>, before: Option<LogFile>) -> Stretch {
+        Stretch { file, end, carried, before, is_read: false }
+    }
+
     /// Shows each line, or piece of one, that was asked for to `visit`. `after` opens the files that come after this
     /// one, one after the other.
     pub fn read(
@@ -63,6 +72,9 @@ impl Stretch {
                 }
                 cursor.take();
                 continue;
+            }
+            if self.is_read && !at_end && cursor.is_between_lines() {
+                break;
             }
             match self.fill(&mut cursor) {
                 Ok(0) if at_end || self.end.is_some() || cursor.is_between_lines() => break,
@@ -113,6 +125,7 @@ impl Stretch {
             Some(_) | None => room,
         };
         let length = if room.is_empty() { 0 } else { self.file.read(room)? };
+        self.is_read = length < room.len() && self.file.plain().is_some();
         // A hole may lead behind the end.
         let behind = self.end.map_or(0, |end| self.file.offset.saturating_sub(end));
         let length = length.saturating_sub(usize::try_from(behind).unwrap_or(usize::MAX));
@@ -132,7 +145,7 @@ impl Stretch {
         let boundary = if self.file.place.is_cut() { FileBoundary::Ends } else { boundary };
         cursor.leave_file(|| self.file.time());
         cursor.begin_file(boundary);
-        *self = Stretch { file: next, end: None, carried: None, before: None };
+        *self = Stretch::new(next, None, None, None);
         true
     }
 }

@@ -24,15 +24,20 @@
 use super::script::{SCRIPT_AT_MOST, Script, is_denied, is_same, multilog_directories};
 use super::{CURRENT, Finished, LOCK, PREVIOUS};
 use crate::report::reason;
-use crate::service::{self, Exit, Part, Place, Proof, Record, StatusError, answers, proof_at, service_answers};
+use crate::service::{
+    self, Exit, Part, Place, Proof, Record, StatusError, answers, open_directory, proof_at, service_answers,
+};
+use crate::sys::kind;
 use crate::sys::process::proc_path;
 use crate::{Attempt, Unable, files, interpreter, report};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::stat::SFlag;
 use nix::unistd::{AccessFlags, Pid, faccessat};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -80,6 +85,14 @@ pub fn log_directory(argument: &OsStr) -> Result<FoundLog, Vec<u8>> {
         None if !has_log => Err(search.why_in_vain_without_log(argument)),
         None => Err(search.why_in_vain(argument)),
     }
+}
+
+/// The directory itself, open, if it is a log directory with a file `current`, and nothing has to be asked for that which
+/// may not answer. `None`: [`log_directory`] finds out.
+pub fn open_itself(path: &Path) -> Option<OwnedFd> {
+    let directory = open_directory(path, &[CURRENT])?;
+    let current = files::stat_at(&directory, CURRENT).ok()??;
+    (kind::of(&current) == SFlag::S_IFREG).then_some(directory)
 }
 
 /// A search for a log, with the reasons why it may find none, or another log.

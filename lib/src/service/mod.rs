@@ -68,7 +68,7 @@ pub use record::{
     Search, SearchGoal, Shown, Verdict,
 };
 pub use remote_mounts::{Answerer, Look, RemoteMounts};
-pub use silence::{SILENT, answers, look_for_mounts, service_answers};
+pub use silence::{SILENT, answers, look_for_mounts, open_directory, service_answers};
 pub use snapshot::{Snapshot, StatusError, read_status, read_status_at};
 pub use status::{Phase, RunitState, Status, TooShort, Want};
 pub use tell::tell_supervise;

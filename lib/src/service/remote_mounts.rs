@@ -264,6 +264,11 @@ impl RemoteMounts {
         if points.is_empty() { Ok(()) } else { self.ask(points, &Touch(paths())) }
     }
 
+    /// Whether a path leads to no mount that may wait.
+    pub fn never_waits(&mut self, path: &Path) -> bool {
+        self.crossed_by(path).is_none()
+    }
+
     /// Whether something that may wait is mounted at a file or directory with one of these names.
     pub fn has_any_named(&self, names: &[&OsStr]) -> bool {
         self.points.has_any_named(names)

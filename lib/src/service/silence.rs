@@ -8,9 +8,13 @@
 //! A mount that falls silent between the question and what the program does next still makes it wait.
 
 use super::{CONTROL, OK, Place, RemoteMounts, STATE, STATUS, SUPERVISE};
-use crate::files::stays_on_mount;
+use crate::files::{open_directory_on_mount_at, stays_on_mount};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, open};
+use nix::sys::stat::Mode;
 use std::cell::RefCell;
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// What is said of a service that must not be touched.
@@ -24,6 +28,8 @@ thread_local! {
         mounts.refresh();
         mounts
     });
+    /// The directory that was asked about last by [`open_directory`], and lies on no mount that may wait.
+    static ABOVE: RefCell<Option<(PathBuf, OwnedFd)>> = const { RefCell::new(None) };
 }
 
 /// Whether a path can be touched. If a helper process would have to find that out, and the system cannot make one now,
@@ -68,6 +74,38 @@ fn inner(files: &[&str]) -> Vec<PathBuf> {
     places.flat_map(|place| OPENED.map(|file| Path::new(place).join(name_of(file)))).collect()
 }
 
+/// Opens a directory of which it is known, without asking any other mount, that it can be touched: it lies on the mount
+/// of the current directory, or on that of the directory above it, and that on none which may wait. Most logs lie side
+/// by side, so the directory above is asked about once. `None`: that is not known, or the directory cannot be opened, or
+/// something may be mounted at one of these names in it.
+pub fn open_directory(path: &Path, names: &[&str]) -> Option<OwnedFd> {
+    let names: Vec<&OsStr> = names.iter().map(OsStr::new).collect();
+    if MOUNTS.with_borrow(|mounts| mounts.has_any_named(&names)) {
+        return None;
+    }
+    let above = path.parent().filter(|above| above.is_absolute()).zip(path.file_name());
+    ABOVE.with_borrow_mut(|known| {
+        let is_known = |known: &Option<(PathBuf, OwnedFd)>| {
+            above.is_some_and(|(above, _)| known.as_ref().is_some_and(|(known, _)| known == above))
+        };
+        if !is_known(known) {
+            match (open_directory_on_mount_at(AT_FDCWD, path), above) {
+                (Err(Errno::EXDEV), Some((above, _))) => *known = hold(above),
+                (opened, _) => return opened.ok(),
+            }
+        }
+        open_directory_on_mount_at(&known.as_ref()?.1, Path::new(above?.1)).ok()
+    })
+}
+
+/// Holds a directory that lies on no mount which may wait.
+fn hold(path: &Path) -> Option<(PathBuf, OwnedFd)> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let never_waits = MOUNTS.with_borrow_mut(|mounts| mounts.never_waits(path));
+    let held = never_waits.then(|| open(path, flags, Mode::empty()).ok()).flatten()?;
+    Some((path.to_path_buf(), held))
+}
+
 /// Looks for mounts that are new or gone, and lets the program wait for mounts as long as at first. A program that asks
 /// about services for longer than a moment calls this before each round of questions.
 pub fn look_for_mounts() {
@@ -75,6 +113,7 @@ pub fn look_for_mounts() {
         mounts.rest();
         mounts.refresh();
     });
+    ABOVE.set(None);
 }
 
 /// The absolute path: the helper may work in another directory than the program by now, so it is sent no relative

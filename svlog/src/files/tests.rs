@@ -1,8 +1,10 @@
 use super::*;
+use crate::course::Mode;
+use crate::last::tests::once;
 use crate::last::{Memory, last};
 use crate::pattern::Pattern;
 use crate::selection::Selection;
-use crate::source::{Mode, Next, Source};
+use crate::source::{Next, Source};
 use daemontools::tai64::{Label, Tai64};
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
@@ -180,7 +182,7 @@ fn every_line_is_read_once_though_files_become_others_while_they_are_read() {
         let all = Selection::default();
         // With a pattern, the last lines are kept in memory.
         let any = Selection { pattern: Some(Pattern::new("").unwrap()), ..Selection::default() };
-        let last = |selection| last(folder, selection, Mode::Once, 10_000, Memory::for_each_of(1)).unwrap().0;
+        let last = |selection| last(folder, selection, once(10_000), Memory::for_each_of(1)).unwrap().source;
         let sources = [Source::new(folder, &all, Mode::Once, 1 << 16), last(&all), last(&any)];
         let mut begun = sources.map(|mut source| (show(&mut source, 1), source));
         more();

@@ -11,6 +11,11 @@ fn at(second: u64) -> Tai64N {
     Tai64N(Tai64((1 << 62) + second), 0)
 }
 
+/// So many lines are asked for.
+pub fn once(wanted: u64) -> Asked {
+    Asked { wanted, mode: Mode::Once, keeps_position: false }
+}
+
 fn rest(source: &mut Source) -> Vec<String> {
     let mut lines = Vec::new();
     while let Next::Line(_) = source.next() {
@@ -91,7 +96,7 @@ proptest! {
         prop_assert_eq!(all.iter().find(|text| !is_whole(text)), None, "parts of lines in {:?}", all);
         for (wanted, kept) in [(0, 1 << 20), (1, 1 << 20), (2, 1 << 20), (5, 1 << 20), (40, 1 << 20), (5, 200), (1, 0)] {
             let memory = Memory { room: ROOM, kept };
-            let (mut source, total) = last(&folder, &selection, Mode::Once, wanted, memory).unwrap();
+            let Last { mut source, count: total, .. } = last(&folder, &selection, once(wanted), memory).unwrap();
             let shown = rest(&mut source);
             prop_assert_eq!(shown.len() as u64, total);
             let surplus = usize::try_from(total.saturating_sub(wanted)).unwrap();
@@ -167,7 +172,7 @@ fn a_line_that_goes_on_in_later_files_is_one_line_and_is_counted_as_one() {
         assert_eq!(rest(&mut Source::new(&folder, &selection, Mode::Once, ROOM)), expected, "{files:?}");
         let memory = Memory { room: ROOM, kept: 1 << 20 };
         for wanted in 0..3 {
-            let (mut source, total) = last(&folder, &selection, Mode::Once, wanted, memory).unwrap();
+            let Last { mut source, count: total, .. } = last(&folder, &selection, once(wanted), memory).unwrap();
             let shown = rest(&mut source);
             assert_eq!(shown.len() as u64, total, "the last {wanted} of {files:?}");
             assert!(total >= wanted.min(expected.len() as u64), "the last {wanted} of {files:?}");
@@ -231,7 +236,7 @@ proptest! {
         let expected = expected_context(&all, around, &matches);
         prop_assert_eq!(&with_context(&mut Source::new(&folder, &selection, Mode::Once, room)), &expected);
         let memory = Memory { room, kept: 1 << 20 };
-        let (mut source, total) = last(&folder, &selection, Mode::Once, wanted as u64, memory).unwrap();
+        let Last { mut source, count: total, .. } = last(&folder, &selection, once(wanted as u64), memory).unwrap();
         let shown = with_context(&mut source);
         if around.is_any() {
             prop_assert_eq!(total, matches.len().min(wanted) as u64);
