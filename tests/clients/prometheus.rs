@@ -1,8 +1,12 @@
-//! Prometheus' own checker, promtool, judges what `svctl metrics` tells and the alert rules that are shipped. It is in
-//! Debian's package prometheus.
+//! Prometheus' own checker, promtool, judges what `svctl metrics` tells and the alert rules that are shipped, and a real
+//! Prometheus raises such an alert. Both are in Debian's package prometheus.
 
+use serde_json::Value;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::thread;
 use tests::{Daemon, Outcome, Scratch, Service, has, prints, wait_until};
 
 fn rules() -> PathBuf {
@@ -100,6 +104,66 @@ fn the_alerts_that_are_shipped_fire() {
     scratch.file("fired.yml", head + &cases);
     let outcome = scratch.run("promtool test rules fired.yml");
     assert_eq!(outcome.code, 0, "{outcome:?}");
+}
+
+#[test]
+#[ignore = "takes ten seconds: .ci/slow runs it"]
+fn an_alert_of_a_real_prometheus_fires_and_is_resolved() {
+    if !has("prometheus") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let web = Service::new(&scratch, "sv/web", "[ -e mended ] || exit 100; exec sleep 1000");
+    let _svscan = Daemon::start(scratch.command("svscan").arg("sv"), &scratch);
+    web.wait_for("it has given up", |_| !web.state("failure").is_empty());
+    let target = serve(scratch.path().join("metrics.prom"));
+    let settings = format!(
+        "global: {{scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}}\n\
+         rule_files: [{}]\n\
+         scrape_configs: [{{job_name: daemontools, static_configs: [{{targets: ['{target}']}}]}}]\n",
+        rules().display()
+    );
+    scratch.file("prometheus.yml", settings);
+    let words = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--web.listen-address=127.0.0.1:0"];
+    let prometheus = Daemon::start(scratch.command("prometheus").args(words), &scratch);
+    // The states of the alert at this moment; none before Prometheus answers.
+    let states = || {
+        assert_eq!(scratch.run("svctl -d sv metrics --textfile metrics.prom"), prints(""));
+        let errors = prometheus.errors();
+        let (_, address) = errors.rsplit_once("address=127.0.0.1:")?;
+        let answer = get(&format!("127.0.0.1:{}", address.split_whitespace().next()?), "/api/v1/alerts")?;
+        let alerts = answer["data"]["alerts"].as_array()?.clone();
+        let failed = alerts.into_iter().filter(|alert| alert["labels"]["alertname"] == "DaemontoolsServiceFailed");
+        Some(failed.map(|alert| (alert["labels"]["service"].clone(), alert["state"].clone())).collect::<Vec<_>>())
+    };
+    wait_until("the alert fires", || states() == Some(vec![("web".into(), "firing".into())]));
+    fs::write(web.path("mended"), "").unwrap();
+    assert_eq!(scratch.run("svctl -d sv start --no-wait web").code, 0);
+    wait_until("the alert is resolved", || states() == Some(Vec::new()));
+}
+
+/// Serves a file, as it is at each request, to all who connect to this address.
+fn serve(file: PathBuf) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            let _ = connection.read(&mut [0; 4096]);
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            let head = "HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n\r\n";
+            let _ = connection.write_all(format!("{head}{text}").as_bytes());
+        }
+    });
+    address
+}
+
+/// What a server answers, if it does, in JSON.
+fn get(address: &str, path: &str) -> Option<Value> {
+    let mut connection = TcpStream::connect(address).ok()?;
+    connection.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).ok()?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
 
 /// An alert that does not fire at first and does after five minutes, given these values of each minute.
