@@ -1,6 +1,7 @@
 //! Taking charge of a service directory: the lock and the FIFOs in its `supervise/`, which are kept as long as
 //! supervise runs and made again if they are removed.
 
+use crate::missing_files::{FilesFound, Repair, repair};
 use crate::settings;
 use daemontools::service::ledger;
 use daemontools::service::{
@@ -121,31 +122,33 @@ impl ControlFiles {
         let id = |file: nix::Result<FileStat>| file.map(|file| (file.st_dev, file.st_ino));
         let there = |file: &str| id(lstat(&self.place.path(file)));
         let is = |file: &str, fd: &OwnedFd| there(file) == id(fstat(fd));
-        let same_lock = is(LOCK, &self.lock);
-        let same_control = is(CONTROL, &self.control);
-        let same_ok = self.ok.as_ref().is_none_or(|ok| is(OK, ok));
-        let are_written =
-            self.ok.is_none() || [STATUS, STATE].into_iter().all(|file| there(file) != Err(Errno::ENOENT));
-        if same_lock && same_control && same_ok && are_written {
-            return false;
-        }
-        if stat(self.place.directory()) == Err(Errno::ENOENT) {
-            return self.make_again();
-        }
+        let found = FilesFound {
+            lock: is(LOCK, &self.lock),
+            control: is(CONTROL, &self.control),
+            ok: self.ok.as_ref().is_none_or(|ok| is(OK, ok)),
+            written: self.ok.is_none() || [STATUS, STATE].into_iter().all(|file| there(file) != Err(Errno::ENOENT)),
+        };
+        let found = match repair(found, || stat(self.place.directory()) == Err(Errno::ENOENT)) {
+            Repair::Nothing => return false,
+            Repair::Directory => return self.make_again(),
+            Repair::Files(found) => found,
+        };
         let paths = Paths { name: &self.name, place: &self.place };
         // A disk that cannot be written to, or another supervise, prevents it: then the old lock is kept.
-        if !same_lock && let Ok(lock) = paths.lock(Duration::ZERO) {
+        if !found.lock
+            && let Ok(lock) = paths.lock(Duration::ZERO)
+        {
             self.lock = lock;
         }
-        let ok = if same_ok { None } else { paths.open_fifo(OK).ok() };
-        let control = if same_control { None } else { paths.control().ok() };
+        let ok = if found.ok { None } else { paths.open_fifo(OK).ok() };
+        let control = if found.control { None } else { paths.control().ok() };
         if ok.is_some() {
             self.ok = ok;
         }
         if let Some((control, writer)) = control {
             self.exchange_control(control, writer);
         }
-        !are_written
+        !found.written
     }
 
     /// Whether accounts other than root and supervise's own can put files into `supervise/`.

@@ -8,15 +8,11 @@
 //! 2. supervise believes `supervise/state` only in the directory and the boot that this file names. The directory may
 //!    be a copy, and the processes of another boot are gone.
 //!
-//! The function [`choose`] decides which of the two records counts.
-//!
-//! If another account than root and supervise's own owns `supervise/`, it could have forged `supervise/state`. Then
-//! supervise takes over a process from that file only if the process belongs to that account, which could signal it
-//! anyway, or if the process has the tag that supervise gives to the processes of such services. supervise takes over
-//! the pipe to the logger only if a service that it takes over can both read and write the pipe. It takes nothing else
-//! from such a file that it would signal or open.
+//! [`believe`] decides what of `supervise/state` counts, which the owner of `supervise/` may have forged, and [`choose`] which
+//! of the two records counts.
 
 use crate::choose_record::{Predecessor, choose};
+use crate::disk_record::{Facts, Found, believe};
 use crate::elsewhere::Elsewhere;
 use crate::pipe::Pipe;
 use crate::settings;
@@ -49,7 +45,7 @@ impl ServiceContext<'_> {
     /// EMFILE, EIO …: there is a record, but it cannot be read now.
     pub fn predecessor(&self, page: Option<&Page>) -> nix::Result<Predecessor> {
         let on_page = page.and_then(Page::read).map(|text| Record::decode(&text));
-        choose(on_page, self.on_disk(), || settings::read(&[], &mut Elsewhere::default()).settings.files)
+        choose(on_page, self.on_disk(), || self.settings())
     }
 
     fn on_disk(&self) -> nix::Result<Option<Predecessor>> {
@@ -60,92 +56,42 @@ impl ServiceContext<'_> {
             }
             Err(_) => return Ok(None),
         };
-        // Version 0.1.0 did not record the directory.
-        let directories = record.directory.as_ref().zip(self.directory);
-        if directories.is_some_and(|(written, here)| !written.is_same_as(here)) {
-            return Ok(None);
-        }
-        let same_boot = match record.boot.is_same(self.boot) {
-            Some(same) => same,
-            // If boots cannot be told apart, a record whose process still exists belongs to this boot.
-            None => {
-                record.process.map_or(Ok(false), |(_, process)| is_same(&process))?
-                    || record.beside.map_or(Ok(false), |(_, process)| is_same(&process))?
-            }
-        };
-        let record = match owner {
-            None => record,
-            Some(owner) => self.without_claims(record, owner)?,
-        };
-        let resumes = same_boot && !record.has_left();
-        Ok(Some(Predecessor { record, resumes, may_be_forged: owner.is_some() }))
-    }
-
-    /// Removes from a record that may be forged everything that supervise would signal or open, except processes that
-    /// are proven to belong to the service.
-    ///
-    /// # Errors
-    /// EMFILE, EIO …: the system cannot prove it now.
-    fn without_claims(&self, record: Record, owner: u32) -> nix::Result<Record> {
-        let process = self.believed(record.process, Part::Service, owner)?;
-        let beside = self.believed(record.beside, Part::Service, owner)?;
-        // The number of a process that has ended may be the number of another service's process group, so only a living
-        // process counts.
-        let alive = match process {
-            Some((_, process)) if is_same(&process)? => Some(process),
-            Some(_) | None => None,
-        };
-        let last_run = record.last_run.filter(|run| alive.is_some_and(|process| process.is_same_as(run)));
-        let logger = match record.logger {
-            Some(logger) => {
-                let process = self.believed(logger.process, Part::Logger, owner)?;
-                Some(Box::new(Record { process, last_run: None, notify_socket: None, ..*logger }))
-            }
-            None => None,
-        };
-        // The settings come from the service's files, not from the record.
-        let settings = settings::read(&[], &mut Elsewhere::default()).settings.files;
-        let is_at_hand = |inode: &u64| process.is_some_and(|(_, process)| Pipe::is_at_hand_of(process, *inode));
-        let pipe = record.pipe.filter(is_at_hand);
-        Ok(Record { process, beside, last_run, logger, settings, pipe, notify_socket: None, ..record })
-    }
-
-    fn believed<R>(&self, process: Option<(R, Process)>, part: Part, owner: u32) -> nix::Result<Option<(R, Process)>> {
-        Ok(match process {
-            Some((role, process)) if self.is_believed(&process, part, owner)? => Some((role, process)),
-            Some(_) | None => None,
-        })
-    }
-
-    fn is_believed(&self, process: &Process, part: Part, owner: u32) -> nix::Result<bool> {
-        match process.identity() {
-            // supervise takes the process over as one that has ended, and never signals it.
-            Ok(Identity::Gone) => return Ok(true),
-            Ok(Identity::Same) => {}
-            Err(errno) if is_passing(errno) => return Err(errno),
-            Ok(Identity::Unknown) | Err(_) => return Ok(false),
-        }
-        let uid = std::fs::metadata(proc_path(process.pid, "")).ok().map(|file| file.uid());
-        // If root or supervise's account owns the file, the owner proves nothing: a link may lead to any of their
-        // files.
-        let may_be_forged = owner != 0 && owner != geteuid().as_raw();
-        if (may_be_forged && uid == Some(owner)) || tree::is_marked(process.pid, part)? {
-            return Ok(true);
-        }
-        let pid = process.pid.to_string();
-        let words = b", which is not proven to be the service's: not taken over";
-        report::warning(&[&self.place.name(self.name, STATE), b" names process ", pid.as_bytes(), words]);
-        Ok(false)
+        let is_of_this_boot = record.boot.is_same(self.boot);
+        believe(Found { record, owner, here: self.directory, is_of_this_boot }, self)
     }
 }
 
-/// Whether the process that has this number now is proven to be the recorded one.
-///
-/// # Errors
-/// EMFILE, EIO …: the system cannot prove it now.
-fn is_same(process: &Process) -> nix::Result<bool> {
-    match process.identity() {
-        Err(errno) if is_passing(errno) => Err(errno),
-        identity => Ok(identity == Ok(Identity::Same)),
+impl Facts for ServiceContext<'_> {
+    fn identity(&self, process: &Process) -> nix::Result<Identity> {
+        match process.identity() {
+            Err(errno) if is_passing(errno) => Err(errno),
+            identity => Ok(identity.unwrap_or(Identity::Unknown)),
+        }
+    }
+
+    fn belongs_to(&self, process: &Process, owner: u32) -> bool {
+        // If root or supervise's account owns the file, the owner proves nothing: a link may lead to any of their
+        // files.
+        let may_be_forged = owner != 0 && owner != geteuid().as_raw();
+        let uid = || std::fs::metadata(proc_path(process.pid, "")).ok().map(|file| file.uid());
+        may_be_forged && uid() == Some(owner)
+    }
+
+    fn is_tagged(&self, process: &Process, part: Part) -> nix::Result<bool> {
+        tree::is_marked(process.pid, part)
+    }
+
+    fn has_pipe(&self, process: &Process, inode: u64) -> bool {
+        Pipe::is_at_hand_of(*process, inode)
+    }
+
+    fn settings(&self) -> Vec<(String, String)> {
+        settings::read(&[], &mut Elsewhere::default()).settings.files
+    }
+
+    fn refuse(&self, process: &Process) {
+        let pid = process.pid.to_string();
+        let words = b", which is not proven to be the service's: not taken over";
+        report::warning(&[&self.place.name(self.name, STATE), b" names process ", pid.as_bytes(), words]);
     }
 }

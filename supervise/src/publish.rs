@@ -5,6 +5,7 @@
 //! them is enough. Where neither can be written the service runs all the same, as it would under daemontools, and
 //! supervise says what that costs.
 
+use crate::unwritten::{Failure, SecondCopy, Unwritten};
 use daemontools::service::ledger::{Page, has_room};
 use daemontools::service::{Part, Place, Record, STATE, STATE_NEW, STATUS, STATUS_NEW, Status};
 use daemontools::service::{Replaced, put_file, put_file_first};
@@ -31,21 +32,9 @@ pub struct Publisher {
     /// What `supervise/status` has: most changes of the record do not change it.
     shown: Vec<u8>,
     /// The files that could not be written.
-    failed: Vec<Failure>,
-    /// When to try again to write them, in time since boot.
-    again: Option<Duration>,
+    unwritten: Unwritten,
     /// Whether the page has the record.
     on_page: bool,
-    /// A warning has said that the next supervise would not know the service's process.
-    warned: bool,
-}
-
-/// A file that could not be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Failure {
-    verb: &'static str,
-    new: &'static str,
-    errno: Errno,
 }
 
 fn state_failure((verb, errno): (&'static str, Errno)) -> Failure {
@@ -55,9 +44,6 @@ fn state_failure((verb, errno): (&'static str, Errno)) -> Failure {
 /// What came of putting a file in its place: the old file, where it is to be removed later; or what the system refused,
 /// and why.
 type Put = Result<Option<Replaced>, (&'static str, Errno)>;
-
-/// Files that could not be written are tried again this often: a disk may be full, or descriptors used up, for a time.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl Publisher {
     /// A publisher that has written nothing yet. `record` has what never changes: the supervise, its boot and
@@ -71,10 +57,8 @@ impl Publisher {
             written: None,
             replaced: None,
             shown: Vec::new(),
-            failed: Vec::new(),
-            again: None,
+            unwritten: Unwritten::default(),
             on_page: false,
-            warned: false,
         }
     }
 
@@ -141,7 +125,8 @@ impl Publisher {
         let text = self.record.encode();
         let failed = if self.written.as_ref() == Some(&text) { None } else { self.put_state(text) };
         let failed: Vec<Failure> = [failed, self.put_status()].into_iter().flatten().collect();
-        self.take_in(failed);
+        let news = self.unwritten.take_in(failed, Moment::now().uptime);
+        self.say(news);
     }
 
     fn put_state(&mut self, text: String) -> Option<Failure> {
@@ -162,32 +147,29 @@ impl Publisher {
     /// Says once, if the process that is about to become a program could not be written down, what that means. The page is
     /// in svscan's memory, which ends with svscan and its supervises.
     pub fn see_it_written(&mut self) {
-        let is_on_disk = self.failed.iter().all(|failure| failure.new != STATE_NEW);
-        if !is_on_disk && !self.warned {
-            let state = self.place.name(&self.name, STATE);
-            let (which, they) = match self.on_page {
-                true => ("svscan and all supervises are killed together", "next ones"),
-                false => ("this supervise is killed", "next one"),
-            };
-            let words = format!(" cannot be written: if {which}, the {they} will start a second copy");
-            report::warning(&[&state, words.as_bytes()]);
-        }
-        self.warned = !is_on_disk;
+        let Some(killed) = self.unwritten.second_copy(STATE_NEW, self.on_page) else { return };
+        let state = self.place.name(&self.name, STATE);
+        let (which, they) = match killed {
+            SecondCopy::IfAllAreKilled => ("svscan and all supervises are killed together", "next ones"),
+            SecondCopy::IfThisIsKilled => ("this supervise is killed", "next one"),
+        };
+        let words = format!(" cannot be written: if {which}, the {they} will start a second copy");
+        report::warning(&[&state, words.as_bytes()]);
     }
 
     /// Whether `supervise/` seems to be gone.
     pub fn misses_directory(&self) -> bool {
-        self.failed.iter().any(|failure| matches!(failure.errno, Errno::ENOENT | Errno::ENOTDIR))
+        self.unwritten.misses_directory()
     }
 
     /// When [`Publisher::try_again`] is due, in time since boot.
     pub fn deadline(&self) -> Option<Duration> {
-        self.again
+        self.unwritten.deadline()
     }
 
     /// Writes what could not be written, if it is time.
     pub fn try_again(&mut self, now: Duration) {
-        if self.again.is_some_and(|again| again <= now) {
+        if self.unwritten.is_due(now) {
             self.write();
         }
     }
@@ -200,23 +182,19 @@ impl Publisher {
 
     /// Takes in whether one file could be written. What is known of the other file stays known.
     fn take_in_of(&mut self, new: &str, failure: Option<Failure>) {
-        let others = self.failed.iter().copied().filter(|failure| failure.new != new);
-        let failed = others.chain(failure).collect();
-        self.take_in(failed);
+        let news = self.unwritten.take_in_of(new, failure, Moment::now().uptime);
+        self.say(news);
     }
 
-    /// Takes in which files could not be written, and says so of those that are new among them.
-    fn take_in(&mut self, failed: Vec<Failure>) {
-        for failure in failed.iter().filter(|failure| !self.failed.contains(failure)) {
-            let Failure { verb, new, errno } = *failure;
+    /// Says which files could not be written.
+    fn say(&self, failed: Vec<Failure>) {
+        for Failure { verb, new, errno } in failed {
             let onto =
                 if verb == "rename" { new.strip_suffix(".new").and_then(|old| old.rsplit('/').next()) } else { None };
             let onto = onto.map(|old| format!(" to {old}")).unwrap_or_default();
             let object = [&self.place.name(&self.name, new), onto.as_bytes()].concat();
             Unable::new(verb, OsStr::from_bytes(&object), errno).warn();
         }
-        self.again = (!failed.is_empty()).then(|| Moment::now().uptime + TRY_AGAIN);
-        self.failed = failed;
     }
 
     /// Writes `supervise/status`, if it has changed: twenty bytes for the service, and twenty for a logger.
