@@ -68,6 +68,7 @@ mod launch;
 pub mod leftover;
 mod link_recheck;
 mod lock;
+pub mod lock_step;
 mod long_stop;
 mod look;
 mod messages;

@@ -4,6 +4,7 @@
 //! account that may read it. A lock that another account owns, or may open, would let that account keep svscan from its
 //! directory: it is replaced, unless a process of svscan's own account holds it, which may be an svscan.
 
+use crate::lock_step::{Attempt, LockStep, lock_step};
 use crate::procfs::{Locks, is_of_our_account, may_be_svscan_here};
 use crate::signals::{self, Request};
 use daemontools::service::{Unread, make_at, open_lock_at};
@@ -73,22 +74,24 @@ pub fn lock(signals: &SignalFd) -> LockOutcome {
                 continue;
             }
         };
-        let mut locked = try_to_lock(&found.file);
-        if locked == Err(Errno::EAGAIN) && (!found.is_exposed || is_held_by_ours(found.inode)) {
+        let mut attempt = attempt_of(try_to_lock(&found.file));
+        let mut step = lock_step(attempt, found.is_exposed, || is_held_by_ours(found.inode));
+        if step == LockStep::Wait {
             report::warning(&[b"another svscan serves this directory: waiting for its end"]);
-            locked = match wait(&found.file, signals) {
+            attempt = match wait(&found.file, signals) {
                 Ok(false) => return LockOutcome::ToldToStop,
-                waited => waited.map(drop),
+                waited => waited.map_or(Attempt::Refused, |_| Attempt::Locked),
             };
+            step = lock_step(attempt, found.is_exposed, || false);
         }
-        if found.is_exposed {
+        if step == LockStep::Replace {
             report::warning(&[b".svscan/lock can be locked by other accounts: replacing it"]);
             match replace() {
                 Ok(()) => continue,
                 Err(errno) => Unable::new("replace", ".svscan/lock", errno).warn(),
             }
         }
-        if locked.is_err() {
+        if attempt != Attempt::Locked {
             break;
         }
         // A lock that was removed while svscan waited for it is not what the next svscan locks.
@@ -97,6 +100,15 @@ pub fn lock(signals: &SignalFd) -> LockOutcome {
         }
     }
     LockOutcome::Unavailable
+}
+
+/// What came of an attempt to lock a file.
+fn attempt_of(locked: nix::Result<()>) -> Attempt {
+    match locked {
+        Ok(()) => Attempt::Locked,
+        Err(Errno::EAGAIN) => Attempt::Held,
+        Err(_) => Attempt::Refused,
+    }
 }
 
 /// Whether a svscan may have served this directory before: its lock is there, or none can be made.

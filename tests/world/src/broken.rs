@@ -59,6 +59,14 @@ pub enum Broken {
     LineDoubled(usize),
     /// Something that is no line of the service is in the log.
     LineTorn(String),
+    /// A supervise runs this process as the one of its service, and it is another service's, or none's.
+    OtherProcess(i32),
+    /// At rest, others cannot reach the supervise in charge through its files, or a second one could start.
+    Unreachable,
+    /// A command was taken for one for another part of the service than it was written for.
+    Misdirected(Command),
+    /// This process was killed as it took too long, and had not had the time that it may take.
+    KilledTooEarly(i32),
     /// A line stands behind a later one.
     LinesOutOfOrder(usize, usize),
 }
@@ -104,6 +112,10 @@ impl Display for Broken {
             Broken::LineDoubled(line) => write!(to, "line {line} is there twice"),
             Broken::LineTorn(text) => write!(to, "no line of the service is \"{text}\""),
             Broken::LinesOutOfOrder(one, other) => write!(to, "line {other} stands behind line {one}"),
+            Broken::OtherProcess(pid) => write!(to, "process {pid} is none of the service, and its supervise runs it"),
+            Broken::Unreachable => write!(to, "the supervise in charge is not reached through its files"),
+            Broken::Misdirected(command) => write!(to, "{command:?} was written for another part of the service"),
+            Broken::KilledTooEarly(pid) => write!(to, "process {pid} was killed before its time was over"),
             Broken::TooLate(time) => write!(to, "it takes {time:?} until nothing is left to be done"),
         }
     }

@@ -6,7 +6,8 @@
 //! of process 1.
 
 use daemontools::service::policy::Policy;
-use daemontools::service::{Beside, Part, Process, Record, Role};
+use daemontools::service::{Beside, Directory, Part, Process, Record, Role};
+use daemontools::sys::boot::Boot;
 use daemontools::tai64::{Moment, Tai64, Tai64N};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -21,12 +22,20 @@ pub use svscan::table::SuperviseId as Place;
 pub const INIT: i32 = 1;
 /// The first number that another process gets.
 const FIRST: i32 = 2;
+/// The serial number before that of the first process.
+const FIRST_SERIAL: u64 = 100;
 /// How many numbers there are for each supervise and its processes, and how many for svscan and strangers.
 const NUMBERS: [i32; 2] = [4, 4];
 /// Lines that no logger has taken for this time may be given up.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// The label of the wall clock at boot, in 2026.
+/// The label of the wall clock at the first boot, in 2026.
 const BOOTED: Tai64N = Tai64N(Tai64(0x4000_0000_6a00_0000), 0);
+/// The time since boot when the machine begins.
+const BEGUN: Duration = Duration::from_secs(100);
+/// The time between two boots.
+const BETWEEN_BOOTS: Duration = Duration::from_secs(1_000_000);
+/// The inode number of the directory of a logger is that of its service's and this number.
+const OF_LOGGER: u64 = 1000;
 
 /// What a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +69,8 @@ pub struct Service {
     pub has_logger: bool,
     /// The service that must be ready before it starts, by `after`.
     pub after: Option<&'static str>,
+    /// The account that owns `supervise/`, if it is neither root nor that of supervise.
+    pub owner: Option<u32>,
 }
 
 impl Debug for Service {
@@ -71,7 +82,7 @@ impl Debug for Service {
 impl Service {
     /// The service directory with this inode.
     pub fn new(name: &'static str, inode: u64, policy: Policy) -> Service {
-        Service { name, id: Id { device: 1, inode }, policy, has_logger: false, after: None }
+        Service { name, id: Id { device: 1, inode }, policy, has_logger: false, after: None, owner: None }
     }
 
     /// The same with a logger.
@@ -82,6 +93,11 @@ impl Service {
     /// The same, to be started after the service of this name.
     pub fn after(self, name: &'static str) -> Service {
         Service { after: Some(name), ..self }
+    }
+
+    /// The same, whose `supervise/` belongs to this account.
+    pub fn owned_by(self, account: u32) -> Service {
+        Service { owner: Some(account), ..self }
     }
 
     /// Whether it has programs that run beside `run`.
@@ -161,10 +177,25 @@ pub struct Task {
     pub hangs: bool,
     /// Whether a TERM is pending.
     pub told_to_end: bool,
-    /// Whether it has the descriptor that holds the lock of its directory, or a copy of it.
-    pub holds_lock: bool,
+    /// The file that holds the lock of its directory, if it has a descriptor of it, or a copy of that.
+    pub lock: Option<u32>,
+    /// When its supervise decided to tell it to end, in time in which the machine was not suspended.
+    pub told_at: Option<Duration>,
+    /// Whether its supervise cannot know how much time it had: a part of it was lost that no supervise slept through.
+    pub has_lost_time: bool,
     /// Its descriptors of pipes.
     pub ends: Vec<End>,
+    /// The file that holds the lock of the scan directory, if it has locked that.
+    pub scan_lock: Option<u32>,
+}
+
+/// `.svscan/lock`, the lock of the scan directory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScanLock {
+    /// Which file it is.
+    pub file: u32,
+    /// Whether other accounts can open it.
+    pub is_exposed: bool,
 }
 
 /// The two ends of a gate.
@@ -182,6 +213,43 @@ pub struct Gate {
     pub has_failed: bool,
 }
 
+/// A byte that was written into `supervise/control`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// The byte.
+    pub byte: u8,
+    /// The part of the service that it was written for.
+    pub part: Part,
+}
+
+impl Written {
+    /// A byte for the service itself.
+    pub fn for_service(byte: u8) -> Written {
+        Written { byte, part: Part::Service }
+    }
+}
+
+/// What others do to the files in `supervise/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meddling {
+    /// They remove the whole directory.
+    Remove,
+    /// They put another FIFO in the place of `supervise/control`.
+    ReplaceControl,
+    /// They remove `supervise/ok`.
+    RemoveOk,
+    /// They remove `supervise/lock`.
+    RemoveLock,
+    /// They remove `supervise/status` and `supervise/state`.
+    RemoveStatus,
+}
+
+impl Meddling {
+    /// All of it.
+    pub const ALL: [Meddling; 5] =
+        [Meddling::Remove, Meddling::ReplaceControl, Meddling::RemoveOk, Meddling::RemoveLock, Meddling::RemoveStatus];
+}
+
 /// The files in `supervise/` of one directory, and the page that svscan keeps for its supervise in memory.
 #[derive(Debug, Clone, Default)]
 pub struct Files {
@@ -189,10 +257,22 @@ pub struct Files {
     pub state: Option<String>,
     /// The process in `supervise/status`.
     pub status: Option<i32>,
-    /// The bytes in `supervise/control` that were not read yet.
-    pub control: Vec<u8>,
+    /// Whether there is a `supervise/status`.
+    pub has_status: bool,
+    /// The file that is `supervise/lock` now.
+    pub lock: u32,
+    /// Whether `supervise/` itself was removed.
+    pub is_removed: bool,
+    /// What was written into `supervise/control` and was not read yet.
+    pub control: Vec<Written>,
+    /// The same in the FIFO that was `supervise/control` when its supervise opened it, and was removed or replaced since.
+    pub former: Vec<Written>,
+    /// The supervise that reads `supervise/control`.
+    pub control_reader: Option<i32>,
     /// The supervise that reads `supervise/ok`. While there is one, the service counts as supervised.
     pub ok_reader: Option<i32>,
+    /// Whether others have changed the files since their supervise has looked at them.
+    pub is_touched: bool,
     /// The ends of processes for which svscan has waited: the process and its status.
     pub orphan: Vec<(Process, i32)>,
     /// The text of the page, if the page exists. It exists as long as a process has it open.
@@ -204,6 +284,12 @@ pub struct Files {
 pub struct Kernel {
     /// The time since boot.
     pub uptime: Duration,
+    /// How much of it the machine was suspended.
+    pub suspended: Duration,
+    /// How often the machine was booted.
+    pub boots: u32,
+    /// Whether `/proc` is away.
+    pub hides_proc: bool,
     /// All processes except process 1.
     pub tasks: Vec<Task>,
     /// All gates, by their number.
@@ -216,6 +302,8 @@ pub struct Kernel {
     pub files: BTreeMap<Place, Files>,
     /// Whether the disk refuses writes.
     pub read_only: bool,
+    /// The lock of the scan directory.
+    pub scan_lock: ScanLock,
     /// Commands that were sent by signal and not read yet: the process and the command.
     pub told: Vec<(i32, u8)>,
     /// Whether everything written to `supervise/state` and to the page is lost. A test uses this to check that the
@@ -228,8 +316,20 @@ pub struct Kernel {
 
 impl Files {
     /// No files.
-    const NONE: &Files =
-        &Files { state: None, status: None, control: Vec::new(), ok_reader: None, orphan: Vec::new(), page: None };
+    const NONE: &Files = &Files {
+        state: None,
+        status: None,
+        has_status: false,
+        lock: 0,
+        is_removed: false,
+        control: Vec::new(),
+        former: Vec::new(),
+        control_reader: None,
+        ok_reader: None,
+        is_touched: false,
+        orphan: Vec::new(),
+        page: None,
+    };
 }
 
 impl Kernel {
@@ -241,18 +341,22 @@ impl Kernel {
         let last_pid = files.keys().fold(FIRST - 1 + NUMBERS[1], |last, _| last + NUMBERS[0]);
         let last_pid = last_pid + i32::try_from(beside).unwrap_or(0);
         Kernel {
-            uptime: Duration::from_secs(100),
+            uptime: BEGUN,
+            suspended: Duration::ZERO,
+            boots: 1,
+            hides_proc: false,
             tasks: Vec::with_capacity(8),
             gates: Vec::new(),
             pipes: Vec::new(),
             services,
             files,
             read_only: false,
+            scan_lock: ScanLock::default(),
             told: Vec::new(),
             forgets: false,
             next_pid: FIRST,
             last_pid,
-            next_serial: 100,
+            next_serial: FIRST_SERIAL,
         }
     }
 
@@ -304,7 +408,8 @@ impl Kernel {
 
     /// The current moment by both clocks.
     pub fn now(&self) -> Moment {
-        Moment { uptime: Duration::ZERO, label: BOOTED }.after(self.uptime)
+        let since_first = Moment { uptime: Duration::ZERO, label: BOOTED }.after(BETWEEN_BOOTS * (self.boots - 1));
+        Moment { uptime: Duration::ZERO, label: since_first.label }.after(self.uptime)
     }
 
     /// The process with this number, alive or a zombie.
@@ -339,7 +444,7 @@ impl Kernel {
         self.next_pid = if pid == self.last_pid { FIRST } else { pid + 1 };
         self.next_serial += 1;
         // The child gets a copy of all descriptors, including that of the lock. A supervise has only what svscan gives it.
-        let holds_lock = self.task(parent).is_some_and(|task| task.holds_lock);
+        let lock = self.task(parent).and_then(|task| task.lock);
         let ends = self.task(parent).filter(|_| kind != Kind::Supervise).map_or(Vec::new(), |task| task.ends.clone());
         self.tasks.push(Task {
             pid,
@@ -352,8 +457,11 @@ impl Kernel {
             ignores_term: false,
             hangs: false,
             told_to_end: false,
-            holds_lock,
+            lock,
+            told_at: None,
+            has_lost_time: false,
             ends,
+            scan_lock: None,
         });
         Some(pid)
     }
@@ -373,7 +481,7 @@ impl Kernel {
             task.parent = heir;
         }
         let Some(task) = self.task_mut(pid) else { return };
-        (task.state, task.holds_lock, task.stopped) = (State::Zombie(status), false, false);
+        (task.state, task.lock, task.scan_lock, task.stopped) = (State::Zombie(status), None, None, false);
         let (kind, ends) = (task.kind, std::mem::take(&mut task.ends));
         if let Kind::AtGate(_, gate) | Kind::BesideAtGate(_, gate) = kind {
             self.close_process_end(gate);
@@ -384,9 +492,14 @@ impl Kernel {
         self.told.retain(|(to, _)| *to != pid);
         for files in self.files.values_mut().filter(|files| files.ok_reader == Some(pid)) {
             files.ok_reader = None;
+        }
+        for files in self.files.values_mut().filter(|files| files.control_reader == Some(pid)) {
+            files.control_reader = None;
             // No process has the FIFO open any more, so its content is gone.
             files.control.clear();
         }
+        let place = self.task(pid).filter(|_| kind == Kind::Supervise).and_then(|task| task.place);
+        place.and_then(|place| self.files.get_mut(&place)).into_iter().for_each(|files| files.former.clear());
     }
 
     /// Closes the process's end of a gate, when the process executes its program or ends.
@@ -456,6 +569,78 @@ impl Kernel {
         !self.has_lines(pipe) && !self.tasks.iter().any(|task| task.ends.contains(&End { pipe, writes: true }))
     }
 
+    /// The time in which programs could run since the first boot.
+    pub fn time_to_run(&self) -> Duration {
+        self.uptime.saturating_sub(self.suspended)
+    }
+
+    /// The facts about this boot that a process can find out now.
+    pub fn boot(&self) -> Boot {
+        let boots = self.boots;
+        Boot::from_words(&match self.hides_proc {
+            true => format!("- {boots} - {boots}"),
+            false => format!("boot{boots} {boots} {boots} {boots}"),
+        })
+    }
+
+    /// The identity of a service directory, or of that of its logger.
+    pub fn directory(&self, place: Place) -> Directory {
+        let Id { device, inode } = place.id;
+        let inode = if place.part == Part::Logger { inode + OF_LOGGER } else { inode };
+        Directory::Inode { device, inode, born: 0 }
+    }
+
+    /// The account that owns `supervise/`, if it is neither root nor that of supervise.
+    pub fn owner(&self, place: Place) -> Option<u32> {
+        self.service(place.id)?.owner
+    }
+
+    /// Writes to `supervise/control`, if a supervise reads it.
+    pub fn write_control(&mut self, place: Place, bytes: impl IntoIterator<Item = Written>) {
+        let files = self.files_mut(place);
+        if files.control_reader.is_some() {
+            files.control.extend(bytes);
+        }
+    }
+
+    /// Does something to the files of a supervise.
+    pub fn meddle(&mut self, place: Place, what: Meddling) {
+        let files = self.files_mut(place);
+        files.is_touched = true;
+        if what == Meddling::Remove {
+            files.is_removed = true;
+            files.orphan.clear();
+        }
+        if matches!(what, Meddling::Remove | Meddling::ReplaceControl) {
+            let unread = std::mem::take(&mut files.control);
+            files.former.extend(unread);
+            files.control_reader = None;
+        }
+        if matches!(what, Meddling::Remove | Meddling::RemoveOk) {
+            files.ok_reader = None;
+        }
+        if matches!(what, Meddling::Remove | Meddling::RemoveLock) {
+            files.lock += 1;
+        }
+        if matches!(what, Meddling::Remove | Meddling::RemoveStatus) {
+            (files.status, files.has_status, files.state) = (None, false, None);
+        }
+    }
+
+    /// Boots the machine: all processes are gone, and all that was only in memory. Numbers are given anew.
+    pub fn reboot(&mut self) {
+        self.tasks.clear();
+        self.told.clear();
+        self.pipes.iter_mut().for_each(|pipe| *pipe = Pipe::default());
+        for files in self.files.values_mut() {
+            let Files { state, status, has_status, lock, is_removed, orphan, .. } = std::mem::take(files);
+            *files = Files { state, status, has_status, lock, is_removed, orphan, ..Files::default() };
+        }
+        (self.read_only, self.hides_proc, self.boots) = (false, false, self.boots + 1);
+        (self.uptime, self.suspended) = (BEGUN, Duration::ZERO);
+        (self.next_pid, self.next_serial) = (FIRST, FIRST_SERIAL);
+    }
+
     /// Sends a signal. It has no effect on a process that has ended.
     pub fn signal(&mut self, pid: i32, signal: Signal) {
         let Some(task) = self.task_mut(pid).filter(|task| task.state == State::Alive) else { return };
@@ -483,9 +668,15 @@ impl Kernel {
         self.tasks.retain(|task| task.pid != pid || task.state == State::Alive);
     }
 
+    /// The process that holds the lock of the scan directory.
+    pub fn scan_lock_holder(&self) -> Option<&Task> {
+        self.tasks.iter().find(|task| task.scan_lock == Some(self.scan_lock.file))
+    }
+
     /// The processes that hold the lock of this directory.
     pub fn lock_holders(&self, place: Place) -> impl Iterator<Item = &Task> {
-        self.tasks.iter().filter(move |task| task.holds_lock && task.place == Some(place))
+        let lock = self.files(place).lock;
+        self.tasks.iter().filter(move |task| task.lock == Some(lock) && task.place == Some(place))
     }
 
     /// The content of `supervise/state`, as its readers parse it.
@@ -493,9 +684,40 @@ impl Kernel {
         self.files(place).state.as_deref().map(Record::decode)
     }
 
+    /// The same, as svscan believes it: only in the directory and the boot that it names. If another account could have forged
+    /// it, svscan believes nothing of processes that have no tag.
+    fn read_proven_state(&self, place: Place) -> Option<Record> {
+        let is_here = |record: &Record| {
+            let here = record.directory.as_ref().is_none_or(|named| named.is_same_as(&self.directory(place)));
+            here && record.boot.is_same(&self.boot()) != Some(false)
+        };
+        let record = self.read_state(place).filter(is_here)?;
+        if self.owner(place).is_none() {
+            return Some(record);
+        }
+        let is_its_supervise = |process: &Process| {
+            self.find(process).is_none_or(|task| task.kind == Kind::Supervise && task.place == Some(place))
+        };
+        Some(Record {
+            supervise: Some(record.supervise).filter(is_its_supervise).unwrap_or(Process::NONE),
+            process: record.process.filter(|(_, process)| self.is_tagged(process, place)),
+            beside: record.beside.filter(|(_, process)| self.is_tagged(process, place)),
+            ..record
+        })
+    }
+
+    /// Whether a process has the tag that a supervise gives to the processes of its service.
+    pub fn is_tagged(&self, process: &Process, place: Place) -> bool {
+        let is_service = |task: &Task| match task.kind {
+            Kind::Program(_) | Kind::Beside(_) | Kind::AtGate(..) | Kind::BesideAtGate(..) => true,
+            Kind::Svscan | Kind::Supervise | Kind::Stranger => false,
+        };
+        self.find(process).is_some_and(|task| task.place == Some(place) && is_service(task))
+    }
+
     /// What the last supervise of this directory has recorded, on its page or else in `supervise/state`.
     pub fn read_record(&self, place: Place) -> Option<Record> {
-        self.read_page(place).or_else(|| self.read_state(place))
+        self.read_page(place).or_else(|| self.read_proven_state(place))
     }
 
     /// The content of the page, as its readers parse it.

@@ -7,7 +7,11 @@ use crate::svscan::Svscan;
 use daemontools::report::TEMPORARY;
 use daemontools::service::{Command, Exit, Failure, Part, Phase, Process, Role, Want};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use supervise::machine::{EXIT_GATE_CLOSED, Machine};
+
+/// How long a program that is to end has until it is killed, without `timeout-kill`.
+const KILL_OVERDUE: Duration = Duration::from_secs(5);
 
 /// What the world remembers of one supervised directory in order to check the promises.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +66,14 @@ impl Promises {
     /// Nothing has happened yet in these directories.
     pub fn new(places: impl Iterator<Item = Place>) -> Promises {
         Promises { of: places.map(|place| (place, Remembered::default())).collect(), ..Promises::default() }
+    }
+
+    /// Notes that the machine is booted: what was wanted of services before does not count any more. How a process has ended
+    /// may be unknown.
+    pub fn reboot(&mut self, places: impl Iterator<Item = Place>) {
+        let known = Remembered { has_lost_supervise: true, ..Remembered::default() };
+        let of = places.map(|place| (place, known.clone())).collect();
+        *self = Promises { of, may_be_untold: true, written: self.written, ..Promises::default() };
     }
 
     /// Notes that the supervise of a directory has read this command. `unwritten` tells whether it still has to record
@@ -128,6 +140,13 @@ impl Promises {
         }
     }
 
+    /// Notes that another state was put in the place of that of a directory: what was recorded there is gone.
+    pub fn state_is_replaced(&mut self, place: Place) {
+        let known = self.of.entry(place).or_default();
+        (known.last, known.to_reload) = (None, None);
+        self.may_be_untold = true;
+    }
+
     /// Notes that `run` of this directory was executed, with which it is ready.
     pub fn is_ready(&mut self, place: Place) {
         self.of.entry(place).or_default().was_ready = true;
@@ -162,6 +181,9 @@ impl Promises {
             if let (Some(one), Some(other)) = (beside.next(), beside.next()) {
                 return Err(Broken::TwiceBeside(one.pid, other.pid));
             }
+        }
+        if let Some(other) = world.supervises.iter().find_map(|supervise| other_process(world, supervise)) {
+            return Err(Broken::OtherProcess(other));
         }
         if let Some(run) = told_too_early(world) {
             return Err(Broken::LoggerToldTooEarly(run.pid));
@@ -212,7 +234,8 @@ impl Promises {
 impl Remembered {
     fn check_at_rest(&self, world: Snapshot, place: Place) -> Result<(), Broken> {
         let files = world.kernel.files(place);
-        let in_charge = world.supervises.iter().find(|supervise| files.ok_reader == Some(supervise.pid));
+        let is_its = |supervise: &&Supervise| supervise.place == place && supervise.is_in_charge;
+        let in_charge = world.supervises.iter().find(is_its);
         let earlier = world.kernel.earlier(place.id).map(|service| Place { id: service.id, part: Part::Service });
         let is_earlier_up =
             earlier.is_none_or(|place| programs_of(world, place).any(|task| task.kind == Kind::Program(Role::Run)));
@@ -235,8 +258,12 @@ impl Remembered {
             }
             (Want::Up | Want::Down | Want::Once, _) => {}
         }
-        if files.status != runs {
-            return Err(Broken::WrongStatus(files.status, runs));
+        // supervise sees what others have done to its files when it wakes.
+        if !files.is_touched {
+            check_files(world, place, in_charge)?;
+            if files.status != runs {
+                return Err(Broken::WrongStatus(files.status, runs));
+            }
         }
         check_pipe(world, place, in_charge.map_or(0, |supervise| supervise.pid), program)?;
         let is_of_gate = |exit| exit == Exit::Code(EXIT_GATE_CLOSED);
@@ -264,6 +291,33 @@ impl Remembered {
             (Some(_) | None, _) => Ok(()),
         }
     }
+}
+
+/// A process that a supervise runs and that is not of its directory.
+fn other_process(world: Snapshot, supervise: &Supervise) -> Option<i32> {
+    let mut its = supervise.processes().filter_map(|process| world.kernel.find(&process));
+    its.find(|task| task.place != Some(supervise.place)).map(|task| task.pid)
+}
+
+/// Checks that others reach the supervise in charge through its files, and that no second one could start.
+fn check_files(world: Snapshot, place: Place, in_charge: Option<&Supervise>) -> Result<(), Broken> {
+    let (files, Some(pid)) = (world.kernel.files(place), in_charge.map(|supervise| supervise.pid)) else {
+        return Ok(());
+    };
+    let is_locked = world.kernel.lock_holders(place).any(|task| task.pid == pid);
+    let is_read = (files.ok_reader, files.control_reader) == (Some(pid), Some(pid));
+    if is_locked && is_read && files.has_status && files.state.is_some() { Ok(()) } else { Err(Broken::Unreachable) }
+}
+
+/// Checks that a process that its supervise has killed, as it took too long, had the time that it may take.
+///
+/// # Errors
+/// The promise is broken.
+pub fn was_killed_for_time(kernel: &Kernel, pid: i32) -> Result<(), Broken> {
+    let Some(task) = kernel.task(pid).filter(|task| !task.has_lost_time) else { return Ok(()) };
+    let within = task.place.and_then(|place| kernel.policy(place).kill_after).unwrap_or(KILL_OVERDUE).min(KILL_OVERDUE);
+    let had = task.told_at.map(|told| kernel.time_to_run().saturating_sub(told));
+    if had.is_some_and(|had| had < within) { Err(Broken::KilledTooEarly(pid)) } else { Ok(()) }
 }
 
 /// The programs of a directory's service that are alive.

@@ -6,20 +6,24 @@
 //! events in the order of the real program's loop: children that have ended, the gate, the adopted process, its
 //! deadline, commands.
 
-use crate::kernel::{GateId, Kernel, Kind, Place, State};
+use crate::kernel::{GateId, Kernel, Kind, Place, State, Written};
 use crate::real::plan::SystemCall;
-use daemontools::service::{Beside, Command, Exit, Part, Process, Record, Role, Status, Want};
+use daemontools::service::{
+    Beside, Command, Exit, Identity, Part, Process, Record, Role, STATE_NEW, STATUS_NEW, Status, Want,
+};
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use std::collections::VecDeque;
 use std::time::Duration;
 use supervise::choose_record::{Predecessor, choose};
 use supervise::commands::{Batch, Meaning, Target};
+use supervise::disk_record::{Facts, Found, believe};
 use supervise::exec_answer::{ExecAnswer, ExecResult, Received};
 use supervise::kept_lines::{KeptLines, Step};
 use supervise::machine::{Action, Event, Gated, Machine, SearchOutcome};
-
-/// The pause before supervise tries again to write what it could not write.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+use supervise::missing_files::{FilesFound, Repair, repair};
+use supervise::suspend_credit;
+use supervise::unwritten::{Failure, Unwritten};
 
 /// A process that supervise runs: one of the programs of the service's life, or one beside `run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,9 @@ struct Held<R> {
     /// Whether an adopted process may still be at its gate.
     gated: Gated,
 }
+
+/// All files of a supervise are at their places.
+const WHOLE: FilesFound = FilesFound { lock: true, control: true, ok: true, written: true };
 
 /// The bytes of `supervise/status` behind its time: the process, and what is wanted of it.
 type Shown = [u8; Status::LENGTH - 12];
@@ -115,12 +122,27 @@ enum Call {
     Wake,
     ReadControl,
     ReadSignals,
-    Tell(u8, Batch),
+    Tell(Written, Told),
     Release,
+    Mend,
     WaitFor(i32),
     Exit(i32),
     /// The exit of a supervise that can exit, unless it keeps lines.
     Leave,
+}
+
+/// Commands that came together, as far as they were taken: which part of the service the next one is for.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    batch: Batch,
+    target: Target,
+}
+
+/// A sleep of a supervise for whose program time counts.
+#[derive(Debug, Clone, Copy)]
+struct Sleep {
+    since: Duration,
+    wanted: Duration,
 }
 
 /// What svscan has started a supervise for.
@@ -148,6 +170,8 @@ pub struct Supervise {
     /// Its machine, once it is in charge.
     pub machine: Option<Machine>,
     calls: VecDeque<Call>,
+    /// The boot and the directory, which each of its records has.
+    base: Record,
     held: Option<Held<Role>>,
     beside: Option<Held<Beside>>,
     /// A child that has ended, and for which supervise has not waited because the status still shows it.
@@ -158,7 +182,17 @@ pub struct Supervise {
     written: Option<Record>,
     /// What `supervise/status` has, without its time.
     shown: Option<Shown>,
-    again: Option<Duration>,
+    unwritten: Unwritten,
+    /// When its machine was told of something, in time in which the machine was not suspended.
+    decided_at: Duration,
+    /// Its sleep, if time counts for its program.
+    sleep: Option<Sleep>,
+    /// Whether it has shown that the service is supervised.
+    pub is_in_charge: bool,
+    /// A process that it has killed because that took too long, until the world takes note of it.
+    pub killed: Option<i32>,
+    /// A command that it has taken for one for another part of the service, until the world takes note of it.
+    pub misdirected: Option<Command>,
     /// The last command that was read, until the world takes note of it.
     pub told: Option<Command>,
     /// Whether a command has changed what is wanted, and no record contains that yet.
@@ -180,6 +214,7 @@ impl Supervise {
             reason,
             machine: None,
             calls: [Call::Lock, Call::ReadRecords].into(),
+            base: Record::blank(),
             held: None,
             beside: None,
             ended: None,
@@ -188,7 +223,12 @@ impl Supervise {
             kept: KeptLines::default(),
             written: None,
             shown: None,
-            again: None,
+            unwritten: Unwritten::default(),
+            decided_at: Duration::ZERO,
+            sleep: None,
+            is_in_charge: false,
+            killed: None,
+            misdirected: None,
             told: None,
             unwritten_want: false,
             has_recorded_reload: false,
@@ -212,7 +252,9 @@ impl Supervise {
     /// When this supervise wakes without an event, as time since boot.
     pub fn deadline(&self) -> Option<Duration> {
         let machine = self.machine.as_ref().and_then(Machine::deadline);
-        [machine, self.again, self.kept.deadline()].into_iter().flatten().min()
+        let deadline = [machine, self.unwritten.deadline(), self.kept.deadline()].into_iter().flatten().min();
+        // Where time counts for its program, it sleeps only for a part of the time that is left.
+        self.sleep.map(|sleep| sleep.since + sleep.wanted).or(deadline)
     }
 
     /// Whether the system may refuse the next call, in a way that supervise must handle.
@@ -256,6 +298,7 @@ impl Supervise {
                 | Call::PollBeside
                 | Call::ReadControl
                 | Call::ReadSignals
+                | Call::Mend
                 | Call::WaitFor(_)
                 | Call::Exit(_)
                 | Call::Leave,
@@ -291,6 +334,7 @@ impl Supervise {
             | Call::ReadControl
             | Call::ReadSignals
             | Call::Tell(..)
+            | Call::Mend
             | Call::Exit(_)
             | Call::Leave => None,
         }
@@ -298,6 +342,12 @@ impl Supervise {
 
     fn shows_ended(&self) -> bool {
         self.machine.as_ref().is_some_and(|machine| machine.shows_ended().is_some())
+    }
+
+    /// The processes that it runs, as far as it knows.
+    pub fn processes(&self) -> impl Iterator<Item = Process> + use<> {
+        let beside = self.beside.map(|beside| beside.process);
+        self.held.map(|held| held.process).into_iter().chain(beside)
     }
 
     /// The gates of which supervise has its end open.
@@ -324,7 +374,7 @@ impl Supervise {
         let executed = self.held.is_some_and(|held| held.has_told(kernel));
         let beside = self.beside.is_some_and(|beside| beside.has_told(kernel) || beside.adopted_has_news(kernel));
         let due = self.deadline().is_some_and(|deadline| deadline <= kernel.uptime);
-        let command = !kernel.files(self.place).control.is_empty() || kernel.told.iter().any(|(to, _)| *to == self.pid);
+        let command = !self.readable(kernel).is_empty() || kernel.told.iter().any(|(to, _)| *to == self.pid);
         let adopted = self.held.is_some_and(|held| held.adopted_has_news(kernel));
         child || (self.ended.is_some() && !shows_ended) || executed || beside || due || command || adopted
     }
@@ -340,6 +390,7 @@ impl Supervise {
     /// Makes the next call. It fails if `fails` is true and the system may refuse it.
     pub fn step(&mut self, kernel: &mut Kernel, fails: bool) {
         let Some(call) = self.calls.pop_front() else {
+            self.credit_sleep(kernel);
             self.calls.extend([
                 Call::Reap,
                 Call::TryAgain,
@@ -370,7 +421,7 @@ impl Supervise {
             Call::WriteStatus(shown) => self.write_status(kernel, shown, fails),
             Call::Reap => self.reap(kernel),
             Call::TryAgain => {
-                if self.again.is_some_and(|again| again <= kernel.uptime) {
+                if self.unwritten.is_due(kernel.uptime) {
                     self.push_front([Call::Act(Action::Publish)]);
                 }
             }
@@ -385,17 +436,31 @@ impl Supervise {
                 }
             }
             Call::ReadControl => {
-                let commands = std::mem::take(&mut kernel.files_mut(self.place).control);
+                let commands = self.readable(kernel);
+                let files = kernel.files_mut(self.place);
+                files.former.clear();
+                if files.control_reader == Some(self.pid) {
+                    files.control.clear();
+                }
                 self.read(&commands);
             }
             Call::ReadSignals => {
                 let (ours, others) = std::mem::take(&mut kernel.told).into_iter().partition(|(to, _)| *to == self.pid);
                 kernel.told = others;
                 let ours: Vec<(i32, u8)> = ours;
-                self.read(&ours.into_iter().map(|(_, byte)| byte).collect::<Vec<u8>>());
+                self.read(&ours.into_iter().map(|(_, byte)| Written::for_service(byte)).collect::<Vec<Written>>());
             }
-            Call::Tell(byte, batch) => self.tell(byte, batch),
-            Call::Release => self.release(kernel),
+            Call::Tell(written, told) => self.tell(written, told),
+            Call::Release => {
+                self.release(kernel);
+                let is_whole = self.found(kernel) == WHOLE;
+                self.push_front((!is_whole).then_some(Call::Mend));
+                kernel.files_mut(self.place).is_touched &= !is_whole;
+            }
+            Call::Mend => {
+                self.mend(kernel);
+                kernel.files_mut(self.place).is_touched &= kernel.read_only;
+            }
             Call::WaitFor(pid) => kernel.wait_for(pid),
             Call::Exit(code) => kernel.end(self.pid, code << 8),
             Call::Leave => match self.kept.step(kernel.uptime, self.lines_kept_only_here(kernel)) {
@@ -406,6 +471,78 @@ impl Supervise {
         if self.done && self.calls.is_empty() && self.kept.deadline().is_none_or(|at| at <= kernel.uptime) {
             self.calls.push_back(Call::Leave);
         }
+        if self.calls.is_empty() {
+            self.fall_asleep(kernel);
+        }
+    }
+
+    /// supervise begins to wait. It notes for how long it wants to, if time counts for its program.
+    fn fall_asleep(&mut self, kernel: &Kernel) {
+        let is_timing = self.machine.as_ref().is_some_and(Machine::is_timing);
+        self.sleep = None;
+        let left = self.deadline().filter(|_| is_timing).map(|deadline| deadline.saturating_sub(kernel.uptime));
+        self.sleep = left.map(|left| Sleep { since: kernel.uptime, wanted: suspend_credit::longest_sleep(left) });
+    }
+
+    /// supervise wakes. Its program gets the time back that was lost, if supervise has slept for longer than it wanted to.
+    fn credit_sleep(&mut self, kernel: &Kernel) {
+        let lost = self
+            .sleep
+            .take()
+            .and_then(|Sleep { since, wanted }| suspend_credit::time_lost(wanted, kernel.uptime.saturating_sub(since)));
+        lost.into_iter().for_each(|lost| self.handle(kernel, Event::Frozen(lost)));
+    }
+
+    /// Whether supervise waits, and will notice how long.
+    pub fn is_asleep(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// What supervise can read from its FIFOs.
+    fn readable(&self, kernel: &Kernel) -> Vec<Written> {
+        let files = kernel.files(self.place);
+        let control = files.control.iter().filter(|_| files.control_reader == Some(self.pid));
+        control.chain(&files.former).copied().collect()
+    }
+
+    /// Which of its files are at their places.
+    fn found(&self, kernel: &Kernel) -> FilesFound {
+        let files = kernel.files(self.place);
+        FilesFound {
+            lock: kernel.task(self.pid).is_some_and(|task| task.lock == Some(files.lock)),
+            control: files.control_reader == Some(self.pid),
+            ok: !self.is_in_charge || files.ok_reader == Some(self.pid),
+            written: !self.is_in_charge || (files.state.is_some() && files.has_status),
+        }
+    }
+
+    /// Makes again what is missing.
+    fn mend(&mut self, kernel: &mut Kernel) {
+        let is_removed = kernel.files(self.place).is_removed;
+        let found = match repair(self.found(kernel), || is_removed) {
+            Repair::Nothing => return,
+            Repair::Directory => FilesFound { lock: false, control: false, ok: false, written: false },
+            Repair::Files(found) => found,
+        };
+        if kernel.read_only {
+            return;
+        }
+        if !found.lock && kernel.lock_holders(self.place).next().is_none() {
+            let lock = kernel.files(self.place).lock;
+            kernel.task_mut(self.pid).into_iter().for_each(|task| task.lock = Some(lock));
+        }
+        let files = kernel.files_mut(self.place);
+        files.is_removed = false;
+        if !found.control {
+            files.control_reader = Some(self.pid);
+        }
+        if !found.ok && self.is_in_charge {
+            files.ok_reader = Some(self.pid);
+        }
+        if !found.written {
+            (self.written, self.shown) = (None, None);
+            self.push_front([Call::Act(Action::Publish)]);
+        }
     }
 
     /// The lines in the pipe to the logger that no other process keeps.
@@ -415,22 +552,27 @@ impl Supervise {
     }
 
     /// Reads commands that came together.
-    fn read(&mut self, commands: &[u8]) {
-        let batch = Batch::of(commands);
-        self.push_front(commands.iter().map(|byte| Call::Tell(*byte, batch)));
+    fn read(&mut self, commands: &[Written]) {
+        let bytes: Vec<u8> = commands.iter().map(|written| written.byte).collect();
+        let told = Told { batch: Batch::of(&bytes), target: Target::SERVICE };
+        self.push_front(commands.iter().map(|written| Call::Tell(*written, told)));
     }
 
     /// Obeys the first of the commands that came together.
-    fn tell(&mut self, byte: u8, mut batch: Batch) {
-        // A supervise that svscan has started runs no logger itself, so that each command is for its service.
-        let mut target = Target::SERVICE;
-        let Some((_, command)) = target.take(byte, self.done) else { return };
-        let would_end_a_program = self.machine.as_ref().is_some_and(Machine::would_end_a_program);
-        let meaning = batch.take(command, would_end_a_program);
-        for call in &mut self.calls {
-            let Call::Tell(_, of) = call else { break };
-            *of = batch;
+    fn tell(&mut self, written: Written, mut told: Told) {
+        let Some((part, command)) = told.target.take(written.byte, self.done) else {
+            return self.go_on_with(told);
+        };
+        if part != written.part {
+            self.misdirected = Some(command);
         }
+        // A supervise that svscan has started runs no logger itself.
+        if part == Part::Logger {
+            return self.go_on_with(told);
+        }
+        let would_end_a_program = self.machine.as_ref().is_some_and(Machine::would_end_a_program);
+        let meaning = told.batch.take(command, would_end_a_program);
+        self.go_on_with(told);
         if meaning == Meaning::Nothing {
             return;
         }
@@ -441,6 +583,14 @@ impl Supervise {
         self.push_front(restart.into_iter().chain([Event::Told(command)]).map(Call::Handle));
     }
 
+    /// The rest of the commands that came together is for the part of the service that was chosen last.
+    fn go_on_with(&mut self, told: Told) {
+        for call in &mut self.calls {
+            let Call::Tell(_, of) = call else { break };
+            *of = told;
+        }
+    }
+
     fn push_front(&mut self, calls: impl IntoIterator<Item = Call>) {
         let calls: Vec<Call> = calls.into_iter().collect();
         calls.into_iter().rev().for_each(|call| self.calls.push_front(call));
@@ -449,18 +599,29 @@ impl Supervise {
     fn lock(&mut self, kernel: &mut Kernel) {
         if kernel.lock_holders(self.place).next().is_some() {
             self.calls = [Call::Exit(111)].into();
-        } else if let Some(task) = kernel.task_mut(self.pid) {
-            task.holds_lock = true;
+            return;
         }
+        if kernel.files(self.place).is_removed && kernel.read_only {
+            self.calls = [Call::Exit(111)].into();
+            return;
+        }
+        let files = kernel.files_mut(self.place);
+        (files.is_removed, files.control_reader) = (false, Some(self.pid));
+        let lock = files.lock;
+        kernel.task_mut(self.pid).into_iter().for_each(|task| task.lock = Some(lock));
     }
 
     fn read_records(&mut self, kernel: &Kernel) {
         let page = kernel.read_page(self.place).filter(|_| self.has_page);
         let on_disk = kernel.read_state(self.place).map(|record| {
-            let resumes = !record.has_left();
-            Predecessor { record, resumes, may_be_forged: false }
+            let is_of_this_boot = record.boot.is_same(&kernel.boot());
+            let here = kernel.directory(self.place);
+            let found = Found { record, owner: kernel.owner(self.place), here: Some(&here), is_of_this_boot };
+            believe(found, &Known { kernel, place: self.place })
         });
-        let Ok(Predecessor { record, resumes, .. }) = choose(page, Ok(on_disk), Vec::new) else { return };
+        let on_disk = on_disk.transpose().map(Option::flatten);
+        let Ok(Predecessor { record, resumes, .. }) = choose(page, on_disk, Vec::new) else { return };
+        self.base = Record { boot: kernel.boot(), directory: Some(kernel.directory(self.place)), ..Record::blank() };
         let now = kernel.now();
         let machine = if resumes {
             Machine::resume(kernel.policy(self.place), &record, now)
@@ -510,6 +671,7 @@ impl Supervise {
 
     fn open_ok(&mut self, kernel: &mut Kernel) {
         kernel.files_mut(self.place).ok_reader = Some(self.pid);
+        self.is_in_charge = true;
         let (first, is_to_stop) = (std::mem::take(&mut self.first), self.reason == StartReason::Stop);
         let start_nothing = is_to_stop.then_some(Event::StartNothing);
         self.calls.extend(start_nothing.into_iter().chain(first).map(Call::Handle));
@@ -518,6 +680,7 @@ impl Supervise {
     fn handle(&mut self, kernel: &Kernel, event: Event) {
         let Some(machine) = &mut self.machine else { return };
         let mut todo = Vec::new();
+        self.decided_at = kernel.time_to_run();
         machine.step(kernel.now(), event, &mut todo);
         self.push_front(todo.into_iter().map(Call::Act));
     }
@@ -558,7 +721,12 @@ impl Supervise {
                 // A child keeps its number until supervise waits for it, and an adopted process is held by a
                 // descriptor.
                 if let Some(held) = self.held.filter(|held| kernel.find(&held.process).is_some()) {
-                    kernel.signal(held.process.pid.as_raw(), signal);
+                    let pid = held.process.pid.as_raw();
+                    let is_late = signal == Signal::SIGKILL && matches!(action, Action::SendScope(_));
+                    self.killed = self.killed.or(is_late.then_some(pid));
+                    let told = kernel.task_mut(pid).filter(|_| signal == Signal::SIGTERM);
+                    told.into_iter().for_each(|task| task.told_at = task.told_at.or(Some(self.decided_at)));
+                    kernel.signal(pid, signal);
                 }
             }
             Action::Leave => self.done = true,
@@ -597,8 +765,10 @@ impl Supervise {
     }
 
     fn write_state(&mut self, kernel: &mut Kernel, record: Record, fails: bool) {
-        if fails || kernel.read_only {
-            (self.written, self.again) = (None, Some(kernel.uptime + TRY_AGAIN));
+        let refused = self.refused(kernel, STATE_NEW, fails);
+        self.unwritten.take_in_of(STATE_NEW, refused, kernel.uptime);
+        if refused.is_some() {
+            self.written = None;
             return;
         }
         if !kernel.forgets {
@@ -606,18 +776,30 @@ impl Supervise {
         }
         self.has_recorded_reload |= record.progress.reload;
         (self.written, self.unwritten_want) = (Some(record), false);
-        self.again = self.again.filter(|_| self.shown.is_none());
+    }
+
+    /// What the system refuses of a file, if it does.
+    fn refused(&self, kernel: &Kernel, new: &'static str, fails: bool) -> Option<Failure> {
+        let errno = match kernel.files(self.place) {
+            _ if kernel.read_only => Errno::EROFS,
+            files if files.is_removed => Errno::ENOENT,
+            _ if fails => Errno::ENOSPC,
+            _ => return None,
+        };
+        Some(Failure { verb: "write", new, errno })
     }
 
     fn write_status(&mut self, kernel: &mut Kernel, shown: Shown, fails: bool) {
-        if fails || kernel.read_only {
-            (self.shown, self.again) = (None, Some(kernel.uptime + TRY_AGAIN));
+        let refused = self.refused(kernel, STATUS_NEW, fails);
+        self.unwritten.take_in_of(STATUS_NEW, refused, kernel.uptime);
+        if refused.is_some() {
+            self.shown = None;
             return;
         }
-        kernel.files_mut(self.place).status =
-            shown.first_chunk().copied().map(i32::from_le_bytes).filter(|pid| *pid != 0);
+        let files = kernel.files_mut(self.place);
+        files.status = shown.first_chunk().copied().map(i32::from_le_bytes).filter(|pid| *pid != 0);
+        files.has_status = true;
         self.shown = Some(shown);
-        self.again = self.again.filter(|_| self.written.is_none());
     }
 
     fn reap(&mut self, kernel: &mut Kernel) {
@@ -703,7 +885,9 @@ impl Supervise {
     fn record(&self) -> Record {
         let machine = self.machine.as_ref().map_or_else(Record::blank, Machine::record);
         let beside = self.beside.map(|beside| (beside.role, beside.process));
-        Record { supervise: self.own, process: self.held.map(|held| (held.role, held.process)), beside, ..machine }
+        let process = self.held.map(|held| (held.role, held.process));
+        let (boot, directory) = (self.base.boot.clone(), self.base.directory.clone());
+        Record { supervise: self.own, boot, directory, process, beside, ..machine }
     }
 
     /// What `supervise/status` must show.
@@ -717,6 +901,37 @@ impl Supervise {
         let of = |(ended, status): &(Process, i32)| ended.is_same_as(process).then(|| Exit::from_wait_status(*status));
         kernel.files(self.place).orphan.iter().find_map(of)
     }
+}
+
+/// What the system tells a supervise of the processes that a record names.
+struct Known<'a> {
+    kernel: &'a Kernel,
+    place: Place,
+}
+
+impl Facts for Known<'_> {
+    fn identity(&self, process: &Process) -> nix::Result<Identity> {
+        Ok(if self.kernel.find(process).is_some() { Identity::Same } else { Identity::Gone })
+    }
+
+    /// All processes of this world are root's.
+    fn belongs_to(&self, _: &Process, _: u32) -> bool {
+        false
+    }
+
+    fn is_tagged(&self, process: &Process, _: Part) -> nix::Result<bool> {
+        Ok(self.kernel.is_tagged(process, self.place))
+    }
+
+    fn has_pipe(&self, _: &Process, _: u64) -> bool {
+        false
+    }
+
+    fn settings(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn refuse(&self, _: &Process) {}
 }
 
 /// Lets a child through its gate.

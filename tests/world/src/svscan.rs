@@ -2,7 +2,7 @@
 //! system call at a time. When svscan is told to stop everything, it tells each supervise to stop its service and to
 //! exit, and ends itself once no process is left.
 
-use crate::kernel::{End, Kernel, Kind, PipeId, Place, State};
+use crate::kernel::{End, Kernel, Kind, PipeId, Place, ScanLock, State, Written};
 use crate::supervise::StartReason;
 use daemontools::service::{Command, OrphanEnd, Part, Process, Record};
 use nix::errno::Errno;
@@ -12,6 +12,7 @@ use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 use svscan::in_charge::InCharge;
 use svscan::leftover::{EndFacts, ExitKind, RemainingProcess, Wanted, leftover};
+use svscan::lock_step::{Attempt, LockStep, lock_step};
 use svscan::orphans::Orphans;
 use svscan::readiness;
 use svscan::start::{Start, StartFacts, start};
@@ -108,6 +109,9 @@ impl Svscan {
 
     /// Whether svscan has something to do.
     pub fn is_ready(&self, kernel: &Kernel) -> bool {
+        if self.calls.front() == Some(&Call::FindSurvivors) {
+            return self.lock_step(kernel) != LockStep::Wait;
+        }
         !self.calls.is_empty()
             || self.told_to_stop
             || kernel.ended_child(self.pid, None).is_some()
@@ -162,6 +166,10 @@ impl Svscan {
         let now = self.now(kernel);
         match call {
             Call::FindSurvivors => {
+                if !self.lock(kernel) {
+                    self.calls.push_front(Call::FindSurvivors);
+                    return None;
+                }
                 let supervises = kernel.tasks.iter().filter(|task| task.kind == Kind::Supervise);
                 let alive = supervises.filter(|task| task.state == State::Alive);
                 self.survivors = alive.filter_map(|task| Some((task.place?, kernel.identify(task.pid)?))).collect();
@@ -212,6 +220,30 @@ impl Svscan {
             Call::WaitFor(pid) => kernel.wait_for(pid),
         }
         None
+    }
+
+    /// What svscan does about the lock of its directory, as it is now.
+    fn lock_step(&self, kernel: &Kernel) -> LockStep {
+        let holder = kernel.scan_lock_holder();
+        let attempt = if holder.is_some() { Attempt::Held } else { Attempt::Locked };
+        let is_ours = || holder.is_some_and(|task| task.kind != Kind::Stranger);
+        lock_step(attempt, kernel.scan_lock.is_exposed, is_ours)
+    }
+
+    /// Locks the directory. Returns whether svscan goes on to serve it.
+    fn lock(&mut self, kernel: &mut Kernel) -> bool {
+        match self.lock_step(kernel) {
+            LockStep::Wait => return false,
+            LockStep::Replace if !kernel.read_only => {
+                kernel.scan_lock = ScanLock { file: kernel.scan_lock.file + 1, is_exposed: false };
+            }
+            LockStep::Replace | LockStep::ServeUnlocked => {}
+            LockStep::Serve => {}
+        }
+        let file = kernel.scan_lock.file;
+        let is_free = kernel.scan_lock_holder().is_none();
+        kernel.task_mut(self.pid).into_iter().filter(|_| is_free).for_each(|task| task.scan_lock = Some(file));
+        true
     }
 
     fn perform(&mut self, kernel: &mut Kernel, todo: Vec<Action>, now: Instant) {
@@ -463,8 +495,8 @@ fn tell(kernel: &mut Kernel, owed: &PendingCommands) -> nix::Result<()> {
     }
     if kernel.read_page(place).is_some_and(|page| page.supervise.pid.as_raw() == pid) {
         kernel.told.extend(bytes.map(|byte| (pid, byte)));
-    } else if kernel.files(place).ok_reader == Some(pid) {
-        kernel.files_mut(place).control.extend(bytes);
+    } else if (kernel.files(place).ok_reader, kernel.files(place).control_reader) == (Some(pid), Some(pid)) {
+        kernel.write_control(place, bytes.map(Written::for_service));
     } else {
         return Err(Errno::ENXIO);
     }
@@ -587,7 +619,7 @@ fn in_charge(kernel: &Kernel, survivors: &[(Place, Process)], place: Place) -> I
         kernel
             .files(place)
             .ok_reader
-            .and_then(|reader| of(kernel.read_state(place)).or_else(|| kernel.identify(reader)))
+            .and_then(|reader| of(kernel.read_record(place)).or_else(|| kernel.identify(reader)))
     };
     let its = survivors.iter().filter(|(of, _)| *of == place);
     let survivor = || its.map(|(_, process)| *process).find(is_running);
@@ -599,7 +631,7 @@ fn in_charge(kernel: &Kernel, survivors: &[(Place, Process)], place: Place) -> I
 
 /// Records how a process ended. The newest record comes first, and at most two are kept.
 fn write_end(kernel: &mut Kernel, place: Place, end: OrphanEnd) {
-    if !kernel.read_only {
+    if !kernel.read_only && !kernel.files(place).is_removed {
         let orphan = &mut kernel.files_mut(place).orphan;
         orphan.insert(0, (end.process, end.status));
         orphan.truncate(2);

@@ -1,14 +1,16 @@
 //! The world: the kernel, the programs in it, and everything that can happen next.
 
 use crate::broken::Broken;
-use crate::kernel::{GateId, INIT, Kernel, Kind, PATIENCE, PipeId, Place, Service, State, Task};
+use crate::kernel::{
+    Files, GateId, INIT, Kernel, Kind, Meddling, PATIENCE, PipeId, Place, Service, State, Task, Written,
+};
 use crate::promises::{Promises, Snapshot};
 use crate::simulated::{Actor, Simulated};
 use crate::supervise::Supervise;
 use crate::svscan::{Started, Svscan};
 use daemontools::report::TEMPORARY;
 use daemontools::service::policy::{Limit, Policy, Timeouts};
-use daemontools::service::{Beside, Command, Part, Role};
+use daemontools::service::{Beside, Command, Commands, Part, Record, Role, Want};
 use fastrand::Rng;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -38,12 +40,30 @@ pub enum Transition {
     Write(i32),
     /// An operator writes a command for the supervise of this directory.
     Tell(Place, u8),
+    /// An operator uses svc to command the logger that the same supervise could run.
+    TellLogger(Place, Command),
     /// svscan is told to stop everything.
     Stop,
     /// A process that does not belong to the service starts, which takes a number, or ends.
     Stranger,
     /// The disk refuses writes from now on, or accepts them again.
     Disk,
+    /// The machine is suspended: no process runs for an hour.
+    Suspend,
+    /// An administrator, or the owner, does something to the files of a supervise.
+    Meddle(Place, Meddling),
+    /// An administrator copies the directory of a service, with the files of its supervise, into the place of another one that
+    /// does not run.
+    Copy(Place, Place),
+    /// The owner of the `supervise/` of a service that does not run writes a state that names this process as its `run`.
+    Forge(Place, i32),
+    /// A process of another account locks the scan directory: the directory itself, or the lock in it, as far as that account can
+    /// open it.
+    LockScan,
+    /// `/proc` goes away, or comes back.
+    Proc,
+    /// The machine is booted.
+    Reboot,
     /// Time passes until the next deadline.
     Pass,
 }
@@ -69,12 +89,42 @@ pub struct Budget {
     pub disk: u32,
     /// How often it tells svscan to stop everything.
     pub stops: u32,
+    /// How often it suspends the machine.
+    pub suspensions: u32,
+    /// How often it does something to the files of supervises.
+    pub meddlings: u32,
+    /// How often it copies a service directory or, where it owns one, forges its state.
+    pub forgeries: u32,
+    /// How often it commands loggers, as far as `commands` allows.
+    pub to_loggers: u32,
+    /// How often it locks the scan directory.
+    pub scan_locks: u32,
+    /// How often it takes `/proc` away or brings it back.
+    pub procs: u32,
+    /// How often it boots the machine.
+    pub boots: u32,
 }
 
 impl Budget {
     /// The budget of an adversary that rests.
-    pub const NONE: Budget =
-        Budget { kills: 0, sweeps: 0, refusals: 0, deeds: 0, commands: 0, lines: 0, strangers: 0, disk: 0, stops: 0 };
+    pub const NONE: Budget = Budget {
+        kills: 0,
+        sweeps: 0,
+        refusals: 0,
+        deeds: 0,
+        commands: 0,
+        lines: 0,
+        strangers: 0,
+        disk: 0,
+        stops: 0,
+        suspensions: 0,
+        meddlings: 0,
+        forgeries: 0,
+        to_loggers: 0,
+        scan_locks: 0,
+        procs: 0,
+        boots: 0,
+    };
 }
 
 /// The longest pauses of our programs together: a minute after a refused fork, and svscan's pause after a supervise
@@ -83,6 +133,15 @@ const LONGEST: Duration = Duration::from_secs(60 + 80);
 
 /// How many lines a pipe holds.
 const CAPACITY: usize = 3;
+
+/// How long the machine is suspended.
+const SUSPENSION: Duration = Duration::from_secs(3600);
+
+/// When a program is killed that was told to end, where there is such a limit.
+const KILL_AFTER: Duration = Duration::from_secs(3);
+
+/// The account that owns the `supervise/` of some services.
+const OWNER: u32 = 1000;
 
 /// The commands that are written: up, down, once, terminate, exit when down, kill.
 const COMMANDS: &[u8] = b"udotxk";
@@ -141,7 +200,25 @@ impl World {
     fn told_to_reload(self) -> Result<World, Broken> {
         let mut world = self.at_rest()?;
         let place = world.kernel.places().find(|place| world.kernel.policy(*place).has_reload);
-        place.into_iter().for_each(|place| world.kernel.files_mut(place).control.push(Command::Reload.byte()));
+        let written = Written::for_service(Command::Reload.byte());
+        place.into_iter().for_each(|place| world.kernel.write_control(place, [written]));
+        Ok(world)
+    }
+
+    /// The same machine at rest, after the first of its services was told to end by `d`, which its `run` does not obey.
+    ///
+    /// # Errors
+    /// The promise that is broken on the way.
+    fn told_down(self) -> Result<World, Broken> {
+        let mut world = self.at_rest()?;
+        let is_run = |task: &&mut Task| task.kind == Kind::Program(Role::Run);
+        let run = world.kernel.tasks.iter_mut().find(is_run);
+        let place = run.and_then(|task| {
+            task.ignores_term = true;
+            task.place
+        });
+        let written = Written::for_service(Command::Down.byte());
+        place.into_iter().for_each(|place| world.kernel.write_control(place, [written]));
         Ok(world)
     }
 
@@ -215,7 +292,7 @@ impl World {
         match task.kind {
             Kind::AtGate(_, gate) | Kind::BesideAtGate(_, gate) => {
                 let gate = self.kernel.gates.get(gate).copied().unwrap_or_default();
-                task.holds_lock || task.told_to_end || gate.passed || !gate.keeper
+                task.lock.is_some() || task.told_to_end || gate.passed || !gate.keeper
             }
             // All others end by themselves, unless they hang.
             Kind::Program(Role::Run) => (task.told_to_end && !task.ignores_term) || self.reads(pid).is_some(),
@@ -227,8 +304,8 @@ impl World {
     }
 
     fn has_passed(&self, pid: i32) -> bool {
-        match self.kernel.task(pid).map(|task| (task.kind, task.holds_lock)) {
-            Some((Kind::AtGate(_, gate) | Kind::BesideAtGate(_, gate), false)) => {
+        match self.kernel.task(pid).map(|task| (task.kind, task.lock)) {
+            Some((Kind::AtGate(_, gate) | Kind::BesideAtGate(_, gate), None)) => {
                 self.kernel.gates.get(gate).is_some_and(|gate| gate.passed && gate.process && !gate.has_failed)
             }
             _ => false,
@@ -243,8 +320,14 @@ impl World {
     }
 
     /// Notes the commands that a supervise has read, and those that it has recorded since.
-    fn see_commands(&mut self) {
+    fn see_commands(&mut self) -> Result<(), Broken> {
         for supervise in &mut self.supervises {
+            if let Some(command) = supervise.misdirected.take() {
+                return Err(Broken::Misdirected(command));
+            }
+            if let Some(pid) = supervise.killed.take() {
+                crate::promises::was_killed_for_time(&self.kernel, pid)?;
+            }
             let (place, told) = (supervise.place, supervise.told.take());
             self.promises.told(place, told, supervise.unwritten_want, &self.kernel);
             if std::mem::take(&mut supervise.ends_programs) {
@@ -254,6 +337,83 @@ impl World {
                 self.promises.is_to_reload(place, &self.kernel);
             }
         }
+        Ok(())
+    }
+
+    /// The machine is suspended. A supervise that waits notices that when it wakes; one that does something does not.
+    fn suspend(&mut self) {
+        let World { kernel, supervises, .. } = self;
+        let sleeps = |place: Option<Place>| {
+            let mut its = supervises.iter().filter(|supervise| Some(supervise.place) == place);
+            its.any(|supervise| supervise.is_in_charge && supervise.is_asleep())
+        };
+        for task in &mut kernel.tasks {
+            task.has_lost_time |= !sleeps(task.place);
+        }
+        kernel.uptime += SUSPENSION;
+        kernel.suspended += SUSPENSION;
+    }
+
+    /// The directories of services of which nothing runs.
+    fn idle_places(&self) -> impl Iterator<Item = Place> {
+        let is_idle = |place: &Place| !self.kernel.tasks.iter().any(|task| task.place == Some(*place));
+        self.kernel.places().filter(|place| place.part == Part::Service).filter(is_idle)
+    }
+
+    /// What an administrator or the owner can do to the files of supervises.
+    fn meddlings(&self, into: &mut Vec<Transition>) {
+        if self.budget.meddlings > 0 {
+            let supervised = self.supervises.iter().filter(|supervise| supervise.is_in_charge);
+            let all = |place: Place| Meddling::ALL.into_iter().map(move |what| Transition::Meddle(place, what));
+            into.extend(supervised.flat_map(|supervise| all(supervise.place)));
+        }
+        if self.budget.forgeries > 0 {
+            for place in self.idle_places() {
+                let has_state = |from: &Place| *from != place && self.kernel.files(*from).state.is_some();
+                let others = self.kernel.places().filter(|from| from.part == Part::Service).filter(has_state);
+                into.extend(others.map(|from| Transition::Copy(from, place)));
+                let named = self.kernel.tasks.iter().filter(|task| task.state == State::Alive);
+                let named = named.filter(|_| self.kernel.owner(place).is_some());
+                into.extend(named.map(|task| Transition::Forge(place, task.pid)));
+            }
+        }
+        if self.budget.to_loggers > 0 && self.budget.commands > 0 {
+            let services = self.supervises.iter().filter(|supervise| supervise.place.part == Part::Service);
+            let read = services.filter(|supervise| self.kernel.files(supervise.place).control_reader.is_some());
+            into.extend(read.map(|supervise| Transition::TellLogger(supervise.place, Command::Terminate)));
+        }
+        let is_free = self.kernel.scan_lock.is_exposed && self.kernel.scan_lock_holder().is_none();
+        let may_lock = self.budget.scan_locks > 0 && is_free && self.stranger().is_some();
+        into.extend(may_lock.then_some(Transition::LockScan));
+        into.extend((self.budget.suspensions > 0).then_some(Transition::Suspend));
+        into.extend((self.budget.procs > 0).then_some(Transition::Proc));
+        into.extend((self.budget.boots > 0).then_some(Transition::Reboot));
+    }
+
+    /// Copies a service directory that may be in use.
+    fn copy(&mut self, from: Place, to: Place) {
+        let Files { state, status, has_status, .. } = self.kernel.files(from).clone();
+        let files = self.kernel.files_mut(to);
+        (files.state, files.status, files.has_status, files.is_removed) = (state, status, has_status, false);
+    }
+
+    /// Writes a state that names this process as the `run` of a service.
+    fn forge(&mut self, place: Place, pid: i32) {
+        let record = Record {
+            boot: self.kernel.boot(),
+            directory: Some(self.kernel.directory(place)),
+            want: Want::Up,
+            process: self.kernel.identify(pid).map(|process| (Role::Run, process)),
+            ..Record::blank()
+        };
+        self.kernel.files_mut(place).state = Some(record.encode());
+    }
+
+    /// Boots the machine.
+    fn reboot(&mut self) {
+        self.kernel.reboot();
+        (self.svscan, self.supervises) = (None, Vec::new());
+        self.promises.reboot(self.kernel.places());
     }
 
     fn step_of_init(&mut self) {
@@ -271,7 +431,7 @@ impl World {
     fn step(&mut self, pid: i32, fails: bool) -> Result<(), Broken> {
         self.step_once(pid, fails)?;
         while self.is_fast && self.is_next_internal(pid) {
-            self.see_commands();
+            self.see_commands()?;
             self.step_once(pid, false)?;
         }
         Ok(())
@@ -311,7 +471,7 @@ impl World {
         let Some(task) = self.kernel.task_mut(pid) else { return Ok(()) };
         match task.kind {
             Kind::AtGate(..) | Kind::BesideAtGate(..) if told_to_end => self.kernel.end(pid, Signal::SIGTERM as i32),
-            Kind::AtGate(..) | Kind::BesideAtGate(..) if task.holds_lock => task.holds_lock = false,
+            Kind::AtGate(..) | Kind::BesideAtGate(..) if task.lock.is_some() => task.lock = None,
             Kind::AtGate(role, gate) => {
                 let place = task.place.filter(|_| role == Role::Run);
                 if self.leaves_gate(pid, gate, Kind::Program(role)) {
@@ -375,10 +535,21 @@ impl World {
         self.kernel.pipes.get(pipe).filter(|pipe| pipe.lines.len() < CAPACITY).map(|_| pipe)
     }
 
+    /// The stranger locks the scan directory, if it can open the lock.
+    fn lock_scan(&mut self) {
+        let lock = self.kernel.scan_lock;
+        let stranger = self.stranger().filter(|_| lock.is_exposed).and_then(|pid| self.kernel.task_mut(pid));
+        stranger.into_iter().for_each(|task| task.scan_lock = Some(lock.file));
+    }
+
+    fn stranger(&self) -> Option<i32> {
+        let mut tasks = self.kernel.tasks.iter();
+        tasks.find(|task| task.kind == Kind::Stranger && task.state == State::Alive).map(|task| task.pid)
+    }
+
     /// Ends the stranger if there is one, and starts one otherwise.
     fn turn_stranger(&mut self) {
-        let stranger = self.kernel.tasks.iter().find(|task| task.kind == Kind::Stranger && task.state == State::Alive);
-        match stranger.map(|task| task.pid) {
+        match self.stranger() {
             Some(pid) => self.kernel.end(pid, 0),
             None => drop(self.kernel.fork(INIT, Kind::Stranger, None)),
         }
@@ -446,6 +617,8 @@ impl World {
                 // told.
                 let has_left = kernel.read_record(supervise.place).is_some_and(|record| record.has_left());
                 promises.supervise_has_ended(supervise.place, has_left);
+                let its = kernel.tasks.iter_mut().filter(|task| task.place == Some(supervise.place));
+                its.for_each(|task| task.has_lost_time |= task.told_at.is_some());
                 supervise.gates().for_each(|gate| kernel.close_keeper_end(gate));
             }
             lives
@@ -472,7 +645,7 @@ impl Simulated for World {
             has_start: rng.u8(..8) == 0,
             has_pre_start: rng.u8(..4) == 0,
             has_stop: rng.u8(..8) == 0,
-            kill_after: (rng.u8(..4) == 0).then(|| Duration::from_secs(3)),
+            kill_after: (rng.u8(..4) == 0).then_some(KILL_AFTER),
             restart_limit: (rng.u8(..8) == 0).then(|| Limit { count: 3, within: Duration::from_secs(30) }),
             ..Policy::default()
         };
@@ -486,6 +659,7 @@ impl Simulated for World {
             disk: rng.u32(..3),
             stops: rng.u32(..4) / 3,
             lines: 0,
+            ..Budget::NONE
         };
         let mut rng_beside = Rng::with_seed(seed ^ 0xbe51de);
         let mut has = |one_in: u8| rng_beside.u8(..one_in) == 0;
@@ -504,7 +678,23 @@ impl Simulated for World {
         // Chance alone seldom tells a service to reload that is up and has a `reload`.
         let is_told_to_reload = policy.has_reload && has(2);
         let budget = Budget { sweeps: rng_beside.u32(..3), ..budget };
-        let web = Service::new("web", 1, policy);
+        let mut rng_outside = Rng::with_seed(seed ^ 0x0007_51de);
+        let mut up_to = |most: u32| rng_outside.u32(..=most);
+        let is_outside = up_to(2) == 0;
+        let outside = Budget {
+            suspensions: up_to(1),
+            meddlings: up_to(2),
+            forgeries: up_to(2),
+            to_loggers: up_to(2),
+            scan_locks: up_to(1),
+            procs: up_to(2),
+            boots: up_to(3) / 3,
+            ..budget
+        };
+        let budget = if is_outside { outside } else { budget };
+        let kill_after = policy.kill_after.or((outside.suspensions > 0 && is_outside).then_some(KILL_AFTER));
+        let web = Service::new("web", 1, Policy { kill_after, ..policy });
+        let web = if is_outside && up_to(2) == 0 { web.owned_by(OWNER) } else { web };
         let world = match rng.u8(..2) {
             0 => World::new(vec![web.logged()], Budget { lines: rng.u32(..6), ..budget }, epoch),
             _ if rng.u8(..3) == 0 => {
@@ -513,6 +703,17 @@ impl Simulated for World {
             }
             _ => World::new(vec![web], budget, epoch),
         };
+        let mut world = world;
+        world.kernel.scan_lock.is_exposed = is_outside && up_to(1) == 0;
+        if world.kernel.scan_lock.is_exposed && up_to(1) == 0 {
+            world.turn_stranger();
+            world.lock_scan();
+        }
+        // Chance alone seldom suspends the machine while a program is to end within some time.
+        let is_told_down = world.budget.suspensions > 0 && up_to(3) == 0;
+        if is_told_down {
+            return world.clone().told_down().unwrap_or(world);
+        }
         if is_told_to_reload { world.clone().told_to_reload().unwrap_or(world) } else { world }
     }
 
@@ -528,7 +729,8 @@ impl Simulated for World {
         if may_pass && self.next_deadline().is_some() {
             into.push(Transition::Pass);
         }
-        let supervised = self.kernel.files.iter().filter(|(_, files)| files.ok_reader.is_some());
+        let is_reached = |files: &Files| files.ok_reader.is_some() && files.control_reader.is_some();
+        let supervised = self.kernel.files.iter().filter(|(_, files)| is_reached(files));
         for (place, _) in supervised.filter(|_| self.budget.commands > 0) {
             // The supervise of a logger that is told to exit has more to decide than the world has in it.
             let commands = COMMANDS.iter().filter(|byte| place.part == Part::Service || **byte != b'x');
@@ -536,6 +738,7 @@ impl Simulated for World {
             let commands = commands.copied().chain(has_reload.then_some(Command::Reload.byte()));
             into.extend(commands.map(|byte| Transition::Tell(*place, byte)));
         }
+        self.meddlings(into);
         if self.budget.stops > 0 && self.svscan.is_some() {
             into.push(Transition::Stop);
         }
@@ -563,9 +766,17 @@ impl Simulated for World {
             | Transition::Hang(_)
             | Transition::Write(_)
             | Transition::Tell(..)
+            | Transition::TellLogger(..)
             | Transition::Stop
             | Transition::Stranger
-            | Transition::Disk => Actor::Adversary,
+            | Transition::Disk
+            | Transition::Suspend
+            | Transition::Meddle(..)
+            | Transition::Copy(..)
+            | Transition::Forge(..)
+            | Transition::LockScan
+            | Transition::Proc
+            | Transition::Reboot => Actor::Adversary,
         }
     }
 
@@ -618,7 +829,14 @@ impl Simulated for World {
             }
             Transition::Tell(place, byte) => {
                 self.budget.commands -= 1;
-                self.kernel.files_mut(place).control.push(byte);
+                self.kernel.write_control(place, [Written::for_service(byte)]);
+            }
+            Transition::TellLogger(place, command) => {
+                (self.budget.commands, self.budget.to_loggers) = (self.budget.commands - 1, self.budget.to_loggers - 1);
+                let mut commands = Commands::default();
+                [Command::ForLogger, command].into_iter().for_each(|command| commands.add(command));
+                let written = commands.bytes().into_iter().map(|byte| Written { byte, part: Part::Logger });
+                self.kernel.write_control(place, written);
             }
             Transition::Stop => {
                 self.budget.stops -= 1;
@@ -635,11 +853,48 @@ impl Simulated for World {
                 self.kernel.read_only = !self.kernel.read_only;
                 self.promises.may_be_untold = true;
             }
+            Transition::Suspend => {
+                self.budget.suspensions -= 1;
+                self.suspend();
+            }
+            Transition::Meddle(place, what) => {
+                self.budget.meddlings -= 1;
+                // A supervise that goes on after another one writes its page with the first change. Until then the record is only
+                // in the files.
+                let has_page = self.kernel.read_page(place).is_some();
+                if matches!(what, Meddling::Remove | Meddling::RemoveStatus) && !has_page {
+                    self.promises.record_is_lost(place);
+                }
+                self.kernel.meddle(place, what);
+                self.promises.may_be_untold |= what == Meddling::Remove;
+            }
+            Transition::Copy(from, to) => {
+                self.budget.forgeries -= 1;
+                self.copy(from, to);
+                self.promises.state_is_replaced(to);
+            }
+            Transition::Forge(place, pid) => {
+                self.budget.forgeries -= 1;
+                self.forge(place, pid);
+                self.promises.state_is_replaced(place);
+            }
+            Transition::LockScan => {
+                self.budget.scan_locks -= 1;
+                self.lock_scan();
+            }
+            Transition::Proc => {
+                self.budget.procs -= 1;
+                self.kernel.hides_proc = !self.kernel.hides_proc;
+            }
+            Transition::Reboot => {
+                self.budget.boots -= 1;
+                self.reboot();
+            }
             Transition::Pass => {
                 self.kernel.uptime = self.next_deadline().unwrap_or(self.kernel.uptime);
             }
         }
-        self.see_commands();
+        self.see_commands()?;
         self.remove_ended();
         let lost = self.remove_pipes();
         if let Some(line) = lost.filter(|_| is_step_of_ours) {
@@ -700,6 +955,22 @@ impl Simulated for World {
             Transition::Stop => "svscan is told to stop everything".into(),
             Transition::Stranger => "a stranger comes or goes".into(),
             Transition::Disk => "the disk turns".into(),
+            Transition::TellLogger(at, command) => {
+                format!("an operator uses svc to tell the logger of {} {command:?}", self.kernel.name(at))
+            }
+            Transition::Suspend => "the machine is suspended for an hour".into(),
+            Transition::Meddle(at, what) => {
+                format!("others meddle with supervise/ of {}: {what:?}", self.kernel.name(at))
+            }
+            Transition::Copy(from, to) => {
+                format!("{} is copied into the place of {}", self.kernel.name(from), self.kernel.name(to))
+            }
+            Transition::Forge(at, pid) => {
+                format!("the owner of {} writes a state that names {}", self.kernel.name(at), who(pid))
+            }
+            Transition::LockScan => "a stranger locks the scan directory".into(),
+            Transition::Proc => "/proc goes or comes".into(),
+            Transition::Reboot => "the machine is booted".into(),
             Transition::Pass => "time passes".into(),
         }
     }

@@ -23,8 +23,7 @@ const UNFAIR_TRANSITIONS: usize = 1000;
 const LIFE: Duration = Duration::from_secs(20);
 
 /// As much of everything as the adversary may need for one deed.
-const ANY: Budget =
-    Budget { kills: 9, sweeps: 0, refusals: 9, deeds: 9, commands: 9, lines: 9, strangers: 0, disk: 0, stops: 9 };
+const ANY: Budget = Budget { kills: 9, refusals: 9, deeds: 9, commands: 9, lines: 9, stops: 9, ..Budget::NONE };
 
 /// A world at rest, and what an outsider has seen so far.
 #[derive(Debug, Clone)]
