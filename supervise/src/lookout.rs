@@ -338,14 +338,16 @@ impl Traces<'_> {
     pub fn send(&self, scope: Scope, signal: Signal) {
         let signal_one = |pid: Pid| {
             let leads = scope == Scope::Group && getpgid(Some(pid)) == Ok(pid);
-            if leads { killpg(pid, signal) } else { kill(pid, signal) }
+            if leads && tree::is_orphan_still(pid) {
+                let _ = killpg(pid, signal);
+            } else {
+                tree::send_orphan(pid, signal);
+            }
         };
         match scope {
             Scope::Tree => tree::send(None, signal, &self.spared()),
             Scope::Main | Scope::Group => {
-                for pid in self.left().unwrap_or_default() {
-                    let _ = signal_one(pid);
-                }
+                self.left().unwrap_or_default().into_iter().for_each(signal_one);
             }
         }
     }
@@ -354,9 +356,7 @@ impl Traces<'_> {
     pub fn kill(&self) {
         if tree::kill_all(None, &self.spared()).is_err() {
             // `/proc` does not show them.
-            for pid in self.left().unwrap_or_default() {
-                let _ = kill(pid, Signal::SIGKILL);
-            }
+            self.left().unwrap_or_default().into_iter().for_each(|pid| tree::send_orphan(pid, Signal::SIGKILL));
         }
     }
 

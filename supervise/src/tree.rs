@@ -9,12 +9,13 @@ use crate::service_process::ServiceProcess;
 use daemontools::report::errno_of;
 use daemontools::service::policy::Scope;
 use daemontools::service::{
-    Identity, Inquiry, MARK, Part, Process, are_proven_by_mark, is_proven_by_mark, mark_of, mark_of_logger,
+    Identity, Inquiry, MARK, Part, Process, are_proven_by_mark, is_proven_by_mark, is_without_pidfd, mark_of,
+    mark_of_logger,
 };
 use daemontools::sys::exec::Change;
 use daemontools::sys::process::{
-    Ancestry, has_gained_rights, has_proc, is_apart, is_hidden, is_living, known_path, known_processes, process_table,
-    start_ticks,
+    Ancestry, PidFd, has_gained_rights, has_proc, is_apart, is_hidden, is_living, known_path, known_processes,
+    process_table, start_ticks,
 };
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
@@ -42,13 +43,12 @@ fn tag_value(part: Part) -> Option<String> {
     }
 }
 
-/// The living processes of the service, the main one first if there is one. `helpers` have to do with supervise, but
-/// are not of the service. `inquiry` knows the processes that gave no answer before.
+/// The living processes of the service but for the main one. `helpers` have to do with supervise, but are not of the service. `inquiry` knows the processes that gave no answer before.
 ///
 /// Any account may give the tag to a program that it starts, even to a set-uid program. So if only the tag of a process, or
 /// that of an ancestor, says that the process belongs to the service, supervise believes this only if the process gained no
 /// rights when it was executed. Otherwise an account could have supervise kill processes that it cannot kill itself.
-fn members(main: Option<Pid>, helpers: &[Pid], inquiry: &mut Inquiry) -> Vec<Pid> {
+fn members(main: Option<Pid>, helpers: &[Pid], inquiry: &mut Inquiry) -> Vec<Ancestry> {
     let table: Vec<Ancestry> = process_table().into_iter().filter(|process| !helpers.contains(&process.pid)).collect();
     let mut found: HashSet<Pid> = HashSet::from_iter(main.into_iter().chain([getpid()]));
     add_descendants(&mut found, &table, |pids| pids.to_vec());
@@ -59,9 +59,18 @@ fn members(main: Option<Pid>, helpers: &[Pid], inquiry: &mut Inquiry) -> Vec<Pid
         inquiry.those(pids, |pid| has_gained_rights(pid) != Some(true)).unwrap_or_default()
     });
     found.extend(by_tag);
-    let living = table.iter().filter(|process| !process.zombie && process.pid != getpid()).map(|process| process.pid);
-    let others = living.filter(|pid| found.contains(pid) && Some(*pid) != main);
-    main.into_iter().chain(others).collect()
+    let is_other = |process: &Ancestry| !process.zombie && process.pid != getpid() && Some(process.pid) != main;
+    table.into_iter().filter(|process| is_other(process) && found.contains(&process.pid)).collect()
+}
+
+/// Sends a signal to a process that was found in the table. It took time to find it, in which the process may have ended, and
+/// another one may have got its number; but only supervise itself could wait for a child of supervise.
+fn send_member(member: &Ancestry, signal: Signal) {
+    if member.parent == getpid() {
+        let _ = kill(member.pid, signal);
+    } else {
+        Process { pid: member.pid, ticks: member.ticks, serial: 0 }.send(&[signal]);
+    }
 }
 
 /// Adds the descendants of all these processes that `choose` returns when it is given them, and whose parents it has
@@ -135,11 +144,27 @@ pub fn kill_rest(scope: Scope, last_run: Option<Process>, helpers: &[Pid]) -> ni
     }
 }
 
+/// Whether a process that has lost its parent is the service's still: a child of supervise, or one that is known by its tag.
+pub fn is_orphan_still(pid: Pid) -> bool {
+    is_living_child(pid) || is_marked(pid, Part::Service) == Ok(true)
+}
+
+/// Sends a signal to a process that has lost its parent. It is held while that it is the service's is proven, so that no other
+/// process gets the signal.
+pub fn send_orphan(pid: Pid, signal: Signal) {
+    let _ = match PidFd::open(pid) {
+        Ok(held) if is_orphan_still(pid) => held.signal(signal),
+        Err(_) if is_living_child(pid) => kill(pid, signal),
+        Err(errno) if is_without_pidfd(errno) && is_orphan_still(pid) => kill(pid, signal),
+        Ok(_) | Err(_) => Ok(()),
+    };
+}
+
 /// Sends a signal to all processes of the tree.
 pub fn send(main: Option<Pid>, signal: Signal, helpers: &[Pid]) {
-    for pid in members(main, helpers, &mut Inquiry::default()) {
-        let _ = kill(pid, signal);
-    }
+    // It is a child of supervise, which has not waited for it.
+    let _ = main.map(|main| kill(main, signal));
+    members(main, helpers, &mut Inquiry::default()).iter().for_each(|member| send_member(member, signal));
 }
 
 /// Kills all processes of the tree, including those that are made while this runs. `main` has ended, and supervise has
@@ -167,9 +192,9 @@ pub fn kill_all(main: Option<Pid>, helpers: &[Pid]) -> nix::Result<()> {
         if Moment::now().uptime > until {
             return Err(Errno::ETIMEDOUT);
         }
-        for pid in members {
-            let _ = kill(pid, Signal::SIGKILL);
-            dying.insert(pid);
+        for member in members {
+            send_member(&member, Signal::SIGKILL);
+            dying.insert(member.pid);
         }
         // The processes die during this wait.
         if poll(&mut [], PollTimeout::from(1u8)) == Err(Errno::ENOMEM) {
@@ -182,10 +207,9 @@ pub fn kill_all(main: Option<Pid>, helpers: &[Pid]) -> nix::Result<()> {
 fn stop_all(spared: &[Pid], inquiry: &mut Inquiry, until: Duration) {
     let mut stopped = HashSet::new();
     loop {
-        let new: Vec<Pid> = members(None, spared, inquiry).into_iter().filter(|pid| stopped.insert(*pid)).collect();
-        for pid in &new {
-            let _ = kill(*pid, Signal::SIGSTOP);
-        }
+        let mut new = members(None, spared, inquiry);
+        new.retain(|member| stopped.insert(member.pid));
+        new.iter().for_each(|member| send_member(member, Signal::SIGSTOP));
         let hopped = stop_orphans(&mut stopped, spared, until);
         if (new.is_empty() && !hopped) || Moment::now().uptime > until {
             return;
@@ -303,4 +327,21 @@ fn kill_group(run: Process) {
 /// Whether another process than this one has its number.
 fn is_anothers(process: &Process) -> bool {
     process.identity() == Ok(Identity::Gone) && kill(process.pid, None) != Err(Errno::ESRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_whose_number_is_anothers_by_now_gets_no_signal() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        let ticks = start_ticks(pid).unwrap();
+        let member = |ticks| Ancestry { pid, parent: Pid::from_raw(1), zombie: false, ticks };
+        send_member(&member(ticks - 1), Signal::SIGKILL);
+        assert!(child.try_wait().unwrap().is_none());
+        send_member(&member(ticks), Signal::SIGKILL);
+        assert!(!child.wait().unwrap().success());
+    }
 }

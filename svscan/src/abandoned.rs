@@ -2,9 +2,7 @@
 //! and how svscan ends it if no supervise can take charge of it. See [`leftover`](crate::leftover) for what svscan does
 //! next when a supervise has ended, and [`orphans`](crate::orphans) for how such processes ended.
 
-use daemontools::service::{Identity, Process, is_without_pidfd};
-use daemontools::sys::process::PidFd;
-use nix::sys::signal::{Signal, kill};
+use daemontools::service::{Identity, Process};
 
 /// From where svscan knows of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,23 +30,10 @@ fn is_left(identity: nix::Result<Identity>, source: RecordSource) -> bool {
     }
 }
 
-/// Sends a process these signals, if it is proven to be that process. If it has ended, nothing is left to do.
-pub fn send(process: &Process, signals: &[Signal]) {
-    let held = PidFd::open(process.pid);
-    for signal in signals.iter().copied() {
-        let _ = match &held {
-            Ok(held) if process.identity_of(held) == Ok(Identity::Same) => held.signal(signal),
-            Err(errno) if is_without_pidfd(*errno) && process.is_there() => kill(process.pid, signal),
-            Ok(_) | Err(_) => Ok(()),
-        };
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use nix::errno::Errno;
-    use nix::unistd::Pid;
 
     #[test]
     fn a_process_that_is_not_proven_to_be_gone_counts_as_left() {
@@ -67,15 +52,5 @@ mod tests {
                 "{identity:?}"
             );
         }
-    }
-
-    #[test]
-    fn only_the_process_itself_is_signalled() {
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let process = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
-        send(&Process { ticks: process.ticks + 1, serial: process.serial + 1, ..process }, &[Signal::SIGKILL]);
-        assert!(child.try_wait().unwrap().is_none());
-        send(&process, &[Signal::SIGKILL]);
-        assert!(!child.wait().unwrap().success());
     }
 }

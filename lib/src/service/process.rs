@@ -2,7 +2,7 @@
 
 use crate::sys::process::{self, PidFd};
 use nix::errno::Errno;
-use nix::sys::signal::kill;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// A process, and what distinguishes it from every other process that has or had the same number.
@@ -140,6 +140,19 @@ impl Process {
         self.pid == other.pid && !differ(self.ticks, other.ticks) && !differ(self.serial, other.serial)
     }
 
+    /// Sends these signals to the process, if it is proven to be the one that has its number now: the process is held
+    /// while that is proven. A process that has ended, or of which it cannot be proven, gets no signal.
+    pub fn send(&self, signals: &[Signal]) {
+        let held = PidFd::open(self.pid);
+        for signal in signals.iter().copied() {
+            let _ = match &held {
+                Ok(held) if self.identity_of(held) == Ok(Identity::Same) => held.signal(signal),
+                Err(errno) if is_without_pidfd(*errno) && self.is_there() => kill(self.pid, signal),
+                Ok(_) | Err(_) => Ok(()),
+            };
+        }
+    }
+
     /// Whether this is proven to be the process that has its number now.
     pub fn is_there(&self) -> bool {
         self.identity() == Ok(Identity::Same)
@@ -167,6 +180,19 @@ pub fn is_without_pidfd(errno: Errno) -> bool {
 mod tests {
     use super::*;
     use nix::unistd::getpid;
+
+    #[test]
+    fn only_the_process_itself_is_signalled() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
+        let later = Process { ticks: process.ticks + 1, serial: process.serial + 1, ..process };
+        for other in [later, Process { serial: 0, ..later }, Process { ticks: 0, serial: 0, ..process }] {
+            other.send(&[Signal::SIGKILL]);
+            assert!(child.try_wait().unwrap().is_none(), "{other:?}");
+        }
+        Process { serial: 0, ..process }.send(&[Signal::SIGKILL]);
+        assert!(!child.wait().unwrap().success());
+    }
 
     #[test]
     fn a_child_of_which_nothing_could_be_asked_is_completed_later() {

@@ -1,7 +1,6 @@
 //! Ending what is left of a service that is being stopped and for which no supervise can be started.
 
 use super::{SuperviseContext, Supervises};
-use crate::abandoned;
 use crate::in_charge::InCharge;
 use crate::leftover::RemainingProcess;
 use crate::table::SuperviseId;
@@ -51,9 +50,9 @@ impl Supervises {
         let is_overdue = record.kill_at.is_some_and(|kill_at| kill_at.uptime <= Moment::now().uptime);
         for process in record.processes() {
             if context.stopping.is_hurried() || is_overdue {
-                abandoned::send(&process, &[Signal::SIGKILL]);
+                process.send(&[Signal::SIGKILL]);
             } else if context.stopping.mark_told(which, process) {
-                abandoned::send(&process, &[Signal::SIGTERM, Signal::SIGCONT]);
+                process.send(&[Signal::SIGTERM, Signal::SIGCONT]);
             }
         }
     }

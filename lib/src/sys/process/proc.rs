@@ -269,6 +269,8 @@ pub struct Ancestry {
     pub parent: Pid,
     /// Whether it has ended and was not waited for yet.
     pub zombie: bool,
+    /// When it was started, in clock ticks since boot.
+    pub ticks: u64,
 }
 
 /// All processes that `/proc` shows, as far as that can be told now.
@@ -326,11 +328,12 @@ pub fn ancestors(pid: Pid) -> impl Iterator<Item = Pid> {
 pub fn ancestry_of(pid: Pid) -> nix::Result<Option<Ancestry>> {
     let fields = known_fields(pid)?;
     let known = |fields: String| {
-        let threads = fields.split_ascii_whitespace().nth(THREADS - FIRST)?.parse::<u64>().ok()?;
+        let number = |field: usize| fields.split_ascii_whitespace().nth(field - FIRST)?.parse::<u64>().ok();
+        let (threads, ticks) = (number(THREADS)?, number(START_TICKS)?);
         let mut fields = fields.split_ascii_whitespace();
         // The first thread of a process may have ended before the others.
         let zombie = fields.next()? == "Z" && threads <= 1;
-        Some(Ancestry { pid, parent: Pid::from_raw(fields.next()?.parse().ok()?), zombie })
+        Some(Ancestry { pid, parent: Pid::from_raw(fields.next()?.parse().ok()?), zombie, ticks })
     };
     Ok(fields.and_then(known))
 }
