@@ -198,6 +198,34 @@ fn told_to_end_with_a_full_buffer_it_ends_at_the_end_of_the_line() {
     assert!(log.all() == lines(50_000, 7));
 }
 
+/// The rest of a line may be long, and each read is followed by writes, and by a sync with `y`.
+#[test]
+fn told_to_end_in_a_long_line_it_reads_the_rest_in_a_few_steps() {
+    if !has("strace") {
+        return skip("there is no strace");
+    }
+    let scratch = Scratch::new();
+    let log = Log::of(&scratch, "log");
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
+    let line = [vec![b'x'; 900_000], b" end\n".to_vec()].concat();
+    writer.write_all(&[&line[..], b"next\n"].concat()).unwrap();
+    let program = tests::programs().join("multilog");
+    let mut command = scratch.command("strace");
+    // The signal comes with the first read.
+    command.args(["-qq", "-o", "calls", "-e", "trace=ioctl,read", "-e", "inject=ioctl:signal=SIGTERM:when=1"]);
+    command.arg(program).args(["s16777215", "./log"]).stdin(reader.try_clone().unwrap());
+    let mut multilog = Daemon::start(&mut command, &scratch);
+    assert_eq!((multilog.wait(), multilog.errors().as_str()), (0, ""));
+    assert!(log.all() == line, "{}", log.all().len());
+    let calls = fs::read_to_string(scratch.path().join("calls")).unwrap();
+    assert!(calls.lines().filter(|call| call.starts_with("read(0, ")).count() < 100, "{calls}");
+    drop(writer);
+    let next = scratch.command("multilog").arg("./log").stdin(reader).spawn().unwrap();
+    assert_eq!(tests::Running(next).wait().code(), Some(0));
+    assert!(log.all() == [&line[..], b"next\n"].concat());
+}
+
 /// A slow disk delays each file, and multilog may have read many lines.
 #[test]
 fn told_to_end_it_does_not_go_through_all_that_it_has_read() {

@@ -11,7 +11,7 @@ impl Logger {
     /// Reads what there is. After TERM, it reads only to the end of the line.
     pub(super) fn read(&mut self) {
         let room = self.journal.room();
-        let most = if self.retry.signals.leaving { room.min(1) } else { room.min(self.most) };
+        let most = if self.retry.signals.leaving { self.to_line_end(room) } else { room.min(self.most) };
         let read_input = |place: &mut [u8]| read(sys::stdin(), place);
         let result = match (&self.peek_pipe, sys::unread(sys::stdin())) {
             (Some(peek_pipe), Ok(waiting @ 1..)) => {
@@ -28,6 +28,17 @@ impl Logger {
                 self.ended = true;
             }
         }
+    }
+
+    /// How many bytes can be read without one of the next line. Where the input does not show what comes, it is one.
+    fn to_line_end(&self, room: usize) -> usize {
+        let (Some(peek_pipe), Ok(waiting @ 1..)) = (&self.peek_pipe, sys::unread(sys::stdin())) else {
+            return room.min(1);
+        };
+        let mut next = vec![0; waiting.min(room).min(self.most)];
+        let shown = peek(peek_pipe, &mut next).map_or(&[][..], |shown| &next[..shown]);
+        let line = shown.iter().position(|byte| *byte == b'\n').map_or(shown.len(), |end| end + 1);
+        line.max(room.min(1))
     }
 }
 
