@@ -52,8 +52,8 @@ fn outcome(scratch: &Scratch, folder: &Path, line: &str) -> Outcome {
     scratch.outcome_of(command.args(["-c", &story]).env("PATH", path).env("B", folder))
 }
 
-/// Whether our program says what the original says. Behind the original's words ours may add a cause, after a colon, and it
-/// may warn of what the original does without a word.
+/// Whether our program says what the original says. Behind the original's words ours may add a cause, after a colon; it may
+/// warn of what the original does without a word; and its usage may name more options.
 fn says_the_same(ours: &Outcome, original: &Outcome) -> bool {
     ours.code == original.code
         && has_the_same_lines(&ours.stdout, &original.stdout)
@@ -66,7 +66,9 @@ fn has_the_same_lines(ours: &str, original: &str) -> bool {
     let expected: Vec<&str> = original.split('\n').collect();
     let is_same = |(said, expected): (&&str, &&str)| {
         let may_have_cause = expected.contains(": fatal: ") || expected.contains(": warning: ");
-        let more = said.strip_prefix(*expected);
+        let usage = expected.strip_suffix(" child").filter(|usage| usage.contains(": usage: "));
+        let more_options = usage.and_then(|usage| said.strip_prefix(usage)?.strip_suffix(" child"));
+        let more = more_options.filter(|more| more.starts_with(" [-")).map(|_| "").or(said.strip_prefix(*expected));
         more.is_some_and(|more| more.is_empty() || (may_have_cause && more.starts_with(": ")))
     };
     said.len() == expected.len() && said.iter().zip(&expected).all(is_same)

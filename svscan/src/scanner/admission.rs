@@ -5,6 +5,7 @@ use crate::probe::{ExaminedService, Logger};
 use crate::table::{Contents, Id, Part, SuperviseId};
 use crate::{messages, settings};
 use daemontools::sys::is_passing;
+use nix::errno::Errno;
 use std::ffi::OsStr;
 use std::time::Instant;
 
@@ -27,6 +28,11 @@ impl Scanner {
         else {
             return self.table.not_inspected(id);
         };
+        // The entry may have been renamed, or made to lead elsewhere, before its directory was looked at.
+        if self.probe.leads_to(&name, id) == Err(Errno::ENOENT) {
+            self.look_up_again(&name, now);
+            return self.table.not_inspected(id);
+        }
         let Ok(forwards) = self.forwards(logger) else { return self.table.not_inspected(id) };
         if logger != Logger::Directory {
             self.scan.late_loggers.add(id);

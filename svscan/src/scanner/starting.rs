@@ -50,9 +50,7 @@ impl Scanner {
                 let words = b" is not the directory any more whose supervise has ended: what that left runs on";
                 self.diagnostics.warn_once(Subject::Entry(name.into()), [name.as_bytes(), words].concat());
             }
-            let Scanner { table, probe, diagnostics, .. } = self;
-            EntryLookup { table, probe, diagnostics }.look_up(name);
-            self.scan.request(now);
+            self.look_up_again(name, now);
             return self.table.not_started(which, now);
         }
         // What keeps a service from starting may keep its logger from it too.
@@ -61,6 +59,13 @@ impl Scanner {
             self.diagnostics.warn_unable_once(Subject::Start(which), unable);
         }
         self.table.not_started(which, now);
+    }
+
+    /// An entry has changed since svscan has looked at it.
+    pub(super) fn look_up_again(&mut self, name: &OsStr, now: Instant) {
+        let Scanner { table, probe, diagnostics, .. } = self;
+        EntryLookup { table, probe, diagnostics }.look_up(name);
+        self.scan.request(now);
     }
 
     /// No supervise could be started for a part that is being stopped. svscan tries again for as long as something is left.
