@@ -14,8 +14,8 @@ use daemontools::service::{
 };
 use daemontools::sys::exec::Change;
 use daemontools::sys::process::{
-    Ancestry, PidFd, has_gained_rights, has_proc, is_apart, is_hidden, is_living, known_path, known_processes,
-    process_table, start_ticks,
+    Ancestry, PidFd, ancestry, has_gained_rights, has_proc, is_apart, is_hidden, is_living, known_path,
+    known_processes, process_numbers, start_ticks,
 };
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
@@ -23,7 +23,7 @@ use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -48,8 +48,12 @@ fn tag_value(part: Part) -> Option<String> {
 /// Any account may give the tag to a program that it starts, even to a set-uid program. So if only the tag of a process, or
 /// that of an ancestor, says that the process belongs to the service, supervise believes this only if the process gained no
 /// rights when it was executed. Otherwise an account could have supervise kill processes that it cannot kill itself.
-fn members(main: Option<Pid>, helpers: &[Pid], inquiry: &mut Inquiry) -> Vec<Ancestry> {
-    let table: Vec<Ancestry> = process_table().into_iter().filter(|process| !helpers.contains(&process.pid)).collect();
+fn members(main: Option<Pid>, helpers: &[Pid], inquiry: &mut Inquiry) -> Vec<Member> {
+    // What a process is must be known before its parent is: then no later process is taken for it.
+    let processes: HashMap<Pid, Process> =
+        process_numbers().into_iter().map(|pid| (pid, Process::just_made(pid))).collect();
+    let known = processes.keys().filter(|pid| !helpers.contains(pid));
+    let table: Vec<Ancestry> = known.filter_map(|pid| ancestry(*pid)).collect();
     let mut found: HashSet<Pid> = HashSet::from_iter(main.into_iter().chain([getpid()]));
     add_descendants(&mut found, &table, |pids| pids.to_vec());
     let others: Vec<Pid> = table.iter().map(|process| process.pid).filter(|pid| !found.contains(pid)).collect();
@@ -60,16 +64,26 @@ fn members(main: Option<Pid>, helpers: &[Pid], inquiry: &mut Inquiry) -> Vec<Anc
     });
     found.extend(by_tag);
     let is_other = |process: &Ancestry| !process.zombie && process.pid != getpid() && Some(process.pid) != main;
-    table.into_iter().filter(|process| is_other(process) && found.contains(&process.pid)).collect()
+    let others = table.into_iter().filter(|process| is_other(process) && found.contains(&process.pid));
+    let member = |process: Ancestry| Some(Member { process: *processes.get(&process.pid)?, parent: process.parent });
+    others.filter_map(member).collect()
 }
 
-/// Sends a signal to a process that was found in the table. It took time to find it, in which the process may have ended, and
-/// another one may have got its number; but only supervise itself could wait for a child of supervise.
-fn send_member(member: &Ancestry, signal: Signal) {
-    if member.parent == getpid() {
-        let _ = kill(member.pid, signal);
-    } else {
-        Process { pid: member.pid, ticks: member.ticks, serial: 0 }.send(&[signal]);
+/// A process of the tree.
+struct Member {
+    process: Process,
+    parent: Pid,
+}
+
+impl Member {
+    /// Sends the process a signal. It took time to find it, in which it may have ended, and another one may have got its
+    /// number; but only supervise itself could wait for a child of supervise.
+    fn send(&self, signal: Signal) {
+        if self.parent == getpid() {
+            let _ = kill(self.process.pid, signal);
+        } else {
+            self.process.send(&[signal]);
+        }
     }
 }
 
@@ -164,7 +178,7 @@ pub fn send_orphan(pid: Pid, signal: Signal) {
 pub fn send(main: Option<Pid>, signal: Signal, helpers: &[Pid]) {
     // It is a child of supervise, which has not waited for it.
     let _ = main.map(|main| kill(main, signal));
-    members(main, helpers, &mut Inquiry::default()).iter().for_each(|member| send_member(member, signal));
+    members(main, helpers, &mut Inquiry::default()).iter().for_each(|member| member.send(signal));
 }
 
 /// Kills all processes of the tree, including those that are made while this runs. `main` has ended, and supervise has
@@ -193,8 +207,8 @@ pub fn kill_all(main: Option<Pid>, helpers: &[Pid]) -> nix::Result<()> {
             return Err(Errno::ETIMEDOUT);
         }
         for member in members {
-            send_member(&member, Signal::SIGKILL);
-            dying.insert(member.pid);
+            member.send(Signal::SIGKILL);
+            dying.insert(member.process.pid);
         }
         // The processes die during this wait.
         if poll(&mut [], PollTimeout::from(1u8)) == Err(Errno::ENOMEM) {
@@ -208,8 +222,8 @@ fn stop_all(spared: &[Pid], inquiry: &mut Inquiry, until: Duration) {
     let mut stopped = HashSet::new();
     loop {
         let mut new = members(None, spared, inquiry);
-        new.retain(|member| stopped.insert(member.pid));
-        new.iter().for_each(|member| send_member(member, Signal::SIGSTOP));
+        new.retain(|member| stopped.insert(member.process.pid));
+        new.iter().for_each(|member| member.send(Signal::SIGSTOP));
         let hopped = stop_orphans(&mut stopped, spared, until);
         if (new.is_empty() && !hopped) || Moment::now().uptime > until {
             return;
@@ -336,12 +350,11 @@ mod tests {
     #[test]
     fn a_member_whose_number_is_anothers_by_now_gets_no_signal() {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
-        let ticks = start_ticks(pid).unwrap();
-        let member = |ticks| Ancestry { pid, parent: Pid::from_raw(1), zombie: false, ticks };
-        send_member(&member(ticks - 1), Signal::SIGKILL);
+        let process = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
+        let member = |process| Member { process, parent: Pid::from_raw(1) };
+        member(Process { ticks: process.ticks - 1, serial: process.serial - 1, ..process }).send(Signal::SIGKILL);
         assert!(child.try_wait().unwrap().is_none());
-        send_member(&member(ticks), Signal::SIGKILL);
+        member(process).send(Signal::SIGKILL);
         assert!(!child.wait().unwrap().success());
     }
 }

@@ -6,13 +6,14 @@ use crate::svscan_stop::has_taken_in_term;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tests::{Running, Scratch, Service, children_of, has, is_alive, is_root, processes_in, skip, wait_until};
+use tests::{Daemon, Running, Scratch, Service, children_of, has, is_alive, is_root, processes_in, skip, wait_until};
 
 type Make = fn(&Path);
 
@@ -464,4 +465,50 @@ fn a_set_uid_program_is_taken_for_no_supervise() {
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
     assert!(is_alive(i32::try_from(holder.0.id()).unwrap()), "svscan killed a process that is not its own");
+}
+
+/// While a process executes a program, the kernel keeps everybody waiting who asks for most of what `/proc` shows of it. If the
+/// process closes a file on a mount whose server is silent, that takes for ever. Any account can have such a process.
+#[test]
+fn of_a_strangers_process_nothing_is_asked_that_may_take_for_ever() {
+    if !has("strace") {
+        return skip("there is no strace");
+    }
+    let scratch = Scratch::new();
+    let stranger = Daemon::start(scratch.command("sleep").arg("1000"), &scratch);
+    let web = service(&scratch, "web", "sleep 1000 & echo $$ >>starts; exec sleep 1000").file("kill-scope", "tree");
+    let daemon = service(&scratch, "daemon", "setsid sleep 1000 & exit 0").file("expect", "daemon\n");
+    let mut command = scratch.command("strace");
+    command.args([
+        "-f",
+        "-qq",
+        "-s",
+        "200",
+        "-o",
+        "trace",
+        "-e",
+        "trace=openat,openat2,readlink,readlinkat,statx,newfstatat",
+    ]);
+    let mut traced = Daemon::start(command.arg(scratch.programs().join("svscan")).arg(SCANNED), &scratch);
+    let pid = web.up();
+    let left = daemon.up();
+    web.svc("-t");
+    web.another(pid);
+    for service in [&web, &daemon] {
+        let supervise = supervise_of(service);
+        kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill supervise");
+        wait_until("there is another", || service.is_supervised() && supervise_of(service) != supervise);
+    }
+    daemon.svc("-t");
+    daemon.another(left);
+    let svscan = children_of(traced.pid())[0];
+    kill(Pid::from_raw(svscan), Signal::SIGTERM).expect("tell svscan");
+    assert_eq!(traced.wait(), 0, "{}", traced.errors());
+    let trace = fs::read_to_string(scratch.path().join("trace")).expect("the trace");
+    let directory = format!("\"/proc/{}/", stranger.pid());
+    let asked: BTreeSet<&str> =
+        trace.split(&directory).skip(1).map(|rest| rest.split('"').next().unwrap_or_default()).collect();
+    // A process of its own asks for the environment, for some time only.
+    let harmless = ["comm", "environ", "status"];
+    assert!(asked.contains("status") && asked.iter().all(|name| harmless.contains(name)), "{asked:?}");
 }

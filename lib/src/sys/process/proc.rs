@@ -4,6 +4,7 @@ use crate::report::errno_of;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, readlink};
 use nix::sys::stat::Mode;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, SysconfVar, geteuid, getpid, sysconf};
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
@@ -84,7 +85,10 @@ fn known_fields(pid: Pid) -> nix::Result<Option<String>> {
 /// The status, as from `wait(2)`, of a process that has ended and was not waited for yet. `None` if it is alive or
 /// gone, or if `/proc` hides the status from us. It does so for another account's process, whose status it shows as 0.
 pub fn zombie_status(pid: Pid, ticks: u64) -> Option<i32> {
-    let fields = stat_fields(pid)?;
+    if state(pid) != Some('Z') {
+        return None;
+    }
+    let fields = stat_text(pid).ok()?;
     let field = |number: usize| fields.split_ascii_whitespace().nth(number - FIRST);
     let ours = || std::fs::metadata(proc_path(pid, "")).is_ok_and(|file| file.uid() == geteuid().as_raw());
     let is_it = field(STATE) == Some("Z") && field(START_TICKS)?.parse() == Ok(ticks);
@@ -153,15 +157,19 @@ const CHILDREN_AT_MOST: usize = 1 << 16;
 
 /// A file of the kernel as text, without what lies beyond `most` bytes.
 fn text_of(path: &Path, most: usize) -> nix::Result<String> {
+    String::from_utf8(bytes_of(path, most)?).map_err(|_| Errno::EINVAL)
+}
+
+fn bytes_of(path: &Path, most: usize) -> nix::Result<Vec<u8>> {
     let file = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
-    while text.len() < most {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    while bytes.len() < most {
         match nix::unistd::read(&file, &mut buffer)? {
             0 => break,
-            length => text.extend(buffer.iter().take(length)),
+            length => bytes.extend(buffer.iter().take(length)),
         }
     }
-    String::from_utf8(text).map_err(|_| Errno::EINVAL)
+    Ok(bytes)
 }
 
 // The numbers of fields in /proc/PID/stat, counted from 1 as in proc(5).
@@ -174,12 +182,7 @@ const WAITED_SYSTEM_TICKS: usize = 17;
 const THREADS: usize = 20;
 const START_TICKS: usize = 22;
 const RESIDENT_PAGES: usize = 24;
-const END_SIGNAL: usize = 38;
 const EXIT_CODE: usize = 52;
-
-fn stat_fields(pid: Pid) -> Option<String> {
-    stat_text(pid).ok()
-}
 
 /// The text of the file from the third field on. The second field is the program's name in parentheses, which may
 /// contain anything.
@@ -269,8 +272,6 @@ pub struct Ancestry {
     pub parent: Pid,
     /// Whether it has ended and was not waited for yet.
     pub zombie: bool,
-    /// When it was started, in clock ticks since boot.
-    pub ticks: u64,
 }
 
 /// All processes that `/proc` shows, as far as that can be told now.
@@ -326,40 +327,79 @@ pub fn ancestors(pid: Pid) -> impl Iterator<Item = Pid> {
 /// # Errors
 /// EMFILE, EIO and others: that cannot be told now.
 pub fn ancestry_of(pid: Pid) -> nix::Result<Option<Ancestry>> {
-    let fields = known_fields(pid)?;
-    let known = |fields: String| {
-        let number = |field: usize| fields.split_ascii_whitespace().nth(field - FIRST)?.parse::<u64>().ok();
-        let (threads, ticks) = (number(THREADS)?, number(START_TICKS)?);
-        let mut fields = fields.split_ascii_whitespace();
-        // The first thread of a process may have ended before the others.
-        let zombie = fields.next()? == "Z" && threads <= 1;
-        Some(Ancestry { pid, parent: Pid::from_raw(fields.next()?.parse().ok()?), zombie, ticks })
-    };
-    Ok(fields.and_then(known))
+    let Some(text) = status_text(pid, ONE_READ)? else { return Ok(None) };
+    let parent = status_value(&text, "PPid:").and_then(|parent| parent.parse().ok()).map(Pid::from_raw);
+    // The first thread of a process may have ended before the others.
+    let zombie = state_in(&text) == Some('Z') && threads(pid, &text)? <= 1;
+    Ok(parent.map(|parent| Ancestry { pid, parent, zombie }))
+}
+
+/// How many threads a process has. `text` is the beginning of its status: where the process has many groups, the number of
+/// threads comes far behind.
+fn threads(pid: Pid, text: &str) -> nix::Result<u64> {
+    let number = |text: &str| status_value(text, "Threads:")?.parse().ok();
+    match number(text) {
+        Some(threads) => Ok(threads),
+        None => Ok(status_text(pid, STATUS_AT_MOST)?.and_then(|text| number(&text)).unwrap_or(0)),
+    }
 }
 
 /// Whether a process neither computes nor is ready to. Without `/proc`, the answer is yes.
 pub fn is_waiting(pid: Pid) -> bool {
-    stat_fields(pid).is_none_or(|fields| !fields.trim_start().starts_with('R'))
+    state(pid) != Some('R')
 }
 
 /// Whether a process was stopped by a signal, as far as `/proc` tells.
 pub fn is_stopped(pid: Pid) -> bool {
-    stat_fields(pid).is_some_and(|fields| fields.trim_start().starts_with('T'))
+    state(pid) == Some('T')
 }
 
 /// Whether a process waits in the kernel and cannot be interrupted, as far as `/proc` tells. Some such waits are ended by
 /// SIGKILL, others by no signal.
 pub fn is_uninterruptible(pid: Pid) -> bool {
-    stat_fields(pid).is_some_and(|fields| fields.trim_start().starts_with('D'))
+    state(pid) == Some('D')
 }
+
+/// The state of a process as a letter, as in ps(1); `None` if `/proc` does not show it.
+fn state(pid: Pid) -> Option<char> {
+    state_in(&status_text(pid, ONE_READ).ok()??)
+}
+
+fn state_in(text: &str) -> Option<char> {
+    status_value(text, "State:")?.chars().next()
+}
+
+/// What the status of a process says under this key, without the blanks around it.
+fn status_value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim)
+}
+
+/// At least the first `most` bytes of the status of a process, if there are as many; `None` if it has ended, or is hidden from
+/// us. Unlike most other files of a process, the kernel also shows this one while the process executes a program, which may
+/// take as long as another account likes: a descriptor that is closed then may be of a file whose server does not answer.
+fn status_text(pid: Pid, most: usize) -> nix::Result<Option<String>> {
+    match bytes_of(&known_path(pid, "status")?, most) {
+        Err(errno) if is_hidden(errno) => Ok(None),
+        bytes => Ok(Some(String::from_utf8_lossy(&bytes?).into_owned())),
+    }
+}
+
+/// So few bytes that one read(2) returns them, and much more.
+const ONE_READ: usize = 1;
+/// A status is not longer, even with as many groups as a process can have.
+const STATUS_AT_MOST: usize = 1 << 20;
 
 /// Whether a child was made by [`fork_apart`](super::fork_apart), as its end sends no signal.
 ///
 /// # Errors
-/// EMFILE, EIO and others: that cannot be told now.
+/// EINVAL and others: that cannot be told.
 pub fn is_apart(pid: Pid) -> nix::Result<bool> {
-    Ok(known_fields(pid)?.is_some_and(|fields| fields.split_ascii_whitespace().nth(END_SIGNAL - FIRST) == Some("0")))
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WCLONE;
+    match waitid(Id::Pid(pid), flags) {
+        Ok(_) => Ok(true),
+        Err(Errno::ECHILD) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 #[cfg(test)]
