@@ -125,10 +125,11 @@ impl ServiceProcess {
         }
     }
 
-    /// Whether the process has become another program than supervise.
+    /// Whether the process is known to have become another program than supervise. Of a process that is just ending, `/proc`
+    /// shows no program.
     pub fn has_executed(&self) -> bool {
         let program = |pid: Pid| stat(&process::proc_path(pid, "exe")).map(|file| (file.st_dev, file.st_ino));
-        program(self.id.pid).ok() != program(getpid()).ok()
+        program(self.id.pid).is_ok_and(|its| Ok(its) != program(getpid()))
     }
 
     /// Sends a signal to the process. A process that has ended cannot be reached, which is no failure.
@@ -147,5 +148,26 @@ impl ServiceProcess {
             Ok(group) if group == self.id.pid => drop(killpg(group, signal)),
             Ok(_) | Err(_) => self.send(signal),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It may have ended at its gate.
+    #[test]
+    fn a_process_that_has_ended_is_not_taken_for_one_that_was_executed() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
+        let held = ServiceProcess::hold(process).unwrap().unwrap();
+        assert!(held.has_executed());
+        child.kill().unwrap();
+        while !held.has_ended() {
+            std::thread::yield_now();
+        }
+        assert!(!held.has_executed());
+        child.wait().unwrap();
+        assert!(!held.has_executed());
     }
 }
