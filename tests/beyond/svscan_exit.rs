@@ -34,9 +34,13 @@ fn a_service_whose_entry_is_removed_after_it_was_told_to_exit_is_not_started_aga
             next = Some(svscan(&scratch));
             linked(&scratch, "late").up();
         }
+        let logs = ["gone/log", "stays/log"].map(|name| Service::at(&scratch, name));
+        wait_until("all are supervised", || {
+            [&gone, &stays, &logs[0], &logs[1]].iter().all(|part| part.is_supervised())
+        });
         let seen = scratch.shell("svc -dx scan/gone scan/gone/log scan/stays scan/stays/log");
         assert_eq!((seen.code, seen.stderr.as_str()), (0, ""));
-        let log = Service::at(&scratch, "gone/log");
+        let [log, _] = logs;
         wait_until("both have ended", || !gone.is_supervised() && !log.is_supervised());
         fs::remove_file(scratch.path().join("scan/gone")).expect("remove its entry");
         // The other service, whose entry is still there, is started again as usual.

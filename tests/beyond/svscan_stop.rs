@@ -844,7 +844,7 @@ fn the_next_svscan_waits_for_a_child_that_is_still_to_become_a_supervise() {
     let mut next = svscan(&scratch);
     wait_until("it waits", || next.errors().contains("another svscan serves this directory"));
     traced.kill();
-    wait_until("the service is started", || a.path("starts").exists());
+    a.lines("starts", 1);
     next.signal(Signal::SIGTERM);
     assert_eq!(next.wait(), 0, "{}", next.errors());
     assert_eq!(named(&scratch, "supervise"), [], "{}", next.errors());
