@@ -15,7 +15,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Supervises that are to be started.
 #[derive(Debug, Clone, Default)]
 pub struct StartQueue {
+    /// Those that begin a service which does not run yet, and need a slot.
     first: BTreeSet<(Instant, SuperviseId)>,
+    /// Those that need none.
     others: BTreeSet<(Instant, SuperviseId)>,
     /// How many slots there are; `None`: as many as are wanted.
     most: Option<usize>,

@@ -203,12 +203,8 @@ fn stat_text_at(path: &Path) -> nix::Result<String> {
 /// The accounts of a process: real, effective, saved, and the one for file accesses. `None` if `/proc` does not show
 /// them.
 pub fn accounts(pid: Pid) -> Option<[u32; 4]> {
-    let file = open(&proc_path(pid, "status"), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-    // The line is near the beginning, and each line before it is short.
-    let mut bytes = [0; 1024];
-    let length = nix::unistd::read(&file, &mut bytes).ok()?;
-    let text = String::from_utf8_lossy(bytes.get(..length)?);
-    let mut words = text.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace();
+    let text = status_text(pid, ONE_READ).ok()??;
+    let mut words = status_value(&text, "Uid:")?.split_ascii_whitespace();
     let mut account = || words.next()?.parse().ok();
     Some([account()?, account()?, account()?, account()?])
 }
