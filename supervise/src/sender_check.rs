@@ -35,7 +35,9 @@ pub fn is_the_process(pid: Pid, sender: &Sender) -> bool {
 fn is_set_uid(pid: Pid) -> bool {
     // Only of a process that root runs wholly, its rights are read: one of another account could make supervise wait.
     let is_roots = || process::accounts(pid) == Some([0; 4]) && process::has_gained_rights(pid) == Some(false);
-    process::is_living(pid) && !is_roots()
+    // It may begin to end while it is looked at.
+    let has_ended = || !process::is_living(pid) || process::has_no_memory(pid);
+    !has_ended() && !is_roots() && !has_ended()
 }
 
 /// Takes the process `pid` as the service's process from now on, if `sender` may say so and that process is the

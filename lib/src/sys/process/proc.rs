@@ -235,6 +235,14 @@ pub fn has_gained_rights(pid: Pid) -> Option<bool> {
     has_gained_rights_by(&std::fs::read(proc_path(pid, "auxv")).ok()?)
 }
 
+/// Whether a process has given up its memory, as one does that is just ending and is not a zombie yet.
+pub fn has_no_memory(pid: Pid) -> bool {
+    match std::fs::read(proc_path(pid, "auxv")) {
+        Ok(pairs) => pairs.is_empty(),
+        Err(error) => matches!(errno_of(&error), Errno::ESRCH | Errno::ENOENT),
+    }
+}
+
 /// The answer according to the auxiliary vector, pairs of a type and a value that the kernel gives a program at its
 /// start. The program may be a 32-bit one, or a 64-bit one where ours is not. Read with the wrong width, the types make
 /// no sense.
