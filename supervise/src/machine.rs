@@ -407,13 +407,14 @@ impl Machine {
             }
             Stage::Waiting(_) => self.prepare(todo),
             // It fails, whatever `run` does. It starts once more after that.
-            Stage::Alive(Role::Run) | Stage::Active | Stage::Looking(_) | Stage::Outlived if self.is_condemned() => {
-                self.again = true
-            }
+            Stage::Alive(Role::Run) | Stage::Active | Stage::Looking(_) if self.is_condemned() => self.again = true,
             // A process that was told to end will end or be killed. Only then can the service be started again.
             Stage::Alive(Role::Start | Role::PreStart | Role::Run) | Stage::Preparing | Stage::Launching(_) => {}
-            Stage::Active | Stage::Looking(_) | Stage::Outlived => {}
-            Stage::Alive(Role::Finish | Role::Stop) => self.again = true,
+            Stage::Active => {}
+            // `run` has ended. However it has, also if the service fails or has done its work, this command comes later.
+            Stage::Looking(_) if self.is_ending_search() => self.again = true,
+            Stage::Looking(_) => {}
+            Stage::Outlived | Stage::Alive(Role::Finish | Role::Stop) => self.again = true,
         }
     }
 

@@ -912,7 +912,7 @@ what is done, and where it leads, if no program holds it back. Nothing: an event
 P publish  W write down  C read settings  Lrun launch  G open the gate  s15 signal to the process
 Breload launch beside run  O open its gate  b15 signal to it
 S15 to all whom stopping reaches  R kill the rest  au announce  F say that it gives up  T say that it is too late
-N say that it has nothing to read  X leave  >state
+N say that it has nothing to read  X leave  >state  + remember to start the service once more after this life
 K look for what run has left in the background  l15 signal to that  Y kill that  A say that run has gone astray
 ";
 
@@ -1023,6 +1023,9 @@ fn cell((stage, beside): State, event: Event) -> String {
         machine.step(Moment::ZERO, Event::NotHeld, &mut todo);
     }
     let mut text = todo.iter().map(code).collect::<Vec<_>>().join(" ");
+    if machine.again {
+        text.push_str(" +");
+    }
     let which = |machine: &Machine| machine.beside.map(|beside| beside.which);
     // The outlived one may be any of them.
     let now = (kind(machine.stage), which(&machine).filter(|_| machine.stage != Stage::Outlived));

@@ -1,6 +1,7 @@
 //! What is counted of the ends of `run`, and which of them are too many or well.
 
 use super::*;
+use daemontools::service::policy::Expect;
 use daemontools::service::{EndReason, Failure};
 
 fn counted(life: &Life) -> Vec<(EndReason, u64)> {
@@ -27,6 +28,50 @@ fn ends_are_counted_by_reason_also_by_the_next_supervise() {
     life.follow(Event::Ended(Exit::Signal(15)));
     let reasons = [EndReason::Well, EndReason::Failed, EndReason::Killed, EndReason::Told, EndReason::Late];
     assert_eq!(counted(&life), reasons.map(|reason| (reason, 1)));
+}
+
+/// `run` has failed for good, or done its work, but its life is not over: `u` comes after that, and starts the service.
+#[test]
+fn a_command_that_comes_after_run_has_ended_is_not_lost() {
+    use Command::{Once, Up};
+    let success = Policy { success: vec![0], ..plain() };
+    let beside = |code| {
+        let mut life = Life::running(Policy { has_post_start: true, ..success.clone() });
+        life.happens(Event::BesideExecuted);
+        life.happens(Event::Ended(Exit::Code(code)));
+        assert_eq!(life.machine.stage, Stage::Outlived);
+        life
+    };
+    let left = |code| {
+        let mut life = Life::running(Policy { expect: Some(Expect::Daemon), ..success.clone() });
+        life.happens(Event::Ended(Exit::Code(code)));
+        life.happens(Event::Searched(SearchOutcome::Undecided(BackgroundFailure::Several)));
+        assert!(life.machine.is_ending_search());
+        life
+    };
+    let finish = |code| {
+        let mut life = Life::running(Policy { has_finish: true, ..success.clone() });
+        life.follow(Event::Ended(Exit::Code(code)));
+        assert_eq!(life.machine.stage, Stage::Alive(Role::Finish));
+        life
+    };
+    let over = |mut life: Life, told: Option<Command>| {
+        told.map(|command| life.told(command));
+        let ended = match life.machine.stage {
+            Stage::Outlived => Event::BesideEnded(Exit::Code(0)),
+            Stage::Looking(_) => Event::Searched(SearchOutcome::Nothing),
+            _ => Event::Ended(Exit::Code(0)),
+        };
+        life.follow(ended).contains(&Launch(Role::Run))
+    };
+    for code in [100, 0] {
+        for told in [Up, Once] {
+            assert!(over(beside(code), Some(told)) && over(finish(code), Some(told)), "{code} {told:?}");
+        }
+        assert!(!over(beside(code), None) && !over(finish(code), None), "{code}");
+    }
+    // A first process that ends well has only gone into the background.
+    assert!(over(left(100), Some(Up)) && over(left(100), Some(Once)) && !over(left(100), None));
 }
 
 /// A service dies at these milliseconds; is it given up at the last of them?
