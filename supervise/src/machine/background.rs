@@ -10,7 +10,7 @@
 //! | the first process | well | the service's process, until the time is over |
 //! | the first process | otherwise, or it was told to end | all that is left, which is told to end |
 //! | the process that was taken | well, before it was stable | once more the service's process: what was taken had a fork to do yet |
-//! | the process that was taken | otherwise, before it was stable | all that is left, which is told to end |
+//! | the process that was taken | otherwise, or it was told to end, before it was stable | all that is left, which is told to end |
 //! | the process that was taken | by itself, when it was stable, and there is a pid file | the process that the pid file names by now, once |
 //! | the process that was taken | otherwise | nothing: the life is over |
 //!
@@ -74,7 +74,8 @@ impl Machine {
         match self.taken {
             None if is_well && !is_told => Some(SearchGoal::Start),
             None => Some(SearchGoal::End),
-            Some(_) if is_told => None,
+            // It may have had a fork to do yet.
+            Some(_) if is_told => self.is_unstable().then_some(SearchGoal::End),
             Some(_) if self.is_unstable() && is_well => Some(SearchGoal::Start),
             Some(_) if self.policy.pidfile.is_some() => Some(SearchGoal::Successor),
             Some(_) if self.is_unstable() => Some(SearchGoal::End),

@@ -143,6 +143,28 @@ fn down_during_the_start_ends_what_is_left_and_takes_nothing() {
     assert_eq!(killed.told(Command::Kill), [KillLeft, Publish, Look]);
 }
 
+/// Such a process may have had a fork to do yet, and the next life must not begin beside what that has made.
+#[test]
+fn what_a_process_leaves_is_ended_that_was_told_to_end_before_it_was_stable() {
+    let told_down_after = |milliseconds: u64| {
+        let mut life = after(&daemon(), &[(0, 0, Taken)]);
+        life.passes(milliseconds);
+        life.happens(Event::Woken);
+        life.told(Command::Down);
+        life.happens(Event::Ended(Exit::Signal(15)));
+        (purpose(&life), life)
+    };
+    let (purpose, mut life) = told_down_after(10);
+    assert_eq!(purpose, Some(SearchGoal::End));
+    assert_eq!(
+        life.happens(Event::Searched(Undecided(BackgroundFailure::Several))),
+        [SendLeft(SIGTERM), SendLeft(SIGCONT), Publish]
+    );
+    life.happens(Event::Searched(Nothing));
+    assert_eq!(life.machine.stage, Stage::Idle(IdleReason::Stopped));
+    assert_eq!(told_down_after(5000).0, None);
+}
+
 /// If supervise is killed while it looks, the next one goes on; whether the process is believed to stay is written down.
 #[test]
 fn a_search_is_resumed() {
