@@ -176,7 +176,7 @@ macro_rules! lists {
     )* };
 }
 
-lists!(OsString, PathBuf);
+lists!(OsString, PathBuf, i32, (PathBuf, Option<(u64, u64)>));
 
 #[cfg(test)]
 mod tests {

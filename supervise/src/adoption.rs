@@ -41,8 +41,7 @@ pub fn adopt(process: Process, place: &Place, gated: Gated) -> Result<Adopted, U
     let object = format!("process {}", process.pid);
     let Some(held) = ServiceProcess::hold(process).unable_to("hold", &object)? else { return Ok(ended()) };
     match held.identity().unable_to("recognise", &object)? {
-        // Its supervise may have been killed before it could ask when the process was started.
-        Identity::Same => Ok(Adopted::Alive(held.completed())),
+        Identity::Same => Ok(Adopted::Alive(held)),
         Identity::Gone => Ok(ended()),
         Identity::Unknown if held.has_ended() => Ok(ended()),
         // An old kernel without /proc: of the process there is only its group, which is its own or that of the
@@ -64,7 +63,9 @@ fn end_of(process: &ServiceProcess, place: &Place, gated: Gated) -> Option<Event
     let id = process.id;
     // This is asked first: if nothing is left of the process by now, its parent has told all that it will tell.
     let gone = id.identity() == Ok(Identity::Gone);
-    let seen = || process::zombie_status(id.pid, id.ticks).map(Exit::from_wait_status);
+    // If it is still there after its status was read, that was its status.
+    let is_there = |_: &i32| id.identity() == Ok(Identity::Same);
+    let seen = || process::zombie_status(id.pid).filter(is_there).map(Exit::from_wait_status);
     let told = process.exit_told_by_kernel().or_else(|| orphan_exit(id, place));
     told.or_else(seen).or_else(|| gone.then_some(Exit::Unknown)).map(|exit| Event::of_adopted(exit, gated))
 }

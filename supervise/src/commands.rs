@@ -1,7 +1,8 @@
 //! Which part of a service each command byte is for, what commands mean that came in one write, and which commands are not
 //! obeyed any more. No I/O.
 
-use daemontools::service::{Command, Part};
+use crate::machine::Event;
+use daemontools::service::{Command, Part, Want};
 
 /// The part of a service that the next command is for. `L` makes it the logger and `l` the service again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +31,27 @@ impl Target {
 pub enum Meaning {
     /// supervise obeys the command.
     Obey,
+    /// supervise obeys the command, which is the `d` of a restart. What it writes down meanwhile says what is wanted after the
+    /// restart: a supervise that comes after this one starts the service again.
+    ObeyBefore(Want),
     /// supervise obeys the command, which is the `u` or `o` of a restart: `svc -du` and `svctl restart` write `du`.
     ObeyAsRestart,
     /// supervise ignores the command. A second `d` ends a program that takes too long, but a `d` that comes together
     /// with `x` does not count as a second one: svscan writes both to all services when it stops, also to those that
     /// were told `d` before.
     Nothing,
+}
+
+impl Meaning {
+    /// What the machine is told of a command that means this.
+    pub fn events(self, command: Command) -> impl Iterator<Item = Event> {
+        let before = match self {
+            Meaning::ObeyBefore(want) => Some(Event::RestartFollows(want)),
+            Meaning::ObeyAsRestart => Some(Event::Restart),
+            Meaning::Obey | Meaning::Nothing => None,
+        };
+        before.into_iter().chain((self != Meaning::Nothing).then_some(Event::Told(command)))
+    }
 }
 
 /// The commands that came in one write.
@@ -51,15 +67,20 @@ impl Batch {
         Batch { has_exit: commands.contains(&Command::Exit.byte()), was_down: false }
     }
 
-    /// Takes the next command for the service. `would_end_a_program` tells whether `d` has come before, and another one
-    /// would end a program that takes too long.
-    pub fn take(&mut self, command: Command, would_end_a_program: bool) -> Meaning {
+    /// Takes the next command for the service, and the byte that comes after it. `would_end_a_program` tells whether `d` has
+    /// come before, and another one would end a program that takes too long.
+    pub fn take(&mut self, command: Command, next: Option<u8>, would_end_a_program: bool) -> Meaning {
         if self.has_exit && command == Command::Down && would_end_a_program {
             return Meaning::Nothing;
         }
         let is_restart = self.was_down && matches!(command, Command::Up | Command::Once);
         self.was_down = command == Command::Down;
-        if is_restart { Meaning::ObeyAsRestart } else { Meaning::Obey }
+        match next.and_then(Command::from_byte) {
+            _ if is_restart => Meaning::ObeyAsRestart,
+            Some(Command::Up) if self.was_down => Meaning::ObeyBefore(Want::Up),
+            Some(Command::Once) if self.was_down => Meaning::ObeyBefore(Want::Once),
+            Some(_) | None => Meaning::Obey,
+        }
     }
 }
 
@@ -94,12 +115,13 @@ mod tests {
 
     #[test]
     fn what_a_command_means_depends_on_those_that_came_with_it() {
-        use Meaning::{Nothing, Obey, ObeyAsRestart};
+        use Meaning::{Nothing, Obey, ObeyAsRestart, ObeyBefore};
         type Row<'a> = (&'a [u8], bool, &'a [Meaning]);
-        let table: [Row; 8] = [
+        let table: [Row; 9] = [
             (b"u", false, &[Obey]),
-            (b"du", false, &[Obey, ObeyAsRestart]),
-            (b"do", true, &[Obey, ObeyAsRestart]),
+            (b"du", false, &[ObeyBefore(Want::Up), ObeyAsRestart]),
+            (b"do", true, &[ObeyBefore(Want::Once), ObeyAsRestart]),
+            (b"duo", false, &[ObeyBefore(Want::Up), ObeyAsRestart, Obey]),
             (b"dtu", false, &[Obey, Obey, Obey]),
             (b"dd", true, &[Obey, Obey]),
             (b"dx", false, &[Obey, Obey]),
@@ -109,7 +131,9 @@ mod tests {
         for (bytes, would_end_a_program, expected) in table {
             let mut batch = Batch::of(bytes);
             let commands = bytes.iter().filter_map(|byte| Command::from_byte(*byte));
-            let found: Vec<Meaning> = commands.map(|command| batch.take(command, would_end_a_program)).collect();
+            let following = bytes.iter().skip(1).copied().map(Some).chain([None]);
+            let found: Vec<Meaning> =
+                commands.zip(following).map(|(command, next)| batch.take(command, next, would_end_a_program)).collect();
             assert_eq!(found, expected, "{}", bytes.escape_ascii());
         }
     }

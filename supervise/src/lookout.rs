@@ -20,8 +20,7 @@ use daemontools::service::policy::Scope;
 use daemontools::service::setting::{LONGEST, value};
 use daemontools::service::{BackgroundFailure, Helper, Place, Process, Unread};
 use daemontools::sys::process::{
-    ancestors, ancestry, ancestry_of, has_proc, is_apart, is_living, known_path, known_processes, ticks_of,
-    ticks_per_second,
+    ancestors, ancestry, ancestry_of, has_proc, is_apart, is_living, known_path, known_processes,
 };
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -299,17 +298,17 @@ impl Traces<'_> {
 
     /// The processes among `seen` that `run` has left, and that are alive.
     fn those_left(&self, seen: Vec<Pid>) -> nix::Result<Vec<Pid>> {
-        let mut left = Vec::new();
+        let (mut shown, mut left) = (Vec::new(), Vec::new());
         for pid in seen.into_iter().filter(|pid| !self.strangers.contains(pid)) {
-            let is_left = match ancestry_of(pid)? {
-                Some(process) => !process.zombie && self.is_young(pid)?,
+            match ancestry_of(pid)? {
+                Some(process) if process.zombie => {}
+                Some(_) => shown.push(pid),
                 // It has ended, or `/proc` does not show us this child, of which the age is not known then.
-                None => tree::is_living_child(pid),
-            };
-            if is_left {
-                left.push(pid);
+                None if tree::is_living_child(pid) => left.push(pid),
+                None => {}
             }
         }
+        left.extend(self.those_not_older(shown)?);
         Ok(left)
     }
 
@@ -330,7 +329,9 @@ impl Traces<'_> {
     /// The processes that supervise must spare when it kills what `run` has left.
     fn spared(&self) -> Vec<Pid> {
         let children = (0..TRIES).find_map(|_| children(self.run).ok()).unwrap_or_default();
-        let older = children.into_iter().filter(|pid| self.is_young(*pid) != Ok(true));
+        // Where that cannot be told now, all are spared.
+        let young = self.those_not_older(children.clone()).unwrap_or_default();
+        let older = children.into_iter().filter(|pid| !young.contains(pid));
         self.strangers.iter().copied().chain(older).collect()
     }
 
@@ -360,10 +361,10 @@ impl Traces<'_> {
         }
     }
 
-    /// Whether a process was made after `run` was started.
-    fn is_young(&self, pid: Pid) -> nix::Result<bool> {
-        let earliest = ticks_per_second().map_or(0, |rate| self.started.as_nanos() * u128::from(rate) / 1_000_000_000);
-        Ok(ticks_of(pid)?.is_some_and(|ticks| u128::from(ticks) >= earliest))
+    /// Those among these processes that were not made before `run` was started. A process that keeps its age back is one.
+    fn those_not_older(&self, pids: Vec<Pid>) -> nix::Result<Vec<Pid>> {
+        let older = tree::those_older(&pids, self.started)?;
+        Ok(pids.into_iter().filter(|pid| !older.contains(pid)).collect())
     }
 
     /// Holds the process that the pid file names, if it is the service's. Otherwise the result is what it is, in words.
@@ -392,7 +393,7 @@ impl Traces<'_> {
         let is_orphan = ancestry(pid).is_some_and(|process| is_heir(process.parent));
         self.is_inherited
             && is_orphan
-            && self.is_young(pid) == Ok(true)
+            && self.those_not_older(vec![pid]) == Ok(vec![pid])
             && !self.strangers.contains(&pid)
             && pid != getpid()
     }
@@ -432,7 +433,7 @@ fn hold(pid: Pid, place: &Place) -> Option<ServiceProcess> {
         return None;
     }
     if tree::is_living_child(pid) || ancestry(pid)?.parent == getpid() {
-        return Some(ServiceProcess::inherited_child(pid));
+        return Some(ServiceProcess::child(pid));
     }
     match adopt(Process::of(pid), place, Gated::No) {
         Ok(Adopted::Alive(held)) => Some(held),

@@ -120,6 +120,8 @@ enum IdleReason {
 pub struct Machine {
     policy: Policy,
     want: Want,
+    /// What is wanted after the restart of which the `d` was obeyed, but not yet what follows in the same write.
+    foretold: Option<Want>,
     stage: Stage,
     /// When the process last changed.
     since: Moment,
@@ -183,6 +185,7 @@ impl Machine {
         Machine {
             policy,
             want,
+            foretold: None,
             stage: Stage::Idle(IdleReason::Stopped),
             since: now,
             ready: None,
@@ -222,6 +225,7 @@ impl Machine {
             Event::Begun => self.begin(now, todo),
             Event::Told(command) => self.told(now, command, todo),
             Event::Restart => self.restart(now, todo),
+            Event::RestartFollows(want) => self.foretold = Some(want).filter(|_| !self.leaving),
             Event::Configured(policy) => self.configured(now, *policy, todo),
             Event::Launched => self.launched(now, todo),
             Event::NotLaunched => self.not_launched(now, todo),
@@ -396,7 +400,7 @@ impl Machine {
     fn want_up(&mut self, now: Moment, want: Want, todo: &mut Vec<Action>) {
         // A supervise that was told `dx` ends: no later command cancels the stop, as svscan waits for its end.
         self.progress.restart |= self.leaving && self.is_up_or_active() && self.is_to_stop();
-        self.want = want;
+        (self.want, self.foretold) = (want, None);
         todo.push(Action::Publish);
         self.wants_up_though_held(now, todo);
         match self.stage {

@@ -1,6 +1,7 @@
 //! Whether a service can reach its notify socket. A socket with a name in the kernel's own space belongs to a network
 //! namespace, and a service may have gone into another one.
 
+use daemontools::service::Inquiry;
 use daemontools::sys::process::proc_path;
 use nix::unistd::{Pid, getpid};
 use std::fs;
@@ -34,7 +35,9 @@ impl NamespaceWatch {
         if self.due.is_none_or(|due| due > now) {
             return false;
         }
-        let is_far = is_elsewhere(pid);
+        // A process may keep that back.
+        let known = Inquiry::default().those(&[pid], is_elsewhere);
+        let is_far = known.is_ok_and(|elsewhere| !elsewhere.is_empty());
         self.pause *= 2;
         self.due = (!is_far && self.pause <= RAREST).then_some(now + self.pause);
         is_far

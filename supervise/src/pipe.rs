@@ -1,9 +1,8 @@
 //! The pipe between a service and the `log` that the same supervise runs.
 
-use daemontools::service::{Part, Process, open_pipe_of};
+use daemontools::service::{Part, Process, open_pipe_in_time};
 use daemontools::sys::process::{self, duplicate_to};
 use daemontools::sys::{self, reopen_read_write};
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
 use nix::unistd::pipe2;
@@ -36,14 +35,14 @@ impl Pipe {
     }
 
     fn open(process: Process, number: i32, inode: u64) -> nix::Result<Pipe> {
-        let end = |access: OFlag| open_pipe_of(process.pid, number, inode, access).map_err(Errno::from);
+        let end = |access: OFlag| open_pipe_in_time(process.pid, number, inode, access);
         Ok(Pipe { reader: end(OFlag::O_RDONLY)?, writer: Some(end(OFlag::O_RDWR)?) })
     }
 
     /// Whether a process has this pipe as its standard output, and has it open for reading as well, as a service with a
     /// logger does. The owner of such a process can read and write the pipe anyway.
     pub fn is_at_hand_of(process: Process, inode: u64) -> bool {
-        let pipe = open_pipe_of(process.pid, 1, inode, OFlag::O_RDONLY);
+        let pipe = open_pipe_in_time(process.pid, 1, inode, OFlag::O_RDONLY);
         pipe.is_ok() && process::access_mode(process.pid, 1) == Some(OFlag::O_RDWR)
     }
 

@@ -325,7 +325,7 @@ impl Runner {
 
     /// Writes once that the service goes into the background, or may have, if the `run` that has just ended has shown that.
     fn see_background(&mut self, exit: Exit, shared: &Shared) {
-        let Some(run) = self.run().map(|process| process.id) else { return };
+        let Some(run) = self.run().map(|process| process.id.pid) else { return };
         // What a program beside `run` has left cannot be told from what `run` has left.
         let policy = self.configuration.policy();
         if self.part == Part::Logger
@@ -340,7 +340,7 @@ impl Runner {
             AtEnd::Nothing => {}
             AtEnd::Look => {
                 let known: Vec<Pid> = shared.strangers().into_iter().chain(self.children()).collect();
-                if let Some(left) = tree::left_behind(run, &known) {
+                if let Some(left) = tree::left_behind(run, self.machine.started(), &known) {
                     self.background.notice();
                     messages::in_background(left, shared.control_files.name());
                 }

@@ -116,7 +116,9 @@ impl<R: Copy> LiveProgram<R> {
     /// the time to ask for all of it. Returns what was known before.
     pub fn complete(&mut self) -> Process {
         let known = self.process.id;
-        self.process.id = if self.process.is_child() { known.completed_child() } else { known.completed() };
+        if self.process.is_child() {
+            self.process.id = known.completed_child();
+        }
         known
     }
 }

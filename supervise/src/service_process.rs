@@ -8,7 +8,6 @@ use daemontools::service::{Exit, Identity, Process, is_without_pidfd};
 use daemontools::sys::process::{self, Ended, PidFd};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::stat::stat;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpgid, getpid};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -31,13 +30,8 @@ enum Handle {
 }
 
 impl ServiceProcess {
-    /// A child of this supervise that was made just now.
+    /// A child of this supervise. It may have been made by another process, whose parent has ended.
     pub fn child(pid: Pid) -> ServiceProcess {
-        ServiceProcess { id: Process::just_made(pid), handle: Handle::Child }
-    }
-
-    /// A child of this supervise that was made by another process, whose parent has ended.
-    pub fn inherited_child(pid: Pid) -> ServiceProcess {
         ServiceProcess { id: Process::of(pid), handle: Handle::Child }
     }
 
@@ -55,11 +49,6 @@ impl ServiceProcess {
             Err(errno) => return Err(errno),
         };
         Ok(Some(ServiceProcess { id, handle }))
-    }
-
-    /// Adds to [`ServiceProcess::id`] all facts that tell the process from others.
-    pub fn completed(self) -> ServiceProcess {
-        ServiceProcess { id: self.id.completed(), ..self }
     }
 
     /// Whether what is held is the process that [`ServiceProcess::id`] names.
@@ -125,11 +114,10 @@ impl ServiceProcess {
         }
     }
 
-    /// Whether the process is known to have become another program than supervise. Of a process that is just ending, `/proc`
-    /// shows no program.
+    /// Whether the process is known to have become another program than supervise: it has another name. The programs of
+    /// services have names of their own, such as `run`.
     pub fn has_executed(&self) -> bool {
-        let program = |pid: Pid| stat(&process::proc_path(pid, "exe")).map(|file| (file.st_dev, file.st_ino));
-        program(self.id.pid).is_ok_and(|its| Ok(its) != program(getpid()))
+        process::name(self.id.pid).is_some_and(|its| Some(its) != process::name(getpid()))
     }
 
     /// Sends a signal to the process. A process that has ended cannot be reached, which is no failure.
@@ -155,18 +143,13 @@ impl ServiceProcess {
 mod tests {
     use super::*;
 
-    /// It may have ended at its gate.
     #[test]
-    fn a_process_that_has_ended_is_not_taken_for_one_that_was_executed() {
+    fn a_process_is_taken_for_one_that_was_executed_while_it_is_there() {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let process = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
         let held = ServiceProcess::hold(process).unwrap().unwrap();
         assert!(held.has_executed());
         child.kill().unwrap();
-        while !held.has_ended() {
-            std::thread::yield_now();
-        }
-        assert!(!held.has_executed());
         child.wait().unwrap();
         assert!(!held.has_executed());
     }

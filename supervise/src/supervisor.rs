@@ -1,7 +1,7 @@
 //! The loop around the service and, where there is one, its logger.
 
 use crate::choose_record::Predecessor;
-use crate::commands::{Batch, Meaning, Target};
+use crate::commands::{Batch, Target};
 use crate::control_files::{ControlFiles, enter_origin};
 use crate::kept_lines::{self, KeptLines};
 use crate::label;
@@ -29,7 +29,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, getpid, read};
+use nix::unistd::{Pid, read};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
@@ -131,7 +131,7 @@ impl Supervisor {
         let pipe = logger.as_ref().map(|_| found.map_or_else(Pipe::new, Ok)).transpose();
         let pipe = pipe.unable_to("create pipe for", &name)?;
         let inode = pipe.as_ref().and_then(|pipe| pipe.inode().ok());
-        let own = Process::of(getpid());
+        let own = Process::itself();
         let kept = Record { supervise: own, boot, directory, change, pipe: inode, ..Record::blank() };
         let shared = Shared {
             logger: logger.as_ref().and_then(|logger| logger.process()).map(|process| process.pid),
@@ -377,18 +377,14 @@ impl Supervisor {
     /// Obeys commands, the first of which is for `target`. Returns which part the next command is for.
     fn obey(&mut self, commands: &[u8], mut target: Target) -> Target {
         let mut batch = Batch::of(commands);
-        for byte in commands {
+        for (index, byte) in commands.iter().enumerate() {
             let Some((part, command)) = target.take(*byte, self.can_exit()) else { continue };
             let Supervisor { service, logger, shared, .. } = &mut *self;
             match part {
                 Part::Service => {
-                    let meaning = batch.take(command, service.would_end_a_program());
-                    if meaning == Meaning::ObeyAsRestart {
-                        service.handle(Event::Restart, shared);
-                    }
-                    if meaning != Meaning::Nothing {
-                        service.handle(Event::Told(command), shared);
-                    }
+                    let next = commands.get(index + 1).copied();
+                    let meaning = batch.take(command, next, service.would_end_a_program());
+                    meaning.events(command).for_each(|event| service.handle(event, shared));
                 }
                 Part::Logger => logger.iter_mut().for_each(|logger| logger.handle(Event::Told(command), shared)),
             }

@@ -15,7 +15,7 @@ use daemontools::service::{
 use daemontools::sys::exec::Change;
 use daemontools::sys::process::{
     Ancestry, PidFd, ancestry, has_gained_rights, has_proc, is_apart, is_hidden, is_living, known_path,
-    known_processes, process_numbers, start_ticks,
+    known_processes, process_numbers, start_ticks, ticks_per_second,
 };
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
@@ -50,8 +50,7 @@ fn tag_value(part: Part) -> Option<String> {
 /// rights when it was executed. Otherwise an account could have supervise kill processes that it cannot kill itself.
 fn members(main: Option<Pid>, helpers: &[Pid], inquiry: &mut Inquiry) -> Vec<Member> {
     // What a process is must be known before its parent is: then no later process is taken for it.
-    let processes: HashMap<Pid, Process> =
-        process_numbers().into_iter().map(|pid| (pid, Process::just_made(pid))).collect();
+    let processes: HashMap<Pid, Process> = process_numbers().into_iter().map(|pid| (pid, Process::of(pid))).collect();
     let known = processes.keys().filter(|pid| !helpers.contains(pid));
     let table: Vec<Ancestry> = known.filter_map(|pid| ancestry(*pid)).collect();
     let mut found: HashSet<Pid> = HashSet::from_iter(main.into_iter().chain([getpid()]));
@@ -139,7 +138,7 @@ pub fn send_scope(scope: Scope, process: &ServiceProcess, signal: Signal, helper
     match scope {
         Scope::Main => process.send(signal),
         Scope::Group => process.send_group(signal),
-        Scope::Tree => send(Some(process.id.pid), signal, helpers),
+        Scope::Tree => send(Some(process), signal, helpers),
     }
 }
 
@@ -175,9 +174,12 @@ pub fn send_orphan(pid: Pid, signal: Signal) {
 }
 
 /// Sends a signal to all processes of the tree.
-pub fn send(main: Option<Pid>, signal: Signal, helpers: &[Pid]) {
-    // It is a child of supervise, which has not waited for it.
-    let _ = main.map(|main| kill(main, signal));
+pub fn send(main: Option<&ServiceProcess>, signal: Signal, helpers: &[Pid]) {
+    if let Some(main) = main {
+        main.send(signal);
+    }
+    // A process of an earlier supervise may have ended, and another one may have got its number.
+    let main = main.filter(|main| main.identity() != Ok(Identity::Gone)).map(|main| main.id.pid);
     members(main, helpers, &mut Inquiry::default()).iter().for_each(|member| member.send(signal));
 }
 
@@ -320,13 +322,25 @@ fn is_blind() -> bool {
     !has_proc() && had_proc() && has_living_child()
 }
 
-/// A process that this `run` has left, and whose parent is supervise by now. `known` are children of supervise that it
-/// has made itself. A process that is older than `run` does not count.
-pub fn left_behind(run: Process, known: &[Pid]) -> Option<Pid> {
-    let others =
-        own_children().unwrap_or_default().into_iter().filter(|child| *child != run.pid && !known.contains(child));
-    let is_younger = |child: &Pid| run.ticks != 0 && start_ticks(*child).is_some_and(|ticks| ticks >= run.ticks);
-    others.filter(|child| is_living(*child) && is_younger(child)).min()
+/// A process that this `run` has left, and whose parent is supervise by now. `run` was started at `started`, in time since
+/// boot; a process that is older does not count. `known` are children of supervise that it has made itself.
+pub fn left_behind(run: Pid, started: Duration, known: &[Pid]) -> Option<Pid> {
+    let others = own_children().unwrap_or_default().into_iter();
+    let others: Vec<Pid> =
+        others.filter(|child| *child != run && !known.contains(child) && is_living(*child)).collect();
+    let older = if others.is_empty() { Vec::new() } else { those_older(&others, started).ok()? };
+    others.into_iter().filter(|child| !older.contains(child)).min()
+}
+
+/// Those among these processes that were made before this time since boot, and those whose age `/proc` does not show. A
+/// process that keeps its age back is not among them.
+///
+/// # Errors
+/// EAGAIN, ENOMEM, EMFILE: that cannot be told now.
+pub fn those_older(pids: &[Pid], time: Duration) -> nix::Result<Vec<Pid>> {
+    let earliest = ticks_per_second().map_or(0, |rate| time.as_nanos() * u128::from(rate) / 1_000_000_000);
+    let is_older = |pid: Pid| start_ticks(pid).is_none_or(|ticks| u128::from(ticks) < earliest);
+    Inquiry::default().those(pids, is_older)
 }
 
 /// Kills what is left of the process group that `run` led, if it led one.
@@ -352,7 +366,7 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let process = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
         let member = |process| Member { process, parent: Pid::from_raw(1) };
-        member(Process { ticks: process.ticks - 1, serial: process.serial - 1, ..process }).send(Signal::SIGKILL);
+        member(Process { ticks: process.ticks + 1, serial: process.serial + 1, ..process }).send(Signal::SIGKILL);
         assert!(child.try_wait().unwrap().is_none());
         member(process).send(Signal::SIGKILL);
         assert!(!child.wait().unwrap().success());

@@ -57,6 +57,7 @@ pub mod check;
 pub mod code;
 pub mod column;
 pub mod completion;
+pub mod cpu;
 pub mod detail;
 pub mod disk;
 pub mod enable;

@@ -5,8 +5,8 @@
 
 use daemontools::service::view::View;
 use daemontools::service::{Proof, proof_of};
-use daemontools::sys::process::{Proc, Usage};
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use daemontools::sys::process::{Footprint, Proc};
+use nix::unistd::Pid;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -35,22 +35,21 @@ fn resident(pid: Pid) -> Option<u64> {
     in_bytes(&family(pid))
 }
 
-/// The resident memory of these processes; `None` if there is none.
-pub fn in_bytes(family: &[(Pid, Usage)]) -> Option<u64> {
-    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok())?;
-    let pages = family.iter().map(|(_, usage)| usage.resident_pages).sum::<u64>();
-    (!family.is_empty()).then_some(pages * page)
+/// The resident memory of these processes in bytes; `None` if there are no processes.
+pub fn in_bytes(family: &[(Pid, Footprint)]) -> Option<u64> {
+    (!family.is_empty()).then(|| family.iter().map(|(_, footprint)| footprint.resident).sum())
 }
 
-/// The process and all that descend from it, with what each uses; none if there is no such process.
-pub fn family(pid: Pid) -> Vec<(Pid, Usage)> {
+/// The process and all that descend from it, with what each has in use; none if there is no such process. This waits for
+/// no process, whatever that does.
+pub fn family(pid: Pid) -> Vec<(Pid, Footprint)> {
     static PROC: OnceLock<Option<Proc>> = OnceLock::new();
     let Some(proc) = *PROC.get_or_init(Proc::here) else { return Vec::new() };
     let (mut seen, mut open, mut family) = (HashSet::new(), vec![pid], Vec::new());
     while let Some(pid) = open.pop().filter(|_| family.len() < MOST) {
-        if let Some(usage) = proc.usage(pid).filter(|_| seen.insert(pid)) {
-            family.push((pid, usage));
-            open.extend(proc.children(pid, usage.threads));
+        if let Some(footprint) = proc.footprint(pid).filter(|_| seen.insert(pid)) {
+            family.push((pid, footprint));
+            open.extend(proc.children(pid, footprint.threads));
         }
     }
     family

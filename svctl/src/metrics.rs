@@ -12,6 +12,7 @@
 use crate::answer::Answer;
 use crate::arguments::Scope;
 use crate::code::UNKNOWN;
+use crate::cpu::CpuClock;
 use crate::list::logger_of;
 use crate::memory;
 use crate::services::{Reach, Service, Services};
@@ -22,7 +23,7 @@ use daemontools::logdir::{CURRENT, Finished, locate};
 use daemontools::service::view::View;
 use daemontools::service::{Exit, LOG, Phase, Want};
 use daemontools::sys::directory::for_each_name;
-use daemontools::sys::process::{proc_path, ticks_per_second};
+use daemontools::sys::process::{CpuTicks, proc_path, ticks_per_second};
 use daemontools::tai64::{Tai64N, at, since_1970};
 use daemontools::{Attempt, Fatal, Unable, report};
 use nix::errno::Errno;
@@ -52,7 +53,8 @@ pub fn metrics(services: &Services, names: &[OsString], scope: &Scope) -> Result
     let (chosen, missing) = services.choose(names)?;
     missing.iter().for_each(|words| report::warning(&[words]));
     let mut labels = HashSet::new();
-    let subjects = chosen.iter().flat_map(|service| subjects(service, scope));
+    let mut clock = CpuClock::default();
+    let subjects = chosen.iter().flat_map(|service| subjects(service, scope, &mut clock));
     let subjects: Vec<Subject> = subjects.filter(|subject| labels.insert(subject.label.clone())).collect();
     let text = text(&subjects);
     // Root reads everything; a service that is out of order is told by its samples.
@@ -110,7 +112,7 @@ struct Subject {
 }
 
 /// The service, and its logger.
-fn subjects(service: &Service, scope: &Scope) -> Vec<Subject> {
+fn subjects(service: &Service, scope: &Scope, clock: &mut CpuClock) -> Vec<Subject> {
     let answer = Answer::of(service);
     if service.reach == Reach::Hangs {
         return vec![Subject { label: shown(service.name.as_bytes()), answer, usage: None, log: None, unread: vec![] }];
@@ -126,8 +128,8 @@ fn subjects(service: &Service, scope: &Scope) -> Vec<Subject> {
         let answer = service.path.join(LOG).is_dir().then(|| Answer::of(&log))?;
         Some((proven(&log, &answer).0, answer))
     });
-    let subject = |service: &Service, answer: Answer, process: Option<Pid>| {
-        let usage = answer.pid().and(process).and_then(Usage::of);
+    let mut subject = |service: &Service, answer: Answer, process: Option<Pid>| {
+        let usage = answer.pid().and(process).and_then(|pid| Usage::of(pid, clock));
         let is_unproven = scope.processes && answer.pid().is_some() && usage.is_none();
         let unread = [
             (STATE, matches!(answer, Answer::Unknown(_))),
@@ -148,8 +150,8 @@ fn subjects(service: &Service, scope: &Scope) -> Vec<Subject> {
 
 /// What the processes of a service use.
 struct Usage {
-    user_ticks: u64,
-    system_ticks: u64,
+    /// `None` if the system does not tell.
+    cpu: Option<CpuTicks>,
     memory: u64,
     processes: usize,
     /// `None` if that of one of the processes cannot be seen.
@@ -157,15 +159,17 @@ struct Usage {
 }
 
 impl Usage {
-    fn of(pid: Pid) -> Option<Usage> {
+    fn of(pid: Pid, clock: &mut CpuClock) -> Option<Usage> {
         let family = memory::family(pid);
-        let open_files = |(pid, _): &(Pid, _)| fs::read_dir(proc_path(*pid, "fd")).map(Iterator::count).ok();
+        let memory = memory::in_bytes(&family)?;
+        let pids: Vec<Pid> = family.into_iter().map(|(pid, _)| pid).collect();
+        // The list of the descriptors, unlike what they are, is told at any time.
+        let open_files = |pid: &Pid| fs::read_dir(proc_path(*pid, "fd")).map(Iterator::count).ok();
         Some(Usage {
-            user_ticks: family.iter().map(|(_, usage)| usage.user_ticks).sum(),
-            system_ticks: family.iter().map(|(_, usage)| usage.system_ticks).sum(),
-            memory: memory::in_bytes(&family)?,
-            processes: family.len(),
-            open_files: family.iter().map(open_files).sum(),
+            cpu: clock.of(pid, &pids),
+            memory,
+            processes: pids.len(),
+            open_files: pids.iter().map(open_files).sum(),
         })
     }
 }
@@ -399,11 +403,9 @@ fn exit_status(exit: Exit) -> Option<i32> {
 }
 
 fn cpu_seconds(usage: &Usage) -> Vec<Sample> {
-    let Some(rate) = ticks_per_second() else { return Vec::new() };
+    let (Some(rate), Some(cpu)) = (ticks_per_second(), usage.cpu) else { return Vec::new() };
     let seconds = |ticks: u64| format!("{}.{:03}", ticks / rate, ticks % rate * 1000 / rate);
-    [("user", usage.user_ticks), ("system", usage.system_ticks)]
-        .map(|(mode, ticks)| (Some(("mode", mode)), seconds(ticks)))
-        .into()
+    [("user", cpu.user), ("system", cpu.system)].map(|(mode, ticks)| (Some(("mode", mode)), seconds(ticks))).into()
 }
 
 /// Seconds since 1970, if the label is of a time since then.
@@ -498,7 +500,8 @@ mod tests {
 
     #[test]
     fn every_metric_has_its_lines() {
-        let usage = Usage { user_ticks: 150, system_ticks: 7, memory: 4096, processes: 2, open_files: None };
+        let cpu = Some(CpuTicks { user: 150, system: 7 });
+        let usage = Usage { cpu, memory: 4096, processes: 2, open_files: None };
         let log = LogUsage { bytes: 99, files: 2, last_write: Some(moment(1500).label) };
         let subjects = [
             Subject { usage: Some(usage), log: Some(log), ..subject("web", told(up())) },

@@ -1,6 +1,8 @@
 //! A FUSE file system whose server is a thread of the test. The test can make it stop answering for a while.
 
+use crate::{Scratch, is_root, skip};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -20,6 +22,26 @@ pub enum Node {
     Directory,
     Program(String),
     Link(PathBuf),
+}
+
+/// The device of FUSE, which any account may open; `None` where there can be none, which is said.
+pub fn fuse_device(scratch: &Scratch) -> Option<PathBuf> {
+    if !is_root() {
+        skip("only root lets another account use FUSE here");
+        return None;
+    }
+    let device = scratch.path().join("fuse-device");
+    if !device.exists() {
+        // Without this, the account could not open the device.
+        let before = umask(Mode::empty());
+        let made = mknod(&device, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(10, 229));
+        umask(before);
+        if made.is_err() {
+            skip("the device of FUSE cannot be made here");
+            return None;
+        }
+    }
+    Some(device)
 }
 
 /// A request: its number in linux/fuse.h, and the name of the entry that it is about. At the top the name is empty.

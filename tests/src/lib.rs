@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::unwrap_used)]
 #![allow(missing_docs)]
 
+mod executing;
 mod fuse;
 mod log;
 mod processes;
@@ -15,6 +16,7 @@ mod scratch;
 mod service;
 mod unanswering;
 
+pub use executing::{executing_for_ever, is_executing_for_ever, let_them_execute};
 pub use fuse::{Fuse, Node, REQUESTS, Request, Tree};
 pub use log::{Disk, Log, Multilog, lines};
 pub use processes::{children_of, children_of_any, environment, is_alive, parent_of, processes_in, state_of};

@@ -1,7 +1,8 @@
 //! A process that keeps every reader of its arguments and of its environment waiting, as any account can make one.
 
-use crate::{Daemon, Scratch, has, is_alive, is_root, skip, wait_until};
-use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
+use crate::fuse::fuse_device;
+use crate::{Daemon, Scratch, has, is_alive, skip, wait_until};
+use std::path::Path;
 use std::process::Stdio;
 
 /// The process needs no right: it mounts a FUSE file system of its own in a user namespace of its own. One of its threads
@@ -73,36 +74,23 @@ impl Unanswering {
         if !["python3", "setpriv", "unshare", "timeout"].into_iter().all(has) {
             return None;
         }
-        if !is_root() {
-            skip("only root lets another account use FUSE here");
-            return None;
-        }
-        let device = scratch.path().join("fuse-device");
-        if !device.exists() {
-            // Without this, the account could not open the device.
-            let before = umask(Mode::empty());
-            let made = mknod(&device, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(10, 229));
-            umask(before);
-            if made.is_err() {
-                skip("the device of FUSE cannot be made here");
-                return None;
-            }
-        }
+        let device = fuse_device(scratch)?;
         // How many requests the kernel makes to read ahead depends on the kernel.
-        let found = ["2", "1", "3", "0"].into_iter().find_map(|refused| Unanswering::with(scratch, name, refused));
+        let with = |refused| Unanswering::with(scratch, &device, name, refused);
+        let found = ["2", "1", "3", "0"].into_iter().find_map(with);
         if found.is_none() {
             skip("no process of this account can keep the readers of its environment waiting here");
         }
         found
     }
 
-    fn with(scratch: &Scratch, name: &str, refused: &str) -> Option<Unanswering> {
+    fn with(scratch: &Scratch, device: &Path, name: &str, refused: &str) -> Option<Unanswering> {
         let folder = format!("unanswering.{}", scratch.next());
         scratch.dir(&folder);
         let folder = scratch.path().join(folder);
         let mut command = scratch.command("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "-U", "-r", "-m"]);
-        command.args(["python3", "-c", PROGRAM]).arg(scratch.path().join("fuse-device")).arg(&folder);
+        command.args(["python3", "-c", PROGRAM]).arg(device).arg(&folder);
         let process = Unanswering(Daemon::start(command.args([name, refused]).stdout(Stdio::null()), scratch));
         let pid = process.pid();
         let mut waits = false;

@@ -23,9 +23,10 @@
 
 use super::script::{SCRIPT_AT_MOST, Script, is_denied, is_same, multilog_directories};
 use super::{CURRENT, Finished, LOCK, PREVIOUS};
+use crate::encoding::Encode;
 use crate::report::reason;
 use crate::service::{
-    self, Exit, Part, Place, Proof, Record, StatusError, answers, open_directory, proof_at, service_answers,
+    self, Exit, Part, Place, Proof, Record, StatusError, Witness, answers, open_directory, proof_at, service_answers,
 };
 use crate::sys::kind;
 use crate::sys::process::proc_path;
@@ -34,11 +35,13 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::SFlag;
 use nix::unistd::{AccessFlags, Pid, faccessat};
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The files that a logger keeps open in its directory.
@@ -400,22 +403,14 @@ fn in_vain(service: &OsStr, why: &[u8]) -> Vec<u8> {
 /// The first directory that the process has open. multilog opens its directories in the order of its script, and
 /// usually most lines go to the first one.
 fn opened_by(pid: Pid, mut answers: impl FnMut(&Path) -> bool) -> Result<Option<PathBuf>, Uncertainty> {
-    let folder = proc_path(pid, "fd");
-    let entries = fs::read_dir(&folder).map_err(|error| Uncertainty::Unseen(pid, report::errno_of(&error)))?;
-    let mut numbers: Vec<u32> =
-        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    numbers.sort_unstable();
     let mut away = None;
-    for file in numbers.into_iter().map(|number| folder.join(number.to_string())) {
-        let Ok(path) = fs::read_link(&file) else { continue };
-        let (Some(name), Some(directory)) = (path.file_name().and_then(OsStr::to_str), path.parent()) else { continue };
-        if !OPEN.contains(&name) {
-            continue;
-        }
+    for (path, id) in open_logs_of(pid).map_err(|errno| Uncertainty::Unseen(pid, errno))? {
+        let Some(directory) = path.parent() else { continue };
         if !answers(&path) || !answers(directory) {
             return Ok(None);
         }
-        if !is_same(fs::metadata(&file), fs::symlink_metadata(&path)) {
+        let here = fs::symlink_metadata(&path).ok().map(|file| (file.dev(), file.ino()));
+        if id.is_none() || here != id {
             away = away.or_else(|| Some(directory.to_path_buf()));
         // multilog may be renaming `current` at this moment; then the lines are in `previous`.
         } else if [CURRENT, PREVIOUS].iter().any(|name| directory.join(name).is_file()) {
@@ -423,4 +418,37 @@ fn opened_by(pid: Pid, mut answers: impl FnMut(&Path) -> bool) -> Result<Option<
         }
     }
     away.map_or(Ok(None), |path| Err(Uncertainty::Away(pid, path)))
+}
+
+/// A file that a process has open: its path, and its device and inode, unless the file cannot be asked about.
+type OpenLog = (PathBuf, Option<(u64, u64)>);
+
+/// The files of log directories that a process has open, in the order of its descriptors.
+fn open_logs_of(pid: Pid) -> nix::Result<Vec<OpenLog>> {
+    thread_local! {
+        static WITNESS: RefCell<Witness> = RefCell::new(Witness::new(|request| {
+            let pid = Pid::from_raw(i32::decode(&mut &*request)?);
+            let mut answer = Vec::new();
+            open_logs(pid).encode(&mut answer);
+            Some(answer)
+        }));
+    }
+    let answer = WITNESS.with_borrow_mut(|witness| witness.ask(pid, &pid.as_raw().to_ne_bytes()))?;
+    Result::decode(&mut &answer[..]).unwrap_or(Err(Errno::EPROTO))
+}
+
+/// What [`open_logs_of`] returns. To find it out may take for ever.
+fn open_logs(pid: Pid) -> nix::Result<Vec<OpenLog>> {
+    let folder = proc_path(pid, "fd");
+    let entries = fs::read_dir(&folder).map_err(|error| report::errno_of(&error))?;
+    let mut numbers: Vec<u32> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    let log = |number: u32| {
+        let file = folder.join(number.to_string());
+        let path = fs::read_link(&file).ok()?;
+        let is_one = OPEN.contains(&path.file_name()?.to_str()?);
+        is_one.then(|| (path, fs::metadata(&file).ok().map(|file| (file.dev(), file.ino()))))
+    };
+    Ok(numbers.into_iter().filter_map(log).collect())
 }

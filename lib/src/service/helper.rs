@@ -2,7 +2,7 @@
 //! device that is gone, waits, perhaps for ever. So a supervisor never looks at such files itself: its child looks, and
 //! the answer comes back as a value, if it comes before a deadline.
 
-use crate::sys::process::{close_all_but, duplicate_to, fork_apart, has_ended_apart, wait_for_apart};
+use crate::sys::process::{self, close_all_but, duplicate_to, fork_apart, has_ended_apart, wait_for_apart};
 use crate::sys::timeout;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
@@ -13,7 +13,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, close, setpgid};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The longest request or answer, in bytes.
 const LONGEST: usize = 1 << 24;
@@ -79,6 +79,32 @@ impl Helper {
         self.read(&mut answer, deadline)?;
         self.owes_answer = false;
         Ok(answer)
+    }
+
+    /// Sends a request and waits for its answer as long as the helper gets on. A helper that has waited in the kernel for
+    /// the time `silence` gives no answer any more.
+    ///
+    /// # Errors
+    /// ETIMEDOUT: there is no answer, or none until the time `until`. EPIPE, ECONNRESET: the helper has ended.
+    pub fn ask(&mut self, request: &[u8], silence: Duration, until: Instant) -> nix::Result<Vec<u8>> {
+        self.request(request, until)?;
+        loop {
+            let moment = until.min(Instant::now() + silence);
+            match self.wait_for_answer(moment) {
+                // Where the processors are busy, it may not have had its turn.
+                Err(Errno::ETIMEDOUT) if Instant::now() < until && !process::is_waiting(self.pid) => {}
+                Err(errno) => return Err(errno),
+                Ok(()) => return self.answer(until),
+            }
+        }
+    }
+
+    /// Waits until the answer begins to come.
+    fn wait_for_answer(&self, until: Instant) -> nix::Result<()> {
+        while self.is_waiting() {
+            self.wait(PollFlags::POLLIN, until)?;
+        }
+        Ok(())
     }
 
     /// Ends the helper. If the kernel does not let it end yet, its number is returned, for which [`Leaving`] waits.
@@ -213,7 +239,6 @@ fn receive_all(socket: RawFd, mut rest: &mut [u8], wait: impl Fn() -> nix::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_helper_that_was_ended_while_it_waited_is_waited_for_later() {

@@ -38,6 +38,7 @@ mod tell;
 pub mod trial;
 pub mod view;
 pub mod waiting;
+mod witness;
 
 // These functions open what lies in a service directory.
 pub use crate::files::{
@@ -72,6 +73,7 @@ pub use silence::{SILENT, answers, look_for_mounts, open_directory, service_answ
 pub use snapshot::{Snapshot, StatusError, read_status, read_status_at};
 pub use status::{Phase, RunitState, Status, TooShort, Want};
 pub use tell::tell_supervise;
+pub use witness::{Witness, open_pipe_in_time};
 
 /// The program that supervise runs.
 pub const RUN: &str = "run";

@@ -1,9 +1,14 @@
 //! A process, and what distinguishes it from every other process that has or had the same number.
 
+use super::ask;
 use crate::sys::process::{self, PidFd};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
+use std::time::Duration;
+
+/// How long the start time of a process is waited for that may keep it back.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A process, and what distinguishes it from every other process that has or had the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,39 +47,34 @@ impl Process {
     /// No process.
     pub const NONE: Process = Process { pid: Pid::from_raw(0), ticks: 0, serial: 0 };
 
-    /// Describes the process that has this number now. It must be one that cannot end unnoticed: ourselves, or a child
-    /// that was not waited for.
+    /// Describes the process that executes this. Its start time is always among the facts.
+    pub fn itself() -> Process {
+        let pid = getpid();
+        Process { ticks: process::start_ticks(pid).unwrap_or(0), ..Process::of(pid) }
+    }
+
+    /// Describes the process that has this number now. It must be one that cannot end unnoticed, as a child that was not
+    /// waited for, or be looked at afterwards.
+    ///
+    /// If the kernel gives processes serial numbers, the start time is left out. To read it from `/proc` takes as long as
+    /// everything else that supervise does before a child becomes its program, and it takes for ever while a process
+    /// executes a program and closes a file whose server does not answer.
     pub fn of(pid: Pid) -> Process {
-        let serial = PidFd::open(pid).and_then(|held| held.serial());
-        let serial = serial.ok().flatten().unwrap_or(0);
-        Process { pid, ticks: process::start_ticks(pid).unwrap_or(0), serial }
-    }
-
-    /// Describes a child that was made just now and was not waited for. If the kernel gives processes serial numbers,
-    /// the start time is left out: to read it from `/proc` takes as long as everything else that supervise does before
-    /// the child becomes its program.
-    pub fn just_made(child: Pid) -> Process {
-        let serial = PidFd::open(child).and_then(|held| held.serial()).ok().flatten().unwrap_or(0);
-        let ticks = if serial == 0 { process::start_ticks(child) } else { None };
-        Process { pid: child, ticks: ticks.unwrap_or(0), serial }
-    }
-
-    /// Adds the facts that are missing in this description of the process, if the process still exists.
-    #[must_use]
-    pub fn completed(self) -> Process {
-        let ticks = if self.ticks == 0 { process::start_ticks(self.pid) } else { None };
-        // The process is checked after its start time was read. If it still exists then, its number was not another
-        // process's in between.
-        ticks.filter(|_| self.is_there()).map_or(self, |ticks| Process { ticks, ..self })
+        let serial = PidFd::open(pid).and_then(|held| held.serial()).ok().flatten().unwrap_or(0);
+        let ticks = if serial == 0 { process::start_ticks(pid) } else { None };
+        Process { pid, ticks: ticks.unwrap_or(0), serial }
     }
 
     /// Adds the facts that are missing in this description of a child, which must not have been waited for. supervise
-    /// could not read them when it made the child, for lack of time or of descriptors.
+    /// could not read them when it made the child, for lack of descriptors.
     #[must_use]
     pub fn completed_child(self) -> Process {
-        let serial = if self.serial == 0 { Process::just_made(self.pid).serial } else { self.serial };
-        let ticks = if self.ticks == 0 { process::start_ticks(self.pid).unwrap_or(0) } else { self.ticks };
-        Process { serial, ticks, ..self }
+        if self.serial != 0 {
+            return self;
+        }
+        let known = Process::of(self.pid);
+        let ticks = if self.ticks == 0 { known.ticks } else { self.ticks };
+        Process { serial: known.serial, ticks, ..self }
     }
 
     /// Whether this is still the process that has its number.
@@ -104,8 +104,20 @@ impl Process {
     pub fn identity_of(&self, held: &PidFd) -> nix::Result<Identity> {
         match held.serial()? {
             Some(serial) if self.serial != 0 => Ok(same_if(serial == self.serial)),
-            _ => self.identity_by_ticks(),
+            // Where the kernel gives serial numbers, a supervise does not leave one out: another account may have written this,
+            // about a process that keeps its start time back.
+            Some(_) => self.identity_by_ticks_in_time(),
+            None => self.identity_by_ticks(),
         }
+    }
+
+    fn identity_by_ticks_in_time(&self) -> nix::Result<Identity> {
+        let is_known = ask(PATIENCE, || match self.identity_by_ticks() {
+            Ok(Identity::Same) => vec![1],
+            Ok(Identity::Gone) => vec![0],
+            Ok(Identity::Unknown) | Err(_) => Vec::new(),
+        });
+        Ok(is_known?.and_then(|said| said.first().copied()).map_or(Identity::Unknown, |said| same_if(said == 1)))
     }
 
     fn identity_by_ticks(&self) -> nix::Result<Identity> {
@@ -179,12 +191,16 @@ pub fn is_without_pidfd(errno: Errno) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::unistd::getpid;
+
+    /// A child of which all facts are known.
+    fn whole(pid: Pid) -> Process {
+        Process { ticks: process::start_ticks(pid).unwrap(), ..Process::of(pid) }
+    }
 
     #[test]
     fn only_the_process_itself_is_signalled() {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let process = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
+        let process = whole(Pid::from_raw(i32::try_from(child.id()).unwrap()));
         let later = Process { ticks: process.ticks + 1, serial: process.serial + 1, ..process };
         for other in [later, Process { serial: 0, ..later }, Process { ticks: 0, serial: 0, ..process }] {
             other.send(&[Signal::SIGKILL]);
@@ -197,22 +213,20 @@ mod tests {
     #[test]
     fn a_child_of_which_nothing_could_be_asked_is_completed_later() {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let whole = Process::of(Pid::from_raw(i32::try_from(child.id()).unwrap()));
-        for known in [
-            whole,
-            Process { serial: 0, ..whole },
-            Process { ticks: 0, ..whole },
-            Process { serial: 0, ticks: 0, ..whole },
-        ] {
-            assert_eq!(known.completed_child(), whole, "{known:?}");
+        let whole = whole(Pid::from_raw(i32::try_from(child.id()).unwrap()));
+        assert_eq!(Process { serial: 0, ..whole }.completed_child(), whole);
+        for known in [whole, Process { ticks: 0, ..whole }] {
+            assert_eq!(known.completed_child(), known);
         }
+        let nothing = Process { serial: 0, ticks: 0, ..whole };
+        assert_eq!(nothing.completed_child().identity(), Ok(Identity::Same));
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     #[test]
     fn a_process_is_known_by_what_is_known_of_it() {
-        let this = Process::of(getpid());
+        let this = Process::itself();
         assert!(this.ticks > 0);
         let table = [
             (this, Identity::Same),
@@ -225,8 +239,7 @@ mod tests {
         for (process, identity) in table {
             assert_eq!(process.identity(), Ok(identity), "{process:?}");
         }
-        assert_eq!(Process::just_made(this.pid).completed(), this);
-        assert_eq!(Process::just_made(this.pid).identity(), Ok(Identity::Same));
+        assert_eq!(Process::of(this.pid).identity(), Ok(Identity::Same));
         if this.serial != 0 {
             assert_eq!(Process { ticks: 0, ..this }.identity(), Ok(Identity::Same));
             assert_eq!(Process { serial: this.serial + 1, ..this }.identity(), Ok(Identity::Gone));

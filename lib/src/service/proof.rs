@@ -247,11 +247,10 @@ fn proof(pid: Option<Pid>, life: Life, process: Option<(Process, Identity)>) -> 
 mod tests {
     use super::*;
     use crate::service::{Directory, Role, STATE, STATUS, Shown};
-    use nix::unistd::getpid;
 
     #[test]
     fn a_process_counts_only_if_it_proves_itself() {
-        let this = Process::of(getpid());
+        let this = Process::itself();
         let pid = this.pid;
         let stranger = Process { ticks: this.ticks + 1, serial: this.serial + 1, ..this };
         let unknown = Process { ticks: 0, serial: 0, ..this };
@@ -298,7 +297,7 @@ mod tests {
     fn the_state_of_a_copied_directory_proves_nothing_nor_what_is_only_shown() {
         let scratch = tempfile::tempdir().unwrap();
         let at = |name: &str| scratch.path().join(name);
-        let this = Process::of(getpid());
+        let this = Process::itself();
         let write = |name: &str, record: &Record| {
             std::fs::write(at(name).join(STATE), record.encode()).unwrap();
             std::fs::write(at(name).join(STATUS), Status::of(record).encode()).unwrap();

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::service::{Phase, Process, Role, Shown, Want};
     use crate::tai64::{Moment, Tai64, Tai64N};
-    use nix::unistd::{Pid, getpid};
+    use nix::unistd::Pid;
 
     fn status() -> Status {
         let since = Tai64N(Tai64(7), 5);
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_state_is_kept_while_its_writer_lives() {
-        let this = Process::of(getpid());
+        let this = Process::itself();
         let by = |supervise| Record { supervise, ..Record::blank() };
         assert!(is_kept(&by(this)));
         assert!(!is_kept(&by(Process { ticks: this.ticks + 1, serial: 0, ..this })));

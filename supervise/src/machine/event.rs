@@ -1,7 +1,7 @@
 //! What can happen to a service, and what can be done about it. No clock, no I/O.
 
 use daemontools::service::policy::Policy;
-use daemontools::service::{BackgroundFailure, Beside, Command, Exit, Held, Role};
+use daemontools::service::{BackgroundFailure, Beside, Command, Exit, Held, Role, Want};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub enum Event {
     Told(Command),
     /// The last command was `d`, and `u` or `o` follows, which came in the same write.
     Restart,
+    /// The next command is the `d` of a restart, after which this is wanted.
+    RestartFollows(Want),
     /// These are the settings that [`Action::Configure`] asked for.
     Configured(Box<Policy>),
     /// The process asked for by [`Action::Launch`] waits at its gate.

@@ -102,7 +102,7 @@ impl Machine {
     /// The record that is to be written down. The caller adds who the process is.
     pub fn record(&self) -> Record {
         Record {
-            want: self.want,
+            want: self.foretold.unwrap_or(self.want),
             phase: self.phase(),
             active: self.stage == Stage::Active,
             beside_gated: self.beside.is_some_and(|beside| beside.gated),

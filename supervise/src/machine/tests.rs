@@ -968,6 +968,7 @@ fn events() -> Vec<(String, Event)> {
         ("start nothing", Event::StartNothing),
         ("begun", Event::Begun),
         ("restart", Event::Restart),
+        ("restart follows", Event::RestartFollows(Want::Up)),
         ("configured", Event::Configured(Box::new(policy_of_the_table()))),
         ("launched", Event::Launched),
         ("not launched", Event::NotLaunched),

@@ -3,6 +3,7 @@
 //! Only processes that are proven to be the service's are measured, as [`memory`](crate::memory) explains.
 
 use crate::answer::Answer;
+use crate::cpu::CpuClock;
 use crate::memory;
 use crate::services::{Reach, Service, Services};
 use crate::top::last_line::last_line;
@@ -22,6 +23,7 @@ const SHORTEST: Duration = Duration::from_millis(500);
 /// What was measured before.
 #[derive(Debug, Default)]
 pub struct Measure {
+    clock: CpuClock,
     before: BTreeMap<OsString, Before>,
 }
 
@@ -58,8 +60,8 @@ impl Measure {
         }
         let process = answer.view().and_then(|view| view.seen.status.pid.and(memory::proven(&service.path, view).0));
         let family = process.map(memory::family).unwrap_or_default();
-        let ticks = family.iter().map(|(_, usage)| usage.user_ticks + usage.system_ticks).sum::<u64>();
-        let ticks = process.map(|_| ticks);
+        let pids: Vec<Pid> = family.iter().map(|(pid, _)| *pid).collect();
+        let ticks = process.and_then(|process| self.clock.of(process, &pids)).map(|ticks| ticks.user + ticks.system);
         let now = Instant::now();
         let elapsed = before.as_ref().map(|before| now.saturating_duration_since(before.at));
         let is_too_soon = elapsed.is_some_and(|elapsed| elapsed < SHORTEST);

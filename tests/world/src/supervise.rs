@@ -571,16 +571,21 @@ impl Supervise {
             return self.go_on_with(told);
         }
         let would_end_a_program = self.machine.as_ref().is_some_and(Machine::would_end_a_program);
-        let meaning = told.batch.take(command, would_end_a_program);
+        let next =
+            self.calls.front().and_then(|call| if let Call::Tell(next, _) = call { Some(next.byte) } else { None });
+        let meaning = told.batch.take(command, next, would_end_a_program);
         self.go_on_with(told);
         if meaning == Meaning::Nothing {
             return;
         }
-        self.told = Some(command);
+        // What is written down while the `d` of a restart is obeyed is what the command after it asks for.
+        self.told = match meaning {
+            Meaning::ObeyBefore(_) => next.and_then(Command::from_byte),
+            Meaning::Obey | Meaning::ObeyAsRestart | Meaning::Nothing => Some(command),
+        };
         self.ends_programs = command == Command::Down && would_end_a_program;
         self.unwritten_want |= matches!(command, Command::Up | Command::Down | Command::Once);
-        let restart = (meaning == Meaning::ObeyAsRestart).then_some(Event::Restart);
-        self.push_front(restart.into_iter().chain([Event::Told(command)]).map(Call::Handle));
+        self.push_front(meaning.events(command).map(Call::Handle));
     }
 
     /// The rest of the commands that came together is for the part of the service that was chosen last.

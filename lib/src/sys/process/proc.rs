@@ -84,29 +84,41 @@ fn known_fields(pid: Pid) -> nix::Result<Option<String>> {
 
 /// The status, as from `wait(2)`, of a process that has ended and was not waited for yet. `None` if it is alive or
 /// gone, or if `/proc` hides the status from us. It does so for another account's process, whose status it shows as 0.
-pub fn zombie_status(pid: Pid, ticks: u64) -> Option<i32> {
+/// Another process may have got the number since.
+pub fn zombie_status(pid: Pid) -> Option<i32> {
     if state(pid) != Some('Z') {
         return None;
     }
     let fields = stat_text(pid).ok()?;
     let field = |number: usize| fields.split_ascii_whitespace().nth(number - FIRST);
     let ours = || std::fs::metadata(proc_path(pid, "")).is_ok_and(|file| file.uid() == geteuid().as_raw());
-    let is_it = field(STATE) == Some("Z") && field(START_TICKS)?.parse() == Ok(ticks);
+    let is_zombie = field(STATE) == Some("Z");
     let status = field(EXIT_CODE)?.parse().ok()?;
-    (is_it && (status != 0 || ours())).then_some(status)
+    (is_zombie && (status != 0 || ours())).then_some(status)
 }
 
-/// What a process uses.
+/// What a process has in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// The time that it and those of its children for which it has waited have computed, in clock ticks.
-    pub user_ticks: u64,
-    /// The time that the kernel has computed for them, in clock ticks.
-    pub system_ticks: u64,
-    /// Its resident memory, in pages.
-    pub resident_pages: u64,
+pub struct Footprint {
+    /// Its resident memory, in bytes. A process that is ending has none any more.
+    pub resident: u64,
     /// How many threads it has.
     pub threads: u64,
+}
+
+/// How long a process has computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuTicks {
+    /// The time that it and those of its children for which it has waited have computed, in clock ticks.
+    pub user: u64,
+    /// The time that the kernel has computed for them, in clock ticks.
+    pub system: u64,
+}
+
+/// How long a process has computed; `None` if `/proc` does not show it. To ask this may take for ever (see
+/// [`Witness`](crate::service::Witness)).
+pub fn cpu_ticks(pid: Pid) -> Option<CpuTicks> {
+    cpu_ticks_in(&stat_text(pid).ok()?)
 }
 
 /// A `/proc` that shows the processes of our pid namespace. Where much is asked of it, this is found out only once.
@@ -123,9 +135,12 @@ impl Proc {
         PathBuf::from(format!("/proc/{pid}/{name}"))
     }
 
-    /// What a process uses; `None` if there is no such process.
-    pub fn usage(self, pid: Pid) -> Option<Usage> {
-        usage_in(&stat_text_at(&self.path(pid, "stat")).ok()?)
+    /// What a process has in use; `None` if there is no such process.
+    pub fn footprint(self, pid: Pid) -> Option<Footprint> {
+        let path = self.path(pid, "status");
+        let status = |most| bytes_of(&path, most).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).ok();
+        // With a great many groups it is longer than what one read returns.
+        footprint_in(&status(ONE_READ)?).or_else(|| footprint_in(&status(STATUS_AT_MOST)?))
     }
 
     /// The children that any thread of a process has made, without those of which it is not the parent any more. `threads`
@@ -141,14 +156,17 @@ impl Proc {
     }
 }
 
-fn usage_in(fields: &str) -> Option<Usage> {
+fn footprint_in(status: &str) -> Option<Footprint> {
+    let resident = status_value(status, "VmRSS:").map_or(Some(0), |size| size.strip_suffix(" kB")?.parse::<u64>().ok());
+    Some(Footprint { resident: resident? * 1024, threads: status_value(status, "Threads:")?.parse().ok()? })
+}
+
+fn cpu_ticks_in(fields: &str) -> Option<CpuTicks> {
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - FIRST)?.parse::<u64>().ok();
-    Some(Usage {
-        user_ticks: field(USER_TICKS)? + field(WAITED_USER_TICKS)?,
-        system_ticks: field(SYSTEM_TICKS)? + field(WAITED_SYSTEM_TICKS)?,
-        resident_pages: field(RESIDENT_PAGES)?,
-        threads: field(THREADS)?,
+    Some(CpuTicks {
+        user: field(USER_TICKS)? + field(WAITED_USER_TICKS)?,
+        system: field(SYSTEM_TICKS)? + field(WAITED_SYSTEM_TICKS)?,
     })
 }
 
@@ -179,9 +197,7 @@ const USER_TICKS: usize = 14;
 const SYSTEM_TICKS: usize = 15;
 const WAITED_USER_TICKS: usize = 16;
 const WAITED_SYSTEM_TICKS: usize = 17;
-const THREADS: usize = 20;
 const START_TICKS: usize = 22;
-const RESIDENT_PAGES: usize = 24;
 const EXIT_CODE: usize = 52;
 
 /// The text of the file from the third field on. The second field is the program's name in parentheses, which may
@@ -235,12 +251,17 @@ pub fn has_gained_rights(pid: Pid) -> Option<bool> {
     has_gained_rights_by(&std::fs::read(proc_path(pid, "auxv")).ok()?)
 }
 
-/// Whether a process has given up its memory, as one does that is just ending and is not a zombie yet.
+/// Whether a process has given up its memory, as one does that is just ending and is not a zombie yet. A process that is
+/// hidden from us counts as one that has not.
 pub fn has_no_memory(pid: Pid) -> bool {
-    match std::fs::read(proc_path(pid, "auxv")) {
-        Ok(pairs) => pairs.is_empty(),
-        Err(error) => matches!(errno_of(&error), Errno::ESRCH | Errno::ENOENT),
-    }
+    let text = status_text(pid, STATUS_AT_MOST).ok().flatten();
+    text.is_some_and(|text| status_value(&text, "State:").is_some() && status_value(&text, "VmSize:").is_none())
+}
+
+/// The name of a process: the beginning of that of the file that it executes, unless it has given itself another one.
+/// `None` if `/proc` does not show it.
+pub fn name(pid: Pid) -> Option<String> {
+    Some(status_value(&status_text(pid, ONE_READ).ok()??, "Name:")?.to_string())
 }
 
 /// The answer according to the auxiliary vector, pairs of a type and a value that the kernel gives a program at its

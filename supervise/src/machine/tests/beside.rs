@@ -353,6 +353,30 @@ fn the_next_supervise_goes_on_with_what_runs_beside_run() {
     assert_eq!(next.machine.life_end().unwrap().exit, Exit::Code(3));
 }
 
+/// supervise may be killed between the `d` and the `u`. The command was read by then, so that no other supervise obeys it.
+#[test]
+fn a_restart_that_is_cut_short_leaves_no_service_down() {
+    for (want, policy) in [(Want::Up, plain()), (Want::Once, plain()), (Want::Up, with_pre_stop())] {
+        let mut life = Life::running(policy.clone());
+        assert_eq!(life.happens(Event::RestartFollows(want)), []);
+        life.follow(Event::Told(Command::Down));
+        assert_eq!(life.machine.record().want, want, "{policy:?}");
+        let next = Machine::resume(policy, &life.machine.record(), life.now);
+        assert_eq!(next.want, want);
+        // Where supervise lives on, the `d` counts until the `u` comes.
+        assert_eq!(life.machine.want, Want::Down);
+        life.happens(Event::Restart);
+        life.told(Command::Up);
+        life.told(Command::Down);
+        assert_eq!(life.machine.record().want, Want::Down);
+    }
+    let mut leaving = Life::running(plain());
+    leaving.told(Command::Down);
+    leaving.told(Command::Exit);
+    leaving.happens(Event::RestartFollows(Want::Up));
+    assert_eq!(leaving.machine.record().want, Want::Down);
+}
+
 #[test]
 fn what_comes_after_down_and_exit_cancels_no_stop() {
     for again in [Command::Up, Command::Once] {
