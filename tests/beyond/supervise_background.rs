@@ -78,19 +78,14 @@ fn a_daemon_that_holds_what_the_next_one_needs_is_presumed_in_the_background() {
     // As soon as the first copy has ended, the next one takes its place, and supervise sees what it leaves. On a busy machine
     // that `run` may not have ended at once, so that its copy is no sign.
     let is_seen = || named_in(&supervise.errors().replace(SAID, "")).is_some();
-    for _ in 0..5 {
+    wait_until("supervise sees what it leaves", || {
         let count = service.lines("copies", 1).len();
-        service
-            .alive("copies")
-            .into_iter()
-            .for_each(|copy| kill(Pid::from_raw(copy), Signal::SIGKILL).expect("kill it"));
+        let kill_it = |copy| kill(Pid::from_raw(copy), Signal::SIGKILL).expect("kill it");
+        service.alive("copies").into_iter().for_each(kill_it);
         service.lines("copies", count + 1);
         started_again(&service, 1);
-        if is_seen() {
-            break;
-        }
-    }
-    assert!(is_seen(), "{}", supervise.errors());
+        is_seen()
+    });
     started_again(&service, 3);
     assert_eq!((said(), cause(&scratch)), (1, LEAVES.to_string()));
     // A user who starts the service gets the message again only when the same has happened again.

@@ -1,16 +1,13 @@
 //! Processes of other accounts that keep every reader of their arguments and of their environment waiting, and accounts
 //! that hold very many locks. None of our programs waits for them.
 
-use crate::svscan::{SCANNED, service, supervise_of, svscan};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, chown};
+use crate::svscan::{SCANNED, service, svscan};
+use nix::sys::signal::Signal;
+use nix::unistd::chown;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, Instant};
-use tests::{
-    Daemon, Scratch, Service, Unanswering, executing_for_ever, has, is_alive, is_executing_for_ever, is_root,
-    let_them_execute, skip, wait_until,
-};
+use tests::{Daemon, Scratch, Service, Unanswering, has, is_alive, is_root, skip, wait_until};
 
 /// Each process has the name of the programs for which an svscan looks that follows another one.
 #[test]
@@ -177,67 +174,4 @@ fn no_service_waits_until_the_kernel_has_told_the_many_locks_of_an_account() {
     svscan.signal(Signal::SIGTERM);
     assert_eq!(svscan.wait(), 0);
     assert!(web.path("supervise").metadata().unwrap().permissions().mode() & 0o022 == 0);
-}
-
-/// A service, a logger, and what a service has left in the background, each execute a program for ever. The kernel tells their
-/// readers next to nothing meanwhile.
-#[test]
-fn no_program_waits_for_a_process_that_executes_a_program_for_ever() {
-    let scratch = Scratch::new();
-    let Some(program) = executing_for_ever(&scratch, "mount.web") else { return };
-    let another = |name: &str| executing_for_ever(&scratch, &format!("mount.{name}")).expect("another");
-    let web = service(&scratch, "web", &program).file("notify-socket", "");
-    scratch.dir(format!("{SCANNED}/web/log"));
-    let web = web.script("log/run", "exec multilog t ./main");
-    let logged = service(&scratch, "logged", "exec sleep 1000");
-    scratch.dir(format!("{SCANNED}/logged/log"));
-    logged.script("log/run", &another("log"));
-    let own = service(&scratch, "own", &another("own")).script("log", "exec multilog t ./main");
-    let daemon = service(&scratch, "daemon", &format!("({}) & exit 0", another("daemon"))).file("expect", "daemon");
-    let other = service(&scratch, "other", "exec sleep 1000");
-    let mut svscan = svscan(&scratch);
-    let log = Service::at(&scratch, &format!("{SCANNED}/logged/log"));
-    let stay = [&web, &log, &own, &daemon];
-    let is_there = |service: &Service| service.is_supervised() && is_executing_for_ever(&scratch, service.status().pid);
-    for service in stay {
-        wait_until("it executes a program for ever", || is_there(service));
-    }
-    let pids = stay.map(|service| service.status().pid);
-    // Supervises that were killed are followed by others, which take over what they have left.
-    for service in stay {
-        let supervise = supervise_of(service);
-        kill(Pid::from_raw(supervise), Signal::SIGKILL).expect("kill supervise");
-        wait_until("there is another", || service.is_supervised() && supervise_of(service) != supervise);
-    }
-    for (service, pid) in stay.into_iter().zip(pids) {
-        wait_until("it is taken over", || service.status().pid == pid);
-    }
-    let said = scratch.path().join("said");
-    for words in [
-        "svctl list",
-        "svctl -j list",
-        "svctl status '*'",
-        "svctl check",
-        "svctl metrics --processes --logs",
-        "svstat service/*",
-        "svlog -n 5 service/web",
-        "svlog -n 5 service/logged",
-        "svctl log -n 5 '*'",
-    ] {
-        let asked = format!("timeout -s KILL 25 sh -c \"SVDIR=$PWD/{SCANNED} {words}\" >{} 2>&1", said.display());
-        let outcome = scratch.shell(&format!("{asked}; test $? != 137"));
-        let text = fs::read_to_string(&said).unwrap_or_default();
-        assert_eq!(outcome.code, 0, "{words} waits: {text}");
-    }
-    // What is not kept back is told.
-    let metrics = scratch.shell(&format!("SVDIR=$PWD/{SCANNED} svctl metrics --processes")).stdout;
-    assert!(metrics.contains("daemontools_service_memory_bytes{service=\"web\"}"), "{metrics}");
-    let_them_execute(&scratch);
-    for service in [&web, &own, &daemon] {
-        service.svc("-d");
-        wait_until("it is down", || service.status().pid == 0);
-    }
-    svscan.signal(Signal::SIGTERM);
-    assert_eq!(svscan.wait(), 0, "{}", svscan.errors());
-    assert!(!other.is_supervised() && pids.iter().all(|pid| !is_alive(*pid)));
 }
