@@ -6,8 +6,8 @@ use daemontools::sys::exec::{c_string, environment, execute};
 use daemontools::sys::process;
 use daemontools::{Attempt, Fatal, Unable, sys};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid, getppid};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, getpid, getppid, setsid};
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ pub enum Lifetime {
     DiesWithSupervise,
 }
 
-/// Starts `./PROGRAM ARGS…`. supervise must wait for the child that is returned.
+/// Starts `./PROGRAM ARGS…` as the leader of a session of its own: what it leaves in the background is known by that, and no
+/// process of the service can join it. supervise must wait for the child that is returned.
 ///
 /// # Errors
 /// The system has no process to give.
@@ -28,6 +29,7 @@ fn start(program: &'static str, arguments: &[OsString], lifetime: Lifetime) -> R
     let argv = [&[program.into()], arguments].concat();
     let parent = getpid();
     let child = || {
+        let _ = setsid();
         if lifetime == Lifetime::DiesWithSupervise {
             let _ = set_pdeathsig(Some(Signal::SIGKILL));
             if getppid() != parent {
@@ -101,7 +103,8 @@ impl Check {
             return;
         }
         if let Some((pid, kill_at)) = &mut self.running {
-            let _ = kill(*pid, Signal::SIGKILL);
+            // What it has started hangs, too.
+            let _ = killpg(*pid, Signal::SIGKILL);
             *kill_at = now + LONGEST;
             return;
         }
@@ -134,7 +137,7 @@ impl Check {
 impl Drop for Check {
     fn drop(&mut self) {
         if let Some((pid, _)) = self.running {
-            let _ = kill(pid, Signal::SIGKILL);
+            let _ = killpg(pid, Signal::SIGKILL);
         }
     }
 }

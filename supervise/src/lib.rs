@@ -61,6 +61,7 @@ mod sender_check;
 mod service_process;
 mod settings;
 mod shared;
+mod strangers;
 mod supervisor;
 pub mod suspend_credit;
 mod svscan_pipe;

@@ -12,6 +12,7 @@
 use crate::adoption::{Adopted, adopt};
 use crate::machine::Gated;
 use crate::service_process::ServiceProcess;
+use crate::strangers::Strangers;
 use crate::tree;
 use daemontools::encoding::Encode;
 use daemontools::files::{is_only_ours, is_way_only_ours, read_file, read_file_itself};
@@ -71,13 +72,13 @@ pub struct Lookout {
 /// The `run` that has left processes, and what is known around it.
 pub struct Traces<'a> {
     /// The `run` that was started last.
-    pub run: Option<Pid>,
+    pub run: Option<Process>,
     /// When it was started, in time since boot.
     pub started: Duration,
     /// `run` was started by a supervise that was killed, so that what it has left may have another parent.
     pub is_inherited: bool,
     /// Processes that have to do with supervise or the service, but that `run` has not left.
-    pub strangers: Vec<Pid>,
+    pub strangers: Strangers,
     /// The setting `pidfile`.
     pub pidfile: Option<&'a str>,
     pub place: &'a Place,
@@ -299,7 +300,7 @@ impl Traces<'_> {
     /// The processes among `seen` that `run` has left, and that are alive.
     fn those_left(&self, seen: Vec<Pid>) -> nix::Result<Vec<Pid>> {
         let (mut shown, mut left) = (Vec::new(), Vec::new());
-        for pid in seen.into_iter().filter(|pid| !self.strangers.contains(pid)) {
+        for pid in seen.into_iter().filter(|pid| !self.strangers.have(*pid)) {
             match ancestry_of(pid)? {
                 Some(process) if process.zombie => {}
                 Some(_) => shown.push(pid),
@@ -314,7 +315,7 @@ impl Traces<'_> {
 
     /// Processes that may have been left by `run`. Those that have ended and were not waited for are among them.
     fn orphans(&self) -> nix::Result<Vec<Pid>> {
-        let mut found = children(self.run)?;
+        let mut found = children(self.run.map(|run| run.pid))?;
         if self.is_inherited {
             if tree::had_proc() && !has_proc() {
                 return Err(Errno::EAGAIN);
@@ -327,12 +328,12 @@ impl Traces<'_> {
     }
 
     /// The processes that supervise must spare when it kills what `run` has left.
-    fn spared(&self) -> Vec<Pid> {
-        let children = (0..TRIES).find_map(|_| children(self.run).ok()).unwrap_or_default();
+    fn spared(&self) -> Strangers {
+        let children = (0..TRIES).find_map(|_| children(self.run.map(|run| run.pid)).ok()).unwrap_or_default();
         // Where that cannot be told now, all are spared.
         let young = self.those_not_older(children.clone()).unwrap_or_default();
         let older = children.into_iter().filter(|pid| !young.contains(pid));
-        self.strangers.iter().copied().chain(older).collect()
+        self.strangers.clone().and(older)
     }
 
     /// Sends a signal to what `run` has left, as far as stopping reaches.
@@ -363,7 +364,7 @@ impl Traces<'_> {
 
     /// Those among these processes that were not made before `run` was started. A process that keeps its age back is one.
     fn those_not_older(&self, pids: Vec<Pid>) -> nix::Result<Vec<Pid>> {
-        let older = tree::those_older(&pids, self.started)?;
+        let older = tree::those_older(&pids, self.started, self.run)?;
         Ok(pids.into_iter().filter(|pid| !older.contains(pid)).collect())
     }
 
@@ -375,14 +376,14 @@ impl Traces<'_> {
         if !(is_living(pid) || tree::is_living_child(pid)) || held.has_ended() {
             return Err(format!("names process {pid}, which has ended"));
         }
-        let is_hidden_child = !has_proc() && tree::is_living_child(pid) && !self.strangers.contains(&pid);
+        let is_hidden_child = !has_proc() && tree::is_living_child(pid) && !self.strangers.have(pid);
         let is_proven = is_hidden_child || self.descends_from_left(pid) || (is_ours && self.was_inherited(pid));
         if is_proven { Ok(held) } else { Err(format!("names process {pid}, which the service has not left")) }
     }
 
     fn descends_from_left(&self, pid: Pid) -> bool {
         let left = self.left().unwrap_or_default();
-        let mut line = ancestors(pid).take_while(|pid| pid.as_raw() > 1 && !self.strangers.contains(pid));
+        let mut line = ancestors(pid).take_while(|pid| pid.as_raw() > 1 && !self.strangers.have(*pid));
         line.any(|above| left.contains(&above))
     }
 
@@ -394,7 +395,7 @@ impl Traces<'_> {
         self.is_inherited
             && is_orphan
             && self.those_not_older(vec![pid]) == Ok(vec![pid])
-            && !self.strangers.contains(&pid)
+            && !self.strangers.have(pid)
             && pid != getpid()
     }
 }

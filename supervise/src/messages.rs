@@ -38,6 +38,8 @@ pub struct Messages {
     is_far: bool,
     /// A message has said that processes of the service may be left.
     may_have_left: bool,
+    /// A message has said that `notify` was not started, as too many run.
+    has_too_many_hooks: bool,
 }
 
 impl Messages {
@@ -54,6 +56,7 @@ impl Messages {
             hold: None,
             is_far: false,
             may_have_left: false,
+            has_too_many_hooks: false,
         }
     }
 
@@ -184,6 +187,15 @@ impl Messages {
         if self.astray.replace(astray) != Some(astray) {
             let then = if astray == BackgroundFailure::Nothing { "" } else { ": told to end" };
             report::warning(&[name, b"/run ", words.as_bytes(), then.as_bytes()]);
+        }
+    }
+
+    /// Says once that `notify` is not started, until it is started again.
+    pub fn too_many_hooks(&mut self, running: Option<usize>, name: &[u8]) {
+        let is_known = replace(&mut self.has_too_many_hooks, running.is_some());
+        if let Some(running) = running.filter(|_| !is_known) {
+            let words = format!(": {running} notify programs still run: notify is not started until some have ended");
+            report::warning(&[name, words.as_bytes()]);
         }
     }
 

@@ -40,6 +40,9 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+/// No more hooks run at once: one that hangs must not be started again and again until the system has no processes.
+const MOST_HOOKS: usize = 100;
+
 /// How often supervise looks for what is left of a life while `/proc` is away.
 const LOOK_FOR_REST: Duration = Duration::from_secs(1);
 
@@ -244,6 +247,7 @@ impl Runner {
         self.listen_to_service(shared);
         self.say_if_far(shared);
         self.listener.poll_check();
+        self.listener.running_check().into_iter().for_each(|check| shared.add_hook(check));
         self.handle(Event::Woken, shared);
     }
 
@@ -325,7 +329,7 @@ impl Runner {
 
     /// Writes once that the service goes into the background, or may have, if the `run` that has just ended has shown that.
     fn see_background(&mut self, exit: Exit, shared: &Shared) {
-        let Some(run) = self.run().map(|process| process.id.pid) else { return };
+        let Some(run) = self.run().map(|process| process.id) else { return };
         // What a program beside `run` has left cannot be told from what `run` has left.
         let policy = self.configuration.policy();
         if self.part == Part::Logger
@@ -339,8 +343,8 @@ impl Runner {
         match self.background.ended(exit, self.machine.lived(Moment::now()), self.machine.is_ending()) {
             AtEnd::Nothing => {}
             AtEnd::Look => {
-                let known: Vec<Pid> = shared.strangers().into_iter().chain(self.children()).collect();
-                if let Some(left) = tree::left_behind(run, self.machine.started(), &known) {
+                let strangers = shared.strangers().and(self.children());
+                if let Some(left) = tree::left_behind(run, self.machine.started(), &strangers) {
                     self.background.notice();
                     messages::in_background(left, shared.control_files.name());
                 }
@@ -380,7 +384,15 @@ impl Runner {
             announce(&take(&mut self.pending_events), &shared.control_files.place);
         }
         for (program, pid, exit) in take(&mut self.pending_notices) {
-            shared.helpers.extend(hooks::notify(program.file(self.part), pid, exit));
+            let too_many = Some(shared.running_hooks()).filter(|running| *running >= MOST_HOOKS);
+            self.messages.too_many_hooks(too_many, shared.control_files.name());
+            if too_many.is_some() {
+                continue;
+            }
+            if let Some(notify) = hooks::notify(program.file(self.part), pid, exit) {
+                shared.helpers.push(notify);
+                shared.add_hook(notify);
+            }
         }
     }
 

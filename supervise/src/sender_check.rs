@@ -3,6 +3,7 @@
 use crate::adoption::{Adopted, adopt};
 use crate::machine::Gated;
 use crate::service_process::ServiceProcess;
+use crate::strangers::Strangers;
 use daemontools::service::{Place, Process};
 use daemontools::sys::datagram::Sender;
 use daemontools::sys::process::{self, proc_path};
@@ -46,7 +47,7 @@ pub fn moved_to(
     service: &ServiceProcess,
     pid: Pid,
     sender: &Sender,
-    strangers: &[Pid],
+    strangers: &Strangers,
     place: &Place,
 ) -> Option<ServiceProcess> {
     if pid == service.id.pid {
@@ -57,7 +58,7 @@ pub fn moved_to(
         Ok(Adopted::Alive(held)) => held,
         Ok(Adopted::Ended(_)) | Err(_) => return None,
     };
-    let is_ours = match relation(process::ancestors(pid), service.id.pid, getpid(), strangers) {
+    let is_ours = match relation(process::ancestors(pid), service.id.pid, getpid(), |pid| strangers.have(pid)) {
         Relation::Service => true,
         Relation::Orphan => may_signal(sender, pid),
         Relation::Stranger => false,
@@ -78,12 +79,17 @@ enum Relation {
 }
 
 /// What the first process of `line` is to the service. Each process of the line is the parent of the one before.
-fn relation(line: impl Iterator<Item = Pid>, service: Pid, supervise: Pid, strangers: &[Pid]) -> Relation {
+fn relation(
+    line: impl Iterator<Item = Pid>,
+    service: Pid,
+    supervise: Pid,
+    is_stranger: impl Fn(Pid) -> bool,
+) -> Relation {
     for (generation, pid) in line.enumerate() {
         if pid == service {
             return Relation::Service;
         }
-        if strangers.contains(&pid) || (pid == supervise && generation == 0) {
+        if is_stranger(pid) || (pid == supervise && generation == 0) {
             return Relation::Stranger;
         }
         if pid == supervise {
@@ -120,7 +126,7 @@ mod tests {
         ];
         for (line, expected) in table {
             let [service, supervise, logger] = [20, 10, 30].map(Pid::from_raw);
-            let found = relation(line.iter().copied().map(Pid::from_raw), service, supervise, &[logger]);
+            let found = relation(line.iter().copied().map(Pid::from_raw), service, supervise, |pid| pid == logger);
             assert_eq!(found, expected, "{line:?}");
         }
     }

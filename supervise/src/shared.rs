@@ -4,6 +4,7 @@
 use crate::control_files::ControlFiles;
 use crate::pipe::Pipe;
 use crate::publish::Publisher;
+use crate::strangers::{Strangers, lasts};
 use daemontools::sys::pocket::Pocket;
 use nix::unistd::Pid;
 
@@ -14,6 +15,8 @@ pub struct Shared {
     pub pipe: Option<Pipe>,
     /// Children of this supervise that are not of the service and were not waited for: hooks, the logger.
     pub helpers: Vec<Pid>,
+    /// The sessions of the hooks, of which each leads one. Those that have no process any more may be among them.
+    pub sessions: Vec<Pid>,
     /// The logger's process, which need not be a child of this supervise.
     pub logger: Option<Pid>,
     /// Processes of the service get a tag in their environment, because other accounts could write a false record into
@@ -25,8 +28,22 @@ pub struct Shared {
 
 impl Shared {
     /// Processes that have to do with this supervise, but are not of the service.
-    pub fn strangers(&self) -> Vec<Pid> {
-        self.helpers.iter().copied().chain(self.logger).collect()
+    pub fn strangers(&self) -> Strangers {
+        Strangers::of(self.helpers.iter().copied().chain(self.logger), &self.sessions)
+    }
+
+    /// How many hooks have not ended yet.
+    pub fn running_hooks(&self) -> usize {
+        self.helpers.iter().filter(|helper| self.sessions.contains(helper)).count()
+    }
+
+    /// Takes in that a hook was started. It leads a session of its own.
+    pub fn add_hook(&mut self, pid: Pid) {
+        if !self.sessions.contains(&pid) {
+            // A hook that was started just now may not have made its session yet.
+            self.sessions.retain(|session| self.helpers.contains(session) || lasts(*session));
+            self.sessions.push(pid);
+        }
     }
 
     /// Makes `supervise/` again if it was removed, and what is missing in there by which others reach this supervise.

@@ -141,6 +141,7 @@ impl Supervisor {
             pocket,
             control_files,
             helpers: Vec::new(),
+            sessions: Vec::new(),
         };
         // A logger has no pipe to a logger of its own.
         let kept_lines = logged_service.is_none().then(KeptLines::default);

@@ -6,6 +6,7 @@
 //! orphans have another parent: they are known by a tag in their environment.
 
 use crate::service_process::ServiceProcess;
+use crate::strangers::Strangers;
 use daemontools::report::errno_of;
 use daemontools::service::policy::Scope;
 use daemontools::service::{
@@ -43,15 +44,19 @@ fn tag_value(part: Part) -> Option<String> {
     }
 }
 
-/// The living processes of the service but for the main one. `helpers` have to do with supervise, but are not of the service. `inquiry` knows the processes that gave no answer before.
+/// The living processes of the service but for the main one. `inquiry` knows
+/// the processes that gave no answer before.
 ///
 /// Any account may give the tag to a program that it starts, even to a set-uid program. So if only the tag of a process, or
 /// that of an ancestor, says that the process belongs to the service, supervise believes this only if the process gained no
 /// rights when it was executed. Otherwise an account could have supervise kill processes that it cannot kill itself.
-fn members(main: Option<Pid>, helpers: &[Pid], inquiry: &mut Inquiry) -> Vec<Member> {
+fn members(main: Option<Process>, strangers: &Strangers, inquiry: &mut Inquiry) -> Vec<Member> {
     // What a process is must be known before its parent is: then no later process is taken for it.
     let processes: HashMap<Pid, Process> = process_numbers().into_iter().map(|pid| (pid, Process::of(pid))).collect();
-    let known = processes.keys().filter(|pid| !helpers.contains(pid));
+    // The main process of an earlier supervise may have ended, and another one may have got its number.
+    let is_there = |main: &Process| processes.get(&main.pid).is_some_and(|now| now.is_same_as(main));
+    let main = main.filter(is_there).map(|main| main.pid);
+    let known = processes.keys().filter(|pid| !strangers.have(**pid));
     let table: Vec<Ancestry> = known.filter_map(|pid| ancestry(*pid)).collect();
     let mut found: HashSet<Pid> = HashSet::from_iter(main.into_iter().chain([getpid()]));
     add_descendants(&mut found, &table, |pids| pids.to_vec());
@@ -102,18 +107,17 @@ fn add_descendants(found: &mut HashSet<Pid>, table: &[Ancestry], mut choose: imp
     }
 }
 
-/// The processes that are proven by their tag to be the service's, and whose parents are not. `helpers` have to do with
-/// supervise, but are not of the service.
+/// The processes that are proven by their tag to be the service's, and whose parents are not.
 ///
 /// # Errors
 /// EMFILE, EIO and others: they cannot be told now.
-pub fn tagged_orphans(helpers: &[Pid]) -> nix::Result<Vec<Pid>> {
+pub fn tagged_orphans(strangers: &Strangers) -> nix::Result<Vec<Pid>> {
     let table = known_processes()?;
-    let is_other = |process: &&Ancestry| !process.zombie && process.pid != getpid() && !helpers.contains(&process.pid);
+    let is_other = |process: &&Ancestry| !process.zombie && process.pid != getpid() && !strangers.have(process.pid);
     let others: Vec<Pid> = table.iter().filter(is_other).map(|process| process.pid).collect();
     let found = tagged(&others, &mut Inquiry::default())?;
     let is_orphan = |process: &&Ancestry| {
-        found.contains(&process.pid) && !found.contains(&process.parent) && !helpers.contains(&process.parent)
+        found.contains(&process.pid) && !found.contains(&process.parent) && !strangers.have(process.parent)
     };
     Ok(table.iter().filter(is_orphan).map(|process| process.pid).collect())
 }
@@ -132,13 +136,12 @@ pub fn is_marked(pid: Pid, part: Part) -> nix::Result<bool> {
     tag_value(part).map_or(Ok(false), |mark| is_proven_by_mark(pid, &[&mark]))
 }
 
-/// Sends a signal to all processes that stopping the service reaches. `helpers` have to do with supervise, but are not
-/// of the service.
-pub fn send_scope(scope: Scope, process: &ServiceProcess, signal: Signal, helpers: &[Pid]) {
+/// Sends a signal to all processes that stopping the service reaches.
+pub fn send_scope(scope: Scope, process: &ServiceProcess, signal: Signal, strangers: &Strangers) {
     match scope {
         Scope::Main => process.send(signal),
         Scope::Group => process.send_group(signal),
-        Scope::Tree => send(Some(process), signal, helpers),
+        Scope::Tree => send(Some(process), signal, strangers),
     }
 }
 
@@ -146,14 +149,14 @@ pub fn send_scope(scope: Scope, process: &ServiceProcess, signal: Signal, helper
 ///
 /// # Errors
 /// As for [`kill_all`].
-pub fn kill_rest(scope: Scope, last_run: Option<Process>, helpers: &[Pid]) -> nix::Result<()> {
+pub fn kill_rest(scope: Scope, last_run: Option<Process>, strangers: &Strangers) -> nix::Result<()> {
     match scope {
         Scope::Main => Ok(()),
         Scope::Group => {
             last_run.iter().for_each(|run| kill_group(*run));
             Ok(())
         }
-        Scope::Tree => kill_all(last_run.map(|run| run.pid), helpers),
+        Scope::Tree => kill_all(last_run.map(|run| run.pid), strangers),
     }
 }
 
@@ -174,13 +177,12 @@ pub fn send_orphan(pid: Pid, signal: Signal) {
 }
 
 /// Sends a signal to all processes of the tree.
-pub fn send(main: Option<&ServiceProcess>, signal: Signal, helpers: &[Pid]) {
+pub fn send(main: Option<&ServiceProcess>, signal: Signal, strangers: &Strangers) {
     if let Some(main) = main {
         main.send(signal);
     }
-    // A process of an earlier supervise may have ended, and another one may have got its number.
-    let main = main.filter(|main| main.identity() != Ok(Identity::Gone)).map(|main| main.id.pid);
-    members(main, helpers, &mut Inquiry::default()).iter().for_each(|member| member.send(signal));
+    let main = main.map(|main| main.id);
+    members(main, strangers, &mut Inquiry::default()).iter().for_each(|member| member.send(signal));
 }
 
 /// Kills all processes of the tree, including those that are made while this runs. `main` has ended, and supervise has
@@ -192,8 +194,8 @@ pub fn send(main: Option<&ServiceProcess>, signal: Signal, helpers: &[Pid]) {
 ///
 /// # Errors
 /// ETIMEDOUT: some may be left, as they did not end in two seconds, or as `/proc` does not show them.
-pub fn kill_all(main: Option<Pid>, helpers: &[Pid]) -> nix::Result<()> {
-    let spared: Vec<Pid> = main.into_iter().chain(helpers.iter().copied()).collect();
+pub fn kill_all(main: Option<Pid>, strangers: &Strangers) -> nix::Result<()> {
+    let spared = strangers.clone().and(main);
     let until = Moment::now().uptime + LONGEST;
     let (mut dying, mut inquiry) = (HashSet::new(), Inquiry::default());
     loop {
@@ -220,7 +222,7 @@ pub fn kill_all(main: Option<Pid>, helpers: &[Pid]) -> nix::Result<()> {
 }
 
 /// Stops all processes of the tree until no new one is found, or until it takes too long.
-fn stop_all(spared: &[Pid], inquiry: &mut Inquiry, until: Duration) {
+fn stop_all(spared: &Strangers, inquiry: &mut Inquiry, until: Duration) {
     let mut stopped = HashSet::new();
     loop {
         let mut new = members(None, spared, inquiry);
@@ -235,11 +237,11 @@ fn stop_all(spared: &[Pid], inquiry: &mut Inquiry, until: Duration) {
 
 /// Stops the children of supervise, and looks for them again and again until no new one is found. Returns whether there
 /// was a new one.
-fn stop_orphans(stopped: &mut HashSet<Pid>, spared: &[Pid], until: Duration) -> bool {
+fn stop_orphans(stopped: &mut HashSet<Pid>, spared: &Strangers, until: Duration) -> bool {
     let (mut any, mut calm) = (false, 0);
     while calm < CALM && Moment::now().uptime < until {
         calm += 1;
-        for pid in own_children().unwrap_or_default().into_iter().filter(|pid| !spared.contains(pid)) {
+        for pid in own_children().unwrap_or_default().into_iter().filter(|pid| !spared.have(*pid)) {
             // Once supervise has waited for a child, its number may soon be that of another process.
             let gone = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
             let is_new = if matches!(gone, Ok(WaitStatus::StillAlive)) {
@@ -323,23 +325,30 @@ fn is_blind() -> bool {
 }
 
 /// A process that this `run` has left, and whose parent is supervise by now. `run` was started at `started`, in time since
-/// boot; a process that is older does not count. `known` are children of supervise that it has made itself.
-pub fn left_behind(run: Pid, started: Duration, known: &[Pid]) -> Option<Pid> {
+/// boot; a process that is older does not count.
+pub fn left_behind(run: Process, started: Duration, strangers: &Strangers) -> Option<Pid> {
     let others = own_children().unwrap_or_default().into_iter();
     let others: Vec<Pid> =
-        others.filter(|child| *child != run && !known.contains(child) && is_living(*child)).collect();
-    let older = if others.is_empty() { Vec::new() } else { those_older(&others, started).ok()? };
+        others.filter(|child| *child != run.pid && !strangers.have(*child) && is_living(*child)).collect();
+    let older = if others.is_empty() { Vec::new() } else { those_older(&others, started, Some(run)).ok()? };
     others.into_iter().filter(|child| !older.contains(child)).min()
 }
 
-/// Those among these processes that were made before this time since boot, and those whose age `/proc` does not show. A
-/// process that keeps its age back is not among them.
+/// Those among these processes that were made before `run`, which was started at `started`, in time since boot, and those
+/// whose age `/proc` does not show. A process that keeps its age back is not among them.
+///
+/// The system tells hundredths of a second. Of processes of one hundredth, the one with the higher serial number is the
+/// younger one.
 ///
 /// # Errors
 /// EAGAIN, ENOMEM, EMFILE: that cannot be told now.
-pub fn those_older(pids: &[Pid], time: Duration) -> nix::Result<Vec<Pid>> {
-    let earliest = ticks_per_second().map_or(0, |rate| time.as_nanos() * u128::from(rate) / 1_000_000_000);
-    let is_older = |pid: Pid| start_ticks(pid).is_none_or(|ticks| u128::from(ticks) < earliest);
+pub fn those_older(pids: &[Pid], started: Duration, run: Option<Process>) -> nix::Result<Vec<Pid>> {
+    let earliest = ticks_per_second().map_or(0, |rate| started.as_nanos() * u128::from(rate) / 1_000_000_000);
+    let of_run = run.map_or(0, |run| run.serial);
+    let is_older = |pid: Pid| match start_ticks(pid).map(u128::from) {
+        Some(ticks) if ticks == earliest => (1..of_run).contains(&Process::of(pid).serial),
+        ticks => ticks.is_none_or(|ticks| ticks < earliest),
+    };
     Inquiry::default().those(pids, is_older)
 }
 

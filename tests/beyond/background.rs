@@ -65,6 +65,55 @@ fn the_process_that_is_left_is_the_service() {
     }
 }
 
+/// Other programs of the service directory leave processes, too: the parent of those is supervise as well.
+#[test]
+fn what_other_programs_leave_is_not_the_service() {
+    const LEAVES: &str = "sh -c 'echo $$ >>others; exec sleep 1000' >/dev/null 2>&1 </dev/null &\nexit 0";
+    for program in ["pre-start", "finish", "notify"] {
+        let scratch = Scratch::new();
+        let service = service(&scratch, &forks_once()).file("expect", "daemon");
+        let service = service.script(program, LEAVES);
+        let supervise = service.supervise();
+        for _ in 0..3 {
+            let pid = the_one(&service);
+            wait_ready(&scratch);
+            kill(process(pid), Signal::SIGKILL).expect("kill the service");
+            wait_until(
+                "another one is the service's",
+                || matches!(service.alive("daemons")[..], [other] if other != pid),
+            );
+        }
+        the_one(&service);
+        service.svc("-d");
+        wait_stopped(&service);
+        assert_eq!((service.alive("daemons"), supervise.errors()), (vec![], String::new()), "{program}");
+        let left = service.alive("others");
+        assert!(!left.is_empty(), "{program}");
+        left.into_iter().for_each(|pid| kill(process(pid), Signal::SIGKILL).expect("end it"));
+    }
+}
+
+/// A service whose daemon does not come up is not taken for up because of something else.
+#[test]
+fn a_service_that_leaves_nothing_is_not_up_though_notify_leaves_something() {
+    let scratch = Scratch::new();
+    let notify = "sh -c 'echo $$ >>others; exec sleep 1000' >/dev/null 2>&1 </dev/null &\nexit 0";
+    let service = service(&scratch, "exit 0").file("expect", "fork").script("notify", notify);
+    let supervise = service.supervise();
+    wait_until("it was started three times", || {
+        service.state("starts").iter().any(|starts| starts.len() > 1 || **starts > *"2")
+    });
+    assert!(
+        supervise.errors().contains("has ended well and left no process in the background"),
+        "{}",
+        supervise.errors()
+    );
+    assert!(service.state("taken").is_empty() && service.state("ready").is_empty());
+    service.svc("-d");
+    wait_stopped(&service);
+    service.alive("others").into_iter().for_each(|pid| kill(process(pid), Signal::SIGKILL).expect("end it"));
+}
+
 /// The process that the pid file names is the service's, also if its parent lives, or if it is written late.
 #[test]
 fn the_process_in_the_pid_file_is_the_service() {

@@ -50,10 +50,10 @@ impl Runner {
     fn traces<'a>(&'a self, shared: &'a Shared) -> Traces<'a> {
         let beside = self.beside.iter().map(|program| program.process.id.pid);
         Traces {
-            run: self.last_run.map(|run| run.pid),
+            run: self.last_run,
             started: self.machine.started(),
             is_inherited: self.is_inherited,
-            strangers: shared.strangers().into_iter().chain(self.children()).chain(beside).collect(),
+            strangers: shared.strangers().and(self.children()).and(beside),
             pidfile: self.configuration.policy().pidfile.as_deref(),
             place: &shared.control_files.place,
         }

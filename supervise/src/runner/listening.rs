@@ -77,8 +77,7 @@ impl Runner {
     /// Handles a message of the service.
     fn take_in(&mut self, message: Message, sender: &Sender, shared: &mut Shared) {
         let moved = message.main_pid.zip(self.program.as_ref()).and_then(|(pid, program)| {
-            let mut strangers = shared.strangers();
-            strangers.extend(self.listener.running_check());
+            let strangers = shared.strangers().and(self.listener.running_check());
             moved_to(&program.process, Pid::from_raw(pid), sender, &strangers, &shared.control_files.place)
         });
         if let Some((program, moved)) = self.program.as_mut().zip(moved) {
