@@ -22,6 +22,7 @@
 //! | `journal/layout.rs` | what lies where in the file | no |
 //! | `journal/buffer.rs` | what is stored when | no |
 //! | `journal/verdict.rs` | what becomes of a journal that is found | no |
+//! | `journal/hashed.rs` | the hashes by which the first format knew directories, inputs and boots | no |
 //! | `journal/first_format.rs` | journals of the first format | no |
 //! | `journal/place.rs` | how the file is found, made, and distinguished from other files | yes |
 

@@ -102,7 +102,7 @@ Does the actions, in turn, to each line of standard input.
   +P -P       select, deselect lines that match the pattern P
   F R S       patterns that follow are fnmatch(3)'s, regular expressions, simple again
   x X         patterns that follow do not see the stamp, see it again
-  lCOUNT/TIME deselect lines beyond so many in that time
+  lCOUNT/TIME deselect lines beyond COUNT in TIME
   pTEXT       put TEXT in front of lines, behind the stamp
   o e         write selected lines to standard output; the beginning to standard error
   uADDRESS    send selected lines to syslog

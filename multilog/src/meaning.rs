@@ -63,9 +63,9 @@ fn setting_words(letter: u8, value: &OsStr, settings: &Directory) -> String {
         b'!' => "full files in directories that follow go through the command",
         b'b' if !value.is_empty() => {
             let bytes = settings.bytes.unwrap_or(0);
-            return format!("old files in directories that follow are removed beyond so many bytes: {bytes}");
+            return format!("old files in directories that follow are removed beyond this number of bytes: {bytes}");
         }
-        b'b' => "old files in directories that follow are removed beyond so many bytes:",
+        b'b' => "old files in directories that follow are removed beyond this number of bytes:",
         b'a' => "old files in directories that follow are removed when they are older than",
         b'r' => "files in directories that follow are finished at each",
         b'z' => "old files in directories that follow are compressed by",

@@ -85,7 +85,7 @@ impl Target {
         Ok(target)
     }
 
-    /// The priority as people write it.
+    /// The address and the priority as people write them.
     pub fn to_words(&self) -> (Vec<u8>, String) {
         let address = match &self.address {
             Address::Unix(path) => path.clone().into_vec(),

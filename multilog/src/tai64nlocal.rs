@@ -32,7 +32,7 @@ const ROOM: usize = 64 * 1024;
 /// The program, from its arguments to its exit code.
 ///
 /// # Errors
-/// Its exit codes say which: input, output or a directory cannot be used.
+/// Its exit codes say which: input or output cannot be used.
 pub fn tai64nlocal(_: Args) -> Result<i32, Fatal> {
     let mut input = vec![0; ROOM];
     let mut reader = Reader::new(local_second);

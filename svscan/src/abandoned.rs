@@ -1,5 +1,4 @@
-//! Processes that were left without a supervise, of a service that is being stopped: whether such a process may still run,
-//! and how svscan ends it if no supervise can take charge of it. See [`leftover`](crate::leftover) for what svscan does
+//! Processes that were left without a supervise, of a service that is being stopped: whether such a process may still run. See [`leftover`](crate::leftover) for what svscan does
 //! next when a supervise has ended, and [`orphans`](crate::orphans) for how such processes ended.
 
 use daemontools::service::{Identity, Process};

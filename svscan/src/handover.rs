@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! lock FD
+//! mask
 //! files SOFT HARD
 //! ledger FD
 //! page DEVICE INODE 0|1 LEDGER-FD PAGE
@@ -17,7 +18,8 @@
 //! forwarder PID
 //! ```
 //!
-//! New pages are taken from the first ledger. A page, or a pocket, belongs to the service's own supervise (0) or to its
+//! `mask` tells an svscan of version 0.1.0 that it must not block any signal in what it starts. New pages are taken from the
+//! first ledger. A page, or a pocket, belongs to the service's own supervise (0) or to its
 //! logger's (1). For a delayed supervise, MILLISECONDS is the time after which it is to be started, and FAILURES says
 //! how often in a row it could not serve.
 

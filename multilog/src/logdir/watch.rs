@@ -6,8 +6,7 @@
 //! | `current`, moved away or replaced | it is completed where it is, and a new one is begun |
 //! | `current`, removed | the same; what was written to it since it was last seen is written again |
 //! | `lock` | it is made and locked again; while another multilog has it, it is waited for |
-//! | the directory, moved away or replaced | its `current` is completed, and lines go on in the one that is there
-//! now, made if need be; where that cannot be, they go on in the old one |
+//! | the directory, moved away or replaced | its `current` is completed, and lines go on in the one that is there now, made if need be; where that cannot be, they go on in the old one |
 //! | the directory, removed | the same, but without the old one they have to wait |
 //!
 //! The names are looked at once a second. A file without any name is noticed with the next line that is written to it.
@@ -122,7 +121,8 @@ impl LogDirectory {
         }
     }
 
-    /// Goes on elsewhere, as the directory's name leads nowhere, or to another directory.
+    /// Goes on elsewhere, as the directory's name leads nowhere, or to another directory. Returns whether lines go on in another
+    /// directory now.
     pub(super) fn go_on_elsewhere(&mut self, retry: &mut Retry) -> Result<bool, Stop> {
         let is_removed = fstat(&self.folder).is_ok_and(|stat| stat.st_nlink == 0);
         loop {

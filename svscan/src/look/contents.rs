@@ -44,7 +44,8 @@ pub enum Logger {
 /// Whether a service directory, or that of a state, has all that it needs to be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Completeness {
-    /// `run` can be executed, and so can `log/run` if there is a directory `log`.
+    /// `run` can be executed, or the service is an abstract one; and `log/run` can be executed if there is a directory `log`. A
+    /// service that has a supervise counts as complete.
     pub is_complete: bool,
     /// There is a directory `log`.
     pub has_logger: bool,

@@ -35,7 +35,7 @@
 //! leaving                      supervise exits as soon as the service is down
 //! gated                        the process was not seen to become `run` yet: whether that can be executed is not known
 //! begun                        `start` has succeeded, `stop` is owed
-//! again                        told up while `finish` or `stop` ran: it starts once more after them
+//! again                        told up after `run` has ended: it starts once more when its life is over
 //! life-end ROLE EXIT [WORD …]  how the life ended that the `finish` that runs is about; `told`: that was commanded;
 //!                              `pre-stopped`: `pre-stop` has run
 //! in-background [presumed]     `run` goes there: it ended well at once, and left processes. `presumed`: one ended well at
