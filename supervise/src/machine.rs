@@ -246,16 +246,16 @@ impl Machine {
             Event::BesideEnded(exit) => self.beside_ended(now, exit, todo),
             Event::BesideNeverBegan => self.beside_never_began(now, todo),
             Event::Ready => self.became_ready(now, todo),
-            Event::Stopping => self.is_stopping(todo),
-            Event::Alive => self.is_alive(now),
+            Event::Stopping => self.says_it_stops(todo),
+            Event::Alive => self.says_it_lives(now),
             Event::NotifySocketFailed => self.notify_socket_failed(),
             Event::NotifySocketWorks => self.notify_socket_works(now),
             Event::Changed => todo.push(Action::Publish),
             Event::Frozen(lost) => self.was_frozen(lost, todo),
             Event::Starved => self.starve(now, todo),
-            Event::Held => self.is_held(todo),
-            Event::NotHeld => self.is_not_held(now, todo),
-            Event::HolderGone => self.holder_is_gone(now),
+            Event::Held => self.was_held(todo),
+            Event::NotHeld => self.was_not_held(now, todo),
+            Event::HolderGone => self.holder_left(now),
             Event::Woken => self.woken(now, todo),
         }
     }
@@ -812,7 +812,7 @@ impl Machine {
         }
         match rest {
             IdleReason::Failed if self.leaving => todo.push(Action::Announce('O')),
-            IdleReason::Failed => todo.extend([Action::GiveUp, Action::Announce('O')]),
+            IdleReason::Failed => todo.extend([Action::ReportGivenUp, Action::Announce('O')]),
             IdleReason::Stopped => self.failure = None,
         }
         if rest == IdleReason::Failed || verdict == Verdict::Done {
@@ -878,7 +878,7 @@ impl Machine {
         }
         self.stage = Stage::Waiting(Pause::until(now.after(STARVED)));
         if !replace(&mut self.starved, true) {
-            todo.extend([Action::SayStarved, Action::Publish]);
+            todo.extend([Action::ReportStarved, Action::Publish]);
         }
     }
 }

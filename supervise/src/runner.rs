@@ -442,11 +442,11 @@ impl Runner {
             }
             Action::Announce(letter) if self.part == Part::Service => self.pending_events.push(letter as u8),
             Action::Announce(_) => {}
-            Action::GiveUp => self.messages.gives_up(&self.record(), shared.control_files.name()),
+            Action::ReportGivenUp => self.messages.gives_up(&self.record(), shared.control_files.name()),
             Action::ReportMissedDeadline(missed) => {
                 self.messages.missed_deadline(missed, Moment::now().uptime, shared.control_files.name())
             }
-            Action::SayStarved => messages::starved(shared.control_files.name()),
+            Action::ReportStarved => messages::starved(shared.control_files.name()),
             Action::Leave => self.done = true,
         }
         None

@@ -264,9 +264,9 @@ impl World {
                 self.daemons = 0;
             }
             Action::Announce(letter) => assert!("suUdDOxhH".contains(letter)),
-            Action::GiveUp => assert!(self.machine.record().failure.is_some(), "nobody would know why"),
+            Action::ReportGivenUp => assert!(self.machine.record().failure.is_some(), "nobody would know why"),
             Action::ReportMissedDeadline(_) => assert!(self.process.is_some() || self.beside.is_some()),
-            Action::SayStarved => assert!(self.process.is_none()),
+            Action::ReportStarved => assert!(self.process.is_none()),
             Action::Leave => {
                 assert!(self.process.is_none() && self.beside.is_none());
                 self.left = true;

@@ -24,7 +24,7 @@ impl Machine {
         self.start_done = true;
         self.progress = LifeProgress::default();
         todo.push(Action::Announce('u'));
-        self.is_up(now, todo);
+        self.came_up(now, todo);
     }
 
     /// Ends the life of a state, because a command asks for that, or because its `post-start` has exited with 125.

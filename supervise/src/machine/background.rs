@@ -161,7 +161,7 @@ impl Machine {
         (self.taken, self.ready_by) = (Some(now), None);
         self.unstable_until = Some(now.uptime.saturating_add(SOON));
         self.alive_by = self.policy.watchdog.map(|within| Deadline::new(now, within));
-        if !self.is_up(now, todo) {
+        if !self.came_up(now, todo) {
             todo.push(Action::Publish);
             self.next_beside(now, todo);
         }
@@ -244,7 +244,7 @@ impl Machine {
         }
         (self.taken, self.ready_by) = (Some(now), None);
         todo.extend([Action::Record, Action::Send(Signal::SIGCONT)]);
-        if !self.is_up(now, todo) {
+        if !self.came_up(now, todo) {
             todo.push(Action::Publish);
         }
     }

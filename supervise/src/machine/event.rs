@@ -150,11 +150,11 @@ pub enum Action {
     /// Tell the listeners in `supervise/event` of a transition, by one of s6's letters.
     Announce(char),
     /// Say why supervise gives the service up.
-    GiveUp,
+    ReportGivenUp,
     /// Say that the service has missed a deadline, and is told to end or killed.
     ReportMissedDeadline(MissedDeadline),
     /// Say that the logger is not started as long as it has nothing to read.
-    SayStarved,
+    ReportStarved,
     /// End supervise.
     Leave,
 }

@@ -82,7 +82,7 @@ impl Machine {
     }
 
     /// A program holds the transition back.
-    pub(super) fn is_held(&mut self, todo: &mut Vec<Action>) {
+    pub(super) fn was_held(&mut self, todo: &mut Vec<Action>) {
         let Some(hold) = &mut self.hold else { return };
         match std::mem::replace(&mut hold.holder, Holder::Holds) {
             Holder::Asked => {
@@ -97,7 +97,7 @@ impl Machine {
     }
 
     /// No program holds the transition back, as far as supervise has found now.
-    pub(super) fn is_not_held(&mut self, now: Moment, todo: &mut Vec<Action>) {
+    pub(super) fn was_not_held(&mut self, now: Moment, todo: &mut Vec<Action>) {
         let Some(hold) = &mut self.hold else { return };
         match &mut hold.holder {
             Holder::Asked => self.let_go(now, todo),
@@ -107,7 +107,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn holder_is_gone(&mut self, now: Moment) {
+    pub(super) fn holder_left(&mut self, now: Moment) {
         let Some(hold) = &mut self.hold else { return };
         match hold.holder {
             Holder::Holds => hold.holder = Holder::gone(now),

@@ -20,7 +20,7 @@ impl Machine {
 
     pub(super) fn executed(&mut self, now: Moment, todo: &mut Vec<Action>) {
         let was_gated = replace(&mut self.gated, false);
-        if !self.policy.tells_when_ready() && self.is_up(now, todo) {
+        if !self.policy.tells_when_ready() && self.came_up(now, todo) {
             return;
         }
         if was_gated {
@@ -31,7 +31,7 @@ impl Machine {
     /// The service says that it is ready, or was found to be.
     pub(super) fn became_ready(&mut self, now: Moment, todo: &mut Vec<Action>) {
         self.gated &= self.stage != Stage::Alive(Role::Run);
-        self.is_up(now, todo);
+        self.came_up(now, todo);
     }
 
     /// Whether `run` is up by its own word, or runs where it gives none. It is ready, or `post-start` comes first.
@@ -41,7 +41,7 @@ impl Machine {
 
     /// `run` is up by its own word, or it runs and gives none. The service is ready, or `post-start` comes first. Returns
     /// whether that is news, which is written then.
-    pub(super) fn is_up(&mut self, now: Moment, todo: &mut Vec<Action>) -> bool {
+    pub(super) fn came_up(&mut self, now: Moment, todo: &mut Vec<Action>) -> bool {
         let is_news = self.is_up_or_active() && !self.has_given_word();
         // One that is about to end does not become ready: its `post-start` does not run any more.
         if !is_news || (self.policy.has_post_start && self.ending.is_some()) {
@@ -62,14 +62,14 @@ impl Machine {
         true
     }
 
-    pub(super) fn is_stopping(&mut self, todo: &mut Vec<Action>) {
+    pub(super) fn says_it_stops(&mut self, todo: &mut Vec<Action>) {
         if self.stage == Stage::Alive(Role::Run) && self.ending.is_none() {
             self.ending = Some(Ending::OfItself);
             todo.push(Action::Publish);
         }
     }
 
-    pub(super) fn is_alive(&mut self, now: Moment) {
+    pub(super) fn says_it_lives(&mut self, now: Moment) {
         if self.alive_by.is_some() {
             self.alive_by = self.policy.watchdog.map(|within| Deadline::new(now, within));
         }

@@ -269,7 +269,7 @@ fn the_whole_way_through_start_run_finish_stop() {
 fn a_start_that_fails_fails_the_service() {
     let mut life = Life::of(Policy { has_start: true, ..plain() });
     life.follow(Event::Begun);
-    assert_eq!(life.follow(Event::Ended(Exit::Code(1))), [Action::GiveUp, Announce('O'), Publish]);
+    assert_eq!(life.follow(Event::Ended(Exit::Code(1))), [Action::ReportGivenUp, Announce('O'), Publish]);
     assert_eq!((life.machine.record().phase, life.machine.record().want), (Phase::Failed, Want::Down));
     assert!(life.follow(Event::Told(Command::Up)).contains(&Launch(Role::Start)));
 }
@@ -306,7 +306,7 @@ fn a_pre_start_that_fails_fails_the_service_after_finish() {
             life.machine.life_end(),
             Some(LifeEnd { role: Role::PreStart, exit, is_told: false, has_pre_stop: false })
         );
-        assert!(life.follow(Event::Ended(Exit::Code(0))).ends_with(&[Action::GiveUp, Announce('O'), Publish]));
+        assert!(life.follow(Event::Ended(Exit::Code(0))).ends_with(&[Action::ReportGivenUp, Announce('O'), Publish]));
         let record = life.machine.record();
         assert_eq!((record.phase, record.failure), (Phase::Failed, Some(Failure::PreStart(exit))));
         assert_eq!((record.starts, record.deaths), (0, Vec::new()), "run did not run");
@@ -1070,9 +1070,9 @@ fn code(action: &Action) -> String {
         Action::KillLeft => "Y".into(),
         Action::ReportBackgroundFailure => "A".into(),
         Announce(letter) => format!("a{letter}"),
-        Action::GiveUp => "F".into(),
+        Action::ReportGivenUp => "F".into(),
         Action::ReportMissedDeadline(_) => "T".into(),
-        Action::SayStarved => "N".into(),
+        Action::ReportStarved => "N".into(),
         Leave => "X".into(),
     }
 }
@@ -1115,7 +1115,7 @@ fn a_logger_with_nothing_to_read_is_not_started_until_there_is() {
     assert_eq!(life.happens(Event::Starved), [], "its pause is not over");
     life.passes(1000);
     assert!(life.machine.is_due(life.now));
-    assert_eq!(life.happens(Event::Starved), [Action::SayStarved, Publish]);
+    assert_eq!(life.happens(Event::Starved), [Action::ReportStarved, Publish]);
     assert_eq!(life.machine.shows_ended(), None);
     for _ in 0..3 {
         assert_eq!(life.happens(Event::Woken), []);

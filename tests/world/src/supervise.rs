@@ -737,9 +737,9 @@ impl Supervise {
             Action::Leave => self.done = true,
             Action::KillRest
             | Action::Announce(_)
-            | Action::GiveUp
+            | Action::ReportGivenUp
             | Action::ReportMissedDeadline(_)
-            | Action::SayStarved => {}
+            | Action::ReportStarved => {}
         }
     }
 
