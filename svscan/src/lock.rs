@@ -24,6 +24,7 @@ use nix::unistd::{AccessFlags, Pid, UnlinkatFlags, access, geteuid, getpid, getp
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const DIRECTORY: &str = ".svscan";
@@ -34,6 +35,9 @@ const NEW: &str = "lock.new";
 const OWNERS: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 /// Where the system has no process that can wait for the lock, svscan tries again after this time.
 const AGAIN: Duration = Duration::from_secs(1);
+/// After this number of locks that were replaced svscan serves the directory with the lock that it has, or without one. The
+/// owner of `.svscan` could go on for ever, and can take each lock away that svscan has.
+const MOST_CHANGES: u32 = 4;
 
 /// How long svscan still tries to lock the directory once it is told to end: a child of a killed svscan keeps the lock
 /// until it has become a supervise, which this svscan has to stop.
@@ -61,18 +65,14 @@ struct OpenLock {
 
 /// Locks the current directory.
 pub fn lock(signals: &SignalFd) -> LockOutcome {
+    let mut changes = 0;
     loop {
         let found = match open_lock() {
             Ok(Some(found)) => found,
             Ok(None) => break,
             // Another svscan may serve the directory. A shortage passes.
-            Err(errno) => {
-                Unable::new("open", ".svscan/lock", errno).warn();
-                if is_told_to_end(signals, None) {
-                    return LockOutcome::ToldToStop;
-                }
-                continue;
-            }
+            Err(errno) if is_told_to_end_after(errno, signals) => return LockOutcome::ToldToStop,
+            Err(_) => continue,
         };
         let mut attempt = attempt_of(try_to_lock(&found.file));
         let mut step = lock_step(attempt, found.is_exposed, || is_held_by_ours(found.inode));
@@ -84,9 +84,10 @@ pub fn lock(signals: &SignalFd) -> LockOutcome {
             };
             step = lock_step(attempt, found.is_exposed, || false);
         }
-        if step == LockStep::Replace {
+        if step == LockStep::Replace && changes < MOST_CHANGES {
             report::warning(&[b".svscan/lock can be locked by other accounts: replacing it"]);
             match replace() {
+                Ok(()) if is_told_to_end_after_change(&mut changes, signals) => return LockOutcome::ToldToStop,
                 Ok(()) => continue,
                 Err(errno) => Unable::new("replace", ".svscan/lock", errno).warn(),
             }
@@ -95,11 +96,31 @@ pub fn lock(signals: &SignalFd) -> LockOutcome {
             break;
         }
         // A lock that was removed while svscan waited for it is not what the next svscan locks.
-        if open_lock().is_ok_and(|now| now.is_none_or(|now| now.inode == found.inode)) {
-            return LockOutcome::Acquired(found.file.into());
+        match open_lock() {
+            Ok(now) if changes >= MOST_CHANGES || now.as_ref().is_none_or(|now| now.inode == found.inode) => {
+                return LockOutcome::Acquired(found.file.into());
+            }
+            Ok(_) if is_told_to_end_after_change(&mut changes, signals) => return LockOutcome::ToldToStop,
+            Err(errno) if is_told_to_end_after(errno, signals) => return LockOutcome::ToldToStop,
+            Ok(_) | Err(_) => {}
         }
     }
     LockOutcome::Unavailable
+}
+
+/// Says that the lock cannot be opened now, and pauses. Returns whether svscan is told to end meanwhile.
+fn is_told_to_end_after(errno: Errno, signals: &SignalFd) -> bool {
+    Unable::new("open", ".svscan/lock", errno).warn();
+    is_told_to_end(signals, None)
+}
+
+/// Counts a lock that was replaced, and pauses unless it was the first one. Returns whether svscan is told to end meanwhile.
+fn is_told_to_end_after_change(changes: &mut u32, signals: &SignalFd) -> bool {
+    *changes += 1;
+    if *changes == MOST_CHANGES {
+        report::warning(&[b".svscan/lock is replaced again and again: serving this directory all the same"]);
+    }
+    *changes > 1 && is_told_to_end(signals, None)
 }
 
 /// What came of an attempt to lock a file.
@@ -170,11 +191,19 @@ fn lock_for(parent: Pid, file: &File) -> i32 {
     i32::from(getppid() != parent || wait_to_lock(file).is_err())
 }
 
-/// Whether svscan is told to end before the child has ended, or, without a child, before some time is over.
-fn is_told_to_end(signals: &SignalFd, child: Option<Pid>) -> bool {
+/// Whether svscan is told to end before the child has done its work, or, without a child, before some time is over. If the
+/// child has failed, that time begins then.
+fn is_told_to_end(signals: &SignalFd, mut child: Option<Pid>) -> bool {
     loop {
         let timeout = sys::timeout(Some(AGAIN).filter(|_| child.is_none()));
-        let told = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
+        let told = match poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout) {
+            // There is no memory, or the limit of open files was lowered: svscan looks from time to time.
+            Err(errno) if errno != Errno::EINTR => {
+                sleep(if child.is_some() { PAUSE } else { AGAIN });
+                Ok(0)
+            }
+            told => told,
+        };
         while let Ok(Some(signal)) = signals.read_signal() {
             match signals::request(signal.ssi_signo).0 {
                 Request::Stop | Request::Interrupt => return true,
@@ -182,11 +211,10 @@ fn is_told_to_end(signals: &SignalFd, child: Option<Pid>) -> bool {
             }
         }
         match child {
-            Some(child) if ended_child_status(Some(child)) == Ok(None) => {}
-            Some(child) => {
-                let _ = wait_for(child);
-                return false;
-            }
+            Some(pid) if ended_child_status(Some(pid)) == Ok(None) => {}
+            Some(pid) if wait_for(pid) == Ok(0) => return false,
+            // It could not wait for the lock, and the next one might not either.
+            Some(_) => child = None,
             None if told == Ok(0) => return false,
             None => {}
         }

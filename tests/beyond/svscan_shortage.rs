@@ -7,6 +7,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 use tests::{Daemon, Scratch, Service, children_of, has, is_alive, is_root, processes_in, skip, wait_until};
 
 /// Starts svscan under strace. Its calls that touch one of these paths, in the form that svscan uses, have this fault.
@@ -107,6 +110,66 @@ svscan: warning: another svscan serves this directory: waiting for its end\n";
     first.signal(Signal::SIGTERM);
     assert_eq!(first.wait(), 0);
     stop(&scratch, second);
+}
+
+/// svscan looks twice: once it has locked a file, whether that still is the lock. It pauses after each look that fails, and
+/// ends when it is told to.
+#[test]
+fn a_lock_that_cannot_be_opened_again_is_opened_later() {
+    if !has("strace") {
+        return;
+    }
+    let words = "svscan: warning: unable to open .svscan/lock: process cannot open more files\n";
+    for (fault, fails_always) in [("openat:error=EMFILE:when=2", false), ("openat:error=EMFILE:when=2+", true)] {
+        let scratch = Scratch::new();
+        let a = service(&scratch, "a", "exec sleep 1000");
+        scratch.file(format!("{SCANNED}/.svscan/lock"), "");
+        scratch.mode(format!("{SCANNED}/.svscan/lock"), 0o600);
+        let svscan = refused(&scratch, &["lock"], fault);
+        wait_until("it is said", || svscan.errors().starts_with(words));
+        if fails_always {
+            assert!(!a.is_supervised());
+        } else {
+            a.up();
+            assert_eq!(svscan.errors(), words);
+        }
+        stop(&scratch, svscan);
+    }
+}
+
+/// The owner of `.svscan` may replace the lock for ever.
+#[test]
+fn a_lock_that_is_replaced_again_and_again_keeps_no_service_from_starting() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let a = service(&scratch, "a", "exec sleep 1000");
+    let directory = scratch.path().join(SCANNED).join(".svscan");
+    fs::create_dir_all(&directory).unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                fs::write(directory.join("next"), "").unwrap();
+                fs::rename(directory.join("next"), directory.join("lock")).unwrap();
+                sleep(Duration::from_millis(2));
+            }
+        });
+        let _end = End(&is_over);
+        let svscan = refused(&scratch, &["lock"], "openat:delay_exit=100000");
+        a.up();
+        stop(&scratch, svscan);
+    });
+}
+
+/// Ends a thread, also when a test fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// svscan cannot find out whether another svscan runs, and says so.
