@@ -4,7 +4,10 @@ use crate::Context;
 use crate::act::{conclude, show};
 use crate::arguments::Then;
 use crate::code::{FAILED, TIMED_OUT};
-use crate::unsupervised;
+use crate::keeper::{Keeper, keeper};
+use crate::services::Services;
+use crate::text::shown;
+use crate::unsupervised::{self, no_svscan};
 use daemontools::report::PERMANENT;
 use daemontools::service::goal::{Goal, Sent};
 use daemontools::service::observe::Observer;
@@ -14,11 +17,15 @@ use daemontools::service::waiting::{AwaitedOutcome, Quorum, Waiting};
 use daemontools::service::{DOWN, Part, Presence, RUN};
 use daemontools::tai64::Moment;
 use daemontools::{Attempt, Fatal, report};
+use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::path::{Component, PathBuf};
-use std::time::Instant;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often svctl looks whether an svscan has come.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 fn refusal(words: &[&[u8]]) -> Fatal {
     Fatal::new(PERMANENT, words)
@@ -53,9 +60,16 @@ pub fn add(context: &Context, path: &OsStr, name: Option<&OsStr>, then: Then) ->
         report::warning(&[service.name.as_bytes(), b" is linked, but not supervised yet: ", why.as_bytes()]);
         Ok(code)
     };
-    match until_supervised(&mut observer, deadline) {
-        Ok(true) => {}
-        Ok(false) => return unsupervised(&unsupervised::why(services, &service), TIMED_OUT),
+    match until_supervised(&mut observer, services, &target, deadline) {
+        Ok(Coming::Supervised) => {}
+        Ok(Coming::Elsewhere(pid)) => {
+            let here = shown(services.directory().as_os_str().as_bytes());
+            let none = no_svscan(services).map(|_| format!("; no svscan runs in {here}")).unwrap_or_default();
+            let words = format!(" is linked, but another svscan (pid {pid}) has its service{none}");
+            report::warning(&[service.name.as_bytes(), words.as_bytes()]);
+            return Ok(FAILED);
+        }
+        Ok(Coming::TimeOver) => return unsupervised(&unsupervised::why(services, &service), TIMED_OUT),
         Err(fatal) => match unsupervised::obstacle(&service.path) {
             Some(why) => return unsupervised(&why, FAILED),
             None => return Err(fatal),
@@ -73,17 +87,42 @@ pub fn add(context: &Context, path: &OsStr, name: Option<&OsStr>, then: Then) ->
     Ok(code)
 }
 
-/// Waits until a supervise is in charge; false when the time is over. The entry is new, so a supervise may come as late as its user is ready to wait: svscan may not have been started yet.
-fn until_supervised(observer: &mut Observer, deadline: Option<Instant>) -> Result<bool, Fatal> {
+/// What came of waiting for a supervise.
+enum Coming {
+    /// A supervise is in charge, and an svscan serves the scan directory.
+    Supervised,
+    /// A supervise is in charge, and its service is in the directory of another svscan, with this number.
+    Elsewhere(Pid),
+    /// The time is over.
+    TimeOver,
+}
+
+/// Waits until a supervise is in charge. The entry is new, so a supervise may come as late as its user is ready to wait:
+/// svscan may not have been started yet. A supervise that an svscan has left which was killed is in charge only once
+/// another svscan has come.
+fn until_supervised(
+    observer: &mut Observer,
+    services: &Services,
+    target: &Path,
+    deadline: Option<Instant>,
+) -> Result<Coming, Fatal> {
+    let mut is_elsewhere = None;
     loop {
-        let seen = observer.look(0)?;
-        match seen.presence {
-            Presence::Here => return Ok(true),
-            Presence::Away | Presence::Gone if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                return Ok(false);
+        let is_here = observer.look(0)?.presence == Presence::Here;
+        if is_here {
+            if let Keeper::Other(pid) = *is_elsewhere.get_or_insert_with(|| keeper(services, target)) {
+                return Ok(Coming::Elsewhere(pid));
             }
-            Presence::Away | Presence::Gone => observer.wait(deadline)?,
+            if no_svscan(services).is_none() {
+                return Ok(Coming::Supervised);
+            }
+            // The start of an svscan is not reported.
+            observer.look_again_within(0, LOOK_AGAIN);
         }
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Ok(Coming::TimeOver);
+        }
+        observer.wait(deadline)?;
     }
 }
 

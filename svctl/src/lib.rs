@@ -28,7 +28,8 @@
 //!
 //! lib's `trial` says whether a command has had its effect, [`unsupervised`] why a service has no supervise, [`after`]
 //! for which services svscan waits, [`logger`] why a logger does not write, [`disk`] whether a disk is full, [`advice`]
-//! what to type next, and [`access`] whose a service is that this account may not look at. [`row`] lists the columns of
+//! what to type next, [`entry`] takes an entry out of the scan directory, [`keeper`] finds another svscan that has a service,
+//! and [`access`] says whose a service is that this account may not look at. [`row`] lists the columns of
 //! the table, each with how its cells are made; [`column`] and [`table`] align the rows, and [`paint`] decides on
 //! symbols and colours.
 //!
@@ -61,10 +62,12 @@ pub mod cpu;
 pub mod detail;
 pub mod disk;
 pub mod enable;
+pub mod entry;
 pub mod events;
 pub mod flags;
 pub mod foreign;
 pub mod help;
+pub mod keeper;
 pub mod list;
 pub mod log;
 pub mod logger;

@@ -1,15 +1,18 @@
 //! A service is done away with for good, and no line that it has written is lost.
 //!
 //! 1. Nothing is done unless all that is asked for can be done.
-//! 2. The entry is taken out of the scan directory, so that svscan does not start another supervise.
-//! 3. The service is told `dx`: it ends, and its supervise exits.
+//! 2. The entry is taken out of the scan directory, so that svscan does not start another supervise. An entry that has changed
+//!    meanwhile stays, and its service goes on.
+//! 3. Unless another svscan has it, the service is told `dx`: it ends, and its supervise exits.
 //! 4. When that supervise is gone, the logger sees the end of its input. Its supervise is told `x`, and exits when the logger
 //!    has read everything.
 //!
 //! The service directory and its log stay.
 
 use crate::code::{FAILED, TIMED_OUT};
-use crate::services::{Service, Services};
+use crate::entry::{Entry, restore};
+use crate::keeper::{Keeper, keeper};
+use crate::services::{Service, Services, is_path};
 use crate::{Context, text::shown, write};
 use daemontools::logdir::locate::log_directory;
 use daemontools::report::PERMANENT;
@@ -23,12 +26,13 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
 /// A service that is removed, by its entry and by the directory that the entry leads to.
 struct Doomed {
     service: Service,
+    entry: Entry,
     directory: PathBuf,
     /// Where it has logged, as was found while its logger ran.
     log: Option<PathBuf>,
@@ -40,19 +44,28 @@ struct Doomed {
 /// A word means no entry, an entry is no link, or svscan would still have another entry for it: then nothing was done. A
 /// service cannot be watched.
 pub fn remove(context: &Context, names: &[OsString]) -> Result<i32, Fatal> {
-    let (chosen, dangling) = context.services.choose_with_dangling(names)?;
-    let mut doomed = doomed(&context.services, chosen)?;
+    let services = &context.services;
+    restore_all(services, names);
+    let (chosen, dangling) = services.choose_with_dangling(names)?;
+    let mut doomed = doomed(services, chosen)?;
+    let dangling =
+        dangling.into_iter().filter_map(|service| Entry::at(&service.path).ok().map(|entry| (service, entry)));
+    let dangling: Vec<(Service, Entry)> = dangling.collect();
     let are_links_removed = dangling.iter().map(remove_dangling).collect::<Result<Vec<bool>, Fatal>>()?;
     // A supervise that ends while it is told something is worth a message, not our end.
     SigSet::from_iter([Signal::SIGPIPE]).thread_block().unable_to("block signals", "")?;
     let deadline = Instant::now().checked_add(context.shape.patience());
     // An entry that has changed meanwhile, or cannot be removed, keeps its service; those that went are ended.
     let count = doomed.len();
-    doomed.retain(|Doomed { service, .. }| {
-        let removed = std::fs::remove_file(&service.path).unable_to("remove", &service.path);
-        removed.map_err(|unable| unable.warn()).is_ok()
-    });
+    doomed.retain(|Doomed { service, entry, .. }| is_removed(service, entry));
     let are_all_removed = doomed.len() == count && !are_links_removed.contains(&false);
+    let keepers = doomed.into_iter().map(|doomed| (keeper(services, &doomed.directory), doomed));
+    let (ended, kept): (Vec<_>, Vec<_>) = keepers.partition(|(keeper, _)| *keeper == Keeper::NoOther);
+    let doomed: Vec<Doomed> = ended.into_iter().map(|(_, doomed)| doomed).collect();
+    let are_all_known = kept.iter().all(|(keeper, _)| *keeper != Keeper::Unknown);
+    for (keeper, kept) in &kept {
+        say_kept(*keeper, kept)?;
+    }
     // All of them end at the same time.
     let ending = Commands::from(&[Command::Down, Command::Exit][..]);
     let mut code = tell_and_wait(doomed.iter().map(|doomed| doomed.directory.clone()).collect(), &ending, deadline)?;
@@ -63,9 +76,27 @@ pub fn remove(context: &Context, names: &[OsString]) -> Result<i32, Fatal> {
         say_what_is_left(&doomed);
     }
     for doomed in &doomed {
-        write(told(doomed, code).as_bytes())?;
+        let done = if code == 0 { REMOVED } else { NO_ENTRY };
+        write(format!("{}\n", told(doomed, done)).as_bytes())?;
     }
-    Ok(if code == 0 && !are_all_removed { FAILED } else { code })
+    Ok(if code == 0 && !(are_all_removed && are_all_known) { FAILED } else { code })
+}
+
+/// Puts the entries back that an svctl has left aside which was killed while it removed them.
+fn restore_all(services: &Services, names: &[OsString]) {
+    for word in names.iter().filter(|word| !is_path(word)) {
+        // Completion may have put a slash behind the name.
+        let mut steps = Path::new(word).components();
+        let (Some(Component::Normal(name)), None) = (steps.next(), steps.next()) else { continue };
+        let path = services.directory().join(name);
+        match restore(&path) {
+            Ok(true) => {
+                report::warning(&[name.as_bytes(), b": an svctl remove was interrupted: its entry is put back first"])
+            }
+            Ok(false) => {}
+            Err(unable) => unable.warn(),
+        }
+    }
 }
 
 /// What is to be removed, once it is clear that all of it can be.
@@ -83,6 +114,7 @@ fn doomed(services: &Services, mut chosen: Vec<Service>) -> Result<Vec<Doomed>, 
         if !service.path.is_symlink() {
             return Err(Fatal::new(PERMANENT, &[&no_link(service)]));
         }
+        let entry = Entry::at(&service.path).unable_to("find", &service.path)?;
         let directory = std::fs::canonicalize(&service.path).unable_to("find", &service.path)?;
         if let Some(twin) = directories.leading_to(&directory)?.find(|twin| !entries.contains(twin)) {
             let words: [&[u8]; 4] =
@@ -90,20 +122,48 @@ fn doomed(services: &Services, mut chosen: Vec<Service>) -> Result<Vec<Doomed>, 
             return Err(Fatal::new(PERMANENT, &words));
         }
         let log = log_directory(directory.as_os_str()).ok().map(|found| found.path);
-        doomed.push(Doomed { service: service.clone(), directory, log });
+        doomed.push(Doomed { service: service.clone(), entry, directory, log });
     }
     Ok(doomed)
 }
 
 /// Removes an entry that is a link to nothing. Returns whether that was possible.
-fn remove_dangling(entry: &Service) -> Result<bool, Fatal> {
-    let target = std::fs::read_link(&entry.path).unwrap_or_default();
-    if let Err(unable) = std::fs::remove_file(&entry.path).unable_to("remove", &entry.path) {
-        unable.warn();
+fn remove_dangling((service, entry): &(Service, Entry)) -> Result<bool, Fatal> {
+    let target = std::fs::read_link(&service.path).unwrap_or_default();
+    if !is_removed(service, entry) {
         return Ok(false);
     }
-    let (name, target) = (shown(entry.name.as_bytes()), shown(target.as_os_str().as_bytes()));
+    let (name, target) = (shown(service.name.as_bytes()), shown(target.as_os_str().as_bytes()));
     write(format!("{name} is removed: it was a link to nothing: {target}\n").as_bytes()).map(|()| true)
+}
+
+/// Removes an entry from the scan directory. Returns false if it has changed meanwhile, or cannot be removed.
+fn is_removed(service: &Service, entry: &Entry) -> bool {
+    match entry.remove_from(&service.path) {
+        Ok(true) => true,
+        Ok(false) => {
+            report::warning(&[service.name.as_bytes(), b" has changed meanwhile: it stays, and its service goes on"]);
+            false
+        }
+        Err(unable) => {
+            unable.warn();
+            false
+        }
+    }
+}
+
+/// Says of a service that is not ended, as another svscan has it, or may have it, that only its entry was removed.
+fn say_kept(keeper: Keeper, kept: &Doomed) -> Result<(), Fatal> {
+    let directory = kept.directory.as_os_str().as_bytes();
+    let more = match keeper {
+        Keeper::Other(pid) => format!("; it runs on: another svscan (pid {pid}) has it"),
+        Keeper::NoOther | Keeper::Unknown => {
+            let words = b" was not told to end: whether another svscan has it is not known: if none has, svc -dx ";
+            report::warning(&[kept.service.name.as_bytes(), words, directory]);
+            String::new()
+        }
+    };
+    write(format!("{}{more}\n", told(kept, NO_ENTRY)).as_bytes())
 }
 
 /// A directory in the scan directory would have to be moved, and only its owner knows where to.
@@ -210,11 +270,14 @@ fn say_what_is_left(doomed: &[Doomed]) {
     }
 }
 
+/// What has become of a service: all is done, or only its entry is gone.
+const REMOVED: &str = "is removed";
+const NO_ENTRY: &str = "has no entry any more";
+
 /// `web is removed: its directory is /etc/web, its log /etc/web/log/main`
-fn told(doomed: &Doomed, code: i32) -> String {
+fn told(doomed: &Doomed, done: &str) -> String {
     let name = shown(doomed.service.name.as_bytes());
     let directory = shown(doomed.directory.as_os_str().as_bytes());
     let log = doomed.log.as_ref().map(|log| format!(", its log {}", shown(log.as_os_str().as_bytes())));
-    let done = if code == 0 { "is removed" } else { "has no entry any more" };
-    format!("{name} {done}: its directory is {directory}{}\n", log.unwrap_or_default())
+    format!("{name} {done}: its directory is {directory}{}", log.unwrap_or_default())
 }

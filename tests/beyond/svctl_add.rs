@@ -1,10 +1,13 @@
 //! `svctl add` and `svctl remove`: a service comes, and goes for good without losing a line.
 
+use nix::fcntl::{FcntlArg, fcntl};
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tests::{Daemon, Disk, Outcome, Scratch, Service, fails, processes_in, wait_until};
+use tests::{Daemon, Disk, Outcome, Scratch, Service, fails, has, processes_in, wait_until};
 
 /// A service that writes `last 1` to `last 20` when it is told to end, which takes a while.
 const TALKER: &str = "trap 'for number in $(seq 20); do echo last $number; sleep 0.02; done; exit' TERM
@@ -16,7 +19,12 @@ fn svscan(scratch: &Scratch) -> Daemon {
 }
 
 fn svctl(scratch: &Scratch, words: &str) -> Outcome {
-    scratch.shell(&format!("LC_ALL=C.UTF-8 exec svctl -d sv {words}"))
+    svctl_of(scratch, "sv", words)
+}
+
+/// svctl of this scan directory.
+fn svctl_of(scratch: &Scratch, directory: &str, words: &str) -> Outcome {
+    scratch.shell(&format!("LC_ALL=C.UTF-8 exec svctl -d {directory} {words}"))
 }
 
 /// A service outside the scan directory, with a logger.
@@ -166,6 +174,121 @@ fn links_to_nothing_are_removed_too() {
     assert!(!service.is_supervised() && nothing_runs(&scratch));
     let names = fs::read_dir(scratch.path().join("sv")).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(names.collect::<Vec<_>>(), [".svscan"]);
+}
+
+/// svctl has looked at all entries, and waits until the test reads what it writes.
+#[test]
+fn an_entry_that_changes_while_svctl_is_at_it_stays() {
+    let scratch = Scratch::new();
+    for name in ["v1", "v2"] {
+        Service::new(&scratch, &format!("etc/{name}"), "exec sleep 1000");
+    }
+    let _svscan = svscan(&scratch);
+    symlink("../etc/v1", entry(&scratch, "web")).unwrap();
+    symlink("../nowhere", entry(&scratch, "gone")).unwrap();
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let size = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    let filling = vec![b'.'; usize::try_from(size).unwrap()];
+    writer.write_all(&filling).unwrap();
+    let mut command = scratch.command("svctl");
+    command.args(["-d", "sv", "remove", "gone", "web"]).stdout(writer).stderr(Stdio::piped());
+    let svctl = command.spawn().unwrap();
+    drop(command);
+    wait_until("svctl is at it", || !entry(&scratch, "gone").is_symlink());
+    symlink("../etc/v2", entry(&scratch, ".new")).unwrap();
+    fs::rename(entry(&scratch, ".new"), entry(&scratch, "web")).unwrap();
+    let mut told = String::new();
+    reader.read_to_string(&mut told).unwrap();
+    assert_eq!(&told[filling.len()..], "gone is removed: it was a link to nothing: ../nowhere\n");
+    let ended = svctl.wait_with_output().unwrap();
+    let words = "svctl: warning: web has changed meanwhile: it stays, and its service goes on\n";
+    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr).unwrap().as_str()), (Some(1), words));
+    assert_eq!(fs::read_link(entry(&scratch, "web")).unwrap(), Path::new("../etc/v2"));
+    Service::at(&scratch, "etc/v2").up();
+    assert_eq!(svctl_of(&scratch, "sv", "remove web").code, 0);
+}
+
+/// svctl is killed when it has put the entry aside, and is about to remove it.
+#[test]
+fn a_removal_that_was_interrupted_is_done_by_the_next_one() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "etc/web", "exec sleep 1000");
+    let _svscan = svscan(&scratch);
+    assert_eq!(svctl(&scratch, "add etc/web").code, 0);
+    let left = || fs::rename(entry(&scratch, "web"), entry(&scratch, ".removing.web")).unwrap();
+    if has("strace") {
+        let fault = "strace -qq -o /dev/null -e inject=unlink,unlinkat:signal=KILL svctl -d sv remove web";
+        assert_ne!(scratch.shell(fault).code, 0);
+    } else {
+        left();
+    }
+    assert!(entry(&scratch, ".removing.web").is_symlink() && !entry(&scratch, "web").is_symlink());
+    service.up();
+    let removed = svctl(&scratch, "remove web/");
+    let words = "svctl: warning: web: an svctl remove was interrupted: its entry is put back first\n";
+    assert_eq!((removed.code, removed.stderr.as_str()), (0, words));
+    wait_until("nothing runs", || nothing_runs(&scratch));
+    // What is left of an interrupted one does not come back in the place of an entry that was made since.
+    Service::new(&scratch, "etc/old", "exec sleep 1000");
+    symlink("../etc/old", entry(&scratch, ".removing.web")).unwrap();
+    assert_eq!(svctl(&scratch, "add etc/web").code, 0);
+    let removed = svctl(&scratch, "remove web");
+    assert_eq!((removed.code, removed.stderr.as_str()), (0, ""));
+    let names = fs::read_dir(scratch.path().join("sv")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), [".svscan"]);
+}
+
+/// A wrong directory was named, or one directory has entries in two.
+#[test]
+fn a_service_of_another_svscan_is_neither_claimed_nor_ended() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "etc/web", "exec sleep 1000");
+    let first = svscan(&scratch);
+    assert_eq!(svctl(&scratch, "add etc/web").code, 0);
+    let pid = service.up();
+    scratch.dir("other");
+    let has_it = format!("another svscan (pid {}) has it", first.pid());
+    let etc = scratch.path().canonicalize().unwrap().join("etc/web").display().to_string();
+    let check = |why: &str| {
+        let added = svctl_of(&scratch, "other", "add etc/web two");
+        let words =
+            format!("svctl: warning: two is linked, but another svscan (pid {}) has its service{why}\n", first.pid());
+        assert_eq!((added.code, added.stdout.as_str(), added.stderr), (1, "", words));
+        let removed = svctl_of(&scratch, "other", "remove two");
+        let told = format!("two has no entry any more: its directory is {etc}; it runs on: {has_it}\n");
+        assert_eq!(removed, tests::prints(&told));
+        assert!(!scratch.path().join("other/two").is_symlink());
+        assert_eq!(service.up(), pid);
+    };
+    check(&format!("; no svscan runs in {}", scratch.path().join("other").display()));
+    let other = Daemon::start(scratch.command("svscan").arg("other"), &scratch);
+    wait_until("it serves", || scratch.path().join("other/.svscan/lock").exists());
+    check("");
+    // Once there is no first one, the service can be removed from anywhere.
+    first.kill();
+    symlink("../etc/web", scratch.path().join("other/two")).unwrap();
+    let removed = svctl_of(&scratch, "other", "remove two");
+    assert_eq!((removed.code, removed.stderr.as_str()), (0, ""));
+    wait_until("nothing runs", || nothing_runs(&scratch));
+    drop(other);
+}
+
+/// A killed svscan leaves its supervises to another process.
+#[test]
+fn what_a_killed_svscan_has_left_is_removed_and_is_not_added_before_there_is_another_svscan() {
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "etc/web", "exec sleep 1000");
+    let first = svscan(&scratch);
+    assert_eq!(svctl(&scratch, "add etc/web").code, 0);
+    first.kill();
+    fs::remove_file(entry(&scratch, "web")).unwrap();
+    let added = svctl(&scratch, "add -T 300ms etc/web");
+    assert_eq!((added.code, added.stdout.as_str()), (99, ""));
+    assert!(added.stderr.contains("no svscan runs in "), "{}", added.stderr);
+    assert!(service.is_supervised());
+    let removed = svctl(&scratch, "remove web");
+    assert_eq!((removed.code, removed.stderr.as_str()), (0, ""));
+    wait_until("nothing runs", || nothing_runs(&scratch));
 }
 
 /// When svctl ends, nothing runs any more, and the last line is in the log.

@@ -1,12 +1,14 @@
 //! Listing a directory without the C library's buffer of 32 kB, which would be half of a small program's private
 //! memory.
 
+use crate::report::errno_of;
 use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, lstat};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 
 /// The number of bytes per system call. An entry with the longest name needs less than 300.
 const BUFFER: usize = 1024;
@@ -50,6 +52,30 @@ pub fn born(file: impl AsFd) -> nix::Result<Option<u64>> {
     Ok(Some(seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(found.stx_btime.tv_nsec))))
 }
 
+/// Gives a file or a link a new path on the same file system, unless something is there already. A file system that cannot do
+/// both in one step is asked first whether something is there.
+///
+/// # Errors
+/// EEXIST: something is there. ENOENT: there is no such file. EXDEV: the paths are on two file systems.
+pub fn rename_to_new(from: &Path, to: &Path) -> nix::Result<()> {
+    let renamed = from.with_nix_path(|from| {
+        to.with_nix_path(|to| {
+            let (from, to) = (from.as_ptr(), to.as_ptr());
+            let (here, flags) = (libc::AT_FDCWD, libc::RENAME_NOREPLACE);
+            // SAFETY: both paths end with a zero byte, and outlive the call.
+            Errno::result(unsafe { libc::syscall(libc::SYS_renameat2, here, from, here, to, flags) }).map(drop)
+        })
+    })??;
+    match renamed {
+        Err(Errno::EINVAL | Errno::ENOSYS) => match lstat(to) {
+            Ok(_) => Err(Errno::EEXIST),
+            Err(Errno::ENOENT) => std::fs::rename(from, to).map_err(|error| errno_of(&error)),
+            Err(errno) => Err(errno),
+        },
+        renamed => renamed,
+    }
+}
+
 /// Calls `visit` with every name in the directory `path`, including `.` and `..`, until `visit` breaks off.
 ///
 /// # Errors
@@ -88,6 +114,19 @@ pub fn for_each_name_in(directory: impl AsFd, mut visit: impl FnMut(&[u8]) -> Co
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_there_is_not_replaced_by_a_rename() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        std::os::unix::fs::symlink("nowhere", at("link")).unwrap();
+        std::fs::write(at("file"), "").unwrap();
+        assert_eq!(rename_to_new(&at("link"), &at("file")), Err(Errno::EEXIST));
+        assert_eq!(rename_to_new(&at("nothing"), &at("new")), Err(Errno::ENOENT));
+        assert_eq!(rename_to_new(&at("link"), &at("new")), Ok(()));
+        assert_eq!(std::fs::read_link(at("new")).unwrap(), Path::new("nowhere"));
+        assert!(at("file").is_file() && !at("link").is_symlink());
+    }
 
     #[test]
     fn every_name_is_visited_once() {
