@@ -28,7 +28,7 @@
 //!
 //! lib's `trial` says whether a command has had its effect, [`unsupervised`] why a service has no supervise, [`after`]
 //! for which services svscan waits, [`logger`] why a logger does not write, [`disk`] whether a disk is full, [`advice`]
-//! what to type next, [`entry`] takes an entry out of the scan directory, [`keeper`] finds another svscan that has a service,
+//! what to type next, [`entry`] takes an entry out of the scan directory, [`keeper`] finds another svscan that has a service, [`starting`] a supervise that is starting,
 //! and [`access`] says whose a service is that this account may not look at. [`row`] lists the columns of
 //! the table, each with how its cells are made; [`column`] and [`table`] align the rows, and [`paint`] decides on
 //! symbols and colours.
@@ -80,6 +80,7 @@ pub mod remote;
 pub mod remove;
 pub mod row;
 pub mod services;
+pub mod starting;
 pub mod sv;
 pub mod table;
 pub mod text;

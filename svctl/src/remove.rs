@@ -13,6 +13,7 @@ use crate::code::{FAILED, TIMED_OUT};
 use crate::entry::{Entry, restore};
 use crate::keeper::{Keeper, keeper};
 use crate::services::{Service, Services, is_path};
+use crate::starting::is_starting;
 use crate::{Context, text::shown, write};
 use daemontools::logdir::locate::log_directory;
 use daemontools::report::PERMANENT;
@@ -27,7 +28,12 @@ use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How often svctl looks again at a supervise that is starting: its end is not reported.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// What is said of a supervise that has not come out of its start.
+const STARTING: &str = "its supervise is starting: when it has, svc -dx ends it";
 
 /// A service that is removed, by its entry and by the directory that the entry leads to.
 struct Doomed {
@@ -209,6 +215,10 @@ fn tell_and_wait(directories: Vec<PathBuf>, commands: &Commands, deadline: Optio
                     Err(SendError::Closed(Errno::ENXIO | Errno::ENOENT)) => None,
                     Err(unsent) => Some(Err(unsent.words(observer.name(number)))),
                 },
+                Presence::Away if has_left(&seen) && is_starting(Path::new(observer.name(number))) => {
+                    observer.look_again_within(number, LOOK_AGAIN);
+                    None
+                }
                 Presence::Away if has_left(&seen) => Some(Ok(())),
                 Presence::Away => {
                     one.is_told = false;
@@ -234,8 +244,10 @@ fn tell_and_wait(directories: Vec<PathBuf>, commands: &Commands, deadline: Optio
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             for (number, _) in all.iter().enumerate().filter(|(_, one)| !one.is_gone) {
                 let seen = observer.look(number)?;
-                let name = observer.name(number).as_bytes();
-                report::warning(&[name, b" has not ended: the time is over: ", seen.words().as_bytes()]);
+                let name = observer.name(number);
+                let is_starting = seen.presence == Presence::Away && is_starting(Path::new(name));
+                let words = if is_starting { STARTING.into() } else { seen.words() };
+                report::warning(&[name.as_bytes(), b" has not ended: the time is over: ", words.as_bytes()]);
             }
             return Ok(TIMED_OUT);
         }

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tests::{Daemon, Disk, Outcome, Scratch, Service, fails, has, processes_in, wait_until};
+use tests::{Daemon, Disk, Outcome, Scratch, Service, children_of, fails, has, is_alive, processes_in, wait_until};
 
 /// A service that writes `last 1` to `last 20` when it is told to end, which takes a while.
 const TALKER: &str = "trap 'for number in $(seq 20); do echo last $number; sleep 0.02; done; exit' TERM
@@ -271,6 +271,28 @@ fn a_service_of_another_svscan_is_neither_claimed_nor_ended() {
     assert_eq!((removed.code, removed.stderr.as_str()), (0, ""));
     wait_until("nothing runs", || nothing_runs(&scratch));
     drop(other);
+}
+
+/// It has not made its FIFOs when svctl looks.
+#[test]
+fn a_supervise_that_is_just_starting_is_waited_for() {
+    if !has("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let service = Service::new(&scratch, "etc/web", "exec sleep 1000");
+    scratch.dir("sv");
+    let mut command = scratch.command("strace");
+    command.args(["-qq", "-o", "/dev/null", "-e", "inject=flock:delay_enter=2000000:when=1"]);
+    let strace = Daemon::start(command.args(["supervise", "."]).current_dir(service.path("")), &scratch);
+    let is_supervise =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "supervise\n");
+    let supervise = || children_of(strace.pid()).into_iter().find(is_supervise);
+    wait_until("it is there", || supervise().is_some());
+    symlink("../etc/web", entry(&scratch, "web")).unwrap();
+    let removed = svctl(&scratch, "remove -T 20s web");
+    assert_eq!(supervise().filter(|pid| is_alive(*pid)), None, "{}", removed.stdout);
+    assert_eq!((removed.code, removed.stderr.as_str()), (0, ""));
 }
 
 /// A killed svscan leaves its supervises to another process.
