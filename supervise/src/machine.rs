@@ -404,12 +404,12 @@ impl Machine {
         todo.push(Action::Publish);
         self.wants_up_though_held(now, todo);
         match self.stage {
-            Stage::Idle(_) => {
-                // The restart limit counts from zero again.
+            // The restart limit counts from zero again. Also who does not wait for the end of a pause expects that the next
+            // `run` does better.
+            Stage::Idle(_) | Stage::Waiting(_) => {
                 self.forgive_deaths();
                 self.prepare(todo);
             }
-            Stage::Waiting(_) => self.prepare(todo),
             // It fails, whatever `run` does. It starts once more after that.
             Stage::Alive(Role::Run) | Stage::Active | Stage::Looking(_) if self.is_condemned() => self.again = true,
             // A process that was told to end will end or be killed. Only then can the service be started again.

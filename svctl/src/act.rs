@@ -9,7 +9,7 @@ use crate::log::{last_words, since};
 use crate::paint::Paint;
 use crate::services::{Reach, Service};
 use crate::text::shown;
-use crate::unsupervised::why;
+use crate::unsupervised::{is_coming, why};
 use crate::{Context, write};
 use daemontools::service::goal::{Goal, Sent};
 use daemontools::service::trial::{Outcome, Test};
@@ -17,6 +17,7 @@ use daemontools::service::waiting::{AwaitedOutcome, Quorum, Waiting};
 use daemontools::service::{Commands, Delivery, Part, SendError, send_commands_in_time};
 use daemontools::tai64::{Moment, Tai64N};
 use daemontools::{Attempt, Fatal, report};
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::chdir;
 use std::ffi::OsString;
@@ -31,6 +32,11 @@ const LINES: u32 = 10;
 const LOGGER_READS: Duration = Duration::from_millis(500);
 /// How long to wait between two looks at what the logger has written.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long a supervise may take to come that svscan is about to start, and how long to wait between two looks. svscan starts one
+/// that has ended again within five seconds.
+const SUPERVISE_COMES: Duration = Duration::from_secs(6);
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Commands the services and waits, if that is wanted and there is something to wait for. Each service is looked at before
 /// anything is sent, so that a change after the command is seen to be new.
@@ -54,15 +60,13 @@ pub fn act(context: &Context, names: &[OsString], action: Action, then: Then) ->
     // Commands that a killed supervise has not read are kept for the next one until the goal is reached.
     let mut unread = Vec::new();
     let told_at = Moment::now().label;
-    for (number, service) in chosen.iter().enumerate() {
-        match tell(service, &commands) {
+    let deadline = Instant::now().checked_add(context.shape.patience());
+    for (number, told) in tell_in_time(context, &chosen, &commands, deadline).into_iter().enumerate() {
+        match told {
             Ok(delivery) => unread.extend(Some(delivery).filter(|delivery| !delivery.is_read())),
-            Err(unsent) => {
-                waiting.give_up(number, String::from_utf8_lossy(&unsent.words_here(&service.name)).into_owned());
-            }
+            Err(words) => waiting.give_up(number, String::from_utf8_lossy(&words).into_owned()),
         }
     }
-    let deadline = Instant::now().checked_add(context.shape.patience());
     let order = AwaitedOutcome { goal, test: action.test(), quorum: Quorum::Each, sent: Sent::by(&commands), deadline };
     let code = waiting.watch(&order)?;
     conclude(context, &chosen, (&waiting, &order, told_at))?;
@@ -144,6 +148,45 @@ fn tell_all(context: &Context, chosen: &[Service], commands: &Commands) -> Resul
 fn tell(service: &Service, commands: &Commands) -> Result<Delivery, SendError> {
     chdir(&service.path).map_err(SendError::Closed)?;
     send_commands_in_time(commands)
+}
+
+/// Commands each service, or says why that is not possible. A service that has no supervise yet, because svscan is about to
+/// start one, is commanded as soon as it has, as svwait waits for a supervise.
+fn tell_in_time(
+    context: &Context,
+    chosen: &[Service],
+    commands: &Commands,
+    deadline: Option<Instant>,
+) -> Vec<Result<Delivery, Vec<u8>>> {
+    let until = [deadline, Instant::now().checked_add(SUPERVISE_COMES)].into_iter().flatten().min();
+    let mut told: Vec<_> = chosen.iter().map(|service| tell(service, commands)).collect();
+    loop {
+        let mut waits = false;
+        for (service, told) in chosen.iter().zip(&mut told) {
+            let is_unsupervised = told.as_ref().is_err_and(|unsent| may_pass(*unsent));
+            if is_unsupervised && is_coming(&context.services, service) {
+                *told = tell(service, commands);
+                waits |= told.is_err();
+            }
+        }
+        if !waits || until.is_none_or(|until| until <= Instant::now()) {
+            break;
+        }
+        sleep(ASK_AGAIN);
+    }
+    // The words may depend on the directory.
+    let words = |(service, told): (&Service, Result<Delivery, SendError>)| {
+        told.map_err(|unsent| {
+            let _ = chdir(&service.path);
+            unsent.words_here(&service.name)
+        })
+    };
+    chosen.iter().zip(told).map(words).collect()
+}
+
+/// Whether commands were not sent because there was no supervise.
+fn may_pass(unsent: SendError) -> bool {
+    matches!(unsent, SendError::Closed(Errno::ENXIO | Errno::ENOENT) | SendError::Refused(Errno::EPIPE))
 }
 
 /// Waits until the services have come to a goal, without a command.

@@ -1,6 +1,7 @@
 //! What to type next, where something is wrong with a service.
 
 use crate::answer::Answer;
+use crate::check::cure_of_missing_run;
 use crate::list::logger_of;
 use crate::metrics::{LogUsage, NOT_EXECUTED, NOT_FOUND};
 use crate::services::{Reach, Service, Services};
@@ -112,7 +113,9 @@ fn why_ended(service: &Service, view: &View) -> Option<String> {
         return cure_of_run(service, view);
     }
     let deaf = has_deaf_log(service).then(|| DEAF_LOG.to_string());
-    let all: Vec<String> = [code_words(view, RUN), deaf].into_iter().flatten().collect();
+    let is_in_background = view.seen.record.as_ref().is_some_and(|record| record.in_background.is_some());
+    let foreground = is_in_background.then(|| FOREGROUND.to_string());
+    let all: Vec<String> = [foreground, code_words(view, RUN), deaf].into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join("; "))
 }
 
@@ -121,9 +124,16 @@ fn cure_of_run(service: &Service, view: &View) -> Option<String> {
     let record = view.seen.record.as_ref()?;
     // A relative interpreter begins in the service directory.
     let is_of_run = record.is_unexecuted() && record.refusal.is_none() && chdir(&service.path).is_ok();
-    let found = (is_of_run && interpreter::answers(Path::new(RUN))).then(|| obstacle(Path::new(RUN)).ok().flatten())?;
-    Some(found?.cure_of(&quoted(&shown(service.path.join(RUN).as_os_str().as_bytes()))))
+    let file = || quoted(&shown(service.path.join(RUN).as_os_str().as_bytes()));
+    match (is_of_run && interpreter::answers(Path::new(RUN))).then(|| obstacle(Path::new(RUN)))? {
+        Ok(found) => Some(found?.cure_of(&file())),
+        Err(unread) if unread.is_missing() => Some(format!("{}: {}", file(), cure_of_missing_run())),
+        Err(_) => None,
+    }
 }
+
+/// What to do about a `run` that leaves its program in the background.
+const FOREGROUND: &str = "let run stay in the foreground, without & or an option such as --daemonize";
 
 const DEAF_LOG: &str =
     "put exec 2>&1 below the first line of run, so that its error messages reach the log, which is empty";

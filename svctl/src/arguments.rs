@@ -3,6 +3,7 @@
 use crate::action::Action;
 use crate::flags::{FLAGS, Flag, FlagForm, WHEN, by_letter, by_name};
 use crate::foreign::{Foreign, meaning, refusal as refused_word, refused_option};
+use crate::text::{quoted, shown};
 use crate::usage::{self, USAGE};
 use crate::verbs::{self, Change, SIGNALS, Shell, Verb, signal_option, verb};
 use daemontools::report::PERMANENT;
@@ -167,6 +168,9 @@ pub struct Scope {
     pub textfile: Option<OsString>,
 }
 
+/// What is said of a command that needs the name of a service and has none.
+pub const NO_NAME: &str = "no service is named";
+
 fn signal(word: &OsStr) -> Result<Command, Fatal> {
     let names = || SIGNALS.map(|(name, _)| name)[..11].join(" ");
     let unknown = || refusal(&[b"signal ", word.as_bytes(), b": not one of ", names().as_bytes()]);
@@ -289,13 +293,16 @@ pub fn parse(args: Args) -> Result<(Shape, Request), Fatal> {
             Arg::Short(letter) => match by_letter(letter) {
                 Some(flag) => raw.take(flag, &word, &mut parser)?,
                 None => {
-                    let refused = refused_option(&letter.to_string());
+                    let refused = refused_option(&letter.to_string(), asked);
                     return Err(refused.unwrap_or_else(|| misused(Arg::Short(letter).unexpected())));
                 }
             },
             Arg::Long(name) => match by_name(name) {
                 Some(flag) => raw.take(flag, &word, &mut parser)?,
-                None => return Err(refused_option(name).unwrap_or_else(|| misused(Arg::Long(name).unexpected()))),
+                None => {
+                    let refused = refused_option(name, asked);
+                    return Err(refused.unwrap_or_else(|| misused(Arg::Long(name).unexpected())));
+                }
             },
         }
     }
@@ -340,12 +347,16 @@ fn request(asked: Option<Verb>, mut names: Vec<OsString>, raw: &Raw) -> Result<R
         Verb::List if raw.has(Flag::Names) => Request::Names,
         Verb::List => Request::List { names, which: if raw.has(Flag::Failed) { Which::Failed } else { Which::All } },
         Verb::Status => Request::Status { names, right: if raw.has(Flag::Wanted) { Right::Wanted } else { Right::Up } },
-        Verb::Act(_) | Verb::Remove | Verb::Change(_) if names.is_empty() => return refused("no service is named"),
+        Verb::Act(_) | Verb::Remove | Verb::Change(_) if names.is_empty() => return refused(NO_NAME),
         Verb::Act(Action::Signal(usual)) => {
             Request::Act { action: Action::Signal(raw.signal.unwrap_or(usual)), names, then: Then::Return }
         }
         Verb::Act(action) => Request::Act { action, names, then },
         Verb::Wait if names.len() < 2 => return refused("wait needs a goal and a service"),
+        Verb::Wait if is_behind_names(&names) => {
+            let words: Vec<String> = goal_first(&names).iter().map(|word| quoted(&shown(word.as_bytes()))).collect();
+            return refused(&format!("the goal comes first: svctl wait {}", words.join(" ")));
+        }
         Verb::Wait => Request::Wait { goal: Goal::parse(&names.remove(0))?, names },
         Verb::Log => Request::Log { words: names },
         Verb::Check => Request::Check { names },
@@ -364,6 +375,17 @@ fn request(asked: Option<Verb>, mut names: Vec<OsString>, raw: &Raw) -> Result<R
         }
         Verb::Top => Request::Top { names },
     })
+}
+
+/// Whether the last of these words is a goal, and the first is none.
+fn is_behind_names(words: &[OsString]) -> bool {
+    let is_goal = |word: Option<&OsString>| word.is_some_and(|word| Goal::parse(word).is_ok());
+    !is_goal(words.first()) && is_goal(words.last())
+}
+
+/// These words with the last one in front.
+fn goal_first(words: &[OsString]) -> Vec<OsString> {
+    words.last().into_iter().chain(words.iter().take(words.len().saturating_sub(1))).cloned().collect()
 }
 
 fn color(word: &OsStr) -> Result<Option<bool>, Fatal> {

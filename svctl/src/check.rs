@@ -12,7 +12,8 @@ use crate::list::logger_of;
 use crate::logger::faults;
 use crate::services::{Reach, Service, Services, is_path};
 use crate::text::{quoted, shown};
-use crate::{unsupervised, write};
+use crate::unsupervised::{self, no_svscan_though_meant};
+use crate::write;
 use daemontools::interpreter::{self, Obstacle, obstacle};
 use daemontools::report::{PERMANENT, reason};
 use daemontools::service::policy::{ABSTRACT, Kind, Policy, files, meant_by};
@@ -22,7 +23,7 @@ use daemontools::service::{
 };
 use daemontools::spelling::is_one_edit_away;
 use daemontools::sys::directory::for_each_name;
-use daemontools::{Attempt, Fatal};
+use daemontools::{Attempt, Fatal, report};
 use nix::unistd::{chdir, geteuid};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -66,9 +67,10 @@ impl Finding {
 /// A name means no service, there is no scan directory, or it cannot be read; the answer cannot be written.
 pub fn check(services: Result<Services, Fatal>, names: &[OsString]) -> Result<i32, Fatal> {
     let command = services.as_ref().map_or_else(|_| "svctl enable".into(), |services| services.command("enable"));
+    let is_of_paths = !names.is_empty() && names.iter().all(|name| is_path(name));
     let (chosen, mut findings) = match &services {
         Ok(services) => chosen(services, names)?,
-        Err(_) if !names.is_empty() && names.iter().all(|name| is_path(name)) => {
+        Err(_) if is_of_paths => {
             let missing = |name: &OsString| Fatal::new(PERMANENT, &[b"no directory ", name.as_bytes()]);
             let service = |name: &OsString| Service::at_path(name)?.ok_or_else(|| missing(name));
             (names.iter().map(service).collect::<Result<Vec<_>, Fatal>>()?, Vec::new())
@@ -87,6 +89,9 @@ pub fn check(services: Result<Services, Fatal>, names: &[OsString]) -> Result<i3
         (true, 1) => write(b"1 service: nothing is wrong\n")?,
         (true, count) => write(format!("{count} services: nothing is wrong\n").as_bytes())?,
     }
+    // That is nothing wrong with a service.
+    let no_svscan = services.as_ref().ok().filter(|_| !is_of_paths).and_then(no_svscan_though_meant);
+    no_svscan.iter().for_each(|words| report::warning(&[words.as_bytes()]));
     Ok(if findings.is_empty() { 0 } else { FAILED })
 }
 
@@ -182,12 +187,20 @@ fn of_service(service: &Service, enable: &str, findings: &mut Vec<Finding>) {
         findings.push(Finding::silent(&[name]));
     } else if let Ok(found) = obstacle(&logger.path) {
         // A logger that is a program is run by the supervise of its service.
-        findings.extend(found.map(|found| of_program(&[name], found)));
+        findings.extend(found.map(|found| match is_plain_file(&logger.path) {
+            true => Finding::new(&[name], found.what, "make it a directory with a run, or a program (chmod +x)"),
+            false => of_program(&[name], found),
+        }));
     }
     findings.extend(faults(service).into_iter().map(|fault| {
         let place: &[&[u8]] = &[service.name.as_bytes(), b"/", fault.file.as_os_str().as_bytes()];
         Finding::new(place, fault.what, fault.cure)
     }));
+}
+
+/// Whether this is a file that no account may execute. It was perhaps never meant for a program.
+fn is_plain_file(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.mode() & 0o111 == 0)
 }
 
 /// What keeps a supervise from taking charge of a service that has none. Whether it may write there, only the account as
@@ -212,15 +225,10 @@ fn of_directory(service: &Service, findings: &mut Vec<Finding>) {
             "check it as root",
         ));
     }
-    let mut names: Vec<Vec<u8>> = Vec::new();
-    let visit = |name: &[u8]| {
-        names.push(name.to_vec());
-        ControlFlow::Continue(())
+    let names = match names_here() {
+        Ok(names) => names,
+        Err(errno) => return findings.push(Finding::unreadable(&[name], reason(errno))),
     };
-    if let Err(errno) = for_each_name(".", visit) {
-        return findings.push(Finding::unreadable(&[name], reason(errno)));
-    }
-    names.sort();
     findings.extend(of_run(name, &names));
     findings.extend(files(Kind::Program).filter_map(|program| {
         let place: &[&[u8]] = &[name, b"/", program.as_bytes()];
@@ -281,16 +289,34 @@ fn of_run(name: &[u8], names: &[Vec<u8>]) -> Option<Finding> {
         Ok(found) => found.map(|found| of_program(place, found)),
         // A state needs none.
         Err(unread) if unread.is_missing() && names.iter().any(|name| name == ABSTRACT.as_bytes()) => None,
-        Err(unread) if unread.is_missing() => {
-            let near = names.iter().find(|name| is_one_edit_away(name, RUN.as_bytes()));
-            let cure = match near {
-                Some(near) => format!("rename {}", String::from_utf8_lossy(near)),
-                None => "write a script that executes the program in the foreground".into(),
-            };
-            Some(Finding::new(place, "it is missing", cure))
-        }
+        Err(unread) if unread.is_missing() => Some(Finding::new(place, "it is missing", cure_of_missing(names))),
         Err(unread) => Some(Finding::unreadable(place, unread.reason())),
     }
+}
+
+/// What to do where `run` is missing from among these files.
+fn cure_of_missing(names: &[Vec<u8>]) -> String {
+    match names.iter().find(|name| is_one_edit_away(name, RUN.as_bytes())) {
+        Some(near) => format!("rename {}", String::from_utf8_lossy(near)),
+        None => "write a script that executes the program in the foreground".into(),
+    }
+}
+
+/// What to do about the `run` that is missing from the current directory.
+pub fn cure_of_missing_run() -> String {
+    cure_of_missing(&names_here().unwrap_or_default())
+}
+
+/// The names in the current directory, in their order.
+fn names_here() -> nix::Result<Vec<Vec<u8>>> {
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    let visit = |name: &[u8]| {
+        names.push(name.to_vec());
+        ControlFlow::Continue(())
+    };
+    for_each_name(".", visit)?;
+    names.sort();
+    Ok(names)
 }
 
 /// Checks the value of a setting, as supervise would read it.
@@ -332,15 +358,7 @@ fn brief_time(file: &str, value: &str) -> Option<(String, String)> {
 
 /// The settings of a service of which [`check`] has something to say.
 pub fn doubtful_settings(service: &Service) -> Vec<String> {
-    let mut names: Vec<Vec<u8>> = Vec::new();
-    let visit = |name: &[u8]| {
-        names.push(name.to_vec());
-        ControlFlow::Continue(())
-    };
-    if chdir(&service.path).is_err() || for_each_name(".", visit).is_err() {
-        return Vec::new();
-    }
-    names.sort();
+    let Ok(names) = chdir(&service.path).and_then(|()| names_here()) else { return Vec::new() };
     let settings = files(Kind::Value).filter(|file| of_setting(b"", file).is_some()).map(str::to_string);
     let misspelt = names.iter().filter(|file| of_misspelt(b"", file, &names).is_some()).map(|file| shown(file));
     settings.chain(misspelt).collect()

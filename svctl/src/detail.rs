@@ -2,6 +2,7 @@
 
 use crate::access::closed_to;
 use crate::advice::{advice, logger_advice};
+use crate::after::is_entry;
 use crate::answer::Answer;
 use crate::arguments::Right;
 use crate::check::doubtful_settings;
@@ -69,6 +70,11 @@ pub fn detail(context: &Context, service: &Service, answer: &Answer) -> String {
     }
     if matches!(answer, Answer::Unsupervised(_)) && service.reach == Reach::Answers {
         line("cause", &unsupervised::why(&context.services, service));
+    } else if is_entry(&context.services, service)
+        && let Some(words) = unsupervised::no_svscan_though_meant(&context.services)
+    {
+        // It runs on, and is not started again when its supervise ends.
+        line("svscan", &words);
     }
     if let Some(Whose { owner, own, .. }) = closed_to(service, answer) {
         line("cause", &format!("it belongs to {owner}, and this is {own}: run it as {owner}"));
@@ -160,7 +166,7 @@ fn ended(ends: &Ends) -> String {
 
 /// `2026-11-28 21:00:32 exited 3 after 0.2s`
 fn end(record: &Record, death: &Death) -> String {
-    let words = shown(record.words_of(death).as_bytes());
+    let words = shown(record.end_words(death).as_bytes());
     format!("{} {words} after {}", local_time(death.ended), brief(between(death.started, death.ended)))
 }
 

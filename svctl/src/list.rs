@@ -8,7 +8,7 @@ use crate::row::Row;
 use crate::services::{Reach, Service, Services};
 use crate::table::{summary, table};
 use crate::text::shown;
-use crate::unsupervised::{explained, no_svscan};
+use crate::unsupervised::{explained, no_svscan, no_svscan_though_meant};
 use crate::{Context, write};
 use daemontools::service::{LOG, Phase, Place, RunitState, SOON, Status, is_supervised_at, read_status_at};
 use daemontools::tai64::{self, between};
@@ -48,10 +48,16 @@ pub fn list(context: &Context, names: &[OsString], which: Which) -> Result<i32, 
             None => rows.extend(row_of_failing_logger(service)),
         }
     }
+    // What runs on without an svscan is not started again when its supervise ends.
+    let no_svscan = match (is_unsupervised, names.is_empty()) {
+        (true, _) => no_svscan(&context.services),
+        (false, true) => no_svscan_though_meant(&context.services),
+        (false, false) => None,
+    };
     if rows.is_empty() && which == Which::Failed {
-        write(b"every service is as it is wanted\n")?;
+        let cause = no_svscan.map(|line| line + "\n").unwrap_or_default();
+        write(format!("every service is as it is wanted\n{cause}").as_bytes())?;
     } else {
-        let no_svscan = is_unsupervised.then(|| no_svscan(&context.services)).flatten();
         let causes: String = no_svscan.into_iter().chain(access::summary(&closed)).map(|line| line + "\n").collect();
         let summary = summary(&rows, &context.services.command("status"));
         write([table(&rows, context.paint, sys::columns(sys::stdout())), summary, causes].concat().as_bytes())?;

@@ -1,9 +1,11 @@
 //! What services have logged: svctl becomes svlog, or asks it for the last lines.
 
 use crate::Context;
+use crate::arguments::NO_NAME;
 use crate::services::Service;
 use crate::text::shown;
-use crate::usage::USAGE;
+use crate::usage::{self, USAGE};
+use crate::verbs::Verb;
 use daemontools::logdir::locate::log_directory;
 use daemontools::service::SILENT;
 use daemontools::sys::{companion, exec::exec};
@@ -48,7 +50,11 @@ const VALUED: [&str; 14] = [
     "context",
     "output",
 ];
-/// Those of them that are also letters.
+/// Its other options.
+const PLAIN: [&str; 10] =
+    ["follow", "reverse", "count", "histogram", "json", "utc", "raw", "no-pager", "color", "help"];
+const PLAIN_LETTERS: [char; 2] = ['f', 'r'];
+/// Those with a value that are also letters.
 const LETTERS: [(char, &str); 5] =
     [('n', "lines"), ('A', "after-context"), ('B', "before-context"), ('C', "context"), ('o', "output")];
 /// The option whose value is a path from the user's directory, as svlog runs in another one.
@@ -60,27 +66,44 @@ const CURSOR_FILE: &str = "cursor-file";
 /// # Errors
 /// A word means no service, an option has no value, or svlog cannot be executed.
 pub fn become_svlog(context: &Context, words: Vec<OsString>) -> Result<i32, Fatal> {
-    let (mut options, names) = split(words).map_err(|error| Fatal::option(&error, &USAGE))?;
+    let (mut options, names) = match split(words).map_err(|error| Fatal::option(&error, &USAGE))? {
+        Words::All(options, names) => (options, names),
+        // Whether a word behind it is its value or a name is not known. svlog says what to do instead.
+        Words::Unknown(option) => return Err(executed(svlog(), [option])),
+    };
+    if names.is_empty() {
+        return Err(Fatal::misuse(&[NO_NAME.as_bytes()], &usage::of(Verb::Log)));
+    }
     options.extend(context.shape.json.then(|| "--json".into()));
     options
         .extend(context.shape.color.map(|color| format!("--color={}", if color { "always" } else { "never" }).into()));
-    let chosen = if names.is_empty() { Vec::new() } else { context.services.choose_existing(&names)? };
+    let chosen = context.services.choose_existing(&names)?;
     let argument = |service: Service| {
         let is_entry = context.services.named(&service.name).path == service.path;
         if is_entry { service.name } else { service.path.into_os_string() }
     };
-    let svlog = svlog();
     let directory = context.services.directory();
     chdir(directory).unable_to("chdir to", directory)?;
-    let mut argv = vec![svlog.clone().into_os_string()];
-    argv.extend(options);
-    argv.push("--".into());
-    argv.extend(chosen.into_iter().map(argument));
-    Err(Unable::new("run", &svlog, exec(&argv, &[])).into())
+    let names = std::iter::once("--".into()).chain(chosen.into_iter().map(argument));
+    Err(executed(svlog(), options.into_iter().chain(names)))
 }
 
-/// The words as options of svlog, with their values, and names.
-fn split(words: Vec<OsString>) -> Result<(Vec<OsString>, Vec<OsString>), lexopt::Error> {
+/// Becomes svlog with these arguments, or says why that is not possible.
+fn executed(svlog: PathBuf, arguments: impl IntoIterator<Item = OsString>) -> Fatal {
+    let argv: Vec<OsString> = std::iter::once(svlog.clone().into_os_string()).chain(arguments).collect();
+    Unable::new("run", &svlog, exec(&argv, &[])).into()
+}
+
+/// What the words behind `log` are.
+#[derive(Debug, PartialEq, Eq)]
+enum Words {
+    /// Options of svlog, with their values, and names.
+    All(Vec<OsString>, Vec<OsString>),
+    /// The first of them that svlog does not know, as it is written.
+    Unknown(OsString),
+}
+
+fn split(words: Vec<OsString>) -> Result<Words, lexopt::Error> {
     let (mut options, mut names) = (Vec::new(), Vec::new());
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(argument) = parser.next()? {
@@ -88,8 +111,12 @@ fn split(words: Vec<OsString>) -> Result<(Vec<OsString>, Vec<OsString>), lexopt:
             Arg::Value(name) => names.push(name),
             Arg::Short(letter) => match LETTERS.iter().find(|(known, _)| *known == letter) {
                 Some((_, name)) => options.extend([format!("--{name}").into(), parser.value()?]),
-                None => options.push(format!("-{letter}").into()),
+                None if PLAIN_LETTERS.contains(&letter) => options.push(format!("-{letter}").into()),
+                None => return Ok(Words::Unknown(format!("-{letter}").into())),
             },
+            Arg::Long(name) if !VALUED.contains(&name) && !PLAIN.contains(&name) => {
+                return Ok(Words::Unknown(format!("--{name}").into()));
+            }
             Arg::Long(name) => {
                 let (is_valued, mut option) = (VALUED.contains(&name), OsString::from(format!("--{name}")));
                 let is_path = name == CURSOR_FILE;
@@ -102,7 +129,7 @@ fn split(words: Vec<OsString>) -> Result<(Vec<OsString>, Vec<OsString>), lexopt:
             }
         }
     }
-    Ok((options, names))
+    Ok(Words::All(options, names))
 }
 
 /// Where the log of a service is, if its file system does not answer, and that it does not.
@@ -154,4 +181,24 @@ fn words(service: &Service, options: &[&str]) -> Vec<String> {
         sleep(LOOK_AGAIN);
     }
     said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_options_of_svlog_and_names() {
+        let words = |line: &str| line.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        for (line, expected) in [
+            ("-n 2 web", Words::All(words("--lines 2"), words("web"))),
+            ("-fn2 --grep fatal web db", Words::All(words("-f --lines 2 --grep=fatal"), words("web db"))),
+            ("--color=always web", Words::All(words("--color=always"), words("web"))),
+            ("-n 2", Words::All(words("--lines 2"), vec![])),
+            ("-g fatal web", Words::Unknown("-g".into())),
+            ("web --signal HUP", Words::Unknown("--signal".into())),
+        ] {
+            assert_eq!(split(words(line)).unwrap(), expected, "{line}");
+        }
+    }
 }

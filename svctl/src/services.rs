@@ -128,6 +128,14 @@ impl Services {
         reach(path)
     }
 
+    /// Whether it may be meant to be served by an svscan: one has served it, or it is where services are unless another
+    /// directory is named.
+    pub fn is_meant_for_svscan(&self) -> bool {
+        let usual = || USUAL.into_iter().map(PathBuf::from).chain(env::var_os(VARIABLE).map(PathBuf::from));
+        let is_usual = || usual().any(|usual| std::path::absolute(usual).is_ok_and(|usual| usual == self.directory));
+        self.directory.join(SVSCAN).symlink_metadata().is_ok() || is_usual()
+    }
+
     /// The scan directory's path.
     pub fn directory(&self) -> &Path {
         &self.directory

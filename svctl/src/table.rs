@@ -56,8 +56,13 @@ pub fn summary(rows: &[Row], look: &str) -> String {
             None => counts.push((state, 1)),
         }
     }
-    let words: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
-    let names: Vec<String> = doubtful.iter().map(|row| quoted(row.cell(Field::Name))).take(NAMED).collect();
+    let words = counts.iter().map(|(state, count)| match state.strip_prefix("logger ") {
+        Some(state) if *count > 1 => format!("{count} loggers {state}"),
+        Some(_) | None => format!("{count} {state}"),
+    });
+    let words: Vec<String> = words.collect();
+    let mut names: Vec<String> = doubtful.iter().map(|row| quoted(row.cell(Field::Name))).take(NAMED).collect();
+    names.extend((doubtful.len() > NAMED).then(|| "…".into()));
     if names.is_empty() {
         return format!("{}\n", services(rows));
     }
@@ -151,6 +156,12 @@ mod tests {
         let logger = row(Mark::Moving, ["web/log", "restarting", "-", "0.2s", "-", "9", "-", "exited 111"]);
         let with_logger = [rows().remove(0), logger];
         assert_eq!(summary(&with_logger, look), "1 service: 1 logger restarting; see: svctl status web/log\n");
+        let loggers =
+            ["a/log", "b/log"].map(|name| row(Mark::Moving, [name, "restarting", "-", "0s", "-", "9", "-", "-"]));
+        assert_eq!(summary(&loggers, look), "0 services: 2 loggers restarting; see: svctl status a/log b/log\n");
+        let many = ["a", "b", "c", "d", "e", "f"]
+            .map(|name| row(Mark::Failed, [name, "failed", "-", "1m", "-", "1", "-", "-"]));
+        assert_eq!(summary(&many, look), "6 services: 6 failed; see: svctl status a b c d e …\n");
         let paused = row(Mark::Paused, ["a b", "paused", "7", "1m", "yes", "1", "1.0 M", "told to pause"]);
         assert_eq!(summary(&[paused], look), "1 service: 1 paused; see: svctl status 'a b'\n");
     }

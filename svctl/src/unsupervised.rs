@@ -48,7 +48,24 @@ pub fn why(services: &Services, service: &Service) -> String {
 pub fn no_svscan(services: &Services) -> Option<String> {
     let directory = shown(services.directory().as_os_str().as_bytes());
     let is_none = matches!(is_locked(&services.directory().join(SVSCAN_LOCK)), Ok(false));
-    is_none.then(|| format!("no svscan runs in {directory}: start it: svscan {directory}"))
+    is_none.then(|| match services.is_meant_for_svscan() {
+        true => format!("no svscan runs in {directory}: start it: svscan {}", quoted(&directory)),
+        false => format!("no svscan runs in {directory}, and none ever has: is it the right directory?"),
+    })
+}
+
+/// As [`no_svscan`], of a directory that is meant to be served by an svscan. In another one, services may be supervised without.
+pub fn no_svscan_though_meant(services: &Services) -> Option<String> {
+    no_svscan(services).filter(|_| services.is_meant_for_svscan())
+}
+
+/// Whether svscan is about to start a supervise for a service that has none, as far as can be seen: it serves the directory, and
+/// nothing is known that keeps it from doing so. A supervise that has the lock of its directory already is starting.
+pub fn is_coming(services: &Services, service: &Service) -> bool {
+    is_entry(services, service)
+        && is_locked(&services.directory().join(SVSCAN_LOCK)) == Ok(true)
+        && closed_place(&service.path).is_none()
+        && waits(services, service).is_none()
 }
 
 fn messages_of_svscan() -> String {
@@ -96,26 +113,42 @@ pub fn obstacle(service: &Path) -> Option<String> {
 
 /// What keeps a supervise from making its files in this service directory; and what to do.
 pub fn fault(service: &Path) -> Option<(String, String)> {
-    let place = Place::of(service).ok()?;
+    closed_place(service).or_else(|| {
+        let place = Place::of(service).ok()?;
+        let name = shown(place.directory().as_os_str().as_bytes());
+        match is_locked(&place.path(LOCK)) {
+            Ok(true) => {
+                Some((format!("another process has the lock of {name}"), format!("fuser {name}/lock names it")))
+            }
+            Ok(false) | Err(_) => full_disk(made_in(&place)?).map(|words| (words, MAKE_ROOM.into())),
+        }
+    })
+}
+
+/// The directory in which the files of supervise are, or that is to be made for them.
+fn made_in(place: &Place) -> Option<&Path> {
     let directory = place.directory();
+    if directory.symlink_metadata().is_ok() { Some(directory) } else { directory.parent() }
+}
+
+/// Why no supervise may write where its files are to be; and what to do.
+fn closed_place(service: &Path) -> Option<(String, String)> {
+    let place = Place::of(service).ok()?;
+    let (directory, made_in) = (place.directory(), made_in(&place)?);
     let name = shown(directory.as_os_str().as_bytes());
-    let made_in = if directory.symlink_metadata().is_ok() { directory } else { directory.parent()? };
     let access = faccessat(AT_FDCWD, made_in, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS);
     if made_in == directory && !directory.is_dir() {
         return Some((format!("{name} is no directory"), "remove it".into()));
     }
-    match (access, is_locked(&place.path(LOCK))) {
-        (Err(Errno::EROFS), _) => Some((
+    match access {
+        Err(Errno::EROFS) => Some((
             format!("{name} cannot be written to: its disk is read-only"),
             "let $SUPERVISEDIR name a place elsewhere".into(),
         )),
-        (Err(errno), _) => {
+        Err(errno) => {
             Some((format!("supervise cannot write to {name}: {}", reason(errno)), "correct its owner or mode".into()))
         }
-        (Ok(()), Ok(true)) => {
-            Some((format!("another process has the lock of {name}"), format!("fuser {name}/lock names it")))
-        }
-        (Ok(()), Ok(false) | Err(_)) => full_disk(made_in).map(|words| (words, MAKE_ROOM.into())),
+        Ok(()) => None,
     }
 }
 

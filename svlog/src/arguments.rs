@@ -80,6 +80,8 @@ pub struct Request {
     pub is_paged: bool,
     /// The names of services and log directories.
     pub logs: Vec<OsString>,
+    /// What the user may not have meant so, in words.
+    pub doubts: Vec<String>,
 }
 
 /// In which order lines are shown.
@@ -124,6 +126,9 @@ struct Raw {
     reverse: bool,
     run: Option<Wanted>,
     selection: Selection,
+    /// The values of `--since` and `--until`.
+    since: String,
+    until: String,
     /// The values of `--grep` and of `--not`.
     wanted: Vec<String>,
     unwanted: Vec<String>,
@@ -164,6 +169,7 @@ pub fn parse(args: Args, clock: &Clock, output: Output) -> Result<Request, Fatal
         order: if raw.reverse { LineOrder::NewestFirst } else { LineOrder::OldestFirst },
         style: style(&raw, output),
         is_paged: is_paged(&raw, output),
+        doubts: doubts(&raw, clock),
         selection: raw.selection,
         run: raw.run,
         is_utc: raw.utc,
@@ -235,8 +241,16 @@ fn options(args: Args, clock: &Clock) -> Result<Raw, Refusal> {
                 raw.given.extend((run == Wanted::All).then_some(contradictions::ALL_RUNS));
                 raw.run = Some(run);
             }
-            Arg::Long("since") => raw.selection.since = Some(moment("--since", &parser.value()?, clock)?),
-            Arg::Long("until") => raw.selection.until = Some(moment("--until", &parser.value()?, clock)?),
+            Arg::Long("since") => {
+                let value = parser.value()?;
+                raw.selection.since = Some(moment("--since", &value, clock)?);
+                raw.since = value.to_string_lossy().into_owned();
+            }
+            Arg::Long("until") => {
+                let value = parser.value()?;
+                raw.selection.until = Some(moment("--until", &value, clock)?);
+                raw.until = value.to_string_lossy().into_owned();
+            }
             Arg::Long("grep") => raw.wanted.push(pattern(&parser.value()?)?),
             Arg::Long("not") => raw.unwanted.push(pattern(&parser.value()?)?),
             Arg::Long("field") => raw.selection.fields.push(field(&parser.value()?)?),
@@ -256,6 +270,7 @@ fn options(args: Args, clock: &Clock) -> Result<Raw, Refusal> {
             Arg::Long("no-pager") => raw.no_pager = true,
             Arg::Long("color") => raw.color = color(parser.optional_value())?,
             Arg::Value(log) => raw.logs.push(log),
+            Arg::Short(letter) => return Err(unknown(letter)),
             other => return Err(other.unexpected().into()),
         }
     }
@@ -264,6 +279,33 @@ fn options(args: Args, clock: &Clock) -> Result<Raw, Refusal> {
     raw.selection.around =
         Around { before: raw.before.unwrap_or(raw.context), after: raw.after.unwrap_or(raw.context) };
     Ok(raw)
+}
+
+/// Times for which no line can be shown, or none yet.
+fn doubts(raw: &Raw, clock: &Clock) -> Vec<String> {
+    let Raw { since, until, .. } = raw;
+    let is_turned = raw.selection.since.zip(raw.selection.until).is_some_and(|(since, until)| since > until);
+    let to_come = raw.selection.since.and_then(|_| time_argument::still_to_come(since, clock));
+    let turned = is_turned.then(|| format!("--since {since} is later than --until {until}, so there can be no lines"));
+    to_come.map(|words| format!("--since {words}")).into_iter().chain(turned).collect()
+}
+
+/// Letters of grep and journalctl, and the options of svlog for the same.
+const LETTERS: [(char, &str); 6] = [
+    ('g', "--grep PATTERN"),
+    ('e', "--grep PATTERN"),
+    ('v', "--not PATTERN"),
+    ('S', "--since TIME"),
+    ('U', "--until TIME"),
+    ('p', "--level LEVEL"),
+];
+
+/// The refusal of a letter that is no option.
+fn unknown(letter: char) -> Refusal {
+    match LETTERS.iter().find(|(known, _)| *known == letter) {
+        Some((_, instead)) => Refusal::Value(format!("svlog has no -{letter}: use {instead}")),
+        None => Refusal::Option(Arg::Short(letter).unexpected()),
+    }
 }
 
 fn lines(value: &OsStr) -> Result<Option<u64>, Refusal> {

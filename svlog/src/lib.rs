@@ -81,6 +81,7 @@ use time_argument::Clock;
 /// The usage is wrong, no log can be read, or the output cannot be written.
 pub fn svlog(args: Args) -> Result<i32, Fatal> {
     let request = arguments::parse(args, &Clock { now: Timestamp::now(), local }, output())?;
+    request.doubts.iter().for_each(|words| report::warning(&[words.as_bytes()]));
     // Each log takes three descriptors, so a thousand of them more than what is usually allowed without asking.
     open_files::raise();
     let logs = Logs::find(&request)?;

@@ -28,6 +28,16 @@ pub fn moment(text: &str, clock: &Clock) -> Option<Tai64N> {
     timestamp(text, clock).map(stamp::from_timestamp)
 }
 
+/// What is said of a moment that `text` means and that is still to come; `None` if it has come. A time alone is one of today,
+/// though shortly after midnight people may mean the one of yesterday.
+pub fn still_to_come(text: &str, clock: &Clock) -> Option<String> {
+    moment(text, clock).filter(|moment| *moment > stamp::from_timestamp(clock.now))?;
+    let is_time_alone = text.contains(':') && !text.contains('-') && text.parse::<civil::Time>().is_ok();
+    let yesterday = || clock.shown()?.date().yesterday().ok();
+    let cure = yesterday().filter(|_| is_time_alone).map(|date| format!(": yesterday's is \"{date} {text}\""));
+    Some(format!("{text} has not come yet{}", cure.unwrap_or_default()))
+}
+
 fn timestamp(text: &str, clock: &Clock) -> Option<Timestamp> {
     match text {
         "now" => return Some(clock.now),
@@ -118,6 +128,24 @@ mod tests {
             let expected = stamp::from_timestamp(expected.parse().unwrap());
             assert_eq!(moment(text, &clock()), Some(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_that_has_not_come_yet_is_told_and_yesterdays_is_understood() {
+        for (text, expected) in [
+            ("06:53", None),
+            ("now", None),
+            ("1h", None),
+            ("23:00", Some("23:00 has not come yet: yesterday's is \"2026-11-20 23:00\"")),
+            ("08:30:01", Some("08:30:01 has not come yet: yesterday's is \"2026-11-20 08:30:01\"")),
+            ("2026-11-22", Some("2026-11-22 has not come yet")),
+            ("2026-11-21 23:00", Some("2026-11-21 23:00 has not come yet")),
+            ("soon", None),
+        ] {
+            assert_eq!(still_to_come(text, &clock()).as_deref(), expected, "{text}");
+        }
+        let last_night = moment("2026-11-20 23:00", &clock());
+        assert_eq!(last_night, Some(stamp::from_timestamp("2026-11-20T21:00:00Z".parse().unwrap())));
     }
 
     /// Clocks were put back by an hour at two o'clock.

@@ -99,7 +99,7 @@ fn nothing_that_is_there_is_touched() {
 fn without_svscan_the_link_stays_and_that_is_told() {
     let scratch = Scratch::new();
     Service::new(&scratch, "etc/web", "exec sleep 1000");
-    scratch.dir("sv");
+    scratch.dir("sv/.svscan");
     let added = svctl(&scratch, "add -T 300ms etc/web");
     assert_eq!((added.code, added.stdout.as_str()), (99, ""));
     let here = scratch.path().join("sv").display().to_string();

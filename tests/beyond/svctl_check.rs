@@ -22,7 +22,7 @@ fn nothing_is_said_of_services_that_work() {
     let service = Service::new(&scratch, "sv/web", RUNS).file("timeout-kill", "5s\n").file("notes", "any");
     Service::new(&scratch, "sv/web/log", RUNS);
     Service::new(&scratch, "sv/db", RUNS).script("finish", "exit 0");
-    scratch.dir("sv/.svscan");
+    scratch.dir("sv/.draft");
     assert_eq!(check(&scratch, ""), prints("2 services: nothing is wrong\n"));
     assert_eq!(check(&scratch, "web"), prints("1 service: nothing is wrong\n"));
     drop(service);
@@ -49,7 +49,7 @@ fn a_program_that_cannot_be_executed_is_told_with_the_cure() {
         "lost/run: interpreter /no/such/shell does not exist: install it, or correct the first line",
         "named/run: it is missing: rename Run",
         "talks/log/run: it does not begin with #! and is no program: let it begin with #!/bin/sh or another interpreter",
-        "talks2/log: it is not executable: chmod +x",
+        "talks2/log: it is not executable: make it a directory with a run, or a program (chmod +x)",
     ]);
     assert_eq!(check(&scratch, ""), expected);
 }

@@ -162,7 +162,7 @@ fn without_an_svscan_each_command_says_that_there_is_none() {
     scratch.dir("sv");
     let service = Service::new(&scratch, "sv/web", "exec sleep 1000");
     let directory = scratch.path().join("sv").display().to_string();
-    let cause = format!("no svscan runs in {directory}: start it: svscan {directory}\n");
+    let cause = format!("no svscan runs in {directory}, and none ever has: is it the right directory?\n");
     let table = svctl(&scratch, "list");
     assert!(table.stdout.contains("  never supervised\n") && table.stdout.ends_with(&cause), "{table:?}");
     for words in ["start web", "stop web", "restart web", "kill web"] {
@@ -177,7 +177,17 @@ fn without_an_svscan_each_command_says_that_there_is_none() {
     // A supervise without an svscan is right.
     let _supervise = service.supervise();
     service.up();
-    assert!(svctl(&scratch, "list").stdout.ends_with("\n1 service\n"));
+    wait_until("it is up, and that is all", || svctl(&scratch, "list").stdout.ends_with("\n1 service\n"));
+    // Where one has been, it is missed.
+    scratch.dir("sv/.svscan");
+    let cause = format!("no svscan runs in {directory}: start it: svscan {directory}\n");
+    let list = svctl(&scratch, "list").stdout;
+    assert!(list.ends_with(&format!("\n1 service\n{cause}")), "{list}");
+    assert!(svctl(&scratch, "list --failed").stdout.ends_with(&cause));
+    assert!(svctl(&scratch, "status web").stdout.contains(&format!("  svscan      {cause}")));
+    let check = svctl(&scratch, "check");
+    assert_eq!((check.code, check.stderr), (0, format!("svctl: warning: {cause}")));
+    fs::remove_dir(scratch.path().join("sv/.svscan")).unwrap();
     if has("script") {
         scratch.dir("compat");
         std::os::unix::fs::symlink(scratch.programs().join("svctl"), scratch.path().join("compat/sv")).unwrap();
@@ -248,7 +258,83 @@ fn what_has_failed_is_named_first() {
     wait_until("it has failed", || svctl(&scratch, "list z").stdout.contains(" failed "));
     let table = svctl(&scratch, "list").stdout;
     assert!(
-        table.contains("\n7 services: 1 failed, 6 unsupervised; see: svctl -d sv status z a1 a2 a3 a4\n"),
+        table.contains("\n7 services: 1 failed, 6 unsupervised; see: svctl -d sv status z a1 a2 a3 a4 …\n"),
         "{table}"
     );
+}
+
+/// svscan has not seen the link yet, or its supervise has not made its files.
+#[test]
+fn what_was_linked_just_now_can_be_started() {
+    let scratch = Scratch::new();
+    let (service, _svscan) = running(&scratch);
+    let etc = Service::new(&scratch, "etc/new", "exec sleep 1000");
+    std::os::unix::fs::symlink("../etc/new", scratch.path().join("sv/new")).unwrap();
+    let started = svctl(&scratch, "start new");
+    assert!(started.code == 0 && started.stderr.is_empty(), "{started:?}");
+    drop((service, etc));
+}
+
+#[test]
+fn a_service_that_was_mended_and_restarted_is_up() {
+    let scratch = Scratch::new();
+    scratch.dir("sv");
+    let service = Service::new(&scratch, "sv/web", "exit 3");
+    let _svscan = Daemon::start(scratch.command("svscan").arg("sv"), &scratch);
+    wait_until("it has ended at once twice", || service.is_supervised() && service.state("death").len() >= 2);
+    let _service = service.script("run", "exec sleep 1000");
+    // A run that has started just before the command is told to end by it, and svctl may take that for a failure.
+    wait_until("it is restarted", || svctl(&scratch, "restart web").code == 0);
+    let status = svctl(&scratch, "status web");
+    assert!(status.code == 0 && status.stdout.starts_with("● web — up"), "{status:?}");
+    wait_until("it is restarted again", || svctl(&scratch, "restart web").code == 0);
+    let status = svctl(&scratch, "status web").stdout;
+    assert!(status.contains(" told to end (SIGTERM) after "), "{status}");
+}
+
+#[test]
+fn what_is_wrong_with_run_names_it_and_says_what_to_do() {
+    let scratch = Scratch::new();
+    scratch.dir("sv/norun");
+    Service::new(&scratch, "sv/empty", "").file("run", "");
+    scratch.mode("sv/empty/run", 0o755);
+    let _svscan = Daemon::start(scratch.command("svscan").arg("sv"), &scratch);
+    for (name, reason, cure) in [
+        ("norun", "run is missing", "norun/run: write a script that executes the program in the foreground"),
+        ("empty", "run is empty", "empty/run: write a script that begins with #!/bin/sh"),
+    ] {
+        wait_until("the reason is told", || svctl(&scratch, &format!("list {name}")).stdout.contains(reason));
+        wait_until("the cure is told", || svctl(&scratch, &format!("status {name}")).stdout.contains(cure));
+    }
+}
+
+/// All options of svlog are known to `svctl log`, which tells their values from names.
+#[test]
+fn svctl_log_knows_the_options_of_svlog_and_asks_it_about_others() {
+    let scratch = Scratch::new();
+    let (service, _svscan) = running(&scratch);
+    let help = scratch.run("svlog --help").stdout;
+    let options: Vec<&str> = help
+        .lines()
+        .filter(|line| line.starts_with("  -"))
+        .flat_map(|line| line.split([' ', ',']))
+        .filter(|word| word.starts_with("--") && *word != "--help")
+        .map(|word| word.split(['[', '=']).next().unwrap_or_default())
+        .collect();
+    assert!(options.len() > 15, "{options:?}");
+    for option in options {
+        // With a value behind it, `nosuch` is the name; without, `1` is one too.
+        let told = svctl(&scratch, &format!("log {option} 1 nosuch"));
+        assert!(told.code == 100 && told.stderr.contains("no service nosuch in "), "{option}: {told:?}");
+    }
+    for (words, expected) in [
+        ("log -g fatal web", "svlog: fatal: svlog has no -g: use --grep PATTERN\n"),
+        ("log --greep fatal web", "svlog: illegal option --greep: did you mean --grep?\n"),
+        ("log -n 2", "svctl: no service is named\n"),
+        ("wait web up", "svctl: the goal comes first: svctl wait up web\n"),
+    ] {
+        let told = svctl(&scratch, words);
+        assert!(told.code == 100 && told.stderr.starts_with(expected), "{words}: {told:?}");
+    }
+    drop(service);
 }

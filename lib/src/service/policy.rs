@@ -285,6 +285,8 @@ pub struct Setting {
 
 /// The mark of a state.
 pub const ABSTRACT: &str = "abstract";
+/// The file that says which ends of `run` mean that its work is done.
+pub const SUCCESS_CODES: &str = "success-codes";
 
 /// All settings, in the order in which supervise reads them.
 pub const SETTINGS: [Setting; 32] = [
@@ -323,7 +325,7 @@ pub const SETTINGS: [Setting; 32] = [
         (policy.restart_limit, policy.respawn_limit) = limits(text)?;
         Ok(())
     }),
-    value("success-codes", |policy, text| {
+    value(SUCCESS_CODES, |policy, text| {
         (policy.success, policy.success_signals) = successes(text)?;
         Ok(())
     }),

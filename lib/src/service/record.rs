@@ -3,7 +3,7 @@
 
 mod text;
 
-use super::exit::not_executed;
+use super::exit::{not_executed, signal_name};
 use super::{Directory, Ends, Exit, Phase, Process, Want};
 use crate::sys::boot::Boot;
 use crate::tai64::{Moment, Tai64N};
@@ -135,8 +135,9 @@ pub struct Death {
     pub ended: Tai64N,
     /// How `run` ended.
     pub exit: Exit,
-    /// Whether `restart-limit` counts this death. It does not count a `run` that was told to end, nor deaths before a
-    /// command that resets the attempts.
+    /// Whether this death counts as a failed attempt, for `restart-limit` and for all who ask whether the service ends again
+    /// and again. Deaths before a command that gives the service all its attempts again do not count, nor does `restart-limit`
+    /// count a `run` that was told to end.
     pub counts: bool,
     /// Whether `run` was told to end.
     pub is_told: bool,
@@ -411,6 +412,17 @@ impl Record {
         match self.refusal.as_deref().filter(|_| is_unstarted && self.deaths.last() == Some(death)) {
             Some(why) => not_executed(why),
             None => death.exit.words(),
+        }
+    }
+
+    /// How one of the recorded ends came about, in words that tell an end that was commanded from others: `told to end
+    /// (SIGTERM)`.
+    pub fn end_words(&self, death: &Death) -> String {
+        match death.exit {
+            _ if !death.is_told => self.words_of(death),
+            Exit::Signal(signal) => format!("told to end ({})", signal_name(signal)),
+            Exit::Core(signal) => format!("told to end ({}, core dumped)", signal_name(signal)),
+            Exit::Code(_) | Exit::Unstarted(_) | Exit::Unknown => format!("told to end ({})", self.words_of(death)),
         }
     }
 

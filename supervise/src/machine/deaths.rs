@@ -46,12 +46,11 @@ impl Machine {
         Verdict::GiveUp
     }
 
-    /// Has the restart limit count from zero again, also for a supervise that comes after this one.
+    /// Has the restart limit count from zero again, also for a supervise that comes after this one. Without a limit too, who
+    /// reads the record sees from it that a command has come since these deaths.
     pub(super) fn forgive_deaths(&mut self) {
         self.recent_deaths.clear();
-        if self.policy.limits_deaths() {
-            self.deaths.iter_mut().for_each(|death| death.counts = false);
-        }
+        self.deaths.iter_mut().for_each(|death| death.counts = false);
     }
 
     fn dies_too_often(&mut self, now: Moment) -> bool {

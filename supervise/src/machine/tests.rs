@@ -745,6 +745,27 @@ fn told_up_while_finish_runs_it_has_all_its_attempts_again() {
     assert_eq!(finishes(&mut life), Phase::Running);
 }
 
+#[test]
+fn a_command_to_start_forgives_the_deaths_before_it_with_and_without_a_limit() {
+    let limit = Limit { count: 9, within: Duration::from_secs(60) };
+    for policy in [plain(), Policy { restart_limit: Some(limit), ..plain() }] {
+        for (commands, forgives) in [
+            (vec![], false),
+            (vec![Command::Up], true),
+            (vec![Command::Once], true),
+            (vec![Command::Down, Command::Up], true),
+            (vec![Command::Down], false),
+        ] {
+            let mut life = Life::running(policy.clone());
+            life.follow(Event::Ended(Exit::Code(3)));
+            assert!(matches!(life.machine.stage, Stage::Waiting(_)));
+            commands.iter().for_each(|command| drop(life.told(*command)));
+            let counts: Vec<bool> = life.machine.record().deaths.iter().map(|death| death.counts).collect();
+            assert_eq!(counts, [!forgives], "{commands:?}");
+        }
+    }
+}
+
 /// A supervise that was told to exit is over, and so are the attempts that it counted.
 #[test]
 fn what_a_new_supervise_remembers_counts_for_none_after_it() {

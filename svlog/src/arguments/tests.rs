@@ -124,3 +124,27 @@ fn bad_usage_exits_100() {
         assert_eq!(parsed(line, Output::Other).map(|_| ()), Err(100), "{line}");
     }
 }
+
+#[test]
+fn times_for_which_there_can_be_no_lines_are_doubted() {
+    for (line, expected) in [
+        ("web", vec![]),
+        ("--since 06:53 --until 07:00 web", vec![]),
+        ("--since 3h --until 2h web", vec![]),
+        ("--since 23:00 web", vec!["--since 23:00 has not come yet: yesterday's is \"2026-11-20 23:00\""]),
+        ("--until 23:00 web", vec![]),
+        ("--since 2h --until 3h web", vec!["--since 2h is later than --until 3h, so there can be no lines"]),
+    ] {
+        assert_eq!(parsed(line, Output::Other).unwrap().doubts, expected, "{line}");
+    }
+}
+
+#[test]
+fn letters_of_other_tools_are_told_what_is_here_instead() {
+    for (letter, instead) in LETTERS {
+        let Refusal::Value(words) = unknown(letter) else { panic!("{letter}") };
+        assert_eq!(words, format!("svlog has no -{letter}: use {instead}"));
+        assert_eq!(parsed(&format!("-{letter} x web"), Output::Other).err(), Some(100));
+    }
+    assert!(matches!(unknown('z'), Refusal::Option(_)));
+}

@@ -23,7 +23,7 @@
 //! | `ends` | how often `run` has ended: `well` (code 0) `failed` (another) `killed` (by a signal) `told` `late` (a deadline) `unstarted` `unseen` |
 //! | `status_text` | what it last said of itself |
 //! | `supervise_pid` | its supervise |
-//! | `deaths` | the last ends of `run`, oldest first: `started` `ended` `exit` `code` `signal` `core` `errno` `text` |
+//! | `deaths` | the last ends of `run`, oldest first: `started` `ended` `exit` `code` `signal` `core` `errno` `text`, and `told`, whether it was told to end |
 //! | `log` | the same from `up` on, of a logger that the same supervise runs |
 //!
 //! Times are seconds since 1970 with a fraction. Durations are measured by the monotonic clock where there is a
@@ -97,6 +97,7 @@ struct End {
     core: bool,
     errno: Option<i32>,
     text: String,
+    told: bool,
 }
 
 /// The document of one change. Its members are the JSON keys, in this order.
@@ -229,6 +230,7 @@ fn end(death: &Death, text: String) -> End {
         core: matches!(death.exit, Exit::Core(_)),
         errno,
         text,
+        told: death.is_told,
     }
 }
 
@@ -302,8 +304,20 @@ mod tests {
             + r#""ready_since":130.000000500,"ready_seconds":30.000,"kill_at":null,"kill_at_seconds":null,"next_start":null,"next_start_seconds":null,"#
             + r#""starts":2,"change":8,"ends":{"failed":0,"killed":1,"late":0,"told":0,"unseen":0,"unstarted":0,"well":0},"status_text":"at \"ease\"","supervise_pid":5,"deaths":[{"started":1.000000500,"#
             + r#""ended":2.000000500,"exit":"signal","code":null,"signal":11,"core":true,"errno":null,"#
-            + r#""text":"killed by SIGSEGV (core dumped)"}],"normally":"up","log":null}"#;
+            + r#""text":"killed by SIGSEGV (core dumped)","told":false}],"normally":"up","log":null}"#;
         assert_eq!(of(OsStr::new("web"), &view(seen(), Normally::Up)), expected);
+    }
+
+    #[test]
+    fn each_end_says_whether_it_was_told() {
+        let end_of = |is_told| {
+            let mut seen = seen();
+            let deaths = &mut seen.record.as_mut().unwrap().deaths;
+            deaths.iter_mut().for_each(|death| death.is_told = is_told);
+            of(OsStr::new("web"), &view(seen, Normally::Up))
+        };
+        assert!(end_of(false).contains(r#""told":false}]"#));
+        assert!(end_of(true).contains(r#""told":true}]"#));
     }
 
     #[test]
@@ -317,7 +331,7 @@ mod tests {
         let expected = r#"{"time":2.000000500,"service":"web","service_bytes":null,"state":"restarting","before":"up","#
             .to_string()
             + r#""pid":null,"reason":"why","ready":null,"starts":null,"end":{"started":1.000000500,"ended":2.000000500,"#
-            + r#""exit":"exit","code":3,"signal":null,"core":false,"errno":null,"text":"exited 3"},"forgotten":0}"#;
+            + r#""exit":"exit","code":3,"signal":null,"core":false,"errno":null,"text":"exited 3","told":false},"forgotten":0}"#;
         assert_eq!(of_transition(OsStr::new("web"), Some(Condition::Told(State::Up)), &told), expected);
     }
 

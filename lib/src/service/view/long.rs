@@ -136,7 +136,7 @@ fn wants(record: &Record) -> String {
 /// How a `run` ended, when, and how long it had run by the wall clock, the only one that is recorded for deaths.
 fn end(record: &Record, death: &Death) -> String {
     let lived = seconds_between(death.started, death.ended);
-    format!("{}, {}, after {}", record.words_of(death), local_time(death.ended), length(lived))
+    format!("{}, {}, after {}", record.end_words(death), local_time(death.ended), length(lived))
 }
 
 /// A duration such as `1day 2h 3m 4s`, in the form that `-T` of svc and svwait reads.

@@ -64,7 +64,9 @@ fn diagnosis(seen: &Snapshot, now: Moment) -> Option<String> {
             Some(SILENT.as_bytes().to_vec())
         }
         Exit::Unstarted(errno) if record.is_unexecuted() => {
-            interpreter::diagnosis(Path::new(RUN), Errno::from_raw(errno))
+            let is_missing = errno == Errno::ENOENT as i32 && Path::new(RUN).symlink_metadata().is_err();
+            let missing = || is_missing.then(|| b"it is missing".to_vec());
+            interpreter::diagnosis(Path::new(RUN), Errno::from_raw(errno)).or_else(missing)
         }
         Exit::Unstarted(_) | Exit::Code(_) | Exit::Signal(_) | Exit::Core(_) | Exit::Unknown => None,
     };

@@ -11,11 +11,13 @@
 //!
 //! A service that ends at once, again and again, runs for a moment between its restarts. A reader who sees just that
 //! moment must not take it for a service that is up. So a service is also `restarting` if its `run` was started less than
-//! five seconds ago, and the last two before it ended by themselves within five seconds of their start.
+//! five seconds ago, and the last two before it ended by themselves within five seconds of their start, and no command has
+//! started it since.
 
 use super::{Normally, View};
 use crate::duration::brief;
-use crate::service::{Beside, Death, Exit, Next, Record, Role, SOON, Snapshot, Stage};
+use crate::service::policy::{Policy, SUCCESS_CODES};
+use crate::service::{Beside, Death, Exit, Next, RUN, Record, Role, SOON, Snapshot, Stage};
 use crate::tai64;
 use std::time::Duration;
 
@@ -93,7 +95,7 @@ impl View {
             State::Paused => Some("told to pause".into()),
             State::Starting | State::Waiting => self.runs(),
             State::Restarting => {
-                let why = self.diagnosis.clone().or_else(|| record.last_exit_words());
+                let why = self.diagnosis.as_deref().map(about_run).or_else(|| record.last_exit_words());
                 let wait = record.next_start.map(|next| format!("again in {}", brief(self.until(next))));
                 listed([why, self.runs(), wait])
             }
@@ -103,6 +105,10 @@ impl View {
             }
             State::Failed => record.failure_words(),
             State::Down => match (self.normally, last) {
+                (_, Some(death)) if is_done(record, death) => {
+                    let (words, ago) = (record.words_of(death), self.ago(death));
+                    Some(format!("its work is done ({words}, one of {SUCCESS_CODES}), {ago}"))
+                }
                 (_, Some(death)) => Some(self.past(death)),
                 (Normally::Down, None) => Some("normally down".into()),
                 (Normally::Up, None) => None,
@@ -135,7 +141,13 @@ impl View {
 
     /// `exited 3, 2h 5m ago`.
     fn past(&self, death: &Death) -> String {
-        format!("{}, {} ago", self.words_of(death), brief(tai64::between(death.ended, self.now.label)))
+        let words = self.record().map_or_else(|| self.words_of(death), |record| record.end_words(death));
+        format!("{words}, {}", self.ago(death))
+    }
+
+    /// `2h 5m ago`.
+    fn ago(&self, death: &Death) -> String {
+        format!("{} ago", brief(tai64::between(death.ended, self.now.label)))
     }
 
     /// How long the service has been in this state, as far as its last start or end tells.
@@ -175,6 +187,26 @@ impl View {
 fn listed(texts: [Option<String>; 3]) -> Option<String> {
     let texts: Vec<String> = texts.into_iter().flatten().collect();
     (!texts.is_empty()).then(|| texts.join(", "))
+}
+
+/// Whether the work of a service that is down is done: its last `run` ended by itself, in a way that `success-codes` names.
+fn is_done(record: &Record, last: &Death) -> bool {
+    let policy = Policy::of(&record.settings);
+    let is_success = match last.exit {
+        Exit::Code(code) => policy.success.contains(&code),
+        Exit::Signal(signal) | Exit::Core(signal) => policy.success_signals.contains(&signal),
+        Exit::Unstarted(_) | Exit::Unknown => false,
+    };
+    is_success && !last.is_told && record.astray.is_none()
+}
+
+/// The words about the file `run`, where no name stands in front of them.
+fn about_run(words: &str) -> String {
+    match (words.strip_prefix("it "), words.starts_with("its ")) {
+        (Some(rest), _) => format!("{RUN} {rest}"),
+        (None, true) => format!("{RUN}: {words}"),
+        (None, false) => words.into(),
+    }
 }
 
 fn lifetime(death: &Death) -> Duration {
@@ -316,6 +348,52 @@ mod tests {
         for told in [Death { counts: false, ..death }, Death { is_told: true, ..death }] {
             let view = view(Record { deaths: vec![told, told], ..running(998) }, Normally::Up);
             assert_eq!(view.state(), State::Up);
+        }
+    }
+
+    #[test]
+    fn an_end_before_a_command_to_start_makes_no_service_restarting() {
+        let short = death(997, 998, Exit::Code(3));
+        let forgiven = Death { counts: false, ..short };
+        for (deaths, state) in [
+            (vec![short, short], State::Restarting),
+            (vec![forgiven, forgiven], State::Up),
+            (vec![forgiven, short], State::Up),
+            (vec![forgiven, short, short], State::Restarting),
+        ] {
+            assert_eq!(view(Record { deaths, ..running(998) }, Normally::Up).state(), state);
+        }
+    }
+
+    #[test]
+    fn what_is_down_says_whether_its_work_is_done() {
+        let settings = || vec![(SUCCESS_CODES.to_string(), "0 TERM".to_string())];
+        let ended = |exit| death(900, 998, exit);
+        let done = |words| format!("its work is done ({words}, one of success-codes), 2.0s ago");
+        for (death, words) in [
+            (ended(Exit::Code(0)), done("exited 0")),
+            (ended(Exit::Signal(15)), done("killed by SIGTERM")),
+            (ended(Exit::Code(1)), "exited 1, 2.0s ago".into()),
+            (Death { is_told: true, ..ended(Exit::Code(0)) }, "told to end (exited 0), 2.0s ago".into()),
+            (Death { is_told: true, ..ended(Exit::Signal(15)) }, "told to end (SIGTERM), 2.0s ago".into()),
+        ] {
+            let record = Record { deaths: vec![death], settings: settings(), ..down() };
+            assert_eq!(view(record.clone(), Normally::Up).reason(), Some(words));
+            // Without the setting, no work is known to be done.
+            let plain = view(Record { settings: Vec::new(), ..record }, Normally::Up).reason();
+            assert!(plain.is_some_and(|words| !words.contains("work")));
+        }
+    }
+
+    #[test]
+    fn words_about_run_name_it() {
+        for (words, expected) in [
+            ("it is empty", "run is empty"),
+            ("it is missing", "run is missing"),
+            ("its first line names no interpreter behind #!", "run: its first line names no interpreter behind #!"),
+            ("interpreter /no/such does not exist", "interpreter /no/such does not exist"),
+        ] {
+            assert_eq!(about_run(words), expected);
         }
     }
 
