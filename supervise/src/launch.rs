@@ -14,6 +14,7 @@ use daemontools::service::policy::{Policy, Scope};
 use daemontools::service::{Exit, LifeEnd, Part, Place, Process, Role, ledger, refusal};
 use daemontools::sys::exec::{Change, c_string, environment, execute};
 use daemontools::sys::process;
+use daemontools::tai64::Moment;
 use daemontools::{interpreter, report, sys};
 use nix::errno::Errno;
 use nix::unistd::{close, getpid, setsid};
@@ -55,12 +56,13 @@ pub struct LaunchContext<'a> {
 /// The system has no process or descriptor to give.
 pub fn launch(context: &LaunchContext) -> nix::Result<(ServiceProcess, Gate)> {
     let (gate, its_end) = Gate::new()?;
+    let before = Moment::now().uptime;
     let pid = process::fork(|| {
         let _ = close(context.lock.as_raw_fd());
         let _ = close(gate.as_fd().as_raw_fd());
         become_program(context, its_end)
     })?;
-    Ok((ServiceProcess::child(pid), gate))
+    Ok((ServiceProcess::made_between(pid, before, Moment::now().uptime), gate))
 }
 
 /// Becomes the program, in the new process. It returns only if that fails, with the exit code.

@@ -436,7 +436,7 @@ fn hold(pid: Pid, place: &Place) -> Option<ServiceProcess> {
     if tree::is_living_child(pid) || ancestry(pid)?.parent == getpid() {
         return Some(ServiceProcess::child(pid));
     }
-    match adopt(Process::of(pid), place, Gated::No) {
+    match adopt(Process::of(pid).with_start(), place, Gated::No) {
         Ok(Adopted::Alive(held)) => Some(held),
         Ok(Adopted::Ended(_)) | Err(_) => None,
     }

@@ -54,7 +54,7 @@ pub fn moved_to(
         return None;
     }
     // The process is held first, and then looked at: what is held cannot become another process.
-    let held = match adopt(Process::of(pid), place, Gated::No) {
+    let held = match adopt(Process::of(pid).with_start(), place, Gated::No) {
         Ok(Adopted::Alive(held)) => held,
         Ok(Adopted::Ended(_)) | Err(_) => return None,
     };

@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpgid, getpid};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 /// The process that runs one of the service's programs.
 pub struct ServiceProcess {
@@ -30,9 +31,14 @@ enum Handle {
 }
 
 impl ServiceProcess {
+    /// A child that this supervise has made between these two times since boot. It waits at its gate.
+    pub fn made_between(pid: Pid, before: Duration, after: Duration) -> ServiceProcess {
+        ServiceProcess { id: Process::made_between(pid, before, after), handle: Handle::Child }
+    }
+
     /// A child of this supervise. It may have been made by another process, whose parent has ended.
     pub fn child(pid: Pid) -> ServiceProcess {
-        ServiceProcess { id: Process::of(pid), handle: Handle::Child }
+        ServiceProcess { id: Process::of(pid).with_start(), handle: Handle::Child }
     }
 
     /// Holds a process that is not a child of this supervise; `None` if no process has its number. Which process is

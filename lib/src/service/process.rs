@@ -65,6 +65,28 @@ impl Process {
         Process { pid, ticks: ticks.unwrap_or(0), serial }
     }
 
+    /// Describes a child that was made between these two times since boot. The start time, by which those know the process who
+    /// may not hold it by a descriptor, is not asked for: it is known if both times are in one tick of the clock.
+    pub fn made_between(child: Pid, before: Duration, after: Duration) -> Process {
+        let known = Process::of(child);
+        let rate = process::ticks_per_second().map_or(0, u128::from);
+        let ticks = |time: Duration| u64::try_from(time.as_nanos() * rate / 1_000_000_000).unwrap_or(0);
+        let one = Some(ticks(before)).filter(|ticks_before| *ticks_before == ticks(after));
+        let start = if known.ticks == 0 { one.or_else(|| process::start_ticks(child)) } else { Some(known.ticks) };
+        Process { ticks: start.unwrap_or(0), ..known }
+    }
+
+    /// Adds the start time to the description of a process that may keep it back. It is waited for a moment only.
+    #[must_use]
+    pub fn with_start(self) -> Process {
+        if self.ticks != 0 {
+            return self;
+        }
+        let said = ask(PATIENCE, || process::start_ticks(self.pid).unwrap_or(0).to_ne_bytes().to_vec());
+        let ticks = said.ok().flatten().and_then(|said| said.try_into().ok()).map_or(0, u64::from_ne_bytes);
+        Process { ticks, ..self }
+    }
+
     /// Adds the facts that are missing in this description of a child, which must not have been waited for. supervise
     /// could not read them when it made the child, for lack of descriptors.
     #[must_use]
@@ -222,6 +244,19 @@ mod tests {
         assert_eq!(nothing.completed_child().identity(), Ok(Identity::Same));
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_child_is_known_by_when_it_was_made() {
+        for _ in 0..20 {
+            let before = crate::tai64::Moment::now().uptime;
+            let mut child = std::process::Command::new("true").spawn().unwrap();
+            let after = crate::tai64::Moment::now().uptime;
+            let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+            assert_eq!(Process::made_between(pid, before, after), whole(pid));
+            assert_eq!(Process::of(pid).with_start(), whole(pid));
+            child.wait().unwrap();
+        }
     }
 
     #[test]
