@@ -16,7 +16,7 @@ use daemontools::service::{
 use daemontools::sys::exec::Change;
 use daemontools::sys::process::{
     Ancestry, PidFd, ancestry, has_gained_rights, has_proc, is_apart, is_hidden, is_living, known_path,
-    known_processes, process_numbers, start_ticks, ticks_per_second,
+    known_processes, process_numbers, start_ticks, ticks_at,
 };
 use daemontools::tai64::Moment;
 use nix::errno::Errno;
@@ -343,9 +343,9 @@ pub fn left_behind(run: Process, started: Duration, strangers: &Strangers) -> Op
 /// # Errors
 /// EAGAIN, ENOMEM, EMFILE: that cannot be told now.
 pub fn those_older(pids: &[Pid], started: Duration, run: Option<Process>) -> nix::Result<Vec<Pid>> {
-    let earliest = ticks_per_second().map_or(0, |rate| started.as_nanos() * u128::from(rate) / 1_000_000_000);
+    let earliest = ticks_at(started).unwrap_or(0);
     let of_run = run.map_or(0, |run| run.serial);
-    let is_older = |pid: Pid| match start_ticks(pid).map(u128::from) {
+    let is_older = |pid: Pid| match start_ticks(pid) {
         Some(ticks) if ticks == earliest => (1..of_run).contains(&Process::of(pid).serial),
         ticks => ticks.is_none_or(|ticks| ticks < earliest),
     };

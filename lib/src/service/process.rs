@@ -69,9 +69,7 @@ impl Process {
     /// may not hold it by a descriptor, is not asked for: it is known if both times are in one tick of the clock.
     pub fn made_between(child: Pid, before: Duration, after: Duration) -> Process {
         let known = Process::of(child);
-        let rate = process::ticks_per_second().map_or(0, u128::from);
-        let ticks = |time: Duration| u64::try_from(time.as_nanos() * rate / 1_000_000_000).unwrap_or(0);
-        let one = Some(ticks(before)).filter(|ticks_before| *ticks_before == ticks(after));
+        let one = process::ticks_at(before).filter(|ticks| Some(*ticks) == process::ticks_at(after));
         let start = if known.ticks == 0 { one.or_else(|| process::start_ticks(child)) } else { Some(known.ticks) };
         Process { ticks: start.unwrap_or(0), ..known }
     }
@@ -82,9 +80,7 @@ impl Process {
         if self.ticks != 0 {
             return self;
         }
-        let said = ask(PATIENCE, || process::start_ticks(self.pid).unwrap_or(0).to_ne_bytes().to_vec());
-        let ticks = said.ok().flatten().and_then(|said| said.try_into().ok()).map_or(0, u64::from_ne_bytes);
-        Process { ticks, ..self }
+        Process { ticks: start_in_time(self.pid).ok().flatten().unwrap_or(0), ..self }
     }
 
     /// Adds the facts that are missing in this description of a child, which must not have been waited for. supervise
@@ -128,24 +124,20 @@ impl Process {
             Some(serial) if self.serial != 0 => Ok(same_if(serial == self.serial)),
             // Where the kernel gives serial numbers, a supervise does not leave one out: another account may have written this,
             // about a process that keeps its start time back.
-            Some(_) => self.identity_by_ticks_in_time(),
+            Some(_) => Ok(self.identity_by(start_in_time(self.pid)?)),
             None => self.identity_by_ticks(),
         }
     }
 
-    fn identity_by_ticks_in_time(&self) -> nix::Result<Identity> {
-        let is_known = ask(PATIENCE, || match self.identity_by_ticks() {
-            Ok(Identity::Same) => vec![1],
-            Ok(Identity::Gone) => vec![0],
-            Ok(Identity::Unknown) | Err(_) => Vec::new(),
-        });
-        Ok(is_known?.and_then(|said| said.first().copied()).map_or(Identity::Unknown, |said| same_if(said == 1)))
+    fn identity_by_ticks(&self) -> nix::Result<Identity> {
+        Ok(self.identity_by(process::ticks_of(self.pid)?))
     }
 
-    fn identity_by_ticks(&self) -> nix::Result<Identity> {
-        match process::ticks_of(self.pid)? {
-            Some(ticks) if self.ticks != 0 => Ok(same_if(ticks == self.ticks)),
-            _ => Ok(Identity::Unknown),
+    /// Whether this is the process that was started at this time.
+    fn identity_by(&self, start: Option<u64>) -> Identity {
+        match start {
+            Some(ticks) if self.ticks != 0 => same_if(ticks == self.ticks),
+            Some(_) | None => Identity::Unknown,
         }
     }
 
@@ -199,6 +191,15 @@ pub fn has_ended(pid: Pid) -> bool {
         Ok(held) => held.has_ended(),
         Err(errno) => errno == Errno::ESRCH || is_without_pidfd(errno) && kill(pid, None) == Err(Errno::ESRCH),
     }
+}
+
+/// When a process was started that may keep that back, in clock ticks since boot; `None` if it is not told in time.
+///
+/// # Errors
+/// EAGAIN, ENOMEM, EMFILE: the system cannot make a child that asks.
+fn start_in_time(pid: Pid) -> nix::Result<Option<u64>> {
+    let said = ask(PATIENCE, || process::start_ticks(pid).map_or(Vec::new(), |ticks| ticks.to_ne_bytes().to_vec()))?;
+    Ok(said.and_then(|said| said.try_into().ok()).map(u64::from_ne_bytes))
 }
 
 fn same_if(same: bool) -> Identity {

@@ -14,7 +14,7 @@ pub use proc::{
     Ancestry, CpuTicks, Footprint, Proc, access_mode, accounts, ancestors, ancestry, ancestry_of, cpu_ticks,
     has_gained_rights, has_no_memory, has_proc, is_apart, is_hidden, is_living, is_stopped, is_uninterruptible,
     is_waiting, known_path, known_processes, mount_of, name, proc_path, process_numbers, process_table, start_ticks,
-    ticks_of, ticks_per_second, zombie_status,
+    ticks_at, ticks_of, ticks_per_second, zombie_status,
 };
 pub use signals::{
     COMMANDS, MOST_COMMANDS, commands_of, default_action, ignore_signal, is_ignored, send_commands, send_signal,

@@ -9,6 +9,7 @@ use nix::unistd::{Pid, SysconfVar, geteuid, getpid, sysconf};
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The path of a process's file in `/proc`; with an empty `name`, of its directory there. The numbers in `/proc` belong
 /// to the pid namespace for which it was mounted. If that is not ours, they are other processes' numbers, and the path
@@ -61,6 +62,11 @@ pub fn start_ticks(pid: Pid) -> Option<u64> {
 /// How many clock ticks a second has; `None` if the system does not tell.
 pub fn ticks_per_second() -> Option<u64> {
     sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|rate| u64::try_from(rate).ok())
+}
+
+/// A time since boot in clock ticks, as [`start_ticks`] tells times; `None` if the system does not tell how long a tick is.
+pub fn ticks_at(time: Duration) -> Option<u64> {
+    u64::try_from(time.as_nanos() * u128::from(ticks_per_second()?) / 1_000_000_000).ok()
 }
 
 /// When a process was started, in clock ticks since boot; `None` if `/proc` shows no such process, or does not show us
